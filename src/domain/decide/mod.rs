@@ -1,0 +1,68 @@
+//! Decisions: one function per command, each a plain function over the aggregates that it reads.
+//!
+//! A decision reads as few streams as it can and tells each aggregate what to do. It lands whole or
+//! not at all, and it may be run several times: when a stream was not in memory, or when another
+//! server was faster.
+
+mod account;
+mod program;
+mod purchase;
+mod referral;
+mod registration;
+mod rewards;
+mod validation;
+
+use std::sync::Arc;
+
+pub use purchase::RecordPurchase;
+pub use referral::{ApplyReferral, Referrer};
+pub use registration::{EnrollParticipant, RegisterUser};
+pub use validation::{CodeFault, CodeVerdict, validate_code};
+
+use super::rules::ProgramRules;
+use super::{Halt, ProgramId, UserId, Work};
+
+/// Something that a caller wants done.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Command {
+    PublishProgram { program_id: ProgramId, rules: Arc<ProgramRules> },
+    RegisterUser(Box<RegisterUser>),
+    EnrollParticipant(EnrollParticipant),
+    DeactivateUser { user_id: UserId },
+    ReactivateUser { user_id: UserId },
+    ApplyReferral(ApplyReferral),
+    RecordPurchase(RecordPurchase),
+}
+
+impl Command {
+    /// The command's name, for logs and metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::PublishProgram { .. } => "PublishProgram",
+            Self::RegisterUser(_) => "RegisterUser",
+            Self::EnrollParticipant(_) => "EnrollParticipant",
+            Self::DeactivateUser { .. } => "DeactivateUser",
+            Self::ReactivateUser { .. } => "ReactivateUser",
+            Self::ApplyReferral(_) => "ApplyReferral",
+            Self::RecordPurchase(_) => "RecordPurchase",
+        }
+    }
+
+    /// Decides the command within a unit of work.
+    ///
+    /// # Errors
+    /// [`Halt`] says why nothing was decided.
+    pub fn decide(&self, work: &mut dyn Work) -> Result<(), Halt> {
+        match self {
+            Self::PublishProgram { program_id, rules } => program::publish(work, program_id, rules),
+            Self::RegisterUser(input) => registration::register(work, input),
+            Self::EnrollParticipant(input) => registration::enroll(work, input),
+            Self::DeactivateUser { user_id } => account::deactivate(work, user_id),
+            Self::ReactivateUser { user_id } => account::reactivate(work, user_id),
+            Self::ApplyReferral(input) => referral::apply(work, input),
+            Self::RecordPurchase(input) => purchase::record(work, input),
+        }
+    }
+}

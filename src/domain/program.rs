@@ -1,0 +1,138 @@
+//! A program: a set of rules under a name, and every version of it that was ever in force.
+
+use std::sync::Arc;
+
+use cqrs_es::Aggregate;
+use cqrs_es::event_sink::EventSink;
+use serde::{Deserialize, Serialize};
+
+use super::aggregate::events;
+use super::rules::ProgramRules;
+use super::{ProgramId, Refusal, Timestamp};
+
+/// The most versions of one program: all of them stay in memory, because a purchase may be dated
+/// back to any of them.
+pub const MAX_VERSIONS: u32 = 1_000;
+
+/// A new version of a program's rules came into force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProgramPublished {
+    /// The program.
+    pub program_id: ProgramId,
+    /// 1, 2, 3, ...
+    pub version: u32,
+    /// Since when the version is in force, in microseconds since 1970.
+    pub publish_time_us: Timestamp,
+    /// The whole of the rules.
+    pub rules: Arc<ProgramRules>,
+}
+
+events! {
+    /// What can happen to a program.
+    ProgramEvent {
+        ProgramPublished = "1.0",
+    }
+}
+
+/// What a program can be told.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum ProgramCommand {
+    /// Put rules into force. The same rules as those in force change nothing.
+    Publish { program_id: ProgramId, rules: Arc<ProgramRules>, now: Timestamp },
+}
+
+/// One version of a program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProgramVersion {
+    /// 1, 2, 3, ...
+    pub version: u32,
+    /// Since when it is in force.
+    pub publish_time: Timestamp,
+    /// What it says.
+    pub rules: Arc<ProgramRules>,
+}
+
+/// A program with its versions, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Program {
+    program_id: ProgramId,
+    versions: Vec<ProgramVersion>,
+}
+
+impl Program {
+    /// The program's identifier; empty if it does not exist.
+    #[must_use]
+    pub fn program_id(&self) -> &ProgramId {
+        &self.program_id
+    }
+
+    /// The version in force now; `None` if the program does not exist.
+    #[must_use]
+    pub fn current(&self) -> Option<&ProgramVersion> {
+        self.versions.last()
+    }
+
+    /// The version with that number.
+    #[must_use]
+    pub fn version(&self, version: u32) -> Option<&ProgramVersion> {
+        self.versions.iter().find(|candidate| candidate.version == version)
+    }
+
+    /// The version that was in force at `time`; the first one for any time before it.
+    #[must_use]
+    pub fn in_force_at(&self, time: Timestamp) -> Option<&ProgramVersion> {
+        self.versions
+            .iter()
+            .rev()
+            .find(|version| version.publish_time <= time)
+            .or_else(|| self.versions.first())
+    }
+}
+
+impl Aggregate for Program {
+    const TYPE: &'static str = "Program";
+    type Command = ProgramCommand;
+    type Event = ProgramEvent;
+    type Error = Refusal;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: ProgramCommand,
+        (): &(),
+        sink: &EventSink<Self>,
+    ) -> Result<(), Refusal> {
+        let ProgramCommand::Publish { program_id, rules, now } = command;
+        let mut version = 1;
+        let mut publish_time_us = now;
+        if let Some(current) = self.current() {
+            if current.rules == rules {
+                return Ok(());
+            }
+            if current.rules.unit != rules.unit {
+                return Err(Refusal::UnitIsFixed { program_id, unit: current.rules.unit.clone() });
+            }
+            if current.version >= MAX_VERSIONS {
+                return Err(Refusal::TooManyVersions { program_id, limit: MAX_VERSIONS });
+            }
+            version = current.version + 1;
+            // Two servers' clocks may differ; versions must not come into force out of order.
+            publish_time_us = now.max(current.publish_time);
+        }
+        let event = ProgramPublished { program_id, version, publish_time_us, rules };
+        sink.write(event.into(), self).await;
+        Ok(())
+    }
+
+    fn apply(&mut self, event: ProgramEvent) {
+        let ProgramEvent::ProgramPublished(event) = event;
+        self.program_id = event.program_id;
+        self.versions.push(ProgramVersion {
+            version: event.version,
+            publish_time: event.publish_time_us,
+            rules: event.rules,
+        });
+    }
+}

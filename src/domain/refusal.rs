@@ -1,0 +1,58 @@
+//! Why a command was refused. One enum for the whole rule book, so that the same fault has the same
+//! name whichever command runs into it.
+
+use super::{ParticipantId, ProgramId, PurchaseId, UserId};
+
+/// A command that the rules forbid. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs, reason = "each message says what its variant means")]
+pub enum Refusal {
+    #[error("user '{0}' does not exist")]
+    UserNotFound(UserId),
+    #[error("program '{0}' does not exist")]
+    ProgramNotFound(ProgramId),
+    #[error("user '{}' is not enrolled in program '{}'", .0.user_id, .0.program_id)]
+    ParticipantNotFound(ParticipantId),
+    #[error("referral code '{0}' does not exist")]
+    CodeNotFound(String),
+    #[error("purchase '{0}' does not exist")]
+    PurchaseNotFound(PurchaseId),
+    #[error("user_id '{0}' is taken")]
+    UserIdTaken(UserId),
+    #[error("taken: {}", .0.join(", "))]
+    Taken(Vec<&'static str>),
+    #[error("purchase '{0}' was recorded with another buyer, amount or time")]
+    PurchaseIdReused(PurchaseId),
+    #[error("user '{}' is already enrolled in program '{}'", .0.user_id, .0.program_id)]
+    AlreadyEnrolled(ParticipantId),
+    #[error("user '{0}' already has a referrer in this program, for good")]
+    AlreadyReferred(UserId),
+    #[error("user '{0}' cannot refer themselves")]
+    SelfReferral(UserId),
+    #[error("user '{referee}' is in the upline of '{referrer}': the referral would close a circle")]
+    ReferralCycle { referee: UserId, referrer: UserId },
+    #[error("program '{0}' takes referrers only at registration")]
+    ReferralTooLate(ProgramId),
+    #[error("user '{0}' has already made the purchase that this program rewards")]
+    AlreadyBought(UserId),
+    #[error("the referral code of user '{referrer}' has had all its {limit} uses")]
+    CodeExhausted { referrer: UserId, limit: u32 },
+    #[error("user '{referrer}' has all the {limit} direct referrals that the program allows")]
+    ReferrerLimitReached { referrer: UserId, limit: u32 },
+    #[error("user '{0}' is inactive")]
+    UserInactive(UserId),
+    #[error("user '{0}' is inactive already")]
+    UserAlreadyInactive(UserId),
+    #[error("user '{0}' is active already")]
+    UserAlreadyActive(UserId),
+    #[error("a balance of user '{0}' would pass the largest amount that can be kept")]
+    BalanceLimitReached(UserId),
+    #[error(
+        "program '{program_id}' keeps its balances in {unit}, which no later version can change"
+    )]
+    UnitIsFixed { program_id: ProgramId, unit: String },
+    #[error("program '{program_id}' has {limit} versions, the most there can be")]
+    TooManyVersions { program_id: ProgramId, limit: u32 },
+    #[error("user '{user_id}' is in {limit} programs, the most there can be")]
+    TooManyPrograms { user_id: UserId, limit: u32 },
+}

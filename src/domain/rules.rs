@@ -1,0 +1,477 @@
+//! What a program may say, and everything that makes a program wrong.
+//!
+//! A program is data. Where referral programs differ from one another there is a policy here, and
+//! the decisions ask for it by name; no decision asks which program it is working for.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::code::CodeFormat;
+use super::currency::{is_currency, is_unit};
+use super::money::{MAX_AMOUNT_MINOR, WHOLE_BPS};
+use super::reward::{RewardKind, points_at};
+
+/// The highest level of the upline that a program can reward.
+pub const MAX_LEVEL: u32 = 10;
+/// The most tiers.
+pub const MAX_TIERS: usize = 32;
+/// The highest limit on uses or referrals, and the highest threshold of a tier.
+pub const MAX_COUNT: u32 = 1_000_000_000;
+/// The most points that a tier can pay per referral or as its bonus.
+pub const MAX_TIER_POINTS: i64 = 1_000_000;
+/// The longest name of a program, tier or rule, in characters.
+pub const MAX_NAME_CHARS: usize = 128;
+/// The longest base URL, in bytes.
+pub const MAX_URL_BYTES: usize = 512;
+/// The fewest and the most characters of a code.
+pub const CODE_LENGTHS: std::ops::RangeInclusive<u32> = 6..=32;
+/// The fewest different characters of codes: with six of them there are a million codes.
+pub const MIN_ALPHABET: usize = 10;
+
+/// When a referrer can be attached to a participant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AttachPolicy {
+    /// Only with the command that makes the participant.
+    RegistrationOnly,
+    /// At any later time too.
+    AnyTime,
+}
+
+/// What a sign-up with a code that cannot be used comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum InvalidCodePolicy {
+    /// No account is made.
+    Reject,
+    /// The account is made, without a referrer.
+    RegisterUnreferred,
+}
+
+/// What uses up a buyer's first purchase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FirstPurchaseUse {
+    /// Any purchase.
+    AnyPurchase,
+    /// Only one of the right currency and at least the minimum.
+    QualifyingPurchase,
+}
+
+/// What earns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum EarnOn {
+    /// Each referral, when it is made.
+    Referral,
+    /// The referee's first purchase.
+    FirstPurchase {
+        /// Which purchase is the first.
+        used_by: FirstPurchaseUse,
+    },
+    /// Every purchase of the referee.
+    EveryPurchase,
+}
+
+/// What leaderboards of the program count unless asked otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LeaderboardMetric {
+    /// Points earned.
+    Points,
+    /// Referrals pending and converted.
+    Referrals,
+    /// Referrals converted.
+    Conversions,
+    /// Rewards earned.
+    Earnings,
+}
+
+/// One tier: a rate and a bonus from a number of referrals on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Tier {
+    /// The tier's name.
+    pub name: String,
+    /// The number of referrals that reaches it; 0 for the first.
+    pub from_referrals: u32,
+    /// Points per referral, for all referrals.
+    pub rate_points: i64,
+    /// Points on top, once.
+    pub bonus_points: i64,
+}
+
+/// How much a rule pays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Pay {
+    /// The same amount each time, in minor units of the program's unit.
+    FlatMinor(i64),
+    /// A share of the purchase, in basis points.
+    RateBps(u32),
+    /// Points by tier.
+    Tiers(Vec<Tier>),
+    /// One per referral.
+    Count,
+}
+
+/// Who earns how much.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RewardRule {
+    /// The rule's name, as it stands in every reward that it grants.
+    pub rule: String,
+    /// 0 the referee, 1 the referrer, 2 the referrer's referrer, ...
+    pub level: u32,
+    /// What kind of reward it grants.
+    pub kind: RewardKind,
+    /// How much.
+    pub pay: Pay,
+    /// The most that one earner can have from this level, in minor units.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub cap_minor: Option<i64>,
+}
+
+/// The rules of a program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ProgramRules {
+    /// The name that people see.
+    pub display_name: String,
+    /// What balances are kept in: a currency or a name for points or credits.
+    pub unit: String,
+    /// What links start with; they end in `?ref=CODE`. Empty if the program has no links.
+    pub base_url: String,
+    /// The shape of codes.
+    pub code: CodeFormat,
+    /// When a referrer can be attached.
+    pub attach: AttachPolicy,
+    /// What a sign-up with an unknown code comes to.
+    pub unknown_code: InvalidCodePolicy,
+    /// What a sign-up with the code of a referrer without uses or places left comes to.
+    pub exhausted_code: InvalidCodePolicy,
+    /// What earns.
+    pub earn_on: EarnOn,
+    /// The smallest purchase that earns, inclusive; 0 for none.
+    pub minimum_purchase_minor: i64,
+    /// The only currency in which purchases earn; absent if any does.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub purchase_currency_code: Option<String>,
+    /// How often one code can be used.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_uses_per_code: Option<u32>,
+    /// How many direct referrals one referrer can have.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_direct_referrals: Option<u32>,
+    /// Who earns how much: one rule per level, lowest first.
+    pub rewards: Vec<RewardRule>,
+    /// Whether purchases in the program's unit add to the buyer's own balance.
+    pub credit_purchases: bool,
+    /// What leaderboards count unless asked otherwise.
+    pub leaderboard: LeaderboardMetric,
+    /// Whether users who name no program are enrolled.
+    pub enroll_by_default: bool,
+}
+
+/// Something wrong with a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The field, as a path such as `rewards[1].cap_minor`.
+    pub field: String,
+    /// What is wrong with it and what would be right.
+    pub message: String,
+}
+
+impl ProgramRules {
+    /// The link that carries a code; empty if the program has no links.
+    #[must_use]
+    pub fn link(&self, code: &str) -> String {
+        if self.base_url.is_empty() {
+            String::new()
+        } else {
+            format!("{}?ref={code}", self.base_url)
+        }
+    }
+
+    /// The levels that the program rewards, lowest first.
+    pub fn levels(&self) -> impl Iterator<Item = u32> {
+        self.rewards.iter().map(|rule| rule.level)
+    }
+
+    /// Everything that is wrong with the rules; nothing if they can be put into force.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = Faults::default();
+        self.check_names(&mut faults);
+        self.check_code(&mut faults);
+        self.check_purchases(&mut faults);
+        for (field, limit) in [
+            ("max_uses_per_code", self.max_uses_per_code),
+            ("max_direct_referrals", self.max_direct_referrals),
+        ] {
+            faults.unless(
+                limit.is_none_or(|limit| (1..=MAX_COUNT).contains(&limit)),
+                field,
+                format!("must be 1 to {MAX_COUNT}; leave it out for no limit"),
+            );
+        }
+        self.check_rewards(&mut faults);
+        faults.0
+    }
+
+    fn check_names(&self, faults: &mut Faults) {
+        faults.unless(
+            is_name(&self.display_name),
+            "display_name",
+            format!("must be 1 to {MAX_NAME_CHARS} characters without control characters"),
+        );
+        faults.unless(
+            is_unit(&self.unit),
+            "unit",
+            "must be an ISO 4217 code, or 4 to 12 of A-Z, 0-9 and _ starting with a letter",
+        );
+        faults.unless(
+            self.base_url.is_empty() || is_base_url(&self.base_url),
+            "base_url",
+            format!(
+                "must start with http:// or https://, have a host, no blanks, '?' or '#', and at \
+                 most {MAX_URL_BYTES} bytes"
+            ),
+        );
+    }
+
+    fn check_code(&self, faults: &mut Faults) {
+        let CodeFormat { length, alphabet } = &self.code;
+        faults.unless(
+            CODE_LENGTHS.contains(length),
+            "code.length",
+            format!("must be {} to {} characters", CODE_LENGTHS.start(), CODE_LENGTHS.end()),
+        );
+        let letters = alphabet.bytes().collect::<BTreeSet<_>>();
+        let capitals =
+            letters.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit());
+        faults.unless(
+            capitals && letters.len() == alphabet.len() && letters.len() >= MIN_ALPHABET,
+            "code.alphabet",
+            format!(
+                "must be at least {MIN_ALPHABET} different characters of A-Z and 0-9, each once \
+                 (codes are accepted in any letter case)"
+            ),
+        );
+    }
+
+    fn check_purchases(&self, faults: &mut Faults) {
+        faults.unless(
+            (0..=MAX_AMOUNT_MINOR).contains(&self.minimum_purchase_minor),
+            "minimum_purchase_minor",
+            format!("must be 0 to {MAX_AMOUNT_MINOR} minor units"),
+        );
+        if let Some(currency) = &self.purchase_currency_code {
+            faults.unless(
+                is_currency(currency),
+                "purchase_currency_code",
+                "must be an ISO 4217 code; leave it out to take any currency",
+            );
+        }
+        if self.earn_on == EarnOn::Referral {
+            faults.unless(
+                self.minimum_purchase_minor == 0,
+                "minimum_purchase_minor",
+                "has no meaning where referrals earn, not purchases",
+            );
+            faults.unless(
+                self.purchase_currency_code.is_none(),
+                "purchase_currency_code",
+                "has no meaning where referrals earn, not purchases",
+            );
+        } else if self.minimum_purchase_minor > 0 {
+            faults.unless(
+                self.purchase_currency_code.is_some(),
+                "purchase_currency_code",
+                "is needed to say in which currency the minimum is",
+            );
+        }
+        faults.unless(
+            !self.credit_purchases || is_currency(&self.unit),
+            "credit_purchases",
+            "needs a unit that is a currency, as purchases are added to the balance as they are",
+        );
+    }
+
+    fn check_rewards(&self, faults: &mut Faults) {
+        faults.unless(!self.rewards.is_empty(), "rewards", "must have at least one rule");
+        let mut names = BTreeSet::new();
+        let mut levels = BTreeSet::new();
+        let mut shared_bps = 0_u64;
+        for (index, rule) in self.rewards.iter().enumerate() {
+            let field = |name: &str| format!("rewards[{index}].{name}");
+            faults.unless(
+                is_name(&rule.rule) && names.insert(&rule.rule),
+                field("rule"),
+                format!(
+                    "must be a name of 1 to {MAX_NAME_CHARS} characters that no other rule has"
+                ),
+            );
+            faults.unless(
+                rule.level <= MAX_LEVEL,
+                field("level"),
+                format!("must be 0 (the referee) to {MAX_LEVEL}"),
+            );
+            faults.unless(
+                levels.last().is_none_or(|last| *last < rule.level) && levels.insert(rule.level),
+                field("level"),
+                "must be higher than that of the rule before: one rule per level, lowest first",
+            );
+            if let Some(cap) = rule.cap_minor {
+                faults.unless(
+                    (1..=MAX_AMOUNT_MINOR).contains(&cap),
+                    field("cap_minor"),
+                    format!("must be 1 to {MAX_AMOUNT_MINOR} minor units; leave it out for no cap"),
+                );
+            }
+            if let Pay::RateBps(rate) = rule.pay {
+                shared_bps += u64::from(rate);
+            }
+            self.check_pay(rule, &field, faults);
+        }
+        faults.unless(
+            shared_bps <= u64::from(WHOLE_BPS),
+            "rewards",
+            format!("share {shared_bps} basis points of a purchase, more than the whole"),
+        );
+    }
+
+    fn check_pay(&self, rule: &RewardRule, field: &dyn Fn(&str) -> String, faults: &mut Faults) {
+        let kinds: &[RewardKind] = match &rule.pay {
+            Pay::FlatMinor(amount) => {
+                faults.unless(
+                    (1..=MAX_AMOUNT_MINOR).contains(amount),
+                    field("flat_minor"),
+                    format!("must be 1 to {MAX_AMOUNT_MINOR} minor units"),
+                );
+                &[RewardKind::Bonus, RewardKind::Credit, RewardKind::Points]
+            }
+            Pay::RateBps(rate) => {
+                faults.unless(
+                    (1..=WHOLE_BPS).contains(rate),
+                    field("rate_bps"),
+                    format!("must be 1 to {WHOLE_BPS} basis points"),
+                );
+                faults.unless(
+                    self.earn_on != EarnOn::Referral,
+                    field("rate_bps"),
+                    "is a share of a purchase, but in this program referrals earn",
+                );
+                faults.unless(
+                    self.earn_on == EarnOn::Referral
+                        || self.purchase_currency_code.as_ref() == Some(&self.unit),
+                    "purchase_currency_code",
+                    "must be the program's unit where a share of purchases is paid",
+                );
+                &[RewardKind::Commission]
+            }
+            Pay::Tiers(tiers) => {
+                check_tiers(tiers, field, faults);
+                &[RewardKind::Points]
+            }
+            Pay::Count => &[RewardKind::Points],
+        };
+        faults.unless(
+            kinds.contains(&rule.kind),
+            field("kind"),
+            format!("does not fit what the rule pays; it can be {kinds:?}").to_lowercase(),
+        );
+        if matches!(rule.pay, Pay::Tiers(_) | Pay::Count) {
+            let by_referral = self.earn_on != EarnOn::EveryPurchase;
+            faults.unless(
+                by_referral,
+                field("kind"),
+                "tiers and counts go by referrals, so they cannot be earned on every purchase",
+            );
+            faults.unless(
+                rule.level == 1,
+                field("level"),
+                "must be 1 (the referrer) for tiers and counts",
+            );
+            faults.unless(
+                rule.cap_minor.is_none(),
+                field("cap_minor"),
+                "has no meaning for tiers and counts",
+            );
+        }
+    }
+}
+
+fn check_tiers(tiers: &[Tier], field: &dyn Fn(&str) -> String, faults: &mut Faults) {
+    faults.unless(
+        (1..=MAX_TIERS).contains(&tiers.len()),
+        field("tiers"),
+        format!("must be 1 to {MAX_TIERS} tiers"),
+    );
+    let mut names = BTreeSet::new();
+    for (index, tier) in tiers.iter().enumerate() {
+        let field = |name: &str| field(&format!("tiers[{index}].{name}"));
+        faults.unless(
+            is_name(&tier.name) && names.insert(&tier.name),
+            field("name"),
+            "must be a name that no other tier has",
+        );
+        let previous = index.checked_sub(1).map(|index| tiers[index].from_referrals);
+        faults.unless(
+            previous.map_or(tier.from_referrals == 0, |previous| tier.from_referrals > previous)
+                && tier.from_referrals <= MAX_COUNT,
+            field("from_referrals"),
+            "must be 0 for the first tier and higher than that of the tier before for the others",
+        );
+        faults.unless(
+            (0..=MAX_TIER_POINTS).contains(&tier.rate_points),
+            field("rate_points"),
+            format!("must be 0 to {MAX_TIER_POINTS}"),
+        );
+        faults.unless(
+            (0..=MAX_TIER_POINTS).contains(&tier.bonus_points),
+            field("bonus_points"),
+            format!("must be 0 to {MAX_TIER_POINTS}"),
+        );
+        let (before, after) =
+            (tier.from_referrals.saturating_sub(1), points_at(tiers, tier.from_referrals));
+        faults.unless(
+            points_at(tiers, before) <= after,
+            field("rate_points"),
+            format!("would take points away from somebody who reaches the tier ({after} points)"),
+        );
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.trim().is_empty()
+        && name.chars().count() <= MAX_NAME_CHARS
+        && !name.chars().any(char::is_control)
+}
+
+fn is_base_url(url: &str) -> bool {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
+        && url.len() <= MAX_URL_BYTES
+        && !url.contains(|character: char| {
+            character.is_whitespace() || character.is_control() || matches!(character, '?' | '#')
+        })
+}
+
+#[derive(Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn unless(&mut self, holds: bool, field: impl Into<String>, message: impl Into<String>) {
+        if !holds {
+            self.0.push(Fault { field: field.into(), message: message.into() });
+        }
+    }
+}

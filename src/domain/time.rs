@@ -1,0 +1,19 @@
+//! Moments, as the log keeps them.
+
+use serde::{Deserialize, Serialize};
+
+/// A moment in microseconds since 1970-01-01T00:00:00Z, the resolution of Postgres.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The moment `seconds` later. Saturates at the end of time.
+    #[must_use]
+    pub const fn plus_seconds(self, seconds: i64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
+    }
+}

@@ -1,0 +1,161 @@
+//! The account: who exists, whether they are active, and which programs they are in.
+//!
+//! Names, addresses and credentials are personal data and live beside the log; see
+//! [`Profile`](super::Profile).
+
+use cqrs_es::Aggregate;
+use cqrs_es::event_sink::EventSink;
+use serde::{Deserialize, Serialize};
+
+use super::aggregate::events;
+use super::{ProgramId, Refusal, Timestamp, UserId};
+
+/// The most programs that one user can be in: a decision on a purchase visits all of them.
+pub const MAX_PROGRAMS_PER_USER: u32 = 64;
+
+/// Whether a user takes part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserStatus {
+    /// Takes part.
+    #[default]
+    Active,
+    /// Earns nothing until reactivated.
+    Inactive,
+}
+
+/// A user came to be.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserRegistered {
+    /// The user.
+    pub user_id: UserId,
+    /// When, in microseconds since 1970.
+    pub register_time_us: Timestamp,
+}
+
+/// A user entered a program.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserEnrolled {
+    /// The program.
+    pub program_id: ProgramId,
+}
+
+/// A user stopped taking part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserDeactivated {}
+
+/// A user takes part again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserReactivated {}
+
+events! {
+    /// What can happen to a user.
+    UserEvent {
+        UserRegistered = "1.0",
+        UserEnrolled = "1.0",
+        UserDeactivated = "1.0",
+        UserReactivated = "1.0",
+    }
+}
+
+/// What a user can be told.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum UserCommand {
+    Register { user_id: UserId, now: Timestamp },
+    Enroll { program_id: ProgramId },
+    Deactivate,
+    Reactivate,
+}
+
+/// An account.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct User {
+    id: UserId,
+    status: UserStatus,
+    register_time: Option<Timestamp>,
+    programs: Vec<ProgramId>,
+}
+
+impl User {
+    /// Whether the user was ever registered.
+    #[must_use]
+    pub fn exists(&self) -> bool {
+        self.register_time.is_some()
+    }
+
+    /// Whether the user takes part.
+    #[must_use]
+    pub fn status(&self) -> UserStatus {
+        self.status
+    }
+
+    /// When the user was registered; the beginning of time if they were not.
+    #[must_use]
+    pub fn register_time(&self) -> Timestamp {
+        self.register_time.unwrap_or_default()
+    }
+
+    /// The programs that the user is in, in the order in which they were entered.
+    #[must_use]
+    pub fn programs(&self) -> &[ProgramId] {
+        &self.programs
+    }
+}
+
+impl Aggregate for User {
+    const TYPE: &'static str = "User";
+    type Command = UserCommand;
+    type Event = UserEvent;
+    type Error = Refusal;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: UserCommand,
+        (): &(),
+        sink: &EventSink<Self>,
+    ) -> Result<(), Refusal> {
+        let event: UserEvent = match command {
+            UserCommand::Register { user_id, .. } if self.exists() => {
+                return Err(Refusal::UserIdTaken(user_id));
+            }
+            UserCommand::Register { user_id, now } => {
+                UserRegistered { user_id, register_time_us: now }.into()
+            }
+            UserCommand::Enroll { .. } if self.programs.len() >= MAX_PROGRAMS_PER_USER as usize => {
+                return Err(Refusal::TooManyPrograms {
+                    user_id: self.id.clone(),
+                    limit: MAX_PROGRAMS_PER_USER,
+                });
+            }
+            UserCommand::Enroll { program_id } => UserEnrolled { program_id }.into(),
+            UserCommand::Deactivate if self.status == UserStatus::Inactive => {
+                return Err(Refusal::UserAlreadyInactive(self.id.clone()));
+            }
+            UserCommand::Deactivate => UserDeactivated {}.into(),
+            UserCommand::Reactivate if self.status == UserStatus::Active => {
+                return Err(Refusal::UserAlreadyActive(self.id.clone()));
+            }
+            UserCommand::Reactivate => UserReactivated {}.into(),
+        };
+        sink.write(event, self).await;
+        Ok(())
+    }
+
+    fn apply(&mut self, event: UserEvent) {
+        match event {
+            UserEvent::UserRegistered(event) => {
+                self.id = event.user_id;
+                self.register_time = Some(event.register_time_us);
+            }
+            UserEvent::UserEnrolled(event) => self.programs.push(event.program_id),
+            UserEvent::UserDeactivated(_) => self.status = UserStatus::Inactive,
+            UserEvent::UserReactivated(_) => self.status = UserStatus::Active,
+        }
+    }
+}

@@ -1,0 +1,3 @@
+//! Tributary: an event-sourced referral and rewards engine on Postgres, with a gRPC API.
+
+pub mod domain;
