@@ -8,10 +8,8 @@
 //! stopping the postmaster, and recovering from every way in which an earlier run can have ended.
 //!
 //! What never does: SQL. Callers connect to [`Cluster::url`] with the client of their choice, and
-//! make their own databases. Nor does this module read flags or environment variables (other than
-//! PATH, to find programs): the caller passes [`Options`].
-//!
-//! Nothing is ever deleted that could be somebody's data.
+//! make their own databases. Nor does this module read flags, or environment variables other than
+//! those that say where programs and temporary files are: the caller passes [`Options`].
 
 mod error;
 mod place;
@@ -107,6 +105,7 @@ impl Cluster {
         let tools = Tools::find(options.bin_dir.as_deref(), made_by, place.user.clone()).await?;
         postmaster::end_leftover(&tools, &place.cluster).await?;
         place.settle()?;
+        place.remove_unfinished();
         match made_by {
             None => postmaster::initdb(&tools, &place, durable).await?,
             Some(made_by) if made_by == tools.version => {}
@@ -125,6 +124,7 @@ impl Cluster {
         let child = postmaster::spawn(&tools, &place, &sockets, &settings)?;
         let mut cluster = Self { child, tools, sockets, place };
         let first = Instant::now();
+        let mut reported = None;
         while let Err(error) = cluster.wait_until_ready().await {
             // Backends finish what they are doing before they notice that their postmaster is
             // dead; and a postmaster whose owner was killed right after starting it registers
@@ -132,7 +132,10 @@ impl Cluster {
             if !is_conflict(&error) || first.elapsed() > START_PATIENCE {
                 return Err(error);
             }
-            info!("waiting for the processes of a former Postgres to end");
+            if reported.is_none_or(|at: Instant| at.elapsed() > PROGRESS_EVERY) {
+                reported = Some(Instant::now());
+                info!("waiting for the processes of a former Postgres to end");
+            }
             tokio::time::sleep(Duration::from_millis(500)).await;
             let Self { tools, place, sockets, .. } = &cluster;
             postmaster::end_leftover(tools, &place.cluster).await?;
@@ -197,10 +200,8 @@ impl Cluster {
             return Ok(());
         }
         postmaster::stop(&self.tools, &self.place.cluster, self.child.id()).await?;
-        // The pid file goes, for which the former waits, a moment before the process.
-        while self.has_exited().is_none() {
-            tokio::time::sleep(STARTING_POLL).await;
-        }
+        // It waits for the pid file to go, which happens a moment before the process ends.
+        let _ = self.child.wait();
         Ok(())
     }
 

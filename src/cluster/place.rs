@@ -77,6 +77,9 @@ impl Place {
                 user.name,
                 parent.join(NAME).display()
             );
+            if link.is_none() && !parent.join(NAME).exists() {
+                warn!("there is no data any more; something must have cleaned up in /var/tmp");
+            }
         }
         Ok(Self {
             cluster: parent.join(NAME),
@@ -124,16 +127,21 @@ impl Place {
         symlink(&self.cluster, &link).map_err(failed("make the link", &link, WRITABLE))
     }
 
-    /// Makes an empty directory for a cluster to be. The name is new each time: a process left
-    /// over from an interrupted attempt may still be writing to the former one.
-    pub(super) fn begin(&self) -> Result<PathBuf, ClusterError> {
+    /// Removes what interrupted attempts to make a cluster have left.
+    pub(super) fn remove_unfinished(&self) {
         for entry in fs::read_dir(&self.parent).into_iter().flatten().flatten() {
             if entry.file_name().as_bytes().starts_with(UNFINISHED.as_bytes())
                 && let Err(error) = remove_all(&entry.path())
             {
-                warn!("cannot remove {}: {error}", entry.path().display());
+                // Somebody is still writing to it; so be it until the next start.
+                info!("cannot remove {} yet: {error}", entry.path().display());
             }
         }
+    }
+
+    /// Makes an empty directory for a cluster to be. The name is new each time: a process left
+    /// over from an interrupted attempt may still be writing to the former one.
+    pub(super) fn begin(&self) -> Result<PathBuf, ClusterError> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let path = self.parent.join(format!("{UNFINISHED}.{:x}", now.as_nanos()));
         DirBuilder::new()

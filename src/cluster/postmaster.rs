@@ -198,10 +198,12 @@ async fn is_postmaster(pid: u32, cluster: &Path) -> bool {
     };
     let text = String::from_utf8_lossy(&arguments).replace('\0', " ");
     let (program, rest) = text.trim().split_once(" -D ").unwrap_or_default();
-    program.ends_with("postgres")
-        && rest
-            .strip_prefix(&*cluster.to_string_lossy())
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    let is_there = rest
+        .strip_prefix(&*cluster.to_string_lossy())
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
+    // Its working directory, where we may see it, gives away one whose cluster has been moved.
+    let is_moved = || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == cluster);
+    program.ends_with("postgres") && (is_there || is_moved())
 }
 
 /// The last lines of the log.

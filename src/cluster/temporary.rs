@@ -20,7 +20,6 @@ use super::{Cluster, ClusterError, Options};
 const WATCHDOG: &str = r#"
 trap '' HUP INT TERM
 while read -r _; do :; done
-cd /
 for _ in 1 2 3 4 5 6 7 8 9 10; do
     "$2" stop -D "$1/postgres" -m immediate -w -t 30 || {
         sleep 0.3

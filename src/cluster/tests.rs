@@ -6,7 +6,7 @@ use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -55,11 +55,11 @@ async fn start(data_dir: &Path) -> Result<Cluster, ClusterError> {
 }
 
 fn sql(cluster: &Cluster, statement: &str) -> String {
-    psql(&cluster.tools.path("psql"), &cluster.url("postgres"), statement)
+    psql(&cluster.url("postgres"), statement)
 }
 
-fn psql(program: &Path, url: &str, statement: &str) -> String {
-    let output = Command::new(program)
+fn psql(url: &str, statement: &str) -> String {
+    let output = Command::new("psql")
         .args(["--no-psqlrc", "-qAt", "-c", statement, url])
         // The URL has to be enough.
         .envs([("PGPORT", "1"), ("PGSSLMODE", "require"), ("PGHOST", "/nowhere")])
@@ -89,6 +89,8 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
 /// A process of its own that owns a cluster. It ends by itself when its input is closed.
 struct Owner {
     child: Child,
+    /// Open, or the test harness there complains.
+    _output: BufReader<ChildStdout>,
     cluster: PathBuf,
     postmaster: u32,
 }
@@ -103,13 +105,20 @@ impl Owner {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let said = BufReader::new(child.stdout.take().unwrap())
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let said = output
+            .by_ref()
             .lines()
             .map_while(Result::ok)
             .find_map(|line| Some(line.split_once("READY ")?.1.to_owned()))
             .expect("the owner starts");
         let (postmaster, cluster) = said.split_once(' ').unwrap();
-        Self { child, postmaster: postmaster.parse().unwrap(), cluster: cluster.into() }
+        Self {
+            child,
+            _output: output,
+            postmaster: postmaster.parse().unwrap(),
+            cluster: cluster.into(),
+        }
     }
 }
 
@@ -312,8 +321,7 @@ fn a_temporary_cluster_goes_with_its_owner() {
 #[tokio::test]
 async fn a_temporary_cluster_goes_when_dropped() {
     let temporary = TemporaryCluster::start(&small()).await.unwrap();
-    let program = temporary.cluster.tools.path("psql");
-    assert_eq!(psql(&program, &temporary.url("template1"), "SELECT 1"), "1");
+    assert_eq!(psql(&temporary.url("template1"), "SELECT 1"), "1");
     let directory = temporary.directory().to_owned();
     let postmaster = temporary.postmaster_pid();
     drop(temporary);

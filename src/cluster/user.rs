@@ -50,7 +50,7 @@ impl User {
                  (chown -R)",
             )),
             (ROOT, uid) => {
-                Ok(Self { name: format!("#{uid}"), uid, gid: owner.gid(), switched: true })
+                Ok(Self { name: format!("with id {uid}"), uid, gid: owner.gid(), switched: true })
             }
             (ours, uid) if ours == uid => Ok(user),
             _ => Err(refuse("run this program as that user")),
@@ -81,7 +81,7 @@ impl User {
         };
         let uid = id("-u", None).await?.ok_or_else(unknown)?;
         let gid = id("-g", None).await?.ok_or_else(unknown)?;
-        Ok(Self { name: format!("#{uid}"), uid, gid, switched: false })
+        Ok(Self { name: format!("with id {uid}"), uid, gid, switched: false })
     }
 
     /// True when Postgres runs as somebody else because we are root.

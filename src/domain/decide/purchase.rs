@@ -11,7 +11,7 @@ use crate::domain::{
 };
 
 /// A purchase that was made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct RecordPurchase {
     pub purchase_id: PurchaseId,

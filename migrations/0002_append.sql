@@ -1,0 +1,270 @@
+-- Appends a batch of commands to the log: all checks, events and rows of all of them in one round
+-- trip and one transaction.
+--
+-- Appends of all servers queue at one lock, and positions are given out under it. So the order of
+-- positions is the order of commits, there are no gaps, and a reader that has seen position n has
+-- seen everything before it.
+--
+-- Commands are numbered 1 to command_count. Each gets a verdict:
+--   0 appended   its events are in the log
+--   1 duplicate  its receipt exists; facts.duplicates has the positions and the fingerprint
+--   2 taken      a claim of it belongs to another; facts.taken has the claim's number
+--   3 conflict   a stream that it read is not as it read it (facts.moved), or an earlier command of
+--                the batch, on which it builds, has not been appended
+--
+-- A stream's version is that before the batch: what earlier commands of the batch do to a stream is
+-- the business of the dependencies.
+create function append(
+    -- The server process and the number of its batch. The same numbers again get the same answer.
+    writer uuid,
+    batch bigint,
+    command_count integer,
+    -- Streams that were read, each once, and their versions before the batch.
+    stream_types text[],
+    stream_ids text[],
+    stream_versions bigint[],
+    -- Pairs: this command read that stream (by its place in the arrays above).
+    check_commands integer[],
+    check_streams integer[],
+    -- Pairs: this command builds on that earlier one. In the order of the first.
+    dependency_commands integer[],
+    dependency_on integer[],
+    -- Events, in the order in which they shall stand.
+    event_commands integer[],
+    event_aggregate_types text[],
+    event_aggregate_ids text[],
+    event_sequences bigint[],
+    event_types text[],
+    event_versions text[],
+    event_payloads text[],
+    event_metadata text[],
+    -- How many events each command has.
+    event_counts integer[],
+    receipt_commands integer[],
+    receipt_keys uuid[],
+    receipt_fingerprints bytea[],
+    -- Whether it is written down; that of a refused command is only looked for.
+    receipt_keeps boolean[],
+    claim_commands integer[],
+    claim_kinds text[],
+    claim_values text[],
+    claim_owners text[],
+    profile_commands integer[],
+    profile_user_ids text[],
+    profile_usernames text[],
+    profile_emails text[],
+    profile_display_names text[],
+    profile_password_hashes text[],
+    enrollment_commands integer[],
+    enrollment_user_ids text[],
+    enrollment_program_ids text[],
+    referral_commands integer[],
+    referral_program_ids text[],
+    referral_referee_user_ids text[],
+    referral_referrer_user_ids text[],
+    out head bigint,
+    out recorded_at timestamptz,
+    out verdicts smallint[],
+    out facts jsonb
+)
+language plpgsql
+volatile
+-- The plans below are cached while the tables are still empty, when a sequential scan looks cheap.
+-- Every look-up is therefore a lateral subquery with a limit, and the planner is left no other way
+-- than the index.
+set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan
+set jit = off
+as $$
+#variable_conflict use_column
+declare
+    previous record;
+    duplicates jsonb;
+    taken jsonb;
+    moved integer[];
+    first_positions bigint[];
+begin
+    -- With an older snapshot the head read below could be one that another append has left behind.
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'append needs read committed, not %', current_setting('transaction_isolation');
+    end if;
+
+    perform lock_log();
+
+    -- A statement of its own, so that its snapshot is taken after the lock.
+    select w.batch, w.head, w.recorded_at, w.verdicts, w.facts into previous
+    from writers w where w.writer = append.writer;
+    if found and previous.batch = append.batch then
+        head := previous.head;
+        recorded_at := previous.recorded_at;
+        verdicts := previous.verdicts;
+        facts := previous.facts;
+        return;
+    elsif found and previous.batch > append.batch then
+        raise exception 'batch % of writer % comes after batch %', append.batch, append.writer, previous.batch;
+    end if;
+
+    select e.position, e.recorded_at into head, recorded_at
+    from events e order by e.position desc limit 1;
+    head := coalesce(head, 0);
+    recorded_at := greatest(recorded_at, clock_timestamp());
+    verdicts := array_fill(0::smallint, array[command_count]);
+
+    select array_agg(s.ordinal::integer) into moved
+    from unnest(stream_types, stream_ids, stream_versions)
+        with ordinality as s(aggregate_type, aggregate_id, version, ordinal)
+    cross join lateral (
+        select 1 from events e
+        where e.aggregate_type = s.aggregate_type
+            and e.aggregate_id = s.aggregate_id
+            and e.sequence = s.version + 1
+        limit 1
+    ) as next_event;
+
+    if cardinality(receipt_commands) > 0 then
+        select jsonb_agg(jsonb_build_object(
+                'command', r.command,
+                'fingerprint', encode(known.fingerprint, 'hex'),
+                'first_position', known.first_position,
+                'last_position', known.last_position))
+        into duplicates
+        from unnest(receipt_commands, receipt_keys) as r(command, key)
+        cross join lateral (
+            select * from receipts where receipts.key = r.key limit 1
+        ) as known;
+    end if;
+
+    if cardinality(claim_commands) > 0 then
+        select jsonb_agg(jsonb_build_object('command', c.command, 'claim', c.ordinal))
+        into taken
+        from unnest(claim_commands, claim_kinds, claim_values, claim_owners)
+            with ordinality as c(command, kind, value, owner, ordinal)
+        cross join lateral (
+            select owner from claims where claims.kind = c.kind and claims.value = c.value limit 1
+        ) as known
+        where known.owner <> c.owner;
+    end if;
+
+    if coalesce(duplicates, taken, to_jsonb(moved)) is not null then
+        facts := jsonb_build_object(
+            'duplicates', coalesce(duplicates, '[]'),
+            'taken', coalesce(taken, '[]'),
+            'moved', coalesce(to_jsonb(moved), '[]'));
+        for previous in
+            select f.command, min(f.verdict) as verdict
+            from (
+                select (d ->> 'command')::integer as command, 1::smallint as verdict
+                from jsonb_array_elements(facts -> 'duplicates') d
+                union all
+                select (t ->> 'command')::integer, 2::smallint
+                from jsonb_array_elements(facts -> 'taken') t
+                union all
+                select c.command, 3::smallint
+                from unnest(check_commands, check_streams) as c(command, stream)
+                where c.stream = any (moved)
+            ) as f
+            group by f.command
+        loop
+            verdicts[previous.command] := previous.verdict;
+        end loop;
+        for previous in
+            select d.command, d.builds_on
+            from unnest(dependency_commands, dependency_on)
+                with ordinality as d(command, builds_on, ordinal)
+            order by d.ordinal
+        loop
+            if verdicts[previous.command] = 0 and verdicts[previous.builds_on] <> 0 then
+                verdicts[previous.command] := 3;
+            end if;
+        end loop;
+    end if;
+
+    insert into events (
+        position, sequence, recorded_at, aggregate_type, aggregate_id,
+        event_type, event_version, payload, metadata)
+    select head + row_number() over (order by e.ordinal), e.sequence, append.recorded_at,
+        e.aggregate_type, e.aggregate_id, e.event_type, e.event_version,
+        e.payload::jsonb, e.metadata::jsonb
+    from unnest(
+            event_commands, event_aggregate_types, event_aggregate_ids, event_sequences,
+            event_types, event_versions, event_payloads, event_metadata)
+        with ordinality as e(
+            command, aggregate_type, aggregate_id, sequence,
+            event_type, event_version, payload, metadata, ordinal)
+    where verdicts[e.command] = 0;
+
+    if cardinality(receipt_commands) > 0 then
+        select array_agg(c.first_position order by c.ordinal) into first_positions
+        from (
+            select n.ordinal, head + 1 - n.events + sum(n.events) over (order by n.ordinal)
+                as first_position
+            from (
+                select c.ordinal,
+                    case when verdicts[c.ordinal::integer] = 0 then c.events else 0 end as events
+                from unnest(event_counts) with ordinality as c(events, ordinal)
+            ) as n
+        ) as c;
+        insert into receipts (key, fingerprint, first_position, last_position)
+        select r.key, r.fingerprint, first_positions[r.command],
+            first_positions[r.command] + event_counts[r.command] - 1
+        from unnest(receipt_commands, receipt_keys, receipt_fingerprints, receipt_keeps)
+            as r(command, key, fingerprint, keep)
+        where r.keep and verdicts[r.command] = 0;
+    end if;
+
+    if cardinality(claim_commands) > 0 then
+        insert into claims (kind, value, owner)
+        select c.kind, c.value, c.owner
+        from unnest(claim_commands, claim_kinds, claim_values, claim_owners)
+            as c(command, kind, value, owner)
+        where verdicts[c.command] = 0
+        on conflict (kind, value) do nothing;
+    end if;
+
+    if cardinality(profile_commands) > 0 then
+        insert into profiles (user_id, username, email, display_name, password_hash)
+        select p.user_id, p.username, p.email, p.display_name, p.password_hash
+        from unnest(
+                profile_commands, profile_user_ids, profile_usernames, profile_emails,
+                profile_display_names, profile_password_hashes)
+            as p(command, user_id, username, email, display_name, password_hash)
+        where verdicts[p.command] = 0
+        on conflict (user_id) do update
+        set username = excluded.username,
+            email = excluded.email,
+            display_name = excluded.display_name,
+            password_hash = excluded.password_hash;
+    end if;
+
+    if cardinality(enrollment_commands) > 0 then
+        insert into enrollments (user_id, program_id)
+        select e.user_id, e.program_id
+        from unnest(enrollment_commands, enrollment_user_ids, enrollment_program_ids)
+            as e(command, user_id, program_id)
+        where verdicts[e.command] = 0;
+    end if;
+
+    if cardinality(referral_commands) > 0 then
+        insert into referrals (program_id, referee_user_id, referrer_user_id)
+        select r.program_id, r.referee_user_id, r.referrer_user_id
+        from unnest(
+                referral_commands, referral_program_ids,
+                referral_referee_user_ids, referral_referrer_user_ids)
+            as r(command, program_id, referee_user_id, referrer_user_id)
+        where verdicts[r.command] = 0;
+    end if;
+
+    insert into writers (writer, batch, head, recorded_at, verdicts, facts)
+    values (append.writer, append.batch, append.head, append.recorded_at, append.verdicts, append.facts)
+    on conflict (writer) do update
+    set batch = excluded.batch,
+        head = excluded.head,
+        recorded_at = excluded.recorded_at,
+        verdicts = excluded.verdicts,
+        facts = excluded.facts;
+end;
+$$;

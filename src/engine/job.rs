@@ -1,0 +1,102 @@
+//! A command on its way through the engine.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::{Committed, Failure, RequestKey};
+use crate::domain::decide::Command;
+
+type Answer = oneshot::Sender<Result<Committed, Failure>>;
+
+/// A command, and those who wait for what it comes to.
+pub(super) struct Job {
+    pub(super) command: Arc<Command>,
+    pub(super) request: Option<RequestKey>,
+    /// How often it was decided on a state that had moved.
+    pub(super) conflicts: u32,
+    /// How often it was put off because something was not in memory.
+    pub(super) delays: u32,
+    /// Whether it must be alone in its batch, because a batch that it was in was refused.
+    pub(super) alone: bool,
+    answers: Vec<Answer>,
+}
+
+impl Job {
+    pub(super) fn new(command: Command, request: Option<RequestKey>, answer: Answer) -> Self {
+        Self {
+            command: Arc::new(command),
+            request,
+            conflicts: 0,
+            delays: 0,
+            alone: false,
+            answers: vec![answer],
+        }
+    }
+
+    pub(super) fn answer(self, result: &Result<Committed, Failure>) {
+        for answer in self.answers {
+            // Nobody waits any more: the command stands all the same.
+            let _ = answer.send(result.clone());
+        }
+    }
+
+    /// How the job compares to another that may be the same request.
+    pub(super) fn compare(&self, other: &Self) -> Kinship {
+        let same_request = match (&self.request, &other.request) {
+            (Some(one), Some(two)) => one.key == two.key,
+            _ => false,
+        };
+        let same_purchase = match (&*self.command, &*other.command) {
+            (Command::RecordPurchase(one), Command::RecordPurchase(two)) => {
+                one.purchase_id == two.purchase_id
+            }
+            _ => false,
+        };
+        if !same_request && !same_purchase {
+            return Kinship::Strangers;
+        }
+        let repeats = match (&*self.command, &*other.command) {
+            (Command::RecordPurchase(one), Command::RecordPurchase(two)) => {
+                one == two && self.request == other.request
+            }
+            _ => self.request == other.request,
+        };
+        if repeats { Kinship::Repetition } else { Kinship::Rivals }
+    }
+
+    /// Lets those who wait for a repetition of this job wait for this one.
+    pub(super) fn join(&mut self, repetition: Self) {
+        self.answers.extend(repetition.answers);
+    }
+
+    /// What identifies the request: equal for jobs that are not strangers.
+    pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
+        let request = self.request.as_ref().map(|request| Identity::Request(request.key));
+        let purchase = match &*self.command {
+            Command::RecordPurchase(input) => {
+                Some(Identity::Purchase(input.purchase_id.as_str().into()))
+            }
+            _ => None,
+        };
+        request.into_iter().chain(purchase)
+    }
+}
+
+/// What a request can be recognised by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Identity {
+    Request(uuid::Uuid),
+    Purchase(Arc<str>),
+}
+
+/// How two jobs relate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kinship {
+    /// Nothing in common.
+    Strangers,
+    /// The same request twice.
+    Repetition,
+    /// Different requests under one key; one must wait for the other's outcome.
+    Rivals,
+}

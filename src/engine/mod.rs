@@ -1,0 +1,192 @@
+//! The command path: a queue, a worker that decides whatever waits in one batch, and one append.
+//!
+//! Commands queue; the worker takes all that wait, without a timer, loads the streams that are not
+//! in memory, decides each command in turn against the state that the earlier ones left, and appends
+//! the batch in one round trip. While one batch commits, the next one gathers, so batches grow with
+//! load by themselves.
+//!
+//! - [`unit`] is the unit of work that decisions run in.
+//! - [`worker`] is the loop, and what happens when something is in its way.
+//! - [`session`] is its connection.
+//! - [`query`] runs decisions that only look.
+
+mod job;
+pub mod query;
+mod session;
+mod unit;
+mod worker;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+use crate::domain::decide::Command;
+use crate::domain::{Refusal, Timestamp};
+use crate::store::{Database, RecordedEvent};
+use job::Job;
+
+/// Where moments and randomness come from. Passed in everywhere, so that nothing depends on a global.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The moment.
+    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Fills a buffer with randomness.
+    pub random: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+}
+
+impl Surroundings {
+    /// The machine's clock and its source of randomness.
+    ///
+    /// # Errors
+    /// If the operating system has no randomness to give.
+    pub fn of_this_machine() -> std::io::Result<Self> {
+        getrandom::fill(&mut [0; 1]).map_err(std::io::Error::other)?;
+        Ok(Self {
+            now: Arc::new(|| {
+                let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+            }),
+            random: Arc::new(|bytes| {
+                // Worked at the start, and does not stop working afterwards.
+                if let Err(error) = getrandom::fill(bytes) {
+                    tracing::error!(%error, "the operating system gives no randomness");
+                    std::process::abort();
+                }
+            }),
+        })
+    }
+
+    /// A fresh identifier that sorts by time: a UUID of version 7.
+    #[must_use]
+    pub fn fresh_id(&self) -> String {
+        fresh_uuid(self).to_string()
+    }
+}
+
+pub(crate) fn fresh_uuid(surroundings: &Surroundings) -> Uuid {
+    let mut random = [0; 10];
+    (surroundings.random)(&mut random);
+    let milliseconds = u64::try_from((surroundings.now)().0 / 1_000).unwrap_or_default();
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
+}
+
+/// How large things may grow.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Commands that may wait. Further ones are turned away with a hint to come back.
+    pub queue_commands: usize,
+    /// Commands decided and appended together.
+    pub batch_commands: usize,
+    /// Streams kept in memory, with their states.
+    pub cached_streams: usize,
+    /// A snapshot is written when a stream has grown by this many events since the last one.
+    pub snapshot_events: i64,
+    /// How long a batch waits for a database that is away before its callers are told.
+    pub database_patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            queue_commands: 10_000,
+            batch_commands: 500,
+            cached_streams: 200_000,
+            snapshot_events: 500,
+            database_patience: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The key of a request and a hash of its content: the same again is answered as the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestKey {
+    /// Made from the caller, the RPC and the caller's `request_id`.
+    pub key: Uuid,
+    /// Keyed hash of the request without secrets.
+    pub fingerprint: Vec<u8>,
+}
+
+/// What a command came to.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    /// Its events, as they stand in the log.
+    pub events: Arc<[RecordedEvent]>,
+    /// The position that a reader must have reached to see its effect.
+    pub position: i64,
+    /// Whether it had been carried out before.
+    pub repeated: bool,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Failure {
+    /// The rules forbid it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The `request_id` belongs to a request with another content.
+    #[error("the request_id was used for another request")]
+    RequestIdReused,
+    /// Too many commands wait.
+    #[error("{0} commands are waiting, the most there can be")]
+    QueueFull(usize),
+    /// Conflicts would not end.
+    #[error("other servers kept changing what the command is about")]
+    Conflict,
+    /// The database is away. The command may have been carried out.
+    #[error("the database is unavailable; the outcome is unknown")]
+    DatabaseUnavailable,
+    /// The engine is stopping.
+    #[error("the server is stopping")]
+    ShuttingDown,
+    /// A fault of ours, logged where it happened.
+    #[error("internal error")]
+    Internal,
+}
+
+/// Appended events on their way to the live streams: in order, and without gaps within one message.
+pub type Handover = Arc<Vec<RecordedEvent>>;
+
+/// Carries out commands against one database. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    queue: mpsc::Sender<Job>,
+    limits: Limits,
+}
+
+impl Engine {
+    /// Starts the worker. It ends when the last clone of the engine is gone and every waiting
+    /// command has its answer. What it appends is also handed to `handover`, if there is room.
+    pub fn start(
+        database: Database,
+        surroundings: Surroundings,
+        limits: Limits,
+        handover: mpsc::Sender<Handover>,
+    ) -> (Self, JoinHandle<()>) {
+        let (queue, jobs) = mpsc::channel(limits.queue_commands.max(1));
+        let worker = worker::Worker::new(database, surroundings, limits.clone(), handover);
+        let task = tokio::spawn(worker.run(jobs));
+        (Self { queue, limits }, task)
+    }
+
+    /// Carries out a command. Once it waits in the queue it is carried out or refused as a whole,
+    /// also if the caller stops waiting for the answer.
+    ///
+    /// # Errors
+    /// [`Failure`] says why it was not carried out.
+    pub async fn execute(
+        &self,
+        command: Command,
+        request: Option<RequestKey>,
+    ) -> Result<Committed, Failure> {
+        let (answer, answered) = oneshot::channel();
+        let job = Job::new(command, request, answer);
+        self.queue.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => Failure::QueueFull(self.limits.queue_commands),
+            mpsc::error::TrySendError::Closed(_) => Failure::ShuttingDown,
+        })?;
+        answered.await.unwrap_or(Err(Failure::ShuttingDown))
+    }
+}

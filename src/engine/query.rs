@@ -1,0 +1,114 @@
+//! Decisions that only look: they run on streams as they stand in the database now, without the
+//! cache and without an append.
+
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+use sqlx::PgConnection;
+
+use super::Surroundings;
+use super::unit::{Missing, UnitOfWork};
+use crate::domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
+use crate::store::{Database, StoreError, load};
+
+/// The most rounds of loading before a decision is given up: each brings it further, and none of
+/// ours needs more than a few.
+pub(super) const MAX_ROUNDS: usize = 16;
+
+/// How many levels above a participant are loaded with it.
+const PREFETCH_LEVELS: u32 = 2;
+
+/// Why a look failed.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// What it is about does not exist.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A fault of ours.
+    #[error("{0}")]
+    Broken(&'static str),
+}
+
+/// Runs `look` on the present state of the database.
+///
+/// # Errors
+/// [`QueryError`] if it refuses or the database cannot be read.
+pub async fn query<T>(
+    database: &Database,
+    surroundings: &Surroundings,
+    mut look: impl FnMut(&mut dyn Work) -> Result<T, Halt>,
+) -> Result<T, QueryError> {
+    let mut connection = database.pool().acquire().await.map_err(StoreError::from)?;
+    let mut cache = LruCache::new(NonZeroUsize::MIN);
+    let mut unit = UnitOfWork::new(surroundings, &mut cache);
+    for _ in 0..MAX_ROUNDS {
+        match unit.run(false, &mut look) {
+            Ok(seen) => return Ok(seen),
+            Err(Halt::Refused(refusal)) => return Err(refusal.into()),
+            Err(Halt::Missing) => {
+                let missing = unit.take_missing();
+                fetch(&mut connection, &mut unit, missing).await?;
+            }
+            Err(Halt::Broken(what)) => return Err(QueryError::Broken(what)),
+            Err(Halt::AlreadyRecorded(_)) => {
+                return Err(QueryError::Broken("a look that recorded something"));
+            }
+        }
+    }
+    Err(QueryError::Broken("a look that never has what it needs"))
+}
+
+/// Loads what decisions lack, and what they will most probably ask for next.
+pub(super) async fn fetch(
+    connection: &mut PgConnection,
+    unit: &mut UnitOfWork<'_>,
+    missing: Missing,
+) -> Result<(), StoreError> {
+    let Missing { mut streams, codes, walks, default_programs } = missing;
+    let users: Vec<_> =
+        streams.iter().filter(|key| key.kind == Kind::User).map(|key| key.id.clone()).collect();
+    let participants: Vec<_> = streams
+        .iter()
+        .filter(|key| key.kind == Kind::Participant)
+        .filter_map(|key| ParticipantId::parse(&key.id))
+        .collect();
+    if !(users.is_empty() && participants.is_empty() && codes.is_empty()) {
+        let users: Vec<&str> = users.iter().map(|id| &**id).collect();
+        let wanted: Vec<&str> = codes.iter().map(String::as_str).collect();
+        let mut found =
+            load::prefetch(connection, &users, &participants, &wanted, PREFETCH_LEVELS).await?;
+        for participant in found.participants {
+            let id = participant.to_string().into();
+            streams.insert(StreamKey { kind: Kind::Participant, id });
+            let id = participant.program_id.as_str().into();
+            streams.insert(StreamKey { kind: Kind::Program, id });
+        }
+        for code in codes {
+            let owner = found.code_owners.remove(&code);
+            unit.learn_code(code, owner);
+        }
+    }
+    if default_programs {
+        let programs = load::default_programs(connection).await?;
+        for program_id in &programs {
+            let id = program_id.as_str().into();
+            streams.insert(StreamKey { kind: Kind::Program, id });
+        }
+        unit.learn_default_programs(programs);
+    }
+    for (from, target) in walks {
+        let walk = load::walk_upline(connection, &from, &target).await?;
+        unit.learn_walk(from, target, walk);
+    }
+    let streams: Vec<_> = streams.into_iter().filter(|key| !unit.knows(key)).collect();
+    if !streams.is_empty() {
+        let loaded = load::streams(connection, &streams).await?;
+        for (key, loaded) in streams.into_iter().zip(loaded) {
+            unit.learn_stream(key, loaded);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! The worker's own connection: made again when it is lost, and never shared.
+
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::query::fetch;
+use super::unit::{Missing, UnitOfWork};
+use crate::store::append::{Appended, append};
+use crate::store::{Batch, Database, StoreError};
+
+/// How long the answer to one statement is waited for before the connection is given up.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pause before a connection is tried again.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A batch's place among all batches of all server processes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BatchNumber {
+    pub(super) writer: Uuid,
+    pub(super) number: i64,
+}
+
+pub(super) struct Session {
+    database: Database,
+    connection: Option<PgConnection>,
+}
+
+impl Session {
+    pub(super) fn new(database: Database) -> Self {
+        Self { database, connection: None }
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Loads what a decision lacks, on a new connection if the old one is lost.
+    pub(super) async fn fetch(
+        &mut self,
+        unit: &mut UnitOfWork<'_>,
+        missing: Missing,
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
+        loop {
+            let error = match self.connection().await {
+                Ok(connection) => match in_time(fetch(connection, unit, missing.clone())).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            self.retry_or(error, deadline).await?;
+        }
+    }
+
+    /// Appends a batch, again and again under the same number while its outcome is unknown.
+    pub(super) async fn append(
+        &mut self,
+        BatchNumber { writer, number }: BatchNumber,
+        batch: &Batch,
+        deadline: Instant,
+    ) -> Result<Appended, StoreError> {
+        loop {
+            let error = match self.connection().await {
+                Ok(connection) => match in_time(append(connection, writer, number, batch)).await {
+                    Ok(appended) => return Ok(appended),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            self.retry_or(error, deadline).await?;
+        }
+    }
+
+    /// Begins a transaction and takes the log's lock in it.
+    pub(super) async fn begin_locked(&mut self, deadline: Instant) -> Result<(), StoreError> {
+        loop {
+            let error = match self.connection().await {
+                Ok(connection) => match in_time(begin_locked(connection)).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => error,
+                },
+                Err(error) => error,
+            };
+            self.retry_or(error, deadline).await?;
+        }
+    }
+
+    async fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
+        if self.connection.is_none() {
+            self.connection = Some(self.database.connect().await?);
+        }
+        let lost = || StoreError::Unavailable(sqlx::Error::PoolClosed);
+        self.connection.as_mut().ok_or_else(lost)
+    }
+
+    /// Waits before another try, or returns the error if there shall be none.
+    async fn retry_or(&mut self, error: StoreError, deadline: Instant) -> Result<(), StoreError> {
+        let is_refusal = !matches!(error, StoreError::Unavailable(_));
+        if is_refusal || Instant::now() >= deadline {
+            // Whatever the connection was in the middle of, nobody must find it there.
+            self.connection = None;
+            return Err(error);
+        }
+        tracing::warn!(%error, "the connection to the database is lost; trying again");
+        self.connection = None;
+        tokio::time::sleep(RECONNECT_PAUSE).await;
+        Ok(())
+    }
+
+    /// Appends within the transaction that [`Session::begin_locked`] began, and commits.
+    pub(super) async fn append_locked(
+        &mut self,
+        number: BatchNumber,
+        batch: &Batch,
+    ) -> Result<Appended, StoreError> {
+        let connection = self.connection().await?;
+        let appended = in_time(async {
+            let appended = append(connection, number.writer, number.number, batch).await?;
+            sqlx::query("commit").execute(connection).await?;
+            Ok(appended)
+        })
+        .await;
+        if appended.is_err() {
+            self.connection = None;
+        }
+        appended
+    }
+
+    /// Ends the transaction that [`Session::begin_locked`] began without an append.
+    pub(super) async fn leave_locked(&mut self) {
+        let left = match &mut self.connection {
+            Some(connection) => {
+                in_time(async { Ok(sqlx::query("rollback").execute(connection).await?) }).await
+            }
+            None => return,
+        };
+        if left.is_err() {
+            self.connection = None;
+        }
+    }
+
+    pub(super) async fn close(mut self) {
+        if let Some(connection) = self.connection.take() {
+            let _ = connection.close().await;
+        }
+    }
+}
+
+/// Begins a transaction that the database ends by itself if we fall silent, and takes the lock.
+async fn begin_locked(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query("begin").execute(&mut *connection).await?;
+    sqlx::query("select set_config('idle_in_transaction_session_timeout', '1s', true), lock_log()")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Bounds how long `work` may take. (Boxed: the compiler cannot see through a borrowing future of a
+/// generic type that it may move between threads.)
+async fn in_time<'a, T>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+) -> Result<T, StoreError> {
+    let work: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>> = Box::pin(work);
+    match tokio::time::timeout(ANSWER_TIMEOUT, work).await {
+        Ok(result) => result,
+        Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
+    }
+}

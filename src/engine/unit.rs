@@ -1,0 +1,328 @@
+//! The unit of work: the streams of one batch, as each command in turn leaves them to the next.
+
+use std::collections::{HashMap, HashSet};
+
+use lru::LruCache;
+
+use super::{RequestKey, Surroundings, fresh_uuid};
+use crate::domain::{
+    AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, ParticipantId, Profile, ProgramId, Refusal,
+    StreamKey, Timestamp, UplineWalk, UserId, Work,
+};
+use crate::store::append::{Entry, Receipt};
+use crate::store::load::empty_state;
+use crate::store::{Batch, Loaded, RecordedEvent};
+
+/// A stream in memory, as it stood after the last batch that touched it.
+pub(super) type Cache = LruCache<StreamKey, Loaded>;
+
+/// A stream as the batch leaves it.
+struct BatchStream {
+    state: AnyAggregate,
+    version: i64,
+    snapshot_version: i64,
+    /// Its place in the batch.
+    place: i32,
+    /// The last command of the batch that wrote it.
+    last_writer: Option<usize>,
+}
+
+/// A stream as the present command leaves it.
+struct CommandStream {
+    state: AnyAggregate,
+    version: i64,
+    written: bool,
+}
+
+/// What has to be read from the database before a decision can be made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Missing {
+    pub(super) streams: HashSet<StreamKey>,
+    pub(super) codes: HashSet<String>,
+    pub(super) walks: HashSet<(ParticipantId, UserId)>,
+    pub(super) default_programs: bool,
+}
+
+impl Missing {
+    pub(super) fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+            && self.codes.is_empty()
+            && self.walks.is_empty()
+            && !self.default_programs
+    }
+}
+
+/// What the present command has done so far.
+#[derive(Default)]
+struct Scratch {
+    streams: HashMap<StreamKey, CommandStream>,
+    builds_on: HashSet<usize>,
+    entry: Entry,
+    /// Whether a stream that should be new may be taken to be.
+    trusts_new: bool,
+}
+
+/// What a batch of decisions has come to so far.
+pub(super) struct UnitOfWork<'a> {
+    surroundings: Surroundings,
+    cache: &'a mut Cache,
+    streams: HashMap<StreamKey, BatchStream>,
+    code_owners: HashMap<String, Option<ParticipantId>>,
+    default_programs: Option<Vec<ProgramId>>,
+    walks: HashMap<(ParticipantId, UserId), UplineWalk>,
+    claims: HashMap<(ClaimKind, String), (String, usize)>,
+    batch: Batch,
+    now: Timestamp,
+    missing: Missing,
+    scratch: Scratch,
+}
+
+impl<'a> UnitOfWork<'a> {
+    pub(super) fn new(surroundings: &Surroundings, cache: &'a mut Cache) -> Self {
+        Self {
+            surroundings: surroundings.clone(),
+            cache,
+            streams: HashMap::new(),
+            code_owners: HashMap::new(),
+            default_programs: None,
+            walks: HashMap::new(),
+            claims: HashMap::new(),
+            batch: Batch::default(),
+            now: (surroundings.now)(),
+            missing: Missing::default(),
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Runs a decision; what it did is kept only if it ends well, what it read also if it is refused.
+    ///
+    /// With `trusts_new`, streams that should not exist yet are taken not to.
+    pub(super) fn run<T>(
+        &mut self,
+        trusts_new: bool,
+        decide: impl FnOnce(&mut dyn Work) -> Result<T, Halt>,
+    ) -> Result<T, Halt> {
+        self.scratch = Scratch { trusts_new, ..Scratch::default() };
+        decide(self)
+    }
+
+    /// Adds the decision that ran last, and ended well, to the batch.
+    pub(super) fn keep(&mut self, request: Option<&RequestKey>) {
+        let number = self.batch.len();
+        let (streams, mut entry) = self.checked_entry(request, true);
+        for (key, stream) in streams {
+            if stream.written
+                && let Some(kept) = self.streams.get_mut(&key)
+            {
+                kept.state = stream.state;
+                kept.version = stream.version;
+                kept.last_writer = Some(number);
+            }
+        }
+        for claim in &entry.claims {
+            let owned = (claim.owner.clone(), number);
+            self.claims.insert((claim.kind, claim.value.clone()), owned);
+        }
+        let count = i64::try_from(entry.events.len()).unwrap_or(i64::MAX);
+        if let Some(first) = entry.events.first_mut() {
+            first.command_events = Some(count);
+        }
+        self.batch.add(entry);
+    }
+
+    /// Adds the decision that ran last, and was refused, to the batch: only what it read and its
+    /// request, so that the refusal is checked like a success.
+    pub(super) fn keep_refused(&mut self, request: Option<&RequestKey>) {
+        let (_, Entry { reads, builds_on, receipt, .. }) = self.checked_entry(request, false);
+        self.batch.add(Entry { reads, builds_on, receipt, ..Entry::default() });
+    }
+
+    fn checked_entry(
+        &mut self,
+        request: Option<&RequestKey>,
+        keeps_receipt: bool,
+    ) -> (HashMap<StreamKey, CommandStream>, Entry) {
+        let Scratch { streams, builds_on, mut entry, .. } = std::mem::take(&mut self.scratch);
+        entry.reads = streams
+            .keys()
+            .filter_map(|key| self.streams.get(key))
+            .map(|stream| stream.place)
+            .collect();
+        entry.builds_on = builds_on.into_iter().collect();
+        entry.receipt = request.map(|request| Receipt {
+            key: request.key,
+            fingerprint: request.fingerprint.clone(),
+            keep: keeps_receipt,
+        });
+        (streams, entry)
+    }
+
+    /// What decisions lacked since the last call.
+    pub(super) fn take_missing(&mut self) -> Missing {
+        std::mem::take(&mut self.missing)
+    }
+
+    /// Whether a stream is in memory, here or from earlier batches.
+    pub(super) fn knows(&self, key: &StreamKey) -> bool {
+        self.streams.contains_key(key) || self.cache.contains(key)
+    }
+
+    pub(super) fn learn_stream(&mut self, key: StreamKey, loaded: Loaded) {
+        if !self.streams.contains_key(&key) {
+            self.enter(key, loaded);
+        }
+    }
+
+    pub(super) fn learn_code(&mut self, code: String, owner: Option<ParticipantId>) {
+        self.code_owners.insert(code, owner);
+    }
+
+    pub(super) fn learn_default_programs(&mut self, programs: Vec<ProgramId>) {
+        self.default_programs = Some(programs);
+    }
+
+    pub(super) fn learn_walk(&mut self, from: ParticipantId, target: UserId, walk: UplineWalk) {
+        self.walks.insert((from, target), walk);
+    }
+
+    fn enter(&mut self, key: StreamKey, loaded: Loaded) {
+        let place = self.batch.add_stream(&key, loaded.version);
+        let Loaded { state, version, snapshot_version } = loaded;
+        let stream = BatchStream { state, version, snapshot_version, place, last_writer: None };
+        self.streams.insert(key, stream);
+    }
+
+    /// The batch, and the streams as it leaves them if all of it is appended.
+    pub(super) fn finish(self) -> (Batch, Vec<FinishedStream>) {
+        let streams = self
+            .streams
+            .into_iter()
+            .map(|(key, stream)| FinishedStream {
+                key,
+                place: stream.place,
+                last_writer: stream.last_writer,
+                loaded: Loaded {
+                    state: stream.state,
+                    version: stream.version,
+                    snapshot_version: stream.snapshot_version,
+                },
+            })
+            .collect();
+        (self.batch, streams)
+    }
+}
+
+/// A stream as a batch leaves it.
+pub(super) struct FinishedStream {
+    pub(super) key: StreamKey,
+    pub(super) place: i32,
+    pub(super) last_writer: Option<usize>,
+    pub(super) loaded: Loaded,
+}
+
+impl Work for UnitOfWork<'_> {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) {
+        (self.surroundings.random)(bytes);
+    }
+
+    fn fresh_id(&mut self) -> String {
+        fresh_uuid(&self.surroundings).to_string()
+    }
+
+    fn state(&mut self, key: &StreamKey, expect_new: bool) -> Result<AnyAggregate, Halt> {
+        if let Some(stream) = self.scratch.streams.get(key) {
+            return Ok(stream.state.clone());
+        }
+        if !self.streams.contains_key(key) {
+            if let Some(cached) = self.cache.get(key).cloned() {
+                self.enter(key.clone(), cached);
+            } else if expect_new && self.scratch.trusts_new {
+                let state = empty_state(key.kind);
+                self.enter(key.clone(), Loaded { state, version: 0, snapshot_version: 0 });
+            } else {
+                self.missing.streams.insert(key.clone());
+                return Err(Halt::Missing);
+            }
+        }
+        let Some(stream) = self.streams.get(key) else {
+            return Err(Halt::Broken("a stream that was entered is gone"));
+        };
+        self.scratch.builds_on.extend(stream.last_writer);
+        let (state, version) = (stream.state.clone(), stream.version);
+        let read = CommandStream { state: state.clone(), version, written: false };
+        self.scratch.streams.insert(key.clone(), read);
+        Ok(state)
+    }
+
+    fn record(&mut self, key: &StreamKey, state: AnyAggregate, events: Vec<EncodedEvent>) {
+        let Some(stream) = self.scratch.streams.get_mut(key) else { return };
+        stream.state = state;
+        for event in events {
+            stream.version += 1;
+            stream.written = true;
+            self.scratch.entry.events.push(RecordedEvent {
+                position: 0,
+                recorded_at: Timestamp::default(),
+                stream: key.clone(),
+                sequence: stream.version,
+                event_type: event.event_type.into(),
+                event_version: event.event_version.into(),
+                payload: event.payload.into(),
+                command_events: None,
+            });
+        }
+    }
+
+    fn code_owner(&mut self, code: &str) -> Result<Option<ParticipantId>, Halt> {
+        match self.code_owners.get(code) {
+            Some(owner) => Ok(owner.clone()),
+            None => {
+                self.missing.codes.insert(code.into());
+                Err(Halt::Missing)
+            }
+        }
+    }
+
+    fn default_programs(&mut self) -> Result<Vec<ProgramId>, Halt> {
+        self.missing.default_programs |= self.default_programs.is_none();
+        self.default_programs.clone().ok_or(Halt::Missing)
+    }
+
+    fn walk_upline(&mut self, from: &ParticipantId, target: &UserId) -> Result<UplineWalk, Halt> {
+        let key = (from.clone(), target.clone());
+        match self.walks.get(&key) {
+            Some(walk) => Ok(walk.clone()),
+            None => {
+                self.missing.walks.insert(key);
+                Err(Halt::Missing)
+            }
+        }
+    }
+
+    fn claim(&mut self, claim: Claim) -> Result<(), Halt> {
+        if let Some((owner, command)) = self.claims.get(&(claim.kind, claim.value.clone())) {
+            self.scratch.builds_on.insert(*command);
+            if *owner != claim.owner {
+                return Err(Refusal::Taken(vec![claim.kind.as_str()]).into());
+            }
+        }
+        self.scratch.entry.claims.push(claim);
+        Ok(())
+    }
+
+    fn write_profile(&mut self, profile: Profile) {
+        self.scratch.entry.profiles.push(profile);
+    }
+
+    fn write_enrollment(&mut self, participant: &ParticipantId) {
+        self.scratch.entry.enrollments.push(participant.clone());
+    }
+
+    fn write_referral(&mut self, referee: &ParticipantId, referrer: &UserId) {
+        self.scratch.entry.referrals.push((referee.clone(), referrer.clone()));
+    }
+}

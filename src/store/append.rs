@@ -1,0 +1,346 @@
+//! Appending a batch of commands to the log, in one call of one function of the database.
+
+use sqlx::{PgConnection, Row};
+use uuid::Uuid;
+
+use super::log::timestamp;
+use super::{RecordedEvent, StoreError};
+use crate::domain::{Claim, ParticipantId, Profile, StreamKey, Timestamp, UserId};
+
+/// What became of one command of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Its events are in the log.
+    Appended,
+    /// Its receipt existed: it was carried out before.
+    Duplicate,
+    /// Something that it claims belongs to another.
+    Taken,
+    /// A stream that it read is not as it read it, or a command that it builds on was not appended.
+    Conflict,
+}
+
+/// A batch, as the columns that the append function takes. Commands are numbered from 0 here and
+/// from 1 in the database.
+#[derive(Debug, Default)]
+pub struct Batch {
+    commands: i32,
+    stream_types: Vec<&'static str>,
+    stream_ids: Vec<String>,
+    stream_versions: Vec<i64>,
+    check_commands: Vec<i32>,
+    check_streams: Vec<i32>,
+    dependency_commands: Vec<i32>,
+    dependency_on: Vec<i32>,
+    event_commands: Vec<i32>,
+    events: Vec<RecordedEvent>,
+    event_counts: Vec<i32>,
+    receipt_commands: Vec<i32>,
+    receipt_keys: Vec<Uuid>,
+    receipt_fingerprints: Vec<Vec<u8>>,
+    receipt_keeps: Vec<bool>,
+    claim_commands: Vec<i32>,
+    claims: Vec<Claim>,
+    profile_commands: Vec<i32>,
+    profiles: Vec<Profile>,
+    enrollment_commands: Vec<i32>,
+    enrollments: Vec<ParticipantId>,
+    referral_commands: Vec<i32>,
+    referrals: Vec<(ParticipantId, UserId)>,
+}
+
+/// What one command adds to a batch.
+#[derive(Debug, Default)]
+pub struct Entry {
+    /// Places, as [`Batch::add_stream`] gave them out, of the streams that were read.
+    pub reads: Vec<i32>,
+    /// Earlier commands of the batch that it builds on.
+    pub builds_on: Vec<usize>,
+    /// Its events in order. Positions and times are given by the append.
+    pub events: Vec<RecordedEvent>,
+    /// Its request, if the caller gave it an id.
+    pub receipt: Option<Receipt>,
+    /// What becomes its own.
+    pub claims: Vec<Claim>,
+    /// Personal data.
+    pub profiles: Vec<Profile>,
+    /// Who entered which program.
+    pub enrollments: Vec<ParticipantId>,
+    /// Who was referred by whom.
+    pub referrals: Vec<(ParticipantId, UserId)>,
+}
+
+/// What makes a request recognisable.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// Made from the caller, the RPC and the caller's `request_id`.
+    pub key: Uuid,
+    /// Keyed hash of the request.
+    pub fingerprint: Vec<u8>,
+    /// Whether it is written down. That of a refused command is only looked for.
+    pub keep: bool,
+}
+
+/// A request that was carried out before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// The number of the command.
+    pub command: usize,
+    /// The fingerprint of the request that was carried out.
+    pub fingerprint: Vec<u8>,
+    /// Its first event.
+    pub first_position: i64,
+    /// Its last event; before the first if it has none.
+    pub last_position: i64,
+}
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct Appended {
+    /// The last position before the batch.
+    pub head: i64,
+    /// When it was appended.
+    pub recorded_at: Timestamp,
+    /// One verdict per command.
+    pub verdicts: Vec<Verdict>,
+    /// Streams, by their places, that were not as they were read.
+    pub moved: Vec<i32>,
+    /// What is known of the duplicates.
+    pub duplicates: Vec<Duplicate>,
+    /// Commands and the claims, among all of the batch, that belong to others.
+    pub taken: Vec<(usize, Claim)>,
+}
+
+impl Batch {
+    /// How many commands it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.event_counts.len()
+    }
+
+    /// Whether it has no commands.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.event_counts.is_empty()
+    }
+
+    /// Adds a stream that commands read, with its version before the batch. Returns its place.
+    pub fn add_stream(&mut self, stream: &StreamKey, version: i64) -> i32 {
+        self.stream_types.push(stream.kind.as_str());
+        self.stream_ids.push(stream.id.to_string());
+        self.stream_versions.push(version);
+        place(self.stream_ids.len())
+    }
+
+    /// The version before the batch of a stream by its place.
+    #[must_use]
+    pub fn stream_version(&self, place: i32) -> Option<i64> {
+        let index = usize::try_from(place).ok()?.checked_sub(1)?;
+        self.stream_versions.get(index).copied()
+    }
+
+    /// Adds a command and returns its number.
+    pub fn add(&mut self, entry: Entry) -> usize {
+        self.commands += 1;
+        let command = self.commands;
+        for stream in entry.reads {
+            self.check_commands.push(command);
+            self.check_streams.push(stream);
+        }
+        for earlier in entry.builds_on {
+            self.dependency_commands.push(command);
+            self.dependency_on.push(place(earlier + 1));
+        }
+        self.event_counts.push(place(entry.events.len()));
+        self.event_commands.extend(entry.events.iter().map(|_| command));
+        self.events.extend(entry.events);
+        if let Some(receipt) = entry.receipt {
+            self.receipt_commands.push(command);
+            self.receipt_keys.push(receipt.key);
+            self.receipt_fingerprints.push(receipt.fingerprint);
+            self.receipt_keeps.push(receipt.keep);
+        }
+        self.claim_commands.extend(entry.claims.iter().map(|_| command));
+        self.claims.extend(entry.claims);
+        self.profile_commands.extend(entry.profiles.iter().map(|_| command));
+        self.profiles.extend(entry.profiles);
+        self.enrollment_commands.extend(entry.enrollments.iter().map(|_| command));
+        self.enrollments.extend(entry.enrollments);
+        self.referral_commands.extend(entry.referrals.iter().map(|_| command));
+        self.referrals.extend(entry.referrals);
+        self.event_counts.len() - 1
+    }
+
+    /// The events that were appended, with their positions, each with the number of its command.
+    #[must_use]
+    pub fn into_recorded(self, appended: &Appended) -> Vec<(usize, RecordedEvent)> {
+        let mut position = appended.head;
+        let mut recorded = Vec::with_capacity(self.events.len());
+        for (command, mut event) in self.event_commands.into_iter().zip(self.events) {
+            let command = usize::try_from(command - 1).unwrap_or_default();
+            if appended.verdicts.get(command) == Some(&Verdict::Appended) {
+                position += 1;
+                event.position = position;
+                event.recorded_at = appended.recorded_at;
+                recorded.push((command, event));
+            }
+        }
+        recorded
+    }
+}
+
+/// A count as the database takes it. Batches are bounded far below the limit.
+fn place(count: usize) -> i32 {
+    i32::try_from(count).unwrap_or(i32::MAX)
+}
+
+/// Appends a batch, in the transaction that the connection is in or else in its own. The same
+/// `writer` and `number` again get the same answer and append nothing.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] if the answer did not come: send it again to learn the outcome.
+/// [`StoreError::Refused`] if the batch as a whole could not be appended.
+pub async fn append(
+    connection: &mut PgConnection,
+    writer: Uuid,
+    number: i64,
+    batch: &Batch,
+) -> Result<Appended, StoreError> {
+    let metadata: Vec<String> = batch
+        .events
+        .iter()
+        .map(|event| match event.command_events {
+            Some(count) => format!(r#"{{"command_events":"{count}"}}"#),
+            None => "{}".into(),
+        })
+        .collect();
+    let row = sqlx::query(APPEND)
+        .bind(writer)
+        .bind(number)
+        .bind(batch.commands)
+        .bind(&batch.stream_types)
+        .bind(&batch.stream_ids)
+        .bind(&batch.stream_versions)
+        .bind(&batch.check_commands)
+        .bind(&batch.check_streams)
+        .bind(&batch.dependency_commands)
+        .bind(&batch.dependency_on)
+        .bind(&batch.event_commands)
+        .bind(column(&batch.events, |event| event.stream.kind.as_str()))
+        .bind(column(&batch.events, |event| &*event.stream.id))
+        .bind(column(&batch.events, |event| event.sequence))
+        .bind(column(&batch.events, |event| &*event.event_type))
+        .bind(column(&batch.events, |event| &*event.event_version))
+        .bind(column(&batch.events, |event| &*event.payload))
+        .bind(metadata)
+        .bind(&batch.event_counts)
+        .bind(&batch.receipt_commands)
+        .bind(&batch.receipt_keys)
+        .bind(&batch.receipt_fingerprints)
+        .bind(&batch.receipt_keeps)
+        .bind(&batch.claim_commands)
+        .bind(column(&batch.claims, |claim| claim.kind.as_str()))
+        .bind(column(&batch.claims, |claim| claim.value.as_str()))
+        .bind(column(&batch.claims, |claim| claim.owner.as_str()))
+        .bind(&batch.profile_commands)
+        .bind(column(&batch.profiles, |profile| profile.user_id.as_str()))
+        .bind(column(&batch.profiles, |profile| profile.username.as_str()))
+        .bind(column(&batch.profiles, |profile| profile.email.as_str()))
+        .bind(column(&batch.profiles, |profile| profile.display_name.as_str()))
+        .bind(column(&batch.profiles, |profile| profile.password_hash.as_deref()))
+        .bind(&batch.enrollment_commands)
+        .bind(column(&batch.enrollments, |participant| participant.user_id.as_str()))
+        .bind(column(&batch.enrollments, |participant| participant.program_id.as_str()))
+        .bind(&batch.referral_commands)
+        .bind(column(&batch.referrals, |(referee, _)| referee.program_id.as_str()))
+        .bind(column(&batch.referrals, |(referee, _)| referee.user_id.as_str()))
+        .bind(column(&batch.referrals, |(_, referrer)| referrer.as_str()))
+        .fetch_one(connection)
+        .await?;
+    let verdicts: Vec<i16> = row.try_get("verdicts")?;
+    let facts: Option<sqlx::types::Json<Facts>> = row.try_get("facts")?;
+    Ok(answer(
+        batch,
+        row.try_get("head")?,
+        timestamp(row.try_get("recorded_at")?),
+        &verdicts,
+        facts.map(|facts| facts.0).unwrap_or_default(),
+    ))
+}
+
+const APPEND: &str = "select * from append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+                      $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, \
+                      $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40)";
+
+fn column<'a, Row, Value>(rows: &'a [Row], value: impl Fn(&'a Row) -> Value) -> Vec<Value> {
+    rows.iter().map(value).collect()
+}
+
+#[derive(Default, serde::Deserialize)]
+struct Facts {
+    moved: Vec<i32>,
+    taken: Vec<TakenFact>,
+    duplicates: Vec<DuplicateFact>,
+}
+
+#[derive(serde::Deserialize)]
+struct TakenFact {
+    command: usize,
+    claim: usize,
+}
+
+#[derive(serde::Deserialize)]
+struct DuplicateFact {
+    command: usize,
+    fingerprint: String,
+    first_position: i64,
+    last_position: i64,
+}
+
+fn answer(
+    batch: &Batch,
+    head: i64,
+    recorded_at: Timestamp,
+    verdicts: &[i16],
+    facts: Facts,
+) -> Appended {
+    Appended {
+        head,
+        recorded_at,
+        verdicts: verdicts
+            .iter()
+            .map(|verdict| match verdict {
+                0 => Verdict::Appended,
+                1 => Verdict::Duplicate,
+                2 => Verdict::Taken,
+                _ => Verdict::Conflict,
+            })
+            .collect(),
+        moved: facts.moved,
+        duplicates: facts
+            .duplicates
+            .into_iter()
+            .map(|fact| Duplicate {
+                command: fact.command.saturating_sub(1),
+                fingerprint: from_hex(&fact.fingerprint),
+                first_position: fact.first_position,
+                last_position: fact.last_position,
+            })
+            .collect(),
+        taken: facts
+            .taken
+            .into_iter()
+            .filter_map(|fact| {
+                let claim = batch.claims.get(fact.claim.checked_sub(1)?)?;
+                Some((fact.command.checked_sub(1)?, claim.clone()))
+            })
+            .collect(),
+    }
+}
+
+fn from_hex(text: &str) -> Vec<u8> {
+    text.as_bytes()
+        .chunks_exact(2)
+        .filter_map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+        .collect()
+}

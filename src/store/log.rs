@@ -1,0 +1,175 @@
+//! Reading the log: by position, by stream, by command.
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgExecutor, Row};
+use time::OffsetDateTime;
+
+use super::StoreError;
+use crate::domain::{Kind, StreamKey, Timestamp};
+
+/// The key in an event's metadata that says, on the first event of a command, how many events the
+/// command came to.
+pub const COMMAND_EVENTS: &str = "command_events";
+
+/// One event as it stands in the log. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct RecordedEvent {
+    /// Place in the whole log.
+    pub position: i64,
+    /// When it was appended.
+    pub recorded_at: Timestamp,
+    /// The stream.
+    pub stream: StreamKey,
+    /// Place in the stream.
+    pub sequence: i64,
+    /// The name of its type.
+    pub event_type: Arc<str>,
+    /// The version of its payload.
+    pub event_version: Arc<str>,
+    /// Its fields, as JSON.
+    pub payload: Arc<str>,
+    /// How many events, from this one on, are what one command came to; on its first event only.
+    pub command_events: Option<i64>,
+}
+
+const COLUMNS: &str = "position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, \
+                       event_version, payload::text as payload, \
+                       (metadata ->> 'command_events')::bigint as command_events";
+
+/// The last position of the log; 0 while it is empty.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn head(executor: impl PgExecutor<'_>) -> Result<i64, StoreError> {
+    let row = sqlx::query("select position from events order by position desc limit 1")
+        .fetch_optional(executor)
+        .await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
+}
+
+/// The next events after a position, at most `limit` of them, in order.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_after(
+    executor: impl PgExecutor<'_>,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let query =
+        format!("select {COLUMNS} from events where position > $1 order by position limit $2");
+    fetch(sqlx::query(&query).bind(position).bind(limit), executor).await
+}
+
+/// The events from one position to another, both included.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_range(
+    executor: impl PgExecutor<'_>,
+    first: i64,
+    last: i64,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let query =
+        format!("select {COLUMNS} from events where position between $1 and $2 order by position");
+    fetch(sqlx::query(&query).bind(first).bind(last), executor).await
+}
+
+/// The next events of one stream after a sequence, at most `limit` of them, up to a position.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_stream(
+    executor: impl PgExecutor<'_>,
+    stream: &StreamKey,
+    after_sequence: i64,
+    up_to_position: i64,
+    limit: i64,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 \
+         and sequence > $3 and position <= $4 order by sequence limit $5"
+    );
+    let query = sqlx::query(&query)
+        .bind(stream.kind.as_str())
+        .bind(&*stream.id)
+        .bind(after_sequence)
+        .bind(up_to_position)
+        .bind(limit);
+    fetch(query, executor).await
+}
+
+/// The last sequence of a stream at a position; 0 if it had not begun.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn sequence_at(
+    executor: impl PgExecutor<'_>,
+    stream: &StreamKey,
+    position: i64,
+) -> Result<i64, StoreError> {
+    let row = sqlx::query(
+        "select sequence from events where aggregate_type = $1 and aggregate_id = $2 \
+         and position <= $3 order by sequence desc limit 1",
+    )
+    .bind(stream.kind.as_str())
+    .bind(&*stream.id)
+    .bind(position)
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
+}
+
+/// All events of the command that began a stream; none if the stream does not exist.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_first_command(
+    executor: impl PgExecutor<'_>,
+    stream: &StreamKey,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from (\
+             select position as first, (metadata ->> 'command_events')::bigint as number \
+             from events where aggregate_type = $1 and aggregate_id = $2 and sequence = 1\
+         ) as command \
+         cross join lateral (\
+             select * from events \
+             where position between command.first and command.first + command.number - 1 \
+             order by position\
+         ) as events order by position"
+    );
+    fetch(sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id), executor).await
+}
+
+async fn fetch<'q>(
+    query: sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>,
+    executor: impl PgExecutor<'_>,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    query.fetch_all(executor).await?.iter().map(recorded_event).collect()
+}
+
+fn recorded_event(row: &PgRow) -> Result<RecordedEvent, StoreError> {
+    let kind: &str = row.try_get("aggregate_type")?;
+    let id: &str = row.try_get("aggregate_id")?;
+    Ok(RecordedEvent {
+        position: row.try_get("position")?,
+        recorded_at: timestamp(row.try_get("recorded_at")?),
+        stream: StreamKey {
+            kind: Kind::parse(kind)
+                .ok_or_else(|| StoreError::Nonsense(format!("aggregate type '{kind}'")))?,
+            id: id.into(),
+        },
+        sequence: row.try_get("sequence")?,
+        event_type: row.try_get::<&str, _>("event_type")?.into(),
+        event_version: row.try_get::<&str, _>("event_version")?.into(),
+        payload: row.try_get::<&str, _>("payload")?.into(),
+        command_events: row.try_get("command_events")?,
+    })
+}
+
+pub(super) fn timestamp(time: OffsetDateTime) -> Timestamp {
+    Timestamp(i64::try_from(time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX))
+}

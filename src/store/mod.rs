@@ -1,0 +1,151 @@
+//! The event store: everything that is said to Postgres about the log and the rows that belong to
+//! it. Nothing here knows what a reward is.
+//!
+//! - [`append`] puts a batch of commands into the log, in one round trip.
+//! - [`load`] reads streams into aggregates, and looks up what decisions need besides.
+//! - [`log`] reads the log from a position, or one stream of it.
+//! - [`epoch`] tells one life of a database from the next.
+
+pub mod append;
+pub mod epoch;
+pub mod load;
+pub mod log;
+mod profiles;
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+
+pub use append::{Appended, Batch, Duplicate, Verdict};
+pub use epoch::Epoch;
+pub use load::{Loaded, Lookups};
+pub use log::RecordedEvent;
+pub use profiles::{ProfileNames, profile_names, profile_names_by_id};
+
+static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// How long a reader waits for a free connection.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long making one connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A failure of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database could not be asked, or the answer did not come. What was sent may or may not
+    /// have been done.
+    #[error("the database is unavailable: {0}")]
+    Unavailable(#[source] sqlx::Error),
+    /// The database refused what it was asked; nothing was done.
+    #[error("the database refused: {0}")]
+    Refused(#[source] sqlx::Error),
+    /// The log holds an event that cannot be read.
+    #[error("{stream} at sequence {sequence} cannot be read: {source}")]
+    Unreadable {
+        /// The stream.
+        stream: String,
+        /// The place in it.
+        sequence: i64,
+        /// Why.
+        source: crate::domain::DecodeError,
+    },
+    /// The database answered something that makes no sense.
+    #[error("the database answered nonsense: {0}")]
+    Nonsense(String),
+    /// The schema could not be brought up to date.
+    #[error("the migrations failed: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        let refused = match &error {
+            sqlx::Error::Database(database) => !database.code().is_some_and(|code| {
+                // Connection exceptions, insufficient resources, operator intervention, and a
+                // server that accepts no writes because it is a standby, or that gave up waiting for us.
+                ["08", "53", "57"].contains(&&code[..2]) || code == "25006" || code == "25P03"
+            }),
+            sqlx::Error::Encode(_)
+            | sqlx::Error::Decode(_)
+            | sqlx::Error::ColumnDecode { .. }
+            | sqlx::Error::ColumnNotFound(_)
+            | sqlx::Error::TypeNotFound { .. }
+            | sqlx::Error::RowNotFound => true,
+            _ => false,
+        };
+        if refused { Self::Refused(error) } else { Self::Unavailable(error) }
+    }
+}
+
+/// A Postgres database, or one schema of it, and how to connect to it.
+#[derive(Clone, Debug)]
+pub struct Database {
+    options: PgConnectOptions,
+    pool: PgPool,
+}
+
+impl Database {
+    /// Prepares for `url`, without connecting yet.
+    ///
+    /// The schema is the first of the connection's search path; `?options=-csearch_path%3Dtenant` in
+    /// the URL picks another than `public`.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if the URL is malformed.
+    pub fn new(url: &str, max_connections: u32) -> Result<Self, StoreError> {
+        let options = PgConnectOptions::from_str(url)
+            .map_err(StoreError::Refused)?
+            .application_name("tributary")
+            // Our queries look rows up by key. Plans are kept for the life of a connection, and may
+            // have been made while the tables were still empty.
+            .options([("enable_seqscan", "off"), ("jit", "off")])
+            .disable_statement_logging();
+        let pool = PgPoolOptions::new()
+            .max_connections(max_connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options.clone());
+        Ok(Self { options, pool })
+    }
+
+    /// Connections for reading.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// A connection of one's own.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if none could be made in time.
+    pub async fn connect(&self) -> Result<PgConnection, StoreError> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&self.options)).await
+        {
+            Ok(connection) => Ok(connection?),
+            Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
+        }
+    }
+
+    /// Brings the schema up to date. Several servers may do it at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Migration`] if a migration fails or the schema is newer than this release.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.connect().await?;
+        MIGRATIONS.run(&mut connection).await?;
+        Ok(())
+    }
+
+    /// The secret that keys fingerprints of requests.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn fingerprint_secret(&self) -> Result<Vec<u8>, StoreError> {
+        let row: (Vec<u8>,) =
+            sqlx::query_as("select value from secrets where name = 'fingerprint'")
+                .fetch_one(&self.pool)
+                .await?;
+        Ok(row.0)
+    }
+}

@@ -1,0 +1,45 @@
+//! Reading personal data. It is written by the append, with the events that it belongs to.
+
+use std::collections::HashMap;
+
+use sqlx::PgPool;
+
+use super::StoreError;
+use crate::domain::UserId;
+
+/// The names of a user, as other users may see them.
+#[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct ProfileNames {
+    pub user_id: String,
+    pub username: String,
+    pub display_name: String,
+}
+
+/// The names of one user; `None` if there is no such user or they were erased.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn profile_names(
+    pool: &PgPool,
+    user_id: &UserId,
+) -> Result<Option<ProfileNames>, StoreError> {
+    Ok(profile_names_by_id(pool, &[user_id.as_str()]).await?.remove(user_id.as_str()))
+}
+
+/// The names of several users, by their ids.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn profile_names_by_id(
+    pool: &PgPool,
+    user_ids: &[&str],
+) -> Result<HashMap<String, ProfileNames>, StoreError> {
+    let rows: Vec<ProfileNames> = sqlx::query_as(
+        "select user_id, username, display_name from profiles where user_id = any ($1)",
+    )
+    .bind(user_ids)
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|names| (names.user_id.clone(), names)).collect())
+}
