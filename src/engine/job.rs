@@ -34,6 +34,10 @@ impl Job {
         }
     }
 
+    pub(super) fn alone(self) -> Self {
+        Self { alone: true, ..self }
+    }
+
     pub(super) fn answer(self, result: &Result<Committed, Failure>) {
         for answer in self.answers {
             // Nobody waits any more: the command stands all the same.

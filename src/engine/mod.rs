@@ -28,13 +28,16 @@ use crate::domain::{Refusal, Timestamp};
 use crate::store::{Database, RecordedEvent};
 use job::Job;
 
+type Clock = dyn Fn() -> Timestamp + Send + Sync;
+type Randomness = dyn Fn(&mut [u8]) + Send + Sync;
+
 /// Where moments and randomness come from. Passed in everywhere, so that nothing depends on a global.
 #[derive(Clone)]
 pub struct Surroundings {
     /// The moment.
-    pub now: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    pub now: Arc<Clock>,
     /// Fills a buffer with randomness.
-    pub random: Arc<dyn Fn(&mut [u8]) + Send + Sync>,
+    pub random: Arc<Randomness>,
 }
 
 impl Surroundings {
@@ -159,6 +162,7 @@ pub struct Engine {
 impl Engine {
     /// Starts the worker. It ends when the last clone of the engine is gone and every waiting
     /// command has its answer. What it appends is also handed to `handover`, if there is room.
+    #[must_use]
     pub fn start(
         database: Database,
         surroundings: Surroundings,

@@ -278,13 +278,11 @@ impl Work for UnitOfWork<'_> {
     }
 
     fn code_owner(&mut self, code: &str) -> Result<Option<ParticipantId>, Halt> {
-        match self.code_owners.get(code) {
-            Some(owner) => Ok(owner.clone()),
-            None => {
-                self.missing.codes.insert(code.into());
-                Err(Halt::Missing)
-            }
+        let owner = self.code_owners.get(code).cloned();
+        if owner.is_none() {
+            self.missing.codes.insert(code.into());
         }
+        owner.ok_or(Halt::Missing)
     }
 
     fn default_programs(&mut self) -> Result<Vec<ProgramId>, Halt> {
@@ -294,13 +292,11 @@ impl Work for UnitOfWork<'_> {
 
     fn walk_upline(&mut self, from: &ParticipantId, target: &UserId) -> Result<UplineWalk, Halt> {
         let key = (from.clone(), target.clone());
-        match self.walks.get(&key) {
-            Some(walk) => Ok(walk.clone()),
-            None => {
-                self.missing.walks.insert(key);
-                Err(Halt::Missing)
-            }
+        let walk = self.walks.get(&key).cloned();
+        if walk.is_none() {
+            self.missing.walks.insert(key);
         }
+        walk.ok_or(Halt::Missing)
     }
 
     fn claim(&mut self, claim: Claim) -> Result<(), Halt> {

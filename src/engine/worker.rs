@@ -150,7 +150,7 @@ impl Worker {
             Ok(decided) => {
                 let number = self.next_number();
                 match self.session.append(number, &decided.batch, deadline).await {
-                    Ok(appended) => self.settle(decided, appended),
+                    Ok(appended) => self.settle(decided, &appended),
                     Err(error) => self.give_up(decided, &error),
                 }
             }
@@ -188,7 +188,7 @@ impl Worker {
             appended = self.session.append(number, &decided.batch, deadline).await;
         }
         match appended {
-            Ok(appended) => self.settle(decided, appended),
+            Ok(appended) => self.settle(decided, &appended),
             Err(error) => self.give_up(decided, &error),
         }
     }
@@ -200,7 +200,9 @@ impl Worker {
 
     fn fail(&mut self, jobs: Vec<Job>, error: &StoreError, doing: &'static str) {
         let failure = self.failure(error, doing);
-        jobs.into_iter().for_each(|job| job.answer(&Err(failure.clone())));
+        for job in jobs {
+            job.answer(&Err(failure.clone()));
+        }
     }
 
     /// What to tell callers of an error of the store; logs it.
@@ -225,14 +227,14 @@ impl Worker {
         self.next.extend(decided.recorded.into_iter().map(|(job, _)| job));
         if matches!(error, StoreError::Refused(_)) && jobs.len() > 1 {
             tracing::warn!(%error, commands = jobs.len(), "a batch was refused; trying one by one");
-            self.next.extend(jobs.into_iter().map(|job| Job { alone: true, ..job }));
+            self.next.extend(jobs.into_iter().map(Job::alone));
             return;
         }
         self.fail(jobs, error, "appending");
     }
 
     /// Tells every caller what came of a batch that the database has answered.
-    fn settle(&mut self, decided: Decided, appended: Appended) {
+    fn settle(&mut self, decided: Decided, appended: &Appended) {
         self.away = false;
         let Decided { batch, streams, outcomes, delayed, recorded } = decided;
         let contended = appended
@@ -242,11 +244,11 @@ impl Worker {
         if contended {
             self.contended = CONTENDED_BATCHES;
         }
-        self.remember(streams, &appended);
+        self.remember(streams, appended);
 
         let mut events: Vec<Vec<RecordedEvent>> = outcomes.iter().map(|_| Vec::new()).collect();
         let mut position = vec![appended.head; outcomes.len()];
-        let numbered = batch.into_recorded(&appended);
+        let numbered = batch.into_recorded(appended);
         for (command, event) in &numbered {
             position[*command] = event.position;
             events[*command].push(event.clone());
@@ -262,10 +264,11 @@ impl Worker {
             match (appended.verdicts.get(number), refusal) {
                 (Some(Verdict::Appended), Some(refusal)) => job.answer(&Err(refusal.into())),
                 (Some(Verdict::Appended), None) => {
-                    job.answer(&Ok(Committed { events: events.into(), position, repeated: false }))
+                    let events = events.into();
+                    job.answer(&Ok(Committed { events, position, repeated: false }));
                 }
-                (Some(Verdict::Duplicate), _) => self.answer_duplicate(job, number, &appended),
-                (Some(Verdict::Taken), _) => self.answer_taken(job, number, &appended),
+                (Some(Verdict::Duplicate), _) => self.answer_duplicate(job, number, appended),
+                (Some(Verdict::Taken), _) => self.answer_taken(job, number, appended),
                 (Some(Verdict::Conflict) | None, _) => self.decide_again(job),
             }
         }

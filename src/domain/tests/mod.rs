@@ -1,1 +1,23 @@
-//! x
+//! Tests of the rule book.
+//!
+//! - [`memory_work`] is a unit of work over plain maps, [`scene`] the words in which tests tell a
+//!   story to it.
+//! - [`programs`] has the rules of the five programs that ship with the engine, and what each of
+//!   them comes to in numbers.
+//! - [`aggregates`] has given/when/then tests, [`rules`] the checks of a program, [`properties`] what
+//!   holds for any program and any history.
+//! - [`schemas`] compares the shapes of the events with the committed ones.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod aggregates;
+mod memory_work;
+mod programs;
+mod properties;
+mod rules;
+mod scene;
+mod schemas;

@@ -1,0 +1,189 @@
+//! `AccountService`: users.
+
+use tonic::{Request, Response, Status};
+
+use super::Context;
+use super::answers::{self, joined};
+use super::authentication::caller;
+use super::errors::ApiError;
+use super::fields::Fields;
+use super::pb::account_service_server::AccountService;
+use super::pb::{self, ErrorReason};
+use super::requests::request_key;
+use super::tokens::{check_consistency, consistency_token};
+use crate::domain::decide::{Command, RegisterUser};
+use crate::domain::{
+    Participant, ParticipantId, Profile, Program, ProgramId, Refusal, User, UserId, UserStatus,
+    load,
+};
+use crate::engine::RequestKey;
+use crate::engine::query::query;
+use crate::store::{ProfileNames, profile_names};
+
+pub(super) struct Accounts(pub(super) Context);
+
+#[tonic::async_trait]
+impl AccountService for Accounts {
+    async fn register_user(
+        &self,
+        request: Request<pb::RegisterUserRequest>,
+    ) -> Result<Response<pb::RegisterUserResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        fields.request_id(&request.request_id);
+        fields.client_ip(&request.client_ip);
+        fields.password(&request.password, caller.is_back_end());
+        if request.issue_api_key {
+            let message = "is not supported yet; leave it out";
+            fields.fault("issue_api_key", ErrorReason::UnsupportedField, message);
+        }
+        let display_name = fields.display_name(&request.display_name);
+        let referral_code = fields.referral_code(&request.referral_code);
+        let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
+        let user_id = match request.user_id.as_str() {
+            "" => UserId::parse(&self.0.surroundings.fresh_id()).ok(),
+            own => fields.id("user_id", own, UserId::parse),
+        };
+        let username = fields.username(&request.username);
+        let email = fields.email(&request.email);
+        let required = user_id.zip(username).zip(email);
+        let ((user_id, username), email) = fields.finish(required)?;
+
+        let canonical = pb::RegisterUserRequest {
+            request_id: String::new(),
+            password: String::new(),
+            ..request.clone()
+        };
+        let key = request_key(&self.0, caller, "RegisterUser", &request.request_id, &canonical);
+        let password_hash = match request.password {
+            password if password.is_empty() => None,
+            password => Some(self.0.passwords.hash(password).await?),
+        };
+        let names = ProfileNames {
+            user_id: user_id.to_string(),
+            username: username.clone(),
+            display_name: display_name.clone(),
+        };
+        let profile = Profile { user_id, username, email, display_name, password_hash };
+        let command =
+            Command::RegisterUser(Box::new(RegisterUser { profile, program_id, referral_code }));
+        let committed = self.0.engine.execute(command, key).await.map_err(ApiError::from)?;
+        let joined = joined(&committed.events)?;
+        let user = joined.registered.map(|(user_id, create_time)| {
+            answers::user(&user_id, Some(&names), UserStatus::Active, create_time)
+        });
+        Ok(Response::new(pb::RegisterUserResponse {
+            user,
+            participants: joined.participants,
+            api_key: String::new(),
+            consistency_token: consistency_token(&self.0, committed.position),
+        }))
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<pb::GetUserRequest>,
+    ) -> Result<Response<pb::GetUserResponse>, Status> {
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let user_id = fields.id("user_id", &request.user_id, UserId::parse);
+        let user_id = fields.finish(user_id)?;
+        check_consistency(&self.0, &request.consistency_token).await?;
+        Ok(Response::new(self.find(&user_id).await?))
+    }
+
+    async fn deactivate_user(
+        &self,
+        request: Request<pb::DeactivateUserRequest>,
+    ) -> Result<Response<pb::DeactivateUserResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let user_id = read_user_id(&request.user_id, &request.request_id)?;
+        let canonical = pb::DeactivateUserRequest { request_id: String::new(), ..request.clone() };
+        let key = request_key(&self.0, caller, "DeactivateUser", &request.request_id, &canonical);
+        let command = Command::DeactivateUser { user_id: user_id.clone() };
+        let (user, consistency_token) = self.change(&user_id, command, key).await?;
+        Ok(Response::new(pb::DeactivateUserResponse { user, consistency_token }))
+    }
+
+    async fn reactivate_user(
+        &self,
+        request: Request<pb::ReactivateUserRequest>,
+    ) -> Result<Response<pb::ReactivateUserResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let user_id = read_user_id(&request.user_id, &request.request_id)?;
+        let canonical = pb::ReactivateUserRequest { request_id: String::new(), ..request.clone() };
+        let key = request_key(&self.0, caller, "ReactivateUser", &request.request_id, &canonical);
+        let command = Command::ReactivateUser { user_id: user_id.clone() };
+        let (user, consistency_token) = self.change(&user_id, command, key).await?;
+        Ok(Response::new(pb::ReactivateUserResponse { user, consistency_token }))
+    }
+}
+
+#[allow(clippy::result_large_err, reason = "a status is what callers return")]
+fn read_user_id(user_id: &str, request_id: &str) -> Result<UserId, Status> {
+    let mut fields = Fields::default();
+    fields.request_id(request_id);
+    let user_id = fields.id("user_id", user_id, UserId::parse);
+    fields.finish(user_id)
+}
+
+impl Accounts {
+    async fn change(
+        &self,
+        user_id: &UserId,
+        command: Command,
+        key: Option<RequestKey>,
+    ) -> Result<(Option<pb::User>, String), ApiError> {
+        let committed = self.0.engine.execute(command, key).await?;
+        let user = self.find(user_id).await?.user;
+        Ok((user, consistency_token(&self.0, committed.position)))
+    }
+
+    async fn find(&self, user_id: &UserId) -> Result<pb::GetUserResponse, ApiError> {
+        let (status, create_time, participants) =
+            query(&self.0.database, &self.0.surroundings, |work| {
+                let user = load::<User>(work, user_id)?;
+                if !user.exists() {
+                    return Err(Refusal::UserNotFound(user_id.clone()).into());
+                }
+                let mut participants = Vec::new();
+                for program_id in user.programs() {
+                    let program = load::<Program>(work, program_id)?;
+                    let id = ParticipantId::new(program_id, user_id);
+                    let participant = load::<Participant>(work, &id)?;
+                    participants.push(participant_message(&program, user_id, &participant));
+                }
+                Ok((user.status(), user.register_time(), participants))
+            })
+            .await?;
+        let names = profile_names(self.0.database.pool(), user_id).await?;
+        let user = answers::user(user_id.as_str(), names.as_ref(), status, create_time);
+        Ok(pb::GetUserResponse { user: Some(user), participants })
+    }
+}
+
+fn participant_message(
+    program: &Program,
+    user_id: &UserId,
+    participant: &Participant,
+) -> pb::Participant {
+    let code = participant.code();
+    let referral = participant.referral();
+    pb::Participant {
+        program_id: program.program_id().to_string(),
+        user_id: user_id.to_string(),
+        code: code.into(),
+        link: program.current().map(|version| version.rules.link(code)).unwrap_or_default(),
+        referrer_user_id: referral
+            .map(|referral| referral.referrer_user_id.to_string())
+            .unwrap_or_default(),
+        referral_status: referral
+            .map_or(pb::ReferralStatus::Unspecified, |referral| {
+                answers::referral_status(referral.status)
+            })
+            .into(),
+    }
+}

@@ -1,0 +1,263 @@
+//! The one place where a failure becomes a gRPC status.
+//!
+//! Every status carries an `ErrorInfo` whose reason is a value of the contract's `ErrorReason`, so
+//! that clients need not read messages. Statuses stay below [`MAX_STATUS_BYTES`], as proxies drop
+//! larger headers.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use super::pb::ErrorReason;
+use crate::domain::{ParticipantId, Refusal};
+use crate::engine::Failure;
+use crate::engine::query::QueryError;
+use crate::store::StoreError;
+
+/// The domain of every `ErrorInfo`.
+pub const DOMAIN: &str = "tributary.v1";
+
+/// The most that a status may come to, in bytes, before it is encoded for a header.
+const MAX_STATUS_BYTES: usize = 3 * 1024;
+
+/// How long a client should wait where waiting helps.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// The reason as it stands in an `ErrorInfo`: the enum's value without its prefix.
+#[must_use]
+pub fn reason_name(reason: ErrorReason) -> &'static str {
+    let name = reason.as_str_name();
+    name.strip_prefix("ERROR_REASON_").unwrap_or(name)
+}
+
+/// A status for a reason, with facts for `ErrorInfo.metadata`.
+pub fn status(
+    reason: ErrorReason,
+    message: impl Into<String>,
+    facts: &[(&str, &dyn Display)],
+) -> Status {
+    let facts: HashMap<String, String> =
+        facts.iter().map(|(name, value)| ((*name).into(), value.to_string())).collect();
+    let code = code_of(reason);
+    let mut details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, facts);
+    if matches!(code, Code::ResourceExhausted | Code::Unavailable | Code::Aborted)
+        && reason != ErrorReason::MessageTooLarge
+    {
+        details.set_retry_info(Some(RETRY_DELAY));
+    }
+    Status::with_error_details(code, message, details)
+}
+
+/// The status of a request with faults in its fields: all of them, as far as they fit.
+pub fn invalid_fields(mut violations: Vec<FieldViolation>) -> Status {
+    let mut size = 0;
+    let fitting = violations
+        .iter()
+        .take_while(|violation| {
+            size += violation.field.len() + violation.description.len() + violation.reason.len();
+            size <= MAX_STATUS_BYTES / 2
+        })
+        .count();
+    let left_out = violations.len() - fitting.max(1);
+    violations.truncate(fitting.max(1));
+    let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();
+    let mut message = format!("invalid: {}", fields.join(", "));
+    if left_out > 0 {
+        message = format!("{message} and {left_out} more");
+    }
+    let reason = ErrorReason::InvalidField;
+    let mut details =
+        ErrorDetails::with_error_info(reason_name(reason), DOMAIN, HashMap::default());
+    details.set_bad_request(violations);
+    Status::with_error_details(code_of(reason), message, details)
+}
+
+/// The code that goes with a reason.
+#[must_use]
+pub fn code_of(reason: ErrorReason) -> Code {
+    match reason {
+        ErrorReason::UserNotFound
+        | ErrorReason::ProgramNotFound
+        | ErrorReason::ParticipantNotFound
+        | ErrorReason::ReferralCodeNotFound
+        | ErrorReason::PurchaseNotFound
+        | ErrorReason::ProgramVersionNotFound => Code::NotFound,
+        ErrorReason::UsernameTaken
+        | ErrorReason::EmailTaken
+        | ErrorReason::UserIdTaken
+        | ErrorReason::RequestIdReused
+        | ErrorReason::PurchaseIdReused
+        | ErrorReason::AlreadyEnrolled
+        | ErrorReason::AlreadyReferred => Code::AlreadyExists,
+        ErrorReason::SelfReferral
+        | ErrorReason::ReferralCycle
+        | ErrorReason::ReferralTooLate
+        | ErrorReason::AlreadyBought
+        | ErrorReason::CodeExhausted
+        | ErrorReason::ReferrerLimitReached
+        | ErrorReason::UserInactive
+        | ErrorReason::UserAlreadyInactive
+        | ErrorReason::UserAlreadyActive
+        | ErrorReason::BalanceLimitReached
+        | ErrorReason::UnitIsFixed
+        | ErrorReason::TooManyVersions
+        | ErrorReason::TooManyPrograms
+        | ErrorReason::TokenAheadOfLog
+        | ErrorReason::TokenOfOldEpoch => Code::FailedPrecondition,
+        ErrorReason::MessageTooLarge
+        | ErrorReason::QueueFull
+        | ErrorReason::SlowConsumer
+        | ErrorReason::TooManyStreams => Code::ResourceExhausted,
+        ErrorReason::MissingCredentials | ErrorReason::InvalidCredentials => Code::Unauthenticated,
+        ErrorReason::PermissionDenied => Code::PermissionDenied,
+        ErrorReason::Conflict => Code::Aborted,
+        ErrorReason::DatabaseUnavailable | ErrorReason::ShuttingDown => Code::Unavailable,
+        ErrorReason::UnknownMethod => Code::Unimplemented,
+        ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
+        // Everything else is a fault in the request.
+        _ => Code::InvalidArgument,
+    }
+}
+
+/// The status of a fault of ours. What it was stays in the log.
+pub fn internal() -> Status {
+    status(ErrorReason::Internal, "internal error; it has been logged", &[])
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "the database failed");
+        Self(match error {
+            StoreError::Unavailable(_) => status(
+                ErrorReason::DatabaseUnavailable,
+                "the database is unavailable; try again",
+                &[],
+            ),
+            _ => internal(),
+        })
+    }
+}
+
+/// A status on its way out; makes `?` work on the failures of the layers below.
+pub struct ApiError(pub Status);
+
+impl From<ApiError> for Status {
+    fn from(error: ApiError) -> Self {
+        error.0
+    }
+}
+
+impl From<Status> for ApiError {
+    fn from(status: Status) -> Self {
+        Self(status)
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        match error {
+            QueryError::Refused(refusal) => refusal.into(),
+            QueryError::Store(error) => error.into(),
+            QueryError::Broken(what) => {
+                tracing::error!(what, "a query broke");
+                Self(internal())
+            }
+        }
+    }
+}
+
+impl From<Failure> for ApiError {
+    fn from(failure: Failure) -> Self {
+        let message = failure.to_string();
+        Self(match failure {
+            Failure::Refused(refusal) => return refusal.into(),
+            Failure::RequestIdReused => status(ErrorReason::RequestIdReused, message, &[]),
+            Failure::QueueFull(_) => status(ErrorReason::QueueFull, message, &[]),
+            Failure::Conflict => status(ErrorReason::Conflict, message, &[]),
+            Failure::DatabaseUnavailable => status(
+                ErrorReason::DatabaseUnavailable,
+                "the database is unavailable, and whether the command was carried out is unknown; \
+                 send it again with the same request_id",
+                &[],
+            ),
+            Failure::ShuttingDown => status(ErrorReason::ShuttingDown, message, &[]),
+            Failure::Internal => internal(),
+        })
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        type R = ErrorReason;
+        let message = refusal.to_string();
+        let status = |reason, facts: &[(&str, &dyn Display)]| status(reason, &*message, facts);
+        Self(match &refusal {
+            Refusal::UserNotFound(id) => status(R::UserNotFound, &[("user_id", id)]),
+            Refusal::ProgramNotFound(id) => status(R::ProgramNotFound, &[("program_id", id)]),
+            Refusal::ParticipantNotFound(ParticipantId { program_id, user_id }) => {
+                status(R::ParticipantNotFound, &[("program_id", program_id), ("user_id", user_id)])
+            }
+            Refusal::CodeNotFound(code) => {
+                status(R::ReferralCodeNotFound, &[("referral_code", code)])
+            }
+            Refusal::PurchaseNotFound(id) => status(R::PurchaseNotFound, &[("purchase_id", id)]),
+            Refusal::UserIdTaken(id) => status(R::UserIdTaken, &[("user_id", id)]),
+            Refusal::Taken(fields) => taken(&message, fields),
+            Refusal::PurchaseIdReused(id) => status(R::PurchaseIdReused, &[("purchase_id", id)]),
+            Refusal::AlreadyEnrolled(ParticipantId { program_id, user_id }) => {
+                status(R::AlreadyEnrolled, &[("program_id", program_id), ("user_id", user_id)])
+            }
+            Refusal::AlreadyReferred(id) => status(R::AlreadyReferred, &[("referee_user_id", id)]),
+            Refusal::SelfReferral(id) => status(R::SelfReferral, &[("user_id", id)]),
+            Refusal::ReferralCycle { referee, referrer } => status(
+                R::ReferralCycle,
+                &[("referee_user_id", referee), ("referrer_user_id", referrer)],
+            ),
+            Refusal::ReferralTooLate(id) => status(R::ReferralTooLate, &[("program_id", id)]),
+            Refusal::AlreadyBought(id) => status(R::AlreadyBought, &[("referee_user_id", id)]),
+            Refusal::CodeExhausted { referrer, limit } => status(
+                R::CodeExhausted,
+                &[("referrer_user_id", referrer), ("max_uses_per_code", limit)],
+            ),
+            Refusal::ReferrerLimitReached { referrer, limit } => status(
+                R::ReferrerLimitReached,
+                &[("referrer_user_id", referrer), ("max_direct_referrals", limit)],
+            ),
+            Refusal::UserInactive(id) => status(R::UserInactive, &[("user_id", id)]),
+            Refusal::UserAlreadyInactive(id) => status(R::UserAlreadyInactive, &[("user_id", id)]),
+            Refusal::UserAlreadyActive(id) => status(R::UserAlreadyActive, &[("user_id", id)]),
+            Refusal::BalanceLimitReached(id) => status(R::BalanceLimitReached, &[("user_id", id)]),
+            Refusal::UnitIsFixed { program_id, unit } => {
+                status(R::UnitIsFixed, &[("program_id", program_id), ("unit", unit)])
+            }
+            Refusal::TooManyVersions { program_id, limit } => {
+                status(R::TooManyVersions, &[("program_id", program_id), ("limit", limit)])
+            }
+            Refusal::TooManyPrograms { user_id, limit } => {
+                status(R::TooManyPrograms, &[("user_id", user_id), ("limit", limit)])
+            }
+        })
+    }
+}
+
+/// The status of values that belong to others: one reason, but every field is named.
+fn taken(message: &str, fields: &[&'static str]) -> Status {
+    let reason_of = |field: &str| match field {
+        "username" => ErrorReason::UsernameTaken,
+        _ => ErrorReason::EmailTaken,
+    };
+    let reason = fields.first().map_or(ErrorReason::EmailTaken, |field| reason_of(field));
+    let mut details =
+        ErrorDetails::with_error_info(reason_name(reason), DOMAIN, HashMap::default());
+    let violation = |field: &&str| FieldViolation {
+        field: (*field).into(),
+        description: "belongs to another user".into(),
+        reason: reason_name(reason_of(field)).into(),
+        ..FieldViolation::default()
+    };
+    details.set_bad_request(fields.iter().map(violation).collect::<Vec<_>>());
+    Status::with_error_details(code_of(reason), message, details)
+}

@@ -1,0 +1,301 @@
+//! The fields of a request: each is read into the type that the domain wants, and all faults are
+//! collected before the first one is reported.
+
+use std::net::IpAddr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use email_address::{EmailAddress, Options};
+use prost_types::Timestamp as PbTimestamp;
+use tonic::Status;
+use tonic_types::FieldViolation;
+
+use super::errors::{invalid_fields, reason_name};
+use super::pb::{ErrorReason, Money};
+use crate::domain::currency::is_currency;
+use crate::domain::money::MAX_AMOUNT_MINOR;
+use crate::domain::{InvalidId, Timestamp};
+
+/// How far ahead of our clock a purchase may be dated, for clocks that differ.
+const MAX_AHEAD_SECONDS: i64 = 5 * 60;
+/// The longest username, in characters.
+const MAX_USERNAME_CHARS: usize = 64;
+/// The longest display name, in characters.
+const MAX_DISPLAY_NAME_CHARS: usize = 128;
+/// The longest e-mail address that can be delivered to, in bytes (RFC 5321).
+const MAX_EMAIL_BYTES: usize = 254;
+/// The longest referral code that is looked up, in bytes.
+const MAX_CODE_BYTES: usize = 64;
+/// The longest request id, in bytes.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+/// The shortest and the longest password, in bytes.
+const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
+/// The largest page.
+const MAX_PAGE_SIZE: i32 = 1_000;
+/// The page size of requests that name none.
+const DEFAULT_PAGE_SIZE: i32 = 50;
+
+/// The token of the page after the one that ends with `last`.
+#[must_use]
+pub fn page_token(last: &str) -> String {
+    URL_SAFE_NO_PAD.encode(last)
+}
+
+/// The faults of a request so far.
+#[derive(Default)]
+pub struct Fields {
+    violations: Vec<FieldViolation>,
+}
+
+impl Fields {
+    /// Notes a fault.
+    pub fn fault(
+        &mut self,
+        field: impl Into<String>,
+        reason: ErrorReason,
+        message: impl Into<String>,
+    ) {
+        self.violations.push(FieldViolation {
+            field: field.into(),
+            description: message.into(),
+            reason: reason_name(reason).into(),
+            ..FieldViolation::default()
+        });
+    }
+
+    /// What was read, if there are no faults.
+    ///
+    /// # Errors
+    /// A status with all faults.
+    #[allow(clippy::result_large_err, reason = "a status is what callers return")]
+    pub fn finish<T>(self, read: Option<T>) -> Result<T, Status> {
+        match read {
+            Some(read) if self.violations.is_empty() => Ok(read),
+            _ => Err(invalid_fields(self.violations)),
+        }
+    }
+
+    /// Whether a text is there and can be stored at all.
+    fn text<'a>(&mut self, field: &str, text: &'a str) -> Option<&'a str> {
+        if text.is_empty() {
+            self.fault(field, ErrorReason::FieldRequired, "is required");
+            return None;
+        }
+        if text.contains('\0') {
+            self.fault(field, ErrorReason::NulCharacter, "must not contain NUL");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A required identifier.
+    pub fn id<T>(
+        &mut self,
+        field: &str,
+        text: &str,
+        parse: impl Fn(&str) -> Result<T, InvalidId>,
+    ) -> Option<T> {
+        let text = self.text(field, text)?;
+        parse(text)
+            .map_err(|invalid| {
+                let reason = match invalid {
+                    InvalidId::Empty => ErrorReason::FieldRequired,
+                    InvalidId::TooLong => ErrorReason::FieldTooLong,
+                    InvalidId::Character => ErrorReason::InvalidId,
+                };
+                self.fault(field, reason, invalid.to_string());
+            })
+            .ok()
+    }
+
+    /// An identifier that may be missing.
+    pub fn optional_id<T>(
+        &mut self,
+        field: &str,
+        text: &str,
+        parse: impl Fn(&str) -> Result<T, InvalidId>,
+    ) -> Option<T> {
+        if text.is_empty() { None } else { self.id(field, text, parse) }
+    }
+
+    /// A request id, which may be missing.
+    pub fn request_id(&mut self, text: &str) {
+        let printable = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if text.len() > MAX_REQUEST_ID_BYTES {
+            let message = format!("must be at most {MAX_REQUEST_ID_BYTES} characters long");
+            self.fault("request_id", ErrorReason::FieldTooLong, message);
+        } else if !printable {
+            self.fault("request_id", ErrorReason::InvalidId, "must be printable ASCII characters");
+        }
+    }
+
+    /// A required username.
+    pub fn username(&mut self, text: &str) -> Option<String> {
+        let text = self.text("username", text)?;
+        if text.chars().count() > MAX_USERNAME_CHARS {
+            let message = format!("must be at most {MAX_USERNAME_CHARS} characters long");
+            self.fault("username", ErrorReason::FieldTooLong, message);
+            return None;
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        if !text.bytes().all(allowed) {
+            self.fault(
+                "username",
+                ErrorReason::InvalidUsername,
+                "may only contain A-Z, a-z, 0-9, '.', '_' and '-'; display_name takes any letters",
+            );
+            return None;
+        }
+        Some(text.into())
+    }
+
+    /// A display name, which may be missing.
+    pub fn display_name(&mut self, text: &str) -> String {
+        if text.chars().count() > MAX_DISPLAY_NAME_CHARS {
+            let message = format!("must be at most {MAX_DISPLAY_NAME_CHARS} characters long");
+            self.fault("display_name", ErrorReason::FieldTooLong, message);
+        } else if text.chars().any(char::is_control) || (text.trim().is_empty() && !text.is_empty())
+        {
+            self.fault(
+                "display_name",
+                ErrorReason::InvalidDisplayName,
+                "must not be blank or contain control characters",
+            );
+        }
+        text.trim().into()
+    }
+
+    /// A required e-mail address.
+    pub fn email(&mut self, text: &str) -> Option<String> {
+        let text = self.text("email", text)?;
+        if text.len() > MAX_EMAIL_BYTES {
+            let message = format!("must be at most {MAX_EMAIL_BYTES} bytes long");
+            self.fault("email", ErrorReason::FieldTooLong, message);
+            return None;
+        }
+        let options =
+            Options::default().with_required_tld().without_display_text().without_domain_literal();
+        if EmailAddress::parse_with_options(text, options).is_err() {
+            self.fault(
+                "email",
+                ErrorReason::InvalidEmail,
+                "must be an e-mail address such as ada@example.com",
+            );
+            return None;
+        }
+        Some(text.into())
+    }
+
+    /// A password; required unless `optional`.
+    pub fn password(&mut self, text: &str, optional: bool) {
+        if text.is_empty() {
+            if !optional {
+                self.fault("password", ErrorReason::FieldRequired, "is required");
+            }
+        } else if text.len() > *PASSWORD_BYTES.end() {
+            let message = format!("must be at most {} bytes long", PASSWORD_BYTES.end());
+            self.fault("password", ErrorReason::FieldTooLong, message);
+        } else if text.len() < *PASSWORD_BYTES.start() {
+            let message = format!("must be at least {} bytes long", PASSWORD_BYTES.start());
+            self.fault("password", ErrorReason::WeakPassword, message);
+        }
+    }
+
+    /// A referral code, which may be missing. Whether somebody has it is not asked here.
+    pub fn referral_code(&mut self, text: &str) -> Option<String> {
+        let text = text.trim();
+        if text.is_empty() {
+            return None;
+        }
+        if text.len() > MAX_CODE_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            let message = format!("must be at most {MAX_CODE_BYTES} printable ASCII characters");
+            self.fault("referral_code", ErrorReason::InvalidReferralCode, message);
+            return None;
+        }
+        Some(text.into())
+    }
+
+    /// A client's address, which may be missing.
+    pub fn client_ip(&mut self, text: &str) {
+        if !text.is_empty() && text.parse::<IpAddr>().is_err() {
+            self.fault(
+                "client_ip",
+                ErrorReason::InvalidIpAddress,
+                "must be an IPv4 or IPv6 address such as 192.0.2.7 or 2001:db8::7",
+            );
+        }
+    }
+
+    /// A required amount of a currency: its minor units and its code.
+    pub fn money(&mut self, field: &str, money: Option<&Money>) -> Option<(i64, String)> {
+        let Some(money) = money else {
+            self.fault(field, ErrorReason::FieldRequired, "is required");
+            return None;
+        };
+        let code_field = format!("{field}.currency_code");
+        let code = self.text(&code_field, &money.currency_code);
+        let known = code.filter(|code| is_currency(code));
+        if code.is_some() && known.is_none() {
+            let message = "must be a current ISO 4217 code in capitals, such as USD";
+            self.fault(code_field, ErrorReason::InvalidCurrency, message);
+        }
+        let amount_field = format!("{field}.minor_units");
+        if money.minor_units <= 0 {
+            let message = "must be at least 1 minor unit";
+            self.fault(amount_field, ErrorReason::AmountNotPositive, message);
+            return None;
+        }
+        if money.minor_units > MAX_AMOUNT_MINOR {
+            let message = format!("must be at most {MAX_AMOUNT_MINOR} minor units");
+            self.fault(amount_field, ErrorReason::AmountTooLarge, message);
+            return None;
+        }
+        known.map(|code| (money.minor_units, code.into()))
+    }
+
+    /// A moment in the past, which may be missing.
+    pub fn past_time(
+        &mut self,
+        field: &str,
+        time: Option<&PbTimestamp>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let time = time?;
+        let nanos = i64::from(time.nanos);
+        let micros = time
+            .seconds
+            .checked_mul(1_000_000)
+            .and_then(|micros| micros.checked_add(nanos / 1_000))
+            .filter(|micros| *micros >= 0 && (0..1_000_000_000).contains(&nanos));
+        let Some(micros) = micros else {
+            let message = "must be a time since 1970 with nanos of 0 to 999,999,999";
+            self.fault(field, ErrorReason::InvalidTime, message);
+            return None;
+        };
+        if Timestamp(micros) > now.plus_seconds(MAX_AHEAD_SECONDS) {
+            let message = "must not be more than 5 minutes ahead of the server's clock";
+            self.fault(field, ErrorReason::TimeInFuture, message);
+            return None;
+        }
+        Some(Timestamp(micros))
+    }
+
+    /// The id after which a page begins; empty for the first page.
+    pub fn page_token(&mut self, token: &str) -> Option<String> {
+        let after = URL_SAFE_NO_PAD.decode(token).ok().and_then(|id| String::from_utf8(id).ok());
+        if after.is_none() {
+            let message = "is not a token that this call gave out";
+            self.fault("page_token", ErrorReason::InvalidPageToken, message);
+        }
+        after
+    }
+
+    /// The size of a page; the default if it is 0.
+    pub fn page_size(&mut self, size: i32) -> i64 {
+        if !(0..=MAX_PAGE_SIZE).contains(&size) {
+            let message = format!("must be 0 (for {DEFAULT_PAGE_SIZE}) to {MAX_PAGE_SIZE}");
+            self.fault("page_size", ErrorReason::InvalidPageSize, message);
+        }
+        i64::from(if size == 0 { DEFAULT_PAGE_SIZE } else { size })
+    }
+}

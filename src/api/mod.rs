@@ -1,0 +1,68 @@
+//! The gRPC API: one file per service, and what they share. Nothing is decided here: requests are
+//! checked for shape, turned into commands and queries, and answers are made from events.
+//!
+//! - [`audience`] says who may call what, in one table.
+//! - [`authentication`] is the layer that every call passes.
+//! - [`errors`] is the one place where a failure becomes a gRPC status.
+//! - [`fields`] checks the fields of a request and names all faults at once.
+//! - [`tokens`] are the opaque tokens that clients keep.
+
+mod account;
+mod answers;
+pub mod audience;
+mod authentication;
+mod errors;
+mod fields;
+mod passwords;
+mod program;
+mod program_rules;
+mod purchase;
+mod referral;
+mod requests;
+mod reward;
+mod server;
+mod tokens;
+
+/// The contract, as compiled from `proto/`.
+#[allow(
+    missing_docs,
+    clippy::pedantic,
+    clippy::missing_errors_doc,
+    reason = "generated; the comments of the contract are its documentation"
+)]
+pub mod pb {
+    tonic::include_proto!("tributary.v1");
+}
+
+/// The descriptors of the contract, with its comments.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+pub use program_rules::{parse_program, program_message, publish_command};
+pub use server::{MAX_MESSAGE_BYTES, Server, ServerError, ServerOptions, ServerSettings};
+
+use crate::engine::{Engine, Surroundings};
+use crate::live::Live;
+use crate::store::{Database, Epoch};
+
+/// What the services work with.
+#[derive(Clone)]
+pub struct Context {
+    /// For reading.
+    pub database: Database,
+    /// The present life of the database.
+    pub epoch: Epoch,
+    /// For writing.
+    pub engine: Engine,
+    /// For watching.
+    pub live: Live,
+    /// Clock and randomness.
+    pub surroundings: Surroundings,
+    /// Settings of the server.
+    pub settings: ServerSettings,
+    /// Keys fingerprints of requests.
+    pub fingerprint_secret: std::sync::Arc<[u8]>,
+    /// Hashes passwords.
+    pub passwords: passwords::Passwords,
+    /// Turns true when streams are to end.
+    pub stopping: tokio::sync::watch::Receiver<bool>,
+}

@@ -1,0 +1,125 @@
+//! `ReferralService`: who referred whom, and which codes can be used.
+
+use tonic::{Request, Response, Status};
+
+use super::Context;
+use super::answers::{count, joined};
+use super::authentication::caller;
+use super::errors::ApiError;
+use super::fields::Fields;
+use super::pb::referral_service_server::ReferralService;
+use super::pb::{self, ErrorReason};
+use super::requests::request_key;
+use super::tokens::{check_consistency, consistency_token};
+use crate::domain::decide::{ApplyReferral, CodeFault, Command, Referrer, validate_code};
+use crate::domain::{ProgramId, UserId};
+use crate::engine::query::query;
+use crate::store::profile_names;
+
+pub(super) struct Referrals(pub(super) Context);
+
+#[tonic::async_trait]
+impl ReferralService for Referrals {
+    async fn apply_referral(
+        &self,
+        request: Request<pb::ApplyReferralRequest>,
+    ) -> Result<Response<pb::ApplyReferralResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let command = read_referral(&request)?;
+        let canonical = pb::ApplyReferralRequest { request_id: String::new(), ..request.clone() };
+        let key = request_key(&self.0, caller, "ApplyReferral", &request.request_id, &canonical);
+        let command = Command::ApplyReferral(command);
+        let committed = self.0.engine.execute(command, key).await.map_err(ApiError::from)?;
+        let joined = joined(&committed.events)?;
+        Ok(Response::new(pb::ApplyReferralResponse {
+            referral: joined.referral,
+            rewards: joined.rewards,
+            consistency_token: consistency_token(&self.0, committed.position),
+        }))
+    }
+
+    async fn validate_referral_code(
+        &self,
+        request: Request<pb::ValidateReferralCodeRequest>,
+    ) -> Result<Response<pb::ValidateReferralCodeResponse>, Status> {
+        let caller = caller(&request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        if request.referral_code.trim().is_empty() {
+            fields.fault("referral_code", ErrorReason::FieldRequired, "is required");
+        }
+        let code = fields.referral_code(&request.referral_code);
+        let user_id = fields.optional_id("user_id", &request.user_id, UserId::parse);
+        let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
+        let code = fields.finish(code)?;
+        check_consistency(&self.0, &request.consistency_token).await?;
+        // What a code means to a user is for those who may read that user.
+        let user_id = user_id.filter(|_| caller.is_back_end());
+        let verdict = query(&self.0.database, &self.0.surroundings, |work| {
+            validate_code(work, &code, program_id.as_ref(), user_id.as_ref())
+        })
+        .await
+        .map_err(ApiError::from)?;
+        let referrer = match &verdict.owner {
+            Some(owner) => profile_names(self.0.database.pool(), &owner.user_id)
+                .await
+                .map_err(ApiError::from)?,
+            None => None,
+        };
+        let (reason, message) = explain(verdict.fault);
+        Ok(Response::new(pb::ValidateReferralCodeResponse {
+            valid: verdict.fault.is_none(),
+            reason: reason.into(),
+            message: message.into(),
+            program_id: verdict.owner.map(|owner| owner.program_id.to_string()).unwrap_or_default(),
+            referrer_username: referrer.map(|names| names.username).unwrap_or_default(),
+            remaining_uses: verdict.remaining_uses.map(count),
+        }))
+    }
+}
+
+#[allow(clippy::result_large_err, reason = "a status is what callers return")]
+fn read_referral(request: &pb::ApplyReferralRequest) -> Result<ApplyReferral, Status> {
+    let mut fields = Fields::default();
+    fields.request_id(&request.request_id);
+    let code = fields.referral_code(&request.referral_code);
+    let user_id = fields.optional_id("referrer_user_id", &request.referrer_user_id, UserId::parse);
+    let both = !request.referral_code.trim().is_empty() && !request.referrer_user_id.is_empty();
+    let neither = request.referral_code.trim().is_empty() && request.referrer_user_id.is_empty();
+    if both || neither {
+        let message = "set exactly one of referrer_user_id and referral_code";
+        fields.fault("referrer_user_id", ErrorReason::FieldsExclusive, message);
+    }
+    let referrer = code.map(Referrer::Code).or(user_id.map(Referrer::User));
+    let program_id = match referrer {
+        Some(Referrer::Code(_)) => {
+            fields.optional_id("program_id", &request.program_id, ProgramId::parse)
+        }
+        _ => fields.id("program_id", &request.program_id, ProgramId::parse),
+    };
+    let referee_user_id = fields.id("referee_user_id", &request.referee_user_id, UserId::parse);
+    let (referee_user_id, referrer) = fields.finish(referee_user_id.zip(referrer))?;
+    Ok(ApplyReferral { program_id, referee_user_id, referrer })
+}
+
+fn explain(fault: Option<CodeFault>) -> (pb::CodeInvalidReason, &'static str) {
+    match fault {
+        None => (pb::CodeInvalidReason::Unspecified, ""),
+        Some(CodeFault::Unknown) => (pb::CodeInvalidReason::Unknown, "this code does not exist"),
+        Some(CodeFault::OwnCode) => (pb::CodeInvalidReason::OwnCode, "this is your own code"),
+        Some(CodeFault::AlreadyBought) => (
+            pb::CodeInvalidReason::AlreadyBought,
+            "codes are for people who have not bought anything yet",
+        ),
+        Some(CodeFault::AlreadyReferred) => {
+            (pb::CodeInvalidReason::AlreadyReferred, "you were referred by somebody else already")
+        }
+        Some(CodeFault::Exhausted) => {
+            (pb::CodeInvalidReason::Exhausted, "this code has been used as often as it can be")
+        }
+        Some(CodeFault::TooLate) => {
+            (pb::CodeInvalidReason::TooLate, "codes can be used only when signing up")
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The server: every service on one port, from the first call to the last.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic_web::GrpcWebLayer;
+
+use super::account::Accounts;
+use super::authentication::{AuthenticationLayer, Keys};
+use super::passwords::Passwords;
+use super::pb::account_service_server::AccountServiceServer;
+use super::pb::program_service_server::ProgramServiceServer;
+use super::pb::purchase_service_server::PurchaseServiceServer;
+use super::pb::referral_service_server::ReferralServiceServer;
+use super::pb::reward_service_server::RewardServiceServer;
+use super::program::Programs;
+use super::purchase::Purchases;
+use super::referral::Referrals;
+use super::reward::Rewards;
+use super::{Context, DESCRIPTORS};
+use crate::engine::{self, Engine, Surroundings};
+use crate::live::{self, Live};
+use crate::store::{Database, StoreError, epoch};
+
+/// The largest message that is taken, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Streams and calls that one connection can have at once.
+const MAX_CALLS_PER_CONNECTION: u32 = 1_000;
+/// The largest headers that are taken, in bytes.
+const MAX_HEADER_BYTES: u32 = 16 * 1024;
+/// How often, and for how long, a silent connection is asked whether somebody is still there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long calls may take to end once the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a server that stops is visibly not ready before it turns anybody away.
+const UNREADY_PAUSE: Duration = Duration::from_millis(100);
+/// Batches on their way from the engine to the live streams.
+const HANDED_OVER_BATCHES: usize = 64;
+
+/// Bounds the messages of a service.
+macro_rules! limited {
+    ($service:expr) => {
+        $service
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES)
+    };
+}
+
+/// Settings of the server that its services need.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// How often a silent stream says that it is alive.
+    pub heartbeat: Duration,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self { heartbeat: Duration::from_secs(15) }
+    }
+}
+
+/// What a server is made from.
+#[derive(Clone)]
+pub struct ServerOptions {
+    /// The database, migrated.
+    pub database: Database,
+    /// The key that may do everything.
+    pub admin_key: String,
+    /// Clock and randomness.
+    pub surroundings: Surroundings,
+    /// Settings of the services.
+    pub settings: ServerSettings,
+    /// Limits of the command path.
+    pub engine: engine::Limits,
+    /// Limits of the live streams.
+    pub live: live::Limits,
+}
+
+/// Why a server could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The descriptors that were compiled in are not good.
+    #[error("the reflection service cannot be made: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// Serving failed.
+    #[error("serving failed: {0}")]
+    Transport(#[from] tonic::transport::Error),
+    /// The address of the listener is not known.
+    #[error("the listener has no address: {0}")]
+    Listener(#[from] std::io::Error),
+}
+
+/// A server whose parts are running and that is about to answer calls.
+pub struct Server {
+    context: Context,
+    keys: Keys,
+    stop: watch::Sender<bool>,
+    worker: JoinHandle<()>,
+    tail: JoinHandle<()>,
+}
+
+impl Server {
+    /// Starts the engine and the tail of the log.
+    ///
+    /// # Errors
+    /// [`ServerError`] if the database cannot be read.
+    pub async fn start(options: ServerOptions) -> Result<Self, ServerError> {
+        let ServerOptions { database, admin_key, surroundings, settings, engine, live } = options;
+        let epoch = epoch::enter(&mut database.connect().await?).await?;
+        let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
+        let (stop, stopping) = watch::channel(false);
+        let (handover, handed_over) = mpsc::channel(HANDED_OVER_BATCHES);
+        let (engine, worker) =
+            Engine::start(database.clone(), surroundings.clone(), engine, handover);
+        let (live, tail) =
+            Live::start(database.clone(), handed_over, live, stopping.clone()).await?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let context = Context {
+            passwords: Passwords::new(threads, surroundings.clone()),
+            database,
+            epoch,
+            engine,
+            live,
+            surroundings,
+            settings,
+            fingerprint_secret,
+            stopping,
+        };
+        Ok(Self { context, keys: Keys::new(&admin_key), stop, worker, tail })
+    }
+
+    /// What the services work with; for programs that use the engine without a network.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Answers calls until `shutdown` resolves; then ends streams with a token, lets calls end, and
+    /// carries out everything that waits.
+    ///
+    /// # Errors
+    /// [`ServerError`] if serving fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()> + Send,
+        ready: impl FnOnce(SocketAddr) + Send,
+    ) -> Result<(), ServerError> {
+        let Self { context, keys, stop, worker, tail } = self;
+        let address = listener.local_addr()?;
+        let (health_reporter, health) = tonic_health::server::health_reporter();
+        set_health(&health_reporter, true).await;
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let (drained, draining) = tokio::sync::oneshot::channel::<()>();
+        let mut drained = Some(drained);
+        let engine_context = context.clone();
+        let serving = tonic::transport::Server::builder()
+            .accept_http1(true)
+            .tcp_nodelay(true)
+            .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .layer(GrpcWebLayer::new())
+            .layer(AuthenticationLayer { keys })
+            .add_service(limited!(AccountServiceServer::new(Accounts(context.clone()))))
+            .add_service(limited!(ProgramServiceServer::new(Programs(context.clone()))))
+            .add_service(limited!(ReferralServiceServer::new(Referrals(context.clone()))))
+            .add_service(limited!(PurchaseServiceServer::new(Purchases(context.clone()))))
+            .add_service(limited!(RewardServiceServer::new(Rewards(context))))
+            .add_service(health)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+                let _ = draining.await;
+            });
+        tokio::pin!(serving);
+        ready(address);
+        tokio::select! {
+            served = &mut serving => served?,
+            () = shutdown => {
+                tracing::info!("stopping");
+                set_health(&health_reporter, false).await;
+                tokio::time::sleep(UNREADY_PAUSE).await;
+                stop.send_replace(true);
+                drop(drained.take());
+                if let Ok(served) = tokio::time::timeout(DRAIN_TIMEOUT, &mut serving).await {
+                    served?;
+                } else {
+                    tracing::warn!("some calls did not end in time and were cut off");
+                }
+            }
+        }
+        stop.send_replace(true);
+        let _ = tail.await;
+        // The engine ends with its last user, after everything that waits has been carried out.
+        drop(engine_context);
+        if tokio::time::timeout(DRAIN_TIMEOUT, worker).await.is_err() {
+            tracing::warn!("some commands were still waiting when the server stopped");
+        }
+        Ok(())
+    }
+}
+
+async fn set_health(reporter: &tonic_health::server::HealthReporter, serving: bool) {
+    let status = if serving {
+        tonic_health::ServingStatus::Serving
+    } else {
+        tonic_health::ServingStatus::NotServing
+    };
+    for service in super::audience::SERVICES {
+        reporter.set_service_status(service, status).await;
+    }
+}

@@ -1,0 +1,141 @@
+//! The opaque tokens that clients keep: where in the log they are.
+//!
+//! A token names the epoch of the database besides the position, because after a restore or a
+//! failover the same position may hold another event.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use super::Context;
+use super::errors::{ApiError, status};
+use super::fields::Fields;
+use super::pb::ErrorReason;
+use crate::domain::StreamKey;
+use crate::live::Cursor;
+use crate::store::{epoch, log};
+
+/// Leads every consistency token, so that one kind of token is not taken for another.
+const CONSISTENCY: u8 = b'c';
+/// Leads every resume token.
+const RESUME: u8 = b'r';
+
+/// A token for "at least as new as this position".
+#[must_use]
+pub fn consistency_token(context: &Context, position: i64) -> String {
+    let mut bytes = vec![CONSISTENCY];
+    bytes.extend(context.epoch.number.to_be_bytes());
+    bytes.extend(position.to_be_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Checks a consistency token, if there is one.
+///
+/// Reads that go through here see the newest state in any case; the token is checked so that one
+/// that promises more than the database holds is not taken for kept.
+///
+/// # Errors
+/// A status if it is malformed, or names a position that the log does not have.
+pub async fn check_consistency(context: &Context, token: &str) -> Result<(), ApiError> {
+    if token.is_empty() {
+        return Ok(());
+    }
+    let Some((epoch, position)) =
+        decode::<8>(CONSISTENCY, token).map(|(epoch, rest)| (epoch, i64::from_be_bytes(rest)))
+    else {
+        return Err(malformed("consistency_token", ErrorReason::InvalidConsistencyToken));
+    };
+    check_position(context, epoch, position).await
+}
+
+/// A token for "go on after this".
+#[must_use]
+pub fn resume_token(context: &Context, stream: &StreamKey, cursor: Cursor) -> String {
+    let mut bytes = vec![RESUME];
+    bytes.extend(context.epoch.number.to_be_bytes());
+    bytes.extend(cursor.position.to_be_bytes());
+    bytes.extend(cursor.sequence.to_be_bytes());
+    bytes.extend(stream_hash(stream));
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Reads a resume token of a stream; `None` if there is none.
+///
+/// # Errors
+/// A status if it is malformed, of another stream, or past the end of what the log holds.
+pub async fn resume_cursor(
+    context: &Context,
+    stream: &StreamKey,
+    token: &str,
+) -> Result<Option<Cursor>, ApiError> {
+    if token.is_empty() {
+        return Ok(None);
+    }
+    let malformed = || malformed("resume_token", ErrorReason::InvalidResumeToken);
+    let (epoch, rest) = decode::<24>(RESUME, token).ok_or_else(malformed)?;
+    let (position, rest) = split(&rest).ok_or_else(malformed)?;
+    let (sequence, hash) = split(rest).ok_or_else(malformed)?;
+    if hash != stream_hash(stream) || sequence < 0 {
+        return Err(malformed());
+    }
+    check_position(context, epoch, position).await?;
+    Ok(Some(Cursor { position, sequence }))
+}
+
+fn decode<const REST: usize>(kind: u8, token: &str) -> Option<(i32, [u8; REST])> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok()?;
+    let rest = bytes.strip_prefix(&[kind])?;
+    let (epoch, rest) = rest.split_first_chunk::<4>()?;
+    Some((i32::from_be_bytes(*epoch), rest.try_into().ok()?))
+}
+
+fn split(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<8>()?;
+    Some((i64::from_be_bytes(*number), rest))
+}
+
+fn stream_hash(stream: &StreamKey) -> [u8; 8] {
+    let digest = Sha256::digest(stream.to_string());
+    let mut hash = [0; 8];
+    hash.copy_from_slice(&digest[..8]);
+    hash
+}
+
+fn malformed(field: &str, reason: ErrorReason) -> ApiError {
+    let mut fields = Fields::default();
+    fields.fault(field, reason, "is not a token that this call gave out");
+    match fields.finish::<()>(None) {
+        Err(status) => status.into(),
+        Ok(()) => super::errors::internal().into(),
+    }
+}
+
+/// Checks that the log holds a position of an epoch.
+async fn check_position(context: &Context, epoch: i32, position: i64) -> Result<(), ApiError> {
+    let pool = context.database.pool();
+    if epoch != context.epoch.number {
+        let end = epoch::end_of(pool, epoch).await?;
+        if end.is_none_or(|end| position > end) {
+            return Err(status(
+                ErrorReason::TokenOfOldEpoch,
+                "the token is of an earlier life of the database, which ended before it; start \
+                 without a token",
+                &[("position", &position), ("epoch_end_position", &end.unwrap_or_default())],
+            )
+            .into());
+        }
+        return Ok(());
+    }
+    if position > context.live.position() {
+        let head = log::head(pool).await?;
+        if position > head {
+            return Err(status(
+                ErrorReason::TokenAheadOfLog,
+                "the token is ahead of the log: it was given out by another database",
+                &[("position", &position), ("head_position", &head)],
+            )
+            .into());
+        }
+    }
+    Ok(())
+}

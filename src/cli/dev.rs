@@ -1,0 +1,176 @@
+//! `tributary dev`: everything on this machine, with nothing to set up.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::Args;
+use sqlx::Connection;
+use tokio::sync::oneshot;
+
+use super::serve::check_admin_key;
+use super::{CliError, DataDir, Settings, asked_to_stop, walkthrough};
+use crate::api::{Context, Server, parse_program, publish_command};
+use crate::cluster::{Cluster, Options};
+use crate::domain::{Program, ProgramId, load};
+use crate::engine::Surroundings;
+use crate::engine::query::query;
+use crate::store::Database;
+
+/// The database in the private cluster.
+const DATABASE: &str = "tributary";
+
+/// Connections that the private cluster allows: ours, and some for looking around with psql.
+const CLUSTER_CONNECTIONS: u32 = 50;
+
+/// The programs that are published at the first start.
+const PROGRAMS: [&str; 5] = [
+    include_str!("../../programs/tiered-points.json"),
+    include_str!("../../programs/referral-count.json"),
+    include_str!("../../programs/first-purchase-bonus.json"),
+    include_str!("../../programs/multi-level-commission.json"),
+    include_str!("../../programs/first-purchase-credits.json"),
+];
+
+#[derive(Args)]
+pub(super) struct Dev {
+    #[command(flatten)]
+    data_dir: DataDir,
+    #[command(flatten)]
+    settings: Settings,
+    /// The key that may do everything; if it is not given, one is made and kept in the data directory
+    #[arg(long, value_name = "KEY", env = "TRIBUTARY_ADMIN_KEY", hide_env_values = true)]
+    admin_key: Option<String>,
+    /// The directory with the Postgres programs, if they are not found by themselves
+    #[arg(long, value_name = "DIR", env = "TRIBUTARY_PG_BINDIR")]
+    pg_bindir: Option<PathBuf>,
+}
+
+impl Dev {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let data_dir = self.data_dir.data_dir;
+        let settings = self.settings.resolve()?;
+        if let Some(key) = &self.admin_key {
+            check_admin_key(key)?;
+        }
+        let listener = settings.listener().await?;
+        let options = Options {
+            bin_dir: self.pg_bindir,
+            max_connections: CLUSTER_CONNECTIONS.max(settings.max_connections + 10),
+            ..Options::default()
+        };
+        let mut cluster = Cluster::start(&data_dir, &options).await?;
+        println!("the data is in {}", cluster.directory().display());
+
+        let running = async {
+            let surroundings = Surroundings::of_this_machine()?;
+            let admin_key = match self.admin_key {
+                Some(key) => key,
+                None => kept_admin_key(&data_dir, &surroundings)?,
+            };
+            create_database(&cluster).await?;
+            let database = Database::new(&cluster.url(DATABASE), settings.max_connections)?;
+            database.migrate().await?;
+            let options = settings.server_options(database, admin_key.clone(), surroundings);
+            let server = Server::start(options).await?;
+            publish_programs(server.context()).await?;
+            Ok::<_, CliError>((server, admin_key))
+        };
+        let (server, admin_key) = match running.await {
+            Ok(running) => running,
+            Err(error) => {
+                cluster.stop().await?;
+                return Err(error);
+            }
+        };
+
+        let (died, cluster_died) = oneshot::channel::<()>();
+        let shutdown = async {
+            tokio::select! {
+                () = asked_to_stop() => {}
+                _ = cluster_died => {}
+            }
+        };
+        let mut serving = std::pin::pin!(server.serve(listener, shutdown, |address| {
+            println!("the admin key is {admin_key}");
+            println!("tributary is ready on {address}");
+            println!("{}", walkthrough::text(address, &admin_key));
+        }));
+        let outcome = tokio::select! {
+            ended = &mut serving => ended,
+            error = cluster.exited() => {
+                drop(died);
+                let _ = serving.await;
+                return Err(error.into());
+            }
+        };
+        cluster.stop().await?;
+        outcome?;
+        Ok(())
+    }
+}
+
+/// The key that an earlier `dev` made, if there is one.
+pub(super) fn read_admin_key(data_dir: &Path) -> Option<String> {
+    let key = fs::read_to_string(admin_key_path(data_dir)).ok()?;
+    Some(key.trim().to_owned()).filter(|key| !key.is_empty())
+}
+
+fn admin_key_path(data_dir: &Path) -> PathBuf {
+    data_dir.join("admin.key")
+}
+
+/// The key in the data directory; makes it at the first start, readable by its owner only.
+fn kept_admin_key(data_dir: &Path, surroundings: &Surroundings) -> Result<String, CliError> {
+    if let Some(key) = read_admin_key(data_dir) {
+        return Ok(key);
+    }
+    let mut random = [0; 24];
+    (surroundings.random)(&mut random);
+    let key = format!("tributary_admin_{}", URL_SAFE_NO_PAD.encode(random));
+    let path = admin_key_path(data_dir);
+    // A file that is empty was left by a start that was cut off.
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    writeln!(file, "{key}")?;
+    file.sync_all()?;
+    Ok(key)
+}
+
+async fn create_database(cluster: &Cluster) -> Result<(), CliError> {
+    let mut connection = sqlx::PgConnection::connect(&cluster.url("postgres")).await?;
+    let known: Option<(i32,)> = sqlx::query_as("select 1 from pg_database where datname = $1")
+        .bind(DATABASE)
+        .fetch_optional(&mut connection)
+        .await?;
+    if known.is_none() {
+        sqlx::query(&format!("create database {DATABASE}")).execute(&mut connection).await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+/// Publishes the sample programs that are not there yet. One that somebody has changed stays as it is.
+async fn publish_programs(context: &Context) -> Result<(), CliError> {
+    for json in PROGRAMS {
+        let program = parse_program(json)?;
+        let program_id = ProgramId::parse(&program.program_id)?;
+        let exists = query(&context.database, &context.surroundings, |work| {
+            Ok(load::<Program>(work, &program_id)?.current().is_some())
+        })
+        .await?;
+        if !exists {
+            let command = publish_command(&program).map_err(|fault| fault.message().to_owned())?;
+            context.engine.execute(command, None).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,49 @@
+//! `tributary serve`: the server on a database of yours.
+
+use clap::Args;
+
+use super::{CliError, DatabaseSettings, Settings, asked_to_stop};
+use crate::api::Server;
+use crate::engine::Surroundings;
+use crate::store::Database;
+
+#[derive(Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    database: DatabaseSettings,
+    #[command(flatten)]
+    settings: Settings,
+    /// The key that may do everything
+    #[arg(long, value_name = "KEY", env = "TRIBUTARY_ADMIN_KEY", hide_env_values = true)]
+    admin_key: String,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        let settings = self.settings.resolve()?;
+        check_admin_key(&self.admin_key)?;
+        let listener = settings.listener().await?;
+        let database = Database::new(&self.database.database_url, settings.max_connections)?;
+        database.migrate().await?;
+        let surroundings = Surroundings::of_this_machine()?;
+        let options = settings.server_options(database, self.admin_key, surroundings);
+        let server = Server::start(options).await?;
+        server
+            .serve(listener, asked_to_stop(), |address| {
+                println!("tributary is ready on {address}");
+            })
+            .await?;
+        Ok(())
+    }
+}
+
+/// A key must be something that fits into a header, and better something that cannot be guessed.
+pub(super) fn check_admin_key(key: &str) -> Result<(), CliError> {
+    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err("the admin key must be printable ASCII without blanks".into());
+    }
+    if key.len() < 16 {
+        tracing::warn!("the admin key is shorter than 16 characters and could be guessed");
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Settings of the server: flags beat the environment, which beats the file, which beats defaults.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+
+use super::CliError;
+use crate::api::{ServerOptions, ServerSettings};
+use crate::engine::{self, Surroundings};
+use crate::live;
+use crate::store::Database;
+
+const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
+const DEFAULT_MAX_CONNECTIONS: u32 = 10;
+
+/// Where the database is.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DatabaseSettings {
+    /// The database, as in `postgres://user:password@host:5432/name`
+    #[arg(long, value_name = "URL", env = "DATABASE_URL", hide_env_values = true)]
+    pub(super) database_url: String,
+}
+
+/// Declares the settings once, as flags, environment variables and keys of the file.
+macro_rules! settings {
+    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty, $value:literal, $env:literal;)+) => {
+        /// Settings of the server.
+        #[derive(Args, Clone, Debug)]
+        pub(super) struct Settings {
+            $(
+                $(#[doc = $doc])+
+                #[arg(long, value_name = $value, env = $env)]
+                $name: Option<$type>,
+            )+
+            /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
+            #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
+            config: Option<PathBuf>,
+        }
+
+        #[derive(Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct File {
+            $($name: Option<$type>,)+
+        }
+
+        impl Settings {
+            /// Fills what neither flags nor environment say from the file, if there is one.
+            fn with_file(self) -> Result<Self, CliError> {
+                let file = match &self.config {
+                    Some(path) => File::read(path)?,
+                    None => File::default(),
+                };
+                Ok(Self {
+                    $($name: self.$name.or(file.$name),)+
+                    config: self.config,
+                })
+            }
+        }
+    };
+}
+
+settings! {
+    /// The address to listen on [default: 127.0.0.1:50051]
+    listen: SocketAddr, "ADDR", "TRIBUTARY_LISTEN";
+    /// Connections to the database for reading, besides the two of the command path and the live
+    /// streams [default: 10]
+    max_connections: u32, "N", "TRIBUTARY_MAX_CONNECTIONS";
+    /// Commands that may wait; further ones are turned away [default: 10000]
+    queue_commands: usize, "N", "TRIBUTARY_QUEUE_COMMANDS";
+    /// Commands appended together at most [default: 500]
+    batch_commands: usize, "N", "TRIBUTARY_BATCH_COMMANDS";
+    /// Users, participants and programs kept in memory [default: 200000]
+    cached_streams: usize, "N", "TRIBUTARY_CACHED_STREAMS";
+    /// Seconds that a command waits for a database that is away [default: 5]
+    database_patience_s: u64, "S", "TRIBUTARY_DATABASE_PATIENCE_S";
+    /// Open streams in this process at most [default: 20000]
+    streams: usize, "N", "TRIBUTARY_STREAMS";
+    /// Events that may wait for one stream before it is cut off [default: 4096]
+    queued_events: usize, "N", "TRIBUTARY_QUEUED_EVENTS";
+    /// Seconds between the heartbeats of a silent stream [default: 15]
+    heartbeat_s: u64, "S", "TRIBUTARY_HEARTBEAT_S";
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, CliError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+        toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
+    }
+}
+
+/// Settings with everything filled in.
+pub(super) struct Resolved {
+    pub(super) listen: SocketAddr,
+    pub(super) max_connections: u32,
+    settings: ServerSettings,
+    engine: engine::Limits,
+    live: live::Limits,
+}
+
+impl Settings {
+    pub(super) fn resolve(self) -> Result<Resolved, CliError> {
+        let settings = self.with_file()?;
+        let listen = match settings.listen {
+            Some(listen) => listen,
+            None => DEFAULT_LISTEN.parse()?,
+        };
+        let mut engine = engine::Limits::default();
+        let mut live = live::Limits::default();
+        let mut server = ServerSettings::default();
+        set(&mut engine.queue_commands, settings.queue_commands);
+        set(&mut engine.batch_commands, settings.batch_commands);
+        set(&mut engine.cached_streams, settings.cached_streams);
+        set(&mut engine.database_patience, settings.database_patience_s.map(Duration::from_secs));
+        set(&mut live.streams, settings.streams);
+        set(&mut live.queued_events, settings.queued_events);
+        set(&mut server.heartbeat, settings.heartbeat_s.map(Duration::from_secs));
+        Ok(Resolved {
+            listen,
+            max_connections: settings.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS).max(1),
+            settings: server,
+            engine,
+            live,
+        })
+    }
+}
+
+fn set<T>(value: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *value = given;
+    }
+}
+
+impl Resolved {
+    pub(super) async fn listener(&self) -> Result<TcpListener, CliError> {
+        TcpListener::bind(self.listen).await.map_err(|error| {
+            let address = self.listen;
+            match error.kind() {
+                std::io::ErrorKind::AddrInUse => format!(
+                    "cannot listen on {address}: another program does; stop it, or pass another \
+                     address with --listen"
+                ),
+                _ => format!("cannot listen on {address}: {error}; pass another with --listen"),
+            }
+            .into()
+        })
+    }
+
+    pub(super) fn server_options(
+        self,
+        database: Database,
+        admin_key: String,
+        surroundings: Surroundings,
+    ) -> ServerOptions {
+        ServerOptions {
+            database,
+            admin_key,
+            surroundings,
+            settings: self.settings,
+            engine: self.engine,
+            live: self.live,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The live side: one tail of the log per process, and any number of subscribers.
+//!
+//! The tail reads each event once, whatever the number of subscribers: what this process appended
+//! itself is handed over, the rest is read. Subscribers have bounded queues; one that does not keep
+//! up is cut off and slows nobody else.
+
+mod notice;
+mod subscription;
+mod tail;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::domain::StreamKey;
+use crate::engine::Handover;
+use crate::store::{Database, RecordedEvent, StoreError, log};
+pub use subscription::{Cursor, CutOff, Subscription};
+
+/// How large things may grow, and how often they happen.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open streams in this process.
+    pub streams: usize,
+    /// Events that may wait for one subscriber; with more it is cut off.
+    pub queued_events: usize,
+    /// Subscribers that may read the past from the database at once.
+    pub catching_up: usize,
+    /// How often the log is looked at when no notice comes.
+    pub poll_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            streams: 20_000,
+            queued_events: 4_096,
+            catching_up: 4,
+            poll_interval: Duration::from_millis(250),
+        }
+    }
+}
+
+/// Who listens to what, and how far everybody has been told.
+#[derive(Default)]
+struct Registry {
+    position: i64,
+    subscribers: HashMap<StreamKey, Vec<Subscriber>>,
+    count: usize,
+}
+
+struct Subscriber {
+    queue: mpsc::Sender<RecordedEvent>,
+    /// Set when the queue was full.
+    behind: watch::Sender<bool>,
+}
+
+/// Subscribes to the log. Cheap to clone.
+#[derive(Clone)]
+pub struct Live {
+    database: Database,
+    registry: Arc<Mutex<Registry>>,
+    catching_up: Arc<Semaphore>,
+    limits: Limits,
+}
+
+impl Live {
+    /// Starts the tail at the present end of the log. It ends when `stop` says so.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the end of the log cannot be read.
+    pub async fn start(
+        database: Database,
+        handover: mpsc::Receiver<Handover>,
+        limits: Limits,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(Self, JoinHandle<()>), StoreError> {
+        let position = log::head(database.pool()).await?;
+        let registry = Arc::new(Mutex::new(Registry { position, ..Registry::default() }));
+        let live = Self {
+            database: database.clone(),
+            registry: registry.clone(),
+            catching_up: Arc::new(Semaphore::new(limits.catching_up.max(1))),
+            limits: limits.clone(),
+        };
+        let tail = tail::Tail { database, registry, poll_interval: limits.poll_interval };
+        let task = tokio::spawn(tail.run(handover, stop));
+        Ok((live, task))
+    }
+
+    /// The position up to which subscribers have been told.
+    #[must_use]
+    pub fn position(&self) -> i64 {
+        lock(&self.registry).position
+    }
+
+    /// How many subscriptions there are.
+    #[must_use]
+    pub fn subscriptions(&self) -> usize {
+        lock(&self.registry).count
+    }
+}
+
+/// The registry. A panic while it was locked leaves it usable: every change to it is a single step.
+fn lock(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
+    registry.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Resolves when a flag turns true, or when nobody is left to turn it.
+pub(crate) async fn turned_true(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|flag| *flag).await;
+}

@@ -1,0 +1,97 @@
+//! The tail: follows the log and hands each event to those who listen to its stream.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::MissedTickBehavior;
+
+use super::{Registry, lock, notice, turned_true};
+use crate::engine::Handover;
+use crate::store::{Database, RecordedEvent, log};
+
+/// How many events are read at once.
+const READ_EVENTS: i64 = 2_000;
+
+pub(super) struct Tail {
+    pub(super) database: Database,
+    pub(super) registry: Arc<Mutex<Registry>>,
+    pub(super) poll_interval: Duration,
+}
+
+impl Tail {
+    pub(super) async fn run(
+        self,
+        mut handover: mpsc::Receiver<Handover>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let (appended, grown) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let sender = tokio::spawn(notice::send(self.database.clone(), appended.clone()));
+        let listener = tokio::spawn(notice::listen(self.database.clone(), grown.clone()));
+        let mut poll = tokio::time::interval(self.poll_interval);
+        poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut engine_is_there = true;
+        loop {
+            tokio::select! {
+                () = turned_true(&mut stop) => break,
+                handed = handover.recv(), if engine_is_there => match handed {
+                    Some(events) => {
+                        appended.notify_one();
+                        self.take(&events).await;
+                    }
+                    None => engine_is_there = false,
+                },
+                () = grown.notified() => self.read().await,
+                _ = poll.tick() => self.read().await,
+            }
+        }
+        sender.abort();
+        listener.abort();
+    }
+
+    /// Delivers what was handed over if it comes next; else reads what comes before it first.
+    async fn take(&self, events: &[RecordedEvent]) {
+        let Some(first) = events.first() else { return };
+        if first.position > lock(&self.registry).position + 1 {
+            self.read().await;
+        }
+        let next = lock(&self.registry).position + 1;
+        let known = events.partition_point(|event| event.position < next);
+        if events.get(known).is_some_and(|event| event.position == next) {
+            self.deliver(&events[known..]);
+        }
+    }
+
+    /// Delivers what is in the log, up to its end.
+    async fn read(&self) {
+        loop {
+            let position = lock(&self.registry).position;
+            match log::read_after(self.database.pool(), position, READ_EVENTS).await {
+                Ok(events) if events.is_empty() => return,
+                Ok(events) => self.deliver(&events),
+                Err(error) => {
+                    tracing::warn!(%error, position, "the log cannot be followed; trying again");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Delivers the next events of the log.
+    fn deliver(&self, events: &[RecordedEvent]) {
+        let mut registry = lock(&self.registry);
+        for event in events {
+            if let Some(subscribers) = registry.subscribers.get(&event.stream) {
+                for subscriber in subscribers {
+                    // A full queue: one more event later would leave a gap, so it gets no more at
+                    // all. (A closed one: it is about to leave.)
+                    let is_behind = *subscriber.behind.borrow();
+                    if !is_behind && subscriber.queue.try_send(event.clone()).is_err() {
+                        subscriber.behind.send_replace(true);
+                    }
+                }
+            }
+            registry.position = event.position;
+        }
+    }
+}
