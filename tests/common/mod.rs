@@ -1,0 +1,111 @@
+//! What the tests share: a Postgres of their own, a fresh database per test, server processes on it,
+//! and clients that say what they do.
+//!
+//! Tests go through the public door: real server processes, real gRPC, a real Postgres with fsync on.
+
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test may stop at the first surprise, and not every test binary uses everything"
+)]
+
+mod client;
+mod processes;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sqlx::{Connection, Executor, PgConnection, PgPool};
+use tokio::sync::OnceCell;
+use tributary::cluster::{Options, TemporaryCluster};
+use tributary::store::Database;
+
+#[allow(unused_imports, reason = "not every test binary uses everything")]
+pub use client::{Client, Reason, SignUp, reason, sign_up_request, uses};
+#[allow(unused_imports, reason = "not every test binary uses everything")]
+pub use processes::{ADMIN_KEY, Server, ServerOptions, program, tributary};
+
+/// The Postgres of this test process. It goes away with the process, however that ends.
+async fn cluster() -> &'static TemporaryCluster {
+    static CLUSTER: OnceCell<TemporaryCluster> = OnceCell::const_new();
+    CLUSTER
+        .get_or_init(async || {
+            let options = Options {
+                max_connections: 400,
+                settings: vec![("shared_buffers".into(), "256MB".into())],
+                ..Options::default()
+            };
+            let cluster = TemporaryCluster::start(&options).await.expect("Postgres starts");
+            create(&cluster, "template_tributary", None).await;
+            let template = Database::new(&cluster.url("template_tributary"), 1).unwrap();
+            template.migrate().await.expect("the migrations run");
+            template.pool().close().await;
+            cluster
+        })
+        .await
+}
+
+async fn create(cluster: &TemporaryCluster, name: &str, template: Option<&str>) {
+    let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+    let template = template.map(|name| format!("template {name}")).unwrap_or_default();
+    connection.execute(format!("create database {name} {template}").as_str()).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// A database of one test. Dropping it checks nothing; call [`TestDatabase::check`] at the end.
+pub struct TestDatabase {
+    pub url: String,
+    pub pool: PgPool,
+}
+
+impl TestDatabase {
+    /// A fresh database with the schema in it.
+    pub async fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        // One at a time: a template can only be copied while nobody is connected to it.
+        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+        let cluster = cluster().await;
+        let turn = TURN.lock().await;
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        create(cluster, &name, Some("template_tributary")).await;
+        drop(turn);
+        let url = cluster.url(&name);
+        let pool = sqlx::postgres::PgPoolOptions::new()
+            .max_connections(4)
+            .connect_lazy(&url)
+            .unwrap();
+        Self { url, pool }
+    }
+
+    /// Checks what must hold of the log after anything at all: positions have no gaps, time never
+    /// runs backwards, and every stream counts 1, 2, 3, ...
+    pub async fn check(&self) {
+        let (gaps, backwards, holes): (i64, i64, i64) = sqlx::query_as(
+            "select
+                (select count(*) - coalesce(max(position), 0) from events),
+                (select count(*) from (
+                    select recorded_at < lag(recorded_at) over (order by position) as backwards
+                    from events
+                ) as steps where backwards),
+                (select count(*) from (
+                    select sequence <> row_number() over (
+                        partition by aggregate_type, aggregate_id order by position) as hole
+                    from events
+                ) as steps where hole)",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap();
+        assert_eq!(
+            (gaps, backwards, holes),
+            (0, 0, 0),
+            "gaps in the log, steps back in time, streams out of order"
+        );
+    }
+
+    /// One number from the database.
+    pub async fn count(&self, query: &str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    }
+}
