@@ -455,8 +455,11 @@ pub fn handle_now<A: Stream>(state: &mut A, command: A::Command) -> Result<Vec<A
     }
 }
 
+/// The framework's event sink is a lock that nobody else holds, so one poll is enough. It is a lock of
+/// tokio's, though, which after some hundred polls in one task would ask to let others run first:
+/// hence unconstrained.
 fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+    match pin!(tokio::task::unconstrained(future)).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
     }
