@@ -89,16 +89,18 @@ create table referrals (
     primary key (program_id, referee_user_id)
 );
 
--- The last batch of each server process, so that a batch that is sent again after a lost connection
--- is answered as the first time instead of being appended twice.
+-- The last batches of each server process, so that a batch that is sent again after a lost connection
+-- is answered as the first time instead of being appended twice. Rows are never updated: versions of
+-- one row would pile up while any old snapshot is open, and every append would have to step over them.
 create table writers (
-    writer      uuid        primary key,
+    writer      uuid        not null,
     batch       bigint      not null,
     head        bigint      not null,
     recorded_at timestamptz not null,
     verdicts    smallint[]  not null,
-    facts       jsonb
-) with (fillfactor = 50);
+    facts       jsonb,
+    primary key (writer, batch)
+);
 
 -- The secret that keys fingerprints and other hashes of what must not be guessed from them.
 create table secrets (

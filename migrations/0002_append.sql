@@ -8,7 +8,7 @@
 -- Commands are numbered 1 to command_count. Each gets a verdict:
 --   0 appended   its events are in the log
 --   1 duplicate  its receipt exists; facts.duplicates has the positions and the fingerprint
---   2 taken      a claim of it belongs to another; facts.taken has the claim's number
+--   2 taken      a claim of it belongs to another; facts.taken has the claim's number and the owner
 --   3 conflict   a stream that it read is not as it read it (facts.moved), or an earlier command of
 --                the batch, on which it builds, has not been appended
 --
@@ -97,7 +97,7 @@ begin
 
     -- A statement of its own, so that its snapshot is taken after the lock.
     select w.batch, w.head, w.recorded_at, w.verdicts, w.facts into previous
-    from writers w where w.writer = append.writer;
+    from writers w where w.writer = append.writer order by w.batch desc limit 1;
     if found and previous.batch = append.batch then
         head := previous.head;
         recorded_at := previous.recorded_at;
@@ -114,16 +114,17 @@ begin
     recorded_at := greatest(recorded_at, clock_timestamp());
     verdicts := array_fill(0::smallint, array[command_count]);
 
+    -- A stream can also be shorter than it was read: in a database that has lost its end.
     select array_agg(s.ordinal::integer) into moved
     from unnest(stream_types, stream_ids, stream_versions)
         with ordinality as s(aggregate_type, aggregate_id, version, ordinal)
-    cross join lateral (
-        select 1 from events e
-        where e.aggregate_type = s.aggregate_type
-            and e.aggregate_id = s.aggregate_id
-            and e.sequence = s.version + 1
+    left join lateral (
+        select e.sequence from events e
+        where e.aggregate_type = s.aggregate_type and e.aggregate_id = s.aggregate_id
+        order by e.sequence desc
         limit 1
-    ) as next_event;
+    ) as last_event on true
+    where coalesce(last_event.sequence, 0) <> s.version;
 
     if cardinality(receipt_commands) > 0 then
         select jsonb_agg(jsonb_build_object(
@@ -139,7 +140,8 @@ begin
     end if;
 
     if cardinality(claim_commands) > 0 then
-        select jsonb_agg(jsonb_build_object('command', c.command, 'claim', c.ordinal))
+        select jsonb_agg(jsonb_build_object(
+                'command', c.command, 'claim', c.ordinal, 'owner', known.owner))
         into taken
         from unnest(claim_commands, claim_kinds, claim_values, claim_owners)
             with ordinality as c(command, kind, value, owner, ordinal)
@@ -259,12 +261,12 @@ begin
     end if;
 
     insert into writers (writer, batch, head, recorded_at, verdicts, facts)
-    values (append.writer, append.batch, append.head, append.recorded_at, append.verdicts, append.facts)
-    on conflict (writer) do update
-    set batch = excluded.batch,
-        head = excluded.head,
-        recorded_at = excluded.recorded_at,
-        verdicts = excluded.verdicts,
-        facts = excluded.facts;
+    values (append.writer, append.batch, append.head, append.recorded_at, append.verdicts, append.facts);
+    -- Only the last one is ever asked for. A bounded range, so that the search never steps over more
+    -- than it removes.
+    if append.batch % 100 = 0 then
+        delete from writers w
+        where w.writer = append.writer and w.batch between append.batch - 100 and append.batch - 1;
+    end if;
 end;
 $$;

@@ -4,19 +4,19 @@ use tonic::{Request, Response, Status};
 
 use super::Context;
 use super::answers::{self, joined};
+use super::audience::Caller;
 use super::authentication::caller;
 use super::errors::ApiError;
 use super::fields::Fields;
 use super::pb::account_service_server::AccountService;
 use super::pb::{self, ErrorReason};
-use super::requests::request_key;
+use super::requests::carry_out;
 use super::tokens::{check_consistency, consistency_token};
 use crate::domain::decide::{Command, RegisterUser};
 use crate::domain::{
     Participant, ParticipantId, Profile, Program, ProgramId, Refusal, User, UserId, UserStatus,
     load,
 };
-use crate::engine::RequestKey;
 use crate::engine::query::query;
 use crate::store::{ProfileNames, profile_names};
 
@@ -55,7 +55,6 @@ impl AccountService for Accounts {
             password: String::new(),
             ..request.clone()
         };
-        let key = request_key(&self.0, caller, "RegisterUser", &request.request_id, &canonical);
         let password_hash = match request.password {
             password if password.is_empty() => None,
             password => Some(self.0.passwords.hash(password).await?),
@@ -68,7 +67,16 @@ impl AccountService for Accounts {
         let profile = Profile { user_id, username, email, display_name, password_hash };
         let command =
             Command::RegisterUser(Box::new(RegisterUser { profile, program_id, referral_code }));
-        let committed = self.0.engine.execute(command, key).await.map_err(ApiError::from)?;
+        // Callers without a key share no request ids: each address has its own.
+        let scope = match caller {
+            Caller::Anonymous => request.email.to_lowercase(),
+            Caller::Admin => caller.scope().into(),
+        };
+        let id = &request.request_id;
+        let committed =
+            carry_out(&self.0, &scope, "RegisterUser", id, &canonical, command).await.map_err(
+                |error| error.with_fact(ErrorReason::UsernameTaken, "username", &request.username),
+            )?;
         let joined = joined(&committed.events)?;
         let user = joined.registered.map(|(user_id, create_time)| {
             answers::user(&user_id, Some(&names), UserStatus::Active, create_time)
@@ -101,9 +109,12 @@ impl AccountService for Accounts {
         let request = request.into_inner();
         let user_id = read_user_id(&request.user_id, &request.request_id)?;
         let canonical = pb::DeactivateUserRequest { request_id: String::new(), ..request.clone() };
-        let key = request_key(&self.0, caller, "DeactivateUser", &request.request_id, &canonical);
         let command = Command::DeactivateUser { user_id: user_id.clone() };
-        let (user, consistency_token) = self.change(&user_id, command, key).await?;
+        let (scope, id) = (caller.scope(), &request.request_id);
+        let committed =
+            carry_out(&self.0, scope, "DeactivateUser", id, &canonical, command).await?;
+        let user = self.find_as(&user_id, UserStatus::Inactive).await?;
+        let consistency_token = consistency_token(&self.0, committed.position);
         Ok(Response::new(pb::DeactivateUserResponse { user, consistency_token }))
     }
 
@@ -115,9 +126,12 @@ impl AccountService for Accounts {
         let request = request.into_inner();
         let user_id = read_user_id(&request.user_id, &request.request_id)?;
         let canonical = pb::ReactivateUserRequest { request_id: String::new(), ..request.clone() };
-        let key = request_key(&self.0, caller, "ReactivateUser", &request.request_id, &canonical);
         let command = Command::ReactivateUser { user_id: user_id.clone() };
-        let (user, consistency_token) = self.change(&user_id, command, key).await?;
+        let (scope, id) = (caller.scope(), &request.request_id);
+        let committed =
+            carry_out(&self.0, scope, "ReactivateUser", id, &canonical, command).await?;
+        let user = self.find_as(&user_id, UserStatus::Active).await?;
+        let consistency_token = consistency_token(&self.0, committed.position);
         Ok(Response::new(pb::ReactivateUserResponse { user, consistency_token }))
     }
 }
@@ -131,15 +145,18 @@ fn read_user_id(user_id: &str, request_id: &str) -> Result<UserId, Status> {
 }
 
 impl Accounts {
-    async fn change(
+    /// The user with the status that a request gave them, which a later one may have changed: a
+    /// repetition is answered like the first.
+    async fn find_as(
         &self,
         user_id: &UserId,
-        command: Command,
-        key: Option<RequestKey>,
-    ) -> Result<(Option<pb::User>, String), ApiError> {
-        let committed = self.0.engine.execute(command, key).await?;
-        let user = self.find(user_id).await?.user;
-        Ok((user, consistency_token(&self.0, committed.position)))
+        status: UserStatus,
+    ) -> Result<Option<pb::User>, ApiError> {
+        let mut user = self.find(user_id).await?.user;
+        if let Some(user) = &mut user {
+            user.set_status(answers::user_status(status));
+        }
+        Ok(user)
     }
 
     async fn find(&self, user_id: &UserId) -> Result<pb::GetUserResponse, ApiError> {
@@ -156,6 +173,7 @@ impl Accounts {
                     let participant = load::<Participant>(work, &id)?;
                     participants.push(participant_message(&program, user_id, &participant));
                 }
+                participants.sort_by(|one, other| one.program_id.cmp(&other.program_id));
                 Ok((user.status(), user.register_time(), participants))
             })
             .await?;

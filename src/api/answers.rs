@@ -62,12 +62,15 @@ pub(super) fn user(
         user_id: user_id.into(),
         username: names.map(|names| names.username.clone()).unwrap_or_default(),
         display_name: names.map(|names| names.display_name.clone()).unwrap_or_default(),
-        status: match status {
-            UserStatus::Active => pb::UserStatus::Active,
-            UserStatus::Inactive => pb::UserStatus::Inactive,
-        }
-        .into(),
+        status: user_status(status).into(),
         create_time: Some(time(create_time)),
+    }
+}
+
+pub(super) fn user_status(status: UserStatus) -> pb::UserStatus {
+    match status {
+        UserStatus::Active => pb::UserStatus::Active,
+        UserStatus::Inactive => pb::UserStatus::Inactive,
     }
 }
 
@@ -243,7 +246,7 @@ pub(super) fn purchase(
 fn add_withheld(outcome: &mut pb::PurchaseOutcome, withheld: &RewardWithheld) {
     let reason = withheld_reason(withheld.reason).into();
     outcome.program_version = count(withheld.program_version);
-    if withheld.reason.disqualifies_purchase() {
+    if !withheld.qualified {
         outcome.qualified = false;
         outcome.reason = reason;
     }

@@ -16,6 +16,9 @@ use super::errors::status;
 use super::pb::ErrorReason;
 use super::server::MAX_MESSAGE_BYTES;
 
+/// How much of an unknown path is said back, in characters.
+const MAX_SHOWN_PATH_CHARS: usize = 100;
+
 /// The keys that are let in.
 #[derive(Clone)]
 pub(super) struct Keys {
@@ -104,7 +107,8 @@ impl<S> Authentication<S> {
     fn admit<B>(&self, request: &Request<B>) -> Result<Caller, Status> {
         let path = request.uri().path();
         let Some(audience) = audience_of(path) else {
-            let message = format!("there is no method {}", path.escape_default());
+            let shown: String = path.escape_default().take(MAX_SHOWN_PATH_CHARS).collect();
+            let message = format!("there is no method {shown}");
             return Err(status(ErrorReason::UnknownMethod, message, &[]));
         };
         let admitted = self
@@ -142,7 +146,11 @@ fn explained(response: Response<Body>) -> Response<Body> {
         Code::Internal => {
             status(ErrorReason::MalformedMessage, "the message cannot be decoded", &[])
         }
-        Code::Unimplemented => status(ErrorReason::UnknownMethod, plain.message(), &[]),
+        // Unknown methods were turned away before; what is left is a compression that is not spoken.
+        Code::Unimplemented => {
+            let message: String = plain.message().chars().take(MAX_SHOWN_PATH_CHARS).collect();
+            status(ErrorReason::MalformedMessage, message, &[])
+        }
         _ => return response,
     };
     explained.into_http()

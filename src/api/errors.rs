@@ -1,8 +1,8 @@
 //! The one place where a failure becomes a gRPC status.
 //!
 //! Every status carries an `ErrorInfo` whose reason is a value of the contract's `ErrorReason`, so
-//! that clients need not read messages. Statuses stay below [`MAX_STATUS_BYTES`], as proxies drop
-//! larger headers.
+//! that clients need not read messages. Statuses stay below 4 KiB, as proxies drop larger
+//! headers.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -20,8 +20,12 @@ use crate::store::StoreError;
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "tributary.v1";
 
-/// The most that a status may come to, in bytes, before it is encoded for a header.
-const MAX_STATUS_BYTES: usize = 3 * 1024;
+/// The most that the faults in a status may come to, in bytes. With the rest of the status, and in the
+/// base64 of a header, it stays below 4 KiB.
+const MAX_DETAIL_BYTES: usize = 2 * 1024;
+
+/// What encoding one fault adds to its texts, in bytes.
+const FRAMING_BYTES: usize = 16;
 
 /// How long a client should wait where waiting helps.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -57,12 +61,15 @@ pub fn invalid_fields(mut violations: Vec<FieldViolation>) -> Status {
     let fitting = violations
         .iter()
         .take_while(|violation| {
-            size += violation.field.len() + violation.description.len() + violation.reason.len();
-            size <= MAX_STATUS_BYTES / 2
+            // Each field's name stands in the message too, which is sent twice.
+            size += violation.field.len() * 3 + violation.description.len();
+            size += violation.reason.len() + FRAMING_BYTES;
+            size <= MAX_DETAIL_BYTES
         })
         .count();
-    let left_out = violations.len() - fitting.max(1);
-    violations.truncate(fitting.max(1));
+    let kept = fitting.clamp(1, violations.len().max(1));
+    let left_out = violations.len().saturating_sub(kept);
+    violations.truncate(kept);
     let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();
     let mut message = format!("invalid: {}", fields.join(", "));
     if left_out > 0 {
@@ -144,6 +151,20 @@ impl From<StoreError> for ApiError {
 /// A status on its way out; makes `?` work on the failures of the layers below.
 pub struct ApiError(pub Status);
 
+impl ApiError {
+    /// Adds a fact that only the caller knows to the `ErrorInfo`, if the reason is this one.
+    pub fn with_fact(self, reason: ErrorReason, name: &str, value: &str) -> Self {
+        let mut details = self.0.get_error_details();
+        let Some(mut info) = details.error_info().cloned() else { return self };
+        if info.reason != reason_name(reason) {
+            return self;
+        }
+        info.metadata.insert(name.into(), value.into());
+        details.set_error_info(info.reason, info.domain, info.metadata);
+        Self(Status::with_error_details(self.0.code(), self.0.message(), details))
+    }
+}
+
 impl From<ApiError> for Status {
     fn from(error: ApiError) -> Self {
         error.0
@@ -210,18 +231,26 @@ impl From<Refusal> for ApiError {
             Refusal::AlreadyEnrolled(ParticipantId { program_id, user_id }) => {
                 status(R::AlreadyEnrolled, &[("program_id", program_id), ("user_id", user_id)])
             }
-            Refusal::AlreadyReferred(id) => status(R::AlreadyReferred, &[("referee_user_id", id)]),
+            Refusal::AlreadyReferred(ParticipantId { program_id, user_id }) => status(
+                R::AlreadyReferred,
+                &[("program_id", program_id), ("referee_user_id", user_id)],
+            ),
             Refusal::SelfReferral(id) => status(R::SelfReferral, &[("user_id", id)]),
             Refusal::ReferralCycle { referee, referrer } => status(
                 R::ReferralCycle,
                 &[("referee_user_id", referee), ("referrer_user_id", referrer)],
             ),
-            Refusal::ReferralTooLate(id) => status(R::ReferralTooLate, &[("program_id", id)]),
-            Refusal::AlreadyBought(id) => status(R::AlreadyBought, &[("referee_user_id", id)]),
-            Refusal::CodeExhausted { referrer, limit } => status(
-                R::CodeExhausted,
-                &[("referrer_user_id", referrer), ("max_uses_per_code", limit)],
+            Refusal::ReferralTooLate(ParticipantId { program_id, user_id }) => status(
+                R::ReferralTooLate,
+                &[("program_id", program_id), ("referee_user_id", user_id)],
             ),
+            Refusal::AlreadyBought(ParticipantId { program_id, user_id }) => status(
+                R::AlreadyBought,
+                &[("program_id", program_id), ("referee_user_id", user_id)],
+            ),
+            Refusal::CodeExhausted { code, limit } => {
+                status(R::CodeExhausted, &[("referral_code", code), ("max_uses_per_code", limit)])
+            }
             Refusal::ReferrerLimitReached { referrer, limit } => status(
                 R::ReferrerLimitReached,
                 &[("referrer_user_id", referrer), ("max_direct_referrals", limit)],

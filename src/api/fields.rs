@@ -14,8 +14,10 @@ use super::errors::{invalid_fields, reason_name};
 use super::pb::{ErrorReason, Money};
 use crate::domain::currency::is_currency;
 use crate::domain::money::MAX_AMOUNT_MINOR;
-use crate::domain::{InvalidId, Timestamp};
+use crate::domain::{InvalidId, ProgramId, Timestamp};
 
+/// The seconds that a protobuf timestamp may have: the years 1 to 9999.
+const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// How far ahead of our clock a purchase may be dated, for clocks that differ.
 const MAX_AHEAD_SECONDS: i64 = 5 * 60;
 /// The longest username, in characters.
@@ -100,8 +102,7 @@ impl Fields {
             .map_err(|invalid| {
                 let reason = match invalid {
                     InvalidId::Empty => ErrorReason::FieldRequired,
-                    InvalidId::TooLong => ErrorReason::FieldTooLong,
-                    InvalidId::Character => ErrorReason::InvalidId,
+                    InvalidId::TooLong | InvalidId::Character => ErrorReason::InvalidId,
                 };
                 self.fault(field, reason, invalid.to_string());
             })
@@ -123,7 +124,7 @@ impl Fields {
         let printable = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
         if text.len() > MAX_REQUEST_ID_BYTES {
             let message = format!("must be at most {MAX_REQUEST_ID_BYTES} characters long");
-            self.fault("request_id", ErrorReason::FieldTooLong, message);
+            self.fault("request_id", ErrorReason::InvalidId, message);
         } else if !printable {
             self.fault("request_id", ErrorReason::InvalidId, "must be printable ASCII characters");
         }
@@ -134,7 +135,7 @@ impl Fields {
         let text = self.text("username", text)?;
         if text.chars().count() > MAX_USERNAME_CHARS {
             let message = format!("must be at most {MAX_USERNAME_CHARS} characters long");
-            self.fault("username", ErrorReason::FieldTooLong, message);
+            self.fault("username", ErrorReason::InvalidUsername, message);
             return None;
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
@@ -151,7 +152,9 @@ impl Fields {
 
     /// A display name, which may be missing.
     pub fn display_name(&mut self, text: &str) -> String {
-        if text.chars().count() > MAX_DISPLAY_NAME_CHARS {
+        if text.contains('\0') {
+            self.fault("display_name", ErrorReason::NulCharacter, "must not contain NUL");
+        } else if text.chars().count() > MAX_DISPLAY_NAME_CHARS {
             let message = format!("must be at most {MAX_DISPLAY_NAME_CHARS} characters long");
             self.fault("display_name", ErrorReason::FieldTooLong, message);
         } else if text.chars().any(char::is_control) || (text.trim().is_empty() && !text.is_empty())
@@ -253,7 +256,7 @@ impl Fields {
         known.map(|code| (money.minor_units, code.into()))
     }
 
-    /// A moment in the past, which may be missing.
+    /// A moment, not in the future, which may be missing.
     pub fn past_time(
         &mut self,
         field: &str,
@@ -266,9 +269,10 @@ impl Fields {
             .seconds
             .checked_mul(1_000_000)
             .and_then(|micros| micros.checked_add(nanos / 1_000))
-            .filter(|micros| *micros >= 0 && (0..1_000_000_000).contains(&nanos));
+            .filter(|_| TIMESTAMP_SECONDS.contains(&time.seconds))
+            .filter(|_| (0..1_000_000_000).contains(&nanos));
         let Some(micros) = micros else {
-            let message = "must be a time since 1970 with nanos of 0 to 999,999,999";
+            let message = "must be of the years 1 to 9999, in seconds since 1970, with nanos of 0 to 999,999,999";
             self.fault(field, ErrorReason::InvalidTime, message);
             return None;
         };
@@ -282,7 +286,10 @@ impl Fields {
 
     /// The id after which a page begins; empty for the first page.
     pub fn page_token(&mut self, token: &str) -> Option<String> {
-        let after = URL_SAFE_NO_PAD.decode(token).ok().and_then(|id| String::from_utf8(id).ok());
+        let decoded = URL_SAFE_NO_PAD.decode(token).ok();
+        let after = decoded
+            .and_then(|id| String::from_utf8(id).ok())
+            .filter(|id| id.is_empty() || ProgramId::parse(id).is_ok());
         if after.is_none() {
             let message = "is not a token that this call gave out";
             self.fault("page_token", ErrorReason::InvalidPageToken, message);

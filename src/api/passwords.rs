@@ -2,12 +2,14 @@
 //! because each hash takes a core and 19 MiB for some 20 ms.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
-use super::errors::{ApiError, internal};
+use super::errors::{ApiError, internal, status};
+use super::pb::ErrorReason;
 use crate::engine::Surroundings;
 
 /// Memory, in KiB, passes and lanes: the first choice of the OWASP Password Storage Cheat Sheet.
@@ -15,10 +17,23 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
+/// Passwords that may wait for their turn or be hashed at once: some ten seconds of work.
+const MAX_WAITING: usize = 500;
+
+/// Counts one password that waits for as long as it lives.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Hashes passwords. Cheap to clone.
 #[derive(Clone)]
 pub struct Passwords {
     turns: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
     surroundings: Surroundings,
 }
 
@@ -26,7 +41,8 @@ impl Passwords {
     /// At most `threads` hashes are made at once.
     #[must_use]
     pub fn new(threads: usize, surroundings: Surroundings) -> Self {
-        Self { turns: Arc::new(Semaphore::new(threads.max(1))), surroundings }
+        let turns = Arc::new(Semaphore::new(threads.max(1)));
+        Self { turns, waiting: Arc::default(), surroundings }
     }
 
     /// The hash of a password, in PHC string form.
@@ -34,10 +50,18 @@ impl Passwords {
     /// # Errors
     /// A status if hashing is impossible.
     pub async fn hash(&self, password: String) -> Result<String, ApiError> {
-        let _turn = self.turns.acquire().await;
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            let message = "too many passwords are waiting to be hashed";
+            return Err(status(ErrorReason::QueueFull, message, &[]).into());
+        }
+        let waiting = Waiting(self.waiting.clone());
+        let turn = self.turns.clone().acquire_owned().await;
         let mut salt = [0; 16];
         (self.surroundings.random)(&mut salt);
         let hashed = tokio::task::spawn_blocking(move || {
+            // Hashing goes on when the caller leaves, and keeps its turn until it is done.
+            let _turn = (turn, waiting);
             let salt = SaltString::encode_b64(&salt)?;
             let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);

@@ -8,13 +8,14 @@ use super::fields::Fields;
 use super::pb::program_service_server::ProgramService;
 use super::pb::{self, ErrorReason};
 use super::program_rules::{program_message, read_program};
-use super::requests::request_key;
+use super::requests::carry_out;
 use super::tokens::{check_consistency, consistency_token};
 use super::{Context, authentication::caller};
 use crate::domain::decide::{Command, EnrollParticipant};
-use crate::domain::{Program, ProgramId, Refusal, UserId, load};
+use crate::domain::{Kind, Program, ProgramId, Refusal, StreamKey, UserId, load};
 use crate::engine::query::query;
 use crate::store::load::program_ids;
+use crate::store::log;
 
 pub(super) struct Programs(pub(super) Context);
 
@@ -34,10 +35,18 @@ impl ProgramService for Programs {
             fields.finish(read)?
         };
         let canonical = pb::PublishProgramRequest { request_id: String::new(), ..request.clone() };
-        let key = request_key(&self.0, caller, "PublishProgram", &request.request_id, &canonical);
         let command = Command::PublishProgram { program_id: program_id.clone(), rules };
-        let committed = self.0.engine.execute(command, key).await.map_err(ApiError::from)?;
-        let program = self.find(&program_id, 0).await?;
+        let committed = carry_out(
+            &self.0,
+            caller.scope(),
+            "PublishProgram",
+            &request.request_id,
+            &canonical,
+            command,
+        )
+        .await?;
+        let version = self.version_at(&program_id, committed.position).await?;
+        let program = self.find(&program_id, version).await?;
         Ok(Response::new(pb::PublishProgramResponse {
             program: Some(program),
             consistency_token: consistency_token(&self.0, committed.position),
@@ -109,11 +118,17 @@ impl ProgramService for Programs {
         let (program_id, user_id) = fields.finish(program_id.zip(user_id))?;
         let canonical =
             pb::EnrollParticipantRequest { request_id: String::new(), ..request.clone() };
-        let key =
-            request_key(&self.0, caller, "EnrollParticipant", &request.request_id, &canonical);
         let command = EnrollParticipant { program_id, user_id, referral_code };
         let command = Command::EnrollParticipant(command);
-        let committed = self.0.engine.execute(command, key).await.map_err(ApiError::from)?;
+        let committed = carry_out(
+            &self.0,
+            caller.scope(),
+            "EnrollParticipant",
+            &request.request_id,
+            &canonical,
+            command,
+        )
+        .await?;
         let joined = joined(&committed.events)?;
         Ok(Response::new(pb::EnrollParticipantResponse {
             participant: joined.participants.into_iter().next(),
@@ -124,6 +139,15 @@ impl ProgramService for Programs {
 }
 
 impl Programs {
+    /// The version that was in force at a position of the log: what a publication came to, also if
+    /// the request is a repetition and others were published since.
+    async fn version_at(&self, program_id: &ProgramId, position: i64) -> Result<u32, ApiError> {
+        let stream = StreamKey { kind: Kind::Program, id: program_id.as_str().into() };
+        // Every event of a program is a new version.
+        let version = log::sequence_at(self.0.database.pool(), &stream, position).await?;
+        Ok(u32::try_from(version).unwrap_or_default())
+    }
+
     /// A version of a program; the current one for 0.
     async fn find(&self, program_id: &ProgramId, version: u32) -> Result<pb::Program, ApiError> {
         let found = query(&self.0.database, &self.0.surroundings, |work| {

@@ -12,10 +12,13 @@ use crate::domain::code::{CodeFormat, DEFAULT_ALPHABET, DEFAULT_LENGTH};
 use crate::domain::decide::Command;
 use crate::domain::reward::RewardKind;
 use crate::domain::rules::{
-    AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, LeaderboardMetric, Pay,
-    ProgramRules, RewardRule, Tier,
+    AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, LeaderboardMetric, MAX_LEVEL,
+    MAX_TIERS, Pay, ProgramRules, RewardRule, Tier,
 };
 use crate::domain::{Program, ProgramId, ProgramVersion};
+
+/// The most rules: one per level.
+const MAX_RULES: usize = MAX_LEVEL as usize + 1;
 
 /// A version of a program, as the contract shows it.
 #[must_use]
@@ -159,13 +162,27 @@ pub(super) fn read_program(
     let max_uses_per_code = limit("program.max_uses_per_code", program.max_uses_per_code);
     let max_direct_referrals = limit("program.max_direct_referrals", program.max_direct_referrals);
     let code = program.code.clone().unwrap_or_default();
-    let rewards: Vec<Option<RewardRule>> = program
-        .rewards
-        .iter()
-        .enumerate()
-        .map(|(index, rule)| read_rule(fields, &format!("program.rewards[{index}]"), rule))
-        .collect();
-    let has_unreadable_rewards = rewards.iter().any(Option::is_none);
+    if program.rewards.len() > MAX_RULES {
+        let message = format!("must be at most {MAX_RULES} rules, one per level");
+        fields.fault("program.rewards", ErrorReason::InvalidProgram, message);
+    }
+    let mut rewards: Vec<RewardRule> = Vec::new();
+    let mut unreadable = Vec::new();
+    for (index, message) in program.rewards.iter().take(MAX_RULES).enumerate() {
+        let rule = read_rule(fields, &format!("program.rewards[{index}]"), message);
+        rewards.push(rule.unwrap_or_else(|| {
+            unreadable.push(format!("rewards[{index}]."));
+            // Harmless to the rules around it.
+            let below = rewards.last().map_or(0, |below| below.level);
+            RewardRule {
+                rule: message.rule.clone(),
+                level: u32::try_from(message.level).unwrap_or(below),
+                kind: RewardKind::Bonus,
+                pay: Pay::FlatMinor(1),
+                cap_minor: None,
+            }
+        }));
+    }
     // What could not be read stands in with something harmless, so that the rest is checked too.
     let rules = ProgramRules {
         display_name: if program.display_name.is_empty() {
@@ -195,17 +212,15 @@ pub(super) fn read_program(
             .filter(|code| !code.is_empty()),
         max_uses_per_code,
         max_direct_referrals,
-        rewards: rewards.into_iter().flatten().collect(),
+        rewards,
         credit_purchases: program.credit_purchases,
         leaderboard: leaderboard.unwrap_or(LeaderboardMetric::Points),
         enroll_by_default: program.enroll_by_default,
     };
-    // Where rules are missing, the places of the others would be named wrongly.
-    let faults = rules.faults();
-    let named = faults
-        .into_iter()
-        .filter(|fault| !(has_unreadable_rewards && fault.field.starts_with("rewards")));
-    for fault in named {
+    for fault in rules.faults() {
+        if unreadable.iter().any(|path| fault.field.starts_with(path)) {
+            continue;
+        }
         let field = format!("program.{}", fault.field);
         fields.fault(field, ErrorReason::InvalidProgram, fault.message);
     }
@@ -274,7 +289,8 @@ fn read_rule(fields: &mut Fields, path: &str, rule: &pb::RewardRule) -> Option<R
     }
     if !rule.tiers.is_empty() {
         let mut tiers = Vec::new();
-        for (index, tier) in rule.tiers.iter().enumerate() {
+        // One more than there can be: the rules say that it is too many.
+        for (index, tier) in rule.tiers.iter().take(MAX_TIERS + 1).enumerate() {
             let from_referrals = u32::try_from(tier.from_referrals).unwrap_or_else(|_| {
                 invalid(&format!("tiers[{index}].from_referrals"), "must be 0 or more");
                 0

@@ -9,7 +9,7 @@ use super::errors::ApiError;
 use super::fields::Fields;
 use super::pb;
 use super::pb::purchase_service_server::PurchaseService;
-use super::requests::request_key;
+use super::requests::carry_out;
 use super::tokens::{check_consistency, consistency_token};
 use crate::domain::decide::{Command, RecordPurchase};
 use crate::domain::{Kind, PurchaseId, Refusal, StreamKey, UserId};
@@ -40,7 +40,6 @@ impl PurchaseService for Purchases {
             fields.finish(required)?;
 
         let canonical = pb::RecordPurchaseRequest { request_id: String::new(), ..request.clone() };
-        let key = request_key(&self.0, caller, "RecordPurchase", &request.request_id, &canonical);
         let command = Command::RecordPurchase(RecordPurchase {
             purchase_id,
             buyer_user_id,
@@ -48,7 +47,15 @@ impl PurchaseService for Purchases {
             currency_code,
             purchase_time,
         });
-        let committed = self.0.engine.execute(command, key).await.map_err(ApiError::from)?;
+        let committed = carry_out(
+            &self.0,
+            caller.scope(),
+            "RecordPurchase",
+            &request.request_id,
+            &canonical,
+            command,
+        )
+        .await?;
         let (purchase, outcomes) = answers::purchase(&committed.events)?;
         Ok(Response::new(pb::RecordPurchaseResponse {
             purchase,

@@ -9,7 +9,7 @@ use super::errors::ApiError;
 use super::fields::Fields;
 use super::pb::referral_service_server::ReferralService;
 use super::pb::{self, ErrorReason};
-use super::requests::request_key;
+use super::requests::carry_out;
 use super::tokens::{check_consistency, consistency_token};
 use crate::domain::decide::{ApplyReferral, CodeFault, Command, Referrer, validate_code};
 use crate::domain::{ProgramId, UserId};
@@ -28,9 +28,16 @@ impl ReferralService for Referrals {
         let request = request.into_inner();
         let command = read_referral(&request)?;
         let canonical = pb::ApplyReferralRequest { request_id: String::new(), ..request.clone() };
-        let key = request_key(&self.0, caller, "ApplyReferral", &request.request_id, &canonical);
         let command = Command::ApplyReferral(command);
-        let committed = self.0.engine.execute(command, key).await.map_err(ApiError::from)?;
+        let committed = carry_out(
+            &self.0,
+            caller.scope(),
+            "ApplyReferral",
+            &request.request_id,
+            &canonical,
+            command,
+        )
+        .await?;
         let joined = joined(&committed.events)?;
         Ok(Response::new(pb::ApplyReferralResponse {
             referral: joined.referral,
@@ -87,9 +94,11 @@ fn read_referral(request: &pb::ApplyReferralRequest) -> Result<ApplyReferral, St
     let user_id = fields.optional_id("referrer_user_id", &request.referrer_user_id, UserId::parse);
     let both = !request.referral_code.trim().is_empty() && !request.referrer_user_id.is_empty();
     let neither = request.referral_code.trim().is_empty() && request.referrer_user_id.is_empty();
-    if both || neither {
-        let message = "set exactly one of referrer_user_id and referral_code";
+    let message = "set exactly one of referrer_user_id and referral_code";
+    if both {
         fields.fault("referrer_user_id", ErrorReason::FieldsExclusive, message);
+    } else if neither {
+        fields.fault("referrer_user_id", ErrorReason::FieldRequired, message);
     }
     let referrer = code.map(Referrer::Code).or(user_id.map(Referrer::User));
     let program_id = match referrer {

@@ -15,8 +15,8 @@ use super::pb::reward_service_server::RewardService;
 use super::pb::{self, ErrorReason};
 use super::tokens::{resume_cursor, resume_token};
 use crate::domain::{
-    Kind, Participant, ParticipantEvent, ParticipantId, ProgramId, Refusal, StreamKey, UserId,
-    decode, load,
+    Kind, Participant, ParticipantEvent, ParticipantId, ProgramId, StreamKey, UserId, decode,
+    existing_participant,
 };
 use crate::engine::query::query;
 use crate::live::{CutOff, Subscription, turned_true};
@@ -46,11 +46,7 @@ impl RewardService for Rewards {
         let stream = StreamKey { kind: Kind::Participant, id: id.to_string().into() };
         let from = resume_cursor(&self.0, &stream, &request.resume_token).await?;
         query(&self.0.database, &self.0.surroundings, |work| {
-            if load::<Participant>(work, &id)?.exists() {
-                Ok(())
-            } else {
-                Err(Refusal::ParticipantNotFound(id.clone()).into())
-            }
+            existing_participant(work, &id).map(|_| ())
         })
         .await
         .map_err(ApiError::from)?;
@@ -58,7 +54,8 @@ impl RewardService for Rewards {
             self.0.live.subscribe(stream.clone(), from).await.map_err(ApiError::from)?;
         let Some(subscription) = subscription else {
             let message = "the server has as many open streams as it can; try another";
-            return Err(status(ErrorReason::TooManyStreams, message, &[]));
+            let limit = self.0.live.stream_limit();
+            return Err(status(ErrorReason::TooManyStreams, message, &[("limit_streams", &limit)]));
         };
         let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
         let sent_token = resume_token(&self.0, &stream, subscription.cursor());
@@ -90,9 +87,10 @@ impl Watcher {
 
     /// Sends until the client leaves (`None`) or there is a reason to end.
     async fn feed(&mut self) -> Option<Status> {
-        let period = self.context.settings.heartbeat;
+        let period = self.context.settings.heartbeat.max(Duration::from_millis(10));
         // The first message says that the stream has begun, and where.
-        let mut heartbeat = interval_at(Instant::now(), period.max(Duration::from_millis(10)));
+        self.messages.send(Ok(self.heartbeat())).await.ok()?;
+        let mut heartbeat = interval_at(Instant::now() + period, period);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut stopping = self.context.stopping.clone();
         loop {

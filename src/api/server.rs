@@ -92,6 +92,9 @@ pub enum ServerError {
     /// The descriptors that were compiled in are not good.
     #[error("the reflection service cannot be made: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The command path or the live streams ended by themselves; why has been logged.
+    #[error("a part of the server failed; see the log, and start it again")]
+    PartFailed,
     /// Serving failed.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -121,7 +124,7 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let (handover, handed_over) = mpsc::channel(HANDED_OVER_BATCHES);
         let (engine, worker) =
-            Engine::start(database.clone(), surroundings.clone(), engine, handover);
+            Engine::start(database.clone(), epoch, surroundings.clone(), engine, handover);
         let (live, tail) =
             Live::start(database.clone(), handed_over, live, stopping.clone()).await?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -156,7 +159,7 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), ServerError> {
-        let Self { context, keys, stop, worker, tail } = self;
+        let Self { context, keys, stop, mut worker, mut tail } = self;
         let address = listener.local_addr()?;
         let (health_reporter, health) = tonic_health::server::health_reporter();
         set_health(&health_reporter, true).await;
@@ -190,10 +193,18 @@ impl Server {
             });
         tokio::pin!(serving);
         ready(address);
+        let mut failed = false;
+        let shutdown = async {
+            tokio::select! {
+                () = shutdown => tracing::info!("stopping"),
+                // Both go on for as long as the server does, unless something is badly wrong.
+                _ = &mut worker => failed = true,
+                _ = &mut tail => failed = true,
+            }
+        };
         tokio::select! {
             served = &mut serving => served?,
             () = shutdown => {
-                tracing::info!("stopping");
                 set_health(&health_reporter, false).await;
                 tokio::time::sleep(UNREADY_PAUSE).await;
                 stop.send_replace(true);
@@ -206,10 +217,13 @@ impl Server {
             }
         }
         stop.send_replace(true);
-        let _ = tail.await;
         // The engine ends with its last user, after everything that waits has been carried out.
         drop(engine_context);
-        if tokio::time::timeout(DRAIN_TIMEOUT, worker).await.is_err() {
+        if failed {
+            return Err(ServerError::PartFailed);
+        }
+        if tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(tail, worker) }).await.is_err()
+        {
             tracing::warn!("some commands were still waiting when the server stopped");
         }
         Ok(())

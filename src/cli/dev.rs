@@ -12,7 +12,7 @@ use sqlx::Connection;
 use tokio::sync::oneshot;
 
 use super::serve::check_admin_key;
-use super::{CliError, DataDir, Settings, asked_to_stop, walkthrough};
+use super::{CliError, DataDir, Settings, asked_to_stop, say, walkthrough};
 use crate::api::{Context, Server, parse_program, publish_command};
 use crate::cluster::{Cluster, Options};
 use crate::domain::{Program, ProgramId, load};
@@ -62,12 +62,12 @@ impl Dev {
             max_connections: CLUSTER_CONNECTIONS.max(settings.max_connections + 10),
             ..Options::default()
         };
-        let mut cluster = Cluster::start(&data_dir, &options).await?;
-        println!("the data is in {}", cluster.directory().display());
-
-        let running = async {
+        let given_key = self.admin_key;
+        let starting = async {
+            let cluster = Cluster::start(&data_dir, &options).await?;
+            say(format_args!("the data is in {}", cluster.directory().display()));
             let surroundings = Surroundings::of_this_machine()?;
-            let admin_key = match self.admin_key {
+            let admin_key = match given_key {
                 Some(key) => key,
                 None => kept_admin_key(&data_dir, &surroundings)?,
             };
@@ -77,14 +77,12 @@ impl Dev {
             let options = settings.server_options(database, admin_key.clone(), surroundings);
             let server = Server::start(options).await?;
             publish_programs(server.context()).await?;
-            Ok::<_, CliError>((server, admin_key))
+            Ok::<_, CliError>((cluster, server, admin_key))
         };
-        let (server, admin_key) = match running.await {
-            Ok(running) => running,
-            Err(error) => {
-                cluster.stop().await?;
-                return Err(error);
-            }
+        // A cluster that is dropped stops, so a start that is given up or fails leaves none behind.
+        let (mut cluster, server, admin_key) = tokio::select! {
+            started = starting => started?,
+            () = asked_to_stop() => return Ok(()),
         };
 
         let (died, cluster_died) = oneshot::channel::<()>();
@@ -95,9 +93,9 @@ impl Dev {
             }
         };
         let mut serving = std::pin::pin!(server.serve(listener, shutdown, |address| {
-            println!("the admin key is {admin_key}");
-            println!("tributary is ready on {address}");
-            println!("{}", walkthrough::text(address, &admin_key));
+            say(format_args!("the admin key is {admin_key}"));
+            say(format_args!("tributary is ready on {address}"));
+            say(walkthrough::text(address, &admin_key));
         }));
         let outcome = tokio::select! {
             ended = &mut serving => ended,
@@ -107,9 +105,9 @@ impl Dev {
                 return Err(error.into());
             }
         };
-        cluster.stop().await?;
+        let stopped = cluster.stop().await;
         outcome?;
-        Ok(())
+        Ok(stopped?)
     }
 }
 

@@ -5,12 +5,14 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
+/// What is logged unless `TRIBUTARY_LOG` says otherwise. The library that talks to Postgres reports
+/// notices that say nothing here.
+const DEFAULT_FILTER: &str = "info,sqlx=warn";
+
 /// Starts logging. `TRIBUTARY_LOG` filters, as in `info` or `tributary::engine=debug`.
 pub(super) fn start() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .with_env_var("TRIBUTARY_LOG")
-        .from_env_lossy();
+    let wanted = std::env::var("TRIBUTARY_LOG").unwrap_or_else(|_| DEFAULT_FILTER.into());
+    let filter = EnvFilter::builder().parse_lossy(wanted);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if std::io::stderr().is_terminal() {
         subscriber.compact().init();

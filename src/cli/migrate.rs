@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{CliError, DatabaseSettings};
+use super::{CliError, DatabaseSettings, say};
 use crate::store::Database;
 
 #[derive(Args)]
@@ -14,7 +14,7 @@ pub(super) struct Migrate {
 impl Migrate {
     pub(super) async fn run(self) -> Result<(), CliError> {
         Database::new(&self.database.database_url, 1)?.migrate().await?;
-        println!("the schema is up to date");
+        say("the schema is up to date");
         Ok(())
     }
 }

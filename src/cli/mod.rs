@@ -8,6 +8,8 @@ mod serve;
 mod settings;
 mod walkthrough;
 
+use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -77,8 +79,13 @@ pub fn main() -> ExitCode {
 }
 
 fn failed(message: &str) -> ExitCode {
-    eprintln!("error: {message}");
+    let _ = writeln!(std::io::stderr(), "error: {message}");
     ExitCode::FAILURE
+}
+
+/// Says something to whoever reads stdout; it is no harm if nobody does.
+fn say(text: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Resolves at Ctrl-C or SIGTERM.

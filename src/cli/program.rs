@@ -8,7 +8,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_types::StatusExt;
 
-use super::{CliError, DataDir, dev};
+use super::{CliError, DataDir, dev, say};
 use crate::api::parse_program;
 use crate::api::pb::program_service_client::ProgramServiceClient;
 use crate::api::pb::{ListProgramsRequest, PublishProgramRequest};
@@ -64,7 +64,7 @@ impl Program {
                     .into_inner()
                     .program
                     .unwrap_or_default();
-                println!("{} version {} is in force", program.program_id, program.version);
+                say(format_args!("{} version {} is in force", program.program_id, program.version));
             }
             Self::List { remote } => {
                 let (mut client, key) = remote.connect().await?;
@@ -74,10 +74,10 @@ impl Program {
                     let answer = client.list_programs(with_key(request, key.clone())).await;
                     let page = answer.map_err(|status| explain(&status))?.into_inner();
                     for program in page.programs {
-                        println!(
+                        say(format_args!(
                             "{}\tversion {}\t{}",
                             program.program_id, program.version, program.display_name
-                        );
+                        ));
                     }
                     page_token = page.next_page_token;
                     if page_token.is_empty() {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{CliError, DatabaseSettings, Settings, asked_to_stop};
+use super::{CliError, DatabaseSettings, Settings, asked_to_stop, say};
 use crate::api::Server;
 use crate::engine::Surroundings;
 use crate::store::Database;
@@ -30,7 +30,7 @@ impl Serve {
         let server = Server::start(options).await?;
         server
             .serve(listener, asked_to_stop(), |address| {
-                println!("tributary is ready on {address}");
+                say(format_args!("tributary is ready on {address}"));
             })
             .await?;
         Ok(())

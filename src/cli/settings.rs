@@ -1,6 +1,8 @@
 //! Settings of the server: flags beat the environment, which beats the file, which beats defaults.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -112,27 +114,40 @@ impl Settings {
         let mut engine = engine::Limits::default();
         let mut live = live::Limits::default();
         let mut server = ServerSettings::default();
-        set(&mut engine.queue_commands, settings.queue_commands);
-        set(&mut engine.batch_commands, settings.batch_commands);
-        set(&mut engine.cached_streams, settings.cached_streams);
-        set(&mut engine.database_patience, settings.database_patience_s.map(Duration::from_secs));
-        set(&mut live.streams, settings.streams);
-        set(&mut live.queued_events, settings.queued_events);
-        set(&mut server.heartbeat, settings.heartbeat_s.map(Duration::from_secs));
-        Ok(Resolved {
-            listen,
-            max_connections: settings.max_connections.unwrap_or(DEFAULT_MAX_CONNECTIONS).max(1),
-            settings: server,
-            engine,
-            live,
-        })
+        set(&mut engine.queue_commands, "queue_commands", 1..=1_000_000, settings.queue_commands)?;
+        set(&mut engine.batch_commands, "batch_commands", 1..=10_000, settings.batch_commands)?;
+        let cached = settings.cached_streams;
+        set(&mut engine.cached_streams, "cached_streams", 1..=100_000_000, cached)?;
+        let seconds = Duration::from_secs;
+        let patience = settings.database_patience_s.map(seconds);
+        let range = seconds(0)..=seconds(3_600);
+        set(&mut engine.database_patience, "database_patience_s", range, patience)?;
+        set(&mut live.streams, "streams", 1..=1_000_000, settings.streams)?;
+        set(&mut live.queued_events, "queued_events", 1..=1_000_000, settings.queued_events)?;
+        let heartbeat = settings.heartbeat_s.map(seconds);
+        set(&mut server.heartbeat, "heartbeat_s", seconds(1)..=seconds(3_600), heartbeat)?;
+        let mut max_connections = DEFAULT_MAX_CONNECTIONS;
+        set(&mut max_connections, "max_connections", 1..=10_000, settings.max_connections)?;
+        Ok(Resolved { listen, max_connections, settings: server, engine, live })
     }
 }
 
-fn set<T>(value: &mut T, given: Option<T>) {
-    if let Some(given) = given {
-        *value = given;
+/// Sets a value, if one is given, within what is possible.
+fn set<T: PartialOrd + Debug>(
+    value: &mut T,
+    name: &str,
+    range: RangeInclusive<T>,
+    given: Option<T>,
+) -> Result<(), CliError> {
+    match given {
+        Some(given) if range.contains(&given) => *value = given,
+        Some(given) => {
+            let (least, most) = range.into_inner();
+            return Err(format!("{name} must be {least:?} to {most:?}, not {given:?}").into());
+        }
+        None => {}
     }
+    Ok(())
 }
 
 impl Resolved {

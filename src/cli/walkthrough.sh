@@ -14,8 +14,8 @@ Try it: paste this into another shell. It uses grpcurl if that is installed, els
     call AccountService/RegisterUser '{"user_id":"ada-'$RUN'","username":"ada-'$RUN'","email":"ada'$RUN'@example.com","program_id":"'$PROGRAM'"}'
     call AccountService/RegisterUser '{"user_id":"bob-'$RUN'","username":"bob-'$RUN'","email":"bob'$RUN'@example.com","program_id":"'$PROGRAM'"}'
     call ReferralService/ApplyReferral '{"program_id":"'$PROGRAM'","referee_user_id":"bob-'$RUN'","referrer_user_id":"ada-'$RUN'"}'
-    call RewardService/WatchEarnings '{"program_id":"'$PROGRAM'","user_id":"ada-'$RUN'"}' & sleep 3
-    call PurchaseService/RecordPurchase '{"purchase_id":"order-'$RUN'","buyer_user_id":"bob-'$RUN'","amount":{"currency_code":"INR","minor_units":100130}}'
-    sleep 1; kill $!
+    (sleep 3; call PurchaseService/RecordPurchase '{"purchase_id":"order-'$RUN'","buyer_user_id":"bob-'$RUN'","amount":{"currency_code":"INR","minor_units":100130}}' >/dev/null) &
+    call RewardService/WatchEarnings '{"program_id":"'$PROGRAM'","user_id":"ada-'$RUN'"}'
 
-The stream of ada shows a commission of 5007: 5 % of the purchase of bob, whom ada referred.
+The last command shows the earnings of ada as they arrive; Ctrl-C ends it. After three seconds bob, whom
+ada referred, buys for 100130, and a commission of 5007 arrives: 5 %, rounded half up.

@@ -38,7 +38,7 @@ pub use ids::{InvalidId, ParticipantId, ProgramId, PurchaseId, UserId};
 pub use participant::{
     Participant, ParticipantCommand, ParticipantDeactivated, ParticipantEnrolled, ParticipantEvent,
     ParticipantReactivated, PurchaseCredited, Referral, ReferralApplied, ReferralConverted,
-    ReferralMade, ReferralStatus, RewardGranted, TierChanged,
+    ReferralMade, ReferralStatus, RewardGranted, TierChanged, existing_participant,
 };
 pub use program::{Program, ProgramCommand, ProgramEvent, ProgramPublished, ProgramVersion};
 pub use purchase::{Purchase, PurchaseCommand, PurchaseEvent, PurchaseRecorded, RewardWithheld};

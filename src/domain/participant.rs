@@ -1,5 +1,7 @@
 //! A participant: a user in a program, with a code, perhaps a referrer, and what they earned.
 
+use std::sync::Arc;
+
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
@@ -8,7 +10,10 @@ use super::aggregate::events;
 use super::purchase::RewardWithheld;
 use super::reward::{LevelTotal, Quote, RewardKind};
 use super::rules::{Pay, RewardRule};
-use super::{ParticipantId, ProgramId, PurchaseId, Refusal, Timestamp, UserId};
+use super::{
+    Halt, ParticipantId, Program, ProgramId, PurchaseId, Refusal, Timestamp, User, UserId, Work,
+    load,
+};
 
 /// Where a referral stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -187,17 +192,17 @@ pub struct ParticipantReactivated {
 events! {
     /// What can happen to a participant.
     ParticipantEvent {
-        ParticipantEnrolled = "1.0",
-        ReferralApplied = "1.0",
-        ReferralMade = "1.0",
-        ReferralConverted = "1.0",
-        FirstPurchaseUsed = "1.0",
-        PurchaseCredited = "1.0",
-        RewardGranted = "1.0",
-        RewardWithheld = "1.0",
-        TierChanged = "1.0",
-        ParticipantDeactivated = "1.0",
-        ParticipantReactivated = "1.0",
+        ParticipantEnrolled = "1.0.0",
+        ReferralApplied = "1.0.0",
+        ReferralMade = "1.0.0",
+        ReferralConverted = "1.0.0",
+        FirstPurchaseUsed = "1.0.0",
+        PurchaseCredited = "1.0.0",
+        RewardGranted = "1.0.0",
+        RewardWithheld = "1.0.0",
+        TierChanged = "1.0.0",
+        ParticipantDeactivated = "1.0.0",
+        ParticipantReactivated = "1.0.0",
     }
 }
 
@@ -248,6 +253,28 @@ pub enum ParticipantCommand {
     Reactivate {
         now: Timestamp,
     },
+}
+
+/// The participant, who must exist.
+///
+/// # Errors
+/// A refusal that names what is missing: the program, the user, or the user in the program.
+pub fn existing_participant(
+    work: &mut dyn Work,
+    id: &ParticipantId,
+) -> Result<Arc<Participant>, Halt> {
+    let participant = load::<Participant>(work, id)?;
+    if participant.exists() {
+        return Ok(participant);
+    }
+    let ParticipantId { program_id, user_id } = id;
+    Err(if load::<Program>(work, program_id)?.current().is_none() {
+        Refusal::ProgramNotFound(program_id.clone()).into()
+    } else if load::<User>(work, user_id)?.exists() {
+        Refusal::ParticipantNotFound(id.clone()).into()
+    } else {
+        Refusal::UserNotFound(user_id.clone()).into()
+    })
 }
 
 /// A user in a program.
@@ -355,7 +382,10 @@ impl Participant {
         now: Timestamp,
     ) -> Result<ReferralApplied, Refusal> {
         if self.referral.is_some() {
-            return Err(Refusal::AlreadyReferred(self.user_id.clone()));
+            return Err(Refusal::AlreadyReferred(ParticipantId::new(
+                &self.program_id,
+                &self.user_id,
+            )));
         }
         if referrer_user_id == self.user_id {
             return Err(Refusal::SelfReferral(referrer_user_id));

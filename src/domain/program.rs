@@ -31,7 +31,7 @@ pub struct ProgramPublished {
 events! {
     /// What can happen to a program.
     ProgramEvent {
-        ProgramPublished = "1.0",
+        ProgramPublished = "1.0.0",
     }
 }
 

@@ -43,6 +43,8 @@ pub struct RewardWithheld {
     pub rule: Option<String>,
     /// Why nothing was granted.
     pub reason: WithheldReason,
+    /// Whether the purchase or referral counts in the program, and only this earner gets nothing.
+    pub qualified: bool,
     /// Whose sign-up or purchase it was.
     pub source_user_id: UserId,
     /// The minimum that was asked for, the cap that was reached, or other amount behind the reason,
@@ -54,8 +56,8 @@ pub struct RewardWithheld {
 events! {
     /// What can happen to a purchase.
     PurchaseEvent {
-        PurchaseRecorded = "1.0",
-        RewardWithheld = "1.0",
+        PurchaseRecorded = "1.0.0",
+        RewardWithheld = "1.0.0",
     }
 }
 

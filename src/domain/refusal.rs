@@ -25,19 +25,19 @@ pub enum Refusal {
     PurchaseIdReused(PurchaseId),
     #[error("user '{}' is already enrolled in program '{}'", .0.user_id, .0.program_id)]
     AlreadyEnrolled(ParticipantId),
-    #[error("user '{0}' already has a referrer in this program, for good")]
-    AlreadyReferred(UserId),
+    #[error("user '{}' already has a referrer in program '{}', for good", .0.user_id, .0.program_id)]
+    AlreadyReferred(ParticipantId),
     #[error("user '{0}' cannot refer themselves")]
     SelfReferral(UserId),
     #[error("user '{referee}' is in the upline of '{referrer}': the referral would close a circle")]
     ReferralCycle { referee: UserId, referrer: UserId },
-    #[error("program '{0}' takes referrers only at registration")]
-    ReferralTooLate(ProgramId),
-    #[error("user '{0}' has already made the purchase that this program rewards")]
-    AlreadyBought(UserId),
-    #[error("the referral code of user '{referrer}' has had all its {limit} uses")]
-    CodeExhausted { referrer: UserId, limit: u32 },
-    #[error("user '{referrer}' has all the {limit} direct referrals that the program allows")]
+    #[error("program '{}' takes referrers only at registration", .0.program_id)]
+    ReferralTooLate(ParticipantId),
+    #[error("user '{}' has already made the purchase that the program rewards", .0.user_id)]
+    AlreadyBought(ParticipantId),
+    #[error("referral code '{code}' has had all its {limit} uses")]
+    CodeExhausted { code: String, limit: u32 },
+    #[error("the referrer has all the {limit} direct referrals that the program allows")]
     ReferrerLimitReached { referrer: UserId, limit: u32 },
     #[error("user '{0}' is inactive")]
     UserInactive(UserId),

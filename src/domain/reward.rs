@@ -49,26 +49,6 @@ pub enum WithheldReason {
     RoundedToZero,
 }
 
-impl WithheldReason {
-    /// Whether the purchase itself did not count, whoever the earner.
-    #[must_use]
-    pub fn disqualifies_purchase(self) -> bool {
-        match self {
-            Self::RewardsReferralsOnly
-            | Self::CurrencyNotAccepted
-            | Self::BelowMinimum
-            | Self::NotFirstPurchase
-            | Self::NotReferred
-            | Self::ReferralNotCounted
-            | Self::BeforeReferral => true,
-            Self::BeforeReactivation
-            | Self::EarnerInactive
-            | Self::CapReached
-            | Self::RoundedToZero => false,
-        }
-    }
-}
-
 /// What a rule pays an earner for one referral or purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quote {
@@ -235,10 +215,8 @@ mod tests {
         #[test]
         fn the_shares_of_a_purchase_never_exceed_it(
             amount in 1..=MAX_AMOUNT_MINOR,
-            rates in proptest::collection::vec(1..=WHOLE_BPS, 1..10),
+            rates in proptest::collection::vec(1..=WHOLE_BPS / 9, 1..10),
         ) {
-            let whole: u32 = rates.iter().sum();
-            prop_assume!(whole <= WHOLE_BPS);
             let mut unshared = amount;
             for rate in rates {
                 let level = rule(1, Pay::RateBps(rate), None);

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::ProgramId;
 use super::code::CodeFormat;
 use super::currency::{is_currency, is_unit};
 use super::money::{MAX_AMOUNT_MINOR, WHOLE_BPS};
@@ -18,10 +19,14 @@ pub const MAX_LEVEL: u32 = 10;
 pub const MAX_TIERS: usize = 32;
 /// The highest limit on uses or referrals, and the highest threshold of a tier.
 pub const MAX_COUNT: u32 = 1_000_000_000;
-/// The most points that a tier can pay per referral or as its bonus.
-pub const MAX_TIER_POINTS: i64 = 1_000_000;
-/// The longest name of a program, tier or rule, in characters.
-pub const MAX_NAME_CHARS: usize = 128;
+/// The most points that a tier can pay per referral.
+pub const MAX_TIER_RATE: i64 = 1_000_000_000;
+/// The most points that a tier can pay as its bonus.
+pub const MAX_TIER_BONUS: i64 = 1_000_000_000_000_000;
+/// The longest name of a program that people see, in characters.
+pub const MAX_DISPLAY_NAME_CHARS: usize = 128;
+/// The longest name of a tier, in characters.
+pub const MAX_TIER_NAME_CHARS: usize = 64;
 /// The longest base URL, in bytes.
 pub const MAX_URL_BYTES: usize = 512;
 /// The fewest and the most characters of a code.
@@ -228,9 +233,9 @@ impl ProgramRules {
 
     fn check_names(&self, faults: &mut Faults) {
         faults.unless(
-            is_name(&self.display_name),
+            is_name(&self.display_name, MAX_DISPLAY_NAME_CHARS),
             "display_name",
-            format!("must be 1 to {MAX_NAME_CHARS} characters without control characters"),
+            format!("must be 1 to {MAX_DISPLAY_NAME_CHARS} characters without control characters"),
         );
         faults.unless(
             is_unit(&self.unit),
@@ -287,7 +292,7 @@ impl ProgramRules {
                 "has no meaning where referrals earn, not purchases",
             );
             faults.unless(
-                self.purchase_currency_code.is_none(),
+                self.purchase_currency_code.is_none() || self.credit_purchases,
                 "purchase_currency_code",
                 "has no meaning where referrals earn, not purchases",
             );
@@ -298,11 +303,6 @@ impl ProgramRules {
                 "is needed to say in which currency the minimum is",
             );
         }
-        faults.unless(
-            !self.credit_purchases || is_currency(&self.unit),
-            "credit_purchases",
-            "needs a unit that is a currency, as purchases are added to the balance as they are",
-        );
     }
 
     fn check_rewards(&self, faults: &mut Faults) {
@@ -313,11 +313,9 @@ impl ProgramRules {
         for (index, rule) in self.rewards.iter().enumerate() {
             let field = |name: &str| format!("rewards[{index}].{name}");
             faults.unless(
-                is_name(&rule.rule) && names.insert(&rule.rule),
+                ProgramId::parse(&rule.rule).is_ok() && names.insert(&rule.rule),
                 field("rule"),
-                format!(
-                    "must be a name of 1 to {MAX_NAME_CHARS} characters that no other rule has"
-                ),
+                "must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', and no other rule's name",
             );
             faults.unless(
                 rule.level <= MAX_LEVEL,
@@ -341,6 +339,14 @@ impl ProgramRules {
             }
             self.check_pay(rule, &field, faults);
         }
+        let shares = shared_bps > 0 && self.earn_on != EarnOn::Referral;
+        faults.unless(
+            !(shares || self.credit_purchases)
+                || self.purchase_currency_code.as_ref() == Some(&self.unit),
+            "purchase_currency_code",
+            "must be the program's unit where a share of purchases is paid or purchases are \
+             credited: nothing is ever exchanged",
+        );
         faults.unless(
             shared_bps <= u64::from(WHOLE_BPS),
             "rewards",
@@ -368,12 +374,6 @@ impl ProgramRules {
                     self.earn_on != EarnOn::Referral,
                     field("rate_bps"),
                     "is a share of a purchase, but in this program referrals earn",
-                );
-                faults.unless(
-                    self.earn_on == EarnOn::Referral
-                        || self.purchase_currency_code.as_ref() == Some(&self.unit),
-                    "purchase_currency_code",
-                    "must be the program's unit where a share of purchases is paid",
                 );
                 &[RewardKind::Commission]
             }
@@ -419,9 +419,9 @@ fn check_tiers(tiers: &[Tier], field: &dyn Fn(&str) -> String, faults: &mut Faul
     for (index, tier) in tiers.iter().enumerate() {
         let field = |name: &str| field(&format!("tiers[{index}].{name}"));
         faults.unless(
-            is_name(&tier.name) && names.insert(&tier.name),
+            is_name(&tier.name, MAX_TIER_NAME_CHARS) && names.insert(&tier.name),
             field("name"),
-            "must be a name that no other tier has",
+            format!("must be 1 to {MAX_TIER_NAME_CHARS} characters, and no other tier's name"),
         );
         let previous = index.checked_sub(1).map(|index| tiers[index].from_referrals);
         faults.unless(
@@ -431,14 +431,14 @@ fn check_tiers(tiers: &[Tier], field: &dyn Fn(&str) -> String, faults: &mut Faul
             "must be 0 for the first tier and higher than that of the tier before for the others",
         );
         faults.unless(
-            (0..=MAX_TIER_POINTS).contains(&tier.rate_points),
+            (0..=MAX_TIER_RATE).contains(&tier.rate_points),
             field("rate_points"),
-            format!("must be 0 to {MAX_TIER_POINTS}"),
+            format!("must be 0 to {MAX_TIER_RATE}"),
         );
         faults.unless(
-            (0..=MAX_TIER_POINTS).contains(&tier.bonus_points),
+            (0..=MAX_TIER_BONUS).contains(&tier.bonus_points),
             field("bonus_points"),
-            format!("must be 0 to {MAX_TIER_POINTS}"),
+            format!("must be 0 to {MAX_TIER_BONUS}"),
         );
         let (before, after) =
             (tier.from_referrals.saturating_sub(1), points_at(tiers, tier.from_referrals));
@@ -450,9 +450,9 @@ fn check_tiers(tiers: &[Tier], field: &dyn Fn(&str) -> String, faults: &mut Faul
     }
 }
 
-fn is_name(name: &str) -> bool {
+fn is_name(name: &str, max_chars: usize) -> bool {
     !name.trim().is_empty()
-        && name.chars().count() <= MAX_NAME_CHARS
+        && name.chars().count() <= max_chars
         && !name.chars().any(char::is_control)
 }
 

@@ -61,15 +61,16 @@ mod tests {
     fn an_event_of_an_older_version_is_brought_to_the_current_one() {
         let rename: Box<dyn EventUpcaster> = Box::new(SemanticVersionEventUpcaster::new(
             "PurchaseRecorded",
-            "1.1",
+            "1.1.0",
             Box::new(|mut payload| {
                 payload["amount_minor"] = payload["cents"].take();
                 payload
             }),
         ));
-        let event = upcast_with(&[rename], "Purchase", "PurchaseRecorded", "1.0", r#"{"cents":5}"#)
-            .unwrap();
-        assert_eq!(event.event_version, "1.1");
+        let event =
+            upcast_with(&[rename], "Purchase", "PurchaseRecorded", "1.0.0", r#"{"cents":5}"#)
+                .unwrap();
+        assert_eq!(event.event_version, "1.1.0");
         assert_eq!(event.payload["amount_minor"], json!(5));
     }
 }

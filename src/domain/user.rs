@@ -55,10 +55,10 @@ pub struct UserReactivated {}
 events! {
     /// What can happen to a user.
     UserEvent {
-        UserRegistered = "1.0",
-        UserEnrolled = "1.0",
-        UserDeactivated = "1.0",
-        UserReactivated = "1.0",
+        UserRegistered = "1.0.0",
+        UserEnrolled = "1.0.0",
+        UserDeactivated = "1.0.0",
+        UserReactivated = "1.0.0",
     }
 }
 

@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::domain::decide::Command;
 use crate::domain::{Refusal, Timestamp};
-use crate::store::{Database, RecordedEvent};
+use crate::store::{Database, Epoch, RecordedEvent};
 use job::Job;
 
 type Clock = dyn Fn() -> Timestamp + Send + Sync;
@@ -160,17 +160,18 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Starts the worker. It ends when the last clone of the engine is gone and every waiting
-    /// command has its answer. What it appends is also handed to `handover`, if there is room.
+    /// Starts the worker on a database in its present life. It ends when the last clone of the engine is gone and every waiting
+    /// command has its answer, or when it finds the database exchanged for another. What it appends is also handed to `handover`, if there is room.
     #[must_use]
     pub fn start(
         database: Database,
+        epoch: Epoch,
         surroundings: Surroundings,
         limits: Limits,
         handover: mpsc::Sender<Handover>,
     ) -> (Self, JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(limits.queue_commands.max(1));
-        let worker = worker::Worker::new(database, surroundings, limits.clone(), handover);
+        let worker = worker::Worker::new(database, epoch, surroundings, limits.clone(), handover);
         let task = tokio::spawn(worker.run(jobs));
         (Self { queue, limits }, task)
     }

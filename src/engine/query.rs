@@ -1,6 +1,7 @@
 //! Decisions that only look: they run on streams as they stand in the database now, without the
 //! cache and without an append.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
@@ -9,7 +10,7 @@ use sqlx::PgConnection;
 use super::Surroundings;
 use super::unit::{Missing, UnitOfWork};
 use crate::domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
-use crate::store::{Database, StoreError, load};
+use crate::store::{Database, StoreError, in_time, load};
 
 /// The most rounds of loading before a decision is given up: each brings it further, and none of
 /// ours needs more than a few.
@@ -43,14 +44,14 @@ pub async fn query<T>(
 ) -> Result<T, QueryError> {
     let mut connection = database.pool().acquire().await.map_err(StoreError::from)?;
     let mut cache = LruCache::new(NonZeroUsize::MIN);
-    let mut unit = UnitOfWork::new(surroundings, &mut cache);
+    let mut unit = UnitOfWork::new(surroundings, &mut cache, HashMap::new());
     for _ in 0..MAX_ROUNDS {
         match unit.run(false, &mut look) {
             Ok(seen) => return Ok(seen),
             Err(Halt::Refused(refusal)) => return Err(refusal.into()),
             Err(Halt::Missing) => {
                 let missing = unit.take_missing();
-                fetch(&mut connection, &mut unit, missing).await?;
+                in_time(fetch(&mut connection, &mut unit, missing)).await?;
             }
             Err(Halt::Broken(what)) => return Err(QueryError::Broken(what)),
             Err(Halt::AlreadyRecorded(_)) => {

@@ -1,6 +1,5 @@
 //! The worker's own connection: made again when it is lost, and never shared.
 
-use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection};
@@ -9,10 +8,8 @@ use uuid::Uuid;
 use super::query::fetch;
 use super::unit::{Missing, UnitOfWork};
 use crate::store::append::{Appended, append};
-use crate::store::{Batch, Database, StoreError};
+use crate::store::{Batch, Database, Epoch, StoreError, epoch, in_time};
 
-/// How long the answer to one statement is waited for before the connection is given up.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause before a connection is tried again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -25,12 +22,20 @@ pub(super) struct BatchNumber {
 
 pub(super) struct Session {
     database: Database,
+    epoch: Epoch,
     connection: Option<PgConnection>,
+    /// Whether a new connection led to another life of the database.
+    is_elsewhere: bool,
 }
 
 impl Session {
-    pub(super) fn new(database: Database) -> Self {
-        Self { database, connection: None }
+    pub(super) fn new(database: Database, epoch: Epoch) -> Self {
+        Self { database, epoch, connection: None, is_elsewhere: false }
+    }
+
+    /// Whether what is known here is of an earlier life of the database, and so worth nothing.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.is_elsewhere
     }
 
     pub(super) fn database(&self) -> &Database {
@@ -91,7 +96,12 @@ impl Session {
 
     async fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
         if self.connection.is_none() {
-            self.connection = Some(self.database.connect().await?);
+            let mut connection = self.database.connect().await?;
+            if !in_time(epoch::is_present(&mut connection, self.epoch)).await? {
+                self.is_elsewhere = true;
+                return Err(StoreError::Elsewhere);
+            }
+            self.connection = Some(connection);
         }
         let lost = || StoreError::Unavailable(sqlx::Error::PoolClosed);
         self.connection.as_mut().ok_or_else(lost)
@@ -157,16 +167,4 @@ async fn begin_locked(connection: &mut PgConnection) -> Result<(), StoreError> {
         .execute(connection)
         .await?;
     Ok(())
-}
-
-/// Bounds how long `work` may take. (Boxed: the compiler cannot see through a borrowing future of a
-/// generic type that it may move between threads.)
-async fn in_time<'a, T>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
-) -> Result<T, StoreError> {
-    let work: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>> = Box::pin(work);
-    match tokio::time::timeout(ANSWER_TIMEOUT, work).await {
-        Ok(result) => result,
-        Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
-    }
 }

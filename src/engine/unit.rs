@@ -16,6 +16,9 @@ use crate::store::{Batch, Loaded, RecordedEvent};
 /// A stream in memory, as it stood after the last batch that touched it.
 pub(super) type Cache = LruCache<StreamKey, Loaded>;
 
+/// Values that the database has said to belong to somebody, and to whom.
+pub(super) type KnownTaken = HashMap<(ClaimKind, String), String>;
+
 /// A stream as the batch leaves it.
 struct BatchStream {
     state: AnyAggregate,
@@ -71,6 +74,7 @@ pub(super) struct UnitOfWork<'a> {
     default_programs: Option<Vec<ProgramId>>,
     walks: HashMap<(ParticipantId, UserId), UplineWalk>,
     claims: HashMap<(ClaimKind, String), (String, usize)>,
+    known_taken: KnownTaken,
     batch: Batch,
     now: Timestamp,
     missing: Missing,
@@ -78,8 +82,13 @@ pub(super) struct UnitOfWork<'a> {
 }
 
 impl<'a> UnitOfWork<'a> {
-    pub(super) fn new(surroundings: &Surroundings, cache: &'a mut Cache) -> Self {
+    pub(super) fn new(
+        surroundings: &Surroundings,
+        cache: &'a mut Cache,
+        known_taken: KnownTaken,
+    ) -> Self {
         Self {
+            known_taken,
             surroundings: surroundings.clone(),
             cache,
             streams: HashMap::new(),
@@ -130,9 +139,9 @@ impl<'a> UnitOfWork<'a> {
         self.batch.add(entry);
     }
 
-    /// Adds the decision that ran last, and was refused, to the batch: only what it read and its
-    /// request, so that the refusal is checked like a success.
-    pub(super) fn keep_refused(&mut self, request: Option<&RequestKey>) {
+    /// Adds only what the decision that ran last has read, and its request, to the batch: a refusal,
+    /// or that it was carried out before, is checked like a success.
+    pub(super) fn keep_reads(&mut self, request: Option<&RequestKey>) {
         let (_, Entry { reads, builds_on, receipt, .. }) = self.checked_entry(request, false);
         self.batch.add(Entry { reads, builds_on, receipt, ..Entry::default() });
     }
@@ -300,11 +309,21 @@ impl Work for UnitOfWork<'_> {
     }
 
     fn claim(&mut self, claim: Claim) -> Result<(), Halt> {
-        if let Some((owner, command)) = self.claims.get(&(claim.kind, claim.value.clone())) {
+        let taken = || Halt::from(Refusal::Taken(vec![claim.kind.as_str()]));
+        let key = (claim.kind, claim.value.clone());
+        // Found out by the append of an earlier batch; owned for good.
+        if self.known_taken.get(&key).is_some_and(|owner| *owner != claim.owner) {
+            return Err(taken());
+        }
+        if let Some((owner, command)) = self.claims.get(&key) {
             self.scratch.builds_on.insert(*command);
             if *owner != claim.owner {
-                return Err(Refusal::Taken(vec![claim.kind.as_str()]).into());
+                return Err(taken());
             }
+        }
+        let own = &self.scratch.entry.claims;
+        if own.iter().any(|other| (other.kind, &other.value) == (key.0, &key.1)) {
+            return Err(taken());
         }
         self.scratch.entry.claims.push(claim);
         Ok(())

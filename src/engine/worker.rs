@@ -21,11 +21,13 @@ use uuid::Uuid;
 use super::job::{Identity, Job, Kinship};
 use super::query::MAX_ROUNDS;
 use super::session::{BatchNumber, Session};
-use super::unit::{Cache, FinishedStream, UnitOfWork};
+use super::unit::{Cache, FinishedStream, KnownTaken, UnitOfWork};
 use super::{Committed, Failure, Handover, Limits, Surroundings, fresh_uuid};
 use crate::domain::{ClaimKind, Halt, Kind, Refusal, StreamKey};
 use crate::store::append::Appended;
-use crate::store::{Batch, Database, Loaded, RecordedEvent, StoreError, Verdict, load, log};
+use crate::store::{
+    Batch, Database, Epoch, Loaded, RecordedEvent, StoreError, Verdict, in_time, load, log,
+};
 
 /// For how many batches after a conflict the lock is taken first.
 const CONTENDED_BATCHES: u32 = 8;
@@ -41,12 +43,20 @@ const IMPATIENCE: Duration = Duration::from_millis(100);
 struct Decided {
     batch: Batch,
     streams: Vec<FinishedStream>,
-    /// Per command of the batch: the job, and why it was refused if it was.
-    outcomes: Vec<(Job, Option<Refusal>)>,
+    /// Per command of the batch: the job, and what was decided.
+    outcomes: Vec<(Job, Outcome)>,
     /// Jobs that could not be decided with what could be loaded.
     delayed: Vec<Job>,
-    /// Jobs whose answer is in the log already.
-    recorded: Vec<(Job, StreamKey)>,
+}
+
+/// What was decided about a command. It stands if the append finds what was read unchanged.
+enum Outcome {
+    /// It is carried out.
+    Done,
+    /// It is refused.
+    Refused(Refusal),
+    /// It was carried out before; its answer begins with this stream.
+    Recorded(StreamKey),
 }
 
 pub(super) struct Worker {
@@ -61,6 +71,8 @@ pub(super) struct Worker {
     next: VecDeque<Job>,
     /// How many more batches take the lock first.
     contended: u32,
+    /// What the last batch found out to belong to somebody.
+    known_taken: KnownTaken,
     /// Whether the last attempt found the database away.
     away: bool,
     /// Snapshots are written one at a time, beside the work.
@@ -70,6 +82,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         database: Database,
+        epoch: Epoch,
         surroundings: Surroundings,
         limits: Limits,
         handover: mpsc::Sender<Handover>,
@@ -77,7 +90,7 @@ impl Worker {
         let cached = NonZeroUsize::new(limits.cached_streams).unwrap_or(NonZeroUsize::MIN);
         Self {
             writer: fresh_uuid(&surroundings),
-            session: Session::new(database),
+            session: Session::new(database, epoch),
             surroundings,
             limits,
             handover,
@@ -85,6 +98,7 @@ impl Worker {
             batch_number: 0,
             next: VecDeque::new(),
             contended: 0,
+            known_taken: HashMap::new(),
             away: false,
             snapshots: Arc::new(Semaphore::new(1)),
         }
@@ -100,6 +114,11 @@ impl Worker {
             }
             let jobs = self.gather(&mut queue);
             self.carry_out(jobs).await;
+            if self.session.is_elsewhere() {
+                // Everything in memory is of another life of the database. Whoever waits is told.
+                tracing::error!("the database is not the one that this process began with");
+                return;
+            }
         }
         self.session.close().await;
     }
@@ -140,13 +159,11 @@ impl Worker {
             self.contended -= 1;
             return self.carry_out_locked(jobs, deadline).await;
         }
-        let surroundings = &self.surroundings;
-        let deciding = decide(&mut self.session, surroundings, &mut self.cache, jobs, deadline);
-        match deciding.await {
-            Err((jobs, error)) => self.fail(jobs, &error, "loading streams"),
-            Ok(decided) if decided.batch.is_empty() => {
-                self.settle_unappended(decided.delayed, decided.recorded);
-            }
+        let taken = std::mem::take(&mut self.known_taken);
+        let unit = UnitOfWork::new(&self.surroundings, &mut self.cache, taken);
+        match decide(&mut self.session, unit, jobs, deadline).await {
+            Err((jobs, error)) => self.fail_together(jobs, &error, "loading streams"),
+            Ok(decided) if decided.batch.is_empty() => self.put_off(decided),
             Ok(decided) => {
                 let number = self.next_number();
                 match self.session.append(number, &decided.batch, deadline).await {
@@ -166,11 +183,12 @@ impl Worker {
         let mut fresh = LruCache::new(NonZeroUsize::MIN);
         // The transaction ends with its connection, so nothing is tried again within it.
         let at_once = Instant::now();
-        let deciding = decide(&mut self.session, &self.surroundings, &mut fresh, jobs, at_once);
-        let decided = match deciding.await {
+        let unit = UnitOfWork::new(&self.surroundings, &mut fresh, HashMap::new());
+        let decided = match decide(&mut self.session, unit, jobs, at_once).await {
             Ok(decided) => decided,
             Err((jobs, error)) => {
                 tracing::warn!(%error, "the lock of the log was lost; going on without");
+                self.session.leave_locked().await;
                 self.contended = 0;
                 self.next.extend(jobs);
                 return;
@@ -178,7 +196,7 @@ impl Worker {
         };
         if decided.batch.is_empty() {
             self.session.leave_locked().await;
-            return self.settle_unappended(decided.delayed, decided.recorded);
+            return self.put_off(decided);
         }
         let number = self.next_number();
         let mut appended = self.session.append_locked(number, &decided.batch).await;
@@ -205,10 +223,29 @@ impl Worker {
         }
     }
 
+    /// Jobs that failed together: perhaps only one of them is at fault.
+    fn fail_together(&mut self, jobs: Vec<Job>, error: &StoreError, doing: &'static str) {
+        if matches!(error, StoreError::Unavailable(_) | StoreError::Elsewhere) || jobs.len() < 2 {
+            return self.fail(jobs, error, doing);
+        }
+        tracing::warn!(%error, doing, commands = jobs.len(), "a batch failed; trying one by one");
+        self.next.extend(jobs.into_iter().map(Job::alone));
+    }
+
+    /// A batch in which nothing was decided: what was loaded stays for the next try.
+    fn put_off(&mut self, decided: Decided) {
+        for stream in decided.streams {
+            if stream.key.kind != Kind::Purchase {
+                self.cache.put(stream.key, stream.loaded);
+            }
+        }
+        self.delay(decided.delayed);
+    }
+
     /// What to tell callers of an error of the store; logs it.
     fn failure(&mut self, error: &StoreError, doing: &'static str) -> Failure {
         tracing::error!(%error, doing, "the database failed");
-        if matches!(error, StoreError::Unavailable(_)) {
+        if matches!(error, StoreError::Unavailable(_) | StoreError::Elsewhere) {
             self.away = true;
             Failure::DatabaseUnavailable
         } else {
@@ -224,33 +261,29 @@ impl Worker {
         }
         let jobs: Vec<Job> = decided.outcomes.into_iter().map(|(job, _)| job).collect();
         self.next.extend(decided.delayed);
-        self.next.extend(decided.recorded.into_iter().map(|(job, _)| job));
-        if matches!(error, StoreError::Refused(_)) && jobs.len() > 1 {
-            tracing::warn!(%error, commands = jobs.len(), "a batch was refused; trying one by one");
-            self.next.extend(jobs.into_iter().map(Job::alone));
-            return;
-        }
-        self.fail(jobs, error, "appending");
+        self.fail_together(jobs, error, "appending");
     }
 
     /// Tells every caller what came of a batch that the database has answered.
     fn settle(&mut self, decided: Decided, appended: &Appended) {
         self.away = false;
-        let Decided { batch, streams, outcomes, delayed, recorded } = decided;
-        let contended = appended
-            .moved
-            .iter()
-            .any(|place| batch.stream_version(*place).is_some_and(|version| version > 0));
-        if contended {
+        let Decided { batch, streams, outcomes, delayed } = decided;
+        let moved: HashSet<i32> = appended.moved.iter().copied().collect();
+        let has_grown = |place: &i32| batch.stream_version(*place).is_some_and(|seen| seen > 0);
+        if moved.iter().any(has_grown) {
             self.contended = CONTENDED_BATCHES;
         }
-        self.remember(streams, appended);
+        for taken in &appended.taken {
+            let key = (taken.claim.kind, taken.claim.value.clone());
+            self.known_taken.insert(key, taken.owner.clone());
+        }
+        self.remember(streams, appended, &moved);
+        let fell_itself: Vec<bool> =
+            (0..outcomes.len()).map(|command| batch.has_read(command, &moved)).collect();
 
         let mut events: Vec<Vec<RecordedEvent>> = outcomes.iter().map(|_| Vec::new()).collect();
-        let mut position = vec![appended.head; outcomes.len()];
         let numbered = batch.into_recorded(appended);
         for (command, event) in &numbered {
-            position[*command] = event.position;
             events[*command].push(event.clone());
         }
         if !numbered.is_empty() {
@@ -259,23 +292,38 @@ impl Worker {
             let _ = self.handover.try_send(Arc::new(all));
         }
 
-        let answers = outcomes.into_iter().zip(events).zip(position).enumerate();
-        for (number, (((job, refusal), events), position)) in answers {
-            match (appended.verdicts.get(number), refusal) {
-                (Some(Verdict::Appended), Some(refusal)) => job.answer(&Err(refusal.into())),
-                (Some(Verdict::Appended), None) => {
+        // A command without events saw everything up to its place in the batch.
+        let mut position = appended.head;
+        for (number, ((job, outcome), events)) in outcomes.into_iter().zip(events).enumerate() {
+            position = events.last().map_or(position, |event| event.position);
+            match (appended.verdicts.get(number), outcome) {
+                (Some(Verdict::Appended), Outcome::Refused(refusal)) => {
+                    job.answer(&Err(refusal.into()));
+                }
+                (Some(Verdict::Appended), Outcome::Recorded(stream)) => {
+                    let pool = self.session.database().pool().clone();
+                    let read = async move { log::read_first_command(&pool, &stream).await };
+                    tokio::spawn(answer_repeated(job, read));
+                }
+                (Some(Verdict::Appended), Outcome::Done) => {
                     let events = events.into();
                     job.answer(&Ok(Committed { events, position, repeated: false }));
                 }
                 (Some(Verdict::Duplicate), _) => self.answer_duplicate(job, number, appended),
                 (Some(Verdict::Taken), _) => self.answer_taken(job, number, appended),
-                (Some(Verdict::Conflict) | None, _) => self.decide_again(job),
+                (Some(Verdict::Conflict) | None, _) if fell_itself[number] => {
+                    self.decide_again(job);
+                }
+                // It fell with another command, so it has not had its own try yet. It comes before
+                // new commands in the next batch, so it cannot fall with one of them.
+                (Some(Verdict::Conflict) | None, _) => self.next.push_back(job),
             }
         }
-        self.settle_unappended(delayed, recorded);
+        self.delay(delayed);
     }
 
-    fn settle_unappended(&mut self, delayed: Vec<Job>, recorded: Vec<(Job, StreamKey)>) {
+    /// Puts jobs that lack something into the next batch, but not for ever.
+    fn delay(&mut self, delayed: Vec<Job>) {
         for mut job in delayed {
             job.delays += 1;
             if job.delays > MAX_DELAYS {
@@ -285,18 +333,17 @@ impl Worker {
                 self.next.push_back(job);
             }
         }
-        for (job, stream) in recorded {
-            let pool = self.session.database().pool().clone();
-            let read = async move { log::read_first_command(&pool, &stream).await };
-            tokio::spawn(answer_repeated(job, read));
-        }
     }
 
     /// Keeps the streams of a batch in memory where they are what the database has.
-    fn remember(&mut self, streams: Vec<FinishedStream>, appended: &Appended) {
+    fn remember(
+        &mut self,
+        streams: Vec<FinishedStream>,
+        appended: &Appended,
+        moved: &HashSet<i32>,
+    ) {
         let appended_by =
             |command: usize| appended.verdicts.get(command) == Some(&Verdict::Appended);
-        let moved: HashSet<i32> = appended.moved.iter().copied().collect();
         for FinishedStream { key, place, last_writer, mut loaded } in streams {
             let stands = !moved.contains(&place) && last_writer.is_none_or(appended_by);
             // A purchase is recorded once and hardly ever read again.
@@ -349,8 +396,8 @@ impl Worker {
         let taken: Vec<_> = appended
             .taken
             .iter()
-            .filter(|(command, _)| *command == number)
-            .map(|(_, claim)| claim.kind)
+            .filter(|taken| taken.command == number)
+            .map(|taken| taken.claim.kind)
             .collect();
         // A code is drawn by us: draw another.
         if taken.contains(&ClaimKind::Code) {
@@ -373,14 +420,11 @@ impl Worker {
 /// Decides a batch against what is in memory, loading what is not.
 async fn decide(
     session: &mut Session,
-    surroundings: &Surroundings,
-    cache: &mut Cache,
+    mut unit: UnitOfWork<'_>,
     jobs: Vec<Job>,
     deadline: Instant,
 ) -> Result<Decided, (Vec<Job>, StoreError)> {
-    let mut unit = UnitOfWork::new(surroundings, cache);
     let mut outcomes = Vec::with_capacity(jobs.len());
-    let mut recorded = Vec::new();
     let mut undecided = jobs;
     for _ in 0..MAX_ROUNDS {
         let mut waiting = Vec::new();
@@ -390,14 +434,17 @@ async fn decide(
             match unit.run(trusts_new, |work| job.command.decide(work)) {
                 Ok(()) => {
                     unit.keep(job.request.as_ref());
-                    outcomes.push((job, None));
+                    outcomes.push((job, Outcome::Done));
                 }
                 Err(Halt::Refused(refusal)) => {
-                    unit.keep_refused(job.request.as_ref());
-                    outcomes.push((job, Some(refusal)));
+                    unit.keep_reads(job.request.as_ref());
+                    outcomes.push((job, Outcome::Refused(refusal)));
+                }
+                Err(Halt::AlreadyRecorded(stream)) => {
+                    unit.keep_reads(job.request.as_ref());
+                    outcomes.push((job, Outcome::Recorded(stream)));
                 }
                 Err(Halt::Missing) => waiting.push(job),
-                Err(Halt::AlreadyRecorded(stream)) => recorded.push((job, stream)),
                 Err(Halt::Broken(what)) => {
                     tracing::error!(command = job.command.name(), what, "a decision broke");
                     job.answer(&Err(Failure::Internal));
@@ -410,20 +457,20 @@ async fn decide(
             break;
         }
         if let Err(error) = session.fetch(&mut unit, missing, deadline).await {
-            let jobs = outcomes.into_iter().map(|(job, _)| job).chain(undecided);
-            return Err((jobs.chain(recorded.into_iter().map(|(job, _)| job)).collect(), error));
+            let decided = outcomes.into_iter().map(|(job, _)| job);
+            return Err((decided.chain(undecided).collect(), error));
         }
     }
     let (batch, streams) = unit.finish();
-    Ok(Decided { batch, streams, outcomes, delayed: undecided, recorded })
+    Ok(Decided { batch, streams, outcomes, delayed: undecided })
 }
 
 /// Answers a request that was carried out before with what it came to then.
 async fn answer_repeated(
     job: Job,
-    read: impl Future<Output = Result<Vec<RecordedEvent>, StoreError>>,
+    read: impl Future<Output = Result<Vec<RecordedEvent>, StoreError>> + Send,
 ) {
-    match read.await {
+    match in_time(read).await {
         Ok(events) => {
             let position = events.last().map_or(0, |event| event.position);
             job.answer(&Ok(Committed { events: events.into(), position, repeated: true }));

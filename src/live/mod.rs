@@ -97,6 +97,12 @@ impl Live {
         lock(&self.registry).position
     }
 
+    /// How many subscriptions there can be.
+    #[must_use]
+    pub fn stream_limit(&self) -> usize {
+        self.limits.streams
+    }
+
     /// How many subscriptions there are.
     #[must_use]
     pub fn subscriptions(&self) -> usize {

@@ -42,7 +42,7 @@ pub(super) async fn listen(database: Database, grown: Arc<Notify>) {
     loop {
         let listening = async {
             let channel = channel(&database).await?;
-            let mut listener = PgListener::connect_with(database.pool()).await?;
+            let mut listener = PgListener::connect_with(database.listening()).await?;
             listener.listen(&channel).await?;
             loop {
                 grown.notify_one();

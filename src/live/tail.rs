@@ -8,7 +8,7 @@ use tokio::time::MissedTickBehavior;
 
 use super::{Registry, lock, notice, turned_true};
 use crate::engine::Handover;
-use crate::store::{Database, RecordedEvent, log};
+use crate::store::{Database, RecordedEvent, in_time, log};
 
 /// How many events are read at once.
 const READ_EVENTS: i64 = 2_000;
@@ -33,16 +33,17 @@ impl Tail {
         let mut engine_is_there = true;
         loop {
             tokio::select! {
+                biased;
                 () = turned_true(&mut stop) => break,
                 handed = handover.recv(), if engine_is_there => match handed {
                     Some(events) => {
                         appended.notify_one();
-                        self.take(&events).await;
+                        unless_stopped(&mut stop, self.take(&events)).await;
                     }
                     None => engine_is_there = false,
                 },
-                () = grown.notified() => self.read().await,
-                _ = poll.tick() => self.read().await,
+                () = grown.notified() => unless_stopped(&mut stop, self.read()).await,
+                _ = poll.tick() => unless_stopped(&mut stop, self.read()).await,
             }
         }
         sender.abort();
@@ -66,7 +67,8 @@ impl Tail {
     async fn read(&self) {
         loop {
             let position = lock(&self.registry).position;
-            match log::read_after(self.database.pool(), position, READ_EVENTS).await {
+            let pool = self.database.pool();
+            match in_time(log::read_after(pool, position, READ_EVENTS)).await {
                 Ok(events) if events.is_empty() => return,
                 Ok(events) => self.deliver(&events),
                 Err(error) => {
@@ -93,5 +95,12 @@ impl Tail {
             }
             registry.position = event.position;
         }
+    }
+}
+
+async fn unless_stopped(stop: &mut watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = turned_true(stop) => {}
+        () = work => {}
     }
 }

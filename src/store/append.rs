@@ -1,5 +1,7 @@
 //! Appending a batch of commands to the log, in one call of one function of the database.
 
+use std::collections::HashSet;
+
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
@@ -94,6 +96,17 @@ pub struct Duplicate {
     pub last_position: i64,
 }
 
+/// A value that belongs to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The number of the command that claimed it.
+    pub command: usize,
+    /// What it claimed.
+    pub claim: Claim,
+    /// Whose it is.
+    pub owner: String,
+}
+
 /// What became of a batch.
 #[derive(Debug)]
 pub struct Appended {
@@ -107,8 +120,8 @@ pub struct Appended {
     pub moved: Vec<i32>,
     /// What is known of the duplicates.
     pub duplicates: Vec<Duplicate>,
-    /// Commands and the claims, among all of the batch, that belong to others.
-    pub taken: Vec<(usize, Claim)>,
+    /// Claims that belong to others.
+    pub taken: Vec<Taken>,
 }
 
 impl Batch {
@@ -130,6 +143,16 @@ impl Batch {
         self.stream_ids.push(stream.id.to_string());
         self.stream_versions.push(version);
         place(self.stream_ids.len())
+    }
+
+    /// Whether a command itself read one of these streams.
+    #[must_use]
+    pub fn has_read(&self, command: usize, streams: &HashSet<i32>) -> bool {
+        let number = place(command + 1);
+        // Pairs stand in the order of commands.
+        let first = self.check_commands.partition_point(|of| *of < number);
+        let own = self.check_commands[first..].iter().take_while(|of| **of == number);
+        own.zip(&self.check_streams[first..]).any(|(_, stream)| streams.contains(stream))
     }
 
     /// The version before the batch of a stream by its place.
@@ -287,6 +310,7 @@ struct Facts {
 struct TakenFact {
     command: usize,
     claim: usize,
+    owner: String,
 }
 
 #[derive(serde::Deserialize)]
@@ -331,8 +355,8 @@ fn answer(
             .taken
             .into_iter()
             .filter_map(|fact| {
-                let claim = batch.claims.get(fact.claim.checked_sub(1)?)?;
-                Some((fact.command.checked_sub(1)?, claim.clone()))
+                let claim = batch.claims.get(fact.claim.checked_sub(1)?)?.clone();
+                Some(Taken { command: fact.command.checked_sub(1)?, claim, owner: fact.owner })
             })
             .collect(),
     }

@@ -15,6 +15,8 @@ pub struct Epoch {
     pub number: i32,
     /// The head of the log when it began.
     pub start_position: i64,
+    /// The cluster, its timeline and the database in it.
+    identity: (i64, i64, i64),
 }
 
 /// The present epoch. Opens a new one at the head of the log if the cluster, its timeline or the
@@ -26,13 +28,43 @@ pub async fn enter(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
     let mut transaction = connection.begin().await?;
     // Also keeps two servers from opening the same epoch, and appends from moving the head.
     sqlx::query("select lock_log()").execute(&mut *transaction).await?;
-    sqlx::query(include_str!("epoch.sql")).execute(&mut *transaction).await?;
+    let identity = identity(&mut transaction).await?;
+    sqlx::query(
+        "insert into epochs (epoch, system_identifier, timeline, database_oid, start_position) \
+         select coalesce(last.epoch, 0) + 1, $1, $2, $3, coalesce(head.position, 0) \
+         from (select 1) as one \
+         left join (select * from epochs order by epoch desc limit 1) as last on true \
+         left join (select position from events order by position desc limit 1) as head on true \
+         where (last.system_identifier, last.timeline, last.database_oid) \
+             is distinct from ($1, $2, $3)",
+    )
+    .bind(identity.0)
+    .bind(identity.1)
+    .bind(identity.2)
+    .execute(&mut *transaction)
+    .await?;
     let row = sqlx::query("select epoch, start_position from epochs order by epoch desc limit 1")
         .fetch_one(&mut *transaction)
         .await?;
-    let epoch = Epoch { number: row.try_get(0)?, start_position: row.try_get(1)? };
+    let epoch = Epoch { number: row.try_get(0)?, start_position: row.try_get(1)?, identity };
+    // Batches of processes that are long gone are not sent again.
+    sqlx::query("delete from writers where recorded_at < now() - interval '1 day'")
+        .execute(&mut *transaction)
+        .await?;
     transaction.commit().await?;
     Ok(epoch)
+}
+
+/// Whether a connection leads to the database in the life that `epoch` is.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn is_present(connection: &mut PgConnection, epoch: Epoch) -> Result<bool, StoreError> {
+    Ok(identity(connection).await? == epoch.identity)
+}
+
+async fn identity(connection: &mut PgConnection) -> Result<(i64, i64, i64), StoreError> {
+    Ok(sqlx::query_as(include_str!("identity.sql")).fetch_one(connection).await?)
 }
 
 /// The position at which an earlier epoch ended; `None` if there was no such epoch or it has not

@@ -254,7 +254,7 @@ pub async fn walk_upline(
 ) -> Result<UplineWalk, StoreError> {
     let row = sqlx::query(
         "with recursive line (user_id, level) as ( \
-             select $2::text, 0 \
+             select $2::text collate \"C\", 0 \
              union all \
              select above.referrer_user_id, line.level + 1 from line \
              cross join lateral ( \

@@ -12,6 +12,7 @@ pub mod load;
 pub mod log;
 mod profiles;
 
+use std::pin::Pin;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -54,6 +55,10 @@ pub enum StoreError {
     /// The database answered something that makes no sense.
     #[error("the database answered nonsense: {0}")]
     Nonsense(String),
+    /// The database is not the one that this process began with: it was failed over, restored or
+    /// exchanged, and may have lost what was known of it here.
+    #[error("the database is not the one that this process began with; start it again")]
+    Elsewhere,
     /// The schema could not be brought up to date.
     #[error("the migrations failed: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -63,9 +68,11 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let refused = match &error {
             sqlx::Error::Database(database) => !database.code().is_some_and(|code| {
-                // Connection exceptions, insufficient resources, operator intervention, and a
-                // server that accepts no writes because it is a standby, or that gave up waiting for us.
-                ["08", "53", "57"].contains(&&code[..2]) || code == "25006" || code == "25P03"
+                // Connection exceptions, access that is denied or gone, insufficient resources, locks
+                // that cannot be had, operator intervention, system errors, and a server that takes
+                // no writes because it is a standby, or that gave up waiting for us.
+                ["08", "28", "3D", "53", "57", "58"].contains(&&code[..2])
+                    || ["25006", "25P03", "40P01", "55P03"].contains(&&*code)
             }),
             sqlx::Error::Encode(_)
             | sqlx::Error::Decode(_)
@@ -79,11 +86,30 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// How long the answer to one statement is waited for before it is given up.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bounds how long something asked of the database may take. (Boxed: the compiler cannot see through
+/// a borrowing future of a generic type that it may move between threads.)
+///
+/// # Errors
+/// What `work` fails with; [`StoreError::Unavailable`] if it takes too long.
+pub async fn in_time<'a, T>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+) -> Result<T, StoreError> {
+    let work: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>> = Box::pin(work);
+    match tokio::time::timeout(ANSWER_TIMEOUT, work).await {
+        Ok(result) => result,
+        Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
+    }
+}
+
 /// A Postgres database, or one schema of it, and how to connect to it.
 #[derive(Clone, Debug)]
 pub struct Database {
     options: PgConnectOptions,
     pool: PgPool,
+    listening: PgPool,
 }
 
 impl Database {
@@ -102,17 +128,26 @@ impl Database {
             // have been made while the tables were still empty.
             .options([("enable_seqscan", "off"), ("jit", "off")])
             .disable_statement_logging();
-        let pool = PgPoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options.clone());
-        Ok(Self { options, pool })
+        let pool = |connections| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect_lazy_with(options.clone())
+        };
+        let (pool, listening) = (pool(max_connections), pool(1));
+        Ok(Self { options, pool, listening })
     }
 
     /// Connections for reading.
     #[must_use]
     pub fn pool(&self) -> &PgPool {
         &self.pool
+    }
+
+    /// The one connection for listening to notices, which a listener keeps.
+    #[must_use]
+    pub fn listening(&self) -> &PgPool {
+        &self.listening
     }
 
     /// A connection of one's own.

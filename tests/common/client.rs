@@ -68,6 +68,11 @@ impl Client {
         request
     }
 
+    /// The connection itself, for calls that are not in the contract.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
     pub fn accounts(&self) -> AccountServiceClient<Channel> {
         AccountServiceClient::new(self.channel.clone()).max_encoding_message_size(64 << 20)
     }

@@ -13,6 +13,7 @@
 
 mod client;
 mod processes;
+mod several;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -25,6 +26,8 @@ use tributary::store::Database;
 pub use client::{Client, Reason, SignUp, reason, sign_up_request, uses};
 #[allow(unused_imports, reason = "not every test binary uses everything")]
 pub use processes::{ADMIN_KEY, Server, ServerOptions, program, tributary};
+#[allow(unused_imports, reason = "not every test binary uses everything")]
+pub use several::{Grants, Pair, at_once, check_books, events_in, granted};
 
 /// The Postgres of this test process. It goes away with the process, however that ends.
 async fn cluster() -> &'static TemporaryCluster {
@@ -71,10 +74,8 @@ impl TestDatabase {
         create(cluster, &name, Some("template_tributary")).await;
         drop(turn);
         let url = cluster.url(&name);
-        let pool = sqlx::postgres::PgPoolOptions::new()
-            .max_connections(4)
-            .connect_lazy(&url)
-            .unwrap();
+        let pool =
+            sqlx::postgres::PgPoolOptions::new().max_connections(4).connect_lazy(&url).unwrap();
         Self { url, pool }
     }
 

@@ -12,7 +12,7 @@ use tonic_types::StatusExt;
 use tributary::domain::decide::{Command, RegisterUser};
 use tributary::domain::{Profile, UserId};
 use tributary::engine::{Engine, Failure, Limits, Surroundings};
-use tributary::store::Database;
+use tributary::store::{Database, epoch};
 
 use crate::common::{Server, ServerOptions, TestDatabase, reason};
 
@@ -39,8 +39,7 @@ impl Proxy {
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
         let listener = UnixListener::bind(directory.join(".s.PGSQL.5432")).unwrap();
-        let proxy =
-            Self { directory, is_down: Arc::default(), cut: Arc::new(Mutex::new(None)) };
+        let proxy = Self { directory, is_down: Arc::default(), cut: Arc::new(Mutex::new(None)) };
         let (is_down, cut) = (proxy.is_down.clone(), proxy.cut.clone());
         let target: Arc<Mutex<Option<PathBuf>>> = Arc::default();
         *target.lock().unwrap() = Some(socket_of_the_cluster().await);
@@ -186,8 +185,7 @@ async fn a_connection_cut_in_the_middle_of_an_append_loses_nothing_and_repeats_n
 async fn while_the_database_is_away_callers_are_told_and_when_it_is_back_all_goes_on() {
     let database = TestDatabase::new().await;
     let proxy = Proxy::start("away").await;
-    let options =
-        ServerOptions { arguments: vec!["--database-patience-s".into(), "1".into()] };
+    let options = ServerOptions { arguments: vec!["--database-patience-s".into(), "1".into()] };
     let server = Server::start_with(&proxy.url(&database), &options).await;
     let client = server.client();
     let program = client.publish_shipped("first-purchase-credits").await.program_id;
@@ -242,8 +240,11 @@ fn registration(user: &str, display_name: &str) -> Command {
 async fn a_command_that_the_database_refuses_does_not_take_its_batch_with_it() {
     let database = TestDatabase::new().await;
     let (handover, _handed_over) = tokio::sync::mpsc::channel(100);
+    let store = Database::new(&database.url, 2).unwrap();
+    let epoch = epoch::enter(&mut store.connect().await.unwrap()).await.unwrap();
     let (engine, worker) = Engine::start(
-        Database::new(&database.url, 2).unwrap(),
+        store,
+        epoch,
         Surroundings::of_this_machine().unwrap(),
         Limits::default(),
         handover,
@@ -275,12 +276,10 @@ async fn a_full_queue_turns_commands_away_and_loses_none_that_it_took() {
     let database = TestDatabase::new().await;
     let (handover, _handed_over) = tokio::sync::mpsc::channel(100);
     let limits = Limits { queue_commands: 8, ..Limits::default() };
-    let (engine, worker) = Engine::start(
-        Database::new(&database.url, 2).unwrap(),
-        Surroundings::of_this_machine().unwrap(),
-        limits,
-        handover,
-    );
+    let store = Database::new(&database.url, 2).unwrap();
+    let epoch = epoch::enter(&mut store.connect().await.unwrap()).await.unwrap();
+    let (engine, worker) =
+        Engine::start(store, epoch, Surroundings::of_this_machine().unwrap(), limits, handover);
     let mut commands = Vec::new();
     for number in 0..200 {
         let (engine, command) = (engine.clone(), registration(&format!("user-{number}"), "x"));

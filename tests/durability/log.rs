@@ -184,7 +184,9 @@ async fn appending_costs_the_same_from_empty_tables_to_300_000_events_without_st
             let place = batch.add_stream(&events[0].stream, 0);
             let key = Uuid::from_u128((number as u128) << 64 | command as u128 + 1);
             // Spread as real keys are.
-            let key = Uuid::from_u128(key.as_u128().wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835));
+            let key = Uuid::from_u128(
+                key.as_u128().wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835),
+            );
             batch.add(Entry {
                 reads: vec![place],
                 events,

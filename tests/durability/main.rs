@@ -4,5 +4,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod contention;
 mod faults;
 mod log;
+mod races;
+mod retries;

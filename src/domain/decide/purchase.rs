@@ -93,18 +93,17 @@ fn evaluate(
         }),
     };
     let mut converted = false;
-    let withheld = match disqualification(rules, &buyer, input) {
-        Some(reason @ (WithheldReason::RewardsReferralsOnly | WithheldReason::NotReferred)) => {
-            vec![rewards::withhold(&occasion, None, reason, None)]
-        }
-        Some(reason) => {
-            let minimum =
-                (reason == WithheldReason::BelowMinimum).then_some(rules.minimum_purchase_minor);
-            rewards::withhold_all(work, &occasion, reason, minimum)?
-        }
-        None => {
-            let granted = rewards::grant(work, &occasion)?;
-            converted = granted.count > 0;
+    let withheld = if let Some(reason) = disqualification(rules, &buyer, input) {
+        let minimum =
+            (reason == WithheldReason::BelowMinimum).then_some(rules.minimum_purchase_minor);
+        rewards::withhold_all(work, &occasion, reason, minimum)?
+    } else {
+        let granted = rewards::grant(work, &occasion)?;
+        converted = granted.count > 0;
+        if granted.count == 0 && granted.withheld.is_empty() {
+            // The rules begin above the top of the buyer's line.
+            rewards::withhold_all(work, &occasion, WithheldReason::NotReferred, None)?
+        } else {
             granted.withheld.into_iter().map(|(_, withheld)| withheld).collect()
         }
     };
@@ -115,7 +114,8 @@ fn evaluate(
     if converted {
         let convert = ParticipantCommand::Convert { purchase_id: Some(input.purchase_id.clone()) };
         tell::<Participant>(work, &buyer_id, convert)?;
-    } else if uses_first_purchase(rules, input) {
+    }
+    if uses_first_purchase(rules, input) {
         let purchase_id = input.purchase_id.clone();
         let used = ParticipantCommand::UseFirstPurchase { purchase_id };
         tell::<Participant>(work, &buyer_id, used)?;

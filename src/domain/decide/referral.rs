@@ -5,7 +5,7 @@ use crate::domain::decide::rewards::{self, Occasion};
 use crate::domain::rules::{AttachPolicy, EarnOn, ProgramRules};
 use crate::domain::{
     Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, ProgramVersion,
-    Refusal, UserId, Work, load, tell,
+    Refusal, UserId, Work, existing_participant, load, tell,
 };
 
 /// A referrer, by name or by code.
@@ -38,25 +38,19 @@ pub(super) fn apply(work: &mut dyn Work, input: &ApplyReferral) -> Result<(), Ha
     if referee_id == referrer_id {
         return Err(Refusal::SelfReferral(referrer_user_id).into());
     }
-    let referee = load::<Participant>(work, &referee_id)?;
-    if !referee.exists() {
-        return Err(Refusal::ParticipantNotFound(referee_id).into());
-    }
-    let referrer = load::<Participant>(work, &referrer_id)?;
-    if !referrer.exists() {
-        return Err(Refusal::ParticipantNotFound(referrer_id).into());
-    }
+    let referee = existing_participant(work, &referee_id)?;
+    let referrer = existing_participant(work, &referrer_id)?;
     if referee.referral().is_some() {
-        return Err(Refusal::AlreadyReferred(input.referee_user_id.clone()).into());
+        return Err(Refusal::AlreadyReferred(referee_id).into());
     }
     if rules.attach == AttachPolicy::RegistrationOnly {
-        return Err(Refusal::ReferralTooLate(program_id).into());
+        return Err(Refusal::ReferralTooLate(referee_id).into());
     }
     if !referee.is_active() {
         return Err(Refusal::UserInactive(input.referee_user_id.clone()).into());
     }
     if has_bought(rules, &referee) {
-        return Err(Refusal::AlreadyBought(input.referee_user_id.clone()).into());
+        return Err(Refusal::AlreadyBought(referee_id).into());
     }
     room(rules, &referrer_user_id, &referrer)?;
     // Only somebody who has referred others can be in anybody's upline.
@@ -75,6 +69,9 @@ fn resolve(work: &mut dyn Work, input: &ApplyReferral) -> Result<(ProgramId, Use
         }
         Referrer::Code(code) => {
             let code = normalize(code);
+            if let Some(program_id) = &input.program_id {
+                existing_program(work, program_id)?;
+            }
             let in_program = |owner: &ParticipantId| {
                 input.program_id.as_ref().is_none_or(|program_id| owner.program_id == *program_id)
             };
@@ -82,6 +79,14 @@ fn resolve(work: &mut dyn Work, input: &ApplyReferral) -> Result<(ProgramId, Use
             let owner = owner.ok_or(Refusal::CodeNotFound(code))?;
             Ok((owner.program_id, owner.user_id))
         }
+    }
+}
+
+/// Refuses a program that does not exist.
+pub(super) fn existing_program(work: &mut dyn Work, program_id: &ProgramId) -> Result<(), Halt> {
+    match load::<Program>(work, program_id)?.current() {
+        Some(_) => Ok(()),
+        None => Err(Refusal::ProgramNotFound(program_id.clone()).into()),
     }
 }
 
@@ -98,13 +103,12 @@ pub(super) fn room(
 ) -> Result<Option<u32>, Refusal> {
     let left = |limit: Option<u32>| limit.map(|limit| limit.saturating_sub(referrer.uses()));
     let (uses, places) = (left(rules.max_uses_per_code), left(rules.max_direct_referrals));
-    let user_id = || referrer_user_id.clone();
     match (rules.max_uses_per_code, rules.max_direct_referrals) {
         (Some(limit), _) if uses == Some(0) => {
-            Err(Refusal::CodeExhausted { referrer: user_id(), limit })
+            Err(Refusal::CodeExhausted { code: referrer.code().into(), limit })
         }
         (_, Some(limit)) if places == Some(0) => {
-            Err(Refusal::ReferrerLimitReached { referrer: user_id(), limit })
+            Err(Refusal::ReferrerLimitReached { referrer: referrer_user_id.clone(), limit })
         }
         _ => Ok(uses.into_iter().chain(places).min()),
     }

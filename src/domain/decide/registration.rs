@@ -9,6 +9,10 @@ use crate::domain::{
     peek_new, tell,
 };
 
+/// How often a code is drawn before it is given up. There are at least a million codes, so even the
+/// second draw is rare.
+const MAX_DRAWS: usize = 100;
+
 /// A new account, in the program that is named or whose code it is, else in those that enrol by
 /// default.
 #[derive(Clone, Debug)]
@@ -96,8 +100,7 @@ fn enter(work: &mut dyn Work, id: &ParticipantId, code: Option<&str>) -> Result<
         None => None,
     };
 
-    let own_code = rules.code.draw(&mut |bytes| work.random(bytes));
-    work.claim(Claim { kind: ClaimKind::Code, value: own_code.clone(), owner: id.to_string() })?;
+    let own_code = claim_code(work, rules, id)?;
     tell::<User>(work, &id.user_id, UserCommand::Enroll { program_id: id.program_id.clone() })?;
     peek_new::<Participant>(work, id)?;
     let enrolled = ParticipantEnrolled {
@@ -112,6 +115,25 @@ fn enter(work: &mut dyn Work, id: &ParticipantId, code: Option<&str>) -> Result<
         referral::attach(work, version, id, &referrer)?;
     }
     Ok(())
+}
+
+/// Draws a code that is free as far as is known here; if it is not, the append says so, and the
+/// decision is run again with another draw.
+fn claim_code(
+    work: &mut dyn Work,
+    rules: &ProgramRules,
+    owner: &ParticipantId,
+) -> Result<String, Halt> {
+    for _ in 0..MAX_DRAWS {
+        let code = rules.code.draw(&mut |bytes| work.random(bytes));
+        let owner = owner.to_string();
+        let claim = Claim { kind: ClaimKind::Code, value: code.clone(), owner };
+        match work.claim(claim) {
+            Err(Halt::Refused(Refusal::Taken(_))) => {}
+            claimed => return claimed.map(|()| code),
+        }
+    }
+    Err(Halt::Broken("no free code was drawn; the program's codes are too short"))
 }
 
 /// The referrer whose code it is; `None` if it cannot be used and the program lets that pass.

@@ -5,7 +5,7 @@ use crate::domain::reward::{WithheldReason, quote};
 use crate::domain::rules::{Pay, RewardRule};
 use crate::domain::{
     Halt, Participant, ParticipantCommand, ParticipantId, ProgramVersion, PurchaseId,
-    RewardWithheld, Timestamp, Work, load, tell,
+    ReferralStatus, RewardWithheld, Timestamp, Work, load, tell,
 };
 
 /// The purchase that rewards are granted for.
@@ -38,9 +38,13 @@ pub(super) fn grant(work: &mut dyn Work, occasion: &Occasion<'_>) -> Result<Gran
     let rules = &occasion.version.rules;
     let mut granted = Granted::default();
     let mut unshared_minor = occasion.purchase.as_ref().map_or(0, |purchase| purchase.amount_minor);
-    for (rule, earner_id) in earners(work, occasion)? {
+    for Earner { rule, id: earner_id, cut_off } in earners(work, occasion)? {
         let earner = load::<Participant>(work, &earner_id)?;
-        match quote_for(occasion, rule, &earner, unshared_minor) {
+        let quoted = match cut_off {
+            Some(reason) => Err(reason),
+            None => quote_for(occasion, rule, &earner, unshared_minor),
+        };
+        match quoted {
             Ok(quote) => {
                 if matches!(rule.pay, Pay::RateBps(_)) {
                     unshared_minor -= quote.amount_minor;
@@ -60,7 +64,7 @@ pub(super) fn grant(work: &mut dyn Work, occasion: &Occasion<'_>) -> Result<Gran
             }
             Err(reason) => {
                 let limit = rule.cap_minor.filter(|_| reason == WithheldReason::CapReached);
-                let withheld = withhold(occasion, Some((rule, &earner_id)), reason, limit);
+                let withheld = withhold(occasion, Some((rule, &earner_id)), reason, limit, true);
                 granted.withheld.push((Some(earner_id), withheld));
             }
         }
@@ -94,41 +98,66 @@ pub(super) fn withhold_all(
 ) -> Result<Vec<RewardWithheld>, Halt> {
     let withheld: Vec<_> = earners(work, occasion)?
         .into_iter()
-        .map(|(rule, earner)| withhold(occasion, Some((rule, &earner)), reason, limit_minor))
+        .map(|Earner { rule, id, .. }| {
+            withhold(occasion, Some((rule, &id)), reason, limit_minor, false)
+        })
         .collect();
-    if withheld.is_empty() {
-        return Ok(vec![withhold(occasion, None, reason, limit_minor)]);
+    let names_nobody =
+        matches!(reason, WithheldReason::RewardsReferralsOnly | WithheldReason::NotReferred);
+    if withheld.is_empty() || names_nobody {
+        return Ok(vec![withhold(occasion, None, reason, limit_minor, false)]);
     }
     Ok(withheld)
 }
 
+/// A participant whom a rule would pay.
+struct Earner<'a> {
+    rule: &'a RewardRule,
+    id: ParticipantId,
+    /// Why the earner has no part in the occasion: a referral further up, which leads to them, does
+    /// not count or is younger than the purchase.
+    cut_off: Option<WithheldReason>,
+}
+
 /// Each rule with the participant on its level, where there is one.
-fn earners<'a>(
-    work: &mut dyn Work,
-    occasion: &Occasion<'a>,
-) -> Result<Vec<(&'a RewardRule, ParticipantId)>, Halt> {
+fn earners<'a>(work: &mut dyn Work, occasion: &Occasion<'a>) -> Result<Vec<Earner<'a>>, Halt> {
     let mut earners = Vec::new();
     let mut at = occasion.source.clone();
     let mut level = 0;
+    let mut cut_off = None;
+    let dated = occasion.purchase.as_ref().and_then(|purchase| purchase.dated);
     for rule in &occasion.version.rules.rewards {
         while level < rule.level {
             let Some(referral) = load::<Participant>(work, &at)?.referral().cloned() else {
                 return Ok(earners);
             };
+            // Whether the source's own referral counts is a question of the whole occasion.
+            if level > 0 && cut_off.is_none() {
+                cut_off = match referral.status {
+                    ReferralStatus::Held | ReferralStatus::Rejected => {
+                        Some(WithheldReason::ReferralNotCounted)
+                    }
+                    _ if dated.is_some_and(|dated| dated < referral.referral_time) => {
+                        Some(WithheldReason::BeforeReferral)
+                    }
+                    _ => None,
+                };
+            }
             at.user_id = referral.referrer_user_id;
             level += 1;
         }
-        earners.push((rule, at.clone()));
+        earners.push(Earner { rule, id: at.clone(), cut_off });
     }
     Ok(earners)
 }
 
 /// Says that a reward is not granted.
-pub(super) fn withhold(
+fn withhold(
     occasion: &Occasion<'_>,
     earner: Option<(&RewardRule, &ParticipantId)>,
     reason: WithheldReason,
     limit_minor: Option<i64>,
+    qualified: bool,
 ) -> RewardWithheld {
     RewardWithheld {
         program_id: occasion.source.program_id.clone(),
@@ -137,6 +166,7 @@ pub(super) fn withhold(
         level: earner.map_or(0, |(rule, _)| rule.level),
         rule: earner.map(|(rule, _)| rule.rule.clone()),
         reason,
+        qualified,
         source_user_id: occasion.source.user_id.clone(),
         limit_minor,
     }

@@ -1,7 +1,7 @@
 //! Whether a code could be used, and by whom: the same rules as a sign-up's, asked in advance.
 
 use crate::domain::code::normalize;
-use crate::domain::decide::referral::{has_bought, room};
+use crate::domain::decide::referral::{existing_program, has_bought, room};
 use crate::domain::rules::AttachPolicy;
 use crate::domain::{
     Halt, Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, Work, load,
@@ -38,7 +38,7 @@ pub struct CodeVerdict {
 /// Looks at a code; for a certain user, if one is given.
 ///
 /// # Errors
-/// [`Refusal::UserNotFound`] if there is no such user.
+/// [`Refusal::UserNotFound`] or [`Refusal::ProgramNotFound`] if there is no such user or program.
 pub fn validate_code(
     work: &mut dyn Work,
     code: &str,
@@ -49,6 +49,9 @@ pub fn validate_code(
         && !load::<User>(work, user_id)?.exists()
     {
         return Err(Refusal::UserNotFound(user_id.clone()).into());
+    }
+    if let Some(program_id) = program_id {
+        existing_program(work, program_id)?;
     }
     let owner = work
         .code_owner(&normalize(code))?
@@ -65,6 +68,7 @@ pub fn validate_code(
     let referrer = load::<Participant>(work, &owner)?;
     let room = room(rules, &owner.user_id, &referrer);
     let exhausted = room.is_err().then_some(CodeFault::Exhausted);
+    let mut remaining_uses = room.unwrap_or(Some(0));
     let fault = match user_id {
         None => exhausted,
         Some(user_id) if *user_id == owner.user_id => Some(CodeFault::OwnCode),
@@ -74,7 +78,10 @@ pub fn validate_code(
             match user.referral() {
                 _ if has_bought(rules, &user) => Some(CodeFault::AlreadyBought),
                 // The code through which the user came stays good; their own use is not in its way.
-                Some(referral) if referral.referrer_user_id == owner.user_id => None,
+                Some(referral) if referral.referrer_user_id == owner.user_id => {
+                    remaining_uses = remaining_uses.map(|others| others.saturating_add(1));
+                    None
+                }
                 Some(_) => Some(CodeFault::AlreadyReferred),
                 None if exhausted.is_some() => exhausted,
                 None if user.exists() && rules.attach == AttachPolicy::RegistrationOnly => {
@@ -84,6 +91,5 @@ pub fn validate_code(
             }
         }
     };
-    let remaining_uses = room.unwrap_or(Some(0));
     Ok(CodeVerdict { fault, owner: Some(owner), remaining_uses })
 }

@@ -334,7 +334,7 @@ impl Work for Unit {
         self.need(LookUp::Walk(from.clone(), target.clone()))?;
         let referrals = self.walked.as_ref().unwrap_or(&self.tables.referrals);
         let mut at = from.clone();
-        let mut met = at.user_id == *target;
+        let mut met = false;
         while !met && let Some(referrer) = referrals.get(&at) {
             at.user_id = referrer.clone();
             met = at.user_id == *target;

@@ -151,7 +151,12 @@ proptest! {
         actions in any_actions(200),
     ) {
         let history = History::of(versions, &actions);
-        let audit = Audit::of(history.memory(), |_, _, _| {});
+        let audit = Audit::of(history.memory(), |audit, user_id, event| {
+            let ParticipantEvent::ReferralConverted(converted) = event else { return };
+            if let Some(purchase_id) = &converted.purchase_id {
+                assert!(audit.earning.contains(purchase_id), "{user_id} {converted:?}");
+            }
+        });
         for (user_id, ledger) in &audit.ledgers {
             prop_assert!(ledger.conversions <= u32::from(ledger.referral.is_some()), "{}", user_id);
         }

@@ -8,8 +8,8 @@ use crate::domain::code::CodeFormat;
 use crate::domain::money::MAX_AMOUNT_MINOR;
 use crate::domain::reward::RewardKind;
 use crate::domain::rules::{
-    EarnOn, MAX_COUNT, MAX_LEVEL, MAX_NAME_CHARS, MAX_TIER_POINTS, MAX_TIERS, MAX_URL_BYTES, Pay,
-    ProgramRules, Tier,
+    EarnOn, MAX_COUNT, MAX_DISPLAY_NAME_CHARS, MAX_LEVEL, MAX_TIER_BONUS, MAX_TIER_RATE, MAX_TIERS,
+    MAX_URL_BYTES, Pay, ProgramRules, Tier,
 };
 
 fn fields(rules: &ProgramRules) -> Vec<String> {
@@ -57,7 +57,6 @@ fn a_program_that_is_wrong_in_many_ways_names_every_fault_at_once() {
         "base_url",
         "code.alphabet",
         "code.length",
-        "credit_purchases",
         "display_name",
         "max_direct_referrals",
         "max_uses_per_code",
@@ -85,6 +84,13 @@ fn every_fault_says_what_would_be_right() {
     assert!(faults[0].message.contains("points"), "{}", faults[0].message);
 }
 
+#[test]
+fn the_levels_of_a_program_are_those_of_its_rules() {
+    let levels = |rules: ProgramRules| rules.levels().collect::<Vec<_>>();
+    assert_eq!(levels(multi_level_commission()), [1, 2]);
+    assert_eq!(levels(first_purchase_bonus()), [0, 1]);
+}
+
 // Names, the unit and links.
 
 #[test]
@@ -92,8 +98,8 @@ fn a_program_has_a_name_without_control_characters() {
     for (name, fault) in [
         (String::new(), true),
         ("two\nlines".into(), true),
-        ("x".repeat(MAX_NAME_CHARS + 1), true),
-        ("é".repeat(MAX_NAME_CHARS), false),
+        ("x".repeat(MAX_DISPLAY_NAME_CHARS + 1), true),
+        ("é".repeat(MAX_DISPLAY_NAME_CHARS), false),
     ] {
         let expected: &[&str] = if fault { &["display_name"] } else { &NONE };
         assert_eq!(after(tiered_points(), |rules| rules.display_name = name), *expected);
@@ -190,7 +196,7 @@ fn where_referrals_earn_no_purchase_has_conditions() {
 #[test]
 fn purchases_can_only_be_added_to_balances_of_a_currency() {
     let found = after(first_purchase_credits(), |rules| rules.credit_purchases = true);
-    assert_eq!(found, ["credit_purchases"]);
+    assert_eq!(found, ["purchase_currency_code"]);
 }
 
 #[test]
@@ -373,10 +379,10 @@ fn tiers_start_at_0_and_go_up() {
 
 #[test]
 fn points_have_bounds() {
-    for points in [-1, MAX_TIER_POINTS + 1] {
-        let found = after_tiers(|tiers| tiers[2].rate_points = points);
+    for (rate, bonus) in [(-1, -1), (MAX_TIER_RATE + 1, MAX_TIER_BONUS + 1)] {
+        let found = after_tiers(|tiers| tiers[2].rate_points = rate);
         assert!(found.contains(&"rewards[0].tiers[2].rate_points".to_owned()), "{found:?}");
-        let found = after_tiers(|tiers| tiers[0].bonus_points = points);
+        let found = after_tiers(|tiers| tiers[0].bonus_points = bonus);
         assert!(found.contains(&"rewards[0].tiers[0].bonus_points".to_owned()), "{found:?}");
     }
 }

@@ -279,6 +279,11 @@ impl Scene {
 }
 
 /// A refusal, for comparing with what a command came to.
+/// A user in the scene's program.
+pub fn member(name: &str) -> ParticipantId {
+    ParticipantId::new(&program(PROGRAM), &user(name))
+}
+
 pub fn refused(refusal: Refusal) -> Result<(), Halt> {
     Err(Halt::Refused(refusal))
 }

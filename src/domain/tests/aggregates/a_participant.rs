@@ -120,10 +120,9 @@ fn takes_one_referrer_for_good() {
         ReferralStatus::Rejected,
     ] {
         for referrer in ["ana", "dan"] {
-            bea()
-                .and(vec![referred(status)])
-                .when(apply_referral(referrer))
-                .then_expect_error(Refusal::AlreadyReferred(user("bea")));
+            bea().and(vec![referred(status)]).when(apply_referral(referrer)).then_expect_error(
+                Refusal::AlreadyReferred(ParticipantId::new(&program("spring"), &user("bea"))),
+            );
         }
     }
 }
@@ -288,6 +287,7 @@ fn keeps_why_a_referral_earned_nothing_and_is_not_changed_by_it() {
         level: 1,
         rule: Some("points".into()),
         reason: WithheldReason::EarnerInactive,
+        qualified: true,
         source_user_id: user("cem"),
         limit_minor: None,
     };

@@ -94,6 +94,7 @@ fn knows_the_version_in_force_at_any_time() {
     ]);
     let at = |seconds| state.in_force_at(NOW.plus_seconds(seconds)).unwrap().version;
     assert_eq!([-5, 0, 9, 10, 99].map(at), [1, 1, 1, 3, 3]);
+    assert_eq!(state.program_id(), &program("spring"));
     assert_eq!(state.current().unwrap().version, 3);
     assert_eq!(state.version(2).unwrap().rules.display_name, "second");
     assert_eq!(state.version(4), None);

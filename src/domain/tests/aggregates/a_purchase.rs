@@ -36,6 +36,7 @@ fn keeps_every_reason_for_which_it_earned_nothing() {
         level,
         rule: Some("direct-commission".into()),
         reason: WithheldReason::CapReached,
+        qualified: true,
         source_user_id: user("cem"),
         limit_minor: Some(100_000),
     };

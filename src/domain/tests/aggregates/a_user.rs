@@ -1,5 +1,7 @@
 //! An account.
 
+use cqrs_es::Aggregate;
+
 use super::{NOW, given};
 use crate::domain::tests::scene::{program, user};
 use crate::domain::user::{
@@ -74,4 +76,15 @@ fn is_reactivated_once() {
         .and(vec![UserReactivated {}.into()])
         .when(UserCommand::Deactivate)
         .then_expect_events(vec![UserDeactivated {}.into()]);
+}
+
+#[test]
+fn knows_when_it_was_registered_and_its_programs_in_the_order_of_entering() {
+    let mut state = User::default();
+    assert!(!state.exists());
+    for event in [registered(), enrolled("spring"), enrolled("autumn")] {
+        state.apply(event);
+    }
+    assert_eq!((state.exists(), state.register_time()), (true, NOW));
+    assert_eq!(state.programs(), [program("spring"), program("autumn")]);
 }

@@ -5,7 +5,7 @@ use crate::domain::decide::Command;
 use crate::domain::rules::ProgramRules;
 use crate::domain::tests::scene::{PROGRAM, Scene, profile, program, refused, user};
 use crate::domain::user::{MAX_PROGRAMS_PER_USER, UserStatus};
-use crate::domain::{Participant, ParticipantId, Program, Refusal, User};
+use crate::domain::{ClaimKind, Participant, ParticipantId, Program, Refusal, User};
 
 fn by_default(rules: ProgramRules) -> ProgramRules {
     ProgramRules { enroll_by_default: true, ..rules }
@@ -31,6 +31,16 @@ fn a_sign_up_without_program_and_code_enters_the_programs_that_enrol_by_default(
         scene.memory.state::<Participant>(&id).code().to_owned()
     };
     assert_eq!((code_in("count").len(), code_in("credits").len()), (8, 6));
+}
+
+#[test]
+fn a_program_is_listed_and_is_a_default_only_if_it_ever_said_so() {
+    let mut scene = Scene::of(tiered_points());
+    scene.publish("count", by_default(referral_count())).unwrap();
+    let owner = |kind, name| scene.memory.owner_of(kind, name);
+    assert_eq!(owner(ClaimKind::Program, PROGRAM), Some(PROGRAM));
+    assert_eq!(owner(ClaimKind::DefaultProgram, PROGRAM), None);
+    assert_eq!(owner(ClaimKind::DefaultProgram, "count"), Some("count"));
 }
 
 #[test]

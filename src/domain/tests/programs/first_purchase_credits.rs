@@ -2,7 +2,7 @@
 
 use super::first_purchase_credits;
 use crate::domain::reward::{RewardKind, WithheldReason};
-use crate::domain::tests::scene::{PROGRAM, Scene, program, refused};
+use crate::domain::tests::scene::{Scene, member, refused};
 use crate::domain::{ParticipantEvent, ReferralStatus, Refusal};
 
 /// Ana referred Bea.
@@ -77,7 +77,7 @@ fn an_unknown_code_rejects_the_sign_up() {
 fn a_referrer_cannot_be_attached_after_registration() {
     let mut scene = scene();
     scene.sign_up("cem");
-    assert_eq!(scene.attach("cem", "ana"), refused(Refusal::ReferralTooLate(program(PROGRAM))));
+    assert_eq!(scene.attach("cem", "ana"), refused(Refusal::ReferralTooLate(member("cem"))));
 }
 
 #[test]

@@ -49,6 +49,19 @@ fn every_purchase_earns_and_the_first_one_converts() {
 }
 
 #[test]
+fn a_referral_converts_at_the_first_purchase_that_earns_anybody_anything() {
+    let mut scene = scene();
+    scene.deactivate("ana");
+    scene.deactivate("bea");
+    let outcome = scene.buy("cem", 100_000);
+    assert_eq!((outcome.granted(), outcome.converted), (vec![], false));
+    assert_eq!(scene.status("cem"), Some(ReferralStatus::Pending));
+    scene.reactivate("ana");
+    let outcome = scene.buy("cem", 100_000);
+    assert_eq!((outcome.granted(), outcome.converted), (vec![("ana", 2, 1_000)], true));
+}
+
+#[test]
 fn the_minimum_itself_earns_and_one_less_is_recorded_with_its_reason() {
     let mut scene = scene();
     let small = scene.buy("cem", 99_999);

@@ -4,7 +4,7 @@ use super::{first_purchase_bonus, multi_level_commission, referral_count, tiered
 use crate::domain::decide::{ApplyReferral, Command, Referrer};
 use crate::domain::rules::InvalidCodePolicy;
 use crate::domain::tests::memory_work::Reading;
-use crate::domain::tests::scene::{PROGRAM, Scene, profile, program, refused, user};
+use crate::domain::tests::scene::{PROGRAM, Scene, member, profile, program, refused, user};
 use crate::domain::{ParticipantId, Refusal};
 
 /// A program in which a referrer can be attached at any time.
@@ -47,7 +47,7 @@ fn a_referrer_stays_for_good() {
     let mut scene = any_time();
     scene.line(&["ana", "bea"]);
     scene.sign_up("cem");
-    let already = Refusal::AlreadyReferred(user("bea"));
+    let already = Refusal::AlreadyReferred(member("bea"));
     assert_eq!(scene.attach("bea", "ana"), refused(already.clone()), "the same one again");
     assert_eq!(scene.attach("bea", "cem"), refused(already.clone()), "another one");
     scene.deactivate("ana");
@@ -128,7 +128,7 @@ fn a_buyer_whose_first_purchase_is_behind_them_cannot_be_given_a_referrer() {
     scene.buy("bea", 999);
     scene.attach("bea", "ana").unwrap();
     scene.buy("cem", 1_000);
-    assert_eq!(scene.attach("cem", "ana"), refused(Refusal::AlreadyBought(user("cem"))));
+    assert_eq!(scene.attach("cem", "ana"), refused(Refusal::AlreadyBought(member("cem"))));
 }
 
 // No circle of any length.
@@ -177,12 +177,24 @@ fn no_circle_can_be_closed_by_referrals_that_a_walk_has_not_heard_of() {
     // Unheard of: eve - dan - cem - ana, and below her bea.
     scene.attach("ana", "cem").unwrap();
     scene.attach("cem", "dan").unwrap();
-    assert_eq!(scene.attach("cem", "bea"), refused(Refusal::AlreadyReferred(user("cem"))));
+    assert_eq!(scene.attach("cem", "bea"), refused(Refusal::AlreadyReferred(member("cem"))));
     assert_eq!(scene.attach("dan", "bea"), refused(circle("dan", "bea")));
     scene.attach("dan", "eve").unwrap();
     scene.refer("eve", "fay");
     assert_eq!(scene.attach("eve", "bea"), refused(circle("eve", "bea")));
     assert_eq!(scene.attach("eve", "dan"), refused(circle("eve", "dan")));
+}
+
+#[test]
+fn referrals_that_a_walk_has_not_heard_of_are_in_the_way_of_no_others() {
+    let mut scene = any_time();
+    scene.line(&["ana", "bea"]);
+    scene.line(&["zoe", "yan"]);
+    scene.sign_up("cem");
+    scene.memory.walk_as_of_now();
+    scene.attach("ana", "cem").unwrap();
+    scene.attach("zoe", "bea").unwrap();
+    assert_eq!(scene.referrer("zoe").as_deref(), Some("bea"));
 }
 
 #[test]

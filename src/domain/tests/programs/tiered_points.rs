@@ -3,7 +3,7 @@
 use super::tiered_points;
 use crate::domain::decide::CodeFault;
 use crate::domain::reward::WithheldReason;
-use crate::domain::tests::scene::{PROGRAM, Scene, program, refused, user};
+use crate::domain::tests::scene::{PROGRAM, Scene, member, refused, user};
 use crate::domain::{ParticipantEvent, ReferralStatus, Refusal, TierChanged};
 
 fn scene() -> Scene {
@@ -93,7 +93,7 @@ fn an_unknown_code_rejects_the_sign_up_and_leaves_nothing_behind() {
 fn a_referrer_cannot_be_attached_after_registration() {
     let mut scene = scene();
     scene.sign_up("bea");
-    assert_eq!(scene.attach("bea", "ana"), refused(Refusal::ReferralTooLate(program(PROGRAM))));
+    assert_eq!(scene.attach("bea", "ana"), refused(Refusal::ReferralTooLate(member("bea"))));
     assert_eq!(scene.fault(&scene.code("ana"), Some("bea")), Some(CodeFault::TooLate));
 }
 

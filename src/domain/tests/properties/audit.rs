@@ -28,6 +28,8 @@ pub struct Audit {
     pub ledgers: HashMap<UserId, Ledger>,
     pub purchases: HashMap<PurchaseId, PurchaseRecorded>,
     pub shared: HashMap<PurchaseId, i64>,
+    /// The purchases that earned anybody anything.
+    pub earning: HashSet<PurchaseId>,
     /// The purchases of each buyer that earned as their first.
     pub first_purchases: HashMap<UserId, HashSet<PurchaseId>>,
 }
@@ -94,6 +96,7 @@ impl Audit {
                 ledger.rewards += granted.amount_minor;
                 ledger.balance += granted.amount_minor;
                 if let Some(purchase_id) = &granted.purchase_id {
+                    self.earning.insert(purchase_id.clone());
                     if granted.rate_bps.is_some() {
                         *self.shared.entry(purchase_id.clone()).or_default() +=
                             granted.amount_minor;

@@ -1,0 +1,128 @@
+//! Programs: how they are published, read and listed, and whom they enroll.
+
+use tributary::api::parse_program;
+use tributary::api::pb::*;
+
+use super::support::{is_code, log_length, server_with};
+use crate::common::{Client, program, sign_up_request};
+
+const SHIPPED: &[&str] = &[
+    "first-purchase-bonus",
+    "first-purchase-credits",
+    "multi-level-commission",
+    "referral-count",
+    "tiered-points",
+];
+
+async fn get(client: &Client, program_id: &str, version: i32) -> Program {
+    let message =
+        GetProgramRequest { program_id: program_id.into(), version, ..Default::default() };
+    let answer = client.programs().get_program(client.request(message)).await.unwrap();
+    answer.into_inner().program.unwrap()
+}
+
+#[tokio::test]
+async fn every_shipped_program_is_read_back_as_its_file_says() {
+    let (database, server, client) = server_with(SHIPPED).await;
+    for name in SHIPPED {
+        let json = std::fs::read_to_string(program(name)).unwrap();
+        let file = parse_program(&json).unwrap();
+        assert_eq!(&file.program_id, name);
+
+        let read = get(&client, name, 0).await;
+
+        assert!(read.create_time.is_some() && read.create_time == read.publish_time);
+        let output_only = Program {
+            version: read.version,
+            create_time: read.create_time,
+            publish_time: read.publish_time,
+            ..file
+        };
+        assert_eq!((read.version, &read), (1, &output_only));
+        assert_eq!(get(&client, name, 1).await, read);
+    }
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_version_stays_what_it_was_and_publishing_it_again_changes_nothing() {
+    let (database, server, client) = server_with(&[]).await;
+    let first = client.publish_shipped("multi-level-commission").await;
+    let before = log_length(&database).await;
+    // What was read can be sent back as it is.
+    assert_eq!(client.publish(first.clone()).await.unwrap(), first);
+    assert_eq!(log_length(&database).await, before);
+
+    let changed = Program { max_direct_referrals: Some(9), ..first.clone() };
+    let second = client.publish(changed.clone()).await.unwrap();
+    let third = client.publish(Program { version: 0, ..first.clone() }).await.unwrap();
+
+    assert_eq!((second.version, second.max_direct_referrals), (2, Some(9)));
+    assert_eq!(second.create_time, first.create_time);
+    assert_eq!((third.version, third.max_direct_referrals), (3, Some(8)));
+    for version in [first, second, third.clone()] {
+        assert_eq!(get(&client, "multi-level-commission", version.version).await, version);
+    }
+    assert_eq!(get(&client, "multi-level-commission", 0).await, third);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn programs_are_listed_by_id_page_by_page() {
+    let (database, server, client) = server_with(SHIPPED).await;
+    let mut listed = Vec::new();
+    let mut page_token = String::new();
+    let mut pages = 0;
+    loop {
+        let message = ListProgramsRequest { page_size: 2, page_token, ..Default::default() };
+        let page = client.programs().list_programs(client.request(message)).await.unwrap();
+        let page = page.into_inner();
+        assert!(page.programs.len() <= 2);
+        listed.extend(page.programs.into_iter().map(|program| program.program_id));
+        page_token = page.next_page_token;
+        pages += 1;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(listed, SHIPPED);
+    assert_eq!(pages, 3);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_sign_up_without_program_and_code_enters_the_programs_that_enroll_by_default() {
+    let (database, server, client) = server_with(&["referral-count"]).await;
+    for (program_id, alphabet) in [("z-default", "0123456789"), ("a-default", "ABCDEFGHIJ")] {
+        let json = std::fs::read_to_string(program("first-purchase-credits")).unwrap();
+        let by_default = Program {
+            program_id: program_id.into(),
+            enroll_by_default: true,
+            code: Some(CodeFormat { length: 12, alphabet: alphabet.into() }),
+            ..parse_program(&json).unwrap()
+        };
+        client.publish(by_default).await.unwrap();
+    }
+
+    let answer = client.register(sign_up_request("", "ada", "")).await.unwrap();
+
+    let programs: Vec<&str> = answer.participants.iter().map(|of| &*of.program_id).collect();
+    assert_eq!(programs, ["a-default", "z-default"]);
+    for (participant, letters) in answer.participants.iter().zip(["ABCDEFGHIJ", "0123456789"]) {
+        is_code(&participant.code, 12);
+        assert!(participant.code.chars().all(|letter| letters.contains(letter)));
+    }
+    assert_eq!(client.user("ada").await.unwrap().participants, answer.participants);
+    // A program or a code enrolls in that program only.
+    let bob = client.sign_up("referral-count", "bob", "").await.unwrap();
+    assert_eq!(bob.response.participants.len(), 1);
+    let cid = client.sign_up("", "cid", &answer.participants[1].code).await.unwrap();
+    assert_eq!(cid.response.participants.len(), 1);
+    assert_eq!(cid.response.participants[0].program_id, "z-default");
+    assert_eq!(cid.referrer_user_id, "ada");
+    server.stop().await;
+    database.check().await;
+}

@@ -1,0 +1,58 @@
+//! Calls with whatever bytes one likes.
+
+use prost::bytes::{Buf, BufMut};
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::Channel;
+use tonic::{Request, Status};
+
+/// Takes bytes for messages.
+#[derive(Clone, Copy, Default)]
+pub struct Bytes;
+
+impl Codec for Bytes {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(&mut self, item: Vec<u8>, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Bytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
+        let mut item = vec![0; buffer.remaining()];
+        buffer.copy_to_slice(&mut item);
+        Ok(Some(item))
+    }
+}
+
+/// Calls a path, such as `/tributary.v1.AccountService/GetUser`, with bytes for a message.
+pub async fn call(
+    channel: Channel,
+    path: &str,
+    request: Request<Vec<u8>>,
+) -> Result<Vec<u8>, Status> {
+    let mut client = tonic::client::Grpc::new(channel);
+    client.ready().await.expect("the server is there");
+    let path = path.parse().expect("a path");
+    Ok(client.unary(request, path, Bytes).await?.into_inner())
+}

@@ -1,0 +1,202 @@
+//! Several servers on one database, calls that start together, and the books that must balance
+//! afterwards.
+
+use std::sync::Arc;
+
+use tokio::sync::Barrier;
+
+use super::{ADMIN_KEY, Client, Server, TestDatabase};
+
+/// Connections that tests have to each server of a pair.
+const CONNECTIONS: usize = 3;
+
+/// Two servers on one database, and several connections to each.
+pub struct Pair {
+    pub first: Server,
+    pub second: Server,
+    clients: Vec<Client>,
+}
+
+impl Pair {
+    pub async fn start(database: &TestDatabase) -> Self {
+        let (first, second) = tokio::join!(Server::start(database), Server::start(database));
+        let mut clients = Vec::new();
+        for _ in 0..CONNECTIONS {
+            clients.push(first.separate_client(Some(ADMIN_KEY)).await);
+            clients.push(second.separate_client(Some(ADMIN_KEY)).await);
+        }
+        Self { first, second, clients }
+    }
+
+    /// A client by number: even ones call the first server, odd ones the second, each pair of
+    /// numbers over the next connection.
+    pub fn client(&self, number: usize) -> Client {
+        self.clients[number % self.clients.len()].clone()
+    }
+
+    /// Stops both servers.
+    pub async fn stop(self) {
+        drop(self.clients);
+        tokio::join!(self.first.stop(), self.second.stop());
+    }
+}
+
+/// Lets all calls go at the same moment, each in a task of its own, and returns their answers in the
+/// same order.
+pub async fn at_once<Call, Answer>(calls: impl IntoIterator<Item = Call>) -> Vec<Answer>
+where
+    Call: Future<Output = Answer> + Send + 'static,
+    Answer: Send + 'static,
+{
+    let calls: Vec<_> = calls.into_iter().collect();
+    let start = Arc::new(Barrier::new(calls.len()));
+    let tasks: Vec<_> = calls
+        .into_iter()
+        .map(|call| {
+            let start = start.clone();
+            tokio::spawn(async move {
+                start.wait().await;
+                call.await
+            })
+        })
+        .collect();
+    let mut answers = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        answers.push(task.await.expect("a call ends"));
+    }
+    answers
+}
+
+/// What the log says that somebody was granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// How many rewards.
+    pub count: i64,
+    /// What they come to, in minor units.
+    pub amount: i64,
+}
+
+/// The rewards of a participant in the log, at one level.
+pub async fn granted(
+    database: &TestDatabase,
+    program_id: &str,
+    user_id: &str,
+    level: i32,
+) -> Grants {
+    let (count, amount) = sqlx::query_as(
+        "select count(*), coalesce(sum((payload ->> 'amount_minor')::bigint), 0)::bigint
+         from events
+         where event_type = 'RewardGranted' and aggregate_type = 'Participant'
+             and aggregate_id = $1 and (payload ->> 'level')::integer = $2",
+    )
+    .bind(format!("{program_id}/{user_id}"))
+    .bind(level)
+    .fetch_one(&database.pool)
+    .await
+    .unwrap();
+    Grants { count, amount }
+}
+
+/// How many events of a type stand in a stream.
+pub async fn events_in(database: &TestDatabase, stream_id: &str, event_type: &str) -> i64 {
+    sqlx::query_scalar("select count(*) from events where aggregate_id = $1 and event_type = $2")
+        .bind(stream_id)
+        .bind(event_type)
+        .fetch_one(&database.pool)
+        .await
+        .unwrap()
+}
+
+/// Checks what must hold of the books after anything at all: every running total is the sum of what
+/// stands before it, the log and the tables beside it say the same, and every command is in the log
+/// as a whole.
+pub async fn check_books(database: &TestDatabase) {
+    const BOOKS: [(&str, &str); 8] = [
+        (
+            "rewards whose totals are not the sums of the rewards before them",
+            "select count(*) from (
+                select
+                    (payload ->> 'level_total_minor')::bigint
+                        <> sum((payload ->> 'amount_minor')::bigint) over by_level
+                    or (payload ->> 'level_count')::bigint <> count(*) over by_level
+                    or (payload ->> 'total_minor')::bigint
+                        <> sum((payload ->> 'amount_minor')::bigint) over by_earner as wrong
+                from events where event_type = 'RewardGranted'
+                window by_level as (
+                        partition by aggregate_id, payload ->> 'level' order by position),
+                    by_earner as (partition by aggregate_id order by position)
+            ) as rewards where wrong",
+        ),
+        (
+            "entries whose balance is not the sum of the entries before them",
+            "select count(*) from (
+                select (payload ->> 'balance_minor')::bigint
+                    <> sum((payload ->> 'amount_minor')::bigint)
+                        over (partition by aggregate_id order by position) as wrong
+                from events where event_type in ('RewardGranted', 'PurchaseCredited')
+            ) as entries where wrong",
+        ),
+        (
+            "referrals that do not count one more use",
+            "select count(*) from (
+                select (payload ->> 'uses')::bigint
+                    <> row_number() over (partition by aggregate_id order by position) as wrong
+                from events where event_type = 'ReferralMade'
+            ) as referrals where wrong",
+        ),
+        (
+            "participants with more than one referrer",
+            "select count(*) from (
+                select from events where event_type = 'ReferralApplied'
+                group by aggregate_id having count(*) > 1
+            ) as twice",
+        ),
+        (
+            "referrals that the log and the table of referrals do not both have",
+            "select count(*) from (
+                select payload ->> 'program_id' as program_id,
+                    payload ->> 'referee_user_id' as referee_user_id,
+                    payload ->> 'referrer_user_id' as referrer_user_id
+                from events where event_type = 'ReferralApplied'
+            ) as logged
+            full join referrals using (program_id, referee_user_id, referrer_user_id)
+            where logged is null or referrals is null",
+        ),
+        (
+            "participants that the log, the enrollments and the codes do not all have",
+            "select abs(logged - enrolled) + abs(logged - codes) from (
+                select
+                    (select count(*) from events where event_type = 'ParticipantEnrolled') as logged,
+                    (select count(*) from enrollments) as enrolled,
+                    (select count(*) from claims where kind = 'code') as codes
+            ) as counts",
+        ),
+        (
+            "users that the log, the profiles and the names do not all have",
+            "select abs(logged - profiles) + abs(logged - names) + abs(logged - addresses) from (
+                select
+                    (select count(*) from events where event_type = 'UserRegistered') as logged,
+                    (select count(*) from profiles) as profiles,
+                    (select count(*) from claims where kind = 'username') as names,
+                    (select count(*) from claims where kind = 'email') as addresses
+            ) as counts",
+        ),
+        (
+            "commands that are not in the log as a whole, or receipts of no such command",
+            "select
+                (select count(*) from (
+                    select (lead(position) over (order by position)) - position
+                        <> (metadata ->> 'command_events')::bigint as wrong
+                    from events where metadata ? 'command_events'
+                ) as commands where wrong)
+                + (select count(*) from receipts
+                    left join events on events.position = receipts.first_position
+                    where receipts.last_position >= receipts.first_position
+                        and (events.metadata ->> 'command_events')::bigint is distinct from
+                            receipts.last_position - receipts.first_position + 1)",
+        ),
+    ];
+    for (what, query) in BOOKS {
+        assert_eq!(database.count(query).await, 0, "{what}");
+    }
+}
