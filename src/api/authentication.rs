@@ -146,10 +146,12 @@ fn explained(response: Response<Body>) -> Response<Body> {
         Code::Internal => {
             status(ErrorReason::MalformedMessage, "the message cannot be decoded", &[])
         }
-        // Unknown methods were turned away before; what is left is a compression that is not spoken.
+        Code::Unimplemented if plain.message().is_empty() => {
+            status(ErrorReason::UnknownMethod, "there is no such method", &[])
+        }
+        // The only other thing that tonic does not do for us.
         Code::Unimplemented => {
-            let message: String = plain.message().chars().take(MAX_SHOWN_PATH_CHARS).collect();
-            status(ErrorReason::MalformedMessage, message, &[])
+            status(ErrorReason::UnsupportedCompression, "send messages uncompressed", &[])
         }
         _ => return response,
     };

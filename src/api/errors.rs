@@ -122,7 +122,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::PermissionDenied => Code::PermissionDenied,
         ErrorReason::Conflict => Code::Aborted,
         ErrorReason::DatabaseUnavailable | ErrorReason::ShuttingDown => Code::Unavailable,
-        ErrorReason::UnknownMethod => Code::Unimplemented,
+        ErrorReason::UnknownMethod | ErrorReason::UnsupportedCompression => Code::Unimplemented,
         ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
         // Everything else is a fault in the request.
         _ => Code::InvalidArgument,

@@ -130,6 +130,8 @@ pub fn points_at(tiers: &[Tier], referrals: u32) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
     use proptest::prelude::*;
 
     use super::*;

@@ -53,6 +53,8 @@ fn upcast_with(
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
     use serde_json::json;
 
     use super::*;

@@ -78,13 +78,16 @@ async fn a_purchase_that_does_not_count_is_recorded_with_its_reason() {
 }
 
 #[tokio::test]
-async fn a_purchase_that_does_not_count_lists_no_level() {
+async fn a_purchase_that_does_not_count_says_so_as_a_whole_and_for_every_level() {
     let (database, server, client) = server_with(&[PROGRAM]).await;
     line(&client, &["ada", "bob", "cid"]).await;
 
     let small = client.buy("small", "cid", "INR", 99_999).await.unwrap();
 
-    assert_eq!(withheld(only_outcome(&small)), [], "its reason stands in the outcome itself");
+    let outcome = only_outcome(&small);
+    assert_eq!((outcome.qualified, outcome.reason()), (false, WithheldReason::BelowMinimum));
+    let below = WithheldReason::BelowMinimum;
+    assert_eq!(withheld(outcome), [("bob", 1, below), ("ada", 2, below)]);
     server.stop().await;
     database.check().await;
 }

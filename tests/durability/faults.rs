@@ -25,11 +25,13 @@ enum Cut {
     After,
 }
 
+type Armed = Mutex<Option<(Cut, Vec<u8>)>>;
+
 /// Stands between a server and Postgres, and cuts connections.
 struct Proxy {
     directory: PathBuf,
     is_down: Arc<AtomicBool>,
-    cut: Arc<Mutex<Option<(Cut, Vec<u8>)>>>,
+    cut: Arc<Armed>,
 }
 
 impl Proxy {
@@ -86,12 +88,7 @@ async fn socket_of_the_cluster() -> PathBuf {
     PathBuf::from(directory).join(".s.PGSQL.5432")
 }
 
-async fn carry(
-    client: UnixStream,
-    target: &PathBuf,
-    is_down: &AtomicBool,
-    cut: &Mutex<Option<(Cut, Vec<u8>)>>,
-) {
+async fn carry(client: UnixStream, target: &PathBuf, is_down: &AtomicBool, cut: &Armed) {
     if is_down.load(Ordering::SeqCst) {
         return;
     }

@@ -133,8 +133,8 @@ async fn a_command_falls_with_the_earlier_one_that_it_builds_on_and_leaves_no_ho
     batch.add(entry(&[own], &[], vec![event("own", 1)]));
     let appended = append(&mut connection, writer(1), 2, &batch).await.unwrap();
 
-    use Verdict::{Appended, Conflict};
-    assert_eq!(appended.verdicts, [Conflict, Conflict, Conflict, Appended]);
+    let expected = [Verdict::Conflict, Verdict::Conflict, Verdict::Conflict, Verdict::Appended];
+    assert_eq!(appended.verdicts, expected);
     assert_eq!(appended.moved, [moved]);
     assert_eq!(database.count("select max(position) from events").await, 2);
     database.check().await;
@@ -173,6 +173,10 @@ async fn appending_costs_the_same_from_empty_tables_to_300_000_events_without_st
         let query = format!("alter table {table} set (autovacuum_enabled = off)");
         sqlx::query(&query).execute(&mut connection).await.unwrap();
     }
+    // As a backup or a forgotten session does: nothing that dies from here on can be cleaned away.
+    let mut old_snapshot = PgConnection::connect(&database.url).await.unwrap();
+    sqlx::query("begin isolation level repeatable read").execute(&mut old_snapshot).await.unwrap();
+    sqlx::query("select count(*) from writers").execute(&mut old_snapshot).await.unwrap();
     let mut costs = Vec::new();
     let mut before = blocks_touched(&mut connection).await;
     for number in 0..BATCHES {
@@ -182,8 +186,8 @@ async fn appending_costs_the_same_from_empty_tables_to_300_000_events_without_st
             let events = (1..=EVENTS).map(|sequence| event(&stream, sequence as i64));
             let events: Vec<_> = events.collect();
             let place = batch.add_stream(&events[0].stream, 0);
-            let key = Uuid::from_u128((number as u128) << 64 | command as u128 + 1);
             // Spread as real keys are.
+            let key = Uuid::from_u128(((number as u128) << 64) | (command as u128 + 1));
             let key = Uuid::from_u128(
                 key.as_u128().wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835),
             );

@@ -1,6 +1,14 @@
 //! What must never happen: a lost event, a double payment, a lie about what was done. Races against
 //! two servers, faults in the middle of things, and the log itself.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "a test may stop at the first surprise"
+)]
+
 #[path = "../common/mod.rs"]
 mod common;
 
