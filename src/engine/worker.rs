@@ -128,11 +128,15 @@ impl Worker {
         let mut jobs: Vec<Job> = Vec::new();
         let mut known: HashMap<Identity, usize> = HashMap::new();
         let mut rivals = VecDeque::new();
+        // Those that fell are decided by themselves: a new command could be decided before them, as
+        // it needs less to be loaded, and they would fall with it again.
+        let only_fallen = self.next.iter().any(|job| job.conflicts > 0);
         while jobs.len() < self.limits.batch_commands.max(1) && rivals.len() < jobs.len() + 1 {
             if self.next.front().is_some_and(|job| job.alone) && !jobs.is_empty() {
                 break;
             }
-            let Some(job) = self.next.pop_front().or_else(|| queue.try_recv().ok()) else { break };
+            let waiting = || if only_fallen { None } else { queue.try_recv().ok() };
+            let Some(job) = self.next.pop_front().or_else(waiting) else { break };
             if job.alone {
                 return vec![job];
             }
