@@ -7,7 +7,8 @@ use prost_types::Timestamp as PbTimestamp;
 
 use super::errors::{ApiError, internal};
 use super::pb;
-use crate::domain::reward::{RewardKind, WithheldReason};
+use crate::domain::reward::WithheldReason;
+use crate::domain::rules::RewardKind;
 use crate::domain::{
     Kind, Participant, ParticipantEvent, Purchase, PurchaseEvent, ReferralApplied, ReferralStatus,
     RewardGranted, RewardWithheld, Stream, Timestamp, User, UserEvent, UserStatus, decode,

@@ -11,10 +11,10 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::MAX_MESSAGE_BYTES;
 use super::audience::{Caller, audience_of};
 use super::errors::status;
 use super::pb::ErrorReason;
-use super::server::MAX_MESSAGE_BYTES;
 
 /// How much of an unknown path is said back, in characters.
 const MAX_SHOWN_PATH_CHARS: usize = 100;

@@ -34,11 +34,14 @@ pub mod pb {
     tonic::include_proto!("tributary.v1");
 }
 
+/// The largest message that is taken, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
 /// The descriptors of the contract, with its comments.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 pub use program_rules::{parse_program, program_message, publish_command};
-pub use server::{MAX_MESSAGE_BYTES, Server, ServerError, ServerOptions, ServerSettings};
+pub use server::{Server, ServerError, ServerOptions, ServerSettings};
 
 use crate::engine::{Engine, Surroundings};
 use crate::live::Live;

@@ -22,13 +22,10 @@ use super::program::Programs;
 use super::purchase::Purchases;
 use super::referral::Referrals;
 use super::reward::Rewards;
-use super::{Context, DESCRIPTORS};
+use super::{Context, DESCRIPTORS, MAX_MESSAGE_BYTES};
 use crate::engine::{self, Engine, Surroundings};
 use crate::live::{self, Live};
 use crate::store::{Database, StoreError, epoch};
-
-/// The largest message that is taken, in bytes.
-pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Streams and calls that one connection can have at once.
 const MAX_CALLS_PER_CONNECTION: u32 = 1_000;

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregate::events;
 use super::purchase::RewardWithheld;
-use super::reward::{LevelTotal, Quote, RewardKind};
+use super::reward::{LevelTotal, Quote};
+use super::rules::RewardKind;
 use super::rules::{Pay, RewardRule};
 use super::{
     Halt, ParticipantId, Program, ProgramId, PurchaseId, Refusal, Timestamp, User, UserId, Work,

@@ -3,22 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::money::share_bps;
-use super::rules::{Pay, RewardRule, Tier};
-
-/// What kind of reward it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum RewardKind {
-    /// Points, by tier or by count.
-    Points,
-    /// Credit.
-    Credit,
-    /// A bonus.
-    Bonus,
-    /// A share of a purchase.
-    Commission,
-}
+use super::rules::{Pay, RewardRule, points_at, tier_index_at};
 
 /// Why a reward was not granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,22 +97,6 @@ pub fn quote(
     }
 }
 
-/// The place of the tier that `referrals` reach in `tiers`, which are in ascending order.
-#[must_use]
-pub fn tier_index_at(tiers: &[Tier], referrals: u32) -> Option<usize> {
-    tiers.iter().rposition(|tier| tier.from_referrals <= referrals)
-}
-
-/// The points of somebody with `referrals`: referrals x rate of the current tier + bonus of the
-/// current tier. The rate reaches back over all referrals, and bonuses do not add up.
-#[must_use]
-pub fn points_at(tiers: &[Tier], referrals: u32) -> i64 {
-    tier_index_at(tiers, referrals).map_or(0, |index| {
-        let tier = &tiers[index];
-        i64::from(referrals).saturating_mul(tier.rate_points).saturating_add(tier.bonus_points)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
@@ -136,6 +105,7 @@ mod tests {
 
     use super::*;
     use crate::domain::money::{MAX_AMOUNT_MINOR, WHOLE_BPS};
+    use crate::domain::rules::{RewardKind, Tier};
 
     fn metals() -> Vec<Tier> {
         [("Bronze", 0, 10, 0), ("Silver", 10, 15, 100), ("Gold", 50, 25, 500)]

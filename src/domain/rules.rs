@@ -11,7 +11,6 @@ use super::ProgramId;
 use super::code::CodeFormat;
 use super::currency::{is_currency, is_unit};
 use super::money::{MAX_AMOUNT_MINOR, WHOLE_BPS};
-use super::reward::{RewardKind, points_at};
 
 /// The highest level of the upline that a program can reward.
 pub const MAX_LEVEL: u32 = 10;
@@ -112,6 +111,21 @@ pub struct Tier {
     pub bonus_points: i64,
 }
 
+/// What kind of reward it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RewardKind {
+    /// Points, by tier or by count.
+    Points,
+    /// Credit.
+    Credit,
+    /// A bonus.
+    Bonus,
+    /// A share of a purchase.
+    Commission,
+}
+
 /// How much a rule pays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -183,6 +197,22 @@ pub struct ProgramRules {
     pub leaderboard: LeaderboardMetric,
     /// Whether users who name no program are enrolled.
     pub enroll_by_default: bool,
+}
+
+/// The place of the tier that `referrals` reach in `tiers`, which are in ascending order.
+#[must_use]
+pub fn tier_index_at(tiers: &[Tier], referrals: u32) -> Option<usize> {
+    tiers.iter().rposition(|tier| tier.from_referrals <= referrals)
+}
+
+/// The points of somebody with `referrals`: referrals x rate of the current tier + bonus of the
+/// current tier. The rate reaches back over all referrals, and bonuses do not add up.
+#[must_use]
+pub fn points_at(tiers: &[Tier], referrals: u32) -> i64 {
+    tier_index_at(tiers, referrals).map_or(0, |index| {
+        let tier = &tiers[index];
+        i64::from(referrals).saturating_mul(tier.rate_points).saturating_add(tier.bonus_points)
+    })
 }
 
 /// Something wrong with a program.

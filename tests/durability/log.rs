@@ -95,6 +95,24 @@ async fn an_append_in_another_isolation_level_than_read_committed_is_refused() {
 }
 
 #[tokio::test]
+async fn time_never_runs_backwards_along_the_log_even_if_the_clock_does() {
+    let database = TestDatabase::new().await;
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    append(&mut connection, writer(1), 1, &one_event("a", 0)).await.unwrap();
+    // As if the clock had been an hour ahead then, and was set right since.
+    sqlx::query("update events set recorded_at = recorded_at + interval '1 hour'")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let ahead = log::read_after(&database.pool, 0, 1).await.unwrap().remove(0).recorded_at;
+
+    let appended = append(&mut connection, writer(1), 2, &one_event("b", 0)).await.unwrap();
+
+    assert_eq!(appended.recorded_at, ahead);
+    database.check().await;
+}
+
+#[tokio::test]
 async fn a_batch_that_is_sent_again_is_answered_as_before_and_appended_once() {
     let database = TestDatabase::new().await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();

@@ -11,7 +11,7 @@ mod tiered_points;
 mod validation;
 
 use crate::domain::code::CodeFormat;
-use crate::domain::reward::RewardKind;
+use crate::domain::rules::RewardKind;
 use crate::domain::rules::{
     AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, LeaderboardMetric, Pay,
     ProgramRules, RewardRule, Tier,

@@ -1,7 +1,8 @@
 //! Credits for both sides at the first purchase of anything.
 
 use super::first_purchase_credits;
-use crate::domain::reward::{RewardKind, WithheldReason};
+use crate::domain::reward::WithheldReason;
+use crate::domain::rules::RewardKind;
 use crate::domain::tests::scene::{Scene, member, refused};
 use crate::domain::{ParticipantEvent, ReferralStatus, Refusal};
 

@@ -5,7 +5,8 @@ use super::{
     first_purchase_bonus, first_purchase_credits, multi_level_commission, referral_count,
     tiered_points,
 };
-use crate::domain::reward::{RewardKind, WithheldReason};
+use crate::domain::reward::WithheldReason;
+use crate::domain::rules::RewardKind;
 use crate::domain::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules};
 use crate::domain::tests::scene::{PROGRAM, Scene, profile, program, user};
 use crate::domain::{

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::domain::code::CodeFormat;
 use crate::domain::decide::{Command, RecordPurchase};
-use crate::domain::reward::RewardKind;
+use crate::domain::rules::RewardKind;
 use crate::domain::rules::{
     AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, Pay, ProgramRules, RewardRule,
 };
