@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::server::TcpIncoming;
 use tonic_web::GrpcWebLayer;
 
 use super::account::Accounts;
@@ -158,6 +158,11 @@ impl Server {
     ) -> Result<(), ServerError> {
         let Self { context, keys, stop, mut worker, mut tail } = self;
         let address = listener.local_addr()?;
+        // Without nodelay the second packet of an answer waits 40 ms for the first one's receipt. (The
+        // server's own setting concerns only listeners that it makes itself.)
+        let incoming = TcpIncoming::from(listener)
+            .with_nodelay(Some(true))
+            .with_keepalive(Some(KEEPALIVE_INTERVAL));
         let (health_reporter, health) = tonic_health::server::health_reporter();
         set_health(&health_reporter, true).await;
         let reflection = || {
@@ -170,7 +175,6 @@ impl Server {
         let engine_context = context.clone();
         let serving = tonic::transport::Server::builder()
             .accept_http1(true)
-            .tcp_nodelay(true)
             .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
@@ -185,7 +189,7 @@ impl Server {
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            .serve_with_incoming_shutdown(incoming, async {
                 let _ = draining.await;
             });
         tokio::pin!(serving);
