@@ -45,6 +45,7 @@ impl Surroundings {
     ///
     /// # Errors
     /// If the operating system has no randomness to give.
+    #[expect(clippy::disallowed_methods, reason = "the one place where both come from")]
     pub fn of_this_machine() -> std::io::Result<Self> {
         getrandom::fill(&mut [0; 1]).map_err(std::io::Error::other)?;
         Ok(Self {

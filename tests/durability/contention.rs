@@ -15,8 +15,8 @@ use tributary::api::pb::{
 };
 
 use crate::common::{
-    Client, Grants, Pair, Server, TestDatabase, at_once, check_books, events_in, granted, program,
-    reason, sign_up_request, uses,
+    Client, Grants, Pair, Server, ServerOptions, TestDatabase, at_once, check_books, events_in,
+    granted, program, reason, sign_up_request, uses,
 };
 
 const COUNT: &str = "referral-count";
@@ -543,4 +543,43 @@ async fn a_cycle_of_referrals_from_both_servers_is_refused_on_both() {
     }
     assert_eq!(database.count("select count(*) from referrals").await, 6);
     finish(pair, &database).await;
+}
+
+#[tokio::test]
+async fn a_cache_of_two_streams_and_batches_of_three_change_nothing_but_the_speed() {
+    let database = TestDatabase::new().await;
+    let arguments = ["--cached-streams", "2", "--batch-commands", "3"].map(Into::into).into();
+    let server = Server::start_with(&database.url, &ServerOptions { arguments }).await;
+    let client = server.client();
+    client.publish(uncapped()).await.unwrap();
+    let top = client.sign_up(COMMISSION, "top", "").await.unwrap();
+    let owner = client.sign_up(COMMISSION, "owner", &top.code).await.unwrap();
+    let sign_ups = at_once((0..20).map(|number| {
+        let (client, code) = (client.clone(), owner.code.clone());
+        async move { client.sign_up(COMMISSION, &format!("friend{number}"), &code).await }
+    }))
+    .await;
+    for sign_up in sign_ups {
+        assert_eq!(sign_up.unwrap().referrer_user_id, "owner");
+    }
+    let purchases = at_once((0..100).map(|number| {
+        let client = client.clone();
+        async move { client.buy("", &format!("friend{}", number % 20), "INR", 100_000).await }
+    }))
+    .await;
+    for purchase in purchases {
+        assert_eq!(purchase.unwrap().outcomes[0].rewards.len(), 2);
+    }
+
+    let sum = |user: &str| {
+        format!(
+            "select sum((payload ->> 'amount_minor')::bigint)::bigint from events \
+             where event_type = 'RewardGranted' and payload ->> 'earner_user_id' = '{user}'"
+        )
+    };
+    assert_eq!(database.count(&sum("owner")).await, 100 * 5_000);
+    assert_eq!(database.count(&sum("top")).await, 100 * 1_000);
+    check_books(&database).await;
+    server.stop().await;
+    database.check().await;
 }
