@@ -10,10 +10,9 @@ use super::fields::Fields;
 use super::pb::{self, ErrorReason};
 use crate::domain::code::{CodeFormat, DEFAULT_ALPHABET, DEFAULT_LENGTH};
 use crate::domain::decide::Command;
-use crate::domain::rules::RewardKind;
 use crate::domain::rules::{
     AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, LeaderboardMetric, MAX_LEVEL,
-    MAX_TIERS, Pay, ProgramRules, RewardRule, Tier,
+    MAX_TIERS, Pay, ProgramRules, RewardKind, RewardRule, Tier,
 };
 use crate::domain::{Program, ProgramId, ProgramVersion};
 

@@ -11,10 +11,9 @@ mod tiered_points;
 mod validation;
 
 use crate::domain::code::CodeFormat;
-use crate::domain::rules::RewardKind;
 use crate::domain::rules::{
     AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, LeaderboardMetric, Pay,
-    ProgramRules, RewardRule, Tier,
+    ProgramRules, RewardKind, RewardRule, Tier,
 };
 
 /// What the five have in common, to be filled in.

@@ -6,10 +6,9 @@ use super::programs::{
 };
 use crate::domain::code::CodeFormat;
 use crate::domain::money::MAX_AMOUNT_MINOR;
-use crate::domain::rules::RewardKind;
 use crate::domain::rules::{
     EarnOn, MAX_COUNT, MAX_DISPLAY_NAME_CHARS, MAX_LEVEL, MAX_TIER_BONUS, MAX_TIER_RATE, MAX_TIERS,
-    MAX_URL_BYTES, Pay, ProgramRules, Tier,
+    MAX_URL_BYTES, Pay, ProgramRules, RewardKind, Tier,
 };
 
 fn fields(rules: &ProgramRules) -> Vec<String> {

@@ -6,8 +6,7 @@ use cqrs_es::test::AggregateTestExecutor;
 use super::{NOW, given};
 use crate::domain::participant::{FirstPurchaseUsed, Grant};
 use crate::domain::reward::{LevelTotal, Quote, WithheldReason, quote};
-use crate::domain::rules::RewardKind;
-use crate::domain::rules::{Pay, RewardRule};
+use crate::domain::rules::{Pay, RewardKind, RewardRule};
 use crate::domain::tests::programs::{multi_level_commission, rule, tier};
 use crate::domain::tests::scene::{program, user};
 use crate::domain::{

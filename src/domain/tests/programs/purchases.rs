@@ -6,8 +6,7 @@ use super::{
     tiered_points,
 };
 use crate::domain::reward::WithheldReason;
-use crate::domain::rules::RewardKind;
-use crate::domain::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules};
+use crate::domain::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind};
 use crate::domain::tests::scene::{PROGRAM, Scene, profile, program, user};
 use crate::domain::{
     Halt, Kind, Participant, ParticipantEvent, ParticipantId, Purchase, PurchaseId,

@@ -4,9 +4,9 @@ use proptest::prelude::*;
 
 use crate::domain::code::CodeFormat;
 use crate::domain::decide::{Command, RecordPurchase};
-use crate::domain::rules::RewardKind;
 use crate::domain::rules::{
-    AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, Pay, ProgramRules, RewardRule,
+    AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, Pay, ProgramRules, RewardKind,
+    RewardRule,
 };
 use crate::domain::tests::memory_work::{Memory, Reading};
 use crate::domain::tests::programs::{first_purchase_bonus, rule, tier};
