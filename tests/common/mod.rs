@@ -50,6 +50,9 @@ async fn cluster() -> &'static TemporaryCluster {
 }
 
 async fn create(cluster: &TemporaryCluster, name: &str, template: Option<&str>) {
+    // One at a time: a template can only be copied while nobody else is at it.
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = TURN.lock().await;
     let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
     let template = template.map(|name| format!("template {name}")).unwrap_or_default();
     connection.execute(format!("create database {name} {template}").as_str()).await.unwrap();
@@ -58,6 +61,7 @@ async fn create(cluster: &TemporaryCluster, name: &str, template: Option<&str>) 
 
 /// A database of one test. Dropping it checks nothing; call [`TestDatabase::check`] at the end.
 pub struct TestDatabase {
+    name: String,
     pub url: String,
     pub pool: PgPool,
 }
@@ -66,17 +70,23 @@ impl TestDatabase {
     /// A fresh database with the schema in it.
     pub async fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        // One at a time: a template can only be copied while nobody is connected to it.
-        static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
         let cluster = cluster().await;
-        let turn = TURN.lock().await;
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         create(cluster, &name, Some("template_tributary")).await;
-        drop(turn);
         let url = cluster.url(&name);
         let pool =
             sqlx::postgres::PgPoolOptions::new().max_connections(4).connect_lazy(&url).unwrap();
-        Self { url, pool }
+        Self { name, url, pool }
+    }
+
+    /// Puts an empty database in the place of this one, and cuts all connections to it.
+    pub async fn replace(&self) {
+        let cluster = cluster().await;
+        let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+        let drop = format!("drop database {} with (force)", self.name);
+        connection.execute(drop.as_str()).await.unwrap();
+        connection.close().await.unwrap();
+        create(cluster, &self.name, Some("template_tributary")).await;
     }
 
     /// Checks what must hold of the log after anything at all: positions have no gaps, time never

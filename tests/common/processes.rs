@@ -91,6 +91,14 @@ impl Server {
         self.child.kill().await.unwrap();
     }
 
+    /// Waits for the process to end by itself.
+    pub async fn ended(mut self) -> std::process::ExitStatus {
+        tokio::time::timeout(Duration::from_secs(30), self.child.wait())
+            .await
+            .expect("the server ends in time")
+            .unwrap()
+    }
+
     /// Asks the process to stop, and waits for it to succeed.
     pub async fn stop(mut self) {
         let pid = self.child.id().expect("the server runs").to_string();

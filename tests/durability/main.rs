@@ -13,6 +13,7 @@
 mod common;
 
 mod contention;
+mod epochs;
 mod faults;
 mod log;
 mod races;

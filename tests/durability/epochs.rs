@@ -1,0 +1,86 @@
+//! Lives of the database: after a restore or a failover it may hold less than what was acknowledged.
+
+use sqlx::{Connection, Executor, PgConnection};
+use tonic::Code;
+use tributary::api::pb::GetUserRequest;
+
+use crate::common::{Server, TestDatabase, reason};
+
+fn read(user_id: &str, consistency_token: &str) -> GetUserRequest {
+    GetUserRequest { user_id: user_id.into(), consistency_token: consistency_token.into() }
+}
+
+#[tokio::test]
+async fn a_token_of_an_earlier_life_of_the_database_is_good_up_to_where_that_life_ended() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    let program = client.publish_shipped("first-purchase-credits").await.program_id;
+    let ada = client.sign_up(&program, "ada", "").await.unwrap();
+    client.sign_up(&program, "bob", &ada.code).await.unwrap();
+    let mut earnings = client.watch(&program, "ada", "").await.unwrap();
+    client.buy("kept", "bob", "USD", 5).await.unwrap();
+    let kept = earnings.message().await.unwrap().unwrap();
+    let before = client.sign_up(&program, "cyd", "").await.unwrap().response.consistency_token;
+    let lost = client.sign_up(&program, "dan", "").await.unwrap().response.consistency_token;
+    server.stop().await;
+
+    // As a restored backup: it lacks the last sign-up, and is another cluster than the log says.
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    for statement in [
+        "delete from events where position >= (select min(position) from events \
+         where aggregate_id = 'dan')",
+        "delete from claims where owner in ('dan', 'first-purchase-credits/dan')",
+        "delete from profiles where user_id = 'dan'",
+        "delete from enrollments where user_id = 'dan'",
+        "update epochs set system_identifier = system_identifier + 1",
+    ] {
+        connection.execute(statement).await.unwrap();
+    }
+
+    let server = Server::start(&database).await;
+    let client = server.client();
+    // The new life goes on past the position at which the old one was cut.
+    let eve = client.sign_up(&program, "eve", "").await.unwrap().response.consistency_token;
+    let answer = client.accounts().get_user(client.request(read("cyd", &before))).await;
+    answer.expect("what both lives hold");
+    let answer = client.accounts().get_user(client.request(read("eve", &eve))).await;
+    answer.expect("what the new life holds");
+    let refused = client.accounts().get_user(client.request(read("cyd", &lost))).await;
+    let expected = (Code::FailedPrecondition, "TOKEN_OF_OLD_EPOCH".into());
+    assert_eq!(reason(&refused.unwrap_err()), expected);
+
+    // A stream resumes across lives, from what both of them hold.
+    let mut earnings = client.watch(&program, "ada", &kept.resume_token).await.unwrap();
+    client.sign_up(&program, "fay", &ada.code).await.unwrap();
+    client.buy("new", "fay", "USD", 5).await.unwrap();
+    let next = earnings.message().await.unwrap().unwrap().reward.unwrap();
+    assert_eq!(next.purchase_id, "new");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_server_that_finds_another_database_than_it_began_with_ends_instead_of_trusting_its_memory()
+ {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    let program = client.publish_shipped("first-purchase-credits").await.program_id;
+    let ada = client.sign_up(&program, "ada", "").await.unwrap();
+
+    database.replace().await;
+
+    // Whatever it remembers of ada and the program is of a database that is gone.
+    let status = client.sign_up(&program, "bob", &ada.code).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    let status = server.ended().await;
+    assert_eq!(status.code(), Some(1), "{status}");
+    assert_eq!(database.count("select count(*) from events").await, 0);
+
+    let server = Server::start(&database).await;
+    server.client().publish_shipped("first-purchase-credits").await;
+    server.client().sign_up(&program, "bob", "").await.unwrap();
+    server.stop().await;
+    database.check().await;
+}
