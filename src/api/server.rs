@@ -123,7 +123,7 @@ impl Server {
         let (engine, worker) =
             Engine::start(database.clone(), epoch, surroundings.clone(), engine, handover);
         let (live, tail) =
-            Live::start(database.clone(), handed_over, live, stopping.clone()).await?;
+            Live::start(database.clone(), epoch, handed_over, live, stopping.clone()).await?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let context = Context {
             passwords: Passwords::new(threads, surroundings.clone()),

@@ -187,7 +187,8 @@ impl Worker {
         let mut fresh = LruCache::new(NonZeroUsize::MIN);
         // The transaction ends with its connection, so nothing is tried again within it.
         let at_once = Instant::now();
-        let unit = UnitOfWork::new(&self.surroundings, &mut fresh, HashMap::new());
+        let taken = std::mem::take(&mut self.known_taken);
+        let unit = UnitOfWork::new(&self.surroundings, &mut fresh, taken);
         let decided = match decide(&mut self.session, unit, jobs, at_once).await {
             Ok(decided) => decided,
             Err((jobs, error)) => {

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::domain::StreamKey;
 use crate::engine::Handover;
-use crate::store::{Database, RecordedEvent, StoreError, log};
+use crate::store::{Database, Epoch, RecordedEvent, StoreError, log};
 pub use subscription::{Cursor, CutOff, Subscription};
 
 /// How large things may grow, and how often they happen.
@@ -68,12 +68,14 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts the tail at the present end of the log. It ends when `stop` says so.
+    /// Starts the tail at the present end of the log. It ends when `stop` says so, or when it finds the
+    /// database exchanged for another.
     ///
     /// # Errors
     /// [`StoreError`] if the end of the log cannot be read.
     pub async fn start(
         database: Database,
+        epoch: Epoch,
         handover: mpsc::Receiver<Handover>,
         limits: Limits,
         stop: watch::Receiver<bool>,
@@ -86,7 +88,8 @@ impl Live {
             catching_up: Arc::new(Semaphore::new(limits.catching_up.max(1))),
             limits: limits.clone(),
         };
-        let tail = tail::Tail { database, registry, poll_interval: limits.poll_interval };
+        let poll_interval = limits.poll_interval;
+        let tail = tail::Tail { database, epoch, registry, poll_interval };
         let task = tokio::spawn(tail.run(handover, stop));
         Ok((live, task))
     }
@@ -101,12 +104,6 @@ impl Live {
     #[must_use]
     pub fn stream_limit(&self) -> usize {
         self.limits.streams
-    }
-
-    /// How many subscriptions there are.
-    #[must_use]
-    pub fn subscriptions(&self) -> usize {
-        lock(&self.registry).count
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::PgListener;
 use tokio::sync::Notify;
 
-use crate::store::{Database, StoreError};
+use crate::store::{Database, Epoch, StoreError, epoch, in_time};
 
 /// The pause before a lost listener is made again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -37,24 +37,40 @@ pub(super) async fn send(database: Database, appended: Arc<Notify>) {
     }
 }
 
-/// Notifies `grown` whenever a notice comes, and after every gap in listening.
-pub(super) async fn listen(database: Database, grown: Arc<Notify>) {
+/// Notifies `grown` whenever a notice comes, and after every gap in listening. Returns when a gap has
+/// ended at another database than the one that `epoch` is a life of.
+pub(super) async fn listen(database: Database, epoch: Epoch, grown: Arc<Notify>) {
     loop {
-        let listening = async {
-            let channel = channel(&database).await?;
-            let mut listener = PgListener::connect_with(database.listening()).await?;
-            listener.listen(&channel).await?;
-            loop {
-                grown.notify_one();
-                // `None` means that the connection was lost and made again: notices may be missing.
-                listener.try_recv().await?;
+        match listen_without_gap(&database, epoch, &grown).await {
+            Ok(()) => {}
+            Err(StoreError::Elsewhere) => {
+                tracing::error!("{}", StoreError::Elsewhere);
+                return;
             }
-            #[expect(unreachable_code, reason = "gives the block its type")]
-            Ok::<(), StoreError>(())
-        };
-        if let Err(error) = listening.await {
-            tracing::debug!(%error, "listening for notices failed; trying again");
+            Err(error) => tracing::debug!(%error, "listening for notices failed; trying again"),
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+async fn listen_without_gap(
+    database: &Database,
+    epoch: Epoch,
+    grown: &Notify,
+) -> Result<(), StoreError> {
+    let mut connection = database.pool().acquire().await?;
+    if !in_time(epoch::is_present(&mut connection, epoch)).await? {
+        return Err(StoreError::Elsewhere);
+    }
+    drop(connection);
+    let channel = channel(database).await?;
+    let mut listener = PgListener::connect_with(database.listening()).await?;
+    listener.listen(&channel).await?;
+    grown.notify_one();
+    // `None` means that the connection was lost: notices may be missing, and the next one may lead
+    // elsewhere.
+    while listener.try_recv().await?.is_some() {
+        grown.notify_one();
+    }
+    Ok(())
 }

@@ -8,13 +8,14 @@ use tokio::time::MissedTickBehavior;
 
 use super::{Registry, lock, notice, turned_true};
 use crate::engine::Handover;
-use crate::store::{Database, RecordedEvent, in_time, log};
+use crate::store::{Database, Epoch, RecordedEvent, in_time, log};
 
 /// How many events are read at once.
 const READ_EVENTS: i64 = 2_000;
 
 pub(super) struct Tail {
     pub(super) database: Database,
+    pub(super) epoch: Epoch,
     pub(super) registry: Arc<Mutex<Registry>>,
     pub(super) poll_interval: Duration,
 }
@@ -27,7 +28,8 @@ impl Tail {
     ) {
         let (appended, grown) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let sender = tokio::spawn(notice::send(self.database.clone(), appended.clone()));
-        let listener = tokio::spawn(notice::listen(self.database.clone(), grown.clone()));
+        let listening = notice::listen(self.database.clone(), self.epoch, grown.clone());
+        let mut listener = tokio::spawn(listening);
         let mut poll = tokio::time::interval(self.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut engine_is_there = true;
@@ -42,6 +44,8 @@ impl Tail {
                     }
                     None => engine_is_there = false,
                 },
+                // The database is another one, so the position means nothing any more.
+                _ = &mut listener => break,
                 () = grown.notified() => unless_stopped(&mut stop, self.read()).await,
                 _ = poll.tick() => unless_stopped(&mut stop, self.read()).await,
             }

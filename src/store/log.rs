@@ -9,10 +9,6 @@ use time::OffsetDateTime;
 use super::StoreError;
 use crate::domain::{Kind, StreamKey, Timestamp};
 
-/// The key in an event's metadata that says, on the first event of a command, how many events the
-/// command came to.
-pub const COMMAND_EVENTS: &str = "command_events";
-
 /// One event as it stands in the log. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RecordedEvent {

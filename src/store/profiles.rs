@@ -1,7 +1,5 @@
 //! Reading personal data. It is written by the append, with the events that it belongs to.
 
-use std::collections::HashMap;
-
 use sqlx::PgPool;
 
 use super::StoreError;
@@ -24,22 +22,10 @@ pub async fn profile_names(
     pool: &PgPool,
     user_id: &UserId,
 ) -> Result<Option<ProfileNames>, StoreError> {
-    Ok(profile_names_by_id(pool, &[user_id.as_str()]).await?.remove(user_id.as_str()))
-}
-
-/// The names of several users, by their ids.
-///
-/// # Errors
-/// [`StoreError`] if the database cannot be read.
-pub async fn profile_names_by_id(
-    pool: &PgPool,
-    user_ids: &[&str],
-) -> Result<HashMap<String, ProfileNames>, StoreError> {
-    let rows: Vec<ProfileNames> = sqlx::query_as(
-        "select user_id, username, display_name from profiles where user_id = any ($1)",
-    )
-    .bind(user_ids)
-    .fetch_all(pool)
-    .await?;
-    Ok(rows.into_iter().map(|names| (names.user_id.clone(), names)).collect())
+    let names =
+        sqlx::query_as("select user_id, username, display_name from profiles where user_id = $1")
+            .bind(user_id.as_str())
+            .fetch_optional(pool)
+            .await?;
+    Ok(names)
 }
