@@ -235,11 +235,6 @@ impl ProgramRules {
         }
     }
 
-    /// The levels that the program rewards, lowest first.
-    pub fn levels(&self) -> impl Iterator<Item = u32> {
-        self.rewards.iter().map(|rule| rule.level)
-    }
-
     /// Everything that is wrong with the rules; nothing if they can be put into force.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {

@@ -1,18 +1,19 @@
 //! Bad input: each fault has its reason, all faults are named at once, and nothing changes.
 
 use prost_types::Timestamp;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tributary::api::pb::*;
 
 use super::raw;
 use super::support::{dated, enroll, log_length, refer_by_code, refused, server_with};
-use crate::common::{Client, reason, sign_up_request};
+use super::wrong_programs::wrong_program;
+use crate::common::sign_up_request;
 
-const LINES: &str = "multi-level-commission";
+pub(super) const LINES: &str = "multi-level-commission";
 
 /// The faults that a status names, as fields and reasons, sorted.
-fn violations(status: &Status) -> Vec<(String, String)> {
+pub(super) fn violations(status: &Status) -> Vec<(String, String)> {
     let details = status.get_error_details();
     let request = details.bad_request().cloned().expect("a status that names fields");
     let named = request.field_violations.into_iter();
@@ -28,14 +29,14 @@ fn violations(status: &Status) -> Vec<(String, String)> {
 
 /// Checks that a call was refused for one fault of one field.
 #[track_caller]
-fn at_fault<T: std::fmt::Debug>(result: Result<T, Status>, field: &str, reason: &str) {
+pub(super) fn at_fault<T: std::fmt::Debug>(result: Result<T, Status>, field: &str, reason: &str) {
     let status = refused(result, Code::InvalidArgument, "INVALID_FIELD");
     assert_eq!(violations(&status), [(field.to_owned(), reason.to_owned())]);
     assert!(bytes_on_the_wire(&status) <= 4_096);
 }
 
 /// How many bytes of headers a status takes.
-fn bytes_on_the_wire(status: &Status) -> usize {
+pub(super) fn bytes_on_the_wire(status: &Status) -> usize {
     let mut headers = http::HeaderMap::new();
     status.add_header(&mut headers).expect("a status that fits into headers");
     ["grpc-status", "grpc-message", "grpc-status-details-bin"]
@@ -44,7 +45,7 @@ fn bytes_on_the_wire(status: &Status) -> usize {
         .sum()
 }
 
-fn newcomer() -> RegisterUserRequest {
+pub(super) fn newcomer() -> RegisterUserRequest {
     sign_up_request("", "newcomer", "")
 }
 
@@ -511,267 +512,6 @@ async fn an_inactive_user_is_neither_enrolled_nor_referred() {
 }
 
 #[tokio::test]
-async fn a_message_of_5_megabytes_is_too_large_and_one_below_4_is_read() {
-    let (database, server, client) = server_with(&[]).await;
-    let named =
-        |bytes: usize| RegisterUserRequest { display_name: "a".repeat(bytes), ..newcomer() };
-
-    let status = refused(
-        client.register(named(5_000_000)).await,
-        Code::ResourceExhausted,
-        "MESSAGE_TOO_LARGE",
-    );
-    let info = status.get_error_details().error_info().cloned().unwrap();
-    assert_eq!(info.metadata.get("limit_bytes").map(String::as_str), Some("4194304"));
-    at_fault(client.register(named(4_194_304 - 1_000)).await, "display_name", "FIELD_TOO_LONG");
-
-    assert_eq!(log_length(&database).await, 0);
-    server.stop().await;
-    database.check().await;
-}
-
-/// Every RPC of the contract.
-const RPCS: &[&str] = &[
-    "AccountService/RegisterUser",
-    "AccountService/GetUser",
-    "AccountService/DeactivateUser",
-    "AccountService/ReactivateUser",
-    "ProgramService/PublishProgram",
-    "ProgramService/GetProgram",
-    "ProgramService/ListPrograms",
-    "ProgramService/EnrollParticipant",
-    "ReferralService/ApplyReferral",
-    "ReferralService/ValidateReferralCode",
-    "PurchaseService/RecordPurchase",
-    "PurchaseService/GetPurchase",
-    "RewardService/WatchEarnings",
-];
-
-async fn call(client: &Client, rpc: &str, bytes: &[u8]) -> Result<Vec<u8>, Status> {
-    let request = client.request(bytes.to_vec());
-    raw::call(client.channel(), &format!("/tributary.v1.{rpc}"), request).await
-}
-
-#[tokio::test]
-async fn bytes_that_are_no_message_are_malformed() {
-    let (database, server, client) = server_with(&[]).await;
-    for rpc in RPCS {
-        for bytes in [
-            &[0xff, 0xff, 0xff][..],
-            // A field that is longer than the message.
-            &[0x0a, 0x7f, 0x61],
-            // Text that is not UTF-8, in field 1 or 2.
-            &[0x0a, 0x02, 0xc3, 0x28, 0x12, 0x02, 0xc3, 0x28],
-            // A wire type that does not exist.
-            &[0x0f],
-        ] {
-            let answer = call(&client, rpc, bytes).await;
-            refused(answer, Code::InvalidArgument, "MALFORMED_MESSAGE");
-        }
-    }
-    // What is unknown to the contract is passed over, as a newer client may send it.
-    let answer =
-        call(&client, "AccountService/GetUser", &[0x0a, 0x01, 0x61, 0xf8, 0x07, 0x01]).await;
-    refused(answer, Code::NotFound, "USER_NOT_FOUND");
-    assert_eq!(log_length(&database).await, 0);
-    server.stop().await;
-    database.check().await;
-}
-
-#[tokio::test]
-async fn a_method_that_does_not_exist_is_unimplemented() {
-    let (database, server, client) = server_with(&[]).await;
-    for path in [
-        "/tributary.v1.AccountService/GetUsers",
-        "/tributary.v1.NoService/GetUser",
-        "/tributary.v2.AccountService/GetUser",
-        "/grpc.health.v1.Health/Cure",
-        "/",
-        "/a/b/c",
-    ] {
-        let answer = raw::call(client.channel(), path, client.request(Vec::new())).await;
-        refused(answer, Code::Unimplemented, "UNKNOWN_METHOD");
-    }
-    server.stop().await;
-    database.check().await;
-}
-
-#[tokio::test]
-async fn calls_without_a_good_key_are_turned_away_at_the_door() {
-    let (database, server, client) = server_with(&[]).await;
-    let anybody = server.separate_client(None).await;
-    for rpc in RPCS {
-        let open = rpc.ends_with("/RegisterUser") || rpc.ends_with("/ValidateReferralCode");
-        let without = call(&anybody, rpc, &[]).await;
-        if open {
-            refused(without, Code::InvalidArgument, "INVALID_FIELD");
-        } else {
-            refused(without, Code::Unauthenticated, "MISSING_CREDENTIALS");
-        }
-        for credentials in [
-            "Bearer wrong",
-            "Bearer ",
-            "Bearer",
-            "",
-            "Basic dGVzdF9hZG1pbl9rZXk=",
-            "test_admin_key_0123456789",
-            "Bearer test_admin_key_012345678",
-            "Bearer test_admin_key_01234567890",
-            "Bearer TEST_ADMIN_KEY_0123456789",
-        ] {
-            let mut request = Request::new(Vec::new());
-            request.metadata_mut().insert("authorization", credentials.parse().unwrap());
-            let answer =
-                raw::call(anybody.channel(), &format!("/tributary.v1.{rpc}"), request).await;
-            refused(answer, Code::Unauthenticated, "INVALID_CREDENTIALS");
-        }
-    }
-    // The scheme counts in any letter case.
-    let mut request = Request::new(Vec::new());
-    let credentials = format!("bearer {}", crate::common::ADMIN_KEY);
-    request.metadata_mut().insert("authorization", credentials.parse().unwrap());
-    let path = "/tributary.v1.ProgramService/ListPrograms";
-    raw::call(client.channel(), path, request).await.unwrap();
-    assert_eq!(log_length(&database).await, 0);
-    server.stop().await;
-    database.check().await;
-}
-
-/// A program in which everything is wrong that can be.
-fn wrong_program() -> Program {
-    Program {
-        program_id: "a b".into(),
-        display_name: "two\nlines".into(),
-        unit: "pts".into(),
-        base_url: "ftp://example.com/?a".into(),
-        code: Some(CodeFormat { length: 3, alphabet: "AAB".into() }),
-        minimum_purchase_minor: -1,
-        purchase_currency_code: "dollars".into(),
-        max_uses_per_code: Some(0),
-        max_direct_referrals: Some(-8),
-        ..Default::default()
-    }
-}
-
-#[tokio::test]
-async fn a_wrong_program_names_all_its_faults_at_once() {
-    let (database, server, client) = server_with(&[]).await;
-
-    let answer = client.publish(wrong_program()).await;
-
-    let status = refused(answer, Code::InvalidArgument, "INVALID_FIELD");
-    let mut named: Vec<String> = violations(&status).into_iter().map(|(field, _)| field).collect();
-    named.dedup();
-    for field in [
-        "attach",
-        "base_url",
-        "code.alphabet",
-        "code.length",
-        "display_name",
-        "earn_on",
-        "leaderboard",
-        "max_direct_referrals",
-        "max_uses_per_code",
-        "minimum_purchase_minor",
-        "program_id",
-        "purchase_currency_code",
-        "rewards",
-        "unit",
-    ] {
-        assert!(named.contains(&format!("program.{field}")), "{field} is missing in {named:?}");
-    }
-    assert!(bytes_on_the_wire(&status) <= 4_096);
-    assert_eq!(log_length(&database).await, 0);
-    server.stop().await;
-    database.check().await;
-}
-
-/// What is wrong with the shipped program after a change.
-async fn faults_after(client: &Client, change: impl FnOnce(&mut Program)) -> Vec<String> {
-    let mut program = client.publish_shipped(LINES).await;
-    change(&mut program);
-    let status = refused(client.publish(program).await, Code::InvalidArgument, "INVALID_FIELD");
-    violations(&status).into_iter().map(|(field, _)| field).collect()
-}
-
-#[tokio::test]
-async fn a_wrong_rule_is_named_by_its_place() {
-    let (database, server, client) = server_with(&[LINES]).await;
-    let before = log_length(&database).await;
-
-    let named = faults_after(&client, |program| {
-        program.rewards[0].rate_bps = Some(10_001);
-        program.rewards[1].cap_minor = Some(0);
-        program.rewards[1].rule = "direct-commission".into();
-    })
-    .await;
-    for field in ["rewards[0].rate_bps", "rewards[1].cap_minor", "rewards[1].rule"] {
-        assert!(named.contains(&format!("program.{field}")), "{field} is missing in {named:?}");
-    }
-    let named = faults_after(&client, |program| program.rewards[1].level = 1).await;
-    assert_eq!(named, ["program.rewards[1].level"]);
-    let named = faults_after(&client, |program| program.rewards[0].flat_minor = Some(5)).await;
-    assert!(named[0].starts_with("program.rewards[0]"), "{named:?}");
-
-    assert_eq!(log_length(&database).await, before);
-    server.stop().await;
-    database.check().await;
-}
-
-#[tokio::test]
-async fn a_rule_that_cannot_be_read_does_not_hide_the_faults_of_the_others() {
-    let (database, server, client) = server_with(&[LINES]).await;
-
-    let named = faults_after(&client, |program| {
-        program.rewards[0].kind = RewardKind::Unspecified.into();
-        program.rewards[1].rate_bps = Some(10_001);
-    })
-    .await;
-
-    // Its rate is more than the whole by itself, and so the sum of the rates is.
-    let expected = ["program.rewards", "program.rewards[0].kind", "program.rewards[1].rate_bps"];
-    assert_eq!(named, expected);
-    server.stop().await;
-    database.check().await;
-}
-
-#[tokio::test]
-async fn a_rule_has_a_name_without_blanks_and_crediting_purchases_needs_their_currency() {
-    let (database, server, client) = server_with(&[LINES]).await;
-
-    let named = faults_after(&client, |program| program.rewards[0].rule = "two words".into()).await;
-    assert_eq!(named, ["program.rewards[0].rule"]);
-    let named = faults_after(&client, |program| {
-        program.credit_purchases = true;
-        program.purchase_currency_code = String::new();
-        program.minimum_purchase_minor = 0;
-        for rule in &mut program.rewards {
-            (rule.rate_bps, rule.flat_minor) = (None, Some(5));
-            rule.kind = RewardKind::Bonus.into();
-        }
-    })
-    .await;
-    assert_eq!(named, ["program.purchase_currency_code"]);
-    server.stop().await;
-    database.check().await;
-}
-
-#[tokio::test]
-async fn the_unit_of_a_program_cannot_be_changed() {
-    let (database, server, client) = server_with(&["first-purchase-credits"]).await;
-    let mut program = client.publish_shipped("first-purchase-credits").await;
-    let before = log_length(&database).await;
-    program.unit = "POINTS".into();
-
-    let answer = client.publish(program).await;
-
-    refused(answer, Code::FailedPrecondition, "UNIT_IS_FIXED");
-    assert_eq!(log_length(&database).await, before);
-    server.stop().await;
-    database.check().await;
-}
-
-#[tokio::test]
 async fn pages_and_tokens_that_nobody_gave_out_are_refused() {
     let (database, server, client) = server_with(&[]).await;
     let list = |page_size: i32, page_token: &str, consistency_token: &str| ListProgramsRequest {
@@ -875,18 +615,4 @@ async fn a_consistency_token_of_a_longer_log_is_ahead_of_a_shorter_one() {
     server.stop().await;
     shorter.check().await;
     longer.check().await;
-}
-
-#[tokio::test]
-async fn a_compressed_message_is_not_mistaken_for_an_unknown_method() {
-    let (database, server, client) = server_with(&[]).await;
-    let mut request = client.request(Vec::new());
-    request.metadata_mut().insert("grpc-encoding", "gzip".parse().unwrap());
-
-    let path = "/tributary.v1.AccountService/GetUser";
-    let status = raw::call(client.channel(), path, request).await.unwrap_err();
-
-    assert_eq!(reason(&status), (Code::Unimplemented, "UNSUPPORTED_COMPRESSION".into()));
-    server.stop().await;
-    database.check().await;
 }

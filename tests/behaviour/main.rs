@@ -10,6 +10,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod at_the_door;
 mod bad_input;
 mod dev;
 mod facts;
@@ -25,3 +26,4 @@ mod smoke;
 mod streams;
 mod support;
 mod tiered_points;
+mod wrong_programs;

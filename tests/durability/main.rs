@@ -15,6 +15,7 @@ mod common;
 mod contention;
 mod epochs;
 mod faults;
+mod interleavings;
 mod log;
 mod races;
 mod retries;

@@ -83,13 +83,6 @@ fn every_fault_says_what_would_be_right() {
     assert!(faults[0].message.contains("points"), "{}", faults[0].message);
 }
 
-#[test]
-fn the_levels_of_a_program_are_those_of_its_rules() {
-    let levels = |rules: ProgramRules| rules.levels().collect::<Vec<_>>();
-    assert_eq!(levels(multi_level_commission()), [1, 2]);
-    assert_eq!(levels(first_purchase_bonus()), [0, 1]);
-}
-
 // Names, the unit and links.
 
 #[test]
