@@ -12,7 +12,7 @@ use sqlx::Connection;
 use tokio::sync::oneshot;
 
 use super::serve::check_admin_key;
-use super::{CliError, DataDir, Settings, asked_to_stop, say, walkthrough};
+use super::{CliError, DataDir, Settings, StopRequests, say, walkthrough};
 use crate::api::{Context, Server, parse_program, publish_command};
 use crate::cluster::{Cluster, Options};
 use crate::domain::{Program, ProgramId, load};
@@ -51,6 +51,7 @@ pub(super) struct Dev {
 
 impl Dev {
     pub(super) async fn run(self) -> Result<(), CliError> {
+        let stop = StopRequests::listen()?;
         let data_dir = self.data_dir.data_dir;
         let settings = self.settings.resolve()?;
         if let Some(key) = &self.admin_key {
@@ -82,13 +83,13 @@ impl Dev {
         // A cluster that is dropped stops, so a start that is given up or fails leaves none behind.
         let (mut cluster, server, admin_key) = tokio::select! {
             started = starting => started?,
-            () = asked_to_stop() => return Ok(()),
+            () = stop.clone().requested() => return Ok(()),
         };
 
         let (died, cluster_died) = oneshot::channel::<()>();
         let shutdown = async {
             tokio::select! {
-                () = asked_to_stop() => {}
+                () = stop.requested() => {}
                 _ = cluster_died => {}
             }
         };

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use settings::{DatabaseSettings, Settings};
 
@@ -88,15 +90,31 @@ fn say(text: impl Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Resolves at Ctrl-C or SIGTERM.
-async fn asked_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = tokio::signal::ctrl_c().await;
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+/// Ctrl-C and SIGTERM, noticed from the moment that this is made: a request that comes while nobody
+/// waits for it is neither lost nor fatal.
+#[derive(Clone)]
+struct StopRequests(watch::Receiver<bool>);
+
+impl StopRequests {
+    /// Begins to notice requests; what they did before, ending the process, they do no longer.
+    fn listen() -> std::io::Result<Self> {
+        let mut interrupts = signal(SignalKind::interrupt())?;
+        let mut terminations = signal(SignalKind::terminate())?;
+        let (requested, requests) = watch::channel(false);
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = interrupts.recv() => {}
+                _ = terminations.recv() => {}
+            }
+            requested.send_replace(true);
+            // Later requests change nothing, and this answers them for as long as the process lives.
+            std::future::pending::<()>().await;
+        });
+        Ok(Self(requests))
+    }
+
+    /// Resolves once the process has been asked to stop.
+    async fn requested(mut self) {
+        let _ = self.0.wait_for(|requested| *requested).await;
     }
 }

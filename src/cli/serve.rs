@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::{CliError, DatabaseSettings, Settings, asked_to_stop, say};
+use super::{CliError, DatabaseSettings, Settings, StopRequests, say};
 use crate::api::Server;
 use crate::engine::Surroundings;
 use crate::store::Database;
@@ -20,16 +20,23 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<(), CliError> {
+        let stop = StopRequests::listen()?;
         let settings = self.settings.resolve()?;
         check_admin_key(&self.admin_key)?;
         let listener = settings.listener().await?;
         let database = Database::new(&self.database.database_url, settings.max_connections)?;
-        database.migrate().await?;
-        let surroundings = Surroundings::of_this_machine()?;
-        let options = settings.server_options(database, self.admin_key, surroundings);
-        let server = Server::start(options).await?;
+        let starting = async {
+            database.migrate().await?;
+            let surroundings = Surroundings::of_this_machine()?;
+            let options = settings.server_options(database, self.admin_key, surroundings);
+            Ok::<_, CliError>(Server::start(options).await?)
+        };
+        let server = tokio::select! {
+            started = starting => started?,
+            () = stop.clone().requested() => return Ok(()),
+        };
         server
-            .serve(listener, asked_to_stop(), |address| {
+            .serve(listener, stop.requested(), |address| {
                 say(format_args!("tributary is ready on {address}"));
             })
             .await?;

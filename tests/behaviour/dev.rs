@@ -551,3 +551,25 @@ async fn a_setting_that_is_unknown_or_senseless_is_an_error() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("--database-url"), "{}", text(&output.stderr));
 }
+
+#[tokio::test]
+async fn a_server_that_is_told_to_stop_the_moment_it_is_ready_stops_in_good_order() {
+    let database = TestDatabase::new().await;
+    for _ in 0..10 {
+        let mut child = tributary()
+            .args(["serve", "--listen", "127.0.0.1:0"])
+            .env("DATABASE_URL", &database.url)
+            .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY)
+            .env("TRIBUTARY_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().unwrap();
+        assert!(line.starts_with("tributary is ready on "), "{line}");
+        let pid = child.id().unwrap().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        let ended = tokio::time::timeout(START_TIMEOUT, child.wait()).await.unwrap().unwrap();
+        assert!(ended.success(), "the server ended with {ended}");
+    }
+}
