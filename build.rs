@@ -1,23 +1,49 @@
 //! Compiles the contract in `proto/` with protox, so that no protoc has to be installed, and keeps its
-//! descriptors, comments included, for reflection.
+//! descriptors, comments included, for reflection. Lists the read models of `projections/`, so that a new
+//! one needs no further mention.
 
-use std::path::PathBuf;
-use std::{env, error, fs};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::{env, error, fs, io};
 
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=migrations");
-    let mut files: Vec<PathBuf> = fs::read_dir("proto/tributary/v1")?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()?;
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "proto"));
-    files.sort();
+    println!("cargo::rerun-if-changed=projections");
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let files: Vec<PathBuf> = sorted(Path::new("proto/tributary/v1"))?
+        .into_iter()
+        .filter(|path| path.extension().is_some_and(|extension| extension == "proto"))
+        .collect();
 
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_source_info(true).include_imports(true).open_files(&files)?;
-    let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
-
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+
+    let folders = sorted(&fs::canonicalize("projections")?)?;
+    fs::write(out.join("models.rs"), models(&folders)?)?;
     Ok(())
+}
+
+/// The entries of a directory by name.
+fn sorted(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut paths: Vec<PathBuf> = fs::read_dir(directory)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()?;
+    paths.sort();
+    Ok(paths)
+}
+
+/// An array of `(name, table.sql, fold.sql)`, one entry for each folder.
+fn models(folders: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
+    let mut code = String::from("[\n");
+    for folder in folders {
+        let name =
+            folder.file_name().and_then(|name| name.to_str()).ok_or("a folder without name")?;
+        let (table, fold) = (folder.join("table.sql"), folder.join("fold.sql"));
+        writeln!(code, "({name:?}, include_str!({table:?}), include_str!({fold:?})),")?;
+    }
+    code.push(']');
+    Ok(code)
 }

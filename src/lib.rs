@@ -6,4 +6,5 @@ pub mod cluster;
 pub mod domain;
 pub mod engine;
 pub mod live;
+pub mod read;
 pub mod store;

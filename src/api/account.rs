@@ -7,17 +7,19 @@ use super::answers::{self, joined};
 use super::audience::Caller;
 use super::authentication::caller;
 use super::errors::ApiError;
-use super::fields::Fields;
+use super::fields::{Fields, page_token};
 use super::pb::account_service_server::AccountService;
 use super::pb::{self, ErrorReason};
+use super::reads::{Reading, deadline, found_in, freshness};
 use super::requests::carry_out;
-use super::tokens::{check_consistency, consistency_token};
+use super::tokens::{consistency_token, newest_position};
 use crate::domain::decide::{Command, RegisterUser};
 use crate::domain::{
     Participant, ParticipantId, Profile, Program, ProgramId, Refusal, User, UserId, UserStatus,
     load,
 };
 use crate::engine::query::query;
+use crate::read::{At, ListedUser};
 use crate::store::{ProfileNames, profile_names};
 
 pub(super) struct Accounts(pub(super) Context);
@@ -97,8 +99,52 @@ impl AccountService for Accounts {
         let mut fields = Fields::default();
         let user_id = fields.id("user_id", &request.user_id, UserId::parse);
         let user_id = fields.finish(user_id)?;
-        check_consistency(&self.0, &request.consistency_token).await?;
-        Ok(Response::new(self.find(&user_id).await?))
+        let position = newest_position(&self.0, &request.consistency_token).await?;
+        let found = self.find(&user_id).await?;
+        Ok(Response::new(pb::GetUserResponse { position, ..found }))
+    }
+
+    async fn list_users(
+        &self,
+        request: Request<pb::ListUsersRequest>,
+    ) -> Result<Response<pb::ListUsersResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let page_size = fields.page_size(request.page_size);
+        let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
+        let before = fields.page_position(&request.page_token);
+        let before = fields.finish(before)?;
+        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
+        // One more than asked for tells whether there is a next page.
+        let reads = &self.0.reads;
+        let limit = page_size + 1;
+        let At { position, found: (unit, mut users) } = match &program_id {
+            None => reads.users(None, before, limit, freshness).await.map_err(ApiError::from)?,
+            Some(program_id) => {
+                let read = |freshness| -> Reading<'_, _> {
+                    Box::pin(async move {
+                        let users = reads.users(Some(program_id), before, limit, freshness);
+                        let At { position, found } = users.await?;
+                        Ok(At { position, found: found.0.is_some().then_some(found) })
+                    })
+                };
+                found_in(&self.0, freshness, program_id, read).await?
+            }
+        };
+        let limit = usize::try_from(page_size).unwrap_or_default();
+        let is_last = users.len() <= limit;
+        users.truncate(limit);
+        let next_page_token = match users.last() {
+            Some(last) if !is_last => page_token(&last.order_position.to_string()),
+            _ => String::new(),
+        };
+        let unit = unit.unwrap_or_default();
+        Ok(Response::new(pb::ListUsersResponse {
+            users: users.iter().map(|user| user_detail(&request.program_id, &unit, user)).collect(),
+            next_page_token,
+            position,
+        }))
     }
 
     async fn deactivate_user(
@@ -133,6 +179,26 @@ impl AccountService for Accounts {
         let user = self.find_as(&user_id, UserStatus::Active).await?;
         let consistency_token = consistency_token(&self.0, committed.position);
         Ok(Response::new(pb::ReactivateUserResponse { user, consistency_token }))
+    }
+}
+
+fn user_detail(program_id: &str, unit: &str, listed: &ListedUser) -> pb::UserDetail {
+    let ListedUser { user_id, names, status, register_time, member, .. } = listed;
+    let participant = member.as_ref().map(|member| pb::Participant {
+        program_id: program_id.into(),
+        user_id: user_id.clone(),
+        code: member.code.clone(),
+        link: member.link.clone(),
+        referrer_user_id: member.referrer_user_id.clone().unwrap_or_default(),
+        referral_status: member
+            .referral_status
+            .map_or(pb::ReferralStatus::Unspecified, answers::referral_status)
+            .into(),
+    });
+    pb::UserDetail {
+        user: Some(answers::user(user_id, names.as_ref(), *status, *register_time)),
+        participant,
+        balances: member.iter().map(|member| answers::money(unit, member.balance_minor)).collect(),
     }
 }
 
@@ -179,7 +245,7 @@ impl Accounts {
             .await?;
         let names = profile_names(self.0.database.pool(), user_id).await?;
         let user = answers::user(user_id.as_str(), names.as_ref(), status, create_time);
-        Ok(pb::GetUserResponse { user: Some(user), participants })
+        Ok(pb::GetUserResponse { user: Some(user), participants, position: 0 })
     }
 }
 

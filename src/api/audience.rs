@@ -58,6 +58,7 @@ impl Audience {
 pub const AUDIENCES: &[(&str, &str, Audience)] = &[
     ("AccountService", "RegisterUser", Audience::Anyone),
     ("AccountService", "GetUser", Audience::KeyHolders),
+    ("AccountService", "ListUsers", Audience::BackEnds),
     ("AccountService", "DeactivateUser", Audience::BackEnds),
     ("AccountService", "ReactivateUser", Audience::BackEnds),
     ("ProgramService", "PublishProgram", Audience::Admins),
@@ -66,9 +67,27 @@ pub const AUDIENCES: &[(&str, &str, Audience)] = &[
     ("ProgramService", "EnrollParticipant", Audience::KeyHolders),
     ("ReferralService", "ApplyReferral", Audience::KeyHolders),
     ("ReferralService", "ValidateReferralCode", Audience::Anyone),
+    ("ReferralService", "GetReferralStats", Audience::KeyHolders),
+    ("ReferralService", "ListReferrals", Audience::KeyHolders),
+    ("ReferralService", "GetReferralTree", Audience::KeyHolders),
     ("PurchaseService", "RecordPurchase", Audience::BackEnds),
     ("PurchaseService", "GetPurchase", Audience::KeyHolders),
+    ("PurchaseService", "ListPurchases", Audience::KeyHolders),
+    ("RewardService", "GetBalances", Audience::KeyHolders),
+    ("RewardService", "ListBalanceEntries", Audience::KeyHolders),
+    ("RewardService", "GetTier", Audience::KeyHolders),
+    ("RewardService", "GetEarnings", Audience::KeyHolders),
+    ("RewardService", "ListRewards", Audience::KeyHolders),
     ("RewardService", "WatchEarnings", Audience::KeyHolders),
+    ("RewardService", "WatchBalances", Audience::KeyHolders),
+    ("RewardService", "WatchTier", Audience::KeyHolders),
+    ("LeaderboardService", "GetLeaderboard", Audience::KeyHolders),
+    ("LeaderboardService", "GetRank", Audience::KeyHolders),
+    ("LeaderboardService", "WatchLeaderboard", Audience::KeyHolders),
+    ("OperatorService", "GetOverview", Audience::Admins),
+    ("OperatorService", "GetConversionReport", Audience::Admins),
+    ("OperatorService", "ReadEvents", Audience::Admins),
+    ("OperatorService", "WatchEvents", Audience::Admins),
 ];
 
 /// The services whose health can be asked for; the empty name stands for the server as a whole.
@@ -79,6 +98,8 @@ pub const SERVICES: &[&str] = &[
     "tributary.v1.ReferralService",
     "tributary.v1.PurchaseService",
     "tributary.v1.RewardService",
+    "tributary.v1.LeaderboardService",
+    "tributary.v1.OperatorService",
 ];
 
 /// Services outside of the contract that anybody may call.

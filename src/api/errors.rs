@@ -15,6 +15,7 @@ use super::pb::ErrorReason;
 use crate::domain::{ParticipantId, Refusal};
 use crate::engine::Failure;
 use crate::engine::query::QueryError;
+use crate::read::ReadError;
 use crate::store::StoreError;
 
 /// The domain of every `ErrorInfo`.
@@ -113,7 +114,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TooManyVersions
         | ErrorReason::TooManyPrograms
         | ErrorReason::TokenAheadOfLog
-        | ErrorReason::TokenOfOldEpoch => Code::FailedPrecondition,
+        | ErrorReason::TokenOfOldEpoch
+        | ErrorReason::NoTiers
+        | ErrorReason::TooManyReferrals => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer
@@ -121,7 +124,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::MissingCredentials | ErrorReason::InvalidCredentials => Code::Unauthenticated,
         ErrorReason::PermissionDenied => Code::PermissionDenied,
         ErrorReason::Conflict => Code::Aborted,
-        ErrorReason::DatabaseUnavailable | ErrorReason::ShuttingDown => Code::Unavailable,
+        ErrorReason::DatabaseUnavailable
+        | ErrorReason::ShuttingDown
+        | ErrorReason::ReadModelBehind
+        | ErrorReason::ReadModelBuilding => Code::Unavailable,
         ErrorReason::UnknownMethod | ErrorReason::UnsupportedCompression => Code::Unimplemented,
         ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
         // Everything else is a fault in the request.
@@ -187,6 +193,25 @@ impl From<QueryError> for ApiError {
                 Self(internal())
             }
         }
+    }
+}
+
+impl From<ReadError> for ApiError {
+    fn from(error: ReadError) -> Self {
+        let message = error.to_string();
+        Self(match error {
+            ReadError::Store(error) => return error.into(),
+            ReadError::Behind { reached, wanted } => status(
+                ErrorReason::ReadModelBehind,
+                message,
+                &[("reached_position", &reached), ("wanted_position", &wanted)],
+            ),
+            ReadError::Building { reached, head } => status(
+                ErrorReason::ReadModelBuilding,
+                message,
+                &[("reached_position", &reached), ("head_position", &head)],
+            ),
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //! collected before the first one is reported.
 
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -42,6 +43,8 @@ const DEFAULT_PAGE_SIZE: i32 = 50;
 pub fn page_token(last: &str) -> String {
     URL_SAFE_NO_PAD.encode(last)
 }
+
+const NOT_A_TOKEN: &str = "is not a token that this call gave out";
 
 /// The faults of a request so far.
 #[derive(Default)]
@@ -263,6 +266,17 @@ impl Fields {
         time: Option<&PbTimestamp>,
         now: Timestamp,
     ) -> Option<Timestamp> {
+        let time = self.time(field, time)?;
+        if time > now.plus_seconds(MAX_AHEAD_SECONDS) {
+            let message = "must not be more than 5 minutes ahead of the server's clock";
+            self.fault(field, ErrorReason::TimeInFuture, message);
+            return None;
+        }
+        Some(time)
+    }
+
+    /// A moment, which may be missing.
+    pub fn time(&mut self, field: &str, time: Option<&PbTimestamp>) -> Option<Timestamp> {
         let time = time?;
         let nanos = i64::from(time.nanos);
         let micros = time
@@ -276,11 +290,6 @@ impl Fields {
             self.fault(field, ErrorReason::InvalidTime, message);
             return None;
         };
-        if Timestamp(micros) > now.plus_seconds(MAX_AHEAD_SECONDS) {
-            let message = "must not be more than 5 minutes ahead of the server's clock";
-            self.fault(field, ErrorReason::TimeInFuture, message);
-            return None;
-        }
         Some(Timestamp(micros))
     }
 
@@ -291,10 +300,43 @@ impl Fields {
             .and_then(|id| String::from_utf8(id).ok())
             .filter(|id| id.is_empty() || ProgramId::parse(id).is_ok());
         if after.is_none() {
-            let message = "is not a token that this call gave out";
-            self.fault("page_token", ErrorReason::InvalidPageToken, message);
+            self.fault("page_token", ErrorReason::InvalidPageToken, NOT_A_TOKEN);
         }
         after
+    }
+
+    /// The position before which a page begins; past the end of everything for the first page.
+    pub fn page_position(&mut self, token: &str) -> Option<i64> {
+        match self.page_token(token)?.as_str() {
+            "" => Some(i64::MAX),
+            position => {
+                let position = position.parse().ok();
+                if position.is_none() {
+                    self.fault("page_token", ErrorReason::InvalidPageToken, NOT_A_TOKEN);
+                }
+                position
+            }
+        }
+    }
+
+    /// A number within a range; `default` if it is 0.
+    pub fn number(
+        &mut self,
+        field: &str,
+        number: i32,
+        range: RangeInclusive<u32>,
+        default: u32,
+    ) -> u32 {
+        match u32::try_from(number) {
+            Ok(0) => default,
+            Ok(number) if range.contains(&number) => number,
+            _ => {
+                let (least, most) = range.into_inner();
+                let message = format!("must be 0 (for {default}) or {least} to {most}");
+                self.fault(field, ErrorReason::OutOfRange, message);
+                default
+            }
+        }
     }
 
     /// The size of a page; the default if it is 0.

@@ -5,6 +5,7 @@
 //! - [`authentication`] is the layer that every call passes.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
 //! - [`fields`] checks the fields of a request and names all faults at once.
+//! - [`reads`] is what reads have in common, [`watch`] what streams have in common.
 //! - [`tokens`] are the opaque tokens that clients keep.
 
 mod account;
@@ -13,15 +14,21 @@ pub mod audience;
 mod authentication;
 mod errors;
 mod fields;
+mod leaderboard;
+mod operator;
 mod passwords;
 mod program;
 mod program_rules;
 mod purchase;
+mod reads;
 mod referral;
+mod referral_reads;
 mod requests;
 mod reward;
+mod reward_streams;
 mod server;
 mod tokens;
+mod watch;
 
 /// The contract, as compiled from `proto/`.
 #[allow(
@@ -45,17 +52,22 @@ pub use server::{Server, ServerError, ServerOptions, ServerSettings};
 
 use crate::engine::{Engine, Surroundings};
 use crate::live::Live;
+use crate::read::{Boards, Reads};
 use crate::store::{Database, Epoch};
 
 /// What the services work with.
 #[derive(Clone)]
 pub struct Context {
-    /// For reading.
+    /// For reading the log and what stands beside it.
     pub database: Database,
     /// The present life of the database.
     pub epoch: Epoch,
     /// For writing.
     pub engine: Engine,
+    /// For reading.
+    pub reads: Reads,
+    /// For leaderboards.
+    pub boards: Boards,
     /// For watching.
     pub live: Live,
     /// Clock and randomness.

@@ -9,7 +9,7 @@ use super::pb::program_service_server::ProgramService;
 use super::pb::{self, ErrorReason};
 use super::program_rules::{program_message, read_program};
 use super::requests::carry_out;
-use super::tokens::{check_consistency, consistency_token};
+use super::tokens::{consistency_token, newest_position};
 use super::{Context, authentication::caller};
 use crate::domain::decide::{Command, EnrollParticipant};
 use crate::domain::{Kind, Program, ProgramId, Refusal, StreamKey, UserId, load};
@@ -65,9 +65,9 @@ impl ProgramService for Programs {
         }
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let program_id = fields.finish(program_id)?;
-        check_consistency(&self.0, &request.consistency_token).await?;
+        let position = newest_position(&self.0, &request.consistency_token).await?;
         let program = self.find(&program_id, request.version.unsigned_abs()).await?;
-        Ok(Response::new(pb::GetProgramResponse { program: Some(program) }))
+        Ok(Response::new(pb::GetProgramResponse { program: Some(program), position }))
     }
 
     async fn list_programs(
@@ -79,7 +79,7 @@ impl ProgramService for Programs {
         let page_size = fields.page_size(request.page_size);
         let after = fields.page_token(&request.page_token);
         let after = fields.finish(after)?;
-        check_consistency(&self.0, &request.consistency_token).await?;
+        let position = newest_position(&self.0, &request.consistency_token).await?;
         let pool = self.0.database.pool();
         // One more than asked for tells whether there is a next page.
         let mut ids = program_ids(pool, &after, page_size + 1).await.map_err(ApiError::from)?;
@@ -101,7 +101,7 @@ impl ProgramService for Programs {
         .await
         .map_err(ApiError::from)?;
         let programs = programs.into_iter().flatten().collect();
-        Ok(Response::new(pb::ListProgramsResponse { programs, next_page_token }))
+        Ok(Response::new(pb::ListProgramsResponse { programs, next_page_token, position }))
     }
 
     async fn enroll_participant(

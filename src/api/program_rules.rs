@@ -60,14 +60,29 @@ pub fn program_message(program: &Program, version: &ProgramVersion) -> pb::Progr
         max_direct_referrals: rules.max_direct_referrals.map(count),
         rewards: rules.rewards.iter().map(reward_rule_message).collect(),
         credit_purchases: rules.credit_purchases,
-        leaderboard: match rules.leaderboard {
-            LeaderboardMetric::Points => pb::LeaderboardMetric::Points,
-            LeaderboardMetric::Referrals => pb::LeaderboardMetric::Referrals,
-            LeaderboardMetric::Conversions => pb::LeaderboardMetric::Conversions,
-            LeaderboardMetric::Earnings => pb::LeaderboardMetric::Earnings,
-        }
-        .into(),
+        leaderboard: leaderboard_metric_message(rules.leaderboard).into(),
         enroll_by_default: rules.enroll_by_default,
+    }
+}
+
+/// What a leaderboard counts, as the contract says it.
+pub(super) fn leaderboard_metric_message(metric: LeaderboardMetric) -> pb::LeaderboardMetric {
+    match metric {
+        LeaderboardMetric::Points => pb::LeaderboardMetric::Points,
+        LeaderboardMetric::Referrals => pb::LeaderboardMetric::Referrals,
+        LeaderboardMetric::Conversions => pb::LeaderboardMetric::Conversions,
+        LeaderboardMetric::Earnings => pb::LeaderboardMetric::Earnings,
+    }
+}
+
+/// What a leaderboard counts; none if it is not said.
+pub(super) fn leaderboard_metric(metric: pb::LeaderboardMetric) -> Option<LeaderboardMetric> {
+    match metric {
+        pb::LeaderboardMetric::Points => Some(LeaderboardMetric::Points),
+        pb::LeaderboardMetric::Referrals => Some(LeaderboardMetric::Referrals),
+        pb::LeaderboardMetric::Conversions => Some(LeaderboardMetric::Conversions),
+        pb::LeaderboardMetric::Earnings => Some(LeaderboardMetric::Earnings),
+        pb::LeaderboardMetric::Unspecified => None,
     }
 }
 
@@ -143,13 +158,8 @@ pub(super) fn read_program(
         pb::AttachPolicy::Unspecified => missing(fields, "program.attach"),
     };
     let earn_on = read_earn_on(fields, program);
-    let leaderboard = match program.leaderboard() {
-        pb::LeaderboardMetric::Points => Some(LeaderboardMetric::Points),
-        pb::LeaderboardMetric::Referrals => Some(LeaderboardMetric::Referrals),
-        pb::LeaderboardMetric::Conversions => Some(LeaderboardMetric::Conversions),
-        pb::LeaderboardMetric::Earnings => Some(LeaderboardMetric::Earnings),
-        pb::LeaderboardMetric::Unspecified => missing(fields, "program.leaderboard"),
-    };
+    let leaderboard = leaderboard_metric(program.leaderboard())
+        .or_else(|| missing(fields, "program.leaderboard"));
     let mut limit = |field: &str, value: Option<i32>| {
         value.map(|value| {
             u32::try_from(value).unwrap_or_else(|_| {

@@ -6,13 +6,16 @@ use super::Context;
 use super::answers;
 use super::authentication::caller;
 use super::errors::ApiError;
-use super::fields::Fields;
+use super::fields::{Fields, page_token};
 use super::pb;
 use super::pb::purchase_service_server::PurchaseService;
+use super::reads::{deadline, freshness};
 use super::requests::carry_out;
-use super::tokens::{check_consistency, consistency_token};
+use super::tokens::{consistency_token, newest_position};
 use crate::domain::decide::{Command, RecordPurchase};
-use crate::domain::{Kind, PurchaseId, Refusal, StreamKey, UserId};
+use crate::domain::{Halt, Kind, PurchaseId, Refusal, StreamKey, User, UserId, Work, load};
+use crate::engine::query::query;
+use crate::read::At;
 use crate::store::log;
 
 pub(super) struct Purchases(pub(super) Context);
@@ -72,7 +75,7 @@ impl PurchaseService for Purchases {
         let mut fields = Fields::default();
         let purchase_id = fields.id("purchase_id", &request.purchase_id, PurchaseId::parse);
         let purchase_id = fields.finish(purchase_id)?;
-        check_consistency(&self.0, &request.consistency_token).await?;
+        let position = newest_position(&self.0, &request.consistency_token).await?;
         let stream = StreamKey { kind: Kind::Purchase, id: purchase_id.as_str().into() };
         let events = log::read_first_command(self.0.database.pool(), &stream)
             .await
@@ -81,6 +84,52 @@ impl PurchaseService for Purchases {
             return Err(ApiError::from(Refusal::PurchaseNotFound(purchase_id)).into());
         }
         let (purchase, outcomes) = answers::purchase(&events)?;
-        Ok(Response::new(pb::GetPurchaseResponse { purchase, outcomes }))
+        Ok(Response::new(pb::GetPurchaseResponse { purchase, outcomes, position }))
     }
+
+    async fn list_purchases(
+        &self,
+        request: Request<pb::ListPurchasesRequest>,
+    ) -> Result<Response<pb::ListPurchasesResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let page_size = fields.page_size(request.page_size);
+        let buyer = fields.optional_id("buyer_user_id", &request.buyer_user_id, UserId::parse);
+        let before = fields.page_position(&request.page_token);
+        let before = fields.finish(before)?;
+        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
+        // One more than asked for tells whether there is a next page.
+        let read = self.0.reads.purchases(buyer.as_ref(), before, page_size + 1, freshness);
+        let At { position, mut found } = read.await.map_err(ApiError::from)?;
+        if let (true, Some(buyer)) = (found.is_empty(), &buyer) {
+            query(&self.0.database, &self.0.surroundings, |work| existing_user(work, buyer))
+                .await
+                .map_err(ApiError::from)?;
+        }
+        let limit = usize::try_from(page_size).unwrap_or_default();
+        let is_last = found.len() <= limit;
+        found.truncate(limit);
+        let next_page_token = match found.last().and_then(|events| events.first()) {
+            Some(first) if !is_last => page_token(&first.position.to_string()),
+            _ => String::new(),
+        };
+        let purchases = found.iter().map(|events| {
+            let (purchase, outcomes) = answers::purchase(events)?;
+            Ok::<_, ApiError>(pb::PurchaseDetail { purchase, outcomes })
+        });
+        Ok(Response::new(pb::ListPurchasesResponse {
+            purchases: purchases.collect::<Result<_, _>>()?,
+            next_page_token,
+            position,
+        }))
+    }
+}
+
+/// Refuses a user who does not exist.
+fn existing_user(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
+    if load::<User>(work, user_id)?.exists() {
+        return Ok(());
+    }
+    Err(Refusal::UserNotFound(user_id.clone()).into())
 }

@@ -9,8 +9,10 @@ use super::errors::ApiError;
 use super::fields::Fields;
 use super::pb::referral_service_server::ReferralService;
 use super::pb::{self, ErrorReason};
+use super::reads::deadline;
+use super::referral_reads;
 use super::requests::carry_out;
-use super::tokens::{check_consistency, consistency_token};
+use super::tokens::{consistency_token, newest_position};
 use crate::domain::decide::{ApplyReferral, CodeFault, Command, Referrer, validate_code};
 use crate::domain::{ProgramId, UserId};
 use crate::engine::query::query;
@@ -60,7 +62,7 @@ impl ReferralService for Referrals {
         let user_id = fields.optional_id("user_id", &request.user_id, UserId::parse);
         let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
         let code = fields.finish(code)?;
-        check_consistency(&self.0, &request.consistency_token).await?;
+        let position = newest_position(&self.0, &request.consistency_token).await?;
         // What a code means to a user is for those who may read that user.
         let user_id = user_id.filter(|_| caller.is_back_end());
         let verdict = query(&self.0.database, &self.0.surroundings, |work| {
@@ -82,7 +84,32 @@ impl ReferralService for Referrals {
             program_id: verdict.owner.map(|owner| owner.program_id.to_string()).unwrap_or_default(),
             referrer_username: referrer.map(|names| names.username).unwrap_or_default(),
             remaining_uses: verdict.remaining_uses.map(count),
+            position,
         }))
+    }
+
+    async fn get_referral_stats(
+        &self,
+        request: Request<pb::GetReferralStatsRequest>,
+    ) -> Result<Response<pb::GetReferralStatsResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        Ok(Response::new(referral_reads::stats(&self.0, request.get_ref(), deadline).await?))
+    }
+
+    async fn list_referrals(
+        &self,
+        request: Request<pb::ListReferralsRequest>,
+    ) -> Result<Response<pb::ListReferralsResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        Ok(Response::new(referral_reads::list(&self.0, request.get_ref(), deadline).await?))
+    }
+
+    async fn get_referral_tree(
+        &self,
+        request: Request<pb::GetReferralTreeRequest>,
+    ) -> Result<Response<pb::GetReferralTreeResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        Ok(Response::new(referral_reads::tree(&self.0, request.get_ref(), deadline).await?))
     }
 }
 

@@ -1,168 +1,402 @@
-//! `RewardService`: what participants earn.
+//! `RewardService`: what participants have, have earned, and earn.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tokio_stream::wrappers::ReceiverStream;
+use prost_types::Timestamp as PbTimestamp;
 use tonic::{Request, Response, Status};
 
 use super::Context;
-use super::answers::{money, reward};
-use super::errors::{ApiError, status};
-use super::fields::Fields;
+use super::answers::{count, money, reward, time};
+use super::authentication::caller;
+use super::errors::{ApiError, internal, status};
+use super::fields::{Fields, page_token};
 use super::pb::reward_service_server::RewardService;
 use super::pb::{self, ErrorReason};
-use super::tokens::{resume_cursor, resume_token};
+use super::reads::{Reading, deadline, found_of, freshness};
+use super::reward_streams::{BalancesView, EarningsView, TierView};
+use super::tokens::{StreamName, resume_cursor, resume_token};
+use super::watch::{EventFeed, Messages, View, place, stream};
+use crate::domain::decide::existing_program;
+use crate::domain::rules::{MAX_LEVEL, ProgramRules, RewardKind};
 use crate::domain::{
-    Kind, Participant, ParticipantEvent, ParticipantId, ProgramId, StreamKey, UserId, decode,
-    existing_participant,
+    AnyAggregate, Participant, ParticipantEvent, ParticipantId, Program, ProgramId, StreamKey,
+    Timestamp, UserId, existing_participant, load,
 };
 use crate::engine::query::query;
-use crate::live::{CutOff, Subscription, turned_true};
-use crate::store::RecordedEvent;
-
-/// Messages that wait for one client's connection. More wait as events, in the subscription.
-const QUEUED_MESSAGES: usize = 16;
-
-type Message = Result<pb::WatchEarningsResponse, Status>;
+use crate::live::{Cursor, Topic};
+use crate::read::{At, EntryFilter, Freshness, Page, Standing};
+use crate::store;
 
 pub(super) struct Rewards(pub(super) Context);
 
 #[tonic::async_trait]
 impl RewardService for Rewards {
-    type WatchEarningsStream = ReceiverStream<Message>;
+    async fn get_balances(
+        &self,
+        request: Request<pb::GetBalancesRequest>,
+    ) -> Result<Response<pb::GetBalancesResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let moment = self.past(&mut fields, request.as_of_time.as_ref());
+        let id = participant_id(fields, &request.program_id, &request.user_id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
+        let At { position, found: (standing, rules) } =
+            self.standing(&id, moment, freshness).await?;
+        let balances = vec![money(&rules.unit, standing.balance_minor)];
+        Ok(Response::new(pb::GetBalancesResponse { balances, position }))
+    }
+
+    async fn list_balance_entries(
+        &self,
+        request: Request<pb::ListBalanceEntriesRequest>,
+    ) -> Result<Response<pb::ListBalanceEntriesResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let page_size = fields.page_size(request.page_size);
+        let before = fields.page_position(&request.page_token).unwrap_or_default();
+        let id = participant_id(fields, &request.program_id, &request.user_id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
+        let position = self.standing(&id, None, freshness).await?.position;
+        let filter = EntryFilter::default();
+        let page = self.page(&id, &filter, position, before, page_size).await?;
+        Ok(Response::new(pb::ListBalanceEntriesResponse {
+            next_page_token: next_page_token(&page),
+            entries: page.entries.iter().filter_map(|(event, at)| entry(event, *at)).collect(),
+            position,
+        }))
+    }
+
+    async fn get_tier(
+        &self,
+        request: Request<pb::GetTierRequest>,
+    ) -> Result<Response<pb::GetTierResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let moment = self.past(&mut fields, request.as_of_time.as_ref());
+        let id = participant_id(fields, &request.program_id, &request.user_id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
+        let At { position, found: (standing, rules) } =
+            self.standing(&id, moment, freshness).await?;
+        Ok(Response::new(pb::GetTierResponse { position, ..tier(&standing, &rules) }))
+    }
+
+    async fn get_earnings(
+        &self,
+        request: Request<pb::GetEarningsRequest>,
+    ) -> Result<Response<pb::GetEarningsResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let moment = self.past(&mut fields, request.as_of_time.as_ref());
+        let page_size = fields.page_size(request.page_size);
+        let before = fields.page_position(&request.page_token).unwrap_or_default();
+        let id = participant_id(fields, &request.program_id, &request.user_id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
+        let At { position, found: (standing, rules) } =
+            self.standing(&id, moment, freshness).await?;
+        let filter = EntryFilter { rewards_only: true, ..EntryFilter::default() };
+        let page = self.page(&id, &filter, position, before, page_size).await?;
+        Ok(Response::new(pb::GetEarningsResponse {
+            total: Some(money(&rules.unit, standing.earned_minor)),
+            by_level: by_level(&standing, &rules),
+            next_page_token: next_page_token(&page),
+            rewards: rewards(&page),
+            position,
+        }))
+    }
+
+    async fn list_rewards(
+        &self,
+        request: Request<pb::ListRewardsRequest>,
+    ) -> Result<Response<pb::ListRewardsResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let filter = read_filter(&mut fields, &request);
+        let page_size = fields.page_size(request.page_size);
+        let before = fields.page_position(&request.page_token).unwrap_or_default();
+        let id = participant_id(fields, &request.program_id, &request.user_id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
+        let position = self.standing(&id, None, freshness).await?.position;
+        let page = self.page(&id, &filter, position, before, page_size).await?;
+        Ok(Response::new(pb::ListRewardsResponse {
+            next_page_token: next_page_token(&page),
+            rewards: rewards(&page),
+            position,
+        }))
+    }
+
+    type WatchEarningsStream = Messages<pb::WatchEarningsResponse>;
 
     async fn watch_earnings(
         &self,
         request: Request<pb::WatchEarningsRequest>,
     ) -> Result<Response<Self::WatchEarningsStream>, Status> {
+        let place = place(&self.0, caller(&request))?;
         let request = request.into_inner();
-        let mut fields = Fields::default();
-        let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
-        let user_id = fields.id("user_id", &request.user_id, UserId::parse);
-        let (program_id, user_id) = fields.finish(program_id.zip(user_id))?;
-        let id = ParticipantId { program_id, user_id };
-        let stream = StreamKey { kind: Kind::Participant, id: id.to_string().into() };
-        let from = resume_cursor(&self.0, &stream, &request.resume_token).await?;
-        query(&self.0.database, &self.0.surroundings, |work| {
-            existing_participant(work, &id).map(|_| ())
-        })
-        .await
-        .map_err(ApiError::from)?;
-        let subscription =
-            self.0.live.subscribe(stream.clone(), from).await.map_err(ApiError::from)?;
-        let Some(subscription) = subscription else {
-            let message = "the server has as many open streams as it can; try another";
-            let limit = self.0.live.stream_limit();
-            return Err(status(ErrorReason::TooManyStreams, message, &[("limit_streams", &limit)]));
-        };
-        let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
-        let sent_token = resume_token(&self.0, &stream, subscription.cursor());
-        let context = self.0.clone();
-        let watcher = Watcher { context, stream, subscription, messages, sent_token };
-        tokio::spawn(watcher.run());
-        Ok(Response::new(ReceiverStream::new(answer)))
+        let id = participant_id(Fields::default(), &request.program_id, &request.user_id)?;
+        let name = StreamName::new("WatchEarnings", &id.to_string());
+        let (cursor, _) = self.start(&id, name, &request.resume_token).await?;
+        // Always a heartbeat first: what there is to say comes after it.
+        let first = EarningsView::heartbeat(resume_token(&self.0, name, cursor));
+        let feed = self.feed(&id, name, cursor, EarningsView);
+        Ok(stream(&self.0, place, vec![first], feed))
     }
-}
 
-/// Feeds one stream of earnings.
-struct Watcher {
-    context: Context,
-    stream: StreamKey,
-    subscription: Subscription,
-    messages: mpsc::Sender<Message>,
-    /// Everything up to here has been sent.
-    sent_token: String,
-}
+    type WatchBalancesStream = Messages<pb::WatchBalancesResponse>;
 
-impl Watcher {
-    async fn run(mut self) {
-        // A place for the last word is kept free, so that it can be said to a client that is behind.
-        let Ok(last_word) = self.messages.clone().reserve_owned().await else { return };
-        if let Some(status) = self.feed().await {
-            last_word.send(Err(status));
+    async fn watch_balances(
+        &self,
+        request: Request<pb::WatchBalancesRequest>,
+    ) -> Result<Response<Self::WatchBalancesStream>, Status> {
+        let place = place(&self.0, caller(&request))?;
+        let request = request.into_inner();
+        let id = participant_id(Fields::default(), &request.program_id, &request.user_id)?;
+        let name = StreamName::new("WatchBalances", &id.to_string());
+        let (cursor, present) = self.start(&id, name, &request.resume_token).await?;
+        let mut first = BalancesView::heartbeat(resume_token(&self.0, name, cursor));
+        if let Some(participant) = present {
+            let rules = self.rules(&id.program_id, None).await?;
+            first.balances = vec![money(&rules.unit, participant.balance_minor())];
         }
+        let feed = self.feed(&id, name, cursor, BalancesView);
+        Ok(stream(&self.0, place, vec![first], feed))
     }
 
-    /// Sends until the client leaves (`None`) or there is a reason to end.
-    async fn feed(&mut self) -> Option<Status> {
-        let period = self.context.settings.heartbeat.max(Duration::from_millis(10));
-        // The first message says that the stream has begun, and where.
-        self.messages.send(Ok(self.heartbeat())).await.ok()?;
-        let mut heartbeat = interval_at(Instant::now() + period, period);
-        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut stopping = self.context.stopping.clone();
-        loop {
-            let message = tokio::select! {
-                biased;
-                () = turned_true(&mut stopping) => {
-                    return Some(self.end(ErrorReason::ShuttingDown, "the server is stopping"));
-                }
-                () = self.messages.closed() => return None,
-                _ = heartbeat.tick() => Some(self.heartbeat()),
-                next = self.subscription.next() => match next {
-                    Ok(event) => match self.reward(&event) {
-                        Ok(message) => message,
-                        Err(status) => return Some(status),
-                    },
-                    Err(CutOff::TooSlow) => return Some(self.too_slow()),
-                    Err(CutOff::Store(error)) => return Some(ApiError::from(error).into()),
-                },
+    type WatchTierStream = Messages<pb::WatchTierResponse>;
+
+    async fn watch_tier(
+        &self,
+        request: Request<pb::WatchTierRequest>,
+    ) -> Result<Response<Self::WatchTierStream>, Status> {
+        let place = place(&self.0, caller(&request))?;
+        let request = request.into_inner();
+        let id = participant_id(Fields::default(), &request.program_id, &request.user_id)?;
+        let name = StreamName::new("WatchTier", &id.to_string());
+        let (cursor, present) = self.start(&id, name, &request.resume_token).await?;
+        let rules = self.rules(&id.program_id, None).await?;
+        if rules.tier_rule().is_none() {
+            let message = format!("program '{}' has no tiers", id.program_id);
+            let facts: [(&str, &dyn std::fmt::Display); 1] = [("program_id", &id.program_id)];
+            return Err(status(ErrorReason::NoTiers, message, &facts));
+        }
+        let mut first = TierView::heartbeat(resume_token(&self.0, name, cursor));
+        if let Some(participant) = present {
+            let standing = Standing::from(&*participant);
+            first.tier = tier(&standing, &rules).tier;
+        }
+        let feed = self.feed(&id, name, cursor, TierView);
+        Ok(stream(&self.0, place, vec![first], feed))
+    }
+}
+
+impl Rewards {
+    /// A moment of the past to answer for; now, if there is none.
+    fn past(&self, fields: &mut Fields, moment: Option<&PbTimestamp>) -> Option<Timestamp> {
+        fields.past_time("as_of_time", moment, (self.0.surroundings.now)())
+    }
+
+    /// Where a participant stands, now or at a moment of the past, and the rules in force then.
+    async fn standing(
+        &self,
+        id: &ParticipantId,
+        moment: Option<Timestamp>,
+        freshness: Freshness,
+    ) -> Result<At<(Standing, Arc<ProgramRules>)>, ApiError> {
+        if let Some(moment) = moment {
+            let rules = self.rules(&id.program_id, Some(moment)).await?;
+            query(&self.0.database, &self.0.surroundings, |work| {
+                existing_participant(work, id).map(|_| ())
+            })
+            .await?;
+            let At { position, found } = self.0.reads.standing_at(id, moment).await?;
+            return Ok(At { position, found: (found, rules) });
+        }
+        let read = |freshness| -> Reading<'_, _> { Box::pin(self.0.reads.standing(id, freshness)) };
+        let At { position, found } = found_of(&self.0, freshness, id, read).await?;
+        Ok(At { position, found: (found.1, found.2) })
+    }
+
+    /// The rules of a program that are in force now, or were at a moment.
+    async fn rules(
+        &self,
+        program_id: &ProgramId,
+        moment: Option<Timestamp>,
+    ) -> Result<Arc<ProgramRules>, ApiError> {
+        let rules = query(&self.0.database, &self.0.surroundings, |work| {
+            existing_program(work, program_id)?;
+            let program = load::<Program>(work, program_id)?;
+            let version = match moment {
+                Some(moment) => program.in_force_at(moment),
+                None => program.current(),
             };
-            let Some(message) = message else { continue };
-            let token = message.resume_token.clone();
-            tokio::select! {
-                sent = self.messages.send(Ok(message)) => {
-                    if sent.is_err() {
-                        return None;
-                    }
-                    self.sent_token = token;
-                }
-                () = self.subscription.behind() => return Some(self.too_slow()),
-                () = turned_true(&mut stopping) => {
-                    return Some(self.end(ErrorReason::ShuttingDown, "the server is stopping"));
-                }
+            Ok(version.map(|version| version.rules.clone()))
+        })
+        .await?;
+        rules.ok_or_else(|| internal().into())
+    }
+
+    async fn page(
+        &self,
+        id: &ParticipantId,
+        filter: &EntryFilter,
+        position: i64,
+        before: i64,
+        page_size: i64,
+    ) -> Result<Page, ApiError> {
+        let limit = usize::try_from(page_size).unwrap_or_default();
+        Ok(self.0.reads.entries(id, filter, position, before, limit).await?)
+    }
+
+    /// Where a stream about a participant begins: at its token, or at present, with the participant as of
+    /// then.
+    async fn start(
+        &self,
+        id: &ParticipantId,
+        name: StreamName,
+        token: &str,
+    ) -> Result<(Cursor, Option<Arc<Participant>>), ApiError> {
+        let from = resume_cursor(&self.0, name, token).await?;
+        let key = StreamKey::participant(id);
+        let pool = self.0.database.pool();
+        let (loaded, position) = store::load::stream_and_position(pool, &key).await?;
+        if loaded.version == 0 {
+            query(&self.0.database, &self.0.surroundings, |work| {
+                existing_participant(work, id).map(|_| ())
+            })
+            .await?;
+        }
+        Ok(match (from, loaded.state) {
+            (Some(cursor), _) => (cursor, None),
+            (None, AnyAggregate::Participant(participant)) => {
+                (Cursor { position, sequence: loaded.version }, Some(participant))
             }
-        }
+            (None, _) => return Err(internal().into()),
+        })
     }
 
-    fn token(&self) -> String {
-        resume_token(&self.context, &self.stream, self.subscription.cursor())
+    fn feed<V: View>(
+        &self,
+        id: &ParticipantId,
+        name: StreamName,
+        cursor: Cursor,
+        view: V,
+    ) -> EventFeed<V> {
+        let topic = Topic::Stream(StreamKey::participant(id));
+        let subscription = self.0.live.subscribe(topic, cursor);
+        EventFeed { context: self.0.clone(), name, subscription, view }
     }
+}
 
-    fn heartbeat(&self) -> pb::WatchEarningsResponse {
-        pb::WatchEarningsResponse { resume_token: self.token(), ..Default::default() }
+#[allow(clippy::result_large_err, reason = "a status is what callers return")]
+fn participant_id(
+    mut fields: Fields,
+    program_id: &str,
+    user_id: &str,
+) -> Result<ParticipantId, Status> {
+    let program_id = fields.id("program_id", program_id, ProgramId::parse);
+    let user_id = fields.id("user_id", user_id, UserId::parse);
+    let (program_id, user_id) = fields.finish(program_id.zip(user_id))?;
+    Ok(ParticipantId { program_id, user_id })
+}
+
+fn read_filter(fields: &mut Fields, request: &pb::ListRewardsRequest) -> EntryFilter {
+    let kind = match request.kind() {
+        pb::RewardKind::Unspecified => None,
+        pb::RewardKind::Points => Some(RewardKind::Points),
+        pb::RewardKind::Credit => Some(RewardKind::Credit),
+        pb::RewardKind::Bonus => Some(RewardKind::Bonus),
+        pb::RewardKind::Commission => Some(RewardKind::Commission),
+    };
+    let level = request.level.map(|level| {
+        let known = u32::try_from(level).ok().filter(|level| *level <= MAX_LEVEL);
+        known.unwrap_or_else(|| {
+            let message = format!("must be 0 to {MAX_LEVEL}");
+            fields.fault("level", ErrorReason::OutOfRange, message);
+            0
+        })
+    });
+    let source = fields.optional_id("source_user_id", &request.source_user_id, UserId::parse);
+    EntryFilter {
+        rewards_only: true,
+        kind,
+        level,
+        source_user_id: source.map(|id| id.to_string()),
+        start: fields.time("start_time", request.start_time.as_ref()),
+        end: fields.time("end_time", request.end_time.as_ref()),
     }
+}
 
-    fn reward(&self, event: &RecordedEvent) -> Result<Option<pb::WatchEarningsResponse>, Status> {
-        if &*event.event_type != "RewardGranted" {
-            return Ok(None);
-        }
-        let read = decode::<Participant>(&event.event_type, &event.event_version, &event.payload);
-        match read {
-            Ok(ParticipantEvent::RewardGranted(granted)) => Ok(Some(pb::WatchEarningsResponse {
-                reward: Some(reward(&granted, event.recorded_at)),
-                level_total: Some(money(&granted.currency_code, granted.level_total_minor)),
-                total: Some(money(&granted.currency_code, granted.total_minor)),
-                resume_token: self.token(),
-            })),
-            Ok(_) => Ok(None),
-            Err(error) => {
-                tracing::error!(%error, position = event.position, "an event cannot be read");
-                Err(super::errors::internal())
+fn next_page_token(page: &Page) -> String {
+    page.next_before.map(|before| page_token(&before.to_string())).unwrap_or_default()
+}
+
+fn rewards(page: &Page) -> Vec<pb::Reward> {
+    let reward = |(event, at): &(ParticipantEvent, Timestamp)| match event {
+        ParticipantEvent::RewardGranted(granted) => Some(reward(granted, *at)),
+        _ => None,
+    };
+    page.entries.iter().filter_map(reward).collect()
+}
+
+fn entry(event: &ParticipantEvent, recorded_at: Timestamp) -> Option<pb::BalanceEntry> {
+    let create_time = Some(time(recorded_at));
+    match event {
+        ParticipantEvent::RewardGranted(granted) => Some(pb::BalanceEntry {
+            amount: Some(money(&granted.currency_code, granted.amount_minor)),
+            balance: Some(money(&granted.currency_code, granted.balance_minor)),
+            reward: Some(reward(granted, recorded_at)),
+            purchase_id: granted.purchase_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+            create_time,
+        }),
+        ParticipantEvent::PurchaseCredited(credited) => Some(pb::BalanceEntry {
+            amount: Some(money(&credited.currency_code, credited.amount_minor)),
+            balance: Some(money(&credited.currency_code, credited.balance_minor)),
+            reward: None,
+            purchase_id: credited.purchase_id.to_string(),
+            create_time,
+        }),
+        _ => None,
+    }
+}
+
+/// The tier of somebody, and what the next one takes. Tiers go by the referrals that were rewarded.
+fn tier(standing: &Standing, rules: &ProgramRules) -> pb::GetTierResponse {
+    let rewarded = rules.tier_rule().map(|(rule, _)| standing.level(rule.level).count);
+    let tiers = rules.tier_standing(standing.tier.as_deref(), rewarded.unwrap_or_default());
+    let next = tiers.and_then(|tiers| tiers.next);
+    pb::GetTierResponse {
+        tier: tiers.map(|tiers| tiers.tier.into()).unwrap_or_default(),
+        referral_count: count(rewarded.unwrap_or(standing.referral_count)),
+        points: standing.earned_minor,
+        next_tier: next.map(|(tier, _)| tier.into()).unwrap_or_default(),
+        referrals_to_next_tier: next.map(|(_, referrals)| count(referrals)).unwrap_or_default(),
+        position: 0,
+    }
+}
+
+/// Every level that the rules pay, and every one that ever paid.
+fn by_level(standing: &Standing, rules: &ProgramRules) -> Vec<pb::LevelEarnings> {
+    let mut levels: Vec<u32> = rules.rewards.iter().map(|rule| rule.level).collect();
+    levels.extend(standing.levels.iter().map(|total| total.level));
+    levels.sort_unstable();
+    levels.dedup();
+    levels
+        .into_iter()
+        .map(|level| {
+            let total = standing.level(level);
+            let rule = rules.rewards.iter().find(|rule| rule.level == level);
+            let cap = rule.and_then(|rule| rule.cap_minor);
+            pb::LevelEarnings {
+                level: count(level),
+                total: Some(money(&rules.unit, total.total_minor)),
+                count: count(total.count),
+                cap: cap.map(|cap| money(&rules.unit, cap)),
+                remaining: cap.map(|cap| money(&rules.unit, (cap - total.total_minor).max(0))),
             }
-        }
-    }
-
-    fn too_slow(&self) -> Status {
-        self.end(
-            ErrorReason::SlowConsumer,
-            "rewards came faster than they were read; resume from the last token",
-        )
-    }
-
-    fn end(&self, reason: ErrorReason, message: &str) -> Status {
-        status(reason, message, &[("resume_token", &self.sent_token)])
-    }
+        })
+        .collect()
 }

@@ -12,8 +12,12 @@ use tonic_web::GrpcWebLayer;
 
 use super::account::Accounts;
 use super::authentication::{AuthenticationLayer, Keys};
+use super::leaderboard::Leaderboards;
+use super::operator::Operators;
 use super::passwords::Passwords;
 use super::pb::account_service_server::AccountServiceServer;
+use super::pb::leaderboard_service_server::LeaderboardServiceServer;
+use super::pb::operator_service_server::OperatorServiceServer;
 use super::pb::program_service_server::ProgramServiceServer;
 use super::pb::purchase_service_server::PurchaseServiceServer;
 use super::pb::referral_service_server::ReferralServiceServer;
@@ -25,6 +29,7 @@ use super::reward::Rewards;
 use super::{Context, DESCRIPTORS, MAX_MESSAGE_BYTES};
 use crate::engine::{self, Engine, Surroundings};
 use crate::live::{self, Live};
+use crate::read::{Boards, Reads};
 use crate::store::{Database, StoreError, epoch};
 
 /// Streams and calls that one connection can have at once.
@@ -55,11 +60,13 @@ macro_rules! limited {
 pub struct ServerSettings {
     /// How often a silent stream says that it is alive.
     pub heartbeat: Duration,
+    /// How long a read waits for the position of its token, whatever the caller allows.
+    pub read_patience: Duration,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(15) }
+        Self { heartbeat: Duration::from_secs(15), read_patience: Duration::from_secs(5) }
     }
 }
 
@@ -107,10 +114,11 @@ pub struct Server {
     stop: watch::Sender<bool>,
     worker: JoinHandle<()>,
     tail: JoinHandle<()>,
+    projector: JoinHandle<()>,
 }
 
 impl Server {
-    /// Starts the engine and the tail of the log.
+    /// Starts the engine, the tail of the log and the projector.
     ///
     /// # Errors
     /// [`ServerError`] if the database cannot be read.
@@ -124,19 +132,23 @@ impl Server {
             Engine::start(database.clone(), epoch, surroundings.clone(), engine, handover);
         let (live, tail) =
             Live::start(database.clone(), epoch, handed_over, live, stopping.clone()).await?;
+        let (reads, projector) =
+            Reads::start(database.clone(), epoch, live.reached(), stopping.clone()).await?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let context = Context {
             passwords: Passwords::new(threads, surroundings.clone()),
             database,
             epoch,
             engine,
+            boards: Boards::new(reads.clone(), live.clone()),
+            reads,
             live,
             surroundings,
             settings,
             fingerprint_secret,
             stopping,
         };
-        Ok(Self { context, keys: Keys::new(&admin_key), stop, worker, tail })
+        Ok(Self { context, keys: Keys::new(&admin_key), stop, worker, tail, projector })
     }
 
     /// What the services work with; for programs that use the engine without a network.
@@ -156,7 +168,7 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), ServerError> {
-        let Self { context, keys, stop, mut worker, mut tail } = self;
+        let Self { context, keys, stop, mut worker, mut tail, projector } = self;
         let address = listener.local_addr()?;
         // Without nodelay the second packet of an answer waits 40 ms for the first one's receipt. (The
         // server's own setting concerns only listeners that it makes itself.)
@@ -185,7 +197,9 @@ impl Server {
             .add_service(limited!(ProgramServiceServer::new(Programs(context.clone()))))
             .add_service(limited!(ReferralServiceServer::new(Referrals(context.clone()))))
             .add_service(limited!(PurchaseServiceServer::new(Purchases(context.clone()))))
-            .add_service(limited!(RewardServiceServer::new(Rewards(context))))
+            .add_service(limited!(RewardServiceServer::new(Rewards(context.clone()))))
+            .add_service(limited!(LeaderboardServiceServer::new(Leaderboards(context.clone()))))
+            .add_service(limited!(OperatorServiceServer::new(Operators(context))))
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
@@ -223,7 +237,9 @@ impl Server {
         if failed {
             return Err(ServerError::PartFailed);
         }
-        if tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(tail, worker) }).await.is_err()
+        if tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(tail, worker, projector) })
+            .await
+            .is_err()
         {
             tracing::warn!("some commands were still waiting when the server stopped");
         }

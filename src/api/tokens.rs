@@ -11,7 +11,6 @@ use super::Context;
 use super::errors::{ApiError, status};
 use super::fields::Fields;
 use super::pb::ErrorReason;
-use crate::domain::StreamKey;
 use crate::live::Cursor;
 use crate::store::{epoch, log};
 
@@ -29,33 +28,57 @@ pub fn consistency_token(context: &Context, position: i64) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// Checks a consistency token, if there is one.
-///
-/// Reads that go through here see the newest state in any case; the token is checked so that one
-/// that promises more than the database holds is not taken for kept.
+/// The position that a consistency token asks for; 0 if there is none.
 ///
 /// # Errors
 /// A status if it is malformed, or names a position that the log does not have.
-pub async fn check_consistency(context: &Context, token: &str) -> Result<(), ApiError> {
+pub async fn wanted_position(context: &Context, token: &str) -> Result<i64, ApiError> {
     if token.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     let Some((epoch, position)) =
         decode::<8>(CONSISTENCY, token).map(|(epoch, rest)| (epoch, i64::from_be_bytes(rest)))
     else {
         return Err(malformed("consistency_token", ErrorReason::InvalidConsistencyToken));
     };
-    check_position(context, epoch, position).await
+    check_position(context, epoch, position).await?;
+    Ok(position)
+}
+
+/// The position that a read of the newest state reflects at least. The token is checked so that one that
+/// promises more than the database holds is not taken for kept.
+///
+/// # Errors
+/// As [`wanted_position`].
+pub async fn newest_position(context: &Context, token: &str) -> Result<i64, ApiError> {
+    wanted_position(context, token).await?;
+    Ok(log::head(context.database.pool()).await?)
+}
+
+/// What tells the tokens of one stream from those of all others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct StreamName([u8; 8]);
+
+impl StreamName {
+    /// The name of the stream that an RPC makes of a topic.
+    #[must_use]
+    pub fn new(rpc: &str, topic: &str) -> Self {
+        let digest =
+            Sha256::new().chain_update(rpc).chain_update([0]).chain_update(topic).finalize();
+        let mut hash = [0; 8];
+        hash.copy_from_slice(&digest[..8]);
+        Self(hash)
+    }
 }
 
 /// A token for "go on after this".
 #[must_use]
-pub fn resume_token(context: &Context, stream: &StreamKey, cursor: Cursor) -> String {
+pub fn resume_token(context: &Context, name: StreamName, cursor: Cursor) -> String {
     let mut bytes = vec![RESUME];
     bytes.extend(context.epoch.number.to_be_bytes());
     bytes.extend(cursor.position.to_be_bytes());
     bytes.extend(cursor.sequence.to_be_bytes());
-    bytes.extend(stream_hash(stream));
+    bytes.extend(name.0);
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
@@ -65,7 +88,7 @@ pub fn resume_token(context: &Context, stream: &StreamKey, cursor: Cursor) -> St
 /// A status if it is malformed, of another stream, or past the end of what the log holds.
 pub async fn resume_cursor(
     context: &Context,
-    stream: &StreamKey,
+    name: StreamName,
     token: &str,
 ) -> Result<Option<Cursor>, ApiError> {
     if token.is_empty() {
@@ -75,7 +98,7 @@ pub async fn resume_cursor(
     let (epoch, rest) = decode::<24>(RESUME, token).ok_or_else(malformed)?;
     let (position, rest) = split(&rest).ok_or_else(malformed)?;
     let (sequence, hash) = split(rest).ok_or_else(malformed)?;
-    if hash != stream_hash(stream) || sequence < 0 {
+    if hash != name.0 || sequence < 0 {
         return Err(malformed());
     }
     check_position(context, epoch, position).await?;
@@ -92,13 +115,6 @@ fn decode<const REST: usize>(kind: u8, token: &str) -> Option<(i32, [u8; REST])>
 fn split(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let (number, rest) = bytes.split_first_chunk::<8>()?;
     Some((i64::from_be_bytes(*number), rest))
-}
-
-fn stream_hash(stream: &StreamKey) -> [u8; 8] {
-    let digest = Sha256::digest(stream.to_string());
-    let mut hash = [0; 8];
-    hash.copy_from_slice(&digest[..8]);
-    hash
 }
 
 fn malformed(field: &str, reason: ErrorReason) -> ApiError {

@@ -81,10 +81,14 @@ settings! {
     database_patience_s: u64, "S", "TRIBUTARY_DATABASE_PATIENCE_S";
     /// Open streams in this process at most [default: 20000]
     streams: usize, "N", "TRIBUTARY_STREAMS";
+    /// Open streams of one caller in this process at most [default: 20000]
+    streams_per_caller: usize, "N", "TRIBUTARY_STREAMS_PER_CALLER";
     /// Events that may wait for one stream before it is cut off [default: 4096]
     queued_events: usize, "N", "TRIBUTARY_QUEUED_EVENTS";
     /// Seconds between the heartbeats of a silent stream [default: 15]
     heartbeat_s: u64, "S", "TRIBUTARY_HEARTBEAT_S";
+    /// Seconds that a read waits for the position of its token at most [default: 5]
+    read_patience_s: u64, "S", "TRIBUTARY_READ_PATIENCE_S";
 }
 
 impl File {
@@ -124,6 +128,11 @@ impl Settings {
         set(&mut engine.database_patience, "database_patience_s", range, patience)?;
         set(&mut live.streams, "streams", 1..=1_000_000, settings.streams)?;
         set(&mut live.queued_events, "queued_events", 1..=1_000_000, settings.queued_events)?;
+        let per_caller = settings.streams_per_caller;
+        set(&mut live.streams_per_caller, "streams_per_caller", 1..=1_000_000, per_caller)?;
+        let patience = settings.read_patience_s.map(seconds);
+        let range = seconds(0)..=seconds(3_600);
+        set(&mut server.read_patience, "read_patience_s", range, patience)?;
         let heartbeat = settings.heartbeat_s.map(seconds);
         set(&mut server.heartbeat, "heartbeat_s", seconds(1)..=seconds(3_600), heartbeat)?;
         let mut max_connections = DEFAULT_MAX_CONNECTIONS;

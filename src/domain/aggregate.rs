@@ -57,6 +57,14 @@ pub struct StreamKey {
     pub id: Arc<str>,
 }
 
+impl StreamKey {
+    /// The stream of a participant.
+    #[must_use]
+    pub fn participant(id: &super::ParticipantId) -> Self {
+        Self { kind: Kind::Participant, id: id.to_string().into() }
+    }
+}
+
 impl fmt::Display for StreamKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{} '{}'", self.kind.as_str(), self.id)
@@ -138,6 +146,9 @@ pub enum DecodeError {
 
 /// How events of one aggregate are named, versioned and read back.
 pub trait EventCodec: DomainEvent {
+    /// The names of all types.
+    const TYPES: &'static [&'static str];
+
     /// The version in which `event_type` is written today, if there is such a type.
     fn current_version(event_type: &str) -> Option<&'static str>;
     /// Reads a payload of the current version.
@@ -175,6 +186,8 @@ macro_rules! events {
         }
 
         impl $crate::domain::aggregate::EventCodec for $name {
+            const TYPES: &'static [&'static str] = &[$(stringify!($variant)),+];
+
             fn current_version(event_type: &str) -> Option<&'static str> {
                 match event_type {
                     $(stringify!($variant) => Some($version),)+
@@ -206,6 +219,21 @@ macro_rules! events {
     };
 }
 pub(super) use events;
+
+/// The names of all types of events, of every kind of aggregate, in alphabetical order.
+#[must_use]
+pub fn event_types() -> Vec<&'static str> {
+    let of_kinds = [
+        <User as Aggregate>::Event::TYPES,
+        <Program as Aggregate>::Event::TYPES,
+        <Participant as Aggregate>::Event::TYPES,
+        <Purchase as Aggregate>::Event::TYPES,
+    ];
+    let mut types = of_kinds.concat();
+    types.sort_unstable();
+    types.dedup();
+    types
+}
 
 /// Reads one stored event of any version.
 ///

@@ -32,7 +32,7 @@ mod tests;
 
 pub use aggregate::{
     AnyAggregate, Claim, ClaimKind, DecodeError, EncodedEvent, EventCodec, Halt, Kind, Profile,
-    Stream, StreamKey, UplineWalk, Work, decode, handle_now, load, peek_new, tell,
+    Stream, StreamKey, UplineWalk, Work, decode, event_types, handle_now, load, peek_new, tell,
 };
 pub use ids::{InvalidId, ParticipantId, ProgramId, PurchaseId, UserId};
 pub use participant::{

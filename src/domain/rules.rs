@@ -215,6 +215,15 @@ pub fn points_at(tiers: &[Tier], referrals: u32) -> i64 {
     })
 }
 
+/// Where somebody stands among the tiers of a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TierStanding<'a> {
+    /// The tier reached.
+    pub tier: &'a str,
+    /// The next one, and how many more referrals it takes; none at the top.
+    pub next: Option<(&'a str, u32)>,
+}
+
 /// Something wrong with a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -225,6 +234,30 @@ pub struct Fault {
 }
 
 impl ProgramRules {
+    /// The rule that pays by tier, with its tiers, if the program has one.
+    #[must_use]
+    pub fn tier_rule(&self) -> Option<(&RewardRule, &[Tier])> {
+        self.rewards.iter().find_map(|rule| match &rule.pay {
+            Pay::Tiers(tiers) => Some((rule, tiers.as_slice())),
+            _ => None,
+        })
+    }
+
+    /// The tier of somebody who was last seen to reach `reached` and has had `rewarded` rewards from the
+    /// rule that pays by tier; none if the program has no tiers.
+    #[must_use]
+    pub fn tier_standing<'a>(
+        &'a self,
+        reached: Option<&'a str>,
+        rewarded: u32,
+    ) -> Option<TierStanding<'a>> {
+        let (_, tiers) = self.tier_rule()?;
+        let tier = reached.or(tiers.first().map(|tier| tier.name.as_str()))?;
+        let next = tiers.iter().find(|tier| tier.from_referrals > rewarded);
+        let next = next.map(|tier| (tier.name.as_str(), tier.from_referrals - rewarded));
+        Some(TierStanding { tier, next })
+    }
+
     /// The link that carries a code; empty if the program has no links.
     #[must_use]
     pub fn link(&self, code: &str) -> String {

@@ -5,6 +5,7 @@
 //! up is cut off and slows nobody else.
 
 mod notice;
+mod places;
 mod subscription;
 mod tail;
 
@@ -18,13 +19,26 @@ use tokio::task::JoinHandle;
 use crate::domain::StreamKey;
 use crate::engine::Handover;
 use crate::store::{Database, Epoch, RecordedEvent, StoreError, log};
+use places::Places;
+pub use places::{Full, Place};
 pub use subscription::{Cursor, CutOff, Subscription};
+
+/// What can be subscribed to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// The events of one stream.
+    Stream(StreamKey),
+    /// All events there are.
+    Log,
+}
 
 /// How large things may grow, and how often they happen.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open streams in this process.
     pub streams: usize,
+    /// Open streams of one caller in this process.
+    pub streams_per_caller: usize,
     /// Events that may wait for one subscriber; with more it is cut off.
     pub queued_events: usize,
     /// Subscribers that may read the past from the database at once.
@@ -37,6 +51,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             streams: 20_000,
+            streams_per_caller: 20_000,
             queued_events: 4_096,
             catching_up: 4,
             poll_interval: Duration::from_millis(250),
@@ -48,8 +63,8 @@ impl Default for Limits {
 #[derive(Default)]
 struct Registry {
     position: i64,
-    subscribers: HashMap<StreamKey, Vec<Subscriber>>,
-    count: usize,
+    streams: HashMap<StreamKey, Vec<Subscriber>>,
+    log: Vec<Subscriber>,
 }
 
 struct Subscriber {
@@ -63,7 +78,10 @@ struct Subscriber {
 pub struct Live {
     database: Database,
     registry: Arc<Mutex<Registry>>,
+    /// The same position as in the registry, for those who wait for it.
+    reached: Arc<watch::Sender<i64>>,
     catching_up: Arc<Semaphore>,
+    places: Places,
     limits: Limits,
 }
 
@@ -82,14 +100,17 @@ impl Live {
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let position = log::head(database.pool()).await?;
         let registry = Arc::new(Mutex::new(Registry { position, ..Registry::default() }));
+        let reached = Arc::new(watch::Sender::new(position));
         let live = Self {
             database: database.clone(),
             registry: registry.clone(),
+            reached: reached.clone(),
+            places: Places::new(limits.streams, limits.streams_per_caller),
             catching_up: Arc::new(Semaphore::new(limits.catching_up.max(1))),
             limits: limits.clone(),
         };
         let poll_interval = limits.poll_interval;
-        let tail = tail::Tail { database, epoch, registry, poll_interval };
+        let tail = tail::Tail { database, epoch, registry, reached, poll_interval };
         let task = tokio::spawn(tail.run(handover, stop));
         Ok((live, task))
     }
@@ -100,10 +121,18 @@ impl Live {
         lock(&self.registry).position
     }
 
-    /// How many subscriptions there can be.
+    /// The position up to which subscribers have been told, for those who wait for it.
     #[must_use]
-    pub fn stream_limit(&self) -> usize {
-        self.limits.streams
+    pub fn reached(&self) -> watch::Receiver<i64> {
+        self.reached.subscribe()
+    }
+
+    /// A place for one more stream of a caller, until it is dropped.
+    ///
+    /// # Errors
+    /// [`Full`] if there are as many streams as there can be.
+    pub fn place(&self, caller: &str) -> Result<Place, Full> {
+        self.places.take(caller)
     }
 }
 

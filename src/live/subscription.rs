@@ -1,4 +1,4 @@
-//! One subscriber's view of one stream: first what it missed, then what comes, without a gap and
+//! One subscriber's view of a topic: first what it missed, then what comes, without a gap and
 //! without a repetition in between.
 
 use std::collections::VecDeque;
@@ -7,8 +7,7 @@ use std::sync::Mutex;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
-use super::{Live, Registry, Subscriber, lock, turned_true};
-use crate::domain::StreamKey;
+use super::{Live, Registry, Subscriber, Topic, lock, turned_true};
 use crate::store::{Database, RecordedEvent, StoreError, log};
 
 /// How many events of the past are read at once.
@@ -19,7 +18,7 @@ const PAGE_EVENTS: i64 = 200;
 pub struct Cursor {
     /// In the log.
     pub position: i64,
-    /// In the stream.
+    /// In the topic: the sequence in a stream, the position again in the log.
     pub sequence: i64,
 }
 
@@ -34,12 +33,12 @@ pub enum CutOff {
     Store(#[from] StoreError),
 }
 
-/// The events of one stream after a cursor, in order, each once, for as long as one likes.
+/// The events of a topic after a cursor, in order, each once, for as long as one likes.
 pub struct Subscription {
     database: Database,
     registry: Arc<Mutex<Registry>>,
     catching_up: Arc<Semaphore>,
-    stream: StreamKey,
+    topic: Topic,
     cursor: Cursor,
     /// The past is read up to here; what comes after it is in the queue.
     live_from: i64,
@@ -50,47 +49,34 @@ pub struct Subscription {
 }
 
 impl Live {
-    /// Subscribes to a stream from a cursor on, or from now on. `None` if there are as many
-    /// subscriptions as there can be.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the database cannot be read.
-    pub async fn subscribe(
-        &self,
-        stream: StreamKey,
-        from: Option<Cursor>,
-    ) -> Result<Option<Subscription>, StoreError> {
+    /// Subscribes to a topic from a cursor on.
+    #[must_use]
+    pub fn subscribe(&self, topic: Topic, from: Cursor) -> Subscription {
         let (sender, queue) = mpsc::channel(self.limits.queued_events.max(1));
         let (behind_sender, behind) = watch::channel(false);
+        let subscriber = Subscriber { queue: sender, behind: behind_sender };
         let live_from = {
             let mut registry = lock(&self.registry);
-            if registry.count >= self.limits.streams {
-                return Ok(None);
+            match &topic {
+                Topic::Stream(stream) => {
+                    registry.streams.entry(stream.clone()).or_default().push(subscriber);
+                }
+                Topic::Log => registry.log.push(subscriber),
             }
-            registry.count += 1;
-            let subscriber = Subscriber { queue: sender, behind: behind_sender };
-            registry.subscribers.entry(stream.clone()).or_default().push(subscriber);
             registry.position
         };
-        // From here on the subscription leaves the registry when it is dropped.
-        let mut subscription = Subscription {
+        Subscription {
             database: self.database.clone(),
             registry: self.registry.clone(),
             catching_up: self.catching_up.clone(),
-            stream,
-            cursor: from.unwrap_or(Cursor { position: live_from, sequence: 0 }),
+            topic,
+            cursor: from,
             live_from,
             past: VecDeque::new(),
-            caught_up: from.is_none(),
+            caught_up: from.position >= live_from,
             queue,
             behind,
-        };
-        if from.is_none() {
-            let pool = self.database.pool();
-            subscription.cursor.sequence =
-                log::sequence_at(pool, &subscription.stream, live_from).await?;
         }
-        Ok(Some(subscription))
     }
 }
 
@@ -122,7 +108,7 @@ impl Subscription {
             };
             match event {
                 // What was subscribed to before the past was read may be in both.
-                Some(event) if event.sequence <= self.cursor.sequence => {}
+                Some(event) if self.place(&event) <= self.cursor.sequence => {}
                 Some(event) => return Ok(self.pass(event)),
                 None => return Err(CutOff::TooSlow),
             }
@@ -135,15 +121,31 @@ impl Subscription {
     }
 
     fn pass(&mut self, event: RecordedEvent) -> RecordedEvent {
-        self.cursor = Cursor { position: event.position, sequence: event.sequence };
+        self.cursor = Cursor { position: event.position, sequence: self.place(&event) };
         event
+    }
+
+    /// Where an event stands in the topic.
+    fn place(&self, event: &RecordedEvent) -> i64 {
+        match self.topic {
+            Topic::Stream(_) => event.sequence,
+            Topic::Log => event.position,
+        }
     }
 
     async fn read_past(&mut self) -> Result<(), StoreError> {
         let turn = self.catching_up.acquire().await;
         let after = self.cursor.sequence;
         let pool = self.database.pool();
-        let page = log::read_stream(pool, &self.stream, after, self.live_from, PAGE_EVENTS).await?;
+        let page = match &self.topic {
+            Topic::Stream(stream) => {
+                log::read_stream(pool, stream, after, self.live_from, PAGE_EVENTS).await?
+            }
+            Topic::Log => {
+                let last = self.live_from.min(after + PAGE_EVENTS);
+                log::read_range(pool, after + 1, last).await?
+            }
+        };
         drop(turn);
         self.caught_up = i64::try_from(page.len()).is_ok_and(|read| read < PAGE_EVENTS);
         self.past.extend(page);
@@ -155,11 +157,16 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         self.queue.close();
         let mut registry = lock(&self.registry);
-        registry.count = registry.count.saturating_sub(1);
-        if let Some(subscribers) = registry.subscribers.get_mut(&self.stream) {
-            subscribers.retain(|subscriber| !subscriber.queue.is_closed());
-            if subscribers.is_empty() {
-                registry.subscribers.remove(&self.stream);
+        let stays = |subscriber: &Subscriber| !subscriber.queue.is_closed();
+        match &self.topic {
+            Topic::Log => registry.log.retain(stays),
+            Topic::Stream(stream) => {
+                if let Some(subscribers) = registry.streams.get_mut(stream) {
+                    subscribers.retain(stays);
+                    if subscribers.is_empty() {
+                        registry.streams.remove(stream);
+                    }
+                }
             }
         }
     }

@@ -17,6 +17,7 @@ pub(super) struct Tail {
     pub(super) database: Database,
     pub(super) epoch: Epoch,
     pub(super) registry: Arc<Mutex<Registry>>,
+    pub(super) reached: Arc<watch::Sender<i64>>,
     pub(super) poll_interval: Duration,
 }
 
@@ -87,18 +88,18 @@ impl Tail {
     fn deliver(&self, events: &[RecordedEvent]) {
         let mut registry = lock(&self.registry);
         for event in events {
-            if let Some(subscribers) = registry.subscribers.get(&event.stream) {
-                for subscriber in subscribers {
-                    // A full queue: one more event later would leave a gap, so it gets no more at
-                    // all. (A closed one: it is about to leave.)
-                    let is_behind = *subscriber.behind.borrow();
-                    if !is_behind && subscriber.queue.try_send(event.clone()).is_err() {
-                        subscriber.behind.send_replace(true);
-                    }
+            let of_stream = registry.streams.get(&event.stream).into_iter().flatten();
+            for subscriber in of_stream.chain(&registry.log) {
+                // A full queue: one more event later would leave a gap, so it gets no more at all. (A
+                // closed one: it is about to leave.)
+                let is_behind = *subscriber.behind.borrow();
+                if !is_behind && subscriber.queue.try_send(event.clone()).is_err() {
+                    subscriber.behind.send_replace(true);
                 }
             }
             registry.position = event.position;
         }
+        self.reached.send_replace(registry.position);
     }
 }
 

@@ -153,6 +153,25 @@ fn fold<A: Stream>(key: &StreamKey, rows: StreamRows) -> Result<Loaded, StoreErr
     })
 }
 
+/// Reads one stream, with a position up to which all of it is in what was read.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read or holds an event that cannot be.
+pub async fn stream_and_position(
+    pool: &PgPool,
+    key: &StreamKey,
+) -> Result<(Loaded, i64), StoreError> {
+    // Both as of one moment.
+    let begin = "begin isolation level repeatable read, read only";
+    let mut transaction = pool.begin_with(begin).await?;
+    let position = super::log::head(&mut *transaction).await?;
+    let loaded = streams(&mut transaction, std::slice::from_ref(key)).await?;
+    transaction.commit().await?;
+    let loaded = loaded.into_iter().next();
+    let missing = || StoreError::Nonsense(format!("nothing about {key}"));
+    Ok((loaded.ok_or_else(missing)?, position))
+}
+
 /// The state of a stream that has no events.
 #[must_use]
 pub fn empty_state(kind: Kind) -> AnyAggregate {

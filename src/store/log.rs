@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::postgres::PgRow;
-use sqlx::{PgExecutor, Row};
+use sqlx::{PgExecutor, PgPool, Row};
 use time::OffsetDateTime;
 
 use super::StoreError;
@@ -140,6 +140,76 @@ pub async fn read_first_command(
     fetch(sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id), executor).await
 }
 
+/// The newest rewards and credited purchases of one stream below a sequence, newest first, at most
+/// `limit` of them, up to a position.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_entries_back(
+    executor: impl PgExecutor<'_>,
+    stream: &StreamKey,
+    before_sequence: i64,
+    up_to_position: i64,
+    limit: i64,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 \
+         and sequence < $3 and position <= $4 \
+         and event_type in ('RewardGranted', 'PurchaseCredited') \
+         order by sequence desc limit $5"
+    );
+    let query = sqlx::query(&query)
+        .bind(stream.kind.as_str())
+        .bind(&*stream.id)
+        .bind(before_sequence)
+        .bind(up_to_position)
+        .bind(limit);
+    fetch(query, executor).await
+}
+
+/// The events of several ranges of positions, ends included, in the order of the ranges.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_ranges(
+    executor: impl PgExecutor<'_>,
+    ranges: &[(i64, i64)],
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from unnest($1::bigint[], $2::bigint[]) \
+             with ordinality as range(first, last, ordinal) \
+         cross join lateral (\
+             select * from events where position between range.first and range.last\
+         ) as events order by range.ordinal, position"
+    );
+    let (firsts, lasts): (Vec<i64>, Vec<i64>) = ranges.iter().copied().unzip();
+    fetch(sqlx::query(&query).bind(firsts).bind(lasts), executor).await
+}
+
+/// The position of the last event that was recorded at a moment or earlier; 0 if there is none.
+///
+/// Time never runs backwards along the log, so this is a binary search.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn position_at(pool: &PgPool, moment: Timestamp) -> Result<i64, StoreError> {
+    // Everything up to `known` is early enough, everything from `beyond` on is not.
+    let (mut known, mut beyond) = (0, head(pool).await? + 1);
+    while known + 1 < beyond {
+        let middle = known + (beyond - known) / 2;
+        let row = sqlx::query("select recorded_at from events where position = $1")
+            .bind(middle)
+            .fetch_one(pool)
+            .await?;
+        if timestamp(row.try_get(0)?) <= moment {
+            known = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    Ok(known)
+}
+
 async fn fetch<'q>(
     query: sqlx::query::Query<'q, sqlx::Postgres, sqlx::postgres::PgArguments>,
     executor: impl PgExecutor<'_>,
@@ -166,6 +236,7 @@ fn recorded_event(row: &PgRow) -> Result<RecordedEvent, StoreError> {
     })
 }
 
-pub(super) fn timestamp(time: OffsetDateTime) -> Timestamp {
+/// A time of the database as one of ours.
+pub(crate) fn timestamp(time: OffsetDateTime) -> Timestamp {
     Timestamp(i64::try_from(time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX))
 }

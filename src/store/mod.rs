@@ -23,7 +23,7 @@ pub use append::{Appended, Batch, Duplicate, Verdict};
 pub use epoch::Epoch;
 pub use load::{Loaded, Lookups};
 pub use log::RecordedEvent;
-pub use profiles::{ProfileNames, profile_names};
+pub use profiles::{ProfileNames, profile_names, profile_names_of};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 

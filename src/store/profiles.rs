@@ -29,3 +29,20 @@ pub async fn profile_names(
             .await?;
     Ok(names)
 }
+
+/// The names of several users. Those who do not exist or whose names were erased are missing.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn profile_names_of(
+    pool: &PgPool,
+    user_ids: &[&str],
+) -> Result<Vec<ProfileNames>, StoreError> {
+    let names = sqlx::query_as(
+        "select user_id, username, display_name from profiles where user_id = any($1)",
+    )
+    .bind(user_ids)
+    .fetch_all(pool)
+    .await?;
+    Ok(names)
+}

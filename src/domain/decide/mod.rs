@@ -15,7 +15,7 @@ mod validation;
 use std::sync::Arc;
 
 pub use purchase::RecordPurchase;
-pub use referral::{ApplyReferral, Referrer};
+pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser};
 pub use validation::{CodeFault, CodeVerdict, validate_code};
 

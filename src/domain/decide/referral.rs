@@ -83,7 +83,10 @@ fn resolve(work: &mut dyn Work, input: &ApplyReferral) -> Result<(ProgramId, Use
 }
 
 /// Refuses a program that does not exist.
-pub(super) fn existing_program(work: &mut dyn Work, program_id: &ProgramId) -> Result<(), Halt> {
+///
+/// # Errors
+/// A refusal that names it.
+pub fn existing_program(work: &mut dyn Work, program_id: &ProgramId) -> Result<(), Halt> {
     match load::<Program>(work, program_id)?.current() {
         Some(_) => Ok(()),
         None => Err(Refusal::ProgramNotFound(program_id.clone()).into()),

@@ -22,6 +22,28 @@ pub enum ReferralStatus {
     Rejected,
 }
 
+impl ReferralStatus {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Pending, Self::Held, Self::Converted, Self::Rejected];
+
+    /// The name, as it stands in events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Held => "held",
+            Self::Converted => "converted",
+            Self::Rejected => "rejected",
+        }
+    }
+
+    /// The status of that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+}
+
 /// A user entered a program and got a code.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -187,6 +187,12 @@ impl Participant {
             .unwrap_or(LevelTotal { level, ..LevelTotal::default() })
     }
 
+    /// What the participant earned from each level that ever paid.
+    #[must_use]
+    pub fn levels(&self) -> &[LevelTotal] {
+        &self.levels
+    }
+
     /// All that the participant earned, in minor units.
     #[must_use]
     pub fn total_minor(&self) -> i64 {

@@ -393,3 +393,17 @@ fn a_tier_that_would_take_points_away_is_a_fault() {
     });
     assert_eq!(found, NONE, "835 after 835");
 }
+
+#[test]
+fn a_tier_stands_between_what_was_reached_and_what_is_next() {
+    let rules = tiered_points();
+    let standing = |reached, rewarded| {
+        let standing = rules.tier_standing(reached, rewarded).unwrap();
+        (standing.tier, standing.next)
+    };
+    assert_eq!(standing(None, 0), ("Bronze", Some(("Silver", 10))));
+    assert_eq!(standing(None, 9), ("Bronze", Some(("Silver", 1))));
+    assert_eq!(standing(Some("Silver"), 10), ("Silver", Some(("Gold", 40))));
+    assert_eq!(standing(Some("Gold"), 50), ("Gold", None));
+    assert_eq!(referral_count().tier_standing(None, 3), None);
+}

@@ -1,0 +1,71 @@
+merge into {table} as known
+using (
+    with run as materialized (
+        select position, recorded_at, event_type, aggregate_id, sequence, payload,
+            split_part(aggregate_id, '/', 1) as program_id
+        from events
+        where position > $1 and position <= $2 and aggregate_type = 'Participant'
+            and event_type in ('ReferralApplied', 'ReferralConverted')
+    ),
+    conversion as (
+        select run.program_id, run.position, run.recorded_at,
+            (referral.payload ->> 'referral_time_us')::bigint as referral_time_us,
+            (purchase.payload ->> 'purchase_time_us')::bigint as purchase_time_us
+        from run
+        cross join lateral (
+            select payload from events
+            where aggregate_type = 'Participant' and aggregate_id = run.aggregate_id
+                and sequence < run.sequence and event_type = 'ReferralApplied'
+            order by sequence
+            limit 1
+        ) as referral
+        left join lateral (
+            select payload from events
+            where aggregate_type = 'Purchase' and aggregate_id = run.payload ->> 'purchase_id'
+                and sequence = 1
+            limit 1
+        ) as purchase on true
+        where run.event_type = 'ReferralConverted'
+    ),
+    fact as (
+        select program_id, position,
+            'epoch'::timestamp + interval '1 microsecond' * (payload ->> 'referral_time_us')::bigint
+                as moment,
+            1 as referrals, 0 as converted, 0 as purchases, 0::bigint as time_us, 0 as conversions
+        from run
+        where event_type = 'ReferralApplied'
+        union all
+        select program_id, position,
+            'epoch'::timestamp + interval '1 microsecond' * referral_time_us,
+            0, 1, (purchase_time_us is not null)::integer,
+            coalesce(greatest(purchase_time_us - referral_time_us, 0), 0), 0
+        from conversion
+        union all
+        select program_id, position, recorded_at at time zone 'UTC', 0, 0, 0, 0, 1
+        from conversion
+    )
+    select program_id, moment::date as day,
+        max(position) as last_position,
+        sum(referrals) as referral_count,
+        sum(converted) as converted_count,
+        sum(purchases) as purchase_count,
+        sum(time_us) as purchase_time_us,
+        sum(conversions) as conversion_count
+    from fact
+    group by program_id, day
+) as change
+on known.program_id = change.program_id and known.day = change.day
+when matched then update set
+    last_position = change.last_position,
+    referral_count = known.referral_count + change.referral_count,
+    converted_count = known.converted_count + change.converted_count,
+    purchase_count = known.purchase_count + change.purchase_count,
+    purchase_time_us = known.purchase_time_us + change.purchase_time_us,
+    conversion_count = known.conversion_count + change.conversion_count
+when not matched then insert (
+    program_id, day, last_position, referral_count, converted_count, purchase_count,
+    purchase_time_us, conversion_count)
+values (
+    change.program_id, change.day, change.last_position, change.referral_count,
+    change.converted_count, change.purchase_count, change.purchase_time_us,
+    change.conversion_count)

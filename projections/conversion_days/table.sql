@@ -1,0 +1,17 @@
+-- What became of the referrals of each day, and how many conversions there were on it. Days are UTC.
+create table {table} (
+    program_id       text collate "C" not null,
+    day              date    not null,
+    -- The last event that changed the row.
+    last_position    bigint  not null,
+    -- Referrals made that day, and how many of those have converted until now.
+    referral_count   integer not null,
+    converted_count  integer not null,
+    -- Those among the converted that a purchase converted, and the sum of the times from the referral to
+    -- that purchase, in microseconds.
+    purchase_count   integer not null,
+    purchase_time_us numeric not null,
+    -- Conversions that happened that day, whenever the referral was made.
+    conversion_count integer not null,
+    primary key (program_id, day)
+) with (fillfactor = 50);

@@ -1,0 +1,48 @@
+merge into {table} as overview
+using (
+    with fact as (
+        select split_part(aggregate_id, '/', 1) as program_id, position, event_type, payload,
+            payload ->> 'status' as status
+        from events
+        where position > $1 and position <= $2 and aggregate_type = 'Participant'
+            and event_type in (
+                'ParticipantEnrolled', 'ReferralApplied', 'ReferralConverted', 'RewardGranted')
+        union all
+        select aggregate_id, position, event_type, payload, null
+        from events
+        where position > $1 and position <= $2 and event_type = 'ProgramPublished'
+    )
+    select program_id,
+        max(position) as last_position,
+        count(*) filter (where event_type = 'ParticipantEnrolled') as registered_count,
+        count(*) filter (where event_type = 'ReferralApplied') as referred_count,
+        count(*) filter (where event_type = 'ReferralApplied' and status = 'pending')
+            - count(*) filter (where event_type = 'ReferralConverted') as pending_count,
+        count(*) filter (where event_type = 'ReferralApplied' and status = 'held') as held_count,
+        count(*) filter (where event_type = 'ReferralConverted') as converted_count,
+        count(*) filter (where event_type = 'ReferralApplied' and status = 'rejected')
+            as rejected_count,
+        count(*) filter (where event_type = 'RewardGranted') as reward_count,
+        coalesce(sum((payload ->> 'amount_minor')::bigint) filter (
+            where event_type = 'RewardGranted'), 0)::bigint as granted_minor
+    from fact
+    group by program_id
+) as change
+on overview.program_id = change.program_id
+when matched then update set
+    last_position = change.last_position,
+    registered_count = overview.registered_count + change.registered_count,
+    referred_count = overview.referred_count + change.referred_count,
+    pending_count = overview.pending_count + change.pending_count,
+    held_count = overview.held_count + change.held_count,
+    converted_count = overview.converted_count + change.converted_count,
+    rejected_count = overview.rejected_count + change.rejected_count,
+    reward_count = overview.reward_count + change.reward_count,
+    granted_minor = overview.granted_minor + change.granted_minor
+when not matched then insert (
+    program_id, last_position, registered_count, referred_count, pending_count, held_count,
+    converted_count, rejected_count, reward_count, granted_minor)
+values (
+    change.program_id, change.last_position, change.registered_count, change.referred_count,
+    change.pending_count, change.held_count, change.converted_count, change.rejected_count,
+    change.reward_count, change.granted_minor)

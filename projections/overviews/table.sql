@@ -1,0 +1,17 @@
+-- Each program in a few numbers.
+create table {table} (
+    program_id       text collate "C" primary key,
+    -- The last event that changed the row.
+    last_position    bigint  not null,
+    -- Participants, and those of them that somebody referred.
+    registered_count integer not null,
+    referred_count   integer not null,
+    -- Referrals by how they stand.
+    pending_count    integer not null,
+    held_count       integer not null,
+    converted_count  integer not null,
+    rejected_count   integer not null,
+    -- The number of rewards, and their sum in minor units of the program's unit.
+    reward_count     integer not null,
+    granted_minor    bigint  not null
+) with (fillfactor = 50);

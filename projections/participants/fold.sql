@@ -1,0 +1,91 @@
+merge into {table} as participant
+using (
+    with run as materialized (
+        select position, recorded_at, event_type, payload,
+            split_part(aggregate_id, '/', 1) as program_id,
+            split_part(aggregate_id, '/', 2) as user_id
+        from events
+        where position > $1 and position <= $2 and aggregate_type = 'Participant'
+            and event_type in (
+                'ParticipantEnrolled', 'ReferralApplied', 'ReferralMade', 'ReferralConverted',
+                'PurchaseCredited', 'RewardGranted', 'TierChanged', 'ParticipantDeactivated',
+                'ParticipantReactivated')
+    ),
+    fact as (
+        select program_id, user_id, position, recorded_at, event_type, payload from run
+        union all
+        -- What happens to a referral stands on the referee and counts for the referrer.
+        select program_id, payload ->> 'referrer_user_id', position, recorded_at,
+            case event_type when 'ReferralApplied' then 'RefereeApplied' else 'RefereeConverted' end,
+            payload
+        from run
+        where event_type in ('ReferralApplied', 'ReferralConverted')
+    )
+    -- Of a value that replaces the one before, the last counts: the greatest pair of position and value.
+    select program_id, user_id,
+        max(position) as last_position,
+        max(position) filter (where event_type = 'ParticipantEnrolled') as enrolled_position,
+        max(recorded_at) filter (where event_type = 'ParticipantEnrolled') as enroll_time,
+        max(payload ->> 'code') filter (where event_type = 'ParticipantEnrolled') as code,
+        max(payload ->> 'link') filter (where event_type = 'ParticipantEnrolled') as link,
+        (max(array[position, (event_type = 'ParticipantReactivated')::integer]) filter (
+            where event_type in ('ParticipantDeactivated', 'ParticipantReactivated')))[2] = 1
+            as is_active,
+        max(payload ->> 'referrer_user_id') filter (where event_type = 'ReferralApplied')
+            as referrer_user_id,
+        coalesce(
+            max('converted') filter (where event_type = 'ReferralConverted'),
+            max(payload ->> 'status') filter (where event_type = 'ReferralApplied'))
+            as referral_status,
+        max(position) filter (where event_type = 'ReferralApplied') as referral_position,
+        'epoch'::timestamptz + interval '1 microsecond'
+            * max((payload ->> 'referral_time_us')::bigint) filter (where event_type = 'ReferralApplied')
+            as referral_time,
+        max(recorded_at) filter (where event_type = 'ReferralConverted') as convert_time,
+        count(*) filter (where event_type = 'RefereeApplied' and payload ->> 'status' = 'pending')
+            - count(*) filter (where event_type = 'RefereeConverted') as pending_count,
+        count(*) filter (where event_type = 'RefereeApplied' and payload ->> 'status' = 'held')
+            as held_count,
+        count(*) filter (where event_type = 'RefereeConverted') as converted_count,
+        (max(array[position, (payload ->> 'uses')::bigint]) filter (
+            where event_type = 'ReferralMade'))[2] as uses,
+        (max(array[to_char(position, 'FM0000000000000000000'), payload ->> 'to_tier']) filter (
+            where event_type = 'TierChanged'))[2] as tier,
+        count(*) filter (where event_type = 'RewardGranted') as reward_count,
+        (max(array[position, (payload ->> 'total_minor')::bigint]) filter (
+            where event_type = 'RewardGranted'))[2] as earned_minor,
+        (max(array[position, (payload ->> 'balance_minor')::bigint]) filter (
+            where event_type in ('RewardGranted', 'PurchaseCredited')))[2] as balance_minor
+    from fact
+    group by program_id, user_id
+) as change
+on participant.program_id = change.program_id and participant.user_id = change.user_id
+when matched then update set
+    last_position = change.last_position,
+    is_active = coalesce(change.is_active, participant.is_active),
+    referrer_user_id = coalesce(change.referrer_user_id, participant.referrer_user_id),
+    referral_status = coalesce(change.referral_status, participant.referral_status),
+    referral_position = coalesce(change.referral_position, participant.referral_position),
+    referral_time = coalesce(change.referral_time, participant.referral_time),
+    convert_time = coalesce(change.convert_time, participant.convert_time),
+    pending_count = participant.pending_count + change.pending_count,
+    held_count = participant.held_count + change.held_count,
+    converted_count = participant.converted_count + change.converted_count,
+    uses = coalesce(change.uses, participant.uses),
+    tier = coalesce(change.tier, participant.tier),
+    reward_count = participant.reward_count + change.reward_count,
+    earned_minor = coalesce(change.earned_minor, participant.earned_minor),
+    balance_minor = coalesce(change.balance_minor, participant.balance_minor)
+-- The first event of a participant is the enrollment, so nothing that is required can be missing.
+when not matched then insert (
+    program_id, user_id, last_position, enrolled_position, enroll_time, code, link, is_active,
+    referrer_user_id, referral_status, referral_position, referral_time, convert_time,
+    pending_count, held_count, converted_count, uses, tier,
+    reward_count, earned_minor, balance_minor)
+values (
+    change.program_id, change.user_id, change.last_position, change.enrolled_position,
+    change.enroll_time, change.code, change.link, coalesce(change.is_active, true),
+    change.referrer_user_id, change.referral_status, change.referral_position, change.referral_time,
+    change.convert_time, change.pending_count, change.held_count, change.converted_count,
+    coalesce(change.uses, 0), change.tier,
+    change.reward_count, coalesce(change.earned_minor, 0), coalesce(change.balance_minor, 0))

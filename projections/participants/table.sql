@@ -1,0 +1,41 @@
+-- Everybody who takes part in a program: code, referrer, referrals made, tier and totals.
+create table {table} (
+    program_id        text collate "C" not null,
+    user_id           text collate "C" not null,
+    -- The last event that changed the row.
+    last_position     bigint      not null,
+    -- Where the enrollment is in the log: who registered first comes first.
+    enrolled_position bigint      not null,
+    enroll_time       timestamptz not null,
+    code              text        not null,
+    -- The code as a link; empty if the program has none.
+    link              text        not null,
+    is_active         boolean     not null,
+    -- Who referred the participant, how that stands, where it is in the log, and when it was made;
+    -- null if nobody did.
+    referrer_user_id  text collate "C",
+    referral_status   text collate "C",
+    referral_position bigint,
+    referral_time     timestamptz,
+    -- When the referral converted; null if it has not.
+    convert_time      timestamptz,
+    -- Whom the participant referred, by how it stands.
+    pending_count     integer     not null,
+    held_count        integer     not null,
+    converted_count   integer     not null,
+    -- Uses of the participant's code, and places for direct referrals, that are taken.
+    uses              integer     not null,
+    -- The last tier reached; null before the first change.
+    tier              text,
+    -- The number of rewards, their sum, and the balance, in minor units of the program's unit.
+    reward_count      integer     not null,
+    earned_minor      bigint      not null,
+    balance_minor     bigint      not null,
+    primary key (program_id, user_id)
+) with (fillfactor = 70);
+
+create index on {table} (program_id, enrolled_position);
+create index on {table} (program_id, referrer_user_id, referral_status, referral_position)
+    where referrer_user_id is not null;
+create index on {table} (program_id, referral_status, referral_position)
+    where referrer_user_id is not null;

@@ -1,0 +1,9 @@
+-- Where in the log each purchase of each buyer is; what it was and what came of it stands there.
+create table {table} (
+    buyer_user_id text collate "C" not null,
+    -- The event that recorded it, which never changes.
+    last_position bigint not null,
+    primary key (buyer_user_id, last_position)
+);
+
+create index on {table} (last_position);

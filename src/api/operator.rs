@@ -1,0 +1,452 @@
+//! `OperatorService`: programs in numbers, and the log itself.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use prost_types::{Duration as PbDuration, Timestamp as PbTimestamp};
+use time::{Date, Month};
+use tokio::sync::mpsc;
+use tonic::{Request, Response, Status};
+
+use super::Context;
+use super::answers::{count, money, time as time_message};
+use super::authentication::caller;
+use super::errors::ApiError;
+use super::fields::Fields;
+use super::pb::operator_service_server::OperatorService;
+use super::pb::{self, ErrorReason};
+use super::reads::{Reading, deadline, found_in, freshness};
+use super::tokens::{StreamName, newest_position, resume_cursor, resume_token};
+use super::watch::{EventFeed, Messages, View, place, stream};
+use crate::domain::decide::existing_program;
+use crate::domain::{Kind, ProgramId, Timestamp, UserId, event_types};
+use crate::engine::query::query;
+use crate::live::{Cursor, CutOff, Topic, turned_true};
+use crate::read::{At, ConversionDay};
+use crate::store::{RecordedEvent, in_time, log};
+
+/// The longest report, in days, and that of a request that names none.
+const MAX_REPORT_DAYS: i64 = 366;
+const DEFAULT_REPORT_DAYS: i64 = 30;
+const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
+/// The whole, in basis points.
+const WHOLE_BPS: u64 = 10_000;
+/// How many events are read from the log at once.
+const READ_EVENTS: i64 = 1_000;
+/// Messages that wait for one client's connection.
+const QUEUED_MESSAGES: usize = 16;
+/// The most types that a filter can name.
+const MAX_EVENT_TYPES: usize = 64;
+
+pub(super) struct Operators(pub(super) Context);
+
+#[tonic::async_trait]
+impl OperatorService for Operators {
+    async fn get_overview(
+        &self,
+        request: Request<pb::GetOverviewRequest>,
+    ) -> Result<Response<pb::GetOverviewResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
+        let program_id = fields.finish(program_id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
+        let read = |freshness| -> Reading<'_, _> {
+            Box::pin(self.0.reads.overview(&program_id, freshness))
+        };
+        let At { position, found } = found_in(&self.0, freshness, &program_id, read).await?;
+        Ok(Response::new(pb::GetOverviewResponse {
+            registered: count(found.registered),
+            referred: count(found.referred),
+            organic: count(found.registered.saturating_sub(found.referred)),
+            pending: count(found.pending),
+            held: count(found.held),
+            converted: count(found.converted),
+            rejected: count(found.rejected),
+            reward_count: count(found.reward_count),
+            rewards_granted: vec![money(&found.unit, found.granted_minor)],
+            position,
+        }))
+    }
+
+    async fn get_conversion_report(
+        &self,
+        request: Request<pb::GetConversionReportRequest>,
+    ) -> Result<Response<pb::GetConversionReportResponse>, Status> {
+        let deadline = deadline(&self.0, &request);
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let days = report_days(
+            &mut fields,
+            request.start_time.as_ref(),
+            request.end_time.as_ref(),
+            (self.0.surroundings.now)(),
+        );
+        let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
+        let program_id = fields.finish(program_id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
+        query(&self.0.database, &self.0.surroundings, |work| existing_program(work, &program_id))
+            .await
+            .map_err(ApiError::from)?;
+        let read = self.0.reads.conversion_days(&program_id, days.clone(), freshness);
+        let At { position, found } = read.await.map_err(ApiError::from)?;
+        Ok(Response::new(report(&found, days, position)))
+    }
+
+    type ReadEventsStream = Messages<pb::ReadEventsResponse>;
+
+    async fn read_events(
+        &self,
+        request: Request<pb::ReadEventsRequest>,
+    ) -> Result<Response<Self::ReadEventsStream>, Status> {
+        let place = place(&self.0, caller(&request))?;
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        if request.after_position < 0 {
+            fields.fault("after_position", ErrorReason::OutOfRange, "must be 0 or more");
+        }
+        if request.limit < 0 {
+            let message = "must be 1 or more, or 0 for the end of the log";
+            fields.fault("limit", ErrorReason::OutOfRange, message);
+        }
+        let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
+        let filter = fields.finish(Some(filter))?;
+        let head = newest_position(&self.0, &request.consistency_token).await?;
+        let limit = if request.limit == 0 { i32::MAX } else { request.limit };
+        let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
+        let (context, after) = (self.0.clone(), request.after_position);
+        tokio::spawn(async move {
+            let _place = place;
+            let mut stopping = context.stopping.clone();
+            let status = tokio::select! {
+                read = send_events(&context, &filter, after..head, limit, &messages) => read.err(),
+                () = turned_true(&mut stopping) => {
+                    let message = "the server is stopping; go on from the last position";
+                    Some(super::errors::status(ErrorReason::ShuttingDown, message, &[]))
+                }
+            };
+            if let Some(status) = status {
+                let _ = messages.send(Err(status)).await;
+            }
+        });
+        Ok(Response::new(Messages::new(answer)))
+    }
+
+    type WatchEventsStream = Messages<pb::WatchEventsResponse>;
+
+    async fn watch_events(
+        &self,
+        request: Request<pb::WatchEventsRequest>,
+    ) -> Result<Response<Self::WatchEventsStream>, Status> {
+        let place = place(&self.0, caller(&request))?;
+        let request = request.into_inner();
+        let mut fields = Fields::default();
+        let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
+        let filter = fields.finish(Some(filter))?;
+        let name = StreamName::new("WatchEvents", "");
+        let cursor = match resume_cursor(&self.0, name, &request.resume_token).await? {
+            Some(cursor) => cursor,
+            None => {
+                let head = log::head(self.0.database.pool()).await.map_err(ApiError::from)?;
+                Cursor { position: head, sequence: head }
+            }
+        };
+        let first = EventFilter::heartbeat(resume_token(&self.0, name, cursor));
+        let subscription = self.0.live.subscribe(Topic::Log, cursor);
+        let feed = EventFeed { context: self.0.clone(), name, subscription, view: filter };
+        Ok(stream(&self.0, place, vec![first], feed))
+    }
+}
+
+/// Which events to show.
+struct EventFilter {
+    /// Of these types; any if there are none.
+    event_types: Vec<String>,
+    /// That concern this user; anybody if there is none.
+    user_id: Option<Arc<str>>,
+}
+
+impl EventFilter {
+    fn takes(&self, event: &RecordedEvent) -> bool {
+        let is_type = |wanted: &String| wanted.as_str() == &*event.event_type;
+        (self.event_types.is_empty() || self.event_types.iter().any(is_type))
+            && self.user_id.as_ref().is_none_or(|user_id| concerns(event, user_id))
+    }
+}
+
+/// Whether an event is the user's own, or names the user.
+fn concerns(event: &RecordedEvent, user_id: &str) -> bool {
+    let is_own = match event.stream.kind {
+        Kind::User => &*event.stream.id == user_id,
+        Kind::Participant => {
+            event.stream.id.split_once('/').is_some_and(|(_, member)| member == user_id)
+        }
+        Kind::Program | Kind::Purchase => false,
+    };
+    // Identifiers need no escapes, so that a value is found as it is written.
+    is_own
+        || (event.payload.contains(user_id)
+            && serde_json::from_str(&event.payload).is_ok_and(
+                |fields: serde_json::Map<String, serde_json::Value>| {
+                    fields.iter().any(|(name, value)| name.ends_with("user_id") && value == user_id)
+                },
+            ))
+}
+
+fn read_filter(fields: &mut Fields, wanted: &[String], user_id: &str) -> EventFilter {
+    if wanted.len() > MAX_EVENT_TYPES {
+        let message = format!("must be at most {MAX_EVENT_TYPES}");
+        fields.fault("event_types", ErrorReason::OutOfRange, message);
+    }
+    for (index, name) in wanted.iter().enumerate().take(MAX_EVENT_TYPES) {
+        let known = event_types();
+        if !known.contains(&name.as_str()) {
+            let message = format!("must be one of {}", known.join(", "));
+            let field = format!("event_types[{index}]");
+            fields.fault(field, ErrorReason::UnknownEventType, message);
+        }
+    }
+    let user_id = fields.optional_id("user_id", user_id, UserId::parse);
+    EventFilter {
+        event_types: wanted.to_vec(),
+        user_id: user_id.map(|user_id| user_id.as_str().into()),
+    }
+}
+
+fn event_message(event: &RecordedEvent) -> pb::Event {
+    pb::Event {
+        position: event.position,
+        create_time: Some(time_message(event.recorded_at)),
+        aggregate_type: event.stream.kind.as_str().into(),
+        aggregate_id: event.stream.id.to_string(),
+        sequence: event.sequence,
+        event_type: event.event_type.to_string(),
+        event_version: event.event_version.to_string(),
+        payload_json: event.payload.to_string(),
+    }
+}
+
+impl View for EventFilter {
+    type Message = pb::WatchEventsResponse;
+
+    fn message(
+        &mut self,
+        event: &RecordedEvent,
+        resume_token: String,
+    ) -> Result<Option<Self::Message>, CutOff> {
+        let event = self.takes(event).then(|| event_message(event));
+        Ok(event.map(|event| pb::WatchEventsResponse { event: Some(event), resume_token }))
+    }
+
+    fn heartbeat(resume_token: String) -> Self::Message {
+        pb::WatchEventsResponse { event: None, resume_token }
+    }
+
+    fn token(message: &Self::Message) -> &str {
+        &message.resume_token
+    }
+}
+
+/// Sends the events of a range of positions (after the first, up to the last) that a filter takes, at
+/// most `limit` of them.
+async fn send_events(
+    context: &Context,
+    filter: &EventFilter,
+    range: Range<i64>,
+    limit: i32,
+    messages: &mpsc::Sender<Result<pb::ReadEventsResponse, Status>>,
+) -> Result<(), Status> {
+    let mut left = limit;
+    let mut position = range.start;
+    while position < range.end && left > 0 {
+        let last = range.end.min(position + READ_EVENTS);
+        let read = in_time(log::read_range(context.database.pool(), position + 1, last));
+        let mut has_said_how_far = false;
+        for event in read.await.map_err(ApiError::from)?.iter().filter(|event| filter.takes(event))
+        {
+            if left == 0 {
+                return Ok(());
+            }
+            left -= 1;
+            has_said_how_far = event.position == last;
+            let message = pb::ReadEventsResponse {
+                event: Some(event_message(event)),
+                position: event.position,
+            };
+            if messages.send(Ok(message)).await.is_err() {
+                return Ok(());
+            }
+        }
+        position = last;
+        if !has_said_how_far && left > 0 {
+            let message = pb::ReadEventsResponse { event: None, position };
+            if messages.send(Ok(message)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The days of a report, counted from 1970 in UTC: from the one in which `start` lies to the one before
+/// that in which `end` lies, or through it if `end` is not its beginning.
+fn report_days(
+    fields: &mut Fields,
+    start: Option<&PbTimestamp>,
+    end: Option<&PbTimestamp>,
+    now: Timestamp,
+) -> Range<i32> {
+    let start = fields.time("start_time", start).map(|time| time.0.div_euclid(MICROS_PER_DAY));
+    let end = fields.time("end_time", end).map(|time| {
+        time.0.div_euclid(MICROS_PER_DAY) + i64::from(time.0.rem_euclid(MICROS_PER_DAY) > 0)
+    });
+    let end = end.unwrap_or_else(|| now.0.div_euclid(MICROS_PER_DAY) + 1);
+    let start = start.unwrap_or(end - DEFAULT_REPORT_DAYS);
+    if !(0..=MAX_REPORT_DAYS).contains(&(end - start)) {
+        let message =
+            format!("must be after start_time, and at most {MAX_REPORT_DAYS} days after it");
+        fields.fault("end_time", ErrorReason::InvalidTime, message);
+    }
+    let day = |day| i32::try_from(day).unwrap_or_default();
+    day(start)..day(end)
+}
+
+fn report(
+    found: &[ConversionDay],
+    days: Range<i32>,
+    position: i64,
+) -> pb::GetConversionReportResponse {
+    let mut found = found.iter().copied().peekable();
+    let mut total = ConversionDay::default();
+    let days = days
+        .map(|number| {
+            let day = found
+                .next_if(|day| day.day == number)
+                .unwrap_or(ConversionDay { day: number, ..ConversionDay::default() });
+            total.referral_count += day.referral_count;
+            total.converted_count += day.converted_count;
+            total.purchase_count += day.purchase_count;
+            total.purchase_time_us += day.purchase_time_us;
+            pb::ConversionDay {
+                date: date(number),
+                referrals: count(day.referral_count),
+                converted: count(day.converted_count),
+                conversion_rate_bps: rate_bps(&day),
+                average_time_to_first_purchase: average_time(&day),
+                conversions: count(day.conversion_count),
+            }
+        })
+        .collect();
+    pb::GetConversionReportResponse {
+        referrals: count(total.referral_count),
+        converted: count(total.converted_count),
+        conversion_rate_bps: rate_bps(&total),
+        average_time_to_first_purchase: average_time(&total),
+        days,
+        position,
+    }
+}
+
+/// The day as in `2026-03-01`; `day` counts from 1970.
+fn date(day: i32) -> String {
+    let epoch = Date::from_calendar_date(1970, Month::January, 1).ok();
+    let date = epoch.and_then(|epoch| epoch.checked_add(time::Duration::days(day.into())));
+    date.map(|date| format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day()))
+        .unwrap_or_default()
+}
+
+/// How many of the referrals have converted, rounded half-up.
+fn rate_bps(day: &ConversionDay) -> i32 {
+    let (referrals, converted) = (u64::from(day.referral_count), u64::from(day.converted_count));
+    let rate = (converted * WHOLE_BPS * 2 + referrals).checked_div(referrals * 2);
+    rate.and_then(|rate| i32::try_from(rate).ok()).unwrap_or_default()
+}
+
+fn average_time(day: &ConversionDay) -> Option<PbDuration> {
+    let micros = day.purchase_time_us.checked_div(day.purchase_count.into())?;
+    let seconds = i64::try_from(micros / 1_000_000).ok()?;
+    let nanos = i32::try_from(micros % 1_000_000 * 1_000).ok()?;
+    Some(PbDuration { seconds, nanos })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_has_every_day_and_adds_them_up() {
+        let day =
+            |day, referral_count, converted_count, purchase_count, seconds: i128| ConversionDay {
+                day,
+                referral_count,
+                converted_count,
+                purchase_count,
+                purchase_time_us: seconds * 1_000_000,
+                conversion_count: converted_count,
+            };
+        let report =
+            report(&[day(20_513, 3, 1, 1, 60), day(20_515, 3, 3, 2, 30)], 20_512..20_516, 7);
+        let days: Vec<_> = report
+            .days
+            .iter()
+            .map(|day| (day.date.as_str(), day.referrals, day.conversion_rate_bps))
+            .collect();
+        assert_eq!(
+            days,
+            [
+                ("2026-02-28", 0, 0),
+                ("2026-03-01", 3, 3_333),
+                ("2026-03-02", 0, 0),
+                ("2026-03-03", 3, 10_000)
+            ]
+        );
+        assert_eq!((report.referrals, report.converted), (6, 4));
+        assert_eq!(report.conversion_rate_bps, 6_667);
+        assert_eq!(
+            report.average_time_to_first_purchase,
+            Some(PbDuration { seconds: 30, nanos: 0 })
+        );
+        assert_eq!(report.days[0].average_time_to_first_purchase, None);
+    }
+
+    #[test]
+    fn the_days_of_a_report_are_whole_and_not_too_many() {
+        let moment = |seconds| PbTimestamp { seconds, nanos: 0 };
+        let day = 24 * 60 * 60;
+        let read = |start: Option<i64>, end: Option<i64>| {
+            let mut fields = Fields::default();
+            let (start, end) = (start.map(moment), end.map(moment));
+            let now = Timestamp(100 * MICROS_PER_DAY + 5);
+            let days = report_days(&mut fields, start.as_ref(), end.as_ref(), now);
+            fields.finish(Some(days)).ok()
+        };
+        assert_eq!(read(None, None), Some(71..101));
+        assert_eq!(read(Some(3 * day + 1), Some(5 * day)), Some(3..5));
+        assert_eq!(read(Some(3 * day), Some(5 * day + 1)), Some(3..6));
+        assert_eq!(read(Some(5 * day), Some(4 * day)), None);
+        assert_eq!(read(Some(0), Some(367 * day)), None);
+    }
+
+    #[test]
+    fn an_event_concerns_whom_it_names() {
+        let event = |kind, id: &str, payload: &str| RecordedEvent {
+            position: 1,
+            recorded_at: Timestamp(0),
+            stream: crate::domain::StreamKey { kind, id: id.into() },
+            sequence: 1,
+            event_type: "PurchaseRecorded".into(),
+            event_version: "1.0.0".into(),
+            payload: payload.into(),
+            command_events: None,
+        };
+        let purchase =
+            event(Kind::Purchase, "bob", r#"{"buyer_user_id":"ada","purchase_id":"bob"}"#);
+        assert!(concerns(&purchase, "ada"));
+        assert!(!concerns(&purchase, "bob"));
+        assert!(!concerns(&purchase, "ad"));
+        assert!(concerns(&event(Kind::Participant, "club/ada", "{}"), "ada"));
+        assert!(!concerns(&event(Kind::Participant, "ada/bob", "{}"), "ada"));
+        assert!(concerns(&event(Kind::User, "ada", "{}"), "ada"));
+    }
+}

@@ -1,0 +1,127 @@
+//! What reads have in common: how new an answer must be, and what it means when nothing was found.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tonic::Request;
+use tonic::metadata::MetadataMap;
+
+use super::Context;
+use super::errors::{ApiError, internal};
+use super::tokens::wanted_position;
+use crate::domain::decide::existing_program;
+use crate::domain::{Halt, ParticipantId, ProgramId, Work, existing_participant};
+use crate::engine::query::query;
+use crate::read::{At, Freshness, ReadError};
+use crate::store::log;
+
+/// How much of the time that a caller allows is used for waiting; the rest is for the answer.
+const WAITING_SHARE: f64 = 0.9;
+
+/// The moment until which the answer to a request may wait: the caller's deadline, or the server's
+/// patience if that ends earlier.
+pub(super) fn deadline<T>(context: &Context, request: &Request<T>) -> Instant {
+    let patience = context.settings.read_patience;
+    let allowed = timeout(request.metadata())
+        .map_or(patience, |timeout| timeout.mul_f64(WAITING_SHARE).min(patience));
+    Instant::now() + allowed
+}
+
+/// The time that the caller waits for the answer, as the gRPC protocol puts it into a header: up to eight
+/// digits and a unit.
+fn timeout(metadata: &MetadataMap) -> Option<Duration> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 60 * 60),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+/// How new the answer to a request with a consistency token must be.
+pub(super) async fn freshness(
+    context: &Context,
+    token: &str,
+    deadline: Instant,
+) -> Result<Freshness, ApiError> {
+    Ok(Freshness { position: wanted_position(context, token).await?, deadline })
+}
+
+/// A read that may find nothing.
+pub(super) type Reading<'a, T> =
+    Pin<Box<dyn Future<Output = Result<At<Option<T>>, ReadError>> + Send + 'a>>;
+
+/// Reads something that must be there. Where the read models do not know it, `exists` says from the log
+/// what is missing; if nothing is, it is so new that they have not come to it, and are waited for.
+pub(super) async fn found<'a, T>(
+    context: &Context,
+    freshness: Freshness,
+    exists: impl Fn(&mut dyn Work) -> Result<(), Halt> + Send,
+    read: impl Fn(Freshness) -> Reading<'a, T> + Send,
+) -> Result<At<T>, ApiError> {
+    let at = read(freshness).await?;
+    if let Some(found) = at.found {
+        return Ok(At { position: at.position, found });
+    }
+    query(&context.database, &context.surroundings, |work| exists(work)).await?;
+    let head = log::head(context.database.pool()).await?;
+    let at = read(Freshness { position: head, ..freshness }).await?;
+    match at.found {
+        Some(found) => Ok(At { position: at.position, found }),
+        None => {
+            tracing::error!(position = at.position, "a read model lacks what the log has");
+            Err(internal().into())
+        }
+    }
+}
+
+/// As [`found`], for what belongs to a participant.
+pub(super) async fn found_of<'a, T>(
+    context: &Context,
+    freshness: Freshness,
+    id: &ParticipantId,
+    read: impl Fn(Freshness) -> Reading<'a, T> + Send,
+) -> Result<At<T>, ApiError> {
+    found(context, freshness, |work| existing_participant(work, id).map(|_| ()), read).await
+}
+
+/// As [`found`], for what belongs to a program.
+pub(super) async fn found_in<'a, T>(
+    context: &Context,
+    freshness: Freshness,
+    program_id: &ProgramId,
+    read: impl Fn(Freshness) -> Reading<'a, T> + Send,
+) -> Result<At<T>, ApiError> {
+    found(context, freshness, |work| existing_program(work, program_id), read).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use super::*;
+
+    #[test]
+    fn a_timeout_is_read_as_the_grpc_protocol_writes_it() {
+        let read = |text: &str| {
+            let mut metadata = MetadataMap::new();
+            metadata.insert("grpc-timeout", text.parse().unwrap());
+            timeout(&metadata)
+        };
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(read("99999999H"), Some(Duration::from_hours(99_999_999)));
+        assert_eq!(read("100000000u"), None);
+        for nonsense in ["S", "5", "-5S", "5s", "five S"] {
+            assert_eq!(read(nonsense), None, "{nonsense}");
+        }
+        assert_eq!(timeout(&MetadataMap::new()), None);
+    }
+}

@@ -1,0 +1,198 @@
+//! What all streams have in common: a place for each, bounded queues, heartbeats, and an end with a token.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Response, Status};
+
+use super::Context;
+use super::audience::Caller;
+use super::errors::{ApiError, status};
+use super::pb::ErrorReason;
+use super::tokens::{StreamName, resume_token};
+use crate::live::{CutOff, Full, Place, Subscription, turned_true};
+use crate::store::RecordedEvent;
+
+/// Messages that wait for one client's connection. More wait as events, in the subscription.
+const QUEUED_MESSAGES: usize = 16;
+
+/// The stream that answers a call.
+pub(super) type Messages<M> = ReceiverStream<Result<M, Status>>;
+
+/// Where the messages of a stream come from.
+pub(super) trait Feed: Send + 'static {
+    /// What is sent.
+    type Message: Send + 'static;
+
+    /// The next message. May be dropped and called again without losing one.
+    fn next(&mut self) -> impl Future<Output = Result<Self::Message, CutOff>> + Send;
+
+    /// Resolves when the reader must be cut off, however much there is yet to send.
+    fn behind(&self) -> impl Future<Output = ()> + Send;
+
+    /// A message that says only how far the stream has come.
+    fn heartbeat(&self) -> Self::Message;
+
+    /// Where a stream can go on from after a message.
+    fn token(message: &Self::Message) -> &str;
+}
+
+/// A place for one more stream of a caller.
+pub(super) fn place(context: &Context, caller: Caller) -> Result<Place, ApiError> {
+    context.live.place(caller.scope()).map_err(|Full { limit, is_callers }| {
+        let (message, whose) = if is_callers {
+            ("you have as many open streams as one caller can; end some", "caller")
+        } else {
+            ("the server has as many open streams as it can; try another", "server")
+        };
+        let facts: [(&str, &dyn std::fmt::Display); 2] =
+            [("limit_streams", &limit), ("limit_of", &whose)];
+        status(ErrorReason::TooManyStreams, message, &facts).into()
+    })
+}
+
+/// Answers with a stream: first some messages, at least one, then those of the feed.
+pub(super) fn stream<F: Feed>(
+    context: &Context,
+    place: Place,
+    first: Vec<F::Message>,
+    feed: F,
+) -> Response<Messages<F::Message>> {
+    let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
+    let sent_token = F::token(&feed.heartbeat()).to_owned();
+    let watcher = Watcher { context: context.clone(), feed, messages, sent_token, _place: place };
+    tokio::spawn(watcher.run(first));
+    Response::new(ReceiverStream::new(answer))
+}
+
+/// Feeds one stream.
+struct Watcher<F: Feed> {
+    context: Context,
+    feed: F,
+    messages: mpsc::Sender<Result<F::Message, Status>>,
+    /// Everything up to here has been sent.
+    sent_token: String,
+    _place: Place,
+}
+
+impl<F: Feed> Watcher<F> {
+    async fn run(mut self, first: Vec<F::Message>) {
+        // A place for the last word is kept free, so that it can be said to a client that is behind.
+        let Ok(last_word) = self.messages.clone().reserve_owned().await else { return };
+        if let Some(status) = self.feed(first).await {
+            last_word.send(Err(status));
+        }
+    }
+
+    /// Sends until the client leaves (`None`) or there is a reason to end.
+    async fn feed(&mut self, first: Vec<F::Message>) -> Option<Status> {
+        // The first message says that the stream has begun, and where.
+        for message in first {
+            self.sent_token = F::token(&message).to_owned();
+            self.messages.send(Ok(message)).await.ok()?;
+        }
+        let period = self.context.settings.heartbeat.max(Duration::from_millis(10));
+        let mut heartbeat = interval_at(Instant::now() + period, period);
+        heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut stopping = self.context.stopping.clone();
+        loop {
+            let message = tokio::select! {
+                biased;
+                () = turned_true(&mut stopping) => return Some(self.shutting_down()),
+                () = self.messages.closed() => return None,
+                _ = heartbeat.tick() => self.feed.heartbeat(),
+                next = self.feed.next() => match next {
+                    Ok(message) => message,
+                    Err(CutOff::TooSlow) => return Some(self.too_slow()),
+                    Err(CutOff::Store(error)) => return Some(ApiError::from(error).into()),
+                },
+            };
+            let token = F::token(&message).to_owned();
+            tokio::select! {
+                sent = self.messages.send(Ok(message)) => {
+                    if sent.is_err() {
+                        return None;
+                    }
+                    self.sent_token = token;
+                }
+                () = self.feed.behind() => return Some(self.too_slow()),
+                () = turned_true(&mut stopping) => return Some(self.shutting_down()),
+            }
+        }
+    }
+
+    fn shutting_down(&self) -> Status {
+        self.end(ErrorReason::ShuttingDown, "the server is stopping")
+    }
+
+    fn too_slow(&self) -> Status {
+        let message = "messages came faster than they were read; resume from the last token";
+        self.end(ErrorReason::SlowConsumer, message)
+    }
+
+    fn end(&self, reason: ErrorReason, message: &str) -> Status {
+        status(reason, message, &[("resume_token", &self.sent_token)])
+    }
+}
+
+/// What a stream makes of events.
+pub(super) trait View: Send + 'static {
+    /// What is sent.
+    type Message: Send + 'static;
+
+    /// The message about an event, if it is about anything that the stream shows.
+    fn message(
+        &mut self,
+        event: &RecordedEvent,
+        resume_token: String,
+    ) -> Result<Option<Self::Message>, CutOff>;
+
+    /// A message with a token only.
+    fn heartbeat(resume_token: String) -> Self::Message;
+
+    /// The token of a message.
+    fn token(message: &Self::Message) -> &str;
+}
+
+/// A feed of events, as a view shows them.
+pub(super) struct EventFeed<V> {
+    pub(super) context: Context,
+    /// Tells the tokens of this stream from those of others.
+    pub(super) name: StreamName,
+    pub(super) subscription: Subscription,
+    pub(super) view: V,
+}
+
+impl<V: View> EventFeed<V> {
+    fn resume_token(&self) -> String {
+        resume_token(&self.context, self.name, self.subscription.cursor())
+    }
+}
+
+impl<V: View + Sync> Feed for EventFeed<V> {
+    type Message = V::Message;
+
+    async fn next(&mut self) -> Result<V::Message, CutOff> {
+        loop {
+            let event = self.subscription.next().await?;
+            let token = self.resume_token();
+            if let Some(message) = self.view.message(&event, token)? {
+                return Ok(message);
+            }
+        }
+    }
+
+    async fn behind(&self) {
+        self.subscription.behind().await;
+    }
+
+    fn heartbeat(&self) -> V::Message {
+        V::heartbeat(self.resume_token())
+    }
+
+    fn token(message: &V::Message) -> &str {
+        V::token(message)
+    }
+}

@@ -1,0 +1,77 @@
+//! Places for streams: how many there can be, in all and per caller.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+#[derive(Clone)]
+pub(super) struct Places {
+    taken: Arc<Mutex<HashMap<Arc<str>, usize>>>,
+    limit: usize,
+    limit_per_caller: usize,
+}
+
+/// One open stream of a caller.
+pub struct Place {
+    places: Places,
+    caller: Arc<str>,
+}
+
+/// There is no place left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Full {
+    /// How many there can be.
+    pub limit: usize,
+    /// Whether it is the caller who has so many, and not all together.
+    pub is_callers: bool,
+}
+
+impl Places {
+    pub(super) fn new(limit: usize, limit_per_caller: usize) -> Self {
+        Self { taken: Arc::default(), limit, limit_per_caller }
+    }
+
+    pub(super) fn take(&self, caller: &str) -> Result<Place, Full> {
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if taken.values().sum::<usize>() >= self.limit {
+            return Err(Full { limit: self.limit, is_callers: false });
+        }
+        let caller: Arc<str> = caller.into();
+        let count = taken.entry(caller.clone()).or_default();
+        if *count >= self.limit_per_caller {
+            return Err(Full { limit: self.limit_per_caller, is_callers: true });
+        }
+        *count += 1;
+        Ok(Place { places: self.clone(), caller })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = taken.get_mut(&self.caller) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                taken.remove(&self.caller);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_run_out_per_caller_and_in_all_and_come_back() {
+        let places = Places::new(3, 2);
+        let (one, two) = (places.take("ada"), places.take("ada"));
+        assert!(one.is_ok() && two.is_ok());
+        assert_eq!(places.take("ada").err(), Some(Full { limit: 2, is_callers: true }));
+        let three = places.take("ben");
+        assert_eq!(places.take("cleo").err(), Some(Full { limit: 3, is_callers: false }));
+        drop(one);
+        assert!(places.take("ada").is_ok());
+        drop((two, three));
+        assert!(places.taken.lock().unwrap_or_else(PoisonError::into_inner).is_empty());
+    }
+}

@@ -1,0 +1,81 @@
+//! Users, of all programs or of one.
+
+use sqlx::Row;
+
+use super::standing::{member, time};
+use super::{At, Freshness, Member, ReadError, Reads, sql};
+use crate::domain::{ProgramId, Timestamp, UserStatus};
+use crate::store::{ProfileNames, StoreError};
+
+/// A user in a list.
+#[derive(Clone)]
+pub struct ListedUser {
+    /// The user.
+    pub user_id: String,
+    /// The names, unless they were erased.
+    pub names: Option<ProfileNames>,
+    /// Whether they take part.
+    pub status: UserStatus,
+    /// When they registered.
+    pub register_time: Timestamp,
+    /// Where in the log what the list goes by is: the enrollment in a program, else the registration.
+    pub order_position: i64,
+    /// The participant, in a list of one program.
+    pub member: Option<Member>,
+}
+
+impl Reads {
+    /// Users, newest first: all, or those of a program, with its unit.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the read models cannot answer in time.
+    pub async fn users(
+        &self,
+        program_id: Option<&ProgramId>,
+        before_position: i64,
+        limit: i64,
+        freshness: Freshness,
+    ) -> Result<At<(Option<String>, Vec<ListedUser>)>, ReadError> {
+        let rows = self
+            .read(freshness, || match program_id {
+                None => sqlx::query(sql!("users.sql")).bind(before_position).bind(limit),
+                Some(program_id) => sqlx::query(sql!("users_of_program.sql"))
+                    .bind(before_position)
+                    .bind(limit)
+                    .bind(program_id.to_string()),
+            })
+            .await?;
+        let unit = match rows.found.first() {
+            Some(row) if program_id.is_some() => row.try_get("unit")?,
+            _ => None,
+        };
+        let mut users = Vec::with_capacity(rows.found.len());
+        for row in &rows.found {
+            let Some(user_id) = row.try_get::<Option<String>, _>("user_id")? else { continue };
+            let member = if program_id.is_some() { member(row)? } else { None };
+            let (username, display_name) = (
+                row.try_get::<Option<_>, _>("username")?,
+                row.try_get::<Option<_>, _>("display_name")?,
+            );
+            let is_active: bool = row.try_get("is_active")?;
+            let order_position = match &member {
+                Some(member) => member.enrolled_position,
+                None => row.try_get("registered_position")?,
+            };
+            users.push(ListedUser {
+                names: username.zip(display_name).map(|(username, display_name)| ProfileNames {
+                    user_id: user_id.clone(),
+                    username,
+                    display_name,
+                }),
+                status: if is_active { UserStatus::Active } else { UserStatus::Inactive },
+                register_time: time(row, "register_time")?
+                    .ok_or_else(|| StoreError::Nonsense(format!("{user_id} never registered")))?,
+                order_position,
+                user_id,
+                member,
+            });
+        }
+        Ok(At { position: rows.position, found: (unit, users) })
+    }
+}

@@ -1,0 +1,47 @@
+//! The past: a participant as the log stood at some moment.
+
+use super::{At, Reads, Standing};
+use crate::domain::{Participant, ParticipantId, StreamKey, Timestamp, decode};
+use crate::store::{StoreError, in_time, log};
+use cqrs_es::Aggregate;
+
+/// How many events are read at once.
+const READ_EVENTS: i64 = 5_000;
+
+impl Reads {
+    /// Where a participant stood at a moment: nowhere, with zeros, before the enrollment. The position is
+    /// that of the last event up to then.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub async fn standing_at(
+        &self,
+        id: &ParticipantId,
+        moment: Timestamp,
+    ) -> Result<At<Standing>, StoreError> {
+        let pool = self.database.pool();
+        let position = in_time(log::position_at(pool, moment)).await?;
+        let stream = StreamKey::participant(id);
+        let mut participant = Participant::default();
+        let mut sequence = 0;
+        loop {
+            let read = log::read_stream(pool, &stream, sequence, position, READ_EVENTS);
+            let events = in_time(read).await?;
+            let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
+            for event in events {
+                sequence = event.sequence;
+                let fact =
+                    decode::<Participant>(&event.event_type, &event.event_version, &event.payload)
+                        .map_err(|source| StoreError::Unreadable {
+                            stream: stream.to_string(),
+                            sequence,
+                            source,
+                        })?;
+                participant.apply(fact);
+            }
+            if is_end {
+                return Ok(At { position, found: Standing::from(&participant) });
+            }
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What stands on a participant's own stream: rewards, and everything that makes up the balance. It is
+//! read from the log, newest first.
+
+use super::Reads;
+use crate::domain::rules::RewardKind;
+use crate::domain::{Participant, ParticipantEvent, ParticipantId, StreamKey, Timestamp, decode};
+use crate::store::{StoreError, in_time, log};
+
+/// How many events are read at once.
+const READ_EVENTS: i64 = 1_000;
+/// How many events are looked at for one page before it is handed out as it is.
+const MAX_LOOKED_AT: i64 = 20_000;
+
+/// Which entries to list.
+#[derive(Clone, Debug, Default)]
+pub struct EntryFilter {
+    /// Rewards only.
+    pub rewards_only: bool,
+    /// Rewards of this kind only.
+    pub kind: Option<RewardKind>,
+    /// Rewards of this level only.
+    pub level: Option<u32>,
+    /// Rewards that this user caused only.
+    pub source_user_id: Option<String>,
+    /// Recorded at this moment or later only.
+    pub start: Option<Timestamp>,
+    /// Recorded before this moment only.
+    pub end: Option<Timestamp>,
+}
+
+impl EntryFilter {
+    fn takes(&self, event: &ParticipantEvent) -> bool {
+        match event {
+            ParticipantEvent::RewardGranted(reward) => {
+                self.kind.is_none_or(|kind| kind == reward.kind)
+                    && self.level.is_none_or(|level| level == reward.level)
+                    && self
+                        .source_user_id
+                        .as_ref()
+                        .is_none_or(|source| source == reward.source_user_id.as_str())
+            }
+            ParticipantEvent::PurchaseCredited(_) => !self.rewards_only,
+            _ => false,
+        }
+    }
+}
+
+/// A page of entries.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// Newest first, with when they were recorded.
+    pub entries: Vec<(ParticipantEvent, Timestamp)>,
+    /// The sequence below which the next page begins; `None` if there is none.
+    pub next_before: Option<i64>,
+}
+
+impl Reads {
+    /// Rewards and other entries of a participant, newest first: up to a position, below a sequence, at
+    /// most `limit`. A page can be shorter although there are more.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub async fn entries(
+        &self,
+        id: &ParticipantId,
+        filter: &EntryFilter,
+        up_to_position: i64,
+        before_sequence: i64,
+        limit: usize,
+    ) -> Result<Page, StoreError> {
+        let stream = StreamKey::participant(id);
+        let mut page = Page::default();
+        let mut before = before_sequence;
+        let mut looked_at = 0;
+        loop {
+            let read = log::read_entries_back(
+                self.database.pool(),
+                &stream,
+                before,
+                up_to_position,
+                READ_EVENTS,
+            );
+            let events = in_time(read).await?;
+            let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
+            for event in events {
+                before = event.sequence;
+                if filter.start.is_some_and(|start| event.recorded_at < start) {
+                    // Time runs with the log: nothing older can match.
+                    return Ok(page);
+                }
+                looked_at += 1;
+                if filter.end.is_some_and(|end| event.recorded_at >= end) {
+                    continue;
+                }
+                let entry =
+                    decode::<Participant>(&event.event_type, &event.event_version, &event.payload)
+                        .map_err(|source| StoreError::Unreadable {
+                            stream: stream.to_string(),
+                            sequence: event.sequence,
+                            source,
+                        })?;
+                if filter.takes(&entry) {
+                    if page.entries.len() == limit {
+                        page.next_before = Some(before + 1);
+                        return Ok(page);
+                    }
+                    page.entries.push((entry, event.recorded_at));
+                }
+            }
+            if is_end {
+                return Ok(page);
+            }
+            if looked_at >= MAX_LOOKED_AT {
+                page.next_before = Some(before);
+                return Ok(page);
+            }
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! The read side: read models that are folded from the log, and the questions that they answer.
+//!
+//! - [`models`] finds the read models of `projections/` and the tables that hold them; `fold` and
+//!   `projector` keep those at the head of the log.
+//! - [`Reads`] asks them. Every answer comes from one statement, together with the position that it
+//!   reflects, and can be made to wait for a position.
+//! - `boards` are leaderboards, which live in memory; `ranking` is what makes a rank cheap.
+//!
+//! What lies on one stream of the log anyway, such as the rewards of a participant, is read from there
+//! and has no read model.
+
+mod accounts;
+mod as_of;
+mod boards;
+mod entries;
+mod fold;
+pub mod models;
+mod overview;
+mod projector;
+mod purchases;
+mod ranking;
+mod referrals;
+mod standing;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{Postgres, Row};
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+pub use accounts::ListedUser;
+pub use boards::{Board, Boards, Ranked, Ranks};
+pub use entries::{EntryFilter, Page};
+pub use overview::{ConversionDay, Overview};
+pub use ranking::Place;
+pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};
+pub use standing::{Member, Standing};
+
+use crate::store::{Database, Epoch, StoreError, in_time};
+use models::{ModelCopy, Purpose};
+
+/// How often the database is asked how far the read models are while somebody waits for them.
+const WAIT_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Something that was read, and the position of the log that it reflects.
+#[derive(Clone, Debug)]
+pub struct At<T> {
+    /// Everything up to here is in what was found.
+    pub position: i64,
+    /// What was found.
+    pub found: T,
+}
+
+/// How new an answer must be, and how long it may take to become so.
+#[derive(Clone, Copy, Debug)]
+pub struct Freshness {
+    /// The least position that the answer must reflect.
+    pub position: i64,
+    /// When to give up.
+    pub deadline: Instant,
+}
+
+/// Why nothing could be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The read models did not reach the position in time.
+    #[error("the read models have reached position {reached}, not yet {wanted}")]
+    Behind {
+        /// Where they are.
+        reached: i64,
+        /// Where they should be.
+        wanted: i64,
+    },
+    /// A read model of this release has yet to be built from the log.
+    #[error(
+        "the read models of this release are being built; they have reached {reached} of {head}"
+    )]
+    Building {
+        /// Where the slowest is.
+        reached: i64,
+        /// The head of the log.
+        head: i64,
+    },
+}
+
+impl From<sqlx::Error> for ReadError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Asks the read models. Cheap to clone.
+#[derive(Clone)]
+pub struct Reads {
+    database: Database,
+    copies: Arc<[ModelCopy]>,
+    /// The position that all read models are known to have reached.
+    projected: Arc<watch::Sender<i64>>,
+    /// Whether all of them have once been seen at the head.
+    complete: Arc<AtomicBool>,
+    /// One at a time asks how far they are; the others wait for what it finds.
+    asking: Arc<Mutex<()>>,
+}
+
+impl Reads {
+    /// Makes the tables that are not there yet, and starts the projector, which ends when `stop` says so.
+    /// `grown` tells of the head of the log.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the tables cannot be made.
+    pub async fn start(
+        database: Database,
+        epoch: Epoch,
+        grown: watch::Receiver<i64>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(Self, JoinHandle<()>), StoreError> {
+        let copies: Arc<[ModelCopy]> = models::copies(Purpose::Serve).into();
+        let mut connection = database.connect().await?;
+        for copy in &*copies {
+            copy.create(&mut connection).await?;
+        }
+        let projected = watch::Sender::new(0);
+        let projector = projector::Projector {
+            database: database.clone(),
+            epoch,
+            copies: copies.clone(),
+            grown,
+            projected: projected.clone(),
+        };
+        let task = tokio::spawn(projector.run(stop));
+        let reads = Self {
+            database,
+            copies,
+            projected: Arc::new(projected),
+            complete: Arc::default(),
+            asking: Arc::default(),
+        };
+        Ok((reads, task))
+    }
+
+    /// Runs a query, again if need be, until its answer is as new as it must be. Every row holds the
+    /// position; a single row without anything else means that nothing was found.
+    async fn read(
+        &self,
+        freshness: Freshness,
+        query: impl Fn() -> Query<'static, Postgres, PgArguments> + Sync,
+    ) -> Result<At<Vec<PgRow>>, ReadError> {
+        self.check_complete().await?;
+        loop {
+            self.wait(freshness).await?;
+            let rows =
+                in_time(async { Ok(query().fetch_all(self.database.pool()).await?) }).await?;
+            let position = match rows.first() {
+                Some(row) => row.try_get("position")?,
+                None => 0,
+            };
+            if position >= freshness.position {
+                return Ok(At { position, found: rows });
+            }
+        }
+    }
+
+    /// Waits until the read models are known to have reached a position.
+    async fn wait(&self, freshness: Freshness) -> Result<(), ReadError> {
+        let Freshness { position: wanted, deadline } = freshness;
+        let mut projected = self.projected.subscribe();
+        if *projected.borrow() >= wanted {
+            return Ok(());
+        }
+        let reached = async {
+            tokio::select! {
+                // The sender lives as long as we do.
+                _ = projected.wait_for(|reached| *reached >= wanted) => Ok(()),
+                failed = self.ask_until(wanted) => failed,
+            }
+        };
+        match tokio::time::timeout_at(deadline, reached).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(ReadError::Behind { reached: *self.projected.borrow(), wanted }),
+        }
+    }
+
+    /// Asks the database how far the read models are until they are far enough.
+    async fn ask_until(&self, wanted: i64) -> Result<(), ReadError> {
+        let _turn = self.asking.lock().await;
+        while *self.projected.borrow() < wanted {
+            let (reached, _) = self.progress().await?;
+            self.projected.send_if_modified(|known| {
+                let is_news = reached > *known;
+                *known = reached.max(*known);
+                is_news
+            });
+            if reached < wanted {
+                tokio::time::sleep(WAIT_INTERVAL).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// The position that all read models have reached, and the head of the log.
+    async fn progress(&self) -> Result<(i64, i64), StoreError> {
+        let mut connection = self.database.pool().acquire().await?;
+        let tables: Vec<&str> = self.copies.iter().map(|copy| &*copy.table).collect();
+        let (progress, head) = in_time(fold::progress(&mut connection, &tables)).await?;
+        let is_complete =
+            progress.len() == tables.len() && progress.iter().all(|copy| copy.is_complete);
+        self.complete.fetch_or(is_complete, Ordering::Relaxed);
+        let reached = progress.iter().map(|copy| copy.position).min().unwrap_or_default();
+        Ok((reached, head))
+    }
+
+    async fn check_complete(&self) -> Result<(), ReadError> {
+        if !self.complete.load(Ordering::Relaxed) {
+            let (reached, head) = self.progress().await?;
+            if !self.complete.load(Ordering::Relaxed) {
+                return Err(ReadError::Building { reached, head });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The statement of a file in `queries/`: the name of a read model in braces stands for its table, and
+/// `{position}` for the position that all those tables have reached.
+fn statement(template: &str) -> String {
+    let mut sql = template.to_owned();
+    let mut reached = Vec::new();
+    for model in models::names() {
+        let placeholder = format!("{{{model}}}");
+        if sql.contains(&placeholder) {
+            let table = models::table(model);
+            sql = sql.replace(&placeholder, table);
+            reached.push(format!(
+                "(select position from checkpoints where copy = '{table}' \
+                 order by position desc limit 1)"
+            ));
+        }
+    }
+    sql.replace("{position}", &format!("least({})", reached.join(", ")))
+}
+
+/// The statement of a file in `queries/`, made once.
+macro_rules! sql {
+    ($file:literal) => {{
+        static SQL: std::sync::LazyLock<String> =
+            std::sync::LazyLock::new(|| super::statement(include_str!(concat!("queries/", $file))));
+        SQL.as_str()
+    }};
+}
+use sql;

@@ -1,0 +1,141 @@
+//! Read models: which there are, and the tables that hold copies of them.
+
+use std::sync::LazyLock;
+
+use sha2::{Digest, Sha256};
+use sqlx::{Connection, Executor, PgConnection, Row};
+
+use crate::store::StoreError;
+
+/// Every folder of `projections/`, as `(name, table.sql, fold.sql)`.
+const FOLDERS: &[(&str, &str, &str)] = &include!(concat!(env!("OUT_DIR"), "/models.rs"));
+
+/// What stands for the table's name in the two files.
+const PLACEHOLDER: &str = "{table}";
+
+/// What a copy is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Answers reads; the projector keeps it at the head of the log.
+    Serve,
+    /// Is to take the place of the one that serves.
+    Rebuild,
+    /// Is only to be compared.
+    Verify,
+}
+
+/// One table that a read model is folded into.
+#[derive(Clone, Debug)]
+pub struct ModelCopy {
+    /// The read model: the name of its folder.
+    pub model: &'static str,
+    /// The table. Its name holds a hash of the model's two files, so that another shape or fold is
+    /// another table.
+    pub table: String,
+    /// Makes the table.
+    table_sql: &'static str,
+    /// Folds the events of `$1 < position <= $2` into the table.
+    pub(super) fold: String,
+}
+
+impl ModelCopy {
+    fn new(folder: &(&'static str, &'static str, &'static str), purpose: Purpose) -> Self {
+        let &(model, table_sql, fold_sql) = folder;
+        let digest = Sha256::new().chain_update(table_sql).chain_update([0]).chain_update(fold_sql);
+        let digest = digest.finalize();
+        let hash = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
+        let suffix = match purpose {
+            Purpose::Serve => "",
+            Purpose::Rebuild => "_rebuild",
+            Purpose::Verify => "_verify",
+        };
+        let table = format!("{model}_{hash:08x}{suffix}");
+        let fold = fold_sql.replace(PLACEHOLDER, &table);
+        Self { model, table, table_sql, fold }
+    }
+
+    /// Makes the table, unless it is there; then it goes on from where it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be made.
+    pub async fn create(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        if is_known(connection, &self.table).await? {
+            return Ok(());
+        }
+        let mut transaction = connection.begin().await?;
+        // Several servers may start at once.
+        sqlx::query(
+            "select pg_advisory_xact_lock(\
+                 hashtextextended('tributary read models ' || current_schema(), 0))",
+        )
+        .execute(&mut *transaction)
+        .await?;
+        if !is_known(&mut transaction, &self.table).await? {
+            let table_sql = self.table_sql.replace(PLACEHOLDER, &self.table);
+            transaction.execute(sqlx::raw_sql(&table_sql)).await?;
+            // On an empty log the copy holds all there is.
+            sqlx::query(
+                "with copy as (\
+                     insert into read_model_copies (copy, name, is_complete) \
+                     values ($1, $2, not exists (select from events))\
+                 ) insert into checkpoints (copy, position, folded_at) values ($1, 0, now())",
+            )
+            .bind(&self.table)
+            .bind(self.model)
+            .execute(&mut *transaction)
+            .await?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Drops the table and forgets how far it came.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be dropped.
+    pub async fn drop(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        drop_copy(connection, &self.table).await
+    }
+}
+
+/// Drops a copy, of whatever release.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be dropped.
+pub async fn drop_copy(connection: &mut PgConnection, table: &str) -> Result<(), StoreError> {
+    let mut transaction = connection.begin().await?;
+    sqlx::query(&format!("drop table if exists {table}")).execute(&mut *transaction).await?;
+    sqlx::query("delete from read_model_copies where copy = $1")
+        .bind(table)
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn is_known(connection: &mut PgConnection, table: &str) -> Result<bool, StoreError> {
+    let row = sqlx::query("select exists (select from read_model_copies where copy = $1)")
+        .bind(table)
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get(0)?)
+}
+
+/// A copy of every read model, by name.
+#[must_use]
+pub fn copies(purpose: Purpose) -> Vec<ModelCopy> {
+    FOLDERS.iter().map(|folder| ModelCopy::new(folder, purpose)).collect()
+}
+
+/// The names of all read models, in order.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    FOLDERS.iter().map(|folder| folder.0).collect()
+}
+
+/// The table that serves a model, for queries. (Empty for a model that does not exist, so that the query
+/// fails and not the process; every query is tested.)
+pub(super) fn table(model: &str) -> &'static str {
+    static SERVING: LazyLock<Vec<ModelCopy>> = LazyLock::new(|| copies(Purpose::Serve));
+    SERVING.iter().find(|copy| copy.model == model).map_or("", |copy| &copy.table)
+}

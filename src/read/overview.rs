@@ -1,0 +1,119 @@
+//! Programs in a few numbers, for those who run them.
+
+use sqlx::Row;
+
+use super::{At, Freshness, ReadError, Reads, sql};
+use crate::domain::ProgramId;
+use crate::store::StoreError;
+
+/// A program in a few numbers.
+#[derive(Clone, Debug)]
+pub struct Overview {
+    /// What balances are kept in.
+    pub unit: String,
+    /// Participants.
+    pub registered: u32,
+    /// Those whom somebody referred.
+    pub referred: u32,
+    /// Referrals by how they stand.
+    pub pending: u32,
+    /// As above.
+    pub held: u32,
+    /// As above.
+    pub converted: u32,
+    /// As above.
+    pub rejected: u32,
+    /// The number of rewards.
+    pub reward_count: u32,
+    /// Their sum, in minor units.
+    pub granted_minor: i64,
+}
+
+/// One day of a program, in UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConversionDay {
+    /// In days since 1970.
+    pub day: i32,
+    /// Referrals made that day.
+    pub referral_count: u32,
+    /// How many of those have converted.
+    pub converted_count: u32,
+    /// How many of those by a purchase.
+    pub purchase_count: u32,
+    /// The sum of the times from those referrals to those purchases, in microseconds.
+    pub purchase_time_us: i128,
+    /// Conversions that happened that day.
+    pub conversion_count: u32,
+}
+
+impl Reads {
+    /// A program in a few numbers; `None` if the read models know no such program.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the read models cannot answer in time.
+    pub async fn overview(
+        &self,
+        program_id: &ProgramId,
+        freshness: Freshness,
+    ) -> Result<At<Option<Overview>>, ReadError> {
+        let rows = self
+            .read(freshness, || sqlx::query(sql!("overview.sql")).bind(program_id.to_string()))
+            .await?;
+        let row = rows.found.first();
+        let unit = row.map(|row| row.try_get::<Option<String>, _>("unit")).transpose()?.flatten();
+        let (Some(row), Some(unit)) = (row, unit) else {
+            return Ok(At { position: rows.position, found: None });
+        };
+        let count = |column| row.try_get::<i32, _>(column).map(i32::unsigned_abs);
+        let overview = Overview {
+            unit,
+            registered: count("registered_count")?,
+            referred: count("referred_count")?,
+            pending: count("pending_count")?,
+            held: count("held_count")?,
+            converted: count("converted_count")?,
+            rejected: count("rejected_count")?,
+            reward_count: count("reward_count")?,
+            granted_minor: row.try_get("granted_minor")?,
+        };
+        Ok(At { position: rows.position, found: Some(overview) })
+    }
+
+    /// The days of a program on which anything happened, from one day to before another, in days since
+    /// 1970.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the read models cannot answer in time.
+    pub async fn conversion_days(
+        &self,
+        program_id: &ProgramId,
+        days: std::ops::Range<i32>,
+        freshness: Freshness,
+    ) -> Result<At<Vec<ConversionDay>>, ReadError> {
+        let rows = self
+            .read(freshness, || {
+                sqlx::query(sql!("conversion_days.sql"))
+                    .bind(program_id.to_string())
+                    .bind(days.start)
+                    .bind(days.end)
+            })
+            .await?;
+        let mut found = Vec::with_capacity(rows.found.len());
+        for row in &rows.found {
+            let Some(day) = row.try_get("day")? else { continue };
+            let count = |column| row.try_get::<i32, _>(column).map(i32::unsigned_abs);
+            let time: &str = row.try_get("purchase_time_us")?;
+            found.push(ConversionDay {
+                day,
+                referral_count: count("referral_count")?,
+                converted_count: count("converted_count")?,
+                purchase_count: count("purchase_count")?,
+                purchase_time_us: time
+                    .parse()
+                    .map_err(|_| StoreError::Nonsense(format!("a time of {time} microseconds")))?,
+                conversion_count: count("conversion_count")?,
+            });
+        }
+        Ok(At { position: rows.position, found })
+    }
+}

@@ -1,0 +1,9 @@
+-- A program in a few numbers: $1 program.
+select {position} as position, program.rules ->> 'unit' as unit, overview.*
+from (select) as one
+left join lateral (
+    select rules from {programs} where program_id = $1 limit 1
+) as program on true
+left join lateral (
+    select * from {overviews} where program_id = $1 limit 1
+) as overview on true

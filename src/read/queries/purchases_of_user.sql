@@ -1,0 +1,12 @@
+-- Where the purchases of one buyer are in the log, newest first, and how many events each came to:
+-- $1 before this position, $2 limit, $3 buyer.
+select {position} as position, page.last_position as first_position,
+    (event.metadata ->> 'command_events')::bigint as command_events
+from (select) as one
+left join lateral (
+    select * from {purchases} where buyer_user_id = $3 and last_position < $1
+    order by last_position desc
+    limit $2
+) as page on true
+left join events as event on event.position = page.last_position
+order by page.last_position desc

@@ -1,0 +1,17 @@
+-- Users of one program, newest first: $1 before this position, $2 limit, $3 program.
+select {position} as position, program.rules ->> 'unit' as unit, enrolled.*
+from (select) as one
+left join lateral (
+    select rules from {programs} where program_id = $3 limit 1
+) as program on true
+left join lateral (
+    select page.*, registered.register_time, profiles.username, profiles.display_name
+    from (
+        select * from {participants} where program_id = $3 and enrolled_position < $1
+        order by enrolled_position desc
+        limit $2
+    ) as page
+    left join {users} as registered on registered.user_id = page.user_id
+    left join profiles on profiles.user_id = page.user_id
+) as enrolled on true
+order by enrolled.enrolled_position desc

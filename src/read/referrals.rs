@@ -1,0 +1,146 @@
+//! Who referred whom, as lists and as a tree.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::standing::member;
+use super::{At, Freshness, Member, ReadError, Reads, sql};
+use crate::domain::{ParticipantId, ProgramId, ReferralStatus, UserId};
+use crate::store::StoreError;
+
+/// The most participants below one that a list over several levels looks at.
+pub const MAX_BELOW: i64 = 100_000;
+/// The most nodes of a tree.
+pub const MAX_NODES: i64 = 1_000;
+
+/// Which referrals to list.
+#[derive(Clone, Debug)]
+pub struct ReferralList {
+    /// The program.
+    pub program_id: ProgramId,
+    /// Below whom; `None` for all of the program.
+    pub user_id: Option<UserId>,
+    /// How far below: 1 for direct referrals.
+    pub max_level: u32,
+    /// How they stand; any if there is none.
+    pub status: Option<ReferralStatus>,
+    /// Those made before this position of the log.
+    pub before_position: i64,
+    /// How many.
+    pub limit: i64,
+}
+
+/// A referee in a list.
+#[derive(Clone, Debug)]
+pub struct ListedReferral {
+    /// The referee.
+    pub referee: Member,
+    /// How far below.
+    pub level: u32,
+    /// What the referee brought in for whoever is that far above, in minor units of the program's unit.
+    pub brought_in_minor: i64,
+}
+
+/// What a list or a tree holds.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// The program's unit; `None` if the read models know no such program.
+    pub unit: Option<String>,
+    /// In order.
+    pub referrals: Vec<ListedReferral>,
+    /// Whether there are more participants below than are looked at.
+    pub is_too_large: bool,
+}
+
+impl Reads {
+    /// Referrals, newest first.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the read models cannot answer in time.
+    pub async fn referrals(
+        &self,
+        list: &ReferralList,
+        freshness: Freshness,
+    ) -> Result<At<Listed>, ReadError> {
+        let statuses: Vec<String> = match list.status {
+            Some(status) => vec![status.as_str().into()],
+            None => ReferralStatus::ALL.iter().map(|status| status.as_str().into()).collect(),
+        };
+        let rows = self
+            .read(freshness, || {
+                let sql = match &list.user_id {
+                    None => sql!("referrals_of_program.sql"),
+                    Some(_) if list.max_level > 1 => sql!("referrals_below_user.sql"),
+                    Some(_) => sql!("referrals_of_user.sql"),
+                };
+                let query = sqlx::query(sql)
+                    .bind(list.program_id.to_string())
+                    .bind(statuses.clone())
+                    .bind(list.before_position)
+                    .bind(list.limit);
+                match &list.user_id {
+                    None => query,
+                    Some(user_id) if list.max_level > 1 => query
+                        .bind(user_id.to_string())
+                        .bind(i32::try_from(list.max_level).unwrap_or(i32::MAX))
+                        .bind(MAX_BELOW),
+                    Some(user_id) => query.bind(user_id.to_string()),
+                }
+            })
+            .await?;
+        let visited = match rows.found.first() {
+            Some(row) if list.user_id.is_some() && list.max_level > 1 => row.try_get("visited")?,
+            _ => 0,
+        };
+        listed(rows, visited > MAX_BELOW)
+    }
+
+    /// A participant and those below, nearest levels first; the participant is the first. The list is
+    /// empty if the read models do not know the participant.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the read models cannot answer in time.
+    pub async fn tree(
+        &self,
+        root: &ParticipantId,
+        depth: u32,
+        freshness: Freshness,
+    ) -> Result<At<Listed>, ReadError> {
+        let (program_id, user_id) = (root.program_id.to_string(), root.user_id.to_string());
+        let rows = self
+            .read(freshness, || {
+                sqlx::query(sql!("tree.sql"))
+                    .bind(program_id.clone())
+                    .bind(user_id.clone())
+                    .bind(i32::try_from(depth).unwrap_or(i32::MAX))
+                    .bind(MAX_NODES + 1)
+            })
+            .await?;
+        let nodes = i64::try_from(rows.found.len()).unwrap_or(i64::MAX);
+        let mut listed = listed(rows, nodes > MAX_NODES)?;
+        listed.found.referrals.truncate(usize::try_from(MAX_NODES).unwrap_or(usize::MAX));
+        Ok(listed)
+    }
+}
+
+fn listed(rows: At<Vec<PgRow>>, is_too_large: bool) -> Result<At<Listed>, ReadError> {
+    let unit = match rows.found.first() {
+        Some(row) => row.try_get("unit")?,
+        None => None,
+    };
+    let mut referrals = Vec::with_capacity(rows.found.len());
+    for row in &rows.found {
+        if let Some(referee) = member(row)? {
+            referrals.push(listed_referral(row, referee)?);
+        }
+    }
+    Ok(At { position: rows.position, found: Listed { unit, referrals, is_too_large } })
+}
+
+fn listed_referral(row: &PgRow, referee: Member) -> Result<ListedReferral, StoreError> {
+    Ok(ListedReferral {
+        referee,
+        level: row.try_get::<i32, _>("level")?.unsigned_abs(),
+        brought_in_minor: row.try_get::<Option<i64>, _>("brought_in_minor")?.unwrap_or_default(),
+    })
+}

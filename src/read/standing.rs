@@ -1,0 +1,189 @@
+//! Where one participant stands in a program.
+
+use std::sync::Arc;
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use time::OffsetDateTime;
+
+use super::{At, Freshness, ReadError, Reads, sql};
+use crate::domain::reward::LevelTotal;
+use crate::domain::rules::ProgramRules;
+use crate::domain::{Participant, ParticipantId, ReferralStatus, Timestamp};
+use crate::store::{StoreError, log};
+
+/// What a participant has, at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Standing {
+    /// In minor units of the program's unit.
+    pub balance_minor: i64,
+    /// All rewards, in minor units of the program's unit.
+    pub earned_minor: i64,
+    /// The rewards level by level; levels without any are missing.
+    pub levels: Vec<LevelTotal>,
+    /// The tier, if it ever changed.
+    pub tier: Option<String>,
+    /// Referrals pending or converted.
+    pub referral_count: u32,
+}
+
+impl Standing {
+    /// What the participant has had from one level.
+    #[must_use]
+    pub fn level(&self, level: u32) -> LevelTotal {
+        let known = self.levels.iter().find(|total| total.level == level);
+        known.copied().unwrap_or(LevelTotal { level, ..LevelTotal::default() })
+    }
+}
+
+impl From<&Participant> for Standing {
+    fn from(participant: &Participant) -> Self {
+        Self {
+            balance_minor: participant.balance_minor(),
+            earned_minor: participant.total_minor(),
+            levels: participant.levels().to_vec(),
+            tier: participant.tier().map(Into::into),
+            referral_count: participant.uses(),
+        }
+    }
+}
+
+/// A participant as the read models know them.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// The user.
+    pub user_id: String,
+    /// The public name; empty if the user has none any more.
+    pub username: String,
+    /// The participant's own code.
+    pub code: String,
+    /// The code as a link.
+    pub link: String,
+    /// Whether the participant can earn.
+    pub is_active: bool,
+    /// Where the enrollment is in the log.
+    pub enrolled_position: i64,
+    /// Who referred them.
+    pub referrer_user_id: Option<String>,
+    /// How that stands.
+    pub referral_status: Option<ReferralStatus>,
+    /// Where it is in the log.
+    pub referral_position: i64,
+    /// When it was made.
+    pub referral_time: Option<Timestamp>,
+    /// When it converted.
+    pub convert_time: Option<Timestamp>,
+    /// Whom they referred, by how it stands.
+    pub pending_count: u32,
+    /// As above.
+    pub held_count: u32,
+    /// As above.
+    pub converted_count: u32,
+    /// Uses of the code and places that are taken.
+    pub uses: u32,
+    /// All rewards, in minor units of the program's unit.
+    pub earned_minor: i64,
+    /// In minor units of the program's unit.
+    pub balance_minor: i64,
+    /// The tier, if it ever changed.
+    pub tier: Option<String>,
+}
+
+impl Member {
+    /// Referrals that count.
+    #[must_use]
+    pub fn referral_count(&self) -> u32 {
+        self.pending_count + self.converted_count
+    }
+}
+
+impl Reads {
+    /// One participant, where they stand, and the rules in force. `None` if the read models know no such
+    /// participant.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the read models cannot answer in time.
+    pub async fn standing(
+        &self,
+        id: &ParticipantId,
+        freshness: Freshness,
+    ) -> Result<At<Option<(Member, Standing, Arc<ProgramRules>)>>, ReadError> {
+        let (program_id, user_id) = (id.program_id.to_string(), id.user_id.to_string());
+        let rows = self
+            .read(freshness, || {
+                sqlx::query(sql!("standing.sql")).bind(program_id.clone()).bind(user_id.clone())
+            })
+            .await?;
+        let At { position, found } = rows;
+        let Some(row) = found.first() else { return Ok(At { position, found: None }) };
+        let (Some(member), Some(rules)) = (member(row)?, rules(row)?) else {
+            return Ok(At { position, found: None });
+        };
+        let standing = Standing {
+            balance_minor: member.balance_minor,
+            earned_minor: member.earned_minor,
+            levels: levels(row)?,
+            tier: member.tier.clone(),
+            referral_count: member.referral_count(),
+        };
+        Ok(At { position, found: Some((member, standing, Arc::new(rules))) })
+    }
+}
+
+fn rules(row: &PgRow) -> Result<Option<ProgramRules>, StoreError> {
+    let Some(json) = row.try_get::<Option<&str>, _>("rules")? else { return Ok(None) };
+    serde_json::from_str(json)
+        .map(Some)
+        .map_err(|error| StoreError::Nonsense(format!("rules of a program: {error}")))
+}
+
+fn levels(row: &PgRow) -> Result<Vec<LevelTotal>, StoreError> {
+    let levels: Option<Vec<i32>> = row.try_get("levels")?;
+    let totals: Option<Vec<i64>> = row.try_get("totals")?;
+    let counts: Option<Vec<i32>> = row.try_get("counts")?;
+    let zipped = levels.into_iter().flatten().zip(totals.into_iter().flatten());
+    Ok(zipped
+        .zip(counts.into_iter().flatten())
+        .map(|((level, total_minor), count)| LevelTotal {
+            level: level.unsigned_abs(),
+            total_minor,
+            count: count.unsigned_abs(),
+        })
+        .collect())
+}
+
+/// The participant in a row; `None` if there is none in it.
+pub(super) fn member(row: &PgRow) -> Result<Option<Member>, StoreError> {
+    let Some(user_id) = row.try_get::<Option<String>, _>("user_id")? else { return Ok(None) };
+    let count = |column| row.try_get::<i32, _>(column).map(i32::unsigned_abs);
+    let status: Option<&str> = row.try_get("referral_status")?;
+    Ok(Some(Member {
+        user_id,
+        username: row.try_get::<Option<_>, _>("username")?.unwrap_or_default(),
+        code: row.try_get("code")?,
+        link: row.try_get("link")?,
+        is_active: row.try_get("is_active")?,
+        enrolled_position: row.try_get("enrolled_position")?,
+        referrer_user_id: row.try_get("referrer_user_id")?,
+        referral_status: status.map(referral_status).transpose()?,
+        referral_position: row.try_get::<Option<_>, _>("referral_position")?.unwrap_or_default(),
+        referral_time: time(row, "referral_time")?,
+        convert_time: time(row, "convert_time")?,
+        pending_count: count("pending_count")?,
+        held_count: count("held_count")?,
+        converted_count: count("converted_count")?,
+        uses: count("uses")?,
+        earned_minor: row.try_get("earned_minor")?,
+        balance_minor: row.try_get("balance_minor")?,
+        tier: row.try_get("tier")?,
+    }))
+}
+
+pub(super) fn time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
+    Ok(row.try_get::<Option<OffsetDateTime>, _>(column)?.map(log::timestamp))
+}
+
+fn referral_status(name: &str) -> Result<ReferralStatus, StoreError> {
+    ReferralStatus::parse(name)
+        .ok_or_else(|| StoreError::Nonsense(format!("the referral status '{name}'")))
+}
