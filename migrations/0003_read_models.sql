@@ -14,7 +14,7 @@ create table read_model_copies (
 -- How far each copy has come. Rows are added, never updated: versions of one row would pile up while any
 -- old snapshot is open, and every read would have to step over them. Old rows are deleted now and then.
 create table checkpoints (
-    copy      text collate "C" not null references read_model_copies on delete cascade on update cascade,
+    copy      text collate "C" not null references read_model_copies on delete cascade,
     -- Everything up to here is in the copy.
     position  bigint not null,
     folded_at timestamptz not null,

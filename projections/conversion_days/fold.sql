@@ -4,7 +4,7 @@ using (
         select position, recorded_at, event_type, aggregate_id, sequence, payload,
             split_part(aggregate_id, '/', 1) as program_id
         from events
-        where position > $1 and position <= $2 and aggregate_type = 'Participant'
+        where position > $1 and position <= $2
             and event_type in ('ReferralApplied', 'ReferralConverted')
     ),
     conversion as (

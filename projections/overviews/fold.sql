@@ -4,7 +4,7 @@ using (
         select split_part(aggregate_id, '/', 1) as program_id, position, event_type, payload,
             payload ->> 'status' as status
         from events
-        where position > $1 and position <= $2 and aggregate_type = 'Participant'
+        where position > $1 and position <= $2
             and event_type in (
                 'ParticipantEnrolled', 'ReferralApplied', 'ReferralConverted', 'RewardGranted')
         union all

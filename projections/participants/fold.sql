@@ -5,7 +5,7 @@ using (
             split_part(aggregate_id, '/', 1) as program_id,
             split_part(aggregate_id, '/', 2) as user_id
         from events
-        where position > $1 and position <= $2 and aggregate_type = 'Participant'
+        where position > $1 and position <= $2
             and event_type in (
                 'ParticipantEnrolled', 'ReferralApplied', 'ReferralMade', 'ReferralConverted',
                 'PurchaseCredited', 'RewardGranted', 'TierChanged', 'ParticipantDeactivated',

@@ -34,8 +34,11 @@ create table {table} (
     primary key (program_id, user_id)
 ) with (fillfactor = 70);
 
-create index on {table} (program_id, enrolled_position);
+-- Plans are made and kept while the table is small, when any index looks as good as another. Each of these
+-- has a condition that only the queries which it is for repeat, so that no other can take it.
+create index on {table} (program_id, enrolled_position)
+    where enrolled_position > 0;
 create index on {table} (program_id, referrer_user_id, referral_status, referral_position)
     where referrer_user_id is not null;
 create index on {table} (program_id, referral_status, referral_position)
-    where referrer_user_id is not null;
+    where referral_position > 0;

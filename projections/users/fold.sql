@@ -10,7 +10,7 @@ using (
         (max(array[position, (event_type = 'UserReactivated')::integer]) filter (
             where event_type in ('UserDeactivated', 'UserReactivated')))[2] = 1 as is_active
     from events
-    where position > $1 and position <= $2 and aggregate_type = 'User'
+    where position > $1 and position <= $2
         and event_type in ('UserRegistered', 'UserDeactivated', 'UserReactivated')
     group by aggregate_id
 ) as change

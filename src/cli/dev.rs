@@ -11,6 +11,7 @@ use clap::Args;
 use sqlx::Connection;
 use tokio::sync::oneshot;
 
+use super::database::keep_url;
 use super::serve::check_admin_key;
 use super::{CliError, DataDir, Settings, StopRequests, say, walkthrough};
 use crate::api::{Context, Server, parse_program, publish_command};
@@ -73,7 +74,9 @@ impl Dev {
                 None => kept_admin_key(&data_dir, &surroundings)?,
             };
             create_database(&cluster).await?;
-            let database = Database::new(&cluster.url(DATABASE), settings.max_connections)?;
+            let url = cluster.url(DATABASE);
+            keep_url(&data_dir, &url)?;
+            let database = Database::new(&url, settings.max_connections)?;
             database.migrate().await?;
             let options = settings.server_options(database, admin_key.clone(), surroundings);
             let server = Server::start(options).await?;

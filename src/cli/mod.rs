@@ -1,11 +1,15 @@
 //! The command line: one file per subcommand.
 
+mod database;
 mod dev;
 mod logging;
 mod migrate;
 mod program;
+mod progress;
+mod projections;
 mod serve;
 mod settings;
+mod verify;
 mod walkthrough;
 
 use std::fmt::Display;
@@ -41,6 +45,11 @@ enum Command {
     /// Publish and list referral programs on a running server
     #[command(subcommand)]
     Program(program::Program),
+    /// Look after the read models: rebuild them, see how far they are
+    #[command(subcommand)]
+    Projections(projections::Projections),
+    /// Fold the whole log anew, compare it with every read model, and check that the log itself holds
+    Verify(verify::Verify),
 }
 
 /// Where `dev` keeps its data unless told otherwise.
@@ -72,6 +81,8 @@ pub fn main() -> ExitCode {
             Command::Serve(serve) => serve.run().await,
             Command::Migrate(migrate) => migrate.run().await,
             Command::Program(program) => program.run().await,
+            Command::Projections(projections) => projections.run().await,
+            Command::Verify(verify) => verify.run().await,
         }
     });
     match outcome {

@@ -124,26 +124,35 @@ pub(super) async fn sweep(
     Ok(())
 }
 
-/// Folds one copy alone by one run of at most `run_events`, up to `limit` or the head of the log. Answers
-/// where it stands afterwards and where the head was.
+/// Folds those of some copies that have come least far by one run: at most `run_events`, and not past the
+/// next of the others or `limit`. Answers where the last of them stands afterwards.
 pub(super) async fn advance(
     connection: &mut PgConnection,
-    copy: &ModelCopy,
+    copies: &[ModelCopy],
     run_events: i64,
-    limit: Option<i64>,
-) -> Result<(i64, i64), StoreError> {
+    limit: i64,
+) -> Result<i64, StoreError> {
     let mut transaction = connection.begin().await?;
-    let table = [&*copy.table];
-    lock(&mut transaction, &table).await?;
-    let (found, head) = progress(&mut transaction, &table).await?;
-    let Some(reached) = found.first() else {
-        return Err(StoreError::Nonsense(format!("the copy {} is gone", copy.table)));
-    };
-    let end = limit.unwrap_or(head).min(reached.position + run_events);
-    if end > reached.position {
-        fold(&mut transaction, &[copy], reached.position, end).await?;
-        sweep(&mut transaction, &table, reached.position).await?;
+    let tables: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
+    lock(&mut transaction, &tables).await?;
+    let (progress, _) = progress(&mut transaction, &tables).await?;
+    if progress.len() < copies.len() {
+        return Err(StoreError::Nonsense("a copy of a read model is gone".into()));
+    }
+    let from = progress.iter().map(|copy| copy.position).min().unwrap_or(limit);
+    let others = progress.iter().map(|copy| copy.position).filter(|position| *position > from);
+    let to = others.min().unwrap_or(i64::MAX).min(limit).min(from.saturating_add(run_events));
+    if to > from {
+        let is_last = |copy: &&ModelCopy| {
+            progress.iter().any(|at| at.table == copy.table && at.position == from)
+        };
+        let last: Vec<&ModelCopy> = copies.iter().filter(is_last).collect();
+        fold(&mut transaction, &last, from, to).await?;
+        sweep(&mut transaction, &tables, from).await?;
     }
     transaction.commit().await?;
-    Ok((end.max(reached.position), head))
+    let reached = progress
+        .iter()
+        .map(|copy| if copy.position == from { to.max(from) } else { copy.position });
+    Ok(reached.min().unwrap_or(limit))
 }

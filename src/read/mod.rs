@@ -4,6 +4,7 @@
 //!   `projector` keep those at the head of the log.
 //! - [`Reads`] asks them. Every answer comes from one statement, together with the position that it
 //!   reflects, and can be made to wait for a position.
+//! - [`rebuild`] makes read models anew, [`verify`] checks them and the log.
 //! - `boards` are leaderboards, which live in memory; `ranking` is what makes a rank cheap.
 //!
 //! What lies on one stream of the log anyway, such as the rewards of a participant, is read from there
@@ -11,7 +12,9 @@
 
 mod accounts;
 mod as_of;
+mod audit;
 mod boards;
+mod compare;
 mod entries;
 mod fold;
 pub mod models;
@@ -19,8 +22,10 @@ mod overview;
 mod projector;
 mod purchases;
 mod ranking;
+mod rebuild;
 mod referrals;
 mod standing;
+mod verify;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,12 +39,16 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use accounts::ListedUser;
+pub use audit::Finding;
 pub use boards::{Board, Boards, Ranked, Ranks};
+pub use compare::{Comparison, Difference, Watcher};
 pub use entries::{EntryFilter, Page};
 pub use overview::{ConversionDay, Overview};
 pub use ranking::Place;
+pub use rebuild::{CopyStatus, RebuildError, rebuild, status};
 pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};
 pub use standing::{Member, Standing};
+pub use verify::{Verdict, verify};
 
 use crate::store::{Database, Epoch, StoreError, in_time};
 use models::{ModelCopy, Purpose};

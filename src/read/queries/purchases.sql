@@ -4,7 +4,7 @@ select {position} as position, page.last_position as first_position,
     (event.metadata ->> 'command_events')::bigint as command_events
 from (select) as one
 left join lateral (
-    select * from {purchases} where last_position < $1
+    select * from {purchases} where last_position > 0 and last_position < $1
     order by last_position desc
     limit $2
 ) as page on true

@@ -12,8 +12,8 @@ left join lateral (
         from unnest($2::text[]) as wanted(status)
         cross join lateral (
             select * from {participants}
-            where program_id = $1 and referrer_user_id is not null
-                and referral_status = wanted.status and referral_position < $3
+            where program_id = $1 and referral_status = wanted.status
+                and referral_position > 0 and referral_position < $3
             order by referral_position desc
             limit $4
         ) as participant

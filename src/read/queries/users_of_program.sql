@@ -7,7 +7,7 @@ left join lateral (
 left join lateral (
     select page.*, registered.register_time, profiles.username, profiles.display_name
     from (
-        select * from {participants} where program_id = $3 and enrolled_position < $1
+        select * from {participants} where program_id = $3 and enrolled_position > 0 and enrolled_position < $1
         order by enrolled_position desc
         limit $2
     ) as page

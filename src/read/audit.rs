@@ -1,0 +1,285 @@
+//! An audit of the log: one pass over all events, with books of its own. They share nothing with the folds
+//! of the read models, and add amounts up where those take the totals that events carry.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::domain::rules::ProgramRules;
+use crate::domain::{
+    DecodeError, Kind, Participant, ParticipantEvent, Program, ProgramEvent, Purchase,
+    PurchaseEvent, PurchaseId, ReferralStatus, RewardGranted, Timestamp, decode,
+};
+use crate::store::RecordedEvent;
+
+/// The most findings that are kept; all are counted.
+const MAX_KEPT: usize = 100;
+
+/// Something that must not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Whom or what it concerns.
+    pub about: String,
+    /// What is wrong.
+    pub what: String,
+    /// The event at which it shows.
+    pub position: i64,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {} (at event {})", self.about, self.what, self.position)
+    }
+}
+
+/// What one participant has, by these books.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Account {
+    pub(super) balance_minor: i64,
+    pub(super) earned_minor: i64,
+    pub(super) reward_count: i64,
+    levels: Vec<(u32, i64, u32)>,
+    pub(super) uses: u32,
+    pub(super) pending_count: i64,
+    pub(super) held_count: i64,
+    pub(super) converted_count: i64,
+    pub(super) tier: Option<String>,
+    pub(super) is_inactive: bool,
+    is_enrolled: bool,
+    is_referred: bool,
+    is_converted: bool,
+    /// The last event that concerns the participant.
+    pub(super) last_position: i64,
+}
+
+/// The books.
+#[derive(Default)]
+pub(super) struct Audit {
+    position: i64,
+    recorded_at: Option<Timestamp>,
+    /// By program, the rules in force and those of every version.
+    programs: HashMap<Arc<str>, Vec<Arc<ProgramRules>>>,
+    pub(super) accounts: HashMap<Arc<str>, Account>,
+    /// The purchase that the present command records, and what it has paid, by stream and level.
+    purchase: Option<PurchaseId>,
+    paid: Vec<(Arc<str>, u32)>,
+    pub(super) findings: Vec<Finding>,
+    pub(super) finding_count: u64,
+}
+
+impl Audit {
+    pub(super) fn find(&mut self, about: &str, what: String, position: i64) {
+        self.finding_count += 1;
+        if self.findings.len() < MAX_KEPT {
+            self.findings.push(Finding { about: about.into(), what, position });
+        }
+    }
+
+    fn unless(&mut self, holds: bool, event: &RecordedEvent, what: impl FnOnce() -> String) {
+        if !holds {
+            self.find(&event.stream.to_string(), what(), event.position);
+        }
+    }
+
+    /// Enters the next event.
+    pub(super) fn enter(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
+        let expected = self.position + 1;
+        self.unless(event.position == expected, event, || {
+            format!("the log has no event at position {expected}")
+        });
+        self.position = event.position;
+        let before = self.recorded_at.replace(event.recorded_at);
+        self.unless(before.is_none_or(|before| before <= event.recorded_at), event, || {
+            "it was recorded before the event before it".into()
+        });
+        if event.command_events.is_some() {
+            self.purchase = None;
+            self.paid.clear();
+        }
+        let (name, version) = (&*event.event_type, &*event.event_version);
+        match event.stream.kind {
+            Kind::User => {}
+            Kind::Program => {
+                let ProgramEvent::ProgramPublished(published) =
+                    decode::<Program>(name, version, &event.payload)?;
+                let versions = self.programs.entry(event.stream.id.clone()).or_default();
+                versions.push(published.rules);
+                let (count, number) = (versions.len(), published.version);
+                self.unless(u32::try_from(count) == Ok(number), event, || {
+                    format!("version {number} is the {count}th")
+                });
+            }
+            Kind::Purchase => {
+                let recorded = decode::<Purchase>(name, version, &event.payload)?;
+                if let PurchaseEvent::PurchaseRecorded(recorded) = recorded {
+                    self.purchase = Some(recorded.purchase_id);
+                }
+            }
+            Kind::Participant => {
+                let fact = decode::<Participant>(name, version, &event.payload)?;
+                self.enter_participant(event, &fact);
+            }
+        }
+        Ok(())
+    }
+
+    fn account(&mut self, event: &RecordedEvent) -> &mut Account {
+        let account = self.accounts.entry(event.stream.id.clone()).or_default();
+        account.last_position = event.position;
+        account
+    }
+
+    fn enter_participant(&mut self, event: &RecordedEvent, fact: &ParticipantEvent) {
+        let is_enrollment = matches!(fact, ParticipantEvent::ParticipantEnrolled(_));
+        let account = self.account(event);
+        let was_enrolled = std::mem::replace(&mut account.is_enrolled, true);
+        self.unless(was_enrolled != is_enrollment, event, || {
+            format!(
+                "{} of somebody who {} enrolled",
+                event.event_type,
+                if was_enrolled { "is" } else { "is not" }
+            )
+        });
+        match fact {
+            ParticipantEvent::ReferralApplied(applied) => {
+                let was_referred = std::mem::replace(&mut self.account(event).is_referred, true);
+                self.unless(!was_referred, event, || "a second referrer".into());
+                self.unless(applied.referrer_user_id != applied.referee_user_id, event, || {
+                    "a referral of oneself".into()
+                });
+                let referrer = self.referrer(event, applied.referrer_user_id.as_str());
+                match applied.status {
+                    ReferralStatus::Pending => referrer.pending_count += 1,
+                    ReferralStatus::Held => referrer.held_count += 1,
+                    ReferralStatus::Converted => referrer.converted_count += 1,
+                    ReferralStatus::Rejected => {}
+                }
+            }
+            ParticipantEvent::ReferralConverted(converted) => {
+                let was_converted = std::mem::replace(&mut self.account(event).is_converted, true);
+                self.unless(!was_converted, event, || "a second conversion".into());
+                let referrer = self.referrer(event, converted.referrer_user_id.as_str());
+                referrer.pending_count -= 1;
+                referrer.converted_count += 1;
+            }
+            ParticipantEvent::ReferralMade(made) => {
+                let account = self.account(event);
+                account.uses += 1;
+                let uses = account.uses;
+                self.unless(made.uses == uses, event, || {
+                    format!("{} uses are said to be taken, but {uses} are", made.uses)
+                });
+                let limit = self.rules(event, None).and_then(|rules| {
+                    rules.max_uses_per_code.into_iter().chain(rules.max_direct_referrals).min()
+                });
+                self.unless(limit.is_none_or(|limit| uses <= limit), event, || {
+                    format!("use {uses} of a code that has {} at most", limit.unwrap_or_default())
+                });
+            }
+            ParticipantEvent::PurchaseCredited(credited) => {
+                let is_now = self.purchase.as_ref() == Some(&credited.purchase_id);
+                self.unless(is_now, event, || {
+                    format!("purchase {} is not of the same command", credited.purchase_id)
+                });
+                self.add_to_balance(event, credited.amount_minor, credited.balance_minor);
+            }
+            ParticipantEvent::RewardGranted(granted) => self.enter_reward(event, granted),
+            ParticipantEvent::TierChanged(change) => {
+                self.account(event).tier = Some(change.to_tier.clone());
+            }
+            ParticipantEvent::ParticipantDeactivated(_) => self.account(event).is_inactive = true,
+            ParticipantEvent::ParticipantReactivated(_) => self.account(event).is_inactive = false,
+            ParticipantEvent::ParticipantEnrolled(_)
+            | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::RewardWithheld(_) => {}
+        }
+    }
+
+    /// The referrer's account in the program that the event is of.
+    fn referrer(&mut self, event: &RecordedEvent, referrer_user_id: &str) -> &mut Account {
+        let program_id = program_of(event);
+        let id: Arc<str> = format!("{program_id}/{referrer_user_id}").into();
+        let account = self.accounts.entry(id).or_default();
+        account.last_position = event.position;
+        account
+    }
+
+    fn rules(&self, event: &RecordedEvent, version: Option<u32>) -> Option<Arc<ProgramRules>> {
+        let versions = self.programs.get(program_of(event))?;
+        match version {
+            Some(version) => versions.get((version as usize).checked_sub(1)?).cloned(),
+            None => versions.last().cloned(),
+        }
+    }
+
+    fn add_to_balance(&mut self, event: &RecordedEvent, amount_minor: i64, said_minor: i64) {
+        let account = self.account(event);
+        account.balance_minor += amount_minor;
+        let sum = account.balance_minor;
+        self.unless(sum == said_minor, event, || {
+            format!("the balance is said to be {said_minor}, but its entries come to {sum}")
+        });
+    }
+
+    fn enter_reward(&mut self, event: &RecordedEvent, granted: &RewardGranted) {
+        let (amount, level) = (granted.amount_minor, granted.level);
+        self.add_to_balance(event, amount, granted.balance_minor);
+        let account = self.account(event);
+        account.earned_minor += amount;
+        account.reward_count += 1;
+        let earned = account.earned_minor;
+        let place = account.levels.iter().position(|known| known.0 == level);
+        let place = place.unwrap_or_else(|| {
+            account.levels.push((level, 0, 0));
+            account.levels.len() - 1
+        });
+        let before = account.levels[place].1;
+        account.levels[place].1 += amount;
+        account.levels[place].2 += 1;
+        let (_, total, count) = account.levels[place];
+        self.unless(earned == granted.total_minor, event, || {
+            format!("rewards are said to come to {}, but come to {earned}", granted.total_minor)
+        });
+        self.unless((total, count) == (granted.level_total_minor, granted.level_count), event, || {
+            format!(
+                "level {level} is said to come to {} by {} rewards, but comes to {total} by {count}",
+                granted.level_total_minor, granted.level_count
+            )
+        });
+        self.unless((0..=granted.computed_minor).contains(&amount), event, || {
+            format!("{amount} granted of {} computed", granted.computed_minor)
+        });
+        let rules = self.rules(event, Some(granted.program_version));
+        let rule = rules.as_ref().and_then(|rules| {
+            rules.rewards.iter().find(|rule| rule.rule == granted.rule && rule.level == level)
+        });
+        self.unless(rule.is_some(), event, || {
+            format!("version {} has no rule '{}'", granted.program_version, granted.rule)
+        });
+        let cap = rule.and_then(|rule| rule.cap_minor);
+        self.unless(cap.is_none_or(|cap| total <= cap), event, || {
+            format!("level {level} comes to {total}, above its cap of {}", cap.unwrap_or_default())
+        });
+        let left = cap.map(|cap| cap - before);
+        self.unless(granted.cap_remaining_minor == left, event, || {
+            format!(
+                "{:?} is said to be left under the cap, but {left:?} is",
+                granted.cap_remaining_minor
+            )
+        });
+        if let Some(purchase_id) = &granted.purchase_id {
+            self.unless(self.purchase.as_ref() == Some(purchase_id), event, || {
+                format!("purchase {purchase_id} is not of the same command")
+            });
+            let paid = (event.stream.id.clone(), level);
+            self.unless(!self.paid.contains(&paid), event, || {
+                format!("purchase {purchase_id} pays level {level} twice")
+            });
+            self.paid.push(paid);
+        }
+    }
+}
+
+fn program_of(event: &RecordedEvent) -> &str {
+    event.stream.id.split_once('/').map_or("", |(program_id, _)| program_id)
+}

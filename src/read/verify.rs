@@ -1,0 +1,194 @@
+//! Verifying everything: the log against its own rules, and every read model against the log.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Executor, Row};
+
+use super::audit::{Account, Audit, Finding};
+use super::compare::{Comparison, Pair, Watcher};
+use super::fold;
+use super::models::{self, Purpose};
+use crate::store::{Database, StoreError, log};
+
+/// How many events are read at once.
+const READ_EVENTS: i64 = 5_000;
+/// The most broken streams that are named.
+const MAX_NAMED: i64 = 20;
+
+/// What verifying found.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// How many events the log had.
+    pub events: i64,
+    /// The read models against fresh ones.
+    pub comparison: Comparison,
+    /// What is wrong with the log, or with what the read models make of it.
+    pub findings: Vec<Finding>,
+    /// How many findings there were; only the first ones are kept.
+    pub finding_count: u64,
+}
+
+impl Verdict {
+    /// Whether all is well.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.finding_count == 0 && self.comparison.differing_rows == 0
+    }
+}
+
+/// Folds the whole log from nothing and compares the result with every read model; audits the log event
+/// by event; and compares the read model of participants with the audit's own books. Servers may be at
+/// work meanwhile.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read or has no room for the copies.
+pub async fn verify(database: &Database, watcher: &mut dyn Watcher) -> Result<Verdict, StoreError> {
+    let mut connection = database.connect().await?;
+    fold::ready(&mut connection).await?;
+    let pair = Pair::of(&models::names(), Purpose::Verify);
+    drop_all(&mut connection, &pair).await?;
+    let verdict = verify_with(database, &mut connection, &pair, watcher).await;
+    drop_all(&mut connection, &pair).await?;
+    verdict
+}
+
+async fn drop_all(connection: &mut PgConnection, pair: &Pair) -> Result<(), StoreError> {
+    for copy in &pair.fresh {
+        copy.drop(connection).await?;
+    }
+    Ok(())
+}
+
+async fn verify_with(
+    database: &Database,
+    connection: &mut PgConnection,
+    pair: &Pair,
+    watcher: &mut dyn Watcher,
+) -> Result<Verdict, StoreError> {
+    pair.create(connection).await?;
+    for copy in &pair.fresh {
+        // It is gone soon and need not survive a crash.
+        connection.execute(format!("alter table {} set unlogged", copy.table).as_str()).await?;
+    }
+    pair.catch_up(connection, "folding the log anew", watcher).await?;
+    let (comparison, mut looker) = pair.compare(database, watcher).await?;
+    let mut audit = audit_log(&mut looker, comparison.position, watcher).await?;
+    find_broken_streams(&mut looker, &mut audit).await?;
+    if let Some(participants) = pair.fresh.iter().find(|copy| copy.model == "participants") {
+        compare_accounts(&mut looker, &participants.table, &mut audit).await?;
+    }
+    looker.close().await?;
+    Ok(Verdict {
+        events: comparison.position,
+        comparison,
+        findings: audit.findings,
+        finding_count: audit.finding_count,
+    })
+}
+
+async fn audit_log(
+    connection: &mut PgConnection,
+    end: i64,
+    watcher: &mut dyn Watcher,
+) -> Result<Audit, StoreError> {
+    let mut audit = Audit::default();
+    let mut position = 0;
+    watcher.begin("auditing the log", end);
+    loop {
+        let events = log::read_after(&mut *connection, position, READ_EVENTS).await?;
+        if events.is_empty() || position >= end {
+            break;
+        }
+        for event in events.iter().take_while(|event| event.position <= end) {
+            if let Err(error) = audit.enter(event) {
+                let stream = event.stream.to_string();
+                audit.find(&stream, format!("it cannot be read: {error}"), event.position);
+            }
+        }
+        position = events.last().map_or(end, |event| event.position);
+        watcher.reach(position.min(end));
+    }
+    watcher.end();
+    if position < end {
+        audit.find("the log", format!("it ends before position {end}"), position);
+    }
+    Ok(audit)
+}
+
+/// Streams whose events are not numbered 1, 2, 3, ...
+async fn find_broken_streams(
+    connection: &mut PgConnection,
+    audit: &mut Audit,
+) -> Result<(), StoreError> {
+    let rows = sqlx::query(
+        "select aggregate_type || ' ''' || aggregate_id || '''' as stream, \
+             max(position) as position, count(*) as events, max(sequence) as last \
+         from events group by aggregate_type, aggregate_id \
+         having max(sequence) <> count(*) or min(sequence) <> 1 order by 2 limit $1",
+    )
+    .bind(MAX_NAMED)
+    .fetch_all(connection)
+    .await?;
+    for row in rows {
+        let (events, last): (i64, i64) = (row.try_get("events")?, row.try_get("last")?);
+        let what = format!("it has {events} events, but the last is number {last}");
+        audit.find(row.try_get("stream")?, what, row.try_get("position")?);
+    }
+    Ok(())
+}
+
+/// Compares what the fold makes of the log with the books of the audit.
+async fn compare_accounts(
+    connection: &mut PgConnection,
+    table: &str,
+    audit: &mut Audit,
+) -> Result<(), StoreError> {
+    let query = format!(
+        "select program_id || '/' || user_id as id, balance_minor, earned_minor, \
+             reward_count::bigint, uses::bigint, pending_count::bigint, held_count::bigint, \
+             converted_count::bigint, is_active, tier \
+         from {table}"
+    );
+    let rows = sqlx::query(&query).fetch_all(connection).await?;
+    let mut accounts: HashMap<Arc<str>, Account> = std::mem::take(&mut audit.accounts);
+    for row in rows {
+        let id: &str = row.try_get("id")?;
+        let about = format!("participant '{id}'");
+        let Some(account) = accounts.remove(id) else {
+            audit.find(&about, "is in the read model, but not in the log".into(), 0);
+            continue;
+        };
+        let numbers = [
+            ("balance_minor", account.balance_minor),
+            ("earned_minor", account.earned_minor),
+            ("reward_count", account.reward_count),
+            ("uses", account.uses.into()),
+            ("pending_count", account.pending_count),
+            ("held_count", account.held_count),
+            ("converted_count", account.converted_count),
+        ];
+        for (column, expected) in numbers {
+            let folded: i64 = row.try_get(column)?;
+            if folded != expected {
+                let what = format!("{column} is folded to {folded}, but the log says {expected}");
+                audit.find(&about, what, account.last_position);
+            }
+        }
+        let (is_active, tier): (bool, Option<&str>) =
+            (row.try_get("is_active")?, row.try_get("tier")?);
+        if is_active == account.is_inactive || tier != account.tier.as_deref() {
+            let what = format!(
+                "folded as active {is_active} in tier {tier:?}, but the log says {} and {:?}",
+                !account.is_inactive, account.tier
+            );
+            audit.find(&about, what, account.last_position);
+        }
+    }
+    for (id, account) in accounts {
+        let about = format!("participant '{id}'");
+        audit.find(&about, "is missing in the read model".into(), account.last_position);
+    }
+    Ok(())
+}
