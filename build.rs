@@ -41,7 +41,8 @@ fn models(folders: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
     for folder in folders {
         let name =
             folder.file_name().and_then(|name| name.to_str()).ok_or("a folder without name")?;
-        let (table, fold) = (folder.join("table.sql"), folder.join("fold.sql"));
+        let folder = folder.to_str().ok_or("a path that is not text")?;
+        let (table, fold) = (format!("{folder}/table.sql"), format!("{folder}/fold.sql"));
         writeln!(code, "({name:?}, include_str!({table:?}), include_str!({fold:?})),")?;
     }
     code.push(']');

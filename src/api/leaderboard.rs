@@ -304,7 +304,7 @@ impl Feed for BoardFeed {
     }
 
     async fn behind(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     fn heartbeat(&self) -> Self::Message {

@@ -145,12 +145,12 @@ impl OperatorService for Operators {
         let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
         let filter = fields.finish(Some(filter))?;
         let name = StreamName::new("WatchEvents", "");
-        let cursor = match resume_cursor(&self.0, name, &request.resume_token).await? {
-            Some(cursor) => cursor,
-            None => {
-                let head = log::head(self.0.database.pool()).await.map_err(ApiError::from)?;
-                Cursor { position: head, sequence: head }
-            }
+        let from = resume_cursor(&self.0, name, &request.resume_token).await?;
+        let cursor = if let Some(cursor) = from {
+            cursor
+        } else {
+            let head = log::head(self.0.database.pool()).await.map_err(ApiError::from)?;
+            Cursor { position: head, sequence: head }
         };
         let first = EventFilter::heartbeat(resume_token(&self.0, name, cursor));
         let subscription = self.0.live.subscribe(Topic::Log, cursor);

@@ -73,13 +73,11 @@ pub(super) async fn found<'a, T>(
     query(&context.database, &context.surroundings, |work| exists(work)).await?;
     let head = log::head(context.database.pool()).await?;
     let at = read(Freshness { position: head, ..freshness }).await?;
-    match at.found {
-        Some(found) => Ok(At { position: at.position, found }),
-        None => {
-            tracing::error!(position = at.position, "a read model lacks what the log has");
-            Err(internal().into())
-        }
-    }
+    let Some(found) = at.found else {
+        tracing::error!(position = at.position, "a read model lacks what the log has");
+        return Err(internal().into());
+    };
+    Ok(At { position: at.position, found })
 }
 
 /// As [`found`], for what belongs to a participant.

@@ -106,16 +106,16 @@ pub(super) async fn list(
             Ok(At { position, found: found.unit.is_some().then_some(found) })
         })
     };
-    let At { position, found: mut listed } =
+    let At { position, found: mut page } =
         found_in(context, freshness, &list.program_id, read).await?;
-    if let (true, Some(user_id)) = (listed.referrals.is_empty(), &list.user_id) {
+    if let (true, Some(user_id)) = (page.referrals.is_empty(), &list.user_id) {
         let id = ParticipantId::new(&list.program_id, user_id);
         query(&context.database, &context.surroundings, |work| {
             existing_participant(work, &id).map(|_| ())
         })
         .await?;
     }
-    if let (true, Some(user_id)) = (listed.is_too_large, &list.user_id) {
+    if let (true, Some(user_id)) = (page.is_too_large, &list.user_id) {
         return Err(status(
             ErrorReason::TooManyReferrals,
             "too many participants stand below the user; list fewer levels at once",
@@ -124,14 +124,14 @@ pub(super) async fn list(
         .into());
     }
     let limit = usize::try_from(page_size).unwrap_or_default();
-    let is_last = listed.referrals.len() <= limit;
-    listed.referrals.truncate(limit);
-    let next_page_token = match listed.referrals.last() {
-        Some(last) if !is_last => page_token(&last.referee.referral_position.to_string()),
+    let is_last = page.referrals.len() <= limit;
+    page.referrals.truncate(limit);
+    let next_page_token = match page.referrals.last() {
+        Some(end) if !is_last => page_token(&end.referee.referral_position.to_string()),
         _ => String::new(),
     };
     Ok(pb::ListReferralsResponse {
-        referrals: details(&list.program_id, &listed),
+        referrals: details(&list.program_id, &page),
         next_page_token,
         position,
     })

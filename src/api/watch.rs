@@ -90,7 +90,7 @@ impl<F: Feed> Watcher<F> {
     async fn feed(&mut self, first: Vec<F::Message>) -> Option<Status> {
         // The first message says that the stream has begun, and where.
         for message in first {
-            self.sent_token = F::token(&message).to_owned();
+            F::token(&message).clone_into(&mut self.sent_token);
             self.messages.send(Ok(message)).await.ok()?;
         }
         let period = self.context.settings.heartbeat.max(Duration::from_millis(10));

@@ -77,7 +77,7 @@ pub fn main() -> ExitCode {
     };
     let outcome = runtime.block_on(async {
         match cli.command {
-            Command::Dev(dev) => dev.run().await,
+            Command::Dev(dev) => Box::pin(dev.run()).await,
             Command::Serve(serve) => serve.run().await,
             Command::Migrate(migrate) => migrate.run().await,
             Command::Program(program) => program.run().await,

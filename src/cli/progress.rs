@@ -11,6 +11,9 @@ use crate::read::Watcher;
 const TEMPLATE: &str =
     "{msg:22} {wide_bar} {percent:>3} %  {human_pos} of {human_len}  {per_sec}  {eta} left";
 
+/// The least number of things whose rate means anything.
+const LEAST_FOR_RATE: u64 = 1_000;
+
 /// Shows how far something is.
 pub(super) struct Progress {
     bar: ProgressBar,
@@ -50,6 +53,10 @@ impl Watcher for Progress {
     fn end(&mut self) {
         self.bar.finish_and_clear();
         let seconds = self.begun.elapsed().as_secs_f64();
+        if self.end < LEAST_FOR_RATE {
+            say(format_args!("{}: done in {seconds:.1} s", self.what));
+            return;
+        }
         #[allow(clippy::cast_precision_loss, reason = "a rate for people")]
         let rate = self.end as f64 / seconds.max(0.001);
         say(format_args!("{}: {} in {seconds:.1} s, {rate:.0} a second", self.what, self.end));

@@ -34,6 +34,7 @@ impl fmt::Display for Finding {
 
 /// What one participant has, by these books.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub(super) struct Account {
     pub(super) balance_minor: i64,
     pub(super) earned_minor: i64,

@@ -141,15 +141,12 @@ impl State {
                 let ProgramEvent::ProgramPublished(published) = published;
                 self.default_metric = published.rules.leaderboard;
             }
-            Kind::Participant if is_of(&event.stream.id, program_id) => {
-                if matters(&event.event_type) {
-                    let event = decode::<Participant>(
-                        &event.event_type,
-                        &event.event_version,
-                        &event.payload,
-                    )?;
-                    self.apply_to_participant(&event);
-                }
+            Kind::Participant
+                if matters(&event.event_type) && is_of(&event.stream.id, program_id) =>
+            {
+                let read =
+                    decode::<Participant>(&event.event_type, &event.event_version, &event.payload)?;
+                self.apply_to_participant(&read);
             }
             _ => {}
         }

@@ -136,6 +136,20 @@ impl Reads {
         for copy in &*copies {
             copy.create(&mut connection).await?;
         }
+        let tables: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
+        let (progress, head) = fold::progress(&mut connection, &tables).await?;
+        for copy in &*copies {
+            // The database has lost the end of its log, but not what was made of it.
+            if progress.iter().any(|at| at.table == copy.table && at.position > head) {
+                tracing::warn!(
+                    table = copy.table,
+                    head,
+                    "a read model is ahead of the log; building anew"
+                );
+                copy.drop(&mut connection).await?;
+                copy.create(&mut connection).await?;
+            }
+        }
         let projected = watch::Sender::new(0);
         let projector = projector::Projector {
             database: database.clone(),

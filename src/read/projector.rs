@@ -63,15 +63,15 @@ impl Projector {
             tokio::time::sleep(ELECTION_INTERVAL).await;
         }
         tracing::debug!("this server keeps the read models up to date");
-        let mut held = BTreeSet::new();
+        let mut folded = BTreeSet::new();
         let mut elected_at: Option<tokio::time::Instant> = None;
         let mut runs = 0_u32;
         loop {
             let is_time = elected_at.is_none_or(|at| at.elapsed() >= ELECTION_INTERVAL);
-            if held.len() < all.len() && is_time {
+            if folded.len() < all.len() && is_time {
                 for table in &all {
-                    if !held.contains(table) && try_lock(&mut connection, table).await? {
-                        held.insert(*table);
+                    if !folded.contains(table) && try_lock(&mut connection, table).await? {
+                        folded.insert(*table);
                     }
                 }
                 elected_at = Some(tokio::time::Instant::now());
@@ -79,7 +79,7 @@ impl Projector {
             self.grown.mark_unchanged();
             runs = runs.wrapping_add(1);
             let sweep = runs.is_multiple_of(RUNS_PER_SWEEP);
-            let step = step(&mut connection, &self.copies, &held, sweep);
+            let step = step(&mut connection, &self.copies, &folded, sweep);
             let (reached, head) = in_time(step).await?;
             self.projected.send_if_modified(|known| {
                 let is_news = reached > *known;
@@ -110,11 +110,11 @@ async fn try_lock(connection: &mut PgConnection, what: &str) -> Result<bool, Sto
 async fn step(
     connection: &mut PgConnection,
     copies: &[ModelCopy],
-    held: &BTreeSet<&str>,
+    folded: &BTreeSet<&str>,
     sweep: bool,
 ) -> Result<(i64, i64), StoreError> {
     let mut transaction = connection.begin().await?;
-    let tables: Vec<&str> = held.iter().copied().collect();
+    let tables: Vec<&str> = folded.iter().copied().collect();
     fold::lock(&mut transaction, &tables).await?;
     let (mut progress, head) = fold::progress(&mut transaction, &tables).await?;
     let ends = |of: &[fold::Progress]| {

@@ -92,7 +92,7 @@ impl Reads {
             Some(row) if list.user_id.is_some() && list.max_level > 1 => row.try_get("visited")?,
             _ => 0,
         };
-        listed(rows, visited > MAX_BELOW)
+        listed(&rows, visited > MAX_BELOW)
     }
 
     /// A participant and those below, nearest levels first; the participant is the first. The list is
@@ -117,13 +117,13 @@ impl Reads {
             })
             .await?;
         let nodes = i64::try_from(rows.found.len()).unwrap_or(i64::MAX);
-        let mut listed = listed(rows, nodes > MAX_NODES)?;
+        let mut listed = listed(&rows, nodes > MAX_NODES)?;
         listed.found.referrals.truncate(usize::try_from(MAX_NODES).unwrap_or(usize::MAX));
         Ok(listed)
     }
 }
 
-fn listed(rows: At<Vec<PgRow>>, is_too_large: bool) -> Result<At<Listed>, ReadError> {
+fn listed(rows: &At<Vec<PgRow>>, is_too_large: bool) -> Result<At<Listed>, ReadError> {
     let unit = match rows.found.first() {
         Some(row) => row.try_get("unit")?,
         None => None,

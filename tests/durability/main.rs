@@ -18,4 +18,5 @@ mod faults;
 mod interleavings;
 mod log;
 mod races;
+mod rebuild;
 mod retries;
