@@ -24,7 +24,7 @@ using (
             as rejected_count,
         count(*) filter (where event_type = 'RewardGranted') as reward_count,
         coalesce(sum((payload ->> 'amount_minor')::bigint) filter (
-            where event_type = 'RewardGranted'), 0)::bigint as granted_minor
+            where event_type = 'RewardGranted'), 0) as granted_minor
     from fact
     group by program_id
 ) as change

@@ -13,5 +13,5 @@ create table {table} (
     rejected_count   integer not null,
     -- The number of rewards, and their sum in minor units of the program's unit.
     reward_count     integer not null,
-    granted_minor    bigint  not null
+    granted_minor    numeric not null
 ) with (fillfactor = 50);

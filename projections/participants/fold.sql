@@ -27,7 +27,6 @@ using (
         max(position) filter (where event_type = 'ParticipantEnrolled') as enrolled_position,
         max(recorded_at) filter (where event_type = 'ParticipantEnrolled') as enroll_time,
         max(payload ->> 'code') filter (where event_type = 'ParticipantEnrolled') as code,
-        max(payload ->> 'link') filter (where event_type = 'ParticipantEnrolled') as link,
         (max(array[position, (event_type = 'ParticipantReactivated')::integer]) filter (
             where event_type in ('ParticipantDeactivated', 'ParticipantReactivated')))[2] = 1
             as is_active,
@@ -78,13 +77,13 @@ when matched then update set
     balance_minor = coalesce(change.balance_minor, participant.balance_minor)
 -- The first event of a participant is the enrollment, so nothing that is required can be missing.
 when not matched then insert (
-    program_id, user_id, last_position, enrolled_position, enroll_time, code, link, is_active,
+    program_id, user_id, last_position, enrolled_position, enroll_time, code, is_active,
     referrer_user_id, referral_status, referral_position, referral_time, convert_time,
     pending_count, held_count, converted_count, uses, tier,
     reward_count, earned_minor, balance_minor)
 values (
     change.program_id, change.user_id, change.last_position, change.enrolled_position,
-    change.enroll_time, change.code, change.link, coalesce(change.is_active, true),
+    change.enroll_time, change.code, coalesce(change.is_active, true),
     change.referrer_user_id, change.referral_status, change.referral_position, change.referral_time,
     change.convert_time, change.pending_count, change.held_count, change.converted_count,
     coalesce(change.uses, 0), change.tier,

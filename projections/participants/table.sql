@@ -8,8 +8,6 @@ create table {table} (
     enrolled_position bigint      not null,
     enroll_time       timestamptz not null,
     code              text        not null,
-    -- The code as a link; empty if the program has none.
-    link              text        not null,
     is_active         boolean     not null,
     -- Who referred the participant, how that stands, where it is in the log, and when it was made;
     -- null if nobody did.

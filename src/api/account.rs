@@ -14,12 +14,13 @@ use super::reads::{Reading, deadline, found_in, freshness};
 use super::requests::carry_out;
 use super::tokens::{consistency_token, newest_position};
 use crate::domain::decide::{Command, RegisterUser};
+use crate::domain::rules::link;
 use crate::domain::{
     Participant, ParticipantId, Profile, Program, ProgramId, Refusal, User, UserId, UserStatus,
     load,
 };
 use crate::engine::query::query;
-use crate::read::{At, ListedUser};
+use crate::read::{At, ListedProgram, ListedUser};
 use crate::store::{ProfileNames, profile_names};
 
 pub(super) struct Accounts(pub(super) Context);
@@ -113,13 +114,13 @@ impl AccountService for Accounts {
         let mut fields = Fields::default();
         let page_size = fields.page_size(request.page_size);
         let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
-        let before = fields.page_position(&request.page_token);
+        let before = fields.page_position("ListUsers", &request.page_token);
         let before = fields.finish(before)?;
         let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
         // One more than asked for tells whether there is a next page.
         let reads = &self.0.reads;
         let limit = page_size + 1;
-        let At { position, found: (unit, mut users) } = match &program_id {
+        let At { position, found: (program, mut users) } = match &program_id {
             None => reads.users(None, before, limit, freshness).await.map_err(ApiError::from)?,
             Some(program_id) => {
                 let read = |freshness| -> Reading<'_, _> {
@@ -136,12 +137,15 @@ impl AccountService for Accounts {
         let is_last = users.len() <= limit;
         users.truncate(limit);
         let next_page_token = match users.last() {
-            Some(last) if !is_last => page_token(&last.order_position.to_string()),
+            Some(last) if !is_last => page_token("ListUsers", last.order_position),
             _ => String::new(),
         };
-        let unit = unit.unwrap_or_default();
+        let program = program.unwrap_or_default();
         Ok(Response::new(pb::ListUsersResponse {
-            users: users.iter().map(|user| user_detail(&request.program_id, &unit, user)).collect(),
+            users: users
+                .iter()
+                .map(|user| user_detail(&request.program_id, &program, user))
+                .collect(),
             next_page_token,
             position,
         }))
@@ -182,13 +186,13 @@ impl AccountService for Accounts {
     }
 }
 
-fn user_detail(program_id: &str, unit: &str, listed: &ListedUser) -> pb::UserDetail {
+fn user_detail(program_id: &str, program: &ListedProgram, listed: &ListedUser) -> pb::UserDetail {
     let ListedUser { user_id, names, status, register_time, member, .. } = listed;
     let participant = member.as_ref().map(|member| pb::Participant {
         program_id: program_id.into(),
         user_id: user_id.clone(),
         code: member.code.clone(),
-        link: member.link.clone(),
+        link: link(&program.base_url, &member.code),
         referrer_user_id: member.referrer_user_id.clone().unwrap_or_default(),
         referral_status: member
             .referral_status
@@ -198,7 +202,10 @@ fn user_detail(program_id: &str, unit: &str, listed: &ListedUser) -> pb::UserDet
     pb::UserDetail {
         user: Some(answers::user(user_id, names.as_ref(), *status, *register_time)),
         participant,
-        balances: member.iter().map(|member| answers::money(unit, member.balance_minor)).collect(),
+        balances: member
+            .iter()
+            .map(|member| answers::money(&program.unit, member.balance_minor))
+            .collect(),
     }
 }
 

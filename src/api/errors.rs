@@ -160,11 +160,17 @@ pub struct ApiError(pub Status);
 impl ApiError {
     /// Adds a fact that only the caller knows to the `ErrorInfo`, if the reason is this one.
     pub fn with_fact(self, reason: ErrorReason, name: &str, value: &str) -> Self {
+        let details = self.0.get_error_details();
+        match details.error_info() {
+            Some(info) if info.reason == reason_name(reason) => self.with(name, value),
+            _ => self,
+        }
+    }
+
+    /// Adds a fact that only the caller knows to the `ErrorInfo`.
+    pub fn with(self, name: &str, value: &str) -> Self {
         let mut details = self.0.get_error_details();
         let Some(mut info) = details.error_info().cloned() else { return self };
-        if info.reason != reason_name(reason) {
-            return self;
-        }
         info.metadata.insert(name.into(), value.into());
         details.set_error_info(info.reason, info.domain, info.metadata);
         Self(Status::with_error_details(self.0.code(), self.0.message(), details))

@@ -1,6 +1,7 @@
 //! The fields of a request: each is read into the type that the domain wants, and all faults are
 //! collected before the first one is reported.
 
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -8,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use email_address::{EmailAddress, Options};
 use prost_types::Timestamp as PbTimestamp;
+use sha2::{Digest, Sha256};
 use tonic::Status;
 use tonic_types::FieldViolation;
 
@@ -38,10 +40,18 @@ const MAX_PAGE_SIZE: i32 = 1_000;
 /// The page size of requests that name none.
 const DEFAULT_PAGE_SIZE: i32 = 50;
 
-/// The token of the page after the one that ends with `last`.
+/// The token of the page of a list after the one that ends with `last`. It begins with a hash of the RPC, so
+/// that the token of one list is not taken for that of another.
 #[must_use]
-pub fn page_token(last: &str) -> String {
-    URL_SAFE_NO_PAD.encode(last)
+pub fn page_token(rpc: &str, last: impl Display) -> String {
+    let mut bytes = rpc_hash(rpc).to_vec();
+    bytes.extend(last.to_string().as_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn rpc_hash(rpc: &str) -> [u8; 3] {
+    let digest = Sha256::digest(rpc);
+    [digest[0], digest[1], digest[2]]
 }
 
 const NOT_A_TOKEN: &str = "is not a token that this call gave out";
@@ -294,11 +304,14 @@ impl Fields {
     }
 
     /// The id after which a page begins; empty for the first page.
-    pub fn page_token(&mut self, token: &str) -> Option<String> {
+    pub fn page_token(&mut self, rpc: &str, token: &str) -> Option<String> {
+        if token.is_empty() {
+            return Some(String::new());
+        }
         let decoded = URL_SAFE_NO_PAD.decode(token).ok();
         let after = decoded
-            .and_then(|id| String::from_utf8(id).ok())
-            .filter(|id| id.is_empty() || ProgramId::parse(id).is_ok());
+            .and_then(|bytes| String::from_utf8(bytes.strip_prefix(&rpc_hash(rpc))?.to_vec()).ok())
+            .filter(|id| ProgramId::parse(id).is_ok());
         if after.is_none() {
             self.fault("page_token", ErrorReason::InvalidPageToken, NOT_A_TOKEN);
         }
@@ -306,8 +319,8 @@ impl Fields {
     }
 
     /// The position before which a page begins; past the end of everything for the first page.
-    pub fn page_position(&mut self, token: &str) -> Option<i64> {
-        match self.page_token(token)?.as_str() {
+    pub fn page_position(&mut self, rpc: &str, token: &str) -> Option<i64> {
+        match self.page_token(rpc, token)?.as_str() {
             "" => Some(i64::MAX),
             position => {
                 let position = position.parse().ok();

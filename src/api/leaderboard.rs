@@ -58,7 +58,9 @@ impl LeaderboardService for Leaderboards {
         let is_last = ranks.ranked.len() <= limit;
         ranks.ranked.truncate(limit);
         let next_page_token = match ranks.ranked.last() {
-            Some(last) if !is_last => page_token(&format!("{}.{}", last.score, last.order)),
+            Some(last) if !is_last => {
+                page_token("GetLeaderboard", format_args!("{}.{}", last.score, last.order))
+            }
             _ => String::new(),
         };
         Ok(Response::new(pb::GetLeaderboardResponse {
@@ -81,7 +83,7 @@ impl LeaderboardService for Leaderboards {
         let user_id = fields.id("user_id", &request.user_id, UserId::parse);
         let (program_id, user_id) = fields.finish(program_id.zip(user_id))?;
         let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
-        let board = self.board(&program_id, freshness).await?;
+        let mut board = self.board(&program_id, freshness).await?;
         if !board.knows(user_id.as_str()) {
             let id = ParticipantId::new(&program_id, &user_id);
             query(&self.0.database, &self.0.surroundings, |work| {
@@ -92,7 +94,7 @@ impl LeaderboardService for Leaderboards {
             // So new that the board has not come to it.
             let head = log::head(self.0.database.pool()).await.map_err(ApiError::from)?;
             let freshness = Freshness { position: head, ..freshness };
-            board.wait(freshness).await.map_err(ApiError::from)?;
+            board = self.board(&program_id, freshness).await?;
         }
         let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| board.default_metric());
         let At { position, found: ranks } = board.rank(metric, user_id.as_str());
@@ -154,9 +156,7 @@ impl Leaderboards {
                 Ok(At { position: 0, found })
             })
         };
-        let board = found_in(&self.0, freshness, program_id, read).await?.found;
-        board.wait(freshness).await?;
-        Ok(board)
+        Ok(found_in(&self.0, freshness, program_id, read).await?.found)
     }
 }
 
@@ -183,7 +183,7 @@ async fn entries(
 
 /// The place after which a page begins; none for the first page.
 fn page_place(fields: &mut Fields, token: &str) -> Option<Place> {
-    let token = fields.page_token(token).filter(|token| !token.is_empty())?;
+    let token = fields.page_token("GetLeaderboard", token).filter(|token| !token.is_empty())?;
     let place = token.split_once('.').and_then(|(score, order)| {
         Some(Place { score: score.parse().ok()?, order: order.parse().ok()? })
     });
@@ -218,23 +218,16 @@ impl BoardFeed {
     async fn replace_board(&mut self) -> Result<(), StoreError> {
         let deadline = Instant::now() + REPLACEMENT_TIMEOUT;
         let freshness = Freshness { position: self.position, deadline };
-        let replaced = async {
-            let board = self.context.boards.of(&self.program_id, freshness).await?;
-            if let Some(board) = &board {
-                board.wait(freshness).await?;
-            }
-            Ok(board)
-        };
-        match replaced.await {
+        match self.context.boards.of(&self.program_id, freshness).await {
             Ok(Some(board)) => {
                 self.reached = board.reached();
                 self.board = board;
                 Ok(())
             }
+            Ok(None) => Err(StoreError::Nonsense(format!("no leaderboard of {}", self.program_id))),
             Err(ReadError::Store(error)) => Err(error),
-            Ok(None) | Err(_) => {
-                Err(StoreError::Nonsense(format!("no leaderboard of {}", self.program_id)))
-            }
+            // Not in time: the client can try again.
+            Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
         }
     }
 

@@ -11,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::Context;
 use super::answers::{count, money, time as time_message};
 use super::authentication::caller;
-use super::errors::ApiError;
+use super::errors::{ApiError, status};
 use super::fields::Fields;
 use super::pb::operator_service_server::OperatorService;
 use super::pb::{self, ErrorReason};
@@ -35,6 +35,8 @@ const WHOLE_BPS: u64 = 10_000;
 const READ_EVENTS: i64 = 1_000;
 /// Messages that wait for one client's connection.
 const QUEUED_MESSAGES: usize = 16;
+/// How long a message may wait for a client that does not read.
+const SEND_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(1);
 /// The most types that a filter can name.
 const MAX_EVENT_TYPES: usize = 64;
 
@@ -118,16 +120,18 @@ impl OperatorService for Operators {
         let (context, after) = (self.0.clone(), request.after_position);
         tokio::spawn(async move {
             let _place = place;
+            // A place for the last word is kept free, so that it can be said to a client that is behind.
+            let Ok(last_word) = messages.clone().reserve_owned().await else { return };
             let mut stopping = context.stopping.clone();
             let status = tokio::select! {
                 read = send_events(&context, &filter, after..head, limit, &messages) => read.err(),
                 () = turned_true(&mut stopping) => {
                     let message = "the server is stopping; go on from the last position";
-                    Some(super::errors::status(ErrorReason::ShuttingDown, message, &[]))
+                    Some(status(ErrorReason::ShuttingDown, message, &[]))
                 }
             };
             if let Some(status) = status {
-                let _ = messages.send(Err(status)).await;
+                last_word.send(Err(status));
             }
         });
         Ok(Response::new(Messages::new(answer)))
@@ -274,19 +278,26 @@ async fn send_events(
                 event: Some(event_message(event)),
                 position: event.position,
             };
-            if messages.send(Ok(message)).await.is_err() {
-                return Ok(());
-            }
+            send(messages, message).await?;
         }
         position = last;
         if !has_said_how_far && left > 0 {
-            let message = pb::ReadEventsResponse { event: None, position };
-            if messages.send(Ok(message)).await.is_err() {
-                return Ok(());
-            }
+            send(messages, pb::ReadEventsResponse { event: None, position }).await?;
         }
     }
     Ok(())
+}
+
+/// Sends one message, unless the client has long stopped reading or is gone.
+async fn send(
+    messages: &mpsc::Sender<Result<pb::ReadEventsResponse, Status>>,
+    message: pb::ReadEventsResponse,
+) -> Result<(), Status> {
+    if let Ok(Ok(())) = tokio::time::timeout(SEND_TIMEOUT, messages.send(Ok(message))).await {
+        return Ok(());
+    }
+    let message = "nothing was read for a minute; go on from the last position";
+    Err(status(ErrorReason::SlowConsumer, message, &[]))
 }
 
 /// The days of a report, counted from 1970 in UTC: from the one in which `start` lies to the one before
@@ -297,15 +308,21 @@ fn report_days(
     end: Option<&PbTimestamp>,
     now: Timestamp,
 ) -> Range<i32> {
-    let start = fields.time("start_time", start).map(|time| time.0.div_euclid(MICROS_PER_DAY));
-    let end = fields.time("end_time", end).map(|time| {
-        time.0.div_euclid(MICROS_PER_DAY) + i64::from(time.0.rem_euclid(MICROS_PER_DAY) > 0)
-    });
-    let end = end.unwrap_or_else(|| now.0.div_euclid(MICROS_PER_DAY) + 1);
-    let start = start.unwrap_or(end - DEFAULT_REPORT_DAYS);
-    if !(0..=MAX_REPORT_DAYS).contains(&(end - start)) {
-        let message =
-            format!("must be after start_time, and at most {MAX_REPORT_DAYS} days after it");
+    let (first, last) = (fields.time("start_time", start), fields.time("end_time", end));
+    // What is no time at all has been said.
+    let is_read = first.is_some() == start.is_some() && last.is_some() == end.is_some();
+    let end = match last {
+        Some(time) => {
+            time.0.div_euclid(MICROS_PER_DAY) + i64::from(time.0.rem_euclid(MICROS_PER_DAY) > 0)
+        }
+        None => now.0.div_euclid(MICROS_PER_DAY) + 1,
+    };
+    let start = first.map_or(end - DEFAULT_REPORT_DAYS, |time| time.0.div_euclid(MICROS_PER_DAY));
+    let is_backwards = first.zip(last).is_some_and(|(first, last)| last < first);
+    if is_read && (is_backwards || !(0..=MAX_REPORT_DAYS).contains(&(end - start))) {
+        let message = format!(
+            "must not be before start_time, and be at most {MAX_REPORT_DAYS} days after it"
+        );
         fields.fault("end_time", ErrorReason::InvalidTime, message);
     }
     let day = |day| i32::try_from(day).unwrap_or_default();

@@ -77,7 +77,7 @@ impl ProgramService for Programs {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let page_size = fields.page_size(request.page_size);
-        let after = fields.page_token(&request.page_token);
+        let after = fields.page_token("ListPrograms", &request.page_token);
         let after = fields.finish(after)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
         let pool = self.0.database.pool();
@@ -86,7 +86,7 @@ impl ProgramService for Programs {
         let is_last = i64::try_from(ids.len()).is_ok_and(|found| found <= page_size);
         ids.truncate(usize::try_from(page_size).unwrap_or_default());
         let next_page_token = match ids.last() {
-            Some(last) if !is_last => super::fields::page_token(last.as_str()),
+            Some(last) if !is_last => super::fields::page_token("ListPrograms", last),
             _ => String::new(),
         };
         let programs = query(&self.0.database, &self.0.surroundings, |work| {

@@ -1,8 +1,8 @@
 //! `PurchaseService`: purchases and what came of them.
 
+use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::Context;
 use super::answers;
 use super::authentication::caller;
 use super::errors::ApiError;
@@ -12,11 +12,15 @@ use super::pb::purchase_service_server::PurchaseService;
 use super::reads::{deadline, freshness};
 use super::requests::carry_out;
 use super::tokens::{consistency_token, newest_position};
+use super::{Context, MAX_MESSAGE_BYTES};
 use crate::domain::decide::{Command, RecordPurchase};
 use crate::domain::{Halt, Kind, PurchaseId, Refusal, StreamKey, User, UserId, Work, load};
 use crate::engine::query::query;
 use crate::read::At;
 use crate::store::log;
+
+/// The largest page of purchases, well below the largest message: a purchase can come to many rewards.
+const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 
 pub(super) struct Purchases(pub(super) Context);
 
@@ -96,7 +100,7 @@ impl PurchaseService for Purchases {
         let mut fields = Fields::default();
         let page_size = fields.page_size(request.page_size);
         let buyer = fields.optional_id("buyer_user_id", &request.buyer_user_id, UserId::parse);
-        let before = fields.page_position(&request.page_token);
+        let before = fields.page_position("ListPurchases", &request.page_token);
         let before = fields.finish(before)?;
         let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
         // One more than asked for tells whether there is a next page.
@@ -110,19 +114,25 @@ impl PurchaseService for Purchases {
         let limit = usize::try_from(page_size).unwrap_or_default();
         let is_last = found.len() <= limit;
         found.truncate(limit);
-        let next_page_token = match found.last().and_then(|events| events.first()) {
-            Some(first) if !is_last => page_token(&first.position.to_string()),
-            _ => String::new(),
-        };
-        let purchases = found.iter().map(|events| {
+        let mut purchases = Vec::with_capacity(found.len());
+        let (mut size_bytes, mut last_position) = (0, 0);
+        for events in &found {
             let (purchase, outcomes) = answers::purchase(events)?;
-            Ok::<_, ApiError>(pb::PurchaseDetail { purchase, outcomes })
-        });
-        Ok(Response::new(pb::ListPurchasesResponse {
-            purchases: purchases.collect::<Result<_, _>>()?,
-            next_page_token,
-            position,
-        }))
+            let detail = pb::PurchaseDetail { purchase, outcomes };
+            size_bytes += detail.encoded_len();
+            // A page that grows too large ends earlier.
+            if size_bytes > MAX_PAGE_BYTES && !purchases.is_empty() {
+                break;
+            }
+            purchases.push(detail);
+            last_position = events.first().map_or(last_position, |event| event.position);
+        }
+        let next_page_token = if is_last && purchases.len() == found.len() {
+            String::new()
+        } else {
+            page_token("ListPurchases", last_position)
+        };
+        Ok(Response::new(pb::ListPurchasesResponse { purchases, next_page_token, position }))
     }
 }
 

@@ -57,8 +57,8 @@ pub(super) async fn stats(
         balances: vec![money(&rules.unit, standing.balance_minor)],
         referrer_user_id: member.referrer_user_id.unwrap_or_default(),
         recent_referrals: details(&id.program_id, &recent.found),
+        link: rules.link(&member.code),
         code: member.code,
-        link: member.link,
         // Both are at least as new.
         position: position.min(recent.position),
     })
@@ -77,7 +77,8 @@ pub(super) async fn list(
 ) -> Result<pb::ListReferralsResponse, ApiError> {
     let mut fields = Fields::default();
     let page_size = fields.page_size(request.page_size);
-    let before_position = fields.page_position(&request.page_token).unwrap_or_default();
+    let before_position =
+        fields.page_position("ListReferrals", &request.page_token).unwrap_or_default();
     let user_id = fields.optional_id("user_id", &request.user_id, UserId::parse);
     let levels = if request.user_id.is_empty() { 1..=1 } else { 1..=MAX_LEVEL };
     let max_level = fields.number("max_level", request.max_level, levels, 1);
@@ -127,7 +128,7 @@ pub(super) async fn list(
     let is_last = page.referrals.len() <= limit;
     page.referrals.truncate(limit);
     let next_page_token = match page.referrals.last() {
-        Some(end) if !is_last => page_token(&end.referee.referral_position.to_string()),
+        Some(end) if !is_last => page_token("ListReferrals", end.referee.referral_position),
         _ => String::new(),
     };
     Ok(pb::ListReferralsResponse {

@@ -55,14 +55,15 @@ impl RewardService for Rewards {
         let request = request.into_inner();
         let mut fields = Fields::default();
         let page_size = fields.page_size(request.page_size);
-        let before = fields.page_position(&request.page_token).unwrap_or_default();
+        let before =
+            fields.page_position("ListBalanceEntries", &request.page_token).unwrap_or_default();
         let id = participant_id(fields, &request.program_id, &request.user_id)?;
         let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
         let position = self.standing(&id, None, freshness).await?.position;
         let filter = EntryFilter::default();
         let page = self.page(&id, &filter, position, before, page_size).await?;
         Ok(Response::new(pb::ListBalanceEntriesResponse {
-            next_page_token: next_page_token(&page),
+            next_page_token: next_page_token("ListBalanceEntries", &page),
             entries: page.entries.iter().filter_map(|(event, at)| entry(event, *at)).collect(),
             position,
         }))
@@ -92,7 +93,7 @@ impl RewardService for Rewards {
         let mut fields = Fields::default();
         let moment = self.past(&mut fields, request.as_of_time.as_ref());
         let page_size = fields.page_size(request.page_size);
-        let before = fields.page_position(&request.page_token).unwrap_or_default();
+        let before = fields.page_position("GetEarnings", &request.page_token).unwrap_or_default();
         let id = participant_id(fields, &request.program_id, &request.user_id)?;
         let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
         let At { position, found: (standing, rules) } =
@@ -102,7 +103,7 @@ impl RewardService for Rewards {
         Ok(Response::new(pb::GetEarningsResponse {
             total: Some(money(&rules.unit, standing.earned_minor)),
             by_level: by_level(&standing, &rules),
-            next_page_token: next_page_token(&page),
+            next_page_token: next_page_token("GetEarnings", &page),
             rewards: rewards(&page),
             position,
         }))
@@ -117,13 +118,13 @@ impl RewardService for Rewards {
         let mut fields = Fields::default();
         let filter = read_filter(&mut fields, &request);
         let page_size = fields.page_size(request.page_size);
-        let before = fields.page_position(&request.page_token).unwrap_or_default();
+        let before = fields.page_position("ListRewards", &request.page_token).unwrap_or_default();
         let id = participant_id(fields, &request.program_id, &request.user_id)?;
         let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
         let position = self.standing(&id, None, freshness).await?.position;
         let page = self.page(&id, &filter, position, before, page_size).await?;
         Ok(Response::new(pb::ListRewardsResponse {
-            next_page_token: next_page_token(&page),
+            next_page_token: next_page_token("ListRewards", &page),
             rewards: rewards(&page),
             position,
         }))
@@ -330,8 +331,8 @@ fn read_filter(fields: &mut Fields, request: &pb::ListRewardsRequest) -> EntryFi
     }
 }
 
-fn next_page_token(page: &Page) -> String {
-    page.next_before.map(|before| page_token(&before.to_string())).unwrap_or_default()
+fn next_page_token(rpc: &str, page: &Page) -> String {
+    page.next_before.map(|before| page_token(rpc, before)).unwrap_or_default()
 }
 
 fn rewards(page: &Page) -> Vec<pb::Reward> {

@@ -98,7 +98,8 @@ pub async fn resume_cursor(
     let (epoch, rest) = decode::<24>(RESUME, token).ok_or_else(malformed)?;
     let (position, rest) = split(&rest).ok_or_else(malformed)?;
     let (sequence, hash) = split(rest).ok_or_else(malformed)?;
-    if hash != name.0 || sequence < 0 {
+    // Nobody is further in a stream than in the log.
+    if hash != name.0 || !(0..=position).contains(&sequence) {
         return Err(malformed());
     }
     check_position(context, epoch, position).await?;

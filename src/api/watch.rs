@@ -106,7 +106,10 @@ impl<F: Feed> Watcher<F> {
                 next = self.feed.next() => match next {
                     Ok(message) => message,
                     Err(CutOff::TooSlow) => return Some(self.too_slow()),
-                    Err(CutOff::Store(error)) => return Some(ApiError::from(error).into()),
+                    Err(CutOff::Store(error)) => {
+                        let token = &self.sent_token;
+                        return Some(ApiError::from(error).with("resume_token", token).into());
+                    }
                 },
             };
             let token = F::token(&message).to_owned();

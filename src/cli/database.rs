@@ -23,7 +23,8 @@ impl AnyDatabase {
     /// The database with its schema up to date.
     pub(super) async fn open(&self) -> Result<Database, CliError> {
         let kept = read_url(&self.data_dir.data_dir);
-        let url = self.database_url.clone().or(kept).ok_or(
+        let given = self.database_url.clone().filter(|url| !url.is_empty());
+        let url = given.or(kept).ok_or(
             "no database: set DATABASE_URL, or pass --data-dir with the directory of a running \
              'tributary dev'",
         )?;

@@ -6,7 +6,7 @@ use super::database::AnyDatabase;
 use super::progress::Progress;
 use super::{CliError, say};
 use crate::read::models::{Purpose, drop_copy};
-use crate::read::{Comparison, CopyStatus, rebuild, status};
+use crate::read::{Comparison, CopyStatus, is_followed, rebuild, status};
 
 #[derive(Subcommand)]
 pub(super) enum Projections {
@@ -50,10 +50,15 @@ impl Projections {
             Self::Prune { database } => {
                 let mut connection = database.open().await?.connect().await?;
                 for copy in status(&mut connection).await? {
-                    if copy.purpose.is_none() {
-                        drop_copy(&mut connection, &copy.table).await?;
-                        say(format_args!("dropped {}", copy.table));
+                    if copy.purpose.is_some() {
+                        continue;
                     }
+                    if is_followed(&mut connection, &copy.table).await? {
+                        say(format_args!("kept {}: a server keeps it up to date", copy.table));
+                        continue;
+                    }
+                    drop_copy(&mut connection, &copy.table).await?;
+                    say(format_args!("dropped {}", copy.table));
                 }
             }
         }
@@ -70,7 +75,7 @@ pub(super) fn say_compared(comparison: &Comparison) {
         say(difference);
     }
     if comparison.differing_rows > 0 {
-        say(format_args!("{} rows differed", comparison.differing_rows));
+        say(format_args!("rows that differed: {}", comparison.differing_rows));
     }
 }
 

@@ -68,8 +68,8 @@ macro_rules! settings {
 settings! {
     /// The address to listen on [default: 127.0.0.1:50051]
     listen: SocketAddr, "ADDR", "TRIBUTARY_LISTEN";
-    /// Connections to the database for reading, besides the two of the command path and the live
-    /// streams [default: 10]
+    /// Connections to the database for reading, besides the three of the command path, the live
+    /// streams and the projector [default: 10]
     max_connections: u32, "N", "TRIBUTARY_MAX_CONNECTIONS";
     /// Commands that may wait; further ones are turned away [default: 10000]
     queue_commands: usize, "N", "TRIBUTARY_QUEUE_COMMANDS";

@@ -32,6 +32,7 @@ impl Verify {
         } else {
             ""
         };
-        Err(format!("{rows} rows differ from the log, {findings} other findings{help}").into())
+        Err(format!("rows that differ from the log: {rows}; other findings: {findings}{help}")
+            .into())
     }
 }

@@ -224,6 +224,12 @@ pub struct TierStanding<'a> {
     pub next: Option<(&'a str, u32)>,
 }
 
+/// The link that carries a code, if links start with `base_url`; empty if that is.
+#[must_use]
+pub fn link(base_url: &str, code: &str) -> String {
+    if base_url.is_empty() { String::new() } else { format!("{base_url}?ref={code}") }
+}
+
 /// Something wrong with a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -261,11 +267,7 @@ impl ProgramRules {
     /// The link that carries a code; empty if the program has no links.
     #[must_use]
     pub fn link(&self, code: &str) -> String {
-        if self.base_url.is_empty() {
-            String::new()
-        } else {
-            format!("{}?ref={code}", self.base_url)
-        }
+        link(&self.base_url, code)
     }
 
     /// Everything that is wrong with the rules; nothing if they can be put into force.

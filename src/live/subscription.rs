@@ -8,10 +8,12 @@ use std::sync::Mutex;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::{Live, Registry, Subscriber, Topic, lock, turned_true};
-use crate::store::{Database, RecordedEvent, StoreError, log};
+use crate::store::{Database, RecordedEvent, StoreError, in_time, log};
 
 /// How many events of the past are read at once.
-const PAGE_EVENTS: i64 = 200;
+const PAGE_EVENTS: i64 = 500;
+/// How many events may wait for something in this process.
+const FOLLOWED_EVENTS: usize = 65_536;
 
 /// How far a subscriber has come: everything up to both is behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,7 @@ pub struct Subscription {
     registry: Arc<Mutex<Registry>>,
     catching_up: Arc<Semaphore>,
     topic: Topic,
+    queue_length: usize,
     cursor: Cursor,
     /// The past is read up to here; what comes after it is in the queue.
     live_from: i64,
@@ -52,24 +55,24 @@ impl Live {
     /// Subscribes to a topic from a cursor on.
     #[must_use]
     pub fn subscribe(&self, topic: Topic, from: Cursor) -> Subscription {
-        let (sender, queue) = mpsc::channel(self.limits.queued_events.max(1));
-        let (behind_sender, behind) = watch::channel(false);
-        let subscriber = Subscriber { queue: sender, behind: behind_sender };
-        let live_from = {
-            let mut registry = lock(&self.registry);
-            match &topic {
-                Topic::Stream(stream) => {
-                    registry.streams.entry(stream.clone()).or_default().push(subscriber);
-                }
-                Topic::Log => registry.log.push(subscriber),
-            }
-            registry.position
-        };
+        self.subscribe_with(topic, from, self.limits.queued_events.max(1))
+    }
+
+    /// Subscribes to the whole log for something in this process that takes events as fast as they come.
+    #[must_use]
+    pub fn follow(&self, from: Cursor) -> Subscription {
+        self.subscribe_with(Topic::Log, from, FOLLOWED_EVENTS)
+    }
+
+    fn subscribe_with(&self, topic: Topic, from: Cursor, queue_length: usize) -> Subscription {
+        let Registered { queue, behind, live_from } =
+            register(&self.registry, &topic, queue_length);
         Subscription {
             database: self.database.clone(),
             registry: self.registry.clone(),
             catching_up: self.catching_up.clone(),
             topic,
+            queue_length,
             cursor: from,
             live_from,
             past: VecDeque::new(),
@@ -78,6 +81,27 @@ impl Live {
             behind,
         }
     }
+}
+
+/// A place in the registry: what comes after `live_from` goes into the queue.
+struct Registered {
+    queue: mpsc::Receiver<RecordedEvent>,
+    behind: watch::Receiver<bool>,
+    live_from: i64,
+}
+
+fn register(registry: &Mutex<Registry>, topic: &Topic, queue_length: usize) -> Registered {
+    let (sender, queue) = mpsc::channel(queue_length);
+    let (behind_sender, behind) = watch::channel(false);
+    let subscriber = Subscriber { queue: sender, behind: behind_sender };
+    let mut registry = lock(registry);
+    match topic {
+        Topic::Stream(stream) => {
+            registry.streams.entry(stream.clone()).or_default().push(subscriber);
+        }
+        Topic::Log => registry.log.push(subscriber),
+    }
+    Registered { queue, behind, live_from: registry.position }
 }
 
 impl Subscription {
@@ -117,7 +141,12 @@ impl Subscription {
 
     /// Resolves when the subscriber is to be cut off, however much it has yet to take.
     pub async fn behind(&self) {
-        turned_true(&mut self.behind.clone()).await;
+        if self.caught_up {
+            turned_true(&mut self.behind.clone()).await;
+        } else {
+            // What overflows while the past is read is read as well.
+            std::future::pending::<()>().await;
+        }
     }
 
     fn pass(&mut self, event: RecordedEvent) -> RecordedEvent {
@@ -139,22 +168,30 @@ impl Subscription {
         let pool = self.database.pool();
         let page = match &self.topic {
             Topic::Stream(stream) => {
-                log::read_stream(pool, stream, after, self.live_from, PAGE_EVENTS).await?
+                in_time(log::read_stream(pool, stream, after, self.live_from, PAGE_EVENTS)).await?
             }
             Topic::Log => {
-                let last = self.live_from.min(after + PAGE_EVENTS);
-                log::read_range(pool, after + 1, last).await?
+                let last = self.live_from.min(after.saturating_add(PAGE_EVENTS));
+                in_time(log::read_range(pool, after + 1, last)).await?
             }
         };
         drop(turn);
-        self.caught_up = i64::try_from(page.len()).is_ok_and(|read| read < PAGE_EVENTS);
+        let is_end = i64::try_from(page.len()).is_ok_and(|read| read < PAGE_EVENTS);
         self.past.extend(page);
+        if *self.behind.borrow() {
+            // The queue overflowed meanwhile: what was in it becomes part of the past.
+            self.leave();
+            let Registered { queue, behind, live_from } =
+                register(&self.registry, &self.topic, self.queue_length);
+            (self.queue, self.behind, self.live_from) = (queue, behind, live_from);
+        } else {
+            self.caught_up = is_end;
+        }
         Ok(())
     }
-}
 
-impl Drop for Subscription {
-    fn drop(&mut self) {
+    /// Leaves the registry.
+    fn leave(&mut self) {
         self.queue.close();
         let mut registry = lock(&self.registry);
         let stays = |subscriber: &Subscriber| !subscriber.queue.is_closed();
@@ -169,5 +206,11 @@ impl Drop for Subscription {
                 }
             }
         }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.leave();
     }
 }

@@ -7,6 +7,15 @@ use super::{At, Freshness, Member, ReadError, Reads, sql};
 use crate::domain::{ProgramId, Timestamp, UserStatus};
 use crate::store::{ProfileNames, StoreError};
 
+/// What a list of a program's users needs of the program.
+#[derive(Clone, Debug, Default)]
+pub struct ListedProgram {
+    /// What balances are kept in.
+    pub unit: String,
+    /// What links start with.
+    pub base_url: String,
+}
+
 /// A user in a list.
 #[derive(Clone)]
 pub struct ListedUser {
@@ -25,7 +34,7 @@ pub struct ListedUser {
 }
 
 impl Reads {
-    /// Users, newest first: all, or those of a program, with its unit.
+    /// Users, newest first: all, or those of a program, with what the program says about them.
     ///
     /// # Errors
     /// [`ReadError`] if the read models cannot answer in time.
@@ -35,7 +44,7 @@ impl Reads {
         before_position: i64,
         limit: i64,
         freshness: Freshness,
-    ) -> Result<At<(Option<String>, Vec<ListedUser>)>, ReadError> {
+    ) -> Result<At<(Option<ListedProgram>, Vec<ListedUser>)>, ReadError> {
         let rows = self
             .read(freshness, || match program_id {
                 None => sqlx::query(sql!("users.sql")).bind(before_position).bind(limit),
@@ -45,8 +54,12 @@ impl Reads {
                     .bind(program_id.to_string()),
             })
             .await?;
-        let unit = match rows.found.first() {
-            Some(row) if program_id.is_some() => row.try_get("unit")?,
+        let program = match rows.found.first() {
+            Some(row) if program_id.is_some() => {
+                let unit: Option<String> = row.try_get("unit")?;
+                let base_url: Option<String> = row.try_get("base_url")?;
+                unit.zip(base_url).map(|(unit, base_url)| ListedProgram { unit, base_url })
+            }
             _ => None,
         };
         let mut users = Vec::with_capacity(rows.found.len());
@@ -76,6 +89,6 @@ impl Reads {
                 member,
             });
         }
-        Ok(At { position: rows.position, found: (unit, users) })
+        Ok(At { position: rows.position, found: (program, users) })
     }
 }

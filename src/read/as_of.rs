@@ -19,14 +19,21 @@ impl Reads {
         id: &ParticipantId,
         moment: Timestamp,
     ) -> Result<At<Standing>, StoreError> {
+        in_time(self.replay(id, moment)).await
+    }
+
+    async fn replay(
+        &self,
+        id: &ParticipantId,
+        moment: Timestamp,
+    ) -> Result<At<Standing>, StoreError> {
         let pool = self.database.pool();
-        let position = in_time(log::position_at(pool, moment)).await?;
+        let position = log::position_at(pool, moment).await?;
         let stream = StreamKey::participant(id);
         let mut participant = Participant::default();
         let mut sequence = 0;
         loop {
-            let read = log::read_stream(pool, &stream, sequence, position, READ_EVENTS);
-            let events = in_time(read).await?;
+            let events = log::read_stream(pool, &stream, sequence, position, READ_EVENTS).await?;
             let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
             for event in events {
                 sequence = event.sequence;

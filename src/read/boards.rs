@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::Row;
 use tokio::sync::{OnceCell, watch};
 use tokio::time::Instant;
+use tokio_stream::StreamExt;
 
 use super::ranking::{Place, Ranking};
 use super::{At, Freshness, ReadError, Reads, sql};
@@ -17,11 +18,13 @@ use crate::domain::{
     DecodeError, Kind, Participant, ParticipantEvent, Program, ProgramEvent, ProgramId,
     ReferralStatus, decode,
 };
-use crate::live::{Cursor, CutOff, Live, Subscription, Topic};
-use crate::store::{RecordedEvent, StoreError};
+use crate::live::{Cursor, CutOff, Live, Subscription};
+use crate::store::{RecordedEvent, StoreError, in_time, log};
 
 /// How long building a board may take, however long its callers can wait.
 const BUILD_TIMEOUT: Duration = Duration::from_mins(1);
+/// How many events are read at once.
+const READ_EVENTS: i64 = 5_000;
 /// Programs whose leaderboards are kept in memory; the one that was asked for least recently goes.
 const MAX_BOARDS: usize = 64;
 
@@ -112,6 +115,9 @@ impl State {
     }
 
     fn enroll(&mut self, user_id: &str, scores: [i64; 3]) {
+        if self.by_user.contains_key(user_id) {
+            return;
+        }
         let order = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         let user_id: Arc<str> = user_id.into();
         self.by_user.insert(user_id.clone(), order);
@@ -194,6 +200,14 @@ impl Board {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn used_at(&self) -> Instant {
+        *self.used_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn use_now(&self) {
+        *self.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
     /// What the program's leaderboard counts unless asked otherwise.
     #[must_use]
     pub fn default_metric(&self) -> LeaderboardMetric {
@@ -212,16 +226,13 @@ impl Board {
         self.reached.subscribe()
     }
 
-    /// Waits until the board reflects a position.
-    ///
-    /// # Errors
-    /// [`ReadError::Behind`] if it does not in time.
-    pub async fn wait(&self, freshness: Freshness) -> Result<(), ReadError> {
+    /// Waits until the board reflects a position, and says whether it ever will.
+    async fn wait(&self, freshness: Freshness) -> Result<bool, ReadError> {
         let Freshness { position: wanted, deadline } = freshness;
         let mut reached = self.reached();
-        let waiting = reached.wait_for(|reached| *reached >= wanted);
+        let waiting = reached.wait_for(|reached| *reached >= wanted || self.is_given_up());
         match tokio::time::timeout_at(deadline, waiting).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(reached)) => Ok(*reached >= wanted),
             _ => Err(ReadError::Behind { reached: *self.reached.borrow(), wanted }),
         }
     }
@@ -311,46 +322,74 @@ impl Boards {
         Self { reads, live, slots: Arc::default() }
     }
 
-    /// The leaderboards of a program, which are built if they are not there. `None` if the read models
-    /// know no such program.
+    /// The leaderboards of a program, as new as asked for. They are built if they are not there. `None` if
+    /// the read models know no such program.
     ///
     /// # Errors
-    /// [`ReadError`] if they cannot be built, or not in time.
+    /// [`ReadError`] if they cannot be built, or are not so new in time.
     pub async fn of(
+        &self,
+        program_id: &ProgramId,
+        freshness: Freshness,
+    ) -> Result<Option<Arc<Board>>, ReadError> {
+        loop {
+            let Some(board) = self.any_of(program_id, freshness).await? else { return Ok(None) };
+            if board.wait(freshness).await? {
+                return Ok(Some(board));
+            }
+            // It was given up meanwhile, and another will take its place.
+            if Instant::now() >= freshness.deadline {
+                let reached = *board.reached.borrow();
+                return Err(ReadError::Behind { reached, wanted: freshness.position });
+            }
+            self.forget_board(program_id, &board);
+        }
+    }
+
+    async fn any_of(
         &self,
         program_id: &ProgramId,
         freshness: Freshness,
     ) -> Result<Option<Arc<Board>>, ReadError> {
         let slot = self.slot(program_id);
         if let Some(board) = slot.get() {
-            *board.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            board.use_now();
             return Ok(Some(board.clone()));
         }
         // In a task of its own, so that a caller who cannot wait so long does not undo what was begun.
         let (boards, building_slot, building_id) = (self.clone(), slot.clone(), program_id.clone());
         let building = tokio::spawn(async move {
-            building_slot
-                .get_or_try_init(|| boards.build(building_id, &building_slot))
-                .await
-                .cloned()
+            let build = || boards.build(building_id.clone(), freshness.position, &building_slot);
+            let built = building_slot.get_or_try_init(build).await.cloned();
+            if built.is_err() {
+                boards.forget(&building_id, &building_slot);
+            }
+            built
         });
         match tokio::time::timeout_at(freshness.deadline, building).await {
             Ok(Ok(Ok(board))) => Ok(Some(board)),
             Ok(Ok(Err(NotBuilt::Failed(error)))) => Err(error),
-            Ok(Ok(Err(NotBuilt::UnknownProgram))) => {
-                self.forget(program_id, &slot);
-                Ok(None)
-            }
+            Ok(Ok(Err(NotBuilt::UnknownProgram))) => Ok(None),
             // Not in time; or the process is ending.
             _ => Err(ReadError::Behind { reached: 0, wanted: freshness.position }),
         }
     }
 
     /// Loads a board from the read model, and follows the log from the position that it reflects.
-    async fn build(&self, program_id: ProgramId, slot: &Slot) -> Result<Arc<Board>, NotBuilt> {
-        let freshness = Freshness { position: 0, deadline: Instant::now() + BUILD_TIMEOUT };
-        let state = self.reads.board(&program_id, freshness).await?;
-        let state = state.ok_or(NotBuilt::UnknownProgram)?;
+    async fn build(
+        &self,
+        program_id: ProgramId,
+        at_least: i64,
+        slot: &Slot,
+    ) -> Result<Arc<Board>, NotBuilt> {
+        let deadline = Instant::now() + BUILD_TIMEOUT;
+        let loading = self.reads.board(&program_id, Freshness { position: at_least, deadline });
+        let state = match tokio::time::timeout_at(deadline, loading).await {
+            Ok(loaded) => loaded?.ok_or(NotBuilt::UnknownProgram)?,
+            Err(_) => return Err(ReadError::Behind { reached: 0, wanted: at_least }.into()),
+        };
+        let mut state = state;
+        self.catch_up(&program_id, &mut state).await?;
         let position = state.position;
         let board = Arc::new(Board {
             state: Mutex::new(state),
@@ -359,14 +398,17 @@ impl Boards {
             given_up: AtomicBool::new(false),
         });
         let cursor = Cursor { position, sequence: position };
-        let subscription = self.live.subscribe(Topic::Log, cursor);
+        let subscription = self.live.follow(cursor);
         let followed = Arc::downgrade(&board);
-        let (boards, slot) = (self.clone(), slot.clone());
+        // The task must not keep alive what nobody else has any more.
+        let (boards, slot) = (self.clone(), Arc::downgrade(slot));
         tokio::spawn(async move {
             if let Err(error) = follow(&program_id, &followed, subscription).await {
                 tracing::warn!(%program_id, %error, "a leaderboard was given up; it is built again");
             }
-            boards.forget(&program_id, &slot);
+            if let Some(slot) = slot.upgrade() {
+                boards.forget(&program_id, &slot);
+            }
             if let Some(board) = followed.upgrade() {
                 board.given_up.store(true, Ordering::Relaxed);
                 // Wakes those who watch.
@@ -374,6 +416,24 @@ impl Boards {
             }
         });
         Ok(board)
+    }
+
+    /// Applies what the log has beyond the read model, so that little is left to come through the queue of
+    /// a subscription.
+    async fn catch_up(&self, program_id: &ProgramId, state: &mut State) -> Result<(), NotBuilt> {
+        loop {
+            let read = log::read_after(self.reads.database.pool(), state.position, READ_EVENTS);
+            let events = in_time(read).await.map_err(ReadError::from)?;
+            for event in &events {
+                state.apply(program_id, event).map_err(|source| {
+                    let (stream, sequence) = (event.stream.to_string(), event.sequence);
+                    ReadError::Store(StoreError::Unreadable { stream, sequence, source })
+                })?;
+            }
+            if i64::try_from(events.len()).is_ok_and(|read| read < READ_EVENTS) {
+                return Ok(());
+            }
+        }
     }
 
     fn slots(&self) -> MutexGuard<'_, HashMap<ProgramId, Slot>> {
@@ -385,20 +445,25 @@ impl Boards {
         if let Some(slot) = slots.get(program_id) {
             return slot.clone();
         }
-        if slots.len() >= MAX_BOARDS {
-            let used_at = |slot: &Slot| {
-                slot.get()
-                    .map(|board| *board.used_at.lock().unwrap_or_else(PoisonError::into_inner))
-            };
-            let oldest = slots
-                .iter()
-                .filter_map(|(program_id, slot)| Some((used_at(slot)?, program_id.clone())))
-                .min();
-            if let Some((_, oldest)) = oldest {
-                slots.remove(&oldest);
+        let mut built: Vec<(Instant, ProgramId)> = slots
+            .iter()
+            .filter_map(|(program_id, slot)| Some((slot.get()?.used_at(), program_id.clone())))
+            .collect();
+        if built.len() >= MAX_BOARDS {
+            built.sort_unstable();
+            if let Some((_, oldest)) = built.first() {
+                slots.remove(oldest);
             }
         }
         slots.entry(program_id.clone()).or_default().clone()
+    }
+
+    fn forget_board(&self, program_id: &ProgramId, board: &Arc<Board>) {
+        let mut slots = self.slots();
+        let known = slots.get(program_id).and_then(|slot| slot.get());
+        if known.is_some_and(|known| Arc::ptr_eq(known, board)) {
+            slots.remove(program_id);
+        }
     }
 
     /// Gives up a slot, if it is still the one in use.
@@ -431,30 +496,48 @@ impl Reads {
         program_id: &ProgramId,
         freshness: Freshness,
     ) -> Result<Option<State>, ReadError> {
-        let rows =
-            self.read(freshness, || sqlx::query(sql!("board.sql")).bind(program_id.to_string()));
-        let At { position, found } = rows.await?;
-        let rules: Option<&str> = match found.first() {
-            Some(row) => row.try_get("rules")?,
-            None => None,
-        };
-        let Some(rules) = rules else { return Ok(None) };
-        let rules: ProgramRules = serde_json::from_str(rules)
-            .map_err(|error| StoreError::Nonsense(format!("rules of {program_id}: {error}")))?;
+        let Some(rules) = self.rules(program_id, freshness).await? else { return Ok(None) };
+        self.wait(freshness).await?;
+        let mut rows =
+            sqlx::query(sql!("board.sql")).bind(program_id.as_str()).fetch(self.database.pool());
         let mut state = State {
-            position,
+            position: 0,
             default_metric: rules.leaderboard,
-            members: Vec::with_capacity(found.len()),
-            by_user: HashMap::with_capacity(found.len()),
+            members: Vec::new(),
+            by_user: HashMap::new(),
             rankings: [None, None, None],
         };
-        for row in &found {
+        while let Some(row) = rows.next().await.transpose()? {
+            state.position = row.try_get("position")?;
             let Some(user_id) = row.try_get::<Option<&str>, _>("user_id")? else { continue };
             let (referrals, conversions): (i32, i32) =
                 (row.try_get("referral_count")?, row.try_get("converted_count")?);
             let scores = [row.try_get("earned_minor")?, referrals.into(), conversions.into()];
             state.enroll(user_id, scores);
         }
+        drop(rows);
+        // The rules are of a state that is at least as new as that of the participants: to see them again
+        // in the log changes nothing.
+        let freshness = Freshness { position: state.position, ..freshness };
+        if let Some(rules) = self.rules(program_id, freshness).await? {
+            state.default_metric = rules.leaderboard;
+        }
         Ok(Some(state))
+    }
+
+    async fn rules(
+        &self,
+        program_id: &ProgramId,
+        freshness: Freshness,
+    ) -> Result<Option<ProgramRules>, ReadError> {
+        let query = || sqlx::query(sql!("program.sql")).bind(program_id.to_string());
+        let rows = self.read(freshness, query).await?.found;
+        let json: Option<&str> = match rows.first() {
+            Some(row) => row.try_get("rules")?,
+            None => None,
+        };
+        let parsed = json.map(serde_json::from_str).transpose();
+        let nonsense = |error| StoreError::Nonsense(format!("rules of {program_id}: {error}"));
+        Ok(parsed.map_err(nonsense)?)
     }
 }

@@ -133,9 +133,9 @@ impl Pair {
             let everything = [serving.clone(), tables(&self.fresh)].concat();
             let (progress, _) = fold::progress(&mut folder, &everything).await?;
             let furthest = greatest(&progress);
-            while fold::advance(&mut folder, &self.serving, RUN_EVENTS, furthest).await? < furthest
-            {
-            }
+            fold::advance_to(&mut folder, &self.serving, RUN_EVENTS, furthest).await?;
+            // Most of the rest is folded while nobody has to stand still.
+            fold::advance_to(&mut folder, &self.fresh, RUN_EVENTS, furthest).await?;
 
             let mut held = holder.begin().await?;
             fold::lock(&mut held, &serving).await?;
@@ -145,7 +145,7 @@ impl Pair {
                 held.rollback().await?;
                 continue;
             }
-            while fold::advance(&mut folder, &self.fresh, RUN_EVENTS, position).await? < position {}
+            fold::advance_to(&mut folder, &self.fresh, RUN_EVENTS, position).await?;
             looker
                 .execute(
                     "set enable_seqscan = on; set work_mem = '64MB'; \

@@ -7,8 +7,8 @@ use crate::domain::{Participant, ParticipantEvent, ParticipantId, StreamKey, Tim
 use crate::store::{StoreError, in_time, log};
 
 /// How many events are read at once.
-const READ_EVENTS: i64 = 1_000;
-/// How many events are looked at for one page before it is handed out as it is.
+const READ_EVENTS: i64 = 500;
+/// How many events of the stream are looked at for one page before it is handed out as it is.
 const MAX_LOOKED_AT: i64 = 20_000;
 
 /// Which entries to list.
@@ -69,26 +69,24 @@ impl Reads {
         limit: usize,
     ) -> Result<Page, StoreError> {
         let stream = StreamKey::participant(id);
+        let pool = self.database.pool();
+        let last = in_time(log::sequence_at(pool, &stream, up_to_position)).await?;
         let mut page = Page::default();
-        let mut before = before_sequence;
-        let mut looked_at = 0;
-        loop {
-            let read = log::read_entries_back(
-                self.database.pool(),
-                &stream,
-                before,
-                up_to_position,
-                READ_EVENTS,
-            );
-            let events = in_time(read).await?;
-            let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
+        let mut before = before_sequence.min(last + 1);
+        let end = before.saturating_sub(MAX_LOOKED_AT);
+        while before > 1 {
+            if before <= end {
+                page.next_before = Some(before);
+                break;
+            }
+            // Sequences have no gaps, so this bounds what is looked at, whatever is found.
+            let from = (before - READ_EVENTS).max(1);
+            let events = in_time(log::read_entries_back(pool, &stream, from, before)).await?;
             for event in events {
-                before = event.sequence;
                 if filter.start.is_some_and(|start| event.recorded_at < start) {
                     // Time runs with the log: nothing older can match.
                     return Ok(page);
                 }
-                looked_at += 1;
                 if filter.end.is_some_and(|end| event.recorded_at >= end) {
                     continue;
                 }
@@ -101,19 +99,14 @@ impl Reads {
                         })?;
                 if filter.takes(&entry) {
                     if page.entries.len() == limit {
-                        page.next_before = Some(before + 1);
+                        page.next_before = Some(event.sequence + 1);
                         return Ok(page);
                     }
                     page.entries.push((entry, event.recorded_at));
                 }
             }
-            if is_end {
-                return Ok(page);
-            }
-            if looked_at >= MAX_LOOKED_AT {
-                page.next_before = Some(before);
-                return Ok(page);
-            }
+            before = from;
         }
+        Ok(page)
     }
 }

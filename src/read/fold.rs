@@ -156,3 +156,17 @@ pub(super) async fn advance(
         .map(|copy| if copy.position == from { to.max(from) } else { copy.position });
     Ok(reached.min().unwrap_or(limit))
 }
+
+/// Folds copies until all of them have reached a position.
+pub(super) async fn advance_to(
+    connection: &mut PgConnection,
+    copies: &[ModelCopy],
+    run_events: i64,
+    position: i64,
+) -> Result<(), StoreError> {
+    loop {
+        if advance(connection, copies, run_events, position).await? >= position {
+            return Ok(());
+        }
+    }
+}

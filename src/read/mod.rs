@@ -38,14 +38,15 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-pub use accounts::ListedUser;
+pub use accounts::{ListedProgram, ListedUser};
 pub use audit::Finding;
 pub use boards::{Board, Boards, Ranked, Ranks};
 pub use compare::{Comparison, Difference, Watcher};
 pub use entries::{EntryFilter, Page};
 pub use overview::{ConversionDay, Overview};
+pub use projector::is_followed;
 pub use ranking::Place;
-pub use rebuild::{CopyStatus, RebuildError, rebuild, status};
+pub use rebuild::{CopyStatus, MaintenanceError, rebuild, status};
 pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};
 pub use standing::{Member, Standing};
 pub use verify::{Verdict, verify};
@@ -55,6 +56,9 @@ use models::{ModelCopy, Purpose};
 
 /// How often the database is asked how far the read models are while somebody waits for them.
 const WAIT_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long a read waits for all read models before it looks whether those that it asks are there.
+const WAIT_FOR_ALL: Duration = Duration::from_millis(50);
 
 /// Something that was read, and the position of the log that it reflects.
 #[derive(Clone, Debug)]
@@ -157,6 +161,7 @@ impl Reads {
             copies: copies.clone(),
             grown,
             projected: projected.clone(),
+            run_events: projector::RUN_EVENTS,
         };
         let task = tokio::spawn(projector.run(stop));
         let reads = Self {
@@ -185,13 +190,19 @@ impl Reads {
                 Some(row) => row.try_get("position")?,
                 None => 0,
             };
-            if position >= freshness.position {
+            let Freshness { position: wanted, deadline } = freshness;
+            if position >= wanted {
                 return Ok(At { position, found: rows });
             }
+            if Instant::now() >= deadline {
+                return Err(ReadError::Behind { reached: position, wanted });
+            }
+            tokio::time::sleep(WAIT_INTERVAL).await;
         }
     }
 
-    /// Waits until the read models are known to have reached a position.
+    /// Waits until the read models are known to have reached a position, but not long: one of them may
+    /// hold up the others, and those asked for may be there already.
     async fn wait(&self, freshness: Freshness) -> Result<(), ReadError> {
         let Freshness { position: wanted, deadline } = freshness;
         let mut projected = self.projected.subscribe();
@@ -205,10 +216,8 @@ impl Reads {
                 failed = self.ask_until(wanted) => failed,
             }
         };
-        match tokio::time::timeout_at(deadline, reached).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(ReadError::Behind { reached: *self.projected.borrow(), wanted }),
-        }
+        let until = deadline.min(Instant::now() + WAIT_FOR_ALL);
+        tokio::time::timeout_at(until, reached).await.unwrap_or(Ok(()))
     }
 
     /// Asks the database how far the read models are until they are far enough.

@@ -71,6 +71,13 @@ impl ModelCopy {
         .execute(&mut *transaction)
         .await?;
         if !is_known(&mut transaction, &self.table).await? {
+            // What somebody removed by hand, the table or its mention, is removed altogether.
+            let remove = format!("drop table if exists {}", self.table);
+            transaction.execute(remove.as_str()).await?;
+            sqlx::query("delete from read_model_copies where copy = $1")
+                .bind(&self.table)
+                .execute(&mut *transaction)
+                .await?;
             let table_sql = self.table_sql.replace(PLACEHOLDER, &self.table);
             transaction.execute(sqlx::raw_sql(&table_sql)).await?;
             // On an empty log the copy holds all there is.
@@ -114,10 +121,9 @@ pub async fn drop_copy(connection: &mut PgConnection, table: &str) -> Result<(),
 }
 
 async fn is_known(connection: &mut PgConnection, table: &str) -> Result<bool, StoreError> {
-    let row = sqlx::query("select exists (select from read_model_copies where copy = $1)")
-        .bind(table)
-        .fetch_one(connection)
-        .await?;
+    let query = "select to_regclass($1) is not null \
+                 and exists (select from read_model_copies where copy = $1)";
+    let row = sqlx::query(query).bind(table).fetch_one(connection).await?;
     Ok(row.try_get(0)?)
 }
 

@@ -25,7 +25,7 @@ pub struct Overview {
     pub rejected: u32,
     /// The number of rewards.
     pub reward_count: u32,
-    /// Their sum, in minor units.
+    /// Their sum, in minor units; the largest number there is, if it is more.
     pub granted_minor: i64,
 }
 
@@ -60,8 +60,12 @@ impl Reads {
             .read(freshness, || sqlx::query(sql!("overview.sql")).bind(program_id.to_string()))
             .await?;
         let row = rows.found.first();
-        let unit = row.map(|row| row.try_get::<Option<String>, _>("unit")).transpose()?.flatten();
-        let (Some(row), Some(unit)) = (row, unit) else {
+        let text = |column| {
+            let value = row.map(|row| row.try_get::<Option<String>, _>(column));
+            value.transpose().map(Option::flatten)
+        };
+        // One model may know the program before the other does.
+        let (Some(row), Some(unit), Some(_)) = (row, text("unit")?, text("program_id")?) else {
             return Ok(At { position: rows.position, found: None });
         };
         let count = |column| row.try_get::<i32, _>(column).map(i32::unsigned_abs);
@@ -74,7 +78,7 @@ impl Reads {
             converted: count("converted_count")?,
             rejected: count("rejected_count")?,
             reward_count: count("reward_count")?,
-            granted_minor: row.try_get("granted_minor")?,
+            granted_minor: row.try_get("shown_minor")?,
         };
         Ok(At { position: rows.position, found: Some(overview) })
     }

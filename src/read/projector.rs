@@ -16,8 +16,9 @@ use super::models::ModelCopy;
 use crate::live::turned_true;
 use crate::store::{Database, Epoch, StoreError, epoch, in_time};
 
-/// The most events that are folded in one transaction.
-const RUN_EVENTS: i64 = 5_000;
+/// The most events that are folded in one transaction, and the most where that takes too long.
+pub(super) const RUN_EVENTS: i64 = 5_000;
+const LEAST_RUN_EVENTS: i64 = 50;
 /// How often a server that is not the projector tries to become it.
 const ELECTION_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the log is looked at when nobody says that it has grown.
@@ -33,6 +34,8 @@ pub(super) struct Projector {
     pub(super) grown: watch::Receiver<i64>,
     /// The position that all copies have reached.
     pub(super) projected: watch::Sender<i64>,
+    /// How many events the next run may have.
+    pub(super) run_events: i64,
 }
 
 impl Projector {
@@ -79,18 +82,77 @@ impl Projector {
             self.grown.mark_unchanged();
             runs = runs.wrapping_add(1);
             let sweep = runs.is_multiple_of(RUNS_PER_SWEEP);
-            let step = step(&mut connection, &self.copies, &folded, sweep);
-            let (reached, head) = in_time(step).await?;
+            let step = step(&mut connection, &self.copies, &folded, self.run_events, sweep);
+            let (reached, head) = match in_time(step).await {
+                Ok(reached) => reached,
+                // One that cannot be folded must not hold up the others.
+                Err(StoreError::Refused(error)) => {
+                    tracing::error!(%error, "a read model cannot be folded; folding each by itself");
+                    self.fold_each(&mut connection, &folded).await?;
+                    continue;
+                }
+                Err(error) => {
+                    // Perhaps it was too much for the time that a step may take.
+                    self.run_events = (self.run_events / 2).max(LEAST_RUN_EVENTS);
+                    return Err(error);
+                }
+            };
+            self.run_events = (self.run_events * 2).min(RUN_EVENTS);
             self.projected.send_if_modified(|known| {
                 let is_news = reached > *known;
                 *known = reached.max(*known);
                 is_news
             });
-            if reached >= head {
+            // While somebody else's copies lag there is nothing to do here either.
+            if reached >= head || folded.is_empty() {
                 let _ = tokio::time::timeout(POLL_INTERVAL, self.grown.changed()).await;
             }
         }
     }
+}
+
+impl Projector {
+    /// Folds a run into each copy by itself, and says which of them cannot be.
+    async fn fold_each(
+        &self,
+        connection: &mut PgConnection,
+        folded: &BTreeSet<&str>,
+    ) -> Result<(), StoreError> {
+        let mut is_moving = false;
+        for table in folded {
+            let alone = BTreeSet::from([*table]);
+            match in_time(step(connection, &self.copies, &alone, self.run_events, false)).await {
+                Ok((reached, head)) => is_moving |= reached < head,
+                Err(StoreError::Refused(error)) => {
+                    let help = "run 'tributary verify', and 'tributary projections rebuild'";
+                    tracing::error!(%error, table, help, "this read model stands still");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if !is_moving {
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a server, of whatever release, keeps a copy up to date.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be asked.
+pub async fn is_followed(connection: &mut PgConnection, table: &str) -> Result<bool, StoreError> {
+    if !try_lock(connection, table).await? {
+        return Ok(true);
+    }
+    sqlx::query(
+        "select pg_advisory_unlock(\
+             hashtextextended('tributary projector ' || current_schema() || ' ' || $1, 0))",
+    )
+    .bind(table)
+    .execute(connection)
+    .await?;
+    Ok(false)
 }
 
 /// Tries to take a lock that lasts as long as the connection.
@@ -111,19 +173,23 @@ async fn step(
     connection: &mut PgConnection,
     copies: &[ModelCopy],
     folded: &BTreeSet<&str>,
+    run_events: i64,
     sweep: bool,
 ) -> Result<(i64, i64), StoreError> {
     let mut transaction = connection.begin().await?;
     let tables: Vec<&str> = folded.iter().copied().collect();
     fold::lock(&mut transaction, &tables).await?;
-    let (mut progress, head) = fold::progress(&mut transaction, &tables).await?;
+    let all: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
+    let (mut others, head) = fold::progress(&mut transaction, &all).await?;
+    let mut progress: Vec<_> =
+        others.extract_if(.., |copy| folded.contains(&*copy.table)).collect();
     let ends = |of: &[fold::Progress]| {
         let positions = || of.iter().map(|copy| copy.position);
         (positions().min().unwrap_or(head), positions().max().unwrap_or(head))
     };
     let (last, first) = ends(&progress);
     for from in BTreeSet::from([last, first]) {
-        let to = head.min(from + RUN_EVENTS);
+        let to = head.min(from + run_events);
         if from >= to {
             continue;
         }
@@ -134,10 +200,6 @@ async fn step(
         fold::fold(&mut transaction, &group, from, to).await?;
         for at in progress.iter_mut().filter(|at| at.position == from) {
             at.position = to;
-        }
-        // What has just been moved on must not be taken for the next group.
-        if to == first {
-            break;
         }
     }
     let news: Vec<&str> = progress
@@ -153,5 +215,7 @@ async fn step(
         fold::sweep(&mut transaction, &tables, last).await?;
     }
     transaction.commit().await?;
-    Ok((last, head))
+    // Those that somebody else folds count as well.
+    let (others, _) = ends(&others);
+    Ok((last.min(others), head))
 }

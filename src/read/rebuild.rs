@@ -4,22 +4,25 @@ use std::time::Duration;
 
 use sqlx::{Connection, Executor, PgConnection, Row};
 
-use super::compare::{Comparison, Pair, Watcher, tables};
+use super::compare::{Comparison, Pair, Watcher};
 use super::fold;
 use super::models::{self, ModelCopy, Purpose};
 use crate::store::{Database, StoreError};
 
 /// The most events that are left for the transaction that switches.
 const LAST_EVENTS: i64 = 5_000;
-/// How long the switch waits for those who read at the moment before it lets them pass and tries again.
-const SWITCH_PATIENCE: &str = "set local lock_timeout = '2s'";
+/// How long a switch waits for those who read at the moment before it lets them pass and tries again.
+/// Whoever comes to read meanwhile waits as well.
+const SWITCH_PATIENCE: &str = "set local lock_timeout = '200ms'";
 /// How often it tries, and the pause in between.
-const SWITCH_ATTEMPTS: u32 = 30;
+const SWITCH_ATTEMPTS: u32 = 300;
 const SWITCH_PAUSE: Duration = Duration::from_millis(200);
+/// Lock not available; deadlock detected.
+const RETRIED_CODES: [&str; 2] = ["55P03", "40P01"];
 
-/// Why read models were not rebuilt.
+/// Why read models were not rebuilt or verified.
 #[derive(Debug, thiserror::Error)]
-pub enum RebuildError {
+pub enum MaintenanceError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -27,11 +30,11 @@ pub enum RebuildError {
     #[error("there is no read model '{0}'; there are {1}")]
     Unknown(String, String),
     /// Somebody else is at it.
-    #[error("another rebuild is running on this database")]
+    #[error("another rebuild, or a verification, is running on this database")]
     Running,
 }
 
-impl From<sqlx::Error> for RebuildError {
+impl From<sqlx::Error> for MaintenanceError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
     }
@@ -42,112 +45,128 @@ impl From<sqlx::Error> for RebuildError {
 /// the next one goes on from there.
 ///
 /// # Errors
-/// [`RebuildError`] says what was in the way; those that serve are as they were.
+/// [`MaintenanceError`] says what was in the way; those that serve are as they were.
 pub async fn rebuild(
     database: &Database,
     name: &str,
     watcher: &mut dyn Watcher,
-) -> Result<Comparison, RebuildError> {
+) -> Result<Comparison, MaintenanceError> {
     let known = models::names();
     let names = match name {
         "all" => known,
         name if known.contains(&name) => vec![name],
-        name => return Err(RebuildError::Unknown(name.into(), known.join(", "))),
+        name => return Err(MaintenanceError::Unknown(name.into(), known.join(", "))),
     };
     let mut connection = database.connect().await?;
     fold::ready(&mut connection).await?;
-    if !lock_rebuilds(&mut connection).await? {
-        return Err(RebuildError::Running);
+    if !lock_maintenance(&mut connection).await? {
+        return Err(MaintenanceError::Running);
     }
     let pair = Pair::of(&names, Purpose::Rebuild);
     pair.create(&mut connection).await?;
     let what = format!("building {name}");
     pair.catch_up(&mut connection, &what, watcher).await?;
     let comparison = if pair.is_served(&mut connection).await? {
-        let (comparison, looker) = pair.compare(database, watcher).await?;
-        looker.close().await?;
-        comparison
-    } else {
-        Comparison::default()
-    };
-    for attempt in 1.. {
-        match switch(&mut connection, &pair).await {
-            Ok(()) => break,
-            Err(StoreError::Unavailable(sqlx::Error::Database(error)))
-                if error.code().as_deref() == Some("55P03") && attempt < SWITCH_ATTEMPTS =>
-            {
-                tokio::time::sleep(SWITCH_PAUSE).await;
+        match pair.compare(database, watcher).await {
+            Ok((comparison, looker)) => {
+                looker.close().await?;
+                comparison
+            }
+            // What is wrong with those that serve may keep them from being folded any further.
+            Err(StoreError::Refused(error)) => {
+                tracing::warn!(%error, "the read models that serve cannot be compared");
+                Comparison::default()
             }
             Err(error) => return Err(error.into()),
         }
+    } else {
+        Comparison::default()
+    };
+    for (old, new) in pair.serving.iter().zip(&pair.fresh) {
+        switch_patiently(&mut connection, old, new).await?;
     }
     Ok(comparison)
 }
 
-async fn lock_rebuilds(connection: &mut PgConnection) -> Result<bool, StoreError> {
+/// Switches as soon as those who read at the moment let it.
+async fn switch_patiently(
+    connection: &mut PgConnection,
+    old: &ModelCopy,
+    new: &ModelCopy,
+) -> Result<(), StoreError> {
+    for attempt in 1.. {
+        match switch(connection, old, new).await {
+            Err(StoreError::Unavailable(sqlx::Error::Database(error)))
+                if attempt < SWITCH_ATTEMPTS
+                    && error.code().is_some_and(|code| RETRIED_CODES.contains(&&*code)) =>
+            {
+                tokio::time::sleep(SWITCH_PAUSE).await;
+            }
+            switched => return switched,
+        }
+    }
+    Ok(())
+}
+
+/// Keeps rebuilding and verifying apart from each other and from themselves: they work on the same
+/// tables. It lasts as long as the connection.
+pub(super) async fn lock_maintenance(connection: &mut PgConnection) -> Result<bool, StoreError> {
     let row = sqlx::query(
         "select pg_try_advisory_lock(\
-             hashtextextended('tributary rebuild ' || current_schema(), 0))",
+             hashtextextended('tributary maintenance ' || current_schema(), 0))",
     )
     .fetch_one(connection)
     .await?;
     Ok(row.try_get(0)?)
 }
 
-/// Folds the new copies up to the head of the log and puts them in the place of the old ones, in one
-/// transaction.
-async fn switch(connection: &mut PgConnection, pair: &Pair) -> Result<(), StoreError> {
-    let fresh = tables(&pair.fresh);
+/// Folds a new copy up to the head of the log and puts it in the place of the old one, in one transaction.
+async fn switch(
+    connection: &mut PgConnection,
+    old: &ModelCopy,
+    new: &ModelCopy,
+) -> Result<(), StoreError> {
+    let only = std::slice::from_ref(new);
     loop {
-        let (_, head) = fold::progress(connection, &fresh).await?;
-        if fold::advance(connection, &pair.fresh, LAST_EVENTS, head).await? + LAST_EVENTS >= head {
+        let (_, head) = fold::progress(connection, &[&new.table]).await?;
+        if fold::advance(connection, only, LAST_EVENTS, head).await? + LAST_EVENTS >= head {
             break;
         }
     }
     let mut transaction = connection.begin().await?;
     transaction.execute(SWITCH_PATIENCE).await?;
-    // Whoever folds takes these locks before it touches a table.
-    let serving = tables(&pair.serving);
-    fold::lock(&mut transaction, &[serving.clone(), fresh.clone()].concat()).await?;
-    let (progress, head) = fold::progress(&mut transaction, &fresh).await?;
-    for (old, new) in pair.serving.iter().zip(&pair.fresh) {
-        let at = progress.iter().find(|copy| copy.table == new.table);
-        let from = at.map_or(head, |copy| copy.position);
-        if from < head {
-            fold::fold(&mut transaction, &[new], from, head).await?;
-        }
-        replace(&mut transaction, old, new).await?;
+    // Whoever folds takes these locks before it touches a table, and those who read touch only one more
+    // table at a time than this: the wait ends before Postgres looks for a deadlock.
+    fold::lock(&mut transaction, &[&old.table, &new.table]).await?;
+    transaction
+        .execute(format!("lock table {} in access exclusive mode", old.table).as_str())
+        .await?;
+    let (progress, head) = fold::progress(&mut transaction, &[&new.table]).await?;
+    let from = progress.first().map_or(head, |copy| copy.position);
+    if from < head {
+        fold::fold(&mut transaction, &[new], from, head).await?;
     }
-    sqlx::query("delete from checkpoints where copy = any($1)")
-        .bind(&serving)
+    transaction.execute(format!("drop table {}", old.table).as_str()).await?;
+    transaction
+        .execute(format!("alter table {} rename to {}", new.table, old.table).as_str())
+        .await?;
+    sqlx::query("delete from checkpoints where copy = $1")
+        .bind(&old.table)
         .execute(&mut *transaction)
         .await?;
     sqlx::query(
-        "insert into checkpoints (copy, position, folded_at) \
-         select copy, $2, clock_timestamp() from unnest($1::text[]) as copy",
+        "insert into checkpoints (copy, position, folded_at) values ($1, $2, clock_timestamp())",
     )
-    .bind(&serving)
+    .bind(&old.table)
     .bind(head)
     .execute(&mut *transaction)
     .await?;
-    fold::complete(&mut transaction, &serving).await?;
-    sqlx::query("delete from read_model_copies where copy = any($1)")
-        .bind(&fresh)
+    fold::complete(&mut transaction, &[&old.table]).await?;
+    sqlx::query("delete from read_model_copies where copy = $1")
+        .bind(&new.table)
         .execute(&mut *transaction)
         .await?;
     transaction.commit().await?;
-    Ok(())
-}
-
-async fn replace(
-    transaction: &mut PgConnection,
-    old: &ModelCopy,
-    new: &ModelCopy,
-) -> Result<(), StoreError> {
-    sqlx::query(&format!("drop table {}", old.table)).execute(&mut *transaction).await?;
-    sqlx::query(&format!("alter table {} rename to {}", new.table, old.table))
-        .execute(&mut *transaction)
-        .await?;
     Ok(())
 }
 

@@ -57,8 +57,6 @@ pub struct Member {
     pub username: String,
     /// The participant's own code.
     pub code: String,
-    /// The code as a link.
-    pub link: String,
     /// Whether the participant can earn.
     pub is_active: bool,
     /// Where the enrollment is in the log.
@@ -161,7 +159,6 @@ pub(super) fn member(row: &PgRow) -> Result<Option<Member>, StoreError> {
         user_id,
         username: row.try_get::<Option<_>, _>("username")?.unwrap_or_default(),
         code: row.try_get("code")?,
-        link: row.try_get("link")?,
         is_active: row.try_get("is_active")?,
         enrolled_position: row.try_get("enrolled_position")?,
         referrer_user_id: row.try_get("referrer_user_id")?,

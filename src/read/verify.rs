@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor, Row};
+use tokio_stream::StreamExt;
 
 use super::audit::{Account, Audit, Finding};
 use super::compare::{Comparison, Pair, Watcher};
 use super::fold;
 use super::models::{self, Purpose};
+use super::rebuild::{MaintenanceError, lock_maintenance};
 use crate::store::{Database, StoreError, log};
 
 /// How many events are read at once.
@@ -43,15 +45,22 @@ impl Verdict {
 /// work meanwhile.
 ///
 /// # Errors
-/// [`StoreError`] if the database cannot be read or has no room for the copies.
-pub async fn verify(database: &Database, watcher: &mut dyn Watcher) -> Result<Verdict, StoreError> {
+/// [`MaintenanceError`] if the database cannot be read or has no room for the copies, or if somebody else is
+/// at it.
+pub async fn verify(
+    database: &Database,
+    watcher: &mut dyn Watcher,
+) -> Result<Verdict, MaintenanceError> {
     let mut connection = database.connect().await?;
     fold::ready(&mut connection).await?;
+    if !lock_maintenance(&mut connection).await? {
+        return Err(MaintenanceError::Running);
+    }
     let pair = Pair::of(&models::names(), Purpose::Verify);
     drop_all(&mut connection, &pair).await?;
     let verdict = verify_with(database, &mut connection, &pair, watcher).await;
     drop_all(&mut connection, &pair).await?;
-    verdict
+    Ok(verdict?)
 }
 
 async fn drop_all(connection: &mut PgConnection, pair: &Pair) -> Result<(), StoreError> {
@@ -151,9 +160,9 @@ async fn compare_accounts(
              converted_count::bigint, is_active, tier \
          from {table}"
     );
-    let rows = sqlx::query(&query).fetch_all(connection).await?;
+    let mut rows = sqlx::query(&query).fetch(connection);
     let mut accounts: HashMap<Arc<str>, Account> = std::mem::take(&mut audit.accounts);
-    for row in rows {
+    while let Some(row) = rows.next().await.transpose()? {
         let id: &str = row.try_get("id")?;
         let about = format!("participant '{id}'");
         let Some(account) = accounts.remove(id) else {

@@ -140,30 +140,26 @@ pub async fn read_first_command(
     fetch(sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id), executor).await
 }
 
-/// The newest rewards and credited purchases of one stream below a sequence, newest first, at most
-/// `limit` of them, up to a position.
+/// The rewards and credited purchases of one stream from a sequence to before another, newest first.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
 pub async fn read_entries_back(
     executor: impl PgExecutor<'_>,
     stream: &StreamKey,
+    from_sequence: i64,
     before_sequence: i64,
-    up_to_position: i64,
-    limit: i64,
 ) -> Result<Vec<RecordedEvent>, StoreError> {
     let query = format!(
         "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 \
-         and sequence < $3 and position <= $4 \
-         and event_type in ('RewardGranted', 'PurchaseCredited') \
-         order by sequence desc limit $5"
+         and sequence >= $3 and sequence < $4 \
+         and event_type in ('RewardGranted', 'PurchaseCredited') order by sequence desc"
     );
     let query = sqlx::query(&query)
         .bind(stream.kind.as_str())
         .bind(&*stream.id)
-        .bind(before_sequence)
-        .bind(up_to_position)
-        .bind(limit);
+        .bind(from_sequence)
+        .bind(before_sequence);
     fetch(query, executor).await
 }
 

@@ -1,12 +1,8 @@
 -- Everybody of a program with what leaderboards count, in the order of registration: $1 program.
-select {position} as position, program.rules, participant.*
+select {position} as position, participant.*
 from (select) as one
 left join lateral (
-    select rules::text as rules from {programs} where program_id = $1 limit 1
-) as program on true
-left join lateral (
-    select user_id, enrolled_position, earned_minor,
-        pending_count + converted_count as referral_count, converted_count
-    from {participants} where program_id = $1
+    select user_id, earned_minor, pending_count + converted_count as referral_count, converted_count
+    from {participants} where program_id = $1 and enrolled_position > 0
+    order by enrolled_position
 ) as participant on true
-order by participant.enrolled_position

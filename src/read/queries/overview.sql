@@ -1,5 +1,6 @@
 -- A program in a few numbers: $1 program.
-select {position} as position, program.rules ->> 'unit' as unit, overview.*
+select {position} as position, program.rules ->> 'unit' as unit, overview.*,
+    least(overview.granted_minor, 9223372036854775807)::bigint as shown_minor
 from (select) as one
 left join lateral (
     select rules from {programs} where program_id = $1 limit 1

@@ -6,8 +6,11 @@ with recursive below (user_id, level) as (
     select referee.user_id, below.level + 1
     from below
     cross join lateral (
+        -- The limit also keeps the planner from turning the look-up into a join, whose plan would be made
+        -- and kept while the table is small.
         select user_id from {participants}
         where program_id = $1 and referrer_user_id = below.user_id
+        limit $7 + 1
     ) as referee
     where below.level < $6
 ), bounded as materialized (

@@ -5,9 +5,17 @@ with recursive below (user_id, level) as (
     select referee.user_id, below.level + 1
     from below
     cross join lateral (
-        select user_id from {participants}
-        where program_id = $1 and referrer_user_id = below.user_id
-        order by referral_position desc
+        -- Each status has its own index range, in the order of the log.
+        select newest.user_id
+        from unnest(array['pending', 'held', 'converted', 'rejected']) as wanted(status)
+        cross join lateral (
+            select user_id, referral_position from {participants}
+            where program_id = $1 and referrer_user_id = below.user_id
+                and referral_status = wanted.status
+            order by referral_position desc
+            limit $4
+        ) as newest
+        order by newest.referral_position desc
         limit $4
     ) as referee
     where below.level < $3

@@ -1,11 +1,13 @@
 -- Users of one program, newest first: $1 before this position, $2 limit, $3 program.
-select {position} as position, program.rules ->> 'unit' as unit, enrolled.*
+select {position} as position, program.rules ->> 'unit' as unit,
+    program.rules ->> 'base_url' as base_url, enrolled.*
 from (select) as one
 left join lateral (
     select rules from {programs} where program_id = $3 limit 1
 ) as program on true
 left join lateral (
-    select page.*, registered.register_time, profiles.username, profiles.display_name
+    -- One model may know the participant before the other knows the user.
+    select page.*, coalesce(registered.register_time, page.enroll_time) as register_time, profiles.username, profiles.display_name
     from (
         select * from {participants} where program_id = $3 and enrolled_position > 0 and enrolled_position < $1
         order by enrolled_position desc
