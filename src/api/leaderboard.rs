@@ -120,7 +120,7 @@ impl LeaderboardService for Leaderboards {
         let top = fields.number("top", request.top, 1..=MAX_TOP, DEFAULT_TOP);
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let program_id = fields.finish(program_id)?;
-        let name = StreamName::new("WatchLeaderboard", program_id.as_str());
+        let name = StreamName::new("WatchLeaderboard", &format!("{program_id} {}", request.metric));
         let from = resume_cursor(&self.0, name, &request.resume_token).await?;
         let position = from.map_or(0, |cursor| cursor.position);
         let board = self.board(&program_id, Freshness { position, deadline }).await?;

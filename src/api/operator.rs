@@ -1,5 +1,6 @@
 //! `OperatorService`: programs in numbers, and the log itself.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -148,7 +149,7 @@ impl OperatorService for Operators {
         let mut fields = Fields::default();
         let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
         let filter = fields.finish(Some(filter))?;
-        let name = StreamName::new("WatchEvents", "");
+        let name = StreamName::new("WatchEvents", &filter.to_string());
         let from = resume_cursor(&self.0, name, &request.resume_token).await?;
         let cursor = if let Some(cursor) = from {
             cursor
@@ -169,6 +170,13 @@ struct EventFilter {
     event_types: Vec<String>,
     /// That concern this user; anybody if there is none.
     user_id: Option<Arc<str>>,
+}
+
+impl fmt::Display for EventFilter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user_id = self.user_id.as_deref().unwrap_or_default();
+        write!(formatter, "{user_id} {}", self.event_types.join(" "))
+    }
 }
 
 impl EventFilter {

@@ -13,13 +13,13 @@ use tokio_stream::StreamExt;
 
 use super::ranking::{Place, Ranking};
 use super::{At, Freshness, ReadError, Reads, sql};
-use crate::domain::rules::{LeaderboardMetric, ProgramRules};
+use crate::domain::rules::LeaderboardMetric;
 use crate::domain::{
-    DecodeError, Kind, Participant, ParticipantEvent, Program, ProgramEvent, ProgramId,
-    ReferralStatus, decode,
+    AnyAggregate, DecodeError, Kind, Participant, ParticipantEvent, Program, ProgramEvent,
+    ProgramId, ReferralStatus, StreamKey, decode,
 };
 use crate::live::{Cursor, CutOff, Live, Subscription};
-use crate::store::{RecordedEvent, StoreError, in_time, log};
+use crate::store::{RecordedEvent, StoreError, in_time, load, log};
 
 /// How long building a board may take, however long its callers can wait.
 const BUILD_TIMEOUT: Duration = Duration::from_mins(1);
@@ -359,12 +359,12 @@ impl Boards {
         // In a task of its own, so that a caller who cannot wait so long does not undo what was begun.
         let (boards, building_slot, building_id) = (self.clone(), slot.clone(), program_id.clone());
         let building = tokio::spawn(async move {
-            let build = || boards.build(building_id.clone(), freshness.position, &building_slot);
-            let built = building_slot.get_or_try_init(build).await.cloned();
-            if built.is_err() {
+            let build = || boards.build(building_id.clone(), &building_slot);
+            let board = building_slot.get_or_try_init(build).await.cloned();
+            if board.is_err() {
                 boards.forget(&building_id, &building_slot);
             }
-            built
+            board
         });
         match tokio::time::timeout_at(freshness.deadline, building).await {
             Ok(Ok(Ok(board))) => Ok(Some(board)),
@@ -376,19 +376,13 @@ impl Boards {
     }
 
     /// Loads a board from the read model, and follows the log from the position that it reflects.
-    async fn build(
-        &self,
-        program_id: ProgramId,
-        at_least: i64,
-        slot: &Slot,
-    ) -> Result<Arc<Board>, NotBuilt> {
+    async fn build(&self, program_id: ProgramId, slot: &Slot) -> Result<Arc<Board>, NotBuilt> {
         let deadline = Instant::now() + BUILD_TIMEOUT;
-        let loading = self.reads.board(&program_id, Freshness { position: at_least, deadline });
-        let state = match tokio::time::timeout_at(deadline, loading).await {
+        let loading = self.reads.board(&program_id);
+        let mut state = match tokio::time::timeout_at(deadline, loading).await {
             Ok(loaded) => loaded?.ok_or(NotBuilt::UnknownProgram)?,
-            Err(_) => return Err(ReadError::Behind { reached: 0, wanted: at_least }.into()),
+            Err(_) => return Err(ReadError::Behind { reached: 0, wanted: 0 }.into()),
         };
-        let mut state = state;
         self.catch_up(&program_id, &mut state).await?;
         let position = state.position;
         let board = Arc::new(Board {
@@ -490,19 +484,14 @@ async fn follow(
 }
 
 impl Reads {
-    /// Everything that the leaderboards of a program need; `None` if the read models know no such program.
-    async fn board(
-        &self,
-        program_id: &ProgramId,
-        freshness: Freshness,
-    ) -> Result<Option<State>, ReadError> {
-        let Some(rules) = self.rules(program_id, freshness).await? else { return Ok(None) };
-        self.wait(freshness).await?;
-        let mut rows =
-            sqlx::query(sql!("board.sql")).bind(program_id.as_str()).fetch(self.database.pool());
+    /// Everything that the leaderboards of a program need; `None` if there is no such program.
+    async fn board(&self, program_id: &ProgramId) -> Result<Option<State>, ReadError> {
+        self.check_complete().await?;
+        let pool = self.database.pool();
+        let mut rows = sqlx::query(sql!("board.sql")).bind(program_id.as_str()).fetch(pool);
         let mut state = State {
             position: 0,
-            default_metric: rules.leaderboard,
+            default_metric: LeaderboardMetric::Points,
             members: Vec::new(),
             by_user: HashMap::new(),
             rankings: [None, None, None],
@@ -516,28 +505,13 @@ impl Reads {
             state.enroll(user_id, scores);
         }
         drop(rows);
-        // The rules are of a state that is at least as new as that of the participants: to see them again
-        // in the log changes nothing.
-        let freshness = Freshness { position: state.position, ..freshness };
-        if let Some(rules) = self.rules(program_id, freshness).await? {
-            state.default_metric = rules.leaderboard;
-        }
+        // The program itself is read from the log, and so is at least as new: to see it published again
+        // changes nothing.
+        let key = StreamKey { kind: Kind::Program, id: program_id.as_str().into() };
+        let (loaded, _) = in_time(load::stream_and_position(pool, &key)).await?;
+        let AnyAggregate::Program(program) = loaded.state else { return Ok(None) };
+        let Some(current) = program.current() else { return Ok(None) };
+        state.default_metric = current.rules.leaderboard;
         Ok(Some(state))
-    }
-
-    async fn rules(
-        &self,
-        program_id: &ProgramId,
-        freshness: Freshness,
-    ) -> Result<Option<ProgramRules>, ReadError> {
-        let query = || sqlx::query(sql!("program.sql")).bind(program_id.to_string());
-        let rows = self.read(freshness, query).await?.found;
-        let json: Option<&str> = match rows.first() {
-            Some(row) => row.try_get("rules")?,
-            None => None,
-        };
-        let parsed = json.map(serde_json::from_str).transpose();
-        let nonsense = |error| StoreError::Nonsense(format!("rules of {program_id}: {error}"));
-        Ok(parsed.map_err(nonsense)?)
     }
 }

@@ -83,8 +83,8 @@ impl Projector {
             runs = runs.wrapping_add(1);
             let sweep = runs.is_multiple_of(RUNS_PER_SWEEP);
             let step = step(&mut connection, &self.copies, &folded, self.run_events, sweep);
-            let (reached, head) = match in_time(step).await {
-                Ok(reached) => reached,
+            let step = match in_time(step).await {
+                Ok(step) => step,
                 // One that cannot be folded must not hold up the others.
                 Err(StoreError::Refused(error)) => {
                     tracing::error!(%error, "a read model cannot be folded; folding each by itself");
@@ -99,12 +99,11 @@ impl Projector {
             };
             self.run_events = (self.run_events * 2).min(RUN_EVENTS);
             self.projected.send_if_modified(|known| {
-                let is_news = reached > *known;
-                *known = reached.max(*known);
+                let is_news = step.all_reached > *known;
+                *known = step.all_reached.max(*known);
                 is_news
             });
-            // While somebody else's copies lag there is nothing to do here either.
-            if reached >= head || folded.is_empty() {
+            if step.reached >= step.head {
                 let _ = tokio::time::timeout(POLL_INTERVAL, self.grown.changed()).await;
             }
         }
@@ -122,7 +121,7 @@ impl Projector {
         for table in folded {
             let alone = BTreeSet::from([*table]);
             match in_time(step(connection, &self.copies, &alone, self.run_events, false)).await {
-                Ok((reached, head)) => is_moving |= reached < head,
+                Ok(step) => is_moving |= step.reached < step.head,
                 Err(StoreError::Refused(error)) => {
                     let help = "run 'tributary verify', and 'tributary projections rebuild'";
                     tracing::error!(%error, table, help, "this read model stands still");
@@ -167,15 +166,25 @@ async fn try_lock(connection: &mut PgConnection, what: &str) -> Result<bool, Sto
     Ok(row.try_get(0)?)
 }
 
+/// How far a step has brought the read models.
+struct Step {
+    /// The least position of those that this server folds.
+    reached: i64,
+    /// The least position of all.
+    all_reached: i64,
+    /// The head of the log.
+    head: i64,
+}
+
 /// Folds a run into the copies that have come furthest, and one into those that have come least far, so
-/// that a new copy does not hold up the others. Answers the least position of all, and the head.
+/// that a new copy does not hold up the others.
 async fn step(
     connection: &mut PgConnection,
     copies: &[ModelCopy],
     folded: &BTreeSet<&str>,
     run_events: i64,
     sweep: bool,
-) -> Result<(i64, i64), StoreError> {
+) -> Result<Step, StoreError> {
     let mut transaction = connection.begin().await?;
     let tables: Vec<&str> = folded.iter().copied().collect();
     fold::lock(&mut transaction, &tables).await?;
@@ -215,7 +224,7 @@ async fn step(
         fold::sweep(&mut transaction, &tables, last).await?;
     }
     transaction.commit().await?;
-    // Those that somebody else folds count as well.
+    // What somebody else folds counts for those who read.
     let (others, _) = ends(&others);
-    Ok((last.min(others), head))
+    Ok(Step { reached: last, all_reached: last.min(others), head })
 }

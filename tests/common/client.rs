@@ -7,6 +7,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_types::StatusExt;
 use tributary::api::pb::account_service_client::AccountServiceClient;
+use tributary::api::pb::leaderboard_service_client::LeaderboardServiceClient;
+use tributary::api::pb::operator_service_client::OperatorServiceClient;
 use tributary::api::pb::program_service_client::ProgramServiceClient;
 use tributary::api::pb::purchase_service_client::PurchaseServiceClient;
 use tributary::api::pb::referral_service_client::ReferralServiceClient;
@@ -91,6 +93,14 @@ impl Client {
 
     pub fn rewards(&self) -> RewardServiceClient<Channel> {
         RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub fn leaderboards(&self) -> LeaderboardServiceClient<Channel> {
+        LeaderboardServiceClient::new(self.channel.clone())
+    }
+
+    pub fn operators(&self) -> OperatorServiceClient<Channel> {
+        OperatorServiceClient::new(self.channel.clone())
     }
 
     /// Publishes one of the shipped programs, from its file.

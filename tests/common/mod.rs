@@ -14,6 +14,7 @@
 mod client;
 mod processes;
 mod several;
+mod watching;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -28,6 +29,8 @@ pub use client::{Client, Reason, SignUp, reason, sign_up_request, uses};
 pub use processes::{ADMIN_KEY, Server, ServerOptions, program, tributary};
 #[allow(unused_imports, reason = "not every test binary uses everything")]
 pub use several::{Grants, Pair, at_once, check_books, events_in, granted};
+#[allow(unused_imports, reason = "not every test binary uses everything")]
+pub use watching::{Begun, Logged, Message, Watched, in_log, second_server};
 
 /// The Postgres of this test process. It goes away with the process, however that ends.
 async fn cluster() -> &'static TemporaryCluster {
@@ -78,10 +81,28 @@ pub struct TestDatabase {
 impl TestDatabase {
     /// A fresh database with the schema in it.
     pub async fn new() -> Self {
+        Self::copied_from("template_tributary").await
+    }
+
+    /// Another database with all that this one holds now, like one that was restored from a backup. Cuts
+    /// all connections to this one.
+    pub async fn copy(&self) -> Self {
+        let cluster = cluster().await;
+        let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+            .bind(&self.name)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        Self::copied_from(&self.name).await
+    }
+
+    async fn copied_from(template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let cluster = cluster().await;
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        create(cluster, &name, Some("template_tributary")).await;
+        create(cluster, &name, Some(template)).await;
         let url = cluster.url(&name);
         let pool =
             sqlx::postgres::PgPoolOptions::new().max_connections(4).connect_lazy(&url).unwrap();

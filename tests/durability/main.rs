@@ -12,11 +12,21 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod building;
+mod consistency;
 mod contention;
 mod epochs;
+mod expected;
 mod faults;
+mod folds;
+mod history;
 mod interleavings;
 mod log;
+mod many_streams;
+mod patience;
+mod projector;
 mod races;
+mod reads;
 mod rebuild;
+mod resumption;
 mod retries;

@@ -102,7 +102,7 @@ async fn a_row_that_was_changed_by_hand_is_found_named_and_healed() {
     assert!(text.contains(&named), "{text}");
     let missing = format!("earnings program_id={PROGRAM} user_id=ada level=2: the row is missing");
     assert!(text.contains(&missing), "{text}");
-    assert!(text.contains("2 rows differ"), "{text}");
+    assert!(text.contains("rows that differ from the log: 2"), "{text}");
 
     let healed = run(&database, &["projections", "rebuild", "all"]).await;
     assert!(healed.status.success(), "{}", said(&healed));

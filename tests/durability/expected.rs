@@ -1,0 +1,244 @@
+//! What the read models must hold, worked out from the log alone and in another way than they are folded:
+//! sums over all events there ever were, where the folds add up runs or take over the last total.
+
+use std::time::Duration;
+
+use sqlx::{Executor, Row};
+use tributary::read::models;
+
+use crate::common::TestDatabase;
+
+/// What all the queries below are made of.
+const FACTS: &str = "
+    of_participant as (
+        select *, split_part(aggregate_id, '/', 1) as program_id,
+            split_part(aggregate_id, '/', 2) as user_id
+        from events where aggregate_type = 'Participant'
+    ),
+    referral as (
+        select program_id, user_id as referee, payload ->> 'referrer_user_id' as referrer,
+            payload ->> 'status' as status, position,
+            (payload ->> 'referral_time_us')::bigint as time_us
+        from of_participant where event_type = 'ReferralApplied'
+    ),
+    conversion as (
+        select program_id, user_id as referee, payload ->> 'referrer_user_id' as referrer,
+            payload ->> 'purchase_id' as purchase_id, position, recorded_at
+        from of_participant where event_type = 'ReferralConverted'
+    ),
+    outcome as (
+        select program_id, referee, referral.referrer, status, time_us,
+            referral.position as made_at, conversion.position as converted_at,
+            conversion.recorded_at as convert_time,
+            (conversion.position is not null)::integer as is_converted,
+            (conversion.position is null and status = 'pending')::integer as is_pending,
+            (status = 'held')::integer as is_held
+        from referral left join conversion using (program_id, referee)
+    ),
+    reward as (
+        select program_id, user_id as earner, payload ->> 'source_user_id' as source,
+            (payload ->> 'level')::integer as level,
+            (payload ->> 'amount_minor')::bigint as amount, position
+        from of_participant where event_type = 'RewardGranted'
+    ),
+    credit as (
+        select program_id, user_id as buyer, (payload ->> 'amount_minor')::bigint as amount, position
+        from of_participant where event_type = 'PurchaseCredited'
+    ),
+    purchase as (
+        select payload ->> 'purchase_id' as purchase_id, payload ->> 'buyer_user_id' as buyer,
+            (payload ->> 'purchase_time_us')::bigint as time_us, position
+        from events where event_type = 'PurchaseRecorded'
+    )";
+
+/// Every read model with a query for the rows that it must have.
+const EXPECTED: [(&str, &str); 8] = [
+    (
+        "contributions",
+        "select program_id, source, level, max(position), sum(amount)::bigint
+        from reward group by program_id, source, level",
+    ),
+    (
+        "conversion_days",
+        "select program_id, day, max(position), sum(referrals), sum(converted), sum(purchases),
+            sum(time_us), sum(conversions)
+        from (
+            select referral.program_id,
+                (to_timestamp(referral.time_us / 1000000) at time zone 'UTC')::date as day,
+                greatest(referral.position, conversion.position) as position,
+                1 as referrals,
+                (conversion.position is not null)::integer as converted,
+                (purchase.position is not null)::integer as purchases,
+                greatest(coalesce(purchase.time_us - referral.time_us, 0), 0) as time_us,
+                0 as conversions
+            from referral
+            left join conversion using (program_id, referee)
+            left join purchase using (purchase_id)
+            union all
+            select program_id, (recorded_at at time zone 'UTC')::date, position, 0, 0, 0, 0, 1
+            from conversion
+        ) as facts
+        group by program_id, day",
+    ),
+    (
+        "earnings",
+        "select program_id, earner, level, max(position), sum(amount)::bigint, count(*)
+        from reward group by program_id, earner, level",
+    ),
+    (
+        "overviews",
+        "select program_id, max(position), sum(enrolled)::integer, sum(referred)::integer,
+            sum(pending)::integer, sum(held)::integer, sum(converted)::integer,
+            sum(rejected)::integer, sum(rewards)::integer, sum(amount)::bigint
+        from (
+            select aggregate_id as program_id, position, 0 as enrolled, 0 as referred, 0 as pending,
+                0 as held, 0 as converted, 0 as rejected, 0 as rewards, 0 as amount
+            from events where event_type = 'ProgramPublished'
+            union all
+            select program_id, position, 1, 0, 0, 0, 0, 0, 0, 0
+            from of_participant where event_type = 'ParticipantEnrolled'
+            union all
+            select program_id, greatest(made_at, converted_at), 0, 1, is_pending, is_held,
+                is_converted, (status = 'rejected')::integer, 0, 0
+            from outcome
+            union all
+            select program_id, position, 0, 0, 0, 0, 0, 0, 1, amount from reward
+        ) as facts
+        group by program_id",
+    ),
+    (
+        "participants",
+        "select me.program_id, me.user_id,
+            greatest(own.position, made.position), me.position, me.recorded_at,
+            me.payload ->> 'code', own.is_active,
+            by.referrer, case by.is_converted when 1 then 'converted' else by.status end, by.made_at,
+            to_timestamp(by.time_us / 1000000) + (by.time_us % 1000000) * interval '1 microsecond',
+            by.convert_time,
+            coalesce(made.pending, 0), coalesce(made.held, 0), coalesce(made.converted, 0), own.uses,
+            case
+                when me.program_id <> 'tiered-points' or coalesce(earned.rewards, 0) < 10 then null
+                when earned.rewards < 50 then 'Silver' else 'Gold'
+            end,
+            coalesce(earned.rewards, 0), coalesce(earned.amount, 0)::bigint,
+            (coalesce(earned.amount, 0) + coalesce(bought.amount, 0))::bigint
+        from of_participant as me
+        join (
+            select program_id, user_id,
+                max(position) filter (
+                    where event_type not in ('FirstPurchaseUsed', 'RewardWithheld')) as position,
+                count(*) filter (where event_type = 'ParticipantDeactivated')
+                    = count(*) filter (where event_type = 'ParticipantReactivated') as is_active,
+                count(*) filter (where event_type = 'ReferralMade') as uses
+            from of_participant group by program_id, user_id
+        ) as own using (program_id, user_id)
+        left join (
+            select program_id, referrer as user_id, max(greatest(made_at, converted_at)) as position,
+                sum(is_pending) as pending, sum(is_held) as held, sum(is_converted) as converted
+            from outcome group by program_id, referrer
+        ) as made using (program_id, user_id)
+        left join (
+            select program_id, earner as user_id, count(*) as rewards, sum(amount) as amount
+            from reward group by program_id, earner
+        ) as earned using (program_id, user_id)
+        left join (
+            select program_id, buyer as user_id, sum(amount) as amount
+            from credit group by program_id, buyer
+        ) as bought using (program_id, user_id)
+        left join outcome as by on by.program_id = me.program_id and by.referee = me.user_id
+        where me.event_type = 'ParticipantEnrolled'",
+    ),
+    (
+        "programs",
+        "select aggregate_id, position, sequence, payload -> 'rules'
+        from events as published
+        where event_type = 'ProgramPublished'
+            and sequence = (select count(*) from events where aggregate_id = published.aggregate_id)",
+    ),
+    ("purchases", "select buyer, position from purchase"),
+    (
+        "users",
+        "select aggregate_id, last_position, position,
+            to_timestamp((payload ->> 'register_time_us')::bigint / 1000000)
+                + ((payload ->> 'register_time_us')::bigint % 1000000) * interval '1 microsecond',
+            is_active
+        from events
+        join (
+            select aggregate_id, max(position) as last_position,
+                count(*) filter (where event_type = 'UserDeactivated')
+                    = count(*) filter (where event_type = 'UserReactivated') as is_active
+            from events where aggregate_type = 'User' and event_type <> 'UserEnrolled'
+            group by aggregate_id
+        ) as own using (aggregate_id)
+        where event_type = 'UserRegistered'",
+    ),
+];
+
+/// The table that serves a read model.
+pub async fn table(database: &TestDatabase, model: &str) -> String {
+    sqlx::query_scalar("select copy from read_model_copies where name = $1")
+        .bind(model)
+        .fetch_one(&database.pool)
+        .await
+        .unwrap()
+}
+
+/// Waits until every read model holds all that the log holds.
+pub async fn caught_up(database: &TestDatabase) {
+    let mut behind = String::new();
+    for _ in 0..600 {
+        behind = sqlx::query_scalar(
+            "select coalesce(string_agg(copy, ', '), '') from read_model_copies as known
+             where not is_complete
+                or (select max(position) from checkpoints where checkpoints.copy = known.copy)
+                    <> (select coalesce(max(position), 0) from events)",
+        )
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+        if behind.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{behind} did not reach the head of the log");
+}
+
+/// Checks that a table has the rows that a query says, each as often, and no others.
+pub async fn check_same(database: &TestDatabase, table: &str, query: &str) {
+    let mut transaction = database.pool.begin().await.unwrap();
+    // The planner knows nothing of tables that have just been filled.
+    transaction.execute("set local enable_nestloop = off").await.unwrap();
+    let rows = sqlx::query(&format!(
+        "with {FACTS}, known as (select * from {table}), expected as ({query}),
+            known_row as (select known::text collate \"C\" as row from known),
+            expected_row as (select expected::text collate \"C\" as row from expected)
+         (select 'not expected' as what, row from
+            (select * from known_row except all select * from expected_row) as left_over limit 5)
+         union all
+         (select 'missing', row from
+            (select * from expected_row except all select * from known_row) as left_over limit 5)",
+    ))
+    .fetch_all(&mut *transaction)
+    .await
+    .unwrap();
+    transaction.rollback().await.unwrap();
+    let wrong: Vec<(String, String)> =
+        rows.iter().map(|row| (row.get("what"), row.get("row"))).collect();
+    assert!(wrong.is_empty(), "{table}: {wrong:#?}");
+}
+
+/// Checks that a table holds what a read model must hold.
+pub async fn check_copy(database: &TestDatabase, model: &str, table: &str) {
+    let (_, query) = EXPECTED.iter().find(|(name, _)| *name == model).unwrap();
+    check_same(database, table, query).await;
+}
+
+/// Waits until the read models are at the head of the log, and checks all that they hold.
+pub async fn check_read_models(database: &TestDatabase) {
+    caught_up(database).await;
+    let names: Vec<&str> = EXPECTED.iter().map(|(name, _)| *name).collect();
+    assert_eq!(models::names(), names, "every read model is checked");
+    for model in names {
+        check_copy(database, model, &table(database, model).await).await;
+    }
+}

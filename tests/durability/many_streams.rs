@@ -1,0 +1,197 @@
+//! Thousands of streams in one process: each gets what is its own, and the database notices none of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tributary::api::parse_program;
+use tributary::api::pb::{WatchBalancesResponse, WatchEarningsResponse, WatchTierResponse};
+
+use crate::common::{
+    ADMIN_KEY, Client, Message, TestDatabase, Watched, check_books, program, second_server,
+};
+
+const PROGRAM: &str = "tiered-points";
+const PARTICIPANTS: usize = 200;
+/// Streams of every participant: so many of earnings, of balances and of the tier.
+const OF_EACH: (usize, usize, usize) = (4, 4, 2);
+/// Connections that the server may have to the database for reading.
+const CONNECTIONS: i64 = 5;
+/// Those that it has besides: for appends and for notices. And those of the test itself.
+const FURTHER_CONNECTIONS: i64 = 2 + 4;
+
+/// A stream of one kind; one of earnings knows the number of its participant.
+enum Stream {
+    Earnings(usize, Watched<WatchEarningsResponse>),
+    Balances(Watched<WatchBalancesResponse>),
+    Tier(Watched<WatchTierResponse>),
+}
+
+impl Stream {
+    /// Opens the stream with a number, from a token or from now on.
+    async fn open(client: &Client, number: usize, token: &str) -> Self {
+        let (participant, which) = (number % PARTICIPANTS, number / PARTICIPANTS);
+        let user_id = format!("member-{participant}");
+        let (earnings, balances, _) = OF_EACH;
+        if which < earnings {
+            let begun = client.watch_earnings(PROGRAM, &user_id, token).await.unwrap();
+            assert!(begun.first.is_heartbeat());
+            Self::Earnings(participant, begun.rest)
+        } else if which < earnings + balances {
+            let begun = client.watch_balances(PROGRAM, &user_id, token).await.unwrap();
+            assert_eq!(begun.first.is_heartbeat(), !token.is_empty());
+            assert!(begun.first.balances.iter().all(|balance| balance.minor_units == 0));
+            Self::Balances(begun.rest)
+        } else {
+            let begun = client.watch_tier(PROGRAM, &user_id, token).await.unwrap();
+            assert_eq!(begun.first.tier, if token.is_empty() { "Bronze" } else { "" });
+            Self::Tier(begun.rest)
+        }
+    }
+
+    fn token(&self) -> String {
+        match self {
+            Self::Earnings(_, stream) => stream.token.clone(),
+            Self::Balances(stream) => stream.token.clone(),
+            Self::Tier(stream) => stream.token.clone(),
+        }
+    }
+
+    /// Checks that what comes next is what two friends bring this participant.
+    async fn expect_two_friends(&mut self) {
+        // Ten points for the first one; with the second, fifteen for each and a hundred for the tier.
+        match self {
+            Self::Earnings(participant, stream) => {
+                for (friend, total) in [(1, 10), (2, 130)] {
+                    let message = stream.news().await;
+                    let reward = message.reward.unwrap();
+                    assert_eq!(reward.earner_user_id, format!("member-{participant}"));
+                    assert_eq!(reward.source_user_id, format!("friend-{participant}-{friend}"));
+                    assert_eq!(message.total.unwrap().minor_units, total);
+                }
+            }
+            Self::Balances(stream) => {
+                for (change, balance) in [(10, 10), (120, 130)] {
+                    let message = stream.news().await;
+                    assert_eq!(message.change.unwrap().minor_units, change);
+                    assert_eq!(message.balances[0].minor_units, balance);
+                }
+            }
+            Self::Tier(stream) => {
+                let change = stream.news().await;
+                assert_eq!((&*change.previous_tier, &*change.tier), ("Bronze", "Silver"));
+            }
+        }
+    }
+}
+
+/// Makes calls, a hundred at a time, and returns the answers in the order of the calls.
+async fn all<Call, Answer>(calls: impl IntoIterator<Item = Call>) -> Vec<Answer>
+where
+    Call: Future<Output = Answer> + Send + 'static,
+    Answer: Send + 'static,
+{
+    let turns = Arc::new(tokio::sync::Semaphore::new(100));
+    let mut tasks = JoinSet::new();
+    for (number, call) in calls.into_iter().enumerate() {
+        let turns = turns.clone();
+        tasks.spawn(async move {
+            let _turn = turns.acquire().await.unwrap();
+            (number, call.await)
+        });
+    }
+    let mut answers = tasks.join_all().await;
+    answers.sort_by_key(|(number, _)| *number);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+/// The tiered program, with the second tier from two referrals on.
+async fn publish(client: &Client) {
+    let json = std::fs::read_to_string(program(PROGRAM)).unwrap();
+    let mut program = parse_program(&json).unwrap();
+    program.rewards[0].tiers[1].from_referrals = 2;
+    client.publish(program).await.unwrap();
+}
+
+/// Looks again and again how many connections to the database there are; the most there ever were.
+async fn most_connections(database: Arc<TestDatabase>, over: Arc<AtomicBool>) -> i64 {
+    let mut most = 0;
+    while !over.load(Ordering::Relaxed) {
+        let query = "select count(*) from pg_stat_activity where datname = current_database()";
+        most = most.max(database.count(query).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    most
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_streams_each_get_their_own_over_a_few_connections_to_the_database() {
+    let (earnings, balances, tiers) = OF_EACH;
+    let count = (earnings + balances + tiers) * PARTICIPANTS;
+    assert_eq!(count, 2_000);
+    let database = Arc::new(TestDatabase::new().await);
+    let server = second_server(&database, &["--max-connections", &CONNECTIONS.to_string()]).await;
+    let client = server.client();
+    publish(&client).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let looking = tokio::spawn(most_connections(database.clone(), over.clone()));
+    let codes =
+        all(
+            (0..PARTICIPANTS).map(|number| {
+                let client = client.clone();
+                async move {
+                    client.sign_up(PROGRAM, &format!("member-{number}"), "").await.unwrap().code
+                }
+            }),
+        )
+        .await;
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(server.separate_client(Some(ADMIN_KEY)).await);
+    }
+
+    let streams = all((0..count).map(|number| {
+        let client = connections[number % connections.len()].clone();
+        async move { Stream::open(&client, number, "").await }
+    }))
+    .await;
+    let tokens: Vec<String> = streams.iter().map(Stream::token).collect();
+    for friend in 1..=2 {
+        all(codes.iter().cloned().enumerate().map(|(number, code)| {
+            let client = client.clone();
+            let user_id = format!("friend-{number}-{friend}");
+            async move { client.sign_up(PROGRAM, &user_id, &code).await.unwrap() }
+        }))
+        .await;
+    }
+    let streams = all(streams.into_iter().map(|mut stream| async move {
+        stream.expect_two_friends().await;
+        stream
+    }))
+    .await;
+
+    // All of them are lost and come back, and read what they missed.
+    drop((streams, connections));
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(server.separate_client(Some(ADMIN_KEY)).await);
+    }
+    all(tokens.into_iter().enumerate().map(|(number, token)| {
+        let client = connections[number % connections.len()].clone();
+        async move {
+            let mut stream = Stream::open(&client, number, &token).await;
+            stream.expect_two_friends().await;
+        }
+    }))
+    .await;
+
+    over.store(true, Ordering::Relaxed);
+    let most = looking.await.unwrap();
+    let bound = CONNECTIONS + FURTHER_CONNECTIONS;
+    assert!(most <= bound, "{most} connections to the database, not {bound}");
+    drop((client, connections));
+    server.stop().await;
+    check_books(&database).await;
+    database.check().await;
+}

@@ -1,0 +1,225 @@
+//! The projector: each event is in the read models exactly once, whoever folds it and however often they
+//! are killed, and one process at a time does it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use sqlx::Row;
+use tributary::api::pb::GetBalancesRequest;
+use tributary::read::models;
+
+use crate::common::{Server, TestDatabase, check_books};
+use crate::expected::{check_read_models, table};
+use crate::history::{begin, work};
+
+const COMMISSION: &str = "multi-level-commission";
+/// The backends that hold more than one advisory lock: a projector holds its own and that of each copy; an
+/// append holds one.
+const PROJECTORS: &str = "
+    select pid, count(*) as locks from pg_locks
+    where locktype = 'advisory' and granted
+        and database = (select oid from pg_database where datname = current_database())
+    group by pid having count(*) > 1";
+
+/// The projectors' backends, and how many locks each has.
+async fn projectors(database: &TestDatabase) -> Vec<(i32, i64)> {
+    let rows = sqlx::query(PROJECTORS).fetch_all(&database.pool).await.unwrap();
+    rows.iter().map(|row| (row.get("pid"), row.get("locks"))).collect()
+}
+
+/// Waits for a projector with all its locks.
+async fn the_projector(database: &TestDatabase) -> i32 {
+    let mut found = Vec::new();
+    for _ in 0..600 {
+        found = projectors(database).await;
+        if let [(pid, locks)] = &found[..]
+            && *locks == models::names().len() as i64 + 1
+        {
+            return *pid;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{found:?}");
+}
+
+/// Ends the connection of whoever is the projector, and says whether there was one.
+pub async fn cut_off(database: &TestDatabase) -> bool {
+    let query =
+        format!("select count(pg_terminate_backend(pid)) from ({PROJECTORS}) as projectors");
+    database.count(&query).await > 0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_event_is_counted_once_however_often_servers_and_connections_are_killed() {
+    let database = TestDatabase::new().await;
+    let mut server = Server::start(&database).await;
+    let mut workers = begin(&server.client(), 6).await;
+    let mut cuts = 0;
+    for round in 0..7_u64 {
+        let stop = Arc::new(AtomicBool::new(false));
+        let working = work(&server, workers, &stop).await;
+        for pause in 0..3 {
+            tokio::time::sleep(Duration::from_millis(40 + (round * 131 + pause * 257) % 350)).await;
+            // The last rounds leave it alone, so that some kill hits it at full speed.
+            if round < 5 {
+                cuts += u32::from(cut_off(&database).await);
+            }
+        }
+        stop.store(true, Ordering::SeqCst);
+        server.kill().await;
+        workers = working.ended().await;
+        server = Server::start(&database).await;
+    }
+    assert!(cuts >= 5, "the projector was cut off only {cuts} times");
+    check_read_models(&database).await;
+    check_books(&database).await;
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_servers_that_take_turns_at_folding_count_each_event_once() {
+    let database = TestDatabase::new().await;
+    let (first, second) = tokio::join!(Server::start(&database), Server::start(&database));
+    let mut workers = begin(&first.client(), 6).await;
+    let others = workers.split_off(3);
+    let stop = Arc::new(AtomicBool::new(false));
+    let working = work(&first, workers, &stop).await;
+    let others = work(&second, others, &stop).await;
+    let mut seen = Vec::new();
+    for _ in 0..25 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let now = projectors(&database).await;
+        assert!(now.len() <= 1, "{now:?}");
+        seen.extend(now.iter().map(|(pid, _)| *pid));
+        cut_off(&database).await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    working.ended().await;
+    others.ended().await;
+    seen.dedup();
+    assert!(seen.len() >= 3, "{seen:?}");
+    check_read_models(&database).await;
+    tokio::join!(first.stop(), second.stop());
+    check_books(&database).await;
+    database.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_the_projector_is_killed_another_server_takes_over_at_once() {
+    const ROUNDS: i64 = 5;
+    let database = TestDatabase::new().await;
+    let mut projector = Server::start(&database).await;
+    let client = projector.client();
+    client.publish_shipped(COMMISSION).await;
+    let code = client.sign_up(COMMISSION, "owner", "").await.unwrap().code;
+    client.sign_up(COMMISSION, "friend", &code).await.unwrap();
+    for round in 1..=ROUNDS {
+        let pid = the_projector(&database).await;
+        let survivor = Server::start(&database).await;
+        let client = survivor.client();
+        client.buy("", "friend", "INR", 100_000).await.unwrap();
+        assert_eq!(the_projector(&database).await, pid);
+
+        let killed_at = Instant::now();
+        projector.kill().await;
+        let bought = client.buy("", "friend", "INR", 100_000).await.unwrap();
+        let message = GetBalancesRequest {
+            program_id: COMMISSION.into(),
+            user_id: "owner".into(),
+            consistency_token: bought.consistency_token,
+            ..GetBalancesRequest::default()
+        };
+        let answer = client.rewards().get_balances(client.request(message)).await.unwrap();
+        let took = killed_at.elapsed();
+        eprintln!("another server took over after {took:?}");
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert_eq!(answer.into_inner().balances[0].minor_units, round * 2 * 5_000);
+        assert_ne!(the_projector(&database).await, pid);
+        projector = survivor;
+    }
+    check_read_models(&database).await;
+    projector.stop().await;
+    database.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_and_checkpoint_move_together() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let workers = begin(&server.client(), 6).await;
+    let mut counts = String::new();
+    for (model, of_rows, of_events) in [
+        (
+            "participants",
+            "sum(balance_minor)",
+            "sum((payload ->> 'amount_minor')::bigint) filter (
+                where event_type in ('RewardGranted', 'PurchaseCredited'))",
+        ),
+        ("participants", "sum(uses)", "count(*) filter (where event_type = 'ReferralMade')"),
+        (
+            "contributions",
+            "sum(total_minor)",
+            "sum((payload ->> 'amount_minor')::bigint) filter (where event_type = 'RewardGranted')",
+        ),
+        ("earnings", "sum(reward_count)", "count(*) filter (where event_type = 'RewardGranted')"),
+        (
+            "overviews",
+            "sum(registered_count)",
+            "count(*) filter (where event_type = 'ParticipantEnrolled')",
+        ),
+        (
+            "conversion_days",
+            "sum(conversion_count)",
+            "count(*) filter (where event_type = 'ReferralConverted')",
+        ),
+        ("programs", "count(*)", "count(*) filter (where event_type = 'ProgramPublished')"),
+        ("purchases", "count(*)", "count(*) filter (where event_type = 'PurchaseRecorded')"),
+        ("users", "count(*)", "count(*) filter (where event_type = 'UserRegistered')"),
+    ] {
+        let table = table(&database, model).await;
+        let union = if counts.is_empty() { "" } else { "union all" };
+        counts = format!(
+            "{counts} {union} select '{model}', reached.position,
+                (select coalesce({of_rows}, 0)::bigint from {table}),
+                (select coalesce({of_events}, 0)::bigint from events
+                    where position <= reached.position)
+            from (select max(position) as position from checkpoints where copy = '{table}') as reached"
+        );
+    }
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let working = work(&server, workers, &stop).await;
+    let mut positions = Vec::new();
+    let mut steps = HashSet::new();
+    let mut sample = 0;
+    while sample < 60 || steps.len() < 10 {
+        sample += 1;
+        assert!(sample < 2_000, "{steps:?}");
+        tokio::time::sleep(Duration::from_millis(25)).await;
+        let mut transaction = database.pool.begin().await.unwrap();
+        sqlx::query("set transaction isolation level repeatable read")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let models: Vec<(String, i64, i64, i64)> =
+            sqlx::query_as(&counts).fetch_all(&mut *transaction).await.unwrap();
+        transaction.commit().await.unwrap();
+        for (model, position, of_rows, of_events) in models {
+            assert_eq!(of_rows, of_events, "{model} at {position}");
+            positions.push(position);
+            steps.insert(position);
+        }
+        if sample < 60 && sample % 15 == 0 {
+            cut_off(&database).await;
+        }
+    }
+    stop.store(true, Ordering::SeqCst);
+    working.ended().await;
+    assert!(positions.is_sorted());
+    check_read_models(&database).await;
+    server.stop().await;
+    database.check().await;
+}
