@@ -13,6 +13,7 @@ mod answers;
 pub mod audience;
 mod authentication;
 mod errors;
+mod event_log;
 mod fields;
 mod leaderboard;
 mod operator;

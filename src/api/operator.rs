@@ -1,8 +1,6 @@
 //! `OperatorService`: programs in numbers, and the log itself.
 
-use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
 
 use prost_types::{Duration as PbDuration, Timestamp as PbTimestamp};
 use time::{Date, Month};
@@ -10,9 +8,10 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
 use super::Context;
-use super::answers::{count, money, time as time_message};
+use super::answers::{count, money};
 use super::authentication::caller;
 use super::errors::{ApiError, status};
+use super::event_log::{EventFilter, read_filter, send_events};
 use super::fields::Fields;
 use super::pb::operator_service_server::OperatorService;
 use super::pb::{self, ErrorReason};
@@ -20,11 +19,11 @@ use super::reads::{Reading, deadline, found_in, freshness};
 use super::tokens::{StreamName, newest_position, resume_cursor, resume_token};
 use super::watch::{EventFeed, Messages, View, place, stream};
 use crate::domain::decide::existing_program;
-use crate::domain::{Kind, ProgramId, Timestamp, UserId, event_types};
+use crate::domain::{ProgramId, Timestamp};
 use crate::engine::query::query;
-use crate::live::{Cursor, CutOff, Topic, turned_true};
+use crate::live::{Cursor, Topic, turned_true};
 use crate::read::{At, ConversionDay};
-use crate::store::{RecordedEvent, in_time, log};
+use crate::store::log;
 
 /// The longest report, in days, and that of a request that names none.
 const MAX_REPORT_DAYS: i64 = 366;
@@ -32,14 +31,8 @@ const DEFAULT_REPORT_DAYS: i64 = 30;
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 /// The whole, in basis points.
 const WHOLE_BPS: u64 = 10_000;
-/// How many events are read from the log at once.
-const READ_EVENTS: i64 = 1_000;
 /// Messages that wait for one client's connection.
 const QUEUED_MESSAGES: usize = 16;
-/// How long a message may wait for a client that does not read.
-const SEND_TIMEOUT: std::time::Duration = std::time::Duration::from_mins(1);
-/// The most types that a filter can name.
-const MAX_EVENT_TYPES: usize = 64;
 
 pub(super) struct Operators(pub(super) Context);
 
@@ -162,150 +155,6 @@ impl OperatorService for Operators {
         let feed = EventFeed { context: self.0.clone(), name, subscription, view: filter };
         Ok(stream(&self.0, place, vec![first], feed))
     }
-}
-
-/// Which events to show.
-struct EventFilter {
-    /// Of these types; any if there are none.
-    event_types: Vec<String>,
-    /// That concern this user; anybody if there is none.
-    user_id: Option<Arc<str>>,
-}
-
-impl fmt::Display for EventFilter {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let user_id = self.user_id.as_deref().unwrap_or_default();
-        write!(formatter, "{user_id} {}", self.event_types.join(" "))
-    }
-}
-
-impl EventFilter {
-    fn takes(&self, event: &RecordedEvent) -> bool {
-        let is_type = |wanted: &String| wanted.as_str() == &*event.event_type;
-        (self.event_types.is_empty() || self.event_types.iter().any(is_type))
-            && self.user_id.as_ref().is_none_or(|user_id| concerns(event, user_id))
-    }
-}
-
-/// Whether an event is the user's own, or names the user.
-fn concerns(event: &RecordedEvent, user_id: &str) -> bool {
-    let is_own = match event.stream.kind {
-        Kind::User => &*event.stream.id == user_id,
-        Kind::Participant => {
-            event.stream.id.split_once('/').is_some_and(|(_, member)| member == user_id)
-        }
-        Kind::Program | Kind::Purchase => false,
-    };
-    // Identifiers need no escapes, so that a value is found as it is written.
-    is_own
-        || (event.payload.contains(user_id)
-            && serde_json::from_str(&event.payload).is_ok_and(
-                |fields: serde_json::Map<String, serde_json::Value>| {
-                    fields.iter().any(|(name, value)| name.ends_with("user_id") && value == user_id)
-                },
-            ))
-}
-
-fn read_filter(fields: &mut Fields, wanted: &[String], user_id: &str) -> EventFilter {
-    if wanted.len() > MAX_EVENT_TYPES {
-        let message = format!("must be at most {MAX_EVENT_TYPES}");
-        fields.fault("event_types", ErrorReason::OutOfRange, message);
-    }
-    for (index, name) in wanted.iter().enumerate().take(MAX_EVENT_TYPES) {
-        let known = event_types();
-        if !known.contains(&name.as_str()) {
-            let message = format!("must be one of {}", known.join(", "));
-            let field = format!("event_types[{index}]");
-            fields.fault(field, ErrorReason::UnknownEventType, message);
-        }
-    }
-    let user_id = fields.optional_id("user_id", user_id, UserId::parse);
-    EventFilter {
-        event_types: wanted.to_vec(),
-        user_id: user_id.map(|user_id| user_id.as_str().into()),
-    }
-}
-
-fn event_message(event: &RecordedEvent) -> pb::Event {
-    pb::Event {
-        position: event.position,
-        create_time: Some(time_message(event.recorded_at)),
-        aggregate_type: event.stream.kind.as_str().into(),
-        aggregate_id: event.stream.id.to_string(),
-        sequence: event.sequence,
-        event_type: event.event_type.to_string(),
-        event_version: event.event_version.to_string(),
-        payload_json: event.payload.to_string(),
-    }
-}
-
-impl View for EventFilter {
-    type Message = pb::WatchEventsResponse;
-
-    fn message(
-        &mut self,
-        event: &RecordedEvent,
-        resume_token: String,
-    ) -> Result<Option<Self::Message>, CutOff> {
-        let event = self.takes(event).then(|| event_message(event));
-        Ok(event.map(|event| pb::WatchEventsResponse { event: Some(event), resume_token }))
-    }
-
-    fn heartbeat(resume_token: String) -> Self::Message {
-        pb::WatchEventsResponse { event: None, resume_token }
-    }
-
-    fn token(message: &Self::Message) -> &str {
-        &message.resume_token
-    }
-}
-
-/// Sends the events of a range of positions (after the first, up to the last) that a filter takes, at
-/// most `limit` of them.
-async fn send_events(
-    context: &Context,
-    filter: &EventFilter,
-    range: Range<i64>,
-    limit: i32,
-    messages: &mpsc::Sender<Result<pb::ReadEventsResponse, Status>>,
-) -> Result<(), Status> {
-    let mut left = limit;
-    let mut position = range.start;
-    while position < range.end && left > 0 {
-        let last = range.end.min(position + READ_EVENTS);
-        let read = in_time(log::read_range(context.database.pool(), position + 1, last));
-        let mut has_said_how_far = false;
-        for event in read.await.map_err(ApiError::from)?.iter().filter(|event| filter.takes(event))
-        {
-            if left == 0 {
-                return Ok(());
-            }
-            left -= 1;
-            has_said_how_far = event.position == last;
-            let message = pb::ReadEventsResponse {
-                event: Some(event_message(event)),
-                position: event.position,
-            };
-            send(messages, message).await?;
-        }
-        position = last;
-        if !has_said_how_far && left > 0 {
-            send(messages, pb::ReadEventsResponse { event: None, position }).await?;
-        }
-    }
-    Ok(())
-}
-
-/// Sends one message, unless the client has long stopped reading or is gone.
-async fn send(
-    messages: &mpsc::Sender<Result<pb::ReadEventsResponse, Status>>,
-    message: pb::ReadEventsResponse,
-) -> Result<(), Status> {
-    if let Ok(Ok(())) = tokio::time::timeout(SEND_TIMEOUT, messages.send(Ok(message))).await {
-        return Ok(());
-    }
-    let message = "nothing was read for a minute; go on from the last position";
-    Err(status(ErrorReason::SlowConsumer, message, &[]))
 }
 
 /// The days of a report, counted from 1970 in UTC: from the one in which `start` lies to the one before
@@ -451,27 +300,5 @@ mod tests {
         assert_eq!(read(Some(3 * day), Some(5 * day + 1)), Some(3..6));
         assert_eq!(read(Some(5 * day), Some(4 * day)), None);
         assert_eq!(read(Some(0), Some(367 * day)), None);
-    }
-
-    #[test]
-    fn an_event_concerns_whom_it_names() {
-        let event = |kind, id: &str, payload: &str| RecordedEvent {
-            position: 1,
-            recorded_at: Timestamp(0),
-            stream: crate::domain::StreamKey { kind, id: id.into() },
-            sequence: 1,
-            event_type: "PurchaseRecorded".into(),
-            event_version: "1.0.0".into(),
-            payload: payload.into(),
-            command_events: None,
-        };
-        let purchase =
-            event(Kind::Purchase, "bob", r#"{"buyer_user_id":"ada","purchase_id":"bob"}"#);
-        assert!(concerns(&purchase, "ada"));
-        assert!(!concerns(&purchase, "bob"));
-        assert!(!concerns(&purchase, "ad"));
-        assert!(concerns(&event(Kind::Participant, "club/ada", "{}"), "ada"));
-        assert!(!concerns(&event(Kind::Participant, "ada/bob", "{}"), "ada"));
-        assert!(concerns(&event(Kind::User, "ada", "{}"), "ada"));
     }
 }

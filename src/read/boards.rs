@@ -2,24 +2,19 @@
 //! and kept up to date by the tail of the log from then on.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use sqlx::Row;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
-use super::ranking::{Place, Ranking};
-use super::{At, Freshness, ReadError, Reads, sql};
-use crate::domain::rules::LeaderboardMetric;
-use crate::domain::{
-    AnyAggregate, DecodeError, Kind, Participant, ParticipantEvent, Program, ProgramEvent,
-    ProgramId, ReferralStatus, StreamKey, decode,
-};
+use super::board::{Board, State};
+use super::{Freshness, ReadError, Reads, sql};
+use crate::domain::{AnyAggregate, DecodeError, Kind, ProgramId, StreamKey};
 use crate::live::{Cursor, CutOff, Live, Subscription};
-use crate::store::{RecordedEvent, StoreError, in_time, load, log};
+use crate::store::{StoreError, in_time, load, log};
 
 /// How long building a board may take, however long its callers can wait.
 const BUILD_TIMEOUT: Duration = Duration::from_mins(1);
@@ -27,262 +22,6 @@ const BUILD_TIMEOUT: Duration = Duration::from_mins(1);
 const READ_EVENTS: i64 = 5_000;
 /// Programs whose leaderboards are kept in memory; the one that was asked for least recently goes.
 const MAX_BOARDS: usize = 64;
-
-/// Somebody on a leaderboard.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ranked {
-    /// 1, 2, 3, ...
-    pub rank: i64,
-    /// Who.
-    pub user_id: Arc<str>,
-    /// In the unit of the metric.
-    pub score: i64,
-    /// The number in the order of registration.
-    pub order: u32,
-}
-
-/// A part of a leaderboard.
-#[derive(Clone, Debug)]
-pub struct Ranks {
-    /// Best first.
-    pub ranked: Vec<Ranked>,
-    /// How many are on the board.
-    pub count: i64,
-}
-
-/// The leaderboards of one program.
-pub struct Board {
-    state: Mutex<State>,
-    /// The position that the state reflects.
-    reached: watch::Sender<i64>,
-    used_at: Mutex<Instant>,
-    given_up: AtomicBool,
-}
-
-struct State {
-    position: i64,
-    default_metric: LeaderboardMetric,
-    members: Vec<Member>,
-    by_user: HashMap<Arc<str>, u32>,
-    /// By score: what was earned, referrals, conversions. Made when first asked for.
-    rankings: [Option<Ranking<Place>>; 3],
-}
-
-struct Member {
-    user_id: Arc<str>,
-    scores: [i64; 3],
-}
-
-/// Which of a member's scores a metric goes by. Points and earnings are the same sum, of which only the
-/// leaderboard of points shows those with nothing.
-fn score_index(metric: LeaderboardMetric) -> usize {
-    match metric {
-        LeaderboardMetric::Points | LeaderboardMetric::Earnings => 0,
-        LeaderboardMetric::Referrals => 1,
-        LeaderboardMetric::Conversions => 2,
-    }
-}
-
-impl State {
-    fn ranking(&mut self, metric: LeaderboardMetric) -> &Ranking<Place> {
-        let index = score_index(metric);
-        self.rankings[index].get_or_insert_with(|| {
-            let places = self.members.iter().enumerate().map(|(order, member)| Place {
-                score: member.scores[index],
-                order: u32::try_from(order).unwrap_or(u32::MAX),
-            });
-            places.collect()
-        })
-    }
-
-    /// How many of a ranking are on the board.
-    fn count(&mut self, metric: LeaderboardMetric) -> usize {
-        let ranking = self.ranking(metric);
-        match metric {
-            LeaderboardMetric::Earnings => ranking.count_below(&Place { score: 0, order: 0 }),
-            _ => ranking.len(),
-        }
-    }
-
-    fn ranked(&self, rank: usize, place: Place) -> Ranked {
-        let user_id = self.members.get(place.order as usize).map(|member| member.user_id.clone());
-        Ranked {
-            rank: i64::try_from(rank).unwrap_or(i64::MAX).saturating_add(1),
-            user_id: user_id.unwrap_or_else(|| "".into()),
-            score: place.score,
-            order: place.order,
-        }
-    }
-
-    fn enroll(&mut self, user_id: &str, scores: [i64; 3]) {
-        if self.by_user.contains_key(user_id) {
-            return;
-        }
-        let order = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        let user_id: Arc<str> = user_id.into();
-        self.by_user.insert(user_id.clone(), order);
-        for (ranking, score) in self.rankings.iter_mut().zip(scores) {
-            if let Some(ranking) = ranking {
-                ranking.insert(Place { score, order });
-            }
-        }
-        self.members.push(Member { user_id, scores });
-    }
-
-    fn score(&mut self, user_id: &str, index: usize, change: impl Fn(i64) -> i64) {
-        let Some(&order) = self.by_user.get(user_id) else { return };
-        let score = &mut self.members[order as usize].scores[index];
-        let before = std::mem::replace(score, change(*score));
-        if let Some(ranking) = &mut self.rankings[index] {
-            ranking.remove(&Place { score: before, order });
-            ranking.insert(Place { score: *score, order });
-        }
-    }
-
-    fn apply(&mut self, program_id: &ProgramId, event: &RecordedEvent) -> Result<(), DecodeError> {
-        match event.stream.kind {
-            Kind::Program if *event.stream.id == *program_id.as_str() => {
-                let published =
-                    decode::<Program>(&event.event_type, &event.event_version, &event.payload)?;
-                let ProgramEvent::ProgramPublished(published) = published;
-                self.default_metric = published.rules.leaderboard;
-            }
-            Kind::Participant
-                if matters(&event.event_type) && is_of(&event.stream.id, program_id) =>
-            {
-                let read =
-                    decode::<Participant>(&event.event_type, &event.event_version, &event.payload)?;
-                self.apply_to_participant(&read);
-            }
-            _ => {}
-        }
-        self.position = event.position;
-        Ok(())
-    }
-
-    fn apply_to_participant(&mut self, event: &ParticipantEvent) {
-        match event {
-            ParticipantEvent::ParticipantEnrolled(enrolled) => {
-                self.enroll(enrolled.user_id.as_str(), [0; 3]);
-            }
-            ParticipantEvent::RewardGranted(granted) => {
-                self.score(granted.earner_user_id.as_str(), 0, |_| granted.total_minor);
-            }
-            ParticipantEvent::ReferralApplied(applied)
-                if applied.status == ReferralStatus::Pending =>
-            {
-                self.score(applied.referrer_user_id.as_str(), 1, |count| count + 1);
-            }
-            ParticipantEvent::ReferralConverted(converted) => {
-                self.score(converted.referrer_user_id.as_str(), 2, |count| count + 1);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Whether a participant's stream is of a program.
-fn is_of(stream_id: &str, program_id: &ProgramId) -> bool {
-    stream_id.strip_prefix(program_id.as_str()).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// Whether an event can change a leaderboard, so that the others need not be read.
-fn matters(event_type: &str) -> bool {
-    matches!(
-        event_type,
-        "ParticipantEnrolled" | "RewardGranted" | "ReferralApplied" | "ReferralConverted"
-    )
-}
-
-impl Board {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change keeps the state usable, also one that was cut short.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn used_at(&self) -> Instant {
-        *self.used_at.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn use_now(&self) {
-        *self.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    /// What the program's leaderboard counts unless asked otherwise.
-    #[must_use]
-    pub fn default_metric(&self) -> LeaderboardMetric {
-        self.lock().default_metric
-    }
-
-    /// Whether the board is no longer kept up to date; another has taken its place.
-    #[must_use]
-    pub fn is_given_up(&self) -> bool {
-        self.given_up.load(Ordering::Relaxed)
-    }
-
-    /// The position that the board reflects, for those who wait for it or for any change.
-    #[must_use]
-    pub fn reached(&self) -> watch::Receiver<i64> {
-        self.reached.subscribe()
-    }
-
-    /// Waits until the board reflects a position, and says whether it ever will.
-    async fn wait(&self, freshness: Freshness) -> Result<bool, ReadError> {
-        let Freshness { position: wanted, deadline } = freshness;
-        let mut reached = self.reached();
-        let waiting = reached.wait_for(|reached| *reached >= wanted || self.is_given_up());
-        match tokio::time::timeout_at(deadline, waiting).await {
-            Ok(Ok(reached)) => Ok(*reached >= wanted),
-            _ => Err(ReadError::Behind { reached: *self.reached.borrow(), wanted }),
-        }
-    }
-
-    /// Those after a place, best first; from the top if there is none.
-    #[must_use]
-    pub fn page(&self, metric: LeaderboardMetric, after: Option<Place>, limit: usize) -> At<Ranks> {
-        let mut state = self.lock();
-        let count = state.count(metric);
-        let ranking = state.ranking(metric);
-        let first = after.map_or(0, |place| {
-            ranking.count_below(&place) + usize::from(ranking.rank(&place).is_some())
-        });
-        let places: Vec<Place> =
-            ranking.iter_from(first).take(limit.min(count.saturating_sub(first))).collect();
-        let ranked = places
-            .into_iter()
-            .enumerate()
-            .map(|(index, place)| state.ranked(first + index, place))
-            .collect();
-        let ranks = Ranks { ranked, count: i64::try_from(count).unwrap_or(i64::MAX) };
-        At { position: state.position, found: ranks }
-    }
-
-    /// One participant's place; none if they are not on the board.
-    #[must_use]
-    pub fn rank(&self, metric: LeaderboardMetric, user_id: &str) -> At<Ranks> {
-        let mut state = self.lock();
-        let count = state.count(metric);
-        let place = state.by_user.get(user_id).map(|&order| Place {
-            score: state.members[order as usize].scores[score_index(metric)],
-            order,
-        });
-        let rank = place.and_then(|place| state.ranking(metric).rank(&place));
-        let ranked = place
-            .zip(rank.filter(|rank| *rank < count))
-            .map(|(place, rank)| state.ranked(rank, place));
-        let ranks = Ranks {
-            ranked: ranked.into_iter().collect(),
-            count: i64::try_from(count).unwrap_or(i64::MAX),
-        };
-        At { position: state.position, found: ranks }
-    }
-
-    /// Whether the board knows a user.
-    #[must_use]
-    pub fn knows(&self, user_id: &str) -> bool {
-        self.lock().by_user.contains_key(user_id)
-    }
-}
 
 type Slot = Arc<OnceCell<Arc<Board>>>;
 
@@ -339,7 +78,7 @@ impl Boards {
             }
             // It was given up meanwhile, and another will take its place.
             if Instant::now() >= freshness.deadline {
-                let reached = *board.reached.borrow();
+                let reached = board.position();
                 return Err(ReadError::Behind { reached, wanted: freshness.position });
             }
             self.forget_board(program_id, &board);
@@ -385,12 +124,7 @@ impl Boards {
         };
         self.catch_up(&program_id, &mut state).await?;
         let position = state.position;
-        let board = Arc::new(Board {
-            state: Mutex::new(state),
-            reached: watch::Sender::new(position),
-            used_at: Mutex::new(Instant::now()),
-            given_up: AtomicBool::new(false),
-        });
+        let board = Arc::new(Board::new(state));
         let cursor = Cursor { position, sequence: position };
         let subscription = self.live.follow(cursor);
         let followed = Arc::downgrade(&board);
@@ -404,9 +138,7 @@ impl Boards {
                 boards.forget(&program_id, &slot);
             }
             if let Some(board) = followed.upgrade() {
-                board.given_up.store(true, Ordering::Relaxed);
-                // Wakes those who watch.
-                board.reached.send_modify(|_| {});
+                board.give_up();
             }
         });
         Ok(board)
@@ -478,8 +210,7 @@ async fn follow(
     loop {
         let event = subscription.next().await?;
         let Some(board) = board.upgrade() else { return Ok(()) };
-        board.lock().apply(program_id, &event)?;
-        board.reached.send_replace(event.position);
+        board.apply(program_id, &event)?;
     }
 }
 
@@ -489,13 +220,7 @@ impl Reads {
         self.check_complete().await?;
         let pool = self.database.pool();
         let mut rows = sqlx::query(sql!("board.sql")).bind(program_id.as_str()).fetch(pool);
-        let mut state = State {
-            position: 0,
-            default_metric: LeaderboardMetric::Points,
-            members: Vec::new(),
-            by_user: HashMap::new(),
-            rankings: [None, None, None],
-        };
+        let mut state = State::empty();
         while let Some(row) = rows.next().await.transpose()? {
             state.position = row.try_get("position")?;
             let Some(user_id) = row.try_get::<Option<&str>, _>("user_id")? else { continue };

@@ -13,6 +13,7 @@
 mod accounts;
 mod as_of;
 mod audit;
+mod board;
 mod boards;
 mod compare;
 mod entries;
@@ -40,7 +41,8 @@ use tokio::time::Instant;
 
 pub use accounts::{ListedProgram, ListedUser};
 pub use audit::Finding;
-pub use boards::{Board, Boards, Ranked, Ranks};
+pub use board::{Board, Ranked, Ranks};
+pub use boards::Boards;
 pub use compare::{Comparison, Difference, Watcher};
 pub use entries::{EntryFilter, Page};
 pub use overview::{ConversionDay, Overview};

@@ -1,0 +1,319 @@
+//! The leaderboards of one program, in memory: everybody's scores, ranked.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::ranking::{Place, Ranking};
+use super::{At, Freshness, ReadError};
+use crate::domain::rules::LeaderboardMetric;
+use crate::domain::{
+    DecodeError, Kind, Participant, ParticipantEvent, Program, ProgramEvent, ProgramId,
+    ReferralStatus, decode,
+};
+use crate::store::RecordedEvent;
+
+/// Somebody on a leaderboard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ranked {
+    /// 1, 2, 3, ...
+    pub rank: i64,
+    /// Who.
+    pub user_id: Arc<str>,
+    /// In the unit of the metric.
+    pub score: i64,
+    /// The number in the order of registration.
+    pub order: u32,
+}
+
+/// A part of a leaderboard.
+#[derive(Clone, Debug)]
+pub struct Ranks {
+    /// Best first.
+    pub ranked: Vec<Ranked>,
+    /// How many are on the board.
+    pub count: i64,
+}
+
+/// The leaderboards of one program.
+pub struct Board {
+    state: Mutex<State>,
+    /// The position that the state reflects.
+    reached: watch::Sender<i64>,
+    used_at: Mutex<Instant>,
+    given_up: AtomicBool,
+}
+
+pub(super) struct State {
+    pub(super) position: i64,
+    pub(super) default_metric: LeaderboardMetric,
+    members: Vec<Member>,
+    by_user: HashMap<Arc<str>, u32>,
+    /// By score: what was earned, referrals, conversions. Made when first asked for.
+    rankings: [Option<Ranking<Place>>; 3],
+}
+
+struct Member {
+    user_id: Arc<str>,
+    scores: [i64; 3],
+}
+
+/// Which of a member's scores a metric goes by. Points and earnings are the same sum, of which only the
+/// leaderboard of points shows those with nothing.
+fn score_index(metric: LeaderboardMetric) -> usize {
+    match metric {
+        LeaderboardMetric::Points | LeaderboardMetric::Earnings => 0,
+        LeaderboardMetric::Referrals => 1,
+        LeaderboardMetric::Conversions => 2,
+    }
+}
+
+impl State {
+    /// Nobody yet, at the beginning of the log.
+    pub(super) fn empty() -> Self {
+        Self {
+            position: 0,
+            default_metric: LeaderboardMetric::Points,
+            members: Vec::new(),
+            by_user: HashMap::new(),
+            rankings: [None, None, None],
+        }
+    }
+
+    fn ranking(&mut self, metric: LeaderboardMetric) -> &Ranking<Place> {
+        let index = score_index(metric);
+        self.rankings[index].get_or_insert_with(|| {
+            let places = self.members.iter().enumerate().map(|(order, member)| Place {
+                score: member.scores[index],
+                order: u32::try_from(order).unwrap_or(u32::MAX),
+            });
+            places.collect()
+        })
+    }
+
+    /// How many of a ranking are on the board.
+    fn count(&mut self, metric: LeaderboardMetric) -> usize {
+        let ranking = self.ranking(metric);
+        match metric {
+            LeaderboardMetric::Earnings => ranking.count_below(&Place { score: 0, order: 0 }),
+            _ => ranking.len(),
+        }
+    }
+
+    fn ranked(&self, rank: usize, place: Place) -> Ranked {
+        let user_id = self.members.get(place.order as usize).map(|member| member.user_id.clone());
+        Ranked {
+            rank: i64::try_from(rank).unwrap_or(i64::MAX).saturating_add(1),
+            user_id: user_id.unwrap_or_else(|| "".into()),
+            score: place.score,
+            order: place.order,
+        }
+    }
+
+    pub(super) fn enroll(&mut self, user_id: &str, scores: [i64; 3]) {
+        if self.by_user.contains_key(user_id) {
+            return;
+        }
+        let order = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
+        let user_id: Arc<str> = user_id.into();
+        self.by_user.insert(user_id.clone(), order);
+        for (ranking, score) in self.rankings.iter_mut().zip(scores) {
+            if let Some(ranking) = ranking {
+                ranking.insert(Place { score, order });
+            }
+        }
+        self.members.push(Member { user_id, scores });
+    }
+
+    fn score(&mut self, user_id: &str, index: usize, change: impl Fn(i64) -> i64) {
+        let Some(&order) = self.by_user.get(user_id) else { return };
+        let score = &mut self.members[order as usize].scores[index];
+        let before = std::mem::replace(score, change(*score));
+        if let Some(ranking) = &mut self.rankings[index] {
+            ranking.remove(&Place { score: before, order });
+            ranking.insert(Place { score: *score, order });
+        }
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        program_id: &ProgramId,
+        event: &RecordedEvent,
+    ) -> Result<(), DecodeError> {
+        match event.stream.kind {
+            Kind::Program if *event.stream.id == *program_id.as_str() => {
+                let published =
+                    decode::<Program>(&event.event_type, &event.event_version, &event.payload)?;
+                let ProgramEvent::ProgramPublished(published) = published;
+                self.default_metric = published.rules.leaderboard;
+            }
+            Kind::Participant
+                if matters(&event.event_type) && is_of(&event.stream.id, program_id) =>
+            {
+                let read =
+                    decode::<Participant>(&event.event_type, &event.event_version, &event.payload)?;
+                self.apply_to_participant(&read);
+            }
+            _ => {}
+        }
+        self.position = event.position;
+        Ok(())
+    }
+
+    fn apply_to_participant(&mut self, event: &ParticipantEvent) {
+        match event {
+            ParticipantEvent::ParticipantEnrolled(enrolled) => {
+                self.enroll(enrolled.user_id.as_str(), [0; 3]);
+            }
+            ParticipantEvent::RewardGranted(granted) => {
+                self.score(granted.earner_user_id.as_str(), 0, |_| granted.total_minor);
+            }
+            ParticipantEvent::ReferralApplied(applied)
+                if applied.status == ReferralStatus::Pending =>
+            {
+                self.score(applied.referrer_user_id.as_str(), 1, |count| count + 1);
+            }
+            ParticipantEvent::ReferralConverted(converted) => {
+                self.score(converted.referrer_user_id.as_str(), 2, |count| count + 1);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a participant's stream is of a program.
+fn is_of(stream_id: &str, program_id: &ProgramId) -> bool {
+    stream_id.strip_prefix(program_id.as_str()).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Whether an event can change a leaderboard, so that the others need not be read.
+fn matters(event_type: &str) -> bool {
+    matches!(
+        event_type,
+        "ParticipantEnrolled" | "RewardGranted" | "ReferralApplied" | "ReferralConverted"
+    )
+}
+
+impl Board {
+    pub(super) fn new(state: State) -> Self {
+        Self {
+            reached: watch::Sender::new(state.position),
+            state: Mutex::new(state),
+            used_at: Mutex::new(Instant::now()),
+            given_up: AtomicBool::new(false),
+        }
+    }
+
+    /// Enters the next event of the log.
+    pub(super) fn apply(
+        &self,
+        program_id: &ProgramId,
+        event: &RecordedEvent,
+    ) -> Result<(), DecodeError> {
+        self.lock().apply(program_id, event)?;
+        self.reached.send_replace(event.position);
+        Ok(())
+    }
+
+    /// Says that the board will not be kept up to date any more, and wakes those who wait for it.
+    pub(super) fn give_up(&self) {
+        self.given_up.store(true, Ordering::Relaxed);
+        self.reached.send_modify(|_| {});
+    }
+
+    /// The position that the board reflects.
+    pub(super) fn position(&self) -> i64 {
+        *self.reached.borrow()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change keeps the state usable, also one that was cut short.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn used_at(&self) -> Instant {
+        *self.used_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn use_now(&self) {
+        *self.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// What the program's leaderboard counts unless asked otherwise.
+    #[must_use]
+    pub fn default_metric(&self) -> LeaderboardMetric {
+        self.lock().default_metric
+    }
+
+    /// Whether the board is no longer kept up to date; another has taken its place.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.load(Ordering::Relaxed)
+    }
+
+    /// The position that the board reflects, for those who wait for it or for any change.
+    #[must_use]
+    pub fn reached(&self) -> watch::Receiver<i64> {
+        self.reached.subscribe()
+    }
+
+    /// Waits until the board reflects a position, and says whether it ever will.
+    pub(super) async fn wait(&self, freshness: Freshness) -> Result<bool, ReadError> {
+        let Freshness { position: wanted, deadline } = freshness;
+        let mut reached = self.reached();
+        let waiting = reached.wait_for(|reached| *reached >= wanted || self.is_given_up());
+        match tokio::time::timeout_at(deadline, waiting).await {
+            Ok(Ok(reached)) => Ok(*reached >= wanted),
+            _ => Err(ReadError::Behind { reached: *self.reached.borrow(), wanted }),
+        }
+    }
+
+    /// Those after a place, best first; from the top if there is none.
+    #[must_use]
+    pub fn page(&self, metric: LeaderboardMetric, after: Option<Place>, limit: usize) -> At<Ranks> {
+        let mut state = self.lock();
+        let count = state.count(metric);
+        let ranking = state.ranking(metric);
+        let first = after.map_or(0, |place| {
+            ranking.count_below(&place) + usize::from(ranking.rank(&place).is_some())
+        });
+        let places: Vec<Place> =
+            ranking.iter_from(first).take(limit.min(count.saturating_sub(first))).collect();
+        let ranked = places
+            .into_iter()
+            .enumerate()
+            .map(|(index, place)| state.ranked(first + index, place))
+            .collect();
+        let ranks = Ranks { ranked, count: i64::try_from(count).unwrap_or(i64::MAX) };
+        At { position: state.position, found: ranks }
+    }
+
+    /// One participant's place; none if they are not on the board.
+    #[must_use]
+    pub fn rank(&self, metric: LeaderboardMetric, user_id: &str) -> At<Ranks> {
+        let mut state = self.lock();
+        let count = state.count(metric);
+        let place = state.by_user.get(user_id).map(|&order| Place {
+            score: state.members[order as usize].scores[score_index(metric)],
+            order,
+        });
+        let rank = place.and_then(|place| state.ranking(metric).rank(&place));
+        let ranked = place
+            .zip(rank.filter(|rank| *rank < count))
+            .map(|(place, rank)| state.ranked(rank, place));
+        let ranks = Ranks {
+            ranked: ranked.into_iter().collect(),
+            count: i64::try_from(count).unwrap_or(i64::MAX),
+        };
+        At { position: state.position, found: ranks }
+    }
+
+    /// Whether the board knows a user.
+    #[must_use]
+    pub fn knows(&self, user_id: &str) -> bool {
+        self.lock().by_user.contains_key(user_id)
+    }
+}
