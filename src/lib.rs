@@ -6,5 +6,6 @@ pub mod cluster;
 pub mod domain;
 pub mod engine;
 pub mod live;
+pub mod metrics;
 pub mod read;
 pub mod store;

@@ -1,6 +1,7 @@
 //! Who may call what: one row per RPC. A call of an RPC without a row is turned away.
 
 use super::pb::ErrorReason;
+use crate::metrics::Rpc;
 
 /// Who makes a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,14 @@ pub fn audience_of(path: &str) -> Option<Audience> {
     }
     let service = service.strip_prefix("tributary.v1.")?;
     AUDIENCES.iter().find(|row| row.0 == service && row.1 == rpc).map(|row| row.2)
+}
+
+/// The RPC of a path such as `/tributary.v1.AccountService/GetUser`; `None` if it is none of ours.
+#[must_use]
+pub fn rpc_of(path: &str) -> Option<Rpc> {
+    let (service, rpc) = path.strip_prefix("/tributary.v1.")?.split_once('/')?;
+    let row = AUDIENCES.iter().find(|row| row.0 == service && row.1 == rpc)?;
+    Some(Rpc { service: row.0, rpc: row.1 })
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod errors;
 mod event_log;
 mod fields;
 mod leaderboard;
+mod measuring;
 mod operator;
 mod passwords;
 mod program;

@@ -13,6 +13,7 @@ use tonic_web::GrpcWebLayer;
 use super::account::Accounts;
 use super::authentication::{AuthenticationLayer, Keys};
 use super::leaderboard::Leaderboards;
+use super::measuring::MeasuringLayer;
 use super::operator::Operators;
 use super::passwords::Passwords;
 use super::pb::account_service_server::AccountServiceServer;
@@ -29,6 +30,7 @@ use super::reward::Rewards;
 use super::{Context, DESCRIPTORS, MAX_MESSAGE_BYTES};
 use crate::engine::{self, Engine, Surroundings};
 use crate::live::{self, Live};
+use crate::metrics::Metrics;
 use crate::read::{Boards, Reads};
 use crate::store::{Database, StoreError, epoch};
 
@@ -71,7 +73,6 @@ impl Default for ServerSettings {
 }
 
 /// What a server is made from.
-#[derive(Clone)]
 pub struct ServerOptions {
     /// The database, migrated.
     pub database: Database,
@@ -85,6 +86,8 @@ pub struct ServerOptions {
     pub engine: engine::Limits,
     /// Limits of the live streams.
     pub live: live::Limits,
+    /// Where metrics are told to whoever asks, over HTTP; nowhere if there is none.
+    pub metrics_listener: Option<TcpListener>,
 }
 
 /// Why a server could not start or go on.
@@ -115,6 +118,8 @@ pub struct Server {
     worker: JoinHandle<()>,
     tail: JoinHandle<()>,
     projector: JoinHandle<()>,
+    metrics: Metrics,
+    metrics_listener: Option<TcpListener>,
 }
 
 impl Server {
@@ -123,17 +128,45 @@ impl Server {
     /// # Errors
     /// [`ServerError`] if the database cannot be read.
     pub async fn start(options: ServerOptions) -> Result<Self, ServerError> {
-        let ServerOptions { database, admin_key, surroundings, settings, engine, live } = options;
+        let ServerOptions {
+            database,
+            admin_key,
+            surroundings,
+            settings,
+            engine,
+            live,
+            metrics_listener,
+        } = options;
         let epoch = epoch::enter(&mut database.connect().await?).await?;
         let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
         let (stop, stopping) = watch::channel(false);
         let (handover, handed_over) = mpsc::channel(HANDED_OVER_BATCHES);
-        let (engine, worker) =
-            Engine::start(database.clone(), epoch, surroundings.clone(), engine, handover);
-        let (live, tail) =
-            Live::start(database.clone(), epoch, handed_over, live, stopping.clone()).await?;
-        let (reads, projector) =
-            Reads::start(database.clone(), epoch, live.reached(), stopping.clone()).await?;
+        let metrics = Metrics::default();
+        let (engine, worker) = Engine::start(
+            database.clone(),
+            epoch,
+            surroundings.clone(),
+            engine,
+            handover,
+            metrics.clone(),
+        );
+        let (live, tail) = Live::start(
+            database.clone(),
+            epoch,
+            handed_over,
+            live,
+            stopping.clone(),
+            metrics.clone(),
+        )
+        .await?;
+        let (reads, projector) = Reads::start(
+            database.clone(),
+            epoch,
+            live.reached(),
+            stopping.clone(),
+            metrics.clone(),
+        )
+        .await?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let context = Context {
             passwords: Passwords::new(threads, surroundings.clone()),
@@ -148,7 +181,8 @@ impl Server {
             fingerprint_secret,
             stopping,
         };
-        Ok(Self { context, keys: Keys::new(&admin_key), stop, worker, tail, projector })
+        let keys = Keys::new(&admin_key);
+        Ok(Self { context, keys, stop, worker, tail, projector, metrics, metrics_listener })
     }
 
     /// What the services work with; for programs that use the engine without a network.
@@ -168,7 +202,16 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), ServerError> {
-        let Self { context, keys, stop, mut worker, mut tail, projector } = self;
+        let Self {
+            context,
+            keys,
+            stop,
+            mut worker,
+            mut tail,
+            projector,
+            metrics,
+            metrics_listener,
+        } = self;
         let address = listener.local_addr()?;
         // Without nodelay the second packet of an answer waits 40 ms for the first one's receipt. (The
         // server's own setting concerns only listeners that it makes itself.)
@@ -182,15 +225,18 @@ impl Server {
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
+        let told = metrics.clone();
+        let telling = metrics_listener.map(|listener| tokio::spawn(tell(told, listener)));
         let (drained, draining) = tokio::sync::oneshot::channel::<()>();
         let mut drained = Some(drained);
-        let engine_context = context.clone();
+        let engine = context.engine.clone();
         let serving = tonic::transport::Server::builder()
             .accept_http1(true)
             .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .layer(MeasuringLayer(metrics.clone()))
             .layer(GrpcWebLayer::new())
             .layer(AuthenticationLayer { keys })
             .add_service(limited!(AccountServiceServer::new(Accounts(context.clone()))))
@@ -232,8 +278,11 @@ impl Server {
             }
         }
         stop.send_replace(true);
-        // The engine ends with its last user, after everything that waits has been carried out.
-        drop(engine_context);
+        if let Some(telling) = telling {
+            telling.abort();
+        }
+        // What waits is carried out; calls that were cut off may still hold on to the engine.
+        engine.close();
         if failed {
             return Err(ServerError::PartFailed);
         }
@@ -244,6 +293,16 @@ impl Server {
             tracing::warn!("some commands were still waiting when the server stopped");
         }
         Ok(())
+    }
+}
+
+/// Answers `GET /metrics`.
+async fn tell(metrics: Metrics, listener: TcpListener) {
+    const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let answer = async move || ([(http::header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text());
+    let routes = axum::Router::new().route("/metrics", axum::routing::get(answer));
+    if let Err(error) = axum::serve(listener, routes).await {
+        tracing::error!(%error, "metrics are told no more");
     }
 }
 

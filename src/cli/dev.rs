@@ -59,6 +59,7 @@ impl Dev {
             check_admin_key(key)?;
         }
         let listener = settings.listener().await?;
+        let metrics_listener = settings.metrics_listener().await?;
         let options = Options {
             bin_dir: self.pg_bindir,
             max_connections: CLUSTER_CONNECTIONS.max(settings.max_connections + 10),
@@ -78,7 +79,12 @@ impl Dev {
             keep_url(&data_dir, &url)?;
             let database = Database::new(&url, settings.max_connections)?;
             database.migrate().await?;
-            let options = settings.server_options(database, admin_key.clone(), surroundings);
+            let options = settings.server_options(
+                database,
+                admin_key.clone(),
+                surroundings,
+                metrics_listener,
+            );
             let server = Server::start(options).await?;
             publish_programs(server.context()).await?;
             Ok::<_, CliError>((cluster, server, admin_key))

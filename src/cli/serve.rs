@@ -24,11 +24,13 @@ impl Serve {
         let settings = self.settings.resolve()?;
         check_admin_key(&self.admin_key)?;
         let listener = settings.listener().await?;
+        let metrics_listener = settings.metrics_listener().await?;
         let database = Database::new(&self.database.database_url, settings.max_connections)?;
         let starting = async {
             database.migrate().await?;
             let surroundings = Surroundings::of_this_machine()?;
-            let options = settings.server_options(database, self.admin_key, surroundings);
+            let options =
+                settings.server_options(database, self.admin_key, surroundings, metrics_listener);
             Ok::<_, CliError>(Server::start(options).await?)
         };
         let server = tokio::select! {

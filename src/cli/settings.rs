@@ -68,6 +68,9 @@ macro_rules! settings {
 settings! {
     /// The address to listen on [default: 127.0.0.1:50051]
     listen: SocketAddr, "ADDR", "TRIBUTARY_LISTEN";
+    /// The address to tell metrics on, as `http://ADDR/metrics`; without access control, so keep it internal
+    /// [default: none]
+    metrics_listen: SocketAddr, "ADDR", "TRIBUTARY_METRICS_LISTEN";
     /// Connections to the database for reading, besides the three of the command path, the live
     /// streams and the projector [default: 10]
     max_connections: u32, "N", "TRIBUTARY_MAX_CONNECTIONS";
@@ -102,6 +105,7 @@ impl File {
 /// Settings with everything filled in.
 pub(super) struct Resolved {
     pub(super) listen: SocketAddr,
+    metrics_listen: Option<SocketAddr>,
     pub(super) max_connections: u32,
     settings: ServerSettings,
     engine: engine::Limits,
@@ -137,7 +141,8 @@ impl Settings {
         set(&mut server.heartbeat, "heartbeat_s", seconds(1)..=seconds(3_600), heartbeat)?;
         let mut max_connections = DEFAULT_MAX_CONNECTIONS;
         set(&mut max_connections, "max_connections", 1..=10_000, settings.max_connections)?;
-        Ok(Resolved { listen, max_connections, settings: server, engine, live })
+        let metrics_listen = settings.metrics_listen;
+        Ok(Resolved { listen, metrics_listen, max_connections, settings: server, engine, live })
     }
 }
 
@@ -159,19 +164,30 @@ fn set<T: PartialOrd + Debug>(
     Ok(())
 }
 
+async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, CliError> {
+    TcpListener::bind(address).await.map_err(|error| {
+        match error.kind() {
+            std::io::ErrorKind::AddrInUse => format!(
+                "cannot listen on {address}: another program does; stop it, or pass another \
+                 address with {flag}"
+            ),
+            _ => format!("cannot listen on {address}: {error}; pass another with {flag}"),
+        }
+        .into()
+    })
+}
+
 impl Resolved {
     pub(super) async fn listener(&self) -> Result<TcpListener, CliError> {
-        TcpListener::bind(self.listen).await.map_err(|error| {
-            let address = self.listen;
-            match error.kind() {
-                std::io::ErrorKind::AddrInUse => format!(
-                    "cannot listen on {address}: another program does; stop it, or pass another \
-                     address with --listen"
-                ),
-                _ => format!("cannot listen on {address}: {error}; pass another with --listen"),
-            }
-            .into()
-        })
+        bind(self.listen, "--listen").await
+    }
+
+    /// The listener for metrics, if they are to be told.
+    pub(super) async fn metrics_listener(&self) -> Result<Option<TcpListener>, CliError> {
+        match self.metrics_listen {
+            Some(address) => Ok(Some(bind(address, "--metrics-listen").await?)),
+            None => Ok(None),
+        }
     }
 
     pub(super) fn server_options(
@@ -179,8 +195,10 @@ impl Resolved {
         database: Database,
         admin_key: String,
         surroundings: Surroundings,
+        metrics_listener: Option<TcpListener>,
     ) -> ServerOptions {
         ServerOptions {
+            metrics_listener,
             database,
             admin_key,
             surroundings,

@@ -19,12 +19,13 @@ mod worker;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::domain::decide::Command;
 use crate::domain::{Refusal, Timestamp};
+use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, RecordedEvent};
 use job::Job;
 
@@ -158,6 +159,7 @@ pub type Handover = Arc<Vec<RecordedEvent>>;
 pub struct Engine {
     queue: mpsc::Sender<Job>,
     limits: Limits,
+    closing: Arc<watch::Sender<bool>>,
 }
 
 impl Engine {
@@ -170,11 +172,19 @@ impl Engine {
         surroundings: Surroundings,
         limits: Limits,
         handover: mpsc::Sender<Handover>,
+        metrics: Metrics,
     ) -> (Self, JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(limits.queue_commands.max(1));
-        let worker = worker::Worker::new(database, epoch, surroundings, limits.clone(), handover);
-        let task = tokio::spawn(worker.run(jobs));
-        (Self { queue, limits }, task)
+        let closing = watch::Sender::new(false);
+        let worker =
+            worker::Worker::new(database, epoch, surroundings, limits.clone(), handover, metrics);
+        let task = tokio::spawn(worker.run(jobs, closing.subscribe()));
+        (Self { queue, limits, closing: Arc::new(closing) }, task)
+    }
+
+    /// Takes no more commands; the worker ends when those that wait have been carried out.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
     }
 
     /// Carries out a command. Once it waits in the queue it is carried out or refused as a whole,

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::query::fetch;
 use super::unit::{Missing, UnitOfWork};
+use crate::metrics::Metrics;
 use crate::store::append::{Appended, append};
 use crate::store::{Batch, Database, Epoch, StoreError, epoch, in_time};
 
@@ -26,11 +27,12 @@ pub(super) struct Session {
     connection: Option<PgConnection>,
     /// Whether a new connection led to another life of the database.
     is_elsewhere: bool,
+    metrics: Metrics,
 }
 
 impl Session {
-    pub(super) fn new(database: Database, epoch: Epoch) -> Self {
-        Self { database, epoch, connection: None, is_elsewhere: false }
+    pub(super) fn new(database: Database, epoch: Epoch, metrics: Metrics) -> Self {
+        Self { database, epoch, connection: None, is_elsewhere: false, metrics }
     }
 
     /// Whether what is known here is of an earlier life of the database, and so worth nothing.
@@ -117,6 +119,7 @@ impl Session {
         }
         tracing::warn!(%error, "the connection to the database is lost; trying again");
         self.connection = None;
+        self.metrics.retries.inc();
         tokio::time::sleep(RECONNECT_PAUSE).await;
         Ok(())
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lru::LruCache;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use uuid::Uuid;
 
 use super::job::{Identity, Job, Kinship};
@@ -24,6 +24,7 @@ use super::session::{BatchNumber, Session};
 use super::unit::{Cache, FinishedStream, KnownTaken, UnitOfWork};
 use super::{Committed, Failure, Handover, Limits, Surroundings, fresh_uuid};
 use crate::domain::{ClaimKind, Halt, Kind, Refusal, StreamKey};
+use crate::metrics::Metrics;
 use crate::store::append::Appended;
 use crate::store::{
     Batch, Database, Epoch, Loaded, RecordedEvent, StoreError, Verdict, in_time, load, log,
@@ -64,6 +65,7 @@ pub(super) struct Worker {
     surroundings: Surroundings,
     limits: Limits,
     handover: mpsc::Sender<Handover>,
+    metrics: Metrics,
     cache: Cache,
     writer: Uuid,
     batch_number: i64,
@@ -86,14 +88,16 @@ impl Worker {
         surroundings: Surroundings,
         limits: Limits,
         handover: mpsc::Sender<Handover>,
+        metrics: Metrics,
     ) -> Self {
         let cached = NonZeroUsize::new(limits.cached_streams).unwrap_or(NonZeroUsize::MIN);
         Self {
             writer: fresh_uuid(&surroundings),
-            session: Session::new(database, epoch),
+            session: Session::new(database, epoch, metrics.clone()),
             surroundings,
             limits,
             handover,
+            metrics,
             cache: LruCache::new(cached),
             batch_number: 0,
             next: VecDeque::new(),
@@ -104,10 +108,23 @@ impl Worker {
         }
     }
 
-    pub(super) async fn run(mut self, mut queue: mpsc::Receiver<Job>) {
+    pub(super) async fn run(
+        mut self,
+        mut queue: mpsc::Receiver<Job>,
+        mut closing: watch::Receiver<bool>,
+    ) {
+        let mut is_closing = false;
         loop {
             if self.next.is_empty() {
-                match queue.recv().await {
+                let job = tokio::select! {
+                    job = queue.recv() => job,
+                    _ = closing.wait_for(|closing| *closing), if !is_closing => {
+                        is_closing = true;
+                        queue.close();
+                        continue;
+                    }
+                };
+                match job {
                     Some(job) => self.next.push_back(job),
                     None => break,
                 }
@@ -152,6 +169,8 @@ impl Worker {
         }
         rivals.append(&mut self.next);
         self.next = rivals;
+        let waiting = i64::try_from(queue.len()).unwrap_or(i64::MAX);
+        self.metrics.queue_commands.set(waiting);
         jobs
     }
 
@@ -170,8 +189,12 @@ impl Worker {
             Ok(decided) if decided.batch.is_empty() => self.put_off(decided),
             Ok(decided) => {
                 let number = self.next_number();
+                let began = Instant::now();
                 match self.session.append(number, &decided.batch, deadline).await {
-                    Ok(appended) => self.settle(decided, &appended),
+                    Ok(appended) => {
+                        self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+                        self.settle(decided, &appended);
+                    }
                     Err(error) => self.give_up(decided, &error),
                 }
             }
@@ -272,6 +295,8 @@ impl Worker {
     /// Tells every caller what came of a batch that the database has answered.
     fn settle(&mut self, decided: Decided, appended: &Appended) {
         self.away = false;
+        #[allow(clippy::cast_precision_loss, reason = "a batch is small")]
+        self.metrics.batch_commands.observe(decided.outcomes.len() as f64);
         let Decided { batch, streams, outcomes, delayed } = decided;
         let moved: HashSet<i32> = appended.moved.iter().copied().collect();
         let has_grown = |place: &i32| batch.stream_version(*place).is_some_and(|seen| seen > 0);
@@ -414,6 +439,7 @@ impl Worker {
 
     fn decide_again(&mut self, mut job: Job) {
         job.conflicts += 1;
+        self.metrics.conflicts.inc();
         if job.conflicts > MAX_CONFLICTS {
             tracing::error!(command = job.command.name(), "conflicts would not end");
             return job.answer(&Err(Failure::Conflict));

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::domain::StreamKey;
 use crate::engine::Handover;
+use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, RecordedEvent, StoreError, log};
 use places::Places;
 pub use places::{Full, Place};
@@ -97,6 +98,7 @@ impl Live {
         handover: mpsc::Receiver<Handover>,
         limits: Limits,
         stop: watch::Receiver<bool>,
+        metrics: Metrics,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let position = log::head(database.pool()).await?;
         let registry = Arc::new(Mutex::new(Registry { position, ..Registry::default() }));
@@ -105,7 +107,7 @@ impl Live {
             database: database.clone(),
             registry: registry.clone(),
             reached: reached.clone(),
-            places: Places::new(limits.streams, limits.streams_per_caller),
+            places: Places::new(limits.streams, limits.streams_per_caller, metrics),
             catching_up: Arc::new(Semaphore::new(limits.catching_up.max(1))),
             limits: limits.clone(),
         };

@@ -3,11 +3,14 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use crate::metrics::Metrics;
+
 #[derive(Clone)]
 pub(super) struct Places {
     taken: Arc<Mutex<HashMap<Arc<str>, usize>>>,
     limit: usize,
     limit_per_caller: usize,
+    metrics: Metrics,
 }
 
 /// One open stream of a caller.
@@ -26,8 +29,8 @@ pub struct Full {
 }
 
 impl Places {
-    pub(super) fn new(limit: usize, limit_per_caller: usize) -> Self {
-        Self { taken: Arc::default(), limit, limit_per_caller }
+    pub(super) fn new(limit: usize, limit_per_caller: usize, metrics: Metrics) -> Self {
+        Self { taken: Arc::default(), limit, limit_per_caller, metrics }
     }
 
     pub(super) fn take(&self, caller: &str) -> Result<Place, Full> {
@@ -41,12 +44,14 @@ impl Places {
             return Err(Full { limit: self.limit_per_caller, is_callers: true });
         }
         *count += 1;
+        self.metrics.streams.inc();
         Ok(Place { places: self.clone(), caller })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.places.metrics.streams.dec();
         let mut taken = self.places.taken.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = taken.get_mut(&self.caller) {
             *count = count.saturating_sub(1);
@@ -63,7 +68,7 @@ mod tests {
 
     #[test]
     fn places_run_out_per_caller_and_in_all_and_come_back() {
-        let places = Places::new(3, 2);
+        let places = Places::new(3, 2, Metrics::default());
         let (one, two) = (places.take("ada"), places.take("ada"));
         assert!(one.is_ok() && two.is_ok());
         assert_eq!(places.take("ada").err(), Some(Full { limit: 2, is_callers: true }));

@@ -53,6 +53,7 @@ pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};
 pub use standing::{Member, Standing};
 pub use verify::{Verdict, verify};
 
+use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError, in_time};
 use models::{ModelCopy, Purpose};
 
@@ -136,6 +137,7 @@ impl Reads {
         epoch: Epoch,
         grown: watch::Receiver<i64>,
         stop: watch::Receiver<bool>,
+        metrics: Metrics,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let copies: Arc<[ModelCopy]> = models::copies(Purpose::Serve).into();
         let mut connection = database.connect().await?;
@@ -163,6 +165,7 @@ impl Reads {
             copies: copies.clone(),
             grown,
             projected: projected.clone(),
+            metrics,
             run_events: projector::RUN_EVENTS,
         };
         let task = tokio::spawn(projector.run(stop));

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::fold;
 use super::models::ModelCopy;
 use crate::live::turned_true;
+use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError, epoch, in_time};
 
 /// The most events that are folded in one transaction, and the most where that takes too long.
@@ -34,6 +35,7 @@ pub(super) struct Projector {
     pub(super) grown: watch::Receiver<i64>,
     /// The position that all copies have reached.
     pub(super) projected: watch::Sender<i64>,
+    pub(super) metrics: Metrics,
     /// How many events the next run may have.
     pub(super) run_events: i64,
 }
@@ -103,6 +105,8 @@ impl Projector {
                 *known = step.all_reached.max(*known);
                 is_news
             });
+            self.metrics.projected_position.set(step.all_reached);
+            self.metrics.projection_lag_events.set(step.head - step.all_reached);
             if step.reached >= step.head {
                 let _ = tokio::time::timeout(POLL_INTERVAL, self.grown.changed()).await;
             }

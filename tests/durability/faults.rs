@@ -12,6 +12,7 @@ use tonic_types::StatusExt;
 use tributary::domain::decide::{Command, RegisterUser};
 use tributary::domain::{Profile, UserId};
 use tributary::engine::{Engine, Failure, Limits, Surroundings};
+use tributary::metrics::Metrics;
 use tributary::store::{Database, epoch};
 
 use crate::common::{Server, ServerOptions, TestDatabase, reason};
@@ -245,6 +246,7 @@ async fn a_command_that_the_database_refuses_does_not_take_its_batch_with_it() {
         Surroundings::of_this_machine().unwrap(),
         Limits::default(),
         handover,
+        Metrics::default(),
     );
     // NUL cannot be stored in a text; the door refuses it, so it comes past the door here. All of
     // them wait before the worker has its connection, so they are one batch.
@@ -275,8 +277,14 @@ async fn a_full_queue_turns_commands_away_and_loses_none_that_it_took() {
     let limits = Limits { queue_commands: 8, ..Limits::default() };
     let store = Database::new(&database.url, 2).unwrap();
     let epoch = epoch::enter(&mut store.connect().await.unwrap()).await.unwrap();
-    let (engine, worker) =
-        Engine::start(store, epoch, Surroundings::of_this_machine().unwrap(), limits, handover);
+    let (engine, worker) = Engine::start(
+        store,
+        epoch,
+        Surroundings::of_this_machine().unwrap(),
+        limits,
+        handover,
+        Metrics::default(),
+    );
     let mut commands = Vec::new();
     for number in 0..200 {
         let (engine, command) = (engine.clone(), registration(&format!("user-{number}"), "x"));

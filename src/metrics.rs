@@ -1,0 +1,182 @@
+//! What a server counts and times, for Prometheus. A value like everything else: each server has its own.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// An RPC of the contract.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Rpc {
+    /// The service, without its package.
+    pub service: &'static str,
+    /// The name.
+    pub rpc: &'static str,
+}
+
+/// How calls of an RPC ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Handled {
+    /// The service, without its package.
+    pub service: &'static str,
+    /// The name.
+    pub rpc: &'static str,
+    /// The gRPC code, as in `OK`.
+    pub code: &'static str,
+}
+
+type Times = Family<Rpc, Histogram, fn() -> Histogram>;
+
+/// Seconds from 0.1 ms to 52 s.
+fn seconds() -> Histogram {
+    Histogram::new(exponential_buckets(0.000_1, 2.0, 20))
+}
+
+/// All that is counted and timed. Cheap to clone; clones count together.
+#[derive(Clone)]
+pub struct Metrics {
+    registry: Arc<Registry>,
+    /// Commands per batch that was appended.
+    pub batch_commands: Histogram,
+    /// Commands that wait.
+    pub queue_commands: Gauge,
+    /// Time from sending a batch to the answer that it is committed.
+    pub commit_seconds: Histogram,
+    /// Commands that had to be decided again because another server was faster.
+    pub conflicts: Counter,
+    /// Statements of the command path that were sent again because the database was away.
+    pub retries: Counter,
+    /// The position that the read models have reached.
+    pub projected_position: Gauge,
+    /// How many events the read models lack.
+    pub projection_lag_events: Gauge,
+    /// Streams that are open.
+    pub streams: Gauge,
+    /// Calls that began.
+    pub rpcs_started: Family<Rpc, Counter>,
+    /// Calls that ended, by code.
+    pub rpcs_handled: Family<Handled, Counter>,
+    /// How long calls took, streams included.
+    pub rpc_seconds: Times,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("tributary");
+        let batch_commands = Histogram::new(exponential_buckets(1.0, 2.0, 12));
+        let commit_seconds = seconds();
+        let (queue_commands, projected_position, projection_lag_events, streams) =
+            (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
+        let (conflicts, retries) = (Counter::default(), Counter::default());
+        let rpcs_started = Family::default();
+        let rpcs_handled = Family::default();
+        let rpc_seconds = Times::new_with_constructor(seconds);
+        registry.register("batch_commands", "Commands per appended batch", batch_commands.clone());
+        registry.register("queue_commands", "Commands that wait", queue_commands.clone());
+        registry.register_with_unit(
+            "commit",
+            "Time from sending a batch to the answer that it is committed",
+            Unit::Seconds,
+            commit_seconds.clone(),
+        );
+        registry.register(
+            "conflicts",
+            "Commands decided again because another server was faster",
+            conflicts.clone(),
+        );
+        registry.register(
+            "retries",
+            "Statements of the command path sent again because the database was away",
+            retries.clone(),
+        );
+        registry.register(
+            "projected_position",
+            "Position that the read models have reached, where this server keeps them",
+            projected_position.clone(),
+        );
+        registry.register(
+            "projection_lag_events",
+            "Events that the read models lack, where this server keeps them",
+            projection_lag_events.clone(),
+        );
+        registry.register("streams", "Open streams", streams.clone());
+        registry.register("rpcs_started", "Calls that began", rpcs_started.clone());
+        registry.register("rpcs_handled", "Calls that ended, by code", rpcs_handled.clone());
+        registry.register_with_unit(
+            "rpc",
+            "How long calls took, streams included",
+            Unit::Seconds,
+            rpc_seconds.clone(),
+        );
+        Self {
+            registry: Arc::new(registry),
+            batch_commands,
+            queue_commands,
+            commit_seconds,
+            conflicts,
+            retries,
+            projected_position,
+            projection_lag_events,
+            streams,
+            rpcs_started,
+            rpcs_handled,
+            rpc_seconds,
+        }
+    }
+}
+
+impl Metrics {
+    /// Everything in the text format of Prometheus (`OpenMetrics`).
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a string cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+
+    /// Notes that a call ended.
+    pub fn handled(&self, rpc: &Rpc, code: &'static str, took: Duration) {
+        let Rpc { service, rpc: name } = *rpc;
+        self.rpcs_handled.get_or_create(&Handled { service, rpc: name, code }).inc();
+        self.rpc_seconds.get_or_create(rpc).observe(took.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_told_in_the_words_of_prometheus() {
+        let metrics = Metrics::default();
+        let rpc = Rpc { service: "AccountService", rpc: "GetUser" };
+        metrics.rpcs_started.get_or_create(&rpc).inc();
+        metrics.handled(&rpc, "NOT_FOUND", Duration::from_millis(3));
+        metrics.batch_commands.observe(3.0);
+        metrics.streams.inc();
+        let text = metrics.text();
+        for line in [
+            r#"tributary_rpcs_started_total{service="AccountService",rpc="GetUser"} 1"#,
+            r#"tributary_rpcs_handled_total{service="AccountService",rpc="GetUser",code="NOT_FOUND"} 1"#,
+            r#"tributary_rpc_seconds_count{service="AccountService",rpc="GetUser"} 1"#,
+            "tributary_batch_commands_sum 3.0",
+            "tributary_streams 1",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}
