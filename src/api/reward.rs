@@ -23,7 +23,7 @@ use crate::domain::{
     Timestamp, UserId, existing_participant, load,
 };
 use crate::engine::query::query;
-use crate::live::{Cursor, Topic};
+use crate::live::{Cursor, Place, Topic};
 use crate::read::{At, EntryFilter, Freshness, Page, Standing};
 use crate::store;
 
@@ -137,14 +137,11 @@ impl RewardService for Rewards {
         request: Request<pb::WatchEarningsRequest>,
     ) -> Result<Response<Self::WatchEarningsStream>, Status> {
         let place = place(&self.0, caller(&request))?;
-        let request = request.into_inner();
-        let id = participant_id(Fields::default(), &request.program_id, &request.user_id)?;
-        let name = StreamName::new("WatchEarnings", &id.to_string());
-        let (cursor, _) = self.start(&id, name, &request.resume_token).await?;
+        let pb::WatchEarningsRequest { program_id, user_id, resume_token } = request.into_inner();
+        let id = participant_id(Fields::default(), &program_id, &user_id)?;
         // Always a heartbeat first: what there is to say comes after it.
-        let first = EarningsView::heartbeat(resume_token(&self.0, name, cursor));
-        let feed = self.feed(&id, name, cursor, EarningsView);
-        Ok(stream(&self.0, place, vec![first], feed))
+        let start = self.start(&id, "WatchEarnings", &resume_token).await?;
+        Ok(start.stream(place, |_, _| {}, EarningsView))
     }
 
     type WatchBalancesStream = Messages<pb::WatchBalancesResponse>;
@@ -154,17 +151,14 @@ impl RewardService for Rewards {
         request: Request<pb::WatchBalancesRequest>,
     ) -> Result<Response<Self::WatchBalancesStream>, Status> {
         let place = place(&self.0, caller(&request))?;
-        let request = request.into_inner();
-        let id = participant_id(Fields::default(), &request.program_id, &request.user_id)?;
-        let name = StreamName::new("WatchBalances", &id.to_string());
-        let (cursor, present) = self.start(&id, name, &request.resume_token).await?;
-        let mut first = BalancesView::heartbeat(resume_token(&self.0, name, cursor));
-        if let Some(participant) = present {
-            let rules = self.rules(&id.program_id, None).await?;
+        let pb::WatchBalancesRequest { program_id, user_id, resume_token } = request.into_inner();
+        let id = participant_id(Fields::default(), &program_id, &user_id)?;
+        let start = self.start(&id, "WatchBalances", &resume_token).await?;
+        let rules = self.rules(&id.program_id, None).await?;
+        let present = |first: &mut pb::WatchBalancesResponse, participant: &Participant| {
             first.balances = vec![money(&rules.unit, participant.balance_minor())];
-        }
-        let feed = self.feed(&id, name, cursor, BalancesView);
-        Ok(stream(&self.0, place, vec![first], feed))
+        };
+        Ok(start.stream(place, present, BalancesView))
     }
 
     type WatchTierStream = Messages<pb::WatchTierResponse>;
@@ -174,23 +168,50 @@ impl RewardService for Rewards {
         request: Request<pb::WatchTierRequest>,
     ) -> Result<Response<Self::WatchTierStream>, Status> {
         let place = place(&self.0, caller(&request))?;
-        let request = request.into_inner();
-        let id = participant_id(Fields::default(), &request.program_id, &request.user_id)?;
-        let name = StreamName::new("WatchTier", &id.to_string());
-        let (cursor, present) = self.start(&id, name, &request.resume_token).await?;
+        let pb::WatchTierRequest { program_id, user_id, resume_token } = request.into_inner();
+        let id = participant_id(Fields::default(), &program_id, &user_id)?;
+        let start = self.start(&id, "WatchTier", &resume_token).await?;
         let rules = self.rules(&id.program_id, None).await?;
         if rules.tier_rule().is_none() {
             let message = format!("program '{}' has no tiers", id.program_id);
             let facts: [(&str, &dyn std::fmt::Display); 1] = [("program_id", &id.program_id)];
             return Err(status(ErrorReason::NoTiers, message, &facts));
         }
-        let mut first = TierView::heartbeat(resume_token(&self.0, name, cursor));
-        if let Some(participant) = present {
-            let standing = Standing::from(&*participant);
-            first.tier = tier(&standing, &rules).tier;
+        let present = |first: &mut pb::WatchTierResponse, participant: &Participant| {
+            first.tier = tier(&Standing::from(participant), &rules).tier;
+        };
+        Ok(start.stream(place, present, TierView))
+    }
+}
+
+/// A stream about a participant that is about to begin.
+struct Start<'a> {
+    context: &'a Context,
+    id: &'a ParticipantId,
+    name: StreamName,
+    cursor: Cursor,
+    /// The participant where the stream begins, unless it goes on from a token.
+    present: Option<Arc<Participant>>,
+}
+
+impl Start<'_> {
+    /// Answers with the stream. Its first message is a heartbeat, into which `present` may put what is
+    /// there at present.
+    fn stream<V: View + Sync>(
+        self,
+        place: Place,
+        present: impl FnOnce(&mut V::Message, &Participant),
+        view: V,
+    ) -> Response<Messages<V::Message>> {
+        let Self { context, id, name, cursor, present: participant } = self;
+        let mut first = V::heartbeat(resume_token(context, name, cursor));
+        if let Some(participant) = participant {
+            present(&mut first, &participant);
         }
-        let feed = self.feed(&id, name, cursor, TierView);
-        Ok(stream(&self.0, place, vec![first], feed))
+        let topic = Topic::Stream(StreamKey::participant(id));
+        let subscription = context.live.subscribe(topic, cursor);
+        let feed = EventFeed { context: context.clone(), name, subscription, view };
+        stream(context, place, vec![first], feed)
     }
 }
 
@@ -252,43 +273,33 @@ impl Rewards {
         Ok(self.0.reads.entries(id, filter, position, before, limit).await?)
     }
 
-    /// Where a stream about a participant begins: at its token, or at present, with the participant as of
-    /// then.
-    async fn start(
-        &self,
-        id: &ParticipantId,
-        name: StreamName,
+    /// Where a stream about a participant begins: at its token, or at present.
+    async fn start<'a>(
+        &'a self,
+        id: &'a ParticipantId,
+        rpc: &str,
         token: &str,
-    ) -> Result<(Cursor, Option<Arc<Participant>>), ApiError> {
-        let from = resume_cursor(&self.0, name, token).await?;
+    ) -> Result<Start<'a>, ApiError> {
+        let context = &self.0;
+        let name = StreamName::new(rpc, &id.to_string());
+        let from = resume_cursor(context, name, token).await?;
         let key = StreamKey::participant(id);
-        let pool = self.0.database.pool();
-        let (loaded, position) = store::load::stream_and_position(pool, &key).await?;
+        let (loaded, position) =
+            store::load::stream_and_position(context.database.pool(), &key).await?;
         if loaded.version == 0 {
-            query(&self.0.database, &self.0.surroundings, |work| {
+            query(&context.database, &context.surroundings, |work| {
                 existing_participant(work, id).map(|_| ())
             })
             .await?;
         }
-        Ok(match (from, loaded.state) {
+        let (cursor, present) = match (from, loaded.state) {
             (Some(cursor), _) => (cursor, None),
             (None, AnyAggregate::Participant(participant)) => {
                 (Cursor { position, sequence: loaded.version }, Some(participant))
             }
             (None, _) => return Err(internal().into()),
-        })
-    }
-
-    fn feed<V: View>(
-        &self,
-        id: &ParticipantId,
-        name: StreamName,
-        cursor: Cursor,
-        view: V,
-    ) -> EventFeed<V> {
-        let topic = Topic::Stream(StreamKey::participant(id));
-        let subscription = self.0.live.subscribe(topic, cursor);
-        EventFeed { context: self.0.clone(), name, subscription, view }
+        };
+        Ok(Start { context, id, name, cursor, present })
     }
 }
 

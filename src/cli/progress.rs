@@ -1,15 +1,16 @@
 //! Progress of long work: a bar with its rate on a terminal, a line when a step is over elsewhere.
 
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use super::say;
 use crate::read::Watcher;
 
 const TEMPLATE: &str =
-    "{msg:22} {wide_bar} {percent:>3} %  {human_pos} of {human_len}  {per_sec}  {eta} left";
+    "{msg:22} {wide_bar} {percent:>3} %  {human_pos} of {human_len}  {rate}  {eta} left";
 
 /// The least number of things whose rate means anything.
 const LEAST_FOR_RATE: u64 = 1_000;
@@ -38,7 +39,10 @@ impl Watcher for Progress {
         if std::io::stderr().is_terminal() {
             self.bar = ProgressBar::new(self.end);
             if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-                self.bar.set_style(style);
+                let rate = |state: &ProgressState, text: &mut dyn Write| {
+                    let _ = write!(text, "{:.0}/s", state.per_sec());
+                };
+                self.bar.set_style(style.with_key("rate", rate));
             }
             self.bar.set_message(self.what.clone());
         }
