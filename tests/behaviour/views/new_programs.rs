@@ -3,7 +3,7 @@
 use tributary::api::parse_program;
 use tributary::api::pb::*;
 
-use super::ask::{Ask, OfParticipant, OfProgram};
+use super::ask::{Ask, OfParticipant, OfProgram, Read};
 use crate::common::program;
 use crate::support::server_with;
 
@@ -18,6 +18,33 @@ async fn the_board_of_a_program_that_was_published_just_now_is_there() {
         client.publish(program).await.unwrap();
         let board = GetLeaderboardRequest::of_program(&program_id).ask(&client).await.unwrap();
         assert!(board.entries.is_empty() && board.position > index);
+    }
+    server.stop().await;
+    database.check().await;
+}
+
+/// A server keeps the boards of 64 programs; one that was given up for another is made again.
+#[tokio::test]
+async fn more_programs_than_a_server_keeps_boards_of_all_have_true_ones() {
+    const PROGRAMS: usize = 70;
+    let (database, server, client) = server_with(&[]).await;
+    let json = std::fs::read_to_string(program("referral-count")).unwrap();
+    let shipped = parse_program(&json).unwrap();
+    let id = |index: usize| format!("program-{index}");
+    for index in 0..PROGRAMS {
+        let program = Program { program_id: id(index), ..shipped.clone() };
+        client.publish(program).await.unwrap();
+    }
+    for round in 1..=2 {
+        for index in 0..PROGRAMS {
+            let user_id = format!("user-{index}-{round}");
+            let token = client.sign_up(&id(index), &user_id, "").await.unwrap();
+            let token = token.response.consistency_token;
+            let request = GetLeaderboardRequest::of_program(&id(index)).after(&token);
+            let board = request.ask(&client).await.unwrap();
+            assert_eq!(board.participant_count, round, "{index}");
+            assert_eq!(board.entries.len(), usize::try_from(round).unwrap());
+        }
     }
     server.stop().await;
     database.check().await;
