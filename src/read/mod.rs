@@ -167,6 +167,7 @@ impl Reads {
             projected: projected.clone(),
             metrics,
             run_events: projector::RUN_EVENTS,
+            complained_at: None,
         };
         let task = tokio::spawn(projector.run(stop));
         let reads = Self {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection, Row};
 use tokio::sync::watch;
@@ -24,6 +24,8 @@ const LEAST_RUN_EVENTS: i64 = 50;
 const ELECTION_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the log is looked at when nobody says that it has grown.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// How often it is said that a read model stands still.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 /// How many runs there are between two sweeps of old checkpoints.
 const RUNS_PER_SWEEP: u32 = 64;
 
@@ -38,6 +40,8 @@ pub(super) struct Projector {
     pub(super) metrics: Metrics,
     /// How many events the next run may have.
     pub(super) run_events: i64,
+    /// When it was last said that a read model stands still.
+    pub(super) complained_at: Option<Instant>,
 }
 
 impl Projector {
@@ -62,14 +66,15 @@ impl Projector {
             return Err(StoreError::Elsewhere);
         }
         fold::ready(&mut connection).await?;
-        let all: Vec<&str> = self.copies.iter().map(|copy| &*copy.table).collect();
+        let copies = self.copies.clone();
+        let all: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
         let release = all.join(" ");
         while !try_lock(&mut connection, &release).await? {
             tokio::time::sleep(ELECTION_INTERVAL).await;
         }
         tracing::debug!("this server keeps the read models up to date");
         let mut folded = BTreeSet::new();
-        let mut elected_at: Option<tokio::time::Instant> = None;
+        let mut elected_at: Option<Instant> = None;
         let mut runs = 0_u32;
         loop {
             let is_time = elected_at.is_none_or(|at| at.elapsed() >= ELECTION_INTERVAL);
@@ -79,17 +84,16 @@ impl Projector {
                         folded.insert(*table);
                     }
                 }
-                elected_at = Some(tokio::time::Instant::now());
+                elected_at = Some(Instant::now());
             }
             self.grown.mark_unchanged();
             runs = runs.wrapping_add(1);
             let sweep = runs.is_multiple_of(RUNS_PER_SWEEP);
-            let step = step(&mut connection, &self.copies, &folded, self.run_events, sweep);
+            let step = step(&mut connection, &copies, &folded, self.run_events, sweep);
             let step = match in_time(step).await {
                 Ok(step) => step,
                 // One that cannot be folded must not hold up the others.
-                Err(StoreError::Refused(error)) => {
-                    tracing::error!(%error, "a read model cannot be folded; folding each by itself");
+                Err(StoreError::Refused(_)) => {
                     self.fold_each(&mut connection, &folded).await?;
                     continue;
                 }
@@ -117,19 +121,22 @@ impl Projector {
 impl Projector {
     /// Folds a run into each copy by itself, and says which of them cannot be.
     async fn fold_each(
-        &self,
+        &mut self,
         connection: &mut PgConnection,
         folded: &BTreeSet<&str>,
     ) -> Result<(), StoreError> {
         let mut is_moving = false;
+        let is_time = self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL);
         for table in folded {
             let alone = BTreeSet::from([*table]);
             match in_time(step(connection, &self.copies, &alone, self.run_events, false)).await {
                 Ok(step) => is_moving |= step.reached < step.head,
-                Err(StoreError::Refused(error)) => {
+                Err(StoreError::Refused(error)) if is_time => {
                     let help = "run 'tributary verify', and 'tributary projections rebuild'";
                     tracing::error!(%error, table, help, "this read model stands still");
+                    self.complained_at = Some(Instant::now());
                 }
+                Err(StoreError::Refused(_)) => {}
                 Err(error) => return Err(error),
             }
         }

@@ -249,3 +249,40 @@ async fn what_cannot_be_rebuilt_is_said() {
     server.stop().await;
     database.check().await;
 }
+
+#[tokio::test]
+async fn a_read_model_that_cannot_be_folded_holds_up_none_of_the_others() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    line(&client).await;
+    earn(&client, 0..1).await;
+    let overviews = table(&database, "overviews").await;
+    // As if a sum no longer fitted into its column.
+    let limit = format!("alter table {overviews} add check (reward_count < 4)");
+    change(&database, &limit).await;
+
+    let overview = async |token: &str| {
+        let request =
+            GetOverviewRequest { program_id: PROGRAM.into(), consistency_token: token.into() };
+        let mut request = client.request(request);
+        request.set_timeout(Duration::from_secs(2));
+        client.operators().get_overview(request).await.map(tonic::Response::into_inner)
+    };
+    for round in 1..10 {
+        let token = earn(&client, round..round + 1).await;
+        let expected = 5_007 * i64::try_from(round + 1).unwrap();
+        assert_eq!(balance(&client, "bob", &token).await.unwrap(), expected);
+    }
+    let token = earn(&client, 10..11).await;
+    let status = overview(&token).await.unwrap_err();
+    assert_eq!(reason(&status), (Code::Unavailable, "READ_MODEL_BEHIND".into()));
+    assert!(overview("").await.unwrap().reward_count < 4);
+    let rebuilt = run(&database, &["projections", "rebuild", "overviews"]).await;
+    assert!(rebuilt.status.success(), "{}", said(&rebuilt));
+    assert_eq!(overview(&token).await.unwrap().reward_count, 22);
+    let token = earn(&client, 11..12).await;
+    assert_eq!(overview(&token).await.unwrap().reward_count, 24);
+    server.stop().await;
+    database.check().await;
+}
