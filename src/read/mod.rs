@@ -47,7 +47,7 @@ pub use compare::{Comparison, Difference, Watcher};
 pub use entries::{EntryFilter, Page};
 pub use overview::{ConversionDay, Overview};
 pub use projector::is_followed;
-pub use ranking::Place;
+pub use ranking::{Place, Ranking};
 pub use rebuild::{CopyStatus, MaintenanceError, rebuild, status};
 pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};
 pub use standing::{Member, Standing};

@@ -77,6 +77,12 @@ impl<K: Ord + Copy> Ranking<K> {
         self.len
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Adds a key; says whether it is new.
     pub fn insert(&mut self, key: K) -> bool {
         // A key after all others belongs to the last block.
@@ -255,6 +261,7 @@ mod tests {
     fn check_answers(ranking: &Ranking<u8>, model: &BTreeSet<u8>) {
         let sorted: Vec<u8> = model.iter().copied().collect();
         assert_eq!(ranking.len(), sorted.len());
+        assert_eq!(ranking.is_empty(), sorted.is_empty());
         for key in 0..=u8::MAX {
             assert_eq!(ranking.rank(&key), sorted.binary_search(&key).ok());
             assert_eq!(ranking.count_below(&key), model.range(..key).count());
@@ -299,7 +306,7 @@ mod tests {
     #[test]
     fn an_empty_ranking_has_nothing_at_any_rank() {
         let mut ranking = Ranking::default();
-        assert_eq!(ranking.len(), 0);
+        assert!(ranking.is_empty());
         assert_eq!((ranking.rank(&1), ranking.count_below(&1)), (None, 0));
         assert_eq!(ranking.iter_from(0).next(), None);
         assert!(!ranking.remove(&1));

@@ -1,0 +1,283 @@
+//! The rule book without a database: deciding commands, and folding events into a participant.
+//!
+//! - `decide/...`: one command, in nanoseconds to microseconds. Measured is what the engine has done
+//!   when a command is ready to be appended and everything that it reads was in memory: the rules, the
+//!   aggregates, a unit of work over plain maps, and the JSON of the events. Reading the request,
+//!   Postgres and the answer are not in it. Every run decides the same command on the same state; what
+//!   it did is forgotten before the next.
+//! - `fold/...`: 1,000 events of one participant, applied in memory; the throughput is events a second.
+//!   What it takes to read one of them from the log is in the bench `encoding`.
+//!
+//! `cargo bench --bench domain -- decide` runs the first of them.
+
+#![allow(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::sync::Arc;
+
+use cqrs_es::Aggregate;
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use tributary::api::{parse_program, publish_command};
+use tributary::domain::decide::{Command, RecordPurchase, RegisterUser};
+use tributary::domain::{
+    AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, Kind, Participant, ParticipantEvent,
+    ParticipantId, Profile, ProgramId, PurchaseId, Refusal, StreamKey, Timestamp, UplineWalk,
+    UserId, Work, decode,
+};
+
+/// Pays the referrer 5 % and the referrer's referrer 1 % of every purchase.
+const PROGRAM: &str = include_str!("../programs/multi-level-commission.json");
+const HISTORY_EVENTS: usize = 1_000;
+
+/// What commands have done.
+#[derive(Default)]
+struct Tables {
+    streams: HashMap<StreamKey, AnyAggregate>,
+    claims: HashMap<(ClaimKind, String), String>,
+    log: Vec<(StreamKey, EncodedEvent)>,
+}
+
+/// A unit of work in which everything is in memory. A command writes into `scratch`, as with the
+/// engine; it is kept or forgotten.
+#[derive(Default)]
+struct Memory {
+    kept: Tables,
+    scratch: Tables,
+    ids: u64,
+    randomness: u64,
+}
+
+impl Memory {
+    fn keep(&mut self) {
+        let Tables { streams, claims, log } = std::mem::take(&mut self.scratch);
+        self.kept.streams.extend(streams);
+        self.kept.claims.extend(claims);
+        self.kept.log.extend(log);
+    }
+
+    fn forget(&mut self) {
+        self.scratch.streams.clear();
+        self.scratch.claims.clear();
+        self.scratch.log.clear();
+    }
+
+    fn claim_owner(&self, key: &(ClaimKind, String)) -> Option<&String> {
+        self.scratch.claims.get(key).or_else(|| self.kept.claims.get(key))
+    }
+
+    fn tell(&mut self, command: &Command) {
+        command.decide(self).unwrap();
+        self.keep();
+    }
+
+    /// The types of the events that a command comes to, in alphabetical order.
+    fn would_log(&mut self, command: &Command) -> Vec<String> {
+        command.decide(self).unwrap();
+        let mut types: Vec<_> =
+            self.scratch.log.iter().map(|(_, event)| event.event_type.clone()).collect();
+        types.sort_unstable();
+        self.forget();
+        types
+    }
+
+    fn code(&self, name: &str) -> String {
+        match &self.kept.streams[&StreamKey::participant(&member(name))] {
+            AnyAggregate::Participant(participant) => participant.code().into(),
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn history(&self, name: &str) -> impl Iterator<Item = ParticipantEvent> {
+        let key = StreamKey::participant(&member(name));
+        self.kept.log.iter().filter(move |(stream, _)| *stream == key).map(|(_, event)| {
+            decode::<Participant>(&event.event_type, &event.event_version, &event.payload).unwrap()
+        })
+    }
+}
+
+impl Work for Memory {
+    fn now(&self) -> Timestamp {
+        Timestamp(1_700_000_000_000_000)
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            self.randomness = self
+                .randomness
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            *byte = self.randomness.to_be_bytes()[0];
+        }
+    }
+
+    fn fresh_id(&mut self) -> String {
+        self.ids += 1;
+        format!("01900000-0000-7000-8000-{:012x}", self.ids)
+    }
+
+    fn state(&mut self, key: &StreamKey, _expect_new: bool) -> Result<AnyAggregate, Halt> {
+        let known = self.scratch.streams.get(key).or_else(|| self.kept.streams.get(key));
+        Ok(known.cloned().unwrap_or_else(|| match key.kind {
+            Kind::User => AnyAggregate::User(Arc::default()),
+            Kind::Program => AnyAggregate::Program(Arc::default()),
+            Kind::Participant => AnyAggregate::Participant(Arc::default()),
+            Kind::Purchase => AnyAggregate::Purchase(Arc::default()),
+        }))
+    }
+
+    fn record(&mut self, key: &StreamKey, state: AnyAggregate, events: Vec<EncodedEvent>) {
+        self.scratch.streams.insert(key.clone(), state);
+        self.scratch.log.extend(events.into_iter().map(|event| (key.clone(), event)));
+    }
+
+    fn code_owner(&mut self, code: &str) -> Result<Option<ParticipantId>, Halt> {
+        let owner = self.claim_owner(&(ClaimKind::Code, code.into()));
+        Ok(owner.and_then(|owner| ParticipantId::parse(owner)))
+    }
+
+    fn default_programs(&mut self) -> Result<Vec<ProgramId>, Halt> {
+        Ok(Vec::new())
+    }
+
+    fn walk_upline(&mut self, _: &ParticipantId, _: &UserId) -> Result<UplineWalk, Halt> {
+        Err(Halt::Broken("nobody is referred after registration here"))
+    }
+
+    fn claim(&mut self, claim: Claim) -> Result<(), Halt> {
+        let Claim { kind, value, owner } = claim;
+        let key = (kind, value);
+        if self.claim_owner(&key).is_some_and(|before| *before != owner) {
+            return Err(Refusal::Taken(vec![kind.as_str()]).into());
+        }
+        self.scratch.claims.insert(key, owner);
+        Ok(())
+    }
+
+    // Nothing here reads these back.
+    fn write_profile(&mut self, profile: Profile) {
+        black_box(profile);
+    }
+
+    fn write_enrollment(&mut self, _: &ParticipantId) {}
+
+    fn write_referral(&mut self, _: &ParticipantId, _: &UserId) {}
+}
+
+fn program_id() -> ProgramId {
+    ProgramId::parse("multi-level-commission").unwrap()
+}
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+fn member(name: &str) -> ParticipantId {
+    ParticipantId::new(&program_id(), &user(name))
+}
+
+fn register(name: &str, referral_code: Option<String>) -> Command {
+    let profile = Profile {
+        user_id: user(name),
+        username: name.into(),
+        email: format!("{name}@example.com"),
+        display_name: name.into(),
+        password_hash: None,
+    };
+    let program_id = Some(program_id());
+    Command::RegisterUser(Box::new(RegisterUser { profile, program_id, referral_code }))
+}
+
+fn purchase(purchase_id: &str, buyer: &str) -> Command {
+    Command::RecordPurchase(RecordPurchase {
+        purchase_id: PurchaseId::parse(purchase_id).unwrap(),
+        buyer_user_id: user(buyer),
+        amount_minor: 150_000,
+        currency_code: "INR".into(),
+        purchase_time: None,
+    })
+}
+
+/// The program with a line of four, each referred by the one before: root, anna, ben and carl.
+fn line(capped: bool) -> Memory {
+    let mut memory = Memory::default();
+    let mut program = parse_program(PROGRAM).unwrap();
+    if !capped {
+        for rule in &mut program.rewards {
+            rule.cap_minor = None;
+        }
+    }
+    memory.tell(&publish_command(&program).unwrap());
+    memory.tell(&register("root", None));
+    for (referrer, name) in [("root", "anna"), ("anna", "ben"), ("ben", "carl")] {
+        memory.tell(&register(name, Some(memory.code(referrer))));
+    }
+    memory
+}
+
+fn decide(criterion: &mut Criterion) {
+    let mut memory = line(true);
+    // The purchases that convert are behind them.
+    memory.tell(&purchase("bens-first", "ben"));
+    memory.tell(&purchase("carls-first", "carl"));
+    let commands = [
+        (
+            "record_purchase_with_two_rewards",
+            purchase("carls-second", "carl"),
+            &["PurchaseRecorded", "RewardGranted", "RewardGranted"][..],
+        ),
+        (
+            "register_user_with_a_code",
+            register("dora", Some(memory.code("carl"))),
+            &[
+                "ParticipantEnrolled",
+                "ReferralApplied",
+                "ReferralMade",
+                "UserEnrolled",
+                "UserRegistered",
+            ],
+        ),
+    ];
+    let mut group = criterion.benchmark_group("decide");
+    for (name, command, events) in commands {
+        assert_eq!(memory.would_log(&command), events);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                memory.forget();
+                black_box(&command).decide(&mut memory)
+            });
+        });
+        memory.forget();
+    }
+    group.finish();
+}
+
+/// Anna's history: enrolled, referred, referring, then one reward after another.
+fn history() -> Vec<ParticipantEvent> {
+    let mut memory = line(false);
+    for number in 0..HISTORY_EVENTS {
+        memory.tell(&purchase(&format!("purchase-{number}"), ["ben", "carl"][number % 2]));
+    }
+    memory.history("anna").take(HISTORY_EVENTS).collect()
+}
+
+fn fold(criterion: &mut Criterion) {
+    let events = history();
+    assert_eq!(events.len(), HISTORY_EVENTS);
+    let mut group = criterion.benchmark_group("fold");
+    group.throughput(Throughput::Elements(HISTORY_EVENTS as u64));
+    group.bench_function("participant_1000_events", |bencher| {
+        let apply_all = |events: Vec<ParticipantEvent>| {
+            let mut participant = Participant::default();
+            for event in events {
+                participant.apply(event);
+            }
+            participant
+        };
+        bencher.iter_batched(|| events.clone(), apply_all, BatchSize::SmallInput);
+    });
+    group.finish();
+}
+
+criterion_group!(benches, decide, fold);
+criterion_main!(benches);

@@ -1,0 +1,105 @@
+//! What a reward costs on its way into the log, out of it and out of the door; per event or message, in
+//! nanoseconds. The throughput is bytes of JSON or of protobuf a second.
+//!
+//! - `reward_granted/to_json`: as the log takes it. `reward_granted/from_json`: as it comes back, by type
+//!   and version, when a stream is loaded or an answer is made.
+//! - `record_purchase_response/to_protobuf`: the answer to a purchase with two rewards, made already,
+//!   into a buffer that is there already, as with gRPC.
+
+#![allow(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use prost::Message;
+use prost_types::Timestamp;
+use tributary::api::pb;
+use tributary::domain::{Participant, ParticipantEvent, decode};
+
+/// As it stands in the log.
+const REWARD_GRANTED: &str = concat!(
+    r#"{"type":"RewardGranted","reward_id":"019a2b3c-4d5e-7f60-8123-456789abcdef","#,
+    r#""program_id":"multi-level-commission","program_version":1,"rule":"direct-commission","#,
+    r#""kind":"commission","level":1,"earner_user_id":"019a2b3c-4d5e-7f60-8123-0000000000aa","#,
+    r#""source_user_id":"019a2b3c-4d5e-7f60-8123-0000000000bb","#,
+    r#""purchase_id":"019a2b3c-4d5e-7f60-8123-0000000000cc","basis_minor":150000,"rate_bps":500,"#,
+    r#""computed_minor":7500,"amount_minor":7500,"currency_code":"INR","#,
+    r#""cap_remaining_minor":92500,"level_total_minor":15000,"level_count":2,"#,
+    r#""total_minor":15000,"balance_minor":15000}"#,
+);
+
+fn reward_granted(criterion: &mut Criterion) {
+    let decode =
+        |payload| decode::<Participant>("RewardGranted", "1.0.0", black_box(payload)).unwrap();
+    let event: ParticipantEvent = decode(REWARD_GRANTED);
+    assert_eq!(serde_json::to_string(&event).unwrap(), REWARD_GRANTED);
+    let mut group = criterion.benchmark_group("reward_granted");
+    group.throughput(Throughput::Bytes(REWARD_GRANTED.len() as u64));
+    group.bench_function("to_json", |bencher| {
+        bencher.iter(|| serde_json::to_string(black_box(&event)).unwrap());
+    });
+    group.bench_function("from_json", |bencher| bencher.iter(|| decode(REWARD_GRANTED)));
+    group.finish();
+}
+
+fn money(minor_units: i64) -> pb::Money {
+    pb::Money { currency_code: "INR".into(), minor_units }
+}
+
+fn answer() -> pb::RecordPurchaseResponse {
+    let id = |last: &str| format!("019a2b3c-4d5e-7f60-8123-0000000000{last}");
+    let time = Some(Timestamp { seconds: 1_700_000_000, nanos: 123_456_000 });
+    let purchase = pb::Purchase {
+        purchase_id: id("cc"),
+        buyer_user_id: id("bb"),
+        amount: Some(money(150_000)),
+        purchase_time: time,
+        create_time: time,
+    };
+    let reward = |earner, level, rule: &str, amount_minor| pb::Reward {
+        reward_id: id("dd"),
+        earner_user_id: id(earner),
+        kind: pb::RewardKind::Commission.into(),
+        level,
+        amount: Some(money(amount_minor)),
+        rule: rule.into(),
+        program_version: 1,
+        program_id: "multi-level-commission".into(),
+        source_user_id: id("bb"),
+        purchase_id: id("cc"),
+        create_time: time,
+    };
+    let outcome = pb::PurchaseOutcome {
+        program_id: "multi-level-commission".into(),
+        program_version: 1,
+        qualified: true,
+        rewards: vec![
+            reward("aa", 1, "direct-commission", 7_500),
+            reward("ab", 2, "upline-commission", 1_500),
+        ],
+        ..pb::PurchaseOutcome::default()
+    };
+    pb::RecordPurchaseResponse {
+        purchase: Some(purchase),
+        outcomes: vec![outcome],
+        consistency_token: "AAAAAAAAAAEAAAAAAAAnEA".into(),
+    }
+}
+
+fn record_purchase_response(criterion: &mut Criterion) {
+    let answer = answer();
+    let mut group = criterion.benchmark_group("record_purchase_response");
+    group.throughput(Throughput::Bytes(answer.encoded_len() as u64));
+    let mut buffer = Vec::with_capacity(8 * 1024);
+    group.bench_function("to_protobuf", |bencher| {
+        bencher.iter(|| {
+            buffer.clear();
+            black_box(&answer).encode(&mut buffer).unwrap();
+            black_box(&buffer).len()
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, reward_granted, record_purchase_response);
+criterion_main!(benches);
