@@ -15,22 +15,23 @@ fn file(model: &str, file: &str, table: &str) -> String {
     std::fs::read_to_string(folder.join(file)).unwrap().replace("{table}", table)
 }
 
-/// Makes the history of some seconds one of some weeks, for whom days make a difference.
-async fn stretch(database: &TestDatabase, factor: i64) {
+/// Makes the history of some seconds one of some days, for whom days make a difference.
+async fn stretch(database: &TestDatabase, days: i64) {
     sqlx::query(
         "with ends as (
-             select last, extract(epoch from last)::bigint * 1000000 as last_us
-             from (select max(recorded_at) as last from events) as log
+             select last, extract(epoch from last)::bigint * 1000000 as last_us,
+                 ($1 * 86400 / extract(epoch from last - first))::bigint as factor
+             from (select min(recorded_at) as first, max(recorded_at) as last from events) as log
          )
          update events set
-             recorded_at = last - (last - recorded_at) * $1::bigint,
+             recorded_at = last - (last - recorded_at) * factor,
              payload = payload || (
                  select coalesce(jsonb_object_agg(
-                     key, last_us - (last_us - value::bigint) * $1::bigint), '{}')
+                     key, last_us - (last_us - value::bigint) * factor), '{}')
                  from jsonb_each_text(payload) where key like '%\\_time\\_us')
          from ends",
     )
-    .bind(factor)
+    .bind(days)
     .execute(&database.pool)
     .await
     .unwrap();
@@ -58,7 +59,7 @@ async fn runs_of_any_size_fold_the_log_into_the_same_rows() {
     work_for(&server, workers, 110).await;
     check_read_models(&database).await;
     server.stop().await;
-    stretch(&database, 200_000).await;
+    stretch(&database, 30).await;
     forget_copies(&database, "%").await;
     let server = Server::start(&database).await;
     check_read_models(&database).await;
