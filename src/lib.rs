@@ -6,6 +6,7 @@ pub mod cluster;
 pub mod domain;
 pub mod engine;
 pub mod live;
+pub mod load;
 pub mod metrics;
 pub mod read;
 pub mod store;

@@ -30,3 +30,4 @@ mod reads;
 mod rebuild;
 mod resumption;
 mod retries;
+mod rivals;

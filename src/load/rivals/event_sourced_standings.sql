@@ -1,0 +1,13 @@
+-- What the streams of participants come to.
+select
+    split_part(aggregate_id, '/', 2),
+    count(*) filter (where event_type = 'RewardGranted'),
+    coalesce(sum((payload ->> 'amount_minor')::bigint)
+        filter (where event_type = 'RewardGranted'), 0)::bigint,
+    coalesce((array_agg((payload ->> 'balance_minor')::bigint order by sequence desc)
+        filter (where event_type = 'RewardGranted'))[1], 0),
+    -- Twice would be wrong too.
+    count(*) filter (where event_type = 'ReferralConverted') = 1
+from events
+where aggregate_type = 'Participant'
+group by aggregate_id

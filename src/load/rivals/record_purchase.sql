@@ -1,0 +1,96 @@
+-- Records a purchase with all that follows from it, in one call. False: it was recorded before.
+--
+-- Rows are locked in a fixed order: the buyer, then the earners by name.
+create function record_purchase(
+    purchase_id text,
+    buyer_user_id text,
+    amount_minor bigint,
+    purchase_payload text,
+    direct_reward_id text,
+    upline_reward_id text
+) returns boolean
+language plpgsql
+as $$
+#variable_conflict use_column
+declare
+    buyer   participants;
+    earner  record;
+    balance balances;
+begin
+    insert into purchases (purchase_id, buyer_user_id, amount_minor, payload)
+    values ($1, $2, $3, $4::jsonb)
+    on conflict do nothing;
+    if not found then
+        return false;
+    end if;
+
+    select * into strict buyer from participants where user_id = $2;
+    if not buyer.converted then
+        update participants set converted = true where user_id = $2;
+    end if;
+
+    for earner in
+        select user_id, level, rule, rate_bps, reward_id, ($3 * rate_bps + 5000) / 10000 as share_minor
+        from (values
+            (buyer.parent_user_id, 1, 'direct-commission', 500, $5),
+            (buyer.grandparent_user_id, 2, 'upline-commission', 100, $6)
+        ) as earners (user_id, level, rule, rate_bps, reward_id)
+        order by user_id
+    loop
+        if earner.level = 1 then
+            update balances
+            set
+                direct_total_minor = direct_total_minor + earner.share_minor,
+                direct_count       = direct_count + 1,
+                total_minor        = total_minor + earner.share_minor,
+                balance_minor      = balance_minor + earner.share_minor
+            where user_id = earner.user_id
+            returning * into strict balance;
+        else
+            update balances
+            set
+                upline_total_minor = upline_total_minor + earner.share_minor,
+                upline_count       = upline_count + 1,
+                total_minor        = total_minor + earner.share_minor,
+                balance_minor      = balance_minor + earner.share_minor
+            where user_id = earner.user_id
+            returning * into strict balance;
+        end if;
+
+        insert into entries (user_id, number, amount_minor, payload)
+        values (
+            earner.user_id,
+            balance.direct_count + balance.upline_count,
+            earner.share_minor,
+            jsonb_build_object(
+                'type', 'RewardGranted',
+                'reward_id', earner.reward_id,
+                'program_id', 'comparison',
+                'program_version', 1,
+                'rule', earner.rule,
+                'kind', 'commission',
+                'level', earner.level,
+                'earner_user_id', earner.user_id,
+                'source_user_id', $2,
+                'purchase_id', $1,
+                'basis_minor', $3,
+                'rate_bps', earner.rate_bps,
+                'computed_minor', earner.share_minor,
+                'amount_minor', earner.share_minor,
+                'currency_code', 'INR',
+                'level_total_minor', case earner.level
+                    when 1 then balance.direct_total_minor
+                    else balance.upline_total_minor
+                end,
+                'level_count', case earner.level
+                    when 1 then balance.direct_count
+                    else balance.upline_count
+                end,
+                'total_minor', balance.total_minor,
+                'balance_minor', balance.balance_minor
+            )
+        );
+    end loop;
+    return true;
+end
+$$;
