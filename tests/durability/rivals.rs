@@ -1,6 +1,12 @@
 //! The rivals that the engine is compared with do what they say: a rival that loses rewards, or pays
 //! them twice, would be no measure of anything.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    reason = "numbers of participants and purchases are small"
+)]
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
