@@ -13,7 +13,7 @@
 //! - Each has the same [`Population`] and works under [`PROGRAM_ID`], which pays 5 % of a purchase to
 //!   the buyer's referrer and 1 % to the referrer's referrer, without a cap.
 //! - Each stores, per purchase and per reward, the JSON that the engine's own log would hold, as
-//!   `jsonb`. Those that look into balances to explain a reward do it where the engine does.
+//!   `jsonb`: a test compares them.
 //! - Each has a pool of as many connections, all of them open before it begins, with prepared
 //!   statements, and without the ping before each use that sqlx makes by default.
 //! - Tables have the indexes that the work itself needs and no others; statistics are fresh.

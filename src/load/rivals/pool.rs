@@ -49,5 +49,11 @@ pub(super) async fn open(
     for sql in tables {
         sqlx::raw_sql(sql).execute(&pool).await.map_err(in_words)?;
     }
+    // The pool opens connections in the background; this waits until the last is there.
+    let mut connections = vec![];
+    for _ in 0..size {
+        connections.push(pool.acquire().await.map_err(in_words)?);
+    }
+    drop(connections);
     Ok(pool)
 }
