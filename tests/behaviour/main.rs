@@ -16,6 +16,7 @@ mod dev;
 mod facts;
 mod first_purchase_bonus;
 mod first_purchase_credits;
+mod load;
 mod multi_level_commission;
 mod programs;
 mod raw;

@@ -1,0 +1,276 @@
+//! `tributary load`: load on a running server, and whether it held.
+
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{CliError, DataDir, StopRequests, dev, say};
+use crate::engine::Surroundings;
+use crate::load::{OwnServer, Progress, Report, Scenario, Settings, plot, run};
+
+/// How many streams are open unless it is said otherwise: a few beside the mixed load, and many where they
+/// are what it is about.
+const MIXED_STREAMS: u64 = 100;
+const STREAMS: u64 = 1_000;
+/// How many purchases a second the streams are watched with unless it is said otherwise.
+const STREAMS_RATE: f64 = 200.0;
+/// How often the line about progress is written.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+#[derive(Subcommand)]
+pub(super) enum Load {
+    /// Sign-ups, every third with the code of somebody who came earlier
+    SignUp(Options),
+    /// Purchases that pay two rewards each; some referrers are much more frequent than others
+    Purchase(Options),
+    /// Purchases that all pay the same two referrers
+    Hot(Options),
+    /// 80 % purchases, 15 % reads and 5 % sign-ups, with 100 live streams open
+    Mixed(Options),
+    /// Purchases at a rate (200 a second), each watched by one of many live streams: how soon rewards and
+    /// reads follow the answer
+    Streams(Options),
+}
+
+#[derive(Args)]
+pub(super) struct Options {
+    #[command(flatten)]
+    target: Target,
+    /// How many operations can be under way at the same time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
+    concurrency: usize,
+    /// Connections to the server, used in turn
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one)]
+    connections: usize,
+    /// How long it is done, as in 30s, 5m or 500ms
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    duration: Duration,
+    /// How often it is done, instead of how long
+    #[arg(long, value_name = "N", conflicts_with = "duration")]
+    count: Option<u64>,
+    /// How long it is done before anything is measured
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    warm_up: Duration,
+    /// What all choices are made from: the same seed makes the same load
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many operations start each second, whether or not those before are over; as many as can if it is
+    /// not given
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<f64>,
+    /// Users that are signed up before; two for each stream in `streams`, none in `sign-up`
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    participants: u64,
+    /// Live streams that are open meanwhile, each of another user's earnings
+    #[arg(long, value_name = "N")]
+    streams: Option<u64>,
+    /// Write everything that is known about the run into a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw the latency over time into a file
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+/// The server that bears the load.
+#[derive(Args)]
+struct Target {
+    /// The server
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TRIBUTARY_SERVER",
+        default_value = "http://127.0.0.1:50051"
+    )]
+    server: String,
+    /// Start a server with an empty database for this run, and remove both afterwards
+    #[arg(long)]
+    own: bool,
+    /// The admin key; that of `dev` if it is not given
+    #[arg(long, value_name = "KEY", env = "TRIBUTARY_ADMIN_KEY", hide_env_values = true)]
+    admin_key: Option<String>,
+    #[command(flatten)]
+    data_dir: DataDir,
+}
+
+impl Load {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        match self {
+            Self::SignUp(options) => options.run(Scenario::SignUp).await,
+            Self::Purchase(options) => options.run(Scenario::Purchase).await,
+            Self::Hot(options) => options.run(Scenario::Hot).await,
+            Self::Mixed(options) => options.run(Scenario::Mixed).await,
+            Self::Streams(options) => options.run(Scenario::Streams).await,
+        }
+    }
+}
+
+impl Options {
+    async fn run(self, scenario: Scenario) -> Result<(), CliError> {
+        let stop = StopRequests::listen()?;
+        let surroundings = Surroundings::of_this_machine()?;
+        let mut settings = self.settings(scenario);
+        let report = if self.target.own {
+            let admin_key = random_key(&surroundings);
+            let name = format!("load-{}", std::process::id());
+            let server = OwnServer::start(&name, &admin_key).await?;
+            settings.server.clone_from(&server.url);
+            let process_id = server.process_id();
+            // However the run ends, its server does not outlive it.
+            let outcome = attend(&settings, &admin_key, process_id, &surroundings, stop).await;
+            server.stop().await;
+            outcome?
+        } else {
+            let key = self.target.admin_key.clone();
+            let key = key.or_else(|| dev::read_admin_key(&self.target.data_dir.data_dir)).ok_or(
+                "no admin key: set TRIBUTARY_ADMIN_KEY, pass --data-dir with the directory of \
+                 'tributary dev', or let this start a server with --own",
+            )?;
+            attend(&settings, &key, None, &surroundings, stop).await?
+        };
+        for line in report.table() {
+            say(line);
+        }
+        if let Some(path) = &self.json {
+            write(path, &(serde_json::to_string_pretty(&report)? + "\n"))?;
+        }
+        if let Some(path) = &self.plot {
+            write(path, &plot::svg(&report))?;
+        }
+        match report.failure() {
+            Some(failure) => {
+                Err(format!("the server did not hold what it answered: {failure}").into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn settings(&self, scenario: Scenario) -> Settings {
+        let (streams, rate) = match scenario {
+            Scenario::Streams => (STREAMS, Some(STREAMS_RATE)),
+            Scenario::Mixed => (MIXED_STREAMS, None),
+            Scenario::SignUp | Scenario::Purchase | Scenario::Hot => (0, None),
+        };
+        Settings {
+            scenario,
+            server: self.target.server.clone(),
+            own_server: self.target.own,
+            seed: self.seed,
+            connections: self.connections,
+            concurrency: self.concurrency,
+            participants: self.participants,
+            streams: self.streams.unwrap_or(streams),
+            warm_up_s: self.warm_up.as_secs_f64(),
+            duration_s: self.count.is_none().then_some(self.duration.as_secs_f64()),
+            count: self.count,
+            rate: self.rate.or(rate),
+        }
+    }
+}
+
+/// Makes the run, and says how far it is as long as somebody looks.
+async fn attend(
+    settings: &Settings,
+    admin_key: &str,
+    process_id: Option<u32>,
+    surroundings: &Surroundings,
+    stop: StopRequests,
+) -> Result<Report, CliError> {
+    let progress = Arc::new(Progress::default());
+    let moment = (surroundings.now)();
+    tokio::select! {
+        report = run(settings, admin_key, process_id, moment, progress.clone()) => {
+            clear_progress();
+            Ok(report?)
+        }
+        () = stop.requested() => Err("the run was stopped before its end".into()),
+        () = show(&progress) => Err("progress ended".into()),
+    }
+}
+
+/// Writes a line about progress over and over, if stderr is a terminal.
+async fn show(progress: &Progress) {
+    if !std::io::stderr().is_terminal() {
+        return std::future::pending().await;
+    }
+    let mut before = (progress.now().0, 0);
+    loop {
+        tokio::time::sleep(PROGRESS_INTERVAL).await;
+        let (step, done, failed) = progress.now();
+        let since = if before.0 == step { done.saturating_sub(before.1) } else { 0 };
+        before = (step, done);
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = since as f64 / PROGRESS_INTERVAL.as_secs_f64();
+        let line = format!("\r\x1b[K{step}: {done}, {failed} failed, {rate:.0} a second");
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+fn clear_progress() {
+    if std::io::stderr().is_terminal() {
+        let _ = std::io::stderr().write_all(b"\r\x1b[K");
+    }
+}
+
+fn random_key(surroundings: &Surroundings) -> String {
+    let mut random = [0; 16];
+    (surroundings.random)(&mut random);
+    format!("load_{:032x}", u128::from_le_bytes(random))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    fs::write(path, text)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().map_err(|_| "must be a number".to_owned())?;
+    if number > 0 { Ok(number) } else { Err("must be 1 or more".into()) }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
+    if rate.is_finite() && rate > 0.0 { Ok(rate) } else { Err("must be more than 0".into()) }
+}
+
+/// A time with its unit: milliseconds, seconds or minutes.
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|digit: char| digit.is_ascii_digit() || digit == '.');
+    let seconds_per_unit = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err("must be a time, as in 30s, 5m or 500ms".into()),
+    };
+    let number: f64 = text[..text.len() - unit.len()]
+        .parse()
+        .map_err(|_| "must begin with a number, as in 30s".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "30", "s", "-1s", "1h", "1.2.3s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_more_than_nothing() {
+        assert_eq!(rate("0.5"), Ok(0.5));
+        for wrong in ["0", "-1", "inf", "NaN", ""] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Does one thing over and over, and measures it. What the thing is, the driver does not know.
+//!
+//! Latency is measured from the moment at which an operation was *meant* to start. With a rate, that is its
+//! place in the schedule; without, the moment at which its worker was free for it. A driver that takes the
+//! time from the moment at which it really sent leaves out just those operations that a stall kept from
+//! being sent, and reports the stall as a single slow one: Gil Tene calls it coordinated omission ("How NOT to
+//! measure latency"; <https://hdrhistogram.github.io/HdrHistogram/>). Without a rate a stall still stops
+//! the workers, so that it is seen once by each of them; to learn what users of a given number would have seen, give
+//! a rate.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+/// Significant digits of the latencies of a whole run.
+const DIGITS: u8 = 3;
+/// Significant digits of the latencies of one second, which are drawn and not printed.
+const DIGITS_OF_A_SECOND: u8 = 2;
+/// The most seconds that are kept for the plot; later ones are in the whole only.
+const MOST_SECONDS: usize = 4 * 60 * 60;
+/// The most different reasons that are counted by themselves.
+const MOST_REASONS: usize = 50;
+
+/// How to do it.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// How many operations can be under way at the same time.
+    pub concurrency: usize,
+    /// How long operations are done before any is measured.
+    pub warm_up: Duration,
+    /// How long, or how often, it is done after that.
+    pub length: Length,
+    /// How many operations are to start each second; as many as can if it is `None`.
+    pub rate: Option<f64>,
+}
+
+/// When a run is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// Operations that are meant to start within this time are measured.
+    Duration(Duration),
+    /// So many operations are measured.
+    Count(u64),
+}
+
+impl Plan {
+    /// So many operations, as fast as they go, measured from the first one on.
+    #[must_use]
+    pub const fn of_count(count: u64, concurrency: usize) -> Self {
+        Self { concurrency, warm_up: Duration::ZERO, length: Length::Count(count), rate: None }
+    }
+
+    /// When operation `number` is meant to start, after the first one; `None` without a schedule.
+    #[must_use]
+    pub fn scheduled(&self, number: u64) -> Option<Duration> {
+        #[expect(clippy::cast_precision_loss, reason = "runs are shorter than 2^52 operations")]
+        let seconds = number as f64 / self.rate?;
+        // A rate of nearly nothing puts off the second operation for good.
+        Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4))
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// When measuring began: after warming up.
+    pub started: Instant,
+    /// From then until the last operation had ended.
+    pub elapsed: Duration,
+    /// Operations that were measured, those that failed among them.
+    pub count: u64,
+    /// How many of them failed, by reason.
+    pub errors: BTreeMap<String, u64>,
+    /// Operations that were due, but whose turn did not come before the time was over. The latencies are too
+    /// good if there are any: the rate was more than could be done.
+    pub unstarted: u64,
+    /// The latencies of those that succeeded, in microseconds.
+    pub histogram: Histogram<u64>,
+    /// The same by the second in which they were meant to start.
+    pub seconds: Vec<Histogram<u32>>,
+}
+
+impl Measured {
+    fn new(started: Instant) -> Self {
+        Self {
+            started,
+            elapsed: Duration::ZERO,
+            count: 0,
+            errors: BTreeMap::new(),
+            unstarted: 0,
+            histogram: histogram(),
+            seconds: Vec::new(),
+        }
+    }
+
+    /// Operations that were measured and succeeded.
+    #[must_use]
+    pub fn succeeded(&self) -> u64 {
+        self.count.saturating_sub(self.errors.values().sum())
+    }
+
+    /// Operations that succeeded, each second.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    pub fn throughput(&self) -> f64 {
+        self.succeeded() as f64 / self.elapsed.as_secs_f64().max(1e-6)
+    }
+
+    fn record(&mut self, intended: Instant, ended: Instant, outcome: Result<(), String>) {
+        self.count += 1;
+        self.elapsed = self.elapsed.max(ended - self.started);
+        if let Err(reason) = outcome {
+            return count_reason(&mut self.errors, reason, 1);
+        }
+        let micros = micros(ended - intended);
+        record(&mut self.histogram, micros);
+        let second = usize::try_from((intended - self.started).as_secs()).unwrap_or(usize::MAX);
+        if second < MOST_SECONDS {
+            while self.seconds.len() <= second {
+                self.seconds.push(resizing(DIGITS_OF_A_SECOND));
+            }
+            record(&mut self.seconds[second], micros);
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.elapsed = self.elapsed.max(other.elapsed);
+        self.count += other.count;
+        self.unstarted += other.unstarted;
+        for (reason, count) in other.errors {
+            count_reason(&mut self.errors, reason, count);
+        }
+        add_histogram(&mut self.histogram, &other.histogram);
+        for (second, histogram) in other.seconds.iter().enumerate() {
+            match self.seconds.get_mut(second) {
+                Some(known) => add_histogram(known, histogram),
+                None => self.seconds.push(histogram.clone()),
+            }
+        }
+    }
+}
+
+/// An empty histogram of latencies in microseconds.
+#[must_use]
+pub fn histogram() -> Histogram<u64> {
+    resizing(DIGITS)
+}
+
+/// A duration as a histogram takes it: in whole microseconds.
+#[must_use]
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[expect(clippy::expect_used, reason = "fails for more than 5 digits only")]
+fn resizing<C: hdrhistogram::Counter>(digits: u8) -> Histogram<C> {
+    Histogram::new(digits).expect("a number of digits that is possible")
+}
+
+/// Adds a value to a histogram made by [`histogram`].
+pub fn record<C: hdrhistogram::Counter>(histogram: &mut Histogram<C>, value: u64) {
+    // Fails for a histogram that cannot grow only, and all of ours can.
+    let recorded = histogram.record(value);
+    debug_assert!(recorded.is_ok());
+}
+
+fn add_histogram<C: hdrhistogram::Counter>(to: &mut Histogram<C>, from: &Histogram<C>) {
+    let added = to.add(from);
+    debug_assert!(added.is_ok());
+}
+
+fn count_reason(errors: &mut BTreeMap<String, u64>, reason: String, count: u64) {
+    let is_new = !errors.contains_key(&reason);
+    let reason = if is_new && errors.len() >= MOST_REASONS { "others".into() } else { reason };
+    *errors.entry(reason).or_default() += count;
+}
+
+/// What the workers of a run share.
+struct Run<W> {
+    plan: Plan,
+    work: W,
+    begun: Instant,
+    started: Instant,
+    /// The number of the next operation.
+    next: AtomicU64,
+    /// How many operations have begun that are measured.
+    measured: AtomicU64,
+}
+
+/// Does `work` as planned, each time with the next number from 0 on; the numbers used for warming up do not
+/// come again. An operation that is under way when the time is over is waited for.
+pub async fn run<W, F>(plan: &Plan, work: W) -> Measured
+where
+    W: Fn(u64) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<(), String>> + Send + 'static,
+{
+    let begun = Instant::now();
+    let run = Arc::new(Run {
+        plan: plan.clone(),
+        work,
+        begun,
+        started: begun + plan.warm_up,
+        next: AtomicU64::new(0),
+        measured: AtomicU64::new(0),
+    });
+    let mut workers = JoinSet::new();
+    for _ in 0..plan.concurrency.max(1) {
+        workers.spawn(worker(run.clone()));
+    }
+    let mut measured = Measured::new(run.started);
+    while let Some(ended) = workers.join_next().await {
+        match ended {
+            Ok(of_worker) => measured.add(of_worker),
+            Err(error) => count_reason(&mut measured.errors, error.to_string(), 1),
+        }
+    }
+    measured
+}
+
+async fn worker<W, F>(run: Arc<Run<W>>) -> Measured
+where
+    W: Fn(u64) -> F,
+    F: Future<Output = Result<(), String>>,
+{
+    let mut measured = Measured::new(run.started);
+    let mut free = Instant::now();
+    loop {
+        let number = run.next.fetch_add(1, Ordering::Relaxed);
+        let intended = run.plan.scheduled(number).map_or(free, |after| run.begun + after);
+        let is_measured = intended >= run.started;
+        match run.plan.length {
+            Length::Duration(duration) if intended >= run.started + duration => return measured,
+            Length::Duration(duration) if Instant::now() >= run.started + duration => {
+                measured.unstarted += u64::from(is_measured);
+                continue;
+            }
+            Length::Count(count)
+                if is_measured && run.measured.fetch_add(1, Ordering::Relaxed) >= count =>
+            {
+                return measured;
+            }
+            _ => {}
+        }
+        if run.plan.rate.is_some() {
+            sleep_until(intended).await;
+        }
+        let outcome = (run.work)(number).await;
+        let ended = Instant::now();
+        if is_measured {
+            measured.record(intended, ended, outcome);
+        }
+        free = ended;
+    }
+}
+
+#[cfg(test)]
+#[path = "driver_tests.rs"]
+mod tests;

@@ -1,0 +1,153 @@
+//! One run, from the first sign-up to the comparison with the log.
+
+use std::sync::Arc;
+
+use time::OffsetDateTime;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::connections::Connections;
+use super::driver::{self, Measured, Plan};
+use super::ledger::Ledger;
+use super::machine::{Machine, Memory};
+use super::population::{self, PROGRAM_ID, Population};
+use super::report::{Lag, Latency, Live, Report, Second, Settings};
+use super::streams::{self, Watched, Watching};
+use super::world::{Progress, World};
+use super::{LoadError, Scenario, check, lag};
+use crate::domain::Timestamp;
+
+/// Makes one run on a server. `moment` names it, and so makes its users others than those of every other
+/// run; `process_id` is the server's, if it is on this machine.
+///
+/// # Errors
+/// If the run cannot be made or judged. That operations fail, or that the log does not hold, is in the report.
+pub async fn run(
+    settings: &Settings,
+    admin_key: &str,
+    process_id: Option<u32>,
+    moment: Timestamp,
+    progress: Arc<Progress>,
+) -> Result<Report, LoadError> {
+    let connections = Connections::open(&settings.server, admin_key, settings.connections).await?;
+    let population = Population::of(settings.scenario, settings.participants, settings.streams);
+    let mut settings = settings.clone();
+    settings.participants = population.size();
+    let ledger = Ledger::new(format!("load-{:x}", moment.0));
+    let (program_id, seed) = (PROGRAM_ID.into(), settings.seed);
+    let world = Arc::new(World::new(connections, program_id, seed, ledger, population, progress));
+
+    world.progress.begin("signing up the participants");
+    let begun = Instant::now();
+    let before = population::publish(&world).await?;
+    population::settle(&world).await?;
+    lag::catch_up(&world.connections, PROGRAM_ID).await?;
+    let set_up_s = begun.elapsed().as_secs_f64();
+
+    let watching = Watching::new(settings.scenario == Scenario::Streams);
+    let streams = streams::open(&world, &watching, settings.streams).await?;
+    let open_streams = streams.len();
+
+    world.progress.begin(settings.scenario.name());
+    let (stop, stopped) = watch::channel(false);
+    let sampling =
+        tokio::spawn(lag::sample(world.connections.clone(), world.program_id.clone(), stopped));
+    let measured = operate(settings.scenario, &settings.plan(), &world, &watching).await;
+    let memory = process_id.and_then(Memory::of);
+    stop.send_replace(true);
+
+    world.progress.begin("waiting for what is still to come");
+    let (caught_up, watched) =
+        tokio::join!(lag::catch_up(&world.connections, PROGRAM_ID), watching.end(&world.ledger));
+    let (end_events, catch_up) = caught_up?;
+    let greatest_events = sampling.await.unwrap_or_default().max(end_events);
+    drop(streams);
+
+    world.progress.begin("comparing the log with the answers");
+    let (sign_ups, purchases) = check::check(&world.connections, &world.ledger, before).await?;
+    let catch_up_ms = catch_up.as_secs_f64() * 1_000.0;
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION"),
+        date: utc(moment),
+        machine: Machine::this(),
+        set_up_s,
+        elapsed_s: measured.elapsed.as_secs_f64(),
+        count: measured.count,
+        succeeded: measured.succeeded(),
+        throughput_per_s: measured.throughput(),
+        latency: Latency::of(&measured.histogram),
+        seconds: seconds(&measured),
+        errors: measured.errors,
+        unstarted: measured.unstarted,
+        live: (open_streams > 0).then(|| live(open_streams, &watched)),
+        lag: Lag { greatest_events, end_events, catch_up_ms },
+        memory,
+        sign_ups,
+        purchases,
+        faults: watched.faults,
+        settings,
+    })
+}
+
+/// Does the operations of a scenario.
+async fn operate(
+    scenario: Scenario,
+    plan: &Plan,
+    world: &Arc<World>,
+    watching: &Arc<Watching>,
+) -> Measured {
+    let (world, watching) = (world.clone(), watching.clone());
+    driver::run(plan, move |number| {
+        let (world, watching) = (world.clone(), watching.clone());
+        async move {
+            let outcome = match scenario {
+                Scenario::SignUp => world.sign_up(number).await,
+                Scenario::Purchase | Scenario::Hot => world.purchase(number).await.map(drop),
+                Scenario::Mixed => world.mixed(number).await,
+                Scenario::Streams => watching.purchase(world.clone(), number).await,
+            };
+            world.ended(outcome)
+        }
+    })
+    .await
+}
+
+fn seconds(measured: &Measured) -> Vec<Second> {
+    let latencies = measured.seconds.iter().map(Latency::of);
+    latencies.enumerate().map(|(second, latency)| Second { second, latency }).collect()
+}
+
+fn live(streams: usize, watched: &Watched) -> Live {
+    let latency = |histogram: &hdrhistogram::Histogram<u64>| {
+        (!histogram.is_empty()).then(|| Latency::of(histogram))
+    };
+    Live {
+        streams,
+        rewards: watched.rewards,
+        delivery: latency(&watched.delivery),
+        before_answer: watched.before_answer,
+        read_after_write: latency(&watched.read),
+        unread: watched.unread,
+        missing: watched.missing,
+        twice: watched.twice,
+    }
+}
+
+/// A moment as RFC 3339 has it.
+fn utc(moment: Timestamp) -> String {
+    let time = OffsetDateTime::from_unix_timestamp(moment.0.div_euclid(1_000_000))
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (hour, minute, second) = time.to_hms();
+    format!("{}T{hour:02}:{minute:02}:{second:02}Z", time.date())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_date_is_as_rfc_3339_has_it() {
+        assert_eq!(utc(Timestamp(0)), "1970-01-01T00:00:00Z");
+        assert_eq!(utc(Timestamp(1_795_195_707_123_456)), "2026-11-20T17:28:27Z");
+    }
+}
