@@ -81,6 +81,7 @@ fn compare(ledger: &Ledger, write: Write, found: &[u32]) -> Checked {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
 

@@ -259,5 +259,6 @@ where
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 #[path = "driver_tests.rs"]
 mod tests;

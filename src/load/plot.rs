@@ -111,6 +111,7 @@ fn ticks(end: f64) -> Vec<f64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use hdrhistogram::Histogram;
 

@@ -155,6 +155,7 @@ pub(super) async fn settle(world: &Arc<World>) -> Result<(), LoadError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
     use super::*;
 

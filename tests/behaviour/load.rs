@@ -6,6 +6,10 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use tributary::load::check::{Checked, check};
+use tributary::load::connections::Connections;
+use tributary::load::ledger::{Answer, Ledger, Write};
+
 use crate::common::{ADMIN_KEY, Server, TestDatabase, check_books, tributary};
 
 /// A file of one test, which is removed with it.
@@ -120,6 +124,40 @@ async fn every_purchase_of_a_watched_load_arrives_on_its_stream_once() {
         (&live["missing"], &live["twice"], &live["unread"]),
         (&0.into(), &0.into(), &0.into())
     );
+}
+
+#[tokio::test]
+async fn a_write_that_the_log_lacks_and_one_that_it_should_not_have_are_named() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    client.publish_shipped("multi-level-commission").await;
+    let ledger = Ledger::new("load-1".into());
+    for number in 0..3 {
+        let user_id = ledger.id(Write::User, number);
+        client.sign_up("multi-level-commission", &user_id, "").await.unwrap();
+        ledger.note(Write::User, number, Answer::Acknowledged);
+    }
+    client.buy(&ledger.id(Write::Purchase, 0), "load-1-u0", "INR", 100_000).await.unwrap();
+    client.buy("of-somebody-else", "load-1-u0", "INR", 100_000).await.unwrap();
+    ledger.note(Write::Purchase, 0, Answer::Refused);
+    ledger.note(Write::User, 3, Answer::Acknowledged);
+
+    let url = format!("http://{}", server.address);
+    let connections = Connections::open(&url, ADMIN_KEY, 1).await.unwrap();
+    let (users, purchases) = check(&connections, &ledger, 0).await.unwrap();
+    let missing = "the sign-up of load-1-u3 was acknowledged and is not in the log".to_owned();
+    let expected = Checked {
+        acknowledged: 4,
+        found: 3,
+        found_unanswered: 0,
+        faults: 1,
+        first_fault: Some(missing),
+    };
+    assert_eq!(users, expected);
+    let refused = "purchase load-1-p0 was refused and is in the log";
+    assert_eq!((purchases.found, purchases.first_fault.as_deref()), (1, Some(refused)));
+    server.stop().await;
 }
 
 #[tokio::test]
