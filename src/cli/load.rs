@@ -116,7 +116,7 @@ impl Options {
         let mut settings = self.settings(scenario);
         let report = if self.target.own {
             let admin_key = random_key(&surroundings);
-            let name = format!("load-{}", std::process::id());
+            let name = format!("load-{:x}", (surroundings.now)().0);
             let server = OwnServer::start(&name, &admin_key).await?;
             settings.server.clone_from(&server.url);
             let process_id = server.process_id();

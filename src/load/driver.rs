@@ -9,8 +9,8 @@
 //! a rate.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -115,7 +115,7 @@ impl Measured {
         self.count += 1;
         self.elapsed = self.elapsed.max(ended - self.started);
         if let Err(reason) = outcome {
-            return count_reason(&mut self.errors, reason, 1);
+            return count_reason(&mut self.errors, reason);
         }
         let micros = micros(ended - intended);
         record(&mut self.histogram, micros);
@@ -125,22 +125,6 @@ impl Measured {
                 self.seconds.push(resizing(DIGITS_OF_A_SECOND));
             }
             record(&mut self.seconds[second], micros);
-        }
-    }
-
-    fn add(&mut self, other: Self) {
-        self.elapsed = self.elapsed.max(other.elapsed);
-        self.count += other.count;
-        self.unstarted += other.unstarted;
-        for (reason, count) in other.errors {
-            count_reason(&mut self.errors, reason, count);
-        }
-        add_histogram(&mut self.histogram, &other.histogram);
-        for (second, histogram) in other.seconds.iter().enumerate() {
-            match self.seconds.get_mut(second) {
-                Some(known) => add_histogram(known, histogram),
-                None => self.seconds.push(histogram.clone()),
-            }
         }
     }
 }
@@ -169,15 +153,10 @@ pub fn record<C: hdrhistogram::Counter>(histogram: &mut Histogram<C>, value: u64
     debug_assert!(recorded.is_ok());
 }
 
-fn add_histogram<C: hdrhistogram::Counter>(to: &mut Histogram<C>, from: &Histogram<C>) {
-    let added = to.add(from);
-    debug_assert!(added.is_ok());
-}
-
-fn count_reason(errors: &mut BTreeMap<String, u64>, reason: String, count: u64) {
+fn count_reason(errors: &mut BTreeMap<String, u64>, reason: String) {
     let is_new = !errors.contains_key(&reason);
     let reason = if is_new && errors.len() >= MOST_REASONS { "others".into() } else { reason };
-    *errors.entry(reason).or_default() += count;
+    *errors.entry(reason).or_default() += 1;
 }
 
 /// What the workers of a run share.
@@ -189,7 +168,15 @@ struct Run<W> {
     /// The number of the next operation.
     next: AtomicU64,
     /// How many operations have begun that are measured.
-    measured: AtomicU64,
+    taken: AtomicU64,
+    measured: Mutex<Measured>,
+}
+
+impl<W> Run<W> {
+    fn measured(&self) -> MutexGuard<'_, Measured> {
+        // Recording does not panic.
+        self.measured.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Does `work` as planned, each time with the next number from 0 on; the numbers used for warming up do not
@@ -200,49 +187,49 @@ where
     F: Future<Output = Result<(), String>> + Send + 'static,
 {
     let begun = Instant::now();
+    let started = begun + plan.warm_up;
     let run = Arc::new(Run {
         plan: plan.clone(),
         work,
         begun,
-        started: begun + plan.warm_up,
+        started,
         next: AtomicU64::new(0),
-        measured: AtomicU64::new(0),
+        taken: AtomicU64::new(0),
+        measured: Mutex::new(Measured::new(started)),
     });
     let mut workers = JoinSet::new();
     for _ in 0..plan.concurrency.max(1) {
         workers.spawn(worker(run.clone()));
     }
-    let mut measured = Measured::new(run.started);
     while let Some(ended) = workers.join_next().await {
-        match ended {
-            Ok(of_worker) => measured.add(of_worker),
-            Err(error) => count_reason(&mut measured.errors, error.to_string(), 1),
+        if let Err(error) = ended {
+            // Only work that panics ends a worker like this.
+            run.measured().record(run.started, Instant::now(), Err(error.to_string()));
         }
     }
-    measured
+    run.measured().clone()
 }
 
-async fn worker<W, F>(run: Arc<Run<W>>) -> Measured
+async fn worker<W, F>(run: Arc<Run<W>>)
 where
     W: Fn(u64) -> F,
     F: Future<Output = Result<(), String>>,
 {
-    let mut measured = Measured::new(run.started);
     let mut free = Instant::now();
     loop {
         let number = run.next.fetch_add(1, Ordering::Relaxed);
         let intended = run.plan.scheduled(number).map_or(free, |after| run.begun + after);
         let is_measured = intended >= run.started;
         match run.plan.length {
-            Length::Duration(duration) if intended >= run.started + duration => return measured,
+            Length::Duration(duration) if intended >= run.started + duration => return,
             Length::Duration(duration) if Instant::now() >= run.started + duration => {
-                measured.unstarted += u64::from(is_measured);
+                run.measured().unstarted += u64::from(is_measured);
                 continue;
             }
             Length::Count(count)
-                if is_measured && run.measured.fetch_add(1, Ordering::Relaxed) >= count =>
+                if is_measured && run.taken.fetch_add(1, Ordering::Relaxed) >= count =>
             {
-                return measured;
+                return;
             }
             _ => {}
         }
@@ -252,7 +239,7 @@ where
         let outcome = (run.work)(number).await;
         let ended = Instant::now();
         if is_measured {
-            measured.record(intended, ended, outcome);
+            run.measured().record(intended, ended, outcome);
         }
         free = ended;
     }

@@ -1,7 +1,5 @@
 //! What the driver measures, shown on work whose latency is known.
 
-use std::sync::Mutex;
-
 use super::*;
 
 const STALL: Duration = Duration::from_millis(200);

@@ -141,6 +141,8 @@ pub struct Lag {
 pub struct Report {
     /// The version of this program.
     pub version: &'static str,
+    /// How it was built: `release` or `debug`, whose numbers say nothing.
+    pub build: &'static str,
     /// When the run began, in UTC.
     pub date: String,
     /// What it was made on. The load and, if it was started for it, the server and its Postgres share it.
@@ -224,8 +226,12 @@ impl Report {
             row(
                 "load",
                 format!(
-                    "{} at a time on {} connections, seed {}, tributary {}",
-                    settings.concurrency, settings.connections, settings.seed, self.version
+                    "{} at a time on {} connections, seed {}, tributary {} ({})",
+                    settings.concurrency,
+                    settings.connections,
+                    settings.seed,
+                    self.version,
+                    self.build
                 ),
             ),
             row("participants", format!("{} in {:.1} s", settings.participants, self.set_up_s)),

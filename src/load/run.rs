@@ -68,6 +68,7 @@ pub async fn run(
     let catch_up_ms = catch_up.as_secs_f64() * 1_000.0;
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
+        build: if cfg!(debug_assertions) { "debug" } else { "release" },
         date: utc(moment),
         machine: Machine::this(),
         set_up_s,

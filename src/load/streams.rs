@@ -94,7 +94,8 @@ impl Watching {
             return;
         }
         if let Some(answered) = halves.answered.remove(&purchase) {
-            record(&mut halves.delivery, micros(at - answered));
+            record(&mut halves.delivery, micros(at.saturating_duration_since(answered)));
+            halves.before_answer += u64::from(at < answered);
         } else {
             *halves.arrived.entry(purchase).or_default() += 1;
         }

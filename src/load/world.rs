@@ -36,6 +36,20 @@ const MOST_REFERRERS: usize = 100_000;
 const PURCHASES_PERCENT: u64 = 80;
 const READS_PERCENT: u64 = 15;
 
+/// What is chosen in an operation. Each choice has draws of its own: what an operation does must not say
+/// anything about whom it does it to.
+#[derive(Clone, Copy, Debug)]
+enum Choice {
+    Operation,
+    Buyer,
+    Amount,
+    Read,
+    Referrer,
+}
+
+/// How many choices there can be.
+const CHOICES: u64 = 8;
+
 /// Everything that the operations of a run share.
 #[derive(Debug)]
 pub(super) struct World {
@@ -101,8 +115,8 @@ impl World {
         outcome.map_err(|status| reason(&status))
     }
 
-    fn random(&self, number: u64) -> Random {
-        Random::of(self.seed, number)
+    fn random(&self, choice: Choice, number: u64) -> Random {
+        Random::of(self.seed, number * CHOICES + choice as u64)
     }
 
     /// The id of a user of the population.
@@ -137,7 +151,7 @@ impl World {
     pub(super) async fn sign_up(&self, number: u64) -> Result<(), Status> {
         let code = if number % SIGN_UPS_PER_CODE == SIGN_UPS_PER_CODE - 1 {
             let codes = self.codes.read().unwrap_or_else(PoisonError::into_inner);
-            let chosen = self.zipf.index(&mut self.random(number), codes.len());
+            let chosen = self.zipf.index(&mut self.random(Choice::Referrer, number), codes.len());
             codes.get(chosen).cloned().unwrap_or_default()
         } else {
             String::new()
@@ -153,15 +167,13 @@ impl World {
     /// The user who buys in operation `number`.
     pub(super) fn buyer(&self, number: u64) -> u64 {
         let buyers = self.population.buyers();
-        buyers.start + self.random(number).below(buyers.end - buyers.start)
+        buyers.start + self.random(Choice::Buyer, number).below(buyers.end - buyers.start)
     }
 
     /// A purchase by one of the buyers.
     pub(super) async fn purchase(&self, number: u64) -> Result<RecordPurchaseResponse, Status> {
-        let mut random = self.random(number);
-        // The first draw is the buyer's.
-        random.draw();
-        let minor_units = LEAST_AMOUNT_MINOR + random.below(AMOUNT_RANGE_MINOR);
+        let above = self.random(Choice::Amount, number).below(AMOUNT_RANGE_MINOR);
+        let minor_units = LEAST_AMOUNT_MINOR + above;
         let message = RecordPurchaseRequest {
             purchase_id: self.ledger.id(Write::Purchase, number),
             buyer_user_id: self.member(self.buyer(number)),
@@ -194,9 +206,7 @@ impl World {
 
     /// One of the reads that an application shows its users.
     async fn read(&self, number: u64) -> Result<(), Status> {
-        let mut random = self.random(number);
-        // The first draw has chosen this read.
-        random.draw();
+        let mut random = self.random(Choice::Read, number);
         let user_id = self.member(random.below(self.population.size()));
         let program_id = self.program_id.to_string();
         let channel = self.connections.channel(number);
@@ -227,7 +237,7 @@ impl World {
 
     /// Mostly purchases, some reads, a few sign-ups.
     pub(super) async fn mixed(&self, number: u64) -> Result<(), Status> {
-        match self.random(number).below(100) {
+        match self.random(Choice::Operation, number).below(100) {
             0..PURCHASES_PERCENT => self.purchase(number).await.map(drop),
             draw if draw < PURCHASES_PERCENT + READS_PERCENT => self.read(number).await,
             _ => self.sign_up(number).await,
