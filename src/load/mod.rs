@@ -28,6 +28,7 @@ mod report;
 pub mod rivals;
 mod run;
 mod streams;
+mod table;
 mod world;
 
 pub use error::{LoadError, reason};

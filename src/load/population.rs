@@ -2,7 +2,6 @@
 //! pays two rewards.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::driver::{self, Plan};
@@ -117,41 +116,49 @@ pub(super) async fn publish(world: &World) -> Result<i64, LoadError> {
 pub(super) async fn settle(world: &Arc<World>) -> Result<(), LoadError> {
     let largest = world.population.generations.iter().max().copied().unwrap_or_default();
     let zipf = Arc::new(Zipf::new(usize::try_from(largest).unwrap_or(usize::MAX)));
-    let mut codes_before: Arc<[String]> = Arc::new([]);
+    let mut codes: Arc<[String]> = Arc::new([]);
     for generation in 0..world.population.generations.len() {
-        let members = world.population.generation(generation);
-        let count = members.end - members.start;
-        let places = usize::try_from(count).unwrap_or_default();
-        let codes = Arc::new(Mutex::new(vec![String::new(); places]));
-        let shared = (world.clone(), zipf.clone(), codes_before.clone(), codes.clone());
-        // Numbers are given out by this counter: the driver's go on after the last one.
-        let next = Arc::new(AtomicU64::new(0));
-        let work = move |_| {
-            let (world, zipf, before, codes) = shared.clone();
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            async move {
-                let number = world.population.generation(generation).start + place;
-                let code = if generation == 0 {
-                    String::new()
-                } else {
-                    let referrer = world.population.referrer(world.seed, &zipf, generation, number);
-                    before.get(referrer).cloned().unwrap_or_default()
-                };
-                let code = world.ended(world.register(number, code).await)?;
-                let mut codes = codes.lock().unwrap_or_else(PoisonError::into_inner);
-                codes[usize::try_from(place).unwrap_or_default()] = code;
-                Ok(())
-            }
-        };
-        let measured = driver::run(&Plan::of_count(count, CONCURRENCY), work).await;
-        if let Some((reason, times)) = measured.errors.iter().next() {
-            let reason = format!("{reason} ({times} of {count})");
-            return Err(LoadError::Call { what: "sign up the participants", reason });
-        }
-        let codes = std::mem::take(&mut *codes.lock().unwrap_or_else(PoisonError::into_inner));
-        codes_before = codes.into();
+        codes = sign_up(world, &zipf, generation, codes).await?;
     }
     Ok(())
+}
+
+/// Signs up a generation, given the codes of the one before, and returns theirs.
+async fn sign_up(
+    world: &Arc<World>,
+    zipf: &Arc<Zipf>,
+    generation: usize,
+    codes_before: Arc<[String]>,
+) -> Result<Arc<[String]>, LoadError> {
+    let members = world.population.generation(generation);
+    let count = members.end - members.start;
+    let places = usize::try_from(count).unwrap_or_default();
+    let codes = Arc::new(Mutex::new(vec![String::new(); places]));
+    let shared = (world.clone(), zipf.clone(), codes.clone());
+    // A count without warming up takes the numbers from 0 on, each once: they are places in the generation.
+    let work = move |place| {
+        let (world, zipf, codes) = shared.clone();
+        let number = members.start + place;
+        let code = if generation == 0 {
+            String::new()
+        } else {
+            let referrer = world.population.referrer(world.seed, &zipf, generation, number);
+            codes_before.get(referrer).cloned().unwrap_or_default()
+        };
+        async move {
+            let code = world.ended(world.register(number, code).await)?;
+            let mut codes = codes.lock().unwrap_or_else(PoisonError::into_inner);
+            codes[usize::try_from(place).unwrap_or_default()] = code;
+            Ok(())
+        }
+    };
+    let measured = driver::run(&Plan::of_count(count, CONCURRENCY), work).await;
+    if let Some((reason, times)) = measured.errors.iter().next() {
+        let reason = format!("{reason} ({times} of {count})");
+        return Err(LoadError::Call { what: "sign up the participants", reason });
+    }
+    let codes = std::mem::take(&mut *codes.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(codes.into())
 }
 
 #[cfg(test)]

@@ -1,0 +1,107 @@
+//! A report for people: a small table.
+
+use super::Report;
+use super::check::Checked;
+use super::report::{Latency, Live};
+
+impl Report {
+    /// The lines of the table.
+    #[must_use]
+    pub fn table(&self) -> Vec<String> {
+        let mut lines = self.heading();
+        lines.extend(self.outcome());
+        lines.extend(self.live.iter().flat_map(live));
+        lines.extend(self.aftermath());
+        lines
+    }
+
+    /// What the run was made with and on.
+    fn heading(&self) -> Vec<String> {
+        let (settings, machine) = (&self.settings, &self.machine);
+        let length = match (settings.count, settings.duration_s) {
+            (Some(count), _) => format!("{count} operations"),
+            (None, seconds) => format!("{} s", seconds.unwrap_or_default()),
+        };
+        let rate =
+            settings.rate.map_or("as fast as it goes".into(), |rate| format!("{rate} a second"));
+        let (name, warm_up_s) = (settings.scenario.name(), settings.warm_up_s);
+        let (concurrency, connections) = (settings.concurrency, settings.connections);
+        let (seed, version, build) = (settings.seed, self.version, self.build);
+        let (cores, cpu_model, system) = (machine.cores, &machine.cpu_model, &machine.system);
+        vec![
+            row("scenario", &format!("{name}, {length} after {warm_up_s} s, {rate}")),
+            row(
+                "load",
+                &format!("{concurrency} at a time on {connections} connections, seed {seed}"),
+            ),
+            row("program", &format!("tributary {version} ({build})")),
+            row("machine", &format!("{cores} cores, {cpu_model}, {system}")),
+            row("participants", &format!("{} in {:.1} s", settings.participants, self.set_up_s)),
+        ]
+    }
+
+    /// What was measured.
+    fn outcome(&self) -> Vec<String> {
+        let (count, elapsed_s, succeeded) = (self.count, self.elapsed_s, self.succeeded);
+        let mut lines = vec![
+            row("throughput", &format!("{:.1} a second", self.throughput_per_s)),
+            row("operations", &format!("{count} in {elapsed_s:.2} s, {succeeded} succeeded")),
+        ];
+        let errors = self.errors.iter();
+        lines.extend(errors.map(|(reason, count)| row("  failed", &format!("{count} {reason}"))));
+        if self.unstarted > 0 {
+            lines
+                .push(row("  never started", &format!("{}: the rate is too high", self.unstarted)));
+        }
+        lines.push(row("", "     p50      p90      p99    p99.9      max  ms"));
+        lines.push(row("latency", &latency(&self.latency)));
+        lines
+    }
+
+    /// What was found afterwards.
+    fn aftermath(&self) -> Vec<String> {
+        let (greatest, end) = (self.lag.greatest_events, self.lag.end_events);
+        let catch_up_ms = self.lag.catch_up_ms;
+        let lag = format!(
+            "{greatest} events behind at most, {end} at the end, caught up in {catch_up_ms:.0} ms"
+        );
+        let mut lines = vec![row("read models", &lag)];
+        lines.extend(self.memory.map(|memory| {
+            let (now, peak) = (memory.resident_bytes >> 20, memory.peak_bytes >> 20);
+            row("memory of the server", &format!("{now} MiB, {peak} MiB at most"))
+        }));
+        lines.push(row("sign-ups in the log", &checked(&self.sign_ups)));
+        lines.push(row("purchases in the log", &checked(&self.purchases)));
+        lines
+    }
+}
+
+fn row(name: &str, value: &str) -> String {
+    format!("{name:22}{value}")
+}
+
+fn live(live: &Live) -> Vec<String> {
+    let (streams, rewards) = (live.streams, live.rewards);
+    let mut lines = Vec::new();
+    let mut came = format!("{streams} with {rewards} rewards");
+    if let Some(took) = &live.delivery {
+        lines.push(row("answer to stream", &latency(took)));
+        came = format!("{came}, {} of them before the answer", live.before_answer);
+    }
+    lines.extend(live.read_after_write.as_ref().map(|took| row("answer to read", &latency(took))));
+    if live.unread > 0 {
+        lines.push(row("  not read after", &live.unread.to_string()));
+    }
+    lines.push(row("live streams", &came));
+    lines
+}
+
+fn latency(latency: &Latency) -> String {
+    let Latency { p50_ms, p90_ms, p99_ms, p999_ms, max_ms, .. } = latency;
+    format!("{p50_ms:8.2} {p90_ms:8.2} {p99_ms:8.2} {p999_ms:8.2} {max_ms:8.2}")
+}
+
+fn checked(checked: &Checked) -> String {
+    let Checked { acknowledged, found, found_unanswered, faults, .. } = checked;
+    format!("{found}, {acknowledged} acknowledged, {found_unanswered} unanswered, {faults} faults")
+}
