@@ -103,7 +103,7 @@ pub struct Second {
     pub latency: Latency,
 }
 
-/// What live streams have brought.
+/// What live streams have brought, while warming up too.
 #[derive(Clone, Debug, Serialize)]
 pub struct Live {
     /// Streams that were open.
