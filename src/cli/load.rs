@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::{CliError, DataDir, StopRequests, dev, say};
 use crate::engine::Surroundings;
-use crate::load::{OwnServer, Progress, Report, Scenario, Settings, plot, run};
+use crate::load::{Comparing, OwnServer, Progress, Report, Scenario, Settings, compare, plot, run};
 
 /// How many streams are open unless it is said otherwise: a few beside the mixed load, and many where they
 /// are what it is about.
@@ -34,6 +34,76 @@ pub(super) enum Load {
     /// Purchases at a rate (200 a second), each watched by one of many live streams: how soon rewards and
     /// reads follow the answer
     Streams(Options),
+    /// The engine beside its rivals, on a cluster of its own: plain cqrs-es, hand-written SQL, a stored
+    /// function, and pgbench
+    Compare(CompareOptions),
+}
+
+#[derive(Args)]
+pub(super) struct CompareOptions {
+    /// Participants, the same for all
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    participants: u64,
+    /// How many purchases can be under way at the same time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
+    concurrency: usize,
+    /// Connections to the engine
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one)]
+    connections: usize,
+    /// Connections of each rival to Postgres
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pool: u32,
+    /// How often each has its turn
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rounds: u32,
+    /// How long each runs before it is measured
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    warm_up: Duration,
+    /// How long each is measured
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    duration: Duration,
+    /// What all choices are made from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Write everything that was measured into a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl CompareOptions {
+    async fn run(self) -> Result<(), CliError> {
+        let stop = StopRequests::listen()?;
+        let surroundings = Surroundings::of_this_machine()?;
+        let admin_key = random_key(&surroundings);
+        let moment = (surroundings.now)();
+        let settings = Comparing {
+            participants: self.participants,
+            concurrency: self.concurrency,
+            connections: self.connections,
+            pool: self.pool.max(1),
+            rounds: self.rounds.max(1),
+            warm_up_s: self.warm_up.as_secs_f64(),
+            duration_s: self.duration.as_secs_f64(),
+            seed: self.seed,
+        };
+        let server = OwnServer::start(&format!("load-{:x}", moment.0), &admin_key).await?;
+        let tell = |line: String| say(line);
+        let compared = tokio::select! {
+            compared = compare(&settings, &server, &admin_key, moment, &tell) => {
+                compared.map_err(CliError::from)
+            }
+            () = stop.requested() => Err("the comparison was stopped before its end".into()),
+        };
+        server.stop().await;
+        let compared = compared?;
+        for line in compared.table() {
+            say(line);
+        }
+        if let Some(path) = &self.json {
+            write(path, &(serde_json::to_string_pretty(&compared)? + "\n"))?;
+        }
+        if compared.faults.is_empty() { Ok(()) } else { Err("the books do not add up".into()) }
+    }
 }
 
 #[derive(Args)]
@@ -105,6 +175,7 @@ impl Load {
             Self::Hot(options) => options.run(Scenario::Hot).await,
             Self::Mixed(options) => options.run(Scenario::Mixed).await,
             Self::Streams(options) => options.run(Scenario::Streams).await,
+            Self::Compare(options) => options.run().await,
         }
     }
 }

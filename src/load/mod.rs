@@ -10,9 +10,11 @@
 //! - [`run`] makes one run of a [`Scenario`]; [`Report`] is what it says, [`plot`] draws it.
 //! - [`check`] compares the log with the answers in the [`ledger`].
 //! - [`OwnServer`] is a server for one run.
+//! - [`compare`] runs the engine and its rivals in turn.
 //! - [`rivals`] are other ways of doing the same purchases on the same Postgres.
 
 pub mod check;
+mod compare;
 pub mod connections;
 pub mod driver;
 mod error;
@@ -31,6 +33,7 @@ mod streams;
 mod table;
 mod world;
 
+pub use compare::{Compared, Comparing, compare};
 pub use error::{LoadError, reason};
 pub use own_server::OwnServer;
 pub use report::{Latency, Report, Settings};

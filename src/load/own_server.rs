@@ -77,6 +77,16 @@ impl OwnServer {
         Ok(address)
     }
 
+    /// The database that the server keeps everything in.
+    ///
+    /// # Errors
+    /// If the server has not said where it is.
+    pub fn database_url(&self) -> Result<String, LoadError> {
+        fs::read_to_string(self.directory.join("database.url"))
+            .map(|url| url.trim().to_owned())
+            .map_err(|error| LoadError::OwnServer(format!("its database is not known: {error}")))
+    }
+
     /// The process, while it runs.
     #[must_use]
     pub fn process_id(&self) -> Option<u32> {

@@ -72,6 +72,13 @@ impl Population {
         self.referrers().start + (buyer - self.buyers().start) % self.generations[1].max(1)
     }
 
+    /// The number of the participant who brought the one with this number, in the second or third generation.
+    pub(super) fn referrer_of(&self, seed: u64, zipf: &Zipf, number: u64) -> u64 {
+        let generation = if self.buyers().contains(&number) { 2 } else { 1 };
+        let place = self.referrer(seed, zipf, generation, number);
+        self.generation(generation - 1).start + u64::try_from(place).unwrap_or_default()
+    }
+
     /// Which member of the generation before, by their place in it, brought the user with this number.
     fn referrer(&self, seed: u64, zipf: &Zipf, generation: usize, number: u64) -> usize {
         let before = usize::try_from(self.generations[generation - 1]).unwrap_or(usize::MAX);

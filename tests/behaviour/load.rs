@@ -214,3 +214,30 @@ async fn a_load_can_bring_its_own_server_and_takes_it_away_again() {
     let address = report["settings"]["server"].as_str().unwrap().strip_prefix("http://").unwrap();
     assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nobody listens any more");
 }
+
+#[tokio::test]
+async fn the_engine_and_its_rivals_do_the_same_purchases_and_all_books_add_up() {
+    let json = TempFile::new("compare.json");
+    let output = tributary()
+        .args(["load", "compare", "--participants", "200", "--concurrency", "8", "--pool", "4"])
+        .args(["--rounds", "2", "--warm-up", "0s", "--duration", "1s"])
+        .args(["--json", json.0.to_str().unwrap()])
+        .output()
+        .await
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{words}{}", String::from_utf8_lossy(&output.stderr));
+    let compared: Value = serde_json::from_slice(&std::fs::read(&json.0).unwrap()).unwrap();
+    assert_eq!(compared["faults"].as_array().unwrap().len(), 0);
+    let contenders = compared["contenders"].as_array().unwrap();
+    assert_eq!(contenders.len(), 5);
+    for contender in contenders {
+        let turns = contender["turns"].as_array().unwrap();
+        assert_eq!(turns.len(), 2);
+        for turn in turns {
+            assert_eq!(turn["failed"], 0, "{contender}");
+            assert!(turn["per_second"].as_f64().unwrap() > 0.0, "{contender}");
+        }
+        assert!(words.contains(contender["name"].as_str().unwrap()), "{words}");
+    }
+}
