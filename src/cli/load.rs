@@ -18,6 +18,8 @@ const MIXED_STREAMS: u64 = 100;
 const STREAMS: u64 = 1_000;
 /// How many purchases a second the streams are watched with unless it is said otherwise.
 const STREAMS_RATE: f64 = 200.0;
+/// Rivals that each have a pool of their own.
+const RIVALS: u32 = 3;
 /// How often the line about progress is written.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -86,7 +88,12 @@ impl CompareOptions {
             duration_s: self.duration.as_secs_f64(),
             seed: self.seed,
         };
-        let server = OwnServer::start(&format!("load-{:x}", moment.0), &admin_key).await?;
+        // The cluster takes as many connections as its server may open, and some.
+        let clients = u32::try_from(settings.concurrency).unwrap_or(u32::MAX);
+        let connections = clients.saturating_add(RIVALS * settings.pool).saturating_add(50);
+        let arguments = ["--max-connections".into(), connections.min(10_000).to_string()];
+        let name = format!("load-{:x}", moment.0);
+        let server = OwnServer::start(&name, &admin_key, &arguments).await?;
         let tell = |line: String| say(line);
         let compared = tokio::select! {
             compared = compare(&settings, &server, &admin_key, moment, &tell) => {
@@ -188,7 +195,7 @@ impl Options {
         let report = if self.target.own {
             let admin_key = random_key(&surroundings);
             let name = format!("load-{:x}", (surroundings.now)().0);
-            let server = OwnServer::start(&name, &admin_key).await?;
+            let server = OwnServer::start(&name, &admin_key, &[]).await?;
             settings.server.clone_from(&server.url);
             let process_id = server.process_id();
             // However the run ends, its server does not outlive it.

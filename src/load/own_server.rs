@@ -28,15 +28,21 @@ pub struct OwnServer {
 }
 
 impl OwnServer {
-    /// Starts it with this admin key; `name` tells its directory from those of others.
+    /// Starts it with this admin key and these further arguments of `dev`; `name` tells its directory from
+    /// those of others.
     ///
     /// # Errors
     /// If it cannot be started, or ends at once.
-    pub async fn start(name: &str, admin_key: &str) -> Result<Self, LoadError> {
+    pub async fn start(
+        name: &str,
+        admin_key: &str,
+        arguments: &[String],
+    ) -> Result<Self, LoadError> {
         let failed = |error: std::io::Error| LoadError::OwnServer(error.to_string());
         let directory = std::env::temp_dir().join(format!("tributary-{name}"));
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.arg("dev").arg("--data-dir").arg(&directory).args(["--listen", "127.0.0.1:0"]);
+        command.args(arguments);
         command.env("TRIBUTARY_ADMIN_KEY", admin_key);
         if std::env::var_os("TRIBUTARY_LOG").is_none() {
             command.env("TRIBUTARY_LOG", "warn");
