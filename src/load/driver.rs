@@ -180,7 +180,7 @@ impl<W> Run<W> {
 }
 
 /// Does `work` as planned, each time with the next number from 0 on; the numbers used for warming up do not
-/// come again. An operation that is under way when the time is over is waited for.
+/// come again. A count without warming up uses each number below it exactly once. An operation that is under way when the time is over is waited for.
 pub async fn run<W, F>(plan: &Plan, work: W) -> Measured
 where
     W: Fn(u64) -> F + Send + Sync + 'static,
@@ -226,8 +226,12 @@ where
                 run.measured().unstarted += u64::from(is_measured);
                 continue;
             }
+            // Without warming up the numbers themselves are the count, so that each below it comes once.
+            Length::Count(count) if run.plan.warm_up.is_zero() && number >= count => return,
             Length::Count(count)
-                if is_measured && run.taken.fetch_add(1, Ordering::Relaxed) >= count =>
+                if !run.plan.warm_up.is_zero()
+                    && is_measured
+                    && run.taken.fetch_add(1, Ordering::Relaxed) >= count =>
             {
                 return;
             }

@@ -21,6 +21,22 @@ fn a_schedule_spreads_operations_evenly() {
     assert_eq!(Plan { rate: None, ..plan }.scheduled(400), None);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_short_count_uses_no_number_beyond_it_however_many_threads_there_are() {
+    for _ in 0..10_000 {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let numbers = seen.clone();
+        run(&Plan::of_count(20, 64), move |number| {
+            numbers.lock().unwrap().push(number);
+            std::future::ready(Ok(()))
+        })
+        .await;
+        let mut seen = seen.lock().unwrap().clone();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..20).collect::<Vec<_>>());
+    }
+}
+
 #[tokio::test]
 async fn a_count_is_kept_exactly_and_every_number_comes_once() {
     let seen = Arc::new(Mutex::new(Vec::new()));
