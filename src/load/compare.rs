@@ -174,7 +174,7 @@ pub async fn compare(
     let mut catch_up_ms = Vec::new();
     let ours = Arc::new(AtomicU64::new(0));
     for round in 0..settings.rounds {
-        // Each comes first in some round.
+        // Another one comes first in each round.
         for place in 0..turns.len() {
             let contender = (place + round as usize) % turns.len();
             checkpoint(&url).await?;

@@ -62,7 +62,7 @@ impl Boards {
     }
 
     /// The leaderboards of a program, as new as asked for. They are built if they are not there. `None` if
-    /// the read models know no such program.
+    /// there is no such program.
     ///
     /// # Errors
     /// [`ReadError`] if they cannot be built, or are not so new in time.

@@ -23,6 +23,7 @@ mod raw;
 mod referral_count;
 mod reflection;
 mod requests;
+mod serve;
 mod smoke;
 mod stream_balances;
 mod stream_ends;
