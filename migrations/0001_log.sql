@@ -22,7 +22,8 @@ create table events (
     -- `command_events`, on the first event of a command: how many events, from this position on,
     -- are what that one command came to.
     metadata       jsonb       not null,
-    primary key (aggregate_type, aggregate_id, sequence)
+    -- Identifiers first: nearly every comparison in the index ends with them.
+    primary key (aggregate_id, aggregate_type, sequence)
 );
 
 create unique index events_position on events (position);

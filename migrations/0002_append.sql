@@ -14,6 +14,10 @@
 --
 -- A stream's version is that before the batch: what earlier commands of the batch do to a stream is
 -- the business of the dependencies.
+--
+-- Looking up the last event of every stream that was read would be half of the work. A server that
+-- appended the last event of the log, and knows what its streams were then, says so: if that event is
+-- still the last one, nobody else can have changed anything.
 create function append(
     -- The server process and the number of its batch. The same numbers again get the same answer.
     writer uuid,
@@ -23,6 +27,10 @@ create function append(
     stream_types text[],
     stream_ids text[],
     stream_versions bigint[],
+    -- Whether the version is known to be the last as of this end of the log.
+    stream_is_known boolean[],
+    expected_head bigint,
+    expected_recorded_at timestamptz,
     -- Pairs: this command read that stream (by its place in the arrays above).
     check_commands integer[],
     check_streams integer[],
@@ -65,7 +73,9 @@ create function append(
     out head bigint,
     out recorded_at timestamptz,
     out verdicts smallint[],
-    out facts jsonb
+    out facts jsonb,
+    -- Whether the log ended as expected.
+    out is_expected boolean
 )
 language plpgsql
 volatile
@@ -103,6 +113,7 @@ begin
         recorded_at := previous.recorded_at;
         verdicts := previous.verdicts;
         facts := previous.facts;
+        is_expected := false;
         return;
     elsif found and previous.batch > append.batch then
         raise exception 'batch % of writer % comes after batch %', append.batch, append.writer, previous.batch;
@@ -110,21 +121,22 @@ begin
 
     select e.position, e.recorded_at into head, recorded_at
     from events e order by e.position desc limit 1;
+    is_expected := coalesce(head = expected_head and recorded_at = expected_recorded_at, false);
     head := coalesce(head, 0);
     recorded_at := greatest(recorded_at, clock_timestamp());
     verdicts := array_fill(0::smallint, array[command_count]);
 
     -- A stream can also be shorter than it was read: in a database that has lost its end.
     select array_agg(s.ordinal::integer) into moved
-    from unnest(stream_types, stream_ids, stream_versions)
-        with ordinality as s(aggregate_type, aggregate_id, version, ordinal)
+    from unnest(stream_types, stream_ids, stream_versions, stream_is_known)
+        with ordinality as s(aggregate_type, aggregate_id, version, is_known, ordinal)
     left join lateral (
         select e.sequence from events e
         where e.aggregate_type = s.aggregate_type and e.aggregate_id = s.aggregate_id
         order by e.sequence desc
         limit 1
     ) as last_event on true
-    where coalesce(last_event.sequence, 0) <> s.version;
+    where not (s.is_known and is_expected) and coalesce(last_event.sequence, 0) <> s.version;
 
     if cardinality(receipt_commands) > 0 then
         select jsonb_agg(jsonb_build_object(
@@ -188,15 +200,16 @@ begin
     insert into events (
         position, sequence, recorded_at, aggregate_type, aggregate_id,
         event_type, event_version, payload, metadata)
-    select head + row_number() over (order by e.ordinal), e.sequence, append.recorded_at,
+    -- In the order of the arrays, in which `unnest` yields them.
+    select head + row_number() over (), e.sequence, append.recorded_at,
         e.aggregate_type, e.aggregate_id, e.event_type, e.event_version,
         e.payload::jsonb, e.metadata::jsonb
     from unnest(
             event_commands, event_aggregate_types, event_aggregate_ids, event_sequences,
             event_types, event_versions, event_payloads, event_metadata)
-        with ordinality as e(
+        as e(
             command, aggregate_type, aggregate_id, sequence,
-            event_type, event_version, payload, metadata, ordinal)
+            event_type, event_version, payload, metadata)
     where verdicts[e.command] = 0;
 
     if cardinality(receipt_commands) > 0 then

@@ -8,7 +8,7 @@ use lru::LruCache;
 use sqlx::PgConnection;
 
 use super::Surroundings;
-use super::unit::{Missing, UnitOfWork};
+use super::unit::{Horizon, Missing, UnitOfWork};
 use crate::domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
 use crate::store::{Database, StoreError, in_time, load};
 
@@ -44,7 +44,7 @@ pub async fn query<T>(
 ) -> Result<T, QueryError> {
     let mut connection = database.pool().acquire().await.map_err(StoreError::from)?;
     let mut cache = LruCache::new(NonZeroUsize::MIN);
-    let mut unit = UnitOfWork::new(surroundings, &mut cache, HashMap::new());
+    let mut unit = UnitOfWork::new(surroundings, &mut cache, HashMap::new(), Horizon::default());
     for _ in 0..MAX_ROUNDS {
         match unit.run(false, &mut look) {
             Ok(seen) => return Ok(seen),

@@ -9,12 +9,51 @@ use crate::domain::{
     AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, ParticipantId, Profile, ProgramId, Refusal,
     StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
-use crate::store::append::{Entry, Receipt};
+use crate::store::append::{Entry, LogEnd, Receipt};
 use crate::store::load::empty_state;
-use crate::store::{Batch, Loaded, RecordedEvent};
+use crate::store::{Appended, Batch, Loaded, RecordedEvent};
 
-/// A stream in memory, as it stood after the last batch that touched it.
-pub(super) type Cache = LruCache<StreamKey, Loaded>;
+/// Streams in memory, as they stood after the last batch that touched them.
+pub(super) type Cache = LruCache<StreamKey, Seen>;
+
+/// A stream, and the end of the log as of which it is known to be the whole stream.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) loaded: Loaded,
+    pub(super) at: i64,
+}
+
+/// Before any log: the stream was not looked at.
+const NEVER: i64 = -1;
+
+/// What is known of the log as a whole. While one server is alone, this saves it from looking up the
+/// last event of each stream that it has in memory.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Horizon {
+    /// The end of the log as the last batch left it.
+    end: LogEnd,
+    /// Where nobody else has appended since.
+    alone_since: i64,
+}
+
+impl Horizon {
+    /// What is known after a batch; with where it left the log.
+    pub(super) fn after(self, appended: &Appended, last_event: Option<i64>) -> (Self, i64) {
+        let alone_since = if appended.is_expected { self.alone_since } else { appended.head };
+        let end = match last_event {
+            Some(position) => LogEnd { position, recorded_at: appended.recorded_at },
+            None if appended.is_expected => self.end,
+            // When the last event was appended is not known.
+            None => LogEnd::default(),
+        };
+        (Self { end, alone_since }, last_event.unwrap_or(appended.head))
+    }
+
+    /// Whether a stream seen then is, if the log has not grown since the last batch, still the same.
+    fn reaches(self, seen_at: i64) -> bool {
+        seen_at >= self.alone_since
+    }
+}
 
 /// Values that the database has said to belong to somebody, and to whom.
 pub(super) type KnownTaken = HashMap<(ClaimKind, String), String>;
@@ -24,6 +63,7 @@ struct BatchStream {
     state: AnyAggregate,
     version: i64,
     snapshot_version: i64,
+    seen_at: i64,
     /// Its place in the batch.
     place: i32,
     /// The last command of the batch that wrote it.
@@ -75,6 +115,7 @@ pub(super) struct UnitOfWork<'a> {
     walks: HashMap<(ParticipantId, UserId), UplineWalk>,
     claims: HashMap<(ClaimKind, String), (String, usize)>,
     known_taken: KnownTaken,
+    horizon: Horizon,
     batch: Batch,
     now: Timestamp,
     missing: Missing,
@@ -86,6 +127,7 @@ impl<'a> UnitOfWork<'a> {
         surroundings: &Surroundings,
         cache: &'a mut Cache,
         known_taken: KnownTaken,
+        horizon: Horizon,
     ) -> Self {
         Self {
             known_taken,
@@ -96,7 +138,8 @@ impl<'a> UnitOfWork<'a> {
             default_programs: None,
             walks: HashMap::new(),
             claims: HashMap::new(),
-            batch: Batch::default(),
+            horizon,
+            batch: Batch::expecting(horizon.end),
             now: (surroundings.now)(),
             missing: Missing::default(),
             scratch: Scratch::default(),
@@ -178,7 +221,9 @@ impl<'a> UnitOfWork<'a> {
 
     pub(super) fn learn_stream(&mut self, key: StreamKey, loaded: Loaded) {
         if !self.streams.contains_key(&key) {
-            self.enter(key, loaded);
+            // It was read after the last batch, so it holds at least what there was then.
+            let at = self.horizon.end.position;
+            self.enter(key, Seen { loaded, at });
         }
     }
 
@@ -194,10 +239,11 @@ impl<'a> UnitOfWork<'a> {
         self.walks.insert((from, target), walk);
     }
 
-    fn enter(&mut self, key: StreamKey, loaded: Loaded) {
-        let place = self.batch.add_stream(&key, loaded.version);
-        let Loaded { state, version, snapshot_version } = loaded;
-        let stream = BatchStream { state, version, snapshot_version, place, last_writer: None };
+    fn enter(&mut self, key: StreamKey, seen: Seen) {
+        let Seen { loaded: Loaded { state, version, snapshot_version }, at: seen_at } = seen;
+        let place = self.batch.add_stream(&key, version, self.horizon.reaches(seen_at));
+        let stream =
+            BatchStream { state, version, snapshot_version, seen_at, place, last_writer: None };
         self.streams.insert(key, stream);
     }
 
@@ -210,6 +256,7 @@ impl<'a> UnitOfWork<'a> {
                 key,
                 place: stream.place,
                 last_writer: stream.last_writer,
+                seen_at: stream.seen_at,
                 loaded: Loaded {
                     state: stream.state,
                     version: stream.version,
@@ -226,6 +273,7 @@ pub(super) struct FinishedStream {
     pub(super) key: StreamKey,
     pub(super) place: i32,
     pub(super) last_writer: Option<usize>,
+    pub(super) seen_at: i64,
     pub(super) loaded: Loaded,
 }
 
@@ -251,7 +299,8 @@ impl Work for UnitOfWork<'_> {
                 self.enter(key.clone(), cached);
             } else if expect_new && self.scratch.trusts_new {
                 let state = empty_state(key.kind);
-                self.enter(key.clone(), Loaded { state, version: 0, snapshot_version: 0 });
+                let loaded = Loaded { state, version: 0, snapshot_version: 0 };
+                self.enter(key.clone(), Seen { loaded, at: NEVER });
             } else {
                 self.missing.streams.insert(key.clone());
                 return Err(Halt::Missing);

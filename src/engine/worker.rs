@@ -21,7 +21,7 @@ use uuid::Uuid;
 use super::job::{Identity, Job, Kinship};
 use super::query::MAX_ROUNDS;
 use super::session::{BatchNumber, Session};
-use super::unit::{Cache, FinishedStream, KnownTaken, UnitOfWork};
+use super::unit::{Cache, FinishedStream, Horizon, KnownTaken, Seen, UnitOfWork};
 use super::{Committed, Failure, Handover, Limits, Surroundings, fresh_uuid};
 use crate::domain::{ClaimKind, Halt, Kind, Refusal, StreamKey};
 use crate::metrics::Metrics;
@@ -67,6 +67,7 @@ pub(super) struct Worker {
     handover: mpsc::Sender<Handover>,
     metrics: Metrics,
     cache: Cache,
+    horizon: Horizon,
     writer: Uuid,
     batch_number: i64,
     /// Jobs that go into the next batch before new ones.
@@ -99,6 +100,7 @@ impl Worker {
             handover,
             metrics,
             cache: LruCache::new(cached),
+            horizon: Horizon::default(),
             batch_number: 0,
             next: VecDeque::new(),
             contended: 0,
@@ -183,7 +185,7 @@ impl Worker {
             return self.carry_out_locked(jobs, deadline).await;
         }
         let taken = std::mem::take(&mut self.known_taken);
-        let unit = UnitOfWork::new(&self.surroundings, &mut self.cache, taken);
+        let unit = UnitOfWork::new(&self.surroundings, &mut self.cache, taken, self.horizon);
         match decide(&mut self.session, unit, jobs, deadline).await {
             Err((jobs, error)) => self.fail_together(jobs, &error, "loading streams"),
             Ok(decided) if decided.batch.is_empty() => self.put_off(decided),
@@ -211,7 +213,7 @@ impl Worker {
         // The transaction ends with its connection, so nothing is tried again within it.
         let at_once = Instant::now();
         let taken = std::mem::take(&mut self.known_taken);
-        let unit = UnitOfWork::new(&self.surroundings, &mut fresh, taken);
+        let unit = UnitOfWork::new(&self.surroundings, &mut fresh, taken, self.horizon);
         let decided = match decide(&mut self.session, unit, jobs, at_once).await {
             Ok(decided) => decided,
             Err((jobs, error)) => {
@@ -264,7 +266,7 @@ impl Worker {
     fn put_off(&mut self, decided: Decided) {
         for stream in decided.streams {
             if stream.key.kind != Kind::Purchase {
-                self.cache.put(stream.key, stream.loaded);
+                self.cache.put(stream.key, Seen { loaded: stream.loaded, at: stream.seen_at });
             }
         }
         self.delay(decided.delayed);
@@ -307,12 +309,15 @@ impl Worker {
             let key = (taken.claim.kind, taken.claim.value.clone());
             self.known_taken.insert(key, taken.owner.clone());
         }
-        self.remember(streams, appended, &moved);
         let fell_itself: Vec<bool> =
             (0..outcomes.len()).map(|command| batch.has_read(command, &moved)).collect();
 
         let mut events: Vec<Vec<RecordedEvent>> = outcomes.iter().map(|_| Vec::new()).collect();
         let numbered = batch.into_recorded(appended);
+        let last_event = numbered.last().map(|(_, event)| event.position);
+        let (horizon, seen_at) = self.horizon.after(appended, last_event);
+        self.horizon = horizon;
+        self.remember(streams, appended, &moved, seen_at);
         for (command, event) in &numbered {
             events[*command].push(event.clone());
         }
@@ -371,10 +376,11 @@ impl Worker {
         streams: Vec<FinishedStream>,
         appended: &Appended,
         moved: &HashSet<i32>,
+        seen_at: i64,
     ) {
         let appended_by =
             |command: usize| appended.verdicts.get(command) == Some(&Verdict::Appended);
-        for FinishedStream { key, place, last_writer, mut loaded } in streams {
+        for FinishedStream { key, place, last_writer, mut loaded, .. } in streams {
             let stands = !moved.contains(&place) && last_writer.is_none_or(appended_by);
             // A purchase is recorded once and hardly ever read again.
             if !stands || key.kind == Kind::Purchase {
@@ -385,7 +391,7 @@ impl Worker {
                 loaded.snapshot_version = loaded.version;
                 self.write_snapshot(key.clone(), loaded.clone());
             }
-            self.cache.put(key, loaded);
+            self.cache.put(key, Seen { loaded, at: seen_at });
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
-use super::log::timestamp;
+use super::log::{database_time, timestamp};
 use super::{RecordedEvent, StoreError};
 use crate::domain::{Claim, ParticipantId, Profile, StreamKey, Timestamp, UserId};
 
@@ -22,6 +22,17 @@ pub enum Verdict {
     Conflict,
 }
 
+impl Verdict {
+    fn from_number(number: i16) -> Self {
+        match number {
+            0 => Self::Appended,
+            1 => Self::Duplicate,
+            2 => Self::Taken,
+            _ => Self::Conflict,
+        }
+    }
+}
+
 /// A batch, as the columns that the append function takes. Commands are numbered from 0 here and
 /// from 1 in the database.
 #[derive(Debug, Default)]
@@ -30,6 +41,8 @@ pub struct Batch {
     stream_types: Vec<&'static str>,
     stream_ids: Vec<String>,
     stream_versions: Vec<i64>,
+    stream_is_known: Vec<bool>,
+    expected: LogEnd,
     check_commands: Vec<i32>,
     check_streams: Vec<i32>,
     dependency_commands: Vec<i32>,
@@ -49,6 +62,15 @@ pub struct Batch {
     enrollments: Vec<ParticipantId>,
     referral_commands: Vec<i32>,
     referrals: Vec<(ParticipantId, UserId)>,
+}
+
+/// The last event of the log, as far as somebody knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogEnd {
+    /// Its position; 0 if nothing is known.
+    pub position: i64,
+    /// When it was appended. Two logs that grew apart have different times at one position.
+    pub recorded_at: Timestamp,
 }
 
 /// What one command adds to a batch.
@@ -122,9 +144,17 @@ pub struct Appended {
     pub duplicates: Vec<Duplicate>,
     /// Claims that belong to others.
     pub taken: Vec<Taken>,
+    /// Whether the log ended as the batch expected, so that what was known of streams is still so.
+    pub is_expected: bool,
 }
 
 impl Batch {
+    /// A batch of somebody who knows streams as of this end of the log.
+    #[must_use]
+    pub fn expecting(expected: LogEnd) -> Self {
+        Self { expected, ..Self::default() }
+    }
+
     /// How many commands it has.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -137,11 +167,13 @@ impl Batch {
         self.event_counts.is_empty()
     }
 
-    /// Adds a stream that commands read, with its version before the batch. Returns its place.
-    pub fn add_stream(&mut self, stream: &StreamKey, version: i64) -> i32 {
+    /// Adds a stream that commands read, with its version before the batch, and whether that is known to
+    /// be the last as of the expected end of the log. Returns its place.
+    pub fn add_stream(&mut self, stream: &StreamKey, version: i64, is_known: bool) -> i32 {
         self.stream_types.push(stream.kind.as_str());
         self.stream_ids.push(stream.id.to_string());
         self.stream_versions.push(version);
+        self.stream_is_known.push(is_known);
         place(self.stream_ids.len())
     }
 
@@ -244,6 +276,9 @@ pub async fn append(
         .bind(&batch.stream_types)
         .bind(&batch.stream_ids)
         .bind(&batch.stream_versions)
+        .bind(&batch.stream_is_known)
+        .bind(batch.expected.position)
+        .bind(database_time(batch.expected.recorded_at))
         .bind(&batch.check_commands)
         .bind(&batch.check_streams)
         .bind(&batch.dependency_commands)
@@ -282,18 +317,21 @@ pub async fn append(
         .await?;
     let verdicts: Vec<i16> = row.try_get("verdicts")?;
     let facts: Option<sqlx::types::Json<Facts>> = row.try_get("facts")?;
-    Ok(answer(
-        batch,
-        row.try_get("head")?,
-        timestamp(row.try_get("recorded_at")?),
-        &verdicts,
-        facts.map(|facts| facts.0).unwrap_or_default(),
-    ))
+    let facts = facts.map(|facts| facts.0).unwrap_or_default();
+    Ok(Appended {
+        head: row.try_get("head")?,
+        recorded_at: timestamp(row.try_get("recorded_at")?),
+        verdicts: verdicts.into_iter().map(Verdict::from_number).collect(),
+        moved: facts.moved,
+        duplicates: facts.duplicates.into_iter().map(DuplicateFact::into_duplicate).collect(),
+        taken: facts.taken.into_iter().filter_map(|fact| fact.into_taken(batch)).collect(),
+        is_expected: row.try_get("is_expected")?,
+    })
 }
 
 const APPEND: &str = "select * from append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
                       $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, \
-                      $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40)";
+                      $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43)";
 
 fn column<'a, Row, Value>(rows: &'a [Row], value: impl Fn(&'a Row) -> Value) -> Vec<Value> {
     rows.iter().map(value).collect()
@@ -321,44 +359,21 @@ struct DuplicateFact {
     last_position: i64,
 }
 
-fn answer(
-    batch: &Batch,
-    head: i64,
-    recorded_at: Timestamp,
-    verdicts: &[i16],
-    facts: Facts,
-) -> Appended {
-    Appended {
-        head,
-        recorded_at,
-        verdicts: verdicts
-            .iter()
-            .map(|verdict| match verdict {
-                0 => Verdict::Appended,
-                1 => Verdict::Duplicate,
-                2 => Verdict::Taken,
-                _ => Verdict::Conflict,
-            })
-            .collect(),
-        moved: facts.moved,
-        duplicates: facts
-            .duplicates
-            .into_iter()
-            .map(|fact| Duplicate {
-                command: fact.command.saturating_sub(1),
-                fingerprint: from_hex(&fact.fingerprint),
-                first_position: fact.first_position,
-                last_position: fact.last_position,
-            })
-            .collect(),
-        taken: facts
-            .taken
-            .into_iter()
-            .filter_map(|fact| {
-                let claim = batch.claims.get(fact.claim.checked_sub(1)?)?.clone();
-                Some(Taken { command: fact.command.checked_sub(1)?, claim, owner: fact.owner })
-            })
-            .collect(),
+impl DuplicateFact {
+    fn into_duplicate(self) -> Duplicate {
+        Duplicate {
+            command: self.command.saturating_sub(1),
+            fingerprint: from_hex(&self.fingerprint),
+            first_position: self.first_position,
+            last_position: self.last_position,
+        }
+    }
+}
+
+impl TakenFact {
+    fn into_taken(self, batch: &Batch) -> Option<Taken> {
+        let claim = batch.claims.get(self.claim.checked_sub(1)?)?.clone();
+        Some(Taken { command: self.command.checked_sub(1)?, claim, owner: self.owner })
     }
 }
 

@@ -232,6 +232,12 @@ fn recorded_event(row: &PgRow) -> Result<RecordedEvent, StoreError> {
     })
 }
 
+/// A time of ours as one of the database.
+pub(crate) fn database_time(time: Timestamp) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0) * 1_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
 /// A time of the database as one of ours.
 pub(crate) fn timestamp(time: OffsetDateTime) -> Timestamp {
     Timestamp(i64::try_from(time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX))

@@ -28,7 +28,7 @@ fn event(stream: &str, sequence: i64) -> RecordedEvent {
 fn one_event(stream: &str, version: i64) -> Batch {
     let mut batch = Batch::default();
     let event = event(stream, version + 1);
-    let place = batch.add_stream(&event.stream, version);
+    let place = batch.add_stream(&event.stream, version, false);
     batch.add(Entry { reads: vec![place], events: vec![event], ..Entry::default() });
     batch
 }
@@ -136,9 +136,9 @@ async fn a_command_falls_with_the_earlier_one_that_it_builds_on_and_leaves_no_ho
     append(&mut connection, writer(1), 1, &one_event("moved", 0)).await.unwrap();
 
     let mut batch = Batch::default();
-    let moved = batch.add_stream(&event("moved", 1).stream, 0);
-    let fresh = batch.add_stream(&event("fresh", 1).stream, 0);
-    let own = batch.add_stream(&event("own", 1).stream, 0);
+    let moved = batch.add_stream(&event("moved", 1).stream, 0, false);
+    let fresh = batch.add_stream(&event("fresh", 1).stream, 0, false);
+    let own = batch.add_stream(&event("own", 1).stream, 0, false);
     let entry = |reads: &[i32], builds_on: &[usize], events: Vec<RecordedEvent>| Entry {
         reads: reads.to_vec(),
         builds_on: builds_on.to_vec(),
@@ -165,7 +165,7 @@ async fn a_key_twice_in_one_batch_is_refused_as_a_whole() {
     let mut batch = Batch::default();
     for stream in ["a", "b"] {
         let event = event(stream, 1);
-        let place = batch.add_stream(&event.stream, 0);
+        let place = batch.add_stream(&event.stream, 0, false);
         let receipt = Receipt { key: writer(7), fingerprint: vec![1], keep: true };
         batch.add(Entry {
             reads: vec![place],
@@ -204,7 +204,7 @@ async fn appending_costs_the_same_from_empty_tables_to_300_000_events_without_st
             let stream = format!("purchase-{number}-{command}");
             let events = (1..=EVENTS).map(|sequence| event(&stream, sequence as i64));
             let events: Vec<_> = events.collect();
-            let place = batch.add_stream(&events[0].stream, 0);
+            let place = batch.add_stream(&events[0].stream, 0, false);
             // Spread as real keys are.
             let key = Uuid::from_u128(((number as u128) << 64) | (command as u128 + 1));
             let key = Uuid::from_u128(

@@ -9,7 +9,7 @@ create table events (
     event_version  text collate "C" not null,
     payload        jsonb            not null,
     metadata       jsonb            not null,
-    primary key (aggregate_type, aggregate_id, sequence)
+    primary key (aggregate_id, aggregate_type, sequence)
 );
 
 create unique index events_position on events (position);
