@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+/// Every call and every event makes and drops many small values; measured, this one takes less time over
+/// them than that of the C library.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     tributary::cli::main()
 }

@@ -24,6 +24,11 @@ const LEAST_RUN_EVENTS: i64 = 50;
 const ELECTION_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the log is looked at when nobody says that it has grown.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// After a run that reached the head the projector rests this many times as long as the run took, so that
+/// others have the processor and the next run is longer, which costs less for each event; and at most
+/// this long, because readers wait for it.
+const REST_FACTOR: u32 = 2;
+const MOST_REST: Duration = Duration::from_millis(20);
 /// How often it is said that a read model stands still.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 /// How many runs there are between two sweeps of old checkpoints.
@@ -89,6 +94,7 @@ impl Projector {
             self.grown.mark_unchanged();
             runs = runs.wrapping_add(1);
             let sweep = runs.is_multiple_of(RUNS_PER_SWEEP);
+            let began = Instant::now();
             let step = step(&mut connection, &copies, &folded, self.run_events, sweep);
             let step = match in_time(step).await {
                 Ok(step) => step,
@@ -112,6 +118,7 @@ impl Projector {
             self.metrics.projected_position.set(step.all_reached);
             self.metrics.projection_lag_events.set(step.head - step.all_reached);
             if step.reached >= step.head {
+                tokio::time::sleep(MOST_REST.min(began.elapsed() * REST_FACTOR)).await;
                 let _ = tokio::time::timeout(POLL_INTERVAL, self.grown.changed()).await;
             }
         }
