@@ -15,6 +15,7 @@ mod authentication;
 mod errors;
 mod event_log;
 mod fields;
+mod gathering;
 mod leaderboard;
 mod measuring;
 mod operator;

@@ -7,11 +7,13 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio_stream::StreamExt;
 use tonic::transport::server::TcpIncoming;
 use tonic_web::GrpcWebLayer;
 
 use super::account::Accounts;
 use super::authentication::{AuthenticationLayer, Keys};
+use super::gathering::Gathering;
 use super::leaderboard::Leaderboards;
 use super::measuring::MeasuringLayer;
 use super::operator::Operators;
@@ -217,7 +219,8 @@ impl Server {
         // server's own setting concerns only listeners that it makes itself.)
         let incoming = TcpIncoming::from(listener)
             .with_nodelay(Some(true))
-            .with_keepalive(Some(KEEPALIVE_INTERVAL));
+            .with_keepalive(Some(KEEPALIVE_INTERVAL))
+            .map(|connection| connection.map(Gathering::new));
         let (health_reporter, health) = tonic_health::server::health_reporter();
         set_health(&health_reporter, true).await;
         let reflection = || {
