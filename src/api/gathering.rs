@@ -14,14 +14,16 @@ use tonic::transport::server::Connected;
 
 /// A connection that gathers what is written.
 #[derive(Debug)]
-pub(super) struct Gathering<Connection> {
+pub struct Gathering<Connection> {
     connection: Connection,
     /// Whether the others have gone before what is being written.
     has_stepped_back: bool,
 }
 
 impl<Connection> Gathering<Connection> {
-    pub(super) fn new(connection: Connection) -> Self {
+    /// Gathers what is written to this connection.
+    #[must_use]
+    pub fn new(connection: Connection) -> Self {
         Self { connection, has_stepped_back: false }
     }
 

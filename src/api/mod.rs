@@ -50,6 +50,7 @@ pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 /// The descriptors of the contract, with its comments.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
+pub use gathering::Gathering;
 pub use program_rules::{parse_program, program_message, publish_command};
 pub use server::{Server, ServerError, ServerOptions, ServerSettings};
 

@@ -327,13 +327,15 @@ impl Worker {
             let _ = self.handover.try_send(Arc::new(all));
         }
 
+        // Told together at the end, so that answers on one connection leave together.
+        let mut answers = Vec::with_capacity(outcomes.len());
         // A command without events saw everything up to its place in the batch.
         let mut position = appended.head;
         for (number, ((job, outcome), events)) in outcomes.into_iter().zip(events).enumerate() {
             position = events.last().map_or(position, |event| event.position);
             match (appended.verdicts.get(number), outcome) {
                 (Some(Verdict::Appended), Outcome::Refused(refusal)) => {
-                    job.answer(&Err(refusal.into()));
+                    answers.push((job, Err(refusal.into())));
                 }
                 (Some(Verdict::Appended), Outcome::Recorded(stream)) => {
                     let pool = self.session.database().pool().clone();
@@ -342,7 +344,7 @@ impl Worker {
                 }
                 (Some(Verdict::Appended), Outcome::Done) => {
                     let events = events.into();
-                    job.answer(&Ok(Committed { events, position, repeated: false }));
+                    answers.push((job, Ok(Committed { events, position, repeated: false })));
                 }
                 (Some(Verdict::Duplicate), _) => self.answer_duplicate(job, number, appended),
                 (Some(Verdict::Taken), _) => self.answer_taken(job, number, appended),
@@ -353,6 +355,9 @@ impl Worker {
                 // new commands in the next batch, so it cannot fall with one of them.
                 (Some(Verdict::Conflict) | None, _) => self.next.push_back(job),
             }
+        }
+        for (job, answer) in answers {
+            job.answer(&answer);
         }
         self.delay(delayed);
     }

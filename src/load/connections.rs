@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Channel, Endpoint, Uri};
 
 use super::LoadError;
+use crate::api::Gathering;
 
 /// How long an answer is waited for. Longer than the server waits for anything.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -37,9 +40,8 @@ impl Connections {
         for _ in 0..count.max(1) {
             let endpoint = Endpoint::from_shared(server.to_owned())
                 .map_err(|error| unusable("the address of the server", &error))?
-                .connect_timeout(CONNECT_TIMEOUT)
-                .tcp_nodelay(true);
-            let channel = endpoint.connect().await;
+                .connect_timeout(CONNECT_TIMEOUT);
+            let channel = endpoint.connect_with_connector(tower::service_fn(connect)).await;
             channels.push(channel.map_err(|_| LoadError::Unreachable(server.to_owned()))?);
         }
         Ok(Self { channels: channels.into(), key })
@@ -65,4 +67,12 @@ impl Connections {
         request.metadata_mut().insert("authorization", self.key.clone());
         request
     }
+}
+
+/// Calls that begin together leave together, as those of clients in other languages do.
+async fn connect(uri: Uri) -> std::io::Result<TokioIo<Gathering<TcpStream>>> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(Gathering::new(stream)))
 }
