@@ -5,14 +5,19 @@
 //! the batch in one round trip. While one batch commits, the next one gathers, so batches grow with
 //! load by themselves.
 //!
-//! - [`unit`] is the unit of work that decisions run in.
-//! - [`worker`] is the loop, and what happens when something is in its way.
+//! - [`tray`] is what waits, [`draft`] a batch in the making, [`unit`] the unit of work that its decisions
+//!   run in.
+//! - [`worker`] is the loop, and what happens when something is in its way; [`settling`] is what happens
+//!   when the database has answered.
 //! - [`session`] is its connection.
 //! - [`query`] runs decisions that only look.
 
+mod draft;
 mod job;
 pub mod query;
 mod session;
+mod settling;
+mod tray;
 mod unit;
 mod worker;
 
@@ -176,9 +181,16 @@ impl Engine {
     ) -> (Self, JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(limits.queue_commands.max(1));
         let closing = watch::Sender::new(false);
-        let worker =
-            worker::Worker::new(database, epoch, surroundings, limits.clone(), handover, metrics);
-        let task = tokio::spawn(worker.run(jobs, closing.subscribe()));
+        let worker = worker::Worker::new(
+            database,
+            epoch,
+            surroundings,
+            limits.clone(),
+            jobs,
+            handover,
+            metrics,
+        );
+        let task = tokio::spawn(worker.run(closing.subscribe()));
         (Self { queue, limits, closing: Arc::new(closing) }, task)
     }
 

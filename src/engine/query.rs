@@ -1,14 +1,13 @@
 //! Decisions that only look: they run on streams as they stand in the database now, without the
 //! cache and without an append.
 
-use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
 use sqlx::PgConnection;
 
 use super::Surroundings;
-use super::unit::{Horizon, Missing, UnitOfWork};
+use super::unit::{FinishedStreams, Horizon, KnownTaken, Missing, UnitOfWork};
 use crate::domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
 use crate::store::{Database, StoreError, in_time, load};
 
@@ -44,7 +43,9 @@ pub async fn query<T>(
 ) -> Result<T, QueryError> {
     let mut connection = database.pool().acquire().await.map_err(StoreError::from)?;
     let mut cache = LruCache::new(NonZeroUsize::MIN);
-    let mut unit = UnitOfWork::new(surroundings, &mut cache, HashMap::new(), Horizon::default());
+    let before = FinishedStreams::new();
+    let (taken, horizon) = (KnownTaken::new(), Horizon::default());
+    let mut unit = UnitOfWork::new(surroundings, &mut cache, &before, taken, horizon);
     for _ in 0..MAX_ROUNDS {
         match unit.run(false, &mut look) {
             Ok(seen) => return Ok(seen),

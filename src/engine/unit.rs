@@ -34,6 +34,8 @@ pub(super) struct Horizon {
     end: LogEnd,
     /// Where nobody else has appended since.
     alone_since: i64,
+    /// Whether nobody else had appended between the last two batches.
+    is_alone: bool,
 }
 
 impl Horizon {
@@ -46,7 +48,20 @@ impl Horizon {
             // When the last event was appended is not known.
             None => LogEnd::default(),
         };
-        (Self { end, alone_since }, last_event.unwrap_or(appended.head))
+        (
+            Self { end, alone_since, is_alone: appended.is_expected },
+            last_event.unwrap_or(appended.head),
+        )
+    }
+
+    /// The end of the log as the last batch left it.
+    pub(super) fn end(self) -> LogEnd {
+        self.end
+    }
+
+    /// Whether nobody else had appended between the last two batches.
+    pub(super) fn is_alone(self) -> bool {
+        self.is_alone
     }
 
     /// Whether a stream seen then is, if the log has not grown since the last batch, still the same.
@@ -109,6 +124,8 @@ struct Scratch {
 pub(super) struct UnitOfWork<'a> {
     surroundings: Surroundings,
     cache: &'a mut Cache,
+    /// The streams of a batch that is being appended, as it leaves them.
+    before: &'a FinishedStreams,
     streams: HashMap<StreamKey, BatchStream>,
     code_owners: HashMap<String, Option<ParticipantId>>,
     default_programs: Option<Vec<ProgramId>>,
@@ -126,6 +143,7 @@ impl<'a> UnitOfWork<'a> {
     pub(super) fn new(
         surroundings: &Surroundings,
         cache: &'a mut Cache,
+        before: &'a FinishedStreams,
         known_taken: KnownTaken,
         horizon: Horizon,
     ) -> Self {
@@ -133,13 +151,14 @@ impl<'a> UnitOfWork<'a> {
             known_taken,
             surroundings: surroundings.clone(),
             cache,
+            before,
             streams: HashMap::new(),
             code_owners: HashMap::new(),
             default_programs: None,
             walks: HashMap::new(),
             claims: HashMap::new(),
             horizon,
-            batch: Batch::expecting(horizon.end),
+            batch: Batch::default(),
             now: (surroundings.now)(),
             missing: Missing::default(),
             scratch: Scratch::default(),
@@ -216,7 +235,7 @@ impl<'a> UnitOfWork<'a> {
 
     /// Whether a stream is in memory, here or from earlier batches.
     pub(super) fn knows(&self, key: &StreamKey) -> bool {
-        self.streams.contains_key(key) || self.cache.contains(key)
+        self.streams.contains_key(key) || self.before.contains_key(key) || self.cache.contains(key)
     }
 
     pub(super) fn learn_stream(&mut self, key: StreamKey, loaded: Loaded) {
@@ -239,6 +258,17 @@ impl<'a> UnitOfWork<'a> {
         self.walks.insert((from, target), walk);
     }
 
+    /// A stream from memory.
+    fn recall(&mut self, key: &StreamKey) -> Option<Seen> {
+        match self.before.get(key) {
+            // If the batch lands whole, nobody else has come between.
+            Some(stream) => {
+                Some(Seen { loaded: stream.loaded.clone(), at: self.horizon.end.position })
+            }
+            None => self.cache.get(key).cloned(),
+        }
+    }
+
     fn enter(&mut self, key: StreamKey, seen: Seen) {
         let Seen { loaded: Loaded { state, version, snapshot_version }, at: seen_at } = seen;
         let place = self.batch.add_stream(&key, version, self.horizon.reaches(seen_at));
@@ -248,29 +278,26 @@ impl<'a> UnitOfWork<'a> {
     }
 
     /// The batch, and the streams as it leaves them if all of it is appended.
-    pub(super) fn finish(self) -> (Batch, Vec<FinishedStream>) {
+    pub(super) fn finish(self) -> (Batch, FinishedStreams) {
         let streams = self
             .streams
             .into_iter()
-            .map(|(key, stream)| FinishedStream {
-                key,
-                place: stream.place,
-                last_writer: stream.last_writer,
-                seen_at: stream.seen_at,
-                loaded: Loaded {
-                    state: stream.state,
-                    version: stream.version,
-                    snapshot_version: stream.snapshot_version,
-                },
+            .map(|(key, stream)| {
+                let BatchStream { state, version, snapshot_version, seen_at, place, last_writer } =
+                    stream;
+                let loaded = Loaded { state, version, snapshot_version };
+                (key, FinishedStream { place, last_writer, seen_at, loaded })
             })
             .collect();
         (self.batch, streams)
     }
 }
 
+/// The streams of a batch as it leaves them.
+pub(super) type FinishedStreams = HashMap<StreamKey, FinishedStream>;
+
 /// A stream as a batch leaves it.
 pub(super) struct FinishedStream {
-    pub(super) key: StreamKey,
     pub(super) place: i32,
     pub(super) last_writer: Option<usize>,
     pub(super) seen_at: i64,
@@ -295,8 +322,8 @@ impl Work for UnitOfWork<'_> {
             return Ok(stream.state.clone());
         }
         if !self.streams.contains_key(key) {
-            if let Some(cached) = self.cache.get(key).cloned() {
-                self.enter(key.clone(), cached);
+            if let Some(seen) = self.recall(key) {
+                self.enter(key.clone(), seen);
             } else if expect_new && self.scratch.trusts_new {
                 let state = empty_state(key.kind);
                 let loaded = Loaded { state, version: 0, snapshot_version: 0 };

@@ -148,11 +148,18 @@ pub struct Appended {
     pub is_expected: bool,
 }
 
-impl Batch {
-    /// A batch of somebody who knows streams as of this end of the log.
+impl Appended {
+    /// Whether the log ended as expected and every command stands.
     #[must_use]
-    pub fn expecting(expected: LogEnd) -> Self {
-        Self { expected, ..Self::default() }
+    pub fn is_whole(&self) -> bool {
+        self.is_expected && self.verdicts.iter().all(|verdict| *verdict == Verdict::Appended)
+    }
+}
+
+impl Batch {
+    /// Says as of which end of the log streams are known.
+    pub fn expect(&mut self, end: LogEnd) {
+        self.expected = end;
     }
 
     /// How many commands it has.

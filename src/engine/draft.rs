@@ -1,0 +1,164 @@
+//! A batch in the making: jobs are decided one after the other, each on the streams as those before it
+//! leave them.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use super::Failure;
+use super::job::Job;
+use super::query::MAX_ROUNDS;
+use super::session::Session;
+use super::tray::Tray;
+use super::unit::{FinishedStreams, UnitOfWork};
+use crate::domain::{Halt, Refusal, StreamKey};
+use crate::store::{Batch, StoreError};
+
+/// How long the database may be away for a batch whose predecessor is still being appended.
+const AHEAD_PATIENCE: Duration = Duration::from_millis(100);
+
+pub(super) struct Draft<'a> {
+    unit: UnitOfWork<'a>,
+    /// Per command of the batch: the job, and what was decided.
+    outcomes: Vec<(Job, Outcome)>,
+    /// Jobs that cannot be decided with what could be loaded.
+    undecided: Vec<Job>,
+}
+
+/// A batch whose commands have been decided.
+pub(super) struct Decided {
+    pub(super) batch: Batch,
+    pub(super) streams: FinishedStreams,
+    /// Per command of the batch: the job, and what was decided.
+    pub(super) outcomes: Vec<(Job, Outcome)>,
+    /// Jobs that could not be decided with what could be loaded.
+    pub(super) delayed: Vec<Job>,
+}
+
+/// What was decided about a command. It stands if the append finds what was read unchanged.
+pub(super) enum Outcome {
+    /// It is carried out.
+    Done,
+    /// It is refused.
+    Refused(Refusal),
+    /// It was carried out before; its answer begins with this stream.
+    Recorded(StreamKey),
+}
+
+/// All jobs of a draft for which something could not be loaded, and why not.
+pub(super) type LoadFailure = (Vec<Job>, StoreError);
+
+impl<'a> Draft<'a> {
+    pub(super) fn new(unit: UnitOfWork<'a>) -> Self {
+        Self { unit, outcomes: Vec::new(), undecided: Vec::new() }
+    }
+
+    /// Decides jobs against what is in memory, loading what is not.
+    pub(super) async fn decide(
+        mut self,
+        session: &mut Session,
+        jobs: Vec<Job>,
+        deadline: Instant,
+    ) -> Result<Decided, LoadFailure> {
+        match self.add(session, jobs, deadline).await {
+            Ok(()) => Ok(self.finish()),
+            Err(error) => Err((self.finish().into_jobs(), error)),
+        }
+    }
+
+    /// Decides what comes while the batch before is being appended, until that one has `landed`.
+    pub(super) async fn decide_ahead(
+        mut self,
+        session: &mut Session,
+        tray: &mut Tray,
+        most: usize,
+        landed: &Notify,
+    ) -> Result<Decided, LoadFailure> {
+        let landed = landed.notified();
+        tokio::pin!(landed);
+        let mut busy = HashSet::new();
+        loop {
+            let is_filled = tokio::select! {
+                biased;
+                () = &mut landed => break,
+                is_filled = tray.filled() => is_filled,
+            };
+            let room = most.saturating_sub(self.outcomes.len() + self.undecided.len());
+            let jobs = if is_filled { tray.gather(room, &busy) } else { Vec::new() };
+            if jobs.is_empty() {
+                landed.await;
+                break;
+            }
+            busy.extend(jobs.iter().flat_map(Job::identities));
+            let deadline = Instant::now() + AHEAD_PATIENCE;
+            if let Err(error) = self.add(session, jobs, deadline).await {
+                return Err((self.finish().into_jobs(), error));
+            }
+        }
+        Ok(self.finish())
+    }
+
+    async fn add(
+        &mut self,
+        session: &mut Session,
+        jobs: Vec<Job>,
+        deadline: Instant,
+    ) -> Result<(), StoreError> {
+        let mut undecided = std::mem::take(&mut self.undecided);
+        undecided.extend(jobs);
+        for _ in 0..MAX_ROUNDS {
+            for job in std::mem::take(&mut undecided) {
+                undecided.extend(self.try_deciding(job));
+            }
+            let missing = self.unit.take_missing();
+            if undecided.is_empty() || missing.is_empty() {
+                break;
+            }
+            if let Err(error) = session.fetch(&mut self.unit, missing, deadline).await {
+                self.undecided = undecided;
+                return Err(error);
+            }
+        }
+        self.undecided = undecided;
+        Ok(())
+    }
+
+    /// Gives the job back if something is not in memory.
+    fn try_deciding(&mut self, job: Job) -> Option<Job> {
+        // What should be new is taken to be, until the database has said otherwise.
+        let trusts_new = job.conflicts == 0;
+        match self.unit.run(trusts_new, |work| job.command.decide(work)) {
+            Ok(()) => {
+                self.unit.keep(job.request.as_ref());
+                self.outcomes.push((job, Outcome::Done));
+            }
+            Err(Halt::Refused(refusal)) => {
+                self.unit.keep_reads(job.request.as_ref());
+                self.outcomes.push((job, Outcome::Refused(refusal)));
+            }
+            Err(Halt::AlreadyRecorded(stream)) => {
+                self.unit.keep_reads(job.request.as_ref());
+                self.outcomes.push((job, Outcome::Recorded(stream)));
+            }
+            Err(Halt::Missing) => return Some(job),
+            Err(Halt::Broken(what)) => {
+                tracing::error!(command = job.command.name(), what, "a decision broke");
+                job.answer(&Err(Failure::Internal));
+            }
+        }
+        None
+    }
+
+    fn finish(self) -> Decided {
+        let (batch, streams) = self.unit.finish();
+        Decided { batch, streams, outcomes: self.outcomes, delayed: self.undecided }
+    }
+}
+
+impl Decided {
+    /// All its jobs, as if nothing had been decided.
+    pub(super) fn into_jobs(self) -> Vec<Job> {
+        self.outcomes.into_iter().map(|(job, _)| job).chain(self.delayed).collect()
+    }
+}
