@@ -36,6 +36,8 @@ pub(super) enum Load {
     /// Purchases at a rate (200 a second), each watched by one of many live streams: how soon rewards and
     /// reads follow the answer
     Streams(Options),
+    /// The top of the leaderboard and the rank of anybody, in turn; run it beside purchases
+    Leaderboard(Options),
     /// The engine beside its rivals, on a cluster of its own: plain cqrs-es, hand-written SQL, a stored
     /// function, and pgbench
     Compare(CompareOptions),
@@ -142,6 +144,10 @@ pub(super) struct Options {
     /// Users that are signed up before; two for each stream in `streams`, none in `sign-up`
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     participants: u64,
+    /// Take the participants of an earlier run on this server, by its name, instead of signing up others; it
+    /// had the same scenario, seed and number of them
+    #[arg(long, value_name = "RUN", conflicts_with = "own")]
+    participants_of: Option<String>,
     /// Live streams that are open meanwhile, each of another user's earnings
     #[arg(long, value_name = "N")]
     streams: Option<u64>,
@@ -182,6 +188,7 @@ impl Load {
             Self::Hot(options) => options.run(Scenario::Hot).await,
             Self::Mixed(options) => options.run(Scenario::Mixed).await,
             Self::Streams(options) => options.run(Scenario::Streams).await,
+            Self::Leaderboard(options) => options.run(Scenario::Leaderboard).await,
             Self::Compare(options) => options.run().await,
         }
     }
@@ -231,7 +238,9 @@ impl Options {
         let (streams, rate) = match scenario {
             Scenario::Streams => (STREAMS, Some(STREAMS_RATE)),
             Scenario::Mixed => (MIXED_STREAMS, None),
-            Scenario::SignUp | Scenario::Purchase | Scenario::Hot => (0, None),
+            Scenario::SignUp | Scenario::Purchase | Scenario::Hot | Scenario::Leaderboard => {
+                (0, None)
+            }
         };
         Settings {
             scenario,
@@ -241,6 +250,7 @@ impl Options {
             connections: self.connections,
             concurrency: self.concurrency,
             participants: self.participants,
+            participants_of: self.participants_of.clone(),
             streams: self.streams.unwrap_or(streams),
             warm_up_s: self.warm_up.as_secs_f64(),
             duration_s: self.count.is_none().then_some(self.duration.as_secs_f64()),

@@ -53,8 +53,8 @@ pub struct Comparing {
 pub struct Turn {
     /// Purchases per second; single rows per second for pgbench.
     pub per_second: f64,
-    /// How long one took; pgbench says nothing of it.
-    pub latency: Option<Latency>,
+    /// How long one took.
+    pub latency: Latency,
     /// How many failed.
     pub failed: u64,
 }
@@ -68,6 +68,10 @@ pub struct Contender {
     pub turns: Vec<Turn>,
     /// The middle one of its rates.
     pub median_per_second: f64,
+    /// The middle one of its median latencies, in milliseconds.
+    pub median_p50_ms: f64,
+    /// The middle one of its 99th percentiles, in milliseconds.
+    pub median_p99_ms: f64,
     /// That of the engine, divided by its own.
     pub engine_is_times: f64,
 }
@@ -111,16 +115,12 @@ impl Compared {
             ),
         ];
         for contender in &self.contenders {
-            let latency = contender.turns.iter().rev().find_map(|turn| turn.latency.as_ref());
-            let of = |pick: fn(&Latency) -> f64| {
-                latency.map_or_else(|| "-".into(), |latency| format!("{:.2}", pick(latency)))
-            };
             lines.push(format!(
-                "{:34} {:>12.0} {:>10} {:>10} {:>12.2} x",
+                "{:34} {:>12.0} {:>10.2} {:>10.2} {:>12.2} x",
                 contender.name,
                 contender.median_per_second,
-                of(|latency| latency.p50_ms),
-                of(|latency| latency.p99_ms),
+                contender.median_p50_ms,
+                contender.median_p99_ms,
                 contender.engine_is_times,
             ));
         }
@@ -225,17 +225,20 @@ fn judge(
     catch_up_ms: Vec<f64>,
     faults: Vec<String>,
 ) -> Compared {
-    let medians: Vec<f64> = turns.iter().map(|turns| median(turns)).collect();
+    let medians: Vec<f64> =
+        turns.iter().map(|turns| median(turns, |turn| turn.per_second)).collect();
     let engine = medians[0];
     let contenders = turns
         .into_iter()
         .zip(NAMES)
         .zip(&medians)
-        .map(|((turns, name), median)| Contender {
+        .map(|((turns, name), rate)| Contender {
             name: name.into(),
+            median_p50_ms: median(&turns, |turn| turn.latency.p50_ms),
+            median_p99_ms: median(&turns, |turn| turn.latency.p99_ms),
             turns,
-            median_per_second: *median,
-            engine_is_times: engine / median,
+            median_per_second: *rate,
+            engine_is_times: engine / rate,
         })
         .collect();
     Compared {
@@ -250,10 +253,10 @@ fn judge(
     }
 }
 
-fn median(turns: &[Turn]) -> f64 {
-    let mut rates: Vec<f64> = turns.iter().map(|turn| turn.per_second).collect();
-    rates.sort_by(f64::total_cmp);
-    rates.get(rates.len() / 2).copied().unwrap_or_default()
+fn median(turns: &[Turn], value: impl Fn(&Turn) -> f64) -> f64 {
+    let mut values: Vec<f64> = turns.iter().map(value).collect();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
 }
 
 /// A rival with the numbers of its purchases.
@@ -324,20 +327,24 @@ impl Bench<'_> {
     }
 
     async fn single_rows(&self, program: &std::path::Path) -> Result<Turn, LoadError> {
-        let clients = u32::try_from(self.settings.concurrency).unwrap_or(u32::MAX);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds")]
-        let seconds = self.settings.duration_s.ceil() as u32;
-        let inserts =
-            pgbench::single_inserts(program, self.url, clients, PGBENCH_THREADS, seconds.max(1));
-        let per_second = inserts.await.map_err(unusable)?.per_second;
-        Ok(Turn { per_second, latency: None, failed: 0 })
+        let whole_seconds = |seconds: f64| seconds.ceil() as u32;
+        let turn = pgbench::Turn {
+            clients: u32::try_from(self.settings.concurrency).unwrap_or(u32::MAX),
+            threads: PGBENCH_THREADS,
+            warm_up_seconds: whole_seconds(self.settings.warm_up_s),
+            seconds: whole_seconds(self.settings.duration_s).max(1),
+        };
+        let inserts = pgbench::single_inserts(program, self.url, turn).await.map_err(unusable)?;
+        let latency = Latency::of(&inserts.latencies);
+        Ok(Turn { per_second: inserts.per_second, latency, failed: 0 })
     }
 }
 
 fn turn(measured: &driver::Measured) -> Turn {
     Turn {
         per_second: measured.throughput(),
-        latency: Some(Latency::of(&measured.histogram)),
+        latency: Latency::of(&measured.histogram),
         failed: measured.errors.values().sum(),
     }
 }

@@ -48,6 +48,16 @@ impl Answer {
     }
 }
 
+/// The id of a write of a run.
+#[must_use]
+pub fn id_in(run: &str, write: Write, number: u64) -> String {
+    let letter = match write {
+        Write::User => 'u',
+        Write::Purchase => 'p',
+    };
+    format!("{run}-{letter}{number}")
+}
+
 /// The answers to all writes of a run.
 #[derive(Debug)]
 pub struct Ledger {
@@ -63,14 +73,16 @@ impl Ledger {
         Self { run, users: Mutex::new(Vec::new()), purchases: Mutex::new(Vec::new()) }
     }
 
+    /// The name of the run.
+    #[must_use]
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
     /// The id of a write.
     #[must_use]
     pub fn id(&self, write: Write, number: u64) -> String {
-        let letter = match write {
-            Write::User => 'u',
-            Write::Purchase => 'p',
-        };
-        format!("{}-{letter}{number}", self.run)
+        id_in(&self.run, write, number)
     }
 
     /// The number of a write; `None` if the id is of another run.

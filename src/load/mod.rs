@@ -56,6 +56,8 @@ pub enum Scenario {
     Mixed,
     /// Purchases at a given rate, watched by many live streams.
     Streams,
+    /// The top of the leaderboard and the rank of anybody, in turn.
+    Leaderboard,
 }
 
 impl Scenario {
@@ -68,6 +70,7 @@ impl Scenario {
             Self::Hot => "hot",
             Self::Mixed => "mixed",
             Self::Streams => "streams",
+            Self::Leaderboard => "leaderboard",
         }
     }
 }

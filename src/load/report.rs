@@ -28,6 +28,8 @@ pub struct Settings {
     pub concurrency: usize,
     /// Users that are signed up before the run.
     pub participants: u64,
+    /// The earlier run that signed them up; this one if there is none.
+    pub participants_of: Option<String>,
     /// Live streams that are open during the run.
     pub streams: u64,
     /// How long operations are done before any is measured, in seconds.
@@ -139,6 +141,8 @@ pub struct Lag {
 /// What a run says.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// What the run is called; leads the ids of all that it writes.
+    pub run: String,
     /// The version of this program.
     pub version: &'static str,
     /// How it was built: `release` or `debug`, whose numbers say nothing.

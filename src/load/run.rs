@@ -35,12 +35,16 @@ pub async fn run(
     settings.participants = population.size();
     let ledger = Ledger::new(format!("load-{:x}", moment.0));
     let (program_id, seed) = (PROGRAM_ID.into(), settings.seed);
-    let world = Arc::new(World::new(connections, program_id, seed, ledger, population, progress));
+    let mut world = World::new(connections, program_id, seed, ledger, population, progress);
+    world.members_of.clone_from(&settings.participants_of);
+    let world = Arc::new(world);
 
     world.progress.begin("signing up the participants");
     let begun = Instant::now();
     let before = population::publish(&world).await?;
-    population::settle(&world).await?;
+    if settings.participants_of.is_none() {
+        population::settle(&world).await?;
+    }
     lag::catch_up(&world.connections, PROGRAM_ID).await?;
     let set_up_s = begun.elapsed().as_secs_f64();
 
@@ -67,6 +71,7 @@ pub async fn run(
     let (sign_ups, purchases) = check::check(&world.connections, &world.ledger, before).await?;
     let catch_up_ms = catch_up.as_secs_f64() * 1_000.0;
     Ok(Report {
+        run: world.ledger.run().to_owned(),
         version: env!("CARGO_PKG_VERSION"),
         build: if cfg!(debug_assertions) { "debug" } else { "release" },
         date: utc(moment),
@@ -106,6 +111,7 @@ async fn operate(
                 Scenario::Purchase | Scenario::Hot => world.purchase(number).await.map(drop),
                 Scenario::Mixed => world.mixed(number).await,
                 Scenario::Streams => watching.purchase(world.clone(), number).await,
+                Scenario::Leaderboard => world.leaderboard(number).await,
             };
             world.ended(outcome)
         }

@@ -27,6 +27,10 @@ impl Report {
         let (name, warm_up_s) = (settings.scenario.name(), settings.warm_up_s);
         let (concurrency, connections) = (settings.concurrency, settings.connections);
         let (seed, version, build) = (settings.seed, self.version, self.build);
+        let participants = match &settings.participants_of {
+            None => format!("{} in {:.1} s", settings.participants, self.set_up_s),
+            Some(run) => format!("{} of {run}", settings.participants),
+        };
         let (cores, cpu_model, system) = (machine.cores, &machine.cpu_model, &machine.system);
         vec![
             row("scenario", &format!("{name}, {length} after {warm_up_s} s, {rate}")),
@@ -36,7 +40,8 @@ impl Report {
             ),
             row("program", &format!("tributary {version} ({build})")),
             row("machine", &format!("{cores} cores, {cpu_model}, {system}")),
-            row("participants", &format!("{} in {:.1} s", settings.participants, self.set_up_s)),
+            row("run", &self.run),
+            row("participants", &participants),
         ]
     }
 

@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::connections::Connections;
 use super::error::reason;
-use super::ledger::{Answer, Ledger, Write};
+use super::ledger::{Answer, Ledger, Write, id_in};
 use super::population::Population;
 use super::random::{Random, Zipf};
 use crate::api::pb::account_service_client::AccountServiceClient;
@@ -58,6 +58,8 @@ pub(super) struct World {
     pub(super) seed: u64,
     pub(super) ledger: Ledger,
     pub(super) population: Population,
+    /// The run that signed the population up, if it was another.
+    pub(super) members_of: Option<String>,
     /// Codes of users who have signed up in this run, for those who come after them.
     codes: RwLock<Vec<String>>,
     zipf: Zipf,
@@ -102,6 +104,7 @@ impl World {
             seed,
             ledger,
             population,
+            members_of: None,
             codes: RwLock::new(Vec::new()),
             zipf: Zipf::new(MOST_REFERRERS),
             progress,
@@ -121,7 +124,8 @@ impl World {
 
     /// The id of a user of the population.
     pub(super) fn member(&self, number: u64) -> String {
-        self.ledger.id(Write::User, number)
+        let run = self.members_of.as_deref().unwrap_or(self.ledger.run());
+        id_in(run, Write::User, number)
     }
 
     /// Signs up a user, and returns their code.
@@ -208,31 +212,45 @@ impl World {
     async fn read(&self, number: u64) -> Result<(), Status> {
         let mut random = self.random(Choice::Read, number);
         let user_id = self.member(random.below(self.population.size()));
-        let program_id = self.program_id.to_string();
-        let channel = self.connections.channel(number);
         match random.below(4) {
-            0 => self.balances(number, user_id, String::new()).await?,
+            0 => self.balances(number, user_id, String::new()).await,
             1 => {
+                let program_id = self.program_id.to_string();
                 let message = GetReferralStatsRequest { program_id, user_id, ..Default::default() };
-                let mut client = ReferralServiceClient::new(channel);
-                client.get_referral_stats(self.connections.request(message)).await?;
+                let mut client = ReferralServiceClient::new(self.connections.channel(number));
+                client.get_referral_stats(self.connections.request(message)).await.map(drop)
             }
-            2 => {
-                let message = GetLeaderboardRequest {
-                    program_id,
-                    page_size: BOARD_ENTRIES,
-                    ..Default::default()
-                };
-                let mut client = LeaderboardServiceClient::new(channel);
-                client.get_leaderboard(self.connections.request(message)).await?;
-            }
-            _ => {
-                let message = GetRankRequest { program_id, user_id, ..Default::default() };
-                let mut client = LeaderboardServiceClient::new(channel);
-                client.get_rank(self.connections.request(message)).await?;
-            }
+            2 => self.top(number).await,
+            _ => self.rank(number, user_id).await,
         }
-        Ok(())
+    }
+
+    /// The first page of the leaderboard.
+    async fn top(&self, number: u64) -> Result<(), Status> {
+        let message = GetLeaderboardRequest {
+            program_id: self.program_id.to_string(),
+            page_size: BOARD_ENTRIES,
+            ..Default::default()
+        };
+        let mut client = LeaderboardServiceClient::new(self.connections.channel(number));
+        client.get_leaderboard(self.connections.request(message)).await.map(drop)
+    }
+
+    /// The rank of a user.
+    async fn rank(&self, number: u64, user_id: String) -> Result<(), Status> {
+        let program_id = self.program_id.to_string();
+        let message = GetRankRequest { program_id, user_id, ..Default::default() };
+        let mut client = LeaderboardServiceClient::new(self.connections.channel(number));
+        client.get_rank(self.connections.request(message)).await.map(drop)
+    }
+
+    /// The top of the leaderboard, and in the next operation the rank of anybody.
+    pub(super) async fn leaderboard(&self, number: u64) -> Result<(), Status> {
+        if number.is_multiple_of(2) {
+            return self.top(number).await;
+        }
+        let anybody = self.random(Choice::Read, number).below(self.population.size());
+        self.rank(number, self.member(anybody)).await
     }
 
     /// Mostly purchases, some reads, a few sign-ups.

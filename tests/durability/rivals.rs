@@ -9,7 +9,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tributary::load::rivals::{
@@ -182,53 +181,10 @@ async fn all_rivals_store_the_same_payloads_for_the_same_purchases() {
 async fn pgbench_inserts_events() {
     let database = TestDatabase::new().await;
     let program = pgbench::find(None).await;
-    let inserts = pgbench::single_inserts(&program, &database.url, 4, 2, 1).await.unwrap();
+    let inserts = pgbench::single_inserts(&program, &database.url, turn(4, 1)).await.unwrap();
     assert!(inserts.count > 0 && inserts.per_second > 0.0, "{inserts:?}");
 }
 
-/// Not a test: `cargo test --test durability -- --ignored --nocapture purchases_per_second`.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes a minute, asserts nothing about speed, and is to be looked at"]
-async fn purchases_per_second() {
-    let database = TestDatabase::new().await;
-    let (population, buyers) = population(10_000);
-    let url = &database.url;
-    let event_sourced = EventSourced::connect(url, 32, population.clone()).await.unwrap();
-    measure(event_sourced, &buyers).await;
-    measure(HandWritten::connect(url, 32, population.clone()).await.unwrap(), &buyers).await;
-    measure(StoredFunction::connect(url, 32, population).await.unwrap(), &buyers).await;
-    let program = pgbench::find(None).await;
-    let inserts = pgbench::single_inserts(&program, url, 64, 2, 10).await.unwrap();
-    println!("pgbench, single inserts: {:.0}/s", inserts.per_second);
-}
-
-async fn measure(rival: impl Rival, buyers: &[usize]) {
-    let rival = Arc::new(rival);
-    let next = Arc::new(AtomicU64::new(0));
-    let begin = Instant::now();
-    let tasks: Vec<_> = (0..64)
-        .map(|task| {
-            let (rival, next, buyers) = (rival.clone(), next.clone(), buyers.to_vec());
-            tokio::spawn(async move {
-                let mut spread = Spread(task);
-                while begin.elapsed() < Duration::from_secs(10) {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    let buyer = buyers[(spread.next() * buyers.len() as f64) as usize];
-                    rival.purchase(number, buyer, amount_minor(number)).await.unwrap();
-                }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
-    }
-    let seconds = begin.elapsed().as_secs_f64();
-    let count = next.load(Ordering::Relaxed);
-    rival.check(count).await.unwrap();
-    println!(
-        "{}: {:.0}/s ({count} purchases, {} retries)",
-        rival.name(),
-        count as f64 / seconds,
-        rival.retries()
-    );
+fn turn(clients: u32, seconds: u32) -> pgbench::Turn {
+    pgbench::Turn { clients, threads: 2, warm_up_seconds: 1, seconds }
 }

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 
+use hdrhistogram::Histogram;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -26,61 +27,108 @@ const SCRIPT: &str = include_str!("pgbench_insert.sql");
 const GRACE: Duration = Duration::from_mins(1);
 
 /// What `pgbench` measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Inserts {
     /// Transactions, that is rows, in all. Each of them was found in the table.
     pub count: u64,
     /// Transactions per second, without the time that connecting took.
     pub per_second: f64,
+    /// How long they took, in microseconds, of a sample.
+    pub latencies: Histogram<u64>,
 }
 
-/// Has `clients` clients insert single events for `seconds`, in a schema of its own.
-///
-/// `threads` is how many threads drive the clients; `program` is the binary, see [`find`].
+/// How `pgbench` is run.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// How many insert at the same time.
+    pub clients: u32,
+    /// How many threads drive them.
+    pub threads: u32,
+    /// How long they do it before anything is measured.
+    pub warm_up_seconds: u32,
+    /// How long they do it then.
+    pub seconds: u32,
+}
+
+/// Has clients insert single events, in a schema of its own. `program` is the binary, see [`find`].
 ///
 /// # Errors
 /// If `pgbench` cannot be run, fails, or says it did what is not there.
-pub async fn single_inserts(
-    program: &Path,
-    url: &str,
-    clients: u32,
-    threads: u32,
-    seconds: u32,
-) -> Result<Inserts, String> {
+pub async fn single_inserts(program: &Path, url: &str, turn: Turn) -> Result<Inserts, String> {
     let pool = pool::open(url, SCHEMA, &[TABLES], 1).await?;
     sqlx::raw_sql("analyze events").execute(&pool).await.map_err(in_words)?;
 
-    let mut command = Command::new(program);
-    command
-        .args(["--no-vacuum", "--protocol", "prepared", "--file", "-"])
-        .args(["--client", &clients.to_string(), "--jobs", &threads.min(clients).to_string()])
-        .args(["--time", &seconds.to_string()])
-        .args(["--define", "n=0", "--define", &format!("payload={}", payload()?)])
-        .arg(url)
-        // The server is told where to look for the table in the environment, as psql would be.
-        .env("PGOPTIONS", format!("-c search_path={SCHEMA}"))
-        .env("LC_ALL", "C");
-    let most = Duration::from_secs(u64::from(seconds)) + GRACE;
-    let output = tokio::time::timeout(most, fed(command))
-        .await
-        .map_err(|_| format!("pgbench has not ended after {} s", most.as_secs()))??;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    if !output.status.success() {
-        return Err(format!("pgbench failed ({}): {text}{complaint}", output.status));
-    }
-    let inserts =
-        parse(&text).ok_or_else(|| format!("pgbench says nothing usable: {text}{complaint}"))?;
+    let warmed_up = if turn.warm_up_seconds > 0 {
+        insert(program, url, turn, turn.warm_up_seconds, 0).await?.count
+    } else {
+        0
+    };
+    // No client comes as far in its own numbers as all of them together.
+    let inserts = insert(program, url, turn, turn.seconds, warmed_up).await?;
 
     let rows: i64 = sqlx::query_scalar("select count(*) from events")
         .fetch_one(&pool)
         .await
         .map_err(in_words)?;
     pool.close().await;
-    if u64::try_from(rows) != Ok(inserts.count) {
-        return Err(format!("pgbench inserted {} rows, {rows} are there", inserts.count));
+    if u64::try_from(rows) != Ok(warmed_up + inserts.count) {
+        let count = warmed_up + inserts.count;
+        return Err(format!("pgbench inserted {count} rows, {rows} are there"));
     }
     Ok(inserts)
+}
+
+/// Inserts for `seconds`; every client numbers its events from `first` on.
+async fn insert(
+    program: &Path,
+    url: &str,
+    Turn { clients, threads, .. }: Turn,
+    seconds: u32,
+    first: u64,
+) -> Result<Inserts, String> {
+    let logs = std::env::temp_dir().join(format!("tributary-pgbench-{}", std::process::id()));
+    std::fs::create_dir_all(&logs).map_err(in_words)?;
+    let mut command = Command::new(program);
+    command
+        .args(["--no-vacuum", "--protocol", "prepared", "--file", "-"])
+        .args(["--client", &clients.to_string(), "--jobs", &threads.min(clients).to_string()])
+        .args(["--time", &seconds.to_string()])
+        .args(["--define", &format!("n={first}"), "--define", &format!("payload={}", payload()?)])
+        // The times of as many transactions as one client makes.
+        .args(["--log", "--sampling-rate", &(1.0 / f64::from(clients.max(1))).to_string()])
+        .arg("--log-prefix")
+        .arg(logs.join("log"))
+        .arg(url)
+        // The server is told where to look for the table in the environment, as psql would be.
+        .env("PGOPTIONS", format!("-c search_path={SCHEMA}"))
+        .env("LC_ALL", "C");
+    let most = Duration::from_secs(u64::from(seconds)) + GRACE;
+    let output = tokio::time::timeout(most, fed(command)).await;
+    let latencies = latencies(&logs);
+    std::fs::remove_dir_all(&logs).map_err(in_words)?;
+    let output =
+        output.map_err(|_| format!("pgbench has not ended after {} s", most.as_secs()))??;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    if !output.status.success() {
+        return Err(format!("pgbench failed ({}): {text}{complaint}", output.status));
+    }
+    let (count, per_second) =
+        parse(&text).ok_or_else(|| format!("pgbench says nothing usable: {text}{complaint}"))?;
+    Ok(Inserts { count, per_second, latencies: latencies? })
+}
+
+/// Reads the logs of transactions in a directory: `client number microseconds ...`.
+fn latencies(directory: &Path) -> Result<Histogram<u64>, String> {
+    let mut latencies = Histogram::new(3).map_err(in_words)?;
+    for log in std::fs::read_dir(directory).map_err(in_words)? {
+        let text = std::fs::read_to_string(log.map_err(in_words)?.path()).map_err(in_words)?;
+        for line in text.lines() {
+            let micros = line.split(' ').nth(2).and_then(|micros| micros.parse::<u64>().ok());
+            latencies.saturating_record(micros.ok_or("a log of pgbench cannot be read")?);
+        }
+    }
+    Ok(latencies)
 }
 
 /// Runs `pgbench` to its end with the script as its input. It is killed when the future is dropped.
@@ -133,19 +181,17 @@ fn payload() -> Result<String, String> {
 
 /// Reads the lines `number of transactions actually processed: 123` and
 /// `tps = 456.7 (without initial connection time)`.
-fn parse(text: &str) -> Option<Inserts> {
+fn parse(text: &str) -> Option<(u64, f64)> {
     let after = |start: &str| text.lines().find_map(|line| line.strip_prefix(start));
     let count = after("number of transactions actually processed: ")?;
     let per_second = after("tps = ")?;
-    Some(Inserts {
-        count: count.split('/').next()?.trim().parse().ok()?,
-        per_second: per_second.split(' ').next()?.parse().ok()?,
-    })
+    let count = count.split('/').next()?.trim().parse().ok()?;
+    Some((count, per_second.split(' ').next()?.parse().ok()?))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Inserts, parse};
+    use super::parse;
 
     #[test]
     fn what_pgbench_says_is_read() {
@@ -153,7 +199,7 @@ mod tests {
                     number of transactions actually processed: 812\n\
                     number of failed transactions: 0 (0.000%)\nlatency average = 1.2 ms\n\
                     tps = 811.25 (without initial connection time)\n";
-        assert_eq!(parse(text), Some(Inserts { count: 812, per_second: 811.25 }));
+        assert_eq!(parse(text), Some((812, 811.25)));
         assert_eq!(parse("pgbench: error: no such thing"), None);
     }
 }
