@@ -17,6 +17,9 @@ use super::{ClusterError, Options};
 pub(super) const PORT: u16 = 5432;
 /// The superuser of every cluster made here.
 pub(super) const SUPERUSER: &str = "tributary";
+/// What the buffers of Postgres may be at least and at most.
+const LEAST_BUFFERS_KIB: u64 = 128 * 1024;
+const MOST_BUFFERS_KIB: u64 = 2 * 1024 * 1024;
 const PATIENCE_SECONDS: u32 = 60;
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 20;
@@ -60,6 +63,7 @@ pub(super) async fn initdb(
 /// override. Of two values for the same name, Postgres takes the last one.
 pub(super) fn settings(options: &Options, sockets: &Path) -> Vec<String> {
     let max_connections = options.max_connections.to_string();
+    let shared_buffers = format!("{}kB", shared_buffers_kib());
     let sockets = sockets.display().to_string();
     let port = PORT.to_string();
     let defaults = [
@@ -69,7 +73,7 @@ pub(super) fn settings(options: &Options, sockets: &Path) -> Vec<String> {
         ("full_page_writes", "on"),
         ("max_connections", &max_connections),
         // Many small writes: room in memory, and checkpoints that are rare and spread out.
-        ("shared_buffers", "256MB"),
+        ("shared_buffers", &shared_buffers),
         ("max_wal_size", "2GB"),
         ("checkpoint_timeout", "15min"),
         ("wal_compression", "on"),
@@ -93,6 +97,15 @@ pub(super) fn settings(options: &Options, sockets: &Path) -> Vec<String> {
         .chain(fixed)
         .map(|(name, value)| format!("{name}={value}"))
         .collect()
+}
+
+/// A quarter of the machine's memory, as Postgres advises, within limits; touched only as the data grows.
+fn shared_buffers_kib() -> u64 {
+    let memory_kib = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
+    });
+    memory_kib.map_or(LEAST_BUFFERS_KIB, |kib| kib / 4).clamp(LEAST_BUFFERS_KIB, MOST_BUFFERS_KIB)
 }
 
 /// Starts a postmaster on a cluster that has none.

@@ -136,11 +136,11 @@ impl Worker {
             // If nobody else appends, this batch will most probably land whole.
             let goes_ahead = self.horizon.is_alone() && self.tray.is_plain() && !*closing.borrow();
             let landed = Notify::new();
-            let began = Instant::now();
             let append = async {
+                let began = Instant::now();
                 let appended = self.session.append(number, &decided.batch, deadline).await;
                 landed.notify_one();
-                appended
+                (appended, began.elapsed())
             };
             let ahead = async {
                 if !goes_ahead {
@@ -156,10 +156,10 @@ impl Worker {
                 ));
                 Some(draft.decide_ahead(&mut self.ahead, &mut self.tray, most, &landed).await)
             };
-            let (appended, ahead) = tokio::join!(append, ahead);
+            let ((appended, took), ahead) = tokio::join!(append, ahead);
             let landed_whole = match appended {
                 Ok(appended) => {
-                    self.metrics.commit_seconds.observe(began.elapsed().as_secs_f64());
+                    self.metrics.commit_seconds.observe(took.as_secs_f64());
                     let landed_whole = appended.is_whole();
                     self.settle(decided, &appended);
                     landed_whole

@@ -5,7 +5,7 @@ use cqrs_es::persist::PersistedEventStore;
 use postgres_es::PostgresEventRepository;
 use sqlx::{Connection, PgConnection};
 use tributary::domain::{AnyAggregate, Kind, Participant, Purchase, StreamKey, Timestamp, User};
-use tributary::store::append::{Entry, Receipt, append};
+use tributary::store::append::{Entry, LogEnd, Receipt, append};
 use tributary::store::{Batch, RecordedEvent, StoreError, Verdict, load, log};
 use uuid::Uuid;
 
@@ -126,6 +126,45 @@ async fn a_batch_that_is_sent_again_is_answered_as_before_and_appended_once() {
     let late = append(&mut connection, writer(1), 2, &one_event("c", 0)).await;
     assert!(matches!(late, Err(StoreError::Refused(_))), "{late:?}");
     assert_eq!(database.count("select count(*) from events").await, 2);
+    database.check_log().await;
+}
+
+#[tokio::test]
+async fn what_a_writer_knows_is_looked_up_again_once_another_has_appended() {
+    /// A batch without events that says to have read `known` at a version.
+    fn look(version: i64, is_known: bool, end: LogEnd) -> Batch {
+        let mut batch = Batch::default();
+        batch.expect(end);
+        let place = batch.add_stream(&event("known", 1).stream, version, is_known);
+        batch.add(Entry { reads: vec![place], ..Entry::default() });
+        batch
+    }
+
+    let database = TestDatabase::new().await;
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    // In an empty log nothing is known.
+    let mut batch = one_event("known", 0);
+    batch.expect(LogEnd::default());
+    let appended = append(&mut connection, writer(1), 1, &batch).await.unwrap();
+    assert!(!appended.is_expected);
+    let end = LogEnd { position: 1, recorded_at: appended.recorded_at };
+
+    // A wrong version shows whether it was looked at.
+    let trusted = append(&mut connection, writer(1), 2, &look(7, true, end)).await.unwrap();
+    assert!(trusted.is_whole());
+    let unknown = append(&mut connection, writer(1), 3, &look(7, false, end)).await.unwrap();
+    assert_eq!((unknown.is_expected, unknown.moved), (true, vec![1]));
+    // A log of the same length that ends with another event.
+    let elsewhere = LogEnd { recorded_at: Timestamp(end.recorded_at.0 - 1), ..end };
+    let appended = append(&mut connection, writer(1), 4, &look(7, true, elsewhere)).await.unwrap();
+    assert_eq!((appended.is_expected, appended.moved), (false, vec![1]));
+
+    append(&mut connection, writer(2), 1, &one_event("other", 0)).await.unwrap();
+    let moved = append(&mut connection, writer(1), 5, &look(7, true, end)).await.unwrap();
+    assert_eq!((moved.is_expected, moved.moved), (false, vec![1]));
+    assert_eq!(moved.verdicts, [Verdict::Conflict]);
+    let right = append(&mut connection, writer(1), 6, &look(1, true, end)).await.unwrap();
+    assert_eq!((right.is_expected, right.verdicts), (false, vec![Verdict::Appended]));
     database.check_log().await;
 }
 

@@ -12,6 +12,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod ahead;
 mod building;
 mod consistency;
 mod contention;
