@@ -13,7 +13,7 @@ use crate::races::COMMISSION;
 /// A server with these options, in words.
 async fn server(database: &TestDatabase, options: &str) -> Server {
     let arguments = options.split_whitespace().map(str::to_owned).collect();
-    let options = ServerOptions { arguments, ..ServerOptions::default() };
+    let options = ServerOptions { arguments };
     Server::start_with(&database.url, &options).await
 }
 
