@@ -10,3 +10,4 @@ pub mod load;
 pub mod metrics;
 pub mod read;
 pub mod store;
+pub mod traces;

@@ -1,4 +1,4 @@
-//! The outermost layer: counts and times every call, to the end of its stream.
+//! The outermost layer: counts, times and traces every call, to the end of its stream.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -6,21 +6,26 @@ use std::time::Instant;
 
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
+use opentelemetry::trace::FutureExt;
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::audience::rpc_of;
 use crate::metrics::{Metrics, Rpc};
+use crate::traces::{CallSpan, Traces};
 
 #[derive(Clone)]
-pub(super) struct MeasuringLayer(pub(super) Metrics);
+pub(super) struct MeasuringLayer {
+    pub(super) metrics: Metrics,
+    pub(super) traces: Traces,
+}
 
 impl<S> Layer<S> for MeasuringLayer {
     type Service = Measuring<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Measuring { inner, metrics: self.0.clone() }
+        Measuring { inner, metrics: self.metrics.clone(), traces: self.traces.clone() }
     }
 }
 
@@ -28,6 +33,7 @@ impl<S> Layer<S> for MeasuringLayer {
 pub(super) struct Measuring<S> {
     inner: S,
     metrics: Metrics,
+    traces: Traces,
 }
 
 type Answering<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
@@ -47,14 +53,19 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let rpc = rpc_of(request.uri().path());
+        let Some(rpc) = rpc else { return Box::pin(self.inner.call(request)) };
+        let span = self.traces.call(&rpc, request.headers());
         let answering = self.inner.call(request);
-        let Some(rpc) = rpc else { return Box::pin(answering) };
         self.metrics.rpcs_started.get_or_create(&rpc).inc();
-        let call = Call { metrics: self.metrics.clone(), rpc, began: Instant::now(), code: None };
+        let (metrics, began) = (self.metrics.clone(), Instant::now());
+        let call = Call { metrics, rpc, span, began, code: None };
         Box::pin(async move {
             // A call that is given up before it is answered ends here.
             let mut call = call;
-            let response = answering.await?;
+            let response = match call.span.context() {
+                Some(context) => answering.with_context(context).await?,
+                None => answering.await?,
+            };
             call.note(response.headers());
             Ok(response.map(|inner| Body::new(Measured { inner, call })))
         })
@@ -65,6 +76,7 @@ where
 struct Call {
     metrics: Metrics,
     rpc: Rpc,
+    span: CallSpan,
     began: Instant,
     code: Option<Code>,
 }
@@ -81,6 +93,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         let code = self.code.map_or("CANCELLED", name);
         self.metrics.handled(&self.rpc, code, self.began.elapsed());
+        self.span.end(self.code.unwrap_or(Code::Cancelled));
     }
 }
 

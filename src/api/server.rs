@@ -35,6 +35,7 @@ use crate::live::{self, Live};
 use crate::metrics::Metrics;
 use crate::read::{Boards, Reads};
 use crate::store::{Database, StoreError, epoch};
+use crate::traces::Traces;
 
 /// Streams and calls that one connection can have at once.
 const MAX_CALLS_PER_CONNECTION: u32 = 1_000;
@@ -90,6 +91,8 @@ pub struct ServerOptions {
     pub live: live::Limits,
     /// Where metrics are told to whoever asks, over HTTP; nowhere if there is none.
     pub metrics_listener: Option<TcpListener>,
+    /// Where traces are sent, if anywhere.
+    pub traces: Traces,
 }
 
 /// Why a server could not start or go on.
@@ -122,6 +125,7 @@ pub struct Server {
     projector: JoinHandle<()>,
     metrics: Metrics,
     metrics_listener: Option<TcpListener>,
+    traces: Traces,
 }
 
 impl Server {
@@ -138,6 +142,7 @@ impl Server {
             engine,
             live,
             metrics_listener,
+            traces,
         } = options;
         let epoch = epoch::enter(&mut database.connect().await?).await?;
         let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
@@ -151,6 +156,7 @@ impl Server {
             engine,
             handover,
             metrics.clone(),
+            traces.clone(),
         );
         let (live, tail) = Live::start(
             database.clone(),
@@ -167,6 +173,7 @@ impl Server {
             live.reached(),
             stopping.clone(),
             metrics.clone(),
+            traces.clone(),
         )
         .await?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -184,7 +191,7 @@ impl Server {
             stopping,
         };
         let keys = Keys::new(&admin_key);
-        Ok(Self { context, keys, stop, worker, tail, projector, metrics, metrics_listener })
+        Ok(Self { context, keys, stop, worker, tail, projector, metrics, metrics_listener, traces })
     }
 
     /// What the services work with; for programs that use the engine without a network.
@@ -213,6 +220,7 @@ impl Server {
             projector,
             metrics,
             metrics_listener,
+            traces,
         } = self;
         let address = listener.local_addr()?;
         // Without nodelay the second packet of an answer waits 40 ms for the first one's receipt. (The
@@ -239,7 +247,7 @@ impl Server {
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .layer(MeasuringLayer(metrics.clone()))
+            .layer(MeasuringLayer { metrics: metrics.clone(), traces: traces.clone() })
             .layer(GrpcWebLayer::new())
             .layer(AuthenticationLayer { keys })
             .add_service(limited!(AccountServiceServer::new(Accounts(context.clone()))))
@@ -287,6 +295,7 @@ impl Server {
         // What waits is carried out; calls that were cut off may still hold on to the engine.
         engine.close();
         if failed {
+            traces.finish().await;
             return Err(ServerError::PartFailed);
         }
         if tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(tail, worker, projector) })
@@ -295,6 +304,7 @@ impl Server {
         {
             tracing::warn!("some commands were still waiting when the server stopped");
         }
+        traces.finish().await;
         Ok(())
     }
 }

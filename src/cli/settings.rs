@@ -15,9 +15,11 @@ use crate::api::{ServerOptions, ServerSettings};
 use crate::engine::{self, Surroundings};
 use crate::live;
 use crate::store::Database;
+use crate::traces::{Traces, check_ratio};
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
 const DEFAULT_MAX_CONNECTIONS: u32 = 10;
+const DEFAULT_OTLP_RATIO: f64 = 1.0;
 
 /// Where the database is.
 #[derive(Args, Clone, Debug)]
@@ -71,6 +73,11 @@ settings! {
     /// The address to tell metrics on, as `http://ADDR/metrics`; without access control, so keep it internal
     /// [default: none]
     metrics_listen: SocketAddr, "ADDR", "TRIBUTARY_METRICS_LISTEN";
+    /// An OpenTelemetry collector to send traces to, as in `http://127.0.0.1:4317` (OTLP over gRPC, not
+    /// encrypted) [default: none]
+    otlp_endpoint: String, "URL", "TRIBUTARY_OTLP_ENDPOINT";
+    /// The share of calls that are traced, 0 to 1, where the caller has not decided it already [default: 1]
+    otlp_ratio: f64, "SHARE", "TRIBUTARY_OTLP_RATIO";
     /// Connections to the database for reading, besides the three of the command path, the live
     /// streams and the projector [default: 10]
     max_connections: u32, "N", "TRIBUTARY_MAX_CONNECTIONS";
@@ -106,6 +113,7 @@ impl File {
 pub(super) struct Resolved {
     pub(super) listen: SocketAddr,
     metrics_listen: Option<SocketAddr>,
+    traces: Traces,
     pub(super) max_connections: u32,
     settings: ServerSettings,
     engine: engine::Limits,
@@ -142,7 +150,16 @@ impl Settings {
         let mut max_connections = DEFAULT_MAX_CONNECTIONS;
         set(&mut max_connections, "max_connections", 1..=10_000, settings.max_connections)?;
         let metrics_listen = settings.metrics_listen;
-        Ok(Resolved { listen, metrics_listen, max_connections, settings: server, engine, live })
+        let traces = traces(settings.otlp_endpoint.as_deref(), settings.otlp_ratio)?;
+        Ok(Resolved {
+            listen,
+            metrics_listen,
+            traces,
+            max_connections,
+            settings: server,
+            engine,
+            live,
+        })
     }
 }
 
@@ -162,6 +179,18 @@ fn set<T: PartialOrd + Debug>(
         None => {}
     }
     Ok(())
+}
+
+/// Traces to a collector, if one is given.
+fn traces(endpoint: Option<&str>, ratio: Option<f64>) -> Result<Traces, CliError> {
+    let ratio = ratio.unwrap_or(DEFAULT_OTLP_RATIO);
+    check_ratio(ratio).map_err(|error| format!("otlp_ratio {error}"))?;
+    match endpoint {
+        Some(endpoint) => {
+            Ok(Traces::to(endpoint, ratio).map_err(|error| format!("otlp_endpoint {error}"))?)
+        }
+        None => Ok(Traces::default()),
+    }
 }
 
 async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, CliError> {
@@ -199,6 +228,7 @@ impl Resolved {
     ) -> ServerOptions {
         ServerOptions {
             metrics_listener,
+            traces: self.traces,
             database,
             admin_key,
             surroundings,

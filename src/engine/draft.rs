@@ -13,7 +13,9 @@ use super::session::Session;
 use super::tray::Tray;
 use super::unit::{FinishedStreams, UnitOfWork};
 use crate::domain::{Halt, Refusal, StreamKey};
+use crate::store::append::Appended;
 use crate::store::{Batch, StoreError};
+use crate::traces::{Traces, Work};
 
 /// How long the database may be away for a batch whose predecessor is still being appended.
 const AHEAD_PATIENCE: Duration = Duration::from_millis(100);
@@ -160,5 +162,19 @@ impl Decided {
     /// All its jobs, as if nothing had been decided.
     pub(super) fn into_jobs(self) -> Vec<Job> {
         self.outcomes.into_iter().map(|(job, _)| job).chain(self.delayed).collect()
+    }
+
+    /// Begins the span of its append.
+    pub(super) fn trace(&self, traces: &Traces) -> Work {
+        let callers = self.outcomes.iter().flat_map(|(job, _)| job.callers());
+        traces.batch(self.outcomes.len(), callers)
+    }
+
+    /// Ends the span of its append.
+    pub(super) fn trace_end(&self, work: Work, appended: &Appended) {
+        work.done(|| {
+            let events = self.batch.events_in(appended);
+            (events, appended.head + events)
+        });
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use opentelemetry::trace::SpanContext;
 use tokio::sync::oneshot;
 
 use super::{Committed, Failure, RequestKey};
@@ -20,10 +21,17 @@ pub(super) struct Job {
     /// Whether it must be alone in its batch, because a batch that it was in was refused.
     pub(super) alone: bool,
     answers: Vec<Answer>,
+    /// The traced calls among those that wait.
+    callers: Vec<SpanContext>,
 }
 
 impl Job {
-    pub(super) fn new(command: Command, request: Option<RequestKey>, answer: Answer) -> Self {
+    pub(super) fn new(
+        command: Command,
+        request: Option<RequestKey>,
+        answer: Answer,
+        caller: Option<SpanContext>,
+    ) -> Self {
         Self {
             command: Arc::new(command),
             request,
@@ -31,6 +39,7 @@ impl Job {
             delays: 0,
             alone: false,
             answers: vec![answer],
+            callers: caller.into_iter().collect(),
         }
     }
 
@@ -72,6 +81,12 @@ impl Job {
     /// Lets those who wait for a repetition of this job wait for this one.
     pub(super) fn join(&mut self, repetition: Self) {
         self.answers.extend(repetition.answers);
+        self.callers.extend(repetition.callers);
+    }
+
+    /// The traced calls among those that wait for it.
+    pub(super) fn callers(&self) -> &[SpanContext] {
+        &self.callers
     }
 
     /// What identifies the request: equal for jobs that are not strangers.

@@ -32,6 +32,7 @@ use crate::domain::decide::Command;
 use crate::domain::{Refusal, Timestamp};
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, RecordedEvent};
+use crate::traces::Traces;
 use job::Job;
 
 type Clock = dyn Fn() -> Timestamp + Send + Sync;
@@ -165,6 +166,7 @@ pub struct Engine {
     queue: mpsc::Sender<Job>,
     limits: Limits,
     closing: Arc<watch::Sender<bool>>,
+    traces: Traces,
 }
 
 impl Engine {
@@ -178,6 +180,7 @@ impl Engine {
         limits: Limits,
         handover: mpsc::Sender<Handover>,
         metrics: Metrics,
+        traces: Traces,
     ) -> (Self, JoinHandle<()>) {
         let (queue, jobs) = mpsc::channel(limits.queue_commands.max(1));
         let closing = watch::Sender::new(false);
@@ -189,9 +192,10 @@ impl Engine {
             jobs,
             handover,
             metrics,
-        );
+        )
+        .traced(traces.clone());
         let task = tokio::spawn(worker.run(closing.subscribe()));
-        (Self { queue, limits, closing: Arc::new(closing) }, task)
+        (Self { queue, limits, closing: Arc::new(closing), traces }, task)
     }
 
     /// Takes no more commands; the worker ends when those that wait have been carried out.
@@ -210,7 +214,7 @@ impl Engine {
         request: Option<RequestKey>,
     ) -> Result<Committed, Failure> {
         let (answer, answered) = oneshot::channel();
-        let job = Job::new(command, request, answer);
+        let job = Job::new(command, request, answer, self.traces.caller());
         self.queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Failure::QueueFull(self.limits.queue_commands),
             mpsc::error::TrySendError::Closed(_) => Failure::ShuttingDown,

@@ -26,6 +26,7 @@ use super::{Failure, Handover, Limits, Surroundings, fresh_uuid};
 use crate::domain::Kind;
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError};
+use crate::traces::Traces;
 
 /// How long a batch waits for the database if the one before waited in vain.
 const IMPATIENCE: Duration = Duration::from_millis(100);
@@ -38,6 +39,7 @@ pub(super) struct Worker {
     pub(super) limits: Limits,
     pub(super) handover: mpsc::Sender<Handover>,
     pub(super) metrics: Metrics,
+    traces: Traces,
     pub(super) tray: Tray,
     pub(super) cache: Cache,
     pub(super) horizon: Horizon,
@@ -73,6 +75,7 @@ impl Worker {
             handover,
             tray: Tray::new(queue, metrics.clone()),
             metrics,
+            traces: Traces::default(),
             cache: LruCache::new(cached),
             horizon: Horizon::default(),
             batch_number: 0,
@@ -81,6 +84,11 @@ impl Worker {
             away: false,
             snapshots: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// Lets the worker trace its batches.
+    pub(super) fn traced(self, traces: Traces) -> Self {
+        Self { traces, ..self }
     }
 
     pub(super) async fn run(mut self, mut closing: watch::Receiver<bool>) {
@@ -136,10 +144,14 @@ impl Worker {
             // If nobody else appends, this batch will most probably land whole.
             let goes_ahead = self.horizon.is_alone() && self.tray.is_plain() && !*closing.borrow();
             let landed = Notify::new();
+            let work = decided.trace(&self.traces);
             let append = async {
                 let began = Instant::now();
                 let appended = self.session.append(number, &decided.batch, deadline).await;
                 landed.notify_one();
+                if let Ok(appended) = &appended {
+                    decided.trace_end(work, appended);
+                }
                 (appended, began.elapsed())
             };
             let ahead = async {
@@ -206,11 +218,15 @@ impl Worker {
         }
         decided.batch.expect(self.horizon.end());
         let number = self.next_number();
+        let work = decided.trace(&self.traces);
         let mut appended = self.session.append_locked(number, &decided.batch).await;
         if matches!(appended, Err(StoreError::Unavailable(_))) {
             // Perhaps the commit was carried out. Sent once more, outside of a transaction, the
             // batch is recognised, or appended if it still can be.
             appended = self.session.append(number, &decided.batch, deadline).await;
+        }
+        if let Ok(appended) = &appended {
+            decided.trace_end(work, appended);
         }
         match appended {
             Ok(appended) => self.settle(decided, &appended),

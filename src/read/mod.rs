@@ -55,6 +55,7 @@ pub use verify::{Verdict, verify};
 
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError, in_time};
+use crate::traces::Traces;
 use models::{ModelCopy, Purpose};
 
 /// How often the database is asked how far the read models are while somebody waits for them.
@@ -138,6 +139,7 @@ impl Reads {
         grown: watch::Receiver<i64>,
         stop: watch::Receiver<bool>,
         metrics: Metrics,
+        traces: Traces,
     ) -> Result<(Self, JoinHandle<()>), StoreError> {
         let copies: Arc<[ModelCopy]> = models::copies(Purpose::Serve).into();
         let mut connection = database.connect().await?;
@@ -166,6 +168,7 @@ impl Reads {
             grown,
             projected: projected.clone(),
             metrics,
+            traces,
             run_events: projector::RUN_EVENTS,
             complained_at: None,
         };

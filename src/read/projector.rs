@@ -16,6 +16,7 @@ use super::models::ModelCopy;
 use crate::live::turned_true;
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError, epoch, in_time};
+use crate::traces::Traces;
 
 /// The most events that are folded in one transaction, and the most where that takes too long.
 pub(super) const RUN_EVENTS: i64 = 5_000;
@@ -43,6 +44,7 @@ pub(super) struct Projector {
     /// The position that all copies have reached.
     pub(super) projected: watch::Sender<i64>,
     pub(super) metrics: Metrics,
+    pub(super) traces: Traces,
     /// How many events the next run may have.
     pub(super) run_events: i64,
     /// When it was last said that a read model stands still.
@@ -95,7 +97,8 @@ impl Projector {
             runs = runs.wrapping_add(1);
             let sweep = runs.is_multiple_of(RUNS_PER_SWEEP);
             let began = Instant::now();
-            let step = step(&mut connection, &copies, &folded, self.run_events, sweep);
+            let run = Run { events: self.run_events, sweep, traces: &self.traces };
+            let step = step(&mut connection, &copies, &folded, run);
             let step = match in_time(step).await {
                 Ok(step) => step,
                 // One that cannot be folded must not hold up the others.
@@ -136,7 +139,8 @@ impl Projector {
         let is_time = self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL);
         for table in folded {
             let alone = BTreeSet::from([*table]);
-            match in_time(step(connection, &self.copies, &alone, self.run_events, false)).await {
+            let run = Run { events: self.run_events, sweep: false, traces: &self.traces };
+            match in_time(step(connection, &self.copies, &alone, run)).await {
                 Ok(step) => is_moving |= step.reached < step.head,
                 Err(StoreError::Refused(error)) if is_time => {
                     let help = "run 'tributary verify', and 'tributary projections rebuild'";
@@ -184,6 +188,16 @@ async fn try_lock(connection: &mut PgConnection, what: &str) -> Result<bool, Sto
     Ok(row.try_get(0)?)
 }
 
+/// What a step is to do.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    /// How many events it may have.
+    events: i64,
+    /// Whether old checkpoints are swept.
+    sweep: bool,
+    traces: &'a Traces,
+}
+
 /// How far a step has brought the read models.
 struct Step {
     /// The least position of those that this server folds.
@@ -200,8 +214,7 @@ async fn step(
     connection: &mut PgConnection,
     copies: &[ModelCopy],
     folded: &BTreeSet<&str>,
-    run_events: i64,
-    sweep: bool,
+    run: Run<'_>,
 ) -> Result<Step, StoreError> {
     let mut transaction = connection.begin().await?;
     let tables: Vec<&str> = folded.iter().copied().collect();
@@ -215,8 +228,10 @@ async fn step(
         (positions().min().unwrap_or(head), positions().max().unwrap_or(head))
     };
     let (last, first) = ends(&progress);
+    let work = (last < head).then(|| run.traces.fold());
+    let mut events = 0;
     for from in BTreeSet::from([last, first]) {
-        let to = head.min(from + run_events);
+        let to = head.min(from + run.events);
         if from >= to {
             continue;
         }
@@ -225,6 +240,7 @@ async fn step(
             .filter(|copy| progress.iter().any(|at| at.table == copy.table && at.position == from))
             .collect();
         fold::fold(&mut transaction, &group, from, to).await?;
+        events += to - from;
         for at in progress.iter_mut().filter(|at| at.position == from) {
             at.position = to;
         }
@@ -238,10 +254,13 @@ async fn step(
         fold::complete(&mut transaction, &news).await?;
     }
     let (last, _) = ends(&progress);
-    if sweep {
+    if run.sweep {
         fold::sweep(&mut transaction, &tables, last).await?;
     }
     transaction.commit().await?;
+    if let Some(work) = work {
+        work.done(|| (events, last));
+    }
     // What somebody else folds counts for those who read.
     let (others, _) = ends(&others);
     Ok(Step { reached: last, all_reached: last.min(others), head })

@@ -233,6 +233,14 @@ impl Batch {
         self.event_counts.len() - 1
     }
 
+    /// How many events were appended.
+    #[must_use]
+    pub fn events_in(&self, appended: &Appended) -> i64 {
+        let counts = self.event_counts.iter().zip(&appended.verdicts);
+        let stand = counts.filter(|(_, verdict)| **verdict == Verdict::Appended);
+        stand.map(|(count, _)| i64::from(*count)).sum()
+    }
+
     /// The events that were appended, with their positions, each with the number of its command.
     #[must_use]
     pub fn into_recorded(self, appended: &Appended) -> Vec<(usize, RecordedEvent)> {

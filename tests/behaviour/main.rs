@@ -35,5 +35,6 @@ mod stream_tiers;
 mod streams;
 mod support;
 mod tiered_points;
+mod traces;
 mod views;
 mod wrong_programs;

@@ -14,6 +14,7 @@ use tributary::domain::{Profile, UserId};
 use tributary::engine::{Engine, Failure, Limits, Surroundings};
 use tributary::metrics::Metrics;
 use tributary::store::{Database, epoch};
+use tributary::traces::Traces;
 
 use crate::common::{Server, ServerOptions, TestDatabase, reason};
 
@@ -247,6 +248,7 @@ async fn a_command_that_the_database_refuses_does_not_take_its_batch_with_it() {
         Limits::default(),
         handover,
         Metrics::default(),
+        Traces::default(),
     );
     // NUL cannot be stored in a text; the door refuses it, so it comes past the door here. All of
     // them wait before the worker has its connection, so they are one batch.
@@ -284,6 +286,7 @@ async fn a_full_queue_turns_commands_away_and_loses_none_that_it_took() {
         limits,
         handover,
         Metrics::default(),
+        Traces::default(),
     );
     let mut commands = Vec::new();
     for number in 0..200 {
