@@ -90,3 +90,47 @@ impl<Connection: Connected> Connected for Gathering<Connection> {
         self.connection.connect_info()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_ready_when_a_write_begins_goes_before_it() {
+        let (near, mut far) = tokio::io::duplex(1_024);
+        let done = Arc::new(Mutex::new(Vec::new()));
+        let start = Arc::new(Notify::new());
+        let writer = tokio::spawn({
+            let (done, start) = (done.clone(), start.clone());
+            async move {
+                let mut connection = Gathering::new(near);
+                for number in 0..2 {
+                    start.notified().await;
+                    let neighbour = tokio::spawn({
+                        let done = done.clone();
+                        async move { done.lock().unwrap().push(format!("neighbour {number}")) }
+                    });
+                    connection.write_all(b"answer").await.unwrap();
+                    done.lock().unwrap().push(format!("write {number}"));
+                    connection.flush().await.unwrap();
+                    neighbour.await.unwrap();
+                }
+            }
+        });
+        let mut answer = [0; 6];
+        for _ in 0..2 {
+            start.notify_one();
+            far.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"answer");
+        }
+        writer.await.unwrap();
+        let order = ["neighbour 0", "write 0", "neighbour 1", "write 1"];
+        assert_eq!(*done.lock().unwrap(), order);
+    }
+}

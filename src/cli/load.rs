@@ -148,6 +148,9 @@ pub(super) struct Options {
     /// had the same scenario, seed and number of them
     #[arg(long, value_name = "RUN", conflicts_with = "own")]
     participants_of: Option<String>,
+    /// Give those who sign up in the run a password, so that hashing is measured as well
+    #[arg(long)]
+    passwords: bool,
     /// Live streams that are open meanwhile, each of another user's earnings
     #[arg(long, value_name = "N")]
     streams: Option<u64>,
@@ -251,6 +254,7 @@ impl Options {
             concurrency: self.concurrency,
             participants: self.participants,
             participants_of: self.participants_of.clone(),
+            passwords: self.passwords,
             streams: self.streams.unwrap_or(streams),
             warm_up_s: self.warm_up.as_secs_f64(),
             duration_s: self.count.is_none().then_some(self.duration.as_secs_f64()),

@@ -78,7 +78,7 @@ settings! {
     otlp_endpoint: String, "URL", "TRIBUTARY_OTLP_ENDPOINT";
     /// The share of calls that are traced, 0 to 1, where the caller has not decided it already [default: 1]
     otlp_ratio: f64, "SHARE", "TRIBUTARY_OTLP_RATIO";
-    /// Connections to the database for reading, besides the three of the command path, the live
+    /// Connections to the database for reading, besides the four of the command path, the live
     /// streams and the projector [default: 10]
     max_connections: u32, "N", "TRIBUTARY_MAX_CONNECTIONS";
     /// Commands that may wait; further ones are turned away [default: 10000]

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use super::Failure;
 use super::job::Job;
@@ -17,8 +18,8 @@ use crate::store::append::Appended;
 use crate::store::{Batch, StoreError};
 use crate::traces::{Traces, Work};
 
-/// How long the database may be away for a batch whose predecessor is still being appended.
-const AHEAD_PATIENCE: Duration = Duration::from_millis(100);
+/// How long loading may take while the batch before is being appended.
+const AHEAD_PATIENCE: Duration = Duration::from_millis(250);
 
 pub(super) struct Draft<'a> {
     unit: UnitOfWork<'a>,
@@ -26,6 +27,10 @@ pub(super) struct Draft<'a> {
     outcomes: Vec<(Job, Outcome)>,
     /// Jobs that cannot be decided with what could be loaded.
     undecided: Vec<Job>,
+    /// Whether streams that should be new are taken to be, without looking.
+    trusts_new: bool,
+    /// Whether the batch before has yet to land.
+    is_ahead: bool,
 }
 
 /// A batch whose commands have been decided.
@@ -53,7 +58,8 @@ pub(super) type LoadFailure = (Vec<Job>, StoreError);
 
 impl<'a> Draft<'a> {
     pub(super) fn new(unit: UnitOfWork<'a>) -> Self {
-        Self { unit, outcomes: Vec::new(), undecided: Vec::new() }
+        let (outcomes, undecided) = (Vec::new(), Vec::new());
+        Self { unit, outcomes, undecided, trusts_new: true, is_ahead: false }
     }
 
     /// Decides jobs against what is in memory, loading what is not.
@@ -69,14 +75,16 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Decides what comes while the batch before is being appended, until that one has `landed`.
+    /// Decides what comes while the batch before is being appended, until that one has `landed`. Gives the
+    /// jobs back if something cannot be loaded soon: that must not hold up those who wait for their answers.
     pub(super) async fn decide_ahead(
         mut self,
         session: &mut Session,
         tray: &mut Tray,
         most: usize,
         landed: &Notify,
-    ) -> Result<Decided, LoadFailure> {
+    ) -> Result<Decided, Vec<Job>> {
+        self.is_ahead = true;
         let landed = landed.notified();
         tokio::pin!(landed);
         let mut busy = HashSet::new();
@@ -93,44 +101,50 @@ impl<'a> Draft<'a> {
                 break;
             }
             busy.extend(jobs.iter().flat_map(Job::identities));
-            let deadline = Instant::now() + AHEAD_PATIENCE;
-            if let Err(error) = self.add(session, jobs, deadline).await {
-                return Err((self.finish().into_jobs(), error));
+            match timeout(AHEAD_PATIENCE, self.add(session, jobs, Instant::now())).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(%error, "nothing can be loaded ahead");
+                    return Err(self.finish().into_jobs());
+                }
+                Err(_) => {
+                    session.forget_connection();
+                    return Err(self.finish().into_jobs());
+                }
             }
         }
         Ok(self.finish())
     }
 
+    /// Decides more jobs. However it ends, every job is in `outcomes` or in `undecided`.
     async fn add(
         &mut self,
         session: &mut Session,
         jobs: Vec<Job>,
         deadline: Instant,
     ) -> Result<(), StoreError> {
-        let mut undecided = std::mem::take(&mut self.undecided);
-        undecided.extend(jobs);
+        // What should be new is taken to be, until the database has said otherwise of one of them: what
+        // that one has to load, another must not have entered as new.
+        self.trusts_new &= jobs.iter().all(|job| job.conflicts == 0);
+        self.unit.look_anew();
+        self.undecided.extend(jobs);
         for _ in 0..MAX_ROUNDS {
-            for job in std::mem::take(&mut undecided) {
-                undecided.extend(self.try_deciding(job));
+            for job in std::mem::take(&mut self.undecided) {
+                let lacking = self.try_deciding(job);
+                self.undecided.extend(lacking);
             }
             let missing = self.unit.take_missing();
-            if undecided.is_empty() || missing.is_empty() {
+            if self.undecided.is_empty() || missing.is_empty() {
                 break;
             }
-            if let Err(error) = session.fetch(&mut self.unit, missing, deadline).await {
-                self.undecided = undecided;
-                return Err(error);
-            }
+            session.fetch(&mut self.unit, missing, deadline).await?;
         }
-        self.undecided = undecided;
         Ok(())
     }
 
     /// Gives the job back if something is not in memory.
     fn try_deciding(&mut self, job: Job) -> Option<Job> {
-        // What should be new is taken to be, until the database has said otherwise.
-        let trusts_new = job.conflicts == 0;
-        match self.unit.run(trusts_new, |work| job.command.decide(work)) {
+        match self.unit.run(self.trusts_new, |work| job.command.decide(work)) {
             Ok(()) => {
                 self.unit.keep(job.request.as_ref());
                 self.outcomes.push((job, Outcome::Done));
@@ -144,6 +158,8 @@ impl<'a> Draft<'a> {
                 self.outcomes.push((job, Outcome::Recorded(stream)));
             }
             Err(Halt::Missing) => return Some(job),
+            // What it was decided on may never come to be.
+            Err(Halt::Broken(_)) if self.is_ahead => return Some(job),
             Err(Halt::Broken(what)) => {
                 tracing::error!(command = job.command.name(), what, "a decision broke");
                 job.answer(&Err(Failure::Internal));

@@ -81,6 +81,7 @@ impl Job {
     /// Lets those who wait for a repetition of this job wait for this one.
     pub(super) fn join(&mut self, repetition: Self) {
         self.answers.extend(repetition.answers);
+        self.conflicts = self.conflicts.max(repetition.conflicts);
         self.callers.extend(repetition.callers);
     }
 

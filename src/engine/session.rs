@@ -44,6 +44,11 @@ impl Session {
         &self.database
     }
 
+    /// Forgets a connection that was left in the middle of something.
+    pub(super) fn forget_connection(&mut self) {
+        self.connection = None;
+    }
+
     /// Loads what a decision lacks, on a new connection if the old one is lost.
     pub(super) async fn fetch(
         &mut self,

@@ -87,6 +87,11 @@ impl Tray {
         self.next.push_back(job);
     }
 
+    /// Lets jobs wait again, behind those that do so already.
+    pub(super) fn put_all(&mut self, jobs: Vec<Job>) {
+        self.next.extend(jobs);
+    }
+
     /// Lets jobs wait again as if they had never been gathered.
     pub(super) fn put_back(&mut self, jobs: Vec<Job>) {
         for job in jobs.into_iter().rev() {

@@ -177,6 +177,13 @@ impl<'a> UnitOfWork<'a> {
         decide(self)
     }
 
+    /// Forgets what is true only for a moment: the time, and that something was not there.
+    pub(super) fn look_anew(&mut self) {
+        self.now = (self.surroundings.now)();
+        self.code_owners.retain(|_, owner| owner.is_some());
+        self.default_programs = None;
+    }
+
     /// Adds the decision that ran last, and ended well, to the batch.
     pub(super) fn keep(&mut self, request: Option<&RequestKey>) {
         let number = self.batch.len();

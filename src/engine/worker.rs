@@ -28,6 +28,8 @@ use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError};
 use crate::traces::Traces;
 
+/// How long nothing is decided ahead after something could not be loaded for it.
+const AHEAD_PAUSE: Duration = Duration::from_secs(1);
 /// How long a batch waits for the database if the one before waited in vain.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
@@ -49,6 +51,8 @@ pub(super) struct Worker {
     pub(super) contended: u32,
     /// What the last batch found out to belong to somebody.
     pub(super) known_taken: KnownTaken,
+    /// When batches may be decided ahead again.
+    ahead_again_at: Instant,
     /// Whether the last attempt found the database away.
     pub(super) away: bool,
     /// Snapshots are written one at a time, beside the work.
@@ -81,6 +85,7 @@ impl Worker {
             batch_number: 0,
             contended: 0,
             known_taken: KnownTaken::new(),
+            ahead_again_at: Instant::now(),
             away: false,
             snapshots: Arc::new(Semaphore::new(1)),
         }
@@ -142,7 +147,10 @@ impl Worker {
             decided.batch.expect(self.horizon.end());
             let (number, deadline) = (self.next_number(), self.deadline());
             // If nobody else appends, this batch will most probably land whole.
-            let goes_ahead = self.horizon.is_alone() && self.tray.is_plain() && !*closing.borrow();
+            let goes_ahead = self.horizon.is_alone()
+                && self.tray.is_plain()
+                && Instant::now() >= self.ahead_again_at
+                && !*closing.borrow();
             let landed = Notify::new();
             let work = decided.trace(&self.traces);
             let append = async {
@@ -183,8 +191,12 @@ impl Worker {
             };
             decided = match ahead {
                 Some(Ok(next)) if landed_whole => next,
-                Some(Ok(next)) => return self.tray.put_back(next.into_jobs()),
-                Some(Err((jobs, _))) => return self.tray.put_back(jobs),
+                // Behind those that have fallen.
+                Some(Ok(next)) => return self.tray.put_all(next.into_jobs()),
+                Some(Err(jobs)) => {
+                    self.ahead_again_at = Instant::now() + AHEAD_PAUSE;
+                    return self.tray.put_all(jobs);
+                }
                 None => return,
             };
         }

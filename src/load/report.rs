@@ -30,6 +30,8 @@ pub struct Settings {
     pub participants: u64,
     /// The earlier run that signed them up; this one if there is none.
     pub participants_of: Option<String>,
+    /// Whether sign-ups of the run itself have passwords, which have to be hashed.
+    pub passwords: bool,
     /// Live streams that are open during the run.
     pub streams: u64,
     /// How long operations are done before any is measured, in seconds.

@@ -37,6 +37,7 @@ pub async fn run(
     let (program_id, seed) = (PROGRAM_ID.into(), settings.seed);
     let mut world = World::new(connections, program_id, seed, ledger, population, progress);
     world.members_of.clone_from(&settings.participants_of);
+    world.passwords = settings.passwords;
     let world = Arc::new(world);
 
     world.progress.begin("signing up the participants");

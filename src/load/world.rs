@@ -23,6 +23,8 @@ use crate::api::pb::{
 /// The smallest amount that the program takes, and how far above it amounts go, in minor units.
 const LEAST_AMOUNT_MINOR: u64 = 100_000;
 const AMOUNT_RANGE_MINOR: u64 = 900_000;
+/// The password of everybody who has one.
+const PASSWORD: &str = "correct horse battery staple";
 /// The currency of the program.
 const CURRENCY: &str = "INR";
 /// How many entries of a leaderboard are read.
@@ -60,6 +62,8 @@ pub(super) struct World {
     pub(super) population: Population,
     /// The run that signed the population up, if it was another.
     pub(super) members_of: Option<String>,
+    /// Whether those who sign up later have passwords.
+    pub(super) passwords: bool,
     /// Codes of users who have signed up in this run, for those who come after them.
     codes: RwLock<Vec<String>>,
     zipf: Zipf,
@@ -105,6 +109,7 @@ impl World {
             ledger,
             population,
             members_of: None,
+            passwords: false,
             codes: RwLock::new(Vec::new()),
             zipf: Zipf::new(MOST_REFERRERS),
             progress,
@@ -135,9 +140,11 @@ impl World {
         referral_code: String,
     ) -> Result<String, Status> {
         let user_id = self.ledger.id(Write::User, number);
+        let has_password = self.passwords && number >= self.population.size();
         let message = RegisterUserRequest {
             username: user_id.clone(),
             email: format!("{user_id}@example.com"),
+            password: if has_password { PASSWORD.into() } else { String::new() },
             user_id,
             program_id: self.program_id.to_string(),
             referral_code,

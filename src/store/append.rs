@@ -149,10 +149,13 @@ pub struct Appended {
 }
 
 impl Appended {
-    /// Whether the log ended as expected and every command stands.
+    /// Whether the log ended as expected, every command stands, and every stream of the batch is as the
+    /// batch leaves it, also one that no command has read in the end.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.is_expected && self.verdicts.iter().all(|verdict| *verdict == Verdict::Appended)
+        self.is_expected
+            && self.moved.is_empty()
+            && self.verdicts.iter().all(|verdict| *verdict == Verdict::Appended)
     }
 }
 
