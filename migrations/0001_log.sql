@@ -125,12 +125,20 @@ create table epochs (
     start_position    bigint  not null
 );
 
--- Takes the lock at which the appends of all servers queue, until the end of the transaction. Its key
--- is made from the schema, so that several logs can live in one database.
+-- The key of the lock at which the appends of all servers queue; made from the schema, so that several
+-- logs can live in one database. Without settings of its own, so that it costs nothing.
+create function log_key() returns bigint
+language sql
+stable
+as $$
+    select hashtextextended('tributary log ' || current_schema(), 0)
+$$;
+
+-- Takes that lock until the end of the transaction.
 create function lock_log() returns void
 language sql
 volatile
 set search_path from current
 as $$
-    select pg_advisory_xact_lock(hashtextextended('tributary log ' || current_schema(), 0))
+    select pg_advisory_xact_lock(log_key())
 $$;

@@ -103,7 +103,7 @@ begin
         raise exception 'append needs read committed, not %', current_setting('transaction_isolation');
     end if;
 
-    perform lock_log();
+    perform pg_advisory_xact_lock(log_key());
 
     -- A statement of its own, so that its snapshot is taken after the lock.
     select w.batch, w.head, w.recorded_at, w.verdicts, w.facts into previous

@@ -13,7 +13,7 @@ use super::answers::time;
 use super::errors::{ApiError, status};
 use super::fields::Fields;
 use super::pb::{self, ErrorReason};
-use super::watch::View;
+use super::watch::{Sent, View};
 use crate::domain::{Kind, UserId, event_types};
 use crate::live::CutOff;
 use crate::store::{RecordedEvent, in_time, log};
@@ -128,7 +128,7 @@ pub(super) async fn send_events(
     filter: &EventFilter,
     range: Range<i64>,
     limit: i32,
-    messages: &mpsc::Sender<Result<pb::ReadEventsResponse, Status>>,
+    messages: &mpsc::Sender<Sent<pb::ReadEventsResponse>>,
 ) -> Result<(), Status> {
     let mut left = limit;
     let mut position = range.start;
@@ -159,10 +159,11 @@ pub(super) async fn send_events(
 
 /// Sends one message, unless the client has long stopped reading or is gone.
 async fn send(
-    messages: &mpsc::Sender<Result<pb::ReadEventsResponse, Status>>,
+    messages: &mpsc::Sender<Sent<pb::ReadEventsResponse>>,
     message: pb::ReadEventsResponse,
 ) -> Result<(), Status> {
-    if let Ok(Ok(())) = tokio::time::timeout(SEND_TIMEOUT, messages.send(Ok(message))).await {
+    let sent = messages.send(Box::new(Ok(message)));
+    if let Ok(Ok(())) = tokio::time::timeout(SEND_TIMEOUT, sent).await {
         return Ok(());
     }
     let message = "nothing was read for a minute; go on from the last position";

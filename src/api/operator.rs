@@ -125,7 +125,7 @@ impl OperatorService for Operators {
                 }
             };
             if let Some(status) = status {
-                last_word.send(Err(status));
+                last_word.send(Box::new(Err(status)));
             }
         });
         Ok(Response::new(Messages::new(answer)))

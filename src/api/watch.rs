@@ -1,10 +1,12 @@
 //! What all streams have in common: a place for each, bounded queues, heartbeats, and an end with a token.
 
+use std::pin::Pin;
+use std::task::{self, Poll};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 use tonic::{Response, Status};
 
 use super::Context;
@@ -18,8 +20,29 @@ use crate::store::RecordedEvent;
 /// Messages that wait for one client's connection. More wait as events, in the subscription.
 const QUEUED_MESSAGES: usize = 16;
 
+/// What is sent to a client: messages, and why there are no more. In boxes: a queue has room for 32 from the
+/// beginning, and messages are large.
+pub(super) type Sent<M> = Box<Result<M, Status>>;
+
 /// The stream that answers a call.
-pub(super) type Messages<M> = ReceiverStream<Result<M, Status>>;
+pub(super) struct Messages<M>(mpsc::Receiver<Sent<M>>);
+
+impl<M> Messages<M> {
+    pub(super) fn new(queue: mpsc::Receiver<Sent<M>>) -> Self {
+        Self(queue)
+    }
+}
+
+impl<M> Stream for Messages<M> {
+    type Item = Result<M, Status>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context).map(|sent| sent.map(|sent| *sent))
+    }
+}
 
 /// Where the messages of a stream come from.
 pub(super) trait Feed: Send + 'static {
@@ -64,14 +87,14 @@ pub(super) fn stream<F: Feed>(
     let sent_token = F::token(&feed.heartbeat()).to_owned();
     let watcher = Watcher { context: context.clone(), feed, messages, sent_token, _place: place };
     tokio::spawn(watcher.run(first));
-    Response::new(ReceiverStream::new(answer))
+    Response::new(Messages::new(answer))
 }
 
 /// Feeds one stream.
 struct Watcher<F: Feed> {
     context: Context,
     feed: F,
-    messages: mpsc::Sender<Result<F::Message, Status>>,
+    messages: mpsc::Sender<Sent<F::Message>>,
     /// Everything up to here has been sent.
     sent_token: String,
     _place: Place,
@@ -82,7 +105,7 @@ impl<F: Feed> Watcher<F> {
         // A place for the last word is kept free, so that it can be said to a client that is behind.
         let Ok(last_word) = self.messages.clone().reserve_owned().await else { return };
         if let Some(status) = self.feed(first).await {
-            last_word.send(Err(status));
+            last_word.send(Box::new(Err(status)));
         }
     }
 
@@ -91,7 +114,7 @@ impl<F: Feed> Watcher<F> {
         // The first message says that the stream has begun, and where.
         for message in first {
             F::token(&message).clone_into(&mut self.sent_token);
-            self.messages.send(Ok(message)).await.ok()?;
+            self.messages.send(Box::new(Ok(message))).await.ok()?;
         }
         let period = self.context.settings.heartbeat.max(Duration::from_millis(10));
         let mut heartbeat = interval_at(Instant::now() + period, period);
@@ -114,7 +137,7 @@ impl<F: Feed> Watcher<F> {
             };
             let token = F::token(&message).to_owned();
             tokio::select! {
-                sent = self.messages.send(Ok(message)) => {
+                sent = self.messages.send(Box::new(Ok(message))) => {
                     if sent.is_err() {
                         return None;
                     }

@@ -69,7 +69,8 @@ struct Registry {
 }
 
 struct Subscriber {
-    queue: mpsc::Sender<RecordedEvent>,
+    /// In boxes: a queue has room for 32 from the beginning.
+    queue: mpsc::Sender<Box<RecordedEvent>>,
     /// Set when the queue was full.
     behind: watch::Sender<bool>,
 }

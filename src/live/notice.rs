@@ -11,6 +11,8 @@ use tokio::sync::Notify;
 
 use crate::store::{Database, Epoch, StoreError, epoch, in_time};
 
+/// How soon one notice can follow another. A notice is a commit like that of a batch.
+const INTERVAL: Duration = Duration::from_millis(5);
 /// The pause before a lost listener is made again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -25,15 +27,15 @@ async fn channel(database: &Database) -> Result<String, StoreError> {
 pub(super) async fn send(database: Database, appended: Arc<Notify>) {
     loop {
         appended.notified().await;
-        let sent = async {
-            let channel = channel(&database).await?;
-            sqlx::query("select pg_notify($1, '')").bind(channel).execute(database.pool()).await?;
-            Ok::<_, StoreError>(())
+        let notice = sqlx::query("select pg_notify('tributary_' || current_schema(), '')");
+        let pause = match notice.execute(database.pool()).await {
+            Ok(_) => INTERVAL,
+            Err(error) => {
+                tracing::debug!(%error, "a notice could not be sent; the others will look by themselves");
+                PAUSE
+            }
         };
-        if let Err(error) = sent.await {
-            tracing::debug!(%error, "a notice could not be sent; the others will look by themselves");
-            tokio::time::sleep(PAUSE).await;
-        }
+        tokio::time::sleep(pause).await;
     }
 }
 

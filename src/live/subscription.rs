@@ -47,7 +47,7 @@ pub struct Subscription {
     live_from: i64,
     past: VecDeque<RecordedEvent>,
     caught_up: bool,
-    queue: mpsc::Receiver<RecordedEvent>,
+    queue: mpsc::Receiver<Box<RecordedEvent>>,
     behind: watch::Receiver<bool>,
 }
 
@@ -85,7 +85,7 @@ impl Live {
 
 /// A place in the registry: what comes after `live_from` goes into the queue.
 struct Registered {
-    queue: mpsc::Receiver<RecordedEvent>,
+    queue: mpsc::Receiver<Box<RecordedEvent>>,
     behind: watch::Receiver<bool>,
     live_from: i64,
 }
@@ -133,7 +133,7 @@ impl Subscription {
             match event {
                 // What was subscribed to before the past was read may be in both.
                 Some(event) if self.place(&event) <= self.cursor.sequence => {}
-                Some(event) => return Ok(self.pass(event)),
+                Some(event) => return Ok(self.pass(*event)),
                 None => return Err(CutOff::TooSlow),
             }
         }

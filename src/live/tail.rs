@@ -93,7 +93,7 @@ impl Tail {
                 // A full queue: one more event later would leave a gap, so it gets no more at all. (A
                 // closed one: it is about to leave.)
                 let is_behind = *subscriber.behind.borrow();
-                if !is_behind && subscriber.queue.try_send(event.clone()).is_err() {
+                if !is_behind && subscriber.queue.try_send(Box::new(event.clone())).is_err() {
                     subscriber.behind.send_replace(true);
                 }
             }

@@ -35,7 +35,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{Postgres, Row};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -121,6 +121,8 @@ pub struct Reads {
     copies: Arc<[ModelCopy]>,
     /// The position that all read models are known to have reached.
     projected: Arc<watch::Sender<i64>>,
+    /// Told when a read waits for them.
+    wanted: Arc<Notify>,
     /// Whether all of them have once been seen at the head.
     complete: Arc<AtomicBool>,
     /// One at a time asks how far they are; the others wait for what it finds.
@@ -161,12 +163,14 @@ impl Reads {
             }
         }
         let projected = watch::Sender::new(0);
+        let wanted = Arc::new(Notify::new());
         let projector = projector::Projector {
             database: database.clone(),
             epoch,
             copies: copies.clone(),
             grown,
             projected: projected.clone(),
+            wanted: wanted.clone(),
             metrics,
             traces,
             run_events: projector::RUN_EVENTS,
@@ -177,6 +181,7 @@ impl Reads {
             database,
             copies,
             projected: Arc::new(projected),
+            wanted,
             complete: Arc::default(),
             asking: Arc::default(),
         };
@@ -218,6 +223,7 @@ impl Reads {
         if *projected.borrow() >= wanted {
             return Ok(());
         }
+        self.wanted.notify_one();
         let reached = async {
             tokio::select! {
                 // The sender lives as long as we do.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection, Row};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::fold;
 use super::models::ModelCopy;
@@ -27,7 +27,7 @@ const ELECTION_INTERVAL: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// After a run that reached the head the projector rests this many times as long as the run took, so that
 /// others have the processor and the next run is longer, which costs less for each event; and at most
-/// this long, because readers wait for it.
+/// this long. A read that waits ends it.
 const REST_FACTOR: u32 = 2;
 const MOST_REST: Duration = Duration::from_millis(20);
 /// How often it is said that a read model stands still.
@@ -43,6 +43,8 @@ pub(super) struct Projector {
     pub(super) grown: watch::Receiver<i64>,
     /// The position that all copies have reached.
     pub(super) projected: watch::Sender<i64>,
+    /// Told when a read of this process waits for a position.
+    pub(super) wanted: Arc<Notify>,
     pub(super) metrics: Metrics,
     pub(super) traces: Traces,
     /// How many events the next run may have.
@@ -121,7 +123,8 @@ impl Projector {
             self.metrics.projected_position.set(step.all_reached);
             self.metrics.projection_lag_events.set(step.head - step.all_reached);
             if step.reached >= step.head {
-                tokio::time::sleep(MOST_REST.min(began.elapsed() * REST_FACTOR)).await;
+                let rest = MOST_REST.min(began.elapsed() * REST_FACTOR);
+                let _ = tokio::time::timeout(rest, self.wanted.notified()).await;
                 let _ = tokio::time::timeout(POLL_INTERVAL, self.grown.changed()).await;
             }
         }
