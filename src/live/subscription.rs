@@ -121,7 +121,8 @@ impl Subscription {
                 return Ok(self.pass(event));
             }
             if !self.caught_up {
-                self.read_past().await?;
+                // Boxed, so that those who wait for what comes have no room for it.
+                Box::pin(self.read_past()).await?;
                 continue;
             }
             let event = tokio::select! {

@@ -25,11 +25,9 @@ const LEAST_RUN_EVENTS: i64 = 50;
 const ELECTION_INTERVAL: Duration = Duration::from_millis(500);
 /// How often the log is looked at when nobody says that it has grown.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// After a run that reached the head the projector rests this many times as long as the run took, so that
-/// others have the processor and the next run is longer, which costs less for each event; and at most
-/// this long. A read that waits ends it.
-const REST_FACTOR: u32 = 2;
-const MOST_REST: Duration = Duration::from_millis(20);
+/// How long the projector rests after a run that reached the head, so that others have the processor and
+/// the next run is longer, which costs less for each event. A read that waits ends it.
+const REST: Duration = Duration::from_millis(20);
 /// How often it is said that a read model stands still.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 /// How many runs there are between two sweeps of old checkpoints.
@@ -98,7 +96,6 @@ impl Projector {
             self.grown.mark_unchanged();
             runs = runs.wrapping_add(1);
             let sweep = runs.is_multiple_of(RUNS_PER_SWEEP);
-            let began = Instant::now();
             let run = Run { events: self.run_events, sweep, traces: &self.traces };
             let step = step(&mut connection, &copies, &folded, run);
             let step = match in_time(step).await {
@@ -123,8 +120,7 @@ impl Projector {
             self.metrics.projected_position.set(step.all_reached);
             self.metrics.projection_lag_events.set(step.head - step.all_reached);
             if step.reached >= step.head {
-                let rest = MOST_REST.min(began.elapsed() * REST_FACTOR);
-                let _ = tokio::time::timeout(rest, self.wanted.notified()).await;
+                let _ = tokio::time::timeout(REST, self.wanted.notified()).await;
                 let _ = tokio::time::timeout(POLL_INTERVAL, self.grown.changed()).await;
             }
         }

@@ -14,6 +14,7 @@ mod profiles;
 
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -107,7 +108,8 @@ pub async fn in_time<'a, T>(
 /// A Postgres database, or one schema of it, and how to connect to it.
 #[derive(Clone, Debug)]
 pub struct Database {
-    options: PgConnectOptions,
+    /// Shared: there is a database in everything that is cheap to clone.
+    options: Arc<PgConnectOptions>,
     pool: PgPool,
     listening: PgPool,
 }
@@ -135,7 +137,7 @@ impl Database {
                 .connect_lazy_with(options.clone())
         };
         let (pool, listening) = (pool(max_connections), pool(1));
-        Ok(Self { options, pool, listening })
+        Ok(Self { options: Arc::new(options), pool, listening })
     }
 
     /// Connections for reading.
