@@ -119,7 +119,8 @@ async fn every_purchase_of_a_watched_load_arrives_on_its_stream_once() {
     let live = &report["live"];
     assert_eq!((&live["streams"], &live["rewards"]), (&10.into(), &60.into()));
     assert_eq!(live["delivery"]["count"], 60);
-    assert_eq!(live["read_after_write"]["count"], 60);
+    // One answer in eight is read after.
+    assert_eq!(live["read_after_write"]["count"], 8);
     assert_eq!(
         (&live["missing"], &live["twice"], &live["unread"]),
         (&0.into(), &0.into(), &0.into())
