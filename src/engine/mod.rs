@@ -2,8 +2,8 @@
 //!
 //! Commands queue; the worker takes all that wait, without a timer, loads the streams that are not
 //! in memory, decides each command in turn against the state that the earlier ones left, and appends
-//! the batch in one round trip. While one batch commits, the next one gathers, so batches grow with
-//! load by themselves.
+//! the batch in one round trip. While one batch commits, the next one is decided, so batches grow
+//! with load by themselves.
 //!
 //! - [`tray`] is what waits, [`draft`] a batch in the making, [`unit`] the unit of work that its decisions
 //!   run in.

@@ -1,4 +1,5 @@
-//! The worker's own connection: made again when it is lost, and never shared.
+//! A connection of the worker: made again when it is lost, and never shared. It has two, one to append and one
+//! to load ahead.
 
 use std::time::{Duration, Instant};
 

@@ -144,7 +144,7 @@ impl Worker {
             if decided.batch.is_empty() {
                 return self.put_off(decided);
             }
-            decided.batch.expect(self.horizon.end());
+            decided.batch.expect_end(self.horizon.end());
             let (number, deadline) = (self.next_number(), self.deadline());
             // If nobody else appends, this batch will most probably land whole.
             let goes_ahead = self.horizon.is_alone()
@@ -228,7 +228,7 @@ impl Worker {
             self.session.leave_locked().await;
             return self.put_off(decided);
         }
-        decided.batch.expect(self.horizon.end());
+        decided.batch.expect_end(self.horizon.end());
         let number = self.next_number();
         let work = decided.trace(&self.traces);
         let mut appended = self.session.append_locked(number, &decided.batch).await;

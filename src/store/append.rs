@@ -161,7 +161,7 @@ impl Appended {
 
 impl Batch {
     /// Says as of which end of the log streams are known.
-    pub fn expect(&mut self, end: LogEnd) {
+    pub fn expect_end(&mut self, end: LogEnd) {
         self.expected = end;
     }
 

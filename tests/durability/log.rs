@@ -134,7 +134,7 @@ async fn what_a_writer_knows_is_looked_up_again_once_another_has_appended() {
     /// A batch without events that says to have read `known` at a version.
     fn look(version: i64, is_known: bool, end: LogEnd) -> Batch {
         let mut batch = Batch::default();
-        batch.expect(end);
+        batch.expect_end(end);
         let place = batch.add_stream(&event("known", 1).stream, version, is_known);
         batch.add(Entry { reads: vec![place], ..Entry::default() });
         batch
@@ -144,7 +144,7 @@ async fn what_a_writer_knows_is_looked_up_again_once_another_has_appended() {
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     // In an empty log nothing is known.
     let mut batch = one_event("known", 0);
-    batch.expect(LogEnd::default());
+    batch.expect_end(LogEnd::default());
     let appended = append(&mut connection, writer(1), 1, &batch).await.unwrap();
     assert!(!appended.is_expected);
     let end = LogEnd { position: 1, recorded_at: appended.recorded_at };
