@@ -41,7 +41,7 @@ create table snapshots (
     state_version    integer not null,
     payload          jsonb   not null,
     primary key (aggregate_type, aggregate_id)
-);
+) with (fillfactor = 70);
 
 -- Which requests were carried out, kept for good, so that a repeated one has one effect.
 create table receipts (

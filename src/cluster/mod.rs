@@ -120,7 +120,7 @@ impl Cluster {
 
         place.rotate_log();
         let sockets = place.socket_directory()?;
-        let settings = postmaster::settings(options, &sockets);
+        let settings = postmaster::settings(&tools, options, &place.cluster, &sockets).await;
         let child = postmaster::spawn(&tools, &place, &sockets, &settings)?;
         let mut cluster = Self { child, tools, sockets, place };
         let first = Instant::now();

@@ -35,12 +35,18 @@ pub(super) struct Draft<'a> {
 
 /// A batch whose commands have been decided.
 pub(super) struct Decided {
-    pub(super) batch: Batch,
+    pub(super) commands: Commands,
+    /// The streams as the batch leaves them.
     pub(super) streams: FinishedStreams,
-    /// Per command of the batch: the job, and what was decided.
-    pub(super) outcomes: Vec<(Job, Outcome)>,
     /// Jobs that could not be decided with what could be loaded.
     pub(super) delayed: Vec<Job>,
+}
+
+/// The commands of a batch.
+pub(super) struct Commands {
+    pub(super) batch: Batch,
+    /// Per command: the job, and what was decided.
+    pub(super) outcomes: Vec<(Job, Outcome)>,
 }
 
 /// What was decided about a command. It stands if the append finds what was read unchanged.
@@ -170,23 +176,31 @@ impl<'a> Draft<'a> {
 
     fn finish(self) -> Decided {
         let (batch, streams) = self.unit.finish();
-        Decided { batch, streams, outcomes: self.outcomes, delayed: self.undecided }
+        let commands = Commands { batch, outcomes: self.outcomes };
+        Decided { commands, streams, delayed: self.undecided }
     }
 }
 
 impl Decided {
     /// All its jobs, as if nothing had been decided.
     pub(super) fn into_jobs(self) -> Vec<Job> {
-        self.outcomes.into_iter().map(|(job, _)| job).chain(self.delayed).collect()
+        self.commands.into_jobs().chain(self.delayed).collect()
+    }
+}
+
+impl Commands {
+    /// The jobs, as if nothing had been decided.
+    pub(super) fn into_jobs(self) -> impl Iterator<Item = Job> {
+        self.outcomes.into_iter().map(|(job, _)| job)
     }
 
-    /// Begins the span of its append.
+    /// Begins the span of their append.
     pub(super) fn trace(&self, traces: &Traces) -> Work {
         let callers = self.outcomes.iter().flat_map(|(job, _)| job.callers());
         traces.batch(self.outcomes.len(), callers)
     }
 
-    /// Ends the span of its append.
+    /// Ends the span of their append.
     pub(super) fn trace_end(&self, work: Work, appended: &Appended) {
         work.done(|| {
             let events = self.batch.events_in(appended);

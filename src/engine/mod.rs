@@ -7,11 +7,13 @@
 //!
 //! - [`tray`] is what waits, [`draft`] a batch in the making, [`unit`] the unit of work that its decisions
 //!   run in.
+//! - [`cache`] is what stays in memory from batch to batch.
 //! - [`worker`] is the loop, and what happens when something is in its way; [`settling`] is what happens
 //!   when the database has answered.
 //! - [`session`] is its connection.
 //! - [`query`] runs decisions that only look.
 
+mod cache;
 mod draft;
 mod job;
 pub mod query;
@@ -93,7 +95,8 @@ pub struct Limits {
     pub batch_commands: usize,
     /// Streams kept in memory, with their states.
     pub cached_streams: usize,
-    /// A snapshot is written when a stream has grown by this many events since the last one.
+    /// A snapshot is written when a stream has grown by this many events since the last one, or when far
+    /// fewer had to be read for it.
     pub snapshot_events: i64,
     /// How long a batch waits for a database that is away before its callers are told.
     pub database_patience: Duration,
@@ -104,8 +107,8 @@ impl Default for Limits {
         Self {
             queue_commands: 10_000,
             batch_commands: 500,
-            cached_streams: 200_000,
-            snapshot_events: 500,
+            cached_streams: 1_000_000,
+            snapshot_events: 200,
             database_patience: Duration::from_secs(5),
         }
     }

@@ -1,12 +1,10 @@
 //! Decisions that only look: they run on streams as they stand in the database now, without the
 //! cache and without an append.
 
-use std::num::NonZeroUsize;
-
-use lru::LruCache;
 use sqlx::PgConnection;
 
 use super::Surroundings;
+use super::cache::Cache;
 use super::unit::{FinishedStreams, Horizon, KnownTaken, Missing, UnitOfWork};
 use crate::domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
 use crate::store::{Database, StoreError, in_time, load};
@@ -42,7 +40,7 @@ pub async fn query<T>(
     mut look: impl FnMut(&mut dyn Work) -> Result<T, Halt>,
 ) -> Result<T, QueryError> {
     let mut connection = database.pool().acquire().await.map_err(StoreError::from)?;
-    let mut cache = LruCache::new(NonZeroUsize::MIN);
+    let mut cache = Cache::new(1);
     let before = FinishedStreams::new();
     let (taken, horizon) = (KnownTaken::new(), Horizon::default());
     let mut unit = UnitOfWork::new(surroundings, &mut cache, &before, taken, horizon);

@@ -41,10 +41,6 @@ impl Session {
         self.is_elsewhere
     }
 
-    pub(super) fn database(&self) -> &Database {
-        &self.database
-    }
-
     /// Forgets a connection that was left in the middle of something.
     pub(super) fn forget_connection(&mut self) {
         self.connection = None;

@@ -2,8 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use lru::LruCache;
-
+use super::cache::{Cache, Seen};
 use super::{RequestKey, Surroundings, fresh_uuid};
 use crate::domain::{
     AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, ParticipantId, Profile, ProgramId, Refusal,
@@ -12,16 +11,6 @@ use crate::domain::{
 use crate::store::append::{Entry, LogEnd, Receipt};
 use crate::store::load::empty_state;
 use crate::store::{Appended, Batch, Loaded, RecordedEvent};
-
-/// Streams in memory, as they stood after the last batch that touched them.
-pub(super) type Cache = LruCache<StreamKey, Seen>;
-
-/// A stream, and the end of the log as of which it is known to be the whole stream.
-#[derive(Clone)]
-pub(super) struct Seen {
-    pub(super) loaded: Loaded,
-    pub(super) at: i64,
-}
 
 /// Before any log: the stream was not looked at.
 const NEVER: i64 = -1;
@@ -73,12 +62,17 @@ impl Horizon {
 /// Values that the database has said to belong to somebody, and to whom.
 pub(super) type KnownTaken = HashMap<(ClaimKind, String), String>;
 
+/// How many events are read for one stream before it is worth a snapshot.
+const LONG_READ_EVENTS: i64 = 16;
+
 /// A stream as the batch leaves it.
 struct BatchStream {
     state: AnyAggregate,
     version: i64,
     snapshot_version: i64,
     seen_at: i64,
+    /// Whether many events had to be read for it.
+    took_long: bool,
     /// Its place in the batch.
     place: i32,
     /// The last command of the batch that wrote it.
@@ -249,7 +243,8 @@ impl<'a> UnitOfWork<'a> {
         if !self.streams.contains_key(&key) {
             // It was read after the last batch, so it holds at least what there was then.
             let at = self.horizon.end.position;
-            self.enter(key, Seen { loaded, at });
+            let took_long = loaded.version - loaded.snapshot_version >= LONG_READ_EVENTS;
+            self.enter(key, Seen { loaded, at }, took_long);
         }
     }
 
@@ -272,15 +267,22 @@ impl<'a> UnitOfWork<'a> {
             Some(stream) => {
                 Some(Seen { loaded: stream.loaded.clone(), at: self.horizon.end.position })
             }
-            None => self.cache.get(key).cloned(),
+            None => self.cache.get(key),
         }
     }
 
-    fn enter(&mut self, key: StreamKey, seen: Seen) {
+    fn enter(&mut self, key: StreamKey, seen: Seen, took_long: bool) {
         let Seen { loaded: Loaded { state, version, snapshot_version }, at: seen_at } = seen;
         let place = self.batch.add_stream(&key, version, self.horizon.reaches(seen_at));
-        let stream =
-            BatchStream { state, version, snapshot_version, seen_at, place, last_writer: None };
+        let stream = BatchStream {
+            state,
+            version,
+            snapshot_version,
+            seen_at,
+            took_long,
+            place,
+            last_writer: None,
+        };
         self.streams.insert(key, stream);
     }
 
@@ -290,10 +292,19 @@ impl<'a> UnitOfWork<'a> {
             .streams
             .into_iter()
             .map(|(key, stream)| {
-                let BatchStream { state, version, snapshot_version, seen_at, place, last_writer } =
-                    stream;
-                let loaded = Loaded { state, version, snapshot_version };
-                (key, FinishedStream { place, last_writer, seen_at, loaded })
+                let loaded = Loaded {
+                    state: stream.state,
+                    version: stream.version,
+                    snapshot_version: stream.snapshot_version,
+                };
+                let finished = FinishedStream {
+                    place: stream.place,
+                    last_writer: stream.last_writer,
+                    seen_at: stream.seen_at,
+                    took_long: stream.took_long,
+                    loaded,
+                };
+                (key, finished)
             })
             .collect();
         (self.batch, streams)
@@ -308,6 +319,8 @@ pub(super) struct FinishedStream {
     pub(super) place: i32,
     pub(super) last_writer: Option<usize>,
     pub(super) seen_at: i64,
+    /// Whether many events had to be read for it.
+    pub(super) took_long: bool,
     pub(super) loaded: Loaded,
 }
 
@@ -330,11 +343,11 @@ impl Work for UnitOfWork<'_> {
         }
         if !self.streams.contains_key(key) {
             if let Some(seen) = self.recall(key) {
-                self.enter(key.clone(), seen);
+                self.enter(key.clone(), seen, false);
             } else if expect_new && self.scratch.trusts_new {
                 let state = empty_state(key.kind);
                 let loaded = Loaded { state, version: 0, snapshot_version: 0 };
-                self.enter(key.clone(), Seen { loaded, at: NEVER });
+                self.enter(key.clone(), Seen { loaded, at: NEVER }, false);
             } else {
                 self.missing.streams.insert(key.clone());
                 return Err(Halt::Missing);

@@ -9,19 +9,19 @@
 //! - *The database refuses a batch as a whole.* Each of its commands is tried by itself.
 //! - *The database is away.* Callers wait a little, then are told; the next batch tries again.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lru::LruCache;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use uuid::Uuid;
 
-use super::draft::{Decided, Draft};
+use super::cache::{Cache, Seen};
+use super::draft::{Commands, Decided, Draft};
 use super::job::Job;
 use super::session::{BatchNumber, Session};
+use super::settling::Responder;
 use super::tray::Tray;
-use super::unit::{Cache, FinishedStreams, Horizon, KnownTaken, Seen, UnitOfWork};
+use super::unit::{FinishedStreams, Horizon, KnownTaken, UnitOfWork};
 use super::{Failure, Handover, Limits, Surroundings, fresh_uuid};
 use crate::domain::Kind;
 use crate::metrics::Metrics;
@@ -39,8 +39,7 @@ pub(super) struct Worker {
     ahead: Session,
     surroundings: Surroundings,
     pub(super) limits: Limits,
-    pub(super) handover: mpsc::Sender<Handover>,
-    pub(super) metrics: Metrics,
+    pub(super) responder: Responder,
     traces: Traces,
     pub(super) tray: Tray,
     pub(super) cache: Cache,
@@ -69,18 +68,16 @@ impl Worker {
         handover: mpsc::Sender<Handover>,
         metrics: Metrics,
     ) -> Self {
-        let cached = NonZeroUsize::new(limits.cached_streams).unwrap_or(NonZeroUsize::MIN);
         Self {
             writer: fresh_uuid(&surroundings),
             session: Session::new(database.clone(), epoch, metrics.clone()),
-            ahead: Session::new(database, epoch, metrics.clone()),
+            ahead: Session::new(database.clone(), epoch, metrics.clone()),
             surroundings,
+            cache: Cache::new(limits.cached_streams),
             limits,
-            handover,
             tray: Tray::new(queue, metrics.clone()),
-            metrics,
+            responder: Responder { database, handover, metrics },
             traces: Traces::default(),
-            cache: LruCache::new(cached),
             horizon: Horizon::default(),
             batch_number: 0,
             contended: 0,
@@ -141,10 +138,11 @@ impl Worker {
             Err((jobs, error)) => return self.fail_together(jobs, &error, "loading streams"),
         };
         loop {
-            if decided.batch.is_empty() {
-                return self.put_off(decided);
+            decided.commands.batch.expect_end(self.horizon.end());
+            let Decided { commands, streams, delayed } = decided;
+            if commands.batch.is_empty() {
+                return self.put_off(streams, delayed);
             }
-            decided.batch.expect_end(self.horizon.end());
             let (number, deadline) = (self.next_number(), self.deadline());
             // If nobody else appends, this batch will most probably land whole.
             let goes_ahead = self.horizon.is_alone()
@@ -152,15 +150,22 @@ impl Worker {
                 && Instant::now() >= self.ahead_again_at
                 && !*closing.borrow();
             let landed = Notify::new();
-            let work = decided.trace(&self.traces);
+            let work = commands.trace(&self.traces);
             let append = async {
                 let began = Instant::now();
-                let appended = self.session.append(number, &decided.batch, deadline).await;
+                let appended = self.session.append(number, &commands.batch, deadline).await;
                 landed.notify_one();
-                if let Ok(appended) = &appended {
-                    decided.trace_end(work, appended);
+                match appended {
+                    Ok(appended) => {
+                        let took = began.elapsed().as_secs_f64();
+                        self.responder.metrics.commit_seconds.observe(took);
+                        commands.trace_end(work, &appended);
+                        // Nobody waits for their answer while the next batch is still being loaded.
+                        let rest = self.responder.respond(commands, &appended);
+                        Ok((appended, rest))
+                    }
+                    Err(error) => Err((commands, error)),
                 }
-                (appended, began.elapsed())
             };
             let ahead = async {
                 if !goes_ahead {
@@ -170,22 +175,20 @@ impl Worker {
                 let draft = Draft::new(UnitOfWork::new(
                     &self.surroundings,
                     &mut self.cache,
-                    &decided.streams,
+                    &streams,
                     taken,
                     self.horizon,
                 ));
                 Some(draft.decide_ahead(&mut self.ahead, &mut self.tray, most, &landed).await)
             };
-            let ((appended, took), ahead) = tokio::join!(append, ahead);
+            let (appended, ahead) = tokio::join!(append, ahead);
             let landed_whole = match appended {
-                Ok(appended) => {
-                    self.metrics.commit_seconds.observe(took.as_secs_f64());
-                    let landed_whole = appended.is_whole();
-                    self.settle(decided, &appended);
-                    landed_whole
+                Ok((appended, rest)) => {
+                    self.settle(streams, delayed, &appended, rest);
+                    appended.is_whole()
                 }
-                Err(error) => {
-                    self.give_up(decided, &error);
+                Err((commands, error)) => {
+                    self.give_up(commands, &streams, delayed, &error);
                     false
                 }
             };
@@ -209,13 +212,13 @@ impl Worker {
             return self.fail(jobs, &error, "taking the lock of the log");
         }
         // What is cached may be what led to the conflict.
-        let (mut fresh, before) = (LruCache::new(NonZeroUsize::MIN), FinishedStreams::new());
+        let (mut fresh, before) = (Cache::new(1), FinishedStreams::new());
         // The transaction ends with its connection, so nothing is tried again within it.
         let at_once = Instant::now();
         let taken = std::mem::take(&mut self.known_taken);
         let unit = UnitOfWork::new(&self.surroundings, &mut fresh, &before, taken, self.horizon);
         let decided = Draft::new(unit).decide(&mut self.session, jobs, at_once).await;
-        let mut decided = match decided {
+        let Decided { mut commands, streams, delayed } = match decided {
             Ok(decided) => decided,
             Err((jobs, error)) => {
                 tracing::warn!(%error, "the lock of the log was lost; going on without");
@@ -224,25 +227,26 @@ impl Worker {
                 return self.tray.put_back(jobs);
             }
         };
-        if decided.batch.is_empty() {
+        if commands.batch.is_empty() {
             self.session.leave_locked().await;
-            return self.put_off(decided);
+            return self.put_off(streams, delayed);
         }
-        decided.batch.expect_end(self.horizon.end());
+        commands.batch.expect_end(self.horizon.end());
         let number = self.next_number();
-        let work = decided.trace(&self.traces);
-        let mut appended = self.session.append_locked(number, &decided.batch).await;
+        let work = commands.trace(&self.traces);
+        let mut appended = self.session.append_locked(number, &commands.batch).await;
         if matches!(appended, Err(StoreError::Unavailable(_))) {
             // Perhaps the commit was carried out. Sent once more, outside of a transaction, the
             // batch is recognised, or appended if it still can be.
-            appended = self.session.append(number, &decided.batch, deadline).await;
-        }
-        if let Ok(appended) = &appended {
-            decided.trace_end(work, appended);
+            appended = self.session.append(number, &commands.batch, deadline).await;
         }
         match appended {
-            Ok(appended) => self.settle(decided, &appended),
-            Err(error) => self.give_up(decided, &error),
+            Ok(appended) => {
+                commands.trace_end(work, &appended);
+                let rest = self.responder.respond(commands, &appended);
+                self.settle(streams, delayed, &appended, rest);
+            }
+            Err(error) => self.give_up(commands, &streams, delayed, &error),
         }
     }
 
@@ -274,13 +278,13 @@ impl Worker {
     }
 
     /// A batch in which nothing was decided: what was loaded stays for the next try.
-    fn put_off(&mut self, decided: Decided) {
-        for (key, stream) in decided.streams {
+    fn put_off(&mut self, streams: FinishedStreams, delayed: Vec<Job>) {
+        for (key, stream) in streams {
             if key.kind != Kind::Purchase {
                 self.cache.put(key, Seen { loaded: stream.loaded, at: stream.seen_at });
             }
         }
-        self.tray.delay(decided.delayed);
+        self.tray.delay(delayed);
     }
 
     /// What to tell callers of an error of the store; logs it.
@@ -295,14 +299,18 @@ impl Worker {
     }
 
     /// A batch that could not be appended as a whole.
-    fn give_up(&mut self, decided: Decided, error: &StoreError) {
+    fn give_up(
+        &mut self,
+        commands: Commands,
+        streams: &FinishedStreams,
+        delayed: Vec<Job>,
+        error: &StoreError,
+    ) {
         // What the batch would have left in memory never came to be, or nobody knows.
-        for key in decided.streams.keys() {
-            self.cache.pop(key);
+        for key in streams.keys() {
+            self.cache.remove(key);
         }
-        let Decided { outcomes, delayed, .. } = decided;
         self.tray.put_back(delayed);
-        let jobs = outcomes.into_iter().map(|(job, _)| job).collect();
-        self.fail_together(jobs, error, "appending");
+        self.fail_together(commands.into_jobs().collect(), error, "appending");
     }
 }

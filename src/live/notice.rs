@@ -1,4 +1,4 @@
-//! Notices between servers that the log has grown.
+//! Notices between servers that the log has grown, and to where.
 //!
 //! A notice is a hint: it makes the others look sooner. It is sent outside of the append, because
 //! Postgres sends notices one transaction at a time, and at most one is on its way at once.
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::store::{Database, Epoch, StoreError, epoch, in_time};
 
 /// How soon one notice can follow another. A notice is a commit like that of a batch.
-const INTERVAL: Duration = Duration::from_millis(5);
+const INTERVAL: Duration = Duration::from_millis(10);
 /// The pause before a lost listener is made again.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -23,11 +23,14 @@ async fn channel(database: &Database) -> Result<String, StoreError> {
     Ok(row.0)
 }
 
-/// Tells the other servers whenever `appended` is notified; many notifications become one.
-pub(super) async fn send(database: Database, appended: Arc<Notify>) {
+/// Tells the other servers what has been `reached` here, whenever `appended` is notified; many notifications
+/// become one.
+pub(super) async fn send(database: Database, appended: Arc<Notify>, reached: watch::Receiver<i64>) {
     loop {
         appended.notified().await;
-        let notice = sqlx::query("select pg_notify('tributary_' || current_schema(), '')");
+        let position = reached.borrow().to_string();
+        let notice = sqlx::query("select pg_notify('tributary_' || current_schema(), $1)");
+        let notice = notice.bind(position);
         let pause = match notice.execute(database.pool()).await {
             Ok(_) => INTERVAL,
             Err(error) => {
@@ -39,11 +42,16 @@ pub(super) async fn send(database: Database, appended: Arc<Notify>) {
     }
 }
 
-/// Notifies `grown` whenever a notice comes, and after every gap in listening. Returns when a gap has
-/// ended at another database than the one that `epoch` is a life of.
-pub(super) async fn listen(database: Database, epoch: Epoch, grown: Arc<Notify>) {
+/// Notifies `grown` whenever a notice comes of what has not been `reached` here, and after every gap in
+/// listening. Returns when a gap has ended at another database than the one that `epoch` is a life of.
+pub(super) async fn listen(
+    database: Database,
+    epoch: Epoch,
+    grown: Arc<Notify>,
+    reached: watch::Receiver<i64>,
+) {
     loop {
-        match listen_without_gap(&database, epoch, &grown).await {
+        match listen_without_gap(&database, epoch, &grown, &reached).await {
             Ok(()) => {}
             Err(StoreError::Elsewhere) => {
                 tracing::error!("{}", StoreError::Elsewhere);
@@ -59,6 +67,7 @@ async fn listen_without_gap(
     database: &Database,
     epoch: Epoch,
     grown: &Notify,
+    reached: &watch::Receiver<i64>,
 ) -> Result<(), StoreError> {
     let mut connection = database.pool().acquire().await?;
     if !in_time(epoch::is_present(&mut connection, epoch)).await? {
@@ -71,8 +80,12 @@ async fn listen_without_gap(
     grown.notify_one();
     // `None` means that the connection was lost: notices may be missing, and the next one may lead
     // elsewhere.
-    while listener.try_recv().await?.is_some() {
-        grown.notify_one();
+    while let Some(notice) = listener.try_recv().await? {
+        let position: Option<i64> = notice.payload().parse().ok();
+        // Most are our own.
+        if position.is_none_or(|position| position > *reached.borrow()) {
+            grown.notify_one();
+        }
     }
     Ok(())
 }

@@ -28,8 +28,10 @@ impl Tail {
         mut stop: watch::Receiver<bool>,
     ) {
         let (appended, grown) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let sender = tokio::spawn(notice::send(self.database.clone(), appended.clone()));
-        let listening = notice::listen(self.database.clone(), self.epoch, grown.clone());
+        let reached = || self.reached.subscribe();
+        let sending = notice::send(self.database.clone(), appended.clone(), reached());
+        let sender = tokio::spawn(sending);
+        let listening = notice::listen(self.database.clone(), self.epoch, grown.clone(), reached());
         let mut listener = tokio::spawn(listening);
         let mut poll = tokio::time::interval(self.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -40,8 +42,8 @@ impl Tail {
                 () = turned_true(&mut stop) => break,
                 handed = handover.recv(), if engine_is_there => match handed {
                     Some(events) => {
-                        appended.notify_one();
                         unless_stopped(&mut stop, self.take(&events)).await;
+                        appended.notify_one();
                     }
                     None => engine_is_there = false,
                 },

@@ -1,12 +1,12 @@
 //! The leaderboards of one program, in memory: everybody's scores, ranked.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::members::{Members, Scores};
 use super::ranking::{Place, Ranking};
 use super::{At, Freshness, ReadError};
 use crate::domain::rules::LeaderboardMetric;
@@ -50,15 +50,9 @@ pub struct Board {
 pub(super) struct State {
     pub(super) position: i64,
     pub(super) default_metric: LeaderboardMetric,
-    members: Vec<Member>,
-    by_user: HashMap<Arc<str>, u32>,
+    members: Members,
     /// By score: what was earned, referrals, conversions. Made when first asked for.
     rankings: [Option<Ranking<Place>>; 3],
-}
-
-struct Member {
-    user_id: Arc<str>,
-    scores: [i64; 3],
 }
 
 /// Which of a member's scores a metric goes by. Points and earnings are the same sum, of which only the
@@ -77,8 +71,7 @@ impl State {
         Self {
             position: 0,
             default_metric: LeaderboardMetric::Points,
-            members: Vec::new(),
-            by_user: HashMap::new(),
+            members: Members::default(),
             rankings: [None, None, None],
         }
     }
@@ -86,11 +79,8 @@ impl State {
     fn ranking(&mut self, metric: LeaderboardMetric) -> &Ranking<Place> {
         let index = score_index(metric);
         self.rankings[index].get_or_insert_with(|| {
-            let places = self.members.iter().enumerate().map(|(order, member)| Place {
-                score: member.scores[index],
-                order: u32::try_from(order).unwrap_or(u32::MAX),
-            });
-            places.collect()
+            let places = self.members.all_scores();
+            places.map(|(order, scores)| Place { score: scores[index], order }).collect()
         })
     }
 
@@ -104,37 +94,30 @@ impl State {
     }
 
     fn ranked(&self, rank: usize, place: Place) -> Ranked {
-        let user_id = self.members.get(place.order as usize).map(|member| member.user_id.clone());
         Ranked {
             rank: i64::try_from(rank).unwrap_or(i64::MAX).saturating_add(1),
-            user_id: user_id.unwrap_or_else(|| "".into()),
+            user_id: self.members.name(place.order).into(),
             score: place.score,
             order: place.order,
         }
     }
 
-    pub(super) fn enroll(&mut self, user_id: &str, scores: [i64; 3]) {
-        if self.by_user.contains_key(user_id) {
-            return;
-        }
-        let order = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
-        let user_id: Arc<str> = user_id.into();
-        self.by_user.insert(user_id.clone(), order);
+    pub(super) fn enroll(&mut self, user_id: &str, scores: Scores) {
+        let Some(order) = self.members.insert(user_id, scores) else { return };
         for (ranking, score) in self.rankings.iter_mut().zip(scores) {
             if let Some(ranking) = ranking {
                 ranking.insert(Place { score, order });
             }
         }
-        self.members.push(Member { user_id, scores });
     }
 
     fn score(&mut self, user_id: &str, index: usize, change: impl Fn(i64) -> i64) {
-        let Some(&order) = self.by_user.get(user_id) else { return };
-        let score = &mut self.members[order as usize].scores[index];
-        let before = std::mem::replace(score, change(*score));
+        let Some(order) = self.members.number(user_id) else { return };
+        let score = change(self.members.scores(order)[index]);
+        let Some(before) = self.members.replace(order, index, score) else { return };
         if let Some(ranking) = &mut self.rankings[index] {
             ranking.remove(&Place { score: before, order });
-            ranking.insert(Place { score: *score, order });
+            ranking.insert(Place { score, order });
         }
     }
 
@@ -296,10 +279,10 @@ impl Board {
     pub fn rank(&self, metric: LeaderboardMetric, user_id: &str) -> At<Ranks> {
         let mut state = self.lock();
         let count = state.count(metric);
-        let place = state.by_user.get(user_id).map(|&order| Place {
-            score: state.members[order as usize].scores[score_index(metric)],
-            order,
-        });
+        let place = state
+            .members
+            .number(user_id)
+            .map(|order| Place { score: state.members.scores(order)[score_index(metric)], order });
         let rank = place.and_then(|place| state.ranking(metric).rank(&place));
         let ranked = place
             .zip(rank.filter(|rank| *rank < count))
@@ -314,6 +297,6 @@ impl Board {
     /// Whether the board knows a user.
     #[must_use]
     pub fn knows(&self, user_id: &str) -> bool {
-        self.lock().by_user.contains_key(user_id)
+        self.lock().members.number(user_id).is_some()
     }
 }

@@ -5,7 +5,8 @@
 //! - [`Reads`] asks them. Every answer comes from one statement, together with the position that it
 //!   reflects, and can be made to wait for a position.
 //! - [`rebuild`] makes read models anew, [`verify`] checks them and the log.
-//! - `boards` are leaderboards, which live in memory; `ranking` is what makes a rank cheap.
+//! - `boards` are leaderboards, which live in memory; `ranking` is what makes a rank cheap, `members` what makes
+//!   them small.
 //!
 //! What lies on one stream of the log anyway, such as the rewards of a participant, is read from there
 //! and has no read model.
@@ -18,6 +19,7 @@ mod boards;
 mod compare;
 mod entries;
 mod fold;
+mod members;
 pub mod models;
 mod overview;
 mod projector;

@@ -27,7 +27,7 @@ const ELECTION_INTERVAL: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// How long the projector rests after a run that reached the head, so that others have the processor and
 /// the next run is longer, which costs less for each event. A read that waits ends it.
-const REST: Duration = Duration::from_millis(20);
+const REST: Duration = Duration::from_millis(40);
 /// How often it is said that a read model stands still.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 /// How many runs there are between two sweeps of old checkpoints.

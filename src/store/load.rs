@@ -192,43 +192,48 @@ fn state_version(kind: Kind) -> i32 {
     }
 }
 
-/// Stores the state of a stream at a version. An older state never replaces a newer one.
+/// Stores states of streams, each of which is there once. An older state never replaces a newer one.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be written.
-pub async fn write_snapshot(
+pub async fn write_snapshots(
     pool: &PgPool,
-    key: &StreamKey,
-    state: &AnyAggregate,
-    version: i64,
+    streams: &[(StreamKey, Loaded)],
 ) -> Result<(), StoreError> {
-    let payload = match state {
-        AnyAggregate::User(state) => serde_json::to_value(state),
-        AnyAggregate::Program(state) => serde_json::to_value(state),
-        AnyAggregate::Participant(state) => serde_json::to_value(state),
-        AnyAggregate::Purchase(state) => serde_json::to_value(state),
-    };
-    let payload =
-        payload.map_err(|error| StoreError::Nonsense(format!("state of {key}: {error}")))?;
-    sqlx::query(
-        "insert into snapshots as known (aggregate_type, aggregate_id, last_sequence, \
-             current_snapshot, state_version, payload) \
-         values ($1, $2, $3, 1, $4, $5) \
-         on conflict (aggregate_type, aggregate_id) do update \
-         set last_sequence = excluded.last_sequence, \
-             current_snapshot = known.current_snapshot + 1, \
-             state_version = excluded.state_version, \
-             payload = excluded.payload \
-         where known.last_sequence < excluded.last_sequence",
-    )
-    .bind(key.kind.as_str())
-    .bind(&*key.id)
-    .bind(version)
-    .bind(state_version(key.kind))
-    .bind(payload)
-    .execute(pool)
-    .await?;
+    let mut rows = SnapshotRows::default();
+    for (key, Loaded { state, version, .. }) in streams {
+        let payload = match state {
+            AnyAggregate::User(state) => serde_json::to_string(state),
+            AnyAggregate::Program(state) => serde_json::to_string(state),
+            AnyAggregate::Participant(state) => serde_json::to_string(state),
+            AnyAggregate::Purchase(state) => serde_json::to_string(state),
+        };
+        let unwritable =
+            |error| StoreError::Nonsense(format!("the state of {key} cannot be written: {error}"));
+        rows.types.push(key.kind.as_str());
+        rows.ids.push(&key.id);
+        rows.versions.push(*version);
+        rows.state_versions.push(state_version(key.kind));
+        rows.payloads.push(payload.map_err(unwritable)?);
+    }
+    sqlx::query(include_str!("snapshots.sql"))
+        .bind(rows.types)
+        .bind(rows.ids)
+        .bind(rows.versions)
+        .bind(rows.state_versions)
+        .bind(rows.payloads)
+        .execute(pool)
+        .await?;
     Ok(())
+}
+
+#[derive(Default)]
+struct SnapshotRows<'a> {
+    types: Vec<&'a str>,
+    ids: Vec<&'a str>,
+    versions: Vec<i64>,
+    state_versions: Vec<i32>,
+    payloads: Vec<String>,
 }
 
 /// The programs in which users are enrolled by default, and perhaps some that no longer are.

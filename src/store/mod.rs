@@ -30,6 +30,8 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// How long a reader waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long a connection rests before it is asked whether it still lives.
+const IDLE: Duration = Duration::from_millis(500);
 /// How long making one connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -134,6 +136,14 @@ impl Database {
             PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
+                // Asking a connection whether it lives takes as long as a read; a busy one lives.
+                .test_before_acquire(false)
+                .before_acquire(|connection, known| {
+                    Box::pin(async move {
+                        let is_busy = known.idle_for < IDLE;
+                        Ok(is_busy || connection.ping().await.is_ok())
+                    })
+                })
                 .connect_lazy_with(options.clone())
         };
         let (pool, listening) = (pool(max_connections), pool(1));
