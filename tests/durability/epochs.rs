@@ -92,12 +92,12 @@ async fn a_server_that_only_streams_notices_another_database_as_well() {
     let client = server.client();
     let program = client.publish_shipped("first-purchase-credits").await.program_id;
     client.sign_up(&program, "ada", "").await.unwrap();
-    let mut earnings = client.watch(&program, "ada", "").await.unwrap();
+    let mut earnings = client.watch_earnings(&program, "ada", "").await.unwrap().rest;
 
     database.replace().await;
 
     // Nobody writes; the stream must not go on as if nothing had happened.
-    let status = earnings.message().await.unwrap_err();
+    let status = earnings.try_news().await.unwrap_err();
     assert_eq!(reason(&status), (Code::Unavailable, "SHUTTING_DOWN".into()));
     let status = server.ended().await;
     assert_eq!(status.code(), Some(1), "{status}");
