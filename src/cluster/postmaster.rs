@@ -117,15 +117,19 @@ async fn wal_compression(tools: &Tools, cluster: &Path) -> &'static str {
 /// A quarter of the memory that there is for us, as Postgres advises, within limits; touched only as the data
 /// grows.
 fn shared_buffers_kib() -> u64 {
-    let machine_kib = fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        line.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-    });
-    let container_kib = fs::read_to_string("/sys/fs/cgroup/memory.max")
-        .ok()
-        .and_then(|text| Some(text.trim().parse::<u64>().ok()? / 1024));
-    let memory_kib = machine_kib.into_iter().chain(container_kib).min();
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let memory_kib = memory_kib(&read("/proc/meminfo"), &read("/sys/fs/cgroup/memory.max"));
     memory_kib.map_or(LEAST_BUFFERS_KIB, |kib| kib / 4).clamp(LEAST_BUFFERS_KIB, MOST_BUFFERS_KIB)
+}
+
+/// The memory of the machine, or what of it the container may have (in bytes, or `max`).
+fn memory_kib(machine: &str, container: &str) -> Option<u64> {
+    let machine_kib = machine.lines().find_map(|line| {
+        let size = line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?;
+        size.parse::<u64>().ok()
+    });
+    let container_kib = container.trim().parse::<u64>().ok().map(|bytes| bytes / 1024);
+    machine_kib.into_iter().chain(container_kib).min()
 }
 
 /// Starts a postmaster on a cluster that has none.
@@ -271,4 +275,24 @@ fn read_pid_file(cluster: &Path) -> Option<String> {
 
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default().trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::memory_kib;
+
+    #[test]
+    fn memory_is_that_of_the_machine_or_less_in_a_container() {
+        let machine = "MemFree:  10 kB\nMemTotal:       24683060 kB\nSwapTotal: 0 kB\n";
+        for (machine, container, expected) in [
+            (machine, "max\n", Some(24_683_060)),
+            (machine, "", Some(24_683_060)),
+            (machine, "1073741824\n", Some(1_048_576)),
+            (machine, "107374182400\n", Some(24_683_060)),
+            ("", "1073741824\n", Some(1_048_576)),
+            ("MemTotal: much", "max", None),
+        ] {
+            assert_eq!(memory_kib(machine, container), expected, "{container:?}");
+        }
+    }
 }

@@ -88,6 +88,18 @@ impl User {
         self.register_time.is_some()
     }
 
+    /// The same, without what identifies it: for keeping many of them.
+    #[must_use]
+    pub fn without_id(&self) -> Self {
+        Self { id: UserId::default(), ..self.clone() }
+    }
+
+    /// The same, as it was before [`User::without_id`].
+    #[must_use]
+    pub fn with_id(self, id: UserId) -> Self {
+        if self.exists() { Self { id, ..self } } else { self }
+    }
+
     /// Whether the user takes part.
     #[must_use]
     pub fn status(&self) -> UserStatus {

@@ -7,11 +7,12 @@ use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use lru::LruCache;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::domain::{AnyAggregate, Kind, Participant, StreamKey, User};
+use crate::domain::{AnyAggregate, Kind, Participant, ParticipantId, StreamKey, User, UserId};
 use crate::store::Loaded;
 
 /// A stream, and the end of the log as of which it is known to be the whole stream.
@@ -26,30 +27,22 @@ const MOST_UNPACKED: usize = 20_000;
 
 pub(super) struct Cache {
     recent: LruCache<StreamKey, Seen>,
-    /// Those that were recent.
-    others: LruCache<Fingerprint, Entry>,
+    /// Those that were recent. What is recent again may still be here, as it was before: it counts for
+    /// nothing, and is replaced when it comes back.
+    packed: Packed,
     hashers: [RandomState; 2],
-}
-
-/// What stands for a key: two hashes of it, by secrets of this process. Among ten million keys, the chance that
-/// two have the same is one in 2^82.
-type Fingerprint = [u64; 2];
-
-/// Far more than a user in a few programs, or a participant, takes.
-const MOST_PACKED_BYTES: usize = 1024;
-
-enum Entry {
-    Packed(Box<[u8]>),
-    /// Of kinds of which there are few, or unusually large.
-    Whole(Box<Seen>),
 }
 
 impl Cache {
     pub(super) fn new(capacity: usize) -> Self {
-        let size = |of: usize| NonZeroUsize::new(of).unwrap_or(NonZeroUsize::MIN);
+        let unpacked = NonZeroUsize::new(capacity.min(MOST_UNPACKED)).unwrap_or(NonZeroUsize::MIN);
+        Self::with(unpacked, capacity.saturating_sub(MOST_UNPACKED))
+    }
+
+    fn with(unpacked: NonZeroUsize, packed: usize) -> Self {
         Self {
-            recent: LruCache::new(size(capacity.min(MOST_UNPACKED))),
-            others: LruCache::new(size(capacity.saturating_sub(MOST_UNPACKED))),
+            recent: LruCache::new(unpacked),
+            packed: Packed::new(packed),
             hashers: [RandomState::new(), RandomState::new()],
         }
     }
@@ -58,15 +51,11 @@ impl Cache {
         if let Some(seen) = self.recent.get(key) {
             return Some(seen.clone());
         }
-        let fingerprint = self.fingerprint(key);
-        match self.others.get(&fingerprint)? {
-            Entry::Packed(bytes) => unpack(key.kind, bytes),
-            Entry::Whole(seen) => Some(Seen::clone(seen)),
-        }
+        unpack(key, self.packed.get(self.fingerprint(key))?)
     }
 
     pub(super) fn contains(&self, key: &StreamKey) -> bool {
-        self.recent.contains(key) || self.others.contains(&self.fingerprint(key))
+        self.recent.contains(key) || self.packed.find(self.fingerprint(key)).is_some()
     }
 
     pub(super) fn put(&mut self, key: StreamKey, seen: Seen) {
@@ -74,17 +63,18 @@ impl Cache {
             *known = seen;
             return;
         }
-        // It must not be there twice, and perhaps differently.
-        self.others.pop(&self.fingerprint(&key));
         if let Some((key, seen)) = self.recent.push(key, seen) {
-            let entry = pack(&seen).map_or_else(|| Entry::Whole(Box::new(seen)), Entry::Packed);
-            self.others.put(self.fingerprint(&key), entry);
+            let fingerprint = self.fingerprint(&key);
+            match pack(&seen) {
+                Some(bytes) => self.packed.put(fingerprint, bytes),
+                None => self.packed.remove(fingerprint),
+            }
         }
     }
 
     pub(super) fn remove(&mut self, key: &StreamKey) {
         self.recent.pop(key);
-        self.others.pop(&self.fingerprint(key));
+        self.packed.remove(self.fingerprint(key));
     }
 
     fn fingerprint(&self, key: &StreamKey) -> Fingerprint {
@@ -92,36 +82,133 @@ impl Cache {
     }
 }
 
-/// The bytes of a user or a participant.
+/// What stands for a key: two hashes of it, by secrets of this process. Among ten million keys, the chance that
+/// two have the same is one in 2^82.
+type Fingerprint = [u64; 2];
+
+/// Bytes under fingerprints. When it is full, a hand goes around, forgives whatever was used since it last came by,
+/// and takes away what was not (the CLOCK algorithm of Corbató, 1968): nearly the least recently used, without the
+/// two links that a list of them would need.
+struct Packed {
+    capacity: usize,
+    slots: Vec<Slot>,
+    /// Where in `slots` each fingerprint is.
+    places: HashTable<u32>,
+    hand: usize,
+}
+
+struct Slot {
+    fingerprint: Fingerprint,
+    bytes: Box<[u8]>,
+    is_used: bool,
+}
+
+impl Packed {
+    fn new(capacity: usize) -> Self {
+        let capacity = capacity.min(u32::MAX as usize);
+        // Room for all of them from the beginning, which costs nothing until it is used: to make room
+        // later would hold up everybody.
+        Self {
+            capacity,
+            slots: Vec::with_capacity(capacity),
+            places: HashTable::with_capacity(capacity),
+            hand: 0,
+        }
+    }
+
+    fn find(&self, fingerprint: Fingerprint) -> Option<usize> {
+        let is_it = |place: &u32| self.slots[*place as usize].fingerprint == fingerprint;
+        self.places.find(fingerprint[0], is_it).map(|place| *place as usize)
+    }
+
+    fn get(&mut self, fingerprint: Fingerprint) -> Option<&[u8]> {
+        let place = self.find(fingerprint)?;
+        let slot = &mut self.slots[place];
+        slot.is_used = true;
+        Some(&slot.bytes)
+    }
+
+    fn put(&mut self, fingerprint: Fingerprint, bytes: Box<[u8]>) {
+        let slot = Slot { fingerprint, bytes, is_used: false };
+        if let Some(place) = self.find(fingerprint) {
+            self.slots[place] = Slot { is_used: true, ..slot };
+        } else if self.slots.len() < self.capacity {
+            self.enter(fingerprint, self.slots.len());
+            self.slots.push(slot);
+        } else if let Some(place) = self.make_room() {
+            self.enter(fingerprint, place);
+            self.slots[place] = slot;
+        }
+    }
+
+    fn remove(&mut self, fingerprint: Fingerprint) {
+        if let Some(place) = self.find(fingerprint) {
+            self.forget(place);
+            // The hand gives the place to another.
+            self.slots[place].bytes = Box::default();
+            self.slots[place].is_used = false;
+        }
+    }
+
+    /// The place of one that has not been used for long, and is forgotten; none if there are no places.
+    fn make_room(&mut self) -> Option<usize> {
+        loop {
+            let place = self.hand;
+            self.hand = (self.hand + 1) % self.capacity.max(1);
+            let slot = self.slots.get_mut(place)?;
+            if !std::mem::take(&mut slot.is_used) {
+                self.forget(place);
+                return Some(place);
+            }
+        }
+    }
+
+    fn enter(&mut self, fingerprint: Fingerprint, place: usize) {
+        let Self { slots, places, .. } = self;
+        #[allow(clippy::cast_possible_truncation, reason = "there are no more than fit")]
+        let place = place as u32;
+        places.insert_unique(fingerprint[0], place, |other| slots[*other as usize].fingerprint[0]);
+    }
+
+    fn forget(&mut self, place: usize) {
+        let hash = self.slots[place].fingerprint[0];
+        if let Ok(entry) = self.places.find_entry(hash, |other| *other as usize == place) {
+            entry.remove();
+        }
+    }
+}
+
+/// The bytes of a user or a participant, without what the key says. There are few of the other kinds.
 fn pack(
     Seen { loaded: Loaded { state, version, snapshot_version }, at }: &Seen,
 ) -> Option<Box<[u8]>> {
     fn bytes(positions: [i64; 3], state: &impl Serialize) -> Option<Box<[u8]>> {
-        let mut buffer = [0; MOST_PACKED_BYTES];
-        let packed = postcard::to_slice(&(positions, state), &mut buffer).ok()?;
+        let packed = postcard::to_allocvec(&(positions, state)).ok()?;
+        // A copy of the very size: the vector has room for more, which allocators like to keep.
         Some(Box::from(&*packed))
     }
     let positions = [*version, *snapshot_version, *at];
     match state {
-        AnyAggregate::User(user) => bytes(positions, &**user),
-        AnyAggregate::Participant(participant) => bytes(positions, &**participant),
+        AnyAggregate::User(user) => bytes(positions, &user.without_id()),
+        AnyAggregate::Participant(participant) => bytes(positions, &participant.without_id()),
         AnyAggregate::Program(_) | AnyAggregate::Purchase(_) => None,
     }
 }
 
-fn unpack(kind: Kind, bytes: &[u8]) -> Option<Seen> {
-    fn parts<State: DeserializeOwned>(bytes: &[u8]) -> Option<([i64; 3], Arc<State>)> {
-        let (positions, state): (_, State) = postcard::from_bytes(bytes).ok()?;
-        Some((positions, Arc::new(state)))
+fn unpack(key: &StreamKey, bytes: &[u8]) -> Option<Seen> {
+    fn parts<State: DeserializeOwned>(bytes: &[u8]) -> Option<([i64; 3], State)> {
+        postcard::from_bytes(bytes).ok()
     }
-    let ([version, snapshot_version, at], state) = match kind {
+    let ([version, snapshot_version, at], state) = match key.kind {
         Kind::User => {
             let (positions, user) = parts::<User>(bytes)?;
-            (positions, AnyAggregate::User(user))
+            let user = user.with_id(UserId::parse(&key.id).ok()?);
+            (positions, AnyAggregate::User(Arc::new(user)))
         }
         Kind::Participant => {
             let (positions, participant) = parts::<Participant>(bytes)?;
-            (positions, AnyAggregate::Participant(participant))
+            let participant = participant.with_id(ParticipantId::parse(&key.id)?);
+            (positions, AnyAggregate::Participant(Arc::new(participant)))
         }
         Kind::Program | Kind::Purchase => return None,
     };
@@ -131,6 +218,11 @@ fn unpack(kind: Kind, bytes: &[u8]) -> Option<Seen> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::HashMap;
+
+    use proptest::collection::vec;
+    use proptest::prelude::*;
 
     use super::*;
     use crate::domain::Stream;
@@ -171,49 +263,118 @@ mod tests {
     fn what_was_put_comes_back_whole_also_when_it_has_been_packed() {
         let participant = participant();
         assert_ne!(participant, Participant::default());
+        let user: User = serde_json::from_value(serde_json::json!({
+            "id": "ada", "status": "inactive", "register_time": 1, "programs": ["p", "q"],
+        }))
+        .unwrap();
         for others in [0, MOST_UNPACKED] {
             let mut cache = Cache::new(MOST_UNPACKED + 10);
             let state = Participant::into_any(Arc::new(participant.clone()));
             cache.put(key(Kind::Participant, "p/ada"), seen(state, i64::MAX - 7));
-            for kind in Kind::ALL {
-                cache.put(key(kind, "empty"), seen(empty_state(kind), 3));
-            }
+            cache.put(key(Kind::User, "ada"), seen(User::into_any(Arc::new(user.clone())), 3));
+            cache.put(key(Kind::User, "empty"), seen(empty_state(Kind::User), 3));
+            let empty = key(Kind::Participant, "p/empty");
+            cache.put(empty.clone(), seen(empty_state(Kind::Participant), 3));
             for number in 0..others {
                 let key = key(Kind::User, &number.to_string());
                 cache.put(key, seen(empty_state(Kind::User), 1));
             }
+            assert_eq!(cache.recent.contains(&key(Kind::User, "ada")), others == 0);
             let found = cache.get(&key(Kind::Participant, "p/ada")).unwrap();
             assert_eq!(found.at, i64::MAX);
             let versions = (found.loaded.version, found.loaded.snapshot_version);
             assert_eq!(versions, (i64::MAX - 7, i64::MAX - 8));
             let AnyAggregate::Participant(same) = found.loaded.state else { unreachable!() };
             assert_eq!(*same, participant);
-            for kind in Kind::ALL {
-                assert!(cache.contains(&key(kind, "empty")));
-                assert_eq!(cache.get(&key(kind, "empty")).unwrap().at, 10);
-            }
+            let AnyAggregate::User(same) =
+                cache.get(&key(Kind::User, "ada")).unwrap().loaded.state
+            else {
+                unreachable!()
+            };
+            assert_eq!(*same, user);
+            let AnyAggregate::Participant(same) = cache.get(&empty).unwrap().loaded.state else {
+                unreachable!()
+            };
+            assert_eq!(*same, Participant::default());
+            assert!(cache.get(&key(Kind::User, "empty")).is_some());
             cache.remove(&key(Kind::User, "empty"));
             assert!(cache.get(&key(Kind::User, "empty")).is_none());
-            assert!(cache.get(&key(Kind::User, "p/ada")).is_none());
+            assert!(cache.get(&key(Kind::User, "bob")).is_none());
         }
     }
 
     #[test]
-    fn the_least_recently_used_goes_first_and_the_newest_counts() {
-        let mut cache = Cache::new(MOST_UNPACKED + 2);
+    fn programs_stay_while_they_are_used_and_are_never_found_as_they_were_before() {
+        let mut cache = Cache::new(MOST_UNPACKED + 10);
+        let program = key(Kind::Program, "p");
+        for version in 1..4 {
+            cache.put(program.clone(), seen(empty_state(Kind::Program), version));
+            for number in 0..MOST_UNPACKED - 1 {
+                let key = key(Kind::User, &number.to_string());
+                cache.put(key, seen(empty_state(Kind::User), 1));
+            }
+            assert_eq!(cache.get(&program).unwrap().loaded.version, version);
+        }
+        for number in 0..MOST_UNPACKED {
+            cache.put(key(Kind::User, &format!("u{number}")), seen(empty_state(Kind::User), 1));
+        }
+        assert!(cache.get(&program).is_none());
+    }
+
+    #[test]
+    fn what_was_not_used_goes_first() {
+        let mut cache = Cache::new(MOST_UNPACKED + 3);
         let user = |number: usize| key(Kind::User, &number.to_string());
-        for number in 0..MOST_UNPACKED + 2 {
+        for number in 0..MOST_UNPACKED + 3 {
             cache.put(user(number), seen(empty_state(Kind::User), 1));
         }
-        // The first two are packed, and one of them is used.
+        // The first three are packed; one of them is used, and one is gone.
         cache.get(&user(0)).unwrap();
-        cache.put(user(MOST_UNPACKED + 2), seen(empty_state(Kind::User), 1));
-        assert_eq!([0, 1, 2].map(|number| cache.contains(&user(number))), [true, false, true]);
-        cache.put(user(0), seen(empty_state(Kind::User), 9));
-        for number in 0..MOST_UNPACKED {
-            assert_eq!(cache.get(&user(0)).unwrap().loaded.version, 9);
-            cache.put(user(MOST_UNPACKED * 2 + number), seen(empty_state(Kind::User), 1));
+        cache.remove(&user(2));
+        let known = |cache: &Cache| [0, 1, 2, 3, 4].map(|number| cache.contains(&user(number)));
+        for (number, expected) in [
+            // The hand spares 0 and takes 1.
+            (0, [true, false, false, true, true]),
+            // The place of 2.
+            (1, [true, false, false, true, true]),
+            // 0 was not used again.
+            (2, [false, false, false, true, true]),
+            // 3, which came where 1 was, was not used either.
+            (3, [false, false, false, false, true]),
+        ] {
+            let key = user(MOST_UNPACKED + 3 + number);
+            cache.put(key, seen(empty_state(Kind::User), 1));
+            assert_eq!(known(&cache), expected, "{number}");
         }
-        assert_eq!(cache.get(&user(0)).unwrap().loaded.version, 9);
+    }
+
+    proptest! {
+        /// Whatever is done with it, it has the newest or nothing.
+        #[test]
+        fn it_has_what_was_put_last_or_nothing(
+            steps in vec((0_u32..4, 0_usize..12), 0..200),
+        ) {
+            let mut cache = Cache::with(NonZeroUsize::new(2).unwrap(), 4);
+            let mut newest = HashMap::new();
+            for (version, (step, number)) in (1_i64..).zip(steps) {
+                let key = key(Kind::User, &number.to_string());
+                match step {
+                    0 => {
+                        cache.remove(&key);
+                        newest.remove(&number);
+                    }
+                    1 => {
+                        let found = cache.get(&key).map(|seen| seen.loaded.version);
+                        prop_assert!(found.is_none() || found == newest.get(&number).copied());
+                    }
+                    _ => {
+                        cache.put(key.clone(), seen(empty_state(Kind::User), version));
+                        newest.insert(number, version);
+                        prop_assert_eq!(cache.get(&key).unwrap().loaded.version, version);
+                    }
+                }
+                prop_assert!(cache.packed.slots.len() <= 4 && cache.packed.places.len() <= 4);
+            }
+        }
     }
 }

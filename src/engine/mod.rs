@@ -107,7 +107,7 @@ impl Default for Limits {
         Self {
             queue_commands: 10_000,
             batch_commands: 500,
-            cached_streams: 1_000_000,
+            cached_streams: 2_000_000,
             snapshot_events: 200,
             database_patience: Duration::from_secs(5),
         }

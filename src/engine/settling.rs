@@ -187,7 +187,7 @@ impl Worker {
             }
             let grown = loaded.version - loaded.snapshot_version;
             let is_due = took_long || grown >= self.limits.snapshot_events;
-            if is_due && grown > 0 && turn.is_some() {
+            if is_due && turn.is_some() {
                 loaded.snapshot_version = loaded.version;
                 due.push((key.clone(), loaded.clone()));
             }

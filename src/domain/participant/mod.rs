@@ -129,6 +129,19 @@ impl Participant {
         !self.code.is_empty()
     }
 
+    /// The same, without what identifies it: for keeping many of them.
+    #[must_use]
+    pub fn without_id(&self) -> Self {
+        let (program_id, user_id) = Default::default();
+        Self { program_id, user_id, ..self.clone() }
+    }
+
+    /// The same, as it was before [`Participant::without_id`].
+    #[must_use]
+    pub fn with_id(self, ParticipantId { program_id, user_id }: ParticipantId) -> Self {
+        if self.exists() { Self { program_id, user_id, ..self } } else { self }
+    }
+
     /// The participant's own code.
     #[must_use]
     pub fn code(&self) -> &str {
