@@ -286,8 +286,7 @@ mod tests {
             assert_eq!(versions, (i64::MAX - 7, i64::MAX - 8));
             let AnyAggregate::Participant(same) = found.loaded.state else { unreachable!() };
             assert_eq!(*same, participant);
-            let AnyAggregate::User(same) =
-                cache.get(&key(Kind::User, "ada")).unwrap().loaded.state
+            let AnyAggregate::User(same) = cache.get(&key(Kind::User, "ada")).unwrap().loaded.state
             else {
                 unreachable!()
             };
