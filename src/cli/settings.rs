@@ -85,7 +85,7 @@ settings! {
     queue_commands: usize, "N", "TRIBUTARY_QUEUE_COMMANDS";
     /// Commands appended together at most [default: 500]
     batch_commands: usize, "N", "TRIBUTARY_BATCH_COMMANDS";
-    /// Users, participants and programs kept in memory [default: 1000000]
+    /// Users, participants and programs kept in memory [default: 2000000]
     cached_streams: usize, "N", "TRIBUTARY_CACHED_STREAMS";
     /// Seconds that a command waits for a database that is away [default: 5]
     database_patience_s: u64, "S", "TRIBUTARY_DATABASE_PATIENCE_S";
