@@ -1,6 +1,5 @@
 //! `LeaderboardService`: who is ahead.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use crate::domain::{ParticipantId, ProgramId, UserId, existing_participant};
 use crate::engine::query::query;
 use crate::live::{Cursor, CutOff};
 use crate::read::{At, Board, Freshness, Place, Ranked, ReadError};
-use crate::store::{StoreError, log, profile_names_of};
+use crate::store::{StoreError, log};
 
 /// Places that a stream shows unless asked otherwise, and at most.
 const DEFAULT_TOP: u32 = 10;
@@ -165,17 +164,11 @@ async fn entries(
     context: &Context,
     ranked: &[Ranked],
 ) -> Result<Vec<pb::LeaderboardEntry>, StoreError> {
-    let user_ids: Vec<&str> = ranked.iter().map(|ranked| &*ranked.user_id).collect();
-    if user_ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let names = profile_names_of(context.database.pool(), &user_ids).await?;
-    let mut usernames: HashMap<String, String> =
-        names.into_iter().map(|names| (names.user_id, names.username)).collect();
+    let usernames = context.boards.usernames(ranked).await?;
     let entry = |ranked: &Ranked| pb::LeaderboardEntry {
         rank: ranked.rank,
         user_id: ranked.user_id.to_string(),
-        username: usernames.remove(&*ranked.user_id).unwrap_or_default(),
+        username: usernames.get(&ranked.user_id).map(ToString::to_string).unwrap_or_default(),
         score: ranked.score,
     };
     Ok(ranked.iter().map(entry).collect())

@@ -33,7 +33,7 @@ pub(super) struct DatabaseSettings {
 macro_rules! settings {
     ($($(#[doc = $doc:literal])+ $name:ident: $type:ty, $value:literal, $env:literal;)+) => {
         /// Settings of the server.
-        #[derive(Args, Clone, Debug)]
+        #[derive(Args, Clone, Debug, Default)]
         pub(super) struct Settings {
             $(
                 $(#[doc = $doc])+
@@ -235,6 +235,54 @@ impl Resolved {
             settings: self.settings,
             engine: self.engine,
             live: self.live,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use clap::{Arg, Args, Command};
+
+    use super::{DEFAULT_OTLP_RATIO, Settings};
+
+    /// What each setting is where nobody says otherwise.
+    fn defaults() -> Vec<(&'static str, String)> {
+        let resolved = Settings::default().resolve().unwrap();
+        let (engine, live, server) = (resolved.engine, resolved.live, resolved.settings);
+        vec![
+            ("listen", resolved.listen.to_string()),
+            ("metrics_listen", "none".into()),
+            ("otlp_endpoint", "none".into()),
+            ("otlp_ratio", DEFAULT_OTLP_RATIO.to_string()),
+            ("max_connections", resolved.max_connections.to_string()),
+            ("queue_commands", engine.queue_commands.to_string()),
+            ("batch_commands", engine.batch_commands.to_string()),
+            ("cached_streams", engine.cached_streams.to_string()),
+            ("database_patience_s", engine.database_patience.as_secs().to_string()),
+            ("streams", live.streams.to_string()),
+            ("streams_per_caller", live.streams_per_caller.to_string()),
+            ("queued_events", live.queued_events.to_string()),
+            ("heartbeat_s", server.heartbeat.as_secs().to_string()),
+            ("read_patience_s", server.read_patience.as_secs().to_string()),
+        ]
+    }
+
+    #[test]
+    fn the_help_and_the_readme_tell_each_default_as_it_is() {
+        let command = Settings::augment_args(Command::new(""));
+        let readme = include_str!("../../README.md");
+        let mut settings: Vec<&Arg> = command.get_arguments().collect();
+        settings.retain(|arg| *arg.get_id() != "config");
+        assert_eq!(settings.len(), defaults().len());
+        for (arg, (name, default)) in settings.into_iter().zip(defaults()) {
+            assert_eq!(*arg.get_id(), name);
+            let help = arg.get_help().unwrap().to_string();
+            assert!(help.ends_with(&format!("[default: {default}]")), "{name}: {help}");
+            let flag = format!("| `--{}` | ", name.replace('_', "-"));
+            let row = readme.lines().find(|line| line.starts_with(&flag)).unwrap();
+            let column = row.split(" | ").nth(2).unwrap();
+            assert_eq!(column.trim_matches('`'), default, "{name} in the README");
         }
     }
 }

@@ -10,7 +10,8 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
-use super::board::{Board, State};
+use super::board::{Board, Ranked, State};
+use super::names::Names;
 use super::{Freshness, ReadError, Reads, sql};
 use crate::domain::{AnyAggregate, DecodeError, Kind, ProgramId, StreamKey};
 use crate::live::{Cursor, CutOff, Live, Subscription};
@@ -52,13 +53,14 @@ pub struct Boards {
     reads: Reads,
     live: Live,
     slots: Arc<Mutex<HashMap<ProgramId, Slot>>>,
+    names: Arc<Names>,
 }
 
 impl Boards {
     /// Without any boards yet.
     #[must_use]
     pub fn new(reads: Reads, live: Live) -> Self {
-        Self { reads, live, slots: Arc::default() }
+        Self { reads, live, slots: Arc::default(), names: Arc::default() }
     }
 
     /// The leaderboards of a program, as new as asked for. They are built if they are not there. `None` if
@@ -83,6 +85,18 @@ impl Boards {
             }
             self.forget_board(program_id, &board);
         }
+    }
+
+    /// The usernames of those on a part of a leaderboard, by user id; names that were erased are missing.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be read.
+    pub async fn usernames(
+        &self,
+        ranked: &[Ranked],
+    ) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError> {
+        let user_ids: Vec<Arc<str>> = ranked.iter().map(|ranked| ranked.user_id.clone()).collect();
+        self.names.of(self.reads.database.pool(), &user_ids).await
     }
 
     async fn any_of(

@@ -1,9 +1,23 @@
 //! Folding the log into copies of read models, a run of events at a time.
 
+use sqlx::postgres::PgRow;
 use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::models::ModelCopy;
 use crate::store::StoreError;
+
+/// Locks copies until the end of the transaction.
+const LOCK: &str =
+    "select from read_model_copies where copy = any($1) order by copy for no key update";
+/// How far copies have come, and the head of the log at the same moment.
+const PROGRESS: &str = "select copy, is_complete, reached.position, \
+         coalesce((select position from events order by position desc limit 1), 0) as head \
+     from read_model_copies \
+     cross join lateral (\
+         select position from checkpoints where checkpoints.copy = read_model_copies.copy \
+         order by position desc limit 1\
+     ) as reached \
+     where copy = any($1) order by copy";
 
 /// How far a copy has come.
 #[derive(Clone, Debug)]
@@ -13,19 +27,42 @@ pub(super) struct Progress {
     pub(super) is_complete: bool,
 }
 
-/// Readies a connection for folding: its transactions need not wait for the disk, because rows and
-/// checkpoint are lost or kept together; and plans are made for runs of any size, for tables that may
-/// have been empty when they were made.
-pub(super) async fn ready(connection: &mut PgConnection) -> Result<(), StoreError> {
-    connection
-        .execute(
-            "set synchronous_commit = off; \
-             set enable_hashjoin = off; \
-             set enable_mergejoin = off; \
-             set work_mem = '64MB'",
-        )
-        .await?;
+/// Readies a connection for folding into some copies: its transactions need not wait for the disk, because
+/// rows and checkpoint are lost or kept together; plans are made for runs of any size, for tables that may
+/// have been empty when they were made; and the folds are prepared by name, so that all of a run go to the
+/// database in one message.
+pub(super) async fn ready<'a>(
+    connection: &mut PgConnection,
+    copies: impl IntoIterator<Item = &'a ModelCopy>,
+) -> Result<(), StoreError> {
+    let ready = format!(
+        "set synchronous_commit = off; \
+         set enable_hashjoin = off; \
+         set enable_mergejoin = off; \
+         set work_mem = '64MB'; \
+         prepare lock_copies (text[]) as {LOCK}; \
+         prepare progress (text[]) as {PROGRESS}"
+    );
+    connection.execute(sqlx::raw_sql(&ready)).await?;
+    for copy in copies {
+        let prepare = format!("prepare fold_{} (bigint, bigint) as {}", copy.table, copy.fold);
+        let prepared = connection.execute(sqlx::raw_sql(&prepare)).await;
+        match prepared.map_err(StoreError::from) {
+            Ok(_) => {}
+            // It must not hold up the others; its fold will be refused again.
+            Err(StoreError::Refused(error)) => {
+                tracing::error!(%error, table = copy.table, "a read model cannot be folded");
+            }
+            Err(error) => return Err(error),
+        }
+    }
     Ok(())
+}
+
+/// Names of tables as a list of SQL strings. They are our own, and hold nothing that would have to be quoted.
+fn list(tables: &[&str]) -> String {
+    let quoted: Vec<String> = tables.iter().map(|table| format!("'{table}'")).collect();
+    format!("array[{}]::text[]", quoted.join(", "))
 }
 
 /// Locks copies until the end of the transaction, so that nobody else folds into them. Those that do not
@@ -34,13 +71,23 @@ pub(super) async fn lock(
     transaction: &mut PgConnection,
     tables: &[&str],
 ) -> Result<(), StoreError> {
-    sqlx::query(
-        "select from read_model_copies where copy = any($1) order by copy for no key update",
-    )
-    .bind(tables)
-    .execute(transaction)
-    .await?;
+    sqlx::query(LOCK).bind(tables).execute(transaction).await?;
     Ok(())
+}
+
+/// Locks copies on a connection that was readied, and says how far others have come, the locked ones among
+/// them, and the head of the log.
+pub(super) async fn lock_and_progress(
+    transaction: &mut PgConnection,
+    locked: &[&str],
+    tables: &[&str],
+) -> Result<(Vec<Progress>, i64), StoreError> {
+    // Two statements: the second sees what was committed while the first waited.
+    let script =
+        format!("execute lock_copies ({}); execute progress ({})", list(locked), list(tables));
+    let rows = transaction.fetch_all(sqlx::raw_sql(&script)).await?;
+    // The rows that were locked have no columns.
+    read_progress(rows.into_iter().filter(|row| !row.is_empty()))
 }
 
 /// How far each copy has come, and the head of the log at the same moment.
@@ -48,21 +95,15 @@ pub(super) async fn progress(
     connection: &mut PgConnection,
     tables: &[&str],
 ) -> Result<(Vec<Progress>, i64), StoreError> {
-    let rows = sqlx::query(
-        "select copy, is_complete, reached.position, \
-             coalesce((select position from events order by position desc limit 1), 0) as head \
-         from read_model_copies \
-         cross join lateral (\
-             select position from checkpoints where checkpoints.copy = read_model_copies.copy \
-             order by position desc limit 1\
-         ) as reached \
-         where copy = any($1) order by copy",
-    )
-    .bind(tables)
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(PROGRESS).bind(tables).fetch_all(connection).await?;
+    read_progress(rows)
+}
+
+fn read_progress(
+    rows: impl IntoIterator<Item = PgRow>,
+) -> Result<(Vec<Progress>, i64), StoreError> {
     let mut head = 0;
-    let mut copies = Vec::with_capacity(rows.len());
+    let mut copies = Vec::new();
     for row in rows {
         head = row.try_get("head")?;
         copies.push(Progress {
@@ -82,19 +123,16 @@ pub(super) async fn fold(
     from: i64,
     to: i64,
 ) -> Result<(), StoreError> {
-    for copy in copies {
-        sqlx::query(&copy.fold).bind(from).bind(to).execute(&mut *transaction).await?;
-    }
+    let folds = copies.iter().map(|copy| format!("execute fold_{} ({from}, {to}); ", copy.table));
     let tables: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
     // The primary key forbids the same step to be made twice.
-    sqlx::query(
-        "insert into checkpoints (copy, position, folded_at) \
-         select copy, $2, clock_timestamp() from unnest($1::text[]) as copy",
-    )
-    .bind(&tables)
-    .bind(to)
-    .execute(&mut *transaction)
-    .await?;
+    let script = format!(
+        "{} insert into checkpoints (copy, position, folded_at) \
+         select copy, {to}, clock_timestamp() from unnest({}) as copy",
+        folds.collect::<String>(),
+        list(&tables)
+    );
+    transaction.execute(sqlx::raw_sql(&script)).await?;
     Ok(())
 }
 
@@ -134,8 +172,7 @@ pub(super) async fn advance(
 ) -> Result<i64, StoreError> {
     let mut transaction = connection.begin().await?;
     let tables: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
-    lock(&mut transaction, &tables).await?;
-    let (progress, _) = progress(&mut transaction, &tables).await?;
+    let (progress, _) = lock_and_progress(&mut transaction, &tables, &tables).await?;
     if progress.len() < copies.len() {
         return Err(StoreError::Nonsense("a copy of a read model is gone".into()));
     }

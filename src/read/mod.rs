@@ -21,6 +21,7 @@ mod entries;
 mod fold;
 mod members;
 pub mod models;
+mod names;
 mod overview;
 mod projector;
 mod purchases;
@@ -123,6 +124,8 @@ pub struct Reads {
     copies: Arc<[ModelCopy]>,
     /// The position that all read models are known to have reached.
     projected: Arc<watch::Sender<i64>>,
+    /// Whether that is the newest there is, so that nobody need ask the database.
+    leading: Arc<AtomicBool>,
     /// Told when a read waits for them.
     wanted: Arc<Notify>,
     /// Whether all of them have once been seen at the head.
@@ -165,13 +168,14 @@ impl Reads {
             }
         }
         let projected = watch::Sender::new(0);
-        let wanted = Arc::new(Notify::new());
+        let (wanted, leading) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
         let projector = projector::Projector {
             database: database.clone(),
             epoch,
             copies: copies.clone(),
             grown,
             projected: projected.clone(),
+            leading: leading.clone(),
             wanted: wanted.clone(),
             metrics,
             traces,
@@ -183,6 +187,7 @@ impl Reads {
             database,
             copies,
             projected: Arc::new(projected),
+            leading,
             wanted,
             complete: Arc::default(),
             asking: Arc::default(),
@@ -237,10 +242,15 @@ impl Reads {
         tokio::time::timeout_at(until, reached).await.unwrap_or(Ok(()))
     }
 
-    /// Asks the database how far the read models are until they are far enough.
+    /// Asks the database how far the read models are until they are far enough, unless it is this process that
+    /// folds them.
     async fn ask_until(&self, wanted: i64) -> Result<(), ReadError> {
         let _turn = self.asking.lock().await;
         while *self.projected.borrow() < wanted {
+            if self.leading.load(Ordering::Relaxed) {
+                tokio::time::sleep(WAIT_INTERVAL).await;
+                continue;
+            }
             let (reached, _) = self.progress().await?;
             self.projected.send_if_modified(|known| {
                 let is_news = reached > *known;

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection, Row};
@@ -41,6 +42,8 @@ pub(super) struct Projector {
     pub(super) grown: watch::Receiver<i64>,
     /// The position that all copies have reached.
     pub(super) projected: watch::Sender<i64>,
+    /// Whether this process folds all copies, so that `projected` is always the newest there is.
+    pub(super) leading: Arc<AtomicBool>,
     /// Told when a read of this process waits for a position.
     pub(super) wanted: Arc<Notify>,
     pub(super) metrics: Metrics,
@@ -58,6 +61,7 @@ impl Projector {
                 () = turned_true(&mut stop) => return,
                 Err(error) = self.serve() => error,
             };
+            self.leading.store(false, Ordering::Relaxed);
             tracing::warn!(error = %failed, "read models cannot be kept up to date; trying again");
             tokio::select! {
                 () = turned_true(&mut stop) => return,
@@ -72,8 +76,8 @@ impl Projector {
         if !in_time(epoch::is_present(&mut connection, self.epoch)).await? {
             return Err(StoreError::Elsewhere);
         }
-        fold::ready(&mut connection).await?;
         let copies = self.copies.clone();
+        fold::ready(&mut connection, &*copies).await?;
         let all: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
         let release = all.join(" ");
         while !try_lock(&mut connection, &release).await? {
@@ -117,6 +121,7 @@ impl Projector {
                 *known = step.all_reached.max(*known);
                 is_news
             });
+            self.leading.store(folded.len() == all.len(), Ordering::Relaxed);
             self.metrics.projected_position.set(step.all_reached);
             self.metrics.projection_lag_events.set(step.head - step.all_reached);
             if step.reached >= step.head {
@@ -217,9 +222,8 @@ async fn step(
 ) -> Result<Step, StoreError> {
     let mut transaction = connection.begin().await?;
     let tables: Vec<&str> = folded.iter().copied().collect();
-    fold::lock(&mut transaction, &tables).await?;
     let all: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
-    let (mut others, head) = fold::progress(&mut transaction, &all).await?;
+    let (mut others, head) = fold::lock_and_progress(&mut transaction, &tables, &all).await?;
     let mut progress: Vec<_> =
         others.extract_if(.., |copy| folded.contains(&*copy.table)).collect();
     let ends = |of: &[fold::Progress]| {

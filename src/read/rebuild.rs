@@ -58,14 +58,14 @@ pub async fn rebuild(
         name => return Err(MaintenanceError::Unknown(name.into(), known.join(", "))),
     };
     let mut connection = database.connect().await?;
-    fold::ready(&mut connection).await?;
     if !lock_maintenance(&mut connection).await? {
         return Err(MaintenanceError::Running);
     }
     let pair = Pair::of(&names, Purpose::Rebuild);
     pair.create(&mut connection).await?;
+    fold::ready(&mut connection, &pair.fresh).await?;
     let what = format!("building {name}");
-    pair.catch_up(&mut connection, &what, watcher).await?;
+    pair.catch_up(database, &what, watcher).await?;
     let comparison = if pair.is_served(&mut connection).await? {
         match pair.compare(database, watcher).await {
             Ok((comparison, looker)) => {

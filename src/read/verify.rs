@@ -9,7 +9,6 @@ use tokio_stream::StreamExt;
 
 use super::audit::{Account, Audit, Finding};
 use super::compare::{Comparison, Pair, Watcher};
-use super::fold;
 use super::models::{self, Purpose};
 use super::rebuild::{MaintenanceError, lock_maintenance};
 use crate::store::{Database, StoreError, log};
@@ -52,7 +51,6 @@ pub async fn verify(
     watcher: &mut dyn Watcher,
 ) -> Result<Verdict, MaintenanceError> {
     let mut connection = database.connect().await?;
-    fold::ready(&mut connection).await?;
     if !lock_maintenance(&mut connection).await? {
         return Err(MaintenanceError::Running);
     }
@@ -81,7 +79,7 @@ async fn verify_with(
         // It is gone soon and need not survive a crash.
         connection.execute(format!("alter table {} set unlogged", copy.table).as_str()).await?;
     }
-    pair.catch_up(connection, "folding the log anew", watcher).await?;
+    pair.catch_up(database, "folding the log anew", watcher).await?;
     let (comparison, mut looker) = pair.compare(database, watcher).await?;
     let mut audit = audit_log(&mut looker, comparison.position, watcher).await?;
     find_broken_streams(&mut looker, &mut audit).await?;

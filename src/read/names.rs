@@ -1,0 +1,72 @@
+//! What users call themselves, for leaderboards, whose first pages are asked for again and again.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use lru::LruCache;
+use sqlx::PgPool;
+use tokio::time::Instant;
+
+use crate::store::{StoreError, in_time, profile_names_of};
+
+/// How long a name stands before it is read again. It is personal data: once erased, it is not shown for
+/// longer than this.
+const LIFETIME: Duration = Duration::from_secs(1);
+/// How many names are kept.
+const MAX_NAMES: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
+
+struct Name {
+    username: Arc<str>,
+    read_at: Instant,
+}
+
+/// The names of those whom somebody has lately asked for.
+pub(super) struct Names(Mutex<LruCache<Arc<str>, Name>>);
+
+impl Default for Names {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(MAX_NAMES)))
+    }
+}
+
+impl Names {
+    fn lock(&self) -> MutexGuard<'_, LruCache<Arc<str>, Name>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The usernames of some users. Those who do not exist or whose names were erased are missing.
+    pub(super) async fn of(
+        &self,
+        pool: &PgPool,
+        user_ids: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError> {
+        let mut usernames = HashMap::with_capacity(user_ids.len());
+        // From before it is read, so that no name stands for longer than it may.
+        let now = Instant::now();
+        let mut unknown: Vec<&str> = Vec::new();
+        {
+            let mut known = self.lock();
+            for user_id in user_ids {
+                match known.get(user_id).filter(|name| now - name.read_at < LIFETIME) {
+                    Some(name) => {
+                        usernames.insert(user_id.clone(), name.username.clone());
+                    }
+                    None => unknown.push(user_id),
+                }
+            }
+        }
+        if !unknown.is_empty() {
+            let read = in_time(profile_names_of(pool, &unknown)).await?;
+            let mut known = self.lock();
+            for names in read {
+                let (user_id, username): (Arc<str>, Arc<str>) =
+                    (names.user_id.into(), names.username.into());
+                known.put(user_id.clone(), Name { username: username.clone(), read_at: now });
+                usernames.insert(user_id, username);
+            }
+        }
+        Ok(usernames)
+    }
+}
