@@ -1,5 +1,7 @@
 //! `tiered-points`: tiers, points, and the board by points.
 
+use std::time::{Duration, Instant};
+
 use tributary::api::pb::*;
 
 use super::ask::OfParticipant;
@@ -105,6 +107,29 @@ async fn four_and_their_friends(client: &Client) -> SignUp {
     client.sign_up(PROGRAM, "friend-2", &bob.code).await.unwrap();
     client.sign_up(PROGRAM, "friend-3", &bob.code).await.unwrap();
     client.sign_up(PROGRAM, "friend-4", &zoe.code).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_name_that_is_gone_is_soon_shown_no_longer() {
+    let (database, server, client) = server_with(&[PROGRAM]).await;
+    let last = four_and_their_friends(&client).await;
+    let names = async || {
+        let metric = LeaderboardMetric::Points;
+        let page = see(&client, token(&last), board(PROGRAM, metric)).await;
+        let entry = see(&client, token(&last), rank(PROGRAM, "bob", metric)).await.entry.unwrap();
+        let [bob, zoe, ..] = &page.entries[..] else { panic!("{page:?}") };
+        [entry.username, bob.username.clone(), zoe.username.clone()]
+    };
+    assert_eq!(names().await, ["bob", "bob", "zoe"]);
+    let erase = "delete from profiles where user_id = 'bob'";
+    sqlx::query(erase).execute(&database.pool).await.unwrap();
+    let erased_at = Instant::now();
+    while names().await != ["", "", "zoe"] {
+        assert!(erased_at.elapsed() < Duration::from_mins(1), "{:?}", names().await);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    server.stop().await;
+    database.check().await;
 }
 
 #[tokio::test]
