@@ -21,7 +21,8 @@ using (
         from run
         where event_type in ('ReferralApplied', 'ReferralConverted')
     )
-    -- Of a value that replaces the one before, the last counts: the greatest pair of position and value.
+    -- Of a value that replaces the one before, the last counts: the greatest pair of position and value. Of
+    -- the totals of one level it is the last that comes, so they come in order.
     select program_id, user_id,
         max(position) as last_position,
         max(position) filter (where event_type = 'ParticipantEnrolled') as enrolled_position,
@@ -54,8 +55,14 @@ using (
         (max(array[position, (payload ->> 'total_minor')::bigint]) filter (
             where event_type = 'RewardGranted'))[2] as earned_minor,
         (max(array[position, (payload ->> 'balance_minor')::bigint]) filter (
-            where event_type in ('RewardGranted', 'PurchaseCredited')))[2] as balance_minor
-    from fact
+            where event_type in ('RewardGranted', 'PurchaseCredited')))[2] as balance_minor,
+        coalesce(
+            jsonb_object_agg(
+                payload ->> 'level',
+                jsonb_build_array(payload -> 'level_total_minor', payload -> 'level_count'))
+                filter (where event_type = 'RewardGranted'),
+            '{}') as earned_by_level
+    from (select * from fact order by program_id, user_id, position) as fact
     group by program_id, user_id
 ) as change
 on participant.program_id = change.program_id and participant.user_id = change.user_id
@@ -74,17 +81,19 @@ when matched then update set
     tier = coalesce(change.tier, participant.tier),
     reward_count = participant.reward_count + change.reward_count,
     earned_minor = coalesce(change.earned_minor, participant.earned_minor),
-    balance_minor = coalesce(change.balance_minor, participant.balance_minor)
+    balance_minor = coalesce(change.balance_minor, participant.balance_minor),
+    earned_by_level = participant.earned_by_level || change.earned_by_level
 -- The first event of a participant is the enrollment, so nothing that is required can be missing.
 when not matched then insert (
     program_id, user_id, last_position, enrolled_position, enroll_time, code, is_active,
     referrer_user_id, referral_status, referral_position, referral_time, convert_time,
     pending_count, held_count, converted_count, uses, tier,
-    reward_count, earned_minor, balance_minor)
+    reward_count, earned_minor, balance_minor, earned_by_level)
 values (
     change.program_id, change.user_id, change.last_position, change.enrolled_position,
     change.enroll_time, change.code, coalesce(change.is_active, true),
     change.referrer_user_id, change.referral_status, change.referral_position, change.referral_time,
     change.convert_time, change.pending_count, change.held_count, change.converted_count,
     coalesce(change.uses, 0), change.tier,
-    change.reward_count, coalesce(change.earned_minor, 0), coalesce(change.balance_minor, 0))
+    change.reward_count, coalesce(change.earned_minor, 0), coalesce(change.balance_minor, 0),
+    change.earned_by_level)

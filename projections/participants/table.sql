@@ -1,4 +1,4 @@
--- Everybody who takes part in a program: code, referrer, referrals made, tier and totals.
+-- Everybody who takes part in a program: code, referrer, referrals made, tier, totals, and earnings by level.
 create table {table} (
     program_id        text collate "C" not null,
     user_id           text collate "C" not null,
@@ -29,6 +29,9 @@ create table {table} (
     reward_count      integer     not null,
     earned_minor      bigint      not null,
     balance_minor     bigint      not null,
+    -- For each level with rewards (how far up the line from whoever caused them) their sum and number, as in
+    -- {"0": [1000, 1], "2": [15007, 3]}.
+    earned_by_level   jsonb       not null,
     primary key (program_id, user_id)
 ) with (fillfactor = 70);
 

@@ -116,7 +116,7 @@ async fn a_read_model_that_is_built_of_a_long_log_does_not_lose_what_happens_mea
         workers = work_for(&server, workers, 150).await;
     }
     caught_up(&database).await;
-    for model in ["participants", "e%s", "c%", "%"] {
+    for model in ["participants", "overviews", "c%", "%"] {
         server.stop().await;
         forget_copies(&database, model).await;
         server = Server::start(&database).await;

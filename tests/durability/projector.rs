@@ -168,7 +168,11 @@ async fn rows_and_checkpoint_move_together() {
             "sum(total_minor)",
             "sum((payload ->> 'amount_minor')::bigint) filter (where event_type = 'RewardGranted')",
         ),
-        ("earnings", "sum(reward_count)", "count(*) filter (where event_type = 'RewardGranted')"),
+        (
+            "participants",
+            "sum((select sum((value ->> 1)::bigint) from jsonb_each(earned_by_level)))",
+            "count(*) filter (where event_type = 'RewardGranted')",
+        ),
         (
             "overviews",
             "sum(registered_count)",

@@ -15,5 +15,9 @@ left join lateral (
     select array_agg(level order by level) as levels,
         array_agg(total_minor order by level) as totals,
         array_agg(reward_count order by level) as counts
-    from {earnings} where program_id = $1 and user_id = $2
+    from (
+        select key::integer as level, (value ->> 0)::bigint as total_minor,
+            (value ->> 1)::integer as reward_count
+        from jsonb_each(participant.earned_by_level)
+    ) as by_level
 ) as earned on true
