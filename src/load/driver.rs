@@ -222,7 +222,9 @@ where
         let is_measured = intended >= run.started;
         match run.plan.length {
             Length::Duration(duration) if intended >= run.started + duration => return,
-            Length::Duration(duration) if Instant::now() >= run.started + duration => {
+            Length::Duration(duration)
+                if run.plan.rate.is_some() && Instant::now() >= run.started + duration =>
+            {
                 run.measured().unstarted += u64::from(is_measured);
                 continue;
             }

@@ -37,6 +37,25 @@ async fn a_short_count_uses_no_number_beyond_it_however_many_threads_there_are()
     }
 }
 
+#[test]
+fn a_time_without_a_schedule_ends_although_it_runs_out_between_two_looks_at_the_clock() {
+    let (ended, done) = std::sync::mpsc::channel();
+    // A worker that never ends would never let go of a runtime that waits for it.
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        for _ in 0..1_000 {
+            let length = Length::Duration(Duration::from_micros(50));
+            let plan = Plan { length, ..Plan::of_count(0, 1) };
+            let measured = runtime.block_on(run(&plan, |_| std::future::ready(Ok(()))));
+            ended.send(measured.unstarted).unwrap();
+        }
+    });
+    for _ in 0..1_000 {
+        let unstarted = done.recv_timeout(Duration::from_secs(30));
+        assert_eq!(unstarted, Ok(0), "without a schedule nothing is late");
+    }
+}
+
 #[tokio::test]
 async fn a_count_is_kept_exactly_and_every_number_comes_once() {
     let seen = Arc::new(Mutex::new(Vec::new()));
