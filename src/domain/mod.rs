@@ -23,6 +23,7 @@ mod purchase;
 mod refusal;
 pub mod reward;
 pub mod rules;
+pub mod similarity;
 mod time;
 pub mod upcast;
 mod user;
