@@ -9,6 +9,15 @@ use crate::store::StoreError;
 /// Locks copies until the end of the transaction.
 const LOCK: &str =
     "select from read_model_copies where copy = any($1) order by copy for no key update";
+/// Notes that copies go from one position to another. The primary key forbids the same step to be made
+/// twice, and a copy that does not stand where the step begins has no position, which the table refuses.
+const STEP: &str = "insert into checkpoints (copy, position, folded_at) \
+     select copy.copy, case when reached.position = $2 then $3 end, clock_timestamp() \
+     from unnest($1) as copy (copy) \
+     left join lateral (\
+         select position from checkpoints where checkpoints.copy = copy.copy \
+         order by position desc limit 1\
+     ) as reached on true";
 /// How far copies have come, and the head of the log at the same moment.
 const PROGRESS: &str = "select copy, is_complete, reached.position, \
          coalesce((select position from events order by position desc limit 1), 0) as head \
@@ -41,6 +50,7 @@ pub(super) async fn ready<'a>(
          set enable_mergejoin = off; \
          set work_mem = '64MB'; \
          prepare lock_copies (text[]) as {LOCK}; \
+         prepare step (text[], bigint, bigint) as {STEP}; \
          prepare progress (text[]) as {PROGRESS}"
     );
     connection.execute(sqlx::raw_sql(&ready)).await?;
@@ -115,51 +125,55 @@ fn read_progress(
     Ok((copies, head))
 }
 
-/// Folds the events of `from < position <= to` into copies that all stand at `from`, within a transaction
-/// that holds their locks.
-pub(super) async fn fold(
-    transaction: &mut PgConnection,
-    copies: &[&ModelCopy],
-    from: i64,
-    to: i64,
-) -> Result<(), StoreError> {
-    let folds = copies.iter().map(|copy| format!("execute fold_{} ({from}, {to}); ", copy.table));
-    let tables: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
-    // The primary key forbids the same step to be made twice.
-    let script = format!(
-        "{} insert into checkpoints (copy, position, folded_at) \
-         select copy, {to}, clock_timestamp() from unnest({}) as copy",
-        folds.collect::<String>(),
-        list(&tables)
-    );
-    transaction.execute(sqlx::raw_sql(&script)).await?;
-    Ok(())
-}
+/// What is done with copies, as statements that go to the database in one message. By themselves they are
+/// one transaction; within one, they are part of it.
+#[derive(Default)]
+pub(super) struct Script(String);
 
-/// Notes that copies hold all that the log held.
-pub(super) async fn complete(
-    transaction: &mut PgConnection,
-    tables: &[&str],
-) -> Result<(), StoreError> {
-    sqlx::query("update read_model_copies set is_complete = true where copy = any($1)")
-        .bind(tables)
-        .execute(transaction)
-        .await?;
-    Ok(())
-}
+impl Script {
+    /// Locks copies first, on a connection that was readied.
+    pub(super) fn locking(tables: &[&str]) -> Self {
+        Self(format!("execute lock_copies ({}); ", list(tables)))
+    }
 
-/// Forgets checkpoints that later ones have replaced.
-pub(super) async fn sweep(
-    transaction: &mut PgConnection,
-    tables: &[&str],
-    below: i64,
-) -> Result<(), StoreError> {
-    sqlx::query("delete from checkpoints where copy = any($1) and position < $2")
-        .bind(tables)
-        .bind(below)
-        .execute(transaction)
-        .await?;
-    Ok(())
+    /// Folds the events of `from < position <= to` into copies that are locked, on a connection that was
+    /// readied for them. It is refused unless all of them stand at `from`.
+    pub(super) fn fold(&mut self, copies: &[&ModelCopy], from: i64, to: i64) {
+        let tables: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
+        self.add(&format!("execute step ({}, {from}, {to}); ", list(&tables)));
+        for table in tables {
+            self.add(&format!("execute fold_{table} ({from}, {to}); "));
+        }
+    }
+
+    /// Notes that copies hold all that the log held.
+    pub(super) fn complete(&mut self, tables: &[&str]) {
+        self.add(&format!(
+            "update read_model_copies set is_complete = true where copy = any({}); ",
+            list(tables)
+        ));
+    }
+
+    /// Forgets checkpoints that later ones have replaced.
+    pub(super) fn sweep(&mut self, tables: &[&str], below: i64) {
+        self.add(&format!(
+            "delete from checkpoints as old \
+             where copy = any({}) and position < {below} and exists (\
+                 select from checkpoints as later \
+                 where later.copy = old.copy and later.position > old.position\
+             ); ",
+            list(tables)
+        ));
+    }
+
+    pub(super) async fn run(self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        connection.execute(sqlx::raw_sql(&self.0)).await?;
+        Ok(())
+    }
+
+    fn add(&mut self, statement: &str) {
+        self.0.push_str(statement);
+    }
 }
 
 /// Folds those of some copies that have come least far by one run: at most `run_events`, and not past the
@@ -184,8 +198,10 @@ pub(super) async fn advance(
             progress.iter().any(|at| at.table == copy.table && at.position == from)
         };
         let last: Vec<&ModelCopy> = copies.iter().filter(is_last).collect();
-        fold(&mut transaction, &last, from, to).await?;
-        sweep(&mut transaction, &tables, from).await?;
+        let mut script = Script::default();
+        script.fold(&last, from, to);
+        script.sweep(&tables, from);
+        script.run(&mut transaction).await?;
     }
     transaction.commit().await?;
     let reached = progress

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{PgConnection, Row};
 use tokio::sync::{Notify, watch};
 
-use super::fold;
+use super::fold::{self, Progress, Script};
 use super::models::ModelCopy;
 use crate::live::turned_true;
 use crate::metrics::Metrics;
@@ -87,6 +87,8 @@ impl Projector {
         let mut folded = BTreeSet::new();
         let mut elected_at: Option<Instant> = None;
         let mut runs = 0_u32;
+        // Where all copies stand, if nobody else can have folded them since.
+        let mut together: Option<i64> = None;
         loop {
             let is_time = elected_at.is_none_or(|at| at.elapsed() >= ELECTION_INTERVAL);
             if folded.len() < all.len() && is_time {
@@ -97,13 +99,17 @@ impl Projector {
                 }
                 elected_at = Some(Instant::now());
             }
-            self.grown.mark_unchanged();
+            let head = *self.grown.borrow_and_update();
+            let known = together.take().filter(|position| *position < head);
+            let known = known.map(|position| Known { position, head });
             runs = runs.wrapping_add(1);
             let sweep = runs.is_multiple_of(RUNS_PER_SWEEP);
-            let run = Run { events: self.run_events, sweep, traces: &self.traces };
+            let run = Run { known, events: self.run_events, sweep, traces: &self.traces };
             let step = step(&mut connection, &copies, &folded, run);
             let step = match in_time(step).await {
                 Ok(step) => step,
+                // Perhaps a rebuilt one has taken its place, and stands elsewhere.
+                Err(StoreError::Refused(_)) if known.is_some() => continue,
                 // One that cannot be folded must not hold up the others.
                 Err(StoreError::Refused(_)) => {
                     self.fold_each(&mut connection, &folded).await?;
@@ -122,6 +128,7 @@ impl Projector {
                 is_news
             });
             self.leading.store(folded.len() == all.len(), Ordering::Relaxed);
+            together = step.together;
             self.metrics.projected_position.set(step.all_reached);
             self.metrics.projection_lag_events.set(step.head - step.all_reached);
             if step.reached >= step.head {
@@ -143,7 +150,8 @@ impl Projector {
         let is_time = self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL);
         for table in folded {
             let alone = BTreeSet::from([*table]);
-            let run = Run { events: self.run_events, sweep: false, traces: &self.traces };
+            let events = self.run_events;
+            let run = Run { known: None, events, sweep: false, traces: &self.traces };
             match in_time(step(connection, &self.copies, &alone, run)).await {
                 Ok(step) => is_moving |= step.reached < step.head,
                 Err(StoreError::Refused(error)) if is_time => {
@@ -195,11 +203,20 @@ async fn try_lock(connection: &mut PgConnection, what: &str) -> Result<bool, Sto
 /// What a step is to do.
 #[derive(Clone, Copy)]
 struct Run<'a> {
+    /// What the database need not be asked.
+    known: Option<Known>,
     /// How many events it may have.
     events: i64,
     /// Whether old checkpoints are swept.
     sweep: bool,
     traces: &'a Traces,
+}
+
+/// Where all copies stand, which this server folds, and the head of the log.
+#[derive(Clone, Copy)]
+struct Known {
+    position: i64,
+    head: i64,
 }
 
 /// How far a step has brought the read models.
@@ -210,29 +227,40 @@ struct Step {
     all_reached: i64,
     /// The head of the log.
     head: i64,
+    /// Where all copies stand, if all are there, complete, and folded by this server alone.
+    together: Option<i64>,
 }
 
 /// Folds a run into the copies that have come furthest, and one into those that have come least far, so
-/// that a new copy does not hold up the others.
+/// that a new copy does not hold up the others. All of it is one message to the database, after a question
+/// where the copies stand unless that is known. What is known or heard may have changed by the time that
+/// the copies are locked; then nothing is done.
 async fn step(
     connection: &mut PgConnection,
     copies: &[ModelCopy],
     folded: &BTreeSet<&str>,
     run: Run<'_>,
 ) -> Result<Step, StoreError> {
-    let mut transaction = connection.begin().await?;
     let tables: Vec<&str> = folded.iter().copied().collect();
     let all: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
-    let (mut others, head) = fold::lock_and_progress(&mut transaction, &tables, &all).await?;
+    let (mut others, head) = match run.known {
+        Some(Known { position, head }) => {
+            let at =
+                |table: &&str| Progress { table: (*table).into(), position, is_complete: true };
+            (all.iter().map(at).collect(), head)
+        }
+        None => fold::progress(connection, &all).await?,
+    };
     let mut progress: Vec<_> =
         others.extract_if(.., |copy| folded.contains(&*copy.table)).collect();
-    let ends = |of: &[fold::Progress]| {
+    let ends = |of: &[Progress]| {
         let positions = || of.iter().map(|copy| copy.position);
         (positions().min().unwrap_or(head), positions().max().unwrap_or(head))
     };
     let (last, first) = ends(&progress);
     let work = (last < head).then(|| run.traces.fold());
     let mut events = 0;
+    let mut script = Script::locking(&tables);
     for from in BTreeSet::from([last, first]) {
         let to = head.min(from + run.events);
         if from >= to {
@@ -242,7 +270,7 @@ async fn step(
             .iter()
             .filter(|copy| progress.iter().any(|at| at.table == copy.table && at.position == from))
             .collect();
-        fold::fold(&mut transaction, &group, from, to).await?;
+        script.fold(&group, from, to);
         events += to - from;
         for at in progress.iter_mut().filter(|at| at.position == from) {
             at.position = to;
@@ -254,17 +282,23 @@ async fn step(
         .map(|copy| &*copy.table)
         .collect();
     if !news.is_empty() {
-        fold::complete(&mut transaction, &news).await?;
+        script.complete(&news);
     }
-    let (last, _) = ends(&progress);
+    let (last, first) = ends(&progress);
     if run.sweep {
-        fold::sweep(&mut transaction, &tables, last).await?;
+        script.sweep(&tables, last);
     }
-    transaction.commit().await?;
+    if events > 0 || !news.is_empty() || run.sweep {
+        script.run(connection).await?;
+    }
     if let Some(work) = work {
         work.done(|| (events, last));
     }
+    let is_together = progress.len() == copies.len()
+        && last == first
+        && progress.iter().all(|copy| copy.is_complete);
     // What somebody else folds counts for those who read.
     let (others, _) = ends(&others);
-    Ok(Step { reached: last, all_reached: last.min(others), head })
+    let all_reached = last.min(others);
+    Ok(Step { reached: last, all_reached, head, together: is_together.then_some(last) })
 }

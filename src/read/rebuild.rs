@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::compare::{Comparison, Pair, Watcher};
-use super::fold;
+use super::fold::{self, Script};
 use super::models::{self, ModelCopy, Purpose};
 use crate::store::{Database, StoreError};
 
@@ -144,7 +144,9 @@ async fn switch(
     let (progress, head) = fold::progress(&mut transaction, &[&new.table]).await?;
     let from = progress.first().map_or(head, |copy| copy.position);
     if from < head {
-        fold::fold(&mut transaction, &[new], from, head).await?;
+        let mut script = Script::default();
+        script.fold(&[new], from, head);
+        script.run(&mut transaction).await?;
     }
     transaction.execute(format!("drop table {}", old.table).as_str()).await?;
     transaction
@@ -161,7 +163,9 @@ async fn switch(
     .bind(head)
     .execute(&mut *transaction)
     .await?;
-    fold::complete(&mut transaction, &[&old.table]).await?;
+    let mut script = Script::default();
+    script.complete(&[&old.table]);
+    script.run(&mut transaction).await?;
     sqlx::query("delete from read_model_copies where copy = $1")
         .bind(&new.table)
         .execute(&mut *transaction)
