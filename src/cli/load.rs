@@ -137,10 +137,10 @@ pub(super) struct Options {
     /// What all choices are made from: the same seed makes the same load
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How many operations start each second, whether or not those before are over; as many as can if it is
-    /// not given
+    /// How many operations start each second, whether or not those before are over; or, as in 50%, a share
+    /// of as many as can, which is found out before. As many as can if it is not given
     #[arg(long, value_name = "N", value_parser = rate)]
-    rate: Option<f64>,
+    rate: Option<Rate>,
     /// Users that are signed up before; two for each stream in `streams`, none in `sign-up`
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     participants: u64,
@@ -238,12 +238,17 @@ impl Options {
     }
 
     fn settings(&self, scenario: Scenario) -> Settings {
-        let (streams, rate) = match scenario {
+        let (streams, usual_rate) = match scenario {
             Scenario::Streams => (STREAMS, Some(STREAMS_RATE)),
             Scenario::Mixed => (MIXED_STREAMS, None),
             Scenario::SignUp | Scenario::Purchase | Scenario::Hot | Scenario::Leaderboard => {
                 (0, None)
             }
+        };
+        let (rate, share_of_full) = match self.rate {
+            None => (usual_rate, None),
+            Some(Rate::PerSecond(rate)) => (Some(rate), None),
+            Some(Rate::OfFull(share)) => (None, Some(share)),
         };
         Settings {
             scenario,
@@ -259,7 +264,8 @@ impl Options {
             warm_up_s: self.warm_up.as_secs_f64(),
             duration_s: self.count.is_none().then_some(self.duration.as_secs_f64()),
             count: self.count,
-            rate: self.rate.or(rate),
+            rate,
+            share_of_full,
         }
     }
 }
@@ -324,9 +330,24 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     if number > 0 { Ok(number) } else { Err("must be 1 or more".into()) }
 }
 
-fn rate(text: &str) -> Result<f64, String> {
-    let rate: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
-    if rate.is_finite() && rate > 0.0 { Ok(rate) } else { Err("must be more than 0".into()) }
+/// How many operations start each second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rate {
+    PerSecond(f64),
+    /// A share of as many as can.
+    OfFull(f64),
+}
+
+fn rate(text: &str) -> Result<Rate, String> {
+    let (number, is_share) = match text.strip_suffix('%') {
+        Some(number) => (number, true),
+        None => (text, false),
+    };
+    let rate: f64 = number.parse().map_err(|_| "must be a number, or one with %".to_owned())?;
+    if !rate.is_finite() || rate <= 0.0 {
+        return Err("must be more than 0".into());
+    }
+    Ok(if is_share { Rate::OfFull(rate / 100.0) } else { Rate::PerSecond(rate) })
 }
 
 /// A time with its unit: milliseconds, seconds or minutes.
@@ -360,8 +381,9 @@ mod tests {
 
     #[test]
     fn a_rate_is_more_than_nothing() {
-        assert_eq!(rate("0.5"), Ok(0.5));
-        for wrong in ["0", "-1", "inf", "NaN", ""] {
+        assert_eq!(rate("0.5"), Ok(Rate::PerSecond(0.5)));
+        assert_eq!(rate("50%"), Ok(Rate::OfFull(0.5)));
+        for wrong in ["0", "-1", "inf", "NaN", "", "%", "0%", "-5%"] {
             assert!(rate(wrong).is_err(), "{wrong}");
         }
     }

@@ -42,6 +42,8 @@ pub struct Settings {
     pub count: Option<u64>,
     /// How many operations are to start each second; `None`: as many as can.
     pub rate: Option<f64>,
+    /// The rate as a share of as many as can, which is found out first.
+    pub share_of_full: Option<f64>,
 }
 
 impl Settings {
@@ -107,7 +109,7 @@ pub struct Second {
     pub latency: Latency,
 }
 
-/// What live streams have brought, while warming up too.
+/// What live streams have brought. Rewards are those of the whole run, latencies are without warming up.
 #[derive(Clone, Debug, Serialize)]
 pub struct Live {
     /// Streams that were open.
@@ -169,6 +171,8 @@ pub struct Report {
     pub unstarted: u64,
     /// Operations that succeeded, each second.
     pub throughput_per_s: f64,
+    /// The same with as many as can, if that was found out first.
+    pub full_per_s: Option<f64>,
     /// From the intended start of an operation until its answer.
     pub latency: Latency,
     /// What live streams have brought, if any were open.

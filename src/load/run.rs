@@ -1,13 +1,15 @@
 //! One run, from the first sign-up to the comparison with the log.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::connections::Connections;
-use super::driver::{self, Measured, Plan};
+use super::driver::{self, Length, Measured, Plan};
 use super::ledger::Ledger;
 use super::machine::{Machine, Memory};
 use super::population::{self, PROGRAM_ID, Population};
@@ -16,6 +18,9 @@ use super::streams::{self, Watched, Watching};
 use super::world::{Progress, World};
 use super::{LoadError, Scenario, check, lag};
 use crate::domain::Timestamp;
+
+/// How long the full load is measured at least, after as long a time of warming up.
+const LEAST_FULL_LOAD: Duration = Duration::from_secs(1);
 
 /// Makes one run on a server. `moment` names it, and so makes its users others than those of every other
 /// run; `process_id` is the server's, if it is on this machine.
@@ -53,11 +58,24 @@ pub async fn run(
     let streams = streams::open(&world, &watching, settings.streams).await?;
     let open_streams = streams.len();
 
+    let operations = Operations {
+        scenario: settings.scenario,
+        world: world.clone(),
+        watching: watching.clone(),
+        next: Arc::default(),
+    };
+    let mut full_per_s = None;
+    if let Some(share) = settings.share_of_full {
+        world.progress.begin("finding out the full load");
+        let full = operations.full_load(settings.plan()).await?;
+        settings.rate = Some(full * share);
+        full_per_s = Some(full);
+    }
     world.progress.begin(settings.scenario.name());
     let (stop, stopped) = watch::channel(false);
     let sampling =
         tokio::spawn(lag::sample(world.connections.clone(), world.program_id.clone(), stopped));
-    let measured = operate(settings.scenario, &settings.plan(), &world, &watching).await;
+    let measured = operations.measure(&settings.plan()).await;
     let memory = process_id.and_then(Memory::of);
     stop.send_replace(true);
 
@@ -82,6 +100,7 @@ pub async fn run(
         count: measured.count,
         succeeded: measured.succeeded(),
         throughput_per_s: measured.throughput(),
+        full_per_s,
         latency: Latency::of(&measured.histogram),
         seconds: seconds(&measured),
         errors: measured.errors,
@@ -96,28 +115,57 @@ pub async fn run(
     })
 }
 
-/// Does the operations of a scenario.
-async fn operate(
+/// The operations of a run.
+struct Operations {
     scenario: Scenario,
-    plan: &Plan,
-    world: &Arc<World>,
-    watching: &Arc<Watching>,
-) -> Measured {
-    let (world, watching) = (world.clone(), watching.clone());
-    driver::run(plan, move |number| {
-        let (world, watching) = (world.clone(), watching.clone());
-        async move {
-            let outcome = match scenario {
-                Scenario::SignUp => world.sign_up(number).await,
-                Scenario::Purchase | Scenario::Hot => world.purchase(number).await.map(drop),
-                Scenario::Mixed => world.mixed(number).await,
-                Scenario::Streams => watching.purchase(world.clone(), number).await,
-                Scenario::Leaderboard => world.leaderboard(number).await,
-            };
-            world.ended(outcome)
+    world: Arc<World>,
+    watching: Arc<Watching>,
+    /// The number of the next operation.
+    next: Arc<AtomicU64>,
+}
+
+impl Operations {
+    /// Does operations as planned. What is watched meanwhile is forgotten when they have warmed up.
+    async fn measure(&self, plan: &Plan) -> Measured {
+        let warm = async {
+            tokio::time::sleep(plan.warm_up).await;
+            self.watching.forget();
+        };
+        tokio::join!(self.operate(plan), warm).0
+    }
+
+    /// How many operations succeed each second if as many are done as can; and waits until the read models
+    /// have got over it.
+    async fn full_load(&self, plan: Plan) -> Result<f64, LoadError> {
+        let length = Length::Duration(plan.warm_up.max(LEAST_FULL_LOAD));
+        let measured = self.operate(&Plan { length, rate: None, ..plan }).await;
+        if measured.succeeded() == 0 {
+            let reason = format!("nothing succeeded: {:?}", measured.errors);
+            return Err(LoadError::Call { what: "find out the full load", reason });
         }
-    })
-    .await
+        lag::catch_up(&self.world.connections, PROGRAM_ID).await?;
+        Ok(measured.throughput())
+    }
+
+    async fn operate(&self, plan: &Plan) -> Measured {
+        let (scenario, next) = (self.scenario, self.next.clone());
+        let (world, watching) = (self.world.clone(), self.watching.clone());
+        driver::run(plan, move |_| {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let (world, watching) = (world.clone(), watching.clone());
+            async move {
+                let outcome = match scenario {
+                    Scenario::SignUp => world.sign_up(number).await,
+                    Scenario::Purchase | Scenario::Hot => world.purchase(number).await.map(drop),
+                    Scenario::Mixed => world.mixed(number).await,
+                    Scenario::Streams => watching.purchase(world.clone(), number).await,
+                    Scenario::Leaderboard => world.leaderboard(number).await,
+                };
+                world.ended(outcome)
+            }
+        })
+        .await
+    }
 }
 
 fn seconds(measured: &Measured) -> Vec<Second> {

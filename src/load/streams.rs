@@ -89,6 +89,14 @@ impl Watching {
         self.halves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Forgets what was measured so far. What is owed is still owed.
+    pub(super) fn forget(&self) {
+        let mut halves = self.lock();
+        halves.delivery.reset();
+        halves.read.reset();
+        (halves.before_answer, halves.unread) = (0, 0);
+    }
+
     fn arrived(&self, purchase: u64, at: Instant) {
         let mut halves = self.lock();
         halves.rewards += 1;
@@ -257,6 +265,20 @@ mod tests {
         assert_eq!(watched.delivery.len(), 2);
         assert_eq!(watched.delivery.max(), watched.delivery.highest_equivalent(5_000));
         assert_eq!(watched.delivery.min(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_not_measured_but_owed() {
+        let (watching, ledger) = (Watching::new(true), Ledger::new("load".into()));
+        let start = Instant::now();
+        watching.arrived(1, start);
+        watching.answered(1, start);
+        watching.answered(2, start);
+        watching.forget();
+        watching.arrived(2, start + Duration::from_millis(5));
+        let watched = watching.end(&ledger).await;
+        assert_eq!((watched.rewards, watched.before_answer, watched.missing), (2, 0, 0));
+        assert_eq!(watched.delivery.len(), 1);
     }
 
     #[tokio::test]

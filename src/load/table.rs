@@ -22,8 +22,13 @@ impl Report {
             (Some(count), _) => format!("{count} operations"),
             (None, seconds) => format!("{} s", seconds.unwrap_or_default()),
         };
-        let rate =
-            settings.rate.map_or("as fast as it goes".into(), |rate| format!("{rate} a second"));
+        let rate = match (settings.rate, settings.share_of_full.zip(self.full_per_s)) {
+            (None, _) => "as fast as it goes".into(),
+            (Some(rate), None) => format!("{rate} a second"),
+            (Some(rate), Some((share, full))) => {
+                format!("{rate:.0} a second ({:.0} % of {full:.0})", share * 100.0)
+            }
+        };
         let (name, warm_up_s) = (settings.scenario.name(), settings.warm_up_s);
         let (concurrency, connections) = (settings.concurrency, settings.connections);
         let (seed, version, build) = (settings.seed, self.version, self.build);

@@ -113,6 +113,28 @@ async fn a_mixed_load_adds_up() {
 }
 
 #[tokio::test]
+async fn a_rate_can_be_a_share_of_the_full_load() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let json = TempFile::new("share.json");
+    let mut all = vec!["streams", "--streams", "10", "--rate", "50%", "--count", "40"];
+    all.extend(["--warm-up", "200ms", "--json", json.0.to_str().unwrap()]);
+    let output = load(&server, &all).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&std::fs::read(&json.0).unwrap()).unwrap();
+    let full = report["full_per_s"].as_f64().unwrap();
+    let rate = report["settings"]["rate"].as_f64().unwrap();
+    assert!(full > 0.0 && (full - 2.0 * rate).abs() < 0.01, "{rate} of {full}");
+    assert_eq!(report["succeeded"], 40);
+    // What came while the full load was found out, and while warming up, is not among the latencies.
+    let (live, purchases) = (&report["live"], found(&report, "purchases"));
+    assert_eq!(live["rewards"], purchases);
+    assert!(live["delivery"]["count"].as_u64().unwrap() < purchases);
+    check_books(&database).await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn every_purchase_of_a_watched_load_arrives_on_its_stream_once() {
     let report = run("streams", &["--streams", "10"]).await;
     assert_eq!((found(&report, "sign_ups"), found(&report, "purchases")), (21, 60));
