@@ -154,14 +154,10 @@ impl Script {
         ));
     }
 
-    /// Forgets checkpoints that later ones have replaced.
+    /// Forgets checkpoints of copies that are folded from there on, or have come further.
     pub(super) fn sweep(&mut self, tables: &[&str], below: i64) {
         self.add(&format!(
-            "delete from checkpoints as old \
-             where copy = any({}) and position < {below} and exists (\
-                 select from checkpoints as later \
-                 where later.copy = old.copy and later.position > old.position\
-             ); ",
+            "delete from checkpoints where copy = any({}) and position < {below}; ",
             list(tables)
         ));
     }

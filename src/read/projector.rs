@@ -32,7 +32,7 @@ const REST: Duration = Duration::from_millis(40);
 /// How often it is said that a read model stands still.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
 /// How many runs there are between two sweeps of old checkpoints.
-const RUNS_PER_SWEEP: u32 = 64;
+const RUNS_PER_SWEEP: u32 = 16;
 
 pub(super) struct Projector {
     pub(super) database: Database,
@@ -271,6 +271,10 @@ async fn step(
             .filter(|copy| progress.iter().any(|at| at.table == copy.table && at.position == from))
             .collect();
         script.fold(&group, from, to);
+        if run.sweep {
+            let tables: Vec<&str> = group.iter().map(|copy| &*copy.table).collect();
+            script.sweep(&tables, from);
+        }
         events += to - from;
         for at in progress.iter_mut().filter(|at| at.position == from) {
             at.position = to;
@@ -285,10 +289,7 @@ async fn step(
         script.complete(&news);
     }
     let (last, first) = ends(&progress);
-    if run.sweep {
-        script.sweep(&tables, last);
-    }
-    if events > 0 || !news.is_empty() || run.sweep {
+    if events > 0 || !news.is_empty() {
         script.run(connection).await?;
     }
     if let Some(work) = work {

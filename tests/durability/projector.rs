@@ -11,7 +11,7 @@ use tributary::api::pb::GetBalancesRequest;
 use tributary::read::models;
 
 use crate::common::{Server, TestDatabase, check_books};
-use crate::expected::{check_read_models, table};
+use crate::expected::{caught_up, check_read_models, table};
 use crate::history::{begin, work};
 
 const COMMISSION: &str = "multi-level-commission";
@@ -227,6 +227,50 @@ async fn rows_and_checkpoint_move_together() {
     stop.store(true, Ordering::SeqCst);
     working.ended().await;
     assert!(positions.is_sorted());
+    check_read_models(&database).await;
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_has_moved_on_while_a_run_waited_for_it_is_not_folded_twice() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    client.publish_shipped(COMMISSION).await;
+    let code = client.sign_up(COMMISSION, "owner", "").await.unwrap().code;
+    client.sign_up(COMMISSION, "friend", &code).await.unwrap();
+    client.buy("", "friend", "INR", 100_000).await.unwrap();
+    caught_up(&database).await;
+
+    // As with a rebuilt copy that takes its place: it is further, while the run begins where it was.
+    let table = table(&database, "contributions").await;
+    let mut switch = database.pool.begin().await.unwrap();
+    sqlx::query("select from read_model_copies where copy = $1 for no key update")
+        .bind(&table)
+        .execute(&mut *switch)
+        .await
+        .unwrap();
+    client.buy("", "friend", "INR", 100_000).await.unwrap();
+    let waiting = "select count(*) from pg_stat_activity
+        where datname = current_database() and wait_event_type = 'Lock' and query like '%fold_%'";
+    while database.count(waiting).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    client.buy("", "friend", "INR", 100_000).await.unwrap();
+    let from = database.count("select max(position) from checkpoints").await;
+    let head = database.count("select max(position) from events").await;
+    let fold = include_str!("../../projections/contributions/fold.sql").replace("{table}", &table);
+    sqlx::query(&fold).bind(from).bind(head).execute(&mut *switch).await.unwrap();
+    sqlx::query("insert into checkpoints values ($1, $2, now())")
+        .bind(&table)
+        .bind(head)
+        .execute(&mut *switch)
+        .await
+        .unwrap();
+    switch.commit().await.unwrap();
+
+    client.buy("", "friend", "INR", 100_000).await.unwrap();
     check_read_models(&database).await;
     server.stop().await;
     database.check().await;
