@@ -10,9 +10,12 @@ use crate::store::StoreError;
 const LOCK: &str =
     "select from read_model_copies where copy = any($1) order by copy for no key update";
 /// Notes that copies go from one position to another. The primary key forbids the same step to be made
-/// twice, and a copy that does not stand where the step begins has no position, which the table refuses.
+/// twice; and if a copy does not stand where the step begins, or the log as it is seen here does not hold
+/// where it ends, there is no position, which the table refuses.
 const STEP: &str = "insert into checkpoints (copy, position, folded_at) \
-     select copy.copy, case when reached.position = $2 then $3 end, clock_timestamp() \
+     select copy.copy, \
+         case when reached.position = $2 then (select position from events where position = $3) end, \
+         clock_timestamp() \
      from unnest($1) as copy (copy) \
      left join lateral (\
          select position from checkpoints where checkpoints.copy = copy.copy \
@@ -137,7 +140,7 @@ impl Script {
     }
 
     /// Folds the events of `from < position <= to` into copies that are locked, on a connection that was
-    /// readied for them. It is refused unless all of them stand at `from`.
+    /// readied for them. It is refused unless all of them stand at `from`, and the log holds `to`.
     pub(super) fn fold(&mut self, copies: &[&ModelCopy], from: i64, to: i64) {
         let tables: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
         self.add(&format!("execute step ({}, {from}, {to}); ", list(&tables)));
