@@ -1,26 +1,13 @@
-//! Compiles the contract in `proto/` with protox, so that no protoc has to be installed, and keeps its
-//! descriptors, comments included, for reflection. Lists the read models of `projections/`, so that a new
-//! one needs no further mention.
+//! Lists the read models of `projections/`, so that a new one needs no further mention.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, error, fs, io};
 
 fn main() -> Result<(), Box<dyn error::Error>> {
-    println!("cargo::rerun-if-changed=proto");
     println!("cargo::rerun-if-changed=migrations");
     println!("cargo::rerun-if-changed=projections");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let files: Vec<PathBuf> = sorted(Path::new("proto/tributary/v1"))?
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|extension| extension == "proto"))
-        .collect();
-
-    let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_source_info(true).include_imports(true).open_files(&files)?;
-    fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
-
     let folders = sorted(&fs::canonicalize("projections")?)?;
     fs::write(out.join("models.rs"), models(&folders)?)?;
     Ok(())

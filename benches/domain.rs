@@ -16,15 +16,16 @@ use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
+use contract::parse_program;
 use cqrs_es::Aggregate;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use tributary::api::{parse_program, publish_command};
-use tributary::domain::decide::{Command, RecordPurchase, RegisterUser};
-use tributary::domain::{
+use domain::decide::{Command, RecordPurchase, RegisterUser};
+use domain::{
     AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, Kind, Participant, ParticipantEvent,
     ParticipantId, Profile, ProgramId, PurchaseId, Refusal, StreamKey, Timestamp, UplineWalk,
     UserId, Work, decode,
 };
+use tributary::api::publish_command;
 
 /// Pays the referrer 5 % and the referrer's referrer 1 % of every purchase.
 const PROGRAM: &str = include_str!("../programs/multi-level-commission.json");

@@ -10,11 +10,11 @@
 
 use std::hint::black_box;
 
+use contract::pb;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use domain::{Participant, ParticipantEvent, decode};
 use prost::Message;
 use prost_types::Timestamp;
-use tributary::api::pb;
-use tributary::domain::{Participant, ParticipantEvent, decode};
 
 /// As it stands in the log.
 const REWARD_GRANTED: &str = concat!(

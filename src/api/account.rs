@@ -3,25 +3,25 @@
 use tonic::{Request, Response, Status};
 
 use super::Context;
-use super::answers::{self, joined};
-use super::audience::Caller;
 use super::authentication::caller;
 use super::errors::ApiError;
 use super::fields::{Fields, page_token};
 use super::pb::account_service_server::AccountService;
 use super::pb::{self, ErrorReason};
+use super::permissions::Caller;
 use super::reads::{Reading, deadline, found_in, freshness};
 use super::requests::carry_out;
+use super::responses::{self, joined};
 use super::tokens::{consistency_token, newest_position};
-use crate::domain::decide::{Command, RegisterUser};
-use crate::domain::rules::link;
-use crate::domain::{
-    Participant, ParticipantId, Profile, Program, ProgramId, Refusal, User, UserId, UserStatus,
-    load,
-};
 use crate::engine::query::query;
 use crate::read::{At, ListedProgram, ListedUser};
 use crate::store::{ProfileNames, profile_names};
+use domain::decide::{Command, RegisterUser};
+use domain::rules::link;
+use domain::{
+    Participant, ParticipantId, Profile, Program, ProgramId, Refusal, User, UserId, UserStatus,
+    load,
+};
 
 pub(super) struct Accounts(pub(super) Context);
 
@@ -45,7 +45,7 @@ impl AccountService for Accounts {
         let referral_code = fields.referral_code(&request.referral_code);
         let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
         let user_id = match request.user_id.as_str() {
-            "" => UserId::parse(&self.0.surroundings.fresh_id()).ok(),
+            "" => UserId::parse(&self.0.environment.fresh_id()).ok(),
             own => fields.id("user_id", own, UserId::parse),
         };
         let username = fields.username(&request.username);
@@ -82,7 +82,7 @@ impl AccountService for Accounts {
             )?;
         let joined = joined(&committed.events)?;
         let user = joined.registered.map(|(user_id, create_time)| {
-            answers::user(&user_id, Some(&names), UserStatus::Active, create_time)
+            responses::user(&user_id, Some(&names), UserStatus::Active, create_time)
         });
         Ok(Response::new(pb::RegisterUserResponse {
             user,
@@ -196,15 +196,15 @@ fn user_detail(program_id: &str, program: &ListedProgram, listed: &ListedUser) -
         referrer_user_id: member.referrer_user_id.clone().unwrap_or_default(),
         referral_status: member
             .referral_status
-            .map_or(pb::ReferralStatus::Unspecified, answers::referral_status)
+            .map_or(pb::ReferralStatus::Unspecified, responses::referral_status)
             .into(),
     });
     pb::UserDetail {
-        user: Some(answers::user(user_id, names.as_ref(), *status, *register_time)),
+        user: Some(responses::user(user_id, names.as_ref(), *status, *register_time)),
         participant,
         balances: member
             .iter()
-            .map(|member| answers::money(&program.unit, member.balance_minor))
+            .map(|member| responses::money(&program.unit, member.balance_minor))
             .collect(),
     }
 }
@@ -227,14 +227,14 @@ impl Accounts {
     ) -> Result<Option<pb::User>, ApiError> {
         let mut user = self.find(user_id).await?.user;
         if let Some(user) = &mut user {
-            user.set_status(answers::user_status(status));
+            user.set_status(responses::user_status(status));
         }
         Ok(user)
     }
 
     async fn find(&self, user_id: &UserId) -> Result<pb::GetUserResponse, ApiError> {
         let (status, create_time, participants) =
-            query(&self.0.database, &self.0.surroundings, |work| {
+            query(&self.0.database, &self.0.environment, |work| {
                 let user = load::<User>(work, user_id)?;
                 if !user.exists() {
                     return Err(Refusal::UserNotFound(user_id.clone()).into());
@@ -251,7 +251,7 @@ impl Accounts {
             })
             .await?;
         let names = profile_names(self.0.database.pool(), user_id).await?;
-        let user = answers::user(user_id.as_str(), names.as_ref(), status, create_time);
+        let user = responses::user(user_id.as_str(), names.as_ref(), status, create_time);
         Ok(pb::GetUserResponse { user: Some(user), participants, position: 0 })
     }
 }
@@ -273,7 +273,7 @@ fn participant_message(
             .unwrap_or_default(),
         referral_status: referral
             .map_or(pb::ReferralStatus::Unspecified, |referral| {
-                answers::referral_status(referral.status)
+                responses::referral_status(referral.status)
             })
             .into(),
     }

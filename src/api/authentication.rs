@@ -12,9 +12,9 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::MAX_MESSAGE_BYTES;
-use super::audience::{Caller, audience_of};
 use super::errors::status;
 use super::pb::ErrorReason;
+use super::permissions::{Caller, audience_of};
 
 /// How much of an unknown path is said back, in characters.
 const MAX_SHOWN_PATH_CHARS: usize = 100;

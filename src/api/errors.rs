@@ -12,11 +12,11 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::pb::ErrorReason;
-use crate::domain::{ParticipantId, Refusal};
 use crate::engine::Failure;
 use crate::engine::query::QueryError;
 use crate::read::ReadError;
 use crate::store::StoreError;
+use domain::{ParticipantId, Refusal};
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "tributary.v1";

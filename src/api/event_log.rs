@@ -9,14 +9,14 @@ use tokio::sync::mpsc;
 use tonic::Status;
 
 use super::Context;
-use super::answers::time;
 use super::errors::{ApiError, status};
 use super::fields::Fields;
 use super::pb::{self, ErrorReason};
+use super::responses::time;
 use super::watch::{Sent, View};
-use crate::domain::{Kind, UserId, event_types};
 use crate::live::CutOff;
 use crate::store::{RecordedEvent, in_time, log};
+use domain::{Kind, UserId, event_types};
 
 /// How many events are read from the log at once.
 const READ_EVENTS: i64 = 1_000;
@@ -173,14 +173,14 @@ async fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Timestamp;
+    use domain::Timestamp;
 
     #[test]
     fn an_event_concerns_whom_it_names() {
         let event = |kind, id: &str, payload: &str| RecordedEvent {
             position: 1,
             recorded_at: Timestamp(0),
-            stream: crate::domain::StreamKey { kind, id: id.into() },
+            stream: domain::StreamKey { kind, id: id.into() },
             sequence: 1,
             event_type: "PurchaseRecorded".into(),
             event_version: "1.0.0".into(),

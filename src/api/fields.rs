@@ -15,9 +15,9 @@ use tonic_types::FieldViolation;
 
 use super::errors::{invalid_fields, reason_name};
 use super::pb::{ErrorReason, Money};
-use crate::domain::currency::is_currency;
-use crate::domain::money::MAX_AMOUNT_MINOR;
-use crate::domain::{InvalidId, ProgramId, Timestamp};
+use domain::currency::is_currency;
+use domain::money::MAX_AMOUNT_MINOR;
+use domain::{InvalidId, ProgramId, Timestamp};
 
 /// The seconds that a protobuf timestamp may have: the years 1 to 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;

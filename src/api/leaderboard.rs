@@ -16,15 +16,15 @@ use super::pb::{self, ErrorReason};
 use super::program_rules::{leaderboard_metric, leaderboard_metric_message};
 use super::reads::{Reading, deadline, found_in, freshness};
 use super::tokens::{StreamName, resume_cursor, resume_token};
-use super::watch::{Feed, Messages, place, stream};
-use crate::domain::rules::LeaderboardMetric;
-use crate::domain::{ParticipantId, ProgramId, UserId, existing_participant};
+use super::watch::{Feed, Messages, permit, stream};
 use crate::engine::query::query;
 use crate::live::{Cursor, CutOff};
 use crate::read::{At, Board, Freshness, Place, Ranked, ReadError};
 use crate::store::{StoreError, log};
+use domain::rules::LeaderboardMetric;
+use domain::{ParticipantId, ProgramId, UserId, existing_participant};
 
-/// Places that a stream shows unless asked otherwise, and at most.
+/// Permits that a stream shows unless asked otherwise, and at most.
 const DEFAULT_TOP: u32 = 10;
 const MAX_TOP: u32 = 100;
 /// How long a stream waits for a board that takes the place of another.
@@ -85,7 +85,7 @@ impl LeaderboardService for Leaderboards {
         let mut board = self.board(&program_id, freshness).await?;
         if !board.knows(user_id.as_str()) {
             let id = ParticipantId::new(&program_id, &user_id);
-            query(&self.0.database, &self.0.surroundings, |work| {
+            query(&self.0.database, &self.0.environment, |work| {
                 existing_participant(work, &id).map(|_| ())
             })
             .await
@@ -112,7 +112,7 @@ impl LeaderboardService for Leaderboards {
         &self,
         request: Request<pb::WatchLeaderboardRequest>,
     ) -> Result<Response<Self::WatchLeaderboardStream>, Status> {
-        let place = place(&self.0, caller(&request))?;
+        let permit = permit(&self.0, caller(&request))?;
         let deadline = deadline(&self.0, &request);
         let request = request.into_inner();
         let mut fields = Fields::default();
@@ -138,7 +138,7 @@ impl LeaderboardService for Leaderboards {
             is_due: false,
         };
         let first = feed.snapshot().await.map_err(ApiError::from)?;
-        Ok(stream(&self.0, place, vec![first], feed))
+        Ok(stream(&self.0, permit, vec![first], feed))
     }
 }
 

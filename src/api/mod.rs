@@ -9,17 +9,14 @@
 //! - [`tokens`] are the opaque tokens that clients keep.
 
 mod account;
-mod answers;
-pub mod audience;
 mod authentication;
 mod errors;
 mod event_log;
 mod fields;
-mod gathering;
 mod leaderboard;
-mod measuring;
 mod operator;
 mod passwords;
+pub mod permissions;
 mod program;
 mod program_rules;
 mod purchase;
@@ -27,34 +24,23 @@ mod reads;
 mod referral;
 mod referral_reads;
 mod requests;
+mod responses;
 mod reward;
 mod reward_streams;
 mod server;
+mod telemetry;
 mod tokens;
 mod watch;
-
-/// The contract, as compiled from `proto/`.
-#[allow(
-    missing_docs,
-    clippy::pedantic,
-    clippy::missing_errors_doc,
-    reason = "generated; the comments of the contract are its documentation"
-)]
-pub mod pb {
-    tonic::include_proto!("tributary.v1");
-}
 
 /// The largest message that is taken, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The descriptors of the contract, with its comments.
-pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
-
-pub use gathering::Gathering;
-pub use program_rules::{parse_program, program_message, publish_command};
+pub use program_rules::{program_message, publish_command};
 pub use server::{Server, ServerError, ServerOptions, ServerSettings};
 
-use crate::engine::{Engine, Surroundings};
+use contract::pb;
+
+use crate::engine::{Engine, Environment};
 use crate::live::Live;
 use crate::read::{Boards, Reads};
 use crate::store::{Database, Epoch};
@@ -75,7 +61,7 @@ pub struct Context {
     /// For watching.
     pub live: Live,
     /// Clock and randomness.
-    pub surroundings: Surroundings,
+    pub environment: Environment,
     /// Settings of the server.
     pub settings: ServerSettings,
     /// Keys fingerprints of requests.

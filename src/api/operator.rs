@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
 use super::Context;
-use super::answers::{count, money};
 use super::authentication::caller;
 use super::errors::{ApiError, status};
 use super::event_log::{EventFilter, read_filter, send_events};
@@ -16,14 +15,15 @@ use super::fields::Fields;
 use super::pb::operator_service_server::OperatorService;
 use super::pb::{self, ErrorReason};
 use super::reads::{Reading, deadline, found_in, freshness};
+use super::responses::{count, money};
 use super::tokens::{StreamName, newest_position, resume_cursor, resume_token};
-use super::watch::{EventFeed, Messages, View, place, stream};
-use crate::domain::decide::existing_program;
-use crate::domain::{ProgramId, Timestamp};
+use super::watch::{EventFeed, Messages, View, permit, stream};
 use crate::engine::query::query;
 use crate::live::{Cursor, Topic, turned_true};
 use crate::read::{At, ConversionDay};
 use crate::store::log;
+use domain::decide::existing_program;
+use domain::{ProgramId, Timestamp};
 
 /// The longest report, in days, and that of a request that names none.
 const MAX_REPORT_DAYS: i64 = 366;
@@ -77,12 +77,12 @@ impl OperatorService for Operators {
             &mut fields,
             request.start_time.as_ref(),
             request.end_time.as_ref(),
-            (self.0.surroundings.now)(),
+            (self.0.environment.now)(),
         );
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let program_id = fields.finish(program_id)?;
         let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
-        query(&self.0.database, &self.0.surroundings, |work| existing_program(work, &program_id))
+        query(&self.0.database, &self.0.environment, |work| existing_program(work, &program_id))
             .await
             .map_err(ApiError::from)?;
         let read = self.0.reads.conversion_days(&program_id, days.clone(), freshness);
@@ -96,7 +96,7 @@ impl OperatorService for Operators {
         &self,
         request: Request<pb::ReadEventsRequest>,
     ) -> Result<Response<Self::ReadEventsStream>, Status> {
-        let place = place(&self.0, caller(&request))?;
+        let permit = permit(&self.0, caller(&request))?;
         let request = request.into_inner();
         let mut fields = Fields::default();
         if request.after_position < 0 {
@@ -113,8 +113,8 @@ impl OperatorService for Operators {
         let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
         let (context, after) = (self.0.clone(), request.after_position);
         tokio::spawn(async move {
-            let _place = place;
-            // A place for the last word is kept free, so that it can be said to a client that is behind.
+            let _permit = permit;
+            // One slot stays reserved for the final status, so that a client that is behind gets it too.
             let Ok(last_word) = messages.clone().reserve_owned().await else { return };
             let mut stopping = context.stopping.clone();
             let status = tokio::select! {
@@ -137,7 +137,7 @@ impl OperatorService for Operators {
         &self,
         request: Request<pb::WatchEventsRequest>,
     ) -> Result<Response<Self::WatchEventsStream>, Status> {
-        let place = place(&self.0, caller(&request))?;
+        let permit = permit(&self.0, caller(&request))?;
         let request = request.into_inner();
         let mut fields = Fields::default();
         let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
@@ -153,7 +153,7 @@ impl OperatorService for Operators {
         let first = EventFilter::heartbeat(resume_token(&self.0, name, cursor));
         let subscription = self.0.live.subscribe(Topic::Log, cursor);
         let feed = EventFeed { context: self.0.clone(), name, subscription, view: filter };
-        Ok(stream(&self.0, place, vec![first], feed))
+        Ok(stream(&self.0, permit, vec![first], feed))
     }
 }
 

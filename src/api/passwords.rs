@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 
 use super::errors::{ApiError, internal, status};
 use super::pb::ErrorReason;
-use crate::engine::Surroundings;
+use crate::engine::Environment;
 
 /// Memory, in KiB, passes and lanes: the first choice of the OWASP Password Storage Cheat Sheet.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -34,15 +34,15 @@ impl Drop for Waiting {
 pub struct Passwords {
     turns: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
-    surroundings: Surroundings,
+    environment: Environment,
 }
 
 impl Passwords {
     /// At most `threads` hashes are made at once.
     #[must_use]
-    pub fn new(threads: usize, surroundings: Surroundings) -> Self {
+    pub fn new(threads: usize, environment: Environment) -> Self {
         let turns = Arc::new(Semaphore::new(threads.max(1)));
-        Self { turns, waiting: Arc::default(), surroundings }
+        Self { turns, waiting: Arc::default(), environment }
     }
 
     /// The hash of a password, in PHC string form.
@@ -58,7 +58,7 @@ impl Passwords {
         let waiting = Waiting(self.waiting.clone());
         let turn = self.turns.clone().acquire_owned().await;
         let mut salt = [0; 16];
-        (self.surroundings.random)(&mut salt);
+        (self.environment.random)(&mut salt);
         let hashed = tokio::task::spawn_blocking(move || {
             // Hashing goes on when the caller leaves, and keeps its turn until it is done.
             let _turn = (turn, waiting);

@@ -2,20 +2,20 @@
 
 use tonic::{Request, Response, Status};
 
-use super::answers::joined;
 use super::errors::{ApiError, status};
 use super::fields::Fields;
 use super::pb::program_service_server::ProgramService;
 use super::pb::{self, ErrorReason};
 use super::program_rules::{program_message, read_program};
 use super::requests::carry_out;
+use super::responses::joined;
 use super::tokens::{consistency_token, newest_position};
 use super::{Context, authentication::caller};
-use crate::domain::decide::{Command, EnrollParticipant};
-use crate::domain::{Kind, Program, ProgramId, Refusal, StreamKey, UserId, load};
 use crate::engine::query::query;
 use crate::store::load::program_ids;
 use crate::store::log;
+use domain::decide::{Command, EnrollParticipant};
+use domain::{Kind, Program, ProgramId, Refusal, StreamKey, UserId, load};
 
 pub(super) struct Programs(pub(super) Context);
 
@@ -89,7 +89,7 @@ impl ProgramService for Programs {
             Some(last) if !is_last => super::fields::page_token("ListPrograms", last),
             _ => String::new(),
         };
-        let programs = query(&self.0.database, &self.0.surroundings, |work| {
+        let programs = query(&self.0.database, &self.0.environment, |work| {
             ids.iter()
                 .map(|id| {
                     let program = load::<Program>(work, id)?;
@@ -150,7 +150,7 @@ impl Programs {
 
     /// A version of a program; the current one for 0.
     async fn find(&self, program_id: &ProgramId, version: u32) -> Result<pb::Program, ApiError> {
-        let found = query(&self.0.database, &self.0.surroundings, |work| {
+        let found = query(&self.0.database, &self.0.environment, |work| {
             let program = load::<Program>(work, program_id)?;
             let current =
                 program.current().ok_or_else(|| Refusal::ProgramNotFound(program_id.clone()))?;

@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use prost_reflect::{DescriptorPool, DynamicMessage};
 use tonic::Status;
 
-use super::answers::{count, reward_kind, time};
 use super::fields::Fields;
 use super::pb::{self, ErrorReason};
-use crate::domain::code::{CodeFormat, DEFAULT_ALPHABET, DEFAULT_LENGTH};
-use crate::domain::decide::Command;
-use crate::domain::rules::{
+use super::responses::{count, reward_kind, time};
+use domain::code::{CodeFormat, DEFAULT_ALPHABET, DEFAULT_LENGTH};
+use domain::decide::Command;
+use domain::rules::{
     AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, LeaderboardMetric, MAX_LEVEL,
     MAX_TIERS, Pay, ProgramRules, RewardKind, RewardRule, Tier,
 };
-use crate::domain::{Program, ProgramId, ProgramVersion};
+use domain::{Program, ProgramId, ProgramVersion};
 
 /// The most rules: one per level.
 const MAX_RULES: usize = MAX_LEVEL as usize + 1;
@@ -116,22 +115,6 @@ fn reward_rule_message(rule: &RewardRule) -> pb::RewardRule {
         }
     }
     message
-}
-
-/// Reads a program from the JSON form of the contract's `Program`, as program files hold it.
-///
-/// # Errors
-/// What is wrong with the text: its syntax, or a field that a program does not have.
-pub fn parse_program(json: &str) -> Result<pb::Program, String> {
-    let pool = DescriptorPool::decode(super::DESCRIPTORS).map_err(|error| error.to_string())?;
-    let program = pool
-        .get_message_by_name("tributary.v1.Program")
-        .ok_or("the contract has no message Program")?;
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let message = DynamicMessage::deserialize(program, &mut deserializer)
-        .and_then(|message| deserializer.end().map(|()| message))
-        .map_err(|error| error.to_string())?;
-    message.transcode_to().map_err(|error| error.to_string())
 }
 
 /// The command that publishes a program.

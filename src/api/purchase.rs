@@ -3,7 +3,6 @@
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::answers;
 use super::authentication::caller;
 use super::errors::ApiError;
 use super::fields::{Fields, page_token};
@@ -11,13 +10,14 @@ use super::pb;
 use super::pb::purchase_service_server::PurchaseService;
 use super::reads::{deadline, freshness};
 use super::requests::carry_out;
+use super::responses;
 use super::tokens::{consistency_token, newest_position};
 use super::{Context, MAX_MESSAGE_BYTES};
-use crate::domain::decide::{Command, RecordPurchase};
-use crate::domain::{Halt, Kind, PurchaseId, Refusal, StreamKey, User, UserId, Work, load};
 use crate::engine::query::query;
 use crate::read::At;
 use crate::store::log;
+use domain::decide::{Command, RecordPurchase};
+use domain::{Halt, Kind, PurchaseId, Refusal, StreamKey, User, UserId, Work, load};
 
 /// The largest page of purchases, well below the largest message: a purchase can come to many rewards.
 const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
@@ -32,13 +32,13 @@ impl PurchaseService for Purchases {
     ) -> Result<Response<pb::RecordPurchaseResponse>, Status> {
         let caller = caller(&request);
         let request = request.into_inner();
-        let now = (self.0.surroundings.now)();
+        let now = (self.0.environment.now)();
         let mut fields = Fields::default();
         fields.request_id(&request.request_id);
         let purchase_time = fields.past_time("purchase_time", request.purchase_time.as_ref(), now);
         let amount = fields.money("amount", request.amount.as_ref());
         let purchase_id = match request.purchase_id.as_str() {
-            "" => PurchaseId::parse(&self.0.surroundings.fresh_id()).ok(),
+            "" => PurchaseId::parse(&self.0.environment.fresh_id()).ok(),
             own => fields.id("purchase_id", own, PurchaseId::parse),
         };
         let buyer_user_id = fields.id("buyer_user_id", &request.buyer_user_id, UserId::parse);
@@ -63,7 +63,7 @@ impl PurchaseService for Purchases {
             command,
         )
         .await?;
-        let (purchase, outcomes) = answers::purchase(&committed.events)?;
+        let (purchase, outcomes) = responses::purchase(&committed.events)?;
         Ok(Response::new(pb::RecordPurchaseResponse {
             purchase,
             outcomes,
@@ -87,7 +87,7 @@ impl PurchaseService for Purchases {
         if events.is_empty() {
             return Err(ApiError::from(Refusal::PurchaseNotFound(purchase_id)).into());
         }
-        let (purchase, outcomes) = answers::purchase(&events)?;
+        let (purchase, outcomes) = responses::purchase(&events)?;
         Ok(Response::new(pb::GetPurchaseResponse { purchase, outcomes, position }))
     }
 
@@ -107,7 +107,7 @@ impl PurchaseService for Purchases {
         let read = self.0.reads.purchases(buyer.as_ref(), before, page_size + 1, freshness);
         let At { position, mut found } = read.await.map_err(ApiError::from)?;
         if let (true, Some(buyer)) = (found.is_empty(), &buyer) {
-            query(&self.0.database, &self.0.surroundings, |work| existing_user(work, buyer))
+            query(&self.0.database, &self.0.environment, |work| existing_user(work, buyer))
                 .await
                 .map_err(ApiError::from)?;
         }
@@ -117,7 +117,7 @@ impl PurchaseService for Purchases {
         let mut purchases = Vec::with_capacity(found.len());
         let (mut size_bytes, mut last_position) = (0, 0);
         for events in &found {
-            let (purchase, outcomes) = answers::purchase(events)?;
+            let (purchase, outcomes) = responses::purchase(events)?;
             let detail = pb::PurchaseDetail { purchase, outcomes };
             size_bytes += detail.encoded_len();
             // A page that grows too large ends earlier.

@@ -10,11 +10,11 @@ use tonic::metadata::MetadataMap;
 use super::Context;
 use super::errors::{ApiError, internal};
 use super::tokens::wanted_position;
-use crate::domain::decide::existing_program;
-use crate::domain::{Halt, ParticipantId, ProgramId, Work, existing_participant};
 use crate::engine::query::query;
 use crate::read::{At, Freshness, ReadError};
 use crate::store::log;
+use domain::decide::existing_program;
+use domain::{Halt, ParticipantId, ProgramId, Work, existing_participant};
 
 /// How much of the time that a caller allows is used for waiting; the rest is for the answer.
 const WAITING_SHARE: f64 = 0.9;
@@ -70,7 +70,7 @@ pub(super) async fn found<'a, T>(
     if let Some(found) = at.found {
         return Ok(At { position: at.position, found });
     }
-    query(&context.database, &context.surroundings, |work| exists(work)).await?;
+    query(&context.database, &context.environment, |work| exists(work)).await?;
     let head = log::head(context.database.pool()).await?;
     let at = read(Freshness { position: head, ..freshness }).await?;
     let Some(found) = at.found else {

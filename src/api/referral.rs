@@ -3,7 +3,6 @@
 use tonic::{Request, Response, Status};
 
 use super::Context;
-use super::answers::{count, joined};
 use super::authentication::caller;
 use super::errors::ApiError;
 use super::fields::Fields;
@@ -12,11 +11,12 @@ use super::pb::{self, ErrorReason};
 use super::reads::deadline;
 use super::referral_reads;
 use super::requests::carry_out;
+use super::responses::{count, joined};
 use super::tokens::{consistency_token, newest_position};
-use crate::domain::decide::{ApplyReferral, CodeFault, Command, Referrer, validate_code};
-use crate::domain::{ProgramId, UserId};
 use crate::engine::query::query;
 use crate::store::profile_names;
+use domain::decide::{ApplyReferral, CodeFault, Command, Referrer, validate_code};
+use domain::{ProgramId, UserId};
 
 pub(super) struct Referrals(pub(super) Context);
 
@@ -65,7 +65,7 @@ impl ReferralService for Referrals {
         let position = newest_position(&self.0, &request.consistency_token).await?;
         // What a code means to a user is for those who may read that user.
         let user_id = user_id.filter(|_| caller.is_back_end());
-        let verdict = query(&self.0.database, &self.0.surroundings, |work| {
+        let verdict = query(&self.0.database, &self.0.environment, |work| {
             validate_code(work, &code, program_id.as_ref(), user_id.as_ref())
         })
         .await

@@ -5,15 +5,15 @@ use std::collections::HashMap;
 use tokio::time::Instant;
 
 use super::Context;
-use super::answers::{count, money, referral_status, time};
 use super::errors::{ApiError, status};
 use super::fields::{Fields, page_token};
 use super::pb::{self, ErrorReason};
 use super::reads::{Reading, found_in, found_of, freshness};
-use crate::domain::rules::{MAX_LEVEL, ProgramRules};
-use crate::domain::{ParticipantId, ProgramId, ReferralStatus, UserId, existing_participant};
+use super::responses::{count, money, referral_status, time};
 use crate::engine::query::query;
 use crate::read::{At, Listed, ListedReferral, MAX_BELOW, ReferralList};
+use domain::rules::{MAX_LEVEL, ProgramRules};
+use domain::{ParticipantId, ProgramId, ReferralStatus, UserId, existing_participant};
 
 /// How many of the newest referrals go with the statistics.
 const RECENT_REFERRALS: i64 = 10;
@@ -111,7 +111,7 @@ pub(super) async fn list(
         found_in(context, freshness, &list.program_id, read).await?;
     if let (true, Some(user_id)) = (page.referrals.is_empty(), &list.user_id) {
         let id = ParticipantId::new(&list.program_id, user_id);
-        query(&context.database, &context.surroundings, |work| {
+        query(&context.database, &context.environment, |work| {
             existing_participant(work, &id).map(|_| ())
         })
         .await?;

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::Context;
 use super::errors::ApiError;
 use super::pb::ErrorReason;
-use crate::domain::decide::Command;
 use crate::engine::{Committed, RequestKey};
+use domain::decide::Command;
 
 /// Carries out the command of a request. `scope` separates the request ids of one caller from those
 /// of another. `canonical` is the request without its id and without secrets; its encoding is always

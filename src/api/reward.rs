@@ -6,26 +6,26 @@ use prost_types::Timestamp as PbTimestamp;
 use tonic::{Request, Response, Status};
 
 use super::Context;
-use super::answers::{count, money, reward, time};
 use super::authentication::caller;
 use super::errors::{ApiError, internal, status};
 use super::fields::{Fields, page_token};
 use super::pb::reward_service_server::RewardService;
 use super::pb::{self, ErrorReason};
 use super::reads::{Reading, deadline, found_of, freshness};
+use super::responses::{count, money, reward, time};
 use super::reward_streams::{BalancesView, EarningsView, TierView};
 use super::tokens::{StreamName, resume_cursor, resume_token};
-use super::watch::{EventFeed, Messages, View, place, stream};
-use crate::domain::decide::existing_program;
-use crate::domain::rules::{MAX_LEVEL, ProgramRules, RewardKind};
-use crate::domain::{
+use super::watch::{EventFeed, Messages, View, permit, stream};
+use crate::engine::query::query;
+use crate::live::{Cursor, Permit, Topic};
+use crate::read::{At, EntryFilter, Freshness, Page, Standing};
+use crate::store;
+use domain::decide::existing_program;
+use domain::rules::{MAX_LEVEL, ProgramRules, RewardKind};
+use domain::{
     AnyAggregate, Participant, ParticipantEvent, ParticipantId, Program, ProgramId, StreamKey,
     Timestamp, UserId, existing_participant, load,
 };
-use crate::engine::query::query;
-use crate::live::{Cursor, Place, Topic};
-use crate::read::{At, EntryFilter, Freshness, Page, Standing};
-use crate::store;
 
 pub(super) struct Rewards(pub(super) Context);
 
@@ -136,12 +136,12 @@ impl RewardService for Rewards {
         &self,
         request: Request<pb::WatchEarningsRequest>,
     ) -> Result<Response<Self::WatchEarningsStream>, Status> {
-        let place = place(&self.0, caller(&request))?;
+        let permit = permit(&self.0, caller(&request))?;
         let pb::WatchEarningsRequest { program_id, user_id, resume_token } = request.into_inner();
         let id = participant_id(Fields::default(), &program_id, &user_id)?;
         // Always a heartbeat first: what there is to say comes after it.
         let start = self.start(&id, "WatchEarnings", &resume_token).await?;
-        Ok(start.stream(place, |_, _| {}, EarningsView))
+        Ok(start.stream(permit, |_, _| {}, EarningsView))
     }
 
     type WatchBalancesStream = Messages<pb::WatchBalancesResponse>;
@@ -150,7 +150,7 @@ impl RewardService for Rewards {
         &self,
         request: Request<pb::WatchBalancesRequest>,
     ) -> Result<Response<Self::WatchBalancesStream>, Status> {
-        let place = place(&self.0, caller(&request))?;
+        let permit = permit(&self.0, caller(&request))?;
         let pb::WatchBalancesRequest { program_id, user_id, resume_token } = request.into_inner();
         let id = participant_id(Fields::default(), &program_id, &user_id)?;
         let start = self.start(&id, "WatchBalances", &resume_token).await?;
@@ -158,7 +158,7 @@ impl RewardService for Rewards {
         let present = |first: &mut pb::WatchBalancesResponse, participant: &Participant| {
             first.balances = vec![money(&rules.unit, participant.balance_minor())];
         };
-        Ok(start.stream(place, present, BalancesView))
+        Ok(start.stream(permit, present, BalancesView))
     }
 
     type WatchTierStream = Messages<pb::WatchTierResponse>;
@@ -167,7 +167,7 @@ impl RewardService for Rewards {
         &self,
         request: Request<pb::WatchTierRequest>,
     ) -> Result<Response<Self::WatchTierStream>, Status> {
-        let place = place(&self.0, caller(&request))?;
+        let permit = permit(&self.0, caller(&request))?;
         let pb::WatchTierRequest { program_id, user_id, resume_token } = request.into_inner();
         let id = participant_id(Fields::default(), &program_id, &user_id)?;
         let start = self.start(&id, "WatchTier", &resume_token).await?;
@@ -180,7 +180,7 @@ impl RewardService for Rewards {
         let present = |first: &mut pb::WatchTierResponse, participant: &Participant| {
             first.tier = tier(&Standing::from(participant), &rules).tier;
         };
-        Ok(start.stream(place, present, TierView))
+        Ok(start.stream(permit, present, TierView))
     }
 }
 
@@ -199,7 +199,7 @@ impl Start<'_> {
     /// there at present.
     fn stream<V: View + Sync>(
         self,
-        place: Place,
+        permit: Permit,
         present: impl FnOnce(&mut V::Message, &Participant),
         view: V,
     ) -> Response<Messages<V::Message>> {
@@ -211,14 +211,14 @@ impl Start<'_> {
         let topic = Topic::Stream(StreamKey::participant(id));
         let subscription = context.live.subscribe(topic, cursor);
         let feed = EventFeed { context: context.clone(), name, subscription, view };
-        stream(context, place, vec![first], feed)
+        stream(context, permit, vec![first], feed)
     }
 }
 
 impl Rewards {
     /// A moment of the past to answer for; now, if there is none.
     fn past(&self, fields: &mut Fields, moment: Option<&PbTimestamp>) -> Option<Timestamp> {
-        fields.past_time("as_of_time", moment, (self.0.surroundings.now)())
+        fields.past_time("as_of_time", moment, (self.0.environment.now)())
     }
 
     /// Where a participant stands, now or at a moment of the past, and the rules in force then.
@@ -230,7 +230,7 @@ impl Rewards {
     ) -> Result<At<(Standing, Arc<ProgramRules>)>, ApiError> {
         if let Some(moment) = moment {
             let rules = self.rules(&id.program_id, Some(moment)).await?;
-            query(&self.0.database, &self.0.surroundings, |work| {
+            query(&self.0.database, &self.0.environment, |work| {
                 existing_participant(work, id).map(|_| ())
             })
             .await?;
@@ -248,7 +248,7 @@ impl Rewards {
         program_id: &ProgramId,
         moment: Option<Timestamp>,
     ) -> Result<Arc<ProgramRules>, ApiError> {
-        let rules = query(&self.0.database, &self.0.surroundings, |work| {
+        let rules = query(&self.0.database, &self.0.environment, |work| {
             existing_program(work, program_id)?;
             let program = load::<Program>(work, program_id)?;
             let version = match moment {
@@ -287,7 +287,7 @@ impl Rewards {
         let (loaded, position) =
             store::load::stream_and_position(context.database.pool(), &key).await?;
         if loaded.version == 0 {
-            query(&context.database, &context.surroundings, |work| {
+            query(&context.database, &context.environment, |work| {
                 existing_participant(work, id).map(|_| ())
             })
             .await?;

@@ -1,11 +1,11 @@
 //! What the streams of `RewardService` make of the events of a participant.
 
-use super::answers::{money, reward};
 use super::pb;
+use super::responses::{money, reward};
 use super::watch::View;
-use crate::domain::{Participant, ParticipantEvent, decode};
 use crate::live::CutOff;
 use crate::store::{RecordedEvent, StoreError};
+use domain::{Participant, ParticipantEvent, decode};
 
 /// The event, if it is of one of these types.
 fn read(event: &RecordedEvent, types: &[&str]) -> Result<Option<ParticipantEvent>, CutOff> {

@@ -13,9 +13,7 @@ use tonic_web::GrpcWebLayer;
 
 use super::account::Accounts;
 use super::authentication::{AuthenticationLayer, Keys};
-use super::gathering::Gathering;
 use super::leaderboard::Leaderboards;
-use super::measuring::MeasuringLayer;
 use super::operator::Operators;
 use super::passwords::Passwords;
 use super::pb::account_service_server::AccountServiceServer;
@@ -29,13 +27,15 @@ use super::program::Programs;
 use super::purchase::Purchases;
 use super::referral::Referrals;
 use super::reward::Rewards;
-use super::{Context, DESCRIPTORS, MAX_MESSAGE_BYTES};
-use crate::engine::{self, Engine, Surroundings};
+use super::telemetry::TelemetryLayer;
+use super::{Context, MAX_MESSAGE_BYTES};
+use crate::engine::{self, Engine, Environment};
 use crate::live::{self, Live};
 use crate::metrics::Metrics;
 use crate::read::{Boards, Reads};
 use crate::store::{Database, StoreError, epoch};
 use crate::traces::Traces;
+use contract::{Coalescing, DESCRIPTORS};
 
 /// Streams and calls that one connection can have at once.
 const MAX_CALLS_PER_CONNECTION: u32 = 1_000;
@@ -82,7 +82,7 @@ pub struct ServerOptions {
     /// The key that may do everything.
     pub admin_key: String,
     /// Clock and randomness.
-    pub surroundings: Surroundings,
+    pub environment: Environment,
     /// Settings of the services.
     pub settings: ServerSettings,
     /// Limits of the command path.
@@ -137,7 +137,7 @@ impl Server {
         let ServerOptions {
             database,
             admin_key,
-            surroundings,
+            environment,
             settings,
             engine,
             live,
@@ -152,7 +152,7 @@ impl Server {
         let (engine, worker) = Engine::start(
             database.clone(),
             epoch,
-            surroundings.clone(),
+            environment.clone(),
             engine,
             handover,
             metrics.clone(),
@@ -178,14 +178,14 @@ impl Server {
         .await?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let context = Context {
-            passwords: Passwords::new(threads, surroundings.clone()),
+            passwords: Passwords::new(threads, environment.clone()),
             database,
             epoch,
             engine,
             boards: Boards::new(reads.clone(), live.clone()),
             reads,
             live,
-            surroundings,
+            environment,
             settings,
             fingerprint_secret,
             stopping,
@@ -228,7 +228,7 @@ impl Server {
         let incoming = TcpIncoming::from(listener)
             .with_nodelay(Some(true))
             .with_keepalive(Some(KEEPALIVE_INTERVAL))
-            .map(|connection| connection.map(Gathering::new));
+            .map(|connection| connection.map(Coalescing::new));
         let (health_reporter, health) = tonic_health::server::health_reporter();
         set_health(&health_reporter, true).await;
         let reflection = || {
@@ -247,7 +247,7 @@ impl Server {
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .layer(MeasuringLayer { metrics: metrics.clone(), traces: traces.clone() })
+            .layer(TelemetryLayer { metrics: metrics.clone(), traces: traces.clone() })
             .layer(GrpcWebLayer::new())
             .layer(AuthenticationLayer { keys })
             .add_service(limited!(AccountServiceServer::new(Accounts(context.clone()))))
@@ -325,7 +325,7 @@ async fn set_health(reporter: &tonic_health::server::HealthReporter, serving: bo
     } else {
         tonic_health::ServingStatus::NotServing
     };
-    for service in super::audience::SERVICES {
+    for service in super::permissions::SERVICES {
         reporter.set_service_status(service, status).await;
     }
 }

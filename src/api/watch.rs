@@ -1,4 +1,4 @@
-//! What all streams have in common: a place for each, bounded queues, heartbeats, and an end with a token.
+//! What all streams have in common: a permit for each, bounded queues, heartbeats, and an end with a token.
 
 use std::pin::Pin;
 use std::task::{self, Poll};
@@ -10,11 +10,11 @@ use tokio_stream::Stream;
 use tonic::{Response, Status};
 
 use super::Context;
-use super::audience::Caller;
 use super::errors::{ApiError, status};
 use super::pb::ErrorReason;
+use super::permissions::Caller;
 use super::tokens::{StreamName, resume_token};
-use crate::live::{CutOff, Full, Place, Subscription, turned_true};
+use crate::live::{CutOff, Full, Permit, Subscription, turned_true};
 use crate::store::RecordedEvent;
 
 /// Messages that wait for one client's connection. More wait as events, in the subscription.
@@ -62,9 +62,9 @@ pub(super) trait Feed: Send + 'static {
     fn token(message: &Self::Message) -> &str;
 }
 
-/// A place for one more stream of a caller.
-pub(super) fn place(context: &Context, caller: Caller) -> Result<Place, ApiError> {
-    context.live.place(caller.scope()).map_err(|Full { limit, is_callers }| {
+/// A permit for one more stream of a caller.
+pub(super) fn permit(context: &Context, caller: Caller) -> Result<Permit, ApiError> {
+    context.live.permit(caller.scope()).map_err(|Full { limit, is_callers }| {
         let (message, whose) = if is_callers {
             ("you have as many open streams as one caller can; end some", "caller")
         } else {
@@ -79,13 +79,13 @@ pub(super) fn place(context: &Context, caller: Caller) -> Result<Place, ApiError
 /// Answers with a stream: first some messages, at least one, then those of the feed.
 pub(super) fn stream<F: Feed>(
     context: &Context,
-    place: Place,
+    permit: Permit,
     first: Vec<F::Message>,
     feed: F,
 ) -> Response<Messages<F::Message>> {
     let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
     let sent_token = F::token(&feed.heartbeat()).to_owned();
-    let watcher = Watcher { context: context.clone(), feed, messages, sent_token, _place: place };
+    let watcher = Watcher { context: context.clone(), feed, messages, sent_token, _permit: permit };
     tokio::spawn(watcher.run(first));
     Response::new(Messages::new(answer))
 }
@@ -97,12 +97,12 @@ struct Watcher<F: Feed> {
     messages: mpsc::Sender<Sent<F::Message>>,
     /// Everything up to here has been sent.
     sent_token: String,
-    _place: Place,
+    _permit: Permit,
 }
 
 impl<F: Feed> Watcher<F> {
     async fn run(mut self, first: Vec<F::Message>) {
-        // A place for the last word is kept free, so that it can be said to a client that is behind.
+        // One slot stays reserved for the final status, so that a client that is behind gets it too.
         let Ok(last_word) = self.messages.clone().reserve_owned().await else { return };
         if let Some(status) = self.feed(first).await {
             last_word.send(Box::new(Err(status)));

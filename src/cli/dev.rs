@@ -14,12 +14,13 @@ use tokio::sync::oneshot;
 use super::database::keep_url;
 use super::serve::check_admin_key;
 use super::{CliError, DataDir, Settings, StopRequests, say, walkthrough};
-use crate::api::{Context, Server, parse_program, publish_command};
-use crate::cluster::{Cluster, Options};
-use crate::domain::{Program, ProgramId, load};
-use crate::engine::Surroundings;
+use crate::api::{Context, Server, publish_command};
+use crate::engine::Environment;
 use crate::engine::query::query;
 use crate::store::Database;
+use contract::parse_program;
+use domain::{Program, ProgramId, load};
+use private_postgres::{Options, PrivatePostgres};
 
 /// The database in the private cluster.
 const DATABASE: &str = "tributary";
@@ -67,24 +68,20 @@ impl Dev {
         };
         let given_key = self.admin_key;
         let starting = async {
-            let cluster = Cluster::start(&data_dir, &options).await?;
+            let cluster = PrivatePostgres::start(&data_dir, &options).await?;
             say(format_args!("the data is in {}", cluster.directory().display()));
-            let surroundings = Surroundings::of_this_machine()?;
+            let environment = Environment::of_this_machine()?;
             let admin_key = match given_key {
                 Some(key) => key,
-                None => kept_admin_key(&data_dir, &surroundings)?,
+                None => kept_admin_key(&data_dir, &environment)?,
             };
             create_database(&cluster).await?;
             let url = cluster.url(DATABASE);
             keep_url(&data_dir, &url)?;
             let database = Database::new(&url, settings.max_connections)?;
             database.migrate().await?;
-            let options = settings.server_options(
-                database,
-                admin_key.clone(),
-                surroundings,
-                metrics_listener,
-            );
+            let options =
+                settings.server_options(database, admin_key.clone(), environment, metrics_listener);
             let server = Server::start(options).await?;
             publish_programs(server.context()).await?;
             Ok::<_, CliError>((cluster, server, admin_key))
@@ -132,12 +129,12 @@ fn admin_key_path(data_dir: &Path) -> PathBuf {
 }
 
 /// The key in the data directory; makes it at the first start, readable by its owner only.
-fn kept_admin_key(data_dir: &Path, surroundings: &Surroundings) -> Result<String, CliError> {
+fn kept_admin_key(data_dir: &Path, environment: &Environment) -> Result<String, CliError> {
     if let Some(key) = read_admin_key(data_dir) {
         return Ok(key);
     }
     let mut random = [0; 24];
-    (surroundings.random)(&mut random);
+    (environment.random)(&mut random);
     let key = format!("tributary_admin_{}", URL_SAFE_NO_PAD.encode(random));
     let path = admin_key_path(data_dir);
     // A file that is empty was left by a start that was cut off.
@@ -153,7 +150,7 @@ fn kept_admin_key(data_dir: &Path, surroundings: &Surroundings) -> Result<String
     Ok(key)
 }
 
-async fn create_database(cluster: &Cluster) -> Result<(), CliError> {
+async fn create_database(cluster: &PrivatePostgres) -> Result<(), CliError> {
     let mut connection = sqlx::PgConnection::connect(&cluster.url("postgres")).await?;
     let known: Option<(i32,)> = sqlx::query_as("select 1 from pg_database where datname = $1")
         .bind(DATABASE)
@@ -171,7 +168,7 @@ async fn publish_programs(context: &Context) -> Result<(), CliError> {
     for json in PROGRAMS {
         let program = parse_program(json)?;
         let program_id = ProgramId::parse(&program.program_id)?;
-        let exists = query(&context.database, &context.surroundings, |work| {
+        let exists = query(&context.database, &context.environment, |work| {
             Ok(load::<Program>(work, &program_id)?.current().is_some())
         })
         .await?;

@@ -2,7 +2,6 @@
 
 mod database;
 mod dev;
-mod load;
 mod logging;
 mod migrate;
 mod program;
@@ -51,9 +50,6 @@ enum Command {
     Projections(projections::Projections),
     /// Fold the whole log anew, compare it with every read model, and check that the log itself holds
     Verify(verify::Verify),
-    /// Put load on a running server, measure it, and check that the log holds what was answered
-    #[command(subcommand)]
-    Load(load::Load),
 }
 
 /// Where `dev` keeps its data unless told otherwise.
@@ -87,7 +83,6 @@ pub fn main() -> ExitCode {
             Command::Program(program) => program.run().await,
             Command::Projections(projections) => projections.run().await,
             Command::Verify(verify) => verify.run().await,
-            Command::Load(load) => Box::pin(load.run()).await,
         }
     });
     match outcome {

@@ -9,9 +9,9 @@ use tonic::{Request, Status};
 use tonic_types::StatusExt;
 
 use super::{CliError, DataDir, dev, say};
-use crate::api::parse_program;
-use crate::api::pb::program_service_client::ProgramServiceClient;
-use crate::api::pb::{ListProgramsRequest, PublishProgramRequest};
+use contract::parse_program;
+use contract::pb::program_service_client::ProgramServiceClient;
+use contract::pb::{ListProgramsRequest, PublishProgramRequest};
 
 #[derive(Subcommand)]
 pub(super) enum Program {

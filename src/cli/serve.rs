@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::{CliError, DatabaseSettings, Settings, StopRequests, say};
 use crate::api::Server;
-use crate::engine::Surroundings;
+use crate::engine::Environment;
 use crate::store::Database;
 
 #[derive(Args)]
@@ -28,9 +28,9 @@ impl Serve {
         let database = Database::new(&self.database.database_url, settings.max_connections)?;
         let starting = async {
             database.migrate().await?;
-            let surroundings = Surroundings::of_this_machine()?;
+            let environment = Environment::of_this_machine()?;
             let options =
-                settings.server_options(database, self.admin_key, surroundings, metrics_listener);
+                settings.server_options(database, self.admin_key, environment, metrics_listener);
             Ok::<_, CliError>(Server::start(options).await?)
         };
         let server = tokio::select! {

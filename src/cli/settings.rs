@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 use super::CliError;
 use crate::api::{ServerOptions, ServerSettings};
-use crate::engine::{self, Surroundings};
+use crate::engine::{self, Environment};
 use crate::live;
 use crate::store::Database;
 use crate::traces::{Traces, check_ratio};
@@ -223,7 +223,7 @@ impl Resolved {
         self,
         database: Database,
         admin_key: String,
-        surroundings: Surroundings,
+        environment: Environment,
         metrics_listener: Option<TcpListener>,
     ) -> ServerOptions {
         ServerOptions {
@@ -231,7 +231,7 @@ impl Resolved {
             traces: self.traces,
             database,
             admin_key,
-            surroundings,
+            environment,
             settings: self.settings,
             engine: self.engine,
             live: self.live,

@@ -12,8 +12,8 @@ use lru::LruCache;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::domain::{AnyAggregate, Kind, Participant, ParticipantId, StreamKey, User, UserId};
 use crate::store::Loaded;
+use domain::{AnyAggregate, Kind, Participant, ParticipantId, StreamKey, User, UserId};
 
 /// A stream, and the end of the log as of which it is known to be the whole stream.
 #[derive(Clone)]
@@ -225,8 +225,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::domain::Stream;
     use crate::store::load::empty_state;
+    use domain::Stream;
 
     fn key(kind: Kind, id: &str) -> StreamKey {
         StreamKey { kind, id: id.into() }

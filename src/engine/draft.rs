@@ -5,18 +5,19 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::Failure;
 use super::job::Job;
+use super::pending::Pending;
 use super::query::MAX_ROUNDS;
 use super::session::Session;
-use super::tray::Tray;
 use super::unit::{FinishedStreams, UnitOfWork};
-use crate::domain::{Halt, Refusal, StreamKey};
 use crate::store::append::Appended;
 use crate::store::{Batch, StoreError};
 use crate::traces::{Traces, Work};
+use domain::{Halt, Refusal, StreamKey};
 
 /// How long loading may take while the batch before is being appended.
 const AHEAD_PATIENCE: Duration = Duration::from_millis(250);
@@ -86,7 +87,7 @@ impl<'a> Draft<'a> {
     pub(super) async fn decide_ahead(
         mut self,
         session: &mut Session,
-        tray: &mut Tray,
+        pending: &mut Pending,
         most: usize,
         landed: &Notify,
     ) -> Result<Decided, Vec<Job>> {
@@ -98,10 +99,10 @@ impl<'a> Draft<'a> {
             let is_filled = tokio::select! {
                 biased;
                 () = &mut landed => break,
-                is_filled = tray.filled() => is_filled,
+                is_filled = pending.filled() => is_filled,
             };
             let room = most.saturating_sub(self.outcomes.len() + self.undecided.len());
-            let jobs = if is_filled { tray.gather(room, &busy) } else { Vec::new() };
+            let jobs = if is_filled { pending.take_batch(room, &busy) } else { Vec::new() };
             if jobs.is_empty() {
                 landed.await;
                 break;
@@ -136,7 +137,7 @@ impl<'a> Draft<'a> {
         self.undecided.extend(jobs);
         for _ in 0..MAX_ROUNDS {
             for job in std::mem::take(&mut self.undecided) {
-                let lacking = self.try_deciding(job);
+                let lacking = unconstrained(async { self.try_deciding(job) }).await;
                 self.undecided.extend(lacking);
             }
             let missing = self.unit.take_missing();

@@ -6,7 +6,7 @@ use opentelemetry::trace::SpanContext;
 use tokio::sync::oneshot;
 
 use super::{Committed, Failure, RequestKey};
-use crate::domain::decide::Command;
+use domain::decide::Command;
 
 type Answer = oneshot::Sender<Result<Committed, Failure>>;
 
@@ -55,7 +55,7 @@ impl Job {
     }
 
     /// How the job compares to another that may be the same request.
-    pub(super) fn compare(&self, other: &Self) -> Kinship {
+    pub(super) fn compare(&self, other: &Self) -> Relation {
         let same_request = match (&self.request, &other.request) {
             (Some(one), Some(two)) => one.key == two.key,
             _ => false,
@@ -67,7 +67,7 @@ impl Job {
             _ => false,
         };
         if !same_request && !same_purchase {
-            return Kinship::Strangers;
+            return Relation::Unrelated;
         }
         let repeats = match (&*self.command, &*other.command) {
             (Command::RecordPurchase(one), Command::RecordPurchase(two)) => {
@@ -75,7 +75,7 @@ impl Job {
             }
             _ => self.request == other.request,
         };
-        if repeats { Kinship::Repetition } else { Kinship::Rivals }
+        if repeats { Relation::Repetition } else { Relation::SameKey }
     }
 
     /// Lets those who wait for a repetition of this job wait for this one.
@@ -112,11 +112,11 @@ pub(super) enum Identity {
 
 /// How two jobs relate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kinship {
+pub(super) enum Relation {
     /// Nothing in common.
-    Strangers,
+    Unrelated,
     /// The same request twice.
     Repetition,
     /// Different requests under one key; one must wait for the other's outcome.
-    Rivals,
+    SameKey,
 }

@@ -5,10 +5,10 @@
 //! the batch in one round trip. While one batch commits, the next one is decided, so batches grow
 //! with load by themselves.
 //!
-//! - [`tray`] is what waits, [`draft`] a batch in the making, [`unit`] the unit of work that its decisions
+//! - [`pending`] is what waits, [`draft`] a batch in the making, [`unit`] the unit of work that its decisions
 //!   run in.
 //! - [`cache`] is what stays in memory from batch to batch.
-//! - [`worker`] is the loop, and what happens when something is in its way; [`settling`] is what happens
+//! - [`worker`] is the loop, and what happens when something is in its way; [`outcome`] is what happens
 //!   when the database has answered.
 //! - [`session`] is its connection.
 //! - [`query`] runs decisions that only look.
@@ -16,10 +16,10 @@
 mod cache;
 mod draft;
 mod job;
+mod outcome;
+mod pending;
 pub mod query;
 mod session;
-mod settling;
-mod tray;
 mod unit;
 mod worker;
 
@@ -30,11 +30,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::domain::decide::Command;
-use crate::domain::{Refusal, Timestamp};
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, RecordedEvent};
 use crate::traces::Traces;
+use domain::decide::Command;
+use domain::{Refusal, Timestamp};
 use job::Job;
 
 type Clock = dyn Fn() -> Timestamp + Send + Sync;
@@ -42,14 +42,14 @@ type Randomness = dyn Fn(&mut [u8]) + Send + Sync;
 
 /// Where moments and randomness come from. Passed in everywhere, so that nothing depends on a global.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct Environment {
     /// The moment.
     pub now: Arc<Clock>,
     /// Fills a buffer with randomness.
     pub random: Arc<Randomness>,
 }
 
-impl Surroundings {
+impl Environment {
     /// The machine's clock and its source of randomness.
     ///
     /// # Errors
@@ -79,10 +79,10 @@ impl Surroundings {
     }
 }
 
-pub(crate) fn fresh_uuid(surroundings: &Surroundings) -> Uuid {
+pub(crate) fn fresh_uuid(environment: &Environment) -> Uuid {
     let mut random = [0; 10];
-    (surroundings.random)(&mut random);
-    let milliseconds = u64::try_from((surroundings.now)().0 / 1_000).unwrap_or_default();
+    (environment.random)(&mut random);
+    let milliseconds = u64::try_from((environment.now)().0 / 1_000).unwrap_or_default();
     uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
 }
 
@@ -179,7 +179,7 @@ impl Engine {
     pub fn start(
         database: Database,
         epoch: Epoch,
-        surroundings: Surroundings,
+        environment: Environment,
         limits: Limits,
         handover: mpsc::Sender<Handover>,
         metrics: Metrics,
@@ -190,7 +190,7 @@ impl Engine {
         let worker = worker::Worker::new(
             database,
             epoch,
-            surroundings,
+            environment,
             limits.clone(),
             jobs,
             handover,

@@ -2,12 +2,13 @@
 //! cache and without an append.
 
 use sqlx::PgConnection;
+use tokio::task::unconstrained;
 
-use super::Surroundings;
+use super::Environment;
 use super::cache::Cache;
 use super::unit::{FinishedStreams, Horizon, KnownTaken, Missing, UnitOfWork};
-use crate::domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
 use crate::store::{Database, StoreError, in_time, load};
+use domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
 
 /// The most rounds of loading before a decision is given up: each brings it further, and none of
 /// ours needs more than a few.
@@ -36,16 +37,16 @@ pub enum QueryError {
 /// [`QueryError`] if it refuses or the database cannot be read.
 pub async fn query<T>(
     database: &Database,
-    surroundings: &Surroundings,
+    environment: &Environment,
     mut look: impl FnMut(&mut dyn Work) -> Result<T, Halt>,
 ) -> Result<T, QueryError> {
     let mut connection = database.pool().acquire().await.map_err(StoreError::from)?;
     let mut cache = Cache::new(1);
     let before = FinishedStreams::new();
     let (taken, horizon) = (KnownTaken::new(), Horizon::default());
-    let mut unit = UnitOfWork::new(surroundings, &mut cache, &before, taken, horizon);
+    let mut unit = UnitOfWork::new(environment, &mut cache, &before, taken, horizon);
     for _ in 0..MAX_ROUNDS {
-        match unit.run(false, &mut look) {
+        match unconstrained(async { unit.run(false, &mut look) }).await {
             Ok(seen) => return Ok(seen),
             Err(Halt::Refused(refusal)) => return Err(refusal.into()),
             Err(Halt::Missing) => {

@@ -3,14 +3,14 @@
 use std::collections::{HashMap, HashSet};
 
 use super::cache::{Cache, Seen};
-use super::{RequestKey, Surroundings, fresh_uuid};
-use crate::domain::{
-    AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, ParticipantId, Profile, ProgramId, Refusal,
-    StreamKey, Timestamp, UplineWalk, UserId, Work,
-};
+use super::{Environment, RequestKey, fresh_uuid};
 use crate::store::append::{Entry, LogEnd, Receipt};
 use crate::store::load::empty_state;
 use crate::store::{Appended, Batch, Loaded, RecordedEvent};
+use domain::{
+    AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, ParticipantId, Profile, ProgramId, Refusal,
+    StreamKey, Timestamp, UplineWalk, UserId, Work,
+};
 
 /// Before any log: the stream was not looked at.
 const NEVER: i64 = -1;
@@ -116,7 +116,7 @@ struct Scratch {
 
 /// What a batch of decisions has come to so far.
 pub(super) struct UnitOfWork<'a> {
-    surroundings: Surroundings,
+    environment: Environment,
     cache: &'a mut Cache,
     /// The streams of a batch that is being appended, as it leaves them.
     before: &'a FinishedStreams,
@@ -135,7 +135,7 @@ pub(super) struct UnitOfWork<'a> {
 
 impl<'a> UnitOfWork<'a> {
     pub(super) fn new(
-        surroundings: &Surroundings,
+        environment: &Environment,
         cache: &'a mut Cache,
         before: &'a FinishedStreams,
         known_taken: KnownTaken,
@@ -143,7 +143,7 @@ impl<'a> UnitOfWork<'a> {
     ) -> Self {
         Self {
             known_taken,
-            surroundings: surroundings.clone(),
+            environment: environment.clone(),
             cache,
             before,
             streams: HashMap::new(),
@@ -153,7 +153,7 @@ impl<'a> UnitOfWork<'a> {
             claims: HashMap::new(),
             horizon,
             batch: Batch::default(),
-            now: (surroundings.now)(),
+            now: (environment.now)(),
             missing: Missing::default(),
             scratch: Scratch::default(),
         }
@@ -173,7 +173,7 @@ impl<'a> UnitOfWork<'a> {
 
     /// Forgets what is true only for a moment: the time, and that something was not there.
     pub(super) fn look_anew(&mut self) {
-        self.now = (self.surroundings.now)();
+        self.now = (self.environment.now)();
         self.code_owners.retain(|_, owner| owner.is_some());
         self.default_programs = None;
     }
@@ -330,11 +330,11 @@ impl Work for UnitOfWork<'_> {
     }
 
     fn random(&mut self, bytes: &mut [u8]) {
-        (self.surroundings.random)(bytes);
+        (self.environment.random)(bytes);
     }
 
     fn fresh_id(&mut self) -> String {
-        fresh_uuid(&self.surroundings).to_string()
+        fresh_uuid(&self.environment).to_string()
     }
 
     fn state(&mut self, key: &StreamKey, expect_new: bool) -> Result<AnyAggregate, Halt> {

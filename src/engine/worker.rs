@@ -1,7 +1,7 @@
 //! The loop: take what waits, decide it, append it, answer.
 //!
 //! What can be in its way, and what then happens:
-//! - *Another server was faster.* Fallen commands are decided again on what is in the database, and
+//! - *Another server was faster.* Conflicted commands are decided again on what is in the database, and
 //!   for a few batches the log's lock is taken before loading, so that nobody can be faster again.
 //!   Two servers that write one stream would otherwise starve each other.
 //! - *The connection is lost during an append.* Whether the batch is in the log is unknown, so the
@@ -18,15 +18,15 @@ use uuid::Uuid;
 use super::cache::{Cache, Seen};
 use super::draft::{Commands, Decided, Draft};
 use super::job::Job;
+use super::outcome::Responder;
+use super::pending::Pending;
 use super::session::{BatchNumber, Session};
-use super::settling::Responder;
-use super::tray::Tray;
 use super::unit::{FinishedStreams, Horizon, KnownTaken, UnitOfWork};
-use super::{Failure, Handover, Limits, Surroundings, fresh_uuid};
-use crate::domain::Kind;
+use super::{Environment, Failure, Handover, Limits, fresh_uuid};
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError};
 use crate::traces::Traces;
+use domain::Kind;
 
 /// How long nothing is decided ahead after something could not be loaded for it.
 const AHEAD_PAUSE: Duration = Duration::from_secs(1);
@@ -37,11 +37,11 @@ pub(super) struct Worker {
     pub(super) session: Session,
     /// Loads for one batch while the session appends the batch before.
     ahead: Session,
-    surroundings: Surroundings,
+    environment: Environment,
     pub(super) limits: Limits,
     pub(super) responder: Responder,
     traces: Traces,
-    pub(super) tray: Tray,
+    pub(super) pending: Pending,
     pub(super) cache: Cache,
     pub(super) horizon: Horizon,
     writer: Uuid,
@@ -62,20 +62,20 @@ impl Worker {
     pub(super) fn new(
         database: Database,
         epoch: Epoch,
-        surroundings: Surroundings,
+        environment: Environment,
         limits: Limits,
         queue: mpsc::Receiver<Job>,
         handover: mpsc::Sender<Handover>,
         metrics: Metrics,
     ) -> Self {
         Self {
-            writer: fresh_uuid(&surroundings),
+            writer: fresh_uuid(&environment),
             session: Session::new(database.clone(), epoch, metrics.clone()),
             ahead: Session::new(database.clone(), epoch, metrics.clone()),
-            surroundings,
+            environment,
             cache: Cache::new(limits.cached_streams),
             limits,
-            tray: Tray::new(queue, metrics.clone()),
+            pending: Pending::new(queue, metrics.clone()),
             responder: Responder { database, handover, metrics },
             traces: Traces::default(),
             horizon: Horizon::default(),
@@ -97,10 +97,10 @@ impl Worker {
         let mut is_closing = false;
         loop {
             let is_filled = tokio::select! {
-                is_filled = self.tray.filled() => is_filled,
+                is_filled = self.pending.filled() => is_filled,
                 _ = closing.wait_for(|closing| *closing), if !is_closing => {
                     is_closing = true;
-                    self.tray.close();
+                    self.pending.close();
                     continue;
                 }
             };
@@ -122,7 +122,7 @@ impl Worker {
     /// answered or waits again.
     async fn carry_out(&mut self, closing: &watch::Receiver<bool>) {
         let most = self.limits.batch_commands.max(1);
-        let jobs = self.tray.gather(most, &[].into());
+        let jobs = self.pending.take_batch(most, &[].into());
         if self.contended > 0 {
             self.contended -= 1;
             return self.carry_out_locked(jobs).await;
@@ -131,7 +131,7 @@ impl Worker {
         let before = FinishedStreams::new();
         let taken = std::mem::take(&mut self.known_taken);
         let unit =
-            UnitOfWork::new(&self.surroundings, &mut self.cache, &before, taken, self.horizon);
+            UnitOfWork::new(&self.environment, &mut self.cache, &before, taken, self.horizon);
         let decided = Draft::new(unit).decide(&mut self.session, jobs, deadline).await;
         let mut decided = match decided {
             Ok(decided) => decided,
@@ -146,7 +146,7 @@ impl Worker {
             let (number, deadline) = (self.next_number(), self.deadline());
             // If nobody else appends, this batch will most probably land whole.
             let goes_ahead = self.horizon.is_alone()
-                && self.tray.is_plain()
+                && self.pending.is_plain()
                 && Instant::now() >= self.ahead_again_at
                 && !*closing.borrow();
             let landed = Notify::new();
@@ -173,18 +173,18 @@ impl Worker {
                 }
                 let taken = std::mem::take(&mut self.known_taken);
                 let draft = Draft::new(UnitOfWork::new(
-                    &self.surroundings,
+                    &self.environment,
                     &mut self.cache,
                     &streams,
                     taken,
                     self.horizon,
                 ));
-                Some(draft.decide_ahead(&mut self.ahead, &mut self.tray, most, &landed).await)
+                Some(draft.decide_ahead(&mut self.ahead, &mut self.pending, most, &landed).await)
             };
             let (appended, ahead) = tokio::join!(append, ahead);
             let landed_whole = match appended {
                 Ok((appended, rest)) => {
-                    self.settle(streams, delayed, &appended, rest);
+                    self.apply_outcome(streams, delayed, &appended, rest);
                     appended.is_whole()
                 }
                 Err((commands, error)) => {
@@ -194,11 +194,11 @@ impl Worker {
             };
             decided = match ahead {
                 Some(Ok(next)) if landed_whole => next,
-                // Behind those that have fallen.
-                Some(Ok(next)) => return self.tray.put_all(next.into_jobs()),
+                // Behind those that have conflicted.
+                Some(Ok(next)) => return self.pending.put_all(next.into_jobs()),
                 Some(Err(jobs)) => {
                     self.ahead_again_at = Instant::now() + AHEAD_PAUSE;
-                    return self.tray.put_all(jobs);
+                    return self.pending.put_all(jobs);
                 }
                 None => return,
             };
@@ -216,7 +216,7 @@ impl Worker {
         // The transaction ends with its connection, so nothing is tried again within it.
         let at_once = Instant::now();
         let taken = std::mem::take(&mut self.known_taken);
-        let unit = UnitOfWork::new(&self.surroundings, &mut fresh, &before, taken, self.horizon);
+        let unit = UnitOfWork::new(&self.environment, &mut fresh, &before, taken, self.horizon);
         let decided = Draft::new(unit).decide(&mut self.session, jobs, at_once).await;
         let Decided { mut commands, streams, delayed } = match decided {
             Ok(decided) => decided,
@@ -224,7 +224,7 @@ impl Worker {
                 tracing::warn!(%error, "the lock of the log was lost; going on without");
                 self.session.leave_locked().await;
                 self.contended = 0;
-                return self.tray.put_back(jobs);
+                return self.pending.put_back(jobs);
             }
         };
         if commands.batch.is_empty() {
@@ -244,7 +244,7 @@ impl Worker {
             Ok(appended) => {
                 commands.trace_end(work, &appended);
                 let rest = self.responder.respond(commands, &appended);
-                self.settle(streams, delayed, &appended, rest);
+                self.apply_outcome(streams, delayed, &appended, rest);
             }
             Err(error) => self.give_up(commands, &streams, delayed, &error),
         }
@@ -273,7 +273,7 @@ impl Worker {
         }
         tracing::warn!(%error, doing, commands = jobs.len(), "a batch failed; trying one by one");
         for job in jobs {
-            self.tray.put(job.alone());
+            self.pending.put(job.alone());
         }
     }
 
@@ -284,7 +284,7 @@ impl Worker {
                 self.cache.put(key, Seen { loaded: stream.loaded, at: stream.seen_at });
             }
         }
-        self.tray.delay(delayed);
+        self.pending.delay(delayed);
     }
 
     /// What to tell callers of an error of the store; logs it.
@@ -310,7 +310,7 @@ impl Worker {
         for key in streams.keys() {
             self.cache.remove(key);
         }
-        self.tray.put_back(delayed);
+        self.pending.put_back(delayed);
         self.fail_together(commands.into_jobs().collect(), error, "appending");
     }
 }

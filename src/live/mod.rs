@@ -5,7 +5,7 @@
 //! up is cut off and slows nobody else.
 
 mod notice;
-mod places;
+mod permits;
 mod subscription;
 mod tail;
 
@@ -16,12 +16,12 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::domain::StreamKey;
 use crate::engine::Handover;
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, RecordedEvent, StoreError, log};
-use places::Places;
-pub use places::{Full, Place};
+use domain::StreamKey;
+use permits::Permits;
+pub use permits::{Full, Permit};
 pub use subscription::{Cursor, CutOff, Subscription};
 
 /// What can be subscribed to.
@@ -83,7 +83,7 @@ pub struct Live {
     /// The same position as in the registry, for those who wait for it.
     reached: Arc<watch::Sender<i64>>,
     catching_up: Arc<Semaphore>,
-    places: Places,
+    permits: Permits,
     limits: Limits,
 }
 
@@ -108,7 +108,7 @@ impl Live {
             database: database.clone(),
             registry: registry.clone(),
             reached: reached.clone(),
-            places: Places::new(limits.streams, limits.streams_per_caller, metrics),
+            permits: Permits::new(limits.streams, limits.streams_per_caller, metrics),
             catching_up: Arc::new(Semaphore::new(limits.catching_up.max(1))),
             limits: limits.clone(),
         };
@@ -130,12 +130,12 @@ impl Live {
         self.reached.subscribe()
     }
 
-    /// A place for one more stream of a caller, until it is dropped.
+    /// A permit for one more stream of a caller, until it is dropped.
     ///
     /// # Errors
     /// [`Full`] if there are as many streams as there can be.
-    pub fn place(&self, caller: &str) -> Result<Place, Full> {
-        self.places.take(caller)
+    pub fn permit(&self, caller: &str) -> Result<Permit, Full> {
+        self.permits.acquire(caller)
     }
 }
 

@@ -4,8 +4,8 @@ use sqlx::Row;
 
 use super::standing::{member, time};
 use super::{At, Freshness, Member, ReadError, Reads, sql};
-use crate::domain::{ProgramId, Timestamp, UserStatus};
 use crate::store::{ProfileNames, StoreError};
+use domain::{ProgramId, Timestamp, UserStatus};
 
 /// What a list of a program's users needs of the program.
 #[derive(Clone, Debug, Default)]

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::domain::rules::ProgramRules;
-use crate::domain::{
+use crate::store::RecordedEvent;
+use domain::rules::ProgramRules;
+use domain::{
     DecodeError, Kind, Participant, ParticipantEvent, Program, ProgramEvent, Purchase,
     PurchaseEvent, PurchaseId, ReferralStatus, RewardGranted, Timestamp, decode,
 };
-use crate::store::RecordedEvent;
 
 /// The most findings that are kept; all are counted.
 const MAX_KEPT: usize = 100;

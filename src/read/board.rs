@@ -9,12 +9,12 @@ use tokio::time::Instant;
 use super::members::{Members, Scores};
 use super::ranking::{Place, Ranking};
 use super::{At, Freshness, ReadError};
-use crate::domain::rules::LeaderboardMetric;
-use crate::domain::{
+use crate::store::RecordedEvent;
+use domain::rules::LeaderboardMetric;
+use domain::{
     DecodeError, Kind, Participant, ParticipantEvent, Program, ProgramEvent, ProgramId,
     ReferralStatus, decode,
 };
-use crate::store::RecordedEvent;
 
 /// Somebody on a leaderboard.
 #[derive(Clone, Debug, PartialEq, Eq)]

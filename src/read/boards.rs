@@ -13,9 +13,9 @@ use tokio_stream::StreamExt;
 use super::board::{Board, Ranked, State};
 use super::names::Names;
 use super::{Freshness, ReadError, Reads, sql};
-use crate::domain::{AnyAggregate, DecodeError, Kind, ProgramId, StreamKey};
 use crate::live::{Cursor, CutOff, Live, Subscription};
 use crate::store::{StoreError, in_time, load, log};
+use domain::{AnyAggregate, DecodeError, Kind, ProgramId, StreamKey};
 
 /// How long building a board may take, however long its callers can wait.
 const BUILD_TIMEOUT: Duration = Duration::from_mins(1);

@@ -2,9 +2,9 @@
 //! read from the log, newest first.
 
 use super::Reads;
-use crate::domain::rules::RewardKind;
-use crate::domain::{Participant, ParticipantEvent, ParticipantId, StreamKey, Timestamp, decode};
 use crate::store::{StoreError, in_time, log};
+use domain::rules::RewardKind;
+use domain::{Participant, ParticipantEvent, ParticipantId, StreamKey, Timestamp, decode};
 
 /// How many events are read at once.
 const READ_EVENTS: i64 = 500;

@@ -3,8 +3,8 @@
 use sqlx::Row;
 
 use super::{At, Freshness, ReadError, Reads, sql};
-use crate::domain::ProgramId;
 use crate::store::StoreError;
+use domain::ProgramId;
 
 /// A program in a few numbers.
 #[derive(Clone, Debug)]

@@ -3,8 +3,8 @@
 use sqlx::Row;
 
 use super::{At, Freshness, ReadError, Reads, sql};
-use crate::domain::UserId;
 use crate::store::{RecordedEvent, in_time, log};
+use domain::UserId;
 
 impl Reads {
     /// Purchases, newest first: for each, the events of the command that recorded it.

@@ -5,8 +5,8 @@ use sqlx::postgres::PgRow;
 
 use super::standing::member;
 use super::{At, Freshness, Member, ReadError, Reads, sql};
-use crate::domain::{ParticipantId, ProgramId, ReferralStatus, UserId};
 use crate::store::StoreError;
+use domain::{ParticipantId, ProgramId, ReferralStatus, UserId};
 
 /// The most participants below one that a list over several levels looks at.
 pub const MAX_BELOW: i64 = 100_000;

@@ -7,10 +7,10 @@ use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
 
 use super::{At, Freshness, ReadError, Reads, sql};
-use crate::domain::reward::LevelTotal;
-use crate::domain::rules::ProgramRules;
-use crate::domain::{Participant, ParticipantId, ReferralStatus, Timestamp};
 use crate::store::{StoreError, log};
+use domain::reward::LevelTotal;
+use domain::rules::ProgramRules;
+use domain::{Participant, ParticipantId, ReferralStatus, Timestamp};
 
 /// What a participant has, at one moment.
 #[derive(Clone, Debug, Default)]

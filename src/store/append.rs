@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::log::{database_time, timestamp};
 use super::{RecordedEvent, StoreError};
-use crate::domain::{Claim, ParticipantId, Profile, StreamKey, Timestamp, UserId};
+use domain::{Claim, ParticipantId, Profile, StreamKey, Timestamp, UserId};
 
 /// What became of one command of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

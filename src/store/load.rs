@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sqlx::{PgConnection, PgPool, Row};
 
 use super::StoreError;
-use crate::domain::{
+use domain::{
     AnyAggregate, Kind, Participant, ParticipantId, Program, ProgramId, Purchase, Stream,
     StreamKey, UplineWalk, User, UserId, decode,
 };
@@ -299,6 +299,6 @@ pub async fn walk_upline(
     Ok(UplineWalk { met: root == *target, root })
 }
 
-fn parse<T>(id: Result<T, crate::domain::InvalidId>) -> Result<T, StoreError> {
+fn parse<T>(id: Result<T, domain::InvalidId>) -> Result<T, StoreError> {
     id.map_err(|error| StoreError::Nonsense(format!("an id that {error}")))
 }

@@ -7,7 +7,7 @@ use sqlx::{PgExecutor, PgPool, Row};
 use time::OffsetDateTime;
 
 use super::StoreError;
-use crate::domain::{Kind, StreamKey, Timestamp};
+use domain::{Kind, StreamKey, Timestamp};
 
 /// One event as it stands in the log. Cheap to clone.
 #[derive(Clone, Debug)]

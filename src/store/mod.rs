@@ -53,7 +53,7 @@ pub enum StoreError {
         /// The place in it.
         sequence: i64,
         /// Why.
-        source: crate::domain::DecodeError,
+        source: domain::DecodeError,
     },
     /// The database answered something that makes no sense.
     #[error("the database answered nonsense: {0}")]

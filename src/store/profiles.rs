@@ -3,7 +3,7 @@
 use sqlx::PgPool;
 
 use super::StoreError;
-use crate::domain::UserId;
+use domain::UserId;
 
 /// The names of a user, as other users may see them.
 #[derive(Clone, PartialEq, Eq, sqlx::FromRow)]

@@ -3,10 +3,10 @@
 use super::bad_input::{at_fault, newcomer};
 use super::raw;
 use super::support::{log_length, refused, server_with};
-use crate::common::{Client, reason};
+use contract::pb::*;
+use testing::{Client, reason};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
-use tributary::api::pb::*;
 
 #[tokio::test]
 async fn a_message_of_5_megabytes_is_too_large_and_one_below_4_is_read() {
@@ -126,7 +126,7 @@ async fn calls_without_a_good_key_are_turned_away_at_the_door() {
     }
     // The scheme counts in any letter case.
     let mut request = Request::new(Vec::new());
-    let credentials = format!("bearer {}", crate::common::ADMIN_KEY);
+    let credentials = format!("bearer {}", testing::ADMIN_KEY);
     request.metadata_mut().insert("authorization", credentials.parse().unwrap());
     let path = "/tributary.v1.ProgramService/ListPrograms";
     raw::call(client.channel(), path, request).await.unwrap();

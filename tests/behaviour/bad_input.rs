@@ -1,14 +1,14 @@
 //! Bad input: each fault has its reason, all faults are named at once, and nothing changes.
 
+use contract::pb::*;
 use prost_types::Timestamp;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use tributary::api::pb::*;
 
 use super::raw;
 use super::support::{dated, enroll, log_length, refer_by_code, refused, server_with};
 use super::wrong_programs::wrong_program;
-use crate::common::sign_up_request;
+use testing::sign_up_request;
 
 pub(super) const LINES: &str = "multi-level-commission";
 

@@ -7,13 +7,13 @@ use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use contract::pb::ListProgramsRequest;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 use tonic::Code;
 use tonic::transport::Endpoint;
-use tributary::api::pb::ListProgramsRequest;
 
-use crate::common::{ADMIN_KEY, Client, TestDatabase, program, reason, tributary};
+use testing::{ADMIN_KEY, Client, TestDatabase, program, reason, tributary};
 
 /// The commands that the walk-through of `dev` must have: with them all of it has been printed that
 /// tests look at.

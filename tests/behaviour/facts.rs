@@ -1,12 +1,12 @@
 //! The facts that errors carry, as the contract promises them with each reason.
 
+use contract::parse_program;
+use contract::pb::*;
 use tonic::Status;
 use tonic_types::StatusExt;
-use tributary::api::parse_program;
-use tributary::api::pb::*;
 
 use super::support::{enroll, refer_by_code, server_with};
-use crate::common::{Server, ServerOptions, program, sign_up_request};
+use testing::{Server, ServerOptions, program, sign_up_request};
 
 /// What a status lacks of a reason and facts.
 fn lacks(status: &Status, reason: &str, facts: &[(&str, &str)]) -> Vec<String> {

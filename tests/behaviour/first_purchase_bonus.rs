@@ -1,13 +1,13 @@
 //! `first-purchase-bonus`: 1000 to both sides.
 
+use contract::pb::{CodeInvalidReason, ReferralStatus, RewardKind, WithheldReason};
 use tonic::Code;
-use tributary::api::pb::{CodeInvalidReason, ReferralStatus, RewardKind, WithheldReason};
 
 use super::support::{
     dated, disqualified, figures, granted, is_code, just_before, minor, next_reward, only_outcome,
     referral_status, refused, server_with,
 };
-use crate::common::Client;
+use testing::Client;
 
 const PROGRAM: &str = "first-purchase-bonus";
 
@@ -20,7 +20,7 @@ async fn use_up(client: &Client, code: &str, prefix: &str) {
 }
 
 #[track_caller]
-fn invalid(verdict: &tributary::api::pb::ValidateReferralCodeResponse, why: CodeInvalidReason) {
+fn invalid(verdict: &contract::pb::ValidateReferralCodeResponse, why: CodeInvalidReason) {
     assert_eq!((verdict.valid, verdict.reason()), (false, why), "{verdict:?}");
     assert!(!verdict.message.is_empty());
 }

@@ -1,7 +1,7 @@
 //! `first-purchase-credits`: 2 credits to both sides for the first purchase of anything.
 
+use contract::pb::{CodeInvalidReason, ReferralStatus, RewardKind, WithheldReason};
 use tonic::Code;
-use tributary::api::pb::{CodeInvalidReason, ReferralStatus, RewardKind, WithheldReason};
 
 use super::support::{
     disqualified, enroll, figures, granted, is_code, log_length, next_reward, only_outcome,

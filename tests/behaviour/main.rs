@@ -7,16 +7,12 @@
     reason = "a test may stop at the first surprise"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod at_the_door;
 mod bad_input;
 mod dev;
 mod facts;
 mod first_purchase_bonus;
 mod first_purchase_credits;
-mod load;
 mod multi_level_commission;
 mod programs;
 mod raw;

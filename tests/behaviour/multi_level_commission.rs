@@ -1,14 +1,14 @@
 //! `multi-level-commission`: the upline earns, level by level.
 
+use contract::pb::{ReferralStatus, RewardKind, UserStatus, WithheldReason};
 use prost_types::Timestamp;
 use tonic::Code;
-use tributary::api::pb::{ReferralStatus, RewardKind, UserStatus, WithheldReason};
 
 use super::support::{
     dated, disqualified, enroll, figures, granted, just_before, log_length, next_reward,
     only_outcome, refer_by_code, refused, server_with, withheld,
 };
-use crate::common::Client;
+use testing::Client;
 
 const PROGRAM: &str = "multi-level-commission";
 
@@ -22,7 +22,7 @@ async fn line(client: &Client, users: &[&str]) -> Vec<String> {
     codes
 }
 
-async fn buy(client: &Client, buyer: &str, amount: i64) -> tributary::api::pb::PurchaseOutcome {
+async fn buy(client: &Client, buyer: &str, amount: i64) -> contract::pb::PurchaseOutcome {
     let answer = client.buy("", buyer, "INR", amount).await.unwrap();
     only_outcome(&answer).clone()
 }

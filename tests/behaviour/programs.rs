@@ -1,10 +1,10 @@
 //! Programs: how they are published, read and listed, and whom they enroll.
 
-use tributary::api::parse_program;
-use tributary::api::pb::*;
+use contract::parse_program;
+use contract::pb::*;
 
 use super::support::{is_code, log_length, server_with};
-use crate::common::{Client, program, sign_up_request};
+use testing::{Client, program, sign_up_request};
 
 const SHIPPED: &[&str] = &[
     "first-purchase-bonus",

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
+use contract::pb::{ReferralStatus, RegisterUserRequest};
 use tonic::Code;
-use tributary::api::pb::{ReferralStatus, RegisterUserRequest};
 
 use super::support::{figures, is_code, log_length, next_reward, refused, server_with};
-use crate::common::sign_up_request;
+use testing::sign_up_request;
 
 const PROGRAM: &str = "referral-count";
 

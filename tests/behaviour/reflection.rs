@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use contract::pb::*;
 use prost::Message;
 use prost_types::FileDescriptorProto;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,10 +11,9 @@ use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
-use tributary::api::pb::*;
 
 use super::support::{PATIENCE, minor, server_with};
-use crate::common::{ADMIN_KEY, Server};
+use testing::{ADMIN_KEY, Server};
 
 const SERVICES: &[&str] = &[
     "tributary.v1.AccountService",
@@ -307,7 +307,7 @@ async fn a_browser_calls_over_http_1() {
 }
 
 fn sign_up(user_id: &str, code: &str) -> RegisterUserRequest {
-    crate::common::sign_up_request("referral-count", user_id, code)
+    testing::sign_up_request("referral-count", user_id, code)
 }
 
 #[tokio::test]

@@ -1,10 +1,10 @@
 //! Requests that come twice: the same answer again, and nothing happens a second time.
 
+use contract::pb::*;
 use tonic::Code;
-use tributary::api::pb::*;
 
 use super::support::{log_length, refused, server_with};
-use crate::common::{Server, sign_up_request};
+use testing::{Server, sign_up_request};
 
 const LINES: &str = "multi-level-commission";
 

@@ -7,7 +7,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use crate::common::{ADMIN_KEY, Server, ServerOptions, TestDatabase, tributary};
+use testing::{ADMIN_KEY, Server, ServerOptions, TestDatabase, tributary};
 
 /// How long a server may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_mins(1);

@@ -1,6 +1,6 @@
 //! The shortest way from a sign-up to a commission on a live stream.
 
-use crate::common::{Server, TestDatabase};
+use testing::{Server, TestDatabase};
 
 #[tokio::test]
 async fn a_purchase_brings_a_commission_onto_the_referrers_live_stream() {

@@ -2,12 +2,12 @@
 
 use std::ops::RangeInclusive;
 
+use contract::pb::{GetBalancesRequest, ListBalanceEntriesRequest, WatchBalancesResponse};
 use tonic::Code;
 use tonic_types::StatusExt;
-use tributary::api::pb::{GetBalancesRequest, ListBalanceEntriesRequest, WatchBalancesResponse};
 
 use super::support::{minor, refused, server_with};
-use crate::common::{Begun, Client, Message, Watched, at_once, second_server};
+use testing::{Begun, Client, Message, Watched, at_once, second_server};
 
 /// The program in which purchases are credited, and the first of 1000 or more brings a bonus.
 const PROGRAM: &str = "first-purchase-bonus";

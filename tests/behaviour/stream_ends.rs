@@ -1,13 +1,13 @@
 //! What keeps a stream alive, and how it ends.
 
+use contract::pb::ReadEventsRequest;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use tributary::api::pb::ReadEventsRequest;
 
 use super::stream_leaderboards::{board, server_with_boards};
 use super::support::{PATIENCE, log_length, refused, server_with};
-use crate::common::{
+use testing::{
     ADMIN_KEY, Begun, Client, Logged, Message, Server, Watched, at_once, in_log, second_server,
 };
 

@@ -1,11 +1,11 @@
 //! The log as it grows: every event or those that match, in order, each once.
 
+use contract::pb::{RegisterUserRequest, WatchEventsResponse};
 use tonic::Code;
 use tonic_types::StatusExt;
-use tributary::api::pb::{RegisterUserRequest, WatchEventsResponse};
 
 use super::support::{log_length, refused, server_with};
-use crate::common::{Begun, Client, Logged, Message, TestDatabase, Watched, in_log, second_server};
+use testing::{Begun, Client, Logged, Message, TestDatabase, Watched, in_log, second_server};
 
 /// Two programs, in which purchases and referrals come to events of every sort.
 const BONUS: &str = "first-purchase-bonus";

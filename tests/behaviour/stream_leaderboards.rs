@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use tonic::Code;
-use tonic_types::StatusExt;
-use tributary::api::pb::{
+use contract::pb::{
     GetLeaderboardRequest, GetOverviewRequest, LeaderboardEntry, LeaderboardMetric,
     WatchLeaderboardRequest, WatchLeaderboardResponse,
 };
+use tonic::Code;
+use tonic_types::StatusExt;
 
 use super::support::{PATIENCE, refused, server_with};
-use crate::common::{
-    Begun, Client, Message, Server, TestDatabase, Watched, at_once, second_server,
-};
+use testing::{Begun, Client, Message, Server, TestDatabase, Watched, at_once, second_server};
 
 /// The program that ranks by points, of which every sign-up with a code brings some.
 const PROGRAM: &str = "tiered-points";
@@ -301,12 +299,11 @@ async fn a_board_that_cannot_be_watched_is_refused() {
 async fn there_is_a_board_as_soon_as_there_is_a_program() {
     let (database, server, client) = server_with(&[]).await;
     let other = second_server(&database, &[]).await;
-    let json = std::fs::read_to_string(crate::common::program(PROGRAM)).unwrap();
-    let program = tributary::api::parse_program(&json).unwrap();
+    let json = std::fs::read_to_string(testing::program(PROGRAM)).unwrap();
+    let program = contract::parse_program(&json).unwrap();
     for round in 1..=30 {
         let program_id = format!("{PROGRAM}-{round}");
-        let program =
-            tributary::api::pb::Program { program_id: program_id.clone(), ..program.clone() };
+        let program = contract::pb::Program { program_id: program_id.clone(), ..program.clone() };
         client.publish(program).await.unwrap();
         let here = Shown::open(&client, board(&program_id, "")).await;
         let there = Shown::open(&other.client(), board(&program_id, "")).await;

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
+use contract::pb::ReadEventsRequest;
 use tokio_stream::{Stream, StreamExt};
 use tonic::transport::Endpoint;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
-use tributary::api::pb::ReadEventsRequest;
 
 use super::stream_leaderboards::board;
 use super::support::{PATIENCE, refused, server_with};
-use crate::common::{ADMIN_KEY, Client, Server, at_once, second_server};
+use testing::{ADMIN_KEY, Client, Server, at_once, second_server};
 
 /// The program that every kind of stream can be about.
 const PROGRAM: &str = "tiered-points";

@@ -1,12 +1,12 @@
 //! The log as it is: pages of it, all or what matches, to the end.
 
+use contract::pb::{ReadEventsRequest, ReadEventsResponse};
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
-use tributary::api::pb::{ReadEventsRequest, ReadEventsResponse};
 
 use super::stream_events::{about, do_all_sorts};
 use super::support::{PATIENCE, log_length, refused, server_with};
-use crate::common::{Client, Logged, at_once, in_log, second_server};
+use testing::{Client, Logged, at_once, in_log, second_server};
 
 const PROGRAMS: [&str; 2] = ["first-purchase-bonus", "tiered-points"];
 

@@ -2,12 +2,12 @@
 
 use std::ops::RangeInclusive;
 
+use contract::pb::WatchTierResponse;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use tributary::api::pb::WatchTierResponse;
 
 use super::support::{refused, server_with};
-use crate::common::{Begun, Client, Message, Watched, second_server};
+use testing::{Begun, Client, Message, Watched, second_server};
 
 const PROGRAM: &str = "tiered-points";
 
@@ -115,8 +115,8 @@ async fn a_tier_that_other_rules_bring_is_told_once() {
     let (database, server, client) = server_with(&[PROGRAM]).await;
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     befriend(&client, &ada.code, 1..=3).await;
-    let json = std::fs::read_to_string(crate::common::program(PROGRAM)).unwrap();
-    let mut program = tributary::api::parse_program(&json).unwrap();
+    let json = std::fs::read_to_string(testing::program(PROGRAM)).unwrap();
+    let mut program = contract::parse_program(&json).unwrap();
     program.rewards[0].tiers[1].from_referrals = 2;
     client.publish(program).await.unwrap();
     let Begun { first, mut rest } = client.watch_tier(PROGRAM, "ada", "").await.unwrap();
@@ -165,7 +165,7 @@ async fn who_does_not_exist_or_take_part_cannot_be_watched() {
     for (program_id, user_id, code, reason) in cases {
         // `PARTICIPANT_NOT_FOUND` has one code for all calls, whichever that is.
         let check = |status: Status| {
-            let found = crate::common::reason(&status);
+            let found = testing::reason(&status);
             assert_eq!(found.1, reason, "{program_id}/{user_id}: {status:?}");
             assert!(found.0 == code || reason == "PARTICIPANT_NOT_FOUND", "{status:?}");
         };

@@ -5,13 +5,13 @@ use std::ops::RangeInclusive;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use contract::pb::{WatchEarningsRequest, WatchEarningsResponse};
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use tributary::api::pb::{WatchEarningsRequest, WatchEarningsResponse};
 
 use super::support::{Earnings, PATIENCE, next, next_reward, refused, server_with};
-use crate::common::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, sign_up_request};
+use testing::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, sign_up_request};
 
 /// The program in which every sign-up with a code is one reward.
 const PROGRAM: &str = "referral-count";
@@ -264,7 +264,7 @@ async fn a_token_of_another_database_is_not_taken_for_one_of_this() {
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
 
     let status = client.watch(PROGRAM, "ada", &ahead).await.map(|_| ()).unwrap_err();
-    let (code, reason) = crate::common::reason(&status);
+    let (code, reason) = testing::reason(&status);
     assert_eq!(code, Code::FailedPrecondition);
     assert!(["TOKEN_AHEAD_OF_LOG", "TOKEN_OF_OLD_EPOCH"].contains(&&*reason), "{reason}");
     // The same with a token whose numbers somebody has made up: no number breaks the server.

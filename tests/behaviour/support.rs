@@ -3,11 +3,11 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use contract::pb::*;
 use prost_types::Timestamp;
 use tonic::{Code, Status, Streaming};
-use tributary::api::pb::*;
 
-use crate::common::{Client, Server, TestDatabase, reason};
+use testing::{Client, Server, TestDatabase, reason};
 
 /// How long a test waits for something that is sure to come.
 pub const PATIENCE: Duration = Duration::from_secs(30);

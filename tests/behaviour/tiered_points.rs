@@ -1,7 +1,7 @@
 //! `tiered-points`: points by tier, for every referral made so far.
 
+use contract::pb::{CodeInvalidReason, ReferralStatus, RewardKind, WithheldReason};
 use tonic::Code;
-use tributary::api::pb::{CodeInvalidReason, ReferralStatus, RewardKind, WithheldReason};
 
 use super::support::{
     disqualified, enroll, figures, is_code, log_length, minor, next_reward, refer_by_code, refused,

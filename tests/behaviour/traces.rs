@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
-use crate::common::{Client, Server, ServerOptions, TestDatabase, sign_up_request, tributary};
+use testing::{Client, Server, ServerOptions, TestDatabase, sign_up_request, tributary};
 
 /// How long a server may take to stop when there is no collector.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,9 +2,9 @@
 
 use super::bad_input::{LINES, bytes_on_the_wire, violations};
 use super::support::{log_length, refused, server_with};
-use crate::common::Client;
+use contract::pb::*;
+use testing::Client;
 use tonic::Code;
-use tributary::api::pb::*;
 
 /// A program in which everything is wrong that can be.
 pub(super) fn wrong_program() -> Program {

@@ -6,9 +6,9 @@
 
 use tonic::Code;
 
-use crate::common::{Server, ServerOptions, TestDatabase, at_once, check_books, reason};
 use crate::history::{begin, work_for};
 use crate::races::COMMISSION;
+use testing::{Server, ServerOptions, TestDatabase, at_once, check_books, reason};
 
 /// A server with these options, in words.
 async fn server(database: &TestDatabase, options: &str) -> Server {

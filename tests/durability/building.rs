@@ -5,16 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use contract::pb::GetBalancesRequest;
 use sqlx::{Connection, PgConnection};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use tributary::api::pb::GetBalancesRequest;
 
-use crate::common::{Client, Server, TestDatabase, check_books, reason};
 use crate::expected::{caught_up, check_read_models};
 use crate::folds::forget_copies;
 use crate::history::{begin, work, work_for};
 use crate::reads::{COMMISSION, SHARE, all_reads, position, purchase, settle};
+use testing::{Client, Server, TestDatabase, check_books, reason};
 
 /// Keeps all servers from becoming the projector of what they serve, for as long as the connection lasts.
 /// (`what` is the lock's last part: the tables of all read models, or one.)

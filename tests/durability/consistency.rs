@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use contract::pb::*;
 use tonic::Status;
-use tributary::api::pb::*;
 
-use crate::common::{ADMIN_KEY, Client, Pair, Server, TestDatabase, at_once, check_books};
 use crate::expected::check_read_models;
 use crate::history::{begin, work};
 use crate::reads::{COMMISSION, FROM_BOARDS, FROM_READ_MODELS, SHARE, TIERED, position, settle};
+use testing::{ADMIN_KEY, Client, Pair, Server, TestDatabase, at_once, check_books};
 
 /// Asks for something with a token.
 macro_rules! ask {

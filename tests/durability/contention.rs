@@ -7,14 +7,14 @@
     reason = "a test may stop at the first surprise"
 )]
 
-use tonic::{Code, Status};
-use tributary::api::parse_program;
-use tributary::api::pb::{
+use contract::parse_program;
+use contract::pb::{
     EnrollParticipantRequest, EnrollParticipantResponse, Money, Program, RecordPurchaseRequest,
     RecordPurchaseResponse, UserStatus, WithheldReason,
 };
+use tonic::{Code, Status};
 
-use crate::common::{
+use testing::{
     Client, Grants, Pair, Server, ServerOptions, TestDatabase, at_once, check_books, events_in,
     granted, program, reason, sign_up_request, uses,
 };

@@ -1,10 +1,10 @@
 //! Lives of the database: after a restore or a failover it may hold less than what was acknowledged.
 
+use contract::pb::GetUserRequest;
 use sqlx::{Connection, Executor, PgConnection};
 use tonic::Code;
-use tributary::api::pb::GetUserRequest;
 
-use crate::common::{Server, TestDatabase, reason};
+use testing::{Server, TestDatabase, reason};
 
 fn read(user_id: &str, consistency_token: &str) -> GetUserRequest {
     GetUserRequest { user_id: user_id.into(), consistency_token: consistency_token.into() }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::{Executor, Row};
 use tributary::read::models;
 
-use crate::common::TestDatabase;
+use testing::TestDatabase;
 
 /// What all the queries below are made of.
 const FACTS: &str = "

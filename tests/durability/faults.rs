@@ -5,18 +5,18 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use domain::decide::{Command, RegisterUser};
+use domain::{Profile, UserId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tonic::Code;
 use tonic_types::StatusExt;
-use tributary::domain::decide::{Command, RegisterUser};
-use tributary::domain::{Profile, UserId};
-use tributary::engine::{Engine, Failure, Limits, Surroundings};
+use tributary::engine::{Engine, Environment, Failure, Limits};
 use tributary::metrics::Metrics;
 use tributary::store::{Database, epoch};
 use tributary::traces::Traces;
 
-use crate::common::{Server, ServerOptions, TestDatabase, reason};
+use testing::{Server, ServerOptions, TestDatabase, reason};
 
 /// What the proxy does to the connection that carries the marked bytes to the database.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -244,7 +244,7 @@ async fn a_command_that_the_database_refuses_does_not_take_its_batch_with_it() {
     let (engine, worker) = Engine::start(
         store,
         epoch,
-        Surroundings::of_this_machine().unwrap(),
+        Environment::of_this_machine().unwrap(),
         Limits::default(),
         handover,
         Metrics::default(),
@@ -282,7 +282,7 @@ async fn a_full_queue_turns_commands_away_and_loses_none_that_it_took() {
     let (engine, worker) = Engine::start(
         store,
         epoch,
-        Surroundings::of_this_machine().unwrap(),
+        Environment::of_this_machine().unwrap(),
         limits,
         handover,
         Metrics::default(),

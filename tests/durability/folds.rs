@@ -5,9 +5,9 @@ use std::path::Path;
 use sqlx::{Connection, Executor, PgConnection};
 use tributary::read::models;
 
-use crate::common::{Server, TestDatabase};
 use crate::expected::{check_copy, check_read_models, check_same, table};
 use crate::history::{begin, work_for};
+use testing::{Server, TestDatabase};
 
 /// A file of a read model, for a table of any name.
 fn file(model: &str, file: &str, table: &str) -> String {

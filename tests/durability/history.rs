@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
+use contract::pb::{EnrollParticipantRequest, Money, RecordPurchaseRequest};
 use tonic::{Code, Status};
-use tributary::api::pb::{EnrollParticipantRequest, Money, RecordPurchaseRequest};
 
-use crate::common::{ADMIN_KEY, Client, Server, at_once, sign_up_request};
+use testing::{ADMIN_KEY, Client, Server, at_once, sign_up_request};
 
 /// All shipped programs.
 pub const PROGRAMS: [&str; 5] = [

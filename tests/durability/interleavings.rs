@@ -5,13 +5,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use contract::pb::{Program, PublishProgramRequest};
 use tonic::Code;
-use tributary::api::pb::{Program, PublishProgramRequest};
 
 use super::races::{COMMISSION, COUNT, enroll, finish, paid, referrer_of, split};
-use crate::common::{
-    Grants, Pair, TestDatabase, at_once, events_in, granted, sign_up_request, uses,
-};
+use testing::{Grants, Pair, TestDatabase, at_once, events_in, granted, sign_up_request, uses};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_users_who_refer_each_other_at_once_end_with_one_referral() {

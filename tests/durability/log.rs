@@ -2,14 +2,14 @@
 
 use cqrs_es::EventStore;
 use cqrs_es::persist::PersistedEventStore;
+use domain::{AnyAggregate, Kind, Participant, Purchase, StreamKey, Timestamp, User};
 use postgres_es::PostgresEventRepository;
 use sqlx::{Connection, PgConnection};
-use tributary::domain::{AnyAggregate, Kind, Participant, Purchase, StreamKey, Timestamp, User};
 use tributary::store::append::{Entry, LogEnd, Receipt, append};
 use tributary::store::{Batch, RecordedEvent, StoreError, Verdict, load, log};
 use uuid::Uuid;
 
-use crate::common::{Server, TestDatabase};
+use testing::{Server, TestDatabase};
 
 fn event(stream: &str, sequence: i64) -> RecordedEvent {
     RecordedEvent {
@@ -347,7 +347,7 @@ async fn a_long_stream_is_loaded_from_its_snapshot_and_a_stale_snapshot_is_ignor
     client.sign_up(&program, "bob", &ada.code).await.unwrap();
     let mut uncapped = client
         .programs()
-        .get_program(client.request(tributary::api::pb::GetProgramRequest {
+        .get_program(client.request(contract::pb::GetProgramRequest {
             program_id: program.clone(),
             ..Default::default()
         }))

@@ -9,9 +9,6 @@
     reason = "a test may stop at the first surprise"
 )]
 
-#[path = "../common/mod.rs"]
-mod common;
-
 mod ahead;
 mod building;
 mod consistency;
@@ -31,4 +28,3 @@ mod reads;
 mod rebuild;
 mod resumption;
 mod retries;
-mod rivals;

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use contract::parse_program;
+use contract::pb::{WatchBalancesResponse, WatchEarningsResponse, WatchTierResponse};
 use tokio::task::JoinSet;
-use tributary::api::parse_program;
-use tributary::api::pb::{WatchBalancesResponse, WatchEarningsResponse, WatchTierResponse};
 
-use crate::common::{
+use testing::{
     ADMIN_KEY, Client, Message, TestDatabase, Watched, check_books, program, second_server,
 };
 

@@ -3,14 +3,14 @@
 
 use std::time::{Duration, Instant};
 
+use contract::pb::{ErrorReason, GetRankRequest};
 use sqlx::{Postgres, Transaction};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
-use tributary::api::pb::{ErrorReason, GetRankRequest};
 
-use crate::common::{Client, Server, ServerOptions, TestDatabase, at_once, reason};
 use crate::expected::check_read_models;
 use crate::reads::{FROM_BOARDS, FROM_READ_MODELS, all_reads, position, purchase, settle};
+use testing::{Client, Server, ServerOptions, TestDatabase, at_once, reason};
 
 /// Keeps anybody from folding, until it is dropped or rolled back.
 async fn hold_up(database: &TestDatabase) -> Transaction<'static, Postgres> {
@@ -142,7 +142,7 @@ async fn somebody_whom_the_read_models_have_yet_to_meet_is_never_unknown() {
     let message = GetRankRequest {
         program_id: "multi-level-commission".into(),
         user_id: "late".into(),
-        metric: tributary::api::pb::LeaderboardMetric::Points.into(),
+        metric: contract::pb::LeaderboardMetric::Points.into(),
         ..GetRankRequest::default()
     };
     let answer = client.leaderboards().get_rank(client.request(message)).await.unwrap();

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use contract::pb::GetBalancesRequest;
 use sqlx::Row;
-use tributary::api::pb::GetBalancesRequest;
 use tributary::read::models;
 
-use crate::common::{Server, TestDatabase, check_books};
 use crate::expected::{caught_up, check_read_models, table};
 use crate::history::{begin, work};
+use testing::{Server, TestDatabase, check_books};
 
 const COMMISSION: &str = "multi-level-commission";
 /// The backends that hold more than one advisory lock: a projector holds its own and that of each copy; an

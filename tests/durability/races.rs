@@ -8,14 +8,14 @@
     reason = "a test may stop at the first surprise"
 )]
 
-use tonic::{Code, Status};
-use tributary::api::pb::{
+use contract::pb::{
     ApplyReferralRequest, EnrollParticipantRequest, Money, RecordPurchaseRequest,
     RecordPurchaseResponse, ReferralStatus, RegisterUserRequest, RegisterUserResponse,
     WithheldReason,
 };
+use tonic::{Code, Status};
 
-use crate::common::{
+use testing::{
     Client, Grants, Pair, TestDatabase, at_once, check_books, events_in, granted, reason,
     sign_up_request, uses,
 };

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use contract::parse_program;
+use contract::pb::*;
 use tonic::Status;
-use tributary::api::parse_program;
-use tributary::api::pb::*;
 
-use crate::common::{Client, program};
+use testing::{Client, program};
 
 pub const COMMISSION: &str = "multi-level-commission";
 pub const TIERED: &str = "tiered-points";

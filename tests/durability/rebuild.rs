@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use contract::pb::*;
 use tonic::Code;
-use tributary::api::pb::*;
 use tributary::read::models;
 
-use crate::common::{Client, Server, TestDatabase, reason, tributary};
+use testing::{Client, Server, TestDatabase, reason, tributary};
 
 const PROGRAM: &str = "multi-level-commission";
 

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use contract::parse_program;
+use contract::pb::{WatchBalancesResponse, WatchEarningsResponse, WatchEventsResponse};
 use tokio::sync::watch;
 use tonic::Status;
-use tributary::api::parse_program;
-use tributary::api::pb::{WatchBalancesResponse, WatchEarningsResponse, WatchEventsResponse};
 
-use crate::common::{
+use testing::{
     Begun, Client, Logged, Message, Server, TestDatabase, check_books, in_log, program,
     second_server,
 };

@@ -14,15 +14,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use tonic::{Code, Status};
-use tributary::api::parse_program;
-use tributary::api::pb::{
+use contract::parse_program;
+use contract::pb::{
     ApplyReferralRequest, DeactivateUserRequest, EnrollParticipantRequest, Money, Program,
     PublishProgramRequest, ReactivateUserRequest, RecordPurchaseRequest, RecordPurchaseResponse,
     RegisterUserRequest,
 };
+use tonic::{Code, Status};
 
-use crate::common::{
+use testing::{
     ADMIN_KEY, Client, Grants, Pair, Server, TestDatabase, at_once, check_books, granted, program,
     reason, sign_up_request, uses,
 };

@@ -1,9 +1,9 @@
 //! Reads as values: a request that asks by itself, knows how new its answer must be, and turns pages.
 
+use contract::pb::*;
 use tonic::{Status, Streaming};
-use tributary::api::pb::*;
 
-use crate::common::Client;
+use testing::Client;
 
 /// A request that can be sent.
 pub trait Ask: Sized {

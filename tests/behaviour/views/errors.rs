@@ -2,13 +2,13 @@
 
 use std::any::type_name;
 
+use contract::pb::*;
 use tonic::Code;
-use tributary::api::pb::*;
 
 use super::ask::{Ask, OfParticipant, OfProgram, Read};
 use super::token;
-use crate::common::{Client, reason};
 use crate::support::{refused, server_with};
+use testing::{Client, reason};
 
 const PROGRAM: &str = "tiered-points";
 

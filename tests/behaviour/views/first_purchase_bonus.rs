@@ -1,6 +1,6 @@
 //! `first-purchase-bonus`: stats, balances entry by entry, and purchases with what they came to.
 
-use tributary::api::pb::*;
+use contract::pb::*;
 
 use super::ask::{OfParticipant, Paged, Read};
 use super::{board, only, places, referees, see, token};

@@ -1,12 +1,12 @@
 //! `first-purchase-credits`: a participant's own view, the operator's, and how referrals convert.
 
+use contract::pb::*;
 use prost_types::{Duration, Timestamp};
-use tributary::api::pb::*;
 
 use super::ask::{Ask, OfParticipant, OfProgram, Paged, Read};
 use super::{board, only, places, see, token};
-use crate::common::{Client, SignUp, TestDatabase};
 use crate::support::{dated, enroll, minor, server_with};
+use testing::{Client, SignUp, TestDatabase};
 
 const PROGRAM: &str = "first-purchase-credits";
 const SECONDS_PER_DAY: i64 = 86_400;

@@ -2,14 +2,14 @@
 
 use std::any::type_name;
 
+use contract::pb::*;
 use prost_types::Timestamp;
 use tonic::Code;
-use tributary::api::pb::*;
 
 use super::ask::{Ask, OfParticipant, OfProgram, Paged, Read};
 use crate::bad_input::violations;
-use crate::common::{Client, reason};
 use crate::support::server_with;
+use testing::{Client, reason};
 
 const PROGRAM: &str = "tiered-points";
 

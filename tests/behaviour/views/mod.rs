@@ -18,11 +18,11 @@ mod referral_tree;
 mod tiered_points;
 mod versions;
 
-use tributary::api::pb::*;
+use contract::pb::*;
 
 use super::support::minor;
-use crate::common::{Client, SignUp};
 use ask::{OfParticipant, OfProgram, Read};
+use testing::{Client, SignUp};
 
 /// The answer to a read that sees a write.
 async fn see<R: Read>(client: &Client, consistency_token: &str, request: R) -> R::Answer {

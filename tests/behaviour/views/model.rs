@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tributary::api::pb::*;
+use contract::pb::*;
 
 use crate::support::minor;
 

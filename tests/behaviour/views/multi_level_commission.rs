@@ -1,11 +1,11 @@
 //! `multi-level-commission`: earnings by level and under their caps, and rewards by every filter.
 
-use tributary::api::pb::*;
+use contract::pb::*;
 
 use super::ask::{Ask, OfParticipant, Paged, Read};
 use super::{board, by_level, only, places, remaining, see, token};
-use crate::common::Client;
 use crate::support::{just_before, minor, server_with};
+use testing::Client;
 
 const PROGRAM: &str = "multi-level-commission";
 

@@ -1,11 +1,11 @@
 //! Reads of programs that were published a moment ago.
 
-use tributary::api::parse_program;
-use tributary::api::pb::*;
+use contract::parse_program;
+use contract::pb::*;
 
 use super::ask::{Ask, OfParticipant, OfProgram, Read};
-use crate::common::program;
 use crate::support::server_with;
+use testing::program;
 
 #[tokio::test]
 async fn the_board_of_a_program_that_was_published_just_now_is_there() {

@@ -1,14 +1,14 @@
 //! A long random history over all five programs, and every read held against a second bookkeeping.
 
+use contract::pb::*;
 use prost_types::Timestamp;
 use tonic::Code;
-use tributary::api::pb::*;
 
 use super::ask::{OfParticipant, OfProgram, Paged, Read};
 use super::model::{Earned, Member, Model, PROGRAMS, cap, max_uses, rules};
 use super::{board, by_level, only, places, rank, referees, remaining, see};
-use crate::common::{Client, Server, check_books};
 use crate::support::{enroll, minor, refer_by_code, server_with};
+use testing::{Client, Server, check_books};
 
 const ACTIONS: usize = 360;
 

@@ -1,7 +1,7 @@
 //! The past: what a participant had at an earlier moment.
 
+use contract::pb::*;
 use prost_types::Timestamp;
-use tributary::api::pb::*;
 
 use super::ask::{Ask, OfParticipant, Paged, Read};
 use super::multi_level_commission::line;
@@ -57,7 +57,7 @@ async fn a_balance_of_the_past_has_every_entry_up_to_that_moment_and_none_after(
     database.check().await;
 }
 
-async fn at_entry_position(client: &crate::common::Client, last: &str, time: Timestamp) -> i64 {
+async fn at_entry_position(client: &testing::Client, last: &str, time: Timestamp) -> i64 {
     see(client, last, balances("first-purchase-bonus", "ada", time)).await.position
 }
 

@@ -2,11 +2,11 @@
 
 use std::any::type_name;
 
-use tributary::api::pb::*;
+use contract::pb::*;
 
 use super::ask::{Ask, OfParticipant, OfProgram, Read};
-use crate::common::{Client, Server};
 use crate::support::{log_length, server_with};
+use testing::{Client, Server};
 
 const PROGRAM: &str = "multi-level-commission";
 

@@ -1,6 +1,6 @@
 //! `referral-count`: the board page by page, and referrals page by page while more are made.
 
-use tributary::api::pb::*;
+use contract::pb::*;
 
 use super::ask::{OfParticipant, OfProgram, Paged, Read};
 use super::{board, places, rank, referees, see, token};

@@ -1,12 +1,12 @@
 //! Who stands below whom: the tree of a participant, and referrals over several levels.
 
-use tributary::api::pb::*;
+use contract::pb::*;
 
 use super::ask::{OfParticipant, Paged, Read};
 use super::multi_level_commission::line;
 use super::{referees, see, token};
-use crate::common::{Client, at_once};
 use crate::support::{minor, server_with};
+use testing::{Client, at_once};
 
 const PROGRAM: &str = "multi-level-commission";
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use tributary::api::pb::*;
+use contract::pb::*;
 
 use super::ask::OfParticipant;
 use super::{board, by_level, only, places, rank, see, token};
-use crate::common::{Client, SignUp};
 use crate::support::{minor, server_with};
+use testing::{Client, SignUp};
 
 const PROGRAM: &str = "tiered-points";
 

@@ -1,6 +1,6 @@
 //! Reads after the rules have changed: the version in force says what is shown of the past.
 
-use tributary::api::pb::*;
+use contract::pb::*;
 
 use super::ask::{OfParticipant, OfProgram, Paged, Read};
 use super::multi_level_commission::line;

@@ -1,0 +1,28 @@
+//! The contract in `proto/`, as Rust: what both ends of a connection share, the server and its clients.
+//!
+//! - [`pb`] holds the messages, clients and services that are generated from the contract.
+//! - [`DESCRIPTORS`] describes the contract, comments included.
+//! - [`parse_program`] reads program files.
+//! - [`Coalescing`] writes small messages to a connection together.
+//!
+//! Nothing here knows what the server does with a request.
+
+mod coalescing;
+mod program_file;
+
+/// The contract, as compiled from `proto/`.
+#[allow(
+    missing_docs,
+    clippy::pedantic,
+    clippy::missing_errors_doc,
+    reason = "generated; the comments of the contract are its documentation"
+)]
+pub mod pb {
+    tonic::include_proto!("tributary.v1");
+}
+
+pub use coalescing::Coalescing;
+pub use program_file::parse_program;
+
+/// The descriptors of the contract, with its comments.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

@@ -1,0 +1,37 @@
+//! Deactivating and reactivating a user.
+//!
+//! Both mark the user's participants in the same append, so that a reward needs to look at
+//! participants only.
+
+use crate::{
+    Halt, Participant, ParticipantCommand, ParticipantId, Refusal, User, UserCommand, UserId, Work,
+    load, tell,
+};
+
+pub(super) fn deactivate(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
+    change(work, user_id, UserCommand::Deactivate, &ParticipantCommand::Deactivate)
+}
+
+pub(super) fn reactivate(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
+    let now = work.now();
+    change(work, user_id, UserCommand::Reactivate, &ParticipantCommand::Reactivate { now })
+}
+
+fn change(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    for_user: UserCommand,
+    for_participants: &ParticipantCommand,
+) -> Result<(), Halt> {
+    let user = load::<User>(work, user_id)?;
+    if !user.exists() {
+        return Err(Refusal::UserNotFound(user_id.clone()).into());
+    }
+    tell::<User>(work, user_id, for_user)?;
+    for program_id in user.programs() {
+        let participant = ParticipantId::new(program_id, user_id);
+        load::<Participant>(work, &participant)?;
+        tell::<Participant>(work, &participant, for_participants.clone())?;
+    }
+    Ok(())
+}

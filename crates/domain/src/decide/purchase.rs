@@ -1,0 +1,170 @@
+//! Recording a purchase: the fact, the buyer's conversion and every reward up the line, in one
+//! decision.
+
+use crate::decide::rewards::{self, Occasion, PurchaseOccasion};
+use crate::reward::WithheldReason;
+use crate::rules::{EarnOn, FirstPurchaseUse, ProgramRules};
+use crate::{
+    Halt, Kind, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, Purchase,
+    PurchaseCommand, PurchaseId, PurchaseRecorded, ReferralStatus, Refusal, StreamKey, Timestamp,
+    User, UserId, Work, load, peek_new, tell,
+};
+
+/// A purchase that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct RecordPurchase {
+    pub purchase_id: PurchaseId,
+    pub buyer_user_id: UserId,
+    pub amount_minor: i64,
+    pub currency_code: String,
+    /// When it happened, if the caller says so. If not, it happened after all that is in the log.
+    pub purchase_time: Option<Timestamp>,
+}
+
+pub(super) fn record(work: &mut dyn Work, input: &RecordPurchase) -> Result<(), Halt> {
+    if let Some(recorded) = peek_new::<Purchase>(work, &input.purchase_id)?.recorded() {
+        return Err(repeated(input, recorded));
+    }
+    let buyer = load::<User>(work, &input.buyer_user_id)?;
+    if !buyer.exists() {
+        return Err(Refusal::UserNotFound(input.buyer_user_id.clone()).into());
+    }
+    let recorded = PurchaseRecorded {
+        purchase_id: input.purchase_id.clone(),
+        buyer_user_id: input.buyer_user_id.clone(),
+        amount_minor: input.amount_minor,
+        currency_code: input.currency_code.clone(),
+        purchase_time_us: input.purchase_time.unwrap_or_else(|| work.now()),
+    };
+    tell::<Purchase>(work, &input.purchase_id, PurchaseCommand::Record(recorded))?;
+    for program_id in buyer.programs() {
+        evaluate(work, input, program_id)?;
+    }
+    Ok(())
+}
+
+/// The same purchase delivered again is answered as before; another one under its name is refused.
+fn repeated(input: &RecordPurchase, recorded: &PurchaseRecorded) -> Halt {
+    let same = recorded.buyer_user_id == input.buyer_user_id
+        && recorded.amount_minor == input.amount_minor
+        && recorded.currency_code == input.currency_code
+        && input.purchase_time.is_none_or(|time| time == recorded.purchase_time_us);
+    if same {
+        let id = input.purchase_id.as_str().into();
+        Halt::AlreadyRecorded(StreamKey { kind: Kind::Purchase, id })
+    } else {
+        Refusal::PurchaseIdReused(input.purchase_id.clone()).into()
+    }
+}
+
+/// What the purchase means to one of the buyer's programs.
+fn evaluate(
+    work: &mut dyn Work,
+    input: &RecordPurchase,
+    program_id: &ProgramId,
+) -> Result<(), Halt> {
+    let program = load::<Program>(work, program_id)?;
+    let version = match input.purchase_time {
+        Some(time) => program.in_force_at(time),
+        None => program.current(),
+    };
+    let version = version.ok_or(Halt::Broken("a participant of a program that does not exist"))?;
+    let rules = &version.rules;
+    let buyer_id = ParticipantId::new(program_id, &input.buyer_user_id);
+    let buyer = load::<Participant>(work, &buyer_id)?;
+
+    if rules.credit_purchases && rules.unit == input.currency_code {
+        let credit = ParticipantCommand::CreditPurchase {
+            purchase_id: input.purchase_id.clone(),
+            amount_minor: input.amount_minor,
+            currency_code: rules.unit.clone(),
+        };
+        tell::<Participant>(work, &buyer_id, credit)?;
+    }
+
+    let occasion = Occasion {
+        version,
+        source: &buyer_id,
+        purchase: Some(PurchaseOccasion {
+            purchase_id: &input.purchase_id,
+            amount_minor: input.amount_minor,
+            dated: input.purchase_time,
+        }),
+    };
+    let mut converted = false;
+    let withheld = if let Some(reason) = disqualification(rules, &buyer, input) {
+        let minimum =
+            (reason == WithheldReason::BelowMinimum).then_some(rules.minimum_purchase_minor);
+        rewards::withhold_all(work, &occasion, reason, minimum)?
+    } else {
+        let granted = rewards::grant(work, &occasion)?;
+        converted = granted.count > 0;
+        if granted.count == 0 && granted.withheld.is_empty() {
+            // The rules begin above the top of the buyer's line.
+            rewards::withhold_all(work, &occasion, WithheldReason::NotReferred, None)?
+        } else {
+            granted.withheld.into_iter().map(|(_, withheld)| withheld).collect()
+        }
+    };
+    for withheld in withheld {
+        tell::<Purchase>(work, &input.purchase_id, PurchaseCommand::Withhold(withheld))?;
+    }
+
+    if converted {
+        let convert = ParticipantCommand::Convert { purchase_id: Some(input.purchase_id.clone()) };
+        tell::<Participant>(work, &buyer_id, convert)?;
+    }
+    if uses_first_purchase(rules, input) {
+        let purchase_id = input.purchase_id.clone();
+        let used = ParticipantCommand::UseFirstPurchase { purchase_id };
+        tell::<Participant>(work, &buyer_id, used)?;
+    }
+    Ok(())
+}
+
+/// Why the purchase does not count in the program, whoever would earn.
+fn disqualification(
+    rules: &ProgramRules,
+    buyer: &Participant,
+    input: &RecordPurchase,
+) -> Option<WithheldReason> {
+    let first_only = matches!(rules.earn_on, EarnOn::FirstPurchase { .. });
+    if rules.earn_on == EarnOn::Referral {
+        return Some(WithheldReason::RewardsReferralsOnly);
+    }
+    if !is_accepted_currency(rules, input) {
+        return Some(WithheldReason::CurrencyNotAccepted);
+    }
+    if input.amount_minor < rules.minimum_purchase_minor {
+        return Some(WithheldReason::BelowMinimum);
+    }
+    if first_only && buyer.first_purchase_used() {
+        return Some(WithheldReason::NotFirstPurchase);
+    }
+    let Some(referral) = buyer.referral() else {
+        return Some(WithheldReason::NotReferred);
+    };
+    if matches!(referral.status, ReferralStatus::Held | ReferralStatus::Rejected) {
+        return Some(WithheldReason::ReferralNotCounted);
+    }
+    if input.purchase_time.is_some_and(|time| time < referral.referral_time) {
+        return Some(WithheldReason::BeforeReferral);
+    }
+    None
+}
+
+/// Whether the purchase is the one that counts as the buyer's first, referred or not.
+fn uses_first_purchase(rules: &ProgramRules, input: &RecordPurchase) -> bool {
+    match rules.earn_on {
+        EarnOn::FirstPurchase { used_by: FirstPurchaseUse::AnyPurchase } => true,
+        EarnOn::FirstPurchase { used_by: FirstPurchaseUse::QualifyingPurchase } => {
+            is_accepted_currency(rules, input) && input.amount_minor >= rules.minimum_purchase_minor
+        }
+        EarnOn::Referral | EarnOn::EveryPurchase => false,
+    }
+}
+
+fn is_accepted_currency(rules: &ProgramRules, input: &RecordPurchase) -> bool {
+    rules.purchase_currency_code.as_ref().is_none_or(|currency| *currency == input.currency_code)
+}

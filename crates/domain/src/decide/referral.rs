@@ -1,0 +1,183 @@
+//! Who referred whom.
+
+use crate::code::normalize;
+use crate::decide::rewards::{self, Occasion};
+use crate::rules::{AttachPolicy, EarnOn, ProgramRules};
+use crate::{
+    Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, ProgramVersion,
+    Refusal, UserId, Work, existing_participant, load, tell,
+};
+
+/// A referrer, by name or by code.
+#[derive(Clone, Debug)]
+pub enum Referrer {
+    /// By user.
+    User(UserId),
+    /// By code, as the caller wrote it.
+    Code(String),
+}
+
+/// A participant gets a referrer after registration.
+#[derive(Clone, Debug)]
+pub struct ApplyReferral {
+    /// The program; with a code it can be left to the code.
+    pub program_id: Option<ProgramId>,
+    /// Who is referred.
+    pub referee_user_id: UserId,
+    /// By whom.
+    pub referrer: Referrer,
+}
+
+pub(super) fn apply(work: &mut dyn Work, input: &ApplyReferral) -> Result<(), Halt> {
+    let (program_id, referrer_user_id) = resolve(work, input)?;
+    let program = load::<Program>(work, &program_id)?;
+    let version = program.current().ok_or_else(|| Refusal::ProgramNotFound(program_id.clone()))?;
+    let rules = &version.rules;
+    let referee_id = ParticipantId::new(&program_id, &input.referee_user_id);
+    let referrer_id = ParticipantId::new(&program_id, &referrer_user_id);
+    if referee_id == referrer_id {
+        return Err(Refusal::SelfReferral(referrer_user_id).into());
+    }
+    let referee = existing_participant(work, &referee_id)?;
+    let referrer = existing_participant(work, &referrer_id)?;
+    if referee.referral().is_some() {
+        return Err(Refusal::AlreadyReferred(referee_id).into());
+    }
+    if rules.attach == AttachPolicy::RegistrationOnly {
+        return Err(Refusal::ReferralTooLate(referee_id).into());
+    }
+    if !referee.is_active() {
+        return Err(Refusal::UserInactive(input.referee_user_id.clone()).into());
+    }
+    if has_bought(rules, &referee) {
+        return Err(Refusal::AlreadyBought(referee_id).into());
+    }
+    room(rules, &referrer_user_id, &referrer)?;
+    // Only somebody who has referred others can be in anybody's upline.
+    if referee.has_referred() {
+        refuse_cycle(work, &referee_id, &referrer_id)?;
+    }
+    attach(work, version, &referee_id, &referrer_user_id)
+}
+
+fn resolve(work: &mut dyn Work, input: &ApplyReferral) -> Result<(ProgramId, UserId), Halt> {
+    match &input.referrer {
+        Referrer::User(user_id) => {
+            // A request without code and program is refused at the door.
+            let program_id = input.program_id.clone().unwrap_or_default();
+            Ok((program_id, user_id.clone()))
+        }
+        Referrer::Code(code) => {
+            let code = normalize(code);
+            if let Some(program_id) = &input.program_id {
+                existing_program(work, program_id)?;
+            }
+            let in_program = |owner: &ParticipantId| {
+                input.program_id.as_ref().is_none_or(|program_id| owner.program_id == *program_id)
+            };
+            let owner = work.code_owner(&code)?.filter(in_program);
+            let owner = owner.ok_or(Refusal::CodeNotFound(code))?;
+            Ok((owner.program_id, owner.user_id))
+        }
+    }
+}
+
+/// Refuses a program that does not exist.
+///
+/// # Errors
+/// A refusal that names it.
+pub fn existing_program(work: &mut dyn Work, program_id: &ProgramId) -> Result<(), Halt> {
+    match load::<Program>(work, program_id)?.current() {
+        Some(_) => Ok(()),
+        None => Err(Refusal::ProgramNotFound(program_id.clone()).into()),
+    }
+}
+
+/// Whether the participant has already made the purchase for which the program pays once.
+pub(super) fn has_bought(rules: &ProgramRules, participant: &Participant) -> bool {
+    matches!(rules.earn_on, EarnOn::FirstPurchase { .. }) && participant.first_purchase_used()
+}
+
+/// How many more people the referrer can refer; `None` for any number.
+pub(super) fn room(
+    rules: &ProgramRules,
+    referrer_user_id: &UserId,
+    referrer: &Participant,
+) -> Result<Option<u32>, Refusal> {
+    let left = |limit: Option<u32>| limit.map(|limit| limit.saturating_sub(referrer.uses()));
+    let (uses, places) = (left(rules.max_uses_per_code), left(rules.max_direct_referrals));
+    match (rules.max_uses_per_code, rules.max_direct_referrals) {
+        (Some(limit), _) if uses == Some(0) => {
+            Err(Refusal::CodeExhausted { code: referrer.code().into(), limit })
+        }
+        (_, Some(limit)) if places == Some(0) => {
+            Err(Refusal::ReferrerLimitReached { referrer: referrer_user_id.clone(), limit })
+        }
+        _ => Ok(uses.into_iter().chain(places).min()),
+    }
+}
+
+/// Refuses a referral that would make somebody their own upline.
+///
+/// Recorded referrals never change, so the walk itself needs no check; that the participant at its
+/// end has no referrer does, and loading them puts it under the check.
+fn refuse_cycle(
+    work: &mut dyn Work,
+    referee: &ParticipantId,
+    referrer: &ParticipantId,
+) -> Result<(), Halt> {
+    let mut from = referrer.clone();
+    loop {
+        let walk = work.walk_upline(&from, &referee.user_id)?;
+        if walk.met {
+            return Err(Refusal::ReferralCycle {
+                referee: referee.user_id.clone(),
+                referrer: referrer.user_id.clone(),
+            }
+            .into());
+        }
+        let root = ParticipantId::new(&referee.program_id, &walk.root);
+        match load::<Participant>(work, &root)?.referral() {
+            None => return Ok(()),
+            // A referral that was made since the walk: go on from there.
+            Some(referral) if referral.referrer_user_id == referee.user_id => {
+                return Err(Refusal::ReferralCycle {
+                    referee: referee.user_id.clone(),
+                    referrer: referrer.user_id.clone(),
+                }
+                .into());
+            }
+            Some(referral) => from.user_id = referral.referrer_user_id.clone(),
+        }
+    }
+}
+
+/// Makes the referral, and what it earns by itself. All that could forbid it was checked before, and
+/// both participants were loaded.
+pub(super) fn attach(
+    work: &mut dyn Work,
+    version: &ProgramVersion,
+    referee: &ParticipantId,
+    referrer_user_id: &UserId,
+) -> Result<(), Halt> {
+    let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
+    let referrer_user_id = referrer_user_id.clone();
+    let now = work.now();
+    work.write_referral(referee, &referrer_user_id);
+    tell::<Participant>(
+        work,
+        referee,
+        ParticipantCommand::ApplyReferral { referrer_user_id, now },
+    )?;
+    let referee_user_id = referee.user_id.clone();
+    tell::<Participant>(work, &referrer, ParticipantCommand::MakeReferral { referee_user_id })?;
+    if version.rules.earn_on == EarnOn::Referral {
+        tell::<Participant>(work, referee, ParticipantCommand::Convert { purchase_id: None })?;
+        let occasion = Occasion { version, source: referee, purchase: None };
+        for (earner, withheld) in rewards::grant(work, &occasion)?.withheld {
+            let earner = earner.unwrap_or_else(|| referee.clone());
+            tell::<Participant>(work, &earner, ParticipantCommand::Withhold(withheld))?;
+        }
+    }
+    Ok(())
+}

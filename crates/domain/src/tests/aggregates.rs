@@ -1,0 +1,20 @@
+//! Given what happened, when an aggregate is told something, then this happens.
+
+mod a_participant;
+mod a_program;
+mod a_purchase;
+mod a_user;
+mod an_event_in_the_log;
+
+use cqrs_es::Aggregate;
+use cqrs_es::test::{AggregateTestExecutor, TestFramework};
+
+use crate::Timestamp;
+
+const NOW: Timestamp = Timestamp(1_700_000_000_000_000);
+
+fn given<A: Aggregate<Services = ()>>(
+    events: impl IntoIterator<Item = A::Event>,
+) -> AggregateTestExecutor<A> {
+    TestFramework::with(()).given(events.into_iter().collect())
+}

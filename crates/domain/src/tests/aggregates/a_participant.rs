@@ -1,0 +1,321 @@
+//! A user in a program.
+
+use cqrs_es::Aggregate;
+use cqrs_es::test::AggregateTestExecutor;
+
+use super::{NOW, given};
+use crate::participant::{FirstPurchaseUsed, Grant};
+use crate::reward::{LevelTotal, Quote, WithheldReason, quote};
+use crate::rules::{Pay, RewardKind, RewardRule};
+use crate::tests::programs::{multi_level_commission, rule, tier};
+use crate::tests::scene::{program, user};
+use crate::{
+    Participant, ParticipantCommand, ParticipantDeactivated, ParticipantEnrolled, ParticipantEvent,
+    ParticipantId, ParticipantReactivated, PurchaseCredited, PurchaseId, ReferralApplied,
+    ReferralConverted, ReferralMade, ReferralStatus, Refusal, RewardGranted, RewardWithheld,
+    TierChanged,
+};
+
+fn enrolled() -> ParticipantEnrolled {
+    ParticipantEnrolled {
+        program_id: program("spring"),
+        user_id: user("bea"),
+        code: "K7Q2M9XA".into(),
+        link: "https://example.com/join?ref=K7Q2M9XA".into(),
+    }
+}
+
+fn referred(status: ReferralStatus) -> ParticipantEvent {
+    ReferralApplied {
+        program_id: program("spring"),
+        referrer_user_id: user("ana"),
+        referee_user_id: user("bea"),
+        status,
+        referral_time_us: NOW,
+    }
+    .into()
+}
+
+fn purchase(id: &str) -> PurchaseId {
+    PurchaseId::parse(id).unwrap()
+}
+
+fn bea() -> AggregateTestExecutor<Participant> {
+    given([enrolled().into()])
+}
+
+fn apply_referral(referrer: &str) -> ParticipantCommand {
+    ParticipantCommand::ApplyReferral { referrer_user_id: user(referrer), now: NOW }
+}
+
+fn commission() -> RewardRule {
+    multi_level_commission().rewards[0].clone()
+}
+
+fn grant(rule: RewardRule, quote: Quote) -> ParticipantCommand {
+    ParticipantCommand::Grant(Box::new(Grant {
+        reward_id: "reward-1".into(),
+        program_version: 3,
+        unit: "INR".into(),
+        rule,
+        quote,
+        source_user_id: user("cem"),
+        purchase_id: Some(purchase("order-1")),
+        basis_minor: Some(200_000),
+    }))
+}
+
+fn granted(rule: &RewardRule, amount: i64, total: i64, count: u32) -> RewardGranted {
+    RewardGranted {
+        reward_id: "reward-1".into(),
+        program_id: program("spring"),
+        program_version: 3,
+        rule: rule.rule.clone(),
+        kind: rule.kind,
+        level: rule.level,
+        earner_user_id: user("bea"),
+        source_user_id: user("cem"),
+        purchase_id: Some(purchase("order-1")),
+        basis_minor: Some(200_000),
+        rate_bps: None,
+        computed_minor: amount,
+        amount_minor: amount,
+        currency_code: "INR".into(),
+        cap_remaining_minor: None,
+        level_total_minor: total,
+        level_count: count,
+        total_minor: total,
+        balance_minor: total,
+    }
+}
+
+fn after(events: impl IntoIterator<Item = ParticipantEvent>) -> Participant {
+    let mut state = Participant::default();
+    events.into_iter().for_each(|event| state.apply(event));
+    state
+}
+
+#[test]
+fn enters_once() {
+    given::<Participant>([])
+        .when(ParticipantCommand::Enroll(enrolled()))
+        .then_expect_events(vec![enrolled().into()]);
+    let id = ParticipantId::new(&program("spring"), &user("bea"));
+    bea()
+        .when(ParticipantCommand::Enroll(enrolled()))
+        .then_expect_error(Refusal::AlreadyEnrolled(id));
+}
+
+#[test]
+fn takes_a_referrer_and_is_pending() {
+    bea().when(apply_referral("ana")).then_expect_events(vec![referred(ReferralStatus::Pending)]);
+}
+
+#[test]
+fn takes_one_referrer_for_good() {
+    for status in [
+        ReferralStatus::Pending,
+        ReferralStatus::Held,
+        ReferralStatus::Converted,
+        ReferralStatus::Rejected,
+    ] {
+        for referrer in ["ana", "dan"] {
+            bea().and(vec![referred(status)]).when(apply_referral(referrer)).then_expect_error(
+                Refusal::AlreadyReferred(ParticipantId::new(&program("spring"), &user("bea"))),
+            );
+        }
+    }
+}
+
+#[test]
+fn never_refers_themselves() {
+    bea().when(apply_referral("bea")).then_expect_error(Refusal::SelfReferral(user("bea")));
+}
+
+#[test]
+fn counts_the_referrals_they_make() {
+    let made = |name, uses| ReferralMade { referee_user_id: user(name), uses }.into();
+    let refer = |name| ParticipantCommand::MakeReferral { referee_user_id: user(name) };
+    bea().when(refer("cem")).then_expect_events(vec![made("cem", 1)]);
+    bea().and(vec![made("cem", 1)]).when(refer("dan")).then_expect_events(vec![made("dan", 2)]);
+    let state = after([enrolled().into(), made("cem", 1), made("dan", 2)]);
+    assert_eq!((state.uses(), state.has_referred()), (2, true));
+}
+
+#[test]
+fn converts_a_pending_referral_only() {
+    let convert = || ParticipantCommand::Convert { purchase_id: Some(purchase("order-1")) };
+    let converted = ReferralConverted {
+        program_id: program("spring"),
+        referrer_user_id: user("ana"),
+        purchase_id: Some(purchase("order-1")),
+    };
+    bea()
+        .and(vec![referred(ReferralStatus::Pending)])
+        .when(convert())
+        .then_expect_events(vec![converted.into()]);
+    for status in [ReferralStatus::Held, ReferralStatus::Converted, ReferralStatus::Rejected] {
+        bea().and(vec![referred(status)]).when(convert()).then_expect_events(vec![]);
+    }
+    bea().when(convert()).then_expect_events(vec![]);
+}
+
+#[test]
+fn has_bought_once_a_purchase_converted_the_referral_but_not_when_the_referral_itself_did() {
+    for (purchase_id, used) in [(Some(purchase("order-1")), true), (None, false)] {
+        let converted = ReferralConverted {
+            program_id: program("spring"),
+            referrer_user_id: user("ana"),
+            purchase_id,
+        };
+        let state = after([enrolled().into(), referred(ReferralStatus::Pending), converted.into()]);
+        assert_eq!(state.first_purchase_used(), used);
+        assert_eq!(state.referral().unwrap().status, ReferralStatus::Converted);
+    }
+}
+
+#[test]
+fn uses_up_the_first_purchase_once() {
+    let used = |id| FirstPurchaseUsed { purchase_id: purchase(id) }.into();
+    let using = |id| ParticipantCommand::UseFirstPurchase { purchase_id: purchase(id) };
+    bea().when(using("order-1")).then_expect_events(vec![used("order-1")]);
+    bea().and(vec![used("order-1")]).when(using("order-2")).then_expect_events(vec![]);
+}
+
+#[test]
+fn adds_a_purchase_to_the_balance_and_not_to_the_rewards() {
+    let credited = |amount_minor, balance_minor| PurchaseCredited {
+        program_id: program("spring"),
+        purchase_id: purchase("order-1"),
+        amount_minor,
+        currency_code: "USD".into(),
+        balance_minor,
+    };
+    let credit = |amount_minor| ParticipantCommand::CreditPurchase {
+        purchase_id: purchase("order-1"),
+        amount_minor,
+        currency_code: "USD".into(),
+    };
+    bea()
+        .and(vec![credited(300, 300).into()])
+        .when(credit(700))
+        .then_expect_events(vec![credited(700, 1_000).into()]);
+    bea()
+        .and(vec![credited(i64::MAX - 1, i64::MAX - 1).into()])
+        .when(credit(2))
+        .then_expect_error(Refusal::BalanceLimitReached(user("bea")));
+    let state = after([enrolled().into(), credited(300, 300).into()]);
+    assert_eq!((state.balance_minor(), state.total_minor()), (300, 0));
+}
+
+#[test]
+fn adds_a_reward_to_the_level_the_total_and_the_balance() {
+    let rule = commission();
+    let so_far = LevelTotal { level: 1, total_minor: 95_000, count: 1 };
+    let quote = quote(&rule, so_far, 200_000, 200_000).unwrap();
+    let credited = PurchaseCredited {
+        program_id: program("spring"),
+        purchase_id: purchase("order-0"),
+        amount_minor: 300,
+        currency_code: "INR".into(),
+        balance_minor: 95_300,
+    };
+    let before = [granted(&rule, 95_000, 95_000, 1).into(), credited.into()];
+    bea().and(before.to_vec()).when(grant(rule.clone(), quote)).then_expect_events(vec![
+        RewardGranted {
+            rate_bps: Some(500),
+            computed_minor: 10_000,
+            cap_remaining_minor: Some(5_000),
+            balance_minor: 100_300,
+            ..granted(&rule, 5_000, 100_000, 2)
+        }
+        .into(),
+    ]);
+}
+
+#[test]
+fn keeps_the_totals_of_two_levels_apart() {
+    let direct = commission();
+    let upline = RewardRule { level: 2, ..commission() };
+    let mut second = granted(&upline, 30, 30, 1);
+    (second.total_minor, second.balance_minor) = (130, 130);
+    let state = after([enrolled().into(), granted(&direct, 100, 100, 1).into(), second.into()]);
+    assert_eq!(state.level(1), LevelTotal { level: 1, total_minor: 100, count: 1 });
+    assert_eq!(state.level(2), LevelTotal { level: 2, total_minor: 30, count: 1 });
+    assert_eq!(state.level(3), LevelTotal { level: 3, total_minor: 0, count: 0 });
+    assert_eq!((state.total_minor(), state.balance_minor()), (130, 130));
+}
+
+#[test]
+fn refuses_a_reward_that_would_overflow_the_balance() {
+    let flat = rule("bonus", 1, RewardKind::Bonus, Pay::FlatMinor(2));
+    let quoted = quote(&flat, LevelTotal::default(), 0, 0).unwrap();
+    bea()
+        .and(vec![granted(&flat, i64::MAX - 1, i64::MAX - 1, 1).into()])
+        .when(grant(flat, quoted))
+        .then_expect_error(Refusal::BalanceLimitReached(user("bea")));
+}
+
+#[test]
+fn changes_the_tier_with_the_reward_that_reaches_it_and_not_again() {
+    let tiers = vec![tier("Bronze", 0, 10, 0), tier("Silver", 2, 15, 100)];
+    let points = rule("points", 1, RewardKind::Points, Pay::Tiers(tiers));
+    let reaching =
+        quote(&points, LevelTotal { level: 1, total_minor: 10, count: 1 }, 0, 0).unwrap();
+    let changed = TierChanged { from_tier: "Bronze".into(), to_tier: "Silver".into() };
+    let first = granted(&points, 10, 10, 1);
+    let second = granted(&points, 120, 130, 2);
+    bea()
+        .and(vec![first.clone().into()])
+        .when(grant(points.clone(), reaching))
+        .then_expect_events(vec![second.clone().into(), changed.clone().into()]);
+
+    let so_far = LevelTotal { level: 1, total_minor: 130, count: 2 };
+    let staying = quote(&points, so_far, 0, 0).unwrap();
+    bea()
+        .and(vec![first.into(), second.into(), changed.into()])
+        .when(grant(points.clone(), staying))
+        .then_expect_events(vec![granted(&points, 15, 145, 3).into()]);
+}
+
+#[test]
+fn keeps_why_a_referral_earned_nothing_and_is_not_changed_by_it() {
+    let withheld = RewardWithheld {
+        program_id: program("spring"),
+        program_version: 1,
+        earner_user_id: Some(user("bea")),
+        level: 1,
+        rule: Some("points".into()),
+        reason: WithheldReason::EarnerInactive,
+        qualified: true,
+        source_user_id: user("cem"),
+        limit_minor: None,
+    };
+    bea()
+        .when(ParticipantCommand::Withhold(withheld.clone()))
+        .then_expect_events(vec![withheld.clone().into()]);
+    assert_eq!(after([enrolled().into(), withheld.into()]), after([enrolled().into()]));
+}
+
+#[test]
+fn is_inactive_until_reactivated() {
+    bea()
+        .when(ParticipantCommand::Deactivate)
+        .then_expect_events(vec![ParticipantDeactivated {}.into()]);
+    let reactivated = ParticipantReactivated { reactivate_time_us: NOW };
+    bea()
+        .and(vec![ParticipantDeactivated {}.into()])
+        .when(ParticipantCommand::Reactivate { now: NOW })
+        .then_expect_events(vec![reactivated.clone().into()]);
+
+    let inactive = after([enrolled().into(), ParticipantDeactivated {}.into()]);
+    assert_eq!((inactive.is_active(), inactive.reactivate_time()), (false, None));
+    let active = after([enrolled().into(), ParticipantDeactivated {}.into(), reactivated.into()]);
+    assert_eq!((active.is_active(), active.reactivate_time()), (true, Some(NOW)));
+}
+
+#[test]
+fn does_not_exist_without_a_code() {
+    assert!(!Participant::default().exists());
+    assert!(after([enrolled().into()]).exists());
+}

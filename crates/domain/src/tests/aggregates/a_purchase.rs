@@ -1,0 +1,44 @@
+//! A purchase.
+
+use super::{NOW, given};
+use crate::reward::WithheldReason;
+use crate::tests::scene::{program, user};
+use crate::{Purchase, PurchaseCommand, PurchaseId, PurchaseRecorded, Refusal, RewardWithheld};
+
+fn recorded() -> PurchaseRecorded {
+    PurchaseRecorded {
+        purchase_id: PurchaseId::parse("order-1").unwrap(),
+        buyer_user_id: user("cem"),
+        amount_minor: 100_130,
+        currency_code: "INR".into(),
+        purchase_time_us: NOW,
+    }
+}
+
+#[test]
+fn is_recorded_once() {
+    given::<Purchase>([])
+        .when(PurchaseCommand::Record(recorded()))
+        .then_expect_events(vec![recorded().into()]);
+    given::<Purchase>([recorded().into()])
+        .when(PurchaseCommand::Record(recorded()))
+        .then_expect_error(Refusal::PurchaseIdReused(recorded().purchase_id));
+}
+
+#[test]
+fn keeps_every_reason_for_which_it_earned_nothing() {
+    let withheld = |level| RewardWithheld {
+        program_id: program("spring"),
+        program_version: 1,
+        earner_user_id: Some(user("ana")),
+        level,
+        rule: Some("direct-commission".into()),
+        reason: WithheldReason::CapReached,
+        qualified: true,
+        source_user_id: user("cem"),
+        limit_minor: Some(100_000),
+    };
+    given::<Purchase>([recorded().into(), withheld(1).into()])
+        .when(PurchaseCommand::Withhold(withheld(2)))
+        .then_expect_events(vec![withheld(2).into()]);
+}

@@ -1,0 +1,365 @@
+//! A unit of work over plain maps, with a clock that stands still and randomness that repeats.
+//!
+//! Besides the decisions it watches how they use their unit of work. Read [`Reading::Cold`], it
+//! starts every command with nothing in memory and runs it again whenever something was missing or
+//! was wrongly taken to be new, as a server does.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use cqrs_es::DomainEvent;
+
+use crate::decide::Command;
+use crate::{
+    AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, Kind, Participant, ParticipantEvent,
+    ParticipantId, Profile, Program, ProgramEvent, ProgramId, Purchase, PurchaseEvent, Refusal,
+    Stream, StreamKey, Timestamp, UplineWalk, User, UserEvent, UserId, Work, decode,
+};
+
+/// An event of any kind, as it was read back from what stands in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AnyEvent {
+    User(UserEvent),
+    Program(ProgramEvent),
+    Participant(ParticipantEvent),
+    Purchase(PurchaseEvent),
+}
+
+impl AnyEvent {
+    fn read(kind: Kind, encoded: &EncodedEvent) -> Self {
+        fn of<A: Stream>(encoded: &EncodedEvent) -> A::Event {
+            decode::<A>(&encoded.event_type, &encoded.event_version, &encoded.payload)
+                .expect("an event that was just written can be read")
+        }
+        match kind {
+            Kind::User => Self::User(of::<User>(encoded)),
+            Kind::Program => Self::Program(of::<Program>(encoded)),
+            Kind::Participant => Self::Participant(of::<Participant>(encoded)),
+            Kind::Purchase => Self::Purchase(of::<Purchase>(encoded)),
+        }
+    }
+}
+
+/// One line of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Logged {
+    pub key: StreamKey,
+    pub event: AnyEvent,
+}
+
+/// How much a unit of work has in memory when a command begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Everything.
+    Warm,
+    /// Nothing.
+    Cold,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Tables {
+    streams: HashMap<StreamKey, AnyAggregate>,
+    claims: HashMap<(ClaimKind, String), String>,
+    profiles: HashMap<UserId, Profile>,
+    enrollments: BTreeSet<ParticipantId>,
+    referrals: HashMap<ParticipantId, UserId>,
+    ids: u64,
+    randomness: u64,
+}
+
+/// What was looked up besides streams.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum LookUp {
+    Stream(StreamKey),
+    Code(String),
+    DefaultPrograms,
+    Walk(ParticipantId, UserId),
+}
+
+/// Everything that was ever decided.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    tables: Tables,
+    log: Vec<Logged>,
+    now: Timestamp,
+    reading: Reading,
+    /// The referrals that a walk sees; those in the tables if it is not behind.
+    walked: Option<HashMap<ParticipantId, UserId>>,
+}
+
+impl Memory {
+    pub fn new(reading: Reading) -> Self {
+        Self {
+            tables: Tables::default(),
+            log: Vec::new(),
+            now: Timestamp(1_700_000_000_000_000),
+            reading,
+            walked: None,
+        }
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    /// From now on walks up a line see only the referrals that there are now, like a server that has
+    /// not heard of the latest ones.
+    pub fn walk_as_of_now(&mut self) {
+        self.walked = Some(self.tables.referrals.clone());
+    }
+
+    /// Applies a command: everything it decided, or nothing.
+    pub fn apply(&mut self, command: &Command) -> Result<(), Halt> {
+        let (result, unit) = self.run(|work| command.decide(work));
+        if result.is_ok() {
+            self.tables = unit.tables;
+            self.log.extend(unit.log);
+        }
+        result
+    }
+
+    /// Asks something that changes nothing.
+    pub fn ask<T>(&self, question: impl Fn(&mut dyn Work) -> Result<T, Halt>) -> Result<T, Halt> {
+        let (result, unit) = self.run(question);
+        assert!(unit.log.is_empty(), "a question left events behind");
+        result
+    }
+
+    /// What a command would come to now, seen from its end. Nothing of it stays.
+    pub fn would<T>(
+        &self,
+        command: &Command,
+        seen: impl Fn(&mut dyn Work) -> Result<T, Halt>,
+    ) -> Result<T, Halt> {
+        self.run(|work| command.decide(work).and_then(|()| seen(work))).0
+    }
+
+    /// Lets something have happened, whoever decided it.
+    pub fn given<A: Stream>(&mut self, id: &A::Id, event: A::Event) {
+        let mut state = (*self.state::<A>(id)).clone();
+        let encoded = EncodedEvent {
+            event_type: event.event_type(),
+            event_version: event.event_version(),
+            payload: serde_json::to_string(&event).unwrap(),
+        };
+        state.apply(event);
+        let key = key_of::<A>(id);
+        self.log.push(Logged { key: key.clone(), event: AnyEvent::read(A::KIND, &encoded) });
+        self.tables.streams.insert(key, A::into_any(state.into()));
+    }
+
+    pub fn state<A: Stream>(&self, id: &A::Id) -> std::sync::Arc<A> {
+        let any = self.tables.streams.get(&key_of::<A>(id)).cloned();
+        any.map_or_else(Default::default, |any| A::from_any(any).expect("keys have their kind"))
+    }
+
+    /// Every stream with its state.
+    pub fn streams(&self) -> impl Iterator<Item = (&StreamKey, &AnyAggregate)> {
+        self.tables.streams.iter()
+    }
+
+    pub fn log(&self) -> &[Logged] {
+        &self.log
+    }
+
+    /// The events since a mark, which is a length that the log had.
+    pub fn participant_events_since(
+        &self,
+        mark: usize,
+    ) -> impl Iterator<Item = (&StreamKey, &ParticipantEvent)> {
+        self.log[mark..].iter().filter_map(|logged| match &logged.event {
+            AnyEvent::Participant(event) => Some((&logged.key, event)),
+            _ => None,
+        })
+    }
+
+    pub fn profile(&self, user_id: &UserId) -> Option<&Profile> {
+        self.tables.profiles.get(user_id)
+    }
+
+    pub fn is_enrolled(&self, participant: &ParticipantId) -> bool {
+        self.tables.enrollments.contains(participant)
+    }
+
+    /// Who referred whom, as it was written beside the log.
+    pub fn referrals(&self) -> &HashMap<ParticipantId, UserId> {
+        &self.tables.referrals
+    }
+
+    pub fn owner_of(&self, kind: ClaimKind, value: &str) -> Option<&str> {
+        self.tables.claims.get(&(kind, value.to_owned())).map(String::as_str)
+    }
+
+    fn run<T>(&self, decide: impl Fn(&mut dyn Work) -> Result<T, Halt>) -> (Result<T, Halt>, Unit) {
+        let mut known = HashSet::new();
+        loop {
+            let mut unit = Unit::new(self, known.clone());
+            let result = decide(&mut unit);
+            // What was wrongly taken to be new is found out also where a command is refused.
+            let mistaken: Vec<_> = unit
+                .taken_to_be_new
+                .iter()
+                .filter(|key| self.tables.streams.contains_key(*key))
+                .map(|key| LookUp::Stream(key.clone()))
+                .collect();
+            let before = known.len();
+            known.extend(mistaken);
+            if matches!(result, Err(Halt::Missing)) {
+                known.extend(std::mem::take(&mut unit.missing));
+                assert!(known.len() > before, "something is missing, and nobody knows what");
+            }
+            if known.len() == before {
+                return (result, unit);
+            }
+        }
+    }
+}
+
+fn key_of<A: Stream>(id: &A::Id) -> StreamKey {
+    StreamKey { kind: A::KIND, id: id.to_string().into() }
+}
+
+/// One run of a decision.
+struct Unit {
+    tables: Tables,
+    log: Vec<Logged>,
+    now: Timestamp,
+    walked: Option<HashMap<ParticipantId, UserId>>,
+    reading: Reading,
+    known: HashSet<LookUp>,
+    missing: Vec<LookUp>,
+    taken_to_be_new: HashSet<StreamKey>,
+    written: HashSet<StreamKey>,
+}
+
+impl Unit {
+    fn new(memory: &Memory, known: HashSet<LookUp>) -> Self {
+        Self {
+            tables: memory.tables.clone(),
+            log: Vec::new(),
+            now: memory.now,
+            walked: memory.walked.clone(),
+            reading: memory.reading,
+            known,
+            missing: Vec::new(),
+            taken_to_be_new: HashSet::new(),
+            written: HashSet::new(),
+        }
+    }
+
+    fn need(&mut self, look_up: LookUp) -> Result<(), Halt> {
+        if self.reading == Reading::Warm || self.known.contains(&look_up) {
+            return Ok(());
+        }
+        self.missing.push(look_up);
+        Err(Halt::Missing)
+    }
+}
+
+fn empty(kind: Kind) -> AnyAggregate {
+    match kind {
+        Kind::User => User::into_any(std::sync::Arc::default()),
+        Kind::Program => Program::into_any(std::sync::Arc::default()),
+        Kind::Participant => Participant::into_any(std::sync::Arc::default()),
+        Kind::Purchase => Purchase::into_any(std::sync::Arc::default()),
+    }
+}
+
+impl Work for Unit {
+    fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) {
+        for byte in bytes {
+            // The generator SplitMix64 of Steele, Lea and Flood (2014).
+            self.tables.randomness = self.tables.randomness.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut mixed = self.tables.randomness;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            *byte = (mixed ^ (mixed >> 31)).to_le_bytes()[0];
+        }
+    }
+
+    fn fresh_id(&mut self) -> String {
+        self.tables.ids += 1;
+        format!("id-{:06}", self.tables.ids)
+    }
+
+    fn state(&mut self, key: &StreamKey, expect_new: bool) -> Result<AnyAggregate, Halt> {
+        let in_hand = self.written.contains(key)
+            || self.reading == Reading::Warm
+            || self.known.contains(&LookUp::Stream(key.clone()));
+        if !in_hand {
+            if expect_new || self.taken_to_be_new.contains(key) {
+                self.taken_to_be_new.insert(key.clone());
+                return Ok(empty(key.kind));
+            }
+            self.need(LookUp::Stream(key.clone()))?;
+        }
+        Ok(self.tables.streams.get(key).cloned().unwrap_or_else(|| empty(key.kind)))
+    }
+
+    fn record(&mut self, key: &StreamKey, state: AnyAggregate, events: Vec<EncodedEvent>) {
+        let read = |event| Logged { key: key.clone(), event: AnyEvent::read(key.kind, event) };
+        self.log.extend(events.iter().map(read));
+        if !events.is_empty() {
+            self.written.insert(key.clone());
+            self.tables.streams.insert(key.clone(), state);
+        }
+    }
+
+    fn code_owner(&mut self, code: &str) -> Result<Option<ParticipantId>, Halt> {
+        self.need(LookUp::Code(code.into()))?;
+        let owner = self.tables.claims.get(&(ClaimKind::Code, code.to_owned()));
+        Ok(owner.map(|owner| ParticipantId::parse(owner).expect("participants own codes")))
+    }
+
+    fn default_programs(&mut self) -> Result<Vec<ProgramId>, Halt> {
+        self.need(LookUp::DefaultPrograms)?;
+        let programs: BTreeSet<_> = self
+            .tables
+            .claims
+            .iter()
+            .filter(|((kind, _), _)| *kind == ClaimKind::DefaultProgram)
+            .map(|((_, value), _)| ProgramId::parse(value).expect("programs own themselves"))
+            .collect();
+        Ok(programs.into_iter().collect())
+    }
+
+    fn walk_upline(&mut self, from: &ParticipantId, target: &UserId) -> Result<UplineWalk, Halt> {
+        self.need(LookUp::Walk(from.clone(), target.clone()))?;
+        let referrals = self.walked.as_ref().unwrap_or(&self.tables.referrals);
+        let mut at = from.clone();
+        let mut met = false;
+        while !met && let Some(referrer) = referrals.get(&at) {
+            at.user_id = referrer.clone();
+            met = at.user_id == *target;
+        }
+        Ok(UplineWalk { root: at.user_id, met })
+    }
+
+    fn claim(&mut self, claim: Claim) -> Result<(), Halt> {
+        let Claim { kind, value, owner } = claim;
+        match self.tables.claims.insert((kind, value), owner.clone()) {
+            Some(before) if before != owner => Err(Refusal::Taken(vec![kind.as_str()]).into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_profile(&mut self, profile: Profile) {
+        self.tables.profiles.insert(profile.user_id.clone(), profile);
+    }
+
+    fn write_enrollment(&mut self, participant: &ParticipantId) {
+        self.tables.enrollments.insert(participant.clone());
+    }
+
+    fn write_referral(&mut self, referee: &ParticipantId, referrer: &UserId) {
+        let before = self.tables.referrals.insert(referee.clone(), referrer.clone());
+        assert_eq!(before, None, "{referee} was referred twice");
+    }
+}

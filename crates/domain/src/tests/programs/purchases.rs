@@ -1,0 +1,337 @@
+//! What every program says about purchases: when they happened, under which version of the rules,
+//! and that each counts once.
+
+use super::{
+    first_purchase_bonus, first_purchase_credits, multi_level_commission, referral_count,
+    tiered_points,
+};
+use crate::reward::WithheldReason;
+use crate::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind};
+use crate::tests::scene::{PROGRAM, Scene, profile, program, user};
+use crate::{
+    Halt, Kind, Participant, ParticipantEvent, ParticipantId, Purchase, PurchaseId,
+    ReferralApplied, ReferralStatus, Refusal, StreamKey, Timestamp,
+};
+
+/// Ana referred Bea, who referred Cem.
+fn scene() -> Scene {
+    let mut scene = Scene::of(multi_level_commission());
+    scene.line(&["ana", "bea", "cem"]);
+    scene
+}
+
+fn just_before(time: Timestamp) -> Timestamp {
+    Timestamp(time.0 - 1)
+}
+
+// Before a referral.
+
+#[test]
+fn a_purchase_dated_before_the_referral_is_withheld_and_one_at_its_moment_earns() {
+    let mut scene = scene();
+    let referral_time = scene.participant("cem").referral().unwrap().referral_time;
+    let early = scene.buy_at("cem", 100_000, just_before(referral_time));
+    assert_eq!(early.granted(), []);
+    let before = WithheldReason::BeforeReferral;
+    assert_eq!(early.withheld(), [("bea", 1, before), ("ana", 2, before)]);
+    assert_eq!(scene.buy_at("cem", 100_000, referral_time).granted().len(), 2);
+}
+
+#[test]
+fn a_purchase_dated_before_a_referral_further_up_pays_the_levels_below_it_only() {
+    let mut scene = Scene::of(multi_level_commission());
+    scene.sign_up("ana");
+    scene.line(&["bea", "cem"]);
+    let purchase_time = scene.memory.now();
+    scene.attach("bea", "ana").unwrap();
+
+    let outcome = scene.buy_at("cem", 100_000, purchase_time);
+    assert_eq!(outcome.granted(), [("bea", 1, 5_000)], "ana was nobody's referrer then");
+    assert_eq!(outcome.withheld(), [("ana", 2, WithheldReason::BeforeReferral)]);
+    assert_eq!(scene.buy("cem", 100_000).granted(), [("bea", 1, 5_000), ("ana", 2, 1_000)]);
+}
+
+// Before a reactivation.
+
+#[test]
+fn a_purchase_dated_before_the_reactivation_of_an_earner_is_withheld_from_that_earner() {
+    let mut scene = scene();
+    let active = scene.memory.now();
+    scene.deactivate("bea");
+    let inactive = scene.memory.now();
+    scene.reactivate("bea");
+    let active_again = scene.memory.now();
+    let withheld = [("bea", 1, WithheldReason::BeforeReactivation)];
+    for time in [active, inactive, just_before(active_again)] {
+        let outcome = scene.buy_at("cem", 100_000, time);
+        assert_eq!(outcome.granted(), [("ana", 2, 1_000)]);
+        assert_eq!(outcome.withheld(), withheld);
+    }
+    assert_eq!(scene.buy_at("cem", 100_000, active_again).granted().len(), 2);
+}
+
+#[test]
+fn the_reactivation_of_the_buyer_takes_nothing_from_the_upline() {
+    let mut scene = scene();
+    let time = scene.memory.now();
+    scene.deactivate("cem");
+    scene.reactivate("cem");
+    assert_eq!(scene.buy_at("cem", 100_000, time).granted().len(), 2);
+}
+
+#[test]
+fn a_purchase_dated_while_the_earner_was_active_still_pays_nothing_while_they_are_not() {
+    let mut scene = scene();
+    let time = scene.memory.now();
+    scene.deactivate("bea");
+    let outcome = scene.buy_at("cem", 100_000, time);
+    assert_eq!(outcome.withheld(), [("bea", 1, WithheldReason::EarnerInactive)]);
+}
+
+// Held and rejected referrals.
+
+/// Lets a referral have the status that an operator or a check gave it.
+fn mark(scene: &mut Scene, referrer: &str, referee: &str, status: ReferralStatus) {
+    let referral_time_us = scene.memory.now();
+    scene.memory.given::<Participant>(
+        &Scene::id(referee),
+        ParticipantEvent::ReferralApplied(ReferralApplied {
+            program_id: program(PROGRAM),
+            referrer_user_id: user(referrer),
+            referee_user_id: user(referee),
+            status,
+            referral_time_us,
+        }),
+    );
+}
+
+#[test]
+fn a_held_or_rejected_referral_earns_nothing() {
+    for status in [ReferralStatus::Held, ReferralStatus::Rejected] {
+        let mut scene = scene();
+        mark(&mut scene, "bea", "cem", status);
+        let outcome = scene.buy("cem", 100_000);
+        let not_counted = WithheldReason::ReferralNotCounted;
+        assert_eq!(outcome.withheld(), [("bea", 1, not_counted), ("ana", 2, not_counted)]);
+        assert_eq!((outcome.granted(), outcome.converted), (vec![], false));
+        assert_eq!(scene.status("cem"), Some(status));
+    }
+}
+
+#[test]
+fn a_held_or_rejected_referral_further_up_pays_the_levels_below_it_only() {
+    for status in [ReferralStatus::Held, ReferralStatus::Rejected] {
+        let mut scene = scene();
+        mark(&mut scene, "ana", "bea", status);
+        let outcome = scene.buy("cem", 100_000);
+        assert_eq!(outcome.granted(), [("bea", 1, 5_000)]);
+        assert_eq!(outcome.withheld(), [("ana", 2, WithheldReason::ReferralNotCounted)]);
+    }
+}
+
+// Versions.
+
+fn paying(amount: i64) -> ProgramRules {
+    let mut rules = first_purchase_credits();
+    for rule in &mut rules.rewards {
+        rule.pay = Pay::FlatMinor(amount);
+    }
+    rules
+}
+
+#[test]
+fn the_version_in_force_at_the_time_of_the_purchase_decides() {
+    let mut scene = Scene::of(paying(2));
+    for buyer in ["bea", "cem", "dan"] {
+        if !scene.user_exists("ana") {
+            scene.sign_up("ana");
+        }
+        scene.refer("ana", buyer);
+    }
+    let under_first = scene.memory.now();
+    scene.publish(PROGRAM, paying(7)).unwrap();
+    let under_second = scene.memory.now();
+
+    let dated = scene.buy_at("bea", 1, under_first);
+    assert_eq!(dated.granted(), [("bea", 0, 2), ("ana", 1, 2)]);
+    assert_eq!(dated.grants[0].program_version, 1);
+    let dated = scene.buy_at("cem", 1, under_second);
+    assert_eq!(dated.granted(), [("cem", 0, 7), ("ana", 1, 7)]);
+    assert_eq!(dated.grants[0].program_version, 2);
+    assert_eq!(scene.buy("dan", 1).grants[0].program_version, 2);
+}
+
+#[test]
+fn the_minimum_and_the_credit_go_by_the_version_of_the_purchase_too() {
+    let mut scene = Scene::of(first_purchase_bonus());
+    scene.line(&["ana", "bea"]);
+    let under_first = scene.memory.now();
+    let stricter = ProgramRules {
+        minimum_purchase_minor: 5_000,
+        credit_purchases: false,
+        ..first_purchase_bonus()
+    };
+    scene.publish(PROGRAM, stricter).unwrap();
+
+    let small = scene.buy("bea", 4_999);
+    assert_eq!(small.withholdings[0].limit_minor, Some(5_000));
+    assert_eq!(small.withholdings[0].program_version, 2);
+    assert_eq!(scene.participant("bea").balance_minor(), 0);
+    assert!(scene.buy_at("bea", 1_000, under_first).converted);
+    assert_eq!(scene.participant("bea").balance_minor(), 2_000);
+}
+
+#[test]
+fn a_cap_holds_over_all_versions() {
+    let mut scene = scene();
+    scene.buy("cem", 1_900_000);
+    let mut rules = multi_level_commission();
+    rules.rewards[0].pay = Pay::RateBps(1_000);
+    scene.publish(PROGRAM, rules).unwrap();
+    assert_eq!(scene.buy("cem", 200_000).granted(), [("bea", 1, 5_000), ("ana", 2, 2_000)]);
+}
+
+#[test]
+fn only_one_purchase_pays_where_referrals_earned_before_the_first_purchase_did() {
+    let credits = || super::rule("credits", 1, RewardKind::Credit, Pay::FlatMinor(2));
+    let at_once = ProgramRules {
+        earn_on: EarnOn::Referral,
+        rewards: vec![credits()],
+        ..first_purchase_credits()
+    };
+    for used_by in [FirstPurchaseUse::AnyPurchase, FirstPurchaseUse::QualifyingPurchase] {
+        let mut scene = Scene::of(at_once.clone());
+        scene.line(&["ana", "bea"]);
+        let first_purchase =
+            ProgramRules { earn_on: EarnOn::FirstPurchase { used_by }, ..at_once.clone() };
+        scene.publish(PROGRAM, first_purchase).unwrap();
+
+        assert_eq!(scene.buy("bea", 100).granted(), [("ana", 1, 2)]);
+        assert!(scene.participant("bea").first_purchase_used());
+        let second = scene.buy("bea", 100);
+        assert_eq!(second.granted(), []);
+        assert_eq!(second.withheld(), [("ana", 1, WithheldReason::NotFirstPurchase)]);
+    }
+}
+
+// Once.
+
+#[test]
+fn a_purchase_delivered_again_counts_once_and_is_answered_as_before() {
+    let mut scene = scene();
+    scene.purchase("order-1", "cem", 100_000, "INR", None).unwrap();
+    let time = scene.memory.now();
+    let events = scene.memory.log().len();
+    let key = StreamKey { kind: Kind::Purchase, id: "order-1".into() };
+    for same_time in [None, Some(time)] {
+        let again = scene.purchase("order-1", "cem", 100_000, "INR", same_time);
+        assert_eq!(again.unwrap_err(), Halt::AlreadyRecorded(key.clone()));
+    }
+    assert_eq!(scene.memory.log().len(), events);
+    assert_eq!(scene.participant("bea").total_minor(), 5_000);
+}
+
+#[test]
+fn the_id_of_a_purchase_cannot_be_used_for_another_one() {
+    let mut scene = scene();
+    let time = scene.memory.now();
+    scene.purchase("order-1", "cem", 100_000, "INR", Some(time)).unwrap();
+    let reused = Halt::Refused(Refusal::PurchaseIdReused(PurchaseId::parse("order-1").unwrap()));
+    for (buyer, amount, currency, time) in [
+        ("bea", 100_000, "INR", Some(time)),
+        ("cem", 100_001, "INR", Some(time)),
+        ("cem", 100_000, "USD", Some(time)),
+        ("cem", 100_000, "INR", Some(just_before(time))),
+        ("nobody", 100_000, "INR", None),
+    ] {
+        let other = scene.purchase("order-1", buyer, amount, currency, time);
+        assert_eq!(other.unwrap_err(), reused, "{buyer} {amount} {currency} {time:?}");
+    }
+}
+
+#[test]
+fn a_purchase_without_a_time_happened_when_it_was_recorded() {
+    let mut scene = scene();
+    scene.purchase("order-1", "cem", 250, "EUR", None).unwrap();
+    let purchase = scene.memory.state::<Purchase>(&PurchaseId::parse("order-1").unwrap());
+    let recorded = purchase.recorded().unwrap();
+    assert_eq!(recorded.purchase_time_us, scene.memory.now());
+    assert_eq!((recorded.amount_minor, recorded.currency_code.as_str()), (250, "EUR"));
+    assert_eq!(recorded.buyer_user_id, user("cem"));
+}
+
+#[test]
+fn a_buyer_who_does_not_exist_buys_nothing() {
+    let mut scene = scene();
+    let result = scene.purchase("order-1", "nobody", 100_000, "INR", None);
+    assert_eq!(result.unwrap_err(), Halt::Refused(Refusal::UserNotFound(user("nobody"))));
+    scene.purchase("order-1", "cem", 100_000, "INR", None).unwrap();
+}
+
+// Several programs, and the ends of the numbers.
+
+#[test]
+fn a_purchase_counts_in_every_program_of_the_buyer_by_the_rules_of_each() {
+    let mut scene = scene();
+    scene.publish("credits", first_purchase_credits()).unwrap();
+    scene.publish("points", tiered_points()).unwrap();
+    scene.publish("count", referral_count()).unwrap();
+    scene.register(profile("zoe"), Some("credits"), None).unwrap();
+    let zoe = ParticipantId::new(&program("credits"), &user("zoe"));
+    let code = scene.memory.state::<Participant>(&zoe).code().to_owned();
+    scene.enroll("cem", "credits", Some(&code)).unwrap();
+    scene.enroll("cem", "points", None).unwrap();
+
+    let outcome = scene.buy("cem", 100_000);
+    let granted: Vec<_> = outcome
+        .grants
+        .iter()
+        .map(|grant| (grant.program_id.as_str(), grant.earner_user_id.as_str(), grant.amount_minor))
+        .collect();
+    assert_eq!(
+        granted,
+        [
+            (PROGRAM, "bea", 5_000),
+            (PROGRAM, "ana", 1_000),
+            ("credits", "cem", 2),
+            ("credits", "zoe", 2)
+        ]
+    );
+    assert_eq!(outcome.withheld(), [("nobody", 0, WithheldReason::RewardsReferralsOnly)]);
+    assert_eq!(outcome.withholdings[0].program_id, program("points"));
+}
+
+#[test]
+fn a_share_of_less_than_half_a_unit_is_withheld() {
+    let mut rules = multi_level_commission();
+    rules.minimum_purchase_minor = 0;
+    let mut scene = Scene::of(rules);
+    scene.line(&["ana", "bea", "cem"]);
+    let outcome = scene.buy("cem", 49);
+    assert_eq!(outcome.granted(), [("bea", 1, 2)]);
+    assert_eq!(outcome.withheld(), [("ana", 2, WithheldReason::RoundedToZero)]);
+}
+
+#[test]
+fn shares_that_make_up_the_whole_never_pay_more_than_the_purchase() {
+    let mut rules = multi_level_commission();
+    rules.minimum_purchase_minor = 0;
+    for rule in &mut rules.rewards {
+        rule.pay = Pay::RateBps(5_000);
+    }
+    let mut scene = Scene::of(rules);
+    scene.line(&["ana", "bea", "cem"]);
+    assert_eq!(scene.buy("cem", 101).granted(), [("bea", 1, 51), ("ana", 2, 50)]);
+}
+
+#[test]
+fn a_purchase_that_would_overflow_a_balance_is_refused_whole() {
+    let mut scene = Scene::of(first_purchase_bonus());
+    scene.line(&["ana", "bea"]);
+    scene.buy("ana", i64::MAX - 500);
+    let result = scene.purchase("order-1", "bea", 1_000, "USD", None);
+    assert_eq!(result.unwrap_err(), Halt::Refused(Refusal::BalanceLimitReached(user("ana"))));
+    assert_eq!(scene.participant("bea").balance_minor(), 0);
+    let purchase = scene.memory.state::<Purchase>(&PurchaseId::parse("order-1").unwrap());
+    assert_eq!(purchase.recorded(), None);
+}

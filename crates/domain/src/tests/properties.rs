@@ -1,0 +1,342 @@
+//! What holds in any program after any history.
+
+mod audit;
+mod history;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use audit::Audit;
+use history::{History, any_actions, any_rules};
+use proptest::prelude::*;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::memory_work::{AnyEvent, Memory, Reading};
+use super::scene::{PROGRAM, Scene, profile, program, user};
+use crate::decide::{ApplyReferral, CodeFault, Command, EnrollParticipant, Referrer, RegisterUser};
+use crate::rules::{EarnOn, InvalidCodePolicy, ProgramRules};
+use crate::{
+    AnyAggregate, Halt, Participant, ParticipantEvent, Program, Purchase, Refusal, Stream,
+    StreamKey, User, UserId, load,
+};
+
+// The state that a stream's events make.
+
+fn replayed<A: Stream>(
+    memory: &Memory,
+    key: &StreamKey,
+    events: fn(&AnyEvent) -> Option<A::Event>,
+) -> A {
+    let mut state = A::default();
+    for logged in memory.log().iter().filter(|logged| logged.key == *key) {
+        state.apply(events(&logged.event).expect("a stream has events of its kind"));
+    }
+    state
+}
+
+/// The state after a way through a snapshot, which is its JSON.
+fn snapshot<A: Serialize + DeserializeOwned>(state: &A) -> A {
+    serde_json::from_str(&serde_json::to_string(state).unwrap()).unwrap()
+}
+
+fn assert_replays(memory: &Memory, key: &StreamKey, kept: &AnyAggregate) {
+    macro_rules! assert_same {
+        ($kind:ident, $kept:expr) => {{
+            let events = |event: &AnyEvent| match event {
+                AnyEvent::$kind(event) => Some(event.clone()),
+                _ => None,
+            };
+            let kept: &$kind = $kept;
+            assert_eq!(replayed::<$kind>(memory, key, events), *kept, "{key}");
+            assert_eq!(snapshot(kept), *kept, "{key}");
+        }};
+    }
+    match kept {
+        AnyAggregate::User(kept) => assert_same!(User, kept),
+        AnyAggregate::Program(kept) => assert_same!(Program, kept),
+        AnyAggregate::Participant(kept) => assert_same!(Participant, kept),
+        AnyAggregate::Purchase(kept) => assert_same!(Purchase, kept),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_program_made_of_any_valid_parts_has_no_faults(rules in any_rules()) {
+        prop_assert_eq!(rules.faults(), []);
+    }
+
+    #[test]
+    fn rewards_add_up_and_never_pass_a_cap(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(200),
+    ) {
+        let history = History::of(versions, &actions);
+        let audit = Audit::of(history.memory(), |audit, earner, event| {
+            let ParticipantEvent::RewardGranted(granted) = event else { return };
+            assert_eq!(&granted.earner_user_id, earner);
+            assert!(0 <= granted.amount_minor && granted.amount_minor <= granted.computed_minor);
+            if let Some(cap) = audit.rule(granted.program_version, granted.level).cap_minor {
+                assert!(granted.level_total_minor <= cap, "{granted:?}");
+            }
+            let so_far = audit.ledgers[earner].balance;
+            assert_eq!(granted.balance_minor, so_far + granted.amount_minor);
+        });
+        for (user_id, ledger) in &audit.ledgers {
+            let state = history.scene.participant(user_id.as_str());
+            prop_assert_eq!(state.balance_minor(), ledger.balance);
+            prop_assert_eq!(state.total_minor(), ledger.rewards);
+            for (level, (total, count)) in &ledger.levels {
+                let kept = state.level(*level);
+                prop_assert_eq!((kept.total_minor, kept.count), (*total, *count));
+            }
+        }
+    }
+
+    #[test]
+    fn limits_hold_whatever_happens(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(200),
+    ) {
+        let history = History::of(versions, &actions);
+        let audit = Audit::of(history.memory(), |audit, _, event| {
+            let ParticipantEvent::ReferralMade(made) = event else { return };
+            let rules = audit.versions.last().unwrap();
+            assert!(rules.max_uses_per_code.is_none_or(|limit| made.uses <= limit));
+            assert!(rules.max_direct_referrals.is_none_or(|limit| made.uses <= limit));
+        });
+        let mut referees: HashMap<&UserId, u32> = HashMap::new();
+        for ledger in audit.ledgers.values() {
+            if let Some((referrer, _)) = &ledger.referral {
+                *referees.entry(referrer).or_default() += 1;
+            }
+        }
+        for (user_id, ledger) in &audit.ledgers {
+            let state = history.scene.participant(user_id.as_str());
+            prop_assert_eq!(state.uses(), ledger.uses);
+            prop_assert_eq!(ledger.uses, referees.get(user_id).copied().unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn everybody_has_one_referrer_for_good_and_lines_never_close(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(200),
+    ) {
+        let history = History::of(versions, &actions);
+        let audit = Audit::of(history.memory(), |audit, user_id, event| {
+            let ParticipantEvent::ReferralApplied(applied) = event else { return };
+            assert_eq!(&applied.referee_user_id, user_id);
+            assert!(audit.ledgers[user_id].referral.is_none(), "{user_id} was referred twice");
+        });
+        for (user_id, ledger) in &audit.ledgers {
+            let mut met = HashSet::from([user_id]);
+            let mut above = &ledger.referral;
+            while let Some((referrer, _)) = above {
+                prop_assert!(met.insert(referrer), "a circle through {}", referrer);
+                above = &audit.ledgers[referrer].referral;
+            }
+            let written = history.memory().referrals().get(&Scene::id(user_id.as_str()));
+            prop_assert_eq!(written, ledger.referral.as_ref().map(|(referrer, _)| referrer));
+        }
+    }
+
+    #[test]
+    fn a_referral_converts_once_at_most_and_one_first_purchase_earns(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(200),
+    ) {
+        let history = History::of(versions, &actions);
+        let audit = Audit::of(history.memory(), |audit, user_id, event| {
+            let ParticipantEvent::ReferralConverted(converted) = event else { return };
+            if let Some(purchase_id) = &converted.purchase_id {
+                assert!(audit.earning.contains(purchase_id), "{user_id} {converted:?}");
+            }
+        });
+        for (user_id, ledger) in &audit.ledgers {
+            prop_assert!(ledger.conversions <= u32::from(ledger.referral.is_some()), "{}", user_id);
+        }
+        for (buyer, purchases) in &audit.first_purchases {
+            prop_assert!(purchases.len() <= 1, "{} bought for the first time: {:?}", buyer, purchases);
+        }
+    }
+
+    #[test]
+    fn the_shares_of_a_purchase_never_exceed_it(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(200),
+    ) {
+        let history = History::of(versions, &actions);
+        let audit = Audit::of(history.memory(), |_, _, _| {});
+        for (purchase_id, shared) in &audit.shared {
+            prop_assert!(*shared <= audit.purchases[purchase_id].amount_minor);
+        }
+    }
+
+    #[test]
+    fn nobody_earns_while_inactive_nor_for_before_their_reactivation_or_the_referrals_to_them(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(200),
+    ) {
+        let history = History::of(versions, &actions);
+        Audit::of(history.memory(), |audit, earner, event| {
+            let ParticipantEvent::RewardGranted(granted) = event else { return };
+            let ledger = &audit.ledgers[earner];
+            assert!(!ledger.inactive, "{granted:?}");
+            let line = audit.line(&granted.source_user_id, granted.level);
+            assert_eq!(line.last().map_or(&granted.source_user_id, |(above, _)| above), earner);
+            if let Some(purchase_id) = &granted.purchase_id {
+                let bought = audit.purchases[purchase_id].purchase_time_us;
+                assert!(ledger.reactivated.is_none_or(|since| bought >= since), "{granted:?}");
+                assert!(line.iter().all(|(_, since)| bought >= *since), "{granted:?} {line:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn replaying_the_log_and_reading_a_snapshot_give_the_state_that_was_kept(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(200),
+    ) {
+        let history = History::of(versions, &actions);
+        for (key, kept) in history.memory().streams() {
+            assert_replays(history.memory(), key, kept);
+        }
+    }
+
+    #[test]
+    fn a_server_with_nothing_in_memory_decides_as_one_with_everything(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(120),
+    ) {
+        let warm = History::read(Reading::Warm, versions.clone(), &actions);
+        let cold = History::read(Reading::Cold, versions, &actions);
+        prop_assert_eq!(warm.memory().log(), cold.memory().log());
+    }
+
+    #[test]
+    fn a_code_is_valid_exactly_if_a_sign_up_with_it_would_be_referred(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(60),
+    ) {
+        let history = History::of(versions, &actions);
+        for (code, owner) in codes(&history) {
+            assert_agrees_for_a_newcomer(&history, &code);
+            for person in &history.people {
+                assert_agrees_for(&history, &code, owner.as_ref(), person);
+            }
+        }
+    }
+
+    #[test]
+    fn as_many_sign_ups_are_referred_as_uses_remain(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(60),
+    ) {
+        let mut history = History::of(versions, &actions);
+        for (code, _) in codes(&history) {
+            let verdict = history.scene.verdict(&code, None).unwrap();
+            let Some(remaining) = verdict.remaining_uses else { continue };
+            prop_assert_eq!(verdict.fault, (remaining == 0).then_some(CodeFault::Exhausted));
+            let mut referred = 0;
+            for _ in 0..=remaining {
+                if history.register(Some(PROGRAM), Some(&code)).is_ok() {
+                    let newcomer = history.people.last().unwrap();
+                    referred += u32::from(history.scene.referrer(newcomer).is_some());
+                }
+            }
+            prop_assert_eq!(referred, remaining);
+        }
+    }
+}
+
+/// Every code with its owner, and one that nobody has.
+fn codes(history: &History) -> Vec<(String, Option<UserId>)> {
+    let known = history.people.iter().filter_map(|name| {
+        let participant = history.scene.participant(name);
+        participant.exists().then(|| (participant.code().to_owned(), Some(user(name))))
+    });
+    known.chain([("nonsense".to_owned(), None)]).collect()
+}
+
+/// Whether somebody would be referred after a command.
+fn would_be_referred(memory: &Memory, command: &Command, name: &str) -> Result<bool, Halt> {
+    let id = Scene::id(name);
+    memory.would(command, |work| Ok(load::<Participant>(work, &id)?.referral().is_some()))
+}
+
+fn assert_agrees_for_a_newcomer(history: &History, code: &str) {
+    let rules = current_rules(history.memory());
+    let sign_up = Command::RegisterUser(Box::new(RegisterUser {
+        profile: profile("newcomer"),
+        program_id: Some(program(PROGRAM)),
+        referral_code: Some(code.to_lowercase()),
+    }));
+    let is_referred = would_be_referred(history.memory(), &sign_up, "newcomer");
+    let policy = match history.scene.fault(code, None) {
+        None => return assert_eq!(is_referred, Ok(true), "{code}"),
+        Some(CodeFault::Unknown) => rules.unknown_code,
+        Some(CodeFault::Exhausted) => rules.exhausted_code,
+        Some(other) => panic!("{other:?} is nothing to tell a newcomer"),
+    };
+    match policy {
+        InvalidCodePolicy::RegisterUnreferred => assert_eq!(is_referred, Ok(false), "{code}"),
+        InvalidCodePolicy::Reject => assert!(
+            matches!(
+                is_referred,
+                Err(Halt::Refused(
+                    Refusal::CodeNotFound(_)
+                        | Refusal::CodeExhausted { .. }
+                        | Refusal::ReferrerLimitReached { .. }
+                ))
+            ),
+            "{code}: {is_referred:?}"
+        ),
+    }
+}
+
+fn assert_agrees_for(history: &History, code: &str, owner: Option<&UserId>, name: &str) {
+    let verdict = history.scene.verdict(code, Some(name)).unwrap();
+    let participant = history.scene.participant(name);
+    let own_referrer = participant.referral().map(|referral| &referral.referrer_user_id);
+    if own_referrer.is_some() && own_referrer == owner {
+        let rules = current_rules(history.memory());
+        let only_once = matches!(rules.earn_on, EarnOn::FirstPurchase { .. });
+        let has_bought = only_once && participant.first_purchase_used();
+        let expected = has_bought.then_some(CodeFault::AlreadyBought);
+        assert_eq!(verdict.fault, expected, "the code through which {name} came");
+        return;
+    }
+    let command = if participant.exists() {
+        Command::ApplyReferral(ApplyReferral {
+            program_id: Some(program(PROGRAM)),
+            referee_user_id: user(name),
+            referrer: Referrer::Code(code.into()),
+        })
+    } else {
+        Command::EnrollParticipant(EnrollParticipant {
+            program_id: program(PROGRAM),
+            user_id: user(name),
+            referral_code: Some(code.into()),
+        })
+    };
+    let result = would_be_referred(history.memory(), &command, name);
+    match result {
+        // What is wrong with the user, not with the code.
+        Err(Halt::Refused(Refusal::UserInactive(_) | Refusal::ReferralCycle { .. })) => {}
+        result => {
+            let is_referred = result == Ok(true);
+            assert_eq!(
+                verdict.fault.is_none(),
+                is_referred,
+                "{name} {code} {verdict:?} {result:?}"
+            );
+        }
+    }
+}
+
+fn current_rules(memory: &Memory) -> Arc<ProgramRules> {
+    memory.state::<Program>(&program(PROGRAM)).current().unwrap().rules.clone()
+}

@@ -1,0 +1,123 @@
+//! What the log says, event by event and without the aggregates.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use crate::rules::{EarnOn, ProgramRules, RewardRule};
+use crate::tests::memory_work::{AnyEvent, Memory};
+use crate::{
+    ParticipantEvent, ParticipantId, ProgramEvent, PurchaseEvent, PurchaseId, PurchaseRecorded,
+    Timestamp, UserId,
+};
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub levels: BTreeMap<u32, (i64, u32)>,
+    pub rewards: i64,
+    pub balance: i64,
+    pub uses: u32,
+    pub conversions: u32,
+    pub referral: Option<(UserId, Timestamp)>,
+    pub inactive: bool,
+    pub reactivated: Option<Timestamp>,
+}
+
+#[derive(Default)]
+pub struct Audit {
+    pub versions: Vec<Arc<ProgramRules>>,
+    pub ledgers: HashMap<UserId, Ledger>,
+    pub purchases: HashMap<PurchaseId, PurchaseRecorded>,
+    pub shared: HashMap<PurchaseId, i64>,
+    /// The purchases that earned anybody anything.
+    pub earning: HashSet<PurchaseId>,
+    /// The purchases of each buyer that earned as their first.
+    pub first_purchases: HashMap<UserId, HashSet<PurchaseId>>,
+}
+
+impl Audit {
+    /// Reads the log and calls `look` before each event of a participant is entered.
+    pub fn of(memory: &Memory, mut look: impl FnMut(&Self, &UserId, &ParticipantEvent)) -> Self {
+        let mut audit = Self::default();
+        for logged in memory.log() {
+            match &logged.event {
+                AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
+                    audit.versions.push(published.rules.clone());
+                }
+                AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(purchase)) => {
+                    audit.purchases.insert(purchase.purchase_id.clone(), purchase.clone());
+                }
+                AnyEvent::Participant(event) => {
+                    let id = ParticipantId::parse(&logged.key.id).unwrap();
+                    look(&audit, &id.user_id, event);
+                    audit.enter(id.user_id, event);
+                }
+                AnyEvent::User(_) | AnyEvent::Purchase(_) => {}
+            }
+        }
+        audit
+    }
+
+    fn version(&self, version: u32) -> &ProgramRules {
+        &self.versions[version as usize - 1]
+    }
+
+    pub fn rule(&self, version: u32, level: u32) -> &RewardRule {
+        let rules = &self.version(version).rewards;
+        rules.iter().find(|rule| rule.level == level).unwrap()
+    }
+
+    /// The referrals that lead from `from` to the earner on `level`.
+    pub fn line(&self, from: &UserId, level: u32) -> Vec<(UserId, Timestamp)> {
+        let mut line = Vec::new();
+        let mut at = from.clone();
+        for _ in 0..level {
+            let (referrer, time) = self.ledgers[&at].referral.clone().unwrap();
+            at = referrer.clone();
+            line.push((referrer, time));
+        }
+        line
+    }
+
+    fn enter(&mut self, user_id: UserId, event: &ParticipantEvent) {
+        let ledger = self.ledgers.entry(user_id).or_default();
+        match event {
+            ParticipantEvent::ReferralApplied(applied) => {
+                ledger.referral =
+                    Some((applied.referrer_user_id.clone(), applied.referral_time_us));
+            }
+            ParticipantEvent::ReferralMade(_) => ledger.uses += 1,
+            ParticipantEvent::ReferralConverted(_) => ledger.conversions += 1,
+            ParticipantEvent::PurchaseCredited(credited) => {
+                ledger.balance += credited.amount_minor;
+            }
+            ParticipantEvent::RewardGranted(granted) => {
+                let level = ledger.levels.entry(granted.level).or_default();
+                *level = (level.0 + granted.amount_minor, level.1 + 1);
+                ledger.rewards += granted.amount_minor;
+                ledger.balance += granted.amount_minor;
+                if let Some(purchase_id) = &granted.purchase_id {
+                    self.earning.insert(purchase_id.clone());
+                    if granted.rate_bps.is_some() {
+                        *self.shared.entry(purchase_id.clone()).or_default() +=
+                            granted.amount_minor;
+                    }
+                    let earn_on = self.versions[granted.program_version as usize - 1].earn_on;
+                    if matches!(earn_on, EarnOn::FirstPurchase { .. }) {
+                        let firsts =
+                            self.first_purchases.entry(granted.source_user_id.clone()).or_default();
+                        firsts.insert(purchase_id.clone());
+                    }
+                }
+            }
+            ParticipantEvent::ParticipantDeactivated(_) => ledger.inactive = true,
+            ParticipantEvent::ParticipantReactivated(reactivated) => {
+                ledger.inactive = false;
+                ledger.reactivated = Some(reactivated.reactivate_time_us);
+            }
+            ParticipantEvent::ParticipantEnrolled(_)
+            | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::RewardWithheld(_)
+            | ParticipantEvent::TierChanged(_) => {}
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! One program at work, in the words of those who run it.
+
+use std::sync::Arc;
+
+use crate::decide::{
+    ApplyReferral, CodeFault, CodeVerdict, Command, EnrollParticipant, RecordPurchase, Referrer,
+    RegisterUser, validate_code,
+};
+use crate::reward::WithheldReason;
+use crate::rules::ProgramRules;
+use crate::tests::memory_work::{AnyEvent, Memory, Reading};
+use crate::{
+    Halt, Participant, ParticipantEvent, ParticipantId, Profile, ProgramId, PurchaseEvent,
+    PurchaseId, ReferralStatus, Refusal, RewardGranted, RewardWithheld, Timestamp, UserId,
+};
+
+/// The program that a scene plays in unless it names another.
+pub const PROGRAM: &str = "the-program";
+
+pub fn user(name: &str) -> UserId {
+    UserId::parse(name).unwrap()
+}
+
+pub fn program(name: &str) -> ProgramId {
+    ProgramId::parse(name).unwrap()
+}
+
+pub fn profile(name: &str) -> Profile {
+    Profile {
+        user_id: user(name),
+        username: name.into(),
+        email: format!("{name}@example.com"),
+        display_name: String::new(),
+        password_hash: None,
+    }
+}
+
+/// What a purchase or a sign-up came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub grants: Vec<RewardGranted>,
+    pub withholdings: Vec<RewardWithheld>,
+    pub converted: bool,
+}
+
+impl Outcome {
+    /// Earner, level and amount of every reward.
+    pub fn granted(&self) -> Vec<(&str, u32, i64)> {
+        self.grants
+            .iter()
+            .map(|grant| (grant.earner_user_id.as_str(), grant.level, grant.amount_minor))
+            .collect()
+    }
+
+    /// Would-be earner ("nobody" if there is none), level and reason of every reward withheld.
+    pub fn withheld(&self) -> Vec<(&str, u32, WithheldReason)> {
+        self.withholdings
+            .iter()
+            .map(|withheld| {
+                let earner = withheld.earner_user_id.as_ref().map_or("nobody", UserId::as_str);
+                (earner, withheld.level, withheld.reason)
+            })
+            .collect()
+    }
+}
+
+/// A program with its users. A second passes before each command.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    pub memory: Memory,
+    purchases: u32,
+}
+
+impl Scene {
+    /// The program is in force, and nobody is in it.
+    pub fn of(rules: ProgramRules) -> Self {
+        Self::read(Reading::Warm, rules)
+    }
+
+    pub fn read(reading: Reading, rules: ProgramRules) -> Self {
+        let mut scene = Self { memory: Memory::new(reading), purchases: 0 };
+        scene.publish(PROGRAM, rules).unwrap();
+        scene
+    }
+
+    pub fn publish(&mut self, program_id: &str, rules: ProgramRules) -> Result<(), Halt> {
+        assert_eq!(rules.faults(), [], "a program with faults is refused at the door");
+        let rules = Arc::new(rules);
+        self.tell(&Command::PublishProgram { program_id: program(program_id), rules })
+    }
+
+    pub fn tell(&mut self, command: &Command) -> Result<(), Halt> {
+        self.memory.set_now(self.memory.now().plus_seconds(1));
+        self.memory.apply(command)
+    }
+
+    // Signing up and entering.
+
+    pub fn register(
+        &mut self,
+        profile: Profile,
+        program_id: Option<&str>,
+        code: Option<&str>,
+    ) -> Result<(), Halt> {
+        self.tell(&Command::RegisterUser(Box::new(RegisterUser {
+            profile,
+            program_id: program_id.map(program),
+            referral_code: code.map(Into::into),
+        })))
+    }
+
+    /// A sign-up in the program, without a code.
+    pub fn sign_up(&mut self, name: &str) {
+        self.register(profile(name), Some(PROGRAM), None).unwrap();
+    }
+
+    pub fn sign_up_with(&mut self, name: &str, code: &str) -> Result<(), Halt> {
+        self.register(profile(name), Some(PROGRAM), Some(code))
+    }
+
+    /// A sign-up with the code of `referrer`, and what it came to.
+    pub fn refer(&mut self, referrer: &str, name: &str) -> Outcome {
+        let mark = self.memory.log().len();
+        self.sign_up_with(name, &self.code(referrer)).unwrap();
+        assert_eq!(self.referrer(name).as_deref(), Some(referrer));
+        self.since(mark)
+    }
+
+    /// A line of referrals, the first name at the top.
+    pub fn line(&mut self, names: &[&str]) {
+        self.sign_up(names[0]);
+        for pair in names.windows(2) {
+            self.refer(pair[0], pair[1]);
+        }
+    }
+
+    pub fn enroll(&mut self, name: &str, program_id: &str, code: Option<&str>) -> Result<(), Halt> {
+        self.tell(&Command::EnrollParticipant(EnrollParticipant {
+            program_id: program(program_id),
+            user_id: user(name),
+            referral_code: code.map(Into::into),
+        }))
+    }
+
+    // Referrals.
+
+    pub fn attach(&mut self, referee: &str, referrer: &str) -> Result<(), Halt> {
+        self.tell(&Command::ApplyReferral(ApplyReferral {
+            program_id: Some(program(PROGRAM)),
+            referee_user_id: user(referee),
+            referrer: Referrer::User(user(referrer)),
+        }))
+    }
+
+    pub fn attach_by_code(&mut self, referee: &str, code: &str) -> Result<(), Halt> {
+        self.tell(&Command::ApplyReferral(ApplyReferral {
+            program_id: Some(program(PROGRAM)),
+            referee_user_id: user(referee),
+            referrer: Referrer::Code(code.into()),
+        }))
+    }
+
+    pub fn verdict(&self, code: &str, name: Option<&str>) -> Result<CodeVerdict, Halt> {
+        let user_id = name.map(user);
+        self.memory.ask(|work| validate_code(work, code, Some(&program(PROGRAM)), user_id.as_ref()))
+    }
+
+    /// Why a code could not be used.
+    pub fn fault(&self, code: &str, name: Option<&str>) -> Option<CodeFault> {
+        self.verdict(code, name).unwrap().fault
+    }
+
+    // Purchases.
+
+    pub fn purchase(
+        &mut self,
+        purchase_id: &str,
+        buyer: &str,
+        amount_minor: i64,
+        currency_code: &str,
+        purchase_time: Option<Timestamp>,
+    ) -> Result<Outcome, Halt> {
+        let mark = self.memory.log().len();
+        self.tell(&Command::RecordPurchase(RecordPurchase {
+            purchase_id: PurchaseId::parse(purchase_id).unwrap(),
+            buyer_user_id: user(buyer),
+            amount_minor,
+            currency_code: currency_code.into(),
+            purchase_time,
+        }))?;
+        Ok(self.since(mark))
+    }
+
+    /// A purchase of now, in the currency of the program.
+    pub fn buy(&mut self, buyer: &str, amount_minor: i64) -> Outcome {
+        let currency = self.currency();
+        self.buy_in(buyer, amount_minor, &currency)
+    }
+
+    pub fn buy_in(&mut self, buyer: &str, amount_minor: i64, currency: &str) -> Outcome {
+        let id = self.next_purchase();
+        self.purchase(&id, buyer, amount_minor, currency, None).unwrap()
+    }
+
+    pub fn buy_at(&mut self, buyer: &str, amount_minor: i64, time: Timestamp) -> Outcome {
+        let (id, currency) = (self.next_purchase(), self.currency());
+        self.purchase(&id, buyer, amount_minor, &currency, Some(time)).unwrap()
+    }
+
+    fn currency(&self) -> String {
+        let state = self.memory.state::<crate::Program>(&program(PROGRAM));
+        let rules = &state.current().unwrap().rules;
+        rules.purchase_currency_code.clone().unwrap_or_else(|| "USD".into())
+    }
+
+    fn next_purchase(&mut self) -> String {
+        self.purchases += 1;
+        format!("purchase-{}", self.purchases)
+    }
+
+    // Accounts.
+
+    pub fn deactivate(&mut self, name: &str) {
+        self.tell(&Command::DeactivateUser { user_id: user(name) }).unwrap();
+    }
+
+    pub fn reactivate(&mut self, name: &str) {
+        self.tell(&Command::ReactivateUser { user_id: user(name) }).unwrap();
+    }
+
+    // What came of it.
+
+    pub fn id(name: &str) -> ParticipantId {
+        ParticipantId::new(&program(PROGRAM), &user(name))
+    }
+
+    pub fn participant(&self, name: &str) -> Arc<Participant> {
+        self.memory.state::<Participant>(&Self::id(name))
+    }
+
+    pub fn code(&self, name: &str) -> String {
+        let participant = self.participant(name);
+        assert!(participant.exists(), "{name} is not in the program");
+        participant.code().into()
+    }
+
+    pub fn referrer(&self, name: &str) -> Option<String> {
+        let participant = self.participant(name);
+        participant.referral().map(|referral| referral.referrer_user_id.to_string())
+    }
+
+    pub fn status(&self, name: &str) -> Option<ReferralStatus> {
+        self.participant(name).referral().map(|referral| referral.status)
+    }
+
+    pub fn user_exists(&self, name: &str) -> bool {
+        self.memory.state::<crate::User>(&user(name)).exists()
+    }
+
+    pub fn since(&self, mark: usize) -> Outcome {
+        let mut outcome = Outcome::default();
+        for logged in &self.memory.log()[mark..] {
+            match &logged.event {
+                AnyEvent::Participant(ParticipantEvent::RewardGranted(grant)) => {
+                    outcome.grants.push(grant.clone());
+                }
+                AnyEvent::Participant(ParticipantEvent::RewardWithheld(withheld))
+                | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)) => {
+                    outcome.withholdings.push(withheld.clone());
+                }
+                AnyEvent::Participant(ParticipantEvent::ReferralConverted(_)) => {
+                    outcome.converted = true;
+                }
+                _ => {}
+            }
+        }
+        outcome
+    }
+}
+
+/// A refusal, for comparing with what a command came to.
+/// A user in the scene's program.
+pub fn member(name: &str) -> ParticipantId {
+    ParticipantId::new(&program(PROGRAM), &user(name))
+}
+
+pub fn refused(refusal: Refusal) -> Result<(), Halt> {
+    Err(Halt::Refused(refusal))
+}

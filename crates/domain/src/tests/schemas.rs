@@ -1,0 +1,55 @@
+//! The shapes of the events are a promise to every log that was ever written, so they are committed
+//! in `schemas/` and a change to them has to be meant.
+
+use std::path::PathBuf;
+
+use schemars::{JsonSchema, schema_for};
+
+use crate::{Kind, ParticipantEvent, ProgramEvent, PurchaseEvent, UserEvent};
+
+fn file(kind: Kind) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schemas");
+    folder.join(format!("{}.json", kind.as_str()))
+}
+
+/// Compares as JSON, because the order of fields says nothing.
+fn compare<E: JsonSchema>(kind: Kind) {
+    let file = file(kind);
+    let schema = schema_for!(E).to_value();
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        let text = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, text).unwrap();
+        return;
+    }
+    let committed: serde_json::Value = std::fs::read_to_string(&file)
+        .map(|text| serde_json::from_str(&text).expect("committed schemas are JSON"))
+        .unwrap_or_default();
+    assert!(
+        committed == schema,
+        "the events of {kind:?} do not have the shape that {} promises. Logs hold the old shape: \
+         raise the version of the event and add an upcaster. Then run `UPDATE_SCHEMAS=1 cargo test \
+         --lib schemas` and commit what it wrote.",
+        file.display(),
+    );
+}
+
+#[test]
+fn the_events_of_a_user_have_the_committed_shape() {
+    compare::<UserEvent>(Kind::User);
+}
+
+#[test]
+fn the_events_of_a_program_have_the_committed_shape() {
+    compare::<ProgramEvent>(Kind::Program);
+}
+
+#[test]
+fn the_events_of_a_participant_have_the_committed_shape() {
+    compare::<ParticipantEvent>(Kind::Participant);
+}
+
+#[test]
+fn the_events_of_a_purchase_have_the_committed_shape() {
+    compare::<PurchaseEvent>(Kind::Purchase);
+}

@@ -1,0 +1,451 @@
+//! The command line.
+
+use std::fmt::Display;
+use std::fs;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, Parser};
+use domain::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::{Comparing, OwnServer, Progress, Report, Scenario, Settings, compare, plot, run};
+
+/// How many streams are open unless it is said otherwise: a few beside the mixed load, and many where they
+/// are what it is about.
+const MIXED_STREAMS: u64 = 100;
+const STREAMS: u64 = 1_000;
+/// How many purchases a second the streams are watched with unless it is said otherwise.
+const STREAMS_RATE: f64 = 200.0;
+/// Rivals that each have a pool of their own.
+const RIVALS: u32 = 3;
+/// How often the line about progress is written.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What is logged unless `TRIBUTARY_LOG` says otherwise.
+const DEFAULT_FILTER: &str = "info,sqlx=warn";
+
+/// What went wrong, in words for whoever typed the command.
+type CliError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Puts load on a Tributary server, measures it, and checks that the log holds what was answered.
+#[derive(Parser)]
+#[command(version, max_term_width = 100)]
+enum Load {
+    /// Sign-ups, every third with the code of somebody who came earlier
+    SignUp(Options),
+    /// Purchases that pay two rewards each; some referrers are much more frequent than others
+    Purchase(Options),
+    /// Purchases that all pay the same two referrers
+    Hot(Options),
+    /// 80 % purchases, 15 % reads and 5 % sign-ups, with 100 live streams open
+    Mixed(Options),
+    /// Purchases at a rate (200 a second), each watched by one of many live streams: how soon rewards and
+    /// reads follow the answer
+    Streams(Options),
+    /// The top of the leaderboard and the rank of anybody, in turn; run it beside purchases
+    Leaderboard(Options),
+    /// The engine beside its rivals, on a cluster of its own: plain cqrs-es, hand-written SQL, a stored
+    /// function, and pgbench
+    Compare(CompareOptions),
+}
+
+#[derive(Args)]
+struct CompareOptions {
+    /// Participants, the same for all
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    participants: u64,
+    /// How many purchases can be under way at the same time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
+    concurrency: usize,
+    /// Connections to the engine
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one)]
+    connections: usize,
+    /// Connections of each rival to Postgres
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pool: u32,
+    /// How often each has its turn
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rounds: u32,
+    /// How long each runs before it is measured
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    warm_up: Duration,
+    /// How long each is measured
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    duration: Duration,
+    /// What all choices are made from
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Write everything that was measured into a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+impl CompareOptions {
+    async fn run(self) -> Result<(), CliError> {
+        let stop = stop_requested()?;
+        let admin_key = random_key()?;
+        let moment = now();
+        let settings = Comparing {
+            participants: self.participants,
+            concurrency: self.concurrency,
+            connections: self.connections,
+            pool: self.pool.max(1),
+            rounds: self.rounds.max(1),
+            warm_up_s: self.warm_up.as_secs_f64(),
+            duration_s: self.duration.as_secs_f64(),
+            seed: self.seed,
+        };
+        // The cluster takes as many connections as its server may open, and some.
+        let clients = u32::try_from(settings.concurrency).unwrap_or(u32::MAX);
+        let connections = clients.saturating_add(RIVALS * settings.pool).saturating_add(50);
+        let arguments = ["--max-connections".into(), connections.min(10_000).to_string()];
+        let name = format!("load-{:x}", moment.0);
+        let server = OwnServer::start(&name, &admin_key, &arguments).await?;
+        let tell = |line: String| say(line);
+        let compared = tokio::select! {
+            compared = compare(&settings, &server, &admin_key, moment, &tell) => {
+                compared.map_err(CliError::from)
+            }
+            () = stop => Err("the comparison was stopped before its end".into()),
+        };
+        server.stop().await;
+        let compared = compared?;
+        for line in compared.table() {
+            say(line);
+        }
+        if let Some(path) = &self.json {
+            write(path, &(serde_json::to_string_pretty(&compared)? + "\n"))?;
+        }
+        if compared.faults.is_empty() { Ok(()) } else { Err("the books do not add up".into()) }
+    }
+}
+
+#[derive(Args)]
+struct Options {
+    #[command(flatten)]
+    target: Target,
+    /// How many operations can be under way at the same time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
+    concurrency: usize,
+    /// Connections to the server, used in turn
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one)]
+    connections: usize,
+    /// How long it is done, as in 30s, 5m or 500ms
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    duration: Duration,
+    /// How often it is done, instead of how long
+    #[arg(long, value_name = "N", conflicts_with = "duration")]
+    count: Option<u64>,
+    /// How long it is done before anything is measured
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    warm_up: Duration,
+    /// What all choices are made from: the same seed makes the same load
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many operations start each second, whether or not those before are over; or, as in 50%, a share
+    /// of as many as can, which is found out before. As many as can if it is not given
+    #[arg(long, value_name = "N", value_parser = rate)]
+    rate: Option<Rate>,
+    /// Users that are signed up before; two for each stream in `streams`, none in `sign-up`
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    participants: u64,
+    /// Take the participants of an earlier run on this server, by its name, instead of signing up others; it
+    /// had the same scenario, seed and number of them
+    #[arg(long, value_name = "RUN", conflicts_with = "own")]
+    participants_of: Option<String>,
+    /// Give those who sign up in the run a password, so that hashing is measured as well
+    #[arg(long)]
+    passwords: bool,
+    /// Live streams that are open meanwhile, each of another user's earnings
+    #[arg(long, value_name = "N")]
+    streams: Option<u64>,
+    /// Write everything that is known about the run into a file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Draw the latency over time into a file
+    #[arg(long, value_name = "FILE.svg")]
+    plot: Option<PathBuf>,
+}
+
+/// The server that bears the load.
+#[derive(Args)]
+struct Target {
+    /// The server
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TRIBUTARY_SERVER",
+        default_value = "http://127.0.0.1:50051"
+    )]
+    server: String,
+    /// Start a server with an empty database for this run, and remove both afterwards
+    #[arg(long)]
+    own: bool,
+    /// The admin key; that of `dev` if it is not given
+    #[arg(long, value_name = "KEY", env = "TRIBUTARY_ADMIN_KEY", hide_env_values = true)]
+    admin_key: Option<String>,
+    /// Where `dev` keeps its admin key
+    #[arg(long, value_name = "DIR", env = "TRIBUTARY_DATA_DIR", default_value = ".tributary")]
+    data_dir: PathBuf,
+}
+
+/// Runs the program on the arguments of the process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let load = Load::parse();
+    let wanted = std::env::var("TRIBUTARY_LOG").unwrap_or_else(|_| DEFAULT_FILTER.into());
+    let filter = EnvFilter::builder().parse_lossy(wanted);
+    tracing_subscriber::fmt().compact().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(CliError::from)
+        .and_then(|runtime| runtime.block_on(Box::pin(load.run())));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line; it is no harm if nobody reads it.
+fn say(text: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Resolves at Ctrl-C or SIGTERM, which from the call on no longer end the process.
+fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupts.recv() => {}
+            _ = terminations.recv() => {}
+        }
+    })
+}
+
+/// The machine's clock.
+#[expect(clippy::disallowed_methods, reason = "the one place where a run asks what time it is")]
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The admin key that a `dev` has made in its data directory.
+fn kept_admin_key(data_dir: &Path) -> Option<String> {
+    let key = fs::read_to_string(data_dir.join("admin.key")).ok()?;
+    Some(key.trim().to_owned()).filter(|key| !key.is_empty())
+}
+
+impl Load {
+    async fn run(self) -> Result<(), CliError> {
+        match self {
+            Self::SignUp(options) => options.run(Scenario::SignUp).await,
+            Self::Purchase(options) => options.run(Scenario::Purchase).await,
+            Self::Hot(options) => options.run(Scenario::Hot).await,
+            Self::Mixed(options) => options.run(Scenario::Mixed).await,
+            Self::Streams(options) => options.run(Scenario::Streams).await,
+            Self::Leaderboard(options) => options.run(Scenario::Leaderboard).await,
+            Self::Compare(options) => options.run().await,
+        }
+    }
+}
+
+impl Options {
+    async fn run(self, scenario: Scenario) -> Result<(), CliError> {
+        let stop = stop_requested()?;
+        let mut settings = self.settings(scenario);
+        let report = if self.target.own {
+            let admin_key = random_key()?;
+            let name = format!("load-{:x}", now().0);
+            let server = OwnServer::start(&name, &admin_key, &[]).await?;
+            settings.server.clone_from(&server.url);
+            let process_id = server.process_id();
+            // However the run ends, its server does not outlive it.
+            let outcome = attend(&settings, &admin_key, process_id, stop).await;
+            server.stop().await;
+            outcome?
+        } else {
+            let key = self.target.admin_key.clone();
+            let key = key.or_else(|| kept_admin_key(&self.target.data_dir)).ok_or(
+                "no admin key: set TRIBUTARY_ADMIN_KEY, pass --data-dir with the directory of \
+                 'tributary dev', or let this start a server with --own",
+            )?;
+            attend(&settings, &key, None, stop).await?
+        };
+        for line in report.table() {
+            say(line);
+        }
+        if let Some(path) = &self.json {
+            write(path, &(serde_json::to_string_pretty(&report)? + "\n"))?;
+        }
+        if let Some(path) = &self.plot {
+            write(path, &plot::svg(&report))?;
+        }
+        match report.failure() {
+            Some(failure) => {
+                Err(format!("the server did not hold what it answered: {failure}").into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn settings(&self, scenario: Scenario) -> Settings {
+        let (streams, usual_rate) = match scenario {
+            Scenario::Streams => (STREAMS, Some(STREAMS_RATE)),
+            Scenario::Mixed => (MIXED_STREAMS, None),
+            Scenario::SignUp | Scenario::Purchase | Scenario::Hot | Scenario::Leaderboard => {
+                (0, None)
+            }
+        };
+        let (rate, share_of_full) = match self.rate {
+            None => (usual_rate, None),
+            Some(Rate::PerSecond(rate)) => (Some(rate), None),
+            Some(Rate::OfFull(share)) => (None, Some(share)),
+        };
+        Settings {
+            scenario,
+            server: self.target.server.clone(),
+            own_server: self.target.own,
+            seed: self.seed,
+            connections: self.connections,
+            concurrency: self.concurrency,
+            participants: self.participants,
+            participants_of: self.participants_of.clone(),
+            passwords: self.passwords,
+            streams: self.streams.unwrap_or(streams),
+            warm_up_s: self.warm_up.as_secs_f64(),
+            duration_s: self.count.is_none().then_some(self.duration.as_secs_f64()),
+            count: self.count,
+            rate,
+            share_of_full,
+        }
+    }
+}
+
+/// Makes the run, and says how far it is as long as somebody looks.
+async fn attend(
+    settings: &Settings,
+    admin_key: &str,
+    process_id: Option<u32>,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, CliError> {
+    let progress = Arc::new(Progress::default());
+    let moment = now();
+    tokio::select! {
+        report = run(settings, admin_key, process_id, moment, progress.clone()) => {
+            clear_progress();
+            Ok(report?)
+        }
+        () = stop => Err("the run was stopped before its end".into()),
+        () = show(&progress) => Err("progress ended".into()),
+    }
+}
+
+/// Writes a line about progress over and over, if stderr is a terminal.
+async fn show(progress: &Progress) {
+    if !std::io::stderr().is_terminal() {
+        return std::future::pending().await;
+    }
+    let mut before = (progress.now().0, 0);
+    loop {
+        tokio::time::sleep(PROGRESS_INTERVAL).await;
+        let (step, done, failed) = progress.now();
+        let since = if before.0 == step { done.saturating_sub(before.1) } else { 0 };
+        before = (step, done);
+        #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+        let rate = since as f64 / PROGRESS_INTERVAL.as_secs_f64();
+        let line = format!("\r\x1b[K{step}: {done}, {failed} failed, {rate:.0} a second");
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }
+}
+
+fn clear_progress() {
+    if std::io::stderr().is_terminal() {
+        let _ = std::io::stderr().write_all(b"\r\x1b[K");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the key of a server that lives as long as the run")]
+fn random_key() -> Result<String, CliError> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)?;
+    Ok(format!("load_{:032x}", u128::from_le_bytes(random)))
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    fs::write(path, text)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let number = text.parse().map_err(|_| "must be a number".to_owned())?;
+    if number > 0 { Ok(number) } else { Err("must be 1 or more".into()) }
+}
+
+/// How many operations start each second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rate {
+    PerSecond(f64),
+    /// A share of as many as can.
+    OfFull(f64),
+}
+
+fn rate(text: &str) -> Result<Rate, String> {
+    let (number, is_share) = match text.strip_suffix('%') {
+        Some(number) => (number, true),
+        None => (text, false),
+    };
+    let rate: f64 = number.parse().map_err(|_| "must be a number, or one with %".to_owned())?;
+    if !rate.is_finite() || rate <= 0.0 {
+        return Err("must be more than 0".into());
+    }
+    Ok(if is_share { Rate::OfFull(rate / 100.0) } else { Rate::PerSecond(rate) })
+}
+
+/// A time with its unit: milliseconds, seconds or minutes.
+fn duration(text: &str) -> Result<Duration, String> {
+    let unit = text.trim_start_matches(|digit: char| digit.is_ascii_digit() || digit == '.');
+    let seconds_per_unit = match unit {
+        "ms" => 0.001,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err("must be a time, as in 30s, 5m or 500ms".into()),
+    };
+    let number: f64 = text[..text.len() - unit.len()]
+        .parse()
+        .map_err(|_| "must begin with a number, as in 30s".to_owned())?;
+    Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_a_unit() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        for wrong in ["", "30", "s", "-1s", "1h", "1.2.3s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_more_than_nothing() {
+        assert_eq!(rate("0.5"), Ok(Rate::PerSecond(0.5)));
+        assert_eq!(rate("50%"), Ok(Rate::OfFull(0.5)));
+        for wrong in ["0", "-1", "inf", "NaN", "", "%", "0%", "-5%"] {
+            assert!(rate(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Connections to the server, and the calls of a run on them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tonic::Request;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint, Uri};
+
+use super::LoadError;
+use contract::Coalescing;
+
+/// How long an answer is waited for. Longer than the server waits for anything.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a connection is waited for.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Some connections to one server, used in turn.
+#[derive(Clone, Debug)]
+pub struct Connections {
+    channels: Arc<[Channel]>,
+    key: MetadataValue<Ascii>,
+}
+
+impl Connections {
+    /// Opens them.
+    ///
+    /// # Errors
+    /// If the address or the key cannot be one, or no server answers.
+    pub async fn open(server: &str, admin_key: &str, count: usize) -> Result<Self, LoadError> {
+        let unusable = |what, error: &dyn std::error::Error| LoadError::Unusable {
+            what,
+            reason: error.to_string(),
+        };
+        let key = format!("Bearer {admin_key}").parse();
+        let key = key.map_err(|error| unusable("the admin key", &error))?;
+        let mut channels = Vec::new();
+        for _ in 0..count.max(1) {
+            let endpoint = Endpoint::from_shared(server.to_owned())
+                .map_err(|error| unusable("the address of the server", &error))?
+                .connect_timeout(CONNECT_TIMEOUT);
+            let channel = endpoint.connect_with_connector(tower::service_fn(connect)).await;
+            channels.push(channel.map_err(|_| LoadError::Unreachable(server.to_owned()))?);
+        }
+        Ok(Self { channels: channels.into(), key })
+    }
+
+    /// The connection whose turn it is in operation `number`.
+    #[must_use]
+    pub fn channel(&self, number: u64) -> Channel {
+        let index = usize::try_from(number).unwrap_or_default() % self.channels.len();
+        self.channels[index].clone()
+    }
+
+    /// A call that is answered once.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = self.stream(message);
+        request.set_timeout(CALL_TIMEOUT);
+        request
+    }
+
+    /// A call that is answered for as long as the caller listens.
+    pub fn stream<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.metadata_mut().insert("authorization", self.key.clone());
+        request
+    }
+}
+
+/// Calls that begin together leave together, as those of clients in other languages do.
+async fn connect(uri: Uri) -> std::io::Result<TokioIo<Coalescing<TcpStream>>> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+    stream.set_nodelay(true)?;
+    Ok(TokioIo::new(Coalescing::new(stream)))
+}

@@ -1,0 +1,91 @@
+//! How far the read models are behind the log, and how long they take to come up with it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::LoadError;
+use super::connections::Connections;
+use super::log;
+use contract::pb::account_service_client::AccountServiceClient;
+use contract::pb::leaderboard_service_client::LeaderboardServiceClient;
+use contract::pb::operator_service_client::OperatorServiceClient;
+use contract::pb::{GetLeaderboardRequest, GetOverviewRequest, ListUsersRequest};
+
+/// How often it is looked at during a run.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+/// How often it is asked whether the read models have caught up.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// How long that is asked.
+const CATCH_UP_PATIENCE: Duration = Duration::from_mins(2);
+
+/// The position of the read model that is the furthest behind, of three that are made from different tables:
+/// totals, participants and leaderboards. The reads carry no consistency token, and so are not waited with.
+async fn read_models(connections: &Connections, program_id: &str) -> Result<i64, LoadError> {
+    let failed = LoadError::call("read without a token");
+    let program_id = || program_id.to_owned();
+    let channel = connections.channel(0);
+    let overview = GetOverviewRequest { program_id: program_id(), ..Default::default() };
+    let users = ListUsersRequest { program_id: program_id(), page_size: 1, ..Default::default() };
+    let board =
+        GetLeaderboardRequest { program_id: program_id(), page_size: 1, ..Default::default() };
+    let mut operators = OperatorServiceClient::new(channel.clone());
+    let mut accounts = AccountServiceClient::new(channel.clone());
+    let mut leaderboards = LeaderboardServiceClient::new(channel);
+    let (overview, users, board) = tokio::try_join!(
+        operators.get_overview(connections.request(overview)),
+        accounts.list_users(connections.request(users)),
+        leaderboards.get_leaderboard(connections.request(board)),
+    )
+    .map_err(failed)?;
+    let positions =
+        [overview.get_ref().position, users.get_ref().position, board.get_ref().position];
+    Ok(positions.into_iter().min().unwrap_or_default())
+}
+
+/// How many events the read models are behind the log; if anything it is too many, as the end of the log is
+/// asked for after them.
+async fn behind(connections: &Connections, program_id: &str) -> Result<i64, LoadError> {
+    let position = read_models(connections, program_id).await?;
+    Ok(log::end(connections, position).await? - position)
+}
+
+/// Looks at the lag every second until it is told to stop, and returns the greatest that it saw.
+pub(super) async fn sample(
+    connections: Connections,
+    program_id: Arc<str>,
+    mut stop: watch::Receiver<bool>,
+) -> i64 {
+    let mut greatest = 0;
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stopped| *stopped) => return greatest,
+            () = tokio::time::sleep(SAMPLE_INTERVAL) => {}
+        }
+        // A server that is too busy to say it has been asked often enough.
+        if let Ok(events) = behind(&connections, &program_id).await {
+            greatest = greatest.max(events);
+        }
+    }
+}
+
+/// Waits until the read models reflect all that is in the log now. Returns how many events they were behind,
+/// and how long it took.
+pub(super) async fn catch_up(
+    connections: &Connections,
+    program_id: &str,
+) -> Result<(i64, Duration), LoadError> {
+    let begun = Instant::now();
+    let position = read_models(connections, program_id).await?;
+    let end = log::end(connections, position).await?;
+    while read_models(connections, program_id).await? < end {
+        if begun.elapsed() > CATCH_UP_PATIENCE {
+            let reason = format!("they have not after {} s", CATCH_UP_PATIENCE.as_secs());
+            return Err(LoadError::Call { what: "wait for the read models to catch up", reason });
+        }
+        tokio::time::sleep(POLL_INTERVAL).await;
+    }
+    Ok((end - position, begun.elapsed()))
+}

@@ -1,0 +1,78 @@
+//! Load on a running server, through the same door as everybody's, and whether it held.
+//!
+//! What lives here: making load that a seed repeats, measuring it, and comparing the log with what was
+//! answered. A run prints what it ran on, and one whose log does not hold is a failure whatever its numbers.
+//! What never does: a way into the server that clients do not have. Everything goes through gRPC; only the
+//! memory of a server that the run started itself is asked from the operating system.
+//!
+//! - [`driver`] does anything over and over, and measures it from the intended start.
+//! - [`random`] is what a seed repeats.
+//! - [`run`] makes one run of a [`Scenario`]; [`Report`] is what it says, [`plot`] draws it.
+//! - [`check`] compares the log with the answers in the [`ledger`].
+//! - [`OwnServer`] is a server for one run.
+//! - [`compare`] runs the engine and its rivals in turn.
+//! - [`rivals`] are other ways of doing the same purchases on the same Postgres.
+
+pub mod check;
+mod cli;
+mod compare;
+pub mod connections;
+pub mod driver;
+mod error;
+mod lag;
+pub mod ledger;
+mod log;
+pub mod machine;
+mod own_server;
+pub mod plot;
+mod population;
+pub mod random;
+mod report;
+pub mod rivals;
+mod run;
+mod streams;
+mod table;
+mod world;
+
+pub use cli::main;
+pub use compare::{Compared, Comparing, compare};
+pub use error::{LoadError, reason};
+pub use own_server::OwnServer;
+pub use report::{Latency, Report, Settings};
+pub use run::run;
+pub use world::Progress;
+
+use serde::Serialize;
+
+/// What a run does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scenario {
+    /// Sign-ups without passwords, every third with a code.
+    SignUp,
+    /// Purchases that pay two rewards each, to referrers some of whom are much more frequent than others.
+    Purchase,
+    /// Purchases that all pay the same two referrers.
+    Hot,
+    /// Purchases, reads and sign-ups, with some live streams open.
+    Mixed,
+    /// Purchases at a given rate, watched by many live streams.
+    Streams,
+    /// The top of the leaderboard and the rank of anybody, in turn.
+    Leaderboard,
+}
+
+impl Scenario {
+    /// As it is written on the command line.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SignUp => "sign-up",
+            Self::Purchase => "purchase",
+            Self::Hot => "hot",
+            Self::Mixed => "mixed",
+            Self::Streams => "streams",
+            Self::Leaderboard => "leaderboard",
+        }
+    }
+}

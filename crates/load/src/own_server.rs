@@ -1,0 +1,155 @@
+//! A server for one run: `tributary dev` of the same build, on data that is gone afterwards.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::LoadError;
+
+/// A first start makes a whole Postgres cluster.
+const START_PATIENCE: Duration = Duration::from_mins(2);
+/// How long the server may take to stop; Postgres writes everything out then.
+const STOP_PATIENCE: Duration = Duration::from_mins(1);
+/// What `dev` says when it takes calls.
+const READY: &str = "tributary is ready on ";
+
+/// A running server. Call [`OwnServer::stop`]: dropping it kills the server, but leaves its Postgres.
+#[derive(Debug)]
+pub struct OwnServer {
+    child: Child,
+    directory: PathBuf,
+    /// Where it listens, as a URL.
+    pub url: String,
+}
+
+impl OwnServer {
+    /// Starts it with this admin key and these further arguments of `dev`; `name` tells its directory from
+    /// those of others.
+    ///
+    /// # Errors
+    /// If it cannot be started, or ends at once.
+    pub async fn start(
+        name: &str,
+        admin_key: &str,
+        arguments: &[String],
+    ) -> Result<Self, LoadError> {
+        let failed = |error: std::io::Error| LoadError::OwnServer(error.to_string());
+        let directory = std::env::temp_dir().join(format!("tributary-{name}"));
+        let mut command = Command::new(server_program().await?);
+        command.arg("dev").arg("--data-dir").arg(&directory).args(["--listen", "127.0.0.1:0"]);
+        command.args(arguments);
+        command.env("TRIBUTARY_ADMIN_KEY", admin_key);
+        if std::env::var_os("TRIBUTARY_LOG").is_none() {
+            command.env("TRIBUTARY_LOG", "warn");
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+        let child = command.spawn().map_err(failed)?;
+        let mut server = Self { child, directory, url: String::new() };
+        match server.address().await {
+            Ok(address) => {
+                server.url = format!("http://{address}");
+                Ok(server)
+            }
+            Err(error) => {
+                server.stop().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until it says where it listens, and from then on lets it say what it likes.
+    async fn address(&mut self) -> Result<String, LoadError> {
+        let failed = |reason: &str| LoadError::OwnServer(reason.to_owned());
+        let output = self.child.stdout.take().ok_or_else(|| failed("it has no output"))?;
+        let mut lines = BufReader::new(output).lines();
+        let ready = async {
+            while let Ok(Some(line)) = lines.next_line().await {
+                if let Some(address) = line.strip_prefix(READY) {
+                    return Some(address.to_owned());
+                }
+            }
+            None
+        };
+        let address = timeout(START_PATIENCE, ready)
+            .await
+            .map_err(|_| failed("it was not ready after two minutes"))?
+            .ok_or_else(|| failed("it ended before it was ready; its own words are above"))?;
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(address)
+    }
+
+    /// The database that the server keeps everything in.
+    ///
+    /// # Errors
+    /// If the server has not said where it is.
+    pub fn database_url(&self) -> Result<String, LoadError> {
+        fs::read_to_string(self.directory.join("database.url"))
+            .map(|url| url.trim().to_owned())
+            .map_err(|error| LoadError::OwnServer(format!("its database is not known: {error}")))
+    }
+
+    /// The process, while it runs.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Stops the server and its Postgres, and removes all that they have written.
+    pub async fn stop(mut self) {
+        if let Some(process_id) = self.child.id() {
+            // The standard library can only kill, which would leave Postgres.
+            let asked =
+                Command::new("kill").args(["-TERM", &process_id.to_string()]).status().await;
+            if asked.is_err() || timeout(STOP_PATIENCE, self.child.wait()).await.is_err() {
+                tracing::warn!(process_id, "the server of this run does not stop; it is killed");
+                let _ = self.child.kill().await;
+            }
+        }
+        remove(&self.directory);
+    }
+}
+
+/// The server that stands beside this program. Run by cargo, it is built first, so that no older one is
+/// measured: `cargo run -p tributary-load` builds this program alone.
+async fn server_program() -> Result<PathBuf, LoadError> {
+    let failed = |error: std::io::Error| LoadError::OwnServer(error.to_string());
+    let own = std::env::current_exe().map_err(failed)?;
+    let program = own.with_file_name("tributary");
+    let is_run = own.file_name().is_some_and(|name| name == "tributary-load");
+    if let (Some(cargo), true) = (std::env::var_os("CARGO"), is_run) {
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--package", "tributary", "--bin", "tributary"]);
+        build.current_dir(env!("CARGO_MANIFEST_DIR"));
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        if !build.status().await.map_err(failed)?.success() {
+            return Err(LoadError::OwnServer("it could not be built".into()));
+        }
+    }
+    if program.exists() {
+        return Ok(program);
+    }
+    let missing = format!("{} is not there: build it first", program.display());
+    Err(LoadError::OwnServer(missing))
+}
+
+/// Removes a data directory, and the place elsewhere that it may have led to.
+fn remove(directory: &Path) {
+    if let Ok(cluster) = fs::read_link(directory.join("postgres"))
+        && let Some(place) = cluster.parent()
+        && place.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"tributary-"))
+    {
+        let _ = fs::remove_dir_all(place);
+    }
+    if let Err(error) = fs::remove_dir_all(directory)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, "cannot remove {}", directory.display());
+    }
+}

@@ -1,0 +1,146 @@
+//! One purchase in the words of the domain, the same for every rival.
+
+use domain::money::share_bps;
+use domain::rules::RewardKind;
+use domain::{
+    ParticipantId, PurchaseEvent, PurchaseId, PurchaseRecorded, RewardGranted, Timestamp,
+};
+
+use super::{Population, in_words};
+
+/// The smallest purchase of which every earner still gets something.
+pub const MIN_AMOUNT_MINOR: i64 = 100;
+
+/// What purchases are paid in, and rewards.
+const CURRENCY: &str = "INR";
+/// The version of the program's rules.
+const PROGRAM_VERSION: u32 = 1;
+/// What the buyer's referrer earns, and that one's referrer.
+const RULES: [(&str, u32); 2] = [("direct-commission", 500), ("upline-commission", 100)];
+
+/// When purchase 0 happened. The others follow one microsecond after the other, so that the same
+/// number makes the same bytes with every rival.
+const BEGIN_US: i64 = 1_760_000_000_000_000;
+
+/// The name of the purchase with that number.
+#[must_use]
+pub fn purchase_id(number: u64) -> String {
+    format!("order-{number:09}")
+}
+
+/// What somebody earns from a purchase.
+#[derive(Clone, Debug)]
+pub(super) struct Earning {
+    pub(super) earner: ParticipantId,
+    /// How far up the line: 1 the referrer, 2 the referrer's referrer.
+    pub(super) level: u32,
+    pub(super) amount_minor: i64,
+    pub(super) reward_id: String,
+    purchase: PurchaseRecorded,
+}
+
+impl Earning {
+    fn new(
+        number: u64,
+        level: u32,
+        earner: ParticipantId,
+        purchase: PurchaseRecorded,
+    ) -> Result<Self, String> {
+        let amount_minor = share_minor(level, purchase.amount_minor);
+        if amount_minor == 0 {
+            return Err(format!("level {level} gets nothing of {}", purchase.amount_minor));
+        }
+        // As long as the identifiers that the engine makes, another for every reward, and sorted by
+        // time like those.
+        let reward_id = uuid::Uuid::from_u64_pair(number, u64::from(level)).to_string();
+        Ok(Self { earner, level, amount_minor, reward_id, purchase })
+    }
+
+    /// The reward as it stands in the engine's log, with what it brings the earner to.
+    pub(super) fn granted(
+        self,
+        level_total_minor: i64,
+        level_count: u32,
+        total_minor: i64,
+        balance_minor: i64,
+    ) -> RewardGranted {
+        let (rule, rate_bps) = rule(self.level);
+        RewardGranted {
+            reward_id: self.reward_id,
+            program_id: self.earner.program_id,
+            program_version: PROGRAM_VERSION,
+            rule: rule.into(),
+            kind: RewardKind::Commission,
+            level: self.level,
+            earner_user_id: self.earner.user_id,
+            source_user_id: self.purchase.buyer_user_id,
+            purchase_id: Some(self.purchase.purchase_id),
+            basis_minor: Some(self.purchase.amount_minor),
+            rate_bps: Some(rate_bps),
+            computed_minor: self.amount_minor,
+            amount_minor: self.amount_minor,
+            currency_code: self.purchase.currency_code,
+            cap_remaining_minor: None,
+            level_total_minor,
+            level_count,
+            total_minor,
+            balance_minor,
+        }
+    }
+}
+
+/// A purchase with what follows from it.
+pub(super) struct Sale {
+    pub(super) recorded: PurchaseRecorded,
+    pub(super) buyer: ParticipantId,
+    /// The referrer, and the referrer's referrer.
+    pub(super) earnings: [Earning; 2],
+}
+
+impl Sale {
+    /// Purchase `number`, by `buyer`.
+    pub(super) fn new(
+        population: &Population,
+        number: u64,
+        buyer: usize,
+        amount_minor: i64,
+    ) -> Result<Self, String> {
+        if amount_minor < MIN_AMOUNT_MINOR {
+            return Err(format!("a purchase of {amount_minor} is too small to be shared"));
+        }
+        let line = population
+            .line(buyer)
+            .ok_or_else(|| format!("participant {buyer} has no line of two referrers"))?;
+        let buyer = population.participant_id(line.buyer)?;
+        let recorded = PurchaseRecorded {
+            purchase_id: PurchaseId::parse(&purchase_id(number)).map_err(in_words)?,
+            buyer_user_id: buyer.user_id.clone(),
+            amount_minor,
+            currency_code: CURRENCY.into(),
+            purchase_time_us: Timestamp(
+                BEGIN_US.saturating_add(i64::try_from(number).map_err(in_words)?),
+            ),
+        };
+        let [parent, grandparent] = [line.parent, line.grandparent];
+        let earnings = [
+            Earning::new(number, 1, population.participant_id(parent)?, recorded.clone())?,
+            Earning::new(number, 2, population.participant_id(grandparent)?, recorded.clone())?,
+        ];
+        Ok(Self { recorded, buyer, earnings })
+    }
+
+    /// The purchase as it stands in the engine's log.
+    pub(super) fn payload(&self) -> Result<String, String> {
+        let event: PurchaseEvent = self.recorded.clone().into();
+        serde_json::to_string(&event).map_err(in_words)
+    }
+}
+
+/// What the earner on a level gets of a purchase.
+pub(super) fn share_minor(level: u32, amount_minor: i64) -> i64 {
+    share_bps(amount_minor, rule(level).1)
+}
+
+fn rule(level: u32) -> (&'static str, u32) {
+    if level == 1 { RULES[0] } else { RULES[1] }
+}

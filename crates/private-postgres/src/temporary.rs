@@ -1,0 +1,135 @@
+//! A cluster for tests, which goes with the process that made it, however that ends.
+
+use std::env;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::data_directory::{failed, fits_socket};
+use super::tools::Tools;
+use super::user::User;
+use super::{Options, PrivatePostgres, PrivatePostgresError};
+
+/// Reads until the other end of the pipe is closed, which the operating system does when our
+/// process ends; then `$1` is the directory to remove, and `$2` is `pg_ctl`.
+///
+/// A postmaster that was just started may not be registered yet, hence the second attempt; and an
+/// `initdb` may still be writing, hence the loop.
+const WATCHDOG: &str = r#"
+trap '' HUP INT TERM
+while read -r _; do :; done
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+    "$2" stop -D "$1/postgres" -m immediate -w -t 30 || {
+        sleep 0.3
+        "$2" stop -D "$1/postgres" -m immediate -w -t 30
+    }
+    rm -rf "$1"
+    [ -e "$1" ] || exit 0
+    sleep 0.3
+done
+"#;
+
+/// A cluster in a directory of its own. Both are gone soon after the process that made it has
+/// ended, in whatever way: by a panic, by SIGKILL, or with the value in a static that is never
+/// dropped. Dropping it blocks until they are gone.
+#[derive(Debug)]
+pub struct TemporaryPostgres {
+    // First: it stops Postgres faster than dropping the cluster would.
+    _watchdog: Watchdog,
+    cluster: PrivatePostgres,
+}
+
+impl TemporaryPostgres {
+    /// Makes and starts a cluster, durable like any other unless `options` say otherwise.
+    ///
+    /// # Errors
+    ///
+    /// When there is no directory for it, or as with [`PrivatePostgres::start`].
+    pub async fn start(options: &Options) -> Result<Self, PrivatePostgresError> {
+        let user = User::for_new_cluster().await?;
+        let tools = Tools::find(options.bin_dir.as_deref(), None, user).await?;
+        let directory = make_directory(&tools.user).await?;
+        let watchdog = Watchdog::start(&tools, &directory)?;
+        let cluster = PrivatePostgres::start_at(&directory, options, false).await?;
+        Ok(Self { _watchdog: watchdog, cluster })
+    }
+
+    /// A URL for `database`: see [`PrivatePostgres::url`].
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        self.cluster.url(database)
+    }
+
+    /// The Postgres data directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.cluster.directory()
+    }
+
+    /// The process id of the postmaster.
+    #[must_use]
+    pub fn postmaster_pid(&self) -> u32 {
+        self.cluster.postmaster_pid()
+    }
+}
+
+/// A process that outlives us for just as long as it takes to clean up. It runs as the user who
+/// owns the directory, and in its own process group, so that a Ctrl-C does not end it before us.
+#[derive(Debug)]
+struct Watchdog {
+    child: Child,
+    /// Never written to. Closed on exec: no other child keeps it open.
+    pipe: Option<ChildStdin>,
+}
+
+impl Watchdog {
+    fn start(tools: &Tools, directory: &Path) -> Result<Self, PrivatePostgresError> {
+        let shell = Path::new("/bin/sh");
+        let mut child = tools
+            .user
+            .command(shell)
+            .args(["-c", WATCHDOG, "sh"])
+            .arg(directory)
+            .arg(tools.path("pg_ctl"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|reason| tools.user.cannot_run(shell, reason))?;
+        let pipe = child.stdin.take();
+        Ok(Self { child, pipe })
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        drop(self.pipe.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// Makes the directory, of which the user becomes the owner so that the watchdog can remove it.
+async fn make_directory(user: &User) -> Result<PathBuf, PrivatePostgresError> {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let parents = [env::temp_dir(), "/tmp".into(), "/var/tmp".into()];
+    for parent in &parents {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_nanos();
+        let name = format!("tributary-test-{}-{count}-{now:x}", std::process::id());
+        let directory = parent.join(name);
+        if !fits_socket(&directory.join("postgres"))
+            || !user.can_enter(parent).await?
+            || DirBuilder::new().mode(0o700).create(&directory).is_err()
+        {
+            continue;
+        }
+        user.take(&directory).map_err(failed("give away", &directory, "remove it"))?;
+        return Ok(directory);
+    }
+    Err(PrivatePostgresError::NoTemporaryDirectory {
+        user: user.name.clone(),
+        tried: parents.map(|parent| parent.display().to_string()).join(", "),
+    })
+}

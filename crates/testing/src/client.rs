@@ -1,0 +1,245 @@
+//! A client that says in one line what a test does.
+
+use std::str::FromStr;
+
+use contract::pb::account_service_client::AccountServiceClient;
+use contract::pb::leaderboard_service_client::LeaderboardServiceClient;
+use contract::pb::operator_service_client::OperatorServiceClient;
+use contract::pb::program_service_client::ProgramServiceClient;
+use contract::pb::purchase_service_client::PurchaseServiceClient;
+use contract::pb::referral_service_client::ReferralServiceClient;
+use contract::pb::reward_service_client::RewardServiceClient;
+use contract::pb::*;
+use contract::{parse_program, pb};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status, Streaming};
+use tonic_types::StatusExt;
+
+use super::program;
+
+/// The reason in the `ErrorInfo` of a status, with its code.
+pub type Reason = (Code, String);
+
+/// Code and reason of a status.
+pub fn reason(status: &Status) -> Reason {
+    let info = status.get_error_details().error_info().cloned();
+    (status.code(), info.map(|info| info.reason).unwrap_or_default())
+}
+
+/// How many uses a referrer has had taken, from the database's own record of who referred whom.
+pub async fn uses(pool: &sqlx::PgPool, program_id: &str, referrer_user_id: &str) -> i64 {
+    sqlx::query_scalar(
+        "select count(*) from referrals where program_id = $1 and referrer_user_id = $2",
+    )
+    .bind(program_id)
+    .bind(referrer_user_id)
+    .fetch_one(pool)
+    .await
+    .unwrap()
+}
+
+/// Somebody who signed up.
+#[derive(Clone, Debug)]
+pub struct SignUp {
+    pub user_id: String,
+    pub code: String,
+    pub referrer_user_id: String,
+    pub response: RegisterUserResponse,
+}
+
+/// Calls a server.
+#[derive(Clone)]
+pub struct Client {
+    channel: Channel,
+    key: Option<MetadataValue<Ascii>>,
+}
+
+impl Client {
+    pub fn new(channel: Channel, key: Option<&str>) -> Self {
+        let key = key.map(|key| MetadataValue::from_str(&format!("Bearer {key}")).unwrap());
+        Self { channel, key }
+    }
+
+    /// A message with the key of this client.
+    pub fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(key) = &self.key {
+            request.metadata_mut().insert("authorization", key.clone());
+        }
+        request
+    }
+
+    /// The connection itself, for calls that are not in the contract.
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+
+    pub fn accounts(&self) -> AccountServiceClient<Channel> {
+        AccountServiceClient::new(self.channel.clone()).max_encoding_message_size(64 << 20)
+    }
+
+    pub fn programs(&self) -> ProgramServiceClient<Channel> {
+        ProgramServiceClient::new(self.channel.clone())
+    }
+
+    pub fn referrals(&self) -> ReferralServiceClient<Channel> {
+        ReferralServiceClient::new(self.channel.clone())
+    }
+
+    pub fn purchases(&self) -> PurchaseServiceClient<Channel> {
+        PurchaseServiceClient::new(self.channel.clone())
+    }
+
+    pub fn rewards(&self) -> RewardServiceClient<Channel> {
+        RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub fn leaderboards(&self) -> LeaderboardServiceClient<Channel> {
+        LeaderboardServiceClient::new(self.channel.clone())
+    }
+
+    pub fn operators(&self) -> OperatorServiceClient<Channel> {
+        OperatorServiceClient::new(self.channel.clone())
+    }
+
+    /// Publishes one of the shipped programs, from its file.
+    pub async fn publish_shipped(&self, name: &str) -> Program {
+        let json = std::fs::read_to_string(program(name)).unwrap();
+        self.publish(parse_program(&json).unwrap()).await.unwrap()
+    }
+
+    pub async fn publish(&self, program: Program) -> Result<Program, Status> {
+        let message = PublishProgramRequest { program: Some(program), ..Default::default() };
+        let response = self.programs().publish_program(self.request(message)).await?;
+        Ok(response.into_inner().program.unwrap())
+    }
+
+    pub async fn register(
+        &self,
+        message: RegisterUserRequest,
+    ) -> Result<RegisterUserResponse, Status> {
+        Ok(self.accounts().register_user(self.request(message)).await?.into_inner())
+    }
+
+    /// Registers `user_id` in a program, with a code unless that is empty.
+    pub async fn sign_up(
+        &self,
+        program_id: &str,
+        user_id: &str,
+        code: &str,
+    ) -> Result<SignUp, Status> {
+        let response = self.register(sign_up_request(program_id, user_id, code)).await?;
+        let participant = response.participants.first().cloned().unwrap_or_default();
+        Ok(SignUp {
+            user_id: user_id.into(),
+            code: participant.code,
+            referrer_user_id: participant.referrer_user_id,
+            response,
+        })
+    }
+
+    pub async fn user(&self, user_id: &str) -> Result<GetUserResponse, Status> {
+        let message = GetUserRequest { user_id: user_id.into(), ..Default::default() };
+        Ok(self.accounts().get_user(self.request(message)).await?.into_inner())
+    }
+
+    pub async fn deactivate(&self, user_id: &str) -> Result<DeactivateUserResponse, Status> {
+        let message = DeactivateUserRequest { user_id: user_id.into(), ..Default::default() };
+        Ok(self.accounts().deactivate_user(self.request(message)).await?.into_inner())
+    }
+
+    pub async fn reactivate(&self, user_id: &str) -> Result<ReactivateUserResponse, Status> {
+        let message = ReactivateUserRequest { user_id: user_id.into(), ..Default::default() };
+        Ok(self.accounts().reactivate_user(self.request(message)).await?.into_inner())
+    }
+
+    /// Makes `referrer` the referrer of `referee`.
+    pub async fn refer(
+        &self,
+        program_id: &str,
+        referee: &str,
+        referrer: &str,
+    ) -> Result<ApplyReferralResponse, Status> {
+        let message = ApplyReferralRequest {
+            program_id: program_id.into(),
+            referee_user_id: referee.into(),
+            referrer_user_id: referrer.into(),
+            ..Default::default()
+        };
+        Ok(self.referrals().apply_referral(self.request(message)).await?.into_inner())
+    }
+
+    pub async fn validate(
+        &self,
+        code: &str,
+        user_id: &str,
+    ) -> Result<ValidateReferralCodeResponse, Status> {
+        let message = ValidateReferralCodeRequest {
+            referral_code: code.into(),
+            user_id: user_id.into(),
+            ..Default::default()
+        };
+        Ok(self.referrals().validate_referral_code(self.request(message)).await?.into_inner())
+    }
+
+    pub async fn record(
+        &self,
+        message: RecordPurchaseRequest,
+    ) -> Result<RecordPurchaseResponse, Status> {
+        Ok(self.purchases().record_purchase(self.request(message)).await?.into_inner())
+    }
+
+    /// Records a purchase; an empty `purchase_id` has one made.
+    pub async fn buy(
+        &self,
+        purchase_id: &str,
+        buyer: &str,
+        currency_code: &str,
+        minor_units: i64,
+    ) -> Result<RecordPurchaseResponse, Status> {
+        self.record(RecordPurchaseRequest {
+            purchase_id: purchase_id.into(),
+            buyer_user_id: buyer.into(),
+            amount: Some(pb::Money { currency_code: currency_code.into(), minor_units }),
+            ..Default::default()
+        })
+        .await
+    }
+
+    pub async fn purchase(&self, purchase_id: &str) -> Result<GetPurchaseResponse, Status> {
+        let message = GetPurchaseRequest { purchase_id: purchase_id.into(), ..Default::default() };
+        Ok(self.purchases().get_purchase(self.request(message)).await?.into_inner())
+    }
+
+    /// Watches somebody's earnings, from a token or from now on; has read the first message, which
+    /// says that the stream has begun.
+    pub async fn watch(
+        &self,
+        program_id: &str,
+        user_id: &str,
+        resume_token: &str,
+    ) -> Result<Streaming<WatchEarningsResponse>, Status> {
+        let message = WatchEarningsRequest {
+            program_id: program_id.into(),
+            user_id: user_id.into(),
+            resume_token: resume_token.into(),
+        };
+        let mut stream = self.rewards().watch_earnings(self.request(message)).await?.into_inner();
+        let first = stream.message().await?.expect("a stream begins with a heartbeat");
+        assert!(first.reward.is_none() && !first.resume_token.is_empty());
+        Ok(stream)
+    }
+}
+
+/// A sign-up with everything that is required.
+pub fn sign_up_request(program_id: &str, user_id: &str, code: &str) -> RegisterUserRequest {
+    RegisterUserRequest {
+        user_id: user_id.into(),
+        username: user_id.into(),
+        email: format!("{user_id}@example.com"),
+        program_id: program_id.into(),
+        referral_code: code.into(),
+        ..Default::default()
+    }
+}

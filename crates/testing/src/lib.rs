@@ -1,0 +1,160 @@
+//! What the tests share: a Postgres of their own, a fresh database per test, server processes on it,
+//! and clients that say what they do.
+//!
+//! Tests go through the public door: real server processes, real gRPC, a real Postgres with fsync on.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::wildcard_imports,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    reason = "a test may stop at the first surprise, and its helpers are named after what they do"
+)]
+
+mod client;
+mod processes;
+mod several;
+mod watching;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use private_postgres::{Options, TemporaryPostgres};
+use sqlx::{Connection, Executor, PgConnection, PgPool};
+use tokio::sync::OnceCell;
+use tributary::store::Database;
+
+pub use client::{Client, Reason, SignUp, reason, sign_up_request, uses};
+pub use processes::{ADMIN_KEY, Server, ServerOptions, clean_command, program, tributary};
+pub use several::{Grants, Pair, at_once, check_books, events_in, granted};
+pub use watching::{Begun, Logged, Message, Watched, in_log, second_server};
+
+/// The Postgres of this test process. It goes away with the process, however that ends.
+async fn cluster() -> &'static TemporaryPostgres {
+    static CLUSTER: OnceCell<TemporaryPostgres> = OnceCell::const_new();
+    CLUSTER
+        .get_or_init(async || {
+            let options = Options {
+                max_connections: 400,
+                settings: vec![("shared_buffers".into(), "256MB".into())],
+                ..Options::default()
+            };
+            let cluster = TemporaryPostgres::start(&options).await.expect("Postgres starts");
+            create(&cluster, "template_tributary", None).await;
+            let template = Database::new(&cluster.url("template_tributary"), 1).unwrap();
+            template.migrate().await.expect("the migrations run");
+            template.pool().close().await;
+            cluster
+        })
+        .await
+}
+
+async fn create(cluster: &TemporaryPostgres, name: &str, template: Option<&str>) {
+    // One at a time: a template can only be copied while nobody else is at it.
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = TURN.lock().await;
+    let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+    let template = template.map(|name| format!("template {name}")).unwrap_or_default();
+    connection.execute(format!("create database {name} {template}").as_str()).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+/// Nobody wants to know how far it is.
+struct Unwatched;
+
+impl tributary::read::Watcher for Unwatched {
+    fn begin(&mut self, _: &str, _: i64) {}
+    fn reach(&mut self, _: i64) {}
+    fn end(&mut self) {}
+}
+
+/// A database of one test. Dropping it checks nothing; call [`TestDatabase::check`] at the end.
+pub struct TestDatabase {
+    name: String,
+    pub url: String,
+    pub pool: PgPool,
+}
+
+impl TestDatabase {
+    /// A fresh database with the schema in it.
+    pub async fn new() -> Self {
+        Self::copied_from("template_tributary").await
+    }
+
+    /// Another database with all that this one holds now, like one that was restored from a backup. Cuts
+    /// all connections to this one.
+    pub async fn copy(&self) -> Self {
+        let cluster = cluster().await;
+        let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+        sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
+            .bind(&self.name)
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        Self::copied_from(&self.name).await
+    }
+
+    async fn copied_from(template: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let cluster = cluster().await;
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        create(cluster, &name, Some(template)).await;
+        let url = cluster.url(&name);
+        let pool =
+            sqlx::postgres::PgPoolOptions::new().max_connections(4).connect_lazy(&url).unwrap();
+        Self { name, url, pool }
+    }
+
+    /// Puts an empty database in the place of this one, and cuts all connections to it.
+    pub async fn replace(&self) {
+        let cluster = cluster().await;
+        let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+        let drop = format!("drop database {} with (force)", self.name);
+        connection.execute(drop.as_str()).await.unwrap();
+        connection.close().await.unwrap();
+        create(cluster, &self.name, Some("template_tributary")).await;
+    }
+
+    /// Checks what must hold after anything at all: of the log itself, and that it and the read models
+    /// pass the program's own verification.
+    pub async fn check(&self) {
+        self.check_log().await;
+        let database = Database::new(&self.url, 1).unwrap();
+        let verdict = tributary::read::verify(&database, &mut Unwatched).await.unwrap();
+        assert!(verdict.is_good(), "{verdict:#?}");
+    }
+
+    /// Checks what must hold of any log, also of one whose events mean nothing: positions have no gaps,
+    /// time never runs backwards, and every stream counts 1, 2, 3, ...
+    pub async fn check_log(&self) {
+        let (gaps, backwards, holes): (i64, i64, i64) = sqlx::query_as(
+            "select
+                (select count(*) - coalesce(max(position), 0) from events),
+                (select count(*) from (
+                    select recorded_at < lag(recorded_at) over (order by position) as backwards
+                    from events
+                ) as steps where backwards),
+                (select count(*) from (
+                    select sequence <> row_number() over (
+                        partition by aggregate_type, aggregate_id order by position) as hole
+                    from events
+                ) as steps where hole)",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .unwrap();
+        assert_eq!(
+            (gaps, backwards, holes),
+            (0, 0, 0),
+            "gaps in the log, steps back in time, streams out of order"
+        );
+    }
+
+    /// One number from the database.
+    pub async fn count(&self, query: &str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    }
+}

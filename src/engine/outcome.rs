@@ -1,0 +1,238 @@
+//! What comes of a batch that the database has answered: callers are told, and memory is brought up to date.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::cache::Seen;
+use super::draft::{Commands, Outcome};
+use super::job::Job;
+use super::unit::{FinishedStream, FinishedStreams};
+use super::worker::Worker;
+use super::{Committed, Failure, Handover};
+use crate::metrics::Metrics;
+use crate::store::append::Appended;
+use crate::store::{Database, RecordedEvent, StoreError, Verdict, in_time, load, log};
+use domain::{ClaimKind, Kind, Refusal};
+
+/// For how many batches after a conflict the lock is taken first.
+const CONTENDED_BATCHES: u32 = 8;
+/// How often a command may fall before its caller is told. With the lock held nothing can change
+/// under a decision, so a second fall is already a fault.
+const MAX_CONFLICTS: u32 = 4;
+
+/// Tells callers what came of their commands, and the tail of the log what there is.
+pub(super) struct Responder {
+    pub(super) database: Database,
+    pub(super) handover: mpsc::Sender<Handover>,
+    pub(super) metrics: Metrics,
+}
+
+/// What is left of a batch whose callers have been told.
+pub(super) struct Rest {
+    /// The position of its last event.
+    last_event: Option<i64>,
+    /// Whether streams have grown that it had read.
+    is_contended: bool,
+    conflicted: Vec<Conflicted>,
+}
+
+/// A command that has to be decided once more.
+struct Conflicted {
+    job: Job,
+    /// Not only with another command of the batch.
+    by_itself: bool,
+}
+
+impl Responder {
+    /// Tells every caller whose command stands, or can never stand, in a batch that the database has answered.
+    pub(super) fn respond(&self, commands: Commands, appended: &Appended) -> Rest {
+        let Commands { batch, outcomes } = commands;
+        #[allow(clippy::cast_precision_loss, reason = "a batch is small")]
+        self.metrics.batch_commands.observe(outcomes.len() as f64);
+        let moved: HashSet<i32> = appended.moved.iter().copied().collect();
+        let has_grown = |place: &i32| batch.stream_version(*place).is_some_and(|seen| seen > 0);
+        let is_contended = moved.iter().any(has_grown);
+        let fell_itself: Vec<bool> =
+            (0..outcomes.len()).map(|command| batch.has_read(command, &moved)).collect();
+
+        let mut events: Vec<Vec<RecordedEvent>> = outcomes.iter().map(|_| Vec::new()).collect();
+        let numbered = batch.into_recorded(appended);
+        let last_event = numbered.last().map(|(_, event)| event.position);
+        for (command, event) in &numbered {
+            events[*command].push(event.clone());
+        }
+        if !numbered.is_empty() {
+            let all = numbered.into_iter().map(|(_, event)| event).collect();
+            // A full or closed channel is no harm: the tail reads what it is not handed.
+            let _ = self.handover.try_send(Arc::new(all));
+        }
+
+        // Told together at the end, so that answers on one connection leave together.
+        let mut answers = Vec::with_capacity(outcomes.len());
+        let mut conflicted = Vec::new();
+        // A command without events saw everything up to its place in the batch.
+        let mut position = appended.head;
+        for (number, ((job, outcome), events)) in outcomes.into_iter().zip(events).enumerate() {
+            position = events.last().map_or(position, |event| event.position);
+            match (appended.verdicts.get(number), outcome) {
+                (Some(Verdict::Appended), Outcome::Refused(refusal)) => {
+                    answers.push((job, Err(refusal.into())));
+                }
+                (Some(Verdict::Appended), Outcome::Recorded(stream)) => {
+                    let pool = self.database.pool().clone();
+                    let read = async move { log::read_first_command(&pool, &stream).await };
+                    tokio::spawn(answer_repeated(job, read));
+                }
+                (Some(Verdict::Appended), Outcome::Done) => {
+                    let events = events.into();
+                    answers.push((job, Ok(Committed { events, position, repeated: false })));
+                }
+                (Some(Verdict::Duplicate), _) => self.answer_duplicate(job, number, appended),
+                (Some(Verdict::Taken), _) => {
+                    let kinds = taken_kinds(appended, number);
+                    if kinds.contains(&ClaimKind::Code) {
+                        // A code is drawn by us: draw another.
+                        conflicted.push(Conflicted { job, by_itself: true });
+                    } else {
+                        let kinds = kinds.into_iter().map(ClaimKind::as_str).collect();
+                        answers.push((job, Err(Refusal::Taken(kinds).into())));
+                    }
+                }
+                (Some(Verdict::Conflict) | None, _) => {
+                    conflicted.push(Conflicted { job, by_itself: fell_itself[number] });
+                }
+            }
+        }
+        for (job, answer) in answers {
+            job.answer(&answer);
+        }
+        Rest { last_event, is_contended, conflicted }
+    }
+
+    fn answer_duplicate(&self, job: Job, number: usize, appended: &Appended) {
+        let known = appended.duplicates.iter().find(|duplicate| duplicate.command == number);
+        let (Some(known), Some(request)) = (known, &job.request) else {
+            tracing::error!(command = job.command.name(), "a duplicate of nothing");
+            return job.answer(&Err(Failure::Internal));
+        };
+        if known.fingerprint != request.fingerprint {
+            return job.answer(&Err(Failure::RequestIdReused));
+        }
+        let (first, last) = (known.first_position, known.last_position);
+        if last < first {
+            let nothing = Committed { events: Arc::default(), position: last, repeated: true };
+            return job.answer(&Ok(nothing));
+        }
+        let pool = self.database.pool().clone();
+        let read = async move { log::read_range(&pool, first, last).await };
+        tokio::spawn(answer_repeated(job, read));
+    }
+}
+
+/// The kinds of what a command claimed that belongs to others.
+fn taken_kinds(appended: &Appended, command: usize) -> Vec<ClaimKind> {
+    let taken = appended.taken.iter().filter(|taken| taken.command == command);
+    taken.map(|taken| taken.claim.kind).collect()
+}
+
+impl Worker {
+    /// Brings memory up to date after a batch that the database has answered, and lets what fell wait again.
+    pub(super) fn apply_outcome(
+        &mut self,
+        streams: FinishedStreams,
+        delayed: Vec<Job>,
+        appended: &Appended,
+        rest: Rest,
+    ) {
+        self.away = false;
+        if rest.is_contended {
+            self.contended = CONTENDED_BATCHES;
+        }
+        for taken in &appended.taken {
+            let key = (taken.claim.kind, taken.claim.value.clone());
+            self.known_taken.insert(key, taken.owner.clone());
+        }
+        let (horizon, seen_at) = self.horizon.after(appended, rest.last_event);
+        self.horizon = horizon;
+        self.remember(streams, appended, seen_at);
+        for Conflicted { job, by_itself } in rest.conflicted {
+            if by_itself {
+                self.decide_again(job);
+            } else {
+                // It has not had its own try yet. It comes before new commands in the next batch, so it
+                // cannot fall with one of them.
+                self.pending.put(job);
+            }
+        }
+        self.pending.delay(delayed);
+    }
+
+    /// Keeps the streams of a batch in memory where they are what the database has.
+    fn remember(&mut self, streams: FinishedStreams, appended: &Appended, seen_at: i64) {
+        let moved: HashSet<i32> = appended.moved.iter().copied().collect();
+        let appended_by =
+            |command: usize| appended.verdicts.get(command) == Some(&Verdict::Appended);
+        // One write at a time: if one is under way, the next batch that these streams are in will do.
+        let turn = self.snapshots.clone().try_acquire_owned().ok();
+        let mut due = Vec::new();
+        for (key, stream) in streams {
+            let FinishedStream { place, last_writer, took_long, mut loaded, .. } = stream;
+            let stands = !moved.contains(&place) && last_writer.is_none_or(appended_by);
+            // A purchase is recorded once and hardly ever read again.
+            if !stands || key.kind == Kind::Purchase {
+                self.cache.remove(&key);
+                continue;
+            }
+            let grown = loaded.version - loaded.snapshot_version;
+            let is_due = took_long || grown >= self.limits.snapshot_events;
+            if is_due && turn.is_some() {
+                loaded.snapshot_version = loaded.version;
+                due.push((key.clone(), loaded.clone()));
+            }
+            self.cache.put(key, Seen { loaded, at: seen_at });
+        }
+        if !due.is_empty() {
+            // All servers in one order, so that none waits for another that waits for it.
+            due.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+            let pool = self.responder.database.pool().clone();
+            tokio::spawn(async move {
+                if let Err(error) = in_time(load::write_snapshots(&pool, &due)).await {
+                    tracing::warn!(%error, streams = due.len(), "snapshots could not be written");
+                }
+                drop(turn);
+            });
+        }
+    }
+
+    fn decide_again(&mut self, mut job: Job) {
+        job.conflicts += 1;
+        self.responder.metrics.conflicts.inc();
+        if job.conflicts > MAX_CONFLICTS {
+            tracing::error!(command = job.command.name(), "conflicts would not end");
+            return job.answer(&Err(Failure::Conflict));
+        }
+        self.pending.put(job);
+    }
+}
+
+/// Answers a request that was carried out before with what it came to then.
+async fn answer_repeated(
+    job: Job,
+    read: impl Future<Output = Result<Vec<RecordedEvent>, StoreError>> + Send,
+) {
+    match in_time(read).await {
+        Ok(events) => {
+            let position = events.last().map_or(0, |event| event.position);
+            job.answer(&Ok(Committed { events: events.into(), position, repeated: true }));
+        }
+        Err(error) => {
+            tracing::error!(%error, "an earlier answer could not be read");
+            job.answer(&Err(match error {
+                StoreError::Unavailable(_) => Failure::DatabaseUnavailable,
+                _ => Failure::Internal,
+            }));
+        }
+    }
+}
