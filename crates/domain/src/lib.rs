@@ -6,43 +6,60 @@
 //! program beside it.
 //!
 //! - [`User`], [`Program`], [`Participant`] and [`Purchase`] are the aggregates. Their state stays
-//!   the same size however long their history grows.
+//!   the same size however long their history grows. The `registry` lists them.
+//! - [`ledger`] is how money moves: events that move money carry a [`Posting`].
 //! - [`decide`] holds one function per command. A decision reads aggregates and tells each one what
 //!   to do; it lands whole or not at all.
 //! - [`rules`] is what a program may say, and what makes a program wrong.
 
-mod aggregate;
 pub mod code;
 pub mod currency;
 pub mod decide;
+mod events;
 mod ids;
+pub mod ledger;
 pub mod money;
 mod participant;
 mod program;
 mod purchase;
 mod refusal;
+#[macro_use]
+mod registry;
 pub mod reward;
 pub mod rules;
 pub mod similarity;
 mod time;
 pub mod upcast;
 mod user;
+mod work;
 
 #[cfg(test)]
 mod tests;
 
-pub use aggregate::{
-    AnyAggregate, Claim, ClaimKind, DecodeError, EncodedEvent, EventCodec, Halt, Kind, Profile,
-    Stream, StreamKey, UplineWalk, Work, decode, event_types, handle_now, load, peek_new, tell,
-};
+pub use events::{DecodeError, EventCodec, decode};
 pub use ids::{InvalidId, ParticipantId, ProgramId, PurchaseId, UserId};
+pub use ledger::{Bucket, Buckets, EntryKind, Posting};
 pub use participant::{
-    Participant, ParticipantCommand, ParticipantDeactivated, ParticipantEnrolled, ParticipantEvent,
-    ParticipantReactivated, PurchaseCredited, Referral, ReferralApplied, ReferralConverted,
-    ReferralMade, ReferralStatus, RewardGranted, TierChanged, existing_participant,
+    FirstPurchaseUsed, Participant, ParticipantCommand, ParticipantDeactivated,
+    ParticipantEnrolled, ParticipantEvent, ParticipantReactivated, PurchaseCredited, Referral,
+    ReferralApplied, ReferralConverted, ReferralCounts, ReferralMade, ReferralStatus,
+    ReferralUpdated, RewardGranted, TierChanged, existing_participant,
 };
 pub use program::{Program, ProgramCommand, ProgramEvent, ProgramPublished, ProgramVersion};
-pub use purchase::{Purchase, PurchaseCommand, PurchaseEvent, PurchaseRecorded, RewardWithheld};
+pub use purchase::{
+    Purchase, PurchaseCommand, PurchaseEvent, PurchaseOutcome, PurchaseRecorded, RewardShare,
+    RewardWithheld,
+};
 pub use refusal::Refusal;
+pub use registry::{
+    AnyAggregate, AnyEvent, CachePolicy, EncodedEvent, Kind, OtherKind, Posts, State, Stream,
+    StreamKey, event_types,
+};
 pub use time::Timestamp;
-pub use user::{User, UserCommand, UserEvent, UserStatus};
+pub use user::{
+    User, UserCommand, UserDeactivated, UserEnrolled, UserEvent, UserReactivated, UserRegistered,
+    UserStatus,
+};
+pub use work::{
+    Claim, ClaimKind, Halt, OwnEvent, Profile, UplineWalk, Work, handle_now, load, peek_new, tell,
+};

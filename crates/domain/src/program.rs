@@ -6,7 +6,9 @@ use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use super::aggregate::events;
+use super::events::events;
+use super::ledger::Posting;
+use super::registry::{Posts, State};
 use super::rules::ProgramRules;
 use super::{ProgramId, Refusal, Timestamp};
 
@@ -18,8 +20,6 @@ pub const MAX_VERSIONS: u32 = 1_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProgramPublished {
-    /// The program.
-    pub program_id: ProgramId,
     /// 1, 2, 3, ...
     pub version: u32,
     /// Since when the version is in force, in microseconds since 1970.
@@ -45,6 +45,7 @@ pub enum ProgramCommand {
 
 /// One version of a program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProgramVersion {
     /// 1, 2, 3, ...
     pub version: u32,
@@ -56,18 +57,12 @@ pub struct ProgramVersion {
 
 /// A program with its versions, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Program {
-    program_id: ProgramId,
     versions: Vec<ProgramVersion>,
 }
 
 impl Program {
-    /// The program's identifier; empty if it does not exist.
-    #[must_use]
-    pub fn program_id(&self) -> &ProgramId {
-        &self.program_id
-    }
-
     /// The version in force now; `None` if the program does not exist.
     #[must_use]
     pub fn current(&self) -> Option<&ProgramVersion> {
@@ -121,14 +116,13 @@ impl Aggregate for Program {
             // Two servers' clocks may differ; versions must not come into force out of order.
             publish_time_us = now.max(current.publish_time);
         }
-        let event = ProgramPublished { program_id, version, publish_time_us, rules };
+        let event = ProgramPublished { version, publish_time_us, rules };
         sink.write(event.into(), self).await;
         Ok(())
     }
 
     fn apply(&mut self, event: ProgramEvent) {
         let ProgramEvent::ProgramPublished(event) = event;
-        self.program_id = event.program_id;
         self.versions.push(ProgramVersion {
             version: event.version,
             publish_time: event.publish_time_us,
@@ -136,3 +130,13 @@ impl Aggregate for Program {
         });
     }
 }
+
+impl Posts for ProgramEvent {
+    fn posting(&self) -> Option<&Posting> {
+        match self {
+            Self::ProgramPublished(_) => None,
+        }
+    }
+}
+
+impl State for Program {}

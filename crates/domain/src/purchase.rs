@@ -4,16 +4,16 @@ use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use super::aggregate::events;
+use super::events::events;
+use super::ledger::Posting;
+use super::registry::{AnyEvent, Posts, State, StreamKey};
 use super::reward::WithheldReason;
-use super::{ProgramId, PurchaseId, Refusal, Timestamp, UserId};
+use super::{ParticipantEvent, ParticipantId, ProgramId, PurchaseId, Refusal, Timestamp, UserId};
 
 /// Somebody bought something. An input, apart from what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PurchaseRecorded {
-    /// The purchase.
-    pub purchase_id: PurchaseId,
     /// Who bought.
     pub buyer_user_id: UserId,
     /// The price, in minor units of `currency_code`.
@@ -45,8 +45,9 @@ pub struct RewardWithheld {
     pub reason: WithheldReason,
     /// Whether the purchase or referral counts in the program, and only this earner gets nothing.
     pub qualified: bool,
-    /// Whose sign-up or purchase it was.
-    pub source_user_id: UserId,
+    /// Whose sign-up it was; absent on a purchase, which names its buyer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub source_user_id: Option<UserId>,
     /// The minimum that was asked for, the cap that was reached, or other amount behind the reason,
     /// in minor units.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -65,14 +66,48 @@ events! {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum PurchaseCommand {
-    Record(PurchaseRecorded),
+    Record { purchase_id: PurchaseId, recorded: PurchaseRecorded },
     Withhold(RewardWithheld),
 }
 
-/// A purchase.
+/// What somebody earned from a purchase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RewardShare {
+    /// Who earned.
+    pub earner_user_id: UserId,
+    /// How far up the line from the buyer.
+    pub level: u32,
+    /// What was granted, in minor units.
+    pub amount_minor: i64,
+    /// The sequence of the reward on the earner's stream: with the stream it is the id of the entry.
+    pub sequence: i64,
+}
+
+/// What a purchase came to in one program of its buyer, so that it can be undone exactly.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PurchaseOutcome {
+    /// The program.
+    pub program_id: ProgramId,
+    /// The version of the rules by which rewards were granted; 0 if none was.
+    pub program_version: u32,
+    /// Who earned how much, at most one reward for each level.
+    pub rewards: Vec<RewardShare>,
+    /// What was added to the buyer's own balance, in minor units.
+    pub credited_minor: i64,
+    /// Whether it converted the buyer's referral.
+    pub converted: bool,
+    /// Whether it used up the buyer's first purchase.
+    pub used_first_purchase: bool,
+}
+
+/// A purchase, and what it came to in each program of its buyer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Purchase {
     recorded: Option<PurchaseRecorded>,
+    outcomes: Vec<PurchaseOutcome>,
 }
 
 impl Purchase {
@@ -80,6 +115,28 @@ impl Purchase {
     #[must_use]
     pub fn recorded(&self) -> Option<&PurchaseRecorded> {
         self.recorded.as_ref()
+    }
+
+    /// What it came to, in each program in which it came to anything.
+    #[must_use]
+    pub fn outcomes(&self) -> &[PurchaseOutcome] {
+        &self.outcomes
+    }
+
+    fn outcome(&mut self, program_id: ProgramId) -> &mut PurchaseOutcome {
+        let known = self.outcomes.iter().position(|outcome| outcome.program_id == program_id);
+        let index = known.unwrap_or_else(|| {
+            self.outcomes.push(PurchaseOutcome {
+                program_id,
+                program_version: 0,
+                rewards: Vec::new(),
+                credited_minor: 0,
+                converted: false,
+                used_first_purchase: false,
+            });
+            self.outcomes.len() - 1
+        });
+        &mut self.outcomes[index]
     }
 }
 
@@ -97,10 +154,10 @@ impl Aggregate for Purchase {
         sink: &EventSink<Self>,
     ) -> Result<(), Refusal> {
         let event: PurchaseEvent = match command {
-            PurchaseCommand::Record(purchase) if self.recorded.is_some() => {
-                return Err(Refusal::PurchaseIdReused(purchase.purchase_id));
+            PurchaseCommand::Record { purchase_id, .. } if self.recorded.is_some() => {
+                return Err(Refusal::PurchaseIdReused(purchase_id));
             }
-            PurchaseCommand::Record(purchase) => purchase.into(),
+            PurchaseCommand::Record { recorded, .. } => recorded.into(),
             PurchaseCommand::Withhold(withheld) => withheld.into(),
         };
         sink.write(event, self).await;
@@ -108,8 +165,70 @@ impl Aggregate for Purchase {
     }
 
     fn apply(&mut self, event: PurchaseEvent) {
-        if let PurchaseEvent::PurchaseRecorded(purchase) = event {
-            self.recorded = Some(purchase);
+        match event {
+            PurchaseEvent::PurchaseRecorded(purchase) => self.recorded = Some(purchase),
+            PurchaseEvent::RewardWithheld(_) => {}
+        }
+    }
+}
+
+impl Posts for PurchaseEvent {
+    fn posting(&self) -> Option<&Posting> {
+        match self {
+            Self::PurchaseRecorded(_) | Self::RewardWithheld(_) => None,
+        }
+    }
+}
+
+impl State for Purchase {
+    /// The events of its commands are the memory of a purchase: what its buyer and the earners up the line
+    /// got, and what it changed for the buyer, stands on their streams.
+    fn remember(&mut self, own_id: &str, other: &StreamKey, sequence: i64, event: &AnyEvent) {
+        let event = match event {
+            AnyEvent::Participant(event) => event,
+            AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Purchase(_) => return,
+        };
+        let Some(participant) = ParticipantId::parse(&other.id) else { return };
+        let is_own = |purchase_id: &PurchaseId| purchase_id.as_str() == own_id;
+        match event {
+            ParticipantEvent::RewardGranted(granted)
+                if granted.purchase_id.as_ref().is_some_and(is_own) =>
+            {
+                let outcome = self.outcome(participant.program_id);
+                outcome.program_version = granted.program_version;
+                outcome.rewards.push(RewardShare {
+                    earner_user_id: participant.user_id,
+                    level: granted.level,
+                    amount_minor: granted.posting.amount,
+                    sequence,
+                });
+            }
+            ParticipantEvent::PurchaseCredited(credited) if is_own(&credited.purchase_id) => {
+                self.outcome(participant.program_id).credited_minor += credited.posting.amount;
+            }
+            ParticipantEvent::ReferralConverted(converted)
+                if converted.purchase_id.as_ref().is_some_and(is_own) =>
+            {
+                let outcome = self.outcome(participant.program_id);
+                outcome.converted = true;
+                outcome.used_first_purchase = true;
+            }
+            ParticipantEvent::FirstPurchaseUsed(used) if is_own(&used.purchase_id) => {
+                self.outcome(participant.program_id).used_first_purchase = true;
+            }
+            // Of another purchase, or of none.
+            ParticipantEvent::RewardGranted(_)
+            | ParticipantEvent::PurchaseCredited(_)
+            | ParticipantEvent::ReferralConverted(_)
+            | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::ParticipantEnrolled(_)
+            | ParticipantEvent::ReferralApplied(_)
+            | ParticipantEvent::ReferralMade(_)
+            | ParticipantEvent::ReferralUpdated(_)
+            | ParticipantEvent::RewardWithheld(_)
+            | ParticipantEvent::TierChanged(_)
+            | ParticipantEvent::ParticipantDeactivated(_)
+            | ParticipantEvent::ParticipantReactivated(_) => {}
         }
     }
 }

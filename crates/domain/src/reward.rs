@@ -49,6 +49,7 @@ pub struct Quote {
 
 /// What an earner has had from one level so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LevelTotal {
     /// How far up the line.
     pub level: u32,

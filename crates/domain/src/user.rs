@@ -7,7 +7,9 @@ use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use super::aggregate::events;
+use super::events::events;
+use super::ledger::Posting;
+use super::registry::{Posts, State};
 use super::{ProgramId, Refusal, Timestamp, UserId};
 
 /// The most programs that one user can be in: a decision on a purchase visits all of them.
@@ -15,6 +17,7 @@ pub const MAX_PROGRAMS_PER_USER: u32 = 64;
 
 /// Whether a user takes part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum UserStatus {
     /// Takes part.
@@ -28,8 +31,6 @@ pub enum UserStatus {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserRegistered {
-    /// The user.
-    pub user_id: UserId,
     /// When, in microseconds since 1970.
     pub register_time_us: Timestamp,
 }
@@ -67,15 +68,15 @@ events! {
 #[allow(missing_docs, reason = "the names say it")]
 pub enum UserCommand {
     Register { user_id: UserId, now: Timestamp },
-    Enroll { program_id: ProgramId },
-    Deactivate,
-    Reactivate,
+    Enroll { user_id: UserId, program_id: ProgramId },
+    Deactivate { user_id: UserId },
+    Reactivate { user_id: UserId },
 }
 
 /// An account.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct User {
-    id: UserId,
     status: UserStatus,
     register_time: Option<Timestamp>,
     programs: Vec<ProgramId>,
@@ -86,18 +87,6 @@ impl User {
     #[must_use]
     pub fn exists(&self) -> bool {
         self.register_time.is_some()
-    }
-
-    /// The same, without what identifies it: for keeping many of them.
-    #[must_use]
-    pub fn without_id(&self) -> Self {
-        Self { id: UserId::default(), ..self.clone() }
-    }
-
-    /// The same, as it was before [`User::without_id`].
-    #[must_use]
-    pub fn with_id(self, id: UserId) -> Self {
-        if self.exists() { Self { id, ..self } } else { self }
     }
 
     /// Whether the user takes part.
@@ -136,24 +125,21 @@ impl Aggregate for User {
             UserCommand::Register { user_id, .. } if self.exists() => {
                 return Err(Refusal::UserIdTaken(user_id));
             }
-            UserCommand::Register { user_id, now } => {
-                UserRegistered { user_id, register_time_us: now }.into()
+            UserCommand::Register { now, .. } => UserRegistered { register_time_us: now }.into(),
+            UserCommand::Enroll { user_id, .. }
+                if self.programs.len() >= MAX_PROGRAMS_PER_USER as usize =>
+            {
+                return Err(Refusal::TooManyPrograms { user_id, limit: MAX_PROGRAMS_PER_USER });
             }
-            UserCommand::Enroll { .. } if self.programs.len() >= MAX_PROGRAMS_PER_USER as usize => {
-                return Err(Refusal::TooManyPrograms {
-                    user_id: self.id.clone(),
-                    limit: MAX_PROGRAMS_PER_USER,
-                });
+            UserCommand::Enroll { program_id, .. } => UserEnrolled { program_id }.into(),
+            UserCommand::Deactivate { user_id } if self.status == UserStatus::Inactive => {
+                return Err(Refusal::UserAlreadyInactive(user_id));
             }
-            UserCommand::Enroll { program_id } => UserEnrolled { program_id }.into(),
-            UserCommand::Deactivate if self.status == UserStatus::Inactive => {
-                return Err(Refusal::UserAlreadyInactive(self.id.clone()));
+            UserCommand::Deactivate { .. } => UserDeactivated {}.into(),
+            UserCommand::Reactivate { user_id } if self.status == UserStatus::Active => {
+                return Err(Refusal::UserAlreadyActive(user_id));
             }
-            UserCommand::Deactivate => UserDeactivated {}.into(),
-            UserCommand::Reactivate if self.status == UserStatus::Active => {
-                return Err(Refusal::UserAlreadyActive(self.id.clone()));
-            }
-            UserCommand::Reactivate => UserReactivated {}.into(),
+            UserCommand::Reactivate { .. } => UserReactivated {}.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -162,7 +148,6 @@ impl Aggregate for User {
     fn apply(&mut self, event: UserEvent) {
         match event {
             UserEvent::UserRegistered(event) => {
-                self.id = event.user_id;
                 self.register_time = Some(event.register_time_us);
             }
             UserEvent::UserEnrolled(event) => self.programs.push(event.program_id),
@@ -171,3 +156,16 @@ impl Aggregate for User {
         }
     }
 }
+
+impl Posts for UserEvent {
+    fn posting(&self) -> Option<&Posting> {
+        match self {
+            Self::UserRegistered(_)
+            | Self::UserEnrolled(_)
+            | Self::UserDeactivated(_)
+            | Self::UserReactivated(_) => None,
+        }
+    }
+}
+
+impl State for User {}

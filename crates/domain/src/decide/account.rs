@@ -9,12 +9,14 @@ use crate::{
 };
 
 pub(super) fn deactivate(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
-    change(work, user_id, UserCommand::Deactivate, &ParticipantCommand::Deactivate)
+    let for_user = UserCommand::Deactivate { user_id: user_id.clone() };
+    change(work, user_id, for_user, &ParticipantCommand::Deactivate)
 }
 
 pub(super) fn reactivate(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
     let now = work.now();
-    change(work, user_id, UserCommand::Reactivate, &ParticipantCommand::Reactivate { now })
+    let for_user = UserCommand::Reactivate { user_id: user_id.clone() };
+    change(work, user_id, for_user, &ParticipantCommand::Reactivate { now })
 }
 
 fn change(

@@ -20,10 +20,10 @@ pub use registration::{EnrollParticipant, RegisterUser};
 pub use validation::{CodeFault, CodeVerdict, validate_code};
 
 use super::rules::ProgramRules;
-use super::{Halt, ProgramId, UserId, Work};
+use super::{Halt, ProgramId, Purchase, StreamKey, UserId, Work};
 
 /// Something that a caller wants done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Command {
     PublishProgram { program_id: ProgramId, rules: Arc<ProgramRules> },
@@ -47,6 +47,21 @@ impl Command {
             Self::ReactivateUser { .. } => "ReactivateUser",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
+        }
+    }
+
+    /// The stream whose id the caller chose for the command, so that a repetition is recognised by it: the
+    /// command's receipt. `None` if only a request id makes it safe to repeat.
+    #[must_use]
+    pub fn receipt(&self) -> Option<StreamKey> {
+        match self {
+            Self::RecordPurchase(input) => Some(StreamKey::of::<Purchase>(&input.purchase_id)),
+            Self::PublishProgram { .. }
+            | Self::RegisterUser(_)
+            | Self::EnrollParticipant(_)
+            | Self::DeactivateUser { .. }
+            | Self::ReactivateUser { .. }
+            | Self::ApplyReferral(_) => None,
         }
     }
 

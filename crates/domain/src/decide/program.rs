@@ -25,7 +25,7 @@ pub(super) fn publish(
     if is_first {
         claim(ClaimKind::Program)?;
     }
-    if !events.is_empty() && rules.enroll_by_default {
+    if events > 0 && rules.enroll_by_default {
         claim(ClaimKind::DefaultProgram)?;
     }
     Ok(())

@@ -1,11 +1,12 @@
 //! Recording a purchase: the fact, the buyer's conversion and every reward up the line, in one
 //! decision.
 
+use crate::decide::referral;
 use crate::decide::rewards::{self, Occasion, PurchaseOccasion};
 use crate::reward::WithheldReason;
 use crate::rules::{EarnOn, FirstPurchaseUse, ProgramRules};
 use crate::{
-    Halt, Kind, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, Purchase,
+    Halt, OwnEvent, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, Purchase,
     PurchaseCommand, PurchaseId, PurchaseRecorded, ReferralStatus, Refusal, StreamKey, Timestamp,
     User, UserId, Work, load, peek_new, tell,
 };
@@ -31,13 +32,14 @@ pub(super) fn record(work: &mut dyn Work, input: &RecordPurchase) -> Result<(), 
         return Err(Refusal::UserNotFound(input.buyer_user_id.clone()).into());
     }
     let recorded = PurchaseRecorded {
-        purchase_id: input.purchase_id.clone(),
         buyer_user_id: input.buyer_user_id.clone(),
         amount_minor: input.amount_minor,
         currency_code: input.currency_code.clone(),
         purchase_time_us: input.purchase_time.unwrap_or_else(|| work.now()),
     };
-    tell::<Purchase>(work, &input.purchase_id, PurchaseCommand::Record(recorded))?;
+    let purchase_id = input.purchase_id.clone();
+    let record = PurchaseCommand::Record { purchase_id, recorded };
+    tell::<Purchase>(work, &input.purchase_id, record)?;
     for program_id in buyer.programs() {
         evaluate(work, input, program_id)?;
     }
@@ -51,8 +53,8 @@ fn repeated(input: &RecordPurchase, recorded: &PurchaseRecorded) -> Halt {
         && recorded.currency_code == input.currency_code
         && input.purchase_time.is_none_or(|time| time == recorded.purchase_time_us);
     if same {
-        let id = input.purchase_id.as_str().into();
-        Halt::AlreadyRecorded(StreamKey { kind: Kind::Purchase, id })
+        let stream = StreamKey::of::<Purchase>(&input.purchase_id);
+        Halt::AlreadyRecorded(OwnEvent { stream, event_type: "PurchaseRecorded" })
     } else {
         Refusal::PurchaseIdReused(input.purchase_id.clone()).into()
     }
@@ -76,9 +78,10 @@ fn evaluate(
 
     if rules.credit_purchases && rules.unit == input.currency_code {
         let credit = ParticipantCommand::CreditPurchase {
+            user_id: input.buyer_user_id.clone(),
             purchase_id: input.purchase_id.clone(),
             amount_minor: input.amount_minor,
-            currency_code: rules.unit.clone(),
+            unit: rules.unit.clone(),
         };
         tell::<Participant>(work, &buyer_id, credit)?;
     }
@@ -112,8 +115,7 @@ fn evaluate(
     }
 
     if converted {
-        let convert = ParticipantCommand::Convert { purchase_id: Some(input.purchase_id.clone()) };
-        tell::<Participant>(work, &buyer_id, convert)?;
+        referral::convert(work, &buyer_id, Some(input.purchase_id.clone()))?;
     }
     if uses_first_purchase(rules, input) {
         let purchase_id = input.purchase_id.clone();

@@ -5,11 +5,12 @@ use crate::decide::rewards::{self, Occasion};
 use crate::rules::{AttachPolicy, EarnOn, ProgramRules};
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, ProgramVersion,
-    Refusal, UserId, Work, existing_participant, load, tell,
+    PurchaseId, Referral, ReferralStatus, ReferralUpdated, Refusal, UserId, Work,
+    existing_participant, load, tell,
 };
 
 /// A referrer, by name or by code.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Referrer {
     /// By user.
     User(UserId),
@@ -18,7 +19,7 @@ pub enum Referrer {
 }
 
 /// A participant gets a referrer after registration.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ApplyReferral {
     /// The program; with a code it can be left to the code.
     pub program_id: Option<ProgramId>,
@@ -167,17 +168,43 @@ pub(super) fn attach(
     tell::<Participant>(
         work,
         referee,
-        ParticipantCommand::ApplyReferral { referrer_user_id, now },
+        ParticipantCommand::ApplyReferral { id: referee.clone(), referrer_user_id, now },
     )?;
-    let referee_user_id = referee.user_id.clone();
-    tell::<Participant>(work, &referrer, ParticipantCommand::MakeReferral { referee_user_id })?;
+    let make = ParticipantCommand::MakeReferral {
+        user_id: referrer.user_id.clone(),
+        referee_user_id: referee.user_id.clone(),
+    };
+    tell::<Participant>(work, &referrer, make)?;
     if version.rules.earn_on == EarnOn::Referral {
-        tell::<Participant>(work, referee, ParticipantCommand::Convert { purchase_id: None })?;
+        convert(work, referee, None)?;
         let occasion = Occasion { version, source: referee, purchase: None };
         for (earner, withheld) in rewards::grant(work, &occasion)?.withheld {
             let earner = earner.unwrap_or_else(|| referee.clone());
             tell::<Participant>(work, &earner, ParticipantCommand::Withhold(withheld))?;
         }
     }
+    Ok(())
+}
+
+/// Converts the referral through which a participant came, if it is pending: on the participant's stream, and on
+/// the referrer's.
+pub(super) fn convert(
+    work: &mut dyn Work,
+    referee: &ParticipantId,
+    purchase_id: Option<PurchaseId>,
+) -> Result<(), Halt> {
+    let referral = load::<Participant>(work, referee)?.referral().cloned();
+    let Some(Referral { referrer_user_id, status: ReferralStatus::Pending, .. }) = referral else {
+        return Ok(());
+    };
+    tell::<Participant>(work, referee, ParticipantCommand::Convert { purchase_id })?;
+    let referrer = ParticipantId::new(&referee.program_id, &referrer_user_id);
+    load::<Participant>(work, &referrer)?;
+    let updated = ReferralUpdated {
+        referee_user_id: referee.user_id.clone(),
+        previous_status: ReferralStatus::Pending,
+        status: ReferralStatus::Converted,
+    };
+    tell::<Participant>(work, &referrer, ParticipantCommand::UpdateReferral(updated))?;
     Ok(())
 }

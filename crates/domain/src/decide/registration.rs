@@ -15,7 +15,7 @@ const MAX_DRAWS: usize = 100;
 
 /// A new account, in the program that is named or whose code it is, else in those that enrol by
 /// default.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct RegisterUser {
     pub profile: Profile,
@@ -25,7 +25,7 @@ pub struct RegisterUser {
 }
 
 /// An existing user enters a program.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct EnrollParticipant {
     pub program_id: ProgramId,
@@ -101,15 +101,12 @@ fn enter(work: &mut dyn Work, id: &ParticipantId, code: Option<&str>) -> Result<
     };
 
     let own_code = claim_code(work, rules, id)?;
-    tell::<User>(work, &id.user_id, UserCommand::Enroll { program_id: id.program_id.clone() })?;
+    let enroll =
+        UserCommand::Enroll { user_id: id.user_id.clone(), program_id: id.program_id.clone() };
+    tell::<User>(work, &id.user_id, enroll)?;
     peek_new::<Participant>(work, id)?;
-    let enrolled = ParticipantEnrolled {
-        program_id: id.program_id.clone(),
-        user_id: id.user_id.clone(),
-        link: rules.link(&own_code),
-        code: own_code,
-    };
-    tell::<Participant>(work, id, ParticipantCommand::Enroll(enrolled))?;
+    let enrolled = ParticipantEnrolled { link: rules.link(&own_code), code: own_code };
+    tell::<Participant>(work, id, ParticipantCommand::Enroll { id: id.clone(), enrolled })?;
     work.write_enrollment(id);
     if let Some(referrer) = referrer {
         referral::attach(work, version, id, &referrer)?;

@@ -50,7 +50,7 @@ pub(super) fn grant(work: &mut dyn Work, occasion: &Occasion<'_>) -> Result<Gran
                     unshared_minor -= quote.amount_minor;
                 }
                 let grant = Grant {
-                    reward_id: work.fresh_id(),
+                    earner_user_id: earner_id.user_id.clone(),
                     program_version: occasion.version.version,
                     unit: rules.unit.clone(),
                     rule: rule.clone(),
@@ -167,7 +167,10 @@ fn withhold(
         rule: earner.map(|(rule, _)| rule.rule.clone()),
         reason,
         qualified,
-        source_user_id: occasion.source.user_id.clone(),
+        source_user_id: match occasion.purchase {
+            Some(_) => None,
+            None => Some(occasion.source.user_id.clone()),
+        },
         limit_minor,
     }
 }

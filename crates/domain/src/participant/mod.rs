@@ -8,22 +8,24 @@ use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
+use super::ledger::{Bucket, Buckets, EntryKind, Overflow};
 use super::purchase::RewardWithheld;
+use super::registry::State;
 use super::reward::{LevelTotal, Quote};
 use super::rules::{Pay, RewardRule};
 use super::{
-    Halt, ParticipantId, Program, ProgramId, PurchaseId, Refusal, Timestamp, User, UserId, Work,
-    load,
+    Halt, ParticipantId, Program, PurchaseId, Refusal, Timestamp, User, UserId, Work, load,
 };
 
 pub use events::{
     FirstPurchaseUsed, ParticipantDeactivated, ParticipantEnrolled, ParticipantEvent,
     ParticipantReactivated, PurchaseCredited, ReferralApplied, ReferralConverted, ReferralMade,
-    ReferralStatus, RewardGranted, TierChanged,
+    ReferralStatus, ReferralUpdated, RewardGranted, TierChanged,
 };
 
 /// Who referred a participant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Referral {
     /// The referrer.
     pub referrer_user_id: UserId,
@@ -37,7 +39,7 @@ pub struct Referral {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the fields are those of RewardGranted")]
 pub struct Grant {
-    pub reward_id: String,
+    pub earner_user_id: UserId,
     pub program_version: u32,
     pub unit: String,
     pub rule: RewardRule,
@@ -47,32 +49,40 @@ pub struct Grant {
     pub basis_minor: Option<i64>,
 }
 
-/// What a participant can be told.
+/// What a participant can be told. Where a refusal names the participant, the command does.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum ParticipantCommand {
-    Enroll(ParticipantEnrolled),
+    Enroll {
+        id: ParticipantId,
+        enrolled: ParticipantEnrolled,
+    },
     /// Take this referrer.
     ApplyReferral {
+        id: ParticipantId,
         referrer_user_id: UserId,
         now: Timestamp,
     },
     /// Take this referee.
     MakeReferral {
+        user_id: UserId,
         referee_user_id: UserId,
     },
-    /// The referral earned something.
+    /// The referral through which the participant came earned something.
     Convert {
         purchase_id: Option<PurchaseId>,
     },
+    /// The referral of this referee has another status.
+    UpdateReferral(ReferralUpdated),
     /// The first purchase is behind the participant, though nothing came of it.
     UseFirstPurchase {
         purchase_id: PurchaseId,
     },
     CreditPurchase {
+        user_id: UserId,
         purchase_id: PurchaseId,
         amount_minor: i64,
-        currency_code: String,
+        unit: String,
     },
     Grant(Box<Grant>),
     Withhold(RewardWithheld),
@@ -104,21 +114,59 @@ pub fn existing_participant(
     })
 }
 
+/// Whom a participant referred, by how the referral stands. Rejected ones are not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(missing_docs, reason = "the names are those of the statuses")]
+pub struct ReferralCounts {
+    pub pending: u32,
+    pub held: u32,
+    pub converted: u32,
+}
+
+impl ReferralCounts {
+    /// Those that count as referrals: pending and converted ones.
+    #[must_use]
+    pub fn counted(&self) -> u32 {
+        self.pending.saturating_add(self.converted)
+    }
+
+    fn of(&mut self, status: ReferralStatus) -> Option<&mut u32> {
+        match status {
+            ReferralStatus::Pending => Some(&mut self.pending),
+            ReferralStatus::Held => Some(&mut self.held),
+            ReferralStatus::Converted => Some(&mut self.converted),
+            ReferralStatus::Rejected => None,
+        }
+    }
+
+    fn add(&mut self, status: ReferralStatus) {
+        if let Some(count) = self.of(status) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    fn subtract(&mut self, status: ReferralStatus) {
+        if let Some(count) = self.of(status) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
 /// A user in a program.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Participant {
-    program_id: ProgramId,
-    user_id: UserId,
     code: String,
     inactive: bool,
     reactivate_time: Option<Timestamp>,
     referral: Option<Referral>,
     uses: u32,
     has_referred: bool,
+    referrals: ReferralCounts,
     first_purchase_used: bool,
     levels: Vec<LevelTotal>,
-    total_minor: i64,
-    balance_minor: i64,
+    buckets: Buckets,
     tier: Option<String>,
 }
 
@@ -127,19 +175,6 @@ impl Participant {
     #[must_use]
     pub fn exists(&self) -> bool {
         !self.code.is_empty()
-    }
-
-    /// The same, without what identifies it: for keeping many of them.
-    #[must_use]
-    pub fn without_id(&self) -> Self {
-        let (program_id, user_id) = Default::default();
-        Self { program_id, user_id, ..self.clone() }
-    }
-
-    /// The same, as it was before [`Participant::without_id`].
-    #[must_use]
-    pub fn with_id(self, ParticipantId { program_id, user_id }: ParticipantId) -> Self {
-        if self.exists() { Self { program_id, user_id, ..self } } else { self }
     }
 
     /// The participant's own code.
@@ -206,90 +241,93 @@ impl Participant {
         &self.levels
     }
 
-    /// All that the participant earned, in minor units.
+    /// Whom the participant referred, by how the referral stands.
     #[must_use]
-    pub fn total_minor(&self) -> i64 {
-        self.total_minor
+    pub fn referrals(&self) -> ReferralCounts {
+        self.referrals
+    }
+
+    /// What the participant owns, and how it came about.
+    #[must_use]
+    pub fn buckets(&self) -> &Buckets {
+        &self.buckets
     }
 
     /// The participant's balance, in minor units.
     #[must_use]
     pub fn balance_minor(&self) -> i64 {
-        self.balance_minor
+        self.buckets.balance()
     }
 
-    fn balance_limit(&self) -> Refusal {
-        Refusal::BalanceLimitReached(self.user_id.clone())
+    /// All rewards of the participant without those that were taken back, in minor units.
+    #[must_use]
+    pub fn earned_minor(&self) -> i64 {
+        self.buckets.net_earned()
     }
 
     fn apply_referral(
         &self,
+        id: ParticipantId,
         referrer_user_id: UserId,
         now: Timestamp,
     ) -> Result<ReferralApplied, Refusal> {
         if self.referral.is_some() {
-            return Err(Refusal::AlreadyReferred(ParticipantId::new(
-                &self.program_id,
-                &self.user_id,
-            )));
+            return Err(Refusal::AlreadyReferred(id));
         }
-        if referrer_user_id == self.user_id {
+        if referrer_user_id == id.user_id {
             return Err(Refusal::SelfReferral(referrer_user_id));
         }
-        Ok(ReferralApplied {
-            program_id: self.program_id.clone(),
-            referrer_user_id,
-            referee_user_id: self.user_id.clone(),
-            status: ReferralStatus::Pending,
-            referral_time_us: now,
-        })
+        let status = ReferralStatus::Pending;
+        Ok(ReferralApplied { referrer_user_id, status, referral_time_us: now })
+    }
+
+    fn make_referral(
+        &self,
+        user_id: UserId,
+        referee_user_id: UserId,
+    ) -> Result<ReferralMade, Refusal> {
+        let uses = self.uses.checked_add(1).ok_or(Refusal::BalanceLimitReached(user_id))?;
+        Ok(ReferralMade { referee_user_id, status: ReferralStatus::Pending, uses })
     }
 
     fn credit(
         &self,
+        user_id: UserId,
         purchase_id: PurchaseId,
         amount_minor: i64,
-        currency_code: String,
+        unit: &str,
     ) -> Result<PurchaseCredited, Refusal> {
-        let balance_minor =
-            self.balance_minor.checked_add(amount_minor).ok_or_else(|| self.balance_limit())?;
-        Ok(PurchaseCredited {
-            program_id: self.program_id.clone(),
-            purchase_id,
-            amount_minor,
-            currency_code,
-            balance_minor,
-        })
+        let posting =
+            self.buckets.post(EntryKind::PurchaseCredit, amount_minor, Bucket::Available, unit);
+        let posting = posting.map_err(|Overflow| Refusal::BalanceLimitReached(user_id))?;
+        Ok(PurchaseCredited { purchase_id, posting })
     }
 
     fn grant(&self, grant: Grant) -> Result<RewardGranted, Refusal> {
-        let Grant { rule, quote, .. } = grant;
+        let Grant { rule, quote, earner_user_id, .. } = grant;
+        let limit = || Refusal::BalanceLimitReached(earner_user_id.clone());
         let level = self.level(rule.level);
-        let add =
-            |sum: i64| sum.checked_add(quote.amount_minor).ok_or_else(|| self.balance_limit());
+        let total = level.total_minor.checked_add(quote.amount_minor).ok_or_else(limit)?;
+        let posting = self
+            .buckets
+            .post(rule.kind.into(), quote.amount_minor, Bucket::Available, &grant.unit)
+            .map_err(|Overflow| limit())?;
         Ok(RewardGranted {
-            reward_id: grant.reward_id,
-            program_id: self.program_id.clone(),
             program_version: grant.program_version,
             rule: rule.rule,
-            kind: rule.kind,
             level: rule.level,
-            earner_user_id: self.user_id.clone(),
             source_user_id: grant.source_user_id,
             purchase_id: grant.purchase_id,
             basis_minor: grant.basis_minor,
             rate_bps: match rule.pay {
                 Pay::RateBps(rate) => Some(rate),
-                _ => None,
+                Pay::FlatMinor(_) | Pay::Tiers(_) | Pay::Count => None,
             },
-            computed_minor: quote.computed_minor,
-            amount_minor: quote.amount_minor,
-            currency_code: grant.unit,
+            computed_minor: Some(quote.computed_minor).filter(|of| *of != quote.amount_minor),
             cap_remaining_minor: quote.cap_remaining_minor,
-            level_total_minor: add(level.total_minor)?,
-            level_count: level.count.checked_add(1).ok_or_else(|| self.balance_limit())?,
-            total_minor: add(self.total_minor)?,
-            balance_minor: add(self.balance_minor)?,
+            level_total_minor: Some(total).filter(|total| *total != posting.after.net_earned()),
+            level_count: level.count.checked_add(1).ok_or_else(limit)?,
+            posting,
         })
     }
 
@@ -316,37 +354,31 @@ impl Aggregate for Participant {
         sink: &EventSink<Self>,
     ) -> Result<(), Refusal> {
         let event: ParticipantEvent = match command {
-            ParticipantCommand::Enroll(enrolled) if self.exists() => {
-                return Err(Refusal::AlreadyEnrolled(ParticipantId {
-                    program_id: enrolled.program_id,
-                    user_id: enrolled.user_id,
-                }));
+            ParticipantCommand::Enroll { id, .. } if self.exists() => {
+                return Err(Refusal::AlreadyEnrolled(id));
             }
-            ParticipantCommand::Enroll(enrolled) => enrolled.into(),
-            ParticipantCommand::ApplyReferral { referrer_user_id, now } => {
-                self.apply_referral(referrer_user_id, now)?.into()
+            ParticipantCommand::Enroll { enrolled, .. } => enrolled.into(),
+            ParticipantCommand::ApplyReferral { id, referrer_user_id, now } => {
+                self.apply_referral(id, referrer_user_id, now)?.into()
             }
-            ParticipantCommand::MakeReferral { referee_user_id } => {
-                let uses = self.uses.checked_add(1).ok_or_else(|| self.balance_limit())?;
-                ReferralMade { referee_user_id, uses }.into()
+            ParticipantCommand::MakeReferral { user_id, referee_user_id } => {
+                self.make_referral(user_id, referee_user_id)?.into()
             }
             ParticipantCommand::Convert { purchase_id } => match &self.referral {
-                Some(referral) if referral.status == ReferralStatus::Pending => ReferralConverted {
-                    program_id: self.program_id.clone(),
-                    referrer_user_id: referral.referrer_user_id.clone(),
-                    purchase_id,
+                Some(referral) if referral.status == ReferralStatus::Pending => {
+                    ReferralConverted { purchase_id }.into()
                 }
-                .into(),
                 _ => return Ok(()),
             },
+            ParticipantCommand::UpdateReferral(updated) => updated.into(),
             ParticipantCommand::UseFirstPurchase { .. } if self.first_purchase_used => {
                 return Ok(());
             }
             ParticipantCommand::UseFirstPurchase { purchase_id } => {
                 FirstPurchaseUsed { purchase_id }.into()
             }
-            ParticipantCommand::CreditPurchase { purchase_id, amount_minor, currency_code } => {
-                self.credit(purchase_id, amount_minor, currency_code)?.into()
+            ParticipantCommand::CreditPurchase { user_id, purchase_id, amount_minor, unit } => {
+                self.credit(user_id, purchase_id, amount_minor, &unit)?.into()
             }
             ParticipantCommand::Grant(grant) => {
                 let tier_changed = self.tier_change(&grant.rule, &grant.quote);
@@ -368,11 +400,7 @@ impl Aggregate for Participant {
 
     fn apply(&mut self, event: ParticipantEvent) {
         match event {
-            ParticipantEvent::ParticipantEnrolled(event) => {
-                self.program_id = event.program_id;
-                self.user_id = event.user_id;
-                self.code = event.code;
-            }
+            ParticipantEvent::ParticipantEnrolled(event) => self.code = event.code,
             ParticipantEvent::ReferralApplied(event) => {
                 self.referral = Some(Referral {
                     referrer_user_id: event.referrer_user_id,
@@ -383,6 +411,11 @@ impl Aggregate for Participant {
             ParticipantEvent::ReferralMade(event) => {
                 self.uses = event.uses;
                 self.has_referred = true;
+                self.referrals.add(event.status);
+            }
+            ParticipantEvent::ReferralUpdated(event) => {
+                self.referrals.subtract(event.previous_status);
+                self.referrals.add(event.status);
             }
             ParticipantEvent::ReferralConverted(event) => {
                 if let Some(referral) = &mut self.referral {
@@ -391,19 +424,18 @@ impl Aggregate for Participant {
                 self.first_purchase_used |= event.purchase_id.is_some();
             }
             ParticipantEvent::FirstPurchaseUsed(_) => self.first_purchase_used = true,
-            ParticipantEvent::PurchaseCredited(event) => self.balance_minor = event.balance_minor,
+            ParticipantEvent::PurchaseCredited(event) => self.buckets = event.posting.after,
             ParticipantEvent::RewardGranted(event) => {
                 let total = LevelTotal {
                     level: event.level,
-                    total_minor: event.level_total_minor,
+                    total_minor: event.level_total_minor(),
                     count: event.level_count,
                 };
                 match self.levels.iter_mut().find(|known| known.level == total.level) {
                     Some(known) => *known = total,
                     None => self.levels.push(total),
                 }
-                self.total_minor = event.total_minor;
-                self.balance_minor = event.balance_minor;
+                self.buckets = event.posting.after;
             }
             ParticipantEvent::RewardWithheld(_) => {}
             ParticipantEvent::TierChanged(event) => self.tier = Some(event.to_tier),
@@ -415,3 +447,5 @@ impl Aggregate for Participant {
         }
     }
 }
+
+impl State for Participant {}

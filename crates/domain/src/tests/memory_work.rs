@@ -6,43 +6,27 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use cqrs_es::DomainEvent;
-
 use crate::decide::Command;
 use crate::{
-    AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, Kind, Participant, ParticipantEvent,
-    ParticipantId, Profile, Program, ProgramEvent, ProgramId, Purchase, PurchaseEvent, Refusal,
-    Stream, StreamKey, Timestamp, UplineWalk, User, UserEvent, UserId, Work, decode,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, ParticipantEvent,
+    ParticipantId, Profile, ProgramId, Refusal, Stream, StreamKey, Timestamp, UplineWalk, UserId,
+    Work,
 };
 
-/// An event of any kind, as it was read back from what stands in the log.
-#[derive(Clone, Debug, PartialEq)]
-pub enum AnyEvent {
-    User(UserEvent),
-    Program(ProgramEvent),
-    Participant(ParticipantEvent),
-    Purchase(PurchaseEvent),
-}
-
-impl AnyEvent {
-    fn read(kind: Kind, encoded: &EncodedEvent) -> Self {
-        fn of<A: Stream>(encoded: &EncodedEvent) -> A::Event {
-            decode::<A>(&encoded.event_type, &encoded.event_version, &encoded.payload)
-                .expect("an event that was just written can be read")
-        }
-        match kind {
-            Kind::User => Self::User(of::<User>(encoded)),
-            Kind::Program => Self::Program(of::<Program>(encoded)),
-            Kind::Participant => Self::Participant(of::<Participant>(encoded)),
-            Kind::Purchase => Self::Purchase(of::<Purchase>(encoded)),
-        }
-    }
+/// The event as it is read back from what would stand in the log.
+fn read_back(kind: Kind, event: &AnyEvent) -> AnyEvent {
+    let EncodedEvent { event_type, event_version, payload } = event.encode().unwrap();
+    AnyEvent::decode(kind, &event_type, &event_version, &payload)
+        .expect("an event that was just written can be read")
 }
 
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logged {
+    /// The number of the command that it came of.
+    pub command: usize,
     pub key: StreamKey,
+    pub sequence: i64,
     pub event: AnyEvent,
 }
 
@@ -62,7 +46,6 @@ struct Tables {
     profiles: HashMap<UserId, Profile>,
     enrollments: BTreeSet<ParticipantId>,
     referrals: HashMap<ParticipantId, UserId>,
-    ids: u64,
     randomness: u64,
 }
 
@@ -140,25 +123,27 @@ impl Memory {
     /// Lets something have happened, whoever decided it.
     pub fn given<A: Stream>(&mut self, id: &A::Id, event: A::Event) {
         let mut state = (*self.state::<A>(id)).clone();
-        let encoded = EncodedEvent {
-            event_type: event.event_type(),
-            event_version: event.event_version(),
-            payload: serde_json::to_string(&event).unwrap(),
-        };
-        state.apply(event);
-        let key = key_of::<A>(id);
-        self.log.push(Logged { key: key.clone(), event: AnyEvent::read(A::KIND, &encoded) });
+        state.apply(event.clone());
+        let key = StreamKey::of::<A>(id);
+        let sequence = next_sequence(&self.log, &key);
+        let event = read_back(A::KIND, &A::any_event(event));
+        let command = self.next_command();
+        self.log.push(Logged { command, key: key.clone(), sequence, event });
         self.tables.streams.insert(key, A::into_any(state.into()));
     }
 
     pub fn state<A: Stream>(&self, id: &A::Id) -> std::sync::Arc<A> {
-        let any = self.tables.streams.get(&key_of::<A>(id)).cloned();
+        let any = self.tables.streams.get(&StreamKey::of::<A>(id)).cloned();
         any.map_or_else(Default::default, |any| A::from_any(any).expect("keys have their kind"))
     }
 
     /// Every stream with its state.
     pub fn streams(&self) -> impl Iterator<Item = (&StreamKey, &AnyAggregate)> {
         self.tables.streams.iter()
+    }
+
+    fn next_command(&self) -> usize {
+        self.log.last().map_or(0, |last| last.command + 1)
     }
 
     pub fn log(&self) -> &[Logged] {
@@ -218,8 +203,9 @@ impl Memory {
     }
 }
 
-fn key_of<A: Stream>(id: &A::Id) -> StreamKey {
-    StreamKey { kind: A::KIND, id: id.to_string().into() }
+fn next_sequence(log: &[Logged], key: &StreamKey) -> i64 {
+    let last = log.iter().rev().find(|logged| logged.key == *key);
+    last.map_or(1, |last| last.sequence + 1)
 }
 
 /// One run of a decision.
@@ -233,6 +219,9 @@ struct Unit {
     missing: Vec<LookUp>,
     taken_to_be_new: HashSet<StreamKey>,
     written: HashSet<StreamKey>,
+    /// The log before.
+    before: Vec<Logged>,
+    command: usize,
 }
 
 impl Unit {
@@ -240,6 +229,8 @@ impl Unit {
         Self {
             tables: memory.tables.clone(),
             log: Vec::new(),
+            before: memory.log.clone(),
+            command: memory.next_command(),
             now: memory.now,
             walked: memory.walked.clone(),
             reading: memory.reading,
@@ -250,21 +241,22 @@ impl Unit {
         }
     }
 
+    /// Has a stream that remembers its commands take note of what one of them wrote elsewhere.
+    fn remember(&mut self, key: &StreamKey, logged: &Logged) {
+        if key.kind.remembers_commands()
+            && *key != logged.key
+            && let Some(state) = self.tables.streams.get_mut(key)
+        {
+            state.remember(&key.id, &logged.key, logged.sequence, &logged.event);
+        }
+    }
+
     fn need(&mut self, look_up: LookUp) -> Result<(), Halt> {
         if self.reading == Reading::Warm || self.known.contains(&look_up) {
             return Ok(());
         }
         self.missing.push(look_up);
         Err(Halt::Missing)
-    }
-}
-
-fn empty(kind: Kind) -> AnyAggregate {
-    match kind {
-        Kind::User => User::into_any(std::sync::Arc::default()),
-        Kind::Program => Program::into_any(std::sync::Arc::default()),
-        Kind::Participant => Participant::into_any(std::sync::Arc::default()),
-        Kind::Purchase => Purchase::into_any(std::sync::Arc::default()),
     }
 }
 
@@ -284,11 +276,6 @@ impl Work for Unit {
         }
     }
 
-    fn fresh_id(&mut self) -> String {
-        self.tables.ids += 1;
-        format!("id-{:06}", self.tables.ids)
-    }
-
     fn state(&mut self, key: &StreamKey, expect_new: bool) -> Result<AnyAggregate, Halt> {
         let in_hand = self.written.contains(key)
             || self.reading == Reading::Warm
@@ -296,20 +283,37 @@ impl Work for Unit {
         if !in_hand {
             if expect_new || self.taken_to_be_new.contains(key) {
                 self.taken_to_be_new.insert(key.clone());
-                return Ok(empty(key.kind));
+                return Ok(AnyAggregate::empty(key.kind));
             }
             self.need(LookUp::Stream(key.clone()))?;
         }
-        Ok(self.tables.streams.get(key).cloned().unwrap_or_else(|| empty(key.kind)))
+        Ok(self.tables.streams.get(key).cloned().unwrap_or_else(|| AnyAggregate::empty(key.kind)))
     }
 
-    fn record(&mut self, key: &StreamKey, state: AnyAggregate, events: Vec<EncodedEvent>) {
-        let read = |event| Logged { key: key.clone(), event: AnyEvent::read(key.kind, event) };
-        self.log.extend(events.iter().map(read));
+    fn record(
+        &mut self,
+        key: &StreamKey,
+        state: AnyAggregate,
+        events: Vec<AnyEvent>,
+    ) -> Result<(), Halt> {
         if !events.is_empty() {
-            self.written.insert(key.clone());
             self.tables.streams.insert(key.clone(), state);
+            if self.written.insert(key.clone()) && key.kind.remembers_commands() {
+                for earlier in self.log.clone() {
+                    self.remember(key, &earlier);
+                }
+            }
         }
+        for event in events {
+            let last = next_sequence(&self.log, key).max(next_sequence(&self.before, key));
+            let event = read_back(key.kind, &event);
+            let logged = Logged { command: self.command, key: key.clone(), sequence: last, event };
+            for other in self.written.clone() {
+                self.remember(&other, &logged);
+            }
+            self.log.push(logged);
+        }
+        Ok(())
     }
 
     fn code_owner(&mut self, code: &str) -> Result<Option<ParticipantId>, Halt> {

@@ -9,55 +9,47 @@ use std::sync::Arc;
 use audit::Audit;
 use history::{History, any_actions, any_rules};
 use proptest::prelude::*;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use super::memory_work::{AnyEvent, Memory, Reading};
+use super::memory_work::{Logged, Memory, Reading};
 use super::scene::{PROGRAM, Scene, profile, program, user};
 use crate::decide::{ApplyReferral, CodeFault, Command, EnrollParticipant, Referrer, RegisterUser};
 use crate::rules::{EarnOn, InvalidCodePolicy, ProgramRules};
 use crate::{
-    AnyAggregate, Halt, Participant, ParticipantEvent, Program, Purchase, Refusal, Stream,
-    StreamKey, User, UserId, load,
+    AnyAggregate, Halt, Kind, Participant, ParticipantEvent, Program, ReferralStatus, Refusal,
+    Stream, StreamKey, User, UserId, load,
 };
 
 // The state that a stream's events make.
 
-fn replayed<A: Stream>(
-    memory: &Memory,
-    key: &StreamKey,
-    events: fn(&AnyEvent) -> Option<A::Event>,
-) -> A {
-    let mut state = A::default();
-    for logged in memory.log().iter().filter(|logged| logged.key == *key) {
-        state.apply(events(&logged.event).expect("a stream has events of its kind"));
+/// The state that the log makes of a stream: its own events and, for a kind that remembers its commands, what
+/// those wrote to other streams.
+fn replayed(memory: &Memory, key: &StreamKey) -> AnyAggregate {
+    let mut state = AnyAggregate::empty(key.kind);
+    let is_own = |logged: &&Logged| logged.key == *key;
+    let commands: HashSet<usize> =
+        memory.log().iter().filter(is_own).map(|logged| logged.command).collect();
+    for logged in memory.log() {
+        if is_own(&logged) {
+            state.apply(logged.event.clone()).expect("a stream has events of its kind");
+        } else if key.kind.remembers_commands() && commands.contains(&logged.command) {
+            state.remember(&key.id, &logged.key, logged.sequence, &logged.event);
+        }
     }
     state
 }
 
 /// The state after a way through a snapshot, which is its JSON.
-fn snapshot<A: Serialize + DeserializeOwned>(state: &A) -> A {
-    serde_json::from_str(&serde_json::to_string(state).unwrap()).unwrap()
+fn snapshot(kind: Kind, state: &AnyAggregate) -> AnyAggregate {
+    let json = serde_json::from_str(&state.to_json().unwrap()).unwrap();
+    AnyAggregate::from_json(kind, json).unwrap()
 }
 
 fn assert_replays(memory: &Memory, key: &StreamKey, kept: &AnyAggregate) {
-    macro_rules! assert_same {
-        ($kind:ident, $kept:expr) => {{
-            let events = |event: &AnyEvent| match event {
-                AnyEvent::$kind(event) => Some(event.clone()),
-                _ => None,
-            };
-            let kept: &$kind = $kept;
-            assert_eq!(replayed::<$kind>(memory, key, events), *kept, "{key}");
-            assert_eq!(snapshot(kept), *kept, "{key}");
-        }};
-    }
-    match kept {
-        AnyAggregate::User(kept) => assert_same!(User, kept),
-        AnyAggregate::Program(kept) => assert_same!(Program, kept),
-        AnyAggregate::Participant(kept) => assert_same!(Participant, kept),
-        AnyAggregate::Purchase(kept) => assert_same!(Purchase, kept),
-    }
+    let same = |other: AnyAggregate| {
+        with_state!(kept, kept => assert_eq!(Stream::from_any(other).unwrap(), *kept, "{key}"));
+    };
+    same(replayed(memory, key));
+    same(snapshot(key.kind, kept));
 }
 
 proptest! {
@@ -76,18 +68,19 @@ proptest! {
         let history = History::of(versions, &actions);
         let audit = Audit::of(history.memory(), |audit, earner, event| {
             let ParticipantEvent::RewardGranted(granted) = event else { return };
-            assert_eq!(&granted.earner_user_id, earner);
-            assert!(0 <= granted.amount_minor && granted.amount_minor <= granted.computed_minor);
+            let amount = granted.posting.amount;
+            assert!(0 <= amount && amount <= granted.computed_minor());
             if let Some(cap) = audit.rule(granted.program_version, granted.level).cap_minor {
-                assert!(granted.level_total_minor <= cap, "{granted:?}");
+                assert!(granted.level_total_minor() <= cap, "{granted:?}");
             }
             let so_far = audit.ledgers[earner].balance;
-            assert_eq!(granted.balance_minor, so_far + granted.amount_minor);
+            assert_eq!(granted.posting.after.balance(), so_far + amount);
+            assert!(granted.posting.after.reconcile());
         });
         for (user_id, ledger) in &audit.ledgers {
             let state = history.scene.participant(user_id.as_str());
             prop_assert_eq!(state.balance_minor(), ledger.balance);
-            prop_assert_eq!(state.total_minor(), ledger.rewards);
+            prop_assert_eq!(state.earned_minor(), ledger.rewards);
             for (level, (total, count)) in &ledger.levels {
                 let kept = state.level(*level);
                 prop_assert_eq!((kept.total_minor, kept.count), (*total, *count));
@@ -117,6 +110,19 @@ proptest! {
             let state = history.scene.participant(user_id.as_str());
             prop_assert_eq!(state.uses(), ledger.uses);
             prop_assert_eq!(ledger.uses, referees.get(user_id).copied().unwrap_or_default());
+            // Both ends of every referral say the same.
+            let ends = |status: ReferralStatus| {
+                let is_end = |referee: &&UserId| {
+                    let referee = history.scene.participant(referee.as_str());
+                    let referral = referee.referral();
+                    referral.is_some_and(|of| of.referrer_user_id == *user_id && of.status == status)
+                };
+                u32::try_from(audit.ledgers.keys().filter(is_end).count()).unwrap()
+            };
+            let counts = state.referrals();
+            prop_assert_eq!(counts.pending, ends(ReferralStatus::Pending));
+            prop_assert_eq!(counts.held, ends(ReferralStatus::Held));
+            prop_assert_eq!(counts.converted, ends(ReferralStatus::Converted));
         }
     }
 
@@ -128,7 +134,7 @@ proptest! {
         let history = History::of(versions, &actions);
         let audit = Audit::of(history.memory(), |audit, user_id, event| {
             let ParticipantEvent::ReferralApplied(applied) = event else { return };
-            assert_eq!(&applied.referee_user_id, user_id);
+            assert_ne!(&applied.referrer_user_id, user_id);
             assert!(audit.ledgers[user_id].referral.is_none(), "{user_id} was referred twice");
         });
         for (user_id, ledger) in &audit.ledgers {

@@ -8,10 +8,11 @@ use crate::decide::{
 };
 use crate::reward::WithheldReason;
 use crate::rules::ProgramRules;
-use crate::tests::memory_work::{AnyEvent, Memory, Reading};
+use crate::tests::memory_work::{Memory, Reading};
 use crate::{
-    Halt, Participant, ParticipantEvent, ParticipantId, Profile, ProgramId, PurchaseEvent,
-    PurchaseId, ReferralStatus, Refusal, RewardGranted, RewardWithheld, Timestamp, UserId,
+    AnyEvent, Halt, Participant, ParticipantEvent, ParticipantId, Profile, ProgramId,
+    PurchaseEvent, PurchaseId, ReferralStatus, Refusal, RewardGranted, RewardWithheld, Timestamp,
+    UserId,
 };
 
 /// The program that a scene plays in unless it names another.
@@ -38,7 +39,7 @@ pub fn profile(name: &str) -> Profile {
 /// What a purchase or a sign-up came to.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    pub grants: Vec<RewardGranted>,
+    pub grants: Vec<(ParticipantId, RewardGranted)>,
     pub withholdings: Vec<RewardWithheld>,
     pub converted: bool,
 }
@@ -48,7 +49,7 @@ impl Outcome {
     pub fn granted(&self) -> Vec<(&str, u32, i64)> {
         self.grants
             .iter()
-            .map(|grant| (grant.earner_user_id.as_str(), grant.level, grant.amount_minor))
+            .map(|(earner, grant)| (earner.user_id.as_str(), grant.level, grant.posting.amount))
             .collect()
     }
 
@@ -262,7 +263,8 @@ impl Scene {
         for logged in &self.memory.log()[mark..] {
             match &logged.event {
                 AnyEvent::Participant(ParticipantEvent::RewardGranted(grant)) => {
-                    outcome.grants.push(grant.clone());
+                    let earner = ParticipantId::parse(&logged.key.id).unwrap();
+                    outcome.grants.push((earner, grant.clone()));
                 }
                 AnyEvent::Participant(ParticipantEvent::RewardWithheld(withheld))
                 | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)) => {
@@ -278,12 +280,12 @@ impl Scene {
     }
 }
 
-/// A refusal, for comparing with what a command came to.
 /// A user in the scene's program.
 pub fn member(name: &str) -> ParticipantId {
     ParticipantId::new(&program(PROGRAM), &user(name))
 }
 
+/// A refusal, for comparing with what a command came to.
 pub fn refused(refusal: Refusal) -> Result<(), Halt> {
     Err(Halt::Refused(refusal))
 }

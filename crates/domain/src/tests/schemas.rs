@@ -1,6 +1,7 @@
 //! The shapes of the events are a promise to every log that was ever written, so they are committed
 //! in `schemas/` and a change to them has to be meant.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use schemars::{JsonSchema, schema_for};
@@ -29,7 +30,7 @@ fn compare<E: JsonSchema>(kind: Kind) {
         committed == schema,
         "the events of {kind:?} do not have the shape that {} promises. Logs hold the old shape: \
          raise the version of the event and add an upcaster. Then run `UPDATE_SCHEMAS=1 cargo test \
-         --lib schemas` and commit what it wrote.",
+         -p tributary-domain schemas` and commit what it wrote.",
         file.display(),
     );
 }
@@ -52,4 +53,43 @@ fn the_events_of_a_participant_have_the_committed_shape() {
 #[test]
 fn the_events_of_a_purchase_have_the_committed_shape() {
     compare::<PurchaseEvent>(Kind::Purchase);
+}
+
+/// The shapes of states, each with the version that it has. Snapshots hold states.
+fn states() -> BTreeMap<&'static str, serde_json::Value> {
+    let mut states = BTreeMap::new();
+    for kind in Kind::ALL {
+        let schema = with_kind!(*kind, A => schema_for!(A).to_value());
+        let state = serde_json::json!({ "state_version": kind.state_version(), "schema": schema });
+        states.insert(kind.as_str(), state);
+    }
+    states
+}
+
+#[test]
+fn a_state_of_another_shape_has_another_version() {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schemas/states.json");
+    let states = serde_json::to_value(states()).unwrap();
+    let committed: serde_json::Value = std::fs::read_to_string(&file)
+        .map(|text| serde_json::from_str(&text).expect("committed schemas are JSON"))
+        .unwrap_or_default();
+    for kind in Kind::ALL {
+        let (now, before) = (&states[kind.as_str()], &committed[kind.as_str()]);
+        let is_raised = now["state_version"].as_i64() > before["state_version"].as_i64();
+        assert!(
+            now["schema"] == before["schema"] || is_raised,
+            "the state of {kind:?} has another shape than {} says, and the same version. Snapshots hold the \
+             old shape: raise its state_version in registry.rs.",
+            file.display(),
+        );
+    }
+    if std::env::var_os("UPDATE_SCHEMAS").is_some() {
+        std::fs::write(&file, serde_json::to_string_pretty(&states).unwrap() + "\n").unwrap();
+        return;
+    }
+    assert!(
+        committed == states,
+        "run `UPDATE_SCHEMAS=1 cargo test -p tributary-domain schemas`, and commit {}",
+        file.display()
+    );
 }

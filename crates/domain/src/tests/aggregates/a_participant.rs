@@ -10,30 +10,21 @@ use crate::rules::{Pay, RewardKind, RewardRule};
 use crate::tests::programs::{multi_level_commission, rule, tier};
 use crate::tests::scene::{program, user};
 use crate::{
-    Participant, ParticipantCommand, ParticipantDeactivated, ParticipantEnrolled, ParticipantEvent,
-    ParticipantId, ParticipantReactivated, PurchaseCredited, PurchaseId, ReferralApplied,
-    ReferralConverted, ReferralMade, ReferralStatus, Refusal, RewardGranted, RewardWithheld,
-    TierChanged,
+    Bucket, Buckets, EntryKind, Participant, ParticipantCommand, ParticipantDeactivated,
+    ParticipantEnrolled, ParticipantEvent, ParticipantId, ParticipantReactivated, Posting,
+    PurchaseCredited, PurchaseId, ReferralApplied, ReferralConverted, ReferralCounts, ReferralMade,
+    ReferralStatus, ReferralUpdated, Refusal, RewardGranted, RewardWithheld, TierChanged,
 };
 
 fn enrolled() -> ParticipantEnrolled {
     ParticipantEnrolled {
-        program_id: program("spring"),
-        user_id: user("bea"),
         code: "K7Q2M9XA".into(),
         link: "https://example.com/join?ref=K7Q2M9XA".into(),
     }
 }
 
 fn referred(status: ReferralStatus) -> ParticipantEvent {
-    ReferralApplied {
-        program_id: program("spring"),
-        referrer_user_id: user("ana"),
-        referee_user_id: user("bea"),
-        status,
-        referral_time_us: NOW,
-    }
-    .into()
+    ReferralApplied { referrer_user_id: user("ana"), status, referral_time_us: NOW }.into()
 }
 
 fn purchase(id: &str) -> PurchaseId {
@@ -45,7 +36,7 @@ fn bea() -> AggregateTestExecutor<Participant> {
 }
 
 fn apply_referral(referrer: &str) -> ParticipantCommand {
-    ParticipantCommand::ApplyReferral { referrer_user_id: user(referrer), now: NOW }
+    ParticipantCommand::ApplyReferral { id: id(), referrer_user_id: user(referrer), now: NOW }
 }
 
 fn commission() -> RewardRule {
@@ -54,7 +45,7 @@ fn commission() -> RewardRule {
 
 fn grant(rule: RewardRule, quote: Quote) -> ParticipantCommand {
     ParticipantCommand::Grant(Box::new(Grant {
-        reward_id: "reward-1".into(),
+        earner_user_id: user("bea"),
         program_version: 3,
         unit: "INR".into(),
         rule,
@@ -67,26 +58,31 @@ fn grant(rule: RewardRule, quote: Quote) -> ParticipantCommand {
 
 fn granted(rule: &RewardRule, amount: i64, total: i64, count: u32) -> RewardGranted {
     RewardGranted {
-        reward_id: "reward-1".into(),
-        program_id: program("spring"),
         program_version: 3,
         rule: rule.rule.clone(),
-        kind: rule.kind,
         level: rule.level,
-        earner_user_id: user("bea"),
         source_user_id: user("cem"),
         purchase_id: Some(purchase("order-1")),
         basis_minor: Some(200_000),
         rate_bps: None,
-        computed_minor: amount,
-        amount_minor: amount,
-        currency_code: "INR".into(),
+        computed_minor: None,
         cap_remaining_minor: None,
-        level_total_minor: total,
+        level_total_minor: None,
         level_count: count,
-        total_minor: total,
-        balance_minor: total,
+        posting: posting(rule.kind.into(), amount, Buckets { earned: total, ..in_all(total) }),
     }
+}
+
+fn id() -> ParticipantId {
+    ParticipantId::new(&program("spring"), &user("bea"))
+}
+
+fn in_all(available: i64) -> Buckets {
+    Buckets { available, ..Buckets::default() }
+}
+
+fn posting(kind: EntryKind, amount: i64, after: Buckets) -> Posting {
+    Posting { kind, amount, from: None, to: Bucket::Available, unit: "INR".into(), after }
 }
 
 fn after(events: impl IntoIterator<Item = ParticipantEvent>) -> Participant {
@@ -95,15 +91,14 @@ fn after(events: impl IntoIterator<Item = ParticipantEvent>) -> Participant {
     state
 }
 
+fn enroll() -> ParticipantCommand {
+    ParticipantCommand::Enroll { id: id(), enrolled: enrolled() }
+}
+
 #[test]
 fn enters_once() {
-    given::<Participant>([])
-        .when(ParticipantCommand::Enroll(enrolled()))
-        .then_expect_events(vec![enrolled().into()]);
-    let id = ParticipantId::new(&program("spring"), &user("bea"));
-    bea()
-        .when(ParticipantCommand::Enroll(enrolled()))
-        .then_expect_error(Refusal::AlreadyEnrolled(id));
+    given::<Participant>([]).when(enroll()).then_expect_events(vec![enrolled().into()]);
+    bea().when(enroll()).then_expect_error(Refusal::AlreadyEnrolled(id()));
 }
 
 #[test]
@@ -120,9 +115,10 @@ fn takes_one_referrer_for_good() {
         ReferralStatus::Rejected,
     ] {
         for referrer in ["ana", "dan"] {
-            bea().and(vec![referred(status)]).when(apply_referral(referrer)).then_expect_error(
-                Refusal::AlreadyReferred(ParticipantId::new(&program("spring"), &user("bea"))),
-            );
+            bea()
+                .and(vec![referred(status)])
+                .when(apply_referral(referrer))
+                .then_expect_error(Refusal::AlreadyReferred(id()));
         }
     }
 }
@@ -134,22 +130,50 @@ fn never_refers_themselves() {
 
 #[test]
 fn counts_the_referrals_they_make() {
-    let made = |name, uses| ReferralMade { referee_user_id: user(name), uses }.into();
-    let refer = |name| ParticipantCommand::MakeReferral { referee_user_id: user(name) };
+    let status = ReferralStatus::Pending;
+    let made = |name, uses| ReferralMade { referee_user_id: user(name), status, uses }.into();
+    let refer = |name| ParticipantCommand::MakeReferral {
+        user_id: user("bea"),
+        referee_user_id: user(name),
+    };
     bea().when(refer("cem")).then_expect_events(vec![made("cem", 1)]);
     bea().and(vec![made("cem", 1)]).when(refer("dan")).then_expect_events(vec![made("dan", 2)]);
     let state = after([enrolled().into(), made("cem", 1), made("dan", 2)]);
     assert_eq!((state.uses(), state.has_referred()), (2, true));
+    let counts = ReferralCounts { pending: 2, ..ReferralCounts::default() };
+    assert_eq!((state.referrals(), state.referrals().counted()), (counts, 2));
+}
+
+#[test]
+fn is_told_how_the_referrals_they_made_stand() {
+    let made = ReferralMade { referee_user_id: user("cem"), status: ReferralStatus::Held, uses: 1 };
+    let update = |previous_status, status| ReferralUpdated {
+        referee_user_id: user("cem"),
+        previous_status,
+        status,
+    };
+    let released = update(ReferralStatus::Held, ReferralStatus::Pending);
+    bea()
+        .and(vec![made.clone().into()])
+        .when(ParticipantCommand::UpdateReferral(released.clone()))
+        .then_expect_events(vec![released.clone().into()]);
+    let counts = |events: Vec<ParticipantEvent>| {
+        let all = [vec![enrolled().into(), made.clone().into()], events].concat();
+        let ReferralCounts { pending, held, converted } = after(all).referrals();
+        [pending, held, converted]
+    };
+    assert_eq!(counts(vec![]), [0, 1, 0]);
+    assert_eq!(counts(vec![released.clone().into()]), [1, 0, 0]);
+    let converted = update(ReferralStatus::Pending, ReferralStatus::Converted);
+    assert_eq!(counts(vec![released.into(), converted.into()]), [0, 0, 1]);
+    let rejected = update(ReferralStatus::Held, ReferralStatus::Rejected);
+    assert_eq!(counts(vec![rejected.into()]), [0, 0, 0]);
 }
 
 #[test]
 fn converts_a_pending_referral_only() {
     let convert = || ParticipantCommand::Convert { purchase_id: Some(purchase("order-1")) };
-    let converted = ReferralConverted {
-        program_id: program("spring"),
-        referrer_user_id: user("ana"),
-        purchase_id: Some(purchase("order-1")),
-    };
+    let converted = ReferralConverted { purchase_id: Some(purchase("order-1")) };
     bea()
         .and(vec![referred(ReferralStatus::Pending)])
         .when(convert())
@@ -163,11 +187,7 @@ fn converts_a_pending_referral_only() {
 #[test]
 fn has_bought_once_a_purchase_converted_the_referral_but_not_when_the_referral_itself_did() {
     for (purchase_id, used) in [(Some(purchase("order-1")), true), (None, false)] {
-        let converted = ReferralConverted {
-            program_id: program("spring"),
-            referrer_user_id: user("ana"),
-            purchase_id,
-        };
+        let converted = ReferralConverted { purchase_id };
         let state = after([enrolled().into(), referred(ReferralStatus::Pending), converted.into()]);
         assert_eq!(state.first_purchase_used(), used);
         assert_eq!(state.referral().unwrap().status, ReferralStatus::Converted);
@@ -184,17 +204,19 @@ fn uses_up_the_first_purchase_once() {
 
 #[test]
 fn adds_a_purchase_to_the_balance_and_not_to_the_rewards() {
-    let credited = |amount_minor, balance_minor| PurchaseCredited {
-        program_id: program("spring"),
+    let credited = |amount, sum| PurchaseCredited {
         purchase_id: purchase("order-1"),
-        amount_minor,
-        currency_code: "USD".into(),
-        balance_minor,
+        posting: posting(
+            EntryKind::PurchaseCredit,
+            amount,
+            Buckets { credited: sum, ..in_all(sum) },
+        ),
     };
     let credit = |amount_minor| ParticipantCommand::CreditPurchase {
+        user_id: user("bea"),
         purchase_id: purchase("order-1"),
         amount_minor,
-        currency_code: "USD".into(),
+        unit: "INR".into(),
     };
     bea()
         .and(vec![credited(300, 300).into()])
@@ -205,7 +227,7 @@ fn adds_a_purchase_to_the_balance_and_not_to_the_rewards() {
         .when(credit(2))
         .then_expect_error(Refusal::BalanceLimitReached(user("bea")));
     let state = after([enrolled().into(), credited(300, 300).into()]);
-    assert_eq!((state.balance_minor(), state.total_minor()), (300, 0));
+    assert_eq!((state.balance_minor(), state.earned_minor()), (300, 0));
 }
 
 #[test]
@@ -213,20 +235,18 @@ fn adds_a_reward_to_the_level_the_total_and_the_balance() {
     let rule = commission();
     let so_far = LevelTotal { level: 1, total_minor: 95_000, count: 1 };
     let quote = quote(&rule, so_far, 200_000, 200_000).unwrap();
+    let buckets = |earned| Buckets { earned, credited: 300, ..in_all(earned + 300) };
     let credited = PurchaseCredited {
-        program_id: program("spring"),
         purchase_id: purchase("order-0"),
-        amount_minor: 300,
-        currency_code: "INR".into(),
-        balance_minor: 95_300,
+        posting: posting(EntryKind::PurchaseCredit, 300, buckets(95_000)),
     };
     let before = [granted(&rule, 95_000, 95_000, 1).into(), credited.into()];
     bea().and(before.to_vec()).when(grant(rule.clone(), quote)).then_expect_events(vec![
         RewardGranted {
             rate_bps: Some(500),
-            computed_minor: 10_000,
+            computed_minor: Some(10_000),
             cap_remaining_minor: Some(5_000),
-            balance_minor: 100_300,
+            posting: posting(EntryKind::Commission, 5_000, buckets(100_000)),
             ..granted(&rule, 5_000, 100_000, 2)
         }
         .into(),
@@ -237,13 +257,12 @@ fn adds_a_reward_to_the_level_the_total_and_the_balance() {
 fn keeps_the_totals_of_two_levels_apart() {
     let direct = commission();
     let upline = RewardRule { level: 2, ..commission() };
-    let mut second = granted(&upline, 30, 30, 1);
-    (second.total_minor, second.balance_minor) = (130, 130);
+    let second = RewardGranted { level_total_minor: Some(30), ..granted(&upline, 30, 130, 1) };
     let state = after([enrolled().into(), granted(&direct, 100, 100, 1).into(), second.into()]);
     assert_eq!(state.level(1), LevelTotal { level: 1, total_minor: 100, count: 1 });
     assert_eq!(state.level(2), LevelTotal { level: 2, total_minor: 30, count: 1 });
     assert_eq!(state.level(3), LevelTotal { level: 3, total_minor: 0, count: 0 });
-    assert_eq!((state.total_minor(), state.balance_minor()), (130, 130));
+    assert_eq!((state.earned_minor(), state.balance_minor()), (130, 130));
 }
 
 #[test]
@@ -288,7 +307,7 @@ fn keeps_why_a_referral_earned_nothing_and_is_not_changed_by_it() {
         rule: Some("points".into()),
         reason: WithheldReason::EarnerInactive,
         qualified: true,
-        source_user_id: user("cem"),
+        source_user_id: Some(user("cem")),
         limit_minor: None,
     };
     bea()

@@ -16,8 +16,7 @@ fn rules(name: &str) -> Arc<ProgramRules> {
 }
 
 fn published(version: u32, publish_time_us: Timestamp, name: &str) -> ProgramPublished {
-    let (program_id, rules) = (program("spring"), rules(name));
-    ProgramPublished { program_id, version, publish_time_us, rules }
+    ProgramPublished { version, publish_time_us, rules: rules(name) }
 }
 
 fn publish(rules: Arc<ProgramRules>, now: Timestamp) -> ProgramCommand {
@@ -94,7 +93,6 @@ fn knows_the_version_in_force_at_any_time() {
     ]);
     let at = |seconds| state.in_force_at(NOW.plus_seconds(seconds)).unwrap().version;
     assert_eq!([-5, 0, 9, 10, 99].map(at), [1, 1, 1, 3, 3]);
-    assert_eq!(state.program_id(), &program("spring"));
     assert_eq!(state.current().unwrap().version, 3);
     assert_eq!(state.version(2).unwrap().rules.display_name, "second");
     assert_eq!(state.version(4), None);

@@ -7,7 +7,6 @@ use crate::{Purchase, PurchaseCommand, PurchaseId, PurchaseRecorded, Refusal, Re
 
 fn recorded() -> PurchaseRecorded {
     PurchaseRecorded {
-        purchase_id: PurchaseId::parse("order-1").unwrap(),
         buyer_user_id: user("cem"),
         amount_minor: 100_130,
         currency_code: "INR".into(),
@@ -15,14 +14,20 @@ fn recorded() -> PurchaseRecorded {
     }
 }
 
+fn order() -> PurchaseId {
+    PurchaseId::parse("order-1").unwrap()
+}
+
+fn record() -> PurchaseCommand {
+    PurchaseCommand::Record { purchase_id: order(), recorded: recorded() }
+}
+
 #[test]
 fn is_recorded_once() {
-    given::<Purchase>([])
-        .when(PurchaseCommand::Record(recorded()))
-        .then_expect_events(vec![recorded().into()]);
+    given::<Purchase>([]).when(record()).then_expect_events(vec![recorded().into()]);
     given::<Purchase>([recorded().into()])
-        .when(PurchaseCommand::Record(recorded()))
-        .then_expect_error(Refusal::PurchaseIdReused(recorded().purchase_id));
+        .when(record())
+        .then_expect_error(Refusal::PurchaseIdReused(order()));
 }
 
 #[test]
@@ -35,7 +40,7 @@ fn keeps_every_reason_for_which_it_earned_nothing() {
         rule: Some("direct-commission".into()),
         reason: WithheldReason::CapReached,
         qualified: true,
-        source_user_id: user("cem"),
+        source_user_id: None,
         limit_minor: Some(100_000),
     };
     given::<Purchase>([recorded().into(), withheld(1).into()])

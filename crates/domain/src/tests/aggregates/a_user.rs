@@ -10,7 +10,7 @@ use crate::user::{
 use crate::{Refusal, User, UserCommand, UserEvent};
 
 fn registered() -> UserEvent {
-    UserRegistered { user_id: user("ana"), register_time_us: NOW }.into()
+    UserRegistered { register_time_us: NOW }.into()
 }
 
 fn enrolled(name: &str) -> UserEvent {
@@ -34,14 +34,14 @@ fn registers_once() {
 #[test]
 fn enters_a_program() {
     given::<User>([registered()])
-        .when(UserCommand::Enroll { program_id: program("spring") })
+        .when(UserCommand::Enroll { user_id: user("ana"), program_id: program("spring") })
         .then_expect_events(vec![enrolled("spring")]);
 }
 
 #[test]
 fn enters_a_sixty_fourth_program_and_no_more() {
     let programs = |count| (0..count).map(|index| enrolled(&format!("program-{index}")));
-    let enroll = || UserCommand::Enroll { program_id: program("one-more") };
+    let enroll = || UserCommand::Enroll { user_id: user("ana"), program_id: program("one-more") };
     given::<User>([registered()])
         .and(programs(MAX_PROGRAMS_PER_USER - 1).collect())
         .when(enroll())
@@ -56,10 +56,10 @@ fn enters_a_sixty_fourth_program_and_no_more() {
 #[test]
 fn is_deactivated_once() {
     given::<User>([registered()])
-        .when(UserCommand::Deactivate)
+        .when(UserCommand::Deactivate { user_id: user("ana") })
         .then_expect_events(vec![UserDeactivated {}.into()]);
     given::<User>([registered(), UserDeactivated {}.into()])
-        .when(UserCommand::Deactivate)
+        .when(UserCommand::Deactivate { user_id: user("ana") })
         .then_expect_error(Refusal::UserAlreadyInactive(user("ana")));
 }
 
@@ -67,14 +67,14 @@ fn is_deactivated_once() {
 fn is_reactivated_once() {
     let deactivated = || [registered(), UserDeactivated {}.into()];
     given::<User>([registered()])
-        .when(UserCommand::Reactivate)
+        .when(UserCommand::Reactivate { user_id: user("ana") })
         .then_expect_error(Refusal::UserAlreadyActive(user("ana")));
     given::<User>(deactivated())
-        .when(UserCommand::Reactivate)
+        .when(UserCommand::Reactivate { user_id: user("ana") })
         .then_expect_events(vec![UserReactivated {}.into()]);
     given::<User>(deactivated())
         .and(vec![UserReactivated {}.into()])
-        .when(UserCommand::Deactivate)
+        .when(UserCommand::Deactivate { user_id: user("ana") })
         .then_expect_events(vec![UserDeactivated {}.into()]);
 }
 

@@ -7,12 +7,14 @@ use crate::tests::scene::user;
 use crate::user::UserDeactivated;
 use crate::{
     DecodeError, EventCodec, Participant, ParticipantEvent, Program, ProgramEvent, Purchase,
-    PurchaseEvent, ReferralMade, User, UserEvent, decode,
+    PurchaseEvent, ReferralMade, ReferralStatus, User, UserEvent, decode,
 };
 
 #[test]
 fn is_read_back_as_it_was_written() {
-    let event: ParticipantEvent = ReferralMade { referee_user_id: user("cem"), uses: 3 }.into();
+    let event: ParticipantEvent =
+        ReferralMade { referee_user_id: user("cem"), status: ReferralStatus::Pending, uses: 3 }
+            .into();
     let payload = serde_json::to_string(&event).unwrap();
     let read = decode::<Participant>(&event.event_type(), &event.event_version(), &payload);
     assert_eq!(read.unwrap(), event);
@@ -46,7 +48,7 @@ fn of_a_version_from_the_future_is_not_guessed_at() {
 #[test]
 fn without_its_fields_or_without_json_is_not_read() {
     let version = PurchaseEvent::current_version("PurchaseRecorded").unwrap();
-    for payload in ["{}", "not json", r#"{"purchase_id":5}"#] {
+    for payload in ["{}", "not json", r#"{"buyer_user_id":5}"#] {
         let error = decode::<Purchase>("PurchaseRecorded", version, payload).unwrap_err();
         assert!(matches!(error, DecodeError::Shape { .. }), "{payload}: {error}");
     }

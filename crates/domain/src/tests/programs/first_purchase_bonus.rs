@@ -27,8 +27,8 @@ fn a_purchase_of_1000_and_the_bonus_are_a_balance_of_2000() {
     let mut scene = scene();
     scene.buy("bea", 1_000);
     let (bea, ana) = (scene.participant("bea"), scene.participant("ana"));
-    assert_eq!((bea.balance_minor(), bea.total_minor()), (2_000, 1_000));
-    assert_eq!((ana.balance_minor(), ana.total_minor()), (1_000, 1_000));
+    assert_eq!((bea.balance_minor(), bea.earned_minor()), (2_000, 1_000));
+    assert_eq!((ana.balance_minor(), ana.earned_minor()), (1_000, 1_000));
 }
 
 #[test]
@@ -86,10 +86,10 @@ fn the_entry_of_an_added_purchase_says_the_balance_after_it() {
     for (_, event) in scene.memory.participant_events_since(0) {
         match event {
             ParticipantEvent::PurchaseCredited(credited) => {
-                entries.push((credited.amount_minor, credited.balance_minor));
+                entries.push((credited.posting.amount, credited.posting.after.balance()));
             }
             ParticipantEvent::RewardGranted(granted) if granted.level == 0 => {
-                entries.push((granted.amount_minor, granted.balance_minor));
+                entries.push((granted.posting.amount, granted.posting.after.balance()));
             }
             _ => {}
         }

@@ -27,15 +27,16 @@ fn a_commission_explains_itself() {
     let mut scene = scene();
     scene.buy("cem", 1_000_000);
     let outcome = scene.purchase("order-7", "cem", 200_000, "INR", None).unwrap();
-    let direct = &outcome.grants[0];
+    let (_, direct) = &outcome.grants[0];
     assert_eq!((direct.rule.as_str(), direct.rate_bps), ("direct-commission", Some(500)));
     assert_eq!(direct.purchase_id.as_ref().unwrap().as_str(), "order-7");
-    assert_eq!((direct.basis_minor, direct.computed_minor), (Some(200_000), 10_000));
-    assert_eq!((direct.amount_minor, direct.cap_remaining_minor), (10_000, Some(50_000)));
-    assert_eq!((direct.level_total_minor, direct.level_count), (60_000, 2));
-    assert_eq!((direct.total_minor, direct.balance_minor), (60_000, 60_000));
+    assert_eq!((direct.basis_minor, direct.computed_minor()), (Some(200_000), 10_000));
+    assert_eq!((direct.posting.amount, direct.cap_remaining_minor), (10_000, Some(50_000)));
+    assert_eq!((direct.level_total_minor(), direct.level_count), (60_000, 2));
+    let after = direct.posting.after;
+    assert_eq!((after.net_earned(), after.balance()), (60_000, 60_000));
     assert_eq!((direct.source_user_id.as_str(), direct.program_version), ("cem", 1));
-    assert_eq!(outcome.grants[1].rule, "upline-commission");
+    assert_eq!(outcome.grants[1].1.rule, "upline-commission");
 }
 
 #[test]
@@ -92,8 +93,8 @@ fn the_commission_that_reaches_the_cap_is_paid_in_part_and_the_other_level_goes_
 
     let reaching = scene.buy("cem", 200_000);
     assert_eq!(reaching.granted(), [("bea", 1, 5_000), ("ana", 2, 2_000)]);
-    let direct = &reaching.grants[0];
-    assert_eq!((direct.computed_minor, direct.cap_remaining_minor), (10_000, Some(5_000)));
+    let (_, direct) = &reaching.grants[0];
+    assert_eq!((direct.computed_minor(), direct.cap_remaining_minor), (10_000, Some(5_000)));
 
     let later = scene.buy("cem", 200_000);
     assert_eq!(later.granted(), [("ana", 2, 2_000)]);
@@ -105,11 +106,11 @@ fn the_commission_that_reaches_the_cap_is_paid_in_part_and_the_other_level_goes_
 fn six_purchases_on_a_cap_with_5000_left_pay_5000_in_total() {
     let mut scene = scene();
     scene.buy("cem", 1_900_000);
-    let before = scene.participant("bea").total_minor();
+    let before = scene.participant("bea").earned_minor();
     for _ in 0..6 {
         scene.buy("cem", 100_000);
     }
-    assert_eq!(scene.participant("bea").total_minor() - before, 5_000);
+    assert_eq!(scene.participant("bea").earned_minor() - before, 5_000);
 }
 
 #[test]
@@ -121,7 +122,7 @@ fn the_caps_of_two_levels_of_one_earner_are_apart() {
 
     let outcome = scene.buy("cem", 100_000);
     assert_eq!(outcome.granted(), [("bea", 1, 5_000), ("ana", 2, 1_000)]);
-    assert_eq!(scene.participant("ana").total_minor(), 101_000);
+    assert_eq!(scene.participant("ana").earned_minor(), 101_000);
 }
 
 #[test]
@@ -139,9 +140,9 @@ fn nothing_is_paid_later_for_the_time_of_inactivity() {
     scene.deactivate("bea");
     scene.buy("cem", 100_000);
     scene.reactivate("bea");
-    assert_eq!(scene.participant("bea").total_minor(), 0);
+    assert_eq!(scene.participant("bea").earned_minor(), 0);
     assert_eq!(scene.buy("cem", 200_000).granted(), [("bea", 1, 10_000), ("ana", 2, 2_000)]);
-    assert_eq!(scene.participant("bea").total_minor(), 10_000);
+    assert_eq!(scene.participant("bea").earned_minor(), 10_000);
 }
 
 #[test]
@@ -231,6 +232,6 @@ fn a_referrer_attached_later_earns_from_then_on_and_never_for_before() {
     scene.sign_up("dan");
     assert_eq!(scene.buy("dan", 100_000).granted(), []);
     scene.attach("dan", "bea").unwrap();
-    assert_eq!(scene.participant("bea").total_minor(), 0);
+    assert_eq!(scene.participant("bea").earned_minor(), 0);
     assert_eq!(scene.buy("dan", 100_000).granted(), [("bea", 1, 5_000), ("ana", 2, 1_000)]);
 }

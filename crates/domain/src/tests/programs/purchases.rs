@@ -9,8 +9,8 @@ use crate::reward::WithheldReason;
 use crate::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind};
 use crate::tests::scene::{PROGRAM, Scene, profile, program, user};
 use crate::{
-    Halt, Kind, Participant, ParticipantEvent, ParticipantId, Purchase, PurchaseId,
-    ReferralApplied, ReferralStatus, Refusal, StreamKey, Timestamp,
+    Halt, Kind, OwnEvent, Participant, ParticipantEvent, ParticipantId, Purchase, PurchaseId,
+    PurchaseOutcome, ReferralApplied, ReferralStatus, Refusal, RewardShare, StreamKey, Timestamp,
 };
 
 /// Ana referred Bea, who referred Cem.
@@ -96,9 +96,7 @@ fn mark(scene: &mut Scene, referrer: &str, referee: &str, status: ReferralStatus
     scene.memory.given::<Participant>(
         &Scene::id(referee),
         ParticipantEvent::ReferralApplied(ReferralApplied {
-            program_id: program(PROGRAM),
             referrer_user_id: user(referrer),
-            referee_user_id: user(referee),
             status,
             referral_time_us,
         }),
@@ -154,11 +152,11 @@ fn the_version_in_force_at_the_time_of_the_purchase_decides() {
 
     let dated = scene.buy_at("bea", 1, under_first);
     assert_eq!(dated.granted(), [("bea", 0, 2), ("ana", 1, 2)]);
-    assert_eq!(dated.grants[0].program_version, 1);
+    assert_eq!(dated.grants[0].1.program_version, 1);
     let dated = scene.buy_at("cem", 1, under_second);
     assert_eq!(dated.granted(), [("cem", 0, 7), ("ana", 1, 7)]);
-    assert_eq!(dated.grants[0].program_version, 2);
-    assert_eq!(scene.buy("dan", 1).grants[0].program_version, 2);
+    assert_eq!(dated.grants[0].1.program_version, 2);
+    assert_eq!(scene.buy("dan", 1).grants[0].1.program_version, 2);
 }
 
 #[test]
@@ -214,6 +212,61 @@ fn only_one_purchase_pays_where_referrals_earned_before_the_first_purchase_did()
     }
 }
 
+// What a purchase remembers.
+
+fn outcomes(scene: &Scene, purchase_id: &str) -> Vec<PurchaseOutcome> {
+    let purchase_id = PurchaseId::parse(purchase_id).unwrap();
+    scene.memory.state::<Purchase>(&purchase_id).outcomes().to_vec()
+}
+
+#[test]
+fn a_purchase_remembers_who_earned_what_and_that_it_converted() {
+    let mut scene = scene();
+    scene.purchase("order-1", "cem", 100_000, "INR", None).unwrap();
+    scene.purchase("order-2", "cem", 200_000, "INR", None).unwrap();
+    let share = |earner, level, amount_minor, sequence| RewardShare {
+        earner_user_id: user(earner),
+        level,
+        amount_minor,
+        sequence,
+    };
+    let outcome = |rewards, converted| PurchaseOutcome {
+        program_id: program(PROGRAM),
+        program_version: 1,
+        rewards,
+        credited_minor: 0,
+        converted,
+        used_first_purchase: converted,
+    };
+    // Ana was enrolled, referred bea and is told of cem by nobody; bea was enrolled, referred, referred cem.
+    let first = vec![share("bea", 1, 5_000, 4), share("ana", 2, 1_000, 3)];
+    assert_eq!(outcomes(&scene, "order-1"), [outcome(first, true)]);
+    // Bea was told that cem's referral converted in between.
+    let second = vec![share("bea", 1, 10_000, 6), share("ana", 2, 2_000, 4)];
+    assert_eq!(outcomes(&scene, "order-2"), [outcome(second, false)]);
+}
+
+#[test]
+fn a_purchase_that_came_to_nothing_remembers_nothing() {
+    let mut scene = scene();
+    scene.purchase("order-1", "cem", 99_999, "INR", None).unwrap();
+    assert_eq!(outcomes(&scene, "order-1"), []);
+}
+
+#[test]
+fn a_purchase_remembers_what_was_credited_and_that_it_was_the_first() {
+    let mut scene = Scene::of(first_purchase_bonus());
+    scene.sign_up("ana");
+    scene.purchase("order-1", "ana", 999, "USD", None).unwrap();
+    scene.purchase("order-2", "ana", 1_000, "USD", None).unwrap();
+    let remembered = |purchase_id| {
+        let outcome = outcomes(&scene, purchase_id).remove(0);
+        (outcome.credited_minor, outcome.used_first_purchase, outcome.converted)
+    };
+    assert_eq!(remembered("order-1"), (999, false, false));
+    assert_eq!(remembered("order-2"), (1_000, true, false));
+}
+
 // Once.
 
 #[test]
@@ -222,13 +275,14 @@ fn a_purchase_delivered_again_counts_once_and_is_answered_as_before() {
     scene.purchase("order-1", "cem", 100_000, "INR", None).unwrap();
     let time = scene.memory.now();
     let events = scene.memory.log().len();
-    let key = StreamKey { kind: Kind::Purchase, id: "order-1".into() };
+    let stream = StreamKey { kind: Kind::Purchase, id: "order-1".into() };
+    let own = OwnEvent { stream, event_type: "PurchaseRecorded" };
     for same_time in [None, Some(time)] {
         let again = scene.purchase("order-1", "cem", 100_000, "INR", same_time);
-        assert_eq!(again.unwrap_err(), Halt::AlreadyRecorded(key.clone()));
+        assert_eq!(again.unwrap_err(), Halt::AlreadyRecorded(own.clone()));
     }
     assert_eq!(scene.memory.log().len(), events);
-    assert_eq!(scene.participant("bea").total_minor(), 5_000);
+    assert_eq!(scene.participant("bea").earned_minor(), 5_000);
 }
 
 #[test]
@@ -286,7 +340,9 @@ fn a_purchase_counts_in_every_program_of_the_buyer_by_the_rules_of_each() {
     let granted: Vec<_> = outcome
         .grants
         .iter()
-        .map(|grant| (grant.program_id.as_str(), grant.earner_user_id.as_str(), grant.amount_minor))
+        .map(|(earner, grant)| {
+            (earner.program_id.as_str(), earner.user_id.as_str(), grant.posting.amount)
+        })
         .collect();
     assert_eq!(
         granted,

@@ -19,7 +19,7 @@ fn eighteen_sign_ups_with_one_code_count_eighteen() {
         assert_eq!(outcome.granted(), [("ana", 1, 1)]);
     }
     let ana = scene.participant("ana");
-    assert_eq!((ana.uses(), ana.total_minor(), ana.level(1).count), (18, 18, 18));
+    assert_eq!((ana.uses(), ana.earned_minor(), ana.level(1).count), (18, 18, 18));
     assert_eq!(scene.status("friend-18"), Some(ReferralStatus::Converted));
 }
 
@@ -66,7 +66,7 @@ fn the_same_user_signing_up_again_is_refused_and_counted_once() {
         let result = scene.sign_up_with("bea", &code);
         assert_eq!(result, refused(Refusal::UserIdTaken(user("bea"))));
     }
-    assert_eq!(scene.participant("ana").total_minor(), 1);
+    assert_eq!(scene.participant("ana").earned_minor(), 1);
 }
 
 #[test]

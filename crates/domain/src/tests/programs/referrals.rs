@@ -266,7 +266,7 @@ fn a_code_can_be_used_with_the_enrolment_that_makes_the_participant() {
     let code = scene.code("ana").to_lowercase();
     scene.enroll("bea", PROGRAM, Some(&code)).unwrap();
     assert_eq!(scene.referrer("bea").as_deref(), Some("ana"));
-    assert_eq!(scene.participant("ana").total_minor(), 10);
+    assert_eq!(scene.participant("ana").earned_minor(), 10);
 }
 
 #[test]

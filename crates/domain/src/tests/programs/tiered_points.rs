@@ -28,7 +28,7 @@ fn points_are_all_referrals_at_the_rate_of_the_current_tier_plus_its_bonus() {
     let mut points = vec![0];
     for referral in 1..=100 {
         scene.refer("ana", &format!("friend-{referral}"));
-        points.push(scene.participant("ana").total_minor());
+        points.push(scene.participant("ana").earned_minor());
     }
     let milestones = [0, 1, 9, 10, 11, 49, 50, 100].map(|referrals| points[referrals]);
     assert_eq!(milestones, [0, 10, 90, 250, 265, 835, 1_750, 3_000]);
@@ -75,7 +75,7 @@ fn the_points_of_one_referrer_are_not_those_of_their_own_referrer() {
     let mut scene = scene();
     scene.refer("ana", "bea");
     assert_eq!(scene.refer("bea", "cem").granted(), [("bea", 1, 10)]);
-    assert_eq!(scene.participant("ana").total_minor(), 10);
+    assert_eq!(scene.participant("ana").earned_minor(), 10);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn purchases_earn_nothing_and_say_so() {
     let outcome = scene.buy("bea", 1_000_000);
     assert_eq!(outcome.granted(), []);
     assert_eq!(outcome.withheld(), [("nobody", 0, WithheldReason::RewardsReferralsOnly)]);
-    assert_eq!(scene.participant("ana").total_minor(), 10);
+    assert_eq!(scene.participant("ana").earned_minor(), 10);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_referral_made_while_the_referrer_is_inactive_earns_no_points_then_or_later(
 
     scene.reactivate("ana");
     assert_eq!(scene.refer("ana", "dan").granted(), [("ana", 1, 10)]);
-    assert_eq!(scene.participant("ana").total_minor(), 20);
+    assert_eq!(scene.participant("ana").earned_minor(), 20);
     assert_eq!(scene.participant("ana").uses(), 3);
 }
 
@@ -133,5 +133,5 @@ fn less_generous_tiers_take_no_points_back() {
     scene.publish(PROGRAM, rules).unwrap();
 
     assert_eq!(scene.refer("ana", "cem").granted(), [("ana", 1, 0)]);
-    assert_eq!(scene.participant("ana").total_minor(), 10);
+    assert_eq!(scene.participant("ana").earned_minor(), 10);
 }

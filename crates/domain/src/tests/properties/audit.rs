@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::rules::{EarnOn, ProgramRules, RewardRule};
-use crate::tests::memory_work::{AnyEvent, Memory};
+use crate::tests::memory_work::Memory;
 use crate::{
-    ParticipantEvent, ParticipantId, ProgramEvent, PurchaseEvent, PurchaseId, PurchaseRecorded,
-    Timestamp, UserId,
+    AnyEvent, ParticipantEvent, ParticipantId, ProgramEvent, PurchaseEvent, PurchaseId,
+    PurchaseRecorded, Timestamp, UserId,
 };
 
 #[derive(Debug, Default)]
@@ -44,7 +44,8 @@ impl Audit {
                     audit.versions.push(published.rules.clone());
                 }
                 AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(purchase)) => {
-                    audit.purchases.insert(purchase.purchase_id.clone(), purchase.clone());
+                    let purchase_id = PurchaseId::parse(&logged.key.id).unwrap();
+                    audit.purchases.insert(purchase_id, purchase.clone());
                 }
                 AnyEvent::Participant(event) => {
                     let id = ParticipantId::parse(&logged.key.id).unwrap();
@@ -88,18 +89,18 @@ impl Audit {
             ParticipantEvent::ReferralMade(_) => ledger.uses += 1,
             ParticipantEvent::ReferralConverted(_) => ledger.conversions += 1,
             ParticipantEvent::PurchaseCredited(credited) => {
-                ledger.balance += credited.amount_minor;
+                ledger.balance += credited.posting.amount;
             }
             ParticipantEvent::RewardGranted(granted) => {
                 let level = ledger.levels.entry(granted.level).or_default();
-                *level = (level.0 + granted.amount_minor, level.1 + 1);
-                ledger.rewards += granted.amount_minor;
-                ledger.balance += granted.amount_minor;
+                *level = (level.0 + granted.posting.amount, level.1 + 1);
+                ledger.rewards += granted.posting.amount;
+                ledger.balance += granted.posting.amount;
                 if let Some(purchase_id) = &granted.purchase_id {
                     self.earning.insert(purchase_id.clone());
                     if granted.rate_bps.is_some() {
                         *self.shared.entry(purchase_id.clone()).or_default() +=
-                            granted.amount_minor;
+                            granted.posting.amount;
                     }
                     let earn_on = self.versions[granted.program_version as usize - 1].earn_on;
                     if matches!(earn_on, EarnOn::FirstPurchase { .. }) {
@@ -115,6 +116,7 @@ impl Audit {
                 ledger.reactivated = Some(reactivated.reactivate_time_us);
             }
             ParticipantEvent::ParticipantEnrolled(_)
+            | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_) => {}

@@ -1,0 +1,379 @@
+//! The registry of aggregates: one entry for each, from which everything is made that must know all of them.
+//!
+//! A new kind of aggregate is a module with its events, its state and an `impl State`, and one entry here. What
+//! treats kinds, states or events differently matches without a wildcard, so that it does not compile until
+//! it knows the new one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use cqrs_es::{Aggregate, DomainEvent};
+
+use super::events::{DecodeError, EventCodec, decode};
+use super::ledger::Posting;
+use super::{
+    Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseId, Refusal, User, UserId,
+};
+
+/// How the engine keeps the states of a kind in memory between batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CachePolicy {
+    /// Not at all: a stream is hardly ever touched twice.
+    Never,
+    /// As they are, and only those used lately: there are few.
+    Recent,
+    /// Those used lately as they are, and many others packed.
+    Packed,
+}
+
+/// The state of one kind of aggregate. Its size is bounded by the rules, never by its history. It does not hold
+/// the stream's id, which whoever has the state knows.
+pub trait State:
+    Aggregate<Services = (), Error = Refusal, Event: EventCodec + Posts> + Clone
+{
+    /// Takes note of what a command that wrote to this stream, whose id is `own_id`, wrote to another one.
+    /// Called for kinds that remember their commands; the others have nothing to note.
+    fn remember(&mut self, own_id: &str, other: &StreamKey, sequence: i64, event: &AnyEvent) {
+        let _ = (own_id, other, sequence, event);
+    }
+}
+
+/// The posting rule of the events of one kind: which of them move money.
+pub trait Posts {
+    /// How the event moves money; `None` if it moves none.
+    fn posting(&self) -> Option<&Posting>;
+}
+
+/// An aggregate that decisions can load and tell.
+pub trait Stream: State {
+    /// What identifies it.
+    type Id: fmt::Display;
+    /// Its kind.
+    const KIND: Kind;
+    /// The state, if `any` is of this kind.
+    fn from_any(any: AnyAggregate) -> Option<Arc<Self>>;
+    /// The state, of any kind.
+    fn into_any(state: Arc<Self>) -> AnyAggregate;
+    /// The event, of any kind.
+    fn any_event(event: Self::Event) -> AnyEvent;
+}
+
+/// Makes everything that knows all kinds. `$` is the dollar sign, for the macros that it makes.
+macro_rules! registry {
+    ($d:tt $(
+        $(#[$doc:meta])+
+        $kind:ident {
+            id: $id:ty,
+            state_version: $state_version:literal,
+            cache: $cache:ident,
+            is_receipt: $is_receipt:literal,
+            remembers_commands: $remembers:literal,
+        }
+    )+) => {
+        /// The kinds of aggregate, each with its own streams.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Kind {
+            $($(#[$doc])+ $kind,)+
+        }
+
+        impl Kind {
+            /// Every kind.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),+];
+
+            /// The name that stands in the log.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => <$kind as Aggregate>::TYPE,)+
+                }
+            }
+
+            /// The version of the shape of its state. Snapshots of another version are ignored. It goes up
+            /// whenever the state, or what events make of it, changes.
+            #[must_use]
+            pub const fn state_version(self) -> i32 {
+                match self {
+                    $(Self::$kind => $state_version,)+
+                }
+            }
+
+            /// How its states are kept in memory.
+            #[must_use]
+            pub const fn cache(self) -> CachePolicy {
+                match self {
+                    $(Self::$kind => CachePolicy::$cache,)+
+                }
+            }
+
+            /// Whether the stream is the receipt of the command that is its own: the caller chooses its
+            /// id, and the same command under that id is answered as the first time.
+            #[must_use]
+            pub const fn is_receipt(self) -> bool {
+                match self {
+                    $(Self::$kind => $is_receipt,)+
+                }
+            }
+
+            /// Whether its state also holds what its commands wrote to other streams; see
+            /// [`State::remember`].
+            #[must_use]
+            pub const fn remembers_commands(self) -> bool {
+                match self {
+                    $(Self::$kind => $remembers,)+
+                }
+            }
+        }
+
+        /// An aggregate of any kind. Cheap to clone: the state is shared until somebody changes it.
+        #[derive(Clone, Debug)]
+        pub enum AnyAggregate {
+            $($(#[$doc])+ $kind(Arc<$kind>),)+
+        }
+
+        impl AnyAggregate {
+            /// The state of a stream that has no events.
+            #[must_use]
+            pub fn empty(kind: Kind) -> Self {
+                match kind {
+                    $(Kind::$kind => Self::$kind(Arc::default()),)+
+                }
+            }
+
+            /// Takes note of what a command that wrote to this stream wrote to another one.
+            pub fn remember(
+                &mut self,
+                own_id: &str,
+                other: &StreamKey,
+                sequence: i64,
+                event: &AnyEvent,
+            ) {
+                match self {
+                    $(Self::$kind(state) => {
+                        Arc::make_mut(state).remember(own_id, other, sequence, event);
+                    })+
+                }
+            }
+
+            /// Applies an event, which must be of the same kind.
+            ///
+            /// # Errors
+            /// [`OtherKind`] if it is not.
+            pub fn apply(&mut self, event: AnyEvent) -> Result<(), OtherKind> {
+                match (self, event) {
+                    $((Self::$kind(state), AnyEvent::$kind(event)) => {
+                        Arc::make_mut(state).apply(event);
+                        Ok(())
+                    })+
+                    _ => Err(OtherKind),
+                }
+            }
+
+            /// The state as JSON, for a snapshot.
+            ///
+            /// # Errors
+            /// If it cannot be written.
+            pub fn to_json(&self) -> serde_json::Result<String> {
+                match self {
+                    $(Self::$kind(state) => serde_json::to_string(state.as_ref()),)+
+                }
+            }
+
+            /// The state in a snapshot.
+            ///
+            /// # Errors
+            /// If it is none of this kind.
+            pub fn from_json(kind: Kind, json: serde_json::Value) -> serde_json::Result<Self> {
+                match kind {
+                    $(Kind::$kind => serde_json::from_value(json).map(Self::$kind),)+
+                }
+            }
+        }
+
+        /// An event of any kind of aggregate.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum AnyEvent {
+            $($(#[$doc])+ $kind(<$kind as Aggregate>::Event),)+
+        }
+
+        impl AnyEvent {
+            /// Reads an event as it stands in the log, of whatever version.
+            ///
+            /// # Errors
+            /// [`DecodeError`] if no version of this release can read it.
+            pub fn decode(
+                kind: Kind,
+                event_type: &str,
+                event_version: &str,
+                payload: &str,
+            ) -> Result<Self, DecodeError> {
+                match kind {
+                    $(Kind::$kind => decode::<$kind>(event_type, event_version, payload).map(Self::$kind),)+
+                }
+            }
+
+            /// The event as it will stand in the log.
+            ///
+            /// # Errors
+            /// If it cannot be written.
+            pub fn encode(&self) -> serde_json::Result<EncodedEvent> {
+                match self {
+                    $(Self::$kind(event) => EncodedEvent::of(event),)+
+                }
+            }
+
+            /// How the event moves money; `None` if it moves none.
+            #[must_use]
+            pub fn posting(&self) -> Option<&Posting> {
+                match self {
+                    $(Self::$kind(event) => event.posting(),)+
+                }
+            }
+        }
+
+        /// The names of all types of events, of every kind of aggregate, in alphabetical order.
+        #[must_use]
+        pub fn event_types() -> Vec<&'static str> {
+            let mut types = [$(<<$kind as Aggregate>::Event as EventCodec>::TYPES,)+].concat();
+            types.sort_unstable();
+            types.dedup();
+            types
+        }
+
+        $(
+            impl Stream for $kind {
+                type Id = $id;
+                const KIND: Kind = Kind::$kind;
+
+                fn from_any(any: AnyAggregate) -> Option<Arc<Self>> {
+                    match any {
+                        AnyAggregate::$kind(state) => Some(state),
+                        _ => None,
+                    }
+                }
+
+                fn into_any(state: Arc<Self>) -> AnyAggregate {
+                    AnyAggregate::$kind(state)
+                }
+
+                fn any_event(event: Self::Event) -> AnyEvent {
+                    AnyEvent::$kind(event)
+                }
+            }
+        )+
+
+        /// `with_kind!(kind, A => expression)`: the expression for the kind, whose aggregate is called `A` in it.
+        #[macro_export]
+        macro_rules! with_kind {
+            ($d kind:expr, $d aggregate:ident => $d body:expr) => {
+                match $d kind {
+                    $($crate::Kind::$kind => {
+                        type $d aggregate = $crate::$kind;
+                        $d body
+                    })+
+                }
+            };
+        }
+
+        /// `with_state!(any, state => expression)`: the expression for a state of any kind.
+        #[macro_export]
+        macro_rules! with_state {
+            ($d any:expr, $d state:ident => $d body:expr) => {
+                match $d any {
+                    $($crate::AnyAggregate::$kind($d state) => $d body,)+
+                }
+            };
+        }
+    };
+}
+
+registry! { $
+    /// An account.
+    User {
+        id: UserId,
+        state_version: 1,
+        cache: Packed,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// A set of rules and its versions.
+    Program {
+        id: ProgramId,
+        state_version: 1,
+        cache: Recent,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// A user in a program.
+    Participant {
+        id: ParticipantId,
+        state_version: 1,
+        cache: Packed,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// A purchase.
+    Purchase {
+        id: PurchaseId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: true,
+        remembers_commands: true,
+    }
+}
+
+impl Kind {
+    /// The kind that the log calls `name`.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// An event was applied to an aggregate of another kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event of another kind of aggregate")]
+pub struct OtherKind;
+
+/// The name of one stream of events.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamKey {
+    /// The kind of aggregate.
+    pub kind: Kind,
+    /// Its identifier within the kind.
+    pub id: Arc<str>,
+}
+
+impl StreamKey {
+    /// The stream of an aggregate.
+    #[must_use]
+    pub fn of<A: Stream>(id: &A::Id) -> Self {
+        Self { kind: A::KIND, id: id.to_string().into() }
+    }
+}
+
+impl fmt::Display for StreamKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} '{}'", self.kind.as_str(), self.id)
+    }
+}
+
+/// An event as it will stand in the log.
+#[derive(Clone, Debug)]
+pub struct EncodedEvent {
+    /// The name of its type.
+    pub event_type: String,
+    /// The version of its shape.
+    pub event_version: String,
+    /// Its fields as JSON.
+    pub payload: String,
+}
+
+impl EncodedEvent {
+    fn of(event: &impl DomainEvent) -> serde_json::Result<Self> {
+        Ok(Self {
+            event_type: event.event_type(),
+            event_version: event.event_version(),
+            payload: serde_json::to_string(event)?,
+        })
+    }
+}
