@@ -1,12 +1,13 @@
 merge into {table} as contribution
 using (
+    -- Whatever moves money because of somebody's sign-up or purchase names them and the level.
     select split_part(aggregate_id, '/', 1) as program_id,
         payload ->> 'source_user_id' as source_user_id,
         (payload ->> 'level')::integer as level,
         max(position) as last_position,
-        sum((payload ->> 'amount_minor')::bigint)::bigint as total_minor
+        sum((payload -> 'posting' ->> 'amount')::bigint)::bigint as total_minor
     from events
-    where position > $1 and position <= $2 and event_type = 'RewardGranted'
+    where position > $1 and position <= $2 and payload ? 'posting' and payload ? 'source_user_id'
     group by 1, 2, 3
 ) as change
 on contribution.program_id = change.program_id

@@ -2,30 +2,42 @@ merge into {table} as overview
 using (
     with fact as (
         select split_part(aggregate_id, '/', 1) as program_id, position, event_type, payload,
-            payload ->> 'status' as status
+            coalesce(payload ->> 'status', 'pending') as status, payload -> 'posting' as posting
         from events
         where position > $1 and position <= $2
-            and event_type in (
-                'ParticipantEnrolled', 'ReferralApplied', 'ReferralConverted', 'RewardGranted')
+            and (event_type in ('ParticipantEnrolled', 'ReferralMade', 'ReferralUpdated')
+                or payload ? 'posting')
         union all
-        select aggregate_id, position, event_type, payload, null
+        select aggregate_id, position, event_type, payload, null, null
         from events
         where position > $1 and position <= $2 and event_type = 'ProgramPublished'
+    ),
+    -- Every step of a referral, from a status (none at first) to one.
+    step as (
+        select program_id, position, event_type,
+            case event_type when 'ReferralUpdated' then payload ->> 'previous_status' end
+                as from_status,
+            case when event_type in ('ReferralMade', 'ReferralUpdated') then status end
+                as to_status,
+            posting ->> 'kind' in ('points', 'credit', 'bonus', 'commission') as is_reward,
+            (posting ->> 'amount')::bigint as amount
+        from fact
     )
     select program_id,
         max(position) as last_position,
         count(*) filter (where event_type = 'ParticipantEnrolled') as registered_count,
-        count(*) filter (where event_type = 'ReferralApplied') as referred_count,
-        count(*) filter (where event_type = 'ReferralApplied' and status = 'pending')
-            - count(*) filter (where event_type = 'ReferralConverted') as pending_count,
-        count(*) filter (where event_type = 'ReferralApplied' and status = 'held') as held_count,
-        count(*) filter (where event_type = 'ReferralConverted') as converted_count,
-        count(*) filter (where event_type = 'ReferralApplied' and status = 'rejected')
+        count(*) filter (where event_type = 'ReferralMade') as referred_count,
+        count(*) filter (where to_status = 'pending') - count(*) filter (where from_status = 'pending')
+            as pending_count,
+        count(*) filter (where to_status = 'held') - count(*) filter (where from_status = 'held')
+            as held_count,
+        count(*) filter (where to_status = 'converted')
+            - count(*) filter (where from_status = 'converted') as converted_count,
+        count(*) filter (where to_status = 'rejected') - count(*) filter (where from_status = 'rejected')
             as rejected_count,
-        count(*) filter (where event_type = 'RewardGranted') as reward_count,
-        coalesce(sum((payload ->> 'amount_minor')::bigint) filter (
-            where event_type = 'RewardGranted'), 0) as granted_minor
-    from fact
+        count(*) filter (where is_reward) as reward_count,
+        coalesce(sum(amount) filter (where is_reward), 0) as granted_minor
+    from step
     group by program_id
 ) as change
 on overview.program_id = change.program_id

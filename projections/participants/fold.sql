@@ -1,25 +1,31 @@
 merge into {table} as participant
 using (
-    with run as materialized (
-        select position, recorded_at, event_type, payload,
-            split_part(aggregate_id, '/', 1) as program_id,
-            split_part(aggregate_id, '/', 2) as user_id
+    with fact as (
+        select split_part(aggregate_id, '/', 1) as program_id,
+            split_part(aggregate_id, '/', 2) as user_id,
+            position, recorded_at, event_type, payload, payload -> 'posting' as posting,
+            payload -> 'posting' -> 'after' as buckets,
+            coalesce(payload ->> 'status', 'pending') as status
         from events
-        where position > $1 and position <= $2
-            and event_type in (
-                'ParticipantEnrolled', 'ReferralApplied', 'ReferralMade', 'ReferralConverted',
-                'PurchaseCredited', 'RewardGranted', 'TierChanged', 'ParticipantDeactivated',
-                'ParticipantReactivated')
+        where position > $1 and position <= $2 and aggregate_type = 'Participant'
+            and (event_type in (
+                    'ParticipantEnrolled', 'ReferralApplied', 'ReferralMade', 'ReferralUpdated',
+                    'ReferralConverted', 'TierChanged', 'ParticipantDeactivated',
+                    'ParticipantReactivated')
+                or payload ? 'posting')
     ),
-    fact as (
-        select program_id, user_id, position, recorded_at, event_type, payload from run
-        union all
-        -- What happens to a referral stands on the referee and counts for the referrer.
-        select program_id, payload ->> 'referrer_user_id', position, recorded_at,
-            case event_type when 'ReferralApplied' then 'RefereeApplied' else 'RefereeConverted' end,
-            payload
-        from run
-        where event_type in ('ReferralApplied', 'ReferralConverted')
+    step as (
+        select *,
+            case event_type when 'ReferralUpdated' then payload ->> 'previous_status' end
+                as from_status,
+            case when event_type in ('ReferralMade', 'ReferralUpdated') then status end
+                as to_status,
+            coalesce((buckets ->> 'earned')::bigint, 0)
+                - coalesce((buckets ->> 'reversed')::bigint, 0) as earned,
+            coalesce((buckets ->> 'pending')::bigint, 0)
+                + coalesce((buckets ->> 'available')::bigint, 0)
+                + coalesce((buckets ->> 'reserved')::bigint, 0) as balance
+        from fact
     )
     -- Of a value that replaces the one before, the last counts: the greatest pair of position and value. Of
     -- the totals of one level it is the last that comes, so they come in order.
@@ -35,34 +41,36 @@ using (
             as referrer_user_id,
         coalesce(
             max('converted') filter (where event_type = 'ReferralConverted'),
-            max(payload ->> 'status') filter (where event_type = 'ReferralApplied'))
+            max(status) filter (where event_type = 'ReferralApplied'))
             as referral_status,
         max(position) filter (where event_type = 'ReferralApplied') as referral_position,
         'epoch'::timestamptz + interval '1 microsecond'
             * max((payload ->> 'referral_time_us')::bigint) filter (where event_type = 'ReferralApplied')
             as referral_time,
         max(recorded_at) filter (where event_type = 'ReferralConverted') as convert_time,
-        count(*) filter (where event_type = 'RefereeApplied' and payload ->> 'status' = 'pending')
-            - count(*) filter (where event_type = 'RefereeConverted') as pending_count,
-        count(*) filter (where event_type = 'RefereeApplied' and payload ->> 'status' = 'held')
+        count(*) filter (where to_status = 'pending') - count(*) filter (where from_status = 'pending')
+            as pending_count,
+        count(*) filter (where to_status = 'held') - count(*) filter (where from_status = 'held')
             as held_count,
-        count(*) filter (where event_type = 'RefereeConverted') as converted_count,
+        count(*) filter (where to_status = 'converted')
+            - count(*) filter (where from_status = 'converted') as converted_count,
         (max(array[position, (payload ->> 'uses')::bigint]) filter (
             where event_type = 'ReferralMade'))[2] as uses,
         (max(array[to_char(position, 'FM0000000000000000000'), payload ->> 'to_tier']) filter (
             where event_type = 'TierChanged'))[2] as tier,
-        count(*) filter (where event_type = 'RewardGranted') as reward_count,
-        (max(array[position, (payload ->> 'total_minor')::bigint]) filter (
-            where event_type = 'RewardGranted'))[2] as earned_minor,
-        (max(array[position, (payload ->> 'balance_minor')::bigint]) filter (
-            where event_type in ('RewardGranted', 'PurchaseCredited')))[2] as balance_minor,
+        count(*) filter (where posting ->> 'kind' in ('points', 'credit', 'bonus', 'commission'))
+            as reward_count,
+        (max(array[position, earned]) filter (where posting is not null))[2] as earned_minor,
+        (max(array[position, balance]) filter (where posting is not null))[2] as balance_minor,
         coalesce(
             jsonb_object_agg(
                 payload ->> 'level',
-                jsonb_build_array(payload -> 'level_total_minor', payload -> 'level_count'))
-                filter (where event_type = 'RewardGranted'),
+                jsonb_build_array(
+                    coalesce((payload ->> 'level_total_minor')::bigint, earned),
+                    payload -> 'level_count'))
+                filter (where posting is not null and payload ? 'level_count'),
             '{}') as earned_by_level
-    from (select * from fact order by program_id, user_id, position) as fact
+    from (select * from step order by program_id, user_id, position) as step
     group by program_id, user_id
 ) as change
 on participant.program_id = change.program_id and participant.user_id = change.user_id

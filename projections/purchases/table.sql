@@ -1,9 +1,11 @@
 -- Where in the log each purchase of each buyer is; what it was and what came of it stands there.
 create table {table} (
-    buyer_user_id text collate "C" not null,
+    -- A hash of the buyer's id, which is a quarter of its size. Whoever looks for a buyer also compares the
+    -- id in the event.
+    buyer_hash    bigint not null,
     -- The event that recorded it, which never changes.
     last_position bigint not null,
-    primary key (buyer_user_id, last_position)
+    primary key (buyer_hash, last_position)
 );
 
 -- The condition, which always holds, keeps it from queries for one buyer: only those for all repeat it.

@@ -208,7 +208,7 @@ impl Start<'_> {
         if let Some(participant) = participant {
             present(&mut first, &participant);
         }
-        let topic = Topic::Stream(StreamKey::participant(id));
+        let topic = Topic::Stream(StreamKey::of::<Participant>(id));
         let subscription = context.live.subscribe(topic, cursor);
         let feed = EventFeed { context: context.clone(), name, subscription, view };
         stream(context, permit, vec![first], feed)
@@ -283,7 +283,7 @@ impl Rewards {
         let context = &self.0;
         let name = StreamName::new(rpc, &id.to_string());
         let from = resume_cursor(context, name, token).await?;
-        let key = StreamKey::participant(id);
+        let key = StreamKey::of::<Participant>(id);
         let (loaded, position) =
             store::load::stream_and_position(context.database.pool(), &key).await?;
         if loaded.version == 0 {

@@ -9,11 +9,9 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 use lru::LruCache;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use crate::store::Loaded;
-use domain::{AnyAggregate, Kind, Participant, ParticipantId, StreamKey, User, UserId};
+use domain::{CachePolicy, Stream, StreamKey, with_kind, with_state};
 
 /// A stream, and the end of the log as of which it is known to be the whole stream.
 #[derive(Clone)]
@@ -178,40 +176,25 @@ impl Packed {
     }
 }
 
-/// The bytes of a user or a participant, without what the key says. There are few of the other kinds.
+/// The bytes of a state that is to be kept packed.
 fn pack(
     Seen { loaded: Loaded { state, version, snapshot_version }, at }: &Seen,
 ) -> Option<Box<[u8]>> {
-    fn bytes(positions: [i64; 3], state: &impl Serialize) -> Option<Box<[u8]>> {
-        let packed = postcard::to_allocvec(&(positions, state)).ok()?;
-        // A copy of the very size: the vector has room for more, which allocators like to keep.
-        Some(Box::from(&*packed))
+    if state.kind().cache() != CachePolicy::Packed {
+        return None;
     }
     let positions = [*version, *snapshot_version, *at];
-    match state {
-        AnyAggregate::User(user) => bytes(positions, &user.without_id()),
-        AnyAggregate::Participant(participant) => bytes(positions, &participant.without_id()),
-        AnyAggregate::Program(_) | AnyAggregate::Purchase(_) => None,
-    }
+    let packed = with_state!(state, state => postcard::to_allocvec(&(positions, &**state))).ok()?;
+    // A copy of the very size: the vector has room for more, which allocators like to keep.
+    Some(Box::from(&*packed))
 }
 
+/// What was packed. `None` if it cannot be read, so that it is loaded anew.
 fn unpack(key: &StreamKey, bytes: &[u8]) -> Option<Seen> {
-    fn parts<State: DeserializeOwned>(bytes: &[u8]) -> Option<([i64; 3], State)> {
-        postcard::from_bytes(bytes).ok()
-    }
-    let ([version, snapshot_version, at], state) = match key.kind {
-        Kind::User => {
-            let (positions, user) = parts::<User>(bytes)?;
-            let user = user.with_id(UserId::parse(&key.id).ok()?);
-            (positions, AnyAggregate::User(Arc::new(user)))
-        }
-        Kind::Participant => {
-            let (positions, participant) = parts::<Participant>(bytes)?;
-            let participant = participant.with_id(ParticipantId::parse(&key.id)?);
-            (positions, AnyAggregate::Participant(Arc::new(participant)))
-        }
-        Kind::Program | Kind::Purchase => return None,
-    };
+    let ([version, snapshot_version, at], state) = with_kind!(key.kind, A => {
+        let (positions, state) = postcard::from_bytes::<([i64; 3], A)>(bytes).ok()?;
+        (positions, A::into_any(Arc::new(state)))
+    });
     Some(Seen { loaded: Loaded { state, version, snapshot_version }, at })
 }
 
@@ -225,8 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::store::load::empty_state;
-    use domain::Stream;
+    use domain::{AnyAggregate, Kind, Participant, User};
 
     fn key(kind: Kind, id: &str) -> StreamKey {
         StreamKey { kind, id: id.into() }
@@ -239,8 +221,6 @@ mod tests {
     /// A participant about whom everything is known that can be.
     fn participant() -> Participant {
         serde_json::from_value(serde_json::json!({
-            "program_id": "p",
-            "user_id": "ada",
             "code": "ADA2345",
             "inactive": true,
             "reactivate_time": -1,
@@ -252,8 +232,8 @@ mod tests {
                 {"level": 1, "total_minor": i64::MAX, "count": u32::MAX},
                 {"level": 2, "total_minor": 0, "count": 1},
             ],
-            "total_minor": i64::MAX,
-            "balance_minor": i64::MIN,
+            "referrals": {"pending": 1, "held": 2, "converted": u32::MAX},
+            "buckets": {"pending": i64::MIN, "available": 7, "earned": i64::MAX, "expired": -1},
             "tier": "gold",
         }))
         .unwrap()
@@ -264,7 +244,7 @@ mod tests {
         let participant = participant();
         assert_ne!(participant, Participant::default());
         let user: User = serde_json::from_value(serde_json::json!({
-            "id": "ada", "status": "inactive", "register_time": 1, "programs": ["p", "q"],
+            "status": "inactive", "register_time": 1, "programs": ["p", "q"],
         }))
         .unwrap();
         for others in [0, MOST_UNPACKED] {
@@ -272,12 +252,12 @@ mod tests {
             let state = Participant::into_any(Arc::new(participant.clone()));
             cache.put(key(Kind::Participant, "p/ada"), seen(state, i64::MAX - 7));
             cache.put(key(Kind::User, "ada"), seen(User::into_any(Arc::new(user.clone())), 3));
-            cache.put(key(Kind::User, "empty"), seen(empty_state(Kind::User), 3));
+            cache.put(key(Kind::User, "empty"), seen(AnyAggregate::empty(Kind::User), 3));
             let empty = key(Kind::Participant, "p/empty");
-            cache.put(empty.clone(), seen(empty_state(Kind::Participant), 3));
+            cache.put(empty.clone(), seen(AnyAggregate::empty(Kind::Participant), 3));
             for number in 0..others {
                 let key = key(Kind::User, &number.to_string());
-                cache.put(key, seen(empty_state(Kind::User), 1));
+                cache.put(key, seen(AnyAggregate::empty(Kind::User), 1));
             }
             assert_eq!(cache.recent.contains(&key(Kind::User, "ada")), others == 0);
             let found = cache.get(&key(Kind::Participant, "p/ada")).unwrap();
@@ -307,15 +287,18 @@ mod tests {
         let mut cache = Cache::new(MOST_UNPACKED + 10);
         let program = key(Kind::Program, "p");
         for version in 1..4 {
-            cache.put(program.clone(), seen(empty_state(Kind::Program), version));
+            cache.put(program.clone(), seen(AnyAggregate::empty(Kind::Program), version));
             for number in 0..MOST_UNPACKED - 1 {
                 let key = key(Kind::User, &number.to_string());
-                cache.put(key, seen(empty_state(Kind::User), 1));
+                cache.put(key, seen(AnyAggregate::empty(Kind::User), 1));
             }
             assert_eq!(cache.get(&program).unwrap().loaded.version, version);
         }
         for number in 0..MOST_UNPACKED {
-            cache.put(key(Kind::User, &format!("u{number}")), seen(empty_state(Kind::User), 1));
+            cache.put(
+                key(Kind::User, &format!("u{number}")),
+                seen(AnyAggregate::empty(Kind::User), 1),
+            );
         }
         assert!(cache.get(&program).is_none());
     }
@@ -325,7 +308,7 @@ mod tests {
         let mut cache = Cache::new(MOST_UNPACKED + 3);
         let user = |number: usize| key(Kind::User, &number.to_string());
         for number in 0..MOST_UNPACKED + 3 {
-            cache.put(user(number), seen(empty_state(Kind::User), 1));
+            cache.put(user(number), seen(AnyAggregate::empty(Kind::User), 1));
         }
         // The first three are packed; one of them is used, and one is gone.
         cache.get(&user(0)).unwrap();
@@ -342,7 +325,7 @@ mod tests {
             (3, [false, false, false, false, true]),
         ] {
             let key = user(MOST_UNPACKED + 3 + number);
-            cache.put(key, seen(empty_state(Kind::User), 1));
+            cache.put(key, seen(AnyAggregate::empty(Kind::User), 1));
             assert_eq!(known(&cache), expected, "{number}");
         }
     }
@@ -367,7 +350,7 @@ mod tests {
                         prop_assert!(found.is_none() || found == newest.get(&number).copied());
                     }
                     _ => {
-                        cache.put(key.clone(), seen(empty_state(Kind::User), version));
+                        cache.put(key.clone(), seen(AnyAggregate::empty(Kind::User), version));
                         newest.insert(number, version);
                         prop_assert_eq!(cache.get(&key).unwrap().loaded.version, version);
                     }

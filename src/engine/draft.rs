@@ -17,7 +17,7 @@ use super::unit::{FinishedStreams, UnitOfWork};
 use crate::store::append::Appended;
 use crate::store::{Batch, StoreError};
 use crate::traces::{Traces, Work};
-use domain::{Halt, Refusal, StreamKey};
+use domain::{Halt, OwnEvent, Refusal};
 
 /// How long loading may take while the batch before is being appended.
 const AHEAD_PATIENCE: Duration = Duration::from_millis(250);
@@ -56,8 +56,8 @@ pub(super) enum Outcome {
     Done,
     /// It is refused.
     Refused(Refusal),
-    /// It was carried out before; its answer begins with this stream.
-    Recorded(StreamKey),
+    /// It was carried out before, by the command that wrote this event.
+    Recorded(OwnEvent),
 }
 
 /// All jobs of a draft for which something could not be loaded, and why not.
@@ -160,9 +160,9 @@ impl<'a> Draft<'a> {
                 self.unit.keep_reads(job.request.as_ref());
                 self.outcomes.push((job, Outcome::Refused(refusal)));
             }
-            Err(Halt::AlreadyRecorded(stream)) => {
+            Err(Halt::AlreadyRecorded(own)) => {
                 self.unit.keep_reads(job.request.as_ref());
-                self.outcomes.push((job, Outcome::Recorded(stream)));
+                self.outcomes.push((job, Outcome::Recorded(own)));
             }
             Err(Halt::Missing) => return Some(job),
             // What it was decided on may never come to be.

@@ -6,6 +6,7 @@ use opentelemetry::trace::SpanContext;
 use tokio::sync::oneshot;
 
 use super::{Committed, Failure, RequestKey};
+use domain::StreamKey;
 use domain::decide::Command;
 
 type Answer = oneshot::Sender<Result<Committed, Failure>>;
@@ -14,6 +15,8 @@ type Answer = oneshot::Sender<Result<Committed, Failure>>;
 pub(super) struct Job {
     pub(super) command: Arc<Command>,
     pub(super) request: Option<RequestKey>,
+    /// The stream that is the command's receipt.
+    receipt: Option<StreamKey>,
     /// How often it was decided on a state that had moved.
     pub(super) conflicts: u32,
     /// How often it was put off because something was not in memory.
@@ -33,6 +36,7 @@ impl Job {
         caller: Option<SpanContext>,
     ) -> Self {
         Self {
+            receipt: command.receipt(),
             command: Arc::new(command),
             request,
             conflicts: 0,
@@ -60,22 +64,18 @@ impl Job {
             (Some(one), Some(two)) => one.key == two.key,
             _ => false,
         };
-        let same_purchase = match (&*self.command, &*other.command) {
-            (Command::RecordPurchase(one), Command::RecordPurchase(two)) => {
-                one.purchase_id == two.purchase_id
-            }
-            _ => false,
-        };
-        if !same_request && !same_purchase {
+        let same_receipt = self.receipt.is_some() && self.receipt == other.receipt;
+        if !same_request && !same_receipt {
             return Relation::Unrelated;
         }
-        let repeats = match (&*self.command, &*other.command) {
-            (Command::RecordPurchase(one), Command::RecordPurchase(two)) => {
-                one == two && self.request == other.request
-            }
-            _ => self.request == other.request,
-        };
-        if repeats { Relation::Repetition } else { Relation::SameKey }
+        // Under one request id, commands may differ in what the server chose for them.
+        let has_receipt = self.receipt.is_some() || other.receipt.is_some();
+        let same_command = !has_receipt || self.command == other.command;
+        if self.request == other.request && same_command {
+            Relation::Repetition
+        } else {
+            Relation::SameKey
+        }
     }
 
     /// Lets those who wait for a repetition of this job wait for this one.
@@ -93,13 +93,7 @@ impl Job {
     /// What identifies the request: equal for jobs that are not strangers.
     pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
         let request = self.request.as_ref().map(|request| Identity::Request(request.key));
-        let purchase = match &*self.command {
-            Command::RecordPurchase(input) => {
-                Some(Identity::Purchase(input.purchase_id.as_str().into()))
-            }
-            _ => None,
-        };
-        request.into_iter().chain(purchase)
+        request.into_iter().chain(self.receipt.clone().map(Identity::Receipt))
     }
 }
 
@@ -107,7 +101,7 @@ impl Job {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
     Request(uuid::Uuid),
-    Purchase(Arc<str>),
+    Receipt(StreamKey),
 }
 
 /// How two jobs relate.

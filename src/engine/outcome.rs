@@ -14,7 +14,7 @@ use super::{Committed, Failure, Handover};
 use crate::metrics::Metrics;
 use crate::store::append::Appended;
 use crate::store::{Database, RecordedEvent, StoreError, Verdict, in_time, load, log};
-use domain::{ClaimKind, Kind, Refusal};
+use domain::{CachePolicy, ClaimKind, Refusal};
 
 /// For how many batches after a conflict the lock is taken first.
 const CONTENDED_BATCHES: u32 = 8;
@@ -80,9 +80,9 @@ impl Responder {
                 (Some(Verdict::Appended), Outcome::Refused(refusal)) => {
                     answers.push((job, Err(refusal.into())));
                 }
-                (Some(Verdict::Appended), Outcome::Recorded(stream)) => {
+                (Some(Verdict::Appended), Outcome::Recorded(own)) => {
                     let pool = self.database.pool().clone();
-                    let read = async move { log::read_first_command(&pool, &stream).await };
+                    let read = async move { log::read_command(&pool, &own).await };
                     tokio::spawn(answer_repeated(job, read));
                 }
                 (Some(Verdict::Appended), Outcome::Done) => {
@@ -180,8 +180,7 @@ impl Worker {
         for (key, stream) in streams {
             let FinishedStream { place, last_writer, took_long, mut loaded, .. } = stream;
             let stands = !moved.contains(&place) && last_writer.is_none_or(appended_by);
-            // A purchase is recorded once and hardly ever read again.
-            if !stands || key.kind == Kind::Purchase {
+            if !stands || key.kind.cache() == CachePolicy::Never {
                 self.cache.remove(&key);
                 continue;
             }

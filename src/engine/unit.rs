@@ -3,12 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::cache::{Cache, Seen};
-use super::{Environment, RequestKey, fresh_uuid};
+use super::{Environment, RequestKey};
 use crate::store::append::{Entry, LogEnd, Receipt};
-use crate::store::load::empty_state;
 use crate::store::{Appended, Batch, Loaded, RecordedEvent};
 use domain::{
-    AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, ParticipantId, Profile, ProgramId, Refusal,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, Profile, ProgramId, Refusal,
     StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
@@ -110,6 +109,10 @@ struct Scratch {
     streams: HashMap<StreamKey, CommandStream>,
     builds_on: HashSet<usize>,
     entry: Entry,
+    /// Its events, with their streams and sequences.
+    recorded: Vec<(StreamKey, i64, AnyEvent)>,
+    /// The streams that it has written to and that remember their commands.
+    remembering: Vec<StreamKey>,
     /// Whether a stream that should be new may be taken to be.
     trusts_new: bool,
 }
@@ -333,10 +336,6 @@ impl Work for UnitOfWork<'_> {
         (self.environment.random)(bytes);
     }
 
-    fn fresh_id(&mut self) -> String {
-        fresh_uuid(&self.environment).to_string()
-    }
-
     fn state(&mut self, key: &StreamKey, expect_new: bool) -> Result<AnyAggregate, Halt> {
         if let Some(stream) = self.scratch.streams.get(key) {
             return Ok(stream.state.clone());
@@ -345,7 +344,7 @@ impl Work for UnitOfWork<'_> {
             if let Some(seen) = self.recall(key) {
                 self.enter(key.clone(), seen, false);
             } else if expect_new && self.scratch.trusts_new {
-                let state = empty_state(key.kind);
+                let state = AnyAggregate::empty(key.kind);
                 let loaded = Loaded { state, version: 0, snapshot_version: 0 };
                 self.enter(key.clone(), Seen { loaded, at: NEVER }, false);
             } else {
@@ -363,23 +362,49 @@ impl Work for UnitOfWork<'_> {
         Ok(state)
     }
 
-    fn record(&mut self, key: &StreamKey, state: AnyAggregate, events: Vec<EncodedEvent>) {
-        let Some(stream) = self.scratch.streams.get_mut(key) else { return };
+    fn record(
+        &mut self,
+        key: &StreamKey,
+        state: AnyAggregate,
+        events: Vec<AnyEvent>,
+    ) -> Result<(), Halt> {
+        let Scratch { streams, entry, recorded, remembering, .. } = &mut self.scratch;
+        let stream = streams.get_mut(key).ok_or(Halt::Broken("a stream that was not loaded"))?;
         stream.state = state;
+        if events.is_empty() {
+            return Ok(());
+        }
+        if key.kind.remembers_commands() && !stream.written {
+            for (other, sequence, event) in &*recorded {
+                stream.state.remember(&key.id, other, *sequence, event);
+            }
+            remembering.push(key.clone());
+        }
+        stream.written = true;
+        let first = recorded.len();
         for event in events {
             stream.version += 1;
-            stream.written = true;
-            self.scratch.entry.events.push(RecordedEvent {
+            let encoded = event.encode().map_err(|_| Halt::Broken("an unencodable event"))?;
+            entry.events.push(RecordedEvent {
                 position: 0,
                 recorded_at: Timestamp::default(),
                 stream: key.clone(),
                 sequence: stream.version,
-                event_type: event.event_type.into(),
-                event_version: event.event_version.into(),
-                payload: event.payload.into(),
+                event_type: encoded.event_type.into(),
+                event_version: encoded.event_version.into(),
+                payload: encoded.payload.into(),
                 command_events: None,
             });
+            recorded.push((key.clone(), stream.version, event));
         }
+        for other in remembering.iter().filter(|other| *other != key) {
+            if let Some(stream) = streams.get_mut(other) {
+                for (_, sequence, event) in &recorded[first..] {
+                    stream.state.remember(&other.id, key, *sequence, event);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn code_owner(&mut self, code: &str) -> Result<Option<ParticipantId>, Halt> {

@@ -26,7 +26,7 @@ use super::{Environment, Failure, Handover, Limits, fresh_uuid};
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError};
 use crate::traces::Traces;
-use domain::Kind;
+use domain::CachePolicy;
 
 /// How long nothing is decided ahead after something could not be loaded for it.
 const AHEAD_PAUSE: Duration = Duration::from_secs(1);
@@ -280,7 +280,7 @@ impl Worker {
     /// A batch in which nothing was decided: what was loaded stays for the next try.
     fn put_off(&mut self, streams: FinishedStreams, delayed: Vec<Job>) {
         for (key, stream) in streams {
-            if key.kind != Kind::Purchase {
+            if key.kind.cache() != CachePolicy::Never {
                 self.cache.put(key, Seen { loaded: stream.loaded, at: stream.seen_at });
             }
         }

@@ -3,7 +3,7 @@
 use super::{At, Reads, Standing};
 use crate::store::{StoreError, in_time, log};
 use cqrs_es::Aggregate;
-use domain::{Participant, ParticipantId, StreamKey, Timestamp, decode};
+use domain::{AnyEvent, Participant, ParticipantId, StreamKey, Timestamp};
 
 /// How many events are read at once.
 const READ_EVENTS: i64 = 5_000;
@@ -29,7 +29,7 @@ impl Reads {
     ) -> Result<At<Standing>, StoreError> {
         let pool = self.database.pool();
         let position = log::position_at(pool, moment).await?;
-        let stream = StreamKey::participant(id);
+        let stream = StreamKey::of::<Participant>(id);
         let mut participant = Participant::default();
         let mut sequence = 0;
         loop {
@@ -37,14 +37,10 @@ impl Reads {
             let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
             for event in events {
                 sequence = event.sequence;
-                let fact =
-                    decode::<Participant>(&event.event_type, &event.event_version, &event.payload)
-                        .map_err(|source| StoreError::Unreadable {
-                            stream: stream.to_string(),
-                            sequence,
-                            source,
-                        })?;
-                participant.apply(fact);
+                match event.read()? {
+                    AnyEvent::Participant(event) => participant.apply(event),
+                    AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Purchase(_) => {}
+                }
             }
             if is_end {
                 return Ok(At { position, found: Standing::from(&participant) });

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::store::RecordedEvent;
+use crate::store::{RecordedEvent, StoreError};
 use domain::rules::ProgramRules;
 use domain::{
-    DecodeError, Kind, Participant, ParticipantEvent, Program, ProgramEvent, Purchase,
-    PurchaseEvent, PurchaseId, ReferralStatus, RewardGranted, Timestamp, decode,
+    AnyEvent, Buckets, ParticipantEvent, Posting, ProgramEvent, PurchaseEvent, PurchaseId,
+    ReferralStatus, RewardGranted, Timestamp, UserId,
 };
 
 /// The most findings that are kept; all are counted.
@@ -36,8 +36,7 @@ impl fmt::Display for Finding {
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub(super) struct Account {
-    pub(super) balance_minor: i64,
-    pub(super) earned_minor: i64,
+    pub(super) buckets: Buckets,
     pub(super) reward_count: i64,
     levels: Vec<(u32, i64, u32)>,
     pub(super) uses: u32,
@@ -61,6 +60,8 @@ pub(super) struct Audit {
     /// By program, the rules in force and those of every version.
     programs: HashMap<Arc<str>, Vec<Arc<ProgramRules>>>,
     pub(super) accounts: HashMap<Arc<str>, Account>,
+    /// By the referee's stream: the referrer's stream, and how the referral stands.
+    referrals: HashMap<Arc<str>, (Arc<str>, ReferralStatus)>,
     /// The purchase that the present command records, and what it has paid, by stream and level.
     purchase: Option<PurchaseId>,
     paid: Vec<(Arc<str>, u32)>,
@@ -83,7 +84,7 @@ impl Audit {
     }
 
     /// Enters the next event.
-    pub(super) fn enter(&mut self, event: &RecordedEvent) -> Result<(), DecodeError> {
+    pub(super) fn enter(&mut self, event: &RecordedEvent) -> Result<(), StoreError> {
         let expected = self.position + 1;
         self.unless(event.position == expected, event, || {
             format!("the log has no event at position {expected}")
@@ -97,12 +98,12 @@ impl Audit {
             self.purchase = None;
             self.paid.clear();
         }
-        let (name, version) = (&*event.event_type, &*event.event_version);
-        match event.stream.kind {
-            Kind::User => {}
-            Kind::Program => {
-                let ProgramEvent::ProgramPublished(published) =
-                    decode::<Program>(name, version, &event.payload)?;
+        if let Some(posting) = event.posting()? {
+            self.enter_posting(event, &posting);
+        }
+        match event.read()? {
+            AnyEvent::User(_) => {}
+            AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
                 let versions = self.programs.entry(event.stream.id.clone()).or_default();
                 versions.push(published.rules);
                 let (count, number) = (versions.len(), published.version);
@@ -110,18 +111,31 @@ impl Audit {
                     format!("version {number} is the {count}th")
                 });
             }
-            Kind::Purchase => {
-                let recorded = decode::<Purchase>(name, version, &event.payload)?;
-                if let PurchaseEvent::PurchaseRecorded(recorded) = recorded {
-                    self.purchase = Some(recorded.purchase_id);
-                }
+            AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(_)) => {
+                self.purchase = PurchaseId::parse(&event.stream.id).ok();
             }
-            Kind::Participant => {
-                let fact = decode::<Participant>(name, version, &event.payload)?;
-                self.enter_participant(event, &fact);
-            }
+            AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
+            AnyEvent::Participant(fact) => self.enter_participant(event, &fact),
         }
         Ok(())
+    }
+
+    /// Enters a movement of money, whatever the event: the buckets that it claims must follow from those
+    /// before it, and reconcile.
+    fn enter_posting(&mut self, event: &RecordedEvent, posting: &Posting) {
+        let account = self.account(event);
+        let sums = account.buckets.after(posting);
+        account.buckets = posting.after;
+        account.reward_count += i64::from(posting.kind.reward_kind().is_some());
+        self.unless(sums == Ok(posting.after), event, || {
+            format!(
+                "the buckets are said to be {:?}, but its entries come to {sums:?}",
+                posting.after
+            )
+        });
+        self.unless(posting.after.reconcile(), event, || {
+            format!("the buckets do not reconcile: {:?}", posting.after)
+        });
     }
 
     fn account(&mut self, event: &RecordedEvent) -> &mut Account {
@@ -145,28 +159,31 @@ impl Audit {
             ParticipantEvent::ReferralApplied(applied) => {
                 let was_referred = std::mem::replace(&mut self.account(event).is_referred, true);
                 self.unless(!was_referred, event, || "a second referrer".into());
-                self.unless(applied.referrer_user_id != applied.referee_user_id, event, || {
+                let referrer_user_id = applied.referrer_user_id.as_str();
+                self.unless(member_of(event) != referrer_user_id, event, || {
                     "a referral of oneself".into()
                 });
-                let referrer = self.referrer(event, applied.referrer_user_id.as_str());
-                match applied.status {
-                    ReferralStatus::Pending => referrer.pending_count += 1,
-                    ReferralStatus::Held => referrer.held_count += 1,
-                    ReferralStatus::Converted => referrer.converted_count += 1,
-                    ReferralStatus::Rejected => {}
-                }
+                let referrer: Arc<str> = format!("{}/{referrer_user_id}", program_of(event)).into();
+                self.referrals.insert(event.stream.id.clone(), (referrer, applied.status));
             }
-            ParticipantEvent::ReferralConverted(converted) => {
+            ParticipantEvent::ReferralConverted(_) => {
                 let was_converted = std::mem::replace(&mut self.account(event).is_converted, true);
                 self.unless(!was_converted, event, || "a second conversion".into());
-                let referrer = self.referrer(event, converted.referrer_user_id.as_str());
-                referrer.pending_count -= 1;
-                referrer.converted_count += 1;
+                if let Some((_, status)) = self.referrals.get_mut(&event.stream.id) {
+                    *status = ReferralStatus::Converted;
+                }
+            }
+            ParticipantEvent::ReferralUpdated(updated) => {
+                self.account(event).add(updated.previous_status, -1);
+                self.account(event).add(updated.status, 1);
+                self.check_other_end(event, &updated.referee_user_id, updated.status);
             }
             ParticipantEvent::ReferralMade(made) => {
                 let account = self.account(event);
+                account.add(made.status, 1);
                 account.uses += 1;
                 let uses = account.uses;
+                self.check_other_end(event, &made.referee_user_id, made.status);
                 self.unless(made.uses == uses, event, || {
                     format!("{} uses are said to be taken, but {uses} are", made.uses)
                 });
@@ -182,7 +199,6 @@ impl Audit {
                 self.unless(is_now, event, || {
                     format!("purchase {} is not of the same command", credited.purchase_id)
                 });
-                self.add_to_balance(event, credited.amount_minor, credited.balance_minor);
             }
             ParticipantEvent::RewardGranted(granted) => self.enter_reward(event, granted),
             ParticipantEvent::TierChanged(change) => {
@@ -196,13 +212,20 @@ impl Audit {
         }
     }
 
-    /// The referrer's account in the program that the event is of.
-    fn referrer(&mut self, event: &RecordedEvent, referrer_user_id: &str) -> &mut Account {
-        let program_id = program_of(event);
-        let id: Arc<str> = format!("{program_id}/{referrer_user_id}").into();
-        let account = self.accounts.entry(id).or_default();
-        account.last_position = event.position;
-        account
+    /// Checks that what a referrer's stream says of a referral stands on the referee's as well.
+    fn check_other_end(
+        &mut self,
+        event: &RecordedEvent,
+        referee_user_id: &UserId,
+        status: ReferralStatus,
+    ) {
+        let referee: Arc<str> = format!("{}/{referee_user_id}", program_of(event)).into();
+        let other = self.referrals.get(&referee);
+        let is_same =
+            other.is_some_and(|(referrer, other)| *referrer == event.stream.id && *other == status);
+        self.unless(is_same, event, || {
+            format!("the referral of {referee_user_id} is {status:?} here, but there {other:?}")
+        });
     }
 
     fn rules(&self, event: &RecordedEvent, version: Option<u32>) -> Option<Arc<ProgramRules>> {
@@ -213,22 +236,10 @@ impl Audit {
         }
     }
 
-    fn add_to_balance(&mut self, event: &RecordedEvent, amount_minor: i64, said_minor: i64) {
-        let account = self.account(event);
-        account.balance_minor += amount_minor;
-        let sum = account.balance_minor;
-        self.unless(sum == said_minor, event, || {
-            format!("the balance is said to be {said_minor}, but its entries come to {sum}")
-        });
-    }
-
     fn enter_reward(&mut self, event: &RecordedEvent, granted: &RewardGranted) {
-        let (amount, level) = (granted.amount_minor, granted.level);
-        self.add_to_balance(event, amount, granted.balance_minor);
+        let (amount, level) = (granted.posting.amount, granted.level);
+        let (level_total, computed) = (granted.level_total_minor(), granted.computed_minor());
         let account = self.account(event);
-        account.earned_minor += amount;
-        account.reward_count += 1;
-        let earned = account.earned_minor;
         let place = account.levels.iter().position(|known| known.0 == level);
         let place = place.unwrap_or_else(|| {
             account.levels.push((level, 0, 0));
@@ -238,17 +249,14 @@ impl Audit {
         account.levels[place].1 += amount;
         account.levels[place].2 += 1;
         let (_, total, count) = account.levels[place];
-        self.unless(earned == granted.total_minor, event, || {
-            format!("rewards are said to come to {}, but come to {earned}", granted.total_minor)
-        });
-        self.unless((total, count) == (granted.level_total_minor, granted.level_count), event, || {
+        self.unless((total, count) == (level_total, granted.level_count), event, || {
             format!(
-                "level {level} is said to come to {} by {} rewards, but comes to {total} by {count}",
-                granted.level_total_minor, granted.level_count
+                "level {level} is said to come to {level_total} by {} rewards, but comes to {total} by {count}",
+                granted.level_count
             )
         });
-        self.unless((0..=granted.computed_minor).contains(&amount), event, || {
-            format!("{amount} granted of {} computed", granted.computed_minor)
+        self.unless((0..=computed).contains(&amount), event, || {
+            format!("{amount} granted of {computed} computed")
         });
         let rules = self.rules(event, Some(granted.program_version));
         let rule = rules.as_ref().and_then(|rules| {
@@ -281,6 +289,22 @@ impl Audit {
     }
 }
 
+impl Account {
+    /// Counts a referral with a status, or no longer.
+    fn add(&mut self, status: ReferralStatus, change: i64) {
+        match status {
+            ReferralStatus::Pending => self.pending_count += change,
+            ReferralStatus::Held => self.held_count += change,
+            ReferralStatus::Converted => self.converted_count += change,
+            ReferralStatus::Rejected => {}
+        }
+    }
+}
+
 fn program_of(event: &RecordedEvent) -> &str {
     event.stream.id.split_once('/').map_or("", |(program_id, _)| program_id)
+}
+
+fn member_of(event: &RecordedEvent) -> &str {
+    event.stream.id.split_once('/').map_or("", |(_, user_id)| user_id)
 }

@@ -9,12 +9,9 @@ use tokio::time::Instant;
 use super::members::{Members, Scores};
 use super::ranking::{Place, Ranking};
 use super::{At, Freshness, ReadError};
-use crate::store::RecordedEvent;
+use crate::store::{RecordedEvent, StoreError};
 use domain::rules::LeaderboardMetric;
-use domain::{
-    DecodeError, Kind, Participant, ParticipantEvent, Program, ProgramEvent, ProgramId,
-    ReferralStatus, decode,
-};
+use domain::{AnyEvent, Kind, ParticipantEvent, ProgramEvent, ProgramId, ReferralStatus};
 
 /// Somebody on a leaderboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,7 +82,7 @@ impl State {
     }
 
     /// How many of a ranking are on the board.
-    fn count(&mut self, metric: LeaderboardMetric) -> usize {
+    fn len(&mut self, metric: LeaderboardMetric) -> usize {
         let ranking = self.ranking(metric);
         match metric {
             LeaderboardMetric::Earnings => ranking.count_below(&Place { score: 0, order: 0 }),
@@ -125,59 +122,76 @@ impl State {
         &mut self,
         program_id: &ProgramId,
         event: &RecordedEvent,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), StoreError> {
         match event.stream.kind {
             Kind::Program if *event.stream.id == *program_id.as_str() => {
-                let published =
-                    decode::<Program>(&event.event_type, &event.event_version, &event.payload)?;
-                let ProgramEvent::ProgramPublished(published) = published;
-                self.default_metric = published.rules.leaderboard;
+                if let AnyEvent::Program(ProgramEvent::ProgramPublished(published)) =
+                    event.read()?
+                {
+                    self.default_metric = published.rules.leaderboard;
+                }
             }
-            Kind::Participant
-                if matters(&event.event_type) && is_of(&event.stream.id, program_id) =>
-            {
-                let read =
-                    decode::<Participant>(&event.event_type, &event.event_version, &event.payload)?;
-                self.apply_to_participant(&read);
+            Kind::Participant => {
+                if let Some(user_id) = user_in(&event.stream.id, program_id) {
+                    self.apply_to_participant(user_id, event)?;
+                }
             }
-            _ => {}
+            Kind::User | Kind::Program | Kind::Purchase => {}
         }
         self.position = event.position;
         Ok(())
     }
 
-    fn apply_to_participant(&mut self, event: &ParticipantEvent) {
+    fn apply_to_participant(
+        &mut self,
+        user_id: &str,
+        event: &RecordedEvent,
+    ) -> Result<(), StoreError> {
+        if let Some(posting) = event.posting()? {
+            self.score(user_id, 0, |_| posting.after.net_earned());
+            return Ok(());
+        }
+        let AnyEvent::Participant(event) = event.read()? else { return Ok(()) };
         match event {
-            ParticipantEvent::ParticipantEnrolled(enrolled) => {
-                self.enroll(enrolled.user_id.as_str(), [0; 3]);
+            ParticipantEvent::ParticipantEnrolled(_) => self.enroll(user_id, [0; 3]),
+            ParticipantEvent::ReferralMade(made) => self.count(user_id, made.status, 1),
+            ParticipantEvent::ReferralUpdated(updated) => {
+                self.count(user_id, updated.previous_status, -1);
+                self.count(user_id, updated.status, 1);
             }
-            ParticipantEvent::RewardGranted(granted) => {
-                self.score(granted.earner_user_id.as_str(), 0, |_| granted.total_minor);
-            }
-            ParticipantEvent::ReferralApplied(applied)
-                if applied.status == ReferralStatus::Pending =>
-            {
-                self.score(applied.referrer_user_id.as_str(), 1, |count| count + 1);
-            }
-            ParticipantEvent::ReferralConverted(converted) => {
-                self.score(converted.referrer_user_id.as_str(), 2, |count| count + 1);
-            }
-            _ => {}
+            // The other end of a referral, or nothing that a leaderboard counts.
+            ParticipantEvent::ReferralApplied(_)
+            | ParticipantEvent::ReferralConverted(_)
+            | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::PurchaseCredited(_)
+            | ParticipantEvent::RewardGranted(_)
+            | ParticipantEvent::RewardWithheld(_)
+            | ParticipantEvent::TierChanged(_)
+            | ParticipantEvent::ParticipantDeactivated(_)
+            | ParticipantEvent::ParticipantReactivated(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Counts a referral with a status among those of its referrer, or no longer.
+    fn count(&mut self, user_id: &str, status: ReferralStatus, change: i64) {
+        let (is_counted, is_converted) = match status {
+            ReferralStatus::Pending => (true, false),
+            ReferralStatus::Converted => (true, true),
+            ReferralStatus::Held | ReferralStatus::Rejected => (false, false),
+        };
+        if is_counted {
+            self.score(user_id, 1, |count| count + change);
+        }
+        if is_converted {
+            self.score(user_id, 2, |count| count + change);
         }
     }
 }
 
-/// Whether a participant's stream is of a program.
-fn is_of(stream_id: &str, program_id: &ProgramId) -> bool {
-    stream_id.strip_prefix(program_id.as_str()).is_some_and(|rest| rest.starts_with('/'))
-}
-
-/// Whether an event can change a leaderboard, so that the others need not be read.
-fn matters(event_type: &str) -> bool {
-    matches!(
-        event_type,
-        "ParticipantEnrolled" | "RewardGranted" | "ReferralApplied" | "ReferralConverted"
-    )
+/// The user whose participant's stream it is, if it is of the program.
+fn user_in<'a>(stream_id: &'a str, program_id: &ProgramId) -> Option<&'a str> {
+    stream_id.strip_prefix(program_id.as_str())?.strip_prefix('/')
 }
 
 impl Board {
@@ -195,7 +209,7 @@ impl Board {
         &self,
         program_id: &ProgramId,
         event: &RecordedEvent,
-    ) -> Result<(), DecodeError> {
+    ) -> Result<(), StoreError> {
         self.lock().apply(program_id, event)?;
         self.reached.send_replace(event.position);
         Ok(())
@@ -258,7 +272,7 @@ impl Board {
     #[must_use]
     pub fn page(&self, metric: LeaderboardMetric, after: Option<Place>, limit: usize) -> At<Ranks> {
         let mut state = self.lock();
-        let count = state.count(metric);
+        let count = state.len(metric);
         let ranking = state.ranking(metric);
         let first = after.map_or(0, |place| {
             ranking.count_below(&place) + usize::from(ranking.rank(&place).is_some())
@@ -278,7 +292,7 @@ impl Board {
     #[must_use]
     pub fn rank(&self, metric: LeaderboardMetric, user_id: &str) -> At<Ranks> {
         let mut state = self.lock();
-        let count = state.count(metric);
+        let count = state.len(metric);
         let place = state
             .members
             .number(user_id)

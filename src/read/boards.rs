@@ -15,7 +15,7 @@ use super::names::Names;
 use super::{Freshness, ReadError, Reads, sql};
 use crate::live::{Cursor, CutOff, Live, Subscription};
 use crate::store::{StoreError, in_time, load, log};
-use domain::{AnyAggregate, DecodeError, Kind, ProgramId, StreamKey};
+use domain::{AnyAggregate, Program, ProgramId, StreamKey};
 
 /// How long building a board may take, however long its callers can wait.
 const BUILD_TIMEOUT: Duration = Duration::from_mins(1);
@@ -44,7 +44,7 @@ enum Unfollowed {
     #[error(transparent)]
     CutOff(#[from] CutOff),
     #[error(transparent)]
-    Unreadable(#[from] DecodeError),
+    Unreadable(#[from] StoreError),
 }
 
 /// The leaderboards of this process. Cheap to clone.
@@ -165,10 +165,7 @@ impl Boards {
             let read = log::read_after(self.reads.database.pool(), state.position, READ_EVENTS);
             let events = in_time(read).await.map_err(ReadError::from)?;
             for event in &events {
-                state.apply(program_id, event).map_err(|source| {
-                    let (stream, sequence) = (event.stream.to_string(), event.sequence);
-                    ReadError::Store(StoreError::Unreadable { stream, sequence, source })
-                })?;
+                state.apply(program_id, event).map_err(ReadError::from)?;
             }
             if i64::try_from(events.len()).is_ok_and(|read| read < READ_EVENTS) {
                 return Ok(());
@@ -246,7 +243,7 @@ impl Reads {
         drop(rows);
         // The program itself is read from the log, and so is at least as new: to see it published again
         // changes nothing.
-        let key = StreamKey { kind: Kind::Program, id: program_id.as_str().into() };
+        let key = StreamKey::of::<Program>(program_id);
         let (loaded, _) = in_time(load::stream_and_position(pool, &key)).await?;
         let AnyAggregate::Program(program) = loaded.state else { return Ok(None) };
         let Some(current) = program.current() else { return Ok(None) };

@@ -2,9 +2,12 @@
 //! read from the log, newest first.
 
 use super::Reads;
-use crate::store::{StoreError, in_time, log};
+use crate::store::{RecordedEvent, StoreError, in_time, log};
 use domain::rules::RewardKind;
-use domain::{Participant, ParticipantEvent, ParticipantId, StreamKey, Timestamp, decode};
+use domain::{
+    AnyEvent, Participant, ParticipantEvent, ParticipantId, Posting, RewardGranted, StreamKey,
+    Timestamp,
+};
 
 /// How many events are read at once.
 const READ_EVENTS: i64 = 500;
@@ -29,27 +32,61 @@ pub struct EntryFilter {
 }
 
 impl EntryFilter {
-    fn takes(&self, event: &ParticipantEvent) -> bool {
-        match event {
-            ParticipantEvent::RewardGranted(reward) => {
-                self.kind.is_none_or(|kind| kind == reward.kind)
+    /// Whether a list shows the entry. Whatever moves money is an entry; rewards have more to go by.
+    fn takes(&self, entry: &Entry) -> bool {
+        match &entry.reward {
+            Some(reward) => {
+                let is_source = |source: &String| source == reward.source_user_id.as_str();
+                self.kind.is_none_or(|kind| entry.posting.kind.reward_kind() == Some(kind))
                     && self.level.is_none_or(|level| level == reward.level)
-                    && self
-                        .source_user_id
-                        .as_ref()
-                        .is_none_or(|source| source == reward.source_user_id.as_str())
+                    && self.source_user_id.as_ref().is_none_or(is_source)
             }
-            ParticipantEvent::PurchaseCredited(_) => !self.rewards_only,
-            _ => false,
+            None => !self.rewards_only,
         }
+    }
+}
+
+/// An event that moved money of a participant.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The event.
+    pub event: RecordedEvent,
+    /// How it moved money.
+    pub posting: Posting,
+    /// The purchase that it is about, if it is about one.
+    pub purchase_id: Option<String>,
+    /// The reward, if it grants one.
+    pub reward: Option<RewardGranted>,
+}
+
+impl Entry {
+    /// Reads an event; `None` if it moves no money. What else the event says is read only where it grants a
+    /// reward: other kinds of entries need nothing here.
+    fn read(event: RecordedEvent) -> Result<Option<Self>, StoreError> {
+        #[derive(serde::Deserialize)]
+        struct About {
+            #[serde(default)]
+            purchase_id: Option<String>,
+        }
+        let Some(posting) = event.posting()? else { return Ok(None) };
+        let purchase_id =
+            serde_json::from_str::<About>(&event.payload).ok().and_then(|about| about.purchase_id);
+        let reward = match posting.kind.reward_kind() {
+            Some(_) => match event.read()? {
+                AnyEvent::Participant(ParticipantEvent::RewardGranted(reward)) => Some(reward),
+                _ => None,
+            },
+            None => None,
+        };
+        Ok(Some(Self { event, posting, purchase_id, reward }))
     }
 }
 
 /// A page of entries.
 #[derive(Debug, Default)]
 pub struct Page {
-    /// Newest first, with when they were recorded.
-    pub entries: Vec<(ParticipantEvent, Timestamp)>,
+    /// Newest first.
+    pub entries: Vec<Entry>,
     /// The sequence below which the next page begins; `None` if there is none.
     pub next_before: Option<i64>,
 }
@@ -68,7 +105,7 @@ impl Reads {
         before_sequence: i64,
         limit: usize,
     ) -> Result<Page, StoreError> {
-        let stream = StreamKey::participant(id);
+        let stream = StreamKey::of::<Participant>(id);
         let pool = self.database.pool();
         let last = in_time(log::sequence_at(pool, &stream, up_to_position)).await?;
         let mut page = Page::default();
@@ -90,19 +127,13 @@ impl Reads {
                 if filter.end.is_some_and(|end| event.recorded_at >= end) {
                     continue;
                 }
-                let entry =
-                    decode::<Participant>(&event.event_type, &event.event_version, &event.payload)
-                        .map_err(|source| StoreError::Unreadable {
-                            stream: stream.to_string(),
-                            sequence: event.sequence,
-                            source,
-                        })?;
+                let Some(entry) = Entry::read(event)? else { continue };
                 if filter.takes(&entry) {
                     if page.entries.len() == limit {
-                        page.next_before = Some(event.sequence + 1);
+                        page.next_before = Some(entry.event.sequence + 1);
                         return Ok(page);
                     }
-                    page.entries.push((entry, event.recorded_at));
+                    page.entries.push(entry);
                 }
             }
             before = from;

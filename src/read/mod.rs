@@ -47,7 +47,7 @@ pub use audit::Finding;
 pub use board::{Board, Ranked, Ranks};
 pub use boards::Boards;
 pub use compare::{Comparison, Difference, Watcher};
-pub use entries::{EntryFilter, Page};
+pub use entries::{Entry, EntryFilter, Page};
 pub use overview::{ConversionDay, Overview};
 pub use projector::is_followed;
 pub use ranking::{Place, Ranking};

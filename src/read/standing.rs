@@ -40,10 +40,10 @@ impl From<&Participant> for Standing {
     fn from(participant: &Participant) -> Self {
         Self {
             balance_minor: participant.balance_minor(),
-            earned_minor: participant.total_minor(),
+            earned_minor: participant.earned_minor(),
             levels: participant.levels().to_vec(),
             tier: participant.tier().map(Into::into),
-            referral_count: participant.uses(),
+            referral_count: participant.referrals().counted(),
         }
     }
 }

@@ -168,8 +168,8 @@ async fn compare_accounts(
             continue;
         };
         let numbers = [
-            ("balance_minor", account.balance_minor),
-            ("earned_minor", account.earned_minor),
+            ("balance_minor", account.buckets.balance()),
+            ("earned_minor", account.buckets.net_earned()),
             ("reward_count", account.reward_count),
             ("uses", account.uses.into()),
             ("pending_count", account.pending_count),

@@ -4,15 +4,12 @@
 //! need, one reads all streams.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 
 use super::StoreError;
-use domain::{
-    AnyAggregate, Kind, Participant, ParticipantId, Program, ProgramId, Purchase, Stream,
-    StreamKey, UplineWalk, User, UserId, decode,
-};
+use domain::{AnyAggregate, AnyEvent, ParticipantId, ProgramId, StreamKey, UplineWalk, UserId};
 
 /// An aggregate as it stands in the database.
 #[derive(Clone, Debug)]
@@ -70,7 +67,7 @@ pub async fn prefetch(
     Ok(lookups)
 }
 
-/// Reads streams, each in the order of `keys`, in one query and so as of one moment.
+/// Reads streams, in the order of `keys`, each of them as of one moment.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read or holds an event that cannot be.
@@ -78,9 +75,64 @@ pub async fn streams(
     connection: &mut PgConnection,
     keys: &[StreamKey],
 ) -> Result<Vec<Loaded>, StoreError> {
+    let read = read_streams(connection, keys, true).await?;
+    let mut loaded: Vec<Option<Loaded>> = read.into_iter().map(Folded::ok).collect();
+    let lacking = |loaded: &[Option<Loaded>], is_lacking: fn(&Loaded) -> bool| -> Vec<usize> {
+        (0..loaded.len()).filter(|at| loaded[*at].as_ref().is_none_or(is_lacking)).collect()
+    };
+
+    // A snapshot is a cache: one that cannot be read is ignored.
+    let unreadable = lacking(&loaded, |_| false);
+    if !unreadable.is_empty() {
+        let of: Vec<_> = unreadable.iter().map(|at| keys[*at].clone()).collect();
+        tracing::warn!(streams = ?of, "snapshots that cannot be read are ignored");
+        let read = read_streams(connection, &of, false).await?;
+        for (at, folded) in unreadable.into_iter().zip(read) {
+            loaded[at] = folded.ok();
+        }
+    }
+
+    let remembering =
+        lacking(&loaded, |stream| stream.version > 0 && stream.state.kind().remembers_commands());
+    if !remembering.is_empty() {
+        let of: Vec<_> = remembering.iter().map(|at| keys[*at].clone()).collect();
+        for (at, stream) in remembering.into_iter().zip(read_with_commands(connection, &of).await?)
+        {
+            loaded[at] = Some(stream);
+        }
+    }
+    let missing = || StoreError::Nonsense("a stream that was not read".into());
+    loaded.into_iter().map(|stream| stream.ok_or_else(missing)).collect()
+}
+
+/// A stream, or that its snapshot cannot be read.
+enum Folded {
+    Stream(Loaded),
+    UnreadableSnapshot,
+}
+
+impl Folded {
+    fn ok(self) -> Option<Loaded> {
+        match self {
+            Self::Stream(loaded) => Some(loaded),
+            Self::UnreadableSnapshot => None,
+        }
+    }
+}
+
+/// The state version of no snapshot.
+const NO_SNAPSHOT: i32 = -1;
+
+async fn read_streams(
+    connection: &mut PgConnection,
+    keys: &[StreamKey],
+    with_snapshots: bool,
+) -> Result<Vec<Folded>, StoreError> {
     let types: Vec<&str> = keys.iter().map(|key| key.kind.as_str()).collect();
     let ids: Vec<&str> = keys.iter().map(|key| &*key.id).collect();
-    let state_versions: Vec<i32> = keys.iter().map(|key| state_version(key.kind)).collect();
+    let state_version =
+        |key: &StreamKey| if with_snapshots { key.kind.state_version() } else { NO_SNAPSHOT };
+    let state_versions: Vec<i32> = keys.iter().map(state_version).collect();
     let rows = sqlx::query(include_str!("streams.sql"))
         .bind(types)
         .bind(ids)
@@ -88,69 +140,92 @@ pub async fn streams(
         .fetch_all(connection)
         .await?;
     let mut rows = rows.into_iter().peekable();
+    let mut folded = Vec::with_capacity(keys.len());
+    for (index, key) in keys.iter().enumerate() {
+        let own: Vec<PgRow> =
+            std::iter::from_fn(|| rows.next_if(|row| is_of(row, index))).collect();
+        folded.push(fold(key, &own)?);
+    }
+    Ok(folded)
+}
+
+/// Whether a row is of the key at an index.
+fn is_of(row: &PgRow, index: usize) -> bool {
+    let ordinal = i64::try_from(index).unwrap_or(i64::MAX) + 1;
+    row.try_get::<i64, _>("ordinal").is_ok_and(|of| of == ordinal)
+}
+
+/// The state that a snapshot, which comes with the first row, and the events after it make.
+fn fold(key: &StreamKey, rows: &[PgRow]) -> Result<Folded, StoreError> {
+    let mut state = AnyAggregate::empty(key.kind);
+    let mut snapshot_version = 0;
+    if let Some(first) = rows.first()
+        && let Some(snapshot) = first.try_get("snapshot")?
+    {
+        match AnyAggregate::from_json(key.kind, snapshot) {
+            Ok(known) => state = known,
+            Err(_) => return Ok(Folded::UnreadableSnapshot),
+        }
+        snapshot_version = first.try_get("last_sequence")?;
+    }
+    let mut version = snapshot_version;
+    for row in rows {
+        if let Some(sequence) = row.try_get("sequence")? {
+            version = sequence;
+            apply(&mut state, key, sequence, event(row, key, sequence)?)?;
+        }
+    }
+    Ok(Folded::Stream(Loaded { state, version, snapshot_version }))
+}
+
+/// Streams that remember their commands, with all that those wrote.
+async fn read_with_commands(
+    connection: &mut PgConnection,
+    keys: &[StreamKey],
+) -> Result<Vec<Loaded>, StoreError> {
+    let types: Vec<&str> = keys.iter().map(|key| key.kind.as_str()).collect();
+    let ids: Vec<&str> = keys.iter().map(|key| &*key.id).collect();
+    let rows = sqlx::query(include_str!("commands.sql"))
+        .bind(types)
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
+    let mut rows = rows.into_iter().peekable();
     let mut loaded = Vec::with_capacity(keys.len());
     for (index, key) in keys.iter().enumerate() {
-        let ordinal = i64::try_from(index).unwrap_or(i64::MAX) + 1;
-        let mut stream = StreamRows::default();
-        while let Some(row) =
-            rows.next_if(|row| row.try_get::<i64, _>("ordinal").is_ok_and(|of| of == ordinal))
-        {
-            if let Some(snapshot) = row.try_get("snapshot")? {
-                stream.snapshot = Some(snapshot);
-                stream.snapshot_version = row.try_get("last_sequence")?;
-            }
-            if let Some(sequence) = row.try_get("sequence")? {
-                stream.events.push(EventRow {
-                    sequence,
-                    event_type: row.try_get("event_type")?,
-                    event_version: row.try_get("event_version")?,
-                    payload: row.try_get("payload")?,
-                });
+        let mut state = AnyAggregate::empty(key.kind);
+        let mut version = 0;
+        while let Some(row) = rows.next_if(|row| is_of(row, index)) {
+            let stream = super::log::stream_of(&row)?;
+            let sequence = row.try_get("sequence")?;
+            let event = event(&row, &stream, sequence)?;
+            if stream == *key {
+                version = sequence;
+                apply(&mut state, key, sequence, event)?;
+            } else {
+                state.remember(&key.id, &stream, sequence, &event);
             }
         }
-        loaded.push(match key.kind {
-            Kind::User => fold::<User>(key, stream)?,
-            Kind::Program => fold::<Program>(key, stream)?,
-            Kind::Participant => fold::<Participant>(key, stream)?,
-            Kind::Purchase => fold::<Purchase>(key, stream)?,
-        });
+        loaded.push(Loaded { state, version, snapshot_version: 0 });
     }
     Ok(loaded)
 }
 
-#[derive(Default)]
-struct StreamRows {
-    snapshot: Option<serde_json::Value>,
-    snapshot_version: i64,
-    events: Vec<EventRow>,
+fn event(row: &PgRow, key: &StreamKey, sequence: i64) -> Result<AnyEvent, StoreError> {
+    let (name, version): (&str, &str) = (row.try_get("event_type")?, row.try_get("event_version")?);
+    AnyEvent::decode(key.kind, name, version, row.try_get("payload")?)
+        .map_err(|source| StoreError::Unreadable { stream: key.to_string(), sequence, source })
 }
 
-struct EventRow {
+fn apply(
+    state: &mut AnyAggregate,
+    key: &StreamKey,
     sequence: i64,
-    event_type: String,
-    event_version: String,
-    payload: String,
-}
-
-fn fold<A: Stream>(key: &StreamKey, rows: StreamRows) -> Result<Loaded, StoreError> {
-    let mut state = match rows.snapshot {
-        Some(snapshot) => serde_json::from_value(snapshot)
-            .map_err(|error| StoreError::Nonsense(format!("snapshot of {key}: {error}")))?,
-        None => A::default(),
-    };
-    let mut version = rows.snapshot_version;
-    for EventRow { sequence, event_type, event_version, payload } in rows.events {
-        let event = decode::<A>(&event_type, &event_version, &payload).map_err(|source| {
-            StoreError::Unreadable { stream: key.to_string(), sequence, source }
-        })?;
-        state.apply(event);
-        version = sequence;
-    }
-    Ok(Loaded {
-        state: A::into_any(Arc::new(state)),
-        version,
-        snapshot_version: rows.snapshot_version,
-    })
+    event: AnyEvent,
+) -> Result<(), StoreError> {
+    state
+        .apply(event)
+        .map_err(|error| StoreError::Nonsense(format!("{key} at sequence {sequence} has {error}")))
 }
 
 /// Reads one stream, with a position up to which all of it is in what was read.
@@ -172,26 +247,6 @@ pub async fn stream_and_position(
     Ok((loaded.ok_or_else(missing)?, position))
 }
 
-/// The state of a stream that has no events.
-#[must_use]
-pub fn empty_state(kind: Kind) -> AnyAggregate {
-    match kind {
-        Kind::User => User::into_any(Arc::default()),
-        Kind::Program => Program::into_any(Arc::default()),
-        Kind::Participant => Participant::into_any(Arc::default()),
-        Kind::Purchase => Purchase::into_any(Arc::default()),
-    }
-}
-
-fn state_version(kind: Kind) -> i32 {
-    match kind {
-        Kind::User => User::STATE_VERSION,
-        Kind::Program => Program::STATE_VERSION,
-        Kind::Participant => Participant::STATE_VERSION,
-        Kind::Purchase => Purchase::STATE_VERSION,
-    }
-}
-
 /// Stores states of streams, each of which is there once. An older state never replaces a newer one.
 ///
 /// # Errors
@@ -202,19 +257,13 @@ pub async fn write_snapshots(
 ) -> Result<(), StoreError> {
     let mut rows = SnapshotRows::default();
     for (key, Loaded { state, version, .. }) in streams {
-        let payload = match state {
-            AnyAggregate::User(state) => serde_json::to_string(state),
-            AnyAggregate::Program(state) => serde_json::to_string(state),
-            AnyAggregate::Participant(state) => serde_json::to_string(state),
-            AnyAggregate::Purchase(state) => serde_json::to_string(state),
-        };
         let unwritable =
             |error| StoreError::Nonsense(format!("the state of {key} cannot be written: {error}"));
         rows.types.push(key.kind.as_str());
         rows.ids.push(&key.id);
         rows.versions.push(*version);
-        rows.state_versions.push(state_version(key.kind));
-        rows.payloads.push(payload.map_err(unwritable)?);
+        rows.state_versions.push(key.kind.state_version());
+        rows.payloads.push(state.to_json().map_err(unwritable)?);
     }
     sqlx::query(include_str!("snapshots.sql"))
         .bind(rows.types)

@@ -7,7 +7,7 @@ use sqlx::{PgExecutor, PgPool, Row};
 use time::OffsetDateTime;
 
 use super::StoreError;
-use domain::{Kind, StreamKey, Timestamp};
+use domain::{AnyEvent, DecodeError, Kind, OwnEvent, Posting, StreamKey, Timestamp};
 
 /// One event as it stands in the log. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,7 +30,47 @@ pub struct RecordedEvent {
     pub command_events: Option<i64>,
 }
 
-const COLUMNS: &str = "position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, \
+impl RecordedEvent {
+    /// The event itself.
+    ///
+    /// # Errors
+    /// [`DecodeError`] if no version of this release can read it.
+    pub fn decode(&self) -> Result<AnyEvent, DecodeError> {
+        AnyEvent::decode(self.stream.kind, &self.event_type, &self.event_version, &self.payload)
+    }
+
+    /// The event itself.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if no version of this release can read it.
+    pub fn read(&self) -> Result<AnyEvent, StoreError> {
+        self.decode().map_err(|source| self.unreadable(source))
+    }
+
+    /// How the event, of whatever type, moves money; `None` if it moves none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if it says so in a way that makes no sense.
+    pub fn posting(&self) -> Result<Option<Posting>, StoreError> {
+        Posting::of_payload(&self.payload).map_err(|source| {
+            let event_type = self.event_type.to_string();
+            self.unreadable(DecodeError::Shape { event_type, source })
+        })
+    }
+
+    /// The id of the entry that the event is, if it moves money: its place in the log, by stream.
+    #[must_use]
+    pub fn entry_id(&self) -> String {
+        format!("{}/{}", self.stream.id, self.sequence)
+    }
+
+    fn unreadable(&self, source: DecodeError) -> StoreError {
+        let (stream, sequence) = (self.stream.to_string(), self.sequence);
+        StoreError::Unreadable { stream, sequence, source }
+    }
+}
+
+const COLUMNS: &str = "events.position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, \
                        event_version, payload::text as payload, \
                        (metadata ->> 'command_events')::bigint as command_events";
 
@@ -118,29 +158,58 @@ pub async fn sequence_at(
     Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
 }
 
-/// All events of the command that began a stream; none if the stream does not exist.
+/// All events of the command that is recognised by an event of its own; none if there is no such event.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
-pub async fn read_first_command(
+pub async fn read_command(
+    executor: impl PgExecutor<'_>,
+    own: &OwnEvent,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from (\
+             select position from events \
+             where aggregate_type = $1 and aggregate_id = $2 and event_type = $3 \
+             order by sequence limit 1\
+         ) as own {COMMAND_OF_OWN} order by events.position"
+    );
+    let query = sqlx::query(&query)
+        .bind(own.stream.kind.as_str())
+        .bind(&*own.stream.id)
+        .bind(own.event_type);
+    fetch(query, executor).await
+}
+
+/// All events of all commands that wrote to a stream, in the order of the log; none if the stream does not
+/// exist.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_commands_of(
     executor: impl PgExecutor<'_>,
     stream: &StreamKey,
 ) -> Result<Vec<RecordedEvent>, StoreError> {
     let query = format!(
-        "select {COLUMNS} from (\
-             select position as first, (metadata ->> 'command_events')::bigint as number \
-             from events where aggregate_type = $1 and aggregate_id = $2 and sequence = 1\
-         ) as command \
-         cross join lateral (\
-             select * from events \
-             where position between command.first and command.first + command.number - 1 \
-             order by position\
-         ) as events order by position"
+        "select distinct {COLUMNS} from (\
+             select position from events where aggregate_type = $1 and aggregate_id = $2\
+         ) as own {COMMAND_OF_OWN} order by events.position"
     );
     fetch(sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id), executor).await
 }
 
-/// The rewards and credited purchases of one stream from a sequence to before another, newest first.
+/// Joins the events of the command that wrote the event at `own.position`. The first event of a command says
+/// how many there are.
+const COMMAND_OF_OWN: &str = "cross join lateral (\
+         select position as first, (metadata ->> 'command_events')::bigint as number from events \
+         where events.position <= own.position and metadata ? 'command_events' \
+         order by events.position desc limit 1\
+     ) as command \
+     cross join lateral (\
+         select * from events \
+         where position between command.first and command.first + command.number - 1\
+     ) as events";
+
+/// The entries on one stream, events that move money, from a sequence to before another, newest first.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
@@ -152,8 +221,7 @@ pub async fn read_entries_back(
 ) -> Result<Vec<RecordedEvent>, StoreError> {
     let query = format!(
         "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 \
-         and sequence >= $3 and sequence < $4 \
-         and event_type in ('RewardGranted', 'PurchaseCredited') order by sequence desc"
+         and sequence >= $3 and sequence < $4 and payload ? 'posting' order by sequence desc"
     );
     let query = sqlx::query(&query)
         .bind(stream.kind.as_str())
@@ -213,17 +281,19 @@ async fn fetch<'q>(
     query.fetch_all(executor).await?.iter().map(recorded_event).collect()
 }
 
-fn recorded_event(row: &PgRow) -> Result<RecordedEvent, StoreError> {
+/// The stream that a row is of.
+pub(super) fn stream_of(row: &PgRow) -> Result<StreamKey, StoreError> {
     let kind: &str = row.try_get("aggregate_type")?;
     let id: &str = row.try_get("aggregate_id")?;
+    let unknown = || StoreError::Nonsense(format!("aggregate type '{kind}'"));
+    Ok(StreamKey { kind: Kind::parse(kind).ok_or_else(unknown)?, id: id.into() })
+}
+
+fn recorded_event(row: &PgRow) -> Result<RecordedEvent, StoreError> {
     Ok(RecordedEvent {
         position: row.try_get("position")?,
         recorded_at: timestamp(row.try_get("recorded_at")?),
-        stream: StreamKey {
-            kind: Kind::parse(kind)
-                .ok_or_else(|| StoreError::Nonsense(format!("aggregate type '{kind}'")))?,
-            id: id.into(),
-        },
+        stream: stream_of(row)?,
         sequence: row.try_get("sequence")?,
         event_type: row.try_get::<&str, _>("event_type")?.into(),
         event_version: row.try_get::<&str, _>("event_version")?.into(),

@@ -131,6 +131,14 @@ macro_rules! registry {
         }
 
         impl AnyAggregate {
+            /// Its kind.
+            #[must_use]
+            pub const fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)+
+                }
+            }
+
             /// The state of a stream that has no events.
             #[must_use]
             pub fn empty(kind: Kind) -> Self {

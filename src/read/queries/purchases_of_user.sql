@@ -1,12 +1,17 @@
 -- Where the purchases of one buyer are in the log, newest first, and how many events each came to:
 -- $1 before this position, $2 limit, $3 buyer.
-select {position} as position, page.last_position as first_position,
-    (event.metadata ->> 'command_events')::bigint as command_events
+select {position} as position, page.last_position as first_position, page.command_events
 from (select) as one
 left join lateral (
-    select * from {purchases} where buyer_user_id = $3 and last_position < $1
-    order by last_position desc
+    select purchase.last_position,
+        (event.metadata ->> 'command_events')::bigint as command_events
+    from {purchases} as purchase
+    cross join lateral (
+        select metadata, payload from events where events.position = purchase.last_position limit 1
+    ) as event
+    where purchase.buyer_hash = hashtextextended($3, 0) and purchase.last_position < $1
+        and event.payload ->> 'buyer_user_id' = $3
+    order by purchase.last_position desc
     limit $2
 ) as page on true
-left join events as event on event.position = page.last_position
 order by page.last_position desc
