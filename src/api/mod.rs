@@ -11,22 +11,18 @@
 mod account;
 mod authentication;
 mod errors;
-mod event_log;
 mod fields;
 mod leaderboard;
 mod operator;
 mod passwords;
 pub mod permissions;
 mod program;
-mod program_rules;
 mod purchase;
 mod reads;
 mod referral;
-mod referral_reads;
 mod requests;
 mod responses;
 mod reward;
-mod reward_streams;
 mod server;
 mod telemetry;
 mod tokens;
@@ -35,7 +31,7 @@ mod watch;
 /// The largest message that is taken, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-pub use program_rules::{program_message, publish_command};
+pub use program::rules::{program_message, publish_command};
 pub use server::{Server, ServerError, ServerOptions, ServerSettings};
 
 use contract::pb;

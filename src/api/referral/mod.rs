@@ -1,18 +1,20 @@
 //! `ReferralService`: who referred whom, and which codes can be used.
 
+mod reads;
+
 use tonic::{Request, Response, Status};
 
-use super::Context;
-use super::authentication::caller;
-use super::errors::ApiError;
-use super::fields::Fields;
-use super::pb::referral_service_server::ReferralService;
-use super::pb::{self, ErrorReason};
-use super::reads::deadline;
-use super::referral_reads;
-use super::requests::carry_out;
-use super::responses::{count, joined};
-use super::tokens::{consistency_token, newest_position};
+use crate::api::Context;
+use crate::api::authentication::caller;
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
+use crate::api::pb::referral_service_server::ReferralService;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::reads::deadline;
+
+use crate::api::requests::carry_out;
+use crate::api::responses::{count, joined};
+use crate::api::tokens::{consistency_token, newest_position};
 use crate::engine::query::query;
 use crate::store::profile_names;
 use domain::decide::{ApplyReferral, CodeFault, Command, Referrer, validate_code};
@@ -93,7 +95,7 @@ impl ReferralService for Referrals {
         request: Request<pb::GetReferralStatsRequest>,
     ) -> Result<Response<pb::GetReferralStatsResponse>, Status> {
         let deadline = deadline(&self.0, &request);
-        Ok(Response::new(referral_reads::stats(&self.0, request.get_ref(), deadline).await?))
+        Ok(Response::new(reads::stats(&self.0, request.get_ref(), deadline).await?))
     }
 
     async fn list_referrals(
@@ -101,7 +103,7 @@ impl ReferralService for Referrals {
         request: Request<pb::ListReferralsRequest>,
     ) -> Result<Response<pb::ListReferralsResponse>, Status> {
         let deadline = deadline(&self.0, &request);
-        Ok(Response::new(referral_reads::list(&self.0, request.get_ref(), deadline).await?))
+        Ok(Response::new(reads::list(&self.0, request.get_ref(), deadline).await?))
     }
 
     async fn get_referral_tree(
@@ -109,7 +111,7 @@ impl ReferralService for Referrals {
         request: Request<pb::GetReferralTreeRequest>,
     ) -> Result<Response<pb::GetReferralTreeResponse>, Status> {
         let deadline = deadline(&self.0, &request);
-        Ok(Response::new(referral_reads::tree(&self.0, request.get_ref(), deadline).await?))
+        Ok(Response::new(reads::tree(&self.0, request.get_ref(), deadline).await?))
     }
 }
 

@@ -1,21 +1,22 @@
 //! `RewardService`: what participants have, have earned, and earn.
 
+mod streams;
+
 use std::sync::Arc;
 
 use prost_types::Timestamp as PbTimestamp;
 use tonic::{Request, Response, Status};
 
-use super::Context;
-use super::authentication::caller;
-use super::errors::{ApiError, internal, status};
-use super::fields::{Fields, page_token};
-use super::pb::reward_service_server::RewardService;
-use super::pb::{self, ErrorReason};
-use super::reads::{Reading, deadline, found_of, freshness};
-use super::responses::{count, money, reward, time};
-use super::reward_streams::{BalancesView, EarningsView, TierView};
-use super::tokens::{StreamName, resume_cursor, resume_token};
-use super::watch::{EventFeed, Messages, View, permit, stream};
+use crate::api::Context;
+use crate::api::authentication::caller;
+use crate::api::errors::{ApiError, internal, status};
+use crate::api::fields::{Fields, page_token};
+use crate::api::pb::reward_service_server::RewardService;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::reads::{Reading, deadline, found_of, freshness};
+use crate::api::responses::{count, money, reward, time};
+use crate::api::tokens::{StreamName, resume_cursor, resume_token};
+use crate::api::watch::{EventFeed, Messages, View, permit, stream};
 use crate::engine::query::query;
 use crate::live::{Cursor, Permit, Topic};
 use crate::read::{At, EntryFilter, Freshness, Page, Standing};
@@ -26,6 +27,7 @@ use domain::{
     AnyAggregate, Participant, ParticipantEvent, ParticipantId, Program, ProgramId, StreamKey,
     Timestamp, UserId, existing_participant, load,
 };
+use streams::{BalancesView, EarningsView, TierView};
 
 pub(super) struct Rewards(pub(super) Context);
 

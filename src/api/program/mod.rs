@@ -1,21 +1,23 @@
 //! `ProgramService`: programs and who is in them.
 
+pub(super) mod rules;
+
 use tonic::{Request, Response, Status};
 
-use super::errors::{ApiError, status};
-use super::fields::Fields;
-use super::pb::program_service_server::ProgramService;
-use super::pb::{self, ErrorReason};
-use super::program_rules::{program_message, read_program};
-use super::requests::carry_out;
-use super::responses::joined;
-use super::tokens::{consistency_token, newest_position};
-use super::{Context, authentication::caller};
+use crate::api::errors::{ApiError, status};
+use crate::api::fields::Fields;
+use crate::api::pb::program_service_server::ProgramService;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::requests::carry_out;
+use crate::api::responses::joined;
+use crate::api::tokens::{consistency_token, newest_position};
+use crate::api::{Context, authentication::caller};
 use crate::engine::query::query;
 use crate::store::load::program_ids;
 use crate::store::log;
 use domain::decide::{Command, EnrollParticipant};
 use domain::{Kind, Program, ProgramId, Refusal, StreamKey, UserId, load};
+use rules::{program_message, read_program};
 
 pub(super) struct Programs(pub(super) Context);
 
@@ -86,7 +88,7 @@ impl ProgramService for Programs {
         let is_last = i64::try_from(ids.len()).is_ok_and(|found| found <= page_size);
         ids.truncate(usize::try_from(page_size).unwrap_or_default());
         let next_page_token = match ids.last() {
-            Some(last) if !is_last => super::fields::page_token("ListPrograms", last),
+            Some(last) if !is_last => crate::api::fields::page_token("ListPrograms", last),
             _ => String::new(),
         };
         let programs = query(&self.0.database, &self.0.environment, |work| {

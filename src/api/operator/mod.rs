@@ -1,5 +1,7 @@
 //! `OperatorService`: programs in numbers, and the log itself.
 
+mod event_log;
+
 use std::ops::Range;
 
 use prost_types::{Duration as PbDuration, Timestamp as PbTimestamp};
@@ -7,23 +9,23 @@ use time::{Date, Month};
 use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
-use super::Context;
-use super::authentication::caller;
-use super::errors::{ApiError, status};
-use super::event_log::{EventFilter, read_filter, send_events};
-use super::fields::Fields;
-use super::pb::operator_service_server::OperatorService;
-use super::pb::{self, ErrorReason};
-use super::reads::{Reading, deadline, found_in, freshness};
-use super::responses::{count, money};
-use super::tokens::{StreamName, newest_position, resume_cursor, resume_token};
-use super::watch::{EventFeed, Messages, View, permit, stream};
+use crate::api::Context;
+use crate::api::authentication::caller;
+use crate::api::errors::{ApiError, status};
+use crate::api::fields::Fields;
+use crate::api::pb::operator_service_server::OperatorService;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::reads::{Reading, deadline, found_in, freshness};
+use crate::api::responses::{count, money};
+use crate::api::tokens::{StreamName, newest_position, resume_cursor, resume_token};
+use crate::api::watch::{EventFeed, Messages, View, permit, stream};
 use crate::engine::query::query;
 use crate::live::{Cursor, Topic, turned_true};
 use crate::read::{At, ConversionDay};
 use crate::store::log;
 use domain::decide::existing_program;
 use domain::{ProgramId, Timestamp};
+use event_log::{EventFilter, read_filter, send_events};
 
 /// The longest report, in days, and that of a request that names none.
 const MAX_REPORT_DAYS: i64 = 366;

@@ -2,17 +2,17 @@
 
 use tonic::{Request, Response, Status};
 
-use super::Context;
-use super::authentication::caller;
-use super::errors::ApiError;
-use super::fields::{Fields, page_token};
-use super::pb::account_service_server::AccountService;
-use super::pb::{self, ErrorReason};
-use super::permissions::Caller;
-use super::reads::{Reading, deadline, found_in, freshness};
-use super::requests::carry_out;
-use super::responses::{self, joined};
-use super::tokens::{consistency_token, newest_position};
+use crate::api::Context;
+use crate::api::authentication::caller;
+use crate::api::errors::ApiError;
+use crate::api::fields::{Fields, page_token};
+use crate::api::pb::account_service_server::AccountService;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::permissions::Caller;
+use crate::api::reads::{Reading, deadline, found_in, freshness};
+use crate::api::requests::carry_out;
+use crate::api::responses::{self, joined};
+use crate::api::tokens::{consistency_token, newest_position};
 use crate::engine::query::query;
 use crate::read::{At, ListedProgram, ListedUser};
 use crate::store::{ProfileNames, profile_names};

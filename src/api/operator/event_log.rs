@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::Context;
-use super::errors::{ApiError, status};
-use super::fields::Fields;
-use super::pb::{self, ErrorReason};
-use super::responses::time;
-use super::watch::{Sent, View};
+use crate::api::Context;
+use crate::api::errors::{ApiError, status};
+use crate::api::fields::Fields;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::responses::time;
+use crate::api::watch::{Sent, View};
 use crate::live::CutOff;
 use crate::store::{RecordedEvent, in_time, log};
 use domain::{Kind, UserId, event_types};

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use tokio::time::Instant;
 
-use super::Context;
-use super::errors::{ApiError, status};
-use super::fields::{Fields, page_token};
-use super::pb::{self, ErrorReason};
-use super::reads::{Reading, found_in, found_of, freshness};
-use super::responses::{count, money, referral_status, time};
+use crate::api::Context;
+use crate::api::errors::{ApiError, status};
+use crate::api::fields::{Fields, page_token};
+use crate::api::pb::{self, ErrorReason};
+use crate::api::reads::{Reading, found_in, found_of, freshness};
+use crate::api::responses::{count, money, referral_status, time};
 use crate::engine::query::query;
 use crate::read::{At, Listed, ListedReferral, MAX_BELOW, ReferralList};
 use domain::rules::{MAX_LEVEL, ProgramRules};

@@ -3,16 +3,16 @@
 use prost::Message;
 use tonic::{Request, Response, Status};
 
-use super::authentication::caller;
-use super::errors::ApiError;
-use super::fields::{Fields, page_token};
-use super::pb;
-use super::pb::purchase_service_server::PurchaseService;
-use super::reads::{deadline, freshness};
-use super::requests::carry_out;
-use super::responses;
-use super::tokens::{consistency_token, newest_position};
-use super::{Context, MAX_MESSAGE_BYTES};
+use crate::api::authentication::caller;
+use crate::api::errors::ApiError;
+use crate::api::fields::{Fields, page_token};
+use crate::api::pb;
+use crate::api::pb::purchase_service_server::PurchaseService;
+use crate::api::reads::{deadline, freshness};
+use crate::api::requests::carry_out;
+use crate::api::responses;
+use crate::api::tokens::{consistency_token, newest_position};
+use crate::api::{Context, MAX_MESSAGE_BYTES};
 use crate::engine::query::query;
 use crate::read::At;
 use crate::store::log;
