@@ -5,7 +5,8 @@ use std::sync::Arc;
 use opentelemetry::trace::SpanContext;
 use tokio::sync::oneshot;
 
-use super::{Committed, Failure, RequestKey};
+use super::{Committed, Failure, RequestKey, Submission};
+use crate::store::Envelope;
 use domain::decide::Command;
 
 type Answer = oneshot::Sender<Result<Committed, Failure>>;
@@ -13,6 +14,8 @@ type Answer = oneshot::Sender<Result<Committed, Failure>>;
 /// A command, and those who wait for what it comes to.
 pub(super) struct Job {
     pub(super) command: Arc<Command>,
+    /// Who caused it and how it came in.
+    pub(super) envelope: Arc<Envelope>,
     pub(super) request: Option<RequestKey>,
     /// How often it was decided on a state that had moved.
     pub(super) conflicts: u32,
@@ -26,14 +29,11 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(
-        command: Command,
-        request: Option<RequestKey>,
-        answer: Answer,
-        caller: Option<SpanContext>,
-    ) -> Self {
+    pub(super) fn new(submission: Submission, answer: Answer, caller: Option<SpanContext>) -> Self {
+        let Submission { command, envelope, request } = submission;
         Self {
             command: Arc::new(command),
+            envelope: Arc::new(envelope),
             request,
             conflicts: 0,
             delays: 0,

@@ -2,64 +2,48 @@
 
 pub(super) mod rules;
 
-use tonic::{Request, Response, Status};
-
+use crate::api::Context;
 use crate::api::errors::{ApiError, status};
 use crate::api::fields::Fields;
-use crate::api::pb::program_service_server::ProgramService;
+use crate::api::guard::Call;
+use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
-use crate::api::requests::carry_out;
 use crate::api::responses::joined;
-use crate::api::tokens::{consistency_token, newest_position};
-use crate::api::{Context, authentication::caller};
+use crate::api::tokens::newest_position;
+use crate::api::writes::{carry_out, command_fields};
 use crate::engine::query::query;
 use crate::store::load::program_ids;
 use crate::store::log;
 use domain::decide::{Command, EnrollParticipant};
-use domain::{Kind, Program, ProgramId, Refusal, StreamKey, UserId, load};
+use domain::{Kind, ParticipantId, Program, ProgramId, Refusal, StreamKey, load};
 use rules::{program_message, read_program};
 
-pub(super) struct Programs(pub(super) Context);
+pub(super) struct Handlers(pub(super) Context);
 
-#[tonic::async_trait]
-impl ProgramService for Programs {
-    async fn publish_program(
+impl Handlers {
+    pub(super) async fn publish_program(
         &self,
-        request: Request<pb::PublishProgramRequest>,
-    ) -> Result<Response<pb::PublishProgramResponse>, Status> {
-        let caller = caller(&request);
-        let request = request.into_inner();
-        let mut fields = Fields::default();
-        fields.request_id(&request.request_id);
-        let program = request.program.clone().unwrap_or_default();
-        let (program_id, rules) = {
-            let read = read_program(&mut fields, &program);
-            fields.finish(read)?
-        };
-        let canonical = pb::PublishProgramRequest { request_id: String::new(), ..request.clone() };
+        call: Call<pb::PublishProgramRequest>,
+    ) -> Result<pb::PublishProgramResponse, ApiError> {
+        let mut fields = command_fields(&call.message);
+        let program = call.message.program.clone().unwrap_or_default();
+        let read = read_program(&mut fields, &program);
+        let (program_id, rules) = fields.finish(read)?;
         let command = Command::PublishProgram { program_id: program_id.clone(), rules };
-        let committed = carry_out(
-            &self.0,
-            caller.scope(),
-            "PublishProgram",
-            &request.request_id,
-            &canonical,
-            command,
-        )
-        .await?;
-        let version = self.version_at(&program_id, committed.position).await?;
+        let written = carry_out(&self.0, &call, command).await?;
+        let version = self.version_at(&program_id, written.position).await?;
         let program = self.find(&program_id, version).await?;
-        Ok(Response::new(pb::PublishProgramResponse {
+        Ok(pb::PublishProgramResponse {
             program: Some(program),
-            consistency_token: consistency_token(&self.0, committed.position),
-        }))
+            consistency_token: written.consistency_token,
+        })
     }
 
-    async fn get_program(
+    pub(super) async fn get_program(
         &self,
-        request: Request<pb::GetProgramRequest>,
-    ) -> Result<Response<pb::GetProgramResponse>, Status> {
-        let request = request.into_inner();
+        call: Call<pb::GetProgramRequest>,
+    ) -> Result<pb::GetProgramResponse, ApiError> {
+        let request = &call.message;
         let mut fields = Fields::default();
         if request.version < 0 {
             let message = "must be 0 (for the current one) or more";
@@ -69,28 +53,21 @@ impl ProgramService for Programs {
         let program_id = fields.finish(program_id)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
         let program = self.find(&program_id, request.version.unsigned_abs()).await?;
-        Ok(Response::new(pb::GetProgramResponse { program: Some(program), position }))
+        Ok(pb::GetProgramResponse { program: Some(program), position })
     }
 
-    async fn list_programs(
+    pub(super) async fn list_programs(
         &self,
-        request: Request<pb::ListProgramsRequest>,
-    ) -> Result<Response<pb::ListProgramsResponse>, Status> {
-        let request = request.into_inner();
+        call: Call<pb::ListProgramsRequest>,
+    ) -> Result<pb::ListProgramsResponse, ApiError> {
+        let request = &call.message;
         let mut fields = Fields::default();
-        let page_size = fields.page_size(request.page_size);
-        let after = fields.page_token("ListPrograms", &request.page_token);
+        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let after = page.after_program(&mut fields, &request.page_token);
         let after = fields.finish(after)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
-        let pool = self.0.database.pool();
-        // One more than asked for tells whether there is a next page.
-        let mut ids = program_ids(pool, &after, page_size + 1).await.map_err(ApiError::from)?;
-        let is_last = i64::try_from(ids.len()).is_ok_and(|found| found <= page_size);
-        ids.truncate(usize::try_from(page_size).unwrap_or_default());
-        let next_page_token = match ids.last() {
-            Some(last) if !is_last => crate::api::fields::page_token("ListPrograms", last),
-            _ => String::new(),
-        };
+        let mut ids = program_ids(self.0.database.pool(), &after, page.rows()).await?;
+        let next_page_token = page.cut(&mut ids, ProgramId::clone);
         let programs = query(&self.0.database, &self.0.environment, |work| {
             ids.iter()
                 .map(|id| {
@@ -100,47 +77,31 @@ impl ProgramService for Programs {
                 })
                 .collect::<Result<Vec<_>, _>>()
         })
-        .await
-        .map_err(ApiError::from)?;
+        .await?;
         let programs = programs.into_iter().flatten().collect();
-        Ok(Response::new(pb::ListProgramsResponse { programs, next_page_token, position }))
+        Ok(pb::ListProgramsResponse { programs, next_page_token, position })
     }
 
-    async fn enroll_participant(
+    pub(super) async fn enroll_participant(
         &self,
-        request: Request<pb::EnrollParticipantRequest>,
-    ) -> Result<Response<pb::EnrollParticipantResponse>, Status> {
-        let caller = caller(&request);
-        let request = request.into_inner();
-        let mut fields = Fields::default();
-        fields.request_id(&request.request_id);
+        call: Call<pb::EnrollParticipantRequest>,
+    ) -> Result<pb::EnrollParticipantResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = command_fields(request);
         let referral_code = fields.referral_code(&request.referral_code);
-        let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
-        let user_id = fields.id("user_id", &request.user_id, UserId::parse);
-        let (program_id, user_id) = fields.finish(program_id.zip(user_id))?;
-        let canonical =
-            pb::EnrollParticipantRequest { request_id: String::new(), ..request.clone() };
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let ParticipantId { program_id, user_id } = fields.finish(id)?;
         let command = EnrollParticipant { program_id, user_id, referral_code };
         let command = Command::EnrollParticipant(command);
-        let committed = carry_out(
-            &self.0,
-            caller.scope(),
-            "EnrollParticipant",
-            &request.request_id,
-            &canonical,
-            command,
-        )
-        .await?;
-        let joined = joined(&committed.events)?;
-        Ok(Response::new(pb::EnrollParticipantResponse {
+        let written = carry_out(&self.0, &call, command).await?;
+        let joined = joined(&written.events)?;
+        Ok(pb::EnrollParticipantResponse {
             participant: joined.participants.into_iter().next(),
             rewards: joined.rewards,
-            consistency_token: consistency_token(&self.0, committed.position),
-        }))
+            consistency_token: written.consistency_token,
+        })
     }
-}
 
-impl Programs {
     /// The version that was in force at a position of the log: what a publication came to, also if
     /// the request is a repetition and others were published since.
     async fn version_at(&self, program_id: &ProgramId, position: i64) -> Result<u32, ApiError> {

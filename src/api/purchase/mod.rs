@@ -1,40 +1,35 @@
 //! `PurchaseService`: purchases and what came of them.
 
 use prost::Message;
-use tonic::{Request, Response, Status};
 
-use crate::api::authentication::caller;
 use crate::api::errors::ApiError;
-use crate::api::fields::{Fields, page_token};
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pages::Page;
 use crate::api::pb;
-use crate::api::pb::purchase_service_server::PurchaseService;
-use crate::api::reads::{deadline, freshness};
-use crate::api::requests::carry_out;
+use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::responses;
-use crate::api::tokens::{consistency_token, newest_position};
+use crate::api::tokens::newest_position;
+use crate::api::writes::{carry_out, command_fields};
 use crate::api::{Context, MAX_MESSAGE_BYTES};
-use crate::engine::query::query;
 use crate::read::At;
-use crate::store::log;
+use crate::store::{RecordedEvent, log};
 use domain::decide::{Command, RecordPurchase};
-use domain::{Halt, Kind, PurchaseId, Refusal, StreamKey, User, UserId, Work, load};
+use domain::{Kind, PurchaseId, Refusal, StreamKey, UserId};
 
 /// The largest page of purchases, well below the largest message: a purchase can come to many rewards.
 const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 
-pub(super) struct Purchases(pub(super) Context);
+pub(super) struct Handlers(pub(super) Context);
 
-#[tonic::async_trait]
-impl PurchaseService for Purchases {
-    async fn record_purchase(
+impl Handlers {
+    pub(super) async fn record_purchase(
         &self,
-        request: Request<pb::RecordPurchaseRequest>,
-    ) -> Result<Response<pb::RecordPurchaseResponse>, Status> {
-        let caller = caller(&request);
-        let request = request.into_inner();
+        call: Call<pb::RecordPurchaseRequest>,
+    ) -> Result<pb::RecordPurchaseResponse, ApiError> {
+        let request = &call.message;
         let now = (self.0.environment.now)();
-        let mut fields = Fields::default();
-        fields.request_id(&request.request_id);
+        let mut fields = command_fields(request);
         let purchase_time = fields.past_time("purchase_time", request.purchase_time.as_ref(), now);
         let amount = fields.money("amount", request.amount.as_ref());
         let purchase_id = match request.purchase_id.as_str() {
@@ -45,8 +40,6 @@ impl PurchaseService for Purchases {
         let required = purchase_id.zip(buyer_user_id).zip(amount);
         let ((purchase_id, buyer_user_id), (amount_minor, currency_code)) =
             fields.finish(required)?;
-
-        let canonical = pb::RecordPurchaseRequest { request_id: String::new(), ..request.clone() };
         let command = Command::RecordPurchase(RecordPurchase {
             purchase_id,
             buyer_user_id,
@@ -54,67 +47,50 @@ impl PurchaseService for Purchases {
             currency_code,
             purchase_time,
         });
-        let committed = carry_out(
-            &self.0,
-            caller.scope(),
-            "RecordPurchase",
-            &request.request_id,
-            &canonical,
-            command,
-        )
-        .await?;
-        let (purchase, outcomes) = responses::purchase(&committed.events)?;
-        Ok(Response::new(pb::RecordPurchaseResponse {
-            purchase,
-            outcomes,
-            consistency_token: consistency_token(&self.0, committed.position),
-        }))
+        let written = carry_out(&self.0, &call, command).await?;
+        let (purchase, outcomes) = responses::purchase(&written.events)?;
+        let consistency_token = written.consistency_token;
+        Ok(pb::RecordPurchaseResponse { purchase, outcomes, consistency_token })
     }
 
-    async fn get_purchase(
+    pub(super) async fn get_purchase(
         &self,
-        request: Request<pb::GetPurchaseRequest>,
-    ) -> Result<Response<pb::GetPurchaseResponse>, Status> {
-        let request = request.into_inner();
+        call: Call<pb::GetPurchaseRequest>,
+    ) -> Result<pb::GetPurchaseResponse, ApiError> {
+        let request = &call.message;
         let mut fields = Fields::default();
         let purchase_id = fields.id("purchase_id", &request.purchase_id, PurchaseId::parse);
         let purchase_id = fields.finish(purchase_id)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
         let stream = StreamKey { kind: Kind::Purchase, id: purchase_id.as_str().into() };
-        let events = log::read_first_command(self.0.database.pool(), &stream)
-            .await
-            .map_err(ApiError::from)?;
+        let events = log::read_first_command(self.0.database.pool(), &stream).await?;
         if events.is_empty() {
-            return Err(ApiError::from(Refusal::PurchaseNotFound(purchase_id)).into());
+            return Err(Refusal::PurchaseNotFound(purchase_id).into());
         }
         let (purchase, outcomes) = responses::purchase(&events)?;
-        Ok(Response::new(pb::GetPurchaseResponse { purchase, outcomes, position }))
+        Ok(pb::GetPurchaseResponse { purchase, outcomes, position })
     }
 
-    async fn list_purchases(
+    pub(super) async fn list_purchases(
         &self,
-        request: Request<pb::ListPurchasesRequest>,
-    ) -> Result<Response<pb::ListPurchasesResponse>, Status> {
-        let deadline = deadline(&self.0, &request);
-        let request = request.into_inner();
+        call: Call<pb::ListPurchasesRequest>,
+    ) -> Result<pb::ListPurchasesResponse, ApiError> {
+        let request = &call.message;
         let mut fields = Fields::default();
-        let page_size = fields.page_size(request.page_size);
+        let page = Page::read(&mut fields, call.rpc(), request.page_size);
         let buyer = fields.optional_id("buyer_user_id", &request.buyer_user_id, UserId::parse);
-        let before = fields.page_position("ListPurchases", &request.page_token);
+        let before = page.before(&mut fields, &request.page_token);
         let before = fields.finish(before)?;
-        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
-        // One more than asked for tells whether there is a next page.
-        let read = self.0.reads.purchases(buyer.as_ref(), before, page_size + 1, freshness);
-        let At { position, mut found } = read.await.map_err(ApiError::from)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let read = self.0.reads.purchases(buyer.as_ref(), before, page.rows(), freshness);
+        let At { position, mut found } = read.await?;
         if let (true, Some(buyer)) = (found.is_empty(), &buyer) {
-            query(&self.0.database, &self.0.environment, |work| existing_user(work, buyer))
-                .await
-                .map_err(ApiError::from)?;
+            must_exist(&self.0, Named::User(buyer)).await?;
         }
-        let limit = usize::try_from(page_size).unwrap_or_default();
-        let is_last = found.len() <= limit;
-        found.truncate(limit);
-        let mut purchases = Vec::with_capacity(found.len());
+        let recorded_at =
+            |events: &Vec<RecordedEvent>| events.first().map_or(0, |event| event.position);
+        let mut next_page_token = page.cut(&mut found, recorded_at);
+        let mut purchases: Vec<pb::PurchaseDetail> = Vec::with_capacity(found.len());
         let (mut size_bytes, mut last_position) = (0, 0);
         for events in &found {
             let (purchase, outcomes) = responses::purchase(events)?;
@@ -122,24 +98,12 @@ impl PurchaseService for Purchases {
             size_bytes += detail.encoded_len();
             // A page that grows too large ends earlier.
             if size_bytes > MAX_PAGE_BYTES && !purchases.is_empty() {
+                next_page_token = page.token_after(last_position);
                 break;
             }
             purchases.push(detail);
-            last_position = events.first().map_or(last_position, |event| event.position);
+            last_position = recorded_at(events);
         }
-        let next_page_token = if is_last && purchases.len() == found.len() {
-            String::new()
-        } else {
-            page_token("ListPurchases", last_position)
-        };
-        Ok(Response::new(pb::ListPurchasesResponse { purchases, next_page_token, position }))
+        Ok(pb::ListPurchasesResponse { purchases, next_page_token, position })
     }
-}
-
-/// Refuses a user who does not exist.
-fn existing_user(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
-    if load::<User>(work, user_id)?.exists() {
-        return Ok(());
-    }
-    Err(Refusal::UserNotFound(user_id.clone()).into())
 }
