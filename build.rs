@@ -1,4 +1,8 @@
-//! Lists the read models of `projections/`, so that a new one needs no further mention.
+//! Lists the read models of `projections/`, so that a new one needs no further mention, and generates the
+//! services that tonic calls.
+
+#[path = "build/services.rs"]
+mod services;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -10,6 +14,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let folders = sorted(&fs::canonicalize("projections")?)?;
     fs::write(out.join("models.rs"), models(&folders)?)?;
+    services::write(&out)?;
     Ok(())
 }
 

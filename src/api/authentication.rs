@@ -1,4 +1,5 @@
-//! The layer that every call passes: who calls, and may they? It also gives the statuses that tonic
+//! The layer that every call passes: who calls, and is the call for them at all? Whose data it is about is
+//! checked where the message is known (`guard`). The layer also gives the statuses that tonic
 //! makes by itself the form that all of ours have.
 
 use std::pin::Pin;
@@ -13,8 +14,10 @@ use tower::{Layer, Service};
 
 use super::MAX_MESSAGE_BYTES;
 use super::errors::status;
+use super::guard::denied;
 use super::pb::ErrorReason;
-use super::permissions::{Caller, audience_of};
+use super::permissions::{Route, route_of};
+use super::principal::Principal;
 
 /// How much of an unknown path is said back, in characters.
 const MAX_SHOWN_PATH_CHARS: usize = 100;
@@ -32,25 +35,20 @@ impl Keys {
         Self { admin: Arc::new(Sha256::digest(admin_key).into()) }
     }
 
-    /// Who calls. A key that is not known is not the same as none.
-    fn caller(&self, headers: &HeaderMap) -> Result<Caller, ErrorReason> {
-        let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(Caller::Anonymous) };
+    /// Who calls; none if the credentials are not known, which is not the same as having none.
+    fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
+        let Some(value) = headers.get(header::AUTHORIZATION) else {
+            return Some(Principal::Anonymous);
+        };
         let key = value
             .to_str()
             .ok()
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, key)| key.trim());
-        match key {
-            Some(key) if <[u8; 32]>::from(Sha256::digest(key)) == *self.admin => Ok(Caller::Admin),
-            _ => Err(ErrorReason::InvalidCredentials),
-        }
+            .map(|(_, key)| key.trim())?;
+        let is_admin = <[u8; 32]>::from(Sha256::digest(key)) == *self.admin;
+        is_admin.then_some(Principal::ADMIN_KEY)
     }
-}
-
-/// Who makes a call that has passed the layer.
-pub(super) fn caller<T>(request: &tonic::Request<T>) -> Caller {
-    request.extensions().get::<Caller>().copied().unwrap_or(Caller::Anonymous)
 }
 
 #[derive(Clone)]
@@ -91,8 +89,8 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         match self.admit(&request) {
             Err(status) => Box::pin(async move { Ok(status.into_http()) }),
-            Ok(caller) => {
-                request.extensions_mut().insert(caller);
+            Ok(principal) => {
+                request.extensions_mut().insert(principal);
                 // The service that is ready is the one to call; the clone takes its place.
                 let clone = self.inner.clone();
                 let mut ready = std::mem::replace(&mut self.inner, clone);
@@ -103,30 +101,24 @@ where
 }
 
 impl<S> Authentication<S> {
+    /// Turns away whom the RPC is not for, before anything of the request's body is read.
     #[allow(clippy::result_large_err, reason = "a status is what callers return")]
-    fn admit<B>(&self, request: &Request<B>) -> Result<Caller, Status> {
+    fn admit<B>(&self, request: &Request<B>) -> Result<Principal, Status> {
         let path = request.uri().path();
-        let Some(audience) = audience_of(path) else {
+        let Some(route) = route_of(path) else {
             let shown: String = path.escape_default().take(MAX_SHOWN_PATH_CHARS).collect();
             let message = format!("there is no method {shown}");
             return Err(status(ErrorReason::UnknownMethod, message, &[]));
         };
-        let admitted = self
-            .keys
-            .caller(request.headers())
-            .and_then(|caller| audience.admit(caller).map(|()| caller));
-        admitted.map_err(|reason| {
-            let message = match reason {
-                ErrorReason::MissingCredentials => {
-                    "this call needs a key: send 'authorization: Bearer KEY'"
-                }
-                ErrorReason::InvalidCredentials => {
-                    "the key is not known; send 'authorization: Bearer KEY' with a valid one"
-                }
-                _ => "the key does not allow this call",
-            };
-            status(reason, message, &[])
-        })
+        let Some(principal) = self.keys.principal(request.headers()) else {
+            let message = "the key is not known; send 'authorization: Bearer KEY' with a valid one";
+            return Err(status(ErrorReason::InvalidCredentials, message, &[]));
+        };
+        match route {
+            Route::Open => {}
+            Route::Rpc(rule) => rule.admit_caller(&principal).map_err(denied)?,
+        }
+        Ok(principal)
     }
 }
 

@@ -1,15 +1,11 @@
 //! The fields of a request: each is read into the type that the domain wants, and all faults are
 //! collected before the first one is reported.
 
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use email_address::{EmailAddress, Options};
 use prost_types::Timestamp as PbTimestamp;
-use sha2::{Digest, Sha256};
 use tonic::Status;
 use tonic_types::FieldViolation;
 
@@ -17,7 +13,7 @@ use super::errors::{invalid_fields, reason_name};
 use super::pb::{ErrorReason, Money};
 use domain::currency::is_currency;
 use domain::money::MAX_AMOUNT_MINOR;
-use domain::{InvalidId, ProgramId, Timestamp};
+use domain::{InvalidId, ParticipantId, ProgramId, Timestamp, UserId};
 
 /// The seconds that a protobuf timestamp may have: the years 1 to 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -35,26 +31,6 @@ const MAX_CODE_BYTES: usize = 64;
 const MAX_REQUEST_ID_BYTES: usize = 128;
 /// The shortest and the longest password, in bytes.
 const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
-/// The largest page.
-const MAX_PAGE_SIZE: i32 = 1_000;
-/// The page size of requests that name none.
-const DEFAULT_PAGE_SIZE: i32 = 50;
-
-/// The token of the page of a list after the one that ends with `last`. It begins with a hash of the RPC, so
-/// that the token of one list is not taken for that of another.
-#[must_use]
-pub fn page_token(rpc: &str, last: impl Display) -> String {
-    let mut bytes = rpc_hash(rpc).to_vec();
-    bytes.extend(last.to_string().as_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
-}
-
-fn rpc_hash(rpc: &str) -> [u8; 3] {
-    let digest = Sha256::digest(rpc);
-    [digest[0], digest[1], digest[2]]
-}
-
-const NOT_A_TOKEN: &str = "is not a token that this call gave out";
 
 /// The faults of a request so far.
 #[derive(Default)]
@@ -76,6 +52,11 @@ impl Fields {
             reason: reason_name(reason).into(),
             ..FieldViolation::default()
         });
+    }
+
+    /// Notes that a token is none of ours.
+    pub fn bad_token(&mut self, field: &str, reason: ErrorReason) {
+        self.fault(field, reason, "is not a token that this call gave out");
     }
 
     /// What was read, if there are no faults.
@@ -130,6 +111,14 @@ impl Fields {
         parse: impl Fn(&str) -> Result<T, InvalidId>,
     ) -> Option<T> {
         if text.is_empty() { None } else { self.id(field, text, parse) }
+    }
+
+    /// A required participant.
+    pub fn participant(&mut self, program_id: &str, user_id: &str) -> Option<ParticipantId> {
+        let program_id = self.id("program_id", program_id, ProgramId::parse);
+        let user_id = self.id("user_id", user_id, UserId::parse);
+        let (program_id, user_id) = program_id.zip(user_id)?;
+        Some(ParticipantId { program_id, user_id })
     }
 
     /// A request id, which may be missing.
@@ -303,35 +292,6 @@ impl Fields {
         Some(Timestamp(micros))
     }
 
-    /// The id after which a page begins; empty for the first page.
-    pub fn page_token(&mut self, rpc: &str, token: &str) -> Option<String> {
-        if token.is_empty() {
-            return Some(String::new());
-        }
-        let decoded = URL_SAFE_NO_PAD.decode(token).ok();
-        let after = decoded
-            .and_then(|bytes| String::from_utf8(bytes.strip_prefix(&rpc_hash(rpc))?.to_vec()).ok())
-            .filter(|id| ProgramId::parse(id).is_ok());
-        if after.is_none() {
-            self.fault("page_token", ErrorReason::InvalidPageToken, NOT_A_TOKEN);
-        }
-        after
-    }
-
-    /// The position before which a page begins; past the end of everything for the first page.
-    pub fn page_position(&mut self, rpc: &str, token: &str) -> Option<i64> {
-        match self.page_token(rpc, token)?.as_str() {
-            "" => Some(i64::MAX),
-            position => {
-                let position = position.parse().ok();
-                if position.is_none() {
-                    self.fault("page_token", ErrorReason::InvalidPageToken, NOT_A_TOKEN);
-                }
-                position
-            }
-        }
-    }
-
     /// A number within a range; `default` if it is 0.
     pub fn number(
         &mut self,
@@ -350,14 +310,5 @@ impl Fields {
                 default
             }
         }
-    }
-
-    /// The size of a page; the default if it is 0.
-    pub fn page_size(&mut self, size: i32) -> i64 {
-        if !(0..=MAX_PAGE_SIZE).contains(&size) {
-            let message = format!("must be 0 (for {DEFAULT_PAGE_SIZE}) to {MAX_PAGE_SIZE}");
-            self.fault("page_size", ErrorReason::InvalidPageSize, message);
-        }
-        i64::from(if size == 0 { DEFAULT_PAGE_SIZE } else { size })
     }
 }

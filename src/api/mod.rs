@@ -1,42 +1,44 @@
-//! The gRPC API: one file per service, and what they share. Nothing is decided here: requests are
+//! The gRPC API: one folder per service, and what they share. Nothing is decided here: requests are
 //! checked for shape, turned into commands and queries, and answers are made from events.
 //!
-//! - [`audience`] says who may call what, in one table.
-//! - [`authentication`] is the layer that every call passes.
+//! - [`authentication`] is the layer that every call passes; it says who calls: a [`principal`].
+//! - [`permissions`] says who may call what and whose data it is, in one table; [`guard`] admits every call by
+//!   it, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
 //! - [`fields`] checks the fields of a request and names all faults at once.
-//! - [`reads`] is what reads have in common, [`watch`] what streams have in common.
+//! - [`reads`] is what reads have in common, [`writes`] commands, [`pages`] lists, [`watch`] streams.
 //! - [`tokens`] are the opaque tokens that clients keep.
 
 mod account;
 mod authentication;
 mod errors;
-mod event_log;
 mod fields;
+mod guard;
 mod leaderboard;
 mod operator;
+mod pages;
 mod passwords;
 pub mod permissions;
+pub mod principal;
 mod program;
-mod program_rules;
 mod purchase;
 mod reads;
 mod referral;
-mod referral_reads;
-mod requests;
 mod responses;
 mod reward;
-mod reward_streams;
 mod server;
+mod services;
 mod telemetry;
 mod tokens;
 mod watch;
+mod writes;
 
 /// The largest message that is taken, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-pub use program_rules::{program_message, publish_command};
+pub use program::rules::{program_message, publish_command};
 pub use server::{Server, ServerError, ServerOptions, ServerSettings};
+pub use services::services;
 
 use contract::pb;
 

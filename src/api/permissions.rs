@@ -1,107 +1,292 @@
-//! Who may call what: one row per RPC. A call of an RPC without a row is turned away.
+//! Who may call what, and whose data it is: one row per RPC. The generated services admit every call by the
+//! row of its RPC before the handler runs; an RPC without a row does not compile.
+
+use domain::UserId;
 
 use super::pb::ErrorReason;
+use super::principal::{Principal, Role};
 use crate::metrics::Rpc;
 
-/// Who makes a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
-    /// Somebody without a key.
-    Anonymous,
-    /// The holder of an admin key.
-    Admin,
-}
-
-impl Caller {
-    /// Separates the request ids of one caller from those of another.
-    #[must_use]
-    pub fn scope(self) -> &'static str {
-        match self {
-            Self::Anonymous => "anonymous",
-            Self::Admin => "admin",
-        }
-    }
-
-    /// Whether the caller acts for a back end, and so for its users.
-    #[must_use]
-    pub fn is_back_end(self) -> bool {
-        self == Self::Admin
-    }
-}
+pub use super::services::SERVICES;
 
 /// Who may make a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Audience {
-    /// Anybody, with or without a key.
+pub enum Callers {
+    /// Anybody, with or without credentials.
     Anyone,
-    /// Whoever has a key; what they see and change is theirs alone.
-    KeyHolders,
-    /// Back ends acting for their users, and admins.
+    /// Whoever has credentials.
+    SignedIn,
+    /// Back ends acting for their users, operators and admins.
     BackEnds,
-    /// Admins.
-    Admins,
+    /// Operators and admins.
+    Operators,
 }
 
-impl Audience {
-    /// Whether the caller belongs to the audience, and why not.
-    ///
-    /// # Errors
-    /// The reason for turning the call away.
-    pub fn admit(self, caller: Caller) -> Result<(), ErrorReason> {
-        match (self, caller) {
-            (Self::Anyone, _) | (_, Caller::Admin) => Ok(()),
-            (_, Caller::Anonymous) => Err(ErrorReason::MissingCredentials),
+impl Callers {
+    /// Whether the caller is one of them.
+    fn include(self, principal: &Principal) -> bool {
+        match self {
+            Self::Anyone => true,
+            Self::SignedIn => principal.role().is_some(),
+            Self::BackEnds => principal.is_back_end(),
+            Self::Operators => matches!(principal.role(), Some(Role::Operator | Role::Admin)),
         }
     }
 }
 
-/// Every RPC with those who may call it, as `(service, RPC, audience)`.
-pub const AUDIENCES: &[(&str, &str, Audience)] = &[
-    ("AccountService", "RegisterUser", Audience::Anyone),
-    ("AccountService", "GetUser", Audience::KeyHolders),
-    ("AccountService", "ListUsers", Audience::BackEnds),
-    ("AccountService", "DeactivateUser", Audience::BackEnds),
-    ("AccountService", "ReactivateUser", Audience::BackEnds),
-    ("ProgramService", "PublishProgram", Audience::Admins),
-    ("ProgramService", "GetProgram", Audience::KeyHolders),
-    ("ProgramService", "ListPrograms", Audience::KeyHolders),
-    ("ProgramService", "EnrollParticipant", Audience::KeyHolders),
-    ("ReferralService", "ApplyReferral", Audience::KeyHolders),
-    ("ReferralService", "ValidateReferralCode", Audience::Anyone),
-    ("ReferralService", "GetReferralStats", Audience::KeyHolders),
-    ("ReferralService", "ListReferrals", Audience::KeyHolders),
-    ("ReferralService", "GetReferralTree", Audience::KeyHolders),
-    ("PurchaseService", "RecordPurchase", Audience::BackEnds),
-    ("PurchaseService", "GetPurchase", Audience::KeyHolders),
-    ("PurchaseService", "ListPurchases", Audience::KeyHolders),
-    ("RewardService", "GetBalances", Audience::KeyHolders),
-    ("RewardService", "ListBalanceEntries", Audience::KeyHolders),
-    ("RewardService", "GetTier", Audience::KeyHolders),
-    ("RewardService", "GetEarnings", Audience::KeyHolders),
-    ("RewardService", "ListRewards", Audience::KeyHolders),
-    ("RewardService", "WatchEarnings", Audience::KeyHolders),
-    ("RewardService", "WatchBalances", Audience::KeyHolders),
-    ("RewardService", "WatchTier", Audience::KeyHolders),
-    ("LeaderboardService", "GetLeaderboard", Audience::KeyHolders),
-    ("LeaderboardService", "GetRank", Audience::KeyHolders),
-    ("LeaderboardService", "WatchLeaderboard", Audience::KeyHolders),
-    ("OperatorService", "GetOverview", Audience::Admins),
-    ("OperatorService", "GetConversionReport", Audience::Admins),
-    ("OperatorService", "ReadEvents", Audience::Admins),
-    ("OperatorService", "WatchEvents", Audience::Admins),
-];
+/// Whose data a call is about. Back ends may name anybody; users only themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// Nobody's in particular.
+    None,
+    /// That of the user whom this field names. A user may leave it empty: it is filled with their own id.
+    User(&'static str),
+    /// That of the user whom this field names, and everybody's where it is empty, which is for back ends.
+    UserOrEverybody(&'static str),
+    /// The answer says more to those who may read the user whom this field names; for others it is emptied.
+    UserIfReadable(&'static str),
+    /// That of the buyer of the purchase that this field names. Other people's purchases are unknown.
+    BuyerOf(&'static str),
+}
 
-/// The services whose health can be asked for; the empty name stands for the server as a whole.
-pub const SERVICES: &[&str] = &[
-    "",
-    "tributary.v1.AccountService",
-    "tributary.v1.ProgramService",
-    "tributary.v1.ReferralService",
-    "tributary.v1.PurchaseService",
-    "tributary.v1.RewardService",
-    "tributary.v1.LeaderboardService",
-    "tributary.v1.OperatorService",
-];
+impl Subject {
+    /// The field that names the subject.
+    #[must_use]
+    pub const fn field(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::User(field)
+            | Self::UserOrEverybody(field)
+            | Self::UserIfReadable(field)
+            | Self::BuyerOf(field) => Some(field),
+        }
+    }
+}
+
+/// The row of an RPC.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// The service, without its package.
+    pub service: &'static str,
+    /// The RPC.
+    pub rpc: &'static str,
+    /// Who may call it.
+    pub callers: Callers,
+    /// Whose data it is.
+    pub subject: Subject,
+    /// A field that only back ends may set.
+    pub back_ends_set: Option<&'static str>,
+}
+
+const fn row(service: &'static str, rpc: &'static str, callers: Callers, subject: Subject) -> Rule {
+    Rule { service, rpc, callers, subject, back_ends_set: None }
+}
+
+/// Every RPC.
+pub const RULES: &[Rule] = {
+    use Callers::{Anyone, BackEnds, Operators, SignedIn};
+    use Subject::{BuyerOf, None, User, UserIfReadable, UserOrEverybody};
+    &[
+        row("AccountService", "RegisterUser", Anyone, None),
+        row("AccountService", "GetUser", SignedIn, User("user_id")),
+        row("AccountService", "ListUsers", BackEnds, None),
+        row("AccountService", "DeactivateUser", BackEnds, User("user_id")),
+        row("AccountService", "ReactivateUser", BackEnds, User("user_id")),
+        row("ProgramService", "PublishProgram", Operators, None),
+        row("ProgramService", "GetProgram", SignedIn, None),
+        row("ProgramService", "ListPrograms", SignedIn, None),
+        row("ProgramService", "EnrollParticipant", SignedIn, User("user_id")),
+        // Nobody gives themselves a referrer of their choice: a user needs the referrer's code.
+        Rule {
+            back_ends_set: Some("referrer_user_id"),
+            ..row("ReferralService", "ApplyReferral", SignedIn, User("referee_user_id"))
+        },
+        row("ReferralService", "ValidateReferralCode", Anyone, UserIfReadable("user_id")),
+        row("ReferralService", "GetReferralStats", SignedIn, User("user_id")),
+        row("ReferralService", "ListReferrals", SignedIn, UserOrEverybody("user_id")),
+        row("ReferralService", "GetReferralTree", SignedIn, User("user_id")),
+        row("PurchaseService", "RecordPurchase", BackEnds, User("buyer_user_id")),
+        row("PurchaseService", "GetPurchase", SignedIn, BuyerOf("purchase_id")),
+        row("PurchaseService", "ListPurchases", SignedIn, UserOrEverybody("buyer_user_id")),
+        row("RewardService", "GetBalances", SignedIn, User("user_id")),
+        row("RewardService", "ListBalanceEntries", SignedIn, User("user_id")),
+        row("RewardService", "GetTier", SignedIn, User("user_id")),
+        row("RewardService", "GetEarnings", SignedIn, User("user_id")),
+        row("RewardService", "ListRewards", SignedIn, User("user_id")),
+        row("RewardService", "WatchEarnings", SignedIn, User("user_id")),
+        row("RewardService", "WatchBalances", SignedIn, User("user_id")),
+        row("RewardService", "WatchTier", SignedIn, User("user_id")),
+        row("LeaderboardService", "GetLeaderboard", SignedIn, None),
+        // A leaderboard is public among those who have credentials, and so is a place on it.
+        row("LeaderboardService", "GetRank", SignedIn, None),
+        row("LeaderboardService", "WatchLeaderboard", SignedIn, None),
+        row("OperatorService", "GetOverview", Operators, None),
+        row("OperatorService", "GetConversionReport", Operators, None),
+        row("OperatorService", "ReadEvents", Operators, UserOrEverybody("user_id")),
+        row("OperatorService", "WatchEvents", Operators, UserOrEverybody("user_id")),
+    ]
+};
+
+/// The row of an RPC whose request has text fields of these names. Evaluated at compile time: what is
+/// missing does not compile.
+pub(super) const fn rule_of(service: &str, rpc: &str, fields: &[&str]) -> &'static Rule {
+    let mut index = 0;
+    while index < RULES.len() {
+        let rule = &RULES[index];
+        if same(rule.service, service) && same(rule.rpc, rpc) {
+            assert!(
+                is_among(rule.subject.field(), fields),
+                "the subject is no field of the request"
+            );
+            assert!(
+                is_among(rule.back_ends_set, fields),
+                "a field of the rule is not in the request"
+            );
+            return rule;
+        }
+        index += 1;
+    }
+    panic!("an RPC has no row in the permission table")
+}
+
+const fn is_among(field: Option<&str>, fields: &[&str]) -> bool {
+    let Some(field) = field else { return true };
+    let mut index = 0;
+    while index < fields.len() {
+        if same(fields[index], field) {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+const fn same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut index = 0;
+    while index < one.len() {
+        if one[index] != other[index] {
+            return false;
+        }
+        index += 1;
+    }
+    true
+}
+
+/// The text fields of a request by name.
+pub trait TextFields {
+    /// The field; none if the request has no such text.
+    fn text(&mut self, name: &str) -> Option<&mut String>;
+}
+
+/// A request whose text fields are known at compile time.
+pub(super) trait NamedFields: TextFields {
+    /// Their names.
+    const NAMES: &'static [&'static str];
+}
+
+/// Why a call is turned away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// There are no credentials, and the call needs some.
+    MissingCredentials,
+    /// The caller's role does not allow the call.
+    Role(Role),
+    /// The caller's role does not allow this in the field.
+    Field {
+        /// The caller's role.
+        role: Role,
+        /// The field.
+        field: &'static str,
+    },
+}
+
+impl Denied {
+    /// The reason in the contract.
+    #[must_use]
+    pub fn reason(&self) -> ErrorReason {
+        match self {
+            Self::MissingCredentials => ErrorReason::MissingCredentials,
+            Self::Role(_) | Self::Field { .. } => ErrorReason::PermissionDenied,
+        }
+    }
+}
+
+/// What is left to check of a call whose fields are in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admitted {
+    /// Nothing.
+    Fully,
+    /// That this user bought the purchase of this id.
+    IfBuyer {
+        /// The caller.
+        user_id: UserId,
+        /// The purchase, as the request names it.
+        purchase_id: String,
+    },
+}
+
+impl Rule {
+    /// Whether the caller may make the call at all.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit_caller(&self, principal: &Principal) -> Result<(), Denied> {
+        match principal.role() {
+            _ if self.callers.include(principal) => Ok(()),
+            None => Err(Denied::MissingCredentials),
+            Some(role) => Err(Denied::Role(role)),
+        }
+    }
+
+    /// Whether the caller may make the call with this request. Fills in the caller where the request leaves it
+    /// open whose data it is about.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(
+        &self,
+        principal: &Principal,
+        request: &mut dyn TextFields,
+    ) -> Result<Admitted, Denied> {
+        self.admit_caller(principal)?;
+        if principal.is_back_end() {
+            return Ok(Admitted::Fully);
+        }
+        let denied = |field| match principal.role() {
+            None => Denied::MissingCredentials,
+            Some(role) => Denied::Field { role, field },
+        };
+        // No rule compiles that names a field which is not there, so nobody gets past a missing one.
+        if let Some(field) = self.back_ends_set
+            && request.text(field).is_none_or(|text| !text.is_empty())
+        {
+            return Err(denied(field));
+        }
+        let Some(field) = self.subject.field() else { return Ok(Admitted::Fully) };
+        let named = request.text(field).ok_or_else(|| denied(field))?;
+        let own = principal.user_id();
+        let is_own = own.is_some_and(|own| own.as_str() == named);
+        match (self.subject, own) {
+            (Subject::User(_), Some(own)) if named.is_empty() => *named = own.to_string(),
+            (Subject::User(_) | Subject::UserOrEverybody(_), _) if is_own => {}
+            (Subject::UserIfReadable(_), _) if is_own => {}
+            (Subject::UserIfReadable(_), _) => named.clear(),
+            (Subject::BuyerOf(_), Some(own)) => {
+                let (user_id, purchase_id) = (own.clone(), named.clone());
+                return Ok(Admitted::IfBuyer { user_id, purchase_id });
+            }
+            (Subject::User(_) | Subject::UserOrEverybody(_) | Subject::BuyerOf(_), _) => {
+                return Err(denied(field));
+            }
+            (Subject::None, _) => {}
+        }
+        Ok(Admitted::Fully)
+    }
+}
 
 /// Services outside of the contract that anybody may call.
 const OPEN_SERVICES: &[&str] = &[
@@ -110,57 +295,35 @@ const OPEN_SERVICES: &[&str] = &[
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// The audience of a path such as `/tributary.v1.AccountService/GetUser`; `None` if there is no such
-/// RPC.
+/// What a path such as `/tributary.v1.AccountService/GetUser` leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// An RPC of the contract.
+    Rpc(&'static Rule),
+    /// A service that anybody may call.
+    Open,
+}
+
+/// What a path leads to; `None` if there is no such RPC.
 #[must_use]
-pub fn audience_of(path: &str) -> Option<Audience> {
+pub fn route_of(path: &str) -> Option<Route> {
     let (service, rpc) = path.strip_prefix('/')?.split_once('/')?;
     if OPEN_SERVICES.contains(&service) {
-        return Some(Audience::Anyone);
+        return Some(Route::Open);
     }
     let service = service.strip_prefix("tributary.v1.")?;
-    AUDIENCES.iter().find(|row| row.0 == service && row.1 == rpc).map(|row| row.2)
+    RULES.iter().find(|rule| rule.service == service && rule.rpc == rpc).map(Route::Rpc)
 }
 
 /// The RPC of a path such as `/tributary.v1.AccountService/GetUser`; `None` if it is none of ours.
 #[must_use]
 pub fn rpc_of(path: &str) -> Option<Rpc> {
-    let (service, rpc) = path.strip_prefix("/tributary.v1.")?.split_once('/')?;
-    let row = AUDIENCES.iter().find(|row| row.0 == service && row.1 == rpc)?;
-    Some(Rpc { service: row.0, rpc: row.1 })
+    match route_of(path)? {
+        Route::Rpc(rule) => Some(Rpc { service: rule.service, rpc: rule.rpc }),
+        Route::Open => None,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-    use prost::Message;
-
-    use super::*;
-
-    #[test]
-    fn every_rpc_of_the_contract_has_exactly_one_audience_and_no_other_has() {
-        let descriptors = prost_types::FileDescriptorSet::decode(contract::DESCRIPTORS).unwrap();
-        let mut rpcs: Vec<(String, String)> = descriptors
-            .file
-            .iter()
-            .filter(|file| file.package() == "tributary.v1")
-            .flat_map(|file| &file.service)
-            .flat_map(|service| {
-                service.method.iter().map(|rpc| (service.name().into(), rpc.name().into()))
-            })
-            .collect();
-        let mut declared: Vec<(String, String)> =
-            AUDIENCES.iter().map(|row| (row.0.into(), row.1.into())).collect();
-        rpcs.sort();
-        declared.sort();
-        assert_eq!(declared, rpcs);
-    }
-
-    #[test]
-    fn an_unknown_rpc_has_no_audience() {
-        assert_eq!(audience_of("/tributary.v1.AccountService/DropEverything"), None);
-        assert_eq!(audience_of("/other.v1.AccountService/GetUser"), None);
-        assert_eq!(audience_of("/tributary.v1.AccountService/GetUser"), Some(Audience::KeyHolders));
-    }
-}
+#[path = "permissions_tests.rs"]
+mod tests;

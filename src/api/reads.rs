@@ -4,7 +4,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tonic::Request;
 use tonic::metadata::MetadataMap;
 
 use super::Context;
@@ -14,17 +13,20 @@ use crate::engine::query::query;
 use crate::read::{At, Freshness, ReadError};
 use crate::store::log;
 use domain::decide::existing_program;
-use domain::{Halt, ParticipantId, ProgramId, Work, existing_participant};
+use domain::{
+    Halt, ParticipantId, ProgramId, Purchase, PurchaseId, Refusal, User, UserId, Work,
+    existing_participant, load,
+};
 
 /// How much of the time that a caller allows is used for waiting; the rest is for the answer.
 const WAITING_SHARE: f64 = 0.9;
 
 /// The moment until which the answer to a request may wait: the caller's deadline, or the server's
 /// patience if that ends earlier.
-pub(super) fn deadline<T>(context: &Context, request: &Request<T>) -> Instant {
+pub(super) fn deadline(context: &Context, metadata: &MetadataMap) -> Instant {
     let patience = context.settings.read_patience;
-    let allowed = timeout(request.metadata())
-        .map_or(patience, |timeout| timeout.mul_f64(WAITING_SHARE).min(patience));
+    let allowed =
+        timeout(metadata).map_or(patience, |timeout| timeout.mul_f64(WAITING_SHARE).min(patience));
     Instant::now() + allowed
 }
 
@@ -58,21 +60,46 @@ pub(super) async fn freshness(
 pub(super) type Reading<'a, T> =
     Pin<Box<dyn Future<Output = Result<At<Option<T>>, ReadError>> + Send + 'a>>;
 
-/// Reads something that must be there. Where the read models do not know it, `exists` says from the log
-/// what is missing; if nothing is, it is so new that they have not come to it, and are waited for.
+/// What a read is about, and so must exist.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Named<'a> {
+    User(&'a UserId),
+    Program(&'a ProgramId),
+    Participant(&'a ParticipantId),
+}
+
+impl Named<'_> {
+    fn must_exist(self, work: &mut dyn Work) -> Result<(), Halt> {
+        match self {
+            Self::User(user_id) => match load::<User>(work, user_id)?.exists() {
+                true => Ok(()),
+                false => Err(Refusal::UserNotFound(user_id.clone()).into()),
+            },
+            Self::Program(program_id) => existing_program(work, program_id),
+            Self::Participant(id) => existing_participant(work, id).map(|_| ()),
+        }
+    }
+}
+
+/// Refuses what is about something that does not exist, and says what is missing: of a participant, the
+/// program, the user, or only that the one is in the other.
+pub(super) async fn must_exist(context: &Context, named: Named<'_>) -> Result<(), ApiError> {
+    Ok(query(&context.database, &context.environment, |work| named.must_exist(work)).await?)
+}
+
+/// Reads something that must be there. Where the read models do not know it, the log says what is missing; if
+/// nothing is, it is so new that they have not come to it, and are waited for.
 pub(super) async fn found<'a, T>(
     context: &Context,
     freshness: Freshness,
-    exists: impl Fn(&mut dyn Work) -> Result<(), Halt> + Send,
+    named: Named<'_>,
     read: impl Fn(Freshness) -> Reading<'a, T> + Send,
 ) -> Result<At<T>, ApiError> {
     let at = read(freshness).await?;
     if let Some(found) = at.found {
         return Ok(At { position: at.position, found });
     }
-    query(&context.database, &context.environment, |work| exists(work)).await?;
-    let head = log::head(context.database.pool()).await?;
-    let at = read(Freshness { position: head, ..freshness }).await?;
+    let at = read(newest(context, freshness, named).await?).await?;
     let Some(found) = at.found else {
         tracing::error!(position = at.position, "a read model lacks what the log has");
         return Err(internal().into());
@@ -80,24 +107,27 @@ pub(super) async fn found<'a, T>(
     Ok(At { position: at.position, found })
 }
 
-/// As [`found`], for what belongs to a participant.
-pub(super) async fn found_of<'a, T>(
+/// How new a read model must be to know what exists but is so new that it did not.
+pub(super) async fn newest(
     context: &Context,
     freshness: Freshness,
-    id: &ParticipantId,
-    read: impl Fn(Freshness) -> Reading<'a, T> + Send,
-) -> Result<At<T>, ApiError> {
-    found(context, freshness, |work| existing_participant(work, id).map(|_| ()), read).await
+    named: Named<'_>,
+) -> Result<Freshness, ApiError> {
+    must_exist(context, named).await?;
+    let position = log::head(context.database.pool()).await?;
+    Ok(Freshness { position, ..freshness })
 }
 
-/// As [`found`], for what belongs to a program.
-pub(super) async fn found_in<'a, T>(
+/// Who bought a purchase; nobody if there is none.
+pub(super) async fn buyer_of(
     context: &Context,
-    freshness: Freshness,
-    program_id: &ProgramId,
-    read: impl Fn(Freshness) -> Reading<'a, T> + Send,
-) -> Result<At<T>, ApiError> {
-    found(context, freshness, |work| existing_program(work, program_id), read).await
+    purchase_id: &PurchaseId,
+) -> Result<Option<UserId>, ApiError> {
+    let buyer = query(&context.database, &context.environment, |work| {
+        let purchase = load::<Purchase>(work, purchase_id)?;
+        Ok(purchase.recorded().map(|recorded| recorded.buyer_user_id.clone()))
+    });
+    Ok(buyer.await?)
 }
 
 #[cfg(test)]

@@ -11,24 +11,10 @@ use tokio_stream::StreamExt;
 use tonic::transport::server::TcpIncoming;
 use tonic_web::GrpcWebLayer;
 
-use super::account::Accounts;
 use super::authentication::{AuthenticationLayer, Keys};
-use super::leaderboard::Leaderboards;
-use super::operator::Operators;
 use super::passwords::Passwords;
-use super::pb::account_service_server::AccountServiceServer;
-use super::pb::leaderboard_service_server::LeaderboardServiceServer;
-use super::pb::operator_service_server::OperatorServiceServer;
-use super::pb::program_service_server::ProgramServiceServer;
-use super::pb::purchase_service_server::PurchaseServiceServer;
-use super::pb::referral_service_server::ReferralServiceServer;
-use super::pb::reward_service_server::RewardServiceServer;
-use super::program::Programs;
-use super::purchase::Purchases;
-use super::referral::Referrals;
-use super::reward::Rewards;
 use super::telemetry::TelemetryLayer;
-use super::{Context, MAX_MESSAGE_BYTES};
+use super::{Context, services};
 use crate::engine::{self, Engine, Environment};
 use crate::live::{self, Live};
 use crate::metrics::Metrics;
@@ -50,15 +36,6 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const UNREADY_PAUSE: Duration = Duration::from_millis(100);
 /// Batches on their way from the engine to the live streams.
 const HANDED_OVER_BATCHES: usize = 64;
-
-/// Bounds the messages of a service.
-macro_rules! limited {
-    ($service:expr) => {
-        $service
-            .max_decoding_message_size(MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(MAX_MESSAGE_BYTES)
-    };
-}
 
 /// Settings of the server that its services need.
 #[derive(Clone, Debug)]
@@ -250,13 +227,7 @@ impl Server {
             .layer(TelemetryLayer { metrics: metrics.clone(), traces: traces.clone() })
             .layer(GrpcWebLayer::new())
             .layer(AuthenticationLayer { keys })
-            .add_service(limited!(AccountServiceServer::new(Accounts(context.clone()))))
-            .add_service(limited!(ProgramServiceServer::new(Programs(context.clone()))))
-            .add_service(limited!(ReferralServiceServer::new(Referrals(context.clone()))))
-            .add_service(limited!(PurchaseServiceServer::new(Purchases(context.clone()))))
-            .add_service(limited!(RewardServiceServer::new(Rewards(context.clone()))))
-            .add_service(limited!(LeaderboardServiceServer::new(Leaderboards(context.clone()))))
-            .add_service(limited!(OperatorServiceServer::new(Operators(context))))
+            .add_routes(services(&context))
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)

@@ -120,7 +120,7 @@ fn split(bytes: &[u8]) -> Option<(i64, &[u8])> {
 
 fn malformed(field: &str, reason: ErrorReason) -> ApiError {
     let mut fields = Fields::default();
-    fields.fault(field, reason, "is not a token that this call gave out");
+    fields.bad_token(field, reason);
     match fields.finish::<()>(None) {
         Err(status) => status.into(),
         Ok(()) => super::errors::internal().into(),

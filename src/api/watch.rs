@@ -7,18 +7,18 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_stream::Stream;
-use tonic::{Response, Status};
+use tonic::Status;
 
 use super::Context;
 use super::errors::{ApiError, status};
 use super::pb::ErrorReason;
-use super::permissions::Caller;
+use super::principal::Principal;
 use super::tokens::{StreamName, resume_token};
 use crate::live::{CutOff, Full, Permit, Subscription, turned_true};
 use crate::store::RecordedEvent;
 
 /// Messages that wait for one client's connection. More wait as events, in the subscription.
-const QUEUED_MESSAGES: usize = 16;
+pub(super) const QUEUED_MESSAGES: usize = 16;
 
 /// What is sent to a client: messages, and why there are no more. In boxes: a queue has room for 32 from the
 /// beginning, and messages are large.
@@ -63,8 +63,8 @@ pub(super) trait Feed: Send + 'static {
 }
 
 /// A permit for one more stream of a caller.
-pub(super) fn permit(context: &Context, caller: Caller) -> Result<Permit, ApiError> {
-    context.live.permit(caller.scope()).map_err(|Full { limit, is_callers }| {
+pub(super) fn permit(context: &Context, principal: &Principal) -> Result<Permit, ApiError> {
+    context.live.permit(&principal.scope()).map_err(|Full { limit, is_callers }| {
         let (message, whose) = if is_callers {
             ("you have as many open streams as one caller can; end some", "caller")
         } else {
@@ -82,12 +82,12 @@ pub(super) fn stream<F: Feed>(
     permit: Permit,
     first: Vec<F::Message>,
     feed: F,
-) -> Response<Messages<F::Message>> {
+) -> Messages<F::Message> {
     let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
     let sent_token = F::token(&feed.heartbeat()).to_owned();
     let watcher = Watcher { context: context.clone(), feed, messages, sent_token, _permit: permit };
     tokio::spawn(watcher.run(first));
-    Response::new(Messages::new(answer))
+    Messages::new(answer)
 }
 
 /// Feeds one stream.

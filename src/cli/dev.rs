@@ -15,9 +15,9 @@ use super::database::keep_url;
 use super::serve::check_admin_key;
 use super::{CliError, DataDir, Settings, StopRequests, say, walkthrough};
 use crate::api::{Context, Server, publish_command};
-use crate::engine::Environment;
 use crate::engine::query::query;
-use crate::store::Database;
+use crate::engine::{Environment, Submission};
+use crate::store::{Actor, Database, Door};
 use contract::parse_program;
 use domain::{Program, ProgramId, load};
 use private_postgres::{Options, PrivatePostgres};
@@ -174,7 +174,8 @@ async fn publish_programs(context: &Context) -> Result<(), CliError> {
         .await?;
         if !exists {
             let command = publish_command(&program).map_err(|fault| fault.message().to_owned())?;
-            context.engine.execute(command, None).await?;
+            let submission = Submission::new(command, Actor::SYSTEM, Door::DEV);
+            context.engine.execute(submission).await?;
         }
     }
     Ok(())

@@ -153,7 +153,7 @@ impl<'a> Draft<'a> {
     fn try_deciding(&mut self, job: Job) -> Option<Job> {
         match self.unit.run(self.trusts_new, |work| job.command.decide(work)) {
             Ok(()) => {
-                self.unit.keep(job.request.as_ref());
+                self.unit.keep(&job.envelope, job.request.as_ref());
                 self.outcomes.push((job, Outcome::Done));
             }
             Err(Halt::Refused(refusal)) => {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use opentelemetry::trace::SpanContext;
 use tokio::sync::oneshot;
 
-use super::{Committed, Failure, RequestKey};
+use super::{Committed, Failure, RequestKey, Submission};
+use crate::store::Envelope;
 use domain::StreamKey;
 use domain::decide::Command;
 
@@ -14,6 +15,8 @@ type Answer = oneshot::Sender<Result<Committed, Failure>>;
 /// A command, and those who wait for what it comes to.
 pub(super) struct Job {
     pub(super) command: Arc<Command>,
+    /// Who caused it and how it came in.
+    pub(super) envelope: Arc<Envelope>,
     pub(super) request: Option<RequestKey>,
     /// The stream that is the command's receipt.
     receipt: Option<StreamKey>,
@@ -29,15 +32,12 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(
-        command: Command,
-        request: Option<RequestKey>,
-        answer: Answer,
-        caller: Option<SpanContext>,
-    ) -> Self {
+    pub(super) fn new(submission: Submission, answer: Answer, caller: Option<SpanContext>) -> Self {
+        let Submission { command, envelope, request } = submission;
         Self {
             receipt: command.receipt(),
             command: Arc::new(command),
+            envelope: Arc::new(envelope),
             request,
             conflicts: 0,
             delays: 0,

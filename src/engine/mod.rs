@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::metrics::Metrics;
-use crate::store::{Database, Epoch, RecordedEvent};
+use crate::store::{Actor, Database, Door, Envelope, Epoch, RecordedEvent};
 use crate::traces::Traces;
 use domain::decide::Command;
 use domain::{Refusal, Timestamp};
@@ -123,6 +123,30 @@ pub struct RequestKey {
     pub fingerprint: Vec<u8>,
 }
 
+/// A command to carry out, and what the log says about it besides its events.
+#[derive(Clone, Debug)]
+pub struct Submission {
+    command: Command,
+    envelope: Envelope,
+    request: Option<RequestKey>,
+}
+
+impl Submission {
+    /// A command of somebody, who has it carried out through a door.
+    #[must_use]
+    pub fn new(command: Command, actor: Actor, door: Door) -> Self {
+        Self { command, envelope: Envelope { actor, door, request: None }, request: None }
+    }
+
+    /// The same for a request that is recognised when it comes again.
+    #[must_use]
+    pub fn answering(mut self, request: RequestKey) -> Self {
+        self.envelope.request = Some(request.key);
+        self.request = Some(request);
+        self
+    }
+}
+
 /// What a command came to.
 #[derive(Clone, Debug)]
 pub struct Committed {
@@ -211,13 +235,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`Failure`] says why it was not carried out.
-    pub async fn execute(
-        &self,
-        command: Command,
-        request: Option<RequestKey>,
-    ) -> Result<Committed, Failure> {
+    pub async fn execute(&self, submission: Submission) -> Result<Committed, Failure> {
         let (answer, answered) = oneshot::channel();
-        let job = Job::new(command, request, answer, self.traces.caller());
+        let job = Job::new(submission, answer, self.traces.caller());
         self.queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Failure::QueueFull(self.limits.queue_commands),
             mpsc::error::TrySendError::Closed(_) => Failure::ShuttingDown,

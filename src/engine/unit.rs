@@ -1,11 +1,12 @@
 //! The unit of work: the streams of one batch, as each command in turn leaves them to the next.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::cache::{Cache, Seen};
 use super::{Environment, RequestKey};
 use crate::store::append::{Entry, LogEnd, Receipt};
-use crate::store::{Appended, Batch, Loaded, RecordedEvent};
+use crate::store::{Appended, Batch, Envelope, Loaded, RecordedEvent};
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, Profile, ProgramId, Refusal,
     StreamKey, Timestamp, UplineWalk, UserId, Work,
@@ -182,7 +183,7 @@ impl<'a> UnitOfWork<'a> {
     }
 
     /// Adds the decision that ran last, and ended well, to the batch.
-    pub(super) fn keep(&mut self, request: Option<&RequestKey>) {
+    pub(super) fn keep(&mut self, envelope: &Arc<Envelope>, request: Option<&RequestKey>) {
         let number = self.batch.len();
         let (streams, mut entry) = self.checked_entry(request, true);
         for (key, stream) in streams {
@@ -201,6 +202,7 @@ impl<'a> UnitOfWork<'a> {
         let count = i64::try_from(entry.events.len()).unwrap_or(i64::MAX);
         if let Some(first) = entry.events.first_mut() {
             first.command_events = Some(count);
+            first.envelope = Some(envelope.clone());
         }
         self.batch.add(entry);
     }
@@ -394,6 +396,7 @@ impl Work for UnitOfWork<'_> {
                 event_version: encoded.event_version.into(),
                 payload: encoded.payload.into(),
                 command_events: None,
+                envelope: None,
             });
             recorded.push((key.clone(), stream.version, event));
         }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use super::envelope::metadata;
 use super::log::{database_time, timestamp};
 use super::{RecordedEvent, StoreError};
 use domain::{Claim, ParticipantId, Profile, StreamKey, Timestamp, UserId};
@@ -282,10 +283,7 @@ pub async fn append(
     let metadata: Vec<String> = batch
         .events
         .iter()
-        .map(|event| match event.command_events {
-            Some(count) => format!(r#"{{"command_events":"{count}"}}"#),
-            None => "{}".into(),
-        })
+        .map(|event| metadata(event.command_events, event.envelope.as_deref()))
         .collect();
     let row = sqlx::query(APPEND)
         .bind(writer)

@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgExecutor, PgPool, Row};
 use time::OffsetDateTime;
 
-use super::StoreError;
+use super::{Actor, Door, Envelope, StoreError};
 use domain::{AnyEvent, DecodeError, Kind, OwnEvent, Posting, StreamKey, Timestamp};
 
 /// One event as it stands in the log. Cheap to clone.
@@ -28,6 +28,8 @@ pub struct RecordedEvent {
     pub payload: Arc<str>,
     /// How many events, from this one on, are what one command came to; on its first event only.
     pub command_events: Option<i64>,
+    /// Who caused the command and how it came in; on its first event only.
+    pub envelope: Option<Arc<Envelope>>,
 }
 
 impl RecordedEvent {
@@ -72,7 +74,9 @@ impl RecordedEvent {
 
 const COLUMNS: &str = "events.position, recorded_at, aggregate_type, aggregate_id, sequence, event_type, \
                        event_version, payload::text as payload, \
-                       (metadata ->> 'command_events')::bigint as command_events";
+                       (metadata ->> 'command_events')::bigint as command_events, \
+                       metadata ->> 'actor' as actor, metadata ->> 'door' as door, \
+                       (metadata ->> 'request')::uuid as request";
 
 /// The last position of the log; 0 while it is empty.
 ///
@@ -299,7 +303,19 @@ fn recorded_event(row: &PgRow) -> Result<RecordedEvent, StoreError> {
         event_version: row.try_get::<&str, _>("event_version")?.into(),
         payload: row.try_get::<&str, _>("payload")?.into(),
         command_events: row.try_get("command_events")?,
+        envelope: envelope(row)?,
     })
+}
+
+fn envelope(row: &PgRow) -> Result<Option<Arc<Envelope>>, StoreError> {
+    let actor: Option<String> = row.try_get("actor")?;
+    let door: Option<String> = row.try_get("door")?;
+    let Some((actor, door)) = actor.zip(door) else { return Ok(None) };
+    Ok(Some(Arc::new(Envelope {
+        actor: Actor::recorded(actor),
+        door: Door::recorded(door),
+        request: row.try_get("request")?,
+    })))
 }
 
 /// A time of ours as one of the database.

@@ -5,8 +5,10 @@
 //! - [`load`] reads streams into aggregates, and looks up what decisions need besides.
 //! - [`log`] reads the log from a position, or one stream of it.
 //! - [`epoch`] tells one life of a database from the next.
+//! - [`envelope`] is who caused a command and how it came in.
 
 pub mod append;
+mod envelope;
 pub mod epoch;
 pub mod load;
 pub mod log;
@@ -21,6 +23,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 pub use append::{Appended, Batch, Duplicate, Verdict};
+pub use envelope::{Actor, Door, Envelope};
 pub use epoch::Epoch;
 pub use load::{Loaded, Lookups};
 pub use log::RecordedEvent;

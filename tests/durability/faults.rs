@@ -11,9 +11,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tonic::Code;
 use tonic_types::StatusExt;
-use tributary::engine::{Engine, Environment, Failure, Limits};
+use tributary::engine::{Engine, Environment, Failure, Limits, Submission};
 use tributary::metrics::Metrics;
-use tributary::store::{Database, epoch};
+use tributary::store::{Actor, Database, Door, epoch};
 use tributary::traces::Traces;
 
 use testing::{Server, ServerOptions, TestDatabase, reason};
@@ -235,6 +235,10 @@ fn registration(user: &str, display_name: &str) -> Command {
     }))
 }
 
+fn submission(command: Command) -> Submission {
+    Submission::new(command, Actor::SYSTEM, Door::job("test"))
+}
+
 #[tokio::test]
 async fn a_command_that_the_database_refuses_does_not_take_its_batch_with_it() {
     let database = TestDatabase::new().await;
@@ -256,7 +260,7 @@ async fn a_command_that_the_database_refuses_does_not_take_its_batch_with_it() {
     for number in 0..20 {
         let name = if number == 7 { "a\0b" } else { "fine" };
         let (engine, command) = (engine.clone(), registration(&format!("user-{number}"), name));
-        commands.push(tokio::spawn(async move { engine.execute(command, None).await }));
+        commands.push(tokio::spawn(async move { engine.execute(submission(command)).await }));
     }
     for (number, command) in commands.into_iter().enumerate() {
         let outcome = command.await.unwrap();
@@ -291,7 +295,7 @@ async fn a_full_queue_turns_commands_away_and_loses_none_that_it_took() {
     let mut commands = Vec::new();
     for number in 0..200 {
         let (engine, command) = (engine.clone(), registration(&format!("user-{number}"), "x"));
-        commands.push(tokio::spawn(async move { engine.execute(command, None).await }));
+        commands.push(tokio::spawn(async move { engine.execute(submission(command)).await }));
     }
     let (mut taken, mut turned_away) = (0, 0);
     for command in commands {

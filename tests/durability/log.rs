@@ -1,12 +1,16 @@
 //! The log itself: positions, readers, plans, and what other tools can read of it.
 
+use std::sync::Arc;
+
 use cqrs_es::EventStore;
 use cqrs_es::persist::PersistedEventStore;
 use domain::{AnyAggregate, Kind, Participant, Purchase, StreamKey, Timestamp, User};
 use postgres_es::PostgresEventRepository;
 use sqlx::{Connection, PgConnection};
 use tributary::store::append::{Entry, LogEnd, Receipt, append};
-use tributary::store::{Batch, RecordedEvent, StoreError, Verdict, load, log};
+use tributary::store::{
+    Actor, Batch, Door, Envelope, RecordedEvent, StoreError, Verdict, load, log,
+};
 use uuid::Uuid;
 
 use testing::{Server, TestDatabase};
@@ -21,6 +25,11 @@ fn event(stream: &str, sequence: i64) -> RecordedEvent {
         event_version: "1.0".into(),
         payload: r#"{"type":"Tested","amount_minor":100130,"currency_code":"INR"}"#.into(),
         command_events: Some(1),
+        envelope: Some(Arc::new(Envelope {
+            actor: Actor::SYSTEM,
+            door: Door::job("test"),
+            request: None,
+        })),
     }
 }
 

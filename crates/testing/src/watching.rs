@@ -196,6 +196,9 @@ pub struct Logged {
     pub event_type: String,
     pub event_version: String,
     pub payload: serde_json::Value,
+    /// Who caused the command, and how it came in; empty but on its first event.
+    pub actor: String,
+    pub door: String,
 }
 
 impl From<&Event> for Logged {
@@ -209,6 +212,8 @@ impl From<&Event> for Logged {
             event_type: event.event_type.clone(),
             event_version: event.event_version.clone(),
             payload: serde_json::from_str(&event.payload_json).expect("a JSON object"),
+            actor: event.actor.clone(),
+            door: event.door.clone(),
         }
     }
 }
@@ -216,7 +221,8 @@ impl From<&Event> for Logged {
 /// The events of the log that a condition of SQL takes, in order.
 pub async fn in_log(database: &TestDatabase, condition: &str) -> Vec<Logged> {
     let query = format!(
-        "select *, (extract(epoch from recorded_at) * 1000000)::bigint as recorded_at_us
+        "select *, (extract(epoch from recorded_at) * 1000000)::bigint as recorded_at_us,
+             coalesce(metadata ->> 'actor', '') as actor, coalesce(metadata ->> 'door', '') as door
          from events where {condition} order by position"
     );
     let logged = |row: &PgRow| Logged {
@@ -227,6 +233,8 @@ pub async fn in_log(database: &TestDatabase, condition: &str) -> Vec<Logged> {
         event_type: row.get("event_type"),
         event_version: row.get("event_version"),
         payload: row.get("payload"),
+        actor: row.get("actor"),
+        door: row.get("door"),
     };
     sqlx::query(&query).fetch_all(&database.pool).await.unwrap().iter().map(logged).collect()
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::fields::Fields;
-use super::pb::{self, ErrorReason};
-use super::responses::{count, reward_kind, time};
+use crate::api::fields::Fields;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::responses::{count, reward_kind, time};
 use domain::code::{CodeFormat, DEFAULT_ALPHABET, DEFAULT_LENGTH};
 use domain::decide::Command;
 use domain::rules::{
@@ -65,7 +65,9 @@ pub fn program_message(program: &Program, version: &ProgramVersion) -> pb::Progr
 }
 
 /// What a leaderboard counts, as the contract says it.
-pub(super) fn leaderboard_metric_message(metric: LeaderboardMetric) -> pb::LeaderboardMetric {
+pub(in crate::api) fn leaderboard_metric_message(
+    metric: LeaderboardMetric,
+) -> pb::LeaderboardMetric {
     match metric {
         LeaderboardMetric::Points => pb::LeaderboardMetric::Points,
         LeaderboardMetric::Referrals => pb::LeaderboardMetric::Referrals,
@@ -75,7 +77,9 @@ pub(super) fn leaderboard_metric_message(metric: LeaderboardMetric) -> pb::Leade
 }
 
 /// What a leaderboard counts; none if it is not said.
-pub(super) fn leaderboard_metric(metric: pb::LeaderboardMetric) -> Option<LeaderboardMetric> {
+pub(in crate::api) fn leaderboard_metric(
+    metric: pb::LeaderboardMetric,
+) -> Option<LeaderboardMetric> {
     match metric {
         pb::LeaderboardMetric::Points => Some(LeaderboardMetric::Points),
         pb::LeaderboardMetric::Referrals => Some(LeaderboardMetric::Referrals),

@@ -1,28 +1,18 @@
-//! `OperatorService`: programs in numbers, and the log itself.
+//! `GetConversionReport`.
 
 use std::ops::Range;
 
 use prost_types::{Duration as PbDuration, Timestamp as PbTimestamp};
 use time::{Date, Month};
-use tokio::sync::mpsc;
-use tonic::{Request, Response, Status};
 
-use super::Context;
-use super::authentication::caller;
-use super::errors::{ApiError, status};
-use super::event_log::{EventFilter, read_filter, send_events};
-use super::fields::Fields;
-use super::pb::operator_service_server::OperatorService;
-use super::pb::{self, ErrorReason};
-use super::reads::{Reading, deadline, found_in, freshness};
-use super::responses::{count, money};
-use super::tokens::{StreamName, newest_position, resume_cursor, resume_token};
-use super::watch::{EventFeed, Messages, View, permit, stream};
-use crate::engine::query::query;
-use crate::live::{Cursor, Topic, turned_true};
+use super::Handlers;
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::reads::{Named, freshness, must_exist};
+use crate::api::responses::count;
 use crate::read::{At, ConversionDay};
-use crate::store::log;
-use domain::decide::existing_program;
 use domain::{ProgramId, Timestamp};
 
 /// The longest report, in days, and that of a request that names none.
@@ -31,47 +21,13 @@ const DEFAULT_REPORT_DAYS: i64 = 30;
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 /// The whole, in basis points.
 const WHOLE_BPS: u64 = 10_000;
-/// Messages that wait for one client's connection.
-const QUEUED_MESSAGES: usize = 16;
 
-pub(super) struct Operators(pub(super) Context);
-
-#[tonic::async_trait]
-impl OperatorService for Operators {
-    async fn get_overview(
+impl Handlers {
+    pub(in crate::api) async fn get_conversion_report(
         &self,
-        request: Request<pb::GetOverviewRequest>,
-    ) -> Result<Response<pb::GetOverviewResponse>, Status> {
-        let deadline = deadline(&self.0, &request);
-        let request = request.into_inner();
-        let mut fields = Fields::default();
-        let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
-        let program_id = fields.finish(program_id)?;
-        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
-        let read = |freshness| -> Reading<'_, _> {
-            Box::pin(self.0.reads.overview(&program_id, freshness))
-        };
-        let At { position, found } = found_in(&self.0, freshness, &program_id, read).await?;
-        Ok(Response::new(pb::GetOverviewResponse {
-            registered: count(found.registered),
-            referred: count(found.referred),
-            organic: count(found.registered.saturating_sub(found.referred)),
-            pending: count(found.pending),
-            held: count(found.held),
-            converted: count(found.converted),
-            rejected: count(found.rejected),
-            reward_count: count(found.reward_count),
-            rewards_granted: vec![money(&found.unit, found.granted_minor)],
-            position,
-        }))
-    }
-
-    async fn get_conversion_report(
-        &self,
-        request: Request<pb::GetConversionReportRequest>,
-    ) -> Result<Response<pb::GetConversionReportResponse>, Status> {
-        let deadline = deadline(&self.0, &request);
-        let request = request.into_inner();
+        call: Call<pb::GetConversionReportRequest>,
+    ) -> Result<pb::GetConversionReportResponse, ApiError> {
+        let request = &call.message;
         let mut fields = Fields::default();
         let days = report_days(
             &mut fields,
@@ -81,79 +37,11 @@ impl OperatorService for Operators {
         );
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let program_id = fields.finish(program_id)?;
-        let freshness = freshness(&self.0, &request.consistency_token, deadline).await?;
-        query(&self.0.database, &self.0.environment, |work| existing_program(work, &program_id))
-            .await
-            .map_err(ApiError::from)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        must_exist(&self.0, Named::Program(&program_id)).await?;
         let read = self.0.reads.conversion_days(&program_id, days.clone(), freshness);
-        let At { position, found } = read.await.map_err(ApiError::from)?;
-        Ok(Response::new(report(&found, days, position)))
-    }
-
-    type ReadEventsStream = Messages<pb::ReadEventsResponse>;
-
-    async fn read_events(
-        &self,
-        request: Request<pb::ReadEventsRequest>,
-    ) -> Result<Response<Self::ReadEventsStream>, Status> {
-        let permit = permit(&self.0, caller(&request))?;
-        let request = request.into_inner();
-        let mut fields = Fields::default();
-        if request.after_position < 0 {
-            fields.fault("after_position", ErrorReason::OutOfRange, "must be 0 or more");
-        }
-        if request.limit < 0 {
-            let message = "must be 1 or more, or 0 for the end of the log";
-            fields.fault("limit", ErrorReason::OutOfRange, message);
-        }
-        let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
-        let filter = fields.finish(Some(filter))?;
-        let head = newest_position(&self.0, &request.consistency_token).await?;
-        let limit = if request.limit == 0 { i32::MAX } else { request.limit };
-        let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
-        let (context, after) = (self.0.clone(), request.after_position);
-        tokio::spawn(async move {
-            let _permit = permit;
-            // One slot stays reserved for the final status, so that a client that is behind gets it too.
-            let Ok(last_word) = messages.clone().reserve_owned().await else { return };
-            let mut stopping = context.stopping.clone();
-            let status = tokio::select! {
-                read = send_events(&context, &filter, after..head, limit, &messages) => read.err(),
-                () = turned_true(&mut stopping) => {
-                    let message = "the server is stopping; go on from the last position";
-                    Some(status(ErrorReason::ShuttingDown, message, &[]))
-                }
-            };
-            if let Some(status) = status {
-                last_word.send(Box::new(Err(status)));
-            }
-        });
-        Ok(Response::new(Messages::new(answer)))
-    }
-
-    type WatchEventsStream = Messages<pb::WatchEventsResponse>;
-
-    async fn watch_events(
-        &self,
-        request: Request<pb::WatchEventsRequest>,
-    ) -> Result<Response<Self::WatchEventsStream>, Status> {
-        let permit = permit(&self.0, caller(&request))?;
-        let request = request.into_inner();
-        let mut fields = Fields::default();
-        let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
-        let filter = fields.finish(Some(filter))?;
-        let name = StreamName::new("WatchEvents", &filter.to_string());
-        let from = resume_cursor(&self.0, name, &request.resume_token).await?;
-        let cursor = if let Some(cursor) = from {
-            cursor
-        } else {
-            let head = log::head(self.0.database.pool()).await.map_err(ApiError::from)?;
-            Cursor { position: head, sequence: head }
-        };
-        let first = EventFilter::heartbeat(resume_token(&self.0, name, cursor));
-        let subscription = self.0.live.subscribe(Topic::Log, cursor);
-        let feed = EventFeed { context: self.0.clone(), name, subscription, view: filter };
-        Ok(stream(&self.0, permit, vec![first], feed))
+        let At { position, found } = read.await?;
+        Ok(report(&found, days, position))
     }
 }
 

@@ -8,12 +8,12 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::Status;
 
-use super::Context;
-use super::errors::{ApiError, status};
-use super::fields::Fields;
-use super::pb::{self, ErrorReason};
-use super::responses::time;
-use super::watch::{Sent, View};
+use crate::api::Context;
+use crate::api::errors::{ApiError, status};
+use crate::api::fields::Fields;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::responses::time;
+use crate::api::watch::{Sent, View};
 use crate::live::CutOff;
 use crate::store::{RecordedEvent, in_time, log};
 use domain::{Kind, UserId, event_types};
@@ -88,6 +88,7 @@ pub(super) fn read_filter(fields: &mut Fields, wanted: &[String], user_id: &str)
 }
 
 fn event_message(event: &RecordedEvent) -> pb::Event {
+    let envelope = event.envelope.as_deref();
     pb::Event {
         position: event.position,
         create_time: Some(time(event.recorded_at)),
@@ -97,6 +98,8 @@ fn event_message(event: &RecordedEvent) -> pb::Event {
         event_type: event.event_type.to_string(),
         event_version: event.event_version.to_string(),
         payload_json: event.payload.to_string(),
+        actor: envelope.map(|envelope| envelope.actor.to_string()).unwrap_or_default(),
+        door: envelope.map(|envelope| envelope.door.as_str().into()).unwrap_or_default(),
     }
 }
 
@@ -186,6 +189,7 @@ mod tests {
             event_version: "1.0.0".into(),
             payload: payload.into(),
             command_events: None,
+            envelope: None,
         };
         let purchase =
             event(Kind::Purchase, "bob", r#"{"buyer_user_id":"ada","purchase_id":"bob"}"#);

@@ -1,59 +1,42 @@
 //! `ReferralService`: who referred whom, and which codes can be used.
 
-use tonic::{Request, Response, Status};
+mod reads;
 
-use super::Context;
-use super::authentication::caller;
-use super::errors::ApiError;
-use super::fields::Fields;
-use super::pb::referral_service_server::ReferralService;
-use super::pb::{self, ErrorReason};
-use super::reads::deadline;
-use super::referral_reads;
-use super::requests::carry_out;
-use super::responses::{count, joined};
-use super::tokens::{consistency_token, newest_position};
+use crate::api::Context;
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::responses::{count, joined};
+use crate::api::tokens::newest_position;
+use crate::api::writes::{carry_out, command_fields};
 use crate::engine::query::query;
 use crate::store::profile_names;
 use domain::decide::{ApplyReferral, CodeFault, Command, Referrer, validate_code};
 use domain::{ProgramId, UserId};
 
-pub(super) struct Referrals(pub(super) Context);
+pub(super) struct Handlers(pub(super) Context);
 
-#[tonic::async_trait]
-impl ReferralService for Referrals {
-    async fn apply_referral(
+impl Handlers {
+    pub(super) async fn apply_referral(
         &self,
-        request: Request<pb::ApplyReferralRequest>,
-    ) -> Result<Response<pb::ApplyReferralResponse>, Status> {
-        let caller = caller(&request);
-        let request = request.into_inner();
-        let command = read_referral(&request)?;
-        let canonical = pb::ApplyReferralRequest { request_id: String::new(), ..request.clone() };
-        let command = Command::ApplyReferral(command);
-        let committed = carry_out(
-            &self.0,
-            caller.scope(),
-            "ApplyReferral",
-            &request.request_id,
-            &canonical,
-            command,
-        )
-        .await?;
-        let joined = joined(&committed.events)?;
-        Ok(Response::new(pb::ApplyReferralResponse {
+        call: Call<pb::ApplyReferralRequest>,
+    ) -> Result<pb::ApplyReferralResponse, ApiError> {
+        let command = Command::ApplyReferral(read_referral(&call.message)?);
+        let written = carry_out(&self.0, &call, command).await?;
+        let joined = joined(&written.events)?;
+        Ok(pb::ApplyReferralResponse {
             referral: joined.referral,
             rewards: joined.rewards,
-            consistency_token: consistency_token(&self.0, committed.position),
-        }))
+            consistency_token: written.consistency_token,
+        })
     }
 
-    async fn validate_referral_code(
+    pub(super) async fn validate_referral_code(
         &self,
-        request: Request<pb::ValidateReferralCodeRequest>,
-    ) -> Result<Response<pb::ValidateReferralCodeResponse>, Status> {
-        let caller = caller(&request);
-        let request = request.into_inner();
+        call: Call<pb::ValidateReferralCodeRequest>,
+    ) -> Result<pb::ValidateReferralCodeResponse, ApiError> {
+        let request = &call.message;
         let mut fields = Fields::default();
         if request.referral_code.trim().is_empty() {
             fields.fault("referral_code", ErrorReason::FieldRequired, "is required");
@@ -63,21 +46,16 @@ impl ReferralService for Referrals {
         let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
         let code = fields.finish(code)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
-        // What a code means to a user is for those who may read that user.
-        let user_id = user_id.filter(|_| caller.is_back_end());
         let verdict = query(&self.0.database, &self.0.environment, |work| {
             validate_code(work, &code, program_id.as_ref(), user_id.as_ref())
         })
-        .await
-        .map_err(ApiError::from)?;
+        .await?;
         let referrer = match &verdict.owner {
-            Some(owner) => profile_names(self.0.database.pool(), &owner.user_id)
-                .await
-                .map_err(ApiError::from)?,
+            Some(owner) => profile_names(self.0.database.pool(), &owner.user_id).await?,
             None => None,
         };
         let (reason, message) = explain(verdict.fault);
-        Ok(Response::new(pb::ValidateReferralCodeResponse {
+        Ok(pb::ValidateReferralCodeResponse {
             valid: verdict.fault.is_none(),
             reason: reason.into(),
             message: message.into(),
@@ -85,38 +63,12 @@ impl ReferralService for Referrals {
             referrer_username: referrer.map(|names| names.username).unwrap_or_default(),
             remaining_uses: verdict.remaining_uses.map(count),
             position,
-        }))
-    }
-
-    async fn get_referral_stats(
-        &self,
-        request: Request<pb::GetReferralStatsRequest>,
-    ) -> Result<Response<pb::GetReferralStatsResponse>, Status> {
-        let deadline = deadline(&self.0, &request);
-        Ok(Response::new(referral_reads::stats(&self.0, request.get_ref(), deadline).await?))
-    }
-
-    async fn list_referrals(
-        &self,
-        request: Request<pb::ListReferralsRequest>,
-    ) -> Result<Response<pb::ListReferralsResponse>, Status> {
-        let deadline = deadline(&self.0, &request);
-        Ok(Response::new(referral_reads::list(&self.0, request.get_ref(), deadline).await?))
-    }
-
-    async fn get_referral_tree(
-        &self,
-        request: Request<pb::GetReferralTreeRequest>,
-    ) -> Result<Response<pb::GetReferralTreeResponse>, Status> {
-        let deadline = deadline(&self.0, &request);
-        Ok(Response::new(referral_reads::tree(&self.0, request.get_ref(), deadline).await?))
+        })
     }
 }
 
-#[allow(clippy::result_large_err, reason = "a status is what callers return")]
-fn read_referral(request: &pb::ApplyReferralRequest) -> Result<ApplyReferral, Status> {
-    let mut fields = Fields::default();
-    fields.request_id(&request.request_id);
+fn read_referral(request: &pb::ApplyReferralRequest) -> Result<ApplyReferral, ApiError> {
+    let mut fields = command_fields(request);
     let code = fields.referral_code(&request.referral_code);
     let user_id = fields.optional_id("referrer_user_id", &request.referrer_user_id, UserId::parse);
     let both = !request.referral_code.trim().is_empty() && !request.referrer_user_id.is_empty();

@@ -1,8 +1,8 @@
 //! What the streams of `RewardService` make of the events of a participant.
 
-use super::pb;
-use super::responses::{money, reward};
-use super::watch::View;
+use crate::api::pb;
+use crate::api::responses::{money, reward};
+use crate::api::watch::View;
 use crate::live::CutOff;
 use crate::store::{RecordedEvent, StoreError};
 use domain::{Participant, ParticipantEvent, decode};

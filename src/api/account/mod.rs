@@ -1,0 +1,9 @@
+//! `AccountService`: users.
+
+mod registration;
+mod status;
+mod users;
+
+use crate::api::Context;
+
+pub(super) struct Handlers(pub(super) Context);

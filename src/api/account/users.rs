@@ -1,0 +1,137 @@
+//! `GetUser` and `ListUsers`.
+
+use super::Handlers;
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pages::Page;
+use crate::api::pb;
+use crate::api::reads::{Named, Reading, found, freshness};
+use crate::api::responses;
+use crate::api::tokens::newest_position;
+use crate::engine::query::query;
+use crate::read::{At, ListedProgram, ListedUser};
+use crate::store::profile_names;
+use domain::rules::link;
+use domain::{Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, load};
+
+impl Handlers {
+    pub(in crate::api) async fn get_user(
+        &self,
+        call: Call<pb::GetUserRequest>,
+    ) -> Result<pb::GetUserResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let user_id = fields.id("user_id", &request.user_id, UserId::parse);
+        let user_id = fields.finish(user_id)?;
+        let position = newest_position(&self.0, &request.consistency_token).await?;
+        let found = self.find(&user_id).await?;
+        Ok(pb::GetUserResponse { position, ..found })
+    }
+
+    pub(in crate::api) async fn list_users(
+        &self,
+        call: Call<pb::ListUsersRequest>,
+    ) -> Result<pb::ListUsersResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
+        let before = page.before(&mut fields, &request.page_token);
+        let before = fields.finish(before)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let (reads, rows) = (&self.0.reads, page.rows());
+        let At { position, found: (program, mut users) } = match &program_id {
+            None => reads.users(None, before, rows, freshness).await?,
+            Some(program_id) => {
+                let read = |freshness| -> Reading<'_, _> {
+                    Box::pin(async move {
+                        let users = reads.users(Some(program_id), before, rows, freshness);
+                        let At { position, found } = users.await?;
+                        Ok(At { position, found: found.0.is_some().then_some(found) })
+                    })
+                };
+                found(&self.0, freshness, Named::Program(program_id), read).await?
+            }
+        };
+        let next_page_token = page.cut(&mut users, |last| last.order_position);
+        let program = program.unwrap_or_default();
+        Ok(pb::ListUsersResponse {
+            users: users
+                .iter()
+                .map(|user| user_detail(&request.program_id, &program, user))
+                .collect(),
+            next_page_token,
+            position,
+        })
+    }
+
+    pub(super) async fn find(&self, user_id: &UserId) -> Result<pb::GetUserResponse, ApiError> {
+        let (status, create_time, participants) =
+            query(&self.0.database, &self.0.environment, |work| {
+                let user = load::<User>(work, user_id)?;
+                if !user.exists() {
+                    return Err(Refusal::UserNotFound(user_id.clone()).into());
+                }
+                let mut participants = Vec::new();
+                for program_id in user.programs() {
+                    let program = load::<Program>(work, program_id)?;
+                    let id = ParticipantId::new(program_id, user_id);
+                    let participant = load::<Participant>(work, &id)?;
+                    participants.push(participant_message(&program, user_id, &participant));
+                }
+                participants.sort_by(|one, other| one.program_id.cmp(&other.program_id));
+                Ok((user.status(), user.register_time(), participants))
+            })
+            .await?;
+        let names = profile_names(self.0.database.pool(), user_id).await?;
+        let user = responses::user(user_id.as_str(), names.as_ref(), status, create_time);
+        Ok(pb::GetUserResponse { user: Some(user), participants, position: 0 })
+    }
+}
+
+fn user_detail(program_id: &str, program: &ListedProgram, listed: &ListedUser) -> pb::UserDetail {
+    let ListedUser { user_id, names, status, register_time, member, .. } = listed;
+    let participant = member.as_ref().map(|member| pb::Participant {
+        program_id: program_id.into(),
+        user_id: user_id.clone(),
+        code: member.code.clone(),
+        link: link(&program.base_url, &member.code),
+        referrer_user_id: member.referrer_user_id.clone().unwrap_or_default(),
+        referral_status: member
+            .referral_status
+            .map_or(pb::ReferralStatus::Unspecified, responses::referral_status)
+            .into(),
+    });
+    pb::UserDetail {
+        user: Some(responses::user(user_id, names.as_ref(), *status, *register_time)),
+        participant,
+        balances: member
+            .iter()
+            .map(|member| responses::money(&program.unit, member.balance_minor))
+            .collect(),
+    }
+}
+
+fn participant_message(
+    program: &Program,
+    user_id: &UserId,
+    participant: &Participant,
+) -> pb::Participant {
+    let code = participant.code();
+    let referral = participant.referral();
+    pb::Participant {
+        program_id: program.program_id().to_string(),
+        user_id: user_id.to_string(),
+        code: code.into(),
+        link: program.current().map(|version| version.rules.link(code)).unwrap_or_default(),
+        referrer_user_id: referral
+            .map(|referral| referral.referrer_user_id.to_string())
+            .unwrap_or_default(),
+        referral_status: referral
+            .map_or(pb::ReferralStatus::Unspecified, |referral| {
+                responses::referral_status(referral.status)
+            })
+            .into(),
+    }
+}

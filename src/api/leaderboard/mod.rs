@@ -1,0 +1,110 @@
+//! `LeaderboardService`: who is ahead.
+
+mod watch;
+
+use std::sync::Arc;
+
+use crate::api::Context;
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pages::Page;
+use crate::api::pb;
+use crate::api::program::rules::{leaderboard_metric, leaderboard_metric_message};
+use crate::api::reads::{Named, Reading, found, freshness, newest};
+use crate::read::{At, Board, Freshness, Place, Ranked};
+use crate::store::StoreError;
+use domain::ProgramId;
+
+pub(super) struct Handlers(pub(super) Context);
+
+impl Handlers {
+    pub(super) async fn get_leaderboard(
+        &self,
+        call: Call<pb::GetLeaderboardRequest>,
+    ) -> Result<pb::GetLeaderboardResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let after = page.start(&mut fields, &request.page_token, None, |key| place(key).map(Some));
+        let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
+        let (program_id, after) = fields.finish(program_id.zip(after))?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let board = self.board(&program_id, freshness).await?;
+        let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| board.default_metric());
+
+        let At { position, found: mut ranks } = board.page(metric, after, page.size() + 1);
+        let next_page_token =
+            page.cut(&mut ranks.ranked, |last| format!("{}.{}", last.score, last.order));
+        Ok(pb::GetLeaderboardResponse {
+            entries: entries(&self.0, &ranks.ranked).await?,
+            next_page_token,
+            metric: leaderboard_metric_message(metric).into(),
+            participant_count: ranks.count,
+            position,
+        })
+    }
+
+    pub(super) async fn get_rank(
+        &self,
+        call: Call<pb::GetRankRequest>,
+    ) -> Result<pb::GetRankResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let id = fields.finish(id)?;
+        let user_id = id.user_id.as_str();
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let mut board = self.board(&id.program_id, freshness).await?;
+        if !board.knows(user_id) {
+            // So new that the board has not come to it, if it exists.
+            let freshness = newest(&self.0, freshness, Named::Participant(&id)).await?;
+            board = self.board(&id.program_id, freshness).await?;
+        }
+        let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| board.default_metric());
+        let At { position, found: ranks } = board.rank(metric, user_id);
+        let entries = entries(&self.0, &ranks.ranked).await?;
+        Ok(pb::GetRankResponse {
+            entry: entries.into_iter().next(),
+            metric: leaderboard_metric_message(metric).into(),
+            participant_count: ranks.count,
+            position,
+        })
+    }
+
+    /// The board of a program, as new as asked for.
+    async fn board(
+        &self,
+        program_id: &ProgramId,
+        freshness: Freshness,
+    ) -> Result<Arc<Board>, ApiError> {
+        let read = |freshness| -> Reading<'_, _> {
+            Box::pin(async move {
+                let found = self.0.boards.of(program_id, freshness).await?;
+                Ok(At { position: 0, found })
+            })
+        };
+        Ok(found(&self.0, freshness, Named::Program(program_id), read).await?.found)
+    }
+}
+
+/// A part of a leaderboard with the names of those on it.
+async fn entries(
+    context: &Context,
+    ranked: &[Ranked],
+) -> Result<Vec<pb::LeaderboardEntry>, StoreError> {
+    let usernames = context.boards.usernames(ranked).await?;
+    let entry = |ranked: &Ranked| pb::LeaderboardEntry {
+        rank: ranked.rank,
+        user_id: ranked.user_id.to_string(),
+        username: usernames.get(&ranked.user_id).map(ToString::to_string).unwrap_or_default(),
+        score: ranked.score,
+    };
+    Ok(ranked.iter().map(entry).collect())
+}
+
+/// The place after which a page begins, as its token holds it.
+fn place(key: &str) -> Option<Place> {
+    let (score, order) = key.split_once('.')?;
+    Some(Place { score: score.parse().ok()?, order: order.parse().ok()? })
+}

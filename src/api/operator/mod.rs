@@ -1,0 +1,47 @@
+//! `OperatorService`: programs in numbers, and the log itself.
+
+mod event_log;
+mod events;
+mod report;
+
+use crate::api::Context;
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pb;
+use crate::api::reads::{Named, Reading, found, freshness};
+use crate::api::responses::{count, money};
+use crate::read::At;
+use domain::ProgramId;
+
+pub(super) struct Handlers(pub(super) Context);
+
+impl Handlers {
+    pub(super) async fn get_overview(
+        &self,
+        call: Call<pb::GetOverviewRequest>,
+    ) -> Result<pb::GetOverviewResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
+        let program_id = fields.finish(program_id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let read = |freshness| -> Reading<'_, _> {
+            Box::pin(self.0.reads.overview(&program_id, freshness))
+        };
+        let At { position, found } =
+            found(&self.0, freshness, Named::Program(&program_id), read).await?;
+        Ok(pb::GetOverviewResponse {
+            registered: count(found.registered),
+            referred: count(found.referred),
+            organic: count(found.registered.saturating_sub(found.referred)),
+            pending: count(found.pending),
+            held: count(found.held),
+            converted: count(found.converted),
+            rejected: count(found.rejected),
+            reward_count: count(found.reward_count),
+            rewards_granted: vec![money(&found.unit, found.granted_minor)],
+            position,
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! Pages of lists.
+
+use std::fmt::Display;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+use super::fields::Fields;
+use super::pb::ErrorReason;
+use domain::ProgramId;
+
+/// The largest page.
+const MAX_PAGE_SIZE: i32 = 1_000;
+/// The page size of requests that name none.
+const DEFAULT_PAGE_SIZE: i32 = 50;
+/// The field that names the page.
+const PAGE_TOKEN: &str = "page_token";
+
+/// A page that was asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Page {
+    rpc: &'static str,
+    size: usize,
+}
+
+impl Page {
+    /// Reads the size of a page of an RPC's list; the default if it is 0.
+    pub(super) fn read(fields: &mut Fields, rpc: &'static str, page_size: i32) -> Self {
+        if !(0..=MAX_PAGE_SIZE).contains(&page_size) {
+            let message = format!("must be 0 (for {DEFAULT_PAGE_SIZE}) to {MAX_PAGE_SIZE}");
+            fields.fault("page_size", ErrorReason::InvalidPageSize, message);
+        }
+        let size = if page_size == 0 { DEFAULT_PAGE_SIZE } else { page_size };
+        Self { rpc, size: usize::try_from(size).unwrap_or_default() }
+    }
+
+    /// How many rows it has at most.
+    pub(super) fn size(self) -> usize {
+        self.size
+    }
+
+    /// How many rows to look for: one more than the page has tells whether there is a next one.
+    pub(super) fn rows(self) -> i64 {
+        i64::try_from(self.size).unwrap_or(i64::MAX).saturating_add(1)
+    }
+
+    /// Cuts rows that were found down to the page. Returns the token of the next page, which begins after the
+    /// last row that is kept; empty if there is none.
+    pub(super) fn cut<R, K: Display>(self, rows: &mut Vec<R>, key: impl Fn(&R) -> K) -> String {
+        let is_last = rows.len() <= self.size;
+        rows.truncate(self.size);
+        match rows.last() {
+            Some(last) if !is_last => self.token_after(key(last)),
+            _ => String::new(),
+        }
+    }
+
+    /// The token of the page after the one that ends with `last`. It begins with a hash of the RPC, so that the
+    /// token of one list is not taken for that of another.
+    pub(super) fn token_after(self, last: impl Display) -> String {
+        let mut bytes = rpc_hash(self.rpc).to_vec();
+        bytes.extend(last.to_string().as_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The key after which the page of a token begins, as `parse` reads it; `first` for the first page.
+    pub(super) fn start<K>(
+        self,
+        fields: &mut Fields,
+        token: &str,
+        first: K,
+        parse: impl Fn(&str) -> Option<K>,
+    ) -> Option<K> {
+        if token.is_empty() {
+            return Some(first);
+        }
+        let decoded = URL_SAFE_NO_PAD.decode(token).ok();
+        let key = decoded
+            .and_then(|bytes| {
+                String::from_utf8(bytes.strip_prefix(&rpc_hash(self.rpc))?.into()).ok()
+            })
+            .and_then(|key| parse(&key));
+        if key.is_none() {
+            fields.bad_token(PAGE_TOKEN, ErrorReason::InvalidPageToken);
+        }
+        key
+    }
+
+    /// The position before which the page of a token begins; past the end of everything for the first page.
+    pub(super) fn before(self, fields: &mut Fields, token: &str) -> Option<i64> {
+        self.start(fields, token, i64::MAX, |key| key.parse().ok())
+    }
+
+    /// The program after which the page of a token begins; empty for the first page.
+    pub(super) fn after_program(self, fields: &mut Fields, token: &str) -> Option<String> {
+        self.start(fields, token, String::new(), |key| {
+            ProgramId::parse(key).ok().map(|program_id| program_id.to_string())
+        })
+    }
+}
+
+fn rpc_hash(rpc: &str) -> [u8; 3] {
+    let digest = Sha256::digest(rpc);
+    [digest[0], digest[1], digest[2]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_has_a_successor_only_if_more_was_found_than_it_takes() {
+        let mut fields = Fields::default();
+        let page = Page::read(&mut fields, "ListUsers", 2);
+        assert_eq!(page.rows(), 3);
+        let (mut full, mut more) = (vec![9, 8], vec![9, 8, 7]);
+        assert_eq!(page.cut(&mut full, |row| *row), "");
+        let token = page.cut(&mut more, |row| *row);
+        assert_eq!(more, [9, 8]);
+        assert_eq!(page.before(&mut fields, &token), Some(8));
+        assert_eq!(page.before(&mut fields, ""), Some(i64::MAX));
+        assert!(fields.finish(Some(())).is_ok());
+    }
+
+    #[test]
+    fn the_token_of_one_list_is_none_of_another() {
+        let mut fields = Fields::default();
+        let page = Page::read(&mut fields, "ListUsers", 0);
+        let other = Page::read(&mut fields, "ListPurchases", 0);
+        assert_eq!(other.before(&mut fields, &page.token_after(8)), None);
+        assert!(fields.finish(Some(())).is_err());
+    }
+}

@@ -1,0 +1,134 @@
+//! `ProgramService`: programs and who is in them.
+
+pub(super) mod rules;
+
+use crate::api::Context;
+use crate::api::errors::{ApiError, status};
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pages::Page;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::responses::joined;
+use crate::api::tokens::newest_position;
+use crate::api::writes::{carry_out, command_fields};
+use crate::engine::query::query;
+use crate::store::load::program_ids;
+use crate::store::log;
+use domain::decide::{Command, EnrollParticipant};
+use domain::{Kind, ParticipantId, Program, ProgramId, Refusal, StreamKey, load};
+use rules::{program_message, read_program};
+
+pub(super) struct Handlers(pub(super) Context);
+
+impl Handlers {
+    pub(super) async fn publish_program(
+        &self,
+        call: Call<pb::PublishProgramRequest>,
+    ) -> Result<pb::PublishProgramResponse, ApiError> {
+        let mut fields = command_fields(&call.message);
+        let program = call.message.program.clone().unwrap_or_default();
+        let read = read_program(&mut fields, &program);
+        let (program_id, rules) = fields.finish(read)?;
+        let command = Command::PublishProgram { program_id: program_id.clone(), rules };
+        let written = carry_out(&self.0, &call, command).await?;
+        let version = self.version_at(&program_id, written.position).await?;
+        let program = self.find(&program_id, version).await?;
+        Ok(pb::PublishProgramResponse {
+            program: Some(program),
+            consistency_token: written.consistency_token,
+        })
+    }
+
+    pub(super) async fn get_program(
+        &self,
+        call: Call<pb::GetProgramRequest>,
+    ) -> Result<pb::GetProgramResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        if request.version < 0 {
+            let message = "must be 0 (for the current one) or more";
+            fields.fault("version", ErrorReason::InvalidProgram, message);
+        }
+        let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
+        let program_id = fields.finish(program_id)?;
+        let position = newest_position(&self.0, &request.consistency_token).await?;
+        let program = self.find(&program_id, request.version.unsigned_abs()).await?;
+        Ok(pb::GetProgramResponse { program: Some(program), position })
+    }
+
+    pub(super) async fn list_programs(
+        &self,
+        call: Call<pb::ListProgramsRequest>,
+    ) -> Result<pb::ListProgramsResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let after = page.after_program(&mut fields, &request.page_token);
+        let after = fields.finish(after)?;
+        let position = newest_position(&self.0, &request.consistency_token).await?;
+        let mut ids = program_ids(self.0.database.pool(), &after, page.rows()).await?;
+        let next_page_token = page.cut(&mut ids, ProgramId::clone);
+        let programs = query(&self.0.database, &self.0.environment, |work| {
+            ids.iter()
+                .map(|id| {
+                    let program = load::<Program>(work, id)?;
+                    let current = program.current();
+                    Ok(current.map(|version| program_message(&program, version)))
+                })
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
+        let programs = programs.into_iter().flatten().collect();
+        Ok(pb::ListProgramsResponse { programs, next_page_token, position })
+    }
+
+    pub(super) async fn enroll_participant(
+        &self,
+        call: Call<pb::EnrollParticipantRequest>,
+    ) -> Result<pb::EnrollParticipantResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = command_fields(request);
+        let referral_code = fields.referral_code(&request.referral_code);
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let ParticipantId { program_id, user_id } = fields.finish(id)?;
+        let command = EnrollParticipant { program_id, user_id, referral_code };
+        let command = Command::EnrollParticipant(command);
+        let written = carry_out(&self.0, &call, command).await?;
+        let joined = joined(&written.events)?;
+        Ok(pb::EnrollParticipantResponse {
+            participant: joined.participants.into_iter().next(),
+            rewards: joined.rewards,
+            consistency_token: written.consistency_token,
+        })
+    }
+
+    /// The version that was in force at a position of the log: what a publication came to, also if
+    /// the request is a repetition and others were published since.
+    async fn version_at(&self, program_id: &ProgramId, position: i64) -> Result<u32, ApiError> {
+        let stream = StreamKey { kind: Kind::Program, id: program_id.as_str().into() };
+        // Every event of a program is a new version.
+        let version = log::sequence_at(self.0.database.pool(), &stream, position).await?;
+        Ok(u32::try_from(version).unwrap_or_default())
+    }
+
+    /// A version of a program; the current one for 0.
+    async fn find(&self, program_id: &ProgramId, version: u32) -> Result<pb::Program, ApiError> {
+        let found = query(&self.0.database, &self.0.environment, |work| {
+            let program = load::<Program>(work, program_id)?;
+            let current =
+                program.current().ok_or_else(|| Refusal::ProgramNotFound(program_id.clone()))?;
+            let version = if version == 0 { Some(current) } else { program.version(version) };
+            Ok(version.map(|version| program_message(&program, version)))
+        })
+        .await?;
+        found.ok_or_else(|| {
+            let message = format!("program '{program_id}' has no version {version}");
+            status(
+                ErrorReason::ProgramVersionNotFound,
+                message,
+                &[("program_id", program_id), ("version", &version)],
+            )
+            .into()
+        })
+    }
+}

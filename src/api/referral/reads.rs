@@ -1,0 +1,203 @@
+//! `GetReferralStats`, `ListReferrals` and `GetReferralTree`: what came of referrals that were made.
+
+use std::collections::HashMap;
+
+use super::Handlers;
+use crate::api::errors::{ApiError, status};
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pages::Page;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::reads::{Named, Reading, found, freshness, must_exist};
+use crate::api::responses::{count, money, referral_status, time};
+use crate::read::{At, Listed, ListedReferral, MAX_BELOW, ReferralList};
+use domain::rules::{MAX_LEVEL, ProgramRules};
+use domain::{ParticipantId, ProgramId, ReferralStatus, UserId};
+
+/// How many of the newest referrals go with the statistics.
+const RECENT_REFERRALS: i64 = 10;
+/// How many levels a tree has unless asked otherwise.
+const DEFAULT_DEPTH: u32 = 3;
+
+impl Handlers {
+    pub(in crate::api) async fn get_referral_stats(
+        &self,
+        call: Call<pb::GetReferralStatsRequest>,
+    ) -> Result<pb::GetReferralStatsResponse, ApiError> {
+        let (context, request) = (&self.0, &call.message);
+        let mut fields = Fields::default();
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let id = fields.finish(id)?;
+        let freshness = freshness(context, &request.consistency_token, call.deadline).await?;
+        let list = ReferralList {
+            program_id: id.program_id.clone(),
+            user_id: Some(id.user_id.clone()),
+            max_level: 1,
+            status: None,
+            before_position: i64::MAX,
+            limit: RECENT_REFERRALS,
+        };
+        let standing =
+            |freshness| -> Reading<'_, _> { Box::pin(context.reads.standing(&id, freshness)) };
+        let At { position, found: (member, standing, rules) } =
+            found(context, freshness, Named::Participant(&id), standing).await?;
+        let recent = context.reads.referrals(&list, freshness).await?;
+        let (max_uses, remaining_uses) = uses(&rules, member.uses);
+        Ok(pb::GetReferralStatsResponse {
+            referral_count: count(member.referral_count()),
+            pending_count: count(member.pending_count),
+            converted_count: count(member.converted_count),
+            held_count: count(member.held_count),
+            uses: count(member.uses),
+            max_uses: max_uses.map(count),
+            remaining_uses: remaining_uses.map(count),
+            earned: Some(money(&rules.unit, standing.earned_minor)),
+            balances: vec![money(&rules.unit, standing.balance_minor)],
+            referrer_user_id: member.referrer_user_id.unwrap_or_default(),
+            recent_referrals: details(&id.program_id, &recent.found),
+            link: rules.link(&member.code),
+            code: member.code,
+            // Both are at least as new.
+            position: position.min(recent.position),
+        })
+    }
+
+    pub(in crate::api) async fn list_referrals(
+        &self,
+        call: Call<pb::ListReferralsRequest>,
+    ) -> Result<pb::ListReferralsResponse, ApiError> {
+        let (context, request) = (&self.0, &call.message);
+        let mut fields = Fields::default();
+        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let before_position = page.before(&mut fields, &request.page_token).unwrap_or_default();
+        let user_id = fields.optional_id("user_id", &request.user_id, UserId::parse);
+        let levels = if request.user_id.is_empty() { 1..=1 } else { 1..=MAX_LEVEL };
+        let max_level = fields.number("max_level", request.max_level, levels, 1);
+        let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
+        let program_id = fields.finish(program_id)?;
+        let freshness = freshness(context, &request.consistency_token, call.deadline).await?;
+        let list = ReferralList {
+            program_id,
+            user_id,
+            max_level,
+            status: match request.status() {
+                pb::ReferralStatus::Unspecified => None,
+                pb::ReferralStatus::Pending => Some(ReferralStatus::Pending),
+                pb::ReferralStatus::Held => Some(ReferralStatus::Held),
+                pb::ReferralStatus::Converted => Some(ReferralStatus::Converted),
+                pb::ReferralStatus::Rejected => Some(ReferralStatus::Rejected),
+            },
+            before_position,
+            limit: page.rows(),
+        };
+        let list = &list;
+        let read = |freshness| -> Reading<'_, _> {
+            Box::pin(async move {
+                let At { position, found } = context.reads.referrals(list, freshness).await?;
+                Ok(At { position, found: found.unit.is_some().then_some(found) })
+            })
+        };
+        let At { position, found: mut listed } =
+            found(context, freshness, Named::Program(&list.program_id), read).await?;
+        if let (true, Some(user_id)) = (listed.referrals.is_empty(), &list.user_id) {
+            let id = ParticipantId::new(&list.program_id, user_id);
+            must_exist(context, Named::Participant(&id)).await?;
+        }
+        if let (true, Some(user_id)) = (listed.is_too_large, &list.user_id) {
+            return Err(status(
+                ErrorReason::TooManyReferrals,
+                "too many participants stand below the user; list fewer levels at once",
+                &[("program_id", &list.program_id), ("user_id", user_id), ("limit", &MAX_BELOW)],
+            )
+            .into());
+        }
+        let next_page_token =
+            page.cut(&mut listed.referrals, |last| last.referee.referral_position);
+        Ok(pb::ListReferralsResponse {
+            referrals: details(&list.program_id, &listed),
+            next_page_token,
+            position,
+        })
+    }
+
+    pub(in crate::api) async fn get_referral_tree(
+        &self,
+        call: Call<pb::GetReferralTreeRequest>,
+    ) -> Result<pb::GetReferralTreeResponse, ApiError> {
+        let (context, request) = (&self.0, &call.message);
+        let mut fields = Fields::default();
+        let depth = fields.number("depth", request.depth, 1..=MAX_LEVEL, DEFAULT_DEPTH);
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let id = fields.finish(id)?;
+        let freshness = freshness(context, &request.consistency_token, call.deadline).await?;
+        let id = &id;
+        let read = |freshness| -> Reading<'_, _> {
+            Box::pin(async move {
+                let At { position, found } = context.reads.tree(id, depth, freshness).await?;
+                Ok(At { position, found: (!found.referrals.is_empty()).then_some(found) })
+            })
+        };
+        let At { position, found } =
+            found(context, freshness, Named::Participant(id), read).await?;
+        let truncated = found.is_too_large;
+        Ok(pb::GetReferralTreeResponse { root: grow(&found), truncated, position })
+    }
+}
+
+/// How often a code can be used, and how often it still can; the tighter of a program's two limits.
+fn uses(rules: &ProgramRules, taken: u32) -> (Option<u32>, Option<u32>) {
+    let limit = rules.max_uses_per_code.into_iter().chain(rules.max_direct_referrals).min();
+    (limit, limit.map(|limit| limit.saturating_sub(taken)))
+}
+
+fn details(program_id: &ProgramId, listed: &Listed) -> Vec<pb::ReferralDetail> {
+    let unit = listed.unit.as_deref().unwrap_or_default();
+    let detail = |listed: &ListedReferral| {
+        let referee = &listed.referee;
+        let status =
+            referee.referral_status.map_or(pb::ReferralStatus::Unspecified, referral_status);
+        pb::ReferralDetail {
+            referral: Some(pb::Referral {
+                program_id: program_id.to_string(),
+                referrer_user_id: referee.referrer_user_id.clone().unwrap_or_default(),
+                referee_user_id: referee.user_id.clone(),
+                status: status.into(),
+                create_time: referee.referral_time.map(time),
+            }),
+            referee_username: referee.username.clone(),
+            level: count(listed.level),
+            active: referee.is_active,
+            brought_in: Some(money(unit, listed.brought_in_minor)),
+            convert_time: referee.convert_time.map(time),
+        }
+    };
+    listed.referrals.iter().map(detail).collect()
+}
+
+/// Makes a tree of nodes of which each comes after its parent.
+fn grow(listed: &Listed) -> Option<pb::ReferralNode> {
+    let unit = listed.unit.as_deref().unwrap_or_default();
+    let mut below: HashMap<&str, Vec<pb::ReferralNode>> = HashMap::new();
+    let mut root = None;
+    for ListedReferral { referee, level, brought_in_minor } in listed.referrals.iter().rev() {
+        let mut referrals = below.remove(referee.user_id.as_str()).unwrap_or_default();
+        referrals.reverse();
+        let status =
+            referee.referral_status.map_or(pb::ReferralStatus::Unspecified, referral_status);
+        let node = pb::ReferralNode {
+            user_id: referee.user_id.clone(),
+            username: referee.username.clone(),
+            active: referee.is_active,
+            status: status.into(),
+            create_time: referee.referral_time.map(time),
+            brought_in: (*level > 0).then(|| money(unit, *brought_in_minor)),
+            referral_count: count(referee.referral_count()),
+            referrals,
+        };
+        match &referee.referrer_user_id {
+            Some(referrer) if *level > 0 => below.entry(referrer).or_default().push(node),
+            _ => root = Some(node),
+        }
+    }
+    root
+}

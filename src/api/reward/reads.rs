@@ -1,0 +1,183 @@
+//! What `RewardService` reads: balances, entries, tiers, earnings and rewards.
+
+use std::sync::Arc;
+
+use prost_types::Timestamp as PbTimestamp;
+
+use super::{Handlers, by_level, entry, rewards, tier};
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pages::Page;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::reads::{Named, Reading, found, freshness, must_exist};
+use crate::api::responses::money;
+use crate::read::{self, At, EntryFilter, Freshness, Standing};
+use domain::rules::{MAX_LEVEL, ProgramRules, RewardKind};
+use domain::{ParticipantId, Timestamp, UserId};
+
+impl Handlers {
+    pub(in crate::api) async fn get_balances(
+        &self,
+        call: Call<pb::GetBalancesRequest>,
+    ) -> Result<pb::GetBalancesResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let moment = self.past(&mut fields, request.as_of_time.as_ref());
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let id = fields.finish(id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let At { position, found: (standing, rules) } =
+            self.standing(&id, moment, freshness).await?;
+        let balances = vec![money(&rules.unit, standing.balance_minor)];
+        Ok(pb::GetBalancesResponse { balances, position })
+    }
+
+    pub(in crate::api) async fn list_balance_entries(
+        &self,
+        call: Call<pb::ListBalanceEntriesRequest>,
+    ) -> Result<pb::ListBalanceEntriesResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let before = page.before(&mut fields, &request.page_token).unwrap_or_default();
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let id = fields.finish(id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let position = self.standing(&id, None, freshness).await?.position;
+        let found = self.entries(&id, &EntryFilter::default(), position, before, page).await?;
+        Ok(pb::ListBalanceEntriesResponse {
+            next_page_token: next_page_token(page, &found),
+            entries: found.entries.iter().filter_map(|(event, at)| entry(event, *at)).collect(),
+            position,
+        })
+    }
+
+    pub(in crate::api) async fn get_tier(
+        &self,
+        call: Call<pb::GetTierRequest>,
+    ) -> Result<pb::GetTierResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let moment = self.past(&mut fields, request.as_of_time.as_ref());
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let id = fields.finish(id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let At { position, found: (standing, rules) } =
+            self.standing(&id, moment, freshness).await?;
+        Ok(pb::GetTierResponse { position, ..tier(&standing, &rules) })
+    }
+
+    pub(in crate::api) async fn get_earnings(
+        &self,
+        call: Call<pb::GetEarningsRequest>,
+    ) -> Result<pb::GetEarningsResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let moment = self.past(&mut fields, request.as_of_time.as_ref());
+        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let before = page.before(&mut fields, &request.page_token).unwrap_or_default();
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let id = fields.finish(id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let At { position, found: (standing, rules) } =
+            self.standing(&id, moment, freshness).await?;
+        let filter = EntryFilter { rewards_only: true, ..EntryFilter::default() };
+        let found = self.entries(&id, &filter, position, before, page).await?;
+        Ok(pb::GetEarningsResponse {
+            total: Some(money(&rules.unit, standing.earned_minor)),
+            by_level: by_level(&standing, &rules),
+            next_page_token: next_page_token(page, &found),
+            rewards: rewards(&found),
+            position,
+        })
+    }
+
+    pub(in crate::api) async fn list_rewards(
+        &self,
+        call: Call<pb::ListRewardsRequest>,
+    ) -> Result<pb::ListRewardsResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let filter = read_filter(&mut fields, request);
+        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let before = page.before(&mut fields, &request.page_token).unwrap_or_default();
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let id = fields.finish(id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let position = self.standing(&id, None, freshness).await?.position;
+        let found = self.entries(&id, &filter, position, before, page).await?;
+        Ok(pb::ListRewardsResponse {
+            next_page_token: next_page_token(page, &found),
+            rewards: rewards(&found),
+            position,
+        })
+    }
+
+    /// A moment of the past to answer for; now, if there is none.
+    fn past(&self, fields: &mut Fields, moment: Option<&PbTimestamp>) -> Option<Timestamp> {
+        fields.past_time("as_of_time", moment, (self.0.environment.now)())
+    }
+
+    /// Where a participant stands, now or at a moment of the past, and the rules in force then.
+    async fn standing(
+        &self,
+        id: &ParticipantId,
+        moment: Option<Timestamp>,
+        freshness: Freshness,
+    ) -> Result<At<(Standing, Arc<ProgramRules>)>, ApiError> {
+        if let Some(moment) = moment {
+            let rules = self.rules(&id.program_id, Some(moment)).await?;
+            must_exist(&self.0, Named::Participant(id)).await?;
+            let At { position, found } = self.0.reads.standing_at(id, moment).await?;
+            return Ok(At { position, found: (found, rules) });
+        }
+        let read = |freshness| -> Reading<'_, _> { Box::pin(self.0.reads.standing(id, freshness)) };
+        let At { position, found } =
+            found(&self.0, freshness, Named::Participant(id), read).await?;
+        Ok(At { position, found: (found.1, found.2) })
+    }
+
+    /// A page of the entries of a participant, as of a position.
+    async fn entries(
+        &self,
+        id: &ParticipantId,
+        filter: &EntryFilter,
+        position: i64,
+        before: i64,
+        page: Page,
+    ) -> Result<read::Page, ApiError> {
+        Ok(self.0.reads.entries(id, filter, position, before, page.size()).await?)
+    }
+}
+
+fn read_filter(fields: &mut Fields, request: &pb::ListRewardsRequest) -> EntryFilter {
+    let kind = match request.kind() {
+        pb::RewardKind::Unspecified => None,
+        pb::RewardKind::Points => Some(RewardKind::Points),
+        pb::RewardKind::Credit => Some(RewardKind::Credit),
+        pb::RewardKind::Bonus => Some(RewardKind::Bonus),
+        pb::RewardKind::Commission => Some(RewardKind::Commission),
+    };
+    let level = request.level.map(|level| {
+        let known = u32::try_from(level).ok().filter(|level| *level <= MAX_LEVEL);
+        known.unwrap_or_else(|| {
+            let message = format!("must be 0 to {MAX_LEVEL}");
+            fields.fault("level", ErrorReason::OutOfRange, message);
+            0
+        })
+    });
+    let source = fields.optional_id("source_user_id", &request.source_user_id, UserId::parse);
+    EntryFilter {
+        rewards_only: true,
+        kind,
+        level,
+        source_user_id: source.map(|id| id.to_string()),
+        start: fields.time("start_time", request.start_time.as_ref()),
+        end: fields.time("end_time", request.end_time.as_ref()),
+    }
+}
+
+fn next_page_token(page: Page, found: &read::Page) -> String {
+    found.next_before.map(|before| page.token_after(before)).unwrap_or_default()
+}

@@ -1,0 +1,105 @@
+//! What commands have in common: their request id, their canonical form, and how they are carried out.
+
+use std::sync::Arc;
+
+use hmac::{Hmac, Mac};
+use prost::Message;
+use sha2::Sha256;
+use uuid::Uuid;
+
+use super::Context;
+use super::errors::ApiError;
+use super::fields::Fields;
+use super::guard::Call;
+use super::pb::ErrorReason;
+use super::tokens::consistency_token;
+use crate::engine::{RequestKey, Submission};
+use crate::store::{Door, RecordedEvent};
+use domain::decide::Command;
+
+/// A request that may be sent again. Implemented for every request with a `request_id`, by
+/// `build/services.rs`.
+pub(super) trait Repeatable: Message + Sized {
+    /// The caller's id for the request; empty if it has none.
+    fn request_id(&self) -> &str;
+
+    /// The request without its id and without secrets: the same for a repetition. Its encoding is always the
+    /// same, too, as the contract has no maps.
+    fn canonical(&self) -> Self;
+}
+
+/// What a command came to.
+pub(super) struct Written {
+    /// Its events. Those of a repetition are those of the first time.
+    pub(super) events: Arc<[RecordedEvent]>,
+    /// The position that a reader must have reached to see its effect.
+    pub(super) position: i64,
+    /// The same for the client.
+    pub(super) consistency_token: String,
+}
+
+/// The fields of a command; its request id is read.
+pub(super) fn command_fields(message: &impl Repeatable) -> Fields {
+    let mut fields = Fields::default();
+    fields.request_id(message.request_id());
+    fields
+}
+
+/// Carries out the command of a call.
+///
+/// # Errors
+/// The status that says why it was not carried out.
+pub(super) async fn carry_out<M: Repeatable>(
+    context: &Context,
+    call: &Call<M>,
+    command: Command,
+) -> Result<Written, ApiError> {
+    carry_out_within(context, call, &call.principal.scope(), command).await
+}
+
+/// As [`carry_out`], with a scope that separates the request ids of one caller from those of another.
+///
+/// # Errors
+/// As [`carry_out`].
+pub(super) async fn carry_out_within<M: Repeatable>(
+    context: &Context,
+    call: &Call<M>,
+    scope: &str,
+    command: Command,
+) -> Result<Written, ApiError> {
+    let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+    let request_id = call.message.request_id();
+    let submission = if request_id.is_empty() {
+        submission
+    } else {
+        let key = keyed_hash(context, &[scope, call.rpc(), request_id], &[]);
+        let canonical = call.message.canonical().encode_to_vec();
+        let fingerprint = keyed_hash(context, &[call.rpc()], &canonical);
+        let mut id = [0; 16];
+        id.copy_from_slice(&key[..16]);
+        let (key, fingerprint) = (Uuid::from_bytes(id), fingerprint[..16].to_vec());
+        submission.answering(RequestKey { key, fingerprint })
+    };
+    let committed = context.engine.execute(submission).await.map_err(|failure| {
+        ApiError::from(failure).with_fact(ErrorReason::RequestIdReused, "request_id", request_id)
+    })?;
+    Ok(Written {
+        events: committed.events,
+        position: committed.position,
+        consistency_token: consistency_token(context, committed.position),
+    })
+}
+
+fn keyed_hash(context: &Context, names: &[&str], message: &[u8]) -> [u8; 32] {
+    // HMAC takes keys of any length, so this cannot fail; an unkeyed hash would still tell requests
+    // apart.
+    let Ok(mut hash) = Hmac::<Sha256>::new_from_slice(&context.fingerprint_secret) else {
+        return [0; 32];
+    };
+    for name in names {
+        hash.update(name.as_bytes());
+        hash.update(&[0]);
+    }
+    hash.update(message);
+    hash.finalize().into_bytes().into()
+}
