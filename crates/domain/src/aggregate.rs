@@ -9,8 +9,8 @@ use cqrs_es::event_sink::EventSink;
 use cqrs_es::{Aggregate, DomainEvent};
 
 use super::{
-    Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseId, Refusal, Timestamp, User,
-    UserId,
+    Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseId, Refusal, SideRow,
+    Timestamp, User, UserId,
 };
 
 /// The kinds of aggregate, each with its own streams.
@@ -304,9 +304,19 @@ impl ClaimKind {
             Self::DefaultProgram => "default_program",
         }
     }
+
+    /// Whether an owner can give up a value of this kind. A code is for good: whose it is is looked up without
+    /// a check that it still is.
+    #[must_use]
+    pub const fn can_be_released(self) -> bool {
+        match self {
+            Self::Username | Self::Email | Self::Program | Self::DefaultProgram => true,
+            Self::Code => false,
+        }
+    }
 }
 
-/// A value that belongs to one owner, for good.
+/// A value that belongs to one owner, until the owner gives it up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// What the value is.
@@ -315,26 +325,6 @@ pub struct Claim {
     pub value: String,
     /// Whose it is.
     pub owner: String,
-}
-
-/// The personal data of a user. It is kept beside the log, never in an event, so that erasing a user
-/// leaves the log whole.
-#[derive(Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct Profile {
-    pub user_id: UserId,
-    pub username: String,
-    pub email: String,
-    pub display_name: String,
-    /// In PHC string form; absent when a back end registered the user without a password.
-    pub password_hash: Option<String>,
-}
-
-impl fmt::Debug for Profile {
-    /// Names the user only: personal data stays out of logs.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Profile").field("user_id", &self.user_id).finish_non_exhaustive()
-    }
 }
 
 /// Where a walk up a line ended.
@@ -396,14 +386,14 @@ pub trait Work {
     /// another in the database, the append says so.
     fn claim(&mut self, claim: Claim) -> Result<(), Halt>;
 
-    /// Writes personal data.
-    fn write_profile(&mut self, profile: Profile);
+    /// Gives up a value, so that others can claim it. Nothing happens if it is not the owner's.
+    ///
+    /// # Errors
+    /// [`Halt::Broken`] for a kind that is owned for good.
+    fn release_claim(&mut self, claim: Claim) -> Result<(), Halt>;
 
-    /// Writes down that a user is in a program.
-    fn write_enrollment(&mut self, participant: &ParticipantId);
-
-    /// Writes down who referred whom.
-    fn write_referral(&mut self, referee: &ParticipantId, referrer: &UserId);
+    /// Writes a row beside the log.
+    fn write_row(&mut self, row: SideRow);
 }
 
 /// An event as it will stand in the log.

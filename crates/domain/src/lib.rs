@@ -23,6 +23,7 @@ mod purchase;
 mod refusal;
 pub mod reward;
 pub mod rules;
+mod side_row;
 pub mod similarity;
 mod time;
 pub mod upcast;
@@ -32,8 +33,8 @@ mod user;
 mod tests;
 
 pub use aggregate::{
-    AnyAggregate, Claim, ClaimKind, DecodeError, EncodedEvent, EventCodec, Halt, Kind, Profile,
-    Stream, StreamKey, UplineWalk, Work, decode, event_types, handle_now, load, peek_new, tell,
+    AnyAggregate, Claim, ClaimKind, DecodeError, EncodedEvent, EventCodec, Halt, Kind, Stream,
+    StreamKey, UplineWalk, Work, decode, event_types, handle_now, load, peek_new, tell,
 };
 pub use ids::{InvalidId, ParticipantId, ProgramId, PurchaseId, UserId};
 pub use participant::{
@@ -44,5 +45,6 @@ pub use participant::{
 pub use program::{Program, ProgramCommand, ProgramEvent, ProgramPublished, ProgramVersion};
 pub use purchase::{Purchase, PurchaseCommand, PurchaseEvent, PurchaseRecorded, RewardWithheld};
 pub use refusal::Refusal;
+pub use side_row::{Profile, SideRow};
 pub use time::Timestamp;
 pub use user::{User, UserCommand, UserEvent, UserStatus};
