@@ -1,5 +1,5 @@
-//! Lists the read models of `projections/`, so that a new one needs no further mention, and generates the
-//! services that tonic calls.
+//! Lists the database functions of `migrations/functions/`, the read models of `projections/` and the reactions of
+//! `reactions/`, so that a new one needs no further mention, and generates the services that tonic calls.
 
 #[path = "build/services.rs"]
 mod services;
@@ -11,10 +11,15 @@ use std::{env, error, fs, io};
 fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo::rerun-if-changed=migrations");
     println!("cargo::rerun-if-changed=projections");
+    println!("cargo::rerun-if-changed=reactions");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let folders = sorted(&fs::canonicalize("projections")?)?;
     fs::write(out.join("models.rs"), models(&folders)?)?;
     services::write(&out)?;
+    let functions = sorted(&fs::canonicalize("migrations/functions")?)?;
+    fs::write(out.join("functions.rs"), functions_of(&functions)?)?;
+    let reactions = sorted(&fs::canonicalize("reactions")?)?;
+    fs::write(out.join("reactions.rs"), reactions_of(&reactions)?)?;
     Ok(())
 }
 
@@ -29,13 +34,35 @@ fn sorted(directory: &Path) -> io::Result<Vec<PathBuf>> {
 
 /// An array of `(name, table.sql, fold.sql)`, one entry for each folder.
 fn models(folders: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
-    let mut code = String::from("[\n");
-    for folder in folders {
-        let name =
-            folder.file_name().and_then(|name| name.to_str()).ok_or("a folder without name")?;
-        let folder = folder.to_str().ok_or("a path that is not text")?;
+    list(folders, |code, name, folder| {
         let (table, fold) = (format!("{folder}/table.sql"), format!("{folder}/fold.sql"));
-        writeln!(code, "({name:?}, include_str!({table:?}), include_str!({fold:?})),")?;
+        writeln!(code, "({name:?}, include_str!({table:?}), include_str!({fold:?})),")
+    })
+}
+
+/// An array of `(name, statement that makes it)`, one entry for each file.
+fn functions_of(files: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
+    list(files, |code, name, file| writeln!(code, "({name:?}, include_str!({file:?})),"))
+}
+
+/// An array of `(name, fold.sql)`, one entry for each folder.
+fn reactions_of(entries: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
+    let folders: Vec<PathBuf> = entries.iter().filter(|entry| entry.is_dir()).cloned().collect();
+    list(&folders, |code, name, folder| {
+        let fold = format!("{folder}/fold.sql");
+        writeln!(code, "({name:?}, include_str!({fold:?})),")
+    })
+}
+
+/// An array with what `entry` writes for the name, without an ending, and the path of each.
+fn list(
+    paths: &[PathBuf],
+    entry: impl Fn(&mut String, &str, &str) -> std::fmt::Result,
+) -> Result<String, Box<dyn error::Error>> {
+    let mut code = String::from("[\n");
+    for path in paths {
+        let name = path.file_stem().and_then(|name| name.to_str()).ok_or("a path without name")?;
+        entry(&mut code, name, path.to_str().ok_or("a path that is not text")?)?;
     }
     code.push(']');
     Ok(code)

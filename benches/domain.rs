@@ -22,8 +22,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use domain::decide::{Command, RecordPurchase, RegisterUser};
 use domain::{
     AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, Kind, Participant, ParticipantEvent,
-    ParticipantId, Profile, ProgramId, PurchaseId, Refusal, StreamKey, Timestamp, UplineWalk,
-    UserId, Work, decode,
+    ParticipantId, Profile, ProgramId, PurchaseId, Refusal, SideRow, StreamKey, Timestamp,
+    UplineWalk, UserId, Work, decode,
 };
 use tributary::api::publish_command;
 
@@ -155,14 +155,14 @@ impl Work for Memory {
         Ok(())
     }
 
-    // Nothing here reads these back.
-    fn write_profile(&mut self, profile: Profile) {
-        black_box(profile);
+    fn release_claim(&mut self, _: Claim) -> Result<(), Halt> {
+        Err(Halt::Broken("nothing is given up here"))
     }
 
-    fn write_enrollment(&mut self, _: &ParticipantId) {}
-
-    fn write_referral(&mut self, _: &ParticipantId, _: &UserId) {}
+    // Nothing here reads it back.
+    fn write_row(&mut self, row: SideRow) {
+        black_box(row);
+    }
 }
 
 fn program_id() -> ProgramId {

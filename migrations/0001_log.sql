@@ -54,7 +54,8 @@ create table receipts (
     last_position  bigint not null
 );
 
--- Values that belong to one owner, for good. Personal ones (username, email) are erased with theirs.
+-- Values that belong to one owner until the owner gives them up. Whoever writes here holds the lock of
+-- the log.
 create table claims (
     -- code, username, email, program, default_program
     kind  text collate "C" not null,
@@ -125,20 +126,9 @@ create table epochs (
     start_position    bigint  not null
 );
 
--- The key of the lock at which the appends of all servers queue; made from the schema, so that several
--- logs can live in one database. Without settings of its own, so that it costs nothing.
-create function log_key() returns bigint
-language sql
-stable
-as $$
-    select hashtextextended('tributary log ' || current_schema(), 0)
-$$;
-
--- Takes that lock until the end of the transaction.
-create function lock_log() returns void
-language sql
-volatile
-set search_path from current
-as $$
-    select pg_advisory_xact_lock(log_key())
-$$;
+-- Which functions have been made from `migrations/functions`, by this release and by others. Their names end
+-- with a hash of what they do, so that the functions of several releases stand side by side.
+create table database_functions (
+    name       text collate "C" primary key,
+    created_at timestamptz not null
+);

@@ -7,6 +7,7 @@ use super::progress::Progress;
 use super::{CliError, say};
 use crate::read::models::{Purpose, drop_copy};
 use crate::read::{Comparison, CopyStatus, is_followed, rebuild, status};
+use crate::store::functions;
 
 #[derive(Subcommand)]
 pub(super) enum Projections {
@@ -17,7 +18,8 @@ pub(super) enum Projections {
         #[command(flatten)]
         database: AnyDatabase,
     },
-    /// Drop the copies of other releases; do so once no server of theirs runs any more
+    /// Drop what other releases left: copies of read models and database functions; do so once no server of
+    /// theirs runs any more
     Prune {
         #[command(flatten)]
         database: AnyDatabase,
@@ -59,6 +61,13 @@ impl Projections {
                     }
                     drop_copy(&mut connection, &copy.table).await?;
                     say(format_args!("dropped {}", copy.table));
+                }
+                for (function, is_dropped) in functions::prune(&mut connection).await? {
+                    if is_dropped {
+                        say(format_args!("dropped {function}"));
+                    } else {
+                        say(format_args!("kept {function}: a server of its release runs"));
+                    }
                 }
             }
         }

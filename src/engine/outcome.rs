@@ -54,8 +54,9 @@ impl Responder {
         let moved: HashSet<i32> = appended.moved.iter().copied().collect();
         let has_grown = |place: &i32| batch.stream_version(*place).is_some_and(|seen| seen > 0);
         let is_contended = moved.iter().any(has_grown);
-        let fell_itself: Vec<bool> =
-            (0..outcomes.len()).map(|command| batch.has_read(command, &moved)).collect();
+        let fell_itself: Vec<bool> = (0..outcomes.len())
+            .map(|command| batch.has_read(command, &moved) || appended.changed.contains(&command))
+            .collect();
 
         let mut events: Vec<Vec<RecordedEvent>> = outcomes.iter().map(|_| Vec::new()).collect();
         let numbered = batch.into_recorded(appended);

@@ -10,7 +10,7 @@ use super::query::fetch;
 use super::unit::{Missing, UnitOfWork};
 use crate::metrics::Metrics;
 use crate::store::append::{Appended, append};
-use crate::store::{Batch, Database, Epoch, StoreError, epoch, in_time};
+use crate::store::{Batch, Database, Epoch, StoreError, epoch, functions, in_time};
 
 /// The pause before a connection is tried again.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
@@ -168,8 +168,9 @@ impl Session {
 /// Begins a transaction that the database ends by itself if we fall silent, and takes the lock.
 async fn begin_locked(connection: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query("begin").execute(&mut *connection).await?;
-    sqlx::query("select set_config('idle_in_transaction_session_timeout', '1s', true), lock_log()")
-        .execute(connection)
-        .await?;
+    let lock = functions::statement(
+        "select set_config('idle_in_transaction_session_timeout', '1s', true), {lock_log}()",
+    );
+    sqlx::query(&lock).execute(connection).await?;
     Ok(())
 }

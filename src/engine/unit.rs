@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::cache::{Cache, Seen};
 use super::{Environment, RequestKey};
-use crate::store::append::{Entry, LogEnd, Receipt};
+use crate::store::append::{ClaimStep, Entry, LogEnd, Receipt};
 use crate::store::{Appended, Batch, Envelope, Loaded, RecordedEvent};
 use domain::{
-    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, Profile, ProgramId, Refusal,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, ProgramId, Refusal, SideRow,
     StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
@@ -59,7 +59,8 @@ impl Horizon {
     }
 }
 
-/// Values that the database has said to belong to somebody, and to whom.
+/// Values that the database has said to belong to somebody, and to whom. A refusal that rests on it is checked
+/// by the append, since the owner may have given the value up.
 pub(super) type KnownTaken = HashMap<(ClaimKind, String), String>;
 
 /// How many events are read for one stream before it is worth a snapshot.
@@ -114,6 +115,8 @@ struct Scratch {
     recorded: Vec<(StreamKey, i64, AnyEvent)>,
     /// The streams that it has written to and that remember their commands.
     remembering: Vec<StreamKey>,
+    /// Claims of others, known from an earlier batch, for which a claim of the command was refused.
+    found_taken: Vec<Claim>,
     /// Whether a stream that should be new may be taken to be.
     trusts_new: bool,
 }
@@ -128,7 +131,9 @@ pub(super) struct UnitOfWork<'a> {
     code_owners: HashMap<String, Option<ParticipantId>>,
     default_programs: Option<Vec<ProgramId>>,
     walks: HashMap<(ParticipantId, UserId), UplineWalk>,
-    claims: HashMap<(ClaimKind, String), (String, usize)>,
+    /// Whose claims earlier commands of the batch have made values, nobody's if they were given up, and the last
+    /// command that did so.
+    claims: HashMap<(ClaimKind, String), (Option<String>, usize)>,
     known_taken: KnownTaken,
     horizon: Horizon,
     batch: Batch,
@@ -195,9 +200,10 @@ impl<'a> UnitOfWork<'a> {
                 kept.last_writer = Some(number);
             }
         }
-        for claim in &entry.claims {
-            let owned = (claim.owner.clone(), number);
-            self.claims.insert((claim.kind, claim.value.clone()), owned);
+        for step in &entry.claims {
+            let Claim { kind, value, owner } = step.claim().clone();
+            let owned = matches!(step, ClaimStep::Take(_)).then_some(owner);
+            self.claims.insert((kind, value), (owned, number));
         }
         let count = i64::try_from(entry.events.len()).unwrap_or(i64::MAX);
         if let Some(first) = entry.events.first_mut() {
@@ -210,8 +216,32 @@ impl<'a> UnitOfWork<'a> {
     /// Adds only what the decision that ran last has read, and its request, to the batch: a refusal,
     /// or that it was carried out before, is checked like a success.
     pub(super) fn keep_reads(&mut self, request: Option<&RequestKey>) {
+        let found_taken = std::mem::take(&mut self.scratch.found_taken);
+        let claims = found_taken.into_iter().map(ClaimStep::Found).collect();
         let (_, Entry { reads, builds_on, receipt, .. }) = self.checked_entry(request, false);
-        self.batch.add(Entry { reads, builds_on, receipt, ..Entry::default() });
+        self.batch.add(Entry { reads, builds_on, receipt, claims, ..Entry::default() });
+    }
+
+    /// Whether a value is free, as far as is known here.
+    fn check_owner(&mut self, key: &(ClaimKind, String), claim: &Claim) -> Result<(), Halt> {
+        let owner = match self.claims.get(key) {
+            Some((owner, command)) => {
+                self.scratch.builds_on.insert(*command);
+                owner.as_ref()
+            }
+            None => self.known_taken.get(key).inspect(|owner| {
+                if **owner != claim.owner {
+                    let owner = (*owner).clone();
+                    self.scratch.found_taken.push(Claim { owner, ..claim.clone() });
+                }
+            }),
+        };
+        match owner {
+            Some(owner) if *owner != claim.owner => {
+                Err(Refusal::Taken(vec![claim.kind.as_str()]).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     fn checked_entry(
@@ -435,33 +465,31 @@ impl Work for UnitOfWork<'_> {
     fn claim(&mut self, claim: Claim) -> Result<(), Halt> {
         let taken = || Halt::from(Refusal::Taken(vec![claim.kind.as_str()]));
         let key = (claim.kind, claim.value.clone());
-        // Found out by the append of an earlier batch; owned for good.
-        if self.known_taken.get(&key).is_some_and(|owner| *owner != claim.owner) {
-            return Err(taken());
+        let own = self.scratch.entry.claims.iter().rev().find(|step| step.is_about(&claim));
+        match own {
+            Some(ClaimStep::Take(_)) => return Err(taken()),
+            Some(_) => {}
+            None => self.check_owner(&key, &claim)?,
         }
-        if let Some((owner, command)) = self.claims.get(&key) {
-            self.scratch.builds_on.insert(*command);
-            if *owner != claim.owner {
-                return Err(taken());
-            }
-        }
-        let own = &self.scratch.entry.claims;
-        if own.iter().any(|other| (other.kind, &other.value) == (key.0, &key.1)) {
-            return Err(taken());
-        }
-        self.scratch.entry.claims.push(claim);
+        self.scratch.entry.claims.push(ClaimStep::Take(claim));
         Ok(())
     }
 
-    fn write_profile(&mut self, profile: Profile) {
-        self.scratch.entry.profiles.push(profile);
+    fn release_claim(&mut self, claim: Claim) -> Result<(), Halt> {
+        if !claim.kind.can_be_released() {
+            return Err(Halt::Broken("a claim that is for good was given up"));
+        }
+        if let Some((_, command)) = self.claims.get(&(claim.kind, claim.value.clone())) {
+            self.scratch.builds_on.insert(*command);
+        }
+        self.scratch.entry.claims.push(ClaimStep::Release(claim));
+        Ok(())
     }
 
-    fn write_enrollment(&mut self, participant: &ParticipantId) {
-        self.scratch.entry.enrollments.push(participant.clone());
-    }
-
-    fn write_referral(&mut self, referee: &ParticipantId, referrer: &UserId) {
-        self.scratch.entry.referrals.push((referee.clone(), referrer.clone()));
+    fn write_row(&mut self, row: SideRow) {
+        self.scratch.entry.rows.push(row);
     }
 }
+
+#[cfg(test)]
+mod tests;

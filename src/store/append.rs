@@ -1,14 +1,16 @@
 //! Appending a batch of commands to the log, in one call of one function of the database.
 
 use std::collections::HashSet;
+use std::sync::LazyLock;
 
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::envelope::metadata;
 use super::log::{database_time, timestamp};
-use super::{RecordedEvent, StoreError};
-use domain::{Claim, ParticipantId, Profile, StreamKey, Timestamp, UserId};
+use super::{RecordedEvent, StoreError, functions};
+
+use domain::{Claim, SideRow, StreamKey, Timestamp};
 
 /// What became of one command of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +21,8 @@ pub enum Verdict {
     Duplicate,
     /// Something that it claims belongs to another.
     Taken,
-    /// A stream that it read is not as it read it, or a command that it builds on was not appended.
+    /// A stream that it read, or the owner of a value for whom it was refused, is not as it was, or a command
+    /// that it builds on was not appended.
     Conflict,
 }
 
@@ -56,13 +59,9 @@ pub struct Batch {
     receipt_fingerprints: Vec<Vec<u8>>,
     receipt_keeps: Vec<bool>,
     claim_commands: Vec<i32>,
-    claims: Vec<Claim>,
-    profile_commands: Vec<i32>,
-    profiles: Vec<Profile>,
-    enrollment_commands: Vec<i32>,
-    enrollments: Vec<ParticipantId>,
-    referral_commands: Vec<i32>,
-    referrals: Vec<(ParticipantId, UserId)>,
+    claims: Vec<ClaimStep>,
+    row_commands: Vec<i32>,
+    rows: Vec<SideRow>,
 }
 
 /// The last event of the log, as far as somebody knows.
@@ -85,14 +84,47 @@ pub struct Entry {
     pub events: Vec<RecordedEvent>,
     /// Its request, if the caller gave it an id.
     pub receipt: Option<Receipt>,
-    /// What becomes its own.
-    pub claims: Vec<Claim>,
-    /// Personal data.
-    pub profiles: Vec<Profile>,
-    /// Who entered which program.
-    pub enrollments: Vec<ParticipantId>,
-    /// Who was referred by whom.
-    pub referrals: Vec<(ParticipantId, UserId)>,
+    /// What it does about claims, in order.
+    pub claims: Vec<ClaimStep>,
+    /// Rows that stand beside the log, in order.
+    pub rows: Vec<SideRow>,
+}
+
+/// What a command does about a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClaimStep {
+    /// The value becomes the owner's own.
+    Take(Claim),
+    /// The owner gives the value up.
+    Release(Claim),
+    /// The command was refused because the value belongs to this owner.
+    Found(Claim),
+}
+
+impl ClaimStep {
+    /// What it is about.
+    #[must_use]
+    pub fn claim(&self) -> &Claim {
+        match self {
+            Self::Take(claim) | Self::Release(claim) | Self::Found(claim) => claim,
+        }
+    }
+
+    /// Whether it is about the value of a claim.
+    #[must_use]
+    pub fn is_about(&self, claim: &Claim) -> bool {
+        let own = self.claim();
+        (own.kind, &own.value) == (claim.kind, &claim.value)
+    }
+
+    /// As the append function takes it.
+    fn number(&self) -> i16 {
+        match self {
+            Self::Take(_) => 0,
+            Self::Release(_) => 1,
+            Self::Found(_) => 2,
+        }
+    }
 }
 
 /// What makes a request recognisable.
@@ -145,6 +177,8 @@ pub struct Appended {
     pub duplicates: Vec<Duplicate>,
     /// Claims that belong to others.
     pub taken: Vec<Taken>,
+    /// Commands that were refused because of an owner who is the owner no longer.
+    pub changed: Vec<usize>,
     /// Whether the log ended as the batch expected, so that what was known of streams is still so.
     pub is_expected: bool,
 }
@@ -228,13 +262,23 @@ impl Batch {
         }
         self.claim_commands.extend(entry.claims.iter().map(|_| command));
         self.claims.extend(entry.claims);
-        self.profile_commands.extend(entry.profiles.iter().map(|_| command));
-        self.profiles.extend(entry.profiles);
-        self.enrollment_commands.extend(entry.enrollments.iter().map(|_| command));
-        self.enrollments.extend(entry.enrollments);
-        self.referral_commands.extend(entry.referrals.iter().map(|_| command));
-        self.referrals.extend(entry.referrals);
+        self.row_commands.extend(entry.rows.iter().map(|_| command));
+        self.rows.extend(entry.rows);
         self.event_counts.len() - 1
+    }
+
+    /// What its commands do about claims, in order.
+    #[must_use]
+    pub fn claims(&self) -> &[ClaimStep] {
+        &self.claims
+    }
+
+    /// Which command builds on which earlier one, in the order of the first.
+    #[must_use]
+    pub fn dependencies(&self) -> Vec<(usize, usize)> {
+        let number = |command: &i32| usize::try_from(command - 1).unwrap_or_default();
+        let commands = self.dependency_commands.iter().map(number);
+        commands.zip(self.dependency_on.iter().map(number)).collect()
     }
 
     /// How many events were appended.
@@ -285,7 +329,7 @@ pub async fn append(
         .iter()
         .map(|event| metadata(event.command_events, event.envelope.as_deref()))
         .collect();
-    let row = sqlx::query(APPEND)
+    let row = sqlx::query(&APPEND)
         .bind(writer)
         .bind(number)
         .bind(batch.commands)
@@ -313,22 +357,13 @@ pub async fn append(
         .bind(&batch.receipt_fingerprints)
         .bind(&batch.receipt_keeps)
         .bind(&batch.claim_commands)
-        .bind(column(&batch.claims, |claim| claim.kind.as_str()))
-        .bind(column(&batch.claims, |claim| claim.value.as_str()))
-        .bind(column(&batch.claims, |claim| claim.owner.as_str()))
-        .bind(&batch.profile_commands)
-        .bind(column(&batch.profiles, |profile| profile.user_id.as_str()))
-        .bind(column(&batch.profiles, |profile| profile.username.as_str()))
-        .bind(column(&batch.profiles, |profile| profile.email.as_str()))
-        .bind(column(&batch.profiles, |profile| profile.display_name.as_str()))
-        .bind(column(&batch.profiles, |profile| profile.password_hash.as_deref()))
-        .bind(&batch.enrollment_commands)
-        .bind(column(&batch.enrollments, |participant| participant.user_id.as_str()))
-        .bind(column(&batch.enrollments, |participant| participant.program_id.as_str()))
-        .bind(&batch.referral_commands)
-        .bind(column(&batch.referrals, |(referee, _)| referee.program_id.as_str()))
-        .bind(column(&batch.referrals, |(referee, _)| referee.user_id.as_str()))
-        .bind(column(&batch.referrals, |(_, referrer)| referrer.as_str()))
+        .bind(column(&batch.claims, |step| step.claim().kind.as_str()))
+        .bind(column(&batch.claims, |step| step.claim().value.as_str()))
+        .bind(column(&batch.claims, |step| step.claim().owner.as_str()))
+        .bind(column(&batch.claims, ClaimStep::number))
+        .bind(&batch.row_commands)
+        .bind(column(&batch.rows, row_writer))
+        .bind(column(&batch.rows, |row| row.content().to_string()))
         .fetch_one(connection)
         .await?;
     let verdicts: Vec<i16> = row.try_get("verdicts")?;
@@ -341,13 +376,21 @@ pub async fn append(
         moved: facts.moved,
         duplicates: facts.duplicates.into_iter().map(DuplicateFact::into_duplicate).collect(),
         taken: facts.taken.into_iter().filter_map(|fact| fact.into_taken(batch)).collect(),
+        changed: facts.changed.into_iter().map(|command| command.saturating_sub(1)).collect(),
         is_expected: row.try_get("is_expected")?,
     })
 }
 
-const APPEND: &str = "select * from append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
-                      $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, \
-                      $29, $30, $31, $32, $33, $34, $35, $36, $37, $38, $39, $40, $41, $42, $43)";
+static APPEND: LazyLock<String> = LazyLock::new(|| {
+    let arguments: Vec<String> = (1..=ARGUMENTS).map(|number| format!("${number}")).collect();
+    functions::statement(&format!("select * from {{append}}({})", arguments.join(", ")))
+});
+const ARGUMENTS: usize = 34;
+
+/// The function of the database that writes a row.
+fn row_writer(row: &SideRow) -> String {
+    functions::name(&format!("write_{}", row.table())).to_owned()
+}
 
 fn column<'a, Row, Value>(rows: &'a [Row], value: impl Fn(&'a Row) -> Value) -> Vec<Value> {
     rows.iter().map(value).collect()
@@ -357,6 +400,7 @@ fn column<'a, Row, Value>(rows: &'a [Row], value: impl Fn(&'a Row) -> Value) -> 
 struct Facts {
     moved: Vec<i32>,
     taken: Vec<TakenFact>,
+    changed: Vec<usize>,
     duplicates: Vec<DuplicateFact>,
 }
 
@@ -388,7 +432,7 @@ impl DuplicateFact {
 
 impl TakenFact {
     fn into_taken(self, batch: &Batch) -> Option<Taken> {
-        let claim = batch.claims.get(self.claim.checked_sub(1)?)?.clone();
+        let claim = batch.claims.get(self.claim.checked_sub(1)?)?.claim().clone();
         Some(Taken { command: self.command.checked_sub(1)?, claim, owner: self.owner })
     }
 }

@@ -6,7 +6,7 @@
 
 use sqlx::{Connection, PgConnection, Row};
 
-use super::StoreError;
+use super::{StoreError, functions};
 
 /// The present life of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,8 @@ pub struct Epoch {
 pub async fn enter(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
     let mut transaction = connection.begin().await?;
     // Also keeps two servers from opening the same epoch, and appends from moving the head.
-    sqlx::query("select lock_log()").execute(&mut *transaction).await?;
+    let lock = functions::statement("select {lock_log}()");
+    sqlx::query(&lock).execute(&mut *transaction).await?;
     let identity = identity(&mut transaction).await?;
     sqlx::query(
         "insert into epochs (epoch, system_identifier, timeline, database_oid, start_position) \
@@ -47,12 +48,20 @@ pub async fn enter(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
         .fetch_one(&mut *transaction)
         .await?;
     let epoch = Epoch { number: row.try_get(0)?, start_position: row.try_get(1)?, identity };
-    // Batches of processes that are long gone are not sent again.
-    sqlx::query("delete from writers where recorded_at < now() - interval '1 day'")
-        .execute(&mut *transaction)
-        .await?;
+    forget_writers(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(epoch)
+}
+
+/// Forgets the batches of server processes that are long gone: they are not sent again.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be written.
+pub async fn forget_writers(executor: impl sqlx::PgExecutor<'_>) -> Result<(), StoreError> {
+    sqlx::query("delete from writers where recorded_at < now() - interval '1 day'")
+        .execute(executor)
+        .await?;
+    Ok(())
 }
 
 /// Whether a connection leads to the database in the life that `epoch` is.

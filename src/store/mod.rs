@@ -6,10 +6,12 @@
 //! - [`log`] reads the log from a position, or one stream of it.
 //! - [`epoch`] tells one life of a database from the next.
 //! - [`envelope`] is who caused a command and how it came in.
+//! - [`functions`] makes the functions of the database, and says what they are called.
 
 pub mod append;
 mod envelope;
 pub mod epoch;
+pub mod functions;
 pub mod load;
 pub mod log;
 mod profiles;
@@ -183,8 +185,11 @@ impl Database {
     /// [`StoreError::Migration`] if a migration fails or the schema is newer than this release.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.connect().await?;
-        MIGRATIONS.run(&mut connection).await?;
-        Ok(())
+        // Whoever may make nothing can still start where nothing is to be made.
+        if !is_migrated(&mut connection).await? {
+            MIGRATIONS.run(&mut connection).await?;
+        }
+        functions::create_missing(&mut connection, functions::all()).await
     }
 
     /// The secret that keys fingerprints of requests.
@@ -198,4 +203,20 @@ impl Database {
                 .await?;
         Ok(row.0)
     }
+}
+
+/// Whether all migrations of this release, and no others, have been carried out.
+async fn is_migrated(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    let known: bool = sqlx::query_scalar("select to_regclass('_sqlx_migrations') is not null")
+        .fetch_one(&mut *connection)
+        .await?;
+    if !known {
+        return Ok(false);
+    }
+    let done: Vec<(i64, Vec<u8>, bool)> =
+        sqlx::query_as("select version, checksum, success from _sqlx_migrations order by version")
+            .fetch_all(connection)
+            .await?;
+    let wanted = MIGRATIONS.iter().map(|migration| (migration.version, &*migration.checksum, true));
+    Ok(done.iter().map(|(version, sum, success)| (*version, &**sum, *success)).eq(wanted))
 }

@@ -11,6 +11,7 @@
 
 mod ahead;
 mod building;
+mod claims;
 mod consistency;
 mod contention;
 mod epochs;

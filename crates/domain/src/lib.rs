@@ -27,6 +27,7 @@ mod refusal;
 mod registry;
 pub mod reward;
 pub mod rules;
+mod side_row;
 pub mod similarity;
 mod time;
 pub mod upcast;
@@ -55,11 +56,12 @@ pub use registry::{
     AnyAggregate, AnyEvent, CachePolicy, EncodedEvent, Kind, OtherKind, Posts, State, Stream,
     StreamKey, event_types,
 };
+pub use side_row::{Profile, SideRow};
 pub use time::Timestamp;
 pub use user::{
     User, UserCommand, UserDeactivated, UserEnrolled, UserEvent, UserReactivated, UserRegistered,
     UserStatus,
 };
 pub use work::{
-    Claim, ClaimKind, Halt, OwnEvent, Profile, UplineWalk, Work, handle_now, load, peek_new, tell,
+    Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, handle_now, load, peek_new, tell,
 };

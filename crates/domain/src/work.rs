@@ -1,6 +1,5 @@
 //! How decisions meet aggregates: the unit of work that a decision runs in.
 
-use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -8,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use cqrs_es::event_sink::EventSink;
 
 use super::registry::{AnyAggregate, AnyEvent, Stream, StreamKey};
-use super::{ParticipantId, ProgramId, Refusal, Timestamp, UserId};
+use super::{ParticipantId, ProgramId, Refusal, SideRow, Timestamp, UserId};
 
 /// Why a decision stopped before its end.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,9 +66,19 @@ impl ClaimKind {
             Self::DefaultProgram => "default_program",
         }
     }
+
+    /// Whether an owner can give up a value of this kind. A code is for good: whose it is is looked up without
+    /// a check that it still is.
+    #[must_use]
+    pub const fn can_be_released(self) -> bool {
+        match self {
+            Self::Username | Self::Email | Self::Program | Self::DefaultProgram => true,
+            Self::Code => false,
+        }
+    }
 }
 
-/// A value that belongs to one owner, for good.
+/// A value that belongs to one owner, until the owner gives it up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// What the value is.
@@ -78,26 +87,6 @@ pub struct Claim {
     pub value: String,
     /// Whose it is.
     pub owner: String,
-}
-
-/// The personal data of a user. It is kept beside the log, never in an event, so that erasing a user
-/// leaves the log whole.
-#[derive(Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct Profile {
-    pub user_id: UserId,
-    pub username: String,
-    pub email: String,
-    pub display_name: String,
-    /// In PHC string form; absent when a back end registered the user without a password.
-    pub password_hash: Option<String>,
-}
-
-impl fmt::Debug for Profile {
-    /// Names the user only: personal data stays out of logs.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Profile").field("user_id", &self.user_id).finish_non_exhaustive()
-    }
 }
 
 /// Where a walk up a line ended.
@@ -164,14 +153,14 @@ pub trait Work {
     /// another in the database, the append says so.
     fn claim(&mut self, claim: Claim) -> Result<(), Halt>;
 
-    /// Writes personal data.
-    fn write_profile(&mut self, profile: Profile);
+    /// Gives up a value, so that others can claim it. Nothing happens if it is not the owner's.
+    ///
+    /// # Errors
+    /// [`Halt::Broken`] for a kind that is owned for good.
+    fn release_claim(&mut self, claim: Claim) -> Result<(), Halt>;
 
-    /// Writes down that a user is in a program.
-    fn write_enrollment(&mut self, participant: &ParticipantId);
-
-    /// Writes down who referred whom.
-    fn write_referral(&mut self, referee: &ParticipantId, referrer: &UserId);
+    /// Writes a row beside the log.
+    fn write_row(&mut self, row: SideRow);
 }
 
 fn state_of<A: Stream>(

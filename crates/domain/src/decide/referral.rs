@@ -5,7 +5,7 @@ use crate::decide::rewards::{self, Occasion};
 use crate::rules::{AttachPolicy, EarnOn, ProgramRules};
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, ProgramVersion,
-    PurchaseId, Referral, ReferralStatus, ReferralUpdated, Refusal, UserId, Work,
+    PurchaseId, Referral, ReferralStatus, ReferralUpdated, Refusal, SideRow, UserId, Work,
     existing_participant, load, tell,
 };
 
@@ -164,7 +164,8 @@ pub(super) fn attach(
     let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
     let referrer_user_id = referrer_user_id.clone();
     let now = work.now();
-    work.write_referral(referee, &referrer_user_id);
+    let row = SideRow::Referral { referee: referee.clone(), referrer: referrer_user_id.clone() };
+    work.write_row(row);
     tell::<Participant>(
         work,
         referee,

@@ -5,8 +5,8 @@ use crate::decide::referral;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
     Claim, ClaimKind, Halt, Participant, ParticipantCommand, ParticipantEnrolled, ParticipantId,
-    Profile, Program, ProgramId, Refusal, User, UserCommand, UserId, UserStatus, Work, load,
-    peek_new, tell,
+    Profile, Program, ProgramId, Refusal, SideRow, User, UserCommand, UserId, UserStatus, Work,
+    load, peek_new, tell,
 };
 
 /// How often a code is drawn before it is given up. There are at least a million codes, so even the
@@ -54,7 +54,7 @@ pub(super) fn register(work: &mut dyn Work, input: &RegisterUser) -> Result<(), 
     }
     let register = UserCommand::Register { user_id: user_id.clone(), now: work.now() };
     tell::<User>(work, user_id, register)?;
-    work.write_profile(input.profile.clone());
+    work.write_row(SideRow::Profile(input.profile.clone()));
     for program_id in programs {
         enter(work, &ParticipantId { program_id, user_id: user_id.clone() }, code.as_deref())?;
     }
@@ -107,7 +107,7 @@ fn enter(work: &mut dyn Work, id: &ParticipantId, code: Option<&str>) -> Result<
     peek_new::<Participant>(work, id)?;
     let enrolled = ParticipantEnrolled { link: rules.link(&own_code), code: own_code };
     tell::<Participant>(work, id, ParticipantCommand::Enroll { id: id.clone(), enrolled })?;
-    work.write_enrollment(id);
+    work.write_row(SideRow::Enrollment(id.clone()));
     if let Some(referrer) = referrer {
         referral::attach(work, version, id, &referrer)?;
     }

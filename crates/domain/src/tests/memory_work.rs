@@ -9,8 +9,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::decide::Command;
 use crate::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, ParticipantEvent,
-    ParticipantId, Profile, ProgramId, Refusal, Stream, StreamKey, Timestamp, UplineWalk, UserId,
-    Work,
+    ParticipantId, Profile, ProgramId, Refusal, SideRow, Stream, StreamKey, Timestamp, UplineWalk,
+    UserId, Work,
 };
 
 /// The event as it is read back from what would stand in the log.
@@ -354,16 +354,30 @@ impl Work for Unit {
         }
     }
 
-    fn write_profile(&mut self, profile: Profile) {
-        self.tables.profiles.insert(profile.user_id.clone(), profile);
+    fn release_claim(&mut self, claim: Claim) -> Result<(), Halt> {
+        let Claim { kind, value, owner } = claim;
+        if !kind.can_be_released() {
+            return Err(Halt::Broken("a claim that is for good was given up"));
+        }
+        let key = (kind, value);
+        if self.tables.claims.get(&key) == Some(&owner) {
+            self.tables.claims.remove(&key);
+        }
+        Ok(())
     }
 
-    fn write_enrollment(&mut self, participant: &ParticipantId) {
-        self.tables.enrollments.insert(participant.clone());
-    }
-
-    fn write_referral(&mut self, referee: &ParticipantId, referrer: &UserId) {
-        let before = self.tables.referrals.insert(referee.clone(), referrer.clone());
-        assert_eq!(before, None, "{referee} was referred twice");
+    fn write_row(&mut self, row: SideRow) {
+        match row {
+            SideRow::Profile(profile) => {
+                self.tables.profiles.insert(profile.user_id.clone(), profile);
+            }
+            SideRow::Enrollment(participant) => {
+                self.tables.enrollments.insert(participant);
+            }
+            SideRow::Referral { referee, referrer } => {
+                let before = self.tables.referrals.insert(referee.clone(), referrer);
+                assert_eq!(before, None, "{referee} was referred twice");
+            }
+        }
     }
 }

@@ -9,8 +9,9 @@
 --   0 appended   its events are in the log
 --   1 duplicate  its receipt exists; facts.duplicates has the positions and the fingerprint
 --   2 taken      a claim of it belongs to another; facts.taken has the claim's number and the owner
---   3 conflict   a stream that it read is not as it read it (facts.moved), or an earlier command of
---                the batch, on which it builds, has not been appended
+--   3 conflict   a stream that it read is not as it read it (facts.moved), it was refused because of an
+--                owner who is the owner no longer (facts.changed), or an earlier command of the batch, on
+--                which it builds, has not been appended
 --
 -- A stream's version is that before the batch: what earlier commands of the batch do to a stream is
 -- the business of the dependencies.
@@ -18,7 +19,7 @@
 -- Looking up the last event of every stream that was read would be half of the work. A server that
 -- appended the last event of the log, and knows what its streams were then, says so: if that event is
 -- still the last one, nobody else can have changed anything.
-create function append(
+create function {append}(
     -- The server process and the number of its batch. The same numbers again get the same answer.
     writer uuid,
     batch bigint,
@@ -53,23 +54,17 @@ create function append(
     receipt_fingerprints bytea[],
     -- Whether it is written down; that of a refused command is only looked for.
     receipt_keeps boolean[],
+    -- What commands do about claims, in order: 0 makes the value the owner's own, 1 gives it up, 2 only says
+    -- that the command was refused because the value belongs to this owner.
     claim_commands integer[],
     claim_kinds text[],
     claim_values text[],
     claim_owners text[],
-    profile_commands integer[],
-    profile_user_ids text[],
-    profile_usernames text[],
-    profile_emails text[],
-    profile_display_names text[],
-    profile_password_hashes text[],
-    enrollment_commands integer[],
-    enrollment_user_ids text[],
-    enrollment_program_ids text[],
-    referral_commands integer[],
-    referral_program_ids text[],
-    referral_referee_user_ids text[],
-    referral_referrer_user_ids text[],
+    claim_steps smallint[],
+    -- Rows that stand beside the log, in order: the function that writes them, and each row as JSON.
+    row_commands integer[],
+    row_writers text[],
+    row_contents text[],
     out head bigint,
     out recorded_at timestamptz,
     out verdicts smallint[],
@@ -95,6 +90,8 @@ declare
     previous record;
     duplicates jsonb;
     taken jsonb;
+    changed integer[];
+    given_up integer[];
     moved integer[];
     first_positions bigint[];
 begin
@@ -103,20 +100,20 @@ begin
         raise exception 'append needs read committed, not %', current_setting('transaction_isolation');
     end if;
 
-    perform pg_advisory_xact_lock(log_key());
+    perform pg_advisory_xact_lock({log_key}());
 
     -- A statement of its own, so that its snapshot is taken after the lock.
     select w.batch, w.head, w.recorded_at, w.verdicts, w.facts into previous
-    from writers w where w.writer = append.writer order by w.batch desc limit 1;
-    if found and previous.batch = append.batch then
+    from writers w where w.writer = {append}.writer order by w.batch desc limit 1;
+    if found and previous.batch = {append}.batch then
         head := previous.head;
         recorded_at := previous.recorded_at;
         verdicts := previous.verdicts;
         facts := previous.facts;
         is_expected := false;
         return;
-    elsif found and previous.batch > append.batch then
-        raise exception 'batch % of writer % comes after batch %', append.batch, append.writer, previous.batch;
+    elsif found and previous.batch > {append}.batch then
+        raise exception 'batch % of writer % comes after batch %', {append}.batch, {append}.writer, previous.batch;
     end if;
 
     select e.position, e.recorded_at into head, recorded_at
@@ -152,21 +149,40 @@ begin
     end if;
 
     if cardinality(claim_commands) > 0 then
+        given_up := array_positions(claim_steps, 1::smallint);
+        -- A value that its owner gives up earlier in the batch is free. (The command that claims it builds on
+        -- the one that gives it up, so it is not appended without it.)
         select jsonb_agg(jsonb_build_object(
                 'command', c.command, 'claim', c.ordinal, 'owner', known.owner))
         into taken
-        from unnest(claim_commands, claim_kinds, claim_values, claim_owners)
-            with ordinality as c(command, kind, value, owner, ordinal)
+        from unnest(claim_commands, claim_kinds, claim_values, claim_owners, claim_steps)
+            with ordinality as c(command, kind, value, owner, step, ordinal)
         cross join lateral (
             select owner from claims where claims.kind = c.kind and claims.value = c.value limit 1
         ) as known
-        where known.owner <> c.owner;
+        where c.step = 0 and known.owner <> c.owner
+            and not exists (
+                select from unnest(given_up) as earlier(ordinal)
+                where earlier.ordinal < c.ordinal
+                    and claim_kinds[earlier.ordinal] = c.kind
+                    and claim_values[earlier.ordinal] = c.value
+                    and claim_owners[earlier.ordinal] = known.owner);
+
+        -- Refusals that rest on an owner who is the owner no longer.
+        select array_agg(distinct c.command) into changed
+        from unnest(claim_commands, claim_kinds, claim_values, claim_owners, claim_steps)
+            as c(command, kind, value, owner, step)
+        left join lateral (
+            select owner from claims where claims.kind = c.kind and claims.value = c.value limit 1
+        ) as known on true
+        where c.step = 2 and known.owner is distinct from c.owner;
     end if;
 
-    if coalesce(duplicates, taken, to_jsonb(moved)) is not null then
+    if coalesce(duplicates, taken, to_jsonb(changed), to_jsonb(moved)) is not null then
         facts := jsonb_build_object(
             'duplicates', coalesce(duplicates, '[]'),
             'taken', coalesce(taken, '[]'),
+            'changed', coalesce(to_jsonb(changed), '[]'),
             'moved', coalesce(to_jsonb(moved), '[]'));
         for previous in
             select f.command, min(f.verdict) as verdict
@@ -176,6 +192,8 @@ begin
                 union all
                 select (t ->> 'command')::integer, 2::smallint
                 from jsonb_array_elements(facts -> 'taken') t
+                union all
+                select command, 3::smallint from unnest(changed) as c(command)
                 union all
                 select c.command, 3::smallint
                 from unnest(check_commands, check_streams) as c(command, stream)
@@ -201,7 +219,7 @@ begin
         position, sequence, recorded_at, aggregate_type, aggregate_id,
         event_type, event_version, payload, metadata)
     -- In the order of the arrays, in which `unnest` yields them.
-    select head + row_number() over (), e.sequence, append.recorded_at,
+    select head + row_number() over (), e.sequence, {append}.recorded_at,
         e.aggregate_type, e.aggregate_id, e.event_type, e.event_version,
         e.payload::jsonb, e.metadata::jsonb
     from unnest(
@@ -232,54 +250,54 @@ begin
     end if;
 
     if cardinality(claim_commands) > 0 then
+        -- The same value can be given up and claimed several times in a batch. What its owner gives up later
+        -- is not written at all.
+        if cardinality(given_up) > 0 then
+            delete from claims where ctid = any (array(
+                select known.ctid
+                from unnest(claim_commands, claim_kinds, claim_values, claim_owners, claim_steps)
+                    as c(command, kind, value, owner, step)
+                cross join lateral (
+                    select claims.ctid, owner from claims
+                    where claims.kind = c.kind and claims.value = c.value
+                    limit 1
+                ) as known
+                where c.step = 1 and verdicts[c.command] = 0 and known.owner = c.owner));
+        end if;
         insert into claims (kind, value, owner)
         select c.kind, c.value, c.owner
-        from unnest(claim_commands, claim_kinds, claim_values, claim_owners)
-            as c(command, kind, value, owner)
-        where verdicts[c.command] = 0
+        from unnest(claim_commands, claim_kinds, claim_values, claim_owners, claim_steps)
+            with ordinality as c(command, kind, value, owner, step, ordinal)
+        where c.step = 0 and verdicts[c.command] = 0
+            and not exists (
+                select from unnest(given_up) as later(ordinal)
+                where later.ordinal > c.ordinal and verdicts[claim_commands[later.ordinal]] = 0
+                    and claim_kinds[later.ordinal] = c.kind
+                    and claim_values[later.ordinal] = c.value
+                    and claim_owners[later.ordinal] = c.owner)
         on conflict (kind, value) do nothing;
     end if;
 
-    if cardinality(profile_commands) > 0 then
-        insert into profiles (user_id, username, email, display_name, password_hash)
-        select p.user_id, p.username, p.email, p.display_name, p.password_hash
-        from unnest(
-                profile_commands, profile_user_ids, profile_usernames, profile_emails,
-                profile_display_names, profile_password_hashes)
-            as p(command, user_id, username, email, display_name, password_hash)
-        where verdicts[p.command] = 0
-        on conflict (user_id) do update
-        set username = excluded.username,
-            email = excluded.email,
-            display_name = excluded.display_name,
-            password_hash = excluded.password_hash;
-    end if;
-
-    if cardinality(enrollment_commands) > 0 then
-        insert into enrollments (user_id, program_id)
-        select e.user_id, e.program_id
-        from unnest(enrollment_commands, enrollment_user_ids, enrollment_program_ids)
-            as e(command, user_id, program_id)
-        where verdicts[e.command] = 0;
-    end if;
-
-    if cardinality(referral_commands) > 0 then
-        insert into referrals (program_id, referee_user_id, referrer_user_id)
-        select r.program_id, r.referee_user_id, r.referrer_user_id
-        from unnest(
-                referral_commands, referral_program_ids,
-                referral_referee_user_ids, referral_referrer_user_ids)
-            as r(command, program_id, referee_user_id, referrer_user_id)
-        where verdicts[r.command] = 0;
+    if cardinality(row_commands) > 0 then
+        for previous in
+            select r.writer, array_agg(r.content::jsonb order by r.ordinal) as contents
+            from unnest(row_commands, row_writers, row_contents)
+                with ordinality as r(command, writer, content, ordinal)
+            where verdicts[r.command] = 0
+            group by r.writer
+            order by r.writer
+        loop
+            execute format('select %I($1)', previous.writer) using previous.contents;
+        end loop;
     end if;
 
     insert into writers (writer, batch, head, recorded_at, verdicts, facts)
-    values (append.writer, append.batch, append.head, append.recorded_at, append.verdicts, append.facts);
+    values ({append}.writer, {append}.batch, {append}.head, {append}.recorded_at, {append}.verdicts, {append}.facts);
     -- Only the last one is ever asked for. A bounded range, so that the search never steps over more
     -- than it removes.
-    if append.batch % 100 = 0 then
+    if {append}.batch % 100 = 0 then
         delete from writers w
-        where w.writer = append.writer and w.batch between append.batch - 100 and append.batch - 1;
+        where w.writer = {append}.writer and w.batch between {append}.batch - 100 and {append}.batch - 1;
     end if;
 end;
 $$;

@@ -1,0 +1,81 @@
+//! Rows that stand beside the log and are written together with the events that they belong to.
+//!
+//! They speed up look-ups or keep personal data out of events; decisions are never made on them. Another such
+//! table is a variant here and a function of the database that writes its rows.
+
+use std::fmt;
+
+use serde_json::{Value, json};
+
+use crate::{ParticipantId, UserId};
+
+/// The personal data of a user. It is kept beside the log, never in an event, so that erasing a user
+/// leaves the log whole.
+#[derive(Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Profile {
+    pub user_id: UserId,
+    pub username: String,
+    pub email: String,
+    pub display_name: String,
+    /// In PHC string form; absent when a back end registered the user without a password.
+    pub password_hash: Option<String>,
+}
+
+impl fmt::Debug for Profile {
+    /// Names the user only: personal data stays out of logs.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Profile").field("user_id", &self.user_id).finish_non_exhaustive()
+    }
+}
+
+/// A row that stands beside the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SideRow {
+    /// The personal data of a user, in the place of what there was before.
+    Profile(Profile),
+    /// That a user is in a program.
+    Enrollment(ParticipantId),
+    /// Who referred whom.
+    Referral {
+        /// The participant who was referred.
+        referee: ParticipantId,
+        /// The user who did.
+        referrer: UserId,
+    },
+}
+
+impl SideRow {
+    /// The table that it stands in. The function `write_<table>` of the database writes it.
+    #[must_use]
+    pub const fn table(&self) -> &'static str {
+        match self {
+            Self::Profile(_) => "profiles",
+            Self::Enrollment(_) => "enrollments",
+            Self::Referral { .. } => "referrals",
+        }
+    }
+
+    /// What stands in it, by the names of the columns.
+    #[must_use]
+    pub fn content(&self) -> Value {
+        match self {
+            Self::Profile(profile) => json!({
+                "user_id": profile.user_id.as_str(),
+                "username": profile.username,
+                "email": profile.email,
+                "display_name": profile.display_name,
+                "password_hash": profile.password_hash,
+            }),
+            Self::Enrollment(participant) => json!({
+                "user_id": participant.user_id.as_str(),
+                "program_id": participant.program_id.as_str(),
+            }),
+            Self::Referral { referee, referrer } => json!({
+                "program_id": referee.program_id.as_str(),
+                "referee_user_id": referee.user_id.as_str(),
+                "referrer_user_id": referrer.as_str(),
+            }),
+        }
+    }
+}
