@@ -4,6 +4,8 @@
 //! - [`audience`] says who may call what, in one table.
 //! - [`authentication`] is the layer that every call passes.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
+//! - [`grpc`] mounts the services, and [`http`] is everything else that the port answers.
+//! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.
 //! - [`fields`] checks the fields of a request and names all faults at once.
 //! - [`reads`] is what reads have in common, [`watch`] what streams have in common.
 //! - [`tokens`] are the opaque tokens that clients keep.
@@ -13,6 +15,8 @@ mod authentication;
 mod errors;
 mod event_log;
 mod fields;
+mod grpc;
+mod http;
 mod leaderboard;
 mod operator;
 mod passwords;
@@ -20,6 +24,7 @@ pub mod permissions;
 mod program;
 mod program_rules;
 mod purchase;
+mod readiness;
 mod reads;
 mod referral;
 mod referral_reads;
@@ -68,6 +73,6 @@ pub struct Context {
     pub fingerprint_secret: std::sync::Arc<[u8]>,
     /// Hashes passwords.
     pub passwords: passwords::Passwords,
-    /// Turns true when streams are to end.
-    pub stopping: tokio::sync::watch::Receiver<bool>,
+    /// Cancelled when streams are to end.
+    pub stopping: tokio_util::sync::CancellationToken,
 }

@@ -19,7 +19,7 @@ use super::responses::{count, money};
 use super::tokens::{StreamName, newest_position, resume_cursor, resume_token};
 use super::watch::{EventFeed, Messages, View, permit, stream};
 use crate::engine::query::query;
-use crate::live::{Cursor, Topic, turned_true};
+use crate::live::{Cursor, Topic};
 use crate::read::{At, ConversionDay};
 use crate::store::log;
 use domain::decide::existing_program;
@@ -116,10 +116,9 @@ impl OperatorService for Operators {
             let _permit = permit;
             // One slot stays reserved for the final status, so that a client that is behind gets it too.
             let Ok(last_word) = messages.clone().reserve_owned().await else { return };
-            let mut stopping = context.stopping.clone();
             let status = tokio::select! {
                 read = send_events(&context, &filter, after..head, limit, &messages) => read.err(),
-                () = turned_true(&mut stopping) => {
+                () = context.stopping.cancelled() => {
                     let message = "the server is stopping; go on from the last position";
                     Some(status(ErrorReason::ShuttingDown, message, &[]))
                 }
