@@ -8,10 +8,10 @@
 use std::any::Any;
 use std::fmt::Display;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::SetOnce;
 use tokio::task::{JoinError, JoinHandle};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -167,12 +167,12 @@ impl Tasks {
         self.shared.ended.wait().await.clone()
     }
 
-    /// Comes to a stage, and waits until its tasks have ended, if they do so in time. Says whether they did.
-    pub async fn stop(&self, stage: Stage, patience: Duration) -> bool {
+    /// Comes to a stage, and waits until its tasks have ended, if they do so in time. Returns whether they did.
+    pub async fn stop(&self, stage: Stage, deadline: Instant) -> bool {
         let Stop { signal, tasks } = self.stop_of(stage);
         signal.cancel();
         tasks.close();
-        tokio::time::timeout(patience, tasks.wait()).await.is_ok()
+        tokio::time::timeout_at(deadline, tasks.wait()).await.is_ok()
     }
 
     /// Aborts all tasks that have not ended.
@@ -207,10 +207,15 @@ fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
 mod tests {
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(10);
+
+    fn soon() -> Instant {
+        Instant::now() + PATIENCE
+    }
 
     /// A task that does what it is told.
     async fn until_stopped(stop: CancellationToken) -> Result<(), Infallible> {
@@ -281,7 +286,7 @@ mod tests {
             done.store(true, Ordering::SeqCst);
             Err("too late to matter")
         });
-        assert!(tasks.stop(Stage::Commands, PATIENCE).await);
+        assert!(tasks.stop(Stage::Commands, soon()).await);
         assert!(is_done.load(Ordering::SeqCst), "the stage was over before its task");
         let none = tokio::time::timeout(Duration::from_millis(100), tasks.failed()).await;
         assert!(none.is_err(), "{none:?}");
@@ -292,7 +297,7 @@ mod tests {
         let stages = [Stage::Readiness, Stage::Calls, Stage::Commands, Stage::Background];
         for (reached, stage) in stages.into_iter().enumerate() {
             let tasks = Tasks::default();
-            assert!(tasks.stop(stage, PATIENCE).await);
+            assert!(tasks.stop(stage, soon()).await);
             for (number, other) in stages.into_iter().enumerate() {
                 let is_stopped = tasks.signal(other).is_cancelled();
                 assert_eq!(is_stopped, number <= reached, "{other:?} after {stage:?}");
@@ -316,7 +321,7 @@ mod tests {
             let _held = held;
             std::future::pending::<Result<(), Infallible>>().await
         });
-        assert!(!tasks.stop(Stage::Background, Duration::from_millis(50)).await);
+        assert!(!tasks.stop(Stage::Background, Instant::now() + Duration::from_millis(50)).await);
         assert!(!is_dropped.load(Ordering::SeqCst));
         tasks.abandon();
         for _ in 0..100 {

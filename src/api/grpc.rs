@@ -1,8 +1,9 @@
 //! The gRPC side of the front door: every service with its layers, as routes of the outermost router.
 //!
 //! A service is wrapped with its layers before it becomes a route, not after. So a call is routed once, and
-//! costs no more than it would on a port that spoke nothing but gRPC: one look at its content type. A layer
-//! around the router of the services would cost a second routing and two more boxed bodies per call.
+//! costs one look at its content type more than it would on a port that spoke nothing but gRPC. Layers around
+//! a router of the services, below the outermost one, would cost a second routing, a boxed future, and two more
+//! boxed bodies in each direction.
 
 use std::convert::Infallible;
 use std::future::ready;

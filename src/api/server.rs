@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 
@@ -33,8 +34,12 @@ const MAX_HEADER_BYTES: u32 = 16 * 1024;
 /// How often, and for how long, a silent connection is asked whether somebody is still there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long each stage may take once the server stops.
+/// How long calls may take to end once the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long everything else may take to end after the calls.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to report that the server is no longer ready.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a server that stops is visibly not ready before it turns anybody away.
 const UNREADY_PAUSE: Duration = Duration::from_millis(100);
 /// How long a server that starts waits to be ready before it says that it answers. The read models of a new
@@ -103,6 +108,8 @@ pub struct Server {
     context: Context,
     keys: Keys,
     tasks: Tasks,
+    /// Stops the tasks of a server that is dropped.
+    guard: DropGuard,
     metrics: Metrics,
     metrics_listener: Option<TcpListener>,
     traces: Traces,
@@ -127,6 +134,7 @@ impl Server {
         let epoch = epoch::enter(&mut database.connect().await?).await?;
         let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
         let (tasks, metrics) = (Tasks::default(), Metrics::default());
+        let guard = tasks.signal(Stage::Background).drop_guard();
         let (handover, handed_over) = mpsc::channel(HANDED_OVER_BATCHES);
         let (engine, worker) = Engine::new(
             database.clone(),
@@ -164,7 +172,7 @@ impl Server {
             stopping: tasks.signal(Stage::Calls),
         };
         let keys = Keys::new(&admin_key);
-        Ok(Self { context, keys, tasks, metrics, metrics_listener, traces })
+        Ok(Self { context, keys, tasks, guard, metrics, metrics_listener, traces })
     }
 
     /// What the services work with; for programs that use the engine without a network.
@@ -190,7 +198,7 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), ServerError> {
-        let Self { context, keys, tasks, metrics, metrics_listener, traces } = self;
+        let Self { context, keys, tasks, guard, metrics, metrics_listener, traces } = self;
         let address = listener.local_addr()?;
         if let Some(listener) = metrics_listener {
             let metrics = metrics.clone();
@@ -212,15 +220,16 @@ impl Server {
         let serving = std::pin::pin!(transport(listener, router, tasks.signal(Stage::Calls)));
         ready(address);
         let outcome = run(&tasks, serving, shutdown).await;
-        // Calls that were cut off may still hold on to the engine.
-        if !tasks.stop(Stage::Commands, STOP_TIMEOUT).await {
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        if !tasks.stop(Stage::Commands, deadline).await {
             tracing::warn!("some commands were still waiting when the server stopped");
         }
         drop(engine);
-        if !tasks.stop(Stage::Background, STOP_TIMEOUT).await {
+        if !tasks.stop(Stage::Background, deadline).await {
             tracing::warn!("some tasks did not stop in time");
         }
         tasks.abandon();
+        drop(guard);
         traces.finish().await;
         outcome
     }
@@ -238,16 +247,14 @@ async fn run(
         ended = tasks.failed() => Err(ended.into()),
     };
     tracing::info!("stopping");
-    tasks.stop(Stage::Readiness, STOP_TIMEOUT).await;
+    tasks.stop(Stage::Readiness, Instant::now() + REPORT_TIMEOUT).await;
     tokio::time::sleep(UNREADY_PAUSE).await;
     tasks.signal(Stage::Calls).cancel();
-    match tokio::time::timeout(STOP_TIMEOUT, serving).await {
-        Ok(served) => outcome.and(served),
-        Err(_) => {
-            tracing::warn!("some calls did not end in time and were cut off");
-            outcome
-        }
+    if let Ok(served) = tokio::time::timeout(DRAIN_TIMEOUT, serving).await {
+        return outcome.and(served);
     }
+    tracing::warn!("some calls did not end in time and were cut off");
+    outcome
 }
 
 /// Serves connections until `stop` is cancelled and their calls have ended.

@@ -113,21 +113,21 @@ async fn process(database: &TestDatabase) -> (Child, String) {
 async fn disguise(database: &TestDatabase) {
     let name: String =
         sqlx::query_scalar("select current_database()").fetch_one(&database.pool).await.unwrap();
-    let function = "create function pg_control_system(out system_identifier bigint) \
-         language sql as 'select system_identifier + 1 from pg_catalog.pg_control_system()'";
+    let function = "create function pg_control_system() \
+         returns table (system_identifier bigint) language sql as 'select system_identifier + 1 from pg_catalog.pg_control_system()'";
     database.pool.execute(function).await.unwrap();
     let search = format!("alter database {name} set search_path = public, pg_catalog");
     database.pool.execute(&*search).await.unwrap();
 }
 
-/// Cuts the connection of one task only, so that no other task finds another database behind it. Checks that
-/// the server ends, and names the task.
+/// Cuts connections of which only one task looks what is behind the next one. Checks that the server ends, and
+/// names the task.
 async fn ends_with(backends: &str, task: &str) {
     let database = TestDatabase::new().await;
     let (child, address) = process(&database).await;
     disguise(&database).await;
     let cut = format!("select count(pg_terminate_backend(pid)) from ({backends}) as backends");
-    assert_eq!(database.count(&cut).await, 1, "backends of the {task}");
+    assert!(database.count(&cut).await > 0, "backends of the {task}");
     let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
     let output = output.expect("the server ends in time").unwrap();
     let log = String::from_utf8_lossy(&output.stderr);
@@ -145,7 +145,12 @@ async fn a_projector_that_finds_another_database_ends_the_server_with_its_name()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_that_finds_another_database_ends_the_server_with_its_name() {
-    let listeners = "select pid from pg_stat_activity \
-         where datname = current_database() and query ilike 'listen %'";
-    ends_with(listeners, "notice listener").await;
+    // The connection that listens, and those for reading, with one of which the listener looks. The command
+    // path has none yet.
+    let others = format!(
+        "select pid from pg_stat_activity where datname = current_database() \
+         and pid <> pg_backend_pid() and pid not in (select pid from ({}) as projectors)",
+        crate::projector::PROJECTORS
+    );
+    ends_with(&others, "notice listener").await;
 }

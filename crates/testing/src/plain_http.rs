@@ -39,12 +39,12 @@ pub async fn send(
     body: &[u8],
 ) -> std::io::Result<Answer> {
     let mut connection = TcpStream::connect(address).await?;
-    let mut request = format!("{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
-    for header in headers {
-        request += header;
-        request += "\r\n";
-    }
-    request += &format!("content-length: {}\r\n\r\n", body.len());
+    let headers: String = headers.iter().flat_map(|header| [*header, "\r\n"]).collect();
+    let request = format!(
+        "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+         content-length: {}\r\n{headers}\r\n",
+        body.len(),
+    );
     connection.write_all(&[request.as_bytes(), body].concat()).await?;
     let mut bytes = Vec::new();
     connection.read_to_end(&mut bytes).await?;
