@@ -13,12 +13,12 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo::rerun-if-changed=projections");
     println!("cargo::rerun-if-changed=reactions");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let folders = sorted(&fs::canonicalize("projections")?)?;
+    let folders = sorted(Path::new("projections"))?;
     fs::write(out.join("models.rs"), models(&folders)?)?;
     services::write(&out)?;
-    let functions = sorted(&fs::canonicalize("migrations/functions")?)?;
+    let functions = sorted(Path::new("migrations/functions"))?;
     fs::write(out.join("functions.rs"), functions_of(&functions)?)?;
-    let reactions = sorted(&fs::canonicalize("reactions")?)?;
+    let reactions = sorted(Path::new("reactions"))?;
     fs::write(out.join("reactions.rs"), reactions_of(&reactions)?)?;
     Ok(())
 }
@@ -36,13 +36,13 @@ fn sorted(directory: &Path) -> io::Result<Vec<PathBuf>> {
 fn models(folders: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
     list(folders, |code, name, folder| {
         let (table, fold) = (format!("{folder}/table.sql"), format!("{folder}/fold.sql"));
-        writeln!(code, "({name:?}, include_str!({table:?}), include_str!({fold:?})),")
+        writeln!(code, "({name:?}, {}, {}),", included(&table), included(&fold))
     })
 }
 
 /// An array of `(name, statement that makes it)`, one entry for each file.
 fn functions_of(files: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
-    list(files, |code, name, file| writeln!(code, "({name:?}, include_str!({file:?})),"))
+    list(files, |code, name, file| writeln!(code, "({name:?}, {}),", included(file)))
 }
 
 /// An array of `(name, fold.sql)`, one entry for each folder.
@@ -50,7 +50,7 @@ fn reactions_of(entries: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
     let folders: Vec<PathBuf> = entries.iter().filter(|entry| entry.is_dir()).cloned().collect();
     list(&folders, |code, name, folder| {
         let fold = format!("{folder}/fold.sql");
-        writeln!(code, "({name:?}, include_str!({fold:?})),")
+        writeln!(code, "({name:?}, {}),", included(&fold))
     })
 }
 
@@ -66,4 +66,9 @@ fn list(
     }
     code.push(']');
     Ok(code)
+}
+
+/// The text of a file, by its path from this folder: a build folder that was copied must not lead back.
+fn included(path: &str) -> String {
+    format!(r#"include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/{path}"))"#)
 }

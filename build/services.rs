@@ -165,27 +165,27 @@ fn write_lists(
     writeln!(
         code,
         "];\n\
-         /// All services of the contract. Calls come with their [`Principal`] among the extensions of the\n\
+         /// Mounts all services of the contract. Calls come with their principal among the extensions of the\n\
          /// request; those that come without one are anonymous.\n\
-         pub fn services(context: &Context) -> tonic::service::Routes {{\n\
-             let mut routes = tonic::service::Routes::builder();"
+         pub(super) fn mount_all<M: Mount>(mount: M, context: &Context) -> M {{\n\
+             mount"
     )?;
     for service in services {
         let (name, module, folder) = (service.name(), snake_case(service.name()), folder(service)?);
         writeln!(
             code,
-            "routes.add_service(\n\
+            ".mount(\n\
                  pb::{module}_server::{name}Server::new(Guarded(crate::api::{folder}::Handlers(\n\
                      context.clone(),\n\
                  )))\n\
                  .max_decoding_message_size(MAX_MESSAGE_BYTES)\n\
                  .max_encoding_message_size(MAX_MESSAGE_BYTES),\n\
-             );"
+             )"
         )?;
     }
     writeln!(
         code,
-        "routes.routes() }}\n\
+        "}}\n\
          /// An empty request of an RPC.\n\
          #[cfg(test)]\n\
          pub(in crate::api) fn empty_request(rpc: &str) -> Option<Box<dyn TextFields>> {{\n\

@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod engine;
+pub mod lifecycle;
 pub mod live;
 pub mod metrics;
 pub mod read;

@@ -5,6 +5,8 @@
 //! - [`permissions`] says who may call what and whose data it is, in one table; [`guard`] admits every call by
 //!   it, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
+//! - [`grpc`] mounts the services, and [`http`] is everything else that the port answers.
+//! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.
 //! - [`fields`] checks the fields of a request and names all faults at once.
 //! - [`reads`] is what reads have in common, [`writes`] commands, [`pages`] lists, [`watch`] streams.
 //! - [`tokens`] are the opaque tokens that clients keep.
@@ -13,7 +15,9 @@ mod account;
 mod authentication;
 mod errors;
 mod fields;
+mod grpc;
 mod guard;
+mod http;
 mod leaderboard;
 mod operator;
 mod pages;
@@ -22,6 +26,7 @@ pub mod permissions;
 pub mod principal;
 mod program;
 mod purchase;
+mod readiness;
 mod reads;
 mod referral;
 mod responses;
@@ -70,6 +75,6 @@ pub struct Context {
     pub fingerprint_secret: std::sync::Arc<[u8]>,
     /// Hashes passwords.
     pub passwords: passwords::Passwords,
-    /// Turns true when streams are to end.
-    pub stopping: tokio::sync::watch::Receiver<bool>,
+    /// Cancelled when streams are to end.
+    pub stopping: tokio_util::sync::CancellationToken,
 }

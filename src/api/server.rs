@@ -5,23 +5,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_stream::StreamExt;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
-use tonic_web::GrpcWebLayer;
 
-use super::authentication::{AuthenticationLayer, Keys};
+use super::Context;
+use super::authentication::Keys;
+use super::grpc::{self, Layers};
+use super::http;
 use super::passwords::Passwords;
-use super::telemetry::TelemetryLayer;
-use super::{Context, services};
+use super::readiness::Examiner;
 use crate::engine::{self, Engine, Environment};
+use crate::lifecycle::{Stage, TaskEnded, Tasks};
 use crate::live::{self, Live};
 use crate::metrics::Metrics;
 use crate::read::{Boards, Reads};
 use crate::store::{Database, StoreError, epoch};
 use crate::traces::Traces;
-use contract::{Coalescing, DESCRIPTORS};
+use contract::Coalescing;
 
 /// Streams and calls that one connection can have at once.
 const MAX_CALLS_PER_CONNECTION: u32 = 1_000;
@@ -32,8 +36,15 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long calls may take to end once the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long everything else may take to end after the calls.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long it may take to report that the server is no longer ready.
+const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a server that stops is visibly not ready before it turns anybody away.
 const UNREADY_PAUSE: Duration = Duration::from_millis(100);
+/// How long a server that starts waits to be ready before it says that it answers. The read models of a new
+/// database are complete within a moment; those of a large log are not, and calls need not wait for them.
+const READY_PATIENCE: Duration = Duration::from_secs(1);
 /// Batches on their way from the engine to the live streams.
 const HANDED_OVER_BATCHES: usize = 64;
 
@@ -66,7 +77,7 @@ pub struct ServerOptions {
     pub engine: engine::Limits,
     /// Limits of the live streams.
     pub live: live::Limits,
-    /// Where metrics are told to whoever asks, over HTTP; nowhere if there is none.
+    /// Where metrics are exposed over HTTP, if anywhere.
     pub metrics_listener: Option<TcpListener>,
     /// Where traces are sent, if anywhere.
     pub traces: Traces,
@@ -81,9 +92,9 @@ pub enum ServerError {
     /// The descriptors that were compiled in are not good.
     #[error("the reflection service cannot be made: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    /// The command path or the live streams ended by themselves; why has been logged.
-    #[error("a part of the server failed; see the log, and start it again")]
-    PartFailed,
+    /// A task that the server depends on ended.
+    #[error(transparent)]
+    TaskEnded(#[from] TaskEnded),
     /// Serving failed.
     #[error("serving failed: {0}")]
     Transport(#[from] tonic::transport::Error),
@@ -92,14 +103,13 @@ pub enum ServerError {
     Listener(#[from] std::io::Error),
 }
 
-/// A server whose parts are running and that is about to answer calls.
+/// A server whose tasks are running and that is about to answer calls.
 pub struct Server {
     context: Context,
     keys: Keys,
-    stop: watch::Sender<bool>,
-    worker: JoinHandle<()>,
-    tail: JoinHandle<()>,
-    projector: JoinHandle<()>,
+    tasks: Tasks,
+    /// Stops the tasks of a server that is dropped.
+    guard: DropGuard,
     metrics: Metrics,
     metrics_listener: Option<TcpListener>,
     traces: Traces,
@@ -123,10 +133,10 @@ impl Server {
         } = options;
         let epoch = epoch::enter(&mut database.connect().await?).await?;
         let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
-        let (stop, stopping) = watch::channel(false);
+        let (tasks, metrics) = (Tasks::default(), Metrics::default());
+        let guard = tasks.signal(Stage::Background).drop_guard();
         let (handover, handed_over) = mpsc::channel(HANDED_OVER_BATCHES);
-        let metrics = Metrics::default();
-        let (engine, worker) = Engine::start(
+        let (engine, worker) = Engine::new(
             database.clone(),
             epoch,
             environment.clone(),
@@ -135,20 +145,14 @@ impl Server {
             metrics.clone(),
             traces.clone(),
         );
-        let (live, tail) = Live::start(
-            database.clone(),
-            epoch,
-            handed_over,
-            live,
-            stopping.clone(),
-            metrics.clone(),
-        )
-        .await?;
-        let (reads, projector) = Reads::start(
+        tasks.spawn(Stage::Commands, "engine worker", |stop| worker.run(stop));
+        let live = Live::start(database.clone(), epoch, handed_over, live, &tasks, metrics.clone())
+            .await?;
+        let reads = Reads::start(
             database.clone(),
             epoch,
             live.reached(),
-            stopping.clone(),
+            &tasks,
             metrics.clone(),
             traces.clone(),
         )
@@ -159,16 +163,16 @@ impl Server {
             database,
             epoch,
             engine,
-            boards: Boards::new(reads.clone(), live.clone()),
+            boards: Boards::new(reads.clone(), live.clone(), tasks.clone()),
             reads,
             live,
             environment,
             settings,
             fingerprint_secret,
-            stopping,
+            stopping: tasks.signal(Stage::Calls),
         };
         let keys = Keys::new(&admin_key);
-        Ok(Self { context, keys, stop, worker, tail, projector, metrics, metrics_listener, traces })
+        Ok(Self { context, keys, tasks, guard, metrics, metrics_listener, traces })
     }
 
     /// What the services work with; for programs that use the engine without a network.
@@ -177,126 +181,115 @@ impl Server {
         &self.context
     }
 
-    /// Answers calls until `shutdown` resolves; then ends streams with a token, lets calls end, and
-    /// carries out everything that waits.
+    /// The tasks of the server; for programs that add their own.
+    #[must_use]
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    /// Answers calls until `shutdown` resolves or a task fails; then stops in order: streams end with a
+    /// token, calls end, pending commands are carried out, and the other tasks end.
     ///
     /// # Errors
-    /// [`ServerError`] if serving fails.
+    /// [`ServerError`] if serving fails, or a task has ended.
     pub async fn serve(
         self,
         listener: TcpListener,
         shutdown: impl Future<Output = ()> + Send,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), ServerError> {
-        let Self {
-            context,
-            keys,
-            stop,
-            mut worker,
-            mut tail,
-            projector,
-            metrics,
-            metrics_listener,
-            traces,
-        } = self;
+        let Self { context, keys, tasks, guard, metrics, metrics_listener, traces } = self;
         let address = listener.local_addr()?;
-        // Without nodelay the second packet of an answer waits 40 ms for the first one's receipt. (The
-        // server's own setting concerns only listeners that it makes itself.)
-        let incoming = TcpIncoming::from(listener)
-            .with_nodelay(Some(true))
-            .with_keepalive(Some(KEEPALIVE_INTERVAL))
-            .map(|connection| connection.map(Coalescing::new));
-        let (health_reporter, health) = tonic_health::server::health_reporter();
-        set_health(&health_reporter, true).await;
-        let reflection = || {
-            tonic_reflection::server::Builder::configure()
-                .register_encoded_file_descriptor_set(DESCRIPTORS)
-                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        };
-        let told = metrics.clone();
-        let telling = metrics_listener.map(|listener| tokio::spawn(tell(told, listener)));
-        let (drained, draining) = tokio::sync::oneshot::channel::<()>();
-        let mut drained = Some(drained);
-        let engine = context.engine.clone();
-        let serving = tonic::transport::Server::builder()
-            .accept_http1(true)
-            .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
-            .http2_max_header_list_size(MAX_HEADER_BYTES)
-            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .layer(TelemetryLayer { metrics: metrics.clone(), traces: traces.clone() })
-            .layer(GrpcWebLayer::new())
-            .layer(AuthenticationLayer { keys })
-            .add_routes(services(&context))
-            .add_service(health)
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(incoming, async {
-                let _ = draining.await;
+        if let Some(listener) = metrics_listener {
+            let metrics = metrics.clone();
+            tasks.spawn(Stage::Background, "metrics listener", |stop| {
+                expose(metrics, listener, stop)
             });
-        tokio::pin!(serving);
+        }
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let (examiner, mut readiness) =
+            Examiner::new(context.live.clone(), context.reads.clone(), reporter);
+        tasks.spawn(Stage::Readiness, "readiness", |stop| examiner.run(stop));
+        readiness.wait(READY_PATIENCE).await;
+
+        // The worker ends when the last engine is gone; this one stays until the worker is told to stop.
+        let engine = context.engine.clone();
+        let layers = Layers::new(metrics, traces.clone(), keys);
+        let grpc = grpc::routes(context, &layers, health)?;
+        let router = http::router(http::State { readiness }, grpc, &layers);
+        let serving = std::pin::pin!(transport(listener, router, tasks.signal(Stage::Calls)));
         ready(address);
-        let mut failed = false;
-        let shutdown = async {
-            tokio::select! {
-                () = shutdown => tracing::info!("stopping"),
-                // Both go on for as long as the server does, unless something is badly wrong.
-                _ = &mut worker => failed = true,
-                _ = &mut tail => failed = true,
-            }
-        };
-        tokio::select! {
-            served = &mut serving => served?,
-            () = shutdown => {
-                set_health(&health_reporter, false).await;
-                tokio::time::sleep(UNREADY_PAUSE).await;
-                stop.send_replace(true);
-                drop(drained.take());
-                if let Ok(served) = tokio::time::timeout(DRAIN_TIMEOUT, &mut serving).await {
-                    served?;
-                } else {
-                    tracing::warn!("some calls did not end in time and were cut off");
-                }
-            }
-        }
-        stop.send_replace(true);
-        if let Some(telling) = telling {
-            telling.abort();
-        }
-        // What waits is carried out; calls that were cut off may still hold on to the engine.
-        engine.close();
-        if failed {
-            traces.finish().await;
-            return Err(ServerError::PartFailed);
-        }
-        if tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(tail, worker, projector) })
-            .await
-            .is_err()
-        {
+        let outcome = run(&tasks, serving, shutdown).await;
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        if !tasks.stop(Stage::Commands, deadline).await {
             tracing::warn!("some commands were still waiting when the server stopped");
         }
+        drop(engine);
+        if !tasks.stop(Stage::Background, deadline).await {
+            tracing::warn!("some tasks did not stop in time");
+        }
+        tasks.abandon();
+        drop(guard);
         traces.finish().await;
-        Ok(())
+        outcome
     }
+}
+
+/// Serves until `shutdown` resolves or a task fails; then lets calls end.
+async fn run(
+    tasks: &Tasks,
+    mut serving: impl Future<Output = Result<(), ServerError>> + Unpin,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServerError> {
+    let outcome = tokio::select! {
+        served = &mut serving => return served,
+        () = shutdown => Ok(()),
+        ended = tasks.failed() => Err(ended.into()),
+    };
+    tracing::info!("stopping");
+    tasks.stop(Stage::Readiness, Instant::now() + REPORT_TIMEOUT).await;
+    tokio::time::sleep(UNREADY_PAUSE).await;
+    tasks.signal(Stage::Calls).cancel();
+    if let Ok(served) = tokio::time::timeout(DRAIN_TIMEOUT, serving).await {
+        return outcome.and(served);
+    }
+    tracing::warn!("some calls did not end in time and were cut off");
+    outcome
+}
+
+/// Serves connections until `stop` is cancelled and their calls have ended.
+async fn transport(
+    listener: TcpListener,
+    router: axum::Router,
+    stop: CancellationToken,
+) -> Result<(), ServerError> {
+    // Without nodelay the second packet of an answer waits 40 ms for the first one's receipt. (The
+    // server's own setting concerns only listeners that it makes itself.)
+    let incoming = TcpIncoming::from(listener)
+        .with_nodelay(Some(true))
+        .with_keepalive(Some(KEEPALIVE_INTERVAL))
+        .map(|connection| connection.map(Coalescing::new));
+    tonic::transport::Server::builder()
+        .accept_http1(true)
+        .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_routes(Routes::from(router))
+        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+        .await?;
+    Ok(())
 }
 
 /// Answers `GET /metrics`.
-async fn tell(metrics: Metrics, listener: TcpListener) {
+async fn expose(
+    metrics: Metrics,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let answer = async move || ([(http::header::CONTENT_TYPE, CONTENT_TYPE)], metrics.text());
+    let answer = async move || ([("content-type", CONTENT_TYPE)], metrics.text());
     let routes = axum::Router::new().route("/metrics", axum::routing::get(answer));
-    if let Err(error) = axum::serve(listener, routes).await {
-        tracing::error!(%error, "metrics are told no more");
-    }
-}
-
-async fn set_health(reporter: &tonic_health::server::HealthReporter, serving: bool) {
-    let status = if serving {
-        tonic_health::ServingStatus::Serving
-    } else {
-        tonic_health::ServingStatus::NotServing
-    };
-    for service in super::permissions::SERVICES {
-        reporter.set_service_status(service, status).await;
-    }
+    let serving = std::future::IntoFuture::into_future(axum::serve(listener, routes));
+    stop.run_until_cancelled(serving).await.unwrap_or(Ok(()))
 }

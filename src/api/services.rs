@@ -1,9 +1,52 @@
 //! The services as tonic calls them: generated from the contract by `build/services.rs`.
 
+use std::convert::Infallible;
+
+use http::{Request, Response};
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::{Routes, RoutesBuilder};
+use tower::Service;
+
 use super::guard::{Guarded, admit};
 use super::permissions::{NamedFields, Rule, TextFields, rule_of};
 use super::watch::Messages;
 use super::writes::Repeatable;
 use super::{Context, MAX_MESSAGE_BYTES, pb};
+
+/// What services are mounted on.
+pub(super) trait Mount {
+    /// Mounts one more.
+    fn mount<S>(self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static;
+}
+
+impl Mount for RoutesBuilder {
+    fn mount<S>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        self.add_service(service);
+        self
+    }
+}
+
+/// All services without a network and without its layers, for programs that call them in process.
+pub fn services(context: &Context) -> Routes {
+    mount_all(Routes::builder(), context).routes()
+}
 
 include!(concat!(env!("OUT_DIR"), "/services.rs"));

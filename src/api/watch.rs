@@ -14,7 +14,7 @@ use super::errors::{ApiError, status};
 use super::pb::ErrorReason;
 use super::principal::Principal;
 use super::tokens::{StreamName, resume_token};
-use crate::live::{CutOff, Full, Permit, Subscription, turned_true};
+use crate::live::{CutOff, Full, Permit, Subscription};
 use crate::store::RecordedEvent;
 
 /// Messages that wait for one client's connection. More wait as events, in the subscription.
@@ -119,11 +119,11 @@ impl<F: Feed> Watcher<F> {
         let period = self.context.settings.heartbeat.max(Duration::from_millis(10));
         let mut heartbeat = interval_at(Instant::now() + period, period);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut stopping = self.context.stopping.clone();
+        let stopping = self.context.stopping.clone();
         loop {
             let message = tokio::select! {
                 biased;
-                () = turned_true(&mut stopping) => return Some(self.shutting_down()),
+                () = stopping.cancelled() => return Some(self.shutting_down()),
                 () = self.messages.closed() => return None,
                 _ = heartbeat.tick() => self.feed.heartbeat(),
                 next = self.feed.next() => match next {
@@ -144,7 +144,7 @@ impl<F: Feed> Watcher<F> {
                     self.sent_token = token;
                 }
                 () = self.feed.behind() => return Some(self.too_slow()),
-                () = turned_true(&mut stopping) => return Some(self.shutting_down()),
+                () = stopping.cancelled() => return Some(self.shutting_down()),
             }
         }
     }

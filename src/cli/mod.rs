@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use settings::{DatabaseSettings, Settings};
 
@@ -104,28 +104,29 @@ fn say(text: impl Display) {
 /// Ctrl-C and SIGTERM, noticed from the moment that this is made: a request that comes while nobody
 /// waits for it is neither lost nor fatal.
 #[derive(Clone)]
-struct StopRequests(watch::Receiver<bool>);
+struct StopRequests(CancellationToken);
 
 impl StopRequests {
     /// Begins to notice requests; what they did before, ending the process, they do no longer.
     fn listen() -> std::io::Result<Self> {
         let mut interrupts = signal(SignalKind::interrupt())?;
         let mut terminations = signal(SignalKind::terminate())?;
-        let (requested, requests) = watch::channel(false);
+        let requested = CancellationToken::new();
+        let requests = Self(requested.clone());
         tokio::spawn(async move {
             tokio::select! {
                 _ = interrupts.recv() => {}
                 _ = terminations.recv() => {}
             }
-            requested.send_replace(true);
+            requested.cancel();
             // Later requests change nothing, and this answers them for as long as the process lives.
             std::future::pending::<()>().await;
         });
-        Ok(Self(requests))
+        Ok(requests)
     }
 
     /// Resolves once the process has been asked to stop.
-    async fn requested(mut self) {
-        let _ = self.0.wait_for(|requested| *requested).await;
+    async fn requested(self) {
+        self.0.cancelled().await;
     }
 }

@@ -26,8 +26,7 @@ mod worker;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::metrics::Metrics;
@@ -36,6 +35,7 @@ use crate::traces::Traces;
 use domain::decide::Command;
 use domain::{Refusal, Timestamp};
 use job::Job;
+pub use worker::Worker;
 
 type Clock = dyn Fn() -> Timestamp + Send + Sync;
 type Randomness = dyn Fn(&mut [u8]) + Send + Sync;
@@ -192,15 +192,14 @@ pub type Handover = Arc<Vec<RecordedEvent>>;
 pub struct Engine {
     queue: mpsc::Sender<Job>,
     limits: Limits,
-    closing: Arc<watch::Sender<bool>>,
     traces: Traces,
 }
 
 impl Engine {
-    /// Starts the worker on a database in its present life. It ends when the last clone of the engine is gone and every waiting
-    /// command has its answer, or when it finds the database exchanged for another. What it appends is also handed to `handover`, if there is room.
+    /// An engine on a database in its present life, and the worker that carries out what it takes. What the
+    /// worker appends is also handed to `handover`, if there is room.
     #[must_use]
-    pub fn start(
+    pub fn new(
         database: Database,
         epoch: Epoch,
         environment: Environment,
@@ -208,26 +207,12 @@ impl Engine {
         handover: mpsc::Sender<Handover>,
         metrics: Metrics,
         traces: Traces,
-    ) -> (Self, JoinHandle<()>) {
+    ) -> (Self, Worker) {
         let (queue, jobs) = mpsc::channel(limits.queue_commands.max(1));
-        let closing = watch::Sender::new(false);
-        let worker = worker::Worker::new(
-            database,
-            epoch,
-            environment,
-            limits.clone(),
-            jobs,
-            handover,
-            metrics,
-        )
-        .traced(traces.clone());
-        let task = tokio::spawn(worker.run(closing.subscribe()));
-        (Self { queue, limits, closing: Arc::new(closing), traces }, task)
-    }
-
-    /// Takes no more commands; the worker ends when those that wait have been carried out.
-    pub fn close(&self) {
-        self.closing.send_replace(true);
+        let worker =
+            Worker::new(database, epoch, environment, limits.clone(), jobs, handover, metrics)
+                .traced(traces.clone());
+        (Self { queue, limits, traces }, worker)
     }
 
     /// Carries out a command. Once it waits in the queue it is carried out or refused as a whole,

@@ -12,7 +12,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::cache::{Cache, Seen};
@@ -33,7 +34,8 @@ const AHEAD_PAUSE: Duration = Duration::from_secs(1);
 /// How long a batch waits for the database if the one before waited in vain.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
-pub(super) struct Worker {
+/// Decides and appends the commands of an [`Engine`](super::Engine).
+pub struct Worker {
     pub(super) session: Session,
     /// Loads for one batch while the session appends the batch before.
     ahead: Session,
@@ -93,13 +95,18 @@ impl Worker {
         Self { traces, ..self }
     }
 
-    pub(super) async fn run(mut self, mut closing: watch::Receiver<bool>) {
-        let mut is_closing = false;
+    /// Carries out commands until the last clone of the engine is gone, or until `stop` is cancelled and every
+    /// pending command has its answer.
+    ///
+    /// # Errors
+    /// [`StoreError::Elsewhere`] if the database turns out to be another one.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        let mut is_closed = false;
         loop {
             let is_filled = tokio::select! {
                 is_filled = self.pending.filled() => is_filled,
-                _ = closing.wait_for(|closing| *closing), if !is_closing => {
-                    is_closing = true;
+                () = stop.cancelled(), if !is_closed => {
+                    is_closed = true;
                     self.pending.close();
                     continue;
                 }
@@ -107,20 +114,21 @@ impl Worker {
             if !is_filled {
                 break;
             }
-            self.carry_out(&closing).await;
+            self.carry_out(&stop).await;
             if self.session.is_elsewhere() || self.ahead.is_elsewhere() {
-                // Everything in memory is of another life of the database. Whoever waits is told.
-                tracing::error!("the database is not the one that this process began with");
-                return;
+                // Everything in memory is of another life of the database. Pending commands are answered with
+                // an error when the queue is dropped.
+                return Err(StoreError::Elsewhere);
             }
         }
         self.session.close().await;
         self.ahead.close().await;
+        Ok(())
     }
 
     /// Carries out what waits, and what comes meanwhile for as long as each batch lands whole. Every job is
     /// answered or waits again.
-    async fn carry_out(&mut self, closing: &watch::Receiver<bool>) {
+    async fn carry_out(&mut self, stop: &CancellationToken) {
         let most = self.limits.batch_commands.max(1);
         let jobs = self.pending.take_batch(most, &[].into());
         if self.contended > 0 {
@@ -148,7 +156,7 @@ impl Worker {
             let goes_ahead = self.horizon.is_alone()
                 && self.pending.is_plain()
                 && Instant::now() >= self.ahead_again_at
-                && !*closing.borrow();
+                && !stop.is_cancelled();
             let landed = Notify::new();
             let work = commands.trace(&self.traces);
             let append = async {

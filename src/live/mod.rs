@@ -11,12 +11,13 @@ mod tail;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::engine::Handover;
+use crate::lifecycle::{Stage, Tasks};
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, RecordedEvent, StoreError, log};
 use domain::StreamKey;
@@ -61,9 +62,10 @@ impl Default for Limits {
 }
 
 /// Who listens to what, and how far everybody has been told.
-#[derive(Default)]
 struct Registry {
     position: i64,
+    /// When the log was last seen in the database.
+    seen_at: Instant,
     streams: HashMap<StreamKey, Vec<Subscriber>>,
     log: Vec<Subscriber>,
 }
@@ -71,8 +73,8 @@ struct Registry {
 struct Subscriber {
     /// In boxes: a queue has room for 32 from the beginning.
     queue: mpsc::Sender<Box<RecordedEvent>>,
-    /// Set when the queue was full.
-    behind: watch::Sender<bool>,
+    /// Cancelled when the queue was full.
+    behind: CancellationToken,
 }
 
 /// Subscribes to the log. Cheap to clone.
@@ -88,8 +90,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts the tail at the present end of the log. It ends when `stop` says so, or when it finds the
-    /// database exchanged for another.
+    /// Starts the tail at the present end of the log, and what exchanges notices with other servers.
     ///
     /// # Errors
     /// [`StoreError`] if the end of the log cannot be read.
@@ -98,11 +99,17 @@ impl Live {
         epoch: Epoch,
         handover: mpsc::Receiver<Handover>,
         limits: Limits,
-        stop: watch::Receiver<bool>,
+        tasks: &Tasks,
         metrics: Metrics,
-    ) -> Result<(Self, JoinHandle<()>), StoreError> {
+    ) -> Result<Self, StoreError> {
         let position = log::head(database.pool()).await?;
-        let registry = Arc::new(Mutex::new(Registry { position, ..Registry::default() }));
+        let registry = Registry {
+            position,
+            seen_at: Instant::now(),
+            streams: HashMap::new(),
+            log: Vec::new(),
+        };
+        let registry = Arc::new(Mutex::new(registry));
         let reached = Arc::new(watch::Sender::new(position));
         let live = Self {
             database: database.clone(),
@@ -112,10 +119,24 @@ impl Live {
             catching_up: Arc::new(Semaphore::new(limits.catching_up.max(1))),
             limits: limits.clone(),
         };
+        let (appended, grown) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        tasks.spawn(Stage::Background, "notice sender", |stop| {
+            notice::send(database.clone(), appended.clone(), reached.subscribe(), stop)
+        });
+        tasks.spawn(Stage::Background, "notice listener", |stop| {
+            notice::listen(database.clone(), epoch, grown.clone(), reached.subscribe(), stop)
+        });
         let poll_interval = limits.poll_interval;
-        let tail = tail::Tail { database, epoch, registry, reached, poll_interval };
-        let task = tokio::spawn(tail.run(handover, stop));
-        Ok((live, task))
+        let tail = tail::Tail { database, registry, reached, appended, grown, poll_interval };
+        tasks.spawn(Stage::Background, "tail of the log", |stop| tail.run(handover, stop));
+        Ok(live)
+    }
+
+    /// When the log was last seen in the database. While the database answers, that is a fraction of a second
+    /// ago.
+    #[must_use]
+    pub fn seen_at(&self) -> Instant {
+        lock(&self.registry).seen_at
     }
 
     /// The position up to which subscribers have been told.
@@ -142,9 +163,4 @@ impl Live {
 /// The registry. A panic while it was locked leaves it usable: every change to it is a single step.
 fn lock(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
     registry.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Resolves when a flag turns true, or when nobody is left to turn it.
-pub(crate) async fn turned_true(flag: &mut watch::Receiver<bool>) {
-    let _ = flag.wait_for(|flag| *flag).await;
 }

@@ -3,11 +3,13 @@
 //! A notice is a hint: it makes the others look sooner. It is sent outside of the append, because
 //! Postgres sends notices one transaction at a time, and at most one is on its way at once.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::store::{Database, Epoch, StoreError, epoch, in_time};
 
@@ -25,42 +27,57 @@ async fn channel(database: &Database) -> Result<String, StoreError> {
 
 /// Tells the other servers what has been `reached` here, whenever `appended` is notified; many notifications
 /// become one.
-pub(super) async fn send(database: Database, appended: Arc<Notify>, reached: watch::Receiver<i64>) {
-    loop {
-        appended.notified().await;
-        let position = reached.borrow().to_string();
-        let notice = sqlx::query("select pg_notify('tributary_' || current_schema(), $1)");
-        let notice = notice.bind(position);
-        let pause = match notice.execute(database.pool()).await {
-            Ok(_) => INTERVAL,
-            Err(error) => {
-                tracing::debug!(%error, "a notice could not be sent; the others will look by themselves");
-                PAUSE
-            }
-        };
-        tokio::time::sleep(pause).await;
+pub(super) async fn send(
+    database: Database,
+    appended: Arc<Notify>,
+    reached: watch::Receiver<i64>,
+    stop: CancellationToken,
+) -> Result<(), Infallible> {
+    let sending = async {
+        loop {
+            appended.notified().await;
+            tokio::time::sleep(send_one(&database, &reached).await).await;
+        }
+    };
+    stop.run_until_cancelled(sending).await;
+    Ok(())
+}
+
+/// Sends one notice. Returns the pause after it.
+async fn send_one(database: &Database, reached: &watch::Receiver<i64>) -> Duration {
+    let position = reached.borrow().to_string();
+    let notice = sqlx::query("select pg_notify('tributary_' || current_schema(), $1)");
+    let notice = notice.bind(position);
+    match notice.execute(database.pool()).await {
+        Ok(_) => INTERVAL,
+        Err(error) => {
+            tracing::debug!(%error, "a notice could not be sent; the others will look by themselves");
+            PAUSE
+        }
     }
 }
 
 /// Notifies `grown` whenever a notice comes of what has not been `reached` here, and after every gap in
-/// listening. Returns when a gap has ended at another database than the one that `epoch` is a life of.
+/// listening. Fails when a gap has ended at another database than the one that `epoch` is a life of: positions
+/// of the log then mean nothing any more.
 pub(super) async fn listen(
     database: Database,
     epoch: Epoch,
     grown: Arc<Notify>,
     reached: watch::Receiver<i64>,
-) {
-    loop {
-        match listen_without_gap(&database, epoch, &grown, &reached).await {
-            Ok(()) => {}
-            Err(StoreError::Elsewhere) => {
-                tracing::error!("{}", StoreError::Elsewhere);
-                return;
+    stop: CancellationToken,
+) -> Result<(), StoreError> {
+    let listening = async {
+        loop {
+            match listen_without_gap(&database, epoch, &grown, &reached).await {
+                Ok(()) => {}
+                Err(StoreError::Elsewhere) => return StoreError::Elsewhere,
+                Err(error) => tracing::debug!(%error, "listening for notices failed; trying again"),
             }
-            Err(error) => tracing::debug!(%error, "listening for notices failed; trying again"),
+            tokio::time::sleep(PAUSE).await;
         }
-        tokio::time::sleep(PAUSE).await;
-    }
+    };
+    stop.run_until_cancelled(listening).await.map_or(Ok(()), Err)
 }
 
 async fn listen_without_gap(

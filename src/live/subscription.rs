@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
-use super::{Live, Registry, Subscriber, Topic, lock, turned_true};
+use super::{Live, Registry, Subscriber, Topic, lock};
 use crate::store::{Database, RecordedEvent, StoreError, in_time, log};
 
 /// How many events of the past are read at once.
@@ -48,7 +49,7 @@ pub struct Subscription {
     past: VecDeque<RecordedEvent>,
     caught_up: bool,
     queue: mpsc::Receiver<Box<RecordedEvent>>,
-    behind: watch::Receiver<bool>,
+    behind: CancellationToken,
 }
 
 impl Live {
@@ -86,14 +87,14 @@ impl Live {
 /// A place in the registry: what comes after `live_from` goes into the queue.
 struct Registered {
     queue: mpsc::Receiver<Box<RecordedEvent>>,
-    behind: watch::Receiver<bool>,
+    behind: CancellationToken,
     live_from: i64,
 }
 
 fn register(registry: &Mutex<Registry>, topic: &Topic, queue_length: usize) -> Registered {
     let (sender, queue) = mpsc::channel(queue_length);
-    let (behind_sender, behind) = watch::channel(false);
-    let subscriber = Subscriber { queue: sender, behind: behind_sender };
+    let behind = CancellationToken::new();
+    let subscriber = Subscriber { queue: sender, behind: behind.clone() };
     let mut registry = lock(registry);
     match topic {
         Topic::Stream(stream) => {
@@ -129,7 +130,7 @@ impl Subscription {
                 biased;
                 event = self.queue.recv() => event,
                 // Everything in the queue is still good; then it is over.
-                () = turned_true(&mut self.behind) => self.queue.try_recv().ok(),
+                () = self.behind.cancelled() => self.queue.try_recv().ok(),
             };
             match event {
                 // What was subscribed to before the past was read may be in both.
@@ -143,7 +144,7 @@ impl Subscription {
     /// Resolves when the subscriber is to be cut off, however much it has yet to take.
     pub async fn behind(&self) {
         if self.caught_up {
-            turned_true(&mut self.behind.clone()).await;
+            self.behind.cancelled().await;
         } else {
             // What overflows while the past is read is read as well.
             std::future::pending::<()>().await;
@@ -179,7 +180,7 @@ impl Subscription {
         drop(turn);
         let is_end = i64::try_from(page.len()).is_ok_and(|read| read < PAGE_EVENTS);
         self.past.extend(page);
-        if *self.behind.borrow() {
+        if self.behind.is_cancelled() {
             // The queue overflowed meanwhile: what was in it becomes part of the past.
             self.leave();
             let Registered { queue, behind, live_from } =

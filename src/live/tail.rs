@@ -1,23 +1,28 @@
 //! The tail: follows the log and hands each event to those who listen to its stream.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
 
-use super::{Registry, lock, notice, turned_true};
+use super::{Registry, lock};
 use crate::engine::Handover;
-use crate::store::{Database, Epoch, RecordedEvent, in_time, log};
+use crate::store::{Database, RecordedEvent, in_time, log};
 
 /// How many events are read at once.
 const READ_EVENTS: i64 = 2_000;
 
 pub(super) struct Tail {
     pub(super) database: Database,
-    pub(super) epoch: Epoch,
     pub(super) registry: Arc<Mutex<Registry>>,
     pub(super) reached: Arc<watch::Sender<i64>>,
+    /// Notified after events were handed over, so that other servers hear of them.
+    pub(super) appended: Arc<Notify>,
+    /// Notified when another server has appended.
+    pub(super) grown: Arc<Notify>,
     pub(super) poll_interval: Duration,
 }
 
@@ -25,36 +30,30 @@ impl Tail {
     pub(super) async fn run(
         self,
         mut handover: mpsc::Receiver<Handover>,
-        mut stop: watch::Receiver<bool>,
-    ) {
-        let (appended, grown) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
-        let reached = || self.reached.subscribe();
-        let sending = notice::send(self.database.clone(), appended.clone(), reached());
-        let sender = tokio::spawn(sending);
-        let listening = notice::listen(self.database.clone(), self.epoch, grown.clone(), reached());
-        let mut listener = tokio::spawn(listening);
+        stop: CancellationToken,
+    ) -> Result<(), Infallible> {
         let mut poll = tokio::time::interval(self.poll_interval);
         poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut engine_is_there = true;
         loop {
             tokio::select! {
                 biased;
-                () = turned_true(&mut stop) => break,
+                () = stop.cancelled() => return Ok(()),
                 handed = handover.recv(), if engine_is_there => match handed {
                     Some(events) => {
-                        unless_stopped(&mut stop, self.take(&events)).await;
-                        appended.notify_one();
+                        stop.run_until_cancelled(self.take(&events)).await;
+                        self.appended.notify_one();
                     }
                     None => engine_is_there = false,
                 },
-                // The database is another one, so the position means nothing any more.
-                _ = &mut listener => break,
-                () = grown.notified() => unless_stopped(&mut stop, self.read()).await,
-                _ = poll.tick() => unless_stopped(&mut stop, self.read()).await,
+                () = self.grown.notified() => self.read_until(&stop).await,
+                _ = poll.tick() => self.read_until(&stop).await,
             }
         }
-        sender.abort();
-        listener.abort();
+    }
+
+    async fn read_until(&self, stop: &CancellationToken) {
+        stop.run_until_cancelled(self.read()).await;
     }
 
     /// Delivers what was handed over if it comes next; else reads what comes before it first.
@@ -76,7 +75,10 @@ impl Tail {
             let position = lock(&self.registry).position;
             let pool = self.database.pool();
             match in_time(log::read_after(pool, position, READ_EVENTS)).await {
-                Ok(events) if events.is_empty() => return,
+                Ok(events) if events.is_empty() => {
+                    lock(&self.registry).seen_at = Instant::now();
+                    return;
+                }
                 Ok(events) => self.deliver(&events),
                 Err(error) => {
                     tracing::warn!(%error, position, "the log cannot be followed; trying again");
@@ -94,20 +96,14 @@ impl Tail {
             for subscriber in of_stream.chain(&registry.log) {
                 // A full queue: one more event later would leave a gap, so it gets no more at all. (A
                 // closed one: it is about to leave.)
-                let is_behind = *subscriber.behind.borrow();
+                let is_behind = subscriber.behind.is_cancelled();
                 if !is_behind && subscriber.queue.try_send(Box::new(event.clone())).is_err() {
-                    subscriber.behind.send_replace(true);
+                    subscriber.behind.cancel();
                 }
             }
             registry.position = event.position;
         }
+        registry.seen_at = Instant::now();
         self.reached.send_replace(registry.position);
-    }
-}
-
-async fn unless_stopped(stop: &mut watch::Receiver<bool>, work: impl Future<Output = ()>) {
-    tokio::select! {
-        () = turned_true(stop) => {}
-        () = work => {}
     }
 }

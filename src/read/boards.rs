@@ -13,6 +13,7 @@ use tokio_stream::StreamExt;
 use super::board::{Board, Ranked, State};
 use super::names::Names;
 use super::{Freshness, ReadError, Reads, sql};
+use crate::lifecycle::{Stage, Tasks};
 use crate::live::{Cursor, CutOff, Live, Subscription};
 use crate::store::{StoreError, in_time, load, log};
 use domain::{AnyAggregate, Program, ProgramId, StreamKey};
@@ -52,15 +53,16 @@ enum Unfollowed {
 pub struct Boards {
     reads: Reads,
     live: Live,
+    tasks: Tasks,
     slots: Arc<Mutex<HashMap<ProgramId, Slot>>>,
     names: Arc<Names>,
 }
 
 impl Boards {
-    /// Without any boards yet.
+    /// Without any boards yet. `tasks` will hold what keeps them up to date.
     #[must_use]
-    pub fn new(reads: Reads, live: Live) -> Self {
-        Self { reads, live, slots: Arc::default(), names: Arc::default() }
+    pub fn new(reads: Reads, live: Live, tasks: Tasks) -> Self {
+        Self { reads, live, tasks, slots: Arc::default(), names: Arc::default() }
     }
 
     /// The leaderboards of a program, as new as asked for. They are built if they are not there. `None` if
@@ -144,8 +146,9 @@ impl Boards {
         let followed = Arc::downgrade(&board);
         // The task must not keep alive what nobody else has any more.
         let (boards, slot) = (self.clone(), Arc::downgrade(slot));
-        tokio::spawn(async move {
-            if let Err(error) = follow(&program_id, &followed, subscription).await {
+        self.tasks.spawn_finite(Stage::Background, "leaderboard", |stop| async move {
+            let following = follow(&program_id, &followed, subscription);
+            if let Some(Err(error)) = stop.run_until_cancelled(following).await {
                 tracing::warn!(%program_id, %error, "a leaderboard was given up; it is built again");
             }
             if let Some(slot) = slot.upgrade() {

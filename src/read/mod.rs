@@ -39,7 +39,6 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
 use sqlx::{Postgres, Row};
 use tokio::sync::{Mutex, Notify, watch};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 pub use accounts::{ListedProgram, ListedUser};
@@ -56,6 +55,7 @@ pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};
 pub use standing::{Member, Standing};
 pub use verify::{Verdict, verify};
 
+use crate::lifecycle::{Stage, Tasks};
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError, in_time};
 use crate::traces::Traces;
@@ -135,8 +135,7 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// Makes the tables that are not there yet, and starts the projector, which ends when `stop` says so.
-    /// `grown` tells of the head of the log.
+    /// Makes the tables that are not there yet, and starts the projector. `grown` tells of the head of the log.
     ///
     /// # Errors
     /// [`StoreError`] if the tables cannot be made.
@@ -144,10 +143,10 @@ impl Reads {
         database: Database,
         epoch: Epoch,
         grown: watch::Receiver<i64>,
-        stop: watch::Receiver<bool>,
+        tasks: &Tasks,
         metrics: Metrics,
         traces: Traces,
-    ) -> Result<(Self, JoinHandle<()>), StoreError> {
+    ) -> Result<Self, StoreError> {
         let copies: Arc<[ModelCopy]> = models::copies(Purpose::Serve).into();
         let mut connection = database.connect().await?;
         for copy in &*copies {
@@ -182,8 +181,8 @@ impl Reads {
             run_events: projector::RUN_EVENTS,
             complained_at: None,
         };
-        let task = tokio::spawn(projector.run(stop));
-        let reads = Self {
+        tasks.spawn(Stage::Background, "projector", |stop| projector.run(stop));
+        Ok(Self {
             database,
             copies,
             projected: Arc::new(projected),
@@ -191,8 +190,7 @@ impl Reads {
             wanted,
             complete: Arc::default(),
             asking: Arc::default(),
-        };
-        Ok((reads, task))
+        })
     }
 
     /// Runs a query, again if need be, until its answer is as new as it must be. Every row holds the
@@ -276,7 +274,11 @@ impl Reads {
         Ok((reached, head))
     }
 
-    async fn check_complete(&self) -> Result<(), ReadError> {
+    /// Whether all read models have once been complete, so that reads are answered.
+    ///
+    /// # Errors
+    /// [`ReadError::Building`] if they have not.
+    pub async fn check_complete(&self) -> Result<(), ReadError> {
         if !self.complete.load(Ordering::Relaxed) {
             let (reached, head) = self.progress().await?;
             if !self.complete.load(Ordering::Relaxed) {

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Row};
 use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
 
 use super::fold::{self, Progress, Script};
 use super::models::ModelCopy;
-use crate::live::turned_true;
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError, epoch, in_time};
 use crate::traces::Traces;
@@ -55,17 +55,20 @@ pub(super) struct Projector {
 }
 
 impl Projector {
-    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+    /// Keeps the read models up to date until `stop` is cancelled.
+    pub(super) async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         loop {
-            let failed = tokio::select! {
-                () = turned_true(&mut stop) => return,
-                Err(error) = self.serve() => error,
+            let Some(Err(error)) = stop.run_until_cancelled(self.serve()).await else {
+                return Ok(());
             };
             self.leading.store(false, Ordering::Relaxed);
-            tracing::warn!(error = %failed, "read models cannot be kept up to date; trying again");
-            tokio::select! {
-                () = turned_true(&mut stop) => return,
-                () = tokio::time::sleep(ELECTION_INTERVAL) => {}
+            if matches!(error, StoreError::Elsewhere) {
+                return Err(error);
+            }
+            tracing::warn!(%error, "read models cannot be kept up to date; trying again");
+            let pause = tokio::time::sleep(ELECTION_INTERVAL);
+            if stop.run_until_cancelled(pause).await.is_none() {
+                return Ok(());
             }
         }
     }

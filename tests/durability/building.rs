@@ -14,6 +14,7 @@ use crate::expected::{caught_up, check_read_models};
 use crate::folds::forget_copies;
 use crate::history::{begin, work, work_for};
 use crate::reads::{COMMISSION, SHARE, all_reads, position, purchase, settle};
+use testing::plain_http::get;
 use testing::{Client, Server, TestDatabase, check_books, reason};
 
 /// Keeps all servers from becoming the projector of what they serve, for as long as the connection lasts.
@@ -188,6 +189,38 @@ async fn a_copy_that_another_release_keeps_is_waited_for_no_longer_than_allowed(
     assert!(made < 2_000, "the wait took {made} transactions");
     locked_out.close().await.unwrap();
     check_read_models(&database).await;
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_is_ready_once_its_read_models_are_built() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    settle(&server.client()).await;
+    server.stop().await;
+    let locked_out = lock_out(&database, &tables(&database).await.join(" ")).await;
+    forget_copies(&database, "%").await;
+
+    let server = Server::start(&database).await;
+    let answer = get(&server.address, "/readyz", &[]).await.unwrap();
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let text = answer.text();
+    assert!(
+        text.starts_with("not ready\nthe read models of this release are being built"),
+        "{text}"
+    );
+    assert_eq!(get(&server.address, "/livez", &[]).await.unwrap().status, 200);
+    // Commands need no read model.
+    purchase(&server.client()).await;
+
+    locked_out.close().await.unwrap();
+    let ready = async {
+        while get(&server.address, "/readyz", &[]).await.unwrap().status != 200 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), ready).await.expect("a server that is ready");
     server.stop().await;
     database.check().await;
 }

@@ -9,6 +9,7 @@ use domain::decide::{Command, RegisterUser};
 use domain::{Profile, UserId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio_util::sync::CancellationToken;
 use tonic::Code;
 use tonic_types::StatusExt;
 use tributary::engine::{Engine, Environment, Failure, Limits, Submission};
@@ -245,7 +246,7 @@ async fn a_command_that_the_database_refuses_does_not_take_its_batch_with_it() {
     let (handover, _handed_over) = tokio::sync::mpsc::channel(100);
     let store = Database::new(&database.url, 2).unwrap();
     let epoch = epoch::enter(&mut store.connect().await.unwrap()).await.unwrap();
-    let (engine, worker) = Engine::start(
+    let (engine, worker) = Engine::new(
         store,
         epoch,
         Environment::of_this_machine().unwrap(),
@@ -254,6 +255,7 @@ async fn a_command_that_the_database_refuses_does_not_take_its_batch_with_it() {
         Metrics::default(),
         Traces::default(),
     );
+    let worker = tokio::spawn(worker.run(CancellationToken::new()));
     // NUL cannot be stored in a text; the door refuses it, so it comes past the door here. All of
     // them wait before the worker has its connection, so they are one batch.
     let mut commands = Vec::new();
@@ -272,7 +274,7 @@ async fn a_command_that_the_database_refuses_does_not_take_its_batch_with_it() {
     }
     assert_eq!(database.count("select count(*) from events").await, 19);
     drop(engine);
-    worker.await.unwrap();
+    worker.await.unwrap().unwrap();
     database.check().await;
 }
 
@@ -283,7 +285,7 @@ async fn a_full_queue_turns_commands_away_and_loses_none_that_it_took() {
     let limits = Limits { queue_commands: 8, ..Limits::default() };
     let store = Database::new(&database.url, 2).unwrap();
     let epoch = epoch::enter(&mut store.connect().await.unwrap()).await.unwrap();
-    let (engine, worker) = Engine::start(
+    let (engine, worker) = Engine::new(
         store,
         epoch,
         Environment::of_this_machine().unwrap(),
@@ -292,6 +294,7 @@ async fn a_full_queue_turns_commands_away_and_loses_none_that_it_took() {
         Metrics::default(),
         Traces::default(),
     );
+    let worker = tokio::spawn(worker.run(CancellationToken::new()));
     let mut commands = Vec::new();
     for number in 0..200 {
         let (engine, command) = (engine.clone(), registration(&format!("user-{number}"), "x"));
@@ -308,6 +311,6 @@ async fn a_full_queue_turns_commands_away_and_loses_none_that_it_took() {
     assert!(taken >= 8 && turned_away > 0, "{taken} taken, {turned_away} turned away");
     assert_eq!(database.count("select count(*) from events").await, taken);
     drop(engine);
-    worker.await.unwrap();
+    worker.await.unwrap().unwrap();
     database.check().await;
 }

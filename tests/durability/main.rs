@@ -20,6 +20,7 @@ mod faults;
 mod folds;
 mod history;
 mod interleavings;
+mod lifecycle;
 mod log;
 mod many_streams;
 mod patience;

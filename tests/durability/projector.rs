@@ -17,7 +17,7 @@ use testing::{Server, TestDatabase, check_books};
 const COMMISSION: &str = "multi-level-commission";
 /// The backends that hold more than one advisory lock: a projector holds its own and that of each copy; an
 /// append holds one.
-const PROJECTORS: &str = "
+pub const PROJECTORS: &str = "
     select pid, count(*) as locks from pg_locks
     where locktype = 'advisory' and granted
         and database = (select oid from pg_database where datname = current_database())

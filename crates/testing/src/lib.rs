@@ -15,6 +15,7 @@
 )]
 
 mod client;
+pub mod plain_http;
 mod processes;
 mod several;
 mod watching;

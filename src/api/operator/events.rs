@@ -10,7 +10,7 @@ use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::tokens::{StreamName, newest_position, resume_cursor, resume_token};
 use crate::api::watch::{EventFeed, Messages, QUEUED_MESSAGES, View, permit, stream};
-use crate::live::{Cursor, Topic, turned_true};
+use crate::live::{Cursor, Topic};
 use crate::store::log;
 
 impl Handlers {
@@ -38,10 +38,9 @@ impl Handlers {
             let _permit = permit;
             // One slot stays reserved for the final status, so that a client that is behind gets it too.
             let Ok(last_word) = messages.clone().reserve_owned().await else { return };
-            let mut stopping = context.stopping.clone();
             let status = tokio::select! {
                 read = send_events(&context, &filter, after..head, limit, &messages) => read.err(),
-                () = turned_true(&mut stopping) => {
+                () = context.stopping.cancelled() => {
                     let message = "the server is stopping; go on from the last position";
                     Some(status(ErrorReason::ShuttingDown, message, &[]))
                 }

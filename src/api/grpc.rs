@@ -1,0 +1,166 @@
+//! The gRPC side of the front door: every service with its layers, as routes of the outermost router.
+//!
+//! A service is wrapped with its layers before it becomes a route, not after. So a call is routed once, and
+//! costs one look at its content type more than it would on a port that spoke nothing but gRPC. Layers around
+//! a router of the services, below the outermost one, would cost a second routing, a boxed future, and two more
+//! boxed bodies in each direction.
+
+use std::convert::Infallible;
+use std::future::ready;
+use std::pin::Pin;
+use std::task::{Context as TaskContext, Poll};
+
+use axum::Router;
+use http::{HeaderMap, Request, Response, Version, header};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_web::{GrpcWebLayer, GrpcWebService};
+use tower::{Layer, Service, ServiceExt};
+
+use super::authentication::{Authentication, AuthenticationLayer, Keys};
+use super::http::refusals;
+use super::telemetry::{Telemetry, TelemetryLayer};
+use super::Context;
+use super::services::{Mount, mount_all};
+use crate::metrics::Metrics;
+use crate::traces::Traces;
+use contract::DESCRIPTORS;
+
+/// The routes of all services.
+pub(super) fn routes(
+    context: Context,
+    layers: &Layers,
+    health: HealthServer<impl Health>,
+) -> Result<Router, tonic_reflection::server::Error> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let none = Services { router: Router::new(), layers };
+    Ok(mount_all(none, &context)
+        .mount(health)
+        .mount(reflection().build_v1()?)
+        .mount(reflection().build_v1alpha()?)
+        .router)
+}
+
+/// The services that are mounted so far.
+struct Services<'a> {
+    router: Router,
+    layers: &'a Layers,
+}
+
+impl Mount for Services<'_> {
+    fn mount<S>(self, service: S) -> Self
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + NamedService
+            + Clone
+            + Send
+            + Sync
+            + 'static,
+        S::Future: Send + 'static,
+    {
+        let service = self.layers.wrap(service);
+        let service = service.map_request(|request: axum::extract::Request| request.map(Body::new));
+        let router = self.router.route_service(&format!("/{}/{{*rpc}}", S::NAME), service);
+        Self { router, ..self }
+    }
+}
+
+/// What every gRPC call passes, from the outside in: the look at its content type, telemetry, the translation
+/// of gRPC-Web, authentication.
+pub(super) struct Layers {
+    telemetry: TelemetryLayer,
+    authentication: AuthenticationLayer,
+}
+
+/// A service with all layers.
+pub(super) type Layered<S> = GrpcOnly<Telemetry<GrpcWebService<Authentication<S>>>>;
+
+impl Layers {
+    pub(super) fn new(metrics: Metrics, traces: Traces, keys: Keys) -> Self {
+        Self {
+            telemetry: TelemetryLayer { metrics, traces },
+            authentication: AuthenticationLayer { keys },
+        }
+    }
+
+    pub(super) fn wrap<S>(&self, service: S) -> Layered<S> {
+        let service = self.authentication.layer(service);
+        GrpcOnly(self.telemetry.layer(GrpcWebLayer::new().layer(service)))
+    }
+}
+
+/// What answers gRPC calls of methods that do not exist. The authentication layer turns them away before
+/// that, with a reason; this is the end of the line all the same.
+#[derive(Clone)]
+pub(super) struct UnknownMethod;
+
+impl Service<Request<Body>> for UnknownMethod {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = std::future::Ready<Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Body>) -> Self::Future {
+        ready(Ok(Status::unimplemented("").into_http()))
+    }
+}
+
+/// Whether a request is a call of gRPC or gRPC-Web, in a version of HTTP that can carry it.
+pub(super) fn is_call<B>(request: &Request<B>) -> bool {
+    let kind = content_type(request.headers());
+    kind.starts_with(GRPC)
+        && (request.version() >= Version::HTTP_2 || kind.starts_with("application/grpc-web"))
+}
+
+/// Whether a request says that it is gRPC.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    content_type(headers).starts_with(GRPC)
+}
+
+const GRPC: &str = "application/grpc";
+
+fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Lets only gRPC calls through to a service, and answers everything else in the form that it asks for.
+#[derive(Clone)]
+pub(super) struct GrpcOnly<S>(S);
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+impl<S> Service<Request<Body>> for GrpcOnly<S>
+where
+    S: Service<
+            Request<Body>,
+            Response = Response<Body>,
+            Error = Infallible,
+            // As the service inside has it, so that a call is not boxed once more.
+            Future = Answering,
+        >,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, context: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if is_call(&request) {
+            return self.0.call(request);
+        }
+        let answer = refusals::not_a_call(&request);
+        Box::pin(ready(Ok(answer.map(Body::new))))
+    }
+}

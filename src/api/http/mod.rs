@@ -1,0 +1,82 @@
+//! What the port answers besides gRPC. The router made here is the outermost one: gRPC services are routes
+//! of it, with their layers inside.
+//!
+//! - [`health`] says whether the server lives and is ready, [`page`] what it is.
+//! - [`form`] finds the form of answer that a client asks for, [`refusals`] says no in it.
+
+mod form;
+mod health;
+mod page;
+pub(super) mod refusals;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tonic::body::Body;
+use tower::ServiceExt;
+
+use super::grpc::{Layers, UnknownMethod, is_grpc};
+use super::readiness::Readiness;
+
+/// Every route that is not gRPC. To add one, write a file beside this one, and name its handler here. Headers
+/// for safety, HEAD, 404 and 405 come by themselves.
+fn routes(state: State) -> Router {
+    Router::new()
+        .route("/", get(page::show))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .with_state(state)
+}
+
+/// What handlers of routes work with.
+#[derive(Clone)]
+pub(super) struct State {
+    pub(super) readiness: Readiness,
+}
+
+/// The outermost router: the routes above, the gRPC services, and an answer to everything else.
+pub(super) fn router(state: State, grpc: Router, layers: &Layers) -> Router {
+    let unknown = layers.wrap(UnknownMethod);
+    let unknown_method = async move |request: Request| {
+        let Ok(response) = unknown.oneshot(request.map(Body::new)).await;
+        response.into_response()
+    };
+    let wrong_method = unknown_method.clone();
+    let wrong_method = async move |request: Request| {
+        if is_grpc(request.headers()) {
+            wrong_method(request).await
+        } else {
+            refusals::refuse(request.headers(), StatusCode::METHOD_NOT_ALLOWED)
+        }
+    };
+    routes(state)
+        .layer(map_response(async |response: Response| safe(response)))
+        .method_not_allowed_fallback(wrong_method)
+        .merge(grpc)
+        .fallback(unknown_method)
+}
+
+/// Headers that keep a browser from doing with an answer what it is not meant for. A handler that needs others
+/// sets them itself.
+const SAFE_HEADERS: [(HeaderName, HeaderValue); 4] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+];
+
+fn safe(mut response: Response) -> Response {
+    let headers: &mut HeaderMap = response.headers_mut();
+    for (name, value) in SAFE_HEADERS {
+        headers.entry(name).or_insert(value);
+    }
+    response
+}

@@ -1,0 +1,86 @@
+//! Answers to what cannot be done, in the form that the client asks for.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+
+use super::form::Form;
+use super::safe;
+use crate::api::errors::status;
+use crate::api::grpc::is_grpc;
+use crate::api::pb::ErrorReason;
+use crate::api::permissions::audience_of;
+
+/// Refuses a request, as a problem of RFC 9457, as a page, or as a line of text.
+pub(super) fn refuse(headers: &HeaderMap, code: StatusCode) -> Response {
+    explain(headers, code, detail(code))
+}
+
+/// What a code means here, for those to whom the code alone says too little.
+fn detail(code: StatusCode) -> &'static str {
+    match code {
+        StatusCode::NOT_FOUND => "There is nothing here. The page at / says where to go on.",
+        StatusCode::METHOD_NOT_ALLOWED => {
+            "This cannot be done here with that method. The Allow header names those that can."
+        }
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            "This is a gRPC method: send application/grpc over HTTP/2, or application/grpc-web."
+        }
+        _ => "",
+    }
+}
+
+fn explain(headers: &HeaderMap, code: StatusCode, detail: &str) -> Response {
+    let title = code.canonical_reason().unwrap_or("Refused");
+    let form = Form::asked_for(headers);
+    let body = match form {
+        Form::Json => {
+            let body = serde_json::json!({
+                "type": "about:blank",
+                "title": title,
+                "status": code.as_u16(),
+                "detail": detail,
+            });
+            format!("{body}\n")
+        }
+        Form::Html => format!(
+            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{title}</title>\n\
+             <h1>{title}</h1>\n<p>{detail}</p>\n<p><a href=\"/\">Tributary</a></p>\n</html>\n"
+        ),
+        Form::Text => format!("{title}. {detail}\n"),
+    };
+    let mut response = form.answer(code, body);
+    if form == Form::Json {
+        let problem = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, problem);
+    }
+    safe(response)
+}
+
+/// Answers a request that came to a gRPC service, or to nothing at all, and is not a gRPC call.
+pub(in crate::api) fn not_a_call<B>(request: &Request<B>) -> Response {
+    let is_method = audience_of(request.uri().path()).is_some();
+    let headers = request.headers();
+    if is_grpc(headers) {
+        // Only HTTP/1.1 comes here.
+        return if is_method {
+            let detail = "gRPC needs HTTP/2. Over HTTP/1.1, send application/grpc-web.";
+            explain(headers, StatusCode::BAD_REQUEST, detail)
+        } else {
+            let refused = status(ErrorReason::UnknownMethod, "there is no such method", &[]);
+            refused.into_http::<tonic::body::Body>().into_response()
+        };
+    }
+    if !is_method {
+        return refuse(headers, StatusCode::NOT_FOUND);
+    }
+    let (code, name, value) = if request.method() == Method::POST {
+        let accepted = "application/grpc, application/grpc-web";
+        (StatusCode::UNSUPPORTED_MEDIA_TYPE, "accept-post", accepted)
+    } else {
+        (StatusCode::METHOD_NOT_ALLOWED, "allow", "POST")
+    };
+    let mut response = refuse(headers, code);
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
+    response
+}
