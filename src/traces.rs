@@ -7,13 +7,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::{HeaderMap, HeaderName, Uri};
-use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use http::{HeaderMap, Uri};
+use opentelemetry::propagation::TextMapPropagator;
 use opentelemetry::trace::{
     Link, Span as _, SpanBuilder, SpanContext, SpanKind, Status, TraceContextExt, TraceId,
     TraceState, TracerProvider,
 };
 use opentelemetry::{Context, KeyValue};
+use opentelemetry_http::HeaderExtractor;
 use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -105,7 +106,8 @@ impl Traces {
     pub fn call(&self, rpc: &Rpc, headers: &HeaderMap) -> CallSpan {
         let Some(sending) = &self.0 else { return CallSpan(None) };
         let service = format!("tributary.v1.{}", rpc.service);
-        let caller = sending.propagator.extract_with_context(&Context::new(), &Headers(headers));
+        let caller =
+            sending.propagator.extract_with_context(&Context::new(), &HeaderExtractor(headers));
         let span = SpanBuilder::from_name(format!("{service}/{}", rpc.rpc))
             .with_kind(SpanKind::Server)
             .with_attributes([
@@ -254,19 +256,6 @@ impl Drop for Work {
         if let Some(span) = &mut self.0 {
             span.set_status(Status::error("failed or given up"));
         }
-    }
-}
-
-/// Headers of a request, for who looks for the caller's span in them.
-struct Headers<'a>(&'a HeaderMap);
-
-impl Extractor for Headers<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
     }
 }
 

@@ -3,12 +3,13 @@
 use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
+use toml::Table;
 
 use super::CliError;
 use crate::api::{ServerOptions, ServerSettings};
@@ -29,83 +30,73 @@ pub(super) struct DatabaseSettings {
     pub(super) database_url: String,
 }
 
-/// Declares the settings once, as flags, environment variables and keys of the file.
-macro_rules! settings {
-    ($($(#[doc = $doc:literal])+ $name:ident: $type:ty, $value:literal, $env:literal;)+) => {
-        /// Settings of the server.
-        #[derive(Args, Clone, Debug, Default)]
-        pub(super) struct Settings {
-            $(
-                $(#[doc = $doc])+
-                #[arg(long, value_name = $value, env = $env)]
-                $name: Option<$type>,
-            )+
-            /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
-            #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
-            config: Option<PathBuf>,
-        }
-
-        #[derive(Default, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct File {
-            $($name: Option<$type>,)+
-        }
-
-        impl Settings {
-            /// Fills what neither flags nor environment say from the file, if there is one.
-            fn with_file(self) -> Result<Self, CliError> {
-                let file = match &self.config {
-                    Some(path) => File::read(path)?,
-                    None => File::default(),
-                };
-                Ok(Self {
-                    $($name: self.$name.or(file.$name),)+
-                    config: self.config,
-                })
-            }
-        }
-    };
-}
-
-settings! {
+/// Settings of the server. Each is a flag, an environment variable and a key of the file.
+#[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Settings {
     /// The address to listen on [default: 127.0.0.1:50051]
-    listen: SocketAddr, "ADDR", "TRIBUTARY_LISTEN";
+    #[arg(long, value_name = "ADDR", env = "TRIBUTARY_LISTEN")]
+    listen: Option<SocketAddr>,
     /// The address to tell metrics on, as `http://ADDR/metrics`; without access control, so keep it internal
     /// [default: none]
-    metrics_listen: SocketAddr, "ADDR", "TRIBUTARY_METRICS_LISTEN";
+    #[arg(long, value_name = "ADDR", env = "TRIBUTARY_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
     /// An OpenTelemetry collector to send traces to, as in `http://127.0.0.1:4317` (OTLP over gRPC, not
     /// encrypted) [default: none]
-    otlp_endpoint: String, "URL", "TRIBUTARY_OTLP_ENDPOINT";
+    #[arg(long, value_name = "URL", env = "TRIBUTARY_OTLP_ENDPOINT")]
+    otlp_endpoint: Option<String>,
     /// The share of calls that are traced, 0 to 1, where the caller has not decided it already [default: 1]
-    otlp_ratio: f64, "SHARE", "TRIBUTARY_OTLP_RATIO";
+    #[arg(long, value_name = "SHARE", env = "TRIBUTARY_OTLP_RATIO")]
+    otlp_ratio: Option<f64>,
     /// Connections to the database for reading, besides the four of the command path, the live
     /// streams and the projector [default: 10]
-    max_connections: u32, "N", "TRIBUTARY_MAX_CONNECTIONS";
+    #[arg(long, value_name = "N", env = "TRIBUTARY_MAX_CONNECTIONS")]
+    max_connections: Option<u32>,
     /// Commands that may wait; further ones are turned away [default: 10000]
-    queue_commands: usize, "N", "TRIBUTARY_QUEUE_COMMANDS";
+    #[arg(long, value_name = "N", env = "TRIBUTARY_QUEUE_COMMANDS")]
+    queue_commands: Option<usize>,
     /// Commands appended together at most [default: 500]
-    batch_commands: usize, "N", "TRIBUTARY_BATCH_COMMANDS";
+    #[arg(long, value_name = "N", env = "TRIBUTARY_BATCH_COMMANDS")]
+    batch_commands: Option<usize>,
     /// Users, participants and programs kept in memory [default: 2000000]
-    cached_streams: usize, "N", "TRIBUTARY_CACHED_STREAMS";
+    #[arg(long, value_name = "N", env = "TRIBUTARY_CACHED_STREAMS")]
+    cached_streams: Option<usize>,
     /// Seconds that a command waits for a database that is away [default: 5]
-    database_patience_s: u64, "S", "TRIBUTARY_DATABASE_PATIENCE_S";
+    #[arg(long, value_name = "S", env = "TRIBUTARY_DATABASE_PATIENCE_S")]
+    database_patience_s: Option<u64>,
     /// Open streams in this process at most [default: 20000]
-    streams: usize, "N", "TRIBUTARY_STREAMS";
+    #[arg(long, value_name = "N", env = "TRIBUTARY_STREAMS")]
+    streams: Option<usize>,
     /// Open streams of one caller in this process at most [default: 20000]
-    streams_per_caller: usize, "N", "TRIBUTARY_STREAMS_PER_CALLER";
+    #[arg(long, value_name = "N", env = "TRIBUTARY_STREAMS_PER_CALLER")]
+    streams_per_caller: Option<usize>,
     /// Events that may wait for one stream before it is cut off [default: 4096]
-    queued_events: usize, "N", "TRIBUTARY_QUEUED_EVENTS";
+    #[arg(long, value_name = "N", env = "TRIBUTARY_QUEUED_EVENTS")]
+    queued_events: Option<usize>,
     /// Seconds between the heartbeats of a silent stream [default: 15]
-    heartbeat_s: u64, "S", "TRIBUTARY_HEARTBEAT_S";
+    #[arg(long, value_name = "S", env = "TRIBUTARY_HEARTBEAT_S")]
+    heartbeat_s: Option<u64>,
     /// Seconds that a read waits for the position of its token at most [default: 5]
-    read_patience_s: u64, "S", "TRIBUTARY_READ_PATIENCE_S";
+    #[arg(long, value_name = "S", env = "TRIBUTARY_READ_PATIENCE_S")]
+    read_patience_s: Option<u64>,
+    /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
+    #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
 }
 
-impl File {
-    fn read(path: &Path) -> Result<Self, CliError> {
+impl Settings {
+    /// Takes from the file, if there is one, what neither flags nor environment say.
+    fn with_file(self) -> Result<Self, CliError> {
+        let Some(path) = &self.config else { return Ok(self) };
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()).into())
+        // An error of this step shows the faulty line of the file.
+        let file: Self =
+            toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut merged = Table::try_from(file)?;
+        merged.extend(Table::try_from(&self)?);
+        Ok(merged.try_into()?)
     }
 }
 

@@ -1,26 +1,14 @@
 //! Currency codes of ISO 4217, and the units of points and credits.
 
-/// The active codes of ISO 4217 (list one, as amended up to 2024), sorted.
-const ISO_4217: &[&str] = &[
-    "AED", "AFN", "ALL", "AMD", "ANG", "AOA", "ARS", "AUD", "AWG", "AZN", "BAM", "BBD", "BDT",
-    "BGN", "BHD", "BIF", "BMD", "BND", "BOB", "BOV", "BRL", "BSD", "BTN", "BWP", "BYN", "BZD",
-    "CAD", "CDF", "CHE", "CHF", "CHW", "CLF", "CLP", "CNY", "COP", "COU", "CRC", "CUP", "CVE",
-    "CZK", "DJF", "DKK", "DOP", "DZD", "EGP", "ERN", "ETB", "EUR", "FJD", "FKP", "GBP", "GEL",
-    "GHS", "GIP", "GMD", "GNF", "GTQ", "GYD", "HKD", "HNL", "HTG", "HUF", "IDR", "ILS", "INR",
-    "IQD", "IRR", "ISK", "JMD", "JOD", "JPY", "KES", "KGS", "KHR", "KMF", "KPW", "KRW", "KWD",
-    "KYD", "KZT", "LAK", "LBP", "LKR", "LRD", "LSL", "LYD", "MAD", "MDL", "MGA", "MKD", "MMK",
-    "MNT", "MOP", "MRU", "MUR", "MVR", "MWK", "MXN", "MXV", "MYR", "MZN", "NAD", "NGN", "NIO",
-    "NOK", "NPR", "NZD", "OMR", "PAB", "PEN", "PGK", "PHP", "PKR", "PLN", "PYG", "QAR", "RON",
-    "RSD", "RUB", "RWF", "SAR", "SBD", "SCR", "SDG", "SEK", "SGD", "SHP", "SLE", "SOS", "SRD",
-    "SSP", "STN", "SVC", "SYP", "SZL", "THB", "TJS", "TMT", "TND", "TOP", "TRY", "TTD", "TWD",
-    "TZS", "UAH", "UGX", "USD", "USN", "UYI", "UYU", "UYW", "UZS", "VED", "VES", "VND", "VUV",
-    "WST", "XAF", "XCD", "XCG", "XOF", "XPF", "YER", "ZAR", "ZMW", "ZWG",
-];
+use rust_iso4217::ALL_MAP;
 
-/// Whether a purchase may be paid in `code`: a current ISO 4217 code, in capitals.
+/// Whether a purchase may be paid in `code`: an ISO 4217 code in force, in capitals.
+///
+/// Codes that the standard has withdrawn, such as HRK, are not in force. Codes without a minor unit are
+/// precious metals, units of account and the codes for tests and for "no currency".
 #[must_use]
 pub fn is_currency(code: &str) -> bool {
-    ISO_4217.binary_search(&code).is_ok()
+    ALL_MAP.get(code).is_some_and(|entry| entry.code_type != "historic" && entry.unit >= 0)
 }
 
 /// Whether a program may keep its balances in `code`: a currency, or a name of its own for points
@@ -40,8 +28,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_sorted_so_that_it_can_be_searched() {
-        assert!(ISO_4217.is_sorted());
+    fn a_currency_is_in_force_and_has_a_minor_unit() {
+        for code in ["USD", "EUR", "JPY", "KWD", "XOF", "VES", "XCG", "CLF"] {
+            assert!(is_currency(code), "{code}");
+        }
+        for code in ["HRK", "BGN", "DEM", "XAU", "XDR", "XTS", "XXX", "ABC", "usd", ""] {
+            assert!(!is_currency(code), "{code}");
+        }
     }
 
     #[test]

@@ -12,6 +12,8 @@
 
 use std::cmp::Ordering;
 
+use textdistance::{Algorithm, RatcliffObershelp};
+
 /// The unit of a ratio as a number: 1 is so many.
 pub const ONE: u32 = 10_000;
 
@@ -137,49 +139,8 @@ impl Texts {
 
 /// The characters of either text that are in blocks which both share.
 fn characters_in_blocks(one: &[char], other: &[char]) -> usize {
-    let mut characters = 0;
-    let mut runs = Vec::new();
-    let mut parts = vec![(one, other)];
-    while let Some((one, other)) = parts.pop() {
-        let block = longest_block(one, other, &mut runs);
-        if block.length == 0 {
-            continue;
-        }
-        characters += block.length;
-        parts.push((&one[..block.in_one], &other[..block.in_other]));
-        parts.push((&one[block.in_one + block.length..], &other[block.in_other + block.length..]));
-    }
-    characters
-}
-
-/// Characters that stand in two texts one after the other, and where.
-#[derive(Default)]
-struct Block {
-    in_one: usize,
-    in_other: usize,
-    length: usize,
-}
-
-/// The longest block; of several the one that begins first in the first text, and then in the other.
-fn longest_block(one: &[char], other: &[char], runs: &mut Vec<usize>) -> Block {
-    let mut longest = Block::default();
-    // How many characters before a place of the other text, and it included, are those before the present
-    // place of the first.
-    runs.clear();
-    runs.resize(other.len(), 0);
-    for (in_one, character) in one.iter().enumerate() {
-        let mut before = 0;
-        for (in_other, run) in runs.iter_mut().enumerate() {
-            let length = if other[in_other] == *character { before + 1 } else { 0 };
-            before = std::mem::replace(run, length);
-            if length > longest.length {
-                // It ends here.
-                longest =
-                    Block { in_one: in_one + 1 - length, in_other: in_other + 1 - length, length };
-            }
-        }
-    }
-    longest
+    // The library counts the characters of both texts.
+    RatcliffObershelp::default().for_vec(one, other).val() / 2
 }
 
 #[cfg(test)]

@@ -288,7 +288,7 @@ impl Options {
             write(path, &(serde_json::to_string_pretty(&report)? + "\n"))?;
         }
         if let Some(path) = &self.plot {
-            write(path, &plot::svg(&report))?;
+            write(path, &plot::svg(&report)?)?;
         }
         match report.failure() {
             Some(failure) => {

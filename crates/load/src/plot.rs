@@ -1,32 +1,32 @@
 //! Latency over time as a picture: p50 and p99 of every second.
-//!
-//! A handful of lines in SVG need no library for plots.
 
-use std::fmt::Write;
+use plotters::prelude::*;
 
-use super::Report;
 use super::report::Second;
+use super::{LoadError, Report};
 
-const WIDTH: f64 = 800.0;
-const HEIGHT: f64 = 400.0;
-/// Room for labels: to the left and right, above, and below.
-const SIDE: f64 = 64.0;
-const TOP: f64 = 48.0;
-const BOTTOM: f64 = 48.0;
-/// About how many labels an axis has.
-const TICKS: f64 = 6.0;
+/// Width and height, in pixels.
+const SIZE: (u32, u32) = (800, 400);
+const MARGIN: u32 = 12;
+/// Room for the labels of an axis.
+const LABELS: u32 = 48;
+/// How much higher the picture is than its lines, so that their names have room above them.
+const HEADROOM: f64 = 1.25;
+const FONT: &str = "sans-serif";
 
 /// A line of the plot: its name, its color, and what it shows of a second.
-type Line = (&'static str, &'static str, fn(&Second) -> f64);
+type Line = (&'static str, RGBColor, fn(&Second) -> f64);
 
 const LINES: [Line; 2] = [
-    ("p50", "#1f77b4", |second| second.latency.p50_ms),
-    ("p99", "#d62728", |second| second.latency.p99_ms),
+    ("p50", RGBColor(0x1f, 0x77, 0xb4), |second| second.latency.p50_ms),
+    ("p99", RGBColor(0xd6, 0x27, 0x28), |second| second.latency.p99_ms),
 ];
 
 /// The picture of a run, as the text of an SVG file.
-#[must_use]
-pub fn svg(report: &Report) -> String {
+///
+/// # Errors
+/// [`LoadError::Unusable`] if the picture cannot be drawn.
+pub fn svg(report: &Report) -> Result<String, LoadError> {
     let title = format!(
         "{}: {:.0} operations a second, tributary {}, {}",
         report.settings.scenario.name(),
@@ -35,79 +35,39 @@ pub fn svg(report: &Report) -> String {
         report.date
     );
     draw(&title, &report.seconds)
+        .map_err(|error| LoadError::Unusable { what: "the plot", reason: error.to_string() })
 }
 
-fn draw(title: &str, seconds: &[Second]) -> String {
+fn draw(title: &str, seconds: &[Second]) -> Result<String, Box<dyn std::error::Error>> {
     let last = seconds.last().map_or(0, |second| second.second);
-    let longest = seconds.iter().map(|second| second.latency.p99_ms).fold(0.0, f64::max);
-    let (x_end, y_end) = (place(last).max(1.0), longest.max(0.1) * 1.05);
-    let x = |value: f64| SIDE + value / x_end * (WIDTH - 2.0 * SIDE);
-    let y = |value: f64| HEIGHT - BOTTOM - value / y_end * (HEIGHT - TOP - BOTTOM);
-    let mut lines = vec![
-        format!(
-            r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">"#
-        ),
-        format!(r#"<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>"#),
-        format!(r#"<text x="{SIDE}" y="24" font-size="14">{title}</text>"#),
-        format!(r#"<text x="{SIDE}" y="40">latency in ms</text>"#),
-        format!(
-            r#"<text x="{}" y="{}" text-anchor="end">seconds</text>"#,
-            WIDTH - SIDE,
-            HEIGHT - 12.0
-        ),
-    ];
-    for tick in ticks(y_end) {
-        let (left, right, at) = (SIDE, WIDTH - SIDE, y(tick));
-        lines.push(format!(
-            r##"<path d="M{left:.1} {at:.1}H{right:.1}" stroke="#ddd"/><text x="{:.1}" y="{:.1}" text-anchor="end">{tick}</text>"##,
-            left - 6.0,
-            at + 4.0
-        ));
+    let longest = seconds.iter().map(|second| second.latency.p99_ms).fold(0.1, f64::max);
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        area.fill(&WHITE)?;
+        let mut chart = ChartBuilder::on(&area)
+            .caption(title, (FONT, 14))
+            .margin(MARGIN)
+            .x_label_area_size(LABELS)
+            .y_label_area_size(LABELS)
+            .build_cartesian_2d(0..last.max(1), 0.0..longest * HEADROOM)?;
+        let mut mesh = chart.configure_mesh();
+        mesh.disable_x_mesh().light_line_style(TRANSPARENT);
+        mesh.x_desc("seconds").y_desc("latency in ms").draw()?;
+        for (name, color, value) in LINES {
+            // A second in which nothing succeeded has no latency.
+            let known = seconds.iter().filter(|second| second.latency.count > 0);
+            let points = known.map(|second| (second.second, value(second)));
+            chart
+                .draw_series(LineSeries::new(points, color.stroke_width(2)))?
+                .label(name)
+                .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
+        }
+        let mut names = chart.configure_series_labels();
+        names.background_style(WHITE).position(SeriesLabelPosition::UpperRight).draw()?;
+        area.present()?;
     }
-    for tick in ticks(x_end) {
-        let (at, label) = (x(tick), HEIGHT - BOTTOM + 16.0);
-        lines.push(format!(
-            r#"<text x="{at:.1}" y="{label:.1}" text-anchor="middle">{tick}</text>"#
-        ));
-    }
-    for (index, (name, color, value)) in LINES.iter().enumerate() {
-        // A second in which nothing succeeded has no latency.
-        let known = seconds.iter().filter(|second| second.latency.count > 0);
-        let points = known.fold(String::new(), |mut points, second| {
-            let (x, y) = (x(place(second.second)), y(value(second)));
-            // Writing to a string does not fail.
-            let _ = write!(points, "{x:.1},{y:.1} ");
-            points
-        });
-        let points = points.trim_end();
-        lines.push(format!(
-            r#"<polyline points="{points}" fill="none" stroke="{color}" stroke-width="1.5"/>"#
-        ));
-        let legend = WIDTH - SIDE + 6.0;
-        lines.push(format!(
-            r#"<text x="{legend}" y="{:.1}" fill="{color}">{name}</text>"#,
-            TOP + 16.0 * place(index)
-        ));
-    }
-    lines.push("</svg>\n".into());
-    lines.join("\n")
-}
-
-#[expect(clippy::cast_precision_loss, reason = "runs are shorter than 2^52 seconds")]
-fn place(index: usize) -> f64 {
-    index as f64
-}
-
-/// Round numbers from 0 up to `end`: steps of 1, 2 or 5 times a power of ten.
-fn ticks(end: f64) -> Vec<f64> {
-    let least = end / TICKS;
-    let power = 10_f64.powf(least.log10().floor());
-    let step = [1.0, 2.0, 5.0, 10.0].map(|factor| factor * power);
-    let step = step.into_iter().find(|&step| step >= least).unwrap_or(end);
-    let numbers = (0..=20).map(|number| f64::from(number) * step);
-    // Sums of binary fractions have tails that nobody wants to read.
-    let rounded = numbers.map(|tick| (tick * 1e6).round() / 1e6);
-    rounded.take_while(|&tick| tick <= end).collect()
+    Ok(svg)
 }
 
 #[cfg(test)]
@@ -119,13 +79,6 @@ mod tests {
     use crate::Latency;
 
     #[test]
-    fn ticks_are_round_and_few() {
-        assert_eq!(ticks(30.0), [0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0]);
-        assert_eq!(ticks(0.9), [0.0, 0.2, 0.4, 0.6, 0.8]);
-        assert_eq!(ticks(1.0), [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]);
-    }
-
-    #[test]
     fn seconds_without_success_are_left_out() {
         let mut some = Histogram::<u32>::new(2).unwrap();
         some.record(2_000).unwrap();
@@ -135,14 +88,21 @@ mod tests {
             .enumerate()
             .map(|(second, histogram)| Second { second, latency: Latency::of(histogram) })
             .collect();
-        let svg = draw("test", &seconds);
-        let lines: Vec<_> = svg.lines().filter(|line| line.starts_with("<polyline")).collect();
-        assert_eq!(lines.len(), 2);
-        for line in lines {
-            let points = line.split('"').nth(1).unwrap();
-            assert_eq!(points.split(' ').count(), 2, "{line}");
+        let svg = draw("less than <1 s", &seconds).unwrap();
+        assert!(svg.contains("less than &lt;1 s") && svg.ends_with("</svg>\n"), "{svg}");
+        for color in ["#1F77B4", "#D62728"] {
+            let lines =
+                svg.lines().filter(|line| line.contains("<polyline") && line.contains(color));
+            let points = lines.map(|line| line.split_once("points=\"").unwrap().1);
+            let points = points.map(|points| points.split('"').next().unwrap().trim());
+            let counts: Vec<_> = points.map(|points| points.split(' ').count()).collect();
+            // The line itself, and its sample in the legend.
+            assert_eq!(counts, [2, 2], "{svg}");
         }
-        assert!(svg.ends_with("</svg>\n"));
-        assert!(!draw("nothing", &[]).contains("NaN"));
+    }
+
+    #[test]
+    fn a_run_without_a_second_has_a_picture_too() {
+        assert!(draw("nothing", &[]).unwrap().contains("<svg"));
     }
 }

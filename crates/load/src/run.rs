@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -191,10 +190,8 @@ fn live(streams: usize, watched: &Watched) -> Live {
 
 /// A moment as RFC 3339 has it.
 fn utc(moment: Timestamp) -> String {
-    let time = OffsetDateTime::from_unix_timestamp(moment.0.div_euclid(1_000_000))
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (hour, minute, second) = time.to_hms();
-    format!("{}T{hour:02}:{minute:02}:{second:02}Z", time.date())
+    let seconds = moment.0.div_euclid(1_000_000);
+    prost_types::Timestamp { seconds, nanos: 0 }.to_string()
 }
 
 #[cfg(test)]

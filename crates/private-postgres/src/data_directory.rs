@@ -46,7 +46,7 @@ pub(super) struct DataDirectory {
 impl DataDirectory {
     /// Makes the data directory when it is missing, and takes possession of it.
     pub(super) async fn claim(data_dir: &Path) -> Result<Self, PrivatePostgresError> {
-        let user = User::for_cluster(&data_dir.join(NAME)).await?;
+        let user = User::for_cluster(&data_dir.join(NAME))?;
         let data_dir = make_data_dir(data_dir, &user)?;
         let lock = lock(&data_dir).await?;
 

@@ -48,7 +48,7 @@ impl TemporaryPostgres {
     ///
     /// When there is no directory for it, or as with [`PrivatePostgres::start`].
     pub async fn start(options: &Options) -> Result<Self, PrivatePostgresError> {
-        let user = User::for_new_cluster().await?;
+        let user = User::for_new_cluster()?;
         let tools = Tools::find(options.bin_dir.as_deref(), None, user).await?;
         let directory = make_directory(&tools.user).await?;
         let watchdog = Watchdog::start(&tools, &directory)?;

@@ -201,7 +201,7 @@ async fn a_killed_postgres_is_noticed_and_recovers() {
 
     // After a crash of the machine, the process id in the pid file may be that of a stranger.
     let pid_file = scratch.data_dir().join("postgres/postmaster.pid");
-    let user = User::for_cluster(&scratch.data_dir().join("postgres")).await.unwrap();
+    let user = User::for_cluster(&scratch.data_dir().join("postgres")).unwrap();
     let mut stranger = user.command(Path::new("/bin/sleep")).arg("60").spawn().unwrap();
     let text = fs::read_to_string(&pid_file).unwrap();
     let (_, rest) = text.split_once('\n').unwrap();
@@ -266,7 +266,7 @@ async fn a_long_or_odd_path_is_no_hindrance() {
 
 #[tokio::test]
 async fn root_finds_a_place_that_postgres_can_reach() {
-    if !User::for_new_cluster().await.unwrap().is_switched() {
+    if !User::for_new_cluster().unwrap().is_switched() {
         return;
     }
     let scratch = Scratch::new();

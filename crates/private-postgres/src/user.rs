@@ -10,6 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use nix::unistd;
+
 use super::PrivatePostgresError;
 
 const ROOT: u32 = 0;
@@ -34,10 +36,10 @@ impl User {
     ///
     /// A root who meets an existing cluster runs it as its owner: that makes `sudo` once in a
     /// while harmless, and survives a renumbering of the `postgres` user.
-    pub(super) async fn for_cluster(cluster: &Path) -> Result<Self, PrivatePostgresError> {
-        let user = Self::ourselves().await?;
+    pub(super) fn for_cluster(cluster: &Path) -> Result<Self, PrivatePostgresError> {
+        let user = Self::ourselves();
         let Ok(owner) = fs::metadata(cluster) else {
-            return Self::for_new_cluster().await;
+            return Self::for_new_cluster();
         };
         let refuse = |advice| PrivatePostgresError::OtherOwner {
             path: cluster.to_owned(),
@@ -58,30 +60,26 @@ impl User {
     }
 
     /// The user for a cluster yet to be made.
-    pub(super) async fn for_new_cluster() -> Result<Self, PrivatePostgresError> {
-        let user = Self::ourselves().await?;
+    pub(super) fn for_new_cluster() -> Result<Self, PrivatePostgresError> {
+        let user = Self::ourselves();
         if user.uid != ROOT {
             return Ok(user);
         }
-        for name in ["postgres", "nobody"] {
-            if let (Some(uid), Some(gid)) =
-                (id("-u", Some(name)).await?, id("-g", Some(name)).await?)
-            {
-                return Ok(Self { name: name.to_owned(), uid, gid, switched: true });
-            }
-        }
-        Err(PrivatePostgresError::NoOrdinaryUser)
+        ["postgres", "nobody"]
+            .into_iter()
+            .find_map(|name| unistd::User::from_name(name).ok()?)
+            .map(|user| Self {
+                name: user.name,
+                uid: user.uid.as_raw(),
+                gid: user.gid.as_raw(),
+                switched: true,
+            })
+            .ok_or(PrivatePostgresError::NoOrdinaryUser)
     }
 
-    async fn ourselves() -> Result<Self, PrivatePostgresError> {
-        let unknown = || PrivatePostgresError::Run {
-            program: "id".into(),
-            user: "ourselves".to_owned(),
-            reason: io::Error::other("it does not know who we are"),
-        };
-        let uid = id("-u", None).await?.ok_or_else(unknown)?;
-        let gid = id("-g", None).await?.ok_or_else(unknown)?;
-        Ok(Self { name: format!("with id {uid}"), uid, gid, switched: false })
+    fn ourselves() -> Self {
+        let (uid, gid) = (unistd::geteuid().as_raw(), unistd::getegid().as_raw());
+        Self { name: format!("with id {uid}"), uid, gid, switched: false }
     }
 
     /// True when Postgres runs as somebody else because we are root.
@@ -153,21 +151,4 @@ impl User {
     pub(super) fn cannot_run(&self, program: &Path, reason: io::Error) -> PrivatePostgresError {
         PrivatePostgresError::Run { program: program.to_owned(), user: self.name.clone(), reason }
     }
-}
-
-/// Asks `id`, which knows users from every source, and is the way to our own id without `unsafe`.
-/// `None` when there is no such user.
-async fn id(what: &str, name: Option<&str>) -> Result<Option<u32>, PrivatePostgresError> {
-    let output = tokio::process::Command::new("id")
-        .arg(what)
-        .args(name)
-        .stdin(Stdio::null())
-        .output()
-        .await
-        .map_err(|reason| PrivatePostgresError::Run {
-            program: "id".into(),
-            user: "ourselves".to_owned(),
-            reason,
-        })?;
-    Ok(String::from_utf8_lossy(&output.stdout).trim().parse().ok())
 }
