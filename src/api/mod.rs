@@ -37,6 +37,7 @@ pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 pub use program_rules::{program_message, publish_command};
 pub use server::{Server, ServerError, ServerOptions, ServerSettings};
+pub use telemetry::code_name;
 
 use contract::pb;
 
