@@ -1,12 +1,12 @@
 //! A running server, for the commands that call one.
 
-use std::error::Error;
 use std::time::Duration;
 
 use clap::Args;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 
+use super::status::causes;
 use super::{CliError, DataDir, dev};
 
 /// How long the server may take to accept a connection.
@@ -70,18 +70,4 @@ impl Remote {
         })?;
         Ok(channel)
     }
-}
-
-/// What led to an error, without the general words of the outermost one.
-fn causes(error: &dyn Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        // Many errors repeat their cause in their own words.
-        causes.retain(|earlier: &String| !earlier.contains(&words));
-        causes.push(words);
-        next = cause.source();
-    }
-    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
 }

@@ -1,6 +1,7 @@
 //! The errors of a server, in words for whoever typed the command.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt::Write;
 
 use tonic::Status;
@@ -19,8 +20,26 @@ pub(super) fn explain(status: &Status) -> String {
     if !status.message().is_empty() {
         let _ = write!(words, ": {}", status.message());
     }
+    // Such a status is made on this side, when the connection fails.
+    if status.source().is_some() {
+        let _ = write!(words, ": {}", causes(status));
+    }
     write_details(&mut words, &details);
     words
+}
+
+/// What led to an error, without the general words of the outermost one.
+pub(super) fn causes(error: &dyn Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        // Many errors repeat their cause in their own words.
+        causes.retain(|earlier: &String| !earlier.contains(&words));
+        causes.push(words);
+        next = cause.source();
+    }
+    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
 }
 
 // Writing to a string cannot fail.
