@@ -44,6 +44,7 @@ pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 pub use program::rules::{program_message, publish_command};
 pub use server::{Server, ServerError, ServerOptions, ServerSettings};
 pub use services::services;
+pub use telemetry::code_name;
 
 use contract::pb;
 

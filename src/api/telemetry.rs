@@ -91,7 +91,7 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        let code = self.code.map_or("CANCELLED", name);
+        let code = self.code.map_or("CANCELLED", code_name);
         self.metrics.handled(&self.rpc, code, self.began.elapsed());
         self.span.end(self.code.unwrap_or(Code::Cancelled));
     }
@@ -129,7 +129,9 @@ impl http_body::Body for Measured {
     }
 }
 
-fn name(code: Code) -> &'static str {
+/// The code as gRPC spells it.
+#[must_use]
+pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -1,5 +1,6 @@
 //! The command line: one file per subcommand.
 
+mod call;
 mod database;
 mod dev;
 mod logging;
@@ -7,8 +8,10 @@ mod migrate;
 mod program;
 mod progress;
 mod projections;
+mod remote;
 mod serve;
 mod settings;
+mod status;
 mod verify;
 mod walkthrough;
 
@@ -45,6 +48,8 @@ enum Command {
     /// Publish and list referral programs on a running server
     #[command(subcommand)]
     Program(program::Program),
+    /// Call any RPC of a running server, with the request and the answer as JSON
+    Call(Box<call::Call>),
     /// Look after the read models: rebuild them, see how far they are
     #[command(subcommand)]
     Projections(projections::Projections),
@@ -66,6 +71,20 @@ struct DataDir {
 /// What went wrong, in words for whoever typed the command.
 type CliError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A command that cannot be carried out as it was typed. It ends with the exit code of usage errors.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct UsageError(String);
+
+impl From<CliError> for UsageError {
+    fn from(error: CliError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The exit code of usage errors, here as in clap.
+const USAGE_EXIT_CODE: u8 = 2;
+
 /// Runs the program on the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -73,7 +92,9 @@ pub fn main() -> ExitCode {
     logging::start();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&format!("cannot start threads: {error}")),
+        Err(error) => {
+            return failed(&format!("cannot start threads: {error}"), ExitCode::FAILURE);
+        }
     };
     let outcome = runtime.block_on(async {
         match cli.command {
@@ -81,19 +102,24 @@ pub fn main() -> ExitCode {
             Command::Serve(serve) => serve.run().await,
             Command::Migrate(migrate) => migrate.run().await,
             Command::Program(program) => program.run().await,
+            Command::Call(call) => call.run().await,
             Command::Projections(projections) => projections.run().await,
             Command::Verify(verify) => verify.run().await,
         }
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => failed(&error.to_string()),
+        Err(error) => {
+            let is_usage = error.is::<UsageError>();
+            let code = if is_usage { ExitCode::from(USAGE_EXIT_CODE) } else { ExitCode::FAILURE };
+            failed(&error.to_string(), code)
+        }
     }
 }
 
-fn failed(message: &str) -> ExitCode {
+fn failed(message: &str, code: ExitCode) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "error: {message}");
-    ExitCode::FAILURE
+    code
 }
 
 /// Says something to whoever reads stdout; it is no harm if nobody does.

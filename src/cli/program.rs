@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
+use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
-use tonic_types::StatusExt;
+use tonic::transport::Channel;
 
-use super::{CliError, DataDir, dev, say};
+use super::remote::Remote;
+use super::status::explain;
+use super::{CliError, say};
 use contract::parse_program;
 use contract::pb::program_service_client::ProgramServiceClient;
 use contract::pb::{ListProgramsRequest, PublishProgramRequest};
@@ -29,24 +30,6 @@ pub(super) enum Program {
     },
 }
 
-/// A running server.
-#[derive(Args)]
-pub(super) struct Remote {
-    /// The server
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TRIBUTARY_SERVER",
-        default_value = "http://127.0.0.1:50051"
-    )]
-    server: String,
-    /// The admin key; that of `dev` if it is not given
-    #[arg(long, value_name = "KEY", env = "TRIBUTARY_ADMIN_KEY", hide_env_values = true)]
-    admin_key: Option<String>,
-    #[command(flatten)]
-    data_dir: DataDir,
-}
-
 impl Program {
     pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
@@ -57,7 +40,7 @@ impl Program {
                     .map_err(|error| format!("{} is not a program: {error}", file.display()))?;
                 let request =
                     PublishProgramRequest { program: Some(program), ..Default::default() };
-                let (mut client, key) = remote.connect().await?;
+                let (mut client, key) = connect(&remote).await?;
                 let answer = client.publish_program(with_key(request, key)).await;
                 let program = answer
                     .map_err(|status| explain(&status))?
@@ -67,7 +50,7 @@ impl Program {
                 say(format_args!("{} version {} is in force", program.program_id, program.version));
             }
             Self::List { remote } => {
-                let (mut client, key) = remote.connect().await?;
+                let (mut client, key) = connect(&remote).await?;
                 let mut page_token = String::new();
                 loop {
                     let request = ListProgramsRequest { page_token, ..Default::default() };
@@ -92,36 +75,13 @@ impl Program {
 
 type Key = MetadataValue<Ascii>;
 
-impl Remote {
-    async fn connect(self) -> Result<(ProgramServiceClient<Channel>, Key), CliError> {
-        let key = match self.admin_key {
-            Some(key) => key,
-            None => dev::read_admin_key(&self.data_dir.data_dir).ok_or(
-                "no admin key: set TRIBUTARY_ADMIN_KEY, or pass --data-dir with the directory of \
-                 'tributary dev'",
-            )?,
-        };
-        let key = format!("Bearer {key}").parse()?;
-        let channel =
-            Endpoint::from_shared(self.server.clone())?.connect().await.map_err(|_| {
-                format!("no server answers at {}; start one, or pass --server", self.server)
-            })?;
-        Ok((ProgramServiceClient::new(channel), key))
-    }
+async fn connect(remote: &Remote) -> Result<(ProgramServiceClient<Channel>, Key), CliError> {
+    let key = remote.authorization()?;
+    Ok((ProgramServiceClient::new(remote.connect().await?), key))
 }
 
 fn with_key<T>(message: T, key: Key) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", key);
     request
-}
-
-/// The status in words, every fault on a line.
-fn explain(status: &Status) -> CliError {
-    let faults = status.get_details_bad_request().map(|faults| faults.field_violations);
-    let mut words = status.message().to_owned();
-    for fault in faults.unwrap_or_default() {
-        words = format!("{words}\n  {}: {}", fault.field, fault.description);
-    }
-    words.into()
 }

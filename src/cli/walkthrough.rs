@@ -2,9 +2,17 @@
 
 use std::net::SocketAddr;
 
-/// The walk-through for a server at `address`.
+/// The walk-through for a server at `address`. It calls the program that runs, wherever that is.
 pub(super) fn text(address: SocketAddr, admin_key: &str) -> String {
+    let program = std::env::current_exe();
+    let program = program.map_or_else(|_| "tributary".into(), |path| path.display().to_string());
     include_str!("walkthrough.sh")
         .replace("@ADDRESS@", &address.to_string())
-        .replace("@KEY@", admin_key)
+        .replace("@KEY@", &in_quotes(admin_key))
+        .replace("@PROGRAM@", &format!("'{}'", in_quotes(&program)))
+}
+
+/// The text as it stands between single quotes in a shell.
+fn in_quotes(text: &str) -> String {
+    text.replace('\'', r"'\''")
 }

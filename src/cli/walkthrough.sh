@@ -1,15 +1,8 @@
 
-Try it: paste this into another shell. It uses grpcurl if that is installed, else buf from npm.
+Try it: paste this into another shell.
 
     KEY='@KEY@'
-    call() {
-      if command -v grpcurl >/dev/null; then
-        grpcurl -plaintext -H "authorization: Bearer $KEY" -d "$2" @ADDRESS@ "tributary.v1.$1"
-      else
-        npx --yes @bufbuild/buf curl --protocol grpc --http2-prior-knowledge \
-          -H "authorization: Bearer $KEY" -d "$2" "http://@ADDRESS@/tributary.v1.$1"
-      fi
-    }
+    call() { TRIBUTARY_ADMIN_KEY=$KEY @PROGRAM@ call --server 'http://@ADDRESS@' "$@"; }
     RUN=$(date +%s) PROGRAM=multi-level-commission
     call AccountService/RegisterUser '{"user_id":"ada-'$RUN'","username":"ada-'$RUN'","email":"ada'$RUN'@example.com","program_id":"'$PROGRAM'"}'
     call AccountService/RegisterUser '{"user_id":"bob-'$RUN'","username":"bob-'$RUN'","email":"bob'$RUN'@example.com","program_id":"'$PROGRAM'"}'
@@ -19,3 +12,6 @@ Try it: paste this into another shell. It uses grpcurl if that is installed, els
 
 The last command shows the earnings of ada as they arrive; Ctrl-C ends it. After three seconds bob, whom
 ada referred, buys for 100130, and a commission of 5007 arrives: 5 %, rounded half up.
+
+'call' alone lists all RPCs, and 'call --describe RewardService/GetTier' shows what one of them takes.
+Other clients work as well: grpcurl -plaintext -H "authorization: Bearer $KEY" @ADDRESS@ list

@@ -13,7 +13,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tonic::Code;
 use tonic::transport::Endpoint;
 
-use testing::{ADMIN_KEY, Client, TestDatabase, program, reason, tributary};
+use testing::{ADMIN_KEY, Client, TestDatabase, clean_command, program, reason, tributary};
 
 /// The commands that the walk-through of `dev` must have: with them all of it has been printed that
 /// tests look at.
@@ -214,6 +214,40 @@ async fn dev_serves_the_five_programs_under_a_key_that_only_its_owner_can_read()
     let stranger = dev.client_with("tributary_admin_guessed").await;
     let refused = stranger.user("ada").await.unwrap_err();
     assert_eq!(reason(&refused), (Code::Unauthenticated, "INVALID_CREDENTIALS".into()));
+    dev.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn the_walk_through_ends_with_a_commission_in_bash_and_in_zsh() {
+    let directory = TempDir::new();
+    let dev = Dev::start(&directory).await;
+    let printed = dev.printed.split("Try it: ").nth(1).unwrap();
+    let commands: String = printed
+        .lines()
+        .filter(|line| line.starts_with("    "))
+        .fold(String::new(), |commands, line| commands + line + "\n");
+    // The last command does not end by itself.
+    let commands =
+        commands.replace("call RewardService/Watch", "call --timeout 20 RewardService/Watch");
+    for shell in ["bash", "zsh"] {
+        let mut command = clean_command(Path::new(shell));
+        command.arg("-c").arg(&commands).current_dir(&directory.0);
+        // The stream outlives the shell by a moment, and then says that the server has stopped.
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let Ok(mut child) = command.spawn() else {
+            assert_ne!(shell, "bash", "bash is not installed");
+            continue;
+        };
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut seen = String::new();
+        while !seen.contains(r#""minorUnits": "5007""#) {
+            let line = lines.next_line().await.unwrap();
+            seen.push_str(&line.unwrap_or_else(|| panic!("{shell}: no commission in {seen}")));
+        }
+        child.kill().await.unwrap();
+        // User ids of the walk-through are made from the second.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+    }
     dev.stop("-TERM").await;
 }
 
@@ -445,7 +479,7 @@ async fn help_and_version_suffice_for_a_stranger() {
     let version = output(&["--version"]).await;
     assert_eq!(version.trim(), concat!("tributary ", env!("CARGO_PKG_VERSION")));
     let help = output(&["--help"]).await;
-    for command in ["dev", "serve", "migrate", "program"] {
+    for command in ["dev", "serve", "migrate", "program", "call"] {
         assert!(help.contains(&format!("\n  {command} ")), "{command}: {help}");
     }
     for command in [&["dev", "--help"] as &[&str], &["serve", "--help"]] {

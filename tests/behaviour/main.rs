@@ -9,6 +9,7 @@
 
 mod at_the_door;
 mod bad_input;
+mod call;
 mod dev;
 mod facts;
 mod first_purchase_bonus;

@@ -1,0 +1,94 @@
+//! The errors of a server, in words for whoever typed the command.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write;
+
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::api::code_name;
+
+/// The code, the reason and the message on the first line, then every detail on a line of its own: the
+/// fields at fault, the facts (a stream's `resume_token` is one of them), and when to try again.
+pub(super) fn explain(status: &Status) -> String {
+    let details = status.get_error_details();
+    let mut words = code_name(status.code()).to_owned();
+    if let Some(info) = details.error_info() {
+        let _ = write!(words, " ({})", info.reason);
+    }
+    if !status.message().is_empty() {
+        let _ = write!(words, ": {}", status.message());
+    }
+    // Such a status is made on this side, when the connection fails.
+    if status.source().is_some() {
+        let _ = write!(words, ": {}", causes(status));
+    }
+    write_details(&mut words, &details);
+    words
+}
+
+/// What led to an error, without the general words of the outermost one.
+pub(super) fn causes(error: &dyn Error) -> String {
+    let mut causes = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        // Many errors repeat their cause in their own words.
+        causes.retain(|earlier: &String| !earlier.contains(&words));
+        causes.push(words);
+        next = cause.source();
+    }
+    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
+}
+
+// Writing to a string cannot fail.
+fn write_details(words: &mut String, details: &ErrorDetails) {
+    for fault in details.bad_request().iter().flat_map(|faults| &faults.field_violations) {
+        let _ = write!(words, "\n  {}: {}", fault.field, fault.description);
+        if !fault.reason.is_empty() {
+            let _ = write!(words, " ({})", fault.reason);
+        }
+    }
+    let facts: BTreeMap<_, _> =
+        details.error_info().iter().flat_map(|info| &info.metadata).collect();
+    for (name, value) in facts {
+        let _ = write!(words, "\n  {name} = {value}");
+    }
+    if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
+        let _ = write!(words, "\n  retry after {} s", delay.as_secs_f64());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::time::Duration;
+
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn every_detail_has_a_line_of_its_own() {
+        let facts = HashMap::from([
+            ("resume_token".to_owned(), "cgAAAAE".to_owned()),
+            ("limit".to_owned(), "8".to_owned()),
+        ]);
+        let mut details = ErrorDetails::with_error_info("SLOW_CONSUMER", "tributary.v1", facts);
+        details.add_bad_request_violation("amount.minor_units", "must be at least 1");
+        details.set_retry_info(Some(Duration::from_millis(1_500)));
+        let status =
+            Status::with_error_details(Code::ResourceExhausted, "the stream was cut off", details);
+
+        let lines = [
+            "RESOURCE_EXHAUSTED (SLOW_CONSUMER): the stream was cut off",
+            "  amount.minor_units: must be at least 1",
+            "  limit = 8",
+            "  resume_token = cgAAAAE",
+            "  retry after 1.5 s",
+        ];
+        assert_eq!(explain(&status), lines.join("\n"));
+        assert_eq!(explain(&Status::cancelled("")), "CANCELLED");
+    }
+}
