@@ -118,7 +118,7 @@ fn write_request(code: &mut String, message: &DescriptorProto) -> Result<(), Box
         .field
         .iter()
         .filter(|field| field.r#type() == Type::String && field.label() != Label::Repeated)
-        .map(|field| field.name())
+        .map(prost_types::FieldDescriptorProto::name)
         .collect();
     writeln!(
         code,
@@ -167,6 +167,7 @@ fn write_lists(
         "];\n\
          /// All services of the contract. Calls come with their [`Principal`] among the extensions of the\n\
          /// request; those that come without one are anonymous.\n\
+         #[must_use]\n\
          pub fn services(context: &Context) -> tonic::service::Routes {{\n\
              let mut routes = tonic::service::Routes::builder();"
     )?;

@@ -10,10 +10,12 @@
 mod at_the_door;
 mod bad_input;
 mod dev;
+mod envelopes;
 mod facts;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod multi_level_commission;
+mod principals;
 mod programs;
 mod raw;
 mod referral_count;
