@@ -118,7 +118,7 @@ fn write_request(code: &mut String, message: &DescriptorProto) -> Result<(), Box
         .field
         .iter()
         .filter(|field| field.r#type() == Type::String && field.label() != Label::Repeated)
-        .map(|field| field.name())
+        .map(prost_types::FieldDescriptorProto::name)
         .collect();
     writeln!(
         code,

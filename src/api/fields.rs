@@ -280,7 +280,7 @@ impl Fields {
         let nanos = i64::from(time.nanos);
         let micros = time
             .seconds
-            .checked_mul(1_000_000)
+            .checked_mul(Timestamp::PER_SECOND)
             .and_then(|micros| micros.checked_add(nanos / 1_000))
             .filter(|_| TIMESTAMP_SECONDS.contains(&time.seconds))
             .filter(|_| (0..1_000_000_000).contains(&nanos));

@@ -270,19 +270,19 @@ impl Rule {
         let named = request.text(field).ok_or_else(|| denied(field))?;
         let own = principal.user_id();
         let is_own = own.is_some_and(|own| own.as_str() == named);
-        match (self.subject, own) {
-            (Subject::User(_), Some(own)) if named.is_empty() => *named = own.to_string(),
-            (Subject::User(_) | Subject::UserOrEverybody(_), _) if is_own => {}
-            (Subject::UserIfReadable(_), _) if is_own => {}
-            (Subject::UserIfReadable(_), _) => named.clear(),
-            (Subject::BuyerOf(_), Some(own)) => {
-                let (user_id, purchase_id) = (own.clone(), named.clone());
-                return Ok(Admitted::IfBuyer { user_id, purchase_id });
+        match self.subject {
+            Subject::User(_) | Subject::UserOrEverybody(_) | Subject::UserIfReadable(_)
+                if is_own => {}
+            Subject::UserIfReadable(_) => named.clear(),
+            Subject::User(_) if named.is_empty() => {
+                *named = own.ok_or_else(|| denied(field))?.to_string();
             }
-            (Subject::User(_) | Subject::UserOrEverybody(_) | Subject::BuyerOf(_), _) => {
-                return Err(denied(field));
+            Subject::BuyerOf(_) => {
+                let user_id = own.ok_or_else(|| denied(field))?.clone();
+                return Ok(Admitted::IfBuyer { user_id, purchase_id: named.clone() });
             }
-            (Subject::None, _) => {}
+            Subject::User(_) | Subject::UserOrEverybody(_) => return Err(denied(field)),
+            Subject::None => {}
         }
         Ok(Admitted::Fully)
     }

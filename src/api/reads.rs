@@ -71,10 +71,8 @@ pub(super) enum Named<'a> {
 impl Named<'_> {
     fn must_exist(self, work: &mut dyn Work) -> Result<(), Halt> {
         match self {
-            Self::User(user_id) => match load::<User>(work, user_id)?.exists() {
-                true => Ok(()),
-                false => Err(Refusal::UserNotFound(user_id.clone()).into()),
-            },
+            Self::User(user_id) if load::<User>(work, user_id)?.exists() => Ok(()),
+            Self::User(user_id) => Err(Refusal::UserNotFound(user_id.clone()).into()),
             Self::Program(program_id) => existing_program(work, program_id),
             Self::Participant(id) => existing_participant(work, id).map(|_| ()),
         }

@@ -40,8 +40,8 @@ fn read<A: Stream>(event: &RecordedEvent) -> Result<A::Event, ApiError> {
 
 pub(super) fn time(time: Timestamp) -> PbTimestamp {
     PbTimestamp {
-        seconds: time.0.div_euclid(1_000_000),
-        nanos: i32::try_from(time.0.rem_euclid(1_000_000) * 1_000).unwrap_or_default(),
+        seconds: time.0.div_euclid(Timestamp::PER_SECOND),
+        nanos: i32::try_from(time.0.rem_euclid(Timestamp::PER_SECOND) * 1_000).unwrap_or_default(),
     }
 }
 

@@ -45,6 +45,7 @@ impl Mount for RoutesBuilder {
 }
 
 /// All services without a network and without its layers, for programs that call them in process.
+#[must_use]
 pub fn services(context: &Context) -> Routes {
     mount_all(Routes::builder(), context).routes()
 }

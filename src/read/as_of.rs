@@ -1,12 +1,9 @@
 //! The past: a participant as the log stood at some moment.
 
-use super::{At, Reads, Standing};
+use super::{At, READ_EVENTS, Reads, Standing};
 use crate::store::{StoreError, in_time, log};
 use cqrs_es::Aggregate;
 use domain::{AnyEvent, Participant, ParticipantId, StreamKey, Timestamp};
-
-/// How many events are read at once.
-const READ_EVENTS: i64 = 5_000;
 
 impl Reads {
     /// Where a participant stood at a moment: nowhere, with zeros, before the enrollment. The position is

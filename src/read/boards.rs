@@ -12,7 +12,7 @@ use tokio_stream::StreamExt;
 
 use super::board::{Board, Ranked, State};
 use super::names::Names;
-use super::{Freshness, ReadError, Reads, sql};
+use super::{Freshness, READ_EVENTS, ReadError, Reads, sql};
 use crate::lifecycle::{Stage, Tasks};
 use crate::live::{Cursor, CutOff, Live, Subscription};
 use crate::store::{StoreError, in_time, load, log};
@@ -20,8 +20,6 @@ use domain::{AnyAggregate, Program, ProgramId, StreamKey};
 
 /// How long building a board may take, however long its callers can wait.
 const BUILD_TIMEOUT: Duration = Duration::from_mins(1);
-/// How many events are read at once.
-const READ_EVENTS: i64 = 5_000;
 /// Programs whose leaderboards are kept in memory; the one that was asked for least recently goes.
 const MAX_BOARDS: usize = 64;
 

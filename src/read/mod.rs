@@ -61,6 +61,9 @@ use crate::store::{Database, Epoch, StoreError, in_time};
 use crate::traces::Traces;
 use models::{ModelCopy, Purpose};
 
+/// How many events are read at once where all of a log or of a stream is read.
+const READ_EVENTS: i64 = 5_000;
+
 /// How often the database is asked how far the read models are while somebody waits for them.
 const WAIT_INTERVAL: Duration = Duration::from_millis(5);
 

@@ -7,14 +7,13 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Executor, Row};
 use tokio_stream::StreamExt;
 
+use super::READ_EVENTS;
 use super::audit::{Account, Audit, Finding};
 use super::compare::{Comparison, Pair, Watcher};
 use super::models::{self, Purpose};
 use super::rebuild::{MaintenanceError, lock_maintenance};
 use crate::store::{Database, StoreError, log};
 
-/// How many events are read at once.
-const READ_EVENTS: i64 = 5_000;
 /// The most broken streams that are named.
 const MAX_NAMED: i64 = 20;
 

@@ -1,8 +1,12 @@
 //! Calls with whatever bytes one likes.
 
+use std::error::Error;
+use std::fmt::Debug;
+
+use http_body::Body;
 use prost::bytes::{Buf, BufMut};
+use tonic::client::GrpcService;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::transport::Channel;
 use tonic::{Request, Status};
 
 /// Takes bytes for messages.
@@ -46,12 +50,12 @@ impl Decoder for Bytes {
 }
 
 /// Calls a path, such as `/tributary.v1.AccountService/GetUser`, with bytes for a message.
-pub async fn call(
-    channel: Channel,
-    path: &str,
-    request: Request<Vec<u8>>,
-) -> Result<Vec<u8>, Status> {
-    let mut client = tonic::client::Grpc::new(channel);
+pub async fn call<S>(service: S, path: &str, request: Request<Vec<u8>>) -> Result<Vec<u8>, Status>
+where
+    S: GrpcService<tonic::body::Body, Error: Debug>,
+    S::ResponseBody: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let mut client = tonic::client::Grpc::new(service);
     client.ready().await.expect("the server is there");
     let path = path.parse().expect("a path");
     Ok(client.unary(request, path, Bytes).await?.into_inner())

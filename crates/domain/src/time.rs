@@ -11,9 +11,12 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// How many microseconds a second has.
+    pub const PER_SECOND: i64 = 1_000_000;
+
     /// The moment `seconds` later. Saturates at the end of time.
     #[must_use]
     pub const fn plus_seconds(self, seconds: i64) -> Self {
-        Self(self.0.saturating_add(seconds.saturating_mul(1_000_000)))
+        Self(self.0.saturating_add(seconds.saturating_mul(Self::PER_SECOND)))
     }
 }

@@ -129,7 +129,7 @@ impl TestDatabase {
     }
 
     /// Checks what must hold of any log, also of one whose events mean nothing: positions have no gaps,
-    /// time never runs backwards, and every stream counts 1, 2, 3, ...
+    /// time never runs backwards, every stream counts 1, 2, 3, ..., and commands have their envelopes.
     pub async fn check_log(&self) {
         let (gaps, backwards, holes): (i64, i64, i64) = sqlx::query_as(
             "select
@@ -152,6 +152,25 @@ impl TestDatabase {
             (0, 0, 0),
             "gaps in the log, steps back in time, streams out of order"
         );
+        self.check_envelopes().await;
+    }
+
+    /// Checks that the first event of each command, and no other, says who caused it and how it came in, and
+    /// names the receipt if there is one.
+    async fn check_envelopes(&self) {
+        let wrong = self
+            .count(
+                "select
+                    (select count(*) from events
+                        where (metadata ? 'command_events') <> (metadata ?& array['actor', 'door'])
+                            or (metadata ? 'request' and not metadata ? 'actor'))
+                    + (select count(*) from receipts
+                        join events on events.position = receipts.first_position
+                        where receipts.last_position >= receipts.first_position
+                            and (events.metadata ->> 'request')::uuid is distinct from receipts.key)",
+            )
+            .await;
+        assert_eq!(wrong, 0, "commands whose envelope is not in the log");
     }
 
     /// One number from the database.

@@ -195,18 +195,6 @@ pub async fn check_books(database: &TestDatabase) {
                         and (events.metadata ->> 'command_events')::bigint is distinct from
                             receipts.last_position - receipts.first_position + 1)",
         ),
-        (
-            "first events of commands without an envelope, later events with one, or receipts that the
-             envelope does not name",
-            "select
-                (select count(*) from events
-                    where (metadata ? 'command_events') <> (metadata ?& array['actor', 'door'])
-                        or (metadata ? 'request') and not metadata ? 'actor')
-                + (select count(*) from receipts
-                    left join events on events.position = receipts.first_position
-                    where receipts.last_position >= receipts.first_position
-                        and (events.metadata ->> 'request')::uuid is distinct from receipts.key)",
-        ),
     ];
     for (what, query) in BOOKS {
         assert_eq!(database.count(query).await, 0, "{what}");

@@ -13,14 +13,13 @@ use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::responses::count;
 use crate::read::{At, ConversionDay};
+use domain::money::WHOLE_BPS;
 use domain::{ProgramId, Timestamp};
 
 /// The longest report, in days, and that of a request that names none.
 const MAX_REPORT_DAYS: i64 = 366;
 const DEFAULT_REPORT_DAYS: i64 = 30;
-const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
-/// The whole, in basis points.
-const WHOLE_BPS: u64 = 10_000;
+const MICROS_PER_DAY: i64 = 24 * 60 * 60 * Timestamp::PER_SECOND;
 
 impl Handlers {
     pub(in crate::api) async fn get_conversion_report(
@@ -121,7 +120,7 @@ fn date(day: i32) -> String {
 /// How many of the referrals have converted, rounded half-up.
 fn rate_bps(day: &ConversionDay) -> i32 {
     let (referrals, converted) = (u64::from(day.referral_count), u64::from(day.converted_count));
-    let rate = (converted * WHOLE_BPS * 2 + referrals).checked_div(referrals * 2);
+    let rate = (converted * u64::from(WHOLE_BPS) * 2 + referrals).checked_div(referrals * 2);
     rate.and_then(|rate| i32::try_from(rate).ok()).unwrap_or_default()
 }
 
