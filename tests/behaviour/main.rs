@@ -10,6 +10,7 @@
 mod at_the_door;
 mod bad_input;
 mod dev;
+mod documents;
 mod facts;
 mod first_purchase_bonus;
 mod first_purchase_credits;
