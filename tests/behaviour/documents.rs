@@ -24,8 +24,8 @@ use super::support::server_with;
 const CALL: &str = "call() { tributary call \"$@\"; }";
 /// The address at which the documents expect the server.
 const ADDRESS: &str = "127.0.0.1:50051";
-/// How long the commands of a document may take: npx may have to fetch buf before the first one.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// How long the commands of a document may take.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 const DOCUMENTS: [&str; 11] = [
     "README.md",
