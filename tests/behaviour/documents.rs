@@ -93,11 +93,31 @@ fn code(cell: &str) -> Option<&str> {
     cell.strip_prefix('`')?.strip_suffix('`').filter(|code| !code.contains('`'))
 }
 
+/// A directory that goes when its test ends, however it ends.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tributary-documents-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A shell that somebody pastes commands into, in an empty directory, beside a server of its own.
 struct Shell {
     /// The program and its arguments before the commands.
     command: &'static [&'static str],
-    directory: PathBuf,
+    directory: Directory,
     /// How `call` is defined there.
     call: String,
     server: Server,
@@ -106,11 +126,7 @@ struct Shell {
 
 impl Shell {
     async fn open(command: &'static [&'static str], call: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("tributary-documents-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir(&directory).unwrap();
+        let directory = Directory::new();
         let (database, server, _) = server_with(&PROGRAMS).await;
         Self { command, directory, call: call.into(), server, database }
     }
@@ -125,7 +141,7 @@ impl Shell {
         command
             .args(&self.command[1..])
             .arg(script)
-            .current_dir(&self.directory)
+            .current_dir(&self.directory.0)
             .env("PATH", format!("{binaries}:{path}"))
             .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY)
             .env("TRIBUTARY_SERVER", format!("http://{}", self.server.address))
@@ -193,7 +209,6 @@ impl Shell {
     async fn close(self) {
         self.server.stop().await;
         self.database.check().await;
-        std::fs::remove_dir_all(&self.directory).unwrap();
     }
 }
 
@@ -281,6 +296,20 @@ fn every_rpc_has_a_command_in_the_document_about_the_api() {
                 assert!(commands.contains(&call), "docs/api.md has no command '{call}'");
             }
         }
+    }
+}
+
+#[test]
+fn every_field_and_value_of_a_program_is_in_the_document_about_programs() {
+    let programs = document("docs/programs.md");
+    let descriptors = FileDescriptorSet::decode(contract::DESCRIPTORS).unwrap();
+    let is_about_programs = |name: &str| name.ends_with("/program.proto");
+    let file = descriptors.file.iter().find(|file| is_about_programs(file.name())).unwrap();
+    let fields = file.message_type.iter().flat_map(|message| &message.field);
+    let values = file.enum_type.iter().flat_map(|of| &of.value);
+    let values = values.map(|value| value.name()).filter(|name| !name.ends_with("_UNSPECIFIED"));
+    for name in fields.map(|field| field.name()).chain(values) {
+        assert!(programs.contains(&format!("`{name}`")), "docs/programs.md lacks {name}");
     }
 }
 
