@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use contract::pb::ErrorReason;
 use prost::Message;
-use prost_types::FileDescriptorSet;
+use prost_types::{EnumValueDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
@@ -307,8 +307,9 @@ fn every_field_and_value_of_a_program_is_in_the_document_about_programs() {
     let file = descriptors.file.iter().find(|file| is_about_programs(file.name())).unwrap();
     let fields = file.message_type.iter().flat_map(|message| &message.field);
     let values = file.enum_type.iter().flat_map(|of| &of.value);
-    let values = values.map(|value| value.name()).filter(|name| !name.ends_with("_UNSPECIFIED"));
-    for name in fields.map(|field| field.name()).chain(values) {
+    let values =
+        values.map(EnumValueDescriptorProto::name).filter(|name| !name.ends_with("_UNSPECIFIED"));
+    for name in fields.map(FieldDescriptorProto::name).chain(values) {
         assert!(programs.contains(&format!("`{name}`")), "docs/programs.md lacks {name}");
     }
 }
@@ -356,6 +357,19 @@ fn every_test_that_a_guarantee_names_exists() {
     }
     let promises = guarantees.lines().filter(|line| line.starts_with("## ")).count();
     assert!(count > promises, "{count} tests for {promises} promises");
+}
+
+#[test]
+fn every_crate_and_folder_of_the_server_has_its_row_in_the_architecture() {
+    let architecture = document("ARCHITECTURE.md");
+    for parent in ["crates", "src"] {
+        for entry in std::fs::read_dir(repository().join(parent)).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("`{parent}/{}/`", entry.file_name().display());
+            let has_row = architecture.lines().any(|line| line.starts_with(&format!("| {name}")));
+            assert!(has_row || entry.path().is_file(), "ARCHITECTURE.md has no row for {name}");
+        }
+    }
 }
 
 #[test]
