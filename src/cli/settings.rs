@@ -70,13 +70,13 @@ macro_rules! settings {
 settings! {
     /// The address to listen on [default: 127.0.0.1:50051]
     listen: SocketAddr, "ADDR", "TRIBUTARY_LISTEN";
-    /// The address to expose metrics at, as `http://ADDR/metrics`; without access control, so keep it internal
+    /// The address to tell metrics on, as `http://ADDR/metrics`; without access control, so keep it internal
     /// [default: none]
     metrics_listen: SocketAddr, "ADDR", "TRIBUTARY_METRICS_LISTEN";
     /// An OpenTelemetry collector to send traces to, as in `http://127.0.0.1:4317` (OTLP over gRPC, not
     /// encrypted) [default: none]
     otlp_endpoint: String, "URL", "TRIBUTARY_OTLP_ENDPOINT";
-    /// The share of calls that are traced, 0 to 1, where the caller has not decided already [default: 1]
+    /// The share of calls that are traced, 0 to 1, where the caller has not decided it already [default: 1]
     otlp_ratio: f64, "SHARE", "TRIBUTARY_OTLP_RATIO";
     /// Connections to the database for reading, besides the four of the command path, the live
     /// streams and the projector [default: 10]
@@ -211,7 +211,7 @@ impl Resolved {
         bind(self.listen, "--listen").await
     }
 
-    /// The listener for metrics, if they are to be exposed.
+    /// The listener for metrics, if they are to be told.
     pub(super) async fn metrics_listener(&self) -> Result<Option<TcpListener>, CliError> {
         match self.metrics_listen {
             Some(address) => Ok(Some(bind(address, "--metrics-listen").await?)),
@@ -269,9 +269,9 @@ mod tests {
     }
 
     #[test]
-    fn the_help_and_the_document_name_each_default_as_it_is() {
+    fn the_help_and_the_readme_tell_each_default_as_it_is() {
         let command = Settings::augment_args(Command::new(""));
-        let document = include_str!("../../docs/settings.md");
+        let readme = include_str!("../../docs/settings.md");
         let mut settings: Vec<&Arg> = command.get_arguments().collect();
         settings.retain(|arg| *arg.get_id() != "config");
         assert_eq!(settings.len(), defaults().len());
@@ -280,7 +280,7 @@ mod tests {
             let help = arg.get_help().unwrap().to_string();
             assert!(help.ends_with(&format!("[default: {default}]")), "{name}: {help}");
             let flag = format!("| `--{}` | ", name.replace('_', "-"));
-            let row = document.lines().find(|line| line.starts_with(&flag)).unwrap();
+            let row = readme.lines().find(|line| line.starts_with(&flag)).unwrap();
             let column = row.split(" | ").nth(2).unwrap();
             assert_eq!(column.trim_matches('`'), default, "{name} in docs/settings.md");
         }
