@@ -260,9 +260,9 @@ mod tests {
     }
 
     #[test]
-    fn the_help_and_the_readme_tell_each_default_as_it_is() {
+    fn the_help_and_the_document_name_each_default_as_it_is() {
         let command = Settings::augment_args(Command::new(""));
-        let readme = include_str!("../../README.md");
+        let document = include_str!("../../docs/settings.md");
         let mut settings: Vec<&Arg> = command.get_arguments().collect();
         settings.retain(|arg| *arg.get_id() != "config");
         assert_eq!(settings.len(), defaults().len());
@@ -271,9 +271,9 @@ mod tests {
             let help = arg.get_help().unwrap().to_string();
             assert!(help.ends_with(&format!("[default: {default}]")), "{name}: {help}");
             let flag = format!("| `--{}` | ", name.replace('_', "-"));
-            let row = readme.lines().find(|line| line.starts_with(&flag)).unwrap();
+            let row = document.lines().find(|line| line.starts_with(&flag)).unwrap();
             let column = row.split(" | ").nth(2).unwrap();
-            assert_eq!(column.trim_matches('`'), default, "{name} in the README");
+            assert_eq!(column.trim_matches('`'), default, "{name} in docs/settings.md");
         }
     }
 }

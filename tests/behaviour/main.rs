@@ -12,6 +12,7 @@ mod bad_input;
 mod call;
 mod dev;
 mod envelopes;
+mod documents;
 mod facts;
 mod first_purchase_bonus;
 mod first_purchase_credits;
