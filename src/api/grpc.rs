@@ -19,11 +19,11 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer, Service, ServiceExt};
 
+use super::Context;
 use super::authentication::{Authentication, AuthenticationLayer, Keys};
 use super::http::refusals;
-use super::telemetry::{Telemetry, TelemetryLayer};
-use super::Context;
 use super::services::{Mount, mount_all};
+use super::telemetry::{Telemetry, TelemetryLayer};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 use contract::DESCRIPTORS;

@@ -5,37 +5,23 @@ use std::collections::BTreeMap;
 
 use prost_types::Timestamp as PbTimestamp;
 
-use super::errors::{ApiError, internal};
+use super::errors::ApiError;
 use super::pb;
 use crate::store::{ProfileNames, RecordedEvent};
 use domain::reward::WithheldReason;
 use domain::rules::RewardKind;
 use domain::{
-    Kind, Participant, ParticipantEvent, Purchase, PurchaseEvent, ReferralApplied, ReferralStatus,
-    RewardGranted, RewardWithheld, Stream, Timestamp, User, UserEvent, UserStatus, decode,
+    AnyEvent, EntryKind, Kind, ParticipantEvent, ParticipantId, PurchaseEvent, ReferralApplied,
+    ReferralStatus, RewardGranted, RewardWithheld, Timestamp, UserEvent, UserStatus,
 };
 
-/// An event that answers are made from.
-enum AnyEvent {
-    User(UserEvent),
-    Participant(ParticipantEvent),
-    Purchase(PurchaseEvent),
-}
-
-fn read_event(event: &RecordedEvent) -> Result<Option<AnyEvent>, ApiError> {
-    Ok(Some(match event.stream.kind {
-        Kind::User => AnyEvent::User(read::<User>(event)?),
-        Kind::Program => return Ok(None),
-        Kind::Participant => AnyEvent::Participant(read::<Participant>(event)?),
-        Kind::Purchase => AnyEvent::Purchase(read::<Purchase>(event)?),
-    }))
-}
-
-fn read<A: Stream>(event: &RecordedEvent) -> Result<A::Event, ApiError> {
-    decode::<A>(&event.event_type, &event.event_version, &event.payload).map_err(|error| {
-        tracing::error!(%error, position = event.position, "an event cannot be read");
-        internal().into()
-    })
+/// The event itself, and the participant whose stream it is on, if it is on one.
+fn read(event: &RecordedEvent) -> Result<(AnyEvent, Option<ParticipantId>), ApiError> {
+    let participant = match event.stream.kind {
+        Kind::Participant => ParticipantId::parse(&event.stream.id),
+        Kind::User | Kind::Program | Kind::Purchase => None,
+    };
+    Ok((event.read()?, participant))
 }
 
 pub(super) fn time(time: Timestamp) -> PbTimestamp {
@@ -93,6 +79,21 @@ pub(super) fn reward_kind(kind: RewardKind) -> pb::RewardKind {
     }
 }
 
+pub(super) fn entry_kind(kind: EntryKind) -> pb::EntryKind {
+    match kind {
+        EntryKind::Points | EntryKind::Credit | EntryKind::Bonus | EntryKind::Commission => {
+            pb::EntryKind::Reward
+        }
+        EntryKind::PurchaseCredit => pb::EntryKind::PurchaseCredit,
+        EntryKind::Reversal => pb::EntryKind::Reversal,
+        EntryKind::Redemption => pb::EntryKind::Redemption,
+        EntryKind::Payout => pb::EntryKind::Payout,
+        EntryKind::Adjustment => pb::EntryKind::Adjustment,
+        EntryKind::Expiry => pb::EntryKind::Expiry,
+        EntryKind::Transfer => pb::EntryKind::Transfer,
+    }
+}
+
 fn withheld_reason(reason: WithheldReason) -> pb::WithheldReason {
     match reason {
         WithheldReason::RewardsReferralsOnly => pb::WithheldReason::RewardsReferralsOnly,
@@ -109,19 +110,22 @@ fn withheld_reason(reason: WithheldReason) -> pb::WithheldReason {
     }
 }
 
-pub(super) fn reward(granted: &RewardGranted, recorded_at: Timestamp) -> pb::Reward {
+/// A reward, granted by an event on the earner's stream. Its id is the place of that event.
+pub(super) fn reward(event: &RecordedEvent, granted: &RewardGranted) -> pb::Reward {
+    let earner = ParticipantId::parse(&event.stream.id).unwrap_or_default();
+    let kind = granted.posting.kind.reward_kind();
     pb::Reward {
-        reward_id: granted.reward_id.clone(),
-        earner_user_id: granted.earner_user_id.to_string(),
-        kind: reward_kind(granted.kind).into(),
+        reward_id: event.entry_id(),
+        earner_user_id: earner.user_id.to_string(),
+        kind: kind.map_or(pb::RewardKind::Unspecified, reward_kind).into(),
         level: count(granted.level),
-        amount: Some(money(&granted.currency_code, granted.amount_minor)),
+        amount: Some(money(&granted.posting.unit, granted.posting.amount)),
         rule: granted.rule.clone(),
         program_version: count(granted.program_version),
-        program_id: granted.program_id.to_string(),
+        program_id: earner.program_id.to_string(),
         source_user_id: granted.source_user_id.to_string(),
         purchase_id: granted.purchase_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-        create_time: Some(time(recorded_at)),
+        create_time: Some(time(event.recorded_at)),
     }
 }
 
@@ -138,110 +142,165 @@ pub(super) struct Joined {
 pub(super) fn joined(events: &[RecordedEvent]) -> Result<Joined, ApiError> {
     let mut joined = Joined::default();
     for event in events {
-        match read_event(event)? {
-            Some(AnyEvent::User(UserEvent::UserRegistered(registered))) => {
+        match read(event)? {
+            (AnyEvent::User(UserEvent::UserRegistered(registered)), _) => {
                 joined.registered =
-                    Some((registered.user_id.to_string(), registered.register_time_us));
+                    Some((event.stream.id.to_string(), registered.register_time_us));
             }
-            Some(AnyEvent::Participant(ParticipantEvent::ParticipantEnrolled(enrolled))) => {
-                joined.participants.push(pb::Participant {
-                    program_id: enrolled.program_id.to_string(),
-                    user_id: enrolled.user_id.to_string(),
-                    code: enrolled.code,
-                    link: enrolled.link,
-                    ..pb::Participant::default()
-                });
+            (AnyEvent::Participant(participant), Some(id)) => {
+                joined.enter(event, &id, participant);
             }
-            Some(AnyEvent::Participant(ParticipantEvent::ReferralApplied(applied))) => {
-                joined.apply(&applied);
-            }
-            Some(AnyEvent::Participant(ParticipantEvent::ReferralConverted(converted))) => {
-                let status = pb::ReferralStatus::Converted.into();
-                if let Some(referral) = &mut joined.referral {
-                    referral.status = status;
-                }
-                for participant in &mut joined.participants {
-                    if participant.program_id == converted.program_id.as_str() {
-                        participant.referral_status = status;
-                    }
-                }
-            }
-            Some(AnyEvent::Participant(ParticipantEvent::RewardGranted(granted))) => {
-                joined.rewards.push(reward(&granted, event.recorded_at));
-            }
-            _ => {}
+            (
+                AnyEvent::User(
+                    UserEvent::UserEnrolled(_)
+                    | UserEvent::UserDeactivated(_)
+                    | UserEvent::UserReactivated(_),
+                )
+                | AnyEvent::Program(_)
+                | AnyEvent::Participant(_)
+                | AnyEvent::Purchase(_),
+                _,
+            ) => {}
         }
     }
     Ok(joined)
 }
 
 impl Joined {
-    fn apply(&mut self, applied: &ReferralApplied) {
-        let status = referral_status(applied.status).into();
-        for participant in &mut self.participants {
-            if participant.program_id == applied.program_id.as_str() {
-                participant.referrer_user_id = applied.referrer_user_id.to_string();
-                participant.referral_status = status;
+    fn enter(&mut self, recorded: &RecordedEvent, id: &ParticipantId, event: ParticipantEvent) {
+        match event {
+            ParticipantEvent::ParticipantEnrolled(enrolled) => {
+                self.participants.push(pb::Participant {
+                    program_id: id.program_id.to_string(),
+                    user_id: id.user_id.to_string(),
+                    code: enrolled.code,
+                    link: enrolled.link,
+                    ..pb::Participant::default()
+                });
             }
+            ParticipantEvent::ReferralApplied(applied) => self.apply(id, &applied),
+            ParticipantEvent::ReferralConverted(_) => {
+                let status = pb::ReferralStatus::Converted.into();
+                if let Some(referral) = &mut self.referral {
+                    referral.status = status;
+                }
+                for participant in self.participants_in(id) {
+                    participant.referral_status = status;
+                }
+            }
+            ParticipantEvent::RewardGranted(granted) => {
+                self.rewards.push(reward(recorded, &granted));
+            }
+            // The referrer's end of the referral, or nothing that the answer says.
+            ParticipantEvent::ReferralMade(_)
+            | ParticipantEvent::ReferralUpdated(_)
+            | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::PurchaseCredited(_)
+            | ParticipantEvent::RewardWithheld(_)
+            | ParticipantEvent::TierChanged(_)
+            | ParticipantEvent::ParticipantDeactivated(_)
+            | ParticipantEvent::ParticipantReactivated(_) => {}
         }
-        self.referral = Some(pb::Referral {
-            program_id: applied.program_id.to_string(),
-            referrer_user_id: applied.referrer_user_id.to_string(),
-            referee_user_id: applied.referee_user_id.to_string(),
-            status,
-            create_time: Some(time(applied.referral_time_us)),
-        });
+    }
+
+    fn participants_in(
+        &mut self,
+        id: &ParticipantId,
+    ) -> impl Iterator<Item = &mut pb::Participant> {
+        self.participants
+            .iter_mut()
+            .filter(|participant| participant.program_id == id.program_id.as_str())
+    }
+
+    fn apply(&mut self, referee: &ParticipantId, applied: &ReferralApplied) {
+        for participant in self.participants_in(referee) {
+            participant.referrer_user_id = applied.referrer_user_id.to_string();
+            participant.referral_status = referral_status(applied.status).into();
+        }
+        self.referral = Some(referral(referee, applied));
     }
 }
 
-/// What a purchase came to, in every program of the buyer.
+/// A referral, as it was made.
+pub(super) fn referral(referee: &ParticipantId, applied: &ReferralApplied) -> pb::Referral {
+    pb::Referral {
+        program_id: referee.program_id.to_string(),
+        referrer_user_id: applied.referrer_user_id.to_string(),
+        referee_user_id: referee.user_id.to_string(),
+        status: referral_status(applied.status).into(),
+        create_time: Some(time(applied.referral_time_us)),
+    }
+}
+
+/// A purchase, and what it came to in every program of the buyer.
+#[derive(Default)]
+struct PurchaseView {
+    purchase: Option<pb::Purchase>,
+    outcomes: BTreeMap<String, pb::PurchaseOutcome>,
+}
+
+/// What a purchase came to, in every program of the buyer, from the events of all commands about it.
 pub(super) fn purchase(
     events: &[RecordedEvent],
 ) -> Result<(Option<pb::Purchase>, Vec<pb::PurchaseOutcome>), ApiError> {
-    let mut purchase = None;
-    let mut outcomes: BTreeMap<String, pb::PurchaseOutcome> = BTreeMap::new();
-    let mut outcome = |program_id: &str, change: &mut dyn FnMut(&mut pb::PurchaseOutcome)| {
-        let outcome = outcomes.entry(program_id.into()).or_insert_with(|| pb::PurchaseOutcome {
-            program_id: program_id.into(),
-            qualified: true,
-            ..pb::PurchaseOutcome::default()
-        });
-        change(outcome);
-    };
+    let mut view = PurchaseView::default();
     for event in events {
-        match read_event(event)? {
-            Some(AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(recorded))) => {
-                purchase = Some(pb::Purchase {
-                    purchase_id: recorded.purchase_id.to_string(),
+        match read(event)? {
+            (AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(recorded)), _) => {
+                view.purchase = Some(pb::Purchase {
+                    purchase_id: event.stream.id.to_string(),
                     buyer_user_id: recorded.buyer_user_id.to_string(),
                     amount: Some(money(&recorded.currency_code, recorded.amount_minor)),
                     purchase_time: Some(time(recorded.purchase_time_us)),
                     create_time: Some(time(event.recorded_at)),
                 });
             }
-            Some(AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld))) => {
-                outcome(withheld.program_id.as_str(), &mut |outcome| {
-                    add_withheld(outcome, &withheld);
-                });
+            (AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)), _) => {
+                add_withheld(view.outcome(withheld.program_id.as_str()), &withheld);
             }
-            Some(AnyEvent::Participant(ParticipantEvent::RewardGranted(granted))) => {
-                outcome(granted.program_id.as_str(), &mut |outcome| {
-                    outcome.program_version = count(granted.program_version);
-                    outcome.rewards.push(reward(&granted, event.recorded_at));
-                });
+            (AnyEvent::Participant(participant), Some(id)) => {
+                view.enter(event, &id, &participant);
             }
-            Some(AnyEvent::Participant(ParticipantEvent::ReferralConverted(converted))) => {
-                outcome(converted.program_id.as_str(), &mut |outcome| outcome.converted = true);
-            }
-            Some(AnyEvent::Participant(ParticipantEvent::PurchaseCredited(credited))) => {
-                outcome(credited.program_id.as_str(), &mut |outcome| {
-                    outcome.credited = Some(money(&credited.currency_code, credited.amount_minor));
-                });
-            }
-            _ => {}
+            (AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Participant(_), _) => {}
         }
     }
-    Ok((purchase, outcomes.into_values().collect()))
+    Ok((view.purchase, view.outcomes.into_values().collect()))
+}
+
+impl PurchaseView {
+    fn outcome(&mut self, program_id: &str) -> &mut pb::PurchaseOutcome {
+        self.outcomes.entry(program_id.into()).or_insert_with(|| pb::PurchaseOutcome {
+            program_id: program_id.into(),
+            qualified: true,
+            ..pb::PurchaseOutcome::default()
+        })
+    }
+
+    fn enter(&mut self, recorded: &RecordedEvent, id: &ParticipantId, event: &ParticipantEvent) {
+        let program_id = id.program_id.as_str();
+        match event {
+            ParticipantEvent::RewardGranted(granted) => {
+                let outcome = self.outcome(program_id);
+                outcome.program_version = count(granted.program_version);
+                outcome.rewards.push(reward(recorded, granted));
+            }
+            ParticipantEvent::ReferralConverted(_) => self.outcome(program_id).converted = true,
+            ParticipantEvent::PurchaseCredited(credited) => {
+                let posting = &credited.posting;
+                self.outcome(program_id).credited = Some(money(&posting.unit, posting.amount));
+            }
+            // What follows from these, or nothing about the purchase.
+            ParticipantEvent::ParticipantEnrolled(_)
+            | ParticipantEvent::ReferralApplied(_)
+            | ParticipantEvent::ReferralMade(_)
+            | ParticipantEvent::ReferralUpdated(_)
+            | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::RewardWithheld(_)
+            | ParticipantEvent::TierChanged(_)
+            | ParticipantEvent::ParticipantDeactivated(_)
+            | ParticipantEvent::ParticipantReactivated(_) => {}
+        }
+    }
 }
 
 fn add_withheld(outcome: &mut pb::PurchaseOutcome, withheld: &RewardWithheld) {

@@ -220,9 +220,10 @@ impl Audit {
         status: ReferralStatus,
     ) {
         let referee: Arc<str> = format!("{}/{referee_user_id}", program_of(event)).into();
-        let other = self.referrals.get(&referee);
-        let is_same =
-            other.is_some_and(|(referrer, other)| *referrer == event.stream.id && *other == status);
+        let other = self.referrals.get(&referee).cloned();
+        let is_same = other
+            .as_ref()
+            .is_some_and(|(referrer, other)| *referrer == event.stream.id && *other == status);
         self.unless(is_same, event, || {
             format!("the referral of {referee_user_id} is {status:?} here, but there {other:?}")
         });

@@ -89,7 +89,7 @@ identifier!(
 );
 
 /// A user in a program. Written `program/user`, which is unambiguous because neither may contain `/`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParticipantId {
     /// The program.
     pub program_id: ProgramId,

@@ -78,7 +78,7 @@ impl Handlers {
                     let program = load::<Program>(work, program_id)?;
                     let id = ParticipantId::new(program_id, user_id);
                     let participant = load::<Participant>(work, &id)?;
-                    participants.push(participant_message(&program, user_id, &participant));
+                    participants.push(participant_message(&id, &program, &participant));
                 }
                 participants.sort_by(|one, other| one.program_id.cmp(&other.program_id));
                 Ok((user.status(), user.register_time(), participants))
@@ -114,14 +114,14 @@ fn user_detail(program_id: &str, program: &ListedProgram, listed: &ListedUser) -
 }
 
 fn participant_message(
+    ParticipantId { program_id, user_id }: &ParticipantId,
     program: &Program,
-    user_id: &UserId,
     participant: &Participant,
 ) -> pb::Participant {
     let code = participant.code();
     let referral = participant.referral();
     pb::Participant {
-        program_id: program.program_id().to_string(),
+        program_id: program_id.to_string(),
         user_id: user_id.to_string(),
         code: code.into(),
         link: program.current().map(|version| version.rules.link(code)).unwrap_or_default(),

@@ -8,7 +8,7 @@ use super::safe;
 use crate::api::errors::status;
 use crate::api::grpc::is_grpc;
 use crate::api::pb::ErrorReason;
-use crate::api::permissions::audience_of;
+use crate::api::permissions::route_of;
 
 /// Refuses a request, as a problem of RFC 9457, as a page, or as a line of text.
 pub(super) fn refuse(headers: &HeaderMap, code: StatusCode) -> Response {
@@ -59,7 +59,7 @@ fn explain(headers: &HeaderMap, code: StatusCode, detail: &str) -> Response {
 
 /// Answers a request that came to a gRPC service, or to nothing at all, and is not a gRPC call.
 pub(in crate::api) fn not_a_call<B>(request: &Request<B>) -> Response {
-    let is_method = audience_of(request.uri().path()).is_some();
+    let is_method = route_of(request.uri().path()).is_some();
     let headers = request.headers();
     if is_grpc(headers) {
         // Only HTTP/1.1 comes here.

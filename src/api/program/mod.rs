@@ -73,7 +73,7 @@ impl Handlers {
                 .map(|id| {
                     let program = load::<Program>(work, id)?;
                     let current = program.current();
-                    Ok(current.map(|version| program_message(&program, version)))
+                    Ok(current.map(|version| program_message(id, &program, version)))
                 })
                 .collect::<Result<Vec<_>, _>>()
         })
@@ -118,7 +118,7 @@ impl Handlers {
             let current =
                 program.current().ok_or_else(|| Refusal::ProgramNotFound(program_id.clone()))?;
             let version = if version == 0 { Some(current) } else { program.version(version) };
-            Ok(version.map(|version| program_message(&program, version)))
+            Ok(version.map(|version| program_message(program_id, &program, version)))
         })
         .await?;
         found.ok_or_else(|| {

@@ -20,7 +20,11 @@ const MAX_RULES: usize = MAX_LEVEL as usize + 1;
 
 /// A version of a program, as the contract shows it.
 #[must_use]
-pub fn program_message(program: &Program, version: &ProgramVersion) -> pb::Program {
+pub fn program_message(
+    program_id: &ProgramId,
+    program: &Program,
+    version: &ProgramVersion,
+) -> pb::Program {
     let rules = &version.rules;
     let (earn_on, used_by) = match rules.earn_on {
         EarnOn::Referral => (pb::EarnOn::Referral, pb::FirstPurchaseUse::Unspecified),
@@ -33,7 +37,7 @@ pub fn program_message(program: &Program, version: &ProgramVersion) -> pb::Progr
         }
     };
     pb::Program {
-        program_id: program.program_id().to_string(),
+        program_id: program_id.to_string(),
         display_name: rules.display_name.clone(),
         version: count(version.version),
         create_time: program.version(1).map(|first| time(first.publish_time)),

@@ -15,7 +15,7 @@ use crate::api::{Context, MAX_MESSAGE_BYTES};
 use crate::read::At;
 use crate::store::{RecordedEvent, log};
 use domain::decide::{Command, RecordPurchase};
-use domain::{Kind, PurchaseId, Refusal, StreamKey, UserId};
+use domain::{Purchase, PurchaseId, Refusal, StreamKey, UserId};
 
 /// The largest page of purchases, well below the largest message: a purchase can come to many rewards.
 const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
@@ -62,8 +62,8 @@ impl Handlers {
         let purchase_id = fields.id("purchase_id", &request.purchase_id, PurchaseId::parse);
         let purchase_id = fields.finish(purchase_id)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
-        let stream = StreamKey { kind: Kind::Purchase, id: purchase_id.as_str().into() };
-        let events = log::read_first_command(self.0.database.pool(), &stream).await?;
+        let stream = StreamKey::of::<Purchase>(&purchase_id);
+        let events = log::read_commands_of(self.0.database.pool(), &stream).await?;
         if events.is_empty() {
             return Err(Refusal::PurchaseNotFound(purchase_id).into());
         }

@@ -7,13 +7,13 @@ mod watch;
 use std::sync::Arc;
 
 use crate::api::errors::{ApiError, internal};
-use crate::api::responses::{count, money, reward, time};
+use crate::api::responses::{count, entry_kind, money, reward, time};
 use crate::api::{Context, pb};
 use crate::engine::query::query;
-use crate::read::{Page, Standing};
+use crate::read::{Entry, Page, Standing};
 use domain::decide::existing_program;
 use domain::rules::ProgramRules;
-use domain::{ParticipantEvent, Program, ProgramId, Timestamp, load};
+use domain::{Program, ProgramId, Timestamp, load};
 
 pub(super) struct Handlers(pub(super) Context);
 
@@ -39,31 +39,21 @@ impl Handlers {
 }
 
 fn rewards(page: &Page) -> Vec<pb::Reward> {
-    let reward = |(event, at): &(ParticipantEvent, Timestamp)| match event {
-        ParticipantEvent::RewardGranted(granted) => Some(reward(granted, *at)),
-        _ => None,
-    };
-    page.entries.iter().filter_map(reward).collect()
+    let reward_of = |entry: &Entry| Some(reward(&entry.event, entry.reward.as_ref()?));
+    page.entries.iter().filter_map(reward_of).collect()
 }
 
-fn entry(event: &ParticipantEvent, recorded_at: Timestamp) -> Option<pb::BalanceEntry> {
-    let create_time = Some(time(recorded_at));
-    match event {
-        ParticipantEvent::RewardGranted(granted) => Some(pb::BalanceEntry {
-            amount: Some(money(&granted.currency_code, granted.amount_minor)),
-            balance: Some(money(&granted.currency_code, granted.balance_minor)),
-            reward: Some(reward(granted, recorded_at)),
-            purchase_id: granted.purchase_id.as_ref().map(ToString::to_string).unwrap_or_default(),
-            create_time,
-        }),
-        ParticipantEvent::PurchaseCredited(credited) => Some(pb::BalanceEntry {
-            amount: Some(money(&credited.currency_code, credited.amount_minor)),
-            balance: Some(money(&credited.currency_code, credited.balance_minor)),
-            reward: None,
-            purchase_id: credited.purchase_id.to_string(),
-            create_time,
-        }),
-        _ => None,
+/// An entry of whatever kind: money that moved.
+fn entry(entry: &Entry) -> pb::BalanceEntry {
+    let Entry { event, posting, purchase_id, reward: granted } = entry;
+    pb::BalanceEntry {
+        entry_id: event.entry_id(),
+        kind: entry_kind(posting.kind).into(),
+        amount: Some(money(&posting.unit, posting.amount)),
+        balance: Some(money(&posting.unit, posting.after.balance())),
+        reward: granted.as_ref().map(|granted| reward(event, granted)),
+        purchase_id: purchase_id.clone().unwrap_or_default(),
+        create_time: Some(time(event.recorded_at)),
     }
 }
 

@@ -48,7 +48,7 @@ impl Handlers {
         let found = self.entries(&id, &EntryFilter::default(), position, before, page).await?;
         Ok(pb::ListBalanceEntriesResponse {
             next_page_token: next_page_token(page, &found),
-            entries: found.entries.iter().filter_map(|(event, at)| entry(event, *at)).collect(),
+            entries: found.entries.iter().map(entry).collect(),
             position,
         })
     }

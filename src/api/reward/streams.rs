@@ -4,23 +4,18 @@ use crate::api::pb;
 use crate::api::responses::{money, reward};
 use crate::api::watch::View;
 use crate::live::CutOff;
-use crate::store::{RecordedEvent, StoreError};
-use domain::{Participant, ParticipantEvent, decode};
+use crate::store::RecordedEvent;
+use domain::{AnyEvent, ParticipantEvent};
 
-/// The event, if it is of one of these types.
+/// The event of a participant, if it is of one of these types: a stream reads only what it shows.
 fn read(event: &RecordedEvent, types: &[&str]) -> Result<Option<ParticipantEvent>, CutOff> {
     if !types.contains(&&*event.event_type) {
         return Ok(None);
     }
-    decode::<Participant>(&event.event_type, &event.event_version, &event.payload)
-        .map(Some)
-        .map_err(|source| {
-            CutOff::Store(StoreError::Unreadable {
-                stream: event.stream.to_string(),
-                sequence: event.sequence,
-                source,
-            })
-        })
+    Ok(match event.read()? {
+        AnyEvent::Participant(event) => Some(event),
+        AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Purchase(_) => None,
+    })
 }
 
 /// Every reward.
@@ -36,9 +31,9 @@ impl View for EarningsView {
     ) -> Result<Option<Self::Message>, CutOff> {
         Ok(match read(event, &["RewardGranted"])? {
             Some(ParticipantEvent::RewardGranted(granted)) => Some(pb::WatchEarningsResponse {
-                reward: Some(reward(&granted, event.recorded_at)),
-                level_total: Some(money(&granted.currency_code, granted.level_total_minor)),
-                total: Some(money(&granted.currency_code, granted.total_minor)),
+                reward: Some(reward(event, &granted)),
+                level_total: Some(money(&granted.posting.unit, granted.level_total_minor())),
+                total: Some(money(&granted.posting.unit, granted.posting.after.net_earned())),
                 resume_token,
             }),
             _ => None,
@@ -65,19 +60,11 @@ impl View for BalancesView {
         event: &RecordedEvent,
         resume_token: String,
     ) -> Result<Option<Self::Message>, CutOff> {
-        let (unit, amount_minor, balance_minor) =
-            match read(event, &["RewardGranted", "PurchaseCredited"])? {
-                Some(ParticipantEvent::RewardGranted(granted)) => {
-                    (granted.currency_code, granted.amount_minor, granted.balance_minor)
-                }
-                Some(ParticipantEvent::PurchaseCredited(credited)) => {
-                    (credited.currency_code, credited.amount_minor, credited.balance_minor)
-                }
-                _ => return Ok(None),
-            };
+        // Whatever moves money, of whatever type.
+        let Some(posting) = event.posting()? else { return Ok(None) };
         Ok(Some(pb::WatchBalancesResponse {
-            balances: vec![money(&unit, balance_minor)],
-            change: Some(money(&unit, amount_minor)),
+            balances: vec![money(&posting.unit, posting.after.balance())],
+            change: Some(money(&posting.unit, posting.balance_change())),
             resume_token,
         }))
     }

@@ -74,7 +74,7 @@ impl Handlers {
         let context = &self.0;
         let name = StreamName::new(rpc, &id.to_string());
         let from = resume_cursor(context, name, token).await?;
-        let key = StreamKey::participant(id);
+        let key = StreamKey::of::<Participant>(id);
         let (loaded, position) = stream_and_position(context.database.pool(), &key).await?;
         if loaded.version == 0 {
             must_exist(context, Named::Participant(id)).await?;
@@ -120,7 +120,7 @@ impl Start<'_> {
         if let Some(participant) = participant {
             present(&mut first, &participant);
         }
-        let topic = Topic::Stream(StreamKey::participant(id));
+        let topic = Topic::Stream(StreamKey::of::<Participant>(id));
         let subscription = context.live.subscribe(topic, cursor);
         let feed = EventFeed { context: context.clone(), name, subscription, view };
         stream(context, permit, vec![first], feed)
