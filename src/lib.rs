@@ -3,8 +3,10 @@
 pub mod api;
 pub mod cli;
 pub mod engine;
+pub mod jobs;
 pub mod live;
 pub mod metrics;
+pub mod reactions;
 pub mod read;
 pub mod store;
 pub mod traces;

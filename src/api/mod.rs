@@ -13,6 +13,7 @@ mod authentication;
 mod errors;
 mod event_log;
 mod fields;
+mod jobs;
 mod leaderboard;
 mod operator;
 mod passwords;

@@ -1,4 +1,4 @@
-//! `OperatorService`: programs in numbers, and the log itself.
+//! `OperatorService`: programs in numbers, the log itself, and the jobs.
 
 use std::ops::Range;
 
@@ -12,6 +12,7 @@ use super::authentication::caller;
 use super::errors::{ApiError, status};
 use super::event_log::{EventFilter, read_filter, send_events};
 use super::fields::Fields;
+use super::jobs::{list_jobs, retry_job};
 use super::pb::operator_service_server::OperatorService;
 use super::pb::{self, ErrorReason};
 use super::reads::{Reading, deadline, found_in, freshness};
@@ -154,6 +155,20 @@ impl OperatorService for Operators {
         let subscription = self.0.live.subscribe(Topic::Log, cursor);
         let feed = EventFeed { context: self.0.clone(), name, subscription, view: filter };
         Ok(stream(&self.0, permit, vec![first], feed))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<pb::ListJobsRequest>,
+    ) -> Result<Response<pb::ListJobsResponse>, Status> {
+        list_jobs(&self.0, &request.into_inner()).await.map(Response::new)
+    }
+
+    async fn retry_job(
+        &self,
+        request: Request<pb::RetryJobRequest>,
+    ) -> Result<Response<pb::RetryJobResponse>, Status> {
+        retry_job(&self.0, &request.into_inner()).await.map(Response::new)
     }
 }
 

@@ -89,6 +89,8 @@ pub const AUDIENCES: &[(&str, &str, Audience)] = &[
     ("OperatorService", "GetConversionReport", Audience::Admins),
     ("OperatorService", "ReadEvents", Audience::Admins),
     ("OperatorService", "WatchEvents", Audience::Admins),
+    ("OperatorService", "ListJobs", Audience::Admins),
+    ("OperatorService", "RetryJob", Audience::Admins),
 ];
 
 /// The services whose health can be asked for; the empty name stands for the server as a whole.

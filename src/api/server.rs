@@ -30,8 +30,10 @@ use super::reward::Rewards;
 use super::telemetry::TelemetryLayer;
 use super::{Context, MAX_MESSAGE_BYTES};
 use crate::engine::{self, Engine, Environment};
+use crate::jobs;
 use crate::live::{self, Live};
 use crate::metrics::Metrics;
+use crate::reactions;
 use crate::read::{Boards, Reads};
 use crate::store::{Database, StoreError, epoch};
 use crate::traces::Traces;
@@ -89,6 +91,8 @@ pub struct ServerOptions {
     pub engine: engine::Limits,
     /// Limits of the live streams.
     pub live: live::Limits,
+    /// Limits of the jobs.
+    pub jobs: jobs::Limits,
     /// Where metrics are told to whoever asks, over HTTP; nowhere if there is none.
     pub metrics_listener: Option<TcpListener>,
     /// Where traces are sent, if anywhere.
@@ -123,6 +127,8 @@ pub struct Server {
     worker: JoinHandle<()>,
     tail: JoinHandle<()>,
     projector: JoinHandle<()>,
+    jobs: JoinHandle<()>,
+    reactions: Option<JoinHandle<()>>,
     metrics: Metrics,
     metrics_listener: Option<TcpListener>,
     traces: Traces,
@@ -141,6 +147,7 @@ impl Server {
             settings,
             engine,
             live,
+            jobs,
             metrics_listener,
             traces,
         } = options;
@@ -176,6 +183,17 @@ impl Server {
             traces.clone(),
         )
         .await?;
+        let reactions = reactions::start(
+            database.clone(),
+            epoch,
+            reactions::all(),
+            live.reached(),
+            stopping.clone(),
+        )
+        .await?;
+        let handlers = jobs::handlers::all(&jobs);
+        let jobs = jobs::Worker::new(database.clone(), &handlers, environment.clone(), jobs);
+        let jobs = tokio::spawn(jobs.run(stopping.clone()));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let context = Context {
             passwords: Passwords::new(threads, environment.clone()),
@@ -191,7 +209,19 @@ impl Server {
             stopping,
         };
         let keys = Keys::new(&admin_key);
-        Ok(Self { context, keys, stop, worker, tail, projector, metrics, metrics_listener, traces })
+        Ok(Self {
+            context,
+            keys,
+            stop,
+            worker,
+            tail,
+            projector,
+            jobs,
+            reactions,
+            metrics,
+            metrics_listener,
+            traces,
+        })
     }
 
     /// What the services work with; for programs that use the engine without a network.
@@ -218,6 +248,8 @@ impl Server {
             mut worker,
             mut tail,
             projector,
+            jobs,
+            reactions,
             metrics,
             metrics_listener,
             traces,
@@ -298,11 +330,14 @@ impl Server {
             traces.finish().await;
             return Err(ServerError::PartFailed);
         }
-        if tokio::time::timeout(DRAIN_TIMEOUT, async { tokio::join!(tail, worker, projector) })
-            .await
-            .is_err()
-        {
-            tracing::warn!("some commands were still waiting when the server stopped");
+        let parts = async {
+            let _ = tokio::join!(tail, worker, projector, jobs);
+            if let Some(reactions) = reactions {
+                let _ = reactions.await;
+            }
+        };
+        if tokio::time::timeout(DRAIN_TIMEOUT, parts).await.is_err() {
+            tracing::warn!("some commands or jobs were still waiting when the server stopped");
         }
         traces.finish().await;
         Ok(())

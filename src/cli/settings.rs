@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use super::CliError;
 use crate::api::{ServerOptions, ServerSettings};
 use crate::engine::{self, Environment};
+use crate::jobs::{self, days};
 use crate::live;
 use crate::store::Database;
 use crate::traces::{Traces, check_ratio};
@@ -20,6 +21,7 @@ use crate::traces::{Traces, check_ratio};
 const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
 const DEFAULT_MAX_CONNECTIONS: u32 = 10;
 const DEFAULT_OTLP_RATIO: f64 = 1.0;
+const DEFAULT_JOBS_KEPT_DAYS: u64 = 30;
 
 /// Where the database is.
 #[derive(Args, Clone, Debug)]
@@ -79,7 +81,7 @@ settings! {
     /// The share of calls that are traced, 0 to 1, where the caller has not decided it already [default: 1]
     otlp_ratio: f64, "SHARE", "TRIBUTARY_OTLP_RATIO";
     /// Connections to the database for reading, besides the four of the command path, the live
-    /// streams and the projector [default: 10]
+    /// streams and the projector, and up to six of the jobs [default: 10]
     max_connections: u32, "N", "TRIBUTARY_MAX_CONNECTIONS";
     /// Commands that may wait; further ones are turned away [default: 10000]
     queue_commands: usize, "N", "TRIBUTARY_QUEUE_COMMANDS";
@@ -99,6 +101,8 @@ settings! {
     heartbeat_s: u64, "S", "TRIBUTARY_HEARTBEAT_S";
     /// Seconds that a read waits for the position of its token at most [default: 5]
     read_patience_s: u64, "S", "TRIBUTARY_READ_PATIENCE_S";
+    /// Days for which jobs that are done are kept [default: 30]
+    jobs_kept_days: u64, "DAYS", "TRIBUTARY_JOBS_KEPT_DAYS";
 }
 
 impl File {
@@ -118,6 +122,7 @@ pub(super) struct Resolved {
     settings: ServerSettings,
     engine: engine::Limits,
     live: live::Limits,
+    jobs: jobs::Limits,
 }
 
 impl Settings {
@@ -147,6 +152,10 @@ impl Settings {
         set(&mut server.read_patience, "read_patience_s", range, patience)?;
         let heartbeat = settings.heartbeat_s.map(seconds);
         set(&mut server.heartbeat, "heartbeat_s", seconds(1)..=seconds(3_600), heartbeat)?;
+        let mut jobs = jobs::Limits::default();
+        let mut kept_days = DEFAULT_JOBS_KEPT_DAYS;
+        set(&mut kept_days, "jobs_kept_days", 1..=36_500, settings.jobs_kept_days)?;
+        jobs.kept = days(kept_days);
         let mut max_connections = DEFAULT_MAX_CONNECTIONS;
         set(&mut max_connections, "max_connections", 1..=10_000, settings.max_connections)?;
         let metrics_listen = settings.metrics_listen;
@@ -159,6 +168,7 @@ impl Settings {
             settings: server,
             engine,
             live,
+            jobs,
         })
     }
 }
@@ -235,6 +245,7 @@ impl Resolved {
             settings: self.settings,
             engine: self.engine,
             live: self.live,
+            jobs: self.jobs,
         }
     }
 }
@@ -265,6 +276,7 @@ mod tests {
             ("queued_events", live.queued_events.to_string()),
             ("heartbeat_s", server.heartbeat.as_secs().to_string()),
             ("read_patience_s", server.read_patience.as_secs().to_string()),
+            ("jobs_kept_days", (resolved.jobs.kept.as_secs() / 86_400).to_string()),
         ]
     }
 

@@ -6,10 +6,12 @@
 //! - [`log`] reads the log from a position, or one stream of it.
 //! - [`epoch`] tells one life of a database from the next.
 //! - [`functions`] makes the functions of the database, and says what they are called.
+//! - [`jobs`] is the table of jobs.
 
 pub mod append;
 pub mod epoch;
 pub mod functions;
+pub mod jobs;
 pub mod load;
 pub mod log;
 mod profiles;
@@ -19,7 +21,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 pub use append::{Appended, Batch, Duplicate, Verdict};
@@ -162,6 +164,18 @@ impl Database {
     #[must_use]
     pub fn listening(&self) -> &PgPool {
         &self.listening
+    }
+
+    /// A connection for notices of one's own.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if none could be made in time.
+    pub async fn listener(&self) -> Result<PgListener, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .connect_lazy_with((*self.options).clone());
+        Ok(PgListener::connect_with(&pool).await?)
     }
 
     /// A connection of one's own.

@@ -13,6 +13,7 @@ mod dev;
 mod facts;
 mod first_purchase_bonus;
 mod first_purchase_credits;
+mod jobs;
 mod multi_level_commission;
 mod programs;
 mod raw;
