@@ -90,6 +90,10 @@ impl Worker {
         let mut listener = self.database.listener().await?;
         // The connection lasts as long as the server, and says that one of this release runs.
         functions::hold(&mut listener).await?;
+        // Somebody may have dropped them before the database knew of this server.
+        let mut connection = self.database.pool().acquire().await?;
+        in_time(functions::create_missing(&mut connection, functions::all())).await?;
+        drop(connection);
         let channel: String = sqlx::query_scalar("select 'tributary_jobs_' || current_schema()")
             .fetch_one(&mut listener)
             .await?;

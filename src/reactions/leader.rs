@@ -113,15 +113,17 @@ impl Leader {
         for reaction in led {
             match in_time(step::step(connection, *reaction, sweeps)).await {
                 Ok(step) => is_behind |= step.reached < step.head,
+                Err(error @ (StoreError::Unavailable(_) | StoreError::Elsewhere)) => {
+                    return Err(error);
+                }
                 // One that cannot be moved must not hold up the others.
-                Err(StoreError::Refused(error)) => self.complain(*reaction, &error),
-                Err(error) => return Err(error),
+                Err(error) => self.complain(*reaction, &error),
             }
         }
         Ok(is_behind)
     }
 
-    fn complain(&mut self, reaction: Reaction, error: &sqlx::Error) {
+    fn complain(&mut self, reaction: Reaction, error: &StoreError) {
         if self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
             tracing::error!(%error, reaction = reaction.name, "this reaction stands still");
             self.complained_at = Some(Instant::now());

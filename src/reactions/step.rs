@@ -12,9 +12,9 @@ const RUN_EVENTS: i64 = 1_000;
 /// lock of a reaction, a transaction, and by ending the connection also the leadership.
 const READY: &str = "\
     set lock_timeout = '5s'; \
-    set statement_timeout = '30s'; \
+    set statement_timeout = '10s'; \
     set idle_in_transaction_session_timeout = '5s'; \
-    set idle_session_timeout = '10s'; \
+    set idle_session_timeout = '5s'; \
     set enable_hashjoin = off; \
     set enable_mergejoin = off";
 /// Work that is lost is not done at all, so it has to be on the disk, whatever the database does elsewhere.
