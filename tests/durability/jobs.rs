@@ -28,7 +28,7 @@ use testing::{TestDatabase, tributary};
 const PROCESS: &str = "REACTION_PROCESS_DATABASE";
 const PROCESS_TEST: &str = "jobs::a_process_that_reacts_and_works";
 
-/// A job for each third event, and one that says which events a run had.
+/// A job for each third event.
 const NUMBERS: Reaction = Reaction {
     name: "numbers",
     fold: "insert into jobs (kind, dedupe_key, payload)
