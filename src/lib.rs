@@ -3,9 +3,11 @@
 pub mod api;
 pub mod cli;
 pub mod engine;
+pub mod jobs;
 pub mod lifecycle;
 pub mod live;
 pub mod metrics;
+pub mod reactions;
 pub mod read;
 pub mod store;
 pub mod traces;

@@ -92,7 +92,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ParticipantNotFound
         | ErrorReason::ReferralCodeNotFound
         | ErrorReason::PurchaseNotFound
-        | ErrorReason::ProgramVersionNotFound => Code::NotFound,
+        | ErrorReason::ProgramVersionNotFound
+        | ErrorReason::JobNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
         | ErrorReason::UserIdTaken
@@ -116,7 +117,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TokenAheadOfLog
         | ErrorReason::TokenOfOldEpoch
         | ErrorReason::NoTiers
-        | ErrorReason::TooManyReferrals => Code::FailedPrecondition,
+        | ErrorReason::TooManyReferrals
+        | ErrorReason::JobNotParked => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer

@@ -30,7 +30,7 @@ use contract::DESCRIPTORS;
 
 /// The routes of all services.
 pub(super) fn routes(
-    context: Context,
+    context: &Context,
     layers: &Layers,
     health: HealthServer<impl Health>,
 ) -> Result<Router, tonic_reflection::server::Error> {
@@ -40,7 +40,7 @@ pub(super) fn routes(
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let none = Services { router: Router::new(), layers };
-    Ok(mount_all(none, &context)
+    Ok(mount_all(none, context)
         .mount(health)
         .mount(reflection().build_v1()?)
         .mount(reflection().build_v1alpha()?)

@@ -124,6 +124,8 @@ pub const RULES: &[Rule] = {
         row("OperatorService", "GetConversionReport", Operators, None),
         row("OperatorService", "ReadEvents", Operators, UserOrEverybody("user_id")),
         row("OperatorService", "WatchEvents", Operators, UserOrEverybody("user_id")),
+        row("OperatorService", "ListJobs", Operators, None),
+        row("OperatorService", "RetryJob", Operators, None),
     ]
 };
 

@@ -19,9 +19,11 @@ use super::http;
 use super::passwords::Passwords;
 use super::readiness::Examiner;
 use crate::engine::{self, Engine, Environment};
+use crate::jobs;
 use crate::lifecycle::{Stage, TaskEnded, Tasks};
 use crate::live::{self, Live};
 use crate::metrics::Metrics;
+use crate::reactions;
 use crate::read::{Boards, Reads};
 use crate::store::{Database, StoreError, epoch};
 use crate::traces::Traces;
@@ -77,6 +79,8 @@ pub struct ServerOptions {
     pub engine: engine::Limits,
     /// Limits of the live streams.
     pub live: live::Limits,
+    /// Limits of the jobs.
+    pub jobs: jobs::Limits,
     /// Where metrics are exposed over HTTP, if anywhere.
     pub metrics_listener: Option<TcpListener>,
     /// Where traces are sent, if anywhere.
@@ -116,7 +120,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the engine, the tail of the log and the projector.
+    /// Starts the engine, the tail of the log, the projector, the reactions and the jobs.
     ///
     /// # Errors
     /// [`ServerError`] if the database cannot be read.
@@ -128,6 +132,7 @@ impl Server {
             settings,
             engine,
             live,
+            jobs,
             metrics_listener,
             traces,
         } = options;
@@ -157,6 +162,11 @@ impl Server {
             traces.clone(),
         )
         .await?;
+        let grown = live.reached();
+        reactions::start(database.clone(), epoch, reactions::all(), grown, &tasks).await?;
+        let handlers = jobs::handlers::all(&jobs);
+        let jobs = jobs::Worker::new(database.clone(), &handlers, environment.clone(), jobs);
+        tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let context = Context {
             passwords: Passwords::new(threads, environment.clone()),
@@ -215,7 +225,8 @@ impl Server {
         // The worker ends when the last engine is gone; this one stays until the worker is told to stop.
         let engine = context.engine.clone();
         let layers = Layers::new(metrics, traces.clone(), keys);
-        let grpc = grpc::routes(context, &layers, health)?;
+        let grpc = grpc::routes(&context, &layers, health)?;
+        drop(context);
         let router = http::router(http::State { readiness }, grpc, &layers);
         let serving = std::pin::pin!(transport(listener, router, tasks.signal(Stage::Calls)));
         ready(address);

@@ -63,7 +63,7 @@ impl Dev {
         let metrics_listener = settings.metrics_listener().await?;
         let options = Options {
             bin_dir: self.pg_bindir,
-            max_connections: CLUSTER_CONNECTIONS.max(settings.max_connections + 10),
+            max_connections: CLUSTER_CONNECTIONS.max(settings.max_connections + 20),
             ..Options::default()
         };
         let given_key = self.admin_key;

@@ -14,6 +14,7 @@ use toml::Table;
 use super::CliError;
 use crate::api::{ServerOptions, ServerSettings};
 use crate::engine::{self, Environment};
+use crate::jobs::{self, days};
 use crate::live;
 use crate::store::Database;
 use crate::traces::{Traces, check_ratio};
@@ -21,6 +22,7 @@ use crate::traces::{Traces, check_ratio};
 const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
 const DEFAULT_MAX_CONNECTIONS: u32 = 10;
 const DEFAULT_OTLP_RATIO: f64 = 1.0;
+const DEFAULT_JOBS_KEPT_DAYS: u64 = 30;
 
 /// Where the database is.
 #[derive(Args, Clone, Debug)]
@@ -49,7 +51,7 @@ pub(super) struct Settings {
     #[arg(long, value_name = "SHARE", env = "TRIBUTARY_OTLP_RATIO")]
     otlp_ratio: Option<f64>,
     /// Connections to the database for reading, besides the four of the command path, the live
-    /// streams and the projector [default: 10]
+    /// streams and the projector, and up to six of the jobs [default: 10]
     #[arg(long, value_name = "N", env = "TRIBUTARY_MAX_CONNECTIONS")]
     max_connections: Option<u32>,
     /// Commands that may wait; further ones are turned away [default: 10000]
@@ -79,6 +81,9 @@ pub(super) struct Settings {
     /// Seconds that a read waits for the position of its token at most [default: 5]
     #[arg(long, value_name = "S", env = "TRIBUTARY_READ_PATIENCE_S")]
     read_patience_s: Option<u64>,
+    /// Days for which jobs that are done are kept [default: 30]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_JOBS_KEPT_DAYS")]
+    jobs_kept_days: Option<u64>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]
@@ -109,6 +114,7 @@ pub(super) struct Resolved {
     settings: ServerSettings,
     engine: engine::Limits,
     live: live::Limits,
+    jobs: jobs::Limits,
 }
 
 impl Settings {
@@ -138,6 +144,10 @@ impl Settings {
         set(&mut server.read_patience, "read_patience_s", range, patience)?;
         let heartbeat = settings.heartbeat_s.map(seconds);
         set(&mut server.heartbeat, "heartbeat_s", seconds(1)..=seconds(3_600), heartbeat)?;
+        let mut jobs = jobs::Limits::default();
+        let mut kept_days = DEFAULT_JOBS_KEPT_DAYS;
+        set(&mut kept_days, "jobs_kept_days", 1..=36_500, settings.jobs_kept_days)?;
+        jobs.kept = days(kept_days);
         let mut max_connections = DEFAULT_MAX_CONNECTIONS;
         set(&mut max_connections, "max_connections", 1..=10_000, settings.max_connections)?;
         let metrics_listen = settings.metrics_listen;
@@ -150,6 +160,7 @@ impl Settings {
             settings: server,
             engine,
             live,
+            jobs,
         })
     }
 }
@@ -226,6 +237,7 @@ impl Resolved {
             settings: self.settings,
             engine: self.engine,
             live: self.live,
+            jobs: self.jobs,
         }
     }
 }
@@ -256,6 +268,7 @@ mod tests {
             ("queued_events", live.queued_events.to_string()),
             ("heartbeat_s", server.heartbeat.as_secs().to_string()),
             ("read_patience_s", server.read_patience.as_secs().to_string()),
+            ("jobs_kept_days", (resolved.jobs.kept.as_secs() / 86_400).to_string()),
         ]
     }
 

@@ -131,8 +131,8 @@ pub(super) struct UnitOfWork<'a> {
     code_owners: HashMap<String, Option<ParticipantId>>,
     default_programs: Option<Vec<ProgramId>>,
     walks: HashMap<(ParticipantId, UserId), UplineWalk>,
-    /// Whose claims earlier commands of the batch have made values, nobody's if they were given up, and the last
-    /// command that did so.
+    /// Who owns a value after the earlier commands of the batch, nobody if it was given up, and which command
+    /// changed that last.
     claims: HashMap<(ClaimKind, String), (Option<String>, usize)>,
     known_taken: KnownTaken,
     horizon: Horizon,

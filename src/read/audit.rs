@@ -102,7 +102,7 @@ impl Audit {
             self.enter_posting(event, &posting);
         }
         match event.read()? {
-            AnyEvent::User(_) => {}
+            AnyEvent::User(_) | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
             AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
                 let versions = self.programs.entry(event.stream.id.clone()).or_default();
                 versions.push(published.rules);
@@ -114,7 +114,6 @@ impl Audit {
             AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(_)) => {
                 self.purchase = PurchaseId::parse(&event.stream.id).ok();
             }
-            AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
             AnyEvent::Participant(fact) => self.enter_participant(event, &fact),
         }
         Ok(())

@@ -7,11 +7,13 @@
 //! - [`epoch`] tells one life of a database from the next.
 //! - [`envelope`] is who caused a command and how it came in.
 //! - [`functions`] makes the functions of the database, and says what they are called.
+//! - [`jobs`] is the table of jobs.
 
 pub mod append;
 mod envelope;
 pub mod epoch;
 pub mod functions;
+pub mod jobs;
 pub mod load;
 pub mod log;
 mod profiles;
@@ -21,7 +23,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 
 pub use append::{Appended, Batch, Duplicate, Verdict};
@@ -165,6 +167,18 @@ impl Database {
     #[must_use]
     pub fn listening(&self) -> &PgPool {
         &self.listening
+    }
+
+    /// A connection for notices of one's own.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] if none could be made in time.
+    pub async fn listener(&self) -> Result<PgListener, StoreError> {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .connect_lazy_with((*self.options).clone());
+        Ok(PgListener::connect_with(&pool).await?)
     }
 
     /// A connection of one's own.

@@ -17,6 +17,7 @@ mod facts;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod front_door;
+mod jobs;
 mod multi_level_commission;
 mod principals;
 mod programs;

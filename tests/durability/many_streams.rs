@@ -18,8 +18,8 @@ const PARTICIPANTS: usize = 200;
 const OF_EACH: (usize, usize, usize) = (4, 4, 2);
 /// Connections that the server may have to the database for reading.
 const CONNECTIONS: usize = 5;
-/// Those that it has besides: two of the commands, one for notices, one of the read models.
-const FURTHER_CONNECTIONS: usize = 4;
+/// Those that it has besides: two of the commands, one for notices, one of the read models, one for notices of jobs.
+const FURTHER_CONNECTIONS: usize = 5;
 
 /// A stream of one kind; one of earnings knows the number of its participant.
 enum Stream {

@@ -19,7 +19,7 @@ const COMMISSION: &str = "multi-level-commission";
 /// append holds one.
 pub const PROJECTORS: &str = "
     select pid, count(*) as locks from pg_locks
-    where locktype = 'advisory' and granted
+    where locktype = 'advisory' and granted and mode = 'ExclusiveLock'
         and database = (select oid from pg_database where datname = current_database())
     group by pid having count(*) > 1";
 

@@ -1,7 +1,8 @@
-//! `OperatorService`: programs in numbers, and the log itself.
+//! `OperatorService`: programs in numbers, the log itself, and the jobs.
 
 mod event_log;
 mod events;
+mod jobs;
 mod report;
 
 use crate::api::Context;

@@ -1,0 +1,114 @@
+//! `ListJobs` and `RetryJob`.
+
+use super::Handlers;
+use crate::api::Context;
+use crate::api::errors::{ApiError, status};
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pages::Page;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::responses::time;
+use crate::store::jobs::{self, Job, JobFilter, JobState, Retried};
+use crate::store::{StoreError, in_time};
+
+impl Handlers {
+    pub(in crate::api) async fn list_jobs(
+        &self,
+        call: Call<pb::ListJobsRequest>,
+    ) -> Result<pb::ListJobsResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let before = page.before(&mut fields, &request.page_token);
+        let state = match pb::JobState::try_from(request.state) {
+            Ok(pb::JobState::Unspecified) => Some(None),
+            Ok(pb::JobState::Queued) => Some(Some(JobState::Queued)),
+            Ok(pb::JobState::Running) => Some(Some(JobState::Running)),
+            Ok(pb::JobState::Done) => Some(Some(JobState::Done)),
+            Ok(pb::JobState::Parked) => Some(Some(JobState::Parked)),
+            Err(_) => {
+                fields.fault("state", ErrorReason::OutOfRange, "is not a state of jobs");
+                None
+            }
+        };
+        if request.kind.contains('\0') {
+            fields.fault("kind", ErrorReason::NulCharacter, "must not contain NUL");
+        }
+        let (before, state) = fields.finish(before.zip(state))?;
+        let kind = Some(request.kind.clone()).filter(|kind| !kind.is_empty());
+        let filter = JobFilter { state, kind };
+        let pool = self.0.database.pool();
+        let mut found = in_time(jobs::list(pool, &filter, before, page.rows())).await?;
+        let next_page_token = page.cut(&mut found, |job| job.id);
+        Ok(pb::ListJobsResponse { next_page_token, jobs: found.into_iter().map(message).collect() })
+    }
+
+    pub(in crate::api) async fn retry_job(
+        &self,
+        call: Call<pb::RetryJobRequest>,
+    ) -> Result<pb::RetryJobResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::default();
+        if request.job_id.is_empty() {
+            fields.fault("job_id", ErrorReason::FieldRequired, "is required");
+        }
+        fields.finish(Some(()))?;
+        let retried = match request.job_id.parse() {
+            Ok(id) => retry(&self.0, id).await?,
+            // Ids that we never gave.
+            Err(_) => Retried::Unknown,
+        };
+        let job_id = &request.job_id;
+        match retried {
+            Retried::Queued(job) => Ok(pb::RetryJobResponse { job: Some(message(job)) }),
+            Retried::NotParked(state) => {
+                let state = state.as_str();
+                let message = format!("the job is {state}; only a parked one can be tried again");
+                let facts: &[(&str, &dyn std::fmt::Display)] =
+                    &[("job_id", job_id), ("state", &state)];
+                Err(status(ErrorReason::JobNotParked, message, facts).into())
+            }
+            Retried::Unknown => {
+                let message = "there is no such job";
+                Err(status(ErrorReason::JobNotFound, message, &[("job_id", job_id)]).into())
+            }
+        }
+    }
+}
+
+async fn retry(context: &Context, id: i64) -> Result<Retried, StoreError> {
+    let pool = context.database.pool();
+    let retried = in_time(async {
+        let mut connection = pool.acquire().await?;
+        jobs::retry(&mut connection, id).await
+    })
+    .await?;
+    if let Retried::Queued(_) = retried
+        && let Err(error) = in_time(jobs::notify(pool)).await
+    {
+        tracing::debug!(%error, "no notice of a job could be sent; it is found by looking");
+    }
+    Ok(retried)
+}
+
+fn message(job: Job) -> pb::Job {
+    let state = match job.state {
+        JobState::Queued => pb::JobState::Queued,
+        JobState::Running => pb::JobState::Running,
+        JobState::Done => pb::JobState::Done,
+        JobState::Parked => pb::JobState::Parked,
+    };
+    let is_open = matches!(job.state, JobState::Queued | JobState::Running);
+    pb::Job {
+        job_id: job.id.to_string(),
+        kind: job.kind,
+        state: state.into(),
+        dedupe_key: job.dedupe_key,
+        payload_json: job.payload,
+        attempts: job.attempts,
+        last_error: job.last_error.unwrap_or_default(),
+        create_time: Some(time(job.created_at)),
+        next_attempt_time: is_open.then(|| time(job.run_after)),
+        finish_time: job.finished_at.map(time),
+    }
+}

@@ -1,0 +1,91 @@
+//! One attempt at a job, and the transaction that is committed with the job's end.
+
+use sqlx::{Connection, Executor, PgConnection};
+
+use super::TakenJob;
+use crate::store::{Database, StoreError, jobs};
+
+/// How long the database lets the transaction of an attempt do nothing before it ends the attempt's connection.
+const BEGIN: &str = "begin; set local idle_in_transaction_session_timeout = '60s'";
+
+/// What an attempt can use.
+pub struct Attempt {
+    database: Database,
+    /// One of its own, so that an attempt that is cut off leaves no transaction behind in the pool.
+    connection: Option<PgConnection>,
+    is_begun: bool,
+}
+
+impl Attempt {
+    pub(super) fn new(database: Database, connection: Option<PgConnection>) -> Self {
+        Self { database, connection, is_begun: false }
+    }
+
+    /// The database, for what need not be in the transaction.
+    #[must_use]
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The transaction in which the job ends, begun at the first call. What is written in it stands if and only if
+    /// this attempt has done the job. Nothing slow should be waited for after it was begun.
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be begun.
+    pub async fn transaction(&mut self) -> Result<&mut PgConnection, StoreError> {
+        if !self.is_begun {
+            self.connection = Some(self.begin().await?);
+            self.is_begun = true;
+        }
+        let lost = || StoreError::Unavailable(sqlx::Error::PoolClosed);
+        self.connection.as_mut().ok_or_else(lost)
+    }
+
+    /// A connection in a new transaction. One of an earlier attempt may have been lost since.
+    async fn begin(&mut self) -> Result<PgConnection, StoreError> {
+        if let Some(mut connection) = self.connection.take()
+            && connection.execute(sqlx::raw_sql(BEGIN)).await.is_ok()
+        {
+            return Ok(connection);
+        }
+        let mut connection = self.database.connect().await?;
+        connection.execute(sqlx::raw_sql(BEGIN)).await?;
+        Ok(connection)
+    }
+
+    /// Ends the job. False if another attempt was begun meanwhile: then nothing of this one stands.
+    pub(super) async fn complete(&mut self, job: &TakenJob) -> Result<bool, StoreError> {
+        let Some(connection) = self.connection.as_mut().filter(|_| self.is_begun) else {
+            return jobs::complete(self.database.pool(), job.id, job.attempt).await;
+        };
+        let is_last = jobs::complete(&mut *connection, job.id, job.attempt).await?;
+        let end = if is_last { "commit" } else { "rollback" };
+        sqlx::query(end).execute(connection).await?;
+        self.is_begun = false;
+        Ok(is_last)
+    }
+
+    /// Undoes what was written in the transaction.
+    pub(super) async fn undo(&mut self) {
+        if !self.is_begun {
+            return;
+        }
+        if let Some(mut connection) = self.connection.take()
+            && sqlx::query("rollback").execute(&mut connection).await.is_ok()
+        {
+            self.connection = Some(connection);
+        }
+        self.is_begun = false;
+    }
+
+    /// The connection, for the next attempt.
+    pub(super) async fn into_connection(self) -> Option<PgConnection> {
+        match self.connection {
+            Some(connection) if self.is_begun => {
+                let _ = connection.close_hard().await;
+                None
+            }
+            connection => connection,
+        }
+    }
+}

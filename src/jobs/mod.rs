@@ -1,0 +1,106 @@
+//! Jobs: work that must be done once, after what calls for it has been recorded.
+//!
+//! - [`worker`] is the loop that takes jobs that are due and has them done. Each server has one.
+//! - [`handlers`] is what there is to do, one file for each kind.
+//!
+//! A job is tried until it succeeds, with growing pauses, and parked after a limit. What a handler writes in the
+//! transaction of its attempt is committed together with the job's end, so exactly once. What it does elsewhere
+//! is done at least once: the job's id, the same in every attempt, lets the other side recognise a repetition.
+
+mod attempt;
+pub mod handlers;
+mod worker;
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use crate::store::jobs::TakenJob;
+pub use attempt::Attempt;
+pub use worker::Worker;
+
+use crate::store::StoreError;
+
+/// Why an attempt failed. The text is kept with the job and shown to operators: it must not hold personal data.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// Another attempt may succeed.
+    #[error("{0}")]
+    Again(String),
+    /// No attempt can succeed: the job is parked at once.
+    #[error("{0}")]
+    Hopeless(String),
+}
+
+impl From<StoreError> for JobError {
+    fn from(error: StoreError) -> Self {
+        Self::Again(error.to_string())
+    }
+}
+
+/// An attempt on its way. (Boxed, so that handlers of all kinds stand in one list.)
+pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send + 'a>>;
+
+/// Does the jobs of one kind.
+pub trait Handler: Send + Sync {
+    /// The kind.
+    fn kind(&self) -> &'static str;
+
+    /// Makes one attempt.
+    fn attempt<'a>(&'a self, job: &'a TakenJob, attempt: &'a mut Attempt) -> Doing<'a>;
+
+    /// How long an attempt may take before it is given up.
+    fn time_limit(&self) -> Duration {
+        Duration::from_mins(1)
+    }
+
+    /// How often a job is tried before it is parked. The pauses double from 5 seconds to an hour, so twelve
+    /// attempts take some three hours.
+    fn max_attempts(&self) -> u32 {
+        12
+    }
+
+    /// Whether there is to be one job of this kind every day, without anybody asking for it.
+    fn is_daily(&self) -> bool {
+        false
+    }
+}
+
+/// The handlers of a server.
+pub type Handlers = Vec<Arc<dyn Handler>>;
+
+/// How much a worker does, and how soon.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Jobs that one server does at the same time.
+    pub concurrency: usize,
+    /// How long finished jobs are kept.
+    pub kept: Duration,
+    /// How often the table is looked at when no notice comes.
+    pub poll_interval: Duration,
+    /// How long after the end of an attempt's time its job is taken again, because its worker must have died.
+    pub grace: Duration,
+    /// The pause before the second attempt. It doubles with every further one.
+    pub first_pause: Duration,
+    /// The longest pause between two attempts.
+    pub longest_pause: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            concurrency: 4,
+            kept: days(30),
+            poll_interval: Duration::from_secs(1),
+            grace: Duration::from_secs(30),
+            first_pause: Duration::from_secs(5),
+            longest_pause: Duration::from_hours(1),
+        }
+    }
+}
+
+/// So many days.
+#[must_use]
+pub const fn days(days: u64) -> Duration {
+    Duration::from_secs(days * 24 * 60 * 60)
+}

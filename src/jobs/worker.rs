@@ -1,0 +1,255 @@
+//! The loop that takes jobs that are due and has them done, a few at a time.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use sqlx::postgres::PgListener;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::{Attempt, Handler, Handlers, JobError, Limits, TakenJob};
+use crate::engine::Environment;
+use crate::store::jobs::{self, Capability};
+use crate::store::{Database, StoreError, functions, in_time};
+
+/// How often it is looked whether the daily jobs of today are there.
+const DAILY_INTERVAL: Duration = Duration::from_mins(10);
+/// The pause after the database could not be asked.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long attempts under way may take once the server stops. The rest is taken again when their time is over.
+const LAST_ATTEMPTS: Duration = Duration::from_secs(8);
+
+/// Does the jobs of the kinds that it has handlers for.
+pub struct Worker {
+    database: Database,
+    handlers: HashMap<&'static str, Arc<dyn Handler>>,
+    capabilities: Vec<Capability>,
+    environment: Environment,
+    limits: Limits,
+    under_way: JoinSet<Option<PgConnection>>,
+    /// Connections of earlier attempts.
+    idle: Vec<PgConnection>,
+    daily_at: Option<Instant>,
+}
+
+impl Worker {
+    /// A worker with these handlers, each of a kind of its own.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        handlers: &Handlers,
+        environment: Environment,
+        limits: Limits,
+    ) -> Self {
+        let capability = |handler: &Arc<dyn Handler>| Capability {
+            kind: handler.kind(),
+            lease: handler.time_limit() + limits.grace,
+            max_attempts: i32::try_from(handler.max_attempts()).unwrap_or(i32::MAX),
+        };
+        Self {
+            capabilities: handlers.iter().map(capability).collect(),
+            handlers: handlers.iter().map(|handler| (handler.kind(), handler.clone())).collect(),
+            database,
+            environment,
+            limits,
+            under_way: JoinSet::new(),
+            idle: Vec::new(),
+            daily_at: None,
+        }
+    }
+
+    /// Does jobs until `stop` is cancelled.
+    ///
+    /// # Errors
+    /// None: what fails is tried again.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
+        loop {
+            let failed = tokio::select! {
+                () = stop.cancelled() => break,
+                Err(error) = self.serve() => error,
+            };
+            tracing::warn!(error = %failed, "jobs cannot be taken; trying again");
+            tokio::select! {
+                () = stop.cancelled() => break,
+                () = sleep(PAUSE) => {}
+            }
+        }
+        let rest = async { while self.under_way.join_next().await.is_some() {} };
+        if timeout(LAST_ATTEMPTS, rest).await.is_err() {
+            tracing::warn!(
+                jobs = self.under_way.len(),
+                "some jobs were cut off; they are taken again"
+            );
+        }
+        Ok(())
+    }
+
+    /// Takes and does jobs until the database fails. Nothing is lost wherever it is cut off: a job that was taken
+    /// and not begun is taken again when its time is over.
+    async fn serve(&mut self) -> Result<Infallible, StoreError> {
+        let mut listener = self.database.listener().await?;
+        // The connection lasts as long as the server, and says that one of this release runs.
+        functions::hold(&mut listener).await?;
+        // Somebody may have dropped them before the database knew of this server.
+        let mut connection = self.database.pool().acquire().await?;
+        in_time(functions::create_missing(&mut connection, functions::all())).await?;
+        drop(connection);
+        let channel: String = sqlx::query_scalar("select 'tributary_jobs_' || current_schema()")
+            .fetch_one(&mut listener)
+            .await?;
+        listener.listen(&channel).await?;
+        loop {
+            self.insert_daily().await?;
+            let room = self.limits.concurrency.saturating_sub(self.under_way.len());
+            let taken = if room > 0 { self.take(room).await? } else { 0 };
+            if taken == room && room > 0 {
+                continue;
+            }
+            self.wait(&mut listener).await?;
+        }
+    }
+
+    /// Waits until there may be something to do.
+    async fn wait(&mut self, listener: &mut PgListener) -> Result<(), StoreError> {
+        let is_full = self.under_way.len() >= self.limits.concurrency;
+        tokio::select! {
+            Some(ended) = self.under_way.join_next() => match ended {
+                Ok(connection) => self.idle.extend(connection),
+                Err(error) => tracing::error!(%error, "the end of a job could not be noted"),
+            },
+            notice = listener.try_recv(), if !is_full => {
+                // The connection was lost.
+                if notice?.is_none() {
+                    return Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
+                }
+            }
+            () = sleep(self.limits.poll_interval) => {}
+        }
+        Ok(())
+    }
+
+    async fn insert_daily(&mut self) -> Result<(), StoreError> {
+        if self.daily_at.is_some_and(|at| at.elapsed() < DAILY_INTERVAL) {
+            return Ok(());
+        }
+        for handler in self.handlers.values().filter(|handler| handler.is_daily()) {
+            in_time(jobs::insert_daily(self.database.pool(), handler.kind())).await?;
+        }
+        self.daily_at = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Takes jobs and begins with them; answers how many.
+    async fn take(&mut self, room: usize) -> Result<usize, StoreError> {
+        if self.capabilities.is_empty() {
+            return Ok(0);
+        }
+        // Each kind comes first in its turn.
+        self.capabilities.rotate_left(1);
+        let most = i64::try_from(room).unwrap_or(i64::MAX);
+        let taken = in_time(jobs::take(self.database.pool(), &self.capabilities, most)).await?;
+        let count = taken.len();
+        for job in taken {
+            let Some(handler) = self.handlers.get(&*job.kind).cloned() else { continue };
+            let attempt = Attempt::new(self.database.clone(), self.idle.pop());
+            let (database, limits) = (self.database.clone(), self.limits.clone());
+            let mut random = [0; 8];
+            (self.environment.random)(&mut random);
+            let share = share(random);
+            self.under_way.spawn(carry_out(database, handler, job, attempt, limits, share));
+        }
+        Ok(count)
+    }
+}
+
+/// Makes one attempt and notes what came of it. Gives the connection back if it can be used again.
+async fn carry_out(
+    database: Database,
+    handler: Arc<dyn Handler>,
+    job: TakenJob,
+    mut attempt: Attempt,
+    limits: Limits,
+    share: f64,
+) -> Option<PgConnection> {
+    let max_attempts = handler.max_attempts();
+    let time_limit = handler.time_limit();
+    let (own, id, number) = (job.own_attempt, job.id, job.attempt);
+    let kind = handler.kind();
+    // A task of its own, so that a handler that panics is a job that failed.
+    let mut doing = tokio::spawn(async move {
+        let mut done = handler.attempt(&job, &mut attempt).await;
+        if done.is_ok() {
+            match attempt.complete(&job).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    tracing::warn!(id, kind, number, "a job was taken by another before its end");
+                }
+                Err(error) => done = Err(error.into()),
+            }
+        }
+        if done.is_err() {
+            attempt.undo().await;
+        }
+        (done, attempt.into_connection().await)
+    });
+    let (error, connection) = match timeout(time_limit, &mut doing).await {
+        Ok(Ok((Ok(()), connection))) => return connection,
+        Ok(Ok((Err(error), connection))) => (error, connection),
+        Ok(Err(_)) => (JobError::Again("the attempt panicked".into()), None),
+        Err(_) => {
+            doing.abort();
+            // Nothing of it goes on when the next attempt begins.
+            let _ = doing.await;
+            (JobError::Again(format!("the attempt took longer than {time_limit:?}")), None)
+        }
+    };
+    let is_hopeless = matches!(error, JobError::Hopeless(_));
+    let is_last = u32::try_from(own).unwrap_or(0) >= max_attempts;
+    let again = (!is_hopeless && !is_last).then(|| pause(&limits, own, share));
+    let message = error.to_string();
+    if again.is_some() {
+        tracing::warn!(id, kind, number, error = message, "a job failed; it is tried again");
+    } else {
+        tracing::error!(id, kind, number, error = message, "a job failed, and is parked");
+    }
+    let noted = in_time(jobs::fail(database.pool(), id, number, &message, again)).await;
+    if let Err(error) = noted {
+        tracing::warn!(%error, id, kind, "that a job failed could not be noted; it is taken again later");
+    }
+    connection
+}
+
+/// A share from a half to the whole, evenly.
+fn share(random: [u8; 8]) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "a share need not be exact")]
+    let share = u64::from_le_bytes(random) as f64 / u64::MAX as f64;
+    0.5 + share / 2.0
+}
+
+/// The pause after an attempt: twice that after the one before, up to a limit, and of that a share, so that jobs
+/// which failed together are not tried again together.
+fn pause(limits: &Limits, attempt: i32, share: f64) -> Duration {
+    let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(31);
+    let pause = limits.first_pause.saturating_mul(1 << doublings).min(limits.longest_pause);
+    pause.mul_f64(share)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_from_the_first_to_the_longest_and_are_shortened_by_up_to_a_half() {
+        let limits = Limits::default();
+        let pauses: Vec<u64> =
+            (1..=12).map(|attempt| pause(&limits, attempt, 1.0).as_secs()).collect();
+        assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 3_600, 3_600]);
+        assert_eq!(pause(&limits, i32::MAX, 1.0), limits.longest_pause);
+        assert_eq!(pause(&limits, 1, share([0; 8])).as_millis(), 2_500);
+        assert_eq!(pause(&limits, 1, share([0xff; 8])).as_millis(), 5_000);
+    }
+}

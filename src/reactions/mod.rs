@@ -1,0 +1,31 @@
+//! Reactions: durable consumers of the log, whose work must happen once and never again.
+//!
+//! A reaction is a statement that inserts the jobs which a run of events calls for. Its checkpoint stands under the
+//! name of its folder, and moves in the transaction that inserts the jobs. So neither a rebuild of read models nor
+//! another release repeats anything.
+//!
+//! - [`step`] moves one reaction over one run of events.
+//! - [`leader`] is the loop: one server at a time moves the reactions.
+
+mod leader;
+pub mod step;
+
+pub use leader::start;
+
+/// Every folder of `reactions/`, as `(name, fold.sql)`.
+const FOLDERS: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/reactions.rs"));
+
+/// A reaction.
+#[derive(Clone, Copy, Debug)]
+pub struct Reaction {
+    /// The name of its folder. Stable: its checkpoint stands under it.
+    pub name: &'static str,
+    /// Inserts the jobs that the events of `$1 < position <= $2` call for. Those events are whole commands.
+    pub fold: &'static str,
+}
+
+/// The reactions of this release.
+#[must_use]
+pub fn all() -> Vec<Reaction> {
+    FOLDERS.iter().map(|&(name, fold)| Reaction { name, fold }).collect()
+}

@@ -1,0 +1,368 @@
+//! The table of jobs: inserting them, taking what is due, and what became of it.
+//!
+//! Only the database's clock counts, and only the last attempt can finish a job: whoever was thought dead and
+//! comes back finds that somebody else has begun it since.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, PgExecutor, PgPool, QueryBuilder, Row};
+
+use super::StoreError;
+use super::log::timestamp;
+use domain::Timestamp;
+
+/// The most of an error that is kept, in characters.
+const MAX_ERROR_CHARS: usize = 1_000;
+
+/// What a job has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobState {
+    /// It waits for its time, or for a worker.
+    Queued,
+    /// A worker has it.
+    Running,
+    /// It is done.
+    Done,
+    /// It has failed too often, and waits for an operator.
+    Parked,
+}
+
+impl JobState {
+    /// The name that stands in the table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Running => "running",
+            Self::Done => "done",
+            Self::Parked => "parked",
+        }
+    }
+
+    fn parse(name: &str) -> Result<Self, StoreError> {
+        [Self::Queued, Self::Running, Self::Done, Self::Parked]
+            .into_iter()
+            .find(|state| state.as_str() == name)
+            .ok_or_else(|| StoreError::Nonsense(format!("state of a job '{name}'")))
+    }
+}
+
+/// A job to be inserted.
+#[derive(Clone, Debug)]
+pub struct NewJob<'a> {
+    /// What is to be done.
+    pub kind: &'a str,
+    /// The same kind and key is the same job.
+    pub dedupe_key: &'a str,
+    /// What it is to be done to. Never personal data.
+    pub payload: &'a Value,
+}
+
+/// Inserts a job, unless it is there. Answers whether it was inserted.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be inserted.
+pub async fn insert(executor: impl PgExecutor<'_>, job: NewJob<'_>) -> Result<bool, StoreError> {
+    // Looked for first: a conflict uses up an id.
+    let inserted = sqlx::query(
+        "insert into jobs (kind, dedupe_key, payload) \
+         select $1, $2, $3 \
+         where not exists (select from jobs where kind = $1 and dedupe_key = $2) \
+         on conflict (kind, dedupe_key) do nothing",
+    )
+    .bind(job.kind)
+    .bind(job.dedupe_key)
+    .bind(job.payload)
+    .execute(executor)
+    .await?;
+    Ok(inserted.rows_affected() > 0)
+}
+
+/// Inserts a job that is to be done once a day, unless that of today (in UTC) is there.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be inserted.
+pub async fn insert_daily(executor: impl PgExecutor<'_>, kind: &str) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into jobs (kind, dedupe_key, payload) \
+         select $1, today.day, '{}' \
+         from (select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD')) as today (day) \
+         where not exists (select from jobs where kind = $1 and dedupe_key = today.day) \
+         on conflict (kind, dedupe_key) do nothing",
+    )
+    .bind(kind)
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// What a worker can do of one kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Capability {
+    /// The kind.
+    pub kind: &'static str,
+    /// How long after it was begun a job is taken again.
+    pub lease: Duration,
+    /// How often it is begun before it is parked.
+    pub max_attempts: i32,
+}
+
+/// A job that was taken, or one that is parked instead because its last worker died as well.
+#[derive(Clone, Debug)]
+pub struct TakenJob {
+    /// Its id. Stable over all attempts.
+    pub id: i64,
+    /// What is to be done.
+    pub kind: String,
+    /// What it is to be done to.
+    pub payload: Value,
+    /// The number of this attempt.
+    pub attempt: i32,
+    /// The number of this attempt since an operator has last had it tried again.
+    pub own_attempt: i32,
+}
+
+/// Begins jobs that are due, at most `most` of them, those of the kinds that come first before others. Those that
+/// others are about to begin are passed over. Jobs whose workers died too often are parked instead.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be asked.
+pub async fn take(
+    pool: &PgPool,
+    kinds: &[Capability],
+    most: i64,
+) -> Result<Vec<TakenJob>, StoreError> {
+    let names: Vec<&str> = kinds.iter().map(|of| of.kind).collect();
+    let leases: Vec<f64> = kinds.iter().map(|of| of.lease.as_secs_f64()).collect();
+    let limits: Vec<i32> = kinds.iter().map(|of| of.max_attempts).collect();
+    let rows = sqlx::query(
+        "with due as materialized (\
+             select job.id, known.lease_s, known.max_attempts \
+             from unnest($1::text[], $2::float8[], $3::integer[]) \
+                 as known (kind, lease_s, max_attempts) \
+             cross join lateral (\
+                 select jobs.id from jobs \
+                 where jobs.kind = known.kind and jobs.state in ('queued', 'running') \
+                     and jobs.run_after <= clock_timestamp() \
+                 order by jobs.run_after limit $4 for update skip locked\
+             ) as job \
+             limit $4\
+         ) \
+         update jobs set \
+             state = case when attempts - forgiven_attempts < due.max_attempts \
+                 then 'running' else 'parked' end, \
+             attempts = attempts + \
+                 case when attempts - forgiven_attempts < due.max_attempts then 1 else 0 end, \
+             last_error = case when attempts - forgiven_attempts < due.max_attempts \
+                 then last_error else 'its worker died, or took too long, in the last attempt' end, \
+             run_after = clock_timestamp() + make_interval(secs => due.lease_s) \
+         from due where jobs.id = due.id \
+         returning jobs.id, jobs.kind, jobs.payload, jobs.attempts, \
+             jobs.attempts - jobs.forgiven_attempts as own_attempt, jobs.state",
+    )
+    .bind(names)
+    .bind(leases)
+    .bind(limits)
+    .bind(most)
+    .fetch_all(pool)
+    .await?;
+    let mut taken = Vec::with_capacity(rows.len());
+    for row in rows {
+        let job = TakenJob {
+            id: row.try_get("id")?,
+            kind: row.try_get("kind")?,
+            payload: row.try_get("payload")?,
+            attempt: row.try_get("attempts")?,
+            own_attempt: row.try_get("own_attempt")?,
+        };
+        if JobState::parse(row.try_get("state")?)? == JobState::Running {
+            taken.push(job);
+        } else {
+            tracing::error!(id = job.id, kind = job.kind, "a job is parked: its workers died");
+        }
+    }
+    Ok(taken)
+}
+
+/// Notes that an attempt has done the job. False if it is the last one no longer; what it wrote in the same
+/// transaction must not be committed then.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be noted.
+pub async fn complete(
+    executor: impl PgExecutor<'_>,
+    id: i64,
+    attempt: i32,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "update jobs set state = 'done', finished_at = clock_timestamp(), last_error = null \
+         where id = $1 and attempts = $2 and state = 'running'",
+    )
+    .bind(id)
+    .bind(attempt)
+    .execute(executor)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// Notes that an attempt has failed: the job is tried again after a while, or parked if there is none. False if
+/// the attempt is the last one no longer.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be noted.
+pub async fn fail(
+    executor: impl PgExecutor<'_>,
+    id: i64,
+    attempt: i32,
+    error: &str,
+    again_after: Option<Duration>,
+) -> Result<bool, StoreError> {
+    let error: String = error.chars().filter(|char| *char != '\0').take(MAX_ERROR_CHARS).collect();
+    let failed = sqlx::query(
+        "update jobs set \
+             state = case when $4::float8 is null then 'parked' else 'queued' end, \
+             run_after = clock_timestamp() + make_interval(secs => coalesce($4, 0)), \
+             last_error = $3 \
+         where id = $1 and attempts = $2 and state = 'running'",
+    )
+    .bind(id)
+    .bind(attempt)
+    .bind(error)
+    .bind(again_after.map(|pause| pause.as_secs_f64()))
+    .execute(executor)
+    .await?;
+    Ok(failed.rows_affected() > 0)
+}
+
+/// A job as it stands in the table.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the columns are explained in the migration")]
+pub struct Job {
+    pub id: i64,
+    pub kind: String,
+    pub dedupe_key: String,
+    /// As JSON.
+    pub payload: String,
+    pub state: JobState,
+    pub attempts: i32,
+    pub run_after: Timestamp,
+    pub last_error: Option<String>,
+    pub created_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+}
+
+const COLUMNS: &str = "id, kind, dedupe_key, payload::text as payload, state, attempts, run_after, \
+                       last_error, created_at, finished_at";
+
+/// Which jobs to list.
+#[derive(Clone, Debug, Default)]
+pub struct JobFilter {
+    /// Those in this state only.
+    pub state: Option<JobState>,
+    /// Those of this kind only.
+    pub kind: Option<String>,
+}
+
+/// Jobs with ids below one, the newest first.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read.
+pub async fn list(
+    pool: &PgPool,
+    filter: &JobFilter,
+    below: i64,
+    limit: i64,
+) -> Result<Vec<Job>, StoreError> {
+    // Each combination of filters is a statement of its own, so that each has the index that it needs.
+    let mut query = QueryBuilder::new(format!("select {COLUMNS} from jobs where id < "));
+    query.push_bind(below);
+    if let Some(state) = filter.state {
+        query.push(" and state = ").push_bind(state.as_str());
+    }
+    if let Some(kind) = &filter.kind {
+        query.push(" and kind = ").push_bind(kind.as_str());
+    }
+    query.push(" order by id desc limit ").push_bind(limit);
+    query.build().fetch_all(pool).await?.iter().map(job).collect()
+}
+
+/// What came of asking for a parked job to be tried again.
+#[derive(Clone, Debug)]
+pub enum Retried {
+    /// It is queued.
+    Queued(Job),
+    /// It is in another state, which it keeps.
+    NotParked(JobState),
+    /// There is no such job.
+    Unknown,
+}
+
+/// Has a parked job tried again at once, as often as a new one.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be changed.
+pub async fn retry(connection: &mut PgConnection, id: i64) -> Result<Retried, StoreError> {
+    let query = format!(
+        "update jobs set state = 'queued', run_after = clock_timestamp(), \
+             forgiven_attempts = attempts \
+         where id = $1 and state = 'parked' returning {COLUMNS}"
+    );
+    if let Some(row) = sqlx::query(&query).bind(id).fetch_optional(&mut *connection).await? {
+        return Ok(Retried::Queued(job(&row)?));
+    }
+    let row = sqlx::query("select state from jobs where id = $1")
+        .bind(id)
+        .fetch_optional(connection)
+        .await?;
+    match row {
+        Some(row) => Ok(Retried::NotParked(JobState::parse(row.try_get(0)?)?)),
+        None => Ok(Retried::Unknown),
+    }
+}
+
+/// Deletes jobs that were done longer ago than this, at most `limit` of them. Answers how many.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be deleted.
+pub async fn delete_done(pool: &PgPool, age: Duration, limit: i64) -> Result<u64, StoreError> {
+    let deleted = sqlx::query(
+        "delete from jobs where id = any (array(\
+             select id from jobs \
+             where state = 'done' and finished_at < clock_timestamp() - make_interval(secs => $1) \
+             order by finished_at limit $2))",
+    )
+    .bind(age.as_secs_f64())
+    .bind(limit)
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// Wakes the workers of all servers.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be told.
+pub async fn notify(executor: impl PgExecutor<'_>) -> Result<(), StoreError> {
+    sqlx::query("select pg_notify('tributary_jobs_' || current_schema(), '')")
+        .execute(executor)
+        .await?;
+    Ok(())
+}
+
+fn job(row: &PgRow) -> Result<Job, StoreError> {
+    let finished_at: Option<_> = row.try_get("finished_at")?;
+    Ok(Job {
+        id: row.try_get("id")?,
+        kind: row.try_get("kind")?,
+        dedupe_key: row.try_get("dedupe_key")?,
+        payload: row.try_get("payload")?,
+        state: JobState::parse(row.try_get("state")?)?,
+        attempts: row.try_get("attempts")?,
+        run_after: timestamp(row.try_get("run_after")?),
+        last_error: row.try_get("last_error")?,
+        created_at: timestamp(row.try_get("created_at")?),
+        finished_at: finished_at.map(timestamp),
+    })
+}
