@@ -25,13 +25,13 @@ fn event(stream: &str, sequence: i64) -> RecordedEvent {
         event_version: "1.0".into(),
         payload: r#"{"type":"Tested","amount_minor":100130,"currency_code":"INR"}"#.into(),
         command_events: Some(1),
-        envelope: envelope(None),
+        envelope: Some(envelope(None)),
     }
 }
 
-fn envelope(request: Option<Uuid>) -> Option<Arc<Envelope>> {
+fn envelope(request: Option<Uuid>) -> Arc<Envelope> {
     let (actor, door) = (Actor::SYSTEM, Door::job("test"));
-    Some(Arc::new(Envelope { actor, door, request }))
+    Arc::new(Envelope { actor, door, request })
 }
 
 /// A batch of one command that appends one event to a stream at a version.
@@ -259,7 +259,7 @@ async fn appending_costs_the_same_from_empty_tables_to_300_000_events_without_st
             let key = Uuid::from_u128(
                 key.as_u128().wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835),
             );
-            events[0].envelope = envelope(Some(key));
+            events[0].envelope = Some(envelope(Some(key)));
             batch.add(Entry {
                 reads: vec![place],
                 events,
