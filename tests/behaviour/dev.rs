@@ -13,6 +13,7 @@ use tokio::process::{Child, ChildStdout, Command};
 use tonic::Code;
 use tonic::transport::Endpoint;
 
+use super::envelopes::log;
 use testing::{ADMIN_KEY, Client, TestDatabase, clean_command, program, reason, tributary};
 
 /// The commands that the walk-through of `dev` must have: with them all of it has been printed that
@@ -214,6 +215,11 @@ async fn dev_serves_the_five_programs_under_a_key_that_only_its_owner_can_read()
     let stranger = dev.client_with("tributary_admin_guessed").await;
     let refused = stranger.user("ada").await.unwrap_err();
     assert_eq!(reason(&refused), (Code::Unauthenticated, "INVALID_CREDENTIALS".into()));
+    let published = log(&client).await;
+    assert_eq!(published.len(), 5);
+    for (event_type, actor, door) in &published {
+        assert_eq!((&**event_type, &**actor, &**door), ("ProgramPublished", "system", "dev"));
+    }
     dev.stop("-TERM").await;
 }
 

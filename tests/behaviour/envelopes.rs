@@ -8,7 +8,7 @@ use super::support::{PATIENCE, server_with};
 const PROGRAM: &str = "first-purchase-bonus";
 
 /// Everything that `ReadEvents` says of the whole log, as `(event type, actor, door)`.
-async fn log(client: &testing::Client) -> Vec<(String, String, String)> {
+pub async fn log(client: &testing::Client) -> Vec<(String, String, String)> {
     let request = client.request(ReadEventsRequest::default());
     let mut stream = client.operators().read_events(request).await.unwrap().into_inner();
     let mut events = Vec::new();
@@ -28,8 +28,12 @@ async fn the_log_says_who_caused_each_command_and_through_which_rpc() {
     let mut watch = client.operators().watch_events(watch).await.unwrap().into_inner();
     assert!(watch.message().await.unwrap().unwrap().event.is_none());
 
-    let ada = anybody.sign_up(PROGRAM, "ada", "").await.unwrap();
-    client.sign_up(PROGRAM, "bob", &ada.code).await.unwrap();
+    let sign_up = RegisterUserRequest {
+        password: "correct horse".into(),
+        ..sign_up_request(PROGRAM, "ada", "")
+    };
+    let ada = anybody.register(sign_up).await.unwrap();
+    client.sign_up(PROGRAM, "bob", &ada.participants[0].code).await.unwrap();
     client.buy("order-1", "bob", "USD", 10_000).await.unwrap();
     client.deactivate("bob").await.unwrap();
     client.reactivate("bob").await.unwrap();

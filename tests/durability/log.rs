@@ -25,12 +25,13 @@ fn event(stream: &str, sequence: i64) -> RecordedEvent {
         event_version: "1.0".into(),
         payload: r#"{"type":"Tested","amount_minor":100130,"currency_code":"INR"}"#.into(),
         command_events: Some(1),
-        envelope: Some(Arc::new(Envelope {
-            actor: Actor::SYSTEM,
-            door: Door::job("test"),
-            request: None,
-        })),
+        envelope: Some(envelope(None)),
     }
+}
+
+fn envelope(request: Option<Uuid>) -> Arc<Envelope> {
+    let (actor, door) = (Actor::SYSTEM, Door::job("test"));
+    Arc::new(Envelope { actor, door, request })
 }
 
 /// A batch of one command that appends one event to a stream at a version.
@@ -251,13 +252,14 @@ async fn appending_costs_the_same_from_empty_tables_to_300_000_events_without_st
         for command in 0..COMMANDS {
             let stream = format!("purchase-{number}-{command}");
             let events = (1..=EVENTS).map(|sequence| event(&stream, sequence as i64));
-            let events: Vec<_> = events.collect();
+            let mut events: Vec<_> = events.collect();
             let place = batch.add_stream(&events[0].stream, 0, false);
             // Spread as real keys are.
             let key = Uuid::from_u128(((number as u128) << 64) | (command as u128 + 1));
             let key = Uuid::from_u128(
                 key.as_u128().wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835),
             );
+            events[0].envelope = Some(envelope(Some(key)));
             batch.add(Entry {
                 reads: vec![place],
                 events,
