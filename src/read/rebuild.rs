@@ -135,8 +135,8 @@ async fn switch(
     }
     let mut transaction = connection.begin().await?;
     transaction.execute(SWITCH_PATIENCE).await?;
-    // Folds take these locks before they touch a table. Reads can still conflict, since they use several
-    // tables; the wait ends before Postgres looks for a deadlock.
+    // Folds take these locks before they touch a table. Reads touch only one more table at a time, so a
+    // deadlock with a read is possible; the wait ends before Postgres looks for one.
     fold::lock(&mut transaction, &[&old.table, &new.table]).await?;
     transaction
         .execute(format!("lock table {} in access exclusive mode", old.table).as_str())

@@ -1,4 +1,4 @@
-//! What `RewardService` streams about one participant.
+//! The streams of `RewardService` about one participant.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ impl Handlers {
     ) -> Result<Messages<pb::WatchEarningsResponse>, ApiError> {
         let permit = permit(&self.0, &call.principal)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
-        // Always a heartbeat first: what there is to say comes after it.
+        // The first message is always a heartbeat; changes come after it.
         let start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
         Ok(start.stream(permit, |_, _| {}, EarningsView))
     }
@@ -64,7 +64,7 @@ impl Handlers {
         Ok(start.stream(permit, present, TierView))
     }
 
-    /// Where a stream about a participant begins: at its token, or at present.
+    /// Where a stream about a participant begins: at its token, or now.
     async fn start<'a>(
         &'a self,
         id: &'a ParticipantId,
@@ -102,13 +102,13 @@ struct Start<'a> {
     id: &'a ParticipantId,
     name: StreamName,
     cursor: Cursor,
-    /// The participant where the stream begins, unless it goes on from a token.
+    /// The participant at the beginning of the stream, unless the stream resumes from a token.
     present: Option<Arc<Participant>>,
 }
 
 impl Start<'_> {
-    /// Answers with the stream. Its first message is a heartbeat, into which `present` may put what is
-    /// there at present.
+    /// Answers with the stream. Its first message is a heartbeat, to which `present` may add the current
+    /// state.
     fn stream<V: View + Sync>(
         self,
         permit: Permit,
