@@ -76,7 +76,7 @@ struct CompareOptions {
     /// How long each contender is measured
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     duration: Duration,
-    /// What all choices are made from
+    /// The seed of all random choices
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
     /// Write all measurements to a file
