@@ -1,4 +1,4 @@
-//! The past: a participant as the log stood at some moment.
+//! The past: a participant as of an earlier moment.
 
 use super::{At, READ_EVENTS, Reads, Standing};
 use crate::store::{StoreError, in_time, log};
@@ -6,8 +6,8 @@ use cqrs_es::Aggregate;
 use domain::{AnyEvent, Buckets, Participant, ParticipantId, StreamKey, Timestamp};
 
 impl Reads {
-    /// Where a participant stood at a moment: nowhere, with zeros, before the enrollment. The position is
-    /// that of the last event up to then.
+    /// A participant's standing at a moment; all zeros before the enrollment. The position is that of the
+    /// last event up to that moment.
     ///
     /// # Errors
     /// [`StoreError`] if the log cannot be read.

@@ -21,10 +21,10 @@ use crate::store::StoreError;
 use domain::ProgramId;
 use domain::rules::LeaderboardMetric;
 
-/// Places that a stream shows unless asked otherwise, and at most.
+/// The number of places that a stream shows by default, and the maximum.
 const DEFAULT_TOP: u32 = 10;
 const MAX_TOP: u32 = 100;
-/// How long a stream waits for a board that takes the place of another.
+/// How long a stream waits for a board that replaces another.
 const REPLACEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The least time between two messages of a stream.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
@@ -63,8 +63,8 @@ impl Handlers {
     }
 }
 
-/// The top of a leaderboard as it changes. What happens between two messages is shown by the later one,
-/// so that a slow reader gets fewer of them and is never behind.
+/// The top of a leaderboard as it changes. Changes between two messages are combined in the later one, so
+/// that a slow reader gets fewer messages and is never behind.
 struct BoardFeed {
     context: Context,
     name: StreamName,
@@ -73,17 +73,17 @@ struct BoardFeed {
     metric: LeaderboardMetric,
     top: usize,
     reached: watch::Receiver<i64>,
-    /// The position of the last look.
+    /// The position at which the board was last read.
     position: i64,
-    /// What the reader has been shown.
+    /// The places that the reader has been sent.
     shown: Vec<Ranked>,
     next_at: Instant,
-    /// Whether something has happened that the reader has not been shown.
+    /// Whether there are changes that the reader has not been sent.
     is_due: bool,
 }
 
 impl BoardFeed {
-    /// Goes over to the board that has taken the place of one that could not be kept up to date.
+    /// Switches to the board that has replaced one that could not be kept up to date.
     async fn replace_board(&mut self) -> Result<(), StoreError> {
         let deadline = Instant::now() + REPLACEMENT_TIMEOUT;
         let freshness = Freshness { position: self.position, deadline };
@@ -95,7 +95,7 @@ impl BoardFeed {
             }
             Ok(None) => Err(StoreError::Nonsense(format!("no leaderboard of {}", self.program_id))),
             Err(ReadError::Store(error)) => Err(error),
-            // Not in time: the client can try again.
+            // The board was not built in time; the client can try again.
             Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
         }
     }
@@ -112,7 +112,7 @@ impl BoardFeed {
         ranks.ranked
     }
 
-    /// Everything that is to be shown.
+    /// A message with the whole top.
     async fn snapshot(&mut self) -> Result<pb::WatchLeaderboardResponse, StoreError> {
         let ranked = self.look();
         let entries = entries(&self.context, &ranked).await?;

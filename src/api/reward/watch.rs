@@ -1,4 +1,4 @@
-//! What `RewardService` streams about one participant.
+//! The streams of `RewardService` about one participant.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ impl Handlers {
     ) -> Result<Messages<pb::WatchEarningsResponse>, ApiError> {
         let permit = permit(&self.0, &call.principal)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
-        // Always a heartbeat first: what there is to say comes after it.
+        // The first message is always a heartbeat; changes come after it.
         let start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
         Ok(start.stream(permit, |_| {}, EarningsView))
     }
