@@ -2,7 +2,7 @@
 //! checked for shape, turned into commands and queries, and answers are made from events.
 //!
 //! - [`authentication`] is the layer that every call passes; it says who calls: a [`principal`].
-//! - [`permissions`] says who may call what and whose data it is, in one table; [`guard`] admits every call by
+//! - [`permissions`] says who may call what and whose data it is, in a table per service; [`guard`] admits every call by
 //!   it, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
 //! - [`grpc`] mounts the services, and [`http`] is everything else that the port answers.
