@@ -3,7 +3,7 @@
 use super::{At, READ_EVENTS, Reads, Standing};
 use crate::store::{StoreError, in_time, log};
 use cqrs_es::Aggregate;
-use domain::{AnyEvent, Participant, ParticipantId, StreamKey, Timestamp};
+use domain::{Participant, ParticipantId, Stream, StreamKey, Timestamp};
 
 impl Reads {
     /// Where a participant stood at a moment: nowhere, with zeros, before the enrollment. The position is
@@ -34,9 +34,8 @@ impl Reads {
             let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
             for event in events {
                 sequence = event.sequence;
-                match event.read()? {
-                    AnyEvent::Participant(event) => participant.apply(event),
-                    AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Purchase(_) => {}
+                if let Some(event) = Participant::event(event.read()?) {
+                    participant.apply(event);
                 }
             }
             if is_end {

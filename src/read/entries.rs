@@ -5,7 +5,7 @@ use super::Reads;
 use crate::store::{RecordedEvent, StoreError, in_time, log};
 use domain::rules::RewardKind;
 use domain::{
-    AnyEvent, Participant, ParticipantEvent, ParticipantId, Posting, RewardGranted, StreamKey,
+    Participant, ParticipantEvent, ParticipantId, Posting, RewardGranted, Stream, StreamKey,
     Timestamp,
 };
 
@@ -72,10 +72,7 @@ impl Entry {
         let purchase_id =
             serde_json::from_str::<About>(&event.payload).ok().and_then(|about| about.purchase_id);
         let reward = match posting.kind.reward_kind() {
-            Some(_) => match event.read()? {
-                AnyEvent::Participant(ParticipantEvent::RewardGranted(reward)) => Some(reward),
-                _ => None,
-            },
+            Some(_) => Participant::event(event.read()?).and_then(ParticipantEvent::granted),
             None => None,
         };
         Ok(Some(Self { event, posting, purchase_id, reward }))

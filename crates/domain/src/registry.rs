@@ -31,6 +31,9 @@ pub enum CachePolicy {
 pub trait State:
     Aggregate<Services = (), Error = Refusal, Event: EventCodec + Posts> + Clone
 {
+    /// The id of the user to whom the stream with this id belongs; `None` if it is nobody's own.
+    fn user_of(id: &str) -> Option<&str>;
+
     /// Takes note of what a command that wrote to this stream, whose id is `own_id`, wrote to another one.
     /// Called for kinds that remember their commands; the others have nothing to note.
     fn remember(&mut self, own_id: &str, other: &StreamKey, sequence: i64, event: &AnyEvent) {
@@ -56,6 +59,11 @@ pub trait Stream: State {
     fn into_any(state: Arc<Self>) -> AnyAggregate;
     /// The event, of any kind.
     fn any_event(event: Self::Event) -> AnyEvent;
+    /// The event, if `any` is of this kind. For what is about one kind only and reads all its events; what must
+    /// know every kind matches on [`AnyEvent`], without a wildcard.
+    fn event(any: AnyEvent) -> Option<Self::Event>;
+    /// As [`Stream::event`], borrowed.
+    fn event_ref(any: &AnyEvent) -> Option<&Self::Event>;
 }
 
 /// Makes everything that knows all kinds. `$` is the dollar sign, for the macros that it makes.
@@ -111,6 +119,14 @@ macro_rules! registry {
             pub const fn is_receipt(self) -> bool {
                 match self {
                     $(Self::$kind => $is_receipt,)+
+                }
+            }
+
+            /// The id of the user to whom the stream with this id belongs; `None` if it is nobody's own.
+            #[must_use]
+            pub fn user_of(self, id: &str) -> Option<&str> {
+                match self {
+                    $(Self::$kind => <$kind as State>::user_of(id),)+
                 }
             }
 
@@ -265,6 +281,20 @@ macro_rules! registry {
 
                 fn any_event(event: Self::Event) -> AnyEvent {
                     AnyEvent::$kind(event)
+                }
+
+                fn event(any: AnyEvent) -> Option<Self::Event> {
+                    match any {
+                        AnyEvent::$kind(event) => Some(event),
+                        _ => None,
+                    }
+                }
+
+                fn event_ref(any: &AnyEvent) -> Option<&Self::Event> {
+                    match any {
+                        AnyEvent::$kind(event) => Some(event),
+                        _ => None,
+                    }
                 }
             }
         )+
