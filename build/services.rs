@@ -72,7 +72,7 @@ fn write_service(
          impl pb::{module}_server::{name} for Guarded<crate::api::{folder}::Handlers> {{"
     )?;
     for rpc in &service.method {
-        write_rpc(code, name, rpc)?;
+        write_rpc(code, name, &folder, rpc)?;
     }
     writeln!(code, "}}")?;
     Ok(())
@@ -81,6 +81,7 @@ fn write_service(
 fn write_rpc(
     code: &mut String,
     service: &str,
+    folder: &str,
     rpc: &MethodDescriptorProto,
 ) -> Result<(), Box<dyn Error>> {
     if rpc.client_streaming() {
@@ -102,7 +103,7 @@ fn write_rpc(
              request: tonic::Request<pb::{input}>,\n\
          ) -> Result<tonic::Response<{output}>, tonic::Status> {{\n\
              const RULE: &Rule =\n\
-                 rule_of({service:?}, {name:?}, <pb::{input} as NamedFields>::NAMES);\n\
+                 rule_of(crate::api::{folder}::RULES, {service:?}, {name:?}, <pb::{input} as NamedFields>::NAMES);\n\
              let call = admit(&self.0.0, RULE, request).await?;\n\
              Ok(tonic::Response::new(self.0.{method}(call).await?))\n\
          }}"
@@ -161,6 +162,15 @@ fn write_lists(
     )?;
     for service in services {
         writeln!(code, "\"{PACKAGE}.{}\",", service.name())?;
+    }
+    writeln!(
+        code,
+        "];\n\
+         /// The rows of the permission table, service by service.\n\
+         pub(super) const TABLES: &[&[Rule]] = &["
+    )?;
+    for service in services {
+        writeln!(code, "crate::api::{}::RULES,", folder(service)?)?;
     }
     writeln!(
         code,

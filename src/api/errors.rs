@@ -132,8 +132,33 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ReadModelBuilding => Code::Unavailable,
         ErrorReason::UnknownMethod | ErrorReason::UnsupportedCompression => Code::Unimplemented,
         ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
-        // Everything else is a fault in the request.
-        _ => Code::InvalidArgument,
+        // Faults in the request.
+        ErrorReason::InvalidField
+        | ErrorReason::MalformedMessage
+        | ErrorReason::FieldRequired
+        | ErrorReason::FieldTooLong
+        | ErrorReason::InvalidId
+        | ErrorReason::InvalidEmail
+        | ErrorReason::InvalidUsername
+        | ErrorReason::InvalidDisplayName
+        | ErrorReason::WeakPassword
+        | ErrorReason::InvalidReferralCode
+        | ErrorReason::InvalidCurrency
+        | ErrorReason::AmountNotPositive
+        | ErrorReason::AmountTooLarge
+        | ErrorReason::TimeInFuture
+        | ErrorReason::InvalidTime
+        | ErrorReason::InvalidIpAddress
+        | ErrorReason::InvalidPageSize
+        | ErrorReason::InvalidPageToken
+        | ErrorReason::InvalidResumeToken
+        | ErrorReason::InvalidProgram
+        | ErrorReason::FieldsExclusive
+        | ErrorReason::NulCharacter
+        | ErrorReason::UnsupportedField
+        | ErrorReason::InvalidConsistencyToken
+        | ErrorReason::OutOfRange
+        | ErrorReason::UnknownEventType => Code::InvalidArgument,
     }
 }
 

@@ -2,8 +2,8 @@
 //! and turned into commands and queries, and answers are built from events.
 //!
 //! - [`authentication`] is the layer that every call passes; it identifies the caller, a [`principal`].
-//! - [`permissions`] is the table of who may call what and whose data it is; [`guard`] applies it to every
-//!   call, between the generated [`services`] and the handlers.
+//! - [`permissions`] says who may call what and whose data it is, in a table per service; [`guard`] applies it to
+//!   every call, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
 //! - [`grpc`] mounts the services, and [`http`] is everything else that the port answers.
 //! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.

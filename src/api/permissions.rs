@@ -1,5 +1,6 @@
-//! Who may call what, and whose data it is: one row per RPC. The generated services check every call against
-//! the row of its RPC before the handler runs; an RPC without a row does not compile.
+//! Who may call what, and whose data it is: one row per RPC, in the table `RULES` of its service's folder. The
+//! generated services check every call against the row of its RPC before the handler runs; an RPC without a row
+//! does not compile.
 
 use domain::UserId;
 
@@ -8,6 +9,7 @@ use super::principal::{Principal, Role};
 use crate::metrics::Rpc;
 
 pub use super::services::SERVICES;
+use super::services::TABLES;
 
 /// Who may make a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,63 +84,33 @@ pub struct Rule {
     pub back_ends_set: Option<&'static str>,
 }
 
-const fn row(service: &'static str, rpc: &'static str, callers: Callers, subject: Subject) -> Rule {
+/// The row of an RPC without a field that only back ends may set.
+pub(super) const fn row(
+    service: &'static str,
+    rpc: &'static str,
+    callers: Callers,
+    subject: Subject,
+) -> Rule {
     Rule { service, rpc, callers, subject, back_ends_set: None }
 }
 
-/// Every RPC.
-pub const RULES: &[Rule] = {
-    use Callers::{Anyone, BackEnds, Operators, SignedIn};
-    use Subject::{BuyerOf, None, User, UserIfReadable, UserOrEverybody};
-    &[
-        row("AccountService", "RegisterUser", Anyone, None),
-        row("AccountService", "GetUser", SignedIn, User("user_id")),
-        row("AccountService", "ListUsers", BackEnds, None),
-        row("AccountService", "DeactivateUser", BackEnds, User("user_id")),
-        row("AccountService", "ReactivateUser", BackEnds, User("user_id")),
-        row("ProgramService", "PublishProgram", Operators, None),
-        row("ProgramService", "GetProgram", SignedIn, None),
-        row("ProgramService", "ListPrograms", SignedIn, None),
-        row("ProgramService", "EnrollParticipant", SignedIn, User("user_id")),
-        // Users cannot freely choose a referrer: they need the referrer's code.
-        Rule {
-            back_ends_set: Some("referrer_user_id"),
-            ..row("ReferralService", "ApplyReferral", SignedIn, User("referee_user_id"))
-        },
-        row("ReferralService", "ValidateReferralCode", Anyone, UserIfReadable("user_id")),
-        row("ReferralService", "GetReferralStats", SignedIn, User("user_id")),
-        row("ReferralService", "ListReferrals", SignedIn, UserOrEverybody("user_id")),
-        row("ReferralService", "GetReferralTree", SignedIn, User("user_id")),
-        row("PurchaseService", "RecordPurchase", BackEnds, User("buyer_user_id")),
-        row("PurchaseService", "GetPurchase", SignedIn, BuyerOf("purchase_id")),
-        row("PurchaseService", "ListPurchases", SignedIn, UserOrEverybody("buyer_user_id")),
-        row("RewardService", "GetBalances", SignedIn, User("user_id")),
-        row("RewardService", "ListBalanceEntries", SignedIn, User("user_id")),
-        row("RewardService", "GetTier", SignedIn, User("user_id")),
-        row("RewardService", "GetEarnings", SignedIn, User("user_id")),
-        row("RewardService", "ListRewards", SignedIn, User("user_id")),
-        row("RewardService", "WatchEarnings", SignedIn, User("user_id")),
-        row("RewardService", "WatchBalances", SignedIn, User("user_id")),
-        row("RewardService", "WatchTier", SignedIn, User("user_id")),
-        row("LeaderboardService", "GetLeaderboard", SignedIn, None),
-        // Leaderboards, and the places on them, are public for everybody with credentials.
-        row("LeaderboardService", "GetRank", SignedIn, None),
-        row("LeaderboardService", "WatchLeaderboard", SignedIn, None),
-        row("OperatorService", "GetOverview", Operators, None),
-        row("OperatorService", "GetConversionReport", Operators, None),
-        row("OperatorService", "ReadEvents", Operators, UserOrEverybody("user_id")),
-        row("OperatorService", "WatchEvents", Operators, UserOrEverybody("user_id")),
-        row("OperatorService", "ListJobs", Operators, None),
-        row("OperatorService", "RetryJob", Operators, None),
-    ]
-};
+/// Every row.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    TABLES.iter().copied().flatten()
+}
 
-/// The row of an RPC whose request has text fields of these names. Evaluated at compile time: a missing row
+/// The row of an RPC, in the table of its service. The request has text fields of these names. Evaluated at
+/// compile time: a missing row
 /// or field does not compile.
-pub(super) const fn rule_of(service: &str, rpc: &str, fields: &[&str]) -> &'static Rule {
+pub(super) const fn rule_of(
+    rules: &'static [Rule],
+    service: &str,
+    rpc: &str,
+    fields: &[&str],
+) -> &'static Rule {
     let mut index = 0;
-    while index < RULES.len() {
-        let rule = &RULES[index];
+    while index < rules.len() {
+        let rule = &rules[index];
         if same(rule.service, service) && same(rule.rpc, rpc) {
             assert!(
                 is_among(rule.subject.field(), fields),
@@ -319,7 +291,7 @@ pub fn route_of(path: &str) -> Option<Route> {
         return Some(Route::Open);
     }
     let service = service.strip_prefix("tributary.v1.")?;
-    RULES.iter().find(|rule| rule.service == service && rule.rpc == rpc).map(Route::Rpc)
+    rules().find(|rule| rule.service == service && rule.rpc == rpc).map(Route::Rpc)
 }
 
 /// The RPC of a path such as `/tributary.v1.AccountService/GetUser`; `None` if it is not in the contract.

@@ -11,16 +11,15 @@ use crate::store::{ProfileNames, RecordedEvent};
 use domain::reward::WithheldReason;
 use domain::rules::RewardKind;
 use domain::{
-    AnyEvent, EntryKind, Kind, ParticipantEvent, ParticipantId, PurchaseEvent, ReferralApplied,
-    ReferralStatus, RewardGranted, RewardWithheld, Timestamp, UserEvent, UserStatus,
+    AnyEvent, EntryKind, Kind, Participant, ParticipantEvent, ParticipantId, Purchase,
+    PurchaseEvent, ReferralApplied, ReferralStatus, RewardGranted, RewardWithheld, Stream,
+    Timestamp, User, UserEvent, UserStatus,
 };
 
 /// The event itself, and the participant if the event is on a participant's stream.
 fn read(event: &RecordedEvent) -> Result<(AnyEvent, Option<ParticipantId>), ApiError> {
-    let participant = match event.stream.kind {
-        Kind::Participant => ParticipantId::parse(&event.stream.id),
-        Kind::User | Kind::Program | Kind::Purchase => None,
-    };
+    let is_participant = event.stream.kind == Kind::Participant;
+    let participant = is_participant.then(|| ParticipantId::parse(&event.stream.id)).flatten();
     Ok((event.read()?, participant))
 }
 
@@ -142,25 +141,12 @@ pub(super) struct Joined {
 pub(super) fn joined(events: &[RecordedEvent]) -> Result<Joined, ApiError> {
     let mut joined = Joined::default();
     for event in events {
-        match read(event)? {
-            (AnyEvent::User(UserEvent::UserRegistered(registered)), _) => {
-                joined.registered =
-                    Some((event.stream.id.to_string(), registered.register_time_us));
-            }
-            (AnyEvent::Participant(participant), Some(id)) => {
-                joined.enter(event, &id, participant);
-            }
-            (
-                AnyEvent::User(
-                    UserEvent::UserEnrolled(_)
-                    | UserEvent::UserDeactivated(_)
-                    | UserEvent::UserReactivated(_),
-                )
-                | AnyEvent::Program(_)
-                | AnyEvent::Participant(_)
-                | AnyEvent::Purchase(_),
-                _,
-            ) => {}
+        let (any, participant) = read(event)?;
+        if let Some(registered) = User::event_ref(&any).and_then(UserEvent::registered) {
+            joined.registered = Some((event.stream.id.to_string(), registered.register_time_us));
+        }
+        if let (Some(event_of_participant), Some(id)) = (Participant::event(any), participant) {
+            joined.enter(event, &id, event_of_participant);
         }
     }
     Ok(joined)
@@ -245,8 +231,13 @@ pub(super) fn purchase(
 ) -> Result<(Option<pb::Purchase>, Vec<pb::PurchaseOutcome>), ApiError> {
     let mut view = PurchaseView::default();
     for event in events {
-        match read(event)? {
-            (AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(recorded)), _) => {
+        let (any, participant) = read(event)?;
+        if let (Some(event_of_participant), Some(id)) = (Participant::event_ref(&any), participant)
+        {
+            view.enter(event, &id, event_of_participant);
+        }
+        match Purchase::event(any) {
+            Some(PurchaseEvent::PurchaseRecorded(recorded)) => {
                 view.purchase = Some(pb::Purchase {
                     purchase_id: event.stream.id.to_string(),
                     buyer_user_id: recorded.buyer_user_id.to_string(),
@@ -255,13 +246,10 @@ pub(super) fn purchase(
                     create_time: Some(time(event.recorded_at)),
                 });
             }
-            (AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)), _) => {
+            Some(PurchaseEvent::RewardWithheld(withheld)) => {
                 add_withheld(view.outcome(withheld.program_id.as_str()), &withheld);
             }
-            (AnyEvent::Participant(participant), Some(id)) => {
-                view.enter(event, &id, &participant);
-            }
-            (AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Participant(_), _) => {}
+            None => {}
         }
     }
     Ok((view.purchase, view.outcomes.into_values().collect()))

@@ -3,7 +3,7 @@
 use super::{At, READ_EVENTS, Reads, Standing};
 use crate::store::{StoreError, in_time, log};
 use cqrs_es::Aggregate;
-use domain::{AnyEvent, Buckets, Participant, ParticipantId, StreamKey, Timestamp};
+use domain::{Buckets, Participant, ParticipantId, Stream, StreamKey, Timestamp};
 
 impl Reads {
     /// A participant's standing at a moment; all zeros before the enrollment. The position is that of the
@@ -41,10 +41,8 @@ impl Reads {
                     Some(_) => event.read_if_known()?,
                     None => Some(event.read()?),
                 };
-                match known {
-                    Some(AnyEvent::Participant(event)) => participant.apply(event),
-                    Some(AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Purchase(_))
-                    | None => {}
+                if let Some(event) = known.and_then(Participant::event) {
+                    participant.apply(event);
                 }
                 buckets = posting.map_or(buckets, |posting| posting.after);
             }

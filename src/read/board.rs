@@ -11,7 +11,9 @@ use super::ranking::{Place, Ranking};
 use super::{At, Freshness, ReadError};
 use crate::store::{RecordedEvent, StoreError};
 use domain::rules::LeaderboardMetric;
-use domain::{AnyEvent, Kind, ParticipantEvent, ProgramEvent, ProgramId, ReferralStatus};
+use domain::{
+    Participant, ParticipantEvent, Program, ProgramEvent, ProgramId, ReferralStatus, Stream,
+};
 
 /// A participant on a leaderboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,20 +125,17 @@ impl State {
         program_id: &ProgramId,
         event: &RecordedEvent,
     ) -> Result<(), StoreError> {
-        match event.stream.kind {
-            Kind::Program if *event.stream.id == *program_id.as_str() => {
-                if let AnyEvent::Program(ProgramEvent::ProgramPublished(published)) =
-                    event.read()?
-                {
+        if event.stream.kind == Program::KIND && *event.stream.id == *program_id.as_str() {
+            match Program::event(event.read()?) {
+                Some(ProgramEvent::ProgramPublished(published)) => {
                     self.default_metric = published.rules.leaderboard;
                 }
+                None => {}
             }
-            Kind::Participant => {
-                if let Some(user_id) = user_in(&event.stream.id, program_id) {
-                    self.apply_to_participant(user_id, event)?;
-                }
-            }
-            Kind::User | Kind::Program | Kind::Purchase => {}
+        } else if event.stream.kind == Participant::KIND
+            && let Some(user_id) = user_in(&event.stream.id, program_id)
+        {
+            self.apply_to_participant(user_id, event)?;
         }
         self.position = event.position;
         Ok(())
@@ -151,7 +150,7 @@ impl State {
             self.score(user_id, 0, |_| posting.after.net_earned());
             return Ok(());
         }
-        let AnyEvent::Participant(event) = event.read()? else { return Ok(()) };
+        let Some(event) = Participant::event(event.read()?) else { return Ok(()) };
         match event {
             ParticipantEvent::ParticipantEnrolled(_) => self.enroll(user_id, [0; 3]),
             ParticipantEvent::ReferralMade(made) => self.count(user_id, made.status, 1),

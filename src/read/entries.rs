@@ -5,7 +5,7 @@ use super::Reads;
 use crate::store::{RecordedEvent, StoreError, in_time, log};
 use domain::rules::RewardKind;
 use domain::{
-    AnyEvent, Participant, ParticipantEvent, ParticipantId, Posting, RewardGranted, StreamKey,
+    Participant, ParticipantEvent, ParticipantId, Posting, RewardGranted, Stream, StreamKey,
     Timestamp,
 };
 
@@ -73,12 +73,10 @@ impl Entry {
         let purchase_id =
             serde_json::from_str::<About>(&event.payload).ok().and_then(|about| about.purchase_id);
         let reward = match posting.kind.reward_kind() {
-            Some(_) => match event.read_if_known()? {
-                Some(AnyEvent::Participant(ParticipantEvent::RewardGranted(reward))) => {
-                    Some(reward)
-                }
-                _ => None,
-            },
+            Some(_) => event
+                .read_if_known()?
+                .and_then(Participant::event)
+                .and_then(ParticipantEvent::granted),
             None => None,
         };
         Ok(Some(Self { event, posting, purchase_id, reward }))

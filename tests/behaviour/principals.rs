@@ -13,7 +13,7 @@ use domain::UserId;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
 use tonic::{Code, Request, Status};
-use tributary::api::permissions::{RULES, Rule, TextFields};
+use tributary::api::permissions::{Rule, TextFields, rules};
 use tributary::api::principal::{Principal, Role};
 use tributary::api::{Server, ServerOptions, ServerSettings, services};
 use tributary::engine::Environment;
@@ -89,7 +89,7 @@ async fn every_rpc_is_guarded_as_its_row_says() {
     client.sign_up(LINES, "bob", "").await.unwrap();
     let local = in_process(&database).await;
     let routes = services(local.context());
-    for rule in RULES {
+    for rule in rules() {
         for principal in [Principal::Anonymous, user("ada"), service()] {
             for about in ["ada", "bob"] {
                 let field = rule.subject.field();

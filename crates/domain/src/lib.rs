@@ -39,17 +39,9 @@ mod tests;
 pub use events::{DecodeError, EventCodec, decode};
 pub use ids::{InvalidId, ParticipantId, ProgramId, PurchaseId, UserId};
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
-pub use participant::{
-    FirstPurchaseUsed, Participant, ParticipantCommand, ParticipantDeactivated,
-    ParticipantEnrolled, ParticipantEvent, ParticipantReactivated, PurchaseCredited, Referral,
-    ReferralApplied, ReferralConverted, ReferralCounts, ReferralMade, ReferralStatus,
-    ReferralUpdated, RewardGranted, TierChanged, existing_participant,
-};
-pub use program::{Program, ProgramCommand, ProgramEvent, ProgramPublished, ProgramVersion};
-pub use purchase::{
-    Purchase, PurchaseCommand, PurchaseEvent, PurchaseOutcome, PurchaseRecorded, RewardShare,
-    RewardWithheld,
-};
+pub use participant::*;
+pub use program::*;
+pub use purchase::*;
 pub use refusal::Refusal;
 pub use registry::{
     AnyAggregate, AnyEvent, CachePolicy, EncodedEvent, Kind, OtherKind, Posts, State, Stream,
@@ -57,10 +49,7 @@ pub use registry::{
 };
 pub use side_row::{Profile, SideRow};
 pub use time::Timestamp;
-pub use user::{
-    User, UserCommand, UserDeactivated, UserEnrolled, UserEvent, UserReactivated, UserRegistered,
-    UserStatus,
-};
+pub use user::*;
 pub use work::{
     Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, handle_now, load, peek_new, tell,
 };

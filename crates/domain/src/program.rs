@@ -139,4 +139,8 @@ impl Posts for ProgramEvent {
     }
 }
 
-impl State for Program {}
+impl State for Program {
+    fn user_of(_: &str) -> Option<&str> {
+        None
+    }
+}

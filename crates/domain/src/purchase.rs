@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use super::events::events;
 use super::ledger::Posting;
-use super::registry::{AnyEvent, Posts, State, StreamKey};
+use super::registry::{AnyEvent, Posts, State, Stream, StreamKey};
 use super::reward::WithheldReason;
-use super::{ParticipantEvent, ParticipantId, ProgramId, PurchaseId, Refusal, Timestamp, UserId};
+use super::{
+    Participant, ParticipantEvent, ParticipantId, ProgramId, PurchaseId, Refusal, Timestamp, UserId,
+};
 
 /// A purchase was made. This is the input, separate from its consequences.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -181,13 +183,15 @@ impl Posts for PurchaseEvent {
 }
 
 impl State for Purchase {
+    /// The buyer is named in the event, not in the id.
+    fn user_of(_: &str) -> Option<&str> {
+        None
+    }
+
     /// A purchase builds its state from the events that its commands wrote to other streams: what the buyer
     /// and the earners up the line got, and what changed for the buyer, is recorded on their streams.
     fn remember(&mut self, own_id: &str, other: &StreamKey, sequence: i64, event: &AnyEvent) {
-        let event = match event {
-            AnyEvent::Participant(event) => event,
-            AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Purchase(_) => return,
-        };
+        let Some(event) = Participant::event_ref(event) else { return };
         let Some(participant) = ParticipantId::parse(&other.id) else { return };
         let is_own = |purchase_id: &PurchaseId| purchase_id.as_str() == own_id;
         match event {

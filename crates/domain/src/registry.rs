@@ -32,6 +32,9 @@ pub enum CachePolicy {
 pub trait State:
     Aggregate<Services = (), Error = Refusal, Event: EventCodec + Posts> + Clone
 {
+    /// The id of the user to whom the stream with this id belongs; `None` if it is nobody's own.
+    fn user_of(id: &str) -> Option<&str>;
+
     /// Applies an event that a command wrote to another stream, if the same command also wrote to this
     /// stream, whose id is `own_id`. Called only for kinds that remember their commands.
     fn remember(&mut self, own_id: &str, other: &StreamKey, sequence: i64, event: &AnyEvent) {
@@ -57,6 +60,11 @@ pub trait Stream: State {
     fn into_any(state: Arc<Self>) -> AnyAggregate;
     /// Wraps the event.
     fn any_event(event: Self::Event) -> AnyEvent;
+    /// The event, if `any` is of this kind. For what is about one kind only and reads all its events; what must
+    /// know every kind matches on [`AnyEvent`], without a wildcard.
+    fn event(any: AnyEvent) -> Option<Self::Event>;
+    /// As [`Stream::event`], borrowed.
+    fn event_ref(any: &AnyEvent) -> Option<&Self::Event>;
 }
 
 /// Generates all code that must know every kind. `$` is the dollar sign, for the macros that this macro
@@ -113,6 +121,14 @@ macro_rules! registry {
             pub const fn is_receipt(self) -> bool {
                 match self {
                     $(Self::$kind => $is_receipt,)+
+                }
+            }
+
+            /// The id of the user to whom the stream with this id belongs; `None` if it is nobody's own.
+            #[must_use]
+            pub fn user_of(self, id: &str) -> Option<&str> {
+                match self {
+                    $(Self::$kind => <$kind as State>::user_of(id),)+
                 }
             }
 
@@ -267,6 +283,20 @@ macro_rules! registry {
 
                 fn any_event(event: Self::Event) -> AnyEvent {
                     AnyEvent::$kind(event)
+                }
+
+                fn event(any: AnyEvent) -> Option<Self::Event> {
+                    match any {
+                        AnyEvent::$kind(event) => Some(event),
+                        _ => None,
+                    }
+                }
+
+                fn event_ref(any: &AnyEvent) -> Option<&Self::Event> {
+                    match any {
+                        AnyEvent::$kind(event) => Some(event),
+                        _ => None,
+                    }
                 }
             }
         )+

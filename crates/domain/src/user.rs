@@ -168,4 +168,19 @@ impl Posts for UserEvent {
     }
 }
 
-impl State for User {}
+impl State for User {
+    fn user_of(id: &str) -> Option<&str> {
+        Some(id)
+    }
+}
+
+impl UserEvent {
+    /// The registration, if the event is one.
+    #[must_use]
+    pub fn registered(&self) -> Option<&UserRegistered> {
+        match self {
+            Self::UserRegistered(registered) => Some(registered),
+            Self::UserEnrolled(_) | Self::UserDeactivated(_) | Self::UserReactivated(_) => None,
+        }
+    }
+}

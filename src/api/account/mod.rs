@@ -5,5 +5,19 @@ mod status;
 mod users;
 
 use crate::api::Context;
+use crate::api::permissions::{Callers, Rule, Subject, row};
+
+/// Who may call what of the service, and whose data it is: one row per RPC.
+pub(super) const RULES: &[Rule] = {
+    use Callers::{Anyone, BackEnds, SignedIn};
+    use Subject::{None, User};
+    &[
+        row("AccountService", "RegisterUser", Anyone, None),
+        row("AccountService", "GetUser", SignedIn, User("user_id")),
+        row("AccountService", "ListUsers", BackEnds, None),
+        row("AccountService", "DeactivateUser", BackEnds, User("user_id")),
+        row("AccountService", "ReactivateUser", BackEnds, User("user_id")),
+    ]
+};
 
 pub(super) struct Handlers(pub(super) Context);

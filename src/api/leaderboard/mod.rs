@@ -10,11 +10,24 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb;
+use crate::api::permissions::{Callers, Rule, Subject, row};
 use crate::api::program::rules::{leaderboard_metric, leaderboard_metric_message};
 use crate::api::reads::{Named, Reading, found, freshness, newest};
 use crate::read::{At, Board, Freshness, Place, Ranked};
 use crate::store::StoreError;
 use domain::ProgramId;
+
+/// Who may call what of the service, and whose data it is: one row per RPC.
+pub(super) const RULES: &[Rule] = {
+    use Callers::SignedIn;
+    use Subject::None;
+    &[
+        row("LeaderboardService", "GetLeaderboard", SignedIn, None),
+        // A leaderboard is public among those who have credentials, and so is a place on it.
+        row("LeaderboardService", "GetRank", SignedIn, None),
+        row("LeaderboardService", "WatchLeaderboard", SignedIn, None),
+    ]
+};
 
 pub(super) struct Handlers(pub(super) Context);
 

@@ -16,7 +16,7 @@ use crate::api::responses::time;
 use crate::api::watch::{Sent, View};
 use crate::live::CutOff;
 use crate::store::{RecordedEvent, in_time, log};
-use domain::{Kind, UserId, event_types};
+use domain::{UserId, event_types};
 
 /// How many events are read from the log at once.
 const READ_EVENTS: i64 = 1_000;
@@ -50,13 +50,7 @@ impl EventFilter {
 
 /// Whether an event is on one of the user's own streams, or names the user.
 fn concerns(event: &RecordedEvent, user_id: &str) -> bool {
-    let is_own = match event.stream.kind {
-        Kind::User => &*event.stream.id == user_id,
-        Kind::Participant => {
-            event.stream.id.split_once('/').is_some_and(|(_, member)| member == user_id)
-        }
-        Kind::Program | Kind::Purchase => false,
-    };
+    let is_own = event.stream.kind.user_of(&event.stream.id) == Some(user_id);
     // Identifiers need no escaping, so a value is found by its plain text.
     is_own
         || (event.payload.contains(user_id)
@@ -176,7 +170,7 @@ async fn send(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use domain::Timestamp;
+    use domain::{Kind, Timestamp};
 
     #[test]
     fn an_event_concerns_whom_it_names() {

@@ -10,10 +10,25 @@ use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb;
+use crate::api::permissions::{Callers, Rule, Subject, row};
 use crate::api::reads::{Named, Reading, found, freshness};
 use crate::api::responses::{count, money};
 use crate::read::At;
 use domain::ProgramId;
+
+/// Who may call what of the service, and whose data it is: one row per RPC.
+pub(super) const RULES: &[Rule] = {
+    use Callers::Operators;
+    use Subject::{None, UserOrEverybody};
+    &[
+        row("OperatorService", "GetOverview", Operators, None),
+        row("OperatorService", "GetConversionReport", Operators, None),
+        row("OperatorService", "ReadEvents", Operators, UserOrEverybody("user_id")),
+        row("OperatorService", "WatchEvents", Operators, UserOrEverybody("user_id")),
+        row("OperatorService", "ListJobs", Operators, None),
+        row("OperatorService", "RetryJob", Operators, None),
+    ]
+};
 
 pub(super) struct Handlers(pub(super) Context);
 

@@ -8,6 +8,7 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
+use crate::api::permissions::{Callers, Rule, Subject, row};
 use crate::api::responses::joined;
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
@@ -17,6 +18,18 @@ use crate::store::log;
 use domain::decide::{Command, EnrollParticipant};
 use domain::{Kind, ParticipantId, Program, ProgramId, Refusal, StreamKey, load};
 use rules::{program_message, read_program};
+
+/// Who may call what of the service, and whose data it is: one row per RPC.
+pub(super) const RULES: &[Rule] = {
+    use Callers::{Operators, SignedIn};
+    use Subject::{None, User};
+    &[
+        row("ProgramService", "PublishProgram", Operators, None),
+        row("ProgramService", "GetProgram", SignedIn, None),
+        row("ProgramService", "ListPrograms", SignedIn, None),
+        row("ProgramService", "EnrollParticipant", SignedIn, User("user_id")),
+    ]
+};
 
 pub(super) struct Handlers(pub(super) Context);
 

@@ -7,6 +7,7 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb;
+use crate::api::permissions::{Callers, Rule, Subject, row};
 use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::responses;
 use crate::api::tokens::newest_position;
@@ -19,6 +20,17 @@ use domain::{Purchase, PurchaseId, Refusal, StreamKey, UserId};
 
 /// The largest page of purchases, well below the largest message: a purchase can have many rewards.
 const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
+
+/// Who may call what of the service, and whose data it is: one row per RPC.
+pub(super) const RULES: &[Rule] = {
+    use Callers::{BackEnds, SignedIn};
+    use Subject::{BuyerOf, User, UserOrEverybody};
+    &[
+        row("PurchaseService", "RecordPurchase", BackEnds, User("buyer_user_id")),
+        row("PurchaseService", "GetPurchase", SignedIn, BuyerOf("purchase_id")),
+        row("PurchaseService", "ListPurchases", SignedIn, UserOrEverybody("buyer_user_id")),
+    ]
+};
 
 pub(super) struct Handlers(pub(super) Context);
 

@@ -7,6 +7,7 @@ use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
+use crate::api::permissions::{Callers, Rule, Subject, row};
 use crate::api::responses::{count, joined};
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
@@ -14,6 +15,23 @@ use crate::engine::query::query;
 use crate::store::profile_names;
 use domain::decide::{ApplyReferral, CodeFault, Command, Referrer, validate_code};
 use domain::{ProgramId, UserId};
+
+/// Who may call what of the service, and whose data it is: one row per RPC.
+pub(super) const RULES: &[Rule] = {
+    use Callers::{Anyone, SignedIn};
+    use Subject::{User, UserIfReadable, UserOrEverybody};
+    &[
+        // Nobody gives themselves a referrer of their choice: a user needs the referrer's code.
+        Rule {
+            back_ends_set: Some("referrer_user_id"),
+            ..row("ReferralService", "ApplyReferral", SignedIn, User("referee_user_id"))
+        },
+        row("ReferralService", "ValidateReferralCode", Anyone, UserIfReadable("user_id")),
+        row("ReferralService", "GetReferralStats", SignedIn, User("user_id")),
+        row("ReferralService", "ListReferrals", SignedIn, UserOrEverybody("user_id")),
+        row("ReferralService", "GetReferralTree", SignedIn, User("user_id")),
+    ]
+};
 
 pub(super) struct Handlers(pub(super) Context);
 

@@ -7,6 +7,7 @@ mod watch;
 use std::sync::Arc;
 
 use crate::api::errors::{ApiError, internal};
+use crate::api::permissions::{Callers, Rule, Subject, row};
 use crate::api::responses::{count, entry_kind, money, reward, time};
 use crate::api::{Context, pb};
 use crate::engine::query::query;
@@ -14,6 +15,22 @@ use crate::read::{Entry, Page, Standing};
 use domain::decide::existing_program;
 use domain::rules::ProgramRules;
 use domain::{Program, ProgramId, Timestamp, load};
+
+/// Who may call what of the service, and whose data it is: one row per RPC.
+pub(super) const RULES: &[Rule] = {
+    use Callers::SignedIn;
+    use Subject::User;
+    &[
+        row("RewardService", "GetBalances", SignedIn, User("user_id")),
+        row("RewardService", "ListBalanceEntries", SignedIn, User("user_id")),
+        row("RewardService", "GetTier", SignedIn, User("user_id")),
+        row("RewardService", "GetEarnings", SignedIn, User("user_id")),
+        row("RewardService", "ListRewards", SignedIn, User("user_id")),
+        row("RewardService", "WatchEarnings", SignedIn, User("user_id")),
+        row("RewardService", "WatchBalances", SignedIn, User("user_id")),
+        row("RewardService", "WatchTier", SignedIn, User("user_id")),
+    ]
+};
 
 pub(super) struct Handlers(pub(super) Context);
 

@@ -5,17 +5,14 @@ use crate::api::responses::{money, reward};
 use crate::api::watch::View;
 use crate::live::CutOff;
 use crate::store::RecordedEvent;
-use domain::{AnyEvent, ParticipantEvent};
+use domain::{Participant, ParticipantEvent, Stream};
 
 /// The participant's event, if it has one of these types: a stream decodes only what it shows.
 fn read(event: &RecordedEvent, types: &[&str]) -> Result<Option<ParticipantEvent>, CutOff> {
     if !types.contains(&&*event.event_type) {
         return Ok(None);
     }
-    Ok(match event.read()? {
-        AnyEvent::Participant(event) => Some(event),
-        AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Purchase(_) => None,
-    })
+    Ok(Participant::event(event.read()?))
 }
 
 /// Every reward.

@@ -138,10 +138,9 @@ fn earners<'a>(work: &mut dyn Work, occasion: &Occasion<'a>) -> Result<Vec<Earne
                     ReferralStatus::Held | ReferralStatus::Rejected => {
                         Some(WithheldReason::ReferralNotCounted)
                     }
-                    _ if dated.is_some_and(|dated| dated < referral.referral_time) => {
-                        Some(WithheldReason::BeforeReferral)
-                    }
-                    _ => None,
+                    ReferralStatus::Pending | ReferralStatus::Converted => dated
+                        .is_some_and(|dated| dated < referral.referral_time)
+                        .then_some(WithheldReason::BeforeReferral),
                 };
             }
             at.user_id = referral.referrer_user_id;

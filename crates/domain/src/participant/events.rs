@@ -236,3 +236,24 @@ impl Posts for ParticipantEvent {
         }
     }
 }
+
+impl ParticipantEvent {
+    /// The reward, if the event grants one.
+    #[must_use]
+    pub fn granted(self) -> Option<RewardGranted> {
+        match self {
+            Self::RewardGranted(granted) => Some(granted),
+            Self::ParticipantEnrolled(_)
+            | Self::ReferralApplied(_)
+            | Self::ReferralMade(_)
+            | Self::ReferralUpdated(_)
+            | Self::ReferralConverted(_)
+            | Self::FirstPurchaseUsed(_)
+            | Self::PurchaseCredited(_)
+            | Self::RewardWithheld(_)
+            | Self::TierChanged(_)
+            | Self::ParticipantDeactivated(_)
+            | Self::ParticipantReactivated(_) => None,
+        }
+    }
+}

@@ -448,4 +448,8 @@ impl Aggregate for Participant {
     }
 }
 
-impl State for Participant {}
+impl State for Participant {
+    fn user_of(id: &str) -> Option<&str> {
+        id.split_once('/').map(|(_, user_id)| user_id)
+    }
+}

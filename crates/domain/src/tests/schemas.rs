@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use cqrs_es::Aggregate;
 use schemars::{JsonSchema, schema_for};
 
-use crate::{Kind, ParticipantEvent, ProgramEvent, PurchaseEvent, UserEvent};
+use crate::Kind;
 
 fn file(kind: Kind) -> PathBuf {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schemas");
@@ -36,23 +37,10 @@ fn compare<E: JsonSchema>(kind: Kind) {
 }
 
 #[test]
-fn the_events_of_a_user_have_the_committed_shape() {
-    compare::<UserEvent>(Kind::User);
-}
-
-#[test]
-fn the_events_of_a_program_have_the_committed_shape() {
-    compare::<ProgramEvent>(Kind::Program);
-}
-
-#[test]
-fn the_events_of_a_participant_have_the_committed_shape() {
-    compare::<ParticipantEvent>(Kind::Participant);
-}
-
-#[test]
-fn the_events_of_a_purchase_have_the_committed_shape() {
-    compare::<PurchaseEvent>(Kind::Purchase);
+fn the_events_of_every_aggregate_have_the_committed_shape() {
+    for kind in Kind::ALL {
+        with_kind!(*kind, A => compare::<<A as Aggregate>::Event>(*kind));
+    }
 }
 
 /// The shapes of states, each with the version that it has. Snapshots hold states.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::rules::{EarnOn, ProgramRules, RewardRule};
 use crate::tests::memory_work::Memory;
 use crate::{
-    AnyEvent, ParticipantEvent, ParticipantId, ProgramEvent, PurchaseEvent, PurchaseId,
-    PurchaseRecorded, Timestamp, UserId,
+    Participant, ParticipantEvent, ParticipantId, Program, ProgramEvent, Purchase, PurchaseEvent,
+    PurchaseId, PurchaseRecorded, Stream, Timestamp, UserId,
 };
 
 #[derive(Debug, Default)]
@@ -39,20 +39,24 @@ impl Audit {
     pub fn of(memory: &Memory, mut look: impl FnMut(&Self, &UserId, &ParticipantEvent)) -> Self {
         let mut audit = Self::default();
         for logged in memory.log() {
-            match &logged.event {
-                AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
+            let event = &logged.event;
+            match Program::event_ref(event) {
+                Some(ProgramEvent::ProgramPublished(published)) => {
                     audit.versions.push(published.rules.clone());
                 }
-                AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(purchase)) => {
+                None => {}
+            }
+            match Purchase::event_ref(event) {
+                Some(PurchaseEvent::PurchaseRecorded(purchase)) => {
                     let purchase_id = PurchaseId::parse(&logged.key.id).unwrap();
                     audit.purchases.insert(purchase_id, purchase.clone());
                 }
-                AnyEvent::Participant(event) => {
-                    let id = ParticipantId::parse(&logged.key.id).unwrap();
-                    look(&audit, &id.user_id, event);
-                    audit.enter(id.user_id, event);
-                }
-                AnyEvent::User(_) | AnyEvent::Purchase(_) => {}
+                Some(PurchaseEvent::RewardWithheld(_)) | None => {}
+            }
+            if let Some(event) = Participant::event_ref(event) {
+                let id = ParticipantId::parse(&logged.key.id).unwrap();
+                look(&audit, &id.user_id, event);
+                audit.enter(id.user_id, event);
             }
         }
         audit
