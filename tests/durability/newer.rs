@@ -109,6 +109,16 @@ async fn check_reads(client: &Client) {
     assert_eq!(figures, expected);
     assert_eq!(entries[1].kind(), contract::pb::EntryKind::Reversal);
 
+    // The same as of a moment: that of the last entry.
+    let request = GetBalancesRequest {
+        program_id: program_id.clone(),
+        user_id: user_id.clone(),
+        as_of_time: entries[0].create_time,
+        ..Default::default()
+    };
+    let answer = client.rewards().get_balances(client.request(request)).await.unwrap();
+    assert_eq!(minor(answer.into_inner().balances.first()), 5_500);
+
     let request = ListRewardsRequest {
         program_id: program_id.clone(),
         user_id: user_id.clone(),
