@@ -113,8 +113,8 @@ async fn insert(
     if !output.status.success() {
         return Err(format!("pgbench failed ({}): {text}{complaint}", output.status));
     }
-    let (count, per_second) =
-        parse(&text).ok_or_else(|| format!("cannot read the output of pgbench: {text}{complaint}"))?;
+    let (count, per_second) = parse(&text)
+        .ok_or_else(|| format!("cannot read the output of pgbench: {text}{complaint}"))?;
     Ok(Inserts { count, per_second, latencies: latencies? })
 }
 
