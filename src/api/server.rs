@@ -94,7 +94,7 @@ pub enum ServerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The compiled-in descriptors are invalid.
-    #[error("the reflection service cannot be made: {0}")]
+    #[error("the reflection service cannot be created: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// A task that the server depends on ended.
     #[error(transparent)]

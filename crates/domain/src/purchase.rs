@@ -64,7 +64,7 @@ events! {
 
 /// The commands of a purchase.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum PurchaseCommand {
     Record { purchase_id: PurchaseId, recorded: PurchaseRecorded },
     Withhold(RewardWithheld),

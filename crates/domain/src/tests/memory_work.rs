@@ -357,7 +357,7 @@ impl Work for Unit {
     fn release_claim(&mut self, claim: Claim) -> Result<(), Halt> {
         let Claim { kind, value, owner } = claim;
         if !kind.can_be_released() {
-            return Err(Halt::Broken("a claim that is for good was given up"));
+            return Err(Halt::Broken("a claim that cannot be released was released"));
         }
         let key = (kind, value);
         if self.tables.claims.get(&key) == Some(&owner) {

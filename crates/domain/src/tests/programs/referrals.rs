@@ -12,7 +12,7 @@ fn any_time() -> Scene {
     Scene::of(multi_level_commission())
 }
 
-/// The refusal of a referral that would close a circle.
+/// The refusal of a referral that would create a cycle.
 fn circle(referee: &str, referrer: &str) -> Refusal {
     Refusal::ReferralCycle { referee: user(referee), referrer: user(referrer) }
 }
