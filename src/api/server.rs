@@ -55,7 +55,7 @@ const HANDED_OVER_BATCHES: usize = 64;
 pub struct ServerSettings {
     /// How often a silent stream sends a heartbeat.
     pub heartbeat: Duration,
-    /// How long a read waits for the position of its token, whatever the caller allows.
+    /// How long a read waits for the position of its token at most, even if the caller allows more.
     pub read_patience: Duration,
 }
 

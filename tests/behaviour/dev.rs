@@ -166,7 +166,7 @@ impl Dev {
     }
 }
 
-/// Runs a command that is to end by itself.
+/// Runs a command that must end by itself.
 async fn run(mut command: Command) -> Output {
     tokio::time::timeout(START_TIMEOUT, command.output()).await.expect("it ends in time").unwrap()
 }

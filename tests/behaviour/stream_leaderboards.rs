@@ -114,7 +114,7 @@ async fn read(
     answer.into_inner().entries
 }
 
-/// Signs up somebody; the code.
+/// Signs up a user; returns their code.
 async fn join(client: &Client, user_id: &str, code: &str) -> String {
     client.sign_up(PROGRAM, user_id, code).await.unwrap().code
 }

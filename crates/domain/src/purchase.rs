@@ -70,7 +70,7 @@ pub enum PurchaseCommand {
     Withhold(RewardWithheld),
 }
 
-/// What somebody earned from a purchase.
+/// What a participant earned from a purchase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RewardShare {

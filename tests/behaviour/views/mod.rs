@@ -46,7 +46,7 @@ fn board(program_id: &str, metric: LeaderboardMetric) -> GetLeaderboardRequest {
     GetLeaderboardRequest { metric: metric.into(), ..OfProgram::of_program(program_id) }
 }
 
-/// Somebody's place on a leaderboard.
+/// A user's place on a leaderboard.
 fn rank(program_id: &str, user_id: &str, metric: LeaderboardMetric) -> GetRankRequest {
     GetRankRequest { metric: metric.into(), ..OfParticipant::of(program_id, user_id) }
 }

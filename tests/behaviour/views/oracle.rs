@@ -78,7 +78,7 @@ impl History {
         self.model.users[index].clone()
     }
 
-    /// The code of somebody in a program, or none.
+    /// The code of a participant of a program, or none.
     fn code(&mut self, program_id: &str) -> String {
         let owners: Vec<String> =
             self.model.of_program(program_id).map(|of| of.code.clone()).collect();
@@ -200,7 +200,7 @@ async fn check_sums(client: &Client, last: &str, member: &Member, as_of_time: Op
     }
 }
 
-/// Checks somebody's referrals, and the lists that make up the sums.
+/// Checks a participant's referrals, and the lists that make up the sums.
 async fn check_lists(client: &Client, last: &str, model: &Model, member: &Member) {
     let (program, user) = (&*member.program_id, &*member.user_id);
     let stats = see(client, last, GetReferralStatsRequest::of(program, user)).await;

@@ -267,7 +267,7 @@ fn codes(history: &History) -> Vec<(String, Option<UserId>)> {
     known.chain([("nonsense".to_owned(), None)]).collect()
 }
 
-/// Whether somebody would be referred after a command.
+/// Whether a user would be referred after a command.
 fn would_be_referred(memory: &Memory, command: &Command, name: &str) -> Result<bool, Halt> {
     let id = Scene::id(name);
     memory.would(command, |work| Ok(load::<Participant>(work, &id)?.referral().is_some()))

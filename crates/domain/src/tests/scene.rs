@@ -229,7 +229,7 @@ impl Scene {
         self.tell(&Command::ReactivateUser { user_id: user(name) }).unwrap();
     }
 
-    // What came of it.
+    // Results.
 
     pub fn id(name: &str) -> ParticipantId {
         ParticipantId::new(&program(PROGRAM), &user(name))
