@@ -3,7 +3,7 @@
 use super::{At, READ_EVENTS, Reads, Standing};
 use crate::store::{StoreError, in_time, log};
 use cqrs_es::Aggregate;
-use domain::{AnyEvent, Participant, ParticipantId, StreamKey, Timestamp};
+use domain::{AnyEvent, Buckets, Participant, ParticipantId, StreamKey, Timestamp};
 
 impl Reads {
     /// A participant's standing at a moment; all zeros before the enrollment. The position is that of the
@@ -28,19 +28,33 @@ impl Reads {
         let position = log::position_at(pool, moment).await?;
         let stream = StreamKey::of::<Participant>(id);
         let mut participant = Participant::default();
+        // Whatever moves money, also of a type that only a newer release knows.
+        let mut buckets = Buckets::default();
         let mut sequence = 0;
         loop {
             let events = log::read_stream(pool, &stream, sequence, position, READ_EVENTS).await?;
             let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
             for event in events {
                 sequence = event.sequence;
-                match event.read()? {
-                    AnyEvent::Participant(event) => participant.apply(event),
-                    AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Purchase(_) => {}
+                let posting = event.posting()?;
+                let known = match posting {
+                    Some(_) => event.read_if_known()?,
+                    None => Some(event.read()?),
+                };
+                match known {
+                    Some(AnyEvent::Participant(event)) => participant.apply(event),
+                    Some(AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Purchase(_))
+                    | None => {}
                 }
+                buckets = posting.map_or(buckets, |posting| posting.after);
             }
             if is_end {
-                return Ok(At { position, found: Standing::from(&participant) });
+                let found = Standing {
+                    balance_minor: buckets.balance(),
+                    earned_minor: buckets.net_earned(),
+                    ..Standing::from(&participant)
+                };
+                return Ok(At { position, found });
             }
         }
     }

@@ -98,10 +98,16 @@ impl Audit {
             self.purchase = None;
             self.paid.clear();
         }
-        if let Some(posting) = event.posting()? {
-            self.enter_posting(event, &posting);
-        }
-        match event.read()? {
+        let fact = match event.posting()? {
+            Some(posting) => {
+                self.enter_posting(event, &posting);
+                // Of a type that only a newer release knows, the posting is what can be checked.
+                let Some(fact) = event.read_if_known()? else { return Ok(()) };
+                fact
+            }
+            None => event.read()?,
+        };
+        match fact {
             AnyEvent::User(_) | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
             AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
                 let versions = self.programs.entry(event.stream.id.clone()).or_default();

@@ -73,8 +73,10 @@ impl Entry {
         let purchase_id =
             serde_json::from_str::<About>(&event.payload).ok().and_then(|about| about.purchase_id);
         let reward = match posting.kind.reward_kind() {
-            Some(_) => match event.read()? {
-                AnyEvent::Participant(ParticipantEvent::RewardGranted(reward)) => Some(reward),
+            Some(_) => match event.read_if_known()? {
+                Some(AnyEvent::Participant(ParticipantEvent::RewardGranted(reward))) => {
+                    Some(reward)
+                }
                 _ => None,
             },
             None => None,

@@ -49,6 +49,19 @@ impl RecordedEvent {
         self.decode().map_err(|source| self.unreadable(source))
     }
 
+    /// The event itself; `None` if this release does not know its type, which a newer one wrote. For readers
+    /// who have all that they need in the posting.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if the type is known and the event cannot be read.
+    pub fn read_if_known(&self) -> Result<Option<AnyEvent>, StoreError> {
+        match self.decode() {
+            Ok(event) => Ok(Some(event)),
+            Err(DecodeError::UnknownType(_)) => Ok(None),
+            Err(source) => Err(self.unreadable(source)),
+        }
+    }
+
     /// How an event of any type moves money; `None` if it moves none.
     ///
     /// # Errors
@@ -233,6 +246,24 @@ pub async fn read_entries_back(
         .bind(from_sequence)
         .bind(before_sequence);
     fetch(query, executor).await
+}
+
+/// The last entry on one stream, an event that moves money, up to a sequence.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_last_entry(
+    executor: impl PgExecutor<'_>,
+    stream: &StreamKey,
+    up_to_sequence: i64,
+) -> Result<Option<RecordedEvent>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 \
+         and sequence <= $3 and payload ? 'posting' order by sequence desc limit 1"
+    );
+    let query =
+        sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id).bind(up_to_sequence);
+    Ok(fetch(query, executor).await?.pop())
 }
 
 /// The events of several ranges of positions, ends included, in the order of the ranges.

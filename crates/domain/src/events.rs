@@ -117,11 +117,15 @@ pub fn decode<A: Stream>(
         return A::Event::decode(event_type, payload);
     }
     let current = super::upcast::upcast(A::TYPE, event_type, event_version, payload)?;
-    if A::Event::current_version(&current.event_type) != Some(current.event_version.as_str()) {
-        return Err(DecodeError::UnknownVersion {
-            event_type: event_type.into(),
-            event_version: event_version.into(),
-        });
+    match A::Event::current_version(&current.event_type) {
+        None => return Err(DecodeError::UnknownType(event_type.into())),
+        Some(version) if version != current.event_version => {
+            return Err(DecodeError::UnknownVersion {
+                event_type: event_type.into(),
+                event_version: event_version.into(),
+            });
+        }
+        Some(_) => {}
     }
     A::Event::decode(&current.event_type, &current.payload.to_string())
 }
