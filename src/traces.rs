@@ -46,7 +46,9 @@ pub enum TracesError {
     #[error("must be the address of a collector, as in http://127.0.0.1:4317, not {0}")]
     NoAddress(String),
     /// The address requires encryption.
-    #[error("cannot be https: traces are sent unencrypted, so send them to a collector close by")]
+    #[error(
+        "cannot be https: traces are sent unencrypted, so send them to a collector on the same network"
+    )]
     Encrypted,
     /// The number is not a share.
     #[error("must be 0 to 1, not {0}")]

@@ -222,7 +222,7 @@ impl From<QueryError> for ApiError {
             QueryError::Refused(refusal) => refusal.into(),
             QueryError::Store(error) => error.into(),
             QueryError::Broken(what) => {
-                tracing::error!(what, "a query broke");
+                tracing::error!(what, "a query failed because of a bug");
                 Self(internal())
             }
         }

@@ -56,7 +56,7 @@ impl Fields {
 
     /// Records that a token was not issued by this call.
     pub fn bad_token(&mut self, field: &str, reason: ErrorReason) {
-        self.fault(field, reason, "is not a token that this call gave out");
+        self.fault(field, reason, "is not a token that this call issued");
     }
 
     /// The value, if there are no faults.

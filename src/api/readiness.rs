@@ -78,7 +78,7 @@ impl Examiner {
             Ok(()) => Vec::new(),
             Err(building @ ReadError::Building { .. }) => vec![building.to_string()],
             Err(error) => {
-                tracing::debug!(%error, "whether read models are complete cannot be read");
+                tracing::debug!(%error, "cannot read whether the read models are complete");
                 vec!["the database does not answer".to_owned()]
             }
         }

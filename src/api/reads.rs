@@ -98,7 +98,7 @@ pub(super) async fn found<'a, T>(
     }
     let at = read(newest(context, freshness, named).await?).await?;
     let Some(found) = at.found else {
-        tracing::error!(position = at.position, "a read model lacks what the log has");
+        tracing::error!(position = at.position, "a read model lacks an event of the log");
         return Err(internal().into());
     };
     Ok(At { position: at.position, found })

@@ -55,7 +55,7 @@ const HANDED_OVER_BATCHES: usize = 64;
 pub struct ServerSettings {
     /// How often a silent stream sends a heartbeat.
     pub heartbeat: Duration,
-    /// How long a read waits for the position of its token, whatever the caller allows.
+    /// How long a read waits for the position of its token at most, even if the caller allows more.
     pub read_patience: Duration,
 }
 
@@ -94,7 +94,7 @@ pub enum ServerError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The compiled-in descriptors are invalid.
-    #[error("the reflection service cannot be made: {0}")]
+    #[error("the reflection service cannot be created: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// A task that the server depends on ended.
     #[error(transparent)]

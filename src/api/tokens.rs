@@ -135,7 +135,7 @@ async fn check_position(context: &Context, epoch: i32, position: i64) -> Result<
         if end.is_none_or(|end| position > end) {
             return Err(status(
                 ErrorReason::TokenOfOldEpoch,
-                "the token is of an earlier life of the database, which ended before it; start \
+                "the token is of an earlier epoch of the database, which ended before it; start \
                  without a token",
                 &[("position", &position), ("epoch_end_position", &end.unwrap_or_default())],
             )
@@ -148,7 +148,7 @@ async fn check_position(context: &Context, epoch: i32, position: i64) -> Result<
         if position > head {
             return Err(status(
                 ErrorReason::TokenAheadOfLog,
-                "the token is ahead of the log: it was given out by another database",
+                "the token is ahead of the log: it was issued by another database",
                 &[("position", &position), ("head_position", &head)],
             )
             .into());

@@ -67,9 +67,9 @@ pub(super) trait Feed: Send + 'static {
 pub(super) fn permit(context: &Context, principal: &Principal) -> Result<Permit, ApiError> {
     context.live.permit(&principal.scope()).map_err(|Full { limit, is_callers }| {
         let (message, whose) = if is_callers {
-            ("you have as many open streams as one caller can; end some", "caller")
+            ("you have reached the limit of open streams per caller; end some", "caller")
         } else {
-            ("the server has as many open streams as it can; try another", "server")
+            ("the server has reached its limit of open streams; try another server", "server")
         };
         let facts: [(&str, &dyn std::fmt::Display); 2] =
             [("limit_streams", &limit), ("limit_of", &whose)];

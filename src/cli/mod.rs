@@ -53,7 +53,7 @@ enum Command {
     /// Look after the read models: rebuild them, see how far they are
     #[command(subcommand)]
     Projections(projections::Projections),
-    /// Fold the whole log anew, compare it with every read model, and check that the log itself holds
+    /// Fold the whole log from scratch, compare it with every read model, and check that the log itself holds
     Verify(verify::Verify),
 }
 

@@ -64,7 +64,7 @@ pub(super) struct Settings {
     /// Users, participants and programs kept in memory [default: 2000000]
     #[arg(long, value_name = "N", env = "TRIBUTARY_CACHED_STREAMS")]
     cached_streams: Option<usize>,
-    /// Seconds that a command waits for a database that is away [default: 5]
+    /// Seconds that a command waits for an unavailable database [default: 5]
     #[arg(long, value_name = "S", env = "TRIBUTARY_DATABASE_PATIENCE_S")]
     database_patience_s: Option<u64>,
     /// Open streams in this process at most [default: 20000]

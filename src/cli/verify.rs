@@ -28,7 +28,7 @@ impl Verify {
         }
         let (rows, findings) = (verdict.comparison.differing_rows, verdict.finding_count);
         let help = if rows > 0 {
-            "; 'tributary projections rebuild all' makes the read models anew"
+            "; 'tributary projections rebuild all' rebuilds the read models"
         } else {
             ""
         };

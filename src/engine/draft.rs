@@ -169,7 +169,11 @@ impl<'a> Draft<'a> {
             // The state on which the job was decided may never be committed.
             Err(Halt::Broken(_)) if self.is_ahead => return Some(job),
             Err(Halt::Broken(what)) => {
-                tracing::error!(command = job.command.name(), what, "a decision broke");
+                tracing::error!(
+                    command = job.command.name(),
+                    what,
+                    "a decision failed because of a bug"
+                );
                 job.answer(&Err(Failure::Internal));
             }
         }

@@ -64,7 +64,7 @@ impl Environment {
             random: Arc::new(|bytes| {
                 // Randomness was available at the start; it does not become unavailable later.
                 if let Err(error) = getrandom::fill(bytes) {
-                    tracing::error!(%error, "the operating system gives no randomness");
+                    tracing::error!(%error, "the operating system provides no randomness");
                     std::process::abort();
                 }
             }),
@@ -164,13 +164,13 @@ pub enum Failure {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The `request_id` belongs to a request with different content.
-    #[error("the request_id was used for another request")]
+    #[error("the request_id was already used for a different request")]
     RequestIdReused,
     /// Too many commands wait.
-    #[error("{0} commands are waiting, the most there can be")]
+    #[error("the queue is full: {0} commands are waiting")]
     QueueFull(usize),
     /// The command kept conflicting.
-    #[error("other servers kept changing what the command is about")]
+    #[error("the command kept conflicting with other servers")]
     Conflict,
     /// The database is unavailable. The command may have been carried out.
     #[error("the database is unavailable; the outcome is unknown")]

@@ -115,7 +115,7 @@ impl Responder {
     fn answer_duplicate(&self, job: Job, number: usize, appended: &Appended) {
         let known = appended.duplicates.iter().find(|duplicate| duplicate.command == number);
         let (Some(known), Some(request)) = (known, &job.request) else {
-            tracing::error!(command = job.command.name(), "a duplicate of nothing");
+            tracing::error!(command = job.command.name(), "a duplicate without an earlier command");
             return job.answer(&Err(Failure::Internal));
         };
         if known.fingerprint != request.fingerprint {
@@ -212,7 +212,7 @@ impl Worker {
         job.conflicts += 1;
         self.responder.metrics.conflicts.inc();
         if job.conflicts > MAX_CONFLICTS {
-            tracing::error!(command = job.command.name(), "conflicts would not end");
+            tracing::error!(command = job.command.name(), "a command kept conflicting");
             return job.answer(&Err(Failure::Conflict));
         }
         self.pending.put(job);

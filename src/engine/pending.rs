@@ -104,7 +104,10 @@ impl Pending {
         for mut job in jobs {
             job.delays += 1;
             if job.delays > MAX_DELAYS {
-                tracing::error!(command = job.command.name(), "a decision never has what it needs");
+                tracing::error!(
+                    command = job.command.name(),
+                    "a decision keeps needing more to be loaded"
+                );
                 job.answer(&Err(Failure::Internal));
             } else {
                 self.next.push_back(job);

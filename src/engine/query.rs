@@ -55,11 +55,11 @@ pub async fn query<T>(
             }
             Err(Halt::Broken(what)) => return Err(QueryError::Broken(what)),
             Err(Halt::AlreadyRecorded(_)) => {
-                return Err(QueryError::Broken("a look that recorded something"));
+                return Err(QueryError::Broken("a query that recorded something"));
             }
         }
     }
-    Err(QueryError::Broken("a look that never has what it needs"))
+    Err(QueryError::Broken("a query that keeps needing more to be loaded"))
 }
 
 /// Loads what decisions lack, and what they will probably need next.

@@ -417,7 +417,8 @@ impl Work for UnitOfWork<'_> {
         let first = recorded.len();
         for event in events {
             stream.version += 1;
-            let encoded = event.encode().map_err(|_| Halt::Broken("an unencodable event"))?;
+            let encoded =
+                event.encode().map_err(|_| Halt::Broken("an event that cannot be serialized"))?;
             entry.events.push(RecordedEvent {
                 position: 0,
                 recorded_at: Timestamp::default(),
@@ -478,7 +479,7 @@ impl Work for UnitOfWork<'_> {
 
     fn release_claim(&mut self, claim: Claim) -> Result<(), Halt> {
         if !claim.kind.can_be_released() {
-            return Err(Halt::Broken("a claim that is for good was given up"));
+            return Err(Halt::Broken("a claim that cannot be released was released"));
         }
         if let Some((_, command)) = self.claims.get(&(claim.kind, claim.value.clone())) {
             self.scratch.builds_on.insert(*command);

@@ -230,7 +230,7 @@ impl Worker {
         let Decided { mut commands, streams, delayed } = match decided {
             Ok(decided) => decided,
             Err((jobs, error)) => {
-                tracing::warn!(%error, "the lock of the log was lost; going on without");
+                tracing::warn!(%error, "the lock of the log was lost; continuing without it");
                 self.session.leave_locked().await;
                 self.contended = 0;
                 return self.pending.put_back(jobs);

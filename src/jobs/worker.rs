@@ -83,7 +83,7 @@ impl Worker {
         if timeout(LAST_ATTEMPTS, rest).await.is_err() {
             tracing::warn!(
                 jobs = self.under_way.len(),
-                "some jobs were cut off; they are taken again"
+                "some jobs were interrupted; they are taken again"
             );
         }
         Ok(())
@@ -120,7 +120,7 @@ impl Worker {
         tokio::select! {
             Some(ended) = self.under_way.join_next() => match ended {
                 Ok(connection) => self.idle.extend(connection),
-                Err(error) => tracing::error!(%error, "the end of a job could not be noted"),
+                Err(error) => tracing::error!(%error, "the completion of a job could not be recorded"),
             },
             notice = listener.try_recv(), if !is_full => {
                 // The connection was lost.
@@ -187,7 +187,12 @@ async fn carry_out(
             match attempt.complete(&job).await {
                 Ok(true) => {}
                 Ok(false) => {
-                    tracing::warn!(id, kind, number, "a job was taken by another before its end");
+                    tracing::warn!(
+                        id,
+                        kind,
+                        number,
+                        "a job was taken by another worker before it was completed"
+                    );
                 }
                 Err(error) => done = Err(error.into()),
             }
@@ -219,7 +224,7 @@ async fn carry_out(
     }
     let noted = in_time(jobs::fail(database.pool(), id, number, &message, again)).await;
     if let Err(error) = noted {
-        tracing::warn!(%error, id, kind, "that a job failed could not be noted; it is taken again later");
+        tracing::warn!(%error, id, kind, "the failure of a job could not be recorded; it is taken again later");
     }
     connection
 }

@@ -51,7 +51,7 @@ async fn send_one(database: &Database, reached: &watch::Receiver<i64>) -> Durati
     match notice.execute(database.pool()).await {
         Ok(_) => INTERVAL,
         Err(error) => {
-            tracing::debug!(%error, "a notice could not be sent; the others will look by themselves");
+            tracing::debug!(%error, "a notice could not be sent; other servers will poll");
             PAUSE
         }
     }

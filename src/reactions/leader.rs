@@ -131,7 +131,7 @@ impl Leader {
 
     fn complain(&mut self, reaction: Reaction, error: &StoreError) {
         if self.complained_at.is_none_or(|at| at.elapsed() >= COMPLAINT_INTERVAL) {
-            tracing::error!(%error, reaction = reaction.name, "this reaction stands still");
+            tracing::error!(%error, reaction = reaction.name, "this reaction is stalled");
             self.complained_at = Some(Instant::now());
         }
     }

@@ -163,7 +163,7 @@ impl Reads {
                 tracing::warn!(
                     table = copy.table,
                     head,
-                    "a read model is ahead of the log; building anew"
+                    "a read model is ahead of the log; building it again"
                 );
                 copy.drop(&mut connection).await?;
                 copy.create(&mut connection).await?;

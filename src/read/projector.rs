@@ -160,7 +160,7 @@ impl Projector {
                 Ok(step) => is_moving |= step.reached < step.head,
                 Err(StoreError::Refused(error)) if is_time => {
                     let help = "run 'tributary verify', and 'tributary projections rebuild'";
-                    tracing::error!(%error, table, help, "this read model stands still");
+                    tracing::error!(%error, table, help, "this read model is stalled");
                     self.complained_at = Some(Instant::now());
                 }
                 Err(StoreError::Refused(_)) => {}

@@ -78,7 +78,7 @@ async fn verify_with(
         // The copy is dropped soon and need not survive a crash.
         connection.execute(format!("alter table {} set unlogged", copy.table).as_str()).await?;
     }
-    pair.catch_up(database, "folding the log anew", watcher).await?;
+    pair.catch_up(database, "folding the log from scratch", watcher).await?;
     let (comparison, mut looker) = pair.compare(database, watcher).await?;
     let mut audit = audit_log(&mut looker, comparison.position, watcher).await?;
     find_broken_streams(&mut looker, &mut audit).await?;

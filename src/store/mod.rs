@@ -63,7 +63,7 @@ pub enum StoreError {
         source: domain::DecodeError,
     },
     /// The database returned something that makes no sense.
-    #[error("the database answered nonsense: {0}")]
+    #[error("the database returned something unexpected: {0}")]
     Nonsense(String),
     /// The database is not the one that this process began with: it was failed over, restored or replaced,
     /// and may have lost events that are known here.

@@ -7,7 +7,7 @@ use domain::UserId;
 
 /// The names of a user, as other users may see them.
 #[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub struct ProfileNames {
     pub user_id: String,
     pub username: String,

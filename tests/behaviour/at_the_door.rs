@@ -1,4 +1,5 @@
-//! What is turned away before its fields are looked at: what is no message, no method, or has no key.
+//! Calls that are rejected before their fields are read: malformed messages, unknown methods, and calls
+//! without a valid key.
 
 use super::bad_input::{at_fault, newcomer};
 use super::raw;
@@ -67,7 +68,7 @@ async fn bytes_that_are_no_message_are_malformed() {
             refused(answer, Code::InvalidArgument, "MALFORMED_MESSAGE");
         }
     }
-    // What is unknown to the contract is passed over, as a newer client may send it.
+    // Unknown fields are ignored, because a newer client may send them.
     let answer =
         call(&client, "AccountService/GetUser", &[0x0a, 0x01, 0x61, 0xf8, 0x07, 0x01]).await;
     refused(answer, Code::NotFound, "USER_NOT_FOUND");
@@ -124,7 +125,7 @@ async fn calls_without_a_good_key_are_turned_away_at_the_door() {
             refused(answer, Code::Unauthenticated, "INVALID_CREDENTIALS");
         }
     }
-    // The scheme counts in any letter case.
+    // The scheme is accepted in any letter case.
     let mut request = Request::new(Vec::new());
     let credentials = format!("bearer {}", testing::ADMIN_KEY);
     request.metadata_mut().insert("authorization", credentials.parse().unwrap());

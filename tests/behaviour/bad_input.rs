@@ -132,7 +132,7 @@ async fn a_sign_up_with_a_bad_field_is_refused_with_the_reason_of_that_field() {
     at_fault(client.register(request).await, "program_id", "INVALID_ID");
     let request = RegisterUserRequest { program_id: "nowhere".into(), ..newcomer() };
     refused(client.register(request).await, Code::NotFound, "PROGRAM_NOT_FOUND");
-    // Somebody without a key needs a password.
+    // A caller without a key needs a password.
     let anybody = server.separate_client(None).await;
     at_fault(anybody.register(newcomer()).await, "password", "FIELD_REQUIRED");
 
@@ -482,7 +482,7 @@ async fn a_cycle_of_any_length_is_refused() {
         refused(closed, Code::FailedPrecondition, "REFERRAL_CYCLE");
         assert_eq!(log_length(&database).await, before);
 
-        // Somebody from outside can still stand above them all.
+        // A new user can still become the referrer at the top.
         let outsider = format!("above-{length}");
         client.sign_up(LINES, &outsider, "").await.unwrap();
         client.refer(LINES, &name(1), &outsider).await.unwrap();

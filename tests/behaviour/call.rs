@@ -1,4 +1,4 @@
-//! `tributary call`: any RPC from the command line, and what it says when something is wrong.
+//! `tributary call`: any RPC from the command line, and its error messages.
 
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -32,7 +32,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// What a call that succeeds prints.
+/// The output of a successful call.
 async fn answer(command: Command) -> String {
     let output = run(command).await;
     let (said, printed) = (text(&output.stderr), text(&output.stdout));
@@ -40,7 +40,7 @@ async fn answer(command: Command) -> String {
     printed
 }
 
-/// What a call that fails says, which must end with this exit code.
+/// The error output of a call that must fail with this exit code.
 async fn failure(command: Command, code: i32) -> String {
     let output = run(command).await;
     let said = text(&output.stderr);
@@ -50,7 +50,7 @@ async fn failure(command: Command, code: i32) -> String {
     said
 }
 
-/// A call that goes on for as long as the stream does.
+/// A call that runs for as long as its stream.
 struct Watching {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -64,7 +64,7 @@ impl Watching {
         Self { child, lines }
     }
 
-    /// The next message, as soon as it is there.
+    /// The next message, as soon as it is printed.
     async fn next(&mut self) -> String {
         let message = async {
             let mut message = String::new();
@@ -82,7 +82,7 @@ impl Watching {
         assert!(Command::new("kill").args([signal, &pid]).status().await.unwrap().success());
     }
 
-    /// How it ends, with what it says in the end.
+    /// The exit code and the error output of the call.
     async fn end(self) -> (Option<i32>, String) {
         let output = tokio::time::timeout(PATIENCE, self.child.wait_with_output()).await;
         let output = output.expect("it ends in time").unwrap();
@@ -274,7 +274,7 @@ async fn an_unknown_rpc_is_answered_with_those_there_are_the_close_ones_first() 
 
 #[tokio::test]
 async fn a_request_that_is_no_json_or_has_an_unknown_field_is_not_sent() {
-    // Nobody listens there: a call that was sent would fail with another exit code.
+    // No server listens there: a call that was sent would fail with another exit code.
     let request = |json: &'static str| async move {
         let mut command = tributary();
         command

@@ -1,5 +1,5 @@
-//! The command line: `tributary dev` from its first start to its last, and what the other commands
-//! say when something is wrong.
+//! The command line: `tributary dev` from its first start to its last, and the error messages of the other
+//! commands.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use tonic::transport::Endpoint;
 use super::envelopes::log;
 use testing::{ADMIN_KEY, Client, TestDatabase, clean_command, program, reason, tributary};
 
-/// The commands that the walk-through of `dev` must have: with them all of it has been printed that
-/// tests look at.
+/// The commands that the walk-through of `dev` must have: once they are printed, everything that tests read
+/// has been printed.
 const WALK_THROUGH: [&str; 2] = ["PurchaseService/RecordPurchase", "RewardService/WatchEarnings"];
-/// A first start makes a whole Postgres cluster, perhaps while other tests do the same.
+/// A first start creates a whole Postgres cluster, possibly while other tests do the same.
 const START_TIMEOUT: Duration = Duration::from_mins(2);
 
 const PROGRAMS: [&str; 5] = [
@@ -57,7 +57,7 @@ impl TempDir {
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        // What a test that failed has left running.
+        // Stops what a failed test has left running.
         if let Some(pid) = postmaster(&self.path("data/postgres")) {
             let _ = std::process::Command::new("kill").args(["-QUIT", &pid]).status();
         }
@@ -65,13 +65,13 @@ impl Drop for TempDir {
     }
 }
 
-/// The process id of the Postgres that runs on a cluster, or ran on it until it was killed.
+/// The process id of the Postgres that runs on a cluster, or ran there until it was killed.
 fn postmaster(cluster: &Path) -> Option<String> {
     let text = std::fs::read_to_string(cluster.join("postmaster.pid")).ok()?;
     text.lines().next().map(|pid| pid.trim().to_owned())
 }
 
-/// Whether a process runs. One that has ended may still be listed, if nobody asks how it ended.
+/// Whether a process runs. A process that has ended may still be listed if its parent has not waited for it.
 fn is_alive(pid: &str) -> bool {
     if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         return !stat.rsplit(')').next().unwrap().trim_start().starts_with('Z');
@@ -146,7 +146,7 @@ impl Dev {
         self.client_with(self.key()).await
     }
 
-    /// Sends a signal, and waits for a good end that leaves no Postgres behind.
+    /// Sends a signal, and waits for a clean end that leaves no Postgres behind.
     async fn stop(mut self, signal: &str) {
         let (pid, postmaster) = (self.child.id().unwrap().to_string(), self.postmaster());
         assert!(is_alive(&postmaster));
@@ -158,7 +158,7 @@ impl Dev {
         assert!(!is_alive(&postmaster), "Postgres still runs");
     }
 
-    /// Kills it without a chance to stop its Postgres.
+    /// Kills the process without a chance to stop its Postgres.
     async fn kill(mut self) -> String {
         let postmaster = self.postmaster();
         self.child.kill().await.unwrap();
@@ -166,7 +166,7 @@ impl Dev {
     }
 }
 
-/// Runs a command that is to end by itself.
+/// Runs a command that must end by itself.
 async fn run(mut command: Command) -> Output {
     tokio::time::timeout(START_TIMEOUT, command.output()).await.expect("it ends in time").unwrap()
 }
@@ -175,7 +175,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Runs a command that is to fail, and returns what it says.
+/// Runs a command that must fail, and returns its error output.
 async fn failure(command: Command) -> String {
     let output = run(command).await;
     let said = text(&output.stderr);
@@ -184,7 +184,7 @@ async fn failure(command: Command) -> String {
     said
 }
 
-/// A further command on a running `dev`, found as somebody in another shell would.
+/// Another command on a running `dev`, which it finds as from another shell.
 fn remote(dev: &Dev, directory: &TempDir, arguments: &[&str]) -> Command {
     let mut command = tributary();
     command
@@ -238,7 +238,7 @@ async fn the_walk_through_ends_with_a_commission_in_bash_and_in_zsh() {
     for shell in ["bash", "zsh"] {
         let mut command = clean_command(Path::new(shell));
         command.arg("-c").arg(&commands).current_dir(&directory.0);
-        // The stream outlives the shell by a moment, and then says that the server has stopped.
+        // The stream outlives the shell for a moment, and then reports that the server has stopped.
         command.stdout(Stdio::piped()).stderr(Stdio::null());
         let Ok(mut child) = command.spawn() else {
             assert_ne!(shell, "bash", "bash is not installed");
@@ -251,7 +251,7 @@ async fn the_walk_through_ends_with_a_commission_in_bash_and_in_zsh() {
             seen.push_str(&line.unwrap_or_else(|| panic!("{shell}: no commission in {seen}")));
         }
         child.kill().await.unwrap();
-        // User ids of the walk-through are made from the second.
+        // The user ids of the walk-through contain the current second.
         tokio::time::sleep(Duration::from_millis(1_100)).await;
     }
     dev.stop("-TERM").await;
@@ -358,7 +358,7 @@ async fn programs_are_published_from_files_and_listed() {
     let publish =
         |file: &Path| remote(&dev, &directory, &["program", "publish", file.to_str().unwrap()]);
 
-    // The same rules again are no new version; other rules are.
+    // The same rules again do not create a new version; different rules do.
     let same = run(publish(&shipped)).await;
     assert!(same.status.success());
     assert_eq!(text(&same.stdout), "tiered-points version 1 is in force\n");
@@ -448,7 +448,7 @@ async fn a_data_directory_that_cannot_be_used_is_named() {
     assert!(said.contains(&format!("{} is not a directory", file.display())), "{said}");
     assert!(said.contains("--data-dir"), "{said}");
 
-    // Not even root can write below a file.
+    // Even root cannot write below a file.
     let mut below = tributary();
     below.args(["dev", "--listen", "127.0.0.1:0", "--data-dir"]).arg(file.join("deeper"));
     let said = failure(below).await;
@@ -531,7 +531,7 @@ async fn migrate_makes_the_schema_and_may_be_repeated() {
 #[tokio::test]
 async fn flags_beat_the_environment_which_beats_the_file() {
     let directory = TempDir::new();
-    // Ports that are taken: which of them `serve` complains about tells which setting won.
+    // Ports in use: the one that `serve` reports shows which setting took precedence.
     let taken: Vec<_> =
         (0..3).map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let address = |index: usize| taken[index].local_addr().unwrap().to_string();

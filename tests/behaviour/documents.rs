@@ -1,4 +1,4 @@
-//! The documents: their commands work as pasted, and what they name exists.
+//! Tests of the documents: their commands work as pasted, and what they refer to exists.
 //!
 //! The word behind `sh` of a fenced block says how its commands are tested. `setup` blocks begin every
 //! shell. `run` blocks that follow one another are pasted into one shell and must succeed. A `watch` block
@@ -22,7 +22,7 @@ use super::support::server_with;
 
 /// How the documents define `call`.
 const CALL: &str = "call() { tributary call \"$@\"; }";
-/// The address at which the documents expect the server.
+/// The address of the server in the documents.
 const ADDRESS: &str = "127.0.0.1:50051";
 /// How long the commands of a document may take.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -59,7 +59,7 @@ fn document(name: &str) -> String {
     std::fs::read_to_string(repository().join(name)).expect(name)
 }
 
-/// A fenced block: the words behind its fence, and what is in it.
+/// A fenced block: the words behind its fence, and its content.
 struct Block {
     info: String,
     text: String,
@@ -92,7 +92,7 @@ fn code(cell: &str) -> Option<&str> {
     cell.strip_prefix('`')?.strip_suffix('`').filter(|code| !code.contains('`'))
 }
 
-/// A directory that goes when its test ends, however it ends.
+/// A directory that is removed when its test ends, however it ends.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -112,7 +112,7 @@ impl Drop for Directory {
     }
 }
 
-/// A shell that somebody pastes commands into, in an empty directory, beside a server of its own.
+/// A shell for pasted commands, in an empty directory, with its own server.
 struct Shell {
     /// The program and its arguments before the commands.
     command: &'static [&'static str],
@@ -130,7 +130,7 @@ impl Shell {
         Self { command, directory, call: call.into(), server, database }
     }
 
-    /// The shell on a script.
+    /// A command that runs a script in the shell.
     fn command(&self, script: &str) -> Command {
         let script = script.replace(CALL, &self.call).replace(ADDRESS, &self.server.address);
         let mut command = clean_command(Path::new(self.command[0]));
@@ -159,7 +159,7 @@ impl Shell {
         assert!(output.status.success(), "{:?} {script}\n{said}\n{complained}", self.command);
     }
 
-    /// Runs commands that go on until Ctrl-C, until they have printed a text.
+    /// Runs commands that only end with Ctrl-C, until they have printed a text.
     async fn watch(&self, script: &str, expected: &str) {
         let mut command = self.command(script);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -176,7 +176,7 @@ impl Shell {
             true
         };
         let found = tokio::time::timeout(PATIENCE, reading).await.unwrap_or(false);
-        // Whatever the shell has started ends with it.
+        // Kills everything that the shell has started.
         Command::new("kill").args(["-KILL", "--", &group]).status().await.unwrap();
         let output = child.wait_with_output().await.unwrap();
         let complained = String::from_utf8_lossy(&output.stderr);
@@ -184,7 +184,7 @@ impl Shell {
         assert!(found, "{:?} {script}\n{printed}\n{complained}", self.command);
     }
 
-    /// Pastes everything that a document says is to be pasted, in its order.
+    /// Pastes all blocks of a document that are to be pasted, in order.
     async fn paste(&self, name: &str, watched: &str) {
         let mut setup = String::new();
         let mut commands = String::new();
@@ -211,7 +211,7 @@ impl Shell {
     }
 }
 
-/// Whether the shell finds what a script asks for.
+/// Whether a script succeeds.
 async fn succeeds(script: &str) -> bool {
     let mut command = clean_command(Path::new("bash"));
     command.args(["-c", script]).stdout(Stdio::null()).stderr(Stdio::null());
@@ -227,7 +227,7 @@ async fn shells() -> Vec<&'static [&'static str]> {
     shells
 }
 
-/// The ways to make a call that the documents tell and that are installed, the usual one first.
+/// The installed ones of the documented ways to make a call, the usual one first.
 async fn ways_to_call() -> Vec<String> {
     let mut ways = Vec::new();
     let binary = tributary().as_std().get_program().to_owned();
@@ -273,7 +273,7 @@ fn commands_of_documents_have_nothing_that_a_shell_reads_in_its_own_way() {
     for name in DOCUMENTS {
         for block in shell_blocks(&document(name)) {
             for line in block.text.lines() {
-                // In an interactive zsh a comment is a command, and in both shells ! repeats one.
+                // An interactive zsh runs a comment as a command, and both shells expand !.
                 let comment = line.trim_start().starts_with('#') || line.contains(" #");
                 assert!(!comment && !line.contains('!'), "{name}: {line}");
             }
@@ -327,7 +327,7 @@ fn every_reason_of_an_error_has_a_row_with_its_code() {
         let short = name.strip_prefix("ERROR_REASON_").unwrap();
         let row = rows.iter().find(|row| code(row[0]) == Some(short));
         let row = row.unwrap_or_else(|| panic!("docs/errors.md has no row for {short}"));
-        // A field's reason stands in a table of its own, whose code is that of INVALID_FIELD.
+        // The reasons of fields are in a separate table, whose code is that of INVALID_FIELD.
         if !comment.starts_with("Field of INVALID_FIELD") {
             let (code_of, _) = comment.split_once([',', '.']).unwrap();
             assert_eq!(code(row[1]), Some(code_of), "the code of {short}");

@@ -1,4 +1,4 @@
-//! Who caused what, and how it came in, as the log says it.
+//! Who caused a command, and how it came in, according to the log.
 
 use contract::pb::*;
 use testing::sign_up_request;
@@ -7,7 +7,7 @@ use super::support::{PATIENCE, server_with};
 
 const PROGRAM: &str = "first-purchase-bonus";
 
-/// Everything that `ReadEvents` says of the whole log, as `(event type, actor, door)`.
+/// The whole log according to `ReadEvents`, as `(event type, actor, door)`.
 pub async fn log(client: &testing::Client) -> Vec<(String, String, String)> {
     let request = client.request(ReadEventsRequest::default());
     let mut stream = client.operators().read_events(request).await.unwrap().into_inner();
@@ -58,7 +58,7 @@ async fn the_log_says_who_caused_each_command_and_through_which_rpc() {
     assert!(events.iter().all(|(_, actor, door)| actor.is_empty() == door.is_empty()));
     assert!(events.len() > first.len(), "commands of several events");
 
-    // A stream says the same of what it is handed by this process, which never read it from the log.
+    // A stream delivers the same for events that this process handed over without reading them from the log.
     let mut watched = Vec::new();
     while watched.len() < events.len() - 1 {
         let message = tokio::time::timeout(PATIENCE, watch.message()).await.unwrap().unwrap();

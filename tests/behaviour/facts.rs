@@ -1,4 +1,4 @@
-//! The facts that errors carry, as the contract promises them with each reason.
+//! The facts in errors, as the contract promises for each reason.
 
 use contract::parse_program;
 use contract::pb::*;
@@ -8,7 +8,7 @@ use tonic_types::StatusExt;
 use super::support::{enroll, refer_by_code, server_with};
 use testing::{Server, ServerOptions, program, sign_up_request};
 
-/// What a status lacks of a reason and facts.
+/// What a status lacks compared with a reason and facts.
 fn lacks(status: &Status, reason: &str, facts: &[(&str, &str)]) -> Vec<String> {
     let info = status.get_error_details().error_info().cloned().expect("a reason");
     assert_eq!(info.reason, reason, "{status:?}");

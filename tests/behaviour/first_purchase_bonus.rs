@@ -45,7 +45,7 @@ async fn a_purchase_of_999_leaves_the_chance_and_one_of_1000_pays_1000_to_both()
     assert!(outcome.converted && outcome.qualified);
     assert_eq!(granted(outcome), [("bob", 0, 1_000), ("ada", 1, 1_000)]);
     assert!(outcome.rewards.iter().all(|reward| reward.kind() == RewardKind::Bonus));
-    // Added to the buyer's own balance: what was paid, besides the bonus.
+    // The paid amount is added to the buyer's own balance, besides the bonus.
     assert_eq!(minor(outcome.credited.as_ref()), 1_000);
     assert_eq!(referral_status(&client, PROGRAM, "bob").await, ReferralStatus::Converted);
     assert_eq!(figures(&next_reward(&mut of_ada).await), (1_000, 1_000, 1_000));
@@ -79,7 +79,7 @@ async fn the_eleventh_sign_up_and_one_with_an_unknown_code_succeed_unreferred() 
     let (database, server, client) = server_with(&[PROGRAM]).await;
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     for index in 1..=12 {
-        // Validation says beforehand what the sign-up will come to.
+        // Validation predicts the result of the sign-up.
         let verdict = client.validate(&ada.code, "").await.unwrap();
         assert_eq!(verdict.remaining_uses, Some((11 - index).max(0)));
         let friend = client.sign_up(PROGRAM, &format!("friend-{index}"), &ada.code).await.unwrap();
@@ -97,7 +97,7 @@ async fn the_eleventh_sign_up_and_one_with_an_unknown_code_succeed_unreferred() 
     let stranger = client.sign_up(PROGRAM, "stranger", "ZZZZZZZZ").await.unwrap();
     assert_eq!(stranger.referrer_user_id, "");
     is_code(&stranger.code, 8);
-    // Without a program, nobody can say what an unknown code should come to.
+    // Without a program, no policy for an unknown code is known.
     let lost = client.sign_up("", "lost", "ZZZZZZZZ").await;
     refused(lost, Code::NotFound, "REFERRAL_CODE_NOT_FOUND");
 

@@ -57,7 +57,7 @@ async fn an_empty_code_is_no_code_and_an_unknown_one_rejects_the_sign_up() {
     assert_eq!(bob.referrer_user_id, "");
     let answer = client.buy("", "bob", "USD", 100).await.unwrap();
     disqualified(&answer, WithheldReason::NotReferred);
-    // An empty code cannot be checked, as there is none.
+    // An empty code cannot be validated.
     refused(client.validate("", "").await, Code::InvalidArgument, "INVALID_FIELD");
     server.stop().await;
     database.check().await;

@@ -1,4 +1,4 @@
-//! One port for gRPC, gRPC-Web and plain HTTP: who asks gets an answer in the form that they asked for.
+//! One port for gRPC, gRPC-Web and plain HTTP: each client gets the answer in the form that it accepts.
 
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ async fn the_page_says_what_this_is_in_the_form_that_the_client_prefers() {
         }
     }
 
-    // HEAD says the same without the body.
+    // HEAD returns the same without the body.
     let head = send(&server.address, "HEAD /", &[HTML], b"").await.unwrap();
     assert_eq!(head.status, 200);
     assert!(head.body.is_empty(), "{head:?}");
@@ -146,7 +146,7 @@ async fn what_is_not_there_is_said_in_the_form_that_the_client_asked_for() {
         assert_eq!(web.status, 200, "{web:?}");
         assert_eq!(web.header("content-type"), Some("application/grpc-web+proto"));
         assert_eq!(web.header("grpc-status"), Some("12"), "{web:?}");
-        // gRPC needs HTTP/2, but can be told so.
+        // gRPC needs HTTP/2; a client without it is told so.
         let old = ask(&["content-type: application/grpc"]).await;
         assert_eq!(old.header("grpc-status"), Some("12"), "{old:?}");
     }
@@ -210,7 +210,7 @@ async fn health(server: &Server) -> ServingStatus {
     answer.into_inner().status()
 }
 
-/// A connection to another database of the cluster, to do something to that of the test.
+/// A connection to another database of the cluster, for changes to the database of the test.
 async fn beside(database: &TestDatabase) -> (PgConnection, String) {
     let name: String =
         sqlx::query_scalar("select current_database()").fetch_one(&database.pool).await.unwrap();
@@ -271,7 +271,7 @@ async fn seen_unready(address: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stops_is_not_ready_before_it_turns_anybody_away() {
     let database = TestDatabase::new().await;
-    // The time between the two is short, and a machine with other work may miss it.
+    // The time between the two is short, and a busy machine may miss it.
     for _ in 0..5 {
         let server = Server::start(&database).await;
         readiness(&server, 200).await;

@@ -1,4 +1,4 @@
-//! Jobs, as operators see them.
+//! Jobs, as operators see them through the API.
 
 use contract::pb::*;
 use tonic::Code;
@@ -22,7 +22,7 @@ async fn retry(client: &Client, job_id: &str) -> Result<RetryJobResponse, tonic:
 #[tokio::test]
 async fn operators_list_jobs_page_by_page_and_have_parked_ones_tried_again() {
     let (database, server, client) = server_with(&[]).await;
-    // Of a kind that no server knows, so that nothing happens to them.
+    // Jobs of a kind that no server knows, so that they do not change.
     sqlx::query(
         "insert into jobs (kind, dedupe_key, payload, state, attempts, last_error, finished_at)
          select 'test', number::text, jsonb_build_object('number', number),

@@ -44,7 +44,7 @@ async fn a_purchase_pays_5_and_1_percent_to_the_two_levels_above() {
     let outcome = buy(&client, "cid", 100_000).await;
     assert_eq!(granted(&outcome), [("bob", 1, 5_000), ("ada", 2, 1_000)]);
     assert!(!outcome.converted);
-    // Where the line is short, there is one level only.
+    // If the line is short, only one level is paid.
     assert_eq!(granted(&buy(&client, "ada", 100_000).await), [("top", 1, 5_000)]);
     server.stop().await;
     database.check().await;
@@ -110,7 +110,7 @@ async fn a_commission_that_reaches_the_cap_is_paid_in_part_and_the_other_level_g
     assert_eq!(granted(&full), [("ada", 2, 2_000)]);
     assert_eq!(withheld(&full), [("bob", 1, WithheldReason::CapReached)]);
     assert!(full.qualified);
-    // The cap is per level: what bob earns on the second one is not touched by the first.
+    // The cap is per level: bob's earnings on level 2 do not count against the cap of level 1.
     assert_eq!(
         granted(&buy(&client, "dan", 100_000).await),
         [("cid", 1, 5_000), ("bob", 2, 1_000)]
@@ -153,7 +153,7 @@ async fn an_inactive_earner_is_skipped_and_nothing_moves_up_or_is_paid_later() {
     let back = client.reactivate("bob").await.unwrap().user.unwrap();
     assert_eq!(back.status(), UserStatus::Active);
     refused(client.reactivate("bob").await, Code::FailedPrecondition, "USER_ALREADY_ACTIVE");
-    // Delivered again: still what it was. Dated back: made before the reactivation.
+    // A repetition has the first outcome. A backdated purchase was made before the reactivation.
     assert_eq!(client.buy("missed", "cid", "INR", 100_000).await.unwrap(), missed);
     let while_away = missed.purchase.unwrap().create_time.unwrap();
     let late = dated("late", "cid", "INR", 100_000, while_away);
@@ -198,7 +198,7 @@ async fn a_ninth_direct_referral_is_refused_in_every_way() {
         );
         client.refer(PROGRAM, &friend, "ada").await.unwrap();
     }
-    // Those who have gone keep their places.
+    // Deactivated referees still count against the limit.
     client.deactivate("friend-1").await.unwrap();
     client.sign_up(PROGRAM, "ninth", "").await.unwrap();
     client.sign_up("", "outsider", "").await.unwrap();
@@ -280,7 +280,7 @@ async fn nothing_is_paid_up_the_line_for_purchases_made_before_the_referral_that
     let before = earlier.purchase.unwrap().create_time.unwrap();
     client.refer(PROGRAM, "bob", "ada").await.unwrap();
 
-    // Reported late: it was made when nobody stood above bob.
+    // Reported late: bob had no referrer when the purchase was made.
     let late = client.record(dated("late", "cid", "INR", 100_000, before)).await.unwrap();
 
     let outcome = only_outcome(&late);
@@ -299,7 +299,7 @@ async fn the_version_in_force_at_the_time_of_the_purchase_decides() {
     generous.rewards[0].rate_bps = Some(1_000);
     let second = client.publish(generous.clone()).await.unwrap();
     assert_eq!((first.version, second.version), (1, 2));
-    // What is in force already makes no version.
+    // Rules that are already in force do not create a version.
     assert_eq!(client.publish(generous).await.unwrap().version, 2);
     let since = second.publish_time.unwrap();
 

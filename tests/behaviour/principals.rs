@@ -1,5 +1,5 @@
-//! Who may call what, and about whom: users and service keys. Nobody gets such credentials yet, so the calls
-//! are made within the process, behind the place where credentials are read.
+//! Who may call what, and about whom: users and service keys. Such credentials cannot be obtained yet, so the
+//! calls are made within the process, behind authentication.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ fn service() -> Principal {
     Principal::Key { id: Some(Arc::from("k_1")), role: Role::Service, user_id: None }
 }
 
-/// A request as somebody makes it.
+/// A request by a principal.
 fn by<M>(principal: &Principal, message: M) -> Request<M> {
     let mut request = Request::new(message);
     request.extensions_mut().insert(principal.clone());
@@ -73,7 +73,7 @@ fn request_of(rule: &Rule, field: Option<&str>, text: &str) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-/// Text fields as the permission table sees them.
+/// Text fields, as the permission table reads them.
 struct Texts(HashMap<String, String>);
 
 impl TextFields for Texts {
@@ -128,7 +128,7 @@ async fn a_user_reads_their_own_data_and_nobody_elses() {
     let mut referrals = ReferralServiceClient::new(routes.clone());
     let mut rewards = RewardServiceClient::new(routes);
 
-    // Without a name, they are meant themselves.
+    // Without a name, the caller is meant.
     let read = |user_id: &str| GetUserRequest { user_id: user_id.into(), ..Default::default() };
     let own = accounts.get_user(by(&user("ada"), read(""))).await.unwrap().into_inner();
     assert_eq!(own.user.unwrap().user_id, "ada");
@@ -140,7 +140,7 @@ async fn a_user_reads_their_own_data_and_nobody_elses() {
     refused(nobody, Code::PermissionDenied, "PERMISSION_DENIED");
     accounts.get_user(by(&service(), read("bob"))).await.unwrap();
 
-    // Somebody else's purchase is one that does not exist.
+    // Another user's purchase is reported as unknown.
     let read = |purchase_id: &str| GetPurchaseRequest {
         purchase_id: purchase_id.into(),
         ..Default::default()
@@ -158,7 +158,7 @@ async fn a_user_reads_their_own_data_and_nobody_elses() {
     refused(malformed, Code::InvalidArgument, "INVALID_FIELD");
     purchases.get_purchase(by(&service(), read("order-1"))).await.unwrap();
 
-    // Everybody's is for back ends.
+    // The list of all users is for back ends.
     let list =
         |buyer: &str| ListPurchasesRequest { buyer_user_id: buyer.into(), ..Default::default() };
     let own = purchases.list_purchases(by(&user("bob"), list("bob"))).await.unwrap();
@@ -178,7 +178,7 @@ async fn a_user_reads_their_own_data_and_nobody_elses() {
     let everybodys = referrals.list_referrals(by(&user("ada"), list(""))).await;
     refused(everybodys, Code::PermissionDenied, "PERMISSION_DENIED");
 
-    // Streams are no other way in.
+    // Streams are protected in the same way.
     let watch = |user_id: &str| WatchBalancesRequest {
         program_id: LINES.into(),
         user_id: user_id.into(),
@@ -233,7 +233,7 @@ async fn a_user_changes_only_themselves_and_mints_nothing() {
     assert_eq!(facts(&status), [("role", "user")]);
     purchases.record_purchase(by(&service(), buy)).await.unwrap();
 
-    // A code means something to a user only if they ask for themselves.
+    // A user only gets the personal answer about a code for themselves.
     let check = |user_id: &str| ValidateReferralCodeRequest {
         referral_code: ada.code.clone(),
         user_id: user_id.into(),

@@ -1,4 +1,4 @@
-//! Programs: how they are published, read and listed, and whom they enroll.
+//! Programs: publishing, reading, listing and enrollment.
 
 use contract::parse_program;
 use contract::pb::*;
@@ -50,7 +50,7 @@ async fn a_version_stays_what_it_was_and_publishing_it_again_changes_nothing() {
     let (database, server, client) = server_with(&[]).await;
     let first = client.publish_shipped("multi-level-commission").await;
     let before = log_length(&database).await;
-    // What was read can be sent back as it is.
+    // A program that was read can be published again unchanged.
     assert_eq!(client.publish(first.clone()).await.unwrap(), first);
     assert_eq!(log_length(&database).await, before);
 

@@ -1,4 +1,4 @@
-//! Calls with whatever bytes one likes.
+//! Calls with arbitrary bytes.
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -9,7 +9,7 @@ use tonic::client::GrpcService;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::{Request, Status};
 
-/// Takes bytes for messages.
+/// A codec that uses bytes as messages.
 #[derive(Clone, Copy, Default)]
 pub struct Bytes;
 
@@ -49,7 +49,7 @@ impl Decoder for Bytes {
     }
 }
 
-/// Calls a path, such as `/tributary.v1.AccountService/GetUser`, with bytes for a message.
+/// Calls a path, such as `/tributary.v1.AccountService/GetUser`, with bytes as the message.
 pub async fn call<S>(service: S, path: &str, request: Request<Vec<u8>>) -> Result<Vec<u8>, Status>
 where
     S: GrpcService<tonic::body::Body, Error: Debug>,

@@ -1,4 +1,4 @@
-//! What tools and browsers need: reflection with comments, health, and gRPC-Web over HTTP/1.1.
+//! Reflection with comments, health, and gRPC-Web over HTTP/1.1, for tools and browsers.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ const SERVICES: &[&str] = &[
     "tributary.v1.RewardService",
 ];
 
-/// Defines how to ask one version of the reflection service.
+/// Defines the calls of one version of the reflection service.
 macro_rules! reflection {
     ($name:ident) => {
         mod $name {
@@ -124,7 +124,7 @@ fn is_commented(file: &FileDescriptorProto) {
 macro_rules! reflects {
     ($name:ident) => {{
         let (database, server, _) = server_with(&[]).await;
-        // No key is needed to look around.
+        // Reflection needs no key.
         let channel = server.separate_client(None).await.channel();
         let services = $name::services(channel.clone()).await;
         for service in SERVICES.iter().chain(&["grpc.health.v1.Health"]) {
@@ -140,7 +140,7 @@ macro_rules! reflects {
                 continue;
             }
             is_commented(file);
-            // A tool finds what a file needs, and all of that is commented, too.
+            // A tool finds the dependencies of a file, and these are commented, too.
             for dependency in &file.dependency {
                 let files = $name::named(channel.clone(), dependency).await;
                 let file = files.iter().find(|of| of.name() == dependency).expect(dependency);
@@ -259,7 +259,7 @@ impl WebCall {
         }
     }
 
-    /// The status of the call, wherever it stands.
+    /// The status of the call, from the headers or the trailers.
     async fn status(&mut self) -> String {
         let trailers = if self.head.contains("grpc-status") {
             self.head.clone()
@@ -287,7 +287,7 @@ async fn a_browser_calls_over_http_1() {
     assert_eq!(call.status().await, "0");
     assert_eq!(client.user("ada").await.unwrap().user, answer.user);
 
-    // What is refused says so in a way that browsers understand.
+    // Refusals have a form that browsers can read.
     let again = request.encode_to_vec();
     let mut call = WebCall::send(&server, rpc, Some(ADMIN_KEY), &again).await;
     assert!(call.head.contains("content-type: application/grpc-web"), "{}", call.head);

@@ -1,4 +1,4 @@
-//! Requests that come twice: the same answer again, and nothing happens a second time.
+//! Repeated requests get the first answer, and nothing happens a second time.
 
 use contract::pb::*;
 use tonic::Code;
@@ -43,7 +43,7 @@ async fn every_change_that_is_sent_again_gets_the_same_answer_and_happens_once()
     assert_eq!(published.program.unwrap().version, 1);
 
     let ada = client.sign_up("lines", "ada", "").await.unwrap();
-    // Without an own id, the id that was made is part of the answer.
+    // Without an id from the caller, the generated id is part of the answer.
     let sign_up = RegisterUserRequest {
         user_id: String::new(),
         request_id: request_id.clone(),

@@ -1,4 +1,4 @@
-//! `tributary serve` as a process: how it stops, and what it tells of itself.
+//! `tributary serve` as a process: how it stops, and its metrics.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -71,7 +71,7 @@ async fn what_a_server_does_is_counted_for_prometheus() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
-    // A stream that its client leaves ends as well.
+    // A stream that its client closes ends as well.
     drop(stream);
     let ended = r#"rpc="WatchEarnings",code="CANCELLED"} 1"#;
     while !told().await.contains(ended) {

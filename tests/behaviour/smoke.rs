@@ -1,4 +1,4 @@
-//! The shortest way from a sign-up to a commission on a live stream.
+//! The shortest path from a sign-up to a commission on a live stream.
 
 use testing::{Server, TestDatabase};
 

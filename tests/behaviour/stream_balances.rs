@@ -1,4 +1,4 @@
-//! Live streams of balances: what there is at present, then every entry, each once.
+//! Live streams of balances: first the present balances, then every entry, each once.
 
 use std::ops::RangeInclusive;
 
@@ -14,7 +14,7 @@ const PROGRAM: &str = "first-purchase-bonus";
 
 type Balances = Watched<WatchBalancesResponse>;
 
-/// What a message says: what was added, if anything was, and the balance after it.
+/// The figures of a message: the amount that was added, if any, and the balance after it.
 #[track_caller]
 fn figures(message: &WatchBalancesResponse) -> (Option<i64>, i64) {
     assert_eq!(message.balances.len(), 1, "{message:?}");
@@ -23,7 +23,7 @@ fn figures(message: &WatchBalancesResponse) -> (Option<i64>, i64) {
     (message.change.as_ref().map(|change| change.minor_units), message.balances[0].minor_units)
 }
 
-/// The balance as a read says.
+/// The balance according to a read.
 async fn balance(client: &Client, user_id: &str, consistency_token: &str) -> i64 {
     let message = GetBalancesRequest {
         program_id: PROGRAM.into(),
@@ -75,20 +75,20 @@ async fn the_present_balance_comes_first_and_then_every_reward_and_credited_purc
 
     let bought = client.buy("order-1", "bob", "USD", 1_000).await.unwrap();
 
-    // What was paid and the bonus, one by one.
+    // The paid amount and the bonus come one after the other.
     assert_eq!(figures(&of_bob.rest.news().await), (Some(1_000), 1_000));
     assert_eq!(figures(&of_bob.rest.news().await), (Some(1_000), 2_000));
     assert_eq!(figures(&of_ada.rest.news().await), (Some(1_000), 1_000));
     assert_eq!(balance(&client, "bob", &bought.consistency_token).await, 2_000);
 
-    // A stream that starts now says what there is now, and does not say it again.
+    // A stream that starts now sends the present balances once.
     let mut late = client.watch_balances(PROGRAM, "bob", "").await.unwrap();
     assert_eq!(figures(&late.first), (None, 2_000));
     let bought = client.buy("order-2", "bob", "USD", 50).await.unwrap();
     assert_eq!(figures(&late.rest.news().await), (Some(50), 2_050));
     assert_eq!(figures(&of_bob.rest.news().await), (Some(50), 2_050));
 
-    // The entries that a stream showed are those that can be listed.
+    // The entries of a stream equal those of the list.
     let message = ListBalanceEntriesRequest {
         program_id: PROGRAM.into(),
         user_id: "bob".into(),
@@ -116,7 +116,7 @@ async fn balances_resumed_from_any_token_on_any_server_have_neither_gap_nor_repe
     let Begun { first, rest: mut stream } =
         client.watch_balances(PROGRAM, "bob", "").await.unwrap();
     buy_cents(&client, "bob", 1..=COUNT).await;
-    // Token number n stands behind n entries.
+    // Token number n is the token after n entries.
     let mut tokens = vec![first.resume_token];
     tokens.extend(expect_cents(&mut stream, 1..=COUNT).await);
 
@@ -128,7 +128,7 @@ async fn balances_resumed_from_any_token_on_any_server_have_neither_gap_nor_repe
             expect_cents(&mut stream, number + 1..=before).await;
             streams.push(stream);
         }
-        // What is live comes right after what was past.
+        // New events follow directly after past ones.
         buy_cents(client, "bob", before + 1..=before + 1).await;
         for stream in &mut streams {
             expect_cents(stream, before + 1..=before + 1).await;

@@ -1,4 +1,4 @@
-//! What keeps a stream alive, and how it ends.
+//! Heartbeats of streams, and how streams end.
 
 use contract::pb::ReadEventsRequest;
 use tonic::transport::Endpoint;
@@ -11,10 +11,10 @@ use testing::{
     ADMIN_KEY, Begun, Client, Logged, Message, Server, Watched, at_once, in_log, second_server,
 };
 
-/// The program that every kind of stream can be about.
+/// A program that every kind of stream supports.
 const PROGRAM: &str = "tiered-points";
 
-/// The token that the status at the end of a stream names.
+/// The token in the status at the end of a stream.
 fn last_token(status: &Status) -> String {
     let details = status.get_error_details();
     assert!(details.retry_info().is_some(), "no word on when to come back: {status:?}");
@@ -22,14 +22,14 @@ fn last_token(status: &Status) -> String {
     info.metadata.get("resume_token").cloned().expect("a token")
 }
 
-/// A client whose connection takes little without being read.
+/// A client whose connection buffers little that was not read.
 async fn narrow_client(server: &Server) -> Client {
     let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
     let narrow = endpoint.initial_stream_window_size(4_096).initial_connection_window_size(65_535);
     Client::new(narrow.connect().await.unwrap(), Some(ADMIN_KEY))
 }
 
-/// Signs up so many friends of somebody, all at once.
+/// Signs up a number of friends of a user, all at once.
 async fn befriend(client: &Client, name: &str, code: &str, count: usize) {
     at_once((0..count).map(|number| {
         let (client, code) = (client.clone(), code.to_owned());
@@ -61,7 +61,7 @@ async fn silent_streams_of_every_kind_have_heartbeats_whose_tokens_work() {
     let mut balances = client.watch_balances(PROGRAM, "ada", "").await.unwrap().rest;
     let mut tier = client.watch_tier(PROGRAM, "ada", "").await.unwrap().rest;
     let mut events = client.watch_events(&["TierChanged"], "", "").await.unwrap().rest;
-    // The board may yet have to come to the sign-up.
+    // The board may not reflect the sign-up yet.
     let Begun { first, rest: mut leaderboard } =
         client.watch_leaderboard(board(PROGRAM, "")).await.unwrap();
     if first.entries.is_empty() {
@@ -195,7 +195,7 @@ async fn a_read_of_the_log_that_a_stop_cuts_short_goes_on_elsewhere() {
     let mut seen = vec![Logged::from(first.event.as_ref().unwrap())];
 
     let stopping = tokio::spawn(server.stop());
-    // What the server has begun to send still comes; what it has not, does not.
+    // Messages that the server has begun to send still arrive; others do not.
     tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     let status = loop {
         match tokio::time::timeout(PATIENCE, stream.message()).await.expect("in time") {
@@ -227,7 +227,7 @@ async fn a_reader_of_events_that_does_not_read_is_cut_off_while_another_gets_eve
     let (database, server, client) = server_with(&[PROGRAM]).await;
     server.stop().await;
     drop(client);
-    // One server on which a stream falls behind soon, and one on which it hardly can.
+    // One server on which a stream soon falls behind, and one on which it hardly can.
     let server = second_server(&database, &["--queued-events", "500"]).await;
     let client = server.client();
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();

@@ -7,11 +7,11 @@ use tonic_types::StatusExt;
 use super::support::{log_length, refused, server_with};
 use testing::{Begun, Client, Logged, Message, TestDatabase, Watched, in_log, second_server};
 
-/// Two programs, in which purchases and referrals come to events of every sort.
+/// Two programs, in which purchases and referrals cause events of every kind.
 const BONUS: &str = "first-purchase-bonus";
 const POINTS: &str = "tiered-points";
 
-/// Does some of everything that makes events.
+/// Runs some of every command that writes events.
 pub async fn do_all_sorts(client: &Client, round: usize) {
     let name = |name: &str| format!("{name}-{round}");
     let ada = client.sign_up(BONUS, &name("ada"), "").await.unwrap();
@@ -26,7 +26,7 @@ pub async fn do_all_sorts(client: &Client, round: usize) {
     client.reactivate(&name("bob")).await.unwrap();
 }
 
-/// The condition that takes events about a user, in the words of the contract.
+/// The SQL condition for events about a user, as the contract defines them.
 pub fn about(user_id: &str) -> String {
     format!(
         "((aggregate_type = 'User' and aggregate_id = '{user_id}')
@@ -36,7 +36,7 @@ pub fn about(user_id: &str) -> String {
     )
 }
 
-/// Reads as many events as there should be, and checks that they are what the log has.
+/// Reads the expected number of events, and checks that they equal those of the log.
 async fn expect(stream: &mut Watched<WatchEventsResponse>, expected: &[Logged]) -> Vec<String> {
     let mut tokens = Vec::new();
     for logged in expected {
@@ -121,7 +121,7 @@ async fn filters_take_what_matches_all_of_them_and_nothing_else() {
         assert_eq!(expected.is_empty(), condition == "false", "{condition}");
         for stream in &mut streams[2 * number..2 * number + 2] {
             expect(stream, &expected).await;
-            // From the token of the last one, there is nothing more.
+            // After the token of the last event, nothing more comes.
             let mut resumed = open(&client, event_types, user_id, &stream.token).await;
             do_nothing_more(&mut resumed, &database).await;
         }
@@ -136,7 +136,7 @@ async fn filters_take_what_matches_all_of_them_and_nothing_else() {
     database.check().await;
 }
 
-/// Checks that a stream has nothing to say for a moment.
+/// Checks that a stream delivers nothing for a moment.
 async fn do_nothing_more(stream: &mut Watched<WatchEventsResponse>, database: &TestDatabase) {
     let length = log_length(database).await;
     let wait = std::time::Duration::from_millis(30);
@@ -156,7 +156,7 @@ async fn events_resumed_from_any_token_on_any_server_have_neither_gap_nor_repeti
     for round in 0..3 {
         do_all_sorts(&client, round).await;
     }
-    // Token number n stands behind n events.
+    // Token number n is the token after n events.
     of_all.extend(expect(&mut all, &after(&database, before, "true").await).await);
     of_some.extend(expect(&mut some, &after(&database, before, &about("bob-1")).await).await);
 
@@ -174,7 +174,7 @@ async fn events_resumed_from_any_token_on_any_server_have_neither_gap_nor_repeti
                 streams.push((stream, condition.clone()));
             }
         }
-        // What is live comes right after what was past.
+        // New events follow directly after past ones.
         let length = log_length(&database).await;
         client.buy(&format!("live-{round}"), "bob-1", "USD", 5).await.unwrap();
         for (stream, condition) in &mut streams {
@@ -200,7 +200,7 @@ async fn a_stream_of_events_that_begins_far_back_comes_to_what_is_live() {
     for (event_types, user_id, _) in &filters {
         begins.push(open(&client, event_types, user_id, "").await.token);
     }
-    // Events of no interest in between are no gap, and no reason to wait.
+    // Events in between that do not match are not a gap, and cause no delay.
     let writing = {
         let client = client.clone();
         tokio::spawn(async move {
@@ -268,7 +268,7 @@ async fn no_event_holds_what_is_personal() {
         };
         code = client.register(request).await.unwrap().participants[0].code.clone();
     }
-    // Once as it is handed over, and once as it is read.
+    // Once handed over within the process, and once read from the log.
     let expected = after(&database, before, "true").await;
     let again = open(&client, &[], "", &stream.token).await;
     for mut stream in [stream, again] {

@@ -1,4 +1,4 @@
-//! Live leaderboards: a snapshot, then changes that keep a client's copy true.
+//! Live leaderboards: a snapshot, then changes that keep a client's copy up to date.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use tonic_types::StatusExt;
 use super::support::{PATIENCE, refused, server_with};
 use testing::{Begun, Client, Message, Server, TestDatabase, Watched, at_once, second_server};
 
-/// The program that ranks by points, of which every sign-up with a code brings some.
+/// The program that ranks by points; every sign-up with a code earns some.
 const PROGRAM: &str = "tiered-points";
 
 /// The leaderboard of a program, from a token.
@@ -29,7 +29,7 @@ fn board_by(program_id: &str, metric: LeaderboardMetric) -> WatchLeaderboardRequ
     WatchLeaderboardRequest { metric: metric.into(), ..board(program_id, "") }
 }
 
-/// What a client shows that follows a stream.
+/// What a client that follows a stream shows.
 struct Shown {
     request: WatchLeaderboardRequest,
     entries: BTreeMap<i64, LeaderboardEntry>,
@@ -66,16 +66,16 @@ impl Shown {
             assert!(!entry.username.is_empty());
             self.entries.insert(entry.rank, entry.clone());
         }
-        // The places that are taken are the first ones.
+        // The occupied places are the first ones.
         assert!(self.entries.keys().copied().eq((1..).take(self.entries.len())));
     }
 
-    /// Whose places these are, with their scores.
+    /// The users at the places, with their scores.
     fn places(&self) -> Vec<(&str, i64)> {
         self.entries.values().map(|entry| (&*entry.user_id, entry.score)).collect()
     }
 
-    /// Reads until what is shown is what is expected.
+    /// Reads until the expected entries are shown.
     async fn until(&mut self, expected: &[(&str, i64)]) {
         let settle = async {
             while self.places() != expected {
@@ -87,7 +87,7 @@ impl Shown {
         assert!(settled, "{:?} is shown instead of {expected:?}", self.places());
     }
 
-    /// Reads until what is shown is what a read says that is as new as a token.
+    /// Reads until the shown entries equal those of a read with a token.
     async fn until_as_read(&mut self, client: &Client, consistency_token: &str) {
         let expected = read(client, &self.request, self.top(), consistency_token).await;
         let expected: Vec<_> =
@@ -96,7 +96,7 @@ impl Shown {
     }
 }
 
-/// The top of the board as a read says.
+/// The top of the board according to a read.
 async fn read(
     client: &Client,
     watched: &WatchLeaderboardRequest,
@@ -114,12 +114,12 @@ async fn read(
     answer.into_inner().entries
 }
 
-/// Signs up somebody; the code.
+/// Signs up a user; returns their code.
 async fn join(client: &Client, user_id: &str, code: &str) -> String {
     client.sign_up(PROGRAM, user_id, code).await.unwrap().code
 }
 
-/// A server on a fresh database with programs in it, of which the read models know.
+/// A server on a fresh database with programs that the read models know.
 pub async fn server_with_boards(programs: &[&str]) -> (TestDatabase, Server, Client) {
     let (database, server, client) = server_with(programs).await;
     let outsider = client.sign_up("", "outsider", "").await.unwrap();
@@ -133,8 +133,8 @@ pub async fn server_with_boards(programs: &[&str]) -> (TestDatabase, Server, Cli
     (database, server, client)
 }
 
-/// Signs up so many friends of somebody, all at once, and then one more who is nobody's; a consistency
-/// token that is as new as all of them.
+/// Signs up a number of friends of a user, all at once, and then one more user without a referrer. Returns a
+/// consistency token that covers all of them.
 async fn befriend(client: &Client, name: &str, code: &str, count: usize) -> String {
     let sign_ups = (1..=count).map(|number| {
         let (client, code) = (client.clone(), code.to_owned());
@@ -163,7 +163,7 @@ async fn a_board_is_shown_as_a_whole_and_then_kept_true() {
     assert_eq!(late.places().len(), 3);
     late.until(&[("bob", 10), ("ada", 0), ("cid", 0)]).await;
     let mut whole = Shown::open(&client, board(PROGRAM, "")).await;
-    // Of equal scores, that of whoever enrolled first is the better.
+    // Among equal scores, the participant who enrolled first ranks higher.
     join(&client, "dan", &cid).await;
     join(&client, "eve", &ada).await;
     for shown in [&mut empty, &mut late] {
@@ -189,7 +189,7 @@ async fn a_board_resumed_on_any_server_starts_with_all_that_the_token_stands_for
     let other = second_server(&database, &[]).await;
     let ada = join(&client, "ada", "").await;
     let mut shown = Shown::open(&client, board(PROGRAM, "")).await;
-    // The boards of both servers are there, so that neither is as new as it is by chance.
+    // The boards of both servers exist already, so that neither is fresh only because it was just built.
     Shown::open(&other.client(), board(PROGRAM, "")).await;
     for round in 1..=15 {
         let (writer, reader) =
@@ -207,7 +207,7 @@ async fn a_board_resumed_on_any_server_starts_with_all_that_the_token_stands_for
         assert_eq!(resumed.messages, 1);
         shown = resumed;
     }
-    // One that was never there before answers as well, with the token of another.
+    // A board that did not exist before answers as well, with the token of another server.
     let third = second_server(&database, &[]).await;
     let resumed = Shown::open(&third.client(), board(PROGRAM, &shown.stream.token)).await;
     assert_eq!(resumed.places()[0], ("ada", 325));
@@ -322,7 +322,7 @@ async fn a_board_stays_true_where_streams_may_fall_behind_by_a_few_events_only()
     let ada = join(&client, "ada", "").await;
     let mut shown = Shown::open(&small.client(), board(PROGRAM, "")).await;
     for round in 1..=8 {
-        // Bursts that are more than a board's own queue holds.
+        // Bursts that exceed a board's own queue.
         let token = befriend(&client, &format!("round-{round}"), &ada, 60).await;
         read(&small.client(), &shown.request, 1, &token).await;
         if round % 2 == 0 {

@@ -1,4 +1,4 @@
-//! How many streams there can be, over all kinds of them.
+//! Limits on the number of streams, over all kinds of streams.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::stream_leaderboards::board;
 use super::support::{PATIENCE, refused, server_with};
 use testing::{ADMIN_KEY, Client, Server, at_once, second_server};
 
-/// The program that every kind of stream can be about.
+/// A program that every kind of stream supports.
 const PROGRAM: &str = "tiered-points";
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -55,15 +55,15 @@ where
     stream.next().await.expect("a first message")
 }
 
-/// A client whose connection takes little without being read, so that reading the log takes as long as
-/// it is let.
+/// A client whose connection buffers little that was not read, so that reading the log takes as long as the
+/// client delays it.
 async fn narrow_client(server: &Server) -> Client {
     let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
     let narrow = endpoint.initial_stream_window_size(4_096).initial_connection_window_size(65_535);
     Client::new(narrow.connect().await.unwrap(), Some(ADMIN_KEY))
 }
 
-/// Opens a stream as soon as there is a place for it.
+/// Opens a stream as soon as a permit is free.
 async fn open_in_time(client: &Client, kind: Kind) -> Held {
     let open = async {
         loop {
@@ -79,7 +79,7 @@ async fn open_in_time(client: &Client, kind: Kind) -> Held {
     tokio::time::timeout(PATIENCE, open).await.expect("a place in time")
 }
 
-/// Checks that there is no place, for a stream of any kind, and how many there are.
+/// Checks that no permit is free for a stream of any kind, and that the limit is this one.
 async fn expect_full(client: &Client, limit: &str, whose: &str) {
     for kind in KINDS {
         let answer = open(client, kind).await.map(|_| ());
@@ -92,7 +92,7 @@ async fn expect_full(client: &Client, limit: &str, whose: &str) {
     }
 }
 
-/// Makes the log long enough that reading it is not over at once.
+/// Makes the log long enough that reading it takes a while.
 async fn fill(client: &Client) {
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     for batch in 0..6 {
@@ -118,13 +118,13 @@ async fn all_kinds_share_places(flag: &str, whose: &str) {
     }
     expect_full(&client, "6", whose).await;
 
-    // Whichever ends leaves a place, which one of another kind can have.
+    // Whichever stream ends frees a permit, which a stream of another kind can use.
     for kind in KINDS.into_iter().cycle().skip(1).take(KINDS.len()) {
         drop(held.remove(0));
         held.push(open_in_time(&client, kind).await);
         expect_full(&client, "6", whose).await;
     }
-    // Calls that need no place are as welcome as ever.
+    // Calls that need no permit still succeed.
     client.user("ada").await.unwrap();
     drop(held);
     for kind in KINDS {
@@ -166,7 +166,7 @@ async fn a_stream_that_is_refused_or_over_holds_no_place() {
         let request = ReadEventsRequest { limit: -1, ..Default::default() };
         let answer = client.operators().read_events(client.request(request)).await;
         refused(answer.map(|_| ()), Code::InvalidArgument, "INVALID_FIELD");
-        // One that has come to its end.
+        // A stream that has ended by itself.
         let request = client.request(ReadEventsRequest::default());
         let mut stream = client.operators().read_events(request).await.unwrap().into_inner();
         while stream.message().await.unwrap().is_some() {}

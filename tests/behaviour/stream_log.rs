@@ -1,4 +1,4 @@
-//! The log as it is: pages of it, all or what matches, to the end.
+//! Reading the log to its end: pages of all events or those that match.
 
 use contract::pb::{ReadEventsRequest, ReadEventsResponse};
 use tonic::{Code, Status, Streaming};
@@ -17,14 +17,14 @@ async fn open(
     Ok(client.operators().read_events(client.request(request)).await?.into_inner())
 }
 
-/// What one call came to: the events, how far the log was searched, and how often it was said how far.
+/// The result of one call: the events, how far the log was searched, and the number of progress messages.
 struct Page {
     events: Vec<Logged>,
     position: i64,
     progress: usize,
 }
 
-/// Reads to the end, and checks what must hold of any answer.
+/// Reads to the end, and checks what must hold for any answer.
 async fn read(client: &Client, request: ReadEventsRequest) -> Page {
     let mut page = Page { events: Vec::new(), position: request.after_position, progress: 0 };
     let mut stream = open(client, request).await.unwrap();
@@ -141,7 +141,7 @@ async fn a_search_that_finds_little_says_how_far_it_has_come() {
     let nobody = read(&client, search(&[], "nobody")).await;
     assert!(nobody.events.is_empty());
     assert_eq!(nobody.position, head);
-    // With a limit it ends at what it found last.
+    // With a limit the search ends at the last match.
     let request = ReadEventsRequest { limit: 1, ..search(&["TierChanged"], "") };
     let first = read(&client, request.clone()).await;
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Live streams of tiers: the present one, then every change, each once.
+//! Live streams of tiers: first the present tier, then every change, each once.
 
 use std::ops::RangeInclusive;
 
@@ -18,7 +18,7 @@ async fn befriend(client: &Client, code: &str, numbers: RangeInclusive<usize>) {
     }
 }
 
-/// What a message says: the tier before and the present one.
+/// The content of a message: the previous and the present tier.
 fn tiers(message: &WatchTierResponse) -> (&str, &str) {
     (&message.previous_tier, &message.tier)
 }
@@ -55,7 +55,7 @@ async fn the_present_tier_comes_first_and_then_every_change_of_it() {
     let late = client.watch_tier(PROGRAM, "ada", "").await.unwrap();
     assert_eq!(tiers(&late.first), ("", "Silver"));
 
-    // Resumed: what was missed, and nothing of what was not.
+    // A resumed stream delivers exactly what was missed.
     let mut silent = resume(&other.client(), &at_silver).await;
     assert!(silent.until_heartbeat().await.is_empty());
     befriend(&client, &ada.code, 11..=51).await;
@@ -163,7 +163,7 @@ async fn who_does_not_exist_or_take_part_cannot_be_watched() {
         (PROGRAM, "no such\0id", Code::InvalidArgument, "INVALID_FIELD"),
     ];
     for (program_id, user_id, code, reason) in cases {
-        // `PARTICIPANT_NOT_FOUND` has one code for all calls, whichever that is.
+        // `PARTICIPANT_NOT_FOUND` has the same code in all calls.
         let check = |status: Status| {
             let found = testing::reason(&status);
             assert_eq!(found.1, reason, "{program_id}/{user_id}: {status:?}");

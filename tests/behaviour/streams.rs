@@ -16,7 +16,7 @@ use testing::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, sign_up_re
 /// The program in which every sign-up with a code is one reward.
 const PROGRAM: &str = "referral-count";
 
-/// Signs up friends by their numbers, which brings the owner of the code a reward each.
+/// Signs up friends by their numbers; each earns the owner of the code a reward.
 async fn befriend(client: &Client, code: &str, numbers: RangeInclusive<usize>) {
     for number in numbers {
         client.sign_up(PROGRAM, &format!("friend-{number}"), code).await.unwrap();
@@ -98,7 +98,7 @@ async fn several_streams_of_a_user_each_get_everything_on_any_server() {
     let (_, mut of_eve) = open(&client, "eve", "").await;
 
     befriend(&client, &ada.code, 3..=5).await;
-    // One that hangs up takes nothing from the others.
+    // A subscriber that hangs up does not affect the others.
     drop(leaves);
     befriend(&other.client(), &ada.code, 6..=9).await;
     client.sign_up(PROGRAM, "of-eve", &eve.code).await.unwrap();
@@ -107,7 +107,7 @@ async fn several_streams_of_a_user_each_get_everything_on_any_server() {
         let tokens = expect(stream, 3..=9).await;
         assert_eq!(tokens.iter().collect::<HashSet<_>>().len(), 7, "a token came twice");
     }
-    // And nobody gets what others earn.
+    // And no stream delivers the earnings of others.
     assert_eq!(source(&next_reward(&mut of_eve).await), "of-eve");
     server.stop().await;
     other.stop().await;
@@ -136,7 +136,7 @@ async fn a_silent_stream_has_heartbeats_whose_tokens_work() {
     let (_, mut resumed) = open(&client, "ada", &token).await;
     expect(&mut resumed, 1..=3).await;
     expect(&mut stream, 1..=3).await;
-    // The heartbeat after a reward stands behind it.
+    // The token of the heartbeat after a reward is after that reward.
     let token = loop {
         let message = next(&mut stream).await.unwrap().unwrap();
         if message.reward.is_none() {
@@ -156,7 +156,7 @@ async fn a_stream_resumed_from_any_token_on_any_server_has_neither_gap_nor_repet
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     let (first, mut stream) = open(&client, "ada", "").await;
     befriend(&client, &ada.code, 1..=COUNT).await;
-    // Token number n stands behind n rewards.
+    // Token number n is the token after n rewards.
     let mut tokens = vec![first];
     tokens.extend(expect(&mut stream, 1..=COUNT).await);
 
@@ -171,7 +171,7 @@ async fn a_stream_resumed_from_any_token_on_any_server_has_neither_gap_nor_repet
             expect(&mut stream, number + 1..=before).await;
             streams.push(stream);
         }
-        // What is live comes right after what was past.
+        // New events follow directly after past ones.
         befriend(client, &ada.code, before + 1..=before + 1).await;
         for stream in &mut streams {
             expect(stream, before + 1..=before + 1).await;
@@ -267,7 +267,7 @@ async fn a_token_of_another_database_is_not_taken_for_one_of_this() {
     let (code, reason) = testing::reason(&status);
     assert_eq!(code, Code::FailedPrecondition);
     assert!(["TOKEN_AHEAD_OF_LOG", "TOKEN_OF_OLD_EPOCH"].contains(&&*reason), "{reason}");
-    // The same with a token whose numbers somebody has made up: no number breaks the server.
+    // The same with a token with made-up numbers: no number breaks the server.
     let (good, _) = open(&client, "ada", "").await;
     let bytes = URL_SAFE_NO_PAD.decode(good).unwrap();
     for at in 0..bytes.len() {
@@ -313,7 +313,7 @@ async fn a_server_that_stops_ends_its_streams_with_a_token_from_which_another_go
     let (_, mut resumed) = open(&other.client(), "ada", &last_token(&status)).await;
     expect(&mut resumed, 5..=6).await;
 
-    // One that has not read yet still gets what was sent, and then a token right after that.
+    // A client that has not read yet still gets what was sent, and then a token directly after that.
     let (sent, status) = read_to_the_end(&mut unread).await;
     let status = refused::<()>(Err(status), Code::Unavailable, "SHUTTING_DOWN");
     let read = sent.iter().filter(|message| message.reward.is_some()).count();
@@ -333,7 +333,7 @@ async fn a_client_that_does_not_read_is_cut_off_while_another_gets_everything() 
     let server = second_server(&database, &["--queued-events", "8"]).await;
     let client = server.client();
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
-    // A connection that takes no more than this without being read.
+    // A connection that buffers no more than this without being read.
     let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
     let narrow = endpoint.initial_stream_window_size(4_096).initial_connection_window_size(65_535);
     let narrow = Client::new(narrow.connect().await.unwrap(), Some(ADMIN_KEY));
@@ -369,7 +369,7 @@ async fn the_first_message_of_a_stream_is_a_heartbeat_however_much_there_is_to_s
     for _ in 0..30 {
         let (token, mut stream) = open(&client, "ada", &start).await;
         expect(&mut stream, 1..=20).await;
-        // Its token is worth as much as the one that was given.
+        // Its token works like the one of a message.
         expect(&mut open(&client, "ada", &token).await.1, 1..=20).await;
     }
     server.stop().await;
@@ -403,7 +403,7 @@ async fn a_server_holds_as_many_streams_as_it_is_set_to() {
     let status = refused(third, Code::ResourceExhausted, "TOO_MANY_STREAMS");
     assert!(status.get_error_details().retry_info().is_some());
 
-    // A place that is given up can be had by another.
+    // A permit that was released can be used by another stream.
     drop(first);
     let mut third = tokio::time::timeout(PATIENCE, async {
         loop {

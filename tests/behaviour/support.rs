@@ -1,4 +1,4 @@
-//! What these tests do and look at again and again.
+//! Helpers that many of these tests share.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -58,7 +58,7 @@ pub fn withheld(outcome: &PurchaseOutcome) -> Vec<(&str, i32, WithheldReason)> {
     withheld.map(|of| (&*of.earner_user_id, of.level, of.reason())).collect()
 }
 
-/// The outcome of a purchase by somebody who is in one program.
+/// The outcome of a purchase by a user who is in one program.
 #[track_caller]
 pub fn only_outcome(response: &RecordPurchaseResponse) -> &PurchaseOutcome {
     assert_eq!(response.outcomes.len(), 1, "{response:?}");
@@ -88,7 +88,7 @@ pub async fn next_reward(stream: &mut Earnings) -> WatchEarningsResponse {
     }
 }
 
-/// What a message of a stream says: amount, total of its level, total.
+/// The figures of a message of a stream: amount, total of its level, total.
 #[track_caller]
 pub fn figures(message: &WatchEarningsResponse) -> (i64, i64, i64) {
     let reward = message.reward.as_ref().expect("a reward");
@@ -124,7 +124,7 @@ pub fn dated(
     }
 }
 
-/// Enrolls somebody who has an account.
+/// Enrolls an existing user.
 pub async fn enroll(
     client: &Client,
     program_id: &str,
@@ -140,7 +140,7 @@ pub async fn enroll(
     Ok(client.programs().enroll_participant(client.request(message)).await?.into_inner())
 }
 
-/// Makes the owner of a code the referrer of somebody.
+/// Makes the owner of a code the referrer of a user.
 pub async fn refer_by_code(
     client: &Client,
     program_id: &str,
@@ -156,14 +156,14 @@ pub async fn refer_by_code(
     Ok(client.referrals().apply_referral(client.request(message)).await?.into_inner())
 }
 
-/// How somebody's referral in a program stands.
+/// The status of a user's referral in a program.
 pub async fn referral_status(client: &Client, program_id: &str, user_id: &str) -> ReferralStatus {
     let user = client.user(user_id).await.unwrap();
     let participant = user.participants.iter().find(|of| of.program_id == program_id);
     participant.expect("a participant").referral_status()
 }
 
-/// Checks the look of a code.
+/// Checks the form of a code.
 #[track_caller]
 pub fn is_code(code: &str, length: usize) {
     assert_eq!(code.len(), length, "{code}");

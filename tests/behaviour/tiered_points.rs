@@ -10,7 +10,7 @@ use super::support::{
 
 const PROGRAM: &str = "tiered-points";
 
-/// The points of somebody with so many referrals, by the rule book.
+/// The points for a number of referrals, according to the rules.
 fn points(referrals: i64) -> i64 {
     match referrals {
         0..10 => referrals * 10,
@@ -67,7 +67,7 @@ async fn an_unknown_code_rejects_the_sign_up_and_makes_no_account() {
 
     refused(client.user("bob").await, Code::NotFound, "USER_NOT_FOUND");
     assert_eq!(log_length(&database).await, before);
-    // Nothing of it is taken: the same id, name and address are still free.
+    // The refused sign-up has claimed nothing: the same id, name and address are still free.
     let bob = client.sign_up(PROGRAM, "bob", "").await.unwrap();
     is_code(&bob.code, 8);
     server.stop().await;
@@ -87,7 +87,7 @@ async fn a_referrer_is_attached_at_registration_only() {
     let verdict = client.validate(&ada.code, "bob").await.unwrap();
     assert_eq!((verdict.valid, verdict.reason()), (false, CodeInvalidReason::TooLate));
 
-    // Entering the program with a code is registration too.
+    // Enrolling in the program with a code counts as registration, too.
     client.sign_up("", "cid", "").await.unwrap();
     let verdict = client.validate(&ada.code, "cid").await.unwrap();
     assert!(verdict.valid, "{verdict:?}");

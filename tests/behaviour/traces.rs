@@ -1,4 +1,4 @@
-//! What `tributary serve` tells an OpenTelemetry collector.
+//! The traces that `tributary serve` sends to an OpenTelemetry collector.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -27,7 +27,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const TRACE_ID: u128 = 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736;
 const PARENT_ID: u128 = 0x00f0_67aa_0ba9_02b7;
 
-/// A collector that keeps what it is told.
+/// A collector that keeps what it receives.
 #[derive(Clone, Default)]
 struct Collector(Arc<Mutex<Vec<ResourceSpans>>>);
 
@@ -74,7 +74,7 @@ fn id(bytes: &[u8]) -> u128 {
     bytes.iter().fold(0, |id, byte| id << 8 | u128::from(*byte))
 }
 
-/// Signs somebody up as part of the caller's own trace, which is `sampled` or not.
+/// Signs up a user as part of the caller's own trace, which is `sampled` or not.
 async fn sign_up(client: &Client, user_id: &str, code: &str, sampled: bool) -> Result<(), Status> {
     let mut request = client.request(sign_up_request("referral-count", user_id, code));
     let parent = format!("00-{TRACE_ID:032x}-{PARENT_ID:016x}-0{}", i32::from(sampled));
@@ -117,7 +117,7 @@ async fn a_call_is_traced_below_its_caller_and_its_batch_is_linked_to_it() {
 
     let spans = collector.spans();
     let calls: Vec<&Span> = spans.iter().filter(|span| id(&span.trace_id) == TRACE_ID).collect();
-    // Bob's caller did not want to be traced.
+    // Bob's call was marked as not sampled.
     assert_eq!(calls.len(), 2, "{calls:#?}");
     for (call, code) in calls.iter().zip([Code::Ok, Code::NotFound]) {
         assert_eq!(id(&call.parent_span_id), PARENT_ID);
@@ -127,7 +127,7 @@ async fn a_call_is_traced_below_its_caller_and_its_batch_is_linked_to_it() {
         assert_eq!(told["rpc.service"], text("tributary.v1.AccountService"));
         assert_eq!(told["rpc.method"], text("RegisterUser"));
         assert_eq!(told["rpc.grpc.status_code"], Value::IntValue(i64::from(i32::from(code))));
-        // A refusal is no failure of the server.
+        // A refusal is not a failure of the server.
         assert_eq!(call.status.as_ref().map_or(0, |status| status.code), StatusCode::Unset as i32);
         assert!(call.end_time_unix_nano > call.start_time_unix_nano);
     }
@@ -185,7 +185,7 @@ async fn a_collector_that_is_not_there_or_never_answers_holds_nothing_up() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         free.local_addr().unwrap()
     };
-    // It takes connections, as far as the kernel is concerned, and says nothing.
+    // The kernel accepts connections to it, but nothing answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     for collector in [nobody, silent.local_addr().unwrap()] {
         let database = TestDatabase::new().await;

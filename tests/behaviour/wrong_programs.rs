@@ -1,4 +1,4 @@
-//! Programs that contradict themselves: every fault is named, at its place.
+//! Invalid programs: every fault is reported with the path of its field.
 
 use super::bad_input::{LINES, bytes_on_the_wire, violations};
 use super::support::{log_length, refused, server_with};
@@ -6,7 +6,7 @@ use contract::pb::*;
 use testing::Client;
 use tonic::Code;
 
-/// A program in which everything is wrong that can be.
+/// A program in which everything that can be wrong is wrong.
 pub(super) fn wrong_program() -> Program {
     Program {
         program_id: "a b".into(),
@@ -97,7 +97,7 @@ async fn a_rule_that_cannot_be_read_does_not_hide_the_faults_of_the_others() {
     })
     .await;
 
-    // Its rate is more than the whole by itself, and so the sum of the rates is.
+    // The rate alone exceeds the whole, and so does the sum of the rates.
     let expected = ["program.rewards", "program.rewards[0].kind", "program.rewards[1].rate_bps"];
     assert_eq!(named, expected);
     server.stop().await;

@@ -1,6 +1,6 @@
-//! One server alone decides a batch while the one before is being appended, and does not look up again what
-//! it has in memory. Whatever it keeps and however its batches fall, what it writes is decided on what is in
-//! the log.
+//! A single server decides a batch while the previous one is being appended, and does not look up again what
+//! it has in memory. Whatever it keeps in memory and however commands are batched, every decision is based on
+//! the state in the log.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -10,7 +10,7 @@ use crate::history::{begin, work_for};
 use crate::races::COMMISSION;
 use testing::{Server, ServerOptions, TestDatabase, at_once, check_books, reason};
 
-/// A server with these options, in words.
+/// A server with these options, separated by blanks.
 async fn server(database: &TestDatabase, options: &str) -> Server {
     let arguments = options.split_whitespace().map(str::to_owned).collect();
     let options = ServerOptions { arguments };
@@ -41,7 +41,7 @@ async fn repetitions_that_meet_in_batches_on_their_way_have_one_effect() {
     let code = client.sign_up(COMMISSION, "owner", "").await.unwrap().code;
     client.sign_up(COMMISSION, "friend", &code).await.unwrap();
 
-    // Each of 40 purchases four times, some of them with another amount, and each of 40 names twice.
+    // Sends each of 40 purchases four times, some with another amount, and each of 40 names twice.
     let purchases = (0..160).map(|call| {
         let client = server.client();
         let (id, amount) = (format!("purchase-{}", call % 40), if call >= 120 { 2 } else { 1 });

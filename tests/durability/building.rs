@@ -1,5 +1,5 @@
-//! Read models that are built from nothing while a server runs: until one holds the whole log, nobody is
-//! answered from it.
+//! Read models that are built from scratch while a server runs: until one has applied the whole log, no read
+//! is answered from it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,8 @@ use crate::reads::{COMMISSION, SHARE, all_reads, position, purchase, settle};
 use testing::plain_http::get;
 use testing::{Client, Server, TestDatabase, check_books, reason};
 
-/// Keeps all servers from becoming the projector of what they serve, for as long as the connection lasts.
-/// (`what` is the lock's last part: the tables of all read models, or one.)
+/// Keeps all servers from becoming the projector, for as long as the connection lasts. (`what` is the last
+/// part of the lock's key: the tables of all read models, or one.)
 async fn lock_out(database: &TestDatabase, what: &str) -> PgConnection {
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     sqlx::query(
@@ -81,7 +81,7 @@ async fn while_read_models_are_built_from_nothing_no_read_is_answered_wrongly() 
                 check_building(read, &status);
             }
         }
-        // What is decided and what stands in the log needs no read model.
+        // Decisions, and reads from the log, need no read model.
         client.user("owner").await.unwrap();
         client.validate("NOSUCHCODE", "owner").await.unwrap();
 
@@ -112,7 +112,7 @@ async fn a_read_model_that_is_built_of_a_long_log_does_not_lose_what_happens_mea
     let database = TestDatabase::new().await;
     let mut server = Server::start(&database).await;
     let mut workers = begin(&server.client(), 8).await;
-    // More than is folded in one run, so that it is behind the others for some of them.
+    // More events than one run folds, so that the model is behind the others for several runs.
     while database.count("select max(position) from events").await < 11_000 {
         workers = work_for(&server, workers, 150).await;
     }
@@ -134,8 +134,8 @@ async fn a_read_model_that_is_built_of_a_long_log_does_not_lose_what_happens_mea
     database.check().await;
 }
 
-/// A server that keeps all read models but one, as if a server of another release, which knows the same
-/// participants, folded those, and was slow.
+/// A server that maintains all read models but one, as if a slow server of another release with the same read
+/// model of participants folded that one.
 async fn server_without_participants(database: &TestDatabase) -> (Server, PgConnection) {
     let server = Server::start(database).await;
     settle(&server.client()).await;

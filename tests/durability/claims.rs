@@ -1,5 +1,5 @@
-//! Claims can be given up: the append frees the value together with the command's events, and nobody is refused
-//! because of an owner who is the owner no longer.
+//! Claims can be released: the append frees the value together with the command's events, and no command is
+//! refused because of an owner who no longer owns the value.
 
 use domain::{Claim, ClaimKind, Kind, StreamKey, Timestamp};
 use sqlx::{Connection, PgConnection};
@@ -28,7 +28,7 @@ fn event(stream: &str, sequence: i64) -> RecordedEvent {
     }
 }
 
-/// Adds a command that appends one event to a stream at a version and does something about claims.
+/// Adds a command that appends one event to a stream at a version, with steps on claims.
 fn add(
     batch: &mut Batch,
     stream: &str,
@@ -65,7 +65,7 @@ impl Writer {
         append(&mut self.connection, self.id, self.number, batch).await.unwrap()
     }
 
-    /// Appends one command by itself.
+    /// Appends a batch of one command.
     async fn one(&mut self, stream: &str, version: i64, claims: &[ClaimStep]) -> Appended {
         let mut batch = Batch::default();
         add(&mut batch, stream, version, claims, &[]);
@@ -136,7 +136,7 @@ async fn a_value_can_change_hands_several_times_in_one_batch_and_the_last_step_s
         [ClaimStep::Take(ada("c")), ClaimStep::Release(ada("c")), ClaimStep::Take(ada("c"))];
     writer.one("c", 2, &and_back).await;
     assert_eq!(owner(&database).await.as_deref(), Some("c"));
-    // Somebody else's is not given up.
+    // A claim of another owner is not released.
     writer.one("d", 0, &[ClaimStep::Release(ada("d"))]).await;
     assert_eq!(owner(&database).await.as_deref(), Some("c"));
 }

@@ -1,5 +1,5 @@
-//! A read with the token of a write sees that write, on whatever server; and no server's answers go back in
-//! time.
+//! A read with the token of a write sees that write on any server, and the answers of a server never go back
+//! in time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -13,7 +13,7 @@ use crate::history::{begin, work};
 use crate::reads::{COMMISSION, FROM_BOARDS, FROM_READ_MODELS, SHARE, TIERED, position, settle};
 use testing::{ADMIN_KEY, Client, Pair, Server, TestDatabase, at_once, check_books};
 
-/// Asks for something with a token.
+/// Sends a read with a token.
 macro_rules! ask {
     ($client:expr, $token:expr, $service:ident.$rpc:ident($message:ident { $($field:ident: $value:expr),* })) => {{
         #[allow(clippy::needless_update, reason = "some messages have no other fields")]
@@ -30,7 +30,7 @@ fn minor(money: Option<&Money>) -> i64 {
     money.unwrap().minor_units
 }
 
-/// Checks what must be seen after so many purchases of a worker's friend.
+/// Checks what must be visible after a number of purchases of a worker's friend.
 async fn check_purchase(client: &Client, token: &str, worker: usize, bought: i64, id: &str) {
     let (owner, friend) = (format!("owner{worker}"), format!("friend{worker}"));
     let earned = bought * SHARE;
@@ -84,7 +84,7 @@ async fn check_purchase(client: &Client, token: &str, worker: usize, bought: i64
     assert_eq!(answer.entry.unwrap().score, earned);
 }
 
-/// Checks what must be seen after so many sign-ups with a worker's code.
+/// Checks what must be visible after a number of sign-ups with a worker's code.
 async fn check_sign_up(client: &Client, token: &str, worker: usize, referred: i32, name: &str) {
     let owner = format!("tiers{worker}");
     let (tier, points) = match i64::from(referred) {
@@ -282,8 +282,8 @@ async fn a_program_that_was_just_published_has_its_numbers_without_a_token_as_we
     database.check().await;
 }
 
-/// Reads without a token until it is told to stop, checks that no answer is older than the one before, and
-/// counts those that are newer.
+/// Reads without a token until told to stop, checks that no answer is older than the previous one, and counts
+/// those that are newer.
 async fn read_on(client: Client, reads: &[&str], stop: &AtomicBool, newer: &AtomicUsize) {
     let mut last = 0;
     while !stop.load(Ordering::SeqCst) {
@@ -303,7 +303,7 @@ async fn the_answers_of_a_server_never_go_back_in_time() {
     let first = Server::start(&database).await;
     let workers = begin(&first.client(), 4).await;
     let second = Server::start(&database).await;
-    // An owner and a friend beside the workers, whose programs are as shipped.
+    // An owner and a friend besides the workers, in the programs as shipped.
     for program in [COMMISSION, TIERED] {
         let message = EnrollParticipantRequest {
             program_id: program.into(),
@@ -329,7 +329,7 @@ async fn the_answers_of_a_server_never_go_back_in_time() {
         }
     }
     let working = work(&first, workers, &stop).await;
-    // As often as it takes: how far the projector comes in between depends on the machine.
+    // Repeated as often as necessary: how far the projector gets in between depends on the machine.
     let mut cuts = 0;
     while cuts < 8 || counts.iter().any(|newer| newer.load(Ordering::SeqCst) < 10) {
         assert!(cuts < 200, "{counts:?}");

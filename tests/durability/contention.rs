@@ -1,5 +1,5 @@
-//! Two servers that write the same streams: both get on, nobody is turned away, and what one of them
-//! remembers never decides against what the other has done.
+//! Two servers that write the same streams: both make progress, no call is rejected, and cached state of one
+//! server never leads to a decision that contradicts the other's writes.
 
 #![allow(
     clippy::unwrap_used,
@@ -34,7 +34,7 @@ fn uncapped() -> Program {
     program
 }
 
-/// Somebody at the top, their friend, and that friend's own friends.
+/// A user at the top, their friend, and that friend's own friends.
 async fn line(pair: &Pair, friends: usize) -> String {
     let code = pair.client(0).sign_up(COMMISSION, "top", "").await.unwrap().code;
     let code = pair.client(1).sign_up(COMMISSION, "owner", &code).await.unwrap().code;
@@ -45,7 +45,7 @@ async fn line(pair: &Pair, friends: usize) -> String {
     code
 }
 
-/// What an answer says was paid at level 1, or why nothing was.
+/// The reward at level 1 according to an answer, or why there was none.
 fn direct(response: &RecordPurchaseResponse) -> Result<i64, WithheldReason> {
     let outcome = &response.outcomes[0];
     let reward = outcome.rewards.iter().find(|reward| reward.level == 1);
@@ -106,7 +106,7 @@ async fn two_servers_hammering_one_referrer_both_get_on_and_the_sums_are_exact()
     assert_eq!(granted(&database, COMMISSION, "owner", 1).await, expected);
     let expected = Grants { count: purchases, amount: purchases * 1_001 };
     assert_eq!(granted(&database, COMMISSION, "top", 2).await, expected);
-    // When the first server was through, the other had come some way too.
+    // When the first server was done, the other had made progress, too.
     let behind: i64 = sqlx::query_scalar(
         "with purchases as (
             select position, split_part(aggregate_id, '-', 1) as server
@@ -126,7 +126,7 @@ async fn two_servers_hammering_one_referrer_both_get_on_and_the_sums_are_exact()
     assert!(behind >= purchases / 8, "the slower server had only {behind} of {purchases}");
     pair.stop().await;
 
-    // A server that has to load what came of it, partly from snapshots, goes on where it ended.
+    // A server that must load the result, partly from snapshots, continues from it.
     let server = Server::start(&database).await;
     server.client().buy("", "friend0", "INR", 100_130).await.unwrap();
     let expected = Grants { count: purchases + 1, amount: (purchases + 1) * 5_007 };
@@ -160,7 +160,7 @@ async fn two_servers_doing_everything_to_one_participant_turn_nobody_away() {
                         client.refer(COMMISSION, &name, "owner").await.unwrap();
                     }
                     2 if worker / 8 == 0 => {
-                        // Two of them, and each finds what the other did.
+                        // Each of the two servers sees what the other did.
                         let off = client.deactivate("owner").await;
                         let on = client.reactivate("owner").await;
                         for (answer, expected) in [
@@ -213,8 +213,8 @@ async fn purchases_among_many_repeated_requests_are_not_turned_away() {
     pair.client(0).publish(uncapped()).await.unwrap();
     line(&pair, 4).await;
 
-    // Half of the workers send one request again and again. Nothing tells that it is a repetition
-    // but its request_id, and everything that they do concerns the same earner.
+    // Half of the workers send one request again and again. Only the request_id shows that it is a
+    // repetition, and all requests concern the same earner.
     let errors = at_once((0..WORKERS).map(|worker| {
         let client = pair.client(worker);
         async move {
@@ -251,11 +251,11 @@ async fn purchases_among_many_repeated_requests_are_not_turned_away() {
 /// What half of the workers do while the others sign up friends.
 #[derive(Clone, Copy)]
 enum Nuisance {
-    /// They ask for a name that belongs to somebody.
+    /// They request a username that is taken.
     TakenName,
-    /// They ask for the id of somebody.
+    /// They request a user id that is taken.
     TakenId,
-    /// They send one sign-up, whose id the server makes, again and again.
+    /// They repeat one sign-up, whose id the server generates.
     Repetition,
 }
 
@@ -350,7 +350,7 @@ async fn a_place_that_another_server_gave_away_is_not_given_again() {
     assert_eq!(reason(&refused), full);
     assert!(!here.validate(&code, "").await.unwrap().valid);
 
-    // The other way round: what was refused here is allowed by a new version from there.
+    // The other way round: a new version published there allows what was refused here.
     let mut roomier = uncapped();
     roomier.max_direct_referrals = Some(9);
     there.publish(roomier).await.unwrap();
@@ -457,7 +457,7 @@ async fn what_was_missing_here_is_found_once_another_server_has_made_it() {
     assert_eq!(bought.outcomes.len(), 2, "both programs judge the purchase");
     here.refer(COMMISSION, "bob", "ada").await.unwrap();
 
-    // A name that was free here when it was last asked for.
+    // A name that was free when it was last checked here.
     there.sign_up(COUNT, "eve", "").await.unwrap();
     let mut request = sign_up_request(COUNT, "eve2", "");
     request.username = "EVE".into();
@@ -474,7 +474,7 @@ async fn referrals_and_purchases_of_another_server_count_here() {
     here.publish_shipped(COMMISSION).await;
     here.publish_shipped(BONUS).await;
 
-    // A line that grew elsewhere, at its foot and at its top.
+    // A line that grew on the other server, at the bottom and at the top.
     for user in ["top", "owner", "friend"] {
         here.sign_up(COMMISSION, user, "").await.unwrap();
     }
@@ -528,7 +528,7 @@ async fn a_cycle_of_referrals_from_both_servers_is_refused_on_both() {
         pair.client(0).sign_up(COMMISSION, name, "").await.unwrap();
     }
 
-    // Each server makes every other link of the line, and has seen all participants before.
+    // Each server creates every other link of the line, and has loaded all participants before.
     for (number, pair_of_names) in names.windows(2).enumerate() {
         let client = pair.client(number);
         client.refer(COMMISSION, &pair_of_names[0], &pair_of_names[1]).await.unwrap();

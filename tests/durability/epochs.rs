@@ -25,7 +25,7 @@ async fn a_token_of_an_earlier_life_of_the_database_is_good_up_to_where_that_lif
     let lost = client.sign_up(&program, "dan", "").await.unwrap().response.consistency_token;
     server.stop().await;
 
-    // As a restored backup: it lacks the last sign-up, and is another cluster than the log says.
+    // Like a restored backup: the last sign-up is missing, and the cluster differs from the one in the log.
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     for statement in [
         "delete from events where position >= (select min(position) from events \
@@ -40,7 +40,7 @@ async fn a_token_of_an_earlier_life_of_the_database_is_good_up_to_where_that_lif
 
     let server = Server::start(&database).await;
     let client = server.client();
-    // The new life goes on past the position at which the old one was cut.
+    // The new epoch continues past the position at which the old one ended.
     let eve = client.sign_up(&program, "eve", "").await.unwrap().response.consistency_token;
     let answer = client.accounts().get_user(client.request(read("cyd", &before))).await;
     answer.expect("what both lives hold");
@@ -50,7 +50,7 @@ async fn a_token_of_an_earlier_life_of_the_database_is_good_up_to_where_that_lif
     let expected = (Code::FailedPrecondition, "TOKEN_OF_OLD_EPOCH".into());
     assert_eq!(reason(&refused.unwrap_err()), expected);
 
-    // A stream resumes across lives, from what both of them hold.
+    // A stream resumes across epochs, from a position that both contain.
     let mut earnings = client.watch(&program, "ada", &kept.resume_token).await.unwrap();
     client.sign_up(&program, "fay", &ada.code).await.unwrap();
     client.buy("new", "fay", "USD", 5).await.unwrap();
@@ -71,7 +71,7 @@ async fn a_server_that_finds_another_database_than_it_began_with_ends_instead_of
 
     database.replace().await;
 
-    // Whatever it remembers of ada and the program is of a database that is gone.
+    // The server's cached state of ada and the program is of a database that no longer exists.
     let status = client.sign_up(&program, "bob", &ada.code).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status:?}");
     let status = server.ended().await;
@@ -96,7 +96,7 @@ async fn a_server_that_only_streams_notices_another_database_as_well() {
 
     database.replace().await;
 
-    // Nobody writes; the stream must not go on as if nothing had happened.
+    // There are no writes; the stream must still not continue as if nothing had happened.
     let status = earnings.try_news().await.unwrap_err();
     assert_eq!(reason(&status), (Code::Unavailable, "SHUTTING_DOWN".into()));
     let status = server.ended().await;

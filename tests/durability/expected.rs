@@ -1,5 +1,5 @@
-//! What the read models must hold, worked out from the log alone and in another way than they are folded:
-//! sums over all events there ever were, where the folds add up runs or take over the last total.
+//! The expected content of the read models, computed from the log alone and in a different way from the
+//! folds: sums over all events, where the folds add up runs or take the last total.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tributary::read::models;
 
 use testing::TestDatabase;
 
-/// What all the queries below are made of.
+/// Common table expressions of all queries below.
 const FACTS: &str = "
     of_participant as (
         select *, split_part(aggregate_id, '/', 1) as program_id,
@@ -56,7 +56,7 @@ const FACTS: &str = "
         from events where event_type = 'PurchaseRecorded'
     )";
 
-/// Every read model with a query for the rows that it must have.
+/// Every read model with a query for its expected rows.
 const EXPECTED: [(&str, &str); 7] = [
     (
         "contributions",
@@ -196,7 +196,7 @@ pub async fn table(database: &TestDatabase, model: &str) -> String {
         .unwrap()
 }
 
-/// Waits until every read model holds all that the log holds.
+/// Waits until every read model has applied the whole log.
 pub async fn caught_up(database: &TestDatabase) {
     let mut behind = String::new();
     for _ in 0..600 {
@@ -217,10 +217,10 @@ pub async fn caught_up(database: &TestDatabase) {
     panic!("{behind} did not reach the head of the log");
 }
 
-/// Checks that a table has the rows that a query says, each as often, and no others.
+/// Checks that a table has exactly the rows of a query, with the same multiplicity.
 pub async fn check_same(database: &TestDatabase, table: &str, query: &str) {
     let mut transaction = database.pool.begin().await.unwrap();
-    // The planner knows nothing of tables that have just been filled.
+    // The planner has no statistics of tables that were just filled.
     transaction.execute("set local enable_nestloop = off").await.unwrap();
     let rows = sqlx::query(&format!(
         "with {FACTS}, known as (select * from {table}), expected as ({query}),

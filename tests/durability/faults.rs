@@ -1,5 +1,5 @@
-//! Faults in the middle of things: a connection cut during an append, a database that goes away and
-//! comes back, a batch that the database refuses.
+//! Faults during operation: a connection cut during an append, a database that becomes unavailable and
+//! returns, a batch that the database refuses.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,15 +22,15 @@ use testing::{Server, ServerOptions, TestDatabase, reason};
 /// What the proxy does to the connection that carries the marked bytes to the database.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cut {
-    /// They never arrive.
+    /// The bytes never arrive.
     Before,
-    /// They arrive, and the answer never comes back.
+    /// The bytes arrive, but the answer never comes back.
     After,
 }
 
 type Armed = Mutex<Option<(Cut, Vec<u8>)>>;
 
-/// Stands between a server and Postgres, and cuts connections.
+/// A proxy between a server and Postgres that cuts connections.
 struct Proxy {
     directory: PathBuf,
     is_down: Arc<AtomicBool>,
@@ -133,7 +133,7 @@ async fn carry(client: UnixStream, target: &PathBuf, is_down: &AtomicBool, cut: 
             if read == 0 || is_down.load(Ordering::SeqCst) {
                 return;
             }
-            // The database has answered, so it has done what it was asked; nobody learns of it.
+            // The database has answered, so the statement was carried out, but the answer is lost.
             if swallow.load(Ordering::SeqCst) {
                 return;
             }
@@ -256,8 +256,8 @@ async fn a_command_that_the_database_refuses_does_not_take_its_batch_with_it() {
         Traces::default(),
     );
     let worker = tokio::spawn(worker.run(CancellationToken::new()));
-    // NUL cannot be stored in a text; the door refuses it, so it comes past the door here. All of
-    // them wait before the worker has its connection, so they are one batch.
+    // NUL cannot be stored in a text. The API refuses it, so these commands bypass the API. All of them wait
+    // before the worker has its connection, so they form one batch.
     let mut commands = Vec::new();
     for number in 0..20 {
         let name = if number == 7 { "a\0b" } else { "fine" };

@@ -1,4 +1,4 @@
-//! The folds: whatever the runs in which the log is folded, the same comes of it.
+//! The folds give the same result, regardless of the runs in which the log is folded.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ fn file(model: &str, file: &str, table: &str) -> String {
     std::fs::read_to_string(folder.join(file)).unwrap().replace("{table}", table)
 }
 
-/// Makes the history of some seconds one of some days, for whom days make a difference.
+/// Stretches a history of some seconds over some days, for read models that depend on days.
 async fn stretch(database: &TestDatabase, days: i64) {
     sqlx::query(
         "with ends as (
@@ -37,7 +37,7 @@ async fn stretch(database: &TestDatabase, days: i64) {
     .unwrap();
 }
 
-/// Drops the tables that serve, as if there had never been any.
+/// Drops the tables that serve, as if they had never existed.
 pub async fn forget_copies(database: &TestDatabase, model: &str) {
     let copies: Vec<String> =
         sqlx::query_scalar("delete from read_model_copies where name like $1 returning copy")

@@ -1,4 +1,4 @@
-//! Database functions: releases have their own side by side, and each is made by whoever first misses it.
+//! Database functions: each release has its own, they coexist, and a server creates those that are missing.
 
 use sqlx::{Connection, Executor, PgConnection};
 use tributary::store::functions::{self, DatabaseFunction};
@@ -42,7 +42,7 @@ async fn two_releases_have_their_functions_side_by_side_until_one_is_pruned() {
     let news: Vec<String> = names(&other).into_iter().filter(|name| !ours.contains(name)).collect();
     assert_eq!(news.len(), 1, "{news:?}");
     assert!(news[0].starts_with("lock_log_"));
-    // What others call is in their names, too.
+    // The names of functions also depend on the functions that they call.
     let callers: Vec<String> = names(&other_release("log_key"))
         .into_iter()
         .filter(|name| !ours.contains(name))
@@ -50,7 +50,7 @@ async fn two_releases_have_their_functions_side_by_side_until_one_is_pruned() {
         .collect();
     assert_eq!(callers, ["append", "lock_log", "log_key"]);
 
-    // A server of ours works beside it.
+    // A server of this release works beside it.
     let server = Server::start(&database).await;
     server.client().sign_up("", "ada", "").await.unwrap();
     server.stop().await;
@@ -65,12 +65,13 @@ async fn functions_are_kept_while_a_server_of_their_release_runs() {
     let database = TestDatabase::new().await;
     let server = Server::start(&database).await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
-    // As a later release would see ours: it knows none of these.
+    // Prunes as a later release would, which knows none of these functions.
     let prune = async |connection: &mut PgConnection| {
         functions::prune_except(connection, &[]).await.unwrap()
     };
     let mut pruned = prune(&mut connection).await;
-    // The server says so as soon as it has a connection for it, and makes again what was dropped before.
+    // The server marks its functions as soon as it has a connection for that, and creates again those that
+    // were dropped before.
     for _ in 0..500 {
         if pruned.len() == functions::all().len() && pruned.iter().all(|(_, dropped)| !dropped) {
             break;
@@ -83,7 +84,7 @@ async fn functions_are_kept_while_a_server_of_their_release_runs() {
     server.client().sign_up("", "ada", "").await.unwrap();
     server.stop().await;
 
-    // The database notices a little later that the server is gone.
+    // It takes the database a moment to notice that the server is gone.
     let mut left = prune(&mut connection).await;
     for _ in 0..200 {
         left.retain(|(_, dropped)| !dropped);
@@ -95,7 +96,7 @@ async fn functions_are_kept_while_a_server_of_their_release_runs() {
     }
     assert_eq!(left, Vec::<(String, bool)>::new());
     assert_eq!(in_database(&database).await, Vec::<String>::new());
-    // The next server makes its own again.
+    // The next server creates its functions again.
     let server = Server::start(&database).await;
     server.client().sign_up("", "bob", "").await.unwrap();
     server.stop().await;
@@ -115,7 +116,7 @@ async fn several_servers_that_start_at_once_make_each_function_once() {
 #[tokio::test]
 async fn a_role_that_may_create_nothing_can_serve_where_nothing_is_missing() {
     let database = TestDatabase::new().await;
-    // Makes the tables of the read models.
+    // Creates the tables of the read models.
     Server::start(&database).await.stop().await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     for statement in [

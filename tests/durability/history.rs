@@ -1,4 +1,4 @@
-//! A life of programs: people who sign up, refer one another, buy, leave and come back, in all shipped
+//! A realistic history: users who sign up, refer one another, buy, leave and come back, in all shipped
 //! programs at once.
 
 use std::sync::Arc;
@@ -19,17 +19,17 @@ pub const PROGRAMS: [&str; 5] = [
     "tiered-points",
 ];
 
-/// One of those who do things, one after the other.
+/// A worker that runs commands one after the other.
 #[derive(Clone)]
 pub struct Worker {
     name: String,
     steps: u64,
     random: u64,
-    /// Whose codes to use: program, user and code.
+    /// The participants whose codes are used: program, user and code.
     members: Vec<(usize, String, String)>,
 }
 
-/// Publishes all programs, and signs somebody up in each whose code all workers know.
+/// Publishes all programs, and signs up one user in each whose code all workers know.
 pub async fn begin(client: &Client, workers: usize) -> Vec<Worker> {
     let mut members = Vec::new();
     for (index, program) in PROGRAMS.iter().enumerate() {
@@ -61,7 +61,7 @@ impl Worker {
         self.members[index].clone()
     }
 
-    /// A code of a program, often that of the one whom everybody knows.
+    /// A code of a program, often that of the user whom all workers know.
     fn code(&mut self, program: usize) -> String {
         let of_program: Vec<String> = self
             .members
@@ -79,7 +79,7 @@ impl Worker {
         }
     }
 
-    /// Does one thing. Refusals by the rules are part of life.
+    /// Runs one command. Refusals by the rules are expected.
     pub async fn step(&mut self, client: &Client) -> Result<(), Status> {
         let refusals = [Code::FailedPrecondition, Code::AlreadyExists, Code::NotFound];
         self.steps += 1;
@@ -143,8 +143,8 @@ impl Worker {
     }
 }
 
-/// Lets workers go on, each over a connection of its own, until the flag is set or a call fails; that may
-/// only be once the flag is set. Returns the workers, to go on with.
+/// Lets workers run, each over its own connection, until the flag is set or a call fails, which may only
+/// happen once the flag is set. Returns the workers, so that they can continue.
 pub async fn work(server: &Server, workers: Vec<Worker>, stop: &Arc<AtomicBool>) -> Working {
     let mut calls = Vec::new();
     for mut worker in workers {
@@ -166,13 +166,13 @@ pub async fn work(server: &Server, workers: Vec<Worker>, stop: &Arc<AtomicBool>)
 pub struct Working(tokio::task::JoinHandle<Vec<Worker>>);
 
 impl Working {
-    /// Waits until all have noticed that they are to stop.
+    /// Waits until all workers have stopped.
     pub async fn ended(self) -> Vec<Worker> {
         self.0.await.unwrap()
     }
 }
 
-/// Lets workers do so many things each.
+/// Lets each worker run a number of commands.
 pub async fn work_for(server: &Server, workers: Vec<Worker>, steps: usize) -> Vec<Worker> {
     let mut calls = Vec::new();
     for mut worker in workers {

@@ -1,5 +1,5 @@
-//! Commands of different kinds at once, on two servers: whichever comes first in the log, what follows
-//! is decided on it.
+//! Commands of different kinds at once, on two servers: whichever comes first in the log, later ones are
+//! decided on its result.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -43,8 +43,8 @@ async fn chains_that_would_close_into_a_cycle_at_once_do_not() {
     let pair = Pair::start(&database).await;
     pair.client(0).publish_shipped(COMMISSION).await;
 
-    // Chains of referrals that are closed to a ring by the heads of all of them at once: each head
-    // takes the tail of the next chain as its referrer.
+    // Chains of referrals that all try to close a ring at once: the head of each takes the tail of the next
+    // chain as its referrer.
     let mut made = 0;
     for (round, (chains, length)) in
         [(2, 2), (3, 1), (2, 5), (3, 3), (4, 2), (2, 2), (5, 1), (2, 5)].into_iter().enumerate()
@@ -95,7 +95,7 @@ async fn of_several_referrers_of_one_user_at_once_one_wins() {
         pair.client(referrer).sign_up(COMMISSION, &format!("owner{referrer}"), "").await.unwrap();
     }
 
-    // A referrer has room for eight.
+    // A referrer can have eight direct referrals.
     for round in 0..8 {
         let friend = format!("friend{round}");
         pair.client(round).sign_up(COMMISSION, &friend, "").await.unwrap();
@@ -156,7 +156,7 @@ async fn of_several_who_want_one_name_at_once_one_gets_it_and_nothing_is_left_of
     finish(pair, &database).await;
 }
 
-/// What happened to the earner's side of each purchase, and to the earner, in the order of the log:
+/// The outcome of each purchase for the earner, and the earner's status changes, in the order of the log:
 /// paid, withheld, off, on.
 async fn history(database: &TestDatabase, earner: &str) -> Vec<String> {
     sqlx::query_scalar(
@@ -227,7 +227,7 @@ async fn a_purchase_that_races_a_deactivation_is_paid_before_it_or_withheld_afte
         assert_eq!(paid_in_log, paid_in_answers);
         let changes = 1 + round % 2;
         assert_eq!(history.len(), answers.len() + changes, "{history:?}");
-        // Whatever happens to the level below, the top has its own rate.
+        // Regardless of the level below, the top earns its own rate.
         let expected = Grants { count: 9, amount: 9_000 };
         assert_eq!(granted(&database, COMMISSION, &top, 2).await, expected);
     }
@@ -423,7 +423,7 @@ async fn the_same_program_published_several_times_at_once_is_one_new_version() {
     let mut program = pair.client(0).publish_shipped(COMMISSION).await;
     (program.version, program.create_time, program.publish_time) = (0, None, None);
 
-    // While both servers are busy with others, so that several publications come into one batch.
+    // Both servers are busy with other commands, so that several publications get into one batch.
     let done = Arc::new(AtomicBool::new(false));
     let busy: Vec<_> = (0..4)
         .map(|worker| {

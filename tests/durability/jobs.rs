@@ -1,7 +1,8 @@
-//! Jobs and reactions: each event's job is there exactly once and done as promised, whoever is killed and when.
+//! Jobs and reactions: each event's job exists exactly once and is done as guaranteed, whichever process is
+//! killed and when.
 //!
-//! The reaction and the handlers are the tests' own: the test binary starts itself again as a process that moves
-//! the reaction and does the jobs, and kills it.
+//! The reaction and the handlers belong to the tests: the test binary starts itself again as a process that
+//! moves the reaction and does the jobs, and kills it.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use uuid::Uuid;
 use crate::log::envelope;
 use testing::{TestDatabase, tributary};
 
-/// The environment variable that makes the test below a process of its own: the database that it works on.
+/// The environment variable that turns the test below into such a process: the database that it works on.
 const PROCESS: &str = "REACTION_PROCESS_DATABASE";
 const PROCESS_TEST: &str = "jobs::a_process_that_reacts_and_works";
 
@@ -41,7 +42,7 @@ const NUMBERS: Reaction = Reaction {
         order by position",
 };
 
-/// Writes the number of the event in the transaction of the attempt, and beside it.
+/// Writes the number of the event in the transaction of the attempt, and outside of it.
 struct WriteNumber {
     pause: Duration,
 }
@@ -82,7 +83,7 @@ impl Handler for WriteNumber {
     }
 }
 
-/// Soon again, so that a test need not wait.
+/// Short intervals, so that tests need not wait.
 fn hasty() -> Limits {
     Limits {
         poll_interval: Duration::from_millis(20),
@@ -101,7 +102,7 @@ async fn with_tables() -> TestDatabase {
     database
 }
 
-/// Appends commands of so many events each.
+/// Appends commands with these numbers of events.
 struct Writer {
     connection: PgConnection,
     id: Uuid,
@@ -139,7 +140,7 @@ impl Writer {
     }
 }
 
-/// Not a test of its own: what the killed processes run. Does nothing unless it is told on which database.
+/// Not a real test: the killed processes run this. Does nothing unless a database is given.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_reacts_and_works() {
     let Ok(url) = std::env::var(PROCESS) else { return };
@@ -165,8 +166,8 @@ fn process(database: &TestDatabase) -> Child {
         .unwrap()
 }
 
-/// What must hold once everything is done: each third event after `start` has one job, which is done, has written
-/// its number once in its transaction, and beside it at least once under its one id.
+/// Checks what must hold once everything is done: each third event after `start` has one job, which is done, has
+/// written its number once in its transaction, and outside of it at least once, always under the same id.
 async fn check(database: &TestDatabase, start: i64) {
     let head = database.count("select coalesce(max(position), 0) from events").await;
     let expected: Vec<i64> = (start + 1..=head).filter(|position| position % 3 == 0).collect();
@@ -221,7 +222,7 @@ async fn each_event_has_its_job_once_and_each_job_its_effect_once_however_often_
     let mut random = Random(20_261);
     let (mut between_event_and_job, mut between_job_and_end) = (0, 0);
     let mut processes = vec![process(&database), process(&database)];
-    // What was recorded before the reaction was first seen concerns it not.
+    // Events before the registration of the reaction do not concern it.
     let registered = "select count(*) from reactions where name = 'numbers'";
     while database.count(registered).await == 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -234,7 +235,7 @@ async fn each_event_has_its_job_once_and_each_job_its_effect_once_however_often_
             writer.append(&commands).await;
             tokio::time::sleep(Duration::from_millis(random.below(10))).await;
         }
-        // Both at once, or one of them.
+        // Kills both processes at once, or one of them.
         for process in &mut processes {
             if kill % 3 == 0 || random.below(2) == 0 {
                 process.kill().await.unwrap();
@@ -281,12 +282,12 @@ async fn a_rebuild_a_restart_and_another_release_repeat_nothing() {
     writer.append(&[4, 5]).await;
     assert_eq!(step::step(connection, NUMBERS, true).await.unwrap().jobs, 3);
 
-    // Another release has other words for the same, and one that was restarted registers it again.
+    // Another release has another statement for the same reaction, and a restarted server registers it again.
     let other =
         Reaction { fold: "select from events where position > $1 and position <= $2", ..NUMBERS };
     step::register(connection, other).await.unwrap();
     assert_eq!(step::step(connection, other, true).await.unwrap().jobs, 0);
-    // The read models are lost, and made again.
+    // The read models are lost and built again.
     for statement in ["delete from read_model_copies", "delete from checkpoints"] {
         connection.execute(statement).await.unwrap();
     }
@@ -331,7 +332,7 @@ async fn a_run_never_cuts_a_command_in_two() {
     let mut writer = Writer::new(&database, 1).await;
     let connection = &mut PgConnection::connect(&database.url).await.unwrap();
     step::register(connection, FIRST).await.unwrap();
-    // A run has 1,000 events: one command ends there, one goes over it, one is longer.
+    // A run has 1,000 events: one command ends at that limit, one crosses it, and one is longer.
     for commands in [&[400, 600][..], &[999, 2], &[2_500], &[999, 1, 7]] {
         writer.append(commands).await;
     }
@@ -354,7 +355,7 @@ async fn two_leaders_cannot_both_move_a_reaction() {
     let mut other = PgConnection::connect(&database.url).await.unwrap();
     step::register(one, NUMBERS).await.unwrap();
     writer.append(&[9]).await;
-    // The first has moved it and not committed when the second comes.
+    // The first connection has moved the reaction but not committed when the second tries.
     let mut transaction = one.begin().await.unwrap();
     transaction
         .execute("select from reactions where name = 'numbers' for no key update")
@@ -470,13 +471,13 @@ async fn a_job_whose_worker_died_is_taken_again_and_only_the_last_attempt_can_en
     let second = take(&database).await.remove(0);
     assert_eq!((second.id, first.attempt, second.attempt), (first.id, 1, 2));
 
-    // The first was not dead after all.
+    // The first worker was not dead.
     assert!(!complete(&database.pool, first.id, 1).await.unwrap());
     assert!(!fail(&database.pool, first.id, 1, "late", None).await.unwrap());
     tokio::time::sleep(NUMBER.lease * 2).await;
     assert_eq!(take(&database).await.remove(0).attempt, 3);
     tokio::time::sleep(NUMBER.lease * 2).await;
-    // Its workers died as often as it may be tried.
+    // The workers of all allowed attempts have died.
     assert!(take(&database).await.is_empty());
     assert_eq!(states(&database).await, [(JobState::Queued, 0), (JobState::Parked, 3)]);
     assert!(!complete(&database.pool, first.id, 3).await.unwrap());
@@ -492,7 +493,7 @@ async fn a_job_whose_worker_died_is_taken_again_and_only_the_last_attempt_can_en
     assert_eq!(states(&database).await, [(JobState::Queued, 0), (JobState::Done, 4)]);
 }
 
-/// Fails in a way that the key of the job says.
+/// Fails in the way that the key of the job names.
 struct Failing;
 
 impl Handler for Failing {
@@ -566,7 +567,7 @@ async fn a_job_that_fails_is_tried_again_and_parked_after_the_last_attempt() {
         .map(|(key, state, attempts, error)| (&**key, &**state, *attempts, error.as_deref()))
         .collect();
     assert_eq!(ended, expected);
-    // Only what was committed with the end of a job stands.
+    // Only what was committed with the completion of a job is kept.
     assert_eq!(database.count("select count(*) from effects").await, 1);
     let of_done = "select count(*) from effects join jobs on id = position where state = 'done'";
     assert_eq!(database.count(of_done).await, 1);

@@ -1,4 +1,4 @@
-//! The tasks of a server: if one of them dies, the server ends with its name instead of going on without it.
+//! The tasks of a server: if one of them dies, the server ends and names it instead of continuing without it.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -86,7 +86,7 @@ async fn a_server_that_stops_gives_its_tasks_time_in_the_order_of_its_stages() {
     database.check().await;
 }
 
-/// A server process whose log is read.
+/// A server process whose output is read.
 async fn process(database: &TestDatabase) -> (Child, String) {
     let address = {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -110,7 +110,7 @@ async fn process(database: &TestDatabase) -> (Child, String) {
     (child, address)
 }
 
-/// Makes the database look like another one to whoever connects from now on.
+/// Makes the database look like another one to new connections.
 async fn disguise(database: &TestDatabase) {
     let name: String =
         sqlx::query_scalar("select current_database()").fetch_one(&database.pool).await.unwrap();
@@ -121,8 +121,8 @@ async fn disguise(database: &TestDatabase) {
     database.pool.execute(&*search).await.unwrap();
 }
 
-/// Cuts connections of which only one task looks what is behind the next one. Checks that the server ends, and
-/// names the task.
+/// Cuts connections for which only one task checks the database after reconnecting. Checks that the server
+/// ends, and names that task.
 async fn ends_with(backends: &str, task: &str) {
     let database = TestDatabase::new().await;
     let (child, address) = process(&database).await;
@@ -146,8 +146,8 @@ async fn a_projector_that_finds_another_database_ends_the_server_with_its_name()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_listener_that_finds_another_database_ends_the_server_with_its_name() {
-    // The connection that listens, and those for reading, with one of which the listener looks. The command
-    // path has none yet.
+    // The connection that listens, and those for reading, one of which the listener uses for its check. The
+    // command path has no connection yet.
     let others = format!(
         "select pid from pg_stat_activity where datname = current_database() \
          and pid <> pg_backend_pid() and pid not in (select pid from ({}) as projectors)",

@@ -1,4 +1,4 @@
-//! The log itself: positions, readers, plans, and what other tools can read of it.
+//! The log itself: positions, readers, query plans, and compatibility with other tools.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ async fn no_reader_of_the_log_ever_skips_an_event_while_a_writer_is_held_open() 
                 let id = writer(u128::try_from(number + 1).unwrap());
                 let batch = one_event(&stream, version);
                 let appended = if version % 3 == 0 {
-                    // Held open between the append and the commit.
+                    // The transaction is held open between the append and the commit.
                     let mut transaction = connection.begin().await.unwrap();
                     let appended = append(&mut transaction, id, version + 1, &batch).await.unwrap();
                     tokio::task::yield_now().await;
@@ -109,7 +109,7 @@ async fn time_never_runs_backwards_along_the_log_even_if_the_clock_does() {
     let database = TestDatabase::new().await;
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
     append(&mut connection, writer(1), 1, &one_event("a", 0)).await.unwrap();
-    // As if the clock had been an hour ahead then, and was set right since.
+    // As if the clock had been an hour ahead at that time and was corrected since.
     sqlx::query("update events set recorded_at = recorded_at + interval '1 hour'")
         .execute(&mut connection)
         .await
@@ -131,7 +131,7 @@ async fn a_batch_that_is_sent_again_is_answered_as_before_and_appended_once() {
     let again = append(&mut connection, writer(1), 1, &batch).await.unwrap();
     assert_eq!((first.head, first.recorded_at), (again.head, again.recorded_at));
     assert_eq!(first.verdicts, again.verdicts);
-    // An older batch that comes late, from a connection thought dead, must not land any more.
+    // An older batch that arrives late, from a connection that was presumed dead, must no longer be appended.
     append(&mut connection, writer(1), 3, &one_event("b", 0)).await.unwrap();
     let late = append(&mut connection, writer(1), 2, &one_event("c", 0)).await;
     assert!(matches!(late, Err(StoreError::Refused(_))), "{late:?}");
@@ -141,7 +141,7 @@ async fn a_batch_that_is_sent_again_is_answered_as_before_and_appended_once() {
 
 #[tokio::test]
 async fn what_a_writer_knows_is_looked_up_again_once_another_has_appended() {
-    /// A batch without events that says to have read `known` at a version.
+    /// A batch without events that claims to have read `known` at a version.
     fn look(version: i64, is_known: bool, end: LogEnd) -> Batch {
         let mut batch = Batch::default();
         batch.expect_end(end);
@@ -159,7 +159,7 @@ async fn what_a_writer_knows_is_looked_up_again_once_another_has_appended() {
     assert!(!appended.is_expected);
     let end = LogEnd { position: 1, recorded_at: appended.recorded_at };
 
-    // A wrong version shows whether it was looked at.
+    // A wrong version shows whether the stream was looked up.
     let trusted = append(&mut connection, writer(1), 2, &look(7, true, end)).await.unwrap();
     assert!(trusted.is_whole());
     let unknown = append(&mut connection, writer(1), 3, &look(7, false, end)).await.unwrap();
@@ -241,7 +241,7 @@ async fn appending_costs_the_same_from_empty_tables_to_300_000_events_without_st
         let query = format!("alter table {table} set (autovacuum_enabled = off)");
         sqlx::query(&query).execute(&mut connection).await.unwrap();
     }
-    // As a backup or a forgotten session does: nothing that dies from here on can be cleaned away.
+    // Like a backup or a forgotten session: dead rows from here on cannot be removed.
     let mut old_snapshot = PgConnection::connect(&database.url).await.unwrap();
     sqlx::query("begin isolation level repeatable read").execute(&mut old_snapshot).await.unwrap();
     sqlx::query("select count(*) from writers").execute(&mut old_snapshot).await.unwrap();
@@ -254,7 +254,7 @@ async fn appending_costs_the_same_from_empty_tables_to_300_000_events_without_st
             let events = (1..=EVENTS).map(|sequence| event(&stream, sequence as i64));
             let mut events: Vec<_> = events.collect();
             let place = batch.add_stream(&events[0].stream, 0, false);
-            // Spread as real keys are.
+            // Spread like real keys.
             let key = Uuid::from_u128(((number as u128) << 64) | (command as u128 + 1));
             let key = Uuid::from_u128(
                 key.as_u128().wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835),
@@ -283,7 +283,7 @@ async fn appending_costs_the_same_from_empty_tables_to_300_000_events_without_st
     .await
     .unwrap();
     assert_eq!(analyzed, 0, "the tables have statistics, which is not what is tested");
-    // The row of the writer, and of the migrations, may be found by looking at all of one page.
+    // The rows of the writer and of the migrations may be found by scanning a single page.
     assert!(sequential < 10_000, "{sequential} rows were read by sequential scans");
     let (first, last) = (costs[0], costs[costs.len() - 1]);
     // Trees get deeper, by a level or so; a scan would multiply the cost by the size of the table.
@@ -292,7 +292,7 @@ async fn appending_costs_the_same_from_empty_tables_to_300_000_events_without_st
     database.check_log().await;
 }
 
-/// Blocks of tables and indexes that were touched so far: what a statement costs, on any machine.
+/// Blocks of tables and indexes that were touched so far: the machine-independent cost of statements.
 async fn blocks_touched(connection: &mut PgConnection) -> i64 {
     sqlx::query("select pg_stat_force_next_flush()").execute(&mut *connection).await.unwrap();
     sqlx::query_scalar(
@@ -386,7 +386,7 @@ async fn a_long_stream_is_loaded_from_its_snapshot_and_a_stale_snapshot_is_ignor
     assert!(database.count(snapshot).await >= 500);
 
     for round in 0..2 {
-        // A cold cache: the next decision stands on the snapshot, or does without it.
+        // A cold cache: the next decision uses the snapshot, or works without it.
         server.stop().await;
         server = Server::start(&database).await;
         let answer = server.client().buy("", "bob", "INR", 100_000).await.unwrap();

@@ -1,5 +1,5 @@
-//! What must never happen: a lost event, a double payment, a lie about what was done. Races against
-//! two servers, faults in the middle of things, and the log itself.
+//! What must never happen: a lost event, a double payment, a wrong answer about what was done. Races against
+//! two servers, faults during operation, and the log itself.
 
 #![allow(
     clippy::unwrap_used,

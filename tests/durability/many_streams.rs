@@ -1,4 +1,5 @@
-//! Thousands of streams in one process: each gets what is its own, and the database notices none of it.
+//! Thousands of streams in one process: each gets exactly its own messages, without additional load on the
+//! database.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,11 +15,11 @@ use testing::{
 
 const PROGRAM: &str = "tiered-points";
 const PARTICIPANTS: usize = 200;
-/// Streams of every participant: so many of earnings, of balances and of the tier.
+/// The numbers of streams of every participant: of earnings, of balances and of the tier.
 const OF_EACH: (usize, usize, usize) = (4, 4, 2);
 /// Connections that the server may have to the database for reading.
 const CONNECTIONS: usize = 5;
-/// Those that it has besides: two of the commands, one for notices, one of the read models, one for notices of jobs.
+/// Its other connections: two of the command path, one for notices, one of the projector, one for notices of jobs.
 const FURTHER_CONNECTIONS: usize = 5;
 
 /// A stream of one kind; one of earnings knows the number of its participant.
@@ -58,7 +59,7 @@ impl Stream {
         }
     }
 
-    /// Checks that what comes next is what two friends bring this participant.
+    /// Checks that the next messages are those for two friends of this participant.
     async fn expect_two_friends(&mut self) {
         // Ten points for the first one; with the second, fifteen for each and a hundred for the tier.
         match self {
@@ -114,7 +115,7 @@ async fn publish(client: &Client) {
     client.publish(program).await.unwrap();
 }
 
-/// Looks again and again which connections of the server there are; the most there ever were at once.
+/// Repeatedly lists the connections of the server; returns the largest list.
 async fn most_connections(database: Arc<TestDatabase>, over: Arc<AtomicBool>) -> Vec<String> {
     let query = "select concat_ws(' ', state, left(query, 80)) from pg_stat_activity
         where datname = current_database() and application_name = 'tributary'
@@ -176,7 +177,7 @@ async fn two_thousand_streams_each_get_their_own_over_a_few_connections_to_the_d
     }))
     .await;
 
-    // All of them are lost and come back, and read what they missed.
+    // All streams are lost, resume, and read what they missed.
     drop((streams, connections));
     let mut connections = Vec::new();
     for _ in 0..4 {

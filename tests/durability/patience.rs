@@ -1,5 +1,5 @@
-//! Read models that are behind: who asks with a token waits for as long as they can and is then told so,
-//! who asks without one is answered.
+//! Read models that are behind: a read with a token waits for as long as it may and then gets an error; a
+//! read without one is answered.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use crate::expected::check_read_models;
 use crate::reads::{FROM_BOARDS, FROM_READ_MODELS, all_reads, position, purchase, settle};
 use testing::{Client, Server, ServerOptions, TestDatabase, at_once, reason};
 
-/// Keeps anybody from folding, until it is dropped or rolled back.
+/// Prevents all folding until it is dropped or rolled back.
 async fn hold_up(database: &TestDatabase) -> Transaction<'static, Postgres> {
     let mut transaction = database.pool.begin().await.unwrap();
     sqlx::query("select from read_model_copies for update")
@@ -26,7 +26,7 @@ async fn head(database: &TestDatabase) -> i64 {
     database.count("select max(position) from events").await
 }
 
-/// Checks that a read was told to come back when the read models have reached a position.
+/// Checks that a read was told to retry when the read models have reached a position.
 #[track_caller]
 fn check_behind(read: &str, status: &Status, wanted: i64) {
     let expected = (Code::Unavailable, "READ_MODEL_BEHIND".to_owned());
@@ -39,7 +39,7 @@ fn check_behind(read: &str, status: &Status, wanted: i64) {
     assert!(fact("reached_position") < wanted, "{read}");
 }
 
-/// Asks for everything that read models answer, at once: each answer, and how long it took.
+/// Sends all reads of read models at once. Returns each answer, and how long it took.
 async fn ask_for_all(
     client: &Client,
     token: &str,
@@ -74,7 +74,7 @@ async fn a_read_with_a_token_waits_for_the_projector_as_long_as_its_caller_or_th
     let held_up = hold_up(&database).await;
     let token = purchase(&client).await;
     let after = head(&database).await;
-    // The first ends with its caller's time, the second with the server's patience.
+    // The first ends at its caller's deadline, the second at the server's limit.
     let (by_deadline, by_patience) = tokio::join!(
         ask_for_all(&client, &token, Some(Duration::from_secs(2))),
         ask_for_all(&hasty_client, &token, None),
@@ -83,18 +83,18 @@ async fn a_read_with_a_token_waits_for_the_projector_as_long_as_its_caller_or_th
         check_behind(read, &answer.unwrap_err(), after);
         assert!(took >= Duration::from_millis(950), "{read} gave up after {took:?}");
     }
-    // Without a token, what is there will do.
+    // Without a token, the present state is sufficient.
     for (read, answer, _) in ask_for_all(&client, "", None).await {
         assert_eq!(answer.unwrap(), before, "{read}");
     }
-    // Leaderboards follow the log themselves: one that is there already and one that has yet to be made.
+    // Leaderboards follow the log themselves, both an existing one and one that has yet to be built.
     for read in FROM_BOARDS {
         for client in [&client, &hasty_client] {
             let answer = position(client, read, "owner", &token, None).await.unwrap();
             assert!(answer >= after, "{read}: {answer}");
         }
     }
-    // Those who wait when it goes on are answered.
+    // Reads that wait when folding continues are answered.
     let waiting = tokio::spawn(async move { ask_for_all(&client, &token, None).await });
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(!waiting.is_finished());
@@ -134,7 +134,7 @@ async fn somebody_whom_the_read_models_have_yet_to_meet_is_never_unknown() {
         "GetReferralTree",
     ] {
         match position(&client, read, "late", "", None).await {
-            // A list of nobody's referrals may be empty before its owner is there.
+            // A list of referrals may be empty before the read models know its owner.
             Ok(position) => assert!(position < after && read.starts_with("List"), "{read}"),
             Err(status) => check_behind(read, &status, after),
         }
@@ -147,7 +147,7 @@ async fn somebody_whom_the_read_models_have_yet_to_meet_is_never_unknown() {
     };
     let answer = client.leaderboards().get_rank(client.request(message)).await.unwrap();
     assert_eq!(answer.into_inner().entry.unwrap().user_id, "late");
-    // Whoever does not exist is unknown all the same.
+    // A user who does not exist is still reported as unknown.
     let nobody = position(&client, "GetBalances", "nobody", "", None).await.unwrap_err();
     assert_eq!(reason(&nobody), (Code::NotFound, "USER_NOT_FOUND".into()));
     held_up.rollback().await.unwrap();
@@ -194,7 +194,7 @@ async fn a_token_of_what_the_database_does_not_hold_is_refused_by_every_read() {
     server.stop().await;
     check_read_models(&database).await;
 
-    // The copy has another life, which goes on past where the lost purchase was.
+    // The copy is in another epoch, which continues past the position of the lost purchase.
     let server = Server::start(&restored).await;
     let client = server.client();
     for read in all_reads() {
@@ -218,7 +218,7 @@ async fn a_token_of_what_the_database_does_not_hold_is_refused_by_every_read() {
     check_read_models(&restored).await;
     server.stop().await;
 
-    // Another database, also in its first life, but with a shorter log.
+    // Another database, also in its first epoch, but with a shorter log.
     let other = TestDatabase::new().await;
     let server = Server::start(&other).await;
     let client = server.client();

@@ -1,5 +1,5 @@
-//! The projector: each event is in the read models exactly once, whoever folds it and however often they
-//! are killed, and one process at a time does it.
+//! The projector: each event is applied to the read models exactly once, whichever process folds it and
+//! however often processes are killed, and one process folds at a time.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -44,7 +44,7 @@ async fn the_projector(database: &TestDatabase) -> i32 {
     panic!("{found:?}");
 }
 
-/// Ends the connection of whoever is the projector, and says whether there was one.
+/// Ends the connection of the current projector; returns whether there was one.
 pub async fn cut_off(database: &TestDatabase) -> bool {
     let query =
         format!("select count(pg_terminate_backend(pid)) from ({PROJECTORS}) as projectors");
@@ -58,7 +58,7 @@ async fn each_event_is_counted_once_however_often_servers_and_connections_are_ki
     let mut workers = begin(&server.client(), 6).await;
     let (mut round, mut cuts, mut left_alone) = (0_u64, 0, 0);
     while left_alone < 2 {
-        // The last rounds leave it alone, so that some kill hits it at full speed.
+        // The last rounds do not cut it off, so that some kill hits it at full speed.
         let cuts_off = round < 5 || cuts < 5;
         assert!(round < 50, "the projector was cut off only {cuts} times");
         let stop = Arc::new(AtomicBool::new(false));
@@ -243,7 +243,8 @@ async fn a_copy_that_has_moved_on_while_a_run_waited_for_it_is_not_folded_twice(
     client.buy("", "friend", "INR", 100_000).await.unwrap();
     caught_up(&database).await;
 
-    // As with a rebuilt copy that takes its place: it is further, while the run begins where it was.
+    // As with a rebuilt copy that replaced the old one: it is further ahead, while the run begins at the old
+    // position.
     let table = table(&database, "contributions").await;
     let mut switch = database.pool.begin().await.unwrap();
     sqlx::query("select from read_model_copies where copy = $1 for no key update")

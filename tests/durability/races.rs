@@ -1,6 +1,6 @@
-//! Races that real systems lose: many at once against two servers, and each must come out exact.
+//! Typical races: many calls at once against two servers; the result of each must be exact.
 //!
-//! Every race runs for several rounds, as one that is lost sometimes is won mostly.
+//! Every race runs for several rounds, because a bug may show only in some of them.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ pub(super) const COUNT: &str = "referral-count";
 pub(super) const BONUS: &str = "first-purchase-bonus";
 pub(super) const COMMISSION: &str = "multi-level-commission";
 
-/// What of the answers succeeded, and the reasons of the rest.
+/// The successful answers, and the reasons of the others.
 pub(super) fn split<T>(answers: Vec<Result<T, Status>>) -> (Vec<T>, Vec<(Code, String)>) {
     let mut successes = Vec::new();
     let mut reasons = Vec::new();
@@ -37,7 +37,7 @@ pub(super) fn split<T>(answers: Vec<Result<T, Status>>) -> (Vec<T>, Vec<(Code, S
     (successes, reasons)
 }
 
-/// What of the answers succeeded, which must be all.
+/// The successful answers, which must be all.
 pub(super) fn all<T>(answers: Vec<Result<T, Status>>) -> Vec<T> {
     answers.into_iter().map(|answer| answer.expect("every call succeeds")).collect()
 }
@@ -50,7 +50,7 @@ pub(super) fn referrer_of(response: &RegisterUserResponse) -> &str {
     &response.participants[0].referrer_user_id
 }
 
-/// What an answer says was paid at a level.
+/// The reward at a level according to an answer.
 pub(super) fn paid(response: &RecordPurchaseResponse, level: i32) -> i64 {
     let rewards = response.outcomes.iter().flat_map(|outcome| &outcome.rewards);
     let at_level = rewards.filter(|reward| reward.level == level);
@@ -125,7 +125,7 @@ async fn the_same_sign_up_sent_four_times_at_once_makes_one_account_and_one_refe
         let name = format!("friend{round}");
         let answers = at_once((0..4).map(|number| {
             let request = RegisterUserRequest {
-                // In every other round the server makes the id.
+                // In every other round the server generates the id.
                 user_id: if round % 2 == 0 { name.clone() } else { String::new() },
                 request_id: format!("sign-up-{round}"),
                 ..sign_up_request(COUNT, &name, &code)
@@ -265,7 +265,7 @@ async fn twelve_referrals_of_all_sorts_at_once_fill_eight_places_and_the_others_
                 _ => {}
             }
         }
-        // By a sign-up, by an enrollment, and by a referral of somebody who is there already.
+        // By a sign-up, by an enrollment, and by a referral of an existing participant.
         let answers = at_once((0..12).map(|number| {
             let (client, code, friend) = (pair.client(number), code.clone(), friend(number));
             async move {
@@ -363,7 +363,7 @@ async fn the_same_purchase_delivered_three_times_at_once_counts_once() {
     for round in 0..rounds {
         let answers = at_once((0..3).map(|number| {
             let request = RecordPurchaseRequest {
-                // Known by its own id, by that of the request, or by both.
+                // Recognised by its own id, by that of the request, or by both.
                 purchase_id: if round % 3 == 1 { String::new() } else { format!("order{round}") },
                 request_id: if round % 3 == 0 { String::new() } else { format!("request{round}") },
                 buyer_user_id: "friend".into(),
@@ -470,7 +470,7 @@ async fn six_purchases_at_once_on_a_cap_with_5000_left_pay_5000_in_total() {
         let before = pair.client(round).buy("", &name, "INR", 1_900_000).await.unwrap();
         assert_eq!(paid(&before, 1), 95_000);
 
-        // Alone, each would pay all that is left, or more.
+        // Each alone would pay everything that is left, or more.
         let amount = if round % 2 == 0 { 200_000 } else { 100_000 };
         let answers = at_once((0..6).map(|friend| {
             let client = pair.client(friend);

@@ -1,4 +1,4 @@
-//! Every read that can be asked to be as new as a token, of one who is in two programs.
+//! Every read that accepts a consistency token, about a user who is in two programs.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use testing::{Client, program};
 
 pub const COMMISSION: &str = "multi-level-commission";
 pub const TIERED: &str = "tiered-points";
-/// What the owner gets for a purchase of a friend.
+/// What the owner earns from a purchase of a friend.
 pub const SHARE: i64 = 5_000;
 
 /// The reads that read models answer.
@@ -62,13 +62,13 @@ pub async fn settle(client: &Client) -> String {
     answer.into_inner().participant.unwrap().code
 }
 
-/// Has the friend buy, and returns the token.
+/// Records a purchase of the friend, and returns the token.
 pub async fn purchase(client: &Client) -> String {
     client.buy("", "friend", "INR", 100_000).await.unwrap().consistency_token
 }
 
-/// Asks for something about a user, with a token and perhaps a deadline, and returns the position that
-/// the answer reflects.
+/// Sends a read about a user, with a token and optionally a deadline, and returns the position that the
+/// answer reflects.
 pub async fn position(
     client: &Client,
     read: &str,

@@ -1,5 +1,5 @@
-//! `tributary projections` and `tributary verify`: what they find, what they heal, and that reads are
-//! answered all the while.
+//! `tributary projections` and `tributary verify`: what they find, what they repair, and that reads are
+//! answered throughout.
 
 use std::process::{Output, Stdio};
 use std::sync::Arc;
@@ -109,7 +109,7 @@ async fn a_row_that_was_changed_by_hand_is_found_named_and_healed() {
     assert!(healed.status.success(), "{}", said(&healed));
     assert!(said(&healed).contains(&named), "{}", said(&healed));
     assert_eq!(balance(&client, "bob", &token).await.unwrap(), 15_021);
-    // The new copies are kept up like the old ones.
+    // The new copies are kept up to date like the old ones.
     let token = earn(&client, 3..4).await;
     assert_eq!(balance(&client, "bob", &token).await.unwrap(), 20_028);
     let status = said(&run(&database, &["projections", "status"]).await);
@@ -196,8 +196,8 @@ async fn a_rebuild_that_is_killed_goes_on_where_it_was() {
             .unwrap();
         tokio::time::sleep(Duration::from_millis(pause_ms)).await;
         child.kill().await.unwrap();
-        // A repeated purchase pays nothing; its token stands for its first answer, so the balance is
-        // asked for as of the last.
+        // A repeated purchase pays nothing. Its token is that of the first answer, so the balance is read
+        // with the last token.
         earn(&client, 0..1).await;
         assert_eq!(balance(&client, "bob", &token).await.unwrap(), 25_035);
     }
@@ -218,7 +218,7 @@ async fn read_models_are_built_before_any_server_of_a_release_runs_and_old_ones_
     line(&client).await;
     earn(&client, 0..2).await;
     server.stop().await;
-    // As another release would have left it: tables under other names.
+    // As another release would have left them: tables with other names.
     let participants = table(&database, "participants").await;
     change(&database, &format!("alter table {participants} rename to participants_0ld")).await;
     change(&database, "delete from checkpoints where copy like 'participants%'").await;
@@ -268,7 +268,7 @@ async fn a_read_model_that_cannot_be_folded_holds_up_none_of_the_others() {
     line(&client).await;
     earn(&client, 0..1).await;
     let overviews = table(&database, "overviews").await;
-    // As if a sum no longer fitted into its column.
+    // As if a sum no longer fit into its column.
     let limit = format!("alter table {overviews} add check (reward_count < 4)");
     change(&database, &limit).await;
 

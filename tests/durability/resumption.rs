@@ -1,4 +1,4 @@
-//! Streams that are cut again and again, under load, while servers die: what arrives is what the log has.
+//! Streams that are cut repeatedly, under load, while servers are killed: what arrives equals the log.
 
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -16,15 +16,16 @@ use testing::{
 };
 
 const PROGRAM: &str = "multi-level-commission";
-/// So many buyers, each with so many purchases.
+/// The number of buyers, and of purchases of each.
 const BUYERS: usize = 6;
 const PURCHASES: usize = 80;
-/// The price of a purchase, of which five percent go to the referrer, and one to the referrer's.
+/// The price of a purchase, of which five percent go to the referrer, and one percent to the referrer's
+/// referrer.
 const PRICE: i64 = 100_000;
 /// After how many purchases a server is killed.
 const KILLS: [usize; 3] =
     [BUYERS * PURCHASES / 5, BUYERS * PURCHASES / 2, BUYERS * PURCHASES * 4 / 5];
-/// How often each stream is cut at least.
+/// The minimum number of cuts of each stream.
 const CUTS: usize = 15;
 
 /// Numbers that look random and are the same in every run (`SplitMix64`).
@@ -40,11 +41,11 @@ impl Seeded {
     }
 }
 
-/// Two servers on a database, of which one may be away. Cheap to clone.
+/// Two servers on a database, one of which may be down. Cheap to clone.
 #[derive(Clone)]
 struct Servers(Arc<Mutex<[Running; 2]>>);
 
-/// A server with a connection to it, if it is there.
+/// A server with a connection to it, if it is up.
 type Running = Option<(Server, Client)>;
 
 impl Servers {
@@ -66,7 +67,7 @@ impl Servers {
         server.expect("the server is there").0.kill().await;
     }
 
-    /// The client of a server, or of the other one if it is away.
+    /// The client of a server, or of the other one if the former is down.
     fn client(&self, number: usize) -> Client {
         let servers = self.0.lock().unwrap();
         let server = servers[number % 2].as_ref().or(servers[(number + 1) % 2].as_ref());
@@ -81,12 +82,12 @@ impl Servers {
     }
 }
 
-/// How many messages each reader is to get in the end, by its number; known when the writers are done.
+/// The total number of messages of each reader, by its number; known when the writers are done.
 type Expected = watch::Receiver<Option<Vec<usize>>>;
 
-/// Reads a stream that it cuts at random points, resumed on a random server each time, until there is as
-/// much as is expected; then until a heartbeat says that there is nothing more. Returns the messages and
-/// how often the stream was cut.
+/// Reads a stream that it cuts at random points and resumes on a random server, until the expected number of
+/// messages has arrived, and then until heartbeats show that nothing more comes. Returns the messages and the
+/// number of cuts.
 async fn read<M, Opening>(
     servers: Servers,
     number: usize,
@@ -111,13 +112,13 @@ where
         for _ in 0..random.below(20) {
             match rest.next().await {
                 Ok(message) if !message.is_heartbeat() => seen.push(message),
-                // Nothing to read, or nobody to read from.
+                // There is nothing to read, or the server is down.
                 _ => break,
             }
         }
         let goal = expected.borrow().as_ref().map(|goals| goals[number]);
         if goal.is_some_and(|goal| seen.len() >= goal) && cuts >= CUTS {
-            // What comes too often or too late would come now.
+            // Repeated or late messages would come now.
             for _ in 0..2 {
                 seen.extend(rest.until_heartbeat().await);
             }
@@ -128,7 +129,7 @@ where
     }
 }
 
-/// Records purchases, each again and again until it is recorded.
+/// Records purchases; retries each until it is recorded.
 async fn buy(servers: Servers, buyer: usize, done: Arc<AtomicUsize>) {
     for number in 0..PURCHASES {
         let (purchase_id, buyer_id) = (format!("order-{buyer}-{number}"), format!("buyer-{buyer}"));
@@ -141,7 +142,7 @@ async fn buy(servers: Servers, buyer: usize, done: Arc<AtomicUsize>) {
     }
 }
 
-/// Two lines, ada above ben and cid above dan, who have referred the buyers. Nobody's share has a cap.
+/// Two lines, ada above ben and cid above dan; ben and dan have referred the buyers. Shares have no cap.
 async fn prepare(client: &Client) {
     let json = std::fs::read_to_string(program(PROGRAM)).unwrap();
     let mut program = parse_program(&json).unwrap();
@@ -160,7 +161,7 @@ async fn prepare(client: &Client) {
     }
 }
 
-/// Checks that what arrived is what is in the log.
+/// Checks that what arrived equals the log.
 fn same<T: Debug + PartialEq>(reader: &str, arrived: &[T], logged: &[T]) {
     let differs = arrived.iter().zip(logged).position(|(one, other)| one != other);
     let near = |of: &[T]| differs.map(|at| format!("{:?}", of[at]));
@@ -174,7 +175,7 @@ fn same<T: Debug + PartialEq>(reader: &str, arrived: &[T], logged: &[T]) {
     );
 }
 
-/// What a stream says about an entry: the reward, the amount, and the balance after it.
+/// An entry according to a stream: the reward, the amount, and the balance after it.
 type Entry = (String, i64, i64);
 
 fn reward(message: &WatchEarningsResponse) -> Entry {
@@ -183,7 +184,7 @@ fn reward(message: &WatchEarningsResponse) -> Entry {
     (reward.reward_id.clone(), reward.amount.as_ref().unwrap().minor_units, total)
 }
 
-/// A change of a balance does not say of what reward it is.
+/// A change of a balance does not name its reward.
 fn change(message: &WatchBalancesResponse) -> Entry {
     let change = message.change.as_ref().unwrap().minor_units;
     (String::new(), change, message.balances[0].minor_units)
@@ -193,7 +194,7 @@ fn event(message: &WatchEventsResponse) -> Logged {
     message.event.as_ref().unwrap().into()
 }
 
-/// The rewards of somebody in the log.
+/// A user's rewards in the log.
 async fn rewards(database: &TestDatabase, user_id: &str) -> Vec<Entry> {
     let condition =
         format!("aggregate_id = '{PROGRAM}/{user_id}' and event_type = 'RewardGranted'");
@@ -206,7 +207,7 @@ async fn rewards(database: &TestDatabase, user_id: &str) -> Vec<Entry> {
     in_log(database, &condition).await.iter().map(entry).collect()
 }
 
-/// Kills servers in turn as the writers go on, and starts them again.
+/// Kills servers in turn while the writers continue, and starts them again.
 async fn disturb(servers: &Servers, database: &TestDatabase, done: &AtomicUsize) {
     for (index, after) in KILLS.into_iter().enumerate() {
         while done.load(Ordering::Relaxed) < after {

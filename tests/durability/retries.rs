@@ -1,5 +1,5 @@
-//! Requests that come twice: on another server, after a restart, after a kill, after a client that
-//! hung up. Each is carried out once, and answered as the first time.
+//! Repeated requests: on another server, after a restart, after a kill, after a client hung up. Each is
+//! carried out once, and repetitions get the first answer.
 
 #![allow(
     clippy::unwrap_used,
@@ -53,8 +53,8 @@ fn purchase(request_id: &str, buyer: &str) -> RecordPurchaseRequest {
     }
 }
 
-/// A request of every kind of write, each with an id of its own, in an order in which they can be
-/// carried out; and their answers, as text.
+/// Sends one request of every kind of write, each with its own id, in a possible order. Returns their answers
+/// as text.
 async fn every_write(client: &Client) -> Vec<String> {
     fn text(answer: Result<impl Debug, Status>) -> String {
         format!("{:?}", answer.expect("the request succeeds"))
@@ -73,7 +73,7 @@ async fn every_write(client: &Client) -> Vec<String> {
     answers.push(text(client.register(request).await));
     let code = client.user("owner").await.unwrap().participants[0].code.clone();
 
-    // The server makes this one's id.
+    // The server generates the id of this user.
     let request = RegisterUserRequest {
         request_id: id("register-friend"),
         user_id: String::new(),
@@ -121,7 +121,7 @@ async fn a_repeated_request_gets_the_same_answer_from_any_server_also_after_a_re
     let pair = Pair::start(&database).await;
     let first = every_write(&pair.client(0)).await;
 
-    // The world goes on: answers are about then, not about now.
+    // Later changes: repeated answers must describe the state at the time of the first.
     let client = pair.client(0);
     let mut changed = uncapped();
     changed.display_name = "Something else".into();
@@ -192,7 +192,7 @@ async fn a_request_id_with_another_content_is_refused_by_any_server_and_changes_
             assert_eq!(reason(&error), reused, "{other:?}");
         }
     }
-    // Another RPC has request ids of its own.
+    // Each RPC has its own request ids.
     there.record(own_id("four", "sign-up", 100_000)).await.unwrap();
     let recorded = database
         .count(
@@ -284,7 +284,7 @@ async fn line(client: &Client) {
     }
 }
 
-/// Checks that so many purchases are in the log, each with both its rewards, and nothing else.
+/// Checks that exactly this number of purchases is in the log, each with both its rewards.
 async fn check_purchases(database: &TestDatabase, expected: i64) {
     let recorded = "select count(*) from events where event_type = 'PurchaseRecorded'";
     assert_eq!(database.count(recorded).await, expected);
@@ -300,7 +300,7 @@ async fn check_purchases(database: &TestDatabase, expected: i64) {
     assert_eq!(database.count(wrong).await, 0, "purchases without two rewards");
 }
 
-/// Lets a call take a number of steps, and hangs up if it has not ended by then.
+/// Polls a call a number of times, and hangs up if it has not ended by then.
 async fn hang_up_after<T>(steps: usize, call: impl Future<Output = T>) -> Option<T> {
     let mut call = Box::pin(call);
     for _ in 0..steps {
@@ -332,7 +332,7 @@ async fn a_client_that_hangs_up_neither_undoes_nor_halves_its_purchase() {
             purchase_id: format!("order{number}"),
             ..purchase(&format!("request{number}"), &format!("friend{}", number % 4))
         };
-        // From none, so that some certainly never leave.
+        // From zero steps, so that some requests are certainly never sent.
         let steps = (1 << (number % 16)) >> 1;
         let ended = hang_up_after(steps, async { client.record(request).await }).await;
         drop(client);
@@ -351,7 +351,7 @@ async fn a_client_that_hangs_up_neither_undoes_nor_halves_its_purchase() {
     }
     assert!(recorded < 150 && recorded > 0, "{recorded} purchases arrived");
 
-    // Sent again, each of them has one effect.
+    // After they are sent again, each has taken effect once.
     let server = Server::start(&database).await;
     let client = server.client();
     for number in 0..150 {
@@ -380,7 +380,7 @@ async fn a_sign_up_that_was_hung_up_on_and_sent_again_elsewhere_makes_one_accoun
             request_id: format!("request{number}"),
             ..sign_up_request(COUNT, &format!("friend{number}"), &code)
         };
-        // The repetition may well overtake the first try.
+        // The repetition may overtake the first attempt.
         hang_up_after(1 << (number % 12), pair.client(number).register(request.clone())).await;
         let answer = pair.client(number + 1).register(request.clone()).await.unwrap();
         assert_eq!(answer.participants[0].referrer_user_id, "owner");
@@ -396,7 +396,7 @@ async fn a_sign_up_that_was_hung_up_on_and_sent_again_elsewhere_makes_one_accoun
 /// What one worker sent: each request, and its answer if one came.
 type Sent = Vec<(RecordPurchaseRequest, Option<RecordPurchaseResponse>)>;
 
-/// How far a load has come.
+/// The progress of a load.
 #[derive(Default)]
 struct Progress {
     acknowledged: AtomicUsize,
@@ -416,7 +416,7 @@ impl Progress {
     }
 }
 
-/// Buys from several workers until the server is killed.
+/// Records purchases with several workers until the server is killed.
 async fn buy_until_killed(
     clients: Vec<Client>,
     round: usize,
@@ -430,7 +430,7 @@ async fn buy_until_killed(
                 let number = sent.len();
                 let id = format!("r{round}-{worker}-{number}");
                 let request = RecordPurchaseRequest {
-                    // Half of them are known by nothing but the request's id.
+                    // Half of them are only identified by the request id.
                     purchase_id: if number.is_multiple_of(2) { id.clone() } else { String::new() },
                     ..purchase(&id, &format!("friend{}", worker % 4))
                 };
@@ -501,7 +501,7 @@ async fn a_server_killed_beside_another_hands_its_requests_over_to_it() {
     let other = Server::start(&database).await;
     line(&other.client()).await;
 
-    // Both servers write the same streams when one of them is killed, perhaps with the log's lock.
+    // Both servers write the same streams when one of them is killed, possibly while it holds the log's lock.
     let mut clients = Vec::new();
     for _ in 0..6 {
         clients.push(killed.separate_client(Some(ADMIN_KEY)).await);

@@ -37,7 +37,7 @@ events! {
 
 /// The commands of a program.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum ProgramCommand {
     /// Puts rules into force. Rules that equal those in force change nothing.
     Publish { program_id: ProgramId, rules: Arc<ProgramRules>, now: Timestamp },

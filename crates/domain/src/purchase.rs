@@ -66,13 +66,13 @@ events! {
 
 /// The commands of a purchase.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum PurchaseCommand {
     Record { purchase_id: PurchaseId, recorded: PurchaseRecorded },
     Withhold(RewardWithheld),
 }
 
-/// What somebody earned from a purchase.
+/// What a participant earned from a purchase.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RewardShare {

@@ -24,19 +24,19 @@ pub enum Refusal {
     PurchaseIdReused(PurchaseId),
     #[error("user '{}' is already enrolled in program '{}'", .0.user_id, .0.program_id)]
     AlreadyEnrolled(ParticipantId),
-    #[error("user '{}' already has a referrer in program '{}', for good", .0.user_id, .0.program_id)]
+    #[error("user '{}' already has a referrer in program '{}', which cannot be changed", .0.user_id, .0.program_id)]
     AlreadyReferred(ParticipantId),
     #[error("user '{0}' cannot refer themselves")]
     SelfReferral(UserId),
-    #[error("user '{referee}' is in the upline of '{referrer}': the referral would close a circle")]
+    #[error("user '{referee}' is in the upline of '{referrer}': the referral would create a cycle")]
     ReferralCycle { referee: UserId, referrer: UserId },
     #[error("program '{}' takes referrers only at registration", .0.program_id)]
     ReferralTooLate(ParticipantId),
     #[error("user '{}' has already made the purchase that the program rewards", .0.user_id)]
     AlreadyBought(ParticipantId),
-    #[error("referral code '{code}' has had all its {limit} uses")]
+    #[error("all {limit} uses of referral code '{code}' are used up")]
     CodeExhausted { code: String, limit: u32 },
-    #[error("the referrer has all the {limit} direct referrals that the program allows")]
+    #[error("the referrer already has the {limit} direct referrals that the program allows")]
     ReferrerLimitReached { referrer: UserId, limit: u32 },
     #[error("user '{0}' is inactive")]
     UserInactive(UserId),
@@ -44,14 +44,14 @@ pub enum Refusal {
     UserAlreadyInactive(UserId),
     #[error("user '{0}' is active already")]
     UserAlreadyActive(UserId),
-    #[error("a balance of user '{0}' would pass the largest amount that can be kept")]
+    #[error("a balance of user '{0}' would exceed the largest amount that can be stored")]
     BalanceLimitReached(UserId),
     #[error(
         "program '{program_id}' keeps its balances in {unit}, which no later version can change"
     )]
     UnitIsFixed { program_id: ProgramId, unit: String },
-    #[error("program '{program_id}' has {limit} versions, the most there can be")]
+    #[error("program '{program_id}' already has the maximum of {limit} versions")]
     TooManyVersions { program_id: ProgramId, limit: u32 },
-    #[error("user '{user_id}' is in {limit} programs, the most there can be")]
+    #[error("user '{user_id}' is already in the maximum of {limit} programs")]
     TooManyPrograms { user_id: UserId, limit: u32 },
 }

@@ -12,7 +12,7 @@ use crate::{ParticipantId, UserId};
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
 /// without changing the log.
 #[derive(Clone, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub struct Profile {
     pub user_id: UserId,
     pub username: String,

@@ -65,7 +65,7 @@ events! {
 
 /// The commands of a user.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum UserCommand {
     Register { user_id: UserId, now: Timestamp },
     Enroll { user_id: UserId, program_id: ProgramId },

@@ -120,7 +120,7 @@ impl CompareOptions {
         if let Some(path) = &self.json {
             write(path, &(serde_json::to_string_pretty(&compared)? + "\n"))?;
         }
-        if compared.faults.is_empty() { Ok(()) } else { Err("the books do not add up".into()) }
+        if compared.faults.is_empty() { Ok(()) } else { Err("the checks found faults".into()) }
     }
 }
 
@@ -291,7 +291,7 @@ impl Options {
         }
         match report.failure() {
             Some(failure) => {
-                Err(format!("the server did not hold what it answered: {failure}").into())
+                Err(format!("the log does not agree with the answers: {failure}").into())
             }
             None => Ok(()),
         }

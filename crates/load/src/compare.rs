@@ -197,7 +197,7 @@ pub async fn compare(
         }
     }
 
-    say("checking the books".into());
+    say("checking the results".into());
     let mut faults = Vec::new();
     let (_, purchases) = check::check(&world.connections, &world.ledger, before).await?;
     if let Some(fault) = purchases.first_fault {

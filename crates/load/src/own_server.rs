@@ -106,7 +106,7 @@ impl OwnServer {
             let asked =
                 Command::new("kill").args(["-TERM", &process_id.to_string()]).status().await;
             if asked.is_err() || timeout(STOP_PATIENCE, self.child.wait()).await.is_err() {
-                tracing::warn!(process_id, "the server of this run does not stop; it is killed");
+                tracing::warn!(process_id, "the server of this run does not stop; killing it");
                 let _ = self.child.kill().await;
             }
         }

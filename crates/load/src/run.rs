@@ -65,7 +65,7 @@ pub async fn run(
     };
     let mut full_per_s = None;
     if let Some(share) = settings.share_of_full {
-        world.progress.begin("finding out the full load");
+        world.progress.begin("measuring the full load");
         let full = operations.full_load(settings.plan()).await?;
         settings.rate = Some(full * share);
         full_per_s = Some(full);
@@ -140,7 +140,7 @@ impl Operations {
         let measured = self.operate(&Plan { length, rate: None, ..plan }).await;
         if measured.succeeded() == 0 {
             let reason = format!("nothing succeeded: {:?}", measured.errors);
-            return Err(LoadError::Call { what: "find out the full load", reason });
+            return Err(LoadError::Call { what: "measure the full load", reason });
         }
         lag::catch_up(&self.world.connections, PROGRAM_ID).await?;
         Ok(measured.throughput())

@@ -82,7 +82,7 @@ impl DataDirectory {
                 parent.join(NAME).display()
             );
             if link.is_none() && !parent.join(NAME).exists() {
-                warn!("there is no data any more; something must have cleaned up in /var/tmp");
+                warn!("the data no longer exists; something must have cleaned up /var/tmp");
             }
         }
         Ok(Self {
@@ -119,7 +119,7 @@ impl DataDirectory {
         if self.cluster.exists() {
             let aside = self.parent.join("postgres.old");
             warn!(
-                "the data directory was made anew; its former data is now in {}",
+                "the data directory is new; the data of the previous one is now in {}",
                 aside.display()
             );
             remove_all(&aside).and_then(|()| fs::rename(&self.cluster, &aside)).map_err(failed(

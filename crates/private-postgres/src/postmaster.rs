@@ -32,7 +32,7 @@ pub(super) async fn initdb(
     directory: &DataDirectory,
     durable: bool,
 ) -> Result<(), PrivatePostgresError> {
-    info!("making a Postgres {} cluster in {}", tools.version, directory.cluster.display());
+    info!("creating a Postgres {} cluster in {}", tools.version, directory.cluster.display());
     let unfinished = directory.begin()?;
     let mut command = tools.command("initdb");
     command.arg("-D").arg(&unfinished).args([

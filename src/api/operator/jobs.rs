@@ -86,7 +86,7 @@ async fn retry(context: &Context, id: i64) -> Result<Retried, StoreError> {
     if let Retried::Queued(_) = retried
         && let Err(error) = in_time(jobs::notify(pool)).await
     {
-        tracing::debug!(%error, "no notice of a job could be sent; it is found by looking");
+        tracing::debug!(%error, "no notice of a job could be sent; workers will find it by polling");
     }
     Ok(retried)
 }

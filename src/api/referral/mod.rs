@@ -119,7 +119,7 @@ fn explain(fault: Option<CodeFault>) -> (pb::CodeInvalidReason, &'static str) {
             "codes are for people who have not bought anything yet",
         ),
         Some(CodeFault::AlreadyReferred) => {
-            (pb::CodeInvalidReason::AlreadyReferred, "you were referred by somebody else already")
+            (pb::CodeInvalidReason::AlreadyReferred, "you were already referred by somebody else")
         }
         Some(CodeFault::Exhausted) => {
             (pb::CodeInvalidReason::Exhausted, "this code has been used as often as it can be")

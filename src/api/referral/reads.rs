@@ -106,7 +106,7 @@ impl Handlers {
         if let (true, Some(user_id)) = (listed.is_too_large, &list.user_id) {
             return Err(status(
                 ErrorReason::TooManyReferrals,
-                "too many participants stand below the user; list fewer levels at once",
+                "too many participants are below the user; list fewer levels at once",
                 &[("program_id", &list.program_id), ("user_id", user_id), ("limit", &MAX_BELOW)],
             )
             .into());

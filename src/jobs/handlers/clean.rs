@@ -44,7 +44,7 @@ impl Clean {
                 break;
             }
         }
-        tracing::debug!(jobs = deleted, "what is no longer needed is deleted");
+        tracing::debug!(jobs = deleted, "deleted what is no longer needed");
         Ok(())
     }
 }

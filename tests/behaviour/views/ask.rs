@@ -1,4 +1,4 @@
-//! Reads as values: a request that asks by itself, knows how new its answer must be, and turns pages.
+//! Reads as values: requests that can be sent, can carry a consistency token, and can be paged.
 
 use contract::pb::*;
 use tonic::{Status, Streaming};
@@ -14,7 +14,7 @@ pub trait Ask: Sized {
 
 /// A request that reads.
 pub trait Read: Ask {
-    /// The same, answered no older than a write.
+    /// The same request, with the consistency token of a write.
     fn after(self, consistency_token: &str) -> Self;
 
     /// The position that an answer reflects.
@@ -35,13 +35,13 @@ pub trait OfProgram: Ask {
 pub trait Paged: Read + Clone {
     type Row;
 
-    /// The same, of one page.
+    /// The same request, for one page.
     fn page(self, page_size: i32, page_token: &str) -> Self;
 
     /// The rows of a page, and the token of the next one.
     fn rows(answer: Self::Answer) -> (Vec<Self::Row>, String);
 
-    /// The same, of the page after another one of the same size. `None` after the last one.
+    /// The rows of the next page of the same size. `None` after the last page.
     async fn next(
         self,
         client: &Client,

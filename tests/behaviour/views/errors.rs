@@ -1,4 +1,4 @@
-//! What a read refuses: programs, users, participants and purchases that there are not, and tokens.
+//! What reads refuse: unknown programs, users, participants and purchases, and bad tokens.
 
 use std::any::type_name;
 
@@ -12,7 +12,7 @@ use testing::{Client, reason};
 
 const PROGRAM: &str = "tiered-points";
 
-/// Checks that a read of something that there is not says what is missing.
+/// Checks that a read of something that does not exist names what is missing.
 pub(super) async fn missing<R: Ask>(client: &Client, what: &str, request: R) {
     let answer = request.ask(client).await;
     let status = answer.err().unwrap_or_else(|| panic!("{what} of {}", type_name::<R>()));
@@ -23,7 +23,7 @@ async fn tells_participants_apart<R: OfParticipant>(client: &Client) {
     missing(client, "PROGRAM_NOT_FOUND", R::of("nowhere", "ada")).await;
     missing(client, "USER_NOT_FOUND", R::of(PROGRAM, "nobody")).await;
     missing(client, "PARTICIPANT_NOT_FOUND", R::of(PROGRAM, "outsider")).await;
-    // Found, they are answered.
+    // Existing ones are answered.
     let answer = R::of(PROGRAM, "ada").ask(client).await;
     assert!(answer.is_ok(), "{}", type_name::<R>());
 }
@@ -106,7 +106,7 @@ async fn users_buyers_and_purchases_that_there_are_not_are_not_found() {
     missing(&client, "USER_NOT_FOUND", buyer).await;
     let purchase = GetPurchaseRequest { purchase_id: "order-1".into(), ..Default::default() };
     missing(&client, "PURCHASE_NOT_FOUND", purchase).await;
-    // Nobody has bought anything: that is an answer.
+    // No purchases at all is an answer, not an error.
     let none = ListPurchasesRequest::default().ask(&client).await.unwrap();
     assert!(none.purchases.is_empty() && none.next_page_token.is_empty());
     let none = ListUsersRequest::default().ask(&client).await.unwrap();

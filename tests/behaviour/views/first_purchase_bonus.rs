@@ -1,4 +1,4 @@
-//! `first-purchase-bonus`: stats, balances entry by entry, and purchases with what they came to.
+//! `first-purchase-bonus`: stats, balances entry by entry, and purchases with their consequences.
 
 use contract::pb::*;
 
@@ -48,7 +48,7 @@ async fn stats_count_uses_pending_and_converted_and_list_the_newest_first() {
     let request = GetReferralStatsRequest::of(PROGRAM, "friend-1");
     let friend = see(&client, &bought.consistency_token, request).await;
     assert_eq!((&*friend.referrer_user_id, friend.referral_count), ("ada", 0));
-    // The bonus is earned; the purchases are in the balance only.
+    // The bonus is earned; the purchases are only in the balance.
     assert_eq!((friend.earned, only(&friend.balances)), (Some(usd(1_000)), ("USD", 2_999)));
     server.stop().await;
     database.check().await;
@@ -255,7 +255,7 @@ async fn the_board_is_by_conversions_and_pending_referrals_do_not_count_on_it() 
     let points = see(&client, last, board(PROGRAM, LeaderboardMetric::Points)).await;
     assert_eq!(places(&points.entries[..3]), [(1, "bob", 1_000), (2, "b-1", 1_000), (3, "ada", 0)]);
 
-    // Pulling level is enough for whoever registered first.
+    // An equal score is enough for the participant who registered first.
     client.buy("", "a-2", "USD", 999).await.unwrap();
     let bought = client.buy("", "a-2", "USD", 5_000).await.unwrap();
     let last = &bought.consistency_token;
@@ -282,7 +282,8 @@ async fn referrals_are_listed_by_status_and_move_when_they_convert() {
     let listed = pending.clone().all(&client, 3).await;
     assert_eq!(referees(&listed), ["friend-6", "friend-4", "friend-3", "friend-1"]);
 
-    // One on the first page converts, and one is added: the second page goes on where the first ended.
+    // A referral on the first page converts, and one is added: the second page continues where the first
+    // ended.
     let mut page_token = None;
     let mut paged = pending.clone().next(&client, 2, &mut page_token).await;
     client.buy("", "friend-6", "USD", 1_000).await.unwrap();

@@ -11,7 +11,7 @@ use testing::{Client, SignUp, TestDatabase};
 const PROGRAM: &str = "first-purchase-credits";
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// Ada brought bob and cid, dan brought eve; bob and eve bought. Returns the token of the last write.
+/// Ada referred bob and cid, dan referred eve; bob and eve bought. Returns the token of the last write.
 async fn five(client: &Client) -> String {
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     client.sign_up(PROGRAM, "bob", &ada.code).await.unwrap();
@@ -64,7 +64,7 @@ async fn an_operator_sees_the_program_in_numbers() {
     assert_eq!((seen.pending, seen.held, seen.converted, seen.rejected), (1, 0, 2, 0));
     assert_eq!((seen.reward_count, only(&seen.rewards_granted)), (4, ("CREDITS", 8)));
 
-    // Who is deactivated stays registered; an account without a place in the program is not.
+    // A deactivated user stays registered; an account that is not enrolled in the program does not count.
     client.sign_up("", "outsider", "").await.unwrap();
     let gone = client.deactivate("cid").await.unwrap();
     let seen = see(&client, &gone.consistency_token, overview(PROGRAM)).await;
@@ -106,7 +106,7 @@ async fn the_table_of_users_has_code_referrer_and_credits() {
         assert_eq!(only(&row.balances), ("CREDITS", credits), "{}", user.user_id);
     }
 
-    // Newcomers shift nothing from page to page; the newest enrolment is first, not the newest account.
+    // New participants do not shift the pages; the newest enrollment is first, not the newest account.
     let mut page_token = None;
     let mut paged = members.clone().next(&client, 2, &mut page_token).await;
     let mut last = enroll(&client, PROGRAM, "outsider", "").await.unwrap().consistency_token;
@@ -167,7 +167,8 @@ async fn the_report_says_how_many_convert_and_how_long_that_takes() {
     assert_eq!((nobody.referrals, nobody.converted, nobody.conversion_rate_bps), (3, 0, 0));
     assert_eq!(nobody.average_time_to_first_purchase, None);
 
-    // By the time of the purchase, not of its record: after one minute and after two and a second.
+    // By the time of the purchase, not of its recording: after one minute, and after two minutes and a
+    // second.
     let after = later(signed_up(&bob), 60);
     let first = client.record(dated("1", "bob", "USD", 1, after)).await.unwrap();
     let after = later(signed_up(&cid), 121);
@@ -225,7 +226,7 @@ async fn the_report_says_how_many_convert_and_how_long_that_takes() {
         }
     }
 
-    // The days before know nothing of it.
+    // The days before do not include it.
     let request = GetConversionReportRequest {
         start_time: Some(later(midnight, -366 * SECONDS_PER_DAY)),
         end_time: Some(midnight),

@@ -1,4 +1,4 @@
-//! Reads that cannot be meant: ids, page sizes, tokens, numbers and filters out of their range.
+//! Malformed reads: ids, page sizes, tokens, numbers and filters out of their range.
 
 use std::any::type_name;
 
@@ -22,14 +22,14 @@ async fn at_fault<R: Ask>(client: &Client, request: R, field: &str, fault: &str)
     assert_eq!(violations(&status), [(field.to_owned(), fault.to_owned())], "{what}");
 }
 
-/// Ids that are none, and why.
+/// Malformed ids, and their faults.
 const BAD_IDS: [(&str, &str); 4] =
     [("a b", "INVALID_ID"), ("a/b", "INVALID_ID"), ("a\0", "NUL_CHARACTER"), ("ä", "INVALID_ID")];
 
 async fn refuses_bad_participants<R: OfParticipant>(client: &Client) {
     for (id, fault) in BAD_IDS.into_iter().chain([("", "FIELD_REQUIRED")]) {
         at_fault(client, R::of(id, "ada"), "program_id", fault).await;
-        // Of one read, nobody means everybody.
+        // For one read, an empty id means all users.
         if !(id.is_empty() && type_name::<R>().ends_with("ListReferralsRequest")) {
             at_fault(client, R::of(PROGRAM, id), "user_id", fault).await;
         }
@@ -198,7 +198,7 @@ async fn levels_depths_places_and_positions_have_their_ranges() {
             ListRewardsRequest { level: Some(number), ..OfParticipant::of(PROGRAM, "ada") };
         at_fault(&client, request, "level", range).await;
     }
-    // Of a whole program, each referral stands under its own referrer.
+    // In the list of a whole program, each referral is under its own referrer.
     let request = ListReferralsRequest { max_level: 2, ..OfProgram::of_program(PROGRAM) };
     at_fault(&client, request, "max_level", range).await;
     for top in [-1, 101, i32::MIN, i32::MAX] {

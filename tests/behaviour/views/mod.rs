@@ -1,6 +1,6 @@
-//! What the read side shows: every read of the API, with the numbers of the five programs.
+//! Every read of the API, with the numbers of the five programs.
 //!
-//! Each read names the last write by its consistency token, so nothing here waits or guesses.
+//! Each read carries the consistency token of the last write, so no test sleeps or polls.
 
 mod ask;
 mod errors;
@@ -46,12 +46,12 @@ fn board(program_id: &str, metric: LeaderboardMetric) -> GetLeaderboardRequest {
     GetLeaderboardRequest { metric: metric.into(), ..OfProgram::of_program(program_id) }
 }
 
-/// Somebody's place on a leaderboard.
+/// A user's place on a leaderboard.
 fn rank(program_id: &str, user_id: &str, metric: LeaderboardMetric) -> GetRankRequest {
     GetRankRequest { metric: metric.into(), ..OfParticipant::of(program_id, user_id) }
 }
 
-/// Who stands on a leaderboard, and with what.
+/// The users on a leaderboard, with their scores.
 fn places(entries: &[LeaderboardEntry]) -> Vec<(i64, &str, i64)> {
     entries.iter().map(|entry| (entry.rank, &*entry.user_id, entry.score)).collect()
 }
@@ -61,7 +61,7 @@ fn referees(referrals: &[ReferralDetail]) -> Vec<&str> {
     referrals.iter().map(|of| &*of.referral.as_ref().unwrap().referee_user_id).collect()
 }
 
-/// What was earned at which level, and how often.
+/// The amount and the number of rewards at each level.
 fn by_level(earnings: &GetEarningsResponse) -> Vec<(i32, i64, i32)> {
     let levels = earnings.by_level.iter();
     levels.map(|of| (of.level, minor(of.total.as_ref()), of.count)).collect()

@@ -1,4 +1,4 @@
-//! A second bookkeeping, from the answers to writes alone: what every read must come to.
+//! A model built from the answers to writes alone: the expected answers of every read.
 
 use std::collections::HashSet;
 
@@ -25,12 +25,12 @@ pub fn rules(program_id: &str) -> (&'static str, &'static [i32]) {
     }
 }
 
-/// The most that one earner gets at a level.
+/// The maximum that one earner gets at a level.
 pub fn cap(program_id: &str) -> Option<i64> {
     (program_id == "multi-level-commission").then_some(100_000)
 }
 
-/// How many referrals there can be.
+/// The maximum number of referrals.
 pub fn max_uses(program_id: &str) -> Option<i32> {
     match program_id {
         "first-purchase-bonus" => Some(10),
@@ -39,7 +39,7 @@ pub fn max_uses(program_id: &str) -> Option<i32> {
     }
 }
 
-/// What an earner of a program that rewards referrals has with so many of them.
+/// The total of an earner with a number of referrals in a program that rewards referrals.
 pub fn total(program_id: &str, referrals: i64) -> i64 {
     match (program_id, referrals) {
         ("referral-count", _) => referrals,
@@ -49,7 +49,7 @@ pub fn total(program_id: &str, referrals: i64) -> i64 {
     }
 }
 
-/// A reward, as far as every answer that makes one shows it.
+/// A reward, with the fields that every answer that grants one shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Earned {
     pub level: i32,
@@ -95,7 +95,7 @@ impl Member {
         self.earned() + self.credited
     }
 
-    /// What was earned at each level of the program, and how often.
+    /// The amount and the number of rewards at each level of the program.
     pub fn by_level(&self) -> Vec<(i32, i64, i32)> {
         let (_, levels) = rules(&self.program_id);
         let levels = levels.iter().map(|level| {
@@ -107,14 +107,14 @@ impl Member {
         levels.collect()
     }
 
-    /// What came in through one user.
+    /// What was earned through one user.
     pub fn brought_in(&self, source: &str) -> i64 {
         let rewards = self.rewards.iter().filter(|reward| reward.source == source);
         rewards.map(|reward| reward.amount).sum()
     }
 }
 
-/// Everybody, in the order of enrolment.
+/// All participants, in the order of enrollment.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub members: Vec<Member>,
@@ -142,7 +142,7 @@ impl Model {
         !self.inactive.contains(user_id)
     }
 
-    /// How many direct referrals of somebody stand like this.
+    /// The number of a participant's direct referrals with this status.
     pub fn count(&self, member: &Member, status: ReferralStatus) -> i32 {
         let referrals = self.of_program(&member.program_id);
         let referrals = referrals.filter(|of| of.referrer == member.user_id && of.status == status);
@@ -242,7 +242,7 @@ impl Model {
             })
             .filter(|(_, score)| metric != LeaderboardMetric::Earnings || *score > 0)
             .collect();
-        // Stable: of equal scores, whoever enrolled first stays first.
+        // A stable sort: among equal scores, the participant who enrolled first stays first.
         scores.sort_by_key(|(_, score)| -score);
         (1..).zip(scores).map(|(rank, (user, score))| (rank, user, score)).collect()
     }

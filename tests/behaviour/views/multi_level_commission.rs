@@ -105,7 +105,7 @@ async fn earnings_show_their_sums_on_every_page_and_each_reward_once() {
     }
     assert_eq!(rewards, whole.rewards);
 
-    // Rewards that are added in between are on no later page.
+    // Rewards that are added in between do not appear on later pages.
     let mut page_token = None;
     let mut paged = request.clone().next(&client, 4, &mut page_token).await;
     while page_token.is_some() {
@@ -200,7 +200,7 @@ async fn the_board_has_the_top_earners_only() {
     let expected = [(1, "cid", 25_000), (2, "bob", 10_000), (3, "ada", 1_000)];
     assert_eq!((places(&earners.entries), earners.participant_count), (expected.to_vec(), 3));
 
-    // Who is deactivated earns no more and keeps what there is.
+    // A deactivated user earns nothing more and keeps the balance.
     client.deactivate("cid").await.unwrap();
     let bought = client.buy("", "dan", "INR", 2_000_000).await.unwrap();
     let last = &bought.consistency_token;

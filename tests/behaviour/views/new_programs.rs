@@ -23,7 +23,7 @@ async fn the_board_of_a_program_that_was_published_just_now_is_there() {
     database.check().await;
 }
 
-/// A server keeps the boards of 64 programs; one that was given up for another is made again.
+/// A server keeps the boards of 64 programs; a board that was evicted is built again.
 #[tokio::test]
 async fn more_programs_than_a_server_keeps_boards_of_all_have_true_ones() {
     const PROGRAMS: usize = 70;

@@ -1,4 +1,4 @@
-//! A long random history over all five programs, and every read held against a second bookkeeping.
+//! A long random history over all five programs; every read is compared with a model.
 
 use contract::pb::*;
 use prost_types::Timestamp;
@@ -12,7 +12,7 @@ use testing::{Client, Server, check_books};
 
 const ACTIONS: usize = 360;
 
-/// What was paid: below and at every minimum, in currencies that count and in one that does not.
+/// Amounts of purchases: below and at every minimum, in currencies that count and in one that does not.
 const AMOUNTS: [(&str, i64); 9] = [
     ("USD", 1),
     ("USD", 999),
@@ -36,13 +36,13 @@ impl Random {
         usize::try_from(self.0 % u64::try_from(limit).unwrap()).unwrap()
     }
 
-    /// One of some, those in front more often: a few have many referrals.
+    /// An index, with lower ones more often, so that a few users have many referrals.
     fn early(&mut self, limit: usize) -> usize {
         self.below(limit).min(self.below(limit)).min(self.below(limit))
     }
 }
 
-/// A history in the making: what was written, and the token of the last write.
+/// A history in progress: the model of what was written, and the token of the last write.
 struct History {
     client: Client,
     random: Random,
@@ -50,7 +50,7 @@ struct History {
     last: String,
 }
 
-/// What may be refused in a history that asks for anything.
+/// Checks that a refusal is one that a random history may cause.
 #[track_caller]
 fn refused(status: &tonic::Status) {
     let code = status.code();
@@ -58,7 +58,7 @@ fn refused(status: &tonic::Status) {
 }
 
 impl History {
-    /// Does one thing at random.
+    /// Runs one random command.
     async fn act(&mut self) {
         let number = self.random.below(100);
         match number {
@@ -78,7 +78,7 @@ impl History {
         self.model.users[index].clone()
     }
 
-    /// The code of somebody in a program, or none.
+    /// The code of a participant of a program, or none.
     fn code(&mut self, program_id: &str) -> String {
         let owners: Vec<String> =
             self.model.of_program(program_id).map(|of| of.code.clone()).collect();
@@ -161,7 +161,7 @@ impl History {
     }
 }
 
-/// Checks what somebody has, now or at an earlier moment.
+/// Checks a participant's sums, now or at an earlier moment.
 async fn check_sums(client: &Client, last: &str, member: &Member, as_of_time: Option<Timestamp>) {
     let (program, user) = (&*member.program_id, &*member.user_id);
     let (unit, _) = rules(program);
@@ -200,7 +200,7 @@ async fn check_sums(client: &Client, last: &str, member: &Member, as_of_time: Op
     }
 }
 
-/// Checks somebody's referrals, and the lists that make up the sums.
+/// Checks a participant's referrals, and the lists that make up the sums.
 async fn check_lists(client: &Client, last: &str, model: &Model, member: &Member) {
     let (program, user) = (&*member.program_id, &*member.user_id);
     let stats = see(client, last, GetReferralStatsRequest::of(program, user)).await;
@@ -330,7 +330,7 @@ async fn every_read_agrees(seed: u64) {
         history.act().await;
     }
 
-    // Another server, which took no write, knows all of it.
+    // Another server, which handled no writes, knows everything.
     let other = Server::start(&database).await;
     let (reader, last, model) = (other.client(), &history.last, &history.model);
     check_all(&reader, last, model).await;

@@ -1,4 +1,4 @@
-//! The past: what a participant had at an earlier moment.
+//! The past: a participant's balance, tier and earnings at an earlier moment.
 
 use contract::pb::*;
 use prost_types::Timestamp;
@@ -163,7 +163,7 @@ async fn before_the_enrolment_there_was_nothing() {
         assert_eq!(by_level(&seen), [(1, 0, 0), (2, 0, 0)]);
         assert!(seen.rewards.is_empty() && seen.next_page_token.is_empty());
     }
-    // At the very moment of the sign-up too, and in a program that came later.
+    // Also at the exact moment of the sign-up, and in a later program.
     let seen = see(&client, &last, tier("ada", signed_up)).await;
     assert_eq!((seen.referral_count, seen.points), (0, 0));
     server.stop().await;

@@ -1,4 +1,4 @@
-//! How new an answer is: never older than what was asked for, and never older than one before it.
+//! The freshness of answers: never older than requested, and never older than an earlier answer.
 
 use std::any::type_name;
 
@@ -29,7 +29,7 @@ async fn moves_forward<R: Read + Clone>(
         let seen = R::position(&answer);
         assert!(seen >= first.position, "{name}: {seen} is before {}", first.position);
         let second = write().await;
-        // Without a token it may miss the write, but goes back behind nothing.
+        // Without a token the read may miss the write, but never returns an older state than before.
         let again = R::position(&request.clone().ask(client).await.unwrap());
         assert!(again >= seen, "{name} went back from {seen} to {again}");
         // An older token does not make an answer older.

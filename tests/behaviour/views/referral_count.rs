@@ -50,12 +50,12 @@ async fn the_board_is_read_page_by_page_while_others_sign_up() {
             client.sign_up(PROGRAM, &format!("late-{}", paged.len()), "").await.unwrap();
         }
     }
-    // Nobody twice, nobody left out; the newcomers come last, as far as the board had them.
+    // No participant is repeated or missing; new participants come last, as far as the board had them.
     assert_eq!(paged[..13], whole.entries);
     let late: Vec<_> = paged[13..].iter().map(|entry| (entry.rank, &*entry.user_id)).collect();
     assert!([(14, "late-2"), (15, "late-4"), (16, "late-6")].starts_with(&late), "{late:?}");
 
-    // Afterwards everybody is there, with the same places on pages of any size.
+    // Afterwards all participants are listed, with the same places on pages of any size.
     let user = client.sign_up(PROGRAM, "last", "").await.unwrap();
     let request = board(PROGRAM, LeaderboardMetric::Unspecified).after(token(&user));
     let whole = request.clone().all(&client, 1_000).await;
@@ -96,7 +96,7 @@ async fn referrals_are_read_page_by_page_while_more_are_made() {
         let oldest = ["friend-7", "friend-6", "friend-5", "friend-4", "friend-3", "friend-2"];
         assert!(users.ends_with(&["friend-1"]) && users[..users.len() - 1].ends_with(&oldest));
     }
-    // The newest come first once one starts again.
+    // The newest come first when the list is started again.
     let all = ListReferralsRequest::of(PROGRAM, "ada").after(&last).all(&client, 3).await;
     assert!(referees(&all)[0].starts_with("late-"));
     assert!(all.is_sorted_by(|one, next| {

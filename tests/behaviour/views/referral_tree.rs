@@ -1,4 +1,4 @@
-//! Who stands below whom: the tree of a participant, and referrals over several levels.
+//! The tree of a participant, and referrals over several levels.
 
 use contract::pb::*;
 
@@ -10,8 +10,8 @@ use testing::{Client, at_once};
 
 const PROGRAM: &str = "multi-level-commission";
 
-/// Ada brought bob and eve, bob brought cid and fay, cid brought dan. Cid and fay bought, then eve went.
-/// Returns the token of the last write.
+/// Ada referred bob and eve, bob referred cid and fay, cid referred dan. Cid and fay bought, then eve was
+/// deactivated. Returns the token of the last write.
 async fn family(client: &Client) -> String {
     line(client, &["ada", "bob", "cid", "dan"]).await;
     for (referee, referrer) in [("eve", "ada"), ("fay", "bob")] {
@@ -29,7 +29,8 @@ fn tree(user_id: &str, depth: i32) -> GetReferralTreeRequest {
     GetReferralTreeRequest { depth, ..OfParticipant::of(PROGRAM, user_id) }
 }
 
-/// A tree in one line: each node with what it brought in, inactive ones with a star, and who is below.
+/// A tree in one line: each node with what was earned through it, inactive ones with a star, and the nodes
+/// below.
 fn drawn(node: &ReferralNode) -> String {
     let star = if node.active { "" } else { "*" };
     let brought_in = node.brought_in.as_ref().map_or("-".into(), |of| of.minor_units.to_string());
@@ -48,7 +49,7 @@ async fn a_tree_shows_who_is_below_whether_active_and_what_each_brought_in() {
         ("ada", 3, "ada - [eve* 0 [], bob 10000 [fay 1000 [], cid 1001 [dan 0 []]]]"),
         ("ada", 10, "ada - [eve* 0 [], bob 10000 [fay 1000 [], cid 1001 [dan 0 []]]]"),
         ("ada", 0, "ada - [eve* 0 [], bob 10000 [fay 1000 [], cid 1001 [dan 0 []]]]"),
-        // The same people bring somebody else something else.
+        // The same participants earn a different root different amounts.
         ("bob", 0, "bob - [fay 5000 [], cid 5007 [dan 1000 []]]"),
         ("cid", 0, "cid - [dan 5000 []]"),
         ("eve", 0, "eve* - []"),
@@ -64,7 +65,7 @@ async fn a_tree_shows_who_is_below_whether_active_and_what_each_brought_in() {
     );
     let [eve, bob] = &seen.referrals[..] else { panic!("{seen:?}") };
     assert_eq!((eve.referral_count, eve.status()), (0, ReferralStatus::Pending));
-    // Those below bob count, although they are not in this answer.
+    // Bob's referrals are counted, although they are not in this answer.
     assert_eq!((bob.referral_count, bob.status()), (2, ReferralStatus::Converted));
     assert_eq!((&*bob.username, bob.create_time.is_some()), ("bob", true));
     let of_bob = see(&client, &last, tree("bob", 1)).await.root.unwrap();
@@ -188,7 +189,7 @@ async fn a_tree_of_more_than_a_thousand_is_cut_from_the_farthest_level() {
     let (database, server, client) = server_with(&["referral-count"]).await;
     let ada = client.sign_up("referral-count", "ada", "").await.unwrap();
     let bob = client.sign_up("referral-count", "bob", &ada.code).await.unwrap();
-    // One far away first: the nearer ones, although later, go before it.
+    // A distant participant is created first: nearer ones, although later, come before it.
     client.sign_up("referral-count", "far", &bob.code).await.unwrap();
     let friends: Vec<usize> = (1..=999).collect();
     for some in friends.chunks(111) {

@@ -11,8 +11,8 @@ use testing::{Client, SignUp};
 
 const PROGRAM: &str = "tiered-points";
 
-/// A tier and how far it is to the next one: its name, referrals, points, the next tier, and how many
-/// more referrals that takes.
+/// A tier and the distance to the next one: its name, referrals, points, the next tier, and how many more
+/// referrals it requires.
 fn tier(answer: &GetTierResponse) -> (&str, i32, i64, &str, i32) {
     (
         &answer.tier,

@@ -1,4 +1,4 @@
-//! Reads after the rules have changed: the version in force says what is shown of the past.
+//! Reads after the rules have changed: the version in force determines what is shown of the past.
 
 use contract::pb::*;
 
@@ -52,7 +52,7 @@ async fn a_limit_below_the_uses_there_are_leaves_none() {
     let stats = see(&client, token(&late), GetReferralStatsRequest::of(PROGRAM, "ada")).await;
     assert_eq!((stats.uses, stats.max_uses, stats.remaining_uses), (3, Some(2), Some(0)));
 
-    // Of two limits the lower one counts; of none there is nothing to say.
+    // Of two limits the lower one applies; without limits the fields are absent.
     program.max_uses_per_code = Some(9);
     program.max_direct_referrals = Some(5);
     client.publish(program.clone()).await.unwrap();

@@ -24,7 +24,7 @@ use super::{Halt, ProgramId, Purchase, StreamKey, UserId, Work};
 
 /// A command from a caller.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum Command {
     PublishProgram { program_id: ProgramId, rules: Arc<ProgramRules> },
     RegisterUser(Box<RegisterUser>),

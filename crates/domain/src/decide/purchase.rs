@@ -13,7 +13,7 @@ use crate::{
 
 /// A purchase that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub struct RecordPurchase {
     pub purchase_id: PurchaseId,
     pub buyer_user_id: UserId,

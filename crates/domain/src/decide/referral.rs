@@ -118,7 +118,7 @@ pub(super) fn room(
     }
 }
 
-/// Refuses a referral that would make somebody their own upline.
+/// Refuses a referral that would put a participant into their own upline.
 ///
 /// Recorded referrals never change, so the walk needs no concurrency check. That the participant at its end
 /// has no referrer does need one; loading that participant adds the check.

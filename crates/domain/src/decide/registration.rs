@@ -16,7 +16,7 @@ const MAX_DRAWS: usize = 100;
 /// Registers a new account. It is enrolled in the given program or the program of the given code, otherwise
 /// in all programs that enroll by default.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub struct RegisterUser {
     pub profile: Profile,
     pub program_id: Option<ProgramId>,
@@ -26,7 +26,7 @@ pub struct RegisterUser {
 
 /// Enrolls an existing user in a program.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub struct EnrollParticipant {
     pub program_id: ProgramId,
     pub user_id: UserId,

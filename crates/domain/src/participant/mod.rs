@@ -51,7 +51,7 @@ pub struct Grant {
 
 /// The commands of a participant. If a refusal names the participant, the command carries the name.
 #[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the names say it")]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum ParticipantCommand {
     Enroll {
         id: ParticipantId,

@@ -1,4 +1,4 @@
-//! Given what happened, when an aggregate is told something, then this happens.
+//! Given events, when an aggregate handles a command, then these events follow.
 
 mod a_participant;
 mod a_program;

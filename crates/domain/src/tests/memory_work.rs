@@ -1,8 +1,8 @@
 //! A unit of work over plain maps, with a clock that stands still and randomness that repeats.
 //!
-//! Besides the decisions it watches how they use their unit of work. Read [`Reading::Cold`], it
-//! starts every command with nothing in memory and runs it again whenever something was missing or
-//! was wrongly taken to be new, as a server does.
+//! It also checks how decisions use their unit of work. With [`Reading::Cold`], it starts every command with
+//! nothing in memory and runs it again whenever something was missing or was wrongly assumed to be new, as a
+//! server does.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::{
     UserId, Work,
 };
 
-/// The event as it is read back from what would stand in the log.
+/// The event, written to and read back from its form in the log.
 fn read_back(kind: Kind, event: &AnyEvent) -> AnyEvent {
     let EncodedEvent { event_type, event_version, payload } = event.encode().unwrap();
     AnyEvent::decode(kind, &event_type, &event_version, &payload)
@@ -23,7 +23,7 @@ fn read_back(kind: Kind, event: &AnyEvent) -> AnyEvent {
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logged {
-    /// The number of the command that it came of.
+    /// The number of the command that wrote the event.
     pub command: usize,
     pub key: StreamKey,
     pub sequence: i64,
@@ -49,7 +49,7 @@ struct Tables {
     randomness: u64,
 }
 
-/// What was looked up besides streams.
+/// Look-ups other than streams.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum LookUp {
     Stream(StreamKey),
@@ -58,14 +58,14 @@ enum LookUp {
     Walk(ParticipantId, UserId),
 }
 
-/// Everything that was ever decided.
+/// The results of all decisions.
 #[derive(Clone, Debug)]
 pub struct Memory {
     tables: Tables,
     log: Vec<Logged>,
     now: Timestamp,
     reading: Reading,
-    /// The referrals that a walk sees; those in the tables if it is not behind.
+    /// The referrals that a walk sees; `None` if it sees all those in the tables.
     walked: Option<HashMap<ParticipantId, UserId>>,
 }
 
@@ -88,8 +88,8 @@ impl Memory {
         self.now = now;
     }
 
-    /// From now on walks up a line see only the referrals that there are now, like a server that has
-    /// not heard of the latest ones.
+    /// From now on walks up a line see only the present referrals, like a server that does not know the
+    /// latest ones.
     pub fn walk_as_of_now(&mut self) {
         self.walked = Some(self.tables.referrals.clone());
     }
@@ -104,14 +104,14 @@ impl Memory {
         result
     }
 
-    /// Asks something that changes nothing.
+    /// Runs a query that changes nothing.
     pub fn ask<T>(&self, question: impl Fn(&mut dyn Work) -> Result<T, Halt>) -> Result<T, Halt> {
         let (result, unit) = self.run(question);
         assert!(unit.log.is_empty(), "a question left events behind");
         result
     }
 
-    /// What a command would come to now, seen from its end. Nothing of it stays.
+    /// What a command would do now, inspected at its end. Its changes are discarded.
     pub fn would<T>(
         &self,
         command: &Command,
@@ -120,7 +120,7 @@ impl Memory {
         self.run(|work| command.decide(work).and_then(|()| seen(work))).0
     }
 
-    /// Lets something have happened, whoever decided it.
+    /// Records events without a decision.
     pub fn given<A: Stream>(&mut self, id: &A::Id, event: A::Event) {
         let mut state = (*self.state::<A>(id)).clone();
         state.apply(event.clone());
@@ -169,7 +169,7 @@ impl Memory {
         self.tables.enrollments.contains(participant)
     }
 
-    /// Who referred whom, as it was written beside the log.
+    /// Who referred whom, according to the rows outside the log.
     pub fn referrals(&self) -> &HashMap<ParticipantId, UserId> {
         &self.tables.referrals
     }
@@ -183,7 +183,7 @@ impl Memory {
         loop {
             let mut unit = Unit::new(self, known.clone());
             let result = decide(&mut unit);
-            // What was wrongly taken to be new is found out also where a command is refused.
+            // A stream that was wrongly assumed to be new is detected even if the command is refused.
             let mistaken: Vec<_> = unit
                 .taken_to_be_new
                 .iter()
@@ -241,7 +241,7 @@ impl Unit {
         }
     }
 
-    /// Has a stream that remembers its commands take note of what one of them wrote elsewhere.
+    /// Passes events that a command wrote elsewhere to a stream that remembers its commands.
     fn remember(&mut self, key: &StreamKey, logged: &Logged) {
         if key.kind.remembers_commands()
             && *key != logged.key
@@ -357,7 +357,7 @@ impl Work for Unit {
     fn release_claim(&mut self, claim: Claim) -> Result<(), Halt> {
         let Claim { kind, value, owner } = claim;
         if !kind.can_be_released() {
-            return Err(Halt::Broken("a claim that is for good was given up"));
+            return Err(Halt::Broken("a claim that cannot be released was released"));
         }
         let key = (kind, value);
         if self.tables.claims.get(&key) == Some(&owner) {

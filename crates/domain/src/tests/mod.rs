@@ -1,11 +1,10 @@
 //! Tests of the rule book.
 //!
-//! - [`memory_work`] is a unit of work over plain maps, [`scene`] the words in which tests tell a
-//!   story to it.
-//! - [`programs`] has the rules of the five programs that ship with the engine, and what each of
-//!   them comes to in numbers.
-//! - [`aggregates`] has given/when/then tests, [`rules`] the checks of a program, [`properties`] what
-//!   holds for any program and any history.
+//! - [`memory_work`] is a unit of work over plain maps, [`scene`] the vocabulary of tests that use it.
+//! - [`programs`] has the rules of the five programs that ship with the engine, and examples of each with
+//!   numbers.
+//! - [`aggregates`] has given/when/then tests, [`rules`] the checks of a program, [`properties`] has
+//!   properties of any program and any history.
 //! - [`schemas`] compares the shapes of the events with the committed ones.
 
 #![allow(

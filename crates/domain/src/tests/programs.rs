@@ -1,4 +1,4 @@
-//! The five programs that ship with the engine, as rules, and what each comes to in numbers.
+//! The five programs that ship with the engine, as rules, and examples of each with numbers.
 
 mod accounts;
 mod first_purchase_bonus;

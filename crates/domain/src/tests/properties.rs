@@ -1,4 +1,4 @@
-//! What holds in any program after any history.
+//! Properties of any program after any history.
 
 mod audit;
 mod history;
@@ -19,10 +19,10 @@ use crate::{
     Stream, StreamKey, UserId, load,
 };
 
-// The state that a stream's events make.
+// The state after a stream's events.
 
-/// The state that the log makes of a stream: its own events and, for a kind that remembers its commands, what
-/// those wrote to other streams.
+/// The state of a stream according to the log: its own events and, for a kind that remembers its commands,
+/// what those wrote to other streams.
 fn replayed(memory: &Memory, key: &StreamKey) -> AnyAggregate {
     let mut state = AnyAggregate::empty(key.kind);
     let is_own = |logged: &&Logged| logged.key == *key;
@@ -38,7 +38,7 @@ fn replayed(memory: &Memory, key: &StreamKey) -> AnyAggregate {
     state
 }
 
-/// The state after a way through a snapshot, which is its JSON.
+/// The state after a round trip through a snapshot, which is its JSON.
 fn snapshot(kind: Kind, state: &AnyAggregate) -> AnyAggregate {
     let json = serde_json::from_str(&state.to_json().unwrap()).unwrap();
     AnyAggregate::from_json(kind, json).unwrap()
@@ -110,7 +110,7 @@ proptest! {
             let state = history.scene.participant(user_id.as_str());
             prop_assert_eq!(state.uses(), ledger.uses);
             prop_assert_eq!(ledger.uses, referees.get(user_id).copied().unwrap_or_default());
-            // Both ends of every referral say the same.
+            // Both sides of every referral agree.
             let ends = |status: ReferralStatus| {
                 let is_end = |referee: &&UserId| {
                     let referee = history.scene.participant(referee.as_str());
@@ -258,7 +258,7 @@ proptest! {
     }
 }
 
-/// Every code with its owner, and one that nobody has.
+/// Every code with its owner, and an unknown one.
 fn codes(history: &History) -> Vec<(String, Option<UserId>)> {
     let known = history.people.iter().filter_map(|name| {
         let participant = history.scene.participant(name);
@@ -267,7 +267,7 @@ fn codes(history: &History) -> Vec<(String, Option<UserId>)> {
     known.chain([("nonsense".to_owned(), None)]).collect()
 }
 
-/// Whether somebody would be referred after a command.
+/// Whether a user would be referred after a command.
 fn would_be_referred(memory: &Memory, command: &Command, name: &str) -> Result<bool, Halt> {
     let id = Scene::id(name);
     memory.would(command, |work| Ok(load::<Participant>(work, &id)?.referral().is_some()))
@@ -330,7 +330,7 @@ fn assert_agrees_for(history: &History, code: &str, owner: Option<&UserId>, name
     };
     let result = would_be_referred(history.memory(), &command, name);
     match result {
-        // What is wrong with the user, not with the code.
+        // A fault of the user, not of the code.
         Err(Halt::Refused(Refusal::UserInactive(_) | Refusal::ReferralCycle { .. })) => {}
         result => {
             let is_referred = result == Ok(true);

@@ -1,4 +1,4 @@
-//! What makes a program wrong.
+//! What makes a program invalid.
 
 use super::programs::{
     all, first_purchase_bonus, first_purchase_credits, multi_level_commission, referral_count,

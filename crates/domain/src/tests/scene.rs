@@ -1,4 +1,4 @@
-//! One program at work, in the words of those who run it.
+//! One program in use, in the vocabulary of those who run it.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::{
     UserId,
 };
 
-/// The program that a scene plays in unless it names another.
+/// The program of a scene, unless another one is named.
 pub const PROGRAM: &str = "the-program";
 
 pub fn user(name: &str) -> UserId {
@@ -36,7 +36,7 @@ pub fn profile(name: &str) -> Profile {
     }
 }
 
-/// What a purchase or a sign-up came to.
+/// The outcome of a purchase or a sign-up.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub grants: Vec<(ParticipantId, RewardGranted)>,
@@ -73,7 +73,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// The program is in force, and nobody is in it.
+    /// A scene with the program in force and no participants.
     pub fn of(rules: ProgramRules) -> Self {
         Self::read(Reading::Warm, rules)
     }
@@ -119,7 +119,7 @@ impl Scene {
         self.register(profile(name), Some(PROGRAM), Some(code))
     }
 
-    /// A sign-up with the code of `referrer`, and what it came to.
+    /// A sign-up with the code of `referrer`, and its outcome.
     pub fn refer(&mut self, referrer: &str, name: &str) -> Outcome {
         let mark = self.memory.log().len();
         self.sign_up_with(name, &self.code(referrer)).unwrap();
@@ -192,7 +192,7 @@ impl Scene {
         Ok(self.since(mark))
     }
 
-    /// A purchase of now, in the currency of the program.
+    /// A purchase made now, in the currency of the program.
     pub fn buy(&mut self, buyer: &str, amount_minor: i64) -> Outcome {
         let currency = self.currency();
         self.buy_in(buyer, amount_minor, &currency)
@@ -229,7 +229,7 @@ impl Scene {
         self.tell(&Command::ReactivateUser { user_id: user(name) }).unwrap();
     }
 
-    // What came of it.
+    // Results.
 
     pub fn id(name: &str) -> ParticipantId {
         ParticipantId::new(&program(PROGRAM), &user(name))
@@ -285,7 +285,7 @@ pub fn member(name: &str) -> ParticipantId {
     ParticipantId::new(&program(PROGRAM), &user(name))
 }
 
-/// A refusal, for comparing with what a command came to.
+/// A refusal, for comparison with the result of a command.
 pub fn refused(refusal: Refusal) -> Result<(), Halt> {
     Err(Halt::Refused(refusal))
 }

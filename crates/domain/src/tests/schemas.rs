@@ -1,5 +1,5 @@
-//! The shapes of the events are a promise to every log that was ever written, so they are committed
-//! in `schemas/` and a change to them has to be meant.
+//! Every existing log depends on the shapes of the events, so they are committed in `schemas/`, and a change
+//! must be intentional.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn file(kind: Kind) -> PathBuf {
     folder.join(format!("{}.json", kind.as_str()))
 }
 
-/// Compares as JSON, because the order of fields says nothing.
+/// Compares as JSON, because the order of fields is irrelevant.
 fn compare<E: JsonSchema>(kind: Kind) {
     let file = file(kind);
     let schema = schema_for!(E).to_value();
@@ -43,7 +43,7 @@ fn the_events_of_every_aggregate_have_the_committed_shape() {
     }
 }
 
-/// The shapes of states, each with the version that it has. Snapshots hold states.
+/// The shapes of states, each with its version. Snapshots hold states.
 fn states() -> BTreeMap<&'static str, serde_json::Value> {
     let mut states = BTreeMap::new();
     for kind in Kind::ALL {

@@ -36,7 +36,7 @@ impl Books {
         let expected = self.expected(population)?;
         if self.standings.len() != expected.len() {
             let (there, made) = (self.standings.len(), expected.len());
-            return Err(format!("{made} participants made, {there} there"));
+            return Err(format!("{made} participants created, {there} found"));
         }
         for (user_id, expected) in &expected {
             let standing = self.standings.get(user_id);
@@ -57,7 +57,7 @@ impl Books {
             let line = numbers
                 .get(buyer)
                 .and_then(|number| population.line(*number))
-                .ok_or_else(|| format!("{buyer} bought and is no buyer"))?;
+                .ok_or_else(|| format!("{buyer} bought but is not a buyer"))?;
             for (earner, level) in [(line.parent, 1), (line.grandparent, 2)] {
                 let share = share_minor(level, *amount_minor);
                 expected[earner].rewards += 1;

@@ -1,4 +1,4 @@
-//! What every program says about accounts and enrolments.
+//! Rules of all programs on accounts and enrollments.
 
 use super::{first_purchase_credits, multi_level_commission, referral_count, tiered_points};
 use crate::decide::Command;

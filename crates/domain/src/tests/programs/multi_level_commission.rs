@@ -173,7 +173,7 @@ fn four_friends_who_buy_add_up_exactly() {
     assert_eq!(scene.participant("ana").level(2).total_minor, 1_001 + 1_001 + 1_001 + 3_333);
 }
 
-/// Ana with as many direct referrals as there can be.
+/// Ana with the maximum number of direct referrals.
 fn full_house() -> Scene {
     let mut scene = Scene::of(multi_level_commission());
     scene.sign_up("ana");

@@ -1,5 +1,5 @@
-//! What every program says about purchases: when they happened, under which version of the rules,
-//! and that each counts once.
+//! Rules of all programs on purchases: their times, the version of the rules that applies, and that each
+//! counts once.
 
 use super::{
     first_purchase_bonus, first_purchase_credits, multi_level_commission, referral_count,
@@ -90,7 +90,7 @@ fn a_purchase_dated_while_the_earner_was_active_still_pays_nothing_while_they_ar
 
 // Held and rejected referrals.
 
-/// Lets a referral have the status that an operator or a check gave it.
+/// Sets the status of a referral, as an operator or a check would.
 fn mark(scene: &mut Scene, referrer: &str, referee: &str, status: ReferralStatus) {
     let referral_time_us = scene.memory.now();
     scene.memory.given::<Participant>(
@@ -238,10 +238,11 @@ fn a_purchase_remembers_who_earned_what_and_that_it_converted() {
         converted,
         used_first_purchase: converted,
     };
-    // Ana was enrolled, referred bea and is told of cem by nobody; bea was enrolled, referred, referred cem.
+    // Ana's stream: enrolled, referred bea, no event about cem. Bea's stream: enrolled, was referred,
+    // referred cem.
     let first = vec![share("bea", 1, 5_000, 4), share("ana", 2, 1_000, 3)];
     assert_eq!(outcomes(&scene, "order-1"), [outcome(first, true)]);
-    // Bea was told that cem's referral converted in between.
+    // In between, bea's stream got the conversion of cem's referral.
     let second = vec![share("bea", 1, 10_000, 6), share("ana", 2, 2_000, 4)];
     assert_eq!(outcomes(&scene, "order-2"), [outcome(second, false)]);
 }

@@ -1,4 +1,4 @@
-//! What every program says about who referred whom.
+//! Rules of all programs on referrals.
 
 use super::{first_purchase_bonus, multi_level_commission, referral_count, tiered_points};
 use crate::decide::{ApplyReferral, Command, Referrer};
@@ -12,7 +12,7 @@ fn any_time() -> Scene {
     Scene::of(multi_level_commission())
 }
 
-/// The refusal of a referral that would close a circle.
+/// The refusal of a referral that would create a cycle.
 fn circle(referee: &str, referrer: &str) -> Refusal {
     Refusal::ReferralCycle { referee: user(referee), referrer: user(referrer) }
 }
@@ -173,7 +173,7 @@ fn no_circle_can_be_closed_by_referrals_that_a_walk_has_not_heard_of() {
         scene.sign_up(name);
     }
     scene.memory.walk_as_of_now();
-    // Unheard of: eve - dan - cem - ana, and below her bea.
+    // Not known to the walk: eve - dan - cem - ana, and below her bea.
     scene.attach("ana", "cem").unwrap();
     scene.attach("cem", "dan").unwrap();
     assert_eq!(scene.attach("cem", "bea"), refused(Refusal::AlreadyReferred(member("cem"))));

@@ -1,5 +1,4 @@
-//! Asking in advance whether a code can be used. Of several reasons against it, the first in the
-//! rule book's order answers.
+//! Validating a code in advance. If several reasons apply, the first in the defined order is returned.
 
 use super::{first_purchase_bonus, multi_level_commission, tiered_points};
 use crate::decide::{CodeFault, validate_code};
@@ -7,7 +6,7 @@ use crate::rules::{AttachPolicy, ProgramRules};
 use crate::tests::scene::{PROGRAM, Scene, profile, program, refused, user};
 use crate::{Halt, Refusal};
 
-/// Ana, Bea and Cem, each without a referrer, where a code can be used once.
+/// Ana, Bea and Cem, each without a referrer, in a program whose codes can be used once.
 fn scene_with(attach: AttachPolicy) -> Scene {
     let rules = ProgramRules { max_uses_per_code: Some(1), attach, ..first_purchase_bonus() };
     let mut scene = Scene::of(rules);

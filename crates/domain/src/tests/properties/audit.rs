@@ -1,4 +1,4 @@
-//! What the log says, event by event and without the aggregates.
+//! The log, evaluated event by event without the aggregates.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -28,14 +28,14 @@ pub struct Audit {
     pub ledgers: HashMap<UserId, Ledger>,
     pub purchases: HashMap<PurchaseId, PurchaseRecorded>,
     pub shared: HashMap<PurchaseId, i64>,
-    /// The purchases that earned anybody anything.
+    /// The purchases that earned a reward.
     pub earning: HashSet<PurchaseId>,
     /// The purchases of each buyer that earned as their first.
     pub first_purchases: HashMap<UserId, HashSet<PurchaseId>>,
 }
 
 impl Audit {
-    /// Reads the log and calls `look` before each event of a participant is entered.
+    /// Reads the log and calls `look` before each event of a participant is applied.
     pub fn of(memory: &Memory, mut look: impl FnMut(&Self, &UserId, &ParticipantEvent)) -> Self {
         let mut audit = Self::default();
         for logged in memory.log() {

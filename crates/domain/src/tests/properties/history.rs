@@ -28,7 +28,7 @@ fn any_code_policy() -> impl Strategy<Value = InvalidCodePolicy> {
     prop_oneof![Just(InvalidCodePolicy::Reject), Just(InvalidCodePolicy::RegisterUnreferred)]
 }
 
-/// Something that a level could be paid; what it comes to depends on what earns.
+/// Something that a level could be paid; the resulting rule depends on what earns.
 #[derive(Clone, Copy, Debug)]
 struct Wish {
     pay: u8,
@@ -107,7 +107,7 @@ prop_compose! {
 
 // Any history.
 
-/// Whose code is given. People are numbered, modulo how many there are.
+/// The owner of the code that is given. Users are numbered, modulo their number.
 #[derive(Clone, Debug)]
 pub enum CodeOf {
     Nobody,
@@ -163,7 +163,7 @@ pub fn any_actions(most: usize) -> impl Strategy<Value = Vec<Action>> {
     proptest::collection::vec(any_action(), 1..=most)
 }
 
-/// Two versions of a program with one history under them.
+/// Two versions of a program with a history under both.
 #[derive(Debug)]
 pub struct History {
     pub scene: Scene,
@@ -203,7 +203,7 @@ impl History {
         self.people.get(number % count).cloned().unwrap_or_else(|| "nobody".into())
     }
 
-    /// Somebody of whom it is true, if there is anybody.
+    /// A user for whom the predicate is true, if there is any.
     fn someone(&self, number: usize, is_true: impl Fn(&str) -> bool) -> String {
         let of: Vec<_> = self.people.iter().filter(|name| is_true(name)).collect();
         of.get(number % of.len().max(1)).map_or_else(|| self.person(number), |&name| name.clone())
