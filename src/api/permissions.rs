@@ -116,6 +116,7 @@ pub const RULES: &[Rule] = {
         row("RewardService", "WatchEarnings", SignedIn, User("user_id")),
         row("RewardService", "WatchBalances", SignedIn, User("user_id")),
         row("RewardService", "WatchTier", SignedIn, User("user_id")),
+        row("RewardService", "WatchParticipant", SignedIn, User("user_id")),
         row("LeaderboardService", "GetLeaderboard", SignedIn, None),
         // A leaderboard is public among those who have credentials, and so is a place on it.
         row("LeaderboardService", "GetRank", SignedIn, None),

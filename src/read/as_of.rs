@@ -16,19 +16,35 @@ impl Reads {
         id: &ParticipantId,
         moment: Timestamp,
     ) -> Result<At<Standing>, StoreError> {
-        in_time(self.replay(id, moment)).await
+        in_time(self.replay_until(id, moment)).await
     }
 
-    async fn replay(
+    async fn replay_until(
         &self,
         id: &ParticipantId,
         moment: Timestamp,
     ) -> Result<At<Standing>, StoreError> {
         let pool = self.database.pool();
         let position = log::position_at(pool, moment).await?;
-        let stream = StreamKey::of::<Participant>(id);
         let mut participant = Participant::default();
-        let mut sequence = 0;
+        self.replay(id, &mut participant, 0, position).await?;
+        Ok(At { position, found: Standing::from(&participant) })
+    }
+
+    /// Takes a participant from one sequence of their stream to a position of the log. The sequence there.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub async fn replay(
+        &self,
+        id: &ParticipantId,
+        participant: &mut Participant,
+        after_sequence: i64,
+        position: i64,
+    ) -> Result<i64, StoreError> {
+        let pool = self.database.pool();
+        let stream = StreamKey::of::<Participant>(id);
+        let mut sequence = after_sequence;
         loop {
             let events = log::read_stream(pool, &stream, sequence, position, READ_EVENTS).await?;
             let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
@@ -40,7 +56,7 @@ impl Reads {
                 }
             }
             if is_end {
-                return Ok(At { position, found: Standing::from(&participant) });
+                return Ok(sequence);
             }
         }
     }

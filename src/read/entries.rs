@@ -62,7 +62,10 @@ pub struct Entry {
 impl Entry {
     /// Reads an event; `None` if it moves no money. What else the event says is read only where it grants a
     /// reward: other kinds of entries need nothing here.
-    fn read(event: RecordedEvent) -> Result<Option<Self>, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if the event says something that makes no sense.
+    pub fn read(event: RecordedEvent) -> Result<Option<Self>, StoreError> {
         #[derive(serde::Deserialize)]
         struct About {
             #[serde(default)]

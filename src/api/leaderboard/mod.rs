@@ -1,8 +1,7 @@
 //! `LeaderboardService`: who is ahead.
 
 mod watch;
-
-use std::sync::Arc;
+mod watched;
 
 use crate::api::Context;
 use crate::api::errors::ApiError;
@@ -11,10 +10,12 @@ use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb;
 use crate::api::program::rules::{leaderboard_metric, leaderboard_metric_message};
-use crate::api::reads::{Named, Reading, found, freshness, newest};
-use crate::read::{At, Board, Freshness, Place, Ranked};
+use crate::api::reads::{Named, freshness, newest};
+use crate::read::{At, Place, Ranked};
 use crate::store::StoreError;
 use domain::ProgramId;
+pub(super) use watched::WatchedBoard;
+use watched::board;
 
 pub(super) struct Handlers(pub(super) Context);
 
@@ -30,7 +31,7 @@ impl Handlers {
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let (program_id, after) = fields.finish(program_id.zip(after))?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
-        let board = self.board(&program_id, freshness).await?;
+        let board = board(&self.0, &program_id, freshness).await?;
         let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| board.default_metric());
 
         let At { position, found: mut ranks } = board.page(metric, after, page.size() + 1);
@@ -55,14 +56,14 @@ impl Handlers {
         let id = fields.finish(id)?;
         let user_id = id.user_id.as_str();
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
-        let mut board = self.board(&id.program_id, freshness).await?;
-        if !board.knows(user_id) {
+        let mut known = board(&self.0, &id.program_id, freshness).await?;
+        if !known.knows(user_id) {
             // So new that the board has not come to it, if it exists.
             let freshness = newest(&self.0, freshness, Named::Participant(&id)).await?;
-            board = self.board(&id.program_id, freshness).await?;
+            known = board(&self.0, &id.program_id, freshness).await?;
         }
-        let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| board.default_metric());
-        let At { position, found: ranks } = board.rank(metric, user_id);
+        let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| known.default_metric());
+        let At { position, found: ranks } = known.rank(metric, user_id);
         let entries = entries(&self.0, &ranks.ranked).await?;
         Ok(pb::GetRankResponse {
             entry: entries.into_iter().next(),
@@ -70,21 +71,6 @@ impl Handlers {
             participant_count: ranks.count,
             position,
         })
-    }
-
-    /// The board of a program, as new as asked for.
-    async fn board(
-        &self,
-        program_id: &ProgramId,
-        freshness: Freshness,
-    ) -> Result<Arc<Board>, ApiError> {
-        let read = |freshness| -> Reading<'_, _> {
-            Box::pin(async move {
-                let found = self.0.boards.of(program_id, freshness).await?;
-                Ok(At { position: 0, found })
-            })
-        };
-        Ok(found(&self.0, freshness, Named::Program(program_id), read).await?.found)
     }
 }
 

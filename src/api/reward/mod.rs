@@ -1,5 +1,6 @@
 //! `RewardService`: what participants have, have earned, and earn.
 
+mod participant;
 mod reads;
 mod streams;
 mod watch;

@@ -74,23 +74,32 @@ impl Handlers {
         let context = &self.0;
         let name = StreamName::new(rpc, &id.to_string());
         let from = resume_cursor(context, name, token).await?;
-        let key = StreamKey::of::<Participant>(id);
-        let (loaded, position) = stream_and_position(context.database.pool(), &key).await?;
-        if loaded.version == 0 {
-            must_exist(context, Named::Participant(id)).await?;
-        }
-        let (cursor, present) = match (from, loaded.state) {
-            (Some(cursor), _) => (cursor, None),
-            (None, AnyAggregate::Participant(participant)) => {
-                (Cursor { position, sequence: loaded.version }, Some(participant))
-            }
-            (None, _) => return Err(internal().into()),
+        let (participant, at) = present_participant(context, id).await?;
+        let (cursor, present) = match from {
+            Some(cursor) => (cursor, None),
+            None => (at, Some(participant)),
         };
         Ok(Start { context, id, name, cursor, present })
     }
 }
 
-fn participant(program_id: &str, user_id: &str) -> Result<ParticipantId, ApiError> {
+/// A participant, who must exist, at present, and where that is.
+pub(super) async fn present_participant(
+    context: &Context,
+    id: &ParticipantId,
+) -> Result<(Arc<Participant>, Cursor), ApiError> {
+    let key = StreamKey::of::<Participant>(id);
+    let (loaded, position) = stream_and_position(context.database.pool(), &key).await?;
+    if loaded.version == 0 {
+        must_exist(context, Named::Participant(id)).await?;
+    }
+    let AnyAggregate::Participant(participant) = loaded.state else {
+        return Err(internal().into());
+    };
+    Ok((participant, Cursor { position, sequence: loaded.version }))
+}
+
+pub(super) fn participant(program_id: &str, user_id: &str) -> Result<ParticipantId, ApiError> {
     let mut fields = Fields::default();
     let id = fields.participant(program_id, user_id);
     Ok(fields.finish(id)?)
