@@ -35,8 +35,8 @@ use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 
 use domain::{
-    Participant, ParticipantEnrolled, ParticipantEvent, ProgramId, Purchase, PurchaseCommand,
-    PurchaseId, ReferralApplied, ReferralConverted, ReferralStatus, Refusal, Timestamp,
+    Participant, ParticipantEnrolled, ParticipantEvent, Purchase, PurchaseCommand, PurchaseId,
+    ReferralApplied, ReferralConverted, ReferralStatus, Refusal, Timestamp,
 };
 
 use super::books::{Books, Standing};
@@ -58,7 +58,7 @@ const MAX_BACKOFF_MS: u64 = 16;
 #[derive(Clone, Debug)]
 enum EarnerCommand {
     /// The participant bought something, and somebody earned from it.
-    Convert(ProgramId, PurchaseId),
+    Convert(PurchaseId),
     /// The participant earned something.
     Grant(Box<Earning>),
 }
@@ -82,15 +82,10 @@ impl Aggregate for Earner {
         sink: &EventSink<Self>,
     ) -> Result<(), Refusal> {
         let event: ParticipantEvent = match (command, self.0.referral()) {
-            (EarnerCommand::Convert(program_id, purchase_id), Some(referral))
+            (EarnerCommand::Convert(purchase_id), Some(referral))
                 if referral.status == ReferralStatus::Pending =>
             {
-                ReferralConverted {
-                    program_id,
-                    referrer_user_id: referral.referrer_user_id.clone(),
-                    purchase_id: Some(purchase_id),
-                }
-                .into()
+                ReferralConverted { purchase_id: Some(purchase_id) }.into()
             }
             (EarnerCommand::Convert(..), _) => return Ok(()),
             (EarnerCommand::Grant(earning), _) => {
@@ -100,7 +95,7 @@ impl Aggregate for Earner {
                     .granted(
                         level.total_minor + amount_minor,
                         level.count + 1,
-                        self.0.total_minor() + amount_minor,
+                        self.0.earned_minor() + amount_minor,
                         self.0.balance_minor() + amount_minor,
                     )
                     .into()
@@ -188,17 +183,16 @@ impl Rival for EventSourced {
     }
 
     async fn purchase(&self, number: u64, buyer: usize, amount_minor: i64) -> Result<(), String> {
-        let Sale { recorded, buyer, earnings: [direct, upline] } =
+        let Sale { purchase_id, recorded, buyer, earnings: [direct, upline] } =
             Sale::new(&self.population, number, buyer, amount_minor)?;
-        let purchase_id = recorded.purchase_id.clone();
-        let record = PurchaseCommand::Record(recorded);
+        let record = PurchaseCommand::Record { purchase_id: purchase_id.clone(), recorded };
         match self.tell(&self.purchases, purchase_id.as_str(), record).await {
             // It was recorded before, and whether its rewards were granted is anybody's guess.
             Err(AggregateError::UserError(Refusal::PurchaseIdReused(_))) => return Ok(()),
             outcome => outcome.map_err(in_words)?,
         }
 
-        let convert = EarnerCommand::Convert(buyer.program_id.clone(), purchase_id);
+        let convert = EarnerCommand::Convert(purchase_id);
         let [buyer, parent, grandparent] =
             [&buyer, &direct.earner, &upline.earner].map(ToString::to_string);
         let [direct, upline] =
@@ -265,22 +259,13 @@ async fn enroll(pool: &PgPool, population: &Population) -> Result<(), String> {
 }
 
 fn beginning(population: &Population, participant: usize) -> Result<Vec<ParticipantEvent>, String> {
-    let id = population.participant_id(participant)?;
     let code = format!("{participant:08}");
     let mut events = vec![
-        ParticipantEnrolled {
-            program_id: id.program_id.clone(),
-            user_id: id.user_id.clone(),
-            link: format!("https://example.com/join?code={code}"),
-            code,
-        }
-        .into(),
+        ParticipantEnrolled { link: format!("https://example.com/join?code={code}"), code }.into(),
     ];
     if let Some(referrer) = population.referrer(participant) {
         let applied = ReferralApplied {
-            program_id: id.program_id,
             referrer_user_id: population.participant_id(referrer)?.user_id,
-            referee_user_id: id.user_id,
             status: ReferralStatus::Pending,
             referral_time_us: Timestamp::default(),
         };

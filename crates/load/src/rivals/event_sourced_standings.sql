@@ -2,9 +2,9 @@
 select
     split_part(aggregate_id, '/', 2),
     count(*) filter (where event_type = 'RewardGranted'),
-    coalesce(sum((payload ->> 'amount_minor')::bigint)
+    coalesce(sum((payload #>> '{posting,amount}')::bigint)
         filter (where event_type = 'RewardGranted'), 0)::bigint,
-    coalesce((array_agg((payload ->> 'balance_minor')::bigint order by sequence desc)
+    coalesce((array_agg((payload #>> '{posting,after,available}')::bigint order by sequence desc)
         filter (where event_type = 'RewardGranted'))[1], 0),
     -- Twice would be wrong too.
     count(*) filter (where event_type = 'ReferralConverted') = 1

@@ -66,7 +66,7 @@ impl HandWritten {
         let payload = sale.payload().map_err(sqlx::Error::Protocol)?;
         let mut transaction = self.pool.begin().await?;
         let line: Option<(Option<String>, Option<String>, bool)> = sqlx::query_as(RECORD)
-            .bind(sale.recorded.purchase_id.as_str())
+            .bind(sale.purchase_id.as_str())
             .bind(sale.buyer.user_id.as_str())
             .bind(sale.recorded.amount_minor)
             .bind(payload)

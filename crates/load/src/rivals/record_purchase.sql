@@ -5,9 +5,7 @@ create function record_purchase(
     purchase_id text,
     buyer_user_id text,
     amount_minor bigint,
-    purchase_payload text,
-    direct_reward_id text,
-    upline_reward_id text
+    purchase_payload text
 ) returns boolean
 language plpgsql
 as $$
@@ -30,11 +28,11 @@ begin
     end if;
 
     for earner in
-        select user_id, level, rule, rate_bps, reward_id, ($3 * rate_bps + 5000) / 10000 as share_minor
+        select user_id, level, rule, rate_bps, ($3 * rate_bps + 5000) / 10000 as share_minor
         from (values
-            (buyer.parent_user_id, 1, 'direct-commission', 500, $5),
-            (buyer.grandparent_user_id, 2, 'upline-commission', 100, $6)
-        ) as earners (user_id, level, rule, rate_bps, reward_id)
+            (buyer.parent_user_id, 1, 'direct-commission', 500),
+            (buyer.grandparent_user_id, 2, 'upline-commission', 100)
+        ) as earners (user_id, level, rule, rate_bps)
         order by user_id
     loop
         if earner.level = 1 then
@@ -64,31 +62,34 @@ begin
             earner.share_minor,
             jsonb_build_object(
                 'type', 'RewardGranted',
-                'reward_id', earner.reward_id,
-                'program_id', 'comparison',
                 'program_version', 1,
                 'rule', earner.rule,
-                'kind', 'commission',
                 'level', earner.level,
-                'earner_user_id', earner.user_id,
                 'source_user_id', $2,
                 'purchase_id', $1,
                 'basis_minor', $3,
                 'rate_bps', earner.rate_bps,
-                'computed_minor', earner.share_minor,
-                'amount_minor', earner.share_minor,
-                'currency_code', 'INR',
-                'level_total_minor', case earner.level
-                    when 1 then balance.direct_total_minor
-                    else balance.upline_total_minor
-                end,
                 'level_count', case earner.level
                     when 1 then balance.direct_count
                     else balance.upline_count
                 end,
-                'total_minor', balance.total_minor,
-                'balance_minor', balance.balance_minor
-            )
+                'posting', jsonb_build_object(
+                    'kind', 'commission',
+                    'amount', earner.share_minor,
+                    'unit', 'INR',
+                    'after', jsonb_build_object(
+                        'available', balance.balance_minor,
+                        'earned', balance.total_minor
+                    )
+                )
+            ) || case
+                -- Left out where the earner has no rewards from the other level.
+                when balance.direct_count = 0 or balance.upline_count = 0 then '{}'
+                else jsonb_build_object('level_total_minor', case earner.level
+                    when 1 then balance.direct_total_minor
+                    else balance.upline_total_minor
+                end)
+            end
         );
     end loop;
     return true;

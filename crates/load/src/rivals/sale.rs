@@ -1,7 +1,7 @@
 //! One purchase in the words of the domain, the same for every rival.
 
+use domain::ledger::{Bucket, Buckets, EntryKind, Posting};
 use domain::money::share_bps;
-use domain::rules::RewardKind;
 use domain::{
     ParticipantId, PurchaseEvent, PurchaseId, PurchaseRecorded, RewardGranted, Timestamp,
 };
@@ -35,25 +35,22 @@ pub(super) struct Earning {
     /// How far up the line: 1 the referrer, 2 the referrer's referrer.
     pub(super) level: u32,
     pub(super) amount_minor: i64,
-    pub(super) reward_id: String,
+    purchase_id: PurchaseId,
     purchase: PurchaseRecorded,
 }
 
 impl Earning {
     fn new(
-        number: u64,
         level: u32,
         earner: ParticipantId,
+        purchase_id: PurchaseId,
         purchase: PurchaseRecorded,
     ) -> Result<Self, String> {
         let amount_minor = share_minor(level, purchase.amount_minor);
         if amount_minor == 0 {
             return Err(format!("level {level} gets nothing of {}", purchase.amount_minor));
         }
-        // As long as the identifiers that the engine makes, another for every reward, and sorted by
-        // time like those.
-        let reward_id = uuid::Uuid::from_u64_pair(number, u64::from(level)).to_string();
-        Ok(Self { earner, level, amount_minor, reward_id, purchase })
+        Ok(Self { earner, level, amount_minor, purchase_id, purchase })
     }
 
     /// The reward as it stands in the engine's log, with what it brings the earner to.
@@ -66,31 +63,36 @@ impl Earning {
     ) -> RewardGranted {
         let (rule, rate_bps) = rule(self.level);
         RewardGranted {
-            reward_id: self.reward_id,
-            program_id: self.earner.program_id,
             program_version: PROGRAM_VERSION,
             rule: rule.into(),
-            kind: RewardKind::Commission,
             level: self.level,
-            earner_user_id: self.earner.user_id,
             source_user_id: self.purchase.buyer_user_id,
-            purchase_id: Some(self.purchase.purchase_id),
+            purchase_id: Some(self.purchase_id),
             basis_minor: Some(self.purchase.amount_minor),
             rate_bps: Some(rate_bps),
-            computed_minor: self.amount_minor,
-            amount_minor: self.amount_minor,
-            currency_code: self.purchase.currency_code,
+            computed_minor: None,
             cap_remaining_minor: None,
-            level_total_minor,
+            level_total_minor: (level_total_minor != total_minor).then_some(level_total_minor),
             level_count,
-            total_minor,
-            balance_minor,
+            posting: Posting {
+                kind: EntryKind::Commission,
+                amount: self.amount_minor,
+                from: None,
+                to: Bucket::Available,
+                unit: self.purchase.currency_code,
+                after: Buckets {
+                    available: balance_minor,
+                    earned: total_minor,
+                    ..Buckets::default()
+                },
+            },
         }
     }
 }
 
 /// A purchase with what follows from it.
 pub(super) struct Sale {
+    pub(super) purchase_id: PurchaseId,
     pub(super) recorded: PurchaseRecorded,
     pub(super) buyer: ParticipantId,
     /// The referrer, and the referrer's referrer.
@@ -112,8 +114,8 @@ impl Sale {
             .line(buyer)
             .ok_or_else(|| format!("participant {buyer} has no line of two referrers"))?;
         let buyer = population.participant_id(line.buyer)?;
+        let purchase_id = PurchaseId::parse(&purchase_id(number)).map_err(in_words)?;
         let recorded = PurchaseRecorded {
-            purchase_id: PurchaseId::parse(&purchase_id(number)).map_err(in_words)?,
             buyer_user_id: buyer.user_id.clone(),
             amount_minor,
             currency_code: CURRENCY.into(),
@@ -121,12 +123,12 @@ impl Sale {
                 BEGIN_US.saturating_add(i64::try_from(number).map_err(in_words)?),
             ),
         };
-        let [parent, grandparent] = [line.parent, line.grandparent];
-        let earnings = [
-            Earning::new(number, 1, population.participant_id(parent)?, recorded.clone())?,
-            Earning::new(number, 2, population.participant_id(grandparent)?, recorded.clone())?,
-        ];
-        Ok(Self { recorded, buyer, earnings })
+        let earning = |level, participant| {
+            let earner = population.participant_id(participant)?;
+            Earning::new(level, earner, purchase_id.clone(), recorded.clone())
+        };
+        let earnings = [earning(1, line.parent)?, earning(2, line.grandparent)?];
+        Ok(Self { purchase_id, recorded, buyer, earnings })
     }
 
     /// The purchase as it stands in the engine's log.

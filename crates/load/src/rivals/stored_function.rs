@@ -46,14 +46,11 @@ impl Rival for StoredFunction {
 
     async fn purchase(&self, number: u64, buyer: usize, amount_minor: i64) -> Result<(), String> {
         let sale = Sale::new(&self.population, number, buyer, amount_minor)?;
-        let [direct, upline] = &sale.earnings;
-        sqlx::query("select record_purchase($1, $2, $3, $4, $5, $6)")
-            .bind(sale.recorded.purchase_id.as_str())
+        sqlx::query("select record_purchase($1, $2, $3, $4)")
+            .bind(sale.purchase_id.as_str())
             .bind(sale.buyer.user_id.as_str())
             .bind(amount_minor)
             .bind(sale.payload()?)
-            .bind(&direct.reward_id)
-            .bind(&upline.reward_id)
             .execute(&self.pool)
             .await
             .map_err(in_words)?;
