@@ -14,14 +14,13 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
-use std::sync::Arc;
 
 use contract::parse_program;
 use cqrs_es::Aggregate;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use domain::decide::{Command, RecordPurchase, RegisterUser};
 use domain::{
-    AnyAggregate, Claim, ClaimKind, EncodedEvent, Halt, Kind, Participant, ParticipantEvent,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Participant, ParticipantEvent,
     ParticipantId, Profile, ProgramId, PurchaseId, Refusal, SideRow, StreamKey, Timestamp,
     UplineWalk, UserId, Work, decode,
 };
@@ -45,7 +44,6 @@ struct Tables {
 struct Memory {
     kept: Tables,
     scratch: Tables,
-    ids: u64,
     randomness: u64,
 }
 
@@ -83,14 +81,14 @@ impl Memory {
     }
 
     fn code(&self, name: &str) -> String {
-        match &self.kept.streams[&StreamKey::participant(&member(name))] {
+        match &self.kept.streams[&StreamKey::of::<Participant>(&member(name))] {
             AnyAggregate::Participant(participant) => participant.code().into(),
             other => unreachable!("{other:?}"),
         }
     }
 
     fn history(&self, name: &str) -> impl Iterator<Item = ParticipantEvent> {
-        let key = StreamKey::participant(&member(name));
+        let key = StreamKey::of::<Participant>(&member(name));
         self.kept.log.iter().filter(move |(stream, _)| *stream == key).map(|(_, event)| {
             decode::<Participant>(&event.event_type, &event.event_version, &event.payload).unwrap()
         })
@@ -112,24 +110,23 @@ impl Work for Memory {
         }
     }
 
-    fn fresh_id(&mut self) -> String {
-        self.ids += 1;
-        format!("01900000-0000-7000-8000-{:012x}", self.ids)
-    }
-
     fn state(&mut self, key: &StreamKey, _expect_new: bool) -> Result<AnyAggregate, Halt> {
         let known = self.scratch.streams.get(key).or_else(|| self.kept.streams.get(key));
-        Ok(known.cloned().unwrap_or_else(|| match key.kind {
-            Kind::User => AnyAggregate::User(Arc::default()),
-            Kind::Program => AnyAggregate::Program(Arc::default()),
-            Kind::Participant => AnyAggregate::Participant(Arc::default()),
-            Kind::Purchase => AnyAggregate::Purchase(Arc::default()),
-        }))
+        Ok(known.cloned().unwrap_or_else(|| AnyAggregate::empty(key.kind)))
     }
 
-    fn record(&mut self, key: &StreamKey, state: AnyAggregate, events: Vec<EncodedEvent>) {
+    fn record(
+        &mut self,
+        key: &StreamKey,
+        state: AnyAggregate,
+        events: Vec<AnyEvent>,
+    ) -> Result<(), Halt> {
         self.scratch.streams.insert(key.clone(), state);
-        self.scratch.log.extend(events.into_iter().map(|event| (key.clone(), event)));
+        for event in events {
+            let event = event.encode().map_err(|_| Halt::Broken("an event cannot be written"))?;
+            self.scratch.log.push((key.clone(), event));
+        }
+        Ok(())
     }
 
     fn code_owner(&mut self, code: &str) -> Result<Option<ParticipantId>, Halt> {

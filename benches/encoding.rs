@@ -18,14 +18,12 @@ use prost_types::Timestamp;
 
 /// As it stands in the log.
 const REWARD_GRANTED: &str = concat!(
-    r#"{"type":"RewardGranted","reward_id":"019a2b3c-4d5e-7f60-8123-456789abcdef","#,
-    r#""program_id":"multi-level-commission","program_version":1,"rule":"direct-commission","#,
-    r#""kind":"commission","level":1,"earner_user_id":"019a2b3c-4d5e-7f60-8123-0000000000aa","#,
+    r#"{"type":"RewardGranted","program_version":1,"rule":"direct-commission","level":1,"#,
     r#""source_user_id":"019a2b3c-4d5e-7f60-8123-0000000000bb","#,
     r#""purchase_id":"019a2b3c-4d5e-7f60-8123-0000000000cc","basis_minor":150000,"rate_bps":500,"#,
-    r#""computed_minor":7500,"amount_minor":7500,"currency_code":"INR","#,
-    r#""cap_remaining_minor":92500,"level_total_minor":15000,"level_count":2,"#,
-    r#""total_minor":15000,"balance_minor":15000}"#,
+    r#""cap_remaining_minor":92500,"level_count":2,"#,
+    r#""posting":{"kind":"commission","amount":7500,"unit":"INR","#,
+    r#""after":{"available":15000,"earned":15000}}}"#,
 );
 
 fn reward_granted(criterion: &mut Criterion) {
@@ -57,7 +55,7 @@ fn answer() -> pb::RecordPurchaseResponse {
         create_time: time,
     };
     let reward = |earner, level, rule: &str, amount_minor| pb::Reward {
-        reward_id: id("dd"),
+        reward_id: format!("multi-level-commission/{}/7", id(earner)),
         earner_user_id: id(earner),
         kind: pb::RewardKind::Commission.into(),
         level,

@@ -19,7 +19,7 @@ use tributary::api::{Server, ServerOptions, ServerSettings, services};
 use tributary::engine::Environment;
 use tributary::store::Database;
 use tributary::traces::Traces;
-use tributary::{engine, live};
+use tributary::{engine, jobs, live};
 
 use super::raw;
 use super::support::{refused, server_with};
@@ -36,6 +36,7 @@ async fn in_process(database: &TestDatabase) -> Server {
         settings: ServerSettings::default(),
         engine: engine::Limits::default(),
         live: live::Limits::default(),
+        jobs: jobs::Limits::default(),
         metrics_listener: None,
         traces: Traces::default(),
     };

@@ -178,7 +178,7 @@ async fn a_read_ends_while_the_log_goes_on_and_sees_the_write_of_its_token() {
         let page = read(&other.client(), request).await;
         let positions = page.events.iter().map(|event| event.position);
         assert!(positions.eq(1..=page.position));
-        let is_it = |event: &Logged| event.payload["purchase_id"] == *purchase_id;
+        let is_it = |event: &Logged| event.aggregate == ("Purchase".into(), purchase_id.clone());
         assert!(page.events.iter().any(is_it), "{purchase_id} is not there");
     }
     stop.send(()).unwrap();

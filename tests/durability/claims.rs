@@ -23,6 +23,7 @@ fn event(stream: &str, sequence: i64) -> RecordedEvent {
         event_version: "1.0".into(),
         payload: r#"{"type":"Tested"}"#.into(),
         command_events: Some(1),
+        envelope: None,
     }
 }
 

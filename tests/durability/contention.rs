@@ -573,8 +573,8 @@ async fn a_cache_of_two_streams_and_batches_of_three_change_nothing_but_the_spee
 
     let sum = |user: &str| {
         format!(
-            "select sum((payload ->> 'amount_minor')::bigint)::bigint from events \
-             where event_type = 'RewardGranted' and payload ->> 'earner_user_id' = '{user}'"
+            "select sum((payload -> 'posting' ->> 'amount')::bigint)::bigint from events \
+             where event_type = 'RewardGranted' and split_part(aggregate_id, '/', 2) = '{user}'"
         )
     };
     assert_eq!(database.count(&sum("owner")).await, 100 * 5_000);

@@ -17,14 +17,19 @@ const FACTS: &str = "
     ),
     referral as (
         select program_id, user_id as referee, payload ->> 'referrer_user_id' as referrer,
-            payload ->> 'status' as status, position,
+            coalesce(payload ->> 'status', 'pending') as status, position,
             (payload ->> 'referral_time_us')::bigint as time_us
         from of_participant where event_type = 'ReferralApplied'
     ),
     conversion as (
-        select program_id, user_id as referee, payload ->> 'referrer_user_id' as referrer,
-            payload ->> 'purchase_id' as purchase_id, position, recorded_at
+        select program_id, user_id as referee, payload ->> 'purchase_id' as purchase_id, position,
+            recorded_at
         from of_participant where event_type = 'ReferralConverted'
+    ),
+    -- The other end of each step of a referral.
+    of_referrer as (
+        select program_id, position
+        from of_participant where event_type in ('ReferralMade', 'ReferralUpdated')
     ),
     outcome as (
         select program_id, referee, referral.referrer, status, time_us,
@@ -38,15 +43,15 @@ const FACTS: &str = "
     reward as (
         select program_id, user_id as earner, payload ->> 'source_user_id' as source,
             (payload ->> 'level')::integer as level,
-            (payload ->> 'amount_minor')::bigint as amount, position
+            (payload -> 'posting' ->> 'amount')::bigint as amount, position
         from of_participant where event_type = 'RewardGranted'
     ),
     credit as (
-        select program_id, user_id as buyer, (payload ->> 'amount_minor')::bigint as amount, position
+        select program_id, user_id as buyer, (payload -> 'posting' ->> 'amount')::bigint as amount, position
         from of_participant where event_type = 'PurchaseCredited'
     ),
     purchase as (
-        select payload ->> 'purchase_id' as purchase_id, payload ->> 'buyer_user_id' as buyer,
+        select aggregate_id as purchase_id, payload ->> 'buyer_user_id' as buyer,
             (payload ->> 'purchase_time_us')::bigint as time_us, position
         from events where event_type = 'PurchaseRecorded'
     )";
@@ -93,9 +98,13 @@ const EXPECTED: [(&str, &str); 7] = [
             select program_id, position, 1, 0, 0, 0, 0, 0, 0, 0
             from of_participant where event_type = 'ParticipantEnrolled'
             union all
-            select program_id, greatest(made_at, converted_at), 0, 1, is_pending, is_held,
+            select program_id, made_at, 0, 1, is_pending, is_held,
                 is_converted, (status = 'rejected')::integer, 0, 0
             from outcome
+            union all
+            select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0 from of_referrer
+            union all
+            select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0 from credit
             union all
             select program_id, position, 0, 0, 0, 0, 0, 0, 1, amount from reward
         ) as facts
@@ -104,7 +113,7 @@ const EXPECTED: [(&str, &str); 7] = [
     (
         "participants",
         "select me.program_id, me.user_id,
-            greatest(own.position, made.position), me.position, me.recorded_at,
+            own.position, me.position, me.recorded_at,
             me.payload ->> 'code', own.is_active,
             by.referrer, case by.is_converted when 1 then 'converted' else by.status end, by.made_at,
             to_timestamp(by.time_us / 1000000) + (by.time_us % 1000000) * interval '1 microsecond',
@@ -128,7 +137,7 @@ const EXPECTED: [(&str, &str); 7] = [
             from of_participant group by program_id, user_id
         ) as own using (program_id, user_id)
         left join (
-            select program_id, referrer as user_id, max(greatest(made_at, converted_at)) as position,
+            select program_id, referrer as user_id,
                 sum(is_pending) as pending, sum(is_held) as held, sum(is_converted) as converted
             from outcome group by program_id, referrer
         ) as made using (program_id, user_id)
@@ -159,7 +168,7 @@ const EXPECTED: [(&str, &str); 7] = [
         where event_type = 'ProgramPublished'
             and sequence = (select count(*) from events where aggregate_id = published.aggregate_id)",
     ),
-    ("purchases", "select buyer, position from purchase"),
+    ("purchases", "select hashtextextended(buyer, 0), position from purchase"),
     (
         "users",
         "select aggregate_id, last_position, position,

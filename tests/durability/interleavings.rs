@@ -166,9 +166,9 @@ async fn history(database: &TestDatabase, earner: &str) -> Vec<String> {
                 when 'ParticipantDeactivated' then 'off'
                 else 'on' end
          from events
-         where (event_type in ('RewardGranted', 'RewardWithheld')
-                and payload ->> 'earner_user_id' = $1)
-            or (event_type in ('ParticipantDeactivated', 'ParticipantReactivated')
+         where (event_type = 'RewardWithheld' and payload ->> 'earner_user_id' = $1)
+            or (event_type in (
+                    'RewardGranted', 'ParticipantDeactivated', 'ParticipantReactivated')
                 and aggregate_id = $2)
          order by position",
     )
@@ -324,11 +324,18 @@ async fn a_purchase_that_races_a_referral_is_unreferred_before_it_or_paid_after_
         .await;
 
         let wrong: i64 = sqlx::query_scalar(
-            "select count(*) from events
+            "select count(*) from events as purchase
+             join events as outcome
+                 on (outcome.aggregate_type = 'Purchase'
+                     and outcome.aggregate_id = purchase.aggregate_id
+                     and outcome.event_type = 'RewardWithheld')
+                 or (outcome.event_type = 'RewardGranted'
+                     and outcome.payload ->> 'purchase_id' = purchase.aggregate_id)
              join events as referral on referral.aggregate_id = $1
                  and referral.event_type = 'ReferralApplied'
-             where events.payload ->> 'source_user_id' = $2
-                 and events.event_type <> case when events.position < referral.position
+             where purchase.event_type = 'PurchaseRecorded'
+                 and purchase.payload ->> 'buyer_user_id' = $2
+                 and outcome.event_type <> case when outcome.position < referral.position
                      then 'RewardWithheld' else 'RewardGranted' end",
         )
         .bind(format!("{COMMISSION}/{friend}"))
@@ -338,7 +345,15 @@ async fn a_purchase_that_races_a_referral_is_unreferred_before_it_or_paid_after_
         .unwrap();
         assert_eq!(wrong, 0, "purchases on the wrong side of the referral");
         let outcomes: i64 = sqlx::query_scalar(
-            "select count(*) from events where payload ->> 'source_user_id' = $1",
+            "select count(*) from events as purchase
+             join events as outcome
+                 on (outcome.aggregate_type = 'Purchase'
+                     and outcome.aggregate_id = purchase.aggregate_id
+                     and outcome.event_type = 'RewardWithheld')
+                 or (outcome.event_type = 'RewardGranted'
+                     and outcome.payload ->> 'purchase_id' = purchase.aggregate_id)
+             where purchase.event_type = 'PurchaseRecorded'
+                 and purchase.payload ->> 'buyer_user_id' = $1",
         )
         .bind(&friend)
         .fetch_one(&database.pool)

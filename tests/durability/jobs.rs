@@ -128,6 +128,7 @@ impl Writer {
                 event_version: "1.0".into(),
                 payload: r#"{"type":"Tested"}"#.into(),
                 command_events: (sequence == 1).then_some(*events),
+                envelope: None,
             };
             let events: Vec<_> = (1..=*events).map(event).collect();
             let reads = vec![batch.add_stream(&stream, 0, false)];

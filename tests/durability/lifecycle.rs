@@ -25,6 +25,7 @@ async fn server(database: &TestDatabase) -> Server {
         settings: ServerSettings::default(),
         engine: Limits::default(),
         live: tributary::live::Limits::default(),
+        jobs: tributary::jobs::Limits::default(),
         metrics_listener: None,
         traces: Traces::default(),
     };

@@ -392,7 +392,7 @@ async fn a_long_stream_is_loaded_from_its_snapshot_and_a_stale_snapshot_is_ignor
         let answer = server.client().buy("", "bob", "INR", 100_000).await.unwrap();
         assert_eq!(answer.outcomes[0].rewards[0].amount.as_ref().unwrap().minor_units, 5_000);
         let total: i64 = sqlx::query_scalar(
-            "select (payload ->> 'total_minor')::bigint from events \
+            "select (payload -> 'posting' -> 'after' ->> 'earned')::bigint from events \
              where event_type = 'RewardGranted' order by position desc limit 1",
         )
         .fetch_one(&database.pool)

@@ -159,14 +159,14 @@ async fn rows_and_checkpoint_move_together() {
         (
             "participants",
             "sum(balance_minor)",
-            "sum((payload ->> 'amount_minor')::bigint) filter (
+            "sum((payload -> 'posting' ->> 'amount')::bigint) filter (
                 where event_type in ('RewardGranted', 'PurchaseCredited'))",
         ),
         ("participants", "sum(uses)", "count(*) filter (where event_type = 'ReferralMade')"),
         (
             "contributions",
             "sum(total_minor)",
-            "sum((payload ->> 'amount_minor')::bigint) filter (where event_type = 'RewardGranted')",
+            "sum((payload -> 'posting' ->> 'amount')::bigint) filter (where event_type = 'RewardGranted')",
         ),
         (
             "participants",

@@ -101,7 +101,7 @@ async fn eighteen_sign_ups_at_once_with_one_code_count_eighteen() {
         assert_eq!(uses(&database.pool, COUNT, &owner).await, 18);
         assert_eq!(granted(&database, COUNT, &owner, 1).await, Grants { count: 18, amount: 18 });
         let total: i64 = sqlx::query_scalar(
-            "select max((payload ->> 'total_minor')::bigint) from events
+            "select max((payload -> 'posting' -> 'after' ->> 'earned')::bigint) from events
              where aggregate_id = $1 and event_type = 'RewardGranted'",
         )
         .bind(format!("{COUNT}/{owner}"))
@@ -335,8 +335,8 @@ async fn three_first_purchases_at_once_pay_one_bonus_to_each_side() {
         let stream = format!("{BONUS}/{friend}");
         assert_eq!(events_in(&database, &stream, "ReferralConverted").await, 1);
         let balance: i64 = sqlx::query_scalar(
-            "select (payload ->> 'balance_minor')::bigint from events
-             where aggregate_id = $1 and payload ? 'balance_minor'
+            "select (payload -> 'posting' -> 'after' ->> 'available')::bigint from events
+             where aggregate_id = $1 and payload ? 'posting'
              order by position desc limit 1",
         )
         .bind(&stream)

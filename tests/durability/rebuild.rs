@@ -131,7 +131,7 @@ async fn a_fault_in_the_log_itself_is_found_at_its_event() {
         .count("select max(position) from events where event_type = 'RewardGranted' and aggregate_id like '%/bob'")
         .await;
     let sql = format!(
-        "update events set payload = jsonb_set(payload, '{{amount_minor}}', '5008') where position = {position}"
+        "update events set payload = jsonb_set(payload, '{{posting,amount}}', '5008') where position = {position}"
     );
     assert_eq!(change(&database, &sql).await, 1);
 

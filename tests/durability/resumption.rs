@@ -197,10 +197,11 @@ fn event(message: &WatchEventsResponse) -> Logged {
 async fn rewards(database: &TestDatabase, user_id: &str) -> Vec<Entry> {
     let condition =
         format!("aggregate_id = '{PROGRAM}/{user_id}' and event_type = 'RewardGranted'");
-    let number = |event: &Logged, name: &str| event.payload[name].as_i64().unwrap();
     let entry = |event: &Logged| {
-        let reward_id = event.payload["reward_id"].as_str().unwrap().to_owned();
-        (reward_id, number(event, "amount_minor"), number(event, "total_minor"))
+        let reward_id = format!("{}/{}", event.aggregate.1, event.sequence);
+        let posting = &event.payload["posting"];
+        let amount = posting["amount"].as_i64().unwrap();
+        (reward_id, amount, posting["after"]["earned"].as_i64().unwrap())
     };
     in_log(database, &condition).await.iter().map(entry).collect()
 }

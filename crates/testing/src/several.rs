@@ -84,7 +84,7 @@ pub async fn granted(
     level: i32,
 ) -> Grants {
     let (count, amount) = sqlx::query_as(
-        "select count(*), coalesce(sum((payload ->> 'amount_minor')::bigint), 0)::bigint
+        "select count(*), coalesce(sum((payload -> 'posting' ->> 'amount')::bigint), 0)::bigint
          from events
          where event_type = 'RewardGranted' and aggregate_type = 'Participant'
              and aggregate_id = $1 and (payload ->> 'level')::integer = $2",
@@ -111,17 +111,21 @@ pub async fn events_in(database: &TestDatabase, stream_id: &str, event_type: &st
 /// stands before it, the log and the tables beside it say the same, and every command is in the log
 /// as a whole.
 pub async fn check_books(database: &TestDatabase) {
-    const BOOKS: [(&str, &str); 8] = [
+    const BOOKS: [(&str, &str); 10] = [
         (
             "rewards whose totals are not the sums of the rewards before them",
             "select count(*) from (
                 select
-                    (payload ->> 'level_total_minor')::bigint
-                        <> sum((payload ->> 'amount_minor')::bigint) over by_level
-                    or (payload ->> 'level_count')::bigint <> count(*) over by_level
-                    or (payload ->> 'total_minor')::bigint
-                        <> sum((payload ->> 'amount_minor')::bigint) over by_earner as wrong
-                from events where event_type = 'RewardGranted'
+                    coalesce((payload ->> 'level_total_minor')::bigint, earned)
+                        is distinct from sum(amount) over by_level
+                    or (payload ->> 'level_count')::bigint is distinct from count(*) over by_level
+                    or earned is distinct from sum(amount) over by_earner as wrong
+                from (
+                    select aggregate_id, position, payload,
+                        (payload -> 'posting' ->> 'amount')::bigint as amount,
+                        coalesce((payload -> 'posting' -> 'after' ->> 'earned')::bigint, 0) as earned
+                    from events where event_type = 'RewardGranted'
+                ) as granted
                 window by_level as (
                         partition by aggregate_id, payload ->> 'level' order by position),
                     by_earner as (partition by aggregate_id order by position)
@@ -130,11 +134,35 @@ pub async fn check_books(database: &TestDatabase) {
         (
             "entries whose balance is not the sum of the entries before them",
             "select count(*) from (
-                select (payload ->> 'balance_minor')::bigint
-                    <> sum((payload ->> 'amount_minor')::bigint)
+                select balance is distinct from sum(change)
                         over (partition by aggregate_id order by position) as wrong
-                from events where event_type in ('RewardGranted', 'PurchaseCredited')
+                from (
+                    select aggregate_id, position,
+                        case when payload -> 'posting' ? 'from' then 0
+                            else (payload -> 'posting' ->> 'amount')::bigint end as change,
+                        (
+                            select coalesce(sum(value::bigint), 0)
+                            from jsonb_each_text(payload -> 'posting' -> 'after')
+                            where key in ('pending', 'available', 'reserved')
+                        ) as balance
+                    from events
+                    where payload ? 'posting' or event_type in ('RewardGranted', 'PurchaseCredited')
+                ) as posted
             ) as entries where wrong",
+        ),
+        (
+            "entries whose balance is not what the sums beside it come to",
+            "select count(*) from events
+            cross join lateral (
+                select sum(value::bigint * case
+                    when key in ('pending', 'available', 'reserved') then 1
+                    when key in ('earned', 'credited', 'adjusted') then -1
+                    when key in ('reversed', 'spent', 'paid', 'expired') then 1
+                    else 1 / 0
+                end) as difference, bool_or(value = '0') as has_zeros
+                from jsonb_each_text(payload -> 'posting' -> 'after')
+            ) as buckets
+            where payload ? 'posting' and (difference <> 0 or has_zeros)",
         ),
         (
             "referrals that do not count one more use",
@@ -154,13 +182,43 @@ pub async fn check_books(database: &TestDatabase) {
         (
             "referrals that the log and the table of referrals do not both have",
             "select count(*) from (
-                select payload ->> 'program_id' as program_id,
-                    payload ->> 'referee_user_id' as referee_user_id,
+                select split_part(aggregate_id, '/', 1) as program_id,
+                    split_part(aggregate_id, '/', 2) as referee_user_id,
                     payload ->> 'referrer_user_id' as referrer_user_id
                 from events where event_type = 'ReferralApplied'
             ) as logged
             full join referrals using (program_id, referee_user_id, referrer_user_id)
             where logged is null or referrals is null",
+        ),
+        (
+            "referrals that both ends do not say the same of",
+            "select count(*) from (
+                select aggregate_id as referee, split_part(aggregate_id, '/', 1) || '/'
+                        || (payload ->> 'referrer_user_id') as referrer,
+                    coalesce(payload ->> 'status', 'pending') as first_status,
+                    exists (
+                        select from events as converted
+                        where converted.aggregate_type = 'Participant'
+                            and converted.aggregate_id = applied.aggregate_id
+                            and converted.event_type = 'ReferralConverted') as is_converted
+                from events as applied where event_type = 'ReferralApplied'
+            ) as of_referee
+            full join (
+                select split_part(aggregate_id, '/', 1) || '/' || (payload ->> 'referee_user_id')
+                        as referee,
+                    aggregate_id as referrer,
+                    coalesce(payload ->> 'status', 'pending') as first_status,
+                    exists (
+                        select from events as updated
+                        where updated.aggregate_type = 'Participant'
+                            and updated.aggregate_id = made.aggregate_id
+                            and updated.event_type = 'ReferralUpdated'
+                            and updated.payload ->> 'referee_user_id'
+                                = made.payload ->> 'referee_user_id'
+                            and updated.payload ->> 'status' = 'converted') as is_converted
+                from events as made where event_type = 'ReferralMade'
+            ) as of_referrer using (referee, referrer, first_status, is_converted)
+            where of_referee is null or of_referrer is null",
         ),
         (
             "participants that the log, the enrollments and the codes do not all have",

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use super::*;
+use crate::store::{Actor, Door};
 
 fn ada(owner: &str) -> Claim {
     Claim { kind: ClaimKind::Username, value: "ada".into(), owner: owner.into() }
@@ -19,11 +20,13 @@ fn decide(commands: &[&Decision]) -> (Vec<Result<(), Halt>>, Batch) {
     let (mut cache, before) = (Cache::new(1), FinishedStreams::new());
     let known = KnownTaken::from([((ClaimKind::Username, "ada".into()), "old".into())]);
     let mut unit = UnitOfWork::new(&environment, &mut cache, &before, known, Horizon::default());
+    let envelope =
+        Arc::new(Envelope { actor: Actor::SYSTEM, door: Door::job("test"), request: None });
     let mut results = Vec::new();
     for command in commands {
         let result = unit.run(true, |work| command(work));
         if result.is_ok() {
-            unit.keep(None);
+            unit.keep(&envelope, None);
         } else {
             unit.keep_reads(None);
         }

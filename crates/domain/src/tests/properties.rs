@@ -16,7 +16,7 @@ use crate::decide::{ApplyReferral, CodeFault, Command, EnrollParticipant, Referr
 use crate::rules::{EarnOn, InvalidCodePolicy, ProgramRules};
 use crate::{
     AnyAggregate, Halt, Kind, Participant, ParticipantEvent, Program, ReferralStatus, Refusal,
-    Stream, StreamKey, User, UserId, load,
+    Stream, StreamKey, UserId, load,
 };
 
 // The state that a stream's events make.
