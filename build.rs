@@ -1,5 +1,5 @@
 //! Lists the database functions of `migrations/functions/`, the read models of `projections/` and the reactions of
-//! `reactions/`, so that a new one needs no further mention, and generates the services that tonic calls.
+//! `reactions/`, so that a new one need not be listed anywhere else, and generates the services that tonic calls.
 
 #[path = "build/services.rs"]
 mod services;
@@ -40,7 +40,7 @@ fn models(folders: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
     })
 }
 
-/// An array of `(name, statement that makes it)`, one entry for each file.
+/// An array of `(name, create statement)`, one entry for each file.
 fn functions_of(files: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
     list(files, |code, name, file| writeln!(code, "({name:?}, {}),", included(file)))
 }
@@ -54,7 +54,8 @@ fn reactions_of(entries: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
     })
 }
 
-/// An array with what `entry` writes for the name, without an ending, and the path of each.
+/// An array with one element for each path; `entry` writes it from the file's name, without an extension, and
+/// its path.
 fn list(
     paths: &[PathBuf],
     entry: impl Fn(&mut String, &str, &str) -> std::fmt::Result,
@@ -68,7 +69,8 @@ fn list(
     Ok(code)
 }
 
-/// The text of a file, by its path from this folder: a build folder that was copied must not lead back.
+/// An expression that includes the text of a file by its path relative to this folder: a copied build folder
+/// must not refer to the original.
 fn included(path: &str) -> String {
     format!(r#"include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/{path}"))"#)
 }

@@ -1,12 +1,12 @@
-//! The rule book without a database: deciding commands, and folding events into a participant.
+//! The domain without a database: deciding commands, and folding events into a participant.
 //!
-//! - `decide/...`: one command, in nanoseconds to microseconds. Measured is what the engine has done
-//!   when a command is ready to be appended and everything that it reads was in memory: the rules, the
-//!   aggregates, a unit of work over plain maps, and the JSON of the events. Reading the request,
-//!   Postgres and the answer are not in it. Every run decides the same command on the same state; what
-//!   it did is forgotten before the next.
+//! - `decide/...`: one command, in nanoseconds to microseconds. This measures the work up to the point at
+//!   which a command is ready to be appended, if everything that it reads is in memory: the rules, the
+//!   aggregates, a unit of work over plain maps, and the JSON of the events. Reading the request, Postgres
+//!   and the answer are excluded. Every run decides the same command on the same state; its changes are
+//!   discarded before the next run.
 //! - `fold/...`: 1,000 events of one participant, applied in memory; the throughput is events a second.
-//!   What it takes to read one of them from the log is in the bench `encoding`.
+//!   Reading one of them from the log is measured by the bench `encoding`.
 //!
 //! `cargo bench --bench domain -- decide` runs the first of them.
 
@@ -38,8 +38,8 @@ struct Tables {
     log: Vec<(StreamKey, EncodedEvent)>,
 }
 
-/// A unit of work in which everything is in memory. A command writes into `scratch`, as with the
-/// engine; it is kept or forgotten.
+/// A unit of work in which everything is in memory. A command writes into `scratch`, as in the engine; its
+/// changes are kept or discarded.
 #[derive(Default)]
 struct Memory {
     kept: Tables,
@@ -70,7 +70,7 @@ impl Memory {
         self.keep();
     }
 
-    /// The types of the events that a command comes to, in alphabetical order.
+    /// The types of the events that a command would write, in alphabetical order.
     fn would_log(&mut self, command: &Command) -> Vec<String> {
         command.decide(self).unwrap();
         let mut types: Vec<_> =
@@ -156,7 +156,7 @@ impl Work for Memory {
         Err(Halt::Broken("nothing is given up here"))
     }
 
-    // Nothing here reads it back.
+    // Nothing here reads rows back.
     fn write_row(&mut self, row: SideRow) {
         black_box(row);
     }
@@ -196,7 +196,7 @@ fn purchase(purchase_id: &str, buyer: &str) -> Command {
     })
 }
 
-/// The program with a line of four, each referred by the one before: root, anna, ben and carl.
+/// The program with a line of four, each referred by the previous one: root, anna, ben and carl.
 fn line(capped: bool) -> Memory {
     let mut memory = Memory::default();
     let mut program = parse_program(PROGRAM).unwrap();
@@ -215,7 +215,7 @@ fn line(capped: bool) -> Memory {
 
 fn decide(criterion: &mut Criterion) {
     let mut memory = line(true);
-    // The purchases that convert are behind them.
+    // The purchases that convert referrals have been made already.
     memory.tell(&purchase("bens-first", "ben"));
     memory.tell(&purchase("carls-first", "carl"));
     let commands = [

@@ -1,10 +1,10 @@
-//! What a reward costs on its way into the log, out of it and out of the door; per event or message, in
-//! nanoseconds. The throughput is bytes of JSON or of protobuf a second.
+//! The cost of encoding a reward for the log, decoding it, and encoding it for the client; per event or
+//! message, in nanoseconds. The throughput is bytes of JSON or of protobuf a second.
 //!
-//! - `reward_granted/to_json`: as the log takes it. `reward_granted/from_json`: as it comes back, by type
-//!   and version, when a stream is loaded or an answer is made.
-//! - `record_purchase_response/to_protobuf`: the answer to a purchase with two rewards, made already,
-//!   into a buffer that is there already, as with gRPC.
+//! - `reward_granted/to_json`: encoding for the log. `reward_granted/from_json`: decoding by type and
+//!   version, as when a stream is loaded or an answer is built.
+//! - `record_purchase_response/to_protobuf`: encoding an existing answer to a purchase with two rewards into
+//!   an existing buffer, as gRPC does.
 
 #![allow(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
 
@@ -16,7 +16,7 @@ use domain::{Participant, ParticipantEvent, decode};
 use prost::Message;
 use prost_types::Timestamp;
 
-/// As it stands in the log.
+/// As stored in the log.
 const REWARD_GRANTED: &str = concat!(
     r#"{"type":"RewardGranted","program_version":1,"rule":"direct-commission","level":1,"#,
     r#""source_user_id":"019a2b3c-4d5e-7f60-8123-0000000000bb","#,

@@ -1,14 +1,13 @@
 //! The order of a leaderboard in memory, of 10,000 and of 1,000,000 places.
 //!
-//! - `move_and_rank`: a place is taken out, put in with another score, and asked for its rank; in
-//!   nanoseconds to microseconds. Any score is as likely as any other, so that the place moves far: with a
-//!   real reward it moves less.
-//! - `page_of_50`: the 50 places from a rank on, any rank being as likely as any other; in nanoseconds
-//!   to microseconds.
-//! - `from_sorted`: the whole order from places that are in order; in microseconds to milliseconds, and
-//!   the throughput is places a second. Dropping the list of places is in it, copying it is not.
+//! - `move_and_rank`: a place is removed, inserted with another score, and its rank is read; in nanoseconds
+//!   to microseconds. Scores are uniformly distributed, so the place moves far; with real rewards it moves
+//!   less.
+//! - `page_of_50`: the 50 places from a uniformly distributed rank; in nanoseconds to microseconds.
+//! - `from_sorted`: the whole order from places that are in order; in microseconds to milliseconds, and the
+//!   throughput is places a second. Dropping the list of places is included, copying it is not.
 //!
-//! Finding the names for the places, and the messages that carry them, are not in it.
+//! Looking up the names of the places, and building messages, are not included.
 
 use std::hint::black_box;
 
@@ -22,7 +21,7 @@ const PAGE_PLACES: usize = 50;
 struct Numbers(u64);
 
 impl Numbers {
-    /// The next one, below a bound.
+    /// The next number, below a bound.
     fn below(&mut self, bound: u32) -> u32 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;

@@ -1,7 +1,7 @@
 //! Generates the services that tonic calls: for every RPC of the contract a method that admits the call by
-//! its row of the permission table and hands principal and message to the handler. A handler cannot be
-//! reached in another way, and an RPC without a row, or whose row names a field that its request does not
-//! have, does not compile.
+//! the RPC's row of the permission table and passes principal and message to the handler. A handler cannot be
+//! reached in any other way. An RPC without a row does not compile, nor does a row with a field that the
+//! request does not have.
 
 use std::error::Error;
 use std::fmt::Write;
@@ -15,12 +15,12 @@ use prost_types::{
 };
 use protox::prost_reflect::prost_types;
 
-/// The contract, from the workspace's folder.
+/// The contract, relative to the workspace's folder.
 const PROTO: &str = "proto";
 const PACKAGE: &str = "tributary.v1";
 /// The field by which a repetition of a command is recognised.
 const REQUEST_ID: &str = "request_id";
-/// Fields of which nothing is kept, not even a hash.
+/// Fields of which nothing is stored, not even a hash.
 const SECRETS: &[&str] = &["password"];
 
 /// The code of all services.
@@ -59,7 +59,7 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// What tonic calls for one service.
+/// The implementation of tonic's trait for one service.
 fn write_service(
     code: &mut String,
     service: &ServiceDescriptorProto,
@@ -110,8 +110,8 @@ fn write_rpc(
     Ok(())
 }
 
-/// The text fields of a request by name and, if it is a command, its form without what may differ between
-/// repetitions.
+/// The text fields of a request by name and, if it is a command, its canonical form, without what may differ
+/// between repetitions.
 fn write_request(code: &mut String, message: &DescriptorProto) -> Result<(), Box<dyn Error>> {
     let name = message.name();
     let texts: Vec<&str> = message

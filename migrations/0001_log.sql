@@ -1,17 +1,17 @@
--- The log: every event that ever happened, in one order.
+-- The log: all events, in one order.
 --
--- A superset of the table that postgres-es expects, so that it can read and replay every stream.
--- Text is compared byte by byte ("C"): identifiers are ASCII, and it is the fastest order there is.
+-- A superset of the table that postgres-es expects, so that it can read and replay every stream. Text is
+-- compared byte by byte ("C"): identifiers are ASCII, and this is the fastest collation.
 create table events (
-    -- Place in the whole log: 1, 2, 3, ... without gaps, in the order of commits.
+    -- Position in the whole log: 1, 2, 3, ... without gaps, in the order of commits.
     position       bigint      not null,
-    -- Place in its stream: 1, 2, 3, ...
+    -- Sequence in its stream: 1, 2, 3, ...
     sequence       bigint      not null,
-    -- When it was appended, by the clock of the database; never earlier than at any lower position.
+    -- When it was appended, by the clock of the database; never earlier than the event before.
     recorded_at    timestamptz not null,
     -- Kind of aggregate: User, Program, Participant, Purchase.
     aggregate_type text collate "C" not null,
-    -- Which one. A participant is `program/user`.
+    -- Identifier of the aggregate; that of a participant is `program/user`.
     aggregate_id   text collate "C" not null,
     -- What happened, in the past tense.
     event_type     text collate "C" not null,
@@ -19,23 +19,23 @@ create table events (
     event_version  text collate "C" not null,
     -- The fields of the event. Never personal data.
     payload        jsonb       not null,
-    -- `command_events`, on the first event of a command: how many events, from this position on,
-    -- are what that one command came to.
+    -- `command_events`, on the first event of a command: the number of events of that command, from this
+    -- position on.
     metadata       jsonb       not null,
-    -- Identifiers first: nearly every comparison in the index ends with them.
+    -- Identifiers first: they decide nearly every comparison in the index.
     primary key (aggregate_id, aggregate_type, sequence)
 );
 
 create unique index events_position on events (position);
 
--- States of long streams, so that loading one need not read it from its beginning. A cache: a row
--- may be missing, old, or of another state version, and is then ignored.
+-- States of long streams, so that loading a stream need not read it from its beginning. This is a cache: a
+-- row may be missing or old, and a row of another state version is ignored.
 create table snapshots (
     aggregate_type   text collate "C" not null,
     aggregate_id     text collate "C" not null,
     -- The last event that the state contains.
     last_sequence    bigint  not null,
-    -- How many snapshots of the stream there have been (postgres-es counts them).
+    -- Number of snapshots of the stream so far (postgres-es counts them).
     current_snapshot bigint  not null,
     -- Version of the state's own shape.
     state_version    integer not null,
@@ -43,30 +43,29 @@ create table snapshots (
     primary key (aggregate_type, aggregate_id)
 ) with (fillfactor = 70);
 
--- Which requests were carried out, kept for good, so that a repeated one has one effect.
+-- Requests that were carried out, kept for ever, so that a repeated request has one effect.
 create table receipts (
     -- Hash of the caller, the RPC and the request_id.
     key            uuid   primary key,
-    -- Keyed hash of the request without secrets, to tell a repetition from another request.
+    -- Keyed hash of the request without secrets, to distinguish a repetition from another request.
     fingerprint    bytea  not null,
-    -- The events that the request came to; none if the last is before the first.
+    -- The events of the request; none if the last is before the first.
     first_position bigint not null,
     last_position  bigint not null
 );
 
--- Values that belong to one owner until the owner gives them up. Whoever writes here holds the lock of
--- the log.
+-- Values that belong to one owner until the owner releases them. Writes require the lock of the log.
 create table claims (
     -- code, username, email, program, default_program
     kind  text collate "C" not null,
-    -- In the form in which values are compared.
+    -- The normalized value.
     value text collate "C" not null,
     -- A user, a participant (`program/user`) or a program.
     owner text collate "C" not null,
     primary key (kind, value)
 );
 
--- Personal data, beside the log and never in it.
+-- Personal data, outside the log and never in it.
 create table profiles (
     user_id       text collate "C" primary key,
     username      text not null,
@@ -76,14 +75,14 @@ create table profiles (
     password_hash text
 );
 
--- Which programs a user is in. Rows are never changed; for loading what a decision needs in one go.
+-- The programs that a user is in, for loading what a decision needs in one query. Rows are never changed.
 create table enrollments (
     user_id    text collate "C" not null,
     program_id text collate "C" not null,
     primary key (user_id, program_id)
 );
 
--- Who referred whom. Rows are never changed; for walking up a line in one go.
+-- Who referred whom, for walking up a line in one query. Rows are never changed.
 create table referrals (
     program_id       text collate "C" not null,
     referee_user_id  text collate "C" not null,
@@ -91,9 +90,9 @@ create table referrals (
     primary key (program_id, referee_user_id)
 );
 
--- The last batches of each server process, so that a batch that is sent again after a lost connection
--- is answered as the first time instead of being appended twice. Rows are never updated: versions of
--- one row would pile up while any old snapshot is open, and every append would have to step over them.
+-- The last batches of each server process, so that a batch that is sent again after a lost connection gets
+-- the first answer instead of being appended twice. Rows are never updated: versions of one row would
+-- accumulate while any old snapshot is open, and every append would have to skip them.
 create table writers (
     writer      uuid        not null,
     batch       bigint      not null,
@@ -104,7 +103,7 @@ create table writers (
     primary key (writer, batch)
 );
 
--- The secret that keys fingerprints and other hashes of what must not be guessed from them.
+-- The secret key of fingerprints and of other hashes whose input must not be guessable.
 create table secrets (
     name  text collate "C" primary key,
     value bytea not null
@@ -113,8 +112,8 @@ create table secrets (
 insert into secrets (name, value)
 values ('fingerprint', sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));
 
--- Lives of the database. A restored or moved database may hold less than what was acknowledged, so
--- that a position of an earlier life means something only up to where that life ended.
+-- Epochs: lives of the database. A restored or moved database may hold less than what was acknowledged, so
+-- that a position of an earlier epoch is only valid up to the end of that epoch.
 create table epochs (
     -- 1, 2, 3, ...
     epoch             integer primary key,
@@ -126,8 +125,8 @@ create table epochs (
     start_position    bigint  not null
 );
 
--- Which functions have been made from `migrations/functions`, by this release and by others. Their names end
--- with a hash of what they do, so that the functions of several releases stand side by side.
+-- The functions created from `migrations/functions`, by this release and others. Their names end with a hash
+-- of their content, so that the functions of several releases can coexist.
 create table database_functions (
     name       text collate "C" primary key,
     created_at timestamptz not null

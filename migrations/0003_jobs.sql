@@ -1,51 +1,52 @@
--- Work that must be done once, after the events that call for it: mails, webhooks, cleaning. Rows come from
--- reactions (see `reactions/`), or are inserted by whoever wants something done.
+-- Work that must be done once, after the events that require it: mails, webhooks, cleaning. Reactions insert
+-- rows (see `reactions/`), and so may any other code.
 create table jobs (
-    -- 1, 2, 3, ..., perhaps with gaps; what was inserted later has the greater one.
+    -- 1, 2, 3, ..., possibly with gaps; later rows have greater ids.
     id                bigint      generated always as identity primary key,
-    -- What is to be done. A server leaves alone what it does not know.
+    -- What is to be done. A server ignores kinds that it does not know.
     kind              text collate "C" not null,
-    -- What it is to be done to. Ids only, never personal data.
+    -- What the job is to be done to. Ids only, never personal data.
     payload           jsonb       not null,
-    -- The same kind and key is the same job, which is inserted once.
+    -- Jobs with the same kind and key are the same job, which is inserted once.
     dedupe_key        text collate "C" not null,
-    -- queued, running, done, parked. A parked one has failed too often, and waits for an operator.
+    -- queued, running, done, parked. A parked job has failed too often, and waits for an operator.
     state             text collate "C" not null default 'queued'
         check (state in ('queued', 'running', 'done', 'parked')),
-    -- How often it was begun. Only the attempt with the last number can finish it.
+    -- Number of attempts begun. Only the attempt with the last number can finish the job.
     attempts          integer     not null default 0,
-    -- How many of these an operator has forgiven, by having it tried again.
+    -- How many of these attempts no longer count, because an operator retried the job.
     forgiven_attempts integer     not null default 0,
-    -- When it can be begun. While it runs: when its worker must be dead, so that another may begin it.
+    -- When the job may be begun. While it runs: when its worker must be dead, so that another may begin it.
     run_after         timestamptz not null default clock_timestamp(),
     -- Why the last attempt failed. Never personal data.
     last_error        text,
     created_at        timestamptz not null default clock_timestamp(),
-    -- When it was done; null before.
+    -- When the job was done; null before.
     finished_at       timestamptz,
     unique (kind, dedupe_key)
 );
 
--- For taking what is due.
+-- For taking due jobs.
 create index jobs_due on jobs (kind, run_after) where state in ('queued', 'running');
--- For lists, the newest first.
+-- For lists, newest first.
 create index jobs_of_state on jobs (state, id);
 create index jobs_of_kind on jobs (kind, id);
 -- For cleaning.
 create index jobs_finished on jobs (finished_at) where state = 'done';
 
--- Durable consumers of the log, by the names of their folders. Whoever moves one locks its row first.
+-- Durable consumers of the log, by the names of their folders. Moving a reaction requires a lock on its row.
 create table reactions (
     name           text collate "C" primary key,
-    -- The head of the log when it was first seen: what was recorded before concerns it not.
+    -- The head of the log when the reaction was registered: earlier events do not concern it.
     start_position bigint not null
 );
 
--- How far each reaction has come. Rows are added, never updated, as with the checkpoints of read models: the
--- versions of one row would pile up while any old snapshot is open. Old rows are deleted now and then.
+-- The position of each reaction. Rows are added, never updated, as with the checkpoints of read models:
+-- versions of one row would accumulate while any old snapshot is open. Old rows are deleted from time to
+-- time.
 create table reaction_checkpoints (
     reaction text collate "C" not null references reactions,
-    -- The jobs that everything up to here calls for have been inserted.
+    -- The jobs required by all events up to this position have been inserted.
     position bigint not null,
     moved_at timestamptz not null,
     primary key (reaction, position)

@@ -1,9 +1,9 @@
-//! The long-running tasks of a server: each is started under a name, watched, and stopped in its turn.
+//! The long-running tasks of a server: each is started under a name, watched, and stopped in order.
 //!
-//! A server depends on all of them: without the projector, for example, reads would grow stale without a
-//! word. So a task that ends or panics before it was told to stop ends the server, with the task's name and
-//! the reason. The server stops in stages, and one signal reaches everything: the token of a stage is a
-//! child of the token of the next one, so that the last stage cannot stop before the others.
+//! A server depends on all of them: without the projector, for example, reads would silently become stale. A
+//! task that ends or panics before it was told to stop therefore ends the server, with the task's name and
+//! the reason. The server stops in stages, and one signal reaches everything: the token of a stage is a child
+//! of the token of the next one, so that the last stage cannot stop before the others.
 
 use std::any::Any;
 use std::fmt::Display;
@@ -18,17 +18,17 @@ use tokio_util::task::TaskTracker;
 /// The stages in which a server stops, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// The server is no longer ready, so that balancers send no more calls. It still answers.
+    /// The server reports that it is not ready, so that load balancers send no more calls. It still answers.
     Readiness,
-    /// No connection is accepted, streams end with a token, and calls end.
+    /// No connections are accepted, streams end with a token, and calls finish.
     Calls,
-    /// No command is taken, and pending ones are carried out.
+    /// No commands are accepted, and pending ones are carried out.
     Commands,
-    /// Everything else: what follows the log, and what reports on the server.
+    /// Everything else: the tasks that follow the log, and those that report on the server.
     Background,
 }
 
-/// A task that ended, although nobody had told it to stop.
+/// A task that ended although it had not been told to stop.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the task '{task}' ended: {reason}")]
 pub struct TaskEnded {
@@ -52,7 +52,7 @@ struct Shared {
     background: Stop,
     /// Cancelled when tasks have not stopped in time and are aborted.
     abandoned: CancellationToken,
-    /// The first task that ended by itself.
+    /// The first task that ended unexpectedly.
     ended: SetOnce<TaskEnded>,
 }
 
@@ -87,14 +87,14 @@ impl Default for Shared {
 }
 
 impl Tasks {
-    /// The signal of a stage. Cancelled when the server has come to that stage.
+    /// The signal of a stage. Cancelled when the server reaches that stage.
     #[must_use]
     pub fn signal(&self, stage: Stage) -> CancellationToken {
         self.stop_of(stage).signal.clone()
     }
 
-    /// Starts a task that goes on until the signal of its stage, which it is given. If it ends before, the
-    /// server ends.
+    /// Starts a task that runs until the signal of its stage, which it receives. If the task ends earlier,
+    /// the server ends.
     pub fn spawn<F, E>(
         &self,
         stage: Stage,
@@ -111,7 +111,7 @@ impl Tasks {
         });
     }
 
-    /// Starts a task that may also end by itself, before the signal of its stage. The server ends only if it
+    /// Starts a task that may end by itself before the signal of its stage. The server ends only if it
     /// panics.
     pub fn spawn_finite<F>(
         &self,
@@ -125,7 +125,7 @@ impl Tasks {
         self.watch(stage, name, running, |()| None);
     }
 
-    /// Watches a task; `fault` says what is wrong with the way in which it ended.
+    /// Watches a task. `fault` returns what is wrong with the way in which it ended.
     fn watch<T: Send + 'static>(
         &self,
         stage: Stage,
@@ -141,7 +141,7 @@ impl Tasks {
                 ended = &mut running => ended,
                 () = shared.abandoned.cancelled() => return running.abort(),
             };
-            // The signal may have come after the end. Then the server stops anyway.
+            // The signal may have come after the task's end. Then the server is stopping anyway.
             let is_told = signal.is_cancelled();
             let reason = match ended {
                 Ok(_) if is_told => return,
@@ -155,19 +155,20 @@ impl Tasks {
                 }
                 Some(reason) => {
                     tracing::error!(task, reason, "a task ended, and the server ends with it");
-                    // Only the first one is the reason; others may end because of it.
+                    // Only the first end is the reason; other tasks may end because of it.
                     let _ = shared.ended.set(TaskEnded { task, reason });
                 }
             }
         });
     }
 
-    /// Resolves when a task has ended that should have gone on.
+    /// Resolves when a task has ended unexpectedly.
     pub async fn failed(&self) -> TaskEnded {
         self.shared.ended.wait().await.clone()
     }
 
-    /// Comes to a stage, and waits until its tasks have ended, if they do so in time. Returns whether they did.
+    /// Enters a stage, and waits until its tasks have ended or the deadline has passed. Returns whether they
+    /// ended.
     pub async fn stop(&self, stage: Stage, deadline: Instant) -> bool {
         let Stop { signal, tasks } = self.stop_of(stage);
         signal.cancel();
@@ -217,7 +218,7 @@ mod tests {
         Instant::now() + PATIENCE
     }
 
-    /// A task that does what it is told.
+    /// A task that stops when told to.
     async fn until_stopped(stop: CancellationToken) -> Result<(), Infallible> {
         stop.cancelled().await;
         Ok(())
@@ -307,7 +308,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_does_not_stop_in_time_is_aborted() {
-        /// Notes that it is dropped.
+        /// Records that it was dropped.
         struct Held(Arc<AtomicBool>);
         impl Drop for Held {
             fn drop(&mut self) {

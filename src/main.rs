@@ -1,9 +1,9 @@
-//! The `tributary` program. What it does is in the library, where tests can reach it.
+//! The `tributary` program. Its code is in the library, where tests can use it.
 
 use std::process::ExitCode;
 
-/// Every call and every event makes and drops many small values; measured, this one takes less time over
-/// them than that of the C library.
+/// Every call and every event allocates and frees many small values; in measurements, mimalloc spends less
+/// time on them than the allocator of the C library.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

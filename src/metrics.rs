@@ -1,4 +1,4 @@
-//! What a server counts and times, for Prometheus. A value like everything else: each server has its own.
+//! Counters and timings of a server, for Prometheus. Not global: each server has its own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ fn seconds() -> Histogram {
     Histogram::new(exponential_buckets(0.000_1, 2.0, 20))
 }
 
-/// All that is counted and timed. Cheap to clone; clones count together.
+/// All metrics of a server. Cheap to clone; clones share their counts.
 #[derive(Clone)]
 pub struct Metrics {
     registry: Arc<Registry>,
@@ -49,13 +49,13 @@ pub struct Metrics {
     pub queue_commands: Gauge,
     /// Time from sending a batch to the answer that it is committed.
     pub commit_seconds: Histogram,
-    /// Commands that had to be decided again because another server was faster.
+    /// Commands that were decided again because another server had changed a stream first.
     pub conflicts: Counter,
-    /// Statements of the command path that were sent again because the database was away.
+    /// Statements of the command path that were sent again because the database was unavailable.
     pub retries: Counter,
     /// The position that the read models have reached.
     pub projected_position: Gauge,
-    /// How many events the read models lack.
+    /// The number of events that the read models have yet to apply.
     pub projection_lag_events: Gauge,
     /// Streams that are open.
     pub streams: Gauge,
@@ -148,7 +148,7 @@ impl Metrics {
         text
     }
 
-    /// Notes that a call ended.
+    /// Records that a call ended.
     pub fn handled(&self, rpc: &Rpc, code: &'static str, took: Duration) {
         let Rpc { service, rpc: name } = *rpc;
         self.rpcs_handled.get_or_create(&Handled { service, rpc: name, code }).inc();

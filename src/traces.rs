@@ -1,7 +1,7 @@
-//! What a server tells of single calls, batches and folds, for OpenTelemetry. A value like everything else, and
-//! off unless somebody is there to be told.
+//! Traces of single calls, batches and folds, for OpenTelemetry. Not global, and off unless a collector is
+//! configured.
 //!
-//! Spans say what happened and how long it took, never to whom: no ids, no names, nothing of a request.
+//! Spans record what happened and how long it took, never for whom: no ids, no names, no content of requests.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,34 +28,35 @@ use tonic::transport::Endpoint;
 
 use crate::metrics::Rpc;
 
-/// How long the collector may take to be there, and to take what it is sent.
+/// How long connecting to the collector, and sending to it, may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long the last spans may take to leave when the server stops.
+/// How long sending the last spans may take when the server stops.
 const FINISH_TIMEOUT: Duration = Duration::from_secs(4);
-/// How often it is said that spans are lost.
+/// How often the loss of spans is logged.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
-/// The most calls that the span of a batch names, so that a message of many batches is not too large.
+/// The maximum number of calls that the span of a batch links to, so that a message with many batches does
+/// not become too large.
 const MOST_LINKS: u32 = 128;
 
 /// Why traces cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum TracesError {
-    /// It is no address of a collector.
+    /// The text is not the address of a collector.
     #[error("must be the address of a collector, as in http://127.0.0.1:4317, not {0}")]
     NoAddress(String),
-    /// It is one that wants encryption.
+    /// The address requires encryption.
     #[error("cannot be https: traces are sent unencrypted, so send them to a collector close by")]
     Encrypted,
-    /// The share is none.
+    /// The number is not a share.
     #[error("must be 0 to 1, not {0}")]
     NoShare(f64),
-    /// What the environment says about exporting makes no sense.
+    /// The exporter could not be built from the settings in the environment.
     #[error("cannot be sent to: {0}")]
     Exporter(#[from] ExporterBuildError),
 }
 
-/// Tells a collector what happens, if there is one. Cheap to clone.
+/// Sends traces to a collector, if there is one. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Traces(Option<Arc<Sending>>);
 
@@ -72,11 +73,11 @@ impl fmt::Debug for Traces {
 }
 
 impl Traces {
-    /// Traces for the collector at `endpoint`, of a share of the calls. Must be called within a runtime, on
-    /// which they are sent.
+    /// Traces a share of the calls, and sends the traces to the collector at `endpoint`. Must be called
+    /// within the runtime that is to send them.
     ///
     /// # Errors
-    /// [`TracesError`] if they could never arrive. Whether the collector is there is not looked at.
+    /// [`TracesError`] if traces could never arrive. Whether the collector is reachable is not checked.
     pub fn to(endpoint: &str, ratio: f64) -> Result<Self, TracesError> {
         check_ratio(ratio)?;
         let channel = Endpoint::from(address(endpoint)?)
@@ -119,14 +120,14 @@ impl Traces {
         CallSpan(Some(caller.with_span(span)))
     }
 
-    /// The call that the present future is part of, if it is traced.
+    /// The call that the current future is part of, if it is traced.
     #[must_use]
     pub fn caller(&self) -> Option<SpanContext> {
         self.0.as_ref()?;
         Context::map_current(|context| {
             let span = context.span();
             let caller = span.span_context();
-            // What the caller's caller added for itself stays behind: it can be large.
+            // The trace state that upstream callers added is dropped, because it can be large.
             let (trace, state) = (caller.trace_id(), TraceState::default());
             let flags = caller.trace_flags();
             let caller = SpanContext::new(trace, caller.span_id(), flags, false, state);
@@ -159,11 +160,12 @@ impl Traces {
         }))
     }
 
-    /// Sends what has not left yet, and nothing after that. Does not wait long for a collector that is away.
+    /// Sends the remaining spans, and nothing after that. Does not wait long for a collector that is
+    /// unavailable.
     pub async fn finish(&self) {
         let Some(sending) = &self.0 else { return };
         let provider = sending.provider.clone();
-        // It blocks its thread, for at most this long.
+        // The call blocks its thread, for at most this long.
         let finished = tokio::task::spawn_blocking(move || {
             provider.shutdown_with_timeout(FINISH_TIMEOUT).is_ok()
         });
@@ -173,15 +175,15 @@ impl Traces {
     }
 }
 
-/// Checks a share of calls.
+/// Checks that a number is a share of calls.
 ///
 /// # Errors
-/// [`TracesError`] if it is none.
+/// [`TracesError`] if it is not.
 pub fn check_ratio(ratio: f64) -> Result<(), TracesError> {
     if (0.0..=1.0).contains(&ratio) { Ok(()) } else { Err(TracesError::NoShare(ratio)) }
 }
 
-/// The address of a collector. A path would be ignored, and is most probably that of another protocol.
+/// The address of a collector. A path would be ignored, and probably belongs to another protocol.
 fn address(endpoint: &str) -> Result<Uri, TracesError> {
     let no_address = || TracesError::NoAddress(endpoint.to_owned());
     let address: Uri = endpoint.parse().map_err(|_| no_address())?;
@@ -198,18 +200,18 @@ fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// The span of a call, if traces are on. It ends when this is dropped.
+/// The span of a call, if traces are on. The span ends when this is dropped.
 #[derive(Default)]
 pub struct CallSpan(Option<Context>);
 
 impl CallSpan {
-    /// What the work of the call must be done in for its span to be known there.
+    /// The context in which the work of the call must run, so that its span is known there.
     #[must_use]
     pub fn context(&self) -> Option<Context> {
         self.0.clone()
     }
 
-    /// Says how the call ended.
+    /// Records how the call ended.
     pub fn end(&self, code: Code) {
         let Some(context) = &self.0 else { return };
         let span = context.span();
@@ -221,7 +223,7 @@ impl CallSpan {
     }
 }
 
-/// Whether a call that ended so is a failure of the server, and not one of its caller.
+/// Whether a call with this code is a failure of the server, not of the caller.
 fn is_our_fault(code: Code) -> bool {
     matches!(
         code,
@@ -234,13 +236,13 @@ fn is_our_fault(code: Code) -> bool {
     )
 }
 
-/// The span of something that a server does of its own accord, if traces are on. Unless it is done when this
-/// is dropped, it has failed.
+/// The span of background work of the server, if traces are on. If `done` was not called before this is
+/// dropped, the work has failed.
 #[must_use]
 pub struct Work(Option<Span>);
 
 impl Work {
-    /// Notes that it is done: with how many events, and which position was reached.
+    /// Records that the work is done, with the number of events and the position that was reached.
     pub fn done(mut self, outcome: impl FnOnce() -> (i64, i64)) {
         if let Some(mut span) = self.0.take() {
             let (events, position) = outcome();
@@ -259,8 +261,8 @@ impl Drop for Work {
     }
 }
 
-/// Decides by share where no caller has decided, and traces a batch if one of its calls is traced: chosen by
-/// itself, it would seldom be the one that the calls are traced for.
+/// Samples by share where no caller has decided, and traces a batch if one of its calls is traced. An
+/// independent choice would seldom select the batches of traced calls.
 #[derive(Clone, Debug)]
 struct Sampling(Sampler);
 
@@ -280,8 +282,8 @@ impl ShouldSample for Sampling {
     }
 }
 
-/// Sends spans, and says now and then if that fails: silence would leave who set it up in the dark, and one
-/// line for each attempt would bury the log.
+/// Sends spans, and logs failures occasionally: without any log line a wrong configuration would go
+/// unnoticed, and a line for each attempt would flood the log.
 #[derive(Debug)]
 struct Exporter {
     exporter: SpanExporter,

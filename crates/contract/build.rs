@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, error, fs, io};
 
-/// The contract, from this crate's folder.
+/// The contract, relative to this crate's folder.
 const PROTO: &str = "../../proto";
 
 fn main() -> Result<(), Box<dyn error::Error>> {

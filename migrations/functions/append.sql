@@ -1,24 +1,24 @@
--- Appends a batch of commands to the log: all checks, events and rows of all of them in one round
--- trip and one transaction.
+-- Appends a batch of commands to the log: all their checks, events and rows in one round trip and one
+-- transaction.
 --
--- Appends of all servers queue at one lock, and positions are given out under it. So the order of
--- positions is the order of commits, there are no gaps, and a reader that has seen position n has
+-- Appends of all servers queue at one lock, and positions are assigned while it is held. The order of
+-- positions is therefore the order of commits, there are no gaps, and a reader that has seen position n has
 -- seen everything before it.
 --
 -- Commands are numbered 1 to command_count. Each gets a verdict:
 --   0 appended   its events are in the log
 --   1 duplicate  its receipt exists; facts.duplicates has the positions and the fingerprint
---   2 taken      a claim of it belongs to another; facts.taken has the claim's number and the owner
---   3 conflict   a stream that it read is not as it read it (facts.moved), it was refused because of an
---                owner who is the owner no longer (facts.changed), or an earlier command of the batch, on
+--   2 taken      a value that it claims belongs to another; facts.taken has the claim's number and the owner
+--   3 conflict   a stream that it read has changed (facts.moved), it was refused because of an owner
+--                who no longer owns the value (facts.changed), or an earlier command of the batch, on
 --                which it builds, has not been appended
 --
--- A stream's version is that before the batch: what earlier commands of the batch do to a stream is
--- the business of the dependencies.
+-- A stream's version is that before the batch; dependencies cover what earlier commands of the batch do to a
+-- stream.
 --
--- Looking up the last event of every stream that was read would be half of the work. A server that
--- appended the last event of the log, and knows what its streams were then, says so: if that event is
--- still the last one, nobody else can have changed anything.
+-- Looking up the last event of every stream that was read would be half of the work. A server that knows its
+-- streams as of the last event of the log therefore passes that event: if it is still the last one, no other
+-- server can have changed anything.
 create function {append}(
     -- The server process and the number of its batch. The same numbers again get the same answer.
     writer uuid,
@@ -28,17 +28,17 @@ create function {append}(
     stream_types text[],
     stream_ids text[],
     stream_versions bigint[],
-    -- Whether the version is known to be the last as of this end of the log.
+    -- Whether the version is known to be current at this end of the log.
     stream_is_known boolean[],
     expected_head bigint,
     expected_recorded_at timestamptz,
-    -- Pairs: this command read that stream (by its place in the arrays above).
+    -- Pairs: this command read that stream (its index in the arrays above).
     check_commands integer[],
     check_streams integer[],
     -- Pairs: this command builds on that earlier one. In the order of the first.
     dependency_commands integer[],
     dependency_on integer[],
-    -- Events, in the order in which they shall stand.
+    -- Events, in the order of the log.
     event_commands integer[],
     event_aggregate_types text[],
     event_aggregate_ids text[],
@@ -47,21 +47,21 @@ create function {append}(
     event_versions text[],
     event_payloads text[],
     event_metadata text[],
-    -- How many events each command has.
+    -- The number of events of each command.
     event_counts integer[],
     receipt_commands integer[],
     receipt_keys uuid[],
     receipt_fingerprints bytea[],
-    -- Whether it is written down; that of a refused command is only looked for.
+    -- Whether the receipt is stored; that of a refused command is only looked up.
     receipt_keeps boolean[],
-    -- What commands do about claims, in order: 0 makes the value the owner's own, 1 gives it up, 2 only says
-    -- that the command was refused because the value belongs to this owner.
+    -- Steps of commands on claims, in order: 0 claims the value for the owner, 1 releases it, 2 states that
+    -- the command was refused because the value belongs to this owner.
     claim_commands integer[],
     claim_kinds text[],
     claim_values text[],
     claim_owners text[],
     claim_steps smallint[],
-    -- Rows that stand beside the log, in order: the function that writes them, and each row as JSON.
+    -- Rows outside the log, in order: the function that writes them, and each row as JSON.
     row_commands integer[],
     row_writers text[],
     row_contents text[],
@@ -69,14 +69,13 @@ create function {append}(
     out recorded_at timestamptz,
     out verdicts smallint[],
     out facts jsonb,
-    -- Whether the log ended as expected.
+    -- Whether the end of the log was as expected.
     out is_expected boolean
 )
 language plpgsql
 volatile
--- The plans below are cached while the tables are still empty, when a sequential scan looks cheap.
--- Every look-up is therefore a lateral subquery with a limit, and the planner is left no other way
--- than the index.
+-- The plans below may be cached while the tables are still empty, when a sequential scan looks cheap. Every
+-- look-up is therefore a lateral subquery with a limit, so that the planner has to use the index.
 set search_path from current
 set enable_seqscan = off
 set enable_bitmapscan = off
@@ -95,14 +94,14 @@ declare
     moved integer[];
     first_positions bigint[];
 begin
-    -- With an older snapshot the head read below could be one that another append has left behind.
+    -- With an older snapshot the head read below could be outdated.
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception 'append needs read committed, not %', current_setting('transaction_isolation');
     end if;
 
     perform pg_advisory_xact_lock({log_key}());
 
-    -- A statement of its own, so that its snapshot is taken after the lock.
+    -- A separate statement, so that its snapshot is taken after the lock.
     select w.batch, w.head, w.recorded_at, w.verdicts, w.facts into previous
     from writers w where w.writer = {append}.writer order by w.batch desc limit 1;
     if found and previous.batch = {append}.batch then
@@ -123,7 +122,7 @@ begin
     recorded_at := greatest(recorded_at, clock_timestamp());
     verdicts := array_fill(0::smallint, array[command_count]);
 
-    -- A stream can also be shorter than it was read: in a database that has lost its end.
+    -- A stream can also be shorter than when it was read, in a database that has lost the end of its log.
     select array_agg(s.ordinal::integer) into moved
     from unnest(stream_types, stream_ids, stream_versions, stream_is_known)
         with ordinality as s(aggregate_type, aggregate_id, version, is_known, ordinal)
@@ -150,8 +149,8 @@ begin
 
     if cardinality(claim_commands) > 0 then
         given_up := array_positions(claim_steps, 1::smallint);
-        -- A value that its owner gives up earlier in the batch is free. (The command that claims it builds on
-        -- the one that gives it up, so it is not appended without it.)
+        -- A value that its owner releases earlier in the batch is free. (The command that claims it builds on
+        -- the one that releases it, so the former is not appended without the latter.)
         select jsonb_agg(jsonb_build_object(
                 'command', c.command, 'claim', c.ordinal, 'owner', known.owner))
         into taken
@@ -168,7 +167,7 @@ begin
                     and claim_values[earlier.ordinal] = c.value
                     and claim_owners[earlier.ordinal] = known.owner);
 
-        -- Refusals that rest on an owner who is the owner no longer.
+        -- Refusals because of an owner who no longer owns the value.
         select array_agg(distinct c.command) into changed
         from unnest(claim_commands, claim_kinds, claim_values, claim_owners, claim_steps)
             as c(command, kind, value, owner, step)
@@ -250,8 +249,8 @@ begin
     end if;
 
     if cardinality(claim_commands) > 0 then
-        -- The same value can be given up and claimed several times in a batch. What its owner gives up later
-        -- is not written at all.
+        -- The same value can be released and claimed several times in a batch. A claim that is released later
+        -- in the batch is not written at all.
         if cardinality(given_up) > 0 then
             delete from claims where ctid = any (array(
                 select known.ctid
@@ -293,8 +292,8 @@ begin
 
     insert into writers (writer, batch, head, recorded_at, verdicts, facts)
     values ({append}.writer, {append}.batch, {append}.head, {append}.recorded_at, {append}.verdicts, {append}.facts);
-    -- Only the last one is ever asked for. A bounded range, so that the search never steps over more
-    -- than it removes.
+    -- Only the last batch is ever looked up. The range is bounded, so that the search never scans more than
+    -- it removes.
     if {append}.batch % 100 = 0 then
         delete from writers w
         where w.writer = {append}.writer and w.batch between {append}.batch - 100 and {append}.batch - 1;

@@ -1,4 +1,4 @@
--- Writes down which programs users are in. Such a row is never changed.
+-- Inserts enrollments. Their rows are never changed.
 create function {write_enrollments}(contents jsonb[]) returns void
 language plpgsql
 volatile

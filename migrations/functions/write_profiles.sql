@@ -1,4 +1,4 @@
--- Writes personal data: an object of each user's, which replaces the one before.
+-- Writes personal data: one object for each user, which replaces the previous one.
 create function {write_profiles}(contents jsonb[]) returns void
 language plpgsql
 volatile
@@ -6,7 +6,7 @@ set search_path from current
 as $$
 begin
     insert into profiles (user_id, username, email, display_name, password_hash)
-    -- The last one counts where a batch has several of one user.
+    -- If a batch has several for one user, the last one is used.
     select distinct on (p.user_id)
         p.user_id, p.username, p.email, p.display_name, p.password_hash
     from unnest(contents) with ordinality as c(content, ordinal)

@@ -1,4 +1,4 @@
--- Writes down who referred whom. Such a row is never changed.
+-- Inserts referrals. Their rows are never changed.
 create function {write_referrals}(contents jsonb[]) returns void
 language plpgsql
 volatile

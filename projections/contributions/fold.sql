@@ -1,6 +1,6 @@
 merge into {table} as contribution
 using (
-    -- Whatever moves money because of somebody's sign-up or purchase names them and the level.
+    -- Every event that moves money because of a user's sign-up or purchase contains that user and the level.
     select split_part(aggregate_id, '/', 1) as program_id,
         payload ->> 'source_user_id' as source_user_id,
         (payload ->> 'level')::integer as level,

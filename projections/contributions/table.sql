@@ -1,10 +1,10 @@
--- What each participant has brought in for those above: the rewards that their own sign-up and purchases
--- led to, level by level. A line never changes, so the level says who earned.
+-- What each participant earned for those above: the rewards for the participant's own sign-up and purchases,
+-- level by level. A line never changes, so the level determines the earner.
 create table {table} (
     program_id     text collate "C" not null,
-    -- Whose sign-up and purchases.
+    -- The user whose sign-up and purchases these are.
     source_user_id text collate "C" not null,
-    -- How far above the earner is: 0 the source in person.
+    -- How far above the source the earner is; 0 is the source.
     level          integer not null,
     -- The last event that changed the row.
     last_position  bigint  not null,

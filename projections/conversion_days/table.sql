@@ -1,14 +1,14 @@
--- What became of the referrals of each day, and how many conversions there were on it. Days are UTC.
+-- The outcome of the referrals of each day, and the number of conversions on it. Days are UTC.
 create table {table} (
     program_id       text collate "C" not null,
     day              date    not null,
     -- The last event that changed the row.
     last_position    bigint  not null,
-    -- Referrals made that day, and how many of those have converted until now.
+    -- Referrals made that day, and how many of those have converted so far.
     referral_count   integer not null,
     converted_count  integer not null,
-    -- Those among the converted that a purchase converted, and the sum of the times from the referral to
-    -- that purchase, in microseconds.
+    -- How many of those a purchase converted, and the sum of the times from referral to purchase, in
+    -- microseconds.
     purchase_count   integer not null,
     purchase_time_us numeric not null,
     -- Conversions that happened that day, whenever the referral was made.

@@ -12,7 +12,7 @@ using (
         from events
         where position > $1 and position <= $2 and event_type = 'ProgramPublished'
     ),
-    -- Every step of a referral, from a status (none at first) to one.
+    -- Every status change of a referral; at first the old status is null.
     step as (
         select program_id, position, event_type,
             case event_type when 'ReferralUpdated' then payload ->> 'previous_status' end

@@ -1,12 +1,12 @@
--- Each program in a few numbers.
+-- The key figures of each program.
 create table {table} (
     program_id       text collate "C" primary key,
     -- The last event that changed the row.
     last_position    bigint  not null,
-    -- Participants, and those of them that somebody referred.
+    -- Participants, and how many of them were referred.
     registered_count integer not null,
     referred_count   integer not null,
-    -- Referrals by how they stand.
+    -- Referrals by status.
     pending_count    integer not null,
     held_count       integer not null,
     converted_count  integer not null,

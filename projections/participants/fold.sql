@@ -27,8 +27,8 @@ using (
                 + coalesce((buckets ->> 'reserved')::bigint, 0) as balance
         from fact
     )
-    -- Of a value that replaces the one before, the last counts: the greatest pair of position and value. Of
-    -- the totals of one level it is the last that comes, so they come in order.
+    -- Of values that replace each other the last is used: the greatest pair of position and value. For the
+    -- totals of a level, the last one aggregated is used, so they are aggregated in order.
     select program_id, user_id,
         max(position) as last_position,
         max(position) filter (where event_type = 'ParticipantEnrolled') as enrolled_position,
@@ -91,7 +91,7 @@ when matched then update set
     earned_minor = coalesce(change.earned_minor, participant.earned_minor),
     balance_minor = coalesce(change.balance_minor, participant.balance_minor),
     earned_by_level = participant.earned_by_level || change.earned_by_level
--- The first event of a participant is the enrollment, so nothing that is required can be missing.
+-- The first event of a participant is the enrollment, so no required value can be missing.
 when not matched then insert (
     program_id, user_id, last_position, enrolled_position, enroll_time, code, is_active,
     referrer_user_id, referral_status, referral_position, referral_time, convert_time,

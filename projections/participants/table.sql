@@ -1,27 +1,27 @@
--- Everybody who takes part in a program: code, referrer, referrals made, tier, totals, and earnings by level.
+-- All participants: code, referrer, referrals made, tier, totals, and earnings by level.
 create table {table} (
     program_id        text collate "C" not null,
     user_id           text collate "C" not null,
     -- The last event that changed the row.
     last_position     bigint      not null,
-    -- Where the enrollment is in the log: who registered first comes first.
+    -- The position of the enrollment in the log, which gives the order of registration.
     enrolled_position bigint      not null,
     enroll_time       timestamptz not null,
     code              text        not null,
     is_active         boolean     not null,
-    -- Who referred the participant, how that stands, where it is in the log, and when it was made;
-    -- null if nobody did.
+    -- The referrer, and the status, the position and the time of the referral; null if the participant was
+    -- not referred.
     referrer_user_id  text collate "C",
     referral_status   text collate "C",
     referral_position bigint,
     referral_time     timestamptz,
     -- When the referral converted; null if it has not.
     convert_time      timestamptz,
-    -- Whom the participant referred, by how it stands.
+    -- Number of referrals that the participant made, by status.
     pending_count     integer     not null,
     held_count        integer     not null,
     converted_count   integer     not null,
-    -- Uses of the participant's code, and places for direct referrals, that are taken.
+    -- Uses of the participant's code, and direct referrals, that are used up.
     uses              integer     not null,
     -- The last tier reached; null before the first change.
     tier              text,
@@ -29,14 +29,14 @@ create table {table} (
     reward_count      integer     not null,
     earned_minor      bigint      not null,
     balance_minor     bigint      not null,
-    -- For each level with rewards (how far up the line from whoever caused them) their sum and number, as in
-    -- {"0": [1000, 1], "2": [15007, 3]}.
+    -- For each level with rewards (the distance up the line from the user who caused them) their sum and
+    -- number, as in {"0": [1000, 1], "2": [15007, 3]}.
     earned_by_level   jsonb       not null,
     primary key (program_id, user_id)
 ) with (fillfactor = 70);
 
--- Plans are made and kept while the table is small, when any index looks as good as another. Each of these
--- has a condition that only the queries which it is for repeat, so that no other can take it.
+-- Plans may be made and cached while the table is small, when all indexes look equally good. Each of these
+-- indexes has a condition that only its own queries repeat, so that no other query can use it.
 create index on {table} (program_id, enrolled_position)
     where enrolled_position > 0;
 create index on {table} (program_id, referrer_user_id, referral_status, referral_position)

@@ -1,4 +1,4 @@
--- The rules of each program that are in force now.
+-- The current rules of each program.
 create table {table} (
     program_id    text collate "C" primary key,
     -- The event that published them.

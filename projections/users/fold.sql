@@ -6,7 +6,7 @@ using (
         'epoch'::timestamptz + interval '1 microsecond'
             * max((payload ->> 'register_time_us')::bigint) filter (where event_type = 'UserRegistered')
             as register_time,
-        -- Of several changes the last counts: the greatest pair of position and value.
+        -- Of several changes the last is used: the greatest pair of position and value.
         (max(array[position, (event_type = 'UserReactivated')::integer]) filter (
             where event_type in ('UserDeactivated', 'UserReactivated')))[2] = 1 as is_active
     from events

@@ -1,4 +1,4 @@
--- Every user there is. Names and addresses are personal data and stand elsewhere.
+-- All users. Names and addresses are personal data and are stored elsewhere.
 create table {table} (
     user_id             text collate "C" primary key,
     -- The last event that changed the row.

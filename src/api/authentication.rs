@@ -1,6 +1,6 @@
-//! The layer that every call passes: who calls, and is the call for them at all? Whose data it is about is
-//! checked where the message is known (`guard`). The layer also gives the statuses that tonic
-//! makes by itself the form that all of ours have.
+//! The layer that every call passes. It identifies the caller and checks whether the caller may use the RPC
+//! at all. Access to the data of a user is checked once the message is known (`guard`). The layer also
+//! converts the statuses that tonic generates to the form of all other statuses.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,14 +19,14 @@ use super::pb::ErrorReason;
 use super::permissions::{Route, route_of};
 use super::principal::Principal;
 
-/// How much of an unknown path is said back, in characters.
+/// How much of an unknown path is repeated in the answer, in characters.
 const MAX_SHOWN_PATH_CHARS: usize = 100;
 
-/// The keys that are let in.
+/// The keys that are accepted.
 #[derive(Clone)]
 pub(super) struct Keys {
-    /// The hash of the admin key. Hashes are compared, so that the time it takes says nothing about
-    /// the key.
+    /// The hash of the admin key. Hashes are compared, so that the time of the comparison reveals nothing
+    /// about the key.
     admin: Arc<[u8; 32]>,
 }
 
@@ -35,7 +35,7 @@ impl Keys {
         Self { admin: Arc::new(Sha256::digest(admin_key).into()) }
     }
 
-    /// Who calls; none if the credentials are not known, which is not the same as having none.
+    /// The caller; `None` if the credentials are unknown, which differs from having none.
     fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
         let Some(value) = headers.get(header::AUTHORIZATION) else {
             return Some(Principal::Anonymous);
@@ -91,7 +91,7 @@ where
             Err(status) => Box::pin(async move { Ok(status.into_http()) }),
             Ok(principal) => {
                 request.extensions_mut().insert(principal);
-                // The service that is ready is the one to call; the clone takes its place.
+                // The service that was polled ready must be called; the clone replaces it.
                 let clone = self.inner.clone();
                 let mut ready = std::mem::replace(&mut self.inner, clone);
                 Box::pin(async move { Ok(explained(ready.call(request).await?)) })
@@ -101,7 +101,7 @@ where
 }
 
 impl<S> Authentication<S> {
-    /// Turns away whom the RPC is not for, before anything of the request's body is read.
+    /// Rejects callers who may not use the RPC, before the request's body is read.
     #[allow(clippy::result_large_err, reason = "a status is what callers return")]
     fn admit<B>(&self, request: &Request<B>) -> Result<Principal, Status> {
         let path = request.uri().path();
@@ -122,7 +122,7 @@ impl<S> Authentication<S> {
     }
 }
 
-/// Replaces the statuses that tonic gives to what it cannot decode.
+/// Replaces the statuses that tonic generates for messages that it cannot decode.
 fn explained(response: Response<Body>) -> Response<Body> {
     let headers = response.headers();
     if headers.contains_key("grpc-status-details-bin") {
@@ -141,7 +141,7 @@ fn explained(response: Response<Body>) -> Response<Body> {
         Code::Unimplemented if plain.message().is_empty() => {
             status(ErrorReason::UnknownMethod, "there is no such method", &[])
         }
-        // The only other thing that tonic does not do for us.
+        // The only other status that tonic generates here.
         Code::Unimplemented => {
             status(ErrorReason::UnsupportedCompression, "send messages uncompressed", &[])
         }

@@ -21,17 +21,17 @@ use domain::{ParticipantId, Refusal};
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "tributary.v1";
 
-/// The most that the faults in a status may come to, in bytes. With the rest of the status, and in the
-/// base64 of a header, it stays below 4 KiB.
+/// The maximum size of the faults in a status, in bytes. With the rest of the status, and encoded in base64
+/// in a header, it stays below 4 KiB.
 const MAX_DETAIL_BYTES: usize = 2 * 1024;
 
-/// What encoding one fault adds to its texts, in bytes.
+/// What the encoding of one fault adds to its texts, in bytes.
 const FRAMING_BYTES: usize = 16;
 
-/// How long a client should wait where waiting helps.
+/// How long a client should wait before a retry that may succeed.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The reason as it stands in an `ErrorInfo`: the enum's value without its prefix.
+/// The reason as used in an `ErrorInfo`: the name of the enum's value without its prefix.
 #[must_use]
 pub fn reason_name(reason: ErrorReason) -> &'static str {
     let name = reason.as_str_name();
@@ -56,13 +56,13 @@ pub fn status(
     Status::with_error_details(code, message, details)
 }
 
-/// The status of a request with faults in its fields: all of them, as far as they fit.
+/// The status of a request with faults in its fields. It lists all of them, as far as they fit.
 pub fn invalid_fields(mut violations: Vec<FieldViolation>) -> Status {
     let mut size = 0;
     let fitting = violations
         .iter()
         .take_while(|violation| {
-            // Each field's name stands in the message too, which is sent twice.
+            // Each field's name is in the message too, which is sent twice.
             size += violation.field.len() * 3 + violation.description.len();
             size += violation.reason.len() + FRAMING_BYTES;
             size <= MAX_DETAIL_BYTES
@@ -83,7 +83,7 @@ pub fn invalid_fields(mut violations: Vec<FieldViolation>) -> Status {
     Status::with_error_details(code_of(reason), message, details)
 }
 
-/// The code that goes with a reason.
+/// The code of a reason.
 #[must_use]
 pub fn code_of(reason: ErrorReason) -> Code {
     match reason {
@@ -137,7 +137,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
     }
 }
 
-/// The status of a fault of ours. What it was stays in the log.
+/// The status of a bug in the server. The details are only in the log.
 pub fn internal() -> Status {
     status(ErrorReason::Internal, "internal error; it has been logged", &[])
 }
@@ -156,7 +156,7 @@ impl From<StoreError> for ApiError {
     }
 }
 
-/// A status on its way out; makes `?` work on the failures of the layers below.
+/// A status to be returned; makes `?` work on the failures of the layers below.
 pub struct ApiError(pub Status);
 
 impl ApiError {
@@ -305,7 +305,7 @@ impl From<Refusal> for ApiError {
     }
 }
 
-/// The status of values that belong to others: one reason, but every field is named.
+/// The status of values that belong to others: one reason, with every such field.
 fn taken(message: &str, fields: &[&'static str]) -> Status {
     let reason_of = |field: &str| match field {
         "username" => ErrorReason::UsernameTaken,

@@ -1,5 +1,5 @@
-//! The fields of a request: each is read into the type that the domain wants, and all faults are
-//! collected before the first one is reported.
+//! The fields of a request: each is converted to the domain's type, and all faults are collected and reported
+//! together.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -15,15 +15,15 @@ use domain::currency::is_currency;
 use domain::money::MAX_AMOUNT_MINOR;
 use domain::{InvalidId, ParticipantId, ProgramId, Timestamp, UserId};
 
-/// The seconds that a protobuf timestamp may have: the years 1 to 9999.
+/// The valid seconds of a protobuf timestamp: the years 1 to 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-/// How far ahead of our clock a purchase may be dated, for clocks that differ.
+/// How far ahead of the server's clock a purchase may be dated, to allow for clock differences.
 const MAX_AHEAD_SECONDS: i64 = 5 * 60;
 /// The longest username, in characters.
 const MAX_USERNAME_CHARS: usize = 64;
 /// The longest display name, in characters.
 const MAX_DISPLAY_NAME_CHARS: usize = 128;
-/// The longest e-mail address that can be delivered to, in bytes (RFC 5321).
+/// The longest deliverable e-mail address, in bytes (RFC 5321).
 const MAX_EMAIL_BYTES: usize = 254;
 /// The longest referral code that is looked up, in bytes.
 const MAX_CODE_BYTES: usize = 64;
@@ -39,7 +39,7 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// Notes a fault.
+    /// Records a fault.
     pub fn fault(
         &mut self,
         field: impl Into<String>,
@@ -54,12 +54,12 @@ impl Fields {
         });
     }
 
-    /// Notes that a token is none of ours.
+    /// Records that a token was not issued by this call.
     pub fn bad_token(&mut self, field: &str, reason: ErrorReason) {
         self.fault(field, reason, "is not a token that this call gave out");
     }
 
-    /// What was read, if there are no faults.
+    /// The value, if there are no faults.
     ///
     /// # Errors
     /// A status with all faults.
@@ -71,7 +71,7 @@ impl Fields {
         }
     }
 
-    /// Whether a text is there and can be stored at all.
+    /// Checks that a text is present and can be stored.
     fn text<'a>(&mut self, field: &str, text: &'a str) -> Option<&'a str> {
         if text.is_empty() {
             self.fault(field, ErrorReason::FieldRequired, "is required");
@@ -206,7 +206,7 @@ impl Fields {
         }
     }
 
-    /// A referral code, which may be missing. Whether somebody has it is not asked here.
+    /// A referral code, which may be missing. Whether the code exists is not checked here.
     pub fn referral_code(&mut self, text: &str) -> Option<String> {
         let text = text.trim();
         if text.is_empty() {

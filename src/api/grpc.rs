@@ -1,9 +1,9 @@
-//! The gRPC side of the front door: every service with its layers, as routes of the outermost router.
+//! The gRPC side of the port: every service with its layers, as routes of the outermost router.
 //!
-//! A service is wrapped with its layers before it becomes a route, not after. So a call is routed once, and
-//! costs one look at its content type more than it would on a port that spoke nothing but gRPC. Layers around
-//! a router of the services, below the outermost one, would cost a second routing, a boxed future, and two more
-//! boxed bodies in each direction.
+//! A service is wrapped with its layers before it becomes a route, not after. A call is therefore routed once,
+//! and the only extra cost over a gRPC-only port is one check of the content type. Layers around a router of
+//! the services, below the outermost one, would cost a second routing, a boxed future, and two more boxed
+//! bodies in each direction.
 
 use std::convert::Infallible;
 use std::future::ready;
@@ -71,8 +71,8 @@ impl Mount for Services<'_> {
     }
 }
 
-/// What every gRPC call passes, from the outside in: the look at its content type, telemetry, the translation
-/// of gRPC-Web, authentication.
+/// The layers that every gRPC call passes, outermost first: the check of the content type, telemetry, the
+/// translation of gRPC-Web, authentication.
 pub(super) struct Layers {
     telemetry: TelemetryLayer,
     authentication: AuthenticationLayer,
@@ -95,8 +95,8 @@ impl Layers {
     }
 }
 
-/// What answers gRPC calls of methods that do not exist. The authentication layer turns them away before
-/// that, with a reason; this is the end of the line all the same.
+/// Answers gRPC calls of methods that do not exist. The authentication layer normally rejects them earlier,
+/// with a reason.
 #[derive(Clone)]
 pub(super) struct UnknownMethod;
 
@@ -121,7 +121,7 @@ pub(super) fn is_call<B>(request: &Request<B>) -> bool {
         && (request.version() >= Version::HTTP_2 || kind.starts_with("application/grpc-web"))
 }
 
-/// Whether a request says that it is gRPC.
+/// Whether the content type of a request is one of gRPC.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     content_type(headers).starts_with(GRPC)
 }
@@ -132,7 +132,7 @@ fn content_type(headers: &HeaderMap) -> &str {
     headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// Lets only gRPC calls through to a service, and answers everything else in the form that it asks for.
+/// Passes only gRPC calls on to a service, and answers everything else in the form that the client accepts.
 #[derive(Clone)]
 pub(super) struct GrpcOnly<S>(S);
 
@@ -144,7 +144,7 @@ where
             Request<Body>,
             Response = Response<Body>,
             Error = Infallible,
-            // As the service inside has it, so that a call is not boxed once more.
+            // The same type as that of the inner service, so that a call is not boxed again.
             Future = Answering,
         >,
 {

@@ -1,5 +1,5 @@
-//! What stands between tonic and the handlers: every call is admitted by the row of its RPC in the permission
-//! table, whoever makes it and over whatever connection.
+//! The layer between tonic and the handlers: every call by any caller over any connection is checked against
+//! the row of its RPC in the permission table.
 
 use std::fmt::Display;
 
@@ -22,9 +22,9 @@ pub(super) struct Call<M> {
     rule: &'static Rule,
     /// Who makes it.
     pub(super) principal: Principal,
-    /// Until when the answer may wait for what it depends on.
+    /// How long the answer may wait for what it depends on.
     pub(super) deadline: Instant,
-    /// The request. Where it leaves its subject open, that has been filled in.
+    /// The request. An omitted subject has been filled in.
     pub(super) message: M,
 }
 
@@ -35,7 +35,7 @@ impl<M> Call<M> {
     }
 }
 
-/// Admits a call, or says why not.
+/// Admits a call, or returns the status that rejects it.
 pub(super) async fn admit<M: NamedFields>(
     context: &Context,
     rule: &'static Rule,
@@ -47,7 +47,7 @@ pub(super) async fn admit<M: NamedFields>(
     match rule.admit(&principal, &mut message).map_err(denied)? {
         Admitted::Fully => {}
         Admitted::IfBuyer { user_id, purchase_id } => {
-            // One that is no id at all is the handler's to refuse.
+            // The handler refuses a text that is not an id.
             if let Ok(purchase_id) = PurchaseId::parse(&purchase_id)
                 && reads::buyer_of(context, &purchase_id).await? != Some(user_id)
             {
@@ -58,7 +58,7 @@ pub(super) async fn admit<M: NamedFields>(
     Ok(Call { rule, principal, deadline, message })
 }
 
-/// The status of a call that is turned away.
+/// The status of a rejected call.
 #[allow(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
 pub(super) fn denied(denied: Denied) -> Status {
     let reason = denied.reason();

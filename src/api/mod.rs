@@ -1,14 +1,15 @@
-//! The gRPC API: one folder per service, and what they share. Nothing is decided here: requests are
-//! checked for shape, turned into commands and queries, and answers are made from events.
+//! The gRPC API: one folder per service, and what they share. Nothing is decided here: requests are validated
+//! and turned into commands and queries, and answers are built from events.
 //!
-//! - [`authentication`] is the layer that every call passes; it says who calls: a [`principal`].
-//! - [`permissions`] says who may call what and whose data it is, in one table; [`guard`] admits every call by
-//!   it, between the generated [`services`] and the handlers.
+//! - [`authentication`] is the layer that every call passes; it identifies the caller, a [`principal`].
+//! - [`permissions`] is the table of who may call what and whose data it is; [`guard`] applies it to every
+//!   call, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
 //! - [`grpc`] mounts the services, and [`http`] is everything else that the port answers.
 //! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.
 //! - [`fields`] checks the fields of a request and names all faults at once.
-//! - [`reads`] is what reads have in common, [`writes`] commands, [`pages`] lists, [`watch`] streams.
+//! - [`reads`] holds what reads have in common, [`writes`] is the same for commands, [`pages`] for lists,
+//!   [`watch`] for streams.
 //! - [`tokens`] are the opaque tokens that clients keep.
 
 mod account;
@@ -38,7 +39,7 @@ mod tokens;
 mod watch;
 mod writes;
 
-/// The largest message that is taken, in bytes.
+/// The largest message that is accepted, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 pub use program::rules::{program_message, publish_command};
@@ -53,12 +54,12 @@ use crate::live::Live;
 use crate::read::{Boards, Reads};
 use crate::store::{Database, Epoch};
 
-/// What the services work with.
+/// The dependencies of the services.
 #[derive(Clone)]
 pub struct Context {
-    /// For reading the log and what stands beside it.
+    /// For reading the log and the tables outside it.
     pub database: Database,
-    /// The present life of the database.
+    /// The present epoch of the database.
     pub epoch: Epoch,
     /// For writing.
     pub engine: Engine,

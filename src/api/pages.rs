@@ -12,12 +12,12 @@ use domain::ProgramId;
 
 /// The largest page.
 const MAX_PAGE_SIZE: i32 = 1_000;
-/// The page size of requests that name none.
+/// The default page size.
 const DEFAULT_PAGE_SIZE: i32 = 50;
-/// The field that names the page.
+/// The field of the page token.
 const PAGE_TOKEN: &str = "page_token";
 
-/// A page that was asked for.
+/// A requested page.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Page {
     rpc: &'static str,
@@ -35,18 +35,18 @@ impl Page {
         Self { rpc, size: usize::try_from(size).unwrap_or_default() }
     }
 
-    /// How many rows it has at most.
+    /// The maximum number of rows of the page.
     pub(super) fn size(self) -> usize {
         self.size
     }
 
-    /// How many rows to look for: one more than the page has tells whether there is a next one.
+    /// How many rows to query: one more than the page has shows whether there is a next page.
     pub(super) fn rows(self) -> i64 {
         i64::try_from(self.size).unwrap_or(i64::MAX).saturating_add(1)
     }
 
-    /// Cuts rows that were found down to the page. Returns the token of the next page, which begins after the
-    /// last row that is kept; empty if there is none.
+    /// Cuts the rows that were found to the size of the page. Returns the token of the next page, which
+    /// begins after the last row that is kept; empty if there is none.
     pub(super) fn cut<R, K: Display>(self, rows: &mut Vec<R>, key: impl Fn(&R) -> K) -> String {
         let is_last = rows.len() <= self.size;
         rows.truncate(self.size);
@@ -57,14 +57,14 @@ impl Page {
     }
 
     /// The token of the page after the one that ends with `last`. It begins with a hash of the RPC, so that the
-    /// token of one list is not taken for that of another.
+    /// token of one list is not accepted by another.
     pub(super) fn token_after(self, last: impl Display) -> String {
         let mut bytes = rpc_hash(self.rpc).to_vec();
         bytes.extend(last.to_string().as_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The key after which the page of a token begins, as `parse` reads it; `first` for the first page.
+    /// The key after which the page of a token begins, read with `parse`; `first` for the first page.
     pub(super) fn start<K>(
         self,
         fields: &mut Fields,

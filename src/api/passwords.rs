@@ -17,10 +17,10 @@ const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// Passwords that may wait for their turn or be hashed at once: some ten seconds of work.
+/// The number of passwords that may wait or be hashed at a time: some ten seconds of work.
 const MAX_WAITING: usize = 500;
 
-/// Counts one password that waits for as long as it lives.
+/// Counts one waiting password for as long as this value lives.
 struct Waiting(Arc<AtomicUsize>);
 
 impl Drop for Waiting {
@@ -38,7 +38,7 @@ pub struct Passwords {
 }
 
 impl Passwords {
-    /// At most `threads` hashes are made at once.
+    /// At most `threads` hashes are computed at a time.
     #[must_use]
     pub fn new(threads: usize, environment: Environment) -> Self {
         let turns = Arc::new(Semaphore::new(threads.max(1)));
@@ -60,7 +60,7 @@ impl Passwords {
         let mut salt = [0; 16];
         (self.environment.random)(&mut salt);
         let hashed = tokio::task::spawn_blocking(move || {
-            // Hashing goes on when the caller leaves, and keeps its turn until it is done.
+            // Hashing continues if the caller goes away, and keeps its turn until it is done.
             let _turn = (turn, waiting);
             let salt = SaltString::encode_b64(&salt)?;
             let params = Params::new(MEMORY_KIB, PASSES, LANES, None)?;

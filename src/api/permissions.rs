@@ -1,5 +1,5 @@
-//! Who may call what, and whose data it is: one row per RPC. The generated services admit every call by the
-//! row of its RPC before the handler runs; an RPC without a row does not compile.
+//! Who may call what, and whose data it is: one row per RPC. The generated services check every call against
+//! the row of its RPC before the handler runs; an RPC without a row does not compile.
 
 use domain::UserId;
 
@@ -14,7 +14,7 @@ pub use super::services::SERVICES;
 pub enum Callers {
     /// Anybody, with or without credentials.
     Anyone,
-    /// Whoever has credentials.
+    /// Anybody with credentials.
     SignedIn,
     /// Back ends acting for their users, operators and admins.
     BackEnds,
@@ -23,7 +23,7 @@ pub enum Callers {
 }
 
 impl Callers {
-    /// Whether the caller is one of them.
+    /// Whether the caller is included.
     fn include(self, principal: &Principal) -> bool {
         match self {
             Self::Anyone => true,
@@ -37,15 +37,19 @@ impl Callers {
 /// Whose data a call is about. Back ends may name anybody; users only themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// Nobody's in particular.
+    /// No particular user's data.
     None,
-    /// That of the user whom this field names. A user may leave it empty: it is filled with their own id.
+    /// The data of the user whom this field names. A user may leave the field empty: it is filled with their
+    /// own id.
     User(&'static str),
-    /// That of the user whom this field names, and everybody's where it is empty, which is for back ends.
+    /// The data of the user whom this field names. If the field is empty, the data of all users, which is for
+    /// back ends only.
     UserOrEverybody(&'static str),
-    /// The answer says more to those who may read the user whom this field names; for others it is emptied.
+    /// The answer contains more for callers who may read the user whom this field names; for others the field
+    /// is emptied.
     UserIfReadable(&'static str),
-    /// That of the buyer of the purchase that this field names. Other people's purchases are unknown.
+    /// The data of the buyer of the purchase that this field names. Purchases of others are reported as
+    /// unknown.
     BuyerOf(&'static str),
 }
 
@@ -96,7 +100,7 @@ pub const RULES: &[Rule] = {
         row("ProgramService", "GetProgram", SignedIn, None),
         row("ProgramService", "ListPrograms", SignedIn, None),
         row("ProgramService", "EnrollParticipant", SignedIn, User("user_id")),
-        // Nobody gives themselves a referrer of their choice: a user needs the referrer's code.
+        // Users cannot freely choose a referrer: they need the referrer's code.
         Rule {
             back_ends_set: Some("referrer_user_id"),
             ..row("ReferralService", "ApplyReferral", SignedIn, User("referee_user_id"))
@@ -118,7 +122,7 @@ pub const RULES: &[Rule] = {
         row("RewardService", "WatchTier", SignedIn, User("user_id")),
         row("RewardService", "WatchParticipant", SignedIn, User("user_id")),
         row("LeaderboardService", "GetLeaderboard", SignedIn, None),
-        // A leaderboard is public among those who have credentials, and so is a place on it.
+        // Leaderboards, and the places on them, are public for everybody with credentials.
         row("LeaderboardService", "GetRank", SignedIn, None),
         row("LeaderboardService", "WatchLeaderboard", SignedIn, None),
         row("OperatorService", "GetOverview", Operators, None),
@@ -130,8 +134,8 @@ pub const RULES: &[Rule] = {
     ]
 };
 
-/// The row of an RPC whose request has text fields of these names. Evaluated at compile time: what is
-/// missing does not compile.
+/// The row of an RPC whose request has text fields of these names. Evaluated at compile time: a missing row
+/// or field does not compile.
 pub(super) const fn rule_of(service: &str, rpc: &str, fields: &[&str]) -> &'static Rule {
     let mut index = 0;
     while index < RULES.len() {
@@ -181,7 +185,7 @@ const fn same(one: &str, other: &str) -> bool {
 
 /// The text fields of a request by name.
 pub trait TextFields {
-    /// The field; none if the request has no such text.
+    /// The field; `None` if the request has no such text field.
     fn text(&mut self, name: &str) -> Option<&mut String>;
 }
 
@@ -191,7 +195,7 @@ pub(super) trait NamedFields: TextFields {
     const NAMES: &'static [&'static str];
 }
 
-/// Why a call is turned away.
+/// Why a call is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// There are no credentials, and the call needs some.
@@ -218,12 +222,12 @@ impl Denied {
     }
 }
 
-/// What is left to check of a call whose fields are in order.
+/// What is left to check for a call that the table admits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Admitted {
     /// Nothing.
     Fully,
-    /// That this user bought the purchase of this id.
+    /// That this user made the purchase with this id.
     IfBuyer {
         /// The caller.
         user_id: UserId,
@@ -233,10 +237,10 @@ pub enum Admitted {
 }
 
 impl Rule {
-    /// Whether the caller may make the call at all.
+    /// Checks whether the caller may use the RPC at all.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason if not.
     pub fn admit_caller(&self, principal: &Principal) -> Result<(), Denied> {
         match principal.role() {
             _ if self.callers.include(principal) => Ok(()),
@@ -245,11 +249,11 @@ impl Rule {
         }
     }
 
-    /// Whether the caller may make the call with this request. Fills in the caller where the request leaves it
-    /// open whose data it is about.
+    /// Checks whether the caller may make the call with this request. If the request omits its subject, the
+    /// caller's id is filled in.
     ///
     /// # Errors
-    /// Why not.
+    /// The reason if not.
     pub fn admit(
         &self,
         principal: &Principal,
@@ -263,7 +267,8 @@ impl Rule {
             None => Denied::MissingCredentials,
             Some(role) => Denied::Field { role, field },
         };
-        // No rule compiles that names a field which is not there, so nobody gets past a missing one.
+        // A rule with a field that the request does not have does not compile, so the check cannot be skipped
+        // because the field is missing.
         if let Some(field) = self.back_ends_set
             && request.text(field).is_none_or(|text| !text.is_empty())
         {
@@ -298,7 +303,7 @@ const OPEN_SERVICES: &[&str] = &[
     "grpc.reflection.v1alpha.ServerReflection",
 ];
 
-/// What a path such as `/tributary.v1.AccountService/GetUser` leads to.
+/// The target of a path such as `/tributary.v1.AccountService/GetUser`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// An RPC of the contract.
@@ -307,7 +312,7 @@ pub enum Route {
     Open,
 }
 
-/// What a path leads to; `None` if there is no such RPC.
+/// The target of a path; `None` if there is no such RPC.
 #[must_use]
 pub fn route_of(path: &str) -> Option<Route> {
     let (service, rpc) = path.strip_prefix('/')?.split_once('/')?;
@@ -318,7 +323,7 @@ pub fn route_of(path: &str) -> Option<Route> {
     RULES.iter().find(|rule| rule.service == service && rule.rpc == rpc).map(Route::Rpc)
 }
 
-/// The RPC of a path such as `/tributary.v1.AccountService/GetUser`; `None` if it is none of ours.
+/// The RPC of a path such as `/tributary.v1.AccountService/GetUser`; `None` if it is not in the contract.
 #[must_use]
 pub fn rpc_of(path: &str) -> Option<Rpc> {
     match route_of(path)? {

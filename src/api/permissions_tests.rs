@@ -1,6 +1,6 @@
 //! The permission table against the contract: the comments in `proto/` say who the callers of each RPC are,
-//! in sentences of one form. Every RPC is tried by every kind of principal, with their own data, other
-//! people's, and nobody's.
+//! in sentences of one form. Every RPC is tried as every kind of principal, with the principal's own data,
+//! with other people's, and with an empty subject.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
@@ -9,7 +9,7 @@ use prost::Message;
 use super::*;
 use crate::api::services::empty_request;
 
-/// The callers of an RPC, as its comment says them.
+/// The callers of an RPC, as its comment states them.
 #[derive(Debug)]
 struct Said {
     /// Before a semicolon: `anyone`, `anyone with credentials`, `the user`, `the buyer` and roles.
@@ -82,7 +82,7 @@ fn key(role: Role, user: Option<&str>) -> Principal {
     Principal::Key { id: Some("k_1".into()), role, user_id: user.map(id) }
 }
 
-/// One of every kind. Whoever has only the role `user` is ada, or nobody.
+/// One principal of every kind. Those that only have the role `user` are ada, or nobody.
 fn principals() -> Vec<Principal> {
     vec![
         Principal::Anonymous,
@@ -90,7 +90,7 @@ fn principals() -> Vec<Principal> {
         person("olga", Role::Operator),
         person("alma", Role::Admin),
         key(Role::User, Some("ada")),
-        // A key that should be somebody's, and is nobody's.
+        // A key that should belong to a user, but does not.
         key(Role::User, None),
         key(Role::Service, None),
         key(Role::Operator, None),
@@ -177,7 +177,7 @@ fn every_rpc_of_the_contract_has_exactly_one_row_and_no_other_has() {
 
 #[test]
 fn every_field_that_names_somebody_is_the_subject_of_its_rpc_or_has_a_reason_not_to_be() {
-    // Who is named is not whose data it is.
+    // Fields that name a user who is not the subject.
     const NOT_SUBJECTS: &[(&str, &str)] = &[
         // The user does not exist yet.
         ("RegisterUser", "user_id"),
@@ -187,7 +187,7 @@ fn every_field_that_names_somebody_is_the_subject_of_its_rpc_or_has_a_reason_not
         ("GetRank", "user_id"),
         // A filter of the earner's own rewards.
         ("ListRewards", "source_user_id"),
-        // Made by this call.
+        // Created by this call.
         ("RecordPurchase", "purchase_id"),
     ];
     for (_, rpc, _) in contract() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::store::Actor;
 use domain::UserId;
 
-/// What somebody may do, on top of what everybody may.
+/// What a caller may do beyond what everybody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Everything.
@@ -15,7 +15,7 @@ pub enum Role {
     Operator,
     /// A back end that acts for its users.
     Service,
-    /// Only for themselves.
+    /// A user, only for themselves.
     User,
 }
 
@@ -32,27 +32,27 @@ impl Role {
     }
 }
 
-/// Who makes a call. Travels with the request, among its extensions, from authentication to the handler.
+/// Who makes a call. Passed among the extensions of the request from authentication to the handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// Somebody without credentials.
+    /// A caller without credentials.
     Anonymous,
     /// A person who has logged in.
     User {
-        /// Who it is.
+        /// The user.
         user_id: UserId,
-        /// Since which login.
+        /// The session of the login.
         session_id: Arc<str>,
-        /// What they may do.
+        /// The user's role.
         role: Role,
     },
     /// The holder of a key.
     Key {
-        /// Which key. That of the settings has no id.
+        /// The key's id; the admin key of the settings has none.
         id: Option<Arc<str>>,
-        /// What it may do.
+        /// The key's role.
         role: Role,
-        /// Whose key it is, where it is one user's.
+        /// The user whom the key belongs to, if it belongs to one.
         user_id: Option<UserId>,
     },
 }
@@ -86,8 +86,8 @@ impl Principal {
         }
     }
 
-    /// Tells the caller from all others: request ids and the number of streams are counted by it. All holders
-    /// of the admin key are one, and so are all sessions of a user.
+    /// Identifies the caller: request ids and the limit on streams are scoped by it. All holders of the admin
+    /// key count as one caller, and so do all sessions of a user.
     #[must_use]
     pub fn scope(&self) -> Cow<'static, str> {
         match self {
@@ -98,7 +98,7 @@ impl Principal {
         }
     }
 
-    /// The caller as the log names them.
+    /// The caller, in the form in which the log records it.
     #[must_use]
     pub fn actor(&self) -> Actor {
         match self {

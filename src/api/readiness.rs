@@ -1,5 +1,5 @@
-//! Whether the server is ready for calls: decided here, and reported by the gRPC health service and by
-//! `/readyz` alike.
+//! Decides whether the server is ready for calls. The gRPC health service and `/readyz` report the same
+//! decision.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::permissions::SERVICES;
 use crate::live::Live;
 use crate::read::{ReadError, Reads};
 
-/// How often it is decided anew.
+/// How often readiness is checked.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// The same while the server is not ready, so that a start is over soon.
+/// How often readiness is checked while the server is not ready, so that a start is not delayed.
 const UNREADY_INTERVAL: Duration = Duration::from_millis(20);
-/// How long the database may be silent. It is read every quarter of a second; a restart of it or a failover
-/// is often over within this time, and calls wait as long.
+/// How long the database may be silent. The log is polled every quarter of a second. A restart of the
+/// database or a failover is often over within this time, and calls wait as long.
 const MAX_SILENCE: Duration = Duration::from_secs(5);
 
 /// Why the server is not ready; empty when it is. Cheap to clone.
@@ -32,7 +32,7 @@ impl Readiness {
         self.0.borrow().clone()
     }
 
-    /// Waits until the server is ready, but not long.
+    /// Waits until the server is ready, at most for `patience`.
     pub(super) async fn wait(&mut self, patience: Duration) {
         let ready = self.0.wait_for(|reasons| reasons.is_empty());
         let _ = tokio::time::timeout(patience, ready).await;
@@ -54,7 +54,7 @@ impl Examiner {
         (Self { live, reads, health, reasons }, Readiness(readiness))
     }
 
-    /// Goes on until `stop` is cancelled; from then on the server is not ready.
+    /// Runs until `stop` is cancelled; from then on the server is not ready.
     pub(super) async fn run(self, stop: CancellationToken) -> Result<(), Infallible> {
         let examining = async {
             loop {

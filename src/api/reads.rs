@@ -1,4 +1,4 @@
-//! What reads have in common: how new an answer must be, and what it means when nothing was found.
+//! What reads have in common: how fresh an answer must be, and what to answer if nothing was found.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -18,11 +18,11 @@ use domain::{
     existing_participant, load,
 };
 
-/// How much of the time that a caller allows is used for waiting; the rest is for the answer.
+/// The share of the caller's timeout that is used for waiting; the rest is for the answer.
 const WAITING_SHARE: f64 = 0.9;
 
-/// The moment until which the answer to a request may wait: the caller's deadline, or the server's
-/// patience if that ends earlier.
+/// How long the answer to a request may wait: until the caller's deadline, or for the server's limit if that
+/// is earlier.
 pub(super) fn deadline(context: &Context, metadata: &MetadataMap) -> Instant {
     let patience = context.settings.read_patience;
     let allowed =
@@ -30,8 +30,7 @@ pub(super) fn deadline(context: &Context, metadata: &MetadataMap) -> Instant {
     Instant::now() + allowed
 }
 
-/// The time that the caller waits for the answer, as the gRPC protocol puts it into a header: up to eight
-/// digits and a unit.
+/// The caller's timeout from the gRPC header: up to eight digits and a unit.
 fn timeout(metadata: &MetadataMap) -> Option<Duration> {
     let text = metadata.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -47,7 +46,7 @@ fn timeout(metadata: &MetadataMap) -> Option<Duration> {
     })
 }
 
-/// How new the answer to a request with a consistency token must be.
+/// How fresh the answer to a request with a consistency token must be.
 pub(super) async fn freshness(
     context: &Context,
     token: &str,
@@ -60,7 +59,7 @@ pub(super) async fn freshness(
 pub(super) type Reading<'a, T> =
     Pin<Box<dyn Future<Output = Result<At<Option<T>>, ReadError>> + Send + 'a>>;
 
-/// What a read is about, and so must exist.
+/// The subject of a read, which must exist.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Named<'a> {
     User(&'a UserId),
@@ -79,14 +78,14 @@ impl Named<'_> {
     }
 }
 
-/// Refuses what is about something that does not exist, and says what is missing: of a participant, the
-/// program, the user, or only that the one is in the other.
+/// Refuses a request whose subject does not exist, and names what is missing: for a participant the program,
+/// the user, or the enrollment.
 pub(super) async fn must_exist(context: &Context, named: Named<'_>) -> Result<(), ApiError> {
     Ok(query(&context.database, &context.environment, |work| named.must_exist(work)).await?)
 }
 
-/// Reads something that must be there. Where the read models do not know it, the log says what is missing; if
-/// nothing is, it is so new that they have not come to it, and are waited for.
+/// Reads something that must exist. If the read models do not know it, the log shows what is missing. If
+/// nothing is missing, it is too new for the read models, and the read waits for them.
 pub(super) async fn found<'a, T>(
     context: &Context,
     freshness: Freshness,
@@ -105,7 +104,7 @@ pub(super) async fn found<'a, T>(
     Ok(At { position: at.position, found })
 }
 
-/// How new a read model must be to know what exists but is so new that it did not.
+/// The freshness at which a read model knows something that exists but was too new for it.
 pub(super) async fn newest(
     context: &Context,
     freshness: Freshness,
@@ -116,7 +115,7 @@ pub(super) async fn newest(
     Ok(Freshness { position, ..freshness })
 }
 
-/// Who bought a purchase; nobody if there is none.
+/// The buyer of a purchase; `None` if there is no such purchase.
 pub(super) async fn buyer_of(
     context: &Context,
     purchase_id: &PurchaseId,

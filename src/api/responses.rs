@@ -1,5 +1,5 @@
-//! Answers, made from events. The first answer to a request and every later one to its repetition are
-//! made here, from the same events, so they are the same.
+//! Answers, built from events. The first answer to a request and the answers to its repetitions are built
+//! here from the same events, so they are the same.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use domain::{
     ReferralStatus, RewardGranted, RewardWithheld, Timestamp, UserEvent, UserStatus,
 };
 
-/// The event itself, and the participant whose stream it is on, if it is on one.
+/// The event itself, and the participant if the event is on a participant's stream.
 fn read(event: &RecordedEvent) -> Result<(AnyEvent, Option<ParticipantId>), ApiError> {
     let participant = match event.stream.kind {
         Kind::Participant => ParticipantId::parse(&event.stream.id),
@@ -110,7 +110,7 @@ fn withheld_reason(reason: WithheldReason) -> pb::WithheldReason {
     }
 }
 
-/// A reward, granted by an event on the earner's stream. Its id is the place of that event.
+/// A reward that an event on the earner's stream granted. Its id is the stream and sequence of that event.
 pub(super) fn reward(event: &RecordedEvent, granted: &RewardGranted) -> pb::Reward {
     let earner = ParticipantId::parse(&event.stream.id).unwrap_or_default();
     let kind = granted.posting.kind.reward_kind();
@@ -129,7 +129,7 @@ pub(super) fn reward(event: &RecordedEvent, granted: &RewardGranted) -> pb::Rewa
     }
 }
 
-/// What a sign-up, an enrolment or a referral came to.
+/// The result of a sign-up, an enrollment or a referral.
 #[derive(Default)]
 pub(super) struct Joined {
     /// Who was registered, and when.
@@ -191,7 +191,7 @@ impl Joined {
             ParticipantEvent::RewardGranted(granted) => {
                 self.rewards.push(reward(recorded, &granted));
             }
-            // The referrer's end of the referral, or nothing that the answer says.
+            // The referrer's side of the referral, or something that the answer does not contain.
             ParticipantEvent::ReferralMade(_)
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
@@ -221,7 +221,7 @@ impl Joined {
     }
 }
 
-/// A referral, as it was made.
+/// A referral, in its initial state.
 pub(super) fn referral(referee: &ParticipantId, applied: &ReferralApplied) -> pb::Referral {
     pb::Referral {
         program_id: referee.program_id.to_string(),
@@ -232,14 +232,14 @@ pub(super) fn referral(referee: &ParticipantId, applied: &ReferralApplied) -> pb
     }
 }
 
-/// A purchase, and what it came to in every program of the buyer.
+/// A purchase, and its consequences in every program of the buyer.
 #[derive(Default)]
 struct PurchaseView {
     purchase: Option<pb::Purchase>,
     outcomes: BTreeMap<String, pb::PurchaseOutcome>,
 }
 
-/// What a purchase came to, in every program of the buyer, from the events of all commands about it.
+/// A purchase and its consequences in every program of the buyer, from the events of all commands about it.
 pub(super) fn purchase(
     events: &[RecordedEvent],
 ) -> Result<(Option<pb::Purchase>, Vec<pb::PurchaseOutcome>), ApiError> {
@@ -289,7 +289,7 @@ impl PurchaseView {
                 let posting = &credited.posting;
                 self.outcome(program_id).credited = Some(money(&posting.unit, posting.amount));
             }
-            // What follows from these, or nothing about the purchase.
+            // Events that follow from those above, or do not concern the purchase.
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::ReferralApplied(_)
             | ParticipantEvent::ReferralMade(_)

@@ -1,4 +1,4 @@
-//! The server: every service on one port, from the first call to the last.
+//! The server: all services on one port, from start to stop.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,9 +31,9 @@ use contract::Coalescing;
 
 /// Streams and calls that one connection can have at once.
 const MAX_CALLS_PER_CONNECTION: u32 = 1_000;
-/// The largest headers that are taken, in bytes.
+/// The largest headers that are accepted, in bytes.
 const MAX_HEADER_BYTES: u32 = 16 * 1024;
-/// How often, and for how long, a silent connection is asked whether somebody is still there.
+/// How often a silent connection is pinged, and how long the answer may take.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long calls may take to end once the server stops.
@@ -42,18 +42,18 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take to report that the server is no longer ready.
 const REPORT_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a server that stops is visibly not ready before it turns anybody away.
+/// How long a stopping server reports that it is not ready before it rejects calls.
 const UNREADY_PAUSE: Duration = Duration::from_millis(100);
-/// How long a server that starts waits to be ready before it says that it answers. The read models of a new
+/// How long a starting server waits to be ready before it announces that it answers. The read models of a new
 /// database are complete within a moment; those of a large log are not, and calls need not wait for them.
 const READY_PATIENCE: Duration = Duration::from_secs(1);
-/// Batches on their way from the engine to the live streams.
+/// The number of batches that may be queued between the engine and the live streams.
 const HANDED_OVER_BATCHES: usize = 64;
 
 /// Settings of the server that its services need.
 #[derive(Clone, Debug)]
 pub struct ServerSettings {
-    /// How often a silent stream says that it is alive.
+    /// How often a silent stream sends a heartbeat.
     pub heartbeat: Duration,
     /// How long a read waits for the position of its token, whatever the caller allows.
     pub read_patience: Duration,
@@ -65,7 +65,7 @@ impl Default for ServerSettings {
     }
 }
 
-/// What a server is made from.
+/// The parts and settings of a server.
 pub struct ServerOptions {
     /// The database, migrated.
     pub database: Database,
@@ -87,13 +87,13 @@ pub struct ServerOptions {
     pub traces: Traces,
 }
 
-/// Why a server could not start or go on.
+/// Why a server could not start or continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The descriptors that were compiled in are not good.
+    /// The compiled-in descriptors are invalid.
     #[error("the reflection service cannot be made: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// A task that the server depends on ended.
@@ -185,7 +185,7 @@ impl Server {
         Ok(Self { context, keys, tasks, guard, metrics, metrics_listener, traces })
     }
 
-    /// What the services work with; for programs that use the engine without a network.
+    /// The dependencies of the services; for programs that use the engine without a network.
     #[must_use]
     pub fn context(&self) -> &Context {
         &self.context
@@ -222,7 +222,8 @@ impl Server {
         tasks.spawn(Stage::Readiness, "readiness", |stop| examiner.run(stop));
         readiness.wait(READY_PATIENCE).await;
 
-        // The worker ends when the last engine is gone; this one stays until the worker is told to stop.
+        // The worker ends when the last clone of the engine is dropped; this one is kept until the worker is
+        // told to stop.
         let engine = context.engine.clone();
         let layers = Layers::new(metrics, traces.clone(), keys);
         let grpc = grpc::routes(&context, &layers, health)?;
@@ -274,8 +275,8 @@ async fn transport(
     router: axum::Router,
     stop: CancellationToken,
 ) -> Result<(), ServerError> {
-    // Without nodelay the second packet of an answer waits 40 ms for the first one's receipt. (The
-    // server's own setting concerns only listeners that it makes itself.)
+    // Without nodelay the second packet of an answer waits 40 ms for the acknowledgement of the first. (The
+    // server's own setting only applies to listeners that it opens itself.)
     let incoming = TcpIncoming::from(listener)
         .with_nodelay(Some(true))
         .with_keepalive(Some(KEEPALIVE_INTERVAL))

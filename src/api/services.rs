@@ -1,4 +1,4 @@
-//! The services as tonic calls them: generated from the contract by `build/services.rs`.
+//! The services that tonic calls, generated from the contract by `build/services.rs`.
 
 use std::convert::Infallible;
 
@@ -14,9 +14,9 @@ use super::watch::Messages;
 use super::writes::Repeatable;
 use super::{Context, MAX_MESSAGE_BYTES, pb};
 
-/// What services are mounted on.
+/// Something that services can be mounted on.
 pub(super) trait Mount {
-    /// Mounts one more.
+    /// Mounts a service.
     fn mount<S>(self, service: S) -> Self
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
@@ -44,7 +44,7 @@ impl Mount for RoutesBuilder {
     }
 }
 
-/// All services without a network and without its layers, for programs that call them in process.
+/// All services without a network and without the layers, for programs that call them in process.
 #[must_use]
 pub fn services(context: &Context) -> Routes {
     mount_all(Routes::builder(), context).routes()

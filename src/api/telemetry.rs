@@ -60,7 +60,7 @@ where
         let (metrics, began) = (self.metrics.clone(), Instant::now());
         let call = Call { metrics, rpc, span, began, code: None };
         Box::pin(async move {
-            // A call that is given up before it is answered ends here.
+            // A call that is abandoned before it is answered ends here.
             let mut call = call;
             let response = match call.span.context() {
                 Some(context) => answering.with_context(context).await?,
@@ -72,7 +72,7 @@ where
     }
 }
 
-/// A call that has yet to end; it is counted when it is dropped.
+/// A call that has not ended yet; it is counted when this value is dropped.
 struct Call {
     metrics: Metrics,
     rpc: Rpc,
@@ -97,7 +97,7 @@ impl Drop for Call {
     }
 }
 
-/// The body of an answer, whose trailers tell how the call ended.
+/// The body of an answer, whose trailers hold the outcome of the call.
 struct Measured {
     inner: Body,
     call: Call,

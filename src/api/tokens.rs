@@ -1,4 +1,4 @@
-//! The opaque tokens that clients keep: where in the log they are.
+//! The opaque tokens that clients keep: their positions in the log.
 //!
 //! A token names the epoch of the database besides the position, because after a restore or a
 //! failover the same position may hold another event.
@@ -14,12 +14,12 @@ use super::pb::ErrorReason;
 use crate::live::Cursor;
 use crate::store::{epoch, log};
 
-/// Leads every consistency token, so that one kind of token is not taken for another.
+/// The first byte of every consistency token, so that one kind of token is not mistaken for another.
 const CONSISTENCY: u8 = b'c';
-/// Leads every resume token.
+/// The first byte of every resume token.
 const RESUME: u8 = b'r';
 
-/// A token for "at least as new as this position".
+/// A token that means "at least as new as this position".
 #[must_use]
 pub fn consistency_token(context: &Context, position: i64) -> String {
     let mut bytes = vec![CONSISTENCY];
@@ -31,7 +31,7 @@ pub fn consistency_token(context: &Context, position: i64) -> String {
 /// The position that a consistency token asks for; 0 if there is none.
 ///
 /// # Errors
-/// A status if it is malformed, or names a position that the log does not have.
+/// A status if the token is malformed, or names a position that the log does not have.
 pub async fn wanted_position(context: &Context, token: &str) -> Result<i64, ApiError> {
     if token.is_empty() {
         return Ok(0);
@@ -45,8 +45,8 @@ pub async fn wanted_position(context: &Context, token: &str) -> Result<i64, ApiE
     Ok(position)
 }
 
-/// The position that a read of the newest state reflects at least. The token is checked so that one that
-/// promises more than the database holds is not taken for kept.
+/// The least position that a read of the newest state reflects. The token is checked, so that a token beyond
+/// what the database holds is rejected.
 ///
 /// # Errors
 /// As [`wanted_position`].
@@ -55,12 +55,12 @@ pub async fn newest_position(context: &Context, token: &str) -> Result<i64, ApiE
     Ok(log::head(context.database.pool()).await?)
 }
 
-/// What tells the tokens of one stream from those of all others.
+/// Distinguishes the tokens of one stream from those of all others.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct StreamName([u8; 8]);
 
 impl StreamName {
-    /// The name of the stream that an RPC makes of a topic.
+    /// The name of the stream of an RPC about a topic.
     #[must_use]
     pub fn new(rpc: &str, topic: &str) -> Self {
         let digest =
@@ -71,7 +71,7 @@ impl StreamName {
     }
 }
 
-/// A token for "go on after this".
+/// A token that means "continue after this".
 #[must_use]
 pub fn resume_token(context: &Context, name: StreamName, cursor: Cursor) -> String {
     URL_SAFE_NO_PAD.encode(resume_bytes(context, name, cursor))
@@ -89,7 +89,7 @@ fn resume_bytes(context: &Context, name: StreamName, cursor: Cursor) -> Vec<u8> 
 /// Reads a resume token of a stream; `None` if there is none.
 ///
 /// # Errors
-/// A status if it is malformed, of another stream, or past the end of what the log holds.
+/// A status if the token is malformed, of another stream, or past the end of the log.
 pub async fn resume_cursor(
     context: &Context,
     name: StreamName,
@@ -163,7 +163,7 @@ fn split_cursor(name: StreamName, bytes: &[u8]) -> Option<(Cursor, &[u8])> {
     let (position, rest) = split(bytes)?;
     let (sequence, rest) = split(rest)?;
     let rest = rest.strip_prefix(&name.0)?;
-    // Nobody is further in a stream than in the log.
+    // A sequence in a stream never exceeds the position in the log.
     (0..=position).contains(&sequence).then_some((Cursor { position, sequence }, rest))
 }
 

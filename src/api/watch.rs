@@ -17,11 +17,12 @@ use super::tokens::{StreamName, resume_token};
 use crate::live::{CutOff, Full, Permit, Subscription};
 use crate::store::RecordedEvent;
 
-/// Messages that wait for one client's connection. More wait as events, in the subscription.
+/// The number of messages that may wait for one client's connection. Further ones wait as events in the
+/// subscription.
 pub(super) const QUEUED_MESSAGES: usize = 16;
 
-/// What is sent to a client: messages, and why there are no more. In boxes: a queue has room for 32 from the
-/// beginning, and messages are large.
+/// What is sent to a client: messages, and the final status. Boxed, because a queue allocates room for 32
+/// entries at once, and messages are large.
 pub(super) type Sent<M> = Box<Result<M, Status>>;
 
 /// The stream that answers a call.
@@ -44,21 +45,21 @@ impl<M> Stream for Messages<M> {
     }
 }
 
-/// Where the messages of a stream come from.
+/// The source of the messages of a stream.
 pub(super) trait Feed: Send + 'static {
-    /// What is sent.
+    /// The type of the messages.
     type Message: Send + 'static;
 
-    /// The next message. May be dropped and called again without losing one.
+    /// The next message. Cancel-safe: dropping the future loses no message.
     fn next(&mut self) -> impl Future<Output = Result<Self::Message, CutOff>> + Send;
 
-    /// Resolves when the reader must be cut off, however much there is yet to send.
+    /// Resolves when the reader must be cut off, regardless of the messages that are still to be sent.
     fn behind(&self) -> impl Future<Output = ()> + Send;
 
-    /// A message that says only how far the stream has come.
+    /// A message that only contains the position of the stream.
     fn heartbeat(&self) -> Self::Message;
 
-    /// Where a stream can go on from after a message.
+    /// The token with which a stream can be resumed after a message.
     fn token(message: &Self::Message) -> &str;
 }
 
@@ -95,7 +96,7 @@ struct Watcher<F: Feed> {
     context: Context,
     feed: F,
     messages: mpsc::Sender<Sent<F::Message>>,
-    /// Everything up to here has been sent.
+    /// The token of the last message that was sent.
     sent_token: String,
     _permit: Permit,
 }
@@ -109,9 +110,9 @@ impl<F: Feed> Watcher<F> {
         }
     }
 
-    /// Sends until the client leaves (`None`) or there is a reason to end.
+    /// Sends messages until the client leaves (`None`) or there is a reason to end.
     async fn feed(&mut self, first: Vec<F::Message>) -> Option<Status> {
-        // The first message says that the stream has begun, and where.
+        // The first message tells the client that the stream has begun, and where.
         for message in first {
             F::token(&message).clone_into(&mut self.sent_token);
             self.messages.send(Box::new(Ok(message))).await.ok()?;
@@ -163,29 +164,29 @@ impl<F: Feed> Watcher<F> {
     }
 }
 
-/// What a stream makes of events.
+/// How a stream turns events into messages.
 pub(super) trait View: Send + 'static {
-    /// What is sent.
+    /// The type of the messages.
     type Message: Send + 'static;
 
-    /// The message about an event, if it is about anything that the stream shows.
+    /// The message about an event, if the stream shows the event.
     fn message(
         &mut self,
         event: &RecordedEvent,
         resume_token: String,
     ) -> Result<Option<Self::Message>, CutOff>;
 
-    /// A message with a token only.
+    /// A message that only contains a token.
     fn heartbeat(resume_token: String) -> Self::Message;
 
     /// The token of a message.
     fn token(message: &Self::Message) -> &str;
 }
 
-/// A feed of events, as a view shows them.
+/// A feed of events, shown by a view.
 pub(super) struct EventFeed<V> {
     pub(super) context: Context,
-    /// Tells the tokens of this stream from those of others.
+    /// Distinguishes the tokens of this stream from those of others.
     pub(super) name: StreamName,
     pub(super) subscription: Subscription,
     pub(super) view: V,

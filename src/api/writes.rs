@@ -23,22 +23,22 @@ pub(super) trait Repeatable: Message + Sized {
     /// The caller's id for the request; empty if it has none.
     fn request_id(&self) -> &str;
 
-    /// The request without its id and without secrets: the same for a repetition. Its encoding is always the
-    /// same, too, as the contract has no maps.
+    /// The request without its id and without secrets, which is the same for a repetition. Its encoding is
+    /// deterministic, as the contract has no maps.
     fn canonical(&self) -> Self;
 }
 
-/// What a command came to.
+/// The result of a command.
 pub(super) struct Written {
-    /// Its events. Those of a repetition are those of the first time.
+    /// Its events. A repetition has the events of the first time.
     pub(super) events: Arc<[RecordedEvent]>,
-    /// The position that a reader must have reached to see its effect.
+    /// The position that a reader must have reached to see the command's effect.
     pub(super) position: i64,
-    /// The same for the client.
+    /// The same position as a token for the client.
     pub(super) consistency_token: String,
 }
 
-/// The fields of a command; its request id is read.
+/// Starts reading the fields of a command with its request id.
 pub(super) fn command_fields(message: &impl Repeatable) -> Fields {
     let mut fields = Fields::default();
     fields.request_id(message.request_id());
@@ -48,7 +48,7 @@ pub(super) fn command_fields(message: &impl Repeatable) -> Fields {
 /// Carries out the command of a call.
 ///
 /// # Errors
-/// The status that says why it was not carried out.
+/// The status with the reason why the command was not carried out.
 pub(super) async fn carry_out<M: Repeatable>(
     context: &Context,
     call: &Call<M>,

@@ -1,4 +1,4 @@
-//! Commands that look after a database by themselves, beside its servers.
+//! Commands that maintain a database directly, without a server.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use clap::Args;
 use super::{CliError, DataDir};
 use crate::store::Database;
 
-/// Which database to look after.
+/// The database to maintain.
 #[derive(Args)]
 pub(super) struct AnyDatabase {
     /// The database, as in `postgres://user:password@host:5432/name`; that of a running `dev` if it is not
@@ -20,7 +20,7 @@ pub(super) struct AnyDatabase {
 }
 
 impl AnyDatabase {
-    /// The database with its schema up to date.
+    /// Opens the database and brings its schema up to date.
     pub(super) async fn open(&self) -> Result<Database, CliError> {
         let kept = read_url(&self.data_dir.data_dir);
         let given = self.database_url.clone().filter(|url| !url.is_empty());
@@ -44,7 +44,7 @@ fn read_url(data_dir: &Path) -> Option<String> {
     Some(url.trim().to_owned()).filter(|url| !url.is_empty())
 }
 
-/// Leaves the address of the private database where other commands find it.
+/// Stores the URL of the private database where other commands find it.
 pub(super) fn keep_url(data_dir: &Path, url: &str) -> Result<(), CliError> {
     let path = url_path(data_dir);
     fs::write(&path, format!("{url}\n"))

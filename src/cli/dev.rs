@@ -1,4 +1,4 @@
-//! `tributary dev`: everything on this machine, with nothing to set up.
+//! `tributary dev`: everything on this machine, without any set-up.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -25,7 +25,7 @@ use private_postgres::{Options, PrivatePostgres};
 /// The database in the private cluster.
 const DATABASE: &str = "tributary";
 
-/// Connections that the private cluster allows: ours, and some for looking around with psql.
+/// Connections that the private cluster allows: those of the server, and some for psql.
 const CLUSTER_CONNECTIONS: u32 = 50;
 
 /// The programs that are published at the first start.
@@ -86,7 +86,7 @@ impl Dev {
             publish_programs(server.context()).await?;
             Ok::<_, CliError>((cluster, server, admin_key))
         };
-        // A cluster that is dropped stops, so a start that is given up or fails leaves none behind.
+        // Dropping the cluster stops it, so an aborted or failed start leaves none running.
         let (mut cluster, server, admin_key) = tokio::select! {
             started = starting => started?,
             () = stop.clone().requested() => return Ok(()),
@@ -118,7 +118,7 @@ impl Dev {
     }
 }
 
-/// The key that an earlier `dev` made, if there is one.
+/// The key that an earlier `dev` generated, if there is one.
 pub(super) fn read_admin_key(data_dir: &Path) -> Option<String> {
     let key = fs::read_to_string(admin_key_path(data_dir)).ok()?;
     Some(key.trim().to_owned()).filter(|key| !key.is_empty())
@@ -128,7 +128,7 @@ fn admin_key_path(data_dir: &Path) -> PathBuf {
     data_dir.join("admin.key")
 }
 
-/// The key in the data directory; makes it at the first start, readable by its owner only.
+/// The key in the data directory; created at the first start, readable by its owner only.
 fn kept_admin_key(data_dir: &Path, environment: &Environment) -> Result<String, CliError> {
     if let Some(key) = read_admin_key(data_dir) {
         return Ok(key);
@@ -137,7 +137,7 @@ fn kept_admin_key(data_dir: &Path, environment: &Environment) -> Result<String, 
     (environment.random)(&mut random);
     let key = format!("tributary_admin_{}", URL_SAFE_NO_PAD.encode(random));
     let path = admin_key_path(data_dir);
-    // A file that is empty was left by a start that was cut off.
+    // An empty file is left by a start that was interrupted.
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)
@@ -163,7 +163,7 @@ async fn create_database(cluster: &PrivatePostgres) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Publishes the sample programs that are not there yet. One that somebody has changed stays as it is.
+/// Publishes the sample programs that do not exist yet. A program that was changed stays as it is.
 async fn publish_programs(context: &Context) -> Result<(), CliError> {
     for json in PROGRAMS {
         let program = parse_program(json)?;

@@ -1,12 +1,12 @@
-//! Logs: for people on a terminal, as JSON otherwise. They go to stderr; stdout is for what a command
-//! says.
+//! Logs: for people on a terminal, as JSON otherwise. They go to stderr; stdout is for the output of
+//! commands.
 
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// What is logged unless `TRIBUTARY_LOG` says otherwise. The library that talks to Postgres reports
-/// notices that say nothing here.
+/// What is logged unless `TRIBUTARY_LOG` is set. The notices that sqlx reports below warnings are of no
+/// interest here.
 const DEFAULT_FILTER: &str = "info,sqlx=warn";
 
 /// Starts logging. `TRIBUTARY_LOG` filters, as in `info` or `tributary::engine=debug`.

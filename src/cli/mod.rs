@@ -68,10 +68,10 @@ struct DataDir {
     data_dir: PathBuf,
 }
 
-/// What went wrong, in words for whoever typed the command.
+/// An error, worded for the user of the command line.
 type CliError = Box<dyn std::error::Error + Send + Sync>;
 
-/// A command that cannot be carried out as it was typed. It ends with the exit code of usage errors.
+/// A command line that is wrong. The process ends with the exit code of usage errors.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 struct UsageError(String);
@@ -82,7 +82,7 @@ impl From<CliError> for UsageError {
     }
 }
 
-/// The exit code of usage errors, here as in clap.
+/// The exit code of usage errors, the same as clap's.
 const USAGE_EXIT_CODE: u8 = 2;
 
 /// Runs the program on the arguments of the process.
@@ -122,18 +122,18 @@ fn failed(message: &str, code: ExitCode) -> ExitCode {
     code
 }
 
-/// Says something to whoever reads stdout; it is no harm if nobody does.
+/// Prints a line to stdout; ignores a closed stdout.
 fn say(text: impl Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Ctrl-C and SIGTERM, noticed from the moment that this is made: a request that comes while nobody
-/// waits for it is neither lost nor fatal.
+/// Ctrl-C and SIGTERM, caught from the moment this is created: a request that arrives while nobody waits for
+/// it is neither lost nor fatal.
 #[derive(Clone)]
 struct StopRequests(CancellationToken);
 
 impl StopRequests {
-    /// Begins to notice requests; what they did before, ending the process, they do no longer.
+    /// Begins to catch requests; they no longer end the process directly.
     fn listen() -> std::io::Result<Self> {
         let mut interrupts = signal(SignalKind::interrupt())?;
         let mut terminations = signal(SignalKind::terminate())?;
@@ -145,7 +145,7 @@ impl StopRequests {
                 _ = terminations.recv() => {}
             }
             requested.cancel();
-            // Later requests change nothing, and this answers them for as long as the process lives.
+            // Keeps the handlers installed while the process lives, so that later requests have no effect.
             std::future::pending::<()>().await;
         });
         Ok(requests)

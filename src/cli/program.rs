@@ -16,7 +16,7 @@ use contract::pb::{ListProgramsRequest, PublishProgramRequest};
 
 #[derive(Subcommand)]
 pub(super) enum Program {
-    /// Put the program in a JSON file into force, as a new version if it exists and differs
+    /// Publish the program in a JSON file, as a new version if the program exists and differs
     Publish {
         /// The file: a `tributary.v1.Program` as JSON, like those in programs/
         file: PathBuf,

@@ -1,4 +1,4 @@
-//! Progress of long work: a bar with its rate on a terminal, a line when a step is over elsewhere.
+//! Progress of long work: a bar with its rate on a terminal, otherwise a line at the end of each step.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -12,10 +12,10 @@ use crate::read::Watcher;
 const TEMPLATE: &str =
     "{msg:22} {wide_bar} {percent:>3} %  {human_pos} of {human_len}  {rate}  {eta} left";
 
-/// The least number of things whose rate means anything.
+/// The smallest number of items for which a rate is shown.
 const LEAST_FOR_RATE: u64 = 1_000;
 
-/// Shows how far something is.
+/// Shows the progress of one step after the other.
 pub(super) struct Progress {
     bar: ProgressBar,
     what: String,

@@ -11,15 +11,15 @@ use crate::store::functions;
 
 #[derive(Subcommand)]
 pub(super) enum Projections {
-    /// Build a read model anew beside the one that serves, compare the two, and let it take its place
+    /// Build a new copy of a read model, compare it with the copy in use, and replace that copy
     Rebuild(Rebuild),
-    /// Show how far each copy of each read model is, what it lacks, and how large it is
+    /// Show the position, the lag and the size of each copy of each read model
     Status {
         #[command(flatten)]
         database: AnyDatabase,
     },
-    /// Drop what other releases left: copies of read models and database functions; do so once no server of
-    /// theirs runs any more
+    /// Drop copies of read models and database functions of other releases; run this once no server of those
+    /// releases runs any more
     Prune {
         #[command(flatten)]
         database: AnyDatabase,
@@ -75,7 +75,7 @@ impl Projections {
     }
 }
 
-/// Says what a comparison found.
+/// Prints the result of a comparison.
 pub(super) fn say_compared(comparison: &Comparison) {
     for (model, rows) in &comparison.compared {
         say(format_args!("{model}: {rows} rows compared"));

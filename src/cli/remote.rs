@@ -12,7 +12,7 @@ use super::{CliError, DataDir, dev};
 /// How long the server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A running server, and the key that opens it.
+/// A running server, and the key to it.
 #[derive(Args)]
 pub(super) struct Remote {
     /// The server: http:// speaks plain HTTP/2, https:// speaks TLS and checks the server's certificate
@@ -31,7 +31,7 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// The credentials: the key that was given, else the key that `dev` left in its data directory.
+    /// The credentials: the given key, or else the key that `dev` keeps in its data directory.
     pub(super) fn authorization(&self) -> Result<MetadataValue<Ascii>, CliError> {
         let given = self.admin_key.clone().filter(|key| !key.is_empty());
         let key = given.or_else(|| dev::read_admin_key(&self.data_dir.data_dir)).ok_or(
@@ -41,7 +41,7 @@ impl Remote {
         Ok(format!("Bearer {key}").parse()?)
     }
 
-    /// Where the server is. A scheme other than http and https is refused, and https always means TLS.
+    /// The address of the server. A scheme other than http and https is refused, and https always means TLS.
     pub(super) fn endpoint(&self) -> Result<Endpoint, CliError> {
         let unknown = || {
             format!(

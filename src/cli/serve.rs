@@ -1,4 +1,4 @@
-//! `tributary serve`: the server on a database of yours.
+//! `tributary serve`: the server on an existing database.
 
 use clap::Args;
 
@@ -46,7 +46,7 @@ impl Serve {
     }
 }
 
-/// A key must be something that fits into a header, and better something that cannot be guessed.
+/// A key must fit into a header, and should be hard to guess.
 pub(super) fn check_admin_key(key: &str) -> Result<(), CliError> {
     if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("the admin key must be printable ASCII without blanks".into());

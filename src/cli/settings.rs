@@ -1,4 +1,5 @@
-//! Settings of the server: flags beat the environment, which beats the file, which beats defaults.
+//! Settings of the server: flags override the environment, which overrides the file, which overrides the
+//! defaults.
 
 use std::fmt::Debug;
 use std::net::SocketAddr;
@@ -39,8 +40,8 @@ pub(super) struct Settings {
     /// The address to listen on [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDR", env = "TRIBUTARY_LISTEN")]
     listen: Option<SocketAddr>,
-    /// The address to tell metrics on, as `http://ADDR/metrics`; without access control, so keep it internal
-    /// [default: none]
+    /// The address to expose metrics at, as `http://ADDR/metrics`; without access control, so keep it
+    /// internal [default: none]
     #[arg(long, value_name = "ADDR", env = "TRIBUTARY_METRICS_LISTEN")]
     metrics_listen: Option<SocketAddr>,
     /// An OpenTelemetry collector to send traces to, as in `http://127.0.0.1:4317` (OTLP over gRPC, not
@@ -91,12 +92,12 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Takes from the file, if there is one, what neither flags nor environment say.
+    /// Takes from the file, if there is one, the settings that neither flags nor environment give.
     fn with_file(self) -> Result<Self, CliError> {
         let Some(path) = &self.config else { return Ok(self) };
         let text = std::fs::read_to_string(path)
             .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        // An error of this step shows the faulty line of the file.
+        // An error of this step quotes the faulty line of the file.
         let file: Self =
             toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         let mut merged = Table::try_from(file)?;
@@ -165,7 +166,7 @@ impl Settings {
     }
 }
 
-/// Sets a value, if one is given, within what is possible.
+/// Sets a value, if one is given, and checks its bounds.
 fn set<T: PartialOrd + Debug>(
     value: &mut T,
     name: &str,
@@ -213,7 +214,7 @@ impl Resolved {
         bind(self.listen, "--listen").await
     }
 
-    /// The listener for metrics, if they are to be told.
+    /// The listener for metrics, if they are to be exposed.
     pub(super) async fn metrics_listener(&self) -> Result<Option<TcpListener>, CliError> {
         match self.metrics_listen {
             Some(address) => Ok(Some(bind(address, "--metrics-listen").await?)),
@@ -249,7 +250,7 @@ mod tests {
 
     use super::{DEFAULT_OTLP_RATIO, Settings};
 
-    /// What each setting is where nobody says otherwise.
+    /// The default of each setting.
     fn defaults() -> Vec<(&'static str, String)> {
         let resolved = Settings::default().resolve().unwrap();
         let (engine, live, server) = (resolved.engine, resolved.live, resolved.settings);

@@ -1,4 +1,4 @@
-//! The errors of a server, in words for whoever typed the command.
+//! The errors of a server, worded for the user of the command line.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -20,7 +20,7 @@ pub(super) fn explain(status: &Status) -> String {
     if !status.message().is_empty() {
         let _ = write!(words, ": {}", status.message());
     }
-    // Such a status is made on this side, when the connection fails.
+    // A status with a source was created by the client, because the connection failed.
     if status.source().is_some() {
         let _ = write!(words, ": {}", causes(status));
     }
@@ -34,7 +34,7 @@ pub(super) fn causes(error: &dyn Error) -> String {
     let mut next = error.source();
     while let Some(cause) = next {
         let words = cause.to_string();
-        // Many errors repeat their cause in their own words.
+        // Many errors repeat the message of their cause.
         causes.retain(|earlier: &String| !earlier.contains(&words));
         causes.push(words);
         next = cause.source();

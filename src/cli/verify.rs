@@ -1,4 +1,4 @@
-//! `tributary verify`: check the log and everything that was made from it.
+//! `tributary verify`: check the log and everything derived from it.
 
 use clap::Args;
 

@@ -1,8 +1,8 @@
-//! The commands that `dev` prints: pasted into a shell they end with a commission on a live stream.
+//! The commands that `dev` prints. Pasted into a shell, they end with a commission on a live stream.
 
 use std::net::SocketAddr;
 
-/// The walk-through for a server at `address`. It calls the program that runs, wherever that is.
+/// The walk-through for a server at `address`. The commands call the running binary by its path.
 pub(super) fn text(address: SocketAddr, admin_key: &str) -> String {
     let program = std::env::current_exe();
     let program = program.map_or_else(|_| "tributary".into(), |path| path.display().to_string());
@@ -12,7 +12,7 @@ pub(super) fn text(address: SocketAddr, admin_key: &str) -> String {
         .replace("@PROGRAM@", &format!("'{}'", in_quotes(&program)))
 }
 
-/// The text as it stands between single quotes in a shell.
+/// The text in single quotes, quoted for a shell.
 fn in_quotes(text: &str) -> String {
     text.replace('\'', r"'\''")
 }

@@ -1,7 +1,8 @@
-//! Streams in memory, as they stood after the last batch that touched them, the least recently used first out.
+//! Streams in memory, in the state after the last batch that touched them. The least recently used are evicted
+//! first.
 //!
-//! Users and participants that have not been used for a while are packed, into some hundred bytes each instead of
-//! several times that: what counts is how many of them need not be loaded.
+//! Users and participants that have not been used for a while are packed into some hundred bytes each, instead of
+//! several times that, so that as many as possible need not be loaded.
 
 use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroUsize;
@@ -13,20 +14,20 @@ use lru::LruCache;
 use crate::store::Loaded;
 use domain::{CachePolicy, Stream, StreamKey, with_kind, with_state};
 
-/// A stream, and the end of the log as of which it is known to be the whole stream.
+/// A stream, and the end of the log at which this state is known to be current.
 #[derive(Clone)]
 pub(super) struct Seen {
     pub(super) loaded: Loaded,
     pub(super) at: i64,
 }
 
-/// How many streams stay as they are. Those that every batch needs must not be packed for each.
+/// How many streams stay unpacked. Streams that every batch needs must not be unpacked for each batch.
 const MOST_UNPACKED: usize = 20_000;
 
 pub(super) struct Cache {
     recent: LruCache<StreamKey, Seen>,
-    /// Those that were recent. What is recent again may still be here, as it was before: it counts for
-    /// nothing, and is replaced when it comes back.
+    /// Streams that were used earlier. A stream that became recent again may have a stale entry here; stale
+    /// entries are ignored, and replaced when the stream is packed again.
     packed: Packed,
     hashers: [RandomState; 2],
 }
@@ -80,17 +81,17 @@ impl Cache {
     }
 }
 
-/// What stands for a key: two hashes of it, by secrets of this process. Among ten million keys, the chance that
-/// two have the same is one in 2^82.
+/// Represents a key: two hashes of it, keyed with secrets of this process. Among ten million keys, the chance
+/// that two have the same fingerprint is one in 2^82.
 type Fingerprint = [u64; 2];
 
-/// Bytes under fingerprints. When it is full, a hand goes around, forgives whatever was used since it last came by,
-/// and takes away what was not (the CLOCK algorithm of Corbató, 1968): nearly the least recently used, without the
-/// two links that a list of them would need.
+/// Bytes under fingerprints. When the cache is full, a hand goes around the slots. It spares each slot that was
+/// used since it last came by, and evicts the first that was not (the CLOCK algorithm of Corbató, 1968). This
+/// approximates LRU without the two links per entry that a list needs.
 struct Packed {
     capacity: usize,
     slots: Vec<Slot>,
-    /// Where in `slots` each fingerprint is.
+    /// The index in `slots` of each fingerprint.
     places: HashTable<u32>,
     hand: usize,
 }
@@ -104,8 +105,8 @@ struct Slot {
 impl Packed {
     fn new(capacity: usize) -> Self {
         let capacity = capacity.min(u32::MAX as usize);
-        // Room for all of them from the beginning, which costs nothing until it is used: to make room
-        // later would hold up everybody.
+        // The full capacity is reserved at the start, which costs nothing until it is used: growing later
+        // would delay every command.
         Self {
             capacity,
             slots: Vec::with_capacity(capacity),
@@ -142,13 +143,14 @@ impl Packed {
     fn remove(&mut self, fingerprint: Fingerprint) {
         if let Some(place) = self.find(fingerprint) {
             self.forget(place);
-            // The hand gives the place to another.
+            // The slot is reused for another stream.
             self.slots[place].bytes = Box::default();
             self.slots[place].is_used = false;
         }
     }
 
-    /// The place of one that has not been used for long, and is forgotten; none if there are no places.
+    /// Evicts the entry of a slot that has not been used for long, and returns the slot's index; `None` if
+    /// there are no slots.
     fn make_room(&mut self) -> Option<usize> {
         loop {
             let place = self.hand;
@@ -176,7 +178,7 @@ impl Packed {
     }
 }
 
-/// The bytes of a state that is to be kept packed.
+/// Packs a state into bytes.
 fn pack(
     Seen { loaded: Loaded { state, version, snapshot_version }, at }: &Seen,
 ) -> Option<Box<[u8]>> {
@@ -185,11 +187,12 @@ fn pack(
     }
     let positions = [*version, *snapshot_version, *at];
     let packed = with_state!(state, state => postcard::to_allocvec(&(positions, &**state))).ok()?;
-    // A copy of the very size: the vector has room for more, which allocators like to keep.
+    // A copy of exactly the needed size: the vector has spare capacity, and shrinking it may not give that
+    // memory back.
     Some(Box::from(&*packed))
 }
 
-/// What was packed. `None` if it cannot be read, so that it is loaded anew.
+/// Unpacks a state. `None` if the bytes cannot be read; the stream is then loaded again.
 fn unpack(key: &StreamKey, bytes: &[u8]) -> Option<Seen> {
     let ([version, snapshot_version, at], state) = with_kind!(key.kind, A => {
         let (positions, state) = postcard::from_bytes::<([i64; 3], A)>(bytes).ok()?;
@@ -218,7 +221,7 @@ mod tests {
         Seen { loaded: Loaded { state, version, snapshot_version: version - 1 }, at: version + 7 }
     }
 
-    /// A participant about whom everything is known that can be.
+    /// A participant with every field set.
     fn participant() -> Participant {
         serde_json::from_value(serde_json::json!({
             "code": "ADA2345",
@@ -310,18 +313,18 @@ mod tests {
         for number in 0..MOST_UNPACKED + 3 {
             cache.put(user(number), seen(AnyAggregate::empty(Kind::User), 1));
         }
-        // The first three are packed; one of them is used, and one is gone.
+        // The first three are packed; one of them is used, and one is evicted.
         cache.get(&user(0)).unwrap();
         cache.remove(&user(2));
         let known = |cache: &Cache| [0, 1, 2, 3, 4].map(|number| cache.contains(&user(number)));
         for (number, expected) in [
             // The hand spares 0 and takes 1.
             (0, [true, false, false, true, true]),
-            // The place of 2.
+            // The slot of 2.
             (1, [true, false, false, true, true]),
             // 0 was not used again.
             (2, [false, false, false, true, true]),
-            // 3, which came where 1 was, was not used either.
+            // 3, which took the slot of 1, was not used either.
             (3, [false, false, false, false, true]),
         ] {
             let key = user(MOST_UNPACKED + 3 + number);
@@ -331,7 +334,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is done with it, it has the newest or nothing.
+        /// After any operations, the cache returns the newest state or nothing.
         #[test]
         fn it_has_what_was_put_last_or_nothing(
             steps in vec((0_u32..4, 0_usize..12), 0..200),

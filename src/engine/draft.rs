@@ -1,5 +1,5 @@
-//! A batch in the making: jobs are decided one after the other, each on the streams as those before it
-//! leave them.
+//! A batch in preparation: jobs are decided one after the other, each on the streams as the earlier ones left
+//! them.
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
@@ -19,25 +19,25 @@ use crate::store::{Batch, StoreError};
 use crate::traces::{Traces, Work};
 use domain::{Halt, OwnEvent, Refusal};
 
-/// How long loading may take while the batch before is being appended.
+/// How long loading may take while the previous batch is being appended.
 const AHEAD_PATIENCE: Duration = Duration::from_millis(250);
 
 pub(super) struct Draft<'a> {
     unit: UnitOfWork<'a>,
-    /// Per command of the batch: the job, and what was decided.
+    /// For each command of the batch: the job and the decision.
     outcomes: Vec<(Job, Outcome)>,
     /// Jobs that cannot be decided with what could be loaded.
     undecided: Vec<Job>,
-    /// Whether streams that should be new are taken to be, without looking.
+    /// Whether streams that should be new are assumed to be new, without loading them.
     trusts_new: bool,
-    /// Whether the batch before has yet to land.
+    /// Whether the outcome of the previous batch is still unknown.
     is_ahead: bool,
 }
 
 /// A batch whose commands have been decided.
 pub(super) struct Decided {
     pub(super) commands: Commands,
-    /// The streams as the batch leaves them.
+    /// The streams in their state after the batch.
     pub(super) streams: FinishedStreams,
     /// Jobs that could not be decided with what could be loaded.
     pub(super) delayed: Vec<Job>,
@@ -46,17 +46,17 @@ pub(super) struct Decided {
 /// The commands of a batch.
 pub(super) struct Commands {
     pub(super) batch: Batch,
-    /// Per command: the job, and what was decided.
+    /// For each command: the job and the decision.
     pub(super) outcomes: Vec<(Job, Outcome)>,
 }
 
-/// What was decided about a command. It stands if the append finds what was read unchanged.
+/// The decision about a command. It is valid if the append finds everything that was read unchanged.
 pub(super) enum Outcome {
-    /// It is carried out.
+    /// The command is carried out.
     Done,
-    /// It is refused.
+    /// The command is refused.
     Refused(Refusal),
-    /// It was carried out before, by the command that wrote this event.
+    /// The command was carried out before, by the command that wrote this event.
     Recorded(OwnEvent),
 }
 
@@ -69,7 +69,7 @@ impl<'a> Draft<'a> {
         Self { unit, outcomes, undecided, trusts_new: true, is_ahead: false }
     }
 
-    /// Decides jobs against what is in memory, loading what is not.
+    /// Decides jobs on the streams in memory, and loads those that are missing.
     pub(super) async fn decide(
         mut self,
         session: &mut Session,
@@ -82,8 +82,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Decides what comes while the batch before is being appended, until that one has `landed`. Gives the
-    /// jobs back if something cannot be loaded soon: that must not hold up those who wait for their answers.
+    /// Decides new jobs while the previous batch is being appended, until its append has ended (`landed`).
+    /// Gives the jobs back if something cannot be loaded soon, because that must not delay the answers of the
+    /// previous batch.
     pub(super) async fn decide_ahead(
         mut self,
         session: &mut Session,
@@ -123,15 +124,15 @@ impl<'a> Draft<'a> {
         Ok(self.finish())
     }
 
-    /// Decides more jobs. However it ends, every job is in `outcomes` or in `undecided`.
+    /// Decides more jobs. Afterwards every job is in `outcomes` or in `undecided`, even after an error.
     async fn add(
         &mut self,
         session: &mut Session,
         jobs: Vec<Job>,
         deadline: Instant,
     ) -> Result<(), StoreError> {
-        // What should be new is taken to be, until the database has said otherwise of one of them: what
-        // that one has to load, another must not have entered as new.
+        // Streams that should be new are assumed to be new until a job has conflicted. A stream that such a
+        // job must load must not have been assumed new by another job of the batch.
         self.trusts_new &= jobs.iter().all(|job| job.conflicts == 0);
         self.unit.look_anew();
         self.undecided.extend(jobs);
@@ -165,7 +166,7 @@ impl<'a> Draft<'a> {
                 self.outcomes.push((job, Outcome::Recorded(own)));
             }
             Err(Halt::Missing) => return Some(job),
-            // What it was decided on may never come to be.
+            // The state on which the job was decided may never be committed.
             Err(Halt::Broken(_)) if self.is_ahead => return Some(job),
             Err(Halt::Broken(what)) => {
                 tracing::error!(command = job.command.name(), what, "a decision broke");
@@ -183,14 +184,14 @@ impl<'a> Draft<'a> {
 }
 
 impl Decided {
-    /// All its jobs, as if nothing had been decided.
+    /// All its jobs, as if none had been decided.
     pub(super) fn into_jobs(self) -> Vec<Job> {
         self.commands.into_jobs().chain(self.delayed).collect()
     }
 }
 
 impl Commands {
-    /// The jobs, as if nothing had been decided.
+    /// The jobs, as if none had been decided.
     pub(super) fn into_jobs(self) -> impl Iterator<Item = Job> {
         self.outcomes.into_iter().map(|(job, _)| job)
     }

@@ -12,7 +12,7 @@ use domain::decide::Command;
 
 type Answer = oneshot::Sender<Result<Committed, Failure>>;
 
-/// A command, and those who wait for what it comes to.
+/// A command, and the callers who wait for its outcome.
 pub(super) struct Job {
     pub(super) command: Arc<Command>,
     /// Who caused it and how it came in.
@@ -20,14 +20,14 @@ pub(super) struct Job {
     pub(super) request: Option<RequestKey>,
     /// The stream that is the command's receipt.
     receipt: Option<StreamKey>,
-    /// How often it was decided on a state that had moved.
+    /// How often it was decided on an outdated state.
     pub(super) conflicts: u32,
     /// How often it was put off because something was not in memory.
     pub(super) delays: u32,
     /// Whether it must be alone in its batch, because a batch that it was in was refused.
     pub(super) alone: bool,
     answers: Vec<Answer>,
-    /// The traced calls among those that wait.
+    /// The traced calls among those that wait for the command.
     callers: Vec<SpanContext>,
 }
 
@@ -53,7 +53,7 @@ impl Job {
 
     pub(super) fn answer(self, result: &Result<Committed, Failure>) {
         for answer in self.answers {
-            // Nobody waits any more: the command stands all the same.
+            // The caller no longer waits; the outcome is the same.
             let _ = answer.send(result.clone());
         }
     }
@@ -68,7 +68,7 @@ impl Job {
         if !same_request && !same_receipt {
             return Relation::Unrelated;
         }
-        // Under one request id, commands may differ in what the server chose for them.
+        // Commands with the same request id may differ in values that the server chose.
         let has_receipt = self.receipt.is_some() || other.receipt.is_some();
         let same_command = !has_receipt || self.command == other.command;
         if self.request == other.request && same_command {
@@ -78,26 +78,26 @@ impl Job {
         }
     }
 
-    /// Lets those who wait for a repetition of this job wait for this one.
+    /// Makes the callers of a repetition wait for this job.
     pub(super) fn join(&mut self, repetition: Self) {
         self.answers.extend(repetition.answers);
         self.conflicts = self.conflicts.max(repetition.conflicts);
         self.callers.extend(repetition.callers);
     }
 
-    /// The traced calls among those that wait for it.
+    /// The traced calls among those that wait for the job.
     pub(super) fn callers(&self) -> &[SpanContext] {
         &self.callers
     }
 
-    /// What identifies the request: equal for jobs that are not strangers.
+    /// What identifies the request. Two related jobs share an identity.
     pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
         let request = self.request.as_ref().map(|request| Identity::Request(request.key));
         request.into_iter().chain(self.receipt.clone().map(Identity::Receipt))
     }
 }
 
-/// What a request can be recognised by.
+/// What identifies a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
     Request(uuid::Uuid),
@@ -111,6 +111,6 @@ pub(super) enum Relation {
     Unrelated,
     /// The same request twice.
     Repetition,
-    /// Different requests under one key; one must wait for the other's outcome.
+    /// Different requests with the same key; one must wait for the other's outcome.
     SameKey,
 }

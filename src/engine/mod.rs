@@ -1,17 +1,16 @@
-//! The command path: a queue, a worker that decides whatever waits in one batch, and one append.
+//! The command path: a queue, a worker that decides all pending commands in one batch, and one append.
 //!
-//! Commands queue; the worker takes all that wait, without a timer, loads the streams that are not
-//! in memory, decides each command in turn against the state that the earlier ones left, and appends
-//! the batch in one round trip. While one batch commits, the next one is decided, so batches grow
-//! with load by themselves.
+//! Commands queue. The worker takes all pending commands, without a timer, loads the streams that are not in
+//! memory, decides each command in turn against the state that the earlier ones left, and appends the batch
+//! in one round trip. While one batch commits, the next one is decided, so the size of batches adapts to the
+//! load.
 //!
-//! - [`pending`] is what waits, [`draft`] a batch in the making, [`unit`] the unit of work that its decisions
-//!   run in.
-//! - [`cache`] is what stays in memory from batch to batch.
-//! - [`worker`] is the loop, and what happens when something is in its way; [`outcome`] is what happens
-//!   when the database has answered.
-//! - [`session`] is its connection.
-//! - [`query`] runs decisions that only look.
+//! - [`pending`] holds the commands that wait, [`draft`] is a batch in preparation, [`unit`] the unit of work
+//!   that its decisions run in.
+//! - [`cache`] holds the streams that stay in memory between batches.
+//! - [`worker`] is the loop and its handling of failures; [`outcome`] handles the answer of the database.
+//! - [`session`] is a connection of the worker.
+//! - [`query`] runs decisions that only read.
 
 mod cache;
 mod draft;
@@ -40,10 +39,10 @@ pub use worker::Worker;
 type Clock = dyn Fn() -> Timestamp + Send + Sync;
 type Randomness = dyn Fn(&mut [u8]) + Send + Sync;
 
-/// Where moments and randomness come from. Passed in everywhere, so that nothing depends on a global.
+/// The clock and the source of randomness. Passed in everywhere, so that nothing depends on a global.
 #[derive(Clone)]
 pub struct Environment {
-    /// The moment.
+    /// Returns the current time.
     pub now: Arc<Clock>,
     /// Fills a buffer with randomness.
     pub random: Arc<Randomness>,
@@ -53,7 +52,7 @@ impl Environment {
     /// The machine's clock and its source of randomness.
     ///
     /// # Errors
-    /// If the operating system has no randomness to give.
+    /// If the operating system provides no randomness.
     #[expect(clippy::disallowed_methods, reason = "the one place where both come from")]
     pub fn of_this_machine() -> std::io::Result<Self> {
         getrandom::fill(&mut [0; 1]).map_err(std::io::Error::other)?;
@@ -63,7 +62,7 @@ impl Environment {
                 Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
             }),
             random: Arc::new(|bytes| {
-                // Worked at the start, and does not stop working afterwards.
+                // Randomness was available at the start; it does not become unavailable later.
                 if let Err(error) = getrandom::fill(bytes) {
                     tracing::error!(%error, "the operating system gives no randomness");
                     std::process::abort();
@@ -86,10 +85,10 @@ pub(crate) fn fresh_uuid(environment: &Environment) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid()
 }
 
-/// How large things may grow.
+/// The limits of the engine.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Commands that may wait. Further ones are turned away with a hint to come back.
+    /// Commands that may wait. Further commands are rejected with a hint when to retry.
     pub queue_commands: usize,
     /// Commands decided and appended together.
     pub batch_commands: usize,
@@ -98,7 +97,7 @@ pub struct Limits {
     /// A snapshot is written when a stream has grown by this many events since the last one, or when far
     /// fewer had to be read for it.
     pub snapshot_events: i64,
-    /// How long a batch waits for a database that is away before its callers are told.
+    /// How long a batch waits for an unavailable database before its callers get an error.
     pub database_patience: Duration,
 }
 
@@ -114,7 +113,7 @@ impl Default for Limits {
     }
 }
 
-/// The key of a request and a hash of its content: the same again is answered as the first time.
+/// The key of a request and a hash of its content. A repetition of the same request gets the first answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestKey {
     /// Made from the caller, the RPC and the caller's `request_id`.
@@ -123,7 +122,7 @@ pub struct RequestKey {
     pub fingerprint: Vec<u8>,
 }
 
-/// A command to carry out, and what the log says about it besides its events.
+/// A command to carry out, with what the log records about it besides its events.
 #[derive(Clone, Debug)]
 pub struct Submission {
     command: Command,
@@ -132,13 +131,13 @@ pub struct Submission {
 }
 
 impl Submission {
-    /// A command of somebody, who has it carried out through a door.
+    /// A command of an actor, which came in through a door.
     #[must_use]
     pub fn new(command: Command, actor: Actor, door: Door) -> Self {
         Self { command, envelope: Envelope { actor, door, request: None }, request: None }
     }
 
-    /// The same for a request that is recognised when it comes again.
+    /// Adds the key by which a repetition of the request is recognised.
     #[must_use]
     pub fn answering(mut self, request: RequestKey) -> Self {
         self.envelope.request = Some(request.key);
@@ -147,39 +146,39 @@ impl Submission {
     }
 }
 
-/// What a command came to.
+/// The outcome of a command.
 #[derive(Clone, Debug)]
 pub struct Committed {
-    /// Its events, as they stand in the log.
+    /// Its events, as recorded in the log.
     pub events: Arc<[RecordedEvent]>,
-    /// The position that a reader must have reached to see its effect.
+    /// The position that a reader must have reached to see the command's effect.
     pub position: i64,
-    /// Whether it had been carried out before.
+    /// Whether the command had been carried out before.
     pub repeated: bool,
 }
 
 /// Why a command was not carried out.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Failure {
-    /// The rules forbid it.
+    /// The rules forbid the command.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The `request_id` belongs to a request with another content.
+    /// The `request_id` belongs to a request with different content.
     #[error("the request_id was used for another request")]
     RequestIdReused,
     /// Too many commands wait.
     #[error("{0} commands are waiting, the most there can be")]
     QueueFull(usize),
-    /// Conflicts would not end.
+    /// The command kept conflicting.
     #[error("other servers kept changing what the command is about")]
     Conflict,
-    /// The database is away. The command may have been carried out.
+    /// The database is unavailable. The command may have been carried out.
     #[error("the database is unavailable; the outcome is unknown")]
     DatabaseUnavailable,
     /// The engine is stopping.
     #[error("the server is stopping")]
     ShuttingDown,
-    /// A fault of ours, logged where it happened.
+    /// A bug in the server, logged where it happened.
     #[error("internal error")]
     Internal,
 }
@@ -196,8 +195,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine on a database in its present life, and the worker that carries out what it takes. What the
-    /// worker appends is also handed to `handover`, if there is room.
+    /// Creates an engine on a database in its present epoch, and the worker that carries out its commands.
+    /// Events that the worker appends are also sent to `handover`, if there is room.
     #[must_use]
     pub fn new(
         database: Database,
@@ -215,11 +214,11 @@ impl Engine {
         (Self { queue, limits, traces }, worker)
     }
 
-    /// Carries out a command. Once it waits in the queue it is carried out or refused as a whole,
-    /// also if the caller stops waiting for the answer.
+    /// Carries out a command. Once queued, the command is carried out or refused as a whole, even if the
+    /// caller stops waiting for the answer.
     ///
     /// # Errors
-    /// [`Failure`] says why it was not carried out.
+    /// [`Failure`] with the reason why the command was not carried out.
     pub async fn execute(&self, submission: Submission) -> Result<Committed, Failure> {
         let (answer, answered) = oneshot::channel();
         let job = Job::new(submission, answer, self.traces.caller());

@@ -1,4 +1,4 @@
-//! What comes of a batch that the database has answered: callers are told, and memory is brought up to date.
+//! Handles the database's answer to a batch: callers are answered, and memory is brought up to date.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,37 +16,37 @@ use crate::store::append::Appended;
 use crate::store::{Database, RecordedEvent, StoreError, Verdict, in_time, load, log};
 use domain::{CachePolicy, ClaimKind, Refusal};
 
-/// For how many batches after a conflict the lock is taken first.
+/// The number of batches after a conflict for which the lock is taken before loading.
 const CONTENDED_BATCHES: u32 = 8;
-/// How often a command may fall before its caller is told. With the lock held nothing can change
-/// under a decision, so a second fall is already a fault.
+/// How often a command may conflict before its caller gets an error. While the lock is held nothing can
+/// change under a decision, so a second conflict is already a fault.
 const MAX_CONFLICTS: u32 = 4;
 
-/// Tells callers what came of their commands, and the tail of the log what there is.
+/// Answers callers, and hands new events to the tail of the log.
 pub(super) struct Responder {
     pub(super) database: Database,
     pub(super) handover: mpsc::Sender<Handover>,
     pub(super) metrics: Metrics,
 }
 
-/// What is left of a batch whose callers have been told.
+/// What is left to do for a batch whose callers have been answered.
 pub(super) struct Rest {
     /// The position of its last event.
     last_event: Option<i64>,
-    /// Whether streams have grown that it had read.
+    /// Whether streams that the batch had read have grown meanwhile.
     is_contended: bool,
     conflicted: Vec<Conflicted>,
 }
 
-/// A command that has to be decided once more.
+/// A command that conflicted and must be decided again.
 struct Conflicted {
     job: Job,
-    /// Not only with another command of the batch.
+    /// Whether the command itself conflicted, not only another command of the batch that it builds on.
     by_itself: bool,
 }
 
 impl Responder {
-    /// Tells every caller whose command stands, or can never stand, in a batch that the database has answered.
+    /// Answers the caller of every command of a batch whose outcome is final.
     pub(super) fn respond(&self, commands: Commands, appended: &Appended) -> Rest {
         let Commands { batch, outcomes } = commands;
         #[allow(clippy::cast_precision_loss, reason = "a batch is small")]
@@ -66,14 +66,14 @@ impl Responder {
         }
         if !numbered.is_empty() {
             let all = numbered.into_iter().map(|(_, event)| event).collect();
-            // A full or closed channel is no harm: the tail reads what it is not handed.
+            // A full or closed channel is harmless: the tail reads from the log what it is not handed.
             let _ = self.handover.try_send(Arc::new(all));
         }
 
-        // Told together at the end, so that answers on one connection leave together.
+        // Sent together at the end, so that answers on one connection leave together.
         let mut answers = Vec::with_capacity(outcomes.len());
         let mut conflicted = Vec::new();
-        // A command without events saw everything up to its place in the batch.
+        // A command without events saw everything before it in the batch.
         let mut position = appended.head;
         for (number, ((job, outcome), events)) in outcomes.into_iter().zip(events).enumerate() {
             position = events.last().map_or(position, |event| event.position);
@@ -94,7 +94,7 @@ impl Responder {
                 (Some(Verdict::Taken), _) => {
                     let kinds = taken_kinds(appended, number);
                     if kinds.contains(&ClaimKind::Code) {
-                        // A code is drawn by us: draw another.
+                        // The server draws the code, so it can draw another one.
                         conflicted.push(Conflicted { job, by_itself: true });
                     } else {
                         let kinds = kinds.into_iter().map(ClaimKind::as_str).collect();
@@ -132,14 +132,15 @@ impl Responder {
     }
 }
 
-/// The kinds of what a command claimed that belongs to others.
+/// The kinds of the values that a command claimed but that belong to others.
 fn taken_kinds(appended: &Appended, command: usize) -> Vec<ClaimKind> {
     let taken = appended.taken.iter().filter(|taken| taken.command == command);
     taken.map(|taken| taken.claim.kind).collect()
 }
 
 impl Worker {
-    /// Brings memory up to date after a batch that the database has answered, and lets what fell wait again.
+    /// Brings memory up to date after the database's answer to a batch, and queues the conflicted commands
+    /// again.
     pub(super) fn apply_outcome(
         &mut self,
         streams: FinishedStreams,
@@ -162,20 +163,21 @@ impl Worker {
             if by_itself {
                 self.decide_again(job);
             } else {
-                // It has not had its own try yet. It comes before new commands in the next batch, so it
-                // cannot fall with one of them.
+                // This command has not had a try of its own yet. It goes into the next batch before new
+                // commands, so it cannot conflict because of one of them.
                 self.pending.put(job);
             }
         }
         self.pending.delay(delayed);
     }
 
-    /// Keeps the streams of a batch in memory where they are what the database has.
+    /// Keeps the streams of a batch in memory if they agree with the database.
     fn remember(&mut self, streams: FinishedStreams, appended: &Appended, seen_at: i64) {
         let moved: HashSet<i32> = appended.moved.iter().copied().collect();
         let appended_by =
             |command: usize| appended.verdicts.get(command) == Some(&Verdict::Appended);
-        // One write at a time: if one is under way, the next batch that these streams are in will do.
+        // One write at a time: if one is in progress, these streams are written after a later batch that
+        // touches them.
         let turn = self.snapshots.clone().try_acquire_owned().ok();
         let mut due = Vec::new();
         for (key, stream) in streams {
@@ -194,7 +196,7 @@ impl Worker {
             self.cache.put(key, Seen { loaded, at: seen_at });
         }
         if !due.is_empty() {
-            // All servers in one order, so that none waits for another that waits for it.
+            // All servers use the same order, so that they cannot deadlock.
             due.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
             let pool = self.responder.database.pool().clone();
             tokio::spawn(async move {
@@ -217,7 +219,7 @@ impl Worker {
     }
 }
 
-/// Answers a request that was carried out before with what it came to then.
+/// Answers a request that was carried out before with its first outcome.
 async fn answer_repeated(
     job: Job,
     read: impl Future<Output = Result<Vec<RecordedEvent>, StoreError>> + Send,

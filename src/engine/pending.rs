@@ -1,4 +1,4 @@
-//! Pending commands: the queue, and the jobs that go before it.
+//! Pending commands: the queue, and the jobs that go before those in the queue.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
@@ -8,7 +8,7 @@ use super::Failure;
 use super::job::{Identity, Job, Relation};
 use crate::metrics::Metrics;
 
-/// How often a command may be put off because each look shows that more must be loaded.
+/// How often a command may be delayed because each attempt needs more to be loaded.
 const MAX_DELAYS: u32 = 8;
 
 pub(super) struct Pending {
@@ -28,7 +28,7 @@ impl Pending {
         self.queue.close();
     }
 
-    /// Waits until a job is pending. False if there never will be one.
+    /// Waits until a job is pending. False if there will never be another.
     pub(super) async fn filled(&mut self) -> bool {
         if self.next.is_empty() {
             let Some(job) = self.queue.recv().await else { return false };
@@ -43,12 +43,12 @@ impl Pending {
     }
 
     /// Takes at most `room` pending jobs. Repetitions of one request are joined; of several jobs with the same
-    /// key only one is taken, and none whose key is `busy`.
+    /// key only one is taken, and jobs whose key is `busy` are not taken.
     pub(super) fn take_batch(&mut self, room: usize, busy: &HashSet<Identity>) -> Vec<Job> {
         let mut jobs: Vec<Job> = Vec::new();
         let mut known: HashMap<Identity, usize> = HashMap::new();
         let mut same_key = VecDeque::new();
-        // Conflicted jobs are decided by themselves: a new command may need less to be loaded, be decided
+        // Conflicted jobs are not mixed with new ones: a new command may need less to be loaded, be decided
         // before them, and make them conflict again.
         let only_fallen = self.next.iter().any(|job| job.conflicts > 0);
         while jobs.len() < room && same_key.len() < jobs.len() + 1 {
@@ -82,24 +82,24 @@ impl Pending {
         jobs
     }
 
-    /// Lets a job wait again, behind those that do so already.
+    /// Queues a job again, behind those that were queued again before.
     pub(super) fn put(&mut self, job: Job) {
         self.next.push_back(job);
     }
 
-    /// Lets jobs wait again, behind those that do so already.
+    /// Queues jobs again, behind those that were queued again before.
     pub(super) fn put_all(&mut self, jobs: Vec<Job>) {
         self.next.extend(jobs);
     }
 
-    /// Lets jobs wait again as if they had never been taken.
+    /// Queues jobs again as if they had never been taken.
     pub(super) fn put_back(&mut self, jobs: Vec<Job>) {
         for job in jobs.into_iter().rev() {
             self.next.push_front(job);
         }
     }
 
-    /// Puts jobs that lack something into the next batch, but not for ever.
+    /// Puts jobs that lack something into the next batch, a limited number of times.
     pub(super) fn delay(&mut self, jobs: Vec<Job>) {
         for mut job in jobs {
             job.delays += 1;

@@ -1,5 +1,5 @@
-//! Decisions that only look: they run on streams as they stand in the database now, without the
-//! cache and without an append.
+//! Decisions that only read: they run on the streams as currently stored in the database, without the cache
+//! and without an append.
 
 use sqlx::PgConnection;
 use tokio::task::unconstrained;
@@ -10,31 +10,31 @@ use super::unit::{FinishedStreams, Horizon, KnownTaken, Missing, UnitOfWork};
 use crate::store::{Database, StoreError, in_time, load};
 use domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
 
-/// The most rounds of loading before a decision is given up: each brings it further, and none of
-/// ours needs more than a few.
+/// The maximum number of rounds of loading for one decision. Each round brings the decision further, and no
+/// decision needs more than a few.
 pub(super) const MAX_ROUNDS: usize = 16;
 
 /// How many levels above a participant are loaded with it.
 const PREFETCH_LEVELS: u32 = 2;
 
-/// Why a look failed.
+/// Why a query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// What it is about does not exist.
+    /// The subject of the query does not exist.
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A fault of ours.
+    /// A bug in the server.
     #[error("{0}")]
     Broken(&'static str),
 }
 
-/// Runs `look` on the present state of the database.
+/// Runs `look` on the current state of the database.
 ///
 /// # Errors
-/// [`QueryError`] if it refuses or the database cannot be read.
+/// [`QueryError`] if `look` refuses or the database cannot be read.
 pub async fn query<T>(
     database: &Database,
     environment: &Environment,
@@ -62,7 +62,7 @@ pub async fn query<T>(
     Err(QueryError::Broken("a look that never has what it needs"))
 }
 
-/// Loads what decisions lack, and what they will most probably ask for next.
+/// Loads what decisions lack, and what they will probably need next.
 pub(super) async fn fetch(
     connection: &mut PgConnection,
     unit: &mut UnitOfWork<'_>,

@@ -1,5 +1,5 @@
-//! A connection of the worker: made again when it is lost, and never shared. It has two, one to append and one
-//! to load ahead.
+//! A connection of the worker: reopened when it is lost, and never shared. The worker has two, one to append
+//! and one to load ahead.
 
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use crate::metrics::Metrics;
 use crate::store::append::{Appended, append};
 use crate::store::{Batch, Database, Epoch, StoreError, epoch, functions, in_time};
 
-/// The pause before a connection is tried again.
+/// The pause before another attempt to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A batch's place among all batches of all server processes.
+/// Identifies a batch among all batches of all server processes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BatchNumber {
     pub(super) writer: Uuid,
@@ -26,7 +26,7 @@ pub(super) struct Session {
     database: Database,
     epoch: Epoch,
     connection: Option<PgConnection>,
-    /// Whether a new connection led to another life of the database.
+    /// Whether a new connection led to another epoch of the database.
     is_elsewhere: bool,
     metrics: Metrics,
 }
@@ -36,17 +36,17 @@ impl Session {
         Self { database, epoch, connection: None, is_elsewhere: false, metrics }
     }
 
-    /// Whether what is known here is of an earlier life of the database, and so worth nothing.
+    /// Whether the state in memory is of an earlier epoch of the database, and therefore useless.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.is_elsewhere
     }
 
-    /// Forgets a connection that was left in the middle of something.
+    /// Drops a connection that was interrupted in the middle of something.
     pub(super) fn forget_connection(&mut self) {
         self.connection = None;
     }
 
-    /// Loads what a decision lacks, on a new connection if the old one is lost.
+    /// Loads what decisions lack, on a new connection if the old one is lost.
     pub(super) async fn fetch(
         &mut self,
         unit: &mut UnitOfWork<'_>,
@@ -65,7 +65,7 @@ impl Session {
         }
     }
 
-    /// Appends a batch, again and again under the same number while its outcome is unknown.
+    /// Appends a batch, and repeats it under the same number while its outcome is unknown.
     pub(super) async fn append(
         &mut self,
         BatchNumber { writer, number }: BatchNumber,
@@ -111,11 +111,11 @@ impl Session {
         self.connection.as_mut().ok_or_else(lost)
     }
 
-    /// Waits before another try, or returns the error if there shall be none.
+    /// Waits before another attempt, or returns the error if there is to be none.
     async fn retry_or(&mut self, error: StoreError, deadline: Instant) -> Result<(), StoreError> {
         let is_refusal = !matches!(error, StoreError::Unavailable(_));
         if is_refusal || Instant::now() >= deadline {
-            // Whatever the connection was in the middle of, nobody must find it there.
+            // The connection may be in the middle of something, so it must not be reused.
             self.connection = None;
             return Err(error);
         }
@@ -165,7 +165,8 @@ impl Session {
     }
 }
 
-/// Begins a transaction that the database ends by itself if we fall silent, and takes the lock.
+/// Begins a transaction that the database ends by itself if this process stops responding, and takes the
+/// lock.
 async fn begin_locked(connection: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query("begin").execute(&mut *connection).await?;
     let lock = functions::statement(

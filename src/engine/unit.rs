@@ -1,4 +1,4 @@
-//! The unit of work: the streams of one batch, as each command in turn leaves them to the next.
+//! The unit of work: the streams of one batch, in the state that each command leaves to the next.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -12,29 +12,29 @@ use domain::{
     StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
-/// Before any log: the stream was not looked at.
+/// Before the beginning of the log: the stream was never read.
 const NEVER: i64 = -1;
 
-/// What is known of the log as a whole. While one server is alone, this saves it from looking up the
-/// last event of each stream that it has in memory.
+/// What is known about the log as a whole. While only one server appends, the append need not look up the
+/// last event of each stream in memory.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Horizon {
     /// The end of the log as the last batch left it.
     end: LogEnd,
-    /// Where nobody else has appended since.
+    /// The position since which no other server has appended.
     alone_since: i64,
-    /// Whether nobody else had appended between the last two batches.
+    /// Whether no other server appended between the last two batches.
     is_alone: bool,
 }
 
 impl Horizon {
-    /// What is known after a batch; with where it left the log.
+    /// What is known after a batch, including the end of the log.
     pub(super) fn after(self, appended: &Appended, last_event: Option<i64>) -> (Self, i64) {
         let alone_since = if appended.is_expected { self.alone_since } else { appended.head };
         let end = match last_event {
             Some(position) => LogEnd { position, recorded_at: appended.recorded_at },
             None if appended.is_expected => self.end,
-            // When the last event was appended is not known.
+            // The time of the last event is not known.
             None => LogEnd::default(),
         };
         (
@@ -48,39 +48,40 @@ impl Horizon {
         self.end
     }
 
-    /// Whether nobody else had appended between the last two batches.
+    /// Whether no other server appended between the last two batches.
     pub(super) fn is_alone(self) -> bool {
         self.is_alone
     }
 
-    /// Whether a stream seen then is, if the log has not grown since the last batch, still the same.
+    /// Whether a stream seen at `seen_at` is still current, provided that the log has not grown since the
+    /// last batch.
     fn reaches(self, seen_at: i64) -> bool {
         seen_at >= self.alone_since
     }
 }
 
-/// Values that the database has said to belong to somebody, and to whom. A refusal that rests on it is checked
-/// by the append, since the owner may have given the value up.
+/// Values that the database has reported as taken, with their owners. The append checks a refusal that depends
+/// on one, since the owner may have released the value.
 pub(super) type KnownTaken = HashMap<(ClaimKind, String), String>;
 
-/// How many events are read for one stream before it is worth a snapshot.
+/// How many events must have been read for one stream before a snapshot is worthwhile.
 const LONG_READ_EVENTS: i64 = 16;
 
-/// A stream as the batch leaves it.
+/// A stream in its state after the batch.
 struct BatchStream {
     state: AnyAggregate,
     version: i64,
     snapshot_version: i64,
     seen_at: i64,
-    /// Whether many events had to be read for it.
+    /// Whether many events had to be read to load the stream.
     took_long: bool,
-    /// Its place in the batch.
+    /// Its index in the batch.
     place: i32,
     /// The last command of the batch that wrote it.
     last_writer: Option<usize>,
 }
 
-/// A stream as the present command leaves it.
+/// A stream in its state after the current command.
 struct CommandStream {
     state: AnyAggregate,
     version: i64,
@@ -105,7 +106,7 @@ impl Missing {
     }
 }
 
-/// What the present command has done so far.
+/// What the current command has done so far.
 #[derive(Default)]
 struct Scratch {
     streams: HashMap<StreamKey, CommandStream>,
@@ -113,26 +114,26 @@ struct Scratch {
     entry: Entry,
     /// Its events, with their streams and sequences.
     recorded: Vec<(StreamKey, i64, AnyEvent)>,
-    /// The streams that it has written to and that remember their commands.
+    /// The streams that the command has written to and that remember their commands.
     remembering: Vec<StreamKey>,
-    /// Claims of others, known from an earlier batch, for which a claim of the command was refused.
+    /// Claims of others, known from an earlier batch, because of which a claim of the command was refused.
     found_taken: Vec<Claim>,
-    /// Whether a stream that should be new may be taken to be.
+    /// Whether a stream that should be new may be assumed to be new.
     trusts_new: bool,
 }
 
-/// What a batch of decisions has come to so far.
+/// The results of a batch of decisions so far.
 pub(super) struct UnitOfWork<'a> {
     environment: Environment,
     cache: &'a mut Cache,
-    /// The streams of a batch that is being appended, as it leaves them.
+    /// The streams of the batch that is being appended, in their state after it.
     before: &'a FinishedStreams,
     streams: HashMap<StreamKey, BatchStream>,
     code_owners: HashMap<String, Option<ParticipantId>>,
     default_programs: Option<Vec<ProgramId>>,
     walks: HashMap<(ParticipantId, UserId), UplineWalk>,
-    /// Who owns a value after the earlier commands of the batch, nobody if it was given up, and which command
-    /// changed that last.
+    /// For each value its owner after the earlier commands of the batch, `None` if it was released, and the
+    /// command that changed that last.
     claims: HashMap<(ClaimKind, String), (Option<String>, usize)>,
     known_taken: KnownTaken,
     horizon: Horizon,
@@ -168,9 +169,9 @@ impl<'a> UnitOfWork<'a> {
         }
     }
 
-    /// Runs a decision; what it did is kept only if it ends well, what it read also if it is refused.
+    /// Runs a decision. What it did is kept only if it succeeds; what it read is kept even if it is refused.
     ///
-    /// With `trusts_new`, streams that should not exist yet are taken not to.
+    /// With `trusts_new`, streams that should not exist yet are assumed not to exist.
     pub(super) fn run<T>(
         &mut self,
         trusts_new: bool,
@@ -180,14 +181,14 @@ impl<'a> UnitOfWork<'a> {
         decide(self)
     }
 
-    /// Forgets what is true only for a moment: the time, and that something was not there.
+    /// Forgets what is true only for a moment: the time, and that something did not exist.
     pub(super) fn look_anew(&mut self) {
         self.now = (self.environment.now)();
         self.code_owners.retain(|_, owner| owner.is_some());
         self.default_programs = None;
     }
 
-    /// Adds the decision that ran last, and ended well, to the batch.
+    /// Adds the last decision, which must have succeeded, to the batch.
     pub(super) fn keep(&mut self, envelope: &Arc<Envelope>, request: Option<&RequestKey>) {
         let number = self.batch.len();
         let (streams, mut entry) = self.checked_entry(request, true);
@@ -213,8 +214,8 @@ impl<'a> UnitOfWork<'a> {
         self.batch.add(entry);
     }
 
-    /// Adds only what the decision that ran last has read, and its request, to the batch: a refusal,
-    /// or that it was carried out before, is checked like a success.
+    /// Adds only what the last decision has read, and its request, to the batch: a refusal or a repetition is
+    /// checked like a success.
     pub(super) fn keep_reads(&mut self, request: Option<&RequestKey>) {
         let found_taken = std::mem::take(&mut self.scratch.found_taken);
         let claims = found_taken.into_iter().map(ClaimStep::Found).collect();
@@ -222,7 +223,7 @@ impl<'a> UnitOfWork<'a> {
         self.batch.add(Entry { reads, builds_on, receipt, claims, ..Entry::default() });
     }
 
-    /// Whether a value is free, as far as is known here.
+    /// Checks that a value is free, as far as is known here.
     fn check_owner(&mut self, key: &(ClaimKind, String), claim: &Claim) -> Result<(), Halt> {
         let owner = match self.claims.get(key) {
             Some((owner, command)) => {
@@ -276,7 +277,7 @@ impl<'a> UnitOfWork<'a> {
 
     pub(super) fn learn_stream(&mut self, key: StreamKey, loaded: Loaded) {
         if !self.streams.contains_key(&key) {
-            // It was read after the last batch, so it holds at least what there was then.
+            // The stream was read after the last batch, so it holds at least all events up to then.
             let at = self.horizon.end.position;
             let took_long = loaded.version - loaded.snapshot_version >= LONG_READ_EVENTS;
             self.enter(key, Seen { loaded, at }, took_long);
@@ -298,7 +299,7 @@ impl<'a> UnitOfWork<'a> {
     /// A stream from memory.
     fn recall(&mut self, key: &StreamKey) -> Option<Seen> {
         match self.before.get(key) {
-            // If the batch lands whole, nobody else has come between.
+            // If that batch is appended whole, no other server has appended in between.
             Some(stream) => {
                 Some(Seen { loaded: stream.loaded.clone(), at: self.horizon.end.position })
             }
@@ -321,7 +322,7 @@ impl<'a> UnitOfWork<'a> {
         self.streams.insert(key, stream);
     }
 
-    /// The batch, and the streams as it leaves them if all of it is appended.
+    /// The batch, and the streams in their state after it if all of it is appended.
     pub(super) fn finish(self) -> (Batch, FinishedStreams) {
         let streams = self
             .streams
@@ -346,15 +347,15 @@ impl<'a> UnitOfWork<'a> {
     }
 }
 
-/// The streams of a batch as it leaves them.
+/// The streams of a batch in their state after it.
 pub(super) type FinishedStreams = HashMap<StreamKey, FinishedStream>;
 
-/// A stream as a batch leaves it.
+/// A stream in its state after a batch.
 pub(super) struct FinishedStream {
     pub(super) place: i32,
     pub(super) last_writer: Option<usize>,
     pub(super) seen_at: i64,
-    /// Whether many events had to be read for it.
+    /// Whether many events had to be read to load the stream.
     pub(super) took_long: bool,
     pub(super) loaded: Loaded,
 }

@@ -1,13 +1,14 @@
-//! The loop: take what waits, decide it, append it, answer.
+//! The loop: take pending commands, decide them, append the batch, answer.
 //!
-//! What can be in its way, and what then happens:
-//! - *Another server was faster.* Conflicted commands are decided again on what is in the database, and
-//!   for a few batches the log's lock is taken before loading, so that nobody can be faster again.
-//!   Two servers that write one stream would otherwise starve each other.
+//! What can go wrong, and what happens then:
+//! - *Another server changed a stream first.* Conflicted commands are decided again on the state in the
+//!   database, and for a few batches the log's lock is taken before loading, so that they cannot conflict
+//!   again. Two servers that write one stream would otherwise starve each other.
 //! - *The connection is lost during an append.* Whether the batch is in the log is unknown, so the
 //!   same batch is sent again: its number tells the database whether it has seen it.
 //! - *The database refuses a batch as a whole.* Each of its commands is tried by itself.
-//! - *The database is away.* Callers wait a little, then are told; the next batch tries again.
+//! - *The database is unavailable.* Callers wait for a limited time, then get an error; the next batch tries
+//!   again.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -29,15 +30,15 @@ use crate::store::{Database, Epoch, StoreError};
 use crate::traces::Traces;
 use domain::CachePolicy;
 
-/// How long nothing is decided ahead after something could not be loaded for it.
+/// How long no batch is decided ahead after loading for one has failed.
 const AHEAD_PAUSE: Duration = Duration::from_secs(1);
-/// How long a batch waits for the database if the one before waited in vain.
+/// How long a batch waits for the database if the previous one waited in vain.
 const IMPATIENCE: Duration = Duration::from_millis(100);
 
 /// Decides and appends the commands of an [`Engine`](super::Engine).
 pub struct Worker {
     pub(super) session: Session,
-    /// Loads for one batch while the session appends the batch before.
+    /// Loads for one batch while `session` appends the previous one.
     ahead: Session,
     environment: Environment,
     pub(super) limits: Limits,
@@ -48,15 +49,15 @@ pub struct Worker {
     pub(super) horizon: Horizon,
     writer: Uuid,
     batch_number: i64,
-    /// How many more batches take the lock first.
+    /// How many more batches take the lock before loading.
     pub(super) contended: u32,
-    /// What the last batch found out to belong to somebody.
+    /// The values that the last batch found to be taken.
     pub(super) known_taken: KnownTaken,
-    /// When batches may be decided ahead again.
+    /// The time from which batches may be decided ahead again.
     ahead_again_at: Instant,
-    /// Whether the last attempt found the database away.
+    /// Whether the database was unavailable at the last attempt.
     pub(super) away: bool,
-    /// Snapshots are written one at a time, beside the work.
+    /// Snapshots are written one at a time, in the background.
     pub(super) snapshots: Arc<Semaphore>,
 }
 
@@ -99,7 +100,7 @@ impl Worker {
     /// pending command has its answer.
     ///
     /// # Errors
-    /// [`StoreError::Elsewhere`] if the database turns out to be another one.
+    /// [`StoreError::Elsewhere`] if the database turns out to be in another epoch.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         let mut is_closed = false;
         loop {
@@ -116,8 +117,8 @@ impl Worker {
             }
             self.carry_out(&stop).await;
             if self.session.is_elsewhere() || self.ahead.is_elsewhere() {
-                // Everything in memory is of another life of the database. Pending commands are answered with
-                // an error when the queue is dropped.
+                // Everything in memory is of another epoch of the database. Pending commands are answered
+                // with an error when the queue is dropped.
                 return Err(StoreError::Elsewhere);
             }
         }
@@ -126,8 +127,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Carries out what waits, and what comes meanwhile for as long as each batch lands whole. Every job is
-    /// answered or waits again.
+    /// Carries out pending jobs, and further ones for as long as each batch is appended whole. Every job is
+    /// answered or queued again.
     async fn carry_out(&mut self, stop: &CancellationToken) {
         let most = self.limits.batch_commands.max(1);
         let jobs = self.pending.take_batch(most, &[].into());
@@ -152,7 +153,7 @@ impl Worker {
                 return self.put_off(streams, delayed);
             }
             let (number, deadline) = (self.next_number(), self.deadline());
-            // If nobody else appends, this batch will most probably land whole.
+            // If no other server appends, this batch will probably be appended whole.
             let goes_ahead = self.horizon.is_alone()
                 && self.pending.is_plain()
                 && Instant::now() >= self.ahead_again_at
@@ -168,7 +169,7 @@ impl Worker {
                         let took = began.elapsed().as_secs_f64();
                         self.responder.metrics.commit_seconds.observe(took);
                         commands.trace_end(work, &appended);
-                        // Nobody waits for their answer while the next batch is still being loaded.
+                        // Answers need not wait until the next batch is loaded.
                         let rest = self.responder.respond(commands, &appended);
                         Ok((appended, rest))
                     }
@@ -219,7 +220,7 @@ impl Worker {
         if let Err(error) = self.session.begin_locked(deadline).await {
             return self.fail(jobs, &error, "taking the lock of the log");
         }
-        // What is cached may be what led to the conflict.
+        // The cached state may have caused the conflict.
         let (mut fresh, before) = (Cache::new(1), FinishedStreams::new());
         // The transaction ends with its connection, so nothing is tried again within it.
         let at_once = Instant::now();
@@ -244,8 +245,8 @@ impl Worker {
         let work = commands.trace(&self.traces);
         let mut appended = self.session.append_locked(number, &commands.batch).await;
         if matches!(appended, Err(StoreError::Unavailable(_))) {
-            // Perhaps the commit was carried out. Sent once more, outside of a transaction, the
-            // batch is recognised, or appended if it still can be.
+            // The commit may have been carried out. The batch is sent again outside of the transaction: it is
+            // recognised, or appended if that is still possible.
             appended = self.session.append(number, &commands.batch, deadline).await;
         }
         match appended {
@@ -274,7 +275,7 @@ impl Worker {
         }
     }
 
-    /// Jobs that failed together: perhaps only one of them is at fault.
+    /// Jobs that failed together: possibly only one of them is at fault.
     fn fail_together(&mut self, jobs: Vec<Job>, error: &StoreError, doing: &'static str) {
         if matches!(error, StoreError::Unavailable(_) | StoreError::Elsewhere) || jobs.len() < 2 {
             return self.fail(jobs, error, doing);
@@ -285,7 +286,7 @@ impl Worker {
         }
     }
 
-    /// A batch in which nothing was decided: what was loaded stays for the next try.
+    /// A batch in which nothing was decided. The loaded streams stay in memory for the next attempt.
     fn put_off(&mut self, streams: FinishedStreams, delayed: Vec<Job>) {
         for (key, stream) in streams {
             if key.kind.cache() != CachePolicy::Never {
@@ -295,7 +296,7 @@ impl Worker {
         self.pending.delay(delayed);
     }
 
-    /// What to tell callers of an error of the store; logs it.
+    /// Logs an error of the store, and returns the failure for callers.
     fn failure(&mut self, error: &StoreError, doing: &'static str) -> Failure {
         tracing::error!(%error, doing, "the database failed");
         if matches!(error, StoreError::Unavailable(_) | StoreError::Elsewhere) {
@@ -314,7 +315,7 @@ impl Worker {
         delayed: Vec<Job>,
         error: &StoreError,
     ) {
-        // What the batch would have left in memory never came to be, or nobody knows.
+        // The state after the batch was not committed, or that is unknown.
         for key in streams.keys() {
             self.cache.remove(key);
         }

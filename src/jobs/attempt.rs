@@ -1,17 +1,17 @@
-//! One attempt at a job, and the transaction that is committed with the job's end.
+//! One attempt at a job, and the transaction in which the job is completed.
 
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::TakenJob;
 use crate::store::{Database, StoreError, jobs};
 
-/// How long the database lets the transaction of an attempt do nothing before it ends the attempt's connection.
+/// The database ends the connection of an attempt whose transaction is idle for this long.
 const BEGIN: &str = "begin; set local idle_in_transaction_session_timeout = '60s'";
 
 /// What an attempt can use.
 pub struct Attempt {
     database: Database,
-    /// One of its own, so that an attempt that is cut off leaves no transaction behind in the pool.
+    /// A separate connection, so that an interrupted attempt leaves no open transaction in the pool.
     connection: Option<PgConnection>,
     is_begun: bool,
 }
@@ -21,14 +21,14 @@ impl Attempt {
         Self { database, connection, is_begun: false }
     }
 
-    /// The database, for what need not be in the transaction.
+    /// The database, for work that need not be in the transaction.
     #[must_use]
     pub fn database(&self) -> &Database {
         &self.database
     }
 
-    /// The transaction in which the job ends, begun at the first call. What is written in it stands if and only if
-    /// this attempt has done the job. Nothing slow should be waited for after it was begun.
+    /// The transaction in which the job is completed; the first call begins it. What is written in it is committed
+    /// if and only if this attempt completes the job. Do not wait for anything slow once it has begun.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be begun.
@@ -41,7 +41,7 @@ impl Attempt {
         self.connection.as_mut().ok_or_else(lost)
     }
 
-    /// A connection in a new transaction. One of an earlier attempt may have been lost since.
+    /// A connection in a new transaction. The connection of an earlier attempt may have been lost meanwhile.
     async fn begin(&mut self) -> Result<PgConnection, StoreError> {
         if let Some(mut connection) = self.connection.take()
             && connection.execute(sqlx::raw_sql(BEGIN)).await.is_ok()
@@ -53,7 +53,8 @@ impl Attempt {
         Ok(connection)
     }
 
-    /// Ends the job. False if another attempt was begun meanwhile: then nothing of this one stands.
+    /// Completes the job. False if another attempt has begun meanwhile; then nothing of this one is
+    /// committed.
     pub(super) async fn complete(&mut self, job: &TakenJob) -> Result<bool, StoreError> {
         let Some(connection) = self.connection.as_mut().filter(|_| self.is_begun) else {
             return jobs::complete(self.database.pool(), job.id, job.attempt).await;
@@ -65,7 +66,7 @@ impl Attempt {
         Ok(is_last)
     }
 
-    /// Undoes what was written in the transaction.
+    /// Rolls the transaction back.
     pub(super) async fn undo(&mut self) {
         if !self.is_begun {
             return;

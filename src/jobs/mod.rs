@@ -1,11 +1,12 @@
-//! Jobs: work that must be done once, after what calls for it has been recorded.
+//! Jobs: work that must be done once, after its cause has been recorded.
 //!
-//! - [`worker`] is the loop that takes jobs that are due and has them done. Each server has one.
-//! - [`handlers`] is what there is to do, one file for each kind.
+//! - [`worker`] is the loop that takes due jobs and runs their handlers. Each server has one.
+//! - [`handlers`] holds the handlers, one file for each kind of job.
 //!
 //! A job is tried until it succeeds, with growing pauses, and parked after a limit. What a handler writes in the
-//! transaction of its attempt is committed together with the job's end, so exactly once. What it does elsewhere
-//! is done at least once: the job's id, the same in every attempt, lets the other side recognise a repetition.
+//! transaction of its attempt is committed together with the job's completion, and so takes effect exactly once.
+//! What it does elsewhere is done at least once; the job's id, the same in every attempt, lets the other side
+//! recognise a repetition.
 
 mod attempt;
 pub mod handlers;
@@ -21,7 +22,8 @@ pub use worker::Worker;
 
 use crate::store::StoreError;
 
-/// Why an attempt failed. The text is kept with the job and shown to operators: it must not hold personal data.
+/// Why an attempt failed. The text is stored with the job and shown to operators, so it must not contain
+/// personal data.
 #[derive(Debug, thiserror::Error)]
 pub enum JobError {
     /// Another attempt may succeed.
@@ -38,7 +40,7 @@ impl From<StoreError> for JobError {
     }
 }
 
-/// An attempt on its way. (Boxed, so that handlers of all kinds stand in one list.)
+/// An attempt in progress. (Boxed, so that handlers of all kinds fit into one list.)
 pub type Doing<'a> = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send + 'a>>;
 
 /// Does the jobs of one kind.
@@ -49,7 +51,7 @@ pub trait Handler: Send + Sync {
     /// Makes one attempt.
     fn attempt<'a>(&'a self, job: &'a TakenJob, attempt: &'a mut Attempt) -> Doing<'a>;
 
-    /// How long an attempt may take before it is given up.
+    /// How long an attempt may take before it is aborted.
     fn time_limit(&self) -> Duration {
         Duration::from_mins(1)
     }
@@ -60,7 +62,7 @@ pub trait Handler: Send + Sync {
         12
     }
 
-    /// Whether there is to be one job of this kind every day, without anybody asking for it.
+    /// Whether one job of this kind is created every day.
     fn is_daily(&self) -> bool {
         false
     }
@@ -69,18 +71,18 @@ pub trait Handler: Send + Sync {
 /// The handlers of a server.
 pub type Handlers = Vec<Arc<dyn Handler>>;
 
-/// How much a worker does, and how soon.
+/// The limits and intervals of a worker.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Jobs that one server does at the same time.
+    /// The number of jobs that one server does at the same time.
     pub concurrency: usize,
     /// How long finished jobs are kept.
     pub kept: Duration,
-    /// How often the table is looked at when no notice comes.
+    /// How often the table is polled when no notice arrives.
     pub poll_interval: Duration,
-    /// How long after the end of an attempt's time its job is taken again, because its worker must have died.
+    /// How long after an attempt's time limit its job is taken again, because its worker must have died.
     pub grace: Duration,
-    /// The pause before the second attempt. It doubles with every further one.
+    /// The pause before the second attempt. It doubles with every further attempt.
     pub first_pause: Duration,
     /// The longest pause between two attempts.
     pub longest_pause: Duration,
@@ -99,7 +101,7 @@ impl Default for Limits {
     }
 }
 
-/// So many days.
+/// A duration of `days` days.
 #[must_use]
 pub const fn days(days: u64) -> Duration {
     Duration::from_secs(days * 24 * 60 * 60)

@@ -1,4 +1,4 @@
-//! The loop that takes jobs that are due and has them done, a few at a time.
+//! The loop that takes due jobs and runs their handlers, a few at a time.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -16,14 +16,15 @@ use crate::engine::Environment;
 use crate::store::jobs::{self, Capability};
 use crate::store::{Database, StoreError, functions, in_time};
 
-/// How often it is looked whether the daily jobs of today are there.
+/// How often to check that today's daily jobs exist.
 const DAILY_INTERVAL: Duration = Duration::from_mins(10);
-/// The pause after the database could not be asked.
+/// The pause after the database has failed.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long attempts under way may take once the server stops. The rest is taken again when their time is over.
+/// How long attempts in progress may take once the server stops. Other jobs are taken again when their lease is
+/// over.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(8);
 
-/// Does the jobs of the kinds that it has handlers for.
+/// Does jobs of the kinds for which it has handlers.
 pub struct Worker {
     database: Database,
     handlers: HashMap<&'static str, Arc<dyn Handler>>,
@@ -37,7 +38,7 @@ pub struct Worker {
 }
 
 impl Worker {
-    /// A worker with these handlers, each of a kind of its own.
+    /// Creates a worker with these handlers, each for a different kind.
     #[must_use]
     pub fn new(
         database: Database,
@@ -65,7 +66,7 @@ impl Worker {
     /// Does jobs until `stop` is cancelled.
     ///
     /// # Errors
-    /// None: what fails is tried again.
+    /// None: failures are retried.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), Infallible> {
         loop {
             let failed = tokio::select! {
@@ -88,13 +89,13 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes and does jobs until the database fails. Nothing is lost wherever it is cut off: a job that was taken
-    /// and not begun is taken again when its time is over.
+    /// Takes and does jobs until the database fails. Nothing is lost if this future is dropped: a job that was
+    /// taken but not begun is taken again when its lease is over.
     async fn serve(&mut self) -> Result<Infallible, StoreError> {
         let mut listener = self.database.listener().await?;
-        // The connection lasts as long as the server, and says that one of this release runs.
+        // The connection lasts as long as the server, so it marks the functions of this release as in use.
         functions::hold(&mut listener).await?;
-        // Somebody may have dropped them before the database knew of this server.
+        // The functions may have been dropped before they were marked.
         let mut connection = self.database.pool().acquire().await?;
         in_time(functions::create_missing(&mut connection, functions::all())).await?;
         drop(connection);
@@ -143,12 +144,12 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes jobs and begins with them; answers how many.
+    /// Takes jobs and begins them; returns how many.
     async fn take(&mut self, room: usize) -> Result<usize, StoreError> {
         if self.capabilities.is_empty() {
             return Ok(0);
         }
-        // Each kind comes first in its turn.
+        // The kinds take turns at being first.
         self.capabilities.rotate_left(1);
         let most = i64::try_from(room).unwrap_or(i64::MAX);
         let taken = in_time(jobs::take(self.database.pool(), &self.capabilities, most)).await?;
@@ -166,7 +167,7 @@ impl Worker {
     }
 }
 
-/// Makes one attempt and notes what came of it. Gives the connection back if it can be used again.
+/// Makes one attempt and records the outcome. Returns the connection if it can be used again.
 async fn carry_out(
     database: Database,
     handler: Arc<dyn Handler>,
@@ -179,7 +180,7 @@ async fn carry_out(
     let time_limit = handler.time_limit();
     let (own, id, number) = (job.own_attempt, job.id, job.attempt);
     let kind = handler.kind();
-    // A task of its own, so that a handler that panics is a job that failed.
+    // A separate task, so that a panic in a handler only fails the job.
     let mut doing = tokio::spawn(async move {
         let mut done = handler.attempt(&job, &mut attempt).await;
         if done.is_ok() {
@@ -202,7 +203,7 @@ async fn carry_out(
         Ok(Err(_)) => (JobError::Again("the attempt panicked".into()), None),
         Err(_) => {
             doing.abort();
-            // Nothing of it goes on when the next attempt begins.
+            // Ensures that nothing of this attempt still runs when the next one begins.
             let _ = doing.await;
             (JobError::Again(format!("the attempt took longer than {time_limit:?}")), None)
         }
@@ -223,15 +224,15 @@ async fn carry_out(
     connection
 }
 
-/// A share from a half to the whole, evenly.
+/// A uniformly distributed factor from one half to one.
 fn share(random: [u8; 8]) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "a share need not be exact")]
     let share = u64::from_le_bytes(random) as f64 / u64::MAX as f64;
     0.5 + share / 2.0
 }
 
-/// The pause after an attempt: twice that after the one before, up to a limit, and of that a share, so that jobs
-/// which failed together are not tried again together.
+/// The pause after an attempt: twice the previous one, up to a limit, times a random factor, so that jobs that
+/// failed together are not retried together.
 fn pause(limits: &Limits, attempt: i32, share: f64) -> Duration {
     let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(31);
     let pause = limits.first_pause.saturating_mul(1 << doublings).min(limits.longest_pause);

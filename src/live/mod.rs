@@ -1,8 +1,8 @@
 //! The live side: one tail of the log per process, and any number of subscribers.
 //!
-//! The tail reads each event once, whatever the number of subscribers: what this process appended
-//! itself is handed over, the rest is read. Subscribers have bounded queues; one that does not keep
-//! up is cut off and slows nobody else.
+//! The tail reads each event once, whatever the number of subscribers: events that this process appended are
+//! handed over, the rest is read. Subscribers have bounded queues; one that does not keep up is cut off and
+//! slows down nobody else.
 
 mod notice;
 mod permits;
@@ -30,22 +30,22 @@ pub use subscription::{Cursor, CutOff, Subscription};
 pub enum Topic {
     /// The events of one stream.
     Stream(StreamKey),
-    /// All events there are.
+    /// All events of the log.
     Log,
 }
 
-/// How large things may grow, and how often they happen.
+/// The limits and intervals of the live side.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open streams in this process.
     pub streams: usize,
     /// Open streams of one caller in this process.
     pub streams_per_caller: usize,
-    /// Events that may wait for one subscriber; with more it is cut off.
+    /// Events that may wait for one subscriber; a subscriber with more is cut off.
     pub queued_events: usize,
     /// Subscribers that may read the past from the database at once.
     pub catching_up: usize,
-    /// How often the log is looked at when no notice comes.
+    /// How often the log is polled when no notice arrives.
     pub poll_interval: Duration,
 }
 
@@ -61,7 +61,7 @@ impl Default for Limits {
     }
 }
 
-/// Who listens to what, and how far everybody has been told.
+/// The subscribers by topic, and the position up to which events have been delivered.
 struct Registry {
     position: i64,
     /// When the log was last seen in the database.
@@ -71,7 +71,7 @@ struct Registry {
 }
 
 struct Subscriber {
-    /// In boxes: a queue has room for 32 from the beginning.
+    /// Boxed, because a queue allocates room for 32 entries at once.
     queue: mpsc::Sender<Box<RecordedEvent>>,
     /// Cancelled when the queue was full.
     behind: CancellationToken,
@@ -82,7 +82,7 @@ struct Subscriber {
 pub struct Live {
     database: Database,
     registry: Arc<Mutex<Registry>>,
-    /// The same position as in the registry, for those who wait for it.
+    /// The position of the registry, as a channel to wait on.
     reached: Arc<watch::Sender<i64>>,
     catching_up: Arc<Semaphore>,
     permits: Permits,
@@ -90,7 +90,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Starts the tail at the present end of the log, and what exchanges notices with other servers.
+    /// Starts the tail at the present end of the log, and the tasks that exchange notices with other servers.
     ///
     /// # Errors
     /// [`StoreError`] if the end of the log cannot be read.
@@ -139,13 +139,13 @@ impl Live {
         lock(&self.registry).seen_at
     }
 
-    /// The position up to which subscribers have been told.
+    /// The position up to which events have been delivered to subscribers.
     #[must_use]
     pub fn position(&self) -> i64 {
         lock(&self.registry).position
     }
 
-    /// The position up to which subscribers have been told, for those who wait for it.
+    /// The position up to which events have been delivered to subscribers, as a channel to wait on.
     #[must_use]
     pub fn reached(&self) -> watch::Receiver<i64> {
         self.reached.subscribe()
@@ -165,16 +165,16 @@ impl Live {
         in_time(log::first_of_type(self.database.pool(), stream, event_type)).await
     }
 
-    /// A permit for one more stream of a caller, until it is dropped.
+    /// A permit for one more stream of a caller, valid until it is dropped.
     ///
     /// # Errors
-    /// [`Full`] if there are as many streams as there can be.
+    /// [`Full`] if there are no permits left.
     pub fn permit(&self, caller: &str) -> Result<Permit, Full> {
         self.permits.acquire(caller)
     }
 }
 
-/// The registry. A panic while it was locked leaves it usable: every change to it is a single step.
+/// Locks the registry. A panic while it was locked leaves it usable, because every change is a single step.
 fn lock(registry: &Mutex<Registry>) -> MutexGuard<'_, Registry> {
     registry.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
-//! Notices between servers that the log has grown, and to where.
+//! Notices between servers: the log has grown, up to this position.
 //!
-//! A notice is a hint: it makes the others look sooner. It is sent outside of the append, because
-//! Postgres sends notices one transaction at a time, and at most one is on its way at once.
+//! A notice is a hint that makes the other servers poll sooner. It is sent outside of the append, because
+//! Postgres serializes transactions that send notices, and at most one is in flight at a time.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::store::{Database, Epoch, StoreError, epoch, in_time};
 
-/// How soon one notice can follow another. A notice is a commit like that of a batch.
+/// The shortest time between two notices. A notice costs a commit, like a batch.
 const INTERVAL: Duration = Duration::from_millis(10);
-/// The pause before a lost listener is made again.
+/// The pause before a lost listener is opened again.
 const PAUSE: Duration = Duration::from_millis(500);
 
 async fn channel(database: &Database) -> Result<String, StoreError> {
@@ -25,8 +25,8 @@ async fn channel(database: &Database) -> Result<String, StoreError> {
     Ok(row.0)
 }
 
-/// Tells the other servers what has been `reached` here, whenever `appended` is notified; many notifications
-/// become one.
+/// Notifies the other servers of the position `reached` here whenever `appended` is notified; many
+/// notifications become one.
 pub(super) async fn send(
     database: Database,
     appended: Arc<Notify>,
@@ -57,9 +57,9 @@ async fn send_one(database: &Database, reached: &watch::Receiver<i64>) -> Durati
     }
 }
 
-/// Notifies `grown` whenever a notice comes of what has not been `reached` here, and after every gap in
-/// listening. Fails when a gap has ended at another database than the one that `epoch` is a life of: positions
-/// of the log then mean nothing any more.
+/// Notifies `grown` after every notice of a position that has not been `reached` here, and after every gap in
+/// listening. Fails if the database after a gap is no longer in `epoch`, because positions of the log are then
+/// meaningless.
 pub(super) async fn listen(
     database: Database,
     epoch: Epoch,
@@ -95,11 +95,11 @@ async fn listen_without_gap(
     let mut listener = PgListener::connect_with(database.listening()).await?;
     listener.listen(&channel).await?;
     grown.notify_one();
-    // `None` means that the connection was lost: notices may be missing, and the next one may lead
-    // elsewhere.
+    // `None` means that the connection was lost: notices may be missing, and the next connection may lead to
+    // another database.
     while let Some(notice) = listener.try_recv().await? {
         let position: Option<i64> = notice.payload().parse().ok();
-        // Most are our own.
+        // Most notices are this server's own.
         if position.is_none_or(|position| position > *reached.borrow()) {
             grown.notify_one();
         }

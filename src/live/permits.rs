@@ -1,4 +1,4 @@
-//! Permits for streams: how many there can be, in all and per caller.
+//! Permits for streams: limits on the number of streams, in all and per caller.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +22,9 @@ pub struct Permit {
 /// There is no permit left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full {
-    /// How many there can be.
+    /// The limit that was reached.
     pub limit: usize,
-    /// Whether it is the caller who has so many, and not all together.
+    /// Whether it is the limit per caller, not the limit of all callers together.
     pub is_callers: bool,
 }
 

@@ -1,5 +1,5 @@
-//! One subscriber's view of a topic: first what it missed, then what comes, without a gap and
-//! without a repetition in between.
+//! One subscriber's view of a topic: first past events, then new ones, without a gap or a repetition in
+//! between.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,32 +11,32 @@ use tokio_util::sync::CancellationToken;
 use super::{Live, Registry, Subscriber, Topic, lock};
 use crate::store::{Database, RecordedEvent, StoreError, in_time, log};
 
-/// How many events of the past are read at once.
+/// How many past events are read at once.
 const PAGE_EVENTS: i64 = 500;
-/// How many events may wait for something in this process.
+/// How many events may wait for a consumer within this process.
 const FOLLOWED_EVENTS: usize = 65_536;
 
-/// How far a subscriber has come: everything up to both is behind it.
+/// How far a subscriber has read: everything up to both numbers has been delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// In the log.
+    /// The position in the log.
     pub position: i64,
-    /// In the topic: the sequence in a stream, the position again in the log.
+    /// The place in the topic: the sequence in a stream, the position in the log.
     pub sequence: i64,
 }
 
 /// Why a subscription ended.
 #[derive(Debug, thiserror::Error)]
 pub enum CutOff {
-    /// Events came faster than they were taken.
+    /// Events arrived faster than the subscriber took them.
     #[error("events came faster than they were taken")]
     TooSlow,
-    /// The past could not be read.
+    /// Past events could not be read.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The events of a topic after a cursor, in order, each once, for as long as one likes.
+/// The events of a topic after a cursor, in order, each once, without end.
 pub struct Subscription {
     database: Database,
     registry: Arc<Mutex<Registry>>,
@@ -44,7 +44,7 @@ pub struct Subscription {
     topic: Topic,
     queue_length: usize,
     cursor: Cursor,
-    /// The past is read up to here; what comes after it is in the queue.
+    /// Events up to this position are read from the log; later ones come through the queue.
     live_from: i64,
     past: VecDeque<RecordedEvent>,
     caught_up: bool,
@@ -53,13 +53,13 @@ pub struct Subscription {
 }
 
 impl Live {
-    /// Subscribes to a topic from a cursor on.
+    /// Subscribes to a topic from a cursor.
     #[must_use]
     pub fn subscribe(&self, topic: Topic, from: Cursor) -> Subscription {
         self.subscribe_with(topic, from, self.limits.queued_events.max(1))
     }
 
-    /// Subscribes to the whole log for something in this process that takes events as fast as they come.
+    /// Subscribes to the whole log for a consumer within this process that keeps up with the log.
     #[must_use]
     pub fn follow(&self, from: Cursor) -> Subscription {
         self.subscribe_with(Topic::Log, from, FOLLOWED_EVENTS)
@@ -84,7 +84,7 @@ impl Live {
     }
 }
 
-/// A place in the registry: what comes after `live_from` goes into the queue.
+/// An entry in the registry: events after `live_from` go into the queue.
 struct Registered {
     queue: mpsc::Receiver<Box<RecordedEvent>>,
     behind: CancellationToken,
@@ -106,34 +106,35 @@ fn register(registry: &Mutex<Registry>, topic: &Topic, queue_length: usize) -> R
 }
 
 impl Subscription {
-    /// How far the subscriber has come.
+    /// How far the subscriber has read.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         self.cursor
     }
 
-    /// The next event. May be dropped and called again without losing one.
+    /// The next event. Cancel-safe: dropping the future loses no event.
     ///
     /// # Errors
-    /// [`CutOff`] if there will be no more.
+    /// [`CutOff`] if there will be no more events.
     pub async fn next(&mut self) -> Result<RecordedEvent, CutOff> {
         loop {
             if let Some(event) = self.past.pop_front() {
                 return Ok(self.pass(event));
             }
             if !self.caught_up {
-                // Boxed, so that those who wait for what comes have no room for it.
+                // Boxed, so that subscriptions that wait for new events do not reserve memory for this
+                // future.
                 Box::pin(self.read_past()).await?;
                 continue;
             }
             let event = tokio::select! {
                 biased;
                 event = self.queue.recv() => event,
-                // Everything in the queue is still good; then it is over.
+                // What is in the queue is still valid; the subscription ends after it.
                 () = self.behind.cancelled() => self.queue.try_recv().ok(),
             };
             match event {
-                // What was subscribed to before the past was read may be in both.
+                // The subscription began before past events were read, so an event may be in both.
                 Some(event) if self.place(&event) <= self.cursor.sequence => {}
                 Some(event) => return Ok(self.pass(*event)),
                 None => return Err(CutOff::TooSlow),
@@ -153,12 +154,12 @@ impl Subscription {
         Ok(self.past.is_empty())
     }
 
-    /// Resolves when the subscriber is to be cut off, however much it has yet to take.
+    /// Resolves when the subscriber is to be cut off, regardless of the events that still wait in its queue.
     pub async fn behind(&self) {
         if self.caught_up {
             self.behind.cancelled().await;
         } else {
-            // What overflows while the past is read is read as well.
+            // Events that overflow the queue while past events are read are read from the log as well.
             std::future::pending::<()>().await;
         }
     }
@@ -168,7 +169,7 @@ impl Subscription {
         event
     }
 
-    /// Where an event stands in the topic.
+    /// The place of an event in the topic.
     fn place(&self, event: &RecordedEvent) -> i64 {
         match self.topic {
             Topic::Stream(_) => event.sequence,
@@ -193,7 +194,7 @@ impl Subscription {
         let is_end = i64::try_from(page.len()).is_ok_and(|read| read < PAGE_EVENTS);
         self.past.extend(page);
         if self.behind.is_cancelled() {
-            // The queue overflowed meanwhile: what was in it becomes part of the past.
+            // The queue overflowed meanwhile: its events are now read from the log.
             self.leave();
             let Registered { queue, behind, live_from } =
                 register(&self.registry, &self.topic, self.queue_length);

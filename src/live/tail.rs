@@ -1,4 +1,4 @@
-//! The tail: follows the log and hands each event to those who listen to its stream.
+//! The tail: follows the log and delivers each event to the subscribers of its stream.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -19,7 +19,7 @@ pub(super) struct Tail {
     pub(super) database: Database,
     pub(super) registry: Arc<Mutex<Registry>>,
     pub(super) reached: Arc<watch::Sender<i64>>,
-    /// Notified after events were handed over, so that other servers hear of them.
+    /// Notified after events were handed over, so that other servers get a notice.
     pub(super) appended: Arc<Notify>,
     /// Notified when another server has appended.
     pub(super) grown: Arc<Notify>,
@@ -56,7 +56,7 @@ impl Tail {
         stop.run_until_cancelled(self.read()).await;
     }
 
-    /// Delivers what was handed over if it comes next; else reads what comes before it first.
+    /// Delivers the events that were handed over if they come next; otherwise first reads those before them.
     async fn take(&self, events: &[RecordedEvent]) {
         let Some(first) = events.first() else { return };
         if first.position > lock(&self.registry).position + 1 {
@@ -69,7 +69,7 @@ impl Tail {
         }
     }
 
-    /// Delivers what is in the log, up to its end.
+    /// Reads the log and delivers its events, up to its end.
     async fn read(&self) {
         loop {
             let position = lock(&self.registry).position;
@@ -94,8 +94,8 @@ impl Tail {
         for event in events {
             let of_stream = registry.streams.get(&event.stream).into_iter().flatten();
             for subscriber in of_stream.chain(&registry.log) {
-                // A full queue: one more event later would leave a gap, so it gets no more at all. (A
-                // closed one: it is about to leave.)
+                // The queue is full: later events would leave a gap, so the subscriber gets no more at all.
+                // (If the queue is closed, the subscriber is about to leave.)
                 let is_behind = subscriber.behind.is_cancelled();
                 if !is_behind && subscriber.queue.try_send(Box::new(event.clone())).is_err() {
                     subscriber.behind.cancel();

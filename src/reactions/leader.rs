@@ -1,6 +1,7 @@
-//! The loop that moves reactions. One server at a time moves one: whoever holds its advisory lock, on the connection
-//! that also does the work, so that the lock is lost with the process. The database ends a connection that falls
-//! silent (see [`super::step::ready`]), so that a process that hangs does not keep the others from it.
+//! The loop that moves reactions. Each reaction is moved by one server at a time, the one that holds its advisory
+//! lock. The lock is on the connection that also does the work, so it is lost with the process. The database ends a
+//! connection that becomes silent (see [`super::step::ready`]), so that a hung process does not block the other
+//! servers.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
@@ -14,19 +15,19 @@ use super::{Reaction, step};
 use crate::lifecycle::{Stage, Tasks};
 use crate::store::{Database, Epoch, StoreError, epoch, in_time};
 
-/// How often a server that does not lead tries to.
+/// How often a server that does not move a reaction tries to take its lock.
 const ELECTION_INTERVAL: Duration = Duration::from_millis(500);
-/// How often the log is looked at when nobody says that it has grown. Well below the time after which the database
-/// ends a silent connection.
+/// How often the log is polled when nothing signals that it has grown. Well below the time after which the
+/// database ends a silent connection.
 const POLL_INTERVAL: Duration = Duration::from_secs(1);
-/// The rest after the head was reached, so that the next run is longer, which costs less for each event.
+/// The pause after the head was reached, so that the next run is longer, which costs less per event.
 const REST: Duration = Duration::from_millis(50);
-/// How often it is said that a reaction stands still.
+/// How often a stalled reaction is logged.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
-/// How many rounds there are between two sweeps of old checkpoints.
+/// The number of rounds between two sweeps of old checkpoints.
 const ROUNDS_PER_SWEEP: u32 = 16;
 
-/// Starts moving reactions. `grown` tells of the head of the log. Where there are no reactions, nothing is started.
+/// Starts moving reactions. `grown` signals the head of the log. Without reactions, nothing is started.
 ///
 /// # Errors
 /// [`StoreError`] if a new reaction cannot be registered.
@@ -54,7 +55,7 @@ struct Leader {
     epoch: Epoch,
     reactions: Vec<Reaction>,
     grown: watch::Receiver<i64>,
-    /// When it was last said that a reaction stands still.
+    /// When a stalled reaction was last logged.
     complained_at: Option<Instant>,
 }
 
@@ -106,7 +107,8 @@ impl Leader {
         }
     }
 
-    /// Moves each reaction that this server leads by one run; answers whether any of them can go on at once.
+    /// Moves each reaction that this server leads by one run; returns whether any of them can continue at
+    /// once.
     async fn round(
         &mut self,
         connection: &mut PgConnection,
@@ -120,7 +122,7 @@ impl Leader {
                 Err(error @ (StoreError::Unavailable(_) | StoreError::Elsewhere)) => {
                     return Err(error);
                 }
-                // One that cannot be moved must not hold up the others.
+                // A reaction that cannot be moved must not block the others.
                 Err(error) => self.complain(*reaction, &error),
             }
         }
@@ -135,8 +137,8 @@ impl Leader {
     }
 }
 
-/// Those that this server leads already, and those whose locks can be had, which last as long as the connection.
-/// Each reaction has one: another release may know others.
+/// The reactions that this server leads already, and those whose locks are free. Locks last as long as the
+/// connection. Each reaction has its own lock, because another release may have other reactions.
 async fn lead(
     connection: &mut PgConnection,
     reactions: &[Reaction],

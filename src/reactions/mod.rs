@@ -1,8 +1,8 @@
-//! Reactions: durable consumers of the log, whose work must happen once and never again.
+//! Reactions: durable consumers of the log, whose work must happen exactly once.
 //!
-//! A reaction is a statement that inserts the jobs which a run of events calls for. Its checkpoint stands under the
-//! name of its folder, and moves in the transaction that inserts the jobs. So neither a rebuild of read models nor
-//! another release repeats anything.
+//! A reaction is a statement that inserts the jobs required by a run of events. Its checkpoint is stored under the
+//! name of its folder, and moves in the transaction that inserts the jobs. Neither a rebuild of read models nor
+//! another release therefore repeats anything.
 //!
 //! - [`step`] moves one reaction over one run of events.
 //! - [`leader`] is the loop: one server at a time moves the reactions.
@@ -18,9 +18,9 @@ const FOLDERS: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/reactions.
 /// A reaction.
 #[derive(Clone, Copy, Debug)]
 pub struct Reaction {
-    /// The name of its folder. Stable: its checkpoint stands under it.
+    /// The name of its folder. It must not change, because the checkpoint is stored under it.
     pub name: &'static str,
-    /// Inserts the jobs that the events of `$1 < position <= $2` call for. Those events are whole commands.
+    /// Inserts the jobs required by the events of `$1 < position <= $2`. Those events are whole commands.
     pub fold: &'static str,
 }
 

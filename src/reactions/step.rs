@@ -1,15 +1,15 @@
-//! Moving one reaction over one run of events, in one transaction with the jobs that they call for.
+//! Moving one reaction over one run of events, in one transaction with the jobs that the events require.
 
 use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::Reaction;
 use crate::store::{StoreError, jobs};
 
-/// The most events of one run, unless one command has more.
+/// The maximum number of events of one run, unless one command has more.
 const RUN_EVENTS: i64 = 1_000;
 
-/// What a connection that moves reactions is set to. If its process hangs, the database ends what it holds: the
-/// lock of a reaction, a transaction, and by ending the connection also the leadership.
+/// The settings of a connection that moves reactions. If its process hangs, the database releases what it
+/// holds: the lock of a reaction, a transaction and, by ending the connection, the leadership.
 const READY: &str = "\
     set lock_timeout = '5s'; \
     set statement_timeout = '10s'; \
@@ -17,14 +17,15 @@ const READY: &str = "\
     set idle_session_timeout = '5s'; \
     set enable_hashjoin = off; \
     set enable_mergejoin = off";
-/// Work that is lost is not done at all, so it has to be on the disk, whatever the database does elsewhere.
+/// Jobs that are lost would never be done, so commits must wait for the disk, even if the database is
+/// configured otherwise.
 const SYNCHRONOUS: &str = "select set_config('synchronous_commit', 'on', false) \
      where current_setting('synchronous_commit') in ('off', 'local')";
 
 /// How far a step has brought a reaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Everything up to here has been reacted to.
+    /// The position up to which events have been handled.
     pub reached: i64,
     /// The head of the log.
     pub head: i64,
@@ -32,24 +33,24 @@ pub struct Step {
     pub jobs: u64,
 }
 
-/// Readies a connection for moving reactions.
+/// Prepares a connection for moving reactions.
 ///
 /// # Errors
-/// [`StoreError`] if the database refuses or is away.
+/// [`StoreError`] if the database refuses or is unavailable.
 pub async fn ready(connection: &mut PgConnection) -> Result<(), StoreError> {
     connection.execute(sqlx::raw_sql(READY)).await?;
     sqlx::query(SYNCHRONOUS).execute(connection).await?;
     Ok(())
 }
 
-/// Lets a reaction that was never seen begin at the head of the log: what was recorded before concerns it not. One
-/// that is ahead of the log, because the log has lost its end, goes on from the head as well.
+/// Starts a new reaction at the head of the log: earlier events do not concern it. A reaction that is ahead of the
+/// log, because the log has lost its end, also continues from the head.
 ///
 /// # Errors
-/// [`StoreError`] if the database refuses or is away.
+/// [`StoreError`] if the database refuses or is unavailable.
 pub async fn register(connection: &mut PgConnection, reaction: Reaction) -> Result<(), StoreError> {
     let mut transaction = connection.begin().await?;
-    // The row is inserted by one server only, and with its checkpoint.
+    // Only one server inserts the row, together with its checkpoint.
     sqlx::query(
         "with head as (\
              select coalesce((select position from events order by position desc limit 1), 0) \
@@ -83,12 +84,12 @@ pub async fn register(connection: &mut PgConnection, reaction: Reaction) -> Resu
     Ok(())
 }
 
-/// Moves a reaction over the next run of events, on a connection that was readied. If somebody else has moved it
+/// Moves a reaction over the next run of events, on a prepared connection. If another server has moved it
 /// meanwhile, nothing is done.
 ///
 /// # Errors
-/// [`StoreError`] if the database refuses or is away; then nothing was done, or, if the connection was lost at the
-/// very end, all of it.
+/// [`StoreError`] if the database refuses or is unavailable; then nothing was done or, if the connection was lost
+/// during the commit, possibly everything.
 pub async fn step(
     connection: &mut PgConnection,
     reaction: Reaction,
@@ -101,7 +102,7 @@ pub async fn step(
     let to = end_of_run(connection, from, head).await?;
     let mut transaction = connection.begin().await?;
     lock(&mut transaction, reaction).await?;
-    // A statement of its own, which sees what was committed while the lock was waited for.
+    // A separate statement, which sees what was committed while waiting for the lock.
     let moved = sqlx::query(
         "insert into reaction_checkpoints (reaction, position, moved_at) \
          select $1, $3, clock_timestamp() \
@@ -129,7 +130,7 @@ pub async fn step(
             .await?;
     }
     if jobs == 0 {
-        // If this checkpoint is lost, the same events call for no jobs again.
+        // If this checkpoint is lost, the same events again require no jobs.
         sqlx::query("set local synchronous_commit = off").execute(&mut *transaction).await?;
     }
     transaction.commit().await?;
@@ -139,7 +140,7 @@ pub async fn step(
     Ok(Step { reached: to, head, jobs })
 }
 
-/// How far a reaction has come, and the head of the log.
+/// The position of a reaction, and the head of the log.
 async fn progress(
     connection: &mut PgConnection,
     reaction: Reaction,
@@ -158,7 +159,7 @@ async fn progress(
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Locks a reaction until the end of the transaction. No version of the row is made.
+/// Locks a reaction until the end of the transaction, without writing a new row version.
 async fn lock(transaction: &mut PgConnection, reaction: Reaction) -> Result<(), StoreError> {
     sqlx::query("select from reactions where name = $1 for no key update")
         .bind(reaction.name)
@@ -167,7 +168,8 @@ async fn lock(transaction: &mut PgConnection, reaction: Reaction) -> Result<(), 
     Ok(())
 }
 
-/// Where a run that begins after `from` ends: with the last event of a command. `from` and `head` are such ends.
+/// The end of a run that begins after `from`: the last event of a command. `from` and `head` are also ends of
+/// commands.
 async fn end_of_run(
     connection: &mut PgConnection,
     from: i64,
@@ -177,7 +179,7 @@ async fn end_of_run(
     if wanted >= head {
         return Ok(head);
     }
-    // The last command that begins in the run.
+    // Finds the last command that begins in the run.
     let row = sqlx::query(
         "select position, (metadata ->> 'command_events')::bigint from events \
          where position > $1 and position <= $2 and metadata ->> 'command_events' is not null \
@@ -192,6 +194,6 @@ async fn end_of_run(
     };
     let (first, events): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
     let last = first + events - 1;
-    // A command that does not fit waits for the next run, unless it is the only one.
+    // A command that does not fit is left for the next run, unless it is the only one.
     Ok(if last <= wanted || first == from + 1 { last } else { first - 1 })
 }

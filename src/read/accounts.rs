@@ -7,12 +7,12 @@ use super::{At, Freshness, Member, ReadError, Reads, sql};
 use crate::store::{ProfileNames, StoreError};
 use domain::{ProgramId, Timestamp, UserStatus};
 
-/// What a list of a program's users needs of the program.
+/// What a list of a program's users needs to know about the program.
 #[derive(Clone, Debug, Default)]
 pub struct ListedProgram {
-    /// What balances are kept in.
+    /// The unit of balances.
     pub unit: String,
-    /// What links start with.
+    /// The beginning of links.
     pub base_url: String,
 }
 
@@ -21,20 +21,21 @@ pub struct ListedProgram {
 pub struct ListedUser {
     /// The user.
     pub user_id: String,
-    /// The names, unless they were erased.
+    /// The user's names; `None` if they were erased.
     pub names: Option<ProfileNames>,
-    /// Whether they take part.
+    /// The status of the account.
     pub status: UserStatus,
-    /// When they registered.
+    /// When the user registered.
     pub register_time: Timestamp,
-    /// Where in the log what the list goes by is: the enrollment in a program, else the registration.
+    /// The position by which the list is ordered: that of the enrollment in a list of one program, otherwise
+    /// that of the registration.
     pub order_position: i64,
     /// The participant, in a list of one program.
     pub member: Option<Member>,
 }
 
 impl Reads {
-    /// Users, newest first: all, or those of a program, with what the program says about them.
+    /// Users, newest first: all users, or those of a program with their participants.
     ///
     /// # Errors
     /// [`ReadError`] if the read models cannot answer in time.

@@ -1,5 +1,5 @@
-//! An audit of the log: one pass over all events, with books of its own. They share nothing with the folds
-//! of the read models, and add amounts up where those take the totals that events carry.
+//! An audit of the log: one pass over all events, with accounts of its own. They share no code with the folds
+//! of the read models, and add amounts up where the folds take the totals that events carry.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -12,17 +12,17 @@ use domain::{
     ReferralStatus, RewardGranted, Timestamp, UserId,
 };
 
-/// The most findings that are kept; all are counted.
+/// The maximum number of findings that are kept; all are counted.
 const MAX_KEPT: usize = 100;
 
-/// Something that must not be.
+/// A violation of an invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whom or what it concerns.
+    /// The stream or participant that it concerns.
     pub about: String,
     /// What is wrong.
     pub what: String,
-    /// The event at which it shows.
+    /// The event at which it was found.
     pub position: i64,
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What one participant has, by these books.
+/// The account of one participant, as the audit computes it.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub(super) struct Account {
@@ -52,17 +52,17 @@ pub(super) struct Account {
     pub(super) last_position: i64,
 }
 
-/// The books.
+/// The state of the audit.
 #[derive(Default)]
 pub(super) struct Audit {
     position: i64,
     recorded_at: Option<Timestamp>,
-    /// By program, the rules in force and those of every version.
+    /// For each program, the rules of every version.
     programs: HashMap<Arc<str>, Vec<Arc<ProgramRules>>>,
     pub(super) accounts: HashMap<Arc<str>, Account>,
-    /// By the referee's stream: the referrer's stream, and how the referral stands.
+    /// By the referee's stream: the referrer's stream, and the status of the referral.
     referrals: HashMap<Arc<str>, (Arc<str>, ReferralStatus)>,
-    /// The purchase that the present command records, and what it has paid, by stream and level.
+    /// The purchase that the current command records, and what it has paid, by stream and level.
     purchase: Option<PurchaseId>,
     paid: Vec<(Arc<str>, u32)>,
     pub(super) findings: Vec<Finding>,
@@ -83,7 +83,7 @@ impl Audit {
         }
     }
 
-    /// Enters the next event.
+    /// Audits the next event.
     pub(super) fn enter(&mut self, event: &RecordedEvent) -> Result<(), StoreError> {
         let expected = self.position + 1;
         self.unless(event.position == expected, event, || {
@@ -98,10 +98,16 @@ impl Audit {
             self.purchase = None;
             self.paid.clear();
         }
-        if let Some(posting) = event.posting()? {
-            self.enter_posting(event, &posting);
-        }
-        match event.read()? {
+        let fact = match event.posting()? {
+            Some(posting) => {
+                self.enter_posting(event, &posting);
+                // Of a type that only a newer release knows, the posting is what can be checked.
+                let Some(fact) = event.read_if_known()? else { return Ok(()) };
+                fact
+            }
+            None => event.read()?,
+        };
+        match fact {
             AnyEvent::User(_) | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
             AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
                 let versions = self.programs.entry(event.stream.id.clone()).or_default();
@@ -119,8 +125,7 @@ impl Audit {
         Ok(())
     }
 
-    /// Enters a movement of money, whatever the event: the buckets that it claims must follow from those
-    /// before it, and reconcile.
+    /// Audits a posting of any event: the buckets after it must follow from those before it, and reconcile.
     fn enter_posting(&mut self, event: &RecordedEvent, posting: &Posting) {
         let account = self.account(event);
         let sums = account.buckets.after(posting);
@@ -211,7 +216,7 @@ impl Audit {
         }
     }
 
-    /// Checks that what a referrer's stream says of a referral stands on the referee's as well.
+    /// Checks that the referrer's stream and the referee's stream agree about a referral.
     fn check_other_end(
         &mut self,
         event: &RecordedEvent,
@@ -290,7 +295,7 @@ impl Audit {
 }
 
 impl Account {
-    /// Counts a referral with a status, or no longer.
+    /// Adds `change` to the number of referrals with a status.
     fn add(&mut self, status: ReferralStatus, change: i64) {
         match status {
             ReferralStatus::Pending => self.pending_count += change,

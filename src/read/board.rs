@@ -1,4 +1,4 @@
-//! The leaderboards of one program, in memory: everybody's scores, ranked.
+//! The leaderboards of one program, in memory: the ranked scores of all participants.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,12 +13,12 @@ use crate::store::{RecordedEvent, StoreError};
 use domain::rules::LeaderboardMetric;
 use domain::{AnyEvent, Kind, ParticipantEvent, ProgramEvent, ProgramId, ReferralStatus};
 
-/// Somebody on a leaderboard.
+/// A participant on a leaderboard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ranked {
     /// 1, 2, 3, ...
     pub rank: i64,
-    /// Who.
+    /// The user.
     pub user_id: Arc<str>,
     /// In the unit of the metric.
     pub score: i64,
@@ -31,7 +31,7 @@ pub struct Ranked {
 pub struct Ranks {
     /// Best first.
     pub ranked: Vec<Ranked>,
-    /// How many are on the board.
+    /// The number of participants on the board.
     pub count: i64,
 }
 
@@ -48,12 +48,12 @@ pub(super) struct State {
     pub(super) position: i64,
     pub(super) default_metric: LeaderboardMetric,
     members: Members,
-    /// By score: what was earned, referrals, conversions. Made when first asked for.
+    /// By score: earnings, referrals, conversions. Each is built on first use.
     rankings: [Option<Ranking<Place>>; 3],
 }
 
-/// Which of a member's scores a metric goes by. Points and earnings are the same sum, of which only the
-/// leaderboard of points shows those with nothing.
+/// The index of the score that a metric uses. Points and earnings are the same sum; only the leaderboard of
+/// points shows participants with a score of zero.
 fn score_index(metric: LeaderboardMetric) -> usize {
     match metric {
         LeaderboardMetric::Points | LeaderboardMetric::Earnings => 0,
@@ -68,7 +68,7 @@ fn counted_from_one(others: usize) -> i64 {
 }
 
 impl State {
-    /// Nobody yet, at the beginning of the log.
+    /// An empty board at the beginning of the log.
     pub(super) fn empty() -> Self {
         Self {
             position: 0,
@@ -86,7 +86,7 @@ impl State {
         })
     }
 
-    /// How many of a ranking are on the board.
+    /// How many entries of a ranking are on the board.
     fn len(&mut self, metric: LeaderboardMetric) -> usize {
         let ranking = self.ranking(metric);
         match metric {
@@ -172,7 +172,7 @@ impl State {
                 self.count(user_id, updated.previous_status, -1);
                 self.count(user_id, updated.status, 1);
             }
-            // The other end of a referral, or nothing that a leaderboard counts.
+            // The other side of a referral, or something that leaderboards do not count.
             ParticipantEvent::ReferralApplied(_)
             | ParticipantEvent::ReferralConverted(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
@@ -186,7 +186,7 @@ impl State {
         Ok(())
     }
 
-    /// Counts a referral with a status among those of its referrer, or no longer.
+    /// Adds to, or subtracts from, a referrer's count of referrals with a status.
     fn count(&mut self, user_id: &str, status: ReferralStatus, change: i64) {
         let (is_counted, is_converted) = match status {
             ReferralStatus::Pending => (true, false),
@@ -202,7 +202,7 @@ impl State {
     }
 }
 
-/// The user whose participant's stream it is, if it is of the program.
+/// The user of a participant's stream, if the participant is in the program.
 fn user_in<'a>(stream_id: &'a str, program_id: &ProgramId) -> Option<&'a str> {
     stream_id.strip_prefix(program_id.as_str())?.strip_prefix('/')
 }
@@ -217,7 +217,7 @@ impl Board {
         }
     }
 
-    /// Enters the next event of the log.
+    /// Applies the next event of the log.
     pub(super) fn apply(
         &self,
         program_id: &ProgramId,
@@ -228,7 +228,7 @@ impl Board {
         Ok(())
     }
 
-    /// Says that the board will not be kept up to date any more, and wakes those who wait for it.
+    /// Marks the board as no longer kept up to date, and wakes those who wait for it.
     pub(super) fn give_up(&self) {
         self.given_up.store(true, Ordering::Relaxed);
         self.reached.send_modify(|_| {});
@@ -240,7 +240,7 @@ impl Board {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change keeps the state usable, also one that was cut short.
+        // Every change leaves the state usable, even if it was interrupted.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -252,25 +252,25 @@ impl Board {
         *self.used_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    /// What the program's leaderboard counts unless asked otherwise.
+    /// What the program's leaderboard counts by default.
     #[must_use]
     pub fn default_metric(&self) -> LeaderboardMetric {
         self.lock().default_metric
     }
 
-    /// Whether the board is no longer kept up to date; another has taken its place.
+    /// Whether the board is no longer kept up to date, because another has replaced it.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.given_up.load(Ordering::Relaxed)
     }
 
-    /// The position that the board reflects, for those who wait for it or for any change.
+    /// The position that the board reflects, as a channel to wait on.
     #[must_use]
     pub fn reached(&self) -> watch::Receiver<i64> {
         self.reached.subscribe()
     }
 
-    /// Waits until the board reflects a position, and says whether it ever will.
+    /// Waits until the board reflects a position. Returns whether it does.
     pub(super) async fn wait(&self, freshness: Freshness) -> Result<bool, ReadError> {
         let Freshness { position: wanted, deadline } = freshness;
         let mut reached = self.reached();
@@ -281,7 +281,7 @@ impl Board {
         }
     }
 
-    /// Those after a place, best first; from the top if there is none.
+    /// The participants after a place, best first; from the top if no place is given.
     #[must_use]
     pub fn page(&self, metric: LeaderboardMetric, after: Option<Place>, limit: usize) -> At<Ranks> {
         let mut state = self.lock();

@@ -1,5 +1,5 @@
-//! Leaderboards. They live in memory, one per program: built from a read model when somebody first asks,
-//! and kept up to date by the tail of the log from then on.
+//! Leaderboards. They are kept in memory, one board per program: built from a read model on first use, and
+//! kept up to date by the tail of the log from then on.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -18,9 +18,9 @@ use crate::live::{Cursor, CutOff, Live, Subscription};
 use crate::store::{StoreError, in_time, load, log};
 use domain::{AnyAggregate, Program, ProgramId, StreamKey};
 
-/// How long building a board may take, however long its callers can wait.
+/// How long building a board may take, regardless of how long its callers can wait.
 const BUILD_TIMEOUT: Duration = Duration::from_mins(1);
-/// Programs whose leaderboards are kept in memory; the one that was asked for least recently goes.
+/// The number of programs whose leaderboards are kept in memory; the least recently used is evicted.
 const MAX_BOARDS: usize = 64;
 
 type Slot = Arc<OnceCell<Arc<Board>>>;
@@ -57,17 +57,17 @@ pub struct Boards {
 }
 
 impl Boards {
-    /// Without any boards yet. `tasks` will hold what keeps them up to date.
+    /// Creates an empty set of boards. `tasks` will hold the tasks that keep boards up to date.
     #[must_use]
     pub fn new(reads: Reads, live: Live, tasks: Tasks) -> Self {
         Self { reads, live, tasks, slots: Arc::default(), names: Arc::default() }
     }
 
-    /// The leaderboards of a program, as new as asked for. They are built if they are not there. `None` if
-    /// there is no such program.
+    /// The leaderboards of a program, as fresh as requested. They are built if they are not in memory. `None`
+    /// if there is no such program.
     ///
     /// # Errors
-    /// [`ReadError`] if they cannot be built, or are not so new in time.
+    /// [`ReadError`] if they cannot be built, or are not fresh enough in time.
     pub async fn of(
         &self,
         program_id: &ProgramId,
@@ -78,7 +78,7 @@ impl Boards {
             if board.wait(freshness).await? {
                 return Ok(Some(board));
             }
-            // It was given up meanwhile, and another will take its place.
+            // The board was given up meanwhile, and another will replace it.
             if Instant::now() >= freshness.deadline {
                 let reached = board.position();
                 return Err(ReadError::Behind { reached, wanted: freshness.position });
@@ -87,7 +87,7 @@ impl Boards {
         }
     }
 
-    /// The usernames of those on a part of a leaderboard, by user id; names that were erased are missing.
+    /// The usernames of the participants on a part of a leaderboard, by user id; erased names are missing.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
@@ -109,7 +109,7 @@ impl Boards {
             board.use_now();
             return Ok(Some(board.clone()));
         }
-        // In a task of its own, so that a caller who cannot wait so long does not undo what was begun.
+        // In a separate task, so that a caller who stops waiting does not abort the work.
         let (boards, building_slot, building_id) = (self.clone(), slot.clone(), program_id.clone());
         let building = tokio::spawn(async move {
             let build = || boards.build(building_id.clone(), &building_slot);
@@ -123,7 +123,7 @@ impl Boards {
             Ok(Ok(Ok(board))) => Ok(Some(board)),
             Ok(Ok(Err(NotBuilt::Failed(error)))) => Err(error),
             Ok(Ok(Err(NotBuilt::UnknownProgram))) => Ok(None),
-            // Not in time; or the process is ending.
+            // The board was not built in time, or the process is ending.
             _ => Err(ReadError::Behind { reached: 0, wanted: freshness.position }),
         }
     }
@@ -142,7 +142,7 @@ impl Boards {
         let cursor = Cursor { position, sequence: position };
         let subscription = self.live.follow(cursor);
         let followed = Arc::downgrade(&board);
-        // The task must not keep alive what nobody else has any more.
+        // The task must not keep the board alive on its own.
         let (boards, slot) = (self.clone(), Arc::downgrade(slot));
         self.tasks.spawn_finite(Stage::Background, "leaderboard", |stop| async move {
             let following = follow(&program_id, &followed, subscription);
@@ -159,8 +159,8 @@ impl Boards {
         Ok(board)
     }
 
-    /// Applies what the log has beyond the read model, so that little is left to come through the queue of
-    /// a subscription.
+    /// Applies the events that the read model has yet to apply, so that few are left for the queue of a
+    /// subscription.
     async fn catch_up(&self, program_id: &ProgramId, state: &mut State) -> Result<(), NotBuilt> {
         loop {
             let read = log::read_after(self.reads.database.pool(), state.position, READ_EVENTS);
@@ -213,7 +213,7 @@ impl Boards {
     }
 }
 
-/// Keeps a board up to date for as long as anybody has it.
+/// Keeps a board up to date for as long as it is in use.
 async fn follow(
     program_id: &ProgramId,
     board: &Weak<Board>,
@@ -242,8 +242,8 @@ impl Reads {
             state.enroll(user_id, scores);
         }
         drop(rows);
-        // The program itself is read from the log, and so is at least as new: to see it published again
-        // changes nothing.
+        // The program itself is read from the log, so it is at least as new as the board. Applying a version
+        // again changes nothing.
         let key = StreamKey::of::<Program>(program_id);
         let (loaded, _) = in_time(load::stream_and_position(pool, &key)).await?;
         let AnyAggregate::Program(program) = loaded.state else { return Ok(None) };

@@ -1,4 +1,5 @@
-//! Copies beside those that serve: folded from the log, brought to the same position, and compared.
+//! Fresh copies of read models: folded from the log, brought to the position of the copies that serve, and
+//! compared with them.
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
@@ -11,33 +12,33 @@ use super::fold::{self, Progress};
 use super::models::{self, ModelCopy, Purpose};
 use crate::store::{Database, StoreError};
 
-/// The most events that are folded in one transaction.
+/// The maximum number of events that are folded in one transaction.
 const RUN_EVENTS: i64 = 20_000;
 /// How many differing rows are named; all are counted.
 const MAX_NAMED: i64 = 100;
 
-/// What is going on, for those who wait.
+/// Receives the progress of long work.
 pub trait Watcher: Send {
-    /// Something begins that is over at `end`.
+    /// A step begins that is over at `end`.
     fn begin(&mut self, what: &str, end: i64);
-    /// How far it is.
+    /// How far the step has come.
     fn reach(&mut self, position: i64);
-    /// It is over.
+    /// The step is over.
     fn end(&mut self);
 }
 
-/// A row that is not as the log says.
+/// A row that disagrees with the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The read model.
     pub model: &'static str,
     /// The row, as `column=value` of its key.
     pub key: String,
-    /// What differs.
+    /// The column that differs.
     pub column: String,
-    /// What stands there; `null` for a row that is missing.
+    /// The value in the table; `null` for a missing row.
     pub found: String,
-    /// What should.
+    /// The value according to the log.
     pub expected: String,
     /// The last event that concerns the row.
     pub position: i64,
@@ -56,17 +57,17 @@ impl fmt::Display for Difference {
 /// What a comparison found.
 #[derive(Clone, Debug, Default)]
 pub struct Comparison {
-    /// The position at which both stood.
+    /// The position of both copies.
     pub position: i64,
     /// Models that were compared, with their number of rows.
     pub compared: Vec<(&'static str, i64)>,
     /// How many rows differ.
     pub differing_rows: i64,
-    /// The first of them, column by column.
+    /// The first differences, column by column.
     pub differences: Vec<Difference>,
 }
 
-/// What is left of catching up.
+/// The rest of the work of catching up.
 struct Work<'a> {
     unfinished: Vec<Unfinished<'a>>,
     watcher: &'a mut dyn Watcher,
@@ -76,7 +77,7 @@ struct Work<'a> {
 struct Unfinished<'a> {
     copy: &'a ModelCopy,
     position: i64,
-    /// Whether it is being folded.
+    /// Whether the copy is being folded.
     is_taken: bool,
 }
 
@@ -100,7 +101,7 @@ impl<'a> Work<'a> {
     }
 }
 
-/// Copies that serve, and fresh ones of the same models beside them.
+/// The copies that serve, and fresh copies of the same models.
 pub(super) struct Pair {
     pub(super) serving: Vec<ModelCopy>,
     pub(super) fresh: Vec<ModelCopy>,
@@ -117,7 +118,7 @@ impl Pair {
         Self { serving: only(Purpose::Serve), fresh: only(purpose) }
     }
 
-    /// Makes the tables that are not there.
+    /// Creates the tables that do not exist.
     pub(super) async fn create(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         for copy in self.serving.iter().chain(&self.fresh) {
             copy.create(connection).await?;
@@ -125,7 +126,7 @@ impl Pair {
         Ok(())
     }
 
-    /// Whether the copies that serve have ever been finished, so that there is something to compare.
+    /// Whether the copies that serve have ever been complete, so that there is something to compare.
     pub(super) async fn is_served(
         &self,
         connection: &mut PgConnection,
@@ -134,8 +135,8 @@ impl Pair {
         Ok(progress.iter().all(|copy| copy.is_complete))
     }
 
-    /// Folds the fresh copies up to where the others are, or to the head if those have yet to be finished:
-    /// on two connections, so that it takes half as long where Postgres has two cores to spare.
+    /// Folds the fresh copies up to the position of the others, or to the head if those are not complete. Two
+    /// connections are used, which takes half the time if Postgres has two idle cores.
     pub(super) async fn catch_up(
         &self,
         database: &Database,
@@ -162,7 +163,8 @@ impl Pair {
         Ok(())
     }
 
-    /// Folds a run into whichever fresh copy has come least far and is not being folded, until there is none.
+    /// Repeatedly folds a run into the fresh copy that is furthest behind and not being folded, until none is
+    /// left.
     async fn fold_some(
         &self,
         connection: &mut PgConnection,
@@ -181,20 +183,21 @@ impl Pair {
         }
     }
 
-    /// Brings all copies to one position and opens a transaction that sees them there, for as long as it
-    /// lasts. Those that serve stand still only until it is open.
+    /// Brings all copies to one position and opens a transaction that sees them at that position for as long
+    /// as it lasts. The copies that serve are blocked only until it is open.
     async fn freeze(&self, database: &Database) -> Result<(PgConnection, i64), StoreError> {
         let (mut holder, mut folder) = (database.connect().await?, database.connect().await?);
         let mut looker = database.connect().await?;
         fold::ready(&mut folder, self.serving.iter().chain(&self.fresh)).await?;
         let serving = tables(&self.serving);
         loop {
-            // What was cut off, or a server that builds a new copy, may have left them apart.
+            // An interrupted run, or a server that builds a new copy, may have left them at different
+            // positions.
             let everything = [serving.clone(), tables(&self.fresh)].concat();
             let (progress, _) = fold::progress(&mut folder, &everything).await?;
             let furthest = greatest(&progress);
             fold::advance_to(&mut folder, &self.serving, RUN_EVENTS, furthest).await?;
-            // Most of the rest is folded while nobody has to stand still.
+            // Most of the rest is folded while nothing is blocked.
             fold::advance_to(&mut folder, &self.fresh, RUN_EVENTS, furthest).await?;
 
             let mut held = holder.begin().await?;
@@ -212,14 +215,14 @@ impl Pair {
                      begin isolation level repeatable read, read only",
                 )
                 .await?;
-            // The transaction sees what there is at its first query.
+            // The transaction sees the state at its first query.
             fold::progress(&mut looker, &serving).await?;
             held.rollback().await?;
             return Ok((looker, position));
         }
     }
 
-    /// Compares all rows. Also answers with the transaction in which that was done.
+    /// Compares all rows. Also returns the transaction in which that was done.
     pub(super) async fn compare(
         &self,
         database: &Database,
@@ -286,7 +289,7 @@ async fn compare_rows(
     Ok(())
 }
 
-/// Names the columns in which two rows differ, or says that one of them is missing.
+/// Names the columns in which two rows differ, or reports that one of them is missing.
 fn name_differences(
     model: &'static str,
     key: &[String],

@@ -1,5 +1,5 @@
-//! What stands on a participant's own stream: rewards, and everything that makes up the balance. It is
-//! read from the log, newest first.
+//! The entries on a participant's own stream: rewards, and everything else that makes up the balance. They
+//! are read from the log, newest first.
 
 use super::Reads;
 use crate::store::{RecordedEvent, StoreError, in_time, log};
@@ -11,28 +11,29 @@ use domain::{
 
 /// How many events are read at once.
 const READ_EVENTS: i64 = 500;
-/// How many events of the stream are looked at for one page before it is handed out as it is.
+/// How many events of the stream are examined for one page before it is returned incomplete.
 const MAX_LOOKED_AT: i64 = 20_000;
 
 /// Which entries to list.
 #[derive(Clone, Debug, Default)]
 pub struct EntryFilter {
-    /// Rewards only.
+    /// Only rewards.
     pub rewards_only: bool,
-    /// Rewards of this kind only.
+    /// Only rewards of this kind.
     pub kind: Option<RewardKind>,
-    /// Rewards of this level only.
+    /// Only rewards of this level.
     pub level: Option<u32>,
-    /// Rewards that this user caused only.
+    /// Only rewards that this user caused.
     pub source_user_id: Option<String>,
-    /// Recorded at this moment or later only.
+    /// Only entries recorded at this moment or later.
     pub start: Option<Timestamp>,
-    /// Recorded before this moment only.
+    /// Only entries recorded before this moment.
     pub end: Option<Timestamp>,
 }
 
 impl EntryFilter {
-    /// Whether a list shows the entry. Whatever moves money is an entry; rewards have more to go by.
+    /// Whether a list shows the entry. Every event that moves money is an entry; some filters apply to
+    /// rewards only.
     fn takes(&self, entry: &Entry) -> bool {
         match &entry.reward {
             Some(reward) => {
@@ -46,22 +47,22 @@ impl EntryFilter {
     }
 }
 
-/// An event that moved money of a participant.
+/// An event that moved a participant's money.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// The event.
     pub event: RecordedEvent,
     /// How it moved money.
     pub posting: Posting,
-    /// The purchase that it is about, if it is about one.
+    /// The purchase that the entry concerns, if any.
     pub purchase_id: Option<String>,
-    /// The reward, if it grants one.
+    /// The reward, if the event grants one.
     pub reward: Option<RewardGranted>,
 }
 
 impl Entry {
-    /// Reads an event; `None` if it moves no money. What else the event says is read only where it grants a
-    /// reward: other kinds of entries need nothing here.
+    /// Reads an event; `None` if it moves no money. The rest of the event is read only if it grants a reward;
+    /// other kinds of entries need no more than the posting.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`] if the event says something that makes no sense.
@@ -75,8 +76,10 @@ impl Entry {
         let purchase_id =
             serde_json::from_str::<About>(&event.payload).ok().and_then(|about| about.purchase_id);
         let reward = match posting.kind.reward_kind() {
-            Some(_) => match event.read()? {
-                AnyEvent::Participant(ParticipantEvent::RewardGranted(reward)) => Some(reward),
+            Some(_) => match event.read_if_known()? {
+                Some(AnyEvent::Participant(ParticipantEvent::RewardGranted(reward))) => {
+                    Some(reward)
+                }
                 _ => None,
             },
             None => None,
@@ -119,12 +122,13 @@ impl Reads {
                 page.next_before = Some(before);
                 break;
             }
-            // Sequences have no gaps, so this bounds what is looked at, whatever is found.
+            // Sequences have no gaps, so this bounds the number of events that are examined, regardless of
+            // what is found.
             let from = (before - READ_EVENTS).max(1);
             let events = in_time(log::read_entries_back(pool, &stream, from, before)).await?;
             for event in events {
                 if filter.start.is_some_and(|start| event.recorded_at < start) {
-                    // Time runs with the log: nothing older can match.
+                    // Times never decrease along the log: no older event can match.
                     return Ok(page);
                 }
                 if filter.end.is_some_and(|end| event.recorded_at >= end) {

@@ -9,9 +9,9 @@ use crate::store::StoreError;
 /// Locks copies until the end of the transaction.
 const LOCK: &str =
     "select from read_model_copies where copy = any($1) order by copy for no key update";
-/// Notes that copies go from one position to another. The primary key forbids the same step to be made
-/// twice; and if a copy does not stand where the step begins, or the log as it is seen here does not hold
-/// where it ends, there is no position, which the table refuses.
+/// Records that copies move from one position to another. The primary key prevents the same step from being
+/// made twice. If a copy is not at the start of the step, or the visible log does not contain its end, the
+/// position is null, which the table refuses.
 const STEP: &str = "insert into checkpoints (copy, position, folded_at) \
      select copy.copy, \
          case when reached.position = $2 then (select position from events where position = $3) end, \
@@ -21,7 +21,7 @@ const STEP: &str = "insert into checkpoints (copy, position, folded_at) \
          select position from checkpoints where checkpoints.copy = copy.copy \
          order by position desc limit 1\
      ) as reached on true";
-/// How far copies have come, and the head of the log at the same moment.
+/// The positions of copies, and the head of the log at the same moment.
 const PROGRESS: &str = "select copy, is_complete, reached.position, \
          coalesce((select position from events order by position desc limit 1), 0) as head \
      from read_model_copies \
@@ -31,7 +31,7 @@ const PROGRESS: &str = "select copy, is_complete, reached.position, \
      ) as reached \
      where copy = any($1) order by copy";
 
-/// How far a copy has come.
+/// The position of a copy.
 #[derive(Clone, Debug)]
 pub(super) struct Progress {
     pub(super) table: String,
@@ -39,9 +39,9 @@ pub(super) struct Progress {
     pub(super) is_complete: bool,
 }
 
-/// Readies a connection for folding into some copies: its transactions need not wait for the disk, because
-/// rows and checkpoint are lost or kept together; plans are made for runs of any size, for tables that may
-/// have been empty when they were made; and the folds are prepared by name, so that all of a run go to the
+/// Prepares a connection for folding into some copies. Its transactions need not wait for the disk, because
+/// rows and checkpoint are lost or kept together. Plans must suit runs of any size, and tables that may have
+/// been empty when they were planned. The folds are prepared by name, so that all folds of a run go to the
 /// database in one message.
 pub(super) async fn ready<'a>(
     connection: &mut PgConnection,
@@ -62,7 +62,7 @@ pub(super) async fn ready<'a>(
         let prepared = connection.execute(sqlx::raw_sql(&prepare)).await;
         match prepared.map_err(StoreError::from) {
             Ok(_) => {}
-            // It must not hold up the others; its fold will be refused again.
+            // This copy must not block the others; its fold will be refused again.
             Err(StoreError::Refused(error)) => {
                 tracing::error!(%error, table = copy.table, "a read model cannot be folded");
             }
@@ -72,14 +72,14 @@ pub(super) async fn ready<'a>(
     Ok(())
 }
 
-/// Names of tables as a list of SQL strings. They are our own, and hold nothing that would have to be quoted.
+/// Names of tables as a list of SQL strings. The names are generated here, so they need no quoting.
 fn list(tables: &[&str]) -> String {
     let quoted: Vec<String> = tables.iter().map(|table| format!("'{table}'")).collect();
     format!("array[{}]::text[]", quoted.join(", "))
 }
 
-/// Locks copies until the end of the transaction, so that nobody else folds into them. Those that do not
-/// exist are left out.
+/// Locks copies until the end of the transaction, so that no other connection folds into them. Copies that do
+/// not exist are ignored.
 pub(super) async fn lock(
     transaction: &mut PgConnection,
     tables: &[&str],
@@ -88,22 +88,22 @@ pub(super) async fn lock(
     Ok(())
 }
 
-/// Locks copies on a connection that was readied, and says how far others have come, the locked ones among
-/// them, and the head of the log.
+/// Locks copies on a prepared connection. Returns the positions of `tables`, which include the locked ones,
+/// and the head of the log.
 pub(super) async fn lock_and_progress(
     transaction: &mut PgConnection,
     locked: &[&str],
     tables: &[&str],
 ) -> Result<(Vec<Progress>, i64), StoreError> {
-    // Two statements: the second sees what was committed while the first waited.
+    // Two statements, because the second sees what was committed while the first waited.
     let script =
         format!("execute lock_copies ({}); execute progress ({})", list(locked), list(tables));
     let rows = transaction.fetch_all(sqlx::raw_sql(&script)).await?;
-    // The rows that were locked have no columns.
+    // The rows of the lock statement have no columns.
     read_progress(rows.into_iter().filter(|row| !row.is_empty()))
 }
 
-/// How far each copy has come, and the head of the log at the same moment.
+/// The position of each copy, and the head of the log at the same moment.
 pub(super) async fn progress(
     connection: &mut PgConnection,
     tables: &[&str],
@@ -128,19 +128,19 @@ fn read_progress(
     Ok((copies, head))
 }
 
-/// What is done with copies, as statements that go to the database in one message. By themselves they are
-/// one transaction; within one, they are part of it.
+/// Operations on copies, as statements that go to the database in one message. Outside of a transaction the
+/// message is a transaction; within one, the statements are part of it.
 #[derive(Default)]
 pub(super) struct Script(String);
 
 impl Script {
-    /// Locks copies first, on a connection that was readied.
+    /// Begins with locking copies, on a prepared connection.
     pub(super) fn locking(tables: &[&str]) -> Self {
         Self(format!("execute lock_copies ({}); ", list(tables)))
     }
 
-    /// Folds the events of `from < position <= to` into copies that are locked, on a connection that was
-    /// readied for them. It is refused unless all of them stand at `from`, and the log holds `to`.
+    /// Folds the events of `from < position <= to` into locked copies, on a connection that was prepared for
+    /// them. The database refuses this unless all of them are at `from` and the log contains `to`.
     pub(super) fn fold(&mut self, copies: &[&ModelCopy], from: i64, to: i64) {
         let tables: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
         self.add(&format!("execute step ({}, {from}, {to}); ", list(&tables)));
@@ -149,7 +149,7 @@ impl Script {
         }
     }
 
-    /// Notes that copies hold all that the log held.
+    /// Marks copies as complete: they have applied the whole log.
     pub(super) fn complete(&mut self, tables: &[&str]) {
         self.add(&format!(
             "update read_model_copies set is_complete = true where copy = any({}); ",
@@ -157,7 +157,7 @@ impl Script {
         ));
     }
 
-    /// Forgets checkpoints of copies that are folded from there on, or have come further.
+    /// Deletes checkpoints of copies below a position that the copies have reached.
     pub(super) fn sweep(&mut self, tables: &[&str], below: i64) {
         self.add(&format!(
             "delete from checkpoints where copy = any({}) and position < {below}; ",
@@ -175,8 +175,8 @@ impl Script {
     }
 }
 
-/// Folds those of some copies that have come least far by one run: at most `run_events`, and not past the
-/// next of the others or `limit`. Answers where the last of them stands afterwards.
+/// Folds one run into those of some copies that are furthest behind: at most `run_events`, and not past the
+/// next copy or `limit`. Returns the lowest position afterwards.
 pub(super) async fn advance(
     connection: &mut PgConnection,
     copies: &[ModelCopy],

@@ -1,18 +1,18 @@
 //! The participants on a leaderboard, by name and by number, in little memory: there can be millions of them, so
-//! their names lie end to end in one text, and the table that finds them holds numbers only.
+//! their names are concatenated in one text, and the hash table holds numbers only.
 
 use std::hash::{BuildHasher, RandomState};
 
 use hashbrown::HashTable;
 
-/// What everybody has: one number for each of the scores that boards go by.
+/// The scores of a participant, one for each score that boards use.
 pub(super) type Scores = [i64; 3];
 
-/// Participants in the order of their numbers, from 0 on.
+/// Participants in the order of their numbers, from 0.
 #[derive(Default)]
 pub(super) struct Members {
     names: String,
-    /// Where each name ends; the next one begins there.
+    /// The end of each name in the text; the next name begins there.
     ends: Vec<usize>,
     scores: Vec<Scores>,
     numbers: HashTable<u32>,
@@ -20,7 +20,7 @@ pub(super) struct Members {
 }
 
 impl Members {
-    /// Adds a participant, and says their number; nothing if they are there already.
+    /// Adds a participant and returns their number; `None` if they exist already.
     pub(super) fn insert(&mut self, name: &str, scores: Scores) -> Option<u32> {
         if self.number(name).is_some() {
             return None;
@@ -35,7 +35,7 @@ impl Members {
         Some(number)
     }
 
-    /// The number of the participant of that name.
+    /// The number of the participant with that name.
     pub(super) fn number(&self, name: &str) -> Option<u32> {
         let hash = self.hasher.hash_one(name);
         self.numbers.find(hash, |number| self.name(*number) == name).copied()
@@ -51,13 +51,13 @@ impl Members {
         self.scores.get(number as usize).copied().unwrap_or_default()
     }
 
-    /// Replaces one score of the participant with that number, and returns what it was.
+    /// Replaces one score of the participant with that number, and returns the previous one.
     pub(super) fn replace(&mut self, number: u32, index: usize, score: i64) -> Option<i64> {
         let known = self.scores.get_mut(number as usize)?.get_mut(index)?;
         Some(std::mem::replace(known, score))
     }
 
-    /// Everybody's scores, with their numbers.
+    /// The scores of all participants, with their numbers.
     pub(super) fn all_scores(&self) -> impl Iterator<Item = (u32, Scores)> {
         (0..).zip(self.scores.iter().copied())
     }

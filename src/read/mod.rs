@@ -1,15 +1,15 @@
-//! The read side: read models that are folded from the log, and the questions that they answer.
+//! The read side: read models that are folded from the log, and queries on them.
 //!
-//! - [`models`] finds the read models of `projections/` and the tables that hold them; `fold` and
-//!   `projector` keep those at the head of the log.
-//! - [`Reads`] asks them. Every answer comes from one statement, together with the position that it
-//!   reflects, and can be made to wait for a position.
-//! - [`rebuild`] makes read models anew, [`verify`] checks them and the log.
-//! - `boards` are leaderboards, which live in memory; `ranking` is what makes a rank cheap, `members` what makes
-//!   them small.
+//! - [`models`] finds the read models of `projections/` and the tables that hold them; `fold` and `projector`
+//!   keep them at the head of the log.
+//! - [`Reads`] queries them. Every answer comes from one statement, together with the position that it
+//!   reflects. A read can wait for a position.
+//! - [`rebuild`] builds read models again, [`verify`] checks them and the log.
+//! - `boards` holds the leaderboards, which are kept in memory; `ranking` makes ranks cheap, `members` makes
+//!   boards small.
 //!
-//! What lies on one stream of the log anyway, such as the rewards of a participant, is read from there
-//! and has no read model.
+//! Data that is on a single stream of the log, such as the rewards of a participant, is read from the log and
+//! has no read model.
 
 mod accounts;
 mod as_of;
@@ -61,25 +61,25 @@ use crate::store::{Database, Epoch, StoreError, in_time};
 use crate::traces::Traces;
 use models::{ModelCopy, Purpose};
 
-/// How many events are read at once where all of a log or of a stream is read.
+/// How many events are read at once when a whole log or stream is read.
 const READ_EVENTS: i64 = 5_000;
 
-/// How often the database is asked how far the read models are while somebody waits for them.
+/// How often the database is polled for the positions of the read models while a read waits for them.
 const WAIT_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long a read waits for all read models before it looks whether those that it asks are there.
+/// How long a read waits for all read models before it checks only those that it queries.
 const WAIT_FOR_ALL: Duration = Duration::from_millis(50);
 
 /// Something that was read, and the position of the log that it reflects.
 #[derive(Clone, Debug)]
 pub struct At<T> {
-    /// Everything up to here is in what was found.
+    /// The position that the result reflects.
     pub position: i64,
-    /// What was found.
+    /// The result.
     pub found: T,
 }
 
-/// How new an answer must be, and how long it may take to become so.
+/// How fresh an answer must be, and how long a read may wait for that.
 #[derive(Clone, Copy, Debug)]
 pub struct Freshness {
     /// The least position that the answer must reflect.
@@ -97,9 +97,9 @@ pub enum ReadError {
     /// The read models did not reach the position in time.
     #[error("the read models have reached position {reached}, not yet {wanted}")]
     Behind {
-        /// Where they are.
+        /// The position that they have reached.
         reached: i64,
-        /// Where they should be.
+        /// The position that was requested.
         wanted: i64,
     },
     /// A read model of this release has yet to be built from the log.
@@ -107,7 +107,7 @@ pub enum ReadError {
         "the read models of this release are being built; they have reached {reached} of {head}"
     )]
     Building {
-        /// Where the slowest is.
+        /// The position of the slowest.
         reached: i64,
         /// The head of the log.
         head: i64,
@@ -120,28 +120,28 @@ impl From<sqlx::Error> for ReadError {
     }
 }
 
-/// Asks the read models. Cheap to clone.
+/// Queries the read models. Cheap to clone.
 #[derive(Clone)]
 pub struct Reads {
     database: Database,
     copies: Arc<[ModelCopy]>,
     /// The position that all read models are known to have reached.
     projected: Arc<watch::Sender<i64>>,
-    /// Whether that is the newest there is, so that nobody need ask the database.
+    /// Whether `projected` is always current, so that the database need not be asked.
     leading: Arc<AtomicBool>,
-    /// Told when a read waits for them.
+    /// Notified when a read waits for the read models.
     wanted: Arc<Notify>,
-    /// Whether all of them have once been seen at the head.
+    /// Whether all of them have been seen at the head once.
     complete: Arc<AtomicBool>,
-    /// One at a time asks how far they are; the others wait for what it finds.
+    /// Held by the one read that polls the positions; the others wait for its result.
     asking: Arc<Mutex<()>>,
 }
 
 impl Reads {
-    /// Makes the tables that are not there yet, and starts the projector. `grown` tells of the head of the log.
+    /// Creates the tables that do not exist yet, and starts the projector. `grown` signals the head of the log.
     ///
     /// # Errors
-    /// [`StoreError`] if the tables cannot be made.
+    /// [`StoreError`] if the tables cannot be created.
     pub async fn start(
         database: Database,
         epoch: Epoch,
@@ -158,7 +158,7 @@ impl Reads {
         let tables: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
         let (progress, head) = fold::progress(&mut connection, &tables).await?;
         for copy in &*copies {
-            // The database has lost the end of its log, but not what was made of it.
+            // The database has lost the end of its log, but not the read models derived from it.
             if progress.iter().any(|at| at.table == copy.table && at.position > head) {
                 tracing::warn!(
                     table = copy.table,
@@ -196,8 +196,8 @@ impl Reads {
         })
     }
 
-    /// Runs a query, again if need be, until its answer is as new as it must be. Every row holds the
-    /// position; a single row without anything else means that nothing was found.
+    /// Runs a query, repeatedly if necessary, until its answer is fresh enough. Every row holds the position;
+    /// a single row with nothing else means that nothing was found.
     async fn read(
         &self,
         freshness: Freshness,
@@ -223,8 +223,8 @@ impl Reads {
         }
     }
 
-    /// Waits until the read models are known to have reached a position, but not long: one of them may
-    /// hold up the others, and those asked for may be there already.
+    /// Waits until the read models are known to have reached a position, but only briefly: a slow one delays
+    /// the others, and those that are queried may have reached the position already.
     async fn wait(&self, freshness: Freshness) -> Result<(), ReadError> {
         let Freshness { position: wanted, deadline } = freshness;
         let mut projected = self.projected.subscribe();
@@ -234,7 +234,7 @@ impl Reads {
         self.wanted.notify_one();
         let reached = async {
             tokio::select! {
-                // The sender lives as long as we do.
+                // The sender lives as long as `self`.
                 _ = projected.wait_for(|reached| *reached >= wanted) => Ok(()),
                 failed = self.ask_until(wanted) => failed,
             }
@@ -243,7 +243,7 @@ impl Reads {
         tokio::time::timeout_at(until, reached).await.unwrap_or(Ok(()))
     }
 
-    /// Asks the database how far the read models are until they are far enough, unless it is this process that
+    /// Polls the database for the positions of the read models until they are far enough, unless this process
     /// folds them.
     async fn ask_until(&self, wanted: i64) -> Result<(), ReadError> {
         let _turn = self.asking.lock().await;
@@ -277,10 +277,10 @@ impl Reads {
         Ok((reached, head))
     }
 
-    /// Whether all read models have once been complete, so that reads are answered.
+    /// Checks that all read models have been complete once, so that reads can be answered.
     ///
     /// # Errors
-    /// [`ReadError::Building`] if they have not.
+    /// [`ReadError::Building`] if they have not been.
     pub async fn check_complete(&self) -> Result<(), ReadError> {
         if !self.complete.load(Ordering::Relaxed) {
             let (reached, head) = self.progress().await?;
@@ -293,7 +293,7 @@ impl Reads {
 }
 
 /// The statement of a file in `queries/`: the name of a read model in braces stands for its table, and
-/// `{position}` for the position that all those tables have reached.
+/// `{position}` for the position that all these tables have reached.
 fn statement(template: &str) -> String {
     let mut sql = template.to_owned();
     let mut reached = Vec::new();
@@ -311,7 +311,7 @@ fn statement(template: &str) -> String {
     sql.replace("{position}", &format!("least({})", reached.join(", ")))
 }
 
-/// The statement of a file in `queries/`, made once.
+/// The statement of a file in `queries/`, built once.
 macro_rules! sql {
     ($file:literal) => {{
         static SQL: std::sync::LazyLock<String> =

@@ -1,4 +1,4 @@
-//! Read models: which there are, and the tables that hold copies of them.
+//! The list of read models, and the tables that hold copies of them.
 
 use std::sync::LazyLock;
 
@@ -10,17 +10,17 @@ use crate::store::StoreError;
 /// Every folder of `projections/`, as `(name, table.sql, fold.sql)`.
 const FOLDERS: &[(&str, &str, &str)] = &include!(concat!(env!("OUT_DIR"), "/models.rs"));
 
-/// What stands for the table's name in the two files.
+/// The placeholder for the table's name in the two files.
 const PLACEHOLDER: &str = "{table}";
 
-/// What a copy is there for.
+/// The purpose of a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// Answers reads; the projector keeps it at the head of the log.
     Serve,
-    /// Is to take the place of the one that serves.
+    /// Will replace the copy that serves.
     Rebuild,
-    /// Is only to be compared.
+    /// Is only compared.
     Verify,
 }
 
@@ -29,12 +29,12 @@ pub enum Purpose {
 pub struct ModelCopy {
     /// The read model: the name of its folder.
     pub model: &'static str,
-    /// The table. Its name holds a hash of the model's two files, so that another shape or fold is
-    /// another table.
+    /// The table. Its name contains a hash of the model's two files, so that a changed shape or fold gets a
+    /// new table.
     pub table: String,
-    /// Makes the table.
+    /// The statement that creates the table.
     table_sql: &'static str,
-    /// Folds the events of `$1 < position <= $2` into the table.
+    /// The statement that folds the events of `$1 < position <= $2` into the table.
     pub(super) fold: String,
 }
 
@@ -54,10 +54,10 @@ impl ModelCopy {
         Self { model, table, table_sql, fold }
     }
 
-    /// Makes the table, unless it is there; then it goes on from where it is.
+    /// Creates the table, unless it exists; an existing copy continues from its position.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be made.
+    /// [`StoreError`] if it cannot be created.
     pub async fn create(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         if is_known(connection, &self.table).await? {
             return Ok(());
@@ -71,7 +71,7 @@ impl ModelCopy {
         .execute(&mut *transaction)
         .await?;
         if !is_known(&mut transaction, &self.table).await? {
-            // What somebody removed by hand, the table or its mention, is removed altogether.
+            // If the table or its registration was removed by hand, the other is removed as well.
             let remove = format!("drop table if exists {}", self.table);
             transaction.execute(remove.as_str()).await?;
             sqlx::query("delete from read_model_copies where copy = $1")
@@ -80,7 +80,7 @@ impl ModelCopy {
                 .await?;
             let table_sql = self.table_sql.replace(PLACEHOLDER, &self.table);
             transaction.execute(sqlx::raw_sql(&table_sql)).await?;
-            // On an empty log the copy holds all there is.
+            // On an empty log the copy is complete at once.
             sqlx::query(
                 "with copy as (\
                      insert into read_model_copies (copy, name, is_complete) \
@@ -96,7 +96,7 @@ impl ModelCopy {
         Ok(())
     }
 
-    /// Drops the table and forgets how far it came.
+    /// Drops the table and its checkpoint.
     ///
     /// # Errors
     /// [`StoreError`] if it cannot be dropped.
@@ -105,7 +105,7 @@ impl ModelCopy {
     }
 }
 
-/// Drops a copy, of whatever release.
+/// Drops a copy of any release.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be dropped.
@@ -140,7 +140,7 @@ pub fn names() -> Vec<&'static str> {
 }
 
 /// The table that serves a model, for queries. (Empty for a model that does not exist, so that the query
-/// fails and not the process; every query is tested.)
+/// fails instead of the process; every query is tested.)
 pub(super) fn table(model: &str) -> &'static str {
     static SERVING: LazyLock<Vec<ModelCopy>> = LazyLock::new(|| copies(Purpose::Serve));
     SERVING.iter().find(|copy| copy.model == model).map_or("", |copy| &copy.table)

@@ -1,4 +1,4 @@
-//! What users call themselves, for leaderboards, whose first pages are asked for again and again.
+//! A cache of usernames for leaderboards, whose first pages are read again and again.
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
@@ -11,10 +11,9 @@ use tokio::time::Instant;
 
 use crate::store::{StoreError, in_time, profile_names_of};
 
-/// How long a name stands before it is read again. It is personal data: once erased, it is not shown for
-/// longer than this.
+/// How long a name is cached. Names are personal data: an erased name is not shown for longer than this.
 const LIFETIME: Duration = Duration::from_secs(1);
-/// How many names are kept.
+/// The maximum number of cached names.
 const MAX_NAMES: NonZeroUsize = NonZeroUsize::new(4_096).unwrap();
 
 struct Name {
@@ -22,7 +21,7 @@ struct Name {
     read_at: Instant,
 }
 
-/// The names of those whom somebody has lately asked for.
+/// The names that were recently requested.
 pub(super) struct Names(Mutex<LruCache<Arc<str>, Name>>);
 
 impl Default for Names {
@@ -43,7 +42,7 @@ impl Names {
         user_ids: &[Arc<str>],
     ) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError> {
         let mut usernames = HashMap::with_capacity(user_ids.len());
-        // From before it is read, so that no name stands for longer than it may.
+        // The lifetime is counted from before the read, so that no name is cached for too long.
         let now = Instant::now();
         let mut unknown: Vec<&str> = Vec::new();
         {

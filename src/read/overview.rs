@@ -1,4 +1,4 @@
-//! Programs in a few numbers, for those who run them.
+//! Key figures of programs, for those who run them.
 
 use sqlx::Row;
 
@@ -6,16 +6,16 @@ use super::{At, Freshness, ReadError, Reads, sql};
 use crate::store::StoreError;
 use domain::ProgramId;
 
-/// A program in a few numbers.
+/// The key figures of a program.
 #[derive(Clone, Debug)]
 pub struct Overview {
-    /// What balances are kept in.
+    /// The unit of balances.
     pub unit: String,
-    /// Participants.
+    /// The number of participants.
     pub registered: u32,
-    /// Those whom somebody referred.
+    /// Participants who were referred.
     pub referred: u32,
-    /// Referrals by how they stand.
+    /// Pending referrals.
     pub pending: u32,
     /// As above.
     pub held: u32,
@@ -25,7 +25,7 @@ pub struct Overview {
     pub rejected: u32,
     /// The number of rewards.
     pub reward_count: u32,
-    /// Their sum, in minor units; the largest number there is, if it is more.
+    /// The sum of the rewards, in minor units; saturates at the largest number.
     pub granted_minor: i64,
 }
 
@@ -38,7 +38,7 @@ pub struct ConversionDay {
     pub referral_count: u32,
     /// How many of those have converted.
     pub converted_count: u32,
-    /// How many of those by a purchase.
+    /// How many of those have converted by a purchase.
     pub purchase_count: u32,
     /// The sum of the times from those referrals to those purchases, in microseconds.
     pub purchase_time_us: i128,
@@ -47,7 +47,7 @@ pub struct ConversionDay {
 }
 
 impl Reads {
-    /// A program in a few numbers; `None` if the read models know no such program.
+    /// The key figures of a program; `None` if the read models know no such program.
     ///
     /// # Errors
     /// [`ReadError`] if the read models cannot answer in time.

@@ -1,8 +1,8 @@
 //! The projector: keeps the copies that serve at the head of the log.
 //!
-//! There is one per database and release. Whoever holds the advisory lock is it; the lock goes with the
-//! connection, so that another server takes over as soon as a process dies. Copies that another release
-//! keeps as well have a lock each.
+//! There is one per database and release: the server that holds the advisory lock. The lock ends with the
+//! connection, so that another server takes over as soon as a process dies. Each copy also has a lock of its
+//! own, because another release may keep the same copy up to date.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,19 +19,20 @@ use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError, epoch, in_time};
 use crate::traces::Traces;
 
-/// The most events that are folded in one transaction, and the most where that takes too long.
+/// The maximum number of events that are folded in one transaction, and the lower limit of that number when
+/// transactions take too long.
 pub(super) const RUN_EVENTS: i64 = 5_000;
 const LEAST_RUN_EVENTS: i64 = 50;
 /// How often a server that is not the projector tries to become it.
 const ELECTION_INTERVAL: Duration = Duration::from_millis(500);
-/// How often the log is looked at when nobody says that it has grown.
+/// How often the log is polled when nothing signals that it has grown.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
-/// How long the projector rests after a run that reached the head, so that others have the processor and
-/// the next run is longer, which costs less for each event. A read that waits ends it.
+/// The pause of the projector after a run that reached the head. It leaves the processor to others and makes
+/// the next run longer, which costs less per event. A waiting read ends the pause.
 const REST: Duration = Duration::from_millis(40);
-/// How often it is said that a read model stands still.
+/// How often a stalled read model is logged.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(30);
-/// How many runs there are between two sweeps of old checkpoints.
+/// The number of runs between two sweeps of old checkpoints.
 const RUNS_PER_SWEEP: u32 = 16;
 
 pub(super) struct Projector {
@@ -42,15 +43,15 @@ pub(super) struct Projector {
     pub(super) grown: watch::Receiver<i64>,
     /// The position that all copies have reached.
     pub(super) projected: watch::Sender<i64>,
-    /// Whether this process folds all copies, so that `projected` is always the newest there is.
+    /// Whether this process folds all copies, so that `projected` is always current.
     pub(super) leading: Arc<AtomicBool>,
-    /// Told when a read of this process waits for a position.
+    /// Notified when a read of this process waits for a position.
     pub(super) wanted: Arc<Notify>,
     pub(super) metrics: Metrics,
     pub(super) traces: Traces,
     /// How many events the next run may have.
     pub(super) run_events: i64,
-    /// When it was last said that a read model stands still.
+    /// When a stalled read model was last logged.
     pub(super) complained_at: Option<Instant>,
 }
 
@@ -90,7 +91,7 @@ impl Projector {
         let mut folded = BTreeSet::new();
         let mut elected_at: Option<Instant> = None;
         let mut runs = 0_u32;
-        // Where all copies stand, if nobody else can have folded them since.
+        // The position of all copies, if no other server can have folded them since.
         let mut together: Option<i64> = None;
         loop {
             let is_time = elected_at.is_none_or(|at| at.elapsed() >= ELECTION_INTERVAL);
@@ -111,15 +112,15 @@ impl Projector {
             let step = step(&mut connection, &copies, &folded, run);
             let step = match in_time(step).await {
                 Ok(step) => step,
-                // Perhaps a rebuilt one has taken its place, and stands elsewhere.
+                // A rebuilt copy may have replaced one of them, at another position.
                 Err(StoreError::Refused(_)) if known.is_some() => continue,
-                // One that cannot be folded must not hold up the others.
+                // A copy that cannot be folded must not block the others.
                 Err(StoreError::Refused(_)) => {
                     self.fold_each(&mut connection, &folded).await?;
                     continue;
                 }
                 Err(error) => {
-                    // Perhaps it was too much for the time that a step may take.
+                    // The run may have been too long for the time limit of a step.
                     self.run_events = (self.run_events / 2).max(LEAST_RUN_EVENTS);
                     return Err(error);
                 }
@@ -143,7 +144,7 @@ impl Projector {
 }
 
 impl Projector {
-    /// Folds a run into each copy by itself, and says which of them cannot be.
+    /// Folds a run into each copy separately, and logs those that cannot be folded.
     async fn fold_each(
         &mut self,
         connection: &mut PgConnection,
@@ -173,10 +174,10 @@ impl Projector {
     }
 }
 
-/// Whether a server, of whatever release, keeps a copy up to date.
+/// Whether a server of any release keeps a copy up to date.
 ///
 /// # Errors
-/// [`StoreError`] if the database cannot be asked.
+/// [`StoreError`] if the database fails.
 pub async fn is_followed(connection: &mut PgConnection, table: &str) -> Result<bool, StoreError> {
     if !try_lock(connection, table).await? {
         return Ok(true);
@@ -203,41 +204,42 @@ async fn try_lock(connection: &mut PgConnection, what: &str) -> Result<bool, Sto
     Ok(row.try_get(0)?)
 }
 
-/// What a step is to do.
+/// The parameters of a step.
 #[derive(Clone, Copy)]
 struct Run<'a> {
-    /// What the database need not be asked.
+    /// The positions, if they are known without asking the database.
     known: Option<Known>,
-    /// How many events it may have.
+    /// The maximum number of events.
     events: i64,
-    /// Whether old checkpoints are swept.
+    /// Whether to sweep old checkpoints.
     sweep: bool,
     traces: &'a Traces,
 }
 
-/// Where all copies stand, which this server folds, and the head of the log.
+/// The common position of all copies, all of which this server folds, and the head of the log.
 #[derive(Clone, Copy)]
 struct Known {
     position: i64,
     head: i64,
 }
 
-/// How far a step has brought the read models.
+/// The result of a step.
 struct Step {
-    /// The least position of those that this server folds.
+    /// The lowest position of the copies that this server folds.
     reached: i64,
-    /// The least position of all.
+    /// The lowest position of all copies.
     all_reached: i64,
     /// The head of the log.
     head: i64,
-    /// Where all copies stand, if all are there, complete, and folded by this server alone.
+    /// The common position of all copies, if all of them have reached it, are complete, and are folded by
+    /// this server alone.
     together: Option<i64>,
 }
 
-/// Folds a run into the copies that have come furthest, and one into those that have come least far, so
-/// that a new copy does not hold up the others. All of it is one message to the database, after a question
-/// where the copies stand unless that is known. What is known or heard may have changed by the time that
-/// the copies are locked; then nothing is done.
+/// Folds one run into the copies that are furthest ahead, and one into those that are furthest behind, so
+/// that a new copy does not delay the others. All of it is one message to the database, after a query for the
+/// positions unless they are known. If the positions have changed by the time the copies are locked, nothing
+/// is done.
 async fn step(
     connection: &mut PgConnection,
     copies: &[ModelCopy],
@@ -301,7 +303,7 @@ async fn step(
     let is_together = progress.len() == copies.len()
         && last == first
         && progress.iter().all(|copy| copy.is_complete);
-    // What somebody else folds counts for those who read.
+    // Copies that another server folds count for reads, too.
     let (others, _) = ends(&others);
     let all_reached = last.min(others);
     Ok(Step { reached: last, all_reached, head, together: is_together.then_some(last) })

@@ -1,4 +1,4 @@
-//! Purchases, of everybody or of one buyer.
+//! Purchases of all buyers or of one.
 
 use sqlx::Row;
 
@@ -34,7 +34,7 @@ impl Reads {
                 ranges.push((first, first + events.unwrap_or(1) - 1));
             }
         }
-        // Events never change, so that reading them later is as good.
+        // Events never change, so they can be read in a second statement.
         let mut events =
             in_time(log::read_ranges(self.database.pool(), &ranges)).await?.into_iter().peekable();
         let found = ranges

@@ -1,26 +1,25 @@
 //! The order of a leaderboard: a sorted set of keys that knows how many keys are before each.
 //!
-//! A balanced tree of the standard library keeps keys in order but cannot count those before one,
-//! and a sorted array can but has to move half of itself for every new key. This is the middle: a
-//! list of sorted blocks of bounded size, as in `SortedList` of Grant Jenks' `sortedcontainers` for
-//! Python (<https://grantjenks.com/docs/sortedcontainers/implementation.html>). A change moves part
-//! of one block. Unlike there, no index of positions is kept: a million keys are less than a thousand
-//! blocks, and adding up their lengths takes a fraction of a microsecond.
+//! A balanced tree of the standard library keeps keys in order but cannot count those before one, and a
+//! sorted array can but has to move half of itself for every new key. This is a compromise: a list of sorted
+//! blocks of bounded size, as in `SortedList` of Grant Jenks' `sortedcontainers` for Python
+//! (<https://grantjenks.com/docs/sortedcontainers/implementation.html>). A change moves part of one block.
+//! Unlike there, no index of positions is kept: a million keys are less than a thousand blocks, and adding up
+//! their lengths takes a fraction of a microsecond.
 
 use std::cmp::Ordering;
 
-/// How many keys a block holds at most. With a million places 1024 and 2048 were the fastest of 256
-/// to 4096, at 1 µs for a move and a rank; 2048 leaves more room for the count of blocks to grow.
+/// How many keys a block holds at most. With a million entries, 1024 and 2048 were the fastest of 256 to
+/// 4096, at 1 µs for a move and a rank; 2048 keeps the number of blocks lower.
 const BLOCK_CAPACITY: usize = 2048;
 
-/// A participant's place in a leaderboard: the higher score first, and of equal scores whoever
+/// A participant's place in a leaderboard: higher scores first, and among equal scores the participant who
 /// registered first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
-    /// What is ranked by, in the unit of the leaderboard.
+    /// The score, in the unit of the leaderboard.
     pub score: i64,
-    /// The participant's number in the order of registration; of one leaderboard, no two have the
-    /// same.
+    /// The participant's number in the order of registration, unique within one leaderboard.
     pub order: u32,
 }
 
@@ -40,7 +39,7 @@ impl PartialOrd for Place {
 /// key has rank 0.
 #[derive(Clone, Debug)]
 pub struct Ranking<K> {
-    /// In order, each in order; none is empty or holds more than `block_capacity` keys.
+    /// Sorted blocks of sorted keys; none is empty or holds more than `block_capacity` keys.
     blocks: Vec<Vec<K>>,
     /// The number of keys in all blocks.
     len: usize,
@@ -49,14 +48,14 @@ pub struct Ranking<K> {
 }
 
 impl<K: Ord + Copy> Ranking<K> {
-    /// A ranking of nothing.
+    /// An empty ranking.
     #[must_use]
     pub fn new() -> Self {
         Self::with_blocks_of(BLOCK_CAPACITY, Vec::new())
     }
 
-    /// A ranking of many keys at once, in linear time if they are in order. Where they are not they
-    /// are sorted, and a key that is repeated counts once.
+    /// Builds a ranking of many keys, in linear time if they are in order. Otherwise they are sorted; a
+    /// repeated key counts once.
     #[must_use]
     pub fn from_sorted(keys: Vec<K>) -> Self {
         Self::with_blocks_of(BLOCK_CAPACITY, keys)
@@ -71,19 +70,19 @@ impl<K: Ord + Copy> Ranking<K> {
         Self { blocks, len: keys.len(), block_capacity }
     }
 
-    /// How many keys there are.
+    /// The number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Whether there are no keys.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Adds a key; says whether it is new.
+    /// Adds a key; returns whether it is new.
     pub fn insert(&mut self, key: K) -> bool {
         // A key after all others belongs to the last block.
         let at = self.block_for(&key).min(self.blocks.len().saturating_sub(1));
@@ -103,7 +102,7 @@ impl<K: Ord + Copy> Ranking<K> {
         true
     }
 
-    /// Takes a key out; says whether it was there.
+    /// Removes a key; returns whether it was present.
     pub fn remove(&mut self, key: &K) -> bool {
         let at = self.block_for(key);
         let step = self.step();
@@ -118,7 +117,7 @@ impl<K: Ord + Copy> Ranking<K> {
         true
     }
 
-    /// The rank of a key; `None` if it is not there.
+    /// The rank of a key; `None` if it is not present.
     #[must_use]
     pub fn rank(&self, key: &K) -> Option<usize> {
         let at = self.block_for(key);
@@ -126,8 +125,7 @@ impl<K: Ord + Copy> Ranking<K> {
         Some(self.count_before(at) + index)
     }
 
-    /// How many keys are smaller than this one, which may be there or not: the rank that it has or
-    /// would have.
+    /// The number of smaller keys: the rank that this key has, or would have if it were present.
     #[must_use]
     pub fn count_below(&self, key: &K) -> usize {
         let at = self.block_for(key);
@@ -135,7 +133,7 @@ impl<K: Ord + Copy> Ranking<K> {
         self.count_before(at) + index
     }
 
-    /// The keys in order, beginning with the one of this rank; none if there are not so many.
+    /// The keys in order, beginning with the one at this rank; none if the rank is past the end.
     pub fn iter_from(&self, rank: usize) -> impl Iterator<Item = K> {
         let mut blocks = self.blocks.iter();
         let mut skipped = rank;
@@ -147,7 +145,7 @@ impl<K: Ord + Copy> Ranking<K> {
         first.into_iter().chain(blocks.map(Vec::as_slice)).flatten().copied()
     }
 
-    /// The block that has the key if any has; past the last block if the key is after all others.
+    /// The only block that can contain the key; past the last block if the key is after all others.
     fn block_for(&self, key: &K) -> usize {
         self.blocks.partition_point(|block| block.last().is_some_and(|last| last < key))
     }
@@ -157,8 +155,8 @@ impl<K: Ord + Copy> Ranking<K> {
         self.blocks[..at].iter().map(Vec::len).sum()
     }
 
-    /// By how many keys the memory of a block grows: the spare memory is a fraction of a block, not
-    /// as much again as doubling would make it.
+    /// The number of keys by which the memory of a block grows. It is a fraction of a block, so that little
+    /// memory is spare; doubling would waste up to half.
     fn step(&self) -> usize {
         (self.block_capacity / 16).max(1)
     }
@@ -173,7 +171,7 @@ impl<K: Ord + Copy> Ranking<K> {
         }
     }
 
-    /// Joins a block that has become small to a neighbour, or shares the neighbour's keys with it.
+    /// Merges a block that has become small with a neighbour, or balances the keys of both.
     fn join_if_under(&mut self, at: usize) {
         if self.blocks[at].len() >= (self.block_capacity / 4).max(1) {
             return;
@@ -217,9 +215,9 @@ mod tests {
     enum Step {
         Insert(u8),
         Remove(u8),
-        /// As a leaderboard does it: out of one place and into another.
+        /// Moves a key, as a leaderboard does.
         Move(u8, u8),
-        /// Takes out all keys from one up to another, so that blocks vanish.
+        /// Removes all keys from one up to another, so that blocks vanish.
         Clear(u8, u8),
     }
 
@@ -247,7 +245,7 @@ mod tests {
         }
     }
 
-    /// The blocks are as they are said to be.
+    /// Checks the invariants of the blocks.
     fn check_blocks<K: Ord + Copy>(ranking: &Ranking<K>) {
         let capacity = ranking.block_capacity;
         for block in &ranking.blocks {
@@ -299,7 +297,7 @@ mod tests {
         let orders: Vec<u32> = ranking.iter_from(0).map(|place| place.order).collect();
         assert_eq!(orders, [4, 3, 1, 2, 0, 5]);
         assert_eq!(ranking.rank(&Place { score: 5, order: 2 }), Some(3));
-        // How many have a higher score than 5, whoever has it.
+        // How many keys have a score higher than 5.
         assert_eq!(ranking.count_below(&Place { score: 5, order: 0 }), 2);
     }
 

@@ -1,4 +1,4 @@
-//! Building read models anew beside those that serve, and putting them in their place.
+//! Building new copies of read models, and replacing the copies that serve with them.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use super::fold::{self, Script};
 use super::models::{self, ModelCopy, Purpose};
 use crate::store::{Database, StoreError};
 
-/// The most events that are left for the transaction that switches.
+/// The maximum number of events that are left for the transaction that switches.
 const LAST_EVENTS: i64 = 5_000;
-/// How long a switch waits for those who read at the moment before it lets them pass and tries again.
-/// Whoever comes to read meanwhile waits as well.
+/// How long a switch waits for current reads before it gives way and tries again. Reads that arrive meanwhile
+/// wait as well.
 const SWITCH_PATIENCE: &str = "set local lock_timeout = '200ms'";
-/// How often it tries, and the pause in between.
+/// The number of attempts to switch, and the pause between them.
 const SWITCH_ATTEMPTS: u32 = 300;
 const SWITCH_PAUSE: Duration = Duration::from_millis(200);
 /// Lock not available; deadlock detected.
@@ -29,7 +29,7 @@ pub enum MaintenanceError {
     /// No read model of that name.
     #[error("there is no read model '{0}'; there are {1}")]
     Unknown(String, String),
-    /// Somebody else is at it.
+    /// Another rebuild or verification is running.
     #[error("another rebuild, or a verification, is running on this database")]
     Running,
 }
@@ -41,11 +41,11 @@ impl From<sqlx::Error> for MaintenanceError {
 }
 
 /// Rebuilds one read model, or all: builds copies from the log, compares them with those that serve, and
-/// lets them take their place at the head of the log. Reads are answered all the while. If it is cut off,
-/// the next one goes on from there.
+/// replaces those at the head of the log. Reads are answered throughout. An interrupted rebuild is continued
+/// by the next one.
 ///
 /// # Errors
-/// [`MaintenanceError`] says what was in the way; those that serve are as they were.
+/// [`MaintenanceError`] with the obstacle; the copies that serve are unchanged.
 pub async fn rebuild(
     database: &Database,
     name: &str,
@@ -72,7 +72,7 @@ pub async fn rebuild(
                 looker.close().await?;
                 comparison
             }
-            // What is wrong with those that serve may keep them from being folded any further.
+            // A fault in the copies that serve may prevent them from being folded any further.
             Err(StoreError::Refused(error)) => {
                 tracing::warn!(%error, "the read models that serve cannot be compared");
                 Comparison::default()
@@ -88,7 +88,7 @@ pub async fn rebuild(
     Ok(comparison)
 }
 
-/// Switches as soon as those who read at the moment let it.
+/// Switches as soon as current reads allow it.
 async fn switch_patiently(
     connection: &mut PgConnection,
     old: &ModelCopy,
@@ -108,8 +108,8 @@ async fn switch_patiently(
     Ok(())
 }
 
-/// Keeps rebuilding and verifying apart from each other and from themselves: they work on the same
-/// tables. It lasts as long as the connection.
+/// Takes the lock that allows one rebuild or verification at a time, because they use the same tables. It
+/// lasts as long as the connection.
 pub(super) async fn lock_maintenance(connection: &mut PgConnection) -> Result<bool, StoreError> {
     let row = sqlx::query(
         "select pg_try_advisory_lock(\
@@ -120,7 +120,7 @@ pub(super) async fn lock_maintenance(connection: &mut PgConnection) -> Result<bo
     Ok(row.try_get(0)?)
 }
 
-/// Folds a new copy up to the head of the log and puts it in the place of the old one, in one transaction.
+/// Folds a new copy up to the head of the log and replaces the old one with it, in one transaction.
 async fn switch(
     connection: &mut PgConnection,
     old: &ModelCopy,
@@ -135,8 +135,8 @@ async fn switch(
     }
     let mut transaction = connection.begin().await?;
     transaction.execute(SWITCH_PATIENCE).await?;
-    // Whoever folds takes these locks before it touches a table, and those who read touch only one more
-    // table at a time than this: the wait ends before Postgres looks for a deadlock.
+    // Folds take these locks before they touch a table. Reads touch only one more table at a time, so a
+    // deadlock with a read is possible; the wait ends before Postgres looks for one.
     fold::lock(&mut transaction, &[&old.table, &new.table]).await?;
     transaction
         .execute(format!("lock table {} in access exclusive mode", old.table).as_str())
@@ -174,28 +174,28 @@ async fn switch(
     Ok(())
 }
 
-/// A copy of a read model, for those who look after the database.
+/// A copy of a read model, for the maintainers of the database.
 #[derive(Clone, Debug)]
 pub struct CopyStatus {
     /// The read model.
     pub model: String,
     /// The table.
     pub table: String,
-    /// What it is there for; `None` for a copy of another release.
+    /// Its purpose; `None` for a copy of another release.
     pub purpose: Option<Purpose>,
-    /// Everything up to here is in it.
+    /// The position that the copy has reached.
     pub position: i64,
-    /// How many events it lacks.
+    /// The number of events that it has yet to apply.
     pub lag_events: i64,
-    /// How long ago the oldest event that it lacks was recorded, in microseconds.
+    /// How long ago the oldest of those events was recorded, in microseconds.
     pub lag_us: i64,
-    /// Whether it has ever been at the head.
+    /// Whether it has ever reached the head.
     pub is_complete: bool,
     /// Its size on disk with its indexes, in bytes.
     pub size_bytes: i64,
 }
 
-/// Every copy there is, those of other releases too.
+/// All copies, including those of other releases.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.

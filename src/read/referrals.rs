@@ -8,9 +8,9 @@ use super::{At, Freshness, Member, ReadError, Reads, sql};
 use crate::store::StoreError;
 use domain::{ParticipantId, ProgramId, ReferralStatus, UserId};
 
-/// The most participants below one that a list over several levels looks at.
+/// The maximum number of participants that a list over several levels examines.
 pub const MAX_BELOW: i64 = 100_000;
-/// The most nodes of a tree.
+/// The maximum number of nodes of a tree.
 pub const MAX_NODES: i64 = 1_000;
 
 /// Which referrals to list.
@@ -18,15 +18,15 @@ pub const MAX_NODES: i64 = 1_000;
 pub struct ReferralList {
     /// The program.
     pub program_id: ProgramId,
-    /// Below whom; `None` for all of the program.
+    /// The participant at the top; `None` for all of the program.
     pub user_id: Option<UserId>,
-    /// How far below: 1 for direct referrals.
+    /// The number of levels: 1 for direct referrals.
     pub max_level: u32,
-    /// How they stand; any if there is none.
+    /// The status of the referrals; `None` for any.
     pub status: Option<ReferralStatus>,
-    /// Those made before this position of the log.
+    /// Only referrals made before this position of the log.
     pub before_position: i64,
-    /// How many.
+    /// The maximum number of referrals.
     pub limit: i64,
 }
 
@@ -35,20 +35,20 @@ pub struct ReferralList {
 pub struct ListedReferral {
     /// The referee.
     pub referee: Member,
-    /// How far below.
+    /// The level below the top.
     pub level: u32,
-    /// What the referee brought in for whoever is that far above, in minor units of the program's unit.
+    /// What the participant at the top earned through the referee, in minor units of the program's unit.
     pub brought_in_minor: i64,
 }
 
-/// What a list or a tree holds.
+/// The content of a list or a tree.
 #[derive(Clone, Debug)]
 pub struct Listed {
     /// The program's unit; `None` if the read models know no such program.
     pub unit: Option<String>,
     /// In order.
     pub referrals: Vec<ListedReferral>,
-    /// Whether there are more participants below than are looked at.
+    /// Whether there are more participants below than are examined.
     pub is_too_large: bool,
 }
 
@@ -95,7 +95,7 @@ impl Reads {
         listed(&rows, visited > MAX_BELOW)
     }
 
-    /// A participant and those below, nearest levels first; the participant is the first. The list is
+    /// A participant and everybody below, nearest levels first; the participant comes first. The list is
     /// empty if the read models do not know the participant.
     ///
     /// # Errors

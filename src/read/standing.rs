@@ -1,4 +1,4 @@
-//! Where one participant stands in a program.
+//! The standing of one participant in a program.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use domain::reward::LevelTotal;
 use domain::rules::ProgramRules;
 use domain::{Participant, ParticipantId, ReferralStatus, Timestamp};
 
-/// What a participant has, at one moment.
+/// A participant's balance, rewards and tier at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
     /// In minor units of the program's unit.
@@ -28,7 +28,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// What the participant has had from one level.
+    /// What the participant has received from one level.
     #[must_use]
     pub fn level(&self, level: u32) -> LevelTotal {
         let known = self.levels.iter().find(|total| total.level == level);
@@ -59,25 +59,25 @@ pub struct Member {
     pub code: String,
     /// Whether the participant can earn.
     pub is_active: bool,
-    /// Where the enrollment is in the log.
+    /// The position of the enrollment in the log.
     pub enrolled_position: i64,
-    /// Who referred them.
+    /// The referrer.
     pub referrer_user_id: Option<String>,
-    /// How that stands.
+    /// The status of the referral.
     pub referral_status: Option<ReferralStatus>,
-    /// Where it is in the log.
+    /// The position of the referral in the log.
     pub referral_position: i64,
-    /// When it was made.
+    /// When the referral was made.
     pub referral_time: Option<Timestamp>,
-    /// When it converted.
+    /// When the referral converted.
     pub convert_time: Option<Timestamp>,
-    /// Whom they referred, by how it stands.
+    /// Pending referrals that the participant made.
     pub pending_count: u32,
     /// As above.
     pub held_count: u32,
     /// As above.
     pub converted_count: u32,
-    /// Uses of the code and places that are taken.
+    /// Uses of the code, and direct referrals, that are used up.
     pub uses: u32,
     /// All rewards, in minor units of the program's unit.
     pub earned_minor: i64,
@@ -96,7 +96,7 @@ impl Member {
 }
 
 impl Reads {
-    /// One participant, where they stand, and the rules in force. `None` if the read models know no such
+    /// One participant with the standing and the rules in force. `None` if the read models know no such
     /// participant.
     ///
     /// # Errors
@@ -150,7 +150,7 @@ fn levels(row: &PgRow) -> Result<Vec<LevelTotal>, StoreError> {
         .collect())
 }
 
-/// The participant in a row; `None` if there is none in it.
+/// The participant in a row; `None` if the row has none.
 pub(super) fn member(row: &PgRow) -> Result<Option<Member>, StoreError> {
     let Some(user_id) = row.try_get::<Option<String>, _>("user_id")? else { return Ok(None) };
     let count = |column| row.try_get::<i32, _>(column).map(i32::unsigned_abs);

@@ -14,37 +14,37 @@ use super::models::{self, Purpose};
 use super::rebuild::{MaintenanceError, lock_maintenance};
 use crate::store::{Database, StoreError, log};
 
-/// The most broken streams that are named.
+/// The maximum number of broken streams that are named.
 const MAX_NAMED: i64 = 20;
 
-/// What verifying found.
+/// The result of a verification.
 #[derive(Clone, Debug, Default)]
 pub struct Verdict {
     /// How many events the log had.
     pub events: i64,
-    /// The read models against fresh ones.
+    /// The comparison of the read models with fresh copies.
     pub comparison: Comparison,
-    /// What is wrong with the log, or with what the read models make of it.
+    /// What is wrong with the log, or with the read models derived from it.
     pub findings: Vec<Finding>,
     /// How many findings there were; only the first ones are kept.
     pub finding_count: u64,
 }
 
 impl Verdict {
-    /// Whether all is well.
+    /// Whether nothing is wrong.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.finding_count == 0 && self.comparison.differing_rows == 0
     }
 }
 
-/// Folds the whole log from nothing and compares the result with every read model; audits the log event
-/// by event; and compares the read model of participants with the audit's own books. Servers may be at
-/// work meanwhile.
+/// Folds the whole log from scratch and compares the result with every read model; audits the log event by
+/// event; and compares the read model of participants with the audit's own accounts. Servers may run
+/// meanwhile.
 ///
 /// # Errors
-/// [`MaintenanceError`] if the database cannot be read or has no room for the copies, or if somebody else is
-/// at it.
+/// [`MaintenanceError`] if the database cannot be read or has no room for the copies, or if another rebuild
+/// or verification is running.
 pub async fn verify(
     database: &Database,
     watcher: &mut dyn Watcher,
@@ -75,7 +75,7 @@ async fn verify_with(
 ) -> Result<Verdict, StoreError> {
     pair.create(connection).await?;
     for copy in &pair.fresh {
-        // It is gone soon and need not survive a crash.
+        // The copy is dropped soon and need not survive a crash.
         connection.execute(format!("alter table {} set unlogged", copy.table).as_str()).await?;
     }
     pair.catch_up(database, "folding the log anew", watcher).await?;
@@ -145,7 +145,7 @@ async fn find_broken_streams(
     Ok(())
 }
 
-/// Compares what the fold makes of the log with the books of the audit.
+/// Compares the folded participants with the accounts of the audit.
 async fn compare_accounts(
     connection: &mut PgConnection,
     table: &str,

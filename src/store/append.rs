@@ -1,4 +1,4 @@
-//! Appending a batch of commands to the log, in one call of one function of the database.
+//! Appending a batch of commands to the log, with one call of one database function.
 
 use std::collections::HashSet;
 use std::sync::LazyLock;
@@ -12,17 +12,17 @@ use super::{RecordedEvent, StoreError, functions};
 
 use domain::{Claim, SideRow, StreamKey, Timestamp};
 
-/// What became of one command of a batch.
+/// The outcome of one command of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Its events are in the log.
     Appended,
-    /// Its receipt existed: it was carried out before.
+    /// Its receipt exists: the command was carried out before.
     Duplicate,
     /// Something that it claims belongs to another.
     Taken,
-    /// A stream that it read, or the owner of a value for whom it was refused, is not as it was, or a command
-    /// that it builds on was not appended.
+    /// A stream that the command read, or the owner of a value because of which it was refused, has changed;
+    /// or a command that it builds on was not appended.
     Conflict,
 }
 
@@ -64,7 +64,7 @@ pub struct Batch {
     rows: Vec<SideRow>,
 }
 
-/// The last event of the log, as far as somebody knows.
+/// The last event of the log, as far as it is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogEnd {
     /// Its position; 0 if nothing is known.
@@ -76,33 +76,33 @@ pub struct LogEnd {
 /// What one command adds to a batch.
 #[derive(Debug, Default)]
 pub struct Entry {
-    /// Places, as [`Batch::add_stream`] gave them out, of the streams that were read.
+    /// The streams that were read, as indexes that [`Batch::add_stream`] returned.
     pub reads: Vec<i32>,
-    /// Earlier commands of the batch that it builds on.
+    /// Earlier commands of the batch that this one builds on.
     pub builds_on: Vec<usize>,
-    /// Its events in order. Positions and times are given by the append.
+    /// Its events in order. The append assigns positions and times.
     pub events: Vec<RecordedEvent>,
     /// Its request, if the caller gave it an id.
     pub receipt: Option<Receipt>,
-    /// What it does about claims, in order.
+    /// Its steps on claims, in order.
     pub claims: Vec<ClaimStep>,
-    /// Rows that stand beside the log, in order.
+    /// Rows outside the log, in order.
     pub rows: Vec<SideRow>,
 }
 
-/// What a command does about a claim.
+/// A step of a command on a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClaimStep {
-    /// The value becomes the owner's own.
+    /// The owner claims the value.
     Take(Claim),
-    /// The owner gives the value up.
+    /// The owner releases the value.
     Release(Claim),
     /// The command was refused because the value belongs to this owner.
     Found(Claim),
 }
 
 impl ClaimStep {
-    /// What it is about.
+    /// The claim of the step.
     #[must_use]
     pub fn claim(&self) -> &Claim {
         match self {
@@ -110,14 +110,14 @@ impl ClaimStep {
         }
     }
 
-    /// Whether it is about the value of a claim.
+    /// Whether the step concerns the same value as `claim`.
     #[must_use]
     pub fn is_about(&self, claim: &Claim) -> bool {
         let own = self.claim();
         (own.kind, &own.value) == (claim.kind, &claim.value)
     }
 
-    /// As the append function takes it.
+    /// The number of the step in the append function.
     fn number(&self) -> i16 {
         match self {
             Self::Take(_) => 0,
@@ -127,14 +127,14 @@ impl ClaimStep {
     }
 }
 
-/// What makes a request recognisable.
+/// What identifies a request.
 #[derive(Clone, Debug)]
 pub struct Receipt {
     /// Made from the caller, the RPC and the caller's `request_id`.
     pub key: Uuid,
     /// Keyed hash of the request.
     pub fingerprint: Vec<u8>,
-    /// Whether it is written down. That of a refused command is only looked for.
+    /// Whether the receipt is stored. The receipt of a refused command is only looked up.
     pub keep: bool,
 }
 
@@ -147,22 +147,22 @@ pub struct Duplicate {
     pub fingerprint: Vec<u8>,
     /// Its first event.
     pub first_position: i64,
-    /// Its last event; before the first if it has none.
+    /// Its last event; less than the first position if it has none.
     pub last_position: i64,
 }
 
 /// A value that belongs to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// The number of the command that claimed it.
+    /// The number of the command that claimed the value.
     pub command: usize,
-    /// What it claimed.
+    /// The claim.
     pub claim: Claim,
-    /// Whose it is.
+    /// The owner of the value.
     pub owner: String,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 #[derive(Debug)]
 pub struct Appended {
     /// The last position before the batch.
@@ -171,21 +171,22 @@ pub struct Appended {
     pub recorded_at: Timestamp,
     /// One verdict per command.
     pub verdicts: Vec<Verdict>,
-    /// Streams, by their places, that were not as they were read.
+    /// Streams that had changed since they were read, by index.
     pub moved: Vec<i32>,
-    /// What is known of the duplicates.
+    /// The details of the duplicates.
     pub duplicates: Vec<Duplicate>,
     /// Claims that belong to others.
     pub taken: Vec<Taken>,
-    /// Commands that were refused because of an owner who is the owner no longer.
+    /// Commands that were refused because of an owner who no longer owns the value.
     pub changed: Vec<usize>,
-    /// Whether the log ended as the batch expected, so that what was known of streams is still so.
+    /// Whether the end of the log was as the batch expected, so that the known versions of streams were
+    /// current.
     pub is_expected: bool,
 }
 
 impl Appended {
-    /// Whether the log ended as expected, every command stands, and every stream of the batch is as the
-    /// batch leaves it, also one that no command has read in the end.
+    /// Whether the end of the log was as expected, every command was appended or confirmed, and every stream
+    /// of the batch is in the state after the batch, including streams that no command read in the end.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.is_expected
@@ -195,25 +196,25 @@ impl Appended {
 }
 
 impl Batch {
-    /// Says as of which end of the log streams are known.
+    /// Sets the end of the log as of which streams are known.
     pub fn expect_end(&mut self, end: LogEnd) {
         self.expected = end;
     }
 
-    /// How many commands it has.
+    /// The number of commands.
     #[must_use]
     pub fn len(&self) -> usize {
         self.event_counts.len()
     }
 
-    /// Whether it has no commands.
+    /// Whether there are no commands.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.event_counts.is_empty()
     }
 
-    /// Adds a stream that commands read, with its version before the batch, and whether that is known to
-    /// be the last as of the expected end of the log. Returns its place.
+    /// Adds a stream that commands read, with its version before the batch, and whether that version is known
+    /// to be current at the expected end of the log. Returns the stream's index.
     pub fn add_stream(&mut self, stream: &StreamKey, version: i64, is_known: bool) -> i32 {
         self.stream_types.push(stream.kind.as_str());
         self.stream_ids.push(stream.id.to_string());
@@ -226,13 +227,13 @@ impl Batch {
     #[must_use]
     pub fn has_read(&self, command: usize, streams: &HashSet<i32>) -> bool {
         let number = place(command + 1);
-        // Pairs stand in the order of commands.
+        // Pairs are in the order of commands.
         let first = self.check_commands.partition_point(|of| *of < number);
         let own = self.check_commands[first..].iter().take_while(|of| **of == number);
         own.zip(&self.check_streams[first..]).any(|(_, stream)| streams.contains(stream))
     }
 
-    /// The version before the batch of a stream by its place.
+    /// The version of a stream before the batch, by index.
     #[must_use]
     pub fn stream_version(&self, place: i32) -> Option<i64> {
         let index = usize::try_from(place).ok()?.checked_sub(1)?;
@@ -267,13 +268,13 @@ impl Batch {
         self.event_counts.len() - 1
     }
 
-    /// What its commands do about claims, in order.
+    /// The steps of its commands on claims, in order.
     #[must_use]
     pub fn claims(&self) -> &[ClaimStep] {
         &self.claims
     }
 
-    /// Which command builds on which earlier one, in the order of the first.
+    /// Pairs of a command and an earlier one that it builds on, in the order of the former.
     #[must_use]
     pub fn dependencies(&self) -> Vec<(usize, usize)> {
         let number = |command: &i32| usize::try_from(command - 1).unwrap_or_default();
@@ -307,16 +308,16 @@ impl Batch {
     }
 }
 
-/// A count as the database takes it. Batches are bounded far below the limit.
+/// A count in the type of the database. Batches are bounded far below the limit.
 fn place(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
-/// Appends a batch, in the transaction that the connection is in or else in its own. The same
-/// `writer` and `number` again get the same answer and append nothing.
+/// Appends a batch, in the connection's transaction if there is one, otherwise in its own. A repetition with
+/// the same `writer` and `number` gets the same answer and appends nothing.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] if the answer did not come: send it again to learn the outcome.
+/// [`StoreError::Unavailable`] if no answer came: send the batch again to learn the outcome.
 /// [`StoreError::Refused`] if the batch as a whole could not be appended.
 pub async fn append(
     connection: &mut PgConnection,
@@ -387,7 +388,7 @@ static APPEND: LazyLock<String> = LazyLock::new(|| {
 });
 const ARGUMENTS: usize = 34;
 
-/// The function of the database that writes a row.
+/// The database function that writes a row.
 fn row_writer(row: &SideRow) -> String {
     functions::name(&format!("write_{}", row.table())).to_owned()
 }

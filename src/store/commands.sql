@@ -9,7 +9,7 @@ cross join lateral (
         where events.aggregate_type = s.aggregate_type and events.aggregate_id = s.aggregate_id
     ) as own
     cross join lateral (
-        -- The first event of a command says how many there are.
+        -- The first event of a command holds the number of its events.
         select position as first, (metadata ->> 'command_events')::bigint as number from events
         where events.position <= own.position and metadata ? 'command_events'
         order by events.position desc

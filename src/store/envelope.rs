@@ -1,4 +1,4 @@
-//! Who caused a command, and how it came in: metadata of the first of its events.
+//! Who caused a command, and how it came in: metadata of the command's first event.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,11 +14,11 @@ use domain::UserId;
 pub struct Actor(Cow<'static, str>);
 
 impl Actor {
-    /// Somebody without credentials.
+    /// A caller without credentials.
     pub const ANONYMOUS: Self = Self(Cow::Borrowed("anonymous"));
     /// The server itself.
     pub const SYSTEM: Self = Self(Cow::Borrowed("system"));
-    /// The holder of the admin key of the settings, who causes most of the log.
+    /// The holder of the admin key of the settings, who causes most events.
     pub const ADMIN_KEY: Self = Self(Cow::Borrowed("key:admin"));
 
     /// A person who has logged in: `user:ada`.
@@ -36,7 +36,7 @@ impl Actor {
         })
     }
 
-    /// An actor as it stands in the log.
+    /// An actor, as recorded in the log.
     pub(crate) fn recorded(text: String) -> Self {
         Self(text.into())
     }
@@ -54,7 +54,7 @@ impl fmt::Display for Actor {
     }
 }
 
-/// The way by which a command came in.
+/// The way in which a command came in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Door(Cow<'static, str>);
@@ -83,7 +83,7 @@ impl Door {
         Self(format!("job:{kind}").into())
     }
 
-    /// A door as it stands in the log.
+    /// A door, as recorded in the log.
     pub(crate) fn recorded(text: String) -> Self {
         Self(text.into())
     }
@@ -130,7 +130,7 @@ pub(super) fn metadata(command_events: Option<i64>, envelope: Option<&Envelope>)
             .and_then(|envelope| envelope.request)
             .map(|request| request.simple().to_string()),
     };
-    // Text becomes JSON without fail; metadata without an envelope would still be metadata.
+    // Serializing text cannot fail; if it did, the metadata would only lack the envelope.
     serde_json::to_string(&metadata)
         .unwrap_or_else(|_| format!(r#"{{"command_events":"{count}"}}"#))
 }

@@ -1,32 +1,32 @@
-//! Epochs: one life of a database each.
+//! Epochs: an epoch is one life of a database.
 //!
-//! A database that was restored from a backup, failed over to a standby or copied may hold less than
-//! what its clients were told. Positions of its former life are good up to where that life ended;
-//! beyond, the same number may mean another event.
+//! A database that was restored from a backup, failed over to a standby or copied may hold less than what its
+//! clients were told. Positions of an earlier epoch are valid up to the end of that epoch; beyond it, the
+//! same number may mean another event.
 
 use sqlx::{Connection, PgConnection, Row};
 
 use super::{StoreError, functions};
 
-/// The present life of the database.
+/// The present epoch of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
     /// 1, 2, 3, ...
     pub number: i32,
-    /// The head of the log when it began.
+    /// The head of the log when the epoch began.
     pub start_position: i64,
     /// The cluster, its timeline and the database in it.
     identity: (i64, i64, i64),
 }
 
-/// The present epoch. Opens a new one at the head of the log if the cluster, its timeline or the
-/// database is not the one of the last epoch.
+/// The present epoch. Begins a new epoch at the head of the log if the cluster, its timeline or the database
+/// differs from that of the last epoch.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read or written.
 pub async fn enter(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
     let mut transaction = connection.begin().await?;
-    // Also keeps two servers from opening the same epoch, and appends from moving the head.
+    // The lock also keeps two servers from beginning the same epoch, and appends from moving the head.
     let lock = functions::statement("select {lock_log}()");
     sqlx::query(&lock).execute(&mut *transaction).await?;
     let identity = identity(&mut transaction).await?;
@@ -53,7 +53,7 @@ pub async fn enter(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
     Ok(epoch)
 }
 
-/// Forgets the batches of server processes that are long gone: they are not sent again.
+/// Deletes the last batches of server processes that are long gone, because those are never sent again.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be written.
@@ -64,7 +64,7 @@ pub async fn forget_writers(executor: impl sqlx::PgExecutor<'_>) -> Result<(), S
     Ok(())
 }
 
-/// Whether a connection leads to the database in the life that `epoch` is.
+/// Whether a connection leads to the database in the epoch `epoch`.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.

@@ -1,8 +1,8 @@
-//! The functions of the database: which there are, what they are called, and making those that are missing.
+//! The database functions: their names, and the creation of those that are missing.
 //!
-//! Each stands in a file of its own, `migrations/functions/<name>.sql`, in which a name in braces stands for a
-//! function. In the database its name ends with a hash of what it does, that of the functions that it calls
-//! included. So a function that changes is another function, and servers of two releases on one database each
+//! Each function has a file of its own, `migrations/functions/<name>.sql`, in which a name in braces stands
+//! for a function. In the database its name ends with a hash of its file, which covers the functions that it
+//! calls. A changed function is therefore a new function, and servers of two releases on one database each
 //! call their own.
 
 use std::sync::LazyLock;
@@ -17,19 +17,19 @@ const FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/functions.rs
 
 static FUNCTIONS: LazyLock<Vec<DatabaseFunction>> = LazyLock::new(|| resolve(FILES));
 
-/// A function of the database, as one release knows it.
+/// A database function of one release.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DatabaseFunction {
     /// The name of its file.
     pub base: &'static str,
     /// Its name in the database.
     pub name: String,
-    /// The statement that makes it.
+    /// The statement that creates it.
     sql: String,
 }
 
-/// Names functions and puts those that others call before these. (Functions that call each other in a circle
-/// have no name, and are left out; a test finds that there are none.)
+/// Names functions, and orders them so that each comes after those that it calls. (Functions that call each
+/// other in a circle are left out; a test checks that there are none.)
 #[must_use]
 pub fn resolve(files: &[(&'static str, &str)]) -> Vec<DatabaseFunction> {
     let mut functions: Vec<DatabaseFunction> = Vec::with_capacity(files.len());
@@ -62,7 +62,7 @@ fn placeholder(base: &str) -> String {
     format!("{{{base}}}")
 }
 
-/// Every function of this release as its file has it: its name, and the statement with names in braces.
+/// Every function of this release as in its file: its name, and the statement with names in braces.
 #[must_use]
 pub fn files() -> &'static [(&'static str, &'static str)] {
     FILES
@@ -74,8 +74,8 @@ pub fn all() -> &'static [DatabaseFunction] {
     &FUNCTIONS
 }
 
-/// The name in the database of a function of this release. (Empty for one that does not exist, so that the
-/// call of it fails and not the process; every call is tested.)
+/// The name in the database of a function of this release. (Empty for a function that does not exist, so that
+/// the call fails instead of the process; every call is tested.)
 #[must_use]
 pub fn name(base: &str) -> &'static str {
     FUNCTIONS.iter().find(|function| function.base == base).map_or("", |function| &function.name)
@@ -90,10 +90,10 @@ pub(crate) fn statement(template: &str) -> String {
     FUNCTIONS.iter().fold(template.to_owned(), replaced)
 }
 
-/// Makes those functions that are not there. Several servers may do it at once.
+/// Creates the functions that do not exist. Several servers may do this at once.
 ///
 /// # Errors
-/// [`StoreError`] if one is missing and cannot be made.
+/// [`StoreError`] if one is missing and cannot be created.
 pub async fn create_missing(
     connection: &mut PgConnection,
     functions: &[DatabaseFunction],
@@ -134,7 +134,7 @@ async fn missing<'a>(
     Ok(functions.iter().filter(|function| !known.contains(&function.name)).collect())
 }
 
-/// Keeps those who make or drop functions apart until the end of the transaction.
+/// Serializes the creation and dropping of functions until the end of the transaction.
 async fn lock(transaction: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query(
         "select pg_advisory_xact_lock(\
@@ -145,14 +145,14 @@ async fn lock(transaction: &mut PgConnection) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The key of the lock that says that a server calls the function `name`.
+/// The key of the lock that a server holds while it uses the function `name`.
 const IN_USE: &str =
     "hashtextextended('tributary function ' || current_schema() || ' ' || name, 0)";
 
-/// Says, for as long as the connection lasts, that a server of this release runs.
+/// Marks the functions of this release as in use for as long as the connection lasts.
 ///
 /// # Errors
-/// [`StoreError`] if the database cannot be told.
+/// [`StoreError`] if the database fails.
 pub async fn hold(executor: impl sqlx::PgExecutor<'_>) -> Result<(), StoreError> {
     let names: Vec<&str> = all().iter().map(|function| &*function.name).collect();
     let hold = format!("select pg_advisory_lock_shared({IN_USE}) from unnest($1) as name");
@@ -160,7 +160,7 @@ pub async fn hold(executor: impl sqlx::PgExecutor<'_>) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Drops the functions of other releases that no server holds, and says of each whether it was dropped.
+/// Drops the functions of other releases that no server uses. Returns for each whether it was dropped.
 ///
 /// # Errors
 /// [`StoreError`] if one cannot be dropped.
@@ -168,7 +168,7 @@ pub async fn prune(connection: &mut PgConnection) -> Result<Vec<(String, bool)>,
     prune_except(connection, all()).await
 }
 
-/// Drops all functions but these, except those that a server holds, and says of each whether it was dropped.
+/// Drops all functions but these, except those that a server uses. Returns for each whether it was dropped.
 ///
 /// # Errors
 /// [`StoreError`] if one cannot be dropped.
@@ -188,7 +188,7 @@ pub async fn prune_except(
     for row in rows {
         let (name, is_free): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
         if is_free {
-            // Our own names: nothing in them has to be quoted.
+            // The names are generated here, so they need no quoting.
             let drop = format!("drop function if exists {name}");
             transaction.execute(drop.as_str()).await?;
             sqlx::query("delete from database_functions where name = $1")

@@ -1,7 +1,7 @@
-//! The table of jobs: inserting them, taking what is due, and what became of it.
+//! The table of jobs: inserting jobs, taking those that are due, and recording their outcome.
 //!
-//! Only the database's clock counts, and only the last attempt can finish a job: whoever was thought dead and
-//! comes back finds that somebody else has begun it since.
+//! Only the database's clock is used, and only the last attempt can finish a job: a worker that was presumed
+//! dead and returns finds that a later attempt has begun.
 
 use std::time::Duration;
 
@@ -13,24 +13,24 @@ use super::StoreError;
 use super::log::timestamp;
 use domain::Timestamp;
 
-/// The most of an error that is kept, in characters.
+/// The maximum length of a stored error, in characters.
 const MAX_ERROR_CHARS: usize = 1_000;
 
-/// What a job has come to.
+/// The state of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobState {
-    /// It waits for its time, or for a worker.
+    /// The job waits for its time, or for a worker.
     Queued,
-    /// A worker has it.
+    /// A worker is doing the job.
     Running,
-    /// It is done.
+    /// The job is done.
     Done,
-    /// It has failed too often, and waits for an operator.
+    /// The job has failed too often, and waits for an operator.
     Parked,
 }
 
 impl JobState {
-    /// The name that stands in the table.
+    /// The name used in the table.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -52,20 +52,20 @@ impl JobState {
 /// A job to be inserted.
 #[derive(Clone, Debug)]
 pub struct NewJob<'a> {
-    /// What is to be done.
+    /// The kind of the job.
     pub kind: &'a str,
-    /// The same kind and key is the same job.
+    /// Jobs with the same kind and key are the same job.
     pub dedupe_key: &'a str,
-    /// What it is to be done to. Never personal data.
+    /// What the job is to be done to. Never personal data.
     pub payload: &'a Value,
 }
 
-/// Inserts a job, unless it is there. Answers whether it was inserted.
+/// Inserts a job, unless it exists. Returns whether it was inserted.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be inserted.
 pub async fn insert(executor: impl PgExecutor<'_>, job: NewJob<'_>) -> Result<bool, StoreError> {
-    // Looked for first: a conflict uses up an id.
+    // Looked up first, because a conflict uses up an id.
     let inserted = sqlx::query(
         "insert into jobs (kind, dedupe_key, payload) \
          select $1, $2, $3 \
@@ -80,7 +80,7 @@ pub async fn insert(executor: impl PgExecutor<'_>, job: NewJob<'_>) -> Result<bo
     Ok(inserted.rows_affected() > 0)
 }
 
-/// Inserts a job that is to be done once a day, unless that of today (in UTC) is there.
+/// Inserts a job that is to be done once a day, unless today's (in UTC) exists.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be inserted.
@@ -98,37 +98,37 @@ pub async fn insert_daily(executor: impl PgExecutor<'_>, kind: &str) -> Result<(
     Ok(())
 }
 
-/// What a worker can do of one kind.
+/// One kind of job that a worker can do.
 #[derive(Clone, Copy, Debug)]
 pub struct Capability {
     /// The kind.
     pub kind: &'static str,
-    /// How long after it was begun a job is taken again.
+    /// How long after its start a job is taken again.
     pub lease: Duration,
-    /// How often it is begun before it is parked.
+    /// How many attempts are made before the job is parked.
     pub max_attempts: i32,
 }
 
-/// A job that was taken, or one that is parked instead because its last worker died as well.
+/// A job that was taken, or that is parked instead because the worker of its last attempt died.
 #[derive(Clone, Debug)]
 pub struct TakenJob {
     /// Its id. Stable over all attempts.
     pub id: i64,
-    /// What is to be done.
+    /// The kind of the job.
     pub kind: String,
-    /// What it is to be done to.
+    /// What the job is to be done to.
     pub payload: Value,
     /// The number of this attempt.
     pub attempt: i32,
-    /// The number of this attempt since an operator has last had it tried again.
+    /// The number of this attempt since an operator last retried the job.
     pub own_attempt: i32,
 }
 
-/// Begins jobs that are due, at most `most` of them, those of the kinds that come first before others. Those that
-/// others are about to begin are passed over. Jobs whose workers died too often are parked instead.
+/// Begins jobs that are due, at most `most`, in the order of the given kinds. Jobs that other workers are just
+/// beginning are skipped. Jobs whose workers died too often are parked instead.
 ///
 /// # Errors
-/// [`StoreError`] if the database cannot be asked.
+/// [`StoreError`] if the database fails.
 pub async fn take(
     pool: &PgPool,
     kinds: &[Capability],
@@ -186,11 +186,11 @@ pub async fn take(
     Ok(taken)
 }
 
-/// Notes that an attempt has done the job. False if it is the last one no longer; what it wrote in the same
-/// transaction must not be committed then.
+/// Records that an attempt has done the job. False if the attempt is no longer the last one; what it wrote in
+/// the same transaction must then not be committed.
 ///
 /// # Errors
-/// [`StoreError`] if it cannot be noted.
+/// [`StoreError`] if it cannot be recorded.
 pub async fn complete(
     executor: impl PgExecutor<'_>,
     id: i64,
@@ -207,11 +207,11 @@ pub async fn complete(
     Ok(done.rows_affected() > 0)
 }
 
-/// Notes that an attempt has failed: the job is tried again after a while, or parked if there is none. False if
-/// the attempt is the last one no longer.
+/// Records that an attempt has failed: the job is tried again after the given pause, or parked if there is
+/// none. False if the attempt is no longer the last one.
 ///
 /// # Errors
-/// [`StoreError`] if it cannot be noted.
+/// [`StoreError`] if it cannot be recorded.
 pub async fn fail(
     executor: impl PgExecutor<'_>,
     id: i64,
@@ -236,7 +236,7 @@ pub async fn fail(
     Ok(failed.rows_affected() > 0)
 }
 
-/// A job as it stands in the table.
+/// A job, as stored in the table.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the columns are explained in the migration")]
 pub struct Job {
@@ -259,13 +259,13 @@ const COLUMNS: &str = "id, kind, dedupe_key, payload::text as payload, state, at
 /// Which jobs to list.
 #[derive(Clone, Debug, Default)]
 pub struct JobFilter {
-    /// Those in this state only.
+    /// Only jobs in this state.
     pub state: Option<JobState>,
-    /// Those of this kind only.
+    /// Only jobs of this kind.
     pub kind: Option<String>,
 }
 
-/// Jobs with ids below one, the newest first.
+/// Jobs with ids below a given one, newest first.
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be read.
@@ -275,7 +275,7 @@ pub async fn list(
     below: i64,
     limit: i64,
 ) -> Result<Vec<Job>, StoreError> {
-    // Each combination of filters is a statement of its own, so that each has the index that it needs.
+    // Each combination of filters is a separate statement, so that each can use the index that it needs.
     let mut query = QueryBuilder::new(format!("select {COLUMNS} from jobs where id < "));
     query.push_bind(below);
     if let Some(state) = filter.state {
@@ -288,18 +288,18 @@ pub async fn list(
     query.build().fetch_all(pool).await?.iter().map(job).collect()
 }
 
-/// What came of asking for a parked job to be tried again.
+/// The outcome of retrying a parked job.
 #[derive(Clone, Debug)]
 pub enum Retried {
-    /// It is queued.
+    /// The job is queued.
     Queued(Job),
-    /// It is in another state, which it keeps.
+    /// The job is in another state, which it keeps.
     NotParked(JobState),
     /// There is no such job.
     Unknown,
 }
 
-/// Has a parked job tried again at once, as often as a new one.
+/// Queues a parked job again at once, with as many attempts as a new one.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be changed.
@@ -322,7 +322,7 @@ pub async fn retry(connection: &mut PgConnection, id: i64) -> Result<Retried, St
     }
 }
 
-/// Deletes jobs that were done longer ago than this, at most `limit` of them. Answers how many.
+/// Deletes jobs that were done longer than `age` ago, at most `limit`. Returns how many.
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be deleted.
@@ -343,7 +343,7 @@ pub async fn delete_done(pool: &PgPool, age: Duration, limit: i64) -> Result<u64
 /// Wakes the workers of all servers.
 ///
 /// # Errors
-/// [`StoreError`] if the database cannot be told.
+/// [`StoreError`] if the database fails.
 pub async fn notify(executor: impl PgExecutor<'_>) -> Result<(), StoreError> {
     sqlx::query("select pg_notify('tributary_jobs_' || current_schema(), '')")
         .execute(executor)

@@ -1,7 +1,7 @@
-//! Loading streams into aggregates, and what decisions look up besides.
+//! Loading streams into aggregates, and the look-ups of decisions.
 //!
-//! Whatever many decisions lack is loaded together: one query finds which participants they will
-//! need, one reads all streams.
+//! What many decisions lack is loaded together: one query finds the participants that they will need, one
+//! reads all streams.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use sqlx::{PgConnection, PgPool, Row};
 use super::StoreError;
 use domain::{AnyAggregate, AnyEvent, ParticipantId, ProgramId, StreamKey, UplineWalk, UserId};
 
-/// An aggregate as it stands in the database.
+/// An aggregate, as stored in the database.
 #[derive(Clone, Debug)]
 pub struct Loaded {
     /// Its state; the default one if the stream does not exist.
@@ -25,7 +25,7 @@ pub struct Loaded {
 /// What decisions will need, found by one query.
 #[derive(Debug, Default)]
 pub struct Lookups {
-    /// The owners of the codes that somebody has.
+    /// The owners of those codes that exist.
     pub code_owners: HashMap<String, ParticipantId>,
     /// The participants of the users, the owners of the codes, and the lines above all of them.
     pub participants: Vec<ParticipantId>,
@@ -67,10 +67,10 @@ pub async fn prefetch(
     Ok(lookups)
 }
 
-/// Reads streams, in the order of `keys`, each of them as of one moment.
+/// Reads streams, in the order of `keys`. Each stream is read as of a single moment.
 ///
 /// # Errors
-/// [`StoreError`] if the database cannot be read or holds an event that cannot be.
+/// [`StoreError`] if the database cannot be read or holds an unreadable event.
 pub async fn streams(
     connection: &mut PgConnection,
     keys: &[StreamKey],
@@ -105,7 +105,7 @@ pub async fn streams(
     loaded.into_iter().map(|stream| stream.ok_or_else(missing)).collect()
 }
 
-/// A stream, or that its snapshot cannot be read.
+/// A stream, or the fact that its snapshot cannot be read.
 enum Folded {
     Stream(Loaded),
     UnreadableSnapshot,
@@ -120,7 +120,7 @@ impl Folded {
     }
 }
 
-/// The state version of no snapshot.
+/// A state version that no snapshot has.
 const NO_SNAPSHOT: i32 = -1;
 
 async fn read_streams(
@@ -149,13 +149,13 @@ async fn read_streams(
     Ok(folded)
 }
 
-/// Whether a row is of the key at an index.
+/// Whether a row belongs to the key at an index.
 fn is_of(row: &PgRow, index: usize) -> bool {
     let ordinal = i64::try_from(index).unwrap_or(i64::MAX) + 1;
     row.try_get::<i64, _>("ordinal").is_ok_and(|of| of == ordinal)
 }
 
-/// The state that a snapshot, which comes with the first row, and the events after it make.
+/// Folds a snapshot, which comes with the first row, and the events after it into a state.
 fn fold(key: &StreamKey, rows: &[PgRow]) -> Result<Folded, StoreError> {
     let mut state = AnyAggregate::empty(key.kind);
     let mut snapshot_version = 0;
@@ -178,7 +178,7 @@ fn fold(key: &StreamKey, rows: &[PgRow]) -> Result<Folded, StoreError> {
     Ok(Folded::Stream(Loaded { state, version, snapshot_version }))
 }
 
-/// Streams that remember their commands, with all that those wrote.
+/// Reads streams that remember their commands, with all events of those commands.
 async fn read_with_commands(
     connection: &mut PgConnection,
     keys: &[StreamKey],
@@ -228,15 +228,15 @@ fn apply(
         .map_err(|error| StoreError::Nonsense(format!("{key} at sequence {sequence} has {error}")))
 }
 
-/// Reads one stream, with a position up to which all of it is in what was read.
+/// Reads one stream, and a position up to which it was read completely.
 ///
 /// # Errors
-/// [`StoreError`] if the database cannot be read or holds an event that cannot be.
+/// [`StoreError`] if the database cannot be read or holds an unreadable event.
 pub async fn stream_and_position(
     pool: &PgPool,
     key: &StreamKey,
 ) -> Result<(Loaded, i64), StoreError> {
-    // Both as of one moment.
+    // Both are read as of a single moment.
     let begin = "begin isolation level repeatable read, read only";
     let mut transaction = pool.begin_with(begin).await?;
     let position = super::log::head(&mut *transaction).await?;
@@ -247,7 +247,7 @@ pub async fn stream_and_position(
     Ok((loaded.ok_or_else(missing)?, position))
 }
 
-/// Stores states of streams, each of which is there once. An older state never replaces a newer one.
+/// Stores states of streams; no stream may occur twice. An older state never replaces a newer one.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be written.
@@ -285,7 +285,7 @@ struct SnapshotRows<'a> {
     payloads: Vec<String>,
 }
 
-/// The programs in which users are enrolled by default, and perhaps some that no longer are.
+/// The programs in which users are enrolled by default, and possibly some in which they no longer are.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
@@ -316,7 +316,7 @@ pub async fn program_ids(
     rows.iter().map(|row| parse(ProgramId::parse(row.try_get(0)?))).collect()
 }
 
-/// Follows recorded referrals upwards until `target` or a participant without one.
+/// Follows recorded referrals upwards until `target` or a participant without a referrer.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.

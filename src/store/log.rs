@@ -9,16 +9,16 @@ use time::OffsetDateTime;
 use super::{Actor, Door, Envelope, StoreError};
 use domain::{AnyEvent, DecodeError, Kind, OwnEvent, Posting, StreamKey, Timestamp};
 
-/// One event as it stands in the log. Cheap to clone.
+/// One event, as recorded in the log. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RecordedEvent {
-    /// Place in the whole log.
+    /// Its position in the whole log.
     pub position: i64,
     /// When it was appended.
     pub recorded_at: Timestamp,
     /// The stream.
     pub stream: StreamKey,
-    /// Place in the stream.
+    /// Its sequence in the stream.
     pub sequence: i64,
     /// The name of its type.
     pub event_type: Arc<str>,
@@ -26,7 +26,7 @@ pub struct RecordedEvent {
     pub event_version: Arc<str>,
     /// Its fields, as JSON.
     pub payload: Arc<str>,
-    /// How many events, from this one on, are what one command came to; on its first event only.
+    /// The number of events of the command, from this one on; on its first event only.
     pub command_events: Option<i64>,
     /// Who caused the command and how it came in; on its first event only.
     pub envelope: Option<Arc<Envelope>>,
@@ -49,10 +49,23 @@ impl RecordedEvent {
         self.decode().map_err(|source| self.unreadable(source))
     }
 
-    /// How the event, of whatever type, moves money; `None` if it moves none.
+    /// The event itself; `None` if this release does not know its type, which a newer one wrote. For readers
+    /// who have all that they need in the posting.
     ///
     /// # Errors
-    /// [`StoreError::Unreadable`] if it says so in a way that makes no sense.
+    /// [`StoreError::Unreadable`] if the type is known and the event cannot be read.
+    pub fn read_if_known(&self) -> Result<Option<AnyEvent>, StoreError> {
+        match self.decode() {
+            Ok(event) => Ok(Some(event)),
+            Err(DecodeError::UnknownType(_)) => Ok(None),
+            Err(source) => Err(self.unreadable(source)),
+        }
+    }
+
+    /// How an event of any type moves money; `None` if it moves none.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if the posting is malformed.
     pub fn posting(&self) -> Result<Option<Posting>, StoreError> {
         Posting::of_payload(&self.payload).map_err(|source| {
             let event_type = self.event_type.to_string();
@@ -60,7 +73,7 @@ impl RecordedEvent {
         })
     }
 
-    /// The id of the entry that the event is, if it moves money: its place in the log, by stream.
+    /// The id of the event's entry, if it moves money: its stream and sequence.
     #[must_use]
     pub fn entry_id(&self) -> String {
         format!("{}/{}", self.stream.id, self.sequence)
@@ -141,7 +154,7 @@ pub async fn read_stream(
     fetch(query, executor).await
 }
 
-/// The last sequence of a stream at a position; 0 if it had not begun.
+/// The last sequence of a stream at a position; 0 if the stream had not begun.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
@@ -179,7 +192,7 @@ pub async fn first_of_type(
     Ok(fetch(query, executor).await?.pop())
 }
 
-/// All events of the command that is recognised by an event of its own; none if there is no such event.
+/// All events of the command that `own` identifies; none if there is no such event.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
@@ -218,8 +231,8 @@ pub async fn read_commands_of(
     fetch(sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id), executor).await
 }
 
-/// Joins the events of the command that wrote the event at `own.position`. The first event of a command says
-/// how many there are.
+/// Joins the events of the command that wrote the event at `own.position`. The first event of a command holds
+/// the number of its events.
 const COMMAND_OF_OWN: &str = "cross join lateral (\
          select position as first, (metadata ->> 'command_events')::bigint as number from events \
          where events.position <= own.position and metadata ? 'command_events' \
@@ -230,7 +243,7 @@ const COMMAND_OF_OWN: &str = "cross join lateral (\
          where position between command.first and command.first + command.number - 1\
      ) as events";
 
-/// The entries on one stream, events that move money, from a sequence to before another, newest first.
+/// The entries on one stream (events that move money) from one sequence to before another, newest first.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
@@ -250,6 +263,24 @@ pub async fn read_entries_back(
         .bind(from_sequence)
         .bind(before_sequence);
     fetch(query, executor).await
+}
+
+/// The last entry on one stream, an event that moves money, up to a sequence.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_last_entry(
+    executor: impl PgExecutor<'_>,
+    stream: &StreamKey,
+    up_to_sequence: i64,
+) -> Result<Option<RecordedEvent>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 \
+         and sequence <= $3 and payload ? 'posting' order by sequence desc limit 1"
+    );
+    let query =
+        sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id).bind(up_to_sequence);
+    Ok(fetch(query, executor).await?.pop())
 }
 
 /// The events of several ranges of positions, ends included, in the order of the ranges.
@@ -273,12 +304,12 @@ pub async fn read_ranges(
 
 /// The position of the last event that was recorded at a moment or earlier; 0 if there is none.
 ///
-/// Time never runs backwards along the log, so this is a binary search.
+/// Times never decrease along the log, so this is a binary search.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
 pub async fn position_at(pool: &PgPool, moment: Timestamp) -> Result<i64, StoreError> {
-    // Everything up to `known` is early enough, everything from `beyond` on is not.
+    // Everything up to `known` is early enough; everything from `beyond` on is too late.
     let (mut known, mut beyond) = (0, head(pool).await? + 1);
     while known + 1 < beyond {
         let middle = known + (beyond - known) / 2;
@@ -302,7 +333,7 @@ async fn fetch<'q>(
     query.fetch_all(executor).await?.iter().map(recorded_event).collect()
 }
 
-/// The stream that a row is of.
+/// The stream of a row.
 pub(super) fn stream_of(row: &PgRow) -> Result<StreamKey, StoreError> {
     let kind: &str = row.try_get("aggregate_type")?;
     let id: &str = row.try_get("aggregate_id")?;
@@ -335,13 +366,13 @@ fn envelope(row: &PgRow) -> Result<Option<Arc<Envelope>>, StoreError> {
     })))
 }
 
-/// A time of ours as one of the database.
+/// Converts a time for the database.
 pub(crate) fn database_time(time: Timestamp) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.0) * 1_000)
         .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// A time of the database as one of ours.
+/// Converts a time from the database.
 pub(crate) fn timestamp(time: OffsetDateTime) -> Timestamp {
     Timestamp(i64::try_from(time.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX))
 }

@@ -1,12 +1,12 @@
-//! The event store: everything that is said to Postgres about the log and the rows that belong to
-//! it. Nothing here knows what a reward is.
+//! The event store: all access to the log in Postgres and the rows that belong to it. Nothing here knows what
+//! a reward is.
 //!
 //! - [`append`] puts a batch of commands into the log, in one round trip.
 //! - [`load`] reads streams into aggregates, and looks up what decisions need besides.
-//! - [`log`] reads the log from a position, or one stream of it.
-//! - [`epoch`] tells one life of a database from the next.
-//! - [`envelope`] is who caused a command and how it came in.
-//! - [`functions`] makes the functions of the database, and says what they are called.
+//! - [`log`] reads the log by position, or one stream of it.
+//! - [`epoch`] distinguishes one life of a database from the next.
+//! - [`envelope`] holds who caused a command and how it came in.
+//! - [`functions`] creates and names the database functions.
 //! - [`jobs`] is the table of jobs.
 
 pub mod append;
@@ -37,19 +37,19 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// How long a reader waits for a free connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
-/// How long a connection rests before it is asked whether it still lives.
+/// How long a connection may be idle before it is tested.
 const IDLE: Duration = Duration::from_millis(500);
-/// How long making one connection may take.
+/// How long opening one connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database could not be asked, or the answer did not come. What was sent may or may not
-    /// have been done.
+    /// The database could not be reached, or no answer came. The statement may or may not have been carried
+    /// out.
     #[error("the database is unavailable: {0}")]
     Unavailable(#[source] sqlx::Error),
-    /// The database refused what it was asked; nothing was done.
+    /// The database refused the statement; nothing was done.
     #[error("the database refused: {0}")]
     Refused(#[source] sqlx::Error),
     /// The log holds an event that cannot be read.
@@ -57,16 +57,16 @@ pub enum StoreError {
     Unreadable {
         /// The stream.
         stream: String,
-        /// The place in it.
+        /// The sequence in the stream.
         sequence: i64,
         /// Why.
         source: domain::DecodeError,
     },
-    /// The database answered something that makes no sense.
+    /// The database returned something that makes no sense.
     #[error("the database answered nonsense: {0}")]
     Nonsense(String),
-    /// The database is not the one that this process began with: it was failed over, restored or
-    /// exchanged, and may have lost what was known of it here.
+    /// The database is not the one that this process began with: it was failed over, restored or replaced,
+    /// and may have lost events that are known here.
     #[error("the database is not the one that this process began with; start it again")]
     Elsewhere,
     /// The schema could not be brought up to date.
@@ -78,9 +78,9 @@ impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let refused = match &error {
             sqlx::Error::Database(database) => !database.code().is_some_and(|code| {
-                // Connection exceptions, access that is denied or gone, insufficient resources, locks
-                // that cannot be had, operator intervention, system errors, and a server that takes
-                // no writes because it is a standby, or that gave up waiting for us.
+                // Connection exceptions, denied or missing access, insufficient resources, unavailable locks,
+                // operator intervention, system errors, a standby that accepts no writes, and a server that
+                // timed out waiting for this process.
                 ["08", "28", "3D", "53", "57", "58"].contains(&&code[..2])
                     || ["25006", "25P03", "40P01", "55P03"].contains(&&*code)
             }),
@@ -96,14 +96,14 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// How long the answer to one statement is waited for before it is given up.
+/// How long to wait for the answer to one statement.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bounds how long something asked of the database may take. (Boxed: the compiler cannot see through
-/// a borrowing future of a generic type that it may move between threads.)
+/// Bounds how long an operation on the database may take. (Boxed: the compiler cannot prove that a borrowing
+/// future of a generic type is `Send`.)
 ///
 /// # Errors
-/// What `work` fails with; [`StoreError::Unavailable`] if it takes too long.
+/// The error of `work`; [`StoreError::Unavailable`] if it takes too long.
 pub async fn in_time<'a, T>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
 ) -> Result<T, StoreError> {
@@ -117,7 +117,7 @@ pub async fn in_time<'a, T>(
 /// A Postgres database, or one schema of it, and how to connect to it.
 #[derive(Clone, Debug)]
 pub struct Database {
-    /// Shared: there is a database in everything that is cheap to clone.
+    /// Shared, because everything that is cheap to clone holds a database.
     options: Arc<PgConnectOptions>,
     pool: PgPool,
     listening: PgPool,
@@ -126,8 +126,8 @@ pub struct Database {
 impl Database {
     /// Prepares for `url`, without connecting yet.
     ///
-    /// The schema is the first of the connection's search path; `?options=-csearch_path%3Dtenant` in
-    /// the URL picks another than `public`.
+    /// The schema is the first of the connection's search path; `?options=-csearch_path%3Dtenant` in the URL
+    /// selects one other than `public`.
     ///
     /// # Errors
     /// [`StoreError::Refused`] if the URL is malformed.
@@ -135,15 +135,15 @@ impl Database {
         let options = PgConnectOptions::from_str(url)
             .map_err(StoreError::Refused)?
             .application_name("tributary")
-            // Our queries look rows up by key. Plans are kept for the life of a connection, and may
-            // have been made while the tables were still empty.
+            // The queries look rows up by key. Plans are kept for the life of a connection, and may have been
+            // made while the tables were still empty.
             .options([("enable_seqscan", "off"), ("jit", "off")])
             .disable_statement_logging();
         let pool = |connections| {
             PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
-                // Asking a connection whether it lives takes as long as a read; a busy one lives.
+                // Testing a connection takes as long as a read, and a busy connection is alive.
                 .test_before_acquire(false)
                 .before_acquire(|connection, known| {
                     Box::pin(async move {
@@ -163,16 +163,16 @@ impl Database {
         &self.pool
     }
 
-    /// The one connection for listening to notices, which a listener keeps.
+    /// The pool of the one connection for listening to notices, which a listener keeps.
     #[must_use]
     pub fn listening(&self) -> &PgPool {
         &self.listening
     }
 
-    /// A connection for notices of one's own.
+    /// A separate connection for listening to notices.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if none could be made in time.
+    /// [`StoreError::Unavailable`] if none could be opened in time.
     pub async fn listener(&self) -> Result<PgListener, StoreError> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
@@ -181,10 +181,10 @@ impl Database {
         Ok(PgListener::connect_with(&pool).await?)
     }
 
-    /// A connection of one's own.
+    /// A separate connection.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if none could be made in time.
+    /// [`StoreError::Unavailable`] if none could be opened in time.
     pub async fn connect(&self) -> Result<PgConnection, StoreError> {
         match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&self.options)).await
         {
@@ -193,13 +193,13 @@ impl Database {
         }
     }
 
-    /// Brings the schema up to date. Several servers may do it at once.
+    /// Brings the schema up to date. Several servers may do this at once.
     ///
     /// # Errors
     /// [`StoreError::Migration`] if a migration fails or the schema is newer than this release.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.connect().await?;
-        // Whoever may make nothing can still start where nothing is to be made.
+        // Without the permission to create anything, a server can still start on a schema that is up to date.
         if !is_migrated(&mut connection).await? {
             MIGRATIONS.run(&mut connection).await?;
         }

@@ -1,4 +1,4 @@
-//! Reading personal data. It is written by the append, with the events that it belongs to.
+//! Reading personal data. The append writes it, with the events that it belongs to.
 
 use sqlx::PgPool;
 

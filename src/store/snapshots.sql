@@ -1,4 +1,5 @@
--- Stores states of streams. They are a cache: losing some in a crash is no harm, and nobody waits for the disk.
+-- Stores states of streams. Snapshots are a cache: losing some in a crash does no harm, so the commit does not
+-- wait for the disk.
 with careless as materialized (
     select set_config('synchronous_commit', 'off', true)
 )

@@ -1,4 +1,4 @@
--- The events of each stream after its snapshot, which comes with the first of them.
+-- The events of each stream after its snapshot. The snapshot comes with the first of them.
 select s.ordinal, e.sequence, e.event_type, e.event_version, e.payload::text as payload,
     snapshot.last_sequence,
     case when e.sequence is null or e.sequence = snapshot.last_sequence + 1

@@ -7,6 +7,7 @@ use tributary::store::append::{Appended, ClaimStep, Entry, append};
 use tributary::store::{Batch, RecordedEvent, Verdict};
 use uuid::Uuid;
 
+use crate::log::envelope;
 use testing::TestDatabase;
 
 fn ada(owner: &str) -> Claim {
@@ -23,7 +24,7 @@ fn event(stream: &str, sequence: i64) -> RecordedEvent {
         event_version: "1.0".into(),
         payload: r#"{"type":"Tested"}"#.into(),
         command_events: Some(1),
-        envelope: None,
+        envelope: Some(envelope(None)),
     }
 }
 

@@ -24,6 +24,7 @@ use tributary::store::jobs::{Capability, JobFilter, JobState, NewJob, Retried};
 use tributary::store::{Batch, Database, RecordedEvent, epoch, in_time};
 use uuid::Uuid;
 
+use crate::log::envelope;
 use testing::{TestDatabase, tributary};
 
 /// The environment variable that makes the test below a process of its own: the database that it works on.
@@ -128,7 +129,7 @@ impl Writer {
                 event_version: "1.0".into(),
                 payload: r#"{"type":"Tested"}"#.into(),
                 command_events: (sequence == 1).then_some(*events),
-                envelope: None,
+                envelope: (sequence == 1).then(|| envelope(None)),
             };
             let events: Vec<_> = (1..=*events).map(event).collect();
             let reads = vec![batch.add_stream(&stream, 0, false)];

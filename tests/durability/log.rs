@@ -29,7 +29,7 @@ fn event(stream: &str, sequence: i64) -> RecordedEvent {
     }
 }
 
-fn envelope(request: Option<Uuid>) -> Arc<Envelope> {
+pub fn envelope(request: Option<Uuid>) -> Arc<Envelope> {
     let (actor, door) = (Actor::SYSTEM, Door::job("test"));
     Arc::new(Envelope { actor, door, request })
 }

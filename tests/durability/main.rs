@@ -25,6 +25,7 @@ mod jobs;
 mod lifecycle;
 mod log;
 mod many_streams;
+mod newer;
 mod patience;
 mod projector;
 mod races;

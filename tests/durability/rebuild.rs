@@ -139,9 +139,15 @@ async fn a_fault_in_the_log_itself_is_found_at_its_event() {
     let text = said(&bad);
     assert_eq!(bad.status.code(), Some(1), "{text}");
     let named = format!(
-        "Participant '{PROGRAM}/bob': the balance is said to be 10014, but its entries come to 10015 (at event {position})"
+        "Participant '{PROGRAM}/bob': level 1 is said to come to 10014 by 2 rewards, but comes to 10015 by 2 (at event {position})"
     );
     assert!(text.contains(&named), "{text}");
+    let balance = text.lines().find(|line| line.contains("the buckets are said to be")).unwrap();
+    assert!(
+        balance.contains("available: 10014") && balance.contains("available: 10015"),
+        "{balance}"
+    );
+    assert!(balance.ends_with(&format!("(at event {position})")), "{balance}");
 }
 
 #[tokio::test]

@@ -1,9 +1,8 @@
-//! Connections on which answers that are ready at one moment leave together.
+//! Connections on which answers that are ready at the same moment are sent together.
 //!
-//! A batch answers many calls at once, each in a task of its own. Each of them wakes the task that writes
-//! to the connection, and tokio runs a task that was just woken next, so that every answer would be a
-//! system call and a packet of its own. Here a write first lets all tasks that are ready go before it.
-//! What they have to say is gathered by HTTP/2 meanwhile.
+//! A batch answers many calls at once, each in its own task. Each task wakes the task that writes to the
+//! connection, and tokio runs a newly woken task next, so every answer would be a separate system call and
+//! packet. Here a write first lets all ready tasks run. HTTP/2 collects their answers meanwhile.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,28 +11,28 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tonic::transport::server::Connected;
 
-/// A connection that gathers what is written.
+/// A connection that coalesces writes.
 #[derive(Debug)]
 pub struct Coalescing<Connection> {
     connection: Connection,
-    /// Whether the others have gone before what is being written.
+    /// Whether other tasks have run before the current write.
     has_stepped_back: bool,
 }
 
 impl<Connection> Coalescing<Connection> {
-    /// Gathers what is written to this connection.
+    /// Coalesces writes to this connection.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
         Self { connection, has_stepped_back: false }
     }
 
-    /// Steps behind all tasks that are ready, once for each flush.
+    /// Yields to all ready tasks, once for each flush.
     fn step_back(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.has_stepped_back {
             return Poll::Ready(());
         }
         self.has_stepped_back = true;
-        // Woken while it runs, a task goes to the end of the queue.
+        // A task that is woken while it runs goes to the end of the queue.
         context.waker().wake_by_ref();
         Poll::Pending
     }

@@ -1,9 +1,9 @@
-//! The contract in `proto/`, as Rust: what both ends of a connection share, the server and its clients.
+//! The contract in `proto/`, as Rust code that the server and its clients share.
 //!
 //! - [`pb`] holds the messages, clients and services that are generated from the contract.
 //! - [`DESCRIPTORS`] describes the contract, comments included.
 //! - [`parse_program`] reads program files.
-//! - [`Coalescing`] writes small messages to a connection together.
+//! - [`Coalescing`] sends small messages on a connection together.
 //!
 //! Nothing here knows what the server does with a request.
 

@@ -4,10 +4,10 @@ use prost_reflect::{DescriptorPool, DynamicMessage};
 
 use crate::{DESCRIPTORS, pb};
 
-/// Reads a program from the JSON form of the contract's `Program`, as program files hold it.
+/// Reads a program from the JSON form of the contract's `Program`, the format of program files.
 ///
 /// # Errors
-/// What is wrong with the text: its syntax, or a field that a program does not have.
+/// If the text is not valid JSON, or has a field that a program does not have.
 pub fn parse_program(json: &str) -> Result<pb::Program, String> {
     let pool = DescriptorPool::decode(DESCRIPTORS).map_err(|error| error.to_string())?;
     let program = pool

@@ -1,9 +1,9 @@
 //! How alike two e-mail addresses look, in nanoseconds to microseconds.
 //!
 //! - `pair/...`: the whole comparison of two addresses, in either order: of some 22 characters, and of 253.
-//! - `newcomer`: an address against those of the 100 latest referees of its referrer, of which none, or
-//!   the last, is as alike as 0.85; the throughput is addresses a second. Most are told apart by the
-//!   characters that they have.
+//! - `newcomer`: an address against those of the 100 latest referees of its referrer, of which none, or only
+//!   the last, reaches a similarity of 0.85; the throughput is addresses a second. Most are ruled out by
+//!   their characters alone.
 
 #![allow(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
 
@@ -24,7 +24,7 @@ const FAMILY_NAMES: [&str; 10] = [
 ];
 const PROVIDERS: [&str; 3] = ["gmail.com", "outlook.com", "example.org"];
 
-/// Addresses of people of different names.
+/// Addresses of people with different names.
 fn referees() -> Vec<String> {
     (0..REFEREES)
         .map(|number| {
@@ -50,7 +50,7 @@ fn pair(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The most alike of the addresses that are as alike as the threshold.
+/// The most similar of the addresses that reach the threshold.
 fn most_alike(address: &str, referees: &[String]) -> Option<Similarity> {
     referees.iter().filter_map(|referee| Similarity::at_least(THRESHOLD, address, referee)).max()
 }

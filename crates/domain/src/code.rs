@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The characters of a code when a program names none.
+/// The characters of codes, unless a program specifies its own.
 pub const DEFAULT_ALPHABET: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 
-/// The length of a code when a program names none, in characters.
+/// The length of codes in characters, unless a program specifies its own.
 pub const DEFAULT_LENGTH: u32 = 8;
 
 /// The shape of the codes that a program gives out.
@@ -25,10 +25,10 @@ impl Default for CodeFormat {
 }
 
 impl CodeFormat {
-    /// A code drawn with `random`, which fills a buffer with random bytes.
+    /// Draws a code from `random`, which fills a buffer with random bytes.
     ///
-    /// Every code is equally likely: bytes past the last whole multiple of the alphabet are thrown
-    /// away instead of being folded onto its first characters.
+    /// Every code is equally likely: bytes past the last whole multiple of the alphabet are rejected instead
+    /// of being folded onto its first characters.
     pub fn draw(&self, random: &mut dyn FnMut(&mut [u8])) -> String {
         let alphabet = self.alphabet.as_bytes();
         let length = self.length as usize;
@@ -50,7 +50,7 @@ impl CodeFormat {
     }
 }
 
-/// The form in which codes are stored and looked up: without surrounding blanks, in capitals.
+/// The form in which codes are stored and looked up: without surrounding whitespace, in upper case.
 #[must_use]
 pub fn normalize(code: &str) -> String {
     code.trim().to_ascii_uppercase()

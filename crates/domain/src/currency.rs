@@ -2,17 +2,17 @@
 
 use rust_iso4217::ALL_MAP;
 
-/// Whether a purchase may be paid in `code`: an ISO 4217 code in force, in capitals.
+/// Whether a purchase may be paid in `code`: an active ISO 4217 code, in upper case.
 ///
-/// Codes that the standard has withdrawn, such as HRK, are not in force. Codes without a minor unit are
+/// Codes that the standard has withdrawn, such as HRK, are not active. Codes without a minor unit are
 /// precious metals, units of account and the codes for tests and for "no currency".
 #[must_use]
 pub fn is_currency(code: &str) -> bool {
     ALL_MAP.get(code).is_some_and(|entry| entry.code_type != "historic" && entry.unit >= 0)
 }
 
-/// Whether a program may keep its balances in `code`: a currency, or a name of its own for points
-/// and credits of 3 to 12 characters of `A-Z 0-9 _` that starts with a letter.
+/// Whether a program may keep its balances in `code`: a currency, or a custom name for points or credits: 3
+/// to 12 characters of `A-Z 0-9 _` that starts with a letter.
 #[must_use]
 pub fn is_unit(code: &str) -> bool {
     (3..=12).contains(&code.len())

@@ -18,7 +18,7 @@ pub enum DecodeError {
         /// The version that is in the log.
         event_version: String,
     },
-    /// The payload does not have the fields that its type promises.
+    /// The payload does not have the fields of its type.
     #[error("event of type '{event_type}' does not have the shape of its version: {source}")]
     Shape {
         /// The type of the event.
@@ -33,7 +33,7 @@ pub trait EventCodec: DomainEvent {
     /// The names of all types.
     const TYPES: &'static [&'static str];
 
-    /// The version in which `event_type` is written today, if there is such a type.
+    /// The current version of `event_type`, if there is such a type.
     fn current_version(event_type: &str) -> Option<&'static str>;
     /// Reads a payload of the current version.
     ///
@@ -117,11 +117,15 @@ pub fn decode<A: Stream>(
         return A::Event::decode(event_type, payload);
     }
     let current = super::upcast::upcast(A::TYPE, event_type, event_version, payload)?;
-    if A::Event::current_version(&current.event_type) != Some(current.event_version.as_str()) {
-        return Err(DecodeError::UnknownVersion {
-            event_type: event_type.into(),
-            event_version: event_version.into(),
-        });
+    match A::Event::current_version(&current.event_type) {
+        None => return Err(DecodeError::UnknownType(event_type.into())),
+        Some(version) if version != current.event_version => {
+            return Err(DecodeError::UnknownVersion {
+                event_type: event_type.into(),
+                event_version: event_version.into(),
+            });
+        }
+        Some(_) => {}
     }
     A::Event::decode(&current.event_type, &current.payload.to_string())
 }

@@ -17,7 +17,7 @@ pub enum InvalidId {
     /// The text is longer than 64 characters.
     #[error("must be at most {MAX_ID_CHARS} characters long")]
     TooLong,
-    /// The text has a character other than `A-Z a-z 0-9 . _ -`.
+    /// The text contains a character other than `A-Z a-z 0-9 . _ -`.
     #[error("may only contain A-Z, a-z, 0-9, '.', '_' and '-'")]
     Character,
 }
@@ -48,7 +48,7 @@ macro_rules! identifier {
             /// Reads an identifier.
             ///
             /// # Errors
-            /// [`InvalidId`] says which rule the text breaks.
+            /// [`InvalidId`] with the rule that the text breaks.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
                 check(text).map(|()| Self(text.into()))
             }

@@ -1,20 +1,20 @@
 //! The ledger: what a participant owns in a program, and every way in which money moves.
 //!
-//! An event that moves money carries one [`Posting`]. Whoever only cares about money reads postings and no
-//! types of events: balances, entries, streams, leaderboards, audits and overviews need no change when money
-//! learns to move in a new way.
+//! An event that moves money carries one [`Posting`]. Code that is only concerned with money reads postings
+//! and never event types, so balances, entries, streams, leaderboards, audits and overviews need no change
+//! when a new kind of event moves money.
 //!
-//! A posting is identified by the place of its event: the stream and the sequence, which stand in columns of
-//! their own and so are not repeated in the posting.
+//! A posting is identified by the stream and the sequence of its event. Both are columns of the log, so the
+//! posting does not repeat them.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::rules::RewardKind;
 
-/// Declares the buckets once. In JSON, zeros are left out; binary encodings, which have no names, hold all.
+/// Declares the buckets once. JSON omits zeros; binary encodings have no field names and hold every bucket.
 macro_rules! buckets {
     ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// What a participant owns, and the sums by which it got there, in minor units of the program's unit.
+        /// What a participant owns, and the sums that explain it, in minor units of the program's unit.
         ///
         /// `pending + available + reserved` is the balance. It always equals
         /// `earned + credited + adjusted - reversed - spent - paid - expired`.
@@ -61,9 +61,9 @@ macro_rules! buckets {
 }
 
 buckets! {
-    /// Granted, and not yet free.
+    /// Granted, and not available yet.
     pending,
-    /// Free to be spent or paid out.
+    /// Available to be spent or paid out.
     available,
     /// In a payout that is not confirmed yet.
     reserved,
@@ -75,11 +75,11 @@ buckets! {
     adjusted,
     /// Rewards that were taken back.
     reversed,
-    /// Redeemed in the store.
+    /// Spent in the reward store.
     spent,
     /// Paid out.
     paid,
-    /// Lost by waiting too long.
+    /// Lost because it was not used in time.
     expired,
 }
 
@@ -93,9 +93,9 @@ fn is_zero(amount: &i64) -> bool {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Bucket {
-    /// Granted, and not yet free.
+    /// Granted, and not available yet.
     Pending,
-    /// Free to be spent or paid out.
+    /// Available to be spent or paid out.
     #[default]
     Available,
     /// In a payout that is not confirmed yet.
@@ -122,17 +122,17 @@ pub enum EntryKind {
     Bonus,
     /// A share of a purchase.
     Commission,
-    /// A purchase that was added to the buyer's own balance, or (negative) taken from it again.
+    /// A purchase that was added to the buyer's own balance, or (negative) deducted again.
     PurchaseCredit,
-    /// A reward that is taken back (negative), or given back after all.
+    /// A reward that is taken back (negative), or restored.
     Reversal,
-    /// Something redeemed in the store (negative), or given back.
+    /// A redemption in the reward store (negative), or its refund.
     Redemption,
-    /// Money that was paid out (negative), or came back.
+    /// Money that was paid out (negative), or was returned.
     Payout,
     /// A correction by an operator.
     Adjustment,
-    /// Money that was lost by waiting too long (negative).
+    /// Money that expired because it was not used in time (negative).
     Expiry,
     /// A move from one part of the balance to another.
     Transfer,
@@ -154,7 +154,7 @@ impl EntryKind {
         Self::Transfer,
     ];
 
-    /// The kind of reward, if it is one.
+    /// The kind of reward, if this entry is a reward.
     #[must_use]
     pub fn reward_kind(self) -> Option<RewardKind> {
         match self {
@@ -184,29 +184,28 @@ impl From<RewardKind> for EntryKind {
     }
 }
 
-/// One movement of money, as the event that moves it carries it. The entry's id is the event's stream and
-/// sequence.
+/// One movement of money, as its event carries it. The entry's id is the event's stream and sequence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Posting {
-    /// Why it moves, which says which of the sums changes.
+    /// Why the money moves, which determines the sum that changes.
     pub kind: EntryKind,
-    /// What is added to the balance, negative if it is taken away; for a transfer what moves within it. In
-    /// minor units of `unit`.
+    /// The amount added to the balance, negative if it is deducted; for a transfer, the amount that moves
+    /// within the balance. In minor units of `unit`.
     pub amount: i64,
-    /// The part of the balance that it comes from: of a transfer only.
+    /// The part of the balance that a transfer takes from; absent for other kinds.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub from: Option<Bucket>,
-    /// The part of the balance that changes; `available` if it is left out.
+    /// The part of the balance that changes; `available` if omitted.
     #[serde(skip_serializing_if = "Bucket::is_available", default)]
     pub to: Bucket,
     /// The program's unit.
     pub unit: String,
-    /// The buckets after it, without those that are zero.
+    /// The buckets after the posting, without those that are zero.
     pub after: Buckets,
 }
 
-/// A sum would pass the largest number that can be kept.
+/// A sum would exceed the largest number that can be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Overflow;
 
@@ -224,7 +223,7 @@ impl Buckets {
         self.earned.saturating_sub(self.reversed)
     }
 
-    /// Whether the balance is what the sums say.
+    /// Whether the balance agrees with the sums.
     #[must_use]
     pub fn reconcile(&self) -> bool {
         let sum = |amounts: &[i64]| amounts.iter().map(|amount| i128::from(*amount)).sum::<i128>();
@@ -270,7 +269,7 @@ impl Buckets {
         Ok(Posting { after: self.after(&posting)?, ..posting })
     }
 
-    /// The buckets after a posting, reckoned from those before it.
+    /// The buckets after a posting, computed from those before it.
     ///
     /// # Errors
     /// [`Overflow`] if a sum does not fit.
@@ -322,7 +321,7 @@ impl Buckets {
 }
 
 impl Posting {
-    /// By how much the balance changes.
+    /// The change of the balance.
     #[must_use]
     pub fn balance_change(&self) -> i64 {
         if self.from.is_some() { 0 } else { self.amount }
@@ -331,14 +330,14 @@ impl Posting {
     /// The posting in the payload of an event of any type; `None` if the event moves no money.
     ///
     /// # Errors
-    /// If the payload is no JSON object, or what stands under `posting` is none.
+    /// If the payload is not a JSON object, or its `posting` is not a posting.
     pub fn of_payload(payload: &str) -> Result<Option<Self>, serde_json::Error> {
         #[derive(Deserialize)]
         struct Payload {
             #[serde(default)]
             posting: Option<Posting>,
         }
-        // Nearly all events of a log move no money, or are about nothing else.
+        // Avoids parsing the many events that move no money.
         if !payload.contains(r#""posting""#) {
             return Ok(None);
         }

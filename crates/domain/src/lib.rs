@@ -1,16 +1,15 @@
 //! The rule book: aggregates, decisions, rules and money.
 //!
 //! Everything here is a plain function of its arguments. There is no I/O, no clock and no source of
-//! randomness: the moment and fresh identifiers come in through [`Work`]. Nothing here knows
-//! Postgres or gRPC, so that someone who runs referral programs can follow it with the rules of a
-//! program beside it.
+//! randomness: the current time and fresh identifiers come in through [`Work`]. Nothing here knows Postgres
+//! or gRPC, so that someone who runs referral programs can follow it with the rules of a program beside it.
 //!
 //! - [`User`], [`Program`], [`Participant`] and [`Purchase`] are the aggregates. Their state stays
 //!   the same size however long their history grows. The `registry` lists them.
-//! - [`ledger`] is how money moves: events that move money carry a [`Posting`].
-//! - [`decide`] holds one function per command. A decision reads aggregates and tells each one what
-//!   to do; it lands whole or not at all.
-//! - [`rules`] is what a program may say, and what makes a program wrong.
+//! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
+//! - [`decide`] holds one function per command. A decision reads aggregates and gives each one its commands;
+//!   its events are appended all together or not at all.
+//! - [`rules`] defines what a program may contain, and what makes a program invalid.
 
 pub mod code;
 pub mod currency;

@@ -1,4 +1,4 @@
-//! A program: a set of rules under a name, and every version of it that was ever in force.
+//! A program: a named set of rules with every version that was ever in force.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use super::registry::{Posts, State};
 use super::rules::ProgramRules;
 use super::{ProgramId, Refusal, Timestamp};
 
-/// The most versions of one program: all of them stay in memory, because a purchase may be dated
-/// back to any of them.
+/// The maximum number of versions of one program. All versions stay in memory, because a purchase may be
+/// dated back to any of them.
 pub const MAX_VERSIONS: u32 = 1_000;
 
 /// A new version of a program's rules came into force.
@@ -22,9 +22,9 @@ pub const MAX_VERSIONS: u32 = 1_000;
 pub struct ProgramPublished {
     /// 1, 2, 3, ...
     pub version: u32,
-    /// Since when the version is in force, in microseconds since 1970.
+    /// When the version came into force, in microseconds since 1970.
     pub publish_time_us: Timestamp,
-    /// The whole of the rules.
+    /// The complete rules.
     pub rules: Arc<ProgramRules>,
 }
 
@@ -35,11 +35,11 @@ events! {
     }
 }
 
-/// What a program can be told.
+/// The commands of a program.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum ProgramCommand {
-    /// Put rules into force. The same rules as those in force change nothing.
+    /// Puts rules into force. Rules that equal those in force change nothing.
     Publish { program_id: ProgramId, rules: Arc<ProgramRules>, now: Timestamp },
 }
 
@@ -49,9 +49,9 @@ pub enum ProgramCommand {
 pub struct ProgramVersion {
     /// 1, 2, 3, ...
     pub version: u32,
-    /// Since when it is in force.
+    /// When it came into force.
     pub publish_time: Timestamp,
-    /// What it says.
+    /// The rules of this version.
     pub rules: Arc<ProgramRules>,
 }
 

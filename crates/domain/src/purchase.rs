@@ -1,4 +1,4 @@
-//! A purchase: the raw fact, and why it brought nobody a reward where it did not.
+//! A purchase: the fact itself, and the reasons for the rewards that were withheld.
 
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
@@ -10,7 +10,7 @@ use super::registry::{AnyEvent, Posts, State, StreamKey};
 use super::reward::WithheldReason;
 use super::{ParticipantEvent, ParticipantId, ProgramId, PurchaseId, Refusal, Timestamp, UserId};
 
-/// Somebody bought something. An input, apart from what came of it.
+/// A purchase was made. This is the input, separate from its consequences.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PurchaseRecorded {
@@ -24,32 +24,32 @@ pub struct PurchaseRecorded {
     pub purchase_time_us: Timestamp,
 }
 
-/// A reward was not granted, and why. Stands with what would have caused it: on the purchase, or on
-/// the earner where a referral itself would have earned.
+/// A reward was not granted, and why. Recorded on the stream of its cause: on the purchase, or on the earner
+/// if the referral itself would have earned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RewardWithheld {
     /// The program.
     pub program_id: ProgramId,
-    /// The version of its rules that decided.
+    /// The version of its rules that was applied.
     pub program_version: u32,
-    /// Who would have earned; absent if there is nobody.
+    /// The user who would have earned; absent if there is none.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub earner_user_id: Option<UserId>,
     /// How far up the line: 0 the buyer or referee, 1 the referrer, ...
     pub level: u32,
-    /// The rule that would have paid; absent if the reason concerns none in particular.
+    /// The rule that would have paid; absent if the reason is not specific to one rule.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rule: Option<String>,
     /// Why nothing was granted.
     pub reason: WithheldReason,
-    /// Whether the purchase or referral counts in the program, and only this earner gets nothing.
+    /// Whether the purchase or referral counts in the program, so that only this earner gets nothing.
     pub qualified: bool,
-    /// Whose sign-up it was; absent on a purchase, which names its buyer.
+    /// The user who signed up; absent on a purchase, which names its buyer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source_user_id: Option<UserId>,
-    /// The minimum that was asked for, the cap that was reached, or other amount behind the reason,
-    /// in minor units.
+    /// The amount behind the reason, such as the required minimum or the cap that was reached, in minor
+    /// units.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub limit_minor: Option<i64>,
 }
@@ -62,7 +62,7 @@ events! {
     }
 }
 
-/// What a purchase can be told.
+/// The commands of a purchase.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum PurchaseCommand {
@@ -84,25 +84,25 @@ pub struct RewardShare {
     pub sequence: i64,
 }
 
-/// What a purchase came to in one program of its buyer, so that it can be undone exactly.
+/// The consequences of a purchase in one program of its buyer, so that they can be reversed exactly.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PurchaseOutcome {
     /// The program.
     pub program_id: ProgramId,
-    /// The version of the rules by which rewards were granted; 0 if none was.
+    /// The version of the rules by which rewards were granted; 0 if none were granted.
     pub program_version: u32,
     /// Who earned how much, at most one reward for each level.
     pub rewards: Vec<RewardShare>,
     /// What was added to the buyer's own balance, in minor units.
     pub credited_minor: i64,
-    /// Whether it converted the buyer's referral.
+    /// Whether the purchase converted the buyer's referral.
     pub converted: bool,
-    /// Whether it used up the buyer's first purchase.
+    /// Whether the purchase used up the buyer's first purchase.
     pub used_first_purchase: bool,
 }
 
-/// A purchase, and what it came to in each program of its buyer.
+/// A purchase, and its consequences in each program of its buyer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Purchase {
@@ -117,7 +117,7 @@ impl Purchase {
         self.recorded.as_ref()
     }
 
-    /// What it came to, in each program in which it came to anything.
+    /// The consequences in each program that has any.
     #[must_use]
     pub fn outcomes(&self) -> &[PurchaseOutcome] {
         &self.outcomes
@@ -181,8 +181,8 @@ impl Posts for PurchaseEvent {
 }
 
 impl State for Purchase {
-    /// The events of its commands are the memory of a purchase: what its buyer and the earners up the line
-    /// got, and what it changed for the buyer, stands on their streams.
+    /// A purchase builds its state from the events that its commands wrote to other streams: what the buyer
+    /// and the earners up the line got, and what changed for the buyer, is recorded on their streams.
     fn remember(&mut self, own_id: &str, other: &StreamKey, sequence: i64, event: &AnyEvent) {
         let event = match event {
             AnyEvent::Participant(event) => event,
@@ -216,7 +216,7 @@ impl State for Purchase {
             ParticipantEvent::FirstPurchaseUsed(used) if is_own(&used.purchase_id) => {
                 self.outcome(participant.program_id).used_first_purchase = true;
             }
-            // Of another purchase, or of none.
+            // Events of another purchase, or of none.
             ParticipantEvent::RewardGranted(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::ReferralConverted(_)

@@ -1,5 +1,4 @@
-//! Why a command was refused. One enum for the whole rule book, so that the same fault has the same
-//! name whichever command runs into it.
+//! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
 use super::{ParticipantId, ProgramId, PurchaseId, UserId};
 

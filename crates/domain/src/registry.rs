@@ -1,8 +1,9 @@
-//! The registry of aggregates: one entry for each, from which everything is made that must know all of them.
+//! The registry of aggregates: one entry for each. All code that must know every aggregate is generated from
+//! it.
 //!
-//! A new kind of aggregate is a module with its events, its state and an `impl State`, and one entry here. What
-//! treats kinds, states or events differently matches without a wildcard, so that it does not compile until
-//! it knows the new one.
+//! A new kind of aggregate is a module with its events, its state and an `impl State`, and one entry here. Code
+//! that distinguishes kinds, states or events matches without a wildcard, so it does not compile until it
+//! handles the new one.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,21 +19,21 @@ use super::{
 /// How the engine keeps the states of a kind in memory between batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CachePolicy {
-    /// Not at all: a stream is hardly ever touched twice.
+    /// Not cached: a stream is hardly ever used twice.
     Never,
-    /// As they are, and only those used lately: there are few.
+    /// Recently used states only, unpacked: there are few of them.
     Recent,
-    /// Those used lately as they are, and many others packed.
+    /// Recently used states unpacked, and many others packed.
     Packed,
 }
 
-/// The state of one kind of aggregate. Its size is bounded by the rules, never by its history. It does not hold
-/// the stream's id, which whoever has the state knows.
+/// The state of one kind of aggregate. Its size is bounded by the rules, never by its history. The state does
+/// not hold the stream's id, because its holder knows the id.
 pub trait State:
     Aggregate<Services = (), Error = Refusal, Event: EventCodec + Posts> + Clone
 {
-    /// Takes note of what a command that wrote to this stream, whose id is `own_id`, wrote to another one.
-    /// Called for kinds that remember their commands; the others have nothing to note.
+    /// Applies an event that a command wrote to another stream, if the same command also wrote to this
+    /// stream, whose id is `own_id`. Called only for kinds that remember their commands.
     fn remember(&mut self, own_id: &str, other: &StreamKey, sequence: i64, event: &AnyEvent) {
         let _ = (own_id, other, sequence, event);
     }
@@ -44,7 +45,7 @@ pub trait Posts {
     fn posting(&self) -> Option<&Posting>;
 }
 
-/// An aggregate that decisions can load and tell.
+/// An aggregate that decisions can load and send commands to.
 pub trait Stream: State {
     /// What identifies it.
     type Id: fmt::Display;
@@ -52,13 +53,14 @@ pub trait Stream: State {
     const KIND: Kind;
     /// The state, if `any` is of this kind.
     fn from_any(any: AnyAggregate) -> Option<Arc<Self>>;
-    /// The state, of any kind.
+    /// Wraps the state.
     fn into_any(state: Arc<Self>) -> AnyAggregate;
-    /// The event, of any kind.
+    /// Wraps the event.
     fn any_event(event: Self::Event) -> AnyEvent;
 }
 
-/// Makes everything that knows all kinds. `$` is the dollar sign, for the macros that it makes.
+/// Generates all code that must know every kind. `$` is the dollar sign, for the macros that this macro
+/// defines.
 macro_rules! registry {
     ($d:tt $(
         $(#[$doc:meta])+
@@ -80,7 +82,7 @@ macro_rules! registry {
             /// Every kind.
             pub const ALL: &'static [Self] = &[$(Self::$kind),+];
 
-            /// The name that stands in the log.
+            /// The name used in the log.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -88,8 +90,8 @@ macro_rules! registry {
                 }
             }
 
-            /// The version of the shape of its state. Snapshots of another version are ignored. It goes up
-            /// whenever the state, or what events make of it, changes.
+            /// The version of the shape of its state. Snapshots of another version are ignored. It is
+            /// incremented whenever the state changes, or the way in which events change the state.
             #[must_use]
             pub const fn state_version(self) -> i32 {
                 match self {
@@ -105,8 +107,8 @@ macro_rules! registry {
                 }
             }
 
-            /// Whether the stream is the receipt of the command that is its own: the caller chooses its
-            /// id, and the same command under that id is answered as the first time.
+            /// Whether the stream is the receipt of the command that creates it: the caller chooses the id,
+            /// and a repetition of the command with that id gets the first answer.
             #[must_use]
             pub const fn is_receipt(self) -> bool {
                 match self {
@@ -147,7 +149,7 @@ macro_rules! registry {
                 }
             }
 
-            /// Takes note of what a command that wrote to this stream wrote to another one.
+            /// Applies an event that a command, which also wrote to this stream, wrote to another stream.
             pub fn remember(
                 &mut self,
                 own_id: &str,
@@ -179,7 +181,7 @@ macro_rules! registry {
             /// The state as JSON, for a snapshot.
             ///
             /// # Errors
-            /// If it cannot be written.
+            /// If it cannot be serialized.
             pub fn to_json(&self) -> serde_json::Result<String> {
                 match self {
                     $(Self::$kind(state) => serde_json::to_string(state.as_ref()),)+
@@ -189,7 +191,7 @@ macro_rules! registry {
             /// The state in a snapshot.
             ///
             /// # Errors
-            /// If it is none of this kind.
+            /// If the snapshot is not a state of this kind.
             pub fn from_json(kind: Kind, json: serde_json::Value) -> serde_json::Result<Self> {
                 match kind {
                     $(Kind::$kind => serde_json::from_value(json).map(Self::$kind),)+
@@ -204,7 +206,7 @@ macro_rules! registry {
         }
 
         impl AnyEvent {
-            /// Reads an event as it stands in the log, of whatever version.
+            /// Reads a stored event of any version.
             ///
             /// # Errors
             /// [`DecodeError`] if no version of this release can read it.
@@ -219,10 +221,10 @@ macro_rules! registry {
                 }
             }
 
-            /// The event as it will stand in the log.
+            /// The event in the form in which the log stores it.
             ///
             /// # Errors
-            /// If it cannot be written.
+            /// If it cannot be serialized.
             pub fn encode(&self) -> serde_json::Result<EncodedEvent> {
                 match self {
                     $(Self::$kind(event) => EncodedEvent::of(event),)+
@@ -365,7 +367,7 @@ impl fmt::Display for StreamKey {
     }
 }
 
-/// An event as it will stand in the log.
+/// An event in the form in which the log stores it.
 #[derive(Clone, Debug)]
 pub struct EncodedEvent {
     /// The name of its type.

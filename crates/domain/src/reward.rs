@@ -1,4 +1,4 @@
-//! What a rule pays: the arithmetic of rewards, on integers, with nothing else in sight.
+//! What a rule pays: the arithmetic of rewards, on integers only.
 
 use serde::{Deserialize, Serialize};
 
@@ -30,16 +30,16 @@ pub enum WithheldReason {
     EarnerInactive,
     /// The earner's cap on that level is used up.
     CapReached,
-    /// The share comes to less than half a minor unit.
+    /// The share is less than half a minor unit.
     RoundedToZero,
 }
 
 /// What a rule pays an earner for one referral or purchase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quote {
-    /// What the rule alone comes to.
+    /// The amount before the cap.
     pub computed_minor: i64,
-    /// What is paid: the computed amount, or what was left under the cap.
+    /// The amount paid: the computed amount, or what was left under the cap.
     pub amount_minor: i64,
     /// What was left under the cap before this reward.
     pub cap_remaining_minor: Option<i64>,
@@ -47,7 +47,7 @@ pub struct Quote {
     pub tier_index: Option<usize>,
 }
 
-/// What an earner has had from one level so far.
+/// What an earner has received from one level so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LevelTotal {
@@ -59,8 +59,8 @@ pub struct LevelTotal {
     pub count: u32,
 }
 
-/// Works out what `rule` pays an earner who has had `so_far` on its level, for a purchase of
-/// `basis_minor` of which `unshared_minor` has not gone to other earners yet.
+/// Computes what `rule` pays an earner who has received `so_far` on its level, for a purchase of
+/// `basis_minor`. `unshared_minor` is the part of the purchase that other earners have not received.
 ///
 /// # Errors
 /// The reason why nothing is paid.
@@ -74,7 +74,7 @@ pub fn quote(
     let computed_minor = match &rule.pay {
         Pay::FlatMinor(amount) => *amount,
         Pay::Count => 1,
-        // Each share is rounded by itself; the last ones may not add up to more than the whole.
+        // Each share is rounded separately, so later ones are limited to keep the sum within the whole.
         Pay::RateBps(rate) => share_bps(basis_minor, *rate).min(unshared_minor),
         Pay::Tiers(tiers) => {
             let referrals = so_far.count.saturating_add(1);

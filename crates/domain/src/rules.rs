@@ -1,7 +1,7 @@
-//! What a program may say, and everything that makes a program wrong.
+//! What a program may contain, and everything that makes a program invalid.
 //!
-//! A program is data. Where referral programs differ from one another there is a policy here, and
-//! the decisions ask for it by name; no decision asks which program it is working for.
+//! A program is data. Each way in which referral programs differ is a policy here. Decisions read the policy;
+//! no decision depends on which program it is working for.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use super::money::{MAX_AMOUNT_MINOR, WHOLE_BPS};
 
 /// The highest level of the upline that a program can reward.
 pub const MAX_LEVEL: u32 = 10;
-/// The most tiers.
+/// The maximum number of tiers.
 pub const MAX_TIERS: usize = 32;
 /// The highest limit on uses or referrals, and the highest threshold of a tier.
 pub const MAX_COUNT: u32 = 1_000_000_000;
@@ -28,9 +28,10 @@ pub const MAX_DISPLAY_NAME_CHARS: usize = 128;
 pub const MAX_TIER_NAME_CHARS: usize = 64;
 /// The longest base URL, in bytes.
 pub const MAX_URL_BYTES: usize = 512;
-/// The fewest and the most characters of a code.
+/// The minimum and maximum number of characters of a code.
 pub const CODE_LENGTHS: std::ops::RangeInclusive<u32> = 6..=32;
-/// The fewest different characters of codes: with six of them there are a million codes.
+/// The minimum number of different characters in an alphabet: with codes of six characters there are then a
+/// million codes.
 pub const MIN_ALPHABET: usize = 10;
 
 /// When a referrer can be attached to a participant.
@@ -38,20 +39,20 @@ pub const MIN_ALPHABET: usize = 10;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AttachPolicy {
-    /// Only with the command that makes the participant.
+    /// Only in the command that creates the participant.
     RegistrationOnly,
     /// At any later time too.
     AnyTime,
 }
 
-/// What a sign-up with a code that cannot be used comes to.
+/// What happens to a sign-up with a code that cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum InvalidCodePolicy {
-    /// No account is made.
+    /// No account is created.
     Reject,
-    /// The account is made, without a referrer.
+    /// The account is created without a referrer.
     RegisterUnreferred,
 }
 
@@ -62,11 +63,11 @@ pub enum InvalidCodePolicy {
 pub enum FirstPurchaseUse {
     /// Any purchase.
     AnyPurchase,
-    /// Only one of the right currency and at least the minimum.
+    /// Only a purchase in the right currency and of at least the minimum.
     QualifyingPurchase,
 }
 
-/// What earns.
+/// What earns rewards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -82,7 +83,7 @@ pub enum EarnOn {
     EveryPurchase,
 }
 
-/// What leaderboards of the program count unless asked otherwise.
+/// What the program's leaderboards count by default.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -97,7 +98,7 @@ pub enum LeaderboardMetric {
     Earnings,
 }
 
-/// One tier: a rate and a bonus from a number of referrals on.
+/// One tier: a rate and a bonus that apply from a number of referrals.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Tier {
@@ -107,7 +108,7 @@ pub struct Tier {
     pub from_referrals: u32,
     /// Points per referral, for all referrals.
     pub rate_points: i64,
-    /// Points on top, once.
+    /// Additional points, once.
     pub bonus_points: i64,
 }
 
@@ -145,7 +146,7 @@ pub enum Pay {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RewardRule {
-    /// The rule's name, as it stands in every reward that it grants.
+    /// The rule's name, which every reward that it grants carries.
     pub rule: String,
     /// 0 the referee, 1 the referrer, 2 the referrer's referrer, ...
     pub level: u32,
@@ -153,7 +154,7 @@ pub struct RewardRule {
     pub kind: RewardKind,
     /// How much.
     pub pay: Pay,
-    /// The most that one earner can have from this level, in minor units.
+    /// The most that one earner can receive from this level, in minor units.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cap_minor: Option<i64>,
 }
@@ -164,7 +165,7 @@ pub struct RewardRule {
 pub struct ProgramRules {
     /// The name that people see.
     pub display_name: String,
-    /// What balances are kept in: a currency or a name for points or credits.
+    /// The unit of balances: a currency or a name for points or credits.
     pub unit: String,
     /// What links start with; they end in `?ref=CODE`. Empty if the program has no links.
     pub base_url: String,
@@ -172,15 +173,16 @@ pub struct ProgramRules {
     pub code: CodeFormat,
     /// When a referrer can be attached.
     pub attach: AttachPolicy,
-    /// What a sign-up with an unknown code comes to.
+    /// What happens to a sign-up with an unknown code.
     pub unknown_code: InvalidCodePolicy,
-    /// What a sign-up with the code of a referrer without uses or places left comes to.
+    /// What happens to a sign-up with a code that has no uses left, or whose owner cannot have more direct
+    /// referrals.
     pub exhausted_code: InvalidCodePolicy,
-    /// What earns.
+    /// What earns rewards.
     pub earn_on: EarnOn,
     /// The smallest purchase that earns, inclusive; 0 for none.
     pub minimum_purchase_minor: i64,
-    /// The only currency in which purchases earn; absent if any does.
+    /// The only currency in which purchases earn; absent if every currency does.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub purchase_currency_code: Option<String>,
     /// How often one code can be used.
@@ -193,20 +195,20 @@ pub struct ProgramRules {
     pub rewards: Vec<RewardRule>,
     /// Whether purchases in the program's unit add to the buyer's own balance.
     pub credit_purchases: bool,
-    /// What leaderboards count unless asked otherwise.
+    /// What leaderboards count by default.
     pub leaderboard: LeaderboardMetric,
     /// Whether users who name no program are enrolled.
     pub enroll_by_default: bool,
 }
 
-/// The place of the tier that `referrals` reach in `tiers`, which are in ascending order.
+/// The index of the tier that `referrals` reach in `tiers`, which are in ascending order.
 #[must_use]
 pub fn tier_index_at(tiers: &[Tier], referrals: u32) -> Option<usize> {
     tiers.iter().rposition(|tier| tier.from_referrals <= referrals)
 }
 
-/// The points of somebody with `referrals`: referrals x rate of the current tier + bonus of the
-/// current tier. The rate reaches back over all referrals, and bonuses do not add up.
+/// The points for `referrals`: referrals x rate of the current tier + bonus of the current tier. The rate
+/// applies to all referrals, including earlier ones, and bonuses do not add up.
 #[must_use]
 pub fn points_at(tiers: &[Tier], referrals: u32) -> i64 {
     tier_index_at(tiers, referrals).map_or(0, |index| {
@@ -215,27 +217,27 @@ pub fn points_at(tiers: &[Tier], referrals: u32) -> i64 {
     })
 }
 
-/// Where somebody stands among the tiers of a program.
+/// A participant's standing in the tiers of a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TierStanding<'a> {
     /// The tier reached.
     pub tier: &'a str,
-    /// The next one, and how many more referrals it takes; none at the top.
+    /// The next tier, and how many more referrals it requires; none at the top.
     pub next: Option<(&'a str, u32)>,
 }
 
-/// The link that carries a code, if links start with `base_url`; empty if that is.
+/// The link that carries a code and starts with `base_url`; empty if `base_url` is empty.
 #[must_use]
 pub fn link(base_url: &str, code: &str) -> String {
     if base_url.is_empty() { String::new() } else { format!("{base_url}?ref={code}") }
 }
 
-/// Something wrong with a program.
+/// A fault in a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The field, as a path such as `rewards[1].cap_minor`.
     pub field: String,
-    /// What is wrong with it and what would be right.
+    /// What is wrong with the field, and what would be right.
     pub message: String,
 }
 
@@ -249,8 +251,8 @@ impl ProgramRules {
         })
     }
 
-    /// The tier of somebody who was last seen to reach `reached` and has had `rewarded` rewards from the
-    /// rule that pays by tier; none if the program has no tiers.
+    /// The standing of a participant who last reached the tier `reached` and has received `rewarded` rewards
+    /// from the rule that pays by tier; none if the program has no tiers.
     #[must_use]
     pub fn tier_standing<'a>(
         &'a self,
@@ -270,7 +272,7 @@ impl ProgramRules {
         link(&self.base_url, code)
     }
 
-    /// Everything that is wrong with the rules; nothing if they can be put into force.
+    /// Everything that is wrong with the rules; empty if they can be put into force.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         let mut faults = Faults::default();

@@ -1,7 +1,7 @@
-//! Rows that stand beside the log and are written together with the events that they belong to.
+//! Rows outside the log that are written together with the events that they belong to.
 //!
-//! They speed up look-ups or keep personal data out of events; decisions are never made on them. Another such
-//! table is a variant here and a function of the database that writes its rows.
+//! They speed up look-ups or keep personal data out of events; decisions are never based on them. To add such
+//! a table, add a variant here and a database function that writes its rows.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use crate::{ParticipantId, UserId};
 
-/// The personal data of a user. It is kept beside the log, never in an event, so that erasing a user
-/// leaves the log whole.
+/// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
+/// without changing the log.
 #[derive(Clone, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct Profile {
@@ -23,16 +23,16 @@ pub struct Profile {
 }
 
 impl fmt::Debug for Profile {
-    /// Names the user only: personal data stays out of logs.
+    /// Prints the user id only: personal data stays out of logs.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Profile").field("user_id", &self.user_id).finish_non_exhaustive()
     }
 }
 
-/// A row that stands beside the log.
+/// A row outside the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SideRow {
-    /// The personal data of a user, in the place of what there was before.
+    /// The personal data of a user, which replaces earlier data.
     Profile(Profile),
     /// That a user is in a program.
     Enrollment(ParticipantId),
@@ -40,13 +40,13 @@ pub enum SideRow {
     Referral {
         /// The participant who was referred.
         referee: ParticipantId,
-        /// The user who did.
+        /// The user who referred them.
         referrer: UserId,
     },
 }
 
 impl SideRow {
-    /// The table that it stands in. The function `write_<table>` of the database writes it.
+    /// The table of the row. The database function `write_<table>` writes it.
     #[must_use]
     pub const fn table(&self) -> &'static str {
         match self {
@@ -56,7 +56,7 @@ impl SideRow {
         }
     }
 
-    /// What stands in it, by the names of the columns.
+    /// The values of the row by column name.
     #[must_use]
     pub fn content(&self) -> Value {
         match self {

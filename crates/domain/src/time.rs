@@ -1,4 +1,4 @@
-//! Moments, as the log keeps them.
+//! Moments, as the log stores them.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// How many microseconds a second has.
+    /// Microseconds per second.
     pub const PER_SECOND: i64 = 1_000_000;
 
     /// The moment `seconds` later. Saturates at the end of time.

@@ -1,8 +1,7 @@
-//! Upcasters: how events of older versions become events of today's.
+//! Upcasters: how events of older versions become events of the current version.
 //!
-//! The log is never rewritten. When the shape of an event changes, its version in the `events!`
-//! declaration goes up and a function is added here that turns a payload of the older version into
-//! the newer one.
+//! The log is never rewritten. When the shape of an event changes, its version in the `events!` declaration
+//! is incremented and a function is added here that turns a payload of the older version into the newer one.
 
 use cqrs_es::persist::{EventUpcaster, SemanticVersionEventUpcaster, SerializedEvent};
 

@@ -1,6 +1,6 @@
 //! The account: who exists, whether they are active, and which programs they are in.
 //!
-//! Names, addresses and credentials are personal data and live beside the log; see
+//! Names, addresses and credentials are personal data and are stored outside the log; see
 //! [`Profile`](super::Profile).
 
 use cqrs_es::Aggregate;
@@ -12,7 +12,7 @@ use super::ledger::Posting;
 use super::registry::{Posts, State};
 use super::{ProgramId, Refusal, Timestamp, UserId};
 
-/// The most programs that one user can be in: a decision on a purchase visits all of them.
+/// The maximum number of programs that one user can be in. A decision on a purchase visits all of them.
 pub const MAX_PROGRAMS_PER_USER: u32 = 64;
 
 /// Whether a user takes part.
@@ -27,7 +27,7 @@ pub enum UserStatus {
     Inactive,
 }
 
-/// A user came to be.
+/// A user was registered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserRegistered {
@@ -35,7 +35,7 @@ pub struct UserRegistered {
     pub register_time_us: Timestamp,
 }
 
-/// A user entered a program.
+/// A user was enrolled in a program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserEnrolled {
@@ -63,7 +63,7 @@ events! {
     }
 }
 
-/// What a user can be told.
+/// The commands of a user.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum UserCommand {
@@ -101,7 +101,7 @@ impl User {
         self.register_time.unwrap_or_default()
     }
 
-    /// The programs that the user is in, in the order in which they were entered.
+    /// The programs that the user is in, in the order of enrollment.
     #[must_use]
     pub fn programs(&self) -> &[ProgramId] {
         &self.programs

@@ -1,4 +1,4 @@
-//! How decisions meet aggregates: the unit of work that a decision runs in.
+//! The unit of work in which a decision reads and changes aggregates.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ use super::{ParticipantId, ProgramId, Refusal, SideRow, Timestamp, UserId};
 /// Why a decision stopped before its end.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Halt {
-    /// It needs streams or look-ups that are not in memory; the unit of work knows which. It is run
-    /// again when they are.
+    /// The decision needs streams or look-ups that are not in memory; the unit of work knows which. The
+    /// decision runs again once they are loaded.
     Missing,
-    /// The rules forbid it.
+    /// The rules forbid the command.
     Refused(Refusal),
-    /// It has been done before; the answer is what the command that wrote this event came to.
+    /// The command was carried out before; the answer is the outcome of the command that wrote this event.
     AlreadyRecorded(OwnEvent),
-    /// The program is wrong: an aggregate waited for something, or a stream is of another kind.
+    /// A bug: an aggregate waited for something, or a stream is of another kind.
     Broken(&'static str),
 }
 
-/// The event by which a command that was carried out is recognised: the first of its type on the stream that
-/// is the command's own.
+/// The event that identifies a command that was carried out: the first of its type on the command's own
+/// stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnEvent {
     /// The stream.
@@ -39,7 +39,7 @@ impl From<Refusal> for Halt {
     }
 }
 
-/// What a value can be unique as.
+/// The kinds of values that must be unique.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ClaimKind {
     /// A referral code, owned by a participant.
@@ -48,14 +48,14 @@ pub enum ClaimKind {
     Username,
     /// An e-mail address in lower case, owned by a user.
     Email,
-    /// A program, owned by itself: makes programs listable.
+    /// A program, owned by itself, so that programs can be listed.
     Program,
     /// A program in which users are enrolled by default, owned by itself.
     DefaultProgram,
 }
 
 impl ClaimKind {
-    /// The name that stands in the `claims` table.
+    /// The name used in the `claims` table.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -67,8 +67,8 @@ impl ClaimKind {
         }
     }
 
-    /// Whether an owner can give up a value of this kind. A code is for good: whose it is is looked up without
-    /// a check that it still is.
+    /// Whether an owner can give up a value of this kind. A code is never given up: its owner is looked up
+    /// without a check for changes.
     #[must_use]
     pub const fn can_be_released(self) -> bool {
         match self {
@@ -78,14 +78,14 @@ impl ClaimKind {
     }
 }
 
-/// A value that belongs to one owner, until the owner gives it up.
+/// A value that belongs to one owner until the owner releases it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// What the value is.
     pub kind: ClaimKind,
-    /// The value, in the form in which it is compared.
+    /// The value, in its normalized form.
     pub value: String,
-    /// Whose it is.
+    /// The owner of the value.
     pub owner: String,
 }
 
@@ -98,29 +98,28 @@ pub struct UplineWalk {
     pub met: bool,
 }
 
-/// A unit of work: the streams that a decision may read and write, as they stand after everything
-/// that was decided before it.
+/// A unit of work: the streams that a decision may read and write, in the state after all earlier decisions.
 ///
-/// Whatever is read is part of the concurrency check, also when the decision ends in a refusal.
+/// Everything that is read is part of the concurrency check, even if the decision ends in a refusal.
 pub trait Work {
-    /// The moment of the decision.
+    /// The time of the decision.
     fn now(&self) -> Timestamp;
 
     /// Fills `bytes` with randomness.
     fn random(&mut self, bytes: &mut [u8]);
 
-    /// The state of a stream. With `expect_new`, a stream that nobody has read yet is taken to be
-    /// empty without looking: if it is not, the append says so and the decision is run again on the
-    /// real state.
+    /// The state of a stream. With `expect_new`, a stream that is not in memory is assumed to be empty. If it
+    /// is not, the append reports a conflict and the decision runs again on the real state.
     ///
     /// # Errors
     /// [`Halt::Missing`] if it is not in memory.
     fn state(&mut self, key: &StreamKey, expect_new: bool) -> Result<AnyAggregate, Halt>;
 
-    /// Replaces the state of a stream by what `events`, which are of its kind, made of it.
+    /// Records `events`, which must be of the stream's kind, and replaces the stream's state by the state
+    /// after them.
     ///
     /// # Errors
-    /// [`Halt::Broken`] if an event cannot be written.
+    /// [`Halt::Broken`] if an event cannot be serialized.
     fn record(
         &mut self,
         key: &StreamKey,
@@ -128,38 +127,38 @@ pub trait Work {
         events: Vec<AnyEvent>,
     ) -> Result<(), Halt>;
 
-    /// Whose the referral code is. The code is in its normal form.
+    /// The owner of a referral code, which must be in its normal form.
     ///
     /// # Errors
-    /// [`Halt::Missing`] if it was not looked up yet.
+    /// [`Halt::Missing`] if it has not been looked up yet.
     fn code_owner(&mut self, code: &str) -> Result<Option<ParticipantId>, Halt>;
 
-    /// The programs in which users are enrolled by default, and perhaps some that no longer are.
+    /// The programs in which users are enrolled by default, and possibly some in which they no longer are.
     ///
     /// # Errors
-    /// [`Halt::Missing`] if it was not looked up yet.
+    /// [`Halt::Missing`] if it has not been looked up yet.
     fn default_programs(&mut self) -> Result<Vec<ProgramId>, Halt>;
 
-    /// Follows recorded referrals from `from` upwards until `target` or a participant without one.
+    /// Follows recorded referrals from `from` upwards until `target` or a participant without a referrer.
     ///
     /// # Errors
-    /// [`Halt::Missing`] if the walk was not made yet.
+    /// [`Halt::Missing`] if the walk has not been made yet.
     fn walk_upline(&mut self, from: &ParticipantId, target: &UserId) -> Result<UplineWalk, Halt>;
 
-    /// Makes a value the owner's own.
+    /// Claims a value for its owner.
     ///
     /// # Errors
-    /// [`Refusal::Taken`] if an earlier command of the batch gave it to another; if it belongs to
-    /// another in the database, the append says so.
+    /// [`Refusal::Taken`] if an earlier command of the batch claimed the value for another owner. If it
+    /// belongs to another owner in the database, the append reports that.
     fn claim(&mut self, claim: Claim) -> Result<(), Halt>;
 
-    /// Gives up a value, so that others can claim it. Nothing happens if it is not the owner's.
+    /// Releases a value, so that others can claim it. Nothing happens if it does not belong to the owner.
     ///
     /// # Errors
-    /// [`Halt::Broken`] for a kind that is owned for good.
+    /// [`Halt::Broken`] for a kind that cannot be released.
     fn release_claim(&mut self, claim: Claim) -> Result<(), Halt>;
 
-    /// Writes a row beside the log.
+    /// Writes a row outside the log.
     fn write_row(&mut self, row: SideRow);
 }
 
@@ -179,7 +178,7 @@ pub fn load<A: Stream>(work: &mut dyn Work, id: &A::Id) -> Result<Arc<A>, Halt> 
     state_of(work, &StreamKey::of::<A>(id), false)
 }
 
-/// The state of an aggregate that most probably does not exist; see [`Work::state`].
+/// The state of an aggregate that probably does not exist; see [`Work::state`].
 ///
 /// # Errors
 /// [`Halt::Missing`] if it turned out to exist and is not in memory.
@@ -187,8 +186,7 @@ pub fn peek_new<A: Stream>(work: &mut dyn Work, id: &A::Id) -> Result<Arc<A>, Ha
     state_of(work, &StreamKey::of::<A>(id), true)
 }
 
-/// Has an aggregate that was loaded before handle a command, records what came of it, and returns how many
-/// events that was.
+/// Sends a command to a loaded aggregate, records the resulting events, and returns their number.
 ///
 /// # Errors
 /// [`Halt::Refused`] if the aggregate refuses, [`Halt::Missing`] if it is not in memory.
@@ -206,10 +204,10 @@ pub fn tell<A: Stream>(
     Ok(count)
 }
 
-/// Runs `handle`, which never waits for anything, in place.
+/// Runs `handle`, which never waits for anything, to completion.
 ///
 /// # Errors
-/// What the aggregate refuses; [`Halt::Broken`] if it waited after all.
+/// The aggregate's refusal; [`Halt::Broken`] if the aggregate waited.
 pub fn handle_now<A: Stream>(state: &mut A, command: A::Command) -> Result<Vec<A::Event>, Halt> {
     let waited = Halt::Broken("an aggregate waited for something");
     let sink = EventSink::default();
@@ -220,9 +218,9 @@ pub fn handle_now<A: Stream>(state: &mut A, command: A::Command) -> Result<Vec<A
     }
 }
 
-/// The event sink of cqrs-es is a lock that nobody else holds, so one poll is enough. It is a lock of
-/// tokio's: within a task of tokio, which asks a task to yield after some hundred locks, decisions must
-/// run as `tokio::task::unconstrained`.
+/// The event sink of cqrs-es is a lock that nobody else holds, so one poll is enough. It is a tokio lock, and
+/// tokio makes a task yield after some hundred locks; within a tokio task, decisions must therefore run in
+/// `tokio::task::unconstrained`.
 fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),

@@ -1,6 +1,7 @@
-//! Whether the log holds exactly what was acknowledged: nothing lost, nothing twice, nothing refused.
+//! Checks that the log contains exactly the acknowledged writes: none lost, none twice, none that was
+//! refused.
 //!
-//! A load that loses a write is fast for the wrong reason; so a run whose log does not hold is a failure,
+//! A server that loses writes is fast for the wrong reason, so a run whose log fails this check is a failure,
 //! however good its numbers are.
 
 use serde::Serialize;
@@ -9,25 +10,25 @@ use super::connections::Connections;
 use super::ledger::{Answer, Ledger, Write};
 use super::{LoadError, log};
 
-/// What the log holds of a run's writes of one sort.
+/// The result of the check for one kind of write of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Checked {
     /// How many were acknowledged.
     pub acknowledged: u64,
     /// How many the log holds.
     pub found: u64,
-    /// How many of those were never answered. It is no fault: the answer was lost, not the write.
+    /// How many of those were never answered. This is not a fault: the answer was lost, not the write.
     pub found_unanswered: u64,
-    /// How many are not as they should be.
+    /// The number of faults.
     pub faults: u64,
-    /// What is wrong with the first of them.
+    /// The first fault.
     pub first_fault: Option<String>,
 }
 
 /// Reads the log after a position and compares it with the answers.
 ///
 /// # Errors
-/// If the log cannot be read. What is wrong in it is no error here: [`Checked`] says it.
+/// If the log cannot be read. Faults in the log are not errors; [`Checked`] holds them.
 pub async fn check(
     connections: &Connections,
     ledger: &Ledger,
@@ -52,7 +53,7 @@ pub async fn check(
     Ok((compare(ledger, Write::User, &users), compare(ledger, Write::Purchase, &purchases)))
 }
 
-/// Compares answers with how often the log holds each write, both by its number.
+/// Compares answers with how often the log contains each write, both by the write's number.
 fn compare(ledger: &Ledger, write: Write, found: &[u32]) -> Checked {
     let answers = ledger.answers(write);
     let mut checked = Checked::default();

@@ -15,28 +15,27 @@ use tracing_subscriber::EnvFilter;
 
 use crate::{Comparing, OwnServer, Progress, Report, Scenario, Settings, compare, plot, run};
 
-/// How many streams are open unless it is said otherwise: a few beside the mixed load, and many where they
-/// are what it is about.
+/// The default numbers of open streams: few beside the mixed load, many in the scenario about streams.
 const MIXED_STREAMS: u64 = 100;
 const STREAMS: u64 = 1_000;
-/// How many purchases a second the streams are watched with unless it is said otherwise.
+/// The default rate of purchases in the scenario about streams, per second.
 const STREAMS_RATE: f64 = 200.0;
-/// Rivals that each have a pool of their own.
+/// The number of rivals that have a pool of their own.
 const RIVALS: u32 = 3;
-/// How often the line about progress is written.
+/// How often the progress line is written.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What is logged unless `TRIBUTARY_LOG` says otherwise.
+/// What is logged unless `TRIBUTARY_LOG` is set.
 const DEFAULT_FILTER: &str = "info,sqlx=warn";
 
-/// What went wrong, in words for whoever typed the command.
+/// An error, worded for the user of the command line.
 type CliError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Puts load on a Tributary server, measures it, and checks that the log holds what was answered.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 enum Load {
-    /// Sign-ups, every third with the code of somebody who came earlier
+    /// Sign-ups, every third with the code of an earlier user
     SignUp(Options),
     /// Purchases that pay two rewards each; some referrers are much more frequent than others
     Purchase(Options),
@@ -59,7 +58,7 @@ struct CompareOptions {
     /// Participants, the same for all
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     participants: u64,
-    /// How many purchases can be under way at the same time
+    /// How many purchases can be in progress at the same time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     concurrency: usize,
     /// Connections to the engine
@@ -68,19 +67,19 @@ struct CompareOptions {
     /// Connections of each rival to Postgres
     #[arg(long, value_name = "N", default_value_t = 16)]
     pool: u32,
-    /// How often each has its turn
+    /// The number of turns of each contender
     #[arg(long, value_name = "N", default_value_t = 5)]
     rounds: u32,
-    /// How long each runs before it is measured
+    /// How long each contender runs before it is measured
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     warm_up: Duration,
-    /// How long each is measured
+    /// How long each contender is measured
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     duration: Duration,
-    /// What all choices are made from
+    /// The seed of all random choices
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Write everything that was measured into a file
+    /// Write all measurements to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
@@ -100,7 +99,7 @@ impl CompareOptions {
             duration_s: self.duration.as_secs_f64(),
             seed: self.seed,
         };
-        // The cluster takes as many connections as its server may open, and some.
+        // The cluster accepts the connections that its server may open, and some more.
         let clients = u32::try_from(settings.concurrency).unwrap_or(u32::MAX);
         let connections = clients.saturating_add(RIVALS * settings.pool).saturating_add(50);
         let arguments = ["--max-connections".into(), connections.min(10_000).to_string()];
@@ -129,45 +128,45 @@ impl CompareOptions {
 struct Options {
     #[command(flatten)]
     target: Target,
-    /// How many operations can be under way at the same time
+    /// How many operations can be in progress at the same time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     concurrency: usize,
     /// Connections to the server, used in turn
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one)]
     connections: usize,
-    /// How long it is done, as in 30s, 5m or 500ms
+    /// How long the run is measured, as in 30s, 5m or 500ms
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     duration: Duration,
-    /// How often it is done, instead of how long
+    /// How many operations are measured, instead of a time
     #[arg(long, value_name = "N", conflicts_with = "duration")]
     count: Option<u64>,
-    /// How long it is done before anything is measured
+    /// How long the run warms up before anything is measured
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     warm_up: Duration,
-    /// What all choices are made from: the same seed makes the same load
+    /// The seed of all random choices: the same seed creates the same load
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// How many operations start each second, whether or not those before are over; or, as in 50%, a share
-    /// of as many as can, which is found out before. As many as can if it is not given
+    /// How many operations start each second, whether or not earlier ones have ended; or, as in 50%, a share
+    /// of the full load, which is measured first. Without it, the full load
     #[arg(long, value_name = "N", value_parser = rate)]
     rate: Option<Rate>,
-    /// Users that are signed up before; two for each stream in `streams`, none in `sign-up`
+    /// Users that are signed up before the run; two for each stream in `streams`, none in `sign-up`
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     participants: u64,
-    /// Take the participants of an earlier run on this server, by its name, instead of signing up others; it
-    /// had the same scenario, seed and number of them
+    /// Use the participants of an earlier run on this server, by its name, instead of signing up new ones;
+    /// that run must have had the same scenario, seed and number of participants
     #[arg(long, value_name = "RUN", conflicts_with = "own")]
     participants_of: Option<String>,
-    /// Give those who sign up in the run a password, so that hashing is measured as well
+    /// Give users who sign up during the run a password, so that hashing is measured as well
     #[arg(long)]
     passwords: bool,
-    /// Live streams that are open meanwhile, each of another user's earnings
+    /// Live streams that are open during the run, each of a different user's earnings
     #[arg(long, value_name = "N")]
     streams: Option<u64>,
-    /// Write everything that is known about the run into a file
+    /// Write the whole report of the run to a file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw the latency over time into a file
+    /// Draw the latency over time to a file
     #[arg(long, value_name = "FILE.svg")]
     plot: Option<PathBuf>,
 }
@@ -215,12 +214,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints a line; it is no harm if nobody reads it.
+/// Prints a line to stdout; ignores a closed stdout.
 fn say(text: impl Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Resolves at Ctrl-C or SIGTERM, which from the call on no longer end the process.
+/// Resolves at Ctrl-C or SIGTERM, which no longer end the process once this was called.
 fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
@@ -239,7 +238,7 @@ fn now() -> Timestamp {
     Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
-/// The admin key that a `dev` has made in its data directory.
+/// The admin key that `dev` keeps in its data directory.
 fn kept_admin_key(data_dir: &Path) -> Option<String> {
     let key = fs::read_to_string(data_dir.join("admin.key")).ok()?;
     Some(key.trim().to_owned()).filter(|key| !key.is_empty())
@@ -269,7 +268,7 @@ impl Options {
             let server = OwnServer::start(&name, &admin_key, &[]).await?;
             settings.server.clone_from(&server.url);
             let process_id = server.process_id();
-            // However the run ends, its server does not outlive it.
+            // The server is stopped, however the run ends.
             let outcome = attend(&settings, &admin_key, process_id, stop).await;
             server.stop().await;
             outcome?
@@ -331,7 +330,7 @@ impl Options {
     }
 }
 
-/// Makes the run, and says how far it is as long as somebody looks.
+/// Makes the run, and shows its progress on a terminal.
 async fn attend(
     settings: &Settings,
     admin_key: &str,
@@ -350,7 +349,7 @@ async fn attend(
     }
 }
 
-/// Writes a line about progress over and over, if stderr is a terminal.
+/// Repeatedly writes a progress line, if stderr is a terminal.
 async fn show(progress: &Progress) {
     if !std::io::stderr().is_terminal() {
         return std::future::pending().await;
@@ -395,7 +394,7 @@ fn at_least_one(text: &str) -> Result<usize, String> {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rate {
     PerSecond(f64),
-    /// A share of as many as can.
+    /// A share of the full load.
     OfFull(f64),
 }
 

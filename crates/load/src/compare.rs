@@ -1,7 +1,7 @@
-//! The engine beside its rivals: the same purchases, on the same cluster, in the same run, in turn.
+//! Compares the engine with its rivals: the same purchases, on the same cluster, in the same run, in turn.
 //!
-//! The engine is measured through gRPC, with validation, authentication and its read models kept up; the
-//! rivals in this process, without. So the ratios err on the side of the rivals.
+//! The engine is measured through gRPC, with validation, authentication and up-to-date read models; the
+//! rivals run in this process, without all that. The ratios therefore favour the rivals.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,27 +24,28 @@ use domain::Timestamp;
 
 /// Threads that drive the clients of pgbench.
 const PGBENCH_THREADS: u32 = 2;
-/// Events that a purchase comes to at least: itself and two rewards. (The first of a buyer also converts.)
+/// The minimum number of events of a purchase: the purchase and two rewards. (The first purchase of a buyer
+/// also converts the referral.)
 const EVENTS_PER_PURCHASE: f64 = 3.0;
 
-/// What to compare.
+/// The settings of a comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Comparing {
     /// Participants, the same for all.
     pub participants: u64,
-    /// Purchases under way at the same time.
+    /// Purchases in progress at the same time.
     pub concurrency: usize,
     /// Connections to the engine.
     pub connections: usize,
     /// Connections of each rival to Postgres.
     pub pool: u32,
-    /// How often each has its turn.
+    /// The number of turns of each contender.
     pub rounds: u32,
-    /// How long each runs before it is measured, in seconds.
+    /// How long each contender runs before it is measured, in seconds.
     pub warm_up_s: f64,
-    /// How long each is measured, in seconds.
+    /// How long each contender is measured, in seconds.
     pub duration_s: f64,
-    /// What all choices are made from.
+    /// The seed of all random choices.
     pub seed: u64,
 }
 
@@ -53,7 +54,7 @@ pub struct Comparing {
 pub struct Turn {
     /// Purchases per second; single rows per second for pgbench.
     pub per_second: f64,
-    /// How long one took.
+    /// The latency of a purchase or row.
     pub latency: Latency,
     /// How many failed.
     pub failed: u64,
@@ -62,43 +63,43 @@ pub struct Turn {
 /// A contender with all its turns.
 #[derive(Clone, Debug, Serialize)]
 pub struct Contender {
-    /// What it is called.
+    /// The name of the contender.
     pub name: String,
     /// In the order of the rounds.
     pub turns: Vec<Turn>,
-    /// The middle one of its rates.
+    /// The median of its rates.
     pub median_per_second: f64,
-    /// The middle one of its median latencies, in milliseconds.
+    /// The median of its median latencies, in milliseconds.
     pub median_p50_ms: f64,
-    /// The middle one of its 99th percentiles, in milliseconds.
+    /// The median of its 99th percentiles, in milliseconds.
     pub median_p99_ms: f64,
-    /// That of the engine, divided by its own.
+    /// The engine's median rate, divided by that of this contender.
     pub engine_is_times: f64,
 }
 
-/// What a comparison found.
+/// The result of a comparison.
 #[derive(Clone, Debug, Serialize)]
 pub struct Compared {
-    /// What was asked for.
+    /// The settings of the comparison.
     pub settings: Comparing,
-    /// What it ran on.
+    /// The machine of the comparison.
     pub machine: Machine,
     /// `release` or `debug`.
     pub build: &'static str,
     /// The engine first.
     pub contenders: Vec<Contender>,
-    /// Events that the engine appended per second at least, in the median.
+    /// The minimum number of events that the engine appended per second, in the median.
     pub events_per_second: f64,
-    /// That, divided by the rows of pgbench.
+    /// The rate of events, divided by pgbench's rate of rows.
     pub events_to_single_rows: f64,
     /// How long the read models took to reach the end of the log after each turn, in milliseconds.
     pub catch_up_ms: Vec<f64>,
-    /// What the checks afterwards found; nothing if all is well.
+    /// What the checks afterwards found; empty if nothing is wrong.
     pub faults: Vec<String>,
 }
 
 impl Compared {
-    /// The table for people.
+    /// The result as a table.
     #[must_use]
     pub fn table(&self) -> Vec<String> {
         let Comparing { participants, concurrency, rounds, warm_up_s, duration_s, .. } =
@@ -135,7 +136,7 @@ impl Compared {
     }
 }
 
-/// Compares, on a server and a cluster of its own. `say` hears how far it is.
+/// Runs a comparison on a server and a cluster of its own. `say` receives the progress.
 ///
 /// # Errors
 /// If something cannot be started or measured.
@@ -174,7 +175,7 @@ pub async fn compare(
     let mut catch_up_ms = Vec::new();
     let ours = Arc::new(AtomicU64::new(0));
     for round in 0..settings.rounds {
-        // Another one comes first in each round.
+        // A different contender comes first in each round.
         for place in 0..turns.len() {
             let contender = (place + round as usize) % turns.len();
             checkpoint(&url).await?;
@@ -210,7 +211,7 @@ pub async fn compare(
     Ok(judge(settings, turns, catch_up_ms, faults))
 }
 
-/// What the contenders are called, in their order.
+/// The names of the contenders, in their order.
 const NAMES: [&str; 5] = [
     "the engine, over gRPC",
     "cqrs-es and postgres-es",
@@ -349,7 +350,7 @@ fn turn(measured: &driver::Measured) -> Turn {
     }
 }
 
-/// Who buys, with the two above, as the engine's participants have them.
+/// The buyers with the two participants above them, the same as those of the engine.
 fn lines(population: &Population, seed: u64) -> Vec<(usize, usize, usize)> {
     let place = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let zipf = Zipf::new(place(population.size()));
@@ -363,7 +364,7 @@ fn lines(population: &Population, seed: u64) -> Vec<(usize, usize, usize)> {
         .collect()
 }
 
-/// Has everything that was written so far on disk, so that nobody pays for it in the turn of another.
+/// Writes everything to disk, so that no contender pays for the writes of another.
 async fn checkpoint(url: &str) -> Result<(), LoadError> {
     let done = async {
         let mut connection = PgConnection::connect(url).await?;

@@ -12,9 +12,9 @@ use tonic::transport::{Channel, Endpoint, Uri};
 use super::LoadError;
 use contract::Coalescing;
 
-/// How long an answer is waited for. Longer than the server waits for anything.
+/// How long to wait for an answer. Longer than the server waits for anything.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a connection is waited for.
+/// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Some connections to one server, used in turn.
@@ -25,10 +25,10 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Opens them.
+    /// Opens the connections.
     ///
     /// # Errors
-    /// If the address or the key cannot be one, or no server answers.
+    /// If the address or the key is malformed, or no server answers.
     pub async fn open(server: &str, admin_key: &str, count: usize) -> Result<Self, LoadError> {
         let unusable = |what, error: &dyn std::error::Error| LoadError::Unusable {
             what,
@@ -47,21 +47,21 @@ impl Connections {
         Ok(Self { channels: channels.into(), key })
     }
 
-    /// The connection whose turn it is in operation `number`.
+    /// The connection of operation `number`.
     #[must_use]
     pub fn channel(&self, number: u64) -> Channel {
         let index = usize::try_from(number).unwrap_or_default() % self.channels.len();
         self.channels[index].clone()
     }
 
-    /// A call that is answered once.
+    /// The request of a call with one answer.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = self.stream(message);
         request.set_timeout(CALL_TIMEOUT);
         request
     }
 
-    /// A call that is answered for as long as the caller listens.
+    /// The request of a call with a stream of answers.
     pub fn stream<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("authorization", self.key.clone());
@@ -69,7 +69,7 @@ impl Connections {
     }
 }
 
-/// Calls that begin together leave together, as those of clients in other languages do.
+/// Calls that begin together are sent together, as clients in other languages do.
 async fn connect(uri: Uri) -> std::io::Result<TokioIo<Coalescing<TcpStream>>> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;

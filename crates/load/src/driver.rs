@@ -1,12 +1,11 @@
-//! Does one thing over and over, and measures it. What the thing is, the driver does not know.
+//! Repeats an operation and measures it. The driver does not know what the operation does.
 //!
 //! Latency is measured from the moment at which an operation was *meant* to start. With a rate, that is its
-//! place in the schedule; without, the moment at which its worker was free for it. A driver that takes the
-//! time from the moment at which it really sent leaves out just those operations that a stall kept from
-//! being sent, and reports the stall as a single slow one: Gil Tene calls it coordinated omission ("How NOT to
-//! measure latency"; <https://hdrhistogram.github.io/HdrHistogram/>). Without a rate a stall still stops
-//! the workers, so that it is seen once by each of them; to learn what users of a given number would have seen, give
-//! a rate.
+//! scheduled time; without, the moment at which its worker became free for it. A driver that measures from the
+//! moment of sending omits exactly the operations that a stall kept from being sent, and reports the stall as a
+//! single slow operation. Gil Tene calls this coordinated omission ("How NOT to measure latency";
+//! <https://hdrhistogram.github.io/HdrHistogram/>). Without a rate a stall still stops the workers, so that each
+//! worker sees it once; to learn what users who arrive at a given rate would see, set a rate.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,21 +20,21 @@ use tokio::time::{Instant, sleep_until};
 const DIGITS: u8 = 3;
 /// Significant digits of the latencies of one second, which are drawn and not printed.
 const DIGITS_OF_A_SECOND: u8 = 2;
-/// The most seconds that are kept for the plot; later ones are in the whole only.
+/// The maximum number of seconds that are kept for the plot; later ones only count in the totals.
 const MOST_SECONDS: usize = 4 * 60 * 60;
-/// The most different reasons that are counted by themselves.
+/// The maximum number of different reasons that are counted separately.
 const MOST_REASONS: usize = 50;
 
-/// How to do it.
+/// How the operations are done.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// How many operations can be under way at the same time.
+    /// How many operations can be in progress at the same time.
     pub concurrency: usize,
-    /// How long operations are done before any is measured.
+    /// How long operations run before any is measured.
     pub warm_up: Duration,
-    /// How long, or how often, it is done after that.
+    /// How long, or how many, operations are measured after that.
     pub length: Length,
-    /// How many operations are to start each second; as many as can if it is `None`.
+    /// How many operations are to start each second; `None` for as many as possible.
     pub rate: Option<f64>,
 }
 
@@ -44,12 +43,12 @@ pub struct Plan {
 pub enum Length {
     /// Operations that are meant to start within this time are measured.
     Duration(Duration),
-    /// So many operations are measured.
+    /// This number of operations is measured.
     Count(u64),
 }
 
 impl Plan {
-    /// So many operations, as fast as they go, measured from the first one on.
+    /// A plan of `count` operations, as fast as possible, measured from the first one.
     #[must_use]
     pub const fn of_count(count: u64, concurrency: usize) -> Self {
         Self { concurrency, warm_up: Duration::ZERO, length: Length::Count(count), rate: None }
@@ -60,28 +59,28 @@ impl Plan {
     pub fn scheduled(&self, number: u64) -> Option<Duration> {
         #[expect(clippy::cast_precision_loss, reason = "runs are shorter than 2^52 operations")]
         let seconds = number as f64 / self.rate?;
-        // A rate of nearly nothing puts off the second operation for good.
+        // With a rate of nearly zero, the second operation never starts.
         Some(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX / 4))
     }
 }
 
-/// What came of it.
+/// The measurements.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// When measuring began: after warming up.
     pub started: Instant,
-    /// From then until the last operation had ended.
+    /// The time from `started` until the last operation had ended.
     pub elapsed: Duration,
-    /// Operations that were measured, those that failed among them.
+    /// Operations that were measured, including failed ones.
     pub count: u64,
-    /// How many of them failed, by reason.
+    /// The number of failed operations, by reason.
     pub errors: BTreeMap<String, u64>,
-    /// Operations that were due, but whose turn did not come before the time was over. The latencies are too
-    /// good if there are any: the rate was more than could be done.
+    /// Operations that were due, but did not start before the time was over. If there are any, the rate was
+    /// too high, and the latencies are too good.
     pub unstarted: u64,
     /// The latencies of those that succeeded, in microseconds.
     pub histogram: Histogram<u64>,
-    /// The same by the second in which they were meant to start.
+    /// The same latencies by the second in which operations were meant to start.
     pub seconds: Vec<Histogram<u32>>,
 }
 
@@ -104,7 +103,7 @@ impl Measured {
         self.count.saturating_sub(self.errors.values().sum())
     }
 
-    /// Operations that succeeded, each second.
+    /// Successful operations per second.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     pub fn throughput(&self) -> f64 {
@@ -135,7 +134,7 @@ pub fn histogram() -> Histogram<u64> {
     resizing(DIGITS)
 }
 
-/// A duration as a histogram takes it: in whole microseconds.
+/// A duration for a histogram: in whole microseconds.
 #[must_use]
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
@@ -148,7 +147,7 @@ fn resizing<C: hdrhistogram::Counter>(digits: u8) -> Histogram<C> {
 
 /// Adds a value to a histogram made by [`histogram`].
 pub fn record<C: hdrhistogram::Counter>(histogram: &mut Histogram<C>, value: u64) {
-    // Fails for a histogram that cannot grow only, and all of ours can.
+    // This fails only for a histogram that cannot grow, and all histograms here can.
     let recorded = histogram.record(value);
     debug_assert!(recorded.is_ok());
 }
@@ -167,7 +166,7 @@ struct Run<W> {
     started: Instant,
     /// The number of the next operation.
     next: AtomicU64,
-    /// How many operations have begun that are measured.
+    /// How many measured operations have begun.
     taken: AtomicU64,
     measured: Mutex<Measured>,
 }
@@ -179,8 +178,9 @@ impl<W> Run<W> {
     }
 }
 
-/// Does `work` as planned, each time with the next number from 0 on; the numbers used for warming up do not
-/// come again. A count without warming up uses each number below it exactly once. An operation that is under way when the time is over is waited for.
+/// Runs `work` as planned, each time with the next number, from 0; the numbers used for warming up are not reused. A
+/// count without warming up uses each number below it exactly once. Operations in progress when the time is over are
+/// awaited.
 pub async fn run<W, F>(plan: &Plan, work: W) -> Measured
 where
     W: Fn(u64) -> F + Send + Sync + 'static,
@@ -203,7 +203,7 @@ where
     }
     while let Some(ended) = workers.join_next().await {
         if let Err(error) = ended {
-            // Only work that panics ends a worker like this.
+            // A worker ends with an error only if its work panics.
             run.measured().record(run.started, Instant::now(), Err(error.to_string()));
         }
     }
@@ -228,7 +228,8 @@ where
                 run.measured().unstarted += u64::from(is_measured);
                 continue;
             }
-            // Without warming up the numbers themselves are the count, so that each below it comes once.
+            // Without warming up the numbers themselves are counted, so that each number below the count is
+            // used once.
             Length::Count(count) if run.plan.warm_up.is_zero() && number >= count => return,
             Length::Count(count)
                 if !run.plan.warm_up.is_zero()

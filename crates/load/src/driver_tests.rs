@@ -1,4 +1,4 @@
-//! What the driver measures, shown on work whose latency is known.
+//! Tests of what the driver measures, with work whose latency is known.
 
 use super::*;
 
@@ -40,7 +40,8 @@ async fn a_short_count_uses_no_number_beyond_it_however_many_threads_there_are()
 #[test]
 fn a_time_without_a_schedule_ends_although_it_runs_out_between_two_looks_at_the_clock() {
     let (ended, done) = std::sync::mpsc::channel();
-    // A worker that never ends would never let go of a runtime that waits for it.
+    // A runtime waits for its workers when it is dropped, so a worker that never ends would block it for
+    // ever.
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for _ in 0..1_000 {
@@ -107,8 +108,8 @@ async fn what_warms_up_is_not_measured() {
 
 #[tokio::test]
 async fn a_stall_is_felt_by_everything_that_was_due_during_it() {
-    // 300 operations at 1000 a second, one at a time; the 50th holds up the next 200. Taken from the moment
-    // of sending, one latency in 300 would be long, and p90 next to nothing.
+    // 300 operations at 1000 a second, one at a time; the 50th delays the next 200. Measured from the moment
+    // of sending, one latency in 300 would be long, and p90 close to zero.
     let plan = Plan { rate: Some(1_000.0), ..Plan::of_count(300, 1) };
     let measured = run(&plan, |number| stalls_at(50, number)).await;
     assert_eq!(measured.histogram.len(), 300);

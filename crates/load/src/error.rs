@@ -1,38 +1,38 @@
-//! Why a run cannot be made.
+//! Errors that prevent a run.
 
 use tonic::Status;
 use tonic_types::StatusExt;
 
-/// What keeps a run from being made, or from being judged. An operation that fails in the midst of a run is
-/// none of it: it is counted.
+/// An error that prevents a run, or its evaluation. An operation that fails during a run is not such an
+/// error; it is counted.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// No server is there.
+    /// There is no server.
     #[error("no server answers at {0}; start one, pass --server, or let this start one with --own")]
     Unreachable(String),
-    /// Something that is given cannot be used.
+    /// A setting cannot be used.
     #[error("{what}: {reason}")]
     Unusable {
-        /// Which setting it is.
+        /// The setting.
         what: &'static str,
         /// What is wrong with it.
         reason: String,
     },
-    /// The server says no to what a run needs before or after it.
+    /// The server refused a call that is needed before or after the run.
     #[error("cannot {what}: {reason}")]
     Call {
-        /// What was tried.
+        /// What was attempted.
         what: &'static str,
-        /// What came instead of the answer.
+        /// The error that came instead of the answer.
         reason: String,
     },
-    /// The server that a run starts for itself does not start.
+    /// The server of the run does not start.
     #[error("the server of this run: {0}")]
     OwnServer(String),
 }
 
 impl LoadError {
-    /// For turning a status into what could not be done.
+    /// Converts a status into an error that names what could not be done.
     pub(super) fn call(what: &'static str) -> impl Fn(Status) -> Self {
         move |status| Self::Call {
             what,
@@ -41,8 +41,8 @@ impl LoadError {
     }
 }
 
-/// The reason that a status carries, as the contract names it; the code if it carries none, as when it does
-/// not come from the server.
+/// The reason of a status, as the contract names it; the code if there is none, for example because the
+/// status does not come from the server.
 #[must_use]
 pub fn reason(status: &Status) -> String {
     let reason = status.get_details_error_info().map(|info| info.reason).unwrap_or_default();

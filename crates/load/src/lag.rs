@@ -1,4 +1,4 @@
-//! How far the read models are behind the log, and how long they take to come up with it.
+//! How far the read models are behind the log, and how long they take to catch up.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,15 +14,15 @@ use contract::pb::leaderboard_service_client::LeaderboardServiceClient;
 use contract::pb::operator_service_client::OperatorServiceClient;
 use contract::pb::{GetLeaderboardRequest, GetOverviewRequest, ListUsersRequest};
 
-/// How often it is looked at during a run.
+/// How often the lag is sampled during a run.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-/// How often it is asked whether the read models have caught up.
+/// How often to check whether the read models have caught up.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// How long that is asked.
+/// How long to wait for the read models to catch up.
 const CATCH_UP_PATIENCE: Duration = Duration::from_mins(2);
 
-/// The position of the read model that is the furthest behind, of three that are made from different tables:
-/// totals, participants and leaderboards. The reads carry no consistency token, and so are not waited with.
+/// The lowest position of three reads that use different tables: totals, participants and leaderboards. The
+/// reads carry no consistency token, so the server answers them without waiting.
 async fn read_models(connections: &Connections, program_id: &str) -> Result<i64, LoadError> {
     let failed = LoadError::call("read without a token");
     let program_id = || program_id.to_owned();
@@ -45,14 +45,14 @@ async fn read_models(connections: &Connections, program_id: &str) -> Result<i64,
     Ok(positions.into_iter().min().unwrap_or_default())
 }
 
-/// How many events the read models are behind the log; if anything it is too many, as the end of the log is
-/// asked for after them.
+/// How many events the read models are behind the log. The number may be too high, as the end of the log is
+/// read after them.
 async fn behind(connections: &Connections, program_id: &str) -> Result<i64, LoadError> {
     let position = read_models(connections, program_id).await?;
     Ok(log::end(connections, position).await? - position)
 }
 
-/// Looks at the lag every second until it is told to stop, and returns the greatest that it saw.
+/// Samples the lag every second until told to stop, and returns the greatest.
 pub(super) async fn sample(
     connections: Connections,
     program_id: Arc<str>,
@@ -64,15 +64,15 @@ pub(super) async fn sample(
             _ = stop.wait_for(|stopped| *stopped) => return greatest,
             () = tokio::time::sleep(SAMPLE_INTERVAL) => {}
         }
-        // A server that is too busy to say it has been asked often enough.
+        // A server that is too busy to answer is not asked again at once.
         if let Ok(events) = behind(&connections, &program_id).await {
             greatest = greatest.max(events);
         }
     }
 }
 
-/// Waits until the read models reflect all that is in the log now. Returns how many events they were behind,
-/// and how long it took.
+/// Waits until the read models reflect everything that is in the log now. Returns how many events they were
+/// behind, and how long it took.
 pub(super) async fn catch_up(
     connections: &Connections,
     program_id: &str,

@@ -1,7 +1,7 @@
-//! What a run has asked for and been told, for comparing it with the log afterwards.
+//! The writes of a run and their answers, for a comparison with the log afterwards.
 //!
-//! Every write has an id that says which run it is of and which number it has there, so that what the log
-//! holds can be compared with what was answered, whatever else is in it.
+//! Every write has an id that contains the name of its run and its number, so that the log can be compared
+//! with the answers, regardless of what else it contains.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,18 +19,18 @@ pub enum Write {
 /// What was answered to a write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Answer {
-    /// It was not sent, or nothing has been answered: nobody knows whether it is in the log.
+    /// The write was not sent, or not answered: it may or may not be in the log.
     #[default]
     None,
-    /// It is in the log.
+    /// The write is in the log.
     Acknowledged,
-    /// It is not.
+    /// The write is not in the log.
     Refused,
 }
 
 impl Answer {
-    /// What a call that ended like this says about its write. Where the contract leaves open what has become
-    /// of it, so does this.
+    /// The answer to the write of a call with this outcome; `None` if the contract leaves open whether the
+    /// write was carried out.
     pub fn of<T>(outcome: &Result<T, Status>) -> Self {
         match outcome.as_ref().map_err(Status::code) {
             Ok(_) => Self::Acknowledged,
@@ -67,7 +67,7 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Of a run with this name, which leads all its ids.
+    /// Creates the ledger of a run with this name, which is the prefix of all its ids.
     #[must_use]
     pub const fn new(run: String) -> Self {
         Self { run, users: Mutex::new(Vec::new()), purchases: Mutex::new(Vec::new()) }
@@ -92,7 +92,7 @@ impl Ledger {
         (self.id(write, number) == id).then_some(number)
     }
 
-    /// Notes what was answered.
+    /// Records the answer to a write.
     pub fn note(&self, write: Write, number: u64, answer: Answer) {
         let mut answers = self.lock(write);
         let index = usize::try_from(number).unwrap_or_default();
@@ -113,7 +113,7 @@ impl Ledger {
             Write::User => &self.users,
             Write::Purchase => &self.purchases,
         };
-        // A note is whole or not there, also if its writer came to grief.
+        // A record is complete or missing, even if its writer panicked.
         answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

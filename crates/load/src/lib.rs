@@ -1,13 +1,13 @@
-//! Load on a running server, through the same door as everybody's, and whether it held.
+//! Puts load on a running server through its public API, and checks the result.
 //!
-//! What lives here: making load that a seed repeats, measuring it, and comparing the log with what was
-//! answered. A run prints what it ran on, and one whose log does not hold is a failure whatever its numbers.
-//! What never does: a way into the server that clients do not have. Everything goes through gRPC; only the
-//! memory of a server that the run started itself is asked from the operating system.
+//! This crate creates load that can be repeated with a seed, measures it, and compares the log with the
+//! answers. A run prints what it ran on, and fails if the log does not agree with the answers, whatever its
+//! numbers. The crate never uses access to the server that clients do not have: everything goes through gRPC;
+//! only the memory of a server that the run started itself is read from the operating system.
 //!
-//! - [`driver`] does anything over and over, and measures it from the intended start.
-//! - [`random`] is what a seed repeats.
-//! - [`run`] makes one run of a [`Scenario`]; [`Report`] is what it says, [`plot`] draws it.
+//! - [`driver`] repeats any operation, and measures it from the intended start.
+//! - [`random`] makes random choices that a seed repeats.
+//! - [`run`] makes one run of a [`Scenario`]; [`Report`] is its result, [`plot`] draws it.
 //! - [`check`] compares the log with the answers in the [`ledger`].
 //! - [`OwnServer`] is a server for one run.
 //! - [`compare`] runs the engine and its rivals in turn.
@@ -48,9 +48,9 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scenario {
-    /// Sign-ups without passwords, every third with a code.
+    /// Sign-ups, every third with a code.
     SignUp,
-    /// Purchases that pay two rewards each, to referrers some of whom are much more frequent than others.
+    /// Purchases that pay two rewards each; some referrers are much more frequent than others.
     Purchase,
     /// Purchases that all pay the same two referrers.
     Hot,
@@ -63,7 +63,7 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// As it is written on the command line.
+    /// The name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

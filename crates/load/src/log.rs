@@ -1,4 +1,4 @@
-//! The log as a run looks at it: through the same door as everybody else.
+//! Reading the log through the public API.
 
 use super::LoadError;
 use super::connections::Connections;
@@ -39,6 +39,6 @@ pub(super) async fn read(
 /// # Errors
 /// If the server does not answer.
 pub(super) async fn end(connections: &Connections, position: i64) -> Result<i64, LoadError> {
-    // Programs are rare, so that next to nothing is sent but how far the log goes.
+    // Publications of programs are rare, so that little more than the end of the log is sent.
     read(connections, position, &["ProgramPublished"], |_| {}).await
 }

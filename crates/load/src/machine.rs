@@ -1,4 +1,4 @@
-//! What a run was made on. Numbers without it say nothing.
+//! The machine of a run. Numbers without it are meaningless.
 
 use std::fs;
 
@@ -9,14 +9,14 @@ use serde::Serialize;
 pub struct Machine {
     /// Threads that can run at the same time.
     pub cores: usize,
-    /// The model of the processor; empty if the machine does not say.
+    /// The model of the processor; empty if unknown.
     pub cpu_model: String,
     /// The operating system and the architecture.
     pub system: String,
 }
 
 impl Machine {
-    /// This one.
+    /// The machine that this process runs on.
     #[must_use]
     pub fn this() -> Self {
         let cpu_info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -32,7 +32,7 @@ fn cpu_model(cpu_info: &str) -> &str {
     field(cpu_info, "model name").unwrap_or_default()
 }
 
-/// The value of a line `name: value`, the way files in `/proc` have it.
+/// The value of a line `name: value`, as in files in `/proc`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let fields = text.lines().filter_map(|line| line.split_once(':'));
     fields
@@ -44,14 +44,14 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 /// The memory of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Memory {
-    /// What it occupies now, in bytes.
+    /// The current memory, in bytes.
     pub resident_bytes: u64,
-    /// The most that it has occupied, in bytes.
+    /// The peak memory, in bytes.
     pub peak_bytes: u64,
 }
 
 impl Memory {
-    /// Of a running process; `None` if there is none, or the machine does not say.
+    /// The memory of a running process; `None` if there is no such process, or the memory is unknown.
     #[must_use]
     pub fn of(process_id: u32) -> Option<Self> {
         parse_status(&fs::read_to_string(format!("/proc/{process_id}/status")).ok()?)

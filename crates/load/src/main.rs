@@ -1,8 +1,8 @@
-//! The `tributary-load` program. What it does is in the library, where tests can reach it.
+//! The `tributary-load` program. Its code is in the library, where tests can use it.
 
 use std::process::ExitCode;
 
-/// As in the server, so that neither side of a comparison has the faster one.
+/// The same allocator as in the server, so that neither side of a comparison has a faster one.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! A server for one run: `tributary dev` of the same build, on data that is gone afterwards.
+//! A server for one run: `tributary dev` of the same build, with data that is removed afterwards.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use tokio::time::timeout;
 
 use super::LoadError;
 
-/// A first start makes a whole Postgres cluster.
+/// A first start creates a whole Postgres cluster.
 const START_PATIENCE: Duration = Duration::from_mins(2);
-/// How long the server may take to stop; Postgres writes everything out then.
+/// How long the server may take to stop; Postgres writes everything to disk then.
 const STOP_PATIENCE: Duration = Duration::from_mins(1);
-/// What `dev` says when it takes calls.
+/// What `dev` prints when it accepts calls.
 const READY: &str = "tributary is ready on ";
 
 /// A running server. Call [`OwnServer::stop`]: dropping it kills the server, but leaves its Postgres.
@@ -23,16 +23,16 @@ const READY: &str = "tributary is ready on ";
 pub struct OwnServer {
     child: Child,
     directory: PathBuf,
-    /// Where it listens, as a URL.
+    /// The URL of the server.
     pub url: String,
 }
 
 impl OwnServer {
-    /// Starts it with this admin key and these further arguments of `dev`; `name` tells its directory from
-    /// those of others.
+    /// Starts a server with this admin key and these further arguments of `dev`; `name` makes its directory
+    /// unique.
     ///
     /// # Errors
-    /// If it cannot be started, or ends at once.
+    /// If the server cannot be started, or ends at once.
     pub async fn start(
         name: &str,
         admin_key: &str,
@@ -62,7 +62,7 @@ impl OwnServer {
         }
     }
 
-    /// Waits until it says where it listens, and from then on lets it say what it likes.
+    /// Waits until the server prints its address, and discards its later output.
     async fn address(&mut self) -> Result<String, LoadError> {
         let failed = |reason: &str| LoadError::OwnServer(reason.to_owned());
         let output = self.child.stdout.take().ok_or_else(|| failed("it has no output"))?;
@@ -83,10 +83,10 @@ impl OwnServer {
         Ok(address)
     }
 
-    /// The database that the server keeps everything in.
+    /// The URL of the server's database.
     ///
     /// # Errors
-    /// If the server has not said where it is.
+    /// If the server has not written the URL to its data directory.
     pub fn database_url(&self) -> Result<String, LoadError> {
         fs::read_to_string(self.directory.join("database.url"))
             .map(|url| url.trim().to_owned())
@@ -102,7 +102,7 @@ impl OwnServer {
     /// Stops the server and its Postgres, and removes all that they have written.
     pub async fn stop(mut self) {
         if let Some(process_id) = self.child.id() {
-            // The standard library can only kill, which would leave Postgres.
+            // The standard library can only kill the process, which would leave Postgres running.
             let asked =
                 Command::new("kill").args(["-TERM", &process_id.to_string()]).status().await;
             if asked.is_err() || timeout(STOP_PATIENCE, self.child.wait()).await.is_err() {
@@ -114,8 +114,8 @@ impl OwnServer {
     }
 }
 
-/// The server that stands beside this program. Run by cargo, it is built first, so that no older one is
-/// measured: `cargo run -p tributary-load` builds this program alone.
+/// The server binary beside this program. If cargo runs this program, the server is built first, so that no
+/// outdated one is measured: `cargo run -p tributary-load` builds this program alone.
 async fn server_program() -> Result<PathBuf, LoadError> {
     let failed = |error: std::io::Error| LoadError::OwnServer(error.to_string());
     let own = std::env::current_exe().map_err(failed)?;
@@ -139,7 +139,7 @@ async fn server_program() -> Result<PathBuf, LoadError> {
     Err(LoadError::OwnServer(missing))
 }
 
-/// Removes a data directory, and the place elsewhere that it may have led to.
+/// Removes a data directory, and the directory elsewhere that it may link to.
 fn remove(directory: &Path) {
     if let Ok(cluster) = fs::read_link(directory.join("postgres"))
         && let Some(place) = cluster.parent()

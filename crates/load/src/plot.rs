@@ -8,13 +8,13 @@ use super::{LoadError, Report};
 /// Width and height, in pixels.
 const SIZE: (u32, u32) = (800, 400);
 const MARGIN: u32 = 12;
-/// Room for the labels of an axis.
+/// Space for the labels of an axis.
 const LABELS: u32 = 48;
-/// How much higher the picture is than its lines, so that their names have room above them.
+/// The height of the picture relative to its lines, so that the legend fits above them.
 const HEADROOM: f64 = 1.25;
 const FONT: &str = "sans-serif";
 
-/// A line of the plot: its name, its color, and what it shows of a second.
+/// A line of the plot: its name, its color, and the value that it shows for a second.
 type Line = (&'static str, RGBColor, fn(&Second) -> f64);
 
 const LINES: [Line; 2] = [
@@ -96,7 +96,7 @@ mod tests {
             let points = lines.map(|line| line.split_once("points=\"").unwrap().1);
             let points = points.map(|points| points.split('"').next().unwrap().trim());
             let counts: Vec<_> = points.map(|points| points.split(' ').count()).collect();
-            // The line itself, and its sample in the legend.
+            // The line itself and its sample in the legend.
             assert_eq!(counts, [2, 2], "{svg}");
         }
     }

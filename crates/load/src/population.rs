@@ -1,5 +1,5 @@
-//! Who is there before a run begins: three generations, of which the last one buys, so that every purchase
-//! pays two rewards.
+//! The participants that exist before a run: three generations, of which the last one buys, so that every
+//! purchase pays two rewards.
 
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,14 +12,14 @@ use contract::parse_program;
 use contract::pb::program_service_client::ProgramServiceClient;
 use contract::pb::{ListProgramsRequest, Program, PublishProgramRequest};
 
-/// The program that all loads work in.
+/// The program of all loads.
 pub(super) const PROGRAM_ID: &str = "load-commission";
-/// What it is a copy of.
+/// The sample program that it is derived from.
 const ORIGINAL: &str = include_str!("../../../programs/multi-level-commission.json");
-/// The shares of the first and the second generation in all participants, in percent.
+/// The shares of the first and the second generation among all participants, in percent.
 const FIRST_PERCENT: u64 = 10;
 const SECOND_PERCENT: u64 = 30;
-/// How many are signed up at the same time.
+/// How many participants are signed up at the same time.
 const CONCURRENCY: usize = 64;
 
 /// The participants, by their numbers: one generation after the other.
@@ -27,12 +27,12 @@ const CONCURRENCY: usize = 64;
 pub(super) struct Population {
     /// The sizes of the generations.
     generations: [u64; 3],
-    /// Whether everybody has a referrer of their own, as long as there are enough.
+    /// Whether each participant has a different referrer, as long as there are enough.
     is_paired: bool,
 }
 
 impl Population {
-    /// Those whom a scenario needs.
+    /// The population that a scenario needs.
     pub(super) fn of(scenario: Scenario, participants: u64, streams: u64) -> Self {
         let (generations, is_paired) = match scenario {
             Scenario::SignUp => ([0; 3], false),
@@ -47,7 +47,7 @@ impl Population {
         Self { generations, is_paired }
     }
 
-    /// How many there are. Users who sign up in the run have numbers from here on.
+    /// The number of participants. Users who sign up during the run have numbers from here.
     pub(super) fn size(&self) -> u64 {
         self.generations.iter().sum()
     }
@@ -57,29 +57,30 @@ impl Population {
         start..start + self.generations[index]
     }
 
-    /// Those who buy.
+    /// The buyers.
     pub(super) fn buyers(&self) -> Range<u64> {
         self.generation(2)
     }
 
-    /// Those who are paid at level 1, the most frequent first.
+    /// The participants who are paid at level 1, the most frequent first.
     pub(super) fn referrers(&self) -> Range<u64> {
         self.generation(1)
     }
 
-    /// The referrer of a buyer, if everybody has one of their own.
+    /// The referrer of a buyer, if each has a different one.
     pub(super) fn paired_referrer(&self, buyer: u64) -> u64 {
         self.referrers().start + (buyer - self.buyers().start) % self.generations[1].max(1)
     }
 
-    /// The number of the participant who brought the one with this number, in the second or third generation.
+    /// The number of the referrer of the participant with this number, who is in the second or third
+    /// generation.
     pub(super) fn referrer_of(&self, seed: u64, zipf: &Zipf, number: u64) -> u64 {
         let generation = if self.buyers().contains(&number) { 2 } else { 1 };
         let place = self.referrer(seed, zipf, generation, number);
         self.generation(generation - 1).start + u64::try_from(place).unwrap_or_default()
     }
 
-    /// Which member of the generation before, by their place in it, brought the user with this number.
+    /// The referrer of the user with this number, as an index in the previous generation.
     fn referrer(&self, seed: u64, zipf: &Zipf, generation: usize, number: u64) -> usize {
         let before = usize::try_from(self.generations[generation - 1]).unwrap_or(usize::MAX);
         if self.is_paired {
@@ -90,8 +91,8 @@ impl Population {
     }
 }
 
-/// The program: commissions on two levels, without the limits of the original, so that the last purchase of
-/// a run pays as the first.
+/// The program: commissions on two levels, without the limits of the original, so that the last purchase of a
+/// run pays as much as the first.
 fn program() -> Result<Program, LoadError> {
     let unusable = |error: &dyn std::fmt::Display| LoadError::Unusable {
         what: "the program",
@@ -107,7 +108,7 @@ fn program() -> Result<Program, LoadError> {
     Ok(program)
 }
 
-/// Publishes the program, and returns a position of the log that is before anything that the run will write.
+/// Publishes the program, and returns a position of the log before everything that the run will write.
 pub(super) async fn publish(world: &World) -> Result<i64, LoadError> {
     let mut client = ProgramServiceClient::new(world.connections.channel(0));
     let message = PublishProgramRequest { program: Some(program()?), ..Default::default() };
@@ -119,7 +120,8 @@ pub(super) async fn publish(world: &World) -> Result<i64, LoadError> {
     Ok(listed.map_err(LoadError::call("read the programs"))?.into_inner().position)
 }
 
-/// Signs everybody up, one generation after the other, each with the code of a referrer in the one before.
+/// Signs up all participants, one generation after the other, each with the code of a referrer in the
+/// previous generation.
 pub(super) async fn settle(world: &Arc<World>) -> Result<(), LoadError> {
     let largest = world.population.generations.iter().max().copied().unwrap_or_default();
     let zipf = Arc::new(Zipf::new(usize::try_from(largest).unwrap_or(usize::MAX)));
@@ -130,7 +132,7 @@ pub(super) async fn settle(world: &Arc<World>) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// Signs up a generation, given the codes of the one before, and returns theirs.
+/// Signs up a generation with the codes of the previous one, and returns the new codes.
 async fn sign_up(
     world: &Arc<World>,
     zipf: &Arc<Zipf>,
@@ -142,7 +144,7 @@ async fn sign_up(
     let places = usize::try_from(count).unwrap_or_default();
     let codes = Arc::new(Mutex::new(vec![String::new(); places]));
     let shared = (world.clone(), zipf.clone(), codes.clone());
-    // A count without warming up takes the numbers from 0 on, each once: they are places in the generation.
+    // A count without warming up uses the numbers from 0, each once: they are indexes in the generation.
     let work = move |place| {
         let (world, zipf, codes) = shared.clone();
         let number = members.start + place;

@@ -1,8 +1,9 @@
-//! Choices that a seed repeats: the same seed gives the same load, on every machine and in every release.
+//! Random choices that a seed repeats: the same seed gives the same load, on every machine and in every
+//! release.
 //!
-//! That is why they do not come from a library, whose generators may change, nor from the machine's
-//! randomness. Every operation draws from a generator of its own, made of the seed and the operation's
-//! number, so that it does not matter which worker comes to it first.
+//! They therefore do not come from a library, whose generators may change, nor from the machine's randomness.
+//! Every operation has its own generator, derived from the seed and the operation's number, so that it does
+//! not matter which worker runs it.
 
 /// `SplitMix64` by Sebastiano Vigna, after Steele, Lea and Flood, "Fast splittable pseudorandom number
 /// generators" (OOPSLA 2014).
@@ -13,7 +14,8 @@ impl Random {
     /// The generator of operation `number` of a run.
     #[must_use]
     pub const fn of(seed: u64, number: u64) -> Self {
-        // One step apart would give the same draws, one later: the number is mixed before it is used.
+        // The number is mixed first; otherwise consecutive operations would draw the same sequence, shifted
+        // by one.
         let mut mixed = Self(number);
         Self(seed ^ mixed.draw())
     }
@@ -27,37 +29,37 @@ impl Random {
         bits ^ (bits >> 31)
     }
 
-    /// A number from 0 up to, and without, `end`; 0 if that is 0.
+    /// A number from 0 to below `end`; 0 if `end` is 0.
     pub fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.draw()) * u128::from(end)) >> 64) as u64
     }
 
-    /// A place in a list of `length`; 0 if it is empty.
+    /// An index in a list of `length`; 0 if the list is empty.
     pub fn index(&mut self, length: usize) -> usize {
         let index = self.below(u64::try_from(length).unwrap_or(u64::MAX));
         usize::try_from(index).unwrap_or_default()
     }
 
-    /// A number from 0 up to, and without, 1.
+    /// A number from 0 to below 1.
     #[expect(clippy::cast_precision_loss, reason = "53 bits fit into the fraction")]
     pub fn fraction(&mut self) -> f64 {
         (self.draw() >> 11) as f64 / (1_u64 << 53) as f64
     }
 }
 
-/// Zipf's law with exponent 1: of `n` things, the one of rank `k` is chosen with a probability in proportion
-/// to `1 / k`. A few referrers bring most of the people, and this is the usual shape of that (G. K. Zipf,
-/// "Human behavior and the principle of least effort", 1949).
+/// Zipf's law with exponent 1: of `n` things, the one of rank `k` is chosen with a probability proportional
+/// to `1 / k`. A few referrers bring most people, and this is the usual distribution (G. K. Zipf, "Human
+/// behavior and the principle of least effort", 1949).
 ///
-/// The cumulative weights are a table, in which a uniform draw is looked up. A prefix of the table is the
-/// table of fewer things, so one serves a list that grows.
+/// A uniform draw is looked up in a table of cumulative weights. A prefix of the table is the table for fewer
+/// things, so one table serves a growing list.
 #[derive(Clone, Debug)]
 pub struct Zipf {
     cumulative: Vec<f64>,
 }
 
 impl Zipf {
-    /// For lists of up to `most` things.
+    /// Creates a table for lists of up to `most` things.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "lists are shorter than 2^52")]
     pub fn new(most: usize) -> Self {
@@ -69,8 +71,8 @@ impl Zipf {
         Self { cumulative: cumulative.collect() }
     }
 
-    /// A place in a list of `length`, the first being the most frequent; 0 if it is empty. Of a longer list
-    /// than the table was made for, only the beginning is chosen from.
+    /// An index in a list of `length`, the first being the most frequent; 0 if the list is empty. If the list
+    /// is longer than the table, only the beginning of the list is used.
     pub fn index(&self, random: &mut Random, length: usize) -> usize {
         let table = &self.cumulative[..length.clamp(1, self.cumulative.len())];
         let sum = table.last().copied().unwrap_or_default();

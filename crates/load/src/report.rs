@@ -1,4 +1,5 @@
-//! What a run says at its end, and what it was made with and on. As JSON it is what is here.
+//! The report of a run: its results, its settings and its machine. The JSON form has the fields of these
+//! types.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,14 +12,14 @@ use super::check::Checked;
 use super::driver::{Length, Plan};
 use super::machine::{Machine, Memory};
 
-/// What a run is made with.
+/// The settings of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Settings {
-    /// What is done.
+    /// The scenario.
     pub scenario: Scenario,
     /// The server.
     pub server: String,
-    /// Whether the server was started for this run, and has nothing else in its log.
+    /// Whether the server was started for this run, and its log contains nothing else.
     pub own_server: bool,
     /// What all choices are made from.
     pub seed: u64,
@@ -26,28 +27,28 @@ pub struct Settings {
     pub connections: usize,
     /// How many operations can be under way at the same time.
     pub concurrency: usize,
-    /// Users that are signed up before the run.
+    /// Users who are signed up before the run.
     pub participants: u64,
-    /// The earlier run that signed them up; this one if there is none.
+    /// The earlier run that signed them up; `None` if this run did.
     pub participants_of: Option<String>,
-    /// Whether sign-ups of the run itself have passwords, which have to be hashed.
+    /// Whether sign-ups during the run have passwords, which must be hashed.
     pub passwords: bool,
     /// Live streams that are open during the run.
     pub streams: u64,
     /// How long operations are done before any is measured, in seconds.
     pub warm_up_s: f64,
-    /// How long it is done after that, in seconds; `None` if it is counted.
+    /// How long operations are measured after that, in seconds; `None` if they are counted.
     pub duration_s: Option<f64>,
-    /// How often it is done; `None` if it is timed.
+    /// How many operations are measured; `None` if the run is timed.
     pub count: Option<u64>,
-    /// How many operations are to start each second; `None`: as many as can.
+    /// How many operations are to start each second; `None` for as many as possible.
     pub rate: Option<f64>,
-    /// The rate as a share of as many as can, which is found out first.
+    /// The rate as a share of the full load, which is measured first.
     pub share_of_full: Option<f64>,
 }
 
 impl Settings {
-    /// The same for the driver.
+    /// The plan for the driver.
     #[must_use]
     pub fn plan(&self) -> Plan {
         let seconds = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
@@ -61,25 +62,25 @@ impl Settings {
     }
 }
 
-/// How latencies are distributed, in milliseconds.
+/// A distribution of latencies, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Latency {
-    /// How many there are.
+    /// The number of latencies.
     pub count: u64,
-    /// Half of them are at most this.
+    /// The median.
     pub p50_ms: f64,
-    /// 90 % are.
+    /// The 90th percentile.
     pub p90_ms: f64,
-    /// 99 % are.
+    /// The 99th percentile.
     pub p99_ms: f64,
-    /// 99.9 % are.
+    /// The 99.9th percentile.
     pub p999_ms: f64,
-    /// All are.
+    /// The maximum.
     pub max_ms: f64,
 }
 
 impl Latency {
-    /// Of latencies in microseconds.
+    /// Summarizes latencies in microseconds.
     #[must_use]
     pub fn of<C: Counter>(histogram: &Histogram<C>) -> Self {
         let at = |quantile| milliseconds(histogram.value_at_quantile(quantile));
@@ -102,28 +103,28 @@ fn milliseconds(micros: u64) -> f64 {
 /// One second of a run.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Second {
-    /// Which one, from 0 on.
+    /// The number of the second, from 0.
     pub second: usize,
     /// The latencies of the operations that were meant to start in it.
     #[serde(flatten)]
     pub latency: Latency,
 }
 
-/// What live streams have brought. Rewards are those of the whole run, latencies are without warming up.
+/// What live streams delivered. Rewards are those of the whole run; latencies exclude warming up.
 #[derive(Clone, Debug, Serialize)]
 pub struct Live {
     /// Streams that were open.
     pub streams: usize,
-    /// Rewards that came on them.
+    /// Rewards that came on the streams.
     pub rewards: u64,
-    /// How long after the answer to a purchase its reward came; 0 if it came before the answer. Only if each
-    /// purchase has a stream.
+    /// The time from the answer to a purchase to its reward; 0 if the reward came before the answer. `None`
+    /// unless each purchase has a stream.
     pub delivery: Option<Latency>,
-    /// Rewards that came before the answer.
+    /// Rewards that came before the answer to the purchase.
     pub before_answer: u64,
-    /// How long after the answer a read with its token was answered.
+    /// The time from the answer to a purchase to the answer of a read with its token.
     pub read_after_write: Option<Latency>,
-    /// Answers after which no read was made, as too many were under way.
+    /// Answers after which no read was made, because too many were in progress.
     pub unread: u64,
     /// Rewards that never came.
     pub missing: u64,
@@ -134,65 +135,66 @@ pub struct Live {
 /// How far the read models were behind the log.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Lag {
-    /// The most events that were seen during the run, looking once a second.
+    /// The greatest lag during the run, in events, sampled once a second.
     pub greatest_events: i64,
-    /// How many at its end.
+    /// The lag at the end, in events.
     pub end_events: i64,
-    /// How long it took from then until they reflected all, in milliseconds.
+    /// The time from the end until the read models had caught up, in milliseconds.
     pub catch_up_ms: f64,
 }
 
-/// What a run says.
+/// The report of a run.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
-    /// What the run is called; leads the ids of all that it writes.
+    /// The name of the run, which is the prefix of the ids of all its writes.
     pub run: String,
     /// The version of this program.
     pub version: &'static str,
-    /// How it was built: `release` or `debug`, whose numbers say nothing.
+    /// How it was built: `release` or `debug`. Numbers of debug builds are meaningless.
     pub build: &'static str,
     /// When the run began, in UTC.
     pub date: String,
-    /// What it was made on. The load and, if it was started for it, the server and its Postgres share it.
+    /// The machine of the run. The load and, if it was started for the run, the server with its Postgres
+    /// share it.
     pub machine: Machine,
-    /// What it was made with.
+    /// The settings of the run.
     pub settings: Settings,
-    /// How long it took to sign up the participants, in seconds.
+    /// The time it took to sign up the participants, in seconds.
     pub set_up_s: f64,
-    /// From the end of warming up until the last operation had ended, in seconds.
+    /// The time from the end of warming up until the last operation had ended, in seconds.
     pub elapsed_s: f64,
     /// Operations that were measured.
     pub count: u64,
-    /// How many of them succeeded.
+    /// How many operations succeeded.
     pub succeeded: u64,
     /// How many of them failed, by reason.
     pub errors: BTreeMap<String, u64>,
-    /// Operations that were due and whose turn did not come.
+    /// Operations that were due but did not start.
     pub unstarted: u64,
     /// Operations that succeeded, each second.
     pub throughput_per_s: f64,
-    /// The same with as many as can, if that was found out first.
+    /// The throughput at full load, if that was measured first.
     pub full_per_s: Option<f64>,
-    /// From the intended start of an operation until its answer.
+    /// The time from the intended start of an operation until its answer.
     pub latency: Latency,
-    /// What live streams have brought, if any were open.
+    /// What live streams delivered, if any were open.
     pub live: Option<Live>,
     /// How far the read models were behind.
     pub lag: Lag,
     /// The memory of the server after the run, if it was started for it.
     pub memory: Option<Memory>,
-    /// What the log holds of the sign-ups, those of the participants and while warming up among them.
+    /// The check of the sign-ups, including those of the participants and those while warming up.
     pub sign_ups: Checked,
-    /// What the log holds of the purchases, those while warming up among them.
+    /// The check of the purchases, including those while warming up.
     pub purchases: Checked,
-    /// What should not have happened on live streams and in reads after writes.
+    /// Faults of live streams and of reads after writes.
     pub faults: Vec<String>,
     /// The latencies by second.
     pub seconds: Vec<Second>,
 }
 
 impl Report {
-    /// What makes the run a failure, if anything does: the first thing that is not as it was answered.
+    /// The first fault that makes the run a failure, if there is any.
     #[must_use]
     pub fn failure(&self) -> Option<String> {
         let missing = self.live.as_ref().filter(|live| live.missing > 0);

@@ -18,14 +18,14 @@ use super::world::{Progress, World};
 use super::{LoadError, Scenario, check, lag};
 use domain::Timestamp;
 
-/// How long the full load is measured at least, after as long a time of warming up.
+/// The shortest time for which the full load is measured, after an equally long warm-up.
 const LEAST_FULL_LOAD: Duration = Duration::from_secs(1);
 
-/// Makes one run on a server. `moment` names it, and so makes its users others than those of every other
-/// run; `process_id` is the server's, if it is on this machine.
+/// Makes one run on a server. `moment` gives the run its name, so that its users differ from those of every
+/// other run; `process_id` is the server's, if it is on this machine.
 ///
 /// # Errors
-/// If the run cannot be made or judged. That operations fail, or that the log does not hold, is in the report.
+/// If the run cannot be made or evaluated. Failed operations and faults in the log are in the report.
 pub async fn run(
     settings: &Settings,
     admin_key: &str,
@@ -124,7 +124,7 @@ struct Operations {
 }
 
 impl Operations {
-    /// Does operations as planned. What is watched meanwhile is forgotten when they have warmed up.
+    /// Runs operations as planned. What the streams measured while warming up is discarded.
     async fn measure(&self, plan: &Plan) -> Measured {
         let warm = async {
             tokio::time::sleep(plan.warm_up).await;
@@ -133,8 +133,8 @@ impl Operations {
         tokio::join!(self.operate(plan), warm).0
     }
 
-    /// How many operations succeed each second if as many are done as can; and waits until the read models
-    /// have got over it.
+    /// Measures how many operations per second succeed at full load, and then waits until the read models
+    /// have caught up.
     async fn full_load(&self, plan: Plan) -> Result<f64, LoadError> {
         let length = Length::Duration(plan.warm_up.max(LEAST_FULL_LOAD));
         let measured = self.operate(&Plan { length, rate: None, ..plan }).await;
@@ -188,7 +188,7 @@ fn live(streams: usize, watched: &Watched) -> Live {
     }
 }
 
-/// A moment as RFC 3339 has it.
+/// A moment in the format of RFC 3339.
 fn utc(moment: Timestamp) -> String {
     let seconds = moment.0.div_euclid(1_000_000);
     prost_types::Timestamp { seconds, nanos: 0 }.to_string()

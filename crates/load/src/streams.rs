@@ -19,14 +19,14 @@ use contract::pb::reward_service_client::RewardServiceClient;
 
 /// How many streams are opened at the same time.
 const OPENING: usize = 64;
-/// How long the last rewards of a run are waited for.
+/// How long to wait for the last rewards of a run.
 const ARRIVAL_PATIENCE: Duration = Duration::from_secs(30);
-/// Of so many answers one is read after.
+/// A read follows one in this many answers.
 const ANSWERS_PER_READ: u64 = 8;
-/// How many reads can be under way besides the purchases. A purchase that finds none left is not read after.
+/// How many reads can be in progress besides the purchases. If all are in use, no read follows a purchase.
 const MOST_READS: u32 = 1_000;
 
-/// What the streams have brought, and what they owe.
+/// What the streams have delivered, and what is still expected.
 #[derive(Debug)]
 pub(super) struct Watching {
     /// Whether rewards are matched with answers, or only counted.
@@ -35,7 +35,7 @@ pub(super) struct Watching {
     reads: Arc<Semaphore>,
 }
 
-/// A purchase that was answered waits for its reward here, and a reward that came first for the answer.
+/// An answered purchase waits here for its reward, or a reward that came first for the answer.
 #[derive(Debug)]
 struct Halves {
     rewards: u64,
@@ -48,18 +48,18 @@ struct Halves {
     faults: Vec<String>,
 }
 
-/// What came of it.
+/// The results.
 #[derive(Clone, Debug)]
 pub(super) struct Watched {
-    /// Rewards that the streams have brought.
+    /// Rewards that the streams have delivered.
     pub(super) rewards: u64,
-    /// How long after the answer a reward was on the stream, in microseconds; 0 if it was there before.
+    /// The time from the answer to the reward on the stream, in microseconds; 0 if the reward came first.
     pub(super) delivery: Histogram<u64>,
-    /// Rewards that were on the stream before the answer was there.
+    /// Rewards that were on the stream before the answer arrived.
     pub(super) before_answer: u64,
-    /// How long after the answer a read with its token was answered, in microseconds.
+    /// The time from the answer to the answer of a read with its token, in microseconds.
     pub(super) read: Histogram<u64>,
-    /// Answers that no read was made after, as too many were under way.
+    /// Answers after which no read was made, because too many were in progress.
     pub(super) unread: u64,
     /// How many rewards should have been on a stream and never came.
     pub(super) missing: u64,
@@ -89,7 +89,7 @@ impl Watching {
         self.halves.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets what was measured so far. What is owed is still owed.
+    /// Discards what was measured so far. Rewards that are still expected stay expected.
     pub(super) fn forget(&self) {
         let mut halves = self.lock();
         halves.delivery.reset();
@@ -124,7 +124,8 @@ impl Watching {
         }
     }
 
-    /// A purchase, and after some, in the background, a read of the referrer's balances that must show it.
+    /// A purchase. Some are followed, in the background, by a read of the referrer's balances that must show
+    /// the purchase.
     pub(super) async fn purchase(
         self: Arc<Self>,
         world: Arc<World>,
@@ -133,7 +134,7 @@ impl Watching {
         let answer = world.purchase(number).await?;
         let answered = Instant::now();
         self.answered(number, answered);
-        // Measuring must not be the load.
+        // Measuring must not become the load.
         if !number.is_multiple_of(ANSWERS_PER_READ) {
             return Ok(());
         }
@@ -157,9 +158,10 @@ impl Watching {
         Ok(())
     }
 
-    /// Waits for what is still to come, and says what came. What was never answered is not missed.
+    /// Waits for the rewards that are still expected, and returns the results. Rewards of purchases that were
+    /// never answered are not expected.
     pub(super) async fn end(&self, ledger: &Ledger) -> Watched {
-        // All permits are back when all reads are over; each of them ends by itself.
+        // All permits are free once all reads are over; each read ends by itself.
         let _all = self.reads.acquire_many(MOST_READS).await;
         let begun = Instant::now();
         while !self.lock().answered.is_empty() && begun.elapsed() < ARRIVAL_PATIENCE {
@@ -189,7 +191,7 @@ impl Watching {
 pub(super) struct Open(JoinSet<()>);
 
 impl Open {
-    /// How many are open.
+    /// The number of open streams.
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

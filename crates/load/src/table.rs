@@ -1,4 +1,4 @@
-//! A report for people: a small table.
+//! A report as a small table.
 
 use super::Report;
 use super::check::Checked;
@@ -15,7 +15,7 @@ impl Report {
         lines
     }
 
-    /// What the run was made with and on.
+    /// The settings and the machine of the run.
     fn heading(&self) -> Vec<String> {
         let (settings, machine) = (&self.settings, &self.machine);
         let length = match (settings.count, settings.duration_s) {
@@ -50,7 +50,7 @@ impl Report {
         ]
     }
 
-    /// What was measured.
+    /// The measurements.
     fn outcome(&self) -> Vec<String> {
         let (count, elapsed_s, succeeded) = (self.count, self.elapsed_s, self.succeeded);
         let mut lines = vec![
@@ -68,7 +68,7 @@ impl Report {
         lines
     }
 
-    /// What was found afterwards.
+    /// The checks after the run.
     fn aftermath(&self) -> Vec<String> {
         let (greatest, end) = (self.lag.greatest_events, self.lag.end_events);
         let catch_up_ms = self.lag.catch_up_ms;

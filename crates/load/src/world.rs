@@ -1,4 +1,4 @@
-//! What a run works with, and the calls that its operations consist of.
+//! What the operations of a run share, and the calls that they consist of.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -20,26 +20,26 @@ use contract::pb::{
     RecordPurchaseRequest, RecordPurchaseResponse, RegisterUserRequest,
 };
 
-/// The smallest amount that the program takes, and how far above it amounts go, in minor units.
+/// The smallest amount of a purchase, and how far above it amounts go, in minor units.
 const LEAST_AMOUNT_MINOR: u64 = 100_000;
 const AMOUNT_RANGE_MINOR: u64 = 900_000;
-/// The password of everybody who has one.
+/// The password of all users who have one.
 const PASSWORD: &str = "correct horse battery staple";
 /// The currency of the program.
 const CURRENCY: &str = "INR";
 /// How many entries of a leaderboard are read.
 const BOARD_ENTRIES: i32 = 10;
-/// Of so many sign-ups, one comes with a code.
+/// One in this many sign-ups has a code.
 const SIGN_UPS_PER_CODE: u64 = 3;
-/// How many of the earlier users sign-ups choose from.
+/// The number of earlier users whose codes sign-ups choose from.
 const MOST_REFERRERS: usize = 100_000;
 
-/// What an operation of the mixed load does, in percent; the rest are sign-ups.
+/// The shares of operations of the mixed load, in percent; the rest are sign-ups.
 const PURCHASES_PERCENT: u64 = 80;
 const READS_PERCENT: u64 = 15;
 
-/// What is chosen in an operation. Each choice has draws of its own: what an operation does must not say
-/// anything about whom it does it to.
+/// The random choices of an operation. Each choice has separate draws, so that what an operation does is
+/// independent of the user it concerns.
 #[derive(Clone, Copy, Debug)]
 enum Choice {
     Operation,
@@ -49,7 +49,7 @@ enum Choice {
     Referrer,
 }
 
-/// How many choices there can be.
+/// The maximum number of choices.
 const CHOICES: u64 = 8;
 
 /// Everything that the operations of a run share.
@@ -60,17 +60,17 @@ pub(super) struct World {
     pub(super) seed: u64,
     pub(super) ledger: Ledger,
     pub(super) population: Population,
-    /// The run that signed the population up, if it was another.
+    /// The run that signed up the population, if it was another one.
     pub(super) members_of: Option<String>,
-    /// Whether those who sign up later have passwords.
+    /// Whether users who sign up later have passwords.
     pub(super) passwords: bool,
-    /// Codes of users who have signed up in this run, for those who come after them.
+    /// Codes of users who have signed up in this run, for later sign-ups.
     codes: RwLock<Vec<String>>,
     zipf: Zipf,
     pub(super) progress: Arc<Progress>,
 }
 
-/// How far a run is, for whoever waits for it.
+/// The progress of a run.
 #[derive(Debug, Default)]
 pub struct Progress {
     step: Mutex<&'static str>,
@@ -86,7 +86,7 @@ impl Progress {
         self.failed.store(0, Ordering::Relaxed);
     }
 
-    /// The step that the run is at, and how many operations have succeeded and failed in it.
+    /// The current step, and how many of its operations have succeeded and failed.
     pub fn now(&self) -> (&'static str, u64, u64) {
         let step = *self.step.lock().unwrap_or_else(PoisonError::into_inner);
         (step, self.done.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed))
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    /// Counts an operation, and says how it ended in the way the driver wants it.
+    /// Counts an operation, and converts its outcome for the driver.
     pub(super) fn ended<T>(&self, outcome: Result<T, Status>) -> Result<T, String> {
         let counter = if outcome.is_ok() { &self.progress.done } else { &self.progress.failed };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -157,8 +157,8 @@ impl World {
         Ok(participant.unwrap_or_default().code)
     }
 
-    /// A sign-up, every third with the code of somebody who came earlier. Ranks are as the seed has them;
-    /// who has a rank is a matter of who was answered first.
+    /// A sign-up, every third with the code of an earlier user. The seed determines the rank that is chosen;
+    /// which user has that rank depends on the order of the answers.
     pub(super) async fn sign_up(&self, number: u64) -> Result<(), Status> {
         let code = if number % SIGN_UPS_PER_CODE == SIGN_UPS_PER_CODE - 1 {
             let codes = self.codes.read().unwrap_or_else(PoisonError::into_inner);
@@ -200,7 +200,7 @@ impl World {
         Ok(outcome?.into_inner())
     }
 
-    /// The balances of a user, as new as a token asks for.
+    /// The balances of a user, at least as new as a token.
     pub(super) async fn balances(
         &self,
         number: u64,

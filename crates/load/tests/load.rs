@@ -1,5 +1,5 @@
-//! The load generator, on a server of the test: its numbers must add up, and it must notice a log that does
-//! not. How fast anything is does not matter here.
+//! Runs the load generator on a server of the test: its numbers must add up, and it must detect a log that
+//! does not agree with the answers. Speed does not matter here.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,7 +23,7 @@ fn load_command() -> tokio::process::Command {
     clean_command(std::path::Path::new(env!("CARGO_BIN_EXE_tributary-load")))
 }
 
-/// A file of one test, which is removed with it.
+/// A file of one test, which is removed when dropped.
 struct TempFile(PathBuf);
 
 impl TempFile {
@@ -49,7 +49,7 @@ async fn load(server: &Server, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What a run of 60 operations says, after checking that the log holds what it says.
+/// The report of a run of 60 operations, after checking that the log agrees with it.
 async fn run(scenario: &str, arguments: &[&str]) -> Value {
     let database = TestDatabase::new().await;
     let server = Server::start(&database).await;
@@ -86,7 +86,7 @@ async fn run(scenario: &str, arguments: &[&str]) -> Value {
     report
 }
 
-/// How many of something the log holds.
+/// How many writes the log check found.
 fn found(report: &Value, field: &str) -> u64 {
     report[field]["found"].as_u64().unwrap()
 }
@@ -136,7 +136,7 @@ async fn a_rate_can_be_a_share_of_the_full_load() {
     let rate = report["settings"]["rate"].as_f64().unwrap();
     assert!(full > 0.0 && (full - 2.0 * rate).abs() < 0.01, "{rate} of {full}");
     assert_eq!(report["succeeded"], 40);
-    // What came while the full load was found out, and while warming up, is not among the latencies.
+    // What came while the full load was measured, and while warming up, is not among the latencies.
     let (live, purchases) = (&report["live"], found(&report, "purchases"));
     assert_eq!(live["rewards"], purchases);
     assert!(live["delivery"]["count"].as_u64().unwrap() < purchases);
@@ -151,7 +151,7 @@ async fn every_purchase_of_a_watched_load_arrives_on_its_stream_once() {
     let live = &report["live"];
     assert_eq!((&live["streams"], &live["rewards"]), (&10.into(), &60.into()));
     assert_eq!(live["delivery"]["count"], 60);
-    // One answer in eight is read after.
+    // A read follows one in eight answers.
     assert_eq!(live["read_after_write"]["count"], 8);
     assert_eq!(
         (&live["missing"], &live["twice"], &live["unread"]),

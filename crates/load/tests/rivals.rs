@@ -1,5 +1,5 @@
-//! The rivals that the engine is compared with do what they say: a rival that loses rewards, or pays
-//! them twice, would be no measure of anything.
+//! The rivals of the comparison work correctly: a comparison with a rival that loses rewards, or pays them
+//! twice, would be meaningless.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,18 +22,18 @@ use testing::TestDatabase;
 
 const POOL_SIZE: u32 = 16;
 
-/// Numbers that are all over the place and the same in each run.
+/// Spread-out numbers that are the same in each run.
 struct Spread(u64);
 
 impl Spread {
-    /// At least 0 and less than 1.
+    /// The next number, at least 0 and less than 1.
     fn next(&mut self) -> f64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963);
         f64::from(u32::try_from(self.0 >> 32).unwrap()) / (f64::from(u32::MAX) + 1.0)
     }
 }
 
-/// How often each of `count` is chosen, summed up: the n-th is half as likely as the 2n-th.
+/// Cumulative weights of `count` choices by Zipf's law: choice n has a weight in proportion to 1 / n.
 struct Zipf(Vec<f64>);
 
 impl Zipf {
@@ -48,8 +48,8 @@ impl Zipf {
     }
 }
 
-/// A tenth of a tenth are at the top, a tenth below them, and the rest buys. Who referred whom follows
-/// Zipf's law with an exponent of 1.
+/// One percent of the participants are at the top, ten percent below them, and the rest buys. Referrers are
+/// chosen by Zipf's law with an exponent of 1.
 fn population(participants: u32) -> (Population, Vec<usize>) {
     let (top, middle) = (participants / 100, participants / 10);
     let (tops, middles) = (Zipf::new(top), Zipf::new(middle));
@@ -69,7 +69,7 @@ fn amount_minor(number: u64) -> i64 {
     100_000 + number as i64 * 37 % 100_000
 }
 
-/// Has 16 tasks make 200 purchases, each sent twice, and checks the books.
+/// Lets 16 tasks make 200 purchases, each sent twice, and checks the tables.
 async fn keeps_its_books(rival: impl Rival, buyers: Vec<usize>) {
     const PURCHASES: u64 = 200;
     let rival = Arc::new(rival);

@@ -1,9 +1,9 @@
-//! Where a cluster lives, and who owns that directory.
+//! The directory of a cluster, and its owner.
 //!
-//! The cluster is `<data directory>/postgres`. When we are root and the ordinary user Postgres
-//! runs as cannot reach that (a data directory below `/root`, say), `postgres` there is a link to
-//! `/var/tmp/tributary-<hash of the data directory's path>/postgres`: next to `lock`, so that
-//! whoever removes the data directory also lets go of the data.
+//! The cluster is `<data directory>/postgres`. If this process is root and the ordinary user that Postgres
+//! runs as cannot reach that directory (for example below `/root`), `postgres` there is a link to
+//! `/var/tmp/tributary-<hash of the data directory's path>/postgres`. The link is next to `lock`, so that
+//! removing the data directory also gives up the data.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -19,12 +19,12 @@ use super::tools::leading_number;
 use super::user::User;
 
 const NAME: &str = "postgres";
-/// A cluster in the making; it gets its proper name when it is complete.
+/// The name of an incomplete cluster; it is renamed when it is complete.
 const UNFINISHED: &str = "postgres.new";
 const ELSEWHERE: &str = "/var/tmp/tributary-";
-/// A process that was just killed takes a moment to let go of its lock.
+/// A process that was just killed takes a moment to release its lock.
 const LOCK_PATIENCE: Duration = Duration::from_secs(1);
-/// The shortest limit on the path of a Unix socket there is (macOS; Linux has 107 bytes).
+/// The lowest limit on the path of a Unix socket of all platforms (macOS; Linux allows 107 bytes).
 const SOCKET_PATH_LIMIT: usize = 103;
 const WRITABLE: &str = "make it writable for this user or pass another --data-dir";
 
@@ -37,14 +37,14 @@ pub(super) struct DataDirectory {
     pub(super) log: PathBuf,
     pub(super) user: User,
     parent: PathBuf,
-    /// A link to the cluster that is yet to be made.
+    /// A link to the cluster that has yet to be created.
     link: Option<PathBuf>,
-    /// Locked. Closed on exec, so Postgres does not inherit it: it goes when we go.
+    /// Locked. Closed on exec, so Postgres does not inherit it: the lock ends with this process.
     lock: File,
 }
 
 impl DataDirectory {
-    /// Makes the data directory when it is missing, and takes possession of it.
+    /// Creates the data directory if it is missing, and locks it.
     pub(super) async fn claim(data_dir: &Path) -> Result<Self, PrivatePostgresError> {
         let user = User::for_cluster(&data_dir.join(NAME))?;
         let data_dir = make_data_dir(data_dir, &user)?;
@@ -95,7 +95,7 @@ impl DataDirectory {
         })
     }
 
-    /// The major version that made the cluster; `None` when there is no cluster yet.
+    /// The major version that created the cluster; `None` if there is no cluster yet.
     pub(super) fn made_by(&self) -> Result<Option<u32>, PrivatePostgresError> {
         if self.link.is_some() || fs::symlink_metadata(&self.cluster).is_err() {
             return Ok(None);
@@ -107,9 +107,9 @@ impl DataDirectory {
             .ok_or_else(|| PrivatePostgresError::NotACluster { path: self.cluster.clone() })
     }
 
-    /// Links the data directory to a directory elsewhere where it has to be. A cluster that is there
-    /// without a link to it belonged to a data directory that has been removed since: whoever did
-    /// that wants to begin anew, but we do not throw data away; it is set aside.
+    /// Links the data directory to a directory elsewhere, if necessary. A cluster there without a link to it
+    /// belonged to a data directory that was removed. Its data is no longer wanted, but it is never deleted;
+    /// it is moved aside.
     ///
     /// Nothing may be running on the cluster.
     pub(super) fn settle(&mut self) -> Result<(), PrivatePostgresError> {
@@ -131,20 +131,20 @@ impl DataDirectory {
         symlink(&self.cluster, &link).map_err(failed("make the link", &link, WRITABLE))
     }
 
-    /// Removes what interrupted attempts to make a cluster have left.
+    /// Removes the remains of interrupted attempts to create a cluster.
     pub(super) fn remove_unfinished(&self) {
         for entry in fs::read_dir(&self.parent).into_iter().flatten().flatten() {
             if entry.file_name().as_bytes().starts_with(UNFINISHED.as_bytes())
                 && let Err(error) = remove_all(&entry.path())
             {
-                // Somebody is still writing to it; so be it until the next start.
+                // Another process is still writing to it; the next start tries again.
                 info!("cannot remove {} yet: {error}", entry.path().display());
             }
         }
     }
 
-    /// Makes an empty directory for a cluster to be. The name is new each time: a process left
-    /// over from an interrupted attempt may still be writing to the former one.
+    /// Creates an empty directory for a new cluster. The name is new each time, because a process of an
+    /// interrupted attempt may still be writing to the former one.
     pub(super) fn begin(&self) -> Result<PathBuf, PrivatePostgresError> {
         let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         let path = self.parent.join(format!("{UNFINISHED}.{:x}", now.as_nanos()));
@@ -156,21 +156,21 @@ impl DataDirectory {
         Ok(path)
     }
 
-    /// Gives a complete cluster its name.
+    /// Gives a complete cluster its final name.
     pub(super) fn finish(&self, complete: &Path) -> Result<(), PrivatePostgresError> {
         fs::rename(complete, &self.cluster)
             .and_then(|()| File::open(&self.parent)?.sync_all())
             .map_err(failed("make", &self.cluster, WRITABLE))
     }
 
-    /// Keeps the log of the start before, and only that one.
+    /// Keeps the log of the previous start, and only that one.
     pub(super) fn rotate_log(&self) {
-        // There is none at the first start; and a log is nothing to fail for.
+        // There is no log at the first start, and a failure to keep one is harmless.
         let _ = fs::rename(&self.log, self.log.with_added_extension("1"));
     }
 
-    /// The directory for the socket: the cluster itself, whose mode keeps others out, or a short
-    /// path below /tmp when that would be too long.
+    /// The directory for the socket: the cluster itself, whose mode excludes other users, or a short path
+    /// below /tmp if that would be too long.
     pub(super) fn socket_directory(&self) -> Result<PathBuf, PrivatePostgresError> {
         if fits_socket(&self.cluster) {
             return Ok(self.cluster.clone());
@@ -181,7 +181,7 @@ impl DataDirectory {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed()(error)),
             _ => {
                 let found = fs::symlink_metadata(&path).map_err(failed())?;
-                // Root's own: just made, or left by a start that was interrupted right here.
+                // Owned by root: just created, or left by a start that was interrupted at this point.
                 let is_roots = self.user.is_switched() && found.uid() == 0;
                 if !found.is_dir()
                     || found.mode() & 0o077 != 0
@@ -203,12 +203,12 @@ impl DataDirectory {
 
 impl Drop for DataDirectory {
     fn drop(&mut self) {
-        // Only so that nobody reads a stale process id; it is the lock that counts.
+        // Only prevents others from reading a stale process id; the lock decides.
         let _ = self.lock.set_len(0);
     }
 }
 
-/// Whether a socket can be made in `directory`, and the path can be used as it is in a URL and in
+/// Whether a socket can be created in `directory`, and the path can be used unescaped in a URL and in
 /// Postgres's list of socket directories.
 pub(super) fn fits_socket(directory: &Path) -> bool {
     let path = directory.as_os_str().as_bytes();
@@ -216,7 +216,7 @@ pub(super) fn fits_socket(directory: &Path) -> bool {
         && path.iter().all(|&b| b.is_ascii_alphanumeric() || b"/._-".contains(&b))
 }
 
-/// A file system error with what was tried and what to do.
+/// A file system error with the attempted action and advice.
 pub(super) fn failed<'a>(
     action: &'static str,
     path: &'a Path,
@@ -225,7 +225,7 @@ pub(super) fn failed<'a>(
     move |reason| PrivatePostgresError::File { action, path: path.to_owned(), reason, advice }
 }
 
-/// Returns the canonical path, which names the same directory whatever the working directory is.
+/// Returns the canonical path, which does not depend on the working directory.
 fn make_data_dir(path: &Path, user: &User) -> Result<PathBuf, PrivatePostgresError> {
     const ADVICE: &str = "check the path and its permissions, or pass another --data-dir";
     let failed = |action| failed(action, path, ADVICE);
@@ -233,7 +233,7 @@ fn make_data_dir(path: &Path, user: &User) -> Result<PathBuf, PrivatePostgresErr
         Ok(found) if found.is_dir() => {}
         Ok(_) => return Err(PrivatePostgresError::NotADirectory { path: path.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // The user that is not us has to pass through, but has no business looking around.
+            // The other user must be able to pass through the directory, but not to list it.
             let mode = if user.is_switched() { 0o711 } else { 0o700 };
             fs::create_dir_all(path)
                 .and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode)))
@@ -288,12 +288,12 @@ fn elsewhere(data_dir: &Path) -> PathBuf {
     PathBuf::from(format!("{ELSEWHERE}{:016x}", fnv1a(data_dir)))
 }
 
-/// Anybody can make a directory in /var/tmp, so one that is there has to be looked at. Root owns
-/// it, and the ordinary user only the cluster in it.
+/// Anybody can create a directory in /var/tmp, so an existing one must be checked. Root owns it, and the
+/// ordinary user owns only the cluster in it.
 fn make_elsewhere(path: &Path) -> Result<(), PrivatePostgresError> {
     let failed = || failed("make", path, "look at it and remove it");
     match DirBuilder::new().mode(0o711).create(path) {
-        // Against a narrower umask.
+        // In case the umask is narrower.
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(0o711)).map_err(failed()),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let found = fs::symlink_metadata(path).map_err(failed())?;
@@ -313,8 +313,8 @@ fn remove_all(path: &Path) -> io::Result<()> {
     }
 }
 
-/// FNV-1a: names that stay the same from one build to the next, which the standard library's
-/// hasher does not promise.
+/// FNV-1a: names must stay the same from one build to the next, which the standard library's hasher does not
+/// guarantee.
 fn fnv1a(path: &Path) -> u64 {
     path.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

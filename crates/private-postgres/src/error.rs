@@ -1,4 +1,4 @@
-//! What can go wrong with a cluster, in words that say what to do about it.
+//! Errors of a cluster, with messages that say what to do.
 
 use std::io;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ pub enum PrivatePostgresError {
     )]
     NoPostgres,
 
-    /// The directory the caller named for the binaries is of no use.
+    /// The directory that the caller named for the binaries cannot be used.
     #[error(
         "{path} holds no usable Postgres server: {reason}; TRIBUTARY_PG_BINDIR must name the \
          directory with postgres, initdb and pg_ctl in it"
@@ -39,17 +39,17 @@ pub enum PrivatePostgresError {
         reason: io::Error,
     },
 
-    /// We are root, and there is nobody else to run Postgres as.
+    /// This process is root, and there is no other user to run Postgres as.
     #[error(
         "Postgres refuses to run as root, and there is neither a user postgres nor a user nobody \
          to run it as; run this program as an ordinary user"
     )]
     NoOrdinaryUser,
 
-    /// Something could not be done to a file or directory.
+    /// An operation on a file or directory failed.
     #[error("cannot {action} {path}: {reason}; {advice}")]
     File {
-        /// What was tried.
+        /// The attempted action.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -59,7 +59,7 @@ pub enum PrivatePostgresError {
         advice: &'static str,
     },
 
-    /// The data directory is something else.
+    /// The path of the data directory is not a directory.
     #[error("data directory {path} is not a directory; remove it or pass another --data-dir")]
     NotADirectory {
         /// The path named by the caller.
@@ -74,22 +74,22 @@ pub enum PrivatePostgresError {
     InUse {
         /// The data directory.
         path: PathBuf,
-        /// The owner, when it has had the time to say so.
+        /// The owner, if it has already written its id.
         pid: Option<u32>,
     },
 
-    /// The cluster belongs to a user it cannot be run as.
+    /// The cluster belongs to a user that it cannot be run as.
     #[error("{path} belongs to user id {owner}; {advice}, or pass another --data-dir")]
     OtherOwner {
         /// The cluster directory.
         path: PathBuf,
-        /// Whose it is.
+        /// The user id of its owner.
         owner: u32,
         /// What to do about it.
         advice: &'static str,
     },
 
-    /// The data is there, but the user Postgres runs as cannot get to it any more.
+    /// The data exists, but the user that Postgres runs as can no longer reach it.
     #[error(
         "user {user}, as whom Postgres runs, cannot reach {path}; give it search permission \
          (chmod o+x) on that directory and those above it, or pass another --data-dir"
@@ -101,8 +101,7 @@ pub enum PrivatePostgresError {
         user: String,
     },
 
-    /// The data directory was moved, but its data lives elsewhere, under a name made from the
-    /// former path.
+    /// The data directory was moved, but its data is elsewhere, under a name derived from the former path.
     #[error(
         "{link} points to {target}, which belongs to a data directory at another path; if this \
          one was moved, rename {} to {} and make the link point there; if it was copied, remove \
@@ -119,7 +118,7 @@ pub enum PrivatePostgresError {
         expected: PathBuf,
     },
 
-    /// A directory we would use is not as we would have made it.
+    /// A directory exists, but not with the expected owner or mode.
     #[error(
         "{path} exists but is not a directory that only user {user} can write to; somebody else \
          may have put it there; look at it and remove it"
@@ -131,7 +130,7 @@ pub enum PrivatePostgresError {
         user: String,
     },
 
-    /// There is something in the directory of the cluster.
+    /// The directory of the cluster contains something else.
     #[error(
         "{path} exists but is not a Postgres cluster (no readable PG_VERSION in it); move it \
          away or pass another --data-dir"
@@ -141,7 +140,7 @@ pub enum PrivatePostgresError {
         path: PathBuf,
     },
 
-    /// The cluster was made by another major version.
+    /// The cluster was created by another major version.
     #[error(
         "the cluster in {path} was made by Postgres {made_by}, but the installed server is \
          version {installed}; install Postgres {made_by} (or name its directory in \
@@ -150,7 +149,7 @@ pub enum PrivatePostgresError {
     OtherVersion {
         /// The cluster directory.
         path: PathBuf,
-        /// The version that made it.
+        /// The version that created it.
         made_by: u32,
         /// The version found.
         installed: u32,
@@ -161,11 +160,11 @@ pub enum PrivatePostgresError {
     Initdb {
         /// The directory it was to fill.
         path: PathBuf,
-        /// The end of what it said.
+        /// The end of its output.
         output: String,
     },
 
-    /// Postgres ended without having been asked to.
+    /// Postgres ended unexpectedly.
     #[error("Postgres ended by itself ({status}); the end of its log, {log}:\n{tail}")]
     Exited {
         /// How it ended.
@@ -182,7 +181,7 @@ pub enum PrivatePostgresError {
          the end of its log, {log}:\n{tail}"
     )]
     NotReady {
-        /// How long we waited.
+        /// How long the start waited.
         seconds: u64,
         /// Its log.
         log: PathBuf,
@@ -204,7 +203,7 @@ pub enum PrivatePostgresError {
         reason: String,
     },
 
-    /// There is nowhere to put a temporary cluster.
+    /// There is no directory for a temporary cluster.
     #[error(
         "no directory for a temporary cluster: user {user} cannot use {tried}; set TMPDIR to a \
          directory with a short path that this user can reach"

@@ -1,15 +1,15 @@
-//! A private, durable Postgres cluster made from the installed binaries.
+//! A private, durable Postgres cluster created with the installed binaries.
 //!
 //! [`PrivatePostgres`] keeps its data in a directory from one run to the next; [`TemporaryPostgres`] is for
-//! tests and leaves nothing behind. Both listen on a Unix socket only, which nobody but the user
-//! they run as (and root) can reach.
+//! tests and leaves nothing behind. Both listen only on a Unix socket, which only the user that they run as
+//! (and root) can reach.
 //!
-//! What lives here: finding the binaries, making the cluster, owning its directory, starting and
-//! stopping the postmaster, and recovering from every way in which an earlier run can have ended.
+//! This crate finds the binaries, creates the cluster, owns its directory, starts and stops the postmaster,
+//! and recovers from every way in which an earlier run can have ended.
 //!
-//! What never does: SQL. Callers connect to [`PrivatePostgres::url`] with the client of their choice, and
-//! make their own databases. Nor does this module read flags, or environment variables other than
-//! those that say where programs and temporary files are: the caller passes [`Options`].
+//! It contains no SQL: callers connect to [`PrivatePostgres::url`] with the client of their choice, and
+//! create their own databases. It reads no flags, and no environment variables other than those with the
+//! locations of programs and temporary files: the caller passes [`Options`].
 
 mod data_directory;
 mod error;
@@ -32,29 +32,29 @@ pub use self::error::PrivatePostgresError;
 pub use self::temporary::TemporaryPostgres;
 use self::tools::Tools;
 
-/// How often the postmaster is looked at. It is looked at rather than awaited: a cluster may live
-/// in a static and outlast the runtime it was started in, and with it that runtime's child watch.
+/// How often the postmaster is polled. It is polled rather than awaited: a cluster may be in a static and
+/// outlive the runtime that it was started in, whose child watch then no longer works.
 const STARTING_POLL: Duration = Duration::from_millis(25);
 const RUNNING_POLL: Duration = Duration::from_millis(200);
-/// A start without a sign of life for this long is given up. Recovery after a crash may well take
-/// longer, but then the log grows.
+/// A start without a sign of life for this long is aborted. Recovery after a crash may take longer, but then
+/// the log grows.
 const START_PATIENCE: Duration = Duration::from_mins(1);
 const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 /// How long dropping a cluster may block.
 const DROP_SECONDS: u32 = 5;
-/// What Postgres says when something of a former postmaster is still there.
+/// Messages of Postgres when something of a former postmaster still exists.
 const CONFLICTS: [&str; 2] =
     ["pre-existing shared memory block", "lock file \"postmaster.pid\" already exists"];
 
 /// How to run a cluster.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The directory with `postgres`, `initdb` and `pg_ctl` in it; found by itself when `None`.
+    /// The directory with `postgres`, `initdb` and `pg_ctl`; searched for if `None`.
     pub bin_dir: Option<PathBuf>,
-    /// How many connections the server takes at the same time.
+    /// How many connections the server accepts at the same time.
     pub max_connections: u32,
-    /// Further server settings (name, value). They override the defaults given here, but not where
-    /// the server listens.
+    /// Further server settings (name, value). They override the defaults of this crate, but not where the
+    /// server listens.
     pub settings: Vec<(String, String)>,
 }
 
@@ -66,31 +66,30 @@ impl Default for Options {
 
 /// A running Postgres server on a cluster that belongs to this process.
 ///
-/// When the process ends without stopping it, Postgres runs on until the next start, which takes
-/// it over.
+/// If the process ends without stopping it, Postgres keeps running until the next start, which stops it.
 ///
-/// Dropping a cluster that was not stopped asks Postgres for a fast shutdown and blocks for up to
-/// five seconds; use [`PrivatePostgres::stop`] where you can.
+/// Dropping a cluster that was not stopped asks Postgres for a fast shutdown and blocks for up to five
+/// seconds; use [`PrivatePostgres::stop`] if possible.
 #[derive(Debug)]
 pub struct PrivatePostgres {
     child: Child,
     tools: Tools,
     sockets: PathBuf,
-    // Last: the next owner may come only when everything else is gone.
+    // Dropped last: the next owner may start only after everything else is gone.
     directory: DataDirectory,
 }
 
 impl PrivatePostgres {
-    /// Starts Postgres on the cluster in `data_dir`, making either of them when missing, and
-    /// returns when it takes connections.
+    /// Starts Postgres on the cluster in `data_dir`, creates either if it is missing, and returns when
+    /// Postgres accepts connections.
     ///
-    /// A server left behind by an owner that was killed is stopped first. When the future is
-    /// dropped, so is everything it has started.
+    /// A server left behind by an owner that was killed is stopped first. Dropping the future stops
+    /// everything that it has started.
     ///
     /// # Errors
     ///
-    /// When the directory cannot be used or belongs to another process, no fitting Postgres is
-    /// installed, or Postgres does not start. The message says what to do.
+    /// If the directory cannot be used or belongs to another process, no suitable Postgres is installed, or
+    /// Postgres does not start. The message says what to do.
     pub async fn start(data_dir: &Path, options: &Options) -> Result<Self, PrivatePostgresError> {
         Self::start_at(data_dir, options, true).await
     }
@@ -145,8 +144,8 @@ impl PrivatePostgres {
         Ok(cluster)
     }
 
-    /// A URL for `database`, as `sqlx` and `psql` take it. The superuser is `tributary`, and the
-    /// database `postgres` always exists.
+    /// A URL for `database`, for `sqlx` and `psql`. The superuser is `tributary`, and the database `postgres`
+    /// always exists.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         // The port and sslmode are the defaults, but PGPORT and PGSSLMODE must not change them.
@@ -160,14 +159,14 @@ impl PrivatePostgres {
         )
     }
 
-    /// Where the cluster really is: `postgres` below the data directory, or somewhere in /var/tmp
-    /// when we are root and the user Postgres runs as cannot reach the data directory.
+    /// The actual directory of the cluster: `postgres` below the data directory, or a directory in /var/tmp
+    /// if this process is root and the user that Postgres runs as cannot reach the data directory.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.directory.cluster
     }
 
-    /// Postgres's log since this start. That of the start before has `.1` appended to its name.
+    /// Postgres's log since this start. The log of the previous start has `.1` appended to its name.
     #[must_use]
     pub fn log(&self) -> &Path {
         &self.directory.log
@@ -179,8 +178,8 @@ impl PrivatePostgres {
         self.child.id()
     }
 
-    /// Returns when Postgres has ended without our asking, with an error that tells how and shows
-    /// the end of its log. To start it again, drop the cluster first.
+    /// Returns when Postgres has ended unexpectedly, with an error that describes how and shows the end of
+    /// its log. To start it again, drop the cluster first.
     pub async fn exited(&mut self) -> PrivatePostgresError {
         loop {
             if let Some(error) = self.has_exited() {
@@ -195,13 +194,13 @@ impl PrivatePostgres {
     ///
     /// # Errors
     ///
-    /// When Postgres does not stop, even when told to do so immediately.
+    /// If Postgres does not stop, even when told to do so immediately.
     pub async fn stop(mut self) -> Result<(), PrivatePostgresError> {
         if self.has_exited().is_some() {
             return Ok(());
         }
         postmaster::stop(&self.tools, &self.directory.cluster, self.child.id()).await?;
-        // It waits for the pid file to go, which happens a moment before the process ends.
+        // `pg_ctl` waits for the removal of the pid file, which happens a moment before the process ends.
         let _ = self.child.wait();
         Ok(())
     }
@@ -239,9 +238,9 @@ impl PrivatePostgres {
         }
     }
 
-    /// How Postgres ended, when it has.
+    /// How Postgres ended, if it has ended.
     fn has_exited(&mut self) -> Option<PrivatePostgresError> {
-        // There is no error to expect: the child is ours, and nobody else waits for it.
+        // No error is expected, because nothing else waits for this child.
         let status = self.child.try_wait().ok()??;
         let log = self.directory.log.clone();
         let tail = postmaster::log_tail(&log);
@@ -260,7 +259,7 @@ impl Drop for PrivatePostgres {
                     return;
                 }
             } else {
-                // It has not got as far as having anything to shut down.
+                // The postmaster is not far enough to have anything to shut down.
                 let _ = self.child.kill();
             }
             let _ = self.child.wait();

@@ -1,5 +1,5 @@
-//! The postmaster: what it is started with, how to tell whether it is ready, how it is stopped,
-//! and what to do about one that an earlier owner left behind.
+//! The postmaster: its settings, the check that it is ready, stopping it, and handling one that an earlier
+//! owner left behind.
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -15,18 +15,18 @@ use super::{Options, PrivatePostgresError};
 
 /// The port names the socket; nothing listens on the network.
 pub(super) const PORT: u16 = 5432;
-/// The superuser of every cluster made here.
+/// The superuser of every cluster created here.
 pub(super) const SUPERUSER: &str = "tributary";
-/// What the buffers of Postgres may be at least and at most.
+/// The minimum and maximum size of Postgres's buffers.
 const LEAST_BUFFERS_KIB: u64 = 128 * 1024;
 const MOST_BUFFERS_KIB: u64 = 8 * 1024 * 1024;
 const PATIENCE_SECONDS: u32 = 60;
 const TAIL_BYTES: u64 = 4096;
 const TAIL_LINES: usize = 20;
-/// More than any system gives to a process.
+/// Higher than the process ids of any system.
 const IMPOSSIBLE_PID: i32 = i32::MAX;
 
-/// Makes the cluster: under another name first, so that there is either a complete one or none.
+/// Creates the cluster, under another name first, so that there is either a complete one or none.
 pub(super) async fn initdb(
     tools: &Tools,
     directory: &DataDirectory,
@@ -41,7 +41,7 @@ pub(super) async fn initdb(
         "--encoding=UTF8",
         "--locale=C",
         "--data-checksums",
-        // Who can reach the socket is who may connect: the directory's mode decides.
+        // Everybody who can reach the socket may connect: the directory's mode decides.
         "--auth-local=trust",
         "--auth-host=reject",
     ]);
@@ -73,17 +73,17 @@ pub(super) async fn settings(
     let wal_compression = wal_compression(tools, cluster).await;
     let port = PORT.to_string();
     let defaults = [
-        // What was committed is there after a power cut.
+        // Committed data survives a power cut.
         ("fsync", "on"),
         ("synchronous_commit", "on"),
         ("full_page_writes", "on"),
         ("max_connections", &max_connections),
-        // Many small writes: room in memory, and checkpoints that are rare and spread out.
+        // For many small writes: much memory, and checkpoints that are rare and spread out.
         ("shared_buffers", &shared_buffers),
         ("max_wal_size", "2GB"),
         ("checkpoint_timeout", "15min"),
         ("wal_compression", wal_compression),
-        // The log is for what goes wrong; it is ours to read, on standard error.
+        // The log is for problems only; this process reads it from standard error.
         ("log_min_messages", "warning"),
         ("log_checkpoints", "off"),
         ("log_destination", "stderr"),
@@ -105,8 +105,8 @@ pub(super) async fn settings(
         .collect()
 }
 
-/// How the whole pages in the log of Postgres are compressed: by lz4, which takes a fraction of the time, if
-/// these binaries were built with it.
+/// The compression of full pages in the WAL: lz4, which takes a fraction of the time, if these binaries were
+/// built with it.
 async fn wal_compression(tools: &Tools, cluster: &Path) -> &'static str {
     let mut command = tools.command("postgres");
     command.arg("-D").arg(cluster).args(["-c", "wal_compression=lz4", "-C", "wal_compression"]);
@@ -114,7 +114,7 @@ async fn wal_compression(tools: &Tools, cluster: &Path) -> &'static str {
     if answer.is_ok_and(|output| output.status.success()) { "lz4" } else { "on" }
 }
 
-/// A quarter of the memory that there is for us, as Postgres advises, within limits; touched only as the data
+/// A quarter of the available memory, as Postgres recommends, within limits; it is touched only as the data
 /// grows.
 fn shared_buffers_kib() -> u64 {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
@@ -122,7 +122,7 @@ fn shared_buffers_kib() -> u64 {
     memory_kib.map_or(LEAST_BUFFERS_KIB, |kib| kib / 4).clamp(LEAST_BUFFERS_KIB, MOST_BUFFERS_KIB)
 }
 
-/// The memory of the machine, or what of it the container may have (in bytes, or `max`).
+/// The memory of the machine, or the container's limit (in bytes, or `max`) if that is lower.
 fn memory_kib(machine: &str, container: &str) -> Option<u64> {
     let machine_kib = machine.lines().find_map(|line| {
         let size = line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?;
@@ -132,15 +132,15 @@ fn memory_kib(machine: &str, container: &str) -> Option<u64> {
     machine_kib.into_iter().chain(container_kib).min()
 }
 
-/// Starts a postmaster on a cluster that has none.
+/// Starts a postmaster on a cluster without one.
 pub(super) fn spawn(
     tools: &Tools,
     directory: &DataDirectory,
     sockets: &Path,
     settings: &[String],
 ) -> Result<Child, PrivatePostgresError> {
-    // Left by a postmaster that was killed. Postgres would clean up itself, but takes a process
-    // that has got the same id since for the owner.
+    // Left by a postmaster that was killed. Postgres would clean up itself, but it mistakes a process that
+    // has the same id now for the owner.
     for left in [".s.PGSQL.5432", ".s.PGSQL.5432.lock"] {
         let _ = fs::remove_file(sockets.join(left));
     }
@@ -155,7 +155,7 @@ pub(super) fn spawn(
     command.spawn().map_err(|reason| tools.user.cannot_run(&tools.path("postgres"), reason))
 }
 
-/// Whether the postmaster `pid` says, in the way it says so to `pg_ctl`, that it takes connections.
+/// Whether the postmaster `pid` reports in its pid file, as for `pg_ctl`, that it accepts connections.
 pub(super) fn is_ready(cluster: &Path, pid: u32) -> bool {
     let Ok(text) = fs::read_to_string(pid_file(cluster)) else {
         return false;
@@ -189,8 +189,8 @@ pub(super) async fn stop(
     Err(PrivatePostgresError::NotStopped { pid, path: cluster.to_owned(), reason })
 }
 
-/// Ends a postmaster whose owner is gone, and makes sure that the pid file of a dead one is not
-/// held against a new one. The caller holds the lock: whatever runs here has no owner.
+/// Stops a postmaster whose owner is gone, and ensures that the pid file of a dead one does not block a new
+/// one. The caller holds the lock, so a postmaster that runs here has no owner.
 pub(super) async fn end_leftover(
     tools: &Tools,
     cluster: &Path,
@@ -200,8 +200,8 @@ pub(super) async fn end_leftover(
             return Ok(());
         };
         let Ok(pid) = first_line(&text).parse::<u32>() else {
-            // Empty for the instant between its creation and its first line. A machine that
-            // crashed can leave it so for good.
+            // The file is empty between its creation and its first line. A machine that crashed can leave it
+            // empty permanently.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -215,9 +215,9 @@ pub(super) async fn end_leftover(
     fs::remove_file(&path).map_err(failed("remove", &path, "remove it by hand"))
 }
 
-/// Postgres refuses to start when the process named in the pid file exists, and after a restart of
-/// the machine that may well be a stranger. The other lines are kept: with them Postgres finds
-/// backends that outlived their postmaster, which we must not take from it.
+/// Postgres refuses to start if the process in the pid file exists, and after a restart of the machine that
+/// may be an unrelated process. The other lines are kept, because Postgres uses them to find backends that
+/// outlived their postmaster.
 fn disown(tools: &Tools, cluster: &Path, text: &str) -> Result<(), PrivatePostgresError> {
     let path = pid_file(cluster);
     let rest = text.split_once('\n').map_or("", |(_, rest)| rest);
@@ -245,7 +245,7 @@ async fn is_postmaster(pid: u32, cluster: &Path) -> bool {
     let is_there = rest
         .strip_prefix(&*cluster.to_string_lossy())
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
-    // Its working directory, where we may see it, gives away one whose cluster has been moved.
+    // The working directory, if readable, identifies a postmaster whose cluster was moved.
     let is_moved = || fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == cluster);
     program.ends_with("postgres") && (is_there || is_moved())
 }

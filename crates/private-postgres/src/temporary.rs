@@ -1,4 +1,4 @@
-//! A cluster for tests, which goes with the process that made it, however that ends.
+//! A cluster for tests, which is removed when the process that created it ends, however it ends.
 
 use std::env;
 use std::fs::DirBuilder;
@@ -12,8 +12,8 @@ use super::tools::Tools;
 use super::user::User;
 use super::{Options, PrivatePostgres, PrivatePostgresError};
 
-/// Reads until the other end of the pipe is closed, which the operating system does when our
-/// process ends; then `$1` is the directory to remove, and `$2` is `pg_ctl`.
+/// Reads until the other end of the pipe is closed, which the operating system does when the parent process
+/// ends. `$1` is the directory to remove, `$2` is `pg_ctl`.
 ///
 /// A postmaster that was just started may not be registered yet, hence the second attempt; and an
 /// `initdb` may still be writing, hence the loop.
@@ -31,22 +31,22 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 "#;
 
-/// A cluster in a directory of its own. Both are gone soon after the process that made it has
-/// ended, in whatever way: by a panic, by SIGKILL, or with the value in a static that is never
-/// dropped. Dropping it blocks until they are gone.
+/// A cluster in its own directory. Both are removed soon after the process that created it has ended in any
+/// way: by a panic, by SIGKILL, or with the value in a static that is never dropped. Dropping it blocks until
+/// they are removed.
 #[derive(Debug)]
 pub struct TemporaryPostgres {
-    // First: it stops Postgres faster than dropping the cluster would.
+    // Dropped first: it stops Postgres faster than dropping the cluster would.
     _watchdog: Watchdog,
     cluster: PrivatePostgres,
 }
 
 impl TemporaryPostgres {
-    /// Makes and starts a cluster, durable like any other unless `options` say otherwise.
+    /// Creates and starts a cluster, as durable as any other unless `options` change that.
     ///
     /// # Errors
     ///
-    /// When there is no directory for it, or as with [`PrivatePostgres::start`].
+    /// If there is no directory for it, or as for [`PrivatePostgres::start`].
     pub async fn start(options: &Options) -> Result<Self, PrivatePostgresError> {
         let user = User::for_new_cluster()?;
         let tools = Tools::find(options.bin_dir.as_deref(), None, user).await?;
@@ -75,8 +75,8 @@ impl TemporaryPostgres {
     }
 }
 
-/// A process that outlives us for just as long as it takes to clean up. It runs as the user who
-/// owns the directory, and in its own process group, so that a Ctrl-C does not end it before us.
+/// A process that outlives this one just long enough to clean up. It runs as the user who owns the directory,
+/// and in its own process group, so that a Ctrl-C does not end it first.
 #[derive(Debug)]
 struct Watchdog {
     child: Child,
@@ -110,7 +110,7 @@ impl Drop for Watchdog {
     }
 }
 
-/// Makes the directory, of which the user becomes the owner so that the watchdog can remove it.
+/// Creates the directory and makes the user its owner, so that the watchdog can remove it.
 async fn make_directory(user: &User) -> Result<PathBuf, PrivatePostgresError> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let parents = [env::temp_dir(), "/tmp".into(), "/var/tmp".into()];

@@ -1,4 +1,4 @@
-//! With a real Postgres, as root or as an ordinary user.
+//! Tests with a real Postgres, as root or as an ordinary user.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use super::user::User;
 use super::{Options, PrivatePostgres, PrivatePostgresError, TemporaryPostgres};
 
-/// Tells the test binary, run again as a process of its own, what to start.
+/// Tells the test binary, when it is run again as a separate process, what to start.
 const OWNER: &str = "TRIBUTARY_TEST_CLUSTER_OWNER";
 
 /// A directory for one test, removed at its end.
@@ -61,7 +61,7 @@ fn sql(cluster: &PrivatePostgres, statement: &str) -> String {
 fn psql(url: &str, statement: &str) -> String {
     let output = Command::new("psql")
         .args(["--no-psqlrc", "-qAt", "-c", statement, url])
-        // The URL has to be enough.
+        // The URL must be sufficient.
         .envs([("PGPORT", "1"), ("PGSSLMODE", "require"), ("PGHOST", "/nowhere")])
         .output()
         .unwrap();
@@ -86,10 +86,10 @@ fn eventually(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// A process of its own that owns a cluster. It ends by itself when its input is closed.
+/// A separate process that owns a cluster. It ends when its input is closed.
 struct Owner {
     child: Child,
-    /// Open, or the test harness there complains.
+    /// Kept open, because otherwise the test harness of that process fails.
     _output: BufReader<ChildStdout>,
     cluster: PathBuf,
     postmaster: u32,
@@ -152,7 +152,7 @@ async fn owner() {
 #[tokio::test]
 async fn data_survives_stops_and_drops() {
     let scratch = Scratch::new();
-    // As callers do it: synced, with fsync on.
+    // As callers do, with fsync on.
     let cluster = PrivatePostgres::start(&scratch.data_dir(), &Options::default()).await.unwrap();
     sql(&cluster, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (1)");
     assert_eq!(sql(&cluster, "SHOW data_checksums"), "on");
@@ -199,7 +199,7 @@ async fn a_killed_postgres_is_noticed_and_recovers() {
     assert!(error.contains("signal: 9"), "{error}");
     drop(cluster);
 
-    // After a crash of the machine, the process id in the pid file may be that of a stranger.
+    // After a crash of the machine, the process id in the pid file may belong to an unrelated process.
     let pid_file = scratch.data_dir().join("postgres/postmaster.pid");
     let user = User::for_cluster(&scratch.data_dir().join("postgres")).unwrap();
     let mut stranger = user.command(Path::new("/bin/sleep")).arg("60").spawn().unwrap();
@@ -229,7 +229,7 @@ async fn a_start_that_fails_says_why() {
     assert!(matches!(error, PrivatePostgresError::Exited { .. }), "{error}");
     assert!(error.to_string().contains("no_such_setting"), "{error}");
 
-    // Nobody owns it now, and nothing was harmed.
+    // The directory has no owner now, and its data is intact.
     start(&scratch.data_dir()).await.unwrap().stop().await.unwrap();
 
     options.bin_dir = Some(scratch.0.clone());
@@ -281,19 +281,19 @@ async fn root_finds_a_place_that_postgres_can_reach() {
     sql(&cluster, "TABLE kept");
     cluster.stop().await.unwrap();
 
-    // A moved data directory must not come up empty.
+    // A moved data directory must not start with an empty cluster.
     let moved = scratch.0.join("moved");
     fs::rename(scratch.data_dir(), &moved).unwrap();
     let error = start(&moved).await.unwrap_err();
     assert!(matches!(error, PrivatePostgresError::Moved { .. }), "{error}");
 
-    // One that was removed must.
+    // A removed one must.
     let cluster = start(&scratch.data_dir()).await.unwrap();
     assert_eq!(sql(&cluster, "SELECT to_regclass('kept') IS NULL"), "t");
     assert!(elsewhere.0.join("postgres.old/PG_VERSION").exists());
     drop(cluster);
 
-    // Somebody else could have put a directory, or a link, there.
+    // Another user could have put a directory, or a link, there.
     fs::remove_dir_all(&elsewhere.0).unwrap();
     symlink("/etc", &elsewhere.0).unwrap();
     let error = start(&scratch.data_dir()).await.unwrap_err();

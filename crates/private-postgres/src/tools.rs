@@ -1,4 +1,4 @@
-//! The installed Postgres binaries: where they are, their version, how they are run.
+//! The installed Postgres binaries: their location, their version, and how they are run.
 
 use std::env;
 use std::fs;
@@ -11,7 +11,7 @@ use super::user::User;
 
 const PROGRAMS: [&str; 3] = ["postgres", "initdb", "pg_ctl"];
 
-/// A usable set of server binaries, and the user they run as.
+/// A usable set of server binaries, and the user that they run as.
 #[derive(Debug)]
 pub(super) struct Tools {
     directory: PathBuf,
@@ -21,16 +21,16 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    /// Finds the binaries: in `explicit` and nowhere else when given, else on PATH, where
-    /// `pg_config` says, and in the usual places. Of several versions the one that made the
-    /// existing cluster (`wanted`) is preferred; when that one is not there, the first is returned.
+    /// Finds the binaries: only in `explicit` if given, otherwise on PATH, in the directory that `pg_config`
+    /// reports, and in the usual directories. Of several versions the one that created the existing cluster
+    /// (`wanted`) is preferred; without that one, the first is returned.
     pub(super) async fn find(
         explicit: Option<&Path>,
         wanted: Option<u32>,
         user: User,
     ) -> Result<Self, PrivatePostgresError> {
         if let Some(directory) = explicit {
-            // The binaries run in another working directory than ours.
+            // The binaries run in another working directory than this process.
             let directory = std::path::absolute(directory).unwrap_or_else(|_| directory.into());
             return match usable(&directory, &user).await {
                 Ok(version) => Ok(Self { directory, version, user }),
@@ -60,7 +60,7 @@ impl Tools {
         self.user.command(&self.path(program))
     }
 
-    /// Runs one of the binaries to its end. It is killed when the future is dropped.
+    /// Runs one of the binaries until it ends. Dropping the future kills it.
     pub(super) async fn output(&self, command: Command) -> Result<Output, PrivatePostgresError> {
         let program = PathBuf::from(command.get_program());
         tokio::process::Command::from(command)

@@ -1,7 +1,7 @@
-//! As whom the Postgres binaries run.
+//! The user that the Postgres binaries run as.
 //!
-//! Postgres refuses to run as root. When we are root it therefore runs as an ordinary user, which
-//! must own the cluster and be able to reach it. In every other case it runs as ourselves.
+//! Postgres refuses to run as root. If this process is root, Postgres therefore runs as an ordinary user,
+//! which must own the cluster and be able to reach it. Otherwise it runs as the user of this process.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,26 +16,25 @@ use super::PrivatePostgresError;
 
 const ROOT: u32 = 0;
 
-/// Passed on to the Postgres binaries; everything else in our environment stays here. `PG*` and
-/// `LC_*` variables would change what Postgres does, and a root's secrets are not for the eyes of
-/// an ordinary user.
+/// The only environment variables that are passed to the Postgres binaries. `PG*` and `LC_*` variables would
+/// change what Postgres does, and root's secrets must not become visible to an ordinary user.
 const ENVIRONMENT: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
 
-/// The user the Postgres binaries run as.
+/// The user that runs the Postgres binaries.
 #[derive(Debug, Clone)]
 pub(super) struct User {
     pub(super) name: String,
     pub(super) uid: u32,
     gid: u32,
-    /// True when we are root and this is somebody else.
+    /// True if this process is root and this is another user.
     switched: bool,
 }
 
 impl User {
     /// The user for the cluster at `cluster`, which need not exist yet.
     ///
-    /// A root who meets an existing cluster runs it as its owner: that makes `sudo` once in a
-    /// while harmless, and survives a renumbering of the `postgres` user.
+    /// Root runs an existing cluster as its owner. This makes an occasional `sudo` harmless, and survives a
+    /// renumbering of the `postgres` user.
     pub(super) fn for_cluster(cluster: &Path) -> Result<Self, PrivatePostgresError> {
         let user = Self::ourselves();
         let Ok(owner) = fs::metadata(cluster) else {
@@ -59,7 +58,7 @@ impl User {
         }
     }
 
-    /// The user for a cluster yet to be made.
+    /// The user for a new cluster.
     pub(super) fn for_new_cluster() -> Result<Self, PrivatePostgresError> {
         let user = Self::ourselves();
         if user.uid != ROOT {
@@ -82,20 +81,20 @@ impl User {
         Self { name: format!("with id {uid}"), uid, gid, switched: false }
     }
 
-    /// True when Postgres runs as somebody else because we are root.
+    /// True if Postgres runs as another user because this process is root.
     pub(super) fn is_switched(&self) -> bool {
         self.switched
     }
 
-    /// A command that runs `program` as this user, away from our terminal: in its own process
-    /// group, so that a Ctrl-C meant for us does not reach it, and without our input.
+    /// A command that runs `program` as this user, detached from the terminal: in its own process group, so
+    /// that a Ctrl-C for this process does not reach it, and without this process's input.
     pub(super) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
             .env_clear()
             .env("LC_ALL", "C")
             .envs(ENVIRONMENT.iter().filter_map(|&name| Some((name, std::env::var_os(name)?))))
-            // Our own directory may be closed to this user.
+            // This user may be unable to enter the working directory of this process.
             .current_dir("/")
             .process_group(0)
             .stdin(Stdio::null());
@@ -106,8 +105,8 @@ impl User {
         command
     }
 
-    /// Whether this user can reach what is in `directory`. Asked by trying, because every ancestor
-    /// and every kind of access control has a say.
+    /// Whether this user can reach what is in `directory`. The only reliable check is to try, because every
+    /// ancestor and every kind of access control matters.
     pub(super) async fn can_enter(&self, directory: &Path) -> Result<bool, PrivatePostgresError> {
         if !self.switched {
             return Ok(true);
@@ -134,8 +133,8 @@ impl User {
         Ok(())
     }
 
-    /// Makes an empty file that only this user can read and write, in directory of whatever was there.
-    /// Never writes through a link left there by somebody else.
+    /// Creates an empty file that only this user can read and write, and replaces what was there. Never
+    /// writes through a link that another user left there.
     pub(super) fn replace_file(&self, path: &Path) -> io::Result<File> {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

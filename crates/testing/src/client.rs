@@ -1,4 +1,4 @@
-//! A client that says in one line what a test does.
+//! A client with which each step of a test is one line.
 
 use std::str::FromStr;
 
@@ -27,7 +27,7 @@ pub fn reason(status: &Status) -> Reason {
     (status.code(), info.map(|info| info.reason).unwrap_or_default())
 }
 
-/// How many uses a referrer has had taken, from the database's own record of who referred whom.
+/// How many uses of a referrer's code are used up, from the table of referrals.
 pub async fn uses(pool: &sqlx::PgPool, program_id: &str, referrer_user_id: &str) -> i64 {
     sqlx::query_scalar(
         "select count(*) from referrals where program_id = $1 and referrer_user_id = $2",
@@ -39,7 +39,7 @@ pub async fn uses(pool: &sqlx::PgPool, program_id: &str, referrer_user_id: &str)
     .unwrap()
 }
 
-/// Somebody who signed up.
+/// A user who signed up.
 #[derive(Clone, Debug)]
 pub struct SignUp {
     pub user_id: String,
@@ -190,7 +190,7 @@ impl Client {
         Ok(self.purchases().record_purchase(self.request(message)).await?.into_inner())
     }
 
-    /// Records a purchase; an empty `purchase_id` has one made.
+    /// Records a purchase; for an empty `purchase_id` the server generates one.
     pub async fn buy(
         &self,
         purchase_id: &str,
@@ -212,8 +212,8 @@ impl Client {
         Ok(self.purchases().get_purchase(self.request(message)).await?.into_inner())
     }
 
-    /// Watches somebody's earnings, from a token or from now on; has read the first message, which
-    /// says that the stream has begun.
+    /// Watches a user's earnings, from a token or from now on. The first message, which marks the beginning
+    /// of the stream, has been read.
     pub async fn watch(
         &self,
         program_id: &str,
@@ -232,7 +232,7 @@ impl Client {
     }
 }
 
-/// A sign-up with everything that is required.
+/// A sign-up with all required fields.
 pub fn sign_up_request(program_id: &str, user_id: &str, code: &str) -> RegisterUserRequest {
     RegisterUserRequest {
         user_id: user_id.into(),

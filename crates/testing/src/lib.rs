@@ -1,7 +1,6 @@
-//! What the tests share: a Postgres of their own, a fresh database per test, server processes on it,
-//! and clients that say what they do.
+//! Shared test helpers: a private Postgres, a fresh database per test, server processes on it, and clients.
 //!
-//! Tests go through the public door: real server processes, real gRPC, a real Postgres with fsync on.
+//! Tests use the public API: real server processes, real gRPC, a real Postgres with fsync on.
 
 #![allow(
     missing_docs,
@@ -32,7 +31,7 @@ pub use processes::{ADMIN_KEY, Server, ServerOptions, clean_command, program, tr
 pub use several::{Grants, Pair, at_once, check_books, events_in, granted};
 pub use watching::{Begun, Logged, Message, Watched, in_log, second_server};
 
-/// The Postgres of this test process. It goes away with the process, however that ends.
+/// The Postgres of this test process. It is removed when the process ends, however it ends.
 async fn cluster() -> &'static TemporaryPostgres {
     static CLUSTER: OnceCell<TemporaryPostgres> = OnceCell::const_new();
     CLUSTER
@@ -53,7 +52,7 @@ async fn cluster() -> &'static TemporaryPostgres {
 }
 
 async fn create(cluster: &TemporaryPostgres, name: &str, template: Option<&str>) {
-    // One at a time: a template can only be copied while nobody else is at it.
+    // One at a time: a template can only be copied while no other session uses it.
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = TURN.lock().await;
     let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
@@ -62,7 +61,7 @@ async fn create(cluster: &TemporaryPostgres, name: &str, template: Option<&str>)
     connection.close().await.unwrap();
 }
 
-/// Nobody wants to know how far it is.
+/// Ignores progress.
 struct Unwatched;
 
 impl tributary::read::Watcher for Unwatched {
@@ -84,7 +83,7 @@ impl TestDatabase {
         Self::copied_from("template_tributary").await
     }
 
-    /// Another database with all that this one holds now, like one that was restored from a backup. Cuts
+    /// Another database with the current content of this one, like one that was restored from a backup. Cuts
     /// all connections to this one.
     pub async fn copy(&self) -> Self {
         let cluster = cluster().await;
@@ -109,7 +108,7 @@ impl TestDatabase {
         Self { name, url, pool }
     }
 
-    /// Puts an empty database in the place of this one, and cuts all connections to it.
+    /// Replaces this database with an empty one, and cuts all connections to it.
     pub async fn replace(&self) {
         let cluster = cluster().await;
         let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
@@ -119,8 +118,8 @@ impl TestDatabase {
         create(cluster, &self.name, Some("template_tributary")).await;
     }
 
-    /// Checks what must hold after anything at all: of the log itself, and that it and the read models
-    /// pass the program's own verification.
+    /// Checks what must always hold: the invariants of the log, and that the log and the read models pass
+    /// `tributary verify`.
     pub async fn check(&self) {
         self.check_log().await;
         let database = Database::new(&self.url, 1).unwrap();
@@ -128,8 +127,8 @@ impl TestDatabase {
         assert!(verdict.is_good(), "{verdict:#?}");
     }
 
-    /// Checks what must hold of any log, also of one whose events mean nothing: positions have no gaps,
-    /// time never runs backwards, every stream counts 1, 2, 3, ..., and commands have their envelopes.
+    /// Checks what must hold for any log, even one with meaningless events: positions have no gaps, times
+    /// never decrease, the sequences of every stream are 1, 2, 3, ..., and commands have their envelopes.
     pub async fn check_log(&self) {
         let (gaps, backwards, holes): (i64, i64, i64) = sqlx::query_as(
             "select
@@ -155,8 +154,8 @@ impl TestDatabase {
         self.check_envelopes().await;
     }
 
-    /// Checks that the first event of each command, and no other, says who caused it and how it came in, and
-    /// names the receipt if there is one.
+    /// Checks that the first event of each command, and no other, records who caused the command and how it
+    /// came in, and names the receipt if there is one.
     async fn check_envelopes(&self) {
         let wrong = self
             .count(

@@ -1,13 +1,13 @@
-//! HTTP/1.1 as a browser, curl or an orchestrator speaks it, without a client that knows better.
+//! Plain HTTP/1.1, as a browser, curl or an orchestrator speaks it, without a client library.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What a server answered.
+/// The answer of a server.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
-    /// The headers, in small letters.
+    /// The headers, in lower case.
     pub head: String,
     pub body: Vec<u8>,
 }
@@ -31,7 +31,7 @@ impl Answer {
     }
 }
 
-/// Sends a request on a connection of its own. `headers` are whole lines without their ends.
+/// Sends a request on a new connection. `headers` are whole lines without line ends.
 pub async fn send(
     address: &str,
     line: &str,

@@ -12,12 +12,12 @@ use super::{Client, TestDatabase};
 
 pub const ADMIN_KEY: &str = "test_admin_key_0123456789";
 
-/// The program under test, with nothing of our own environment that could change what it does.
+/// The program under test, without environment variables that could change what it does.
 pub fn tributary() -> Command {
     clean_command(&binary("tributary"))
 }
 
-/// A program that the build of the workspace has put beside the tests.
+/// A program that the build of the workspace has placed beside the tests.
 fn binary(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let path = tests.parent().and_then(Path::parent).unwrap().join(name);
@@ -25,7 +25,7 @@ fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A command with nothing of our own environment that could change what it does.
+/// A command without environment variables that could change what it does.
 pub fn clean_command(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
@@ -42,7 +42,7 @@ pub fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../programs").join(format!("{name}.json"))
 }
 
-/// What a server is started with, besides the database.
+/// Options of a server, besides the database.
 #[derive(Clone, Default)]
 pub struct ServerOptions {
     /// Further arguments of `serve`.
@@ -99,7 +99,7 @@ impl Server {
         Client::new(channel, key)
     }
 
-    /// Kills the process without a chance to say goodbye.
+    /// Kills the process without a graceful shutdown.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }

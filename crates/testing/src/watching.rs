@@ -15,9 +15,9 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A message of some stream.
 pub trait Message: Debug + Send + Sync + 'static {
-    /// Where to go on from after it.
+    /// The token to resume from after this message.
     fn token(&self) -> &str;
-    /// Whether it says nothing else.
+    /// Whether the message only has a token.
     fn is_heartbeat(&self) -> bool;
 }
 
@@ -50,7 +50,7 @@ messages! {
 /// A stream that is being read.
 pub struct Watched<M> {
     stream: Streaming<M>,
-    /// That of the last message.
+    /// The token of the last message.
     pub token: String,
 }
 
@@ -77,7 +77,7 @@ impl<M: Message> Watched<M> {
         Ok(message)
     }
 
-    /// The next message that is no heartbeat, or why there is none.
+    /// The next message other than heartbeats, or why there is none.
     pub async fn try_news(&mut self) -> Result<M, Status> {
         loop {
             let message = self.next().await?;
@@ -87,12 +87,12 @@ impl<M: Message> Watched<M> {
         }
     }
 
-    /// The next message that is no heartbeat.
+    /// The next message other than heartbeats.
     pub async fn news(&mut self) -> M {
         self.try_news().await.expect("the stream goes on")
     }
 
-    /// What there is up to the next heartbeat, which is not among it.
+    /// The messages up to the next heartbeat, excluding it.
     pub async fn until_heartbeat(&mut self) -> Vec<M> {
         let mut messages = Vec::new();
         loop {
@@ -104,7 +104,7 @@ impl<M: Message> Watched<M> {
         }
     }
 
-    /// Reads until the stream ends: what is no heartbeat, and why it ended.
+    /// Reads until the stream ends. Returns the messages other than heartbeats, and why the stream ended.
     pub async fn end(&mut self) -> (Vec<M>, Status) {
         let mut messages = Vec::new();
         loop {
@@ -201,7 +201,7 @@ pub async fn second_server(database: &TestDatabase, arguments: &[&str]) -> Serve
     Server::start_with(&database.url, &ServerOptions { arguments }).await
 }
 
-/// An event, however it was come by: what must be the same in the log and in every stream.
+/// The parts of an event that must be the same in the log and in every stream.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logged {
     pub position: i64,
@@ -233,7 +233,7 @@ impl From<&Event> for Logged {
     }
 }
 
-/// The events of the log that a condition of SQL takes, in order.
+/// The events of the log that match an SQL condition, in order.
 pub async fn in_log(database: &TestDatabase, condition: &str) -> Vec<Logged> {
     let query = format!(
         "select *, (extract(epoch from recorded_at) * 1000000)::bigint as recorded_at_us,

@@ -1,4 +1,4 @@
-// The way of a referral code through the shop's web pages: from the link into a cookie, and to the sign-up.
+// The path of a referral code through the shop's web pages: from the link into a cookie, and to the sign-up.
 
 const COOKIE = "referral_code";
 const MAX_AGE_S = 30 * 24 * 60 * 60;

@@ -48,7 +48,7 @@ impl Handlers {
         let profile = Profile { user_id, username, email, display_name, password_hash };
         let command =
             Command::RegisterUser(Box::new(RegisterUser { profile, program_id, referral_code }));
-        // Callers without credentials share no request ids: each address has its own.
+        // Callers without credentials do not share request ids: each address has its own scope.
         let scope = match call.principal {
             Principal::Anonymous => request.email.to_lowercase().into(),
             _ => call.principal.scope(),

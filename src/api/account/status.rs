@@ -32,8 +32,8 @@ impl Handlers {
         Ok(pb::ReactivateUserResponse { user, consistency_token })
     }
 
-    /// The user with the status that a request gave them, which a later one may have changed: a
-    /// repetition is answered like the first.
+    /// The user with the status that this request set, even if a later one has changed it, because a
+    /// repetition gets the first answer.
     async fn find_as(
         &self,
         user_id: &UserId,

@@ -1,9 +1,9 @@
-//! In which form a client wants its answer.
+//! The form in which a client wants the answer.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, header};
 
-/// The forms that there are. A client that names none gets text, unless it sent JSON.
+/// The supported forms. A client that names none gets text, unless it sent JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Json,
@@ -12,7 +12,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The form that a client prefers: of those that it accepts, the one with the highest quality, and of
+    /// The form that a client prefers: of those that it accepts, the one with the highest quality, and among
     /// equals the first.
     pub(super) fn asked_for(headers: &HeaderMap) -> Self {
         let mut best: Option<(f32, Self)> = None;
@@ -48,8 +48,8 @@ impl Form {
     }
 }
 
-/// One range of an `Accept` header with its quality; `None` as form if it takes any. Nothing if it is none of
-/// ours, or not wanted at all.
+/// One range of an `Accept` header with its quality. The form is `None` if the range accepts any. Returns
+/// `None` if the form is not supported, or not wanted at all.
 fn accepted(range: &str) -> Option<(Option<Form>, f32)> {
     let mut parts = range.split(';').map(str::trim);
     let form = match parts.next()?.to_ascii_lowercase().as_str() {

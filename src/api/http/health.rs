@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`: for orchestrators and balancers that do not speak gRPC.
+//! `/livez` and `/readyz`: for orchestrators and load balancers that do not speak gRPC.
 
 use axum::extract::State as Extracted;
 use axum::response::Response;
@@ -7,12 +7,12 @@ use http::{HeaderMap, StatusCode};
 use super::State;
 use super::form::Form;
 
-/// The process answers. That says nothing of the database: a restart would not bring it back.
+/// The process answers. The database is not checked, because a restart of the process would not repair it.
 pub(super) async fn live(headers: HeaderMap) -> Response {
     answer(&headers, StatusCode::OK, "alive", &[])
 }
 
-/// The server is ready for calls, or says why it is not.
+/// Reports that the server is ready for calls, or why it is not.
 pub(super) async fn ready(Extracted(state): Extracted<State>, headers: HeaderMap) -> Response {
     let reasons = state.readiness.reasons();
     if reasons.is_empty() {

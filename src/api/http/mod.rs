@@ -1,8 +1,9 @@
-//! What the port answers besides gRPC. The router made here is the outermost one: gRPC services are routes
+//! What the port answers besides gRPC. The router built here is the outermost one: gRPC services are routes
 //! of it, with their layers inside.
 //!
-//! - [`health`] says whether the server lives and is ready, [`page`] what it is.
-//! - [`form`] finds the form of answer that a client asks for, [`refusals`] says no in it.
+//! - [`health`] reports whether the server is alive and ready, [`page`] is the page at `/`.
+//! - [`form`] determines the form of answer that a client accepts, [`refusals`] refuses requests in that
+//!   form.
 
 mod form;
 mod health;
@@ -21,8 +22,8 @@ use tower::ServiceExt;
 use super::grpc::{Layers, UnknownMethod, is_grpc};
 use super::readiness::Readiness;
 
-/// Every route that is not gRPC. To add one, write a file beside this one, and name its handler here. Headers
-/// for safety, HEAD, 404 and 405 come by themselves.
+/// Every route that is not gRPC. To add one, write a file beside this one and add its handler here. Security
+/// headers, HEAD, 404 and 405 are handled for all routes.
 fn routes(state: State) -> Router {
     Router::new()
         .route("/", get(page::show))
@@ -31,7 +32,7 @@ fn routes(state: State) -> Router {
         .with_state(state)
 }
 
-/// What handlers of routes work with.
+/// The state of the handlers.
 #[derive(Clone)]
 pub(super) struct State {
     pub(super) readiness: Readiness,
@@ -59,8 +60,7 @@ pub(super) fn router(state: State, grpc: Router, layers: &Layers) -> Router {
         .fallback(unknown_method)
 }
 
-/// Headers that keep a browser from doing with an answer what it is not meant for. A handler that needs others
-/// sets them itself.
+/// Headers that keep browsers from misusing an answer. A handler that needs others sets them itself.
 const SAFE_HEADERS: [(HeaderName, HeaderValue); 4] = [
     (
         header::CONTENT_SECURITY_POLICY,

@@ -1,4 +1,4 @@
-//! The page at `/`: what this is, and where to go on.
+//! The page at `/`: what this server is, and where to find more.
 
 use axum::response::Response;
 use http::{HeaderMap, StatusCode};

@@ -1,4 +1,4 @@
-//! Answers to what cannot be done, in the form that the client asks for.
+//! Refusals of requests, in the form that the client accepts.
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
@@ -10,12 +10,12 @@ use crate::api::grpc::is_grpc;
 use crate::api::pb::ErrorReason;
 use crate::api::permissions::route_of;
 
-/// Refuses a request, as a problem of RFC 9457, as a page, or as a line of text.
+/// Refuses a request with a problem document (RFC 9457), a page, or a line of text.
 pub(super) fn refuse(headers: &HeaderMap, code: StatusCode) -> Response {
     explain(headers, code, detail(code))
 }
 
-/// What a code means here, for those to whom the code alone says too little.
+/// What a code means here, for readers who need more than the code.
 fn detail(code: StatusCode) -> &'static str {
     match code {
         StatusCode::NOT_FOUND => "There is nothing here. The page at / says where to go on.",
@@ -57,12 +57,12 @@ fn explain(headers: &HeaderMap, code: StatusCode, detail: &str) -> Response {
     safe(response)
 }
 
-/// Answers a request that came to a gRPC service, or to nothing at all, and is not a gRPC call.
+/// Answers a request that is not a gRPC call, to a gRPC service or to an unknown path.
 pub(in crate::api) fn not_a_call<B>(request: &Request<B>) -> Response {
     let is_method = route_of(request.uri().path()).is_some();
     let headers = request.headers();
     if is_grpc(headers) {
-        // Only HTTP/1.1 comes here.
+        // Only requests over HTTP/1.1 get here.
         return if is_method {
             let detail = "gRPC needs HTTP/2. Over HTTP/1.1, send application/grpc-web.";
             explain(headers, StatusCode::BAD_REQUEST, detail)

@@ -1,4 +1,4 @@
-//! `LeaderboardService`: who is ahead.
+//! `LeaderboardService`: leaderboards and ranks.
 
 mod watch;
 mod watched;
@@ -58,7 +58,7 @@ impl Handlers {
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let mut known = board(&self.0, &id.program_id, freshness).await?;
         if !known.knows(user_id) {
-            // So new that the board has not come to it, if it exists.
+            // If the participant exists, the enrollment is so recent that the board does not reflect it yet.
             let freshness = newest(&self.0, freshness, Named::Participant(&id)).await?;
             known = board(&self.0, &id.program_id, freshness).await?;
         }
@@ -74,7 +74,7 @@ impl Handlers {
     }
 }
 
-/// A part of a leaderboard with the names of those on it.
+/// A part of a leaderboard with the names of the participants.
 async fn entries(
     context: &Context,
     ranked: &[Ranked],
@@ -89,7 +89,7 @@ async fn entries(
     Ok(ranked.iter().map(entry).collect())
 }
 
-/// The place after which a page begins, as its token holds it.
+/// The place after which a page begins, read from the key in its token.
 fn place(key: &str) -> Option<Place> {
     let (score, order) = key.split_once('.')?;
     Some(Place { score: score.parse().ok()?, order: order.parse().ok()? })

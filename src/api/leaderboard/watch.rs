@@ -15,7 +15,7 @@ use crate::store::StoreError;
 use domain::ProgramId;
 use domain::rules::LeaderboardMetric;
 
-/// Places that a stream shows unless asked otherwise, and at most.
+/// The number of places that a stream shows by default, and the maximum.
 const DEFAULT_TOP: u32 = 10;
 const MAX_TOP: u32 = 100;
 
@@ -45,15 +45,15 @@ impl Handlers {
     }
 }
 
-/// The top of a leaderboard as it changes. What happens between two messages is shown by the later one,
-/// so that a slow reader gets fewer of them and is never behind.
+/// The top of a leaderboard as it changes. Changes between two messages are combined in the later one, so
+/// that a slow reader gets fewer messages and is never behind.
 struct BoardFeed {
     context: Context,
     name: StreamName,
     board: WatchedBoard,
     metric: LeaderboardMetric,
     top: usize,
-    /// What the reader has been shown.
+    /// The places that the reader has been sent.
     shown: Vec<Ranked>,
 }
 
@@ -67,7 +67,7 @@ impl BoardFeed {
         self.board.look(|board| board.page(self.metric, None, self.top)).ranked
     }
 
-    /// Everything that is to be shown.
+    /// A message with the whole top.
     async fn snapshot(&mut self) -> Result<pb::WatchLeaderboardResponse, StoreError> {
         let ranked = self.look();
         let entries = entries(&self.context, &ranked).await?;

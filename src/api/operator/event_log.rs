@@ -1,4 +1,4 @@
-//! Events as operators see them: filtered, read and watched.
+//! Events for operators: filtered, read and watched.
 
 use std::fmt;
 use std::ops::Range;
@@ -20,16 +20,16 @@ use domain::{Kind, UserId, event_types};
 
 /// How many events are read from the log at once.
 const READ_EVENTS: i64 = 1_000;
-/// How long a message may wait for a client that does not read.
+/// How long a message may wait for a client that does not read its stream.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
-/// The most types that a filter can name.
+/// The maximum number of types in a filter.
 const MAX_EVENT_TYPES: usize = 64;
 
-/// Which events to show.
+/// The events to show.
 pub(super) struct EventFilter {
-    /// Of these types; any if there are none.
+    /// Events of these types; all if empty.
     event_types: Vec<String>,
-    /// That concern this user; anybody if there is none.
+    /// Events that concern this user; all if `None`.
     user_id: Option<Arc<str>>,
 }
 
@@ -48,7 +48,7 @@ impl EventFilter {
     }
 }
 
-/// Whether an event is the user's own, or names the user.
+/// Whether an event is on one of the user's own streams, or names the user.
 fn concerns(event: &RecordedEvent, user_id: &str) -> bool {
     let is_own = match event.stream.kind {
         Kind::User => &*event.stream.id == user_id,
@@ -57,7 +57,7 @@ fn concerns(event: &RecordedEvent, user_id: &str) -> bool {
         }
         Kind::Program | Kind::Purchase => false,
     };
-    // Identifiers need no escapes, so that a value is found as it is written.
+    // Identifiers need no escaping, so a value is found by its plain text.
     is_own
         || (event.payload.contains(user_id)
             && serde_json::from_str(&event.payload).is_ok_and(
@@ -124,8 +124,8 @@ impl View for EventFilter {
     }
 }
 
-/// Sends the events of a range of positions (after the first, up to the last) that a filter takes, at
-/// most `limit` of them.
+/// Sends the events of a range of positions (after the first, up to the last) that match a filter, at most
+/// `limit`.
 pub(super) async fn send_events(
     context: &Context,
     filter: &EventFilter,
@@ -160,7 +160,7 @@ pub(super) async fn send_events(
     Ok(())
 }
 
-/// Sends one message, unless the client has long stopped reading or is gone.
+/// Sends one message, unless the client has stopped reading for too long or is gone.
 async fn send(
     messages: &mpsc::Sender<Sent<pb::ReadEventsResponse>>,
     message: pb::ReadEventsResponse,

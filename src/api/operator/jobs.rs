@@ -55,7 +55,7 @@ impl Handlers {
         fields.finish(Some(()))?;
         let retried = match request.job_id.parse() {
             Ok(id) => retry(&self.0, id).await?,
-            // Ids that we never gave.
+            // Ids that were never assigned.
             Err(_) => Retried::Unknown,
         };
         let job_id = &request.job_id;

@@ -1,4 +1,4 @@
-//! `OperatorService`: programs in numbers, the log itself, and the jobs.
+//! `OperatorService`: key figures of programs, the log itself, and the jobs.
 
 mod event_log;
 mod events;

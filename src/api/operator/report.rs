@@ -16,7 +16,7 @@ use crate::read::{At, ConversionDay};
 use domain::money::WHOLE_BPS;
 use domain::{ProgramId, Timestamp};
 
-/// The longest report, in days, and that of a request that names none.
+/// The longest report, in days, and the default.
 const MAX_REPORT_DAYS: i64 = 366;
 const DEFAULT_REPORT_DAYS: i64 = 30;
 const MICROS_PER_DAY: i64 = 24 * 60 * 60 * Timestamp::PER_SECOND;
@@ -44,8 +44,8 @@ impl Handlers {
     }
 }
 
-/// The days of a report, counted from 1970 in UTC: from the one in which `start` lies to the one before
-/// that in which `end` lies, or through it if `end` is not its beginning.
+/// The days of a report, counted from 1970 in UTC: from the day that contains `start` to the day that
+/// contains `end`, which is included unless `end` is its very beginning.
 fn report_days(
     fields: &mut Fields,
     start: Option<&PbTimestamp>,
@@ -53,7 +53,7 @@ fn report_days(
     now: Timestamp,
 ) -> Range<i32> {
     let (first, last) = (fields.time("start_time", start), fields.time("end_time", end));
-    // What is no time at all has been said.
+    // A malformed time has been reported already.
     let is_read = first.is_some() == start.is_some() && last.is_some() == end.is_some();
     let end = match last {
         Some(time) => {

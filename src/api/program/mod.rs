@@ -1,4 +1,4 @@
-//! `ProgramService`: programs and who is in them.
+//! `ProgramService`: programs and their participants.
 
 pub(super) mod rules;
 
@@ -102,8 +102,8 @@ impl Handlers {
         })
     }
 
-    /// The version that was in force at a position of the log: what a publication came to, also if
-    /// the request is a repetition and others were published since.
+    /// The version that was in force at a position of the log: the result of a publication, even if the
+    /// request is a repetition and later versions have been published.
     async fn version_at(&self, program_id: &ProgramId, position: i64) -> Result<u32, ApiError> {
         let stream = StreamKey { kind: Kind::Program, id: program_id.as_str().into() };
         // Every event of a program is a new version.

@@ -1,4 +1,4 @@
-//! Program rules between the contract and the domain.
+//! Conversion of program rules between the contract and the domain.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use domain::rules::{
 };
 use domain::{Program, ProgramId, ProgramVersion};
 
-/// The most rules: one per level.
+/// The maximum number of rules: one per level.
 const MAX_RULES: usize = MAX_LEVEL as usize + 1;
 
 /// A version of a program, as the contract shows it.
@@ -68,7 +68,7 @@ pub fn program_message(
     }
 }
 
-/// What a leaderboard counts, as the contract says it.
+/// The metric of a leaderboard, for the contract.
 pub(in crate::api) fn leaderboard_metric_message(
     metric: LeaderboardMetric,
 ) -> pb::LeaderboardMetric {
@@ -80,7 +80,7 @@ pub(in crate::api) fn leaderboard_metric_message(
     }
 }
 
-/// What a leaderboard counts; none if it is not said.
+/// The metric of a leaderboard; `None` if unspecified.
 pub(in crate::api) fn leaderboard_metric(
     metric: pb::LeaderboardMetric,
 ) -> Option<LeaderboardMetric> {
@@ -137,7 +137,7 @@ pub fn publish_command(program: &pb::Program) -> Result<Command, Status> {
     Ok(Command::PublishProgram { program_id, rules })
 }
 
-/// Reads a program; every fault of it is noted in `fields`, those of its rules too.
+/// Reads a program. All faults, including those of its rules, are recorded in `fields`.
 pub(super) fn read_program(
     fields: &mut Fields,
     program: &pb::Program,
@@ -172,7 +172,7 @@ pub(super) fn read_program(
         let rule = read_rule(fields, &format!("program.rewards[{index}]"), message);
         rewards.push(rule.unwrap_or_else(|| {
             unreadable.push(format!("rewards[{index}]."));
-            // Harmless to the rules around it.
+            // A level that causes no faults in the neighbouring rules.
             let below = rewards.last().map_or(0, |below| below.level);
             RewardRule {
                 rule: message.rule.clone(),
@@ -183,7 +183,7 @@ pub(super) fn read_program(
             }
         }));
     }
-    // What could not be read stands in with something harmless, so that the rest is checked too.
+    // Values that could not be read are replaced by harmless ones, so that the rest is checked too.
     let rules = ProgramRules {
         display_name: if program.display_name.is_empty() {
             program.program_id.clone()
@@ -232,7 +232,7 @@ fn missing<T>(fields: &mut Fields, field: &str) -> Option<T> {
     None
 }
 
-/// A code that cannot be used rejects the sign-up unless the program says otherwise.
+/// By default a sign-up with a code that cannot be used is rejected.
 fn read_code_policy(policy: pb::InvalidCodePolicy) -> InvalidCodePolicy {
     match policy {
         pb::InvalidCodePolicy::RegisterUnreferred => InvalidCodePolicy::RegisterUnreferred,
@@ -289,7 +289,7 @@ fn read_rule(fields: &mut Fields, path: &str, rule: &pb::RewardRule) -> Option<R
     }
     if !rule.tiers.is_empty() {
         let mut tiers = Vec::new();
-        // One more than there can be: the rules say that it is too many.
+        // One more than the maximum, so that the rules report that there are too many.
         for (index, tier) in rule.tiers.iter().take(MAX_TIERS + 1).enumerate() {
             let from_referrals = u32::try_from(tier.from_referrals).unwrap_or_else(|_| {
                 invalid(&format!("tiers[{index}].from_referrals"), "must be 0 or more");

@@ -1,4 +1,4 @@
-//! `PurchaseService`: purchases and what came of them.
+//! `PurchaseService`: purchases and their consequences.
 
 use prost::Message;
 
@@ -17,7 +17,7 @@ use crate::store::{RecordedEvent, log};
 use domain::decide::{Command, RecordPurchase};
 use domain::{Purchase, PurchaseId, Refusal, StreamKey, UserId};
 
-/// The largest page of purchases, well below the largest message: a purchase can come to many rewards.
+/// The largest page of purchases, well below the largest message: a purchase can have many rewards.
 const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 
 pub(super) struct Handlers(pub(super) Context);
@@ -96,7 +96,7 @@ impl Handlers {
             let (purchase, outcomes) = responses::purchase(events)?;
             let detail = pb::PurchaseDetail { purchase, outcomes };
             size_bytes += detail.encoded_len();
-            // A page that grows too large ends earlier.
+            // A page that would become too large ends earlier.
             if size_bytes > MAX_PAGE_BYTES && !purchases.is_empty() {
                 next_page_token = page.token_after(last_position);
                 break;

@@ -1,4 +1,4 @@
-//! `GetReferralStats`, `ListReferrals` and `GetReferralTree`: what came of referrals that were made.
+//! `GetReferralStats`, `ListReferrals` and `GetReferralTree`: referrals and their outcome.
 
 use std::collections::HashMap;
 
@@ -14,9 +14,9 @@ use crate::read::{At, Listed, ListedReferral, MAX_BELOW, ReferralList};
 use domain::rules::{MAX_LEVEL, ProgramRules};
 use domain::{ParticipantId, ProgramId, ReferralStatus, UserId};
 
-/// How many of the newest referrals go with the statistics.
+/// How many of the newest referrals the statistics include.
 const RECENT_REFERRALS: i64 = 10;
-/// How many levels a tree has unless asked otherwise.
+/// The default number of levels of a tree.
 const DEFAULT_DEPTH: u32 = 3;
 
 impl Handlers {
@@ -57,7 +57,7 @@ impl Handlers {
             recent_referrals: details(&id.program_id, &recent.found),
             link: rules.link(&member.code),
             code: member.code,
-            // Both are at least as new.
+            // Both answers are at least as fresh as this.
             position: position.min(recent.position),
         })
     }
@@ -144,7 +144,8 @@ impl Handlers {
     }
 }
 
-/// How often a code can be used, and how often it still can; the tighter of a program's two limits.
+/// How often a code can be used, and how often it still can be used, by the tighter of a program's two
+/// limits.
 fn uses(rules: &ProgramRules, taken: u32) -> (Option<u32>, Option<u32>) {
     let limit = rules.max_uses_per_code.into_iter().chain(rules.max_direct_referrals).min();
     (limit, limit.map(|limit| limit.saturating_sub(taken)))
@@ -174,7 +175,7 @@ fn details(program_id: &ProgramId, listed: &Listed) -> Vec<pb::ReferralDetail> {
     listed.referrals.iter().map(detail).collect()
 }
 
-/// Makes a tree of nodes of which each comes after its parent.
+/// Builds a tree from nodes that each come after their parent.
 fn grow(listed: &Listed) -> Option<pb::ReferralNode> {
     let unit = listed.unit.as_deref().unwrap_or_default();
     let mut below: HashMap<&str, Vec<pb::ReferralNode>> = HashMap::new();

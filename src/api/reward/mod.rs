@@ -1,4 +1,4 @@
-//! `RewardService`: what participants have, have earned, and earn.
+//! `RewardService`: balances, earnings, tiers and rewards of participants.
 
 mod participant;
 mod reads;
@@ -19,7 +19,7 @@ use domain::{Program, ProgramId, Timestamp, load};
 pub(super) struct Handlers(pub(super) Context);
 
 impl Handlers {
-    /// The rules of a program that are in force now, or were at a moment.
+    /// The rules of a program that are in force now, or were in force at a moment.
     async fn rules(
         &self,
         program_id: &ProgramId,
@@ -44,7 +44,7 @@ fn rewards(page: &Page) -> Vec<pb::Reward> {
     page.entries.iter().filter_map(reward_of).collect()
 }
 
-/// An entry of whatever kind: money that moved.
+/// An entry of any kind: money that moved.
 fn entry(entry: &Entry) -> pb::BalanceEntry {
     let Entry { event, posting, purchase_id, reward: granted } = entry;
     pb::BalanceEntry {
@@ -58,7 +58,7 @@ fn entry(entry: &Entry) -> pb::BalanceEntry {
     }
 }
 
-/// The tier of somebody, and what the next one takes. Tiers go by the referrals that were rewarded.
+/// A participant's tier, and what the next one requires. Tiers count the referrals that were rewarded.
 fn tier(standing: &Standing, rules: &ProgramRules) -> pb::GetTierResponse {
     let rewarded = rules.tier_rule().map(|(rule, _)| standing.level(rule.level).count);
     let tiers = rules.tier_standing(standing.tier.as_deref(), rewarded.unwrap_or_default());
@@ -73,7 +73,7 @@ fn tier(standing: &Standing, rules: &ProgramRules) -> pb::GetTierResponse {
     }
 }
 
-/// Every level that the rules pay, and every one that ever paid.
+/// Every level that the rules pay, and every level that ever paid.
 fn by_level(standing: &Standing, rules: &ProgramRules) -> Vec<pb::LevelEarnings> {
     let mut levels: Vec<u32> = rules.rewards.iter().map(|rule| rule.level).collect();
     levels.extend(standing.levels.iter().map(|total| total.level));

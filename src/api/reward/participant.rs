@@ -15,7 +15,7 @@ use crate::api::tokens::{StreamName, ToldRank, resume_cursor_with_rank, resume_t
 use crate::api::watch::{Feed, Messages, permit, stream};
 use crate::live::{Cursor, CutOff, Live, Subscription, Topic};
 use crate::read::{Entry, Freshness, Standing};
-use crate::store::{RecordedEvent, StoreError, in_time};
+use crate::store::{RecordedEvent, StoreError};
 use domain::{
     AnyEvent, Participant, ParticipantEvent, ParticipantId, Referral, ReferralApplied,
     ReferralStatus, StreamKey, UserId,
@@ -71,8 +71,8 @@ impl Handlers {
         board.shown();
         let position = board.position();
         let mut participant = Participant::clone(participant);
-        let replaying = self.0.reads.replay(id, &mut participant, at.sequence, position);
-        let sequence = in_time(replaying).await?;
+        let reads = &self.0.reads;
+        let sequence = reads.advance(id, &mut participant, at.sequence, position).await?;
         let rules = self.rules(&id.program_id, None).await?;
         let referrals = participant.referrals();
         let state = pb::ParticipantState {

@@ -1,4 +1,4 @@
-//! What `RewardService` reads: balances, entries, tiers, earnings and rewards.
+//! The reads of `RewardService`: balances, entries, tiers, earnings and rewards.
 
 use std::sync::Arc;
 
@@ -114,12 +114,12 @@ impl Handlers {
         })
     }
 
-    /// A moment of the past to answer for; now, if there is none.
+    /// The past moment to answer for; `None` for now.
     fn past(&self, fields: &mut Fields, moment: Option<&PbTimestamp>) -> Option<Timestamp> {
         fields.past_time("as_of_time", moment, (self.0.environment.now)())
     }
 
-    /// Where a participant stands, now or at a moment of the past, and the rules in force then.
+    /// The standing of a participant, now or at a past moment, and the rules in force then.
     async fn standing(
         &self,
         id: &ParticipantId,

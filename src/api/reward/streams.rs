@@ -1,4 +1,4 @@
-//! What the streams of `RewardService` make of the events of a participant.
+//! How the streams of `RewardService` turn the events of a participant into messages.
 
 use crate::api::pb;
 use crate::api::responses::{money, reward};
@@ -7,7 +7,7 @@ use crate::live::CutOff;
 use crate::store::RecordedEvent;
 use domain::{AnyEvent, ParticipantEvent};
 
-/// The event of a participant, if it is of one of these types: a stream reads only what it shows.
+/// The participant's event, if it has one of these types: a stream decodes only what it shows.
 fn read(event: &RecordedEvent, types: &[&str]) -> Result<Option<ParticipantEvent>, CutOff> {
     if !types.contains(&&*event.event_type) {
         return Ok(None);
@@ -60,7 +60,7 @@ impl View for BalancesView {
         event: &RecordedEvent,
         resume_token: String,
     ) -> Result<Option<Self::Message>, CutOff> {
-        // Whatever moves money, of whatever type.
+        // Every event that moves money, regardless of type.
         let Some(posting) = event.posting()? else { return Ok(None) };
         Ok(Some(pb::WatchBalancesResponse {
             balances: vec![money(&posting.unit, posting.after.balance())],

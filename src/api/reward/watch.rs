@@ -1,4 +1,4 @@
-//! What `RewardService` streams about one participant.
+//! The streams of `RewardService` about one participant.
 
 use std::fmt::Display;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::api::watch::{EventFeed, Messages, View, permit, stream};
 use crate::live::{Cursor, Permit, Topic};
 use crate::read::Standing;
 use crate::store::load::stream_and_position;
+use crate::store::log;
 use domain::{AnyAggregate, Participant, ParticipantId, StreamKey};
 
 impl Handlers {
@@ -26,9 +27,9 @@ impl Handlers {
     ) -> Result<Messages<pb::WatchEarningsResponse>, ApiError> {
         let permit = permit(&self.0, &call.principal)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
-        // Always a heartbeat first: what there is to say comes after it.
+        // The first message is always a heartbeat; changes come after it.
         let start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
-        Ok(start.stream(permit, |_, _| {}, EarningsView))
+        Ok(start.stream(permit, |_| {}, EarningsView))
     }
 
     pub(in crate::api) async fn watch_balances(
@@ -39,8 +40,9 @@ impl Handlers {
         let id = participant(&call.message.program_id, &call.message.user_id)?;
         let start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
         let rules = self.rules(&id.program_id, None).await?;
-        let present = |first: &mut pb::WatchBalancesResponse, participant: &Participant| {
-            first.balances = vec![money(&rules.unit, participant.balance_minor())];
+        let balance_minor = start.balance_minor().await?;
+        let present = |first: &mut pb::WatchBalancesResponse| {
+            first.balances.extend(balance_minor.map(|amount| money(&rules.unit, amount)));
         };
         Ok(start.stream(permit, present, BalancesView))
     }
@@ -51,35 +53,41 @@ impl Handlers {
     ) -> Result<Messages<pb::WatchTierResponse>, ApiError> {
         let permit = permit(&self.0, &call.principal)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
-        let start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
+        let mut start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
         let rules = self.rules(&id.program_id, None).await?;
         if rules.tier_rule().is_none() {
             let message = format!("program '{}' has no tiers", id.program_id);
             let facts: [(&str, &dyn Display); 1] = [("program_id", &id.program_id)];
             return Err(status(ErrorReason::NoTiers, message, &facts).into());
         }
-        let present = |first: &mut pb::WatchTierResponse, participant: &Participant| {
-            first.tier = tier(&Standing::from(participant), &rules).tier;
+        let participant = start.participant().await?;
+        let present = |first: &mut pb::WatchTierResponse| {
+            if let Some(participant) = participant {
+                first.tier = tier(&Standing::from(&*participant), &rules).tier;
+            }
         };
         Ok(start.stream(permit, present, TierView))
     }
 
     /// Where a stream about a participant begins: at its token, or at present.
-    async fn start<'a>(
-        &'a self,
-        id: &'a ParticipantId,
+    async fn start(
+        &self,
+        id: &ParticipantId,
         rpc: &str,
         token: &str,
-    ) -> Result<Start<'a>, ApiError> {
+    ) -> Result<Start<'_>, ApiError> {
         let context = &self.0;
         let name = StreamName::new(rpc, &id.to_string());
         let from = resume_cursor(context, name, token).await?;
-        let (participant, at) = present_participant(context, id).await?;
-        let (cursor, present) = match from {
-            Some(cursor) => (cursor, None),
-            None => (at, Some(participant)),
-        };
-        Ok(Start { context, id, name, cursor, present })
+        let key = StreamKey::of::<Participant>(id);
+        let pool = context.database.pool();
+        let position = log::head(pool).await?;
+        let sequence = log::sequence_at(pool, &key, position).await?;
+        if sequence == 0 {
+            must_exist(context, Named::Participant(id)).await?;
+        }
+        let cursor = from.unwrap_or(Cursor { position, sequence });
+        Ok(Start { context, key, name, cursor, is_new: from.is_none() })
     }
 }
 
@@ -89,14 +97,26 @@ pub(super) async fn present_participant(
     id: &ParticipantId,
 ) -> Result<(Arc<Participant>, Cursor), ApiError> {
     let key = StreamKey::of::<Participant>(id);
-    let (loaded, position) = stream_and_position(context.database.pool(), &key).await?;
-    if loaded.version == 0 {
+    let (participant, cursor) = present(context, &key).await?;
+    if cursor.sequence == 0 {
         must_exist(context, Named::Participant(id)).await?;
     }
-    let AnyAggregate::Participant(participant) = loaded.state else {
-        return Err(internal().into());
-    };
-    Ok((participant, Cursor { position, sequence: loaded.version }))
+    Ok((participant, cursor))
+}
+
+/// What a participant's stream holds at present, and where that is.
+async fn present(
+    context: &Context,
+    key: &StreamKey,
+) -> Result<(Arc<Participant>, Cursor), ApiError> {
+    let (loaded, position) = stream_and_position(context.database.pool(), key).await?;
+    let cursor = Cursor { position, sequence: loaded.version };
+    match loaded.state {
+        AnyAggregate::Participant(participant) => Ok((participant, cursor)),
+        AnyAggregate::User(_) | AnyAggregate::Program(_) | AnyAggregate::Purchase(_) => {
+            Err(internal().into())
+        }
+    }
 }
 
 pub(super) fn participant(program_id: &str, user_id: &str) -> Result<ParticipantId, ApiError> {
@@ -108,28 +128,48 @@ pub(super) fn participant(program_id: &str, user_id: &str) -> Result<Participant
 /// A stream about a participant that is about to begin.
 struct Start<'a> {
     context: &'a Context,
-    id: &'a ParticipantId,
+    key: StreamKey,
     name: StreamName,
     cursor: Cursor,
-    /// The participant where the stream begins, unless it goes on from a token.
-    present: Option<Arc<Participant>>,
+    /// Whether it begins at present: it does not go on from a token.
+    is_new: bool,
 }
 
 impl Start<'_> {
+    /// The balance where the stream begins; `None` if it goes on from a token. It is that of the last posting,
+    /// whatever the type of its event.
+    async fn balance_minor(&self) -> Result<Option<i64>, ApiError> {
+        if !self.is_new {
+            return Ok(None);
+        }
+        let pool = self.context.database.pool();
+        let entry = log::read_last_entry(pool, &self.key, self.cursor.sequence).await?;
+        let posting = entry.map(|entry| entry.posting()).transpose()?.flatten();
+        Ok(Some(posting.map_or(0, |posting| posting.after.balance())))
+    }
+
+    /// The participant where the stream begins, which is moved there; `None` if it goes on from a token.
+    async fn participant(&mut self) -> Result<Option<Arc<Participant>>, ApiError> {
+        if !self.is_new {
+            return Ok(None);
+        }
+        let (participant, cursor) = present(self.context, &self.key).await?;
+        self.cursor = cursor;
+        Ok(Some(participant))
+    }
+
     /// Answers with the stream. Its first message is a heartbeat, into which `present` may put what is
     /// there at present.
     fn stream<V: View + Sync>(
         self,
         permit: Permit,
-        present: impl FnOnce(&mut V::Message, &Participant),
+        present: impl FnOnce(&mut V::Message),
         view: V,
     ) -> Messages<V::Message> {
-        let Self { context, id, name, cursor, present: participant } = self;
+        let Self { context, key, name, cursor, .. } = self;
         let mut first = V::heartbeat(resume_token(context, name, cursor));
-        if let Some(participant) = participant {
-            present(&mut first, &participant);
-        }
-        let topic = Topic::Stream(StreamKey::of::<Participant>(id));
+        present(&mut first);
+        let topic = Topic::Stream(key);
         let subscription = context.live.subscribe(topic, cursor);
         let feed = EventFeed { context: context.clone(), name, subscription, view };
         stream(context, permit, vec![first], feed)

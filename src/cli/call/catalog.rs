@@ -10,10 +10,10 @@ use contract::DESCRIPTORS;
 
 const PACKAGE: &str = "tributary.v1";
 
-/// How alike a name must be to the one that was typed to be offered first; 1 is equal.
+/// How similar a name must be to the typed one to be listed first; 1 means equal.
 const CLOSE: f64 = 0.6;
 
-/// The most names that are offered first.
+/// The maximum number of names that are listed first.
 const MAX_CLOSE: usize = 5;
 
 /// All RPCs of the contract.
@@ -48,7 +48,7 @@ impl Catalog {
         found.ok_or_else(|| self.unknown(short))
     }
 
-    /// Says which RPCs there are, those with a name like `wanted` first.
+    /// Lists the RPCs, those with names similar to `wanted` first.
     fn unknown(&self, wanted: &str) -> UsageError {
         let names: Vec<String> = self.0.iter().map(short_name).collect();
         let mut close: Vec<(f64, &str)> = names
@@ -73,18 +73,18 @@ impl Catalog {
     }
 }
 
-/// `Service/Rpc`, as commands take it.
+/// `Service/Rpc`, the form that commands accept.
 pub(super) fn short_name(rpc: &MethodDescriptor) -> String {
     format!("{}/{}", rpc.parent_service().name(), rpc.name())
 }
 
-/// How alike a name is to what was typed, which may lack the service.
+/// How similar a name is to the typed one, which may omit the service.
 fn likeness(name: &str, wanted: &str) -> f64 {
     let (name, wanted) = (name.to_lowercase(), wanted.to_lowercase());
     let rpc = name.split('/').next_back().unwrap_or(&name);
     let wanted_rpc = wanted.split(['/', '.']).next_back().unwrap_or(&wanted);
     let whole = strsim::normalized_damerau_levenshtein(&name, &wanted);
-    // A service's name is long and shared by many RPCs, so the RPC decides between them.
+    // The name of a service is long and shared by many RPCs, so the RPC's own name is compared as well.
     whole.midpoint(strsim::normalized_damerau_levenshtein(rpc, wanted_rpc))
 }
 

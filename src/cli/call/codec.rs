@@ -1,11 +1,11 @@
-//! Messages whose types are known at run time only, on a gRPC connection.
+//! Messages whose types are only known at run time, on a gRPC connection.
 
 use prost::Message;
 use prost_reflect::{DynamicMessage, MessageDescriptor};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 
-/// Sends messages of any type, and reads answers of one type.
+/// Sends messages of any type, and reads responses of one type.
 pub(super) struct DynamicCodec {
     pub(super) answer: MessageDescriptor,
 }

@@ -1,4 +1,4 @@
-//! What an RPC takes and answers, with the comments of the contract.
+//! The request and the response of an RPC, with the comments of the contract.
 
 use std::fmt::Write;
 
@@ -11,7 +11,7 @@ use super::catalog::short_name;
 /// Types of this package have a JSON form of their own instead of fields.
 const WELL_KNOWN: &str = "google.protobuf.";
 
-/// The comment of an RPC, and all fields of its request and its answer. Messages and enums that those
+/// The comment of an RPC, and all fields of its request and its response. The messages and enums that these
 /// consist of follow, each once.
 pub(super) fn describe(rpc: &MethodDescriptor) -> String {
     let mut page = Page::default();
@@ -40,7 +40,7 @@ pub(super) fn comment(file: &FileDescriptor, path: &[i32]) -> String {
     lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// A description as far as it is written.
+/// A description in progress.
 #[derive(Default)]
 struct Page {
     text: String,
@@ -73,7 +73,7 @@ impl Page {
         }
     }
 
-    /// The type of a field in words. What has fields or values of its own is described later.
+    /// The type of a field in words. Messages and enums are described later.
     fn type_of(&mut self, field: &FieldDescriptor) -> String {
         let kind = field.kind();
         let name = match &kind {

@@ -21,10 +21,10 @@ use super::{CliError, StopRequests, UsageError, say};
 use catalog::{Catalog, short_name};
 use codec::DynamicCodec;
 
-/// How long the answer to a call may take, unless told otherwise. A stream may last for ever.
+/// How long the answer to a call may take by default. A stream may last for ever.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The largest answer that is read. Pages of lists are smaller by far; trees of referrals are the largest.
+/// The largest answer that is read. Pages of lists are far smaller; trees of referrals are the largest.
 const MAX_ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
 #[derive(Args)]
@@ -72,8 +72,8 @@ impl Call {
         let mut request = self.request(message).map_err(UsageError::from)?;
         self.remote.endpoint().map_err(UsageError::from)?;
         let stream = rpc.is_server_streaming();
-        // Ctrl-C is how somebody leaves a stream. Any other call, which it may interrupt before the outcome
-        // is known, it ends as it ends any program.
+        // Ctrl-C ends a stream normally. Any other call may be interrupted before its outcome is known, so
+        // Ctrl-C kills the process as usual.
         let stop = if stream { Some(StopRequests::listen()?) } else { None };
         let timeout = self.timeout.or((!stream).then_some(DEFAULT_TIMEOUT));
         if let Some(timeout) = timeout {
@@ -99,8 +99,8 @@ impl Call {
         Ok(request)
     }
 
-    /// Sends the request and prints what comes back, each message when it arrives. On the wire a call with
-    /// one answer is a stream of one message.
+    /// Sends the request and prints each message when it arrives. On the wire a call with one answer is a
+    /// stream of one message.
     async fn call(
         &self,
         rpc: &MethodDescriptor,
@@ -120,7 +120,7 @@ impl Call {
     }
 }
 
-/// Prints every message. A reader of stdout that has seen enough, such as `head`, ends it in good order.
+/// Prints every message. If the reader of stdout closes it, as `head` does, the call ends without an error.
 async fn print_all(mut messages: Streaming<DynamicMessage>) -> Result<(), CliError> {
     while let Some(message) = messages.message().await.map_err(|status| explain(&status))? {
         let mut text = serde_json::to_vec_pretty(&message)?;
@@ -134,7 +134,7 @@ async fn print_all(mut messages: Streaming<DynamicMessage>) -> Result<(), CliErr
     Ok(())
 }
 
-/// The request that the command line or stdin holds.
+/// The request from the command line or stdin.
 fn read_request(rpc: &MethodDescriptor, given: Option<&str>) -> Result<DynamicMessage, UsageError> {
     let text = match given {
         Some("-") => {
@@ -163,7 +163,7 @@ fn read_request(rpc: &MethodDescriptor, given: Option<&str>) -> Result<DynamicMe
         })
 }
 
-/// Resolves once the process has been asked to stop, if anybody listens for that.
+/// Resolves once the process has been asked to stop; never, if `stop` is absent.
 async fn requested(stop: Option<StopRequests>) {
     match stop {
         Some(stop) => stop.requested().await,
@@ -171,7 +171,7 @@ async fn requested(stop: Option<StopRequests>) {
     }
 }
 
-/// Resolves once the time is over, if there is an end to it.
+/// Resolves once the time is over; never, if there is no limit.
 async fn expired(timeout: Option<Duration>) -> Status {
     match timeout {
         Some(timeout) => {

@@ -13,8 +13,8 @@ fn taken() -> Result<(), Halt> {
     Err(Refusal::Taken(vec!["username"]).into())
 }
 
-/// A unit of work that remembers that `ada` belongs to `old`, after some commands: each takes or releases
-/// claims, and is kept if it ends well and counted as a refusal if not. With the batch that they make.
+/// Runs commands in a unit of work that remembers that `ada` belongs to `old`. Each takes or releases claims;
+/// it is kept if it succeeds, and added as a refusal otherwise. Returns the results and the batch.
 fn decide(commands: &[&Decision]) -> (Vec<Result<(), Halt>>, Batch) {
     let environment = Environment::of_this_machine().unwrap();
     let (mut cache, before) = (Cache::new(1), FinishedStreams::new());
@@ -51,7 +51,7 @@ fn what_a_command_of_the_batch_gives_up_is_not_refused_because_of_what_is_rememb
     ]);
     assert_eq!(results, [Ok(()), Ok(()), taken()]);
     assert_eq!(batch.claims(), [ClaimStep::Release(ada("old")), ClaimStep::Take(ada("new"))]);
-    // Each builds on the one that had the value before.
+    // Each command builds on the one that changed the value before.
     assert_eq!(batch.dependencies(), [(1, 0), (2, 1)]);
 }
 

@@ -1,4 +1,4 @@
-//! `clean`: once a day, deletes what nobody needs any more.
+//! `clean`: once a day, deletes what is no longer needed.
 
 use std::time::Duration;
 
@@ -32,8 +32,8 @@ impl Handler for Clean {
 }
 
 impl Clean {
-    /// Deletes a little at a time, each in a transaction of its own. What is deleted already is not there the
-    /// next time, so an attempt that is cut off has done a part of the work.
+    /// Deletes a limited number of rows at a time, each time in a separate transaction, so that an
+    /// interrupted attempt has done a part of the work.
     async fn clean(&self, database: &Database) -> Result<(), StoreError> {
         epoch::forget_writers(database.pool()).await?;
         let mut deleted = 0;

@@ -1,4 +1,4 @@
-//! What there is to do: every kind of job, and where the handlers of a server come from.
+//! The kinds of jobs, and the list of a server's handlers.
 
 mod clean;
 

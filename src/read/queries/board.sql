@@ -1,4 +1,5 @@
--- Everybody of a program with what leaderboards count, in the order of registration: $1 program.
+-- All participants of a program with the numbers that leaderboards count, in the order of registration: $1
+-- program.
 select {position} as position, participant.*
 from (select) as one
 left join lateral (

@@ -1,4 +1,4 @@
--- A program in a few numbers: $1 program.
+-- The key figures of a program: $1 program.
 select {position} as position, program.rules ->> 'unit' as unit, overview.*,
     least(overview.granted_minor, 9223372036854775807)::bigint as shown_minor
 from (select) as one

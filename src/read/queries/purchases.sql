@@ -1,5 +1,5 @@
--- Where purchases are in the log, newest first, and how many events each came to: $1 before this
--- position, $2 limit.
+-- The positions of purchases in the log, newest first, with the number of events of each command: $1 before
+-- this position, $2 limit.
 select {position} as position, page.last_position as first_position,
     (event.metadata ->> 'command_events')::bigint as command_events
 from (select) as one

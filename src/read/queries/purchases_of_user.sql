@@ -1,4 +1,4 @@
--- Where the purchases of one buyer are in the log, newest first, and how many events each came to:
+-- The positions of one buyer's purchases in the log, newest first, with the number of events of each command:
 -- $1 before this position, $2 limit, $3 buyer.
 select {position} as position, page.last_position as first_position, page.command_events
 from (select) as one

@@ -1,5 +1,5 @@
--- Referrals below one participant, on several levels, newest first: $1 program, $2 statuses, $3 before
--- this position, $4 limit, $5 user, $6 levels, $7 the most participants that are looked at.
+-- Referrals below one participant, on several levels, newest first: $1 program, $2 statuses, $3 before this
+-- position, $4 limit, $5 user, $6 levels, $7 the maximum number of participants to examine.
 with recursive below (user_id, level) as (
     select user_id, 1 from {participants} where program_id = $1 and referrer_user_id = $5
     union all
@@ -7,7 +7,7 @@ with recursive below (user_id, level) as (
     from below
     cross join lateral (
         -- The limit also keeps the planner from turning the look-up into a join, whose plan would be made
-        -- and kept while the table is small.
+        -- while the table is small and then kept.
         select user_id from {participants}
         where program_id = $1 and referrer_user_id = below.user_id
         limit $7 + 1

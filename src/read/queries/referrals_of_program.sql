@@ -1,5 +1,5 @@
 -- Referrals of a whole program, newest first: $1 program, $2 statuses, $3 before this position, $4 limit.
--- Each status has its own index range, so that rare ones are found without passing all the others.
+-- Each status has its own index range, so that rare ones are found without scanning all others.
 select {position} as position, program.rules ->> 'unit' as unit, referral.*
 from (select) as one
 left join lateral (

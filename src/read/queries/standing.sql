@@ -1,4 +1,4 @@
--- Where one participant stands, and the rules of the program: $1 program, $2 user.
+-- The standing of one participant, and the rules of the program: $1 program, $2 user.
 select {position} as position, program.version, program.rules::text as rules,
     participant.*, profile.username, earned.levels, earned.totals, earned.counts
 from (select) as one

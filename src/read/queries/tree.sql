@@ -1,4 +1,4 @@
--- The participants below one, nearest levels first: $1 program, $2 user, $3 levels, $4 limit.
+-- The participants below a given one, nearest levels first: $1 program, $2 user, $3 levels, $4 limit.
 with recursive below (user_id, level) as (
     select $2::text collate "C", 0
     union all

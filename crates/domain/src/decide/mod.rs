@@ -1,8 +1,8 @@
 //! Decisions: one function per command, each a plain function over the aggregates that it reads.
 //!
-//! A decision reads as few streams as it can and tells each aggregate what to do. It lands whole or
-//! not at all, and it may be run several times: when a stream was not in memory, or when another
-//! server was faster.
+//! A decision reads as few streams as it can and tells each aggregate what to do. The events of a decision
+//! are appended all together or not at all. A decision may run several times: when a stream was not in
+//! memory, or when another server changed a stream first.
 
 mod account;
 mod program;
@@ -22,7 +22,7 @@ pub use validation::{CodeFault, CodeVerdict, validate_code};
 use super::rules::ProgramRules;
 use super::{Halt, ProgramId, Purchase, StreamKey, UserId, Work};
 
-/// Something that a caller wants done.
+/// A command from a caller.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Command {
@@ -50,8 +50,8 @@ impl Command {
         }
     }
 
-    /// The stream whose id the caller chose for the command, so that a repetition is recognised by it: the
-    /// command's receipt. `None` if only a request id makes it safe to repeat.
+    /// The command's receipt: the stream whose id the caller chose, by which a repetition is recognised.
+    /// `None` if only a request id makes the command safe to repeat.
     #[must_use]
     pub fn receipt(&self) -> Option<StreamKey> {
         match self {
@@ -68,7 +68,7 @@ impl Command {
     /// Decides the command within a unit of work.
     ///
     /// # Errors
-    /// [`Halt`] says why nothing was decided.
+    /// [`Halt`] with the reason why nothing was decided.
     pub fn decide(&self, work: &mut dyn Work) -> Result<(), Halt> {
         match self {
             Self::PublishProgram { program_id, rules } => program::publish(work, program_id, rules),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::rules::ProgramRules;
 use crate::{Claim, ClaimKind, Halt, Program, ProgramCommand, ProgramId, Work, load, tell};
 
-/// Puts rules, which have no faults, into force.
+/// Puts rules into force. They must have no faults.
 pub(super) fn publish(
     work: &mut dyn Work,
     program_id: &ProgramId,

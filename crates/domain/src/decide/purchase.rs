@@ -19,7 +19,7 @@ pub struct RecordPurchase {
     pub buyer_user_id: UserId,
     pub amount_minor: i64,
     pub currency_code: String,
-    /// When it happened, if the caller says so. If not, it happened after all that is in the log.
+    /// When the purchase happened, if the caller says so. Otherwise it happened after everything in the log.
     pub purchase_time: Option<Timestamp>,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn record(work: &mut dyn Work, input: &RecordPurchase) -> Result<(), 
     Ok(())
 }
 
-/// The same purchase delivered again is answered as before; another one under its name is refused.
+/// A repetition of the same purchase gets the first answer; a different purchase with the same id is refused.
 fn repeated(input: &RecordPurchase, recorded: &PurchaseRecorded) -> Halt {
     let same = recorded.buyer_user_id == input.buyer_user_id
         && recorded.amount_minor == input.amount_minor
@@ -60,7 +60,7 @@ fn repeated(input: &RecordPurchase, recorded: &PurchaseRecorded) -> Halt {
     }
 }
 
-/// What the purchase means to one of the buyer's programs.
+/// Evaluates the purchase in one of the buyer's programs.
 fn evaluate(
     work: &mut dyn Work,
     input: &RecordPurchase,
@@ -104,7 +104,7 @@ fn evaluate(
         let granted = rewards::grant(work, &occasion)?;
         converted = granted.count > 0;
         if granted.count == 0 && granted.withheld.is_empty() {
-            // The rules begin above the top of the buyer's line.
+            // Every rule is for a level above the top of the buyer's line.
             rewards::withhold_all(work, &occasion, WithheldReason::NotReferred, None)?
         } else {
             granted.withheld.into_iter().map(|(_, withheld)| withheld).collect()
@@ -125,7 +125,7 @@ fn evaluate(
     Ok(())
 }
 
-/// Why the purchase does not count in the program, whoever would earn.
+/// Why the purchase does not count in the program for any earner.
 fn disqualification(
     rules: &ProgramRules,
     buyer: &Participant,
@@ -156,7 +156,7 @@ fn disqualification(
     None
 }
 
-/// Whether the purchase is the one that counts as the buyer's first, referred or not.
+/// Whether the purchase counts as the buyer's first, whether or not the buyer was referred.
 fn uses_first_purchase(rules: &ProgramRules, input: &RecordPurchase) -> bool {
     match rules.earn_on {
         EarnOn::FirstPurchase { used_by: FirstPurchaseUse::AnyPurchase } => true,

@@ -9,10 +9,10 @@ use crate::{
     existing_participant, load, tell,
 };
 
-/// A referrer, by name or by code.
+/// A referrer, by user id or by code.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Referrer {
-    /// By user.
+    /// By user id.
     User(UserId),
     /// By code, as the caller wrote it.
     Code(String),
@@ -21,7 +21,7 @@ pub enum Referrer {
 /// A participant gets a referrer after registration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ApplyReferral {
-    /// The program; with a code it can be left to the code.
+    /// The program; may be absent if a code is given, which determines it.
     pub program_id: Option<ProgramId>,
     /// Who is referred.
     pub referee_user_id: UserId,
@@ -54,7 +54,7 @@ pub(super) fn apply(work: &mut dyn Work, input: &ApplyReferral) -> Result<(), Ha
         return Err(Refusal::AlreadyBought(referee_id).into());
     }
     room(rules, &referrer_user_id, &referrer)?;
-    // Only somebody who has referred others can be in anybody's upline.
+    // Only a participant who has referred others can be in an upline.
     if referee.has_referred() {
         refuse_cycle(work, &referee_id, &referrer_id)?;
     }
@@ -64,7 +64,7 @@ pub(super) fn apply(work: &mut dyn Work, input: &ApplyReferral) -> Result<(), Ha
 fn resolve(work: &mut dyn Work, input: &ApplyReferral) -> Result<(ProgramId, UserId), Halt> {
     match &input.referrer {
         Referrer::User(user_id) => {
-            // A request without code and program is refused at the door.
+            // The API refuses a request with neither code nor program.
             let program_id = input.program_id.clone().unwrap_or_default();
             Ok((program_id, user_id.clone()))
         }
@@ -86,7 +86,7 @@ fn resolve(work: &mut dyn Work, input: &ApplyReferral) -> Result<(ProgramId, Use
 /// Refuses a program that does not exist.
 ///
 /// # Errors
-/// A refusal that names it.
+/// A refusal that names the program.
 pub fn existing_program(work: &mut dyn Work, program_id: &ProgramId) -> Result<(), Halt> {
     match load::<Program>(work, program_id)?.current() {
         Some(_) => Ok(()),
@@ -99,7 +99,7 @@ pub(super) fn has_bought(rules: &ProgramRules, participant: &Participant) -> boo
     matches!(rules.earn_on, EarnOn::FirstPurchase { .. }) && participant.first_purchase_used()
 }
 
-/// How many more people the referrer can refer; `None` for any number.
+/// How many more people the referrer can refer; `None` if there is no limit.
 pub(super) fn room(
     rules: &ProgramRules,
     referrer_user_id: &UserId,
@@ -120,8 +120,8 @@ pub(super) fn room(
 
 /// Refuses a referral that would make somebody their own upline.
 ///
-/// Recorded referrals never change, so the walk itself needs no check; that the participant at its
-/// end has no referrer does, and loading them puts it under the check.
+/// Recorded referrals never change, so the walk needs no concurrency check. That the participant at its end
+/// has no referrer does need one; loading that participant adds the check.
 fn refuse_cycle(
     work: &mut dyn Work,
     referee: &ParticipantId,
@@ -140,7 +140,7 @@ fn refuse_cycle(
         let root = ParticipantId::new(&referee.program_id, &walk.root);
         match load::<Participant>(work, &root)?.referral() {
             None => return Ok(()),
-            // A referral that was made since the walk: go on from there.
+            // This referral was made after the walk: continue from there.
             Some(referral) if referral.referrer_user_id == referee.user_id => {
                 return Err(Refusal::ReferralCycle {
                     referee: referee.user_id.clone(),
@@ -153,8 +153,8 @@ fn refuse_cycle(
     }
 }
 
-/// Makes the referral, and what it earns by itself. All that could forbid it was checked before, and
-/// both participants were loaded.
+/// Records the referral and grants the rewards that the referral itself earns. The caller has checked
+/// everything that could forbid it and has loaded both participants.
 pub(super) fn attach(
     work: &mut dyn Work,
     version: &ProgramVersion,
@@ -187,8 +187,7 @@ pub(super) fn attach(
     Ok(())
 }
 
-/// Converts the referral through which a participant came, if it is pending: on the participant's stream, and on
-/// the referrer's.
+/// Converts a participant's own referral, if it is pending: on the participant's stream and on the referrer's.
 pub(super) fn convert(
     work: &mut dyn Work,
     referee: &ParticipantId,

@@ -1,4 +1,4 @@
-//! Signing up, and entering a program later.
+//! Signing up, and enrolling in a program later.
 
 use crate::code::normalize;
 use crate::decide::referral;
@@ -9,12 +9,12 @@ use crate::{
     load, peek_new, tell,
 };
 
-/// How often a code is drawn before it is given up. There are at least a million codes, so even the
+/// How often a code is drawn before the decision gives up. There are at least a million codes, so even the
 /// second draw is rare.
 const MAX_DRAWS: usize = 100;
 
-/// A new account, in the program that is named or whose code it is, else in those that enrol by
-/// default.
+/// Registers a new account. It is enrolled in the given program or the program of the given code, otherwise
+/// in all programs that enroll by default.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct RegisterUser {
@@ -24,7 +24,7 @@ pub struct RegisterUser {
     pub referral_code: Option<String>,
 }
 
-/// An existing user enters a program.
+/// Enrolls an existing user in a program.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names say it")]
 pub struct EnrollParticipant {
@@ -89,7 +89,7 @@ fn default_programs(work: &mut dyn Work) -> Result<Vec<ProgramId>, Halt> {
     Ok(programs)
 }
 
-/// Makes a user, who was loaded before, a participant; with a code that can be used, a referred one.
+/// Makes an already loaded user a participant; with a usable code, a referred one.
 fn enter(work: &mut dyn Work, id: &ParticipantId, code: Option<&str>) -> Result<(), Halt> {
     let program = load::<Program>(work, &id.program_id)?;
     let version =
@@ -114,8 +114,8 @@ fn enter(work: &mut dyn Work, id: &ParticipantId, code: Option<&str>) -> Result<
     Ok(())
 }
 
-/// Draws a code that is free as far as is known here; if it is not, the append says so, and the
-/// decision is run again with another draw.
+/// Draws a code that is free as far as is known here. If it turns out to be taken, the append reports that,
+/// and the decision runs again with another draw.
 fn claim_code(
     work: &mut dyn Work,
     rules: &ProgramRules,
@@ -133,7 +133,7 @@ fn claim_code(
     Err(Halt::Broken("no free code was drawn; the program's codes are too short"))
 }
 
-/// The referrer whose code it is; `None` if it cannot be used and the program lets that pass.
+/// The referrer who owns the code; `None` if the code cannot be used and the program accepts that.
 fn usable_referrer(
     work: &mut dyn Work,
     program_id: &ProgramId,

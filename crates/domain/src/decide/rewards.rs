@@ -1,4 +1,4 @@
-//! Granting what the rules of a program pay up a line.
+//! Granting the rewards that a program's rules pay up the line.
 
 use crate::participant::Grant;
 use crate::reward::{WithheldReason, quote};
@@ -12,23 +12,23 @@ use crate::{
 pub(super) struct PurchaseOccasion<'a> {
     pub(super) purchase_id: &'a PurchaseId,
     pub(super) amount_minor: i64,
-    /// When it happened, if the caller said so.
+    /// When the purchase happened, if the caller said so.
     pub(super) dated: Option<Timestamp>,
 }
 
-/// What rewards are granted for: a purchase of the source, or that the source was referred.
+/// What rewards are granted for: a purchase by the source, or the referral of the source.
 pub(super) struct Occasion<'a> {
     pub(super) version: &'a ProgramVersion,
     pub(super) source: &'a ParticipantId,
     pub(super) purchase: Option<PurchaseOccasion<'a>>,
 }
 
-/// What came of an occasion.
+/// The result of an occasion.
 #[derive(Default)]
 pub(super) struct Granted {
     /// How many rewards were granted.
     pub(super) count: usize,
-    /// The rewards that were not, with who would have earned them.
+    /// The rewards that were withheld, with who would have earned them.
     pub(super) withheld: Vec<(Option<ParticipantId>, RewardWithheld)>,
 }
 
@@ -89,7 +89,8 @@ fn quote_for(
     quote(rule, earner.level(rule.level), basis_minor, unshared_minor)
 }
 
-/// Says for every would-be earner that an occasion does not count; at least once.
+/// Withholds the rewards of an occasion that does not count: one record for each would-be earner, at least
+/// one in all.
 pub(super) fn withhold_all(
     work: &mut dyn Work,
     occasion: &Occasion<'_>,
@@ -114,12 +115,12 @@ pub(super) fn withhold_all(
 struct Earner<'a> {
     rule: &'a RewardRule,
     id: ParticipantId,
-    /// Why the earner has no part in the occasion: a referral further up, which leads to them, does
-    /// not count or is younger than the purchase.
+    /// Why the earner gets nothing: a referral between the source and the earner does not count or is more
+    /// recent than the purchase.
     cut_off: Option<WithheldReason>,
 }
 
-/// Each rule with the participant on its level, where there is one.
+/// Each rule with the participant on its level, if there is one.
 fn earners<'a>(work: &mut dyn Work, occasion: &Occasion<'a>) -> Result<Vec<Earner<'a>>, Halt> {
     let mut earners = Vec::new();
     let mut at = occasion.source.clone();
@@ -131,7 +132,7 @@ fn earners<'a>(work: &mut dyn Work, occasion: &Occasion<'a>) -> Result<Vec<Earne
             let Some(referral) = load::<Participant>(work, &at)?.referral().cloned() else {
                 return Ok(earners);
             };
-            // Whether the source's own referral counts is a question of the whole occasion.
+            // Whether the source's own referral counts is decided for the occasion as a whole.
             if level > 0 && cut_off.is_none() {
                 cut_off = match referral.status {
                     ReferralStatus::Held | ReferralStatus::Rejected => {
@@ -151,7 +152,7 @@ fn earners<'a>(work: &mut dyn Work, occasion: &Occasion<'a>) -> Result<Vec<Earne
     Ok(earners)
 }
 
-/// Says that a reward is not granted.
+/// Records that a reward is not granted.
 fn withhold(
     occasion: &Occasion<'_>,
     earner: Option<(&RewardRule, &ParticipantId)>,

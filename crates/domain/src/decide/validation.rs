@@ -1,4 +1,4 @@
-//! Whether a code could be used, and by whom: the same rules as a sign-up's, asked in advance.
+//! Whether a code could be used, and by whom: the rules of a sign-up, checked in advance.
 
 use crate::code::normalize;
 use crate::decide::referral::{existing_program, has_bought, room};
@@ -7,35 +7,35 @@ use crate::{
     Halt, Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, Work, load,
 };
 
-/// Why a code cannot be used. Of several, the first in this order is given.
+/// Why a code cannot be used. If several reasons apply, the first in this order is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodeFault {
-    /// Nobody has it.
+    /// The code does not exist.
     Unknown,
-    /// It is the user's own.
+    /// The code is the user's own.
     OwnCode,
     /// The user has made the purchase that the program rewards.
     AlreadyBought,
     /// The user was referred by somebody else.
     AlreadyReferred,
-    /// It has no uses left, or its owner no places.
+    /// The code has no uses left, or its owner cannot have more direct referrals.
     Exhausted,
     /// The user is in the program, which takes referrers at registration only.
     TooLate,
 }
 
-/// What can be said about a code.
+/// The result of checking a code.
 #[derive(Clone, Debug)]
 pub struct CodeVerdict {
     /// Why the code cannot be used; `None` if it can.
     pub fault: Option<CodeFault>,
-    /// Whose code it is.
+    /// The participant who owns the code.
     pub owner: Option<ParticipantId>,
-    /// How often it can still be used; `None` for any number.
+    /// How many more times the code can be used; `None` if there is no limit.
     pub remaining_uses: Option<u32>,
 }
 
-/// Looks at a code; for a certain user, if one is given.
+/// Checks a code; for a particular user, if one is given.
 ///
 /// # Errors
 /// [`Refusal::UserNotFound`] or [`Refusal::ProgramNotFound`] if there is no such user or program.
@@ -77,7 +77,8 @@ pub fn validate_code(
             let user = load::<Participant>(work, &id)?;
             match user.referral() {
                 _ if has_bought(rules, &user) => Some(CodeFault::AlreadyBought),
-                // The code through which the user came stays good; their own use is not in its way.
+                // The code that referred the user stays usable: the user's own earlier use does not count
+                // against it.
                 Some(referral) if referral.referrer_user_id == owner.user_id => {
                     remaining_uses = remaining_uses.map(|others| others.saturating_add(1));
                     None

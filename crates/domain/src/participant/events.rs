@@ -8,17 +8,17 @@ use crate::purchase::RewardWithheld;
 use crate::registry::Posts;
 use crate::{PurchaseId, Timestamp, UserId};
 
-/// Where a referral stands.
+/// The status of a referral.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReferralStatus {
-    /// Made, and nothing earned yet.
+    /// Made; nothing has been earned through it yet.
     #[default]
     Pending,
     /// Waiting for an operator's decision.
     Held,
-    /// Something was earned.
+    /// Something was earned through it.
     Converted,
     /// Turned down by an operator.
     Rejected,
@@ -33,7 +33,7 @@ impl ReferralStatus {
         *self == Self::Pending
     }
 
-    /// The name, as it stands in events.
+    /// The name used in events.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,14 +44,14 @@ impl ReferralStatus {
         }
     }
 
-    /// The status of that name.
+    /// The status with that name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 }
 
-/// A user entered a program and got a code.
+/// A user was enrolled in a program and got a code.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ParticipantEnrolled {
@@ -61,41 +61,41 @@ pub struct ParticipantEnrolled {
     pub link: String,
 }
 
-/// The participant was referred by somebody, for good.
+/// The participant got a referrer, permanently.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReferralApplied {
     /// The referrer.
     pub referrer_user_id: UserId,
-    /// Where the referral stands at first; `pending` if it is left out.
+    /// The initial status of the referral; `pending` if omitted.
     #[serde(skip_serializing_if = "ReferralStatus::is_pending", default)]
     pub status: ReferralStatus,
     /// When, in microseconds since 1970.
     pub referral_time_us: Timestamp,
 }
 
-/// The participant referred somebody: the other end of [`ReferralApplied`].
+/// The participant referred somebody: the referrer's side of [`ReferralApplied`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReferralMade {
-    /// Whom.
+    /// The user who was referred.
     pub referee_user_id: UserId,
-    /// Where the referral stands at first; `pending` if it is left out.
+    /// The initial status of the referral; `pending` if omitted.
     #[serde(skip_serializing_if = "ReferralStatus::is_pending", default)]
     pub status: ReferralStatus,
-    /// How many uses of the participant's code, and direct referrals, are taken now.
+    /// How many uses of the participant's code, and direct referrals, are now used up.
     pub uses: u32,
 }
 
-/// A referral that the participant made changed: the other end of what happened to the referee.
+/// A referral that the participant made changed its status: the referrer's side of the referee's event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReferralUpdated {
-    /// Who was referred.
+    /// The user who was referred.
     pub referee_user_id: UserId,
-    /// Where the referral stood.
+    /// The status before.
     pub previous_status: ReferralStatus,
-    /// Where it stands.
+    /// The status after.
     pub status: ReferralStatus,
 }
 
@@ -103,12 +103,12 @@ pub struct ReferralUpdated {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReferralConverted {
-    /// The purchase that did it; absent where the referral itself earned.
+    /// The purchase that converted the referral; absent if the referral itself earned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub purchase_id: Option<PurchaseId>,
 }
 
-/// The participant's first purchase is behind them, and it converted nothing.
+/// The participant made the first purchase, and it converted no referral.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FirstPurchaseUsed {
@@ -122,49 +122,49 @@ pub struct FirstPurchaseUsed {
 pub struct PurchaseCredited {
     /// The purchase.
     pub purchase_id: PurchaseId,
-    /// What was added.
+    /// The amount that was added.
     pub posting: Posting,
 }
 
-/// The participant was granted a reward. Carries what explains it, and no number twice.
+/// The participant was granted a reward. Carries what explains the reward, and no number twice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RewardGranted {
-    /// The version of the program's rules that decided.
+    /// The version of the program's rules that was applied.
     pub program_version: u32,
     /// The rule that pays.
     pub rule: String,
     /// How far up the line the earner is: 0 the buyer or referee, 1 the referrer, ...
     pub level: u32,
-    /// Whose sign-up or purchase it was.
+    /// The user whose sign-up or purchase earned the reward.
     pub source_user_id: UserId,
-    /// The purchase; absent where the referral itself earned.
+    /// The purchase; absent if the referral itself earned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub purchase_id: Option<PurchaseId>,
     /// The price of the purchase, in minor units.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub basis_minor: Option<i64>,
-    /// The rate, where the rule pays a share.
+    /// The rate, if the rule pays a share.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rate_bps: Option<u32>,
-    /// What the rule alone comes to, in minor units; absent if that was granted.
+    /// The amount before the cap, in minor units; absent if it equals the granted amount.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub computed_minor: Option<i64>,
     /// What was left under the cap before this reward, in minor units; absent without a cap.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub cap_remaining_minor: Option<i64>,
     /// The earner's rewards from this level after this one, in minor units; absent if the earner has none
-    /// from other levels, so that the posting says it.
+    /// from other levels, because the posting then contains it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub level_total_minor: Option<i64>,
     /// The number of the earner's rewards from this level after this one.
     pub level_count: u32,
-    /// What was granted: the computed amount, or what was left under the cap.
+    /// The granted amount: the computed amount, or what was left under the cap.
     pub posting: Posting,
 }
 
 impl RewardGranted {
-    /// What the rule alone comes to, in minor units.
+    /// The amount before the cap, in minor units.
     #[must_use]
     pub fn computed_minor(&self) -> i64 {
         self.computed_minor.unwrap_or(self.posting.amount)
@@ -196,7 +196,7 @@ pub struct ParticipantDeactivated {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ParticipantReactivated {
-    /// When, in microseconds since 1970: purchases dated before it earn the participant nothing.
+    /// When, in microseconds since 1970. Purchases dated earlier earn the participant nothing.
     pub reactivate_time_us: Timestamp,
 }
 

@@ -29,13 +29,13 @@ pub use events::{
 pub struct Referral {
     /// The referrer.
     pub referrer_user_id: UserId,
-    /// Where the referral stands.
+    /// The status of the referral.
     pub status: ReferralStatus,
-    /// When it was made.
+    /// When the referral was made.
     pub referral_time: Timestamp,
 }
 
-/// A reward to grant, worked out and ready.
+/// A computed reward, ready to be granted.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the fields are those of RewardGranted")]
 pub struct Grant {
@@ -49,7 +49,7 @@ pub struct Grant {
     pub basis_minor: Option<i64>,
 }
 
-/// What a participant can be told. Where a refusal names the participant, the command does.
+/// The commands of a participant. If a refusal names the participant, the command carries the name.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum ParticipantCommand {
@@ -57,24 +57,24 @@ pub enum ParticipantCommand {
         id: ParticipantId,
         enrolled: ParticipantEnrolled,
     },
-    /// Take this referrer.
+    /// Records this referrer.
     ApplyReferral {
         id: ParticipantId,
         referrer_user_id: UserId,
         now: Timestamp,
     },
-    /// Take this referee.
+    /// Records this referee.
     MakeReferral {
         user_id: UserId,
         referee_user_id: UserId,
     },
-    /// The referral through which the participant came earned something.
+    /// The participant's own referral earned something.
     Convert {
         purchase_id: Option<PurchaseId>,
     },
-    /// The referral of this referee has another status.
+    /// The referral of this referee changed its status.
     UpdateReferral(ReferralUpdated),
-    /// The first purchase is behind the participant, though nothing came of it.
+    /// The participant made the first purchase, although it earned nothing.
     UseFirstPurchase {
         purchase_id: PurchaseId,
     },
@@ -114,7 +114,7 @@ pub fn existing_participant(
     })
 }
 
-/// Whom a participant referred, by how the referral stands. Rejected ones are not counted.
+/// How many users a participant referred, by status of the referral. Rejected referrals are not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[allow(missing_docs, reason = "the names are those of the statuses")]
@@ -125,7 +125,7 @@ pub struct ReferralCounts {
 }
 
 impl ReferralCounts {
-    /// Those that count as referrals: pending and converted ones.
+    /// The number that counts as referrals: pending and converted ones.
     #[must_use]
     pub fn counted(&self) -> u32 {
         self.pending.saturating_add(self.converted)
@@ -201,7 +201,7 @@ impl Participant {
         self.referral.as_ref()
     }
 
-    /// How many uses of the participant's code, and direct referrals, are taken.
+    /// How many uses of the participant's code, and direct referrals, are used up.
     #[must_use]
     pub fn uses(&self) -> u32 {
         self.uses
@@ -213,7 +213,7 @@ impl Participant {
         self.has_referred
     }
 
-    /// Whether the purchase that counts as the participant's first was made.
+    /// Whether the participant has made the purchase that counts as the first.
     #[must_use]
     pub fn first_purchase_used(&self) -> bool {
         self.first_purchase_used
@@ -241,13 +241,13 @@ impl Participant {
         &self.levels
     }
 
-    /// Whom the participant referred, by how the referral stands.
+    /// How many users the participant referred, by status of the referral.
     #[must_use]
     pub fn referrals(&self) -> ReferralCounts {
         self.referrals
     }
 
-    /// What the participant owns, and how it came about.
+    /// What the participant owns, and the sums that explain it.
     #[must_use]
     pub fn buckets(&self) -> &Buckets {
         &self.buckets

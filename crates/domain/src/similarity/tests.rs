@@ -3,7 +3,8 @@
 use super::*;
 
 /// Pairs of texts, and the characters in blocks by difflib of Python 3.11, as the sum of the sizes of
-/// `SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()`: in this order, and in the other.
+/// `SequenceMatcher(None, a, b, autojunk=False).get_matching_blocks()`: in this order and in the reverse
+/// order.
 #[rustfmt::skip]
 const BY_DIFFLIB: &[(&str, &str, usize, usize)] = &[
     ("john@gmail.com", "j0hn@gmail.com", 13, 13),
@@ -108,7 +109,7 @@ fn a_zero_for_an_o_is_9286_of_10000() {
     let similarity = Similarity::of("john@gmail.com", "j0hn@gmail.com");
     assert_eq!(similarity.ten_thousandths(), 9_286);
     assert!(similarity.reaches(8_500));
-    // Exactly 26 / 28, which is a little less than it is rounded to.
+    // Exactly 26 / 28, a little less than its rounded value.
     assert!(similarity.reaches(9_285) && !similarity.reaches(9_286));
 }
 

@@ -1,33 +1,33 @@
-//! Whether what is in the tables is what the purchases come to.
+//! Checks that the tables agree with the purchases.
 
 use std::collections::{HashMap, HashSet};
 
 use super::sale::share_minor;
 use super::{Population, user_id};
 
-/// What a rival's tables say of a participant.
+/// A participant according to a rival's tables.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Standing {
-    /// The rewards that were granted.
+    /// The number of rewards that were granted.
     pub(super) rewards: i64,
-    /// Their sum.
+    /// The sum of the rewards.
     pub(super) granted_minor: i64,
     /// The balance.
     pub(super) balance_minor: i64,
-    /// Whether the participant's referral brought something.
+    /// Whether the participant's referral was converted.
     pub(super) converted: bool,
 }
 
-/// What a rival's tables say.
+/// The content of a rival's tables.
 pub(super) struct Books {
-    /// Each purchase: who bought, and for how much.
+    /// Each purchase: the buyer and the amount.
     pub(super) purchases: Vec<(String, i64)>,
-    /// Everybody, by name.
+    /// All participants, by name.
     pub(super) standings: HashMap<String, Standing>,
 }
 
 impl Books {
-    /// Works everything out anew from the purchases and compares.
+    /// Computes everything again from the purchases and compares.
     pub(super) fn check(&self, population: &Population, acknowledged: u64) -> Result<(), String> {
         let recorded = u64::try_from(self.purchases.len()).unwrap_or(u64::MAX);
         if recorded < acknowledged {

@@ -1,28 +1,28 @@
-//! The same aggregates, run by plain `cqrs-es` on `postgres-es`, as their documentation has it.
+//! The same aggregates, run by plain `cqrs-es` on `postgres-es`, as their documentation describes.
 //!
-//! A purchase is four calls of `CqrsFramework::execute`: the purchase itself, then the buyer (whose
-//! referral converts, the first time), the referrer and the referrer's referrer. Each call loads its
-//! aggregate from a snapshot and the events since, decides, and appends in a transaction of its own.
-//! Two calls that meet at one aggregate end in `AggregateConflict` for all but one, and the caller
-//! tries again.
+//! A purchase is four calls of `CqrsFramework::execute`: the purchase itself, then the buyer (whose referral
+//! converts, the first time), the referrer and the referrer's referrer. Each call loads its aggregate from a
+//! snapshot and the events since, decides, and appends in a transaction of its own. Of several calls that
+//! change one aggregate at the same time, all but one end in `AggregateConflict`, and the caller tries again.
 //!
 //! Why it is fair:
 //!
 //! - States and events are the engine's own, and so is the aggregate of purchases; that of participants
 //!   ([`Earner`]) has the two commands of the engine's that a purchase needs. Nothing is computed or
 //!   stored that the engine would not.
-//! - `postgres_snapshot_cqrs` with a snapshot every 100 events. Its tables are the crate's, a little
-//!   faster (`event_sourced.sql`); statements that it makes by the hundred stay prepared.
-//! - The calls of one purchase are made one after the other. Telling the three participants at the same
-//!   time was tried (debug build, busy machine): twice as many conflicts, and no more purchases.
-//! - Who earns is known beforehand; a real application would have to look up both referrers.
+//! - `postgres_snapshot_cqrs` with a snapshot every 100 events. Its tables are the crate's with small
+//!   improvements (`event_sourced.sql`); the hundreds of different statements that it generates stay
+//!   prepared.
+//! - The calls of one purchase are made one after the other. Sending the commands to the three participants
+//!   at the same time was tried (debug build, busy machine): it gave twice as many conflicts, and no more
+//!   purchases.
+//! - The earners are known beforehand; a real application would have to look up both referrers.
 //! - Participants begin with one or two events, not with one for each that they referred.
 //! - There are no queries (read models) to update.
-//! - Before it tries again, a call waits for a moment that grows and is another each time. Trying again
-//!   at once came to about as much.
+//! - Retries use a growing backoff with jitter. Immediate retries gave about the same throughput.
 //!
-//! What it leaves out: the four calls are no one transaction. A crash between them leaves a purchase
-//! whose rewards were granted in part, and nothing that would notice.
+//! What it leaves out: the four calls are not one transaction. A crash between them leaves a purchase whose
+//! rewards were granted only in part, and nothing that would notice.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,15 +49,15 @@ const STANDINGS: &str = include_str!("event_sourced_standings.sql");
 
 /// Events between two snapshots of an aggregate.
 const SNAPSHOT_EVENTS: usize = 100;
-/// How often one call is tried before somebody should look into it.
+/// How often one call is tried before the run fails.
 const MAX_ATTEMPTS: u32 = 10_000;
-/// The longest that a call waits before it tries again.
+/// The longest pause between two attempts of a call.
 const MAX_BACKOFF_MS: u64 = 16;
 
-/// What a participant can be told about a purchase.
+/// The commands of a participant about a purchase.
 #[derive(Clone, Debug)]
 enum EarnerCommand {
-    /// The participant bought something, and somebody earned from it.
+    /// The participant bought something from which others earned.
     Convert(PurchaseId),
     /// The participant earned something.
     Grant(Box<Earning>),
@@ -105,8 +105,8 @@ impl Aggregate for Earner {
         Ok(())
     }
 
-    /// Totals in events are absolute, so that it does no harm that the framework applies an event a
-    /// second time when it makes a snapshot.
+    /// Totals in events are absolute, so it does no harm that the framework applies an event twice when it
+    /// makes a snapshot.
     fn apply(&mut self, event: ParticipantEvent) {
         self.0.apply(event);
     }
@@ -122,11 +122,10 @@ pub struct EventSourced {
 }
 
 impl EventSourced {
-    /// Makes the tables and the participants in a schema of their own, in the place of any that an
-    /// earlier run left.
+    /// Creates the tables and the participants in a separate schema, which replaces that of an earlier run.
     ///
     /// # Errors
-    /// If the database will not have it.
+    /// If the database fails.
     pub async fn connect(
         url: &str,
         pool_size: u32,
@@ -144,7 +143,7 @@ impl EventSourced {
         })
     }
 
-    /// Tells an aggregate something until nobody else comes first.
+    /// Sends a command to an aggregate, and retries while it conflicts.
     async fn tell<A>(
         &self,
         framework: &PostgresCqrs<A>,
@@ -169,7 +168,7 @@ impl EventSourced {
     }
 }
 
-/// A moment that grows with each attempt and is another for each retry.
+/// A backoff that grows with each attempt, with a different jitter for each retry.
 fn backoff(attempt: u32, retries: u64) -> Duration {
     let most_us = (1_000 << attempt.min(10)).min(MAX_BACKOFF_MS * 1_000);
     // A multiplicative hash spreads consecutive numbers evenly.
@@ -187,7 +186,7 @@ impl Rival for EventSourced {
             Sale::new(&self.population, number, buyer, amount_minor)?;
         let record = PurchaseCommand::Record { purchase_id: purchase_id.clone(), recorded };
         match self.tell(&self.purchases, purchase_id.as_str(), record).await {
-            // It was recorded before, and whether its rewards were granted is anybody's guess.
+            // The purchase was recorded before; whether its rewards were granted is unknown.
             Err(AggregateError::UserError(Refusal::PurchaseIdReused(_))) => return Ok(()),
             outcome => outcome.map_err(in_words)?,
         }
@@ -226,7 +225,7 @@ impl Rival for EventSourced {
     }
 }
 
-/// Writes the events with which participants begin, without the framework: that is not measured.
+/// Writes the first events of participants without the framework: this is not measured.
 async fn enroll(pool: &PgPool, population: &Population) -> Result<(), String> {
     let everybody: Vec<usize> = (0..population.participants()).collect();
     for some in everybody.chunks(pool::ROWS_AT_ONCE) {

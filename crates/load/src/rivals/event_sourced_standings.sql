@@ -1,4 +1,4 @@
--- What the streams of participants come to.
+-- The totals of the participants' streams.
 select
     split_part(aggregate_id, '/', 2),
     count(*) filter (where event_type = 'RewardGranted'),
@@ -6,7 +6,7 @@ select
         filter (where event_type = 'RewardGranted'), 0)::bigint,
     coalesce((array_agg((payload #>> '{posting,after,available}')::bigint order by sequence desc)
         filter (where event_type = 'RewardGranted'))[1], 0),
-    -- Twice would be wrong too.
+    -- Two conversions would be wrong, too.
     count(*) filter (where event_type = 'ReferralConverted') = 1
 from events
 where aggregate_type = 'Participant'

@@ -1,24 +1,23 @@
-//! A careful transaction of SQL statements, with balances that are updated in place.
+//! A carefully written transaction of SQL statements, with balances that are updated in place.
 //!
-//! A purchase is one transaction: the purchase is inserted under its unique name, which also says who
-//! earns; the buyer's first purchase is noted; the balances of both earners are added to; and a row
-//! per reward is written, with the same explanation that the engine's event gives. Statements are
-//! prepared, and there are six round trips, `begin` and `commit` included (seven for a buyer's first
-//! purchase).
+//! A purchase is one transaction: it inserts the purchase under its unique name and reads the earners in the
+//! same statement; marks the buyer's first purchase; updates the balances of both earners; and inserts a row
+//! for each reward, with the same explanation as the engine's event. Statements are prepared, and there are
+//! six round trips, `begin` and `commit` included (seven for a buyer's first purchase).
 //!
 //! Why it is fair:
 //!
-//! - Rows are locked in a fixed order (the buyer, then the earners by name), so that there are no
-//!   deadlocks and nothing is ever done twice.
-//! - What is fought over is locked last: the balances of earners, just before the rewards are written
-//!   and the transaction ends.
-//! - Balances are narrow rows with room for new versions, so that an update touches no index; each
-//!   table has one index, where the engine's log has two.
-//! - One row says who earns, since lines never change.
+//! - Rows are locked in a fixed order (the buyer, then the earners by name), so that there are no deadlocks
+//!   and no retries.
+//! - Contended rows are locked last: the balances of earners, just before the rewards are written and the
+//!   transaction ends.
+//! - Balances are narrow rows with space for new versions, so that an update touches no index; each table has
+//!   one index, while the engine's log has two.
+//! - One row holds both earners, since lines never change.
 //!
-//! What it leaves out: it knows one program with two levels, and only how things stand now. There is
-//! no order of all that happened, so nobody can follow it from where they left off, and no way to
-//! have another answer to "why" than the one that was written down.
+//! What it leaves out: it supports one program with two levels, and only the current state. There is no order
+//! of all changes, so no consumer can resume where it left off, and no explanation of a reward other than the
+//! stored one.
 
 use sqlx::{PgPool, Postgres, Transaction};
 
@@ -47,11 +46,10 @@ struct Entry {
 }
 
 impl HandWritten {
-    /// Makes the tables and the participants in a schema of their own, in the place of any that an
-    /// earlier run left.
+    /// Creates the tables and the participants in a separate schema, which replaces that of an earlier run.
     ///
     /// # Errors
-    /// If the database will not have it.
+    /// If the database fails.
     pub async fn connect(
         url: &str,
         pool_size: u32,
@@ -106,7 +104,7 @@ impl HandWritten {
     }
 }
 
-/// Adds to an earner's balance, and makes the row that explains it.
+/// Adds to an earner's balance, and builds the row that explains it.
 async fn grant(
     transaction: &mut Transaction<'_, Postgres>,
     user_id: String,

@@ -1,4 +1,4 @@
--- Adds $3 minor units from level $2 to what $1 has earned, and says what that comes to.
+-- Adds $3 minor units from level $2 to the earnings of $1, and returns the totals.
 update balances
 set
     direct_total_minor = direct_total_minor + case $2::integer when 1 then $3::bigint else 0 end,

@@ -1,4 +1,4 @@
--- Records a purchase, and says who earns from it. No row: it was recorded before.
+-- Records a purchase, and returns the earners. Returns no row if it was recorded before.
 with recorded as (
     insert into purchases (purchase_id, buyer_user_id, amount_minor, payload)
     values ($1, $2, $3, $4::jsonb)

@@ -1,10 +1,10 @@
-//! A yardstick: Postgres' own `pgbench` inserting single events.
+//! A baseline: Postgres' own `pgbench` inserts single events.
 //!
-//! One transaction is one insert of one event into a table of the shape of the engine's log, prepared
-//! (`-M prepared`), with a payload of the usual size that is sent along each time. It decides nothing,
-//! reads nothing, and no two clients ever want the same row; each writes a stream of its own, at its
-//! own end of both indexes. A purchase of the engine is three such events and more, so what this
-//! yields is how fast the machine commits rather than how fast anybody records purchases.
+//! One transaction is one insert of one event into a table of the shape of the engine's log, prepared (`-M
+//! prepared`), with a payload of the usual size that is sent each time. It decides nothing, reads nothing,
+//! and no two clients ever need the same row; each writes its own stream, at its own end of both indexes. A
+//! purchase of the engine is three such events and more, so this measures how fast the machine commits rather
+//! than how fast purchases can be recorded.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -23,37 +23,37 @@ const SCHEMA: &str = "rival_pgbench";
 const TABLES: &str = include_str!("pgbench_events.sql");
 const SCRIPT: &str = include_str!("pgbench_insert.sql");
 
-/// How much longer than it was told to `pgbench` may take.
+/// How much longer than its set time `pgbench` may take.
 const GRACE: Duration = Duration::from_mins(1);
 
-/// What `pgbench` measured.
+/// The measurements of `pgbench`.
 #[derive(Clone, Debug)]
 pub struct Inserts {
-    /// Transactions, that is rows, in all. Each of them was found in the table.
+    /// The number of transactions, and so of rows. Each row was found in the table.
     pub count: u64,
-    /// Transactions per second, without the time that connecting took.
+    /// Transactions per second, excluding the time for connecting.
     pub per_second: f64,
-    /// How long they took, in microseconds, of a sample.
+    /// The latencies of a sample, in microseconds.
     pub latencies: Histogram<u64>,
 }
 
 /// How `pgbench` is run.
 #[derive(Clone, Copy, Debug)]
 pub struct Turn {
-    /// How many insert at the same time.
+    /// The number of clients that insert at the same time.
     pub clients: u32,
-    /// How many threads drive them.
+    /// The number of threads that drive them.
     pub threads: u32,
-    /// How long they do it before anything is measured.
+    /// How long they insert before anything is measured.
     pub warm_up_seconds: u32,
-    /// How long they do it then.
+    /// How long they are measured.
     pub seconds: u32,
 }
 
-/// Has clients insert single events, in a schema of its own. `program` is the binary, see [`find`].
+/// Lets clients insert single events in a separate schema. `program` is the binary, see [`find`].
 ///
 /// # Errors
-/// If `pgbench` cannot be run, fails, or says it did what is not there.
+/// If `pgbench` cannot be run, fails, or reports rows that are not in the table.
 pub async fn single_inserts(program: &Path, url: &str, turn: Turn) -> Result<Inserts, String> {
     let pool = pool::open(url, SCHEMA, &[TABLES], 1).await?;
     sqlx::raw_sql("analyze events").execute(&pool).await.map_err(in_words)?;
@@ -63,7 +63,7 @@ pub async fn single_inserts(program: &Path, url: &str, turn: Turn) -> Result<Ins
     } else {
         0
     };
-    // No client comes as far in its own numbers as all of them together.
+    // No client's numbers reach the total count of all clients.
     let inserts = insert(program, url, turn, turn.seconds, warmed_up).await?;
 
     let rows: i64 = sqlx::query_scalar("select count(*) from events")
@@ -78,7 +78,7 @@ pub async fn single_inserts(program: &Path, url: &str, turn: Turn) -> Result<Ins
     Ok(inserts)
 }
 
-/// Inserts for `seconds`; every client numbers its events from `first` on.
+/// Inserts for `seconds`; every client numbers its events from `first`.
 async fn insert(
     program: &Path,
     url: &str,
@@ -94,12 +94,12 @@ async fn insert(
         .args(["--client", &clients.to_string(), "--jobs", &threads.min(clients).to_string()])
         .args(["--time", &seconds.to_string()])
         .args(["--define", &format!("n={first}"), "--define", &format!("payload={}", payload()?)])
-        // The times of as many transactions as one client makes.
+        // Logs the times of about as many transactions as one client makes.
         .args(["--log", "--sampling-rate", &(1.0 / f64::from(clients.max(1))).to_string()])
         .arg("--log-prefix")
         .arg(logs.join("log"))
         .arg(url)
-        // The server is told where to look for the table in the environment, as psql would be.
+        // The search path is set through the environment, as for psql.
         .env("PGOPTIONS", format!("-c search_path={SCHEMA}"))
         .env("LC_ALL", "C");
     let most = Duration::from_secs(u64::from(seconds)) + GRACE;
@@ -113,8 +113,8 @@ async fn insert(
     if !output.status.success() {
         return Err(format!("pgbench failed ({}): {text}{complaint}", output.status));
     }
-    let (count, per_second) =
-        parse(&text).ok_or_else(|| format!("pgbench says nothing usable: {text}{complaint}"))?;
+    let (count, per_second) = parse(&text)
+        .ok_or_else(|| format!("cannot read the output of pgbench: {text}{complaint}"))?;
     Ok(Inserts { count, per_second, latencies: latencies? })
 }
 
@@ -146,8 +146,8 @@ async fn fed(mut command: Command) -> Result<Output, String> {
     child.wait_with_output().await.map_err(in_words)
 }
 
-/// The `pgbench` that came with the server's binaries: in `bin_dir` if that is given, else where
-/// `pg_config` says, else the newest in Debian's place, else whatever is on PATH.
+/// The `pgbench` that came with the server's binaries: in `bin_dir` if given, else in the directory that
+/// `pg_config` reports, else the newest in Debian's directories, else the one on PATH.
 pub async fn find(bin_dir: Option<&Path>) -> PathBuf {
     if let Some(directory) = bin_dir {
         return directory.join("pgbench");
@@ -169,7 +169,7 @@ pub async fn find(bin_dir: Option<&Path>) -> PathBuf {
         .unwrap_or_else(|| "pgbench".into())
 }
 
-/// A reward as the engine's log holds it.
+/// A reward, as the engine's log stores it.
 fn payload() -> Result<String, String> {
     let population = Population::new(3, &[(2, 1, 0)])?;
     let Sale { earnings: [parent, _], .. } =

@@ -1,4 +1,4 @@
--- The engine's log as migrations/0001_log.sql makes it: the same columns and the same two indexes.
+-- The engine's log as migrations/0001_log.sql creates it: the same columns and the same two indexes.
 create table events (
     position       bigint           not null,
     sequence       bigint           not null,

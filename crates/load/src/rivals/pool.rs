@@ -1,4 +1,4 @@
-//! Connections of a rival: to a schema of its own.
+//! The connections of a rival, to a separate schema.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use sqlx::{ConnectOptions, Connection, PgPool};
 
 use super::in_words;
 
-/// How long a purchase may wait for a connection: with more clients than connections they queue, and
-/// the time that takes is what is measured.
+/// How long a purchase may wait for a connection: with more clients than connections they queue, and the time
+/// in the queue is part of the measured latency.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_mins(1);
 /// How many prepared statements a connection keeps. `postgres-es` writes the sequence of the last
 /// snapshot into a statement, which makes many of them.
 const STATEMENTS: usize = 1_000;
-/// How many rows are sent at a time when participants are made.
+/// How many rows are sent at a time when participants are created.
 pub(super) const ROWS_AT_ONCE: usize = 10_000;
 
-/// Makes an empty schema with the tables of `tables` in it, in the place of one of that name, and a
-/// pool of `size` connections, all of them open, that work in it.
+/// Creates an empty schema with the tables of `tables`, which replaces one of the same name, and a pool of
+/// `size` open connections that use it.
 pub(super) async fn open(
     url: &str,
     schema: &str,
@@ -49,7 +49,7 @@ pub(super) async fn open(
     for sql in tables {
         sqlx::raw_sql(sql).execute(&pool).await.map_err(in_words)?;
     }
-    // The pool opens connections in the background; this waits until the last is there.
+    // The pool opens connections in the background; this waits for the last one.
     let mut connections = vec![];
     for _ in 0..size {
         connections.push(pool.acquire().await.map_err(in_words)?);

@@ -1,10 +1,10 @@
-//! Who takes part: participants and the lines that lead from buyers up to who earns.
+//! The participants, and the lines from buyers up to the earners.
 
 use domain::{ParticipantId, ProgramId, UserId};
 
 use super::in_words;
 
-/// The program in which everybody takes part.
+/// The program of all participants.
 pub const PROGRAM_ID: &str = "comparison";
 
 /// The name of the participant with that number.
@@ -13,18 +13,18 @@ pub fn user_id(participant: usize) -> String {
     format!("user-{participant:07}")
 }
 
-/// A buyer and who earns from the buyer's purchases, as numbers of participants.
+/// A buyer and the earners of the buyer's purchases, as numbers of participants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Who buys.
+    /// The buyer.
     pub buyer: usize,
-    /// Who referred the buyer.
+    /// The referrer of the buyer.
     pub parent: usize,
-    /// Who referred the parent.
+    /// The referrer of the parent.
     pub grandparent: usize,
 }
 
-/// Everybody, numbered from 0.
+/// All participants, numbered from 0.
 #[derive(Clone, Debug)]
 pub struct Population {
     referrers: Vec<Option<usize>>,
@@ -35,8 +35,8 @@ impl Population {
     /// A population of `participants` with lines of buyer, parent and grandparent.
     ///
     /// # Errors
-    /// If a line names somebody who is not there or leads back to where it came from, or if two lines
-    /// disagree about who referred whom.
+    /// If a line names an unknown participant or leads back to itself, or if two lines disagree about a
+    /// referrer.
     pub fn new(participants: usize, lines: &[(usize, usize, usize)]) -> Result<Self, String> {
         let mut referrers: Vec<Option<usize>> = vec![None; participants];
         for &(buyer, parent, grandparent) in lines {
@@ -59,19 +59,19 @@ impl Population {
         Ok(Self { referrers, program_id: ProgramId::parse(PROGRAM_ID).map_err(in_words)? })
     }
 
-    /// How many participants there are.
+    /// The number of participants.
     #[must_use]
     pub fn participants(&self) -> usize {
         self.referrers.len()
     }
 
-    /// Who referred a participant.
+    /// The referrer of a participant.
     #[must_use]
     pub fn referrer(&self, participant: usize) -> Option<usize> {
         self.referrers.get(participant).copied().flatten()
     }
 
-    /// The line of a buyer; `None` for somebody who has not got two referrers above them.
+    /// The line of a buyer; `None` for a participant without two referrers above them.
     #[must_use]
     pub fn line(&self, buyer: usize) -> Option<Line> {
         let parent = self.referrer(buyer)?;

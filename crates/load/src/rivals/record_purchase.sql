@@ -1,4 +1,4 @@
--- Records a purchase with all that follows from it, in one call. False: it was recorded before.
+-- Records a purchase with all its consequences, in one call. Returns false if it was recorded before.
 --
 -- Rows are locked in a fixed order: the buyer, then the earners by name.
 create function record_purchase(
@@ -83,7 +83,7 @@ begin
                     )
                 )
             ) || case
-                -- Left out where the earner has no rewards from the other level.
+                -- Omitted if the earner has no rewards from the other level.
                 when balance.direct_count = 0 or balance.upline_count = 0 then '{}'
                 else jsonb_build_object('level_total_minor', case earner.level
                     when 1 then balance.direct_total_minor

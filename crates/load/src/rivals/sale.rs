@@ -1,4 +1,4 @@
-//! One purchase in the words of the domain, the same for every rival.
+//! One purchase in terms of the domain, the same for every rival.
 
 use domain::ledger::{Bucket, Buckets, EntryKind, Posting};
 use domain::money::share_bps;
@@ -8,18 +8,18 @@ use domain::{
 
 use super::{Population, in_words};
 
-/// The smallest purchase of which every earner still gets something.
+/// The smallest purchase from which every earner still gets something.
 pub const MIN_AMOUNT_MINOR: i64 = 100;
 
-/// What purchases are paid in, and rewards.
+/// The currency of purchases and rewards.
 const CURRENCY: &str = "INR";
 /// The version of the program's rules.
 const PROGRAM_VERSION: u32 = 1;
-/// What the buyer's referrer earns, and that one's referrer.
+/// The rules for the buyer's referrer and the referrer's referrer, with their rates in basis points.
 const RULES: [(&str, u32); 2] = [("direct-commission", 500), ("upline-commission", 100)];
 
-/// When purchase 0 happened. The others follow one microsecond after the other, so that the same
-/// number makes the same bytes with every rival.
+/// When purchase 0 happened. The others follow at intervals of one microsecond, so that the same number gives
+/// the same bytes with every rival.
 const BEGIN_US: i64 = 1_760_000_000_000_000;
 
 /// The name of the purchase with that number.
@@ -28,7 +28,7 @@ pub fn purchase_id(number: u64) -> String {
     format!("order-{number:09}")
 }
 
-/// What somebody earns from a purchase.
+/// What a participant earns from a purchase.
 #[derive(Clone, Debug)]
 pub(super) struct Earning {
     pub(super) earner: ParticipantId,
@@ -53,7 +53,7 @@ impl Earning {
         Ok(Self { earner, level, amount_minor, purchase_id, purchase })
     }
 
-    /// The reward as it stands in the engine's log, with what it brings the earner to.
+    /// The reward as stored in the engine's log, with the earner's totals after it.
     pub(super) fn granted(
         self,
         level_total_minor: i64,
@@ -90,7 +90,7 @@ impl Earning {
     }
 }
 
-/// A purchase with what follows from it.
+/// A purchase with its consequences.
 pub(super) struct Sale {
     pub(super) purchase_id: PurchaseId,
     pub(super) recorded: PurchaseRecorded,
@@ -131,14 +131,14 @@ impl Sale {
         Ok(Self { purchase_id, recorded, buyer, earnings })
     }
 
-    /// The purchase as it stands in the engine's log.
+    /// The purchase as stored in the engine's log.
     pub(super) fn payload(&self) -> Result<String, String> {
         let event: PurchaseEvent = self.recorded.clone().into();
         serde_json::to_string(&event).map_err(in_words)
     }
 }
 
-/// What the earner on a level gets of a purchase.
+/// The share of a purchase that the earner on a level gets.
 pub(super) fn share_minor(level: u32, amount_minor: i64) -> i64 {
     share_bps(amount_minor, rule(level).1)
 }

@@ -1,12 +1,12 @@
-//! The transaction of [`HandWritten`](super::HandWritten) as one call of a function in the database:
-//! the same tables, the same rows, and one round trip that begins, does and commits everything.
+//! The transaction of [`HandWritten`](super::HandWritten) as one call of a database function: the same
+//! tables, the same rows, and one round trip for the whole transaction.
 //!
-//! Why it is fair: it is about the least that Postgres can do for these rows, one purchase at a time.
-//! Locks on balances are held for as long as it takes to write two rows and to commit, with no client
+//! Why it is fair: this is close to the minimum of work that Postgres can do for these rows, one purchase at
+//! a time. Locks on balances are held for as long as it takes to write two rows and to commit, with no client
 //! in between; statements inside the function are planned once per connection.
 //!
-//! What it leaves out is what [`HandWritten`](super::HandWritten) leaves out. Its rules are, besides,
-//! written in the database and nowhere else.
+//! What it leaves out is what [`HandWritten`](super::HandWritten) leaves out. In addition, its rules exist
+//! only in the database.
 
 use sqlx::PgPool;
 
@@ -23,11 +23,11 @@ pub struct StoredFunction {
 }
 
 impl StoredFunction {
-    /// Makes the tables, the function and the participants in a schema of their own, in the place of
-    /// any that an earlier run left.
+    /// Creates the tables, the function and the participants in a separate schema, which replaces that of an
+    /// earlier run.
     ///
     /// # Errors
-    /// If the database will not have it.
+    /// If the database fails.
     pub async fn connect(
         url: &str,
         pool_size: u32,

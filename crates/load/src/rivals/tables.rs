@@ -1,4 +1,4 @@
-//! The tables of those that write SQL by hand.
+//! The tables of the hand-written rivals.
 
 use std::collections::HashMap;
 
@@ -7,11 +7,11 @@ use sqlx::PgPool;
 use super::books::{Books, Standing};
 use super::{Population, in_words, pool, user_id};
 
-/// What makes them.
+/// The statements that create them.
 pub(super) const TABLES: &str = include_str!("tables.sql");
 const STANDINGS: &str = include_str!("tables_standings.sql");
 
-/// Writes everybody down.
+/// Inserts all participants.
 pub(super) async fn enroll(pool: &PgPool, population: &Population) -> Result<(), String> {
     let everybody: Vec<usize> = (0..population.participants()).collect();
     for some in everybody.chunks(pool::ROWS_AT_ONCE) {

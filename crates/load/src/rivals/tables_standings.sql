@@ -1,4 +1,4 @@
--- What the tables say of everybody.
+-- The state of all participants.
 select
     user_id,
     coalesce(entries.rewards, 0),
