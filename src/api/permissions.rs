@@ -100,8 +100,7 @@ pub fn rules() -> impl Iterator<Item = &'static Rule> {
 }
 
 /// The row of an RPC, in the table of its service. The request has text fields of these names. Evaluated at
-/// compile time: a missing row
-/// or field does not compile.
+/// compile time: a missing row or field does not compile.
 pub(super) const fn rule_of(
     rules: &'static [Rule],
     service: &str,

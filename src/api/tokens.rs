@@ -74,12 +74,16 @@ impl StreamName {
 /// A token that means "continue after this".
 #[must_use]
 pub fn resume_token(context: &Context, name: StreamName, cursor: Cursor) -> String {
+    URL_SAFE_NO_PAD.encode(resume_bytes(context, name, cursor))
+}
+
+fn resume_bytes(context: &Context, name: StreamName, cursor: Cursor) -> Vec<u8> {
     let mut bytes = vec![RESUME];
     bytes.extend(context.epoch.number.to_be_bytes());
     bytes.extend(cursor.position.to_be_bytes());
     bytes.extend(cursor.sequence.to_be_bytes());
     bytes.extend(name.0);
-    URL_SAFE_NO_PAD.encode(bytes)
+    bytes
 }
 
 /// Reads a resume token of a stream; `None` if there is none.
@@ -94,16 +98,77 @@ pub async fn resume_cursor(
     if token.is_empty() {
         return Ok(None);
     }
-    let malformed = || malformed("resume_token", ErrorReason::InvalidResumeToken);
-    let (epoch, rest) = decode::<24>(RESUME, token).ok_or_else(malformed)?;
-    let (position, rest) = split(&rest).ok_or_else(malformed)?;
-    let (sequence, hash) = split(rest).ok_or_else(malformed)?;
-    // A sequence in a stream never exceeds the position in the log.
-    if hash != name.0 || !(0..=position).contains(&sequence) {
-        return Err(malformed());
+    let (epoch, rest) = decode::<24>(RESUME, token).ok_or_else(malformed_resume_token)?;
+    let (cursor, _) = split_cursor(name, &rest).ok_or_else(malformed_resume_token)?;
+    check_position(context, epoch, cursor.position).await?;
+    Ok(Some(cursor))
+}
+
+/// A rank that a reader was told, or 0 for none, and the position of the log at which it was so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ToldRank {
+    /// 1, 2, 3, ..., or 0.
+    pub rank: i64,
+    /// In the log.
+    pub position: i64,
+}
+
+/// A token for "go on after this" of a stream that tells a rank besides events.
+#[must_use]
+pub fn resume_token_with_rank(
+    context: &Context,
+    name: StreamName,
+    cursor: Cursor,
+    told: ToldRank,
+) -> String {
+    let mut bytes = resume_bytes(context, name, cursor);
+    bytes.extend(told.rank.to_be_bytes());
+    bytes.extend(told.position.to_be_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+/// Reads a token of a stream that tells a rank besides events; `None` if there is none.
+///
+/// # Errors
+/// As [`resume_cursor`].
+pub async fn resume_cursor_with_rank(
+    context: &Context,
+    name: StreamName,
+    token: &str,
+) -> Result<Option<(Cursor, ToldRank)>, ApiError> {
+    if token.is_empty() {
+        return Ok(None);
     }
-    check_position(context, epoch, position).await?;
-    Ok(Some(Cursor { position, sequence }))
+    let (epoch, rest) = decode::<40>(RESUME, token).ok_or_else(malformed_resume_token)?;
+    let (cursor, rest) = split_cursor(name, &rest).ok_or_else(malformed_resume_token)?;
+    let (rank, rest) = split(rest).ok_or_else(malformed_resume_token)?;
+    let (mut position, _) = split(rest).ok_or_else(malformed_resume_token)?;
+    if rank < 0 || position < 0 {
+        return Err(malformed_resume_token());
+    }
+    check_position(context, epoch, cursor.position).await?;
+    if epoch == context.epoch.number {
+        check_position(context, epoch, position).await?;
+    } else {
+        // The rank is compared with the present one anyway. That the earlier life of the database came
+        // further, by events of others, does not make the token a bad one.
+        position = 0;
+    }
+    Ok(Some((cursor, ToldRank { rank, position })))
+}
+
+/// The cursor at the beginning of a token's content, and what comes after it; `None` if it makes no sense or
+/// is of another stream.
+fn split_cursor(name: StreamName, bytes: &[u8]) -> Option<(Cursor, &[u8])> {
+    let (position, rest) = split(bytes)?;
+    let (sequence, rest) = split(rest)?;
+    let rest = rest.strip_prefix(&name.0)?;
+    // A sequence in a stream never exceeds the position in the log.
+    (0..=position).contains(&sequence).then_some((Cursor { position, sequence }, rest))
+}
+
+fn malformed_resume_token() -> ApiError {
+    malformed("resume_token", ErrorReason::InvalidResumeToken)
 }
 
 fn decode<const REST: usize>(kind: u8, token: &str) -> Option<(i32, [u8; REST])> {

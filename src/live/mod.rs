@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Handover;
 use crate::lifecycle::{Stage, Tasks};
 use crate::metrics::Metrics;
-use crate::store::{Database, Epoch, RecordedEvent, StoreError, log};
+use crate::store::{Database, Epoch, RecordedEvent, StoreError, in_time, log};
 use domain::StreamKey;
 use permits::Permits;
 pub use permits::{Full, Permit};
@@ -149,6 +149,20 @@ impl Live {
     #[must_use]
     pub fn reached(&self) -> watch::Receiver<i64> {
         self.reached.subscribe()
+    }
+
+    /// The first event of a type on a stream, for a subscriber that needs it to say what another event means.
+    /// Reads from the database, as seldom at once as those that read the past.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be read.
+    pub async fn first_of_type(
+        &self,
+        stream: &StreamKey,
+        event_type: &str,
+    ) -> Result<Option<RecordedEvent>, StoreError> {
+        let _turn = self.catching_up.acquire().await;
+        in_time(log::first_of_type(self.database.pool(), stream, event_type)).await
     }
 
     /// A permit for one more stream of a caller, valid until it is dropped.

@@ -142,6 +142,18 @@ impl Subscription {
         }
     }
 
+    /// Whether all that was recorded before the subscription has been taken. Reads on in the past to know. May
+    /// be dropped and called again.
+    ///
+    /// # Errors
+    /// [`CutOff`] if the past cannot be read.
+    pub async fn has_caught_up(&mut self) -> Result<bool, CutOff> {
+        while self.past.is_empty() && !self.caught_up {
+            Box::pin(self.read_past()).await?;
+        }
+        Ok(self.past.is_empty())
+    }
+
     /// Resolves when the subscriber is to be cut off, regardless of the events that still wait in its queue.
     pub async fn behind(&self) {
         if self.caught_up {

@@ -56,4 +56,34 @@ impl Reads {
             }
         }
     }
+    /// Applies to a participant the events of their stream after a sequence and up to a position of the log.
+    /// Returns the sequence of the last one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub async fn advance(
+        &self,
+        id: &ParticipantId,
+        participant: &mut Participant,
+        after_sequence: i64,
+        position: i64,
+    ) -> Result<i64, StoreError> {
+        let pool = self.database.pool();
+        let stream = StreamKey::of::<Participant>(id);
+        let mut sequence = after_sequence;
+        loop {
+            let reading = log::read_stream(pool, &stream, sequence, position, READ_EVENTS);
+            let events = in_time(reading).await?;
+            let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
+            for event in events {
+                sequence = event.sequence;
+                if let Some(event) = Participant::event(event.read()?) {
+                    participant.apply(event);
+                }
+            }
+            if is_end {
+                return Ok(sequence);
+            }
+        }
+    }
 }

@@ -64,6 +64,11 @@ fn score_index(metric: LeaderboardMetric) -> usize {
     }
 }
 
+/// The rank of whoever comes after so many others.
+fn counted_from_one(others: usize) -> i64 {
+    i64::try_from(others).unwrap_or(i64::MAX).saturating_add(1)
+}
+
 impl State {
     /// An empty board at the beginning of the log.
     pub(super) fn empty() -> Self {
@@ -92,9 +97,17 @@ impl State {
         }
     }
 
+    /// How many are better than a participant, and the participant's place; none if they are not on the board.
+    fn place_of(&mut self, metric: LeaderboardMetric, user_id: &str) -> Option<(usize, Place)> {
+        let order = self.members.number(user_id)?;
+        let place = Place { score: self.members.scores(order)[score_index(metric)], order };
+        let rank = self.ranking(metric).rank(&place)?;
+        (rank < self.len(metric)).then_some((rank, place))
+    }
+
     fn ranked(&self, rank: usize, place: Place) -> Ranked {
         Ranked {
-            rank: i64::try_from(rank).unwrap_or(i64::MAX).saturating_add(1),
+            rank: counted_from_one(rank),
             user_id: self.members.name(place.order).into(),
             score: place.score,
             order: place.order,
@@ -292,19 +305,22 @@ impl Board {
     pub fn rank(&self, metric: LeaderboardMetric, user_id: &str) -> At<Ranks> {
         let mut state = self.lock();
         let count = state.len(metric);
-        let place = state
-            .members
-            .number(user_id)
-            .map(|order| Place { score: state.members.scores(order)[score_index(metric)], order });
-        let rank = place.and_then(|place| state.ranking(metric).rank(&place));
-        let ranked = place
-            .zip(rank.filter(|rank| *rank < count))
-            .map(|(place, rank)| state.ranked(rank, place));
+        let place = state.place_of(metric, user_id);
+        let ranked = place.map(|(rank, place)| state.ranked(rank, place));
         let ranks = Ranks {
             ranked: ranked.into_iter().collect(),
             count: i64::try_from(count).unwrap_or(i64::MAX),
         };
         At { position: state.position, found: ranks }
+    }
+
+    /// One participant's rank by what the program's leaderboard counts; none if they are not on the board.
+    #[must_use]
+    pub fn own_rank(&self, user_id: &str) -> At<Option<i64>> {
+        let mut state = self.lock();
+        let metric = state.default_metric;
+        let place = state.place_of(metric, user_id);
+        At { position: state.position, found: place.map(|(rank, _)| counted_from_one(rank)) }
     }
 
     /// Whether the board knows a user.

@@ -63,7 +63,10 @@ pub struct Entry {
 impl Entry {
     /// Reads an event; `None` if it moves no money. The rest of the event is read only if it grants a reward;
     /// other kinds of entries need no more than the posting.
-    fn read(event: RecordedEvent) -> Result<Option<Self>, StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if the event says something that makes no sense.
+    pub fn read(event: RecordedEvent) -> Result<Option<Self>, StoreError> {
         #[derive(serde::Deserialize)]
         struct About {
             #[serde(default)]

@@ -175,6 +175,23 @@ pub async fn sequence_at(
     Ok(row.map_or(Ok(0), |row| row.try_get(0))?)
 }
 
+/// The first event of a type on a stream.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn first_of_type(
+    executor: impl PgExecutor<'_>,
+    stream: &StreamKey,
+    event_type: &str,
+) -> Result<Option<RecordedEvent>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 \
+         and event_type = $3 order by sequence limit 1"
+    );
+    let query = sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id).bind(event_type);
+    Ok(fetch(query, executor).await?.pop())
+}
+
 /// All events of the command that `own` identifies; none if there is no such event.
 ///
 /// # Errors

@@ -39,4 +39,5 @@ mod support;
 mod tiered_points;
 mod traces;
 mod views;
+mod watch_participant;
 mod wrong_programs;

@@ -188,6 +188,15 @@ async fn a_user_reads_their_own_data_and_nobody_elses() {
     assert_eq!(own.message().await.unwrap().unwrap().balances.len(), 1);
     let other = rewards.watch_balances(by(&user("ada"), watch("bob"))).await;
     refused(other.map(|_| ()), Code::PermissionDenied, "PERMISSION_DENIED");
+    let watch = |user_id: &str| WatchParticipantRequest {
+        program_id: LINES.into(),
+        user_id: user_id.into(),
+        ..Default::default()
+    };
+    let own = rewards.watch_participant(by(&user("ada"), watch(""))).await.unwrap();
+    assert!(own.into_inner().message().await.unwrap().unwrap().change.is_some());
+    let other = rewards.watch_participant(by(&user("ada"), watch("bob"))).await;
+    refused(other.map(|_| ()), Code::PermissionDenied, "PERMISSION_DENIED");
     server.stop().await;
     database.check().await;
 }

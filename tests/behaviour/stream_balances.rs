@@ -212,6 +212,8 @@ async fn a_token_of_another_kind_of_stream_is_refused() {
     let balances = client.watch_balances(PROGRAM, "ada", "").await.unwrap().rest.token;
     let of_eve = client.watch_balances(PROGRAM, "eve", "").await.unwrap().rest.token;
     let tier = client.watch_tier(PROGRAM, "ada", "").await.unwrap().rest.token;
+    let all = client.watch_participant(PROGRAM, "ada", "").await.unwrap().rest.token;
+    let all_of_eve = client.watch_participant(PROGRAM, "eve", "").await.unwrap().rest.token;
     let events = client.watch_events(&[], "", "").await.unwrap().rest.token;
     let consistency = ada.response.consistency_token;
 
@@ -222,13 +224,16 @@ async fn a_token_of_another_kind_of_stream_is_refused() {
         let found = (&*violation.field, &*violation.reason);
         assert_eq!(found, ("resume_token", "INVALID_RESUME_TOKEN"));
     };
-    for token in [&earnings, &tier, &events, &of_eve, &consistency] {
+    for token in [&earnings, &tier, &all, &events, &of_eve, &consistency] {
         wrong(client.watch_balances(PROGRAM, "ada", token).await.map(|_| ()).unwrap_err());
     }
-    for token in [&earnings, &balances, &events, &of_eve, &consistency] {
+    for token in [&earnings, &balances, &all, &events, &of_eve, &consistency] {
         wrong(client.watch_tier(PROGRAM, "ada", token).await.map(|_| ()).unwrap_err());
     }
-    for token in [&earnings, &balances, &tier, &of_eve, &consistency] {
+    for token in [&earnings, &balances, &tier, &events, &all_of_eve, &consistency] {
+        wrong(client.watch_participant(PROGRAM, "ada", token).await.map(|_| ()).unwrap_err());
+    }
+    for token in [&earnings, &balances, &tier, &all, &of_eve, &consistency] {
         wrong(client.watch_events(&[], "", token).await.map(|_| ()).unwrap_err());
         let request = super::stream_leaderboards::board(PROGRAM, token);
         wrong(client.watch_leaderboard(request).await.map(|_| ()).unwrap_err());

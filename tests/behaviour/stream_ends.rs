@@ -1,6 +1,7 @@
 //! Heartbeats of streams, and how streams end.
 
 use contract::pb::ReadEventsRequest;
+use contract::pb::watch_participant_response::Change;
 use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -60,6 +61,7 @@ async fn silent_streams_of_every_kind_have_heartbeats_whose_tokens_work() {
     let mut earnings = client.watch_earnings(PROGRAM, "ada", "").await.unwrap().rest;
     let mut balances = client.watch_balances(PROGRAM, "ada", "").await.unwrap().rest;
     let mut tier = client.watch_tier(PROGRAM, "ada", "").await.unwrap().rest;
+    let mut all = client.watch_participant(PROGRAM, "ada", "").await.unwrap().rest;
     let mut events = client.watch_events(&["TierChanged"], "", "").await.unwrap().rest;
     // The board may not reflect the sign-up yet.
     let Begun { first, rest: mut leaderboard } =
@@ -67,10 +69,11 @@ async fn silent_streams_of_every_kind_have_heartbeats_whose_tokens_work() {
     if first.entries.is_empty() {
         assert_eq!(leaderboard.news().await.entries[0].user_id, "ada");
     }
-    let (earnings_token, balances_token, tier_token, events_token, board_token) = tokio::join!(
+    let (earnings_token, balances_token, tier_token, all_token, events_token, board_token) = tokio::join!(
         heartbeats(&mut earnings),
         heartbeats(&mut balances),
         heartbeats(&mut tier),
+        heartbeats(&mut all),
         heartbeats(&mut events),
         heartbeats(&mut leaderboard),
     );
@@ -95,6 +98,14 @@ async fn silent_streams_of_every_kind_have_heartbeats_whose_tokens_work() {
     for stream in [&mut tier, &mut resumed] {
         assert_eq!(stream.news().await.tier, "Silver");
     }
+    let mut resumed = client.watch_participant(PROGRAM, "ada", &all_token).await.unwrap().rest;
+    for stream in [&mut all, &mut resumed] {
+        // Ten referrals that are made and converted, ten rewards, and the tier.
+        for _ in 0..30 {
+            assert!(!matches!(stream.news().await.change, Some(Change::Tier(_) | Change::Rank(_))));
+        }
+        assert!(matches!(stream.news().await.change, Some(Change::Tier(_))));
+    }
     let mut resumed = client.watch_events(&["TierChanged"], "", &events_token).await.unwrap().rest;
     for stream in [&mut events, &mut resumed] {
         assert_eq!(stream.news().await.event.unwrap().event_type, "TierChanged");
@@ -114,6 +125,7 @@ async fn a_server_that_stops_ends_every_kind_of_stream_with_a_token_from_which_a
     let mut earnings = client.watch_earnings(PROGRAM, "ada", "").await.unwrap().rest;
     let mut balances = client.watch_balances(PROGRAM, "ada", "").await.unwrap().rest;
     let mut tier = client.watch_tier(PROGRAM, "ada", "").await.unwrap().rest;
+    let mut all = client.watch_participant(PROGRAM, "ada", "").await.unwrap().rest;
     let mut events = client.watch_events(&[], "", "").await.unwrap().rest;
     let mut leaderboard = client.watch_leaderboard(board(PROGRAM, "")).await.unwrap().rest;
     let before = log_length(&database).await;
@@ -122,6 +134,7 @@ async fn a_server_that_stops_ends_every_kind_of_stream_with_a_token_from_which_a
     for _ in 0..4 {
         earnings.news().await;
         balances.news().await;
+        all.news().await;
         events.news().await;
     }
     server.stop().await;
@@ -154,6 +167,16 @@ async fn a_server_that_stops_ends_every_kind_of_stream_with_a_token_from_which_a
     let token = last_token(&status);
     let mut resumed = client.watch_tier(PROGRAM, "ada", &token).await.unwrap().rest;
     assert_eq!(resumed.news().await.tier, "Silver");
+
+    let (mut early, status) = all.end().await;
+    let status = refused::<()>(Err(status), Code::Unavailable, "SHUTTING_DOWN");
+    let token = last_token(&status);
+    let mut resumed = client.watch_participant(PROGRAM, "ada", &token).await.unwrap().rest;
+    while early.len() < 27 {
+        early.push(resumed.news().await);
+    }
+    let of_tier = early.iter().filter(|of| matches!(of.change, Some(Change::Tier(_)))).count();
+    assert_eq!(of_tier, 1, "{early:?}");
 
     let (mut early, status) = events.end().await;
     let status = refused::<()>(Err(status), Code::Unavailable, "SHUTTING_DOWN");

@@ -20,13 +20,21 @@ enum Kind {
     Earnings,
     Balances,
     Tier,
+    Participant,
     Leaderboard,
     Events,
     Log,
 }
 
-const KINDS: [Kind; 6] =
-    [Kind::Earnings, Kind::Balances, Kind::Tier, Kind::Leaderboard, Kind::Events, Kind::Log];
+const KINDS: [Kind; 7] = [
+    Kind::Earnings,
+    Kind::Balances,
+    Kind::Tier,
+    Kind::Participant,
+    Kind::Leaderboard,
+    Kind::Events,
+    Kind::Log,
+];
 
 /// A stream of any kind that is held open.
 type Held = Box<dyn Send>;
@@ -37,6 +45,7 @@ async fn open(client: &Client, kind: Kind) -> Result<Held, Status> {
         Kind::Earnings => Box::new(client.watch_earnings(PROGRAM, "ada", "").await?.rest),
         Kind::Balances => Box::new(client.watch_balances(PROGRAM, "ada", "").await?.rest),
         Kind::Tier => Box::new(client.watch_tier(PROGRAM, "ada", "").await?.rest),
+        Kind::Participant => Box::new(client.watch_participant(PROGRAM, "ada", "").await?.rest),
         Kind::Leaderboard => Box::new(client.watch_leaderboard(board(PROGRAM, "")).await?.rest),
         Kind::Events => Box::new(client.watch_events(&[], "", "").await?.rest),
         Kind::Log => {
@@ -110,19 +119,19 @@ async fn all_kinds_share_places(flag: &str, whose: &str) {
     fill(&client).await;
     server.stop().await;
     drop(client);
-    let server = second_server(&database, &[flag, "6"]).await;
+    let server = second_server(&database, &[flag, "7"]).await;
     let client = narrow_client(&server).await;
     let mut held = Vec::new();
     for kind in KINDS {
         held.push(open(&client, kind).await.unwrap());
     }
-    expect_full(&client, "6", whose).await;
+    expect_full(&client, "7", whose).await;
 
     // Whichever stream ends frees a permit, which a stream of another kind can use.
     for kind in KINDS.into_iter().cycle().skip(1).take(KINDS.len()) {
         drop(held.remove(0));
         held.push(open_in_time(&client, kind).await);
-        expect_full(&client, "6", whose).await;
+        expect_full(&client, "7", whose).await;
     }
     // Calls that need no permit still succeed.
     client.user("ada").await.unwrap();
@@ -157,6 +166,7 @@ async fn a_stream_that_is_refused_or_over_holds_no_place() {
     for _ in 0..5 {
         client.watch_earnings(PROGRAM, "nobody", "").await.map(|_| ()).unwrap_err();
         client.watch_balances(PROGRAM, "ada", "bad").await.map(|_| ()).unwrap_err();
+        client.watch_participant(PROGRAM, "ada", "bad").await.map(|_| ()).unwrap_err();
         let answer = client.watch_tier("referral-count", "bob", "").await.map(|_| ());
         refused(answer, Code::FailedPrecondition, "NO_TIERS");
         let answer = client.watch_leaderboard(board("nothing", "")).await.map(|_| ());

@@ -172,6 +172,7 @@ async fn who_does_not_exist_or_take_part_cannot_be_watched() {
         check(client.watch_earnings(program_id, user_id, "").await.map(|_| ()).unwrap_err());
         check(client.watch_balances(program_id, user_id, "").await.map(|_| ()).unwrap_err());
         check(client.watch_tier(program_id, user_id, "").await.map(|_| ()).unwrap_err());
+        check(client.watch_participant(program_id, user_id, "").await.map(|_| ()).unwrap_err());
     }
     server.stop().await;
     database.check().await;

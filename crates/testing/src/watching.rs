@@ -42,6 +42,7 @@ messages! {
     WatchEarningsResponse: |message| message.reward.is_none();
     WatchBalancesResponse: |message| message.balances.is_empty();
     WatchTierResponse: |message| message.tier.is_empty();
+    WatchParticipantResponse: |message| message.change.is_none();
     WatchLeaderboardResponse: |message| !message.snapshot && message.entries.is_empty();
     WatchEventsResponse: |message| message.event.is_none();
 }
@@ -156,6 +157,20 @@ impl Client {
             resume_token: resume_token.into(),
         };
         Watched::begin(self.rewards().watch_tier(self.request(message)).await?).await
+    }
+
+    pub async fn watch_participant(
+        &self,
+        program_id: &str,
+        user_id: &str,
+        resume_token: &str,
+    ) -> Result<Begun<WatchParticipantResponse>, Status> {
+        let message = WatchParticipantRequest {
+            program_id: program_id.into(),
+            user_id: user_id.into(),
+            resume_token: resume_token.into(),
+        };
+        Watched::begin(self.rewards().watch_participant(self.request(message)).await?).await
     }
 
     pub async fn watch_leaderboard(

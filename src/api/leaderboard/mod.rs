@@ -1,8 +1,7 @@
 //! `LeaderboardService`: leaderboards and ranks.
 
 mod watch;
-
-use std::sync::Arc;
+mod watched;
 
 use crate::api::Context;
 use crate::api::errors::ApiError;
@@ -12,10 +11,12 @@ use crate::api::pages::Page;
 use crate::api::pb;
 use crate::api::permissions::{Callers, Rule, Subject, row};
 use crate::api::program::rules::{leaderboard_metric, leaderboard_metric_message};
-use crate::api::reads::{Named, Reading, found, freshness, newest};
-use crate::read::{At, Board, Freshness, Place, Ranked};
+use crate::api::reads::{Named, freshness, newest};
+use crate::read::{At, Place, Ranked};
 use crate::store::StoreError;
 use domain::ProgramId;
+pub(super) use watched::WatchedBoard;
+use watched::board;
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
@@ -43,7 +44,7 @@ impl Handlers {
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let (program_id, after) = fields.finish(program_id.zip(after))?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
-        let board = self.board(&program_id, freshness).await?;
+        let board = board(&self.0, &program_id, freshness).await?;
         let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| board.default_metric());
 
         let At { position, found: mut ranks } = board.page(metric, after, page.size() + 1);
@@ -68,14 +69,14 @@ impl Handlers {
         let id = fields.finish(id)?;
         let user_id = id.user_id.as_str();
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
-        let mut board = self.board(&id.program_id, freshness).await?;
-        if !board.knows(user_id) {
+        let mut known = board(&self.0, &id.program_id, freshness).await?;
+        if !known.knows(user_id) {
             // If the participant exists, the enrollment is so recent that the board does not reflect it yet.
             let freshness = newest(&self.0, freshness, Named::Participant(&id)).await?;
-            board = self.board(&id.program_id, freshness).await?;
+            known = board(&self.0, &id.program_id, freshness).await?;
         }
-        let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| board.default_metric());
-        let At { position, found: ranks } = board.rank(metric, user_id);
+        let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| known.default_metric());
+        let At { position, found: ranks } = known.rank(metric, user_id);
         let entries = entries(&self.0, &ranks.ranked).await?;
         Ok(pb::GetRankResponse {
             entry: entries.into_iter().next(),
@@ -83,21 +84,6 @@ impl Handlers {
             participant_count: ranks.count,
             position,
         })
-    }
-
-    /// The board of a program, as fresh as requested.
-    async fn board(
-        &self,
-        program_id: &ProgramId,
-        freshness: Freshness,
-    ) -> Result<Arc<Board>, ApiError> {
-        let read = |freshness| -> Reading<'_, _> {
-            Box::pin(async move {
-                let found = self.0.boards.of(program_id, freshness).await?;
-                Ok(At { position: 0, found })
-            })
-        };
-        Ok(found(&self.0, freshness, Named::Program(program_id), read).await?.found)
     }
 }
 

@@ -1,5 +1,6 @@
 //! `RewardService`: balances, earnings, tiers and rewards of participants.
 
+mod participant;
 mod reads;
 mod streams;
 mod watch;
@@ -29,6 +30,7 @@ pub(super) const RULES: &[Rule] = {
         row("RewardService", "WatchEarnings", SignedIn, User("user_id")),
         row("RewardService", "WatchBalances", SignedIn, User("user_id")),
         row("RewardService", "WatchTier", SignedIn, User("user_id")),
+        row("RewardService", "WatchParticipant", SignedIn, User("user_id")),
     ]
 };
 

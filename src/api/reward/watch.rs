@@ -91,7 +91,35 @@ impl Handlers {
     }
 }
 
-fn participant(program_id: &str, user_id: &str) -> Result<ParticipantId, ApiError> {
+/// A participant, who must exist, at present, and where that is.
+pub(super) async fn present_participant(
+    context: &Context,
+    id: &ParticipantId,
+) -> Result<(Arc<Participant>, Cursor), ApiError> {
+    let key = StreamKey::of::<Participant>(id);
+    let (participant, cursor) = present(context, &key).await?;
+    if cursor.sequence == 0 {
+        must_exist(context, Named::Participant(id)).await?;
+    }
+    Ok((participant, cursor))
+}
+
+/// What a participant's stream holds at present, and where that is.
+async fn present(
+    context: &Context,
+    key: &StreamKey,
+) -> Result<(Arc<Participant>, Cursor), ApiError> {
+    let (loaded, position) = stream_and_position(context.database.pool(), key).await?;
+    let cursor = Cursor { position, sequence: loaded.version };
+    match loaded.state {
+        AnyAggregate::Participant(participant) => Ok((participant, cursor)),
+        AnyAggregate::User(_) | AnyAggregate::Program(_) | AnyAggregate::Purchase(_) => {
+            Err(internal().into())
+        }
+    }
+}
+
+pub(super) fn participant(program_id: &str, user_id: &str) -> Result<ParticipantId, ApiError> {
     let mut fields = Fields::default();
     let id = fields.participant(program_id, user_id);
     Ok(fields.finish(id)?)
@@ -125,15 +153,9 @@ impl Start<'_> {
         if !self.is_new {
             return Ok(None);
         }
-        let (loaded, position) =
-            stream_and_position(self.context.database.pool(), &self.key).await?;
-        self.cursor = Cursor { position, sequence: loaded.version };
-        match loaded.state {
-            AnyAggregate::Participant(participant) => Ok(Some(participant)),
-            AnyAggregate::User(_) | AnyAggregate::Program(_) | AnyAggregate::Purchase(_) => {
-                Err(internal().into())
-            }
-        }
+        let (participant, cursor) = present(self.context, &self.key).await?;
+        self.cursor = cursor;
+        Ok(Some(participant))
     }
 
     /// Answers with the stream. Its first message is a heartbeat, into which `present` may put what is

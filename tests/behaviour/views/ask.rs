@@ -164,6 +164,7 @@ ask! {
     rewards.watch_earnings(WatchEarningsRequest) -> Streaming<WatchEarningsResponse>;
     rewards.watch_balances(WatchBalancesRequest) -> Streaming<WatchBalancesResponse>;
     rewards.watch_tier(WatchTierRequest) -> Streaming<WatchTierResponse>;
+    rewards.watch_participant(WatchParticipantRequest) -> Streaming<WatchParticipantResponse>;
     leaderboards.watch_leaderboard(WatchLeaderboardRequest) -> Streaming<WatchLeaderboardResponse>;
     operators.read_events(ReadEventsRequest) -> Streaming<ReadEventsResponse>;
     operators.watch_events(WatchEventsRequest) -> Streaming<WatchEventsResponse>;
@@ -172,7 +173,7 @@ ask! {
 of_participant! {
     GetReferralStatsRequest ListReferralsRequest GetReferralTreeRequest GetBalancesRequest
     ListBalanceEntriesRequest GetTierRequest GetEarningsRequest ListRewardsRequest GetRankRequest
-    WatchEarningsRequest WatchBalancesRequest WatchTierRequest
+    WatchEarningsRequest WatchBalancesRequest WatchTierRequest WatchParticipantRequest
 }
 
 of_program! {

@@ -45,6 +45,7 @@ async fn every_read_of_a_participant_tells_program_user_and_participant_apart() 
     tells_participants_apart::<WatchEarningsRequest>(&client).await;
     tells_participants_apart::<WatchBalancesRequest>(&client).await;
     tells_participants_apart::<WatchTierRequest>(&client).await;
+    tells_participants_apart::<WatchParticipantRequest>(&client).await;
     server.stop().await;
     database.check().await;
 }

@@ -63,6 +63,7 @@ async fn malformed_ids_are_named_by_every_read() {
     refuses_bad_participants::<WatchEarningsRequest>(&client).await;
     refuses_bad_participants::<WatchBalancesRequest>(&client).await;
     refuses_bad_participants::<WatchTierRequest>(&client).await;
+    refuses_bad_participants::<WatchParticipantRequest>(&client).await;
     refuses_bad_programs::<ListUsersRequest>(&client).await;
     refuses_bad_programs::<GetProgramRequest>(&client).await;
     refuses_bad_programs::<ListReferralsRequest>(&client).await;
