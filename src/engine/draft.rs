@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use tokio::task::unconstrained;
 use tokio::time::timeout;
 
 use super::Failure;
@@ -138,7 +137,7 @@ impl<'a> Draft<'a> {
         self.undecided.extend(jobs);
         for _ in 0..MAX_ROUNDS {
             for job in std::mem::take(&mut self.undecided) {
-                let lacking = unconstrained(async { self.try_deciding(job) }).await;
+                let lacking = self.try_deciding(job).await;
                 self.undecided.extend(lacking);
             }
             let missing = self.unit.take_missing();
@@ -151,8 +150,8 @@ impl<'a> Draft<'a> {
     }
 
     /// Gives the job back if something is not in memory.
-    fn try_deciding(&mut self, job: Job) -> Option<Job> {
-        match self.unit.run(self.trusts_new, |work| job.command.decide(work)) {
+    async fn try_deciding(&mut self, job: Job) -> Option<Job> {
+        match self.unit.run(self.trusts_new, |work| job.command.decide(work)).await {
             Ok(()) => {
                 self.unit.keep(&job.envelope, job.request.as_ref());
                 self.outcomes.push((job, Outcome::Done));

@@ -2,7 +2,6 @@
 //! and without an append.
 
 use sqlx::PgConnection;
-use tokio::task::unconstrained;
 
 use super::Environment;
 use super::cache::Cache;
@@ -46,7 +45,7 @@ pub async fn query<T>(
     let (taken, horizon) = (KnownTaken::new(), Horizon::default());
     let mut unit = UnitOfWork::new(environment, &mut cache, &before, taken, horizon);
     for _ in 0..MAX_ROUNDS {
-        match unconstrained(async { unit.run(false, &mut look) }).await {
+        match unit.run(false, &mut look).await {
             Ok(seen) => return Ok(seen),
             Err(Halt::Refused(refusal)) => return Err(refusal.into()),
             Err(Halt::Missing) => {

@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tokio::task::unconstrained;
+
 use super::cache::{Cache, Seen};
 use super::{Environment, RequestKey};
 use crate::store::append::{ClaimStep, Entry, LogEnd, Receipt};
@@ -172,13 +174,14 @@ impl<'a> UnitOfWork<'a> {
     /// Runs a decision. What it did is kept only if it succeeds; what it read is kept even if it is refused.
     ///
     /// With `trusts_new`, streams that should not exist yet are assumed not to exist.
-    pub(super) fn run<T>(
+    pub(super) async fn run<T>(
         &mut self,
         trusts_new: bool,
         decide: impl FnOnce(&mut dyn Work) -> Result<T, Halt>,
     ) -> Result<T, Halt> {
         self.scratch = Scratch { trusts_new, ..Scratch::default() };
-        decide(self)
+        // Each event passes a lock of tokio, and tokio would make the task wait after some hundred of them.
+        unconstrained(async { decide(self) }).await
     }
 
     /// Forgets what is true only for a moment: the time, and that something did not exist.
