@@ -51,6 +51,7 @@ impl Projections {
             }
             Self::Prune { database } => {
                 let mut connection = database.open().await?.connect().await?;
+                let mut dropped = 0;
                 for copy in status(&mut connection).await? {
                     if copy.purpose.is_some() {
                         continue;
@@ -61,13 +62,18 @@ impl Projections {
                     }
                     drop_copy(&mut connection, &copy.table).await?;
                     say(format_args!("dropped {}", copy.table));
+                    dropped += 1;
                 }
                 for (function, is_dropped) in functions::prune(&mut connection).await? {
                     if is_dropped {
                         say(format_args!("dropped {function}"));
+                        dropped += 1;
                     } else {
                         say(format_args!("kept {function}: a server of its release runs"));
                     }
+                }
+                if dropped == 0 {
+                    say("nothing was dropped");
                 }
             }
         }

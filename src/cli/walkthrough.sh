@@ -14,4 +14,4 @@ The last command shows the earnings of ada as they arrive; Ctrl-C ends it. After
 ada referred, buys for 100130, and a commission of 5007 arrives: 5 %, rounded half up.
 
 'call' alone lists all RPCs, and 'call --describe RewardService/GetTier' shows what one of them takes.
-Other clients work as well: grpcurl -plaintext -H "authorization: Bearer $KEY" @ADDRESS@ list
+Other clients work as well: grpcurl -plaintext @ADDRESS@ list

@@ -6,13 +6,18 @@ use std::time::Duration;
 use sqlx::Executor;
 use tokio::net::TcpListener;
 use tokio::process::Child;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 use tributary::api::{Server, ServerError, ServerOptions, ServerSettings};
 use tributary::engine::{Environment, Limits};
 use tributary::lifecycle::{Stage, TaskEnded};
 use tributary::store::Database;
 use tributary::traces::Traces;
 
-use testing::plain_http::get;
+use testing::plain_http::{Answer, get};
 use testing::{ADMIN_KEY, TestDatabase, tributary};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -83,6 +88,53 @@ async fn a_server_that_stops_gives_its_tasks_time_in_the_order_of_its_stages() {
         order.push(name);
     }
     assert_eq!(order, ["readiness", "commands", "background"]);
+    database.check().await;
+}
+
+/// What `/readyz` answers once it has this status.
+async fn readiness(address: &str, status: u16) -> Answer {
+    let waiting = async {
+        loop {
+            let answer = get(address, "/readyz", &[]).await.unwrap();
+            if answer.status == status {
+                return answer;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("the status in time")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_stops_is_not_ready_before_it_turns_anybody_away() {
+    let database = TestDatabase::new().await;
+    let server = server(&database).await;
+    // The stage lasts until the test has seen it, or for a second.
+    let (seen, seeing) = tokio::sync::oneshot::channel();
+    server.tasks().spawn(Stage::Readiness, "witness", |stop| async move {
+        stop.cancelled().await;
+        let _ = seeing.await;
+        Ok::<_, std::convert::Infallible>(())
+    });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(server.serve(listener, stop.clone().cancelled_owned(), |_| {}));
+    readiness(&address, 200).await;
+    let channel = Endpoint::new(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let mut health = HealthClient::new(channel);
+    let mut watch = health.watch(HealthCheckRequest::default()).await.unwrap().into_inner();
+    let mut status = async || watch.message().await.unwrap().unwrap().status();
+    assert_eq!(status().await, ServingStatus::Serving);
+
+    stop.cancel();
+    let answer = readiness(&address, 503).await;
+    assert!(answer.text().contains("stopping"), "{answer:?}");
+    assert_eq!(get(&address, "/livez", &[]).await.unwrap().status, 200);
+    assert_eq!(status().await, ServingStatus::NotServing);
+    seen.send(()).unwrap();
+    drop((watch, health));
+    tokio::time::timeout(PATIENCE, serving).await.expect("in time").unwrap().unwrap();
+    assert!(get(&address, "/livez", &[]).await.is_err());
     database.check().await;
 }
 

@@ -6,6 +6,7 @@
 //! - [`aggregates`] has given/when/then tests, [`rules`] the checks of a program, [`properties`] has
 //!   properties of any program and any history.
 //! - [`schemas`] compares the shapes of the events with the committed ones.
+//! - [`borders`] has what the domain may depend on.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,6 +15,7 @@
 )]
 
 mod aggregates;
+mod borders;
 mod memory_work;
 mod programs;
 mod properties;
