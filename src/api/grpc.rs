@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use axum::Router;
-use http::{HeaderMap, Request, Response, Version, header};
+use http::{HeaderMap, Method, Request, Response, Version, header};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -114,10 +114,11 @@ impl Service<Request<Body>> for UnknownMethod {
     }
 }
 
-/// Whether a request is a call of gRPC or gRPC-Web, in a version of HTTP that can carry it.
+/// Whether a request is a call of gRPC or gRPC-Web: a POST, in a version of HTTP that can carry it.
 pub(super) fn is_call<B>(request: &Request<B>) -> bool {
     let kind = content_type(request.headers());
     kind.starts_with(GRPC)
+        && request.method() == Method::POST
         && (request.version() >= Version::HTTP_2 || kind.starts_with("application/grpc-web"))
 }
 

@@ -125,7 +125,7 @@ impl Worker {
             notice = listener.try_recv(), if !is_full => {
                 // The connection was lost.
                 if notice?.is_none() {
-                    return Err(StoreError::Unavailable(sqlx::Error::PoolClosed));
+                    return Err(StoreError::Unavailable(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())));
                 }
             }
             () = sleep(self.limits.poll_interval) => {}

@@ -180,6 +180,11 @@ async fn a_wrong_method_or_kind_of_content_is_refused_with_what_would_be_right()
     let answer = ask(&format!("GET {method}"), &[JSON]).await;
     problem(&answer, 405);
     assert_eq!(answer.header("allow"), Some("post"));
+    for verb in ["GET", "DELETE"] {
+        let answer =
+            ask(&format!("{verb} {method}"), &["content-type: application/grpc-web+proto"]).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("post")), "{verb}");
+    }
     let answer = ask(&format!("POST {method}"), &["content-type: application/json"]).await;
     problem(&answer, 415);
     assert_eq!(answer.header("accept-post"), Some("application/grpc, application/grpc-web"));

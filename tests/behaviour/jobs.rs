@@ -110,8 +110,12 @@ async fn a_bad_list_and_an_unknown_job_are_refused() {
         at_fault(list(&client, request).await, field, reason);
     }
     at_fault(retry(&client, "").await, "job_id", "FIELD_REQUIRED");
-    for unknown in ["4711", "-1", "no number", "99999999999999999999"] {
-        refused(retry(&client, unknown).await, Code::NotFound, "JOB_NOT_FOUND");
+    let long = "9".repeat(100_000);
+    for unknown in ["4711", "-1", "+1", "01", "no number", "\u{1b}[31m", &long] {
+        let status = retry(&client, unknown).await;
+        let size = status.as_ref().map_or_else(|status| status.details().len(), |_| 0);
+        assert!(size < 1_000, "{size}");
+        refused(status, Code::NotFound, "JOB_NOT_FOUND");
     }
     let nobody = server.separate_client(None).await;
     let status = list(&nobody, ListJobsRequest::default()).await;

@@ -61,8 +61,9 @@ fn explain(headers: &HeaderMap, code: StatusCode, detail: &str) -> Response {
 pub(in crate::api) fn not_a_call<B>(request: &Request<B>) -> Response {
     let is_method = route_of(request.uri().path()).is_some();
     let headers = request.headers();
-    if is_grpc(headers) {
-        // Only requests over HTTP/1.1 get here.
+    let is_post = request.method() == Method::POST;
+    if is_grpc(headers) && (is_post || !is_method) {
+        // Only requests over HTTP/1.1, and those to unknown paths, get here.
         return if is_method {
             let detail = "gRPC needs HTTP/2. Over HTTP/1.1, send application/grpc-web.";
             explain(headers, StatusCode::BAD_REQUEST, detail)
@@ -74,7 +75,7 @@ pub(in crate::api) fn not_a_call<B>(request: &Request<B>) -> Response {
     if !is_method {
         return refuse(headers, StatusCode::NOT_FOUND);
     }
-    let (code, name, value) = if request.method() == Method::POST {
+    let (code, name, value) = if is_post {
         let accepted = "application/grpc, application/grpc-web";
         (StatusCode::UNSUPPORTED_MEDIA_TYPE, "accept-post", accepted)
     } else {

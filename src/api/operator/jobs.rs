@@ -11,6 +11,9 @@ use crate::api::responses::time;
 use crate::store::jobs::{self, Job, JobFilter, JobState, Retried};
 use crate::store::{StoreError, in_time};
 
+/// How many characters of an unknown id an error repeats.
+const MOST_SHOWN: usize = 64;
+
 impl Handlers {
     pub(in crate::api) async fn list_jobs(
         &self,
@@ -53,24 +56,27 @@ impl Handlers {
             fields.fault("job_id", ErrorReason::FieldRequired, "is required");
         }
         fields.finish(Some(()))?;
-        let retried = match request.job_id.parse() {
-            Ok(id) => retry(&self.0, id).await?,
-            // Ids that were never assigned.
-            Err(_) => Retried::Unknown,
-        };
         let job_id = &request.job_id;
+        let id = job_id.parse().ok().filter(|id: &i64| id.to_string() == *job_id);
+        let retried = match id {
+            Some(id) => retry(&self.0, id).await?,
+            // Ids that were never assigned.
+            None => Retried::Unknown,
+        };
+        // An id that was never assigned can be of any length.
+        let job_id: String = job_id.escape_default().take(MOST_SHOWN).collect();
         match retried {
             Retried::Queued(job) => Ok(pb::RetryJobResponse { job: Some(message(job)) }),
             Retried::NotParked(state) => {
                 let state = state.as_str();
                 let message = format!("the job is {state}; only a parked one can be tried again");
                 let facts: &[(&str, &dyn std::fmt::Display)] =
-                    &[("job_id", job_id), ("state", &state)];
+                    &[("job_id", &job_id), ("state", &state)];
                 Err(status(ErrorReason::JobNotParked, message, facts).into())
             }
             Retried::Unknown => {
                 let message = "there is no such job";
-                Err(status(ErrorReason::JobNotFound, message, &[("job_id", job_id)]).into())
+                Err(status(ErrorReason::JobNotFound, message, &[("job_id", &job_id)]).into())
             }
         }
     }
