@@ -105,7 +105,7 @@ fn write_rpc(
              const RULE: &Rule =\n\
                  rule_of(crate::api::{folder}::RULES, {service:?}, {name:?}, <pb::{input} as NamedFields>::NAMES);\n\
              let call = admit(&self.0.0, RULE, request).await?;\n\
-             Ok(tonic::Response::new(self.0.{method}(call).await?))\n\
+             Ok(tonic::Response::new(caught({name:?}, self.0.{method}(call)).await?))\n\
          }}"
     )?;
     Ok(())

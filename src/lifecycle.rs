@@ -199,7 +199,8 @@ fn panic_of(failed: JoinError) -> Option<String> {
     Some(format!("it panicked: {message}"))
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
+/// The message of a panic.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> Option<&str> {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&'static str>().copied())
 }

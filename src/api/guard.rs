@@ -2,15 +2,20 @@
 //! the row of its RPC in the permission table.
 
 use std::fmt::Display;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 
 use tokio::time::Instant;
 use tonic::{Request, Status};
 
 use super::Context;
-use super::errors::{ApiError, status};
+use super::errors::{ApiError, internal, status};
 use super::permissions::{Admitted, Denied, NamedFields, Rule};
 use super::principal::Principal;
 use super::reads::{self, deadline};
+use crate::lifecycle::message_of;
 use domain::{PurchaseId, Refusal};
 
 /// The handlers of a service behind their guard. The only type that tonic's services are implemented for.
@@ -58,6 +63,24 @@ pub(super) async fn admit<M: NamedFields>(
     Ok(Call { rule, principal, deadline, message })
 }
 
+/// Runs a handler. If it panics, the caller gets the status of a bug: the connection would otherwise say that
+/// the call was cancelled.
+pub(super) async fn caught<T>(
+    rpc: &'static str,
+    handler: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let mut handler = pin!(handler);
+    poll_fn(|context| {
+        let poll = AssertUnwindSafe(|| handler.as_mut().poll(context));
+        catch_unwind(poll).unwrap_or_else(|panic| {
+            let message = message_of(&*panic).unwrap_or("something without a message");
+            tracing::error!(rpc, message, "a handler panicked");
+            Poll::Ready(Err(internal().into()))
+        })
+    })
+    .await
+}
+
 /// The status of a rejected call.
 #[allow(clippy::needless_pass_by_value, reason = "it stands where an error is mapped")]
 pub(super) fn denied(denied: Denied) -> Status {
@@ -77,5 +100,23 @@ pub(super) fn denied(denied: Denied) -> Status {
             let facts: [(&str, &dyn Display); 2] = [("role", &role), ("field", &field)];
             status(reason, message, &facts)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_is_a_bug_and_not_a_cancelled_call() {
+        let handler = async {
+            tokio::task::yield_now().await;
+            assert!(std::env::args().count() == 0, "what should never happen");
+            Ok(())
+        };
+        let status = Status::from(caught("GetUser", handler).await.err().unwrap());
+        assert_eq!(status.code(), tonic::Code::Internal);
+        assert!(!status.message().contains("never"), "{status}");
+        assert!(matches!(caught("GetUser", async { Ok(7) }).await, Ok(7)));
     }
 }

@@ -259,8 +259,15 @@ async fn run(
         ended = tasks.failed() => Err(ended.into()),
     };
     tracing::info!("stopping");
-    tasks.stop(Stage::Readiness, Instant::now() + REPORT_TIMEOUT).await;
-    tokio::time::sleep(UNREADY_PAUSE).await;
+    let unready = async {
+        tasks.stop(Stage::Readiness, Instant::now() + REPORT_TIMEOUT).await;
+        tokio::time::sleep(UNREADY_PAUSE).await;
+    };
+    // Connections are accepted only while `serving` is polled.
+    tokio::select! {
+        served = &mut serving => return outcome.and(served),
+        () = unready => {}
+    }
     tasks.signal(Stage::Calls).cancel();
     if let Ok(served) = tokio::time::timeout(DRAIN_TIMEOUT, serving).await {
         return outcome.and(served);

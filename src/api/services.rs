@@ -8,7 +8,7 @@ use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tower::Service;
 
-use super::guard::{Guarded, admit};
+use super::guard::{Guarded, admit, caught};
 use super::permissions::{NamedFields, Rule, TextFields, rule_of};
 use super::watch::Messages;
 use super::writes::Repeatable;
