@@ -114,7 +114,8 @@ mod tests {
             assert!(std::env::args().count() == 0, "what should never happen");
             Ok(())
         };
-        let status = Status::from(caught("GetUser", handler).await.err().unwrap());
+        let Err(error) = caught("GetUser", handler).await else { panic!("it answered") };
+        let status = Status::from(error);
         assert_eq!(status.code(), tonic::Code::Internal);
         assert!(!status.message().contains("never"), "{status}");
         assert!(matches!(caught("GetUser", async { Ok(7) }).await, Ok(7)));
