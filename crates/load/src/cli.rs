@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use client::{Server, variable, without_empty_variables};
 use domain::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -174,14 +175,8 @@ struct Options {
 /// The server that bears the load.
 #[derive(Args)]
 struct Target {
-    /// The server
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TRIBUTARY_SERVER",
-        default_value = "http://127.0.0.1:50051"
-    )]
-    server: String,
+    #[command(flatten)]
+    server: Server,
     /// Start a server with an empty database for this run, and remove both afterwards
     #[arg(long)]
     own: bool,
@@ -196,8 +191,9 @@ struct Target {
 /// Runs the program on the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let load = Load::parse();
-    let wanted = std::env::var("TRIBUTARY_LOG").unwrap_or_else(|_| DEFAULT_FILTER.into());
+    let matches = without_empty_variables(Load::command()).get_matches();
+    let load = Load::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let wanted = variable("TRIBUTARY_LOG").unwrap_or_else(|| DEFAULT_FILTER.into());
     let filter = EnvFilter::builder().parse_lossy(wanted);
     tracing_subscriber::fmt().compact().with_env_filter(filter).with_writer(std::io::stderr).init();
     let outcome = tokio::runtime::Builder::new_multi_thread()
@@ -219,14 +215,17 @@ fn say(text: impl Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Resolves at Ctrl-C or SIGTERM, which no longer end the process once this was called.
+/// Resolves at Ctrl-C, SIGTERM or when the terminal is closed, which no longer end the process once this was
+/// called.
 fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut terminations = signal(SignalKind::terminate())?;
+    let mut hangups = signal(SignalKind::hangup())?;
     Ok(async move {
         tokio::select! {
             _ = interrupts.recv() => {}
             _ = terminations.recv() => {}
+            _ = hangups.recv() => {}
         }
     })
 }
@@ -266,7 +265,7 @@ impl Options {
             let admin_key = random_key()?;
             let name = format!("load-{:x}", now().0);
             let server = OwnServer::start(&name, &admin_key, &[]).await?;
-            settings.server.clone_from(&server.url);
+            settings.server = Server::at(&server.url);
             let process_id = server.process_id();
             // The server is stopped, however the run ends.
             let outcome = attend(&settings, &admin_key, process_id, stop).await;
