@@ -1,5 +1,6 @@
 //! The server: all services on one port, from start to stop.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -273,10 +274,12 @@ async fn expose(
     metrics: Metrics,
     listener: TcpListener,
     stop: CancellationToken,
-) -> std::io::Result<()> {
+) -> Result<(), Infallible> {
     const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let answer = async move || ([("content-type", CONTENT_TYPE)], metrics.text());
     let routes = axum::Router::new().route("/metrics", axum::routing::get(answer));
-    let serving = std::future::IntoFuture::into_future(axum::serve(listener, routes));
-    stop.run_until_cancelled(serving).await.unwrap_or(Ok(()))
+    // The connections of those who read the metrics are not among them.
+    let uncounted = Metrics::default();
+    transport::serve(listener, routes, transport::Limits::default(), uncounted, stop).await;
+    Ok(())
 }

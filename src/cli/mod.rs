@@ -15,7 +15,6 @@ mod secrets;
 mod serve;
 mod settings;
 mod status;
-mod stop;
 mod verify;
 mod walkthrough;
 
@@ -25,10 +24,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use client::without_empty_variables;
+use client::{StopRequests, without_empty_variables};
 
 use settings::{DatabaseSettings, Settings};
-use stop::StopRequests;
 
 /// A referral and rewards engine: commands in over gRPC, an event log in Postgres, rewards out on live
 /// streams.

@@ -130,7 +130,7 @@ async fn calls_without_a_good_key_are_turned_away_at_the_door() {
             }
         }
         // Which of two headers would count is not for the server to guess.
-        for second in ["Bearer wrong", &format!("Bearer {}", testing::ADMIN_KEY)] {
+        for second in ["Bearer wrong", &*format!("Bearer {}", testing::ADMIN_KEY)] {
             let mut request = client.request(Vec::new());
             request.metadata_mut().append("authorization", second.parse().unwrap());
             let answer =

@@ -22,7 +22,7 @@ async fn a_deadline_that_passes_on_the_server_is_answered_with_its_reason() {
     // A client library would end the call by itself at the same moment.
     let raw = RawHttp2::connect(&server.address).await;
     let authorization = format!("Bearer {ADMIN_KEY}");
-    let headers = [("grpc-timeout", "300m"), ("authorization", &authorization)];
+    let headers = [("grpc-timeout", "300m"), ("authorization", &*authorization)];
     // Nobody has this id, so the log is asked.
     let request = GetUserRequest { user_id: "nobody".into(), ..Default::default() };
     let began = Instant::now();

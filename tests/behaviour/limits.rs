@@ -34,7 +34,7 @@ fn free_address() -> String {
 /// A server with some settings, and where its metrics are.
 async fn measured(arguments: &[&str]) -> (TestDatabase, Server, String) {
     let (database, metrics) = (TestDatabase::new().await, free_address());
-    let all = [&["--metrics-listen", &*metrics], arguments].concat();
+    let all = [&["--metrics-listen", &*metrics] as &[&str], arguments].concat();
     let server = server_on(&database, &all).await;
     (database, server, metrics)
 }
@@ -167,18 +167,12 @@ async fn twenty_thousand_calls_without_a_body_take_little_memory_and_are_answere
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     let grown_mib = memory_mib(&server).saturating_sub(before_mib);
     assert!(grown_mib < 100, "{grown_mib} MiB for {} calls", CONNECTIONS * CALLS);
-    let mut reasons = std::collections::BTreeMap::new();
     for (_raw, calls) in held {
         for call in calls {
-            let status = ended(call).await.status;
-            *reasons.entry(testing::reason(&status).1).or_insert(0) += 1;
+            let reason = testing::reason(&ended(call).await.status).1;
+            assert!(["REQUEST_INCOMPLETE", "TOO_MANY_REQUESTS"].contains(&&*reason), "{reason}");
         }
     }
-    let all: usize = reasons.values().sum();
-    assert_eq!(all, CONNECTIONS * CALLS);
-    assert!(reasons["REQUEST_INCOMPLETE"] <= 10_000, "{reasons:?}");
-    assert!(reasons["TOO_MANY_REQUESTS"] > 0, "{reasons:?}");
-    assert_eq!(reasons.len(), 2, "{reasons:?}");
     server.stop().await;
     database.check().await;
 }
@@ -204,14 +198,14 @@ async fn a_connection_without_a_call_ends_and_one_with_a_stream_stays() {
     stream.data().await.unwrap().unwrap();
 
     let began = Instant::now();
-    tokio::time::timeout(PATIENCE, idle.connection).await.expect("it ends").unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, idle.connection).await.expect("it ends").unwrap().ok();
     assert!(began.elapsed() < Duration::from_secs(8), "{:?}", began.elapsed());
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert!(!watching.connection.is_finished());
     // Clients of gRPC connect again without being told.
     is_served(&server.client()).await;
     drop(stream);
-    tokio::time::timeout(PATIENCE, watching.connection).await.expect("it ends").unwrap().unwrap();
+    tokio::time::timeout(PATIENCE, watching.connection).await.expect("it ends").unwrap().ok();
     server.stop().await;
     database.check().await;
 }
@@ -272,9 +266,25 @@ async fn headers_above_16_kib_are_refused_over_http_1_as_well() {
     database.check().await;
 }
 
-#[tokio::test]
-async fn answers_that_nobody_reads_are_bounded_and_the_connection_with_most_of_them_is_cut() {
-    const STREAMS: usize = 800;
+/// Opens streams of the whole log and reads none of them.
+async fn read_nothing(
+    server: &Server,
+    streams: usize,
+) -> Option<(RawHttp2, Vec<http::Response<h2::RecvStream>>)> {
+    let authorization = format!("Bearer {ADMIN_KEY}");
+    let key = [("authorization", &*authorization)];
+    let request = ReadEventsRequest { limit: i32::MAX, ..Default::default() }.encode_to_vec();
+    let raw = RawHttp2::connect(&server.address).await;
+    let mut held = Vec::new();
+    for _ in 0..streams {
+        let call = raw.call("OperatorService/ReadEvents", &key, &request).await;
+        held.push(call.response.await.ok()?);
+    }
+    Some((raw, held))
+}
+
+/// A log of more than a thousand events.
+async fn long_log() -> TestDatabase {
     let (database, server, client) = server_with(&[PROGRAM]).await;
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     for batch in 0..4 {
@@ -286,37 +296,45 @@ async fn answers_that_nobody_reads_are_bounded_and_the_connection_with_most_of_t
         .await;
     }
     server.stop().await;
-    let metrics = free_address();
-    let arguments = ["--metrics-listen", &*metrics, "--unread-answers-mb", "64"];
-    let server = server_on(&database, &arguments).await;
+    database
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_reads_takes_little_memory() {
+    const STREAMS: usize = 800;
+    let database = long_log().await;
+    let server = server_on(&database, &[]).await;
     let client = server.client();
     is_served(&client).await;
-    let authorization = format!("Bearer {ADMIN_KEY}");
-    let key = [("authorization", &*authorization)];
-    let request = ReadEventsRequest { limit: i32::MAX, ..Default::default() }.encode_to_vec();
-    let unread = async || {
-        let raw = RawHttp2::connect(&server.address).await;
-        let mut held = Vec::new();
-        for _ in 0..STREAMS {
-            let call = raw.call("OperatorService/ReadEvents", &key, &request).await;
-            held.push(call.answered().await);
-        }
-        (raw, held)
-    };
     let before_mib = memory_mib(&server);
-    let first = unread().await;
+    let held = read_nothing(&server, STREAMS).await.expect("nobody is cut");
     tokio::time::sleep(Duration::from_secs(1)).await;
     let grown_mib = memory_mib(&server).saturating_sub(before_mib);
-    assert!(grown_mib < 110, "{grown_mib} MiB for {STREAMS} streams");
-    assert!(!first.0.connection.is_finished(), "below the limit nobody is cut");
+    assert!(grown_mib < 80, "{grown_mib} MiB for {STREAMS} streams");
+    is_served(&client).await;
+    drop(held);
+    server.stop().await;
+    database.check().await;
+}
 
-    let mut others = Vec::new();
-    for _ in 0..2 {
-        others.push(unread().await);
-    }
+#[tokio::test]
+async fn when_too_much_is_unread_the_connection_with_most_of_it_is_cut() {
+    let database = long_log().await;
+    let metrics = free_address();
+    let arguments = ["--metrics-listen", &*metrics, "--unread-answers-mb", "1"];
+    let server = server_on(&database, &arguments).await;
+    let client = server.client();
+    let modest = read_nothing(&server, 2).await.expect("little is unread");
+    let cut = async {
+        let mut held = Vec::new();
+        while let Some(more) = read_nothing(&server, 300).await {
+            held.push(more);
+        }
+    };
+    tokio::time::timeout(PATIENCE, cut).await.expect("a connection is cut");
     counted(&metrics, r#"tributary_connections_cut_total{limit="unread"} "#).await;
     is_served(&client).await;
-    drop((first, others));
+    assert!(!modest.0.connection.is_finished(), "another connection had more");
     server.stop().await;
     database.check().await;
 }

@@ -89,18 +89,20 @@ impl Server {
 
 /// The address as a URI with scheme and host. `HOST:PORT` alone is plain HTTP/2.
 fn uri(address: &str) -> Option<Uri> {
-    let parsed: Uri = match address.contains("://") {
-        true => address.parse().ok()?,
+    let parsed: Uri = if address.contains("://") {
+        address.parse().ok()?
+    } else {
         // Without a scheme the port is needed: a name alone is more often a mistake than a server on port 80.
-        false => {
-            format!("http://{address}").parse().ok().filter(|uri: &Uri| uri.port().is_some())?
-        }
+        format!("http://{address}").parse().ok().filter(|uri: &Uri| uri.port().is_some())?
     };
     let is_known = matches!(parsed.scheme_str(), Some("http" | "https"));
     let authority = parsed.authority()?;
     // Credentials in an address would not be sent, and paths are those of RPCs.
     let is_host = !authority.host().is_empty() && !authority.as_str().contains('@');
-    (is_known && is_host && parsed.path() == "/" && parsed.query().is_none()).then_some(parsed)
+    let has_port = authority.as_str() != authority.host();
+    let is_port = !has_port || authority.port_u16().is_some();
+    let is_all = parsed.path() == "/" && parsed.query().is_none();
+    (is_known && is_host && is_port && is_all).then_some(parsed)
 }
 
 fn certificates(path: &Path) -> Result<Certificate, AddressError> {
@@ -159,6 +161,7 @@ mod tests {
             "http://host:1/path",
             "http://host:1/?query",
             "host:70000",
+            "http://host:70000",
         ] {
             assert_eq!(scheme_and_authority(address), None, "{address}");
             assert!(matches!(Server::at(address).endpoint(), Err(AddressError::Unknown(_))));

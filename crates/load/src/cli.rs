@@ -9,9 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
-use client::{Server, variable, without_empty_variables};
+use client::{Server, StopRequests, variable, without_empty_variables};
 use domain::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::{Comparing, OwnServer, Progress, Report, Scenario, Settings, compare, plot, run};
@@ -87,7 +86,7 @@ struct CompareOptions {
 
 impl CompareOptions {
     async fn run(self) -> Result<(), CliError> {
-        let stop = stop_requested()?;
+        let stop = StopRequests::listen()?.requested();
         let admin_key = random_key()?;
         let moment = now();
         let settings = Comparing {
@@ -215,21 +214,6 @@ fn say(text: impl Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
 }
 
-/// Resolves at Ctrl-C, SIGTERM or when the terminal is closed, which no longer end the process once this was
-/// called.
-fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let mut terminations = signal(SignalKind::terminate())?;
-    let mut hangups = signal(SignalKind::hangup())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupts.recv() => {}
-            _ = terminations.recv() => {}
-            _ = hangups.recv() => {}
-        }
-    })
-}
-
 /// The machine's clock.
 #[expect(clippy::disallowed_methods, reason = "the one place where a run asks what time it is")]
 fn now() -> Timestamp {
@@ -259,7 +243,7 @@ impl Load {
 
 impl Options {
     async fn run(self, scenario: Scenario) -> Result<(), CliError> {
-        let stop = stop_requested()?;
+        let stop = StopRequests::listen()?.requested();
         let mut settings = self.settings(scenario);
         let report = if self.target.own {
             let admin_key = random_key()?;

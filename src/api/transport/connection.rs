@@ -126,7 +126,12 @@ pub(super) async fn serve(
         tokio::select! {
             biased;
             // An error concerns this client only: it went away, or did not speak HTTP.
-            _ = &mut serving => return,
+            served = &mut serving => {
+                if let Err(error) = served {
+                    tracing::debug!(%error, "a connection failed");
+                }
+                return;
+            }
             () = cut.cancelled() => return,
             () = stop.cancelled(), if !is_leaving => {
                 is_leaving = true;

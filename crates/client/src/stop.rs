@@ -5,12 +5,15 @@ use tokio_util::sync::CancellationToken;
 
 /// Ctrl-C and SIGTERM, and what a terminal sends when it is closed (SIGHUP) or at Ctrl-\ (SIGQUIT), caught from
 /// the moment this is created: a request that arrives while nobody waits for it is neither lost nor fatal.
-#[derive(Clone)]
-pub(super) struct StopRequests(CancellationToken);
+#[derive(Clone, Debug)]
+pub struct StopRequests(CancellationToken);
 
 impl StopRequests {
-    /// Begins to catch requests; they no longer end the process directly.
-    pub(super) fn listen() -> std::io::Result<Self> {
+    /// Begins to catch requests; they no longer end the process directly. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// If the handlers cannot be installed.
+    pub fn listen() -> std::io::Result<Self> {
         let mut interrupts = signal(SignalKind::interrupt())?;
         let mut terminations = signal(SignalKind::terminate())?;
         let mut hangups = unless_ignored(SignalKind::hangup())?;
@@ -32,7 +35,7 @@ impl StopRequests {
     }
 
     /// Resolves once the process has been asked to stop.
-    pub(super) async fn requested(self) {
+    pub async fn requested(self) {
         self.0.cancelled().await;
     }
 }
