@@ -48,7 +48,12 @@ pub(super) struct Dev {
     #[arg(long, value_name = "DIR", env = "TRIBUTARY_PG_BINDIR")]
     pg_bindir: Option<PathBuf>,
     /// The memory of Postgres for its buffers, in MB [default: a quarter of this machine's, 128 to 8192]
-    #[arg(long, value_name = "MB", env = "TRIBUTARY_PG_MEMORY_MB", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(
+        long,
+        value_name = "MB",
+        env = "TRIBUTARY_PG_MEMORY_MB",
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576)
+    )]
     pg_memory_mb: Option<u32>,
 }
 
