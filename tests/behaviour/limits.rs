@@ -4,7 +4,9 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use contract::pb::{ListProgramsRequest, ReadEventsRequest, WatchEarningsRequest};
+use contract::pb::{
+    ListProgramsRequest, ListUsersRequest, ReadEventsRequest, WatchEarningsRequest,
+};
 use prost::Message;
 use prost::bytes::Bytes;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -266,18 +268,29 @@ async fn headers_above_16_kib_are_refused_over_http_1_as_well() {
     database.check().await;
 }
 
-/// Opens streams of the whole log and reads none of them.
+/// The log as a stream of small messages, and a list as one large answer.
+fn whole_log() -> (&'static str, Vec<u8>) {
+    let request = ReadEventsRequest { limit: i32::MAX, ..Default::default() };
+    ("OperatorService/ReadEvents", request.encode_to_vec())
+}
+
+fn long_list() -> (&'static str, Vec<u8>) {
+    let request = ListUsersRequest { page_size: 1_000, ..Default::default() };
+    ("AccountService/ListUsers", request.encode_to_vec())
+}
+
+/// Makes calls and reads none of the answers; none if the connection is cut.
 async fn read_nothing(
     server: &Server,
-    streams: usize,
+    (rpc, request): (&str, Vec<u8>),
+    calls: usize,
 ) -> Option<(RawHttp2, Vec<http::Response<h2::RecvStream>>)> {
     let authorization = format!("Bearer {ADMIN_KEY}");
     let key = [("authorization", &*authorization)];
-    let request = ReadEventsRequest { limit: i32::MAX, ..Default::default() }.encode_to_vec();
     let raw = RawHttp2::connect(&server.address).await;
     let mut held = Vec::new();
-    for _ in 0..streams {
-        let call = raw.call("OperatorService/ReadEvents", &key, &request).await;
+    for _ in 0..calls {
+        let call = raw.try_call(rpc, &key, &request).await.ok()?;
         held.push(call.response.await.ok()?);
     }
     Some((raw, held))
@@ -307,7 +320,7 @@ async fn an_answer_that_nobody_reads_takes_little_memory() {
     let client = server.client();
     is_served(&client).await;
     let before_mib = memory_mib(&server);
-    let held = read_nothing(&server, STREAMS).await.expect("nobody is cut");
+    let held = read_nothing(&server, whole_log(), STREAMS).await.expect("nobody is cut");
     tokio::time::sleep(Duration::from_secs(1)).await;
     let grown_mib = memory_mib(&server).saturating_sub(before_mib);
     assert!(grown_mib < 80, "{grown_mib} MiB for {STREAMS} streams");
@@ -324,10 +337,10 @@ async fn when_too_much_is_unread_the_connection_with_most_of_it_is_cut() {
     let arguments = ["--metrics-listen", &*metrics, "--unread-answers-mb", "1"];
     let server = server_on(&database, &arguments).await;
     let client = server.client();
-    let modest = read_nothing(&server, 2).await.expect("little is unread");
+    let modest = read_nothing(&server, whole_log(), 2).await.expect("little is unread");
     let cut = async {
         let mut held = Vec::new();
-        while let Some(more) = read_nothing(&server, 300).await {
+        while let Some(more) = read_nothing(&server, long_list(), 100).await {
             held.push(more);
         }
     };

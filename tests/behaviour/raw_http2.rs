@@ -35,23 +35,41 @@ impl RawHttp2 {
 
     /// Sends the headers of a call, such as of `AccountService/RegisterUser`.
     pub async fn begin(&self, rpc: &str, headers: &[(&str, &str)], is_whole: bool) -> RawCall {
+        self.try_begin(rpc, headers, is_whole).await.expect("the connection is open")
+    }
+
+    async fn try_begin(
+        &self,
+        rpc: &str,
+        headers: &[(&str, &str)],
+        is_whole: bool,
+    ) -> Result<RawCall, h2::Error> {
         let mut request = Request::post(format!("http://localhost/tributary.v1.{rpc}"))
             .header("content-type", "application/grpc")
             .header("te", "trailers");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let mut requests = self.requests.clone().ready().await.unwrap();
-        let (response, request) =
-            requests.send_request(request.body(()).unwrap(), is_whole).unwrap();
-        RawCall { response, request }
+        let mut requests = self.requests.clone().ready().await?;
+        let (response, request) = requests.send_request(request.body(()).unwrap(), is_whole)?;
+        Ok(RawCall { response, request })
     }
 
     /// Makes a call with one message.
     pub async fn call(&self, rpc: &str, headers: &[(&str, &str)], message: &[u8]) -> RawCall {
-        let mut call = self.begin(rpc, headers, false).await;
-        call.request.send_data(framed(message), true).unwrap();
-        call
+        self.try_call(rpc, headers, message).await.expect("the connection is open")
+    }
+
+    /// Makes a call on a connection that the server may have ended.
+    pub async fn try_call(
+        &self,
+        rpc: &str,
+        headers: &[(&str, &str)],
+        message: &[u8],
+    ) -> Result<RawCall, h2::Error> {
+        let mut call = self.try_begin(rpc, headers, false).await?;
+        call.request.send_data(framed(message), true)?;
+        Ok(call)
     }
 }
 

@@ -104,11 +104,12 @@ pub(super) async fn serve(
         shared.metrics.connections_cut.get_or_create(&LimitOf { limit }).inc();
     };
     // A client that never says anything does not get as far as HTTP, which has its own limits of time.
-    let speaks = timeout(shared.limits.request_timeout, stream.readable());
+    let mut first = [0];
+    let speaks = timeout(shared.limits.request_timeout, stream.peek(&mut first));
     match stop.run_until_cancelled(speaks).await {
-        Some(Ok(Ok(()))) => {}
+        Some(Ok(Ok(1..))) => {}
         Some(Err(_)) => return cut_for("silent"),
-        Some(Ok(Err(_))) | None => return,
+        Some(Ok(Ok(0) | Err(_))) | None => return,
     }
     let calls = Arc::new(Calls::default());
     calls.end();
