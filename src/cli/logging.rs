@@ -14,7 +14,12 @@ const DEFAULT_FILTER: &str = "info,sqlx=warn";
 pub(super) fn start() {
     let wanted = variable("TRIBUTARY_LOG").unwrap_or_else(|| DEFAULT_FILTER.into());
     let filter = EnvFilter::builder().parse_lossy(wanted);
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // A line that cannot be written, as to a terminal that was closed, would otherwise be reported to stderr,
+        // which panics.
+        .log_internal_errors(false);
     if std::io::stderr().is_terminal() {
         subscriber.compact().init();
     } else {

@@ -324,7 +324,11 @@ async fn a_closed_terminal_stops_dev_and_its_postgres() {
             continue;
         }
         let directory = TempDir::new();
-        let dev = Dev::start(&directory).await;
+        let mut command = dev(&directory);
+        command.env("TRIBUTARY_LOG", "info").stderr(Stdio::piped());
+        let mut dev = Dev::start_as(command).await;
+        // Nothing can be written to a terminal that is closed.
+        drop(dev.child.stderr.take());
         let client = dev.client().await;
         client.sign_up("tiered-points", "ada", "").await.unwrap();
         let mut stream = client.watch("tiered-points", "ada", "").await.unwrap();

@@ -194,7 +194,13 @@ pub fn main() -> ExitCode {
     let load = Load::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let wanted = variable("TRIBUTARY_LOG").unwrap_or_else(|| DEFAULT_FILTER.into());
     let filter = EnvFilter::builder().parse_lossy(wanted);
-    tracing_subscriber::fmt().compact().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .compact()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Reporting a line that cannot be written to a closed terminal would panic.
+        .log_internal_errors(false)
+        .init();
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
