@@ -7,6 +7,7 @@ pub mod jobs;
 pub mod lifecycle;
 pub mod live;
 pub mod metrics;
+mod occasionally;
 pub mod reactions;
 pub mod read;
 pub mod store;

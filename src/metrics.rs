@@ -32,6 +32,13 @@ pub struct Handled {
     pub code: &'static str,
 }
 
+/// A limit that was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitOf {
+    /// What it limits.
+    pub limit: &'static str,
+}
+
 type Times = Family<Rpc, Histogram, fn() -> Histogram>;
 
 /// Seconds from 0.1 ms to 52 s.
@@ -59,6 +66,14 @@ pub struct Metrics {
     pub projection_lag_events: Gauge,
     /// Streams that are open.
     pub streams: Gauge,
+    /// Connections of clients that are open.
+    pub connections: Gauge,
+    /// Connections that were not accepted, by the limit: `all`, `address` or `files`.
+    pub connections_refused: Family<LimitOf, Counter>,
+    /// Connections that the server ended, by the limit: `silent`, `idle` or `unread`.
+    pub connections_cut: Family<LimitOf, Counter>,
+    /// Requests that were cut off before they were complete, by the limit: `time` or `number`.
+    pub requests_cut: Family<LimitOf, Counter>,
     /// Calls that began.
     pub rpcs_started: Family<Rpc, Counter>,
     /// Calls that ended, by code.
@@ -81,6 +96,9 @@ impl Default for Metrics {
         let (queue_commands, projected_position, projection_lag_events, streams) =
             (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
         let (conflicts, retries) = (Counter::default(), Counter::default());
+        let connections = Gauge::default();
+        let (connections_refused, connections_cut, requests_cut) =
+            (Family::default(), Family::default(), Family::default());
         let rpcs_started = Family::default();
         let rpcs_handled = Family::default();
         let rpc_seconds = Times::new_with_constructor(seconds);
@@ -113,6 +131,22 @@ impl Default for Metrics {
             projection_lag_events.clone(),
         );
         registry.register("streams", "Open streams", streams.clone());
+        registry.register("connections", "Open connections of clients", connections.clone());
+        registry.register(
+            "connections_refused",
+            "Connections that were not accepted, by the limit that was reached",
+            connections_refused.clone(),
+        );
+        registry.register(
+            "connections_cut",
+            "Connections that the server ended, by the limit that was reached",
+            connections_cut.clone(),
+        );
+        registry.register(
+            "requests_cut",
+            "Requests that were cut off before they were complete, by the limit that was reached",
+            requests_cut.clone(),
+        );
         registry.register("rpcs_started", "Calls that began", rpcs_started.clone());
         registry.register("rpcs_handled", "Calls that ended, by code", rpcs_handled.clone());
         registry.register_with_unit(
@@ -131,6 +165,10 @@ impl Default for Metrics {
             projected_position,
             projection_lag_events,
             streams,
+            connections,
+            connections_refused,
+            connections_cut,
+            requests_cut,
             rpcs_started,
             rpcs_handled,
             rpc_seconds,

@@ -122,7 +122,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::MessageTooLarge
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer
-        | ErrorReason::TooManyStreams => Code::ResourceExhausted,
+        | ErrorReason::TooManyStreams
+        | ErrorReason::TooManyRequests => Code::ResourceExhausted,
+        ErrorReason::RequestIncomplete | ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorReason::MissingCredentials | ErrorReason::InvalidCredentials => Code::Unauthenticated,
         ErrorReason::PermissionDenied => Code::PermissionDenied,
         ErrorReason::Conflict => Code::Aborted,

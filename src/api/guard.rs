@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tonic::{Request, Status};
 
 use super::Context;
+use super::authentication::{UnknownCredentials, unknown_credentials};
 use super::errors::{ApiError, internal, status};
 use super::permissions::{Admitted, Denied, NamedFields, Rule};
 use super::principal::Principal;
@@ -47,9 +48,13 @@ pub(super) async fn admit<M: NamedFields>(
     mut request: Request<M>,
 ) -> Result<Call<M>, ApiError> {
     let principal = request.extensions_mut().remove().unwrap_or(Principal::Anonymous);
+    let is_unknown = request.extensions_mut().remove::<UnknownCredentials>().is_some();
     let deadline = deadline(context, request.metadata());
     let mut message = request.into_inner();
-    match rule.admit(&principal, &mut message).map_err(denied)? {
+    let admitted = rule.admit(&principal, &mut message);
+    match admitted
+        .map_err(|reason| if is_unknown { unknown_credentials() } else { denied(reason) })?
+    {
         Admitted::Fully => {}
         Admitted::IfBuyer { user_id, purchase_id } => {
             // The handler refuses a text that is not an id.

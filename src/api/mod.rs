@@ -5,6 +5,7 @@
 //! - [`permissions`] says who may call what and whose data it is, in a table per service; [`guard`] applies it to
 //!   every call, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
+//! - [`transport`] accepts connections and bounds what clients can take; [`deadline`] is the caller's own bound.
 //! - [`grpc`] mounts the services, and [`http`] is everything else that the port answers.
 //! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.
 //! - [`fields`] checks the fields of a request and names all faults at once.
@@ -14,6 +15,7 @@
 
 mod account;
 mod authentication;
+mod deadline;
 mod errors;
 mod fields;
 mod grpc;
@@ -36,6 +38,7 @@ mod server;
 mod services;
 mod telemetry;
 mod tokens;
+pub mod transport;
 mod watch;
 mod writes;
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write;
 
+use client::causes;
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
@@ -26,20 +27,6 @@ pub(super) fn explain(status: &Status) -> String {
     }
     write_details(&mut words, &details);
     words
-}
-
-/// What led to an error, without the general words of the outermost one.
-pub(super) fn causes(error: &dyn Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        // Many errors repeat the message of their cause.
-        causes.retain(|earlier: &String| !earlier.contains(&words));
-        causes.push(words);
-        next = cause.source();
-    }
-    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
 }
 
 // Writing to a string cannot fail.

@@ -37,6 +37,7 @@ async fn in_process(database: &TestDatabase) -> Server {
         engine: engine::Limits::default(),
         live: live::Limits::default(),
         jobs: jobs::Limits::default(),
+        transport: tributary::api::transport::Limits::default(),
         metrics_listener: None,
         traces: Traces::default(),
     };

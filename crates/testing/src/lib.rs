@@ -17,6 +17,7 @@ mod client;
 pub mod plain_http;
 mod processes;
 mod several;
+pub mod tls;
 mod watching;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -18,8 +18,11 @@ use crate::live::CutOff;
 use crate::store::{RecordedEvent, in_time, log};
 use domain::{UserId, event_types};
 
-/// How many events are read from the log at once.
+/// How many events are read from the log at once, to look for those that match.
 const READ_EVENTS: i64 = 1_000;
+/// How many events are kept for a client that has yet to read them. The others are read again, once the client has.
+const KEPT_EVENTS: usize = 64;
+const SHORT_READ: i64 = 64;
 /// How long a message may wait for a client that does not read its stream.
 const SEND_TIMEOUT: Duration = Duration::from_mins(1);
 /// The maximum number of types in a filter.
@@ -129,12 +132,21 @@ pub(super) async fn send_events(
 ) -> Result<(), Status> {
     let mut left = limit;
     let mut position = range.start;
+    let mut length = SHORT_READ;
     while position < range.end && left > 0 {
-        let last = range.end.min(position + READ_EVENTS);
+        let mut last = range.end.min(position + length);
         let read = in_time(log::read_range(context.database.pool(), position + 1, last));
+        let mut events = read.await.map_err(ApiError::from)?;
+        events.retain(|event| filter.takes(event));
+        // Where most events match, only as many are read as are kept.
+        length = if events.len() < KEPT_EVENTS { READ_EVENTS.min(length * 2) } else { SHORT_READ };
+        if events.len() > KEPT_EVENTS {
+            events.truncate(KEPT_EVENTS);
+            events.shrink_to_fit();
+            last = events.last().map_or(last, |event| event.position);
+        }
         let mut has_said_how_far = false;
-        for event in read.await.map_err(ApiError::from)?.iter().filter(|event| filter.takes(event))
-        {
+        for event in &events {
             if left == 0 {
                 return Ok(());
             }
