@@ -3,6 +3,7 @@
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::TakenJob;
+use crate::hang;
 use crate::store::{Database, StoreError, jobs};
 
 /// The database ends the connection of an attempt whose transaction is idle for this long.
@@ -60,6 +61,7 @@ impl Attempt {
             return jobs::complete(self.database.pool(), job.id, job.attempt).await;
         };
         let is_last = jobs::complete(&mut *connection, job.id, job.attempt).await?;
+        hang::point("job.completed");
         let end = if is_last { "commit" } else { "rollback" };
         sqlx::query(end).execute(connection).await?;
         self.is_begun = false;

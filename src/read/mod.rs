@@ -4,6 +4,7 @@
 //!   keep them at the head of the log.
 //! - [`Reads`] queries them. Every answer comes from one statement, together with the position that it
 //!   reflects. A read can wait for a position.
+//! - `lag` measures how far the read models are behind the log, on every server.
 //! - [`rebuild`] builds read models again, [`verify`] checks them and the log.
 //! - `boards` holds the leaderboards, which are kept in memory; `ranking` makes ranks cheap, `members` makes
 //!   boards small.
@@ -19,6 +20,7 @@ mod boards;
 mod compare;
 mod entries;
 mod fold;
+mod lag;
 mod members;
 pub mod models;
 mod names;
@@ -47,6 +49,7 @@ pub use board::{Board, Ranked, Ranks};
 pub use boards::Boards;
 pub use compare::{Comparison, Difference, Watcher};
 pub use entries::{Entry, EntryFilter, Page};
+pub use lag::Lag;
 pub use overview::{ConversionDay, Overview};
 pub use projector::is_followed;
 pub use ranking::{Place, Ranking};
@@ -66,6 +69,9 @@ const READ_EVENTS: i64 = 5_000;
 
 /// How often the database is polled for the positions of the read models while a read waits for them.
 const WAIT_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long a read relies on the projector of its process before it asks the database for their positions.
+const TRUST: Duration = Duration::from_millis(30);
 
 /// How long a read waits for all read models before it checks only those that it queries.
 const WAIT_FOR_ALL: Duration = Duration::from_millis(50);
@@ -135,6 +141,8 @@ pub struct Reads {
     complete: Arc<AtomicBool>,
     /// Held by the one read that polls the positions; the others wait for its result.
     asking: Arc<Mutex<()>>,
+    /// How far the read models were behind at the last measurement.
+    lag: watch::Receiver<Lag>,
 }
 
 impl Reads {
@@ -179,12 +187,12 @@ impl Reads {
             projected: projected.clone(),
             leading: leading.clone(),
             wanted: wanted.clone(),
-            metrics,
             traces,
             run_events: projector::RUN_EVENTS,
             complained_at: None,
         };
         tasks.spawn(Stage::Background, "projector", |stop| projector.run(stop));
+        let lag = lag::start(database.clone(), &copies, tasks, metrics);
         Ok(Self {
             database,
             copies,
@@ -193,6 +201,7 @@ impl Reads {
             wanted,
             complete: Arc::default(),
             asking: Arc::default(),
+            lag,
         })
     }
 
@@ -247,8 +256,10 @@ impl Reads {
     /// folds them.
     async fn ask_until(&self, wanted: i64) -> Result<(), ReadError> {
         let _turn = self.asking.lock().await;
+        let began = Instant::now();
         while *self.projected.borrow() < wanted {
-            if self.leading.load(Ordering::Relaxed) {
+            // Another server folds if the connection of this one's projector is dead.
+            if self.leading.load(Ordering::Relaxed) && began.elapsed() < TRUST {
                 tokio::time::sleep(WAIT_INTERVAL).await;
                 continue;
             }
