@@ -221,6 +221,7 @@ impl Pair {
             looker
                 .execute(
                     "set enable_seqscan = on; set work_mem = '64MB'; \
+                     set idle_in_transaction_session_timeout = '1min'; \
                      begin isolation level repeatable read, read only",
                 )
                 .await?;

@@ -70,11 +70,10 @@ const READ_EVENTS: i64 = 5_000;
 /// How often the database is polled for the positions of the read models while a read waits for them.
 const WAIT_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long a read relies on the projector of its process before it asks the database for their positions.
-const TRUST: Duration = Duration::from_millis(30);
-
-/// How long a read waits for all read models before it checks only those that it queries.
+/// How long a read waits for all read models before it checks only those that it queries. The wait doubles each time up
+/// to the second value, so that reads that wait for read models that stand still do not exhaust the database.
 const WAIT_FOR_ALL: Duration = Duration::from_millis(50);
+const LONGEST_WAIT_FOR_ALL: Duration = Duration::from_millis(800);
 
 /// Something that was read, and the position of the log that it reflects.
 #[derive(Clone, Debug)]
@@ -213,8 +212,10 @@ impl Reads {
         query: impl Fn() -> Query<'static, Postgres, PgArguments> + Sync,
     ) -> Result<At<Vec<PgRow>>, ReadError> {
         self.check_complete().await?;
+        let mut patience = WAIT_FOR_ALL;
         loop {
-            self.wait(freshness).await?;
+            self.wait(freshness, patience).await?;
+            patience = LONGEST_WAIT_FOR_ALL.min(patience * 2);
             let rows =
                 in_time(async { Ok(query().fetch_all(self.database.pool()).await?) }).await?;
             let position = match rows.first() {
@@ -234,7 +235,7 @@ impl Reads {
 
     /// Waits until the read models are known to have reached a position, but only briefly: a slow one delays
     /// the others, and those that are queried may have reached the position already.
-    async fn wait(&self, freshness: Freshness) -> Result<(), ReadError> {
+    async fn wait(&self, freshness: Freshness, patience: Duration) -> Result<(), ReadError> {
         let Freshness { position: wanted, deadline } = freshness;
         let mut projected = self.projected.subscribe();
         if *projected.borrow() >= wanted {
@@ -248,7 +249,7 @@ impl Reads {
                 failed = self.ask_until(wanted) => failed,
             }
         };
-        let until = deadline.min(Instant::now() + WAIT_FOR_ALL);
+        let until = deadline.min(Instant::now() + patience);
         tokio::time::timeout_at(until, reached).await.unwrap_or(Ok(()))
     }
 
@@ -256,10 +257,8 @@ impl Reads {
     /// folds them.
     async fn ask_until(&self, wanted: i64) -> Result<(), ReadError> {
         let _turn = self.asking.lock().await;
-        let began = Instant::now();
         while *self.projected.borrow() < wanted {
-            // Another server folds if the connection of this one's projector is dead.
-            if self.leading.load(Ordering::Relaxed) && began.elapsed() < TRUST {
+            if self.leading.load(Ordering::Relaxed) {
                 tokio::time::sleep(WAIT_INTERVAL).await;
                 continue;
             }

@@ -11,7 +11,7 @@ use tributary::store::{Database, functions};
 use crate::hung_servers::{check_answers, check_back, finish, free_address, metric};
 use crate::projector::the_projector;
 use crate::reads::{purchase, settle};
-use testing::{Proxy, Server, ServerOptions, TestDatabase, serve};
+use testing::{Client, Proxy, Server, ServerOptions, TestDatabase, serve};
 
 /// What the connection of the projector, and that which appends, have sent.
 const PROJECTOR: &str = "prepare lock_copies";
@@ -120,6 +120,8 @@ async fn an_append_whose_last_message_is_lost_is_ended_and_counted_once() {
     while scene.database.count(holding).await == 0 {
         assert!(cut_at.elapsed() < Duration::from_secs(1), "nothing holds the lock");
     }
+    // So that the other server has to end the session.
+    scene.proxy.cut_off();
     check_answers(&scene.database, &scene.other.client(), cut_at).await;
     assert!(metric(&scene.metrics, "tributary_sessions_ended_total").await >= 1.0);
     let log = read(&scene.log);
@@ -155,7 +157,10 @@ async fn a_session_that_holds_a_lock_and_whose_answer_nobody_reads_is_ended() {
     while scene.database.count(unread).await == 0 {
         assert!(began.elapsed() < Duration::from_secs(10), "the answer was sent");
     }
-    check_answers(&scene.database, &scene.other.client(), Instant::now()).await;
+    let stalled_at = Instant::now();
+    // So that the other server has to end the session.
+    scene.proxy.cut_off();
+    check_answers(&scene.database, &scene.other.client(), stalled_at).await;
     let log = read(&scene.log);
     assert!(log.contains("ClientWrite"), "{log}");
     assert_eq!(scene.database.count(unread).await, 0);
