@@ -1,5 +1,5 @@
--- Returns the present epoch of the database. Begins a new one at the head of the log if the cluster, its timeline or the
--- database differs from that of the last epoch.
+-- Returns the present epoch of the database. Begins a new one at the head of the log if the cluster, its timeline or
+-- the database differs from that of the last epoch.
 --
 -- One call, so that no process holds the lock of the log while it is not known to be alive. The lock keeps two servers
 -- from beginning the same epoch, and appends from moving the head.

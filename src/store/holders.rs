@@ -35,7 +35,7 @@ const LIMITS: &str = "\
     set tcp_keepalives_interval = 5; \
     set tcp_keepalives_count = 3; \
     set tcp_user_timeout = '10s'";
-/// The limit of a connection whose process is never silent for longer than half a second.
+/// The limit of a connection whose process is never silent for longer than a second.
 const SILENCE: &str = "set idle_session_timeout = '3s'";
 /// The limits of a connection for the command of an operator, which may have to wait for the long work of a server, or
 /// to work between two statements of a transaction.
@@ -53,7 +53,7 @@ pub(super) async fn limit(connection: &mut PgConnection) -> Result<(), sqlx::Err
 }
 
 /// Lets Postgres end a connection that is silent for 3 seconds. For connections that hold a lock as long as they
-/// last, and of which the process uses them at least once a second.
+/// last, and that their process uses at least once a second.
 ///
 /// # Errors
 /// [`StoreError`] if the database refuses or is unavailable.

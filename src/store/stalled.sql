@@ -8,7 +8,7 @@ with stalled as materialized (
         left(query, 60) as statement
     from pg_stat_activity
     where datname = current_database()
-        and usename = current_user
+        and usename = session_user
         and application_name = $1
         and pid <> pg_backend_pid()
         and (state like 'idle%' or state = 'active' and wait_event_type = 'Client')
@@ -31,5 +31,6 @@ with stalled as materialized (
             where pg_locks.pid = stalled.pid and locktype = 'advisory' and mode = 'ExclusiveLock' and granted
         )
 )
-select guilty.*, pg_terminate_backend(pid) as is_ended
+select guilty.*
 from guilty
+where pg_terminate_backend(pid)

@@ -273,6 +273,22 @@ async fn when_a_server_stops_while_it_enters_the_epoch_the_others_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_server_stops_while_it_creates_what_is_missing_others_can_start() {
+    let database = TestDatabase::new().await;
+    let other = Server::start(&database).await;
+    settle(&other.client()).await;
+    // As with a new release. Servers that run do not call this function any more.
+    let drop = format!("drop function {}", functions::name("enter_epoch"));
+    sqlx::query(&drop).execute(&database.pool).await.unwrap();
+    let command = serve(&database.url, &ServerOptions::default());
+    let point = StopPoint::new("functions.creating");
+    let mut child = stop_beside(&database, &other, point, command).await;
+    // It has lost its connection before it was ready, and ends.
+    assert!(!child.wait().await.unwrap().success());
+    finish(&database, [other]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_a_rebuild_stops_with_the_read_models_locked_the_servers_go_on() {
     for point in ["rebuild.holding", "rebuild.switching"] {
         let database = TestDatabase::new().await;
