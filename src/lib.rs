@@ -3,6 +3,7 @@
 pub mod api;
 pub mod cli;
 pub mod engine;
+mod hang;
 pub mod jobs;
 pub mod lifecycle;
 pub mod live;

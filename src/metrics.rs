@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -64,6 +65,10 @@ pub struct Metrics {
     pub projected_position: Gauge,
     /// The number of events that the read models have yet to apply.
     pub projection_lag_events: Gauge,
+    /// How long ago the oldest of those events was recorded, in seconds.
+    pub projection_lag_seconds: Gauge<f64, AtomicU64>,
+    /// Sessions of hung processes that this server ended.
+    pub sessions_ended: Counter,
     /// Streams that are open.
     pub streams: Gauge,
     /// Connections of clients that are open.
@@ -99,6 +104,7 @@ impl Default for Metrics {
         let connections = Gauge::default();
         let (connections_refused, connections_cut, requests_cut) =
             (Family::default(), Family::default(), Family::default());
+        let (projection_lag_seconds, sessions_ended) = (Gauge::default(), Counter::default());
         let rpcs_started = Family::default();
         let rpcs_handled = Family::default();
         let rpc_seconds = Times::new_with_constructor(seconds);
@@ -122,13 +128,24 @@ impl Default for Metrics {
         );
         registry.register(
             "projected_position",
-            "Position that the read models have reached, where this server keeps them",
+            "Position that the read models have reached, whichever server keeps them",
             projected_position.clone(),
         );
         registry.register(
             "projection_lag_events",
-            "Events that the read models lack, where this server keeps them",
+            "Events that the read models lack, whichever server keeps them",
             projection_lag_events.clone(),
+        );
+        registry.register_with_unit(
+            "projection_lag",
+            "How long ago the oldest event that the read models lack was recorded",
+            Unit::Seconds,
+            projection_lag_seconds.clone(),
+        );
+        registry.register(
+            "sessions_ended",
+            "Sessions of hung processes that this server ended because they blocked others",
+            sessions_ended.clone(),
         );
         registry.register("streams", "Open streams", streams.clone());
         registry.register("connections", "Open connections of clients", connections.clone());
@@ -164,6 +181,8 @@ impl Default for Metrics {
             retries,
             projected_position,
             projection_lag_events,
+            projection_lag_seconds,
+            sessions_ended,
             streams,
             connections,
             connections_refused,

@@ -24,7 +24,7 @@ use crate::live::{self, Live};
 use crate::metrics::Metrics;
 use crate::reactions;
 use crate::read::{Boards, Reads};
-use crate::store::{Database, StoreError, epoch};
+use crate::store::{Database, StoreError, epoch, holders};
 use crate::traces::Traces;
 
 /// How long calls may take to end once the server stops.
@@ -128,10 +128,13 @@ impl Server {
             metrics_listener,
             traces,
         } = options;
-        let epoch = epoch::enter(&mut database.connect().await?).await?;
-        let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
         let (tasks, metrics) = (Tasks::default(), Metrics::default());
         let guard = tasks.signal(Stage::Background).drop_guard();
+        // First of all: a hung process may hold a lock that the start needs.
+        let watch = holders::Watch::new(database.clone(), metrics.clone());
+        tasks.spawn(Stage::Background, "watch of locks", |stop| watch.run(stop));
+        let epoch = epoch::enter(&mut database.connect().await?).await?;
+        let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
         let (handover, handed_over) = mpsc::channel(HANDED_OVER_BATCHES);
         let (engine, worker) = Engine::new(
             database.clone(),

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::query::fetch;
 use super::unit::{Missing, UnitOfWork};
+use crate::hang;
 use crate::metrics::Metrics;
 use crate::store::append::{Appended, append};
 use crate::store::{Batch, Database, Epoch, StoreError, epoch, functions, in_time};
@@ -74,7 +75,7 @@ impl Session {
     ) -> Result<Appended, StoreError> {
         loop {
             let error = match self.connection().await {
-                Ok(connection) => match in_time(append(connection, writer, number, batch)).await {
+                Ok(connection) => match append_in_time(connection, writer, number, batch).await {
                     Ok(appended) => return Ok(appended),
                     Err(error) => error,
                 },
@@ -119,7 +120,7 @@ impl Session {
             self.connection = None;
             return Err(error);
         }
-        tracing::warn!(%error, "the connection to the database is lost; trying again");
+        tracing::warn!(%error, "the connection to the database is lost, or a lock was not free in time; trying again");
         self.connection = None;
         self.metrics.retries.inc();
         tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -135,6 +136,7 @@ impl Session {
         let connection = self.connection().await?;
         let appended = in_time(async {
             let appended = append(connection, number.writer, number.number, batch).await?;
+            hang::point("engine.locked.appended");
             sqlx::query("commit").execute(connection).await?;
             Ok(appended)
         })
@@ -173,5 +175,16 @@ async fn begin_locked(connection: &mut PgConnection) -> Result<(), StoreError> {
         "select set_config('idle_in_transaction_session_timeout', '1s', true), {lock_log}()",
     );
     sqlx::query(&lock).execute(connection).await?;
+    hang::point("engine.locked");
     Ok(())
+}
+
+/// Appends a batch, within the time that an answer may take.
+async fn append_in_time(
+    connection: &mut PgConnection,
+    writer: Uuid,
+    number: i64,
+    batch: &Batch,
+) -> Result<Appended, StoreError> {
+    in_time(hang::during("engine.appending", append(connection, writer, number, batch))).await
 }

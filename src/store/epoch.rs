@@ -4,9 +4,10 @@
 //! clients were told. Positions of an earlier epoch are valid up to the end of that epoch; beyond it, the
 //! same number may mean another event.
 
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{PgConnection, Row};
 
 use super::{StoreError, functions};
+use crate::hang;
 
 /// The present epoch of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,31 +26,16 @@ pub struct Epoch {
 /// # Errors
 /// [`StoreError`] if the database cannot be read or written.
 pub async fn enter(connection: &mut PgConnection) -> Result<Epoch, StoreError> {
-    let mut transaction = connection.begin().await?;
-    // The lock also keeps two servers from beginning the same epoch, and appends from moving the head.
-    let lock = functions::statement("select {lock_log}()");
-    sqlx::query(&lock).execute(&mut *transaction).await?;
-    let identity = identity(&mut transaction).await?;
-    sqlx::query(
-        "insert into epochs (epoch, system_identifier, timeline, database_oid, start_position) \
-         select coalesce(last.epoch, 0) + 1, $1, $2, $3, coalesce(head.position, 0) \
-         from (select 1) as one \
-         left join (select * from epochs order by epoch desc limit 1) as last on true \
-         left join (select position from events order by position desc limit 1) as head on true \
-         where (last.system_identifier, last.timeline, last.database_oid) \
-             is distinct from ($1, $2, $3)",
-    )
-    .bind(identity.0)
-    .bind(identity.1)
-    .bind(identity.2)
-    .execute(&mut *transaction)
-    .await?;
-    let row = sqlx::query("select epoch, start_position from epochs order by epoch desc limit 1")
-        .fetch_one(&mut *transaction)
-        .await?;
+    let identity = identity(connection).await?;
+    let call = functions::statement("select * from {enter_epoch}($1, $2, $3)");
+    let entering = sqlx::query(&call)
+        .bind(identity.0)
+        .bind(identity.1)
+        .bind(identity.2)
+        .fetch_one(&mut *connection);
+    let row = hang::during("epoch.entering", entering).await?;
     let epoch = Epoch { number: row.try_get(0)?, start_position: row.try_get(1)?, identity };
-    forget_writers(&mut *transaction).await?;
-    transaction.commit().await?;
+    forget_writers(connection).await?;
     Ok(epoch)
 }
 

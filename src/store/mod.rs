@@ -7,12 +7,14 @@
 //! - [`epoch`] distinguishes one life of a database from the next.
 //! - [`envelope`] holds who caused a command and how it came in.
 //! - [`functions`] creates and names the database functions.
+//! - [`holders`] keeps processes that hang from blocking the others.
 //! - [`jobs`] is the table of jobs.
 
 pub mod append;
 mod envelope;
 pub mod epoch;
 pub mod functions;
+pub mod holders;
 pub mod jobs;
 pub mod load;
 pub mod log;
@@ -39,6 +41,8 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection may be idle before it is tested.
 const IDLE: Duration = Duration::from_millis(500);
+/// How long that test may take. A connection that is cut off does not answer at all.
+const PING_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long opening one connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -134,7 +138,7 @@ impl Database {
     pub fn new(url: &str, max_connections: u32) -> Result<Self, StoreError> {
         let options = PgConnectOptions::from_str(url)
             .map_err(StoreError::Refused)?
-            .application_name("tributary")
+            .application_name(holders::APPLICATION)
             // The queries look rows up by key. Plans are kept for the life of a connection, and may have been
             // made while the tables were still empty.
             .options([("enable_seqscan", "off"), ("jit", "off")])
@@ -143,12 +147,14 @@ impl Database {
             PgPoolOptions::new()
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
+                .after_connect(|connection, _| Box::pin(holders::limit(connection)))
                 // Testing a connection takes as long as a read, and a busy connection is alive.
                 .test_before_acquire(false)
                 .before_acquire(|connection, known| {
                     Box::pin(async move {
                         let is_busy = known.idle_for < IDLE;
-                        Ok(is_busy || connection.ping().await.is_ok())
+                        let ping = tokio::time::timeout(PING_TIMEOUT, connection.ping());
+                        Ok(is_busy || ping.await.is_ok_and(|answered| answered.is_ok()))
                     })
                 })
                 .connect_lazy_with(options.clone())
@@ -177,6 +183,7 @@ impl Database {
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .acquire_timeout(CONNECT_TIMEOUT)
+            .after_connect(|connection, _| Box::pin(holders::limit(connection)))
             .connect_lazy_with((*self.options).clone());
         Ok(PgListener::connect_with(&pool).await?)
     }
@@ -186,9 +193,13 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`] if none could be opened in time.
     pub async fn connect(&self) -> Result<PgConnection, StoreError> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&self.options)).await
-        {
-            Ok(connection) => Ok(connection?),
+        let connecting = async {
+            let mut connection = PgConnection::connect_with(&self.options).await?;
+            holders::limit(&mut connection).await?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connection) => connection,
             Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
         }
     }
@@ -201,6 +212,9 @@ impl Database {
         let mut connection = self.connect().await?;
         // Without the permission to create anything, a server can still start on a schema that is up to date.
         if !is_migrated(&mut connection).await? {
+            // Another server may be migrating, which can take long. If its process hangs, its connection is ended.
+            holders::be_patient(&mut connection).await?;
+            holders::limit_silence(&mut connection).await?;
             MIGRATIONS.run(&mut connection).await?;
         }
         functions::create_missing(&mut connection, functions::all()).await
