@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::jobs::JobMetrics;
+
 /// An RPC of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Rpc {
@@ -59,6 +61,8 @@ pub struct Metrics {
     pub projection_lag_events: Gauge,
     /// Streams that are open.
     pub streams: Gauge,
+    /// Jobs.
+    pub jobs: JobMetrics,
     /// Calls that began.
     pub rpcs_started: Family<Rpc, Counter>,
     /// Calls that ended, by code.
@@ -81,6 +85,7 @@ impl Default for Metrics {
         let (queue_commands, projected_position, projection_lag_events, streams) =
             (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
         let (conflicts, retries) = (Counter::default(), Counter::default());
+        let jobs = JobMetrics::register(&mut registry);
         let rpcs_started = Family::default();
         let rpcs_handled = Family::default();
         let rpc_seconds = Times::new_with_constructor(seconds);
@@ -131,6 +136,7 @@ impl Default for Metrics {
             projected_position,
             projection_lag_events,
             streams,
+            jobs,
             rpcs_started,
             rpcs_handled,
             rpc_seconds,

@@ -49,6 +49,7 @@ pub use compare::{Comparison, Difference, Watcher};
 pub use entries::{Entry, EntryFilter, Page};
 pub use overview::{ConversionDay, Overview};
 pub use projector::is_followed;
+pub use purchases::{PurchaseFilter, PurchasePage};
 pub use ranking::{Place, Ranking};
 pub use rebuild::{CopyStatus, MaintenanceError, rebuild, status};
 pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};
