@@ -2,10 +2,9 @@
 
 use std::fmt::Display;
 
-use prost::Message;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use prost::Message;
 use sha2::{Digest, Sha256};
 
 use super::MAX_MESSAGE_BYTES;
@@ -18,8 +17,9 @@ use domain::ProgramId;
 const MAX_PAGE_SIZE: i32 = 1_000;
 /// The default page size.
 const DEFAULT_PAGE_SIZE: i32 = 50;
-/// The largest page, in bytes: well below the largest message, because one more row can be large.
-const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
+/// The size in bytes at which a page ends although it could have more rows. Clients accept 4 MiB by default, and
+/// one more row can be large.
+pub(super) const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 /// The field of the page token.
 const PAGE_TOKEN: &str = "page_token";
 
@@ -82,21 +82,23 @@ impl Page {
         }
     }
 
-    /// Ends a page of messages before it becomes too large, but not before its first message. Returns the token of
-    /// the next page: the given one, unless the page ends earlier. `key` gives the key of the message at an index.
-    pub(super) fn fit<T: Message, K: Display>(
+    /// Ends a page of messages before it becomes too large for a client, but not before its first message.
+    /// `wanted` is how many messages the page would have. Returns the token of the next page: the given one,
+    /// unless the page ends earlier. `key` is the key of the message at an index.
+    pub(super) fn fit<M: Message, K: Display>(
         self,
-        messages: &mut Vec<T>,
+        messages: &mut Vec<M>,
+        wanted: usize,
         next_page_token: String,
         key: impl Fn(usize) -> K,
     ) -> String {
         let mut bytes = 0;
-        let fits = |message: &&T| {
+        let fits = |message: &&M| {
             bytes += message.encoded_len();
             bytes <= MAX_PAGE_BYTES
         };
         let fitting = messages.iter().take_while(fits).count().max(1);
-        if fitting >= messages.len() {
+        if fitting >= wanted {
             return next_page_token;
         }
         messages.truncate(fitting);
@@ -210,16 +212,16 @@ mod tests {
         let page = page(&pb::ListPurchasesRequest::default());
         let job = |bytes| pb::Job { payload_json: "x".repeat(bytes), ..Default::default() };
         let mut small = vec![job(10), job(10)];
-        assert_eq!(page.fit(&mut small, "next".into(), |index| index), "next");
+        assert_eq!(page.fit(&mut small, 2, "next".into(), |index| index), "next");
         assert_eq!(small.len(), 2);
         let third = MAX_PAGE_BYTES / 3;
         let mut large = vec![job(third), job(third), job(third), job(third)];
-        let token = page.fit(&mut large, String::new(), |index| index);
+        let token = page.fit(&mut large, 4, String::new(), |index| index);
         assert_eq!(large.len(), 2);
         assert_eq!(page.before(&mut Fields::default(), &token), Some(1));
         let mut huge = vec![job(3 * third + 3), job(1)];
-        let token = page.fit(&mut huge, String::new(), |index| index);
+        let token = page.fit(&mut huge, 2, String::new(), |index| index);
         assert_eq!((huge.len(), page.before(&mut Fields::default(), &token)), (1, Some(0)));
-        assert_eq!(page.fit(&mut Vec::<pb::Job>::new(), String::new(), |index| index), "");
+        assert_eq!(page.fit(&mut Vec::<pb::Job>::new(), 0, String::new(), |index| index), "");
     }
 }

@@ -42,7 +42,7 @@ impl Handlers {
         let ids: Vec<i64> = found.iter().map(|job| job.id).collect();
         let mut jobs = found.into_iter().map(|job| message(&self.0, job)).collect();
         let last = |index| ids.get(index).copied().unwrap_or_default();
-        let next_page_token = page.fit(&mut jobs, next_page_token, last);
+        let next_page_token = page.fit(&mut jobs, ids.len(), next_page_token, last);
         Ok(pb::ListJobsResponse { jobs, next_page_token })
     }
 

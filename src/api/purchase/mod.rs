@@ -121,7 +121,7 @@ impl Handlers {
             purchases.push(pb::PurchaseDetail { purchase, outcomes });
         }
         let last = |index| found.get(index).map_or(0, recorded_at);
-        let next_page_token = page.fit(&mut purchases, next_page_token, last);
+        let next_page_token = page.fit(&mut purchases, found.len(), next_page_token, last);
         Ok(pb::ListPurchasesResponse { purchases, next_page_token, position })
     }
 }
