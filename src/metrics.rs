@@ -13,6 +13,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::jobs::JobMetrics;
+
 /// An RPC of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Rpc {
@@ -79,6 +81,8 @@ pub struct Metrics {
     pub connections_cut: Family<LimitOf, Counter>,
     /// Requests that were cut off before they were complete, by the limit: `time` or `number`.
     pub requests_cut: Family<LimitOf, Counter>,
+    /// Jobs.
+    pub jobs: JobMetrics,
     /// Calls that began.
     pub rpcs_started: Family<Rpc, Counter>,
     /// Calls that ended, by code.
@@ -105,6 +109,7 @@ impl Default for Metrics {
         let (connections_refused, connections_cut, requests_cut) =
             (Family::default(), Family::default(), Family::default());
         let (projection_lag_seconds, sessions_ended) = (Gauge::default(), Counter::default());
+        let jobs = JobMetrics::register(&mut registry);
         let rpcs_started = Family::default();
         let rpcs_handled = Family::default();
         let rpc_seconds = Times::new_with_constructor(seconds);
@@ -188,6 +193,7 @@ impl Default for Metrics {
             connections_refused,
             connections_cut,
             requests_cut,
+            jobs,
             rpcs_started,
             rpcs_handled,
             rpc_seconds,

@@ -9,6 +9,7 @@ use prost_types::Timestamp as PbTimestamp;
 use tonic::Status;
 use tonic_types::FieldViolation;
 
+use super::enums::{EnumFields, UnknownNumbers};
 use super::errors::{invalid_fields, reason_name};
 use super::pb::{ErrorReason, Money};
 use domain::currency::is_currency;
@@ -39,6 +40,21 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// Begins to check a request. The enum fields with numbers that this server does not know are faults already.
+    pub(super) fn of(request: &impl EnumFields) -> Self {
+        let mut fields = Self::default();
+        for unknown in UnknownNumbers::of(request) {
+            let message = format!("must be {}; {} is unknown here", unknown.values, unknown.number);
+            fields.fault(unknown.field, ErrorReason::OutOfRange, message);
+        }
+        fields
+    }
+
+    /// Whether a fault of this field has been recorded.
+    pub(super) fn has_fault(&self, field: &str) -> bool {
+        self.violations.iter().any(|violation| violation.field == field)
+    }
+
     /// Records a fault.
     pub fn fault(
         &mut self,

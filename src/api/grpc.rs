@@ -23,11 +23,11 @@ use super::Context;
 use super::authentication::{Authentication, AuthenticationLayer, Keys};
 use super::http::media::Grpc;
 use super::http::refusals;
+use super::reflection;
 use super::services::{Mount, mount_all};
 use super::telemetry::{Telemetry, TelemetryLayer};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
-use contract::DESCRIPTORS;
 
 /// The routes of all services.
 pub(super) fn routes(
@@ -35,16 +35,11 @@ pub(super) fn routes(
     layers: &Layers,
     health: HealthServer<impl Health>,
 ) -> Result<Router, tonic_reflection::server::Error> {
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     let none = Services { router: Router::new(), layers };
     Ok(mount_all(none, context)
         .mount(health)
-        .mount(reflection().build_v1()?)
-        .mount(reflection().build_v1alpha()?)
+        .mount(reflection::described()?.build_v1()?)
+        .mount(reflection::described()?.build_v1alpha()?)
         .router)
 }
 

@@ -6,9 +6,11 @@
 //!   every call, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
 //! - [`transport`] accepts connections and bounds what clients can take; [`deadline`] is the caller's own bound.
-//! - [`grpc`] mounts the services, and [`http`] is everything else that the port answers.
+//! - [`grpc`] mounts the services, [`reflection`] describes them to tools, and [`http`] is everything else that the
+//!   port answers.
 //! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.
-//! - [`fields`] checks the fields of a request and names all faults at once.
+//! - [`fields`] checks the fields of a request and names all faults at once; [`enums`] finds numbers that are no value
+//!   of their enum.
 //! - [`reads`] holds what reads have in common, [`writes`] is the same for commands, [`pages`] for lists,
 //!   [`watch`] for streams.
 //! - [`tokens`] are the opaque tokens that clients keep.
@@ -16,6 +18,7 @@
 mod account;
 mod authentication;
 mod deadline;
+mod enums;
 mod errors;
 mod fields;
 mod grpc;
@@ -32,6 +35,7 @@ mod purchase;
 mod readiness;
 mod reads;
 mod referral;
+mod reflection;
 mod responses;
 mod reward;
 mod server;
@@ -78,6 +82,8 @@ pub struct Context {
     pub settings: ServerSettings,
     /// Keys fingerprints of requests.
     pub fingerprint_secret: std::sync::Arc<[u8]>,
+    /// The kinds of jobs that this server can do.
+    pub job_kinds: std::sync::Arc<[&'static str]>,
     /// Hashes passwords.
     pub passwords: passwords::Passwords,
     /// Cancelled when streams are to end.

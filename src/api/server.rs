@@ -160,7 +160,9 @@ impl Server {
         let grown = live.reached();
         reactions::start(database.clone(), epoch, reactions::all(), grown, &tasks).await?;
         let handlers = jobs::handlers::all(&jobs);
-        let jobs = jobs::Worker::new(database.clone(), &handlers, environment.clone(), jobs);
+        let job_kinds = handlers.iter().map(|handler| handler.kind()).collect();
+        let (counts, own) = (metrics.jobs.clone(), environment.clone());
+        let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let context = Context {
@@ -173,6 +175,7 @@ impl Server {
             live,
             environment,
             settings,
+            job_kinds,
             fingerprint_secret,
             stopping: tasks.signal(Stage::Calls),
         };

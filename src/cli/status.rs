@@ -10,6 +10,9 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::api::code_name;
 
+/// The reason of a request with faults in its fields.
+const INVALID_FIELD: &str = "INVALID_FIELD";
+
 /// The code, the reason and the message on the first line, then every detail on a line of its own: the
 /// fields at fault, the facts (a stream's `resume_token` is one of them), and when to try again.
 pub(super) fn explain(status: &Status) -> String {
@@ -18,7 +21,12 @@ pub(super) fn explain(status: &Status) -> String {
     if let Some(info) = details.error_info() {
         let _ = write!(words, " ({})", info.reason);
     }
-    if !status.message().is_empty() {
+    // The message of a request with faults only repeats the first of them.
+    let names_faults =
+        details.bad_request().is_some_and(|faults| !faults.field_violations.is_empty());
+    let is_repeated =
+        names_faults && details.error_info().is_some_and(|info| info.reason == INVALID_FIELD);
+    if !status.message().is_empty() && !is_repeated {
         let _ = write!(words, ": {}", status.message());
     }
     // A status with a source was created by the client, because the connection failed.
@@ -77,5 +85,12 @@ mod tests {
         ];
         assert_eq!(explain(&status), lines.join("\n"));
         assert_eq!(explain(&Status::cancelled("")), "CANCELLED");
+
+        let mut details =
+            ErrorDetails::with_error_info(INVALID_FIELD, "tributary.v1", HashMap::new());
+        details.add_bad_request_violation("user_id", "is required");
+        let message = "invalid user_id: is required";
+        let status = Status::with_error_details(Code::InvalidArgument, message, details);
+        assert_eq!(explain(&status), "INVALID_ARGUMENT (INVALID_FIELD)\n  user_id: is required");
     }
 }

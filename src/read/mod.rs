@@ -52,6 +52,7 @@ pub use entries::{Entry, EntryFilter, Page};
 pub use lag::Lag;
 pub use overview::{ConversionDay, Overview};
 pub use projector::is_followed;
+pub use purchases::{PurchaseFilter, PurchasePage};
 pub use ranking::{Place, Ranking};
 pub use rebuild::{CopyStatus, MaintenanceError, rebuild, status};
 pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};

@@ -9,8 +9,10 @@
 //! - [`functions`] creates and names the database functions.
 //! - [`holders`] keeps processes that hang from blocking the others.
 //! - [`jobs`] is the table of jobs.
+//! - [`claims`] looks up who owns a unique value.
 
 pub mod append;
+pub mod claims;
 mod envelope;
 pub mod epoch;
 pub mod functions;
@@ -19,6 +21,7 @@ pub mod jobs;
 pub mod load;
 pub mod log;
 mod profiles;
+mod rights;
 
 use std::pin::Pin;
 use std::str::FromStr;
@@ -34,6 +37,7 @@ pub use epoch::Epoch;
 pub use load::{Loaded, Lookups};
 pub use log::RecordedEvent;
 pub use profiles::{ProfileNames, profile_names, profile_names_of};
+pub use rights::{MissingRights, with_missing_rights};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -73,6 +77,9 @@ pub enum StoreError {
     /// and may have lost events that are known here.
     #[error("the database is not the one that this process began with; start it again")]
     Elsewhere,
+    /// The role of the connection lacks rights that a server needs.
+    #[error("{0}")]
+    Rights(MissingRights),
     /// The schema could not be brought up to date.
     #[error("the migrations failed: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -204,20 +211,17 @@ impl Database {
         }
     }
 
-    /// Brings the schema up to date. Several servers may do this at once.
+    /// Brings the schema up to date, and checks that the role can use it. Several servers may do this at once.
     ///
     /// # Errors
-    /// [`StoreError::Migration`] if a migration fails or the schema is newer than this release.
+    /// [`StoreError::Migration`] if a migration fails or the schema is newer than this release;
+    /// [`StoreError::Rights`] if the role lacks rights.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         let mut connection = self.connect().await?;
-        // Without the permission to create anything, a server can still start on a schema that is up to date.
-        if !is_migrated(&mut connection).await? {
-            // Another server may be migrating, which can take long. If its process hangs, its connection is ended.
-            holders::be_patient(&mut connection).await?;
-            holders::limit_silence(&mut connection).await?;
-            MIGRATIONS.run(&mut connection).await?;
+        match bring_up_to_date(&mut connection).await {
+            Ok(()) => rights::check(&mut connection).await,
+            Err(error) => Err(rights::with_missing_rights(&mut connection, error).await),
         }
-        functions::create_missing(&mut connection, functions::all()).await
     }
 
     /// The secret that keys fingerprints of requests.
@@ -231,6 +235,17 @@ impl Database {
                 .await?;
         Ok(row.0)
     }
+}
+
+async fn bring_up_to_date(connection: &mut PgConnection) -> Result<(), StoreError> {
+    // Without the permission to create anything, a server can still start on a schema that is up to date.
+    if !is_migrated(connection).await? {
+        // Another server may be migrating, which can take long. If its process hangs, its connection is ended.
+        holders::be_patient(connection).await?;
+        holders::limit_silence(connection).await?;
+        MIGRATIONS.run(&mut *connection).await?;
+    }
+    functions::create_missing(connection, functions::all()).await
 }
 
 /// Whether all migrations of this release, and no others, have been carried out.

@@ -201,7 +201,7 @@ async fn errors_of_the_server_are_shown_with_all_their_details() {
     let (_database, server, client) = server_with(&[PROGRAM]).await;
     let empty = r#"{"amount":{"currency_code":"rupees","minor_units":"-5"}}"#;
     let said = failure(call(&server, &["PurchaseService/RecordPurchase", empty]), 1).await;
-    assert!(said.starts_with("error: INVALID_ARGUMENT (INVALID_FIELD): invalid: "), "{said}");
+    assert!(said.starts_with("error: INVALID_ARGUMENT (INVALID_FIELD)\n"), "{said}");
     for (field, reason) in [
         ("buyer_user_id", "FIELD_REQUIRED"),
         ("amount.currency_code", "INVALID_CURRENCY"),

@@ -137,7 +137,7 @@ async fn a_role_that_may_create_nothing_can_serve_where_nothing_is_missing() {
     let lost = functions::name("lock_log");
     connection.execute(format!("drop function {lost}").as_str()).await.unwrap();
     let failed = Database::new(&url, 1).unwrap().migrate().await;
-    assert!(matches!(failed, Err(StoreError::Refused(_))), "{failed:?}");
+    assert!(matches!(failed, Err(StoreError::Rights(_))), "{failed:?}");
     Database::new(&database.url, 1).unwrap().migrate().await.unwrap();
     Database::new(&url, 1).unwrap().migrate().await.unwrap();
     database.check().await;

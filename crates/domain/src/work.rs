@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use cqrs_es::event_sink::EventSink;
 
+use super::code::normalize;
 use super::registry::{AnyAggregate, AnyEvent, Stream, StreamKey};
 use super::{ParticipantId, ProgramId, Refusal, SideRow, Timestamp, UserId};
 
@@ -64,6 +65,16 @@ impl ClaimKind {
             Self::Email => "email",
             Self::Program => "program",
             Self::DefaultProgram => "default_program",
+        }
+    }
+
+    /// The form in which values of this kind are claimed and looked up.
+    #[must_use]
+    pub fn normal_form(self, value: &str) -> String {
+        match self {
+            Self::Code => normalize(value),
+            Self::Username | Self::Email => value.to_lowercase(),
+            Self::Program | Self::DefaultProgram => value.into(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `AccountService`: users.
 
+mod find;
 mod registration;
 mod status;
 mod users;
@@ -14,6 +15,7 @@ pub(super) const RULES: &[Rule] = {
     &[
         row("AccountService", "RegisterUser", Anyone, None),
         row("AccountService", "GetUser", SignedIn, User("user_id")),
+        row("AccountService", "FindUser", BackEnds, None),
         row("AccountService", "ListUsers", BackEnds, None),
         row("AccountService", "DeactivateUser", BackEnds, User("user_id")),
         row("AccountService", "ReactivateUser", BackEnds, User("user_id")),

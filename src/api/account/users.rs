@@ -21,7 +21,7 @@ impl Handlers {
         call: Call<pb::GetUserRequest>,
     ) -> Result<pb::GetUserResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let user_id = fields.id("user_id", &request.user_id, UserId::parse);
         let user_id = fields.finish(user_id)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
@@ -34,8 +34,8 @@ impl Handlers {
         call: Call<pb::ListUsersRequest>,
     ) -> Result<pb::ListUsersResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
         let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
         let before = page.before(&mut fields, &request.page_token);
         let before = fields.finish(before)?;

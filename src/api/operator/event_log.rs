@@ -94,9 +94,18 @@ fn event_message(event: &RecordedEvent) -> pb::Event {
         sequence: event.sequence,
         event_type: event.event_type.to_string(),
         event_version: event.event_version.to_string(),
-        payload_json: event.payload.to_string(),
+        payload_json: payload_json(&event.payload),
         actor: envelope.map(|envelope| envelope.actor.to_string()).unwrap_or_default(),
         door: envelope.map(|envelope| envelope.door.as_str().into()).unwrap_or_default(),
+    }
+}
+
+/// The fields of an event in one spelling: without blanks, in the order of their names. An event that this process
+/// appended comes as it was written, and one that was read as the database spells `jsonb`.
+fn payload_json(payload: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(payload) {
+        Ok(fields) => fields.to_string(),
+        Err(_) => payload.to_owned(),
     }
 }
 
@@ -183,6 +192,17 @@ async fn send(
 mod tests {
     use super::*;
     use domain::{Kind, Timestamp};
+
+    #[test]
+    fn the_same_event_is_spelled_in_one_way_wherever_it_was_read() {
+        let written =
+            r#"{"type":"Granted","amount_minor":9007199254740993,"after":{"b":1,"a":"é"}}"#;
+        let stored =
+            r#"{"type": "Granted", "after": {"a": "é", "b": 1}, "amount_minor": 9007199254740993}"#;
+        let spelled =
+            r#"{"after":{"a":"é","b":1},"amount_minor":9007199254740993,"type":"Granted"}"#;
+        assert_eq!([payload_json(written), payload_json(stored)], [spelled, spelled]);
+    }
 
     #[test]
     fn an_event_concerns_whom_it_names() {

@@ -38,7 +38,7 @@ impl Handlers {
         call: Call<pb::GetOverviewRequest>,
     ) -> Result<pb::GetOverviewResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let program_id = fields.finish(program_id)?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;

@@ -57,7 +57,7 @@ impl Handlers {
         call: Call<pb::GetProgramRequest>,
     ) -> Result<pb::GetProgramResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         if request.version < 0 {
             let message = "must be 0 (for the current one) or more";
             fields.fault("version", ErrorReason::InvalidProgram, message);
@@ -74,8 +74,8 @@ impl Handlers {
         call: Call<pb::ListProgramsRequest>,
     ) -> Result<pb::ListProgramsResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
         let after = page.after_program(&mut fields, &request.page_token);
         let after = fields.finish(after)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;

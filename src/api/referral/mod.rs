@@ -55,7 +55,7 @@ impl Handlers {
         call: Call<pb::ValidateReferralCodeRequest>,
     ) -> Result<pb::ValidateReferralCodeResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         if request.referral_code.trim().is_empty() {
             fields.fault("referral_code", ErrorReason::FieldRequired, "is required");
         }
@@ -78,7 +78,11 @@ impl Handlers {
             reason: reason.into(),
             message: message.into(),
             program_id: verdict.owner.map(|owner| owner.program_id.to_string()).unwrap_or_default(),
-            referrer_username: referrer.map(|names| names.username).unwrap_or_default(),
+            referrer_username: referrer
+                .as_ref()
+                .and_then(|names| call.principal.sees_username(&names.username))
+                .unwrap_or_default(),
+            referrer_display_name: referrer.map(|names| names.display_name).unwrap_or_default(),
             remaining_uses: verdict.remaining_uses.map(count),
             position,
         })

@@ -50,7 +50,7 @@ pub(super) fn register(work: &mut dyn Work, input: &RegisterUser) -> Result<(), 
     };
     for (kind, value) in [(ClaimKind::Username, username), (ClaimKind::Email, email)] {
         let owner = user_id.to_string();
-        work.claim(Claim { kind, value: value.to_lowercase(), owner })?;
+        work.claim(Claim { kind, value: kind.normal_form(value), owner })?;
     }
     let register = UserCommand::Register { user_id: user_id.clone(), now: work.now() };
     tell::<User>(work, user_id, register)?;
