@@ -52,4 +52,5 @@ mod traces;
 mod unknown_enums;
 mod views;
 mod watch_participant;
+mod withheld;
 mod wrong_programs;
