@@ -2,7 +2,7 @@
 //!
 //! - [`pb`] holds the messages, clients and services that are generated from the contract.
 //! - [`DESCRIPTORS`] describes the contract, comments included.
-//! - [`parse_program`] reads program files.
+//! - [`parse_program`] reads program files, [`refuse_repeated_keys`] looks for keys that are given twice.
 //! - [`Coalescing`] sends small messages on a connection together.
 //!
 //! Nothing here knows what the server does with a request.
@@ -22,7 +22,7 @@ pub mod pb {
 }
 
 pub use coalescing::Coalescing;
-pub use program_file::parse_program;
+pub use program_file::{parse_program, refuse_repeated_keys};
 
 /// The descriptors of the contract, with its comments.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

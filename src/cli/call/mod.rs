@@ -148,8 +148,12 @@ fn read_request(rpc: &MethodDescriptor, given: Option<&str>) -> Result<DynamicMe
     };
     let text = if text.trim().is_empty() { "{}" } else { &text };
     let mut json = serde_json::Deserializer::from_str(text);
-    DynamicMessage::deserialize(rpc.input(), &mut json)
-        .and_then(|message| json.end().map(|()| message))
+    contract::refuse_repeated_keys(text)
+        .and_then(|()| {
+            DynamicMessage::deserialize(rpc.input(), &mut json)
+                .and_then(|message| json.end().map(|()| message))
+                .map_err(|error| error.to_string())
+        })
         .map_err(|error| {
             let (rpc, message) = (short_name(rpc), rpc.input());
             let fields: Vec<String> =
