@@ -14,7 +14,7 @@ use super::Context;
 use super::authentication::{UnknownCredentials, unknown_credentials};
 use super::errors::{ApiError, internal, status};
 use super::permissions::{Admitted, Denied, NamedFields, Rule};
-use super::principal::Principal;
+use super::principal::{Principal, Role};
 use super::reads::{self, deadline};
 use crate::lifecycle::message_of;
 use domain::{PurchaseId, Refusal};
@@ -104,6 +104,16 @@ pub(super) fn denied(denied: Denied) -> Status {
             let message = format!("the role {role} does not allow this {field}");
             let facts: [(&str, &dyn Display); 2] = [("role", &role), ("field", &field)];
             status(reason, message, &facts)
+        }
+        Denied::Reserved { role, field } => {
+            let message = format!(
+                "{field} is for back ends: leave it out, or call with the key of a back end \
+                 ('authorization: Bearer KEY')"
+            );
+            let role = role.map(Role::as_str);
+            let facts: [(&str, &dyn Display); 2] =
+                [("field", &field), ("role", &role.unwrap_or_default())];
+            status(reason, message, &facts[..1 + usize::from(role.is_some())])
         }
     }
 }

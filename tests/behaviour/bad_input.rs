@@ -52,7 +52,7 @@ pub(super) fn newcomer() -> RegisterUserRequest {
 #[tokio::test]
 async fn a_sign_up_with_a_bad_field_is_refused_with_the_reason_of_that_field() {
     let (database, server, client) = server_with(&[]).await;
-    for user_id in ["a b", "a/b", "a@b", "ädä", "a\u{7}b", "a\nb", "\u{202e}a", " ", "a'b", "%00"]
+    for user_id in ["a b", "a?b", "a@b", "ädä", "a\u{7}b", "a\nb", "\u{202e}a", " ", "a'b", "%00"]
     {
         let request = RegisterUserRequest { user_id: user_id.into(), ..newcomer() };
         at_fault(client.register(request).await, "user_id", "INVALID_ID");
@@ -75,6 +75,7 @@ async fn a_sign_up_with_a_bad_field_is_refused_with_the_reason_of_that_field() {
         ("ä".repeat(129), "FIELD_TOO_LONG"),
         ("two\nlines".into(), "INVALID_DISPLAY_NAME"),
         ("bell \u{7}".into(), "INVALID_DISPLAY_NAME"),
+        ("ada\u{202e}nimda".into(), "INVALID_DISPLAY_NAME"),
         ("\u{85}".into(), "INVALID_DISPLAY_NAME"),
     ] {
         let request = RegisterUserRequest { display_name, ..newcomer() };
@@ -93,7 +94,7 @@ async fn a_sign_up_with_a_bad_field_is_refused_with_the_reason_of_that_field() {
         "ana@exa mple.com",
         "Ana <ana@example.com>",
         "ana@example.com, bob@example.com",
-        "ana@example.com\n",
+        "ana@example.com\nx",
         "ana@[127.0.0.1]",
         ".ana@example.com",
     ] {
@@ -114,10 +115,8 @@ async fn a_sign_up_with_a_bad_field_is_refused_with_the_reason_of_that_field() {
         let request = RegisterUserRequest { password, ..newcomer() };
         at_fault(client.register(request).await, "password", reason);
     }
-    for code in ["a".repeat(65), "a b".into(), "ÄÖÜ".into(), "a\u{1b}b".into()] {
-        let request = RegisterUserRequest { referral_code: code, ..newcomer() };
-        at_fault(client.register(request).await, "referral_code", "INVALID_REFERRAL_CODE");
-    }
+    let request = RegisterUserRequest { referral_code: "a".repeat(2_049), ..newcomer() };
+    at_fault(client.register(request).await, "referral_code", "INVALID_REFERRAL_CODE");
     for client_ip in ["203.0.113.7:443", "300.1.1.1", "::g", "10.0.0.0/8", "localhost", "1.2.3"] {
         let request = RegisterUserRequest { client_ip: client_ip.into(), ..newcomer() };
         at_fault(client.register(request).await, "client_ip", "INVALID_IP_ADDRESS");
@@ -134,7 +133,8 @@ async fn a_sign_up_with_a_bad_field_is_refused_with_the_reason_of_that_field() {
     refused(client.register(request).await, Code::NotFound, "PROGRAM_NOT_FOUND");
     // A caller without a key needs a password.
     let anybody = server.separate_client(None).await;
-    at_fault(anybody.register(newcomer()).await, "password", "FIELD_REQUIRED");
+    let request = RegisterUserRequest { user_id: String::new(), ..newcomer() };
+    at_fault(anybody.register(request).await, "password", "FIELD_REQUIRED");
 
     assert_eq!(log_length(&database).await, 0);
     server.stop().await;
@@ -145,8 +145,8 @@ async fn a_sign_up_with_a_bad_field_is_refused_with_the_reason_of_that_field() {
 async fn unusual_but_good_fields_are_taken() {
     let (database, server, client) = server_with(&[]).await;
     for (index, (user_id, email, display_name, ip)) in [
-        ("a".repeat(64), "a+b@sub.example.co.uk", "Zoë O'Neil", "2001:db8::7"),
-        ("._-".into(), "x@xn--bcher-kva.example", "李 \u{1f600}", "203.0.113.7"),
+        ("a".repeat(128), "a+b@sub.example.co.uk", "Zoë O'Neil", "2001:db8::7"),
+        ("._-:|=+/~x".into(), "x@xn--bcher-kva.example", "李 \u{1f600}", "203.0.113.7"),
         ("0".into(), "o'neil@example.com", "'; drop table events; --", "::ffff:1.2.3.4"),
     ]
     .into_iter()
@@ -181,7 +181,7 @@ async fn all_faults_of_a_sign_up_are_named_at_once() {
         display_name: "\n".into(),
         email: "nobody".into(),
         password: "short".into(),
-        referral_code: "ä".into(),
+        referral_code: "ä".repeat(2_000),
         program_id: "/".into(),
         client_ip: "here".into(),
         issue_api_key: true,
@@ -236,12 +236,12 @@ async fn a_name_and_an_address_that_are_taken_are_both_named() {
 #[tokio::test]
 async fn an_id_that_is_too_long_is_no_id_and_nul_is_named_as_such() {
     let (database, server, client) = server_with(&[]).await;
-    let long = "a".repeat(65);
+    let long = "a".repeat(129);
     let request = RegisterUserRequest { user_id: long.clone(), ..newcomer() };
     at_fault(client.register(request).await, "user_id", "INVALID_ID");
     let request = RegisterUserRequest { username: long.clone(), ..newcomer() };
     at_fault(client.register(request).await, "username", "INVALID_USERNAME");
-    let request = RegisterUserRequest { request_id: long.repeat(2), ..newcomer() };
+    let request = RegisterUserRequest { request_id: long.clone(), ..newcomer() };
     at_fault(client.register(request).await, "request_id", "INVALID_ID");
     let request = RecordPurchaseRequest { purchase_id: long.clone(), ..purchase("USD", 1) };
     at_fault(client.record(request).await, "purchase_id", "INVALID_ID");
@@ -283,13 +283,13 @@ async fn a_status_stays_below_4_kib_whatever_was_sent() {
     let tiers = client.publish(tiers).await.unwrap_err();
     let path = format!("/tributary.v1.{}/GetUser", "x".repeat(8_000));
     let method = raw::call(client.channel(), &path, client.request(Vec::new())).await.unwrap_err();
-    let code = refer_by_code(&client, "", "ada", &"Z".repeat(64)).await.unwrap_err();
+    let code = refer_by_code(&client, "", "ada", &"ä".repeat(1_024)).await.unwrap_err();
     let watch = client.watch(LINES, "ada", &huge).await.map(|_| ()).unwrap_err();
     let validate = client.validate(&huge, &huge).await.unwrap_err();
     let page = ListProgramsRequest { page_token: huge.clone(), ..Default::default() };
     let page = client.programs().list_programs(client.request(page)).await.unwrap_err();
-    let long = "u".repeat(64);
-    let user = client.refer(&long, &long, &ada.user_id).await.unwrap_err();
+    let long = "u".repeat(128);
+    let user = client.refer(LINES, &long, &ada.user_id).await.unwrap_err();
 
     let mut too_long = Vec::new();
     for (name, status, code) in [

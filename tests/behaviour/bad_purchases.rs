@@ -65,7 +65,7 @@ async fn a_purchase_with_a_bad_field_is_refused_with_the_reason_of_that_field() 
     refused(client.record(request).await, Code::NotFound, "USER_NOT_FOUND");
 
     let request = RecordPurchaseRequest {
-        purchase_id: "/".into(),
+        purchase_id: "#".into(),
         buyer_user_id: String::new(),
         amount: Some(Money { currency_code: "usd".into(), minor_units: 0 }),
         purchase_time: Some(Timestamp { seconds: 0, nanos: -1 }),

@@ -500,6 +500,26 @@ async fn programs_are_published_from_files_and_listed() {
         assert!(said.contains(field), "{field} {said}");
     }
 
+    // Several files at once: all are read before the first is published.
+    let other = std::fs::read_to_string(program("referral-count")).unwrap();
+    let other = directory.write("other.json", &format!("\u{feff}{other}"));
+    let twice = "{\"program_id\": \"x\",\n\"unit\": \"USD\",\n\"unit\": \"EUR\"}";
+    let twice = directory.write("twice.json", twice);
+    let files = |files: &[&Path]| {
+        let mut arguments = vec!["program", "publish"];
+        arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
+        remote(&dev, &directory, &arguments)
+    };
+    let said = failure(files(&[&shipped, &twice])).await;
+    for part in ["twice.json is not a program", "'unit' is given twice", "line 3"] {
+        assert!(said.contains(part), "{part} {said}");
+    }
+    let output = run(files(&[&shipped, &other])).await;
+    assert_eq!(
+        text(&output.stdout),
+        "tiered-points version 3 is in force\nreferral-count version 1 is in force\n"
+    );
+
     let misspelt = directory.write("misspelt.json", r#"{"program_id": "x", "uint": "USD"}"#);
     let said = failure(publish(&misspelt)).await;
     assert!(said.contains("misspelt.json is not a program") && said.contains("uint"), "{said}");

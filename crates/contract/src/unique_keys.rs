@@ -1,7 +1,7 @@
 //! JSON in which a key stands twice. Readers of JSON differ in which of the two values they take, so neither is what
 //! the writer can have meant.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -66,12 +66,17 @@ impl<'de> Visitor<'de> for Value {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<(), A::Error> {
-        let mut known = HashSet::new();
+        let mut known: HashMap<String, String> = HashMap::new();
         while let Some(key) = fields.next_key::<String>()? {
-            if !known.insert(in_camel_case(&key)) {
-                return Err(A::Error::custom(format_args!("the field '{key}' is given twice")));
-            }
-            fields.next_value_seed(self)?;
+            let fault = match known.insert(in_camel_case(&key), key.clone()) {
+                None => {
+                    fields.next_value_seed(self)?;
+                    continue;
+                }
+                Some(before) if before == key => format!("the field '{key}' is given twice"),
+                Some(before) => format!("'{before}' and '{key}' are one field, given twice"),
+            };
+            return Err(A::Error::custom(fault));
         }
         Ok(())
     }
@@ -102,7 +107,7 @@ mod tests {
         ] {
             let refused = check_unique_keys(json).map_err(|error| error.to_string());
             let refused = refused.err().unwrap_or_default();
-            assert!(refused.contains("is given twice at line 1 column"), "{json}: {refused}");
+            assert!(refused.contains("given twice at line 1 column"), "{json}: {refused}");
         }
     }
 

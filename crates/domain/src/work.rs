@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use cqrs_es::event_sink::EventSink;
 
-use super::code::normalize;
+use super::{code, email};
 use super::registry::{AnyAggregate, AnyEvent, Stream, StreamKey};
 use super::{ParticipantId, ProgramId, Refusal, SideRow, Timestamp, UserId};
 
@@ -72,8 +72,10 @@ impl ClaimKind {
     #[must_use]
     pub fn normal_form(self, value: &str) -> String {
         match self {
-            Self::Code => normalize(value),
-            Self::Username | Self::Email => value.to_lowercase(),
+            Self::Code => code::shown(value),
+            Self::Username => value.to_lowercase(),
+            // The API refuses an address that has no comparable form.
+            Self::Email => email::comparable(value).unwrap_or_else(|| value.to_lowercase()),
             Self::Program | Self::DefaultProgram => value.into(),
         }
     }

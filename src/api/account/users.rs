@@ -12,7 +12,7 @@ use crate::api::tokens::newest_position;
 use crate::engine::query::query;
 use crate::read::{At, ListedProgram, ListedUser};
 use crate::store::profile_names;
-use domain::rules::link;
+use domain::link::link;
 use domain::{Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, load};
 
 impl Handlers {

@@ -111,6 +111,7 @@ impl Handlers {
         Ok(pb::EnrollParticipantResponse {
             participant: joined.participants.into_iter().next(),
             rewards: joined.rewards,
+            code_passed_over: joined.code_passed_over.into(),
             consistency_token: written.consistency_token,
         })
     }

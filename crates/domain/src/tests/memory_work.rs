@@ -111,15 +111,6 @@ impl Memory {
         result
     }
 
-    /// What a command would do now, inspected at its end. Its changes are discarded.
-    pub fn would<T>(
-        &self,
-        command: &Command,
-        seen: impl Fn(&mut dyn Work) -> Result<T, Halt>,
-    ) -> Result<T, Halt> {
-        self.run(|work| command.decide(work).and_then(|()| seen(work))).0
-    }
-
     /// Records events without a decision.
     pub fn given<A: Stream>(&mut self, id: &A::Id, event: A::Event) {
         let mut state = (*self.state::<A>(id)).clone();
