@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -57,6 +58,8 @@ pub struct Metrics {
     pub projected_position: Gauge,
     /// The number of events that the read models have yet to apply.
     pub projection_lag_events: Gauge,
+    /// How far the clock of this machine is ahead of the log's.
+    pub clock_ahead_seconds: Gauge<f64, AtomicU64>,
     /// Streams that are open.
     pub streams: Gauge,
     /// Calls that began.
@@ -81,6 +84,7 @@ impl Default for Metrics {
         let (queue_commands, projected_position, projection_lag_events, streams) =
             (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
         let (conflicts, retries) = (Counter::default(), Counter::default());
+        let clock_ahead_seconds = Gauge::default();
         let rpcs_started = Family::default();
         let rpcs_handled = Family::default();
         let rpc_seconds = Times::new_with_constructor(seconds);
@@ -112,6 +116,12 @@ impl Default for Metrics {
             "Events that the read models lack, where this server keeps them",
             projection_lag_events.clone(),
         );
+        registry.register_with_unit(
+            "clock_ahead",
+            "How far the clock of this machine is ahead of the database's",
+            Unit::Seconds,
+            clock_ahead_seconds.clone(),
+        );
         registry.register("streams", "Open streams", streams.clone());
         registry.register("rpcs_started", "Calls that began", rpcs_started.clone());
         registry.register("rpcs_handled", "Calls that ended, by code", rpcs_handled.clone());
@@ -130,6 +140,7 @@ impl Default for Metrics {
             retries,
             projected_position,
             projection_lag_events,
+            clock_ahead_seconds,
             streams,
             rpcs_started,
             rpcs_handled,

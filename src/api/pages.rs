@@ -4,8 +4,10 @@ use std::fmt::Display;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use prost::Message;
 use sha2::{Digest, Sha256};
 
+use super::MAX_MESSAGE_BYTES;
 use super::fields::Fields;
 use super::pb::ErrorReason;
 use domain::ProgramId;
@@ -14,6 +16,9 @@ use domain::ProgramId;
 const MAX_PAGE_SIZE: i32 = 1_000;
 /// The default page size.
 const DEFAULT_PAGE_SIZE: i32 = 50;
+/// The size in bytes at which a page ends although it could have more rows. Clients accept 4 MiB by default, and
+/// one more row can be large.
+pub(super) const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 /// The field of the page token.
 const PAGE_TOKEN: &str = "page_token";
 
@@ -54,6 +59,29 @@ impl Page {
             Some(last) if !is_last => self.token_after(key(last)),
             _ => String::new(),
         }
+    }
+
+    /// Ends a page of messages before it becomes too large for a client, but not before its first message.
+    /// `wanted` is how many messages the page would have. Returns the token of the next page: the given one,
+    /// unless the page ends earlier. `key` is the key of the message at an index.
+    pub(super) fn fit<M: Message, K: Display>(
+        self,
+        messages: &mut Vec<M>,
+        wanted: usize,
+        next_page_token: String,
+        key: impl Fn(usize) -> K,
+    ) -> String {
+        let mut bytes = 0;
+        let fits = |message: &&M| {
+            bytes += message.encoded_len();
+            bytes <= MAX_PAGE_BYTES
+        };
+        let fitting = messages.iter().take_while(fits).count().max(1);
+        if fitting >= wanted {
+            return next_page_token;
+        }
+        messages.truncate(fitting);
+        self.token_after(key(fitting - 1))
     }
 
     /// The token of the page after the one that ends with `last`. It begins with a hash of the RPC, so that the

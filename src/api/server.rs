@@ -1,5 +1,6 @@
 //! The server: all services on one port, from start to stop.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use super::grpc::{self, Layers};
 use super::http;
 use super::passwords::Passwords;
 use super::readiness::Examiner;
+use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment};
 use crate::jobs;
 use crate::lifecycle::{Stage, TaskEnded, Tasks};
@@ -136,10 +138,19 @@ impl Server {
             metrics_listener,
             traces,
         } = options;
-        let epoch = epoch::enter(&mut database.connect().await?).await?;
+        let mut connection = database.connect().await?;
+        let epoch = epoch::enter(&mut connection).await?;
         let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
         let (tasks, metrics) = (Tasks::default(), Metrics::default());
         let guard = tasks.signal(Stage::Background).drop_guard();
+        let clock = LogClock::start(&mut connection, environment, metrics.clone()).await?;
+        drop(connection);
+        let environment = clock.environment();
+        let measured = database.clone();
+        tasks.spawn(Stage::Background, "clock", |stop| async {
+            clock.follow(measured, stop).await;
+            Ok::<_, Infallible>(())
+        });
         let (handover, handed_over) = mpsc::channel(HANDED_OVER_BATCHES);
         let (engine, worker) = Engine::new(
             database.clone(),

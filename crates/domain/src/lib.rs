@@ -51,5 +51,5 @@ pub use side_row::{Profile, SideRow};
 pub use time::Timestamp;
 pub use user::*;
 pub use work::{
-    Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, handle_now, load, peek_new, tell,
+    Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, each, handle_now, load, peek_new, tell,
 };

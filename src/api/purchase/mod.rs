@@ -1,7 +1,6 @@
 //! `PurchaseService`: purchases and their consequences.
 
-use prost::Message;
-
+use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
@@ -12,14 +11,10 @@ use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::responses;
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
-use crate::api::{Context, MAX_MESSAGE_BYTES};
 use crate::read::At;
 use crate::store::{RecordedEvent, log};
 use domain::decide::{Command, RecordPurchase};
 use domain::{Purchase, PurchaseId, Refusal, StreamKey, UserId};
-
-/// The largest page of purchases, well below the largest message: a purchase can have many rewards.
-const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
@@ -101,21 +96,14 @@ impl Handlers {
         }
         let recorded_at =
             |events: &Vec<RecordedEvent>| events.first().map_or(0, |event| event.position);
-        let mut next_page_token = page.cut(&mut found, recorded_at);
+        let next_page_token = page.cut(&mut found, recorded_at);
         let mut purchases: Vec<pb::PurchaseDetail> = Vec::with_capacity(found.len());
-        let (mut size_bytes, mut last_position) = (0, 0);
         for events in &found {
             let (purchase, outcomes) = responses::purchase(events)?;
-            let detail = pb::PurchaseDetail { purchase, outcomes };
-            size_bytes += detail.encoded_len();
-            // A page that would become too large ends earlier.
-            if size_bytes > MAX_PAGE_BYTES && !purchases.is_empty() {
-                next_page_token = page.token_after(last_position);
-                break;
-            }
-            purchases.push(detail);
-            last_position = recorded_at(events);
+            purchases.push(pb::PurchaseDetail { purchase, outcomes });
         }
+        let last = |index: usize| recorded_at(&found[index]);
+        let next_page_token = page.fit(&mut purchases, found.len(), next_page_token, last);
         Ok(pb::ListPurchasesResponse { purchases, next_page_token, position })
     }
 }

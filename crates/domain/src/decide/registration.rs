@@ -1,12 +1,14 @@
 //! Signing up, and enrolling in a program later.
 
+use std::collections::BTreeSet;
+
 use crate::code::normalize;
 use crate::decide::referral;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
     Claim, ClaimKind, Halt, Participant, ParticipantCommand, ParticipantEnrolled, ParticipantId,
     Profile, Program, ProgramId, Refusal, SideRow, User, UserCommand, UserId, UserStatus, Work,
-    load, peek_new, tell,
+    each, load, peek_new, tell,
 };
 
 /// How often a code is drawn before the decision gives up. There are at least a million codes, so even the
@@ -41,10 +43,11 @@ pub(super) fn register(work: &mut dyn Work, input: &RegisterUser) -> Result<(), 
     }
     let code = input.referral_code.as_deref().map(normalize).filter(|code| !code.is_empty());
     let programs = match (&input.program_id, &code) {
-        (Some(program_id), _) => vec![program_id.clone()],
+        (Some(program_id), _) => BTreeSet::from([program_id.clone()]),
         (None, Some(code)) => {
             let owner = work.code_owner(code)?;
-            vec![owner.ok_or_else(|| Refusal::CodeNotFound(code.clone()))?.program_id]
+            let owner = owner.ok_or_else(|| Refusal::CodeNotFound(code.clone()))?;
+            BTreeSet::from([owner.program_id])
         }
         (None, None) => default_programs(work)?,
     };
@@ -55,10 +58,9 @@ pub(super) fn register(work: &mut dyn Work, input: &RegisterUser) -> Result<(), 
     let register = UserCommand::Register { user_id: user_id.clone(), now: work.now() };
     tell::<User>(work, user_id, register)?;
     work.write_row(SideRow::Profile(input.profile.clone()));
-    for program_id in programs {
-        enter(work, &ParticipantId { program_id, user_id: user_id.clone() }, code.as_deref())?;
-    }
-    Ok(())
+    each(programs, |program_id| {
+        enter(work, &ParticipantId { program_id, user_id: user_id.clone() }, code.as_deref())
+    })
 }
 
 pub(super) fn enroll(work: &mut dyn Work, input: &EnrollParticipant) -> Result<(), Halt> {
@@ -78,14 +80,15 @@ pub(super) fn enroll(work: &mut dyn Work, input: &EnrollParticipant) -> Result<(
     enter(work, &participant, code.as_deref())
 }
 
-fn default_programs(work: &mut dyn Work) -> Result<Vec<ProgramId>, Halt> {
-    let mut programs = Vec::new();
-    for program_id in work.default_programs()? {
-        let program = load::<Program>(work, &program_id)?;
-        if program.current().is_some_and(|version| version.rules.enroll_by_default) {
-            programs.push(program_id);
+/// The programs that enroll by default at present, in the order of their ids.
+pub(super) fn default_programs(work: &mut dyn Work) -> Result<BTreeSet<ProgramId>, Halt> {
+    let mut programs = BTreeSet::new();
+    each(work.default_programs()?, |program_id| {
+        if load::<Program>(work, &program_id)?.enrolls_by_default() {
+            programs.insert(program_id);
         }
-    }
+        Ok(())
+    })?;
     Ok(programs)
 }
 
