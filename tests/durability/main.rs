@@ -10,8 +10,10 @@
 )]
 
 mod ahead;
+mod bounds;
 mod building;
 mod claims;
+mod clocks;
 mod consistency;
 mod contention;
 mod epochs;
@@ -33,3 +35,4 @@ mod reads;
 mod rebuild;
 mod resumption;
 mod retries;
+mod rivals;
