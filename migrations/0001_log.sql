@@ -58,7 +58,8 @@ create table receipts (
 create table claims (
     -- code, username, email, program, default_program
     kind  text collate "C" not null,
-    -- The normalized value.
+    -- The normalized value; of default_program a number (1, 2, 3, ...), one for each time that any program has
+    -- begun to enroll by default.
     value text collate "C" not null,
     -- A user, a participant (`program/user`) or a program.
     owner text collate "C" not null,

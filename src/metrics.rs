@@ -71,6 +71,8 @@ pub struct Metrics {
     pub projection_lag_seconds: Gauge<f64, AtomicU64>,
     /// Sessions of hung processes that this server ended.
     pub sessions_ended: Counter,
+    /// How far the clock of this machine is ahead of the log's.
+    pub clock_ahead_seconds: Gauge<f64, AtomicU64>,
     /// Streams that are open.
     pub streams: Gauge,
     /// Connections of clients that are open.
@@ -110,6 +112,7 @@ impl Default for Metrics {
             (Family::default(), Family::default(), Family::default());
         let (projection_lag_seconds, sessions_ended) = (Gauge::default(), Counter::default());
         let jobs = JobMetrics::register(&mut registry);
+        let clock_ahead_seconds = Gauge::default();
         let rpcs_started = Family::default();
         let rpcs_handled = Family::default();
         let rpc_seconds = Times::new_with_constructor(seconds);
@@ -152,6 +155,12 @@ impl Default for Metrics {
             "Sessions of hung processes that this server ended because they blocked others",
             sessions_ended.clone(),
         );
+        registry.register_with_unit(
+            "clock_ahead",
+            "How far the clock of this machine is ahead of the database's",
+            Unit::Seconds,
+            clock_ahead_seconds.clone(),
+        );
         registry.register("streams", "Open streams", streams.clone());
         registry.register("connections", "Open connections of clients", connections.clone());
         registry.register(
@@ -188,6 +197,7 @@ impl Default for Metrics {
             projection_lag_events,
             projection_lag_seconds,
             sessions_ended,
+            clock_ahead_seconds,
             streams,
             connections,
             connections_refused,

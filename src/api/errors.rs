@@ -141,6 +141,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::UnitIsFixed
         | ErrorReason::TooManyVersions
         | ErrorReason::TooManyPrograms
+        | ErrorReason::TooManyDefaultPrograms
         | ErrorReason::TokenAheadOfLog
         | ErrorReason::TokenOfOldEpoch
         | ErrorReason::NoTiers
@@ -351,6 +352,9 @@ impl From<Refusal> for ApiError {
             }
             Refusal::TooManyVersions { program_id, limit } => {
                 status(R::TooManyVersions, &[("program_id", program_id), ("limit", limit)])
+            }
+            Refusal::TooManyDefaultPrograms { program_id, limit } => {
+                status(R::TooManyDefaultPrograms, &[("program_id", program_id), ("limit", limit)])
             }
             Refusal::TooManyPrograms { user_id, limit } => {
                 status(R::TooManyPrograms, &[("user_id", user_id), ("limit", limit)])

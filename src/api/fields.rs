@@ -19,7 +19,7 @@ use domain::{InvalidId, ParticipantId, ProgramId, Timestamp, UserId, email};
 
 /// The valid seconds of a protobuf timestamp: the years 1 to 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-/// How far ahead of the server's clock a purchase may be dated, to allow for clock differences.
+/// How far ahead of the log's clock a purchase may be dated, to allow for clock differences.
 const MAX_AHEAD_SECONDS: i64 = 5 * 60;
 /// The longest username, in characters.
 const MAX_USERNAME_CHARS: usize = 64;
@@ -292,7 +292,7 @@ impl Fields {
     ) -> Option<Timestamp> {
         let time = self.time(field, time)?;
         if time > now.plus_seconds(MAX_AHEAD_SECONDS) {
-            let message = "must not be more than 5 minutes ahead of the server's clock";
+            let message = "must not be more than 5 minutes ahead of the database's clock";
             self.fault(field, ErrorReason::TimeInFuture, message);
             return None;
         }

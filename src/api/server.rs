@@ -17,6 +17,7 @@ use super::http;
 use super::passwords::Passwords;
 use super::readiness::Examiner;
 use super::transport;
+use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment};
 use crate::jobs;
 use crate::lifecycle::{Stage, TaskEnded, Tasks};
@@ -133,8 +134,17 @@ impl Server {
         // First of all: a hung process may hold a lock that the start needs.
         let watch = holders::Watch::new(database.clone(), metrics.clone());
         tasks.spawn(Stage::Background, "watch of locks", |stop| watch.run(stop));
-        let epoch = epoch::enter(&mut database.connect().await?).await?;
+        let mut connection = database.connect().await?;
+        let epoch = epoch::enter(&mut connection).await?;
         let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
+        let clock = LogClock::start(&mut connection, environment, metrics.clone()).await?;
+        drop(connection);
+        let environment = clock.environment();
+        let measured = database.clone();
+        tasks.spawn(Stage::Background, "clock", |stop| async {
+            clock.follow(measured, stop).await;
+            Ok::<_, Infallible>(())
+        });
         let (handover, handed_over) = mpsc::channel(HANDED_OVER_BATCHES);
         let (engine, worker) = Engine::new(
             database.clone(),

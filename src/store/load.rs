@@ -285,15 +285,16 @@ struct SnapshotRows<'a> {
     payloads: Vec<String>,
 }
 
-/// The programs in which users are enrolled by default, and possibly some in which they no longer are.
+/// The programs that have begun to enroll by default, one for each time, in the order of these times.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
 pub async fn default_programs(connection: &mut PgConnection) -> Result<Vec<ProgramId>, StoreError> {
-    let rows =
-        sqlx::query("select value from claims where kind = 'default_program' order by value")
-            .fetch_all(connection)
-            .await?;
+    let rows = sqlx::query(
+        "select owner from claims where kind = 'default_program' order by value::bigint",
+    )
+    .fetch_all(connection)
+    .await?;
     rows.iter().map(|row| parse(ProgramId::parse(row.try_get(0)?))).collect()
 }
 

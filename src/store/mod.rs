@@ -26,7 +26,7 @@ mod rights;
 use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
@@ -108,7 +108,7 @@ impl From<sqlx::Error> for StoreError {
 }
 
 /// How long to wait for the answer to one statement.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bounds how long an operation on the database may take. (Boxed: the compiler cannot prove that a borrowing
 /// future of a generic type is `Send`.)
@@ -118,8 +118,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn in_time<'a, T>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
 ) -> Result<T, StoreError> {
+    until(Instant::now() + ANSWER_TIMEOUT, work).await
+}
+
+/// As [`in_time`], with the moment until which the operation may take.
+///
+/// # Errors
+/// The error of `work`; [`StoreError::Unavailable`] if it takes longer.
+pub async fn until<'a, T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+) -> Result<T, StoreError> {
     let work: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>> = Box::pin(work);
-    match tokio::time::timeout(ANSWER_TIMEOUT, work).await {
+    match tokio::time::timeout_at(deadline.into(), work).await {
         Ok(result) => result,
         Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
     }

@@ -10,8 +10,10 @@
 )]
 
 mod ahead;
+mod bounds;
 mod building;
 mod claims;
+mod clocks;
 mod consistency;
 mod contention;
 mod cut_off;
@@ -37,3 +39,4 @@ mod rebuild;
 mod resumption;
 mod retries;
 mod rights;
+mod rivals;

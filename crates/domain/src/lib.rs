@@ -55,5 +55,5 @@ pub use side_row::{Profile, SideRow};
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{
-    Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, handle_now, load, peek_new, tell,
+    Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, each, handle_now, load, peek_new, tell,
 };

@@ -13,7 +13,7 @@ use crate::engine::query::query;
 use crate::read::{At, ListedProgram, ListedUser};
 use crate::store::profile_names;
 use domain::link::link;
-use domain::{Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, load};
+use domain::{Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, each, load};
 
 impl Handlers {
     pub(in crate::api) async fn get_user(
@@ -74,12 +74,13 @@ impl Handlers {
                     return Err(Refusal::UserNotFound(user_id.clone()).into());
                 }
                 let mut participants = Vec::new();
-                for program_id in user.programs() {
+                each(user.programs(), |program_id| {
                     let program = load::<Program>(work, program_id)?;
                     let id = ParticipantId::new(program_id, user_id);
                     let participant = load::<Participant>(work, &id)?;
                     participants.push(participant_message(&id, &program, &participant));
-                }
+                    Ok(())
+                })?;
                 participants.sort_by(|one, other| one.program_id.cmp(&other.program_id));
                 Ok((user.status(), user.register_time(), participants))
             })

@@ -55,8 +55,13 @@ impl Handlers {
             held: count(found.held),
             converted: count(found.converted),
             rejected: count(found.rejected),
-            reward_count: count(found.reward_count),
-            rewards_granted: vec![money(&found.unit, found.granted_minor)],
+            reward_count: i32::try_from(found.reward_count).unwrap_or(i32::MAX),
+            rewards_granted_count: found.reward_count,
+            rewards_granted: i64::try_from(found.granted_minor)
+                .map(|granted_minor| money(&found.unit, granted_minor))
+                .into_iter()
+                .collect(),
+            rewards_granted_minor_units: found.granted_minor.to_string(),
             position,
         })
     }

@@ -115,7 +115,7 @@ impl Handlers {
         if let (true, Some(down_to)) = (next_page_token.is_empty(), examined_down_to) {
             next_page_token = page.token_after(down_to);
         }
-        let mut purchases = Vec::with_capacity(found.len());
+        let mut purchases: Vec<pb::PurchaseDetail> = Vec::with_capacity(found.len());
         for events in &found {
             let (purchase, outcomes) = responses::purchase(events)?;
             purchases.push(pb::PurchaseDetail { purchase, outcomes });

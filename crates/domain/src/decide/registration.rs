@@ -1,13 +1,14 @@
 //! Signing up, and enrolling in a program later.
 
+use std::collections::BTreeSet;
+
 use crate::code::{self, CodeFault};
 use crate::decide::referral;
-use crate::email;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
     Claim, ClaimKind, Halt, MAX_PROGRAMS_PER_USER, Participant, ParticipantCommand,
     ParticipantEnrolled, ParticipantId, Profile, Program, ProgramId, Refusal, SideRow, User,
-    UserCommand, UserId, Work, load, peek_new, tell,
+    UserCommand, UserId, Work, each, load, peek_new, tell,
 };
 
 /// How often a code is drawn before the decision gives up. There are at least a million codes, so even the
@@ -46,10 +47,11 @@ pub(super) fn register(
     }
     let code = given(input.referral_code.as_ref());
     let programs = match (&input.program_id, &code) {
-        (Some(program_id), _) => vec![program_id.clone()],
+        (Some(program_id), _) => BTreeSet::from([program_id.clone()]),
         (None, Some(code)) => {
             let owner = referral::owner_of(work, code, None)?;
-            vec![owner.ok_or_else(|| Refusal::CodeNotFound(code::shown(code)))?.program_id]
+            let owner = owner.ok_or_else(|| Refusal::CodeNotFound(code::shown(code)))?;
+            BTreeSet::from([owner.program_id])
         }
         (None, None) => default_programs(work)?,
     };
@@ -61,10 +63,11 @@ pub(super) fn register(
     tell::<User>(work, user_id, register)?;
     work.write_row(SideRow::Profile(input.profile.clone()));
     let mut passed_over = None;
-    for program_id in programs {
+    each(programs, |program_id| {
         let id = ParticipantId { program_id, user_id: user_id.clone() };
         passed_over = passed_over.or(enter(work, &id, code)?);
-    }
+        Ok(())
+    })?;
     Ok(passed_over)
 }
 
@@ -91,14 +94,15 @@ pub(super) fn enroll(
     enter(work, &participant, given(input.referral_code.as_ref()))
 }
 
-fn default_programs(work: &mut dyn Work) -> Result<Vec<ProgramId>, Halt> {
-    let mut programs = Vec::new();
-    for program_id in work.default_programs()? {
-        let program = load::<Program>(work, &program_id)?;
-        if program.current().is_some_and(|version| version.rules.enroll_by_default) {
-            programs.push(program_id);
+/// The programs that enroll by default at present, in the order of their ids.
+pub(super) fn default_programs(work: &mut dyn Work) -> Result<BTreeSet<ProgramId>, Halt> {
+    let mut programs = BTreeSet::new();
+    each(work.default_programs()?, |program_id| {
+        if load::<Program>(work, &program_id)?.enrolls_by_default() {
+            programs.insert(program_id);
         }
-    }
+        Ok(())
+    })?;
     Ok(programs)
 }
 
