@@ -32,6 +32,7 @@ mod reads;
 mod referral;
 mod responses;
 mod reward;
+mod schema_watch;
 mod server;
 mod services;
 mod telemetry;

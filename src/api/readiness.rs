@@ -11,6 +11,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::permissions::SERVICES;
+use super::schema_watch::MissingParts;
 use crate::live::Live;
 use crate::read::{ReadError, Reads};
 
@@ -43,15 +44,21 @@ impl Readiness {
 pub(super) struct Examiner {
     live: Live,
     reads: Reads,
+    missing: MissingParts,
     health: HealthReporter,
     reasons: watch::Sender<Arc<[String]>>,
 }
 
 impl Examiner {
     /// Begins with a server that is not ready.
-    pub(super) fn new(live: Live, reads: Reads, health: HealthReporter) -> (Self, Readiness) {
+    pub(super) fn new(
+        live: Live,
+        reads: Reads,
+        missing: MissingParts,
+        health: HealthReporter,
+    ) -> (Self, Readiness) {
         let (reasons, readiness) = watch::channel(["the server is starting".to_owned()].into());
-        (Self { live, reads, health, reasons }, Readiness(readiness))
+        (Self { live, reads, missing, health, reasons }, Readiness(readiness))
     }
 
     /// Runs until `stop` is cancelled; from then on the server is not ready.
@@ -70,6 +77,10 @@ impl Examiner {
     }
 
     async fn examine(&self) -> Vec<String> {
+        // First, because nothing else can be read then.
+        if let Some(missing) = &*self.missing.borrow() {
+            return vec![format!("in the database, {missing}")];
+        }
         if self.live.seen_at().elapsed() > MAX_SILENCE {
             let seconds = MAX_SILENCE.as_secs();
             return vec![format!("the database has not answered for {seconds} seconds")];

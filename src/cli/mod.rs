@@ -5,6 +5,7 @@ mod database;
 mod dev;
 mod logging;
 mod migrate;
+mod pg_options;
 mod program;
 mod progress;
 mod projections;
@@ -90,6 +91,9 @@ const USAGE_EXIT_CODE: u8 = 2;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     logging::start();
+    if let Err(error) = pg_options::leave_out() {
+        return failed(&error.to_string(), ExitCode::FAILURE);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
