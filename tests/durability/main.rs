@@ -15,6 +15,7 @@ mod claims;
 mod consistency;
 mod contention;
 mod epochs;
+mod exchanges;
 mod expected;
 mod faults;
 mod folds;
