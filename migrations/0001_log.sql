@@ -118,10 +118,12 @@ values ('fingerprint', sha256(convert_to(gen_random_uuid()::text || gen_random_u
 create table epochs (
     -- 1, 2, 3, ...
     epoch             integer primary key,
-    -- Identity of the cluster, its timeline and the database in it.
+    -- Identity of the cluster, its timeline, the database in it, and the table of events with its file.
     system_identifier bigint  not null,
     timeline          bigint  not null,
     database_oid      bigint  not null,
+    events_oid        bigint  not null,
+    events_filenode   bigint  not null,
     -- The head of the log when the epoch began.
     start_position    bigint  not null
 );

@@ -38,6 +38,7 @@ mod referral;
 mod reflection;
 mod responses;
 mod reward;
+mod schema_watch;
 mod server;
 mod services;
 mod telemetry;

@@ -11,6 +11,7 @@ use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
 use super::permissions::SERVICES;
+use super::schema_watch::MissingParts;
 use crate::live::Live;
 use crate::read::{ReadError, Reads};
 
@@ -57,6 +58,7 @@ impl Readiness {
 pub(super) struct Examiner {
     live: Live,
     reads: Reads,
+    missing: MissingParts,
     health: HealthReporter,
     reasons: watch::Sender<Arc<[String]>>,
     warnings: watch::Sender<Option<String>>,
@@ -64,11 +66,16 @@ pub(super) struct Examiner {
 
 impl Examiner {
     /// Begins with a server that is not ready.
-    pub(super) fn new(live: Live, reads: Reads, health: HealthReporter) -> (Self, Readiness) {
+    pub(super) fn new(
+        live: Live,
+        reads: Reads,
+        missing: MissingParts,
+        health: HealthReporter,
+    ) -> (Self, Readiness) {
         let (reasons, readiness) = watch::channel(["the server is starting".to_owned()].into());
         let (warnings, warned) = watch::channel(None);
         let readiness = Readiness { reasons: readiness, warnings: warned };
-        (Self { live, reads, health, reasons, warnings }, readiness)
+        (Self { live, reads, missing, health, reasons, warnings }, readiness)
     }
 
     /// Runs until `stop` is cancelled; from then on the server is not ready.
@@ -88,6 +95,10 @@ impl Examiner {
     }
 
     async fn examine(&self) -> Vec<String> {
+        // First, because nothing else can be read then.
+        if let Some(missing) = &*self.missing.borrow() {
+            return vec![format!("in the database, {missing}")];
+        }
         if self.live.seen_at().elapsed() > MAX_SILENCE {
             let seconds = MAX_SILENCE.as_secs();
             return vec![format!("the database has not answered for {seconds} seconds")];

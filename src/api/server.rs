@@ -16,6 +16,7 @@ use super::grpc::{self, Layers};
 use super::http;
 use super::passwords::Passwords;
 use super::readiness::Examiner;
+use super::schema_watch::SchemaWatch;
 use super::transport;
 use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment};
@@ -225,8 +226,10 @@ impl Server {
             });
         }
         let (reporter, health) = tonic_health::server::health_reporter();
+        let (watch, missing) = SchemaWatch::new(context.database.clone(), context.epoch);
+        tasks.spawn(Stage::Background, "schema watch", |stop| watch.run(stop));
         let (examiner, mut readiness) =
-            Examiner::new(context.live.clone(), context.reads.clone(), reporter);
+            Examiner::new(context.live.clone(), context.reads.clone(), missing, reporter);
         tasks.spawn(Stage::Readiness, "readiness", |stop| examiner.run(stop));
         readiness.wait(READY_PATIENCE).await;
 

@@ -7,6 +7,7 @@ mod dev;
 mod files;
 mod logging;
 mod migrate;
+mod pg_options;
 mod program;
 mod progress;
 mod projections;
@@ -93,6 +94,9 @@ pub fn main() -> ExitCode {
     let matches = without_empty_variables(Cli::command()).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     logging::start();
+    if let Err(error) = pg_options::leave_out() {
+        return failed(&error.to_string(), ExitCode::FAILURE);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -32,6 +32,7 @@ mod rebuild;
 mod referrals;
 mod standing;
 mod verify;
+mod verify_snapshots;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -158,6 +158,8 @@ impl Projector {
             let run = Run { known: None, events, sweep: false, traces: &self.traces };
             match in_time(step(connection, &self.copies, &alone, run)).await {
                 Ok(step) => is_moving |= step.reached < step.head,
+                // A rebuild exchanges one copy after the other, so this is no fault of the copy.
+                Err(StoreError::Refused(error)) if fold::was_moved(&error) => is_moving = true,
                 Err(StoreError::Refused(error)) if is_time => {
                     let help = "run 'tributary verify', and 'tributary projections rebuild'";
                     tracing::error!(%error, table, help, "this read model is stalled");

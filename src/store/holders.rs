@@ -1,8 +1,8 @@
 //! What holds a lock of the database must make progress. A process of ours that is stopped, hung or cut off from the
 //! database must not block the others for longer than seconds.
 //!
-//! - Postgres itself ends what a process has left behind: [`limit`] sets that on every connection, and
-//!   [`limit_silence`] on connections that hold a lock for as long as they last.
+//! - Postgres itself ends what a process has left behind: every connection has limits (see
+//!   `connection/settings.rs`), and [`limit_silence`] adds one where a lock is held for as long as the connection lasts.
 //! - Some sessions escape those limits: one that waits for its client to read a large answer, or for the end of a
 //!   message. Every server therefore runs a [`Watch`], which ends sessions that block others and make no progress.
 //!
@@ -21,20 +21,6 @@ use crate::metrics::Metrics;
 /// The name under which our sessions are known to the database. Sessions under other names are never ended.
 pub const APPLICATION: &str = "tributary";
 
-/// The limits of every connection:
-/// - a transaction may be idle for 3 seconds, so that a stopped process cannot keep its locks;
-/// - a statement waits for a lock for at most 5 seconds, less than callers wait for an answer, so that no attempt
-///   leaves a waiting session behind;
-/// - a running statement is ended when its client has closed the connection;
-/// - the connection is ended if the other side has not acknowledged anything for some 10 to 25 seconds.
-const LIMITS: &str = "\
-    set idle_in_transaction_session_timeout = '3s'; \
-    set lock_timeout = '5s'; \
-    set client_connection_check_interval = '2s'; \
-    set tcp_keepalives_idle = 10; \
-    set tcp_keepalives_interval = 5; \
-    set tcp_keepalives_count = 3; \
-    set tcp_user_timeout = '10s'";
 /// The limit of a connection whose process is never silent for longer than a second.
 const SILENCE: &str = "set idle_session_timeout = '3s'";
 /// The limits of a connection for the command of an operator, which may have to wait for the long work of a server, or
@@ -45,12 +31,6 @@ const PATIENCE: &str = "set lock_timeout = '1min'; set idle_in_transaction_sessi
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a look may take before the connection is presumed dead.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Sets the limits that every connection has.
-pub(super) async fn limit(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    connection.execute(LIMITS).await?;
-    Ok(())
-}
 
 /// Lets Postgres end a connection that is silent for 3 seconds. For connections that hold a lock as long as they
 /// last, and that their process uses at least once a second.

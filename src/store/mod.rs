@@ -6,13 +6,16 @@
 //! - [`log`] reads the log by position, or one stream of it.
 //! - [`epoch`] distinguishes one life of a database from the next.
 //! - [`envelope`] holds who caused a command and how it came in.
-//! - [`functions`] creates and names the database functions.
+//! - [`connection`] is what is set on every connection, and what is checked of the database.
+//! - [`functions`] creates and names the database functions; [`schema`] finds what is missing.
 //! - [`holders`] keeps processes that hang from blocking the others.
+//! - [`snapshots`] sorts out snapshots that are of no use.
 //! - [`jobs`] is the table of jobs.
 //! - [`claims`] looks up who owns a unique value.
 
 pub mod append;
 pub mod claims;
+mod connection;
 mod envelope;
 pub mod epoch;
 pub mod functions;
@@ -22,16 +25,19 @@ pub mod load;
 pub mod log;
 mod profiles;
 mod rights;
+pub mod schema;
+mod snapshots;
 
 use std::pin::Pin;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
 
 pub use append::{Appended, Batch, Duplicate, Verdict};
+use connection::{CONNECT_TIMEOUT, Target};
+pub use connection::{Unsuitable, UrlError};
 pub use envelope::{Actor, Door, Envelope};
 pub use epoch::Epoch;
 pub use load::{Loaded, Lookups};
@@ -47,8 +53,6 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const IDLE: Duration = Duration::from_millis(500);
 /// How long that test may take. A connection that is cut off does not answer at all.
 const PING_TIMEOUT: Duration = Duration::from_millis(300);
-/// How long opening one connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +84,12 @@ pub enum StoreError {
     /// The role of the connection lacks rights that a server needs.
     #[error("{0}")]
     Rights(MissingRights),
+    /// The URL of the database cannot be used.
+    #[error("the URL of the database {0}")]
+    Url(#[from] UrlError),
+    /// The database can be reached, but is not fit for use.
+    #[error("the database cannot be used: {0}")]
+    Unsuitable(#[from] Unsuitable),
     /// The schema could not be brought up to date.
     #[error("the migrations failed: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -140,7 +150,7 @@ pub async fn until<'a, T>(
 #[derive(Clone, Debug)]
 pub struct Database {
     /// Shared, because everything that is cheap to clone holds a database.
-    options: Arc<PgConnectOptions>,
+    target: Arc<Target>,
     pool: PgPool,
     listening: PgPool,
 }
@@ -152,20 +162,12 @@ impl Database {
     /// selects one other than `public`.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the URL is malformed.
+    /// [`StoreError::Url`] if the URL is malformed, or says something that cannot be honoured.
     pub fn new(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(StoreError::Refused)?
-            .application_name(holders::APPLICATION)
-            // The queries look rows up by key. Plans are kept for the life of a connection, and may have been
-            // made while the tables were still empty.
-            .options([("enable_seqscan", "off"), ("jit", "off")])
-            .disable_statement_logging();
+        let target = Arc::new(Target::parse(url)?);
         let pool = |connections| {
-            PgPoolOptions::new()
-                .max_connections(connections)
+            pool_options(target.clone(), connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
-                .after_connect(|connection, _| Box::pin(holders::limit(connection)))
                 // Testing a connection takes as long as a read, and a busy connection is alive.
                 .test_before_acquire(false)
                 .before_acquire(|connection, known| {
@@ -175,10 +177,10 @@ impl Database {
                         Ok(is_busy || ping.await.is_ok_and(|answered| answered.is_ok()))
                     })
                 })
-                .connect_lazy_with(options.clone())
+                .connect_lazy_with(target.options.clone())
         };
         let (pool, listening) = (pool(max_connections), pool(1));
-        Ok(Self { options: Arc::new(options), pool, listening })
+        Ok(Self { target, pool, listening })
     }
 
     /// Connections for reading.
@@ -198,11 +200,9 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`] if none could be opened in time.
     pub async fn listener(&self) -> Result<PgListener, StoreError> {
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
+        let pool = pool_options(self.target.clone(), 1)
             .acquire_timeout(CONNECT_TIMEOUT)
-            .after_connect(|connection, _| Box::pin(holders::limit(connection)))
-            .connect_lazy_with((*self.options).clone());
+            .connect_lazy_with(self.target.options.clone());
         Ok(PgListener::connect_with(&pool).await?)
     }
 
@@ -211,23 +211,17 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`] if none could be opened in time.
     pub async fn connect(&self) -> Result<PgConnection, StoreError> {
-        let connecting = async {
-            let mut connection = PgConnection::connect_with(&self.options).await?;
-            holders::limit(&mut connection).await?;
-            Ok(connection)
-        };
-        match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
-            Ok(connection) => connection,
-            Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
-        }
+        self.target.connect().await
     }
 
-    /// Brings the schema up to date, and checks that the role can use it. Several servers may do this at once.
+    /// Checks that the database is fit for use, brings the schema up to date, and checks that the role can use
+    /// it. Several servers may do this at once.
     ///
     /// # Errors
-    /// [`StoreError::Migration`] if a migration fails or the schema is newer than this release;
-    /// [`StoreError::Rights`] if the role lacks rights.
+    /// [`StoreError::Unsuitable`] if the database is not fit for use; [`StoreError::Migration`] if a migration
+    /// fails or the schema is newer than this release; [`StoreError::Rights`] if the role lacks rights.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.target.check().await?;
         let mut connection = self.connect().await?;
         match bring_up_to_date(&mut connection).await {
             Ok(()) => rights::check(&mut connection).await,
@@ -256,7 +250,19 @@ async fn bring_up_to_date(connection: &mut PgConnection) -> Result<(), StoreErro
         holders::limit_silence(connection).await?;
         MIGRATIONS.run(&mut *connection).await?;
     }
+    let missing = schema::missing(connection, schema::TABLES, &[]).await?;
+    if let Some(missing) = missing.in_words() {
+        return Err(Unsuitable::Incomplete(missing).into());
+    }
     functions::create_missing(connection, functions::all()).await
+}
+
+/// A pool whose connections are prepared before they are used.
+fn pool_options(target: Arc<Target>, max_connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(max_connections).after_connect(move |connection, _| {
+        let target = target.clone();
+        Box::pin(async move { target.prepare(connection).await })
+    })
 }
 
 /// Whether all migrations of this release, and no others, have been carried out.
