@@ -22,6 +22,7 @@ mod fold;
 mod members;
 pub mod models;
 mod names;
+mod oracle;
 mod overview;
 mod projector;
 mod purchases;

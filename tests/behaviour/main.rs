@@ -17,6 +17,8 @@ mod facts;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod front_door;
+mod fuzz;
+mod http2_abuse;
 mod jobs;
 mod multi_level_commission;
 mod principals;

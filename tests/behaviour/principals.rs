@@ -28,7 +28,7 @@ use testing::{ADMIN_KEY, TestDatabase, reason};
 const LINES: &str = "multi-level-commission";
 
 /// A server in this process, without a network.
-async fn in_process(database: &TestDatabase) -> Server {
+pub(super) async fn in_process(database: &TestDatabase) -> Server {
     let options = ServerOptions {
         database: Database::new(&database.url, 4).unwrap(),
         admin_key: ADMIN_KEY.into(),
@@ -43,7 +43,7 @@ async fn in_process(database: &TestDatabase) -> Server {
     Server::start(options).await.unwrap()
 }
 
-fn user(user_id: &str) -> Principal {
+pub(super) fn user(user_id: &str) -> Principal {
     let user_id = UserId::parse(user_id).unwrap();
     Principal::User { user_id, session_id: "s_1".into(), role: Role::User }
 }
@@ -53,7 +53,7 @@ fn service() -> Principal {
 }
 
 /// A request by a principal.
-fn by<M>(principal: &Principal, message: M) -> Request<M> {
+pub(super) fn by<M>(principal: &Principal, message: M) -> Request<M> {
     let mut request = Request::new(message);
     request.extensions_mut().insert(principal.clone());
     request

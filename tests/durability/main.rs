@@ -26,6 +26,7 @@ mod lifecycle;
 mod log;
 mod many_streams;
 mod newer;
+mod oracle;
 mod patience;
 mod projector;
 mod races;

@@ -87,6 +87,11 @@ impl Server {
         Self { child, address, channel }
     }
 
+    /// The id of the process.
+    pub fn process_id(&self) -> u32 {
+        self.child.id().expect("the server runs")
+    }
+
     /// A client with the admin key.
     pub fn client(&self) -> Client {
         Client::new(self.channel.clone(), Some(ADMIN_KEY))
