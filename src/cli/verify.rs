@@ -23,7 +23,10 @@ impl Verify {
             say(finding);
         }
         if verdict.is_good() {
-            say(format_args!("{} events: everything is as it should be", verdict.events));
+            say(format_args!(
+                "{} events, {} rewards reckoned anew: everything is as it should be",
+                verdict.events, verdict.rewards
+            ));
             return Ok(());
         }
         let (rows, findings) = (verdict.comparison.differing_rows, verdict.finding_count);

@@ -24,6 +24,7 @@ mod lag;
 mod members;
 pub mod models;
 mod names;
+mod oracle;
 mod overview;
 mod projector;
 mod purchases;

@@ -11,6 +11,7 @@ use super::READ_EVENTS;
 use super::audit::{Account, Audit, Finding};
 use super::compare::{Comparison, Pair, Watcher};
 use super::models::{self, Purpose};
+use super::oracle::Oracle;
 use super::rebuild::{MaintenanceError, lock_maintenance};
 use super::verify_snapshots::check_snapshots;
 use crate::store::{Database, StoreError, log};
@@ -23,6 +24,8 @@ const MAX_NAMED: i64 = 20;
 pub struct Verdict {
     /// How many events the log had.
     pub events: i64,
+    /// How many rewards were reckoned anew from the rules in force.
+    pub rewards: u64,
     /// The comparison of the read models with fresh copies.
     pub comparison: Comparison,
     /// What is wrong with the log, or with the read models derived from it.
@@ -40,8 +43,8 @@ impl Verdict {
 }
 
 /// Folds the whole log from scratch and compares the result with every read model; audits the log event by
-/// event; compares the read model of participants with the audit's own accounts, and each snapshot with the
-/// state that its events add up to. Servers may run meanwhile.
+/// event; reckons every reward anew from inputs and rules; compares the read model of participants with the audit's
+/// own accounts, and each snapshot with the state that its events add up to. Servers may run meanwhile.
 ///
 /// # Errors
 /// [`MaintenanceError`] if the database cannot be read or has no room for the copies, or if another rebuild
@@ -81,27 +84,31 @@ async fn verify_with(
     }
     pair.catch_up(database, "folding the log from scratch", watcher).await?;
     let (comparison, mut looker) = pair.compare(database, watcher).await?;
-    let mut audit = audit_log(&mut looker, comparison.position, watcher).await?;
+    let (mut audit, oracle) = audit_log(&mut looker, comparison.position, watcher).await?;
     find_broken_streams(&mut looker, &mut audit).await?;
     check_snapshots(&mut looker, &mut audit).await?;
     if let Some(participants) = pair.fresh.iter().find(|copy| copy.model == "participants") {
         compare_accounts(&mut looker, &participants.table, &mut audit).await?;
     }
     looker.close().await?;
+    audit.findings.extend(oracle.findings);
     Ok(Verdict {
         events: comparison.position,
+        rewards: oracle.rewards,
         comparison,
         findings: audit.findings,
-        finding_count: audit.finding_count,
+        finding_count: audit.finding_count + oracle.finding_count,
     })
 }
 
+/// One pass over the log, in which the audit and the oracle see every event.
 async fn audit_log(
     connection: &mut PgConnection,
     end: i64,
     watcher: &mut dyn Watcher,
-) -> Result<Audit, StoreError> {
+) -> Result<(Audit, Oracle), StoreError> {
     let mut audit = Audit::default();
+    let mut oracle = Oracle::default();
     let mut position = 0;
     watcher.begin("auditing the log", end);
     loop {
@@ -114,15 +121,17 @@ async fn audit_log(
                 let stream = event.stream.to_string();
                 audit.find(&stream, format!("it cannot be read: {error}"), event.position);
             }
+            oracle.enter(event);
         }
         position = events.last().map_or(end, |event| event.position);
         watcher.reach(position.min(end));
     }
+    oracle.finish();
     watcher.end();
     if position < end {
         audit.find("the log", format!("it ends before position {end}"), position);
     }
-    Ok(audit)
+    Ok((audit, oracle))
 }
 
 /// Streams whose events are not numbered 1, 2, 3, ...

@@ -22,6 +22,8 @@ mod find_user;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod front_door;
+mod fuzz;
+mod http2_abuse;
 mod ids;
 mod jobs;
 mod limits;

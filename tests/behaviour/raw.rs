@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use http_body::Body;
 use prost::bytes::{Buf, BufMut};
@@ -59,4 +60,37 @@ where
     client.ready().await.expect("the server is there");
     let path = path.parse().expect("a path");
     Ok(client.unary(request, path, Bytes).await?.into_inner())
+}
+
+/// Calls a path as [`call`] does, and returns the first messages of the answer: at most so many, and only those that
+/// come without a longer wait.
+pub async fn some<S>(
+    service: S,
+    path: &str,
+    request: Request<Vec<u8>>,
+    (most, patience): (usize, Duration),
+) -> Result<Vec<Vec<u8>>, Status>
+where
+    S: GrpcService<tonic::body::Body, Error: Debug>,
+    S::ResponseBody: Body<Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    let mut client = tonic::client::Grpc::new(service);
+    client.ready().await.expect("the server is there");
+    let path = path.parse().expect("a path");
+    let mut answers = client.server_streaming(request, path, Bytes).await?.into_inner();
+    let mut messages = Vec::new();
+    while messages.len() < most {
+        match tokio::time::timeout(patience, answers.message()).await {
+            Ok(message) => match message? {
+                Some(message) => messages.push(message),
+                None => break,
+            },
+            // A unary answer is waited for.
+            Err(_) if messages.is_empty() => {
+                messages.extend(answers.message().await?);
+            }
+            Err(_) => break,
+        }
+    }
+    Ok(messages)
 }

@@ -31,6 +31,7 @@ mod lifecycle;
 mod log;
 mod many_streams;
 mod newer;
+mod oracle;
 mod patience;
 mod poolers;
 mod projector;

@@ -13,6 +13,8 @@ use client::{Server, StopRequests, variable, without_empty_variables};
 use domain::Timestamp;
 use tracing_subscriber::EnvFilter;
 
+use crate::chaos::{Chaos, chaos};
+use crate::random::Random;
 use crate::{Comparing, OwnServer, Progress, Report, Scenario, Settings, compare, plot, run};
 
 /// The default numbers of open streams: few beside the mixed load, many in the scenario about streams.
@@ -51,6 +53,51 @@ enum Load {
     /// The engine beside its rivals, on a cluster of its own: plain cqrs-es, hand-written SQL, a stored
     /// function, and pgbench
     Compare(CompareOptions),
+    /// Two servers on a Postgres of their own, clients that insist on an answer, and faults of every kind: crashes,
+    /// kills, pauses, cut connections, old snapshots, rebuilds and program changes. Nothing may be lost or doubled
+    Chaos(ChaosOptions),
+}
+
+#[derive(Args)]
+struct ChaosOptions {
+    /// How long faults are made, as in 30s or 10m
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration)]
+    duration: Duration,
+    /// The seed of all choices; drawn and printed if it is not given
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// How many clients send requests at the same time
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    clients: u64,
+}
+
+impl ChaosOptions {
+    async fn run(self) -> Result<(), CliError> {
+        let stop = stop_requested()?;
+        let admin_key = random_key()?;
+        let moment = now();
+        let drawn = Random::of(moment.0.unsigned_abs(), 0).draw() % 1_000_000;
+        let seed = self.seed.unwrap_or(drawn);
+        say(format_args!("seed {seed}, {} clients", self.clients));
+        let settings = Chaos { duration: self.duration, seed, clients: self.clients, moment };
+        let outcome = tokio::select! {
+            outcome = chaos(&settings, &admin_key, &|line| say(line)) => outcome?,
+            () = stop => return Err("the run was stopped before its end".into()),
+        };
+        for line in outcome.lines() {
+            say(line);
+        }
+        if outcome.verdict.is_good() {
+            say(format_args!(
+                "{} faults, {} acknowledged requests: nothing lost, nothing doubled, nothing wrong",
+                outcome.fault_count(),
+                outcome.acknowledged()
+            ));
+            Ok(())
+        } else {
+            Err(format!("something is wrong after the run with seed {seed}").into())
+        }
+    }
 }
 
 #[derive(Args)]
@@ -243,6 +290,7 @@ impl Load {
             Self::Streams(options) => options.run(Scenario::Streams).await,
             Self::Leaderboard(options) => options.run(Scenario::Leaderboard).await,
             Self::Compare(options) => options.run().await,
+            Self::Chaos(options) => options.run().await,
         }
     }
 }

@@ -3,7 +3,8 @@
 //! This crate creates load that can be repeated with a seed, measures it, and compares the log with the
 //! answers. A run prints what it ran on, and fails if the log does not agree with the answers, whatever its
 //! numbers. The crate never uses access to the server that clients do not have: everything goes through gRPC;
-//! only the memory of a server that the run started itself is read from the operating system.
+//! only the memory of a server that the run started itself is read from the operating system, and only [`chaos`]
+//! owns the database.
 //!
 //! - [`driver`] repeats any operation, and measures it from the intended start.
 //! - [`random`] makes random choices that a seed repeats.
@@ -11,8 +12,10 @@
 //! - [`check`] compares the log with the answers in the [`ledger`].
 //! - [`OwnServer`] is a server for one run.
 //! - [`compare`] runs the engine and its rivals in turn.
+//! - [`chaos`] makes faults of every kind under load, and checks that nothing is lost or doubled.
 //! - [`rivals`] are other ways of doing the same purchases on the same Postgres.
 
+pub mod chaos;
 pub mod check;
 mod cli;
 mod compare;

@@ -116,7 +116,7 @@ impl OwnServer {
 
 /// The server binary beside this program. If cargo runs this program, the server is built first, so that no
 /// outdated one is measured: `cargo run -p tributary-load` builds this program alone.
-async fn server_program() -> Result<PathBuf, LoadError> {
+pub(super) async fn server_program() -> Result<PathBuf, LoadError> {
     let failed = |error: std::io::Error| LoadError::OwnServer(error.to_string());
     let own = std::env::current_exe().map_err(failed)?;
     let program = own.with_file_name("tributary");

@@ -75,6 +75,8 @@ pub struct PrivatePostgres {
     child: Child,
     tools: Tools,
     sockets: PathBuf,
+    /// The settings on the command line of the postmaster.
+    settings: Vec<String>,
     // Dropped last: the next owner may start only after everything else is gone.
     directory: DataDirectory,
 }
@@ -122,10 +124,17 @@ impl PrivatePostgres {
         let sockets = directory.socket_directory()?;
         let settings = postmaster::settings(&tools, options, &directory.cluster, &sockets).await;
         let child = postmaster::spawn(&tools, &directory, &sockets, &settings)?;
-        let mut cluster = Self { child, tools, sockets, directory };
+        let mut cluster = Self { child, tools, sockets, settings, directory };
+        cluster.get_ready().await?;
+        Ok(cluster)
+    }
+
+    /// Waits until the postmaster that was just spawned is ready, and spawns it again while remains of a former
+    /// one are in its way.
+    async fn get_ready(&mut self) -> Result<(), PrivatePostgresError> {
         let first = Instant::now();
         let mut reported = None;
-        while let Err(error) = cluster.wait_until_ready().await {
+        while let Err(error) = self.wait_until_ready().await {
             // Backends finish what they are doing before they notice that their postmaster is
             // dead; and a postmaster whose owner was killed right after starting it registers
             // itself only now.
@@ -137,11 +146,11 @@ impl PrivatePostgres {
                 info!("waiting for the processes of a former Postgres to end");
             }
             tokio::time::sleep(Duration::from_millis(500)).await;
-            let Self { tools, directory, sockets, .. } = &cluster;
+            let Self { tools, directory, sockets, settings, .. } = &*self;
             postmaster::end_leftover(tools, &directory.cluster).await?;
-            cluster.child = postmaster::spawn(tools, directory, sockets, &settings)?;
+            self.child = postmaster::spawn(tools, directory, sockets, settings)?;
         }
-        Ok(cluster)
+        Ok(())
     }
 
     /// A URL for `database`, for `sqlx` and `psql`. The superuser is `tributary`, and the database `postgres`
@@ -203,6 +212,23 @@ impl PrivatePostgres {
         // `pg_ctl` waits for the removal of the pid file, which happens a moment before the process ends.
         let _ = self.child.wait();
         Ok(())
+    }
+
+    /// Ends all processes of Postgres at once, as a crash would, and starts it again after a while: it recovers from
+    /// its write-ahead log. For tests of what depends on it.
+    ///
+    /// # Errors
+    ///
+    /// If Postgres does not end, or does not start again.
+    pub async fn crash(&mut self, down: Duration) -> Result<(), PrivatePostgresError> {
+        let stop = self.tools.stop_command(&self.directory.cluster, "immediate", DROP_SECONDS);
+        self.tools.output(stop).await?;
+        self.exited().await;
+        tokio::time::sleep(down).await;
+        let Self { tools, directory, sockets, settings, .. } = &*self;
+        postmaster::end_leftover(tools, &directory.cluster).await?;
+        self.child = postmaster::spawn(tools, directory, sockets, settings)?;
+        self.get_ready().await
     }
 
     async fn wait_until_ready(&mut self) -> Result<(), PrivatePostgresError> {

@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::data_directory::{failed, fits_socket};
 use super::tools::Tools;
@@ -60,6 +61,15 @@ impl TemporaryPostgres {
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         self.cluster.url(database)
+    }
+
+    /// Crashes Postgres and starts it again: see [`PrivatePostgres::crash`].
+    ///
+    /// # Errors
+    ///
+    /// If Postgres does not end, or does not start again.
+    pub async fn crash(&mut self, down: Duration) -> Result<(), PrivatePostgresError> {
+        self.cluster.crash(down).await
     }
 
     /// The Postgres data directory.

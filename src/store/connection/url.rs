@@ -7,7 +7,7 @@ use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use url::Url;
 
-/// How connections are named in `pg_stat_activity`. Servers know their own sessions by this name.
+use crate::store::holders::APPLICATION;
 
 /// Parameters that are passed on.
 const KNOWN: [&str; 16] = [

@@ -7,7 +7,7 @@ mod errors;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod malformed;
-mod model;
+pub(crate) mod model;
 mod multi_level_commission;
 mod new_programs;
 mod oracle;

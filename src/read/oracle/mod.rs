@@ -1,0 +1,291 @@
+//! The oracle: reckons every consequence in the log anew, from inputs and from the rules in force.
+//!
+//! Inputs are what somebody did: sign-ups, enrollments, referrals, purchases, deactivations, versions of programs.
+//! Consequences are what the rules make of them: rewards, withheld rewards, conversions, changes of tier. The oracle
+//! reads the log in the order of positions, command by command, and reckons from each input what must follow. It
+//! reads events and rules through the types of the domain, and shares no decision and no arithmetic with it.
+//!
+//! Memory is bounded by the number of programs, users and participants, not by the length of the log. After a
+//! deviation the oracle goes on from what the log has, so that one fault is named once.
+
+mod effect;
+mod reckon;
+mod rulebook;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use domain::{
+    AnyEvent, Kind, ParticipantEvent, ProgramEvent, PurchaseEvent, ReferralApplied, ReferralStatus,
+    StreamKey, UserEvent,
+};
+
+use super::audit::Finding;
+use crate::store::RecordedEvent;
+use effect::{Effect, cancel, name_all, of_participant, withheld_fields};
+use reckon::Purchase;
+use world::{PersonIndex, Tie, Version, World};
+
+/// The maximum number of deviations that are kept; all are counted.
+const MAX_KEPT: usize = 100;
+
+/// Judges a log.
+#[derive(Default)]
+pub(super) struct Oracle {
+    world: World,
+    /// The events of the command that is being read.
+    command: Vec<(RecordedEvent, AnyEvent)>,
+    /// How many rewards were reckoned.
+    pub(super) rewards: u64,
+    pub(super) findings: Vec<Finding>,
+    pub(super) finding_count: u64,
+}
+
+/// What the rules demand of one command, and what the log has of it.
+#[derive(Default)]
+struct Judgement {
+    expected: Vec<Effect>,
+    found: Vec<Effect>,
+    purchase: Option<(Purchase, Vec<PersonIndex>)>,
+}
+
+fn split(stream_id: &str) -> (&str, &str) {
+    stream_id.split_once('/').unwrap_or((stream_id, ""))
+}
+
+impl Oracle {
+    fn find(&mut self, finding: Finding) {
+        self.finding_count += 1;
+        if self.findings.len() < MAX_KEPT {
+            self.findings.push(finding);
+        }
+    }
+
+    /// Takes in the next event of the log. What cannot be read is left to the audit.
+    pub(super) fn enter(&mut self, event: &RecordedEvent) {
+        if event.command_events.is_some() {
+            self.finish();
+        }
+        if let Ok(Some(fact)) = event.read_if_known() {
+            self.command.push((event.clone(), fact));
+        }
+    }
+
+    /// Judges the last command.
+    pub(super) fn finish(&mut self) {
+        let command = std::mem::take(&mut self.command);
+        let Some((last, _)) = command.last() else { return };
+        let position = last.position;
+        let mut judgement = Judgement::default();
+        for (event, fact) in &command {
+            self.sort(event, fact, &mut judgement);
+        }
+        let date = judgement.purchase.as_ref().map(|(purchase, _)| purchase.date);
+        self.judge(judgement, position);
+        for (event, fact) in &command {
+            if let AnyEvent::Participant(fact) = fact {
+                let (program_id, user_id) = split(&event.stream.id);
+                self.world.adopt(program_id, user_id, fact, date);
+            }
+        }
+    }
+
+    /// Takes in an input, with what must follow, or a consequence.
+    fn sort(&mut self, event: &RecordedEvent, fact: &AnyEvent, judgement: &mut Judgement) {
+        match fact {
+            AnyEvent::User(fact) => self.sort_user(event, fact, judgement),
+            AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
+                self.world.publish(&event.stream.id, published);
+            }
+            AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(recorded)) => {
+                self.unless(event.sequence == 1 && judgement.purchase.is_none(), event, || {
+                    "expected one record of a purchase, as the first event of its stream, found another"
+                        .into()
+                });
+                let buyer = self.world.user_index(recorded.buyer_user_id.as_str());
+                let purchase = Purchase {
+                    id: event.stream.id.clone(),
+                    amount_minor: recorded.amount_minor,
+                    currency_code: recorded.currency_code.clone(),
+                    date: recorded.purchase_time_us.0,
+                };
+                judgement.purchase = Some((purchase, self.world.user(buyer).enrolled.clone()));
+            }
+            AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)) => {
+                judgement.found.push(Effect {
+                    program: self.world.program_index(withheld.program_id.as_str()),
+                    stream: event.stream.clone(),
+                    name: "RewardWithheld",
+                    fields: withheld_fields(withheld),
+                    position: event.position,
+                });
+            }
+            AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
+        }
+    }
+
+    fn sort_user(&mut self, event: &RecordedEvent, fact: &UserEvent, judgement: &mut Judgement) {
+        let user = self.world.user_index(&event.stream.id);
+        let on_all = match fact {
+            UserEvent::UserRegistered(_) => {
+                self.unless(event.sequence == 1, event, || {
+                    "expected the registration as the first event of its stream, found another"
+                        .into()
+                });
+                return;
+            }
+            UserEvent::UserEnrolled(enrolled) => {
+                let program_id = enrolled.program_id.as_str();
+                let person = self.world.person_index(program_id, &event.stream.id);
+                self.world.enroll(user, person);
+                judgement.expected.push(self.expect(person, "ParticipantEnrolled", Vec::new()));
+                return;
+            }
+            UserEvent::UserDeactivated(_) => "ParticipantDeactivated",
+            UserEvent::UserReactivated(_) => "ParticipantReactivated",
+        };
+        for person in &self.world.user(user).enrolled {
+            judgement.expected.push(self.expect(*person, on_all, Vec::new()));
+        }
+    }
+
+    fn sort_participant(
+        &mut self,
+        event: &RecordedEvent,
+        fact: &ParticipantEvent,
+        judgement: &mut Judgement,
+    ) {
+        let (program_id, user_id) = split(&event.stream.id);
+        match fact {
+            ParticipantEvent::ReferralApplied(applied) => {
+                self.sort_referral(program_id, user_id, applied, judgement);
+            }
+            // The decision of an operator.
+            ParticipantEvent::ReferralUpdated(updated)
+                if updated.status != ReferralStatus::Converted => {}
+            fact => {
+                let Some((name, fields)) = of_participant(fact) else { return };
+                let program = self.world.program_index(program_id);
+                let (stream, position) = (event.stream.clone(), event.position);
+                judgement.found.push(Effect { program, stream, name, fields, position });
+            }
+        }
+    }
+
+    fn sort_referral(
+        &mut self,
+        program_id: &str,
+        user_id: &str,
+        applied: &ReferralApplied,
+        judgement: &mut Judgement,
+    ) {
+        let referee = self.world.person_index(program_id, user_id);
+        let referrer = self.world.person_index(program_id, applied.referrer_user_id.as_str());
+        self.world.attach(
+            referee,
+            Tie {
+                referrer,
+                made: applied.referral_time_us.0,
+                status: applied.status,
+                made_while_active: !self.world.person(referrer).is_inactive,
+                converted_while_able: false,
+            },
+        );
+        let fields = vec![
+            ("referee", user_id.into()),
+            ("status", format!("{:?}", applied.status).as_str().into()),
+        ];
+        judgement.expected.push(self.expect(referrer, "ReferralMade", fields));
+        let program = self.world.program_index(program_id);
+        if let Some(version) = self.world.current_version(program) {
+            judgement.expected.extend(reckon::of_referral(&self.world, referee, &version));
+        }
+    }
+
+    fn expect(
+        &self,
+        person: PersonIndex,
+        name: &'static str,
+        fields: Vec<(&'static str, effect::Value)>,
+    ) -> Effect {
+        let program = self.world.person(person).program;
+        Effect::on_participant(program, self.world.stream_id(person), name, fields)
+    }
+
+    fn unless(&mut self, holds: bool, event: &RecordedEvent, what: impl FnOnce() -> String) {
+        if !holds {
+            let about = event.stream.to_string();
+            self.find(Finding { about, what: what(), position: event.position });
+        }
+    }
+
+    fn judge(&mut self, judgement: Judgement, position: i64) {
+        let Judgement { mut expected, mut found, purchase } = judgement;
+        if let Some((purchase, persons)) = purchase {
+            for person in persons {
+                let mut of_program = Vec::new();
+                let program = self.world.person(person).program;
+                found = found.into_iter().fold(Vec::new(), |mut others, effect| {
+                    let is_here = effect.program == program;
+                    if is_here { &mut of_program } else { &mut others }.push(effect);
+                    others
+                });
+                self.judge_purchase(person, &purchase, &of_program, position);
+            }
+        }
+        self.rewards += count_rewards(&expected);
+        cancel(&mut expected, &mut found);
+        name_all(expected, found, position, &mut |finding| self.find(finding));
+    }
+
+    /// Judges a purchase in one program, by the version that was in force. Where another version may have judged it,
+    /// that one's verdict is good, too.
+    fn judge_purchase(
+        &mut self,
+        buyer: PersonIndex,
+        purchase: &Purchase,
+        found: &[Effect],
+        position: i64,
+    ) {
+        let program = self.world.person(buyer).program;
+        let mut first = None;
+        for version in self.world.versions_for(program, purchase.date) {
+            let mut expected = reckon::of_purchase(&self.world, buyer, purchase, &version);
+            let mut left = found.to_vec();
+            let rewards = count_rewards(&expected);
+            cancel(&mut expected, &mut left);
+            if expected.is_empty() && left.is_empty() {
+                self.rewards += rewards;
+                self.remember(buyer, purchase, &version);
+                return;
+            }
+            first.get_or_insert((version, expected, left, rewards));
+        }
+        match first {
+            Some((version, expected, left, rewards)) => {
+                self.rewards += rewards;
+                self.remember(buyer, purchase, &version);
+                name_all(expected, left, position, &mut |finding| self.find(finding));
+            }
+            None => self.find(Finding {
+                about: StreamKey { kind: Kind::Purchase, id: purchase.id.clone() }.to_string(),
+                what: format!(
+                    "expected a version of program '{}', found none",
+                    self.world.program(program).id
+                ),
+                position,
+            }),
+        }
+    }
+
+    fn remember(&mut self, buyer: PersonIndex, purchase: &Purchase, version: &Version) {
+        let is_enough = reckon::is_enough(&self.world, buyer, purchase, version);
+        let bought = &mut self.world.person_mut(buyer).bought;
+        bought.anything = true;
+        bought.enough |= is_enough;
+    }
+}
+
+fn count_rewards(effects: &[Effect]) -> u64 {
+    effects.iter().map(|effect| u64::from(effect.name == "RewardGranted")).sum()
+}

@@ -1,0 +1,364 @@
+//! Reckons what a referral or a purchase must cause in one program, from the rules and from what was before it.
+
+use std::sync::Arc;
+
+use domain::reward::WithheldReason;
+use domain::rules::{EarnOn, Pay, RewardKind, RewardRule};
+use domain::{Kind, ReferralStatus, StreamKey};
+
+use super::effect::{Effect, Reward, Value, credit_fields};
+use super::rulebook::{
+    self, counts_as_after, first_is_used, is_the_earners_own, share, takes_currency, tiers_of,
+};
+use super::world::{PersonIndex, Tie, Version, World};
+
+/// A purchase, as it was recorded.
+pub(super) struct Purchase {
+    pub(super) id: Arc<str>,
+    pub(super) amount_minor: i64,
+    pub(super) currency_code: String,
+    pub(super) date: rulebook::Moment,
+}
+
+/// The consequences of one occasion in one program.
+struct Reckoning<'a> {
+    world: &'a World,
+    version: &'a Version,
+    /// The buyer, or the referee.
+    source: PersonIndex,
+    /// Absent if the referral itself is the occasion.
+    purchase: Option<&'a Purchase>,
+    effects: Vec<Effect>,
+}
+
+/// Somebody whom a rule names.
+struct Candidate<'a> {
+    rule: &'a RewardRule,
+    person: PersonIndex,
+    /// Why a referral on the way to this person stands in the way.
+    cut_off: Option<WithheldReason>,
+}
+
+/// What a rule pays.
+struct Quote {
+    computed_minor: i128,
+    amount_minor: i128,
+    cap_remaining_minor: Option<i64>,
+    /// The change of tiers, if it brings one.
+    tiers: Option<TierChange>,
+}
+
+/// The names of the tiers before and after.
+type TierChange = (Arc<str>, Arc<str>);
+
+/// What a referral must cause. The referral itself has been recorded.
+pub(super) fn of_referral(world: &World, referee: PersonIndex, version: &Version) -> Vec<Effect> {
+    let mut reckoning =
+        Reckoning { world, version, source: referee, purchase: None, effects: Vec::new() };
+    if version.rules.earn_on == EarnOn::Referral {
+        reckoning.convert();
+        reckoning.pay();
+    }
+    reckoning.effects
+}
+
+/// What a purchase must cause in one program of its buyer.
+pub(super) fn of_purchase(
+    world: &World,
+    buyer: PersonIndex,
+    purchase: &Purchase,
+    version: &Version,
+) -> Vec<Effect> {
+    let mut reckoning =
+        Reckoning { world, version, source: buyer, purchase: Some(purchase), effects: Vec::new() };
+    reckoning.credit(purchase);
+    if let Some(reason) = reckoning.fault_of(purchase) {
+        reckoning.withhold_from_all(reason);
+        return reckoning.effects;
+    }
+    if reckoning.pay() {
+        reckoning.convert();
+    }
+    if !reckoning.effects.iter().any(is_of_a_reward) {
+        reckoning.withhold_from_all(WithheldReason::NotReferred);
+    }
+    reckoning.effects
+}
+
+/// Whether the purchase is enough for a "first purchase" of which only a qualifying one is the first.
+pub(super) fn is_enough(
+    world: &World,
+    buyer: PersonIndex,
+    purchase: &Purchase,
+    version: &Version,
+) -> bool {
+    let referral = world.person(buyer).referral;
+    takes_currency(&version.rules, &purchase.currency_code)
+        && purchase.amount_minor >= version.rules.minimum_purchase_minor
+        && referral.is_none_or(|tie| counts_as_after(purchase.date, tie.made))
+}
+
+fn is_of_a_reward(effect: &Effect) -> bool {
+    matches!(effect.name, "RewardGranted" | "RewardWithheld")
+}
+
+fn is_counted(status: ReferralStatus) -> bool {
+    matches!(status, ReferralStatus::Pending | ReferralStatus::Converted)
+}
+
+/// Why a referral stands between a purchase and its reward.
+fn fault_of_tie(tie: Tie, purchase: &Purchase) -> Option<WithheldReason> {
+    if !is_counted(tie.status) {
+        Some(WithheldReason::ReferralNotCounted)
+    } else if counts_as_after(purchase.date, tie.made) {
+        None
+    } else {
+        Some(WithheldReason::BeforeReferral)
+    }
+}
+
+impl<'a> Reckoning<'a> {
+    fn expect(&mut self, person: PersonIndex, name: &'static str, fields: Fields) {
+        let program = self.world.person(person).program;
+        let stream_id = self.world.stream_id(person);
+        self.effects.push(Effect::on_participant(program, stream_id, name, fields));
+    }
+
+    /// Where the program credits them, purchases in its unit are added to the buyer's own balance.
+    fn credit(&mut self, purchase: &Purchase) {
+        let rules = &self.version.rules;
+        if rules.credit_purchases && rules.unit == purchase.currency_code {
+            let fields = credit_fields(&purchase.id, purchase.amount_minor, &rules.unit);
+            self.expect(self.source, "PurchaseCredited", fields);
+        }
+    }
+
+    /// Why the purchase earns nobody anything.
+    fn fault_of(&self, purchase: &Purchase) -> Option<WithheldReason> {
+        let rules = &self.version.rules;
+        let buyer = self.world.person(self.source);
+        if rules.earn_on == EarnOn::Referral {
+            Some(WithheldReason::RewardsReferralsOnly)
+        } else if !takes_currency(rules, &purchase.currency_code) {
+            Some(WithheldReason::CurrencyNotAccepted)
+        } else if purchase.amount_minor < rules.minimum_purchase_minor {
+            Some(WithheldReason::BelowMinimum)
+        } else if first_is_used(rules.earn_on, buyer.bought) == Some(true) {
+            Some(WithheldReason::NotFirstPurchase)
+        } else {
+            match buyer.referral {
+                None => Some(WithheldReason::NotReferred),
+                Some(tie) => fault_of_tie(tie, purchase),
+            }
+        }
+    }
+
+    /// The source's referral converts, if it is pending.
+    fn convert(&mut self) {
+        let Some(tie) = self.world.person(self.source).referral else { return };
+        if tie.status != ReferralStatus::Pending {
+            return;
+        }
+        let purchase_id = self.purchase.map(|purchase| purchase.id.clone());
+        self.expect(self.source, "ReferralConverted", vec![("purchase", purchase_id.into())]);
+        let fields = vec![
+            ("referee", self.world.user_id(self.source).clone().into()),
+            ("previous status", "Pending".into()),
+            ("status", "Converted".into()),
+        ];
+        self.expect(tie.referrer, "ReferralUpdated", fields);
+    }
+
+    /// Whom the rules name, up the line.
+    fn candidates(&self) -> Vec<Candidate<'a>> {
+        let (world, version) = (self.world, self.version);
+        let mut candidates = Vec::new();
+        for rule in &version.rules.rewards {
+            let mut person = Some(self.source);
+            let mut cut_off = None;
+            for step in 0..rule.level {
+                let tie = person.and_then(|person| world.person(person).referral);
+                // The source's own referral was judged for the occasion as a whole.
+                if step > 0 && cut_off.is_none() {
+                    cut_off = tie.and_then(|tie| match self.purchase {
+                        Some(purchase) => fault_of_tie(tie, purchase),
+                        None if is_counted(tie.status) => None,
+                        None => Some(WithheldReason::ReferralNotCounted),
+                    });
+                }
+                person = tie.map(|tie| tie.referrer);
+            }
+            candidates.extend(person.map(|person| Candidate { rule, person, cut_off }));
+        }
+        candidates
+    }
+
+    /// Pays everybody whom the rules name; whether anybody got anything.
+    fn pay(&mut self) -> bool {
+        let mut is_paid = false;
+        let mut left_of_purchase = self.purchase.map_or(0, |of| i128::from(of.amount_minor));
+        for candidate in self.candidates() {
+            let Candidate { rule, person, cut_off } = candidate;
+            let quote = match cut_off {
+                Some(reason) => Err(reason),
+                None => self.quote(rule, person, left_of_purchase),
+            };
+            match quote {
+                Ok(quote) => {
+                    if matches!(rule.pay, Pay::RateBps(_)) {
+                        left_of_purchase -= quote.amount_minor;
+                    }
+                    self.grant(rule, person, quote);
+                    is_paid = true;
+                }
+                Err(reason) => {
+                    let cap = rule.cap_minor.filter(|_| reason == WithheldReason::CapReached);
+                    self.withhold(Some((rule, person)), reason, cap, true);
+                }
+            }
+        }
+        is_paid
+    }
+
+    fn quote(
+        &self,
+        rule: &RewardRule,
+        earner: PersonIndex,
+        left_of_purchase: i128,
+    ) -> Result<Quote, WithheldReason> {
+        let person = self.world.person(earner);
+        if let Some(reason) = person.bar(self.purchase.map(|purchase| purchase.date)) {
+            return Err(reason);
+        }
+        let own = self.world.person(self.source).referral;
+        if tiers_of(&rule.pay).is_some() && own.is_some_and(|tie| !tie.made_while_active) {
+            // Such a referral never counts for tiers, also after the reactivation.
+            return Err(WithheldReason::EarnerInactive);
+        }
+        let amount = self.purchase.map_or(0, |purchase| purchase.amount_minor);
+        let (computed_minor, tiers) = match &rule.pay {
+            Pay::FlatMinor(flat) => (i128::from(*flat), None),
+            Pay::Count => (1, None),
+            Pay::RateBps(rate) => (share(amount, *rate).min(left_of_purchase), None),
+            Pay::Tiers(_) => self.by_tier(rule, earner),
+        };
+        if computed_minor == 0 && tiers_of(&rule.pay).is_none() {
+            return Err(WithheldReason::RoundedToZero);
+        }
+        let cap_remaining_minor =
+            rule.cap_minor.map(|cap| cap - person.level(rule.level).total_minor);
+        if cap_remaining_minor.is_some_and(|left| left <= 0) {
+            return Err(WithheldReason::CapReached);
+        }
+        let amount_minor = match cap_remaining_minor {
+            Some(left) => computed_minor.min(left.into()),
+            None => computed_minor,
+        };
+        Ok(Quote { computed_minor, amount_minor, cap_remaining_minor, tiers })
+    }
+
+    /// The points that an earner still lacks for the referrals that count, this one included; and the change of
+    /// tiers that they bring.
+    fn by_tier(&self, rule: &RewardRule, earner: PersonIndex) -> (i128, Option<TierChange>) {
+        let tiers = tiers_of(&rule.pay).unwrap_or_default();
+        let person = self.world.person(earner);
+        let mut counts = person.counts;
+        if let Some(tie) = self.world.person(self.source).referral
+            && self.purchase.is_some()
+            && tie.status == ReferralStatus::Pending
+        {
+            // The purchase converts the referral, and the referrer can earn.
+            counts.converted += 1;
+        }
+        let referrals = counts.for_tiers(self.version.rules.earn_on);
+        let points = rulebook::tier_points(tiers, referrals) - i128::from(person.tier_points);
+        let before = person.tier.clone().or_else(|| Some(tiers.first()?.name.as_str().into()));
+        let after = rulebook::tier(tiers, referrals).map(|tier| tier.name.as_str().into());
+        // Nothing is taken back from whom other rules gave more.
+        (points.max(0), before.zip(after).filter(|(before, after)| before != after))
+    }
+
+    fn grant(&mut self, rule: &RewardRule, earner: PersonIndex, quote: Quote) {
+        let level = self.world.person(earner).level(rule.level);
+        let reward = Reward {
+            version: self.version.number,
+            rule: rule.rule.as_str().into(),
+            level: rule.level,
+            source: self.world.user_id(self.source).clone(),
+            purchase_id: self.purchase.map(|purchase| purchase.id.clone()),
+            basis_minor: self.purchase.map(|purchase| purchase.amount_minor),
+            rate_bps: match rule.pay {
+                Pay::RateBps(rate) => Some(rate),
+                Pay::FlatMinor(_) | Pay::Tiers(_) | Pay::Count => None,
+            },
+            computed_minor: quote.computed_minor,
+            amount_minor: quote.amount_minor,
+            cap_remaining_minor: quote.cap_remaining_minor,
+            level_total_minor: i128::from(level.total_minor) + quote.amount_minor,
+            level_count: level.rewards + 1,
+            kind: kind(rule.kind),
+            unit: self.version.rules.unit.as_str().into(),
+        };
+        self.expect(earner, "RewardGranted", reward.fields());
+        if let Some((from, to)) = quote.tiers {
+            let fields = vec![("from tier", from.into()), ("to tier", to.into())];
+            self.expect(earner, "TierChanged", fields);
+        }
+    }
+
+    /// Nobody gets anything from a purchase: everybody whom the rules name is told, or the purchase itself if the
+    /// rules name nobody.
+    fn withhold_from_all(&mut self, reason: WithheldReason) {
+        let rules = &self.version.rules;
+        let minimum = Some(rules.minimum_purchase_minor);
+        let limit = minimum.filter(|_| reason == WithheldReason::BelowMinimum);
+        let candidates = match reason {
+            WithheldReason::RewardsReferralsOnly | WithheldReason::NotReferred => Vec::new(),
+            _ => self.candidates(),
+        };
+        if candidates.is_empty() {
+            self.withhold(None, reason, limit, false);
+        }
+        for Candidate { rule, person, .. } in candidates {
+            self.withhold(Some((rule, person)), reason, limit, false);
+        }
+    }
+
+    fn withhold(
+        &mut self,
+        earner: Option<(&RewardRule, PersonIndex)>,
+        reason: WithheldReason,
+        limit_minor: Option<i64>,
+        qualified: bool,
+    ) {
+        let on_purchase = self.purchase.filter(|_| !is_the_earners_own(reason));
+        let person = earner.map_or(self.source, |(_, person)| person);
+        let stream = match on_purchase {
+            Some(purchase) => StreamKey { kind: Kind::Purchase, id: purchase.id.clone() },
+            None => StreamKey { kind: Kind::Participant, id: self.world.stream_id(person) },
+        };
+        let fields = vec![
+            ("level", earner.map_or(0, |(rule, _)| rule.level).into()),
+            ("program_version", self.version.number.into()),
+            ("rule", earner.map(|(rule, _)| rule.rule.as_str()).into()),
+            ("earner", earner.map(|(_, person)| self.world.user_id(person).clone()).into()),
+            ("reason", format!("{reason:?}").as_str().into()),
+            ("qualified", qualified.into()),
+            ("limit", limit_minor.into()),
+        ];
+        let program = self.world.person(self.source).program;
+        self.effects.push(Effect { program, stream, name: "RewardWithheld", fields, position: 0 });
+    }
+}
+
+type Fields = Vec<(&'static str, Value)>;
+
+fn kind(kind: RewardKind) -> Value {
+    match kind {
+        RewardKind::Points => "Points",
+        RewardKind::Credit => "Credit",
+        RewardKind::Bonus => "Bonus",
+        RewardKind::Commission => "Commission",
+    }
+    .into()
+}
