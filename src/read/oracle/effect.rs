@@ -189,6 +189,8 @@ pub(super) fn withheld_fields(withheld: &RewardWithheld) -> Vec<(&'static str, V
         ("earner", withheld.earner_user_id.as_ref().map(UserId::as_str).into()),
         ("reason", debug(withheld.reason)),
         ("qualified", withheld.qualified.into()),
+        ("source", withheld.source_user_id.as_ref().map(UserId::as_str).into()),
+        ("purchase", purchase(withheld.purchase_id.as_ref())),
         ("limit", withheld.limit_minor.into()),
     ]
 }

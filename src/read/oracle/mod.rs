@@ -112,8 +112,9 @@ impl Oracle {
                 judgement.purchase = Some((purchase, self.world.user(buyer).enrolled.clone()));
             }
             AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)) => {
+                let program_id = withheld.program_id.as_ref().map_or("", |id| id.as_str());
                 judgement.found.push(Effect {
-                    program: self.world.program_index(withheld.program_id.as_str()),
+                    program: self.world.program_index(program_id),
                     stream: event.stream.clone(),
                     name: "RewardWithheld",
                     fields: withheld_fields(withheld),

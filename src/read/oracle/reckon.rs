@@ -337,13 +337,24 @@ impl<'a> Reckoning<'a> {
             Some(purchase) => StreamKey { kind: Kind::Purchase, id: purchase.id.clone() },
             None => StreamKey { kind: Kind::Participant, id: self.world.stream_id(person) },
         };
+        // The earner's stream says who the earner is, and the purchase's which purchase it is.
+        let earner_named = earner.filter(|_| on_purchase.is_some());
+        let (source, purchase) = match on_purchase {
+            Some(_) => (None, None),
+            None => {
+                let purchase_id = self.purchase.map(|purchase| purchase.id.clone());
+                (Some(self.world.user_id(self.source).clone()), purchase_id)
+            }
+        };
         let fields = vec![
             ("level", earner.map_or(0, |(rule, _)| rule.level).into()),
             ("program_version", self.version.number.into()),
             ("rule", earner.map(|(rule, _)| rule.rule.as_str()).into()),
-            ("earner", earner.map(|(_, person)| self.world.user_id(person).clone()).into()),
+            ("earner", earner_named.map(|(_, person)| self.world.user_id(person).clone()).into()),
             ("reason", format!("{reason:?}").as_str().into()),
             ("qualified", qualified.into()),
+            ("source", source.into()),
+            ("purchase", purchase.into()),
             ("limit", limit_minor.into()),
         ];
         let program = self.world.person(self.source).program;

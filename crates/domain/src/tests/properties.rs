@@ -12,10 +12,10 @@ use proptest::prelude::*;
 use super::memory_work::{Logged, Memory, Reading};
 use super::scene::{PROGRAM, Scene, profile, program, user};
 use crate::decide::{ApplyReferral, CodeFault, Command, EnrollParticipant, Referrer, RegisterUser};
-use crate::rules::{EarnOn, InvalidCodePolicy, Pay, ProgramRules, points_at};
+use crate::rules::{EarnOn, Pay, points_at};
 use crate::{
-    AnyAggregate, Halt, Kind, Participant, ParticipantEvent, ParticipantId, Program, Purchase,
-    PurchaseEvent, PurchaseId, ReferralStatus, Stream, StreamKey, Timestamp, UserId, load,
+    AnyAggregate, Halt, Kind, Participant, ParticipantEvent, ParticipantId, Purchase,
+    PurchaseEvent, PurchaseId, ReferralStatus, Stream, StreamKey, Timestamp, UserId,
 };
 
 // The state after a stream's events.
