@@ -40,4 +40,5 @@ mod tiered_points;
 mod traces;
 mod views;
 mod watch_participant;
+mod withheld;
 mod wrong_programs;
