@@ -6,7 +6,7 @@ use contract::pb::*;
 
 use super::ask::OfParticipant;
 use super::{board, by_level, only, places, rank, see, token};
-use crate::support::{minor, server_with};
+use crate::support::{enroll, minor, server_with};
 use testing::{Client, SignUp};
 
 const PROGRAM: &str = "tiered-points";
@@ -16,7 +16,7 @@ const PROGRAM: &str = "tiered-points";
 fn tier(answer: &GetTierResponse) -> (&str, i32, i64, &str, i32) {
     (
         &answer.tier,
-        answer.referral_count,
+        answer.tier_referral_count,
         answer.points,
         &answer.next_tier,
         answer.referrals_to_next_tier,
@@ -45,7 +45,7 @@ async fn tier_points_and_balance_agree_at_every_threshold() {
             _ => continue,
         };
         let seen = see(&client, &last, GetTierRequest::of(PROGRAM, "ada")).await;
-        assert_eq!(tier(&seen), expected);
+        assert_eq!((tier(&seen), seen.referral_count), (expected, referrals));
         let balances = see(&client, &last, GetBalancesRequest::of(PROGRAM, "ada")).await;
         assert_eq!(only(&balances.balances), ("POINTS", expected.2));
         let earnings = see(&client, &last, GetEarningsRequest::of(PROGRAM, "ada")).await;
@@ -64,7 +64,7 @@ async fn tier_points_and_balance_agree_at_every_threshold() {
 }
 
 #[tokio::test]
-async fn a_referral_that_was_not_rewarded_does_not_count_towards_a_tier() {
+async fn a_referral_that_was_made_while_the_referrer_was_inactive_does_not_count_for_tiers() {
     let (database, server, client) = server_with(&[PROGRAM]).await;
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     client.sign_up(PROGRAM, "bob", &ada.code).await.unwrap();
@@ -75,6 +75,7 @@ async fn a_referral_that_was_not_rewarded_does_not_count_towards_a_tier() {
     let seen = see(&client, &back.consistency_token, GetTierRequest::of(PROGRAM, "ada")).await;
 
     assert_eq!(tier(&seen), ("Bronze", 1, 10, "Silver", 9));
+    assert_eq!(seen.referral_count, 2, "as in the stats");
     let stats = GetReferralStatsRequest::of(PROGRAM, "ada");
     let stats = see(&client, &back.consistency_token, stats).await;
     assert_eq!((stats.referral_count, minor(stats.earned.as_ref())), (2, 10));
@@ -91,7 +92,7 @@ async fn a_program_without_tiers_has_an_empty_tier() {
     let seen = see(&client, token(&bob), GetTierRequest::of("referral-count", "ada")).await;
 
     assert_eq!((&*seen.tier, &*seen.next_tier, seen.referrals_to_next_tier), ("", "", 0));
-    assert_eq!(seen.points, 1);
+    assert_eq!((seen.points, seen.referral_count, seen.tier_referral_count), (1, 1, 0));
     server.stop().await;
     database.check().await;
 }
@@ -128,6 +129,24 @@ async fn a_name_that_is_gone_is_soon_shown_no_longer() {
         assert!(erased_at.elapsed() < Duration::from_mins(1), "{:?}", names().await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn ties_go_to_whoever_enrolled_in_the_program_first_however_old_the_accounts_are() {
+    let (database, server, client) = server_with(&[PROGRAM]).await;
+    for account in ["old", "new"] {
+        client.sign_up("", account, "").await.unwrap();
+    }
+    let mut last = String::new();
+    for account in ["new", "old"] {
+        last = enroll(&client, PROGRAM, account, "").await.unwrap().consistency_token;
+    }
+
+    let points = see(&client, &last, board(PROGRAM, LeaderboardMetric::Points)).await;
+
+    assert_eq!(places(&points.entries), [(1, "new", 0), (2, "old", 0)]);
     server.stop().await;
     database.check().await;
 }
