@@ -67,6 +67,7 @@ fn answer() -> pb::RecordPurchaseResponse {
         source_user_id: id("bb"),
         purchase_id: id("cc"),
         create_time: time,
+        computed_amount: None,
     };
     let outcome = pb::PurchaseOutcome {
         program_id: "multi-level-commission".into(),
