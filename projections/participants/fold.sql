@@ -20,6 +20,9 @@ using (
                 as from_status,
             case when event_type in ('ReferralMade', 'ReferralUpdated') then status end
                 as to_status,
+            not payload ? 'made_while_inactive' as is_made_for_tiers,
+            not (payload ? 'made_while_inactive' or payload ? 'converted_while_inactive')
+                as is_converted_for_tiers,
             coalesce((buckets ->> 'earned')::bigint, 0)
                 - coalesce((buckets ->> 'reversed')::bigint, 0) as earned,
             coalesce((buckets ->> 'pending')::bigint, 0)
@@ -54,8 +57,14 @@ using (
             as held_count,
         count(*) filter (where to_status = 'converted')
             - count(*) filter (where from_status = 'converted') as converted_count,
-        (max(array[position, (payload ->> 'uses')::bigint]) filter (
-            where event_type = 'ReferralMade'))[2] as uses,
+        count(*) filter (where to_status in ('pending', 'converted') and is_made_for_tiers)
+            - count(*) filter (where from_status in ('pending', 'converted') and is_made_for_tiers)
+            as tier_made_count,
+        count(*) filter (where to_status = 'converted' and is_converted_for_tiers)
+            - count(*) filter (where from_status = 'converted' and is_converted_for_tiers)
+            as tier_converted_count,
+        count(*) filter (where to_status <> 'rejected') - count(*) filter (where from_status <> 'rejected')
+            as uses,
         (max(array[to_char(position, 'FM0000000000000000000'), payload ->> 'to_tier']) filter (
             where event_type = 'TierChanged'))[2] as tier,
         count(*) filter (where posting ->> 'kind' in ('points', 'credit', 'bonus', 'commission'))
@@ -85,7 +94,9 @@ when matched then update set
     pending_count = participant.pending_count + change.pending_count,
     held_count = participant.held_count + change.held_count,
     converted_count = participant.converted_count + change.converted_count,
-    uses = coalesce(change.uses, participant.uses),
+    tier_made_count = participant.tier_made_count + change.tier_made_count,
+    tier_converted_count = participant.tier_converted_count + change.tier_converted_count,
+    uses = participant.uses + change.uses,
     tier = coalesce(change.tier, participant.tier),
     reward_count = participant.reward_count + change.reward_count,
     earned_minor = coalesce(change.earned_minor, participant.earned_minor),
@@ -95,13 +106,13 @@ when matched then update set
 when not matched then insert (
     program_id, user_id, last_position, enrolled_position, enroll_time, code, is_active,
     referrer_user_id, referral_status, referral_position, referral_time, convert_time,
-    pending_count, held_count, converted_count, uses, tier,
+    pending_count, held_count, converted_count, tier_made_count, tier_converted_count, uses, tier,
     reward_count, earned_minor, balance_minor, earned_by_level)
 values (
     change.program_id, change.user_id, change.last_position, change.enrolled_position,
     change.enroll_time, change.code, coalesce(change.is_active, true),
     change.referrer_user_id, change.referral_status, change.referral_position, change.referral_time,
     change.convert_time, change.pending_count, change.held_count, change.converted_count,
-    coalesce(change.uses, 0), change.tier,
+    change.tier_made_count, change.tier_converted_count, change.uses, change.tier,
     change.reward_count, coalesce(change.earned_minor, 0), coalesce(change.balance_minor, 0),
     change.earned_by_level)

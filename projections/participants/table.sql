@@ -21,6 +21,10 @@ create table {table} (
     pending_count     integer     not null,
     held_count        integer     not null,
     converted_count   integer     not null,
+    -- Number of them that tiers go by where referrals earn (pending or converted), and where purchases earn
+    -- (converted): without those that were made, or that converted, when the participant could not earn.
+    tier_made_count      integer  not null,
+    tier_converted_count integer  not null,
     -- Uses of the participant's code, and direct referrals, that are used up.
     uses              integer     not null,
     -- The last tier reached; null before the first change.

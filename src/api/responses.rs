@@ -125,7 +125,42 @@ pub(super) fn reward(event: &RecordedEvent, granted: &RewardGranted) -> pb::Rewa
         source_user_id: granted.source_user_id.to_string(),
         purchase_id: granted.purchase_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         create_time: Some(time(event.recorded_at)),
+        computed_amount: granted.computed_minor.map(|of| money(&granted.posting.unit, of)),
     }
+}
+
+/// A reward that was withheld, by an event on the earner's stream.
+pub(super) fn withheld_from_earner(
+    event: &RecordedEvent,
+    withheld: &RewardWithheld,
+) -> pb::WithheldReward {
+    let earner = ParticipantId::parse(&event.stream.id).unwrap_or_default();
+    let computed = withheld.computed_minor.zip(withheld.unit.as_ref());
+    pb::WithheldReward {
+        earner_user_id: earner.user_id.to_string(),
+        computed_amount: computed.map(|(amount, unit)| money(unit, amount)),
+        program_id: earner.program_id.to_string(),
+        source_user_id: id(withheld.source_user_id.as_ref()),
+        purchase_id: id(withheld.purchase_id.as_ref()),
+        ..withheld_reward(event, withheld)
+    }
+}
+
+/// What both kinds of records of a withheld reward have in common.
+fn withheld_reward(event: &RecordedEvent, withheld: &RewardWithheld) -> pb::WithheldReward {
+    pb::WithheldReward {
+        level: count(withheld.level),
+        reason: withheld_reason(withheld.reason).into(),
+        rule: withheld.rule.clone().unwrap_or_default(),
+        program_version: count(withheld.program_version),
+        create_time: Some(time(event.recorded_at)),
+        ..pb::WithheldReward::default()
+    }
+}
+
+/// The id in a field that may be empty.
+fn id(id: Option<&impl ToString>) -> String {
+    id.map(ToString::to_string).unwrap_or_default()
 }
 
 /// The result of a sign-up, an enrollment or a referral.
@@ -246,13 +281,16 @@ pub(super) fn purchase(
                     create_time: Some(time(event.recorded_at)),
                 });
             }
-            Some(PurchaseEvent::RewardWithheld(withheld)) => {
-                add_withheld(view.outcome(withheld.program_id.as_str()), &withheld);
-            }
+            Some(PurchaseEvent::RewardWithheld(withheld)) => view.withhold(event, &withheld),
             None => {}
         }
     }
-    Ok((view.purchase, view.outcomes.into_values().collect()))
+    let mut outcomes: Vec<_> = view.outcomes.into_values().collect();
+    for outcome in &mut outcomes {
+        // Those on the earners' streams were recorded before those on the purchase.
+        outcome.withheld.sort_by_key(|withheld| withheld.level);
+    }
+    Ok((view.purchase, outcomes))
 }
 
 impl PurchaseView {
@@ -277,34 +315,39 @@ impl PurchaseView {
                 let posting = &credited.posting;
                 self.outcome(program_id).credited = Some(money(&posting.unit, posting.amount));
             }
+            ParticipantEvent::RewardWithheld(withheld) => {
+                let outcome = self.outcome(program_id);
+                outcome.program_version = count(withheld.program_version);
+                outcome.withheld.push(withheld_from_earner(recorded, withheld));
+            }
             // Events that follow from those above, or do not concern the purchase.
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::ReferralApplied(_)
             | ParticipantEvent::ReferralMade(_)
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
-            | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_) => {}
         }
     }
-}
 
-fn add_withheld(outcome: &mut pb::PurchaseOutcome, withheld: &RewardWithheld) {
-    let reason = withheld_reason(withheld.reason).into();
-    outcome.program_version = count(withheld.program_version);
-    if !withheld.qualified {
-        outcome.qualified = false;
-        outcome.reason = reason;
+    /// Enters a reward that was withheld for the purchase's or the program's own sake.
+    fn withhold(&mut self, recorded: &RecordedEvent, withheld: &RewardWithheld) {
+        let buyer = self.purchase.as_ref().map(|purchase| purchase.buyer_user_id.clone());
+        let program_id = id(withheld.program_id.as_ref());
+        let outcome = self.outcome(&program_id);
+        outcome.program_version = count(withheld.program_version);
+        if !withheld.qualified {
+            outcome.qualified = false;
+            outcome.reason = withheld_reason(withheld.reason).into();
+        }
+        outcome.withheld.push(pb::WithheldReward {
+            earner_user_id: id(withheld.earner_user_id.as_ref()),
+            program_id,
+            source_user_id: buyer.unwrap_or_default(),
+            purchase_id: recorded.stream.id.to_string(),
+            ..withheld_reward(recorded, withheld)
+        });
     }
-    outcome.withheld.push(pb::WithheldReward {
-        earner_user_id: withheld
-            .earner_user_id
-            .as_ref()
-            .map(ToString::to_string)
-            .unwrap_or_default(),
-        level: count(withheld.level),
-        reason,
-    });
 }

@@ -10,7 +10,7 @@ use super::{At, Freshness, ReadError, Reads, sql};
 use crate::store::{StoreError, log};
 use domain::reward::LevelTotal;
 use domain::rules::ProgramRules;
-use domain::{Participant, ParticipantId, ReferralStatus, Timestamp};
+use domain::{Participant, ParticipantId, ReferralStatus, TierReferrals, Timestamp};
 
 /// A participant's balance, rewards and tier at one moment.
 #[derive(Clone, Debug, Default)]
@@ -25,6 +25,8 @@ pub struct Standing {
     pub tier: Option<String>,
     /// Referrals pending or converted.
     pub referral_count: u32,
+    /// How many of the referrals tiers go by.
+    pub tier_referrals: TierReferrals,
 }
 
 impl Standing {
@@ -44,6 +46,7 @@ impl From<&Participant> for Standing {
             levels: participant.levels().to_vec(),
             tier: participant.tier().map(Into::into),
             referral_count: participant.referrals().counted(),
+            tier_referrals: participant.tier_referrals(),
         }
     }
 }
@@ -123,6 +126,7 @@ impl Reads {
             levels: levels(row)?,
             tier: member.tier.clone(),
             referral_count: member.referral_count(),
+            tier_referrals: tier_referrals(row)?,
         };
         Ok(At { position, found: Some((member, standing, Arc::new(rules))) })
     }
@@ -148,6 +152,11 @@ fn levels(row: &PgRow) -> Result<Vec<LevelTotal>, StoreError> {
             count: count.unsigned_abs(),
         })
         .collect())
+}
+
+fn tier_referrals(row: &PgRow) -> Result<TierReferrals, StoreError> {
+    let count = |column| row.try_get::<i32, _>(column).map(i32::unsigned_abs);
+    Ok(TierReferrals { made: count("tier_made_count")?, converted: count("tier_converted_count")? })
 }
 
 /// The participant in a row; `None` if the row has none.

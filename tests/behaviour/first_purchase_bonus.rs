@@ -4,8 +4,8 @@ use contract::pb::{CodeInvalidReason, ReferralStatus, RewardKind, WithheldReason
 use tonic::Code;
 
 use super::support::{
-    dated, disqualified, figures, granted, is_code, just_before, minor, next_reward, only_outcome,
-    referral_status, refused, server_with,
+    dated, disqualified, figures, granted, is_code, minor, minutes_before, next_reward,
+    only_outcome, referral_status, refused, server_with,
 };
 use testing::Client;
 
@@ -213,17 +213,22 @@ async fn the_first_purchase_of_an_inactive_referrers_friend_pays_the_friend_alon
 }
 
 #[tokio::test]
-async fn a_purchase_dated_before_the_referral_pays_nothing() {
+async fn a_purchase_dated_more_than_five_minutes_before_the_referral_pays_nothing_and_uses_up_nothing()
+ {
     let (database, server, client) = server_with(&[PROGRAM]).await;
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     let bob = client.sign_up(PROGRAM, "bob", &ada.code).await.unwrap();
     let signed_up = bob.response.user.unwrap().create_time.unwrap();
 
-    let early = dated("order-1", "bob", "USD", 1_000, just_before(signed_up));
+    let early = dated("order-1", "bob", "USD", 1_000, minutes_before(signed_up, 6));
     let early = client.record(early).await.unwrap();
 
     disqualified(&early, WithheldReason::BeforeReferral);
     assert_eq!(referral_status(&client, PROGRAM, "bob").await, ReferralStatus::Pending);
+    // A shop that makes the account at checkout: the purchase is dated a little before the sign-up.
+    let at_checkout = dated("order-2", "bob", "USD", 1_000, minutes_before(signed_up, 4));
+    let at_checkout = client.record(at_checkout).await.unwrap();
+    assert!(only_outcome(&at_checkout).converted);
     server.stop().await;
     database.check().await;
 }

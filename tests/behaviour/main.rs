@@ -42,4 +42,5 @@ mod tiered_points;
 mod traces;
 mod views;
 mod watch_participant;
+mod withheld;
 mod wrong_programs;

@@ -5,8 +5,8 @@ use prost_types::Timestamp;
 use tonic::Code;
 
 use super::support::{
-    dated, disqualified, enroll, figures, granted, just_before, log_length, next_reward,
-    only_outcome, refer_by_code, refused, server_with, withheld,
+    dated, disqualified, enroll, figures, granted, just_before, log_length, minutes_before,
+    next_reward, only_outcome, refer_by_code, refused, server_with, withheld,
 };
 use testing::Client;
 
@@ -153,13 +153,13 @@ async fn an_inactive_earner_is_skipped_and_nothing_moves_up_or_is_paid_later() {
     let back = client.reactivate("bob").await.unwrap().user.unwrap();
     assert_eq!(back.status(), UserStatus::Active);
     refused(client.reactivate("bob").await, Code::FailedPrecondition, "USER_ALREADY_ACTIVE");
-    // A repetition has the first outcome. A backdated purchase was made before the reactivation.
+    // A repetition has the first outcome, but a purchase that is dated at most five minutes before the
+    // reactivation counts as after it.
     assert_eq!(client.buy("missed", "cid", "INR", 100_000).await.unwrap(), missed);
     let while_away = missed.purchase.unwrap().create_time.unwrap();
     let late = dated("late", "cid", "INR", 100_000, while_away);
     let late = client.record(late).await.unwrap();
-    assert_eq!(granted(only_outcome(&late)), [("ada", 2, 1_000)]);
-    assert_eq!(withheld(only_outcome(&late)), [("bob", 1, WithheldReason::BeforeReactivation)]);
+    assert_eq!(granted(only_outcome(&late)), [("bob", 1, 5_000), ("ada", 2, 1_000)]);
     // And from now on bob earns as before.
     assert_eq!(
         granted(&buy(&client, "cid", 100_000).await),
@@ -258,20 +258,24 @@ async fn nothing_is_paid_for_purchases_made_before_the_referral() {
     let referral = client.refer(PROGRAM, "bob", "ada").await.unwrap().referral.unwrap();
     let referred = referral.create_time.unwrap();
 
-    let before = dated("before", "bob", "INR", 100_000, just_before(referred));
+    let before = dated("before", "bob", "INR", 100_000, minutes_before(referred, 6));
     let before = client.record(before).await.unwrap();
     disqualified(&before, WithheldReason::BeforeReferral);
     let long_ago = Timestamp { seconds: 86_400, nanos: 0 };
     let long_ago = client.record(dated("old", "bob", "INR", 100_000, long_ago)).await.unwrap();
     disqualified(&long_ago, WithheldReason::BeforeReferral);
-    let at_once = client.record(dated("at-once", "bob", "INR", 100_000, referred)).await.unwrap();
-    assert_eq!(granted(only_outcome(&at_once)), [("ada", 1, 5_000)]);
+    for (purchase_id, time) in [("at-once", referred), ("just-before", minutes_before(referred, 4))]
+    {
+        let paid = dated(purchase_id, "bob", "INR", 100_000, time);
+        let paid = client.record(paid).await.unwrap();
+        assert_eq!(granted(only_outcome(&paid)), [("ada", 1, 5_000)]);
+    }
     server.stop().await;
     database.check().await;
 }
 
 #[tokio::test]
-async fn nothing_is_paid_up_the_line_for_purchases_made_before_the_referral_that_leads_there() {
+async fn a_purchase_at_most_five_minutes_before_a_referral_up_the_line_is_paid_there() {
     let (database, server, client) = server_with(&[PROGRAM]).await;
     client.sign_up(PROGRAM, "ada", "").await.unwrap();
     line(&client, &["bob", "cid"]).await;
@@ -280,12 +284,10 @@ async fn nothing_is_paid_up_the_line_for_purchases_made_before_the_referral_that
     let before = earlier.purchase.unwrap().create_time.unwrap();
     client.refer(PROGRAM, "bob", "ada").await.unwrap();
 
-    // Reported late: bob had no referrer when the purchase was made.
+    // Reported late: bob had no referrer yet, but got one within five minutes.
     let late = client.record(dated("late", "cid", "INR", 100_000, before)).await.unwrap();
 
-    let outcome = only_outcome(&late);
-    assert_eq!(granted(outcome), [("bob", 1, 5_000)]);
-    assert_eq!(withheld(outcome), [("ada", 2, WithheldReason::BeforeReferral)]);
+    assert_eq!(granted(only_outcome(&late)), [("bob", 1, 5_000), ("ada", 2, 1_000)]);
     server.stop().await;
     database.check().await;
 }

@@ -107,6 +107,11 @@ pub fn just_before(time: Timestamp) -> Timestamp {
     }
 }
 
+/// A number of minutes before a moment.
+pub fn minutes_before(time: Timestamp, minutes: i64) -> Timestamp {
+    Timestamp { seconds: time.seconds - 60 * minutes, ..time }
+}
+
 /// A purchase that was made at a certain time.
 pub fn dated(
     purchase_id: &str,

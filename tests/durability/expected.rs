@@ -18,12 +18,19 @@ const FACTS: &str = "
     referral as (
         select program_id, user_id as referee, payload ->> 'referrer_user_id' as referrer,
             coalesce(payload ->> 'status', 'pending') as status, position,
-            (payload ->> 'referral_time_us')::bigint as time_us
-        from of_participant where event_type = 'ReferralApplied'
+            (payload ->> 'referral_time_us')::bigint as time_us,
+            -- Whether the referrer was active, by what happened to them before.
+            coalesce((
+                select (last.event_type = 'ParticipantReactivated')::integer from events as last
+                where last.aggregate_type = 'Participant' and last.position < referral.position
+                    and last.aggregate_id = program_id || '/' || (referral.payload ->> 'referrer_user_id')
+                    and last.event_type in ('ParticipantDeactivated', 'ParticipantReactivated')
+                order by last.position desc limit 1), 1) as made_for_tiers
+        from of_participant as referral where event_type = 'ReferralApplied'
     ),
     conversion as (
         select program_id, user_id as referee, payload ->> 'purchase_id' as purchase_id, position,
-            recorded_at
+            recorded_at, (not payload ? 'converted_while_inactive')::integer as converted_for_tiers
         from of_participant where event_type = 'ReferralConverted'
     ),
     -- The other end of each step of a referral.
@@ -34,6 +41,7 @@ const FACTS: &str = "
     outcome as (
         select program_id, referee, referral.referrer, status, time_us,
             referral.position as made_at, conversion.position as converted_at,
+            made_for_tiers, coalesce(converted_for_tiers, 0) as converted_for_tiers,
             conversion.recorded_at as convert_time,
             (conversion.position is not null)::integer as is_converted,
             (conversion.position is null and status = 'pending')::integer as is_pending,
@@ -118,10 +126,11 @@ const EXPECTED: [(&str, &str); 7] = [
             by.referrer, case by.is_converted when 1 then 'converted' else by.status end, by.made_at,
             to_timestamp(by.time_us / 1000000) + (by.time_us % 1000000) * interval '1 microsecond',
             by.convert_time,
-            coalesce(made.pending, 0), coalesce(made.held, 0), coalesce(made.converted, 0), own.uses,
+            coalesce(made.pending, 0), coalesce(made.held, 0), coalesce(made.converted, 0),
+            coalesce(made.for_tiers, 0), coalesce(made.converted_for_tiers, 0), own.uses,
             case
-                when me.program_id <> 'tiered-points' or coalesce(earned.rewards, 0) < 10 then null
-                when earned.rewards < 50 then 'Silver' else 'Gold'
+                when me.program_id <> 'tiered-points' or coalesce(made.for_tiers, 0) < 10 then null
+                when made.for_tiers < 50 then 'Silver' else 'Gold'
             end,
             coalesce(earned.rewards, 0), coalesce(earned.amount, 0)::bigint,
             (coalesce(earned.amount, 0) + coalesce(bought.amount, 0))::bigint,
@@ -138,7 +147,9 @@ const EXPECTED: [(&str, &str); 7] = [
         ) as own using (program_id, user_id)
         left join (
             select program_id, referrer as user_id,
-                sum(is_pending) as pending, sum(is_held) as held, sum(is_converted) as converted
+                sum(is_pending) as pending, sum(is_held) as held, sum(is_converted) as converted,
+                sum(made_for_tiers * (is_pending + is_converted)) as for_tiers,
+                sum(made_for_tiers * converted_for_tiers * is_converted) as converted_for_tiers
             from outcome group by program_id, referrer
         ) as made using (program_id, user_id)
         left join (

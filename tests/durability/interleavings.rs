@@ -166,13 +166,11 @@ async fn history(database: &TestDatabase, earner: &str) -> Vec<String> {
                 when 'ParticipantDeactivated' then 'off'
                 else 'on' end
          from events
-         where (event_type = 'RewardWithheld' and payload ->> 'earner_user_id' = $1)
-            or (event_type in (
-                    'RewardGranted', 'ParticipantDeactivated', 'ParticipantReactivated')
-                and aggregate_id = $2)
+         where aggregate_id = $1
+            and event_type in ('RewardGranted', 'RewardWithheld', 'ParticipantDeactivated',
+                'ParticipantReactivated')
          order by position",
     )
-    .bind(earner)
     .bind(format!("{COMMISSION}/{earner}"))
     .fetch_all(&database.pool)
     .await

@@ -48,7 +48,7 @@ pub use registry::{
     StreamKey, event_types,
 };
 pub use side_row::{Profile, SideRow};
-pub use time::Timestamp;
+pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{
     Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, handle_now, load, peek_new, tell,

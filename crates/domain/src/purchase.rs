@@ -1,4 +1,4 @@
-//! A purchase: the fact itself, and the reasons for the rewards that were withheld.
+//! A purchase: the fact itself, and why rewards were withheld for the purchase's or the program's sake.
 
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
@@ -26,16 +26,17 @@ pub struct PurchaseRecorded {
     pub purchase_time_us: Timestamp,
 }
 
-/// A reward was not granted, and why. Recorded on the stream of its cause: on the purchase, or on the earner
-/// if the referral itself would have earned.
+/// A reward was not granted, and why. Recorded on the earner's stream if the reason is the earner's own, such as
+/// a cap, or if the referral itself would have earned; else on the purchase.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RewardWithheld {
-    /// The program.
-    pub program_id: ProgramId,
+    /// The program; absent on the earner's stream, whose id contains it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub program_id: Option<ProgramId>,
     /// The version of its rules that was applied.
     pub program_version: u32,
-    /// The user who would have earned; absent if there is none.
+    /// The user who would have earned; absent if there is none, and on the earner's stream.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub earner_user_id: Option<UserId>,
     /// How far up the line: 0 the buyer or referee, 1 the referrer, ...
@@ -47,9 +48,18 @@ pub struct RewardWithheld {
     pub reason: WithheldReason,
     /// Whether the purchase or referral counts in the program, so that only this earner gets nothing.
     pub qualified: bool,
-    /// The user who signed up; absent on a purchase, which names its buyer.
+    /// The user who signed up or bought; absent on a purchase, which names its buyer.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub source_user_id: Option<UserId>,
+    /// The purchase; absent on the purchase itself, and if the referral itself would have earned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub purchase_id: Option<PurchaseId>,
+    /// What the rule comes to before its cap, in minor units of `unit`; absent if it was not computed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub computed_minor: Option<i64>,
+    /// The program's unit, where an amount was computed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub unit: Option<String>,
     /// The amount behind the reason, such as the required minimum or the cap that was reached, in minor
     /// units.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -100,7 +110,7 @@ pub struct PurchaseOutcome {
     pub credited_minor: i64,
     /// Whether the purchase converted the buyer's referral.
     pub converted: bool,
-    /// Whether the purchase used up the buyer's first purchase.
+    /// Whether the purchase was the buyer's first of all, or the first that was enough.
     pub used_first_purchase: bool,
 }
 

@@ -346,7 +346,7 @@ registry! { $
     /// A user in a program.
     Participant {
         id: ParticipantId,
-        state_version: 1,
+        state_version: 2,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -354,7 +354,7 @@ registry! { $
     /// A purchase.
     Purchase {
         id: PurchaseId,
-        state_version: 1,
+        state_version: 2,
         cache: Never,
         is_receipt: true,
         remembers_commands: true,

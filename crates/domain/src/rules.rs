@@ -251,18 +251,31 @@ impl ProgramRules {
         })
     }
 
-    /// The standing of a participant who last reached the tier `reached` and has received `rewarded` rewards
-    /// from the rule that pays by tier; none if the program has no tiers.
+    /// The standing of a participant who last reached the tier `reached` and has so many referrals that count for
+    /// tiers; none if the program has no tiers.
+    ///
+    /// A tier is reached with a referral, never by a change of the rules: where the new rules put the participant
+    /// higher, or name no tier as the one reached, the next tier is one referral away.
     #[must_use]
     pub fn tier_standing<'a>(
         &'a self,
         reached: Option<&'a str>,
-        rewarded: u32,
+        referrals: u32,
     ) -> Option<TierStanding<'a>> {
         let (_, tiers) = self.tier_rule()?;
         let tier = reached.or(tiers.first().map(|tier| tier.name.as_str()))?;
-        let next = tiers.iter().find(|tier| tier.from_referrals > rewarded);
-        let next = next.map(|tier| (tier.name.as_str(), tier.from_referrals - rewarded));
+        let reached_index = tiers.iter().position(|candidate| candidate.name == tier);
+        let due = tier_index_at(tiers, referrals).filter(|due| Some(*due) > reached_index);
+        let next = match due {
+            Some(_) => tier_index_at(tiers, referrals.saturating_add(1)),
+            None => tiers.iter().enumerate().position(|(index, tier)| {
+                tier.from_referrals > referrals && Some(index) > reached_index
+            }),
+        };
+        let next = next.and_then(|index| tiers.get(index)).map(|next| {
+            let missing = next.from_referrals.saturating_sub(referrals).max(1);
+            (next.name.as_str(), missing)
+        });
         Some(TierStanding { tier, next })
     }
 

@@ -39,7 +39,7 @@ macro_rules! messages {
 }
 
 messages! {
-    WatchEarningsResponse: |message| message.reward.is_none();
+    WatchEarningsResponse: |message| message.reward.is_none() && message.withheld.is_none();
     WatchBalancesResponse: |message| message.balances.is_empty();
     WatchTierResponse: |message| message.tier.is_empty();
     WatchParticipantResponse: |message| message.change.is_none();

@@ -76,14 +76,15 @@ fn entry(entry: &Entry) -> pb::BalanceEntry {
     }
 }
 
-/// A participant's tier, and what the next one requires. Tiers count the referrals that were rewarded.
+/// A participant's tier, and what the next one requires.
 fn tier(standing: &Standing, rules: &ProgramRules) -> pb::GetTierResponse {
-    let rewarded = rules.tier_rule().map(|(rule, _)| standing.level(rule.level).count);
-    let tiers = rules.tier_standing(standing.tier.as_deref(), rewarded.unwrap_or_default());
+    let tier_referrals = standing.tier_referrals.under(rules.earn_on);
+    let tiers = rules.tier_standing(standing.tier.as_deref(), tier_referrals);
     let next = tiers.and_then(|tiers| tiers.next);
     pb::GetTierResponse {
         tier: tiers.map(|tiers| tiers.tier.into()).unwrap_or_default(),
-        referral_count: count(rewarded.unwrap_or(standing.referral_count)),
+        referral_count: count(standing.referral_count),
+        tier_referral_count: tiers.map(|_| count(tier_referrals)).unwrap_or_default(),
         points: standing.earned_minor,
         next_tier: next.map(|(tier, _)| tier.into()).unwrap_or_default(),
         referrals_to_next_tier: next.map(|(_, referrals)| count(referrals)).unwrap_or_default(),

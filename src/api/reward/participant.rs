@@ -10,7 +10,7 @@ use crate::api::guard::Call;
 use crate::api::leaderboard::WatchedBoard;
 use crate::api::pb;
 use crate::api::pb::watch_participant_response::Change;
-use crate::api::responses::{count, money, referral};
+use crate::api::responses::{count, money, referral, withheld_from_earner};
 use crate::api::tokens::{StreamName, ToldRank, resume_cursor_with_rank, resume_token_with_rank};
 use crate::api::watch::{Feed, Messages, permit, stream};
 use crate::live::{Cursor, CutOff, Live, Subscription, Topic};
@@ -96,6 +96,7 @@ fn applied(referral: &Referral) -> ReferralApplied {
         referrer_user_id: referral.referrer_user_id.clone(),
         status: referral.status,
         referral_time_us: referral.referral_time,
+        made_while_inactive: referral.made_while_inactive,
     }
 }
 
@@ -192,12 +193,14 @@ impl ParticipantFeed {
             })),
             ParticipantEvent::ParticipantDeactivated(_) => Some(Change::Active(false)),
             ParticipantEvent::ParticipantReactivated(_) => Some(Change::Active(true)),
+            ParticipantEvent::RewardWithheld(withheld) => {
+                Some(Change::Withheld(withheld_from_earner(event, &withheld)))
+            }
             // Before any stream, an entry, or nothing that happens to the participant.
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::RewardGranted(_)
-            | ParticipantEvent::FirstPurchaseUsed(_)
-            | ParticipantEvent::RewardWithheld(_) => None,
+            | ParticipantEvent::FirstPurchaseUsed(_) => None,
         })
     }
 

@@ -1,7 +1,7 @@
 //! How the streams of `RewardService` turn the events of a participant into messages.
 
 use crate::api::pb;
-use crate::api::responses::{money, reward};
+use crate::api::responses::{money, reward, withheld_from_earner};
 use crate::api::watch::View;
 use crate::live::CutOff;
 use crate::store::RecordedEvent;
@@ -15,7 +15,7 @@ fn read(event: &RecordedEvent, types: &[&str]) -> Result<Option<ParticipantEvent
     Ok(Participant::event(event.read()?))
 }
 
-/// Every reward.
+/// Every reward, and every one that was withheld from the earner.
 pub(super) struct EarningsView;
 
 impl View for EarningsView {
@@ -26,12 +26,18 @@ impl View for EarningsView {
         event: &RecordedEvent,
         resume_token: String,
     ) -> Result<Option<Self::Message>, CutOff> {
-        Ok(match read(event, &["RewardGranted"])? {
+        Ok(match read(event, &["RewardGranted", "RewardWithheld"])? {
             Some(ParticipantEvent::RewardGranted(granted)) => Some(pb::WatchEarningsResponse {
                 reward: Some(reward(event, &granted)),
                 level_total: Some(money(&granted.posting.unit, granted.level_total_minor())),
                 total: Some(money(&granted.posting.unit, granted.posting.after.net_earned())),
+                withheld: None,
                 resume_token,
+            }),
+            Some(ParticipantEvent::RewardWithheld(withheld)) => Some(pb::WatchEarningsResponse {
+                withheld: Some(withheld_from_earner(event, &withheld)),
+                resume_token,
+                ..Default::default()
             }),
             _ => None,
         })

@@ -196,7 +196,7 @@ async fn check_sums(client: &Client, last: &str, member: &Member, as_of_time: Op
     };
     assert_eq!((&*tier.tier, &*tier.next_tier, tier.referrals_to_next_tier), expected);
     if program == "tiered-points" {
-        assert_eq!(tier.referral_count, count, "{member:?}");
+        assert_eq!(tier.tier_referral_count, count, "{member:?}");
     }
 }
 

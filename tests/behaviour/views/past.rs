@@ -83,6 +83,7 @@ async fn a_tier_of_the_past_is_the_one_reached_by_then() {
         points += minor(reward.amount.as_ref());
         let seen = see(&client, &last, tier("ada", time)).await;
         assert_eq!((seen.points, seen.referral_count), (points, referrals));
+        assert_eq!(seen.tier_referral_count, referrals);
         let expected = if referrals < 10 { ("Bronze", "Silver") } else { ("Silver", "Gold") };
         assert_eq!((&*seen.tier, &*seen.next_tier), expected, "{referrals}");
         let next = if referrals < 10 { 10 } else { 50 };

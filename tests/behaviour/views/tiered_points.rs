@@ -16,7 +16,7 @@ const PROGRAM: &str = "tiered-points";
 fn tier(answer: &GetTierResponse) -> (&str, i32, i64, &str, i32) {
     (
         &answer.tier,
-        answer.referral_count,
+        answer.tier_referral_count,
         answer.points,
         &answer.next_tier,
         answer.referrals_to_next_tier,
@@ -45,7 +45,7 @@ async fn tier_points_and_balance_agree_at_every_threshold() {
             _ => continue,
         };
         let seen = see(&client, &last, GetTierRequest::of(PROGRAM, "ada")).await;
-        assert_eq!(tier(&seen), expected);
+        assert_eq!((tier(&seen), seen.referral_count), (expected, referrals));
         let balances = see(&client, &last, GetBalancesRequest::of(PROGRAM, "ada")).await;
         assert_eq!(only(&balances.balances), ("POINTS", expected.2));
         let earnings = see(&client, &last, GetEarningsRequest::of(PROGRAM, "ada")).await;
@@ -64,7 +64,7 @@ async fn tier_points_and_balance_agree_at_every_threshold() {
 }
 
 #[tokio::test]
-async fn a_referral_that_was_not_rewarded_does_not_count_towards_a_tier() {
+async fn a_referral_that_was_made_while_the_referrer_was_inactive_does_not_count_for_tiers() {
     let (database, server, client) = server_with(&[PROGRAM]).await;
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     client.sign_up(PROGRAM, "bob", &ada.code).await.unwrap();
@@ -75,6 +75,7 @@ async fn a_referral_that_was_not_rewarded_does_not_count_towards_a_tier() {
     let seen = see(&client, &back.consistency_token, GetTierRequest::of(PROGRAM, "ada")).await;
 
     assert_eq!(tier(&seen), ("Bronze", 1, 10, "Silver", 9));
+    assert_eq!(seen.referral_count, 2, "as in the stats");
     let stats = GetReferralStatsRequest::of(PROGRAM, "ada");
     let stats = see(&client, &back.consistency_token, stats).await;
     assert_eq!((stats.referral_count, minor(stats.earned.as_ref())), (2, 10));
@@ -91,7 +92,7 @@ async fn a_program_without_tiers_has_an_empty_tier() {
     let seen = see(&client, token(&bob), GetTierRequest::of("referral-count", "ada")).await;
 
     assert_eq!((&*seen.tier, &*seen.next_tier, seen.referrals_to_next_tier), ("", "", 0));
-    assert_eq!(seen.points, 1);
+    assert_eq!((seen.points, seen.referral_count, seen.tier_referral_count), (1, 1, 0));
     server.stop().await;
     database.check().await;
 }

@@ -120,3 +120,73 @@ async fn a_tier_under_new_rules_is_shown_by_the_new_names_from_the_next_referral
     server.stop().await;
     database.check().await;
 }
+
+#[tokio::test]
+async fn tiers_go_by_referrals_whatever_earned_before() {
+    const PROGRAM: &str = "tiered-points";
+    let (database, server, client) = server_with(&[]).await;
+    let tiered = client.publish_shipped(PROGRAM).await;
+    let mut by_purchase = tiered.clone();
+    by_purchase.set_earn_on(EarnOn::EveryPurchase);
+    let point =
+        RewardRule { rule: "point".into(), level: 1, flat_minor: Some(1), ..Default::default() };
+    by_purchase.rewards = vec![RewardRule { kind: RewardKind::Points.into(), ..point }];
+    client.publish(by_purchase).await.unwrap();
+    let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
+    client.sign_up(PROGRAM, "bob", &ada.code).await.unwrap();
+    client.sign_up(PROGRAM, "cid", &ada.code).await.unwrap();
+    for number in 0..60 {
+        client.buy(&format!("order-{number}"), "bob", "USD", 100).await.unwrap();
+    }
+    client.publish(tiered).await.unwrap();
+    let mut tiers = client.watch_tier(PROGRAM, "ada", "").await.unwrap();
+    let mut earnings = client.watch(PROGRAM, "ada", "").await.unwrap();
+    assert_eq!(tiers.first.tier, "Bronze");
+    let dan = client.sign_up(PROGRAM, "dan", &ada.code).await.unwrap();
+
+    // Bob, who bought sixty times, cid, who is pending, and dan: three at 10, beside 60 for the purchases.
+    let reward = crate::support::next_reward(&mut earnings).await;
+    assert_eq!(crate::support::figures(&reward), (30, 90, 90));
+    let seen = see(&client, token(&dan), GetTierRequest::of(PROGRAM, "ada")).await;
+    assert_eq!((&*seen.tier, seen.tier_referral_count, seen.points), ("Bronze", 3, 90));
+    assert_eq!((&*seen.next_tier, seen.referrals_to_next_tier), ("Silver", 7));
+    let stats = see(&client, token(&dan), GetReferralStatsRequest::of(PROGRAM, "ada")).await;
+    assert_eq!((seen.referral_count, stats.referral_count, stats.pending_count), (3, 3, 1));
+    let now = reward.reward.unwrap().create_time;
+    let past = GetTierRequest { as_of_time: now, ..GetTierRequest::of(PROGRAM, "ada") };
+    let past = see(&client, token(&dan), past).await;
+    assert_eq!((past.tier_referral_count, past.referral_count, past.points), (3, 3, 90));
+    for friend in 4..=10 {
+        client.sign_up(PROGRAM, &format!("friend-{friend}"), &ada.code).await.unwrap();
+    }
+    let change = tiers.rest.news().await;
+    assert_eq!((&*change.previous_tier, &*change.tier), ("Bronze", "Silver"));
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn the_first_purchase_is_the_first_ever_whatever_the_rules_were() {
+    const PROGRAM: &str = "first-purchase-credits";
+    let (database, server, client) = server_with(&[]).await;
+    let shipped = client.publish_shipped(PROGRAM).await;
+    let mut every = shipped.clone();
+    every.set_earn_on(EarnOn::EveryPurchase);
+    every.set_first_purchase_used_by(FirstPurchaseUse::Unspecified);
+    client.publish(every).await.unwrap();
+    let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
+    client.sign_up(PROGRAM, "bob", &ada.code).await.unwrap();
+    client.deactivate("ada").await.unwrap();
+    client.deactivate("bob").await.unwrap();
+    let first = client.buy("order-1", "bob", "USD", 100).await.unwrap();
+    assert!(!first.outcomes[0].converted, "everybody was inactive");
+    client.reactivate("ada").await.unwrap();
+    client.reactivate("bob").await.unwrap();
+    client.publish(shipped).await.unwrap();
+
+    let second = client.buy("order-2", "bob", "USD", 100).await.unwrap();
+
+    crate::support::disqualified(&second, WithheldReason::NotFirstPurchase);
+    server.stop().await;
+    database.check().await;
+}

@@ -1,10 +1,10 @@
 //! Recording a purchase: the fact, the buyer's conversion and every reward up the line, in one
 //! decision.
 
-use crate::decide::referral;
+use crate::decide::referral::{self, has_bought};
 use crate::decide::rewards::{self, Occasion, PurchaseOccasion};
 use crate::reward::WithheldReason;
-use crate::rules::{EarnOn, FirstPurchaseUse, ProgramRules};
+use crate::rules::{EarnOn, ProgramRules};
 use crate::{
     Halt, OwnEvent, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, Purchase,
     PurchaseCommand, PurchaseId, PurchaseRecorded, ReferralStatus, Refusal, StreamKey, Timestamp,
@@ -86,15 +86,12 @@ fn evaluate(
         tell::<Participant>(work, &buyer_id, credit)?;
     }
 
-    let occasion = Occasion {
-        version,
-        source: &buyer_id,
-        purchase: Some(PurchaseOccasion {
-            purchase_id: &input.purchase_id,
-            amount_minor: input.amount_minor,
-            dated: input.purchase_time,
-        }),
+    let purchase = PurchaseOccasion {
+        purchase_id: &input.purchase_id,
+        amount_minor: input.amount_minor,
+        dated: input.purchase_time,
     };
+    let occasion = Occasion { version, source: &buyer_id, purchase: Some(purchase) };
     let mut converted = false;
     let withheld = if let Some(reason) = disqualification(rules, &buyer, input) {
         let minimum =
@@ -103,11 +100,11 @@ fn evaluate(
     } else {
         let granted = rewards::grant(work, &occasion)?;
         converted = granted.count > 0;
-        if granted.count == 0 && granted.withheld.is_empty() {
+        if granted.is_for_nobody {
             // Every rule is for a level above the top of the buyer's line.
             rewards::withhold_all(work, &occasion, WithheldReason::NotReferred, None)?
         } else {
-            granted.withheld.into_iter().map(|(_, withheld)| withheld).collect()
+            granted.withheld
         }
     };
     for withheld in withheld {
@@ -115,11 +112,13 @@ fn evaluate(
     }
 
     if converted {
-        referral::convert(work, &buyer_id, Some(input.purchase_id.clone()))?;
+        referral::convert(work, &buyer_id, occasion.purchase.as_ref())?;
     }
-    if uses_first_purchase(rules, input) {
+    // Remembered whatever the rules are: those of a later version may pay for a first purchase only.
+    let is_insufficient = !is_enough(rules, &buyer, input);
+    if buyer.is_first_purchase(is_insufficient) {
         let purchase_id = input.purchase_id.clone();
-        let used = ParticipantCommand::UseFirstPurchase { purchase_id };
+        let used = ParticipantCommand::UseFirstPurchase { purchase_id, is_insufficient };
         tell::<Participant>(work, &buyer_id, used)?;
     }
     Ok(())
@@ -131,7 +130,6 @@ fn disqualification(
     buyer: &Participant,
     input: &RecordPurchase,
 ) -> Option<WithheldReason> {
-    let first_only = matches!(rules.earn_on, EarnOn::FirstPurchase { .. });
     if rules.earn_on == EarnOn::Referral {
         return Some(WithheldReason::RewardsReferralsOnly);
     }
@@ -141,7 +139,7 @@ fn disqualification(
     if input.amount_minor < rules.minimum_purchase_minor {
         return Some(WithheldReason::BelowMinimum);
     }
-    if first_only && buyer.first_purchase_used() {
+    if has_bought(rules, buyer) {
         return Some(WithheldReason::NotFirstPurchase);
     }
     let Some(referral) = buyer.referral() else {
@@ -150,21 +148,20 @@ fn disqualification(
     if matches!(referral.status, ReferralStatus::Held | ReferralStatus::Rejected) {
         return Some(WithheldReason::ReferralNotCounted);
     }
-    if input.purchase_time.is_some_and(|time| time < referral.referral_time) {
-        return Some(WithheldReason::BeforeReferral);
-    }
-    None
+    is_before_referral(buyer, input).then_some(WithheldReason::BeforeReferral)
 }
 
-/// Whether the purchase counts as the buyer's first, whether or not the buyer was referred.
-fn uses_first_purchase(rules: &ProgramRules, input: &RecordPurchase) -> bool {
-    match rules.earn_on {
-        EarnOn::FirstPurchase { used_by: FirstPurchaseUse::AnyPurchase } => true,
-        EarnOn::FirstPurchase { used_by: FirstPurchaseUse::QualifyingPurchase } => {
-            is_accepted_currency(rules, input) && input.amount_minor >= rules.minimum_purchase_minor
-        }
-        EarnOn::Referral | EarnOn::EveryPurchase => false,
-    }
+fn is_before_referral(buyer: &Participant, input: &RecordPurchase) -> bool {
+    let dated = input.purchase_time.zip(buyer.referral());
+    dated.is_some_and(|(dated, referral)| dated.is_purchase_before(referral.referral_time))
+}
+
+/// Whether the purchase is enough by the rules, so that it uses up the buyer's first purchase where only a
+/// qualifying one does, whether or not the buyer was referred. A purchase before the referral does not.
+fn is_enough(rules: &ProgramRules, buyer: &Participant, input: &RecordPurchase) -> bool {
+    is_accepted_currency(rules, input)
+        && input.amount_minor >= rules.minimum_purchase_minor
+        && !is_before_referral(buyer, input)
 }
 
 fn is_accepted_currency(rules: &ProgramRules, input: &RecordPurchase) -> bool {

@@ -1,11 +1,11 @@
 //! Who referred whom.
 
 use crate::code::normalize;
-use crate::decide::rewards::{self, Occasion};
+use crate::decide::rewards::{self, Occasion, PurchaseOccasion};
 use crate::rules::{AttachPolicy, EarnOn, ProgramRules};
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, ProgramVersion,
-    PurchaseId, Referral, ReferralStatus, ReferralUpdated, Refusal, SideRow, UserId, Work,
+    Referral, ReferralStatus, ReferralUpdated, Refusal, SideRow, UserId, Work,
     existing_participant, load, tell,
 };
 
@@ -96,7 +96,10 @@ pub fn existing_program(work: &mut dyn Work, program_id: &ProgramId) -> Result<(
 
 /// Whether the participant has already made the purchase for which the program pays once.
 pub(super) fn has_bought(rules: &ProgramRules, participant: &Participant) -> bool {
-    matches!(rules.earn_on, EarnOn::FirstPurchase { .. }) && participant.first_purchase_used()
+    match rules.earn_on {
+        EarnOn::FirstPurchase { used_by } => participant.first_purchase_used(used_by),
+        EarnOn::Referral | EarnOn::EveryPurchase => false,
+    }
 }
 
 /// How many more people the referrer can refer; `None` if there is no limit.
@@ -163,13 +166,19 @@ pub(super) fn attach(
 ) -> Result<(), Halt> {
     let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
     let referrer_user_id = referrer_user_id.clone();
+    let made_while_inactive = !load::<Participant>(work, &referrer)?.is_active();
     let now = work.now();
     let row = SideRow::Referral { referee: referee.clone(), referrer: referrer_user_id.clone() };
     work.write_row(row);
     tell::<Participant>(
         work,
         referee,
-        ParticipantCommand::ApplyReferral { id: referee.clone(), referrer_user_id, now },
+        ParticipantCommand::ApplyReferral {
+            id: referee.clone(),
+            referrer_user_id,
+            made_while_inactive,
+            now,
+        },
     )?;
     let make = ParticipantCommand::MakeReferral {
         user_id: referrer.user_id.clone(),
@@ -179,10 +188,7 @@ pub(super) fn attach(
     if version.rules.earn_on == EarnOn::Referral {
         convert(work, referee, None)?;
         let occasion = Occasion { version, source: referee, purchase: None };
-        for (earner, withheld) in rewards::grant(work, &occasion)?.withheld {
-            let earner = earner.unwrap_or_else(|| referee.clone());
-            tell::<Participant>(work, &earner, ParticipantCommand::Withhold(withheld))?;
-        }
+        rewards::grant(work, &occasion)?;
     }
     Ok(())
 }
@@ -191,19 +197,24 @@ pub(super) fn attach(
 pub(super) fn convert(
     work: &mut dyn Work,
     referee: &ParticipantId,
-    purchase_id: Option<PurchaseId>,
+    purchase: Option<&PurchaseOccasion<'_>>,
 ) -> Result<(), Halt> {
     let referral = load::<Participant>(work, referee)?.referral().cloned();
-    let Some(Referral { referrer_user_id, status: ReferralStatus::Pending, .. }) = referral else {
+    let Some(Referral { referrer_user_id, status: ReferralStatus::Pending, .. }) = &referral else {
         return Ok(());
     };
-    tell::<Participant>(work, referee, ParticipantCommand::Convert { purchase_id })?;
-    let referrer = ParticipantId::new(&referee.program_id, &referrer_user_id);
-    load::<Participant>(work, &referrer)?;
+    let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
+    let dated = purchase.and_then(|purchase| purchase.dated);
+    let converted_while_inactive = load::<Participant>(work, &referrer)?.bar(dated).is_some();
+    let purchase_id = purchase.map(|purchase| purchase.purchase_id.clone());
+    let convert = ParticipantCommand::Convert { purchase_id, converted_while_inactive };
+    tell::<Participant>(work, referee, convert)?;
     let updated = ReferralUpdated {
         referee_user_id: referee.user_id.clone(),
         previous_status: ReferralStatus::Pending,
         status: ReferralStatus::Converted,
+        made_while_inactive: referral.is_some_and(|referral| referral.made_while_inactive),
+        converted_while_inactive,
     };
     tell::<Participant>(work, &referrer, ParticipantCommand::UpdateReferral(updated))?;
     Ok(())

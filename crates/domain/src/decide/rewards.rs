@@ -1,7 +1,7 @@
 //! Granting the rewards that a program's rules pay up the line.
 
 use crate::participant::Grant;
-use crate::reward::{WithheldReason, quote};
+use crate::reward::{Quote, SoFar, Unpaid, WithheldReason, quote};
 use crate::rules::{Pay, RewardRule};
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, ProgramVersion, PurchaseId,
@@ -23,26 +23,47 @@ pub(super) struct Occasion<'a> {
     pub(super) purchase: Option<PurchaseOccasion<'a>>,
 }
 
+impl Occasion<'_> {
+    /// What was paid; 0 if the occasion is no purchase.
+    fn amount_minor(&self) -> i64 {
+        self.purchase.as_ref().map_or(0, |purchase| purchase.amount_minor)
+    }
+}
+
 /// The result of an occasion.
 #[derive(Default)]
 pub(super) struct Granted {
     /// How many rewards were granted.
     pub(super) count: usize,
-    /// The rewards that were withheld, with who would have earned them.
-    pub(super) withheld: Vec<(Option<ParticipantId>, RewardWithheld)>,
+    /// Whether no rule has an earner.
+    pub(super) is_for_nobody: bool,
+    /// The rewards that were withheld, if that is to be recorded on the purchase.
+    pub(super) withheld: Vec<RewardWithheld>,
+}
+
+/// A reward that an earner does not get.
+struct Withheld {
+    reason: WithheldReason,
+    /// What the rule comes to, if that was computed.
+    computed_minor: Option<i64>,
+}
+
+impl From<Unpaid> for Withheld {
+    fn from(Unpaid { reason, computed_minor }: Unpaid) -> Self {
+        Self { reason, computed_minor: Some(computed_minor) }
+    }
 }
 
 /// Grants every reward of an occasion that counts. Levels are independent of each other: an earner
 /// who gets nothing is skipped, and nothing moves up.
 pub(super) fn grant(work: &mut dyn Work, occasion: &Occasion<'_>) -> Result<Granted, Halt> {
-    let rules = &occasion.version.rules;
-    let mut granted = Granted::default();
-    let mut unshared_minor = occasion.purchase.as_ref().map_or(0, |purchase| purchase.amount_minor);
-    for Earner { rule, id: earner_id, cut_off } in earners(work, occasion)? {
-        let earner = load::<Participant>(work, &earner_id)?;
+    let earners = earners(work, occasion)?;
+    let mut granted = Granted { is_for_nobody: earners.is_empty(), ..Granted::default() };
+    let mut unshared_minor = occasion.amount_minor();
+    for Earner { rule, id: earner_id, cut_off } in earners {
         let quoted = match cut_off {
-            Some(reason) => Err(reason),
-            None => quote_for(occasion, rule, &earner, unshared_minor),
+            Some(reason) => Err(Withheld { reason, computed_minor: None }),
+            None => quote_for(work, occasion, rule, &earner_id, unshared_minor)?,
         };
         match quoted {
             Ok(quote) => {
@@ -52,7 +73,7 @@ pub(super) fn grant(work: &mut dyn Work, occasion: &Occasion<'_>) -> Result<Gran
                 let grant = Grant {
                     earner_user_id: earner_id.user_id.clone(),
                     program_version: occasion.version.version,
-                    unit: rules.unit.clone(),
+                    unit: occasion.version.rules.unit.clone(),
                     rule: rule.clone(),
                     quote,
                     source_user_id: occasion.source.user_id.clone(),
@@ -62,10 +83,15 @@ pub(super) fn grant(work: &mut dyn Work, occasion: &Occasion<'_>) -> Result<Gran
                 tell::<Participant>(work, &earner_id, ParticipantCommand::Grant(Box::new(grant)))?;
                 granted.count += 1;
             }
-            Err(reason) => {
-                let limit = rule.cap_minor.filter(|_| reason == WithheldReason::CapReached);
-                let withheld = withhold(occasion, Some((rule, &earner_id)), reason, limit, true);
-                granted.withheld.push((Some(earner_id), withheld));
+            // What concerns the earner is told to the earner, and so is what concerns a referral without a
+            // purchase.
+            Err(withheld) if withheld.reason.is_of_earner() || occasion.purchase.is_none() => {
+                let withheld = withhold_from_earner(occasion, rule, &withheld);
+                tell::<Participant>(work, &earner_id, ParticipantCommand::Withhold(withheld))?;
+            }
+            Err(Withheld { reason, .. }) => {
+                let earner = Some((rule, &earner_id));
+                granted.withheld.push(withhold(occasion, earner, reason, None, true));
             }
         }
     }
@@ -73,20 +99,41 @@ pub(super) fn grant(work: &mut dyn Work, occasion: &Occasion<'_>) -> Result<Gran
 }
 
 fn quote_for(
+    work: &mut dyn Work,
     occasion: &Occasion<'_>,
     rule: &RewardRule,
-    earner: &Participant,
+    earner_id: &ParticipantId,
     unshared_minor: i64,
-) -> Result<crate::reward::Quote, WithheldReason> {
-    if !earner.is_active() {
-        return Err(WithheldReason::EarnerInactive);
-    }
+) -> Result<Result<Quote, Withheld>, Halt> {
+    let source = load::<Participant>(work, occasion.source)?;
+    let earner = load::<Participant>(work, earner_id)?;
     let dated = occasion.purchase.as_ref().and_then(|purchase| purchase.dated);
-    if dated.is_some_and(|dated| earner.reactivate_time().is_some_and(|since| dated < since)) {
-        return Err(WithheldReason::BeforeReactivation);
+    let mut bar = earner.bar(dated);
+    let mut tier_referrals = earner.tier_referrals().under(occasion.version.rules.earn_on);
+    if let (Pay::Tiers(_), Some(referral)) = (&rule.pay, source.referral()) {
+        // Such a referral never counts for tiers, also after the reactivation.
+        if referral.made_while_inactive {
+            bar = bar.or(Some(WithheldReason::EarnerInactive));
+        }
+        // The purchase converts a pending referral after its rewards are granted.
+        let converts = occasion.purchase.is_some() && referral.status == ReferralStatus::Pending;
+        let is_not_counted_yet = converts || referral.made_while_inactive;
+        tier_referrals = tier_referrals.saturating_add(u32::from(is_not_counted_yet));
     }
-    let basis_minor = occasion.purchase.as_ref().map_or(0, |purchase| purchase.amount_minor);
-    quote(rule, earner.level(rule.level), basis_minor, unshared_minor)
+    let so_far = SoFar {
+        level_minor: earner.level(rule.level).total_minor,
+        tier_minor: earner.tier_points(),
+        tier_referrals,
+    };
+    let quoted = quote(rule, so_far, occasion.amount_minor(), unshared_minor);
+    Ok(match bar {
+        None => quoted.map_err(Withheld::from),
+        Some(reason) => {
+            let computed_minor =
+                quoted.map_or_else(|unpaid| unpaid.computed_minor, |quote| quote.computed_minor);
+            Err(Withheld { reason, computed_minor: Some(computed_minor) })
+        }
+    })
 }
 
 /// Withholds the rewards of an occasion that does not count: one record for each would-be earner, at least
@@ -139,7 +186,7 @@ fn earners<'a>(work: &mut dyn Work, occasion: &Occasion<'a>) -> Result<Vec<Earne
                         Some(WithheldReason::ReferralNotCounted)
                     }
                     ReferralStatus::Pending | ReferralStatus::Converted => dated
-                        .is_some_and(|dated| dated < referral.referral_time)
+                        .is_some_and(|dated| dated.is_purchase_before(referral.referral_time))
                         .then_some(WithheldReason::BeforeReferral),
                 };
             }
@@ -151,7 +198,7 @@ fn earners<'a>(work: &mut dyn Work, occasion: &Occasion<'a>) -> Result<Vec<Earne
     Ok(earners)
 }
 
-/// Records that a reward is not granted.
+/// A record for the purchase that a reward is not granted.
 fn withhold(
     occasion: &Occasion<'_>,
     earner: Option<(&RewardRule, &ParticipantId)>,
@@ -160,17 +207,40 @@ fn withhold(
     qualified: bool,
 ) -> RewardWithheld {
     RewardWithheld {
-        program_id: occasion.source.program_id.clone(),
+        program_id: Some(occasion.source.program_id.clone()),
         program_version: occasion.version.version,
         earner_user_id: earner.map(|(_, id)| id.user_id.clone()),
         level: earner.map_or(0, |(rule, _)| rule.level),
         rule: earner.map(|(rule, _)| rule.rule.clone()),
         reason,
         qualified,
-        source_user_id: match occasion.purchase {
-            Some(_) => None,
-            None => Some(occasion.source.user_id.clone()),
-        },
+        source_user_id: None,
+        purchase_id: None,
+        computed_minor: None,
+        unit: None,
         limit_minor,
+    }
+}
+
+/// A record for the earner that a reward is not granted.
+fn withhold_from_earner(
+    occasion: &Occasion<'_>,
+    rule: &RewardRule,
+    withheld: &Withheld,
+) -> RewardWithheld {
+    let reason = withheld.reason;
+    RewardWithheld {
+        program_id: None,
+        program_version: occasion.version.version,
+        earner_user_id: None,
+        level: rule.level,
+        rule: Some(rule.rule.clone()),
+        reason,
+        qualified: true,
+        source_user_id: Some(occasion.source.user_id.clone()),
+        purchase_id: occasion.purchase.as_ref().map(|purchase| purchase.purchase_id.clone()),
+        computed_minor: withheld.computed_minor,
+        unit: withheld.computed_minor.map(|_| occasion.version.rules.unit.clone()),
+        limit_minor: rule.cap_minor.filter(|_| reason == WithheldReason::CapReached),
     }
 }

@@ -8,6 +8,11 @@ use crate::purchase::RewardWithheld;
 use crate::registry::Posts;
 use crate::{PurchaseId, Timestamp, UserId};
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// The status of a referral.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -72,6 +77,9 @@ pub struct ReferralApplied {
     pub status: ReferralStatus,
     /// When, in microseconds since 1970.
     pub referral_time_us: Timestamp,
+    /// Whether the referrer was inactive, so that the referral never counts for tiers.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub made_while_inactive: bool,
 }
 
 /// The participant referred somebody: the referrer's side of [`ReferralApplied`].
@@ -85,6 +93,9 @@ pub struct ReferralMade {
     pub status: ReferralStatus,
     /// How many uses of the participant's code, and direct referrals, are now used up.
     pub uses: u32,
+    /// Whether the participant was inactive, so that the referral never counts for tiers.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub made_while_inactive: bool,
 }
 
 /// A referral that the participant made changed its status: the referrer's side of the referee's event.
@@ -97,6 +108,13 @@ pub struct ReferralUpdated {
     pub previous_status: ReferralStatus,
     /// The status after.
     pub status: ReferralStatus,
+    /// Whether the participant was inactive when the referral was made.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub made_while_inactive: bool,
+    /// Whether the participant could not earn when the referral converted: they were inactive, or the purchase
+    /// is dated before their reactivation.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub converted_while_inactive: bool,
 }
 
 /// The participant's referral counts: something was earned through it.
@@ -106,14 +124,23 @@ pub struct ReferralConverted {
     /// The purchase that converted the referral; absent if the referral itself earned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub purchase_id: Option<PurchaseId>,
+    /// Whether the referrer could not earn: they were inactive, or the purchase is dated before their
+    /// reactivation.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub converted_while_inactive: bool,
 }
 
-/// The participant made the first purchase, and it converted no referral.
+/// The participant made the first purchase of all, or the first one that was enough, and it converted no
+/// referral. Recorded under any rules, because later rules may pay for a first purchase only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FirstPurchaseUsed {
     /// The purchase.
     pub purchase_id: PurchaseId,
+    /// Whether the purchase was not enough by the rules that applied to it, or was made before the referral:
+    /// only rules under which any purchase is the first go by it.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub is_insufficient: bool,
 }
 
 /// A purchase was added to the buyer's own balance.
@@ -159,6 +186,9 @@ pub struct RewardGranted {
     pub level_total_minor: Option<i64>,
     /// The number of the earner's rewards from this level after this one.
     pub level_count: u32,
+    /// How many referrals the tiers went by, this one included; absent if no tiers pay.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tier_referrals: Option<u32>,
     /// The granted amount: the computed amount, or what was left under the cap.
     pub posting: Posting,
 }

@@ -1,6 +1,7 @@
 //! A participant: a user in a program, with a code, perhaps a referrer, and what they earned.
 
 mod events;
+mod referrals;
 
 use std::sync::Arc;
 
@@ -11,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::ledger::{Bucket, Buckets, EntryKind, Overflow};
 use super::purchase::RewardWithheld;
 use super::registry::State;
-use super::reward::{LevelTotal, Quote};
-use super::rules::{Pay, RewardRule};
+use super::reward::{LevelTotal, Quote, WithheldReason};
+use super::rules::{FirstPurchaseUse, Pay, RewardRule};
 use super::{
     Halt, ParticipantId, Program, PurchaseId, Refusal, Timestamp, User, UserId, Work, load,
 };
@@ -22,18 +23,7 @@ pub use events::{
     ParticipantReactivated, PurchaseCredited, ReferralApplied, ReferralConverted, ReferralMade,
     ReferralStatus, ReferralUpdated, RewardGranted, TierChanged,
 };
-
-/// Who referred a participant.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Referral {
-    /// The referrer.
-    pub referrer_user_id: UserId,
-    /// The status of the referral.
-    pub status: ReferralStatus,
-    /// When the referral was made.
-    pub referral_time: Timestamp,
-}
+pub use referrals::{Referral, ReferralCounts, TierReferrals};
 
 /// A computed reward, ready to be granted.
 #[derive(Clone, Debug)]
@@ -61,6 +51,7 @@ pub enum ParticipantCommand {
     ApplyReferral {
         id: ParticipantId,
         referrer_user_id: UserId,
+        made_while_inactive: bool,
         now: Timestamp,
     },
     /// Records this referee.
@@ -71,12 +62,14 @@ pub enum ParticipantCommand {
     /// The participant's own referral earned something.
     Convert {
         purchase_id: Option<PurchaseId>,
+        converted_while_inactive: bool,
     },
     /// The referral of this referee changed its status.
     UpdateReferral(ReferralUpdated),
-    /// The participant made the first purchase, although it earned nothing.
+    /// The participant bought, although it converted nothing.
     UseFirstPurchase {
         purchase_id: PurchaseId,
+        is_insufficient: bool,
     },
     CreditPurchase {
         user_id: UserId,
@@ -114,57 +107,21 @@ pub fn existing_participant(
     })
 }
 
-/// How many users a participant referred, by status of the referral. Rejected referrals are not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[allow(missing_docs, reason = "the names are those of the statuses")]
-pub struct ReferralCounts {
-    pub pending: u32,
-    pub held: u32,
-    pub converted: u32,
-}
-
-impl ReferralCounts {
-    /// The number that counts as referrals: pending and converted ones.
-    #[must_use]
-    pub fn counted(&self) -> u32 {
-        self.pending.saturating_add(self.converted)
-    }
-
-    fn of(&mut self, status: ReferralStatus) -> Option<&mut u32> {
-        match status {
-            ReferralStatus::Pending => Some(&mut self.pending),
-            ReferralStatus::Held => Some(&mut self.held),
-            ReferralStatus::Converted => Some(&mut self.converted),
-            ReferralStatus::Rejected => None,
-        }
-    }
-
-    fn add(&mut self, status: ReferralStatus) {
-        if let Some(count) = self.of(status) {
-            *count = count.saturating_add(1);
-        }
-    }
-
-    fn subtract(&mut self, status: ReferralStatus) {
-        if let Some(count) = self.of(status) {
-            *count = count.saturating_sub(1);
-        }
-    }
-}
-
 /// A user in a program.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub struct Participant {
     code: String,
     inactive: bool,
     reactivate_time: Option<Timestamp>,
     referral: Option<Referral>,
-    uses: u32,
     has_referred: bool,
     referrals: ReferralCounts,
-    first_purchase_used: bool,
+    tier_referrals: TierReferrals,
+    tier_points: i64,
+    has_bought: bool,
+    has_bought_enough: bool,
     levels: Vec<LevelTotal>,
     buckets: Buckets,
     tier: Option<String>,
@@ -189,6 +146,16 @@ impl Participant {
         !self.inactive
     }
 
+    /// Why the participant cannot earn now; for a purchase, with its time if the caller said it.
+    #[must_use]
+    pub fn bar(&self, dated: Option<Timestamp>) -> Option<WithheldReason> {
+        if self.inactive {
+            return Some(WithheldReason::EarnerInactive);
+        }
+        let (dated, since) = dated.zip(self.reactivate_time)?;
+        dated.is_purchase_before(since).then_some(WithheldReason::BeforeReactivation)
+    }
+
     /// When the participant was last reactivated.
     #[must_use]
     pub fn reactivate_time(&self) -> Option<Timestamp> {
@@ -204,7 +171,7 @@ impl Participant {
     /// How many uses of the participant's code, and direct referrals, are used up.
     #[must_use]
     pub fn uses(&self) -> u32 {
-        self.uses
+        self.referrals.uses()
     }
 
     /// Whether the participant ever referred anybody.
@@ -213,10 +180,19 @@ impl Participant {
         self.has_referred
     }
 
-    /// Whether the participant has made the purchase that counts as the first.
+    /// Whether the participant has made the purchase that counts as the first, under whatever rules.
     #[must_use]
-    pub fn first_purchase_used(&self) -> bool {
-        self.first_purchase_used
+    pub fn first_purchase_used(&self, used_by: FirstPurchaseUse) -> bool {
+        match used_by {
+            FirstPurchaseUse::AnyPurchase => self.has_bought,
+            FirstPurchaseUse::QualifyingPurchase => self.has_bought_enough,
+        }
+    }
+
+    /// Whether a purchase is the participant's first of all, or the first that is enough.
+    #[must_use]
+    pub fn is_first_purchase(&self, is_insufficient: bool) -> bool {
+        !self.has_bought || !(self.has_bought_enough || is_insufficient)
     }
 
     /// The participant's tier, if it ever changed.
@@ -247,6 +223,18 @@ impl Participant {
         self.referrals
     }
 
+    /// How many of the participant's referrals count for tiers.
+    #[must_use]
+    pub fn tier_referrals(&self) -> TierReferrals {
+        self.tier_referrals
+    }
+
+    /// The points that tiers granted the participant, in any version of the program.
+    #[must_use]
+    pub fn tier_points(&self) -> i64 {
+        self.tier_points
+    }
+
     /// What the participant owns, and the sums that explain it.
     #[must_use]
     pub fn buckets(&self) -> &Buckets {
@@ -269,6 +257,7 @@ impl Participant {
         &self,
         id: ParticipantId,
         referrer_user_id: UserId,
+        made_while_inactive: bool,
         now: Timestamp,
     ) -> Result<ReferralApplied, Refusal> {
         if self.referral.is_some() {
@@ -278,7 +267,7 @@ impl Participant {
             return Err(Refusal::SelfReferral(referrer_user_id));
         }
         let status = ReferralStatus::Pending;
-        Ok(ReferralApplied { referrer_user_id, status, referral_time_us: now })
+        Ok(ReferralApplied { referrer_user_id, status, referral_time_us: now, made_while_inactive })
     }
 
     fn make_referral(
@@ -286,8 +275,9 @@ impl Participant {
         user_id: UserId,
         referee_user_id: UserId,
     ) -> Result<ReferralMade, Refusal> {
-        let uses = self.uses.checked_add(1).ok_or(Refusal::BalanceLimitReached(user_id))?;
-        Ok(ReferralMade { referee_user_id, status: ReferralStatus::Pending, uses })
+        let uses = self.uses().checked_add(1).ok_or(Refusal::BalanceLimitReached(user_id))?;
+        let (status, made_while_inactive) = (ReferralStatus::Pending, self.inactive);
+        Ok(ReferralMade { referee_user_id, status, uses, made_while_inactive })
     }
 
     fn credit(
@@ -327,6 +317,7 @@ impl Participant {
             cap_remaining_minor: quote.cap_remaining_minor,
             level_total_minor: Some(total).filter(|total| *total != posting.after.net_earned()),
             level_count: level.count.checked_add(1).ok_or_else(limit)?,
+            tier_referrals: quote.tier_referrals,
             posting,
         })
     }
@@ -358,24 +349,31 @@ impl Aggregate for Participant {
                 return Err(Refusal::AlreadyEnrolled(id));
             }
             ParticipantCommand::Enroll { enrolled, .. } => enrolled.into(),
-            ParticipantCommand::ApplyReferral { id, referrer_user_id, now } => {
-                self.apply_referral(id, referrer_user_id, now)?.into()
-            }
+            ParticipantCommand::ApplyReferral {
+                id,
+                referrer_user_id,
+                made_while_inactive,
+                now,
+            } => self.apply_referral(id, referrer_user_id, made_while_inactive, now)?.into(),
             ParticipantCommand::MakeReferral { user_id, referee_user_id } => {
                 self.make_referral(user_id, referee_user_id)?.into()
             }
-            ParticipantCommand::Convert { purchase_id } => match &self.referral {
-                Some(referral) if referral.status == ReferralStatus::Pending => {
-                    ReferralConverted { purchase_id }.into()
+            ParticipantCommand::Convert { purchase_id, converted_while_inactive } => {
+                match &self.referral {
+                    Some(referral) if referral.status == ReferralStatus::Pending => {
+                        ReferralConverted { purchase_id, converted_while_inactive }.into()
+                    }
+                    _ => return Ok(()),
                 }
-                _ => return Ok(()),
-            },
+            }
             ParticipantCommand::UpdateReferral(updated) => updated.into(),
-            ParticipantCommand::UseFirstPurchase { .. } if self.first_purchase_used => {
+            ParticipantCommand::UseFirstPurchase { is_insufficient, .. }
+                if !self.is_first_purchase(is_insufficient) =>
+            {
                 return Ok(());
             }
-            ParticipantCommand::UseFirstPurchase { purchase_id } => {
-                FirstPurchaseUsed { purchase_id }.into()
+            ParticipantCommand::UseFirstPurchase { purchase_id, is_insufficient } => {
+                FirstPurchaseUsed { purchase_id, is_insufficient }.into()
             }
             ParticipantCommand::CreditPurchase { user_id, purchase_id, amount_minor, unit } => {
                 self.credit(user_id, purchase_id, amount_minor, &unit)?.into()
@@ -406,24 +404,31 @@ impl Aggregate for Participant {
                     referrer_user_id: event.referrer_user_id,
                     status: event.status,
                     referral_time: event.referral_time_us,
+                    made_while_inactive: event.made_while_inactive,
+                    converted_while_inactive: false,
                 });
             }
             ParticipantEvent::ReferralMade(event) => {
-                self.uses = event.uses;
                 self.has_referred = true;
-                self.referrals.add(event.status);
+                self.referrals.make(&event);
+                self.tier_referrals.make(&event);
             }
             ParticipantEvent::ReferralUpdated(event) => {
-                self.referrals.subtract(event.previous_status);
-                self.referrals.add(event.status);
+                self.referrals.update(&event);
+                self.tier_referrals.update(&event);
             }
             ParticipantEvent::ReferralConverted(event) => {
                 if let Some(referral) = &mut self.referral {
                     referral.status = ReferralStatus::Converted;
+                    referral.converted_while_inactive = event.converted_while_inactive;
                 }
-                self.first_purchase_used |= event.purchase_id.is_some();
+                self.has_bought |= event.purchase_id.is_some();
+                self.has_bought_enough |= event.purchase_id.is_some();
             }
-            ParticipantEvent::FirstPurchaseUsed(_) => self.first_purchase_used = true,
+            ParticipantEvent::FirstPurchaseUsed(event) => {
+                self.has_bought = true;
+                self.has_bought_enough |= !event.is_insufficient;
+            }
             ParticipantEvent::PurchaseCredited(event) => self.buckets = event.posting.after,
             ParticipantEvent::RewardGranted(event) => {
                 let total = LevelTotal {
@@ -434,6 +439,9 @@ impl Aggregate for Participant {
                 match self.levels.iter_mut().find(|known| known.level == total.level) {
                     Some(known) => *known = total,
                     None => self.levels.push(total),
+                }
+                if event.tier_referrals.is_some() {
+                    self.tier_points = self.tier_points.saturating_add(event.posting.amount);
                 }
                 self.buckets = event.posting.after;
             }

@@ -1,6 +1,7 @@
 //! The five programs that ship with the engine, as rules, and examples of each with numbers.
 
 mod accounts;
+mod changed_rules;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod multi_level_commission;

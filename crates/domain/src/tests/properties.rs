@@ -13,10 +13,10 @@ use proptest::prelude::*;
 use super::memory_work::{Logged, Memory, Reading};
 use super::scene::{PROGRAM, Scene, profile, program, user};
 use crate::decide::{ApplyReferral, CodeFault, Command, EnrollParticipant, Referrer, RegisterUser};
-use crate::rules::{EarnOn, InvalidCodePolicy, ProgramRules};
+use crate::rules::{EarnOn, InvalidCodePolicy, Pay, ProgramRules, points_at};
 use crate::{
-    AnyAggregate, Halt, Kind, Participant, ParticipantEvent, Program, ReferralStatus, Refusal,
-    Stream, StreamKey, UserId, load,
+    AnyAggregate, Halt, Kind, Participant, ParticipantEvent, ParticipantId, Program, Purchase,
+    PurchaseEvent, PurchaseId, ReferralStatus, Refusal, Stream, StreamKey, Timestamp, UserId, load,
 };
 
 // The state after a stream's events.
@@ -195,10 +195,77 @@ proptest! {
             assert_eq!(line.last().map_or(&granted.source_user_id, |(above, _)| above), earner);
             if let Some(purchase_id) = &granted.purchase_id {
                 let bought = audit.purchases[purchase_id].purchase_time_us;
-                assert!(ledger.reactivated.is_none_or(|since| bought >= since), "{granted:?}");
-                assert!(line.iter().all(|(_, since)| bought >= *since), "{granted:?} {line:?}");
+                let is_before = |since: Timestamp| bought.plus_seconds(5 * 60) < since;
+                assert!(!ledger.reactivated.is_some_and(is_before), "{granted:?}");
+                assert!(!line.iter().any(|(_, since)| is_before(*since)), "{granted:?} {line:?}");
             }
         });
+    }
+
+    #[test]
+    fn tiers_pay_the_formula_for_the_referrals_that_count_whatever_the_rules_were(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(200),
+    ) {
+        let history = History::of(versions, &actions);
+        let mut tally = Tally::default();
+        let audit = Audit::of(history.memory(), |audit, user_id, event| {
+            tally.enter(audit, user_id, event);
+        });
+        for user_id in audit.ledgers.keys() {
+            let state = history.scene.participant(user_id.as_str());
+            for earn_on in [EarnOn::Referral, EarnOn::EveryPurchase] {
+                let expected = tally.referrals(user_id, earn_on);
+                prop_assert_eq!(state.tier_referrals().under(earn_on), expected, "{}", user_id);
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_buys_twice_for_the_first_time_whatever_the_rules_were(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(200),
+    ) {
+        let history = History::of(versions, &actions);
+        let mut bought: HashMap<UserId, HashSet<PurchaseId>> = HashMap::new();
+        let mut enough: HashMap<UserId, HashSet<PurchaseId>> = HashMap::new();
+        for logged in history.memory().log() {
+            let Some(event) = Participant::event_ref(&logged.event) else { continue };
+            let buyer = ParticipantId::parse(&logged.key.id).unwrap().user_id;
+            match event {
+                ParticipantEvent::FirstPurchaseUsed(used) => {
+                    let is_first = if used.is_insufficient {
+                        !bought.contains_key(&buyer)
+                    } else {
+                        !enough.contains_key(&buyer)
+                    };
+                    prop_assert!(is_first, "{:?}", used);
+                    bought.entry(buyer.clone()).or_default().insert(used.purchase_id.clone());
+                    if !used.is_insufficient {
+                        enough.entry(buyer).or_default().insert(used.purchase_id.clone());
+                    }
+                }
+                ParticipantEvent::ReferralConverted(converted) => {
+                    if let Some(purchase_id) = &converted.purchase_id {
+                        bought.entry(buyer.clone()).or_default().insert(purchase_id.clone());
+                        enough.entry(buyer.clone()).or_default().insert(purchase_id.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+        // Every buyer is known to have bought.
+        for logged in history.memory().log() {
+            let Some(PurchaseEvent::PurchaseRecorded(recorded)) = Purchase::event_ref(&logged.event)
+            else { continue };
+            let buyer = &recorded.buyer_user_id;
+            let id = Scene::id(buyer.as_str());
+            let had_a_program = history.memory().log().iter().any(|enrolled| {
+                *enrolled.key.id == *id.to_string() && enrolled.sequence == 1
+                    && enrolled.command < logged.command
+            });
+            prop_assert_eq!(bought.contains_key(buyer) || !had_a_program, true, "{}", buyer);
+        }
     }
 
     #[test]
@@ -258,6 +325,61 @@ proptest! {
     }
 }
 
+/// Which referrals count for tiers, by the events of the log alone.
+#[derive(Default)]
+struct Tally {
+    /// By referee: the referrer, whether they were active then, and whether they could earn at the conversion.
+    referrals: HashMap<UserId, (UserId, bool, Option<bool>)>,
+    points: HashMap<UserId, i64>,
+}
+
+impl Tally {
+    fn referrals(&self, referrer: &UserId, earn_on: EarnOn) -> u32 {
+        let counts = |(of, was_active, converted): &&(UserId, bool, Option<bool>)| {
+            of == referrer
+                && *was_active
+                && (earn_on == EarnOn::Referral || *converted == Some(true))
+        };
+        u32::try_from(self.referrals.values().filter(counts).count()).unwrap()
+    }
+
+    fn enter(&mut self, audit: &Audit, user_id: &UserId, event: &ParticipantEvent) {
+        match event {
+            ParticipantEvent::ReferralApplied(applied) => {
+                let referrer = applied.referrer_user_id.clone();
+                let was_active = !audit.ledgers[&referrer].inactive;
+                self.referrals.insert(user_id.clone(), (referrer, was_active, None));
+            }
+            ParticipantEvent::ReferralConverted(converted) => {
+                let (referrer, _, could_earn) = self.referrals.get_mut(user_id).unwrap();
+                let ledger = &audit.ledgers[referrer];
+                let bought =
+                    converted.purchase_id.as_ref().map(|id| audit.purchases[id].purchase_time_us);
+                let is_early =
+                    |(bought, since): (Timestamp, Timestamp)| bought.plus_seconds(5 * 60) < since;
+                *could_earn =
+                    Some(!ledger.inactive && !bought.zip(ledger.reactivated).is_some_and(is_early));
+            }
+            ParticipantEvent::RewardGranted(granted) => {
+                let rules = audit.version(granted.program_version);
+                let Pay::Tiers(tiers) = &audit.rule(granted.program_version, granted.level).pay
+                else {
+                    return assert_eq!(granted.tier_referrals, None);
+                };
+                let (_, was_active, converted) = &self.referrals[&granted.source_user_id];
+                assert!(*was_active, "{granted:?}");
+                let is_converting = granted.purchase_id.is_some() && converted.is_none();
+                let referrals = self.referrals(user_id, rules.earn_on) + u32::from(is_converting);
+                let points = self.points.entry(user_id.clone()).or_default();
+                assert_eq!(granted.tier_referrals, Some(referrals));
+                assert_eq!(granted.posting.amount, (points_at(tiers, referrals) - *points).max(0));
+                *points += granted.posting.amount;
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Every code with its owner, and an unknown one.
 fn codes(history: &History) -> Vec<(String, Option<UserId>)> {
     let known = history.people.iter().filter_map(|name| {
@@ -309,8 +431,10 @@ fn assert_agrees_for(history: &History, code: &str, owner: Option<&UserId>, name
     let own_referrer = participant.referral().map(|referral| &referral.referrer_user_id);
     if own_referrer.is_some() && own_referrer == owner {
         let rules = current_rules(history.memory());
-        let only_once = matches!(rules.earn_on, EarnOn::FirstPurchase { .. });
-        let has_bought = only_once && participant.first_purchase_used();
+        let has_bought = match rules.earn_on {
+            EarnOn::FirstPurchase { used_by } => participant.first_purchase_used(used_by),
+            EarnOn::Referral | EarnOn::EveryPurchase => false,
+        };
         let expected = has_bought.then_some(CodeFault::AlreadyBought);
         assert_eq!(verdict.fault, expected, "the code through which {name} came");
         return;

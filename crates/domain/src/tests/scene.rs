@@ -40,7 +40,10 @@ pub fn profile(name: &str) -> Profile {
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub grants: Vec<(ParticipantId, RewardGranted)>,
+    /// Each with its program and earner, whatever stream it is on.
     pub withholdings: Vec<RewardWithheld>,
+    /// Those on whose own streams it is that something was withheld.
+    pub told_to_earners: Vec<UserId>,
     pub converted: bool,
 }
 
@@ -266,8 +269,17 @@ impl Scene {
                     let earner = ParticipantId::parse(&logged.key.id).unwrap();
                     outcome.grants.push((earner, grant.clone()));
                 }
-                AnyEvent::Participant(ParticipantEvent::RewardWithheld(withheld))
-                | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)) => {
+                AnyEvent::Participant(ParticipantEvent::RewardWithheld(withheld)) => {
+                    let earner = ParticipantId::parse(&logged.key.id).unwrap();
+                    assert_eq!((&withheld.program_id, &withheld.earner_user_id), (&None, &None));
+                    outcome.told_to_earners.push(earner.user_id.clone());
+                    outcome.withholdings.push(RewardWithheld {
+                        program_id: Some(earner.program_id),
+                        earner_user_id: Some(earner.user_id),
+                        ..withheld.clone()
+                    });
+                }
+                AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)) => {
                     outcome.withholdings.push(withheld.clone());
                 }
                 AnyEvent::Participant(ParticipantEvent::ReferralConverted(_)) => {

@@ -85,7 +85,8 @@ impl Aggregate for Earner {
             (EarnerCommand::Convert(purchase_id), Some(referral))
                 if referral.status == ReferralStatus::Pending =>
             {
-                ReferralConverted { purchase_id: Some(purchase_id) }.into()
+                let purchase_id = Some(purchase_id);
+                ReferralConverted { purchase_id, converted_while_inactive: false }.into()
             }
             (EarnerCommand::Convert(..), _) => return Ok(()),
             (EarnerCommand::Grant(earning), _) => {
@@ -267,6 +268,7 @@ fn beginning(population: &Population, participant: usize) -> Result<Vec<Particip
             referrer_user_id: population.participant_id(referrer)?.user_id,
             status: ReferralStatus::Pending,
             referral_time_us: Timestamp::default(),
+            made_while_inactive: false,
         };
         events.push(applied.into());
     }

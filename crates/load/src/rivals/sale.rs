@@ -74,6 +74,7 @@ impl Earning {
             cap_remaining_minor: None,
             level_total_minor: (level_total_minor != total_minor).then_some(level_total_minor),
             level_count,
+            tier_referrals: None,
             posting: Posting {
                 kind: EntryKind::Commission,
                 amount: self.amount_minor,

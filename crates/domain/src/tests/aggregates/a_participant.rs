@@ -5,8 +5,8 @@ use cqrs_es::test::AggregateTestExecutor;
 
 use super::{NOW, given};
 use crate::participant::{FirstPurchaseUsed, Grant};
-use crate::reward::{LevelTotal, Quote, WithheldReason, quote};
-use crate::rules::{Pay, RewardKind, RewardRule};
+use crate::reward::{LevelTotal, Quote, SoFar, WithheldReason, quote};
+use crate::rules::{FirstPurchaseUse, Pay, RewardKind, RewardRule};
 use crate::tests::programs::{multi_level_commission, rule, tier};
 use crate::tests::scene::{program, user};
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     ParticipantEnrolled, ParticipantEvent, ParticipantId, ParticipantReactivated, Posting,
     PurchaseCredited, PurchaseId, ReferralApplied, ReferralConverted, ReferralCounts, ReferralMade,
     ReferralStatus, ReferralUpdated, Refusal, RewardGranted, RewardWithheld, TierChanged,
+    TierReferrals,
 };
 
 fn enrolled() -> ParticipantEnrolled {
@@ -24,7 +25,13 @@ fn enrolled() -> ParticipantEnrolled {
 }
 
 fn referred(status: ReferralStatus) -> ParticipantEvent {
-    ReferralApplied { referrer_user_id: user("ana"), status, referral_time_us: NOW }.into()
+    ReferralApplied {
+        referrer_user_id: user("ana"),
+        status,
+        referral_time_us: NOW,
+        made_while_inactive: false,
+    }
+    .into()
 }
 
 fn purchase(id: &str) -> PurchaseId {
@@ -36,7 +43,12 @@ fn bea() -> AggregateTestExecutor<Participant> {
 }
 
 fn apply_referral(referrer: &str) -> ParticipantCommand {
-    ParticipantCommand::ApplyReferral { id: id(), referrer_user_id: user(referrer), now: NOW }
+    ParticipantCommand::ApplyReferral {
+        id: id(),
+        referrer_user_id: user(referrer),
+        made_while_inactive: false,
+        now: NOW,
+    }
 }
 
 fn commission() -> RewardRule {
@@ -69,6 +81,7 @@ fn granted(rule: &RewardRule, amount: i64, total: i64, count: u32) -> RewardGran
         cap_remaining_minor: None,
         level_total_minor: None,
         level_count: count,
+        tier_referrals: None,
         posting: posting(rule.kind.into(), amount, Buckets { earned: total, ..in_all(total) }),
     }
 }
@@ -131,7 +144,10 @@ fn never_refers_themselves() {
 #[test]
 fn counts_the_referrals_they_make() {
     let status = ReferralStatus::Pending;
-    let made = |name, uses| ReferralMade { referee_user_id: user(name), status, uses }.into();
+    let made = |name, uses| {
+        ReferralMade { referee_user_id: user(name), status, uses, made_while_inactive: false }
+            .into()
+    };
     let refer = |name| ParticipantCommand::MakeReferral {
         user_id: user("bea"),
         referee_user_id: user(name),
@@ -146,11 +162,18 @@ fn counts_the_referrals_they_make() {
 
 #[test]
 fn is_told_how_the_referrals_they_made_stand() {
-    let made = ReferralMade { referee_user_id: user("cem"), status: ReferralStatus::Held, uses: 1 };
+    let made = ReferralMade {
+        referee_user_id: user("cem"),
+        status: ReferralStatus::Held,
+        uses: 1,
+        made_while_inactive: false,
+    };
     let update = |previous_status, status| ReferralUpdated {
         referee_user_id: user("cem"),
         previous_status,
         status,
+        made_while_inactive: false,
+        converted_while_inactive: false,
     };
     let released = update(ReferralStatus::Held, ReferralStatus::Pending);
     bea()
@@ -172,8 +195,14 @@ fn is_told_how_the_referrals_they_made_stand() {
 
 #[test]
 fn converts_a_pending_referral_only() {
-    let convert = || ParticipantCommand::Convert { purchase_id: Some(purchase("order-1")) };
-    let converted = ReferralConverted { purchase_id: Some(purchase("order-1")) };
+    let convert = || ParticipantCommand::Convert {
+        purchase_id: Some(purchase("order-1")),
+        converted_while_inactive: false,
+    };
+    let converted = ReferralConverted {
+        purchase_id: Some(purchase("order-1")),
+        converted_while_inactive: false,
+    };
     bea()
         .and(vec![referred(ReferralStatus::Pending)])
         .when(convert())
@@ -187,19 +216,43 @@ fn converts_a_pending_referral_only() {
 #[test]
 fn has_bought_once_a_purchase_converted_the_referral_but_not_when_the_referral_itself_did() {
     for (purchase_id, used) in [(Some(purchase("order-1")), true), (None, false)] {
-        let converted = ReferralConverted { purchase_id };
+        let converted = ReferralConverted { purchase_id, converted_while_inactive: false };
         let state = after([enrolled().into(), referred(ReferralStatus::Pending), converted.into()]);
-        assert_eq!(state.first_purchase_used(), used);
+        for used_by in [FirstPurchaseUse::AnyPurchase, FirstPurchaseUse::QualifyingPurchase] {
+            assert_eq!(state.first_purchase_used(used_by), used);
+        }
         assert_eq!(state.referral().unwrap().status, ReferralStatus::Converted);
     }
 }
 
 #[test]
-fn uses_up_the_first_purchase_once() {
-    let used = |id| FirstPurchaseUsed { purchase_id: purchase(id) }.into();
-    let using = |id| ParticipantCommand::UseFirstPurchase { purchase_id: purchase(id) };
-    bea().when(using("order-1")).then_expect_events(vec![used("order-1")]);
-    bea().and(vec![used("order-1")]).when(using("order-2")).then_expect_events(vec![]);
+fn remembers_the_first_purchase_of_all_and_the_first_that_was_enough() {
+    let used = |id, is_insufficient| {
+        FirstPurchaseUsed { purchase_id: purchase(id), is_insufficient }.into()
+    };
+    let using = |id, is_insufficient| ParticipantCommand::UseFirstPurchase {
+        purchase_id: purchase(id),
+        is_insufficient,
+    };
+    for is_insufficient in [false, true] {
+        let expected = vec![used("order-1", is_insufficient)];
+        bea().when(using("order-1", is_insufficient)).then_expect_events(expected);
+        let enough = || bea().and(vec![used("order-1", false)]);
+        enough().when(using("order-2", is_insufficient)).then_expect_events(vec![]);
+    }
+    let too_small = || bea().and(vec![used("order-1", true)]);
+    too_small().when(using("order-2", true)).then_expect_events(vec![]);
+    too_small().when(using("order-2", false)).then_expect_events(vec![used("order-2", false)]);
+
+    let (any, qualifying) = (FirstPurchaseUse::AnyPurchase, FirstPurchaseUse::QualifyingPurchase);
+    let is_used = |events: &[ParticipantEvent]| {
+        let state = after(events.to_vec());
+        (state.first_purchase_used(any), state.first_purchase_used(qualifying))
+    };
+    assert_eq!(is_used(&[]), (false, false));
+    assert_eq!(is_used(&[used("order-1", true)]), (true, false));
+    assert_eq!(is_used(&[used("order-1", true), used("order-2", false)]), (true, true));
+    assert_eq!(is_used(&[used("order-1", false)]), (true, true));
 }
 
 #[test]
@@ -233,7 +286,7 @@ fn adds_a_purchase_to_the_balance_and_not_to_the_rewards() {
 #[test]
 fn adds_a_reward_to_the_level_the_total_and_the_balance() {
     let rule = commission();
-    let so_far = LevelTotal { level: 1, total_minor: 95_000, count: 1 };
+    let so_far = SoFar { level_minor: 95_000, ..SoFar::default() };
     let quote = quote(&rule, so_far, 200_000, 200_000).unwrap();
     let buckets = |earned| Buckets { earned, credited: 300, ..in_all(earned + 300) };
     let credited = PurchaseCredited {
@@ -268,7 +321,7 @@ fn keeps_the_totals_of_two_levels_apart() {
 #[test]
 fn refuses_a_reward_that_would_overflow_the_balance() {
     let flat = rule("bonus", 1, RewardKind::Bonus, Pay::FlatMinor(2));
-    let quoted = quote(&flat, LevelTotal::default(), 0, 0).unwrap();
+    let quoted = quote(&flat, SoFar::default(), 0, 0).unwrap();
     bea()
         .and(vec![granted(&flat, i64::MAX - 1, i64::MAX - 1, 1).into()])
         .when(grant(flat, quoted))
@@ -279,35 +332,118 @@ fn refuses_a_reward_that_would_overflow_the_balance() {
 fn changes_the_tier_with_the_reward_that_reaches_it_and_not_again() {
     let tiers = vec![tier("Bronze", 0, 10, 0), tier("Silver", 2, 15, 100)];
     let points = rule("points", 1, RewardKind::Points, Pay::Tiers(tiers));
-    let reaching =
-        quote(&points, LevelTotal { level: 1, total_minor: 10, count: 1 }, 0, 0).unwrap();
+    let so_far = |points, referrals| SoFar {
+        level_minor: points,
+        tier_minor: points,
+        tier_referrals: referrals,
+    };
+    let reaching = quote(&points, so_far(10, 2), 0, 0).unwrap();
     let changed = TierChanged { from_tier: "Bronze".into(), to_tier: "Silver".into() };
-    let first = granted(&points, 10, 10, 1);
-    let second = granted(&points, 120, 130, 2);
+    let granted = |amount, total, count| RewardGranted {
+        tier_referrals: Some(count),
+        ..granted(&points, amount, total, count)
+    };
+    let (first, second) = (granted(10, 10, 1), granted(120, 130, 2));
     bea()
         .and(vec![first.clone().into()])
         .when(grant(points.clone(), reaching))
         .then_expect_events(vec![second.clone().into(), changed.clone().into()]);
 
-    let so_far = LevelTotal { level: 1, total_minor: 130, count: 2 };
-    let staying = quote(&points, so_far, 0, 0).unwrap();
+    let staying = quote(&points, so_far(130, 3), 0, 0).unwrap();
     bea()
         .and(vec![first.into(), second.into(), changed.into()])
         .when(grant(points.clone(), staying))
-        .then_expect_events(vec![granted(&points, 15, 145, 3).into()]);
+        .then_expect_events(vec![granted(15, 145, 3).into()]);
+    let state = after([enrolled().into(), granted(10, 10, 1).into(), granted(120, 130, 2).into()]);
+    assert_eq!(state.tier_points(), 130);
 }
 
 #[test]
-fn keeps_why_a_referral_earned_nothing_and_is_not_changed_by_it() {
+fn counts_for_tiers_what_referred_users_did_while_the_participant_could_earn() {
+    let made = |made_while_inactive| {
+        let (status, uses) = (ReferralStatus::Pending, 1);
+        ReferralMade { referee_user_id: user("cem"), status, uses, made_while_inactive }.into()
+    };
+    let converted = |made_while_inactive, converted_while_inactive| {
+        ReferralUpdated {
+            referee_user_id: user("cem"),
+            previous_status: ReferralStatus::Pending,
+            status: ReferralStatus::Converted,
+            made_while_inactive,
+            converted_while_inactive,
+        }
+        .into()
+    };
+    let undone = |converted_while_inactive| {
+        ReferralUpdated {
+            referee_user_id: user("cem"),
+            previous_status: ReferralStatus::Converted,
+            status: ReferralStatus::Rejected,
+            made_while_inactive: false,
+            converted_while_inactive,
+        }
+        .into()
+    };
+    let counts = |events: Vec<ParticipantEvent>| {
+        let TierReferrals { made, converted } = after(events).tier_referrals();
+        (made, converted)
+    };
+    assert_eq!(counts(vec![made(false)]), (1, 0));
+    assert_eq!(counts(vec![made(false), converted(false, false)]), (1, 1));
+    assert_eq!(counts(vec![made(false), converted(false, true)]), (1, 0));
+    assert_eq!(counts(vec![made(false), converted(false, false), undone(false)]), (0, 0));
+    assert_eq!(counts(vec![made(false), converted(false, true), undone(true)]), (0, 0));
+    assert_eq!(counts(vec![made(true)]), (0, 0));
+    assert_eq!(counts(vec![made(true), converted(true, false)]), (0, 0));
+}
+
+#[test]
+fn says_that_a_referral_was_made_while_inactive() {
+    let refer =
+        ParticipantCommand::MakeReferral { user_id: user("bea"), referee_user_id: user("cem") };
+    let made = ReferralMade {
+        referee_user_id: user("cem"),
+        status: ReferralStatus::Pending,
+        uses: 1,
+        made_while_inactive: true,
+    };
+    bea()
+        .and(vec![ParticipantDeactivated {}.into()])
+        .when(refer)
+        .then_expect_events(vec![made.into()]);
+}
+
+#[test]
+fn gets_a_use_back_from_a_rejected_referral() {
+    let status = ReferralStatus::Held;
+    let made =
+        ReferralMade { referee_user_id: user("cem"), status, uses: 1, made_while_inactive: false };
+    let rejected = ReferralUpdated {
+        referee_user_id: user("cem"),
+        previous_status: status,
+        status: ReferralStatus::Rejected,
+        made_while_inactive: false,
+        converted_while_inactive: false,
+    };
+    assert_eq!(after([made.clone().into()]).uses(), 1);
+    let state = after([made.into(), rejected.into()]);
+    assert_eq!((state.uses(), state.has_referred()), (0, true));
+}
+
+#[test]
+fn keeps_why_they_earned_nothing_and_is_not_changed_by_it() {
     let withheld = RewardWithheld {
-        program_id: program("spring"),
+        program_id: None,
         program_version: 1,
-        earner_user_id: Some(user("bea")),
+        earner_user_id: None,
         level: 1,
         rule: Some("points".into()),
         reason: WithheldReason::EarnerInactive,
         qualified: true,
         source_user_id: Some(user("cem")),
+        purchase_id: None,
+        computed_minor: Some(10),
+        unit: Some("POINTS".into()),
         limit_minor: None,
     };
     bea()

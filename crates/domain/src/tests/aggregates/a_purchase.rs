@@ -33,14 +33,17 @@ fn is_recorded_once() {
 #[test]
 fn keeps_every_reason_for_which_it_earned_nothing() {
     let withheld = |level| RewardWithheld {
-        program_id: program("spring"),
+        program_id: Some(program("spring")),
         program_version: 1,
         earner_user_id: Some(user("ana")),
         level,
         rule: Some("direct-commission".into()),
-        reason: WithheldReason::CapReached,
-        qualified: true,
+        reason: WithheldReason::BelowMinimum,
+        qualified: false,
         source_user_id: None,
+        purchase_id: None,
+        computed_minor: None,
+        unit: None,
         limit_minor: Some(100_000),
     };
     given::<Purchase>([recorded().into(), withheld(1).into()])

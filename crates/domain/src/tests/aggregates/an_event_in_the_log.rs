@@ -12,9 +12,13 @@ use crate::{
 
 #[test]
 fn is_read_back_as_it_was_written() {
-    let event: ParticipantEvent =
-        ReferralMade { referee_user_id: user("cem"), status: ReferralStatus::Pending, uses: 3 }
-            .into();
+    let event: ParticipantEvent = ReferralMade {
+        referee_user_id: user("cem"),
+        status: ReferralStatus::Pending,
+        uses: 3,
+        made_while_inactive: false,
+    }
+    .into();
     let payload = serde_json::to_string(&event).unwrap();
     let read = decode::<Participant>(&event.event_type(), &event.event_version(), &payload);
     assert_eq!(read.unwrap(), event);

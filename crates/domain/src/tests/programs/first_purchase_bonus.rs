@@ -2,6 +2,7 @@
 
 use super::first_purchase_bonus;
 use crate::reward::WithheldReason;
+use crate::rules::FirstPurchaseUse;
 use crate::tests::scene::Scene;
 use crate::{ParticipantEvent, ReferralStatus};
 
@@ -39,7 +40,7 @@ fn a_purchase_of_999_does_not_use_up_the_chance_of_one_of_1000() {
     assert!(small.withheld().contains(&("ana", 1, WithheldReason::BelowMinimum)));
     assert_eq!(small.withholdings[0].limit_minor, Some(1_000));
     assert_eq!(scene.status("bea"), Some(ReferralStatus::Pending));
-    assert!(!scene.participant("bea").first_purchase_used());
+    assert!(!scene.participant("bea").first_purchase_used(FirstPurchaseUse::QualifyingPurchase));
 
     assert!(scene.buy("bea", 1_000).converted);
     assert_eq!(scene.participant("bea").balance_minor(), 999 + 1_000 + 1_000);
@@ -74,7 +75,7 @@ fn the_purchases_of_a_buyer_whom_nobody_referred_are_added_to_their_balance_alon
     assert_eq!(outcome.granted(), []);
     assert_eq!(outcome.withheld(), [("nobody", 0, WithheldReason::NotReferred)]);
     assert_eq!(scene.participant("ana").balance_minor(), 3_000);
-    assert!(scene.participant("ana").first_purchase_used());
+    assert!(scene.participant("ana").first_purchase_used(FirstPurchaseUse::QualifyingPurchase));
 }
 
 #[test]

@@ -24,17 +24,61 @@ fn just_before(time: Timestamp) -> Timestamp {
     Timestamp(time.0 - 1)
 }
 
+/// The earliest time that counts as after another.
+fn just_in_time(time: Timestamp) -> Timestamp {
+    time.plus_seconds(-5 * 60)
+}
+
+fn too_early(time: Timestamp) -> Timestamp {
+    just_before(just_in_time(time))
+}
+
 // Before a referral.
 
 #[test]
-fn a_purchase_dated_before_the_referral_is_withheld_and_one_at_its_moment_earns() {
-    let mut scene = scene();
+fn a_purchase_dated_more_than_five_minutes_before_the_referral_is_withheld() {
+    let mut scene = Scene::of(multi_level_commission());
+    scene.line(&["ana", "bea"]);
+    scene.memory.set_now(scene.memory.now().plus_seconds(3_600));
+    scene.refer("bea", "cem");
     let referral_time = scene.participant("cem").referral().unwrap().referral_time;
-    let early = scene.buy_at("cem", 100_000, just_before(referral_time));
+    let early = scene.buy_at("cem", 100_000, too_early(referral_time));
     assert_eq!(early.granted(), []);
     let before = WithheldReason::BeforeReferral;
     assert_eq!(early.withheld(), [("bea", 1, before), ("ana", 2, before)]);
-    assert_eq!(scene.buy_at("cem", 100_000, referral_time).granted().len(), 2);
+    for time in [just_in_time(referral_time), just_before(referral_time), referral_time] {
+        assert_eq!(scene.buy_at("cem", 100_000, time).granted().len(), 2);
+    }
+}
+
+#[test]
+fn a_purchase_in_the_second_of_the_sign_up_is_the_first_one_and_earns() {
+    for used_by in [FirstPurchaseUse::AnyPurchase, FirstPurchaseUse::QualifyingPurchase] {
+        let earn_on = EarnOn::FirstPurchase { used_by };
+        let mut scene = Scene::of(ProgramRules { earn_on, ..first_purchase_credits() });
+        scene.line(&["ana", "bea"]);
+        // A provider that stamps whole seconds.
+        let Timestamp(now) = scene.memory.now();
+        let purchase_time =
+            Timestamp(now - now % Timestamp::PER_SECOND - 2 * Timestamp::PER_SECOND);
+        assert!(scene.buy_at("bea", 1, purchase_time).converted);
+    }
+}
+
+#[test]
+fn a_purchase_before_the_referral_uses_up_the_first_only_where_any_purchase_does() {
+    for (used_by, is_paid) in
+        [(FirstPurchaseUse::AnyPurchase, false), (FirstPurchaseUse::QualifyingPurchase, true)]
+    {
+        let earn_on = EarnOn::FirstPurchase { used_by };
+        let mut scene = Scene::of(ProgramRules { earn_on, ..first_purchase_credits() });
+        scene.line(&["ana", "bea"]);
+        let referral_time = scene.participant("bea").referral().unwrap().referral_time;
+        let early = scene.buy_at("bea", 1, too_early(referral_time));
+        let before = WithheldReason::BeforeReferral;
+        assert_eq!(early.withheld(), [("bea", 0, before), ("ana", 1, before)]);
+        assert_eq!(scene.buy("bea", 1).converted, is_paid);
+    }
 }
 
 #[test]
@@ -43,6 +87,7 @@ fn a_purchase_dated_before_a_referral_further_up_pays_the_levels_below_it_only()
     scene.sign_up("ana");
     scene.line(&["bea", "cem"]);
     let purchase_time = scene.memory.now();
+    scene.memory.set_now(purchase_time.plus_seconds(5 * 60));
     scene.attach("bea", "ana").unwrap();
 
     let outcome = scene.buy_at("cem", 100_000, purchase_time);
@@ -59,15 +104,18 @@ fn a_purchase_dated_before_the_reactivation_of_an_earner_is_withheld_from_that_e
     let active = scene.memory.now();
     scene.deactivate("bea");
     let inactive = scene.memory.now();
+    scene.memory.set_now(inactive.plus_seconds(3_600));
     scene.reactivate("bea");
     let active_again = scene.memory.now();
     let withheld = [("bea", 1, WithheldReason::BeforeReactivation)];
-    for time in [active, inactive, just_before(active_again)] {
+    for time in [active, inactive, too_early(active_again)] {
         let outcome = scene.buy_at("cem", 100_000, time);
         assert_eq!(outcome.granted(), [("ana", 2, 1_000)]);
         assert_eq!(outcome.withheld(), withheld);
     }
-    assert_eq!(scene.buy_at("cem", 100_000, active_again).granted().len(), 2);
+    for time in [just_in_time(active_again), active_again] {
+        assert_eq!(scene.buy_at("cem", 100_000, time).granted().len(), 2);
+    }
 }
 
 #[test]
@@ -88,6 +136,62 @@ fn a_purchase_dated_while_the_earner_was_active_still_pays_nothing_while_they_ar
     assert_eq!(outcome.withheld(), [("bea", 1, WithheldReason::EarnerInactive)]);
 }
 
+// On whose stream it stands that a reward was withheld.
+
+#[test]
+fn what_is_withheld_for_the_earners_own_sake_is_on_the_earners_stream_with_what_it_comes_to() {
+    let mut scene = scene();
+    scene.buy("cem", 2_000_000);
+    let capped = scene.purchase("order-1", "cem", 200_000, "INR", None).unwrap();
+    assert_eq!(capped.withheld(), [("bea", 1, WithheldReason::CapReached)]);
+    assert_eq!(capped.told_to_earners, [user("bea")]);
+    let withheld = &capped.withholdings[0];
+    assert_eq!((withheld.computed_minor, withheld.limit_minor), (Some(10_000), Some(100_000)));
+    assert_eq!(withheld.unit.as_deref(), Some("INR"));
+    assert_eq!(withheld.source_user_id, Some(user("cem")));
+    assert_eq!(withheld.purchase_id, PurchaseId::parse("order-1").ok());
+    assert_eq!((withheld.program_version, withheld.qualified), (1, true));
+
+    scene.deactivate("ana");
+    let inactive = scene.buy("cem", 300_000);
+    let reasons =
+        [("bea", 1, WithheldReason::CapReached), ("ana", 2, WithheldReason::EarnerInactive)];
+    assert_eq!(inactive.withheld(), reasons);
+    assert_eq!(inactive.told_to_earners, [user("bea"), user("ana")]);
+    assert_eq!(inactive.withholdings[1].computed_minor, Some(3_000));
+}
+
+#[test]
+fn what_is_withheld_for_the_purchases_or_the_programs_sake_is_on_the_purchase() {
+    let mut scene = scene();
+    let small = scene.buy("cem", 99_999);
+    assert_eq!((small.withholdings.len(), small.told_to_earners.len()), (2, 0));
+    let mut rules = multi_level_commission();
+    rules.minimum_purchase_minor = 0;
+    scene.publish(PROGRAM, rules).unwrap();
+    let rounded = scene.buy("cem", 49);
+    assert_eq!(rounded.withheld(), [("ana", 2, WithheldReason::RoundedToZero)]);
+    assert_eq!(rounded.told_to_earners, []);
+    mark(&mut scene, "ana", "bea", ReferralStatus::Held);
+    let held = scene.buy("cem", 100_000);
+    assert_eq!(held.withheld(), [("ana", 2, WithheldReason::ReferralNotCounted)]);
+    assert_eq!(held.told_to_earners, []);
+}
+
+#[test]
+fn a_withheld_reward_is_one_event_on_whichever_stream() {
+    let mut scene = scene();
+    let events = |scene: &mut Scene| {
+        let before = scene.memory.log().len();
+        scene.buy("cem", 100_000);
+        scene.memory.log().len() - before
+    };
+    // The first purchase also converts, on both streams.
+    assert_eq!(events(&mut scene), 1 + 2 + 2);
+    scene.deactivate("bea");
+    assert_eq!(events(&mut scene), 1 + 2);
+}
+
 // Held and rejected referrals.
 
 /// Sets the status of a referral, as an operator or a check would.
@@ -99,6 +203,7 @@ fn mark(scene: &mut Scene, referrer: &str, referee: &str, status: ReferralStatus
             referrer_user_id: user(referrer),
             status,
             referral_time_us,
+            made_while_inactive: false,
         }),
     );
 }
@@ -205,7 +310,7 @@ fn only_one_purchase_pays_where_referrals_earned_before_the_first_purchase_did()
         scene.publish(PROGRAM, first_purchase).unwrap();
 
         assert_eq!(scene.buy("bea", 100).granted(), [("ana", 1, 2)]);
-        assert!(scene.participant("bea").first_purchase_used());
+        assert!(scene.participant("bea").first_purchase_used(used_by));
         let second = scene.buy("bea", 100);
         assert_eq!(second.granted(), []);
         assert_eq!(second.withheld(), [("ana", 1, WithheldReason::NotFirstPurchase)]);
@@ -248,10 +353,13 @@ fn a_purchase_remembers_who_earned_what_and_that_it_converted() {
 }
 
 #[test]
-fn a_purchase_that_came_to_nothing_remembers_nothing() {
+fn a_purchase_that_came_to_nothing_remembers_nothing_but_that_it_was_the_first() {
     let mut scene = scene();
     scene.purchase("order-1", "cem", 99_999, "INR", None).unwrap();
-    assert_eq!(outcomes(&scene, "order-1"), []);
+    scene.purchase("order-2", "cem", 99_999, "INR", None).unwrap();
+    let first = outcomes(&scene, "order-1").remove(0);
+    assert_eq!((first.used_first_purchase, first.converted, first.rewards), (true, false, vec![]));
+    assert_eq!(outcomes(&scene, "order-2"), []);
 }
 
 #[test]
@@ -260,12 +368,15 @@ fn a_purchase_remembers_what_was_credited_and_that_it_was_the_first() {
     scene.sign_up("ana");
     scene.purchase("order-1", "ana", 999, "USD", None).unwrap();
     scene.purchase("order-2", "ana", 1_000, "USD", None).unwrap();
+    scene.purchase("order-3", "ana", 1_000, "USD", None).unwrap();
     let remembered = |purchase_id| {
         let outcome = outcomes(&scene, purchase_id).remove(0);
         (outcome.credited_minor, outcome.used_first_purchase, outcome.converted)
     };
-    assert_eq!(remembered("order-1"), (999, false, false));
+    // The first of all, and the first that was enough.
+    assert_eq!(remembered("order-1"), (999, true, false));
     assert_eq!(remembered("order-2"), (1_000, true, false));
+    assert_eq!(remembered("order-3"), (1_000, false, false));
 }
 
 // Once.
@@ -355,7 +466,7 @@ fn a_purchase_counts_in_every_program_of_the_buyer_by_the_rules_of_each() {
         ]
     );
     assert_eq!(outcome.withheld(), [("nobody", 0, WithheldReason::RewardsReferralsOnly)]);
-    assert_eq!(outcome.withholdings[0].program_id, program("points"));
+    assert_eq!(outcome.withholdings[0].program_id, Some(program("points")));
 }
 
 #[test]

@@ -62,7 +62,7 @@ impl Audit {
         audit
     }
 
-    fn version(&self, version: u32) -> &ProgramRules {
+    pub fn version(&self, version: u32) -> &ProgramRules {
         &self.versions[version as usize - 1]
     }
 

@@ -139,7 +139,7 @@ fn any_code() -> impl Strategy<Value = CodeOf> {
 fn any_action() -> impl Strategy<Value = Action> {
     let amount = prop_oneof![Just(1_i64), Just(999), Just(1_000), 1_001..5_000_i64];
     let currency = prop_oneof![9 => Just("USD"), 1 => Just("EUR")];
-    let seconds_ago = proptest::option::weighted(0.3, 0..60_i64);
+    let seconds_ago = proptest::option::weighted(0.3, 0..400_i64);
     let person = any::<usize>;
     prop_oneof![
         10 => any_code().prop_map(Action::SignUp),

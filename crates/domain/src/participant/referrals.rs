@@ -1,0 +1,140 @@
+//! The referral through which a participant came, and the numbers of those that the participant made.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ReferralMade, ReferralStatus, ReferralUpdated};
+use crate::rules::EarnOn;
+use crate::{Timestamp, UserId};
+
+/// Who referred a participant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Referral {
+    /// The referrer.
+    pub referrer_user_id: UserId,
+    /// The status of the referral.
+    pub status: ReferralStatus,
+    /// When the referral was made.
+    pub referral_time: Timestamp,
+    /// Whether the referrer was inactive at that moment.
+    pub made_while_inactive: bool,
+    /// Whether the referrer could not earn when the referral converted.
+    pub converted_while_inactive: bool,
+}
+
+/// How many users a participant referred, by status of the referral. Rejected referrals are not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(missing_docs, reason = "the names are those of the statuses")]
+pub struct ReferralCounts {
+    pub pending: u32,
+    pub held: u32,
+    pub converted: u32,
+}
+
+impl ReferralCounts {
+    /// The number that counts as referrals: pending and converted ones.
+    #[must_use]
+    pub fn counted(&self) -> u32 {
+        self.pending.saturating_add(self.converted)
+    }
+
+    /// The number that takes a use of the code and room for a direct referral: all but rejected ones.
+    #[must_use]
+    pub fn uses(&self) -> u32 {
+        self.counted().saturating_add(self.held)
+    }
+
+    fn of(&mut self, status: ReferralStatus) -> Option<&mut u32> {
+        match status {
+            ReferralStatus::Pending => Some(&mut self.pending),
+            ReferralStatus::Held => Some(&mut self.held),
+            ReferralStatus::Converted => Some(&mut self.converted),
+            ReferralStatus::Rejected => None,
+        }
+    }
+
+    fn add(&mut self, status: ReferralStatus) {
+        if let Some(count) = self.of(status) {
+            increase(count);
+        }
+    }
+
+    fn subtract(&mut self, status: ReferralStatus) {
+        if let Some(count) = self.of(status) {
+            decrease(count);
+        }
+    }
+
+    pub(super) fn make(&mut self, made: &ReferralMade) {
+        self.add(made.status);
+    }
+
+    pub(super) fn update(&mut self, updated: &ReferralUpdated) {
+        self.subtract(updated.previous_status);
+        self.add(updated.status);
+    }
+}
+
+/// How many of a participant's referrals count for tiers. They are counted under any rules, because later rules
+/// may have tiers.
+///
+/// A referral that was made while the referrer was inactive never counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TierReferrals {
+    /// Referrals pending or converted: they count where referrals themselves earn.
+    pub made: u32,
+    /// Referrals that converted when the referrer could earn: they count where purchases earn.
+    pub converted: u32,
+}
+
+impl TierReferrals {
+    /// The number that tiers go by.
+    #[must_use]
+    pub fn under(&self, earn_on: EarnOn) -> u32 {
+        match earn_on {
+            EarnOn::Referral => self.made,
+            EarnOn::FirstPurchase { .. } | EarnOn::EveryPurchase => self.converted,
+        }
+    }
+
+    pub(super) fn make(&mut self, made: &ReferralMade) {
+        if !made.made_while_inactive {
+            self.change(made.status, false, increase);
+        }
+    }
+
+    pub(super) fn update(&mut self, updated: &ReferralUpdated) {
+        if !updated.made_while_inactive {
+            self.change(updated.previous_status, updated.converted_while_inactive, decrease);
+            self.change(updated.status, updated.converted_while_inactive, increase);
+        }
+    }
+
+    fn change(
+        &mut self,
+        status: ReferralStatus,
+        converted_while_inactive: bool,
+        change: fn(&mut u32),
+    ) {
+        match status {
+            ReferralStatus::Pending => change(&mut self.made),
+            ReferralStatus::Converted => {
+                change(&mut self.made);
+                if !converted_while_inactive {
+                    change(&mut self.converted);
+                }
+            }
+            ReferralStatus::Held | ReferralStatus::Rejected => {}
+        }
+    }
+}
+
+fn increase(count: &mut u32) {
+    *count = count.saturating_add(1);
+}
+
+fn decrease(count: &mut u32) {
+    *count = count.saturating_sub(1);
+}
