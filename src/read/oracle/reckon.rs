@@ -345,8 +345,8 @@ impl<'a> Reckoning<'a> {
         }
     }
 
-    /// Nobody gets anything from a purchase: everybody whom the rules name is told, or the purchase itself if the
-    /// rules name nobody.
+    /// Records that nobody gets anything from a purchase: one record for each whom the rules name, or a single one
+    /// if they name nobody.
     fn withhold_from_all(&mut self, reason: WithheldReason) {
         let rules = &self.version.rules;
         let minimum = Some(rules.minimum_purchase_minor);
