@@ -1,6 +1,8 @@
 //! Lists the database functions of `migrations/functions/`, the read models of `projections/` and the reactions of
 //! `reactions/`, so that a new one need not be listed anywhere else, and generates the services that tonic calls.
 
+#[path = "build/enums.rs"]
+mod enums;
 #[path = "build/services.rs"]
 mod services;
 

@@ -20,6 +20,9 @@ const PROTO: &str = "proto";
 const PACKAGE: &str = "tributary.v1";
 /// The field by which a repetition of a command is recognised.
 const REQUEST_ID: &str = "request_id";
+/// The fields of a list that may differ from page to page; those that a request has, `page_token` among them.
+const PAGE_TOKEN: &str = "page_token";
+const OF_PAGES: &[&str] = &[PAGE_TOKEN, "consistency_token"];
 /// Fields of which nothing is stored, not even a hash.
 const SECRETS: &[&str] = &["password"];
 
@@ -40,6 +43,12 @@ pub fn code() -> Result<String, Box<dyn Error>> {
         .collect();
     requests.sort_unstable();
     requests.dedup();
+    let types = super::enums::Types::new(
+        PACKAGE,
+        of_package(&descriptors).flat_map(|file| &file.message_type),
+        of_package(&descriptors).flat_map(|file| &file.enum_type),
+    );
+    types.write(&mut code, &requests)?;
     for message in of_package(&descriptors).flat_map(|file| &file.message_type) {
         if requests.contains(&message.name()) {
             write_request(&mut code, message)?;
@@ -111,8 +120,8 @@ fn write_rpc(
     Ok(())
 }
 
-/// The text fields of a request by name and, if it is a command, its canonical form, without what may differ
-/// between repetitions.
+/// The text fields of a request by name; if it is a command, its canonical form, without what may differ between
+/// repetitions; and if it is a list, the list that its page is of.
 fn write_request(code: &mut String, message: &DescriptorProto) -> Result<(), Box<dyn Error>> {
     let name = message.name();
     let texts: Vec<&str> = message
@@ -146,6 +155,22 @@ fn write_request(code: &mut String, message: &DescriptorProto) -> Result<(), Box
             writeln!(code, "{secret}: String::new(),")?;
         }
         writeln!(code, "..self.clone() }} }} }}")?;
+    }
+    if texts.contains(&PAGE_TOKEN) {
+        writeln!(
+            code,
+            "impl Paged for pb::{name} {{\n\
+                 fn page_size(&self) -> i32 {{ self.page_size }}\n\
+                 fn list(&self) -> Self {{\n\
+                     Self {{ page_size: 0, "
+        )?;
+        let of_pages: Vec<_> = OF_PAGES.iter().filter(|field| texts.contains(field)).collect();
+        for field in &of_pages {
+            writeln!(code, "{field}: String::new(),")?;
+        }
+        // The page size and those above.
+        let rest = if message.field.len() > of_pages.len() + 1 { "..self.clone()" } else { "" };
+        writeln!(code, "{rest} }} }} }}")?;
     }
     Ok(())
 }

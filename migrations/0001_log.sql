@@ -58,7 +58,8 @@ create table receipts (
 create table claims (
     -- code, username, email, program, default_program
     kind  text collate "C" not null,
-    -- The normalized value.
+    -- The normalized value; of default_program a number (1, 2, 3, ...), one for each time that any program has
+    -- begun to enroll by default.
     value text collate "C" not null,
     -- A user, a participant (`program/user`) or a program.
     owner text collate "C" not null,
@@ -117,10 +118,12 @@ values ('fingerprint', sha256(convert_to(gen_random_uuid()::text || gen_random_u
 create table epochs (
     -- 1, 2, 3, ...
     epoch             integer primary key,
-    -- Identity of the cluster, its timeline and the database in it.
+    -- Identity of the cluster, its timeline, the database in it, and the table of events with its file.
     system_identifier bigint  not null,
     timeline          bigint  not null,
     database_oid      bigint  not null,
+    events_oid        bigint  not null,
+    events_filenode   bigint  not null,
     -- The head of the log when the epoch began.
     start_position    bigint  not null
 );

@@ -23,7 +23,11 @@ create table jobs (
     created_at        timestamptz not null default clock_timestamp(),
     -- When the job was done; null before.
     finished_at       timestamptz,
-    unique (kind, dedupe_key)
+    unique (kind, dedupe_key),
+    -- Times that have no form outside of Postgres, such as `infinity`, would make lists of jobs unreadable.
+    check (run_after between '0001-01-02 00:00:00+00' and '9999-12-30 00:00:00+00'),
+    check (created_at between '0001-01-02 00:00:00+00' and '9999-12-30 00:00:00+00'),
+    check (finished_at between '0001-01-02 00:00:00+00' and '9999-12-30 00:00:00+00')
 );
 
 -- For taking due jobs.

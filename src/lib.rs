@@ -3,10 +3,12 @@
 pub mod api;
 pub mod cli;
 pub mod engine;
+mod hang;
 pub mod jobs;
 pub mod lifecycle;
 pub mod live;
 pub mod metrics;
+mod occasionally;
 pub mod reactions;
 pub mod read;
 pub mod store;

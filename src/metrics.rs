@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -11,6 +12,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::jobs::JobMetrics;
 
 /// An RPC of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -30,6 +33,13 @@ pub struct Handled {
     pub rpc: &'static str,
     /// The gRPC code, as in `OK`.
     pub code: &'static str,
+}
+
+/// A limit that was reached.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitOf {
+    /// What it limits.
+    pub limit: &'static str,
 }
 
 type Times = Family<Rpc, Histogram, fn() -> Histogram>;
@@ -57,8 +67,24 @@ pub struct Metrics {
     pub projected_position: Gauge,
     /// The number of events that the read models have yet to apply.
     pub projection_lag_events: Gauge,
+    /// How long ago the oldest of those events was recorded, in seconds.
+    pub projection_lag_seconds: Gauge<f64, AtomicU64>,
+    /// Sessions of hung processes that this server ended.
+    pub sessions_ended: Counter,
+    /// How far the clock of this machine is ahead of the log's.
+    pub clock_ahead_seconds: Gauge<f64, AtomicU64>,
     /// Streams that are open.
     pub streams: Gauge,
+    /// Connections of clients that are open.
+    pub connections: Gauge,
+    /// Connections that were not accepted, by the limit: `all`, `address` or `files`.
+    pub connections_refused: Family<LimitOf, Counter>,
+    /// Connections that the server ended, by the limit: `silent`, `idle` or `unread`.
+    pub connections_cut: Family<LimitOf, Counter>,
+    /// Requests that were cut off before they were complete, by the limit: `time` or `number`.
+    pub requests_cut: Family<LimitOf, Counter>,
+    /// Jobs.
+    pub jobs: JobMetrics,
     /// Calls that began.
     pub rpcs_started: Family<Rpc, Counter>,
     /// Calls that ended, by code.
@@ -81,6 +107,12 @@ impl Default for Metrics {
         let (queue_commands, projected_position, projection_lag_events, streams) =
             (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
         let (conflicts, retries) = (Counter::default(), Counter::default());
+        let connections = Gauge::default();
+        let (connections_refused, connections_cut, requests_cut) =
+            (Family::default(), Family::default(), Family::default());
+        let (projection_lag_seconds, sessions_ended) = (Gauge::default(), Counter::default());
+        let jobs = JobMetrics::register(&mut registry);
+        let clock_ahead_seconds = Gauge::default();
         let rpcs_started = Family::default();
         let rpcs_handled = Family::default();
         let rpc_seconds = Times::new_with_constructor(seconds);
@@ -104,15 +136,48 @@ impl Default for Metrics {
         );
         registry.register(
             "projected_position",
-            "Position that the read models have reached, where this server keeps them",
+            "Position that the read models have reached, whichever server keeps them",
             projected_position.clone(),
         );
         registry.register(
             "projection_lag_events",
-            "Events that the read models lack, where this server keeps them",
+            "Events that the read models lack, whichever server keeps them",
             projection_lag_events.clone(),
         );
+        registry.register_with_unit(
+            "projection_lag",
+            "How long ago the oldest event that the read models lack was recorded",
+            Unit::Seconds,
+            projection_lag_seconds.clone(),
+        );
+        registry.register(
+            "sessions_ended",
+            "Sessions of hung processes that this server ended because they blocked others",
+            sessions_ended.clone(),
+        );
+        registry.register_with_unit(
+            "clock_ahead",
+            "How far the clock of this machine is ahead of the database's",
+            Unit::Seconds,
+            clock_ahead_seconds.clone(),
+        );
         registry.register("streams", "Open streams", streams.clone());
+        registry.register("connections", "Open connections of clients", connections.clone());
+        registry.register(
+            "connections_refused",
+            "Connections that were not accepted, by the limit that was reached",
+            connections_refused.clone(),
+        );
+        registry.register(
+            "connections_cut",
+            "Connections that the server ended, by the limit that was reached",
+            connections_cut.clone(),
+        );
+        registry.register(
+            "requests_cut",
+            "Requests that were cut off before they were complete, by the limit that was reached",
+            requests_cut.clone(),
+        );
         registry.register("rpcs_started", "Calls that began", rpcs_started.clone());
         registry.register("rpcs_handled", "Calls that ended, by code", rpcs_handled.clone());
         registry.register_with_unit(
@@ -130,7 +195,15 @@ impl Default for Metrics {
             retries,
             projected_position,
             projection_lag_events,
+            projection_lag_seconds,
+            sessions_ended,
+            clock_ahead_seconds,
             streams,
+            connections,
+            connections_refused,
+            connections_cut,
+            requests_cut,
+            jobs,
             rpcs_started,
             rpcs_handled,
             rpc_seconds,

@@ -12,6 +12,6 @@ create table {table} (
     converted_count  integer not null,
     rejected_count   integer not null,
     -- The number of rewards, and their sum in minor units of the program's unit.
-    reward_count     integer not null,
+    reward_count     bigint  not null,
     granted_minor    numeric not null
 ) with (fillfactor = 50);

@@ -2,7 +2,7 @@ merge into {table} as participant
 using (
     with fact as (
         select split_part(aggregate_id, '/', 1) as program_id,
-            split_part(aggregate_id, '/', 2) as user_id,
+            substr(aggregate_id, strpos(aggregate_id, '/') + 1) as user_id,
             position, recorded_at, event_type, payload, payload -> 'posting' as posting,
             payload -> 'posting' -> 'after' as buckets,
             coalesce(payload ->> 'status', 'pending') as status

@@ -30,7 +30,7 @@ create table {table} (
     -- The last tier reached; null before the first change.
     tier              text,
     -- The number of rewards, their sum, and the balance, in minor units of the program's unit.
-    reward_count      integer     not null,
+    reward_count      bigint      not null,
     earned_minor      bigint      not null,
     balance_minor     bigint      not null,
     -- For each level with rewards (the distance up the line from the user who caused them) their sum and

@@ -13,11 +13,13 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::MAX_MESSAGE_BYTES;
+use super::deadline::{in_time, timeout};
 use super::errors::status;
 use super::guard::denied;
 use super::pb::ErrorReason;
 use super::permissions::{Route, route_of};
 use super::principal::Principal;
+use super::transport::Arrival;
 
 /// How much of an unknown path is repeated in the answer, in characters.
 const MAX_SHOWN_PATH_CHARS: usize = 100;
@@ -35,20 +37,47 @@ impl Keys {
         Self { admin: Arc::new(Sha256::digest(admin_key).into()) }
     }
 
-    /// The caller; `None` if the credentials are unknown, which differs from having none.
-    fn principal(&self, headers: &HeaderMap) -> Option<Principal> {
-        let Some(value) = headers.get(header::AUTHORIZATION) else {
-            return Some(Principal::Anonymous);
+    /// The caller, as the headers tell.
+    fn presented(&self, headers: &HeaderMap) -> Presented {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let Some(value) = values.next() else {
+            return Presented::Principal(Principal::Anonymous);
         };
+        // Proxies and servers differ in which of two headers they take.
+        if values.next().is_some() {
+            return Presented::Several;
+        }
         let key = value
             .to_str()
             .ok()
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, key)| key.trim())?;
-        let is_admin = <[u8; 32]>::from(Sha256::digest(key)) == *self.admin;
-        is_admin.then_some(Principal::ADMIN_KEY)
+            .map(|(_, key)| key.trim());
+        let is_admin = key.is_some_and(|key| <[u8; 32]>::from(Sha256::digest(key)) == *self.admin);
+        if is_admin { Presented::Principal(Principal::ADMIN_KEY) } else { Presented::Unknown }
     }
+}
+
+/// What a caller presents.
+enum Presented {
+    /// Valid credentials, or none.
+    Principal(Principal),
+    /// Credentials that are malformed or unknown.
+    Unknown,
+    /// More than one header with credentials.
+    Several,
+}
+
+/// Among the extensions of a request by an anonymous caller: the caller presented credentials, but they are
+/// unknown. A call that needs none is answered all the same, as a client keeps its key in all calls and may be the
+/// last to learn that the key has ended.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UnknownCredentials;
+
+/// The status of a call that needs credentials and has unknown ones.
+pub(super) fn unknown_credentials() -> Status {
+    let message = "the key is not known; send 'authorization: Bearer KEY' with a valid one";
+    status(ErrorReason::InvalidCredentials, message, &[])
 }
 
 #[derive(Clone)]
@@ -87,14 +116,17 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.admit(&request) {
+        match self.admit(&mut request) {
             Err(status) => Box::pin(async move { Ok(status.into_http()) }),
-            Ok(principal) => {
-                request.extensions_mut().insert(principal);
+            Ok(()) => {
                 // The service that was polled ready must be called; the clone replaces it.
                 let clone = self.inner.clone();
                 let mut ready = std::mem::replace(&mut self.inner, clone);
-                Box::pin(async move { Ok(explained(ready.call(request).await?)) })
+                let timeout = timeout(request.headers());
+                let arrival = request.extensions_mut().remove::<Arrival>().unwrap_or_default();
+                Box::pin(async move {
+                    Ok(explained(in_time(timeout, ready.call(request)).await?, &arrival))
+                })
             }
         }
     }
@@ -103,32 +135,45 @@ where
 impl<S> Authentication<S> {
     /// Rejects callers who may not use the RPC, before the request's body is read.
     #[allow(clippy::result_large_err, reason = "a status is what callers return")]
-    fn admit<B>(&self, request: &Request<B>) -> Result<Principal, Status> {
+    fn admit<B>(&self, request: &mut Request<B>) -> Result<(), Status> {
         let path = request.uri().path();
         let Some(route) = route_of(path) else {
             let shown: String = path.escape_default().take(MAX_SHOWN_PATH_CHARS).collect();
             let message = format!("there is no method {shown}");
             return Err(status(ErrorReason::UnknownMethod, message, &[]));
         };
-        let Some(principal) = self.keys.principal(request.headers()) else {
-            let message = "the key is not known; send 'authorization: Bearer KEY' with a valid one";
-            return Err(status(ErrorReason::InvalidCredentials, message, &[]));
+        let (principal, is_unknown) = match self.keys.presented(request.headers()) {
+            Presented::Principal(principal) => (principal, false),
+            Presented::Unknown => (Principal::Anonymous, true),
+            Presented::Several => {
+                let message = "there are several authorization headers; send one";
+                return Err(status(ErrorReason::InvalidCredentials, message, &[]));
+            }
         };
-        match route {
-            Route::Open => {}
-            Route::Rpc(rule) => rule.admit_caller(&principal).map_err(denied)?,
+        if let Route::Rpc(rule) = route {
+            let admitted = rule.admit_caller(&principal);
+            admitted.map_err(
+                |reason| if is_unknown { unknown_credentials() } else { denied(reason) },
+            )?;
         }
-        Ok(principal)
+        if is_unknown {
+            request.extensions_mut().insert(UnknownCredentials);
+        }
+        request.extensions_mut().insert(principal);
+        Ok(())
     }
 }
 
-/// Replaces the statuses that tonic generates for messages that it cannot decode.
-fn explained(response: Response<Body>) -> Response<Body> {
+/// Replaces the statuses that tonic generates for messages that it cannot decode, or that did not arrive.
+fn explained(response: Response<Body>, arrival: &Arrival) -> Response<Body> {
     let headers = response.headers();
     if headers.contains_key("grpc-status-details-bin") {
         return response;
     }
     let Some(plain) = Status::from_header_map(headers) else { return response };
+    if let Some(failed) = arrival.failed() {
+        return failed.into_http();
+    }
     let explained = match plain.code() {
         Code::OutOfRange => status(
             ErrorReason::MessageTooLarge,

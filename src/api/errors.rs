@@ -21,9 +21,13 @@ use domain::{ParticipantId, Refusal};
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "tributary.v1";
 
-/// The maximum size of the faults in a status, in bytes. With the rest of the status, and encoded in base64
-/// in a header, it stays below 4 KiB.
-const MAX_DETAIL_BYTES: usize = 2 * 1024;
+/// The maximum size of the faults in the details of a status, in bytes. With the rest of the status, and encoded in
+/// base64 in a header, it stays below 4 KiB.
+const MAX_DETAIL_BYTES: usize = 1_800;
+
+/// The maximum size of the faults in the message of a status, in bytes. A message is sent twice: as text, in which
+/// blanks and characters beyond ASCII take three bytes each, and in the details.
+const MAX_WORDS_BYTES: usize = 260;
 
 /// What the encoding of one fault adds to its texts, in bytes.
 const FRAMING_BYTES: usize = 16;
@@ -56,31 +60,54 @@ pub fn status(
     Status::with_error_details(code, message, details)
 }
 
-/// The status of a request with faults in its fields. It lists all of them, as far as they fit.
+/// The status of a request with faults in its fields. Its details list all of them, as far as they fit; its message
+/// says the first ones in words, for tools that show nothing but the message.
 pub fn invalid_fields(mut violations: Vec<FieldViolation>) -> Status {
     let mut size = 0;
     let fitting = violations
         .iter()
         .take_while(|violation| {
-            // Each field's name is in the message too, which is sent twice.
-            size += violation.field.len() * 3 + violation.description.len();
+            size += violation.field.len() + violation.description.len();
             size += violation.reason.len() + FRAMING_BYTES;
             size <= MAX_DETAIL_BYTES
         })
         .count();
+    let message = in_words(&violations);
     let kept = fitting.clamp(1, violations.len().max(1));
     let left_out = violations.len().saturating_sub(kept);
     violations.truncate(kept);
-    let fields: Vec<&str> = violations.iter().map(|violation| violation.field.as_str()).collect();
-    let mut message = format!("invalid: {}", fields.join(", "));
+    let mut facts = HashMap::new();
     if left_out > 0 {
-        message = format!("{message} and {left_out} more");
+        facts.insert("left_out_violations".to_owned(), left_out.to_string());
     }
     let reason = ErrorReason::InvalidField;
-    let mut details =
-        ErrorDetails::with_error_info(reason_name(reason), DOMAIN, HashMap::default());
+    let mut details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, facts);
     details.set_bad_request(violations);
     Status::with_error_details(code_of(reason), message, details)
+}
+
+/// The first faults as a sentence, and how many others there are: `invalid user_id: is required; and 2 more`.
+fn in_words(violations: &[FieldViolation]) -> String {
+    let mut message = String::from("invalid ");
+    for (index, FieldViolation { field, description, .. }) in violations.iter().enumerate() {
+        let separator = if index == 0 { "" } else { "; " };
+        let fault = format!("{separator}{field}: {description}");
+        if message.len() + fault.len() <= MAX_WORDS_BYTES {
+            message += &fault;
+            continue;
+        }
+        if index == 0 {
+            // The details hold all of it.
+            let fits = fault.floor_char_boundary(MAX_WORDS_BYTES - message.len());
+            message.extend([&fault[..fits], "..."]);
+        }
+        let more = violations.len() - index.max(1);
+        if more > 0 {
+            message = format!("{message}; and {more} more");
+        }
+        break;
+    }
+    message
 }
 
 /// The code of a reason.
@@ -114,6 +141,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::UnitIsFixed
         | ErrorReason::TooManyVersions
         | ErrorReason::TooManyPrograms
+        | ErrorReason::TooManyDefaultPrograms
         | ErrorReason::TokenAheadOfLog
         | ErrorReason::TokenOfOldEpoch
         | ErrorReason::NoTiers
@@ -122,7 +150,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::MessageTooLarge
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer
-        | ErrorReason::TooManyStreams => Code::ResourceExhausted,
+        | ErrorReason::TooManyStreams
+        | ErrorReason::TooManyRequests => Code::ResourceExhausted,
+        ErrorReason::RequestIncomplete | ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorReason::MissingCredentials | ErrorReason::InvalidCredentials => Code::Unauthenticated,
         ErrorReason::PermissionDenied => Code::PermissionDenied,
         ErrorReason::Conflict => Code::Aborted,
@@ -323,6 +353,9 @@ impl From<Refusal> for ApiError {
             Refusal::TooManyVersions { program_id, limit } => {
                 status(R::TooManyVersions, &[("program_id", program_id), ("limit", limit)])
             }
+            Refusal::TooManyDefaultPrograms { program_id, limit } => {
+                status(R::TooManyDefaultPrograms, &[("program_id", program_id), ("limit", limit)])
+            }
             Refusal::TooManyPrograms { user_id, limit } => {
                 status(R::TooManyPrograms, &[("user_id", user_id), ("limit", limit)])
             }
@@ -347,4 +380,49 @@ fn taken(message: &str, fields: &[&'static str]) -> Status {
     };
     details.set_bad_request(fields.iter().map(violation).collect::<Vec<_>>());
     Status::with_error_details(code_of(reason), message, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(field: &str, description: &str) -> FieldViolation {
+        FieldViolation {
+            field: field.into(),
+            description: description.into(),
+            ..FieldViolation::default()
+        }
+    }
+
+    #[test]
+    fn the_message_says_the_first_faults_in_words_and_how_many_others_there_are() {
+        let amount = fault("amount.minor_units", "must be at least 1 minor unit");
+        let user = fault("user_id", "is required");
+        let message = invalid_fields(vec![amount.clone(), user.clone()]).message().to_owned();
+        let expected =
+            "invalid amount.minor_units: must be at least 1 minor unit; user_id: is required";
+        assert_eq!(message, expected);
+        let many = vec![amount; 100];
+        let message = invalid_fields(many).message().to_owned();
+        assert!(message.ends_with(" minor unit; and 96 more"), "{message}");
+        let long = fault("event_types[0]", &"é".repeat(1_000));
+        let message = invalid_fields(vec![long.clone()]).message().to_owned();
+        assert!(message.len() < 280 && message.ends_with("é..."), "{message}");
+        let message = invalid_fields(vec![long, user]).message().to_owned();
+        assert!(message.ends_with("é...; and 1 more"), "{message}");
+    }
+
+    #[test]
+    fn faults_that_do_not_fit_into_the_details_are_counted() {
+        let status = invalid_fields(vec![fault("rewards[0].level", "must be 0 or more"); 1_000]);
+        let details = status.get_error_details();
+        let listed = details.bad_request().map_or(0, |request| request.field_violations.len());
+        let left_out = &details.error_info().map(|info| info.metadata.clone()).unwrap_or_default();
+        assert_eq!(left_out["left_out_violations"], (1_000 - listed).to_string());
+        assert!(
+            listed > 20 && status.details().len() < 2_400,
+            "{listed} {}",
+            status.details().len()
+        );
+    }
 }

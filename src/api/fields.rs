@@ -9,15 +9,17 @@ use prost_types::Timestamp as PbTimestamp;
 use tonic::Status;
 use tonic_types::FieldViolation;
 
+use super::enums::{EnumFields, UnknownNumbers};
 use super::errors::{invalid_fields, reason_name};
 use super::pb::{ErrorReason, Money};
 use domain::currency::is_currency;
 use domain::money::MAX_AMOUNT_MINOR;
-use domain::{InvalidId, ParticipantId, ProgramId, Timestamp, UserId};
+use domain::text::unseen;
+use domain::{InvalidId, ParticipantId, ProgramId, Timestamp, UserId, email};
 
 /// The valid seconds of a protobuf timestamp: the years 1 to 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
-/// How far ahead of the server's clock a purchase may be dated, to allow for clock differences.
+/// How far ahead of the log's clock a purchase may be dated, to allow for clock differences.
 const MAX_AHEAD_SECONDS: i64 = 5 * 60;
 /// The longest username, in characters.
 const MAX_USERNAME_CHARS: usize = 64;
@@ -25,8 +27,8 @@ const MAX_USERNAME_CHARS: usize = 64;
 const MAX_DISPLAY_NAME_CHARS: usize = 128;
 /// The longest deliverable e-mail address, in bytes (RFC 5321).
 const MAX_EMAIL_BYTES: usize = 254;
-/// The longest referral code that is looked up, in bytes.
-const MAX_CODE_BYTES: usize = 64;
+/// The longest text that is taken for a referral code, in bytes: links are, too, and can be long.
+const MAX_CODE_BYTES: usize = 2 * 1024;
 /// The longest request id, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 /// The shortest and the longest password, in bytes.
@@ -39,6 +41,21 @@ pub struct Fields {
 }
 
 impl Fields {
+    /// Begins to check a request. The enum fields with numbers that this server does not know are faults already.
+    pub(super) fn of(request: &impl EnumFields) -> Self {
+        let mut fields = Self::default();
+        for unknown in UnknownNumbers::of(request) {
+            let message = format!("must be {}; {} is unknown here", unknown.values, unknown.number);
+            fields.fault(unknown.field, ErrorReason::OutOfRange, message);
+        }
+        fields
+    }
+
+    /// Whether a fault of this field has been recorded.
+    pub(super) fn has_fault(&self, field: &str) -> bool {
+        self.violations.iter().any(|violation| violation.field == field)
+    }
+
     /// Records a fault.
     pub fn fault(
         &mut self,
@@ -96,7 +113,9 @@ impl Fields {
             .map_err(|invalid| {
                 let reason = match invalid {
                     InvalidId::Empty => ErrorReason::FieldRequired,
-                    InvalidId::TooLong | InvalidId::Character => ErrorReason::InvalidId,
+                    InvalidId::TooLong(_) | InvalidId::Character(_) | InvalidId::Punctuation => {
+                        ErrorReason::InvalidId
+                    }
                 };
                 self.fault(field, reason, invalid.to_string());
             })
@@ -141,38 +160,39 @@ impl Fields {
             return None;
         }
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-        if !text.bytes().all(allowed) {
-            self.fault(
-                "username",
-                ErrorReason::InvalidUsername,
-                "may only contain A-Z, a-z, 0-9, '.', '_' and '-'; display_name takes any letters",
-            );
-            return None;
-        }
-        Some(text.into())
+        let message = if !text.bytes().all(allowed) {
+            "may only contain A-Z, a-z, 0-9, '.', '_' and '-'; display_name takes any letters"
+        } else if !text.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
+            "must have at least one letter or digit"
+        } else {
+            return Some(text.into());
+        };
+        self.fault("username", ErrorReason::InvalidUsername, message);
+        None
     }
 
     /// A display name, which may be missing.
     pub fn display_name(&mut self, text: &str) -> String {
+        let name = text.trim();
         if text.contains('\0') {
             self.fault("display_name", ErrorReason::NulCharacter, "must not contain NUL");
         } else if text.chars().count() > MAX_DISPLAY_NAME_CHARS {
             let message = format!("must be at most {MAX_DISPLAY_NAME_CHARS} characters long");
             self.fault("display_name", ErrorReason::FieldTooLong, message);
-        } else if text.chars().any(char::is_control) || (text.trim().is_empty() && !text.is_empty())
+        } else if !text.is_empty()
+            && let Some(unseen) = unseen(name)
         {
-            self.fault(
-                "display_name",
-                ErrorReason::InvalidDisplayName,
-                "must not be blank or contain control characters",
-            );
+            let reason = ErrorReason::InvalidDisplayName;
+            self.fault("display_name", reason, unseen.to_string());
         }
-        text.trim().into()
+        name.into()
     }
 
-    /// A required e-mail address.
+    /// A required e-mail address, in the form in which it is stored.
     pub fn email(&mut self, text: &str) -> Option<String> {
         let text = self.text("email", text)?;
+        let tidy = email::tidy(text);
+        let text = self.text("email", &tidy)?;
         if text.len() > MAX_EMAIL_BYTES {
             let message = format!("must be at most {MAX_EMAIL_BYTES} bytes long");
             self.fault("email", ErrorReason::FieldTooLong, message);
@@ -180,7 +200,10 @@ impl Fields {
         }
         let options =
             Options::default().with_required_tld().without_display_text().without_domain_literal();
-        if EmailAddress::parse_with_options(text, options).is_err() {
+        let is_address = EmailAddress::parse_with_options(text, options).is_ok()
+            && email::comparable(text).is_some()
+            && unseen(text).is_none();
+        if !is_address {
             self.fault(
                 "email",
                 ErrorReason::InvalidEmail,
@@ -206,14 +229,15 @@ impl Fields {
         }
     }
 
-    /// A referral code, which may be missing. Whether the code exists is not checked here.
+    /// A referral code or a link that carries one, which may be missing. A text that cannot be a code is not
+    /// refused here: it is an unknown code, and the program says what an unknown code does.
     pub fn referral_code(&mut self, text: &str) -> Option<String> {
         let text = text.trim();
         if text.is_empty() {
             return None;
         }
-        if text.len() > MAX_CODE_BYTES || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let message = format!("must be at most {MAX_CODE_BYTES} printable ASCII characters");
+        if text.len() > MAX_CODE_BYTES {
+            let message = format!("must be a code or a link of at most {MAX_CODE_BYTES} bytes");
             self.fault("referral_code", ErrorReason::InvalidReferralCode, message);
             return None;
         }
@@ -222,6 +246,7 @@ impl Fields {
 
     /// A client's address, which may be missing.
     pub fn client_ip(&mut self, text: &str) {
+        let text = text.trim();
         if !text.is_empty() && text.parse::<IpAddr>().is_err() {
             self.fault(
                 "client_ip",
@@ -241,7 +266,7 @@ impl Fields {
         let code = self.text(&code_field, &money.currency_code);
         let known = code.filter(|code| is_currency(code));
         if code.is_some() && known.is_none() {
-            let message = "must be a current ISO 4217 code in capitals, such as USD";
+            let message = "must be an ISO 4217 code in capitals, such as USD";
             self.fault(code_field, ErrorReason::InvalidCurrency, message);
         }
         let amount_field = format!("{field}.minor_units");
@@ -267,7 +292,7 @@ impl Fields {
     ) -> Option<Timestamp> {
         let time = self.time(field, time)?;
         if time > now.plus_seconds(MAX_AHEAD_SECONDS) {
-            let message = "must not be more than 5 minutes ahead of the server's clock";
+            let message = "must not be more than 5 minutes ahead of the database's clock";
             self.fault(field, ErrorReason::TimeInFuture, message);
             return None;
         }

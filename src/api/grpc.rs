@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::task::{Context as TaskContext, Poll};
 
 use axum::Router;
-use http::{HeaderMap, Method, Request, Response, Version, header};
+use http::{Method, Request, Response, Version, header};
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
@@ -21,12 +21,13 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::Context;
 use super::authentication::{Authentication, AuthenticationLayer, Keys};
+use super::http::media::Grpc;
 use super::http::refusals;
+use super::reflection;
 use super::services::{Mount, mount_all};
 use super::telemetry::{Telemetry, TelemetryLayer};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
-use contract::DESCRIPTORS;
 
 /// The routes of all services.
 pub(super) fn routes(
@@ -34,16 +35,11 @@ pub(super) fn routes(
     layers: &Layers,
     health: HealthServer<impl Health>,
 ) -> Result<Router, tonic_reflection::server::Error> {
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
     let none = Services { router: Router::new(), layers };
     Ok(mount_all(none, context)
         .mount(health)
-        .mount(reflection().build_v1()?)
-        .mount(reflection().build_v1alpha()?)
+        .mount(reflection::described()?.build_v1()?)
+        .mount(reflection::described()?.build_v1alpha()?)
         .router)
 }
 
@@ -114,23 +110,11 @@ impl Service<Request<Body>> for UnknownMethod {
     }
 }
 
-/// Whether a request is a call of gRPC or gRPC-Web: a POST, in a version of HTTP that can carry it.
-pub(super) fn is_call<B>(request: &Request<B>) -> bool {
-    let kind = content_type(request.headers());
-    kind.starts_with(GRPC)
-        && request.method() == Method::POST
-        && (request.version() >= Version::HTTP_2 || kind.starts_with("application/grpc-web"))
-}
-
-/// Whether the content type of a request is one of gRPC.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    content_type(headers).starts_with(GRPC)
-}
-
-const GRPC: &str = "application/grpc";
-
-fn content_type(headers: &HeaderMap) -> &str {
-    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+/// Which call of gRPC or gRPC-Web a request is: a POST, in a version of HTTP that can carry it.
+fn call_of<B>(request: &Request<B>) -> Option<Grpc> {
+    let kind = Grpc::of(request.headers())?;
+    let is_carried = request.version() >= Version::HTTP_2 || matches!(kind, Grpc::Web(_));
+    (request.method() == Method::POST && is_carried).then_some(kind)
 }
 
 /// Passes only gRPC calls on to a service, and answers everything else in the form that the client accepts.
@@ -157,8 +141,12 @@ where
         self.0.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        if is_call(&request) {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        if let Some(kind) = call_of(&request) {
+            // The layer for gRPC-Web compares the whole header.
+            if let Grpc::Web(_) = kind {
+                request.headers_mut().insert(header::CONTENT_TYPE, kind.content_type());
+            }
             return self.0.call(request);
         }
         let answer = refusals::not_a_call(&request);

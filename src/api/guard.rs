@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use tonic::{Request, Status};
 
 use super::Context;
+use super::authentication::{UnknownCredentials, unknown_credentials};
 use super::errors::{ApiError, internal, status};
 use super::permissions::{Admitted, Denied, NamedFields, Rule};
-use super::principal::Principal;
+use super::principal::{Principal, Role};
 use super::reads::{self, deadline};
 use crate::lifecycle::message_of;
 use domain::{PurchaseId, Refusal};
@@ -47,9 +48,13 @@ pub(super) async fn admit<M: NamedFields>(
     mut request: Request<M>,
 ) -> Result<Call<M>, ApiError> {
     let principal = request.extensions_mut().remove().unwrap_or(Principal::Anonymous);
+    let is_unknown = request.extensions_mut().remove::<UnknownCredentials>().is_some();
     let deadline = deadline(context, request.metadata());
     let mut message = request.into_inner();
-    match rule.admit(&principal, &mut message).map_err(denied)? {
+    let admitted = rule.admit(&principal, &mut message);
+    match admitted
+        .map_err(|reason| if is_unknown { unknown_credentials() } else { denied(reason) })?
+    {
         Admitted::Fully => {}
         Admitted::IfBuyer { user_id, purchase_id } => {
             // The handler refuses a text that is not an id.
@@ -99,6 +104,16 @@ pub(super) fn denied(denied: Denied) -> Status {
             let message = format!("the role {role} does not allow this {field}");
             let facts: [(&str, &dyn Display); 2] = [("role", &role), ("field", &field)];
             status(reason, message, &facts)
+        }
+        Denied::Reserved { role, field } => {
+            let message = format!(
+                "{field} is for back ends: leave it out, or call with the key of a back end \
+                 ('authorization: Bearer KEY')"
+            );
+            let role = role.map(Role::as_str);
+            let facts: [(&str, &dyn Display); 2] =
+                [("field", &field), ("role", &role.unwrap_or_default())];
+            status(reason, message, &facts[..1 + usize::from(role.is_some())])
         }
     }
 }

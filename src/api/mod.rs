@@ -5,15 +5,20 @@
 //! - [`permissions`] says who may call what and whose data it is, in a table per service; [`guard`] applies it to
 //!   every call, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
-//! - [`grpc`] mounts the services, and [`http`] is everything else that the port answers.
+//! - [`transport`] accepts connections and bounds what clients can take; [`deadline`] is the caller's own bound.
+//! - [`grpc`] mounts the services, [`reflection`] describes them to tools, and [`http`] is everything else that the
+//!   port answers.
 //! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.
-//! - [`fields`] checks the fields of a request and names all faults at once.
+//! - [`fields`] checks the fields of a request and names all faults at once; [`enums`] finds numbers that are no value
+//!   of their enum.
 //! - [`reads`] holds what reads have in common, [`writes`] is the same for commands, [`pages`] for lists,
 //!   [`watch`] for streams.
 //! - [`tokens`] are the opaque tokens that clients keep.
 
 mod account;
 mod authentication;
+mod deadline;
+mod enums;
 mod errors;
 mod fields;
 mod grpc;
@@ -30,12 +35,15 @@ mod purchase;
 mod readiness;
 mod reads;
 mod referral;
+mod reflection;
 mod responses;
 mod reward;
+mod schema_watch;
 mod server;
 mod services;
 mod telemetry;
 mod tokens;
+pub mod transport;
 mod watch;
 mod writes;
 
@@ -75,6 +83,8 @@ pub struct Context {
     pub settings: ServerSettings,
     /// Keys fingerprints of requests.
     pub fingerprint_secret: std::sync::Arc<[u8]>,
+    /// The kinds of jobs that this server can do.
+    pub job_kinds: std::sync::Arc<[&'static str]>,
     /// Hashes passwords.
     pub passwords: passwords::Passwords,
     /// Cancelled when streams are to end.

@@ -179,6 +179,13 @@ pub enum Denied {
         /// The field.
         field: &'static str,
     },
+    /// Only back ends may set the field.
+    Reserved {
+        /// The caller's role; none without credentials.
+        role: Option<Role>,
+        /// The field.
+        field: &'static str,
+    },
 }
 
 impl Denied {
@@ -186,8 +193,12 @@ impl Denied {
     #[must_use]
     pub fn reason(&self) -> ErrorReason {
         match self {
-            Self::MissingCredentials => ErrorReason::MissingCredentials,
-            Self::Role(_) | Self::Field { .. } => ErrorReason::PermissionDenied,
+            Self::MissingCredentials | Self::Reserved { role: None, .. } => {
+                ErrorReason::MissingCredentials
+            }
+            Self::Role(_) | Self::Field { .. } | Self::Reserved { .. } => {
+                ErrorReason::PermissionDenied
+            }
         }
     }
 }
@@ -242,7 +253,7 @@ impl Rule {
         if let Some(field) = self.back_ends_set
             && request.text(field).is_none_or(|text| !text.is_empty())
         {
-            return Err(denied(field));
+            return Err(Denied::Reserved { role: principal.role(), field });
         }
         let Some(field) = self.subject.field() else { return Ok(Admitted::Fully) };
         let named = request.text(field).ok_or_else(|| denied(field))?;

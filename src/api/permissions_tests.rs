@@ -106,9 +106,14 @@ fn expected(
     sets_reserved: bool,
 ) -> Result<bool, ErrorReason> {
     let is_open = said.has("anyone");
+    let is_reserved = sets_reserved && said.reserved.is_some();
     let Some(role) = principal.role() else {
-        return if is_open { Ok(false) } else { Err(ErrorReason::MissingCredentials) };
+        let is_admitted = is_open && !is_reserved;
+        return if is_admitted { Ok(false) } else { Err(ErrorReason::MissingCredentials) };
     };
+    if is_open && is_reserved && !principal.is_back_end() {
+        return Err(ErrorReason::PermissionDenied);
+    }
     if is_open || said.has("anyone with credentials") || said.has(&format!("`{}`", role.as_str())) {
         return Ok(false);
     }
@@ -116,9 +121,7 @@ fn expected(
     let is_own = names == "ada" || (names.is_empty() && said.filled.is_none());
     let denied = Err(ErrorReason::PermissionDenied);
     match (said.has("the user"), said.has("the buyer")) {
-        (true, false) if is_ada && is_own && !(sets_reserved && said.reserved.is_some()) => {
-            Ok(false)
-        }
+        (true, false) if is_ada && is_own && !is_reserved => Ok(false),
         (false, true) if is_ada => Ok(true),
         _ => denied,
     }

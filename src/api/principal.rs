@@ -76,6 +76,13 @@ impl Principal {
         matches!(self.role(), Some(Role::Admin | Role::Operator | Role::Service))
     }
 
+    /// The username of another user, if the caller may see it. People log in by it, so users see the name that
+    /// others chose to be shown, and no username.
+    #[must_use]
+    pub fn sees_username(&self, username: &str) -> Option<String> {
+        self.is_back_end().then(|| username.into())
+    }
+
     /// The user that the caller is; none for back ends and without credentials.
     #[must_use]
     pub fn user_id(&self) -> Option<&UserId> {

@@ -1,12 +1,12 @@
 //! What reads have in common: how fresh an answer must be, and what to answer if nothing was found.
 
 use std::pin::Pin;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tonic::metadata::MetadataMap;
 
 use super::Context;
+use super::deadline::timeout;
 use super::errors::{ApiError, internal};
 use super::tokens::wanted_position;
 use crate::engine::query::query;
@@ -25,25 +25,9 @@ const WAITING_SHARE: f64 = 0.9;
 /// is earlier.
 pub(super) fn deadline(context: &Context, metadata: &MetadataMap) -> Instant {
     let patience = context.settings.read_patience;
-    let allowed =
-        timeout(metadata).map_or(patience, |timeout| timeout.mul_f64(WAITING_SHARE).min(patience));
+    let allowed = timeout(metadata.as_ref())
+        .map_or(patience, |timeout| timeout.mul_f64(WAITING_SHARE).min(patience));
     Instant::now() + allowed
-}
-
-/// The caller's timeout from the gRPC header: up to eight digits and a unit.
-fn timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
-    Some(match unit {
-        "H" => Duration::from_secs(number * 60 * 60),
-        "M" => Duration::from_secs(number * 60),
-        "S" => Duration::from_secs(number),
-        "m" => Duration::from_millis(number),
-        "u" => Duration::from_micros(number),
-        "n" => Duration::from_nanos(number),
-        _ => return None,
-    })
 }
 
 /// How fresh the answer to a request with a consistency token must be.
@@ -125,28 +109,4 @@ pub(super) async fn buyer_of(
         Ok(purchase.recorded().map(|recorded| recorded.buyer_user_id.clone()))
     });
     Ok(buyer.await?)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
-    use super::*;
-
-    #[test]
-    fn a_timeout_is_read_as_the_grpc_protocol_writes_it() {
-        let read = |text: &str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", text.parse().unwrap());
-            timeout(&metadata)
-        };
-        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
-        assert_eq!(read("5S"), Some(Duration::from_secs(5)));
-        assert_eq!(read("99999999H"), Some(Duration::from_hours(99_999_999)));
-        assert_eq!(read("100000000u"), None);
-        for nonsense in ["S", "5", "-5S", "5s", "five S"] {
-            assert_eq!(read(nonsense), None, "{nonsense}");
-        }
-        assert_eq!(timeout(&MetadataMap::new()), None);
-    }
 }

@@ -8,6 +8,7 @@ use prost_types::Timestamp as PbTimestamp;
 use super::errors::ApiError;
 use super::pb;
 use crate::store::{ProfileNames, RecordedEvent};
+use domain::code::CodeFault;
 use domain::reward::WithheldReason;
 use domain::rules::RewardKind;
 use domain::{
@@ -93,6 +94,21 @@ pub(super) fn entry_kind(kind: EntryKind) -> pb::EntryKind {
     }
 }
 
+pub(super) fn code_invalid_reason(fault: CodeFault) -> pb::CodeInvalidReason {
+    match fault {
+        CodeFault::UserInactive => pb::CodeInvalidReason::UserInactive,
+        CodeFault::TooManyPrograms => pb::CodeInvalidReason::TooManyPrograms,
+        CodeFault::Unknown => pb::CodeInvalidReason::Unknown,
+        CodeFault::OwnCode => pb::CodeInvalidReason::OwnCode,
+        CodeFault::AlreadyBought => pb::CodeInvalidReason::AlreadyBought,
+        CodeFault::AlreadyReferred => pb::CodeInvalidReason::AlreadyReferred,
+        CodeFault::Exhausted => pb::CodeInvalidReason::Exhausted,
+        CodeFault::TooLate => pb::CodeInvalidReason::TooLate,
+        CodeFault::Cycle => pb::CodeInvalidReason::Cycle,
+        CodeFault::BalanceLimit => pb::CodeInvalidReason::BalanceLimitReached,
+    }
+}
+
 fn withheld_reason(reason: WithheldReason) -> pb::WithheldReason {
     match reason {
         WithheldReason::RewardsReferralsOnly => pb::WithheldReason::RewardsReferralsOnly,
@@ -171,6 +187,8 @@ pub(super) struct Joined {
     pub(super) participants: Vec<pb::Participant>,
     pub(super) referral: Option<pb::Referral>,
     pub(super) rewards: Vec<pb::Reward>,
+    /// Why the code that was given made no referral; unspecified if it made one, or if none was given.
+    pub(super) code_passed_over: pb::CodeInvalidReason,
 }
 
 pub(super) fn joined(events: &[RecordedEvent]) -> Result<Joined, ApiError> {
@@ -191,6 +209,9 @@ impl Joined {
     fn enter(&mut self, recorded: &RecordedEvent, id: &ParticipantId, event: ParticipantEvent) {
         match event {
             ParticipantEvent::ParticipantEnrolled(enrolled) => {
+                if let Some(fault) = enrolled.code_passed_over {
+                    self.code_passed_over = code_invalid_reason(fault);
+                }
                 self.participants.push(pb::Participant {
                     program_id: id.program_id.to_string(),
                     user_id: id.user_id.to_string(),

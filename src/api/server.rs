@@ -1,5 +1,6 @@
 //! The server: all services on one port, from start to stop.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,10 +8,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tokio_stream::StreamExt;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 
 use super::Context;
 use super::authentication::Keys;
@@ -18,6 +16,9 @@ use super::grpc::{self, Layers};
 use super::http;
 use super::passwords::Passwords;
 use super::readiness::Examiner;
+use super::schema_watch::SchemaWatch;
+use super::transport;
+use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment};
 use crate::jobs;
 use crate::lifecycle::{Stage, TaskEnded, Tasks};
@@ -25,17 +26,9 @@ use crate::live::{self, Live};
 use crate::metrics::Metrics;
 use crate::reactions;
 use crate::read::{Boards, Reads};
-use crate::store::{Database, StoreError, epoch};
+use crate::store::{Database, StoreError, epoch, holders};
 use crate::traces::Traces;
-use contract::Coalescing;
 
-/// Streams and calls that one connection can have at once.
-const MAX_CALLS_PER_CONNECTION: u32 = 1_000;
-/// The largest headers that are accepted, in bytes.
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
-/// How often a silent connection is pinged, and how long the answer may take.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long calls may take to end once the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long everything else may take to end after the calls.
@@ -81,6 +74,8 @@ pub struct ServerOptions {
     pub live: live::Limits,
     /// Limits of the jobs.
     pub jobs: jobs::Limits,
+    /// Limits on what clients can take.
+    pub transport: transport::Limits,
     /// Where metrics are exposed over HTTP, if anywhere.
     pub metrics_listener: Option<TcpListener>,
     /// Where traces are sent, if anywhere.
@@ -99,9 +94,6 @@ pub enum ServerError {
     /// A task that the server depends on ended.
     #[error(transparent)]
     TaskEnded(#[from] TaskEnded),
-    /// Serving failed.
-    #[error("serving failed: {0}")]
-    Transport(#[from] tonic::transport::Error),
     /// The address of the listener is not known.
     #[error("the listener has no address: {0}")]
     Listener(#[from] std::io::Error),
@@ -117,6 +109,7 @@ pub struct Server {
     metrics: Metrics,
     metrics_listener: Option<TcpListener>,
     traces: Traces,
+    limits: transport::Limits,
 }
 
 impl Server {
@@ -133,13 +126,26 @@ impl Server {
             engine,
             live,
             jobs,
+            transport: limits,
             metrics_listener,
             traces,
         } = options;
-        let epoch = epoch::enter(&mut database.connect().await?).await?;
-        let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
         let (tasks, metrics) = (Tasks::default(), Metrics::default());
         let guard = tasks.signal(Stage::Background).drop_guard();
+        // First of all: a hung process may hold a lock that the start needs.
+        let watch = holders::Watch::new(database.clone(), metrics.clone());
+        tasks.spawn(Stage::Background, "watch of locks", |stop| watch.run(stop));
+        let mut connection = database.connect().await?;
+        let epoch = epoch::enter(&mut connection).await?;
+        let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
+        let clock = LogClock::start(&mut connection, environment, metrics.clone()).await?;
+        drop(connection);
+        let environment = clock.environment();
+        let measured = database.clone();
+        tasks.spawn(Stage::Background, "clock", |stop| async {
+            clock.follow(measured, stop).await;
+            Ok::<_, Infallible>(())
+        });
         let (handover, handed_over) = mpsc::channel(HANDED_OVER_BATCHES);
         let (engine, worker) = Engine::new(
             database.clone(),
@@ -165,7 +171,9 @@ impl Server {
         let grown = live.reached();
         reactions::start(database.clone(), epoch, reactions::all(), grown, &tasks).await?;
         let handlers = jobs::handlers::all(&jobs);
-        let jobs = jobs::Worker::new(database.clone(), &handlers, environment.clone(), jobs);
+        let job_kinds = handlers.iter().map(|handler| handler.kind()).collect();
+        let (counts, own) = (metrics.jobs.clone(), environment.clone());
+        let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let context = Context {
@@ -178,11 +186,12 @@ impl Server {
             live,
             environment,
             settings,
+            job_kinds,
             fingerprint_secret,
             stopping: tasks.signal(Stage::Calls),
         };
         let keys = Keys::new(&admin_key);
-        Ok(Self { context, keys, tasks, guard, metrics, metrics_listener, traces })
+        Ok(Self { context, keys, tasks, guard, metrics, metrics_listener, traces, limits })
     }
 
     /// The dependencies of the services; for programs that use the engine without a network.
@@ -208,7 +217,7 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), ServerError> {
-        let Self { context, keys, tasks, guard, metrics, metrics_listener, traces } = self;
+        let Self { context, keys, tasks, guard, metrics, metrics_listener, traces, limits } = self;
         let address = listener.local_addr()?;
         if let Some(listener) = metrics_listener {
             let metrics = metrics.clone();
@@ -217,19 +226,23 @@ impl Server {
             });
         }
         let (reporter, health) = tonic_health::server::health_reporter();
+        let (watch, missing) = SchemaWatch::new(context.database.clone(), context.epoch);
+        tasks.spawn(Stage::Background, "schema watch", |stop| watch.run(stop));
         let (examiner, mut readiness) =
-            Examiner::new(context.live.clone(), context.reads.clone(), reporter);
+            Examiner::new(context.live.clone(), context.reads.clone(), missing, reporter);
         tasks.spawn(Stage::Readiness, "readiness", |stop| examiner.run(stop));
         readiness.wait(READY_PATIENCE).await;
 
         // The worker ends when the last clone of the engine is dropped; this one is kept until the worker is
         // told to stop.
         let engine = context.engine.clone();
-        let layers = Layers::new(metrics, traces.clone(), keys);
+        let layers = Layers::new(metrics.clone(), traces.clone(), keys);
         let grpc = grpc::routes(&context, &layers, health)?;
         drop(context);
         let router = http::router(http::State { readiness }, grpc, &layers);
-        let serving = std::pin::pin!(transport(listener, router, tasks.signal(Stage::Calls)));
+        let stop = tasks.signal(Stage::Calls);
+        let serving = transport::serve(listener, router, limits, metrics, stop);
+        let serving = std::pin::pin!(serving);
         ready(address);
         let outcome = run(&tasks, serving, shutdown).await;
         let deadline = Instant::now() + STOP_TIMEOUT;
@@ -250,11 +263,11 @@ impl Server {
 /// Serves until `shutdown` resolves or a task fails; then lets calls end.
 async fn run(
     tasks: &Tasks,
-    mut serving: impl Future<Output = Result<(), ServerError>> + Unpin,
+    mut serving: impl Future<Output = ()> + Unpin,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServerError> {
     let outcome = tokio::select! {
-        served = &mut serving => return served,
+        () = &mut serving => return Ok(()),
         () = shutdown => Ok(()),
         ended = tasks.failed() => Err(ended.into()),
     };
@@ -265,39 +278,14 @@ async fn run(
     };
     // Connections are accepted only while `serving` is polled.
     tokio::select! {
-        served = &mut serving => return outcome.and(served),
+        () = &mut serving => return outcome,
         () = unready => {}
     }
     tasks.signal(Stage::Calls).cancel();
-    if let Ok(served) = tokio::time::timeout(DRAIN_TIMEOUT, serving).await {
-        return outcome.and(served);
+    if tokio::time::timeout(DRAIN_TIMEOUT, serving).await.is_err() {
+        tracing::warn!("some calls did not end in time and were cut off");
     }
-    tracing::warn!("some calls did not end in time and were cut off");
     outcome
-}
-
-/// Serves connections until `stop` is cancelled and their calls have ended.
-async fn transport(
-    listener: TcpListener,
-    router: axum::Router,
-    stop: CancellationToken,
-) -> Result<(), ServerError> {
-    // Without nodelay the second packet of an answer waits 40 ms for the acknowledgement of the first. (The
-    // server's own setting only applies to listeners that it opens itself.)
-    let incoming = TcpIncoming::from(listener)
-        .with_nodelay(Some(true))
-        .with_keepalive(Some(KEEPALIVE_INTERVAL))
-        .map(|connection| connection.map(Coalescing::new));
-    tonic::transport::Server::builder()
-        .accept_http1(true)
-        .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
-        .http2_max_header_list_size(MAX_HEADER_BYTES)
-        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .add_routes(Routes::from(router))
-        .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
-        .await?;
-    Ok(())
 }
 
 /// Answers `GET /metrics`.
@@ -305,10 +293,12 @@ async fn expose(
     metrics: Metrics,
     listener: TcpListener,
     stop: CancellationToken,
-) -> std::io::Result<()> {
+) -> Result<(), Infallible> {
     const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let answer = async move || ([("content-type", CONTENT_TYPE)], metrics.text());
     let routes = axum::Router::new().route("/metrics", axum::routing::get(answer));
-    let serving = std::future::IntoFuture::into_future(axum::serve(listener, routes));
-    stop.run_until_cancelled(serving).await.unwrap_or(Ok(()))
+    // The connections of those who read the metrics are not among them.
+    let uncounted = Metrics::default();
+    transport::serve(listener, routes, transport::Limits::default(), uncounted, stop).await;
+    Ok(())
 }

@@ -8,7 +8,9 @@ use tonic::server::NamedService;
 use tonic::service::{Routes, RoutesBuilder};
 use tower::Service;
 
+use super::enums::{EnumFields, FieldPath, UnknownNumbers};
 use super::guard::{Guarded, admit, caught};
+use super::pages::Paged;
 use super::permissions::{NamedFields, Rule, TextFields, rule_of};
 use super::watch::Messages;
 use super::writes::Repeatable;

@@ -8,6 +8,7 @@ use sha2::Sha256;
 use uuid::Uuid;
 
 use super::Context;
+use super::enums::EnumFields;
 use super::errors::ApiError;
 use super::fields::Fields;
 use super::guard::Call;
@@ -19,7 +20,7 @@ use domain::decide::Command;
 
 /// A request that may be sent again. Implemented for every request with a `request_id`, by
 /// `build/services.rs`.
-pub(super) trait Repeatable: Message + Sized {
+pub(super) trait Repeatable: Message + EnumFields + Sized {
     /// The caller's id for the request; empty if it has none.
     fn request_id(&self) -> &str;
 
@@ -40,7 +41,7 @@ pub(super) struct Written {
 
 /// Starts reading the fields of a command with its request id.
 pub(super) fn command_fields(message: &impl Repeatable) -> Fields {
-    let mut fields = Fields::default();
+    let mut fields = Fields::of(message);
     fields.request_id(message.request_id());
     fields
 }

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use client::causes;
 
-use super::{CliError, DataDir};
+use super::{CliError, DataDir, secrets};
 use crate::store::Database;
 
 /// The database to maintain.
@@ -23,12 +24,11 @@ impl AnyDatabase {
     /// Opens the database and brings its schema up to date.
     pub(super) async fn open(&self) -> Result<Database, CliError> {
         let kept = read_url(&self.data_dir.data_dir);
-        let given = self.database_url.clone().filter(|url| !url.is_empty());
-        let url = given.or(kept).ok_or(
+        let url = self.database_url.clone().or(kept).ok_or(
             "no database: set DATABASE_URL, or pass --data-dir with the directory of a running \
              'tributary dev'",
         )?;
-        let database = Database::new(&url, 1)?;
+        let database = database_at(&url, 1)?;
         database.migrate().await?;
         Ok(database)
     }
@@ -46,7 +46,66 @@ fn read_url(data_dir: &Path) -> Option<String> {
 
 /// Stores the URL of the private database where other commands find it.
 pub(super) fn keep_url(data_dir: &Path, url: &str) -> Result<(), CliError> {
-    let path = url_path(data_dir);
-    fs::write(&path, format!("{url}\n"))
-        .map_err(|error| format!("cannot write {}: {error}", path.display()).into())
+    secrets::write(&url_path(data_dir), url)
+}
+
+/// The database at a URL. Nothing is sent yet.
+pub(super) fn database_at(url: &str, max_connections: u32) -> Result<Database, CliError> {
+    if let Some(fault) = fault_of(url) {
+        return Err(not_a_url(&fault).into());
+    }
+    // Nothing is done but read the URL, so that is what an error is about.
+    let database = Database::new(url, max_connections);
+    Ok(database.map_err(|error| not_a_url(&causes(&error)))?)
+}
+
+/// The error for a URL that is none. The URL itself is not repeated, because it has a password in it.
+fn not_a_url(fault: &str) -> String {
+    format!(
+        "the database's URL (DATABASE_URL or --database-url) is wrong: {fault}; write it as \
+         postgres://user:password@host:5432/name, with %40 for @, %2F for /, %3A for : and %23 for # in the \
+         password"
+    )
+}
+
+/// What is wrong with the scheme of a URL.
+fn fault_of(url: &str) -> Option<String> {
+    match url.split_once("://") {
+        Some(("postgres" | "postgresql", _)) => None,
+        Some((scheme, _)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Some(format!("'{scheme}' is not a scheme of Postgres"))
+        }
+        _ => Some("it does not begin with postgres://".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_url_that_is_wrong_is_told_what_is_wrong_and_its_password_is_not_repeated() {
+        for (url, fault) in [
+            ("mysql://u:secret@host/db", "'mysql' is not a scheme of Postgres"),
+            ("localhost/tributary", "does not begin with postgres://"),
+            ("u:secret@host:5432/tributary", "does not begin with postgres://"),
+            ("postgres:/u:secret@host/db", "does not begin with postgres://"),
+            ("postgres://u:secret@host:port/db", "invalid port number"),
+            ("postgres://u:sec/ret@host/db", "invalid port number"),
+            ("postgres://u:secret@host/db?sslmode=perhaps", "perhaps"),
+            ("", "does not begin with postgres://"),
+        ] {
+            let refused = database_at(url, 1).map(|_| ()).map_err(|error| error.to_string());
+            let refused = refused.err().unwrap_or_default();
+            assert!(refused.contains(fault), "{url}: {refused}");
+            assert!(refused.contains("write it as postgres://"), "{url}: {refused}");
+            assert!(
+                !refused.contains("refused") && !refused.contains("secret"),
+                "{url}: {refused}"
+            );
+        }
+        for url in ["postgres://host/db", "postgresql://u:p@host:5433/db?sslmode=require"] {
+            assert!(database_at(url, 1).is_ok(), "{url}");
+        }
+    }
 }

@@ -1,8 +1,6 @@
 //! `tributary dev`: everything on this machine, without any set-up.
 
-use std::fs::{self, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -13,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::database::keep_url;
 use super::serve::check_admin_key;
-use super::{CliError, DataDir, Settings, StopRequests, say, walkthrough};
+use super::{CliError, DataDir, Settings, StopRequests, say, secrets, walkthrough};
 use crate::api::{Context, Server, publish_command};
 use crate::engine::query::query;
 use crate::engine::{Environment, Submission};
@@ -49,6 +47,14 @@ pub(super) struct Dev {
     /// The directory with the Postgres programs, if they are not found by themselves
     #[arg(long, value_name = "DIR", env = "TRIBUTARY_PG_BINDIR")]
     pg_bindir: Option<PathBuf>,
+    /// The memory of Postgres for its buffers, in MB [default: a quarter of this machine's, 128 to 8192]
+    #[arg(
+        long,
+        value_name = "MB",
+        env = "TRIBUTARY_PG_MEMORY_MB",
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576)
+    )]
+    pg_memory_mb: Option<u32>,
 }
 
 impl Dev {
@@ -64,7 +70,11 @@ impl Dev {
         let options = Options {
             bin_dir: self.pg_bindir,
             max_connections: CLUSTER_CONNECTIONS.max(settings.max_connections + 20),
-            ..Options::default()
+            settings: self
+                .pg_memory_mb
+                .map(|mb| ("shared_buffers".to_owned(), format!("{mb}MB")))
+                .into_iter()
+                .collect(),
         };
         let given_key = self.admin_key;
         let starting = async {
@@ -136,17 +146,7 @@ fn kept_admin_key(data_dir: &Path, environment: &Environment) -> Result<String, 
     let mut random = [0; 24];
     (environment.random)(&mut random);
     let key = format!("tributary_admin_{}", URL_SAFE_NO_PAD.encode(random));
-    let path = admin_key_path(data_dir);
-    // An empty file is left by a start that was interrupted.
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|error| format!("cannot write {}: {error}", path.display()))?;
-    writeln!(file, "{key}")?;
-    file.sync_all()?;
+    secrets::write(&admin_key_path(data_dir), &key)?;
     Ok(key)
 }
 

@@ -2,8 +2,8 @@
 
 use clap::Args;
 
+use super::database::database_at;
 use super::{CliError, DatabaseSettings, say};
-use crate::store::Database;
 
 #[derive(Args)]
 pub(super) struct Migrate {
@@ -13,7 +13,7 @@ pub(super) struct Migrate {
 
 impl Migrate {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        Database::new(&self.database.database_url, 1)?.migrate().await?;
+        database_at(&self.database.database_url, 1)?.migrate().await?;
         say("the schema is up to date");
         Ok(())
     }

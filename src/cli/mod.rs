@@ -1,14 +1,18 @@
 //! The command line: one file per subcommand.
 
+mod address;
 mod call;
 mod database;
 mod dev;
+mod files;
 mod logging;
 mod migrate;
+mod pg_options;
 mod program;
 mod progress;
 mod projections;
 mod remote;
+mod secrets;
 mod serve;
 mod settings;
 mod status;
@@ -20,9 +24,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use client::{StopRequests, without_empty_variables};
 
 use settings::{DatabaseSettings, Settings};
 
@@ -88,8 +91,12 @@ const USAGE_EXIT_CODE: u8 = 2;
 /// Runs the program on the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = without_empty_variables(Cli::command()).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     logging::start();
+    if let Err(error) = pg_options::leave_out() {
+        return failed(&error.to_string(), ExitCode::FAILURE);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -125,34 +132,4 @@ fn failed(message: &str, code: ExitCode) -> ExitCode {
 /// Prints a line to stdout; ignores a closed stdout.
 fn say(text: impl Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Ctrl-C and SIGTERM, caught from the moment this is created: a request that arrives while nobody waits for
-/// it is neither lost nor fatal.
-#[derive(Clone)]
-struct StopRequests(CancellationToken);
-
-impl StopRequests {
-    /// Begins to catch requests; they no longer end the process directly.
-    fn listen() -> std::io::Result<Self> {
-        let mut interrupts = signal(SignalKind::interrupt())?;
-        let mut terminations = signal(SignalKind::terminate())?;
-        let requested = CancellationToken::new();
-        let requests = Self(requested.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                _ = interrupts.recv() => {}
-                _ = terminations.recv() => {}
-            }
-            requested.cancel();
-            // Keeps the handlers installed while the process lives, so that later requests have no effect.
-            std::future::pending::<()>().await;
-        });
-        Ok(requests)
-    }
-
-    /// Resolves once the process has been asked to stop.
-    async fn requested(self) {
-        self.0.cancelled().await;
-    }
 }

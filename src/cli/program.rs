@@ -1,6 +1,6 @@
 //! `tributary program`: publish and list programs on a running server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use tonic::Request;
@@ -10,16 +10,18 @@ use tonic::transport::Channel;
 use super::remote::Remote;
 use super::status::explain;
 use super::{CliError, say};
-use contract::parse_program;
 use contract::pb::program_service_client::ProgramServiceClient;
 use contract::pb::{ListProgramsRequest, PublishProgramRequest};
+use contract::{parse_program, pb};
 
 #[derive(Subcommand)]
 pub(super) enum Program {
-    /// Publish the program in a JSON file, as a new version if the program exists and differs
+    /// Publish the programs in JSON files, each as a new version if the program exists and differs
     Publish {
-        /// The file: a `tributary.v1.Program` as JSON, like those in programs/
-        file: PathBuf,
+        /// The files: each a `tributary.v1.Program` as JSON, like those in programs/. All are read before the
+        /// first is published
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
         #[command(flatten)]
         remote: Remote,
     },
@@ -33,21 +35,21 @@ pub(super) enum Program {
 impl Program {
     pub(super) async fn run(self) -> Result<(), CliError> {
         match self {
-            Self::Publish { file, remote } => {
-                let text = std::fs::read_to_string(&file)
-                    .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
-                let program = parse_program(&text)
-                    .map_err(|error| format!("{} is not a program: {error}", file.display()))?;
-                let request =
-                    PublishProgramRequest { program: Some(program), ..Default::default() };
+            Self::Publish { files, remote } => {
+                let programs =
+                    files.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
                 let (mut client, key) = connect(&remote).await?;
-                let answer = client.publish_program(with_key(request, key)).await;
-                let program = answer
-                    .map_err(|status| explain(&status))?
-                    .into_inner()
-                    .program
-                    .unwrap_or_default();
-                say(format_args!("{} version {} is in force", program.program_id, program.version));
+                for (file, program) in files.iter().zip(programs) {
+                    let request =
+                        PublishProgramRequest { program: Some(program), ..Default::default() };
+                    let answer = client.publish_program(with_key(request, key.clone())).await;
+                    let answer = answer.map_err(|status| {
+                        format!("{} is not published: {}", file.display(), explain(&status))
+                    })?;
+                    let program = answer.into_inner().program.unwrap_or_default();
+                    let (id, version) = (program.program_id, program.version);
+                    say(format_args!("{id} version {version} is in force"));
+                }
             }
             Self::List { remote } => {
                 let (mut client, key) = connect(&remote).await?;
@@ -71,6 +73,15 @@ impl Program {
         }
         Ok(())
     }
+}
+
+/// Reads a program file.
+fn read(file: &Path) -> Result<pb::Program, CliError> {
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("cannot read {}: {error}", file.display()))?;
+    let program = parse_program(&text)
+        .map_err(|error| format!("{} is not a program: {error}", file.display()))?;
+    Ok(program)
 }
 
 type Key = MetadataValue<Ascii>;

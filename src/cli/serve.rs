@@ -2,10 +2,11 @@
 
 use clap::Args;
 
+use super::database::database_at;
 use super::{CliError, DatabaseSettings, Settings, StopRequests, say};
 use crate::api::Server;
 use crate::engine::Environment;
-use crate::store::Database;
+use crate::store::{Database, StoreError, load};
 
 #[derive(Args)]
 pub(super) struct Serve {
@@ -25,9 +26,10 @@ impl Serve {
         check_admin_key(&self.admin_key)?;
         let listener = settings.listener().await?;
         let metrics_listener = settings.metrics_listener().await?;
-        let database = Database::new(&self.database.database_url, settings.max_connections)?;
+        let database = database_at(&self.database.database_url, settings.max_connections)?;
         let starting = async {
             database.migrate().await?;
+            say_if_empty(&database).await?;
             let environment = Environment::of_this_machine()?;
             let options =
                 settings.server_options(database, self.admin_key, environment, metrics_listener);
@@ -46,13 +48,32 @@ impl Serve {
     }
 }
 
-/// A key must fit into a header, and should be hard to guess.
+/// A database without programs earns nobody anything, and `dev` has shown programs that are not here.
+async fn say_if_empty(database: &Database) -> Result<(), StoreError> {
+    if load::program_ids(database.pool(), "", 1).await?.is_empty() {
+        tracing::info!(
+            "no program is published yet; 'tributary program publish FILE' publishes one, such as those in \
+             programs/, and 'tributary program list' lists them"
+        );
+    }
+    Ok(())
+}
+
+/// The shortest admin key, in characters.
+const LEAST_KEY: usize = 16;
+
+/// A key must fit into a header, and be hard to guess.
 pub(super) fn check_admin_key(key: &str) -> Result<(), CliError> {
-    if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err("the admin key must be printable ASCII without blanks".into());
     }
-    if key.len() < 16 {
-        tracing::warn!("the admin key is shorter than 16 characters and could be guessed");
+    if key.len() < LEAST_KEY {
+        return Err(format!(
+            "the admin key has {} characters and could be guessed; it must have at least {LEAST_KEY}, as \
+             'openssl rand -hex 24' makes them",
+            key.len()
+        )
+        .into());
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 //! defaults.
 
 use std::fmt::Debug;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use toml::Table;
 
-use super::CliError;
+use super::address::ListenAddress;
+use super::{CliError, files};
+use crate::api::transport::{self, Network};
 use crate::api::{ServerOptions, ServerSettings};
 use crate::engine::{self, Environment};
 use crate::jobs::{self, days};
@@ -37,13 +38,13 @@ pub(super) struct DatabaseSettings {
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
-    /// The address to listen on [default: 127.0.0.1:50051]
+    /// The address to listen on, as HOST:PORT; without a host, all addresses [default: 127.0.0.1:50051]
     #[arg(long, value_name = "ADDR", env = "TRIBUTARY_LISTEN")]
-    listen: Option<SocketAddr>,
+    listen: Option<ListenAddress>,
     /// The address to expose metrics at, as `http://ADDR/metrics`; without access control, so keep it
     /// internal [default: none]
     #[arg(long, value_name = "ADDR", env = "TRIBUTARY_METRICS_LISTEN")]
-    metrics_listen: Option<SocketAddr>,
+    metrics_listen: Option<ListenAddress>,
     /// An OpenTelemetry collector to send traces to, as in `http://127.0.0.1:4317` (OTLP over gRPC, not
     /// encrypted) [default: none]
     #[arg(long, value_name = "URL", env = "TRIBUTARY_OTLP_ENDPOINT")]
@@ -82,6 +83,26 @@ pub(super) struct Settings {
     /// Seconds that a read waits for the position of its token at most [default: 5]
     #[arg(long, value_name = "S", env = "TRIBUTARY_READ_PATIENCE_S")]
     read_patience_s: Option<u64>,
+    /// Open connections of clients at most; fewer if the process may not open as many files [default: 10000]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_CONNECTIONS")]
+    connections: Option<usize>,
+    /// Open connections of one address at most [default: 1000]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_CONNECTIONS_PER_ADDRESS")]
+    connections_per_address: Option<usize>,
+    /// Proxies that may open any number of connections: addresses and networks, as in
+    /// `10.0.0.7,192.168.0.0/16` [default: none]
+    #[arg(long, value_name = "NETWORK", env = "TRIBUTARY_TRUSTED_PROXIES", value_delimiter = ',')]
+    trusted_proxies: Option<Vec<Network>>,
+    /// Seconds until a request must have arrived, to its last byte [default: 10]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_REQUEST_TIMEOUT_S")]
+    request_timeout_s: Option<u64>,
+    /// Seconds that a connection may be open without a call [default: 300]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_IDLE_TIMEOUT_S")]
+    idle_timeout_s: Option<u64>,
+    /// Megabytes of answers that may wait for clients to read them; above it the connection with most of them
+    /// is cut [default: 256]
+    #[arg(long, value_name = "MB", env = "TRIBUTARY_UNREAD_ANSWERS_MB")]
+    unread_answers_mb: Option<usize>,
     /// Days for which jobs that are done are kept [default: 30]
     #[arg(long, value_name = "DAYS", env = "TRIBUTARY_JOBS_KEPT_DAYS")]
     jobs_kept_days: Option<u64>,
@@ -108,19 +129,21 @@ impl Settings {
 
 /// Settings with everything filled in.
 pub(super) struct Resolved {
-    pub(super) listen: SocketAddr,
-    metrics_listen: Option<SocketAddr>,
+    listen: ListenAddress,
+    metrics_listen: Option<ListenAddress>,
     traces: Traces,
     pub(super) max_connections: u32,
     settings: ServerSettings,
     engine: engine::Limits,
     live: live::Limits,
     jobs: jobs::Limits,
+    transport: transport::Limits,
 }
 
 impl Settings {
     pub(super) fn resolve(self) -> Result<Resolved, CliError> {
         let settings = self.with_file()?;
+        let transport = transport_limits(&settings)?;
         let listen = match settings.listen {
             Some(listen) => listen,
             None => DEFAULT_LISTEN.parse()?,
@@ -162,8 +185,34 @@ impl Settings {
             engine,
             live,
             jobs,
+            transport,
         })
     }
+}
+
+/// The limits on what clients can take.
+fn transport_limits(settings: &Settings) -> Result<transport::Limits, CliError> {
+    let mut limits = transport::Limits::default();
+    set(&mut limits.connections, "connections", 1..=1_000_000, settings.connections)?;
+    let per_address = settings.connections_per_address;
+    set(
+        &mut limits.connections_per_address,
+        "connections_per_address",
+        1..=1_000_000,
+        per_address,
+    )?;
+    limits.trusted_proxies = settings.trusted_proxies.clone().unwrap_or_default();
+    let seconds = |range: RangeInclusive<u64>| {
+        Duration::from_secs(*range.start())..=Duration::from_secs(*range.end())
+    };
+    let timeout = settings.request_timeout_s.map(Duration::from_secs);
+    set(&mut limits.request_timeout, "request_timeout_s", seconds(1..=3_600), timeout)?;
+    let timeout = settings.idle_timeout_s.map(Duration::from_secs);
+    set(&mut limits.idle_timeout, "idle_timeout_s", seconds(1..=86_400), timeout)?;
+    let mut megabytes = limits.unread_bytes >> 20;
+    set(&mut megabytes, "unread_answers_mb", 1..=1_048_576, settings.unread_answers_mb)?;
+    limits.unread_bytes = megabytes << 20;
+    Ok(limits)
 }
 
 /// Sets a value, if one is given, and checks its bounds.
@@ -196,8 +245,8 @@ fn traces(endpoint: Option<&str>, ratio: Option<f64>) -> Result<Traces, CliError
     }
 }
 
-async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, CliError> {
-    TcpListener::bind(address).await.map_err(|error| {
+async fn bind(address: &ListenAddress, flag: &str) -> Result<TcpListener, CliError> {
+    address.listen().await.map_err(|error| {
         match error.kind() {
             std::io::ErrorKind::AddrInUse => format!(
                 "cannot listen on {address}: another program does; stop it, or pass another \
@@ -211,24 +260,36 @@ async fn bind(address: SocketAddr, flag: &str) -> Result<TcpListener, CliError> 
 
 impl Resolved {
     pub(super) async fn listener(&self) -> Result<TcpListener, CliError> {
-        bind(self.listen, "--listen").await
+        bind(&self.listen, "--listen").await
     }
 
     /// The listener for metrics, if they are to be exposed.
     pub(super) async fn metrics_listener(&self) -> Result<Option<TcpListener>, CliError> {
-        match self.metrics_listen {
+        match &self.metrics_listen {
             Some(address) => Ok(Some(bind(address, "--metrics-listen").await?)),
             None => Ok(None),
         }
     }
 
     pub(super) fn server_options(
-        self,
+        mut self,
         database: Database,
         admin_key: String,
         environment: Environment,
         metrics_listener: Option<TcpListener>,
     ) -> ServerOptions {
+        // Besides those for reading, the server opens up to ten connections to the database.
+        if let Some(files) = files::raise_limit(self.max_connections.saturating_add(10))
+            && files < self.transport.connections
+        {
+            tracing::warn!(
+                wanted = self.transport.connections,
+                possible = files,
+                "the limit on open files of this process allows fewer connections than the settings; raise it \
+                 with ulimit -Hn or LimitNOFILE"
+            );
+            self.transport.connections = files.max(1);
+        }
         ServerOptions {
             metrics_listener,
             traces: self.traces,
@@ -239,6 +300,7 @@ impl Resolved {
             engine: self.engine,
             live: self.live,
             jobs: self.jobs,
+            transport: self.transport,
         }
     }
 }
@@ -254,6 +316,8 @@ mod tests {
     fn defaults() -> Vec<(&'static str, String)> {
         let resolved = Settings::default().resolve().unwrap();
         let (engine, live, server) = (resolved.engine, resolved.live, resolved.settings);
+        let transport = resolved.transport;
+        assert!(transport.trusted_proxies.is_empty());
         vec![
             ("listen", resolved.listen.to_string()),
             ("metrics_listen", "none".into()),
@@ -269,6 +333,12 @@ mod tests {
             ("queued_events", live.queued_events.to_string()),
             ("heartbeat_s", server.heartbeat.as_secs().to_string()),
             ("read_patience_s", server.read_patience.as_secs().to_string()),
+            ("connections", transport.connections.to_string()),
+            ("connections_per_address", transport.connections_per_address.to_string()),
+            ("trusted_proxies", "none".into()),
+            ("request_timeout_s", transport.request_timeout.as_secs().to_string()),
+            ("idle_timeout_s", transport.idle_timeout.as_secs().to_string()),
+            ("unread_answers_mb", (transport.unread_bytes >> 20).to_string()),
             ("jobs_kept_days", (resolved.jobs.kept.as_secs() / 86_400).to_string()),
         ]
     }

@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write;
 
+use client::causes;
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::api::code_name;
+
+/// The reason of a request with faults in its fields.
+const INVALID_FIELD: &str = "INVALID_FIELD";
 
 /// The code, the reason and the message on the first line, then every detail on a line of its own: the
 /// fields at fault, the facts (a stream's `resume_token` is one of them), and when to try again.
@@ -17,7 +21,12 @@ pub(super) fn explain(status: &Status) -> String {
     if let Some(info) = details.error_info() {
         let _ = write!(words, " ({})", info.reason);
     }
-    if !status.message().is_empty() {
+    // The message of a request with faults only repeats the first of them.
+    let names_faults =
+        details.bad_request().is_some_and(|faults| !faults.field_violations.is_empty());
+    let is_repeated =
+        names_faults && details.error_info().is_some_and(|info| info.reason == INVALID_FIELD);
+    if !status.message().is_empty() && !is_repeated {
         let _ = write!(words, ": {}", status.message());
     }
     // A status with a source was created by the client, because the connection failed.
@@ -26,20 +35,6 @@ pub(super) fn explain(status: &Status) -> String {
     }
     write_details(&mut words, &details);
     words
-}
-
-/// What led to an error, without the general words of the outermost one.
-pub(super) fn causes(error: &dyn Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        // Many errors repeat the message of their cause.
-        causes.retain(|earlier: &String| !earlier.contains(&words));
-        causes.push(words);
-        next = cause.source();
-    }
-    if causes.is_empty() { error.to_string() } else { causes.join(": ") }
 }
 
 // Writing to a string cannot fail.
@@ -90,5 +85,12 @@ mod tests {
         ];
         assert_eq!(explain(&status), lines.join("\n"));
         assert_eq!(explain(&Status::cancelled("")), "CANCELLED");
+
+        let mut details =
+            ErrorDetails::with_error_info(INVALID_FIELD, "tributary.v1", HashMap::new());
+        details.add_bad_request_violation("user_id", "is required");
+        let message = "invalid user_id: is required";
+        let status = Status::with_error_details(Code::InvalidArgument, message, details);
+        assert_eq!(explain(&status), "INVALID_ARGUMENT (INVALID_FIELD)\n  user_id: is required");
     }
 }

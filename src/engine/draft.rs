@@ -1,7 +1,6 @@
 //! A batch in preparation: jobs are decided one after the other, each on the streams as the earlier ones left
 //! them.
 
-use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -9,8 +8,8 @@ use tokio::time::timeout;
 
 use super::Failure;
 use super::job::Job;
+use super::patience::Patience;
 use super::pending::Pending;
-use super::query::MAX_ROUNDS;
 use super::session::Session;
 use super::unit::{FinishedStreams, UnitOfWork};
 use crate::store::append::Appended;
@@ -20,6 +19,10 @@ use domain::{Halt, OwnEvent, Refusal};
 
 /// How long loading may take while the previous batch is being appended.
 const AHEAD_PATIENCE: Duration = Duration::from_millis(250);
+
+/// A batch that has this many events takes no more commands: a purchase can have hundreds of events, and a
+/// batch must not take longer than its callers wait.
+const MAX_EVENTS: usize = 20_000;
 
 pub(super) struct Draft<'a> {
     unit: UnitOfWork<'a>,
@@ -57,6 +60,10 @@ pub(super) enum Outcome {
     Refused(Refusal),
     /// The command was carried out before, by the command that wrote this event.
     Recorded(OwnEvent),
+    /// The request is carried out by this earlier command of the batch.
+    Repeats(usize),
+    /// An earlier command of the batch has the same request id and another content.
+    RequestIdReused,
 }
 
 /// All jobs of a draft for which something could not be loaded, and why not.
@@ -73,9 +80,9 @@ impl<'a> Draft<'a> {
         mut self,
         session: &mut Session,
         jobs: Vec<Job>,
-        deadline: Instant,
+        patience: Patience,
     ) -> Result<Decided, LoadFailure> {
-        match self.add(session, jobs, deadline).await {
+        match self.add(session, jobs, patience).await {
             Ok(()) => Ok(self.finish()),
             Err(error) => Err((self.finish().into_jobs(), error)),
         }
@@ -94,7 +101,6 @@ impl<'a> Draft<'a> {
         self.is_ahead = true;
         let landed = landed.notified();
         tokio::pin!(landed);
-        let mut busy = HashSet::new();
         loop {
             let is_filled = tokio::select! {
                 biased;
@@ -102,13 +108,14 @@ impl<'a> Draft<'a> {
                 is_filled = pending.filled() => is_filled,
             };
             let room = most.saturating_sub(self.outcomes.len() + self.undecided.len());
-            let jobs = if is_filled { pending.take_batch(room, &busy) } else { Vec::new() };
+            let takes_more = is_filled && !self.is_full();
+            let jobs = if takes_more { pending.take_batch(room) } else { Vec::new() };
             if jobs.is_empty() {
                 landed.await;
                 break;
             }
-            busy.extend(jobs.iter().flat_map(Job::identities));
-            match timeout(AHEAD_PATIENCE, self.add(session, jobs, Instant::now())).await {
+            let patience = Patience::since(Instant::now(), AHEAD_PATIENCE).without_retries();
+            match timeout(AHEAD_PATIENCE, self.add(session, jobs, patience)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     tracing::debug!(%error, "nothing can be loaded ahead");
@@ -128,29 +135,61 @@ impl<'a> Draft<'a> {
         &mut self,
         session: &mut Session,
         jobs: Vec<Job>,
-        deadline: Instant,
+        patience: Patience,
     ) -> Result<(), StoreError> {
         // Streams that should be new are assumed to be new until a job has conflicted. A stream that such a
         // job must load must not have been assumed new by another job of the batch.
         self.trusts_new &= jobs.iter().all(|job| job.conflicts == 0);
         self.unit.look_anew();
         self.undecided.extend(jobs);
-        for _ in 0..MAX_ROUNDS {
+        loop {
             for job in std::mem::take(&mut self.undecided) {
-                let lacking = self.try_deciding(job).await;
+                let lacking = if self.is_full() { Some(job) } else { self.try_deciding(job).await };
                 self.undecided.extend(lacking);
             }
-            let missing = self.unit.take_missing();
-            if self.undecided.is_empty() || missing.is_empty() {
-                break;
+            if self.undecided.is_empty() || self.is_full() {
+                return Ok(());
             }
-            session.fetch(&mut self.unit, missing, deadline).await?;
+            let missing = self.unit.take_missing();
+            let known = self.unit.known_facts();
+            session.fetch(&mut self.unit, missing, patience).await?;
+            if self.unit.known_facts() == known {
+                self.end_undecided();
+                return Ok(());
+            }
         }
-        Ok(())
+    }
+
+    /// Whether the batch takes no more commands.
+    fn is_full(&self) -> bool {
+        self.unit.event_count() >= MAX_EVENTS
+    }
+
+    /// Ends jobs that nothing which can be loaded brings further. If that may be due to a state that is not
+    /// committed yet, they are decided again on a committed one.
+    fn end_undecided(&mut self) {
+        if self.is_ahead {
+            self.undecided.iter_mut().for_each(|job| job.needs_outcome = true);
+        } else {
+            for job in std::mem::take(&mut self.undecided) {
+                fail(job, "lacks something that cannot be loaded");
+            }
+        }
     }
 
     /// Gives the job back if something is not in memory.
     async fn try_deciding(&mut self, job: Job) -> Option<Job> {
+        let request = job.request.as_ref();
+        if let Some(earlier) = request.and_then(|request| self.unit.earlier_request(request)) {
+            self.unit.keep_answered(earlier.command, request);
+            let outcome = if earlier.is_same {
+                Outcome::Repeats(earlier.command)
+            } else {
+                Outcome::RequestIdReused
+            };
+            self.outcomes.push((job, outcome));
+            return None;
+        }
         match self.unit.run(self.trusts_new, |work| job.command.decide(work)).await {
             Ok(()) => {
                 self.unit.keep(&job.envelope, job.request.as_ref());
@@ -167,14 +206,7 @@ impl<'a> Draft<'a> {
             Err(Halt::Missing) => return Some(job),
             // The state on which the job was decided may never be committed.
             Err(Halt::Broken(_)) if self.is_ahead => return Some(job),
-            Err(Halt::Broken(what)) => {
-                tracing::error!(
-                    command = job.command.name(),
-                    what,
-                    "a decision failed because of a bug"
-                );
-                job.answer(&Err(Failure::Internal));
-            }
+            Err(Halt::Broken(what)) => fail(job, what),
         }
         None
     }
@@ -186,6 +218,17 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Answers a job whose decision has failed because of a bug.
+fn fail(job: Job, what: &'static str) {
+    tracing::error!(command = job.command.name(), what, "a decision failed because of a bug");
+    job.answer(&Err(Failure::Internal));
+}
+
+/// Since when the oldest of these jobs has waited.
+pub(super) fn oldest<'a>(jobs: impl IntoIterator<Item = &'a Job>) -> Instant {
+    jobs.into_iter().map(|job| job.queued_at).min().unwrap_or_else(Instant::now)
+}
+
 impl Decided {
     /// All its jobs, as if none had been decided.
     pub(super) fn into_jobs(self) -> Vec<Job> {
@@ -194,6 +237,11 @@ impl Decided {
 }
 
 impl Commands {
+    /// Since when the oldest of them has waited.
+    pub(super) fn waiting_since(&self) -> Instant {
+        oldest(self.outcomes.iter().map(|(job, _)| job))
+    }
+
     /// The jobs, as if none had been decided.
     pub(super) fn into_jobs(self) -> impl Iterator<Item = Job> {
         self.outcomes.into_iter().map(|(job, _)| job)

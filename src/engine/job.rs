@@ -1,6 +1,7 @@
 //! A command on its way through the engine.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use opentelemetry::trace::SpanContext;
 use tokio::sync::oneshot;
@@ -20,10 +21,14 @@ pub(super) struct Job {
     pub(super) request: Option<RequestKey>,
     /// The stream that is the command's receipt.
     receipt: Option<StreamKey>,
+    /// When it was queued first.
+    pub(super) queued_at: Instant,
     /// How often it was decided on an outdated state.
     pub(super) conflicts: u32,
-    /// How often it was put off because something was not in memory.
-    pub(super) delays: u32,
+    /// How often its decision chose a value that turned out to be taken.
+    pub(super) choices: u32,
+    /// Whether it could not be decided on a state that was not committed yet.
+    pub(super) needs_outcome: bool,
     /// Whether it must be alone in its batch, because a batch that it was in was refused.
     pub(super) alone: bool,
     answers: Vec<Answer>,
@@ -39,8 +44,10 @@ impl Job {
             command: Arc::new(command),
             envelope: Arc::new(envelope),
             request,
+            queued_at: Instant::now(),
             conflicts: 0,
-            delays: 0,
+            choices: 0,
+            needs_outcome: false,
             alone: false,
             answers: vec![answer],
             callers: caller.into_iter().collect(),
@@ -58,24 +65,11 @@ impl Job {
         }
     }
 
-    /// How the job compares to another that may be the same request.
-    pub(super) fn compare(&self, other: &Self) -> Relation {
-        let same_request = match (&self.request, &other.request) {
-            (Some(one), Some(two)) => one.key == two.key,
-            _ => false,
-        };
-        let same_receipt = self.receipt.is_some() && self.receipt == other.receipt;
-        if !same_request && !same_receipt {
-            return Relation::Unrelated;
-        }
+    /// Whether another job, which has an identity in common with this one, is the same request again.
+    pub(super) fn is_repeated_by(&self, other: &Self) -> bool {
         // Commands with the same request id may differ in values that the server chose.
         let has_receipt = self.receipt.is_some() || other.receipt.is_some();
-        let same_command = !has_receipt || self.command == other.command;
-        if self.request == other.request && same_command {
-            Relation::Repetition
-        } else {
-            Relation::SameKey
-        }
+        self.request == other.request && (!has_receipt || self.command == other.command)
     }
 
     /// Makes the callers of a repetition wait for this job.
@@ -90,27 +84,16 @@ impl Job {
         &self.callers
     }
 
-    /// What identifies the request. Two related jobs share an identity.
+    /// What identifies the request.
     pub(super) fn identities(&self) -> impl Iterator<Item = Identity> {
         let request = self.request.as_ref().map(|request| Identity::Request(request.key));
         request.into_iter().chain(self.receipt.clone().map(Identity::Receipt))
     }
 }
 
-/// What identifies a request.
+/// What identifies a request: only one command of an identity can be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Identity {
     Request(uuid::Uuid),
     Receipt(StreamKey),
-}
-
-/// How two jobs relate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Relation {
-    /// Nothing in common.
-    Unrelated,
-    /// The same request twice.
-    Repetition,
-    /// Different requests with the same key; one must wait for the other's outcome.
-    SameKey,
 }

@@ -9,13 +9,16 @@
 //!   that its decisions run in.
 //! - [`cache`] holds the streams that stay in memory between batches.
 //! - [`worker`] is the loop and its handling of failures; [`outcome`] handles the answer of the database.
-//! - [`session`] is a connection of the worker.
+//! - [`session`] is a connection of the worker, [`patience`] how long it waits for the database.
+//! - [`clock`] follows the clock of the log.
 //! - [`query`] runs decisions that only read.
 
 mod cache;
+pub mod clock;
 mod draft;
 mod job;
 mod outcome;
+mod patience;
 mod pending;
 pub mod query;
 mod session;
@@ -23,7 +26,7 @@ mod unit;
 mod worker;
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
@@ -38,12 +41,15 @@ pub use worker::Worker;
 
 type Clock = dyn Fn() -> Timestamp + Send + Sync;
 type Randomness = dyn Fn(&mut [u8]) + Send + Sync;
+type Observer = dyn Fn(Instant, Timestamp) + Send + Sync;
 
 /// The clock and the source of randomness. Passed in everywhere, so that nothing depends on a global.
 #[derive(Clone)]
 pub struct Environment {
-    /// Returns the current time.
+    /// Returns the current time. In a running server this is the log's time; see [`clock`].
     pub now: Arc<Clock>,
+    /// Learns a time of the log, which it had at some moment since the given one.
+    pub observe: Arc<Observer>,
     /// Fills a buffer with randomness.
     pub random: Arc<Randomness>,
 }
@@ -61,6 +67,7 @@ impl Environment {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
             }),
+            observe: Arc::new(|_, _| {}),
             random: Arc::new(|bytes| {
                 // Randomness was available at the start; it does not become unavailable later.
                 if let Err(error) = getrandom::fill(bytes) {
@@ -97,7 +104,7 @@ pub struct Limits {
     /// A snapshot is written when a stream has grown by this many events since the last one, or when far
     /// fewer had to be read for it.
     pub snapshot_events: i64,
-    /// How long a batch waits for an unavailable database before its callers get an error.
+    /// How long commands wait for an unavailable database before their callers get an error.
     pub database_patience: Duration,
 }
 

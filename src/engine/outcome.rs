@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::cache::Seen;
 use super::draft::{Commands, Outcome};
 use super::job::Job;
+use super::patience::Patience;
 use super::unit::{FinishedStream, FinishedStreams};
 use super::worker::Worker;
 use super::{Committed, Failure, Handover};
@@ -21,6 +22,10 @@ const CONTENDED_BATCHES: u32 = 8;
 /// How often a command may conflict before its caller gets an error. While the lock is held nothing can
 /// change under a decision, so a second conflict is already a fault.
 const MAX_CONFLICTS: u32 = 4;
+
+/// How often a decision may choose values that turn out to be taken. Even if nine of ten codes are taken, fewer
+/// than three of 100,000 sign-ups need more.
+const MAX_CHOICES: u32 = 100;
 
 /// Answers callers, and hands new events to the tail of the log.
 pub(super) struct Responder {
@@ -41,13 +46,27 @@ pub(super) struct Rest {
 /// A command that conflicted and must be decided again.
 struct Conflicted {
     job: Job,
-    /// Whether the command itself conflicted, not only another command of the batch that it builds on.
-    by_itself: bool,
+    why: Why,
+}
+
+/// Why a command conflicted.
+enum Why {
+    /// What the command itself has read was outdated.
+    Outdated,
+    /// A value that the decision had chosen, such as a code, is taken.
+    ChoseTaken,
+    /// Another command of the batch, on which it builds, was not appended.
+    BuiltOn,
 }
 
 impl Responder {
     /// Answers the caller of every command of a batch whose outcome is final.
-    pub(super) fn respond(&self, commands: Commands, appended: &Appended) -> Rest {
+    pub(super) fn respond(
+        &self,
+        commands: Commands,
+        appended: &Appended,
+        patience: Patience,
+    ) -> Rest {
         let Commands { batch, outcomes } = commands;
         #[allow(clippy::cast_precision_loss, reason = "a batch is small")]
         self.metrics.batch_commands.observe(outcomes.len() as f64);
@@ -75,8 +94,14 @@ impl Responder {
         let mut conflicted = Vec::new();
         // A command without events saw everything before it in the batch.
         let mut position = appended.head;
-        for (number, ((job, outcome), events)) in outcomes.into_iter().zip(events).enumerate() {
-            position = events.last().map_or(position, |event| event.position);
+        let committed: Vec<Committed> = events
+            .into_iter()
+            .map(|events| {
+                position = events.last().map_or(position, |event| event.position);
+                Committed { events: events.into(), position, repeated: false }
+            })
+            .collect();
+        for (number, (job, outcome)) in outcomes.into_iter().enumerate() {
             match (appended.verdicts.get(number), outcome) {
                 (Some(Verdict::Appended), Outcome::Refused(refusal)) => {
                     answers.push((job, Err(refusal.into())));
@@ -84,25 +109,35 @@ impl Responder {
                 (Some(Verdict::Appended), Outcome::Recorded(own)) => {
                     let pool = self.database.pool().clone();
                     let read = async move { log::read_command(&pool, &own).await };
-                    tokio::spawn(answer_repeated(job, read));
+                    tokio::spawn(answer_repeated(job, patience, read));
                 }
                 (Some(Verdict::Appended), Outcome::Done) => {
-                    let events = events.into();
-                    answers.push((job, Ok(Committed { events, position, repeated: false })));
+                    answers.push((job, Ok(committed[number].clone())));
                 }
-                (Some(Verdict::Duplicate), _) => self.answer_duplicate(job, number, appended),
+                (Some(Verdict::Appended), Outcome::Repeats(earlier)) => {
+                    answers.push((
+                        job,
+                        Ok(Committed { repeated: true, ..committed[earlier].clone() }),
+                    ));
+                }
+                (Some(Verdict::Appended), Outcome::RequestIdReused) => {
+                    answers.push((job, Err(Failure::RequestIdReused)));
+                }
+                (Some(Verdict::Duplicate), _) => {
+                    self.answer_duplicate(job, number, appended, patience);
+                }
                 (Some(Verdict::Taken), _) => {
                     let kinds = taken_kinds(appended, number);
-                    if kinds.contains(&ClaimKind::Code) {
-                        // The server draws the code, so it can draw another one.
-                        conflicted.push(Conflicted { job, by_itself: true });
+                    if kinds.iter().any(|kind| kind.is_chosen_by_decision()) {
+                        conflicted.push(Conflicted { job, why: Why::ChoseTaken });
                     } else {
                         let kinds = kinds.into_iter().map(ClaimKind::as_str).collect();
                         answers.push((job, Err(Refusal::Taken(kinds).into())));
                     }
                 }
                 (Some(Verdict::Conflict) | None, _) => {
-                    conflicted.push(Conflicted { job, by_itself: fell_itself[number] });
+                    let why = if fell_itself[number] { Why::Outdated } else { Why::BuiltOn };
+                    conflicted.push(Conflicted { job, why });
                 }
             }
         }
@@ -112,7 +147,7 @@ impl Responder {
         Rest { last_event, is_contended, conflicted }
     }
 
-    fn answer_duplicate(&self, job: Job, number: usize, appended: &Appended) {
+    fn answer_duplicate(&self, job: Job, number: usize, appended: &Appended, patience: Patience) {
         let known = appended.duplicates.iter().find(|duplicate| duplicate.command == number);
         let (Some(known), Some(request)) = (known, &job.request) else {
             tracing::error!(command = job.command.name(), "a duplicate without an earlier command");
@@ -128,7 +163,7 @@ impl Responder {
         }
         let pool = self.database.pool().clone();
         let read = async move { log::read_range(&pool, first, last).await };
-        tokio::spawn(answer_repeated(job, read));
+        tokio::spawn(answer_repeated(job, patience, read));
     }
 }
 
@@ -159,16 +194,16 @@ impl Worker {
         let (horizon, seen_at) = self.horizon.after(appended, rest.last_event);
         self.horizon = horizon;
         self.remember(streams, appended, seen_at);
-        for Conflicted { job, by_itself } in rest.conflicted {
-            if by_itself {
-                self.decide_again(job);
-            } else {
+        for Conflicted { job, why } in rest.conflicted {
+            match why {
+                Why::Outdated => self.decide_again(job),
+                Why::ChoseTaken => self.choose_again(job),
                 // This command has not had a try of its own yet. It goes into the next batch before new
                 // commands, so it cannot conflict because of one of them.
-                self.pending.put(job);
+                Why::BuiltOn => self.pending.put(job),
             }
         }
-        self.pending.delay(delayed);
+        self.pending.put_all(delayed);
     }
 
     /// Keeps the streams of a batch in memory if they agree with the database.
@@ -208,6 +243,19 @@ impl Worker {
         }
     }
 
+    fn choose_again(&mut self, mut job: Job) {
+        job.choices += 1;
+        if job.choices > MAX_CHOICES {
+            tracing::error!(
+                command = job.command.name(),
+                choices = MAX_CHOICES,
+                "every code that was drawn is taken; publish the program with longer codes"
+            );
+            return job.answer(&Err(Failure::Internal));
+        }
+        self.pending.put(job);
+    }
+
     fn decide_again(&mut self, mut job: Job) {
         job.conflicts += 1;
         self.responder.metrics.conflicts.inc();
@@ -222,9 +270,10 @@ impl Worker {
 /// Answers a request that was carried out before with its first outcome.
 async fn answer_repeated(
     job: Job,
+    patience: Patience,
     read: impl Future<Output = Result<Vec<RecordedEvent>, StoreError>> + Send,
 ) {
-    match in_time(read).await {
+    match patience.bound(in_time(read)).await {
         Ok(events) => {
             let position = events.last().map_or(0, |event| event.position);
             job.answer(&Ok(Committed { events: events.into(), position, repeated: true }));

@@ -1,15 +1,11 @@
 //! Pending commands: the queue, and the jobs that go before those in the queue.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use tokio::sync::mpsc;
 
-use super::Failure;
-use super::job::{Identity, Job, Relation};
+use super::job::{Identity, Job};
 use crate::metrics::Metrics;
-
-/// How often a command may be delayed because each attempt needs more to be loaded.
-const MAX_DELAYS: u32 = 8;
 
 pub(super) struct Pending {
     queue: mpsc::Receiver<Job>,
@@ -37,46 +33,43 @@ impl Pending {
         true
     }
 
-    /// Whether no pending job has conflicted or must be alone in its batch.
+    /// Whether the next batch may be decided ahead: no pending job has conflicted, must be alone in its batch, or
+    /// could not be decided ahead before.
     pub(super) fn is_plain(&self) -> bool {
-        !self.next.iter().any(|job| job.alone || job.conflicts > 0)
+        !self.next.iter().any(|job| job.alone || job.conflicts > 0 || job.needs_outcome)
     }
 
-    /// Takes at most `room` pending jobs. Repetitions of one request are joined; of several jobs with the same
-    /// key only one is taken, and jobs whose key is `busy` are not taken.
-    pub(super) fn take_batch(&mut self, room: usize, busy: &HashSet<Identity>) -> Vec<Job> {
+    /// Takes at most `room` pending jobs. Repetitions of one request are joined. Different requests with the same
+    /// key are all taken: the batch decides which of them is carried out, and the others build on that one.
+    pub(super) fn take_batch(&mut self, room: usize) -> Vec<Job> {
         let mut jobs: Vec<Job> = Vec::new();
         let mut known: HashMap<Identity, usize> = HashMap::new();
-        let mut same_key = VecDeque::new();
         // Conflicted jobs are not mixed with new ones: a new command may need less to be loaded, be decided
         // before them, and make them conflict again.
-        let only_fallen = self.next.iter().any(|job| job.conflicts > 0);
-        while jobs.len() < room && same_key.len() < jobs.len() + 1 {
+        let only_conflicted = self.next.iter().any(|job| job.conflicts > 0);
+        while jobs.len() < room {
             if self.next.front().is_some_and(|job| job.alone) && !jobs.is_empty() {
                 break;
             }
             let queue = &mut self.queue;
-            let waiting = || if only_fallen { None } else { queue.try_recv().ok() };
+            let waiting = || if only_conflicted { None } else { queue.try_recv().ok() };
             let Some(job) = self.next.pop_front().or_else(waiting) else { break };
             if job.alone {
                 return vec![job];
             }
-            if job.identities().any(|identity| busy.contains(&identity)) {
-                same_key.push_back(job);
-                continue;
-            }
-            let relative = job.identities().find_map(|identity| known.get(&identity).copied());
-            match relative.map(|index| (index, jobs[index].compare(&job))) {
-                Some((index, Relation::Repetition)) => jobs[index].join(job),
-                Some((_, Relation::SameKey | Relation::Unrelated)) => same_key.push_back(job),
-                None => {
-                    known.extend(job.identities().map(|identity| (identity, jobs.len())));
-                    jobs.push(job);
+            let same = job
+                .identities()
+                .filter_map(|identity| known.get(&identity).copied())
+                .find(|index| jobs[*index].is_repeated_by(&job));
+            if let Some(index) = same {
+                jobs[index].join(job);
+            } else {
+                for identity in job.identities() {
+                    known.entry(identity).or_insert(jobs.len());
                 }
+                jobs.push(job);
             }
         }
-        same_key.append(&mut self.next);
-        self.next = same_key;
         let waiting = i64::try_from(self.queue.len()).unwrap_or(i64::MAX);
         self.metrics.queue_commands.set(waiting);
         jobs
@@ -96,22 +89,6 @@ impl Pending {
     pub(super) fn put_back(&mut self, jobs: Vec<Job>) {
         for job in jobs.into_iter().rev() {
             self.next.push_front(job);
-        }
-    }
-
-    /// Puts jobs that lack something into the next batch, a limited number of times.
-    pub(super) fn delay(&mut self, jobs: Vec<Job>) {
-        for mut job in jobs {
-            job.delays += 1;
-            if job.delays > MAX_DELAYS {
-                tracing::error!(
-                    command = job.command.name(),
-                    "a decision keeps needing more to be loaded"
-                );
-                job.answer(&Err(Failure::Internal));
-            } else {
-                self.next.push_back(job);
-            }
         }
     }
 }

@@ -1,17 +1,18 @@
 //! Decisions that only read: they run on the streams as currently stored in the database, without the cache
 //! and without an append.
 
+use std::time::Instant;
+
 use sqlx::PgConnection;
 
 use super::Environment;
 use super::cache::Cache;
 use super::unit::{FinishedStreams, Horizon, KnownTaken, Missing, UnitOfWork};
-use crate::store::{Database, StoreError, in_time, load};
+use crate::store::{ANSWER_TIMEOUT, Database, StoreError, load, until};
 use domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
 
-/// The maximum number of rounds of loading for one decision. Each round brings the decision further, and no
-/// decision needs more than a few.
-pub(super) const MAX_ROUNDS: usize = 16;
+/// How many streams are read by one query, so that its result stays small.
+const STREAMS_PER_QUERY: usize = 5_000;
 
 /// How many levels above a participant are loaded with it.
 const PREFETCH_LEVELS: u32 = 2;
@@ -39,18 +40,24 @@ pub async fn query<T>(
     environment: &Environment,
     mut look: impl FnMut(&mut dyn Work) -> Result<T, Halt>,
 ) -> Result<T, QueryError> {
+    // One limit for all rounds: limits of their own would add up.
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
     let mut connection = database.pool().acquire().await.map_err(StoreError::from)?;
     let mut cache = Cache::new(1);
     let before = FinishedStreams::new();
     let (taken, horizon) = (KnownTaken::new(), Horizon::default());
     let mut unit = UnitOfWork::new(environment, &mut cache, &before, taken, horizon);
-    for _ in 0..MAX_ROUNDS {
+    loop {
         match unit.run(false, &mut look).await {
             Ok(seen) => return Ok(seen),
             Err(Halt::Refused(refusal)) => return Err(refusal.into()),
             Err(Halt::Missing) => {
                 let missing = unit.take_missing();
-                in_time(fetch(&mut connection, &mut unit, missing)).await?;
+                let known = unit.known_facts();
+                until(deadline, fetch(&mut connection, &mut unit, missing)).await?;
+                if unit.known_facts() == known {
+                    return Err(QueryError::Broken("a query that lacks something unknown"));
+                }
             }
             Err(Halt::Broken(what)) => return Err(QueryError::Broken(what)),
             Err(Halt::AlreadyRecorded(_)) => {
@@ -58,16 +65,18 @@ pub async fn query<T>(
             }
         }
     }
-    Err(QueryError::Broken("a query that keeps needing more to be loaded"))
 }
 
-/// Loads what decisions lack, and what they will probably need next.
+/// Loads what decisions lack, and what they will probably need next. Everything that is lacking is known to
+/// `unit` afterwards and stays known, whatever the cache evicts. A decision that runs again therefore always
+/// comes further, so the rounds of loading need no limit.
 pub(super) async fn fetch(
     connection: &mut PgConnection,
     unit: &mut UnitOfWork<'_>,
     missing: Missing,
 ) -> Result<(), StoreError> {
-    let Missing { mut streams, codes, walks, default_programs } = missing;
+    let Missing { streams: wanted, codes, walks, default_programs } = missing;
+    let mut streams = wanted.clone();
     let users: Vec<_> =
         streams.iter().filter(|key| key.kind == Kind::User).map(|key| key.id.clone()).collect();
     let participants: Vec<_> = streams
@@ -103,10 +112,11 @@ pub(super) async fn fetch(
         let walk = load::walk_upline(connection, &from, &target).await?;
         unit.learn_walk(from, target, walk);
     }
-    let streams: Vec<_> = streams.into_iter().filter(|key| !unit.knows(key)).collect();
-    if !streams.is_empty() {
-        let loaded = load::streams(connection, &streams).await?;
-        for (key, loaded) in streams.into_iter().zip(loaded) {
+    streams.retain(|key| wanted.contains(key) || !unit.knows(key));
+    let streams: Vec<_> = streams.into_iter().collect();
+    for streams in streams.chunks(STREAMS_PER_QUERY) {
+        let loaded = load::streams(connection, streams).await?;
+        for (key, loaded) in streams.iter().cloned().zip(loaded) {
             unit.learn_stream(key, loaded);
         }
     }

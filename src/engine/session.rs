@@ -1,13 +1,15 @@
 //! A connection of the worker: reopened when it is lost, and never shared. The worker has two, one to append
 //! and one to load ahead.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::patience::Patience;
 use super::query::fetch;
 use super::unit::{Missing, UnitOfWork};
+use crate::hang;
 use crate::metrics::Metrics;
 use crate::store::append::{Appended, append};
 use crate::store::{Batch, Database, Epoch, StoreError, epoch, functions, in_time};
@@ -51,17 +53,17 @@ impl Session {
         &mut self,
         unit: &mut UnitOfWork<'_>,
         missing: Missing,
-        deadline: Instant,
+        patience: Patience,
     ) -> Result<(), StoreError> {
         loop {
-            let error = match self.connection().await {
-                Ok(connection) => match in_time(fetch(connection, unit, missing.clone())).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) => error,
-                },
-                Err(error) => error,
+            let attempt = async {
+                let connection = self.connection().await?;
+                in_time(fetch(connection, unit, missing.clone())).await
             };
-            self.retry_or(error, deadline).await?;
+            match patience.bound(attempt).await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.retry_or(error, patience).await?,
+            }
         }
     }
 
@@ -70,31 +72,31 @@ impl Session {
         &mut self,
         BatchNumber { writer, number }: BatchNumber,
         batch: &Batch,
-        deadline: Instant,
+        patience: Patience,
     ) -> Result<Appended, StoreError> {
         loop {
-            let error = match self.connection().await {
-                Ok(connection) => match in_time(append(connection, writer, number, batch)).await {
-                    Ok(appended) => return Ok(appended),
-                    Err(error) => error,
-                },
-                Err(error) => error,
+            let attempt = async {
+                let connection = self.connection().await?;
+                append_in_time(connection, writer, number, batch).await
             };
-            self.retry_or(error, deadline).await?;
+            match patience.bound(attempt).await {
+                Ok(appended) => return Ok(appended),
+                Err(error) => self.retry_or(error, patience).await?,
+            }
         }
     }
 
     /// Begins a transaction and takes the log's lock in it.
-    pub(super) async fn begin_locked(&mut self, deadline: Instant) -> Result<(), StoreError> {
+    pub(super) async fn begin_locked(&mut self, patience: Patience) -> Result<(), StoreError> {
         loop {
-            let error = match self.connection().await {
-                Ok(connection) => match in_time(begin_locked(connection)).await {
-                    Ok(()) => return Ok(()),
-                    Err(error) => error,
-                },
-                Err(error) => error,
+            let attempt = async {
+                let connection = self.connection().await?;
+                in_time(begin_locked(connection)).await
             };
-            self.retry_or(error, deadline).await?;
+            match patience.bound(attempt).await {
+                Ok(()) => return Ok(()),
+                Err(error) => self.retry_or(error, patience).await?,
+            }
         }
     }
 
@@ -112,14 +114,14 @@ impl Session {
     }
 
     /// Waits before another attempt, or returns the error if there is to be none.
-    async fn retry_or(&mut self, error: StoreError, deadline: Instant) -> Result<(), StoreError> {
+    async fn retry_or(&mut self, error: StoreError, patience: Patience) -> Result<(), StoreError> {
         let is_refusal = !matches!(error, StoreError::Unavailable(_));
-        if is_refusal || Instant::now() >= deadline {
+        if is_refusal || !patience.allows_retry() {
             // The connection may be in the middle of something, so it must not be reused.
             self.connection = None;
             return Err(error);
         }
-        tracing::warn!(%error, "the connection to the database is lost; trying again");
+        tracing::warn!(%error, "the connection to the database is lost, or a lock was not free in time; trying again");
         self.connection = None;
         self.metrics.retries.inc();
         tokio::time::sleep(RECONNECT_PAUSE).await;
@@ -131,14 +133,16 @@ impl Session {
         &mut self,
         number: BatchNumber,
         batch: &Batch,
+        patience: Patience,
     ) -> Result<Appended, StoreError> {
         let connection = self.connection().await?;
-        let appended = in_time(async {
+        let work = in_time(async {
             let appended = append(connection, number.writer, number.number, batch).await?;
+            hang::point("engine.locked.appended");
             sqlx::query("commit").execute(connection).await?;
             Ok(appended)
-        })
-        .await;
+        });
+        let appended = patience.bound(work).await;
         if appended.is_err() {
             self.connection = None;
         }
@@ -146,10 +150,11 @@ impl Session {
     }
 
     /// Ends the transaction that [`Session::begin_locked`] began without an append.
-    pub(super) async fn leave_locked(&mut self) {
+    pub(super) async fn leave_locked(&mut self, patience: Patience) {
         let left = match &mut self.connection {
             Some(connection) => {
-                in_time(async { Ok(sqlx::query("rollback").execute(connection).await?) }).await
+                let work = async { Ok(sqlx::query("rollback").execute(connection).await?) };
+                patience.bound(work).await
             }
             None => return,
         };
@@ -173,5 +178,16 @@ async fn begin_locked(connection: &mut PgConnection) -> Result<(), StoreError> {
         "select set_config('idle_in_transaction_session_timeout', '1s', true), {lock_log}()",
     );
     sqlx::query(&lock).execute(connection).await?;
+    hang::point("engine.locked");
     Ok(())
+}
+
+/// Appends a batch, within the time that an answer may take.
+async fn append_in_time(
+    connection: &mut PgConnection,
+    writer: Uuid,
+    number: i64,
+    batch: &Batch,
+) -> Result<Appended, StoreError> {
+    in_time(hang::during("engine.appending", append(connection, writer, number, batch))).await
 }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use tokio::task::unconstrained;
+use uuid::Uuid;
 
 use super::cache::{Cache, Seen};
 use super::{Environment, RequestKey};
@@ -99,13 +100,21 @@ pub(super) struct Missing {
     pub(super) default_programs: bool,
 }
 
-impl Missing {
-    pub(super) fn is_empty(&self) -> bool {
-        self.streams.is_empty()
-            && self.codes.is_empty()
-            && self.walks.is_empty()
-            && !self.default_programs
-    }
+/// The programs that have begun to enroll by default.
+struct DefaultPrograms {
+    /// In the order of their numbers.
+    programs: Vec<ProgramId>,
+    /// The commands of the batch that added some of them.
+    added_by: Vec<usize>,
+}
+
+/// A command of the batch whose request is known by its key.
+#[derive(Clone, Copy)]
+pub(super) struct EarlierRequest {
+    /// The number of the command.
+    pub(super) command: usize,
+    /// Whether the content of the request is the same.
+    pub(super) is_same: bool,
 }
 
 /// What the current command has done so far.
@@ -132,12 +141,14 @@ pub(super) struct UnitOfWork<'a> {
     before: &'a FinishedStreams,
     streams: HashMap<StreamKey, BatchStream>,
     code_owners: HashMap<String, Option<ParticipantId>>,
-    default_programs: Option<Vec<ProgramId>>,
+    default_programs: Option<DefaultPrograms>,
     walks: HashMap<(ParticipantId, UserId), UplineWalk>,
     /// For each value its owner after the earlier commands of the batch, `None` if it was released, and the
     /// command that changed that last.
     claims: HashMap<(ClaimKind, String), (Option<String>, usize)>,
     known_taken: KnownTaken,
+    /// The requests that commands of the batch carry out, by key: the command and the fingerprint.
+    requests: HashMap<Uuid, (usize, Vec<u8>)>,
     horizon: Horizon,
     batch: Batch,
     now: Timestamp,
@@ -163,6 +174,7 @@ impl<'a> UnitOfWork<'a> {
             default_programs: None,
             walks: HashMap::new(),
             claims: HashMap::new(),
+            requests: HashMap::new(),
             horizon,
             batch: Batch::default(),
             now: (environment.now)(),
@@ -188,7 +200,8 @@ impl<'a> UnitOfWork<'a> {
     pub(super) fn look_anew(&mut self) {
         self.now = (self.environment.now)();
         self.code_owners.retain(|_, owner| owner.is_some());
-        self.default_programs = None;
+        // What commands of the batch have added is not in the database yet.
+        self.default_programs.take_if(|known| known.added_by.is_empty());
     }
 
     /// Adds the last decision, which must have succeeded, to the batch.
@@ -206,8 +219,14 @@ impl<'a> UnitOfWork<'a> {
         }
         for step in &entry.claims {
             let Claim { kind, value, owner } = step.claim().clone();
+            if kind == ClaimKind::DefaultProgram {
+                self.add_default_program(&owner, number);
+            }
             let owned = matches!(step, ClaimStep::Take(_)).then_some(owner);
             self.claims.insert((kind, value), (owned, number));
+        }
+        if let Some(RequestKey { key, fingerprint }) = request {
+            self.requests.insert(*key, (number, fingerprint.clone()));
         }
         let count = i64::try_from(entry.events.len()).unwrap_or(i64::MAX);
         if let Some(first) = entry.events.first_mut() {
@@ -224,6 +243,40 @@ impl<'a> UnitOfWork<'a> {
         let claims = found_taken.into_iter().map(ClaimStep::Found).collect();
         let (_, Entry { reads, builds_on, receipt, .. }) = self.checked_entry(request, false);
         self.batch.add(Entry { reads, builds_on, receipt, claims, ..Entry::default() });
+    }
+
+    /// The command of the batch that carries out a request with this key.
+    pub(super) fn earlier_request(&self, request: &RequestKey) -> Option<EarlierRequest> {
+        let (command, fingerprint) = self.requests.get(&request.key)?;
+        Some(EarlierRequest { command: *command, is_same: *fingerprint == request.fingerprint })
+    }
+
+    /// Adds a command that is answered by the outcome of an earlier one with the same key.
+    pub(super) fn keep_answered(&mut self, earlier: usize, request: Option<&RequestKey>) {
+        self.scratch = Scratch::default();
+        self.scratch.builds_on.insert(earlier);
+        self.keep_reads(request);
+    }
+
+    fn add_default_program(&mut self, owner: &str, command: usize) {
+        if let (Some(known), Ok(program_id)) = (&mut self.default_programs, ProgramId::parse(owner))
+        {
+            known.programs.push(program_id);
+            known.added_by.push(command);
+        }
+    }
+
+    /// How many streams and other facts are known here. Grows whenever something is learnt.
+    pub(super) fn known_facts(&self) -> usize {
+        self.streams.len()
+            + self.code_owners.len()
+            + self.walks.len()
+            + usize::from(self.default_programs.is_some())
+    }
+
+    /// How many events the batch has.
+    pub(super) fn event_count(&self) -> usize {
+        self.batch.event_count()
     }
 
     /// Checks that a value is free, as far as is known here.
@@ -292,7 +345,7 @@ impl<'a> UnitOfWork<'a> {
     }
 
     pub(super) fn learn_default_programs(&mut self, programs: Vec<ProgramId>) {
-        self.default_programs = Some(programs);
+        self.default_programs = Some(DefaultPrograms { programs, added_by: Vec::new() });
     }
 
     pub(super) fn learn_walk(&mut self, from: ParticipantId, target: UserId, walk: UplineWalk) {
@@ -454,8 +507,12 @@ impl Work for UnitOfWork<'_> {
     }
 
     fn default_programs(&mut self) -> Result<Vec<ProgramId>, Halt> {
-        self.missing.default_programs |= self.default_programs.is_none();
-        self.default_programs.clone().ok_or(Halt::Missing)
+        let Some(known) = &self.default_programs else {
+            self.missing.default_programs = true;
+            return Err(Halt::Missing);
+        };
+        self.scratch.builds_on.extend(&known.added_by);
+        Ok(known.programs.clone())
     }
 
     fn walk_upline(&mut self, from: &ParticipantId, target: &UserId) -> Result<UplineWalk, Halt> {

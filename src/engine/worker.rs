@@ -18,9 +18,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::cache::{Cache, Seen};
-use super::draft::{Commands, Decided, Draft};
+use super::draft::{Commands, Decided, Draft, oldest};
 use super::job::Job;
 use super::outcome::Responder;
+use super::patience::Patience;
 use super::pending::Pending;
 use super::session::{BatchNumber, Session};
 use super::unit::{FinishedStreams, Horizon, KnownTaken, UnitOfWork};
@@ -32,8 +33,6 @@ use domain::CachePolicy;
 
 /// How long no batch is decided ahead after loading for one has failed.
 const AHEAD_PAUSE: Duration = Duration::from_secs(1);
-/// How long a batch waits for the database if the previous one waited in vain.
-const IMPATIENCE: Duration = Duration::from_millis(100);
 
 /// Decides and appends the commands of an [`Engine`](super::Engine).
 pub struct Worker {
@@ -131,17 +130,17 @@ impl Worker {
     /// answered or queued again.
     async fn carry_out(&mut self, stop: &CancellationToken) {
         let most = self.limits.batch_commands.max(1);
-        let jobs = self.pending.take_batch(most, &[].into());
+        let jobs = self.pending.take_batch(most);
         if self.contended > 0 {
             self.contended -= 1;
             return self.carry_out_locked(jobs).await;
         }
-        let deadline = self.deadline();
+        let patience = self.patience(oldest(&jobs));
         let before = FinishedStreams::new();
         let taken = std::mem::take(&mut self.known_taken);
         let unit =
             UnitOfWork::new(&self.environment, &mut self.cache, &before, taken, self.horizon);
-        let decided = Draft::new(unit).decide(&mut self.session, jobs, deadline).await;
+        let decided = Draft::new(unit).decide(&mut self.session, jobs, patience).await;
         let mut decided = match decided {
             Ok(decided) => decided,
             Err((jobs, error)) => return self.fail_together(jobs, &error, "loading streams"),
@@ -152,7 +151,7 @@ impl Worker {
             if commands.batch.is_empty() {
                 return self.put_off(streams, delayed);
             }
-            let (number, deadline) = (self.next_number(), self.deadline());
+            let (number, patience) = (self.next_number(), self.patience(commands.waiting_since()));
             // If no other server appends, this batch will probably be appended whole.
             let goes_ahead = self.horizon.is_alone()
                 && self.pending.is_plain()
@@ -162,15 +161,16 @@ impl Worker {
             let work = commands.trace(&self.traces);
             let append = async {
                 let began = Instant::now();
-                let appended = self.session.append(number, &commands.batch, deadline).await;
+                let appended = self.session.append(number, &commands.batch, patience).await;
                 landed.notify_one();
                 match appended {
                     Ok(appended) => {
                         let took = began.elapsed().as_secs_f64();
                         self.responder.metrics.commit_seconds.observe(took);
+                        (self.environment.observe)(began, appended.recorded_at);
                         commands.trace_end(work, &appended);
                         // Answers need not wait until the next batch is loaded.
-                        let rest = self.responder.respond(commands, &appended);
+                        let rest = self.responder.respond(commands, &appended, patience);
                         Ok((appended, rest))
                     }
                     Err(error) => Err((commands, error)),
@@ -216,14 +216,15 @@ impl Worker {
 
     /// Takes the log's lock, then loads, decides and appends under it: nothing can change meanwhile.
     async fn carry_out_locked(&mut self, jobs: Vec<Job>) {
-        let deadline = self.deadline();
-        if let Err(error) = self.session.begin_locked(deadline).await {
+        let patience = self.patience(oldest(&jobs));
+        let began = Instant::now();
+        if let Err(error) = self.session.begin_locked(patience).await {
             return self.fail(jobs, &error, "taking the lock of the log");
         }
         // The cached state may have caused the conflict.
         let (mut fresh, before) = (Cache::new(1), FinishedStreams::new());
         // The transaction ends with its connection, so nothing is tried again within it.
-        let at_once = Instant::now();
+        let at_once = patience.without_retries();
         let taken = std::mem::take(&mut self.known_taken);
         let unit = UnitOfWork::new(&self.environment, &mut fresh, &before, taken, self.horizon);
         let decided = Draft::new(unit).decide(&mut self.session, jobs, at_once).await;
@@ -231,28 +232,29 @@ impl Worker {
             Ok(decided) => decided,
             Err((jobs, error)) => {
                 tracing::warn!(%error, "the lock of the log was lost; continuing without it");
-                self.session.leave_locked().await;
+                self.session.leave_locked(patience).await;
                 self.contended = 0;
                 return self.pending.put_back(jobs);
             }
         };
         if commands.batch.is_empty() {
-            self.session.leave_locked().await;
+            self.session.leave_locked(patience).await;
             return self.put_off(streams, delayed);
         }
         commands.batch.expect_end(self.horizon.end());
         let number = self.next_number();
         let work = commands.trace(&self.traces);
-        let mut appended = self.session.append_locked(number, &commands.batch).await;
+        let mut appended = self.session.append_locked(number, &commands.batch, patience).await;
         if matches!(appended, Err(StoreError::Unavailable(_))) {
             // The commit may have been carried out. The batch is sent again outside of the transaction: it is
             // recognised, or appended if that is still possible.
-            appended = self.session.append(number, &commands.batch, deadline).await;
+            appended = self.session.append(number, &commands.batch, patience).await;
         }
         match appended {
             Ok(appended) => {
+                (self.environment.observe)(began, appended.recorded_at);
                 commands.trace_end(work, &appended);
-                let rest = self.responder.respond(commands, &appended);
+                let rest = self.responder.respond(commands, &appended, patience);
                 self.apply_outcome(streams, delayed, &appended, rest);
             }
             Err(error) => self.give_up(commands, &streams, delayed, &error),
@@ -264,8 +266,13 @@ impl Worker {
         BatchNumber { writer: self.writer, number: self.batch_number }
     }
 
-    fn deadline(&self) -> Instant {
-        Instant::now() + if self.away { IMPATIENCE } else { self.limits.database_patience }
+    /// How long commands of which the oldest has waited since `since` wait for the database.
+    fn patience(&self, since: Instant) -> Patience {
+        if self.away {
+            Patience::while_away(self.limits.database_patience)
+        } else {
+            Patience::since(since, self.limits.database_patience)
+        }
     }
 
     fn fail(&mut self, jobs: Vec<Job>, error: &StoreError, doing: &'static str) {
@@ -293,7 +300,7 @@ impl Worker {
                 self.cache.put(key, Seen { loaded: stream.loaded, at: stream.seen_at });
             }
         }
-        self.pending.delay(delayed);
+        self.pending.put_all(delayed);
     }
 
     /// Logs an error of the store, and returns the failure for callers.

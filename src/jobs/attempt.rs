@@ -3,6 +3,7 @@
 use sqlx::{Connection, Executor, PgConnection};
 
 use super::TakenJob;
+use crate::hang;
 use crate::store::{Database, StoreError, jobs};
 
 /// The database ends the connection of an attempt whose transaction is idle for this long.
@@ -57,9 +58,11 @@ impl Attempt {
     /// committed.
     pub(super) async fn complete(&mut self, job: &TakenJob) -> Result<bool, StoreError> {
         let Some(connection) = self.connection.as_mut().filter(|_| self.is_begun) else {
-            return jobs::complete(self.database.pool(), job.id, job.attempt).await;
+            let completing = jobs::complete(self.database.pool(), job.id, job.attempt);
+            return hang::during("job.completing", completing).await;
         };
         let is_last = jobs::complete(&mut *connection, job.id, job.attempt).await?;
+        hang::point("job.completing");
         let end = if is_last { "commit" } else { "rollback" };
         sqlx::query(end).execute(connection).await?;
         self.is_begun = false;

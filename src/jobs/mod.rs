@@ -10,6 +10,7 @@
 
 mod attempt;
 pub mod handlers;
+mod metrics;
 mod worker;
 
 use std::pin::Pin;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub use crate::store::jobs::TakenJob;
 pub use attempt::Attempt;
+pub use metrics::JobMetrics;
 pub use worker::Worker;
 
 use crate::store::StoreError;

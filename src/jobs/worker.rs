@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Attempt, Handler, Handlers, JobError, Limits, TakenJob};
+use super::metrics::OfKind;
+use super::{Attempt, Handler, Handlers, JobError, JobMetrics, Limits, TakenJob};
 use crate::engine::Environment;
 use crate::store::jobs::{self, Capability};
 use crate::store::{Database, StoreError, functions, in_time};
@@ -20,6 +21,8 @@ use crate::store::{Database, StoreError, functions, in_time};
 const DAILY_INTERVAL: Duration = Duration::from_mins(10);
 /// The pause after the database has failed.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How often the jobs in the table are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 /// How long attempts in progress may take once the server stops. Other jobs are taken again when their lease is
 /// over.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(8);
@@ -31,10 +34,14 @@ pub struct Worker {
     capabilities: Vec<Capability>,
     environment: Environment,
     limits: Limits,
+    metrics: JobMetrics,
     under_way: JoinSet<Option<PgConnection>>,
     /// Connections of earlier attempts.
     idle: Vec<PgConnection>,
     daily_at: Option<Instant>,
+    counted_at: Option<Instant>,
+    /// Whether the last count found waiting jobs of unknown kinds.
+    has_unknown: bool,
 }
 
 impl Worker {
@@ -45,6 +52,7 @@ impl Worker {
         handlers: &Handlers,
         environment: Environment,
         limits: Limits,
+        metrics: JobMetrics,
     ) -> Self {
         let capability = |handler: &Arc<dyn Handler>| Capability {
             kind: handler.kind(),
@@ -57,9 +65,12 @@ impl Worker {
             database,
             environment,
             limits,
+            metrics,
             under_way: JoinSet::new(),
             idle: Vec::new(),
             daily_at: None,
+            counted_at: None,
+            has_unknown: false,
         }
     }
 
@@ -105,6 +116,7 @@ impl Worker {
         listener.listen(&channel).await?;
         loop {
             self.insert_daily().await?;
+            self.count().await?;
             let room = self.limits.concurrency.saturating_sub(self.under_way.len());
             let taken = if room > 0 { self.take(room).await? } else { 0 };
             if taken == room && room > 0 {
@@ -144,6 +156,26 @@ impl Worker {
         Ok(())
     }
 
+    /// Counts the jobs in the table, for the metrics.
+    async fn count(&mut self) -> Result<(), StoreError> {
+        if self.counted_at.is_some_and(|at| at.elapsed() < COUNT_INTERVAL) {
+            return Ok(());
+        }
+        let kinds: Vec<&str> = self.handlers.keys().copied().collect();
+        let counts = in_time(jobs::count(self.database.pool(), &kinds)).await?;
+        if counts.unknown_kind > 0 && !self.has_unknown {
+            let jobs = counts.unknown_kind;
+            tracing::warn!(
+                jobs,
+                "jobs wait that this server cannot do: their kinds are unknown to its release"
+            );
+        }
+        self.has_unknown = counts.unknown_kind > 0;
+        self.metrics.set(counts);
+        self.counted_at = Some(Instant::now());
+        Ok(())
+    }
+
     /// Takes jobs and begins them; returns how many.
     async fn take(&mut self, room: usize) -> Result<usize, StoreError> {
         if self.capabilities.is_empty() {
@@ -157,76 +189,105 @@ impl Worker {
         for job in taken {
             let Some(handler) = self.handlers.get(&*job.kind).cloned() else { continue };
             let attempt = Attempt::new(self.database.clone(), self.idle.pop());
-            let (database, limits) = (self.database.clone(), self.limits.clone());
             let mut random = [0; 8];
             (self.environment.random)(&mut random);
-            let share = share(random);
-            self.under_way.spawn(carry_out(database, handler, job, attempt, limits, share));
+            let surroundings = Surroundings {
+                database: self.database.clone(),
+                limits: self.limits.clone(),
+                metrics: self.metrics.clone(),
+                share: share(random),
+            };
+            self.under_way.spawn(surroundings.carry_out(handler, job, attempt));
         }
         Ok(count)
     }
 }
 
-/// Makes one attempt and records the outcome. Returns the connection if it can be used again.
-async fn carry_out(
+/// What an attempt needs besides the job.
+struct Surroundings {
     database: Database,
-    handler: Arc<dyn Handler>,
-    job: TakenJob,
-    mut attempt: Attempt,
     limits: Limits,
+    metrics: JobMetrics,
+    /// The factor of the pause after a failure.
     share: f64,
-) -> Option<PgConnection> {
-    let max_attempts = handler.max_attempts();
-    let time_limit = handler.time_limit();
-    let (own, id, number) = (job.own_attempt, job.id, job.attempt);
-    let kind = handler.kind();
-    // A separate task, so that a panic in a handler only fails the job.
-    let mut doing = tokio::spawn(async move {
-        let mut done = handler.attempt(&job, &mut attempt).await;
-        if done.is_ok() {
-            match attempt.complete(&job).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    tracing::warn!(
-                        id,
-                        kind,
-                        number,
-                        "a job was taken by another worker before it was completed"
-                    );
+}
+
+impl Surroundings {
+    /// Makes one attempt and records the outcome. Returns the connection if it can be used again.
+    async fn carry_out(
+        self,
+        handler: Arc<dyn Handler>,
+        job: TakenJob,
+        mut attempt: Attempt,
+    ) -> Option<PgConnection> {
+        let max_attempts = handler.max_attempts();
+        let time_limit = handler.time_limit();
+        let (own, id, number) = (job.own_attempt, job.id, job.attempt);
+        let kind = handler.kind();
+        let done = self.metrics.done.clone();
+        // A separate task, so that a panic in a handler only fails the job.
+        let mut doing = tokio::spawn(async move {
+            let mut ended = handler.attempt(&job, &mut attempt).await;
+            if ended.is_ok() {
+                match attempt.complete(&job).await {
+                    Ok(true) => {
+                        done.get_or_create(&OfKind { kind }).inc();
+                    }
+                    Ok(false) => {
+                        tracing::warn!(
+                            id,
+                            kind,
+                            number,
+                            "a job was taken by another worker before it was completed"
+                        );
+                    }
+                    Err(error) => ended = Err(error.into()),
                 }
-                Err(error) => done = Err(error.into()),
             }
-        }
-        if done.is_err() {
-            attempt.undo().await;
-        }
-        (done, attempt.into_connection().await)
-    });
-    let (error, connection) = match timeout(time_limit, &mut doing).await {
-        Ok(Ok((Ok(()), connection))) => return connection,
-        Ok(Ok((Err(error), connection))) => (error, connection),
-        Ok(Err(_)) => (JobError::Again("the attempt panicked".into()), None),
-        Err(_) => {
-            doing.abort();
-            // Ensures that nothing of this attempt still runs when the next one begins.
-            let _ = doing.await;
-            (JobError::Again(format!("the attempt took longer than {time_limit:?}")), None)
-        }
-    };
-    let is_hopeless = matches!(error, JobError::Hopeless(_));
-    let is_last = u32::try_from(own).unwrap_or(0) >= max_attempts;
-    let again = (!is_hopeless && !is_last).then(|| pause(&limits, own, share));
-    let message = error.to_string();
-    if again.is_some() {
-        tracing::warn!(id, kind, number, error = message, "a job failed; it is tried again");
-    } else {
-        tracing::error!(id, kind, number, error = message, "a job failed, and is parked");
+            if ended.is_err() {
+                attempt.undo().await;
+            }
+            (ended, attempt.into_connection().await)
+        });
+        let (error, connection) = match timeout(time_limit, &mut doing).await {
+            Ok(Ok((Ok(()), connection))) => return connection,
+            Ok(Ok((Err(error), connection))) => (error, connection),
+            Ok(Err(_)) => (JobError::Again("the attempt panicked".into()), None),
+            Err(_) => {
+                doing.abort();
+                // Ensures that nothing of this attempt still runs when the next one begins.
+                let _ = doing.await;
+                (JobError::Again(format!("the attempt took longer than {time_limit:?}")), None)
+            }
+        };
+        let is_hopeless = matches!(error, JobError::Hopeless(_));
+        let is_last = u32::try_from(own).unwrap_or(0) >= max_attempts;
+        let again = (!is_hopeless && !is_last).then(|| pause(&self.limits, own, self.share));
+        self.failed(kind, id, number, &error.to_string(), again).await;
+        connection
     }
-    let noted = in_time(jobs::fail(database.pool(), id, number, &message, again)).await;
-    if let Err(error) = noted {
-        tracing::warn!(%error, id, kind, "the failure of a job could not be recorded; it is taken again later");
+
+    /// Records that an attempt has failed, and when the job is tried again, if it is.
+    async fn failed(
+        &self,
+        kind: &'static str,
+        id: i64,
+        number: i32,
+        error: &str,
+        again: Option<Duration>,
+    ) {
+        self.metrics.failed_attempts.get_or_create(&OfKind { kind }).inc();
+        if again.is_some() {
+            tracing::warn!(id, kind, number, error, "a job failed; it is tried again");
+        } else {
+            tracing::error!(id, kind, number, error, "a job failed, and is parked");
+            self.metrics.given_up.get_or_create(&OfKind { kind }).inc();
+        }
+        let noted = in_time(jobs::fail(self.database.pool(), id, number, error, again)).await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, id, kind, "the failure of a job could not be recorded; it is taken again later");
+        }
     }
-    connection
 }
 
 /// A uniformly distributed factor from one half to one.

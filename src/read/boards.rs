@@ -15,7 +15,7 @@ use super::names::Names;
 use super::{Freshness, READ_EVENTS, ReadError, Reads, sql};
 use crate::lifecycle::{Stage, Tasks};
 use crate::live::{Cursor, CutOff, Live, Subscription};
-use crate::store::{StoreError, in_time, load, log};
+use crate::store::{ProfileNames, StoreError, in_time, load, log};
 use domain::{AnyAggregate, Program, ProgramId, StreamKey};
 
 /// How long building a board may take, regardless of how long its callers can wait.
@@ -87,14 +87,14 @@ impl Boards {
         }
     }
 
-    /// The usernames of the participants on a part of a leaderboard, by user id; erased names are missing.
+    /// The names of the participants on a part of a leaderboard, by user id; erased names are missing.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
-    pub async fn usernames(
+    pub async fn names(
         &self,
         ranked: &[Ranked],
-    ) -> Result<HashMap<Arc<str>, Arc<str>>, StoreError> {
+    ) -> Result<HashMap<Arc<str>, Arc<ProfileNames>>, StoreError> {
         let user_ids: Vec<Arc<str>> = ranked.iter().map(|ranked| ranked.user_id.clone()).collect();
         self.names.of(self.reads.database.pool(), &user_ids).await
     }

@@ -10,7 +10,8 @@ use sqlx::{Connection, Executor, Row};
 
 use super::fold::{self, Progress};
 use super::models::{self, ModelCopy, Purpose};
-use crate::store::{Database, StoreError};
+use crate::hang;
+use crate::store::{Database, StoreError, holders};
 
 /// The maximum number of events that are folded in one transaction.
 const RUN_EVENTS: i64 = 20_000;
@@ -101,6 +102,13 @@ impl<'a> Work<'a> {
     }
 }
 
+/// A connection for a command of an operator, which may wait for the projector.
+pub(super) async fn connect(database: &Database) -> Result<PgConnection, StoreError> {
+    let mut connection = database.connect().await?;
+    holders::be_patient(&mut connection).await?;
+    Ok(connection)
+}
+
 /// The copies that serve, and fresh copies of the same models.
 pub(super) struct Pair {
     pub(super) serving: Vec<ModelCopy>,
@@ -143,7 +151,7 @@ impl Pair {
         what: &str,
         watcher: &mut dyn Watcher,
     ) -> Result<(), StoreError> {
-        let (mut one, mut other) = (database.connect().await?, database.connect().await?);
+        let (mut one, mut other) = (connect(database).await?, connect(database).await?);
         let is_served = self.is_served(&mut one).await?;
         let (progress, head) = fold::progress(&mut one, &tables(&self.fresh)).await?;
         watcher.begin(what, head);
@@ -186,7 +194,7 @@ impl Pair {
     /// Brings all copies to one position and opens a transaction that sees them at that position for as long
     /// as it lasts. The copies that serve are blocked only until it is open.
     async fn freeze(&self, database: &Database) -> Result<(PgConnection, i64), StoreError> {
-        let (mut holder, mut folder) = (database.connect().await?, database.connect().await?);
+        let (mut holder, mut folder) = (connect(database).await?, connect(database).await?);
         let mut looker = database.connect().await?;
         fold::ready(&mut folder, self.serving.iter().chain(&self.fresh)).await?;
         let serving = tables(&self.serving);
@@ -202,6 +210,7 @@ impl Pair {
 
             let mut held = holder.begin().await?;
             fold::lock(&mut held, &serving).await?;
+            hang::point("rebuild.holding");
             let (progress, _) = fold::progress(&mut held, &serving).await?;
             let position = greatest(&progress);
             if least(&progress) < position {
@@ -212,6 +221,7 @@ impl Pair {
             looker
                 .execute(
                     "set enable_seqscan = on; set work_mem = '64MB'; \
+                     set idle_in_transaction_session_timeout = '1min'; \
                      begin isolation level repeatable read, read only",
                 )
                 .await?;

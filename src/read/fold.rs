@@ -72,6 +72,15 @@ pub(super) async fn ready<'a>(
     Ok(())
 }
 
+/// Whether a step was refused because a copy was no longer at the start of it: a rebuilt one has replaced it in
+/// the meantime.
+pub(super) fn was_moved(error: &sqlx::Error) -> bool {
+    let not_null = "23502";
+    error.as_database_error().is_some_and(|error| {
+        error.code().is_some_and(|code| code == not_null) && error.table() == Some("checkpoints")
+    })
+}
+
 /// Names of tables as a list of SQL strings. The names are generated here, so they need no quoting.
 fn list(tables: &[&str]) -> String {
     let quoted: Vec<String> = tables.iter().map(|table| format!("'{table}'")).collect();

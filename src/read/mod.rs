@@ -4,6 +4,7 @@
 //!   keep them at the head of the log.
 //! - [`Reads`] queries them. Every answer comes from one statement, together with the position that it
 //!   reflects. A read can wait for a position.
+//! - `lag` measures how far the read models are behind the log, on every server.
 //! - [`rebuild`] builds read models again, [`verify`] checks them and the log.
 //! - `boards` holds the leaderboards, which are kept in memory; `ranking` makes ranks cheap, `members` makes
 //!   boards small.
@@ -19,6 +20,7 @@ mod boards;
 mod compare;
 mod entries;
 mod fold;
+mod lag;
 mod members;
 pub mod models;
 mod names;
@@ -31,6 +33,7 @@ mod rebuild;
 mod referrals;
 mod standing;
 mod verify;
+mod verify_snapshots;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,8 +51,10 @@ pub use board::{Board, Ranked, Ranks};
 pub use boards::Boards;
 pub use compare::{Comparison, Difference, Watcher};
 pub use entries::{Entry, EntryFilter, Page};
+pub use lag::Lag;
 pub use overview::{ConversionDay, Overview};
 pub use projector::is_followed;
+pub use purchases::{PurchaseFilter, PurchasePage};
 pub use ranking::{Place, Ranking};
 pub use rebuild::{CopyStatus, MaintenanceError, rebuild, status};
 pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};
@@ -68,8 +73,10 @@ const READ_EVENTS: i64 = 5_000;
 /// How often the database is polled for the positions of the read models while a read waits for them.
 const WAIT_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long a read waits for all read models before it checks only those that it queries.
+/// How long a read waits for all read models before it checks only those that it queries. The wait doubles each time up
+/// to the second value, so that reads that wait for read models that stand still do not exhaust the database.
 const WAIT_FOR_ALL: Duration = Duration::from_millis(50);
+const LONGEST_WAIT_FOR_ALL: Duration = Duration::from_millis(800);
 
 /// Something that was read, and the position of the log that it reflects.
 #[derive(Clone, Debug)]
@@ -136,6 +143,8 @@ pub struct Reads {
     complete: Arc<AtomicBool>,
     /// Held by the one read that polls the positions; the others wait for its result.
     asking: Arc<Mutex<()>>,
+    /// How far the read models were behind at the last measurement.
+    lag: watch::Receiver<Lag>,
 }
 
 impl Reads {
@@ -180,12 +189,12 @@ impl Reads {
             projected: projected.clone(),
             leading: leading.clone(),
             wanted: wanted.clone(),
-            metrics,
             traces,
             run_events: projector::RUN_EVENTS,
             complained_at: None,
         };
         tasks.spawn(Stage::Background, "projector", |stop| projector.run(stop));
+        let lag = lag::start(database.clone(), &copies, tasks, metrics);
         Ok(Self {
             database,
             copies,
@@ -194,6 +203,7 @@ impl Reads {
             wanted,
             complete: Arc::default(),
             asking: Arc::default(),
+            lag,
         })
     }
 
@@ -205,8 +215,10 @@ impl Reads {
         query: impl Fn() -> Query<'static, Postgres, PgArguments> + Sync,
     ) -> Result<At<Vec<PgRow>>, ReadError> {
         self.check_complete().await?;
+        let mut patience = WAIT_FOR_ALL;
         loop {
-            self.wait(freshness).await?;
+            self.wait(freshness, patience).await?;
+            patience = LONGEST_WAIT_FOR_ALL.min(patience * 2);
             let rows =
                 in_time(async { Ok(query().fetch_all(self.database.pool()).await?) }).await?;
             let position = match rows.first() {
@@ -226,7 +238,7 @@ impl Reads {
 
     /// Waits until the read models are known to have reached a position, but only briefly: a slow one delays
     /// the others, and those that are queried may have reached the position already.
-    async fn wait(&self, freshness: Freshness) -> Result<(), ReadError> {
+    async fn wait(&self, freshness: Freshness, patience: Duration) -> Result<(), ReadError> {
         let Freshness { position: wanted, deadline } = freshness;
         let mut projected = self.projected.subscribe();
         if *projected.borrow() >= wanted {
@@ -240,7 +252,7 @@ impl Reads {
                 failed = self.ask_until(wanted) => failed,
             }
         };
-        let until = deadline.min(Instant::now() + WAIT_FOR_ALL);
+        let until = deadline.min(Instant::now() + patience);
         tokio::time::timeout_at(until, reached).await.unwrap_or(Ok(()))
     }
 

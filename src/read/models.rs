@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use sha2::{Digest, Sha256};
 use sqlx::{Connection, Executor, PgConnection, Row};
 
-use crate::store::StoreError;
+use crate::store::{StoreError, with_missing_rights};
 
 /// Every folder of `projections/`, as `(name, table.sql, fold.sql)`.
 const FOLDERS: &[(&str, &str, &str)] = &include!(concat!(env!("OUT_DIR"), "/models.rs"));
@@ -59,6 +59,13 @@ impl ModelCopy {
     /// # Errors
     /// [`StoreError`] if it cannot be created.
     pub async fn create(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        match self.create_missing(connection).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(with_missing_rights(connection, error).await),
+        }
+    }
+
+    async fn create_missing(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
         if is_known(connection, &self.table).await? {
             return Ok(());
         }

@@ -24,9 +24,9 @@ pub struct Overview {
     /// As above.
     pub rejected: u32,
     /// The number of rewards.
-    pub reward_count: u32,
-    /// The sum of the rewards, in minor units; saturates at the largest number.
-    pub granted_minor: i64,
+    pub reward_count: i64,
+    /// The sum of the rewards, in minor units.
+    pub granted_minor: i128,
 }
 
 /// One day of a program, in UTC.
@@ -77,8 +77,10 @@ impl Reads {
             held: count("held_count")?,
             converted: count("converted_count")?,
             rejected: count("rejected_count")?,
-            reward_count: count("reward_count")?,
-            granted_minor: row.try_get("shown_minor")?,
+            reward_count: row.try_get("reward_count")?,
+            granted_minor: text("granted_text")?
+                .and_then(|sum| sum.parse().ok())
+                .ok_or_else(|| StoreError::Nonsense("a sum of rewards that is no number".into()))?,
         };
         Ok(At { position: rows.position, found: Some(overview) })
     }

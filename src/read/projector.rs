@@ -1,8 +1,9 @@
 //! The projector: keeps the copies that serve at the head of the log.
 //!
 //! There is one per database and release: the server that holds the advisory lock. The lock ends with the
-//! connection, so that another server takes over as soon as a process dies. Each copy also has a lock of its
-//! own, because another release may keep the same copy up to date.
+//! connection, so that another server takes over as soon as a process dies, or within seconds when it hangs, because
+//! the database ends a connection that is silent. Each copy also has a lock of its own, because another release may
+//! keep the same copy up to date.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,8 +16,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::fold::{self, Progress, Script};
 use super::models::ModelCopy;
-use crate::metrics::Metrics;
-use crate::store::{Database, Epoch, StoreError, epoch, in_time};
+use crate::hang;
+use crate::store::{Database, Epoch, StoreError, epoch, holders, in_time};
 use crate::traces::Traces;
 
 /// The maximum number of events that are folded in one transaction, and the lower limit of that number when
@@ -43,11 +44,10 @@ pub(super) struct Projector {
     pub(super) grown: watch::Receiver<i64>,
     /// The position that all copies have reached.
     pub(super) projected: watch::Sender<i64>,
-    /// Whether this process folds all copies, so that `projected` is always current.
+    /// Whether this process folds all copies, so that `projected` is current as long as it moves.
     pub(super) leading: Arc<AtomicBool>,
     /// Notified when a read of this process waits for a position.
     pub(super) wanted: Arc<Notify>,
-    pub(super) metrics: Metrics,
     pub(super) traces: Traces,
     /// How many events the next run may have.
     pub(super) run_events: i64,
@@ -80,6 +80,7 @@ impl Projector {
         if !in_time(epoch::is_present(&mut connection, self.epoch)).await? {
             return Err(StoreError::Elsewhere);
         }
+        holders::limit_silence(&mut connection).await?;
         let copies = self.copies.clone();
         fold::ready(&mut connection, &*copies).await?;
         let all: Vec<&str> = copies.iter().map(|copy| &*copy.table).collect();
@@ -87,7 +88,8 @@ impl Projector {
         while !try_lock(&mut connection, &release).await? {
             tokio::time::sleep(ELECTION_INTERVAL).await;
         }
-        tracing::debug!("this server keeps the read models up to date");
+        tracing::info!("this server keeps the read models up to date from now on");
+        hang::point("projector.elected");
         let mut folded = BTreeSet::new();
         let mut elected_at: Option<Instant> = None;
         let mut runs = 0_u32;
@@ -133,8 +135,6 @@ impl Projector {
             });
             self.leading.store(folded.len() == all.len(), Ordering::Relaxed);
             together = step.together;
-            self.metrics.projected_position.set(step.all_reached);
-            self.metrics.projection_lag_events.set(step.head - step.all_reached);
             if step.reached >= step.head {
                 let _ = tokio::time::timeout(REST, self.wanted.notified()).await;
                 let _ = tokio::time::timeout(POLL_INTERVAL, self.grown.changed()).await;
@@ -158,6 +158,8 @@ impl Projector {
             let run = Run { known: None, events, sweep: false, traces: &self.traces };
             match in_time(step(connection, &self.copies, &alone, run)).await {
                 Ok(step) => is_moving |= step.reached < step.head,
+                // A rebuild exchanges one copy after the other, so this is no fault of the copy.
+                Err(StoreError::Refused(error)) if fold::was_moved(&error) => is_moving = true,
                 Err(StoreError::Refused(error)) if is_time => {
                     let help = "run 'tributary verify', and 'tributary projections rebuild'";
                     tracing::error!(%error, table, help, "this read model is stalled");
@@ -295,7 +297,7 @@ async fn step(
     }
     let (last, first) = ends(&progress);
     if events > 0 || !news.is_empty() {
-        script.run(connection).await?;
+        hang::during("projector.folding", script.run(connection)).await?;
     }
     if let Some(work) = work {
         work.done(|| (events, last));

@@ -1,32 +1,84 @@
-//! Purchases of all buyers or of one.
+//! Purchases of all buyers or of one, in all programs or in one.
 
 use sqlx::Row;
 
 use super::{At, Freshness, ReadError, Reads, sql};
 use crate::store::{RecordedEvent, in_time, log};
-use domain::UserId;
+use domain::{ProgramId, Timestamp, UserId};
+
+/// How many purchases are examined for one page of a program's purchases before it is returned incomplete. No read
+/// model holds the programs of a purchase: a row per purchase and program would cost every purchase more than such a
+/// list is worth.
+const MAX_EXAMINED: i64 = 5_000;
+
+/// Which purchases to list.
+#[derive(Clone, Debug, Default)]
+pub struct PurchaseFilter {
+    /// Only those of this buyer.
+    pub buyer_user_id: Option<UserId>,
+    /// Only those with an outcome in this program.
+    pub program_id: Option<ProgramId>,
+    /// Only those recorded at this moment or later.
+    pub start: Option<Timestamp>,
+    /// Only those recorded before this moment.
+    pub end: Option<Timestamp>,
+}
+
+/// A page of purchases.
+#[derive(Debug, Default)]
+pub struct PurchasePage {
+    /// Newest first: for each, the events of the command that recorded it.
+    pub purchases: Vec<Vec<RecordedEvent>>,
+    /// The position before which the examination can be continued, if it ended before the page was full.
+    pub examined_down_to: Option<i64>,
+}
 
 impl Reads {
-    /// Purchases, newest first: for each, the events of the command that recorded it.
+    /// Purchases, newest first.
     ///
     /// # Errors
     /// [`ReadError`] if the read models cannot answer in time.
     pub async fn purchases(
         &self,
-        buyer: Option<&UserId>,
+        filter: &PurchaseFilter,
         before_position: i64,
         limit: i64,
         freshness: Freshness,
-    ) -> Result<At<Vec<Vec<RecordedEvent>>>, ReadError> {
+    ) -> Result<At<PurchasePage>, ReadError> {
+        let (mut before, mut after) = (before_position, 0);
+        if let Some(end) = filter.end {
+            before = before.min(self.last_before(end).await?.saturating_add(1));
+        }
+        if let Some(start) = filter.start {
+            after = self.last_before(start).await?;
+        }
+        let PurchaseFilter { buyer_user_id: buyer, program_id: program, .. } = filter;
         let rows = self
-            .read(freshness, || match buyer {
-                None => sqlx::query(sql!("purchases.sql")).bind(before_position).bind(limit),
-                Some(buyer) => sqlx::query(sql!("purchases_of_user.sql"))
-                    .bind(before_position)
-                    .bind(limit)
-                    .bind(buyer.to_string()),
+            .read(freshness, || {
+                let page = |sql| sqlx::query(sql).bind(before).bind(limit).bind(after);
+                let (buyer, program) = (
+                    buyer.as_ref().map(UserId::to_string),
+                    program.as_ref().map(ProgramId::to_string),
+                );
+                match (buyer, program) {
+                    (None, None) => page(sql!("purchases.sql")),
+                    (Some(buyer), None) => page(sql!("purchases_of_user.sql")).bind(buyer),
+                    (None, Some(program)) => {
+                        page(sql!("purchases_of_program.sql")).bind(program).bind(MAX_EXAMINED)
+                    }
+                    (Some(buyer), Some(program)) => page(sql!("purchases_of_user_in_program.sql"))
+                        .bind(program)
+                        .bind(MAX_EXAMINED)
+                        .bind(buyer),
+                }
             })
             .await?;
+        let mut examined_down_to = None;
+        if let (Some(row), true) = (rows.found.first(), filter.program_id.is_some())
+            && row.try_get::<i64, _>("examined")? >= MAX_EXAMINED
+        {
+            examined_down_to = row.try_get("down_to")?;
+        }
         let mut ranges = Vec::with_capacity(rows.found.len());
         for row in &rows.found {
             if let Some(first) = row.try_get::<Option<i64>, _>("first_position")? {
@@ -37,7 +89,7 @@ impl Reads {
         // Events never change, so they can be read in a second statement.
         let mut events =
             in_time(log::read_ranges(self.database.pool(), &ranges)).await?.into_iter().peekable();
-        let found = ranges
+        let purchases = ranges
             .iter()
             .map(|(first, last)| {
                 std::iter::from_fn(|| {
@@ -46,6 +98,12 @@ impl Reads {
                 .collect()
             })
             .collect();
-        Ok(At { position: rows.position, found })
+        Ok(At { position: rows.position, found: PurchasePage { purchases, examined_down_to } })
+    }
+
+    /// The position of the last event before a moment.
+    async fn last_before(&self, moment: Timestamp) -> Result<i64, ReadError> {
+        let just_before = Timestamp(moment.0.saturating_sub(1));
+        Ok(in_time(log::position_at(self.database.pool(), just_before)).await?)
     }
 }

@@ -4,16 +4,14 @@ use std::time::Duration;
 
 use sqlx::{Connection, Executor, PgConnection, Row};
 
-use super::compare::{Comparison, Pair, Watcher};
-use super::fold::{self, Script};
+use super::compare::{Comparison, Pair, Watcher, connect};
+use super::fold;
 use super::models::{self, ModelCopy, Purpose};
+use crate::hang;
 use crate::store::{Database, StoreError};
 
 /// The maximum number of events that are left for the transaction that switches.
 const LAST_EVENTS: i64 = 5_000;
-/// How long a switch waits for current reads before it gives way and tries again. Reads that arrive meanwhile
-/// wait as well.
-const SWITCH_PATIENCE: &str = "set local lock_timeout = '200ms'";
 /// The number of attempts to switch, and the pause between them.
 const SWITCH_ATTEMPTS: u32 = 300;
 const SWITCH_PAUSE: Duration = Duration::from_millis(200);
@@ -57,7 +55,7 @@ pub async fn rebuild(
         name if known.contains(&name) => vec![name],
         name => return Err(MaintenanceError::Unknown(name.into(), known.join(", "))),
     };
-    let mut connection = database.connect().await?;
+    let mut connection = connect(database).await?;
     if !lock_maintenance(&mut connection).await? {
         return Err(MaintenanceError::Running);
     }
@@ -133,44 +131,11 @@ async fn switch(
             break;
         }
     }
-    let mut transaction = connection.begin().await?;
-    transaction.execute(SWITCH_PATIENCE).await?;
-    // Folds take these locks before they touch a table. Reads touch only one more table at a time, so a
-    // deadlock with a read is possible; the wait ends before Postgres looks for one.
-    fold::lock(&mut transaction, &[&old.table, &new.table]).await?;
-    transaction
-        .execute(format!("lock table {} in access exclusive mode", old.table).as_str())
-        .await?;
-    let (progress, head) = fold::progress(&mut transaction, &[&new.table]).await?;
-    let from = progress.first().map_or(head, |copy| copy.position);
-    if from < head {
-        let mut script = Script::default();
-        script.fold(&[new], from, head);
-        script.run(&mut transaction).await?;
-    }
-    transaction.execute(format!("drop table {}", old.table).as_str()).await?;
-    transaction
-        .execute(format!("alter table {} rename to {}", new.table, old.table).as_str())
-        .await?;
-    sqlx::query("delete from checkpoints where copy = $1")
-        .bind(&old.table)
-        .execute(&mut *transaction)
-        .await?;
-    sqlx::query(
-        "insert into checkpoints (copy, position, folded_at) values ($1, $2, clock_timestamp())",
-    )
-    .bind(&old.table)
-    .bind(head)
-    .execute(&mut *transaction)
-    .await?;
-    let mut script = Script::default();
-    script.complete(&[&old.table]);
-    script.run(&mut transaction).await?;
-    sqlx::query("delete from read_model_copies where copy = $1")
-        .bind(&new.table)
-        .execute(&mut *transaction)
-        .await?;
-    transaction.commit().await?;
+    let script = include_str!("switch.sql")
+        .replace("{old}", &old.table)
+        .replace("{new}", &new.table)
+        .replace("{fold}", &new.fold);
+    hang::during("rebuild.switching", connection.execute(sqlx::raw_sql(&script))).await?;
     Ok(())
 }
 

@@ -56,8 +56,10 @@ impl From<&Participant> for Standing {
 pub struct Member {
     /// The user.
     pub user_id: String,
-    /// The public name; empty if the user has none any more.
+    /// The username; empty if the user has none any more.
     pub username: String,
+    /// The name to be shown to others; empty if there is none.
+    pub display_name: String,
     /// The participant's own code.
     pub code: String,
     /// Whether the participant can earn.
@@ -167,6 +169,7 @@ pub(super) fn member(row: &PgRow) -> Result<Option<Member>, StoreError> {
     Ok(Some(Member {
         user_id,
         username: row.try_get::<Option<_>, _>("username")?.unwrap_or_default(),
+        display_name: row.try_get::<Option<_>, _>("display_name")?.unwrap_or_default(),
         code: row.try_get("code")?,
         is_active: row.try_get("is_active")?,
         enrolled_position: row.try_get("enrolled_position")?,

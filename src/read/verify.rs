@@ -13,6 +13,7 @@ use super::compare::{Comparison, Pair, Watcher};
 use super::models::{self, Purpose};
 use super::oracle::Oracle;
 use super::rebuild::{MaintenanceError, lock_maintenance};
+use super::verify_snapshots::check_snapshots;
 use crate::store::{Database, StoreError, log};
 
 /// The maximum number of broken streams that are named.
@@ -42,8 +43,8 @@ impl Verdict {
 }
 
 /// Folds the whole log from scratch and compares the result with every read model; audits the log event by
-/// event; reckons every reward anew from inputs and rules; and compares the read model of participants with the
-/// audit's own accounts. Servers may run meanwhile.
+/// event; reckons every reward anew from inputs and rules; compares the read model of participants with the audit's
+/// own accounts, and each snapshot with the state that its events add up to. Servers may run meanwhile.
 ///
 /// # Errors
 /// [`MaintenanceError`] if the database cannot be read or has no room for the copies, or if another rebuild
@@ -85,6 +86,7 @@ async fn verify_with(
     let (comparison, mut looker) = pair.compare(database, watcher).await?;
     let (mut audit, oracle) = audit_log(&mut looker, comparison.position, watcher).await?;
     find_broken_streams(&mut looker, &mut audit).await?;
+    check_snapshots(&mut looker, &mut audit).await?;
     if let Some(participants) = pair.fresh.iter().find(|copy| copy.model == "participants") {
         compare_accounts(&mut looker, &participants.table, &mut audit).await?;
     }

@@ -207,6 +207,12 @@ impl Batch {
         self.event_counts.len()
     }
 
+    /// The number of events.
+    #[must_use]
+    pub fn event_count(&self) -> usize {
+        self.events.len()
+    }
+
     /// Whether there are no commands.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use sqlx::{Connection, Executor, PgConnection, Row};
 
 use super::StoreError;
+use crate::hang;
 
 /// Every file of `migrations/functions`, as `(name, statement)`.
 const FILES: &[(&str, &str)] = &include!(concat!(env!("OUT_DIR"), "/functions.rs"));
@@ -103,6 +104,7 @@ pub async fn create_missing(
     }
     let mut transaction = connection.begin().await?;
     lock(&mut transaction).await?;
+    hang::point("functions.creating");
     for function in missing(&mut transaction, functions).await? {
         transaction.execute(sqlx::raw_sql(&function.sql)).await?;
         sqlx::query(

@@ -288,6 +288,59 @@ pub async fn list(
     query.build().fetch_all(pool).await?.iter().map(job).collect()
 }
 
+/// How many jobs in the table wait. Each number ends at 10,000.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// For their time or for a worker.
+    pub waiting: i64,
+    /// For an operator.
+    pub parked: i64,
+    /// As `waiting`, those of kinds that are not among the given ones.
+    pub unknown_kind: i64,
+}
+
+/// How far waiting jobs are counted: exact numbers of many are worth no scan of them all.
+const MAX_COUNTED: i64 = 10_000;
+/// How many kinds of open jobs are looked at when jobs of unknown kinds are counted.
+const MAX_KINDS: i64 = 1_000;
+
+/// Counts jobs that wait, by a part of an index. `kinds` are those that are known.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be counted.
+pub async fn count(executor: impl PgExecutor<'_>, kinds: &[&str]) -> Result<Counts, StoreError> {
+    // Open jobs are skipped kind by kind, so that many jobs of known kinds do not slow the search for unknown ones.
+    let row = sqlx::query(
+        "with recursive kinds (kind) as (\
+             (select kind from jobs where state in ('queued', 'running') order by kind limit 1) \
+             union all \
+             select (select jobs.kind from jobs \
+                 where state in ('queued', 'running') and jobs.kind > kinds.kind \
+                 order by jobs.kind limit 1) \
+             from kinds where kinds.kind is not null\
+         ) \
+         select (select count(*) from (\
+                 select from jobs where state = 'queued' limit $2) as waiting), \
+             (select count(*) from (\
+                 select from jobs where state = 'parked' limit $2) as parked), \
+             (select count(*) from (\
+                 select from (select kind from kinds limit $3) as open \
+                 cross join lateral (\
+                     select from jobs \
+                     where jobs.kind = open.kind and state in ('queued', 'running') \
+                         and state = 'queued' \
+                     limit $2\
+                 ) as job \
+                 where open.kind <> all($1) limit $2) as unknown)",
+    )
+    .bind(kinds)
+    .bind(MAX_COUNTED)
+    .bind(MAX_KINDS)
+    .fetch_one(executor)
+    .await?;
+    Ok(Counts { waiting: row.try_get(0)?, parked: row.try_get(1)?, unknown_kind: row.try_get(2)? })
+}
+
 /// The outcome of retrying a parked job.
 #[derive(Clone, Debug)]
 pub enum Retried {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 
-use super::StoreError;
+use super::{StoreError, snapshots};
 use domain::{AnyAggregate, AnyEvent, ParticipantId, ProgramId, StreamKey, UplineWalk, UserId};
 
 /// An aggregate, as stored in the database.
@@ -81,15 +81,15 @@ pub async fn streams(
         (0..loaded.len()).filter(|at| loaded[*at].as_ref().is_none_or(is_lacking)).collect()
     };
 
-    // A snapshot is a cache: one that cannot be read is ignored.
-    let unreadable = lacking(&loaded, |_| false);
-    if !unreadable.is_empty() {
-        let of: Vec<_> = unreadable.iter().map(|at| keys[*at].clone()).collect();
-        tracing::warn!(streams = ?of, "snapshots that cannot be read are ignored");
+    // A snapshot is a cache: one that is of no use is ignored, and deleted.
+    let useless = lacking(&loaded, |_| false);
+    if !useless.is_empty() {
+        let of: Vec<_> = useless.iter().map(|at| keys[*at].clone()).collect();
         let read = read_streams(connection, &of, false).await?;
-        for (at, folded) in unreadable.into_iter().zip(read) {
+        for (at, folded) in useless.into_iter().zip(read) {
             loaded[at] = folded.ok();
         }
+        snapshots::forget(connection, &of).await?;
     }
 
     let remembering =
@@ -105,17 +105,18 @@ pub async fn streams(
     loaded.into_iter().map(|stream| stream.ok_or_else(missing)).collect()
 }
 
-/// A stream, or the fact that its snapshot cannot be read.
+/// A stream, or the fact that its snapshot is of no use: it cannot be read, lies ahead of the log, or
+/// contradicts the events after it.
 enum Folded {
     Stream(Loaded),
-    UnreadableSnapshot,
+    UselessSnapshot,
 }
 
 impl Folded {
     fn ok(self) -> Option<Loaded> {
         match self {
             Self::Stream(loaded) => Some(loaded),
-            Self::UnreadableSnapshot => None,
+            Self::UselessSnapshot => None,
         }
     }
 }
@@ -163,8 +164,8 @@ fn fold(key: &StreamKey, rows: &[PgRow]) -> Result<Folded, StoreError> {
         && let Some(snapshot) = first.try_get("snapshot")?
     {
         match AnyAggregate::from_json(key.kind, snapshot) {
-            Ok(known) => state = known,
-            Err(_) => return Ok(Folded::UnreadableSnapshot),
+            Ok(known) if first.try_get("is_in_log")? => state = known,
+            _ => return Ok(Folded::UselessSnapshot),
         }
         snapshot_version = first.try_get("last_sequence")?;
     }
@@ -172,7 +173,11 @@ fn fold(key: &StreamKey, rows: &[PgRow]) -> Result<Folded, StoreError> {
     for row in rows {
         if let Some(sequence) = row.try_get("sequence")? {
             version = sequence;
-            apply(&mut state, key, sequence, event(row, key, sequence)?)?;
+            let event = event(row, key, sequence)?;
+            match apply(&mut state, key, sequence, event) {
+                Err(_) if snapshot_version > 0 => return Ok(Folded::UselessSnapshot),
+                applied => applied?,
+            }
         }
     }
     Ok(Folded::Stream(Loaded { state, version, snapshot_version }))
@@ -237,7 +242,7 @@ pub async fn stream_and_position(
     key: &StreamKey,
 ) -> Result<(Loaded, i64), StoreError> {
     // Both are read as of a single moment.
-    let begin = "begin isolation level repeatable read, read only";
+    let begin = "begin isolation level repeatable read";
     let mut transaction = pool.begin_with(begin).await?;
     let position = super::log::head(&mut *transaction).await?;
     let loaded = streams(&mut transaction, std::slice::from_ref(key)).await?;
@@ -285,15 +290,16 @@ struct SnapshotRows<'a> {
     payloads: Vec<String>,
 }
 
-/// The programs in which users are enrolled by default, and possibly some in which they no longer are.
+/// The programs that have begun to enroll by default, one for each time, in the order of these times.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
 pub async fn default_programs(connection: &mut PgConnection) -> Result<Vec<ProgramId>, StoreError> {
-    let rows =
-        sqlx::query("select value from claims where kind = 'default_program' order by value")
-            .fetch_all(connection)
-            .await?;
+    let rows = sqlx::query(
+        "select owner from claims where kind = 'default_program' order by value::bigint",
+    )
+    .fetch_all(connection)
+    .await?;
     rows.iter().map(|row| parse(ProgramId::parse(row.try_get(0)?))).collect()
 }
 

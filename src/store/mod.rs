@@ -6,32 +6,44 @@
 //! - [`log`] reads the log by position, or one stream of it.
 //! - [`epoch`] distinguishes one life of a database from the next.
 //! - [`envelope`] holds who caused a command and how it came in.
-//! - [`functions`] creates and names the database functions.
+//! - [`connection`] is what is set on every connection, and what is checked of the database.
+//! - [`functions`] creates and names the database functions; [`schema`] finds what is missing.
+//! - [`holders`] keeps processes that hang from blocking the others.
+//! - [`snapshots`] sorts out snapshots that are of no use.
 //! - [`jobs`] is the table of jobs.
+//! - [`claims`] looks up who owns a unique value.
 
 pub mod append;
+pub mod claims;
+mod connection;
 mod envelope;
 pub mod epoch;
 pub mod functions;
+pub mod holders;
 pub mod jobs;
 pub mod load;
 pub mod log;
 mod profiles;
+mod rights;
+pub mod schema;
+mod snapshots;
 
 use std::pin::Pin;
-use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool};
 
 pub use append::{Appended, Batch, Duplicate, Verdict};
+use connection::{CONNECT_TIMEOUT, Target};
+pub use connection::{Unsuitable, UrlError};
 pub use envelope::{Actor, Door, Envelope};
 pub use epoch::Epoch;
 pub use load::{Loaded, Lookups};
 pub use log::RecordedEvent;
 pub use profiles::{ProfileNames, profile_names, profile_names_of};
+pub use rights::{MissingRights, with_missing_rights};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
@@ -39,8 +51,8 @@ static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a connection may be idle before it is tested.
 const IDLE: Duration = Duration::from_millis(500);
-/// How long opening one connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long that test may take. A connection that is cut off does not answer at all.
+const PING_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// A failure of the store.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +81,15 @@ pub enum StoreError {
     /// and may have lost events that are known here.
     #[error("the database is not the one that this process began with; start it again")]
     Elsewhere,
+    /// The role of the connection lacks rights that a server needs.
+    #[error("{0}")]
+    Rights(MissingRights),
+    /// The URL of the database cannot be used.
+    #[error("the URL of the database {0}")]
+    Url(#[from] UrlError),
+    /// The database can be reached, but is not fit for use.
+    #[error("the database cannot be used: {0}")]
+    Unsuitable(#[from] Unsuitable),
     /// The schema could not be brought up to date.
     #[error("the migrations failed: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
@@ -97,7 +118,7 @@ impl From<sqlx::Error> for StoreError {
 }
 
 /// How long to wait for the answer to one statement.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bounds how long an operation on the database may take. (Boxed: the compiler cannot prove that a borrowing
 /// future of a generic type is `Send`.)
@@ -107,8 +128,19 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn in_time<'a, T>(
     work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
 ) -> Result<T, StoreError> {
+    until(Instant::now() + ANSWER_TIMEOUT, work).await
+}
+
+/// As [`in_time`], with the moment until which the operation may take.
+///
+/// # Errors
+/// The error of `work`; [`StoreError::Unavailable`] if it takes longer.
+pub async fn until<'a, T>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+) -> Result<T, StoreError> {
     let work: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>> = Box::pin(work);
-    match tokio::time::timeout(ANSWER_TIMEOUT, work).await {
+    match tokio::time::timeout_at(deadline.into(), work).await {
         Ok(result) => result,
         Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
     }
@@ -118,7 +150,7 @@ pub async fn in_time<'a, T>(
 #[derive(Clone, Debug)]
 pub struct Database {
     /// Shared, because everything that is cheap to clone holds a database.
-    options: Arc<PgConnectOptions>,
+    target: Arc<Target>,
     pool: PgPool,
     listening: PgPool,
 }
@@ -130,31 +162,25 @@ impl Database {
     /// selects one other than `public`.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] if the URL is malformed.
+    /// [`StoreError::Url`] if the URL is malformed, or says something that cannot be honoured.
     pub fn new(url: &str, max_connections: u32) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(StoreError::Refused)?
-            .application_name("tributary")
-            // The queries look rows up by key. Plans are kept for the life of a connection, and may have been
-            // made while the tables were still empty.
-            .options([("enable_seqscan", "off"), ("jit", "off")])
-            .disable_statement_logging();
+        let target = Arc::new(Target::parse(url)?);
         let pool = |connections| {
-            PgPoolOptions::new()
-                .max_connections(connections)
+            pool_options(target.clone(), connections)
                 .acquire_timeout(ACQUIRE_TIMEOUT)
                 // Testing a connection takes as long as a read, and a busy connection is alive.
                 .test_before_acquire(false)
                 .before_acquire(|connection, known| {
                     Box::pin(async move {
                         let is_busy = known.idle_for < IDLE;
-                        Ok(is_busy || connection.ping().await.is_ok())
+                        let ping = tokio::time::timeout(PING_TIMEOUT, connection.ping());
+                        Ok(is_busy || ping.await.is_ok_and(|answered| answered.is_ok()))
                     })
                 })
-                .connect_lazy_with(options.clone())
+                .connect_lazy_with(target.options.clone())
         };
         let (pool, listening) = (pool(max_connections), pool(1));
-        Ok(Self { options: Arc::new(options), pool, listening })
+        Ok(Self { target, pool, listening })
     }
 
     /// Connections for reading.
@@ -174,10 +200,9 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`] if none could be opened in time.
     pub async fn listener(&self) -> Result<PgListener, StoreError> {
-        let pool = PgPoolOptions::new()
-            .max_connections(1)
+        let pool = pool_options(self.target.clone(), 1)
             .acquire_timeout(CONNECT_TIMEOUT)
-            .connect_lazy_with((*self.options).clone());
+            .connect_lazy_with(self.target.options.clone());
         Ok(PgListener::connect_with(&pool).await?)
     }
 
@@ -186,24 +211,22 @@ impl Database {
     /// # Errors
     /// [`StoreError::Unavailable`] if none could be opened in time.
     pub async fn connect(&self) -> Result<PgConnection, StoreError> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&self.options)).await
-        {
-            Ok(connection) => Ok(connection?),
-            Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut)),
-        }
+        self.target.connect().await
     }
 
-    /// Brings the schema up to date. Several servers may do this at once.
+    /// Checks that the database is fit for use, brings the schema up to date, and checks that the role can use
+    /// it. Several servers may do this at once.
     ///
     /// # Errors
-    /// [`StoreError::Migration`] if a migration fails or the schema is newer than this release.
+    /// [`StoreError::Unsuitable`] if the database is not fit for use; [`StoreError::Migration`] if a migration
+    /// fails or the schema is newer than this release; [`StoreError::Rights`] if the role lacks rights.
     pub async fn migrate(&self) -> Result<(), StoreError> {
+        self.target.check().await?;
         let mut connection = self.connect().await?;
-        // Without the permission to create anything, a server can still start on a schema that is up to date.
-        if !is_migrated(&mut connection).await? {
-            MIGRATIONS.run(&mut connection).await?;
+        match bring_up_to_date(&mut connection).await {
+            Ok(()) => rights::check(&mut connection).await,
+            Err(error) => Err(rights::with_missing_rights(&mut connection, error).await),
         }
-        functions::create_missing(&mut connection, functions::all()).await
     }
 
     /// The secret that keys fingerprints of requests.
@@ -217,6 +240,29 @@ impl Database {
                 .await?;
         Ok(row.0)
     }
+}
+
+async fn bring_up_to_date(connection: &mut PgConnection) -> Result<(), StoreError> {
+    // Without the permission to create anything, a server can still start on a schema that is up to date.
+    if !is_migrated(connection).await? {
+        // Another server may be migrating, which can take long. If its process hangs, its connection is ended.
+        holders::be_patient(connection).await?;
+        holders::limit_silence(connection).await?;
+        MIGRATIONS.run(&mut *connection).await?;
+    }
+    let missing = schema::missing(connection, schema::TABLES, &[]).await?;
+    if let Some(missing) = missing.in_words() {
+        return Err(Unsuitable::Incomplete(missing).into());
+    }
+    functions::create_missing(connection, functions::all()).await
+}
+
+/// A pool whose connections are prepared before they are used.
+fn pool_options(target: Arc<Target>, max_connections: u32) -> PgPoolOptions {
+    PgPoolOptions::new().max_connections(max_connections).after_connect(move |connection, _| {
+        let target = target.clone();
+        Box::pin(async move { target.prepare(connection).await })
+    })
 }
 
 /// Whether all migrations of this release, and no others, have been carried out.

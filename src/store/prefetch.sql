@@ -8,7 +8,7 @@ with recursive start (code, program_id, user_id) as (
     select null, p.program_id, p.user_id
     from unnest($2::text[], $3::text[]) as p(program_id, user_id)
     union all
-    select c.code, split_part(owned.owner, '/', 1), split_part(owned.owner, '/', 2)
+    select c.code, split_part(owned.owner, '/', 1), substr(owned.owner, strpos(owned.owner, '/') + 1)
     from unnest($4::text[]) as c(code)
     cross join lateral (
         select owner from claims where claims.kind = 'code' and claims.value = c.code limit 1

@@ -122,7 +122,21 @@ async fn calls_without_a_good_key_are_turned_away_at_the_door() {
             request.metadata_mut().insert("authorization", credentials.parse().unwrap());
             let answer =
                 raw::call(anybody.channel(), &format!("/tributary.v1.{rpc}"), request).await;
-            refused(answer, Code::Unauthenticated, "INVALID_CREDENTIALS");
+            // A call that needs no key is answered as if there were none.
+            if open {
+                refused(answer, Code::InvalidArgument, "INVALID_FIELD");
+            } else {
+                refused(answer, Code::Unauthenticated, "INVALID_CREDENTIALS");
+            }
+        }
+        // Which of two headers would count is not for the server to guess.
+        for second in ["Bearer wrong", &*format!("Bearer {}", testing::ADMIN_KEY)] {
+            let mut request = client.request(Vec::new());
+            request.metadata_mut().append("authorization", second.parse().unwrap());
+            let answer =
+                raw::call(client.channel(), &format!("/tributary.v1.{rpc}"), request).await;
+            let status = refused(answer, Code::Unauthenticated, "INVALID_CREDENTIALS");
+            assert!(status.message().contains("send one"), "{status:?}");
         }
     }
     // The scheme is accepted in any letter case.

@@ -201,7 +201,7 @@ async fn errors_of_the_server_are_shown_with_all_their_details() {
     let (_database, server, client) = server_with(&[PROGRAM]).await;
     let empty = r#"{"amount":{"currency_code":"rupees","minor_units":"-5"}}"#;
     let said = failure(call(&server, &["PurchaseService/RecordPurchase", empty]), 1).await;
-    assert!(said.starts_with("error: INVALID_ARGUMENT (INVALID_FIELD): invalid: "), "{said}");
+    assert!(said.starts_with("error: INVALID_ARGUMENT (INVALID_FIELD)\n"), "{said}");
     for (field, reason) in [
         ("buyer_user_id", "FIELD_REQUIRED"),
         ("amount.currency_code", "INVALID_CURRENCY"),
@@ -282,7 +282,15 @@ async fn a_request_that_is_no_json_or_has_an_unknown_field_is_not_sent() {
             .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY);
         run(command).await
     };
-    for json in ["{", "[]", "{} {}", r#"{"program":"x"}"#, r#"{"program_id":7}"#] {
+    for json in [
+        "{",
+        "[]",
+        "{} {}",
+        r#"{"program":"x"}"#,
+        r#"{"program_id":7}"#,
+        r#"{"program_id":"x","program_id":"y"}"#,
+        r#"{"program_id":"x","programId":"y"}"#,
+    ] {
         let output = request(json).await;
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{json}: {said}");
@@ -356,9 +364,9 @@ async fn https_never_speaks_plain_text_and_other_schemes_are_refused() {
     let heard = tokio::time::timeout(Duration::from_secs(10), hearing).await.unwrap().unwrap();
     assert_eq!(heard[..2], [0x16, 0x03], "a TLS handshake begins with these bytes");
 
-    for url in ["ftp://127.0.0.1:1", "127.0.0.1:50051", "localhost:50051", "grpc://x", ""] {
+    for url in ["ftp://127.0.0.1:1", "localhost", "grpc://x"] {
         let said = failure(on(url), 2).await;
-        assert!(said.contains("is not the URL of a server"), "{url}: {said}");
+        assert!(said.contains("is not the address of a server"), "{url}: {said}");
     }
 }
 

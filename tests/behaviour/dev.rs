@@ -309,6 +309,111 @@ async fn a_stop_while_dev_is_starting_leaves_no_postgres_behind() {
     assert!(!is_alive(&postmaster), "Postgres still runs");
 }
 
+/// Whether this process ignores a signal, and its children therefore do.
+fn is_ignored(signal: u32) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap_or("0");
+    u64::from_str_radix(mask.trim(), 16).unwrap() >> (signal - 1) & 1 == 1
+}
+
+#[tokio::test]
+async fn a_closed_terminal_stops_dev_and_its_postgres() {
+    for (number, signal) in [(1, "-HUP"), (3, "-QUIT")] {
+        // As under `nohup`: such a process must not stop.
+        if is_ignored(number) {
+            continue;
+        }
+        let directory = TempDir::new();
+        let mut command = dev(&directory);
+        command.env("TRIBUTARY_LOG", "info").stderr(Stdio::piped());
+        let mut dev = Dev::start_as(command).await;
+        // Nothing can be written to a terminal that is closed.
+        drop(dev.child.stderr.take());
+        let client = dev.client().await;
+        client.sign_up("tiered-points", "ada", "").await.unwrap();
+        let mut stream = client.watch("tiered-points", "ada", "").await.unwrap();
+        let ended = tokio::spawn(async move {
+            loop {
+                if let Err(status) = stream.message().await {
+                    return reason(&status);
+                }
+            }
+        });
+        dev.stop(signal).await;
+        assert_eq!(ended.await.unwrap(), (Code::Unavailable, "SHUTTING_DOWN".into()), "{signal}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_are_for_their_owner_only_whatever_the_umask() {
+    let directory = TempDir::new();
+    for umask in ["000", "077"] {
+        let mut command = clean_command(Path::new("sh"));
+        let script = format!("umask {umask}; exec \"$0\" \"$@\"");
+        command.args(["-c", &script]).arg(tributary().as_std().get_program());
+        command.args(dev(&directory).as_std().get_args()).env("TRIBUTARY_LOG", "warn");
+        let dev = Dev::start_as(command).await;
+        for name in ["admin.key", "database.url"] {
+            let mode = std::fs::metadata(directory.path("data").join(name)).unwrap();
+            assert_eq!(mode.permissions().mode() & 0o777, 0o600, "{name} under {umask}");
+        }
+        // Postgres of another user passes through the directory, and cannot list it.
+        let mode = std::fs::metadata(directory.path("data")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o066, 0, "{mode:o} under {umask}");
+        dev.stop("-TERM").await;
+        // A file of an earlier build may be open to all.
+        let file = directory.path("data/database.url");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn dev_runs_without_a_path_with_empty_variables_and_with_less_memory() {
+    let directory = TempDir::new();
+    let mut command = dev(&directory);
+    command.env("PATH", "/nonexistent").args(["--pg-memory-mb", "24"]);
+    for name in [
+        "TRIBUTARY_ADMIN_KEY",
+        "TRIBUTARY_MAX_CONNECTIONS",
+        "TRIBUTARY_METRICS_LISTEN",
+        "TRIBUTARY_OTLP_ENDPOINT",
+        "TRIBUTARY_TRUSTED_PROXIES",
+        "TRIBUTARY_CONFIG",
+        "TRIBUTARY_PG_BINDIR",
+        "TRIBUTARY_LOG",
+    ] {
+        command.env(name, "");
+    }
+    let dev = Dev::start_as(command).await;
+    let url = std::fs::read_to_string(directory.path("data/database.url")).unwrap();
+    let mut connection: sqlx::PgConnection = sqlx::Connection::connect(url.trim()).await.unwrap();
+    let buffers: String =
+        sqlx::query_scalar("show shared_buffers").fetch_one(&mut connection).await.unwrap();
+    assert_eq!(buffers, "24MB");
+    drop(connection);
+    let mut list = remote(&dev, &directory, &["program", "list"]);
+    list.env("TRIBUTARY_ADMIN_KEY", "");
+    assert!(run(list).await.status.success());
+    dev.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn a_data_directory_whose_path_is_not_text_is_refused_at_once() {
+    use std::os::unix::ffi::OsStrExt;
+    let directory = TempDir::new();
+    for name in [&b"data\xff"[..], b"two\nlines"] {
+        let mut command = tributary();
+        command.args(["dev", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(directory.0.join(std::ffi::OsStr::from_bytes(name)));
+        let began = std::time::Instant::now();
+        let said = failure(command).await;
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(said.contains("not UTF-8 or control characters"), "{said}");
+        assert!(said.contains("--data-dir"), "{said}");
+        assert_eq!(std::fs::read_dir(&directory.0).unwrap().count(), 0);
+    }
+}
+
 #[tokio::test]
 async fn dev_serves_on_when_nobody_reads_what_it_prints() {
     let directory = TempDir::new();
@@ -394,6 +499,26 @@ async fn programs_are_published_from_files_and_listed() {
     ] {
         assert!(said.contains(field), "{field} {said}");
     }
+
+    // Several files at once: all are read before the first is published.
+    let other = std::fs::read_to_string(program("referral-count")).unwrap();
+    let other = directory.write("other.json", &format!("\u{feff}{other}"));
+    let twice = "{\"program_id\": \"x\",\n\"unit\": \"USD\",\n\"unit\": \"EUR\"}";
+    let twice = directory.write("twice.json", twice);
+    let files = |files: &[&Path]| {
+        let mut arguments = vec!["program", "publish"];
+        arguments.extend(files.iter().map(|file| file.to_str().unwrap()));
+        remote(&dev, &directory, &arguments)
+    };
+    let said = failure(files(&[&shipped, &twice])).await;
+    for part in ["twice.json is not a program", "'unit' is given twice", "line 3"] {
+        assert!(said.contains(part), "{part} {said}");
+    }
+    let output = run(files(&[&shipped, &other])).await;
+    assert_eq!(
+        text(&output.stdout),
+        "tiered-points version 3 is in force\nreferral-count version 1 is in force\n"
+    );
 
     let misspelt = directory.write("misspelt.json", r#"{"program_id": "x", "uint": "USD"}"#);
     let said = failure(publish(&misspelt)).await;
@@ -585,6 +710,31 @@ async fn a_setting_that_is_unknown_or_senseless_is_an_error() {
     let mut blank_key = serve(&empty);
     blank_key.env("TRIBUTARY_ADMIN_KEY", "a key with blanks");
     assert!(failure(blank_key).await.contains("printable ASCII without blanks"));
+    let mut short_key = serve(&empty);
+    short_key.env("TRIBUTARY_ADMIN_KEY", "fifteen_letters");
+    let said = failure(short_key).await;
+    assert!(said.contains("has 15 characters") && said.contains("at least 16"), "{said}");
+    let mut no_key = serve(&empty);
+    no_key.env("TRIBUTARY_ADMIN_KEY", "");
+    let output = run(no_key).await;
+    assert_eq!(output.status.code(), Some(2), "a variable that is empty counts as not set");
+    assert!(text(&output.stderr).contains("--admin-key"), "{}", text(&output.stderr));
+    for (url, fault) in [
+        ("mysql://u:secret@localhost/db", "'mysql' is not a scheme of Postgres"),
+        ("localhost/db", "does not begin with postgres://"),
+        ("postgres://u:secret@localhost:port/db", "invalid port number"),
+    ] {
+        let mut wrong_url = serve(&empty);
+        wrong_url.env("DATABASE_URL", url);
+        let said = failure(wrong_url).await;
+        assert!(said.contains(fault) && said.contains("DATABASE_URL"), "{said}");
+        assert!(!said.contains("secret") && !said.contains("the database refused"), "{said}");
+    }
+    let mut wrong_address = serve(&empty);
+    wrong_address.args(["--metrics-listen", "9464"]);
+    let output = run(wrong_address).await;
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("write HOST:PORT"), "{}", text(&output.stderr));
     let mut no_database = serve(&empty);
     no_database.env_remove("DATABASE_URL");
     let output = run(no_database).await;

@@ -32,6 +32,7 @@ async fn the_log_says_who_caused_each_command_and_through_which_rpc() {
         password: "correct horse".into(),
         ..sign_up_request(PROGRAM, "ada", "")
     };
+    let sign_up = RegisterUserRequest { user_id: String::new(), ..sign_up };
     let ada = anybody.register(sign_up).await.unwrap();
     client.sign_up(PROGRAM, "bob", &ada.participants[0].code).await.unwrap();
     client.buy("order-1", "bob", "USD", 10_000).await.unwrap();
@@ -99,7 +100,7 @@ async fn metadata_holds_no_personal_data_and_no_secret() {
     let (database, server, client) = server_with(&[PROGRAM]).await;
     let anybody = server.separate_client(None).await;
     let secrets = RegisterUserRequest {
-        user_id: "id-1".into(),
+        user_id: String::new(),
         username: "name-of-ada".into(),
         display_name: "Ada Lovelace".into(),
         email: "ada@lovelace.example".into(),
@@ -107,8 +108,9 @@ async fn metadata_holds_no_personal_data_and_no_secret() {
         request_id: "request-of-ada".into(),
         ..sign_up_request(PROGRAM, "ada", "")
     };
-    anybody.register(secrets.clone()).await.unwrap();
-    client.buy("order-1", "id-1", "USD", 10_000).await.unwrap();
+    let registered = anybody.register(secrets.clone()).await.unwrap();
+    let user_id = registered.user.unwrap().user_id;
+    client.buy("order-1", &user_id, "USD", 10_000).await.unwrap();
 
     let metadata: Vec<String> = sqlx::query_scalar("select metadata::text from events")
         .fetch_all(&database.pool)

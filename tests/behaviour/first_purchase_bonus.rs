@@ -186,8 +186,9 @@ async fn what_a_code_means_to_a_user_is_told_to_back_ends_only() {
         let verdict = anybody.validate(&ada.code, user).await.unwrap();
         assert!(verdict.valid, "{user}: {verdict:?}");
         assert_eq!(verdict.remaining_uses, Some(10));
-        assert_eq!(verdict.referrer_username, "ada");
+        assert_eq!(verdict.referrer_username, "");
     }
+    assert_eq!(client.validate(&ada.code, "").await.unwrap().referrer_username, "ada");
     server.stop().await;
     database.check().await;
 }

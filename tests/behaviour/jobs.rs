@@ -55,6 +55,7 @@ async fn operators_list_jobs_page_by_page_and_have_parked_ones_tried_again() {
     assert_eq!(job.payload_json, r#"{"number": 30}"#);
     assert!(job.create_time.is_some());
     assert_eq!((job.next_attempt_time, job.finish_time), (None, None));
+    assert!(parked.iter().all(|job| job.unknown_kind));
     let done = ListJobsRequest { state: JobState::Done.into(), ..of_kind() };
     let done = list(&client, done).await.unwrap().jobs;
     assert!(done.iter().all(|job| job.state() == JobState::Done && job.finish_time.is_some()));
@@ -90,6 +91,7 @@ async fn the_server_cleans_once_a_day() {
     }
     assert_eq!(jobs.len(), 1);
     assert_eq!((jobs[0].attempts, &*jobs[0].last_error), (1, ""));
+    assert!(!jobs[0].unknown_kind);
     server.stop().await;
     database.check().await;
 }
@@ -121,6 +123,30 @@ async fn a_bad_list_and_an_unknown_job_are_refused() {
     let status = list(&nobody, ListJobsRequest::default()).await;
     refused(status, Code::Unauthenticated, "MISSING_CREDENTIALS");
     refused(retry(&nobody, "1").await, Code::Unauthenticated, "MISSING_CREDENTIALS");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_page_of_large_jobs_ends_before_it_is_larger_than_a_message() {
+    let (database, server, client) = server_with(&[]).await;
+    // 3 MB in 30 jobs, of which a page takes no more than 2 MiB.
+    sqlx::query(
+        "insert into jobs (kind, dedupe_key, payload)
+         select 'test', number::text, jsonb_build_object('of', repeat('x', 100000))
+         from generate_series(1, 30) as number",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    let request = ListJobsRequest { kind: "test".into(), page_size: 1_000, ..Default::default() };
+    let first = list(&client, request.clone()).await.unwrap();
+    assert_eq!(first.jobs.len(), 20);
+    let next = ListJobsRequest { page_token: first.next_page_token, ..request };
+    let second = list(&client, next).await.unwrap();
+    assert_eq!((second.jobs.len(), &*second.next_page_token), (10, ""));
+    let keys = first.jobs.iter().chain(&second.jobs).map(|job| job.dedupe_key.clone());
+    assert!(keys.eq((1..=30).rev().map(|number| number.to_string())));
     server.stop().await;
     database.check().await;
 }

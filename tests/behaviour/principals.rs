@@ -37,6 +37,7 @@ pub(super) async fn in_process(database: &TestDatabase) -> Server {
         engine: engine::Limits::default(),
         live: live::Limits::default(),
         jobs: jobs::Limits::default(),
+        transport: tributary::api::transport::Limits::default(),
         metrics_listener: None,
         traces: Traces::default(),
     };
@@ -48,7 +49,7 @@ pub(super) fn user(user_id: &str) -> Principal {
     Principal::User { user_id, session_id: "s_1".into(), role: Role::User }
 }
 
-fn service() -> Principal {
+pub(super) fn service() -> Principal {
     Principal::Key { id: Some(Arc::from("k_1")), role: Role::Service, user_id: None }
 }
 

@@ -26,7 +26,7 @@ const SERVICES: &[&str] = &[
 /// Defines the calls of one version of the reflection service.
 macro_rules! reflection {
     ($name:ident) => {
-        mod $name {
+        pub(super) mod $name {
             use prost::Message;
             use prost_types::FileDescriptorProto;
             use tonic::transport::Channel;

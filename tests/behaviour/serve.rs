@@ -35,6 +35,37 @@ async fn a_server_that_is_told_to_stop_the_moment_it_is_ready_stops_in_good_orde
 }
 
 #[tokio::test]
+async fn a_server_listens_on_a_name_and_hints_at_programs_while_there_are_none() {
+    let database = TestDatabase::new().await;
+    for is_empty in [true, false] {
+        let mut child = tributary()
+            .args(["serve", "--listen", "localhost:0"])
+            .env("DATABASE_URL", &database.url)
+            .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().unwrap();
+        let address = line.strip_prefix("tributary is ready on ").unwrap();
+        assert!(address.starts_with("127.0.0.1:"), "{address}");
+        if is_empty {
+            let url = format!("http://{address}");
+            let channel = tonic::transport::Endpoint::from_shared(url).unwrap().connect().await;
+            let client = testing::Client::new(channel.unwrap(), Some(ADMIN_KEY));
+            client.publish_shipped("referral-count").await;
+        }
+        let pid = child.id().unwrap().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        let output = tokio::time::timeout(STOP_TIMEOUT, child.wait_with_output()).await.unwrap();
+        let log = String::from_utf8(output.unwrap().stderr).unwrap();
+        assert_eq!(log.contains("no program is published yet"), is_empty, "{log}");
+    }
+    database.check().await;
+}
+
+#[tokio::test]
 async fn what_a_server_does_is_counted_for_prometheus() {
     let database = TestDatabase::new().await;
     let metrics = {

@@ -30,7 +30,7 @@ pub async fn do_all_sorts(client: &Client, round: usize) {
 pub fn about(user_id: &str) -> String {
     format!(
         "((aggregate_type = 'User' and aggregate_id = '{user_id}')
-          or (aggregate_type = 'Participant' and split_part(aggregate_id, '/', 2) = '{user_id}')
+          or (aggregate_type = 'Participant' and substr(aggregate_id, strpos(aggregate_id, '/') + 1) = '{user_id}')
           or exists (select from jsonb_each_text(payload) as field
                      where field.key like '%user_id' and field.value = '{user_id}'))"
     )

@@ -1,6 +1,6 @@
 //! Reading the log to its end: pages of all events or those that match.
 
-use contract::pb::{ReadEventsRequest, ReadEventsResponse};
+use contract::pb::{Event, ReadEventsRequest, ReadEventsResponse};
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt;
 
@@ -225,5 +225,31 @@ async fn what_cannot_be_read_is_refused() {
     let answer = stranger.watch_events(&[], "", "").await.map(|_| ());
     refused(answer, Code::Unauthenticated, "MISSING_CREDENTIALS");
     server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn an_event_is_the_same_to_the_last_character_wherever_it_is_read_or_watched() {
+    let (database, server, client) = server_with(&PROGRAMS).await;
+    let other = second_server(&database, &[]).await;
+    let before = log_length(&database).await;
+    // One server is handed the events that it appends, the other reads them.
+    let mut here = client.watch_events(&[], "", "").await.unwrap().rest;
+    let mut there = other.client().watch_events(&[], "", "").await.unwrap().rest;
+    do_all_sorts(&client, 0).await;
+
+    let mut stream =
+        open(&client, ReadEventsRequest { after_position: before, ..all() }).await.unwrap();
+    let mut read: Vec<Event> = Vec::new();
+    while let Some(message) = stream.message().await.unwrap() {
+        read.extend(message.event);
+    }
+    assert!(read.len() > 20 && read.iter().all(|event| event.payload_json.starts_with('{')));
+    for event in read {
+        assert_eq!(here.news().await.event.as_ref(), Some(&event));
+        assert_eq!(there.news().await.event, Some(event));
+    }
+    server.stop().await;
+    other.stop().await;
     database.check().await;
 }

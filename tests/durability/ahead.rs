@@ -11,7 +11,7 @@ use crate::races::COMMISSION;
 use testing::{Server, ServerOptions, TestDatabase, at_once, check_books, reason};
 
 /// A server with these options, separated by blanks.
-async fn server(database: &TestDatabase, options: &str) -> Server {
+pub(super) async fn server(database: &TestDatabase, options: &str) -> Server {
     let arguments = options.split_whitespace().map(str::to_owned).collect();
     let options = ServerOptions { arguments };
     Server::start_with(&database.url, &options).await

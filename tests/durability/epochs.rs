@@ -1,6 +1,7 @@
 //! Lives of the database: after a restore or a failover it may hold less than what was acknowledged.
 
 use contract::pb::GetUserRequest;
+use contract::pb::watch_participant_response::Change;
 use sqlx::{Connection, Executor, PgConnection};
 use tonic::Code;
 
@@ -21,6 +22,7 @@ async fn a_token_of_an_earlier_life_of_the_database_is_good_up_to_where_that_lif
     let mut earnings = client.watch(&program, "ada", "").await.unwrap();
     client.buy("kept", "bob", "USD", 5).await.unwrap();
     let kept = earnings.message().await.unwrap().unwrap();
+    let everything = client.watch_participant(&program, "ada", "").await.unwrap();
     let before = client.sign_up(&program, "cyd", "").await.unwrap().response.consistency_token;
     let lost = client.sign_up(&program, "dan", "").await.unwrap().response.consistency_token;
     server.stop().await;
@@ -56,6 +58,17 @@ async fn a_token_of_an_earlier_life_of_the_database_is_good_up_to_where_that_lif
     client.buy("new", "fay", "USD", 5).await.unwrap();
     let next = earnings.message().await.unwrap().unwrap().reward.unwrap();
     assert_eq!(next.purchase_id, "new");
+    let token = &everything.rest.token;
+    let mut everything = client.watch_participant(&program, "ada", token).await.unwrap().rest;
+    let referral = loop {
+        // The rank that the token has is of a life in which others were on the board.
+        match everything.news().await.change.unwrap() {
+            Change::Rank(_) => {}
+            Change::Referral(referral) => break referral,
+            other => panic!("{other:?} came before the referral"),
+        }
+    };
+    assert_eq!(referral.referee_user_id, "fay");
     server.stop().await;
     database.check().await;
 }

@@ -12,7 +12,7 @@ use testing::TestDatabase;
 const FACTS: &str = "
     of_participant as (
         select *, split_part(aggregate_id, '/', 1) as program_id,
-            split_part(aggregate_id, '/', 2) as user_id
+            substr(aggregate_id, strpos(aggregate_id, '/') + 1) as user_id
         from events where aggregate_type = 'Participant'
     ),
     referral as (

@@ -10,16 +10,21 @@
 )]
 
 mod ahead;
+mod bounds;
 mod building;
 mod claims;
+mod clocks;
 mod consistency;
 mod contention;
+mod cut_off;
 mod epochs;
+mod exchanges;
 mod expected;
 mod faults;
 mod folds;
 mod functions;
 mod history;
+mod hung_servers;
 mod interleavings;
 mod jobs;
 mod lifecycle;
@@ -28,9 +33,16 @@ mod many_streams;
 mod newer;
 mod oracle;
 mod patience;
+mod poolers;
 mod projector;
 mod races;
+mod reactions;
 mod reads;
 mod rebuild;
 mod resumption;
 mod retries;
+mod rights;
+mod rivals;
+mod schema;
+mod snapshots;
+mod surroundings;

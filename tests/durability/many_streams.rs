@@ -6,7 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use contract::parse_program;
-use contract::pb::{WatchBalancesResponse, WatchEarningsResponse, WatchTierResponse};
+use contract::pb::watch_participant_response::Change;
+use contract::pb::{
+    WatchBalancesResponse, WatchEarningsResponse, WatchParticipantResponse, WatchTierResponse,
+};
 use tokio::task::JoinSet;
 
 use testing::{
@@ -15,18 +18,20 @@ use testing::{
 
 const PROGRAM: &str = "tiered-points";
 const PARTICIPANTS: usize = 200;
-/// The numbers of streams of every participant: of earnings, of balances and of the tier.
-const OF_EACH: (usize, usize, usize) = (4, 4, 2);
+/// The numbers of streams of every participant: of earnings, of balances, of the tier and of everything.
+const OF_EACH: (usize, usize, usize, usize) = (3, 3, 2, 2);
 /// Connections that the server may have to the database for reading.
 const CONNECTIONS: usize = 5;
-/// Its other connections: two of the command path, one for notices, one of the projector, one for notices of jobs.
-const FURTHER_CONNECTIONS: usize = 5;
+/// Its other connections: two of the command path, one for notices, one of the projector, one for notices of jobs, one
+/// that watches for hung processes.
+const FURTHER_CONNECTIONS: usize = 6;
 
 /// A stream of one kind; one of earnings knows the number of its participant.
 enum Stream {
     Earnings(usize, Watched<WatchEarningsResponse>),
     Balances(Watched<WatchBalancesResponse>),
     Tier(Watched<WatchTierResponse>),
+    Participant(Watched<WatchParticipantResponse>),
 }
 
 impl Stream {
@@ -34,7 +39,7 @@ impl Stream {
     async fn open(client: &Client, number: usize, token: &str) -> Self {
         let (participant, which) = (number % PARTICIPANTS, number / PARTICIPANTS);
         let user_id = format!("member-{participant}");
-        let (earnings, balances, _) = OF_EACH;
+        let (earnings, balances, tiers, _) = OF_EACH;
         if which < earnings {
             let begun = client.watch_earnings(PROGRAM, &user_id, token).await.unwrap();
             assert!(begun.first.is_heartbeat());
@@ -44,10 +49,15 @@ impl Stream {
             assert_eq!(begun.first.is_heartbeat(), !token.is_empty());
             assert!(begun.first.balances.iter().all(|balance| balance.minor_units == 0));
             Self::Balances(begun.rest)
-        } else {
+        } else if which < earnings + balances + tiers {
             let begun = client.watch_tier(PROGRAM, &user_id, token).await.unwrap();
             assert_eq!(begun.first.tier, if token.is_empty() { "Bronze" } else { "" });
             Self::Tier(begun.rest)
+        } else {
+            let begun = client.watch_participant(PROGRAM, &user_id, token).await.unwrap();
+            let is_present = matches!(begun.first.change, Some(Change::Present(_)));
+            assert_eq!(is_present, token.is_empty());
+            Self::Participant(begun.rest)
         }
     }
 
@@ -56,6 +66,7 @@ impl Stream {
             Self::Earnings(_, stream) => stream.token.clone(),
             Self::Balances(stream) => stream.token.clone(),
             Self::Tier(stream) => stream.token.clone(),
+            Self::Participant(stream) => stream.token.clone(),
         }
     }
 
@@ -82,6 +93,23 @@ impl Stream {
             Self::Tier(stream) => {
                 let change = stream.news().await;
                 assert_eq!((&*change.previous_tier, &*change.tier), ("Bronze", "Silver"));
+            }
+            Self::Participant(stream) => {
+                // Each friend's referral is made and converts.
+                let (mut balances, mut referrals, mut tiers) = (Vec::new(), 0, 0);
+                while balances.len() + referrals + tiers < 7 {
+                    match stream.news().await.change {
+                        Some(Change::Entry(entry)) => {
+                            balances.push(entry.balance.unwrap().minor_units);
+                        }
+                        Some(Change::Referral(_)) => referrals += 1,
+                        Some(Change::Tier(_)) => tiers += 1,
+                        // Two hundred participants move up the board at the same time.
+                        Some(Change::Rank(_)) => {}
+                        other => panic!("{other:?} is not expected here"),
+                    }
+                }
+                assert_eq!((&*balances, referrals, tiers), (&[10, 130][..], 4, 1));
             }
         }
     }
@@ -133,8 +161,8 @@ async fn most_connections(database: Arc<TestDatabase>, over: Arc<AtomicBool>) ->
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_streams_each_get_their_own_over_a_few_connections_to_the_database() {
-    let (earnings, balances, tiers) = OF_EACH;
-    let count = (earnings + balances + tiers) * PARTICIPANTS;
+    let (earnings, balances, tiers, everything) = OF_EACH;
+    let count = (earnings + balances + tiers + everything) * PARTICIPANTS;
     assert_eq!(count, 2_000);
     let database = Arc::new(TestDatabase::new().await);
     let server = second_server(&database, &["--max-connections", &CONNECTIONS.to_string()]).await;

@@ -234,3 +234,47 @@ async fn a_token_of_what_the_database_does_not_hold_is_refused_by_every_read() {
         database.check().await;
     }
 }
+
+/// Sends a signal to the processes of Postgres that serve a server. Returns how many there are.
+async fn signal_backends(database: &TestDatabase, signal: &str) -> usize {
+    let backends: Vec<i32> = sqlx::query_scalar(
+        "select pid from pg_stat_activity
+        where datname = current_database() and application_name like 'tributary%'",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    let pids = backends.iter().map(ToString::to_string);
+    let status =
+        tokio::process::Command::new("kill").arg(signal).args(pids).status().await.unwrap();
+    assert!(status.success());
+    backends.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_command_waits_for_a_frozen_database_as_long_as_the_setting_says_in_all() {
+    let database = TestDatabase::new().await;
+    let arguments = vec!["--database-patience-s".into(), "2".into()];
+    let server = Server::start_with(&database.url, &ServerOptions { arguments }).await;
+    let client = server.client();
+    settle(&client).await;
+    purchase(&client).await;
+
+    let frozen = signal_backends(&database, "-STOP").await;
+    assert!(frozen >= 2, "{frozen} backends");
+    let began = Instant::now();
+    let status = client.buy("", "friend", "INR", 100_000).await.unwrap_err();
+    let took = began.elapsed();
+    signal_backends(&database, "-CONT").await;
+    assert_eq!(reason(&status), (Code::Unavailable, "DATABASE_UNAVAILABLE".into()));
+    assert!((1_900..3_500).contains(&took.as_millis()), "{took:?}");
+    for attempt in 0.. {
+        match client.buy("", "friend", "INR", 100_000).await {
+            Ok(_) => break,
+            Err(status) => assert!(attempt < 50, "{status}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    server.stop().await;
+    database.check().await;
+}

@@ -30,7 +30,7 @@ async fn projectors(database: &TestDatabase) -> Vec<(i32, i64)> {
 }
 
 /// Waits for a projector with all its locks.
-async fn the_projector(database: &TestDatabase) -> i32 {
+pub async fn the_projector(database: &TestDatabase) -> i32 {
     let mut found = Vec::new();
     for _ in 0..600 {
         found = projectors(database).await;

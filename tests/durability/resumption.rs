@@ -6,7 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contract::parse_program;
-use contract::pb::{WatchBalancesResponse, WatchEarningsResponse, WatchEventsResponse};
+use contract::pb::watch_participant_response::Change;
+use contract::pb::{
+    ReferralStatus, WatchBalancesResponse, WatchEarningsResponse, WatchEventsResponse,
+    WatchParticipantResponse,
+};
 use tokio::sync::watch;
 use tonic::Status;
 
@@ -82,12 +86,30 @@ impl Servers {
     }
 }
 
+/// A message of a stream whose messages follow from the log, one by one.
+trait FromLog: Message {
+    /// Whether the message follows from one event.
+    fn is_logged(&self) -> bool {
+        !self.is_heartbeat()
+    }
+}
+
+impl FromLog for WatchEventsResponse {}
+impl FromLog for WatchEarningsResponse {}
+impl FromLog for WatchBalancesResponse {}
+impl FromLog for WatchParticipantResponse {
+    fn is_logged(&self) -> bool {
+        // A rank follows from what others do as well, and a stream may skip ranks.
+        !self.is_heartbeat() && !matches!(self.change, Some(Change::Rank(_)))
+    }
+}
+
 /// The total number of messages of each reader, by its number; known when the writers are done.
 type Expected = watch::Receiver<Option<Vec<usize>>>;
 
 /// Reads a stream that it cuts at random points and resumes on a random server, until the expected number of
-/// messages has arrived, and then until heartbeats show that nothing more comes. Returns the messages and the
-/// number of cuts.
+/// messages that follow from the log has arrived, and then until heartbeats show that nothing more comes. Returns
+/// these messages and the number of cuts.
 async fn read<M, Opening>(
     servers: Servers,
     number: usize,
@@ -96,7 +118,7 @@ async fn read<M, Opening>(
     open: impl Fn(Client, String) -> Opening,
 ) -> (Vec<M>, usize)
 where
-    M: Message,
+    M: FromLog,
     Opening: Future<Output = Result<Begun<M>, Status>>,
 {
     let mut random = Seeded(number as u64);
@@ -111,7 +133,8 @@ where
         assert!(first.is_heartbeat(), "{first:?}");
         for _ in 0..random.below(20) {
             match rest.next().await {
-                Ok(message) if !message.is_heartbeat() => seen.push(message),
+                Ok(message) if message.is_logged() => seen.push(message),
+                Ok(message) if !message.is_heartbeat() => {}
                 // There is nothing to read, or the server is down.
                 _ => break,
             }
@@ -120,7 +143,8 @@ where
         if goal.is_some_and(|goal| seen.len() >= goal) && cuts >= CUTS {
             // Repeated or late messages would come now.
             for _ in 0..2 {
-                seen.extend(rest.until_heartbeat().await);
+                let late = rest.until_heartbeat().await;
+                seen.extend(late.into_iter().filter(M::is_logged));
             }
             return (seen, cuts);
         }
@@ -190,6 +214,21 @@ fn change(message: &WatchBalancesResponse) -> Entry {
     (String::new(), change, message.balances[0].minor_units)
 }
 
+/// What happened to a participant: an entry, or a friend whose referral has converted.
+fn happened(message: &WatchParticipantResponse) -> Entry {
+    match message.change.as_ref().unwrap() {
+        Change::Entry(entry) => {
+            let minor = |money: &Option<contract::pb::Money>| money.as_ref().unwrap().minor_units;
+            (entry.entry_id.clone(), minor(&entry.amount), minor(&entry.balance))
+        }
+        Change::Referral(referral) => {
+            assert_eq!(referral.status(), ReferralStatus::Converted, "{referral:?}");
+            (referral.referee_user_id.clone(), 0, 0)
+        }
+        other => panic!("{other:?} is not expected here"),
+    }
+}
+
 fn event(message: &WatchEventsResponse) -> Logged {
     message.event.as_ref().unwrap().into()
 }
@@ -205,6 +244,22 @@ async fn rewards(database: &TestDatabase, user_id: &str) -> Vec<Entry> {
         (reward_id, amount, posting["after"]["earned"].as_i64().unwrap())
     };
     in_log(database, &condition).await.iter().map(entry).collect()
+}
+
+/// What the log has of a user, as the stream of the participant shows it.
+async fn story(database: &TestDatabase, user_id: &str, after: i64) -> Vec<Entry> {
+    let condition = format!("aggregate_id = '{PROGRAM}/{user_id}' and position > {after}");
+    let shown = |event: &Logged| match &*event.event_type {
+        "RewardGranted" => {
+            let entry_id = format!("{}/{}", event.aggregate.1, event.sequence);
+            let posting = &event.payload["posting"];
+            let balance = posting["after"]["available"].as_i64().unwrap();
+            (entry_id, posting["amount"].as_i64().unwrap(), balance)
+        }
+        "ReferralUpdated" => (event.payload["referee_user_id"].as_str().unwrap().into(), 0, 0),
+        other => panic!("{other} is not expected here"),
+    };
+    in_log(database, &condition).await.iter().map(shown).collect()
 }
 
 /// Kills servers in turn while the writers continue, and starts them again.
@@ -249,6 +304,12 @@ async fn streams_cut_at_any_point_under_load_while_servers_die_bring_exactly_wha
         };
         of_balances.push((user_id, tokio::spawn(read(of, number, token, goal, open))));
     }
+    // Ben, because the referrals of those whom he referred convert.
+    let token = client.watch_participant(PROGRAM, "ben", "").await.unwrap().rest.token;
+    let (of, number, goal) = start(5);
+    let of_participant = tokio::spawn(read(of, number, token, goal, |client, token| async move {
+        client.watch_participant(PROGRAM, "ben", &token).await
+    }));
 
     let done = Arc::new(AtomicUsize::new(0));
     let mut writers = tokio::task::JoinSet::new();
@@ -263,7 +324,9 @@ async fn streams_cut_at_any_point_under_load_while_servers_die_bring_exactly_wha
     assert_eq!(of_ada.len(), BUYERS * PURCHASES / 2);
     assert_eq!(of_ben.len(), of_ada.len());
     let [ada, ben] = [of_ada.len(), of_ben.len()];
-    goals.send(Some(vec![logged.len(), ada, ada, ben, ben])).unwrap();
+    let story = story(&database, "ben", before).await;
+    assert_eq!(story.len(), of_ben.len() + BUYERS / 2);
+    goals.send(Some(vec![logged.len(), ada, ada, ben, ben, story.len()])).unwrap();
     let mut cuts = Vec::new();
     let (seen, cut) = events.await.unwrap();
     same("events", &seen.iter().map(event).collect::<Vec<_>>(), &logged);
@@ -280,6 +343,9 @@ async fn streams_cut_at_any_point_under_load_while_servers_die_bring_exactly_wha
         same(user_id, &seen.iter().map(change).collect::<Vec<_>>(), &logged);
         cuts.push(cut);
     }
+    let (seen, cut) = of_participant.await.unwrap();
+    same("participant", &seen.iter().map(happened).collect::<Vec<_>>(), &story);
+    cuts.push(cut);
     assert!(cuts.iter().all(|cut| *cut >= CUTS), "{cuts:?}");
     servers.stop().await;
     check_books(&database).await;

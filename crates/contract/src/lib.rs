@@ -2,13 +2,14 @@
 //!
 //! - [`pb`] holds the messages, clients and services that are generated from the contract.
 //! - [`DESCRIPTORS`] describes the contract, comments included.
-//! - [`parse_program`] reads program files.
+//! - [`parse_program`] reads program files; [`check_unique_keys`] refuses JSON that is ambiguous.
 //! - [`Coalescing`] sends small messages on a connection together.
 //!
 //! Nothing here knows what the server does with a request.
 
 mod coalescing;
 mod program_file;
+mod unique_keys;
 
 /// The contract, as compiled from `proto/`.
 #[allow(
@@ -23,6 +24,7 @@ pub mod pb {
 
 pub use coalescing::Coalescing;
 pub use program_file::parse_program;
+pub use unique_keys::check_unique_keys;
 
 /// The descriptors of the contract, with its comments.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

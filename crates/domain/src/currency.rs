@@ -2,13 +2,20 @@
 
 use rust_iso4217::ALL_MAP;
 
-/// Whether a purchase may be paid in `code`: an active ISO 4217 code, in upper case.
+/// Withdrawn codes in which nobody could ever pay: units of account of the railways, of the Bank for International
+/// Settlements and of the European Communities, and a funds code.
+const NEVER_MONEY: [&str; 4] = ["XEU", "XFO", "XFU", "XRE"];
+
+/// Whether a purchase may be paid in `code`: an ISO 4217 code in upper case, in force or withdrawn.
 ///
-/// Codes that the standard has withdrawn, such as HRK, are not active. Codes without a minor unit are
-/// precious metals, units of account and the codes for tests and for "no currency".
+/// A withdrawn code such as HRK was money once, and purchases of that time are imported with it. Codes in force
+/// without a minor unit are precious metals, units of account and the codes for tests and for "no currency".
 #[must_use]
 pub fn is_currency(code: &str) -> bool {
-    ALL_MAP.get(code).is_some_and(|entry| entry.code_type != "historic" && entry.unit >= 0)
+    ALL_MAP.get(code).is_some_and(|entry| match entry.code_type {
+        "historic" => !NEVER_MONEY.contains(&code),
+        _ => entry.unit >= 0,
+    })
 }
 
 /// Whether a program may keep its balances in `code`: a currency, or a custom name for points or credits: 3
@@ -28,11 +35,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_currency_is_in_force_and_has_a_minor_unit() {
+    fn a_currency_is_or_was_money() {
         for code in ["USD", "EUR", "JPY", "KWD", "XOF", "VES", "XCG", "CLF"] {
             assert!(is_currency(code), "{code}");
         }
-        for code in ["HRK", "BGN", "DEM", "XAU", "XDR", "XTS", "XXX", "ABC", "usd", ""] {
+        for code in ["HRK", "BGN", "DEM", "LTL", "SLL", "ANG", "BYR", "VEF", "ZWL", "TRL"] {
+            assert!(is_currency(code), "{code}");
+        }
+        for code in ["XAU", "XDR", "XTS", "XXX", "XFO", "XEU", "ABC", "usd", "hrk", ""] {
             assert!(!is_currency(code), "{code}");
         }
     }

@@ -1,12 +1,26 @@
-//! Identifiers: 1 to 64 characters of `A-Z a-z 0-9 . _ -`, so that they need no escaping anywhere.
+//! Identifiers: short ASCII texts, most of them given by callers.
+//!
+//! Users and purchases carry the ids that other systems gave them, such as `auth0|5f7c8ec7c33c6c004bbafe82`,
+//! `gid://shopify/Order/1` or base64. The ids of programs are chosen for Tributary and go into file names
+//! and links.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest identifier, in characters.
-pub const MAX_ID_CHARS: usize = 64;
+/// What the identifiers of one kind may look like. Each has at least one letter or digit as well, so that none
+/// is `.`, `..` or `-`, which paths and command lines take for something else.
+struct Form {
+    max_chars: usize,
+    /// The characters besides letters and digits.
+    punctuation: &'static [u8],
+}
+
+/// The form of the ids of users and purchases.
+const LONG: Form = Form { max_chars: 128, punctuation: b"._-:|=+/~" };
+/// The form of the ids of programs. Without `/`, so that the first one in `program/user` ends the program.
+const SHORT: Form = Form { max_chars: 64, punctuation: b"._-" };
 
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -14,30 +28,40 @@ pub enum InvalidId {
     /// The text is empty.
     #[error("must not be empty")]
     Empty,
-    /// The text is longer than 64 characters.
-    #[error("must be at most {MAX_ID_CHARS} characters long")]
-    TooLong,
-    /// The text contains a character other than `A-Z a-z 0-9 . _ -`.
-    #[error("may only contain A-Z, a-z, 0-9, '.', '_' and '-'")]
-    Character,
+    /// The text is too long.
+    #[error("must be at most {0} characters long")]
+    TooLong(usize),
+    /// The text contains a character that is not allowed.
+    #[error("may only contain A-Z, a-z, 0-9 and {0}")]
+    Character(&'static str),
+    /// The text consists of punctuation.
+    #[error("must have at least one letter or digit")]
+    Punctuation,
 }
 
-fn check(text: &str) -> Result<(), InvalidId> {
-    if text.is_empty() {
-        return Err(InvalidId::Empty);
+impl Form {
+    fn check(&self, text: &str) -> Result<(), InvalidId> {
+        if text.is_empty() {
+            return Err(InvalidId::Empty);
+        }
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || self.punctuation.contains(&byte);
+        if !text.bytes().all(allowed) {
+            // Both constants are ASCII.
+            let punctuation = std::str::from_utf8(self.punctuation).unwrap_or_default();
+            return Err(InvalidId::Character(punctuation));
+        }
+        if text.len() > self.max_chars {
+            return Err(InvalidId::TooLong(self.max_chars));
+        }
+        if !text.bytes().any(|byte| byte.is_ascii_alphanumeric()) {
+            return Err(InvalidId::Punctuation);
+        }
+        Ok(())
     }
-    if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-    {
-        return Err(InvalidId::Character);
-    }
-    if text.len() > MAX_ID_CHARS {
-        return Err(InvalidId::TooLong);
-    }
-    Ok(())
 }
 
 macro_rules! identifier {
-    ($(#[$doc:meta])* $name:ident) => {
+    ($(#[$doc:meta])* $name:ident, $form:expr) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
         #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -50,7 +74,7 @@ macro_rules! identifier {
             /// # Errors
             /// [`InvalidId`] with the rule that the text breaks.
             pub fn parse(text: &str) -> Result<Self, InvalidId> {
-                check(text).map(|()| Self(text.into()))
+                $form.check(text).map(|()| Self(text.into()))
             }
 
             /// The identifier as text.
@@ -77,18 +101,19 @@ macro_rules! identifier {
 
 identifier!(
     /// An account.
-    UserId
+    UserId, LONG
 );
 identifier!(
     /// A set of rules.
-    ProgramId
+    ProgramId, SHORT
 );
 identifier!(
     /// A purchase. The caller's own identifier makes its delivery idempotent.
-    PurchaseId
+    PurchaseId, LONG
 );
 
-/// A user in a program. Written `program/user`, which is unambiguous because neither may contain `/`.
+/// A user in a program. Written `program/user`. The first `/` ends the program, whose id has none; the id of the
+/// user may have more.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ParticipantId {
     /// The program.
@@ -104,7 +129,7 @@ impl ParticipantId {
         Self { program_id: program_id.clone(), user_id: user_id.clone() }
     }
 
-    /// Reads `program/user`.
+    /// Reads `program/user`, which is split at its first `/`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (program_id, user_id) = text.split_once('/')?;
@@ -118,5 +143,79 @@ impl ParticipantId {
 impl fmt::Display for ParticipantId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}/{}", self.program_id, self.user_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Ids as other systems make them.
+    const REAL: &[&str] = &[
+        "ada",
+        "7",
+        "cs_live_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0u1V2w3X4y5Z6a7B8c9",
+        "auth0|5f7c8ec7c33c6c004bbafe82",
+        "us-east-1:4b9f5a1e-2c3d-4e5f-8a9b-0c1d2e3f4a5b",
+        "gid://shopify/Order/450789469",
+        "c29tZSBvcGFxdWUgaWQ/+w==",
+        "urn:isbn:0451450523",
+        "/orders/17/",
+        "~ada+shop=1",
+    ];
+
+    #[test]
+    fn ids_of_the_real_world_are_ids_of_users_and_purchases() {
+        for text in REAL {
+            assert_eq!(UserId::parse(text).unwrap().as_str(), *text);
+            assert_eq!(PurchaseId::parse(text).unwrap().as_str(), *text);
+        }
+        assert!(UserId::parse(&"x".repeat(128)).is_ok());
+        assert_eq!(UserId::parse(&"x".repeat(129)), Err(InvalidId::TooLong(128)));
+        assert_eq!(ProgramId::parse(&"x".repeat(65)), Err(InvalidId::TooLong(64)));
+        assert_eq!(ProgramId::parse("a/b"), Err(InvalidId::Character("._-")));
+    }
+
+    #[test]
+    fn an_id_has_a_letter_or_a_digit_and_nothing_that_needs_quoting() {
+        for text in [".", "..", "-", "--", "_", "/", "//", "=="] {
+            assert_eq!(UserId::parse(text), Err(InvalidId::Punctuation), "{text}");
+        }
+        for text in [".", "..", "-"] {
+            assert_eq!(ProgramId::parse(text), Err(InvalidId::Punctuation), "{text}");
+        }
+        for text in
+            ["a b", "a@b", "a,b", "a\u{0}", "é", "a\\b", "a%20", "a\"", "a'", "a*", "a?b", "a#b"]
+        {
+            assert!(matches!(UserId::parse(text), Err(InvalidId::Character(_))), "{text}");
+        }
+        assert_eq!(UserId::parse(""), Err(InvalidId::Empty));
+    }
+
+    #[test]
+    fn a_participant_is_split_at_the_first_slash() {
+        let program_id = ProgramId::parse("spring").unwrap();
+        for text in REAL {
+            let id = ParticipantId::new(&program_id, &UserId::parse(text).unwrap());
+            assert_eq!(ParticipantId::parse(&id.to_string()), Some(id));
+        }
+        assert_eq!(ParticipantId::parse("spring"), None);
+        assert_eq!(ParticipantId::parse("/ada"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_participant_is_read_back_from_its_text(
+            program_id in "[A-Za-z0-9._-]{0,20}[A-Za-z0-9][A-Za-z0-9._-]{0,20}",
+            user_id in "[A-Za-z0-9._:|=+/~-]{0,60}[A-Za-z0-9][A-Za-z0-9._:|=+/~-]{0,60}",
+        ) {
+            let (program_id, user_id) = (ProgramId::parse(&program_id), UserId::parse(&user_id));
+            let id = ParticipantId::new(&program_id.unwrap(), &user_id.unwrap());
+            prop_assert_eq!(ParticipantId::parse(&id.to_string()), Some(id));
+        }
     }
 }

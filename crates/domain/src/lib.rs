@@ -14,20 +14,24 @@
 pub mod code;
 pub mod currency;
 pub mod decide;
+pub mod email;
 mod events;
 mod ids;
 pub mod ledger;
+pub mod link;
 pub mod money;
 mod participant;
 mod program;
 mod purchase;
 mod refusal;
+mod rehearsal;
 #[macro_use]
 mod registry;
 pub mod reward;
 pub mod rules;
 mod side_row;
 pub mod similarity;
+pub mod text;
 mod time;
 pub mod upcast;
 mod user;
@@ -51,5 +55,5 @@ pub use side_row::{Profile, SideRow};
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{
-    Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, handle_now, load, peek_new, tell,
+    Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, each, handle_now, load, peek_new, tell,
 };

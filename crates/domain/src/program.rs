@@ -69,6 +69,12 @@ impl Program {
         self.versions.last()
     }
 
+    /// Whether users who sign up without naming a program are enrolled at present.
+    #[must_use]
+    pub fn enrolls_by_default(&self) -> bool {
+        self.current().is_some_and(|version| version.rules.enroll_by_default)
+    }
+
     /// The version with that number.
     #[must_use]
     pub fn version(&self, version: u32) -> Option<&ProgramVersion> {

@@ -52,6 +52,11 @@ pub enum Refusal {
     UnitIsFixed { program_id: ProgramId, unit: String },
     #[error("program '{program_id}' already has the maximum of {limit} versions")]
     TooManyVersions { program_id: ProgramId, limit: u32 },
+    #[error(
+        "{limit} programs, the most that one user can be in, enroll by default already: publish \
+         '{program_id}' without enroll_by_default, or another program without it first"
+    )]
+    TooManyDefaultPrograms { program_id: ProgramId, limit: u32 },
     #[error("user '{user_id}' is already in the maximum of {limit} programs")]
     TooManyPrograms { user_id: UserId, limit: u32 },
 }

@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::ProgramId;
 use super::code::CodeFormat;
 use super::currency::{is_currency, is_unit};
+use super::link::{base_url_fault, link};
 use super::money::{MAX_AMOUNT_MINOR, WHOLE_BPS};
+use super::text::unseen;
 
 /// The highest level of the upline that a program can reward.
 pub const MAX_LEVEL: u32 = 10;
@@ -26,8 +28,6 @@ pub const MAX_TIER_BONUS: i64 = 1_000_000_000_000_000;
 pub const MAX_DISPLAY_NAME_CHARS: usize = 128;
 /// The longest name of a tier, in characters.
 pub const MAX_TIER_NAME_CHARS: usize = 64;
-/// The longest base URL, in bytes.
-pub const MAX_URL_BYTES: usize = 512;
 /// The minimum and maximum number of characters of a code.
 pub const CODE_LENGTHS: std::ops::RangeInclusive<u32> = 6..=32;
 /// The minimum number of different characters in an alphabet: with codes of six characters there are then a
@@ -226,12 +226,6 @@ pub struct TierStanding<'a> {
     pub next: Option<(&'a str, u32)>,
 }
 
-/// The link that carries a code and starts with `base_url`; empty if `base_url` is empty.
-#[must_use]
-pub fn link(base_url: &str, code: &str) -> String {
-    if base_url.is_empty() { String::new() } else { format!("{base_url}?ref={code}") }
-}
-
 /// A fault in a program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
@@ -310,21 +304,20 @@ impl ProgramRules {
         faults.unless(
             is_name(&self.display_name, MAX_DISPLAY_NAME_CHARS),
             "display_name",
-            format!("must be 1 to {MAX_DISPLAY_NAME_CHARS} characters without control characters"),
+            format!(
+                "must be 1 to {MAX_DISPLAY_NAME_CHARS} characters that can be seen, in one line"
+            ),
         );
         faults.unless(
             is_unit(&self.unit),
             "unit",
             "must be an ISO 4217 code, or 4 to 12 of A-Z, 0-9 and _ starting with a letter",
         );
-        faults.unless(
-            self.base_url.is_empty() || is_base_url(&self.base_url),
-            "base_url",
-            format!(
-                "must start with http:// or https://, have a host, no blanks, '?' or '#', and at \
-                 most {MAX_URL_BYTES} bytes"
-            ),
-        );
+        if !self.base_url.is_empty()
+            && let Some(fault) = base_url_fault(&self.base_url)
+        {
+            faults.unless(false, "base_url", fault);
+        }
     }
 
     fn check_code(&self, faults: &mut Faults) {
@@ -390,7 +383,8 @@ impl ProgramRules {
             faults.unless(
                 ProgramId::parse(&rule.rule).is_ok() && names.insert(&rule.rule),
                 field("rule"),
-                "must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', and no other rule's name",
+                "must be 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-', at least one of them a letter or digit, and no \
+                 other rule's name",
             );
             faults.unless(
                 rule.level <= MAX_LEVEL,
@@ -496,7 +490,9 @@ fn check_tiers(tiers: &[Tier], field: &dyn Fn(&str) -> String, faults: &mut Faul
         faults.unless(
             is_name(&tier.name, MAX_TIER_NAME_CHARS) && names.insert(&tier.name),
             field("name"),
-            format!("must be 1 to {MAX_TIER_NAME_CHARS} characters, and no other tier's name"),
+            format!(
+                "must be 1 to {MAX_TIER_NAME_CHARS} characters that can be seen, and no other tier's name"
+            ),
         );
         let previous = index.checked_sub(1).map(|index| tiers[index].from_referrals);
         faults.unless(
@@ -526,18 +522,7 @@ fn check_tiers(tiers: &[Tier], field: &dyn Fn(&str) -> String, faults: &mut Faul
 }
 
 fn is_name(name: &str, max_chars: usize) -> bool {
-    !name.trim().is_empty()
-        && name.chars().count() <= max_chars
-        && !name.chars().any(char::is_control)
-}
-
-fn is_base_url(url: &str) -> bool {
-    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    host.is_some_and(|host| !host.is_empty() && !host.starts_with('/'))
-        && url.len() <= MAX_URL_BYTES
-        && !url.contains(|character: char| {
-            character.is_whitespace() || character.is_control() || matches!(character, '?' | '#')
-        })
+    name.chars().count() <= max_chars && unseen(name).is_none()
 }
 
 #[derive(Default)]

@@ -6,6 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use cqrs_es::event_sink::EventSink;
 
+use super::{code, email};
 use super::registry::{AnyAggregate, AnyEvent, Stream, StreamKey};
 use super::{ParticipantId, ProgramId, Refusal, SideRow, Timestamp, UserId};
 
@@ -50,7 +51,7 @@ pub enum ClaimKind {
     Email,
     /// A program, owned by itself, so that programs can be listed.
     Program,
-    /// A program in which users are enrolled by default, owned by itself.
+    /// The number of times that any program has begun to enroll by default, owned by the program that began.
     DefaultProgram,
 }
 
@@ -67,13 +68,35 @@ impl ClaimKind {
         }
     }
 
+    /// The form in which values of this kind are claimed and looked up.
+    #[must_use]
+    pub fn normal_form(self, value: &str) -> String {
+        match self {
+            Self::Code => code::shown(value),
+            Self::Username => value.to_lowercase(),
+            // The API refuses an address that has no comparable form.
+            Self::Email => email::comparable(value).unwrap_or_else(|| value.to_lowercase()),
+            Self::Program | Self::DefaultProgram => value.into(),
+        }
+    }
+
     /// Whether an owner can give up a value of this kind. A code is never given up: its owner is looked up
-    /// without a check for changes.
+    /// without a check for changes. Numbers of default programs are never given up, so that they have no gaps.
     #[must_use]
     pub const fn can_be_released(self) -> bool {
         match self {
-            Self::Username | Self::Email | Self::Program | Self::DefaultProgram => true,
-            Self::Code => false,
+            Self::Username | Self::Email | Self::Program => true,
+            Self::Code | Self::DefaultProgram => false,
+        }
+    }
+
+    /// Whether the decision chooses the value. If such a value turns out to be taken, the decision runs again
+    /// and chooses another one; a value that the caller chose is refused.
+    #[must_use]
+    pub const fn is_chosen_by_decision(self) -> bool {
+        match self {
+            Self::Code | Self::DefaultProgram => true,
+            Self::Username | Self::Email | Self::Program => false,
         }
     }
 }
@@ -133,7 +156,8 @@ pub trait Work {
     /// [`Halt::Missing`] if it has not been looked up yet.
     fn code_owner(&mut self, code: &str) -> Result<Option<ParticipantId>, Halt>;
 
-    /// The programs in which users are enrolled by default, and possibly some in which they no longer are.
+    /// The programs that have begun to enroll by default, in the order of their numbers (see
+    /// [`ClaimKind::DefaultProgram`]). Some may have ceased to, and some occur twice.
     ///
     /// # Errors
     /// [`Halt::Missing`] if it has not been looked up yet.
@@ -160,6 +184,29 @@ pub trait Work {
 
     /// Writes a row outside the log.
     fn write_row(&mut self, row: SideRow);
+}
+
+/// Carries out `step` for each item. Items must be independent of each other.
+///
+/// If an item lacks something, the others are tried as well before the decision halts, so that what several
+/// items lack is loaded in one round and not in one round for each.
+///
+/// # Errors
+/// The [`Halt`] of the first item that halted.
+pub fn each<T>(
+    items: impl IntoIterator<Item = T>,
+    mut step: impl FnMut(T) -> Result<(), Halt>,
+) -> Result<(), Halt> {
+    let mut first_halt = Ok(());
+    for item in items {
+        match (step(item), &first_halt) {
+            (Err(Halt::Missing), Ok(())) => first_halt = Err(Halt::Missing),
+            // Nothing that was decided without the missing part counts.
+            (_, Err(_)) | (Ok(()), _) => {}
+            (Err(halt), Ok(())) => return Err(halt),
+        }
+    }
+    first_halt
 }
 
 fn state_of<A: Stream>(

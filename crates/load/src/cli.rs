@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::{Args, Parser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser};
+use client::{Server, StopRequests, variable, without_empty_variables};
 use domain::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::chaos::{Chaos, chaos};
@@ -133,7 +133,7 @@ struct CompareOptions {
 
 impl CompareOptions {
     async fn run(self) -> Result<(), CliError> {
-        let stop = stop_requested()?;
+        let stop = StopRequests::listen()?.requested();
         let admin_key = random_key()?;
         let moment = now();
         let settings = Comparing {
@@ -221,14 +221,8 @@ struct Options {
 /// The server that bears the load.
 #[derive(Args)]
 struct Target {
-    /// The server
-    #[arg(
-        long,
-        value_name = "URL",
-        env = "TRIBUTARY_SERVER",
-        default_value = "http://127.0.0.1:50051"
-    )]
-    server: String,
+    #[command(flatten)]
+    server: Server,
     /// Start a server with an empty database for this run, and remove both afterwards
     #[arg(long)]
     own: bool,
@@ -243,10 +237,17 @@ struct Target {
 /// Runs the program on the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let load = Load::parse();
-    let wanted = std::env::var("TRIBUTARY_LOG").unwrap_or_else(|_| DEFAULT_FILTER.into());
+    let matches = without_empty_variables(Load::command()).get_matches();
+    let load = Load::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let wanted = variable("TRIBUTARY_LOG").unwrap_or_else(|| DEFAULT_FILTER.into());
     let filter = EnvFilter::builder().parse_lossy(wanted);
-    tracing_subscriber::fmt().compact().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .compact()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Reporting a line that cannot be written to a closed terminal would panic.
+        .log_internal_errors(false)
+        .init();
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -264,18 +265,6 @@ pub fn main() -> ExitCode {
 /// Prints a line to stdout; ignores a closed stdout.
 fn say(text: impl Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
-}
-
-/// Resolves at Ctrl-C or SIGTERM, which no longer end the process once this was called.
-fn stop_requested() -> std::io::Result<impl Future<Output = ()>> {
-    let mut interrupts = signal(SignalKind::interrupt())?;
-    let mut terminations = signal(SignalKind::terminate())?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupts.recv() => {}
-            _ = terminations.recv() => {}
-        }
-    })
 }
 
 /// The machine's clock.
@@ -308,13 +297,13 @@ impl Load {
 
 impl Options {
     async fn run(self, scenario: Scenario) -> Result<(), CliError> {
-        let stop = stop_requested()?;
+        let stop = StopRequests::listen()?.requested();
         let mut settings = self.settings(scenario);
         let report = if self.target.own {
             let admin_key = random_key()?;
             let name = format!("load-{:x}", now().0);
             let server = OwnServer::start(&name, &admin_key, &[]).await?;
-            settings.server.clone_from(&server.url);
+            settings.server = Server::at(&server.url);
             let process_id = server.process_id();
             // The server is stopped, however the run ends.
             let outcome = attend(&settings, &admin_key, process_id, stop).await;

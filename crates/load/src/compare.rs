@@ -148,7 +148,9 @@ pub async fn compare(
     say: &(dyn Fn(String) + Send + Sync),
 ) -> Result<Compared, LoadError> {
     let url = server.database_url()?;
-    let connections = Connections::open(&server.url, admin_key, settings.connections).await?;
+    let connections =
+        Connections::open(&client::Server::at(&server.url), admin_key, settings.connections)
+            .await?;
     let population = Population::of(Scenario::Purchase, settings.participants, 0);
     let lines = lines(&population, settings.seed);
     let size = usize::try_from(population.size()).unwrap_or(usize::MAX);

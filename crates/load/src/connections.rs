@@ -3,19 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use client::{Server, causes};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tonic::Request;
 use tonic::metadata::{Ascii, MetadataValue};
-use tonic::transport::{Channel, Endpoint, Uri};
+use tonic::transport::{Channel, Uri};
 
 use super::LoadError;
 use contract::Coalescing;
 
 /// How long to wait for an answer. Longer than the server waits for anything.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long to wait for a connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Some connections to one server, used in turn.
 #[derive(Clone, Debug)]
@@ -29,7 +28,7 @@ impl Connections {
     ///
     /// # Errors
     /// If the address or the key is malformed, or no server answers.
-    pub async fn open(server: &str, admin_key: &str, count: usize) -> Result<Self, LoadError> {
+    pub async fn open(server: &Server, admin_key: &str, count: usize) -> Result<Self, LoadError> {
         let unusable = |what, error: &dyn std::error::Error| LoadError::Unusable {
             what,
             reason: error.to_string(),
@@ -37,12 +36,14 @@ impl Connections {
         let key = format!("Bearer {admin_key}").parse();
         let key = key.map_err(|error| unusable("the admin key", &error))?;
         let mut channels = Vec::new();
+        let endpoint = server.endpoint().map_err(|error| unusable("--server", &error))?;
         for _ in 0..count.max(1) {
-            let endpoint = Endpoint::from_shared(server.to_owned())
-                .map_err(|error| unusable("the address of the server", &error))?
-                .connect_timeout(CONNECT_TIMEOUT);
             let channel = endpoint.connect_with_connector(tower::service_fn(connect)).await;
-            channels.push(channel.map_err(|_| LoadError::Unreachable(server.to_owned()))?);
+            let channel = channel.map_err(|error| LoadError::Unreachable {
+                server: server.address.clone(),
+                reason: causes(&error),
+            });
+            channels.push(channel?);
         }
         Ok(Self { channels: channels.into(), key })
     }
@@ -72,7 +73,8 @@ impl Connections {
 /// Calls that begin together are sent together, as clients in other languages do.
 async fn connect(uri: Uri) -> std::io::Result<TokioIo<Coalescing<TcpStream>>> {
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
+    let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let stream = TcpStream::connect((host, uri.port_u16().unwrap_or(default_port))).await?;
     stream.set_nodelay(true)?;
     Ok(TokioIo::new(Coalescing::new(stream)))
 }

@@ -8,8 +8,15 @@ use tonic_types::StatusExt;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// There is no server.
-    #[error("no server answers at {0}; start one, pass --server, or let this start one with --own")]
-    Unreachable(String),
+    #[error(
+        "no server answers at {server} ({reason}); start one, pass --server, or let this start one with --own"
+    )]
+    Unreachable {
+        /// Its address.
+        server: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// A setting cannot be used.
     #[error("{what}: {reason}")]
     Unusable {

@@ -18,7 +18,8 @@ pub struct Settings {
     /// The scenario.
     pub scenario: Scenario,
     /// The server.
-    pub server: String,
+    #[serde(flatten)]
+    pub server: client::Server,
     /// Whether the server was started for this run, and its log contains nothing else.
     pub own_server: bool,
     /// What all choices are made from.

@@ -16,6 +16,7 @@ use tributary_load::check::{Checked, check};
 use tributary_load::connections::Connections;
 use tributary_load::ledger::{Answer, Ledger, Write};
 
+use testing::tls::TlsProxy;
 use testing::{ADMIN_KEY, Server, TestDatabase, check_books, clean_command};
 
 /// The load generator.
@@ -100,6 +101,26 @@ async fn a_load_of_sign_ups_adds_up() {
 }
 
 #[tokio::test]
+async fn a_server_behind_tls_is_called_over_tls_only() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let proxy = TlsProxy::start(&server.address).await;
+    let run = async |more: &[&str]| {
+        let mut command = load_command();
+        command.args(["sign-up", "--count", "20", "--warm-up", "0s", "--server", &proxy.url()]);
+        command.args(more).env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY).output().await.unwrap()
+    };
+    let output = run(&["--ca-file", proxy.ca_file.to_str().unwrap()]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = run(&[]).await;
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("certificate"), "{said}");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
 async fn a_load_of_purchases_adds_up() {
     let report = run("purchase", &["--seed", "7", "--rate", "500"]).await;
     assert_eq!((found(&report, "sign_ups"), found(&report, "purchases")), (30, 60));
@@ -177,7 +198,7 @@ async fn a_write_that_the_log_lacks_and_one_that_it_should_not_have_are_named() 
     ledger.note(Write::User, 3, Answer::Acknowledged);
 
     let url = format!("http://{}", server.address);
-    let connections = Connections::open(&url, ADMIN_KEY, 1).await.unwrap();
+    let connections = Connections::open(&client::Server::at(url), ADMIN_KEY, 1).await.unwrap();
     let (users, purchases) = check(&connections, &ledger, 0).await.unwrap();
     let missing = "the sign-up of load-1-u3 was acknowledged and is not in the log".to_owned();
     let expected = Checked {

@@ -46,8 +46,10 @@ pub(super) struct DataDirectory {
 impl DataDirectory {
     /// Creates the data directory if it is missing, and locks it.
     pub(super) async fn claim(data_dir: &Path) -> Result<Self, PrivatePostgresError> {
+        check_path(&std::path::absolute(data_dir).unwrap_or_else(|_| data_dir.to_owned()))?;
         let user = User::for_cluster(&data_dir.join(NAME))?;
         let data_dir = make_data_dir(data_dir, &user)?;
+        check_path(&data_dir)?;
         let lock = lock(&data_dir).await?;
 
         let home = data_dir.join(NAME);
@@ -223,6 +225,14 @@ pub(super) fn failed<'a>(
     advice: &'static str,
 ) -> impl FnOnce(io::Error) -> PrivatePostgresError + 'a {
     move |reason| PrivatePostgresError::File { action, path: path.to_owned(), reason, advice }
+}
+
+/// Postgres writes the path into files of lines, which are read as text to find out whether it is ready.
+fn check_path(path: &Path) -> Result<(), PrivatePostgresError> {
+    match path.to_str() {
+        Some(text) if !text.contains(|letter: char| letter.is_control()) => Ok(()),
+        _ => Err(PrivatePostgresError::UnusablePath { path: path.to_owned() }),
+    }
 }
 
 /// Returns the canonical path, which does not depend on the working directory.

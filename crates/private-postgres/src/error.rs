@@ -66,6 +66,16 @@ pub enum PrivatePostgresError {
         path: PathBuf,
     },
 
+    /// The path of the data directory has characters that Postgres's files cannot hold.
+    #[error(
+        "data directory {path:?} has characters in its path that are not UTF-8 or control characters; pass \
+         another --data-dir"
+    )]
+    UnusablePath {
+        /// The path.
+        path: PathBuf,
+    },
+
     /// Another process owns the data directory.
     #[error(
         "data directory {path} is in use by {holder}; stop it or pass another --data-dir",

@@ -16,7 +16,10 @@
 mod client;
 pub mod plain_http;
 mod processes;
+mod proxy;
 mod several;
+pub mod tls;
+mod stopping;
 mod watching;
 
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,8 +30,12 @@ use tokio::sync::OnceCell;
 use tributary::store::Database;
 
 pub use client::{Client, Reason, SignUp, reason, sign_up_request, uses};
-pub use processes::{ADMIN_KEY, Server, ServerOptions, clean_command, program, tributary};
+pub use processes::{
+    ADMIN_KEY, Server, ServerOptions, clean_command, program, serve, signal, tributary,
+};
+pub use proxy::Proxy;
 pub use several::{Grants, Pair, at_once, check_books, events_in, granted};
+pub use stopping::StopPoint;
 pub use watching::{Begun, Logged, Message, Watched, in_log, second_server};
 
 /// The Postgres of this test process. It is removed when the process ends, however it ends.

@@ -42,11 +42,30 @@ pub fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../programs").join(format!("{name}.json"))
 }
 
+/// Sends a signal to a process, as in `-STOP`.
+pub async fn signal(child: &Child, name: &str) {
+    let pid = child.id().expect("the process runs").to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().await.unwrap().success());
+}
+
 /// Options of a server, besides the database.
 #[derive(Clone, Default)]
 pub struct ServerOptions {
     /// Further arguments of `serve`.
     pub arguments: Vec<String>,
+}
+
+/// The command that starts a server on a database.
+pub fn serve(database_url: &str, options: &ServerOptions) -> Command {
+    let mut command = tributary();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(&options.arguments)
+        .env("DATABASE_URL", database_url)
+        .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY)
+        .env("TRIBUTARY_LOG", "warn")
+        .stdout(Stdio::piped());
+    command
 }
 
 /// A server process on a database.
@@ -62,15 +81,12 @@ impl Server {
     }
 
     pub async fn start_with(database_url: &str, options: &ServerOptions) -> Self {
-        let mut child = tributary()
-            .args(["serve", "--listen", "127.0.0.1:0"])
-            .args(&options.arguments)
-            .env("DATABASE_URL", database_url)
-            .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY)
-            .env("TRIBUTARY_LOG", "warn")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
+        Self::start_command(serve(database_url, options)).await
+    }
+
+    /// Starts what [`serve`] returned.
+    pub async fn start_command(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the server starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = tokio::time::timeout(Duration::from_secs(30), async {
             loop {
@@ -104,6 +120,11 @@ impl Server {
         Client::new(channel, key)
     }
 
+    /// Sends a signal, as in `-STOP`.
+    pub async fn signal(&self, name: &str) {
+        signal(&self.child, name).await;
+    }
+
     /// Kills the process without a graceful shutdown.
     pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
@@ -119,8 +140,7 @@ impl Server {
 
     /// Asks the process to stop, and waits for it to succeed.
     pub async fn stop(mut self) {
-        let pid = self.child.id().expect("the server runs").to_string();
-        Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        signal(&self.child, "-TERM").await;
         let status = tokio::time::timeout(Duration::from_secs(30), self.child.wait())
             .await
             .expect("the server stops in time")

@@ -177,7 +177,7 @@ const BOOKS: [(&str, &str); 10] = [
         "referrals that the log and the table of referrals do not both have",
         "select count(*) from (
             select split_part(aggregate_id, '/', 1) as program_id,
-                split_part(aggregate_id, '/', 2) as referee_user_id,
+                substr(aggregate_id, strpos(aggregate_id, '/') + 1) as referee_user_id,
                 payload ->> 'referrer_user_id' as referrer_user_id
             from events where event_type = 'ReferralApplied'
         ) as logged

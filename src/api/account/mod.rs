@@ -1,5 +1,6 @@
 //! `AccountService`: users.
 
+mod find;
 mod registration;
 mod status;
 mod users;
@@ -12,8 +13,13 @@ pub(super) const RULES: &[Rule] = {
     use Callers::{Anyone, BackEnds, SignedIn};
     use Subject::{None, User};
     &[
-        row("AccountService", "RegisterUser", Anyone, None),
+        // A caller without a key must not take an id that a back end will give to its own user.
+        Rule {
+            back_ends_set: Some("user_id"),
+            ..row("AccountService", "RegisterUser", Anyone, None)
+        },
         row("AccountService", "GetUser", SignedIn, User("user_id")),
+        row("AccountService", "FindUser", BackEnds, None),
         row("AccountService", "ListUsers", BackEnds, None),
         row("AccountService", "DeactivateUser", BackEnds, User("user_id")),
         row("AccountService", "ReactivateUser", BackEnds, User("user_id")),

@@ -9,7 +9,7 @@ use crate::api::responses::{self, joined};
 use crate::api::writes::{carry_out_within, command_fields};
 use crate::store::ProfileNames;
 use domain::decide::{Command, RegisterUser};
-use domain::{Profile, ProgramId, UserId, UserStatus};
+use domain::{Profile, ProgramId, UserId, UserStatus, email};
 
 impl Handlers {
     pub(in crate::api) async fn register_user(
@@ -50,7 +50,9 @@ impl Handlers {
             Command::RegisterUser(Box::new(RegisterUser { profile, program_id, referral_code }));
         // Callers without credentials do not share request ids: each address has its own scope.
         let scope = match call.principal {
-            Principal::Anonymous => request.email.to_lowercase().into(),
+            Principal::Anonymous => {
+                email::comparable(&request.email).unwrap_or_else(|| request.email.clone()).into()
+            }
             _ => call.principal.scope(),
         };
         let written = carry_out_within(&self.0, &call, &scope, command).await.map_err(|error| {
@@ -64,6 +66,8 @@ impl Handlers {
             user,
             participants: joined.participants,
             api_key: String::new(),
+            rewards: joined.rewards,
+            code_passed_over: joined.code_passed_over.into(),
             consistency_token: written.consistency_token,
         })
     }

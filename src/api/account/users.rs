@@ -12,8 +12,8 @@ use crate::api::tokens::newest_position;
 use crate::engine::query::query;
 use crate::read::{At, ListedProgram, ListedUser};
 use crate::store::profile_names;
-use domain::rules::link;
-use domain::{Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, load};
+use domain::link::link;
+use domain::{Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, each, load};
 
 impl Handlers {
     pub(in crate::api) async fn get_user(
@@ -21,7 +21,7 @@ impl Handlers {
         call: Call<pb::GetUserRequest>,
     ) -> Result<pb::GetUserResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let user_id = fields.id("user_id", &request.user_id, UserId::parse);
         let user_id = fields.finish(user_id)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
@@ -34,8 +34,8 @@ impl Handlers {
         call: Call<pb::ListUsersRequest>,
     ) -> Result<pb::ListUsersResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
         let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
         let before = page.before(&mut fields, &request.page_token);
         let before = fields.finish(before)?;
@@ -74,12 +74,13 @@ impl Handlers {
                     return Err(Refusal::UserNotFound(user_id.clone()).into());
                 }
                 let mut participants = Vec::new();
-                for program_id in user.programs() {
+                each(user.programs(), |program_id| {
                     let program = load::<Program>(work, program_id)?;
                     let id = ParticipantId::new(program_id, user_id);
                     let participant = load::<Participant>(work, &id)?;
                     participants.push(participant_message(&id, &program, &participant));
-                }
+                    Ok(())
+                })?;
                 participants.sort_by(|one, other| one.program_id.cmp(&other.program_id));
                 Ok((user.status(), user.register_time(), participants))
             })

@@ -2,11 +2,12 @@
 //! of it, with their layers inside.
 //!
 //! - [`health`] reports whether the server is alive and ready, [`page`] is the page at `/`.
-//! - [`form`] determines the form of answer that a client accepts, [`refusals`] refuses requests in that
-//!   form.
+//! - [`form`] determines the form of answer that a client accepts, [`media`] whether it speaks gRPC, and
+//!   [`refusals`] refuses requests in that form.
 
 mod form;
 mod health;
+pub(super) mod media;
 mod page;
 pub(super) mod refusals;
 
@@ -19,7 +20,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use tonic::body::Body;
 use tower::ServiceExt;
 
-use super::grpc::{Layers, UnknownMethod, is_grpc};
+use self::media::Grpc;
+use super::grpc::{Layers, UnknownMethod};
 use super::readiness::Readiness;
 
 /// Every route that is not gRPC. To add one, write a file beside this one and add its handler here. Security
@@ -47,7 +49,7 @@ pub(super) fn router(state: State, grpc: Router, layers: &Layers) -> Router {
     };
     let wrong_method = unknown_method.clone();
     let wrong_method = async move |request: Request| {
-        if is_grpc(request.headers()) {
+        if Grpc::of(request.headers()).is_some() {
             wrong_method(request).await
         } else {
             refusals::refuse(request.headers(), StatusCode::METHOD_NOT_ALLOWED)

@@ -2,11 +2,12 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use tonic::{Code, Status};
 
 use super::form::Form;
+use super::media::Grpc;
 use super::safe;
 use crate::api::errors::status;
-use crate::api::grpc::is_grpc;
 use crate::api::pb::ErrorReason;
 use crate::api::permissions::route_of;
 
@@ -23,7 +24,8 @@ fn detail(code: StatusCode) -> &'static str {
             "This cannot be done here with that method. The Allow header names those that can."
         }
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
-            "This is a gRPC method: send application/grpc over HTTP/2, or application/grpc-web."
+            "This is a gRPC method: send application/grpc or application/grpc+proto over HTTP/2; or send \
+             application/grpc-web, application/grpc-web-text, or one of them with +proto, over any HTTP."
         }
         _ => "",
     }
@@ -57,19 +59,39 @@ fn explain(headers: &HeaderMap, code: StatusCode, detail: &str) -> Response {
     safe(response)
 }
 
+/// A status as the only content of an answer, in the kind of gRPC that the client speaks.
+fn grpc(headers: &HeaderMap, refused: &Status) -> Response {
+    let kind = Grpc::of(headers).unwrap_or(Grpc::Plain);
+    let mut response = refused.clone().into_http::<tonic::body::Body>().into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, kind.content_type());
+    response
+}
+
+/// Refuses a request that has not arrived whole.
+pub(in crate::api) fn incomplete(headers: &HeaderMap, refused: &Status) -> Response {
+    if Grpc::of(headers).is_some() {
+        return grpc(headers, refused);
+    }
+    let code = match refused.code() {
+        Code::DeadlineExceeded => StatusCode::REQUEST_TIMEOUT,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    explain(headers, code, &format!("Error: {}.", refused.message()))
+}
+
 /// Answers a request that is not a gRPC call, to a gRPC service or to an unknown path.
 pub(in crate::api) fn not_a_call<B>(request: &Request<B>) -> Response {
     let is_method = route_of(request.uri().path()).is_some();
     let headers = request.headers();
     let is_post = request.method() == Method::POST;
-    if is_grpc(headers) && (is_post || !is_method) {
+    if Grpc::of(headers).is_some() && (is_post || !is_method) {
         // Only requests over HTTP/1.1, and those to unknown paths, get here.
         return if is_method {
             let detail = "gRPC needs HTTP/2. Over HTTP/1.1, send application/grpc-web.";
             explain(headers, StatusCode::BAD_REQUEST, detail)
         } else {
             let refused = status(ErrorReason::UnknownMethod, "there is no such method", &[]);
-            refused.into_http::<tonic::body::Body>().into_response()
+            grpc(headers, &refused)
         };
     }
     if !is_method {

@@ -10,6 +10,7 @@ use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb;
 use crate::api::permissions::{Callers, Rule, Subject, row};
+use crate::api::principal::Principal;
 use crate::api::program::rules::{leaderboard_metric, leaderboard_metric_message};
 use crate::api::reads::{Named, freshness, newest};
 use crate::read::{At, Place, Ranked};
@@ -38,8 +39,8 @@ impl Handlers {
         call: Call<pb::GetLeaderboardRequest>,
     ) -> Result<pb::GetLeaderboardResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
         let after = page.start(&mut fields, &request.page_token, None, |key| place(key).map(Some));
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let (program_id, after) = fields.finish(program_id.zip(after))?;
@@ -51,7 +52,7 @@ impl Handlers {
         let next_page_token =
             page.cut(&mut ranks.ranked, |last| format!("{}.{}", last.score, last.order));
         Ok(pb::GetLeaderboardResponse {
-            entries: entries(&self.0, &ranks.ranked).await?,
+            entries: entries(&self.0, &call.principal, &ranks.ranked).await?,
             next_page_token,
             metric: leaderboard_metric_message(metric).into(),
             participant_count: ranks.count,
@@ -64,7 +65,7 @@ impl Handlers {
         call: Call<pb::GetRankRequest>,
     ) -> Result<pb::GetRankResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let id = fields.participant(&request.program_id, &request.user_id);
         let id = fields.finish(id)?;
         let user_id = id.user_id.as_str();
@@ -77,7 +78,7 @@ impl Handlers {
         }
         let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| known.default_metric());
         let At { position, found: ranks } = known.rank(metric, user_id);
-        let entries = entries(&self.0, &ranks.ranked).await?;
+        let entries = entries(&self.0, &call.principal, &ranks.ranked).await?;
         Ok(pb::GetRankResponse {
             entry: entries.into_iter().next(),
             metric: leaderboard_metric_message(metric).into(),
@@ -87,17 +88,24 @@ impl Handlers {
     }
 }
 
-/// A part of a leaderboard with the names of the participants.
+/// A part of a leaderboard with the names of the participants, as far as the caller sees them.
 async fn entries(
     context: &Context,
+    caller: &Principal,
     ranked: &[Ranked],
 ) -> Result<Vec<pb::LeaderboardEntry>, StoreError> {
-    let usernames = context.boards.usernames(ranked).await?;
-    let entry = |ranked: &Ranked| pb::LeaderboardEntry {
-        rank: ranked.rank,
-        user_id: ranked.user_id.to_string(),
-        username: usernames.get(&ranked.user_id).map(ToString::to_string).unwrap_or_default(),
-        score: ranked.score,
+    let names = context.boards.names(ranked).await?;
+    let entry = |ranked: &Ranked| {
+        let names = names.get(&ranked.user_id);
+        let display_name = names.map(|names| names.display_name.clone());
+        let username = names.and_then(|names| caller.sees_username(&names.username));
+        pb::LeaderboardEntry {
+            rank: ranked.rank,
+            user_id: ranked.user_id.to_string(),
+            username: username.unwrap_or_default(),
+            score: ranked.score,
+            display_name: display_name.unwrap_or_default(),
+        }
     };
     Ok(ranked.iter().map(entry).collect())
 }

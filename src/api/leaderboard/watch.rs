@@ -6,6 +6,7 @@ use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb;
+use crate::api::principal::Principal;
 use crate::api::program::rules::leaderboard_metric;
 use crate::api::tokens::{StreamName, resume_cursor, resume_token};
 use crate::api::watch::{Feed, Messages, permit, stream};
@@ -26,7 +27,7 @@ impl Handlers {
     ) -> Result<Messages<pb::WatchLeaderboardResponse>, ApiError> {
         let permit = permit(&self.0, &call.principal)?;
         let (request, deadline) = (&call.message, call.deadline);
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let top = fields.number("top", request.top, 1..=MAX_TOP, DEFAULT_TOP);
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let program_id = fields.finish(program_id)?;
@@ -39,7 +40,8 @@ impl Handlers {
         let metric = leaderboard_metric(request.metric()).unwrap_or_else(own_metric);
         let context = self.0.clone();
         let top = top as usize;
-        let mut feed = BoardFeed { context, name, board, metric, top, shown: Vec::new() };
+        let caller = call.principal.clone();
+        let mut feed = BoardFeed { context, caller, name, board, metric, top, shown: Vec::new() };
         let first = feed.snapshot().await?;
         Ok(stream(&self.0, permit, vec![first], feed))
     }
@@ -49,6 +51,7 @@ impl Handlers {
 /// that a slow reader gets fewer messages and is never behind.
 struct BoardFeed {
     context: Context,
+    caller: Principal,
     name: StreamName,
     board: WatchedBoard,
     metric: LeaderboardMetric,
@@ -70,7 +73,7 @@ impl BoardFeed {
     /// A message with the whole top.
     async fn snapshot(&mut self) -> Result<pb::WatchLeaderboardResponse, StoreError> {
         let ranked = self.look();
-        let entries = entries(&self.context, &ranked).await?;
+        let entries = entries(&self.context, &self.caller, &ranked).await?;
         self.shown = ranked;
         self.board.shown();
         Ok(pb::WatchLeaderboardResponse {
@@ -104,7 +107,7 @@ impl Feed for BoardFeed {
                 self.board.shown();
                 continue;
             }
-            let entries = entries(&self.context, &changed).await?;
+            let entries = entries(&self.context, &self.caller, &changed).await?;
             self.shown = ranked;
             self.board.shown();
             return Ok(pb::WatchLeaderboardResponse {

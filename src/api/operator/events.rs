@@ -20,7 +20,7 @@ impl Handlers {
     ) -> Result<Messages<pb::ReadEventsResponse>, ApiError> {
         let permit = permit(&self.0, &call.principal)?;
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         if request.after_position < 0 {
             fields.fault("after_position", ErrorReason::OutOfRange, "must be 0 or more");
         }
@@ -58,7 +58,7 @@ impl Handlers {
     ) -> Result<Messages<pb::WatchEventsResponse>, ApiError> {
         let permit = permit(&self.0, &call.principal)?;
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
         let filter = fields.finish(Some(filter))?;
         let name = StreamName::new(call.rpc(), &filter.to_string());

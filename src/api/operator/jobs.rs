@@ -20,30 +20,30 @@ impl Handlers {
         call: Call<pb::ListJobsRequest>,
     ) -> Result<pb::ListJobsResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
         let before = page.before(&mut fields, &request.page_token);
-        let state = match pb::JobState::try_from(request.state) {
-            Ok(pb::JobState::Unspecified) => Some(None),
-            Ok(pb::JobState::Queued) => Some(Some(JobState::Queued)),
-            Ok(pb::JobState::Running) => Some(Some(JobState::Running)),
-            Ok(pb::JobState::Done) => Some(Some(JobState::Done)),
-            Ok(pb::JobState::Parked) => Some(Some(JobState::Parked)),
-            Err(_) => {
-                fields.fault("state", ErrorReason::OutOfRange, "is not a state of jobs");
-                None
-            }
+        let state = match request.state() {
+            pb::JobState::Unspecified => None,
+            pb::JobState::Queued => Some(JobState::Queued),
+            pb::JobState::Running => Some(JobState::Running),
+            pb::JobState::Done => Some(JobState::Done),
+            pb::JobState::Parked => Some(JobState::Parked),
         };
         if request.kind.contains('\0') {
             fields.fault("kind", ErrorReason::NulCharacter, "must not contain NUL");
         }
-        let (before, state) = fields.finish(before.zip(state))?;
+        let before = fields.finish(before)?;
         let kind = Some(request.kind.clone()).filter(|kind| !kind.is_empty());
         let filter = JobFilter { state, kind };
         let pool = self.0.database.pool();
         let mut found = in_time(jobs::list(pool, &filter, before, page.rows())).await?;
         let next_page_token = page.cut(&mut found, |job| job.id);
-        Ok(pb::ListJobsResponse { next_page_token, jobs: found.into_iter().map(message).collect() })
+        let ids: Vec<i64> = found.iter().map(|job| job.id).collect();
+        let mut jobs = found.into_iter().map(|job| message(&self.0, job)).collect();
+        let last = |index| ids.get(index).copied().unwrap_or_default();
+        let next_page_token = page.fit(&mut jobs, ids.len(), next_page_token, last);
+        Ok(pb::ListJobsResponse { jobs, next_page_token })
     }
 
     pub(in crate::api) async fn retry_job(
@@ -51,7 +51,7 @@ impl Handlers {
         call: Call<pb::RetryJobRequest>,
     ) -> Result<pb::RetryJobResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         if request.job_id.is_empty() {
             fields.fault("job_id", ErrorReason::FieldRequired, "is required");
         }
@@ -66,7 +66,7 @@ impl Handlers {
         // An id that was never assigned can be of any length.
         let job_id: String = job_id.escape_default().take(MOST_SHOWN).collect();
         match retried {
-            Retried::Queued(job) => Ok(pb::RetryJobResponse { job: Some(message(job)) }),
+            Retried::Queued(job) => Ok(pb::RetryJobResponse { job: Some(message(&self.0, job)) }),
             Retried::NotParked(state) => {
                 let state = state.as_str();
                 let message = format!("the job is {state}; only a parked one can be tried again");
@@ -97,7 +97,7 @@ async fn retry(context: &Context, id: i64) -> Result<Retried, StoreError> {
     Ok(retried)
 }
 
-fn message(job: Job) -> pb::Job {
+fn message(context: &Context, job: Job) -> pb::Job {
     let state = match job.state {
         JobState::Queued => pb::JobState::Queued,
         JobState::Running => pb::JobState::Running,
@@ -105,6 +105,7 @@ fn message(job: Job) -> pb::Job {
         JobState::Parked => pb::JobState::Parked,
     };
     let is_open = matches!(job.state, JobState::Queued | JobState::Running);
+    let unknown_kind = !context.job_kinds.contains(&&*job.kind);
     pb::Job {
         job_id: job.id.to_string(),
         kind: job.kind,
@@ -116,5 +117,6 @@ fn message(job: Job) -> pb::Job {
         create_time: Some(time(job.created_at)),
         next_attempt_time: is_open.then(|| time(job.run_after)),
         finish_time: job.finished_at.map(time),
+        unknown_kind,
     }
 }

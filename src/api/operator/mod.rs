@@ -38,7 +38,7 @@ impl Handlers {
         call: Call<pb::GetOverviewRequest>,
     ) -> Result<pb::GetOverviewResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let program_id = fields.finish(program_id)?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
@@ -55,8 +55,13 @@ impl Handlers {
             held: count(found.held),
             converted: count(found.converted),
             rejected: count(found.rejected),
-            reward_count: count(found.reward_count),
-            rewards_granted: vec![money(&found.unit, found.granted_minor)],
+            reward_count: i32::try_from(found.reward_count).unwrap_or(i32::MAX),
+            rewards_granted_count: found.reward_count,
+            rewards_granted: i64::try_from(found.granted_minor)
+                .map(|granted_minor| money(&found.unit, granted_minor))
+                .into_iter()
+                .collect(),
+            rewards_granted_minor_units: found.granted_minor.to_string(),
             position,
         })
     }

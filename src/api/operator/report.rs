@@ -27,7 +27,7 @@ impl Handlers {
         call: Call<pb::GetConversionReportRequest>,
     ) -> Result<pb::GetConversionReportResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let days = report_days(
             &mut fields,
             request.start_time.as_ref(),

@@ -2,11 +2,13 @@
 
 pub(super) mod rules;
 
+use prost::Message;
+
 use crate::api::Context;
 use crate::api::errors::{ApiError, status};
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
-use crate::api::pages::Page;
+use crate::api::pages::{MAX_PAGE_BYTES, Page};
 use crate::api::pb::{self, ErrorReason};
 use crate::api::permissions::{Callers, Rule, Subject, row};
 use crate::api::responses::joined;
@@ -16,8 +18,11 @@ use crate::engine::query::query;
 use crate::store::load::program_ids;
 use crate::store::log;
 use domain::decide::{Command, EnrollParticipant};
-use domain::{Kind, ParticipantId, Program, ProgramId, Refusal, StreamKey, load};
+use domain::{Halt, Kind, ParticipantId, Program, ProgramId, Refusal, StreamKey, each, load};
 use rules::{program_message, read_program};
+
+/// How many programs are loaded at once: each comes with all its versions.
+const PROGRAMS_AT_ONCE: usize = 50;
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
@@ -57,7 +62,7 @@ impl Handlers {
         call: Call<pb::GetProgramRequest>,
     ) -> Result<pb::GetProgramResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         if request.version < 0 {
             let message = "must be 0 (for the current one) or more";
             fields.fault("version", ErrorReason::InvalidProgram, message);
@@ -74,25 +79,38 @@ impl Handlers {
         call: Call<pb::ListProgramsRequest>,
     ) -> Result<pb::ListProgramsResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
         let after = page.after_program(&mut fields, &request.page_token);
         let after = fields.finish(after)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
         let mut ids = program_ids(self.0.database.pool(), &after, page.rows()).await?;
         let next_page_token = page.cut(&mut ids, ProgramId::clone);
-        let programs = query(&self.0.database, &self.0.environment, |work| {
-            ids.iter()
-                .map(|id| {
-                    let program = load::<Program>(work, id)?;
-                    let current = program.current();
-                    Ok(current.map(|version| program_message(id, &program, version)))
-                })
-                .collect::<Result<Vec<_>, _>>()
-        })
-        .await?;
-        let programs = programs.into_iter().flatten().collect();
+        let mut programs = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(PROGRAMS_AT_ONCE) {
+            programs.extend(self.current(ids).await?);
+            if programs.iter().map(Message::encoded_len).sum::<usize>() > MAX_PAGE_BYTES {
+                break;
+            }
+        }
+        let last = |index: usize| ids[index].clone();
+        let next_page_token = page.fit(&mut programs, ids.len(), next_page_token, last);
         Ok(pb::ListProgramsResponse { programs, next_page_token, position })
+    }
+
+    /// The programs in force, in the order of `ids`, which exist.
+    async fn current(&self, ids: &[ProgramId]) -> Result<Vec<pb::Program>, ApiError> {
+        let found = query(&self.0.database, &self.0.environment, |work| {
+            let mut found = Vec::with_capacity(ids.len());
+            each(ids, |id| {
+                let program = load::<Program>(work, id)?;
+                let current = program.current().ok_or(Halt::Broken("a claim without a program"))?;
+                found.push(program_message(id, &program, current));
+                Ok(())
+            })?;
+            Ok(found)
+        });
+        Ok(found.await?)
     }
 
     pub(super) async fn enroll_participant(
@@ -111,6 +129,7 @@ impl Handlers {
         Ok(pb::EnrollParticipantResponse {
             participant: joined.participants.into_iter().next(),
             rewards: joined.rewards,
+            code_passed_over: joined.code_passed_over.into(),
             consistency_token: written.consistency_token,
         })
     }

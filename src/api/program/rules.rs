@@ -131,7 +131,9 @@ fn reward_rule_message(rule: &RewardRule) -> pb::RewardRule {
 /// Everything that is wrong with the program, as a status.
 #[allow(clippy::result_large_err, reason = "a status is what callers return")]
 pub fn publish_command(program: &pb::Program) -> Result<Command, Status> {
-    let mut fields = Fields::default();
+    let request =
+        pb::PublishProgramRequest { program: Some(program.clone()), ..Default::default() };
+    let mut fields = Fields::of(&request);
     let read = read_program(&mut fields, program);
     let (program_id, rules) = fields.finish(read)?;
     Ok(Command::PublishProgram { program_id, rules })
@@ -227,8 +229,12 @@ pub(super) fn read_program(
     Some((program_id?, Arc::new(rules)))
 }
 
+/// Records that a field is missing. An enum with a number that is not known also reads as missing, and is at fault
+/// already.
 fn missing<T>(fields: &mut Fields, field: &str) -> Option<T> {
-    fields.fault(field, ErrorReason::FieldRequired, "is required");
+    if !fields.has_fault(field) {
+        fields.fault(field, ErrorReason::FieldRequired, "is required");
+    }
     None
 }
 

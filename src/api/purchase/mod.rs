@@ -1,7 +1,6 @@
 //! `PurchaseService`: purchases and their consequences.
 
-use prost::Message;
-
+use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
@@ -12,14 +11,10 @@ use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::responses;
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
-use crate::api::{Context, MAX_MESSAGE_BYTES};
-use crate::read::At;
+use crate::read::{At, PurchaseFilter, PurchasePage};
 use crate::store::{RecordedEvent, log};
 use domain::decide::{Command, RecordPurchase};
-use domain::{Purchase, PurchaseId, Refusal, StreamKey, UserId};
-
-/// The largest page of purchases, well below the largest message: a purchase can have many rewards.
-const MAX_PAGE_BYTES: usize = MAX_MESSAGE_BYTES / 2;
+use domain::{ProgramId, Purchase, PurchaseId, Refusal, StreamKey, UserId};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
@@ -70,7 +65,7 @@ impl Handlers {
         call: Call<pb::GetPurchaseRequest>,
     ) -> Result<pb::GetPurchaseResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let purchase_id = fields.id("purchase_id", &request.purchase_id, PurchaseId::parse);
         let purchase_id = fields.finish(purchase_id)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
@@ -88,34 +83,45 @@ impl Handlers {
         call: Call<pb::ListPurchasesRequest>,
     ) -> Result<pb::ListPurchasesResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
-        let buyer = fields.optional_id("buyer_user_id", &request.buyer_user_id, UserId::parse);
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
+        let filter = PurchaseFilter {
+            buyer_user_id: fields.optional_id(
+                "buyer_user_id",
+                &request.buyer_user_id,
+                UserId::parse,
+            ),
+            program_id: fields.optional_id("program_id", &request.program_id, ProgramId::parse),
+            start: fields.time("start_time", request.start_time.as_ref()),
+            end: fields.time("end_time", request.end_time.as_ref()),
+        };
         let before = page.before(&mut fields, &request.page_token);
         let before = fields.finish(before)?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
-        let read = self.0.reads.purchases(buyer.as_ref(), before, page.rows(), freshness);
-        let At { position, mut found } = read.await?;
-        if let (true, Some(buyer)) = (found.is_empty(), &buyer) {
-            must_exist(&self.0, Named::User(buyer)).await?;
+        let read = self.0.reads.purchases(&filter, before, page.rows(), freshness);
+        let At { position, found: PurchasePage { purchases: mut found, examined_down_to } } =
+            read.await?;
+        if found.is_empty() {
+            if let Some(buyer) = &filter.buyer_user_id {
+                must_exist(&self.0, Named::User(buyer)).await?;
+            }
+            if let Some(program_id) = &filter.program_id {
+                must_exist(&self.0, Named::Program(program_id)).await?;
+            }
         }
         let recorded_at =
             |events: &Vec<RecordedEvent>| events.first().map_or(0, |event| event.position);
         let mut next_page_token = page.cut(&mut found, recorded_at);
+        if let (true, Some(down_to)) = (next_page_token.is_empty(), examined_down_to) {
+            next_page_token = page.token_after(down_to);
+        }
         let mut purchases: Vec<pb::PurchaseDetail> = Vec::with_capacity(found.len());
-        let (mut size_bytes, mut last_position) = (0, 0);
         for events in &found {
             let (purchase, outcomes) = responses::purchase(events)?;
-            let detail = pb::PurchaseDetail { purchase, outcomes };
-            size_bytes += detail.encoded_len();
-            // A page that would become too large ends earlier.
-            if size_bytes > MAX_PAGE_BYTES && !purchases.is_empty() {
-                next_page_token = page.token_after(last_position);
-                break;
-            }
-            purchases.push(detail);
-            last_position = recorded_at(events);
+            purchases.push(pb::PurchaseDetail { purchase, outcomes });
         }
+        let last = |index| found.get(index).map_or(0, recorded_at);
+        let next_page_token = page.fit(&mut purchases, found.len(), next_page_token, last);
         Ok(pb::ListPurchasesResponse { purchases, next_page_token, position })
     }
 }

@@ -8,7 +8,7 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::permissions::{Callers, Rule, Subject, row};
-use crate::api::responses::{count, joined};
+use crate::api::responses::{code_invalid_reason, count, joined};
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
 use crate::engine::query::query;
@@ -55,7 +55,7 @@ impl Handlers {
         call: Call<pb::ValidateReferralCodeRequest>,
     ) -> Result<pb::ValidateReferralCodeResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         if request.referral_code.trim().is_empty() {
             fields.fault("referral_code", ErrorReason::FieldRequired, "is required");
         }
@@ -72,13 +72,17 @@ impl Handlers {
             Some(owner) => profile_names(self.0.database.pool(), &owner.user_id).await?,
             None => None,
         };
-        let (reason, message) = explain(verdict.fault);
+        let reason = verdict.fault.map_or(pb::CodeInvalidReason::Unspecified, code_invalid_reason);
         Ok(pb::ValidateReferralCodeResponse {
             valid: verdict.fault.is_none(),
             reason: reason.into(),
-            message: message.into(),
+            message: verdict.fault.map(explain).unwrap_or_default().into(),
             program_id: verdict.owner.map(|owner| owner.program_id.to_string()).unwrap_or_default(),
-            referrer_username: referrer.map(|names| names.username).unwrap_or_default(),
+            referrer_username: referrer
+                .as_ref()
+                .and_then(|names| call.principal.sees_username(&names.username))
+                .unwrap_or_default(),
+            referrer_display_name: referrer.map(|names| names.display_name).unwrap_or_default(),
             remaining_uses: verdict.remaining_uses.map(count),
             position,
         })
@@ -109,23 +113,17 @@ fn read_referral(request: &pb::ApplyReferralRequest) -> Result<ApplyReferral, Ap
     Ok(ApplyReferral { program_id, referee_user_id, referrer })
 }
 
-fn explain(fault: Option<CodeFault>) -> (pb::CodeInvalidReason, &'static str) {
+fn explain(fault: CodeFault) -> &'static str {
     match fault {
-        None => (pb::CodeInvalidReason::Unspecified, ""),
-        Some(CodeFault::Unknown) => (pb::CodeInvalidReason::Unknown, "this code does not exist"),
-        Some(CodeFault::OwnCode) => (pb::CodeInvalidReason::OwnCode, "this is your own code"),
-        Some(CodeFault::AlreadyBought) => (
-            pb::CodeInvalidReason::AlreadyBought,
-            "codes are for people who have not bought anything yet",
-        ),
-        Some(CodeFault::AlreadyReferred) => {
-            (pb::CodeInvalidReason::AlreadyReferred, "you were already referred by somebody else")
-        }
-        Some(CodeFault::Exhausted) => {
-            (pb::CodeInvalidReason::Exhausted, "this code has been used as often as it can be")
-        }
-        Some(CodeFault::TooLate) => {
-            (pb::CodeInvalidReason::TooLate, "codes can be used only when signing up")
-        }
+        CodeFault::UserInactive => "your account is deactivated",
+        CodeFault::TooManyPrograms => "you are in as many programs as there can be",
+        CodeFault::Unknown => "this code does not exist",
+        CodeFault::OwnCode => "this is your own code",
+        CodeFault::AlreadyBought => "codes are for people who have not bought anything yet",
+        CodeFault::AlreadyReferred => "you were already referred by somebody else",
+        CodeFault::Exhausted => "this code has been used as often as it can be",
+        CodeFault::TooLate => "codes can be used only when signing up",
+        CodeFault::Cycle => "you brought the owner of this code, directly or through others",
+        CodeFault::BalanceLimit => "the owner of this code cannot earn any more",
     }
 }

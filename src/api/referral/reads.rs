@@ -8,6 +8,7 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
+use crate::api::principal::Principal;
 use crate::api::reads::{Named, Reading, found, freshness, must_exist};
 use crate::api::responses::{count, money, referral_status, time};
 use crate::read::{At, Listed, ListedReferral, MAX_BELOW, ReferralList};
@@ -25,7 +26,7 @@ impl Handlers {
         call: Call<pb::GetReferralStatsRequest>,
     ) -> Result<pb::GetReferralStatsResponse, ApiError> {
         let (context, request) = (&self.0, &call.message);
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let id = fields.participant(&request.program_id, &request.user_id);
         let id = fields.finish(id)?;
         let freshness = freshness(context, &request.consistency_token, call.deadline).await?;
@@ -54,7 +55,7 @@ impl Handlers {
             earned: Some(money(&rules.unit, standing.earned_minor)),
             balances: vec![money(&rules.unit, standing.balance_minor)],
             referrer_user_id: member.referrer_user_id.unwrap_or_default(),
-            recent_referrals: details(&id.program_id, &recent.found),
+            recent_referrals: details(&call.principal, &id.program_id, &recent.found),
             link: rules.link(&member.code),
             code: member.code,
             // Both answers are at least as fresh as this.
@@ -67,8 +68,8 @@ impl Handlers {
         call: Call<pb::ListReferralsRequest>,
     ) -> Result<pb::ListReferralsResponse, ApiError> {
         let (context, request) = (&self.0, &call.message);
-        let mut fields = Fields::default();
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
         let before_position = page.before(&mut fields, &request.page_token).unwrap_or_default();
         let user_id = fields.optional_id("user_id", &request.user_id, UserId::parse);
         let levels = if request.user_id.is_empty() { 1..=1 } else { 1..=MAX_LEVEL };
@@ -114,7 +115,7 @@ impl Handlers {
         let next_page_token =
             page.cut(&mut listed.referrals, |last| last.referee.referral_position);
         Ok(pb::ListReferralsResponse {
-            referrals: details(&list.program_id, &listed),
+            referrals: details(&call.principal, &list.program_id, &listed),
             next_page_token,
             position,
         })
@@ -125,7 +126,7 @@ impl Handlers {
         call: Call<pb::GetReferralTreeRequest>,
     ) -> Result<pb::GetReferralTreeResponse, ApiError> {
         let (context, request) = (&self.0, &call.message);
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let depth = fields.number("depth", request.depth, 1..=MAX_LEVEL, DEFAULT_DEPTH);
         let id = fields.participant(&request.program_id, &request.user_id);
         let id = fields.finish(id)?;
@@ -140,7 +141,7 @@ impl Handlers {
         let At { position, found } =
             found(context, freshness, Named::Participant(id), read).await?;
         let truncated = found.is_too_large;
-        Ok(pb::GetReferralTreeResponse { root: grow(&found), truncated, position })
+        Ok(pb::GetReferralTreeResponse { root: grow(&call.principal, &found), truncated, position })
     }
 }
 
@@ -151,7 +152,7 @@ fn uses(rules: &ProgramRules, taken: u32) -> (Option<u32>, Option<u32>) {
     (limit, limit.map(|limit| limit.saturating_sub(taken)))
 }
 
-fn details(program_id: &ProgramId, listed: &Listed) -> Vec<pb::ReferralDetail> {
+fn details(caller: &Principal, program_id: &ProgramId, listed: &Listed) -> Vec<pb::ReferralDetail> {
     let unit = listed.unit.as_deref().unwrap_or_default();
     let detail = |listed: &ListedReferral| {
         let referee = &listed.referee;
@@ -165,18 +166,19 @@ fn details(program_id: &ProgramId, listed: &Listed) -> Vec<pb::ReferralDetail> {
                 status: status.into(),
                 create_time: referee.referral_time.map(time),
             }),
-            referee_username: referee.username.clone(),
+            referee_username: caller.sees_username(&referee.username).unwrap_or_default(),
             level: count(listed.level),
             active: referee.is_active,
             brought_in: Some(money(unit, listed.brought_in_minor)),
             convert_time: referee.convert_time.map(time),
+            referee_display_name: referee.display_name.clone(),
         }
     };
     listed.referrals.iter().map(detail).collect()
 }
 
 /// Builds a tree from nodes that each come after their parent.
-fn grow(listed: &Listed) -> Option<pb::ReferralNode> {
+fn grow(caller: &Principal, listed: &Listed) -> Option<pb::ReferralNode> {
     let unit = listed.unit.as_deref().unwrap_or_default();
     let mut below: HashMap<&str, Vec<pb::ReferralNode>> = HashMap::new();
     let mut root = None;
@@ -187,7 +189,8 @@ fn grow(listed: &Listed) -> Option<pb::ReferralNode> {
             referee.referral_status.map_or(pb::ReferralStatus::Unspecified, referral_status);
         let node = pb::ReferralNode {
             user_id: referee.user_id.clone(),
-            username: referee.username.clone(),
+            username: caller.sees_username(&referee.username).unwrap_or_default(),
+            display_name: referee.display_name.clone(),
             active: referee.is_active,
             status: status.into(),
             create_time: referee.referral_time.map(time),

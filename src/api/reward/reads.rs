@@ -23,7 +23,7 @@ impl Handlers {
         call: Call<pb::GetBalancesRequest>,
     ) -> Result<pb::GetBalancesResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let moment = self.past(&mut fields, request.as_of_time.as_ref());
         let id = fields.participant(&request.program_id, &request.user_id);
         let id = fields.finish(id)?;
@@ -39,8 +39,8 @@ impl Handlers {
         call: Call<pb::ListBalanceEntriesRequest>,
     ) -> Result<pb::ListBalanceEntriesResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
         let before = page.before(&mut fields, &request.page_token).unwrap_or_default();
         let id = fields.participant(&request.program_id, &request.user_id);
         let id = fields.finish(id)?;
@@ -59,7 +59,7 @@ impl Handlers {
         call: Call<pb::GetTierRequest>,
     ) -> Result<pb::GetTierResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let moment = self.past(&mut fields, request.as_of_time.as_ref());
         let id = fields.participant(&request.program_id, &request.user_id);
         let id = fields.finish(id)?;
@@ -74,9 +74,9 @@ impl Handlers {
         call: Call<pb::GetEarningsRequest>,
     ) -> Result<pb::GetEarningsResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let moment = self.past(&mut fields, request.as_of_time.as_ref());
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let page = Page::read(&mut fields, &call);
         let before = page.before(&mut fields, &request.page_token).unwrap_or_default();
         let id = fields.participant(&request.program_id, &request.user_id);
         let id = fields.finish(id)?;
@@ -99,9 +99,9 @@ impl Handlers {
         call: Call<pb::ListRewardsRequest>,
     ) -> Result<pb::ListRewardsResponse, ApiError> {
         let request = &call.message;
-        let mut fields = Fields::default();
+        let mut fields = Fields::of(request);
         let filter = read_filter(&mut fields, request);
-        let page = Page::read(&mut fields, call.rpc(), request.page_size);
+        let page = Page::read(&mut fields, &call);
         let before = page.before(&mut fields, &request.page_token).unwrap_or_default();
         let id = fields.participant(&request.program_id, &request.user_id);
         let id = fields.finish(id)?;

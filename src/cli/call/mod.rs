@@ -20,6 +20,7 @@ use super::status::explain;
 use super::{CliError, StopRequests, UsageError, say};
 use catalog::{Catalog, short_name};
 use codec::DynamicCodec;
+use contract::check_unique_keys;
 
 /// How long the answer to a call may take by default. A stream may last for ever.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -148,7 +149,8 @@ fn read_request(rpc: &MethodDescriptor, given: Option<&str>) -> Result<DynamicMe
     };
     let text = if text.trim().is_empty() { "{}" } else { &text };
     let mut json = serde_json::Deserializer::from_str(text);
-    DynamicMessage::deserialize(rpc.input(), &mut json)
+    check_unique_keys(text)
+        .and_then(|()| DynamicMessage::deserialize(rpc.input(), &mut json))
         .and_then(|message| json.end().map(|()| message))
         .map_err(|error| {
             let (rpc, message) = (short_name(rpc), rpc.input());

@@ -1,6 +1,6 @@
 -- The key figures of a program: $1 program.
 select {position} as position, program.rules ->> 'unit' as unit, overview.*,
-    least(overview.granted_minor, 9223372036854775807)::bigint as shown_minor
+    overview.granted_minor::text as granted_text
 from (select) as one
 left join lateral (
     select rules from {programs} where program_id = $1 limit 1

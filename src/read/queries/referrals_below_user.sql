@@ -23,7 +23,8 @@ left join lateral (
     select rules from {programs} where program_id = $1 limit 1
 ) as program on true
 left join lateral (
-    select made.*, brought.total_minor as brought_in_minor, profiles.username
+    select made.*, brought.total_minor as brought_in_minor, profiles.username,
+        profiles.display_name
     from (
         select participant.*, bounded.level
         from bounded

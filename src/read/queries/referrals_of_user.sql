@@ -6,7 +6,8 @@ left join lateral (
     select rules from {programs} where program_id = $1 limit 1
 ) as program on true
 left join lateral (
-    select made.*, 1 as level, brought.total_minor as brought_in_minor, profiles.username
+    select made.*, 1 as level, brought.total_minor as brought_in_minor, profiles.username,
+        profiles.display_name
     from (
         select participant.*
         from unnest($2::text[]) as wanted(status)

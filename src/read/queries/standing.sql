@@ -1,6 +1,6 @@
 -- The standing of one participant, and the rules of the program: $1 program, $2 user.
 select {position} as position, program.version, program.rules::text as rules,
-    participant.*, profile.username, earned.levels, earned.totals, earned.counts
+    participant.*, profile.username, profile.display_name, earned.levels, earned.totals, earned.counts
 from (select) as one
 left join lateral (
     select version, rules from {programs} where program_id = $1 limit 1
@@ -9,7 +9,7 @@ left join lateral (
     select * from {participants} where program_id = $1 and user_id = $2 limit 1
 ) as participant on true
 left join lateral (
-    select username from profiles where user_id = $2 limit 1
+    select username, display_name from profiles where user_id = $2 limit 1
 ) as profile on true
 left join lateral (
     select array_agg(level order by level) as levels,

@@ -28,7 +28,8 @@ left join lateral (
     select rules from {programs} where program_id = $1 limit 1
 ) as program on true
 left join lateral (
-    select participant.*, bounded.level, brought.total_minor as brought_in_minor, profiles.username
+    select participant.*, bounded.level, brought.total_minor as brought_in_minor, profiles.username,
+        profiles.display_name
     from bounded
     cross join lateral (
         select * from {participants} where program_id = $1 and user_id = bounded.user_id limit 1

@@ -24,7 +24,7 @@ async fn at_fault<R: Ask>(client: &Client, request: R, field: &str, fault: &str)
 
 /// Malformed ids, and their faults.
 const BAD_IDS: [(&str, &str); 4] =
-    [("a b", "INVALID_ID"), ("a/b", "INVALID_ID"), ("a\0", "NUL_CHARACTER"), ("ä", "INVALID_ID")];
+    [("a b", "INVALID_ID"), ("a?b", "INVALID_ID"), ("a\0", "NUL_CHARACTER"), ("ä", "INVALID_ID")];
 
 async fn refuses_bad_participants<R: OfParticipant>(client: &Client) {
     for (id, fault) in BAD_IDS.into_iter().chain([("", "FIELD_REQUIRED")]) {

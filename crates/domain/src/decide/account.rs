@@ -5,7 +5,7 @@
 
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, Refusal, User, UserCommand, UserId, Work,
-    load, tell,
+    each, load, tell,
 };
 
 pub(super) fn deactivate(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
@@ -30,10 +30,9 @@ fn change(
         return Err(Refusal::UserNotFound(user_id.clone()).into());
     }
     tell::<User>(work, user_id, for_user)?;
-    for program_id in user.programs() {
+    each(user.programs(), |program_id| {
         let participant = ParticipantId::new(program_id, user_id);
         load::<Participant>(work, &participant)?;
-        tell::<Participant>(work, &participant, for_participants.clone())?;
-    }
-    Ok(())
+        tell::<Participant>(work, &participant, for_participants.clone()).map(|_| ())
+    })
 }

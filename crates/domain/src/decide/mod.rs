@@ -17,7 +17,9 @@ use std::sync::Arc;
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser};
-pub use validation::{CodeFault, CodeVerdict, validate_code};
+pub use validation::{CodeVerdict, validate_code};
+
+pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{Halt, ProgramId, Purchase, StreamKey, UserId, Work};
@@ -72,8 +74,8 @@ impl Command {
     pub fn decide(&self, work: &mut dyn Work) -> Result<(), Halt> {
         match self {
             Self::PublishProgram { program_id, rules } => program::publish(work, program_id, rules),
-            Self::RegisterUser(input) => registration::register(work, input),
-            Self::EnrollParticipant(input) => registration::enroll(work, input),
+            Self::RegisterUser(input) => registration::register(work, input).map(drop),
+            Self::EnrollParticipant(input) => registration::enroll(work, input).map(drop),
             Self::DeactivateUser { user_id } => account::deactivate(work, user_id),
             Self::ReactivateUser { user_id } => account::reactivate(work, user_id),
             Self::ApplyReferral(input) => referral::apply(work, input),

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::decide::registration::default_programs;
 use crate::rules::ProgramRules;
-use crate::{Claim, ClaimKind, Halt, Program, ProgramCommand, ProgramId, Work, load, tell};
+use crate::user::MAX_PROGRAMS_PER_USER;
+use crate::{
+    Claim, ClaimKind, Halt, Program, ProgramCommand, ProgramId, Refusal, Work, load, tell,
+};
 
 /// Puts rules into force. They must have no faults.
 pub(super) fn publish(
@@ -11,22 +15,39 @@ pub(super) fn publish(
     program_id: &ProgramId,
     rules: &Arc<ProgramRules>,
 ) -> Result<(), Halt> {
-    let is_first = load::<Program>(work, program_id)?.current().is_none();
+    let before = load::<Program>(work, program_id)?;
     let publish = ProgramCommand::Publish {
         program_id: program_id.clone(),
         rules: rules.clone(),
         now: work.now(),
     };
-    let events = tell::<Program>(work, program_id, publish)?;
-    let mut claim = |kind| {
+    tell::<Program>(work, program_id, publish)?;
+    if before.current().is_none() {
         let id = program_id.to_string();
-        work.claim(Claim { kind, value: id.clone(), owner: id })
-    };
-    if is_first {
-        claim(ClaimKind::Program)?;
+        work.claim(Claim { kind: ClaimKind::Program, value: id.clone(), owner: id })?;
     }
-    if events > 0 && rules.enroll_by_default {
-        claim(ClaimKind::DefaultProgram)?;
+    if rules.enroll_by_default && !before.enrolls_by_default() {
+        begin_to_enroll_by_default(work, program_id)?;
     }
     Ok(())
+}
+
+/// Makes a program, which is published already, one that enrolls by default. A plain sign-up enters all of
+/// these, so there cannot be more of them than one user can be in.
+///
+/// The count is exact although programs do not share a stream. Whoever begins claims the next number, and two
+/// who begin at once cannot both have it. Whoever ceases changes a stream that was read here.
+fn begin_to_enroll_by_default(work: &mut dyn Work, program_id: &ProgramId) -> Result<(), Halt> {
+    let next = work.default_programs()?.len() + 1;
+    let mut programs = default_programs(work)?;
+    programs.insert(program_id.clone());
+    if programs.len() > MAX_PROGRAMS_PER_USER as usize {
+        return Err(Refusal::TooManyDefaultPrograms {
+            program_id: program_id.clone(),
+            limit: MAX_PROGRAMS_PER_USER,
+        }
+        .into());
+    }
+    let owner = program_id.to_string();
+    work.claim(Claim { kind: ClaimKind::DefaultProgram, value: next.to_string(), owner })
 }

@@ -8,7 +8,7 @@ use crate::rules::{EarnOn, ProgramRules};
 use crate::{
     Halt, OwnEvent, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, Purchase,
     PurchaseCommand, PurchaseId, PurchaseRecorded, ReferralStatus, Refusal, StreamKey, Timestamp,
-    User, UserId, Work, load, peek_new, tell,
+    User, UserId, Work, each, load, peek_new, tell,
 };
 
 /// A purchase that was made.
@@ -40,10 +40,7 @@ pub(super) fn record(work: &mut dyn Work, input: &RecordPurchase) -> Result<(), 
     let purchase_id = input.purchase_id.clone();
     let record = PurchaseCommand::Record { purchase_id, recorded };
     tell::<Purchase>(work, &input.purchase_id, record)?;
-    for program_id in buyer.programs() {
-        evaluate(work, input, program_id)?;
-    }
-    Ok(())
+    each(buyer.programs(), |program_id| evaluate(work, input, program_id))
 }
 
 /// A repetition of the same purchase gets the first answer; a different purchase with the same id is refused.

@@ -1,11 +1,13 @@
 //! Who referred whom.
 
-use crate::code::normalize;
+use std::sync::Arc;
+
+use crate::code;
 use crate::decide::rewards::{self, Occasion, PurchaseOccasion};
 use crate::rules::{AttachPolicy, EarnOn, ProgramRules};
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, ProgramVersion,
-    Referral, ReferralStatus, ReferralUpdated, Refusal, SideRow, UserId, Work,
+    Referral, ReferralStatus, ReferralUpdated, Refusal, SideRow, User, UserId, UserStatus, Work,
     existing_participant, load, tell,
 };
 
@@ -30,35 +32,58 @@ pub struct ApplyReferral {
 }
 
 pub(super) fn apply(work: &mut dyn Work, input: &ApplyReferral) -> Result<(), Halt> {
+    if let Some(program_id) = &input.program_id {
+        existing_program(work, program_id)?;
+    }
+    active_user(work, &input.referee_user_id)?;
     let (program_id, referrer_user_id) = resolve(work, input)?;
     let program = load::<Program>(work, &program_id)?;
     let version = program.current().ok_or_else(|| Refusal::ProgramNotFound(program_id.clone()))?;
-    let rules = &version.rules;
     let referee_id = ParticipantId::new(&program_id, &input.referee_user_id);
     let referrer_id = ParticipantId::new(&program_id, &referrer_user_id);
+    check(work, &version.rules, &referee_id, &referrer_id)?;
+    attach(work, version, &referee_id, &referrer_user_id)
+}
+
+/// The user, who must exist and take part.
+pub(super) fn active_user(work: &mut dyn Work, user_id: &UserId) -> Result<Arc<User>, Halt> {
+    let user = load::<User>(work, user_id)?;
+    if !user.exists() {
+        return Err(Refusal::UserNotFound(user_id.clone()).into());
+    }
+    if user.status() == UserStatus::Inactive {
+        return Err(Refusal::UserInactive(user_id.clone()).into());
+    }
+    Ok(user)
+}
+
+/// Refuses a referral that the rules forbid, for the first reason in the order of [`code::CodeFault`].
+fn check(
+    work: &mut dyn Work,
+    rules: &ProgramRules,
+    referee_id: &ParticipantId,
+    referrer_id: &ParticipantId,
+) -> Result<(), Halt> {
     if referee_id == referrer_id {
-        return Err(Refusal::SelfReferral(referrer_user_id).into());
+        return Err(Refusal::SelfReferral(referrer_id.user_id.clone()).into());
     }
-    let referee = existing_participant(work, &referee_id)?;
-    let referrer = existing_participant(work, &referrer_id)?;
-    if referee.referral().is_some() {
-        return Err(Refusal::AlreadyReferred(referee_id).into());
-    }
-    if rules.attach == AttachPolicy::RegistrationOnly {
-        return Err(Refusal::ReferralTooLate(referee_id).into());
-    }
-    if !referee.is_active() {
-        return Err(Refusal::UserInactive(input.referee_user_id.clone()).into());
-    }
+    let referee = existing_participant(work, referee_id)?;
+    let referrer = existing_participant(work, referrer_id)?;
     if has_bought(rules, &referee) {
-        return Err(Refusal::AlreadyBought(referee_id).into());
+        return Err(Refusal::AlreadyBought(referee_id.clone()).into());
     }
-    room(rules, &referrer_user_id, &referrer)?;
+    if referee.referral().is_some() {
+        return Err(Refusal::AlreadyReferred(referee_id.clone()).into());
+    }
+    room(rules, &referrer_id.user_id, &referrer)?;
+    if rules.attach == AttachPolicy::RegistrationOnly {
+        return Err(Refusal::ReferralTooLate(referee_id.clone()).into());
+    }
     // Only a participant who has referred others can be in an upline.
     if referee.has_referred() {
-        refuse_cycle(work, &referee_id, &referrer_id)?;
+        refuse_cycle(work, referee_id, referrer_id)?;
     }
-    attach(work, version, &referee_id, &referrer_user_id)
+    Ok(())
 }
 
 fn resolve(work: &mut dyn Work, input: &ApplyReferral) -> Result<(ProgramId, UserId), Halt> {
@@ -68,19 +93,24 @@ fn resolve(work: &mut dyn Work, input: &ApplyReferral) -> Result<(ProgramId, Use
             let program_id = input.program_id.clone().unwrap_or_default();
             Ok((program_id, user_id.clone()))
         }
-        Referrer::Code(code) => {
-            let code = normalize(code);
-            if let Some(program_id) = &input.program_id {
-                existing_program(work, program_id)?;
-            }
-            let in_program = |owner: &ParticipantId| {
-                input.program_id.as_ref().is_none_or(|program_id| owner.program_id == *program_id)
-            };
-            let owner = work.code_owner(&code)?.filter(in_program);
-            let owner = owner.ok_or(Refusal::CodeNotFound(code))?;
+        Referrer::Code(text) => {
+            let owner = owner_of(work, text, input.program_id.as_ref())?;
+            let owner = owner.ok_or_else(|| Refusal::CodeNotFound(code::shown(text)))?;
             Ok((owner.program_id, owner.user_id))
         }
     }
+}
+
+/// The participant whom the code in a text belongs to, in one program or in any. Nobody owns a text that cannot
+/// be a code.
+pub(super) fn owner_of(
+    work: &mut dyn Work,
+    text: &str,
+    program_id: Option<&ProgramId>,
+) -> Result<Option<ParticipantId>, Halt> {
+    let Some(code) = code::read(text) else { return Ok(None) };
+    let owner = work.code_owner(&code)?;
+    Ok(owner.filter(|owner| program_id.is_none_or(|program_id| owner.program_id == *program_id)))
 }
 
 /// Refuses a program that does not exist.

@@ -1,12 +1,14 @@
 //! Signing up, and enrolling in a program later.
 
-use crate::code::normalize;
+use std::collections::BTreeSet;
+
+use crate::code::{self, CodeFault};
 use crate::decide::referral;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
-    Claim, ClaimKind, Halt, Participant, ParticipantCommand, ParticipantEnrolled, ParticipantId,
-    Profile, Program, ProgramId, Refusal, SideRow, User, UserCommand, UserId, UserStatus, Work,
-    load, peek_new, tell,
+    Claim, ClaimKind, Halt, MAX_PROGRAMS_PER_USER, Participant, ParticipantCommand,
+    ParticipantEnrolled, ParticipantId, Profile, Program, ProgramId, Refusal, SideRow, User,
+    UserCommand, UserId, Work, each, load, peek_new, tell,
 };
 
 /// How often a code is drawn before the decision gives up. There are at least a million codes, so even the
@@ -34,70 +36,93 @@ pub struct EnrollParticipant {
     pub referral_code: Option<String>,
 }
 
-pub(super) fn register(work: &mut dyn Work, input: &RegisterUser) -> Result<(), Halt> {
+/// Returns why the code was passed over, if it was.
+pub(super) fn register(
+    work: &mut dyn Work,
+    input: &RegisterUser,
+) -> Result<Option<CodeFault>, Halt> {
     let Profile { user_id, username, email, .. } = &input.profile;
     if peek_new::<User>(work, user_id)?.exists() {
         return Err(Refusal::UserIdTaken(user_id.clone()).into());
     }
-    let code = input.referral_code.as_deref().map(normalize).filter(|code| !code.is_empty());
+    let code = given(input.referral_code.as_ref());
     let programs = match (&input.program_id, &code) {
-        (Some(program_id), _) => vec![program_id.clone()],
+        (Some(program_id), _) => BTreeSet::from([program_id.clone()]),
         (None, Some(code)) => {
-            let owner = work.code_owner(code)?;
-            vec![owner.ok_or_else(|| Refusal::CodeNotFound(code.clone()))?.program_id]
+            let owner = referral::owner_of(work, code, None)?;
+            let owner = owner.ok_or_else(|| Refusal::CodeNotFound(code::shown(code)))?;
+            BTreeSet::from([owner.program_id])
         }
         (None, None) => default_programs(work)?,
     };
     for (kind, value) in [(ClaimKind::Username, username), (ClaimKind::Email, email)] {
         let owner = user_id.to_string();
-        work.claim(Claim { kind, value: value.to_lowercase(), owner })?;
+        work.claim(Claim { kind, value: kind.normal_form(value), owner })?;
     }
     let register = UserCommand::Register { user_id: user_id.clone(), now: work.now() };
     tell::<User>(work, user_id, register)?;
     work.write_row(SideRow::Profile(input.profile.clone()));
-    for program_id in programs {
-        enter(work, &ParticipantId { program_id, user_id: user_id.clone() }, code.as_deref())?;
-    }
-    Ok(())
+    let mut passed_over = None;
+    each(programs, |program_id| {
+        let id = ParticipantId { program_id, user_id: user_id.clone() };
+        passed_over = passed_over.or(enter(work, &id, code)?);
+        Ok(())
+    })?;
+    Ok(passed_over)
 }
 
-pub(super) fn enroll(work: &mut dyn Work, input: &EnrollParticipant) -> Result<(), Halt> {
+/// The code that was given, as the caller wrote it. Blanks are no code.
+fn given(code: Option<&String>) -> Option<&str> {
+    code.map(String::as_str).filter(|code| !code.trim().is_empty())
+}
+
+/// Returns why the code was passed over, if it was.
+pub(super) fn enroll(
+    work: &mut dyn Work,
+    input: &EnrollParticipant,
+) -> Result<Option<CodeFault>, Halt> {
     let EnrollParticipant { program_id, user_id, .. } = input;
-    let user = load::<User>(work, user_id)?;
-    if !user.exists() {
-        return Err(Refusal::UserNotFound(user_id.clone()).into());
-    }
-    if user.status() == UserStatus::Inactive {
-        return Err(Refusal::UserInactive(user_id.clone()).into());
-    }
+    let user = referral::active_user(work, user_id)?;
     let participant = ParticipantId::new(program_id, user_id);
     if user.programs().contains(program_id) {
         return Err(Refusal::AlreadyEnrolled(participant).into());
     }
-    let code = input.referral_code.as_deref().map(normalize).filter(|code| !code.is_empty());
-    enter(work, &participant, code.as_deref())
+    if user.programs().len() >= MAX_PROGRAMS_PER_USER as usize {
+        let limit = MAX_PROGRAMS_PER_USER;
+        return Err(Refusal::TooManyPrograms { user_id: user_id.clone(), limit }.into());
+    }
+    enter(work, &participant, given(input.referral_code.as_ref()))
 }
 
-fn default_programs(work: &mut dyn Work) -> Result<Vec<ProgramId>, Halt> {
-    let mut programs = Vec::new();
-    for program_id in work.default_programs()? {
-        let program = load::<Program>(work, &program_id)?;
-        if program.current().is_some_and(|version| version.rules.enroll_by_default) {
-            programs.push(program_id);
+/// The programs that enroll by default at present, in the order of their ids.
+pub(super) fn default_programs(work: &mut dyn Work) -> Result<BTreeSet<ProgramId>, Halt> {
+    let mut programs = BTreeSet::new();
+    each(work.default_programs()?, |program_id| {
+        if load::<Program>(work, &program_id)?.enrolls_by_default() {
+            programs.insert(program_id);
         }
-    }
+        Ok(())
+    })?;
     Ok(programs)
 }
 
-/// Makes an already loaded user a participant; with a usable code, a referred one.
-fn enter(work: &mut dyn Work, id: &ParticipantId, code: Option<&str>) -> Result<(), Halt> {
+/// Makes an already loaded user a participant; with a usable code, a referred one. Returns why the code was passed
+/// over, if it was.
+fn enter(
+    work: &mut dyn Work,
+    id: &ParticipantId,
+    code: Option<&str>,
+) -> Result<Option<CodeFault>, Halt> {
     let program = load::<Program>(work, &id.program_id)?;
     let version =
         program.current().ok_or_else(|| Refusal::ProgramNotFound(id.program_id.clone()))?;
     let rules = &version.rules;
-    let referrer = match code {
-        Some(code) => usable_referrer(work, &id.program_id, rules, code)?,
-        None => None,
+    let (referrer, passed_over) = match code {
+        None => (None, None),
+        Some(code) => match usable_referrer(work, &id.program_id, rules, code)? {
+            Ok(referrer) => (Some(referrer), None),
+            Err(fault) => (None, Some(fault)),
+        },
     };
 
     let own_code = claim_code(work, rules, id)?;
@@ -105,13 +130,14 @@ fn enter(work: &mut dyn Work, id: &ParticipantId, code: Option<&str>) -> Result<
         UserCommand::Enroll { user_id: id.user_id.clone(), program_id: id.program_id.clone() };
     tell::<User>(work, &id.user_id, enroll)?;
     peek_new::<Participant>(work, id)?;
-    let enrolled = ParticipantEnrolled { link: rules.link(&own_code), code: own_code };
+    let link = rules.link(&own_code);
+    let enrolled = ParticipantEnrolled { link, code: own_code, code_passed_over: passed_over };
     tell::<Participant>(work, id, ParticipantCommand::Enroll { id: id.clone(), enrolled })?;
     work.write_row(SideRow::Enrollment(id.clone()));
     if let Some(referrer) = referrer {
         referral::attach(work, version, id, &referrer)?;
     }
-    Ok(())
+    Ok(passed_over)
 }
 
 /// Draws a code that is free as far as is known here. If it turns out to be taken, the append reports that,
@@ -133,24 +159,25 @@ fn claim_code(
     Err(Halt::Broken("no free code was drawn; the program's codes are too short"))
 }
 
-/// The referrer who owns the code; `None` if the code cannot be used and the program accepts that.
+/// The referrer who owns the code, or why the code cannot be used although the program accepts the sign-up.
 fn usable_referrer(
     work: &mut dyn Work,
     program_id: &ProgramId,
     rules: &ProgramRules,
     code: &str,
-) -> Result<Option<UserId>, Halt> {
-    let owner = work.code_owner(code)?.filter(|owner| owner.program_id == *program_id);
-    let Some(owner) = owner else {
+) -> Result<Result<UserId, CodeFault>, Halt> {
+    let Some(owner) = referral::owner_of(work, code, Some(program_id))? else {
         return match rules.unknown_code {
-            InvalidCodePolicy::Reject => Err(Refusal::CodeNotFound(code.into()).into()),
-            InvalidCodePolicy::RegisterUnreferred => Ok(None),
+            InvalidCodePolicy::Reject => Err(Refusal::CodeNotFound(code::shown(code)).into()),
+            InvalidCodePolicy::RegisterUnreferred => Ok(Err(CodeFault::Unknown)),
         };
     };
     let referrer = load::<Participant>(work, &owner)?;
     match referral::room(rules, &owner.user_id, &referrer) {
-        Ok(_) => Ok(Some(owner.user_id)),
-        Err(_) if rules.exhausted_code == InvalidCodePolicy::RegisterUnreferred => Ok(None),
+        Ok(_) => Ok(Ok(owner.user_id)),
+        Err(_) if rules.exhausted_code == InvalidCodePolicy::RegisterUnreferred => {
+            Ok(Err(CodeFault::Exhausted))
+        }
         Err(refusal) => Err(refusal.into()),
     }
 }

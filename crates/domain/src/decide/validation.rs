@@ -1,28 +1,12 @@
-//! Whether a code could be used, and by whom: the rules of a sign-up, checked in advance.
+//! Whether a code could be used, and by whom.
 
-use crate::code::normalize;
-use crate::decide::referral::{existing_program, has_bought, room};
-use crate::rules::AttachPolicy;
+use crate::code::CodeFault;
+use crate::decide::referral::{self, ApplyReferral, Referrer, owner_of, room};
+use crate::decide::registration::{self, EnrollParticipant, RegisterUser};
+use crate::rehearsal::Rehearsal;
 use crate::{
-    Halt, Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, Work, load,
+    Halt, Participant, ParticipantId, Profile, Program, ProgramId, User, UserId, Work, load,
 };
-
-/// Why a code cannot be used. If several reasons apply, the first in this order is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodeFault {
-    /// The code does not exist.
-    Unknown,
-    /// The code is the user's own.
-    OwnCode,
-    /// The user has made the purchase that the program rewards.
-    AlreadyBought,
-    /// The user was referred by somebody else.
-    AlreadyReferred,
-    /// The code has no uses left, or its owner cannot have more direct referrals.
-    Exhausted,
-    /// The user is in the program, which takes referrers at registration only.
-    TooLate,
-}
 
 /// The result of checking a code.
 #[derive(Clone, Debug)]
@@ -35,62 +19,102 @@ pub struct CodeVerdict {
     pub remaining_uses: Option<u32>,
 }
 
-/// Checks a code; for a particular user, if one is given.
+/// Checks a code, for a particular user or for a new one, by trying out the command that would use it: the sign-up
+/// of a new user, the enrollment of a user who is not in the program, the referral of one who is. So the verdict
+/// can only be that of the command.
+///
+/// In one case the verdict is another: the code through which a user came stays good for them until they have
+/// bought, although it cannot be used twice.
 ///
 /// # Errors
-/// [`Refusal::UserNotFound`] or [`Refusal::ProgramNotFound`] if there is no such user or program.
+/// A refusal if there is no such user or program.
 pub fn validate_code(
     work: &mut dyn Work,
     code: &str,
     program_id: Option<&ProgramId>,
     user_id: Option<&UserId>,
 ) -> Result<CodeVerdict, Halt> {
-    if let Some(user_id) = user_id
-        && !load::<User>(work, user_id)?.exists()
-    {
-        return Err(Refusal::UserNotFound(user_id.clone()).into());
-    }
-    if let Some(program_id) = program_id {
-        existing_program(work, program_id)?;
-    }
-    let owner = work
-        .code_owner(&normalize(code))?
-        .filter(|owner| program_id.is_none_or(|program_id| owner.program_id == *program_id));
-    let Some(owner) = owner else {
-        return Ok(CodeVerdict {
-            fault: Some(CodeFault::Unknown),
-            owner: None,
-            remaining_uses: None,
-        });
-    };
-    let program = load::<Program>(work, &owner.program_id)?;
-    let rules = &program.current().ok_or(Halt::Broken("a code without a program"))?.rules;
-    let referrer = load::<Participant>(work, &owner)?;
-    let room = room(rules, &owner.user_id, &referrer);
-    let exhausted = room.is_err().then_some(CodeFault::Exhausted);
-    let mut remaining_uses = room.unwrap_or(Some(0));
-    let fault = match user_id {
-        None => exhausted,
-        Some(user_id) if *user_id == owner.user_id => Some(CodeFault::OwnCode),
+    let owner = owner_of(work, code, program_id)?;
+    let tried = match user_id {
+        None => sign_up(work, code, program_id),
         Some(user_id) => {
-            let id = ParticipantId::new(&owner.program_id, user_id);
-            let user = load::<Participant>(work, &id)?;
-            match user.referral() {
-                _ if has_bought(rules, &user) => Some(CodeFault::AlreadyBought),
-                // The code that referred the user stays usable: the user's own earlier use does not count
-                // against it.
-                Some(referral) if referral.referrer_user_id == owner.user_id => {
-                    remaining_uses = remaining_uses.map(|others| others.saturating_add(1));
-                    None
-                }
-                Some(_) => Some(CodeFault::AlreadyReferred),
-                None if exhausted.is_some() => exhausted,
-                None if user.exists() && rules.attach == AttachPolicy::RegistrationOnly => {
-                    Some(CodeFault::TooLate)
-                }
-                None => None,
-            }
+            let program_id = owner.as_ref().map(|owner| &owner.program_id).or(program_id);
+            join(work, code, program_id, user_id)
         }
     };
+    let mut fault = match tried {
+        Ok(passed_over) => passed_over,
+        Err(Halt::Refused(refusal)) => Some(CodeFault::of(&refusal).ok_or(refusal)?),
+        Err(halt) => return Err(halt),
+    };
+    let Some(owner) = owner else {
+        return Ok(CodeVerdict { fault, owner: None, remaining_uses: None });
+    };
+    let mut remaining_uses = remaining_uses(work, &owner)?;
+    if fault == Some(CodeFault::AlreadyReferred)
+        && let Some(user_id) = user_id
+    {
+        let id = ParticipantId::new(&owner.program_id, user_id);
+        let participant = load::<Participant>(work, &id)?;
+        if participant.referral().is_some_and(|by| by.referrer_user_id == owner.user_id) {
+            fault = None;
+            // The user's own use does not count against the code.
+            remaining_uses = remaining_uses.map(|others| others.saturating_add(1));
+        }
+    }
     Ok(CodeVerdict { fault, owner: Some(owner), remaining_uses })
+}
+
+/// Tries out the sign-up of a new user. Nobody has the empty id, so the user is new.
+fn sign_up(
+    work: &mut dyn Work,
+    code: &str,
+    program_id: Option<&ProgramId>,
+) -> Result<Option<CodeFault>, Halt> {
+    let profile = Profile {
+        user_id: UserId::default(),
+        username: String::new(),
+        email: String::new(),
+        display_name: String::new(),
+        password_hash: None,
+    };
+    let command =
+        RegisterUser { profile, program_id: program_id.cloned(), referral_code: Some(code.into()) };
+    registration::register(&mut Rehearsal::on(work), &command)
+}
+
+/// Tries out the referral of a user who is in the program, or the enrollment of one who is not.
+fn join(
+    work: &mut dyn Work,
+    code: &str,
+    program_id: Option<&ProgramId>,
+    user_id: &UserId,
+) -> Result<Option<CodeFault>, Halt> {
+    let user = load::<User>(work, user_id)?;
+    let mut work = Rehearsal::on(work);
+    match program_id.filter(|program_id| !user.programs().contains(program_id)) {
+        Some(program_id) => registration::enroll(
+            &mut work,
+            &EnrollParticipant {
+                program_id: program_id.clone(),
+                user_id: user_id.clone(),
+                referral_code: Some(code.into()),
+            },
+        ),
+        None => {
+            let command = ApplyReferral {
+                program_id: program_id.cloned(),
+                referee_user_id: user_id.clone(),
+                referrer: Referrer::Code(code.into()),
+            };
+            referral::apply(&mut work, &command).map(|()| None)
+        }
+    }
+}
+
+fn remaining_uses(work: &mut dyn Work, owner: &ParticipantId) -> Result<Option<u32>, Halt> {
+    let program = load::<Program>(work, &owner.program_id)?;
+    let rules = &program.current().ok_or(Halt::Broken("a code without a program"))?.rules;
+    let referrer = load::<Participant>(work, owner)?;
+    Ok(room(rules, &owner.user_id, &referrer).unwrap_or(Some(0)))
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::code::CodeFault;
 use crate::events::events;
 use crate::ledger::Posting;
 use crate::purchase::RewardWithheld;
@@ -64,6 +65,9 @@ pub struct ParticipantEnrolled {
     pub code: String,
     /// The link that carries the code.
     pub link: String,
+    /// Why the code that was given made no referral; absent if it made one, or if none was given.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub code_passed_over: Option<CodeFault>,
 }
 
 /// The participant got a referrer, permanently.

@@ -4,7 +4,7 @@
 //! nothing in memory and runs it again whenever something was missing or was wrongly assumed to be new, as a
 //! server does.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::decide::Command;
 use crate::{
@@ -109,15 +109,6 @@ impl Memory {
         let (result, unit) = self.run(question);
         assert!(unit.log.is_empty(), "a question left events behind");
         result
-    }
-
-    /// What a command would do now, inspected at its end. Its changes are discarded.
-    pub fn would<T>(
-        &self,
-        command: &Command,
-        seen: impl Fn(&mut dyn Work) -> Result<T, Halt>,
-    ) -> Result<T, Halt> {
-        self.run(|work| command.decide(work).and_then(|()| seen(work))).0
     }
 
     /// Records events without a decision.
@@ -324,14 +315,18 @@ impl Work for Unit {
 
     fn default_programs(&mut self) -> Result<Vec<ProgramId>, Halt> {
         self.need(LookUp::DefaultPrograms)?;
-        let programs: BTreeSet<_> = self
+        let programs: BTreeMap<usize, _> = self
             .tables
             .claims
             .iter()
             .filter(|((kind, _), _)| *kind == ClaimKind::DefaultProgram)
-            .map(|((_, value), _)| ProgramId::parse(value).expect("programs own themselves"))
+            .map(|((_, number), owner)| {
+                let program_id = ProgramId::parse(owner).expect("programs own their numbers");
+                (number.parse().expect("a number"), program_id)
+            })
             .collect();
-        Ok(programs.into_iter().collect())
+        assert!(programs.keys().copied().eq(1..=programs.len()), "numbers have no gaps");
+        Ok(programs.into_values().collect())
     }
 
     fn walk_upline(&mut self, from: &ParticipantId, target: &UserId) -> Result<UplineWalk, Halt> {

@@ -4,7 +4,6 @@ mod audit;
 mod history;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
 
 use audit::Audit;
 use history::{History, any_actions, any_rules};
@@ -16,7 +15,7 @@ use crate::decide::{ApplyReferral, CodeFault, Command, EnrollParticipant, Referr
 use crate::rules::{EarnOn, InvalidCodePolicy, Pay, ProgramRules, points_at};
 use crate::{
     AnyAggregate, Halt, Kind, Participant, ParticipantEvent, ParticipantId, Program, Purchase,
-    PurchaseEvent, PurchaseId, ReferralStatus, Refusal, Stream, StreamKey, Timestamp, UserId, load,
+    PurchaseEvent, PurchaseId, ReferralStatus, Stream, StreamKey, Timestamp, UserId, load,
 };
 
 // The state after a stream's events.
@@ -389,56 +388,45 @@ fn codes(history: &History) -> Vec<(String, Option<UserId>)> {
     known.chain([("nonsense".to_owned(), None)]).collect()
 }
 
-/// Whether a user would be referred after a command.
-fn would_be_referred(memory: &Memory, command: &Command, name: &str) -> Result<bool, Halt> {
-    let id = Scene::id(name);
-    memory.would(command, |work| Ok(load::<Participant>(work, &id)?.referral().is_some()))
+/// Why a command makes no referral for the user: the reason of its refusal, or that for which the code was passed
+/// over.
+fn fault_of(memory: &Memory, command: &Command, name: &str) -> Option<CodeFault> {
+    let mut memory = memory.clone();
+    let mark = memory.log().len();
+    match memory.apply(command) {
+        Err(Halt::Refused(refusal)) => {
+            let fault = CodeFault::of(&refusal);
+            assert!(fault.is_some(), "{name}: {refusal:?} is no reason of a code");
+            fault
+        }
+        result => {
+            assert_eq!(result, Ok(()), "{name}");
+            let passed_over =
+                memory.participant_events_since(mark).find_map(|(_, event)| match event {
+                    ParticipantEvent::ParticipantEnrolled(event) => event.code_passed_over,
+                    _ => None,
+                });
+            let is_referred = memory.state::<Participant>(&Scene::id(name)).referral().is_some();
+            assert_eq!(is_referred, passed_over.is_none(), "{name}");
+            passed_over
+        }
+    }
 }
 
 fn assert_agrees_for_a_newcomer(history: &History, code: &str) {
-    let rules = current_rules(history.memory());
     let sign_up = Command::RegisterUser(Box::new(RegisterUser {
         profile: profile("newcomer"),
         program_id: Some(program(PROGRAM)),
         referral_code: Some(code.to_lowercase()),
     }));
-    let is_referred = would_be_referred(history.memory(), &sign_up, "newcomer");
-    let policy = match history.scene.fault(code, None) {
-        None => return assert_eq!(is_referred, Ok(true), "{code}"),
-        Some(CodeFault::Unknown) => rules.unknown_code,
-        Some(CodeFault::Exhausted) => rules.exhausted_code,
-        Some(other) => panic!("{other:?} is nothing to tell a newcomer"),
-    };
-    match policy {
-        InvalidCodePolicy::RegisterUnreferred => assert_eq!(is_referred, Ok(false), "{code}"),
-        InvalidCodePolicy::Reject => assert!(
-            matches!(
-                is_referred,
-                Err(Halt::Refused(
-                    Refusal::CodeNotFound(_)
-                        | Refusal::CodeExhausted { .. }
-                        | Refusal::ReferrerLimitReached { .. }
-                ))
-            ),
-            "{code}: {is_referred:?}"
-        ),
-    }
+    let fault = fault_of(history.memory(), &sign_up, "newcomer");
+    assert_eq!(history.scene.fault(code, None), fault, "{code}");
 }
 
 fn assert_agrees_for(history: &History, code: &str, owner: Option<&UserId>, name: &str) {
     let verdict = history.scene.verdict(code, Some(name)).unwrap();
     let participant = history.scene.participant(name);
     let own_referrer = participant.referral().map(|referral| &referral.referrer_user_id);
-    if own_referrer.is_some() && own_referrer == owner {
-        let rules = current_rules(history.memory());
-        let has_bought = match rules.earn_on {
-            EarnOn::FirstPurchase { used_by } => participant.first_purchase_used(used_by),
-            EarnOn::Referral | EarnOn::EveryPurchase => false,
-        };
-        let expected = has_bought.then_some(CodeFault::AlreadyBought);
-        assert_eq!(verdict.fault, expected, "the code through which {name} came");
-        return;
-    }
     let command = if participant.exists() {
         Command::ApplyReferral(ApplyReferral {
             program_id: Some(program(PROGRAM)),
@@ -452,21 +440,11 @@ fn assert_agrees_for(history: &History, code: &str, owner: Option<&UserId>, name
             referral_code: Some(code.into()),
         })
     };
-    let result = would_be_referred(history.memory(), &command, name);
-    match result {
-        // A fault of the user, not of the code.
-        Err(Halt::Refused(Refusal::UserInactive(_) | Refusal::ReferralCycle { .. })) => {}
-        result => {
-            let is_referred = result == Ok(true);
-            assert_eq!(
-                verdict.fault.is_none(),
-                is_referred,
-                "{name} {code} {verdict:?} {result:?}"
-            );
-        }
+    let mut fault = fault_of(history.memory(), &command, name);
+    if own_referrer.is_some() && own_referrer == owner && fault == Some(CodeFault::AlreadyReferred)
+    {
+        // The code through which the user came stays good for them.
+        fault = None;
     }
-}
-
-fn current_rules(memory: &Memory) -> Arc<ProgramRules> {
-    memory.state::<Program>(&program(PROGRAM)).current().unwrap().rules.clone()
+    assert_eq!(verdict.fault, fault, "{name} {code}");
 }

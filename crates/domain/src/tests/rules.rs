@@ -8,7 +8,7 @@ use crate::code::CodeFormat;
 use crate::money::MAX_AMOUNT_MINOR;
 use crate::rules::{
     EarnOn, MAX_COUNT, MAX_DISPLAY_NAME_CHARS, MAX_LEVEL, MAX_TIER_BONUS, MAX_TIER_RATE, MAX_TIERS,
-    MAX_URL_BYTES, Pay, ProgramRules, RewardKind, Tier,
+    Pay, ProgramRules, RewardKind, Tier,
 };
 
 fn fields(rules: &ProgramRules) -> Vec<String> {
@@ -109,14 +109,15 @@ fn a_unit_is_a_currency_or_a_name_of_its_own() {
 }
 
 #[test]
-fn a_base_url_has_a_scheme_and_a_host_and_nothing_after_its_path() {
-    let long = format!("https://{}", "x".repeat(MAX_URL_BYTES));
+fn a_base_url_has_a_scheme_and_a_host_and_no_code_of_its_own() {
+    let long = format!("https://{}", "x".repeat(crate::link::MAX_URL_BYTES));
     for url in [
         "example.com/join",
         "ftp://example.com",
         "https://",
         "https:///join",
-        "https://example.com/join?from=here",
+        "https://ada:secret@example.com",
+        "https://example.com/join?ref=here",
         "https://example.com/#join",
         "https://example.com/our shop",
         &long,
@@ -124,7 +125,7 @@ fn a_base_url_has_a_scheme_and_a_host_and_nothing_after_its_path() {
         let found = after(tiered_points(), |rules| rules.base_url = url.into());
         assert_eq!(found, ["base_url"], "{url}");
     }
-    for url in ["", "http://localhost:8080", "https://example.com/a/b"] {
+    for url in ["", "http://localhost:8080", "https://example.com/a/b?utm_source=x"] {
         assert_eq!(after(tiered_points(), |rules| rules.base_url = url.into()), NONE, "{url}");
     }
 }

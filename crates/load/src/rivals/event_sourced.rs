@@ -261,7 +261,12 @@ async fn enroll(pool: &PgPool, population: &Population) -> Result<(), String> {
 fn beginning(population: &Population, participant: usize) -> Result<Vec<ParticipantEvent>, String> {
     let code = format!("{participant:08}");
     let mut events = vec![
-        ParticipantEnrolled { link: format!("https://example.com/join?code={code}"), code }.into(),
+        ParticipantEnrolled {
+            link: format!("https://example.com/join?code={code}"),
+            code,
+            code_passed_over: None,
+        }
+        .into(),
     ];
     if let Some(referrer) = population.referrer(participant) {
         let applied = ReferralApplied {

@@ -1,6 +1,6 @@
 -- The totals of the participants' streams.
 select
-    split_part(aggregate_id, '/', 2),
+    substr(aggregate_id, strpos(aggregate_id, '/') + 1),
     count(*) filter (where event_type = 'RewardGranted'),
     coalesce(sum((payload #>> '{posting,amount}')::bigint)
         filter (where event_type = 'RewardGranted'), 0)::bigint,

@@ -21,6 +21,7 @@ fn enrolled() -> ParticipantEnrolled {
     ParticipantEnrolled {
         code: "K7Q2M9XA".into(),
         link: "https://example.com/join?ref=K7Q2M9XA".into(),
+        code_passed_over: None,
     }
 }
 

@@ -125,6 +125,31 @@ fn a_user_enters_at_most_64_programs() {
 }
 
 #[test]
+fn at_most_64_programs_enrol_by_default_and_one_that_ceases_makes_room() {
+    let mut scene = Scene::of(tiered_points());
+    let name = |index: u32| format!("program-{index}");
+    for index in 0..MAX_PROGRAMS_PER_USER {
+        scene.publish(&name(index), by_default(referral_count())).unwrap();
+    }
+    let too_many = |program_id: &str| {
+        let program_id = program(program_id);
+        refused(Refusal::TooManyDefaultPrograms { program_id, limit: MAX_PROGRAMS_PER_USER })
+    };
+    assert_eq!(scene.publish("new", by_default(referral_count())), too_many("new"));
+    // A version of a program that enrols by default already is no further one.
+    let changed = ProgramRules { max_direct_referrals: Some(3), ..referral_count() };
+    scene.publish(&name(0), by_default(changed)).unwrap();
+
+    scene.publish(&name(1), referral_count()).unwrap();
+    scene.publish("new", by_default(referral_count())).unwrap();
+    assert_eq!(scene.publish(&name(1), by_default(referral_count())), too_many(&name(1)));
+    scene.register(profile("ana"), None, None).unwrap();
+    let entered = programs_of(&scene, "ana");
+    assert_eq!(entered.len(), MAX_PROGRAMS_PER_USER as usize);
+    assert!(entered.contains(&"new".to_owned()) && !entered.contains(&name(1)));
+}
+
+#[test]
 fn deactivating_a_user_reaches_every_program_and_so_does_reactivating() {
     let mut scene = Scene::of(multi_level_commission());
     scene.publish("count", referral_count()).unwrap();

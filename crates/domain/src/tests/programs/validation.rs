@@ -4,7 +4,7 @@ use super::{first_purchase_bonus, multi_level_commission, tiered_points};
 use crate::decide::{CodeFault, validate_code};
 use crate::rules::{AttachPolicy, ProgramRules};
 use crate::tests::scene::{PROGRAM, Scene, profile, program, refused, user};
-use crate::{Halt, Refusal};
+use crate::{Bucket, Buckets, EntryKind, Halt, Participant, PurchaseCredited, PurchaseId, Refusal};
 
 /// Ana, Bea and Cem, each without a referrer, in a program whose codes can be used once.
 fn scene_with(attach: AttachPolicy) -> Scene {
@@ -162,4 +162,115 @@ fn asking_takes_no_use() {
     assert_eq!(scene.referrer("dan").as_deref(), Some("ana"));
     assert!(scene.memory.is_enrolled(&Scene::id("dan")));
     assert_eq!(scene.memory.state::<crate::User>(&user("dan")).programs(), [program(PROGRAM)]);
+}
+
+#[test]
+fn a_cycle_and_an_inactive_user_are_reasons_as_they_are_for_the_referral() {
+    let mut scene = scene_with_many_uses(AttachPolicy::AnyTime);
+    scene.refer("ana", "dan");
+    scene.refer("dan", "eve");
+    let code = scene.code("eve");
+    assert_eq!(scene.fault(&code, Some("ana")), Some(CodeFault::Cycle));
+    let cycle = Refusal::ReferralCycle { referee: user("ana"), referrer: user("eve") };
+    assert_eq!(scene.attach_by_code("ana", &code), refused(cycle));
+
+    scene.deactivate("bea");
+    assert_eq!(scene.fault(&code, Some("bea")), Some(CodeFault::UserInactive));
+    assert_eq!(scene.fault("NOSUCHCD", Some("bea")), Some(CodeFault::UserInactive));
+    for code in [&*code, "NOSUCHCD"] {
+        let inactive = refused(Refusal::UserInactive(user("bea")));
+        assert_eq!(scene.attach_by_code("bea", code), inactive, "{code}");
+    }
+    scene.register(profile("out"), None, None).unwrap();
+    scene.deactivate("out");
+    assert_eq!(scene.fault(&code, Some("out")), Some(CodeFault::UserInactive));
+    let inactive = refused(Refusal::UserInactive(user("out")));
+    assert_eq!(scene.enroll("out", PROGRAM, Some(&code)), inactive);
+
+    scene.deactivate("ana");
+    assert_eq!(scene.fault(&scene.code("ana"), None), None, "an inactive referrer earns nothing");
+    scene.sign_up_with("fay", &scene.code("ana")).unwrap();
+    assert_eq!(scene.referrer("fay").as_deref(), Some("ana"));
+}
+
+fn scene_with_many_uses(attach: AttachPolicy) -> Scene {
+    let mut scene = Scene::of(ProgramRules { attach, ..first_purchase_bonus() });
+    for name in ["ana", "bea", "cem"] {
+        scene.sign_up(name);
+    }
+    scene
+}
+
+#[test]
+fn a_user_in_as_many_programs_as_there_can_be_hears_so_before_the_enrollment() {
+    let mut scene = scene_with_many_uses(AttachPolicy::RegistrationOnly);
+    scene.register(profile("out"), None, None).unwrap();
+    for number in 0..crate::MAX_PROGRAMS_PER_USER {
+        let id = format!("program-{number}");
+        scene.publish(&id, tiered_points()).unwrap();
+        scene.enroll("out", &id, None).unwrap();
+    }
+    for code in [&*scene.code("ana"), "NOSUCHCD"] {
+        assert_eq!(scene.fault(code, Some("out")), Some(CodeFault::TooManyPrograms), "{code}");
+        let limit = crate::MAX_PROGRAMS_PER_USER;
+        let full = Refusal::TooManyPrograms { user_id: user("out"), limit };
+        assert_eq!(scene.enroll("out", PROGRAM, Some(code)), refused(full), "{code}");
+    }
+}
+
+#[test]
+fn a_reward_beyond_the_largest_balance_is_foreseen() {
+    let mut scene = Scene::of(tiered_points());
+    scene.sign_up("ana");
+    let code = scene.code("ana");
+    let mut fill = |amount| {
+        let posting = Buckets::default()
+            .post(EntryKind::PurchaseCredit, amount, Bucket::Available, "POINTS")
+            .unwrap();
+        let purchase_id = PurchaseId::parse("p-1").unwrap();
+        let credited = PurchaseCredited { purchase_id, posting };
+        scene.memory.given::<Participant>(&Scene::id("ana"), credited.into());
+        (scene.fault(&code, None), scene.clone().sign_up_with("ben", &code))
+    };
+    assert_eq!(fill(i64::MAX - 10), (None, Ok(())));
+    let full = refused(Refusal::BalanceLimitReached(user("ana")));
+    assert_eq!(fill(i64::MAX - 9), (Some(CodeFault::BalanceLimit), full));
+}
+
+#[test]
+fn a_malformed_code_is_an_unknown_code_to_every_policy() {
+    let long = "X".repeat(65);
+    for text in ["K7Q2 M9XA", "KÖDE1234", "\u{0}", "https://shop.example/join", &long] {
+        let mut scene = Scene::of(first_purchase_bonus());
+        scene.sign_up("ana");
+        assert_eq!(scene.fault(text, None), Some(CodeFault::Unknown), "{text}");
+        scene.sign_up_with("ben", text).unwrap();
+        assert_eq!(scene.referrer("ben"), None);
+
+        let mut scene = Scene::of(tiered_points());
+        assert_eq!(scene.fault(text, None), Some(CodeFault::Unknown), "{text}");
+        let shown = text.chars().take(64).collect();
+        let unknown = refused(Refusal::CodeNotFound(shown));
+        assert_eq!(scene.sign_up_with("ben", text), unknown, "{text}");
+        assert!(!scene.user_exists("ben"));
+    }
+}
+
+#[test]
+fn a_link_is_understood_as_its_code_wherever_a_code_is_taken() {
+    let rules = ProgramRules { attach: AttachPolicy::AnyTime, ..first_purchase_bonus() };
+    let mut scene = Scene::of(rules);
+    scene.sign_up("ana");
+    scene.sign_up("cem");
+    let code = scene.code("ana").to_lowercase();
+    let link = format!("https://shop.example/join?utm_source=mail&Ref={code}#top");
+    assert_eq!(scene.fault(&link, None), None);
+    scene.sign_up_with("ben", &link).unwrap();
+    scene.register(profile("dan"), None, Some(&link)).unwrap();
+    scene.register(profile("eve"), None, None).unwrap();
+    scene.enroll("eve", PROGRAM, Some(&link)).unwrap();
+    scene.attach_by_code("cem", &link).unwrap();
+    for name in ["ben", "cem", "dan", "eve"] {
+        assert_eq!(scene.referrer(name).as_deref(), Some("ana"), "{name}");
+    }
 }

@@ -1,0 +1,76 @@
+//! A command tried out: what it would do now, without doing it.
+
+use std::collections::HashMap;
+
+use super::{
+    AnyAggregate, AnyEvent, Claim, Halt, ParticipantId, ProgramId, SideRow, StreamKey, Timestamp,
+    UplineWalk, UserId, Work,
+};
+
+/// A unit of work on top of another one. It reads from that one and keeps every change to itself.
+pub(crate) struct Rehearsal<'a> {
+    stage: &'a mut dyn Work,
+    changed: HashMap<StreamKey, AnyAggregate>,
+}
+
+impl<'a> Rehearsal<'a> {
+    pub(crate) fn on(stage: &'a mut dyn Work) -> Self {
+        Self { stage, changed: HashMap::new() }
+    }
+}
+
+impl Work for Rehearsal<'_> {
+    fn now(&self) -> Timestamp {
+        self.stage.now()
+    }
+
+    fn random(&mut self, bytes: &mut [u8]) {
+        self.stage.random(bytes);
+    }
+
+    /// A stream that is expected to be new is new: nothing is appended that could find out otherwise, and the
+    /// commands that expect so have read that the user, or the user in the program, does not exist.
+    fn state(&mut self, key: &StreamKey, expect_new: bool) -> Result<AnyAggregate, Halt> {
+        if let Some(state) = self.changed.get(key) {
+            return Ok(state.clone());
+        }
+        if !expect_new {
+            return self.stage.state(key, false);
+        }
+        let state = AnyAggregate::empty(key.kind);
+        self.changed.insert(key.clone(), state.clone());
+        Ok(state)
+    }
+
+    fn record(
+        &mut self,
+        key: &StreamKey,
+        state: AnyAggregate,
+        _: Vec<AnyEvent>,
+    ) -> Result<(), Halt> {
+        self.changed.insert(key.clone(), state);
+        Ok(())
+    }
+
+    fn code_owner(&mut self, code: &str) -> Result<Option<ParticipantId>, Halt> {
+        self.stage.code_owner(code)
+    }
+
+    fn default_programs(&mut self) -> Result<Vec<ProgramId>, Halt> {
+        self.stage.default_programs()
+    }
+
+    fn walk_upline(&mut self, from: &ParticipantId, target: &UserId) -> Result<UplineWalk, Halt> {
+        self.stage.walk_upline(from, target)
+    }
+
+    fn claim(&mut self, _: Claim) -> Result<(), Halt> {
+        Ok(())
+    }
+
+    fn release_claim(&mut self, _: Claim) -> Result<(), Halt> {
+        Ok(())
+    }
+
+    fn write_row(&mut self, _: SideRow) {}
+}

@@ -1,0 +1,72 @@
+//! What a server counts about jobs. Its own attempts are counted as they end; the jobs in the table are counted by a
+//! query from time to time.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::store::jobs::Counts;
+
+/// A kind of job that the server can do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfKind {
+    /// The kind.
+    pub kind: &'static str,
+}
+
+/// The metrics of jobs. Cheap to clone; clones share their counts.
+#[derive(Clone, Debug, Default)]
+pub struct JobMetrics {
+    /// Jobs that this server has done.
+    pub done: Family<OfKind, Counter>,
+    /// Attempts of this server that failed.
+    pub failed_attempts: Family<OfKind, Counter>,
+    /// Jobs that this server has parked after a failed attempt.
+    pub given_up: Family<OfKind, Counter>,
+    /// Jobs in the table that wait for their time or for a worker.
+    waiting: Gauge,
+    /// Jobs in the table that wait for an operator.
+    parked: Gauge,
+    /// Waiting jobs of kinds that this server cannot do.
+    unknown: Gauge,
+}
+
+impl JobMetrics {
+    /// Creates the metrics, and registers them.
+    pub(crate) fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        let Self { done, failed_attempts, given_up, waiting, parked, unknown } = metrics.clone();
+        registry.register("jobs_done", "Jobs that this server has done", done);
+        registry.register(
+            "job_attempts_failed",
+            "Attempts of this server at jobs that failed",
+            failed_attempts,
+        );
+        registry.register("jobs_given_up", "Jobs that this server has parked", given_up);
+        registry.register(
+            "jobs_waiting",
+            "Jobs in the database that wait for their time or a server, counted up to 10000",
+            waiting,
+        );
+        registry.register(
+            "jobs_parked",
+            "Jobs in the database that wait for RetryJob, counted up to 10000",
+            parked,
+        );
+        registry.register(
+            "jobs_of_unknown_kind",
+            "Waiting jobs of kinds that this server cannot do, counted up to 10000",
+            unknown,
+        );
+        metrics
+    }
+
+    /// Sets the numbers of jobs in the table.
+    pub(super) fn set(&self, counts: Counts) {
+        self.waiting.set(counts.waiting);
+        self.parked.set(counts.parked);
+        self.unknown.set(counts.unknown_kind);
+    }
+}

@@ -1,0 +1,193 @@
+//! The rights that the role of a server needs in its schema, and which of them it lacks.
+
+use std::fmt;
+
+use sqlx::{PgConnection, Row};
+
+use super::StoreError;
+
+/// What a running server does with each of its tables. The tables of read models are not here: the role that creates
+/// them owns them.
+const TABLES: &[(&str, &[&str])] = &[
+    ("_sqlx_migrations", &["SELECT"]),
+    ("events", &["SELECT", "INSERT"]),
+    ("snapshots", &["SELECT", "INSERT", "UPDATE"]),
+    ("receipts", &["SELECT", "INSERT"]),
+    ("claims", &["SELECT", "INSERT", "DELETE"]),
+    ("profiles", &["SELECT", "INSERT", "UPDATE"]),
+    ("enrollments", &["SELECT", "INSERT"]),
+    ("referrals", &["SELECT", "INSERT"]),
+    ("writers", &["SELECT", "INSERT", "DELETE"]),
+    ("secrets", &["SELECT"]),
+    ("epochs", &["SELECT", "INSERT"]),
+    ("database_functions", &["SELECT"]),
+    ("read_model_copies", &["SELECT", "UPDATE"]),
+    ("checkpoints", &["SELECT", "INSERT", "DELETE"]),
+    ("jobs", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("reactions", &["SELECT", "INSERT", "UPDATE"]),
+    ("reaction_checkpoints", &["SELECT", "INSERT", "DELETE"]),
+];
+
+/// What a server does with the table of a read model.
+const COPY: &[&str] = &["SELECT", "INSERT", "UPDATE", "DELETE"];
+
+/// A role, and the rights that it lacks.
+#[derive(Debug)]
+pub struct MissingRights {
+    role: String,
+    /// The schema; `None` if the search path names none that exists and that the role may use.
+    schema: Option<String>,
+    /// Each right with its object, quoted as in SQL: `INSERT on table events`.
+    rights: Vec<String>,
+}
+
+impl fmt::Display for MissingRights {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { role, schema, rights } = self;
+        let Some(schema) = schema else {
+            return write!(
+                formatter,
+                "the role {role} may use no schema of its search path: create the schema, or grant usage on it to \
+                 {role}"
+            );
+        };
+        write!(formatter, "the role {role} lacks rights in the schema {schema}:")?;
+        for right in rights {
+            write!(formatter, "\n  {right}")?;
+        }
+        write!(formatter, "\nlet the owner of the schema and its tables grant them:")?;
+        for right in rights {
+            write!(formatter, "\n  grant {right} to {role};")?;
+        }
+        if rights.iter().any(|right| right.starts_with("CREATE")) {
+            write!(
+                formatter,
+                "\nor let the owner run 'tributary migrate' and 'tributary projections rebuild all', after which a \
+                 server has nothing to create"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks that the role of the connection has the rights that a running server needs on its tables.
+///
+/// # Errors
+/// [`StoreError::Rights`] if it lacks one.
+pub(super) async fn check(connection: &mut PgConnection) -> Result<(), StoreError> {
+    match missing(connection, Purpose::Serve).await? {
+        Some(missing) => Err(StoreError::Rights(missing)),
+        None => Ok(()),
+    }
+}
+
+/// The error with the rights that are missing, if the database refused to create something for lack of rights.
+pub async fn with_missing_rights(connection: &mut PgConnection, error: StoreError) -> StoreError {
+    if !is_lack_of_rights(&error) {
+        return error;
+    }
+    match missing(connection, Purpose::Create).await {
+        Ok(Some(missing)) => StoreError::Rights(missing),
+        _ => error,
+    }
+}
+
+/// What the rights are needed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// A server on a schema in which everything exists.
+    Serve,
+    /// Creating something, and using the tables of read models that others have created.
+    Create,
+}
+
+/// The rights that the role of the connection lacks; `None` if it lacks none.
+async fn missing(
+    connection: &mut PgConnection,
+    purpose: Purpose,
+) -> Result<Option<MissingRights>, StoreError> {
+    let row = sqlx::query("select quote_ident(current_user), quote_ident(current_schema())")
+        .fetch_one(&mut *connection)
+        .await?;
+    let (role, schema): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+    let Some(schema) = schema else {
+        return Ok(Some(MissingRights { role, schema: None, rights: Vec::new() }));
+    };
+    let mut rights = Vec::new();
+    if purpose == Purpose::Create {
+        let may_create: bool =
+            sqlx::query_scalar("select has_schema_privilege(current_schema(), 'CREATE')")
+                .fetch_one(&mut *connection)
+                .await?;
+        if !may_create {
+            rights.push(format!("CREATE on schema {schema}"));
+        }
+    }
+    rights.extend(of_tables(connection, purpose).await?);
+    let lacks_some = !rights.is_empty();
+    Ok(lacks_some.then_some(MissingRights { role, schema: Some(schema), rights }))
+}
+
+/// The rights that are missing on tables that exist.
+async fn of_tables(
+    connection: &mut PgConnection,
+    purpose: Purpose,
+) -> Result<Vec<String>, StoreError> {
+    let needed =
+        TABLES.iter().flat_map(|(table, rights)| rights.iter().map(|right| (*table, *right)));
+    let (mut tables, mut rights): (Vec<String>, Vec<&str>) =
+        needed.map(|(table, right)| (table.to_owned(), right)).unzip();
+    if purpose == Purpose::Create {
+        for copy in copies(connection).await? {
+            tables.extend(COPY.iter().map(|_| copy.clone()));
+            rights.extend(COPY);
+        }
+    }
+    let rows = sqlx::query(
+        "select needed.allowed, quote_ident(needed.name) \
+         from unnest($1::text[], $2::text[]) with ordinality as needed (name, allowed, number) \
+         cross join lateral to_regclass(\
+             quote_ident(current_schema()) || '.' || quote_ident(needed.name)) as known \
+         where known is not null and not has_table_privilege(known, needed.allowed) \
+         order by needed.number",
+    )
+    .bind(tables)
+    .bind(rights)
+    .fetch_all(connection)
+    .await?;
+    let missing = rows.iter().map(|row| {
+        let (right, table): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(format!("{right} on table {table}"))
+    });
+    missing.collect()
+}
+
+/// The tables of read models that this role may know of.
+async fn copies(connection: &mut PgConnection) -> Result<Vec<String>, StoreError> {
+    let may_read: Option<bool> = sqlx::query_scalar(
+        "select has_table_privilege(to_regclass('read_model_copies'), 'SELECT')",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if may_read != Some(true) {
+        return Ok(Vec::new());
+    }
+    Ok(sqlx::query_scalar("select copy from read_model_copies order by copy")
+        .fetch_all(connection)
+        .await?)
+}
+
+/// Whether the database refused something because the role lacks a right.
+fn is_lack_of_rights(error: &StoreError) -> bool {
+    /// `insufficient_privilege`, and `invalid_schema_name` where the role may use no schema.
+    const CODES: [&str; 2] = ["42501", "3F000"];
+    use sqlx::migrate::MigrateError;
+    let database = match error {
+        StoreError::Refused(error)
+        | StoreError::Migration(
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _),
+        ) => error.as_database_error(),
+        _ => None,
+    };
+    database.is_some_and(|error| error.code().is_some_and(|code| CODES.contains(&&*code)))
+}

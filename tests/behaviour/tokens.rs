@@ -1,0 +1,181 @@
+//! Tokens of pages and of consistency: they are good where they were given out, and nowhere else.
+
+use std::collections::BTreeSet;
+
+use contract::pb::*;
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
+use tonic::Code;
+
+use super::bad_input::at_fault;
+use super::raw;
+use super::support::{refused, server_with};
+use testing::{Client, reason};
+
+/// Two lists of one RPC that differ in one field, as JSON, and where the page token is in the answer.
+const LISTS: &[(&str, &str, &str)] = &[
+    ("AccountService/ListUsers", "{}", r#"{"program_id": "multi-level-commission"}"#),
+    ("PurchaseService/ListPurchases", "{}", r#"{"buyer_user_id": "bob"}"#),
+    ("PurchaseService/ListPurchases", "{}", r#"{"program_id": "multi-level-commission"}"#),
+    ("PurchaseService/ListPurchases", "{}", r#"{"start_time": "2020-01-01T00:00:00Z"}"#),
+    ("PurchaseService/ListPurchases", "{}", r#"{"end_time": "2120-01-01T00:00:00Z"}"#),
+    ("RewardService/ListRewards", REWARDS, r#"{"kind": "REWARD_KIND_COMMISSION"}"#),
+    ("RewardService/ListRewards", REWARDS, r#"{"level": 1}"#),
+    ("RewardService/ListRewards", REWARDS, r#"{"user_id": "bob"}"#),
+    ("RewardService/ListBalanceEntries", REWARDS, r#"{"user_id": "bob"}"#),
+    ("RewardService/GetEarnings", REWARDS, r#"{"user_id": "bob"}"#),
+    ("ReferralService/ListReferrals", REWARDS, r#"{"status": "REFERRAL_STATUS_CONVERTED"}"#),
+    ("ReferralService/ListReferrals", REWARDS, r#"{"max_level": 2}"#),
+    ("LeaderboardService/GetLeaderboard", BOARD, r#"{"metric": "LEADERBOARD_METRIC_REFERRALS"}"#),
+    ("LeaderboardService/GetLeaderboard", BOARD, r#"{"program_id": "referral-count"}"#),
+    ("OperatorService/ListJobs", "{}", r#"{"kind": "test"}"#),
+    ("OperatorService/ListJobs", "{}", r#"{"state": "JOB_STATE_QUEUED"}"#),
+];
+const REWARDS: &str = r#"{"program_id": "multi-level-commission", "user_id": "ada"}"#;
+const BOARD: &str = r#"{"program_id": "multi-level-commission"}"#;
+/// Lists without a field by which two of them could differ.
+const ONE_LIST: &[&str] = &["ProgramService/ListPrograms"];
+
+/// A request from JSON; the fields of `other` replace those of `base`.
+fn request(pool: &DescriptorPool, rpc: &str, base: &str, other: &str) -> DynamicMessage {
+    let (service, name) = rpc.split_once('/').unwrap();
+    let service = pool.get_service_by_name(&format!("tributary.v1.{service}")).unwrap();
+    let input = service.methods().find(|method| method.name() == name).unwrap().input();
+    let mut fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(base).unwrap();
+    fields.extend(serde_json::from_str::<serde_json::Map<_, _>>(other).unwrap());
+    DynamicMessage::deserialize(input, serde_json::Value::Object(fields)).unwrap()
+}
+
+/// The answer of an RPC that answers once.
+async fn call(
+    client: &Client,
+    pool: &DescriptorPool,
+    rpc: &str,
+    request: &DynamicMessage,
+) -> Result<DynamicMessage, tonic::Status> {
+    let (service, name) = rpc.split_once('/').unwrap();
+    let service = pool.get_service_by_name(&format!("tributary.v1.{service}")).unwrap();
+    let output = service.methods().find(|method| method.name() == name).unwrap().output();
+    let path = format!("/tributary.v1.{rpc}");
+    let message = client.request(request.encode_to_vec());
+    let answer = raw::call(client.channel(), &path, message).await?;
+    Ok(DynamicMessage::decode(output, &*answer).unwrap())
+}
+
+/// The RPCs of lists.
+fn lists(pool: &DescriptorPool) -> BTreeSet<String> {
+    let services = pool.services().filter(|service| service.package_name() == "tributary.v1");
+    let rpcs = services.flat_map(|service| service.methods().collect::<Vec<_>>());
+    rpcs.filter(|rpc| rpc.input().get_field_by_name("page_token").is_some())
+        .map(|rpc| format!("{}/{}", rpc.parent_service().name(), rpc.name()))
+        .collect()
+}
+
+#[tokio::test]
+async fn the_page_token_of_a_list_is_refused_by_the_same_rpc_with_another_filter() {
+    let (database, server, client) =
+        server_with(&["multi-level-commission", "referral-count"]).await;
+    let program = "multi-level-commission";
+    let ada = client.sign_up(program, "ada", "").await.unwrap();
+    let bob = client.sign_up(program, "bob", &ada.code).await.unwrap();
+    client.sign_up(program, "cem", &bob.code).await.unwrap();
+    client.sign_up(program, "dan", &ada.code).await.unwrap();
+    for number in 0..3 {
+        client.buy(&format!("order-{number}"), "bob", "INR", 100_000).await.unwrap();
+        client.buy(&format!("other-{number}"), "cem", "INR", 100_000).await.unwrap();
+    }
+    sqlx::query(
+        "insert into jobs (kind, dedupe_key, payload)
+         select 'test', number::text, '{}' from generate_series(1, 3) as number",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    let newest = client.sign_up(program, "eve", "").await.unwrap().response.consistency_token;
+    let pool = DescriptorPool::decode(contract::DESCRIPTORS).unwrap();
+    let tried: BTreeSet<String> = LISTS
+        .iter()
+        .map(|(rpc, ..)| *rpc)
+        .chain(ONE_LIST.iter().copied())
+        .map(Into::into)
+        .collect();
+    assert_eq!(tried, lists(&pool), "each list is tried");
+    for (rpc, base, other) in LISTS {
+        let page = |other: &str, token: &str, size: i32| {
+            let mut request = request(&pool, rpc, base, other);
+            request.set_field_by_name("page_size", Value::I32(size));
+            request.set_field_by_name("page_token", Value::String(token.into()));
+            if request.descriptor().get_field_by_name("consistency_token").is_some() {
+                let token = Value::String(newest.clone());
+                request.set_field_by_name("consistency_token", token);
+            }
+            request
+        };
+        let first = call(&client, &pool, rpc, &page("{}", "", 1)).await.unwrap();
+        let token = first.get_field_by_name("next_page_token").unwrap();
+        let token = token.as_str().unwrap().to_owned();
+        assert!(!token.is_empty(), "{rpc} has a second page");
+        // The size of the page is free.
+        call(&client, &pool, rpc, &page("{}", &token, 2)).await.unwrap();
+
+        let elsewhere = call(&client, &pool, rpc, &page(other, &token, 1)).await;
+
+        let elsewhere = elsewhere.map(|_| ());
+        assert!(elsewhere.is_err(), "{rpc} with {other}");
+        at_fault(elsewhere, "page_token", "INVALID_PAGE_TOKEN");
+    }
+    let programs = ListProgramsRequest { page_size: 1, ..Default::default() };
+    let programs = client.programs().list_programs(client.request(programs)).await.unwrap();
+    let token = programs.into_inner().next_page_token;
+    let users = ListUsersRequest { page_token: token, ..Default::default() };
+    let users = client.accounts().list_users(client.request(users)).await.unwrap_err();
+    assert_eq!(reason(&users), (Code::InvalidArgument, "INVALID_FIELD".into()));
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn pages_and_tokens_that_nobody_gave_out_are_refused() {
+    let (database, server, client) = server_with(&[]).await;
+    let list = |page_size: i32, page_token: &str, consistency_token: &str| ListProgramsRequest {
+        page_size,
+        page_token: page_token.into(),
+        consistency_token: consistency_token.into(),
+    };
+    for size in [-1, 1_001, i32::MIN] {
+        let answer = client.programs().list_programs(client.request(list(size, "", ""))).await;
+        at_fault(answer, "page_size", "INVALID_PAGE_SIZE");
+    }
+    let answer = client.programs().list_programs(client.request(list(0, "?", ""))).await;
+    at_fault(answer, "page_token", "INVALID_PAGE_TOKEN");
+    for token in ["42", "ä", "\0", "Y2Nj", &"A".repeat(10_000)] {
+        let answer = client.programs().list_programs(client.request(list(0, "", token))).await;
+        at_fault(answer, "consistency_token", "INVALID_CONSISTENCY_TOKEN");
+    }
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_consistency_token_of_a_longer_log_is_ahead_of_a_shorter_one() {
+    let (longer, server, client) = server_with(&["referral-count"]).await;
+    let mut last = client.sign_up("referral-count", "ada", "").await.unwrap();
+    for index in 0..3 {
+        last = client.sign_up("", &format!("user-{index}"), &last.code).await.unwrap();
+    }
+    let good = last.response.consistency_token;
+    let read =
+        |user_id: &str| GetUserRequest { user_id: user_id.into(), consistency_token: good.clone() };
+    client.accounts().get_user(client.request(read("ada"))).await.unwrap();
+    server.stop().await;
+    let (shorter, server, client) = server_with(&["referral-count"]).await;
+    client.sign_up("referral-count", "ada", "").await.unwrap();
+
+    let ahead = client.accounts().get_user(client.request(read("ada"))).await;
+
+    refused(ahead, Code::FailedPrecondition, "TOKEN_AHEAD_OF_LOG");
+    server.stop().await;
+    shorter.check().await;
+    longer.check().await;
+}
