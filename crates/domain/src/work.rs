@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use cqrs_es::event_sink::EventSink;
 
-use super::{code, email};
 use super::registry::{AnyAggregate, AnyEvent, Stream, StreamKey};
 use super::{ParticipantId, ProgramId, Refusal, SideRow, Timestamp, UserId};
+use super::{code, email};
 
 /// Why a decision stopped before its end.
 #[derive(Debug, PartialEq, Eq)]

@@ -73,7 +73,7 @@ struct ChaosOptions {
 
 impl ChaosOptions {
     async fn run(self) -> Result<(), CliError> {
-        let stop = stop_requested()?;
+        let stop = StopRequests::listen()?.requested();
         let admin_key = random_key()?;
         let moment = now();
         let drawn = Random::of(moment.0.unsigned_abs(), 0).draw() % 1_000_000;

@@ -18,8 +18,8 @@ pub mod plain_http;
 mod processes;
 mod proxy;
 mod several;
-pub mod tls;
 mod stopping;
+pub mod tls;
 mod watching;
 
 use std::sync::atomic::{AtomicU32, Ordering};
