@@ -4,7 +4,7 @@ create table {table} (
     user_id           text collate "C" not null,
     -- The last event that changed the row.
     last_position     bigint      not null,
-    -- The position of the enrollment in the log, which gives the order of registration.
+    -- The position of the enrollment in the log, which decides ties on leaderboards.
     enrolled_position bigint      not null,
     enroll_time       timestamptz not null,
     code              text        not null,

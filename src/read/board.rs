@@ -24,7 +24,7 @@ pub struct Ranked {
     pub user_id: Arc<str>,
     /// In the unit of the metric.
     pub score: i64,
-    /// The number in the order of registration.
+    /// The number in the order of enrollment.
     pub order: u32,
 }
 

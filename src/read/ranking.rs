@@ -14,12 +14,12 @@ use std::cmp::Ordering;
 const BLOCK_CAPACITY: usize = 2048;
 
 /// A participant's place in a leaderboard: higher scores first, and among equal scores the participant who
-/// registered first.
+/// enrolled first in the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// The score, in the unit of the leaderboard.
     pub score: i64,
-    /// The participant's number in the order of registration, unique within one leaderboard.
+    /// The participant's number in the order of enrollment, unique within one leaderboard.
     pub order: u32,
 }
 

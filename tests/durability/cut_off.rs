@@ -68,14 +68,17 @@ async fn when_a_server_is_cut_off_from_the_database_the_others_go_on() {
     let scene = Scene::new("all").await;
     let client = scene.cut_off.client();
     // In the midst of work.
-    for _ in 0..8 {
-        let client = client.clone();
-        tokio::spawn(
-            async move { while client.buy("", "friend", "INR", 100_000).await.is_ok() {} },
-        );
-    }
+    let buy = |client: Client| async move {
+        while client.buy("", "friend", "INR", 100_000).await.is_ok() {}
+    };
+    let buying: Vec<_> = (0..8).map(|_| tokio::spawn(buy(client.clone()))).collect();
     purchase(&client).await;
     scene.proxy.cut_off();
+    let cut_at = Instant::now();
+    check_answers(&scene.database, &scene.other.client(), cut_at).await;
+    for task in buying {
+        task.abort();
+    }
     scene.check(Instant::now()).await;
 }
 

@@ -23,7 +23,7 @@ pub enum Unseen {
     #[error("must not contain control characters or line breaks")]
     Control,
     /// A character that only changes how its neighbours are shown, or that nothing shows.
-    #[error("must not contain the invisible character U+{:04X}", *.0 as u32)]
+    #[error("must not contain the invisible character U+{:04X}", u32::from(*.0))]
     Invisible(char),
     /// Nothing in the text can be seen.
     #[error("must have something that can be seen")]

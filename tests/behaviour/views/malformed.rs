@@ -34,7 +34,7 @@ async fn refuses_bad_participants<R: OfParticipant>(client: &Client) {
             at_fault(client, R::of(PROGRAM, id), "user_id", fault).await;
         }
     }
-    let long = "a".repeat(65);
+    let long = "a".repeat(129);
     at_fault(client, R::of(&long, "ada"), "program_id", "INVALID_ID").await;
     at_fault(client, R::of(PROGRAM, &long), "user_id", "INVALID_ID").await;
 }

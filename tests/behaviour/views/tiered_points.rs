@@ -6,7 +6,7 @@ use contract::pb::*;
 
 use super::ask::OfParticipant;
 use super::{board, by_level, only, places, rank, see, token};
-use crate::support::{minor, server_with};
+use crate::support::{enroll, minor, server_with};
 use testing::{Client, SignUp};
 
 const PROGRAM: &str = "tiered-points";
@@ -129,6 +129,24 @@ async fn a_name_that_is_gone_is_soon_shown_no_longer() {
         assert!(erased_at.elapsed() < Duration::from_mins(1), "{:?}", names().await);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn ties_go_to_whoever_enrolled_in_the_program_first_however_old_the_accounts_are() {
+    let (database, server, client) = server_with(&[PROGRAM]).await;
+    for account in ["old", "new"] {
+        client.sign_up("", account, "").await.unwrap();
+    }
+    let mut last = String::new();
+    for account in ["new", "old"] {
+        last = enroll(&client, PROGRAM, account, "").await.unwrap().consistency_token;
+    }
+
+    let points = see(&client, &last, board(PROGRAM, LeaderboardMetric::Points)).await;
+
+    assert_eq!(places(&points.entries), [(1, "new", 0), (2, "old", 0)]);
     server.stop().await;
     database.check().await;
 }

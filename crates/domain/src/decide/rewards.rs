@@ -105,26 +105,27 @@ fn quote_for(
     earner_id: &ParticipantId,
     unshared_minor: i64,
 ) -> Result<Result<Quote, Withheld>, Halt> {
-    let source = load::<Participant>(work, occasion.source)?;
     let earner = load::<Participant>(work, earner_id)?;
     let dated = occasion.purchase.as_ref().and_then(|purchase| purchase.dated);
     let mut bar = earner.bar(dated);
-    let mut tier_referrals = earner.tier_referrals().under(occasion.version.rules.earn_on);
-    if let (Pay::Tiers(_), Some(referral)) = (&rule.pay, source.referral()) {
-        // Such a referral never counts for tiers, also after the reactivation.
-        if referral.made_while_inactive {
-            bar = bar.or(Some(WithheldReason::EarnerInactive));
+    let mut so_far =
+        SoFar { level_minor: earner.level(rule.level).total_minor, ..SoFar::default() };
+    if matches!(rule.pay, Pay::Tiers(_)) {
+        so_far.tier_minor = earner.tier_points();
+        so_far.tier_referrals = earner.tier_referrals().under(occasion.version.rules.earn_on);
+        if let Some(referral) = load::<Participant>(work, occasion.source)?.referral() {
+            // Such a referral never counts for tiers, also after the reactivation.
+            if referral.made_while_inactive {
+                bar = bar.or(Some(WithheldReason::EarnerInactive));
+            }
+            // The purchase converts a pending referral after its rewards are granted.
+            let converts =
+                occasion.purchase.is_some() && referral.status == ReferralStatus::Pending;
+            let is_not_counted_yet = converts || referral.made_while_inactive;
+            so_far.tier_referrals =
+                so_far.tier_referrals.saturating_add(u32::from(is_not_counted_yet));
         }
-        // The purchase converts a pending referral after its rewards are granted.
-        let converts = occasion.purchase.is_some() && referral.status == ReferralStatus::Pending;
-        let is_not_counted_yet = converts || referral.made_while_inactive;
-        tier_referrals = tier_referrals.saturating_add(u32::from(is_not_counted_yet));
     }
-    let so_far = SoFar {
-        level_minor: earner.level(rule.level).total_minor,
-        tier_minor: earner.tier_points(),
-        tier_referrals,
-    };
     let quoted = quote(rule, so_far, occasion.amount_minor(), unshared_minor);
     Ok(match bar {
         None => quoted.map_err(Withheld::from),
