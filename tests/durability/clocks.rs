@@ -41,6 +41,7 @@ impl Shifted {
             admin_key: ADMIN_KEY.into(),
             environment: Environment { now, ..machine },
             settings: ServerSettings::default(),
+            transport: tributary::api::transport::Limits::default(),
             engine: Limits::default(),
             live: tributary::live::Limits::default(),
             jobs: tributary::jobs::Limits::default(),

@@ -54,16 +54,21 @@ struct Chosen {
     amount: Option<i64>,
 }
 
-/// The last event of a kind that is the last of its stream, so that nothing later adds up with it.
+/// The last event of a kind.
 async fn last(database: &TestDatabase, condition: &str) -> Chosen {
     let query = format!(
         "select position, aggregate_id as stream, (payload -> 'posting' ->> 'amount')::bigint as amount
-         from events where {condition} and sequence = (
-             select max(sequence) from events as later
-             where later.aggregate_type = events.aggregate_type and later.aggregate_id = events.aggregate_id)
-         order by position desc limit 1"
+         from events where {condition} order by position desc limit 1"
     );
     sqlx::query_as(&query).fetch_one(&database.pool).await.unwrap()
+}
+
+/// The last event of a kind that is the last of its stream, so that nothing later adds up with it.
+async fn last_of_stream(database: &TestDatabase, condition: &str) -> Chosen {
+    let is_last = "sequence = (
+        select max(sequence) from events as later
+        where later.aggregate_type = events.aggregate_type and later.aggregate_id = events.aggregate_id)";
+    last(database, &format!("{condition} and {is_last}")).await
 }
 
 async fn change(database: &TestDatabase, sql: &str) {
@@ -102,12 +107,12 @@ async fn is_named(database: &TestDatabase, stream: &str, what: &str, position: i
 
 #[tokio::test]
 async fn a_log_that_was_changed_consistently_is_named_where_it_was_changed() {
-    let honest = honest_log(60).await;
+    let honest = honest_log(100).await;
     let reward = "event_type = 'RewardGranted' and payload -> 'posting' ->> 'kind' <> 'points'";
 
     // A reward is one more, and every total beside it agrees.
     let database = honest.copy().await;
-    let Chosen { position, stream, amount } = last(&database, reward).await;
+    let Chosen { position, stream, amount } = last_of_stream(&database, reward).await;
     let amount = amount.unwrap();
     let raised = |path: &str| format!("to_jsonb((payload #>> '{path}')::bigint + 1)");
     let sql = format!(
@@ -126,7 +131,7 @@ async fn a_log_that_was_changed_consistently_is_named_where_it_was_changed() {
 
     // A reward is gone, and nothing is left where it was.
     let database = honest.copy().await;
-    let Chosen { position, stream, .. } = last(&database, reward).await;
+    let Chosen { position, stream, .. } = last_of_stream(&database, reward).await;
     let end_of_command = database
         .count(&format!(
             "select position + (metadata ->> 'command_events')::bigint - 2 from events
@@ -140,7 +145,7 @@ async fn a_log_that_was_changed_consistently_is_named_where_it_was_changed() {
 
     // A reward is there twice, and the second one adds up with the first.
     let database = honest.copy().await;
-    let Chosen { position, stream, amount } = last(&database, reward).await;
+    let Chosen { position, stream, amount } = last_of_stream(&database, reward).await;
     let amount = amount.unwrap();
     shift(&database, position, 1).await;
     resize_command(&database, position, 1).await;

@@ -97,6 +97,7 @@ pub(super) struct Reward {
     pub(super) cap_remaining_minor: Option<i64>,
     pub(super) level_total_minor: i128,
     pub(super) level_count: u32,
+    pub(super) tier_referrals: Option<u32>,
     pub(super) kind: Value,
     pub(super) unit: Arc<str>,
 }
@@ -114,6 +115,7 @@ impl Reward {
             ("rate_bps", self.rate_bps.into()),
             ("level_total", self.level_total_minor.into()),
             ("level_count", self.level_count.into()),
+            ("referrals of the tier", self.tier_referrals.into()),
             ("source", self.source.into()),
             ("purchase", self.purchase_id.into()),
             ("kind", self.kind),
@@ -168,6 +170,7 @@ fn granted_fields(granted: &RewardGranted) -> Vec<(&'static str, Value)> {
         ("rate_bps", granted.rate_bps.into()),
         ("level_total", granted.level_total_minor().into()),
         ("level_count", granted.level_count.into()),
+        ("referrals of the tier", granted.tier_referrals.into()),
         ("source", granted.source_user_id.as_str().into()),
         ("purchase", purchase(granted.purchase_id.as_ref())),
         kind,
@@ -181,29 +184,40 @@ fn purchase(purchase_id: Option<&PurchaseId>) -> Value {
 }
 
 /// The fields of a reward that is withheld.
-pub(super) fn withheld_fields(withheld: &RewardWithheld) -> Vec<(&'static str, Value)> {
+pub(super) fn withheld_fields(
+    withheld: &RewardWithheld,
+    stream: &StreamKey,
+) -> Vec<(&'static str, Value)> {
+    let owner = stream.kind.user_of(&stream.id);
     vec![
         ("level", withheld.level.into()),
         ("program_version", withheld.program_version.into()),
         ("rule", withheld.rule.as_deref().into()),
-        ("earner", withheld.earner_user_id.as_ref().map(UserId::as_str).into()),
+        ("earner", withheld.earner_user_id.as_ref().map(UserId::as_str).or(owner).into()),
         ("reason", debug(withheld.reason)),
         ("qualified", withheld.qualified.into()),
+        ("limit", withheld.limit_minor.into()),
         ("source", withheld.source_user_id.as_ref().map(UserId::as_str).into()),
         ("purchase", purchase(withheld.purchase_id.as_ref())),
-        ("limit", withheld.limit_minor.into()),
+        ("computed", withheld.computed_minor.into()),
+        ("unit", withheld.unit.as_deref().into()),
     ]
 }
 
-/// The name and the fields of what the log has; `None` for an input, and for what the oracle does not judge.
+/// The name and the fields of what the log has on a participant's stream; `None` for an input.
 pub(super) fn of_participant(
     event: &ParticipantEvent,
+    stream: &StreamKey,
 ) -> Option<(&'static str, Vec<(&'static str, Value)>)> {
     Some(match event {
         ParticipantEvent::ParticipantEnrolled(_) => ("ParticipantEnrolled", Vec::new()),
         ParticipantEvent::ReferralMade(made) => (
             "ReferralMade",
-            vec![("referee", made.referee_user_id.as_str().into()), ("status", debug(made.status))],
+            vec![
+                ("referee", made.referee_user_id.as_str().into()),
+                ("status", debug(made.status)),
+                ("made while inactive", made.made_while_inactive.into()),
+            ],
         ),
         ParticipantEvent::ReferralUpdated(updated) => (
             "ReferralUpdated",
@@ -211,10 +225,16 @@ pub(super) fn of_participant(
                 ("referee", updated.referee_user_id.as_str().into()),
                 ("previous status", debug(updated.previous_status)),
                 ("status", debug(updated.status)),
+                ("made while inactive", updated.made_while_inactive.into()),
+                ("converted while inactive", updated.converted_while_inactive.into()),
             ],
         ),
         ParticipantEvent::ReferralConverted(converted) => {
-            ("ReferralConverted", vec![("purchase", purchase(converted.purchase_id.as_ref()))])
+            let fields = vec![
+                ("purchase", purchase(converted.purchase_id.as_ref())),
+                ("converted while inactive", converted.converted_while_inactive.into()),
+            ];
+            ("ReferralConverted", fields)
         }
         ParticipantEvent::PurchaseCredited(credited) => {
             let mut fields = vec![("purchase", credited.purchase_id.as_str().into())];
@@ -222,7 +242,9 @@ pub(super) fn of_participant(
             ("PurchaseCredited", fields)
         }
         ParticipantEvent::RewardGranted(granted) => ("RewardGranted", granted_fields(granted)),
-        ParticipantEvent::RewardWithheld(withheld) => ("RewardWithheld", withheld_fields(withheld)),
+        ParticipantEvent::RewardWithheld(withheld) => {
+            ("RewardWithheld", withheld_fields(withheld, stream))
+        }
         ParticipantEvent::TierChanged(change) => (
             "TierChanged",
             vec![
@@ -232,10 +254,14 @@ pub(super) fn of_participant(
         ),
         ParticipantEvent::ParticipantDeactivated(_) => ("ParticipantDeactivated", Vec::new()),
         ParticipantEvent::ParticipantReactivated(_) => ("ParticipantReactivated", Vec::new()),
-        // An input, and a note that the buyer's later purchases are judged by.
-        ParticipantEvent::ReferralApplied(_) | ParticipantEvent::FirstPurchaseUsed(_) => {
-            return None;
-        }
+        ParticipantEvent::FirstPurchaseUsed(used) => (
+            "FirstPurchaseUsed",
+            vec![
+                ("purchase", used.purchase_id.as_str().into()),
+                ("insufficient", used.is_insufficient.into()),
+            ],
+        ),
+        ParticipantEvent::ReferralApplied(_) => return None,
     })
 }
 

@@ -16,8 +16,8 @@ mod tests;
 mod world;
 
 use domain::{
-    AnyEvent, Kind, ParticipantEvent, ProgramEvent, PurchaseEvent, ReferralApplied, ReferralStatus,
-    StreamKey, UserEvent,
+    AnyEvent, Kind, ParticipantEvent, ProgramEvent, ProgramId, PurchaseEvent, ReferralApplied,
+    ReferralStatus, RewardWithheld, StreamKey, UserEvent,
 };
 
 use super::audit::Finding;
@@ -47,6 +47,11 @@ struct Judgement {
     expected: Vec<Effect>,
     found: Vec<Effect>,
     purchase: Option<(Purchase, Vec<PersonIndex>)>,
+}
+
+/// The program of a reward that is withheld on the stream of a purchase.
+fn program_of(withheld: &RewardWithheld) -> &str {
+    withheld.program_id.as_ref().map_or("", ProgramId::as_str)
 }
 
 fn split(stream_id: &str) -> (&str, &str) {
@@ -112,12 +117,11 @@ impl Oracle {
                 judgement.purchase = Some((purchase, self.world.user(buyer).enrolled.clone()));
             }
             AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)) => {
-                let program_id = withheld.program_id.as_ref().map_or("", |id| id.as_str());
                 judgement.found.push(Effect {
-                    program: self.world.program_index(program_id),
+                    program: self.world.program_index(program_of(withheld)),
                     stream: event.stream.clone(),
                     name: "RewardWithheld",
-                    fields: withheld_fields(withheld),
+                    fields: withheld_fields(withheld, &event.stream),
                     position: event.position,
                 });
             }
@@ -159,13 +163,16 @@ impl Oracle {
         let (program_id, user_id) = split(&event.stream.id);
         match fact {
             ParticipantEvent::ReferralApplied(applied) => {
-                self.sort_referral(program_id, user_id, applied, judgement);
+                let was_inactive = self.sort_referral(program_id, user_id, applied, judgement);
+                self.unless(applied.made_while_inactive == was_inactive, event, || {
+                    format!("made while inactive: expected {was_inactive}, found {}", !was_inactive)
+                });
             }
             // The decision of an operator.
             ParticipantEvent::ReferralUpdated(updated)
                 if updated.status != ReferralStatus::Converted => {}
             fact => {
-                let Some((name, fields)) = of_participant(fact) else { return };
+                let Some((name, fields)) = of_participant(fact, &event.stream) else { return };
                 let program = self.world.program_index(program_id);
                 let (stream, position) = (event.stream.clone(), event.position);
                 judgement.found.push(Effect { program, stream, name, fields, position });
@@ -173,34 +180,38 @@ impl Oracle {
         }
     }
 
+    /// Takes in a referral, with what must follow; whether the referrer was inactive.
     fn sort_referral(
         &mut self,
         program_id: &str,
         user_id: &str,
         applied: &ReferralApplied,
         judgement: &mut Judgement,
-    ) {
+    ) -> bool {
         let referee = self.world.person_index(program_id, user_id);
         let referrer = self.world.person_index(program_id, applied.referrer_user_id.as_str());
+        let was_inactive = self.world.person(referrer).is_inactive;
         self.world.attach(
             referee,
             Tie {
                 referrer,
                 made: applied.referral_time_us.0,
                 status: applied.status,
-                made_while_active: !self.world.person(referrer).is_inactive,
+                made_while_active: !was_inactive,
                 converted_while_able: false,
             },
         );
         let fields = vec![
             ("referee", user_id.into()),
             ("status", format!("{:?}", applied.status).as_str().into()),
+            ("made while inactive", was_inactive.into()),
         ];
         judgement.expected.push(self.expect(referrer, "ReferralMade", fields));
         let program = self.world.program_index(program_id);
         if let Some(version) = self.world.current_version(program) {
             judgement.expected.extend(reckon::of_referral(&self.world, referee, &version));
         }
+        was_inactive
     }
 
     fn expect(

@@ -39,6 +39,13 @@ struct Candidate<'a> {
     cut_off: Option<WithheldReason>,
 }
 
+/// What a rule does not pay, and why.
+struct Unpaid {
+    reason: WithheldReason,
+    /// What the rule comes to before its cap; absent where a referral stands in the way.
+    computed_minor: Option<i128>,
+}
+
 /// What a rule pays.
 struct Quote {
     computed_minor: i128,
@@ -46,6 +53,8 @@ struct Quote {
     cap_remaining_minor: Option<i64>,
     /// The change of tiers, if it brings one.
     tiers: Option<TierChange>,
+    /// The number of referrals that the tier goes by.
+    tier_referrals: Option<u32>,
 }
 
 /// The names of the tiers before and after.
@@ -74,14 +83,15 @@ pub(super) fn of_purchase(
     reckoning.credit(purchase);
     if let Some(reason) = reckoning.fault_of(purchase) {
         reckoning.withhold_from_all(reason);
-        return reckoning.effects;
+    } else {
+        if reckoning.pay() {
+            reckoning.convert();
+        }
+        if !reckoning.effects.iter().any(is_of_a_reward) {
+            reckoning.withhold_from_all(WithheldReason::NotReferred);
+        }
     }
-    if reckoning.pay() {
-        reckoning.convert();
-    }
-    if !reckoning.effects.iter().any(is_of_a_reward) {
-        reckoning.withhold_from_all(WithheldReason::NotReferred);
-    }
+    reckoning.use_first(purchase);
     reckoning.effects
 }
 
@@ -160,13 +170,34 @@ impl<'a> Reckoning<'a> {
             return;
         }
         let purchase_id = self.purchase.map(|purchase| purchase.id.clone());
-        self.expect(self.source, "ReferralConverted", vec![("purchase", purchase_id.into())]);
+        let date = self.purchase.map(|purchase| purchase.date);
+        let is_barred = self.world.person(tie.referrer).bar(date).is_some();
+        let fields =
+            vec![("purchase", purchase_id.into()), ("converted while inactive", is_barred.into())];
+        self.expect(self.source, "ReferralConverted", fields);
         let fields = vec![
             ("referee", self.world.user_id(self.source).clone().into()),
             ("previous status", "Pending".into()),
             ("status", "Converted".into()),
+            ("made while inactive", (!tie.made_while_active).into()),
+            ("converted while inactive", is_barred.into()),
         ];
         self.expect(tie.referrer, "ReferralUpdated", fields);
+    }
+
+    /// The purchase is remembered if it is the first of all, or the first that was enough. A conversion says so
+    /// itself.
+    fn use_first(&mut self, purchase: &Purchase) {
+        let is_enough = is_enough(self.world, self.source, purchase, self.version);
+        let bought = self.world.person(self.source).bought;
+        let is_known = bought.anything && (bought.enough || !is_enough);
+        if !is_known && !self.effects.iter().any(|effect| effect.name == "ReferralConverted") {
+            let fields = vec![
+                ("purchase", purchase.id.clone().into()),
+                ("insufficient", (!is_enough).into()),
+            ];
+            self.expect(self.source, "FirstPurchaseUsed", fields);
+        }
     }
 
     /// Whom the rules name, up the line.
@@ -200,7 +231,7 @@ impl<'a> Reckoning<'a> {
         for candidate in self.candidates() {
             let Candidate { rule, person, cut_off } = candidate;
             let quote = match cut_off {
-                Some(reason) => Err(reason),
+                Some(reason) => Err(Unpaid { reason, computed_minor: None }),
                 None => self.quote(rule, person, left_of_purchase),
             };
             match quote {
@@ -211,9 +242,10 @@ impl<'a> Reckoning<'a> {
                     self.grant(rule, person, quote);
                     is_paid = true;
                 }
-                Err(reason) => {
-                    let cap = rule.cap_minor.filter(|_| reason == WithheldReason::CapReached);
-                    self.withhold(Some((rule, person)), reason, cap, true);
+                Err(unpaid) => {
+                    let is_capped = unpaid.reason == WithheldReason::CapReached;
+                    let cap = rule.cap_minor.filter(|_| is_capped);
+                    self.withhold(Some((rule, person)), &unpaid, cap, true);
                 }
             }
         }
@@ -225,57 +257,63 @@ impl<'a> Reckoning<'a> {
         rule: &RewardRule,
         earner: PersonIndex,
         left_of_purchase: i128,
-    ) -> Result<Quote, WithheldReason> {
+    ) -> Result<Quote, Unpaid> {
         let person = self.world.person(earner);
-        if let Some(reason) = person.bar(self.purchase.map(|purchase| purchase.date)) {
-            return Err(reason);
-        }
+        let mut bar = person.bar(self.purchase.map(|purchase| purchase.date));
         let own = self.world.person(self.source).referral;
         if tiers_of(&rule.pay).is_some() && own.is_some_and(|tie| !tie.made_while_active) {
             // Such a referral never counts for tiers, also after the reactivation.
-            return Err(WithheldReason::EarnerInactive);
+            bar = bar.or(Some(WithheldReason::EarnerInactive));
         }
         let amount = self.purchase.map_or(0, |purchase| purchase.amount_minor);
-        let (computed_minor, tiers) = match &rule.pay {
-            Pay::FlatMinor(flat) => (i128::from(*flat), None),
-            Pay::Count => (1, None),
-            Pay::RateBps(rate) => (share(amount, *rate).min(left_of_purchase), None),
+        let (computed_minor, tiers, tier_referrals) = match &rule.pay {
+            Pay::FlatMinor(flat) => (i128::from(*flat), None, None),
+            Pay::Count => (1, None, None),
+            Pay::RateBps(rate) => (share(amount, *rate).min(left_of_purchase), None, None),
             Pay::Tiers(_) => self.by_tier(rule, earner),
         };
+        let unpaid = |reason| Unpaid { reason, computed_minor: Some(computed_minor) };
+        if let Some(reason) = bar {
+            return Err(unpaid(reason));
+        }
         if computed_minor == 0 && tiers_of(&rule.pay).is_none() {
-            return Err(WithheldReason::RoundedToZero);
+            return Err(unpaid(WithheldReason::RoundedToZero));
         }
         let cap_remaining_minor =
             rule.cap_minor.map(|cap| cap - person.level(rule.level).total_minor);
         if cap_remaining_minor.is_some_and(|left| left <= 0) {
-            return Err(WithheldReason::CapReached);
+            return Err(unpaid(WithheldReason::CapReached));
         }
         let amount_minor = match cap_remaining_minor {
             Some(left) => computed_minor.min(left.into()),
             None => computed_minor,
         };
-        Ok(Quote { computed_minor, amount_minor, cap_remaining_minor, tiers })
+        Ok(Quote { computed_minor, amount_minor, cap_remaining_minor, tiers, tier_referrals })
     }
 
     /// The points that an earner still lacks for the referrals that count, this one included; and the change of
     /// tiers that they bring.
-    fn by_tier(&self, rule: &RewardRule, earner: PersonIndex) -> (i128, Option<TierChange>) {
+    fn by_tier(
+        &self,
+        rule: &RewardRule,
+        earner: PersonIndex,
+    ) -> (i128, Option<TierChange>, Option<u32>) {
         let tiers = tiers_of(&rule.pay).unwrap_or_default();
         let person = self.world.person(earner);
-        let mut counts = person.counts;
-        if let Some(tie) = self.world.person(self.source).referral
-            && self.purchase.is_some()
-            && tie.status == ReferralStatus::Pending
-        {
-            // The purchase converts the referral, and the referrer can earn.
-            counts.converted += 1;
+        let mut referrals = person.counts.for_tiers(self.version.rules.earn_on);
+        let own = self.world.person(self.source).referral;
+        // The purchase converts a pending referral. One that never counts is reckoned as if it did: what it comes to
+        // is withheld.
+        let converts = |tie: &Tie| self.purchase.is_some() && tie.status == ReferralStatus::Pending;
+        if own.is_some_and(|tie| converts(&tie) || !tie.made_while_active) {
+            referrals += 1;
         }
-        let referrals = counts.for_tiers(self.version.rules.earn_on);
         let points = rulebook::tier_points(tiers, referrals) - i128::from(person.tier_points);
         let before = person.tier.clone().or_else(|| Some(tiers.first()?.name.as_str().into()));
         let after = rulebook::tier(tiers, referrals).map(|tier| tier.name.as_str().into());
         // Nothing is taken back from whom other rules gave more.
-        (points.max(0), before.zip(after).filter(|(before, after)| before != after))
+        let change = before.zip(after).filter(|(before, after)| before != after);
+        (points.max(0), change, Some(referrals))
     }
 
     fn grant(&mut self, rule: &RewardRule, earner: PersonIndex, quote: Quote) {
@@ -296,6 +334,7 @@ impl<'a> Reckoning<'a> {
             cap_remaining_minor: quote.cap_remaining_minor,
             level_total_minor: i128::from(level.total_minor) + quote.amount_minor,
             level_count: level.rewards + 1,
+            tier_referrals: quote.tier_referrals,
             kind: kind(rule.kind),
             unit: self.version.rules.unit.as_str().into(),
         };
@@ -306,8 +345,8 @@ impl<'a> Reckoning<'a> {
         }
     }
 
-    /// Nobody gets anything from a purchase: everybody whom the rules name is told, or the purchase itself if the
-    /// rules name nobody.
+    /// Records that nobody gets anything from a purchase: one record for each whom the rules name, or a single one
+    /// if they name nobody.
     fn withhold_from_all(&mut self, reason: WithheldReason) {
         let rules = &self.version.rules;
         let minimum = Some(rules.minimum_purchase_minor);
@@ -316,47 +355,54 @@ impl<'a> Reckoning<'a> {
             WithheldReason::RewardsReferralsOnly | WithheldReason::NotReferred => Vec::new(),
             _ => self.candidates(),
         };
+        let unpaid = Unpaid { reason, computed_minor: None };
         if candidates.is_empty() {
-            self.withhold(None, reason, limit, false);
+            self.withhold(None, &unpaid, limit, false);
         }
         for Candidate { rule, person, .. } in candidates {
-            self.withhold(Some((rule, person)), reason, limit, false);
+            self.withhold(Some((rule, person)), &unpaid, limit, false);
         }
     }
 
     fn withhold(
         &mut self,
         earner: Option<(&RewardRule, PersonIndex)>,
-        reason: WithheldReason,
+        unpaid: &Unpaid,
         limit_minor: Option<i64>,
         qualified: bool,
     ) {
+        let reason = unpaid.reason;
         let on_purchase = self.purchase.filter(|_| !is_the_earners_own(reason));
         let person = earner.map_or(self.source, |(_, person)| person);
         let stream = match on_purchase {
             Some(purchase) => StreamKey { kind: Kind::Purchase, id: purchase.id.clone() },
             None => StreamKey { kind: Kind::Participant, id: self.world.stream_id(person) },
         };
-        // The earner's stream says who the earner is, and the purchase's which purchase it is.
-        let earner_named = earner.filter(|_| on_purchase.is_some());
-        let (source, purchase) = match on_purchase {
-            Some(_) => (None, None),
-            None => {
-                let purchase_id = self.purchase.map(|purchase| purchase.id.clone());
-                (Some(self.world.user_id(self.source).clone()), purchase_id)
-            }
-        };
-        let fields = vec![
+        let mut fields = vec![
             ("level", earner.map_or(0, |(rule, _)| rule.level).into()),
             ("program_version", self.version.number.into()),
             ("rule", earner.map(|(rule, _)| rule.rule.as_str()).into()),
-            ("earner", earner_named.map(|(_, person)| self.world.user_id(person).clone()).into()),
+            ("earner", earner.map(|(_, person)| self.world.user_id(person).clone()).into()),
             ("reason", format!("{reason:?}").as_str().into()),
             ("qualified", qualified.into()),
-            ("source", source.into()),
-            ("purchase", purchase.into()),
             ("limit", limit_minor.into()),
         ];
+        // On the earner's stream the event says what the purchase would have said.
+        let (source, purchase_id, computed_minor) = match on_purchase {
+            Some(_) => (None, None, None),
+            None => (
+                Some(self.world.user_id(self.source).clone()),
+                self.purchase.map(|purchase| purchase.id.clone()),
+                unpaid.computed_minor,
+            ),
+        };
+        let unit = computed_minor.map(|_| self.version.rules.unit.as_str());
+        fields.extend([
+            ("source", source.into()),
+            ("purchase", purchase_id.into()),
+            ("computed", computed_minor.into()),
+            ("unit", unit.into()),
+        ]);
         let program = self.world.person(self.source).program;
         self.effects.push(Effect { program, stream, name: "RewardWithheld", fields, position: 0 });
     }

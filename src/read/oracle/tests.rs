@@ -146,7 +146,7 @@ fn converted(referee: &str, referrer: &str, purchase: Option<&str>) -> Vec<Event
     vec![on(referee, own), on(referrer, updated)]
 }
 
-/// A reward at level 1 from the whole history of which the earner has `total` by `count` rewards.
+/// A reward at level 1, after which the earner has `total` by `count` rewards, and as many referrals.
 struct Reward<'a> {
     earner: &'a str,
     source: &'a str,
@@ -168,6 +168,9 @@ fn granted(reward: &Reward<'_>) -> Event {
             "after": { "available": reward.total, "earned": reward.total },
         },
     });
+    if reward.rule == "tiers" {
+        payload["tier_referrals"] = json!(reward.count);
+    }
     if let Some((id, basis)) = reward.purchase {
         payload["purchase_id"] = json!(id);
         payload["basis_minor"] = json!(basis);
@@ -265,9 +268,22 @@ fn a_referral_made_while_the_referrer_was_inactive_never_counts_for_tiers() {
         on("ada", json!({ "type": "ParticipantDeactivated" })),
     ]);
     let mut events = converted("bob", "ada", None);
-    let more = json!({ "rule": "tiers", "qualified": true, "source_user_id": "bob" });
+    let more = json!({
+        "rule": "tiers", "qualified": true, "source_user_id": "bob", "computed_minor": 10, "unit": "USD",
+    });
     events.push(withheld(None, "ada", 1, "earner_inactive", &more));
     log.refer("bob", "ada", events);
+    // The events of the referral say that the referrer was inactive.
+    for event in log.events.iter_mut().rev().take(6) {
+        let mut payload: Value = serde_json::from_str(&event.payload).unwrap();
+        if matches!(&*event.event_type, "ReferralApplied" | "ReferralMade" | "ReferralUpdated") {
+            payload["made_while_inactive"] = json!(true);
+        }
+        if matches!(&*event.event_type, "ReferralConverted" | "ReferralUpdated") {
+            payload["converted_while_inactive"] = json!(true);
+        }
+        event.payload = payload.to_string().into();
+    }
     log.command(vec![
         (Kind::User, "ada".into(), json!({ "type": "UserReactivated" })),
         on("ada", json!({ "type": "ParticipantReactivated", "reactivate_time_us": NOW })),
@@ -343,7 +359,10 @@ fn five_minutes_before_the_referral_count_as_after_it_and_what_is_before_uses_up
     log.publish(&first_purchase("qualifying_purchase"), 0, &[flat(1, 1)]);
     log.sign_up("ada");
     log.refer("bob", "ada", Vec::new());
-    let before = vec![withheld(Some("before"), "ada", 1, "before_referral", &json!({}))];
+    let used =
+        json!({ "type": "FirstPurchaseUsed", "purchase_id": "before", "is_insufficient": true });
+    let before =
+        vec![withheld(Some("before"), "ada", 1, "before_referral", &json!({})), on("bob", used)];
     log.buy("before", "bob", 500, NOW - 5 * MINUTE - 1, before);
     log.buy("after", "bob", 500, NOW - 5 * MINUTE, paid("after"));
     assert_eq!(log.deviations(), [""; 0]);
@@ -354,7 +373,10 @@ fn what_is_withheld_for_the_earners_own_sake_stands_on_the_earners_stream() {
     let capped = json!({
         "rule": "flat-1", "level": 1, "kind": "bonus", "pay": { "flat_minor": 1 }, "cap_minor": 1,
     });
-    let more = json!({ "qualified": true, "limit_minor": 1 });
+    let more = json!({
+        "qualified": true, "limit_minor": 1, "source_user_id": "bob", "purchase_id": "second",
+        "computed_minor": 1, "unit": "USD",
+    });
     for (stream, is_right) in [(None, true), (Some("second"), false)] {
         let mut log = Log::default();
         log.publish(&every_purchase(), 0, std::slice::from_ref(&capped));

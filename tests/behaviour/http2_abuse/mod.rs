@@ -2,13 +2,13 @@
 //! headers without end, frames that nobody knows. An ordinary client is answered all along, and memory stays bounded.
 
 mod frames;
+mod limits;
 
 use std::time::{Duration, Instant};
 
-use super::support::server_with;
 use frames::*;
 use prost::Message;
-use testing::{Client, Server, TestDatabase};
+use testing::{Client, Server, ServerOptions, TestDatabase};
 
 const CREDITS: &str = "first-purchase-credits";
 /// An ordinary call is answered within this time while a server is misused, also on a slow machine.
@@ -42,7 +42,15 @@ struct Seen {
 
 impl Scene {
     async fn new() -> Self {
-        let (database, server, client) = server_with(&[CREDITS]).await;
+        Self::with(&ServerOptions::default()).await
+    }
+
+    /// A scene on a server with further options.
+    async fn with(options: &ServerOptions) -> Self {
+        let database = TestDatabase::new().await;
+        let server = Server::start_with(&database.url, options).await;
+        let client = server.client();
+        client.publish_shipped(CREDITS).await;
         client.sign_up(CREDITS, "ada", "").await.unwrap();
         for number in 0..20 {
             client.buy(&format!("before-{number}"), "ada", "USD", 5).await.unwrap();

@@ -97,7 +97,7 @@ pub(super) struct Tally {
     acknowledged: AtomicU64,
     repeated: AtomicU64,
     /// Answers that no caller should ever get.
-    unseemly: Mutex<Vec<String>>,
+    internal_errors: Mutex<Vec<String>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
@@ -116,7 +116,7 @@ impl Tally {
             ends: Mutex::default(),
             acknowledged: AtomicU64::new(0),
             repeated: AtomicU64::new(0),
-            unseemly: Mutex::default(),
+            internal_errors: Mutex::default(),
         }
     }
 
@@ -135,9 +135,9 @@ impl Tally {
         of_kind.map(|((_, id), end)| (id.clone(), *end)).collect()
     }
 
-    /// Answers that no caller should ever get: internal errors.
-    pub(super) fn unseemly(&self) -> Vec<String> {
-        lock(&self.unseemly).clone()
+    /// Answers that no caller should ever get.
+    pub(super) fn internal_errors(&self) -> Vec<String> {
+        lock(&self.internal_errors).clone()
     }
 
     /// Acknowledged and refused requests, by kind.
@@ -268,7 +268,11 @@ impl Client {
     fn look_at(&self, status: &Status) {
         let is_of_server = status.get_details_error_info().is_some();
         if is_of_server && matches!(status.code(), Code::Internal | Code::Unknown) {
-            lock(&self.tally.unseemly).push(format!("{:?}: {}", status.code(), status.message()));
+            lock(&self.tally.internal_errors).push(format!(
+                "{:?}: {}",
+                status.code(),
+                status.message()
+            ));
         }
     }
 
@@ -290,6 +294,13 @@ impl Client {
         }
         let early = self.random.index(of_program.len()).min(self.random.index(of_program.len()));
         codes.get(of_program[early]).cloned()
+    }
+
+    /// A participant of a program who came lately, and may have no referrer yet.
+    fn newcomer(&mut self, program: usize) -> Option<Owner> {
+        let codes = lock(&self.tally.codes);
+        let late = codes.iter().rev().filter(|owner| owner.program == program);
+        late.take(50).nth(self.random.index(50)).cloned()
     }
 
     fn code(&mut self, program: usize) -> String {
@@ -343,8 +354,7 @@ impl Client {
     async fn refer(&mut self) {
         let program = PROGRAMS.iter().position(|id| *id == "multi-level-commission");
         let program = program.unwrap_or_default();
-        let (Some(referee), Some(referrer)) =
-            (self.participant(program), self.participant(program))
+        let (Some(referee), Some(referrer)) = (self.newcomer(program), self.participant(program))
         else {
             return;
         };

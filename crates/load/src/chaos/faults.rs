@@ -21,6 +21,8 @@ const MAX_PAUSE_MS: u64 = 4_000;
 const MAX_DOWN_MS: u64 = 1_500;
 /// How long an old snapshot is held, at most.
 const MAX_SNAPSHOT_MS: u64 = 8_000;
+/// How long a rebuild may take.
+const REBUILD_PATIENCE: Duration = Duration::from_mins(5);
 /// The rest between two faults of one injector, at most.
 const MAX_REST_MS: u64 = 1_500;
 /// A program change is repeated this often, and then given up.
@@ -210,7 +212,10 @@ impl Faults {
     /// not find rows that disagree with the log.
     async fn rebuild(&self, random: &mut Random) -> Result<(), LoadError> {
         let name = ["all", "participants", "overviews", "purchases"][random.index(4)];
-        let output = self.servers.command().args(["projections", "rebuild", name]).output().await;
+        let mut command = self.servers.command();
+        command.args(["projections", "rebuild", name]);
+        let output = tokio::time::timeout(REBUILD_PATIENCE, command.output()).await;
+        let output = output.map_err(|_| failed("run a rebuild")(&"it does not end"))?;
         let output = output.map_err(|error| failed("run a rebuild")(&error))?;
         let words = String::from_utf8_lossy(&output.stdout);
         let differing = words.lines().filter(|line| line.contains("but should be"));

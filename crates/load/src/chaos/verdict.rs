@@ -26,7 +26,7 @@ pub struct Verdict {
     /// Requests that are not in the log as often as they should be.
     pub wrong: Vec<String>,
     /// Answers that no caller should ever get.
-    pub unseemly: Vec<String>,
+    pub internal_errors: Vec<String>,
     /// Rows that a rebuild found to disagree with the log.
     pub differing: Vec<String>,
     /// What `verify` printed.
@@ -41,7 +41,7 @@ impl Verdict {
     pub fn is_good(&self) -> bool {
         self.is_verified
             && self.wrong.is_empty()
-            && self.unseemly.is_empty()
+            && self.internal_errors.is_empty()
             && self.differing.is_empty()
     }
 
@@ -52,7 +52,7 @@ impl Verdict {
         )];
         for (what, findings) in [
             ("not in the log as answered", &self.wrong),
-            ("internal errors", &self.unseemly),
+            ("internal errors", &self.internal_errors),
             ("rows that disagree with the log", &self.differing),
         ] {
             lines.push(format!("{what}: {}", findings.len()));
@@ -69,7 +69,7 @@ impl Verdict {
         servers: &Servers,
     ) -> Result<Self, LoadError> {
         let mut verdict = Self {
-            unseemly: tally.unseemly(),
+            internal_errors: tally.internal_errors(),
             differing: faults.differing().await,
             ..Self::default()
         };
