@@ -55,7 +55,6 @@ fn answer() -> pb::RecordPurchaseResponse {
         create_time: time,
     };
     let reward = |earner, level, rule: &str, amount_minor| pb::Reward {
-        computed_amount: None,
         reward_id: format!("multi-level-commission/{}/7", id(earner)),
         earner_user_id: id(earner),
         kind: pb::RewardKind::Commission.into(),
