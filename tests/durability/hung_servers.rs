@@ -304,13 +304,22 @@ async fn when_a_rebuild_stops_with_the_read_models_locked_the_servers_go_on() {
         let mut child = stop_beside(&database, &other, StopPoint::new(point), command).await;
         // It may have lost its locks, and then says so.
         child.wait().await.unwrap();
-        let again = tributary()
-            .args(["projections", "rebuild", "all"])
-            .env("DATABASE_URL", &database.url)
-            .output()
-            .await
-            .unwrap();
-        assert!(again.status.success(), "{point}: {}", String::from_utf8_lossy(&again.stderr));
+        // The database has yet to notice that the process has ended.
+        let ended_at = Instant::now();
+        loop {
+            let again = tributary()
+                .args(["projections", "rebuild", "all"])
+                .env("DATABASE_URL", &database.url)
+                .output()
+                .await
+                .unwrap();
+            if again.status.success() {
+                break;
+            }
+            let said = String::from_utf8_lossy(&again.stderr);
+            assert!(said.contains("another rebuild"), "{point}: {said}");
+            assert!(ended_at.elapsed() < READS_AGAIN, "{point}: {said}");
+        }
         finish(&database, [other]).await;
     }
 }
