@@ -10,7 +10,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use testing::{Server, ServerOptions, TestDatabase, tributary};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The name of a database.
 pub async fn name_of(database: &TestDatabase) -> String {
