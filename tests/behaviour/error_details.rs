@@ -121,7 +121,7 @@ async fn buf_shows_in_words_what_is_wrong_and_what_is_right() {
 async fn the_message_alone_says_what_is_wrong_and_what_is_right() {
     let (database, server, client) = server_with(&[]).await;
     let status = bad_purchase(&client).await;
-    let expected = "invalid amount.currency_code: must be a current ISO 4217 code in capitals, such as USD; \
+    let expected = "invalid amount.currency_code: must be an ISO 4217 code in capitals, such as USD; \
                     amount.minor_units: must be at least 1 minor unit; buyer_user_id: is required";
     assert_eq!(status.message(), expected);
     let one = RecordPurchaseRequest {
