@@ -55,7 +55,6 @@ fn answer() -> pb::RecordPurchaseResponse {
         create_time: time,
     };
     let reward = |earner, level, rule: &str, amount_minor| pb::Reward {
-        computed_amount: None,
         reward_id: format!("multi-level-commission/{}/7", id(earner)),
         earner_user_id: id(earner),
         kind: pb::RewardKind::Commission.into(),
@@ -67,6 +66,7 @@ fn answer() -> pb::RecordPurchaseResponse {
         source_user_id: id("bb"),
         purchase_id: id("cc"),
         create_time: time,
+        computed_amount: None,
     };
     let outcome = pb::PurchaseOutcome {
         program_id: "multi-level-commission".into(),

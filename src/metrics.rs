@@ -42,6 +42,45 @@ pub struct LimitOf {
     pub limit: &'static str,
 }
 
+/// Counts of the connections of clients, and of the limits that they reached.
+#[derive(Clone)]
+pub struct ConnectionMetrics {
+    /// Connections that are open.
+    pub open: Gauge,
+    /// Connections that were not accepted, by the limit: `all`, `address` or `files`.
+    pub refused: Family<LimitOf, Counter>,
+    /// Connections that the server ended, by the limit: `silent`, `idle` or `unread`.
+    pub cut: Family<LimitOf, Counter>,
+    /// Requests that were cut off before they were complete, by the limit: `time` or `number`.
+    pub requests_cut: Family<LimitOf, Counter>,
+}
+
+impl ConnectionMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let open = Gauge::default();
+        let (refused, cut, requests_cut) =
+            (Family::default(), Family::default(), Family::default());
+        let metrics = Self { open, refused, cut, requests_cut };
+        registry.register("connections", "Open connections of clients", metrics.open.clone());
+        registry.register(
+            "connections_refused",
+            "Connections that were not accepted, by the limit that was reached",
+            metrics.refused.clone(),
+        );
+        registry.register(
+            "connections_cut",
+            "Connections that the server ended, by the limit that was reached",
+            metrics.cut.clone(),
+        );
+        registry.register(
+            "requests_cut",
+            "Requests that were cut off before they were complete, by the limit that was reached",
+            metrics.requests_cut.clone(),
+        );
+        metrics
+    }
+}
+
 type Times = Family<Rpc, Histogram, fn() -> Histogram>;
 
 /// Seconds from 0.1 ms to 52 s.
@@ -75,14 +114,8 @@ pub struct Metrics {
     pub clock_ahead_seconds: Gauge<f64, AtomicU64>,
     /// Streams that are open.
     pub streams: Gauge,
-    /// Connections of clients that are open.
-    pub connections: Gauge,
-    /// Connections that were not accepted, by the limit: `all`, `address` or `files`.
-    pub connections_refused: Family<LimitOf, Counter>,
-    /// Connections that the server ended, by the limit: `silent`, `idle` or `unread`.
-    pub connections_cut: Family<LimitOf, Counter>,
-    /// Requests that were cut off before they were complete, by the limit: `time` or `number`.
-    pub requests_cut: Family<LimitOf, Counter>,
+    /// Connections of clients.
+    pub connections: ConnectionMetrics,
     /// Jobs.
     pub jobs: JobMetrics,
     /// Calls that began.
@@ -107,9 +140,7 @@ impl Default for Metrics {
         let (queue_commands, projected_position, projection_lag_events, streams) =
             (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
         let (conflicts, retries) = (Counter::default(), Counter::default());
-        let connections = Gauge::default();
-        let (connections_refused, connections_cut, requests_cut) =
-            (Family::default(), Family::default(), Family::default());
+        let connections = ConnectionMetrics::register(&mut registry);
         let (projection_lag_seconds, sessions_ended) = (Gauge::default(), Counter::default());
         let jobs = JobMetrics::register(&mut registry);
         let clock_ahead_seconds = Gauge::default();
@@ -162,22 +193,6 @@ impl Default for Metrics {
             clock_ahead_seconds.clone(),
         );
         registry.register("streams", "Open streams", streams.clone());
-        registry.register("connections", "Open connections of clients", connections.clone());
-        registry.register(
-            "connections_refused",
-            "Connections that were not accepted, by the limit that was reached",
-            connections_refused.clone(),
-        );
-        registry.register(
-            "connections_cut",
-            "Connections that the server ended, by the limit that was reached",
-            connections_cut.clone(),
-        );
-        registry.register(
-            "requests_cut",
-            "Requests that were cut off before they were complete, by the limit that was reached",
-            requests_cut.clone(),
-        );
         registry.register("rpcs_started", "Calls that began", rpcs_started.clone());
         registry.register("rpcs_handled", "Calls that ended, by code", rpcs_handled.clone());
         registry.register_with_unit(
@@ -200,9 +215,6 @@ impl Default for Metrics {
             clock_ahead_seconds,
             streams,
             connections,
-            connections_refused,
-            connections_cut,
-            requests_cut,
             jobs,
             rpcs_started,
             rpcs_handled,

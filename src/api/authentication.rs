@@ -116,19 +116,17 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        match self.admit(&mut request) {
-            Err(status) => Box::pin(async move { Ok(status.into_http()) }),
-            Ok(()) => {
-                // The service that was polled ready must be called; the clone replaces it.
-                let clone = self.inner.clone();
-                let mut ready = std::mem::replace(&mut self.inner, clone);
-                let timeout = timeout(request.headers());
-                let arrival = request.extensions_mut().remove::<Arrival>().unwrap_or_default();
-                Box::pin(async move {
-                    Ok(explained(in_time(timeout, ready.call(request)).await?, &arrival))
-                })
-            }
+        if let Err(status) = self.admit(&mut request) {
+            return Box::pin(async move { Ok(status.into_http()) });
         }
+        // The service that was polled ready must be called; the clone replaces it.
+        let clone = self.inner.clone();
+        let mut ready = std::mem::replace(&mut self.inner, clone);
+        let timeout = timeout(request.headers());
+        let arrival = request.extensions_mut().remove::<Arrival>().unwrap_or_default();
+        Box::pin(
+            async move { Ok(explained(in_time(timeout, ready.call(request)).await?, &arrival)) },
+        )
     }
 }
 

@@ -111,9 +111,10 @@ pub(super) fn denied(denied: Denied) -> Status {
                  ('authorization: Bearer KEY')"
             );
             let role = role.map(Role::as_str);
-            let facts: [(&str, &dyn Display); 2] =
-                [("field", &field), ("role", &role.unwrap_or_default())];
-            status(reason, message, &facts[..1 + usize::from(role.is_some())])
+            match role {
+                None => status(reason, message, &[("field", &field)]),
+                Some(role) => status(reason, message, &[("field", &field), ("role", &role)]),
+            }
         }
     }
 }

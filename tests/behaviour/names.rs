@@ -136,9 +136,9 @@ async fn a_sign_up_lists_the_rewards_that_it_caused_also_when_it_is_repeated() {
 }
 
 /// What a code is for a user, which must be the reason why its use is refused.
-async fn verdict(client: &Client, code: &str, user: &str, used: Result<(), Status>) -> String {
+async fn verdict(client: &Client, code: &str, user: &str, tried: Result<(), Status>) -> String {
     let verdict = client.validate(code, user).await.unwrap();
-    let (_, reason) = testing::reason(&used.expect_err("a use that is refused"));
+    let (_, reason) = testing::reason(&tried.expect_err("a use that is refused"));
     assert!(!verdict.valid, "{verdict:?}");
     assert_eq!(verdict.reason().as_str_name(), format!("CODE_INVALID_REASON_{reason}"));
     reason

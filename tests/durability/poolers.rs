@@ -33,11 +33,11 @@ struct Pooler {
 impl Pooler {
     /// Starts `PgBouncer` in a mode, as the user of the cluster, because it refuses to run as root. No startup
     /// parameter is ignored.
-    async fn start(program: &Path, database: &TestDatabase, mode: &str, more: &str) -> Self {
+    async fn start(program: &Path, database: &TestDatabase, mode: &str, extra: &str) -> Self {
         let (_, query) = database.url.split_once("host=").unwrap();
         let cluster = query.split('&').next().unwrap();
         let owner = std::fs::metadata(cluster).unwrap();
-        let name = format!("tributary-pooler-{}-{mode}-{}", std::process::id(), more.len());
+        let name = format!("tributary-pooler-{}-{mode}-{}", std::process::id(), extra.len());
         let directory = std::env::temp_dir().join(name);
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(&directory).unwrap();
@@ -45,7 +45,7 @@ impl Pooler {
         let settings = format!(
             "[databases]\n* = host={cluster} port=5432\n[pgbouncer]\nlisten_port = 6432\n\
              unix_socket_dir = {at}\npool_mode = {mode}\nauth_type = trust\nauth_file = {at}/users\n\
-             max_client_conn = 200\ndefault_pool_size = 60\nlogfile = {at}/log\n{more}\n"
+             max_client_conn = 200\ndefault_pool_size = 60\nlogfile = {at}/log\n{extra}\n"
         );
         std::fs::write(directory.join("settings"), settings).unwrap();
         let users = "\"tributary\" \"\"\n\"may_not_make\" \"\"\n";

@@ -10,7 +10,7 @@ use sqlx::{Connection, Executor, PgConnection};
 
 use testing::{Server, ServerOptions, TestDatabase, tributary};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The name of a database.
 pub async fn name_of(database: &TestDatabase) -> String {
@@ -72,10 +72,10 @@ async fn settings_of_a_role_or_a_database_do_not_reach_the_connections_of_a_serv
         "array_nulls = off",
         "transform_null_equals = on",
         "client_encoding = 'LATIN1'",
-        "statement_timeout = '1ms'",
-        "lock_timeout = '1ms'",
-        "idle_session_timeout = '1ms'",
-        "idle_in_transaction_session_timeout = '1ms'",
+        "statement_timeout = '300ms'",
+        "lock_timeout = '300ms'",
+        "idle_session_timeout = '300ms'",
+        "idle_in_transaction_session_timeout = '300ms'",
         "enable_seqscan = on",
     ] {
         let statement = format!("alter database {name} set {setting}");

@@ -18,6 +18,7 @@ const DEFAULT: &str = "http://127.0.0.1:50051";
 /// The server that a command calls.
 #[derive(Args, Clone, Debug, Serialize)]
 pub struct Server {
+    #[allow(clippy::doc_markdown, reason = "the text of `--help`")]
     /// The server: https://HOST speaks TLS and checks the server's certificate; http://HOST:PORT and
     /// HOST:PORT speak plain HTTP/2
     #[arg(id = "server", long = "server", value_name = "URL", env = "TRIBUTARY_SERVER", default_value = DEFAULT)]

@@ -89,7 +89,7 @@ impl Admission {
             *of_address += 1;
         }
         open.all += 1;
-        self.metrics.connections.inc();
+        self.metrics.connections.open.inc();
         Ok(Permit { open: self.open.clone(), address, metrics: self.metrics.clone() })
     }
 
@@ -100,7 +100,7 @@ impl Admission {
             Refused::Address => "address",
             Refused::Files => "files",
         };
-        self.metrics.connections_refused.get_or_create(&LimitOf { limit }).inc();
+        self.metrics.connections.refused.get_or_create(&LimitOf { limit }).inc();
     }
 
     fn complain(&mut self, refused: Refused, address: IpAddr) {
@@ -123,7 +123,7 @@ impl Admission {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.metrics.connections.dec();
+        self.metrics.connections.open.dec();
         let mut open = lock(&self.open);
         open.all -= 1;
         if let Some(address) = self.address

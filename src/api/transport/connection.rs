@@ -101,7 +101,7 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) {
     let cut_for = |limit| {
-        shared.metrics.connections_cut.get_or_create(&LimitOf { limit }).inc();
+        shared.metrics.connections.cut.get_or_create(&LimitOf { limit }).inc();
     };
     // A client that never says anything does not get as far as HTTP, which has its own limits of time.
     let mut first = [0];

@@ -49,7 +49,7 @@ impl Incomplete {
             Fault::TooLate => "time",
             Fault::TooMany => "number",
         };
-        self.metrics.requests_cut.get_or_create(&LimitOf { limit }).inc();
+        self.metrics.connections.requests_cut.get_or_create(&LimitOf { limit }).inc();
         fault
     }
 }

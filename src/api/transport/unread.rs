@@ -72,7 +72,7 @@ impl Unread {
         // While the connection is being cut, its bytes are still counted.
         let Some(worst) = worst.filter(|worst| !worst.cut.is_cancelled()) else { return };
         worst.cut.cancel();
-        self.metrics.connections_cut.get_or_create(&LimitOf { limit: "unread" }).inc();
+        self.metrics.connections.cut.get_or_create(&LimitOf { limit: "unread" }).inc();
         if let Some(others) = lock(&self.complaints).now() {
             let (unread_bytes, limit_bytes) = (worst.bytes.load(Ordering::Relaxed), self.limit);
             tracing::warn!(
@@ -99,27 +99,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(super) struct Counted {
     bytes: Bytes,
     /// How many were counted.
-    counted: usize,
+    size: usize,
     account: Arc<Account>,
 }
 
 impl Counted {
     pub(super) fn new(bytes: Bytes, account: &Arc<Account>) -> Self {
-        let counted = bytes.len();
-        account.own.bytes.fetch_add(counted, Ordering::Relaxed);
+        let size = bytes.len();
+        account.own.bytes.fetch_add(size, Ordering::Relaxed);
         let unread = &account.unread;
-        let in_all = unread.bytes.fetch_add(counted, Ordering::Relaxed) + counted;
+        let in_all = unread.bytes.fetch_add(size, Ordering::Relaxed) + size;
         if in_all > unread.limit {
             unread.cut_worst();
         }
-        Self { bytes, counted, account: account.clone() }
+        Self { bytes, size, account: account.clone() }
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.account.own.bytes.fetch_sub(self.counted, Ordering::Relaxed);
-        self.account.unread.bytes.fetch_sub(self.counted, Ordering::Relaxed);
+        self.account.own.bytes.fetch_sub(self.size, Ordering::Relaxed);
+        self.account.unread.bytes.fetch_sub(self.size, Ordering::Relaxed);
     }
 }
 

@@ -92,24 +92,21 @@ fn join(
 ) -> Result<Option<CodeFault>, Halt> {
     let user = load::<User>(work, user_id)?;
     let mut work = Rehearsal::on(work);
-    match program_id.filter(|program_id| !user.programs().contains(program_id)) {
-        Some(program_id) => registration::enroll(
-            &mut work,
-            &EnrollParticipant {
-                program_id: program_id.clone(),
-                user_id: user_id.clone(),
-                referral_code: Some(code.into()),
-            },
-        ),
-        None => {
-            let command = ApplyReferral {
-                program_id: program_id.cloned(),
-                referee_user_id: user_id.clone(),
-                referrer: Referrer::Code(code.into()),
-            };
-            referral::apply(&mut work, &command).map(|()| None)
-        }
+    let newly = program_id.filter(|program_id| !user.programs().contains(program_id));
+    if let Some(program_id) = newly {
+        let command = EnrollParticipant {
+            program_id: program_id.clone(),
+            user_id: user_id.clone(),
+            referral_code: Some(code.into()),
+        };
+        return registration::enroll(&mut work, &command);
     }
+    let command = ApplyReferral {
+        program_id: program_id.cloned(),
+        referee_user_id: user_id.clone(),
+        referrer: Referrer::Code(code.into()),
+    };
+    referral::apply(&mut work, &command).map(|()| None)
 }
 
 fn remaining_uses(work: &mut dyn Work, owner: &ParticipantId) -> Result<Option<u32>, Halt> {

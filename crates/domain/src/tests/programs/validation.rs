@@ -233,8 +233,8 @@ fn a_reward_beyond_the_largest_balance_is_foreseen() {
         (scene.fault(&code, None), scene.clone().sign_up_with("ben", &code))
     };
     assert_eq!(fill(i64::MAX - 10), (None, Ok(())));
-    let full = refused(Refusal::BalanceLimitReached(user("ana")));
-    assert_eq!(fill(i64::MAX - 9), (Some(CodeFault::BalanceLimit), full));
+    let limit = refused(Refusal::BalanceLimitReached(user("ana")));
+    assert_eq!(fill(i64::MAX - 9), (Some(CodeFault::BalanceLimit), limit));
 }
 
 #[test]
