@@ -30,6 +30,17 @@ async fn honest_log(steps: usize) -> TestDatabase {
     let server = Server::start(&database).await;
     let workers = begin(&server.client(), WORKERS).await;
     work_for(&server, workers, steps).await;
+    // Whatever the workers did: ten referrals of one, and then commissions as the last events of a stream.
+    let client = server.client();
+    let tia = client.sign_up("tiered-points", "tia", "").await.unwrap();
+    for number in 0..10 {
+        client.sign_up("tiered-points", &format!("tia-{number}"), &tia.code).await.unwrap();
+    }
+    let zed = client.sign_up("multi-level-commission", "zed", "").await.unwrap();
+    client.sign_up("multi-level-commission", "yan", &zed.code).await.unwrap();
+    for minor_units in [100_000, 100_000, 5] {
+        client.buy("", "yan", "INR", minor_units).await.unwrap();
+    }
     server.stop().await;
     database
 }
