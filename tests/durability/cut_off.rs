@@ -50,10 +50,10 @@ impl Scene {
 
     /// Checks that the other server goes on, and the first one as soon as new connections reach the database.
     async fn check(self, cut_at: Instant) {
-        check_answers(&self.database, &self.other.client(), cut_at).await;
+        check_answers(&self.other.client(), cut_at).await;
         self.proxy.heal();
         check_back(&self.cut_off.client()).await;
-        check_answers(&self.database, &self.other.client(), Instant::now()).await;
+        check_answers(&self.other.client(), Instant::now()).await;
         let _ = std::fs::remove_file(&self.log);
         finish(&self.database, [self.cut_off, self.other]).await;
     }
@@ -75,7 +75,7 @@ async fn when_a_server_is_cut_off_from_the_database_the_others_go_on() {
     purchase(&client).await;
     scene.proxy.cut_off();
     let cut_at = Instant::now();
-    check_answers(&scene.database, &scene.other.client(), cut_at).await;
+    check_answers(&scene.other.client(), cut_at).await;
     for task in buying {
         task.abort();
     }
@@ -88,10 +88,10 @@ async fn when_the_connection_of_the_projector_goes_dead_another_server_takes_ove
     let leader = the_projector(&scene.database).await;
     assert_eq!(scene.proxy.silence(PROJECTOR), 1);
     let cut_at = Instant::now();
-    check_answers(&scene.database, &scene.other.client(), cut_at).await;
+    check_answers(&scene.other.client(), cut_at).await;
     assert_ne!(the_projector(&scene.database).await, leader);
     // Its other connections are alive, so it answers as well.
-    check_answers(&scene.database, &scene.cut_off.client(), cut_at).await;
+    check_answers(&scene.cut_off.client(), cut_at).await;
     scene.check(Instant::now()).await;
 }
 
@@ -125,7 +125,7 @@ async fn an_append_whose_last_message_is_lost_is_ended_and_counted_once() {
     }
     // So that the other server has to end the session.
     scene.proxy.cut_off();
-    check_answers(&scene.database, &scene.other.client(), cut_at).await;
+    check_answers(&scene.other.client(), cut_at).await;
     assert!(metric(&scene.metrics, "tributary_sessions_ended_total").await >= 1.0);
     let log = read(&scene.log);
     assert!(log.contains("ended a session that held a lock and made no progress"), "{log}");
@@ -163,7 +163,7 @@ async fn a_session_that_holds_a_lock_and_whose_answer_nobody_reads_is_ended() {
     let stalled_at = Instant::now();
     // So that the other server has to end the session.
     scene.proxy.cut_off();
-    check_answers(&scene.database, &scene.other.client(), stalled_at).await;
+    check_answers(&scene.other.client(), stalled_at).await;
     let log = read(&scene.log);
     assert!(log.contains("ClientWrite"), "{log}");
     assert_eq!(scene.database.count(unread).await, 0);

@@ -35,7 +35,7 @@ fn unique() -> u32 {
 }
 
 /// Checks that a server answers commands and reads in time, although another process has stopped.
-pub async fn check_answers(database: &TestDatabase, client: &Client, stopped_at: Instant) {
+pub async fn check_answers(client: &Client, stopped_at: Instant) {
     let id = format!("after-{}", unique());
     let token = loop {
         match client.buy(&id, "friend", "INR", 100_000).await {
@@ -120,10 +120,10 @@ impl Scene {
 
     async fn check_since(self, stopped_at: Instant) {
         let Self { database, hanging, other, .. } = self;
-        check_answers(&database, &other.client(), stopped_at).await;
+        check_answers(&other.client(), stopped_at).await;
         hanging.signal("-CONT").await;
         check_back(&hanging.client()).await;
-        check_answers(&database, &other.client(), Instant::now()).await;
+        check_answers(&other.client(), Instant::now()).await;
         finish(&database, [hanging, other]).await;
     }
 }
@@ -152,7 +152,7 @@ async fn when_the_leader_of_the_read_models_stops_another_server_takes_over() {
     let leader = the_projector(&scene.database).await;
     scene.hanging.signal("-STOP").await;
     let stopped_at = Instant::now();
-    check_answers(&scene.database, &scene.other.client(), stopped_at).await;
+    check_answers(&scene.other.client(), stopped_at).await;
     assert_ne!(the_projector(&scene.database).await, leader);
     scene.check_since(Instant::now()).await;
 }
@@ -192,7 +192,7 @@ async fn when_a_server_stops_in_the_midst_of_an_append_the_others_go_on() {
         tokio::spawn(async move { client.buy("in-flight", "friend", "INR", 100_000).await })
     };
     let stopped_at = scene.point.reached().await;
-    check_answers(database, &scene.other.client(), stopped_at).await;
+    check_answers(&scene.other.client(), stopped_at).await;
     scene.hanging.signal("-CONT").await;
     check_in_flight("appending", database, &client, "in-flight", sent.await).await;
     scene.check().await;
@@ -219,7 +219,7 @@ async fn stop_with_the_lock_of_the_log(point: &'static str) {
         tokio::time::sleep(Duration::from_millis(3)).await;
     }
     let stopped_at = scene.point.reached().await;
-    check_answers(&scene.database, &other, stopped_at).await;
+    check_answers(&other, stopped_at).await;
     scene.hanging.signal("-CONT").await;
     check_back(&client).await;
     for (id, answered) in sent {
@@ -250,7 +250,7 @@ async fn stop_beside(
     point.arm();
     let child = command.spawn().unwrap();
     let stopped_at = point.reached().await;
-    check_answers(database, &other.client(), stopped_at).await;
+    check_answers(&other.client(), stopped_at).await;
     let third = Server::start(database).await;
     let took = stopped_at.elapsed();
     assert!(took < READS_AGAIN, "another server was ready after {took:?}");
@@ -336,7 +336,7 @@ async fn when_a_server_stops_while_it_completes_a_job_the_others_go_on() {
     let stopped_at = point.reached().await;
     let other = Server::start(&database).await;
     settle(&other.client()).await;
-    check_answers(&database, &other.client(), stopped_at).await;
+    check_answers(&other.client(), stopped_at).await;
     signal(&child, "-CONT").await;
     signal(&child, "-TERM").await;
     child.wait().await.unwrap();
@@ -453,7 +453,7 @@ async fn commands_that_wait_in_vain_for_the_lock_of_the_log_leave_no_sessions_be
     assert!((1..=4).contains(&most), "{most} sessions waited at one moment, {failed} calls failed");
     holder.rollback().await.unwrap();
     for server in &servers {
-        check_answers(&database, &server.client(), Instant::now()).await;
+        check_answers(&server.client(), Instant::now()).await;
     }
     finish(&database, servers).await;
 }
@@ -495,7 +495,7 @@ async fn reads_are_answered_while_a_rebuild_waits_for_a_reader_that_does_not_end
     }
     assert!(slowest < Duration::from_secs(2), "a read took {slowest:?}");
     reader.rollback().await.unwrap();
-    let rebuilt = rebuild.wait_with_output().await.unwrap();
-    assert!(rebuilt.status.success(), "{}", String::from_utf8_lossy(&rebuilt.stderr));
+    let output = rebuild.wait_with_output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     finish(&database, [server]).await;
 }
