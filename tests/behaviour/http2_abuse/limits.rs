@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use prost::Message;
 use testing::ServerOptions;
 
 use super::frames::*;
@@ -57,6 +58,36 @@ async fn connections_on_which_nothing_is_said_are_closed() {
             }
             assert!(begun.elapsed() >= Duration::from_secs(1), "closed before anybody could speak");
             Ok(())
+        })
+        .await;
+    scene.end_unharmed(&seen).await;
+}
+
+#[tokio::test]
+async fn a_thousand_streams_that_nobody_reads_stay_small() {
+    let scene = scene_with(&["--unread-answers-mb", "64"]).await;
+    let everything = contract::pb::ReadEventsRequest::default().encode_to_vec();
+    let seen = scene
+        .while_misused(move |address: String| {
+            let everything = everything.clone();
+            async move {
+                // 1,200 in all.
+                let mut connections = Vec::new();
+                for _ in 0..3 {
+                    let mut connection = Connection::without_window(&address).await?;
+                    for stream in streams(50) {
+                        let headers = call_headers("OperatorService/ReadEvents");
+                        connection.send(&frame(HEADERS, END_HEADERS, stream, &headers)).await?;
+                        let body = frame(DATA, END_STREAM, stream, &grpc(&everything));
+                        connection.send(&body).await?;
+                        // Each reads the log once; that is for the database to bear, and not what is tested.
+                        tokio::time::sleep(Duration::from_millis(40)).await;
+                    }
+                    connections.push(connection);
+                }
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                Ok(())
+            }
         })
         .await;
     scene.end_unharmed(&seen).await;
