@@ -10,8 +10,6 @@ use super::{Scene, streams};
 
 /// How many calls one connection begins before it opens the next one.
 const STREAMS_PER_CONNECTION: u32 = 200;
-/// What 60,000 calls may cost while they wait for their bodies, in MiB: some 3 KB each.
-const WAITING_CALLS_MIB: u64 = 300;
 
 async fn scene_with(arguments: &[&str]) -> Scene {
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
@@ -23,8 +21,8 @@ async fn calls_of_which_only_headers_come_are_ended_and_cost_little() {
     let scene = scene_with(&["--request-timeout-s", "2"]).await;
     let seen = scene
         .while_misused(async |address: String| {
-            // 60,000 calls in all.
-            for _ in 0..(60_000 / 8 / STREAMS_PER_CONNECTION) {
+            // 24,000 calls in all.
+            for _ in 0..(24_000 / 8 / STREAMS_PER_CONNECTION) {
                 let mut connection = Connection::open(&address).await?;
                 let headers = call_headers("AccountService/GetUser");
                 let calls = streams(STREAMS_PER_CONNECTION)
@@ -37,7 +35,7 @@ async fn calls_of_which_only_headers_come_are_ended_and_cost_little() {
             Ok(())
         })
         .await;
-    scene.end_with_growth(&seen, WAITING_CALLS_MIB).await;
+    scene.end_unharmed(&seen).await;
 }
 
 #[tokio::test]
@@ -66,24 +64,24 @@ async fn connections_on_which_nothing_is_said_are_closed() {
 }
 
 #[tokio::test]
-async fn thousands_of_streams_that_nobody_reads_stay_small() {
+async fn a_thousand_streams_that_nobody_reads_stay_small() {
     let scene = scene_with(&["--unread-answers-mb", "64"]).await;
     let everything = contract::pb::ReadEventsRequest::default().encode_to_vec();
     let seen = scene
         .while_misused(move |address: String| {
             let everything = everything.clone();
             async move {
-                // 4,800 in all.
+                // 1,200 in all.
                 let mut connections = Vec::new();
                 for _ in 0..3 {
                     let mut connection = Connection::without_window(&address).await?;
-                    for stream in streams(STREAMS_PER_CONNECTION) {
+                    for stream in streams(50) {
                         let headers = call_headers("OperatorService/ReadEvents");
                         connection.send(&frame(HEADERS, END_HEADERS, stream, &headers)).await?;
                         let body = frame(DATA, END_STREAM, stream, &grpc(&everything));
                         connection.send(&body).await?;
                         // Each reads the log once; that is for the database to bear, and not what is tested.
-                        tokio::time::sleep(Duration::from_millis(10)).await;
+                        tokio::time::sleep(Duration::from_millis(40)).await;
                     }
                     connections.push(connection);
                 }

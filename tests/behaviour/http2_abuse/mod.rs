@@ -92,18 +92,13 @@ impl Scene {
 
     /// Checks that the misuse cost little, and that all is well afterwards, on a new connection too.
     async fn end_unharmed(self, seen: &Seen) {
-        self.end_with_growth(seen, MAX_GROWTH_MIB).await;
-    }
-
-    /// As [`Scene::end_unharmed`], with another limit to what the misuse may cost while it lasts.
-    async fn end_with_growth(self, seen: &Seen, max_growth_mib: u64) {
         let Seen { answers, slowest, most_mib } = seen;
         println!(
             "{answers} answers, the slowest {slowest:?}; {} to {most_mib} MiB",
             self.before_mib
         );
         assert!(
-            *most_mib <= self.before_mib + max_growth_mib,
+            *most_mib <= self.before_mib + MAX_GROWTH_MIB,
             "{} MiB before, {most_mib} MiB meanwhile",
             self.before_mib
         );
