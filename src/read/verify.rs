@@ -32,6 +32,8 @@ pub struct Verdict {
     pub findings: Vec<Finding>,
     /// How many findings there were; only the first ones are kept.
     pub finding_count: u64,
+    /// How many of these are consequences other than the rules demand.
+    pub deviation_count: u64,
 }
 
 impl Verdict {
@@ -98,6 +100,7 @@ async fn verify_with(
         comparison,
         findings: audit.findings,
         finding_count: audit.finding_count + oracle.finding_count,
+        deviation_count: oracle.finding_count,
     })
 }
 

@@ -5,20 +5,17 @@
 //! and links.
 
 use std::fmt;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 /// What the identifiers of one kind may look like. Each has at least one letter or digit as well, so that none
 /// is `.`, `..` or `-`, which paths and command lines take for something else.
-struct Form {
+pub(crate) struct Form {
     max_chars: usize,
     /// The characters besides letters and digits.
     punctuation: &'static [u8],
 }
 
 /// The form of the ids of users and purchases.
-const LONG: Form = Form { max_chars: 128, punctuation: b"._-:|=+/~" };
+pub(crate) const LONG: Form = Form { max_chars: 128, punctuation: b"._-:|=+/~" };
 /// The form of the ids of programs. Without `/`, so that the first one in `program/user` ends the program.
 const SHORT: Form = Form { max_chars: 64, punctuation: b"._-" };
 
@@ -40,7 +37,7 @@ pub enum InvalidId {
 }
 
 impl Form {
-    fn check(&self, text: &str) -> Result<(), InvalidId> {
+    pub(crate) fn check(&self, text: &str) -> Result<(), InvalidId> {
         if text.is_empty() {
             return Err(InvalidId::Empty);
         }
@@ -60,20 +57,22 @@ impl Form {
     }
 }
 
+/// Makes the type of the identifiers of one kind. An aggregate has its own in its own file.
 macro_rules! identifier {
     ($(#[$doc:meta])* $name:ident, $form:expr) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[derive(serde::Serialize, serde::Deserialize)]
         #[cfg_attr(test, derive(schemars::JsonSchema))]
         #[serde(transparent)]
-        pub struct $name(Arc<str>);
+        pub struct $name(std::sync::Arc<str>);
 
         impl $name {
             /// Reads an identifier.
             ///
             /// # Errors
-            /// [`InvalidId`] with the rule that the text breaks.
-            pub fn parse(text: &str) -> Result<Self, InvalidId> {
+            /// [`InvalidId`]($crate::InvalidId) with the rule that the text breaks.
+            pub fn parse(text: &str) -> Result<Self, $crate::InvalidId> {
                 $form.check(text).map(|()| Self(text.into()))
             }
 
@@ -91,13 +90,14 @@ macro_rules! identifier {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 formatter.write_str(&self.0)
             }
         }
     };
 }
+pub(crate) use identifier;
 
 identifier!(
     /// An account.
@@ -106,10 +106,6 @@ identifier!(
 identifier!(
     /// A set of rules.
     ProgramId, SHORT
-);
-identifier!(
-    /// A purchase. The caller's own identifier makes its delivery idempotent.
-    PurchaseId, LONG
 );
 
 /// A user in a program. Written `program/user`. The first `/` ends the program, whose id has none; the id of the
@@ -153,6 +149,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::PurchaseId;
 
     /// Ids as other systems make them.
     const REAL: &[&str] = &[

@@ -41,7 +41,7 @@ mod work;
 mod tests;
 
 pub use events::{DecodeError, EventCodec, decode};
-pub use ids::{InvalidId, ParticipantId, ProgramId, PurchaseId, UserId};
+pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
 pub use participant::*;
 pub use program::*;

@@ -5,12 +5,16 @@ use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
 use super::events::events;
+use super::ids::{LONG, identifier};
 use super::ledger::Posting;
 use super::registry::{AnyEvent, Posts, State, Stream, StreamKey};
 use super::reward::WithheldReason;
-use super::{
-    Participant, ParticipantEvent, ParticipantId, ProgramId, PurchaseId, Refusal, Timestamp, UserId,
-};
+use super::{Participant, ParticipantEvent, ParticipantId, ProgramId, Refusal, Timestamp, UserId};
+
+identifier!(
+    /// A purchase. The caller's own identifier makes its delivery idempotent.
+    PurchaseId, LONG
+);
 
 /// A purchase was made. This is the input, separate from its consequences.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -166,10 +166,8 @@ impl ParticipantFeed {
         if let Some(found) = Entry::read(event.clone())? {
             return Ok(Some(Change::Entry(entry(&found))));
         }
-        let participant = match event.read()? {
-            AnyEvent::Participant(participant) => participant,
-            AnyEvent::User(_) | AnyEvent::Program(_) | AnyEvent::Purchase(_) => return Ok(None),
-        };
+        // The stream is a participant's, so there are no others.
+        let AnyEvent::Participant(participant) = event.read()? else { return Ok(None) };
         Ok(match participant {
             ParticipantEvent::ReferralApplied(applied) => {
                 let change = referral(&self.id, &applied);
