@@ -116,7 +116,7 @@ values ('fingerprint', sha256(convert_to(gen_random_uuid()::text || gen_random_u
 -- Epochs: lives of the database. A restored or moved database may hold less than what was acknowledged, so
 -- that a position of an earlier epoch is only valid up to the end of that epoch.
 create table epochs (
-    -- 1, 2, 3, ...
+    -- Increases with time: the second in which the epoch began, counted from 2020, or one more than the last.
     epoch             integer primary key,
     -- Identity of the cluster, its timeline, the database in it, and the table of events with its file.
     system_identifier bigint  not null,

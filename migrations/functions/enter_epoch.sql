@@ -25,10 +25,14 @@ begin
 
     perform pg_advisory_xact_lock({log_key}());
 
-    -- Separate statements, so that their snapshots are taken after the lock.
+    -- Separate statements, so that their snapshots are taken after the lock. The number grows with time, so that two
+    -- restores of one backup begin epochs of different numbers: the seconds since 2020, which fit until 2088.
     insert into epochs (
         epoch, system_identifier, timeline, database_oid, events_oid, events_filenode, start_position)
-    select coalesce(last.epoch, 0) + 1, {enter_epoch}.system_identifier, {enter_epoch}.timeline,
+    select greatest(
+            coalesce(last.epoch, 0) + 1,
+            (extract(epoch from clock_timestamp()) - 1577836800)::integer),
+        {enter_epoch}.system_identifier, {enter_epoch}.timeline,
         {enter_epoch}.database_oid, {enter_epoch}.events_oid, {enter_epoch}.events_filenode,
         coalesce(head.position, 0)
     from (select 1) as one

@@ -200,8 +200,8 @@ async fn check_position(context: &Context, epoch: i32, position: i64) -> Result<
         if end.is_none_or(|end| position > end) {
             return Err(status(
                 ErrorReason::TokenOfOldEpoch,
-                "the token is of an earlier epoch of the database, which ended before it; start \
-                 without a token",
+                "the token is of another epoch of the database, and this log does not reach its position in \
+                 that epoch; start without a token",
                 &[("position", &position), ("epoch_end_position", &end.unwrap_or_default())],
             )
             .into());

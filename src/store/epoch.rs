@@ -12,7 +12,7 @@ use crate::hang;
 /// The present epoch of the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
-    /// 1, 2, 3, ...
+    /// Increases from epoch to epoch, also between databases that were restored from one backup.
     pub number: i32,
     /// The head of the log when the epoch began.
     pub start_position: i64,
@@ -115,8 +115,10 @@ pub async fn end_of(
     epoch: i32,
 ) -> Result<Option<i64>, StoreError> {
     let row = sqlx::query(
-        "select next.start_position from epochs join epochs as next \
-         on next.epoch = epochs.epoch + 1 where epochs.epoch = $1",
+        "select next.start_position from epochs, lateral ( \
+             select start_position from epochs as later where later.epoch > epochs.epoch \
+             order by later.epoch limit 1) as next \
+         where epochs.epoch = $1",
     )
     .bind(epoch)
     .fetch_optional(executor)

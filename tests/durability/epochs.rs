@@ -1,5 +1,7 @@
 //! Lives of the database: after a restore or a failover it may hold less than what was acknowledged.
 
+use std::time::Duration;
+
 use contract::pb::GetUserRequest;
 use contract::pb::watch_participant_response::Change;
 use sqlx::{Connection, Executor, PgConnection};
@@ -69,6 +71,54 @@ async fn a_token_of_an_earlier_life_of_the_database_is_good_up_to_where_that_lif
         }
     };
     assert_eq!(referral.referee_user_id, "fay");
+    server.stop().await;
+    database.check().await;
+}
+
+/// Makes the log what it was at a position, in another cluster: a restored backup of that moment.
+async fn restore(database: &TestDatabase, position: i64) {
+    let statement = format!(
+        "delete from events where position > {position};
+         delete from epochs where start_position > 0;
+         update epochs set system_identifier = system_identifier + 1"
+    );
+    database.pool.execute(sqlx::raw_sql(&statement)).await.unwrap();
+    // No two backups are restored in one second, by which epochs are numbered.
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+}
+
+#[tokio::test]
+async fn tokens_of_a_restored_backup_are_worth_nothing_after_the_backup_is_restored_once_more() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    let program = client.publish_shipped("multi-level-commission").await.program_id;
+    let ada = client.sign_up(&program, "ada", "").await.unwrap();
+    client.sign_up(&program, "bob", &ada.code).await.unwrap();
+    let backup = database.count("select max(position) from events").await;
+    server.stop().await;
+
+    restore(&database, backup).await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    let mut watched = client.watch_earnings(&program, "ada", "").await.unwrap().rest;
+    let lost = client.buy("lost", "bob", "INR", 100_000).await.unwrap().consistency_token;
+    watched.news().await;
+    let resume = watched.token.clone();
+    server.stop().await;
+
+    restore(&database, backup).await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    // The log grows past the position of the tokens.
+    for number in 0..3 {
+        client.buy(&format!("other-{number}"), "bob", "INR", 100_000).await.unwrap();
+    }
+    let expected = (Code::FailedPrecondition, "TOKEN_OF_OLD_EPOCH".into());
+    let read = client.accounts().get_user(client.request(read("ada", &lost))).await;
+    assert_eq!(reason(&read.unwrap_err()), expected);
+    let resumed = client.watch_earnings(&program, "ada", &resume).await;
+    assert_eq!(reason(&resumed.map(|_| ()).unwrap_err()), expected);
     server.stop().await;
     database.check().await;
 }

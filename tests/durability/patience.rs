@@ -218,14 +218,14 @@ async fn a_token_of_what_the_database_does_not_hold_is_refused_by_every_read() {
     check_read_models(&restored).await;
     server.stop().await;
 
-    // Another database, also in its first epoch, but with a shorter log.
+    // Another database, whose first epoch has another number.
     let other = TestDatabase::new().await;
     let server = Server::start(&other).await;
     let client = server.client();
     settle(&client).await;
     for read in all_reads() {
         let status = position(&client, read, "owner", &lost, None).await.expect_err(read);
-        let expected = (Code::FailedPrecondition, "TOKEN_AHEAD_OF_LOG".into());
+        let expected = (Code::FailedPrecondition, "TOKEN_OF_OLD_EPOCH".into());
         assert_eq!(reason(&status), expected, "{read}");
         position(&client, read, "owner", "", None).await.expect(read);
     }

@@ -3,17 +3,18 @@
 //! Until the first part of its body has arrived, a request is not passed on, because a call that a handler waits
 //! for takes several times the memory of a request that nobody has looked at.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::BoxError;
 use axum::body::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::api::errors::status;
@@ -21,27 +22,52 @@ use crate::api::pb::ErrorReason;
 use crate::metrics::{LimitOf, Metrics};
 
 /// The number of requests that may be incomplete at the same time. A client usually sends a request in one
-/// packet, so only a few are ever incomplete.
+/// packet, so only a few are ever incomplete. One more cuts off the one that has waited longest, so that a client
+/// that never completes its requests takes no place from others.
 const MAX_INCOMPLETE_REQUESTS: usize = 10_000;
 /// The bytes that incomplete requests may hold in all: those of 64 of the largest messages.
 const MAX_INCOMPLETE_BYTES: usize = 256 << 20;
 
 /// All requests that are not complete.
 pub(super) struct Incomplete {
-    requests: Arc<Semaphore>,
+    waiting: Mutex<Waiting>,
     bytes: AtomicUsize,
     metrics: Metrics,
 }
 
+/// The requests that are waited for, in the order in which the wait began.
+#[derive(Default)]
+struct Waiting {
+    begun: u64,
+    requests: BTreeMap<u64, CancellationToken>,
+}
+
 impl Incomplete {
     pub(super) fn new(metrics: Metrics) -> Self {
-        let requests = Arc::new(Semaphore::new(MAX_INCOMPLETE_REQUESTS));
-        Self { requests, bytes: AtomicUsize::new(0), metrics }
+        Self { waiting: Mutex::default(), bytes: AtomicUsize::new(0), metrics }
     }
 
-    fn permit(&self) -> Result<OwnedSemaphorePermit, Fault> {
-        let permit = self.requests.clone().try_acquire_owned();
-        permit.map_err(|_| self.count(Fault::TooMany))
+    /// Begins to wait for a request. Cuts off the one that has waited longest if there are too many.
+    fn wait(self: &Arc<Self>, deadline: Instant) -> Wait {
+        let cut = CancellationToken::new();
+        let (number, longest) = {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = waiting.begun;
+            waiting.begun += 1;
+            waiting.requests.insert(number, cut.clone());
+            let too_many = waiting.requests.len() > MAX_INCOMPLETE_REQUESTS;
+            (number, too_many.then(|| waiting.requests.pop_first()).flatten())
+        };
+        if let Some((_, longest)) = longest {
+            longest.cancel();
+        }
+        let end = Box::pin(async move {
+            tokio::select! {
+                () = sleep_until(deadline) => Fault::TooLate,
+                () = cut.cancelled() => Fault::TooMany,
+            }
+        });
+        Wait { number, end, incomplete: self.clone() }
     }
 
     fn count(&self, fault: Fault) -> Fault {
@@ -54,12 +80,27 @@ impl Incomplete {
     }
 }
 
+/// The wait for a request, which is over when this is dropped.
+struct Wait {
+    number: u64,
+    /// Completes when the request must not be waited for any longer.
+    end: Pin<Box<dyn Future<Output = Fault> + Send>>,
+    incomplete: Arc<Incomplete>,
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let waiting = &self.incomplete.waiting;
+        waiting.lock().unwrap_or_else(PoisonError::into_inner).requests.remove(&self.number);
+    }
+}
+
 /// What is wrong with an incomplete request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
     /// The request took too long to arrive.
     TooLate,
-    /// Too many others are incomplete, or hold too much.
+    /// Too many others are incomplete, and this one has waited longest; or all hold too much.
     TooMany,
 }
 
@@ -73,7 +114,7 @@ impl Fault {
             ),
             Self::TooMany => status(
                 ErrorReason::TooManyRequests,
-                "too many requests are incomplete; try again",
+                "too many requests are incomplete, and this one has waited longest; send it in one piece",
                 &[],
             ),
         }
@@ -112,12 +153,11 @@ pub(super) struct Arriving<B> {
     /// What was read already.
     first: Option<Result<Frame<Bytes>, BoxError>>,
     incomplete: Arc<Incomplete>,
-    /// One of the places of incomplete requests, taken when the request makes somebody wait.
-    permit: Option<OwnedSemaphorePermit>,
+    /// The wait for the request, once it makes somebody wait.
+    wait: Option<Wait>,
     /// How many bytes have arrived.
     bytes: usize,
     deadline: Instant,
-    sleep: Option<Pin<Box<Sleep>>>,
     arrival: Arrival,
 }
 
@@ -131,16 +171,18 @@ where
         incomplete: &Arc<Incomplete>,
         deadline: Instant,
     ) -> Result<Self, Fault> {
-        let (mut first, mut permit) = (None, None);
+        let (mut first, mut wait) = (None, None);
         if !inner.is_end_stream() {
             let mut next = poll_fn(|context| Pin::new(&mut inner).poll_frame(context));
             let frame =
                 match poll_fn(|context| Poll::Ready(Pin::new(&mut next).poll(context))).await {
                     Poll::Ready(frame) => frame,
                     Poll::Pending => {
-                        permit = Some(incomplete.permit()?);
-                        let waited = timeout_at(deadline, next).await;
-                        waited.map_err(|_| incomplete.count(Fault::TooLate))?
+                        let begun = wait.insert(incomplete.wait(deadline));
+                        tokio::select! {
+                            frame = next => frame,
+                            fault = &mut begun.end => return Err(incomplete.count(fault)),
+                        }
                     }
                 };
             first = frame;
@@ -149,10 +191,9 @@ where
             inner,
             first: None,
             incomplete: incomplete.clone(),
-            permit,
+            wait,
             bytes: 0,
             deadline,
-            sleep: None,
             arrival: Arrival::default(),
         };
         if let Some(Ok(frame)) = &first {
@@ -190,7 +231,7 @@ where
 
 impl<B> Arriving<B> {
     fn ended(&mut self) {
-        self.permit = None;
+        self.wait = None;
         self.incomplete.bytes.fetch_sub(std::mem::take(&mut self.bytes), Ordering::Relaxed);
     }
 }
@@ -227,19 +268,16 @@ where
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                if this.permit.is_none() {
-                    match this.incomplete.permit() {
-                        Ok(permit) => this.permit = Some(permit),
-                        Err(fault) => return Poll::Ready(Some(Err(this.fail(fault).into()))),
+                let (incomplete, deadline) = (&this.incomplete, this.deadline);
+                let wait = this.wait.get_or_insert_with(|| incomplete.wait(deadline));
+                match wait.end.as_mut().poll(context) {
+                    Poll::Pending => Poll::Pending,
+                    Poll::Ready(fault) => {
+                        this.wait = None;
+                        let fault = this.incomplete.count(fault);
+                        Poll::Ready(Some(Err(this.fail(fault).into())))
                     }
                 }
-                let deadline = this.deadline;
-                let sleep = this.sleep.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
-                if sleep.as_mut().poll(context).is_pending() {
-                    return Poll::Pending;
-                }
-                this.incomplete.count(Fault::TooLate);
-                Poll::Ready(Some(Err(this.fail(Fault::TooLate).into())))
             }
         }
     }
