@@ -21,6 +21,8 @@ mod deadline;
 mod enums;
 mod errors;
 mod fields;
+#[cfg(test)]
+mod fuzz;
 mod grpc;
 mod guard;
 mod http;

@@ -50,7 +50,7 @@ impl Page {
         Self::of(fields, call.rpc(), &call.message)
     }
 
-    fn of<M: Paged>(fields: &mut Fields, rpc: &str, request: &M) -> Self {
+    pub(super) fn of<M: Paged>(fields: &mut Fields, rpc: &str, request: &M) -> Self {
         let page_size = request.page_size();
         if !(0..=MAX_PAGE_SIZE).contains(&page_size) {
             let message = format!("must be 0 (for {DEFAULT_PAGE_SIZE}) to {MAX_PAGE_SIZE}");

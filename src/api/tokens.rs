@@ -22,10 +22,14 @@ const RESUME: u8 = b'r';
 /// A token that means "at least as new as this position".
 #[must_use]
 pub fn consistency_token(context: &Context, position: i64) -> String {
+    URL_SAFE_NO_PAD.encode(consistency_bytes(context.epoch.number, position))
+}
+
+fn consistency_bytes(epoch: i32, position: i64) -> Vec<u8> {
     let mut bytes = vec![CONSISTENCY];
-    bytes.extend(context.epoch.number.to_be_bytes());
+    bytes.extend(epoch.to_be_bytes());
     bytes.extend(position.to_be_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
+    bytes
 }
 
 /// The position that a consistency token asks for; 0 if there is none.
@@ -36,13 +40,15 @@ pub async fn wanted_position(context: &Context, token: &str) -> Result<i64, ApiE
     if token.is_empty() {
         return Ok(0);
     }
-    let Some((epoch, position)) =
-        decode::<8>(CONSISTENCY, token).map(|(epoch, rest)| (epoch, i64::from_be_bytes(rest)))
-    else {
+    let Some((epoch, position)) = read_consistency(token) else {
         return Err(malformed("consistency_token", ErrorReason::InvalidConsistencyToken));
     };
     check_position(context, epoch, position).await?;
     Ok(position)
+}
+
+fn read_consistency(token: &str) -> Option<(i32, i64)> {
+    decode::<8>(CONSISTENCY, token).map(|(epoch, rest)| (epoch, i64::from_be_bytes(rest)))
 }
 
 /// The least position that a read of the newest state reflects. The token is checked, so that a token beyond
@@ -74,12 +80,12 @@ impl StreamName {
 /// A token that means "continue after this".
 #[must_use]
 pub fn resume_token(context: &Context, name: StreamName, cursor: Cursor) -> String {
-    URL_SAFE_NO_PAD.encode(resume_bytes(context, name, cursor))
+    URL_SAFE_NO_PAD.encode(resume_bytes(context.epoch.number, name, cursor))
 }
 
-fn resume_bytes(context: &Context, name: StreamName, cursor: Cursor) -> Vec<u8> {
+fn resume_bytes(epoch: i32, name: StreamName, cursor: Cursor) -> Vec<u8> {
     let mut bytes = vec![RESUME];
-    bytes.extend(context.epoch.number.to_be_bytes());
+    bytes.extend(epoch.to_be_bytes());
     bytes.extend(cursor.position.to_be_bytes());
     bytes.extend(cursor.sequence.to_be_bytes());
     bytes.extend(name.0);
@@ -121,7 +127,7 @@ pub fn resume_token_with_rank(
     cursor: Cursor,
     told: ToldRank,
 ) -> String {
-    let mut bytes = resume_bytes(context, name, cursor);
+    let mut bytes = resume_bytes(context.epoch.number, name, cursor);
     bytes.extend(told.rank.to_be_bytes());
     bytes.extend(told.position.to_be_bytes());
     URL_SAFE_NO_PAD.encode(bytes)
@@ -220,4 +226,24 @@ async fn check_position(context: &Context, epoch: i32, position: i64) -> Result<
         }
     }
     Ok(())
+}
+
+/// Reads any text as each kind of token, and tokens of these numbers as they were made. For fuzz targets.
+#[cfg(test)]
+pub(super) fn check_any(text: &str, epoch: i32, position: i64, sequence: i64) {
+    let name = StreamName::new("WatchEarnings", text);
+    let _ = (read_consistency(text), decode::<24>(RESUME, text));
+    let made = URL_SAFE_NO_PAD.encode(consistency_bytes(epoch, position));
+    assert_eq!(read_consistency(&made), Some((epoch, position)));
+    assert_eq!(decode::<24>(RESUME, &made), None);
+    let cursor = Cursor { position, sequence };
+    let made = URL_SAFE_NO_PAD.encode(resume_bytes(epoch, name, cursor));
+    assert_eq!(read_consistency(&made), None);
+    let read = decode::<24>(RESUME, &made);
+    assert_eq!(read.map(|(epoch, _)| epoch), Some(epoch));
+    let possible = (0..=position).contains(&sequence);
+    let found = read.and_then(|(_, rest)| Some(split_cursor(name, &rest)?.0));
+    assert_eq!(found, possible.then_some(cursor));
+    let other = StreamName::new("WatchBalances", text);
+    assert_eq!(read.and_then(|(_, rest)| Some(split_cursor(other, &rest)?.0)), None);
 }

@@ -140,7 +140,7 @@ pub fn publish_command(program: &pb::Program) -> Result<Command, Status> {
 }
 
 /// Reads a program. All faults, including those of its rules, are recorded in `fields`.
-pub(super) fn read_program(
+pub(in crate::api) fn read_program(
     fields: &mut Fields,
     program: &pb::Program,
 ) -> Option<(ProgramId, Arc<ProgramRules>)> {
