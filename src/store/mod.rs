@@ -95,6 +95,29 @@ pub enum StoreError {
     Migration(#[from] sqlx::migrate::MigrateError),
 }
 
+impl StoreError {
+    /// Whether the same may succeed later: the database is away, or somebody has dropped a table or function that is
+    /// created again or restored.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Refused(sqlx::Error::Database(error)) => {
+                let code = error.code();
+                let code = code.as_deref().unwrap_or_default();
+                // No such function, table or schema. One that disappears while it is used is only known by its
+                // number, and has no code of its own.
+                ["42883", "42P01", "3F000"].contains(&code)
+                    || (code == "XX000"
+                        && ["cache lookup failed for", "could not open relation with OID"]
+                            .iter()
+                            .any(|start| error.message().starts_with(start)))
+            }
+            _ => false,
+        }
+    }
+}
+
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         let refused = match &error {
