@@ -71,9 +71,16 @@ impl Fields {
         });
     }
 
-    /// Records that a token was not issued by this call.
+    /// Records that a text is no token of the kind that the field takes.
     pub fn bad_token(&mut self, field: &str, reason: ErrorReason) {
-        self.fault(field, reason, "is not a token that this call issued");
+        let message = match reason {
+            ErrorReason::InvalidConsistencyToken => "must be the consistency_token of an answer",
+            ErrorReason::InvalidPageToken => {
+                "must be the next_page_token of an answer to the same call with the same filters"
+            }
+            _ => "must be a resume_token of the same stream",
+        };
+        self.fault(field, reason, message);
     }
 
     /// The value, if there are no faults.
