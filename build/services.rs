@@ -33,8 +33,13 @@ pub fn code() -> Result<String, Box<dyn Error>> {
     let services: Vec<&ServiceDescriptorProto> =
         of_package(&descriptors).flat_map(|file| &file.service).collect();
     let mut code = String::new();
+    let commands: Vec<&str> = of_package(&descriptors)
+        .flat_map(|file| &file.message_type)
+        .filter(|message| message.field.iter().any(|field| field.name() == REQUEST_ID))
+        .map(DescriptorProto::name)
+        .collect();
     for service in &services {
-        write_service(&mut code, service)?;
+        write_service(&mut code, service, &commands)?;
     }
     let mut requests: Vec<&str> = services
         .iter()
@@ -54,6 +59,7 @@ pub fn code() -> Result<String, Box<dyn Error>> {
             write_request(&mut code, message)?;
         }
     }
+    write_commands(&mut code, &services, &commands)?;
     write_lists(&mut code, &services)?;
     Ok(code)
 }
@@ -72,6 +78,7 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 fn write_service(
     code: &mut String,
     service: &ServiceDescriptorProto,
+    commands: &[&str],
 ) -> Result<(), Box<dyn Error>> {
     let name = service.name();
     let (module, folder) = (snake_case(name), folder(service)?);
@@ -81,7 +88,7 @@ fn write_service(
          impl pb::{module}_server::{name} for Guarded<crate::api::{folder}::Handlers> {{"
     )?;
     for rpc in &service.method {
-        write_rpc(code, name, &folder, rpc)?;
+        write_rpc(code, name, &folder, rpc, commands)?;
     }
     writeln!(code, "}}")?;
     Ok(())
@@ -92,6 +99,7 @@ fn write_rpc(
     service: &str,
     folder: &str,
     rpc: &MethodDescriptorProto,
+    commands: &[&str],
 ) -> Result<(), Box<dyn Error>> {
     if rpc.client_streaming() {
         return Err(
@@ -105,6 +113,13 @@ fn write_rpc(
         writeln!(code, "type {name}Stream = Messages<{output}>;")?;
         output = format!("Messages<{output}>");
     }
+    // A command waits for the engine, which has limits of its own.
+    let is_command = commands.contains(&input);
+    let (bound, handler) = if is_command {
+        ("", format!("self.0.{method}(call)"))
+    } else {
+        ("let deadline = call.deadline;\n", format!("bounded(deadline, self.0.{method}(call))"))
+    };
     writeln!(
         code,
         "async fn {method}(\n\
@@ -114,7 +129,7 @@ fn write_rpc(
              const RULE: &Rule =\n\
                  rule_of(crate::api::{folder}::RULES, {service:?}, {name:?}, <pb::{input} as NamedFields>::NAMES);\n\
              let call = admit(&self.0.0, RULE, request).await?;\n\
-             Ok(tonic::Response::new(caught({name:?}, self.0.{method}(call)).await?))\n\
+             {bound}Ok(tonic::Response::new(caught({name:?}, {handler}).await?))\n\
          }}"
     )?;
     Ok(())
@@ -172,6 +187,25 @@ fn write_request(code: &mut String, message: &DescriptorProto) -> Result<(), Box
         let rest = if message.field.len() > of_pages.len() + 1 { "..self.clone()" } else { "" };
         writeln!(code, "{rest} }} }} }}")?;
     }
+    Ok(())
+}
+
+/// The RPCs that change something, which are those whose request has an id.
+fn write_commands(
+    code: &mut String,
+    services: &[&ServiceDescriptorProto],
+    requests: &[&str],
+) -> Result<(), Box<dyn Error>> {
+    let rpcs = services.iter().flat_map(|service| &service.method);
+    let commands: Vec<&str> = rpcs
+        .filter(|rpc| requests.contains(&local(rpc.input_type())))
+        .map(MethodDescriptorProto::name)
+        .collect();
+    writeln!(
+        code,
+        "/// The RPCs whose request has a `request_id`, by which a repetition is recognised.\n\
+         pub(super) const COMMANDS: &[&str] = &{commands:?};"
+    )?;
     Ok(())
 }
 

@@ -13,12 +13,14 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::MAX_MESSAGE_BYTES;
-use super::deadline::{in_time, timeout};
+use super::deadline::{Deadline, Ending, in_time};
 use super::errors::status;
 use super::guard::denied;
+use super::one_message::OneMessage;
 use super::pb::ErrorReason;
 use super::permissions::{Route, route_of};
 use super::principal::Principal;
+use super::services::COMMANDS;
 use super::transport::Arrival;
 
 /// How much of an unknown path is repeated in the answer, in characters.
@@ -101,11 +103,10 @@ pub(super) struct Authentication<S> {
 
 type Answering<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
 
-impl<S, B> Service<Request<B>> for Authentication<S>
+impl<S> Service<Request<Body>> for Authentication<S>
 where
-    S: Service<Request<B>, Response = Response<Body>> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send,
-    B: Send + 'static,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -115,31 +116,52 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        if let Err(status) = self.admit(&mut request) {
-            return Box::pin(async move { Ok(status.into_http()) });
-        }
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let admitted = self.admit(&mut request);
+        let Admitted { rpc, deadline } = match admitted {
+            Ok(admitted) => admitted,
+            Err(status) => return Box::pin(async move { Ok(status.into_http()) }),
+        };
         // The service that was polled ready must be called; the clone replaces it.
         let clone = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, clone);
-        let timeout = timeout(request.headers());
         let arrival = request.extensions_mut().remove::<Arrival>().unwrap_or_default();
-        Box::pin(
-            async move { Ok(explained(in_time(timeout, ready.call(request)).await?, &arrival)) },
-        )
+        let Some(rpc) = rpc else {
+            // The services of others, whose streams know nothing of deadlines.
+            return Box::pin(async move {
+                let answer = in_time(deadline, false, ready.call(request)).await?;
+                let answer = explained(answer, &arrival);
+                let Some(deadline) = deadline else { return Ok(answer) };
+                Ok(answer.map(|body| Body::new(Ending::new(body, deadline))))
+            });
+        };
+        let is_command = COMMANDS.contains(&rpc);
+        let request = request.map(|body| Body::new(OneMessage::new(body)));
+        Box::pin(async move {
+            let answer = in_time(deadline, is_command, ready.call(request)).await?;
+            Ok(explained(answer, &arrival))
+        })
     }
+}
+
+/// A call that may go on.
+struct Admitted {
+    /// The RPC, without the service; `None` for a service that is not of the contract.
+    rpc: Option<&'static str>,
+    deadline: Option<Deadline>,
 }
 
 impl<S> Authentication<S> {
     /// Rejects callers who may not use the RPC, before the request's body is read.
     #[allow(clippy::result_large_err, reason = "a status is what callers return")]
-    fn admit<B>(&self, request: &mut Request<B>) -> Result<(), Status> {
+    fn admit<B>(&self, request: &mut Request<B>) -> Result<Admitted, Status> {
         let path = request.uri().path();
         let Some(route) = route_of(path) else {
             let shown: String = path.escape_default().take(MAX_SHOWN_PATH_CHARS).collect();
             let message = format!("there is no method {shown}");
             return Err(status(ErrorReason::UnknownMethod, message, &[]));
         };
+        let deadline = Deadline::of(request.headers())?;
         let (principal, is_unknown) = match self.keys.presented(request.headers()) {
             Presented::Principal(principal) => (principal, false),
             Presented::Unknown => (Principal::Anonymous, true),
@@ -148,7 +170,9 @@ impl<S> Authentication<S> {
                 return Err(status(ErrorReason::InvalidCredentials, message, &[]));
             }
         };
+        let mut rpc = None;
         if let Route::Rpc(rule) = route {
+            rpc = Some(rule.rpc);
             let admitted = rule.admit_caller(&principal);
             admitted.map_err(
                 |reason| if is_unknown { unknown_credentials() } else { denied(reason) },
@@ -157,8 +181,11 @@ impl<S> Authentication<S> {
         if is_unknown {
             request.extensions_mut().insert(UnknownCredentials);
         }
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
         request.extensions_mut().insert(principal);
-        Ok(())
+        Ok(Admitted { rpc, deadline })
     }
 }
 
@@ -178,6 +205,8 @@ fn explained(response: Response<Body>, arrival: &Arrival) -> Response<Body> {
             format!("the message is larger than {MAX_MESSAGE_BYTES} bytes"),
             &[("limit_bytes", &MAX_MESSAGE_BYTES)],
         ),
+        // A message that is marked as compressed, without a header that says how.
+        Code::Internal if plain.message().contains("compressed-flag") => uncompressed(),
         Code::Internal => {
             status(ErrorReason::MalformedMessage, "the message cannot be decoded", &[])
         }
@@ -185,10 +214,12 @@ fn explained(response: Response<Body>, arrival: &Arrival) -> Response<Body> {
             status(ErrorReason::UnknownMethod, "there is no such method", &[])
         }
         // The only other status that tonic generates here.
-        Code::Unimplemented => {
-            status(ErrorReason::UnsupportedCompression, "send messages uncompressed", &[])
-        }
+        Code::Unimplemented => uncompressed(),
         _ => return response,
     };
     explained.into_http()
+}
+
+fn uncompressed() -> Status {
+    status(ErrorReason::UnsupportedCompression, "send messages uncompressed", &[])
 }

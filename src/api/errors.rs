@@ -53,7 +53,7 @@ pub fn status(
     let code = code_of(reason);
     let mut details = ErrorDetails::with_error_info(reason_name(reason), DOMAIN, facts);
     if matches!(code, Code::ResourceExhausted | Code::Unavailable | Code::Aborted)
-        && reason != ErrorReason::MessageTooLarge
+        && !matches!(reason, ErrorReason::MessageTooLarge | ErrorReason::HeadersTooLarge)
     {
         details.set_retry_info(Some(RETRY_DELAY));
     }
@@ -148,6 +148,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TooManyReferrals
         | ErrorReason::JobNotParked => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
+        | ErrorReason::HeadersTooLarge
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer
         | ErrorReason::TooManyStreams
@@ -165,6 +166,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         // Faults in the request.
         ErrorReason::InvalidField
         | ErrorReason::MalformedMessage
+        | ErrorReason::InvalidTimeout
         | ErrorReason::FieldRequired
         | ErrorReason::FieldTooLong
         | ErrorReason::InvalidId
@@ -201,14 +203,17 @@ impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         tracing::error!(%error, "the database failed");
         Self(match error {
-            StoreError::Unavailable(_) => status(
-                ErrorReason::DatabaseUnavailable,
-                "the database is unavailable; try again",
-                &[],
-            ),
+            StoreError::Unavailable(_) => unavailable("the database is unavailable; try again"),
+            error if error.may_pass() => {
+                unavailable("the database lacks something that was dropped; try again")
+            }
             _ => internal(),
         })
     }
+}
+
+fn unavailable(message: &str) -> Status {
+    status(ErrorReason::DatabaseUnavailable, message, &[])
 }
 
 /// A status to be returned; makes `?` work on the failures of the layers below.

@@ -12,7 +12,7 @@ use tonic_types::FieldViolation;
 use super::enums::{EnumFields, UnknownNumbers};
 use super::errors::{invalid_fields, reason_name};
 use super::pb::{ErrorReason, Money};
-use domain::currency::is_currency;
+use domain::currency::currency_fault;
 use domain::money::MAX_AMOUNT_MINOR;
 use domain::text::unseen;
 use domain::{InvalidId, ParticipantId, ProgramId, Timestamp, UserId, email};
@@ -71,9 +71,16 @@ impl Fields {
         });
     }
 
-    /// Records that a token was not issued by this call.
+    /// Records that a text is no token of the kind that the field takes.
     pub fn bad_token(&mut self, field: &str, reason: ErrorReason) {
-        self.fault(field, reason, "is not a token that this call issued");
+        let message = match reason {
+            ErrorReason::InvalidConsistencyToken => "must be the consistency_token of an answer",
+            ErrorReason::InvalidPageToken => {
+                "must be the next_page_token of an answer to the same call with the same filters"
+            }
+            _ => "must be a resume_token of the same stream",
+        };
+        self.fault(field, reason, message);
     }
 
     /// The value, if there are no faults.
@@ -264,10 +271,10 @@ impl Fields {
         };
         let code_field = format!("{field}.currency_code");
         let code = self.text(&code_field, &money.currency_code);
-        let known = code.filter(|code| is_currency(code));
-        if code.is_some() && known.is_none() {
-            let message = "must be an ISO 4217 code in capitals, such as USD";
-            self.fault(code_field, ErrorReason::InvalidCurrency, message);
+        let fault = code.and_then(currency_fault);
+        let known = code.filter(|_| fault.is_none());
+        if let Some(fault) = fault {
+            self.fault(code_field, ErrorReason::InvalidCurrency, fault);
         }
         let amount_field = format!("{field}.minor_units");
         if money.minor_units <= 0 {
@@ -315,6 +322,20 @@ impl Fields {
             return None;
         };
         Some(Timestamp(micros))
+    }
+
+    /// A period from `start_time` to `end_time`, either of which may be missing. One that ends before it starts has
+    /// nothing in it, and is a mistake of the caller.
+    pub fn period(
+        &mut self,
+        start: Option<&PbTimestamp>,
+        end: Option<&PbTimestamp>,
+    ) -> (Option<Timestamp>, Option<Timestamp>) {
+        let (start, end) = (self.time("start_time", start), self.time("end_time", end));
+        if start.zip(end).is_some_and(|(start, end)| end < start) {
+            self.fault("end_time", ErrorReason::InvalidTime, "must not be before start_time");
+        }
+        (start, end)
     }
 
     /// A number within a range; `default` if it is 0.

@@ -7,16 +7,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Request, Status};
 
 use super::Context;
 use super::authentication::{UnknownCredentials, unknown_credentials};
+use super::deadline::Deadline;
 use super::errors::{ApiError, internal, status};
 use super::permissions::{Admitted, Denied, NamedFields, Rule};
 use super::principal::{Principal, Role};
-use super::reads::{self, deadline};
+use super::reads;
 use crate::lifecycle::message_of;
+use crate::store::{ANSWER_TIMEOUT, StoreError};
 use domain::{PurchaseId, Refusal};
 
 /// The handlers of a service behind their guard. The only type that tonic's services are implemented for.
@@ -30,6 +32,8 @@ pub(super) struct Call<M> {
     pub(super) principal: Principal,
     /// How long the answer may wait for what it depends on.
     pub(super) deadline: Instant,
+    /// When the caller stops waiting, and a stream ends.
+    pub(super) ends: Option<Deadline>,
     /// The request. An omitted subject has been filled in.
     pub(super) message: M,
 }
@@ -49,7 +53,8 @@ pub(super) async fn admit<M: NamedFields>(
 ) -> Result<Call<M>, ApiError> {
     let principal = request.extensions_mut().remove().unwrap_or(Principal::Anonymous);
     let is_unknown = request.extensions_mut().remove::<UnknownCredentials>().is_some();
-    let deadline = deadline(context, request.metadata());
+    let ends = request.extensions_mut().remove::<Deadline>();
+    let deadline = reads::deadline(context, ends);
     let mut message = request.into_inner();
     let admitted = rule.admit(&principal, &mut message);
     match admitted
@@ -65,7 +70,7 @@ pub(super) async fn admit<M: NamedFields>(
             }
         }
     }
-    Ok(Call { rule, principal, deadline, message })
+    Ok(Call { rule, principal, deadline, ends, message })
 }
 
 /// Runs a handler. If it panics, the caller gets the status of a bug: the connection would otherwise say that
@@ -84,6 +89,18 @@ pub(super) async fn caught<T>(
         })
     })
     .await
+}
+
+/// Bounds how long a read, or the beginning of a stream, may take after the moment until which it may wait for what it
+/// depends on. Whatever hangs in the database then, the caller gets an answer.
+pub(super) async fn bounded<T>(
+    deadline: Instant,
+    handler: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    match timeout_at(deadline + ANSWER_TIMEOUT, handler).await {
+        Ok(answer) => answer,
+        Err(_) => Err(StoreError::Unavailable(sqlx::Error::PoolTimedOut).into()),
+    }
 }
 
 /// The status of a rejected call.

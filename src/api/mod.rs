@@ -5,7 +5,8 @@
 //! - [`permissions`] says who may call what and whose data it is, in a table per service; [`guard`] applies it to
 //!   every call, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
-//! - [`transport`] accepts connections and bounds what clients can take; [`deadline`] is the caller's own bound.
+//! - [`transport`] accepts connections and bounds what clients can take; [`deadline`] is the caller's own bound,
+//!   and [`one_message`] refuses requests of more than one message.
 //! - [`grpc`] mounts the services, [`reflection`] describes them to tools, and [`http`] is everything else that the
 //!   port answers.
 //! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.
@@ -27,6 +28,7 @@ mod grpc;
 mod guard;
 mod http;
 mod leaderboard;
+mod one_message;
 mod operator;
 mod pages;
 mod passwords;

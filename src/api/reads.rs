@@ -3,10 +3,9 @@
 use std::pin::Pin;
 
 use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
 
 use super::Context;
-use super::deadline::timeout;
+use super::deadline::Deadline;
 use super::errors::{ApiError, internal};
 use super::tokens::wanted_position;
 use crate::engine::query::query;
@@ -23,10 +22,9 @@ const WAITING_SHARE: f64 = 0.9;
 
 /// How long the answer to a request may wait: until the caller's deadline, or for the server's limit if that
 /// is earlier.
-pub(super) fn deadline(context: &Context, metadata: &MetadataMap) -> Instant {
+pub(super) fn deadline(context: &Context, ends: Option<Deadline>) -> Instant {
     let patience = context.settings.read_patience;
-    let allowed = timeout(metadata.as_ref())
-        .map_or(patience, |timeout| timeout.mul_f64(WAITING_SHARE).min(patience));
+    let allowed = ends.map_or(patience, |ends| ends.timeout.mul_f64(WAITING_SHARE).min(patience));
     Instant::now() + allowed
 }
 

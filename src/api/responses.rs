@@ -17,11 +17,12 @@ use domain::{
     Timestamp, User, UserEvent, UserStatus,
 };
 
-/// The event itself, and the participant if the event is on a participant's stream.
-fn read(event: &RecordedEvent) -> Result<(AnyEvent, Option<ParticipantId>), ApiError> {
+/// The event itself, and the participant if the event is on a participant's stream; `None` for an event of a type that
+/// only a newer release knows.
+fn read(event: &RecordedEvent) -> Result<Option<(AnyEvent, Option<ParticipantId>)>, ApiError> {
     let is_participant = event.stream.kind == Kind::Participant;
     let participant = is_participant.then(|| ParticipantId::parse(&event.stream.id)).flatten();
-    Ok((event.read()?, participant))
+    Ok(event.read_if_known()?.map(|known| (known, participant)))
 }
 
 pub(super) fn time(time: Timestamp) -> PbTimestamp {
@@ -194,7 +195,7 @@ pub(super) struct Joined {
 pub(super) fn joined(events: &[RecordedEvent]) -> Result<Joined, ApiError> {
     let mut joined = Joined::default();
     for event in events {
-        let (any, participant) = read(event)?;
+        let Some((any, participant)) = read(event)? else { continue };
         if let Some(registered) = User::event_ref(&any).and_then(UserEvent::registered) {
             joined.registered = Some((event.stream.id.to_string(), registered.register_time_us));
         }
@@ -287,7 +288,7 @@ pub(super) fn purchase(
 ) -> Result<(Option<pb::Purchase>, Vec<pb::PurchaseOutcome>), ApiError> {
     let mut view = PurchaseView::default();
     for event in events {
-        let (any, participant) = read(event)?;
+        let Some((any, participant)) = read(event)? else { continue };
         if let (Some(event_of_participant), Some(id)) = (Participant::event_ref(&any), participant)
         {
             view.enter(event, &id, event_of_participant);

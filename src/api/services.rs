@@ -9,7 +9,7 @@ use tonic::service::{Routes, RoutesBuilder};
 use tower::Service;
 
 use super::enums::{EnumFields, FieldPath, UnknownNumbers};
-use super::guard::{Guarded, admit, caught};
+use super::guard::{Guarded, admit, bounded, caught};
 use super::pages::Paged;
 use super::permissions::{NamedFields, Rule, TextFields, rule_of};
 use super::watch::Messages;

@@ -1,6 +1,7 @@
 //! What all streams have in common: a permit for each, bounded queues, heartbeats, and an end with a token.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{self, Poll};
 use std::time::Duration;
 
@@ -10,11 +11,12 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use super::Context;
+use super::deadline::{Deadline, end_of};
 use super::errors::{ApiError, status};
+use super::guard::Call;
 use super::pb::ErrorReason;
-use super::principal::Principal;
 use super::tokens::{StreamName, resume_token};
-use crate::live::{CutOff, Full, Permit, Subscription};
+use crate::live::{CutOff, Full, Permit, Subscription, Turn};
 use crate::store::RecordedEvent;
 
 /// The number of messages that may wait for one client's connection. Further ones wait as events in the
@@ -63,30 +65,51 @@ pub(super) trait Feed: Send + 'static {
     fn token(message: &Self::Message) -> &str;
 }
 
-/// A permit for one more stream of a caller.
-pub(super) fn permit(context: &Context, principal: &Principal) -> Result<Permit, ApiError> {
-    context.live.permit(&principal.scope()).map_err(|Full { limit, is_callers }| {
-        let (message, whose) = if is_callers {
-            ("you have reached the limit of open streams per caller; end some", "caller")
-        } else {
-            ("the server has reached its limit of open streams; try another server", "server")
-        };
-        let facts: [(&str, &dyn std::fmt::Display); 2] =
-            [("limit_streams", &limit), ("limit_of", &whose)];
-        status(ErrorReason::TooManyStreams, message, &facts).into()
-    })
+/// A stream that is about to begin: its permit, and when its caller stops waiting.
+pub(super) struct Opening {
+    permit: Permit,
+    pub(super) deadline: Option<Deadline>,
+}
+
+impl Opening {
+    /// Whose stream it is.
+    pub(super) fn caller(&self) -> &Arc<str> {
+        self.permit.caller()
+    }
+
+    /// A turn at the database, so that streams that begin do not keep other reads waiting.
+    pub(super) async fn turn(&self, context: &Context) -> Turn {
+        context.live.turn(self.caller()).await
+    }
+}
+
+/// Begins one more stream of a caller, if there is a permit for it.
+pub(super) fn open<M>(context: &Context, call: &Call<M>) -> Result<Opening, ApiError> {
+    let permit =
+        context.live.permit(&call.principal.scope()).map_err(|Full { limit, is_callers }| {
+            let (message, whose) = if is_callers {
+                ("you have reached the limit of open streams per caller; end some", "caller")
+            } else {
+                ("the server has reached its limit of open streams; try another server", "server")
+            };
+            let facts: [(&str, &dyn std::fmt::Display); 2] =
+                [("limit_streams", &limit), ("limit_of", &whose)];
+            status(ErrorReason::TooManyStreams, message, &facts)
+        })?;
+    Ok(Opening { permit, deadline: call.ends })
 }
 
 /// Answers with a stream: first some messages, at least one, then those of the feed.
 pub(super) fn stream<F: Feed>(
     context: &Context,
-    permit: Permit,
+    opening: Opening,
     first: Vec<F::Message>,
     feed: F,
 ) -> Messages<F::Message> {
     let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
     let sent_token = F::token(&feed.heartbeat()).to_owned();
-    let watcher = Watcher { context: context.clone(), feed, messages, sent_token, _permit: permit };
+    let context = context.clone();
+    let watcher = Watcher { context, feed, messages, sent_token, opening };
     tokio::spawn(watcher.run(first));
     Messages::new(answer)
 }
@@ -98,7 +121,8 @@ struct Watcher<F: Feed> {
     messages: mpsc::Sender<Sent<F::Message>>,
     /// The token of the last message that was sent.
     sent_token: String,
-    _permit: Permit,
+    /// Holds the permit.
+    opening: Opening,
 }
 
 impl<F: Feed> Watcher<F> {
@@ -121,11 +145,13 @@ impl<F: Feed> Watcher<F> {
         let mut heartbeat = interval_at(Instant::now() + period, period);
         heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stopping = self.context.stopping.clone();
+        let mut end = pin!(end_of(self.opening.deadline));
         loop {
             let message = tokio::select! {
                 biased;
                 () = stopping.cancelled() => return Some(self.shutting_down()),
                 () = self.messages.closed() => return None,
+                deadline = &mut end => return Some(self.too_late(deadline)),
                 _ = heartbeat.tick() => self.feed.heartbeat(),
                 next = self.feed.next() => match next {
                     Ok(message) => message,
@@ -145,6 +171,7 @@ impl<F: Feed> Watcher<F> {
                     self.sent_token = token;
                 }
                 () = self.feed.behind() => return Some(self.too_slow()),
+                deadline = &mut end => return Some(self.too_late(deadline)),
                 () = stopping.cancelled() => return Some(self.shutting_down()),
             }
         }
@@ -152,6 +179,11 @@ impl<F: Feed> Watcher<F> {
 
     fn shutting_down(&self) -> Status {
         self.end(ErrorReason::ShuttingDown, "the server is stopping")
+    }
+
+    fn too_late(&self, deadline: Deadline) -> Status {
+        let message = "the deadline of the call has passed; resume from the last token";
+        deadline.passed(message, &[("resume_token", &self.sent_token)])
     }
 
     fn too_slow(&self) -> Status {

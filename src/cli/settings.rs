@@ -34,6 +34,9 @@ pub(super) struct DatabaseSettings {
     pub(super) database_url: String,
 }
 
+/// The connections to the database that a server may open besides those for reading.
+const FURTHER_CONNECTIONS: u32 = 11;
+
 /// Settings of the server. Each is a flag, an environment variable and a key of the file.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -52,8 +55,8 @@ pub(super) struct Settings {
     /// The share of calls that are traced, 0 to 1, where the caller has not decided it already [default: 1]
     #[arg(long, value_name = "SHARE", env = "TRIBUTARY_OTLP_RATIO")]
     otlp_ratio: Option<f64>,
-    /// Connections to the database for reading, besides the four of the command path, the live
-    /// streams and the projector, and up to six of the jobs [default: 10]
+    /// Connections to the database for reading, besides up to eleven others: two for commands, one each for
+    /// notices, read models and hung processes, and up to six for jobs [default: 10]
     #[arg(long, value_name = "N", env = "TRIBUTARY_MAX_CONNECTIONS")]
     max_connections: Option<u32>,
     /// Commands that may wait; further ones are turned away [default: 10000]
@@ -278,8 +281,8 @@ impl Resolved {
         environment: Environment,
         metrics_listener: Option<TcpListener>,
     ) -> ServerOptions {
-        // Besides those for reading, the server opens up to ten connections to the database.
-        if let Some(files) = files::raise_limit(self.max_connections.saturating_add(10))
+        let connections = self.max_connections.saturating_add(FURTHER_CONNECTIONS);
+        if let Some(files) = files::raise_limit(connections)
             && files < self.transport.connections
         {
             tracing::warn!(

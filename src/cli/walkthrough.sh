@@ -11,7 +11,7 @@ Try it: paste this into another shell.
     call RewardService/WatchEarnings '{"program_id":"'$PROGRAM'","user_id":"ada-'$RUN'"}'
 
 The last command shows the earnings of ada as they arrive; Ctrl-C ends it. After three seconds bob, whom
-ada referred, buys for 100130, and a commission of 5007 arrives: 5 %, rounded half up.
+ada referred, buys for 1001.30 INR (100130 paise), and a commission of 50.07 INR arrives: 5 %, rounded half up.
 
 'call' alone lists all RPCs, and 'call --describe RewardService/GetTier' shows what one of them takes.
 Other clients work as well: grpcurl -plaintext @ADDRESS@ list

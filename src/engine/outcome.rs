@@ -281,7 +281,7 @@ async fn answer_repeated(
         Err(error) => {
             tracing::error!(%error, "an earlier answer could not be read");
             job.answer(&Err(match error {
-                StoreError::Unavailable(_) => Failure::DatabaseUnavailable,
+                error if error.may_pass() => Failure::DatabaseUnavailable,
                 _ => Failure::Internal,
             }));
         }

@@ -284,7 +284,7 @@ impl Worker {
 
     /// Jobs that failed together: possibly only one of them is at fault.
     fn fail_together(&mut self, jobs: Vec<Job>, error: &StoreError, doing: &'static str) {
-        if matches!(error, StoreError::Unavailable(_) | StoreError::Elsewhere) || jobs.len() < 2 {
+        if error.may_pass() || matches!(error, StoreError::Elsewhere) || jobs.len() < 2 {
             return self.fail(jobs, error, doing);
         }
         tracing::warn!(%error, doing, commands = jobs.len(), "a batch failed; trying one by one");
@@ -308,6 +308,8 @@ impl Worker {
         tracing::error!(%error, doing, "the database failed");
         if matches!(error, StoreError::Unavailable(_) | StoreError::Elsewhere) {
             self.away = true;
+            Failure::DatabaseUnavailable
+        } else if error.may_pass() {
             Failure::DatabaseUnavailable
         } else {
             Failure::Internal

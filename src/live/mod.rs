@@ -8,12 +8,13 @@ mod notice;
 mod permits;
 mod subscription;
 mod tail;
+mod turns;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Handover;
@@ -24,6 +25,8 @@ use domain::StreamKey;
 use permits::Permits;
 pub use permits::{Full, Permit};
 pub use subscription::{Cursor, CutOff, Subscription};
+pub use turns::Turn;
+use turns::Turns;
 
 /// What can be subscribed to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -43,7 +46,7 @@ pub struct Limits {
     pub streams_per_caller: usize,
     /// Events that may wait for one subscriber; a subscriber with more is cut off.
     pub queued_events: usize,
-    /// Subscribers that may read the past from the database at once.
+    /// Streams that may read the past from the database at once; never more than half of its connections.
     pub catching_up: usize,
     /// How often the log is polled when no notice arrives.
     pub poll_interval: Duration,
@@ -84,7 +87,7 @@ pub struct Live {
     registry: Arc<Mutex<Registry>>,
     /// The position of the registry, as a channel to wait on.
     reached: Arc<watch::Sender<i64>>,
-    catching_up: Arc<Semaphore>,
+    catching_up: Turns,
     permits: Permits,
     limits: Limits,
 }
@@ -103,6 +106,7 @@ impl Live {
         metrics: Metrics,
     ) -> Result<Self, StoreError> {
         let position = log::head(database.pool()).await?;
+        let connections = database.pool().options().get_max_connections() as usize;
         let registry = Registry {
             position,
             seen_at: Instant::now(),
@@ -116,7 +120,7 @@ impl Live {
             registry: registry.clone(),
             reached: reached.clone(),
             permits: Permits::new(limits.streams, limits.streams_per_caller, metrics),
-            catching_up: Arc::new(Semaphore::new(limits.catching_up.max(1))),
+            catching_up: Turns::new(limits.catching_up.min(connections / 2)),
             limits: limits.clone(),
         };
         let (appended, grown) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -152,17 +156,22 @@ impl Live {
     }
 
     /// The first event of a type on a stream, for a subscriber that needs it to say what another event means.
-    /// Reads from the database, as seldom at once as those that read the past.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.
     pub async fn first_of_type(
         &self,
+        caller: &Arc<str>,
         stream: &StreamKey,
         event_type: &str,
     ) -> Result<Option<RecordedEvent>, StoreError> {
-        let _turn = self.catching_up.acquire().await;
+        let _turn = self.turn(caller).await;
         in_time(log::first_of_type(self.database.pool(), stream, event_type)).await
+    }
+
+    /// A turn at the database for a stream of a caller. To be held only while the database is read.
+    pub async fn turn(&self, caller: &Arc<str>) -> Turn {
+        self.catching_up.take(caller).await
     }
 
     /// A permit for one more stream of a caller, valid until it is dropped.

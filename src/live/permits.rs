@@ -49,6 +49,14 @@ impl Permits {
     }
 }
 
+impl Permit {
+    /// Whose stream it is.
+    #[must_use]
+    pub fn caller(&self) -> &Arc<str> {
+        &self.caller
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         self.permits.metrics.streams.dec();

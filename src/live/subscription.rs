@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::turns::Turns;
 use super::{Live, Registry, Subscriber, Topic, lock};
 use crate::store::{Database, RecordedEvent, StoreError, in_time, log};
 
@@ -15,6 +16,8 @@ use crate::store::{Database, RecordedEvent, StoreError, in_time, log};
 const PAGE_EVENTS: i64 = 500;
 /// How many events may wait for a consumer within this process.
 const FOLLOWED_EVENTS: usize = 65_536;
+/// The caller in whose name consumers within this process take turns. No principal has this name.
+const OWN_CONSUMERS: &str = "";
 
 /// How far a subscriber has read: everything up to both numbers has been delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +43,8 @@ pub enum CutOff {
 pub struct Subscription {
     database: Database,
     registry: Arc<Mutex<Registry>>,
-    catching_up: Arc<Semaphore>,
+    catching_up: Turns,
+    caller: Arc<str>,
     topic: Topic,
     queue_length: usize,
     cursor: Cursor,
@@ -53,25 +57,32 @@ pub struct Subscription {
 }
 
 impl Live {
-    /// Subscribes to a topic from a cursor.
+    /// Subscribes a stream of a caller to a topic from a cursor.
     #[must_use]
-    pub fn subscribe(&self, topic: Topic, from: Cursor) -> Subscription {
-        self.subscribe_with(topic, from, self.limits.queued_events.max(1))
+    pub fn subscribe(&self, topic: Topic, from: Cursor, caller: &Arc<str>) -> Subscription {
+        self.subscribe_with(topic, from, caller.clone(), self.limits.queued_events.max(1))
     }
 
     /// Subscribes to the whole log for a consumer within this process that keeps up with the log.
     #[must_use]
     pub fn follow(&self, from: Cursor) -> Subscription {
-        self.subscribe_with(Topic::Log, from, FOLLOWED_EVENTS)
+        self.subscribe_with(Topic::Log, from, OWN_CONSUMERS.into(), FOLLOWED_EVENTS)
     }
 
-    fn subscribe_with(&self, topic: Topic, from: Cursor, queue_length: usize) -> Subscription {
+    fn subscribe_with(
+        &self,
+        topic: Topic,
+        from: Cursor,
+        caller: Arc<str>,
+        queue_length: usize,
+    ) -> Subscription {
         let Registered { queue, behind, live_from } =
             register(&self.registry, &topic, queue_length);
         Subscription {
             database: self.database.clone(),
             registry: self.registry.clone(),
             catching_up: self.catching_up.clone(),
+            caller,
             topic,
             queue_length,
             cursor: from,
@@ -110,6 +121,12 @@ impl Subscription {
     #[must_use]
     pub fn cursor(&self) -> Cursor {
         self.cursor
+    }
+
+    /// Whose stream it is.
+    #[must_use]
+    pub fn caller(&self) -> &Arc<str> {
+        &self.caller
     }
 
     /// The next event. Cancel-safe: dropping the future loses no event.
@@ -178,7 +195,7 @@ impl Subscription {
     }
 
     async fn read_past(&mut self) -> Result<(), StoreError> {
-        let turn = self.catching_up.acquire().await;
+        let turn = self.catching_up.take(&self.caller).await;
         let after = self.cursor.sequence;
         let pool = self.database.pool();
         let page = match &self.topic {

@@ -1,9 +1,9 @@
 //! The past: a participant as of an earlier moment.
 
 use super::{At, READ_EVENTS, Reads, Standing};
-use crate::store::{StoreError, in_time, log};
+use crate::store::{RecordedEvent, StoreError, in_time, log};
 use cqrs_es::Aggregate;
-use domain::{Buckets, Participant, ParticipantId, Stream, StreamKey, Timestamp};
+use domain::{Participant, ParticipantId, Stream, StreamKey, Timestamp};
 
 impl Reads {
     /// A participant's standing at a moment; all zeros before the enrollment. The position is that of the
@@ -28,34 +28,20 @@ impl Reads {
         let position = log::position_at(pool, moment).await?;
         let stream = StreamKey::of::<Participant>(id);
         let mut participant = Participant::default();
-        // Whatever moves money, also of a type that only a newer release knows.
-        let mut buckets = Buckets::default();
         let mut sequence = 0;
         loop {
             let events = log::read_stream(pool, &stream, sequence, position, READ_EVENTS).await?;
             let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
             for event in events {
                 sequence = event.sequence;
-                let posting = event.posting()?;
-                let known = match posting {
-                    Some(_) => event.read_if_known()?,
-                    None => Some(event.read()?),
-                };
-                if let Some(event) = known.and_then(Participant::event) {
-                    participant.apply(event);
-                }
-                buckets = posting.map_or(buckets, |posting| posting.after);
+                apply_known(&mut participant, &event)?;
             }
             if is_end {
-                let found = Standing {
-                    balance_minor: buckets.balance(),
-                    earned_minor: buckets.net_earned(),
-                    ..Standing::from(&participant)
-                };
-                return Ok(At { position, found });
+                return Ok(At { position, found: Standing::from(&participant) });
             }
         }
     }
+
     /// Applies to a participant the events of their stream after a sequence and up to a position of the log.
     /// Returns the sequence of the last one.
     ///
@@ -77,13 +63,24 @@ impl Reads {
             let is_end = i64::try_from(events.len()).is_ok_and(|count| count < READ_EVENTS);
             for event in events {
                 sequence = event.sequence;
-                if let Some(event) = Participant::event(event.read()?) {
-                    participant.apply(event);
-                }
+                apply_known(participant, &event)?;
             }
             if is_end {
                 return Ok(sequence);
             }
         }
     }
+}
+
+/// Applies an event as far as this release knows it. Whatever moves money counts, also of a type that only a newer
+/// release knows.
+fn apply_known(participant: &mut Participant, event: &RecordedEvent) -> Result<(), StoreError> {
+    if let Some(known) = event.read_if_known()? {
+        if let Some(event) = Participant::event(known) {
+            participant.apply(event);
+        }
+    } else if let Some(posting) = event.posting()? {
+        participant.take_over(posting.after);
+    }
+    Ok(())
 }

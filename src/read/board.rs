@@ -139,7 +139,7 @@ impl State {
         event: &RecordedEvent,
     ) -> Result<(), StoreError> {
         if event.stream.kind == Program::KIND && *event.stream.id == *program_id.as_str() {
-            match Program::event(event.read()?) {
+            match event.read_if_known()?.and_then(Program::event) {
                 Some(ProgramEvent::ProgramPublished(published)) => {
                     self.default_metric = published.rules.leaderboard;
                 }
@@ -163,7 +163,10 @@ impl State {
             self.score(user_id, 0, |_| posting.after.net_earned());
             return Ok(());
         }
-        let Some(event) = Participant::event(event.read()?) else { return Ok(()) };
+        // What only a newer release knows is nothing that boards of this one count.
+        let Some(event) = event.read_if_known()?.and_then(Participant::event) else {
+            return Ok(());
+        };
         match event {
             ParticipantEvent::ParticipantEnrolled(_) => self.enroll(user_id, [0; 3]),
             ParticipantEvent::ReferralMade(made) => self.count(user_id, made.status, 1),

@@ -10,6 +10,7 @@ use sqlx::{Connection, Executor, Row};
 
 use super::fold::{self, Progress};
 use super::models::{self, ModelCopy, Purpose};
+use super::rebuild::MaintenanceError;
 use crate::hang;
 use crate::store::{Database, StoreError, holders};
 
@@ -132,6 +133,22 @@ impl Pair {
             copy.create(connection).await?;
         }
         Ok(())
+    }
+
+    /// Checks that the log holds all events that the copies that serve have applied.
+    pub(super) async fn check_log(
+        &self,
+        connection: &mut PgConnection,
+    ) -> Result<(), MaintenanceError> {
+        let (progress, head) = fold::progress(connection, &tables(&self.serving)).await?;
+        let Some(ahead) =
+            progress.iter().filter(|copy| copy.position > head).max_by_key(|copy| copy.position)
+        else {
+            return Ok(());
+        };
+        let model = self.serving.iter().find(|copy| copy.table == ahead.table);
+        let model = model.map_or("", |copy| copy.model);
+        Err(MaintenanceError::Shortened { head, model, applied: ahead.position })
     }
 
     /// Whether the copies that serve have ever been complete, so that there is something to compare.

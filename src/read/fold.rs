@@ -209,13 +209,23 @@ pub(super) async fn advance(
         let mut script = Script::default();
         script.fold(&last, from, to);
         script.sweep(&tables, from);
-        script.run(&mut transaction).await?;
+        script.run(&mut transaction).await.map_err(|error| missing_event(error, to))?;
     }
     transaction.commit().await?;
     let reached = progress
         .iter()
         .map(|copy| if copy.position == from { to.max(from) } else { copy.position });
     Ok(reached.min().unwrap_or(limit))
+}
+
+/// The error of a step of locked copies that the database refused because the log does not contain the step's end.
+fn missing_event(error: StoreError, position: i64) -> StoreError {
+    match error {
+        StoreError::Refused(refused) if was_moved(&refused) => {
+            StoreError::Nonsense(format!("the log lacks the event of position {position}"))
+        }
+        error => error,
+    }
 }
 
 /// Folds copies until all of them have reached a position.

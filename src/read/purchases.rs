@@ -53,24 +53,17 @@ impl Reads {
             after = self.last_before(start).await?;
         }
         let PurchaseFilter { buyer_user_id: buyer, program_id: program, .. } = filter;
+        // Without a program, every purchase that is examined is on the page.
+        let most_examined = if program.is_some() { MAX_EXAMINED } else { limit };
         let rows = self
             .read(freshness, || {
-                let page = |sql| sqlx::query(sql).bind(before).bind(limit).bind(after);
-                let (buyer, program) = (
-                    buyer.as_ref().map(UserId::to_string),
-                    program.as_ref().map(ProgramId::to_string),
-                );
-                match (buyer, program) {
-                    (None, None) => page(sql!("purchases.sql")),
-                    (Some(buyer), None) => page(sql!("purchases_of_user.sql")).bind(buyer),
-                    (None, Some(program)) => {
-                        page(sql!("purchases_of_program.sql")).bind(program).bind(MAX_EXAMINED)
-                    }
-                    (Some(buyer), Some(program)) => page(sql!("purchases_of_user_in_program.sql"))
-                        .bind(program)
-                        .bind(MAX_EXAMINED)
-                        .bind(buyer),
-                }
+                sqlx::query(sql!("purchases.sql"))
+                    .bind(before)
+                    .bind(limit)
+                    .bind(after)
+                    .bind(program.as_ref().map(ProgramId::to_string))
+                    .bind(most_examined)
+                    .bind(buyer.as_ref().map(UserId::to_string))
             })
             .await?;
         let mut examined_down_to = None;

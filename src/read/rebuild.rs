@@ -8,7 +8,7 @@ use super::compare::{Comparison, Pair, Watcher, connect};
 use super::fold;
 use super::models::{self, ModelCopy, Purpose};
 use crate::hang;
-use crate::store::{Database, StoreError};
+use crate::store::{Database, StoreError, with_missing_rights};
 
 /// The maximum number of events that are left for the transaction that switches.
 const LAST_EVENTS: i64 = 5_000;
@@ -27,6 +27,20 @@ pub enum MaintenanceError {
     /// No read model of that name.
     #[error("there is no read model '{0}'; there are {1}")]
     Unknown(String, String),
+    /// The log has lost its end: read models know events that it lacks.
+    #[error(
+        "the log ends at position {head}, but the read model '{model}' has applied events up to {applied}: the end of \
+         the log is lost; restore it from a backup that has it, or accept the loss by starting a server, which builds \
+         the read models again"
+    )]
+    Shortened {
+        /// The head of the log.
+        head: i64,
+        /// The read model that is furthest ahead.
+        model: &'static str,
+        /// The position that it has reached.
+        applied: i64,
+    },
     /// Another rebuild or verification is running.
     #[error("another rebuild, or a verification, is running on this database")]
     Running,
@@ -61,6 +75,7 @@ pub async fn rebuild(
     }
     let pair = Pair::of(&names, Purpose::Rebuild);
     pair.create(&mut connection).await?;
+    pair.check_log(&mut connection).await?;
     fold::ready(&mut connection, &pair.fresh).await?;
     let what = format!("building {name}");
     pair.catch_up(database, &what, watcher).await?;
@@ -81,7 +96,9 @@ pub async fn rebuild(
         Comparison::default()
     };
     for (old, new) in pair.serving.iter().zip(&pair.fresh) {
-        switch_patiently(&mut connection, old, new).await?;
+        if let Err(error) = switch_patiently(&mut connection, old, new).await {
+            return Err(with_missing_rights(&mut connection, error).await.into());
+        }
     }
     Ok(comparison)
 }

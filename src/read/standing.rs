@@ -144,14 +144,14 @@ fn rules(row: &PgRow) -> Result<Option<ProgramRules>, StoreError> {
 fn levels(row: &PgRow) -> Result<Vec<LevelTotal>, StoreError> {
     let levels: Option<Vec<i32>> = row.try_get("levels")?;
     let totals: Option<Vec<i64>> = row.try_get("totals")?;
-    let counts: Option<Vec<i32>> = row.try_get("counts")?;
+    let counts: Option<Vec<i64>> = row.try_get("counts")?;
     let zipped = levels.into_iter().flatten().zip(totals.into_iter().flatten());
     Ok(zipped
         .zip(counts.into_iter().flatten())
         .map(|((level, total_minor), count)| LevelTotal {
             level: level.unsigned_abs(),
             total_minor,
-            count: count.unsigned_abs(),
+            count: u32::try_from(count).unwrap_or(u32::MAX),
         })
         .collect())
 }

@@ -60,6 +60,7 @@ pub async fn verify(
         return Err(MaintenanceError::Running);
     }
     let pair = Pair::of(&models::names(), Purpose::Verify);
+    pair.check_log(&mut connection).await?;
     drop_all(&mut connection, &pair).await?;
     let verdict = verify_with(database, &mut connection, &pair, watcher).await;
     drop_all(&mut connection, &pair).await?;

@@ -10,7 +10,7 @@
 //! cannot write anything late. Only the clock of the database is used.
 
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{Executor, FromRow, PgConnection};
 use tokio_util::sync::CancellationToken;
@@ -29,6 +29,8 @@ const PATIENCE: &str = "set lock_timeout = '1min'; set idle_in_transaction_sessi
 
 /// How often a server looks for sessions that make no progress.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
+/// A process that was not run for longer than this stood still: it was stopped, or its machine was.
+const STANDSTILL: Duration = Duration::from_secs(2);
 /// How long a look may take before the connection is presumed dead.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -103,6 +105,9 @@ impl Watch {
                 tokio::time::sleep(WATCH_INTERVAL).await;
             }
         };
+        let watching = async {
+            tokio::join!(watching, notice_standstills());
+        };
         stop.run_until_cancelled(watching).await;
         Ok(())
     }
@@ -126,6 +131,23 @@ impl Watch {
                 );
             }
             tokio::time::sleep(WATCH_INTERVAL).await;
+        }
+    }
+}
+
+/// Says so when this process has stood still: what the others did meanwhile is the reason of the errors around that
+/// line. Runs without end.
+async fn notice_standstills() {
+    loop {
+        let before = Instant::now();
+        tokio::time::sleep(WATCH_INTERVAL).await;
+        let stood_still = before.elapsed().saturating_sub(WATCH_INTERVAL);
+        if stood_still > STANDSTILL {
+            tracing::warn!(
+                stood_still_ms = stood_still.as_millis(),
+                "this process stood still: it was stopped, or its machine was; the other servers, or Postgres, may have \
+                 ended its sessions, and it opens others"
+            );
         }
     }
 }

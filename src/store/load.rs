@@ -9,7 +9,10 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
 
 use super::{StoreError, snapshots};
-use domain::{AnyAggregate, AnyEvent, ParticipantId, ProgramId, StreamKey, UplineWalk, UserId};
+use domain::{
+    AnyAggregate, AnyEvent, DecodeError, ParticipantId, Posting, ProgramId, StreamKey, UplineWalk,
+    UserId,
+};
 
 /// An aggregate, as stored in the database.
 #[derive(Clone, Debug)]
@@ -203,17 +206,29 @@ async fn read_with_commands(
         while let Some(row) = rows.next_if(|row| is_of(row, index)) {
             let stream = super::log::stream_of(&row)?;
             let sequence = row.try_get("sequence")?;
-            let event = event(&row, &stream, sequence)?;
+            let event = event(&row, &stream, sequence);
             if stream == *key {
                 version = sequence;
-                apply(&mut state, key, sequence, event)?;
-            } else {
-                state.remember(&key.id, &stream, sequence, &event);
+                apply(&mut state, key, sequence, event?)?;
+            } else if !is_of_no_account(&row, &event)? {
+                state.remember(&key.id, &stream, sequence, &event?);
             }
         }
         loaded.push(Loaded { state, version, snapshot_version: 0 });
     }
     Ok(loaded)
+}
+
+/// Whether an event of a command that is remembered is of a type that only a newer release knows, and moves no money.
+/// There is nothing in it to remember.
+fn is_of_no_account(row: &PgRow, event: &Result<AnyEvent, StoreError>) -> Result<bool, StoreError> {
+    Ok(match event {
+        Err(StoreError::Unreadable { source: DecodeError::UnknownType(_), .. }) => {
+            let payload = row.try_get("payload")?;
+            Posting::of_payload(payload).is_ok_and(|posting| posting.is_none())
+        }
+        _ => false,
+    })
 }
 
 fn event(row: &PgRow, key: &StreamKey, sequence: i64) -> Result<AnyEvent, StoreError> {

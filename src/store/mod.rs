@@ -28,10 +28,12 @@ mod rights;
 pub mod schema;
 mod snapshots;
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
 
@@ -59,7 +61,7 @@ const PING_TIMEOUT: Duration = Duration::from_millis(300);
 pub enum StoreError {
     /// The database could not be reached, or no answer came. The statement may or may not have been carried
     /// out.
-    #[error("the database is unavailable: {0}")]
+    #[error("the database is unavailable: {}", in_words(.0))]
     Unavailable(#[source] sqlx::Error),
     /// The database refused the statement; nothing was done.
     #[error("the database refused: {0}")]
@@ -93,6 +95,46 @@ pub enum StoreError {
     /// The schema could not be brought up to date.
     #[error("the migrations failed: {0}")]
     Migration(#[from] sqlx::migrate::MigrateError),
+}
+
+/// Why the database is unavailable, where the error itself does not say it to those who run servers.
+fn in_words(error: &sqlx::Error) -> Cow<'_, str> {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    match (error, code.as_deref()) {
+        (sqlx::Error::PoolTimedOut, _) => "no answer, or no free connection, in time".into(),
+        (_, Some("57P01")) => {
+            "the session was ended, by an operator or by another server because this one held a \
+             lock and made no progress"
+                .into()
+        }
+        (_, Some("57P05" | "25P03" | "25P04")) => {
+            "the session was ended by Postgres, because this process was silent for too long".into()
+        }
+        _ => error.to_string().into(),
+    }
+}
+
+impl StoreError {
+    /// Whether the same may succeed later: the database is away, or somebody has dropped a table or function that is
+    /// created again or restored.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unavailable(_) => true,
+            Self::Refused(sqlx::Error::Database(error)) => {
+                let code = error.code();
+                let code = code.as_deref().unwrap_or_default();
+                // No such function, table or schema. One that disappears while it is used is only known by its
+                // number, and has no code of its own.
+                ["42883", "42P01", "3F000"].contains(&code)
+                    || (code == "XX000"
+                        && ["cache lookup failed for", "could not open relation with OID"]
+                            .iter()
+                            .any(|start| error.message().starts_with(start)))
+            }
+            _ => false,
+        }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {

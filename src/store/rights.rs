@@ -28,6 +28,13 @@ const TABLES: &[(&str, &[&str])] = &[
     ("reaction_checkpoints", &["SELECT", "INSERT", "DELETE"]),
 ];
 
+/// What a role does with tables besides, where it creates what is missing.
+const TO_CREATE: &[(&str, &[&str])] = &[
+    ("_sqlx_migrations", &["INSERT"]),
+    ("database_functions", &["INSERT"]),
+    ("read_model_copies", &["INSERT", "DELETE"]),
+];
+
 /// What a server does with the table of a read model.
 const COPY: &[&str] = &["SELECT", "INSERT", "UPDATE", "DELETE"];
 
@@ -39,11 +46,17 @@ pub struct MissingRights {
     schema: Option<String>,
     /// Each right with its object, quoted as in SQL: `INSERT on table events`.
     rights: Vec<String>,
+    /// What the database refused, where that takes more than rights, as to change what belongs to another role.
+    refused: Option<String>,
 }
+
+/// The remedy for a role that shall not create anything.
+const LEAVE_IT_TO_THE_OWNER: &str = "let the owner run 'tributary migrate' and 'tributary projections rebuild all', \
+    after which a server has nothing to create";
 
 impl fmt::Display for MissingRights {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { role, schema, rights } = self;
+        let Self { role, schema, rights, refused } = self;
         let Some(schema) = schema else {
             return write!(
                 formatter,
@@ -51,6 +64,13 @@ impl fmt::Display for MissingRights {
                  {role}"
             );
         };
+        if let Some(refused) = refused {
+            return write!(
+                formatter,
+                "the role {role} may not create or change something that is missing in the schema {schema}: \
+                 {refused}\n{LEAVE_IT_TO_THE_OWNER}"
+            );
+        }
         write!(formatter, "the role {role} lacks rights in the schema {schema}:")?;
         for right in rights {
             write!(formatter, "\n  {right}")?;
@@ -60,11 +80,7 @@ impl fmt::Display for MissingRights {
             write!(formatter, "\n  grant {right} to {role};")?;
         }
         if rights.iter().any(|right| right.starts_with("CREATE")) {
-            write!(
-                formatter,
-                "\nor let the owner run 'tributary migrate' and 'tributary projections rebuild all', after which a \
-                 server has nothing to create"
-            )?;
+            write!(formatter, "\nor {LEAVE_IT_TO_THE_OWNER}")?;
         }
         Ok(())
     }
@@ -88,8 +104,31 @@ pub async fn with_missing_rights(connection: &mut PgConnection, error: StoreErro
     }
     match missing(connection, Purpose::Create).await {
         Ok(Some(missing)) => StoreError::Rights(missing),
-        _ => error,
+        Ok(None) => match of_current(connection, error.to_string()).await {
+            Ok(missing) => StoreError::Rights(missing),
+            Err(_) => error,
+        },
+        Err(_) => error,
     }
+}
+
+/// A refusal by the database to the role of the connection, which lacks no right that could be named.
+async fn of_current(
+    connection: &mut PgConnection,
+    refused: String,
+) -> Result<MissingRights, StoreError> {
+    let (role, schema) = role_and_schema(connection).await?;
+    Ok(MissingRights { role, schema, rights: Vec::new(), refused: Some(refused) })
+}
+
+/// The role of the connection, and the schema that it uses, quoted as in SQL.
+async fn role_and_schema(
+    connection: &mut PgConnection,
+) -> Result<(String, Option<String>), StoreError> {
+    let row = sqlx::query("select quote_ident(current_user), quote_ident(current_schema())")
+        .fetch_one(connection)
+        .await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// What the rights are needed for.
@@ -106,12 +145,9 @@ async fn missing(
     connection: &mut PgConnection,
     purpose: Purpose,
 ) -> Result<Option<MissingRights>, StoreError> {
-    let row = sqlx::query("select quote_ident(current_user), quote_ident(current_schema())")
-        .fetch_one(&mut *connection)
-        .await?;
-    let (role, schema): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+    let (role, schema) = role_and_schema(connection).await?;
     let Some(schema) = schema else {
-        return Ok(Some(MissingRights { role, schema: None, rights: Vec::new() }));
+        return Ok(Some(MissingRights { role, schema: None, rights: Vec::new(), refused: None }));
     };
     let mut rights = Vec::new();
     if purpose == Purpose::Create {
@@ -125,7 +161,8 @@ async fn missing(
     }
     rights.extend(of_tables(connection, purpose).await?);
     let lacks_some = !rights.is_empty();
-    Ok(lacks_some.then_some(MissingRights { role, schema: Some(schema), rights }))
+    let schema = Some(schema);
+    Ok(lacks_some.then_some(MissingRights { role, schema, rights, refused: None }))
 }
 
 /// The rights that are missing on tables that exist.
@@ -133,8 +170,11 @@ async fn of_tables(
     connection: &mut PgConnection,
     purpose: Purpose,
 ) -> Result<Vec<String>, StoreError> {
-    let needed =
-        TABLES.iter().flat_map(|(table, rights)| rights.iter().map(|right| (*table, *right)));
+    let to_create = if purpose == Purpose::Create { TO_CREATE } else { &[] };
+    let needed = TABLES
+        .iter()
+        .chain(to_create)
+        .flat_map(|(table, rights)| rights.iter().map(|right| (*table, *right)));
     let (mut tables, mut rights): (Vec<String>, Vec<&str>) =
         needed.map(|(table, right)| (table.to_owned(), right)).unzip();
     if purpose == Purpose::Create {

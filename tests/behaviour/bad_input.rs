@@ -77,6 +77,7 @@ async fn a_sign_up_with_a_bad_field_is_refused_with_the_reason_of_that_field() {
         ("bell \u{7}".into(), "INVALID_DISPLAY_NAME"),
         ("ada\u{202e}nimda".into(), "INVALID_DISPLAY_NAME"),
         ("\u{85}".into(), "INVALID_DISPLAY_NAME"),
+        ("\u{e000}\u{f8ff}".into(), "INVALID_DISPLAY_NAME"),
     ] {
         let request = RegisterUserRequest { display_name, ..newcomer() };
         at_fault(client.register(request).await, "display_name", reason);

@@ -33,6 +33,12 @@ async fn a_purchase_with_a_bad_field_is_refused_with_the_reason_of_that_field() 
         let refused = client.record(purchase(currency, 1_000)).await;
         at_fault(refused, "amount.currency_code", "INVALID_CURRENCY");
     }
+    for no_money in ["XAU", "XAG", "XDR", "XTS", "XXX"] {
+        let status = client.record(purchase(no_money, 1_000)).await.unwrap_err();
+        let words = "must be money: this ISO 4217 code is of a metal";
+        assert!(status.message().contains(words), "{no_money}: {status}");
+        at_fault::<()>(Err(status), "amount.currency_code", "INVALID_CURRENCY");
+    }
     let refused_call = client.record(purchase("", 1_000)).await;
     at_fault(refused_call, "amount.currency_code", "FIELD_REQUIRED");
     let refused_call = client.record(purchase("U\0D", 1_000)).await;

@@ -159,7 +159,8 @@ impl Shell {
         assert!(output.status.success(), "{:?} {script}\n{said}\n{complained}", self.command);
     }
 
-    /// Runs commands that only end with Ctrl-C, until they have printed a text.
+    /// Runs commands that only end with Ctrl-C, until they have printed a line with a text. A file that they write too
+    /// has it then as well: later commands read it, and `tee` prints first.
     async fn watch(&self, script: &str, expected: &str) {
         let mut command = self.command(script);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
@@ -168,9 +169,15 @@ impl Shell {
         let mut stdout = child.stdout.take().unwrap();
         let mut printed = Vec::new();
         let reading = async {
-            while !String::from_utf8_lossy(&printed).contains(expected) {
+            while !has_line_with(&printed, expected) {
                 if stdout.read_buf(&mut printed).await.unwrap() == 0 {
                     return false;
+                }
+            }
+            if let Some((_, written)) = script.split_once("| tee ") {
+                let file = self.directory.0.join(written.split_whitespace().next().unwrap());
+                while !has_line_with(&std::fs::read(&file).unwrap_or_default(), expected) {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
                 }
             }
             true
@@ -209,6 +216,12 @@ impl Shell {
         self.server.stop().await;
         self.database.check().await;
     }
+}
+
+/// Whether there is a whole line with a text.
+fn has_line_with(printed: &[u8], expected: &str) -> bool {
+    let printed = String::from_utf8_lossy(printed);
+    printed.split_once(expected).is_some_and(|(_, rest)| rest.contains('\n'))
 }
 
 /// Whether a script succeeds.

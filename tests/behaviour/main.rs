@@ -30,6 +30,7 @@ mod limits;
 mod list_purchases;
 mod multi_level_commission;
 mod names;
+mod odd_calls;
 mod principals;
 mod programs;
 mod raw;

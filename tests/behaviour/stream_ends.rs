@@ -24,7 +24,7 @@ fn last_token(status: &Status) -> String {
 }
 
 /// A client whose connection buffers little that was not read.
-async fn narrow_client(server: &Server) -> Client {
+pub async fn narrow_client(server: &Server) -> Client {
     let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).unwrap();
     let narrow = endpoint.initial_stream_window_size(4_096).initial_connection_window_size(65_535);
     Client::new(narrow.connect().await.unwrap(), Some(ADMIN_KEY))

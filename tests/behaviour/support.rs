@@ -25,6 +25,11 @@ pub async fn server_with(programs: &[&str]) -> (TestDatabase, Server, Client) {
     (database, server, client)
 }
 
+/// Waits until a database that begins now has another epoch than those before it: epochs are numbered by the second.
+pub async fn another_epoch() {
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+}
+
 /// Checks that a call was refused, with this code and this reason.
 #[track_caller]
 pub fn refused<T: Debug>(result: Result<T, Status>, code: Code, name: &str) -> Status {

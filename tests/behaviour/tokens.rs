@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use contract::pb::*;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage, Value};
@@ -9,7 +11,7 @@ use tonic::Code;
 
 use super::bad_input::at_fault;
 use super::raw;
-use super::support::server_with;
+use super::support::{another_epoch, refused, server_with};
 use testing::{Client, reason};
 
 /// Two lists of one RPC that differ in one field, as JSON, and where the page token is in the answer.
@@ -158,7 +160,8 @@ async fn pages_and_tokens_that_nobody_gave_out_are_refused() {
 }
 
 #[tokio::test]
-async fn a_consistency_token_of_a_longer_log_is_ahead_of_a_shorter_one() {
+async fn a_consistency_token_of_another_log_is_of_another_epoch_and_a_forged_one_ahead_of_the_log()
+{
     let (longer, server, client) = server_with(&["referral-count"]).await;
     let mut last = client.sign_up("referral-count", "ada", "").await.unwrap();
     for index in 0..3 {
@@ -169,15 +172,20 @@ async fn a_consistency_token_of_a_longer_log_is_ahead_of_a_shorter_one() {
         |user_id: &str| GetUserRequest { user_id: user_id.into(), consistency_token: good.clone() };
     client.accounts().get_user(client.request(read("ada"))).await.unwrap();
     server.stop().await;
+    another_epoch().await;
     let (shorter, server, client) = server_with(&["referral-count"]).await;
-    client.sign_up("referral-count", "ada", "").await.unwrap();
+    let ada = client.sign_up("referral-count", "ada", "").await.unwrap();
 
     let ahead = client.accounts().get_user(client.request(read("ada"))).await;
 
-    // The logs are told apart by their epochs, or by the position if both began in one second.
-    let (code, reason) = testing::reason(&ahead.unwrap_err());
-    assert_eq!(code, Code::FailedPrecondition);
-    assert!(["TOKEN_OF_OLD_EPOCH", "TOKEN_AHEAD_OF_LOG"].contains(&&*reason), "{reason}");
+    refused(ahead, Code::FailedPrecondition, "TOKEN_OF_OLD_EPOCH");
+    // A position of the present epoch that the log has not reached. (The kind and the epoch come before it.)
+    let mut forged = URL_SAFE_NO_PAD.decode(&ada.response.consistency_token).unwrap();
+    forged[5 + 6] = 1;
+    let consistency_token = URL_SAFE_NO_PAD.encode(forged);
+    let request = GetUserRequest { user_id: "ada".into(), consistency_token };
+    let ahead = client.accounts().get_user(client.request(request)).await;
+    refused(ahead, Code::FailedPrecondition, "TOKEN_AHEAD_OF_LOG");
     server.stop().await;
     shorter.check().await;
     longer.check().await;

@@ -158,6 +158,35 @@ async fn when_the_leader_of_the_read_models_stops_another_server_takes_over() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_goes_on_after_a_standstill_says_what_may_have_happened_to_its_sessions() {
+    let database = TestDatabase::new().await;
+    let log = std::env::temp_dir().join(format!("tributary-standstill-{}.log", std::process::id()));
+    let mut command = serve(&database.url, &ServerOptions::default());
+    command.stderr(std::fs::File::create(&log).unwrap());
+    let server = Server::start_command(command).await;
+    settle(&server.client()).await;
+    the_projector(&database).await;
+    server.signal("-STOP").await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    server.signal("-CONT").await;
+    check_back(&server.client()).await;
+    let began = Instant::now();
+    let said = loop {
+        let said = std::fs::read_to_string(&log).unwrap();
+        if said.contains("this process stood still") {
+            break said;
+        }
+        assert!(began.elapsed() < BACK_AGAIN, "{said}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert!(said.contains("ended its sessions"), "{said}");
+    assert!(!said.contains("pool timed out"), "{said}");
+    server.stop().await;
+    database.check().await;
+    std::fs::remove_file(&log).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_a_leader_stops_in_the_midst_of_a_fold_another_server_takes_over() {
     let scene = Scene::new("projector.folding").await;
     scene.point.arm();

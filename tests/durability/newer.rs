@@ -188,6 +188,82 @@ async fn money_that_a_newer_release_moved_is_everywhere_though_nobody_knows_the_
     database.check().await;
 }
 
+/// Appends an event to the stream of ada that a newer release knows and that moves no money.
+async fn append_unknown(database: &TestDatabase, event_type: &str) {
+    let version = database
+        .count(&format!("select max(sequence) from events where aggregate_id = '{}'", ada().id))
+        .await;
+    let mut batch = Batch::default();
+    let reads = vec![batch.add_stream(&ada(), version, false)];
+    let event = RecordedEvent {
+        position: 0,
+        recorded_at: domain::Timestamp::default(),
+        stream: ada(),
+        sequence: version + 1,
+        event_type: event_type.into(),
+        event_version: "1.0.0".into(),
+        payload: serde_json::json!({ "type": event_type, "badge": "gold" }).to_string().into(),
+        command_events: Some(1),
+        envelope: Some(envelope(None)),
+    };
+    batch.add(Entry { reads, events: vec![event], ..Entry::default() });
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let number = version;
+    let appended = append(&mut connection, Uuid::from_u128(2), number, &batch).await.unwrap();
+    assert_eq!(appended.verdicts, [Verdict::Appended]);
+}
+
+#[tokio::test]
+async fn an_event_that_only_a_newer_release_knows_ends_no_stream_and_no_read_of_its_participant() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    begin(&client, 1).await;
+    let board = || GetLeaderboardRequest { program_id: PROGRAM.into(), ..Default::default() };
+    client.leaderboards().get_leaderboard(client.request(board())).await.unwrap();
+    let mut all = client.watch_participant(PROGRAM, "ada", "").await.unwrap().rest;
+    let mut earnings = client.watch_earnings(PROGRAM, "ada", "").await.unwrap().rest;
+    let mut balances = client.watch_balances(PROGRAM, "ada", "").await.unwrap().rest;
+    let token = all.token.clone();
+    append_unknown(&database, "BadgeAwarded").await;
+
+    // The streams that are open go on: with the next event that is known.
+    let loaded_before =
+        database.count("select max(sequence) from events where aggregate_id like '%/ada'").await;
+    let bonus = Buckets { available: 5_000, earned: 5_000, ..Buckets::default() };
+    let bonus = bonus.post(EntryKind::Bonus, 700, Bucket::Available, "INR").unwrap();
+    append_newer(&database, loaded_before, &[("BonusPaid", bonus)]).await;
+    assert_eq!(minor(balances.news().await.balances.first()), 5_700);
+    assert!(all.news().await.change.is_some());
+    assert!(
+        tokio::time::timeout(std::time::Duration::from_millis(300), earnings.news()).await.is_err()
+    );
+    // Those that begin or go on afterwards do, too.
+    let anew = client.watch_participant(PROGRAM, "ada", "").await.unwrap();
+    let Some(watch_participant_response::Change::Present(state)) = anew.first.change else {
+        panic!("{:?}", anew.first)
+    };
+    assert_eq!(minor(state.balances.first()), 5_700);
+    client.watch_participant(PROGRAM, "ada", &token).await.unwrap().rest.news().await;
+    caught_up(&database).await;
+    client.leaderboards().get_leaderboard(client.request(board())).await.unwrap();
+    let request = GetBalancesRequest {
+        program_id: PROGRAM.into(),
+        user_id: "ada".into(),
+        as_of_time: Some(std::time::SystemTime::now().into()),
+        ..Default::default()
+    };
+    let answer = client.rewards().get_balances(client.request(request)).await.unwrap();
+    assert_eq!(minor(answer.into_inner().balances.first()), 5_700);
+
+    // A command whose decision needs the participant is refused: nobody here knows what the event means.
+    client.buy("order-later", "bob", "INR", 100_000).await.unwrap_err();
+    // Others are carried out.
+    client.sign_up(PROGRAM, "cleo", "").await.unwrap();
+    client.buy("order-of-cleo", "cleo", "INR", 100_000).await.unwrap();
+    server.stop().await;
+}
+
 /// Puts a snapshot in the place of any that there is.
 async fn put_snapshot(database: &TestDatabase, key: &StreamKey, state_version: i32, state: &str) {
     sqlx::query(

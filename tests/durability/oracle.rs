@@ -221,3 +221,36 @@ async fn a_log_that_was_changed_consistently_is_named_where_it_was_changed() {
     change(&database, &sql).await;
     is_named(&database, &stream, "basis: expected 7654321", position).await;
 }
+
+#[tokio::test]
+async fn a_log_that_has_lost_its_end_is_named_until_its_read_models_are_built_again() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    client.sign_up("", "ada", "").await.unwrap();
+    client.sign_up("", "ben", "").await.unwrap();
+    super::expected::caught_up(&database).await;
+    server.stop().await;
+    let head = database.count("select max(position) from events").await;
+    change(&database, &format!("delete from events where position = {head}")).await;
+
+    let expected = format!("the log ends at position {}, but the read model", head - 1);
+    let (output, text) = verify(&database).await;
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains(&expected) && text.contains(&format!("up to {head}")), "{text}");
+    let rebuilt = tributary()
+        .args(["projections", "rebuild", "users"])
+        .env("DATABASE_URL", &database.url)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&rebuilt.stderr);
+    assert!(!rebuilt.status.success() && said.contains(&expected), "{said}");
+
+    // A server builds the read models again. What it cannot know is that an event is missing.
+    let server = Server::start(&database).await;
+    super::expected::caught_up(&database).await;
+    server.stop().await;
+    let (_, text) = verify(&database).await;
+    assert!(!text.contains("the log ends at position"), "{text}");
+}

@@ -135,3 +135,46 @@ async fn a_role_that_may_create_nothing_is_told_so_where_something_is_missing() 
         assert!(said.contains(words), "{words} is not in\n{said}");
     }
 }
+
+#[tokio::test]
+async fn a_role_that_may_create_but_not_record_or_change_what_exists_is_told_so() {
+    let database = TestDatabase::new().await;
+    Server::start(&database).await.stop().await;
+    let (mut owner, url) = weak(&database).await;
+    owner.execute(sqlx::raw_sql(RIGHTS)).await.unwrap();
+    owner.execute("grant create on schema public to weak").await.unwrap();
+    let name = tributary::store::functions::name("append");
+    owner.execute(format!("drop function {name}").as_str()).await.unwrap();
+    let said = refusal(&url).await;
+    for words in ["the role weak lacks rights", "grant INSERT on table database_functions to weak;"]
+    {
+        assert!(said.contains(words), "{words} is not in\n{said}");
+    }
+    Database::new(&database.url, 1).unwrap().migrate().await.unwrap();
+
+    // The tables of the read models belong to another role.
+    owner
+        .execute(sqlx::raw_sql(
+            "grant insert, delete on read_model_copies to weak;
+             grant insert on database_functions, _sqlx_migrations to weak;
+             do $$ declare copy text; begin
+                 for copy in select read_model_copies.copy from read_model_copies loop
+                     execute 'grant all on ' || copy || ' to weak';
+                 end loop;
+             end $$",
+        ))
+        .await
+        .unwrap();
+    let output = testing::tributary()
+        .args(["projections", "rebuild", "users"])
+        .env("DATABASE_URL", &url)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    for words in ["the role weak may not create or change", "must be owner of", "let the owner run"]
+    {
+        assert!(said.contains(words), "{words} is not in\n{said}");
+    }
+}

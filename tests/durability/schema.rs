@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use contract::pb::GetUserRequest;
 use sqlx::Executor;
-use tonic::Code;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
 use tributary::store::{Database, functions, schema};
 
 use crate::surroundings::refusal;
@@ -26,6 +27,13 @@ async fn readiness(server: &Server, status: u16, expected: &str) {
         assert!(began.elapsed() < NOTICED, "not {status} '{expected}' but {answer:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Checks that a call failed because the database lacks something, and may be repeated.
+#[track_caller]
+fn lacking(status: &Status) {
+    assert_eq!(reason(status), (Code::Unavailable, "DATABASE_UNAVAILABLE".into()), "{status:?}");
+    assert!(status.get_details_retry_info().is_some(), "{status:?}");
 }
 
 #[tokio::test]
@@ -52,6 +60,12 @@ async fn a_server_without_a_table_is_not_ready_until_the_table_is_back() {
         database.pool.execute(&*rename(table, "away")).await.unwrap();
         let expected = format!("the table '{table}' is missing");
         readiness(&server, 503, &expected).await;
+        if table != "reaction_checkpoints" {
+            lacking(&server.client().sign_up("", "eve", "").await.unwrap_err());
+        }
+        if table == "events" {
+            lacking(&server.client().user("nobody").await.unwrap_err());
+        }
         let said = refusal(&database.url).await;
         assert!(said.contains(&expected) && said.contains("restore it"), "{said}");
         database.pool.execute(&*rename("away", table)).await.unwrap();
@@ -88,12 +102,18 @@ async fn a_function_that_was_dropped_is_created_again_while_the_server_runs() {
     let database = TestDatabase::new().await;
     let server = Server::start(&database).await;
     server.client().sign_up("", "ada", "").await.unwrap();
-    let name = functions::name("append");
-    database.pool.execute(&*format!("drop function {name}")).await.unwrap();
-    let began = Instant::now();
-    while server.client().sign_up("", "bob", "").await.is_err() {
-        assert!(began.elapsed() < NOTICED);
-        tokio::time::sleep(Duration::from_millis(50)).await;
+    for function in ["append", "write_profiles"] {
+        let name = functions::name(function);
+        database.pool.execute(&*format!("drop function {name}")).await.unwrap();
+        let (began, user) = (Instant::now(), function.replace('_', "-"));
+        let mut failures = 0;
+        while let Err(status) = server.client().sign_up("", &user, "").await {
+            lacking(&status);
+            failures += 1;
+            assert!(began.elapsed() < NOTICED);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(failures > 0, "{function} was not missed");
     }
     readiness(&server, 200, "").await;
     server.stop().await;

@@ -103,7 +103,7 @@ impl CodeFault {
 const MAX_CHARS: usize = 64;
 
 /// The code in a text as somebody typed or pasted it: a code or a link that carries one, in any letter case,
-/// with blanks around it. `None` if the text cannot be a code of any program; to a program, that is an unknown
+/// with blanks, brackets or punctuation around it. `None` if the text cannot be a code of any program; to a program, that is an unknown
 /// code like any other.
 ///
 /// The result is in the form in which codes are stored and looked up.
@@ -111,7 +111,7 @@ const MAX_CHARS: usize = 64;
 pub fn read(text: &str) -> Option<String> {
     let text = text.trim();
     let code = link::code_in(text).unwrap_or_else(|| text.into());
-    let code = code.trim();
+    let code = code.trim_matches(link::is_punctuation).trim();
     let is_code = (1..=MAX_CHARS).contains(&code.len())
         && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     is_code.then(|| code.to_ascii_uppercase())

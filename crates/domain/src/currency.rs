@@ -18,6 +18,20 @@ pub fn is_currency(code: &str) -> bool {
     })
 }
 
+/// What is wrong with `code` where a currency is needed; `None` if it is one.
+#[must_use]
+pub fn currency_fault(code: &str) -> Option<&'static str> {
+    if is_currency(code) {
+        None
+    } else if ALL_MAP.contains_key(code) {
+        Some(
+            "must be money: this ISO 4217 code is of a metal, a unit of account, a test or no currency",
+        )
+    } else {
+        Some("must be an ISO 4217 code in capitals, such as USD")
+    }
+}
+
 /// Whether a program may keep its balances in `code`: a currency, or a custom name for points or credits: 3
 /// to 12 characters of `A-Z 0-9 _` that starts with a letter.
 #[must_use]
@@ -45,6 +59,16 @@ mod tests {
         for code in ["XAU", "XDR", "XTS", "XXX", "XFO", "XEU", "ABC", "usd", "hrk", ""] {
             assert!(!is_currency(code), "{code}");
         }
+        for code in ["XAU", "XAG", "XDR", "XTS", "XXX", "XEU"] {
+            assert!(
+                currency_fault(code).unwrap_or_default().starts_with("must be money"),
+                "{code}"
+            );
+        }
+        for code in ["ABC", "xau", "usd", ""] {
+            assert!(currency_fault(code).unwrap_or_default().contains("such as USD"), "{code}");
+        }
+        assert_eq!(currency_fault("HRK"), None);
     }
 
     #[test]

@@ -17,14 +17,35 @@ pub fn link(base_url: &str, code: &str) -> String {
     url.into()
 }
 
-/// The code in a pasted link; `None` if the text is not a link that carries one. The name of the parameter may be
-/// in any letter case, because people retype links.
+/// The code in a pasted link; `None` if the text is not a link that carries one.
+///
+/// Links come as mails, chats and web pages leave them: with a full stop or a bracket behind, with `&amp;` for `&`,
+/// with `#` for `?`. The name of the parameter may be in any letter case, because people retype links.
 pub(crate) fn code_in(text: &str) -> Option<String> {
-    let query = text.split_once('?').map_or(text, |(_, query)| query);
-    let query = query.split('#').next().unwrap_or_default();
-    form_urlencoded::parse(query.as_bytes())
-        .find(|(name, value)| is_parameter(name) && !value.is_empty())
-        .map(|(_, value)| value.into_owned())
+    text.split(['?', '#'])
+        .flat_map(|part| form_urlencoded::parse(part.as_bytes()))
+        .filter(|(name, _)| is_parameter(after_entity(name)))
+        .map(|(_, value)| code_at_start(&value).to_owned())
+        .find(|code| !code.is_empty())
+}
+
+/// The name of a parameter without what is left of `&amp;` or `&#38;`.
+fn after_entity(name: &str) -> &str {
+    name.rsplit(';').next().unwrap_or(name)
+}
+
+/// The code that a text begins with: what ends the sentence or the bracket around a link is not part of it.
+fn code_at_start(text: &str) -> &str {
+    text.split_whitespace().next().unwrap_or_default().trim_end_matches(is_punctuation)
+}
+
+/// Whether a character may stand around a code or a link in a text.
+pub(crate) fn is_punctuation(character: char) -> bool {
+    character.is_ascii_punctuation()
+        || matches!(
+            character,
+            '«' | '»' | '‹' | '›' | '“' | '”' | '„' | '‘' | '’' | '…' | '。' | '、'
+        )
 }
 
 fn is_parameter(name: &str) -> bool {
@@ -98,6 +119,43 @@ mod tests {
             assert_eq!(code_in(expected).as_deref(), Some("AB12CD34"), "{expected}");
         }
         assert_eq!(link("", "AB12CD34"), "");
+    }
+
+    #[test]
+    fn a_link_is_understood_as_mails_and_chats_leave_it() {
+        for text in [
+            "https://shop.example/join?ref=AB12CD34.",
+            "https://shop.example/join?ref=AB12CD34>",
+            "<https://shop.example/join?ref=AB12CD34>",
+            "<https://shop.example/join?ref=AB12CD34>.",
+            "(https://shop.example/join?ref=AB12CD34)",
+            "[shop](https://shop.example/join?ref=AB12CD34)",
+            "\"https://shop.example/join?ref=AB12CD34\"",
+            "“https://shop.example/join?ref=AB12CD34”",
+            "https://shop.example/join?ref=AB12CD34!",
+            "https://shop.example/join?ref=AB12CD34&gt;",
+            "https://shop.example/join?ref=AB12CD34 is my code",
+            "my code: https://shop.example/join?ref=AB12CD34, use it",
+            "https://shop.example/join?utm_source=x&amp;ref=AB12CD34",
+            "https://shop.example/join?utm_source=x&amp;amp;ref=AB12CD34",
+            "https://shop.example/join?utm_source=x&#38;ref=AB12CD34",
+            "https://shop.example/join?utm_source=x&#x26;ref=AB12CD34",
+            "https://shop.example/join#ref=AB12CD34",
+            "https://shop.example/join?utm_source=x#ref=AB12CD34",
+            "https://shop.example/#/join?ref=AB12CD34",
+            "https://shop.example/join?ref=AB12CD34#top",
+            "https://shop.example/join?ref=&ref=AB12CD34",
+            "https://shop.example/join?REF=AB12CD34",
+            "ref=AB12CD34",
+            "?ref=AB12CD34",
+        ] {
+            assert_eq!(code_in(text).as_deref(), Some("AB12CD34"), "{text}");
+        }
+        for text in
+            ["AB12CD34", "https://shop.example/AB12CD34", "href=AB12CD34", "?ref=", "?ref=."]
+        {
+            assert_eq!(code_in(text), None, "{text}");
+        }
     }
 
     #[test]

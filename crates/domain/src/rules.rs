@@ -311,7 +311,7 @@ impl ProgramRules {
         faults.unless(
             is_unit(&self.unit),
             "unit",
-            "must be an ISO 4217 code, or 4 to 12 of A-Z, 0-9 and _ starting with a letter",
+            "must be an ISO 4217 code of a currency, or 4 to 12 of A-Z, 0-9 and _ starting with a letter",
         );
         if !self.base_url.is_empty()
             && let Some(fault) = base_url_fault(&self.base_url)
@@ -350,7 +350,7 @@ impl ProgramRules {
             faults.unless(
                 is_currency(currency),
                 "purchase_currency_code",
-                "must be an ISO 4217 code; leave it out to take any currency",
+                "must be an ISO 4217 code of a currency; leave it out to take any currency",
             );
         }
         if self.earn_on == EarnOn::Referral {

@@ -46,14 +46,25 @@ pub fn unseen(text: &str) -> Option<Unseen> {
                 }
             }
             _ => {
-                is_blank &= matches!(
-                    character.general_category_group(),
-                    GeneralCategoryGroup::Mark | GeneralCategoryGroup::Separator
-                );
+                is_blank &= !has_shape(character);
             }
         }
     }
     is_blank.then_some(Unseen::Blank)
+}
+
+/// Whether readers see a character that stands alone. What a character for private use looks like is agreed between
+/// two programs; others show an empty box, as they do for a character that does not exist.
+fn has_shape(character: char) -> bool {
+    let is_nobodys = matches!(
+        character.general_category(),
+        GeneralCategory::PrivateUse | GeneralCategory::Unassigned | GeneralCategory::Surrogate
+    );
+    let is_blank = matches!(
+        character.general_category_group(),
+        GeneralCategoryGroup::Mark | GeneralCategoryGroup::Separator
+    );
+    !is_nobodys && !is_blank
 }
 
 /// Whether a character has no shape: format characters, fillers and variation selectors.
@@ -230,7 +241,18 @@ mod tests {
         for text in ["a\nb", "a\tb", "a\0b", "a\u{85}b", "a\u{2028}b", "a\u{2029}b", "\u{1b}[31m"] {
             assert_eq!(unseen(text), Some(Unseen::Control), "{text:?}");
         }
-        for text in ["", " ", "\u{A0}\u{3000}", "\u{301}", " \u{301}\u{20DD}"] {
+        for text in [
+            "",
+            " ",
+            "\u{A0}\u{3000}",
+            "\u{301}",
+            " \u{301}\u{20DD}",
+            "\u{E000}",
+            "\u{E000} \u{F8FF}",
+            "\u{F0000}\u{10FFFD}",
+            "\u{378}",
+            "\u{FFFF}",
+        ] {
             assert_eq!(unseen(text), Some(Unseen::Blank), "{text:?}");
         }
     }

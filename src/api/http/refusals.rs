@@ -27,6 +27,9 @@ fn detail(code: StatusCode) -> &'static str {
             "This is a gRPC method: send application/grpc or application/grpc+proto over HTTP/2; or send \
              application/grpc-web, application/grpc-web-text, or one of them with +proto, over any HTTP."
         }
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
+            "All headers together are limited to 16 KiB."
+        }
         _ => "",
     }
 }
@@ -77,6 +80,16 @@ pub(in crate::api) fn incomplete(headers: &HeaderMap, refused: &Status) -> Respo
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     explain(headers, code, &format!("Error: {}.", refused.message()))
+}
+
+/// Refuses a request whose headers are too large.
+pub(in crate::api) fn too_large(headers: &HeaderMap, limit_bytes: usize) -> Response {
+    if Grpc::of(headers).is_some() {
+        let message = format!("the headers are larger than {limit_bytes} bytes");
+        let facts: [(&str, &dyn std::fmt::Display); 1] = [("limit_bytes", &limit_bytes)];
+        return grpc(headers, &status(ErrorReason::HeadersTooLarge, message, &facts));
+    }
+    refuse(headers, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
 }
 
 /// Answers a request that is not a gRPC call, to a gRPC service or to an unknown path.

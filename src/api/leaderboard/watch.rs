@@ -9,7 +9,7 @@ use crate::api::pb;
 use crate::api::principal::Principal;
 use crate::api::program::rules::leaderboard_metric;
 use crate::api::tokens::{StreamName, resume_cursor, resume_token};
-use crate::api::watch::{Feed, Messages, permit, stream};
+use crate::api::watch::{Feed, Messages, open, stream};
 use crate::live::{Cursor, CutOff};
 use crate::read::{Freshness, Ranked};
 use crate::store::StoreError;
@@ -25,14 +25,16 @@ impl Handlers {
         &self,
         call: Call<pb::WatchLeaderboardRequest>,
     ) -> Result<Messages<pb::WatchLeaderboardResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let opening = open(&self.0, &call)?;
         let (request, deadline) = (&call.message, call.deadline);
         let mut fields = Fields::of(request);
         let top = fields.number("top", request.top, 1..=MAX_TOP, DEFAULT_TOP);
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let program_id = fields.finish(program_id)?;
         let name = StreamName::new(call.rpc(), &format!("{program_id} {}", request.metric));
+        let turn = opening.turn(&self.0).await;
         let from = resume_cursor(&self.0, name, &request.resume_token).await?;
+        drop(turn);
         let position = from.map_or(0, |cursor| cursor.position);
         let freshness = Freshness { position, deadline };
         let board = WatchedBoard::open(&self.0, &program_id, freshness).await?;
@@ -43,7 +45,7 @@ impl Handlers {
         let caller = call.principal.clone();
         let mut feed = BoardFeed { context, caller, name, board, metric, top, shown: Vec::new() };
         let first = feed.snapshot().await?;
-        Ok(stream(&self.0, permit, vec![first], feed))
+        Ok(stream(&self.0, opening, vec![first], feed))
     }
 }
 

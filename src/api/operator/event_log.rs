@@ -131,9 +131,10 @@ impl View for EventFilter {
 }
 
 /// Sends the events of a range of positions (after the first, up to the last) that match a filter, at most
-/// `limit`.
+/// `limit`, to a caller who takes turns with others.
 pub(super) async fn send_events(
     context: &Context,
+    caller: &Arc<str>,
     filter: &EventFilter,
     range: Range<i64>,
     limit: i32,
@@ -144,8 +145,10 @@ pub(super) async fn send_events(
     let mut length = SHORT_READ;
     while position < range.end && left > 0 {
         let mut last = range.end.min(position + length);
+        let turn = context.live.turn(caller).await;
         let read = in_time(log::read_range(context.database.pool(), position + 1, last));
         let mut events = read.await.map_err(ApiError::from)?;
+        drop(turn);
         events.retain(|event| filter.takes(event));
         // Where most events match, only as many are read as are kept.
         length = if events.len() < KEPT_EVENTS { READ_EVENTS.min(length * 2) } else { SHORT_READ };

@@ -52,7 +52,7 @@ fn report_days(
     end: Option<&PbTimestamp>,
     now: Timestamp,
 ) -> Range<i32> {
-    let (first, last) = (fields.time("start_time", start), fields.time("end_time", end));
+    let (first, last) = fields.period(start, end);
     // A malformed time has been reported already.
     let is_read = first.is_some() == start.is_some() && last.is_some() == end.is_some();
     let end = match last {
@@ -63,7 +63,7 @@ fn report_days(
     };
     let start = first.map_or(end - DEFAULT_REPORT_DAYS, |time| time.0.div_euclid(MICROS_PER_DAY));
     let is_backwards = first.zip(last).is_some_and(|(first, last)| last < first);
-    if is_read && (is_backwards || !(0..=MAX_REPORT_DAYS).contains(&(end - start))) {
+    if is_read && !is_backwards && !(0..=MAX_REPORT_DAYS).contains(&(end - start)) {
         let message = format!(
             "must not be before start_time, and be at most {MAX_REPORT_DAYS} days after it"
         );

@@ -3,11 +3,12 @@
 pub(super) mod rules;
 
 use prost::Message;
+use tokio::time::Instant;
 
 use crate::api::Context;
 use crate::api::errors::{ApiError, status};
 use crate::api::fields::Fields;
-use crate::api::guard::Call;
+use crate::api::guard::{Call, bounded};
 use crate::api::pages::{MAX_PAGE_BYTES, Page};
 use crate::api::pb::{self, ErrorReason};
 use crate::api::permissions::{Callers, Rule, Subject, row};
@@ -49,8 +50,11 @@ impl Handlers {
         let (program_id, rules) = fields.finish(read)?;
         let command = Command::PublishProgram { program_id: program_id.clone(), rules };
         let written = carry_out(&self.0, &call, command).await?;
-        let version = self.version_at(&program_id, written.position).await?;
-        let program = self.find(&program_id, version).await?;
+        let published = async {
+            let version = self.version_at(&program_id, written.position).await?;
+            self.find(&program_id, version).await
+        };
+        let program = bounded(Instant::now(), published).await?;
         Ok(pb::PublishProgramResponse {
             program: Some(program),
             consistency_token: written.consistency_token,

@@ -85,6 +85,7 @@ impl Handlers {
         let request = &call.message;
         let mut fields = Fields::of(request);
         let page = Page::read(&mut fields, &call);
+        let (start, end) = fields.period(request.start_time.as_ref(), request.end_time.as_ref());
         let filter = PurchaseFilter {
             buyer_user_id: fields.optional_id(
                 "buyer_user_id",
@@ -92,8 +93,8 @@ impl Handlers {
                 UserId::parse,
             ),
             program_id: fields.optional_id("program_id", &request.program_id, ProgramId::parse),
-            start: fields.time("start_time", request.start_time.as_ref()),
-            end: fields.time("end_time", request.end_time.as_ref()),
+            start,
+            end,
         };
         let before = page.before(&mut fields, &request.page_token);
         let before = fields.finish(before)?;

@@ -72,8 +72,15 @@ impl Handlers {
         let page = Page::read(&mut fields, &call);
         let before_position = page.before(&mut fields, &request.page_token).unwrap_or_default();
         let user_id = fields.optional_id("user_id", &request.user_id, UserId::parse);
-        let levels = if request.user_id.is_empty() { 1..=1 } else { 1..=MAX_LEVEL };
-        let max_level = fields.number("max_level", request.max_level, levels, 1);
+        let max_level = match request.max_level {
+            0 | 1 => 1,
+            2.. if request.user_id.is_empty() => {
+                let message = "must be 0 or 1 without a user_id, as levels are counted from a user";
+                fields.fault("max_level", ErrorReason::OutOfRange, message);
+                1
+            }
+            further => fields.number("max_level", further, 1..=MAX_LEVEL, 1),
+        };
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let program_id = fields.finish(program_id)?;
         let freshness = freshness(context, &request.consistency_token, call.deadline).await?;

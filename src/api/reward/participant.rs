@@ -12,7 +12,7 @@ use crate::api::pb;
 use crate::api::pb::watch_participant_response::Change;
 use crate::api::responses::{count, money, referral, withheld_from_earner};
 use crate::api::tokens::{StreamName, ToldRank, resume_cursor_with_rank, resume_token_with_rank};
-use crate::api::watch::{Feed, Messages, permit, stream};
+use crate::api::watch::{Feed, Messages, open, stream};
 use crate::live::{Cursor, CutOff, Live, Subscription, Topic};
 use crate::read::{Entry, Freshness, Standing};
 use crate::store::{RecordedEvent, StoreError};
@@ -27,11 +27,13 @@ impl Handlers {
         call: Call<pb::WatchParticipantRequest>,
     ) -> Result<Messages<pb::WatchParticipantResponse>, ApiError> {
         let context = &self.0;
-        let permit = permit(context, &call.principal)?;
+        let opening = open(context, &call)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
         let name = StreamName::new(call.rpc(), &id.to_string());
+        let turn = opening.turn(context).await;
         let from = resume_cursor_with_rank(context, name, &call.message.resume_token).await?;
         let (participant, at) = present_participant(context, &id).await?;
+        drop(turn);
         // The rank is as new as the participant, and never older than the rank that was told.
         let position = from.map_or(at.position, |(_, told)| told.position);
         let freshness = Freshness { position, deadline: call.deadline };
@@ -39,6 +41,7 @@ impl Handlers {
         let (cursor, told, present) = if let Some((cursor, told)) = from {
             (cursor, told, None)
         } else {
+            let _turn = opening.turn(context).await;
             let (cursor, state) = self.present(&id, &participant, at, &mut board).await?;
             let told = ToldRank { rank: state.rank, position: cursor.position };
             (cursor, told, Some(Change::Present(state)))
@@ -47,7 +50,7 @@ impl Handlers {
         let feed = ParticipantFeed {
             context: context.clone(),
             name,
-            subscription: context.live.subscribe(topic, cursor),
+            subscription: context.live.subscribe(topic, cursor, opening.caller()),
             pending: None,
             cursor,
             board,
@@ -56,7 +59,7 @@ impl Handlers {
             id,
         };
         let first = feed.message(present);
-        Ok(stream(context, permit, vec![first], feed))
+        Ok(stream(context, opening, vec![first], feed))
     }
 
     /// How things stand for a participant at the position of the board, given the participant at an earlier one.
@@ -166,8 +169,11 @@ impl ParticipantFeed {
         if let Some(found) = Entry::read(event.clone())? {
             return Ok(Some(Change::Entry(entry(&found))));
         }
-        // The stream is a participant's, so there are no others.
-        let AnyEvent::Participant(participant) = event.read()? else { return Ok(None) };
+        // The stream is a participant's, so there are no others. An event of a type that only a newer release knows
+        // is nothing that this one shows.
+        let Some(AnyEvent::Participant(participant)) = event.read_if_known()? else {
+            return Ok(None);
+        };
         Ok(match participant {
             ParticipantEvent::ReferralApplied(applied) => {
                 let change = referral(&self.id, &applied);
@@ -209,7 +215,8 @@ impl ParticipantFeed {
         status: ReferralStatus,
     ) -> Result<Change, StoreError> {
         let referee = ParticipantId::new(&self.id.program_id, referee_user_id);
-        let made = referral_applied(&self.context.live, &referee).await?;
+        let made =
+            referral_applied(&self.context.live, self.subscription.caller(), &referee).await?;
         Ok(Change::Referral(referral(&referee, &ReferralApplied { status, ..made })))
     }
 }
@@ -217,10 +224,11 @@ impl ParticipantFeed {
 /// The event by which somebody was referred.
 async fn referral_applied(
     live: &Live,
+    caller: &Arc<str>,
     referee: &ParticipantId,
 ) -> Result<ReferralApplied, StoreError> {
     let stream = StreamKey::of::<Participant>(referee);
-    let event = live.first_of_type(&stream, "ReferralApplied").await?;
+    let event = live.first_of_type(caller, &stream, "ReferralApplied").await?;
     match event.map(|event| event.read()).transpose()? {
         Some(AnyEvent::Participant(ParticipantEvent::ReferralApplied(applied))) => Ok(applied),
         _ => Err(no_referral(referee)),

@@ -173,14 +173,15 @@ fn read_filter(fields: &mut Fields, request: &pb::ListRewardsRequest) -> EntryFi
             0
         })
     });
+    let (start, end) = fields.period(request.start_time.as_ref(), request.end_time.as_ref());
     let source = fields.optional_id("source_user_id", &request.source_user_id, UserId::parse);
     EntryFilter {
         rewards_only: true,
         kind,
         level,
         source_user_id: source.map(|id| id.to_string()),
-        start: fields.time("start_time", request.start_time.as_ref()),
-        end: fields.time("end_time", request.end_time.as_ref()),
+        start,
+        end,
     }
 }
 

@@ -13,46 +13,51 @@ use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, must_exist};
 use crate::api::responses::money;
 use crate::api::tokens::{StreamName, resume_cursor, resume_token};
-use crate::api::watch::{EventFeed, Messages, View, permit, stream};
-use crate::live::{Cursor, Permit, Topic};
+use crate::api::watch::{EventFeed, Messages, Opening, View, open, stream};
+use crate::live::{Cursor, Topic};
 use crate::read::Standing;
 use crate::store::load::stream_and_position;
-use crate::store::log;
-use domain::{AnyAggregate, Participant, ParticipantId, StreamKey};
+use crate::store::{StoreError, in_time, log};
+use domain::{AnyAggregate, DecodeError, Participant, ParticipantId, StreamKey};
 
 impl Handlers {
     pub(in crate::api) async fn watch_earnings(
         &self,
         call: Call<pb::WatchEarningsRequest>,
     ) -> Result<Messages<pb::WatchEarningsResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let opening = open(&self.0, &call)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
+        let turn = opening.turn(&self.0).await;
         // The first message is always a heartbeat; changes come after it.
         let start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
-        Ok(start.stream(permit, |_| {}, EarningsView))
+        drop(turn);
+        Ok(start.stream(opening, |_| {}, EarningsView))
     }
 
     pub(in crate::api) async fn watch_balances(
         &self,
         call: Call<pb::WatchBalancesRequest>,
     ) -> Result<Messages<pb::WatchBalancesResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let opening = open(&self.0, &call)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
+        let turn = opening.turn(&self.0).await;
         let start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
         let rules = self.rules(&id.program_id, None).await?;
         let balance_minor = start.balance_minor().await?;
+        drop(turn);
         let present = |first: &mut pb::WatchBalancesResponse| {
             first.balances.extend(balance_minor.map(|amount| money(&rules.unit, amount)));
         };
-        Ok(start.stream(permit, present, BalancesView))
+        Ok(start.stream(opening, present, BalancesView))
     }
 
     pub(in crate::api) async fn watch_tier(
         &self,
         call: Call<pb::WatchTierRequest>,
     ) -> Result<Messages<pb::WatchTierResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let opening = open(&self.0, &call)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
+        let turn = opening.turn(&self.0).await;
         let mut start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
         let rules = self.rules(&id.program_id, None).await?;
         if rules.tier_rule().is_none() {
@@ -61,12 +66,13 @@ impl Handlers {
             return Err(status(ErrorReason::NoTiers, message, &facts).into());
         }
         let participant = start.participant().await?;
+        drop(turn);
         let present = |first: &mut pb::WatchTierResponse| {
             if let Some(participant) = participant {
                 first.tier = tier(&Standing::from(&*participant), &rules).tier;
             }
         };
-        Ok(start.stream(permit, present, TierView))
+        Ok(start.stream(opening, present, TierView))
     }
 
     /// Where a stream about a participant begins: at its token, or at present.
@@ -109,7 +115,12 @@ async fn present(
     context: &Context,
     key: &StreamKey,
 ) -> Result<(Arc<Participant>, Cursor), ApiError> {
-    let (loaded, position) = stream_and_position(context.database.pool(), key).await?;
+    let (loaded, position) = match stream_and_position(context.database.pool(), key).await {
+        Err(StoreError::Unreadable { source: DecodeError::UnknownType(_), .. }) => {
+            return known_part(context, key).await;
+        }
+        loaded => loaded?,
+    };
     let cursor = Cursor { position, sequence: loaded.version };
     match loaded.state {
         AnyAggregate::Participant(participant) => Ok((participant, cursor)),
@@ -117,6 +128,18 @@ async fn present(
             Err(internal().into())
         }
     }
+}
+
+/// As [`present`], of a stream with events of types that only a newer release knows.
+async fn known_part(
+    context: &Context,
+    key: &StreamKey,
+) -> Result<(Arc<Participant>, Cursor), ApiError> {
+    let Some(id) = ParticipantId::parse(&key.id) else { return Err(internal().into()) };
+    let position = in_time(log::head(context.database.pool())).await?;
+    let mut participant = Participant::default();
+    let sequence = context.reads.advance(&id, &mut participant, 0, position).await?;
+    Ok((Arc::new(participant), Cursor { position, sequence }))
 }
 
 pub(super) fn participant(program_id: &str, user_id: &str) -> Result<ParticipantId, ApiError> {
@@ -162,7 +185,7 @@ impl Start<'_> {
     /// there at present.
     fn stream<V: View + Sync>(
         self,
-        permit: Permit,
+        opening: Opening,
         present: impl FnOnce(&mut V::Message),
         view: V,
     ) -> Messages<V::Message> {
@@ -170,8 +193,8 @@ impl Start<'_> {
         let mut first = V::heartbeat(resume_token(context, name, cursor));
         present(&mut first);
         let topic = Topic::Stream(key);
-        let subscription = context.live.subscribe(topic, cursor);
+        let subscription = context.live.subscribe(topic, cursor, opening.caller());
         let feed = EventFeed { context: context.clone(), name, subscription, view };
-        stream(context, permit, vec![first], feed)
+        stream(context, opening, vec![first], feed)
     }
 }

@@ -18,6 +18,7 @@ use tower::Service;
 
 use super::admission::Permit;
 use super::answer::Answer;
+use super::greeting::Greeting;
 use super::request::Arriving;
 use super::unread::Account;
 use super::{KEEPALIVE_INTERVAL, Limits, Shared};
@@ -28,7 +29,12 @@ use contract::Coalescing;
 /// Streams and calls that one connection can have at once.
 const MAX_CALLS_PER_CONNECTION: u32 = 1_000;
 /// The largest headers that are accepted, in bytes. In HTTP/1.1 the buffer has this size.
-const MAX_HEADER_BYTES: u32 = 16 * 1024;
+pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024;
+/// The largest headers that HTTP/2 accepts, in bytes. Larger ones than may be sent are read up to here, because the
+/// library refuses larger ones without a status of gRPC.
+const MAX_READ_HEADER_BYTES: u32 = 64 * 1024;
+/// What HTTP/2 adds to the size of a header, in bytes (RFC 9113, 6.5.2).
+const HEADER_OVERHEAD_BYTES: usize = 32;
 /// The bytes of one answer that may wait for the client to read them, before more of the answer is asked for.
 const MAX_UNREAD_BYTES_PER_ANSWER: usize = 32 * 1024;
 /// How long the answer to a ping may take, and how long a client may take to leave when it is told to.
@@ -43,11 +49,11 @@ pub(super) fn http(limits: &Limits) -> Http {
     http.http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.request_timeout)
-        .max_buf_size(MAX_HEADER_BYTES as usize);
+        .max_buf_size(MAX_HEADER_BYTES);
     http.http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_CALLS_PER_CONNECTION)
-        .max_header_list_size(MAX_HEADER_BYTES)
+        .max_header_list_size(MAX_READ_HEADER_BYTES)
         .max_send_buf_size(MAX_UNREAD_BYTES_PER_ANSWER)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(ANSWER_TIMEOUT);
@@ -118,6 +124,9 @@ pub(super) async fn serve(
         let (shared, calls) = (shared.clone(), calls.clone());
         service_fn(move |request| answer(shared.clone(), account.clone(), calls.begin(), request))
     };
+    let (stream, greeted) = Greeting::new(stream);
+    let mut greeting = pin!(sleep_until(Instant::now() + shared.limits.request_timeout));
+    let mut is_greeting = true;
     let stream = TokioIo::new(Coalescing::new(stream));
     let mut serving = pin!(shared.http.serve_connection(stream, service));
     let idle_timeout = shared.limits.idle_timeout;
@@ -137,6 +146,12 @@ pub(super) async fn serve(
             () = stop.cancelled(), if !is_leaving => {
                 is_leaving = true;
                 serving.as_mut().graceful_shutdown();
+            }
+            () = &mut greeting, if is_greeting => {
+                is_greeting = false;
+                if !greeted.is_over() {
+                    return cut_for("silent");
+                }
             }
             () = &mut check => match calls.idle_since() {
                 Some(since) if since.elapsed() >= idle_timeout => {
@@ -172,6 +187,10 @@ where
 {
     let deadline = Instant::now() + shared.limits.request_timeout;
     let (mut parts, body) = request.into_parts();
+    if header_bytes(&parts) > MAX_HEADER_BYTES {
+        let response = refusals::too_large(&parts.headers, MAX_HEADER_BYTES);
+        return Ok(response.map(|body| Answer::new(body, account, call)));
+    }
     let response = match Arriving::begun(body, &shared.incomplete, deadline).await {
         Ok(body) => {
             parts.extensions.insert(body.arrival());
@@ -182,4 +201,13 @@ where
         Err(fault) => refusals::incomplete(&parts.headers, &fault.status()),
     };
     Ok(response.map(|body| Answer::new(body, account, call)))
+}
+
+/// The size of the headers of a request, as HTTP/2 counts it.
+fn header_bytes(parts: &http::request::Parts) -> usize {
+    let pseudo = parts.uri.path_and_query().map_or(0, |path| path.as_str().len());
+    let of = |(name, value): (&http::HeaderName, &http::HeaderValue)| {
+        name.as_str().len() + value.len() + HEADER_OVERHEAD_BYTES
+    };
+    pseudo + parts.headers.iter().map(of).sum::<usize>()
 }

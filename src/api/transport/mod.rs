@@ -4,13 +4,14 @@
 //! read. Each has a limit in number or bytes, and a limit in time:
 //!
 //! - [`admission`]: connections in all and per address;
-//! - [`connection`]: one connection, which ends when it is idle for too long;
+//! - [`connection`]: one connection, which ends when it is idle for too long; [`greeting`]: its first bytes;
 //! - [`request`]: requests that are not complete;
 //! - [`answer`]: answers that have not been read.
 
 mod admission;
 mod answer;
 mod connection;
+mod greeting;
 mod network;
 mod request;
 mod unread;

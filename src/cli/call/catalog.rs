@@ -65,7 +65,7 @@ impl Catalog {
                 let _ = write!(text, "\n  {name}");
             }
         }
-        text.push_str("\nthese are all others:");
+        text.push_str(if close.is_empty() { "\nthe RPCs are:" } else { "\nthe others are:" });
         for name in names.iter().filter(|name| close.iter().all(|(_, close)| close != name)) {
             let _ = write!(text, "\n  {name}");
         }

@@ -17,7 +17,7 @@ left join lateral (
         array_agg(reward_count order by level) as counts
     from (
         select key::integer as level, (value ->> 0)::bigint as total_minor,
-            (value ->> 1)::integer as reward_count
+            (value ->> 1)::bigint as reward_count
         from jsonb_each(participant.earned_by_level)
     ) as by_level
 ) as earned on true

@@ -94,6 +94,34 @@ async fn a_thousand_streams_that_nobody_reads_stay_small() {
 }
 
 #[tokio::test]
+async fn thousands_of_reads_of_the_log_at_once_leave_the_database_to_others() {
+    /// Begun at once, by each of the abusers.
+    const STREAMS: u32 = 600;
+    let scene = scene_with(&[]).await;
+    let everything = contract::pb::ReadEventsRequest::default().encode_to_vec();
+    let seen = scene
+        .while_misused(move |address: String| {
+            let everything = everything.clone();
+            async move {
+                let mut connection = Connection::open(&address).await?;
+                let headers = call_headers("OperatorService/ReadEvents");
+                let calls = streams(STREAMS).flat_map(|stream| {
+                    let body = frame(DATA, END_STREAM, stream, &grpc(&everything));
+                    [frame(HEADERS, END_HEADERS, stream, &headers), body].concat()
+                });
+                connection.send(&calls.collect::<Vec<_>>()).await?;
+                // Whatever is answered is read.
+                let reading = tokio::time::timeout(Duration::from_secs(8), connection.drain());
+                reading.await.unwrap_or(Ok(()))
+            }
+        })
+        .await;
+    println!("{} ordinary calls, the slowest took {:?}", seen.answers, seen.slowest);
+    assert!(seen.slowest < Duration::from_secs(5), "{:?}", seen.slowest);
+    scene.end_unharmed(&seen).await;
+}
+
+#[tokio::test]
 async fn one_address_cannot_take_all_connections() {
     let scene = scene_with(&["--connections-per-address", "100"]).await;
     let seen = scene

@@ -201,6 +201,8 @@ async fn levels_depths_places_and_positions_have_their_ranges() {
     }
     // In the list of a whole program, each referral is under its own referrer.
     let request = ListReferralsRequest { max_level: 2, ..OfProgram::of_program(PROGRAM) };
+    let status = request.clone().ask(&client).await.unwrap_err();
+    assert!(status.message().contains("must be 0 or 1 without a user_id"), "{status}");
     at_fault(&client, request, "max_level", range).await;
     for top in [-1, 101, i32::MIN, i32::MAX] {
         let request = WatchLeaderboardRequest { top, ..OfProgram::of_program(PROGRAM) };

@@ -1,0 +1,135 @@
+//! What a running `dev` does: it serves the five programs, keeps what was recorded, and prints how to try it.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use contract::pb::ListProgramsRequest;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::Command;
+use tonic::Code;
+
+use super::{Dev, PROGRAMS, TempDir, dev, is_alive, remote, run, text};
+use crate::envelopes::log;
+use testing::{ADMIN_KEY, clean_command, reason};
+
+#[tokio::test]
+async fn dev_serves_the_five_programs_under_a_key_that_only_its_owner_can_read() {
+    let directory = TempDir::new();
+    let dev = Dev::start(&directory).await;
+
+    let key_file = directory.path("data/admin.key");
+    assert_eq!(std::fs::read_to_string(&key_file).unwrap().trim(), dev.key());
+    let mode = std::fs::metadata(&key_file).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(dev.printed.contains(&format!("KEY='{}'", dev.key())), "{}", dev.printed);
+    assert!(!dev.printed.contains("@KEY@") && !dev.printed.contains("@ADDRESS@"));
+
+    let client = dev.client().await;
+    let request = client.request(ListProgramsRequest::default());
+    let programs = client.programs().list_programs(request).await.unwrap().into_inner().programs;
+    let ids: Vec<&str> = programs.iter().map(|program| program.program_id.as_str()).collect();
+    assert_eq!(ids, PROGRAMS);
+
+    let stranger = dev.client_with("tributary_admin_guessed").await;
+    let refused = stranger.user("ada").await.unwrap_err();
+    assert_eq!(reason(&refused), (Code::Unauthenticated, "INVALID_CREDENTIALS".into()));
+    let published = log(&client).await;
+    assert_eq!(published.len(), 5);
+    for (event_type, actor, door) in &published {
+        assert_eq!((&**event_type, &**actor, &**door), ("ProgramPublished", "system", "dev"));
+    }
+    dev.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn the_walk_through_ends_with_a_commission_in_bash_and_in_zsh() {
+    let directory = TempDir::new();
+    let dev = Dev::start(&directory).await;
+    let printed = dev.printed.split("Try it: ").nth(1).unwrap();
+    let commands: String = printed
+        .lines()
+        .filter(|line| line.starts_with("    "))
+        .fold(String::new(), |commands, line| commands + line + "\n");
+    // The last command does not end by itself.
+    let commands =
+        commands.replace("call RewardService/Watch", "call --timeout 20 RewardService/Watch");
+    for shell in ["bash", "zsh"] {
+        let mut command = clean_command(Path::new(shell));
+        command.arg("-c").arg(&commands).current_dir(&directory.0);
+        // The stream outlives the shell for a moment, and then reports that the server has stopped.
+        command.stdout(Stdio::piped()).stderr(Stdio::null());
+        let Ok(mut child) = command.spawn() else {
+            assert_ne!(shell, "bash", "bash is not installed");
+            continue;
+        };
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut seen = String::new();
+        while !seen.contains(r#""minorUnits": "5007""#) {
+            let line = lines.next_line().await.unwrap();
+            seen.push_str(&line.unwrap_or_else(|| panic!("{shell}: no commission in {seen}")));
+        }
+        child.kill().await.unwrap();
+        // The user ids of the walk-through contain the current second.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+    }
+    dev.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_there_at_the_next_start_also_after_a_kill() {
+    let directory = TempDir::new();
+    let dev = Dev::start(&directory).await;
+    let key = dev.key().to_owned();
+    dev.client().await.sign_up("tiered-points", "ada", "").await.unwrap();
+    dev.stop("-INT").await;
+
+    let dev = Dev::start(&directory).await;
+    assert_eq!(dev.key(), key);
+    let client = dev.client().await;
+    client.user("ada").await.unwrap();
+    client.sign_up("tiered-points", "bob", "").await.unwrap();
+    let mut changed = client.publish_shipped("referral-count").await;
+    changed.display_name = "Changed by somebody".into();
+    client.publish(changed).await.unwrap();
+    let orphan = dev.kill().await;
+
+    let dev = Dev::start(&directory).await;
+    assert!(!is_alive(&orphan) || orphan == dev.postmaster(), "two servers on one cluster");
+    let client = dev.client().await;
+    client.user("ada").await.unwrap();
+    let bob = client.user("bob").await.unwrap();
+    assert_eq!(bob.participants.len(), 1);
+    let listed = run(remote(&dev, &directory, &["program", "list"])).await;
+    let listed = text(&listed.stdout);
+    assert!(listed.contains("referral-count\tversion 2\tChanged by somebody\n"), "{listed}");
+    dev.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn dev_serves_on_when_nobody_reads_what_it_prints() {
+    let directory = TempDir::new();
+    let mut child = dev(&directory).stdout(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+
+    let ended = tokio::time::timeout(Duration::from_secs(10), child.wait()).await;
+
+    assert!(ended.is_err(), "dev ended with {ended:?}");
+    let pid = child.id().unwrap().to_string();
+    Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+    assert!(child.wait().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn the_key_of_the_environment_is_used_and_not_written_down() {
+    let directory = TempDir::new();
+    let mut command = dev(&directory);
+    command.env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY);
+    let dev = Dev::start_as(command).await;
+
+    assert_eq!(dev.key(), ADMIN_KEY);
+    assert!(!directory.path("data/admin.key").exists());
+    dev.client().await.sign_up("tiered-points", "ada", "").await.unwrap();
+    dev.stop("-TERM").await;
+}
