@@ -360,6 +360,7 @@ impl From<Refusal> for ApiError {
                 R::ReferrerLimitReached,
                 &[("referrer_user_id", referrer), ("max_direct_referrals", limit)],
             ),
+            Refusal::PasswordChangedMeanwhile(_) => status(R::Conflict, &[]),
             Refusal::UserInactive(id) => status(R::UserInactive, &[("user_id", id)]),
             Refusal::UserAlreadyInactive(id) => status(R::UserAlreadyInactive, &[("user_id", id)]),
             Refusal::UserAlreadyActive(id) => status(R::UserAlreadyActive, &[("user_id", id)]),
