@@ -1,5 +1,6 @@
 //! What all streams have in common: a permit for each, bounded queues, heartbeats, and an end with a token.
 
+use std::fmt::Display;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{self, Poll};
@@ -16,6 +17,7 @@ use super::errors::{ApiError, status};
 use super::guard::Call;
 use super::pb::ErrorReason;
 use super::tokens::{StreamName, resume_token};
+use crate::access::CredentialEnd;
 use crate::live::{CutOff, Full, Permit, Subscription, Turn};
 use crate::store::RecordedEvent;
 
@@ -65,10 +67,13 @@ pub(super) trait Feed: Send + 'static {
     fn token(message: &Self::Message) -> &str;
 }
 
-/// A stream that is about to begin: its permit, and when its caller stops waiting.
+/// A stream that is about to begin: its permit, and when it has to end.
 pub(super) struct Opening {
     permit: Permit,
+    /// When the caller stops waiting.
     pub(super) deadline: Option<Deadline>,
+    /// The end of the caller's credential.
+    credential: CredentialEnd,
 }
 
 impl Opening {
@@ -81,10 +86,16 @@ impl Opening {
     pub(super) async fn turn(&self, context: &Context) -> Turn {
         context.live.turn(self.caller()).await
     }
+
+    /// Resolves when the caller's credential has ended.
+    pub(super) async fn credential_ended(&self) {
+        self.credential.wait().await;
+    }
 }
 
 /// Begins one more stream of a caller, if there is a permit for it.
 pub(super) fn open<M>(context: &Context, call: &Call<M>) -> Result<Opening, ApiError> {
+    let credential = context.access.end_of(call.credential.clone());
     let permit =
         context.live.permit(&call.principal.scope()).map_err(|Full { limit, is_callers }| {
             let (message, whose) = if is_callers {
@@ -92,11 +103,17 @@ pub(super) fn open<M>(context: &Context, call: &Call<M>) -> Result<Opening, ApiE
             } else {
                 ("the server has reached its limit of open streams; try another server", "server")
             };
-            let facts: [(&str, &dyn std::fmt::Display); 2] =
+            let facts: [(&str, &dyn Display); 2] =
                 [("limit_streams", &limit), ("limit_of", &whose)];
             status(ErrorReason::TooManyStreams, message, &facts)
         })?;
-    Ok(Opening { permit, deadline: call.ends })
+    Ok(Opening { permit, deadline: call.ends, credential })
+}
+
+/// The last status of a stream whose credential has ended.
+pub(super) fn credentials_ended(facts: &[(&str, &dyn Display)]) -> Status {
+    let message = "the session or the key that the stream was opened with has ended";
+    status(ErrorReason::CredentialsEnded, message, facts)
 }
 
 /// Answers with a stream: first some messages, at least one, then those of the feed.
@@ -150,6 +167,7 @@ impl<F: Feed> Watcher<F> {
             let message = tokio::select! {
                 biased;
                 () = stopping.cancelled() => return Some(self.shutting_down()),
+                () = self.opening.credential_ended() => return Some(self.credentials_ended()),
                 () = self.messages.closed() => return None,
                 deadline = &mut end => return Some(self.too_late(deadline)),
                 _ = heartbeat.tick() => self.feed.heartbeat(),
@@ -173,6 +191,7 @@ impl<F: Feed> Watcher<F> {
                 () = self.feed.behind() => return Some(self.too_slow()),
                 deadline = &mut end => return Some(self.too_late(deadline)),
                 () = stopping.cancelled() => return Some(self.shutting_down()),
+                () = self.opening.credential_ended() => return Some(self.credentials_ended()),
             }
         }
     }
@@ -184,6 +203,10 @@ impl<F: Feed> Watcher<F> {
     fn too_late(&self, deadline: Deadline) -> Status {
         let message = "the deadline of the call has passed; resume from the last token";
         deadline.passed(message, &[("resume_token", &self.sent_token)])
+    }
+
+    fn credentials_ended(&self) -> Status {
+        credentials_ended(&[("resume_token", &self.sent_token)])
     }
 
     fn too_slow(&self) -> Status {

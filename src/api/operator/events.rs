@@ -10,7 +10,9 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::tokens::{StreamName, newest_position, resume_cursor, resume_token};
-use crate::api::watch::{EventFeed, Messages, QUEUED_MESSAGES, View, open, stream};
+use crate::api::watch::{
+    EventFeed, Messages, QUEUED_MESSAGES, View, credentials_ended, open, stream,
+};
 use crate::live::{Cursor, Topic};
 use crate::store::log;
 
@@ -52,6 +54,7 @@ impl Handlers {
                     let message = "the server is stopping; go on from the last position";
                     Some(status(ErrorReason::ShuttingDown, message, &[]))
                 }
+                () = opening.credential_ended() => Some(credentials_ended(&[])),
             };
             if let Some(status) = status {
                 last_word.send(Box::new(Err(status)));
