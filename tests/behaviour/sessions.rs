@@ -271,6 +271,13 @@ async fn a_changed_password_ends_the_other_sessions() {
     database.check().await;
 }
 
+async fn password_hash(database: &TestDatabase) -> String {
+    sqlx::query_scalar("select password_hash from profiles")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
 async fn an_expired_token_is_refused_and_the_session_goes_on() {
     let database = TestDatabase::new().await;
@@ -280,11 +287,7 @@ async fn an_expired_token_is_refused_and_the_session_goes_on() {
     let accounts = People::of(&server.client());
     let ada = RegisterUserRequest { password: PASSWORD.into(), ..sign_up_request("", "ada", "") };
     client.register(ada).await.unwrap();
-    let hashed = |database: &TestDatabase| {
-        sqlx::query_scalar::<_, String>("select password_hash from profiles")
-            .fetch_one(&database.pool)
-    };
-    assert!(hashed(&database).await.unwrap().contains("$m=64,t=2,"));
+    assert!(password_hash(&database).await.contains("$m=64,t=2,"));
     let session = accounts.login("ada", PASSWORD).await.unwrap();
     assert_eq!(accounts.me(&session.access_token).await.unwrap().user_id, "ada");
 
@@ -301,7 +304,7 @@ async fn an_expired_token_is_refused_and_the_session_goes_on() {
     let server = Server::start_with(&database.url, &ServerOptions { arguments }).await;
     let accounts = People::of(&server.client());
     accounts.login("ada", PASSWORD).await.unwrap();
-    assert!(hashed(&database).await.unwrap().contains("$m=128,t=2,"));
+    assert!(password_hash(&database).await.contains("$m=128,t=2,"));
     accounts.login("ada", PASSWORD).await.unwrap();
     server.stop().await;
     database.check().await;
