@@ -95,7 +95,7 @@ impl Opening {
 
 /// Begins one more stream of a caller, if there is a permit for it.
 pub(super) fn open<M>(context: &Context, call: &Call<M>) -> Result<Opening, ApiError> {
-    let credential = context.access.end_of(call.credential.clone());
+    let credential = context.access.end_of(call.credential.as_ref());
     let permit =
         context.live.permit(&call.principal.scope()).map_err(|Full { limit, is_callers }| {
             let (message, whose) = if is_callers {
