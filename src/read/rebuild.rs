@@ -74,8 +74,8 @@ pub async fn rebuild(
         return Err(MaintenanceError::Running);
     }
     let pair = Pair::of(&names, Purpose::Rebuild);
-    pair.create(&mut connection).await?;
     pair.check_log(&mut connection).await?;
+    pair.create(&mut connection).await?;
     fold::ready(&mut connection, &pair.fresh).await?;
     let what = format!("building {name}");
     pair.catch_up(database, &what, watcher).await?;

@@ -72,7 +72,10 @@ async fn a_copy_that_is_exchanged_again_and_again_is_not_called_stalled() {
     let copy = table(&database, "programs").await;
     let mut holder = exchange(&database, &copy).await;
     for number in 0..EXCHANGES {
-        client.sign_up("", &format!("user-{number}"), "").await.unwrap();
+        // More events than an exchange skips, so that the copy is always behind and the projector folds it.
+        for event in 0..3 {
+            client.sign_up("", &format!("user-{number}-{event}"), "").await.unwrap();
+        }
         // The projector waits for the lock, and the next exchange behind it: it will be the first to get the
         // lock when the projector's step has been refused.
         waiting(&database, 1).await;
