@@ -16,7 +16,9 @@ use super::MAX_MESSAGE_BYTES;
 use super::deadline::{in_time, timeout};
 use super::errors::status;
 use super::guard::denied;
+use super::limits::Limits;
 use super::pb::ErrorReason;
+use super::peer::ClientAddress;
 use super::permissions::{Route, route_of};
 use super::principal::Principal;
 use super::transport::Arrival;
@@ -83,13 +85,14 @@ pub(super) fn unknown_credentials() -> Status {
 #[derive(Clone)]
 pub(super) struct AuthenticationLayer {
     pub(super) keys: Keys,
+    pub(super) limits: Limits,
 }
 
 impl<S> Layer<S> for AuthenticationLayer {
     type Service = Authentication<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Authentication { inner, keys: self.keys.clone() }
+        Authentication { inner, keys: self.keys.clone(), limits: self.limits.clone() }
     }
 }
 
@@ -97,6 +100,7 @@ impl<S> Layer<S> for AuthenticationLayer {
 pub(super) struct Authentication<S> {
     inner: S,
     keys: Keys,
+    limits: Limits,
 }
 
 type Answering<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
@@ -148,6 +152,12 @@ impl<S> Authentication<S> {
                 return Err(status(ErrorReason::InvalidCredentials, message, &[]));
             }
         };
+        let address = request.extensions().get::<ClientAddress>().copied();
+        match route {
+            Route::Rpc(rule) => self.limits.admit(&principal, address, Some(rule))?,
+            Route::Open if is_health(path) => {}
+            Route::Open => self.limits.admit(&principal, address, None)?,
+        }
         if let Route::Rpc(rule) = route {
             let admitted = rule.admit_caller(&principal);
             admitted.map_err(
@@ -160,6 +170,11 @@ impl<S> Authentication<S> {
         request.extensions_mut().insert(principal);
         Ok(())
     }
+}
+
+/// Whether a path is of the health service, which load balancers call as often as they want.
+fn is_health(path: &str) -> bool {
+    path.starts_with("/grpc.health.v1.Health/")
 }
 
 /// Replaces the statuses that tonic generates for messages that it cannot decode, or that did not arrive.

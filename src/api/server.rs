@@ -12,12 +12,15 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Context;
 use super::authentication::Keys;
+use super::cors::Origins;
 use super::grpc::{self, Layers};
 use super::http;
+use super::limits::{Limits, Rates};
+use super::open_door::OpenDoor;
 use super::passwords::Passwords;
 use super::readiness::Examiner;
 use super::schema_watch::SchemaWatch;
-use super::transport;
+use super::transport::{self, Tls};
 use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment};
 use crate::jobs;
@@ -50,11 +53,26 @@ pub struct ServerSettings {
     pub heartbeat: Duration,
     /// How long a read waits for the position of its token at most, even if the caller allows more.
     pub read_patience: Duration,
+    /// How many calls callers may make.
+    pub rates: Rates,
+    /// Whether users may sign up themselves; otherwise only back ends sign up users.
+    pub self_registration: bool,
+    /// The web pages that may call the API.
+    pub origins: Origins,
+    /// The certificate of the port; without one, the port speaks plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(15), read_patience: Duration::from_secs(5) }
+        Self {
+            heartbeat: Duration::from_secs(15),
+            read_patience: Duration::from_secs(5),
+            rates: Rates::default(),
+            self_registration: true,
+            origins: Origins::default(),
+            tls: None,
+        }
     }
 }
 
@@ -178,6 +196,8 @@ impl Server {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let context = Context {
             passwords: Passwords::new(threads, environment.clone()),
+            limits: Limits::new(&settings.rates, metrics.clone()),
+            open_door: OpenDoor::new(settings.self_registration, threads, metrics.clone()),
             database,
             epoch,
             engine,
@@ -236,12 +256,17 @@ impl Server {
         // The worker ends when the last clone of the engine is dropped; this one is kept until the worker is
         // told to stop.
         let engine = context.engine.clone();
-        let layers = Layers::new(metrics.clone(), traces.clone(), keys);
+        let ServerSettings { origins, tls, .. } = context.settings.clone();
+        let limits_of_calls = context.limits.clone();
+        let layers = Layers::new(metrics.clone(), traces.clone(), keys, limits_of_calls, origins);
+        if let Some(tls) = tls.clone() {
+            tasks.spawn(Stage::Background, "certificate", |stop| tls.follow(stop));
+        }
         let grpc = grpc::routes(&context, &layers, health)?;
         drop(context);
         let router = http::router(http::State { readiness }, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);
-        let serving = transport::serve(listener, router, limits, metrics, stop);
+        let serving = transport::serve(listener, tls, router, limits, metrics, stop);
         let serving = std::pin::pin!(serving);
         ready(address);
         let outcome = run(&tasks, serving, shutdown).await;
@@ -299,6 +324,6 @@ async fn expose(
     let routes = axum::Router::new().route("/metrics", axum::routing::get(answer));
     // The connections of those who read the metrics are not among them.
     let uncounted = Metrics::default();
-    transport::serve(listener, routes, transport::Limits::default(), uncounted, stop).await;
+    transport::serve(listener, None, routes, transport::Limits::default(), uncounted, stop).await;
     Ok(())
 }

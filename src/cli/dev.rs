@@ -61,7 +61,9 @@ impl Dev {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let stop = StopRequests::listen()?;
         let data_dir = self.data_dir.data_dir;
-        let settings = self.settings.resolve()?;
+        let mut settings = self.settings.resolve()?;
+        settings.exempt_loopback();
+        let scheme = settings.scheme();
         if let Some(key) = &self.admin_key {
             check_admin_key(key)?;
         }
@@ -112,7 +114,7 @@ impl Dev {
         let mut serving = std::pin::pin!(server.serve(listener, shutdown, |address| {
             say(format_args!("the admin key is {admin_key}"));
             say(format_args!("tributary is ready on {address}"));
-            say(walkthrough::text(address, &admin_key));
+            say(walkthrough::text(scheme, address, &admin_key));
         }));
         let outcome = tokio::select! {
             ended = &mut serving => ended,

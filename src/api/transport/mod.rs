@@ -4,6 +4,7 @@
 //! read. Each has a limit in number or bytes, and a limit in time:
 //!
 //! - [`admission`]: connections in all and per address;
+//! - [`tls`]: the handshake, if the port speaks TLS;
 //! - [`connection`]: one connection, which ends when it is idle for too long;
 //! - [`request`]: requests that are not complete;
 //! - [`answer`]: answers that have not been read.
@@ -13,6 +14,7 @@ mod answer;
 mod connection;
 mod network;
 mod request;
+mod tls;
 mod unread;
 
 use std::io::ErrorKind;
@@ -32,6 +34,7 @@ use self::connection::Http;
 pub use self::network::Network;
 pub(super) use self::request::Arrival;
 use self::request::Incomplete;
+pub use self::tls::{CertificateFiles, Tls, TlsError};
 use self::unread::Unread;
 use crate::metrics::Metrics;
 use crate::occasionally::Occasionally;
@@ -50,7 +53,7 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections of one address.
     pub connections_per_address: usize,
-    /// Networks whose addresses may have any number of connections.
+    /// Networks whose addresses may have any number of connections, and are believed in `X-Forwarded-For`.
     pub trusted_proxies: Vec<Network>,
     /// How long a request may take to arrive, to its last byte.
     pub request_timeout: Duration,
@@ -76,6 +79,7 @@ impl Default for Limits {
 /// What all connections share.
 struct Shared {
     router: Router,
+    tls: Option<Tls>,
     limits: Limits,
     http: Http,
     incomplete: Arc<Incomplete>,
@@ -86,6 +90,7 @@ struct Shared {
 /// Serves connections until `stop` is cancelled and their calls have ended. Dropping the future cuts them.
 pub(super) async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     router: Router,
     limits: Limits,
     metrics: Metrics,
@@ -94,6 +99,7 @@ pub(super) async fn serve(
     let mut admission = Admission::new(&limits, metrics.clone());
     let shared = Arc::new(Shared {
         router,
+        tls,
         http: connection::http(&limits),
         incomplete: Arc::new(Incomplete::new(metrics.clone())),
         unread: Arc::new(Unread::new(limits.unread_bytes, metrics.clone())),
@@ -114,11 +120,11 @@ pub(super) async fn serve(
         };
         match accepted {
             Some(Ok(stream)) => {
-                let Some(permit) = address(&stream).and_then(|peer| admission.admit(peer)) else {
-                    continue;
-                };
+                let Some(peer) = address(&stream) else { continue };
+                let Some(permit) = admission.admit(peer) else { continue };
                 let stop = stop.child_token();
-                connections.spawn(connection::serve(stream, permit, shared.clone(), stop));
+                let serving = connection::serve(stream, peer, permit, shared.clone(), stop);
+                connections.spawn(serving);
             }
             Some(Err(error)) if concerns_one_connection(&error) => {}
             // Usually the process has as many files open as it may. The connection stays in the queue of the
