@@ -61,7 +61,7 @@ pub fn status(
 }
 
 /// The status, for a client that knows how long to wait before a retry can succeed.
-pub fn retry_after(status: Status, wait: Duration) -> Status {
+pub fn retry_after(status: &Status, wait: Duration) -> Status {
     let mut details = status.get_error_details();
     details.set_retry_info(Some(wait));
     Status::with_error_details(status.code(), status.message(), details)

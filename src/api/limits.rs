@@ -38,7 +38,7 @@ const CHEAP_OPEN_RPCS: &[&str] = &["ConfirmEmail", "RefreshSession", "ValidateRe
 const CHEAP_FACTOR: u32 = 10;
 
 /// How often the log says that calls are refused.
-const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
+const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
 
 /// Limits in calls a minute; 0 is no limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,7 +180,7 @@ impl Used {
         }
         drop(complaints);
         let message = format!("too many calls by {who}; wait before the next one");
-        Err(retry_after(status(ErrorReason::RateLimited, message, &[("limit", name)]), wait))
+        Err(retry_after(&status(ErrorReason::RateLimited, message, &[("limit", name)]), wait))
     }
 }
 

@@ -67,13 +67,11 @@ impl OpenDoor {
     /// Lets a sign-up in, unless too many are waiting.
     #[allow(clippy::result_large_err, reason = "a status is what callers return")]
     pub(super) fn enter(&self) -> Result<Place, Status> {
-        match self.places.clone().try_acquire_owned() {
-            Ok(permit) => Ok(Place { _permit: permit }),
-            Err(_) => {
-                let message = "too many sign-ups are waiting; this one was not recorded";
-                Err(status(ErrorReason::QueueFull, message, &[]))
-            }
-        }
+        let Ok(permit) = self.places.clone().try_acquire_owned() else {
+            let message = "too many sign-ups are waiting; this one was not recorded";
+            return Err(status(ErrorReason::QueueFull, message, &[]));
+        };
+        Ok(Place { _permit: permit })
     }
 
     /// Waits for a turn to check a sign-up against the database.
