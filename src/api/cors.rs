@@ -33,7 +33,10 @@ impl FromStr for Origin {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let origin = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+        let origin = Url::parse(text).ok().filter(|url| {
+            // A browser sends no wildcard.
+            matches!(url.scheme(), "http" | "https") && !text.contains('*')
+        });
         let exact = origin.map(|url| url.origin().ascii_serialization());
         match exact {
             Some(exact) if exact == text => Ok(Self(exact)),

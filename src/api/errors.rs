@@ -12,6 +12,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::pb::ErrorReason;
+use crate::access::Unavailable;
+use crate::access::passwords::HashingError;
 use crate::engine::Failure;
 use crate::engine::query::QueryError;
 use crate::read::ReadError;
@@ -258,6 +260,21 @@ impl From<Status> for ApiError {
     }
 }
 
+impl From<HashingError> for ApiError {
+    fn from(error: HashingError) -> Self {
+        Self(match error {
+            HashingError::QueueFull => status(ErrorReason::QueueFull, error.to_string(), &[]),
+            HashingError::Failed => internal(),
+        })
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(unavailable: Unavailable) -> Self {
+        Self(status(ErrorReason::DatabaseUnavailable, unavailable.to_string(), &[]))
+    }
+}
+
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
         match error {
@@ -355,6 +372,7 @@ impl From<Refusal> for ApiError {
                 R::ReferrerLimitReached,
                 &[("referrer_user_id", referrer), ("max_direct_referrals", limit)],
             ),
+            Refusal::PasswordChangedMeanwhile(_) => status(R::Conflict, &[]),
             Refusal::UserInactive(id) => status(R::UserInactive, &[("user_id", id)]),
             Refusal::UserAlreadyInactive(id) => status(R::UserAlreadyInactive, &[("user_id", id)]),
             Refusal::UserAlreadyActive(id) => status(R::UserAlreadyActive, &[("user_id", id)]),

@@ -20,7 +20,7 @@ use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer, Service, ServiceExt};
 
 use super::Context;
-use super::authentication::{Authentication, AuthenticationLayer, Keys};
+use super::authentication::{Authentication, AuthenticationLayer};
 use super::cors::Origins;
 use super::http::media::Grpc;
 use super::http::refusals;
@@ -28,6 +28,7 @@ use super::limits::Limits;
 use super::reflection;
 use super::services::{Mount, mount_all};
 use super::telemetry::{Telemetry, TelemetryLayer};
+use crate::access::Access;
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 
@@ -84,13 +85,13 @@ impl Layers {
     pub(super) fn new(
         metrics: Metrics,
         traces: Traces,
-        keys: Keys,
+        access: Access,
         limits: Limits,
         origins: Origins,
     ) -> Self {
         Self {
             telemetry: TelemetryLayer { metrics, traces },
-            authentication: AuthenticationLayer { keys, limits },
+            authentication: AuthenticationLayer { access, limits },
             origins,
         }
     }

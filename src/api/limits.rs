@@ -17,13 +17,14 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
 use lru::LruCache;
+use tokio::sync::Semaphore;
 use tonic::Status;
 
 use super::errors::{retry_after, status};
 use super::pb::ErrorReason;
 use super::peer::ClientAddress;
 use super::permissions::{Callers, Rule};
-use super::principal::Principal;
+use crate::access::Principal;
 use crate::metrics::{LimitOf, Metrics};
 use crate::occasionally::Occasionally;
 
@@ -36,6 +37,12 @@ const CHEAP_OPEN_RPCS: &[&str] = &["ConfirmEmail", "RefreshSession", "ValidateRe
 
 /// How many times as many calls of an open RPC are allowed if it is cheap.
 const CHEAP_FACTOR: u32 = 10;
+
+/// How long a call that is refused waits for its answer at most: a client in a tight loop costs less that way.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+
+/// How many refused calls may wait for their answer at once.
+const MAX_PAUSING: usize = 1_000;
 
 /// How often the log says that calls are refused.
 const COMPLAINT_INTERVAL: Duration = Duration::from_mins(1);
@@ -83,6 +90,36 @@ struct Used {
     exempts_loopback: bool,
     metrics: Metrics,
     complaints: Mutex<Occasionally>,
+    pausing: Arc<Semaphore>,
+}
+
+/// A call that was refused.
+pub struct Limited {
+    /// The name of the limit.
+    limit: &'static str,
+    /// The time until there is a call again.
+    wait: Duration,
+    pausing: Arc<Semaphore>,
+}
+
+impl Limited {
+    /// The status of the call, after a pause. It says how long to wait from then on.
+    pub async fn status(self) -> Status {
+        let Self { limit, mut wait, pausing } = self;
+        if let Ok(_permit) = pausing.try_acquire() {
+            let pause = wait.min(MAX_PAUSE);
+            tokio::time::sleep(pause).await;
+            wait -= pause;
+        }
+        let who = match limit {
+            "user" => "this user",
+            "back_end" => "this back end",
+            "open" => "all callers together",
+            _ => "this address",
+        };
+        let message = format!("too many calls by {who}; wait before the next one");
+        retry_after(&status(ErrorReason::RateLimited, message, &[("limit", &limit)]), wait)
+    }
 }
 
 /// The limit of open RPCs: of those that cost much, and of the cheap ones.
@@ -117,20 +154,20 @@ impl Limits {
             exempts_loopback: rates.exempts_loopback,
             metrics,
             complaints: Mutex::new(Occasionally::every(COMPLAINT_INTERVAL)),
+            pausing: Arc::new(Semaphore::new(MAX_PAUSING)),
         }))
     }
 
     /// Counts a call, or refuses it. `rule` is the row of its RPC; none for services outside of the contract.
     ///
     /// # Errors
-    /// The status with the time after which the call will be admitted.
-    #[allow(clippy::result_large_err, reason = "a status is what callers return")]
+    /// [`Limited`] with the time after which the call will be admitted.
     pub fn admit(
         &self,
         principal: &Principal,
         address: Option<ClientAddress>,
         rule: Option<&'static Rule>,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Limited> {
         let used = &*self.0;
         if principal.is_back_end() && used.back_end.is_none() {
             return Ok(());
@@ -140,47 +177,43 @@ impl Limits {
         }
         let scope = || principal.scope().into_owned();
         if principal.is_back_end() {
-            return used.take(&["back_end", "this back end"], used.back_end.as_ref(), scope);
+            return used.take("back_end", used.back_end.as_ref(), scope);
         }
         let address = address.map(ClientAddress::counted);
         if principal.role().is_some() {
-            used.take(&["user", "this user"], used.user.as_ref(), scope)?;
+            used.take("user", used.user.as_ref(), scope)?;
         } else if let Some(address) = address {
-            used.take(&["address", "this address"], used.address.as_ref(), || address)?;
+            used.take("address", used.address.as_ref(), || address)?;
         }
         let Some(Rule { rpc, callers: Callers::Anyone, .. }) = rule else { return Ok(()) };
         if let Some(address) = address {
             let limit = used.open_address.of(rpc);
-            used.take(&["open_address", "this address"], limit, || (*rpc, address))?;
+            used.take("open_address", limit, || (*rpc, address))?;
         }
-        used.take(&["open", "all callers together"], used.open.of(rpc), || *rpc)
+        used.take("open", used.open.of(rpc), || *rpc)
     }
 }
 
 impl Used {
     /// Counts a call for the one who makes it.
-    #[allow(clippy::result_large_err, reason = "a status is what callers return")]
     fn take<K: Clone + Eq + Hash>(
         &self,
-        [name, who]: &[&'static str; 2],
+        name: &'static str,
         limit: Option<&Limit<K>>,
         key: impl FnOnce() -> K,
-    ) -> Result<(), Status> {
+    ) -> Result<(), Limited> {
         let Some(limit) = limit else { return Ok(()) };
         let Err(wait) = limit.take(&key()) else { return Ok(()) };
         self.metrics.door.calls_limited.get_or_create(&LimitOf { limit: name }).inc();
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(others) = complaints.now() {
-            tracing::warn!(
-                limit = name,
-                others,
-                "a call was refused: its caller has made as many as the settings allow; if clients come through \
-                 a proxy, name it in trusted_proxies"
-            );
+            let hint = match name {
+                "address" | "open_address" => "; if it is a proxy, name it in trusted_proxies",
+                _ => "",
+            };
+            tracing::warn!(limit = name, others, "a call was refused by a limit of calls{hint}");
         }
-        drop(complaints);
-        let message = format!("too many calls by {who}; wait before the next one");
-        Err(retry_after(&status(ErrorReason::RateLimited, message, &[("limit", name)]), wait))
+        Err(Limited { limit: name, wait, pausing: self.pausing.clone() })
     }
 }
 

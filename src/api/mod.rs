@@ -1,7 +1,7 @@
 //! The gRPC API: one folder per service, and what they share. Nothing is decided here: requests are validated
 //! and turned into commands and queries, and answers are built from events.
 //!
-//! - [`authentication`] is the layer that every call passes; it identifies the caller, a [`principal`].
+//! - [`authentication`] is the layer that every call passes; it identifies the caller by means of [`crate::access`].
 //! - [`permissions`] says who may call what and whose data it is, in a table per service; [`guard`] applies it to
 //!   every call, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
@@ -32,10 +32,8 @@ pub mod limits;
 mod open_door;
 mod operator;
 mod pages;
-mod passwords;
 pub mod peer;
 pub mod permissions;
-pub mod principal;
 mod program;
 mod purchase;
 mod readiness;
@@ -63,6 +61,7 @@ pub use telemetry::code_name;
 
 use contract::pb;
 
+use crate::access::Access;
 use crate::engine::{Engine, Environment};
 use crate::live::Live;
 use crate::read::{Boards, Reads};
@@ -91,8 +90,8 @@ pub struct Context {
     pub fingerprint_secret: std::sync::Arc<[u8]>,
     /// The kinds of jobs that this server can do.
     pub job_kinds: std::sync::Arc<[&'static str]>,
-    /// Hashes passwords.
-    pub passwords: passwords::Passwords,
+    /// Identifies callers.
+    pub access: Access,
     /// How many calls callers may make.
     pub limits: limits::Limits,
     /// Sign-ups by callers whom nobody vouches for.

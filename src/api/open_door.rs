@@ -1,15 +1,17 @@
 //! Sign-ups by callers whom nobody vouches for. Anybody can make any number of them, so they get a small share of the
-//! server, whatever they cost: only so many wait, they are checked cheaply before they are hashed, and hashing rests.
+//! server, whatever they ask for: only so many wait, they are checked by reads before their password is hashed, and what
+//! they do in the server rests as long as it has taken.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
 use super::errors::{ApiError, internal, status};
-use super::passwords::Passwords;
 use super::pb::ErrorReason;
+use crate::access::passwords::Passwords;
 use crate::metrics::Metrics;
 use domain::Refusal;
 
@@ -22,8 +24,10 @@ const MAX_CHECKS: usize = 2;
 /// The share of the cores that may hash for open sign-ups, as a divisor: one in four, and at least one.
 const CORES_PER_HASH: usize = 4;
 
-/// How long a hash lasts at most of which the rest afterwards takes account, so that a hash that had to wait for
-/// others does not stop sign-ups.
+/// How long a turn rests at least: there are at most some 200 checks a second and permit.
+const MIN_REST: Duration = Duration::from_millis(5);
+
+/// How long a turn rests at most, so that work that had to wait for others does not stop sign-ups.
 const MAX_REST: Duration = Duration::from_millis(200);
 
 /// The share of the server that open sign-ups get. Cheap to clone.
@@ -31,9 +35,44 @@ const MAX_REST: Duration = Duration::from_millis(200);
 pub struct OpenDoor {
     is_open: bool,
     places: Arc<Semaphore>,
-    checks: Arc<Semaphore>,
-    hashes: Arc<Semaphore>,
+    checks: Turns,
+    hashes: Turns,
     metrics: Metrics,
+}
+
+/// Turns of which so many are taken at once, and which rest before they can be taken again.
+#[derive(Clone)]
+struct Turns(Arc<Semaphore>);
+
+/// A turn to do something. When this is dropped, the turn rests for as long as it was taken.
+pub(super) struct Turn {
+    permit: Option<OwnedSemaphorePermit>,
+    began: Instant,
+}
+
+impl Turns {
+    fn new(at_once: usize) -> Self {
+        Self(Arc::new(Semaphore::new(at_once)))
+    }
+
+    async fn take(&self) -> Turn {
+        // The semaphore is never closed.
+        let permit = self.0.clone().acquire_owned().await.ok();
+        Turn { permit, began: Instant::now() }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let rest = self.began.elapsed().clamp(MIN_REST, MAX_REST);
+        let permit = self.permit.take();
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                tokio::time::sleep(rest).await;
+                drop(permit);
+            });
+        }
+    }
 }
 
 /// A sign-up that has been let in. It makes room for another one when this is dropped.
@@ -43,13 +82,13 @@ pub(super) struct Place {
 
 impl OpenDoor {
     /// `is_open` says whether users may sign up themselves.
-    pub(super) fn new(is_open: bool, cores: usize, metrics: Metrics) -> Self {
-        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+    pub(super) fn new(is_open: bool, metrics: Metrics) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             is_open,
-            places: semaphore(MAX_SIGN_UPS),
-            checks: semaphore(MAX_CHECKS),
-            hashes: semaphore((cores / CORES_PER_HASH).max(1)),
+            places: Arc::new(Semaphore::new(MAX_SIGN_UPS)),
+            checks: Turns::new(MAX_CHECKS),
+            hashes: Turns::new((cores / CORES_PER_HASH).max(1)),
             metrics,
         }
     }
@@ -75,31 +114,25 @@ impl OpenDoor {
     }
 
     /// Waits for a turn to check a sign-up against the database.
-    pub(super) async fn check(&self) -> Option<SemaphorePermit<'_>> {
-        // The semaphore is never closed.
-        self.checks.acquire().await.ok()
+    pub(super) async fn check(&self) -> Turn {
+        self.checks.take().await
     }
 
-    /// Hashes a password when there is a turn. A turn ends when the hash is made and as much time again has passed, so
-    /// that hashing takes half of a core at most, and ends no sooner if the caller goes away.
+    /// Hashes a password when there is a turn. Because a turn rests as long as its hash has taken, hashing takes half of
+    /// a core at most. The turn ends no sooner if the caller goes away.
     pub(super) async fn hash(
         &self,
         passwords: &Passwords,
         password: String,
     ) -> Result<String, ApiError> {
-        let turn = self.hashes.clone().acquire_owned().await.map_err(|_| internal())?;
-        let (tell, told) = oneshot::channel();
+        let turn = self.hashes.take().await;
         let passwords = passwords.clone();
-        tokio::spawn(async move {
-            let began = Instant::now();
+        let hashing = tokio::spawn(async move {
             let hashed = passwords.hash(password).await;
-            let rest = began.elapsed().min(MAX_REST);
-            // A caller that has gone away needs no hash.
-            let _ = tell.send(hashed);
-            tokio::time::sleep(rest).await;
             drop(turn);
+            hashed
         });
-        told.await.map_err(|_| internal())?
+        Ok(hashing.await.map_err(|_| internal())??)
     }
 
     /// What a sign-up is told that was refused: of names that are taken, the username, and only if that is free, that
@@ -125,7 +158,7 @@ mod tests {
     use tonic_types::StatusExt;
 
     fn door(is_open: bool) -> OpenDoor {
-        OpenDoor::new(is_open, 2, Metrics::default())
+        OpenDoor::new(is_open, Metrics::default())
     }
 
     fn reason(status: &Status) -> String {
@@ -169,7 +202,7 @@ mod tests {
         let took = began.elapsed();
         assert!(one.is_ok_and(|hash| hash.starts_with("$argon2id$")));
         // The turn is not free yet, although the first caller has its answer.
-        assert_eq!(door.hashes.available_permits(), 0);
+        assert_eq!(door.hashes.0.available_permits(), 0);
         assert!(door.hash(&passwords, "battery staple".into()).await.is_ok());
         assert!(began.elapsed() >= took + took.min(MAX_REST), "{took:?} {:?}", began.elapsed());
     }

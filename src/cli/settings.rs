@@ -14,6 +14,7 @@ use toml::Table;
 use super::address::ListenAddress;
 use super::door::{self, Switch};
 use super::{CliError, files};
+use crate::access;
 use crate::api::cors::Origin;
 use crate::api::transport::{self, Network};
 use crate::api::{ServerOptions, ServerSettings};
@@ -144,6 +145,10 @@ pub(super) struct Settings {
     /// `https://app.example.com,http://localhost:3000` [default: none]
     #[arg(long, value_name = "ORIGIN", env = "TRIBUTARY_CORS_ORIGINS", value_delimiter = ',')]
     pub(super) cors_origins: Option<Vec<Origin>>,
+    /// A PEM file with the private keys that sign access tokens: one or more of Ed25519; the first signs, all verify
+    /// [default: none]
+    #[arg(long, value_name = "FILE", env = "TRIBUTARY_SIGNING_KEYS")]
+    signing_keys: Option<PathBuf>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]
@@ -176,12 +181,14 @@ pub(super) struct Resolved {
     live: live::Limits,
     jobs: jobs::Limits,
     transport: transport::Limits,
+    pub(super) access: access::Settings,
 }
 
 impl Settings {
     pub(super) fn resolve(self) -> Result<Resolved, CliError> {
         let settings = self.with_file()?;
         let transport = transport_limits(&settings)?;
+        let access = access::Settings { signing_keys: settings.signing_keys.clone() };
         let listen = match settings.listen.clone() {
             Some(listen) => listen,
             None => DEFAULT_LISTEN.parse()?,
@@ -224,6 +231,7 @@ impl Settings {
             live,
             jobs,
             transport,
+            access,
         })
     }
 }
@@ -343,6 +351,7 @@ impl Resolved {
             traces: self.traces,
             database,
             admin_key,
+            access: self.access,
             environment,
             settings: self.settings,
             engine: self.engine,
@@ -398,6 +407,7 @@ mod tests {
             ("tls_cert", "none".into()),
             ("tls_key", "none".into()),
             ("cors_origins", "none".into()),
+            ("signing_keys", resolved.access.signing_keys.map_or("none", |_| "a file").into()),
         ]
     }
 

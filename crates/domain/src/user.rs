@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::events::events;
 use super::ledger::Posting;
 use super::registry::{Posts, State};
-use super::{ProgramId, Refusal, Timestamp, UserId};
+use super::{ProgramId, Refusal, SessionsEnded, Timestamp, UserId};
 
 /// The maximum number of programs that one user can be in. A decision on a purchase visits all of them.
 pub const MAX_PROGRAMS_PER_USER: u32 = 64;
@@ -53,6 +53,19 @@ pub struct UserDeactivated {}
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserReactivated {}
 
+/// Sessions of a user ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserSessionsEnded {
+    /// Which ones.
+    pub sessions: SessionsEnded,
+}
+
+/// A user has another password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserPasswordChanged {}
+
 events! {
     /// What can happen to a user.
     UserEvent {
@@ -60,6 +73,8 @@ events! {
         UserEnrolled = "1.0.0",
         UserDeactivated = "1.0.0",
         UserReactivated = "1.0.0",
+        UserSessionsEnded = "1.0.0",
+        UserPasswordChanged = "1.0.0",
     }
 }
 
@@ -71,6 +86,8 @@ pub enum UserCommand {
     Enroll { user_id: UserId, program_id: ProgramId },
     Deactivate { user_id: UserId },
     Reactivate { user_id: UserId },
+    EndSessions { ended: SessionsEnded },
+    ChangePassword,
 }
 
 /// An account.
@@ -80,6 +97,8 @@ pub struct User {
     status: UserStatus,
     register_time: Option<Timestamp>,
     programs: Vec<ProgramId>,
+    /// How often the password was changed.
+    password_changes: u32,
 }
 
 impl User {
@@ -99,6 +118,12 @@ impl User {
     #[must_use]
     pub fn register_time(&self) -> Timestamp {
         self.register_time.unwrap_or_default()
+    }
+
+    /// How often the password was changed.
+    #[must_use]
+    pub fn password_changes(&self) -> u32 {
+        self.password_changes
     }
 
     /// The programs that the user is in, in the order of enrollment.
@@ -140,6 +165,8 @@ impl Aggregate for User {
                 return Err(Refusal::UserAlreadyActive(user_id));
             }
             UserCommand::Reactivate { .. } => UserReactivated {}.into(),
+            UserCommand::EndSessions { ended } => UserSessionsEnded { sessions: ended }.into(),
+            UserCommand::ChangePassword => UserPasswordChanged {}.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -153,6 +180,10 @@ impl Aggregate for User {
             UserEvent::UserEnrolled(event) => self.programs.push(event.program_id),
             UserEvent::UserDeactivated(_) => self.status = UserStatus::Inactive,
             UserEvent::UserReactivated(_) => self.status = UserStatus::Active,
+            UserEvent::UserSessionsEnded(_) => {}
+            UserEvent::UserPasswordChanged(_) => {
+                self.password_changes = self.password_changes.saturating_add(1);
+            }
         }
     }
 }
@@ -163,7 +194,9 @@ impl Posts for UserEvent {
             Self::UserRegistered(_)
             | Self::UserEnrolled(_)
             | Self::UserDeactivated(_)
-            | Self::UserReactivated(_) => None,
+            | Self::UserReactivated(_)
+            | Self::UserSessionsEnded(_)
+            | Self::UserPasswordChanged(_) => None,
         }
     }
 }
@@ -180,7 +213,11 @@ impl UserEvent {
     pub fn registered(&self) -> Option<&UserRegistered> {
         match self {
             Self::UserRegistered(registered) => Some(registered),
-            Self::UserEnrolled(_) | Self::UserDeactivated(_) | Self::UserReactivated(_) => None,
+            Self::UserEnrolled(_)
+            | Self::UserDeactivated(_)
+            | Self::UserReactivated(_)
+            | Self::UserSessionsEnded(_)
+            | Self::UserPasswordChanged(_) => None,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! `RegisterUser`.
 
 use super::Handlers;
+use crate::access::Principal;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
-use crate::api::principal::Principal;
 use crate::api::responses::{self, joined};
 use crate::api::writes::{carry_out_within, command_fields, request_key};
 use crate::engine::query::query;
@@ -37,11 +37,13 @@ impl Handlers {
             let place = door.enter()?;
             let checked = self.check_open_sign_up(&call, &scope, &sign_up).await;
             checked.map_err(|refused| with_username(&call, door.discreet(refused)))?;
-            sign_up.profile.password_hash = Some(door.hash(&context.passwords, password).await?);
+            sign_up.profile.password_hash =
+                Some(door.hash(context.access.passwords(), password).await?);
             Some(place)
         } else {
             if !password.is_empty() {
-                sign_up.profile.password_hash = Some(context.passwords.hash(password).await?);
+                sign_up.profile.password_hash =
+                    Some(context.access.passwords().hash(password).await?);
             }
             None
         };

@@ -10,6 +10,7 @@ mod purchase;
 mod referral;
 mod registration;
 mod rewards;
+mod session;
 mod validation;
 
 use std::sync::Arc;
@@ -17,12 +18,13 @@ use std::sync::Arc;
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser, rehearse_sign_up};
+pub use session::ChangePassword;
 pub use validation::{CodeVerdict, validate_code};
 
 pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
-use super::{Halt, ProgramId, Purchase, StreamKey, UserId, Work};
+use super::{Halt, ProgramId, Purchase, SessionsEnded, StreamKey, UserId, Work};
 
 /// A command from a caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +37,8 @@ pub enum Command {
     ReactivateUser { user_id: UserId },
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
+    EndSessions { user_id: UserId, ended: SessionsEnded },
+    ChangePassword(ChangePassword),
 }
 
 impl Command {
@@ -49,6 +53,8 @@ impl Command {
             Self::ReactivateUser { .. } => "ReactivateUser",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
+            Self::EndSessions { .. } => "EndSessions",
+            Self::ChangePassword(_) => "ChangePassword",
         }
     }
 
@@ -63,7 +69,9 @@ impl Command {
             | Self::EnrollParticipant(_)
             | Self::DeactivateUser { .. }
             | Self::ReactivateUser { .. }
-            | Self::ApplyReferral(_) => None,
+            | Self::ApplyReferral(_)
+            | Self::EndSessions { .. }
+            | Self::ChangePassword(_) => None,
         }
     }
 
@@ -80,6 +88,8 @@ impl Command {
             Self::ReactivateUser { user_id } => account::reactivate(work, user_id),
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
+            Self::EndSessions { user_id, ended } => session::end(work, user_id, ended),
+            Self::ChangePassword(input) => session::change_password(work, input),
         }
     }
 }
