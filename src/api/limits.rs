@@ -175,13 +175,12 @@ impl Limits {
         if used.exempts_loopback && address.is_some_and(ClientAddress::is_loopback) {
             return Ok(());
         }
-        let scope = || principal.scope().into_owned();
         if principal.is_back_end() {
-            return used.take("back_end", used.back_end.as_ref(), scope);
+            return used.take("back_end", used.back_end.as_ref(), || name_of(principal));
         }
         let address = address.map(ClientAddress::counted);
         if principal.role().is_some() {
-            used.take("user", used.user.as_ref(), scope)?;
+            used.take("user", used.user.as_ref(), || name_of(principal))?;
         } else if let Some(address) = address {
             used.take("address", used.address.as_ref(), || address)?;
         }
@@ -191,6 +190,18 @@ impl Limits {
             used.take("open_address", limit, || (*rpc, address))?;
         }
         used.take("open", used.open.of(rpc), || *rpc)
+    }
+}
+
+/// Identifies a caller with credentials: a user, or a key of a back end.
+fn name_of(principal: &Principal) -> String {
+    match principal {
+        Principal::User { user_id, .. } | Principal::Key { user_id: Some(user_id), .. } => {
+            user_id.to_string()
+        }
+        // No id of a user has a blank.
+        Principal::Key { id: Some(id), .. } => format!("key {id}"),
+        Principal::Key { id: None, .. } | Principal::Anonymous => String::new(),
     }
 }
 

@@ -92,6 +92,9 @@ fn users_count_for_themselves_and_callers_without_credentials_for_their_address(
     let call = |by: &Principal, address| limits.admit(by, Some(from(address)), rule("GetBalances"));
     assert_eq!(admitted(9, || call(&user("ada"), "192.0.2.1")), 3);
     assert_eq!(admitted(9, || call(&user("ada"), "192.0.2.2")), 0);
+    let user_id = UserId::parse("ada").ok();
+    let key = Principal::Key { id: Some("k".into()), role: Role::User, user_id };
+    assert_eq!(admitted(9, || call(&key, "192.0.2.3")), 0);
     assert_eq!(admitted(9, || call(&user("bob"), "192.0.2.1")), 3);
     assert_eq!(admitted(9, || call(&Principal::Anonymous, "192.0.2.1")), 2);
     assert_eq!(admitted(9, || call(&Principal::Anonymous, "2001:db8::1")), 2);
