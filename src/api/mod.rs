@@ -15,6 +15,7 @@
 //!   of their enum.
 //! - [`reads`] holds what reads have in common, [`writes`] is the same for commands, [`pages`] for lists,
 //!   [`watch`] for streams.
+//! - [`peer`] is where a call comes from.
 //! - [`tokens`] are the opaque tokens that clients keep.
 
 mod account;

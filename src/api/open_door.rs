@@ -154,6 +154,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
     use super::*;
+    use crate::access::passwords::Settings;
     use crate::api::errors::reason_name;
     use tonic_types::StatusExt;
 
@@ -195,7 +196,7 @@ mod tests {
     #[tokio::test]
     async fn hashing_rests_as_long_as_it_took() {
         let environment = crate::engine::Environment::of_this_machine().unwrap();
-        let passwords = Passwords::new(2, environment);
+        let passwords = Passwords::new(Settings::default(), environment);
         let door = door(true);
         let began = Instant::now();
         let one = door.hash(&passwords, "correct horse".into()).await;

@@ -42,6 +42,7 @@ mod reflection;
 mod requests;
 mod serve;
 mod server_tls;
+mod sessions;
 mod shown_names;
 mod smoke;
 mod stream_balances;
