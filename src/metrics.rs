@@ -1,5 +1,7 @@
 //! Counters and timings of a server, for Prometheus. Not global: each server has its own.
 
+mod door;
+
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -13,6 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::door::DoorMetrics;
 use crate::jobs::JobMetrics;
 
 /// An RPC of the contract.
@@ -49,7 +52,7 @@ pub struct ConnectionMetrics {
     pub open: Gauge,
     /// Connections that were not accepted, by the limit: `all`, `address` or `files`.
     pub refused: Family<LimitOf, Counter>,
-    /// Connections that the server ended, by the limit: `silent`, `idle` or `unread`.
+    /// Connections that the server ended, by the limit: `silent`, `handshake`, `idle` or `unread`.
     pub cut: Family<LimitOf, Counter>,
     /// Requests that were cut off before they were complete, by the limit: `time` or `number`.
     pub requests_cut: Family<LimitOf, Counter>,
@@ -116,6 +119,8 @@ pub struct Metrics {
     pub streams: Gauge,
     /// Connections of clients.
     pub connections: ConnectionMetrics,
+    /// Calls that were refused to protect the server.
+    pub door: DoorMetrics,
     /// Jobs.
     pub jobs: JobMetrics,
     /// Calls that began.
@@ -141,6 +146,7 @@ impl Default for Metrics {
             (Gauge::default(), Gauge::default(), Gauge::default(), Gauge::default());
         let (conflicts, retries) = (Counter::default(), Counter::default());
         let connections = ConnectionMetrics::register(&mut registry);
+        let door = DoorMetrics::register(&mut registry);
         let (projection_lag_seconds, sessions_ended) = (Gauge::default(), Counter::default());
         let jobs = JobMetrics::register(&mut registry);
         let clock_ahead_seconds = Gauge::default();
@@ -215,6 +221,7 @@ impl Default for Metrics {
             clock_ahead_seconds,
             streams,
             connections,
+            door,
             jobs,
             rpcs_started,
             rpcs_handled,

@@ -14,8 +14,10 @@ use super::MAX_MESSAGE_BYTES;
 use super::deadline::{Deadline, Ending, in_time};
 use super::errors::{ApiError, status};
 use super::guard::denied;
+use super::limits::Limits;
 use super::one_message::OneMessage;
 use super::pb::ErrorReason;
+use super::peer::ClientAddress;
 use super::permissions::{Route, route_of};
 use super::services::COMMANDS;
 use super::transport::Arrival;
@@ -67,13 +69,14 @@ pub(super) fn unknown_credentials() -> Status {
 #[derive(Clone)]
 pub(super) struct AuthenticationLayer {
     pub(super) access: Access,
+    pub(super) limits: Limits,
 }
 
 impl<S> Layer<S> for AuthenticationLayer {
     type Service = Authentication<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Authentication { inner, access: self.access.clone() }
+        Authentication { inner, access: self.access.clone(), limits: self.limits.clone() }
     }
 }
 
@@ -81,6 +84,7 @@ impl<S> Layer<S> for AuthenticationLayer {
 pub(super) struct Authentication<S> {
     inner: S,
     access: Access,
+    limits: Limits,
 }
 
 type Answering<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
@@ -102,9 +106,9 @@ where
         // The service that was polled ready must be called; the clone replaces it.
         let clone = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, clone);
-        let access = self.access.clone();
+        let (access, limits) = (self.access.clone(), self.limits.clone());
         Box::pin(async move {
-            let Admitted { rpc, deadline } = match admit(&access, &mut request).await {
+            let Admitted { rpc, deadline } = match admit(&access, &limits, &mut request).await {
                 Ok(admitted) => admitted,
                 Err(status) => return Ok(status.into_http()),
             };
@@ -132,7 +136,11 @@ struct Admitted {
 }
 
 /// Rejects callers who may not use the RPC, before the request's body is read.
-async fn admit<B>(access: &Access, request: &mut Request<B>) -> Result<Admitted, Status> {
+async fn admit<B>(
+    access: &Access,
+    limits: &Limits,
+    request: &mut Request<B>,
+) -> Result<Admitted, Status> {
     let path = request.uri().path();
     let Some(route) = route_of(path) else {
         let shown: String = path.escape_default().take(MAX_SHOWN_PATH_CHARS).collect();
@@ -160,6 +168,15 @@ async fn admit<B>(access: &Access, request: &mut Request<B>) -> Result<Admitted,
         Identified::Known(Caller { principal, credential }) => (principal, Some(credential)),
         Identified::Anonymous | Identified::Unknown => (Principal::Anonymous, None),
     };
+    let address = request.extensions().get::<ClientAddress>().copied();
+    let counted = match route {
+        Route::Rpc(rule) => limits.admit(&principal, address, Some(rule)),
+        Route::Open if is_health(path) => Ok(()),
+        Route::Open => limits.admit(&principal, address, None),
+    };
+    if let Err(limited) = counted {
+        return Err(limited.status().await);
+    }
     let mut rpc = None;
     if let Route::Rpc(rule) = route {
         rpc = Some(rule.rpc);
@@ -189,6 +206,11 @@ enum Identified {
     Unknown,
     /// A caller without credentials.
     Anonymous,
+}
+
+/// Whether a path is of the health service, which load balancers call as often as they want.
+fn is_health(path: &str) -> bool {
+    path.starts_with("/grpc.health.v1.Health/")
 }
 
 /// Replaces the statuses that tonic generates for messages that it cannot decode, or that did not arrive.

@@ -63,6 +63,13 @@ pub fn status(
     Status::with_error_details(code, message, details)
 }
 
+/// The status, for a client that knows how long to wait before a retry can succeed.
+pub fn retry_after(status: &Status, wait: Duration) -> Status {
+    let mut details = status.get_error_details();
+    details.set_retry_info(Some(wait));
+    Status::with_error_details(status.code(), status.message(), details)
+}
+
 /// The status of a request with faults in its fields. Its details list all of them, as far as they fit; its message
 /// says the first ones in words, for tools that show nothing but the message.
 pub fn invalid_fields(mut violations: Vec<FieldViolation>) -> Status {
@@ -156,6 +163,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer
         | ErrorReason::TooManyStreams
+        | ErrorReason::RateLimited
         | ErrorReason::TooManyRequests
         | ErrorReason::TooManyFailures => Code::ResourceExhausted,
         ErrorReason::RequestIncomplete | ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
@@ -163,7 +171,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::InvalidCredentials
         | ErrorReason::LoginFailed
         | ErrorReason::CredentialsEnded => Code::Unauthenticated,
-        ErrorReason::PermissionDenied => Code::PermissionDenied,
+        ErrorReason::PermissionDenied | ErrorReason::SelfRegistrationClosed => {
+            Code::PermissionDenied
+        }
         ErrorReason::Conflict => Code::Aborted,
         ErrorReason::DatabaseUnavailable
         | ErrorReason::ShuttingDown
@@ -232,13 +242,15 @@ fn unavailable(message: &str) -> Status {
 pub struct ApiError(pub Status);
 
 impl ApiError {
+    /// Whether the reason is this one.
+    pub fn is(&self, reason: ErrorReason) -> bool {
+        let details = self.0.get_error_details();
+        details.error_info().is_some_and(|info| info.reason == reason_name(reason))
+    }
+
     /// Adds a fact that only the caller knows to the `ErrorInfo`, if the reason is this one.
     pub fn with_fact(self, reason: ErrorReason, name: &str, value: &str) -> Self {
-        let details = self.0.get_error_details();
-        match details.error_info() {
-            Some(info) if info.reason == reason_name(reason) => self.with(name, value),
-            _ => self,
-        }
+        if self.is(reason) { self.with(name, value) } else { self }
     }
 
     /// Adds a fact that only the caller knows to the `ErrorInfo`.

@@ -21,8 +21,10 @@ use tower::{Layer, Service, ServiceExt};
 
 use super::Context;
 use super::authentication::{Authentication, AuthenticationLayer};
+use super::cors::Origins;
 use super::http::media::Grpc;
 use super::http::refusals;
+use super::limits::Limits;
 use super::reflection;
 use super::services::{Mount, mount_all};
 use super::telemetry::{Telemetry, TelemetryLayer};
@@ -73,22 +75,31 @@ impl Mount for Services<'_> {
 pub(super) struct Layers {
     telemetry: TelemetryLayer,
     authentication: AuthenticationLayer,
+    origins: Origins,
 }
 
 /// A service with all layers.
 pub(super) type Layered<S> = GrpcOnly<Telemetry<GrpcWebService<Authentication<S>>>>;
 
 impl Layers {
-    pub(super) fn new(metrics: Metrics, traces: Traces, access: Access) -> Self {
+    pub(super) fn new(
+        metrics: Metrics,
+        traces: Traces,
+        access: Access,
+        limits: Limits,
+        origins: Origins,
+    ) -> Self {
         Self {
             telemetry: TelemetryLayer { metrics, traces },
-            authentication: AuthenticationLayer { access },
+            authentication: AuthenticationLayer { access, limits },
+            origins,
         }
     }
 
     pub(super) fn wrap<S>(&self, service: S) -> Layered<S> {
         let service = self.authentication.layer(service);
-        GrpcOnly(self.telemetry.layer(GrpcWebLayer::new().layer(service)))
+        let inner = self.telemetry.layer(GrpcWebLayer::new().layer(service));
+        GrpcOnly { inner, origins: self.origins.clone() }
     }
 }
 
@@ -118,9 +129,13 @@ fn call_of<B>(request: &Request<B>) -> Option<Grpc> {
     (request.method() == Method::POST && is_carried).then_some(kind)
 }
 
-/// Passes only gRPC calls on to a service, and answers everything else in the form that the client accepts.
+/// Passes only gRPC calls on to a service, and answers everything else in the form that the client accepts. Answers
+/// of gRPC-Web can be read by the pages of allowed origins.
 #[derive(Clone)]
-pub(super) struct GrpcOnly<S>(S);
+pub(super) struct GrpcOnly<S> {
+    inner: S,
+    origins: Origins,
+}
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
@@ -139,7 +154,7 @@ where
     type Future = Answering;
 
     fn poll_ready(&mut self, context: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
-        self.0.poll_ready(context)
+        self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -147,8 +162,15 @@ where
             // The layer for gRPC-Web compares the whole header.
             if let Grpc::Web(_) = kind {
                 request.headers_mut().insert(header::CONTENT_TYPE, kind.content_type());
+                if let Some(origin) = self.origins.of(request.headers()) {
+                    let answering = self.inner.call(request);
+                    return Box::pin(async move { Ok(origin.share(answering.await?)) });
+                }
             }
-            return self.0.call(request);
+            return self.inner.call(request);
+        }
+        if let Some(answer) = self.origins.preflight(&request) {
+            return Box::pin(ready(Ok(answer)));
         }
         let answer = refusals::not_a_call(&request);
         Box::pin(ready(Ok(answer.map(Body::new))))

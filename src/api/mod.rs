@@ -7,6 +7,8 @@
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
 //! - [`transport`] accepts connections and bounds what clients can take; [`deadline`] is the caller's own bound,
 //!   and [`one_message`] refuses requests of more than one message.
+//! - [`peer`] is the address that a call comes from, [`limits`] says how many calls a caller may make, and
+//!   [`open_door`] how sign-ups by anybody are kept from taking too much.
 //! - [`grpc`] mounts the services, [`reflection`] describes them to tools, and [`http`] is everything else that the
 //!   port answers.
 //! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.
@@ -19,6 +21,7 @@
 
 mod account;
 mod authentication;
+pub mod cors;
 mod deadline;
 mod enums;
 mod errors;
@@ -29,10 +32,12 @@ mod grpc;
 mod guard;
 mod http;
 mod leaderboard;
+pub mod limits;
 mod one_message;
+mod open_door;
 mod operator;
 mod pages;
-mod peer;
+pub mod peer;
 pub mod permissions;
 mod program;
 mod purchase;
@@ -92,6 +97,10 @@ pub struct Context {
     pub job_kinds: std::sync::Arc<[&'static str]>,
     /// Identifies callers.
     pub access: Access,
+    /// How many calls callers may make.
+    pub limits: limits::Limits,
+    /// Sign-ups by callers whom nobody vouches for.
+    open_door: open_door::OpenDoor,
     /// Cancelled when streams are to end.
     pub stopping: tokio_util::sync::CancellationToken,
 }

@@ -11,11 +11,14 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Context;
+use super::cors::Origins;
 use super::grpc::{self, Layers};
 use super::http;
+use super::limits::{Limits, Rates};
+use super::open_door::OpenDoor;
 use super::readiness::Examiner;
 use super::schema_watch::SchemaWatch;
-use super::transport;
+use super::transport::{self, Tls};
 use crate::access::{self, Access, AccessError};
 use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment};
@@ -49,11 +52,26 @@ pub struct ServerSettings {
     pub heartbeat: Duration,
     /// How long a read waits for the position of its token at most, even if the caller allows more.
     pub read_patience: Duration,
+    /// How many calls callers may make.
+    pub rates: Rates,
+    /// Whether users may sign up themselves; otherwise only back ends sign up users.
+    pub self_registration: bool,
+    /// The web pages that may call the API.
+    pub origins: Origins,
+    /// The certificate of the port; without one, the port speaks plain HTTP.
+    pub tls: Option<Tls>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(15), read_patience: Duration::from_secs(5) }
+        Self {
+            heartbeat: Duration::from_secs(15),
+            read_patience: Duration::from_secs(5),
+            rates: Rates::default(),
+            self_registration: true,
+            origins: Origins::default(),
+            tls: None,
+        }
     }
 }
 
@@ -184,6 +202,8 @@ impl Server {
             Access::start(of_access, &admin_key, now, access, live.clone(), &tasks).await?;
         let context = Context {
             access,
+            limits: Limits::new(&settings.rates, metrics.clone()),
+            open_door: OpenDoor::new(settings.self_registration, metrics.clone()),
             database,
             epoch,
             engine,
@@ -241,13 +261,18 @@ impl Server {
         // The worker ends when the last clone of the engine is dropped; this one is kept until the worker is
         // told to stop.
         let engine = context.engine.clone();
-        let layers = Layers::new(metrics.clone(), traces.clone(), context.access.clone());
+        let ServerSettings { origins, tls, .. } = context.settings.clone();
+        let (access, calls) = (context.access.clone(), context.limits.clone());
+        let layers = Layers::new(metrics.clone(), traces.clone(), access, calls, origins);
+        if let Some(tls) = tls.clone() {
+            tasks.spawn(Stage::Background, "certificate", |stop| tls.follow(stop));
+        }
         let grpc = grpc::routes(&context, &layers, health)?;
         let access = context.access.clone();
         drop(context);
         let router = http::router(http::State { readiness, access }, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);
-        let serving = transport::serve(listener, router, limits, metrics, stop);
+        let serving = transport::serve(listener, tls, router, limits, metrics, stop);
         let serving = std::pin::pin!(serving);
         ready(address);
         let outcome = run(&tasks, serving, shutdown).await;
@@ -305,6 +330,6 @@ async fn expose(
     let routes = axum::Router::new().route("/metrics", axum::routing::get(answer));
     // The connections of those who read the metrics are not among them.
     let uncounted = Metrics::default();
-    transport::serve(listener, routes, transport::Limits::default(), uncounted, stop).await;
+    transport::serve(listener, None, routes, transport::Limits::default(), uncounted, stop).await;
     Ok(())
 }

@@ -70,16 +70,9 @@ pub(super) async fn carry_out_within<M: Repeatable>(
 ) -> Result<Written, ApiError> {
     let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
     let request_id = call.message.request_id();
-    let submission = if request_id.is_empty() {
-        submission
-    } else {
-        let key = keyed_hash(context, &[scope, call.rpc(), request_id], &[]);
-        let canonical = call.message.canonical().encode_to_vec();
-        let fingerprint = keyed_hash(context, &[call.rpc()], &canonical);
-        let mut id = [0; 16];
-        id.copy_from_slice(&key[..16]);
-        let (key, fingerprint) = (Uuid::from_bytes(id), fingerprint[..16].to_vec());
-        submission.answering(RequestKey { key, fingerprint })
+    let submission = match request_key(context, call, scope) {
+        Some(key) => submission.answering(key),
+        None => submission,
     };
     let committed = context.engine.execute(submission).await.map_err(|failure| {
         ApiError::from(failure).with_fact(ErrorReason::RequestIdReused, "request_id", request_id)
@@ -89,6 +82,24 @@ pub(super) async fn carry_out_within<M: Repeatable>(
         position: committed.position,
         consistency_token: consistency_token(context, committed.position),
     })
+}
+
+/// The key of a call and the fingerprint of its request; none if it has no request id.
+pub(super) fn request_key<M: Repeatable>(
+    context: &Context,
+    call: &Call<M>,
+    scope: &str,
+) -> Option<RequestKey> {
+    let request_id = call.message.request_id();
+    if request_id.is_empty() {
+        return None;
+    }
+    let key = keyed_hash(context, &[scope, call.rpc(), request_id], &[]);
+    let canonical = call.message.canonical().encode_to_vec();
+    let fingerprint = keyed_hash(context, &[call.rpc()], &canonical);
+    let mut id = [0; 16];
+    id.copy_from_slice(&key[..16]);
+    Some(RequestKey { key: Uuid::from_bytes(id), fingerprint: fingerprint[..16].to_vec() })
 }
 
 fn keyed_hash(context: &Context, names: &[&str], message: &[u8]) -> [u8; 32] {

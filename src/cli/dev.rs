@@ -63,6 +63,8 @@ impl Dev {
         let stop = StopRequests::listen()?;
         let data_dir = self.data_dir.data_dir;
         let mut settings = self.settings.resolve()?;
+        settings.exempt_loopback();
+        let scheme = settings.scheme();
         if let Some(key) = &self.admin_key {
             check_admin_key(key)?;
         }
@@ -116,7 +118,7 @@ impl Dev {
         let mut serving = std::pin::pin!(server.serve(listener, shutdown, |address| {
             say(format_args!("the admin key is {admin_key}"));
             say(format_args!("tributary is ready on {address}"));
-            say(walkthrough::text(address, &admin_key));
+            say(walkthrough::text(scheme, address, &admin_key));
         }));
         let outcome = tokio::select! {
             ended = &mut serving => ended,

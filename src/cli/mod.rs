@@ -4,6 +4,7 @@ mod address;
 mod call;
 mod database;
 mod dev;
+mod door;
 mod files;
 mod logging;
 mod migrate;

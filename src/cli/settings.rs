@@ -12,8 +12,10 @@ use tokio::net::TcpListener;
 use toml::Table;
 
 use super::address::ListenAddress;
+use super::door::{self, Switch};
 use super::{CliError, files};
 use crate::access;
+use crate::api::cors::Origin;
 use crate::api::transport::{self, Network};
 use crate::api::{ServerOptions, ServerSettings};
 use crate::engine::{self, Environment};
@@ -93,8 +95,8 @@ pub(super) struct Settings {
     /// Open connections of one address at most [default: 1000]
     #[arg(long, value_name = "N", env = "TRIBUTARY_CONNECTIONS_PER_ADDRESS")]
     connections_per_address: Option<usize>,
-    /// Proxies that may open any number of connections: addresses and networks, as in
-    /// `10.0.0.7,192.168.0.0/16` [default: none]
+    /// Proxies that may open any number of connections and name their clients in `X-Forwarded-For`: addresses
+    /// and networks, as in `10.0.0.7,192.168.0.0/16` [default: none]
     #[arg(long, value_name = "NETWORK", env = "TRIBUTARY_TRUSTED_PROXIES", value_delimiter = ',')]
     trusted_proxies: Option<Vec<Network>>,
     /// Seconds until a request must have arrived, to its last byte [default: 10]
@@ -110,6 +112,42 @@ pub(super) struct Settings {
     /// Days for which jobs that are done are kept [default: 30]
     #[arg(long, value_name = "DAYS", env = "TRIBUTARY_JOBS_KEPT_DAYS")]
     jobs_kept_days: Option<u64>,
+    /// Calls a minute of one user; 0 is no limit [default: 1200]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_USER_CALLS_PER_MINUTE")]
+    pub(super) user_calls_per_minute: Option<u32>,
+    /// Calls a minute of one key or person of the roles service, operator and admin; 0 is no limit [default: 0]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_BACK_END_CALLS_PER_MINUTE")]
+    pub(super) back_end_calls_per_minute: Option<u32>,
+    /// Calls a minute without credentials from one address; 0 is no limit [default: 3000]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_ADDRESS_CALLS_PER_MINUTE")]
+    pub(super) address_calls_per_minute: Option<u32>,
+    /// Calls a minute of one RPC that is open to anyone, as `RegisterUser` is, from one address; 0 is no limit
+    /// [default: 60]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_OPEN_CALLS_PER_ADDRESS_PER_MINUTE")]
+    pub(super) open_calls_per_address_per_minute: Option<u32>,
+    /// Calls a minute of one RPC that is open to anyone, from all addresses together; 0 is no limit
+    /// [default: 1200]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_OPEN_CALLS_PER_MINUTE")]
+    pub(super) open_calls_per_minute: Option<u32>,
+    /// Whether anybody may sign up; if off, only back ends sign up users [default: on]
+    #[arg(
+        long,
+        value_name = "on|off",
+        env = "TRIBUTARY_SELF_REGISTRATION",
+        hide_possible_values = true
+    )]
+    pub(super) self_registration: Option<Switch>,
+    /// A file with the certificate of the port and those above it, in PEM; with it the port speaks TLS
+    /// [default: none]
+    #[arg(long, value_name = "FILE", env = "TRIBUTARY_TLS_CERT")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// A file with the private key of the certificate, in PEM [default: none]
+    #[arg(long, value_name = "FILE", env = "TRIBUTARY_TLS_KEY")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// The origins of web pages that may call the API from a browser, as in
+    /// `https://app.example.com,http://localhost:3000` [default: none]
+    #[arg(long, value_name = "ORIGIN", env = "TRIBUTARY_CORS_ORIGINS", value_delimiter = ',')]
+    pub(super) cors_origins: Option<Vec<Origin>>,
     /// A PEM file with the private keys that sign access tokens: one or more of Ed25519; the first signs, all verify
     /// [default: none]
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_SIGNING_KEYS")]
@@ -179,13 +217,13 @@ impl Settings {
         let settings = self.with_file()?;
         let transport = transport_limits(&settings)?;
         let access = access_settings(&settings)?;
-        let listen = match settings.listen {
+        let listen = match settings.listen.clone() {
             Some(listen) => listen,
             None => DEFAULT_LISTEN.parse()?,
         };
         let mut engine = engine::Limits::default();
         let mut live = live::Limits::default();
-        let mut server = ServerSettings::default();
+        let mut server = door::resolve(&settings)?;
         set(&mut engine.queue_commands, "queue_commands", 1..=1_000_000, settings.queue_commands)?;
         set(&mut engine.batch_commands, "batch_commands", 1..=10_000, settings.batch_commands)?;
         let cached = settings.cached_streams;
@@ -276,7 +314,7 @@ fn access_settings(settings: &Settings) -> Result<access::Settings, CliError> {
 }
 
 /// Sets a value, if one is given, and checks its bounds.
-fn set<T: PartialOrd + Debug>(
+pub(super) fn set<T: PartialOrd + Debug>(
     value: &mut T,
     name: &str,
     range: RangeInclusive<T>,
@@ -319,6 +357,16 @@ async fn bind(address: &ListenAddress, flag: &str) -> Result<TcpListener, CliErr
 }
 
 impl Resolved {
+    /// Does not count the calls of this machine: for a server that one developer uses.
+    pub(super) fn exempt_loopback(&mut self) {
+        self.settings.rates.exempts_loopback = true;
+    }
+
+    /// The scheme of the server's address.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.settings.tls.is_some() { "https" } else { "http" }
+    }
+
     pub(super) async fn listener(&self) -> Result<TcpListener, CliError> {
         bind(&self.listen, "--listen").await
     }
@@ -379,6 +427,7 @@ mod tests {
         let (engine, live, server) = (resolved.engine, resolved.live, resolved.settings);
         let (transport, access) = (resolved.transport, resolved.access);
         assert!(transport.trusted_proxies.is_empty());
+        assert!(server.tls.is_none() && server.origins.is_empty());
         vec![
             ("listen", resolved.listen.to_string()),
             ("metrics_listen", "none".into()),
@@ -401,6 +450,15 @@ mod tests {
             ("idle_timeout_s", transport.idle_timeout.as_secs().to_string()),
             ("unread_answers_mb", (transport.unread_bytes >> 20).to_string()),
             ("jobs_kept_days", (resolved.jobs.kept.as_secs() / 86_400).to_string()),
+            ("user_calls_per_minute", server.rates.user.to_string()),
+            ("back_end_calls_per_minute", server.rates.back_end.to_string()),
+            ("address_calls_per_minute", server.rates.address.to_string()),
+            ("open_calls_per_address_per_minute", server.rates.open_address.to_string()),
+            ("open_calls_per_minute", server.rates.open.to_string()),
+            ("self_registration", if server.self_registration { "on" } else { "off" }.into()),
+            ("tls_cert", "none".into()),
+            ("tls_key", "none".into()),
+            ("cors_origins", "none".into()),
             ("signing_keys", access.signing_keys.map_or("none", |_| "a file").into()),
             ("access_token_s", access.access_token.as_secs().to_string()),
             ("refresh_token_days", (access.refresh_token.as_secs() / 86_400).to_string()),

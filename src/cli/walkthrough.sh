@@ -2,7 +2,7 @@
 Try it: paste this into another shell.
 
     KEY='@KEY@'
-    call() { TRIBUTARY_ADMIN_KEY=$KEY @PROGRAM@ call --server 'http://@ADDRESS@' "$@"; }
+    call() { TRIBUTARY_ADMIN_KEY=$KEY @PROGRAM@ call --server '@SCHEME@://@ADDRESS@' "$@"; }
     RUN=$(date +%s) PROGRAM=multi-level-commission
     call AccountService/RegisterUser '{"user_id":"ada-'$RUN'","username":"ada-'$RUN'","email":"ada'$RUN'@example.com","program_id":"'$PROGRAM'"}'
     call AccountService/RegisterUser '{"user_id":"bob-'$RUN'","username":"bob-'$RUN'","email":"bob'$RUN'@example.com","program_id":"'$PROGRAM'"}'
@@ -14,4 +14,4 @@ The last command shows the earnings of ada as they arrive; Ctrl-C ends it. After
 ada referred, buys for 1001.30 INR (100130 paise), and a commission of 50.07 INR arrives: 5 %, rounded half up.
 
 'call' alone lists all RPCs, and 'call --describe RewardService/GetTier' shows what one of them takes.
-Other clients work as well: grpcurl -plaintext @ADDRESS@ list
+Other clients work as well: grpcurl @PLAINTEXT@@ADDRESS@ list

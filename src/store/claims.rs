@@ -1,6 +1,7 @@
 //! Looking up who owns a unique value. The append writes claims.
 
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use super::StoreError;
 use domain::ClaimKind;
@@ -20,4 +21,34 @@ pub async fn owner_of(
         .fetch_optional(pool)
         .await?;
     Ok(owner)
+}
+
+/// What of a sign-up is known already.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct KnownSignUp {
+    /// Somebody has the username.
+    pub username_taken: bool,
+    /// Somebody has the e-mail address.
+    pub email_taken: bool,
+    /// A request with the same key was carried out.
+    pub is_repetition: bool,
+}
+
+/// What of a sign-up is known already.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn known_sign_up(
+    pool: &PgPool,
+    username: &str,
+    email: &str,
+    request: Option<Uuid>,
+) -> Result<KnownSignUp, StoreError> {
+    let known = sqlx::query_as(include_str!("known_sign_up.sql"))
+        .bind(ClaimKind::Username.normal_form(username))
+        .bind(ClaimKind::Email.normal_form(email))
+        .bind(request)
+        .fetch_one(pool)
+        .await?;
+    Ok(known)
 }

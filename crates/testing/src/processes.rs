@@ -55,6 +55,14 @@ pub struct ServerOptions {
     pub arguments: Vec<String>,
 }
 
+/// The limits of calls that hold for anybody, which are off unless a test sets them.
+const LIMITS_OF_CALLS: [&str; 4] = [
+    "TRIBUTARY_USER_CALLS_PER_MINUTE",
+    "TRIBUTARY_ADDRESS_CALLS_PER_MINUTE",
+    "TRIBUTARY_OPEN_CALLS_PER_ADDRESS_PER_MINUTE",
+    "TRIBUTARY_OPEN_CALLS_PER_MINUTE",
+];
+
 /// The command that starts a server on a database.
 pub fn serve(database_url: &str, options: &ServerOptions) -> Command {
     let mut command = tributary();
@@ -64,6 +72,8 @@ pub fn serve(database_url: &str, options: &ServerOptions) -> Command {
         .env("DATABASE_URL", database_url)
         .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY)
         .env("TRIBUTARY_LOG", "warn")
+        // All clients of a test have one address.
+        .envs(LIMITS_OF_CALLS.map(|name| (name, "0")))
         .stdout(Stdio::piped());
     command
 }

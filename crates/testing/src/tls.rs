@@ -1,13 +1,16 @@
-//! A proxy that ends TLS in front of a server, as deployments have one.
+//! TLS: a proxy that ends it in front of a server, certificates for a server that speaks it, and a client.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// A proxy for `localhost`, with a certificate that no machine trusts by itself.
 pub struct TlsProxy {
@@ -60,5 +63,73 @@ impl TlsProxy {
 impl Drop for TlsProxy {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.ca_file);
+    }
+}
+
+/// A certificate for `localhost` and its key, in files. No machine trusts the certificate by itself.
+pub struct Certificate {
+    directory: PathBuf,
+}
+
+impl Certificate {
+    /// Makes a certificate.
+    pub fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tributary-certificate-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        std::fs::create_dir(&directory).unwrap();
+        let certificate = Self { directory };
+        certificate.renew();
+        certificate
+    }
+
+    /// Replaces certificate and key in the files.
+    pub fn renew(&self) {
+        let new = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        std::fs::write(self.file(), new.cert.pem()).unwrap();
+        std::fs::write(self.key_file(), new.signing_key.serialize_pem()).unwrap();
+    }
+
+    /// The file with the certificate, which is its own authority.
+    pub fn file(&self) -> PathBuf {
+        self.directory.join("certificate.pem")
+    }
+
+    /// The file with the key.
+    pub fn key_file(&self) -> PathBuf {
+        self.directory.join("key.pem")
+    }
+
+    /// The arguments of a server with this certificate.
+    pub fn arguments(&self) -> [String; 4] {
+        let (file, key) = (self.file(), self.key_file());
+        let text = |path: PathBuf| path.to_str().unwrap().to_owned();
+        ["--tls-cert".to_owned(), text(file), "--tls-key".to_owned(), text(key)]
+    }
+
+    /// A connection to a port of this machine that proves to have this certificate; `protocols` are those that the
+    /// client offers.
+    pub async fn connect(&self, port: u16, protocols: &[&str]) -> io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(self.file()).unwrap()).unwrap();
+        let mut config =
+            ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        let name = ServerName::try_from("localhost").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    }
+}
+
+impl Default for Certificate {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Certificate {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }

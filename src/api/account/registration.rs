@@ -3,21 +3,80 @@
 use super::Handlers;
 use crate::access::Principal;
 use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::{self, joined};
-use crate::api::writes::{carry_out_within, command_fields};
-use crate::store::ProfileNames;
-use domain::decide::{Command, RegisterUser};
-use domain::{Profile, ProgramId, UserId, UserStatus, email};
+use crate::api::writes::{carry_out_within, command_fields, request_key};
+use crate::engine::query::query;
+use crate::store::{ProfileNames, claims, in_time};
+use domain::decide::{Command, RegisterUser, rehearse_sign_up};
+use domain::{Profile, ProgramId, Refusal, UserId, UserStatus, email};
 
 impl Handlers {
     pub(in crate::api) async fn register_user(
         &self,
         call: Call<pb::RegisterUserRequest>,
     ) -> Result<pb::RegisterUserResponse, ApiError> {
+        let (context, door) = (&self.0, &self.0.open_door);
+        let is_open = !call.principal.is_back_end();
+        if is_open {
+            door.check_open()?;
+        }
+        let mut sign_up = self.read_sign_up(&call)?;
+        // Callers without credentials do not share request ids: each address has its own scope.
+        let scope = match call.principal {
+            Principal::Anonymous => {
+                let address = &call.message.email;
+                email::comparable(address).unwrap_or_else(|| address.clone()).into()
+            }
+            _ => call.principal.scope(),
+        };
+        let password = call.message.password.clone();
+        let _place = if is_open {
+            let place = door.enter()?;
+            let checked = self.check_open_sign_up(&call, &scope, &sign_up).await;
+            checked.map_err(|refused| with_username(&call, door.discreet(refused)))?;
+            sign_up.profile.password_hash =
+                Some(door.hash(context.access.passwords(), password).await?);
+            Some(place)
+        } else {
+            if !password.is_empty() {
+                sign_up.profile.password_hash =
+                    Some(context.access.passwords().hash(password).await?);
+            }
+            None
+        };
+        let Profile { user_id, username, display_name, .. } = &sign_up.profile;
+        let names = ProfileNames {
+            user_id: user_id.to_string(),
+            username: username.clone(),
+            display_name: display_name.clone(),
+        };
+        // Whatever was checked before is decided again, now exactly.
+        let command = Command::RegisterUser(Box::new(sign_up));
+        let written = carry_out_within(context, &call, &scope, command).await;
+        let written = written.map_err(|refused| {
+            with_username(&call, if is_open { door.discreet(refused) } else { refused })
+        })?;
+        let joined = joined(&written.events)?;
+        let user = joined.registered.map(|(user_id, create_time)| {
+            responses::user(&user_id, Some(&names), UserStatus::Active, create_time)
+        });
+        Ok(pb::RegisterUserResponse {
+            user,
+            participants: joined.participants,
+            api_key: String::new(),
+            rewards: joined.rewards,
+            code_passed_over: joined.code_passed_over.into(),
+            consistency_token: written.consistency_token,
+        })
+    }
+
+    /// The sign-up of a request, without the hash of its password.
+    fn read_sign_up(&self, call: &Call<pb::RegisterUserRequest>) -> Result<RegisterUser, ApiError> {
         let request = &call.message;
-        let mut fields = command_fields(request);
+        let mut fields: Fields = command_fields(request);
         fields.client_ip(&request.client_ip);
         let settings = self.0.access.passwords().settings();
         let is_optional = call.principal.is_back_end();
@@ -37,40 +96,41 @@ impl Handlers {
         let email = fields.email(&request.email);
         let required = user_id.zip(username).zip(email);
         let ((user_id, username), email) = fields.finish(required)?;
-
-        let password_hash = match &request.password {
-            password if password.is_empty() => None,
-            password => Some(self.0.access.passwords().hash(password.clone()).await?),
-        };
-        let names = ProfileNames {
-            user_id: user_id.to_string(),
-            username: username.clone(),
-            display_name: display_name.clone(),
-        };
-        let profile = Profile { user_id, username, email, display_name, password_hash };
-        let command =
-            Command::RegisterUser(Box::new(RegisterUser { profile, program_id, referral_code }));
-        // Callers without credentials do not share request ids: each address has its own scope.
-        let scope = match call.principal {
-            Principal::Anonymous => {
-                email::comparable(&request.email).unwrap_or_else(|| request.email.clone()).into()
-            }
-            _ => call.principal.scope(),
-        };
-        let written = carry_out_within(&self.0, &call, &scope, command).await.map_err(|error| {
-            error.with_fact(ErrorReason::UsernameTaken, "username", &request.username)
-        })?;
-        let joined = joined(&written.events)?;
-        let user = joined.registered.map(|(user_id, create_time)| {
-            responses::user(&user_id, Some(&names), UserStatus::Active, create_time)
-        });
-        Ok(pb::RegisterUserResponse {
-            user,
-            participants: joined.participants,
-            api_key: String::new(),
-            rewards: joined.rewards,
-            code_passed_over: joined.code_passed_over.into(),
-            consistency_token: written.consistency_token,
-        })
+        let profile = Profile { user_id, username, email, display_name, password_hash: None };
+        Ok(RegisterUser { profile, program_id, referral_code })
     }
+
+    /// Refuses a sign-up as its command would, as far as reads of the database tell, before anything is spent on its
+    /// password. That the address has an account is the last that is looked at.
+    async fn check_open_sign_up(
+        &self,
+        call: &Call<pb::RegisterUserRequest>,
+        scope: &str,
+        sign_up: &RegisterUser,
+    ) -> Result<(), ApiError> {
+        let context = &self.0;
+        let Profile { username, email, .. } = &sign_up.profile;
+        let key = request_key(context, call, scope).map(|request| request.key);
+        let _turn = context.open_door.check().await;
+        let known = claims::known_sign_up(context.database.pool(), username, email, key);
+        let known = in_time(known).await?;
+        // A repetition gets the first answer, which took the names.
+        if known.is_repetition {
+            return Ok(());
+        }
+        if known.username_taken {
+            return Err(Refusal::Taken(vec!["username"]).into());
+        }
+        query(&context.database, &context.environment, |work| rehearse_sign_up(work, sign_up))
+            .await?;
+        if known.email_taken {
+            return Err(Refusal::Taken(vec!["email"]).into());
+        }
+        Ok(())
+    }
+}
+
+/// Adds the username to a refusal because of it.
+fn with_username(call: &Call<pb::RegisterUserRequest>, refused: ApiError) -> ApiError {
+    refused.with_fact(ErrorReason::UsernameTaken, "username", &call.message.username)
 }

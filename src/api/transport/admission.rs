@@ -1,16 +1,13 @@
 //! Who may connect: so many connections in all, and so many from one address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{COMPLAINT_INTERVAL, Limits, Network};
+use crate::api::peer::counted;
 use crate::metrics::{LimitOf, Metrics};
 use crate::occasionally::Occasionally;
-
-/// The part of an IPv6 address that belongs to one customer at least. Whoever has a network of 64 bits can use
-/// any address in it.
-const IPV6_PREFIX: Ipv6Addr = Ipv6Addr::new(0xffff, 0xffff, 0xffff, 0xffff, 0, 0, 0, 0);
 
 /// Which limit a refused connection would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,14 +131,6 @@ impl Drop for Permit {
                 open.of_address.remove(&address);
             }
         }
-    }
-}
-
-/// The address that a connection counts for.
-fn counted(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(address & IPV6_PREFIX),
     }
 }
 

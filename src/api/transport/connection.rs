@@ -1,6 +1,7 @@
 //! One connection, from its first byte to its end.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -11,8 +12,9 @@ use http::{Request, Response};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -23,6 +25,7 @@ use super::request::Arriving;
 use super::unread::Account;
 use super::{KEEPALIVE_INTERVAL, Limits, Shared};
 use crate::api::http::refusals;
+use crate::api::peer::ClientAddress;
 use crate::metrics::LimitOf;
 use contract::Coalescing;
 
@@ -102,27 +105,52 @@ impl Drop for OpenCall {
 /// Serves a connection until either side ends it. When `stop` is cancelled, calls may end first.
 pub(super) async fn serve(
     stream: TcpStream,
+    peer: IpAddr,
     _permit: Permit,
     shared: Arc<Shared>,
     stop: CancellationToken,
 ) {
-    let cut_for = |limit| {
-        shared.metrics.connections.cut.get_or_create(&LimitOf { limit }).inc();
-    };
     // A client that never says anything does not get as far as HTTP, which has its own limits of time.
+    let deadline = Instant::now() + shared.limits.request_timeout;
     let mut first = [0];
-    let speaks = timeout(shared.limits.request_timeout, stream.peek(&mut first));
+    let speaks = timeout_at(deadline, stream.peek(&mut first));
     match stop.run_until_cancelled(speaks).await {
         Some(Ok(Ok(1..))) => {}
-        Some(Err(_)) => return cut_for("silent"),
+        Some(Err(_)) => return shared.cut_for("silent"),
         Some(Ok(Ok(0) | Err(_))) | None => return,
     }
+    let Some(tls) = &shared.tls else { return converse(stream, peer, &shared, stop).await };
+    match stop.run_until_cancelled(timeout_at(deadline, tls.accept(stream))).await {
+        // Connections without TLS do not pay for the size of this future.
+        Some(Ok(Ok(stream))) => Box::pin(converse(stream, peer, &shared, stop)).await,
+        Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
+        Some(Err(_)) => shared.cut_for("handshake"),
+        None => {}
+    }
+}
+
+impl Shared {
+    /// Counts a connection that is cut.
+    fn cut_for(&self, limit: &'static str) {
+        self.metrics.connections.cut.get_or_create(&LimitOf { limit }).inc();
+    }
+}
+
+/// Speaks HTTP on a connection until either side ends it.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    peer: IpAddr,
+    shared: &Arc<Shared>,
+    stop: CancellationToken,
+) {
     let calls = Arc::new(Calls::default());
     calls.end();
     let (account, cut) = shared.unread.account();
     let service = {
         let (shared, calls) = (shared.clone(), calls.clone());
-        service_fn(move |request| answer(shared.clone(), account.clone(), calls.begin(), request))
+        service_fn(move |request| {
+            answer(shared.clone(), account.clone(), calls.begin(), peer, request)
+        })
     };
     let (stream, greeted) = Greeting::new(stream);
     let mut greeting = pin!(sleep_until(Instant::now() + shared.limits.request_timeout));
@@ -158,7 +186,7 @@ pub(super) async fn serve(
                     if is_leaving {
                         return;
                     }
-                    cut_for("idle");
+                    shared.cut_for("idle");
                     is_leaving = true;
                     serving.as_mut().graceful_shutdown();
                     check.as_mut().reset(Instant::now() + ANSWER_TIMEOUT);
@@ -177,6 +205,7 @@ async fn answer<B>(
     shared: Arc<Shared>,
     account: Arc<Account>,
     call: OpenCall,
+    peer: IpAddr,
     request: Request<B>,
 ) -> Result<Response<Answer>, Infallible>
 where
@@ -193,6 +222,8 @@ where
     }
     let response = match Arriving::begun(body, &shared.incomplete, deadline).await {
         Ok(body) => {
+            let proxies = &shared.limits.trusted_proxies;
+            parts.extensions.insert(ClientAddress::of(peer, &parts.headers, proxies));
             parts.extensions.insert(body.arrival());
             let request = Request::from_parts(parts, Body::new(body));
             let Ok(response) = shared.router.clone().call(request).await;

@@ -4,6 +4,7 @@
 //! read. Each has a limit in number or bytes, and a limit in time:
 //!
 //! - [`admission`]: connections in all and per address;
+//! - [`tls`]: the handshake, if the port speaks TLS;
 //! - [`connection`]: one connection, which ends when it is idle for too long; [`greeting`]: its first bytes;
 //! - [`request`]: requests that are not complete;
 //! - [`answer`]: answers that have not been read.
@@ -14,6 +15,7 @@ mod connection;
 mod greeting;
 mod network;
 mod request;
+mod tls;
 mod unread;
 
 use std::io::ErrorKind;
@@ -33,6 +35,7 @@ use self::connection::Http;
 pub use self::network::Network;
 pub(super) use self::request::Arrival;
 use self::request::Incomplete;
+pub use self::tls::{CertificateFiles, Tls, TlsError};
 use self::unread::Unread;
 use crate::metrics::Metrics;
 use crate::occasionally::Occasionally;
@@ -51,7 +54,7 @@ pub struct Limits {
     pub connections: usize,
     /// Open connections of one address.
     pub connections_per_address: usize,
-    /// Networks whose addresses may have any number of connections.
+    /// Networks whose addresses may have any number of connections, and are believed in `X-Forwarded-For`.
     pub trusted_proxies: Vec<Network>,
     /// How long a request may take to arrive, to its last byte.
     pub request_timeout: Duration,
@@ -77,6 +80,7 @@ impl Default for Limits {
 /// What all connections share.
 struct Shared {
     router: Router,
+    tls: Option<Tls>,
     limits: Limits,
     http: Http,
     incomplete: Arc<Incomplete>,
@@ -87,6 +91,7 @@ struct Shared {
 /// Serves connections until `stop` is cancelled and their calls have ended. Dropping the future cuts them.
 pub(super) async fn serve(
     listener: TcpListener,
+    tls: Option<Tls>,
     router: Router,
     limits: Limits,
     metrics: Metrics,
@@ -95,6 +100,7 @@ pub(super) async fn serve(
     let mut admission = Admission::new(&limits, metrics.clone());
     let shared = Arc::new(Shared {
         router,
+        tls,
         http: connection::http(&limits),
         incomplete: Arc::new(Incomplete::new(metrics.clone())),
         unread: Arc::new(Unread::new(limits.unread_bytes, metrics.clone())),
@@ -115,11 +121,11 @@ pub(super) async fn serve(
         };
         match accepted {
             Some(Ok(stream)) => {
-                let Some(permit) = address(&stream).and_then(|peer| admission.admit(peer)) else {
-                    continue;
-                };
+                let Some(peer) = address(&stream) else { continue };
+                let Some(permit) = admission.admit(peer) else { continue };
                 let stop = stop.child_token();
-                connections.spawn(connection::serve(stream, permit, shared.clone(), stop));
+                let serving = connection::serve(stream, peer, permit, shared.clone(), stop);
+                connections.spawn(serving);
             }
             Some(Err(error)) if concerns_one_connection(&error) => {}
             // Usually the process has as many files open as it may. The connection stays in the queue of the

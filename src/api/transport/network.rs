@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub struct Network(IpNet);
 
 impl Network {
-    pub(super) fn contains(self, address: IpAddr) -> bool {
+    pub(in crate::api) fn contains(self, address: IpAddr) -> bool {
         self.0.contains(&address)
     }
 }

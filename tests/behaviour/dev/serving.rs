@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use contract::pb::ListProgramsRequest;
+use contract::pb::{ListProgramsRequest, RegisterUserRequest};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
 use tonic::Code;
@@ -35,6 +35,12 @@ async fn dev_serves_the_five_programs_under_a_key_that_only_its_owner_can_read()
     let stranger = dev.client_with("tributary_admin_guessed").await;
     let refused = stranger.user("ada").await.unwrap_err();
     assert_eq!(reason(&refused), (Code::Unauthenticated, "INVALID_CREDENTIALS".into()));
+    // Nobody counts the calls of the machine's own user.
+    for _ in 0..100 {
+        let request = stranger.request(RegisterUserRequest::default());
+        let at_fault = stranger.accounts().register_user(request).await.unwrap_err();
+        assert_eq!(reason(&at_fault).1, "INVALID_FIELD");
+    }
     let published = log(&client).await;
     assert_eq!(published.len(), 5);
     for (event_type, actor, door) in &published {

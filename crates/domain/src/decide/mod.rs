@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
-pub use registration::{EnrollParticipant, RegisterUser};
+pub use registration::{EnrollParticipant, RegisterUser, rehearse_sign_up};
 pub use session::ChangePassword;
 pub use validation::{CodeVerdict, validate_code};
 

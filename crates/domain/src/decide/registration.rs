@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::code::{self, CodeFault};
 use crate::decide::referral;
+use crate::rehearsal::Rehearsal;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
     Claim, ClaimKind, Halt, MAX_PROGRAMS_PER_USER, Participant, ParticipantCommand,
@@ -69,6 +70,14 @@ pub(super) fn register(
         Ok(())
     })?;
     Ok(passed_over)
+}
+
+/// Tries out a sign-up, but for its username and address, which others may have.
+///
+/// # Errors
+/// A refusal if the sign-up would be refused for another reason.
+pub fn rehearse_sign_up(work: &mut dyn Work, input: &RegisterUser) -> Result<(), Halt> {
+    register(&mut Rehearsal::on(work), input).map(drop)
 }
 
 /// The code that was given, as the caller wrote it. Blanks are no code.
