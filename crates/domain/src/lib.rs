@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod link;
 pub mod money;
 mod participant;
+mod profile;
 mod program;
 mod purchase;
 mod refusal;
@@ -44,6 +45,7 @@ pub use events::{DecodeError, EventCodec, decode};
 pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
 pub use participant::*;
+pub use profile::*;
 pub use program::*;
 pub use purchase::*;
 pub use refusal::Refusal;
@@ -51,7 +53,9 @@ pub use registry::{
     AnyAggregate, AnyEvent, CachePolicy, EncodedEvent, Kind, OtherKind, Posts, State, Stream,
     StreamKey, event_types,
 };
-pub use side_row::{Profile, SideRow};
+pub use side_row::{
+    MailedToken, Profile, ProfileChange, SecondFactor, SecondFactorRow, SideRow, TokenPurpose,
+};
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{

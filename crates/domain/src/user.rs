@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::events::events;
 use super::ledger::Posting;
+use super::profile::{
+    ProfileCommand, ProfileState, UserEmailChanged, UserEmailConfirmed, UserProfileUpdated,
+    UserSecondFactorChanged,
+};
 use super::registry::{Posts, State};
 use super::{ProgramId, Refusal, Timestamp, UserId};
 
@@ -60,6 +64,10 @@ events! {
         UserEnrolled = "1.0.0",
         UserDeactivated = "1.0.0",
         UserReactivated = "1.0.0",
+        UserProfileUpdated = "1.0.0",
+        UserEmailChanged = "1.0.0",
+        UserEmailConfirmed = "1.0.0",
+        UserSecondFactorChanged = "1.0.0",
     }
 }
 
@@ -71,6 +79,7 @@ pub enum UserCommand {
     Enroll { user_id: UserId, program_id: ProgramId },
     Deactivate { user_id: UserId },
     Reactivate { user_id: UserId },
+    Profile(ProfileCommand),
 }
 
 /// An account.
@@ -80,6 +89,7 @@ pub struct User {
     status: UserStatus,
     register_time: Option<Timestamp>,
     programs: Vec<ProgramId>,
+    profile: ProfileState,
 }
 
 impl User {
@@ -105,6 +115,12 @@ impl User {
     #[must_use]
     pub fn programs(&self) -> &[ProgramId] {
         &self.programs
+    }
+
+    /// What is known of the profile without its values.
+    #[must_use]
+    pub fn profile(&self) -> &ProfileState {
+        &self.profile
     }
 }
 
@@ -140,6 +156,10 @@ impl Aggregate for User {
                 return Err(Refusal::UserAlreadyActive(user_id));
             }
             UserCommand::Reactivate { .. } => UserReactivated {}.into(),
+            UserCommand::Profile(command) => match self.profile.decide(command)? {
+                Some(event) => event,
+                None => return Ok(()),
+            },
         };
         sink.write(event, self).await;
         Ok(())
@@ -153,6 +173,10 @@ impl Aggregate for User {
             UserEvent::UserEnrolled(event) => self.programs.push(event.program_id),
             UserEvent::UserDeactivated(_) => self.status = UserStatus::Inactive,
             UserEvent::UserReactivated(_) => self.status = UserStatus::Active,
+            UserEvent::UserProfileUpdated(event) => self.profile.update(&event),
+            UserEvent::UserEmailChanged(_) => self.profile.change_email(),
+            UserEvent::UserEmailConfirmed(_) => self.profile.confirm_email(),
+            UserEvent::UserSecondFactorChanged(event) => self.profile.set_second_factor(&event),
         }
     }
 }
@@ -163,7 +187,11 @@ impl Posts for UserEvent {
             Self::UserRegistered(_)
             | Self::UserEnrolled(_)
             | Self::UserDeactivated(_)
-            | Self::UserReactivated(_) => None,
+            | Self::UserReactivated(_)
+            | Self::UserProfileUpdated(_)
+            | Self::UserEmailChanged(_)
+            | Self::UserEmailConfirmed(_)
+            | Self::UserSecondFactorChanged(_) => None,
         }
     }
 }
@@ -180,7 +208,13 @@ impl UserEvent {
     pub fn registered(&self) -> Option<&UserRegistered> {
         match self {
             Self::UserRegistered(registered) => Some(registered),
-            Self::UserEnrolled(_) | Self::UserDeactivated(_) | Self::UserReactivated(_) => None,
+            Self::UserEnrolled(_)
+            | Self::UserDeactivated(_)
+            | Self::UserReactivated(_)
+            | Self::UserProfileUpdated(_)
+            | Self::UserEmailChanged(_)
+            | Self::UserEmailConfirmed(_)
+            | Self::UserSecondFactorChanged(_) => None,
         }
     }
 }

@@ -5,6 +5,7 @@
 //! memory, or when another server changed a stream first.
 
 mod account;
+mod profile;
 mod program;
 mod purchase;
 mod referral;
@@ -14,6 +15,7 @@ mod validation;
 
 use std::sync::Arc;
 
+pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser};
@@ -33,6 +35,9 @@ pub enum Command {
     EnrollParticipant(EnrollParticipant),
     DeactivateUser { user_id: UserId },
     ReactivateUser { user_id: UserId },
+    UpdateProfile(Box<UpdateProfile>),
+    ConfirmEmail(Box<ConfirmEmail>),
+    ChangeSecondFactor(Box<ChangeSecondFactor>),
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
 }
@@ -47,6 +52,9 @@ impl Command {
             Self::EnrollParticipant(_) => "EnrollParticipant",
             Self::DeactivateUser { .. } => "DeactivateUser",
             Self::ReactivateUser { .. } => "ReactivateUser",
+            Self::UpdateProfile(_) => "UpdateProfile",
+            Self::ConfirmEmail(_) => "ConfirmEmail",
+            Self::ChangeSecondFactor(_) => "ChangeSecondFactor",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
         }
@@ -63,6 +71,9 @@ impl Command {
             | Self::EnrollParticipant(_)
             | Self::DeactivateUser { .. }
             | Self::ReactivateUser { .. }
+            | Self::UpdateProfile(_)
+            | Self::ConfirmEmail(_)
+            | Self::ChangeSecondFactor(_)
             | Self::ApplyReferral(_) => None,
         }
     }
@@ -78,6 +89,9 @@ impl Command {
             Self::EnrollParticipant(input) => registration::enroll(work, input).map(drop),
             Self::DeactivateUser { user_id } => account::deactivate(work, user_id),
             Self::ReactivateUser { user_id } => account::reactivate(work, user_id),
+            Self::UpdateProfile(input) => profile::update(work, input),
+            Self::ConfirmEmail(input) => profile::confirm_email(work, input),
+            Self::ChangeSecondFactor(input) => profile::change_second_factor(work, input),
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
         }
