@@ -2,23 +2,21 @@
 -- The token is made from the id and a secret of the servers when the mail is made, so that neither this table nor a
 -- backup of it is of use to a thief.
 create table mailed_tokens (
-    id             uuid        primary key,
+    id         uuid        primary key,
     -- confirm_email, change_email, reset_password
-    purpose        text collate "C" not null
+    purpose    text collate "C" not null
         check (purpose in ('confirm_email', 'change_email', 'reset_password')),
-    user_id        text collate "C" not null,
+    user_id    text collate "C" not null,
     -- The address that the token is mailed to. Personal data.
-    email          text        not null,
-    -- change_email: the user's address when another one was asked for, at which that is announced. Personal data.
-    previous_email text,
+    email      text        not null,
     -- What the token depends on. change_email: the version of the profile in which the address was asked for.
     -- reset_password: how many passwords the user had chosen, so that a token ends with any new password.
-    version        bigint      not null,
-    created_at     timestamptz not null default clock_timestamp(),
+    version    bigint      not null,
+    created_at timestamptz not null default clock_timestamp(),
     -- SHA-256 of the token; null until a mail with it has been made.
-    token_hash     bytea       unique,
+    token_hash bytea       unique,
     -- Until when the token is good; null until a mail with it has been made.
-    expires_at     timestamptz
+    expires_at timestamptz
 );
 
 -- For limits on the number of mails to a user, for a user's open change of address, and for erasing a user.

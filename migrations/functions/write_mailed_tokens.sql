@@ -5,10 +5,10 @@ volatile
 set search_path from current
 as $$
 begin
-    insert into mailed_tokens (id, purpose, user_id, email, previous_email, version)
-    select t.id, t.purpose, t.user_id, t.email, t.previous_email, t.version
+    insert into mailed_tokens (id, purpose, user_id, email, version)
+    select t.id, t.purpose, t.user_id, t.email, t.version
     from unnest(contents) as c(content)
     cross join lateral jsonb_to_record(c.content) as t(
-        id uuid, purpose text, user_id text, email text, previous_email text, version bigint);
+        id uuid, purpose text, user_id text, email text, version bigint);
 end;
 $$;

@@ -42,8 +42,8 @@ pub enum SigningError {
 pub struct SigningKeys {
     /// The first one signs.
     keys: Vec<SigningKey>,
-    /// Keys derived secrets.
-    derivation: [u8; 32],
+    /// Keys derived secrets, one for each signing key.
+    derivations: Vec<[u8; 32]>,
 }
 
 struct SigningKey {
@@ -93,22 +93,31 @@ impl SigningKeys {
     }
 
     fn of(ders: &[Vec<u8>]) -> Result<Self, SigningError> {
-        let first = ders.first().ok_or(SigningError::NoKey)?;
-        let derivation = keyed(first, DERIVATION);
+        if ders.is_empty() {
+            return Err(SigningError::NoKey);
+        }
+        let derivations = ders.iter().map(|der| keyed(der, DERIVATION)).collect();
         let mut keys = Vec::new();
         for der in ders {
             let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der);
             let pair = pair.map_err(|_| SigningError::NoKey)?;
             keys.push(SigningKey { id: thumbprint(pair.public_key().as_ref()), pair });
         }
-        Ok(Self { keys, derivation })
+        Ok(Self { keys, derivations })
     }
 
     /// A secret for a purpose and an id.
     #[must_use]
     pub fn secret_for(&self, purpose: &str, id: &str) -> [u8; 32] {
+        self.secrets_for(purpose, id).next().unwrap_or_default()
+    }
+
+    /// The same secret by each key, that of the first key first. What was made with the secret of an earlier first
+    /// key can be found out by it until that key is taken away.
+    pub fn secrets_for(&self, purpose: &str, id: &str) -> impl Iterator<Item = [u8; 32]> {
         // No purpose contains NUL, so that no two pairs have the same text.
-        keyed(&self.derivation, format!("{purpose}\0{id}").as_bytes())
+        let text = format!("{purpose}\0{id}");
+        self.derivations.iter().map(move |derivation| keyed(derivation, text.as_bytes()))
     }
 }
 

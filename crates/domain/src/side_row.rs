@@ -82,8 +82,6 @@ pub struct MailedToken {
     pub user_id: UserId,
     /// The address that it is mailed to.
     pub email: Personal,
-    /// The user's address when another one was asked for.
-    pub previous_email: Option<Personal>,
     /// What the token depends on: for another address the version of the profile in which it was asked for; for a
     /// password the number of passwords that the user had chosen.
     pub version: u32,
@@ -196,7 +194,6 @@ impl SideRow {
                 "purpose": token.purpose.as_str(),
                 "user_id": token.user_id.as_str(),
                 "email": token.email.0,
-                "previous_email": token.previous_email.as_ref().map(|email| &email.0),
                 "version": token.version,
             }),
             Self::SecondFactor(SecondFactorRow { user_id, factor }) => json!({

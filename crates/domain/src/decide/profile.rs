@@ -92,7 +92,7 @@ pub(super) fn update(work: &mut dyn Work, input: &UpdateProfile) -> Result<(), H
             email: None,
         }));
     }
-    if let Some(Exchange { from, to }) = email {
+    if let Some(Exchange { from: _, to }) = email {
         let mut id = [0; 16];
         work.random(&mut id);
         work.write_row(SideRow::MailedToken(MailedToken {
@@ -100,7 +100,6 @@ pub(super) fn update(work: &mut dyn Work, input: &UpdateProfile) -> Result<(), H
             purpose: TokenPurpose::ChangeEmail,
             user_id: user_id.clone(),
             email: to.clone(),
-            previous_email: Some(from.clone()),
             version: version.saturating_add(1),
         }));
         fields.push(ProfileField::Email);
