@@ -61,11 +61,12 @@ impl Dev {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let stop = StopRequests::listen()?;
         let data_dir = self.data_dir.data_dir;
-        let settings = self.settings.resolve()?;
+        let mut settings = self.settings.resolve()?;
         if let Some(key) = &self.admin_key {
             check_admin_key(key)?;
         }
         let listener = settings.listener().await?;
+        settings.link_to(&listener)?;
         let metrics_listener = settings.metrics_listener().await?;
         let options = Options {
             bin_dir: self.pg_bindir,

@@ -15,6 +15,8 @@ pub const TABLES: &[&str] = &[
     "epochs",
     "events",
     "jobs",
+    "mail_opt_outs",
+    "mails",
     "profiles",
     "reaction_checkpoints",
     "reactions",

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{ParticipantId, UserId};
+use crate::{Mail, ParticipantId, UserId};
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
 /// without changing the log.
@@ -43,6 +43,8 @@ pub enum SideRow {
         /// The user who referred them.
         referrer: UserId,
     },
+    /// A mail to be sent.
+    Mail(Mail),
 }
 
 impl SideRow {
@@ -53,6 +55,7 @@ impl SideRow {
             Self::Profile(_) => "profiles",
             Self::Enrollment(_) => "enrollments",
             Self::Referral { .. } => "referrals",
+            Self::Mail(_) => "mails",
         }
     }
 
@@ -75,6 +78,14 @@ impl SideRow {
                 "program_id": referee.program_id.as_str(),
                 "referee_user_id": referee.user_id.as_str(),
                 "referrer_user_id": referrer.as_str(),
+            }),
+            Self::Mail(mail) => json!({
+                "occasion": mail.occasion,
+                "kind": mail.kind.as_str(),
+                "user_id": mail.user_id.as_ref().map(UserId::as_str),
+                "recipient": mail.recipient.as_ref().map(|recipient| &recipient.email),
+                "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
+                "facts": mail.facts,
             }),
         }
     }
