@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod live;
 pub mod metrics;
 mod occasionally;
+pub mod public_url;
 pub mod reactions;
 pub mod read;
 pub mod store;

@@ -24,6 +24,7 @@ use crate::jobs;
 use crate::lifecycle::{Stage, TaskEnded, Tasks};
 use crate::live::{self, Live};
 use crate::metrics::Metrics;
+use crate::public_url::PublicUrl;
 use crate::reactions;
 use crate::read::{Boards, Reads};
 use crate::store::{Database, StoreError, epoch, holders};
@@ -50,11 +51,17 @@ pub struct ServerSettings {
     pub heartbeat: Duration,
     /// How long a read waits for the position of its token at most, even if the caller allows more.
     pub read_patience: Duration,
+    /// What links begin with; `None` if `serve` was not told.
+    pub public_url: Option<PublicUrl>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { heartbeat: Duration::from_secs(15), read_patience: Duration::from_secs(5) }
+        Self {
+            heartbeat: Duration::from_secs(15),
+            read_patience: Duration::from_secs(5),
+            public_url: None,
+        }
     }
 }
 

@@ -67,6 +67,7 @@ impl Dev {
             check_admin_key(key)?;
         }
         let listener = settings.listener().await?;
+        settings.link_to(&listener)?;
         let metrics_listener = settings.metrics_listener().await?;
         let options = Options {
             bin_dir: self.pg_bindir,

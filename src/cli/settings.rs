@@ -2,6 +2,7 @@
 //! defaults.
 
 use std::fmt::Debug;
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::api::{ServerOptions, ServerSettings};
 use crate::engine::{self, Environment};
 use crate::jobs::{self, days};
 use crate::live;
+use crate::public_url::PublicUrl;
 use crate::store::Database;
 use crate::traces::{Traces, check_ratio};
 
@@ -111,6 +113,10 @@ pub(super) struct Settings {
     /// [default: none]
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_SIGNING_KEYS")]
     signing_keys: Option<PathBuf>,
+    /// The address that people reach the server at, as in `https://rewards.example.com`: links in mails begin
+    /// with it [default: none]
+    #[arg(long, value_name = "URL", env = "TRIBUTARY_PUBLIC_URL")]
+    public_url: Option<PublicUrl>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]
@@ -175,6 +181,7 @@ impl Settings {
         set(&mut server.read_patience, "read_patience_s", range, patience)?;
         let heartbeat = settings.heartbeat_s.map(seconds);
         set(&mut server.heartbeat, "heartbeat_s", seconds(1)..=seconds(3_600), heartbeat)?;
+        server.public_url = settings.public_url;
         let mut jobs = jobs::Limits::default();
         let mut kept_days = DEFAULT_JOBS_KEPT_DAYS;
         set(&mut kept_days, "jobs_kept_days", 1..=36_500, settings.jobs_kept_days)?;
@@ -271,6 +278,18 @@ impl Resolved {
         bind(&self.listen, "--listen").await
     }
 
+    /// Links begin with the address of this listener, if the settings do not say what they begin with.
+    pub(super) fn link_to(&mut self, listener: &TcpListener) -> Result<(), CliError> {
+        if self.settings.public_url.is_none() {
+            let mut address = listener.local_addr()?;
+            if address.ip().is_unspecified() {
+                address.set_ip(Ipv4Addr::LOCALHOST.into());
+            }
+            self.settings.public_url = Some(format!("http://{address}").parse()?);
+        }
+        Ok(())
+    }
+
     /// The listener for metrics, if they are to be exposed.
     pub(super) async fn metrics_listener(&self) -> Result<Option<TcpListener>, CliError> {
         match &self.metrics_listen {
@@ -350,6 +369,7 @@ mod tests {
             ("unread_answers_mb", (transport.unread_bytes >> 20).to_string()),
             ("signing_keys", resolved.access.signing_keys.map_or("none".into(), |_| "".into())),
             ("jobs_kept_days", (resolved.jobs.kept.as_secs() / 86_400).to_string()),
+            ("public_url", "none".into()),
         ]
     }
 

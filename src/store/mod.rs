@@ -11,6 +11,7 @@
 //! - [`holders`] keeps processes that hang from blocking the others.
 //! - [`snapshots`] sorts out snapshots that are of no use.
 //! - [`jobs`] is the table of jobs.
+//! - [`mails`] queues mails, and holds what their senders note about them.
 //! - [`claims`] looks up who owns a unique value.
 
 pub mod append;
@@ -23,6 +24,7 @@ pub mod holders;
 pub mod jobs;
 pub mod load;
 pub mod log;
+pub mod mails;
 mod profiles;
 mod rights;
 pub mod schema;

@@ -24,6 +24,8 @@ const TABLES: &[(&str, &[&str])] = &[
     ("read_model_copies", &["SELECT", "UPDATE"]),
     ("checkpoints", &["SELECT", "INSERT", "DELETE"]),
     ("jobs", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("mails", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("mail_opt_outs", &["SELECT", "INSERT", "DELETE"]),
     ("reactions", &["SELECT", "INSERT", "UPDATE"]),
     ("reaction_checkpoints", &["SELECT", "INSERT", "DELETE"]),
 ];

@@ -64,11 +64,18 @@ pub struct UserSecondFactorChanged {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum ProfileCommand {
-    Update { fields: Vec<ProfileField> },
+    Update {
+        fields: Vec<ProfileField>,
+    },
     /// Makes the address that was asked for in this version the user's own.
-    ChangeEmail { asked: u32 },
+    ChangeEmail {
+        asked: u32,
+    },
     ConfirmEmail,
-    SetSecondFactor { user_id: UserId, is_on: bool },
+    SetSecondFactor {
+        user_id: UserId,
+        is_on: bool,
+    },
 }
 
 /// What decisions need to know of a profile without its values.
@@ -114,7 +121,9 @@ impl ProfileState {
             ProfileCommand::ConfirmEmail => {
                 (!self.is_email_confirmed).then(|| UserEmailConfirmed {}.into())
             }
-            ProfileCommand::SetSecondFactor { user_id, is_on } if is_on == self.has_second_factor => {
+            ProfileCommand::SetSecondFactor { user_id, is_on }
+                if is_on == self.has_second_factor =>
+            {
                 return Err(if is_on {
                     Refusal::SecondFactorOn(user_id)
                 } else {

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{ParticipantId, Personal, UserId};
+use crate::{Mail, MailKind, ParticipantId, Personal, Recipient, UserId};
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
 /// without changing the log.
@@ -87,6 +87,21 @@ pub struct MailedToken {
     pub version: u32,
 }
 
+impl MailedToken {
+    /// A mail about the token: to this address, or to the one in the user's profile.
+    #[must_use]
+    pub fn mail(&self, kind: MailKind, to: Option<&Personal>) -> Mail {
+        let id = hex(&self.id);
+        Mail {
+            occasion: format!("{}/{id}", kind.as_str()),
+            kind,
+            user_id: Some(self.user_id.clone()),
+            recipient: to.map(|to| Recipient { email: to.0.clone(), name: None }),
+            facts: json!({ "token_id": id }),
+        }
+    }
+}
+
 /// The second factor of a user, or that there is none any more.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecondFactorRow {
@@ -144,6 +159,15 @@ pub enum SideRow {
     MailedToken(MailedToken),
     /// A user's second factor.
     SecondFactor(SecondFactorRow),
+    /// Which kinds of mail a user wants. Kinds that are not named stay as they are.
+    MailPreferences {
+        /// The user.
+        user_id: UserId,
+        /// Kinds, each with whether it is wanted.
+        wanted: Vec<(MailKind, bool)>,
+    },
+    /// A mail to be sent.
+    Mail(Mail),
 }
 
 impl SideRow {
@@ -157,6 +181,8 @@ impl SideRow {
             Self::ProfileChange(_) => "profile_changes",
             Self::MailedToken(_) => "mailed_tokens",
             Self::SecondFactor(_) => "second_factors",
+            Self::MailPreferences { .. } => "mail_preferences",
+            Self::Mail(_) => "mails",
         }
     }
 
@@ -204,8 +230,26 @@ impl SideRow {
                     factor.recovery_hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>()
                 }),
             }),
+            Self::MailPreferences { user_id, wanted } => json!({
+                "user_id": user_id.as_str(),
+                "wanted": kinds(wanted, true),
+                "unwanted": kinds(wanted, false),
+            }),
+            Self::Mail(mail) => json!({
+                "occasion": mail.occasion,
+                "kind": mail.kind.as_str(),
+                "user_id": mail.user_id.as_ref().map(UserId::as_str),
+                "recipient": mail.recipient.as_ref().map(|recipient| &recipient.email),
+                "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
+                "facts": mail.facts,
+            }),
         }
     }
+}
+
+/// The names of the kinds that are wanted, or that are not.
+fn kinds(wanted: &[(MailKind, bool)], is_wanted: bool) -> Vec<&'static str> {
+    wanted.iter().filter(|(_, is)| *is == is_wanted).map(|(kind, _)| kind.as_str()).collect()
 }
 
 /// Bytes in the form that Postgres decodes with `decode(text, 'hex')` and reads as a UUID.

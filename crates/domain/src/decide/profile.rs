@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use crate::{
-    Claim, ClaimKind, Halt, MailedToken, Personal, ProfileChange, ProfileCommand, ProfileField,
-    Refusal, SecondFactor, SecondFactorRow, SideRow, TokenPurpose, User, UserCommand, UserId, Work,
-    load, tell,
+    Claim, ClaimKind, Halt, MailKind, MailedToken, Personal, ProfileChange, ProfileCommand,
+    ProfileField, Refusal, SecondFactor, SecondFactorRow, SideRow, TokenPurpose, User, UserCommand,
+    UserId, Work, load, tell,
 };
 
 /// A value that takes the place of another one.
@@ -32,6 +32,8 @@ pub struct UpdateProfile {
     pub display_name: Option<Personal>,
     /// The address that is asked for. It becomes the user's when it is confirmed.
     pub email: Option<Exchange>,
+    /// Kinds of mail, each with whether the user wants it. Those that are not named stay as they are.
+    pub mails: Vec<(MailKind, bool)>,
 }
 
 /// Somebody has followed the link of a mail to an address.
@@ -61,11 +63,7 @@ fn existing_user(work: &mut dyn Work, user_id: &UserId) -> Result<Arc<User>, Hal
 }
 
 /// The user, whose profile must still have this version.
-fn user_of_version(
-    work: &mut dyn Work,
-    user_id: &UserId,
-    version: u32,
-) -> Result<Arc<User>, Halt> {
+fn user_of_version(work: &mut dyn Work, user_id: &UserId, version: u32) -> Result<Arc<User>, Halt> {
     let user = existing_user(work, user_id)?;
     if user.profile().version() != version {
         return Err(Refusal::ProfileMoved(user_id.clone()).into());
@@ -74,7 +72,7 @@ fn user_of_version(
 }
 
 pub(super) fn update(work: &mut dyn Work, input: &UpdateProfile) -> Result<(), Halt> {
-    let UpdateProfile { user_id, version, username, display_name, email } = input;
+    let UpdateProfile { user_id, version, username, display_name, email, mails } = input;
     user_of_version(work, user_id, *version)?;
     let mut fields = Vec::new();
     if let Some(exchange) = username {
@@ -92,19 +90,35 @@ pub(super) fn update(work: &mut dyn Work, input: &UpdateProfile) -> Result<(), H
             email: None,
         }));
     }
-    if let Some(Exchange { from: _, to }) = email {
-        let mut id = [0; 16];
-        work.random(&mut id);
-        work.write_row(SideRow::MailedToken(MailedToken {
-            id,
-            purpose: TokenPurpose::ChangeEmail,
-            user_id: user_id.clone(),
-            email: to.clone(),
-            version: version.saturating_add(1),
-        }));
+    if let Some(exchange) = email {
+        ask_for_address(work, user_id, exchange, version.saturating_add(1));
         fields.push(ProfileField::Email);
     }
+    if !mails.is_empty() {
+        let (user_id, wanted) = (user_id.clone(), mails.clone());
+        work.write_row(SideRow::MailPreferences { user_id, wanted });
+        fields.push(ProfileField::MailPreferences);
+    }
     tell_profile(work, user_id, ProfileCommand::Update { fields })
+}
+
+/// Mails a token to the new address, and word of it to the present one.
+fn ask_for_address(work: &mut dyn Work, user_id: &UserId, exchange: &Exchange, version: u32) {
+    let mut id = [0; 16];
+    work.random(&mut id);
+    let token = MailedToken {
+        id,
+        purpose: TokenPurpose::ChangeEmail,
+        user_id: user_id.clone(),
+        email: exchange.to.clone(),
+        version,
+    };
+    for (kind, to) in
+        [(MailKind::ConfirmEmail, &exchange.to), (MailKind::EmailChanged, &exchange.from)]
+    {
+        work.write_row(SideRow::Mail(token.mail(kind, Some(to))));
+    }
+    work.write_row(SideRow::MailedToken(token));
 }
 
 pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result<(), Halt> {

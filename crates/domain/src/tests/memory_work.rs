@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use crate::decide::Command;
 use crate::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, MailedToken,
-    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Refusal, SideRow, Stream, StreamKey, Timestamp, UplineWalk,
-    UserId, Work,
+    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Refusal, SideRow, Stream,
+    StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// The event, written to and read back from its form in the log.
@@ -391,7 +391,7 @@ impl Work for Unit {
                 set(&mut profile.email, change.email);
             }
             SideRow::MailedToken(token) => self.tables.mailed.push(token),
-            SideRow::SecondFactor(_) => {}
+            SideRow::SecondFactor(_) | SideRow::MailPreferences { .. } | SideRow::Mail(_) => {}
         }
     }
 }
