@@ -4,10 +4,12 @@
 //! - [`passwords`] hashes and verifies passwords on few threads.
 //! - [`signing`] holds the keys that sign access tokens, and derives secrets from them.
 //! - [`keys`] knows API keys.
+//! - [`second_factor`] sets up and checks second factors.
 
 pub mod keys;
 pub mod passwords;
 mod principal;
+pub mod second_factor;
 pub mod signing;
 
 use std::path::PathBuf;

@@ -5,11 +5,11 @@
 
 use std::fmt;
 
-use base64::Engine as _;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use sha2::{Digest, Sha256};
 use totp_rs::{Builder, Totp};
 
+use super::Access;
 use super::signing::SigningKeys;
 use crate::engine::Environment;
 use crate::store::{Database, StoreError, in_time, second_factors};
@@ -63,9 +63,14 @@ pub enum Verdict {
     Wrong,
 }
 
-/// A secret that no key of this server opens: the key that it was encrypted with was taken away.
+/// Why a second factor cannot be set up or checked.
 #[derive(Debug, thiserror::Error)]
 pub enum FactorError {
+    /// The server's keys do not outlast the process, and the secret would be lost with them.
+    #[error(
+        "the server makes a signing key at each start, with which a second factor would be lost"
+    )]
+    NotKept,
     /// No key of this server opens the secret: the one that it was encrypted with was taken away.
     #[error("a second factor was set up under a signing key that this server does not have")]
     Sealed,
@@ -77,24 +82,25 @@ pub enum FactorError {
     Broken(String),
 }
 
-/// Sets up and checks second factors.
-pub(super) struct SecondFactors {
-    pub(super) database: Database,
-    pub(super) environment: Environment,
-}
-
-impl SecondFactors {
-    /// Makes a secret for a user. Codes are checked only after one has been confirmed.
-    pub(super) fn make(
+impl Access {
+    /// Makes the secret of a second factor for a user. Its codes are checked only after one has been confirmed.
+    ///
+    /// # Errors
+    /// [`FactorError`] if it cannot be made, or would be lost with this process.
+    pub fn new_second_factor(
         &self,
-        keys: &SigningKeys,
+        environment: &Environment,
         user_id: &UserId,
         username: &str,
     ) -> Result<NewFactor, FactorError> {
+        let keys = &self.shared.signing;
+        if !keys.are_kept() {
+            return Err(FactorError::NotKept);
+        }
         let mut secret = [0; SECRET_BYTES];
-        (self.environment.random)(&mut secret);
+        (environment.random)(&mut secret);
         let mut nonce = [0; NONCE_LEN];
-        (self.environment.random)(&mut nonce);
+        (environment.random)(&mut nonce);
         let key = keys.secret_for(PURPOSE, user_id.as_str());
         let sealed_secret = seal(&key, user_id, nonce, &secret).ok_or(FactorError::Sealed)?;
         let broken = |error: &dyn fmt::Display| FactorError::Broken(error.to_string());
@@ -109,39 +115,47 @@ impl SecondFactors {
     }
 
     /// Checks the first code of a factor that is being set up; `None` if it is wrong.
-    pub(super) fn confirm(
+    ///
+    /// # Errors
+    /// [`FactorError`] if the secret cannot be read.
+    pub fn confirm_second_factor(
         &self,
-        keys: &SigningKeys,
+        environment: &Environment,
         user_id: &UserId,
         sealed_secret: Vec<u8>,
         code: &str,
     ) -> Result<Option<ConfirmedFactor>, FactorError> {
-        let totp = open(keys, user_id, &sealed_secret)?;
-        let Some(last_period) = period_of(&totp, code, (self.environment.now)()) else {
+        let totp = open(&self.shared.signing, user_id, &sealed_secret)?;
+        let Some(last_period) = period_of(&totp, code, (environment.now)()) else {
             return Ok(None);
         };
         let recovery_codes: Vec<String> =
-            (0..RECOVERY_CODES).map(|_| recovery_code(&self.environment)).collect();
+            (0..RECOVERY_CODES).map(|_| recovery_code(environment)).collect();
         let recovery_hashes = recovery_codes.iter().map(|code| recovery_hash(code)).collect();
         let factor = SecondFactor { sealed_secret, last_period, recovery_hashes };
         Ok(Some(ConfirmedFactor { factor, recovery_codes }))
     }
 
-    /// Checks a code of a user and uses it up.
-    pub(super) async fn verify(
+    /// Checks a code of a user, of the app or for recovery, and uses it up. Of several servers that check one code at
+    /// a time, one finds it right.
+    ///
+    /// # Errors
+    /// [`FactorError`] if the secret or the database cannot be read.
+    pub async fn verify_second_factor(
         &self,
-        keys: &SigningKeys,
+        database: &Database,
+        environment: &Environment,
         user_id: &UserId,
         code: &str,
     ) -> Result<Verdict, FactorError> {
-        let pool = self.database.pool();
+        let pool = database.pool();
         let stored = in_time(second_factors::find(pool, user_id)).await?;
         let Some(stored) = stored.filter(|stored| stored.is_on) else {
             return Ok(Verdict::NoFactor);
         };
         let is_right = if is_of_app(code) {
-            let totp = open(keys, user_id, &stored.sealed_secret)?;
-            match period_of(&totp, code, (self.environment.now)()) {
+            let totp = open(&self.shared.signing, user_id, &stored.sealed_secret)?;
+            match period_of(&totp, code, (environment.now)()) {
                 Some(period) => in_time(second_factors::use_period(pool, user_id, period)).await?,
                 None => false,
             }
@@ -234,12 +248,6 @@ fn open_with(key: &[u8; 32], user_id: &UserId, sealed: &[u8]) -> Option<Vec<u8>>
     let mut text = text.to_vec();
     let opened = key.open_in_place(nonce, Aad::from(user_id.as_str()), &mut text).ok()?;
     Some(opened.to_vec())
-}
-
-/// A text that says nothing about the secret of which it is made, for links.
-#[must_use]
-pub fn token_text(secret: &[u8; 32]) -> String {
-    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(secret)
 }
 
 #[cfg(test)]

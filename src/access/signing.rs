@@ -44,6 +44,8 @@ pub struct SigningKeys {
     keys: Vec<SigningKey>,
     /// Keys derived secrets, one for each signing key.
     derivations: Vec<[u8; 32]>,
+    /// Whether the keys outlast the process.
+    are_kept: bool,
 }
 
 struct SigningKey {
@@ -74,7 +76,8 @@ impl SigningKeys {
         if ders.len() > MAX_KEYS {
             return Err(unreadable(format!("it has {} keys; at most {MAX_KEYS}", ders.len())));
         }
-        Self::of(&ders).map_err(|error| unreadable(error.to_string()))
+        let keys = Self::of(&ders).map_err(|error| unreadable(error.to_string()))?;
+        Ok(Self { are_kept: true, ..keys })
     }
 
     /// A new key.
@@ -103,7 +106,13 @@ impl SigningKeys {
             let pair = pair.map_err(|_| SigningError::NoKey)?;
             keys.push(SigningKey { id: thumbprint(pair.public_key().as_ref()), pair });
         }
-        Ok(Self { keys, derivations })
+        Ok(Self { keys, derivations, are_kept: false })
+    }
+
+    /// Whether the keys outlast the process. What only they can open is lost otherwise.
+    #[must_use]
+    pub fn are_kept(&self) -> bool {
+        self.are_kept
     }
 
     /// A secret for a purpose and an id.

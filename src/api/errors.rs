@@ -122,6 +122,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ReferralCodeNotFound
         | ErrorReason::PurchaseNotFound
         | ErrorReason::ProgramVersionNotFound
+        | ErrorReason::MailedTokenUnknown
         | ErrorReason::JobNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
@@ -144,6 +145,12 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TooManyVersions
         | ErrorReason::TooManyPrograms
         | ErrorReason::TooManyDefaultPrograms
+        | ErrorReason::MailedTokenExpired
+        | ErrorReason::MailedTokenUsed
+        | ErrorReason::SecondFactorOn
+        | ErrorReason::SecondFactorOff
+        | ErrorReason::SigningKeyNotKept
+        | ErrorReason::SessionRequired
         | ErrorReason::TokenAheadOfLog
         | ErrorReason::TokenOfOldEpoch
         | ErrorReason::NoTiers
@@ -155,7 +162,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TooManyStreams
         | ErrorReason::TooManyRequests => Code::ResourceExhausted,
         ErrorReason::RequestIncomplete | ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
-        ErrorReason::MissingCredentials | ErrorReason::InvalidCredentials => Code::Unauthenticated,
+        ErrorReason::MissingCredentials
+        | ErrorReason::InvalidCredentials
+        | ErrorReason::SecondFactorWrong => Code::Unauthenticated,
         ErrorReason::PermissionDenied => Code::PermissionDenied,
         ErrorReason::Conflict => Code::Aborted,
         ErrorReason::DatabaseUnavailable
@@ -217,6 +226,12 @@ impl From<StoreError> for ApiError {
 pub struct ApiError(pub Status);
 
 impl ApiError {
+    /// Whether this is the reason.
+    pub fn is(&self, reason: ErrorReason) -> bool {
+        let details = self.0.get_error_details();
+        details.error_info().is_some_and(|info| info.reason == reason_name(reason))
+    }
+
     /// Adds a fact that only the caller knows to the `ErrorInfo`, if the reason is this one.
     pub fn with_fact(self, reason: ErrorReason, name: &str, value: &str) -> Self {
         let details = self.0.get_error_details();
@@ -360,6 +375,7 @@ impl From<Refusal> for ApiError {
                 R::ReferrerLimitReached,
                 &[("referrer_user_id", referrer), ("max_direct_referrals", limit)],
             ),
+            Refusal::PasswordChangedMeanwhile(_) => status(R::Conflict, &[]),
             Refusal::UserInactive(id) => status(R::UserInactive, &[("user_id", id)]),
             Refusal::UserAlreadyInactive(id) => status(R::UserAlreadyInactive, &[("user_id", id)]),
             Refusal::UserAlreadyActive(id) => status(R::UserAlreadyActive, &[("user_id", id)]),
@@ -373,6 +389,11 @@ impl From<Refusal> for ApiError {
             Refusal::TooManyDefaultPrograms { program_id, limit } => {
                 status(R::TooManyDefaultPrograms, &[("program_id", program_id), ("limit", limit)])
             }
+            // The caller reads again and retries; this is what is left if that does not help.
+            Refusal::ProfileMoved(id) => status(R::Conflict, &[("user_id", id)]),
+            Refusal::MailedTokenUsed => status(R::MailedTokenUsed, &[]),
+            Refusal::SecondFactorOn(id) => status(R::SecondFactorOn, &[("user_id", id)]),
+            Refusal::SecondFactorOff(id) => status(R::SecondFactorOff, &[("user_id", id)]),
             Refusal::TooManyPrograms { user_id, limit } => {
                 status(R::TooManyPrograms, &[("user_id", user_id), ("limit", limit)])
             }

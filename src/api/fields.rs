@@ -229,6 +229,31 @@ impl Fields {
         }
     }
 
+    /// A required text of any form.
+    pub fn required<'a>(&mut self, field: &str, text: &'a str) -> Option<&'a str> {
+        self.text(field, text)
+    }
+
+    /// A required new password.
+    pub fn new_password(&mut self, text: &str) {
+        let before = self.violations.len();
+        self.password(text, false);
+        for violation in &mut self.violations[before..] {
+            violation.field = "new_password".into();
+        }
+    }
+
+    /// A required address or username that somebody logs in with. Any text is one that nobody may have.
+    pub fn login(&mut self, text: &str) -> Option<String> {
+        let text = self.text("login", text)?;
+        if text.len() > MAX_EMAIL_BYTES {
+            let message = format!("must be at most {MAX_EMAIL_BYTES} bytes long");
+            self.fault("login", ErrorReason::FieldTooLong, message);
+            return None;
+        }
+        Some(text.into())
+    }
+
     /// A referral code or a link that carries one, which may be missing. A text that cannot be a code is not
     /// refused here: it is an unknown code, and the program says what an unknown code does.
     pub fn referral_code(&mut self, text: &str) -> Option<String> {

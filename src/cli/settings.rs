@@ -367,9 +367,9 @@ mod tests {
             ("request_timeout_s", transport.request_timeout.as_secs().to_string()),
             ("idle_timeout_s", transport.idle_timeout.as_secs().to_string()),
             ("unread_answers_mb", (transport.unread_bytes >> 20).to_string()),
-            ("signing_keys", resolved.access.signing_keys.map_or("none".into(), |_| "".into())),
             ("jobs_kept_days", (resolved.jobs.kept.as_secs() / 86_400).to_string()),
             ("public_url", "none".into()),
+            ("signing_keys", resolved.access.signing_keys.map_or("none", |_| "a file").into()),
         ]
     }
 

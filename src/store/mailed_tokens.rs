@@ -7,7 +7,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 use uuid::Uuid;
 
 use super::StoreError;
-use domain::{TokenPurpose, UserId};
+use domain::{MailedToken, TokenPurpose, UserId};
 
 /// A token that somebody presents.
 #[derive(Clone)]
@@ -91,18 +91,17 @@ pub struct MailedTokenLimit {
 /// [`StoreError`] if it cannot be written.
 pub async fn enter(
     connection: &mut PgConnection,
-    id: Uuid,
-    purpose: TokenPurpose,
-    user_id: &UserId,
-    email: &str,
-    version: u32,
+    token: &MailedToken,
     limit: MailedTokenLimit,
 ) -> Result<bool, StoreError> {
     // Requests for one user wait for each other, so that they cannot pass the limit together.
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended('tributary mailed token ' || current_schema() || ' ' || $1, 0))")
-        .bind(user_id.as_str())
-        .execute(&mut *connection)
-        .await?;
+    sqlx::query(
+        "select pg_advisory_xact_lock(\
+             hashtextextended('tributary mails ' || current_schema() || ' ' || $1, 0))",
+    )
+    .bind(token.user_id.as_str())
+    .execute(&mut *connection)
+    .await?;
     let entered = sqlx::query(
         "insert into mailed_tokens (id, purpose, user_id, email, version) \
          select $1, $2, $3, $4, $5 \
@@ -111,11 +110,11 @@ pub async fn enter(
              where user_id = $3 and purpose = $2 \
                  and created_at > clock_timestamp() - make_interval(secs => $7)) < $6",
     )
-    .bind(id)
-    .bind(purpose.as_str())
-    .bind(user_id.as_str())
-    .bind(email)
-    .bind(i64::from(version))
+    .bind(Uuid::from_bytes(token.id))
+    .bind(token.purpose.as_str())
+    .bind(token.user_id.as_str())
+    .bind(&token.email.0)
+    .bind(i64::from(token.version))
     .bind(limit.tokens)
     .bind(limit.within.as_secs_f64())
     .execute(connection)

@@ -24,8 +24,10 @@ pub const TABLES: &[&str] = &[
     "read_model_copies",
     "receipts",
     "referrals",
+    "refresh_tokens",
     "second_factors",
     "secrets",
+    "sessions",
     "snapshots",
     "writers",
 ];

@@ -58,11 +58,7 @@ pub async fn begin(
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be written.
-pub async fn use_period(
-    pool: &PgPool,
-    user_id: &UserId,
-    period: i64,
-) -> Result<bool, StoreError> {
+pub async fn use_period(pool: &PgPool, user_id: &UserId, period: i64) -> Result<bool, StoreError> {
     let used = sqlx::query(
         "update second_factors set last_period = $2 \
          where user_id = $1 and is_on and last_period < $2",

@@ -31,6 +31,7 @@ mod rehearsal;
 mod registry;
 pub mod reward;
 pub mod rules;
+mod session;
 mod side_row;
 pub mod similarity;
 pub mod text;
@@ -55,8 +56,10 @@ pub use registry::{
     AnyAggregate, AnyEvent, CachePolicy, EncodedEvent, Kind, OtherKind, Posts, State, Stream,
     StreamKey, event_types,
 };
+pub use session::{SessionId, SessionsEnded};
 pub use side_row::{
-    MailedToken, Profile, ProfileChange, SecondFactor, SecondFactorRow, SideRow, TokenPurpose,
+    MailedToken, PasswordHash, Profile, ProfileChange, SecondFactor, SecondFactorRow, SideRow,
+    TokenPurpose,
 };
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;

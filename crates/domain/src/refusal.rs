@@ -65,6 +65,8 @@ pub enum Refusal {
     SecondFactorOn(UserId),
     #[error("user '{0}' has no second factor")]
     SecondFactorOff(UserId),
+    #[error("the password of user '{0}' was changed meanwhile")]
+    PasswordChangedMeanwhile(UserId),
     #[error("user '{user_id}' is already in the maximum of {limit} programs")]
     TooManyPrograms { user_id: UserId, limit: u32 },
 }

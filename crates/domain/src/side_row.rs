@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{Mail, MailKind, ParticipantId, Personal, Recipient, UserId};
+use crate::{Mail, MailKind, ParticipantId, Personal, Recipient, SessionsEnded, UserId};
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
 /// without changing the log.
@@ -139,6 +139,17 @@ impl fmt::Debug for SecondFactor {
     }
 }
 
+/// The hash of a password, in PHC string form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub String);
+
+impl fmt::Debug for PasswordHash {
+    /// Prints nothing of the hash: passwords can be guessed from hashes.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PasswordHash(..)")
+    }
+}
+
 /// A row outside the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SideRow {
@@ -168,6 +179,20 @@ pub enum SideRow {
     },
     /// A mail to be sent.
     Mail(Mail),
+    /// That sessions of a user have ended.
+    SessionEnds {
+        /// The user.
+        user_id: UserId,
+        /// Which sessions.
+        ended: SessionsEnded,
+    },
+    /// The hash of a user's new password.
+    PasswordHash {
+        /// The user.
+        user_id: UserId,
+        /// The hash.
+        hash: PasswordHash,
+    },
 }
 
 impl SideRow {
@@ -183,6 +208,8 @@ impl SideRow {
             Self::SecondFactor(_) => "second_factors",
             Self::MailPreferences { .. } => "mail_preferences",
             Self::Mail(_) => "mails",
+            Self::SessionEnds { .. } => "session_ends",
+            Self::PasswordHash { .. } => "password_hashes",
         }
     }
 
@@ -242,6 +269,18 @@ impl SideRow {
                 "recipient": mail.recipient.as_ref().map(|recipient| &recipient.email),
                 "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
                 "facts": mail.facts,
+            }),
+            Self::SessionEnds { user_id, ended: SessionsEnded::These(sessions) } => json!({
+                "user_id": user_id.as_str(),
+                "these": sessions,
+            }),
+            Self::SessionEnds { user_id, ended: SessionsEnded::AllBut(sessions) } => json!({
+                "user_id": user_id.as_str(),
+                "all_but": sessions,
+            }),
+            Self::PasswordHash { user_id, hash } => json!({
+                "user_id": user_id.as_str(),
+                "password_hash": hash.0,
             }),
         }
     }

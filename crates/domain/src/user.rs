@@ -14,7 +14,7 @@ use super::profile::{
     UserSecondFactorChanged,
 };
 use super::registry::{Posts, State};
-use super::{ProgramId, Refusal, Timestamp, UserId};
+use super::{ProgramId, Refusal, SessionsEnded, Timestamp, UserId};
 
 /// The maximum number of programs that one user can be in. A decision on a purchase visits all of them.
 pub const MAX_PROGRAMS_PER_USER: u32 = 64;
@@ -57,6 +57,19 @@ pub struct UserDeactivated {}
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserReactivated {}
 
+/// Sessions of a user ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserSessionsEnded {
+    /// Which ones.
+    pub sessions: SessionsEnded,
+}
+
+/// A user has another password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserPasswordChanged {}
+
 events! {
     /// What can happen to a user.
     UserEvent {
@@ -68,6 +81,8 @@ events! {
         UserEmailChanged = "1.0.0",
         UserEmailConfirmed = "1.0.0",
         UserSecondFactorChanged = "1.0.0",
+        UserSessionsEnded = "1.0.0",
+        UserPasswordChanged = "1.0.0",
     }
 }
 
@@ -80,6 +95,8 @@ pub enum UserCommand {
     Deactivate { user_id: UserId },
     Reactivate { user_id: UserId },
     Profile(ProfileCommand),
+    EndSessions { ended: SessionsEnded },
+    ChangePassword,
 }
 
 /// An account.
@@ -90,6 +107,8 @@ pub struct User {
     register_time: Option<Timestamp>,
     programs: Vec<ProgramId>,
     profile: ProfileState,
+    /// How often the password was changed.
+    password_changes: u32,
 }
 
 impl User {
@@ -109,6 +128,12 @@ impl User {
     #[must_use]
     pub fn register_time(&self) -> Timestamp {
         self.register_time.unwrap_or_default()
+    }
+
+    /// How often the password was changed.
+    #[must_use]
+    pub fn password_changes(&self) -> u32 {
+        self.password_changes
     }
 
     /// The programs that the user is in, in the order of enrollment.
@@ -160,6 +185,8 @@ impl Aggregate for User {
                 Some(event) => event,
                 None => return Ok(()),
             },
+            UserCommand::EndSessions { ended } => UserSessionsEnded { sessions: ended }.into(),
+            UserCommand::ChangePassword => UserPasswordChanged {}.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -177,6 +204,10 @@ impl Aggregate for User {
             UserEvent::UserEmailChanged(_) => self.profile.change_email(),
             UserEvent::UserEmailConfirmed(_) => self.profile.confirm_email(),
             UserEvent::UserSecondFactorChanged(event) => self.profile.set_second_factor(&event),
+            UserEvent::UserSessionsEnded(_) => {}
+            UserEvent::UserPasswordChanged(_) => {
+                self.password_changes = self.password_changes.saturating_add(1);
+            }
         }
     }
 }
@@ -191,7 +222,9 @@ impl Posts for UserEvent {
             | Self::UserProfileUpdated(_)
             | Self::UserEmailChanged(_)
             | Self::UserEmailConfirmed(_)
-            | Self::UserSecondFactorChanged(_) => None,
+            | Self::UserSecondFactorChanged(_)
+            | Self::UserSessionsEnded(_)
+            | Self::UserPasswordChanged(_) => None,
         }
     }
 }
@@ -214,7 +247,9 @@ impl UserEvent {
             | Self::UserProfileUpdated(_)
             | Self::UserEmailChanged(_)
             | Self::UserEmailConfirmed(_)
-            | Self::UserSecondFactorChanged(_) => None,
+            | Self::UserSecondFactorChanged(_)
+            | Self::UserSessionsEnded(_)
+            | Self::UserPasswordChanged(_) => None,
         }
     }
 }

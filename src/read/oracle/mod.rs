@@ -153,6 +153,8 @@ impl Oracle {
             | UserEvent::UserEmailChanged(_)
             | UserEvent::UserEmailConfirmed(_)
             | UserEvent::UserSecondFactorChanged(_) => return,
+            // Who may call has no consequences.
+            UserEvent::UserSessionsEnded(_) | UserEvent::UserPasswordChanged(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.expect(*person, on_all, Vec::new()));

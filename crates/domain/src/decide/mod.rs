@@ -11,6 +11,7 @@ mod purchase;
 mod referral;
 mod registration;
 mod rewards;
+mod session;
 mod validation;
 
 use std::sync::Arc;
@@ -19,12 +20,13 @@ pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser};
+pub use session::ChangePassword;
 pub use validation::{CodeVerdict, validate_code};
 
 pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
-use super::{Halt, ProgramId, Purchase, StreamKey, UserId, Work};
+use super::{Halt, ProgramId, Purchase, SessionsEnded, StreamKey, UserId, Work};
 
 /// A command from a caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +42,8 @@ pub enum Command {
     ChangeSecondFactor(Box<ChangeSecondFactor>),
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
+    EndSessions { user_id: UserId, ended: SessionsEnded },
+    ChangePassword(ChangePassword),
 }
 
 impl Command {
@@ -57,6 +61,8 @@ impl Command {
             Self::ChangeSecondFactor(_) => "ChangeSecondFactor",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
+            Self::EndSessions { .. } => "EndSessions",
+            Self::ChangePassword(_) => "ChangePassword",
         }
     }
 
@@ -74,7 +80,9 @@ impl Command {
             | Self::UpdateProfile(_)
             | Self::ConfirmEmail(_)
             | Self::ChangeSecondFactor(_)
-            | Self::ApplyReferral(_) => None,
+            | Self::ApplyReferral(_)
+            | Self::EndSessions { .. }
+            | Self::ChangePassword(_) => None,
         }
     }
 
@@ -94,6 +102,8 @@ impl Command {
             Self::ChangeSecondFactor(input) => profile::change_second_factor(work, input),
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
+            Self::EndSessions { user_id, ended } => session::end(work, user_id, ended),
+            Self::ChangePassword(input) => session::change_password(work, input),
         }
     }
 }
