@@ -249,8 +249,7 @@ impl Server {
         let engine = context.engine.clone();
         let layers = Layers::new(metrics.clone(), traces.clone(), context.access.clone());
         let grpc = grpc::routes(&context, &layers, health)?;
-        drop(context);
-        let router = http::router(http::State { readiness }, grpc, &layers);
+        let router = http::router(http::State { readiness, context }, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);
         let serving = transport::serve(listener, router, limits, metrics, stop);
         let serving = std::pin::pin!(serving);

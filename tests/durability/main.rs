@@ -34,6 +34,7 @@ mod newer;
 mod oracle;
 mod patience;
 mod poolers;
+mod profiles;
 mod projector;
 mod races;
 mod reactions;

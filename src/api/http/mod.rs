@@ -2,9 +2,11 @@
 //! of it, with their layers inside.
 //!
 //! - [`health`] reports whether the server is alive and ready, [`page`] is the page at `/`.
+//! - [`account_pages`] are what the links in mails lead to.
 //! - [`form`] determines the form of answer that a client accepts, [`media`] whether it speaks gRPC, and
 //!   [`refusals`] refuses requests in that form.
 
+mod account_pages;
 mod form;
 mod health;
 pub(super) mod media;
@@ -21,6 +23,7 @@ use tonic::body::Body;
 use tower::ServiceExt;
 
 use self::media::Grpc;
+use super::Context;
 use super::grpc::{Layers, UnknownMethod};
 use super::readiness::Readiness;
 
@@ -31,6 +34,7 @@ fn routes(state: State) -> Router {
         .route("/", get(page::show))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .merge(account_pages::routes())
         .with_state(state)
 }
 
@@ -38,6 +42,7 @@ fn routes(state: State) -> Router {
 #[derive(Clone)]
 pub(super) struct State {
     pub(super) readiness: Readiness,
+    pub(super) context: Context,
 }
 
 /// The outermost router: the routes above, the gRPC services, and an answer to everything else.

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use crate::{
-    Claim, ClaimKind, Halt, MailKind, MailedToken, Personal, ProfileChange, ProfileCommand,
-    ProfileField, Refusal, SecondFactor, SecondFactorRow, SideRow, TokenPurpose, User, UserCommand,
-    UserId, Work, load, tell,
+    Claim, ClaimKind, Halt, Mail, MailKind, MailedToken, Personal, ProfileChange, ProfileCommand,
+    ProfileField, Recipient, Refusal, SecondFactor, SecondFactorRow, SideRow, TokenPurpose, User,
+    UserCommand, UserId, Work, load, tell,
 };
 
 /// A value that takes the place of another one.
@@ -102,7 +102,7 @@ pub(super) fn update(work: &mut dyn Work, input: &UpdateProfile) -> Result<(), H
     tell_profile(work, user_id, ProfileCommand::Update { fields })
 }
 
-/// Mails a token to the new address, and word of it to the present one.
+/// Mails a token to the new address.
 fn ask_for_address(work: &mut dyn Work, user_id: &UserId, exchange: &Exchange, version: u32) {
     let mut id = [0; 16];
     work.random(&mut id);
@@ -113,11 +113,7 @@ fn ask_for_address(work: &mut dyn Work, user_id: &UserId, exchange: &Exchange, v
         email: exchange.to.clone(),
         version,
     };
-    for (kind, to) in
-        [(MailKind::ConfirmEmail, &exchange.to), (MailKind::EmailChanged, &exchange.from)]
-    {
-        work.write_row(SideRow::Mail(token.mail(kind, Some(to))));
-    }
+    work.write_row(SideRow::Mail(token.mail(MailKind::ConfirmEmail, Some(&exchange.to))));
     work.write_row(SideRow::MailedToken(token));
 }
 
@@ -136,9 +132,22 @@ pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result
                 display_name: None,
                 email: Some(exchange.to.clone()),
             }));
+            work.write_row(SideRow::Mail(announcement(user_id, exchange, *asked)));
         }
     }
     tell_profile(work, user_id, ProfileCommand::ConfirmEmail)
+}
+
+/// Tells the address that the user had before. It is no longer in the profile, so that it comes with the mail.
+fn announcement(user_id: &UserId, exchange: &Exchange, asked: u32) -> Mail {
+    let kind = MailKind::EmailChanged;
+    Mail {
+        occasion: format!("{}/{user_id}/{asked}", kind.as_str()),
+        kind,
+        user_id: Some(user_id.clone()),
+        recipient: Some(Recipient { email: exchange.from.0.clone(), name: None }),
+        facts: serde_json::json!({}),
+    }
 }
 
 pub(super) fn change_second_factor(
