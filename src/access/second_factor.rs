@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 use totp_rs::{Builder, Totp};
 
 use super::Access;
-use super::signing::SigningKeys;
 use crate::engine::Environment;
 use crate::store::{Database, StoreError, in_time, second_factors};
 use domain::{SecondFactor, Timestamp, UserId};
@@ -93,15 +92,14 @@ impl Access {
         user_id: &UserId,
         username: &str,
     ) -> Result<NewFactor, FactorError> {
-        let keys = &self.shared.signing;
-        if !keys.are_kept() {
+        if self.shared.settings.signing_keys.is_none() {
             return Err(FactorError::NotKept);
         }
         let mut secret = [0; SECRET_BYTES];
         (environment.random)(&mut secret);
         let mut nonce = [0; NONCE_LEN];
         (environment.random)(&mut nonce);
-        let key = keys.secret_for(PURPOSE, user_id.as_str());
+        let key = self.secret_for(PURPOSE, user_id.as_str());
         let sealed_secret = seal(&key, user_id, nonce, &secret).ok_or(FactorError::Sealed)?;
         let broken = |error: &dyn fmt::Display| FactorError::Broken(error.to_string());
         // A colon separates issuer and name.
@@ -125,7 +123,7 @@ impl Access {
         sealed_secret: Vec<u8>,
         code: &str,
     ) -> Result<Option<ConfirmedFactor>, FactorError> {
-        let totp = open(&self.shared.signing, user_id, &sealed_secret)?;
+        let totp = self.open(user_id, &sealed_secret)?;
         let Some(last_period) = period_of(&totp, code, (environment.now)()) else {
             return Ok(None);
         };
@@ -154,7 +152,7 @@ impl Access {
             return Ok(Verdict::NoFactor);
         };
         let is_right = if is_of_app(code) {
-            let totp = open(&self.shared.signing, user_id, &stored.sealed_secret)?;
+            let totp = self.open(user_id, &stored.sealed_secret)?;
             match period_of(&totp, code, (environment.now)()) {
                 Some(period) => in_time(second_factors::use_period(pool, user_id, period)).await?,
                 None => false,
@@ -164,6 +162,14 @@ impl Access {
             in_time(second_factors::use_recovery_code(pool, user_id, &hash)).await?
         };
         Ok(if is_right { Verdict::Right } else { Verdict::Wrong })
+    }
+
+    /// The codes of an encrypted secret.
+    fn open(&self, user_id: &UserId, sealed: &[u8]) -> Result<Totp, FactorError> {
+        let keys = self.secrets_for(PURPOSE, user_id.as_str());
+        let opened = keys.iter().find_map(|key| open_with(key, user_id, sealed));
+        let opened = opened.ok_or(FactorError::Sealed)?;
+        builder(&opened).build().map_err(|error| FactorError::Broken(error.to_string()))
     }
 }
 
@@ -230,15 +236,6 @@ fn seal(
     let about = Aad::from(user_id.as_str());
     key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), about, &mut text).ok()?;
     Some([&nonce[..], &text].concat())
-}
-
-/// The codes of an encrypted secret.
-fn open(keys: &SigningKeys, user_id: &UserId, sealed: &[u8]) -> Result<Totp, FactorError> {
-    let opened = keys
-        .secrets_for(PURPOSE, user_id.as_str())
-        .find_map(|key| open_with(&key, user_id, sealed))
-        .ok_or(FactorError::Sealed)?;
-    builder(&opened).build().map_err(|error| FactorError::Broken(error.to_string()))
 }
 
 fn open_with(key: &[u8; 32], user_id: &UserId, sealed: &[u8]) -> Option<Vec<u8>> {

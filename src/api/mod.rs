@@ -13,6 +13,7 @@
 //!   of their enum.
 //! - [`reads`] holds what reads have in common, [`writes`] is the same for commands, [`pages`] for lists,
 //!   [`watch`] for streams.
+//! - [`peer`] is where a call comes from.
 //! - [`tokens`] are the opaque tokens that clients keep.
 
 mod account;
@@ -27,6 +28,7 @@ mod http;
 mod leaderboard;
 mod operator;
 mod pages;
+mod peer;
 pub mod permissions;
 mod program;
 mod purchase;

@@ -16,8 +16,7 @@ use super::http;
 use super::readiness::Examiner;
 use super::schema_watch::SchemaWatch;
 use super::transport;
-use crate::access::signing::SigningError;
-use crate::access::{self, Access};
+use crate::access::{self, Access, AccessError};
 use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment};
 use crate::jobs;
@@ -97,9 +96,9 @@ pub enum ServerError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The keys that sign access tokens cannot be used.
+    /// Access cannot begin.
     #[error(transparent)]
-    Signing(#[from] SigningError),
+    Access(#[from] AccessError),
     /// The compiled-in descriptors are invalid.
     #[error("the reflection service cannot be created: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -187,7 +186,9 @@ impl Server {
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
         let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
-        let access = Access::start(database.clone(), &admin_key, environment.clone(), access)?;
+        let (of_access, now) = (database.clone(), environment.clone());
+        let access =
+            Access::start(of_access, &admin_key, now, access, live.clone(), &tasks).await?;
         let context = Context {
             access,
             database,
@@ -249,7 +250,9 @@ impl Server {
         let engine = context.engine.clone();
         let layers = Layers::new(metrics.clone(), traces.clone(), context.access.clone());
         let grpc = grpc::routes(&context, &layers, health)?;
-        let router = http::router(http::State { readiness, context }, grpc, &layers);
+        let access = context.access.clone();
+        let state = http::State { readiness, access, context };
+        let router = http::router(state, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);
         let serving = transport::serve(listener, router, limits, metrics, stop);
         let serving = std::pin::pin!(serving);

@@ -42,6 +42,7 @@ mod reflection;
 mod requests;
 mod second_factor;
 mod serve;
+mod sessions;
 mod shown_names;
 mod smoke;
 mod stream_balances;

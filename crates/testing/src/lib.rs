@@ -15,6 +15,7 @@
 
 mod client;
 mod mailed;
+pub mod people;
 pub mod plain_http;
 mod processes;
 mod proxy;

@@ -3,11 +3,14 @@
 pub(super) mod confirmation;
 mod evenly;
 mod find;
+mod login;
 mod mailed_tokens;
+mod password;
 pub(super) mod password_reset;
 mod profile;
 mod registration;
 mod second_factor;
+mod sessions;
 mod status;
 mod users;
 
@@ -26,6 +29,11 @@ pub(super) const RULES: &[Rule] = {
             back_ends_set: Some("user_id"),
             ..row("AccountService", "RegisterUser", Anyone, None)
         },
+        row("AccountService", "Login", Anyone, None),
+        row("AccountService", "RefreshSession", Anyone, None),
+        row("AccountService", "ListSessions", SignedIn, User("user_id")),
+        row("AccountService", "Logout", SignedIn, User("user_id")),
+        row("AccountService", "ChangePassword", SignedIn, None),
         row("AccountService", "GetUser", SignedIn, User("user_id")),
         row("AccountService", "FindUser", BackEnds, None),
         row("AccountService", "ListUsers", BackEnds, None),

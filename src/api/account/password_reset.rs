@@ -54,7 +54,8 @@ pub(in crate::api) async fn reset(
 ) -> Result<(), ApiError> {
     let mut fields = Fields::default();
     let token = fields.required("token", token);
-    fields.new_password(new_password);
+    let settings = context.access.passwords().settings();
+    fields.new_password("new_password", new_password, false, settings);
     let token = fields.finish(token)?;
     // The password is hashed only for somebody who has a token that looks good: hashing is expensive.
     let known = presented(context, token, &[TokenPurpose::ResetPassword]).await?;
@@ -71,7 +72,10 @@ pub(in crate::api) async fn reset(
         ended: SessionsEnded::AllBut(Vec::new()),
     });
     match context.engine.execute(Submission::new(command, actor, door)).await {
-        Ok(_) => Ok(()),
+        Ok(committed) => {
+            context.access.learn(&committed.events);
+            Ok(())
+        }
         Err(Failure::Refused(Refusal::PasswordChangedMeanwhile(_))) => {
             Err(Refusal::MailedTokenUsed.into())
         }

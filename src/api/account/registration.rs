@@ -19,7 +19,9 @@ impl Handlers {
         let request = &call.message;
         let mut fields = command_fields(request);
         fields.client_ip(&request.client_ip);
-        fields.password(&request.password, call.principal.is_back_end());
+        let settings = self.0.access.passwords().settings();
+        let is_optional = call.principal.is_back_end();
+        fields.new_password("password", &request.password, is_optional, settings);
         if request.issue_api_key {
             let message = "is not supported yet; leave it out";
             fields.fault("issue_api_key", ErrorReason::UnsupportedField, message);

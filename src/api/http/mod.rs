@@ -3,6 +3,7 @@
 //!
 //! - [`health`] reports whether the server is alive and ready, [`page`] is the page at `/`.
 //! - [`account_pages`] are what the links in mails lead to.
+//! - [`public_keys`] are those of access tokens.
 //! - [`form`] determines the form of answer that a client accepts, [`media`] whether it speaks gRPC, and
 //!   [`refusals`] refuses requests in that form.
 
@@ -11,6 +12,7 @@ mod form;
 mod health;
 pub(super) mod media;
 mod page;
+mod public_keys;
 pub(super) mod refusals;
 
 use axum::Router;
@@ -26,6 +28,7 @@ use self::media::Grpc;
 use super::Context;
 use super::grpc::{Layers, UnknownMethod};
 use super::readiness::Readiness;
+use crate::access::Access;
 
 /// Every route that is not gRPC. To add one, write a file beside this one and add its handler here. Security
 /// headers, HEAD, 404 and 405 are handled for all routes.
@@ -34,6 +37,7 @@ fn routes(state: State) -> Router {
         .route("/", get(page::show))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/.well-known/jwks.json", get(public_keys::show))
         .merge(account_pages::routes())
         .with_state(state)
 }
@@ -42,6 +46,7 @@ fn routes(state: State) -> Router {
 #[derive(Clone)]
 pub(super) struct State {
     pub(super) readiness: Readiness,
+    pub(super) access: Access,
     pub(super) context: Context,
 }
 

@@ -392,6 +392,12 @@ impl Work for Unit {
             }
             SideRow::MailedToken(token) => self.tables.mailed.push(token),
             SideRow::SecondFactor(_) | SideRow::MailPreferences { .. } | SideRow::Mail(_) => {}
+            SideRow::PasswordHash { user_id, hash } => {
+                let profile = self.tables.profiles.get_mut(&user_id);
+                profile.expect("no profile").password_hash = Some(hash.0);
+            }
+            // Sessions are rows that no decision reads.
+            SideRow::SessionEnds { .. } => {}
         }
     }
 }
