@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 use totp_rs::{Builder, Totp};
 
 use super::Access;
+use super::logins::LoginError;
 use crate::engine::Environment;
-use crate::store::{Database, StoreError, in_time, second_factors};
+use crate::store::{StoreError, in_time, second_factors};
 use domain::{SecondFactor, Timestamp, UserId};
 
 /// What apps show the codes under.
@@ -56,6 +57,8 @@ pub struct ConfirmedFactor {
 pub enum Verdict {
     /// The user has no second factor.
     NoFactor,
+    /// The user has a second factor, and no code was given.
+    NoCode,
     /// The code is right. It is used up now.
     Right,
     /// The code is wrong, or was used before.
@@ -73,6 +76,9 @@ pub enum FactorError {
     /// No key of this server opens the secret: the one that it was encrypted with was taken away.
     #[error("a second factor was set up under a signing key that this server does not have")]
     Sealed,
+    /// Too many codes were wrong.
+    #[error(transparent)]
+    Login(#[from] LoginError),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -88,13 +94,13 @@ impl Access {
     /// [`FactorError`] if it cannot be made, or would be lost with this process.
     pub fn new_second_factor(
         &self,
-        environment: &Environment,
         user_id: &UserId,
         username: &str,
     ) -> Result<NewFactor, FactorError> {
         if self.shared.settings.signing_keys.is_none() {
             return Err(FactorError::NotKept);
         }
+        let environment = &self.shared.environment;
         let mut secret = [0; SECRET_BYTES];
         (environment.random)(&mut secret);
         let mut nonce = [0; NONCE_LEN];
@@ -118,11 +124,11 @@ impl Access {
     /// [`FactorError`] if the secret cannot be read.
     pub fn confirm_second_factor(
         &self,
-        environment: &Environment,
         user_id: &UserId,
         sealed_secret: Vec<u8>,
         code: &str,
     ) -> Result<Option<ConfirmedFactor>, FactorError> {
+        let environment = &self.shared.environment;
         let totp = self.open(user_id, &sealed_secret)?;
         let Some(last_period) = period_of(&totp, code, (environment.now)()) else {
             return Ok(None);
@@ -138,22 +144,25 @@ impl Access {
     /// a time, one finds it right.
     ///
     /// # Errors
-    /// [`FactorError`] if the secret or the database cannot be read.
+    /// [`FactorError`] if the secret or the database cannot be read, or too many codes were wrong.
     pub async fn verify_second_factor(
         &self,
-        database: &Database,
-        environment: &Environment,
         user_id: &UserId,
         code: &str,
     ) -> Result<Verdict, FactorError> {
-        let pool = database.pool();
+        let pool = self.shared.database.pool();
         let stored = in_time(second_factors::find(pool, user_id)).await?;
         let Some(stored) = stored.filter(|stored| stored.is_on) else {
             return Ok(Verdict::NoFactor);
         };
+        if code.is_empty() {
+            return Ok(Verdict::NoCode);
+        }
+        // Whoever tries codes knows the password, so attempts from all addresses take turns.
+        let attempt = self.attempt(&format!("second factor of {user_id}"), None).await?;
         let is_right = if is_of_app(code) {
             let totp = self.open(user_id, &stored.sealed_secret)?;
-            match period_of(&totp, code, (environment.now)()) {
+            match period_of(&totp, code, (self.shared.environment.now)()) {
                 Some(period) => in_time(second_factors::use_period(pool, user_id, period)).await?,
                 None => false,
             }
@@ -161,7 +170,13 @@ impl Access {
             let hash = recovery_hash(code);
             in_time(second_factors::use_recovery_code(pool, user_id, &hash)).await?
         };
-        Ok(if is_right { Verdict::Right } else { Verdict::Wrong })
+        if is_right {
+            attempt.succeeded();
+            Ok(Verdict::Right)
+        } else {
+            attempt.failed();
+            Ok(Verdict::Wrong)
+        }
     }
 
     /// The codes of an encrypted secret.

@@ -168,6 +168,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::MissingCredentials
         | ErrorReason::InvalidCredentials
         | ErrorReason::SecondFactorWrong
+        | ErrorReason::SecondFactorRequired
         | ErrorReason::LoginFailed
         | ErrorReason::CredentialsEnded => Code::Unauthenticated,
         ErrorReason::PermissionDenied => Code::PermissionDenied,

@@ -142,6 +142,13 @@ pub(super) struct Settings {
     /// Passwords that may wait to be hashed or verified; further ones are turned away [default: 256]
     #[arg(long, value_name = "N", env = "TRIBUTARY_PASSWORD_QUEUE")]
     password_queue: Option<usize>,
+    /// Seconds that the link of a mail for choosing another password is good [default: 900]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_RESET_TOKEN_S")]
+    reset_token_s: Option<u64>,
+    /// Whether operators and admins need a second factor; without one they can log in only to set one up
+    /// [default: false]
+    #[arg(long, value_name = "BOOL", env = "TRIBUTARY_REQUIRE_SECOND_FACTOR", num_args = 0..=1, default_missing_value = "true")]
+    require_second_factor: Option<bool>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]
@@ -267,6 +274,10 @@ fn access_settings(settings: &Settings) -> Result<access::Settings, CliError> {
     set(&mut access.refresh_token, "refresh_token_days", days(1)..=days(365), given)?;
     let given = settings.session_days.map(days);
     set(&mut access.session, "session_days", days(1)..=days(3_650), given)?;
+    let seconds = Duration::from_secs;
+    let given = settings.reset_token_s.map(seconds);
+    set(&mut access.reset_token, "reset_token_s", seconds(60)..=seconds(86_400), given)?;
+    access.require_second_factor = settings.require_second_factor.unwrap_or_default();
     let passwords = &mut access.passwords;
     set(&mut passwords.min_chars, "password_chars", 1..=128, settings.password_chars)?;
     if let Some(rules) = &settings.password_rules {
@@ -418,7 +429,6 @@ mod tests {
             ("unread_answers_mb", (transport.unread_bytes >> 20).to_string()),
             ("jobs_kept_days", (resolved.jobs.kept.as_secs() / 86_400).to_string()),
             ("public_url", "none".into()),
-            ("signing_keys", resolved.access.signing_keys.map_or("none", |_| "a file").into()),
             ("signing_keys", access.signing_keys.map_or("none", |_| "a file").into()),
             ("access_token_s", access.access_token.as_secs().to_string()),
             ("refresh_token_days", (access.refresh_token.as_secs() / 86_400).to_string()),
@@ -428,6 +438,8 @@ mod tests {
             ("password_memory_kib", access.passwords.memory_kib.to_string()),
             ("password_passes", access.passwords.passes.to_string()),
             ("password_queue", access.passwords.queue.to_string()),
+            ("reset_token_s", access.reset_token.as_secs().to_string()),
+            ("require_second_factor", access.require_second_factor.to_string()),
         ]
     }
 

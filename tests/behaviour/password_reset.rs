@@ -6,9 +6,11 @@ use contract::pb::*;
 use tonic::{Code, Status};
 
 use super::support::{log_length, refused, server_with};
+use testing::people::People;
 use testing::plain_http::{get, send};
 use testing::{Client, TestDatabase, issue_token, mailed_tokens};
 
+const OLD_PASSWORD: &str = "Corr3ct-horse";
 const PASSWORD: &str = "A new passw0rd!";
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
 
@@ -38,7 +40,11 @@ async fn hash_of(database: &TestDatabase, user_id: &str) -> Option<String> {
 #[tokio::test]
 async fn a_token_sets_a_password_once_and_ends_all_sessions() {
     let (database, server, client) = server_with(&[]).await;
-    client.sign_up("", "ada", "").await.unwrap();
+    let mut request = testing::sign_up_request("", "ada", "");
+    request.password = OLD_PASSWORD.into();
+    client.register(request).await.unwrap();
+    let people = People::of(&client);
+    let session = people.login("ada", OLD_PASSWORD).await.unwrap();
     let anyone = server.separate_client(None).await;
     let token = token_for(&database, &anyone, "ada").await;
     let before = hash_of(&database, "ada").await;
@@ -49,8 +55,13 @@ async fn a_token_sets_a_password_once_and_ends_all_sessions() {
     let fault = details.bad_request().unwrap().field_violations[0].clone();
     assert_eq!(fault.field, "new_password");
     assert_eq!(hash_of(&database, "ada").await, before);
+    people.me(&session.access_token).await.unwrap();
 
     reset(&anyone, &token, PASSWORD).await.unwrap();
+    refused(people.me(&session.access_token).await, Code::Unauthenticated, "INVALID_CREDENTIALS");
+    assert!(people.refresh(&session.refresh_token).await.is_err());
+    refused(people.login("ada", OLD_PASSWORD).await, Code::Unauthenticated, "LOGIN_FAILED");
+    people.login("ada", PASSWORD).await.unwrap();
     let after = hash_of(&database, "ada").await;
     assert!(after != before && after.unwrap().starts_with("$argon2id$"));
     let events: Vec<(String, String)> = sqlx::query_as(

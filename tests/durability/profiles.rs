@@ -5,9 +5,12 @@ use contract::pb::{
 };
 
 use crate::races::{finish, split};
-use testing::{Pair, TestDatabase, at_once, events_in, issue_token};
+use testing::people::People;
+use testing::second_factors::{KeyFile, set_up};
+use testing::{Pair, Server, TestDatabase, at_once, events_in, issue_token, sign_up_request};
 
 const ROUNDS: usize = 5;
+const PASSWORD: &str = "Corr3ct-horse";
 
 #[tokio::test]
 async fn a_mailed_token_that_is_used_at_once_on_two_servers_sets_one_password() {
@@ -127,4 +130,32 @@ async fn one_of_several_users_gets_a_name_that_all_want() {
         assert!(refused.iter().all(|(_, reason)| reason == "USERNAME_TAKEN"), "{refused:?}");
     }
     finish(pair, &database).await;
+}
+
+#[tokio::test]
+async fn a_code_that_is_used_at_once_on_two_servers_logs_in_once() {
+    let (database, keys) = (TestDatabase::new().await, KeyFile::new());
+    let options = keys.options();
+    let (first, second) = tokio::join!(
+        Server::start_with(&database.url, &options),
+        Server::start_with(&database.url, &options),
+    );
+    let people = [People::of(&first.client()), People::of(&second.client())];
+    let mut request = sign_up_request("", "ada", "");
+    request.password = PASSWORD.into();
+    first.client().register(request).await.unwrap();
+    let session = people[0].login("ada", PASSWORD).await.unwrap();
+    let (app, recovery_codes) = set_up(&people[0], &session.access_token).await;
+    for code in [app.code(1), recovery_codes[0].clone(), recovery_codes[1].clone()] {
+        let answers = at_once((0..4).map(|number| {
+            let (people, code) = (people[number % 2].clone(), code.clone());
+            async move { people.login_with("ada", PASSWORD, &code).await }
+        }))
+        .await;
+        let (done, refused) = split(answers);
+        assert_eq!(done.len(), 1, "{refused:?}");
+        assert!(refused.iter().all(|(_, reason)| reason == "SECOND_FACTOR_WRONG"), "{refused:?}");
+    }
+    tokio::join!(first.stop(), second.stop());
+    database.check().await;
 }

@@ -19,6 +19,7 @@ pub mod people;
 pub mod plain_http;
 mod processes;
 mod proxy;
+pub mod second_factors;
 mod several;
 mod stopping;
 pub mod tls;

@@ -19,8 +19,7 @@ impl Handlers {
     ) -> Result<pb::EnrollSecondFactorResponse, ApiError> {
         let user_id = person(&call.principal)?;
         let profile = self.own_profile(user_id).await?;
-        let (access, environment) = (&self.0.access, &self.0.environment);
-        let made = access.new_second_factor(environment, user_id, &profile.username)?;
+        let made = self.0.access.new_second_factor(user_id, &profile.username)?;
         let pool = self.0.database.pool();
         let begun = second_factors::begin(pool, user_id, &made.sealed_secret);
         if !in_time(begun).await? {
@@ -42,9 +41,7 @@ impl Handlers {
         if stored.is_on {
             return Err(Refusal::SecondFactorOn(user_id.clone()).into());
         }
-        let (access, environment) = (&self.0.access, &self.0.environment);
-        let sealed_secret = stored.sealed_secret;
-        let confirmed = access.confirm_second_factor(environment, user_id, sealed_secret, code)?;
+        let confirmed = self.0.access.confirm_second_factor(user_id, stored.sealed_secret, code)?;
         let confirmed = confirmed.ok_or_else(wrong_code)?;
         self.change_second_factor(&call, user_id, Some(confirmed.factor)).await?;
         Ok(pb::ConfirmSecondFactorResponse { recovery_codes: confirmed.recovery_codes })
@@ -70,17 +67,30 @@ impl Handlers {
         }
         let user_id = fields.finish(user_id)?;
         if is_own {
-            let (access, environment) = (&self.0.access, &self.0.environment);
-            let verdict =
-                access.verify_second_factor(&self.0.database, environment, &user_id, code);
-            match verdict.await? {
+            match self.0.access.verify_second_factor(&user_id, code).await? {
                 Verdict::Right => {}
-                Verdict::Wrong => return Err(wrong_code().into()),
+                Verdict::Wrong | Verdict::NoCode => return Err(wrong_code().into()),
                 Verdict::NoFactor => return Err(Refusal::SecondFactorOff(user_id).into()),
             }
         }
         self.change_second_factor(&call, &user_id, None).await?;
         Ok(pb::RemoveSecondFactorResponse {})
+    }
+
+    /// Checks the code of a login with the right password.
+    pub(super) async fn check_second_factor(
+        &self,
+        user_id: &UserId,
+        code: &str,
+    ) -> Result<(), ApiError> {
+        match self.0.access.verify_second_factor(user_id, code).await? {
+            Verdict::NoFactor | Verdict::Right => Ok(()),
+            Verdict::Wrong => Err(wrong_code().into()),
+            Verdict::NoCode => {
+                let message = "the login needs a code of the second factor";
+                Err(status(ErrorReason::SecondFactorRequired, message, &[]).into())
+            }
+        }
     }
 
     async fn change_second_factor<M>(
@@ -117,6 +127,7 @@ impl From<FactorError> for ApiError {
     fn from(error: FactorError) -> Self {
         let message = error.to_string();
         match error {
+            FactorError::Login(error) => error.into(),
             FactorError::Store(error) => error.into(),
             FactorError::NotKept => status(ErrorReason::SigningKeyNotKept, message, &[]).into(),
             FactorError::Sealed | FactorError::Broken(_) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::jobs::{Attempt, Doing, Handler, TakenJob};
-use crate::store::{Database, StoreError, epoch, jobs, sessions};
+use crate::store::{Database, StoreError, epoch, jobs, mailed_tokens, sessions};
 
 /// How many rows are deleted in one statement.
 const ROWS: i64 = 1_000;
@@ -52,6 +52,7 @@ impl Clean {
                 break;
             }
         }
+        while mailed_tokens::delete_old(database.pool(), self.kept, ROWS).await? > 0 {}
         tracing::debug!(jobs = deleted, sessions, "deleted what is no longer needed");
         Ok(())
     }
