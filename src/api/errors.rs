@@ -120,7 +120,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ReferralCodeNotFound
         | ErrorReason::PurchaseNotFound
         | ErrorReason::ProgramVersionNotFound
-        | ErrorReason::JobNotFound => Code::NotFound,
+        | ErrorReason::JobNotFound
+        | ErrorReason::MailNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
         | ErrorReason::UserIdTaken
@@ -146,7 +147,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TokenOfOldEpoch
         | ErrorReason::NoTiers
         | ErrorReason::TooManyReferrals
-        | ErrorReason::JobNotParked => Code::FailedPrecondition,
+        | ErrorReason::JobNotParked
+        | ErrorReason::MailNotParked => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer

@@ -23,11 +23,13 @@ use crate::engine::{self, Engine, Environment};
 use crate::jobs;
 use crate::lifecycle::{Stage, TaskEnded, Tasks};
 use crate::live::{self, Live};
+use crate::mails::unsubscribing::Unsubscribing;
+use crate::mails::{LinkSecrets, MailSettings};
 use crate::metrics::Metrics;
 use crate::public_url::PublicUrl;
-use crate::reactions;
+use crate::reactions::{self, Reaction};
 use crate::read::{Boards, Reads};
-use crate::store::{Database, StoreError, epoch, holders};
+use crate::store::{Database, StoreError, epoch, holders, in_time, mails};
 use crate::traces::Traces;
 
 /// How long calls may take to end once the server stops.
@@ -81,6 +83,8 @@ pub struct ServerOptions {
     pub live: live::Limits,
     /// Limits of the jobs.
     pub jobs: jobs::Limits,
+    /// How mails are sent.
+    pub mail: MailSettings,
     /// Limits on what clients can take.
     pub transport: transport::Limits,
     /// Where metrics are exposed over HTTP, if anywhere.
@@ -117,6 +121,7 @@ pub struct Server {
     metrics_listener: Option<TcpListener>,
     traces: Traces,
     limits: transport::Limits,
+    unsubscribing: Unsubscribing,
 }
 
 impl Server {
@@ -133,6 +138,7 @@ impl Server {
             engine,
             live,
             jobs,
+            mail,
             transport: limits,
             metrics_listener,
             traces,
@@ -176,8 +182,22 @@ impl Server {
         )
         .await?;
         let grown = live.reached();
-        reactions::start(database.clone(), epoch, reactions::all(), grown, &tasks).await?;
-        let handlers = jobs::handlers::all(&jobs);
+        let mut reactions = reactions::all();
+        if !mail.delivery.delivers() {
+            let is_of_mails = |reaction: &&mut Reaction| reaction.name == "mails";
+            if let Some(of_mails) = reactions.iter_mut().find(is_of_mails) {
+                *of_mails = of_mails.without_jobs();
+            }
+        }
+        reactions::start(database.clone(), epoch, reactions, grown, &tasks).await?;
+        let unsubscribing = Unsubscribing::new(in_time(mails::secret(database.pool())).await?);
+        let mail = jobs::handlers::SendMail {
+            settings: mail,
+            unsubscribing: unsubscribing.clone(),
+            link_secrets: link_secrets(unsubscribing.clone()),
+            environment: environment.clone(),
+        };
+        let handlers = jobs::handlers::all(&jobs, mail);
         let job_kinds = handlers.iter().map(|handler| handler.kind()).collect();
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
         let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
@@ -198,7 +218,17 @@ impl Server {
             stopping: tasks.signal(Stage::Calls),
         };
         let keys = Keys::new(&admin_key);
-        Ok(Self { context, keys, tasks, guard, metrics, metrics_listener, traces, limits })
+        Ok(Self {
+            context,
+            keys,
+            tasks,
+            guard,
+            metrics,
+            metrics_listener,
+            traces,
+            limits,
+            unsubscribing,
+        })
     }
 
     /// The dependencies of the services; for programs that use the engine without a network.
@@ -224,7 +254,17 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), ServerError> {
-        let Self { context, keys, tasks, guard, metrics, metrics_listener, traces, limits } = self;
+        let Self {
+            context,
+            keys,
+            tasks,
+            guard,
+            metrics,
+            metrics_listener,
+            traces,
+            limits,
+            unsubscribing,
+        } = self;
         let address = listener.local_addr()?;
         if let Some(listener) = metrics_listener {
             let metrics = metrics.clone();
@@ -245,8 +285,10 @@ impl Server {
         let engine = context.engine.clone();
         let layers = Layers::new(metrics.clone(), traces.clone(), keys);
         let grpc = grpc::routes(&context, &layers, health)?;
+        let database = context.database.clone();
         drop(context);
-        let router = http::router(http::State { readiness }, grpc, &layers);
+        let state = http::State { readiness, database, unsubscribing };
+        let router = http::router(state, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);
         let serving = transport::serve(listener, router, limits, metrics, stop);
         let serving = std::pin::pin!(serving);
@@ -265,6 +307,11 @@ impl Server {
         traces.finish().await;
         outcome
     }
+}
+
+/// The secrets of links in mails.
+fn link_secrets(of_installation: Unsubscribing) -> LinkSecrets {
+    Arc::new(move |purpose, id| of_installation.link_secret(purpose, id))
 }
 
 /// Serves until `shutdown` resolves or a task fails; then lets calls end.

@@ -14,6 +14,7 @@
 )]
 
 mod client;
+mod mail_server;
 pub mod plain_http;
 mod processes;
 mod proxy;
@@ -31,6 +32,7 @@ use tributary::read::Verdict;
 use tributary::store::Database;
 
 pub use client::{Client, Reason, SignUp, reason, sign_up_request, uses};
+pub use mail_server::{Act, MailServer, Received};
 pub use processes::{
     ADMIN_KEY, Server, ServerOptions, clean_command, program, serve, signal, tributary,
 };

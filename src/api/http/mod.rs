@@ -2,6 +2,7 @@
 //! of it, with their layers inside.
 //!
 //! - [`health`] reports whether the server is alive and ready, [`page`] is the page at `/`.
+//! - [`unsubscribe`] is the page by which people switch mails off.
 //! - [`form`] determines the form of answer that a client accepts, [`media`] whether it speaks gRPC, and
 //!   [`refusals`] refuses requests in that form.
 
@@ -10,6 +11,7 @@ mod health;
 pub(super) mod media;
 mod page;
 pub(super) mod refusals;
+mod unsubscribe;
 
 use axum::Router;
 use axum::extract::Request;
@@ -23,6 +25,8 @@ use tower::ServiceExt;
 use self::media::Grpc;
 use super::grpc::{Layers, UnknownMethod};
 use super::readiness::Readiness;
+use crate::mails::unsubscribing::Unsubscribing;
+use crate::store::Database;
 
 /// Every route that is not gRPC. To add one, write a file beside this one and add its handler here. Security
 /// headers, HEAD, 404 and 405 are handled for all routes.
@@ -31,6 +35,7 @@ fn routes(state: State) -> Router {
         .route("/", get(page::show))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/unsubscribe", get(unsubscribe::show).post(unsubscribe::unsubscribe))
         .with_state(state)
 }
 
@@ -38,6 +43,8 @@ fn routes(state: State) -> Router {
 #[derive(Clone)]
 pub(super) struct State {
     pub(super) readiness: Readiness,
+    pub(super) database: Database,
+    pub(super) unsubscribing: Unsubscribing,
 }
 
 /// The outermost router: the routes above, the gRPC services, and an answer to everything else.
