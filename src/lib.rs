@@ -8,6 +8,7 @@ mod hang;
 pub mod jobs;
 pub mod lifecycle;
 pub mod live;
+pub mod mails;
 pub mod metrics;
 mod occasionally;
 pub mod public_url;

@@ -55,6 +55,8 @@ pub struct Settings {
     pub refresh_token: Duration,
     /// After how long a session ends however often it is refreshed.
     pub session: Duration,
+    /// How long the link of a mail for confirming an address is good.
+    pub confirmation_token: Duration,
     /// How long the link of a mail for choosing another password is good.
     pub reset_token: Duration,
     /// Whether operators and admins need a second factor. Without one, their sessions are those of users.
@@ -69,6 +71,7 @@ impl Default for Settings {
             access_token: Duration::from_mins(15),
             refresh_token: Duration::from_hours(14 * 24),
             session: Duration::from_hours(90 * 24),
+            confirmation_token: Duration::from_hours(7 * 24),
             reset_token: Duration::from_mins(15),
             require_second_factor: false,
         }

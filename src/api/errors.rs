@@ -125,7 +125,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ProgramVersionNotFound
         | ErrorReason::MailedTokenUnknown
         | ErrorReason::JobNotFound
-        | ErrorReason::SessionNotFound => Code::NotFound,
+        | ErrorReason::SessionNotFound
+        | ErrorReason::MailNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
         | ErrorReason::UserIdTaken
@@ -157,7 +158,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TokenOfOldEpoch
         | ErrorReason::NoTiers
         | ErrorReason::TooManyReferrals
-        | ErrorReason::JobNotParked => Code::FailedPrecondition,
+        | ErrorReason::JobNotParked
+        | ErrorReason::MailNotParked => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer

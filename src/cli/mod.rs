@@ -6,6 +6,7 @@ mod database;
 mod dev;
 mod files;
 mod logging;
+mod mail;
 mod migrate;
 mod pg_options;
 mod program;

@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use toml::Table;
 
 use super::address::ListenAddress;
+use super::mail::{MailPace, MailPart};
 use super::{CliError, files};
 use crate::access;
 use crate::api::transport::{self, Network};
@@ -20,6 +21,7 @@ use crate::api::{ServerOptions, ServerSettings};
 use crate::engine::{self, Environment};
 use crate::jobs::{self, days};
 use crate::live;
+use crate::mails::MailSettings;
 use crate::public_url::PublicUrl;
 use crate::store::Database;
 use crate::traces::{Traces, check_ratio};
@@ -149,6 +151,34 @@ pub(super) struct Settings {
     /// [default: false]
     #[arg(long, value_name = "BOOL", env = "TRIBUTARY_REQUIRE_SECOND_FACTOR", num_args = 0..=1, default_missing_value = "true")]
     require_second_factor: Option<bool>,
+    /// The mail server, as in `smtps://USER:PASSWORD@HOST` or `smtp://USER:PASSWORD@HOST?tls=required` (STARTTLS);
+    /// `none`: nobody gets mail [default: none]
+    #[arg(long, value_name = "URL", env = "SMTP_URL", hide_env_values = true)]
+    smtp_url: Option<String>,
+    /// Whom mails are from, as in `Rewards <rewards@example.com>` [default: none]
+    #[arg(long, value_name = "ADDRESS", env = "TRIBUTARY_MAIL_FROM")]
+    mail_from: Option<String>,
+    /// A directory with templates of mails that replace those of the server [default: none]
+    #[arg(long, value_name = "DIR", env = "TRIBUTARY_MAIL_TEMPLATES")]
+    mail_templates: Option<PathBuf>,
+    /// Mails that one server sends at the same time [default: 4]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_MAIL_CONCURRENCY")]
+    mail_concurrency: Option<usize>,
+    /// Seconds that the mail server may take to take one mail [default: 60]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_MAIL_TIMEOUT_S")]
+    mail_timeout_s: Option<u64>,
+    /// Attempts at a mail before it is parked [default: 12]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_MAIL_ATTEMPTS")]
+    mail_attempts: Option<u32>,
+    /// Seconds between the first two attempts at a mail; the pause doubles with each further one [default: 30]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_MAIL_FIRST_PAUSE_S")]
+    mail_first_pause_s: Option<u64>,
+    /// Seconds between two attempts at a mail at most [default: 14400]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_MAIL_LONGEST_PAUSE_S")]
+    mail_longest_pause_s: Option<u64>,
+    /// Days for which mails are kept, without their content [default: 30]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_MAILS_KEPT_DAYS")]
+    mails_kept_days: Option<u64>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]
@@ -180,6 +210,8 @@ pub(super) struct Resolved {
     engine: engine::Limits,
     live: live::Limits,
     jobs: jobs::Limits,
+    mail: MailPart,
+    mail_pace: MailPace,
     transport: transport::Limits,
     pub(super) access: access::Settings,
 }
@@ -189,6 +221,7 @@ impl Settings {
         let settings = self.with_file()?;
         let transport = transport_limits(&settings)?;
         let access = access_settings(&settings)?;
+        let mail_pace = mail_pace(&settings)?;
         let listen = match settings.listen {
             Some(listen) => listen,
             None => DEFAULT_LISTEN.parse()?,
@@ -218,6 +251,14 @@ impl Settings {
         let mut kept_days = DEFAULT_JOBS_KEPT_DAYS;
         set(&mut kept_days, "jobs_kept_days", 1..=36_500, settings.jobs_kept_days)?;
         jobs.kept = days(kept_days);
+        let mut mails_kept_days = DEFAULT_JOBS_KEPT_DAYS;
+        set(&mut mails_kept_days, "mails_kept_days", 1..=36_500, settings.mails_kept_days)?;
+        jobs.mails_kept = days(mails_kept_days);
+        let mail = MailPart {
+            smtp_url: settings.smtp_url,
+            from: settings.mail_from,
+            templates: settings.mail_templates,
+        };
         let mut max_connections = DEFAULT_MAX_CONNECTIONS;
         set(&mut max_connections, "max_connections", 1..=10_000, settings.max_connections)?;
         let metrics_listen = settings.metrics_listen;
@@ -231,10 +272,28 @@ impl Settings {
             engine,
             live,
             jobs,
+            mail,
+            mail_pace,
             transport,
             access,
         })
     }
+}
+
+/// How fast mails are sent, and how often they are tried.
+fn mail_pace(settings: &Settings) -> Result<MailPace, CliError> {
+    let mut pace = MailPace::default();
+    let seconds = Duration::from_secs;
+    set(&mut pace.concurrency, "mail_concurrency", 1..=100, settings.mail_concurrency)?;
+    let patience = settings.mail_timeout_s.map(seconds);
+    set(&mut pace.patience, "mail_timeout_s", seconds(1)..=seconds(600), patience)?;
+    set(&mut pace.max_attempts, "mail_attempts", 1..=1_000, settings.mail_attempts)?;
+    let range = || seconds(1)..=seconds(86_400);
+    let pause = settings.mail_first_pause_s.map(seconds);
+    set(&mut pace.first_pause, "mail_first_pause_s", range(), pause)?;
+    let pause = settings.mail_longest_pause_s.map(seconds);
+    set(&mut pace.longest_pause, "mail_longest_pause_s", range(), pause)?;
+    Ok(pace)
 }
 
 /// The limits on what clients can take.
@@ -350,6 +409,11 @@ impl Resolved {
         Ok(())
     }
 
+    /// How mails are sent. Without a mail server they are kept in `folder`, if there is one.
+    pub(super) fn mail(&self, folder: Option<&Path>) -> Result<MailSettings, CliError> {
+        self.mail.complete(self.mail_pace, self.settings.public_url.clone(), folder)
+    }
+
     /// The listener for metrics, if they are to be exposed.
     pub(super) async fn metrics_listener(&self) -> Result<Option<TcpListener>, CliError> {
         match &self.metrics_listen {
@@ -364,6 +428,7 @@ impl Resolved {
         admin_key: String,
         environment: Environment,
         metrics_listener: Option<TcpListener>,
+        mail: MailSettings,
     ) -> ServerOptions {
         // Besides those for reading, the server opens up to ten connections to the database.
         if let Some(files) = files::raise_limit(self.max_connections.saturating_add(10))
@@ -388,6 +453,7 @@ impl Resolved {
             engine: self.engine,
             live: self.live,
             jobs: self.jobs,
+            mail,
             transport: self.transport,
         }
     }
@@ -405,6 +471,7 @@ mod tests {
         let resolved = Settings::default().resolve().unwrap();
         let (engine, live, server) = (resolved.engine, resolved.live, resolved.settings);
         let (transport, access) = (resolved.transport, resolved.access);
+        let mail = resolved.mail_pace;
         assert!(transport.trusted_proxies.is_empty());
         vec![
             ("listen", resolved.listen.to_string()),
@@ -440,6 +507,15 @@ mod tests {
             ("password_queue", access.passwords.queue.to_string()),
             ("reset_token_s", access.reset_token.as_secs().to_string()),
             ("require_second_factor", access.require_second_factor.to_string()),
+            ("smtp_url", "none".into()),
+            ("mail_from", "none".into()),
+            ("mail_templates", "none".into()),
+            ("mail_concurrency", mail.concurrency.to_string()),
+            ("mail_timeout_s", mail.patience.as_secs().to_string()),
+            ("mail_attempts", mail.max_attempts.to_string()),
+            ("mail_first_pause_s", mail.first_pause.as_secs().to_string()),
+            ("mail_longest_pause_s", mail.longest_pause.as_secs().to_string()),
+            ("mails_kept_days", (resolved.jobs.mails_kept.as_secs() / 86_400).to_string()),
         ]
     }
 

@@ -27,7 +27,7 @@ pub struct KnownToken {
 /// Makes the token of a mail that is about to be sent good for `life` from now on. A mail that is sent again has a token
 /// of its own, whose time does not begin anew.
 ///
-/// Returns whether the token is still wanted: its row may be gone.
+/// Returns for how many seconds the token is good; `None` if it is not wanted any more: its row is gone.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be written.
@@ -36,18 +36,19 @@ pub async fn issue(
     id: Uuid,
     token: &str,
     life: Duration,
-) -> Result<bool, StoreError> {
-    let issued = sqlx::query(
+) -> Result<Option<f64>, StoreError> {
+    let left = sqlx::query_scalar(
         "update mailed_tokens set token_hash = $2, \
              expires_at = coalesce(expires_at, clock_timestamp() + make_interval(secs => $3)) \
-         where id = $1",
+         where id = $1 \
+         returning extract(epoch from expires_at - clock_timestamp())::float8",
     )
     .bind(id)
     .bind(hash(token))
     .bind(life.as_secs_f64())
-    .execute(executor)
+    .fetch_optional(executor)
     .await?;
-    Ok(issued.rows_affected() > 0)
+    Ok(left)
 }
 
 /// The token with this text; `None` if there is none.

@@ -29,6 +29,7 @@ mod ids;
 mod jobs;
 mod limits;
 mod list_purchases;
+mod mails;
 mod multi_level_commission;
 mod names;
 mod password_reset;

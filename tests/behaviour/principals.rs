@@ -46,6 +46,7 @@ pub(super) async fn in_process_with(
         engine: engine::Limits::default(),
         live: live::Limits::default(),
         jobs: jobs::Limits::default(),
+        mail: tributary::mails::MailSettings::nowhere().unwrap(),
         transport: tributary::api::transport::Limits::default(),
         metrics_listener: None,
         traces: Traces::default(),

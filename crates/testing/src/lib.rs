@@ -14,6 +14,7 @@
 )]
 
 mod client;
+mod mail_server;
 mod mailed;
 pub mod people;
 pub mod plain_http;
@@ -34,6 +35,7 @@ use tributary::read::Verdict;
 use tributary::store::Database;
 
 pub use client::{Client, Reason, SignUp, reason, sign_up_request, uses};
+pub use mail_server::{Act, MailServer, Received};
 pub use mailed::{issue_token, mailed_tokens};
 pub use processes::{
     ADMIN_KEY, Server, ServerOptions, clean_command, program, serve, signal, tributary,

@@ -4,6 +4,7 @@
 //! - [`health`] reports whether the server is alive and ready, [`page`] is the page at `/`.
 //! - [`account_pages`] are what the links in mails lead to.
 //! - [`public_keys`] are those of access tokens.
+//! - [`unsubscribe`] is the page by which people switch mails off.
 //! - [`form`] determines the form of answer that a client accepts, [`media`] whether it speaks gRPC, and
 //!   [`refusals`] refuses requests in that form.
 
@@ -14,6 +15,7 @@ pub(super) mod media;
 mod page;
 mod public_keys;
 pub(super) mod refusals;
+mod unsubscribe;
 
 use axum::Router;
 use axum::extract::Request;
@@ -29,6 +31,8 @@ use super::Context;
 use super::grpc::{Layers, UnknownMethod};
 use super::readiness::Readiness;
 use crate::access::Access;
+use crate::mails::unsubscribing::Unsubscribing;
+use crate::store::Database;
 
 /// Every route that is not gRPC. To add one, write a file beside this one and add its handler here. Security
 /// headers, HEAD, 404 and 405 are handled for all routes.
@@ -39,6 +43,7 @@ fn routes(state: State) -> Router {
         .route("/readyz", get(health::ready))
         .route("/.well-known/jwks.json", get(public_keys::show))
         .merge(account_pages::routes())
+        .route("/unsubscribe", get(unsubscribe::show).post(unsubscribe::unsubscribe))
         .with_state(state)
 }
 
@@ -48,6 +53,8 @@ pub(super) struct State {
     pub(super) readiness: Readiness,
     pub(super) access: Access,
     pub(super) context: Context,
+    pub(super) database: Database,
+    pub(super) unsubscribing: Unsubscribing,
 }
 
 /// The outermost router: the routes above, the gRPC services, and an answer to everything else.
