@@ -16,7 +16,10 @@ create function {start_session}(
 ) returns setof record
 language plpgsql
 volatile
+-- The plans may be cached while the tables are still empty, when a sequential scan looks cheap.
 set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -32,7 +35,8 @@ begin
     end if;
 
     -- Separate statements, so that their snapshots are taken after the lock.
-    select coalesce(max(e.position), 0) into start_position from events e;
+    select e.position into start_position from events e order by e.position desc limit 1;
+    start_position := coalesce(start_position, 0);
     started := clock_timestamp();
     role := 'user';
     -- Operators and admins who must have a second factor and have none can do what users can: enough to set one up.
