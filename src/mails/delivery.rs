@@ -145,7 +145,7 @@ fn undelivered(error: &lettre::transport::smtp::Error) -> Undelivered {
         if error.is_tls() {
             "no TLS connection to the mail server could be made"
         } else if error.is_response() {
-            "the mail server answered what is not SMTP"
+            "the mail server gave no complete answer"
         } else if error.is_client() {
             "the mail server lacks what the settings or the mail require, such as TLS"
         } else {

@@ -330,7 +330,7 @@ async fn a_mail_server_that_hangs_holds_up_mails_only() {
     client.buy("p1", "u1", "USD", 1_000).await.unwrap();
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
     // Another job is done meanwhile.
-    let again = "update jobs set state = 'queued' where kind = 'clean'";
+    let again = "update jobs set state = 'queued', run_after = now() where kind = 'clean'";
     sqlx::query(again).execute(&database.pool).await.unwrap();
     let done = "select count(*) from jobs where kind = 'clean' and state = 'done'";
     for _ in 0..200 {

@@ -29,6 +29,7 @@ mod interleavings;
 mod jobs;
 mod lifecycle;
 mod log;
+mod mails;
 mod many_streams;
 mod newer;
 mod oracle;
