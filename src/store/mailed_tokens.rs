@@ -27,7 +27,8 @@ pub struct KnownToken {
 /// Makes the token of a mail that is about to be sent good for `life` from now on. A mail that is sent again has a token
 /// of its own, whose time does not begin anew.
 ///
-/// Returns for how many seconds the token is good; `None` if it is not wanted any more: its row is gone.
+/// Returns for how many seconds the token is good; `None` if it is not to be mailed: its row is gone, or the user had too
+/// many for the purpose in the time before it. (Whoever has a session can ask for mails to any address.)
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be written.
@@ -40,12 +41,18 @@ pub async fn issue(
     let left = sqlx::query_scalar(
         "update mailed_tokens set token_hash = $2, \
              expires_at = coalesce(expires_at, clock_timestamp() + make_interval(secs => $3)) \
-         where id = $1 \
+         where id = $1 and (\
+             select count(*) from mailed_tokens as earlier \
+             where earlier.user_id = mailed_tokens.user_id and earlier.purpose = mailed_tokens.purpose \
+                 and earlier.created_at < mailed_tokens.created_at \
+                 and earlier.created_at > mailed_tokens.created_at - make_interval(secs => $5)) < $4 \
          returning extract(epoch from expires_at - clock_timestamp())::float8",
     )
     .bind(id)
     .bind(hash(token))
     .bind(life.as_secs_f64())
+    .bind(LIMIT.tokens)
+    .bind(LIMIT.within.as_secs_f64())
     .fetch_optional(executor)
     .await?;
     Ok(left)
@@ -76,13 +83,15 @@ pub async fn find(pool: &PgPool, token: &str) -> Result<Option<KnownToken>, Stor
     }))
 }
 
-/// How often a token for one purpose can be mailed to one user.
-#[derive(Clone, Copy, Debug)]
-pub struct MailedTokenLimit {
+/// How often a token for one purpose is mailed for one user: enough for somebody whose mails come late, and too few to
+/// annoy anybody.
+const LIMIT: MailedTokenLimit = MailedTokenLimit { tokens: 5, within: Duration::from_hours(1) };
+
+struct MailedTokenLimit {
     /// The number of tokens.
-    pub tokens: i64,
+    tokens: i64,
     /// Within which time.
-    pub within: Duration,
+    within: Duration,
 }
 
 /// Enters a token for a user that is to be mailed, unless too many were lately. Returns whether it was entered. The
@@ -90,11 +99,7 @@ pub struct MailedTokenLimit {
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be written.
-pub async fn enter(
-    connection: &mut PgConnection,
-    token: &MailedToken,
-    limit: MailedTokenLimit,
-) -> Result<bool, StoreError> {
+pub async fn enter(connection: &mut PgConnection, token: &MailedToken) -> Result<bool, StoreError> {
     // Requests for one user wait for each other, so that they cannot pass the limit together.
     sqlx::query(
         "select pg_advisory_xact_lock(\
@@ -116,8 +121,8 @@ pub async fn enter(
     .bind(token.user_id.as_str())
     .bind(&token.email.0)
     .bind(i64::from(token.version))
-    .bind(limit.tokens)
-    .bind(limit.within.as_secs_f64())
+    .bind(LIMIT.tokens)
+    .bind(LIMIT.within.as_secs_f64())
     .execute(connection)
     .await?;
     Ok(entered.rows_affected() > 0)

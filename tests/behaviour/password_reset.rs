@@ -8,7 +8,9 @@ use tonic::{Code, Status};
 use super::support::{log_length, refused, server_with};
 use testing::people::People;
 use testing::plain_http::{get, send};
-use testing::{Client, TestDatabase, issue_token, mailed_tokens};
+use testing::{
+    Client, MailServer, Server, ServerOptions, TestDatabase, issue_token, mailed_tokens,
+};
 
 const OLD_PASSWORD: &str = "Corr3ct-horse";
 const PASSWORD: &str = "A new passw0rd!";
@@ -199,6 +201,41 @@ async fn the_page_sets_the_password_and_can_be_tried_again_if_it_is_too_weak() {
     assert_eq!((done.status, done.text().contains(&token)), (200, false));
     assert_ne!(hash_of(&database, "ada").await, before);
     assert_eq!(press("Another+passw0rd%21").await.status, 410);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn the_link_in_the_mail_leads_to_a_page_that_sets_the_password() {
+    let mail_server = MailServer::start().await;
+    let database = TestDatabase::new().await;
+    let options = ServerOptions { arguments: mail_server.arguments() };
+    let server = Server::start_with(&database.url, &options).await;
+    let client = server.client();
+    client.sign_up("", "ada", "").await.unwrap();
+    ask(&client, "ada").await.unwrap();
+    let mails = mail_server.mails_to("ada@example.com", 2).await;
+    let mail = mails.iter().find(|mail| mail.header("Subject").contains("password")).unwrap();
+    assert!(mail.text().contains("15 minutes"), "{}", mail.text());
+    let link = mail.link("/reset-password");
+    let (_, path) = link.split_once("example.com").unwrap();
+    let page = get(&server.address, path, &[]).await.unwrap();
+    let (_, token) = path.split_once("token=").unwrap();
+    assert!(page.status == 200 && page.text().contains(token), "{page:?}");
+    let form = format!("token={token}&new_password=A+new+passw0rd%21");
+    let done = send(&server.address, "POST /reset-password", &[FORM], form.as_bytes()).await;
+    assert_eq!(done.unwrap().status, 200);
+    People::of(&client).login("ada", PASSWORD).await.unwrap();
+
+    // The database has what can check the token, and not the token.
+    let rows: Vec<String> = sqlx::query_scalar(
+        "select t::text from mailed_tokens t union all select t::text from mails t \
+         union all select payload::text from jobs union all select payload::text from events",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    assert!(rows.len() > 4 && rows.iter().all(|row| !row.contains(token)), "{rows:?}");
     server.stop().await;
     database.check().await;
 }

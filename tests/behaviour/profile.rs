@@ -7,7 +7,9 @@ use tributary::api::services;
 
 use super::principals::{by, in_process, user};
 use super::support::{log_length, refused, server_with};
-use testing::{Client, TestDatabase, issue_token, mailed_tokens};
+use testing::{
+    Client, MailServer, Server, ServerOptions, TestDatabase, issue_token, mailed_tokens,
+};
 
 async fn update(
     client: &Client,
@@ -231,6 +233,41 @@ async fn the_log_says_what_changed_and_never_to_what() {
     for field in ["username", "display_name", "email", "mail_preferences"] {
         assert!(log[0].1.contains(field), "{said}");
     }
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn the_new_address_gets_the_link_and_the_old_one_is_told_afterwards() {
+    let mail_server = MailServer::start().await;
+    let database = TestDatabase::new().await;
+    let options = ServerOptions { arguments: mail_server.arguments() };
+    let server = Server::start_with(&database.url, &options).await;
+    let client = server.client();
+    client.sign_up("", "ada", "").await.unwrap();
+    mail_server.mails_to("ada@example.com", 1).await;
+    let ask = UpdateProfileRequest { email: Some("new@example.com".into()), ..of("ada") };
+    update(&client, ask).await.unwrap();
+    let mail = mail_server.mails_to("new@example.com", 1).await.remove(0);
+    let link = mail.link("/confirm-email");
+    confirm(&client, link.split_once("token=").unwrap().1).await.unwrap();
+    let told = mail_server.mails_to("ada@example.com", 2).await;
+    assert!(told.iter().any(|mail| mail.header("Subject").contains("was changed")), "{told:?}");
+
+    // A session is no means to send mail to others without end.
+    for number in 0..7 {
+        let email = Some(format!("other-{number}@example.com"));
+        update(&client, UpdateProfileRequest { email, ..of("ada") }).await.unwrap();
+    }
+    mail_server.mails_to("other-3@example.com", 1).await;
+    let skipped = "select count(*) from mails where outcome = 'skipped' and reason = 'NO_TOKEN'";
+    for _ in 0..500 {
+        if database.count(skipped).await == 3 {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(database.count(skipped).await, 3);
     server.stop().await;
     database.check().await;
 }

@@ -1,21 +1,14 @@
 //! The tokens in the links of mails: asking for one, and presenting it.
 
-use std::time::Duration;
-
 use uuid::Uuid;
 
 use crate::api::Context;
 use crate::api::errors::{ApiError, status};
 use crate::api::pb::ErrorReason;
 use crate::engine::{Environment, fresh_uuid};
-use crate::store::mailed_tokens::{self, KnownToken, MailedTokenLimit};
+use crate::store::mailed_tokens::{self, KnownToken};
 use crate::store::{Database, OwnProfile, StoreError, in_time, mails};
 use domain::{MailKind, MailedToken, Personal, TokenPurpose};
-
-/// How many mails with a token for one purpose a user gets: enough for somebody whose mails come late, and too few to
-/// annoy anybody.
-const LIMIT: MailedTokenLimit =
-    MailedTokenLimit { tokens: 5, within: Duration::from_secs(60 * 60) };
 
 /// The longest text that can be a token, in bytes.
 const MAX_TOKEN_BYTES: usize = 256;
@@ -39,7 +32,7 @@ pub(super) async fn mail(
     let token = MailedToken { id: *id.as_bytes(), purpose, user_id, email, version };
     let mail = token.mail(kind, Some(&token.email));
     let mut transaction = database.pool().begin().await?;
-    if mailed_tokens::enter(&mut transaction, &token, LIMIT).await? {
+    if mailed_tokens::enter(&mut transaction, &token).await? {
         mails::queue(&mut transaction, &mail).await?;
     }
     transaction.commit().await?;
