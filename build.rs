@@ -1,5 +1,5 @@
-//! Lists the database functions of `migrations/functions/`, the read models of `projections/` and the reactions of
-//! `reactions/`, so that a new one need not be listed anywhere else, and generates the services that tonic calls.
+//! Lists the database functions of `migrations/functions/`, the read models of `projections/`, the reactions of
+//! `reactions/` and the templates of mails, so that a new one need not be listed anywhere else, and generates the services that tonic calls.
 
 #[path = "build/enums.rs"]
 mod enums;
@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     println!("cargo::rerun-if-changed=migrations");
     println!("cargo::rerun-if-changed=projections");
     println!("cargo::rerun-if-changed=reactions");
+    println!("cargo::rerun-if-changed=templates");
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let folders = sorted(Path::new("projections"))?;
     fs::write(out.join("models.rs"), models(&folders)?)?;
@@ -22,6 +23,8 @@ fn main() -> Result<(), Box<dyn error::Error>> {
     fs::write(out.join("functions.rs"), functions_of(&functions)?)?;
     let reactions = sorted(Path::new("reactions"))?;
     fs::write(out.join("reactions.rs"), reactions_of(&reactions)?)?;
+    let templates = sorted(Path::new("templates"))?;
+    fs::write(out.join("templates.rs"), templates_of(&templates)?)?;
     Ok(())
 }
 
@@ -53,6 +56,14 @@ fn reactions_of(entries: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
     list(&folders, |code, name, folder| {
         let fold = format!("{folder}/fold.sql");
         writeln!(code, "({name:?}, {}),", included(&fold))
+    })
+}
+
+/// An array of `(name with its ending, content)`, one entry for each file.
+fn templates_of(files: &[PathBuf]) -> Result<String, Box<dyn error::Error>> {
+    list(files, |code, _, file| {
+        let name = file.rsplit('/').next().unwrap_or(file);
+        writeln!(code, "({name:?}, {}),", included(file))
     })
 }
 

@@ -24,7 +24,8 @@ const REQUEST_ID: &str = "request_id";
 const PAGE_TOKEN: &str = "page_token";
 const OF_PAGES: &[&str] = &[PAGE_TOKEN, "consistency_token"];
 /// Fields of which nothing is stored, not even a hash.
-const SECRETS: &[&str] = &["password", "old_password", "new_password", "refresh_token"];
+const SECRETS: &[&str] =
+    &["password", "old_password", "new_password", "refresh_token", "token", "code"];
 
 /// The code of all services.
 pub fn code() -> Result<String, Box<dyn Error>> {
@@ -143,6 +144,8 @@ fn write_request(code: &mut String, message: &DescriptorProto) -> Result<(), Box
         .field
         .iter()
         .filter(|field| field.r#type() == Type::String && field.label() != Label::Repeated)
+        // A text that may be absent names nobody.
+        .filter(|field| !field.proto3_optional())
         .map(prost_types::FieldDescriptorProto::name)
         .collect();
     writeln!(

@@ -8,6 +8,7 @@ create function {start_session}(
     client text,
     lifetime interval,
     token_lifetime interval,
+    requires_second_factor boolean,
     out session_id text,
     out role text,
     out start_position bigint,
@@ -38,6 +39,14 @@ begin
     start_position := coalesce(start_position, 0);
     started := clock_timestamp();
     role := 'user';
+    -- Operators and admins who must have a second factor and have none can do what users can: enough to set one up.
+    if requires_second_factor
+        and not exists (
+            select from second_factors f
+            where f.user_id = {start_session}.user_id and f.is_on)
+    then
+        role := 'user';
+    end if;
     session_id := new_session_id;
     expire_time := started + lifetime;
     insert into sessions (

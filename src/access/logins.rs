@@ -101,7 +101,7 @@ impl Access {
         self.check(attempt, Some(user_id.clone()), hash, password).await
     }
 
-    async fn attempt(
+    pub(super) async fn attempt(
         &self,
         account: &str,
         address: Option<IpAddr>,
@@ -155,6 +155,7 @@ impl Access {
             user_agent: &user_agent[..end],
             lifetime: self.shared.settings.session,
             token_lifetime: self.shared.settings.refresh_token,
+            requires_second_factor: self.shared.settings.require_second_factor,
         };
         let started = sessions::start(self.shared.database.pool(), new);
         let session = in_time(started).await?.ok_or(LoginError::Wrong)?;

@@ -6,6 +6,7 @@
 //! - [`passwords`] says which passwords are accepted, hashes and verifies them.
 //! - [`tokens`] are the texts that clients hold, [`signing`] the keys that sign them.
 //! - [`keys`] knows API keys.
+//! - [`second_factor`] sets up and checks second factors.
 //! - [`ends`] follows the log for credentials that have ended.
 
 mod attempts;
@@ -14,6 +15,7 @@ pub mod keys;
 pub mod logins;
 pub mod passwords;
 mod principal;
+pub mod second_factor;
 mod sessions;
 pub mod signing;
 mod tokens;
@@ -53,6 +55,12 @@ pub struct Settings {
     pub refresh_token: Duration,
     /// After how long a session ends however often it is refreshed.
     pub session: Duration,
+    /// How long the link of a mail for confirming an address is good.
+    pub confirmation_token: Duration,
+    /// How long the link of a mail for choosing another password is good.
+    pub reset_token: Duration,
+    /// Whether operators and admins need a second factor. Without one, their sessions are those of users.
+    pub require_second_factor: bool,
 }
 
 impl Default for Settings {
@@ -63,6 +71,9 @@ impl Default for Settings {
             access_token: Duration::from_mins(15),
             refresh_token: Duration::from_hours(14 * 24),
             session: Duration::from_hours(90 * 24),
+            confirmation_token: Duration::from_hours(7 * 24),
+            reset_token: Duration::from_mins(15),
+            require_second_factor: false,
         }
     }
 }

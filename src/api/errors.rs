@@ -130,8 +130,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ReferralCodeNotFound
         | ErrorReason::PurchaseNotFound
         | ErrorReason::ProgramVersionNotFound
+        | ErrorReason::MailedTokenUnknown
         | ErrorReason::JobNotFound
-        | ErrorReason::SessionNotFound => Code::NotFound,
+        | ErrorReason::SessionNotFound
+        | ErrorReason::MailNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
         | ErrorReason::UserIdTaken
@@ -153,11 +155,18 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TooManyVersions
         | ErrorReason::TooManyPrograms
         | ErrorReason::TooManyDefaultPrograms
+        | ErrorReason::MailedTokenExpired
+        | ErrorReason::MailedTokenUsed
+        | ErrorReason::SecondFactorOn
+        | ErrorReason::SecondFactorOff
+        | ErrorReason::SigningKeyNotKept
+        | ErrorReason::SessionRequired
         | ErrorReason::TokenAheadOfLog
         | ErrorReason::TokenOfOldEpoch
         | ErrorReason::NoTiers
         | ErrorReason::TooManyReferrals
-        | ErrorReason::JobNotParked => Code::FailedPrecondition,
+        | ErrorReason::JobNotParked
+        | ErrorReason::MailNotParked => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::HeadersTooLarge
         | ErrorReason::QueueFull
@@ -169,6 +178,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::RequestIncomplete | ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
         ErrorReason::MissingCredentials
         | ErrorReason::InvalidCredentials
+        | ErrorReason::SecondFactorWrong
+        | ErrorReason::SecondFactorRequired
         | ErrorReason::LoginFailed
         | ErrorReason::CredentialsEnded => Code::Unauthenticated,
         ErrorReason::PermissionDenied | ErrorReason::SelfRegistrationClosed => {
@@ -242,7 +253,7 @@ fn unavailable(message: &str) -> Status {
 pub struct ApiError(pub Status);
 
 impl ApiError {
-    /// Whether the reason is this one.
+    /// Whether this is the reason.
     pub fn is(&self, reason: ErrorReason) -> bool {
         let details = self.0.get_error_details();
         details.error_info().is_some_and(|info| info.reason == reason_name(reason))
@@ -419,6 +430,11 @@ impl From<Refusal> for ApiError {
             Refusal::TooManyDefaultPrograms { program_id, limit } => {
                 status(R::TooManyDefaultPrograms, &[("program_id", program_id), ("limit", limit)])
             }
+            // The caller reads again and retries; this is what is left if that does not help.
+            Refusal::ProfileMoved(id) => status(R::Conflict, &[("user_id", id)]),
+            Refusal::MailedTokenUsed => status(R::MailedTokenUsed, &[]),
+            Refusal::SecondFactorOn(id) => status(R::SecondFactorOn, &[("user_id", id)]),
+            Refusal::SecondFactorOff(id) => status(R::SecondFactorOff, &[("user_id", id)]),
             Refusal::TooManyPrograms { user_id, limit } => {
                 status(R::TooManyPrograms, &[("user_id", user_id), ("limit", limit)])
             }

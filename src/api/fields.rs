@@ -292,6 +292,11 @@ impl Fields {
         Some(email::tidy(text))
     }
 
+    /// A required text of any form.
+    pub fn required<'a>(&mut self, field: &str, text: &'a str) -> Option<&'a str> {
+        self.text(field, text)
+    }
+
     /// A referral code or a link that carries one, which may be missing. A text that cannot be a code is not
     /// refused here: it is an unknown code, and the program says what an unknown code does.
     pub fn referral_code(&mut self, text: &str) -> Option<String> {

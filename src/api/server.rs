@@ -25,10 +25,13 @@ use crate::engine::{self, Engine, Environment};
 use crate::jobs;
 use crate::lifecycle::{Stage, TaskEnded, Tasks};
 use crate::live::{self, Live};
+use crate::mails::unsubscribing::Unsubscribing;
+use crate::mails::{LinkSecrets, MailSettings, TokenLives};
 use crate::metrics::Metrics;
-use crate::reactions;
+use crate::public_url::PublicUrl;
+use crate::reactions::{self, Reaction};
 use crate::read::{Boards, Reads};
-use crate::store::{Database, StoreError, epoch, holders};
+use crate::store::{Database, StoreError, epoch, holders, in_time, mails};
 use crate::traces::Traces;
 
 /// How long calls may take to end once the server stops.
@@ -60,6 +63,8 @@ pub struct ServerSettings {
     pub origins: Origins,
     /// The certificate of the port; without one, the port speaks plain HTTP.
     pub tls: Option<Tls>,
+    /// What links begin with; `None` if `serve` was not told.
+    pub public_url: Option<PublicUrl>,
 }
 
 impl Default for ServerSettings {
@@ -71,6 +76,7 @@ impl Default for ServerSettings {
             self_registration: true,
             origins: Origins::default(),
             tls: None,
+            public_url: None,
         }
     }
 }
@@ -93,6 +99,8 @@ pub struct ServerOptions {
     pub live: live::Limits,
     /// Limits of the jobs.
     pub jobs: jobs::Limits,
+    /// How mails are sent.
+    pub mail: MailSettings,
     /// Limits on what clients can take.
     pub transport: transport::Limits,
     /// Where metrics are exposed over HTTP, if anywhere.
@@ -131,6 +139,7 @@ pub struct Server {
     metrics_listener: Option<TcpListener>,
     traces: Traces,
     limits: transport::Limits,
+    unsubscribing: Unsubscribing,
 }
 
 impl Server {
@@ -148,6 +157,7 @@ impl Server {
             engine,
             live,
             jobs,
+            mail,
             transport: limits,
             metrics_listener,
             traces,
@@ -191,15 +201,32 @@ impl Server {
         )
         .await?;
         let grown = live.reached();
-        reactions::start(database.clone(), epoch, reactions::all(), grown, &tasks).await?;
-        let handlers = jobs::handlers::all(&jobs);
+        let mut reactions = reactions::all();
+        if !mail.delivery.delivers() {
+            let is_of_mails = |reaction: &&mut Reaction| reaction.name == "mails";
+            if let Some(of_mails) = reactions.iter_mut().find(is_of_mails) {
+                *of_mails = of_mails.without_jobs();
+            }
+        }
+        reactions::start(database.clone(), epoch, reactions, grown, &tasks).await?;
+        let token_lives =
+            TokenLives { confirmation: access.confirmation_token, reset: access.reset_token };
+        let (of_access, now) = (database.clone(), environment.clone());
+        let access =
+            Access::start(of_access, &admin_key, now, access, live.clone(), &tasks).await?;
+        let unsubscribing = Unsubscribing::new(in_time(mails::secret(database.pool())).await?);
+        let mail = jobs::handlers::SendMail {
+            settings: mail,
+            unsubscribing: unsubscribing.clone(),
+            link_secrets: link_secrets(access.clone()),
+            token_lives,
+            environment: environment.clone(),
+        };
+        let handlers = jobs::handlers::all(&jobs, mail);
         let job_kinds = handlers.iter().map(|handler| handler.kind()).collect();
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
         let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
-        let (of_access, now) = (database.clone(), environment.clone());
-        let access =
-            Access::start(of_access, &admin_key, now, access, live.clone(), &tasks).await?;
         let context = Context {
             access,
             limits: Limits::new(&settings.rates, metrics.clone()),
@@ -216,7 +243,7 @@ impl Server {
             fingerprint_secret,
             stopping: tasks.signal(Stage::Calls),
         };
-        Ok(Self { context, tasks, guard, metrics, metrics_listener, traces, limits })
+        Ok(Self { context, tasks, guard, metrics, metrics_listener, traces, limits, unsubscribing })
     }
 
     /// The dependencies of the services; for programs that use the engine without a network.
@@ -242,7 +269,16 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), ServerError> {
-        let Self { context, tasks, guard, metrics, metrics_listener, traces, limits } = self;
+        let Self {
+            context,
+            tasks,
+            guard,
+            metrics,
+            metrics_listener,
+            traces,
+            limits,
+            unsubscribing,
+        } = self;
         let address = listener.local_addr()?;
         if let Some(listener) = metrics_listener {
             let metrics = metrics.clone();
@@ -268,9 +304,9 @@ impl Server {
             tasks.spawn(Stage::Background, "certificate", |stop| tls.follow(stop));
         }
         let grpc = grpc::routes(&context, &layers, health)?;
-        let access = context.access.clone();
-        drop(context);
-        let router = http::router(http::State { readiness, access }, grpc, &layers);
+        let (database, access) = (context.database.clone(), context.access.clone());
+        let state = http::State { readiness, access, database, unsubscribing, context };
+        let router = http::router(state, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);
         let serving = transport::serve(listener, tls, router, limits, metrics, stop);
         let serving = std::pin::pin!(serving);
@@ -289,6 +325,11 @@ impl Server {
         traces.finish().await;
         outcome
     }
+}
+
+/// The secrets of links in mails.
+fn link_secrets(access: Access) -> LinkSecrets {
+    Arc::new(move |purpose, id| access.secret_for(purpose, id))
 }
 
 /// Serves until `shutdown` resolves or a task fails; then lets calls end.

@@ -16,6 +16,7 @@ use crate::access::signing::SigningKeys;
 use crate::api::{Context, Server, publish_command};
 use crate::engine::query::query;
 use crate::engine::{Environment, Submission};
+use crate::mails::Delivery;
 use crate::store::{Actor, Database, Door};
 use contract::parse_program;
 use domain::{Program, ProgramId, load};
@@ -69,6 +70,9 @@ impl Dev {
             check_admin_key(key)?;
         }
         let listener = settings.listener().await?;
+        settings.link_to(&listener)?;
+        let mails = data_dir.join("mails");
+        let mail = settings.mail(Some(&mails))?;
         let metrics_listener = settings.metrics_listener().await?;
         let options = Options {
             bin_dir: self.pg_bindir,
@@ -96,8 +100,16 @@ impl Dev {
             keep_url(&data_dir, &url)?;
             let database = Database::new(&url, settings.max_connections)?;
             database.migrate().await?;
-            let options =
-                settings.server_options(database, admin_key.clone(), environment, metrics_listener);
+            if let Delivery::Files(folder) = &mail.delivery {
+                say(format_args!("mails are kept in {}", folder.display()));
+            }
+            let options = settings.server_options(
+                database,
+                admin_key.clone(),
+                environment,
+                metrics_listener,
+                mail,
+            );
             let server = Server::start(options).await?;
             publish_programs(server.context()).await?;
             Ok::<_, CliError>((cluster, server, admin_key))

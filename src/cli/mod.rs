@@ -7,6 +7,7 @@ mod dev;
 mod door;
 mod files;
 mod logging;
+mod mail;
 mod migrate;
 mod pg_options;
 mod program;

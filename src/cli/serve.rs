@@ -29,6 +29,12 @@ impl Serve {
                 "no --signing-keys are given: people's sessions are known to this process only, and end with it"
             );
         }
+        let mail = settings.mail(None)?;
+        if !mail.delivery.delivers() {
+            tracing::info!(
+                "there is no mail server (SMTP_URL), so nobody gets mail; what happens meanwhile is not made up for later"
+            );
+        }
         let listener = settings.listener().await?;
         let metrics_listener = settings.metrics_listener().await?;
         let database = database_at(&self.database.database_url, settings.max_connections)?;
@@ -36,8 +42,13 @@ impl Serve {
             database.migrate().await?;
             say_if_empty(&database).await?;
             let environment = Environment::of_this_machine()?;
-            let options =
-                settings.server_options(database, self.admin_key, environment, metrics_listener);
+            let options = settings.server_options(
+                database,
+                self.admin_key,
+                environment,
+                metrics_listener,
+                mail,
+            );
             Ok::<_, CliError>(Server::start(options).await?)
         };
         let server = tokio::select! {

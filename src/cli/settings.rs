@@ -2,8 +2,9 @@
 //! defaults.
 
 use std::fmt::Debug;
+use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +14,7 @@ use toml::Table;
 
 use super::address::ListenAddress;
 use super::door::{self, Switch};
+use super::mail::{MailPace, MailPart};
 use super::{CliError, files};
 use crate::access;
 use crate::api::cors::Origin;
@@ -21,6 +23,8 @@ use crate::api::{ServerOptions, ServerSettings};
 use crate::engine::{self, Environment};
 use crate::jobs::{self, days};
 use crate::live;
+use crate::mails::MailSettings;
+use crate::public_url::PublicUrl;
 use crate::store::Database;
 use crate::traces::{Traces, check_ratio};
 
@@ -152,6 +156,10 @@ pub(super) struct Settings {
     /// [default: none]
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_SIGNING_KEYS")]
     signing_keys: Option<PathBuf>,
+    /// The address that people reach the server at, as in `https://rewards.example.com`: links in mails begin
+    /// with it [default: none]
+    #[arg(long, value_name = "URL", env = "TRIBUTARY_PUBLIC_URL")]
+    public_url: Option<PublicUrl>,
     /// Seconds that an access token is good [default: 900]
     #[arg(long, value_name = "S", env = "TRIBUTARY_ACCESS_TOKEN_S")]
     access_token_s: Option<u64>,
@@ -177,6 +185,41 @@ pub(super) struct Settings {
     /// Passwords that may wait to be hashed or verified; further ones are turned away [default: 256]
     #[arg(long, value_name = "N", env = "TRIBUTARY_PASSWORD_QUEUE")]
     password_queue: Option<usize>,
+    /// Seconds that the link of a mail for choosing another password is good [default: 900]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_RESET_TOKEN_S")]
+    reset_token_s: Option<u64>,
+    /// Whether operators and admins need a second factor; without one they can log in only to set one up
+    /// [default: false]
+    #[arg(long, value_name = "BOOL", env = "TRIBUTARY_REQUIRE_SECOND_FACTOR", num_args = 0..=1, default_missing_value = "true")]
+    require_second_factor: Option<bool>,
+    /// The mail server, as in `smtps://USER:PASSWORD@HOST` or `smtp://USER:PASSWORD@HOST?tls=required` (STARTTLS);
+    /// `none`: nobody gets mail [default: none]
+    #[arg(long, value_name = "URL", env = "SMTP_URL", hide_env_values = true)]
+    smtp_url: Option<String>,
+    /// Whom mails are from, as in `Rewards <rewards@example.com>` [default: none]
+    #[arg(long, value_name = "ADDRESS", env = "TRIBUTARY_MAIL_FROM")]
+    mail_from: Option<String>,
+    /// A directory with templates of mails that replace those of the server [default: none]
+    #[arg(long, value_name = "DIR", env = "TRIBUTARY_MAIL_TEMPLATES")]
+    mail_templates: Option<PathBuf>,
+    /// Mails that one server sends at the same time [default: 4]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_MAIL_CONCURRENCY")]
+    mail_concurrency: Option<usize>,
+    /// Seconds that the mail server may take to take one mail [default: 60]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_MAIL_TIMEOUT_S")]
+    mail_timeout_s: Option<u64>,
+    /// Attempts at a mail before it is parked [default: 12]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_MAIL_ATTEMPTS")]
+    mail_attempts: Option<u32>,
+    /// Seconds between the first two attempts at a mail; the pause doubles with each further one [default: 30]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_MAIL_FIRST_PAUSE_S")]
+    mail_first_pause_s: Option<u64>,
+    /// Seconds between two attempts at a mail at most [default: 14400]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_MAIL_LONGEST_PAUSE_S")]
+    mail_longest_pause_s: Option<u64>,
+    /// Days for which mails are kept, without their content [default: 30]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_MAILS_KEPT_DAYS")]
+    mails_kept_days: Option<u64>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]
@@ -208,6 +251,8 @@ pub(super) struct Resolved {
     engine: engine::Limits,
     live: live::Limits,
     jobs: jobs::Limits,
+    mail: MailPart,
+    mail_pace: MailPace,
     transport: transport::Limits,
     pub(super) access: access::Settings,
 }
@@ -217,6 +262,7 @@ impl Settings {
         let settings = self.with_file()?;
         let transport = transport_limits(&settings)?;
         let access = access_settings(&settings)?;
+        let mail_pace = mail_pace(&settings)?;
         let listen = match settings.listen.clone() {
             Some(listen) => listen,
             None => DEFAULT_LISTEN.parse()?,
@@ -241,10 +287,19 @@ impl Settings {
         set(&mut server.read_patience, "read_patience_s", range, patience)?;
         let heartbeat = settings.heartbeat_s.map(seconds);
         set(&mut server.heartbeat, "heartbeat_s", seconds(1)..=seconds(3_600), heartbeat)?;
+        server.public_url = settings.public_url;
         let mut jobs = jobs::Limits::default();
         let mut kept_days = DEFAULT_JOBS_KEPT_DAYS;
         set(&mut kept_days, "jobs_kept_days", 1..=36_500, settings.jobs_kept_days)?;
         jobs.kept = days(kept_days);
+        let mut mails_kept_days = DEFAULT_JOBS_KEPT_DAYS;
+        set(&mut mails_kept_days, "mails_kept_days", 1..=36_500, settings.mails_kept_days)?;
+        jobs.mails_kept = days(mails_kept_days);
+        let mail = MailPart {
+            smtp_url: settings.smtp_url,
+            from: settings.mail_from,
+            templates: settings.mail_templates,
+        };
         let mut max_connections = DEFAULT_MAX_CONNECTIONS;
         set(&mut max_connections, "max_connections", 1..=10_000, settings.max_connections)?;
         let metrics_listen = settings.metrics_listen;
@@ -258,10 +313,28 @@ impl Settings {
             engine,
             live,
             jobs,
+            mail,
+            mail_pace,
             transport,
             access,
         })
     }
+}
+
+/// How fast mails are sent, and how often they are tried.
+fn mail_pace(settings: &Settings) -> Result<MailPace, CliError> {
+    let mut pace = MailPace::default();
+    let seconds = Duration::from_secs;
+    set(&mut pace.concurrency, "mail_concurrency", 1..=100, settings.mail_concurrency)?;
+    let patience = settings.mail_timeout_s.map(seconds);
+    set(&mut pace.patience, "mail_timeout_s", seconds(1)..=seconds(600), patience)?;
+    set(&mut pace.max_attempts, "mail_attempts", 1..=1_000, settings.mail_attempts)?;
+    let range = || seconds(1)..=seconds(86_400);
+    let pause = settings.mail_first_pause_s.map(seconds);
+    set(&mut pace.first_pause, "mail_first_pause_s", range(), pause)?;
+    let pause = settings.mail_longest_pause_s.map(seconds);
+    set(&mut pace.longest_pause, "mail_longest_pause_s", range(), pause)?;
+    Ok(pace)
 }
 
 /// The limits on what clients can take.
@@ -301,6 +374,10 @@ fn access_settings(settings: &Settings) -> Result<access::Settings, CliError> {
     set(&mut access.refresh_token, "refresh_token_days", days(1)..=days(365), given)?;
     let given = settings.session_days.map(days);
     set(&mut access.session, "session_days", days(1)..=days(3_650), given)?;
+    let seconds = Duration::from_secs;
+    let given = settings.reset_token_s.map(seconds);
+    set(&mut access.reset_token, "reset_token_s", seconds(60)..=seconds(86_400), given)?;
+    access.require_second_factor = settings.require_second_factor.unwrap_or_default();
     let passwords = &mut access.passwords;
     set(&mut passwords.min_chars, "password_chars", 1..=128, settings.password_chars)?;
     if let Some(rules) = &settings.password_rules {
@@ -371,6 +448,23 @@ impl Resolved {
         bind(&self.listen, "--listen").await
     }
 
+    /// Links begin with the address of this listener, if the settings do not say what they begin with.
+    pub(super) fn link_to(&mut self, listener: &TcpListener) -> Result<(), CliError> {
+        if self.settings.public_url.is_none() {
+            let mut address = listener.local_addr()?;
+            if address.ip().is_unspecified() {
+                address.set_ip(Ipv4Addr::LOCALHOST.into());
+            }
+            self.settings.public_url = Some(format!("http://{address}").parse()?);
+        }
+        Ok(())
+    }
+
+    /// How mails are sent. Without a mail server they are kept in `folder`, if there is one.
+    pub(super) fn mail(&self, folder: Option<&Path>) -> Result<MailSettings, CliError> {
+        self.mail.complete(self.mail_pace, self.settings.public_url.clone(), folder)
+    }
+
     /// The listener for metrics, if they are to be exposed.
     pub(super) async fn metrics_listener(&self) -> Result<Option<TcpListener>, CliError> {
         match &self.metrics_listen {
@@ -385,6 +479,7 @@ impl Resolved {
         admin_key: String,
         environment: Environment,
         metrics_listener: Option<TcpListener>,
+        mail: MailSettings,
     ) -> ServerOptions {
         let connections = self.max_connections.saturating_add(FURTHER_CONNECTIONS);
         if let Some(files) = files::raise_limit(connections)
@@ -409,6 +504,7 @@ impl Resolved {
             engine: self.engine,
             live: self.live,
             jobs: self.jobs,
+            mail,
             transport: self.transport,
         }
     }
@@ -426,6 +522,7 @@ mod tests {
         let resolved = Settings::default().resolve().unwrap();
         let (engine, live, server) = (resolved.engine, resolved.live, resolved.settings);
         let (transport, access) = (resolved.transport, resolved.access);
+        let mail = resolved.mail_pace;
         assert!(transport.trusted_proxies.is_empty());
         assert!(server.tls.is_none() && server.origins.is_empty());
         vec![
@@ -459,6 +556,7 @@ mod tests {
             ("tls_cert", "none".into()),
             ("tls_key", "none".into()),
             ("cors_origins", "none".into()),
+            ("public_url", "none".into()),
             ("signing_keys", access.signing_keys.map_or("none", |_| "a file").into()),
             ("access_token_s", access.access_token.as_secs().to_string()),
             ("refresh_token_days", (access.refresh_token.as_secs() / 86_400).to_string()),
@@ -468,6 +566,17 @@ mod tests {
             ("password_memory_kib", access.passwords.memory_kib.to_string()),
             ("password_passes", access.passwords.passes.to_string()),
             ("password_queue", access.passwords.queue.to_string()),
+            ("reset_token_s", access.reset_token.as_secs().to_string()),
+            ("require_second_factor", access.require_second_factor.to_string()),
+            ("smtp_url", "none".into()),
+            ("mail_from", "none".into()),
+            ("mail_templates", "none".into()),
+            ("mail_concurrency", mail.concurrency.to_string()),
+            ("mail_timeout_s", mail.patience.as_secs().to_string()),
+            ("mail_attempts", mail.max_attempts.to_string()),
+            ("mail_first_pause_s", mail.first_pause.as_secs().to_string()),
+            ("mail_longest_pause_s", mail.longest_pause.as_secs().to_string()),
+            ("mails_kept_days", (resolved.jobs.mails_kept.as_secs() / 86_400).to_string()),
         ]
     }
 

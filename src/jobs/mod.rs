@@ -64,10 +64,30 @@ pub trait Handler: Send + Sync {
         12
     }
 
+    /// The pauses between attempts, if they are not those of all jobs.
+    fn pauses(&self) -> Option<Pauses> {
+        None
+    }
+
+    /// How many jobs of this kind a server does at the same time, besides those of other kinds. `None` if they share
+    /// the slots of all jobs.
+    fn own_slots(&self) -> Option<usize> {
+        None
+    }
+
     /// Whether one job of this kind is created every day.
     fn is_daily(&self) -> bool {
         false
     }
+}
+
+/// The pauses between the attempts at a job.
+#[derive(Clone, Copy, Debug)]
+pub struct Pauses {
+    /// Before the second attempt. The pause doubles with every further attempt.
+    pub first: Duration,
+    /// The longest.
+    pub longest: Duration,
 }
 
 /// The handlers of a server.
@@ -80,14 +100,14 @@ pub struct Limits {
     pub concurrency: usize,
     /// How long finished jobs are kept.
     pub kept: Duration,
+    /// How long mails are kept.
+    pub mails_kept: Duration,
     /// How often the table is polled when no notice arrives.
     pub poll_interval: Duration,
     /// How long after an attempt's time limit its job is taken again, because its worker must have died.
     pub grace: Duration,
-    /// The pause before the second attempt. It doubles with every further attempt.
-    pub first_pause: Duration,
-    /// The longest pause between two attempts.
-    pub longest_pause: Duration,
+    /// The pauses between attempts.
+    pub pauses: Pauses,
 }
 
 impl Default for Limits {
@@ -95,10 +115,10 @@ impl Default for Limits {
         Self {
             concurrency: 4,
             kept: days(30),
+            mails_kept: days(30),
             poll_interval: Duration::from_secs(1),
             grace: Duration::from_secs(30),
-            first_pause: Duration::from_secs(5),
-            longest_pause: Duration::from_hours(1),
+            pauses: Pauses { first: Duration::from_secs(5), longest: Duration::from_hours(1) },
         }
     }
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 use sqlx::postgres::PgListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::OfKind;
-use super::{Attempt, Handler, Handlers, JobError, JobMetrics, Limits, TakenJob};
+use super::{Attempt, Handler, Handlers, JobError, JobMetrics, Limits, Pauses, TakenJob};
 use crate::engine::Environment;
 use crate::store::jobs::{self, Capability};
 use crate::store::{Database, StoreError, functions, in_time};
@@ -27,11 +28,18 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 /// over.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(8);
 
+/// Kinds of jobs that share slots.
+struct Group {
+    capabilities: Vec<Capability>,
+    /// A permit for each job that may be under way.
+    slots: Arc<Semaphore>,
+}
+
 /// Does jobs of the kinds for which it has handlers.
 pub struct Worker {
     database: Database,
     handlers: HashMap<&'static str, Arc<dyn Handler>>,
-    capabilities: Vec<Capability>,
+    groups: Vec<Group>,
     environment: Environment,
     limits: Limits,
     metrics: JobMetrics,
@@ -59,8 +67,16 @@ impl Worker {
             lease: handler.time_limit() + limits.grace,
             max_attempts: i32::try_from(handler.max_attempts()).unwrap_or(i32::MAX),
         };
+        let (own, shared): (Vec<_>, Vec<_>) =
+            handlers.iter().partition(|handler| handler.own_slots().is_some());
+        let group = |of: &[&Arc<dyn Handler>], slots: usize| Group {
+            capabilities: of.iter().map(|handler| capability(handler)).collect(),
+            slots: Arc::new(Semaphore::new(slots)),
+        };
+        let own = own.iter().map(|handler| group(&[*handler], handler.own_slots().unwrap_or(1)));
+        let groups = std::iter::once(group(&shared, limits.concurrency)).chain(own).collect();
         Self {
-            capabilities: handlers.iter().map(capability).collect(),
+            groups,
             handlers: handlers.iter().map(|handler| (handler.kind(), handler.clone())).collect(),
             database,
             environment,
@@ -117,18 +133,19 @@ impl Worker {
         loop {
             self.insert_daily().await?;
             self.count().await?;
-            let room = self.limits.concurrency.saturating_sub(self.under_way.len());
-            let taken = if room > 0 { self.take(room).await? } else { 0 };
-            if taken == room && room > 0 {
-                continue;
+            let mut may_be_more = false;
+            for group in 0..self.groups.len() {
+                may_be_more |= self.take(group).await?;
             }
-            self.wait(&mut listener).await?;
+            if !may_be_more {
+                self.wait(&mut listener).await?;
+            }
         }
     }
 
     /// Waits until there may be something to do.
     async fn wait(&mut self, listener: &mut PgListener) -> Result<(), StoreError> {
-        let is_full = self.under_way.len() >= self.limits.concurrency;
+        let is_full = self.groups.iter().all(|group| group.slots.available_permits() == 0);
         tokio::select! {
             Some(ended) = self.under_way.join_next() => match ended {
                 Ok(connection) => self.idle.extend(connection),
@@ -176,37 +193,43 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes jobs and begins them; returns how many.
-    async fn take(&mut self, room: usize) -> Result<usize, StoreError> {
-        if self.capabilities.is_empty() {
-            return Ok(0);
+    /// Takes jobs of a group and begins them, as many as it has free slots. Returns whether there may be more of them.
+    async fn take(&mut self, group: usize) -> Result<bool, StoreError> {
+        let Some(group) = self.groups.get_mut(group) else { return Ok(false) };
+        let room = group.slots.available_permits();
+        if room == 0 || group.capabilities.is_empty() {
+            return Ok(false);
         }
         // The kinds take turns at being first.
-        self.capabilities.rotate_left(1);
+        group.capabilities.rotate_left(1);
         let most = i64::try_from(room).unwrap_or(i64::MAX);
-        let taken = in_time(jobs::take(self.database.pool(), &self.capabilities, most)).await?;
+        let taken = in_time(jobs::take(self.database.pool(), &group.capabilities, most)).await?;
         let count = taken.len();
         for job in taken {
             let Some(handler) = self.handlers.get(&*job.kind).cloned() else { continue };
+            let Ok(slot) = group.slots.clone().try_acquire_owned() else { continue };
             let attempt = Attempt::new(self.database.clone(), self.idle.pop());
             let mut random = [0; 8];
             (self.environment.random)(&mut random);
             let surroundings = Surroundings {
                 database: self.database.clone(),
-                limits: self.limits.clone(),
+                pauses: self.limits.pauses,
                 metrics: self.metrics.clone(),
                 share: share(random),
             };
-            self.under_way.spawn(surroundings.carry_out(handler, job, attempt));
+            self.under_way.spawn(async move {
+                let _slot = slot;
+                surroundings.carry_out(handler, job, attempt).await
+            });
         }
-        Ok(count)
+        Ok(count >= room)
     }
 }
 
 /// What an attempt needs besides the job.
 struct Surroundings {
     database: Database,
-    limits: Limits,
+    pauses: Pauses,
     metrics: JobMetrics,
     /// The factor of the pause after a failure.
     share: f64,
@@ -222,6 +245,7 @@ impl Surroundings {
     ) -> Option<PgConnection> {
         let max_attempts = handler.max_attempts();
         let time_limit = handler.time_limit();
+        let pauses = handler.pauses().unwrap_or(self.pauses);
         let (own, id, number) = (job.own_attempt, job.id, job.attempt);
         let kind = handler.kind();
         let done = self.metrics.done.clone();
@@ -262,7 +286,7 @@ impl Surroundings {
         };
         let is_hopeless = matches!(error, JobError::Hopeless(_));
         let is_last = u32::try_from(own).unwrap_or(0) >= max_attempts;
-        let again = (!is_hopeless && !is_last).then(|| pause(&self.limits, own, self.share));
+        let again = (!is_hopeless && !is_last).then(|| pause(pauses, own, self.share));
         self.failed(kind, id, number, &error.to_string(), again).await;
         connection
     }
@@ -299,9 +323,9 @@ fn share(random: [u8; 8]) -> f64 {
 
 /// The pause after an attempt: twice the previous one, up to a limit, times a random factor, so that jobs that
 /// failed together are not retried together.
-fn pause(limits: &Limits, attempt: i32, share: f64) -> Duration {
+fn pause(pauses: Pauses, attempt: i32, share: f64) -> Duration {
     let doublings = u32::try_from(attempt - 1).unwrap_or(0).min(31);
-    let pause = limits.first_pause.saturating_mul(1 << doublings).min(limits.longest_pause);
+    let pause = pauses.first.saturating_mul(1 << doublings).min(pauses.longest);
     pause.mul_f64(share)
 }
 
@@ -311,12 +335,12 @@ mod tests {
 
     #[test]
     fn pauses_double_from_the_first_to_the_longest_and_are_shortened_by_up_to_a_half() {
-        let limits = Limits::default();
+        let of_all = Limits::default().pauses;
         let pauses: Vec<u64> =
-            (1..=12).map(|attempt| pause(&limits, attempt, 1.0).as_secs()).collect();
+            (1..=12).map(|attempt| pause(of_all, attempt, 1.0).as_secs()).collect();
         assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 320, 640, 1_280, 2_560, 3_600, 3_600]);
-        assert_eq!(pause(&limits, i32::MAX, 1.0), limits.longest_pause);
-        assert_eq!(pause(&limits, 1, share([0; 8])).as_millis(), 2_500);
-        assert_eq!(pause(&limits, 1, share([0xff; 8])).as_millis(), 5_000);
+        assert_eq!(pause(of_all, i32::MAX, 1.0), of_all.longest);
+        assert_eq!(pause(of_all, 1, share([0; 8])).as_millis(), 2_500);
+        assert_eq!(pause(of_all, 1, share([0xff; 8])).as_millis(), 5_000);
     }
 }

@@ -65,6 +65,9 @@ impl Door {
     /// An import of history.
     pub const IMPORT: Self = Self(Cow::Borrowed("import"));
 
+    /// The pages that the links in mails lead to.
+    pub const PAGE: Self = Self(Cow::Borrowed("page"));
+
     /// An RPC, by its name without the service: `RecordPurchase`.
     #[must_use]
     pub const fn rpc(name: &'static str) -> Self {

@@ -11,6 +11,9 @@
 //! - [`holders`] keeps processes that hang from blocking the others.
 //! - [`snapshots`] sorts out snapshots that are of no use.
 //! - [`jobs`] is the table of jobs, [`sessions`] those of sessions.
+//! - [`mails`] queues mails, and holds what their senders note about them; [`mailed_tokens`] are the tokens in their
+//!   links.
+//! - [`second_factors`] holds second factors, and what of them is used up.
 //! - [`claims`] looks up who owns a unique value.
 
 pub mod append;
@@ -23,9 +26,12 @@ pub mod holders;
 pub mod jobs;
 pub mod load;
 pub mod log;
+pub mod mailed_tokens;
+pub mod mails;
 mod profiles;
 mod rights;
 pub mod schema;
+pub mod second_factors;
 pub mod sessions;
 mod snapshots;
 
@@ -45,7 +51,9 @@ pub use envelope::{Actor, Door, Envelope};
 pub use epoch::Epoch;
 pub use load::{Loaded, Lookups};
 pub use log::RecordedEvent;
-pub use profiles::{ProfileNames, profile_names, profile_names_of};
+pub use profiles::{
+    OwnProfile, ProfileNames, own_profile, own_profile_of, profile_names, profile_names_of,
+};
 pub use rights::{MissingRights, with_missing_rights};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");

@@ -25,7 +25,11 @@ const TABLES: &[(&str, &[&str])] = &[
     ("checkpoints", &["SELECT", "INSERT", "DELETE"]),
     ("sessions", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("refresh_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("mailed_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("second_factors", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("jobs", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("mails", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("mail_opt_outs", &["SELECT", "INSERT", "DELETE"]),
     ("reactions", &["SELECT", "INSERT", "UPDATE"]),
     ("reaction_checkpoints", &["SELECT", "INSERT", "DELETE"]),
 ];

@@ -66,6 +66,8 @@ pub struct NewSession<'a> {
     pub lifetime: Duration,
     /// After how long a refresh token that is not used ends.
     pub token_lifetime: Duration,
+    /// Whether operators and admins need a second factor. Without one the session is that of a user.
+    pub requires_second_factor: bool,
 }
 
 /// What became of a refresh token.
@@ -146,7 +148,8 @@ pub async fn start(
     pool: &PgPool,
     new: NewSession<'_>,
 ) -> Result<Option<StoredSession>, StoreError> {
-    let call = functions::statement("select * from {start_session}($1, $2, $3, $4, $5, $6, $7)");
+    let call =
+        functions::statement("select * from {start_session}($1, $2, $3, $4, $5, $6, $7, $8)");
     let row = sqlx::query(&call)
         .bind(new.user_id.as_str())
         .bind(new.password_hash)
@@ -155,6 +158,7 @@ pub async fn start(
         .bind(new.user_agent)
         .bind(interval(new.lifetime))
         .bind(interval(new.token_lifetime))
+        .bind(new.requires_second_factor)
         .fetch_optional(pool)
         .await?;
     row.map(|row| stored(&row, new.user_id.clone())).transpose()

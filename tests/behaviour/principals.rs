@@ -29,15 +29,24 @@ const LINES: &str = "multi-level-commission";
 
 /// A server in this process, without a network.
 pub(super) async fn in_process(database: &TestDatabase) -> Server {
+    in_process_with(database, tributary::access::Settings::default()).await
+}
+
+/// As [`in_process`], with settings of access.
+pub(super) async fn in_process_with(
+    database: &TestDatabase,
+    access: tributary::access::Settings,
+) -> Server {
     let options = ServerOptions {
         database: Database::new(&database.url, 4).unwrap(),
         admin_key: ADMIN_KEY.into(),
-        access: tributary::access::Settings::default(),
+        access,
         environment: Environment::of_this_machine().unwrap(),
         settings: ServerSettings::default(),
         engine: engine::Limits::default(),
         live: live::Limits::default(),
         jobs: jobs::Limits::default(),
+        mail: tributary::mails::MailSettings::nowhere().unwrap(),
         transport: tributary::api::transport::Limits::default(),
         metrics_listener: None,
         traces: Traces::default(),

@@ -224,7 +224,8 @@ async fn logging_out_ends_one_session_its_streams_and_its_refresh_token() {
     assert!(details.error_info().unwrap().metadata.contains_key("resume_token"));
     // Ending it again changes nothing, and an open RPC takes no notice of a token that has ended.
     accounts.logout(&here.access_token, &there.session_id).await.unwrap();
-    let login = LoginRequest { login: "ada".into(), password: PASSWORD.into() };
+    let login =
+        LoginRequest { login: "ada".into(), password: PASSWORD.into(), ..Default::default() };
     accounts.service().login(with(&there.access_token, login)).await.unwrap();
 
     accounts.logout(&here.access_token, "").await.unwrap();

@@ -46,6 +46,7 @@ impl Shifted {
             engine: Limits::default(),
             live: tributary::live::Limits::default(),
             jobs: tributary::jobs::Limits::default(),
+            mail: tributary::mails::MailSettings::nowhere().unwrap(),
             metrics_listener: Some(metrics_listener),
             traces: Traces::default(),
         })

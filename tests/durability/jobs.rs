@@ -7,9 +7,12 @@ use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio_util::sync::CancellationToken;
 use tributary::engine::Environment;
+use tributary::jobs::handlers::SendMail;
 use tributary::jobs::{
-    self, Attempt, Doing, Handler, Handlers, JobError, JobMetrics, Limits, TakenJob, Worker,
+    self, Attempt, Doing, Handler, Handlers, JobError, JobMetrics, Limits, Pauses, TakenJob, Worker,
 };
+use tributary::mails::unsubscribing::Unsubscribing;
+use tributary::mails::{MailSettings, TokenLives};
 use tributary::metrics::Metrics;
 use tributary::store::Database;
 use tributary::store::jobs::{Capability, JobFilter, JobState, NewJob, Retried};
@@ -21,8 +24,7 @@ pub(super) fn hasty() -> Limits {
     Limits {
         poll_interval: Duration::from_millis(20),
         grace: Duration::from_millis(100),
-        first_pause: Duration::from_millis(10),
-        longest_pause: Duration::from_millis(50),
+        pauses: Pauses { first: Duration::from_millis(10), longest: Duration::from_millis(50) },
         ..Limits::default()
     }
 }
@@ -190,6 +192,7 @@ async fn jobs_that_are_done_are_deleted_when_their_time_is_over_and_cleaning_is_
         ("old", "done", 8),
         ("kept", "done", 6),
         ("parked", "parked", 80),
+        ("parked mail", "parked", 80),
         ("queued", "queued", 80),
     ] {
         sqlx::query(
@@ -207,14 +210,29 @@ async fn jobs_that_are_done_are_deleted_when_their_time_is_over_and_cleaning_is_
     let writer =
         "insert into writers values (gen_random_uuid(), 1, 0, now() - interval '2 days', '{}')";
     database.pool.execute(writer).await.unwrap();
-    let limits = Limits { kept: jobs::days(7), ..hasty() };
+    // A mail is deleted with its job, whatever has become of it.
+    let mails = "insert into mails (job_id, kind, created_at)
+        select id, 'welcome', now() - interval '80 days' from jobs where kind = 'parked mail'
+        union all select id, 'welcome', now() - interval '6 days' from jobs where kind = 'kept'";
+    database.pool.execute(mails).await.unwrap();
+    let limits = Limits { kept: jobs::days(7), mails_kept: jobs::days(7), ..hasty() };
     let stop = CancellationToken::new();
     // Two servers, one job.
     let mut workers = Vec::new();
     for _ in 0..2 {
-        let handlers = jobs::handlers::all(&limits);
         let own = Database::new(&database.url, 2).unwrap();
         let environment = Environment::of_this_machine().unwrap();
+        let mail = SendMail {
+            settings: MailSettings::nowhere().unwrap(),
+            unsubscribing: Unsubscribing::new(Vec::new()),
+            link_secrets: Arc::new(|_, _| [0; 32]),
+            token_lives: TokenLives {
+                confirmation: Duration::from_hours(1),
+                reset: Duration::from_hours(1),
+            },
+            environment: environment.clone(),
+        };
+        let handlers = jobs::handlers::all(&limits, mail);
         let counts = JobMetrics::default();
         let worker = Worker::new(own, &handlers, environment, limits.clone(), counts);
         workers.push(tokio::spawn(worker.run(stop.clone())));
@@ -236,6 +254,7 @@ async fn jobs_that_are_done_are_deleted_when_their_time_is_over_and_cleaning_is_
         .unwrap();
     assert_eq!(left, ["clean", "kept", "parked", "queued"]);
     assert_eq!(database.count("select count(*) from writers").await, 0);
+    assert_eq!(database.count("select count(*) from mails").await, 1);
 }
 
 #[tokio::test]

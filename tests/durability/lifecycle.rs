@@ -32,6 +32,7 @@ async fn server(database: &TestDatabase) -> Server {
         engine: Limits::default(),
         live: tributary::live::Limits::default(),
         jobs: tributary::jobs::Limits::default(),
+        mail: tributary::mails::MailSettings::nowhere().unwrap(),
         transport: tributary::api::transport::Limits::default(),
         metrics_listener: None,
         traces: Traces::default(),

@@ -44,6 +44,19 @@ pub fn is_unit(code: &str) -> bool {
         && (code.len() != 3 || is_currency(code))
 }
 
+/// An amount for people: `12.50 USD`, `900 JPY`, `7 POINTS`.
+#[must_use]
+pub fn amount_text(minor_units: i64, unit: &str) -> String {
+    let decimals = ALL_MAP.get(unit).filter(|_| is_currency(unit)).map_or(0, |entry| entry.unit);
+    let decimals = usize::try_from(decimals).unwrap_or(0);
+    let sign = if minor_units < 0 { "-" } else { "" };
+    let digits = format!("{:0>1$}", minor_units.unsigned_abs(), decimals + 1);
+    match digits.split_at(digits.len() - decimals) {
+        (whole, "") => format!("{sign}{whole} {unit}"),
+        (whole, fraction) => format!("{sign}{whole}.{fraction} {unit}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +82,22 @@ mod tests {
             assert!(currency_fault(code).unwrap_or_default().contains("such as USD"), "{code}");
         }
         assert_eq!(currency_fault("HRK"), None);
+    }
+
+    #[test]
+    fn an_amount_has_the_decimals_of_its_currency() {
+        for (minor_units, unit, text) in [
+            (1_250, "USD", "12.50 USD"),
+            (5, "USD", "0.05 USD"),
+            (-5, "USD", "-0.05 USD"),
+            (0, "INR", "0.00 INR"),
+            (900, "JPY", "900 JPY"),
+            (1_234, "KWD", "1.234 KWD"),
+            (7, "POINTS", "7 POINTS"),
+            (i64::MIN, "POINTS", "-9223372036854775808 POINTS"),
+        ] {
+            assert_eq!(amount_text(minor_units, unit), text);
+        }
     }
 
     #[test]

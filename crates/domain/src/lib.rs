@@ -19,8 +19,10 @@ mod events;
 mod ids;
 pub mod ledger;
 pub mod link;
+mod mail;
 pub mod money;
 mod participant;
+mod profile;
 mod program;
 mod purchase;
 mod refusal;
@@ -44,7 +46,9 @@ mod tests;
 pub use events::{DecodeError, EventCodec, decode};
 pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
+pub use mail::{Mail, MailKind, Recipient};
 pub use participant::*;
+pub use profile::*;
 pub use program::*;
 pub use purchase::*;
 pub use refusal::Refusal;
@@ -53,7 +57,10 @@ pub use registry::{
     StreamKey, event_types,
 };
 pub use session::{SessionId, SessionsEnded};
-pub use side_row::{PasswordHash, Profile, SideRow};
+pub use side_row::{
+    MailedToken, PasswordHash, Profile, ProfileChange, SecondFactor, SecondFactorRow, SideRow,
+    TokenPurpose,
+};
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{

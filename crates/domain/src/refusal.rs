@@ -57,6 +57,14 @@ pub enum Refusal {
          '{program_id}' without enroll_by_default, or another program without it first"
     )]
     TooManyDefaultPrograms { program_id: ProgramId, limit: u32 },
+    #[error("the profile of user '{0}' has changed meanwhile")]
+    ProfileMoved(UserId),
+    #[error("the token was used already, or a later one took its place")]
+    MailedTokenUsed,
+    #[error("user '{0}' has a second factor already; remove it first")]
+    SecondFactorOn(UserId),
+    #[error("user '{0}' has no second factor")]
+    SecondFactorOff(UserId),
     #[error("the password of user '{0}' was changed meanwhile")]
     PasswordChangedMeanwhile(UserId),
     #[error("user '{user_id}' is already in the maximum of {limit} programs")]

@@ -338,7 +338,7 @@ registry! { $
     /// A set of rules and its versions.
     Program {
         id: ProgramId,
-        state_version: 1,
+        state_version: 2,
         cache: Recent,
         is_receipt: false,
         remembers_commands: false,

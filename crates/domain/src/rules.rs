@@ -159,6 +159,11 @@ pub struct RewardRule {
     pub cap_minor: Option<i64>,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 /// The rules of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -199,6 +204,10 @@ pub struct ProgramRules {
     pub leaderboard: LeaderboardMetric,
     /// Whether users who name no program are enrolled.
     pub enroll_by_default: bool,
+    /// Whether participants get mail about the program. Programs of releases without mails did not say, and send
+    /// none.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub mails: bool,
 }
 
 /// The index of the tier that `referrals` reach in `tiers`, which are in ascending order.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{ParticipantId, SessionsEnded, UserId};
+use crate::{Mail, MailKind, ParticipantId, Personal, Recipient, SessionsEnded, UserId};
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
 /// without changing the log.
@@ -26,6 +26,116 @@ impl fmt::Debug for Profile {
     /// Prints the user id only: personal data stays out of logs.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Profile").field("user_id", &self.user_id).finish_non_exhaustive()
+    }
+}
+
+/// What changes of a user's personal data. What is absent stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct ProfileChange {
+    pub user_id: UserId,
+    pub username: Option<Personal>,
+    pub display_name: Option<Personal>,
+    pub email: Option<Personal>,
+}
+
+/// What a mailed token is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenPurpose {
+    /// Confirming the user's address.
+    ConfirmEmail,
+    /// Making another address the user's.
+    ChangeEmail,
+    /// Choosing another password.
+    ResetPassword,
+}
+
+impl TokenPurpose {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::ConfirmEmail, Self::ChangeEmail, Self::ResetPassword];
+
+    /// The name used in the table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfirmEmail => "confirm_email",
+            Self::ChangeEmail => "change_email",
+            Self::ResetPassword => "reset_password",
+        }
+    }
+
+    /// The purpose with that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|purpose| purpose.as_str() == name)
+    }
+}
+
+/// A token that is to be mailed. The token itself is made when the mail is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MailedToken {
+    /// What the token is made of, with the servers' secret.
+    pub id: [u8; 16],
+    /// What it is good for.
+    pub purpose: TokenPurpose,
+    /// For whom.
+    pub user_id: UserId,
+    /// The address that it is mailed to.
+    pub email: Personal,
+    /// What the token depends on: for another address the version of the profile in which it was asked for; for a
+    /// password the number of passwords that the user had chosen.
+    pub version: u32,
+}
+
+impl MailedToken {
+    /// A mail about the token: to this address, or to the one in the user's profile.
+    #[must_use]
+    pub fn mail(&self, kind: MailKind, to: Option<&Personal>) -> Mail {
+        let id = hex(&self.id);
+        Mail {
+            occasion: format!("{}/{id}", kind.as_str()),
+            kind,
+            user_id: Some(self.user_id.clone()),
+            recipient: to.map(|to| Recipient { email: to.0.clone(), name: None }),
+            facts: json!({ "token_id": id }),
+        }
+    }
+}
+
+/// The second factor of a user, or that there is none any more.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecondFactorRow {
+    /// The user.
+    pub user_id: UserId,
+    /// The factor; none if it was removed.
+    pub factor: Option<SecondFactor>,
+}
+
+/// A second factor that a login needs.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecondFactor {
+    /// The secret, encrypted.
+    pub sealed_secret: Vec<u8>,
+    /// The period of 30 seconds whose code was used last.
+    pub last_period: i64,
+    /// The SHA-256 of each recovery code.
+    pub recovery_hashes: Vec<[u8; 32]>,
+}
+
+impl fmt::Debug for SecondFactorRow {
+    /// Prints the user id only: secrets stay out of logs.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SecondFactorRow")
+            .field("user_id", &self.user_id)
+            .field("is_on", &self.factor.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SecondFactor {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("SecondFactor").finish_non_exhaustive()
     }
 }
 
@@ -54,6 +164,21 @@ pub enum SideRow {
         /// The user who referred them.
         referrer: UserId,
     },
+    /// A change of personal data.
+    ProfileChange(ProfileChange),
+    /// A token to be mailed.
+    MailedToken(MailedToken),
+    /// A user's second factor.
+    SecondFactor(SecondFactorRow),
+    /// Which kinds of mail a user wants. Kinds that are not named stay as they are.
+    MailPreferences {
+        /// The user.
+        user_id: UserId,
+        /// Kinds, each with whether it is wanted.
+        wanted: Vec<(MailKind, bool)>,
+    },
+    /// A mail to be sent.
+    Mail(Mail),
     /// That sessions of a user have ended.
     SessionEnds {
         /// The user.
@@ -71,13 +196,18 @@ pub enum SideRow {
 }
 
 impl SideRow {
-    /// The table of the row. The database function `write_<table>` writes it.
+    /// The table of the row, or what changes in one. The database function `write_<name>` writes it.
     #[must_use]
     pub const fn table(&self) -> &'static str {
         match self {
             Self::Profile(_) => "profiles",
             Self::Enrollment(_) => "enrollments",
             Self::Referral { .. } => "referrals",
+            Self::ProfileChange(_) => "profile_changes",
+            Self::MailedToken(_) => "mailed_tokens",
+            Self::SecondFactor(_) => "second_factors",
+            Self::MailPreferences { .. } => "mail_preferences",
+            Self::Mail(_) => "mails",
             Self::SessionEnds { .. } => "session_ends",
             Self::PasswordHash { .. } => "password_hashes",
         }
@@ -103,6 +233,43 @@ impl SideRow {
                 "referee_user_id": referee.user_id.as_str(),
                 "referrer_user_id": referrer.as_str(),
             }),
+            Self::ProfileChange(change) => {
+                let text = |value: &Option<Personal>| value.as_ref().map(|value| value.0.clone());
+                json!({
+                    "user_id": change.user_id.as_str(),
+                    "username": text(&change.username),
+                    "display_name": text(&change.display_name),
+                    "email": text(&change.email),
+                })
+            }
+            Self::MailedToken(token) => json!({
+                "id": hex(&token.id),
+                "purpose": token.purpose.as_str(),
+                "user_id": token.user_id.as_str(),
+                "email": token.email.0,
+                "version": token.version,
+            }),
+            Self::SecondFactor(SecondFactorRow { user_id, factor }) => json!({
+                "user_id": user_id.as_str(),
+                "sealed_secret": factor.as_ref().map(|factor| hex(&factor.sealed_secret)),
+                "last_period": factor.as_ref().map(|factor| factor.last_period),
+                "recovery_hashes": factor.as_ref().map(|factor| {
+                    factor.recovery_hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>()
+                }),
+            }),
+            Self::MailPreferences { user_id, wanted } => json!({
+                "user_id": user_id.as_str(),
+                "wanted": kinds(wanted, true),
+                "unwanted": kinds(wanted, false),
+            }),
+            Self::Mail(mail) => json!({
+                "occasion": mail.occasion,
+                "kind": mail.kind.as_str(),
+                "user_id": mail.user_id.as_ref().map(UserId::as_str),
+                "recipient": mail.recipient.as_ref().map(|recipient| &recipient.email),
+                "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
+                "facts": mail.facts,
+            }),
             Self::SessionEnds { user_id, ended: SessionsEnded::These(sessions) } => json!({
                 "user_id": user_id.as_str(),
                 "these": sessions,
@@ -117,4 +284,20 @@ impl SideRow {
             }),
         }
     }
+}
+
+/// The names of the kinds that are wanted, or that are not.
+fn kinds(wanted: &[(MailKind, bool)], is_wanted: bool) -> Vec<&'static str> {
+    wanted.iter().filter(|(_, is)| *is == is_wanted).map(|(kind, _)| kind.as_str()).collect()
+}
+
+/// Bytes in the form that Postgres decodes with `decode(text, 'hex')` and reads as a UUID.
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }

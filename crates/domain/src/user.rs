@@ -9,6 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::events::events;
 use super::ledger::Posting;
+use super::profile::{
+    ProfileCommand, ProfileState, UserEmailChanged, UserEmailConfirmed, UserProfileUpdated,
+    UserSecondFactorChanged,
+};
 use super::registry::{Posts, State};
 use super::{ProgramId, Refusal, SessionsEnded, Timestamp, UserId};
 
@@ -73,6 +77,10 @@ events! {
         UserEnrolled = "1.0.0",
         UserDeactivated = "1.0.0",
         UserReactivated = "1.0.0",
+        UserProfileUpdated = "1.0.0",
+        UserEmailChanged = "1.0.0",
+        UserEmailConfirmed = "1.0.0",
+        UserSecondFactorChanged = "1.0.0",
         UserSessionsEnded = "1.0.0",
         UserPasswordChanged = "1.0.0",
     }
@@ -86,6 +94,7 @@ pub enum UserCommand {
     Enroll { user_id: UserId, program_id: ProgramId },
     Deactivate { user_id: UserId },
     Reactivate { user_id: UserId },
+    Profile(ProfileCommand),
     EndSessions { ended: SessionsEnded },
     ChangePassword,
 }
@@ -97,6 +106,7 @@ pub struct User {
     status: UserStatus,
     register_time: Option<Timestamp>,
     programs: Vec<ProgramId>,
+    profile: ProfileState,
     /// How often the password was changed.
     password_changes: u32,
 }
@@ -130,6 +140,12 @@ impl User {
     #[must_use]
     pub fn programs(&self) -> &[ProgramId] {
         &self.programs
+    }
+
+    /// What is known of the profile without its values.
+    #[must_use]
+    pub fn profile(&self) -> &ProfileState {
+        &self.profile
     }
 }
 
@@ -165,6 +181,10 @@ impl Aggregate for User {
                 return Err(Refusal::UserAlreadyActive(user_id));
             }
             UserCommand::Reactivate { .. } => UserReactivated {}.into(),
+            UserCommand::Profile(command) => match self.profile.decide(command)? {
+                Some(event) => event,
+                None => return Ok(()),
+            },
             UserCommand::EndSessions { ended } => UserSessionsEnded { sessions: ended }.into(),
             UserCommand::ChangePassword => UserPasswordChanged {}.into(),
         };
@@ -180,6 +200,10 @@ impl Aggregate for User {
             UserEvent::UserEnrolled(event) => self.programs.push(event.program_id),
             UserEvent::UserDeactivated(_) => self.status = UserStatus::Inactive,
             UserEvent::UserReactivated(_) => self.status = UserStatus::Active,
+            UserEvent::UserProfileUpdated(event) => self.profile.update(&event),
+            UserEvent::UserEmailChanged(_) => self.profile.change_email(),
+            UserEvent::UserEmailConfirmed(_) => self.profile.confirm_email(),
+            UserEvent::UserSecondFactorChanged(event) => self.profile.set_second_factor(&event),
             UserEvent::UserSessionsEnded(_) => {}
             UserEvent::UserPasswordChanged(_) => {
                 self.password_changes = self.password_changes.saturating_add(1);
@@ -195,6 +219,10 @@ impl Posts for UserEvent {
             | Self::UserEnrolled(_)
             | Self::UserDeactivated(_)
             | Self::UserReactivated(_)
+            | Self::UserProfileUpdated(_)
+            | Self::UserEmailChanged(_)
+            | Self::UserEmailConfirmed(_)
+            | Self::UserSecondFactorChanged(_)
             | Self::UserSessionsEnded(_)
             | Self::UserPasswordChanged(_) => None,
         }
@@ -216,6 +244,10 @@ impl UserEvent {
             Self::UserEnrolled(_)
             | Self::UserDeactivated(_)
             | Self::UserReactivated(_)
+            | Self::UserProfileUpdated(_)
+            | Self::UserEmailChanged(_)
+            | Self::UserEmailConfirmed(_)
+            | Self::UserSecondFactorChanged(_)
             | Self::UserSessionsEnded(_)
             | Self::UserPasswordChanged(_) => None,
         }

@@ -14,10 +14,13 @@
 )]
 
 mod client;
+mod mail_server;
+mod mailed;
 pub mod people;
 pub mod plain_http;
 mod processes;
 mod proxy;
+pub mod second_factors;
 mod several;
 mod stopping;
 pub mod tls;
@@ -32,6 +35,8 @@ use tributary::read::Verdict;
 use tributary::store::Database;
 
 pub use client::{Client, Reason, SignUp, reason, sign_up_request, uses};
+pub use mail_server::{Act, MailServer, Received};
+pub use mailed::{issue_token, mailed_tokens};
 pub use processes::{
     ADMIN_KEY, Server, ServerOptions, clean_command, program, serve, signal, tributary,
 };

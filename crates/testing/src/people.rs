@@ -30,7 +30,21 @@ impl People {
     }
 
     pub async fn login(&self, login: &str, password: &str) -> Result<LoginResponse, Status> {
-        let request = LoginRequest { login: login.into(), password: password.into() };
+        self.login_with(login, password, "").await
+    }
+
+    /// Logs in with a code of the second factor.
+    pub async fn login_with(
+        &self,
+        login: &str,
+        password: &str,
+        code: &str,
+    ) -> Result<LoginResponse, Status> {
+        let request = LoginRequest {
+            login: login.into(),
+            password: password.into(),
+            second_factor_code: code.into(),
+        };
         Ok(self.service().login(request).await?.into_inner())
     }
 

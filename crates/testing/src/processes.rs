@@ -29,7 +29,11 @@ fn binary(name: &str) -> PathBuf {
 pub fn clean_command(program: &Path) -> Command {
     let mut command = Command::new(program);
     for (name, _) in std::env::vars() {
-        if name.starts_with("TRIBUTARY_") || name.starts_with("PG") || name == "DATABASE_URL" {
+        if name.starts_with("TRIBUTARY_")
+            || name.starts_with("PG")
+            || name == "DATABASE_URL"
+            || name == "SMTP_URL"
+        {
             command.env_remove(name);
         }
     }

@@ -29,8 +29,15 @@ impl Handlers {
             _ => UserId::parse(&owner).ok(),
         });
         let user_id = user_id.ok_or_else(|| known.not_found())?;
-        let pb::GetUserResponse { user, participants, .. } = self.find(&user_id).await?;
-        Ok(pb::FindUserResponse { user, participants, position })
+        let pb::GetUserResponse { user, participants, email_confirmed, has_second_factor, .. } =
+            self.find(&user_id).await?;
+        Ok(pb::FindUserResponse {
+            user,
+            participants,
+            position,
+            email_confirmed,
+            has_second_factor,
+        })
     }
 }
 

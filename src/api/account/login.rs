@@ -24,6 +24,7 @@ impl Handlers {
         let (login, password) = fields.finish(login.zip(password))?;
         let access = &self.0.access;
         let user = access.check_login(&login, password, call.counted_address()).await?;
+        self.check_second_factor(&user.user_id, &request.second_factor_code).await?;
         let tokens = access.start_session(&user, call.user_agent()).await?;
         let user = self.find(&user.user_id).await?.user;
         let Tokens { access_token, expire_time, refresh_token, session_id } = tokens;

@@ -1,14 +1,22 @@
 //! `AccountService`: users.
 
+pub(super) mod confirmation;
+mod evenly;
 mod find;
 mod login;
+mod mailed_tokens;
 mod password;
+pub(super) mod password_reset;
+mod profile;
 mod registration;
+mod second_factor;
 mod sessions;
 mod status;
 mod users;
 
 use crate::api::Context;
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
 use crate::api::permissions::{Callers, Rule, Subject, row};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
@@ -31,7 +39,21 @@ pub(super) const RULES: &[Rule] = {
         row("AccountService", "ListUsers", BackEnds, None),
         row("AccountService", "DeactivateUser", BackEnds, User("user_id")),
         row("AccountService", "ReactivateUser", BackEnds, User("user_id")),
+        row("AccountService", "UpdateProfile", SignedIn, User("user_id")),
+        row("AccountService", "ConfirmEmail", Anyone, None),
+        row("AccountService", "ResendConfirmation", Anyone, None),
+        row("AccountService", "RequestPasswordReset", Anyone, None),
+        row("AccountService", "ResetPassword", Anyone, None),
+        row("AccountService", "EnrollSecondFactor", SignedIn, None),
+        row("AccountService", "ConfirmSecondFactor", SignedIn, None),
+        row("AccountService", "RemoveSecondFactor", SignedIn, User("user_id")),
     ]
 };
 
 pub(super) struct Handlers(pub(super) Context);
+
+/// The text that names an account, an address or a username.
+fn login_of(fields: &mut Fields, login: &str) -> Result<String, ApiError> {
+    let login = fields.login(login);
+    Ok(std::mem::take(fields).finish(login)?)
+}

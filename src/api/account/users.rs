@@ -67,7 +67,7 @@ impl Handlers {
     }
 
     pub(super) async fn find(&self, user_id: &UserId) -> Result<pb::GetUserResponse, ApiError> {
-        let (status, create_time, participants) =
+        let (status, create_time, participants, profile) =
             query(&self.0.database, &self.0.environment, |work| {
                 let user = load::<User>(work, user_id)?;
                 if !user.exists() {
@@ -82,12 +82,18 @@ impl Handlers {
                     Ok(())
                 })?;
                 participants.sort_by(|one, other| one.program_id.cmp(&other.program_id));
-                Ok((user.status(), user.register_time(), participants))
+                Ok((user.status(), user.register_time(), participants, user.profile().clone()))
             })
             .await?;
         let names = profile_names(self.0.database.pool(), user_id).await?;
         let user = responses::user(user_id.as_str(), names.as_ref(), status, create_time);
-        Ok(pb::GetUserResponse { user: Some(user), participants, position: 0 })
+        Ok(pb::GetUserResponse {
+            user: Some(user),
+            participants,
+            position: 0,
+            email_confirmed: profile.is_email_confirmed(),
+            has_second_factor: profile.has_second_factor(),
+        })
     }
 }
 

@@ -2,16 +2,20 @@
 //! of it, with their layers inside.
 //!
 //! - [`health`] reports whether the server is alive and ready, [`page`] is the page at `/`.
+//! - [`account_pages`] are what the links in mails lead to.
 //! - [`public_keys`] are those of access tokens.
+//! - [`unsubscribe`] is the page by which people switch mails off.
 //! - [`form`] determines the form of answer that a client accepts, [`media`] whether it speaks gRPC, and
 //!   [`refusals`] refuses requests in that form.
 
+mod account_pages;
 mod form;
 mod health;
 pub(super) mod media;
 mod page;
 mod public_keys;
 pub(super) mod refusals;
+mod unsubscribe;
 
 use axum::Router;
 use axum::extract::Request;
@@ -23,9 +27,12 @@ use tonic::body::Body;
 use tower::ServiceExt;
 
 use self::media::Grpc;
+use super::Context;
 use super::grpc::{Layers, UnknownMethod};
 use super::readiness::Readiness;
 use crate::access::Access;
+use crate::mails::unsubscribing::Unsubscribing;
+use crate::store::Database;
 
 /// Every route that is not gRPC. To add one, write a file beside this one and add its handler here. Security
 /// headers, HEAD, 404 and 405 are handled for all routes.
@@ -35,6 +42,8 @@ fn routes(state: State) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/.well-known/jwks.json", get(public_keys::show))
+        .merge(account_pages::routes())
+        .route("/unsubscribe", get(unsubscribe::show).post(unsubscribe::unsubscribe))
         .with_state(state)
 }
 
@@ -43,6 +52,9 @@ fn routes(state: State) -> Router {
 pub(super) struct State {
     pub(super) readiness: Readiness,
     pub(super) access: Access,
+    pub(super) context: Context,
+    pub(super) database: Database,
+    pub(super) unsubscribing: Unsubscribing,
 }
 
 /// The outermost router: the routes above, the gRPC services, and an answer to everything else.

@@ -1,8 +1,9 @@
-//! `OperatorService`: key figures of programs, the log itself, and the jobs.
+//! `OperatorService`: key figures of programs, the log itself, the jobs and the mails.
 
 mod event_log;
 mod events;
 mod jobs;
+mod mails;
 mod report;
 
 use crate::api::Context;
@@ -27,6 +28,8 @@ pub(super) const RULES: &[Rule] = {
         row("OperatorService", "WatchEvents", Operators, UserOrEverybody("user_id")),
         row("OperatorService", "ListJobs", Operators, None),
         row("OperatorService", "RetryJob", Operators, None),
+        row("OperatorService", "ListMails", Operators, UserOrEverybody("user_id")),
+        row("OperatorService", "RetryMail", Operators, None),
     ]
 };
 

@@ -65,6 +65,7 @@ pub fn program_message(
         credit_purchases: rules.credit_purchases,
         leaderboard: leaderboard_metric_message(rules.leaderboard).into(),
         enroll_by_default: rules.enroll_by_default,
+        mails: rules.mails,
     }
 }
 
@@ -218,6 +219,7 @@ pub(in crate::api) fn read_program(
         credit_purchases: program.credit_purchases,
         leaderboard: leaderboard.unwrap_or(LeaderboardMetric::Points),
         enroll_by_default: program.enroll_by_default,
+        mails: program.mails,
     };
     for fault in rules.faults() {
         if unreadable.iter().any(|path| fault.field.starts_with(path)) {

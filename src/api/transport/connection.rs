@@ -178,7 +178,7 @@ async fn converse(
             () = &mut greeting, if is_greeting => {
                 is_greeting = false;
                 if !greeted.is_over() {
-                    return cut_for("silent");
+                    return shared.cut_for("silent");
                 }
             }
             () = &mut check => match calls.idle_since() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::jobs::{Attempt, Doing, Handler, TakenJob};
-use crate::store::{Database, StoreError, epoch, jobs, sessions};
+use crate::store::{Database, StoreError, epoch, jobs, mailed_tokens, mails, sessions};
 
 /// How many rows are deleted in one statement.
 const ROWS: i64 = 1_000;
@@ -11,6 +11,8 @@ const ROWS: i64 = 1_000;
 pub(super) struct Clean {
     /// How long finished jobs are kept.
     pub(super) kept: Duration,
+    /// How long mails are kept.
+    pub(super) mails_kept: Duration,
 }
 
 impl Handler for Clean {
@@ -52,7 +54,16 @@ impl Clean {
                 break;
             }
         }
-        tracing::debug!(jobs = deleted, sessions, "deleted what is no longer needed");
+        let mut mails = 0;
+        loop {
+            let rows = mails::delete_old(database.pool(), self.mails_kept, ROWS).await?;
+            mails += rows;
+            if rows == 0 {
+                break;
+            }
+        }
+        while mailed_tokens::delete_old(database.pool(), self.mails_kept, ROWS).await? > 0 {}
+        tracing::debug!(jobs = deleted, sessions, mails, "deleted what is no longer needed");
         Ok(())
     }
 }

@@ -148,6 +148,11 @@ impl Oracle {
             }
             UserEvent::UserDeactivated(_) => "ParticipantDeactivated",
             UserEvent::UserReactivated(_) => "ParticipantReactivated",
+            // Nothing in a program follows from what a user is called.
+            UserEvent::UserProfileUpdated(_)
+            | UserEvent::UserEmailChanged(_)
+            | UserEvent::UserEmailConfirmed(_)
+            | UserEvent::UserSecondFactorChanged(_) => return,
             // Who may call has no consequences.
             UserEvent::UserSessionsEnded(_) | UserEvent::UserPasswordChanged(_) => return,
         };

@@ -5,6 +5,7 @@
 //! memory, or when another server changed a stream first.
 
 mod account;
+mod profile;
 mod program;
 mod purchase;
 mod referral;
@@ -15,6 +16,7 @@ mod validation;
 
 use std::sync::Arc;
 
+pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser, rehearse_sign_up};
@@ -35,6 +37,9 @@ pub enum Command {
     EnrollParticipant(EnrollParticipant),
     DeactivateUser { user_id: UserId },
     ReactivateUser { user_id: UserId },
+    UpdateProfile(Box<UpdateProfile>),
+    ConfirmEmail(Box<ConfirmEmail>),
+    ChangeSecondFactor(Box<ChangeSecondFactor>),
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
     EndSessions { user_id: UserId, ended: SessionsEnded },
@@ -51,6 +56,9 @@ impl Command {
             Self::EnrollParticipant(_) => "EnrollParticipant",
             Self::DeactivateUser { .. } => "DeactivateUser",
             Self::ReactivateUser { .. } => "ReactivateUser",
+            Self::UpdateProfile(_) => "UpdateProfile",
+            Self::ConfirmEmail(_) => "ConfirmEmail",
+            Self::ChangeSecondFactor(_) => "ChangeSecondFactor",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
             Self::EndSessions { .. } => "EndSessions",
@@ -69,6 +77,9 @@ impl Command {
             | Self::EnrollParticipant(_)
             | Self::DeactivateUser { .. }
             | Self::ReactivateUser { .. }
+            | Self::UpdateProfile(_)
+            | Self::ConfirmEmail(_)
+            | Self::ChangeSecondFactor(_)
             | Self::ApplyReferral(_)
             | Self::EndSessions { .. }
             | Self::ChangePassword(_) => None,
@@ -86,6 +97,9 @@ impl Command {
             Self::EnrollParticipant(input) => registration::enroll(work, input).map(drop),
             Self::DeactivateUser { user_id } => account::deactivate(work, user_id),
             Self::ReactivateUser { user_id } => account::reactivate(work, user_id),
+            Self::UpdateProfile(input) => profile::update(work, input),
+            Self::ConfirmEmail(input) => profile::confirm_email(work, input),
+            Self::ChangeSecondFactor(input) => profile::change_second_factor(work, input),
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
             Self::EndSessions { user_id, ended } => session::end(work, user_id, ended),

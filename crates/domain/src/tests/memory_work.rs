@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::decide::Command;
 use crate::{
-    AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, ParticipantEvent,
-    ParticipantId, Profile, ProgramId, Refusal, SideRow, Stream, StreamKey, Timestamp, UplineWalk,
-    UserId, Work,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, MailedToken,
+    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Refusal, SideRow, Stream,
+    StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// The event, written to and read back from its form in the log.
@@ -46,6 +46,7 @@ struct Tables {
     profiles: HashMap<UserId, Profile>,
     enrollments: BTreeSet<ParticipantId>,
     referrals: HashMap<ParticipantId, UserId>,
+    mailed: Vec<MailedToken>,
     randomness: u64,
 }
 
@@ -154,6 +155,11 @@ impl Memory {
 
     pub fn profile(&self, user_id: &UserId) -> Option<&Profile> {
         self.tables.profiles.get(user_id)
+    }
+
+    /// The tokens that were to be mailed.
+    pub fn mailed(&self) -> &[MailedToken] {
+        &self.tables.mailed
     }
 
     pub fn is_enrolled(&self, participant: &ParticipantId) -> bool {
@@ -373,6 +379,19 @@ impl Work for Unit {
                 let before = self.tables.referrals.insert(referee.clone(), referrer);
                 assert_eq!(before, None, "{referee} was referred twice");
             }
+            SideRow::ProfileChange(change) => {
+                let profile = self.tables.profiles.get_mut(&change.user_id).expect("a profile");
+                let set = |value: &mut String, new: Option<Personal>| {
+                    if let Some(Personal(new)) = new {
+                        *value = new;
+                    }
+                };
+                set(&mut profile.username, change.username);
+                set(&mut profile.display_name, change.display_name);
+                set(&mut profile.email, change.email);
+            }
+            SideRow::MailedToken(token) => self.tables.mailed.push(token),
+            SideRow::SecondFactor(_) | SideRow::MailPreferences { .. } | SideRow::Mail(_) => {}
             SideRow::PasswordHash { user_id, hash } => {
                 let profile = self.tables.profiles.get_mut(&user_id);
                 profile.expect("no profile").password_hash = Some(hash.0);

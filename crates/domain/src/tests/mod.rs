@@ -5,6 +5,7 @@
 //!   numbers.
 //! - [`aggregates`] has given/when/then tests, [`rules`] the checks of a program, [`properties`] has
 //!   properties of any program and any history.
+//! - [`profiles`] has what changes names, addresses and second factors.
 //! - [`schemas`] compares the shapes of the events with the committed ones.
 //! - [`borders`] has what the domain may depend on.
 
@@ -17,6 +18,7 @@
 mod aggregates;
 mod borders;
 mod memory_work;
+mod profiles;
 mod programs;
 mod properties;
 mod rules;

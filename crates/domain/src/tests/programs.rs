@@ -36,6 +36,7 @@ fn blank(display_name: &str, unit: &str, earn_on: EarnOn) -> ProgramRules {
         credit_purchases: false,
         leaderboard: LeaderboardMetric::Points,
         enroll_by_default: false,
+        mails: true,
     }
 }
 

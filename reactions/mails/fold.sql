@@ -1,0 +1,127 @@
+-- The mails that events call for. Each occasion has one job: its key is made of the kind of mail, ids, and the
+-- position of the event. What was imported is history that nobody need be told.
+--
+-- A mail belongs to a program, and is queued if the program's rules said so at the time of the event. A registration
+-- outside of all programs is welcomed too.
+with occasions as materialized (
+    -- The few events that can call for a mail, each with the bounds of its command.
+    select event.position, event.aggregate_id, event.event_type, event.payload, command.first, command.last
+    from events as event
+    cross join lateral (
+        select start.position as first,
+            start.position + (start.metadata ->> 'command_events')::bigint - 1 as last,
+            start.metadata ->> 'door' as door
+        from events as start
+        where start.position > $1 and start.position <= event.position and start.metadata ? 'command_events'
+        order by start.position desc
+        limit 1
+    ) as command
+    where event.position > $1 and event.position <= $2
+        and event.event_type in
+            ('UserRegistered', 'ReferralMade', 'ReferralUpdated', 'ReferralConverted', 'TierChanged')
+        and command.door is distinct from 'import'
+), in_programs as materialized (
+    -- What happened to participants of programs that send mails. The id of a participant is `program/user`.
+    select occasion.*, id.program_id, substr(occasion.aggregate_id, length(id.program_id) + 2) as user_id,
+        version.rules
+    from occasions as occasion
+    cross join lateral (select split_part(occasion.aggregate_id, '/', 1) as program_id) as id
+    cross join lateral (
+        select published.payload -> 'rules' as rules
+        from events as published
+        where published.aggregate_type = 'Program' and published.aggregate_id = id.program_id
+            and published.position <= occasion.position
+        order by published.sequence desc
+        limit 1
+    ) as version
+    where occasion.event_type <> 'UserRegistered' and (version.rules ->> 'mails')::boolean
+), welcomes as (
+    select occasion.position, 'welcome' as kind, occasion.aggregate_id as user_id,
+        'welcome/' || occasion.aggregate_id || '/' || occasion.position as occasion,
+        jsonb_build_object('program_ids', coalesce(enrolled.program_ids, '[]')) as facts
+    from occasions as occasion
+    cross join lateral (
+        -- How many programs the registration entered, and which of them send mails.
+        select count(*) as programs,
+            jsonb_agg(id.program_id order by event.position)
+                filter (where (version.rules ->> 'mails')::boolean) as program_ids
+        from events as event
+        cross join lateral (select split_part(event.aggregate_id, '/', 1) as program_id) as id
+        cross join lateral (
+            select published.payload -> 'rules' as rules
+            from events as published
+            where published.aggregate_type = 'Program' and published.aggregate_id = id.program_id
+                and published.position <= event.position
+            order by published.sequence desc
+            limit 1
+        ) as version
+        where event.position between occasion.first and occasion.last
+            and event.event_type = 'ParticipantEnrolled'
+    ) as enrolled
+    where occasion.event_type = 'UserRegistered' and (enrolled.programs = 0 or enrolled.program_ids is not null)
+), referrals as (
+    -- To the referrer: a referral that was not held when it was made, or was released.
+    select made.position, 'referral' as kind, made.user_id,
+        'referral/' || made.aggregate_id || '/' || made.position as occasion,
+        jsonb_build_object('program_id', made.program_id, 'referee_user_id', made.payload ->> 'referee_user_id') as facts
+    from in_programs as made
+    where (
+            made.event_type = 'ReferralMade' and coalesce(made.payload ->> 'status', 'pending') = 'pending'
+            or made.event_type = 'ReferralUpdated' and made.payload ->> 'previous_status' = 'held'
+                and made.payload ->> 'status' in ('pending', 'converted')
+        )
+        -- If the referral converts at once and pays the referrer, the mail about the conversion is enough.
+        and not exists (
+            select from events as reward
+            where reward.position between made.first and made.last
+                and reward.event_type = 'RewardGranted' and reward.aggregate_id = made.aggregate_id
+                and reward.payload ->> 'source_user_id' = made.payload ->> 'referee_user_id'
+        )
+), conversions as (
+    -- To everyone whom a conversion pays, the referee too: one mail, however many rewards it is made of.
+    select min(reward.position) as position, 'conversion' as kind,
+        substr(reward.aggregate_id, length(converted.program_id) + 2) as user_id,
+        'conversion/' || reward.aggregate_id || '/' || converted.position as occasion,
+        jsonb_build_object(
+            'program_id', converted.program_id,
+            'referee_user_id', converted.user_id,
+            'reward_positions', jsonb_agg(reward.position order by reward.position)
+        ) as facts
+    from in_programs as converted
+    join events as reward
+        on reward.position between converted.first and converted.last
+        and reward.event_type = 'RewardGranted'
+        and split_part(reward.aggregate_id, '/', 1) = converted.program_id
+        and reward.payload ->> 'source_user_id' = converted.user_id
+    where converted.event_type = 'ReferralConverted'
+    group by reward.aggregate_id, converted.program_id, converted.user_id, converted.position
+), tiers as (
+    -- A change of the rules can make the next tier a lower one; nobody has reached that.
+    select changed.position, 'tier' as kind, changed.user_id,
+        'tier/' || changed.aggregate_id || '/' || changed.position as occasion,
+        jsonb_build_object('program_id', changed.program_id, 'tier_position', changed.position) as facts
+    from in_programs as changed
+    cross join lateral (
+        select
+            max((tier ->> 'from_referrals')::bigint) filter (where tier ->> 'name' = changed.payload ->> 'to_tier')
+                as reached,
+            max((tier ->> 'from_referrals')::bigint) filter (where tier ->> 'name' = changed.payload ->> 'from_tier')
+                as left_behind
+        from jsonb_path_query(changed.rules, '$.rewards[*].pay.tiers[*]') as tier
+    ) as tier
+    where changed.event_type = 'TierChanged' and coalesce(tier.reached > tier.left_behind, true)
+), mails_due as (
+    select * from welcomes
+    union all select * from referrals
+    union all select * from conversions
+    union all select * from tiers
+), queued as (
+    insert into jobs (kind, dedupe_key, payload)
+    select 'mail', occasion, facts || jsonb_build_object('mail', kind, 'user_id', user_id)
+    from mails_due
+    order by position
+    on conflict (kind, dedupe_key) do nothing
+    returning id, payload
+)
+insert into mails (job_id, kind, user_id)
+select id, payload ->> 'mail', payload ->> 'user_id' from queued

@@ -1,0 +1,91 @@
+//! `ConfirmEmail` and `ResendConfirmation`.
+
+use super::evenly::evenly;
+use super::mailed_tokens::{mail, presented};
+use super::profile::MAX_READS;
+use super::{Handlers, login_of};
+use crate::api::Context;
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pb;
+use crate::api::tokens::consistency_token;
+use crate::engine::{Failure, Submission};
+use crate::store::mailed_tokens::KnownToken;
+use crate::store::{Actor, Door, OwnProfile, in_time, own_profile, own_profile_of};
+use domain::decide::{Command, ConfirmEmail, Exchange};
+use domain::{Personal, Refusal, TokenPurpose, UserId};
+
+impl Handlers {
+    pub(in crate::api) async fn confirm_email(
+        &self,
+        call: Call<pb::ConfirmEmailRequest>,
+    ) -> Result<pb::ConfirmEmailResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        let token = fields.required("token", &request.token);
+        let token = fields.finish(token)?;
+        let (user_id, position) =
+            confirm(&self.0, token, call.principal.actor(), Door::rpc(call.rpc())).await?;
+        let consistency_token = consistency_token(&self.0, position);
+        Ok(pb::ConfirmEmailResponse { user_id: user_id.to_string(), consistency_token })
+    }
+
+    pub(in crate::api) async fn resend_confirmation(
+        &self,
+        call: Call<pb::ResendConfirmationRequest>,
+    ) -> Result<pb::ResendConfirmationResponse, ApiError> {
+        let login = login_of(&mut Fields::of(&call.message), &call.message.login)?;
+        let (database, environment) = (self.0.database.clone(), self.0.environment.clone());
+        evenly(async move {
+            match in_time(own_profile_of(database.pool(), &login)).await? {
+                Some(profile) if !profile.is_email_confirmed => {
+                    let purpose = TokenPurpose::ConfirmEmail;
+                    in_time(mail(&database, &environment, &profile, purpose)).await
+                }
+                _ => Ok(()),
+            }
+        })
+        .await?;
+        Ok(pb::ResendConfirmationResponse {})
+    }
+}
+
+/// Confirms an address with a token, which is good once. Returns the user, and the position of the log at which that is
+/// seen.
+pub(in crate::api) async fn confirm(
+    context: &Context,
+    token: &str,
+    actor: Actor,
+    door: Door,
+) -> Result<(UserId, i64), ApiError> {
+    let purposes = [TokenPurpose::ConfirmEmail, TokenPurpose::ChangeEmail];
+    let known = presented(context, token, &purposes).await?;
+    let user_id = known.user_id.clone();
+    let mut reads = 0;
+    loop {
+        reads += 1;
+        let profile = in_time(own_profile(context.database.pool(), &user_id)).await?;
+        let profile = profile.ok_or_else(|| Refusal::UserNotFound(user_id.clone()))?;
+        let command = Command::ConfirmEmail(Box::new(confirmation(&known, &profile)?));
+        let submission = Submission::new(command, actor.clone(), door.clone());
+        match context.engine.execute(submission).await {
+            Ok(committed) => return Ok((user_id, committed.position)),
+            Err(Failure::Refused(Refusal::ProfileMoved(_))) if reads < MAX_READS => {}
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+}
+
+fn confirmation(known: &KnownToken, profile: &OwnProfile) -> Result<ConfirmEmail, Refusal> {
+    let change = match known.purpose {
+        TokenPurpose::ChangeEmail => {
+            let (from, to) = (Personal(profile.email.clone()), Personal(known.email.clone()));
+            Some((Exchange { from, to }, known.version))
+        }
+        // The user has another address now.
+        _ if known.email != profile.email => return Err(Refusal::MailedTokenUsed),
+        _ => None,
+    };
+    Ok(ConfirmEmail { user_id: known.user_id.clone(), version: profile.version, change })
+}

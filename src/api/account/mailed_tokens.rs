@@ -1,0 +1,64 @@
+//! The tokens in the links of mails: asking for one, and presenting it.
+
+use uuid::Uuid;
+
+use crate::api::Context;
+use crate::api::errors::{ApiError, status};
+use crate::api::pb::ErrorReason;
+use crate::engine::{Environment, fresh_uuid};
+use crate::store::mailed_tokens::{self, KnownToken};
+use crate::store::{Database, OwnProfile, StoreError, in_time, mails};
+use domain::{MailKind, MailedToken, Personal, TokenPurpose};
+
+/// The longest text that can be a token, in bytes.
+const MAX_TOKEN_BYTES: usize = 256;
+
+/// Queues a mail with a token to the address of a user, unless the user had too many lately.
+pub(super) async fn mail(
+    database: &Database,
+    environment: &Environment,
+    profile: &OwnProfile,
+    purpose: TokenPurpose,
+) -> Result<(), StoreError> {
+    let id: Uuid = fresh_uuid(environment);
+    let (kind, version) = match purpose {
+        TokenPurpose::ConfirmEmail => (MailKind::ConfirmEmail, 0),
+        // Mailed by the command that asks for the address.
+        TokenPurpose::ChangeEmail => return Ok(()),
+        TokenPurpose::ResetPassword => (MailKind::PasswordReset, profile.password_changes),
+    };
+    let email = Personal(profile.email.clone());
+    let user_id = profile.user_id.clone();
+    let token = MailedToken { id: *id.as_bytes(), purpose, user_id, email, version };
+    let mail = token.mail(kind, Some(&token.email));
+    let mut transaction = database.pool().begin().await?;
+    if mailed_tokens::enter(&mut transaction, &token).await? {
+        mails::queue(&mut transaction, &mail).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The token that somebody presents for one of these purposes.
+///
+/// The reasons of refusals give nothing away: who has the token of a mail may know what became of it.
+pub(super) async fn presented(
+    context: &Context,
+    token: &str,
+    purposes: &[TokenPurpose],
+) -> Result<KnownToken, ApiError> {
+    let known = if token.len() <= MAX_TOKEN_BYTES {
+        in_time(mailed_tokens::find(context.database.pool(), token)).await?
+    } else {
+        None
+    };
+    let Some(known) = known.filter(|known| purposes.contains(&known.purpose)) else {
+        let message = "no mail had this token; copy the whole link, or ask for another mail";
+        return Err(status(ErrorReason::MailedTokenUnknown, message, &[]).into());
+    };
+    if known.is_expired {
+        let message = "the time of the token is over; ask for another mail";
+        return Err(status(ErrorReason::MailedTokenExpired, message, &[]).into());
+    }
+    Ok(known)
+}

@@ -1,0 +1,139 @@
+//! `EnrollSecondFactor`, `ConfirmSecondFactor` and `RemoveSecondFactor`.
+
+use super::Handlers;
+use crate::access::Principal;
+use crate::access::second_factor::{FactorError, Verdict};
+use crate::api::errors::{ApiError, internal, status};
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pb::{self, ErrorReason};
+use crate::engine::Submission;
+use crate::store::{Door, in_time, second_factors};
+use domain::decide::{ChangeSecondFactor, Command};
+use domain::{Refusal, SecondFactor, UserId};
+
+impl Handlers {
+    pub(in crate::api) async fn enroll_second_factor(
+        &self,
+        call: Call<pb::EnrollSecondFactorRequest>,
+    ) -> Result<pb::EnrollSecondFactorResponse, ApiError> {
+        let user_id = person(&call.principal)?;
+        let profile = self.own_profile(user_id).await?;
+        let made = self.0.access.new_second_factor(user_id, &profile.username)?;
+        let pool = self.0.database.pool();
+        let begun = second_factors::begin(pool, user_id, &made.sealed_secret);
+        if !in_time(begun).await? {
+            return Err(Refusal::SecondFactorOn(user_id.clone()).into());
+        }
+        Ok(pb::EnrollSecondFactorResponse { secret: made.secret, url: made.url })
+    }
+
+    pub(in crate::api) async fn confirm_second_factor(
+        &self,
+        call: Call<pb::ConfirmSecondFactorRequest>,
+    ) -> Result<pb::ConfirmSecondFactorResponse, ApiError> {
+        let user_id = person(&call.principal)?;
+        let mut fields = Fields::of(&call.message);
+        let code = fields.required("code", &call.message.code);
+        let code = fields.finish(code)?;
+        let stored = in_time(second_factors::find(self.0.database.pool(), user_id)).await?;
+        let stored = stored.ok_or_else(|| Refusal::SecondFactorOff(user_id.clone()))?;
+        if stored.is_on {
+            return Err(Refusal::SecondFactorOn(user_id.clone()).into());
+        }
+        let confirmed = self.0.access.confirm_second_factor(user_id, stored.sealed_secret, code)?;
+        let confirmed = confirmed.ok_or_else(wrong_code)?;
+        self.change_second_factor(&call, user_id, Some(confirmed.factor)).await?;
+        Ok(pb::ConfirmSecondFactorResponse { recovery_codes: confirmed.recovery_codes })
+    }
+
+    pub(in crate::api) async fn remove_second_factor(
+        &self,
+        call: Call<pb::RemoveSecondFactorRequest>,
+    ) -> Result<pb::RemoveSecondFactorResponse, ApiError> {
+        let pb::RemoveSecondFactorRequest { user_id, code } = &call.message;
+        let mut fields = Fields::of(&call.message);
+        let user_id = match user_id.as_str() {
+            "" => Some(person(&call.principal)?.clone()),
+            named => fields.id("user_id", named, UserId::parse),
+        };
+        let is_own = match &call.principal {
+            Principal::User { user_id: own, .. } => user_id.as_ref() == Some(own),
+            Principal::Key { user_id: own, .. } => own.is_some() && user_id == *own,
+            Principal::Anonymous => true,
+        };
+        if is_own {
+            fields.required("code", code);
+        }
+        let user_id = fields.finish(user_id)?;
+        if is_own {
+            match self.0.access.verify_second_factor(&user_id, code).await? {
+                Verdict::Right => {}
+                Verdict::Wrong | Verdict::NoCode => return Err(wrong_code().into()),
+                Verdict::NoFactor => return Err(Refusal::SecondFactorOff(user_id).into()),
+            }
+        }
+        self.change_second_factor(&call, &user_id, None).await?;
+        Ok(pb::RemoveSecondFactorResponse {})
+    }
+
+    /// Checks the code of a login with the right password.
+    pub(super) async fn check_second_factor(
+        &self,
+        user_id: &UserId,
+        code: &str,
+    ) -> Result<(), ApiError> {
+        match self.0.access.verify_second_factor(user_id, code).await? {
+            Verdict::NoFactor | Verdict::Right => Ok(()),
+            Verdict::Wrong => Err(wrong_code().into()),
+            Verdict::NoCode => {
+                let message = "the login needs a code of the second factor";
+                Err(status(ErrorReason::SecondFactorRequired, message, &[]).into())
+            }
+        }
+    }
+
+    async fn change_second_factor<M>(
+        &self,
+        call: &Call<M>,
+        user_id: &UserId,
+        factor: Option<SecondFactor>,
+    ) -> Result<(), ApiError> {
+        let change = ChangeSecondFactor { user_id: user_id.clone(), factor };
+        let command = Command::ChangeSecondFactor(Box::new(change));
+        let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+        self.0.engine.execute(submission).await?;
+        Ok(())
+    }
+}
+
+/// The person who makes the call. Keys have no second factor.
+fn person(principal: &Principal) -> Result<&UserId, ApiError> {
+    match principal {
+        Principal::User { user_id, .. } => Ok(user_id),
+        Principal::Key { .. } | Principal::Anonymous => {
+            let message = "this call is for a person: log in, and send the access token";
+            Err(status(ErrorReason::SessionRequired, message, &[]).into())
+        }
+    }
+}
+
+fn wrong_code() -> tonic::Status {
+    let message = "the code is wrong or was used before; wait for the next one";
+    status(ErrorReason::SecondFactorWrong, message, &[])
+}
+
+impl From<FactorError> for ApiError {
+    fn from(error: FactorError) -> Self {
+        let message = error.to_string();
+        match error {
+            FactorError::Login(error) => error.into(),
+            FactorError::Store(error) => error.into(),
+            FactorError::NotKept => status(ErrorReason::SigningKeyNotKept, message, &[]).into(),
+            FactorError::Sealed | FactorError::Broken(_) => {
+                tracing::error!(message, "a second factor cannot be used");
+                internal().into()
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! The pages that the links in mails lead to: for confirming an address, and for choosing another password.
+//!
+//! Opening a page changes nothing, because scanners of mails open links; the button on the page does. The pages need no
+//! script and no cookie: what counts is the token, which the link carries in its query. No page names another site,
+//! and browsers are told to send no referrer and to keep nothing, so that the token stays between the mail and here.
+
+use std::fmt::Write;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State as Extracted};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+use url::form_urlencoded;
+
+use super::State;
+use crate::api::account::{confirmation, password_reset};
+use crate::api::errors::reason_name;
+use crate::api::pb::ErrorReason;
+use crate::store::{Actor, Door};
+
+/// The longest form that is read, in bytes: a token and a password, each letter of which takes up to 12 bytes.
+const MAX_FORM_BYTES: usize = 16 * 1024;
+/// The longest token that is put into a page, in characters.
+const MAX_TOKEN_CHARS: usize = 256;
+
+/// The page's own form can be sent; everything else is as strict as for all answers.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+);
+
+pub(super) fn routes() -> Router<State> {
+    Router::new()
+        .route("/confirm-email", get(ask_to_confirm).post(confirm))
+        .route("/reset-password", get(ask_for_password).post(reset))
+}
+
+/// What a page says, and what can be done on it.
+struct Page<'a> {
+    code: StatusCode,
+    title: &'static str,
+    text: &'a str,
+    /// Hidden and visible fields, and the button.
+    form: Option<String>,
+}
+
+impl IntoResponse for Page<'_> {
+    fn into_response(self) -> Response {
+        let (title, text) = (self.title, escaped(self.text));
+        let form = self.form.unwrap_or_default();
+        let page = include_str!("account_page.html")
+            .replace("{title}", title)
+            .replace("{text}", &text)
+            .replace("{form}", &form);
+        let mut response = (self.code, Html(page)).into_response();
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
+        response
+    }
+}
+
+async fn ask_to_confirm(uri: Uri) -> Response {
+    const TITLE: &str = "Confirm your e-mail address";
+    let Some(token) = token_of(&uri) else { return incomplete(TITLE) };
+    let form = form("confirm-email", &token, "", "Confirm");
+    let text = "Press the button to confirm that this address is yours.";
+    Page { code: StatusCode::OK, title: TITLE, text, form: Some(form) }.into_response()
+}
+
+async fn confirm(Extracted(state): Extracted<State>, request: Request) -> Response {
+    const TITLE: &str = "Confirm your e-mail address";
+    let fields = match sent(request).await {
+        Ok(fields) => fields,
+        Err(refused) => return refused,
+    };
+    let token = field(&fields, "token");
+    let confirmed =
+        confirmation::confirm(&state.context, token, Actor::ANONYMOUS, Door::PAGE).await;
+    match confirmed {
+        Ok(_) => {
+            let text = "Thank you. Your e-mail address is confirmed; you can close this page.";
+            Page { code: StatusCode::OK, title: "Confirmed", text, form: None }.into_response()
+        }
+        Err(error) => refused(TITLE, &error.0, None),
+    }
+}
+
+/// The field for the new password.
+const PASSWORD: &str = "<p><label>New password <input type=\"password\" name=\"new_password\" \
+     autocomplete=\"new-password\" required></label></p>\n";
+
+async fn ask_for_password(uri: Uri) -> Response {
+    const TITLE: &str = "Choose another password";
+    let Some(token) = token_of(&uri) else { return incomplete(TITLE) };
+    let form = form("reset-password", &token, PASSWORD, "Set the password");
+    let text = "Setting another password ends all sessions of your account.";
+    Page { code: StatusCode::OK, title: TITLE, text, form: Some(form) }.into_response()
+}
+
+async fn reset(Extracted(state): Extracted<State>, request: Request) -> Response {
+    const TITLE: &str = "Choose another password";
+    let fields = match sent(request).await {
+        Ok(fields) => fields,
+        Err(refused) => return refused,
+    };
+    let (token, password) = (field(&fields, "token"), field(&fields, "new_password"));
+    let context = &state.context;
+    let done = password_reset::reset(context, token, password, Actor::ANONYMOUS, Door::PAGE).await;
+    match done {
+        Ok(()) => {
+            let text = "Your password is the new one. Log in with it.";
+            Page { code: StatusCode::OK, title: "Done", text, form: None }.into_response()
+        }
+        Err(error) => {
+            // A password that is too weak can be tried again with the same token.
+            let again = (error.is(ErrorReason::InvalidField) && is_token(token))
+                .then(|| form("reset-password", token, PASSWORD, "Set the password"));
+            refused(TITLE, &error.0, again)
+        }
+    }
+}
+
+/// A form that is sent to the page itself, wherever a proxy has put it.
+fn form(page: &str, token: &str, fields: &str, button: &str) -> String {
+    format!(
+        "<form method=\"post\" action=\"{page}\">\n\
+         <input type=\"hidden\" name=\"token\" value=\"{token}\">\n\
+         {fields}<p><button>{button}</button></p>\n</form>\n"
+    )
+}
+
+/// Whether a text has the form of a token, which needs no escaping.
+fn is_token(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    (1..=MAX_TOKEN_CHARS).contains(&text.len()) && text.bytes().all(is_letter)
+}
+
+/// The token in the link.
+fn token_of(uri: &Uri) -> Option<String> {
+    let query = uri.query()?;
+    let (_, token) = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "token")?;
+    is_token(&token).then(|| token.into_owned())
+}
+
+/// The fields of a form that was sent.
+async fn sent(request: Request<Body>) -> Result<Vec<(String, String)>, Response> {
+    if !is_form(request.headers()) {
+        let code = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        return Err(super::refusals::refuse(request.headers(), code));
+    }
+    let headers = request.headers().clone();
+    let Ok(body) = to_bytes(request.into_body(), MAX_FORM_BYTES).await else {
+        return Err(super::refusals::refuse(&headers, StatusCode::PAYLOAD_TOO_LARGE));
+    };
+    Ok(form_urlencoded::parse(&body).into_owned().collect())
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let sent = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let kind = sent.and_then(|sent| sent.split(';').next()).unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
+    fields.iter().find(|(given, _)| given == name).map_or("", |(_, value)| value)
+}
+
+fn incomplete(title: &'static str) -> Response {
+    let text = "The link is not complete. Copy all of it from the mail into the address line.";
+    Page { code: StatusCode::BAD_REQUEST, title, text, form: None }.into_response()
+}
+
+/// The page of a failure, with the form to try again, if that can help.
+fn refused(title: &'static str, status: &Status, form: Option<String>) -> Response {
+    let code = match status.code() {
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::AlreadyExists | Code::Aborted => StatusCode::CONFLICT,
+        Code::FailedPrecondition => StatusCode::GONE,
+        Code::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
+        Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let text = in_words(status);
+    Page { code, title, text: &text, form }.into_response()
+}
+
+/// The failure for people: what is wrong with the fields, or else the reason in words.
+fn in_words(status: &Status) -> String {
+    let details = status.get_error_details();
+    let mut text = String::new();
+    for violation in details.bad_request().iter().flat_map(|request| &request.field_violations) {
+        let what = match violation.field.as_str() {
+            "token" => "The token of the link",
+            _ => "The password",
+        };
+        let _ = write!(text, "{what} {}. ", violation.description);
+    }
+    if !text.is_empty() {
+        return text;
+    }
+    let reason = details.error_info().map(|info| info.reason.as_str()).unwrap_or_default();
+    let is = |wanted: ErrorReason| reason == reason_name(wanted);
+    let text = if is(ErrorReason::MailedTokenUnknown) {
+        "The link is wrong. Copy all of it from the mail, or ask for another mail."
+    } else if is(ErrorReason::MailedTokenExpired) {
+        "The time of the link is over. Ask for another mail."
+    } else if is(ErrorReason::MailedTokenUsed) {
+        "The link was used already, or a later one took its place. If it was not you, ask for another mail."
+    } else if is(ErrorReason::EmailTaken) {
+        "Another account has this e-mail address already."
+    } else {
+        "That did not work. Try again in a moment."
+    };
+    text.into()
+}
+
+/// A text for a page.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_be_a_token_gets_into_a_page() {
+        let token = |query: &str| token_of(&format!("/confirm-email{query}").parse().unwrap());
+        assert_eq!(token("?token=aB_-9").as_deref(), Some("aB_-9"));
+        assert_eq!(token("?utm=1&token=x&y=2").as_deref(), Some("x"));
+        for query in ["", "?", "?token=", "?token=%22%3E%3Cscript%3E", "?token=a%20b", "?Token=x"] {
+            assert_eq!(token(query), None, "{query}");
+        }
+        let long = "x".repeat(MAX_TOKEN_CHARS + 1);
+        assert_eq!(token(&format!("?token={long}")), None);
+    }
+
+    #[test]
+    fn texts_of_pages_are_escaped() {
+        assert_eq!(escaped("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
+    }
+}

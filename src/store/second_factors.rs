@@ -1,0 +1,103 @@
+//! Second factors: what is stored of them, and what is used up. The secrets are encrypted; see
+//! [`access::second_factor`](crate::access::second_factor).
+
+use sqlx::{PgExecutor, PgPool, Row};
+
+use super::StoreError;
+use domain::UserId;
+
+/// The second factor of a user, as it is stored.
+pub struct StoredFactor {
+    /// The secret, encrypted.
+    pub sealed_secret: Vec<u8>,
+    /// Whether a login needs it; else it is being set up.
+    pub is_on: bool,
+}
+
+/// The second factor of a user; `None` if there is none.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn find(pool: &PgPool, user_id: &UserId) -> Result<Option<StoredFactor>, StoreError> {
+    let row = sqlx::query("select sealed_secret, is_on from second_factors where user_id = $1")
+        .bind(user_id.as_str())
+        .fetch_optional(pool)
+        .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(StoredFactor {
+        sealed_secret: row.try_get("sealed_secret")?,
+        is_on: row.try_get("is_on")?,
+    }))
+}
+
+/// Begins to set up a second factor, in the place of another one that was not set up to the end. Returns `false` if
+/// the user has one that is on.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be written.
+pub async fn begin(
+    pool: &PgPool,
+    user_id: &UserId,
+    sealed_secret: &[u8],
+) -> Result<bool, StoreError> {
+    let begun = sqlx::query(
+        "insert into second_factors (user_id, sealed_secret, is_on) values ($1, $2, false) \
+         on conflict (user_id) do update \
+         set sealed_secret = excluded.sealed_secret, created_at = excluded.created_at \
+         where not second_factors.is_on",
+    )
+    .bind(user_id.as_str())
+    .bind(sealed_secret)
+    .execute(pool)
+    .await?;
+    Ok(begun.rows_affected() > 0)
+}
+
+/// Uses up the code of a period, if neither that nor a later one was used. On all servers together, one caller is
+/// told `true`.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be written.
+pub async fn use_period(pool: &PgPool, user_id: &UserId, period: i64) -> Result<bool, StoreError> {
+    let used = sqlx::query(
+        "update second_factors set last_period = $2 \
+         where user_id = $1 and is_on and last_period < $2",
+    )
+    .bind(user_id.as_str())
+    .bind(period)
+    .execute(pool)
+    .await?;
+    Ok(used.rows_affected() > 0)
+}
+
+/// Uses up a recovery code, if it is one of the user's. On all servers together, one caller is told `true`.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be written.
+pub async fn use_recovery_code(
+    pool: &PgPool,
+    user_id: &UserId,
+    hash: &[u8; 32],
+) -> Result<bool, StoreError> {
+    let used = sqlx::query(
+        "update second_factors set recovery_hashes = array_remove(recovery_hashes, $2) \
+         where user_id = $1 and is_on and $2 = any (recovery_hashes)",
+    )
+    .bind(user_id.as_str())
+    .bind(&hash[..])
+    .execute(pool)
+    .await?;
+    Ok(used.rows_affected() > 0)
+}
+
+/// Deletes the second factor of a user.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be deleted.
+pub async fn erase(executor: impl PgExecutor<'_>, user_id: &UserId) -> Result<(), StoreError> {
+    sqlx::query("delete from second_factors where user_id = $1")
+        .bind(user_id.as_str())
+        .execute(executor)
+        .await?;
+    Ok(())
+}
