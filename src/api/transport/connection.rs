@@ -29,7 +29,7 @@ use contract::Coalescing;
 /// Streams and calls that one connection can have at once.
 const MAX_CALLS_PER_CONNECTION: u32 = 1_000;
 /// The largest headers that are accepted, in bytes. In HTTP/1.1 the buffer has this size.
-pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The largest headers that HTTP/2 accepts, in bytes. Larger ones than may be sent are read up to here, because the
 /// library refuses larger ones without a status of gRPC.
 const MAX_READ_HEADER_BYTES: u32 = 64 * 1024;
@@ -109,6 +109,7 @@ pub(super) async fn serve(
     let cut_for = |limit| {
         shared.metrics.connections.cut.get_or_create(&LimitOf { limit }).inc();
     };
+    let begun = Instant::now();
     // A client that never says anything does not get as far as HTTP, which has its own limits of time.
     let mut first = [0];
     let speaks = timeout(shared.limits.request_timeout, stream.peek(&mut first));
@@ -125,7 +126,7 @@ pub(super) async fn serve(
         service_fn(move |request| answer(shared.clone(), account.clone(), calls.begin(), request))
     };
     let (stream, greeted) = Greeting::new(stream);
-    let mut greeting = pin!(sleep_until(Instant::now() + shared.limits.request_timeout));
+    let mut greeting = pin!(sleep_until(begun + shared.limits.request_timeout));
     let mut is_greeting = true;
     let stream = TokioIo::new(Coalescing::new(stream));
     let mut serving = pin!(shared.http.serve_connection(stream, service));
