@@ -19,16 +19,15 @@ pub(crate) fn point(name: &str) {
     }
 }
 
-/// Stops this process while `work` waits for the database: its statement has been sent, and the answer has not been
-/// read.
+/// Stops this process while `work` waits for the database: its statement has been sent, and the answer has usually not
+/// been read.
 #[cfg(debug_assertions)]
 pub(crate) async fn during<T>(name: &str, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     std::future::poll_fn(|context| {
         let polled = work.as_mut().poll(context);
-        if polled.is_pending() {
-            point(name);
-        }
+        // On a busy machine the answer may be there already, and then there is nothing to wait for.
+        point(name);
         polled
     })
     .await

@@ -19,6 +19,7 @@ use super::pb;
 use super::program::rules;
 use super::tokens;
 use super::writes::Repeatable;
+use crate::access::passwords;
 use domain::{
     ClaimKind, ParticipantId, Program, ProgramId, ProgramVersion, PurchaseId, Timestamp, UserId,
     email,
@@ -151,7 +152,7 @@ fn an_accepted_text_is_accepted_again_in_the_form_in_which_it_is_stored() {
         accepted(|fields| {
             fields.request_id(&text);
             fields.client_ip(&text);
-            fields.password(&text, false);
+            fields.new_password("password", &text, false, &passwords::Settings::default());
             fields.referral_code(&text)
         });
     });

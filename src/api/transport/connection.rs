@@ -32,7 +32,7 @@ use contract::Coalescing;
 /// Streams and calls that one connection can have at once.
 const MAX_CALLS_PER_CONNECTION: u32 = 1_000;
 /// The largest headers that are accepted, in bytes. In HTTP/1.1 the buffer has this size.
-pub(super) const MAX_HEADER_BYTES: usize = 16 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
 /// The largest headers that HTTP/2 accepts, in bytes. Larger ones than may be sent are read up to here, because the
 /// library refuses larger ones without a status of gRPC.
 const MAX_READ_HEADER_BYTES: u32 = 64 * 1024;
@@ -119,10 +119,10 @@ pub(super) async fn serve(
         Some(Err(_)) => return shared.cut_for("silent"),
         Some(Ok(Ok(0) | Err(_))) | None => return,
     }
-    let Some(tls) = &shared.tls else { return converse(stream, peer, &shared, stop).await };
+    let Some(tls) = &shared.tls else { return converse(stream, peer, &shared, deadline, stop).await };
     match stop.run_until_cancelled(timeout_at(deadline, tls.accept(stream))).await {
         // Connections without TLS do not pay for the size of this future.
-        Some(Ok(Ok(stream))) => Box::pin(converse(stream, peer, &shared, stop)).await,
+        Some(Ok(Ok(stream))) => Box::pin(converse(stream, peer, &shared, deadline, stop)).await,
         Some(Ok(Err(error))) => tracing::debug!(%error, "a TLS handshake failed"),
         Some(Err(_)) => shared.cut_for("handshake"),
         None => {}
@@ -136,11 +136,13 @@ impl Shared {
     }
 }
 
-/// Speaks HTTP on a connection until either side ends it.
+/// Speaks HTTP on a connection until either side ends it. A client that speaks HTTP/2 must have greeted by the
+/// deadline.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
     peer: IpAddr,
     shared: &Arc<Shared>,
+    deadline: Instant,
     stop: CancellationToken,
 ) {
     let calls = Arc::new(Calls::default());
@@ -153,7 +155,7 @@ async fn converse(
         })
     };
     let (stream, greeted) = Greeting::new(stream);
-    let mut greeting = pin!(sleep_until(Instant::now() + shared.limits.request_timeout));
+    let mut greeting = pin!(sleep_until(deadline));
     let mut is_greeting = true;
     let stream = TokioIo::new(Coalescing::new(stream));
     let mut serving = pin!(shared.http.serve_connection(stream, service));
