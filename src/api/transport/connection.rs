@@ -119,7 +119,9 @@ pub(super) async fn serve(
         Some(Err(_)) => return shared.cut_for("silent"),
         Some(Ok(Ok(0) | Err(_))) | None => return,
     }
-    let Some(tls) = &shared.tls else { return converse(stream, peer, &shared, deadline, stop).await };
+    let Some(tls) = &shared.tls else {
+        return converse(stream, peer, &shared, deadline, stop).await;
+    };
     match stop.run_until_cancelled(timeout_at(deadline, tls.accept(stream))).await {
         // Connections without TLS do not pay for the size of this future.
         Some(Ok(Ok(stream))) => Box::pin(converse(stream, peer, &shared, deadline, stop)).await,
