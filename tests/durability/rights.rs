@@ -12,7 +12,7 @@ const RIGHTS: &str = "
     grant insert on events, snapshots, receipts, claims, profiles, enrollments, referrals, writers, epochs, checkpoints,
         jobs, reactions, reaction_checkpoints to weak;
     grant update on snapshots, profiles, read_model_copies, jobs, reactions to weak;
-    grant delete on claims, writers, checkpoints, jobs, reaction_checkpoints to weak;";
+    grant delete on claims, profiles, writers, checkpoints, jobs, reaction_checkpoints to weak;";
 
 /// The same database for a role without any rights yet.
 async fn weak(database: &TestDatabase) -> (PgConnection, String) {

@@ -43,16 +43,20 @@ pub enum SideRow {
         /// The user who referred them.
         referrer: UserId,
     },
+    /// That the personal data of a user is deleted, wherever it is.
+    Erasure(UserId),
 }
 
 impl SideRow {
-    /// The table of the row. The database function `write_<table>` writes it.
+    /// The table of the row. The database function `write_<table>` writes it. (Erasures are no table: their
+    /// function deletes rows of others, after all other rows of the batch are written.)
     #[must_use]
     pub const fn table(&self) -> &'static str {
         match self {
             Self::Profile(_) => "profiles",
             Self::Enrollment(_) => "enrollments",
             Self::Referral { .. } => "referrals",
+            Self::Erasure(_) => "erasures",
         }
     }
 
@@ -76,6 +80,7 @@ impl SideRow {
                 "referee_user_id": referee.user_id.as_str(),
                 "referrer_user_id": referrer.as_str(),
             }),
+            Self::Erasure(user_id) => json!({ "user_id": user_id.as_str() }),
         }
     }
 }

@@ -25,6 +25,8 @@ pub enum UserStatus {
     Active,
     /// Earns nothing until reactivated.
     Inactive,
+    /// Erased, for good: commands do not find the user any more.
+    Erased,
 }
 
 /// A user was registered.
@@ -33,6 +35,10 @@ pub enum UserStatus {
 pub struct UserRegistered {
     /// When, in microseconds since 1970.
     pub register_time_us: Timestamp,
+    /// Whether the address of the sign-up was that of a user who was erased. An address can be referred once, so
+    /// that this user cannot be referred.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub has_known_address: bool,
 }
 
 /// A user was enrolled in a program.
@@ -53,6 +59,20 @@ pub struct UserDeactivated {}
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserReactivated {}
 
+/// A user was erased: their personal data is gone, and they take part no more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserErased {
+    /// Whether they were owed something, which is forfeited.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub forfeited: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
 events! {
     /// What can happen to a user.
     UserEvent {
@@ -60,6 +80,7 @@ events! {
         UserEnrolled = "1.0.0",
         UserDeactivated = "1.0.0",
         UserReactivated = "1.0.0",
+        UserErased = "1.0.0",
     }
 }
 
@@ -67,10 +88,11 @@ events! {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum UserCommand {
-    Register { user_id: UserId, now: Timestamp },
+    Register { user_id: UserId, has_known_address: bool, now: Timestamp },
     Enroll { user_id: UserId, program_id: ProgramId },
     Deactivate { user_id: UserId },
     Reactivate { user_id: UserId },
+    Erase { user_id: UserId, forfeited: bool },
 }
 
 /// An account.
@@ -80,13 +102,26 @@ pub struct User {
     status: UserStatus,
     register_time: Option<Timestamp>,
     programs: Vec<ProgramId>,
+    has_known_address: bool,
 }
 
 impl User {
-    /// Whether the user was ever registered.
+    /// Whether the user was registered, and was not erased.
     #[must_use]
     pub fn exists(&self) -> bool {
+        self.is_registered() && self.status != UserStatus::Erased
+    }
+
+    /// Whether the user was ever registered. The id of an erased user stays taken.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
         self.register_time.is_some()
+    }
+
+    /// Whether the address of the sign-up was that of an erased user, so that the user cannot be referred.
+    #[must_use]
+    pub fn has_known_address(&self) -> bool {
+        self.has_known_address
     }
 
     /// Whether the user takes part.
@@ -122,10 +157,20 @@ impl Aggregate for User {
         sink: &EventSink<Self>,
     ) -> Result<(), Refusal> {
         let event: UserEvent = match command {
-            UserCommand::Register { user_id, .. } if self.exists() => {
+            UserCommand::Register { user_id, .. } if self.is_registered() => {
                 return Err(Refusal::UserIdTaken(user_id));
             }
-            UserCommand::Register { now, .. } => UserRegistered { register_time_us: now }.into(),
+            UserCommand::Register { now, has_known_address, .. } => {
+                UserRegistered { register_time_us: now, has_known_address }.into()
+            }
+            UserCommand::Enroll { user_id, .. }
+            | UserCommand::Deactivate { user_id }
+            | UserCommand::Reactivate { user_id }
+            | UserCommand::Erase { user_id, .. }
+                if self.status == UserStatus::Erased =>
+            {
+                return Err(Refusal::UserNotFound(user_id));
+            }
             UserCommand::Enroll { user_id, .. }
                 if self.programs.len() >= MAX_PROGRAMS_PER_USER as usize =>
             {
@@ -140,6 +185,7 @@ impl Aggregate for User {
                 return Err(Refusal::UserAlreadyActive(user_id));
             }
             UserCommand::Reactivate { .. } => UserReactivated {}.into(),
+            UserCommand::Erase { forfeited, .. } => UserErased { forfeited }.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -149,10 +195,12 @@ impl Aggregate for User {
         match event {
             UserEvent::UserRegistered(event) => {
                 self.register_time = Some(event.register_time_us);
+                self.has_known_address = event.has_known_address;
             }
             UserEvent::UserEnrolled(event) => self.programs.push(event.program_id),
             UserEvent::UserDeactivated(_) => self.status = UserStatus::Inactive,
             UserEvent::UserReactivated(_) => self.status = UserStatus::Active,
+            UserEvent::UserErased(_) => self.status = UserStatus::Erased,
         }
     }
 }
@@ -163,7 +211,8 @@ impl Posts for UserEvent {
             Self::UserRegistered(_)
             | Self::UserEnrolled(_)
             | Self::UserDeactivated(_)
-            | Self::UserReactivated(_) => None,
+            | Self::UserReactivated(_)
+            | Self::UserErased(_) => None,
         }
     }
 }
@@ -180,7 +229,10 @@ impl UserEvent {
     pub fn registered(&self) -> Option<&UserRegistered> {
         match self {
             Self::UserRegistered(registered) => Some(registered),
-            Self::UserEnrolled(_) | Self::UserDeactivated(_) | Self::UserReactivated(_) => None,
+            Self::UserEnrolled(_)
+            | Self::UserDeactivated(_)
+            | Self::UserReactivated(_)
+            | Self::UserErased(_) => None,
         }
     }
 }

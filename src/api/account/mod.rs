@@ -1,5 +1,7 @@
 //! `AccountService`: users.
 
+mod erasure;
+mod export;
 mod find;
 mod registration;
 mod status;
@@ -23,6 +25,8 @@ pub(super) const RULES: &[Rule] = {
         row("AccountService", "ListUsers", BackEnds, None),
         row("AccountService", "DeactivateUser", BackEnds, User("user_id")),
         row("AccountService", "ReactivateUser", BackEnds, User("user_id")),
+        row("AccountService", "EraseUser", SignedIn, User("user_id")),
+        row("AccountService", "ExportUser", SignedIn, User("user_id")),
     ]
 };
 

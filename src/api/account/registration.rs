@@ -8,6 +8,7 @@ use crate::api::principal::Principal;
 use crate::api::responses::{self, joined};
 use crate::api::writes::{carry_out_within, command_fields};
 use crate::store::ProfileNames;
+use crate::store::personal::address_key;
 use domain::decide::{Command, RegisterUser};
 use domain::{Profile, ProgramId, UserId, UserStatus, email};
 
@@ -45,9 +46,11 @@ impl Handlers {
             username: username.clone(),
             display_name: display_name.clone(),
         };
+        let address_key = email::comparable(&email)
+            .and_then(|address| address_key(&self.0.address_secret, &address));
         let profile = Profile { user_id, username, email, display_name, password_hash };
-        let command =
-            Command::RegisterUser(Box::new(RegisterUser { profile, program_id, referral_code }));
+        let register = RegisterUser { profile, address_key, program_id, referral_code };
+        let command = Command::RegisterUser(Box::new(register));
         // Callers without credentials do not share request ids: each address has its own scope.
         let scope = match call.principal {
             Principal::Anonymous => {

@@ -28,7 +28,8 @@ impl Handlers {
             let message = "must be 1 or more, or 0 for the end of the log";
             fields.fault("limit", ErrorReason::OutOfRange, message);
         }
-        let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
+        let pb::ReadEventsRequest { event_types, user_id, actor, .. } = request;
+        let filter = read_filter(&mut fields, event_types, user_id, actor);
         let filter = fields.finish(Some(filter))?;
         let head = newest_position(&self.0, &request.consistency_token).await?;
         let limit = if request.limit == 0 { i32::MAX } else { request.limit };
@@ -39,7 +40,7 @@ impl Handlers {
             // One slot stays reserved for the final status, so that a client that is behind gets it too.
             let Ok(last_word) = messages.clone().reserve_owned().await else { return };
             let status = tokio::select! {
-                read = send_events(&context, &filter, after..head, limit, &messages) => read.err(),
+                read = send_events(&context, filter, after..head, limit, &messages) => read.err(),
                 () = context.stopping.cancelled() => {
                     let message = "the server is stopping; go on from the last position";
                     Some(status(ErrorReason::ShuttingDown, message, &[]))
@@ -59,8 +60,9 @@ impl Handlers {
         let permit = permit(&self.0, &call.principal)?;
         let request = &call.message;
         let mut fields = Fields::of(request);
-        let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
-        let filter = fields.finish(Some(filter))?;
+        let pb::WatchEventsRequest { event_types, user_id, actor, .. } = request;
+        let filter = read_filter(&mut fields, event_types, user_id, actor);
+        let mut filter = fields.finish(Some(filter))?;
         let name = StreamName::new(call.rpc(), &filter.to_string());
         let from = resume_cursor(&self.0, name, &request.resume_token).await?;
         let cursor = if let Some(cursor) = from {
@@ -69,6 +71,7 @@ impl Handlers {
             let head = log::head(self.0.database.pool()).await?;
             Cursor { position: head, sequence: head }
         };
+        filter.begin(self.0.database.pool(), cursor.position).await?;
         let first = EventFilter::heartbeat(resume_token(&self.0, name, cursor));
         let subscription = self.0.live.subscribe(Topic::Log, cursor);
         let feed = EventFeed { context: self.0.clone(), name, subscription, view: filter };

@@ -5,6 +5,7 @@
 //! memory, or when another server changed a stream first.
 
 mod account;
+mod erasure;
 mod program;
 mod purchase;
 mod referral;
@@ -33,6 +34,7 @@ pub enum Command {
     EnrollParticipant(EnrollParticipant),
     DeactivateUser { user_id: UserId },
     ReactivateUser { user_id: UserId },
+    EraseUser { user_id: UserId, forfeits_balances: bool },
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
 }
@@ -47,6 +49,7 @@ impl Command {
             Self::EnrollParticipant(_) => "EnrollParticipant",
             Self::DeactivateUser { .. } => "DeactivateUser",
             Self::ReactivateUser { .. } => "ReactivateUser",
+            Self::EraseUser { .. } => "EraseUser",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
         }
@@ -63,6 +66,7 @@ impl Command {
             | Self::EnrollParticipant(_)
             | Self::DeactivateUser { .. }
             | Self::ReactivateUser { .. }
+            | Self::EraseUser { .. }
             | Self::ApplyReferral(_) => None,
         }
     }
@@ -78,6 +82,9 @@ impl Command {
             Self::EnrollParticipant(input) => registration::enroll(work, input).map(drop),
             Self::DeactivateUser { user_id } => account::deactivate(work, user_id),
             Self::ReactivateUser { user_id } => account::reactivate(work, user_id),
+            Self::EraseUser { user_id, forfeits_balances } => {
+                erasure::erase(work, user_id, *forfeits_balances)
+            }
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
         }

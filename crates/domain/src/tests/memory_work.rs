@@ -46,6 +46,7 @@ struct Tables {
     profiles: HashMap<UserId, Profile>,
     enrollments: BTreeSet<ParticipantId>,
     referrals: HashMap<ParticipantId, UserId>,
+    erased: BTreeSet<UserId>,
     randomness: u64,
 }
 
@@ -56,6 +57,7 @@ enum LookUp {
     Code(String),
     DefaultPrograms,
     Walk(ParticipantId, UserId),
+    ErasedAddress(String),
 }
 
 /// The results of all decisions.
@@ -167,6 +169,16 @@ impl Memory {
 
     pub fn owner_of(&self, kind: ClaimKind, value: &str) -> Option<&str> {
         self.tables.claims.get(&(kind, value.to_owned())).map(String::as_str)
+    }
+
+    pub fn is_erased(&self, user_id: &UserId) -> bool {
+        self.tables.erased.contains(user_id)
+    }
+
+    /// From now on this is the key of the address of an erased user.
+    pub fn remember_address(&mut self, address_key: &str) {
+        let claim = (ClaimKind::ErasedEmail, address_key.to_owned());
+        self.tables.claims.insert(claim, String::new());
     }
 
     fn run<T>(&self, decide: impl Fn(&mut dyn Work) -> Result<T, Halt>) -> (Result<T, Halt>, Unit) {
@@ -361,8 +373,17 @@ impl Work for Unit {
         Ok(())
     }
 
+    fn is_erased_address(&mut self, address_key: &str) -> Result<bool, Halt> {
+        self.need(LookUp::ErasedAddress(address_key.into()))?;
+        Ok(self.tables.claims.contains_key(&(ClaimKind::ErasedEmail, address_key.to_owned())))
+    }
+
     fn write_row(&mut self, row: SideRow) {
         match row {
+            SideRow::Erasure(user_id) => {
+                self.tables.profiles.remove(&user_id);
+                self.tables.erased.insert(user_id);
+            }
             SideRow::Profile(profile) => {
                 self.tables.profiles.insert(profile.user_id.clone(), profile);
             }
