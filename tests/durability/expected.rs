@@ -114,6 +114,9 @@ const EXPECTED: [(&str, &str); 7] = [
             union all
             select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0 from credit
             union all
+            select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0
+            from of_participant where event_type = 'BalanceForfeited'
+            union all
             select program_id, position, 0, 0, 0, 0, 0, 0, 1, amount from reward
         ) as facts
         group by program_id",

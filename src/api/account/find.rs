@@ -28,8 +28,12 @@ impl Handlers {
             ClaimKind::Code => ParticipantId::parse(&owner).map(|owner| owner.user_id),
             _ => UserId::parse(&owner).ok(),
         });
-        let user_id = user_id.ok_or_else(|| known.not_found())?;
-        let pb::GetUserResponse { user, participants, .. } = self.find(&user_id).await?;
+        let Some(user_id) = user_id else { return Err(known.not_found()) };
+        // Codes of erased users keep their owners.
+        let found = self.find_existing(&user_id).await?;
+        let Some(pb::GetUserResponse { user, participants, .. }) = found else {
+            return Err(known.not_found());
+        };
         Ok(pb::FindUserResponse { user, participants, position })
     }
 }
