@@ -17,5 +17,9 @@ begin
     delete from claims where kind in ('username', 'email') and owner = erased_user_id;
 
     delete from profiles where user_id = erased_user_id;
+    delete from refresh_tokens as token using sessions as session
+    where session.user_id = erased_user_id and token.session_id = session.session_id;
+    -- The command has ended the sessions. Servers that start read so from the rows, which are cleaned later.
+    update sessions set user_agent = '' where user_id = erased_user_id;
 end;
 $$;

@@ -12,6 +12,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::pb::ErrorReason;
+use crate::access::Unavailable;
+use crate::access::logins::LoginError;
+use crate::access::passwords::HashingError;
 use crate::engine::Failure;
 use crate::engine::query::QueryError;
 use crate::read::ReadError;
@@ -123,7 +126,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ReferralCodeNotFound
         | ErrorReason::PurchaseNotFound
         | ErrorReason::ProgramVersionNotFound
-        | ErrorReason::JobNotFound => Code::NotFound,
+        | ErrorReason::JobNotFound
+        | ErrorReason::SessionNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
         | ErrorReason::UserIdTaken
@@ -156,9 +160,13 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer
         | ErrorReason::TooManyStreams
-        | ErrorReason::TooManyRequests => Code::ResourceExhausted,
+        | ErrorReason::TooManyRequests
+        | ErrorReason::TooManyFailures => Code::ResourceExhausted,
         ErrorReason::RequestIncomplete | ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
-        ErrorReason::MissingCredentials | ErrorReason::InvalidCredentials => Code::Unauthenticated,
+        ErrorReason::MissingCredentials
+        | ErrorReason::InvalidCredentials
+        | ErrorReason::LoginFailed
+        | ErrorReason::CredentialsEnded => Code::Unauthenticated,
         ErrorReason::PermissionDenied => Code::PermissionDenied,
         ErrorReason::Conflict => Code::Aborted,
         ErrorReason::DatabaseUnavailable
@@ -177,6 +185,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::InvalidUsername
         | ErrorReason::InvalidDisplayName
         | ErrorReason::WeakPassword
+        | ErrorReason::PasswordWithoutUpper
+        | ErrorReason::PasswordWithoutLower
+        | ErrorReason::PasswordWithoutDigit
+        | ErrorReason::PasswordWithoutSpecial
         | ErrorReason::InvalidReferralCode
         | ErrorReason::InvalidCurrency
         | ErrorReason::AmountNotPositive
@@ -248,6 +260,39 @@ impl From<ApiError> for Status {
 impl From<Status> for ApiError {
     fn from(status: Status) -> Self {
         Self(status)
+    }
+}
+
+impl From<HashingError> for ApiError {
+    fn from(error: HashingError) -> Self {
+        Self(match error {
+            HashingError::QueueFull => status(ErrorReason::QueueFull, error.to_string(), &[]),
+            HashingError::Failed => internal(),
+        })
+    }
+}
+
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> Self {
+        let message = error.to_string();
+        match error {
+            LoginError::Wrong => status(ErrorReason::LoginFailed, message, &[]).into(),
+            LoginError::TooManyFailures(wait) => {
+                let status = status(ErrorReason::TooManyFailures, message, &[]);
+                let mut details = status.get_error_details();
+                details.set_retry_info(Some(wait));
+                Status::with_error_details(status.code(), status.message(), details).into()
+            }
+            LoginError::Hashing(error) => error.into(),
+            LoginError::Store(error) => error.into(),
+            LoginError::Internal => internal().into(),
+        }
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(unavailable: Unavailable) -> Self {
+        Self(status(ErrorReason::DatabaseUnavailable, unavailable.to_string(), &[]))
     }
 }
 
@@ -348,6 +393,7 @@ impl From<Refusal> for ApiError {
                 R::ReferrerLimitReached,
                 &[("referrer_user_id", referrer), ("max_direct_referrals", limit)],
             ),
+            Refusal::PasswordChangedMeanwhile(_) => status(R::Conflict, &[]),
             Refusal::UserInactive(id) => status(R::UserInactive, &[("user_id", id)]),
             Refusal::UserAlreadyInactive(id) => status(R::UserAlreadyInactive, &[("user_id", id)]),
             Refusal::UserAlreadyActive(id) => status(R::UserAlreadyActive, &[("user_id", id)]),

@@ -11,13 +11,12 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Context;
-use super::authentication::Keys;
 use super::grpc::{self, Layers};
 use super::http;
-use super::passwords::Passwords;
 use super::readiness::Examiner;
 use super::schema_watch::SchemaWatch;
 use super::transport;
+use crate::access::{self, Access, AccessError};
 use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment};
 use crate::jobs;
@@ -64,6 +63,8 @@ pub struct ServerOptions {
     pub database: Database,
     /// The key that may do everything.
     pub admin_key: String,
+    /// Settings of sessions, keys and passwords.
+    pub access: access::Settings,
     /// Clock and randomness.
     pub environment: Environment,
     /// Settings of the services.
@@ -88,6 +89,9 @@ pub enum ServerError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Access cannot begin.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// The compiled-in descriptors are invalid.
     #[error("the reflection service cannot be created: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -102,7 +106,6 @@ pub enum ServerError {
 /// A server whose tasks are running and that is about to answer calls.
 pub struct Server {
     context: Context,
-    keys: Keys,
     tasks: Tasks,
     /// Stops the tasks of a server that is dropped.
     guard: DropGuard,
@@ -121,6 +124,7 @@ impl Server {
         let ServerOptions {
             database,
             admin_key,
+            access,
             environment,
             settings,
             engine,
@@ -176,9 +180,11 @@ impl Server {
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
         let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let (of_access, now) = (database.clone(), environment.clone());
+        let access =
+            Access::start(of_access, &admin_key, now, access, live.clone(), &tasks).await?;
         let context = Context {
-            passwords: Passwords::new(threads, environment.clone()),
+            access,
             database,
             epoch,
             engine,
@@ -192,8 +198,7 @@ impl Server {
             address_secret,
             stopping: tasks.signal(Stage::Calls),
         };
-        let keys = Keys::new(&admin_key);
-        Ok(Self { context, keys, tasks, guard, metrics, metrics_listener, traces, limits })
+        Ok(Self { context, tasks, guard, metrics, metrics_listener, traces, limits })
     }
 
     /// The dependencies of the services; for programs that use the engine without a network.
@@ -219,7 +224,7 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), ServerError> {
-        let Self { context, keys, tasks, guard, metrics, metrics_listener, traces, limits } = self;
+        let Self { context, tasks, guard, metrics, metrics_listener, traces, limits } = self;
         let address = listener.local_addr()?;
         if let Some(listener) = metrics_listener {
             let metrics = metrics.clone();
@@ -238,10 +243,11 @@ impl Server {
         // The worker ends when the last clone of the engine is dropped; this one is kept until the worker is
         // told to stop.
         let engine = context.engine.clone();
-        let layers = Layers::new(metrics.clone(), traces.clone(), keys);
+        let layers = Layers::new(metrics.clone(), traces.clone(), context.access.clone());
         let grpc = grpc::routes(&context, &layers, health)?;
+        let access = context.access.clone();
         drop(context);
-        let router = http::router(http::State { readiness }, grpc, &layers);
+        let router = http::router(http::State { readiness, access }, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);
         let serving = transport::serve(listener, router, limits, metrics, stop);
         let serving = std::pin::pin!(serving);

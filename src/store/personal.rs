@@ -24,8 +24,10 @@ pub struct PersonalTable {
 }
 
 /// Every table with personal data.
-pub const TABLES: &[PersonalTable] =
-    &[PersonalTable { name: "profiles", secrets: &["password_hash"] }];
+pub const TABLES: &[PersonalTable] = &[
+    PersonalTable { name: "profiles", secrets: &["password_hash"] },
+    PersonalTable { name: "sessions", secrets: &[] },
+];
 
 /// A user's rows of a table, as JSON objects without secrets.
 ///

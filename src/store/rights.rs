@@ -23,6 +23,8 @@ const TABLES: &[(&str, &[&str])] = &[
     ("database_functions", &["SELECT"]),
     ("read_model_copies", &["SELECT", "UPDATE"]),
     ("checkpoints", &["SELECT", "INSERT", "DELETE"]),
+    ("sessions", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("refresh_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("jobs", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("reactions", &["SELECT", "INSERT", "UPDATE"]),
     ("reaction_checkpoints", &["SELECT", "INSERT", "DELETE"]),

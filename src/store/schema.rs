@@ -21,7 +21,9 @@ pub const TABLES: &[&str] = &[
     "read_model_copies",
     "receipts",
     "referrals",
+    "refresh_tokens",
     "secrets",
+    "sessions",
     "snapshots",
     "writers",
 ];

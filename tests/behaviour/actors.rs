@@ -53,11 +53,17 @@ async fn the_log_is_read_and_watched_by_actor_command_by_command() {
     client.reactivate("ada").await.unwrap();
 
     let (found, position) = read(&client, of("key:service:k_1")).await;
-    let expected = ["UserDeactivated", "ParticipantDeactivated", "UserErased", "ParticipantErased"];
+    let expected = [
+        "UserDeactivated",
+        "ParticipantDeactivated",
+        "UserErased",
+        "UserSessionsEnded",
+        "ParticipantErased",
+    ];
     assert_eq!(types(&found), expected);
     assert_eq!(position, database.count("select max(position) from events").await);
     let (by_bob, _) = read(&client, of("user:bob")).await;
-    assert_eq!(types(&by_bob), ["UserErased", "ParticipantErased"]);
+    assert_eq!(types(&by_bob), ["UserErased", "UserSessionsEnded", "ParticipantErased"]);
     assert_eq!(read(&client, of("key:service:k_2")).await.0, []);
     assert_eq!(read(&client, of("key:service")).await.0, []);
     let (by_admin, _) = read(&client, of("key:admin")).await;

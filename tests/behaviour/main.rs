@@ -41,6 +41,7 @@ mod referral_count;
 mod reflection;
 mod requests;
 mod serve;
+mod sessions;
 mod shown_names;
 mod smoke;
 mod stream_balances;

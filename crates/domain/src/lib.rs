@@ -29,6 +29,7 @@ mod rehearsal;
 mod registry;
 pub mod reward;
 pub mod rules;
+mod session;
 mod side_row;
 pub mod similarity;
 pub mod text;
@@ -51,7 +52,8 @@ pub use registry::{
     AnyAggregate, AnyEvent, CachePolicy, EncodedEvent, Kind, OtherKind, Posts, State, Stream,
     StreamKey, event_types,
 };
-pub use side_row::{Profile, SideRow};
+pub use session::{SessionId, SessionsEnded};
+pub use side_row::{PasswordHash, Profile, SideRow};
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{

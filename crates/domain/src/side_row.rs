@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{ParticipantId, UserId};
+use crate::{ParticipantId, SessionsEnded, UserId};
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
 /// without changing the log.
@@ -29,6 +29,17 @@ impl fmt::Debug for Profile {
     }
 }
 
+/// The hash of a password, in PHC string form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub String);
+
+impl fmt::Debug for PasswordHash {
+    /// Prints nothing of the hash: passwords can be guessed from hashes.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PasswordHash(..)")
+    }
+}
+
 /// A row outside the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SideRow {
@@ -45,6 +56,20 @@ pub enum SideRow {
     },
     /// That the personal data of a user is deleted, wherever it is.
     Erasure(UserId),
+    /// That sessions of a user have ended.
+    SessionEnds {
+        /// The user.
+        user_id: UserId,
+        /// Which sessions.
+        ended: SessionsEnded,
+    },
+    /// The hash of a user's new password.
+    PasswordHash {
+        /// The user.
+        user_id: UserId,
+        /// The hash.
+        hash: PasswordHash,
+    },
 }
 
 impl SideRow {
@@ -57,6 +82,8 @@ impl SideRow {
             Self::Enrollment(_) => "enrollments",
             Self::Referral { .. } => "referrals",
             Self::Erasure(_) => "erasures",
+            Self::SessionEnds { .. } => "session_ends",
+            Self::PasswordHash { .. } => "password_hashes",
         }
     }
 
@@ -81,6 +108,18 @@ impl SideRow {
                 "referrer_user_id": referrer.as_str(),
             }),
             Self::Erasure(user_id) => json!({ "user_id": user_id.as_str() }),
+            Self::SessionEnds { user_id, ended: SessionsEnded::These(sessions) } => json!({
+                "user_id": user_id.as_str(),
+                "these": sessions,
+            }),
+            Self::SessionEnds { user_id, ended: SessionsEnded::AllBut(sessions) } => json!({
+                "user_id": user_id.as_str(),
+                "all_but": sessions,
+            }),
+            Self::PasswordHash { user_id, hash } => json!({
+                "user_id": user_id.as_str(),
+                "password_hash": hash.0,
+            }),
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::events::events;
 use super::ledger::Posting;
 use super::registry::{Posts, State};
-use super::{ProgramId, Refusal, Timestamp, UserId};
+use super::{ProgramId, Refusal, SessionsEnded, Timestamp, UserId};
 
 /// The maximum number of programs that one user can be in. A decision on a purchase visits all of them.
 pub const MAX_PROGRAMS_PER_USER: u32 = 64;
@@ -73,6 +73,19 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// Sessions of a user ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserSessionsEnded {
+    /// Which ones.
+    pub sessions: SessionsEnded,
+}
+
+/// A user has another password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserPasswordChanged {}
+
 events! {
     /// What can happen to a user.
     UserEvent {
@@ -81,6 +94,8 @@ events! {
         UserDeactivated = "1.0.0",
         UserReactivated = "1.0.0",
         UserErased = "1.0.0",
+        UserSessionsEnded = "1.0.0",
+        UserPasswordChanged = "1.0.0",
     }
 }
 
@@ -93,6 +108,8 @@ pub enum UserCommand {
     Deactivate { user_id: UserId },
     Reactivate { user_id: UserId },
     Erase { user_id: UserId, forfeited: bool },
+    EndSessions { ended: SessionsEnded },
+    ChangePassword,
 }
 
 /// An account.
@@ -103,6 +120,8 @@ pub struct User {
     register_time: Option<Timestamp>,
     programs: Vec<ProgramId>,
     has_known_address: bool,
+    /// How often the password was changed.
+    password_changes: u32,
 }
 
 impl User {
@@ -134,6 +153,12 @@ impl User {
     #[must_use]
     pub fn register_time(&self) -> Timestamp {
         self.register_time.unwrap_or_default()
+    }
+
+    /// How often the password was changed.
+    #[must_use]
+    pub fn password_changes(&self) -> u32 {
+        self.password_changes
     }
 
     /// The programs that the user is in, in the order of enrollment.
@@ -186,6 +211,8 @@ impl Aggregate for User {
             }
             UserCommand::Reactivate { .. } => UserReactivated {}.into(),
             UserCommand::Erase { forfeited, .. } => UserErased { forfeited }.into(),
+            UserCommand::EndSessions { ended } => UserSessionsEnded { sessions: ended }.into(),
+            UserCommand::ChangePassword => UserPasswordChanged {}.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -201,6 +228,10 @@ impl Aggregate for User {
             UserEvent::UserDeactivated(_) => self.status = UserStatus::Inactive,
             UserEvent::UserReactivated(_) => self.status = UserStatus::Active,
             UserEvent::UserErased(_) => self.status = UserStatus::Erased,
+            UserEvent::UserSessionsEnded(_) => {}
+            UserEvent::UserPasswordChanged(_) => {
+                self.password_changes = self.password_changes.saturating_add(1);
+            }
         }
     }
 }
@@ -212,7 +243,9 @@ impl Posts for UserEvent {
             | Self::UserEnrolled(_)
             | Self::UserDeactivated(_)
             | Self::UserReactivated(_)
-            | Self::UserErased(_) => None,
+            | Self::UserErased(_)
+            | Self::UserSessionsEnded(_)
+            | Self::UserPasswordChanged(_) => None,
         }
     }
 }
@@ -232,7 +265,9 @@ impl UserEvent {
             Self::UserEnrolled(_)
             | Self::UserDeactivated(_)
             | Self::UserReactivated(_)
-            | Self::UserErased(_) => None,
+            | Self::UserErased(_)
+            | Self::UserSessionsEnded(_)
+            | Self::UserPasswordChanged(_) => None,
         }
     }
 }

@@ -1,10 +1,10 @@
 //! `RegisterUser`.
 
 use super::Handlers;
+use crate::access::Principal;
 use crate::api::errors::ApiError;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
-use crate::api::principal::Principal;
 use crate::api::responses::{self, joined};
 use crate::api::writes::{carry_out_within, command_fields};
 use crate::store::ProfileNames;
@@ -20,7 +20,9 @@ impl Handlers {
         let request = &call.message;
         let mut fields = command_fields(request);
         fields.client_ip(&request.client_ip);
-        fields.password(&request.password, call.principal.is_back_end());
+        let settings = self.0.access.passwords().settings();
+        let is_optional = call.principal.is_back_end();
+        fields.new_password("password", &request.password, is_optional, settings);
         if request.issue_api_key {
             let message = "is not supported yet; leave it out";
             fields.fault("issue_api_key", ErrorReason::UnsupportedField, message);
@@ -39,7 +41,7 @@ impl Handlers {
 
         let password_hash = match &request.password {
             password if password.is_empty() => None,
-            password => Some(self.0.passwords.hash(password.clone()).await?),
+            password => Some(self.0.access.passwords().hash(password.clone()).await?),
         };
         let names = ProfileNames {
             user_id: user_id.to_string(),

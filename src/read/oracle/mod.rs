@@ -155,6 +155,8 @@ impl Oracle {
                 self.sort_erasure(user, event, erased, judgement);
                 "ParticipantErased"
             }
+            // Who may call has no consequences.
+            UserEvent::UserSessionsEnded(_) | UserEvent::UserPasswordChanged(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.expect(*person, on_all, Vec::new()));

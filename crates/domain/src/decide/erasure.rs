@@ -5,8 +5,8 @@
 //! participants only.
 
 use crate::{
-    Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, Refusal, SideRow,
-    User, UserCommand, UserId, Work, each, load, tell,
+    Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, Refusal,
+    SessionsEnded, SideRow, User, UserCommand, UserId, Work, each, load, tell,
 };
 
 /// Erases a user. A user who is owed something is refused, unless the request says that it is forfeited.
@@ -34,6 +34,9 @@ pub(super) fn erase(
         return Err(Refusal::BalanceOwed { user_id: user_id.clone(), owed }.into());
     }
     tell::<User>(work, user_id, UserCommand::Erase { user_id: user_id.clone(), forfeited })?;
+    let ended = SessionsEnded::AllBut(Vec::new());
+    tell::<User>(work, user_id, UserCommand::EndSessions { ended: ended.clone() })?;
+    work.write_row(SideRow::SessionEnds { user_id: user_id.clone(), ended });
     each(user.programs(), |program_id| {
         let unit = unit_of(work, program_id)?;
         let erase = ParticipantCommand::Erase { user_id: user_id.clone(), unit };

@@ -11,6 +11,7 @@ mod purchase;
 mod referral;
 mod registration;
 mod rewards;
+mod session;
 mod validation;
 
 use std::sync::Arc;
@@ -18,12 +19,13 @@ use std::sync::Arc;
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser};
+pub use session::ChangePassword;
 pub use validation::{CodeVerdict, validate_code};
 
 pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
-use super::{Halt, ProgramId, Purchase, StreamKey, UserId, Work};
+use super::{Halt, ProgramId, Purchase, SessionsEnded, StreamKey, UserId, Work};
 
 /// A command from a caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,8 @@ pub enum Command {
     EraseUser { user_id: UserId, forfeits_balances: bool },
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
+    EndSessions { user_id: UserId, ended: SessionsEnded },
+    ChangePassword(ChangePassword),
 }
 
 impl Command {
@@ -52,6 +56,8 @@ impl Command {
             Self::EraseUser { .. } => "EraseUser",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
+            Self::EndSessions { .. } => "EndSessions",
+            Self::ChangePassword(_) => "ChangePassword",
         }
     }
 
@@ -67,7 +73,9 @@ impl Command {
             | Self::DeactivateUser { .. }
             | Self::ReactivateUser { .. }
             | Self::EraseUser { .. }
-            | Self::ApplyReferral(_) => None,
+            | Self::ApplyReferral(_)
+            | Self::EndSessions { .. }
+            | Self::ChangePassword(_) => None,
         }
     }
 
@@ -87,6 +95,8 @@ impl Command {
             }
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
+            Self::EndSessions { user_id, ended } => session::end(work, user_id, ended),
+            Self::ChangePassword(input) => session::change_password(work, input),
         }
     }
 }

@@ -394,6 +394,12 @@ impl Work for Unit {
                 let before = self.tables.referrals.insert(referee.clone(), referrer);
                 assert_eq!(before, None, "{referee} was referred twice");
             }
+            SideRow::PasswordHash { user_id, hash } => {
+                let profile = self.tables.profiles.get_mut(&user_id);
+                profile.expect("no profile").password_hash = Some(hash.0);
+            }
+            // Sessions are rows that no decision reads.
+            SideRow::SessionEnds { .. } => {}
         }
     }
 }
