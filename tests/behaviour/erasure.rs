@@ -11,6 +11,7 @@ use tributary::api::services;
 
 use super::principals::{by, in_process, service, user};
 use super::support::{PATIENCE, enroll, minor, refer_by_code, refused, server_with};
+use testing::people::People;
 use testing::{Client, sign_up_request};
 
 const LINES: &str = "multi-level-commission";
@@ -287,6 +288,30 @@ async fn nothing_personal_is_left_in_the_database_but_a_keyed_hash() {
             .unwrap();
     let [(hash, owner)] = &*kept else { panic!("{kept:?}") };
     assert!(hash.len() == 64 && owner.is_empty(), "{kept:?}");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn the_sessions_of_an_erased_user_end() {
+    let (database, server, client) = server_with(&[LINES]).await;
+    let password = "Correct-horse-1";
+    let ada =
+        RegisterUserRequest { password: password.into(), ..sign_up_request(LINES, "ada", "") };
+    client.register(ada).await.unwrap();
+    let people = People::of(&client);
+    let session = people.login("ada", password).await.unwrap();
+    people.me(&session.access_token).await.unwrap();
+
+    client.erase("ada", false).await.unwrap();
+
+    let me = people.me(&session.access_token).await;
+    refused(me, Code::Unauthenticated, "INVALID_CREDENTIALS");
+    people.refresh(&session.refresh_token).await.unwrap_err();
+    people.login("ada", password).await.unwrap_err();
+    let left = "select (select count(*) from refresh_tokens)
+        + (select count(*) from sessions where ended_at is null or user_agent <> '')";
+    assert_eq!(database.count(left).await, 0);
     server.stop().await;
     database.check().await;
 }

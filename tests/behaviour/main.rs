@@ -34,6 +34,7 @@ mod list_purchases;
 mod multi_level_commission;
 mod names;
 mod principals;
+mod privacy;
 mod programs;
 mod raw;
 mod raw_http2;
