@@ -157,6 +157,10 @@ impl Work for Memory {
     }
 
     // Nothing here reads rows back.
+    fn is_erased_address(&mut self, _: &str) -> Result<bool, Halt> {
+        Ok(false)
+    }
+
     fn write_row(&mut self, row: SideRow) {
         black_box(row);
     }
@@ -183,7 +187,12 @@ fn register(name: &str, referral_code: Option<String>) -> Command {
         password_hash: None,
     };
     let program_id = Some(program_id());
-    Command::RegisterUser(Box::new(RegisterUser { profile, program_id, referral_code }))
+    Command::RegisterUser(Box::new(RegisterUser {
+        profile,
+        address_key: None,
+        program_id,
+        referral_code,
+    }))
 }
 
 fn purchase(purchase_id: &str, buyer: &str) -> Command {

@@ -9,9 +9,9 @@
 --   0 appended   its events are in the log
 --   1 duplicate  its receipt exists; facts.duplicates has the positions and the fingerprint
 --   2 taken      a value that it claims belongs to another; facts.taken has the claim's number and the owner
---   3 conflict   a stream that it read has changed (facts.moved), it was refused because of an owner
---                who no longer owns the value (facts.changed), or an earlier command of the batch, on
---                which it builds, has not been appended
+--   3 conflict   a stream that it read has changed (facts.moved), its decision rests on an owner who no
+--                longer owns the value (facts.changed), or an earlier command of the batch, on which it
+--                builds, has not been appended
 --
 -- A stream's version is that before the batch; dependencies cover what earlier commands of the batch do to a
 -- stream.
@@ -55,7 +55,7 @@ create function {append}(
     -- Whether the receipt is stored; that of a refused command is only looked up.
     receipt_keeps boolean[],
     -- Steps of commands on claims, in order: 0 claims the value for the owner, 1 releases it, 2 states that
-    -- the command was refused because the value belongs to this owner.
+    -- the decision rests on the fact that the value belongs to this owner, or to nobody if the owner is null.
     claim_commands integer[],
     claim_kinds text[],
     claim_values text[],
@@ -167,7 +167,7 @@ begin
                     and claim_values[earlier.ordinal] = c.value
                     and claim_owners[earlier.ordinal] = known.owner);
 
-        -- Refusals because of an owner who no longer owns the value.
+        -- Decisions that rest on an owner who no longer owns the value.
         select array_agg(distinct c.command) into changed
         from unnest(claim_commands, claim_kinds, claim_values, claim_owners, claim_steps)
             as c(command, kind, value, owner, step)
@@ -284,7 +284,8 @@ begin
                 with ordinality as r(command, writer, content, ordinal)
             where verdicts[r.command] = 0
             group by r.writer
-            order by r.writer
+            -- Erasures delete what the others write.
+            order by r.writer like 'write\_erasures\_%', r.writer
         loop
             execute format('select %I($1)', previous.writer) using previous.contents;
         end loop;

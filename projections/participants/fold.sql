@@ -11,7 +11,7 @@ using (
             and (event_type in (
                     'ParticipantEnrolled', 'ReferralApplied', 'ReferralMade', 'ReferralUpdated',
                     'ReferralConverted', 'TierChanged', 'ParticipantDeactivated',
-                    'ParticipantReactivated')
+                    'ParticipantReactivated', 'ParticipantErased')
                 or payload ? 'posting')
     ),
     step as (
@@ -38,7 +38,7 @@ using (
         max(recorded_at) filter (where event_type = 'ParticipantEnrolled') as enroll_time,
         max(payload ->> 'code') filter (where event_type = 'ParticipantEnrolled') as code,
         (max(array[position, (event_type = 'ParticipantReactivated')::integer]) filter (
-            where event_type in ('ParticipantDeactivated', 'ParticipantReactivated')))[2] = 1
+            where event_type in ('ParticipantDeactivated', 'ParticipantReactivated', 'ParticipantErased')))[2] = 1
             as is_active,
         max(payload ->> 'referrer_user_id') filter (where event_type = 'ReferralApplied')
             as referrer_user_id,

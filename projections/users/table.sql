@@ -5,7 +5,8 @@ create table {table} (
     last_position       bigint      not null,
     registered_position bigint      not null,
     register_time       timestamptz not null,
-    is_active           boolean     not null
+    is_active           boolean     not null,
+    is_erased           boolean     not null
 );
 
 create index on {table} (registered_position);

@@ -35,6 +35,9 @@ const MAX_WORDS_BYTES: usize = 260;
 /// What the encoding of one fault adds to its texts, in bytes.
 const FRAMING_BYTES: usize = 16;
 
+/// The maximum number of balances that an error names.
+const MAX_OWED: usize = 8;
+
 /// How long a client should wait before a retry that may succeed.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
@@ -150,6 +153,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::UserInactive
         | ErrorReason::UserAlreadyInactive
         | ErrorReason::UserAlreadyActive
+        | ErrorReason::BalanceOwed
+        | ErrorReason::AddressUsedBefore
         | ErrorReason::BalanceLimitReached
         | ErrorReason::UnitIsFixed
         | ErrorReason::TooManyVersions
@@ -420,6 +425,20 @@ impl From<Refusal> for ApiError {
             Refusal::UserInactive(id) => status(R::UserInactive, &[("user_id", id)]),
             Refusal::UserAlreadyInactive(id) => status(R::UserAlreadyInactive, &[("user_id", id)]),
             Refusal::UserAlreadyActive(id) => status(R::UserAlreadyActive, &[("user_id", id)]),
+            Refusal::AddressUsedBefore(id) => {
+                status(R::AddressUsedBefore, &[("referee_user_id", id)])
+            }
+            Refusal::BalanceOwed { user_id, owed } => {
+                let named = owed.iter().take(MAX_OWED).map(String::as_str).collect::<Vec<_>>();
+                status(
+                    R::BalanceOwed,
+                    &[
+                        ("user_id", user_id),
+                        ("owed", &named.join(", ")),
+                        ("program_count", &owed.len()),
+                    ],
+                )
+            }
             Refusal::BalanceLimitReached(id) => status(R::BalanceLimitReached, &[("user_id", id)]),
             Refusal::UnitIsFixed { program_id, unit } => {
                 status(R::UnitIsFixed, &[("program_id", program_id), ("unit", unit)])

@@ -93,6 +93,8 @@ pub struct Context {
     pub settings: ServerSettings,
     /// Keys fingerprints of requests.
     pub fingerprint_secret: std::sync::Arc<[u8]>,
+    /// Keys the hashes by which addresses of erased users are recognised.
+    pub address_secret: std::sync::Arc<[u8]>,
     /// The kinds of jobs that this server can do.
     pub job_kinds: std::sync::Arc<[&'static str]>,
     /// Identifies callers.

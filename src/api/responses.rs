@@ -59,6 +59,7 @@ pub(super) fn user_status(status: UserStatus) -> pb::UserStatus {
     match status {
         UserStatus::Active => pb::UserStatus::Active,
         UserStatus::Inactive => pb::UserStatus::Inactive,
+        UserStatus::Erased => pb::UserStatus::Erased,
     }
 }
 
@@ -103,6 +104,7 @@ pub(super) fn code_invalid_reason(fault: CodeFault) -> pb::CodeInvalidReason {
         CodeFault::OwnCode => pb::CodeInvalidReason::OwnCode,
         CodeFault::AlreadyBought => pb::CodeInvalidReason::AlreadyBought,
         CodeFault::AlreadyReferred => pb::CodeInvalidReason::AlreadyReferred,
+        CodeFault::AddressUsedBefore => pb::CodeInvalidReason::AddressUsedBefore,
         CodeFault::Exhausted => pb::CodeInvalidReason::Exhausted,
         CodeFault::TooLate => pb::CodeInvalidReason::TooLate,
         CodeFault::Cycle => pb::CodeInvalidReason::Cycle,
@@ -242,7 +244,9 @@ impl Joined {
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
-            | ParticipantEvent::ParticipantReactivated(_) => {}
+            | ParticipantEvent::ParticipantReactivated(_)
+            | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::ParticipantErased(_) => {}
         }
     }
 
@@ -350,7 +354,9 @@ impl PurchaseView {
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::TierChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
-            | ParticipantEvent::ParticipantReactivated(_) => {}
+            | ParticipantEvent::ParticipantReactivated(_)
+            | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::ParticipantErased(_) => {}
         }
     }
 

@@ -170,6 +170,7 @@ impl Server {
         let mut connection = database.connect().await?;
         let epoch = epoch::enter(&mut connection).await?;
         let fingerprint_secret = Arc::from(database.fingerprint_secret().await?);
+        let address_secret = Arc::from(database.address_secret().await?);
         let clock = LogClock::start(&mut connection, environment, metrics.clone()).await?;
         drop(connection);
         let environment = clock.environment();
@@ -241,6 +242,7 @@ impl Server {
             settings,
             job_kinds,
             fingerprint_secret,
+            address_secret,
             stopping: tasks.signal(Stage::Calls),
         };
         Ok(Self { context, tasks, guard, metrics, metrics_listener, traces, limits, unsubscribing })

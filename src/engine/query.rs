@@ -75,7 +75,7 @@ pub(super) async fn fetch(
     unit: &mut UnitOfWork<'_>,
     missing: Missing,
 ) -> Result<(), StoreError> {
-    let Missing { streams: wanted, codes, walks, default_programs } = missing;
+    let Missing { streams: wanted, codes, walks, default_programs, address_keys } = missing;
     let mut streams = wanted.clone();
     let users: Vec<_> =
         streams.iter().filter(|key| key.kind == Kind::User).map(|key| key.id.clone()).collect();
@@ -107,6 +107,14 @@ pub(super) async fn fetch(
             streams.insert(StreamKey { kind: Kind::Program, id });
         }
         unit.learn_default_programs(programs);
+    }
+    if !address_keys.is_empty() {
+        let keys: Vec<&str> = address_keys.iter().map(String::as_str).collect();
+        let erased = load::erased_addresses(connection, &keys).await?;
+        for key in address_keys {
+            let is_erased = erased.contains(&key);
+            unit.learn_erased_address(key, is_erased);
+        }
     }
     for (from, target) in walks {
         let walk = load::walk_upline(connection, &from, &target).await?;

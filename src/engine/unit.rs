@@ -98,6 +98,7 @@ pub(super) struct Missing {
     pub(super) codes: HashSet<String>,
     pub(super) walks: HashSet<(ParticipantId, UserId)>,
     pub(super) default_programs: bool,
+    pub(super) address_keys: HashSet<String>,
 }
 
 /// The programs that have begun to enroll by default.
@@ -127,8 +128,9 @@ struct Scratch {
     recorded: Vec<(StreamKey, i64, AnyEvent)>,
     /// The streams that the command has written to and that remember their commands.
     remembering: Vec<StreamKey>,
-    /// Claims of others, known from an earlier batch, because of which a claim of the command was refused.
-    found_taken: Vec<Claim>,
+    /// What the decision took for granted about claims: owners known from an earlier batch because of whom it
+    /// was refused, and values that belong to nobody.
+    found: Vec<ClaimStep>,
     /// Whether a stream that should be new may be assumed to be new.
     trusts_new: bool,
 }
@@ -143,6 +145,8 @@ pub(super) struct UnitOfWork<'a> {
     code_owners: HashMap<String, Option<ParticipantId>>,
     default_programs: Option<DefaultPrograms>,
     walks: HashMap<(ParticipantId, UserId), UplineWalk>,
+    /// Whether the address with this key was that of an erased user.
+    erased_addresses: HashMap<String, bool>,
     /// For each value its owner after the earlier commands of the batch, `None` if it was released, and the
     /// command that changed that last.
     claims: HashMap<(ClaimKind, String), (Option<String>, usize)>,
@@ -173,6 +177,7 @@ impl<'a> UnitOfWork<'a> {
             code_owners: HashMap::new(),
             default_programs: None,
             walks: HashMap::new(),
+            erased_addresses: HashMap::new(),
             claims: HashMap::new(),
             requests: HashMap::new(),
             horizon,
@@ -200,6 +205,7 @@ impl<'a> UnitOfWork<'a> {
     pub(super) fn look_anew(&mut self) {
         self.now = (self.environment.now)();
         self.code_owners.retain(|_, owner| owner.is_some());
+        self.erased_addresses.retain(|_, is_erased| *is_erased);
         // What commands of the batch have added is not in the database yet.
         self.default_programs.take_if(|known| known.added_by.is_empty());
     }
@@ -207,6 +213,9 @@ impl<'a> UnitOfWork<'a> {
     /// Adds the last decision, which must have succeeded, to the batch.
     pub(super) fn keep(&mut self, envelope: &Arc<Envelope>, request: Option<&RequestKey>) {
         let number = self.batch.len();
+        let found = std::mem::take(&mut self.scratch.found);
+        let is_absent = |step: &ClaimStep| matches!(step, ClaimStep::Absent(_));
+        self.scratch.entry.claims.extend(found.into_iter().filter(is_absent));
         let (streams, mut entry) = self.checked_entry(request, true);
         for (key, stream) in streams {
             if stream.written
@@ -219,10 +228,14 @@ impl<'a> UnitOfWork<'a> {
         }
         for step in &entry.claims {
             let Claim { kind, value, owner } = step.claim().clone();
-            if kind == ClaimKind::DefaultProgram {
-                self.add_default_program(&owner, number);
+            let owned = match step {
+                ClaimStep::Take(_) => Some(owner),
+                ClaimStep::Release(_) => None,
+                ClaimStep::Found(_) | ClaimStep::Absent(_) => continue,
+            };
+            if let Some(owner) = owned.as_ref().filter(|_| kind == ClaimKind::DefaultProgram) {
+                self.add_default_program(owner, number);
             }
-            let owned = matches!(step, ClaimStep::Take(_)).then_some(owner);
             self.claims.insert((kind, value), (owned, number));
         }
         if let Some(RequestKey { key, fingerprint }) = request {
@@ -239,8 +252,7 @@ impl<'a> UnitOfWork<'a> {
     /// Adds only what the last decision has read, and its request, to the batch: a refusal or a repetition is
     /// checked like a success.
     pub(super) fn keep_reads(&mut self, request: Option<&RequestKey>) {
-        let found_taken = std::mem::take(&mut self.scratch.found_taken);
-        let claims = found_taken.into_iter().map(ClaimStep::Found).collect();
+        let claims = std::mem::take(&mut self.scratch.found);
         let (_, Entry { reads, builds_on, receipt, .. }) = self.checked_entry(request, false);
         self.batch.add(Entry { reads, builds_on, receipt, claims, ..Entry::default() });
     }
@@ -271,6 +283,7 @@ impl<'a> UnitOfWork<'a> {
         self.streams.len()
             + self.code_owners.len()
             + self.walks.len()
+            + self.erased_addresses.len()
             + usize::from(self.default_programs.is_some())
     }
 
@@ -289,7 +302,8 @@ impl<'a> UnitOfWork<'a> {
             None => self.known_taken.get(key).inspect(|owner| {
                 if **owner != claim.owner {
                     let owner = (*owner).clone();
-                    self.scratch.found_taken.push(Claim { owner, ..claim.clone() });
+                    let found = ClaimStep::Found(Claim { owner, ..claim.clone() });
+                    self.scratch.found.push(found);
                 }
             }),
         };
@@ -350,6 +364,10 @@ impl<'a> UnitOfWork<'a> {
 
     pub(super) fn learn_walk(&mut self, from: ParticipantId, target: UserId, walk: UplineWalk) {
         self.walks.insert((from, target), walk);
+    }
+
+    pub(super) fn learn_erased_address(&mut self, address_key: String, is_erased: bool) {
+        self.erased_addresses.insert(address_key, is_erased);
     }
 
     /// A stream from memory.
@@ -546,6 +564,21 @@ impl Work for UnitOfWork<'_> {
         }
         self.scratch.entry.claims.push(ClaimStep::Release(claim));
         Ok(())
+    }
+
+    fn is_erased_address(&mut self, address_key: &str) -> Result<bool, Halt> {
+        let known = self.erased_addresses.get(address_key).copied();
+        if known.is_none() && !self.scratch.trusts_new {
+            self.missing.address_keys.insert(address_key.into());
+            return Err(Halt::Missing);
+        }
+        let is_erased = known.unwrap_or_default();
+        if !is_erased {
+            let (kind, value) = (ClaimKind::ErasedEmail, address_key.to_owned());
+            let claim = Claim { kind, value, owner: String::new() };
+            self.scratch.found.push(ClaimStep::Absent(claim));
+        }
+        Ok(is_erased)
     }
 
     fn write_row(&mut self, row: SideRow) {

@@ -71,7 +71,11 @@ impl Reads {
                 row.try_get::<Option<_>, _>("username")?,
                 row.try_get::<Option<_>, _>("display_name")?,
             );
-            let is_active: bool = row.try_get("is_active")?;
+            let status = match (row.try_get("is_active")?, row.try_get("is_erased")?) {
+                (_, true) => UserStatus::Erased,
+                (true, false) => UserStatus::Active,
+                (false, false) => UserStatus::Inactive,
+            };
             let order_position = match &member {
                 Some(member) => member.enrolled_position,
                 None => row.try_get("registered_position")?,
@@ -82,7 +86,7 @@ impl Reads {
                     username,
                     display_name,
                 }),
-                status: if is_active { UserStatus::Active } else { UserStatus::Inactive },
+                status,
                 register_time: time(row, "register_time")?
                     .ok_or_else(|| StoreError::Nonsense(format!("{user_id} never registered")))?,
                 order_position,

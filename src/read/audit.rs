@@ -210,7 +210,16 @@ impl Audit {
             }
             ParticipantEvent::ParticipantDeactivated(_) => self.account(event).is_inactive = true,
             ParticipantEvent::ParticipantReactivated(_) => self.account(event).is_inactive = false,
+            ParticipantEvent::ParticipantErased(_) => {
+                let account = self.account(event);
+                account.is_inactive = true;
+                let owed = account.buckets.owed();
+                self.unless(owed == 0, event, || {
+                    format!("{owed} are owed to somebody who is erased")
+                });
+            }
             ParticipantEvent::ParticipantEnrolled(_)
+            | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }

@@ -183,7 +183,9 @@ impl State {
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
-            | ParticipantEvent::ParticipantReactivated(_) => {}
+            | ParticipantEvent::ParticipantReactivated(_)
+            | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::ParticipantErased(_) => {}
         }
         Ok(())
     }

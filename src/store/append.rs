@@ -21,8 +21,7 @@ pub enum Verdict {
     Duplicate,
     /// Something that it claims belongs to another.
     Taken,
-    /// A stream that the command read, or the owner of a value because of which it was refused, has changed;
-    /// or a command that it builds on was not appended.
+    /// A stream that the command read, or the owner of a value on which its decision rests, has changed; or a command that it builds on was not appended.
     Conflict,
 }
 
@@ -99,6 +98,8 @@ pub enum ClaimStep {
     Release(Claim),
     /// The command was refused because the value belongs to this owner.
     Found(Claim),
+    /// The command was decided as it was because the value belongs to nobody. The owner is left empty.
+    Absent(Claim),
 }
 
 impl ClaimStep {
@@ -106,7 +107,9 @@ impl ClaimStep {
     #[must_use]
     pub fn claim(&self) -> &Claim {
         match self {
-            Self::Take(claim) | Self::Release(claim) | Self::Found(claim) => claim,
+            Self::Take(claim) | Self::Release(claim) | Self::Found(claim) | Self::Absent(claim) => {
+                claim
+            }
         }
     }
 
@@ -122,7 +125,15 @@ impl ClaimStep {
         match self {
             Self::Take(_) => 0,
             Self::Release(_) => 1,
-            Self::Found(_) => 2,
+            Self::Found(_) | Self::Absent(_) => 2,
+        }
+    }
+
+    /// The owner that the append function compares with; none if nobody owns the value.
+    fn owner(&self) -> Option<&str> {
+        match self {
+            Self::Absent(_) => None,
+            _ => Some(&self.claim().owner),
         }
     }
 }
@@ -177,7 +188,7 @@ pub struct Appended {
     pub duplicates: Vec<Duplicate>,
     /// Claims that belong to others.
     pub taken: Vec<Taken>,
-    /// Commands that were refused because of an owner who no longer owns the value.
+    /// Commands whose decision rests on an owner who no longer owns the value.
     pub changed: Vec<usize>,
     /// Whether the end of the log was as the batch expected, so that the known versions of streams were
     /// current.
@@ -366,7 +377,7 @@ pub async fn append(
         .bind(&batch.claim_commands)
         .bind(column(&batch.claims, |step| step.claim().kind.as_str()))
         .bind(column(&batch.claims, |step| step.claim().value.as_str()))
-        .bind(column(&batch.claims, |step| step.claim().owner.as_str()))
+        .bind(column(&batch.claims, ClaimStep::owner))
         .bind(column(&batch.claims, ClaimStep::number))
         .bind(&batch.row_commands)
         .bind(column(&batch.rows, row_writer))

@@ -3,7 +3,7 @@
 //! What many decisions lack is loaded together: one query finds the participants that they will need, one
 //! reads all streams.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row};
@@ -316,6 +316,27 @@ pub async fn default_programs(connection: &mut PgConnection) -> Result<Vec<Progr
     .fetch_all(connection)
     .await?;
     rows.iter().map(|row| parse(ProgramId::parse(row.try_get(0)?))).collect()
+}
+
+/// Which of these keys are those of addresses of erased users.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn erased_addresses(
+    connection: &mut PgConnection,
+    address_keys: &[&str],
+) -> Result<HashSet<String>, StoreError> {
+    let keys: Vec<String> = sqlx::query_scalar(
+        "select known.value from unnest($1::text[]) as k(value) \
+         cross join lateral (\
+             select claims.value from claims \
+             where claims.kind = 'erased_email' and claims.value = k.value limit 1\
+         ) as known",
+    )
+    .bind(address_keys)
+    .fetch_all(connection)
+    .await?;
+    Ok(keys.into_iter().collect())
 }
 
 /// Programs after `after` in the order of their ids, at most `limit`.

@@ -116,6 +116,22 @@ pub async fn read_after(
     fetch(sqlx::query(&query).bind(position).bind(limit), executor).await
 }
 
+/// Who caused the command that wrote the event at a position, and how it came in; `None` before the first event.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn envelope_at(
+    executor: impl PgExecutor<'_>,
+    position: i64,
+) -> Result<Option<Arc<Envelope>>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from events where position <= $1 and metadata ? 'command_events' \
+         order by position desc limit 1"
+    );
+    let first = fetch(sqlx::query(&query).bind(position), executor).await?.pop();
+    Ok(first.and_then(|event| event.envelope))
+}
+
 /// The events from one position to another, both included.
 ///
 /// # Errors

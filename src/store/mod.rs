@@ -28,6 +28,7 @@ pub mod load;
 pub mod log;
 pub mod mailed_tokens;
 pub mod mails;
+pub mod personal;
 mod profiles;
 mod rights;
 pub mod schema;
@@ -285,11 +286,20 @@ impl Database {
     /// # Errors
     /// [`StoreError`] if it cannot be read.
     pub async fn fingerprint_secret(&self) -> Result<Vec<u8>, StoreError> {
-        let row: (Vec<u8>,) =
-            sqlx::query_as("select value from secrets where name = 'fingerprint'")
-                .fetch_one(&self.pool)
-                .await?;
-        Ok(row.0)
+        self.secret("fingerprint").await
+    }
+
+    /// The secret that keys the hashes of addresses; see [`personal::address_key`].
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn address_secret(&self) -> Result<Vec<u8>, StoreError> {
+        self.secret("addresses").await
+    }
+
+    async fn secret(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        let query = sqlx::query_scalar("select value from secrets where name = $1").bind(name);
+        Ok(query.fetch_one(&self.pool).await?)
     }
 }
 

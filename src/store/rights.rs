@@ -14,7 +14,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("snapshots", &["SELECT", "INSERT", "UPDATE"]),
     ("receipts", &["SELECT", "INSERT"]),
     ("claims", &["SELECT", "INSERT", "DELETE"]),
-    ("profiles", &["SELECT", "INSERT", "UPDATE"]),
+    ("profiles", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("enrollments", &["SELECT", "INSERT"]),
     ("referrals", &["SELECT", "INSERT"]),
     ("writers", &["SELECT", "INSERT", "DELETE"]),

@@ -7,6 +7,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod actors;
 mod at_the_door;
 mod bad_input;
 mod bad_purchases;
@@ -18,7 +19,9 @@ mod deadlines;
 mod dev;
 mod documents;
 mod envelopes;
+mod erasure;
 mod error_details;
+mod export;
 mod facts;
 mod find_user;
 mod first_purchase_bonus;
@@ -37,6 +40,7 @@ mod odd_calls;
 mod open_door;
 mod password_reset;
 mod principals;
+mod privacy;
 mod profile;
 mod programs;
 mod rate_limits;

@@ -29,7 +29,7 @@ const PARENT_ID: u128 = 0x00f0_67aa_0ba9_02b7;
 
 /// A collector that keeps what it receives.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<ResourceSpans>>>);
+pub(super) struct Collector(pub(super) Arc<Mutex<Vec<ResourceSpans>>>);
 
 #[tonic::async_trait]
 impl TraceService for Collector {
@@ -44,7 +44,7 @@ impl TraceService for Collector {
 
 impl Collector {
     /// A collector, and its address.
-    async fn start() -> (Self, String) {
+    pub(super) async fn start() -> (Self, String) {
         let collector = Self::default();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());

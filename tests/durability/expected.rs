@@ -114,6 +114,9 @@ const EXPECTED: [(&str, &str); 7] = [
             union all
             select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0 from credit
             union all
+            select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0
+            from of_participant where event_type = 'BalanceForfeited'
+            union all
             select program_id, position, 0, 0, 0, 0, 0, 0, 1, amount from reward
         ) as facts
         group by program_id",
@@ -133,7 +136,7 @@ const EXPECTED: [(&str, &str); 7] = [
                 when made.for_tiers < 50 then 'Silver' else 'Gold'
             end,
             coalesce(earned.rewards, 0), coalesce(earned.amount, 0)::bigint,
-            (coalesce(earned.amount, 0) + coalesce(bought.amount, 0))::bigint,
+            (coalesce(earned.amount, 0) + coalesce(bought.amount, 0) - own.forfeited)::bigint,
             coalesce(by_level.totals, '{}')
         from of_participant as me
         join (
@@ -141,7 +144,10 @@ const EXPECTED: [(&str, &str); 7] = [
                 max(position) filter (
                     where event_type not in ('FirstPurchaseUsed', 'RewardWithheld')) as position,
                 count(*) filter (where event_type = 'ParticipantDeactivated')
-                    = count(*) filter (where event_type = 'ParticipantReactivated') as is_active,
+                    = count(*) filter (where event_type = 'ParticipantReactivated')
+                    and count(*) filter (where event_type = 'ParticipantErased') = 0 as is_active,
+                coalesce(-sum((payload -> 'posting' ->> 'amount')::bigint) filter (
+                    where event_type = 'BalanceForfeited'), 0) as forfeited,
                 count(*) filter (where event_type = 'ReferralMade') as uses
             from of_participant group by program_id, user_id
         ) as own using (program_id, user_id)
@@ -185,12 +191,14 @@ const EXPECTED: [(&str, &str); 7] = [
         "select aggregate_id, last_position, position,
             to_timestamp((payload ->> 'register_time_us')::bigint / 1000000)
                 + ((payload ->> 'register_time_us')::bigint % 1000000) * interval '1 microsecond',
-            is_active
+            is_active, is_erased
         from events
         join (
             select aggregate_id, max(position) as last_position,
                 count(*) filter (where event_type = 'UserDeactivated')
-                    = count(*) filter (where event_type = 'UserReactivated') as is_active
+                    = count(*) filter (where event_type = 'UserReactivated')
+                    and count(*) filter (where event_type = 'UserErased') = 0 as is_active,
+                count(*) filter (where event_type = 'UserErased') > 0 as is_erased
             from events where aggregate_type = 'User' and event_type <> 'UserEnrolled'
             group by aggregate_id
         ) as own using (aggregate_id)

@@ -231,6 +231,7 @@ fn registration(user: &str, display_name: &str) -> Command {
             display_name: display_name.into(),
             password_hash: None,
         },
+        address_key: None,
         program_id: None,
         referral_code: None,
     }))

@@ -18,6 +18,7 @@ mod consistency;
 mod contention;
 mod cut_off;
 mod epochs;
+mod erasure;
 mod exchanges;
 mod expected;
 mod faults;

@@ -12,7 +12,7 @@ const RIGHTS: &str = "
     grant insert on events, snapshots, receipts, claims, profiles, enrollments, referrals, writers, epochs, checkpoints,
         jobs, reactions, reaction_checkpoints, sessions, refresh_tokens, mails, mail_opt_outs to weak;
     grant update on snapshots, profiles, read_model_copies, jobs, reactions, sessions, refresh_tokens, mails to weak;
-    grant delete on claims, writers, checkpoints, jobs, reaction_checkpoints, sessions, refresh_tokens, mails,
+    grant delete on claims, profiles, writers, checkpoints, jobs, reaction_checkpoints, sessions, refresh_tokens, mails,
         mail_opt_outs to weak;";
 
 /// The same database for a role without any rights yet.

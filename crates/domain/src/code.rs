@@ -69,6 +69,8 @@ pub enum CodeFault {
     AlreadyBought,
     /// The user was referred by somebody else.
     AlreadyReferred,
+    /// The user signed up with the address of a user who was erased: an address can be referred once.
+    AddressUsedBefore,
     /// The code has no uses left, or its owner cannot have more direct referrals.
     Exhausted,
     /// The user is in the program, which takes referrers at registration only.
@@ -90,6 +92,7 @@ impl CodeFault {
             Refusal::SelfReferral(_) => Self::OwnCode,
             Refusal::AlreadyBought(_) => Self::AlreadyBought,
             Refusal::AlreadyReferred(_) => Self::AlreadyReferred,
+            Refusal::AddressUsedBefore(_) => Self::AddressUsedBefore,
             Refusal::CodeExhausted { .. } | Refusal::ReferrerLimitReached { .. } => Self::Exhausted,
             Refusal::ReferralTooLate(_) => Self::TooLate,
             Refusal::ReferralCycle { .. } => Self::Cycle,

@@ -79,7 +79,7 @@ buckets! {
     spent,
     /// Paid out.
     paid,
-    /// Lost because it was not used in time.
+    /// Lost because it was not used in time, or because its owner was erased.
     expired,
 }
 
@@ -103,6 +103,9 @@ pub enum Bucket {
 }
 
 impl Bucket {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Pending, Self::Available, Self::Reserved];
+
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
     fn is_available(&self) -> bool {
         *self == Self::Available
@@ -132,7 +135,7 @@ pub enum EntryKind {
     Payout,
     /// A correction by an operator.
     Adjustment,
-    /// Money that expired because it was not used in time (negative).
+    /// Money that was lost (negative): it was not used in time, or was forfeited when its owner was erased.
     Expiry,
     /// A move from one part of the balance to another.
     Transfer,
@@ -215,6 +218,22 @@ impl Buckets {
     pub fn balance(&self) -> i64 {
         // Every posting has checked that the sum fits.
         self.pending.saturating_add(self.available).saturating_add(self.reserved)
+    }
+
+    /// What the participant is owed: every part of the balance that is above zero.
+    #[must_use]
+    pub fn owed(&self) -> i64 {
+        Bucket::ALL.iter().map(|bucket| self.part(*bucket).max(0)).fold(0, i64::saturating_add)
+    }
+
+    /// One part of the balance.
+    #[must_use]
+    pub fn part(&self, bucket: Bucket) -> i64 {
+        match bucket {
+            Bucket::Pending => self.pending,
+            Bucket::Available => self.available,
+            Bucket::Reserved => self.reserved,
+        }
     }
 
     /// All rewards, without those that were taken back.

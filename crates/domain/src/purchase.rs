@@ -246,7 +246,9 @@ impl State for Purchase {
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
-            | ParticipantEvent::ParticipantReactivated(_) => {}
+            | ParticipantEvent::ParticipantReactivated(_)
+            | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::ParticipantErased(_) => {}
         }
     }
 }

@@ -38,6 +38,16 @@ pub enum Refusal {
     CodeExhausted { code: String, limit: u32 },
     #[error("the referrer already has the {limit} direct referrals that the program allows")]
     ReferrerLimitReached { referrer: UserId, limit: u32 },
+    #[error(
+        "user '{0}' signed up with an address that was used before; an address can be referred once"
+    )]
+    AddressUsedBefore(UserId),
+    #[error("user '{user_id}' is owed {}: pay it out first, or set forfeit_balances", .owed.join(", "))]
+    BalanceOwed {
+        user_id: UserId,
+        /// What the user is owed in each program, as in `15007 INR in 'spring'`.
+        owed: Vec<String>,
+    },
     #[error("user '{0}' is inactive")]
     UserInactive(UserId),
     #[error("user '{0}' is inactive already")]

@@ -330,7 +330,7 @@ registry! { $
     /// An account.
     User {
         id: UserId,
-        state_version: 2,
+        state_version: 3,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -346,7 +346,7 @@ registry! { $
     /// A user in a program.
     Participant {
         id: ParticipantId,
-        state_version: 2,
+        state_version: 3,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,

@@ -72,5 +72,9 @@ impl Work for Rehearsal<'_> {
         Ok(())
     }
 
+    fn is_erased_address(&mut self, address_key: &str) -> Result<bool, Halt> {
+        self.stage.is_erased_address(address_key)
+    }
+
     fn write_row(&mut self, _: SideRow) {}
 }

@@ -179,6 +179,8 @@ pub enum SideRow {
     },
     /// A mail to be sent.
     Mail(Mail),
+    /// That the personal data of a user is deleted, wherever it is.
+    Erasure(UserId),
     /// That sessions of a user have ended.
     SessionEnds {
         /// The user.
@@ -196,7 +198,8 @@ pub enum SideRow {
 }
 
 impl SideRow {
-    /// The table of the row, or what changes in one. The database function `write_<name>` writes it.
+    /// The table of the row, or what changes in one. The database function `write_<name>` writes it. (Erasures delete
+    /// rows of many tables, after all other rows of the batch are written.)
     #[must_use]
     pub const fn table(&self) -> &'static str {
         match self {
@@ -208,6 +211,7 @@ impl SideRow {
             Self::SecondFactor(_) => "second_factors",
             Self::MailPreferences { .. } => "mail_preferences",
             Self::Mail(_) => "mails",
+            Self::Erasure(_) => "erasures",
             Self::SessionEnds { .. } => "session_ends",
             Self::PasswordHash { .. } => "password_hashes",
         }
@@ -270,6 +274,7 @@ impl SideRow {
                 "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
                 "facts": mail.facts,
             }),
+            Self::Erasure(user_id) => json!({ "user_id": user_id.as_str() }),
             Self::SessionEnds { user_id, ended: SessionsEnded::These(sessions) } => json!({
                 "user_id": user_id.as_str(),
                 "these": sessions,

@@ -29,6 +29,8 @@ pub enum UserStatus {
     Active,
     /// Earns nothing until reactivated.
     Inactive,
+    /// Erased, for good: commands do not find the user any more.
+    Erased,
 }
 
 /// A user was registered.
@@ -37,6 +39,10 @@ pub enum UserStatus {
 pub struct UserRegistered {
     /// When, in microseconds since 1970.
     pub register_time_us: Timestamp,
+    /// Whether the address of the sign-up was that of a user who was erased. An address can be referred once, so
+    /// that this user cannot be referred.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub has_known_address: bool,
 }
 
 /// A user was enrolled in a program.
@@ -56,6 +62,20 @@ pub struct UserDeactivated {}
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserReactivated {}
+
+/// A user was erased: their personal data is gone, and they take part no more.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserErased {
+    /// Whether they were owed something, which is forfeited.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub forfeited: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
+}
 
 /// Sessions of a user ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +101,7 @@ events! {
         UserEmailChanged = "1.0.0",
         UserEmailConfirmed = "1.0.0",
         UserSecondFactorChanged = "1.0.0",
+        UserErased = "1.0.0",
         UserSessionsEnded = "1.0.0",
         UserPasswordChanged = "1.0.0",
     }
@@ -90,11 +111,12 @@ events! {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum UserCommand {
-    Register { user_id: UserId, now: Timestamp },
+    Register { user_id: UserId, has_known_address: bool, now: Timestamp },
     Enroll { user_id: UserId, program_id: ProgramId },
     Deactivate { user_id: UserId },
     Reactivate { user_id: UserId },
     Profile(ProfileCommand),
+    Erase { user_id: UserId, forfeited: bool },
     EndSessions { ended: SessionsEnded },
     ChangePassword,
 }
@@ -107,15 +129,28 @@ pub struct User {
     register_time: Option<Timestamp>,
     programs: Vec<ProgramId>,
     profile: ProfileState,
+    has_known_address: bool,
     /// How often the password was changed.
     password_changes: u32,
 }
 
 impl User {
-    /// Whether the user was ever registered.
+    /// Whether the user was registered, and was not erased.
     #[must_use]
     pub fn exists(&self) -> bool {
+        self.is_registered() && self.status != UserStatus::Erased
+    }
+
+    /// Whether the user was ever registered. The id of an erased user stays taken.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
         self.register_time.is_some()
+    }
+
+    /// Whether the address of the sign-up was that of an erased user, so that the user cannot be referred.
+    #[must_use]
+    pub fn has_known_address(&self) -> bool {
+        self.has_known_address
     }
 
     /// Whether the user takes part.
@@ -163,10 +198,20 @@ impl Aggregate for User {
         sink: &EventSink<Self>,
     ) -> Result<(), Refusal> {
         let event: UserEvent = match command {
-            UserCommand::Register { user_id, .. } if self.exists() => {
+            UserCommand::Register { user_id, .. } if self.is_registered() => {
                 return Err(Refusal::UserIdTaken(user_id));
             }
-            UserCommand::Register { now, .. } => UserRegistered { register_time_us: now }.into(),
+            UserCommand::Register { now, has_known_address, .. } => {
+                UserRegistered { register_time_us: now, has_known_address }.into()
+            }
+            UserCommand::Enroll { user_id, .. }
+            | UserCommand::Deactivate { user_id }
+            | UserCommand::Reactivate { user_id }
+            | UserCommand::Erase { user_id, .. }
+                if self.status == UserStatus::Erased =>
+            {
+                return Err(Refusal::UserNotFound(user_id));
+            }
             UserCommand::Enroll { user_id, .. }
                 if self.programs.len() >= MAX_PROGRAMS_PER_USER as usize =>
             {
@@ -185,6 +230,7 @@ impl Aggregate for User {
                 Some(event) => event,
                 None => return Ok(()),
             },
+            UserCommand::Erase { forfeited, .. } => UserErased { forfeited }.into(),
             UserCommand::EndSessions { ended } => UserSessionsEnded { sessions: ended }.into(),
             UserCommand::ChangePassword => UserPasswordChanged {}.into(),
         };
@@ -196,6 +242,7 @@ impl Aggregate for User {
         match event {
             UserEvent::UserRegistered(event) => {
                 self.register_time = Some(event.register_time_us);
+                self.has_known_address = event.has_known_address;
             }
             UserEvent::UserEnrolled(event) => self.programs.push(event.program_id),
             UserEvent::UserDeactivated(_) => self.status = UserStatus::Inactive,
@@ -204,6 +251,7 @@ impl Aggregate for User {
             UserEvent::UserEmailChanged(_) => self.profile.change_email(),
             UserEvent::UserEmailConfirmed(_) => self.profile.confirm_email(),
             UserEvent::UserSecondFactorChanged(event) => self.profile.set_second_factor(&event),
+            UserEvent::UserErased(_) => self.status = UserStatus::Erased,
             UserEvent::UserSessionsEnded(_) => {}
             UserEvent::UserPasswordChanged(_) => {
                 self.password_changes = self.password_changes.saturating_add(1);
@@ -223,6 +271,7 @@ impl Posts for UserEvent {
             | Self::UserEmailChanged(_)
             | Self::UserEmailConfirmed(_)
             | Self::UserSecondFactorChanged(_)
+            | Self::UserErased(_)
             | Self::UserSessionsEnded(_)
             | Self::UserPasswordChanged(_) => None,
         }
@@ -248,6 +297,7 @@ impl UserEvent {
             | Self::UserEmailChanged(_)
             | Self::UserEmailConfirmed(_)
             | Self::UserSecondFactorChanged(_)
+            | Self::UserErased(_)
             | Self::UserSessionsEnded(_)
             | Self::UserPasswordChanged(_) => None,
         }

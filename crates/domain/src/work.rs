@@ -53,6 +53,8 @@ pub enum ClaimKind {
     Program,
     /// The number of times that any program has begun to enroll by default, owned by the program that began.
     DefaultProgram,
+    /// A keyed hash of the e-mail address of a user who was erased, owned by nobody.
+    ErasedEmail,
 }
 
 impl ClaimKind {
@@ -65,6 +67,7 @@ impl ClaimKind {
             Self::Email => "email",
             Self::Program => "program",
             Self::DefaultProgram => "default_program",
+            Self::ErasedEmail => "erased_email",
         }
     }
 
@@ -76,7 +79,7 @@ impl ClaimKind {
             Self::Username => value.to_lowercase(),
             // The API refuses an address that has no comparable form.
             Self::Email => email::comparable(value).unwrap_or_else(|| value.to_lowercase()),
-            Self::Program | Self::DefaultProgram => value.into(),
+            Self::Program | Self::DefaultProgram | Self::ErasedEmail => value.into(),
         }
     }
 
@@ -86,7 +89,7 @@ impl ClaimKind {
     pub const fn can_be_released(self) -> bool {
         match self {
             Self::Username | Self::Email | Self::Program => true,
-            Self::Code | Self::DefaultProgram => false,
+            Self::Code | Self::DefaultProgram | Self::ErasedEmail => false,
         }
     }
 
@@ -96,7 +99,7 @@ impl ClaimKind {
     pub const fn is_chosen_by_decision(self) -> bool {
         match self {
             Self::Code | Self::DefaultProgram => true,
-            Self::Username | Self::Email | Self::Program => false,
+            Self::Username | Self::Email | Self::Program | Self::ErasedEmail => false,
         }
     }
 }
@@ -181,6 +184,13 @@ pub trait Work {
     /// # Errors
     /// [`Halt::Broken`] for a kind that cannot be released.
     fn release_claim(&mut self, claim: Claim) -> Result<(), Halt>;
+
+    /// Whether the e-mail address with this key was that of a user who was erased. It is assumed not to be until
+    /// the append, which checks that, has found otherwise.
+    ///
+    /// # Errors
+    /// [`Halt::Missing`] if it has to be looked up and has not been yet.
+    fn is_erased_address(&mut self, address_key: &str) -> Result<bool, Halt>;
 
     /// Writes a row outside the log.
     fn write_row(&mut self, row: SideRow);

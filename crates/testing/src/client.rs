@@ -154,6 +154,28 @@ impl Client {
         Ok(self.accounts().reactivate_user(self.request(message)).await?.into_inner())
     }
 
+    /// Erases a user; with `forfeit_balances` also one who is owed something.
+    pub async fn erase(
+        &self,
+        user_id: &str,
+        forfeit_balances: bool,
+    ) -> Result<EraseUserResponse, Status> {
+        let user_id = user_id.into();
+        let message = EraseUserRequest { user_id, forfeit_balances, ..Default::default() };
+        Ok(self.accounts().erase_user(self.request(message)).await?.into_inner())
+    }
+
+    /// The document with everything that is held about a user.
+    pub async fn export(&self, user_id: &str) -> Result<String, Status> {
+        let message = ExportUserRequest { user_id: user_id.into(), ..Default::default() };
+        let mut parts = self.accounts().export_user(self.request(message)).await?.into_inner();
+        let mut document = String::new();
+        while let Some(part) = parts.message().await? {
+            document += &part.json_part;
+        }
+        Ok(document)
+    }
+
     /// Makes `referrer` the referrer of `referee`.
     pub async fn refer(
         &self,

@@ -227,7 +227,8 @@ const BOOKS: [(&str, &str); 10] = [
         "users that the log, the profiles and the names do not all have",
         "select abs(logged - profiles) + abs(logged - names) + abs(logged - addresses) from (
             select
-                (select count(*) from events where event_type = 'UserRegistered') as logged,
+                (select count(*) filter (where event_type = 'UserRegistered')
+                    - count(*) filter (where event_type = 'UserErased') from events) as logged,
                 (select count(*) from profiles) as profiles,
                 (select count(*) from claims where kind = 'username') as names,
                 (select count(*) from claims where kind = 'email') as addresses

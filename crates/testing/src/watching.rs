@@ -190,6 +190,7 @@ impl Client {
             event_types: event_types.iter().map(|&name| name.into()).collect(),
             user_id: user_id.into(),
             resume_token: resume_token.into(),
+            ..Default::default()
         };
         Watched::begin(self.operators().watch_events(self.request(message)).await?).await
     }

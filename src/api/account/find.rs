@@ -28,9 +28,13 @@ impl Handlers {
             ClaimKind::Code => ParticipantId::parse(&owner).map(|owner| owner.user_id),
             _ => UserId::parse(&owner).ok(),
         });
-        let user_id = user_id.ok_or_else(|| known.not_found())?;
+        let Some(user_id) = user_id else { return Err(known.not_found()) };
+        // Codes of erased users keep their owners.
+        let Some(found) = self.find_existing(&user_id).await? else {
+            return Err(known.not_found());
+        };
         let pb::GetUserResponse { user, participants, email_confirmed, has_second_factor, .. } =
-            self.find(&user_id).await?;
+            found;
         Ok(pb::FindUserResponse {
             user,
             participants,

@@ -1,7 +1,9 @@
 //! `AccountService`: users.
 
 pub(super) mod confirmation;
+mod erasure;
 mod evenly;
+mod export;
 mod find;
 mod login;
 mod mailed_tokens;
@@ -47,6 +49,8 @@ pub(super) const RULES: &[Rule] = {
         row("AccountService", "EnrollSecondFactor", SignedIn, None),
         row("AccountService", "ConfirmSecondFactor", SignedIn, None),
         row("AccountService", "RemoveSecondFactor", SignedIn, User("user_id")),
+        row("AccountService", "EraseUser", SignedIn, User("user_id")),
+        row("AccountService", "ExportUser", SignedIn, User("user_id")),
     ]
 };
 

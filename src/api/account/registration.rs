@@ -9,6 +9,7 @@ use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::{self, joined};
 use crate::api::writes::{carry_out_within, command_fields, request_key};
 use crate::engine::query::query;
+use crate::store::personal::address_key;
 use crate::store::{ProfileNames, claims, in_time};
 use domain::decide::{Command, RegisterUser, rehearse_sign_up};
 use domain::{Profile, ProgramId, Refusal, UserId, UserStatus, email};
@@ -96,8 +97,10 @@ impl Handlers {
         let email = fields.email(&request.email);
         let required = user_id.zip(username).zip(email);
         let ((user_id, username), email) = fields.finish(required)?;
+        let address_key = email::comparable(&email)
+            .and_then(|address| address_key(&self.0.address_secret, &address));
         let profile = Profile { user_id, username, email, display_name, password_hash: None };
-        Ok(RegisterUser { profile, program_id, referral_code })
+        Ok(RegisterUser { profile, address_key, program_id, referral_code })
     }
 
     /// Refuses a sign-up as its command would, as far as reads of the database tell, before anything is spent on its

@@ -47,7 +47,10 @@ impl Handlers {
     }
 }
 
-fn read_user_id(call: &Call<impl Repeatable>, user_id: &str) -> Result<UserId, ApiError> {
+pub(super) fn read_user_id(
+    call: &Call<impl Repeatable>,
+    user_id: &str,
+) -> Result<UserId, ApiError> {
     let mut fields = command_fields(&call.message);
     let user_id = fields.id("user_id", user_id, UserId::parse);
     Ok(fields.finish(user_id)?)

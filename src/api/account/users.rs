@@ -67,33 +67,43 @@ impl Handlers {
     }
 
     pub(super) async fn find(&self, user_id: &UserId) -> Result<pb::GetUserResponse, ApiError> {
-        let (status, create_time, participants, profile) =
-            query(&self.0.database, &self.0.environment, |work| {
-                let user = load::<User>(work, user_id)?;
-                if !user.exists() {
-                    return Err(Refusal::UserNotFound(user_id.clone()).into());
-                }
-                let mut participants = Vec::new();
-                each(user.programs(), |program_id| {
-                    let program = load::<Program>(work, program_id)?;
-                    let id = ParticipantId::new(program_id, user_id);
-                    let participant = load::<Participant>(work, &id)?;
-                    participants.push(participant_message(&id, &program, &participant));
-                    Ok(())
-                })?;
-                participants.sort_by(|one, other| one.program_id.cmp(&other.program_id));
-                Ok((user.status(), user.register_time(), participants, user.profile().clone()))
-            })
-            .await?;
+        let found = self.find_existing(user_id).await?;
+        found.ok_or_else(|| Refusal::UserNotFound(user_id.clone()).into())
+    }
+
+    /// The user; `None` if they do not exist or were erased.
+    pub(super) async fn find_existing(
+        &self,
+        user_id: &UserId,
+    ) -> Result<Option<pb::GetUserResponse>, ApiError> {
+        let found = query(&self.0.database, &self.0.environment, |work| {
+            let user = load::<User>(work, user_id)?;
+            if !user.exists() {
+                return Ok(None);
+            }
+            let mut participants = Vec::new();
+            each(user.programs(), |program_id| {
+                let program = load::<Program>(work, program_id)?;
+                let id = ParticipantId::new(program_id, user_id);
+                let participant = load::<Participant>(work, &id)?;
+                participants.push(participant_message(&id, &program, &participant));
+                Ok(())
+            })?;
+            participants.sort_by(|one, other| one.program_id.cmp(&other.program_id));
+            let profile = user.profile().clone();
+            Ok(Some((user.status(), user.register_time(), participants, profile)))
+        })
+        .await?;
+        let Some((status, create_time, participants, profile)) = found else { return Ok(None) };
         let names = profile_names(self.0.database.pool(), user_id).await?;
         let user = responses::user(user_id.as_str(), names.as_ref(), status, create_time);
-        Ok(pb::GetUserResponse {
+        Ok(Some(pb::GetUserResponse {
             user: Some(user),
             participants,
             position: 0,
             email_confirmed: profile.is_email_confirmed(),
             has_second_factor: profile.has_second_factor(),
-        })
+        }))
     }
 }
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::PgPool;
 use tokio::sync::mpsc;
 use tonic::Status;
 
@@ -15,7 +16,7 @@ use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::time;
 use crate::api::watch::{Sent, View};
 use crate::live::CutOff;
-use crate::store::{RecordedEvent, in_time, log};
+use crate::store::{Envelope, RecordedEvent, StoreError, in_time, log};
 use domain::{UserId, event_types};
 
 /// How many events are read from the log at once, to look for those that match.
@@ -34,17 +35,49 @@ pub(super) struct EventFilter {
     event_types: Vec<String>,
     /// Events that concern this user; all if `None`.
     user_id: Option<Arc<str>>,
+    /// Events of commands of this actor; of any if `None`.
+    actor: Option<Arc<str>>,
+    /// Who caused the command of the last event that was looked at. Only its first event says so.
+    envelope: Option<Arc<Envelope>>,
 }
+
+/// The longest actor, in bytes: `user:` and an id.
+const MAX_ACTOR_BYTES: usize = 256;
 
 impl fmt::Display for EventFilter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let user_id = self.user_id.as_deref().unwrap_or_default();
-        write!(formatter, "{user_id} {}", self.event_types.join(" "))
+        write!(formatter, "{user_id} {}", self.event_types.join(" "))?;
+        match &self.actor {
+            Some(actor) => write!(formatter, " by {actor}"),
+            None => Ok(()),
+        }
     }
 }
 
 impl EventFilter {
-    fn takes(&self, event: &RecordedEvent) -> bool {
+    /// Prepares for the events after a position, which can be in the middle of a command.
+    pub(super) async fn begin(&mut self, pool: &PgPool, position: i64) -> Result<(), StoreError> {
+        if self.actor.is_some() {
+            self.envelope = in_time(log::envelope_at(pool, position)).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the event matches. Events must be passed in the order of the log, without gaps.
+    fn takes(&mut self, event: &RecordedEvent) -> bool {
+        if event.command_events.is_some() {
+            self.envelope.clone_from(&event.envelope);
+        }
+        self.is_by_actor() && self.matches(event)
+    }
+
+    fn is_by_actor(&self) -> bool {
+        let actor = self.envelope.as_ref().map(|envelope| envelope.actor.as_str());
+        self.actor.as_ref().is_none_or(|wanted| actor == Some(&**wanted))
+    }
+
+    fn matches(&self, event: &RecordedEvent) -> bool {
         let is_type = |wanted: &String| wanted.as_str() == &*event.event_type;
         (self.event_types.is_empty() || self.event_types.iter().any(is_type))
             && self.user_id.as_ref().is_none_or(|user_id| concerns(event, user_id))
@@ -64,7 +97,12 @@ fn concerns(event: &RecordedEvent, user_id: &str) -> bool {
             ))
 }
 
-pub(super) fn read_filter(fields: &mut Fields, wanted: &[String], user_id: &str) -> EventFilter {
+pub(super) fn read_filter(
+    fields: &mut Fields,
+    wanted: &[String],
+    user_id: &str,
+    actor: &str,
+) -> EventFilter {
     if wanted.len() > MAX_EVENT_TYPES {
         let message = format!("must be at most {MAX_EVENT_TYPES}");
         fields.fault("event_types", ErrorReason::OutOfRange, message);
@@ -78,9 +116,15 @@ pub(super) fn read_filter(fields: &mut Fields, wanted: &[String], user_id: &str)
         }
     }
     let user_id = fields.optional_id("user_id", user_id, UserId::parse);
+    if actor.len() > MAX_ACTOR_BYTES || !actor.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = "must be written as in the events, for example 'key:admin' or 'user:ana'";
+        fields.fault("actor", ErrorReason::InvalidId, message);
+    }
     EventFilter {
         event_types: wanted.to_vec(),
         user_id: user_id.map(|user_id| user_id.as_str().into()),
+        actor: Some(actor.into()).filter(|actor: &Arc<str>| !actor.is_empty()),
+        envelope: None,
     }
 }
 
@@ -135,7 +179,7 @@ impl View for EventFilter {
 pub(super) async fn send_events(
     context: &Context,
     caller: &Arc<str>,
-    filter: &EventFilter,
+    mut filter: EventFilter,
     range: Range<i64>,
     limit: i32,
     messages: &mpsc::Sender<Sent<pb::ReadEventsResponse>>,
@@ -148,6 +192,8 @@ pub(super) async fn send_events(
         let turn = context.live.turn(caller).await;
         let read = in_time(log::read_range(context.database.pool(), position + 1, last));
         let mut events = read.await.map_err(ApiError::from)?;
+        let pool = context.database.pool();
+        filter.begin(pool, position).await.map_err(ApiError::from)?;
         drop(turn);
         events.retain(|event| filter.takes(event));
         // Where most events match, only as many are read as are kept.

@@ -31,7 +31,8 @@ impl Handlers {
             let message = "must be 1 or more, or 0 for the end of the log";
             fields.fault("limit", ErrorReason::OutOfRange, message);
         }
-        let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
+        let pb::ReadEventsRequest { event_types, user_id, actor, .. } = request;
+        let filter = read_filter(&mut fields, event_types, user_id, actor);
         let filter = fields.finish(Some(filter))?;
         let turn = opening.turn(&self.0).await;
         let head = newest_position(&self.0, &request.consistency_token).await?;
@@ -43,7 +44,7 @@ impl Handlers {
             // One slot stays reserved for the final status, so that a client that is behind gets it too.
             let Ok(last_word) = messages.clone().reserve_owned().await else { return };
             let status = tokio::select! {
-                read = send_events(&context, opening.caller(), &filter, after..head, limit, &messages) => {
+                read = send_events(&context, opening.caller(), filter, after..head, limit, &messages) => {
                     read.err()
                 }
                 deadline = end_of(opening.deadline) => {
@@ -70,8 +71,9 @@ impl Handlers {
         let opening = open(&self.0, &call)?;
         let request = &call.message;
         let mut fields = Fields::of(request);
-        let filter = read_filter(&mut fields, &request.event_types, &request.user_id);
-        let filter = fields.finish(Some(filter))?;
+        let pb::WatchEventsRequest { event_types, user_id, actor, .. } = request;
+        let filter = read_filter(&mut fields, event_types, user_id, actor);
+        let mut filter = fields.finish(Some(filter))?;
         let name = StreamName::new(call.rpc(), &filter.to_string());
         let turn = opening.turn(&self.0).await;
         let from = resume_cursor(&self.0, name, &request.resume_token).await?;
@@ -81,6 +83,7 @@ impl Handlers {
             let head = log::head(self.0.database.pool()).await?;
             Cursor { position: head, sequence: head }
         };
+        filter.begin(self.0.database.pool(), cursor.position).await?;
         drop(turn);
         let first = EventFilter::heartbeat(resume_token(&self.0, name, cursor));
         let subscription = self.0.live.subscribe(Topic::Log, cursor, opening.caller());

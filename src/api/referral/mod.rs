@@ -121,6 +121,7 @@ fn explain(fault: CodeFault) -> &'static str {
         CodeFault::OwnCode => "this is your own code",
         CodeFault::AlreadyBought => "codes are for people who have not bought anything yet",
         CodeFault::AlreadyReferred => "you were already referred by somebody else",
+        CodeFault::AddressUsedBefore => "your address has had an account before",
         CodeFault::Exhausted => "this code has been used as often as it can be",
         CodeFault::TooLate => "codes can be used only when signing up",
         CodeFault::Cycle => "you brought the owner of this code, directly or through others",

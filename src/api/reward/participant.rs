@@ -195,7 +195,8 @@ impl ParticipantFeed {
                 tier: change.to_tier,
                 previous_tier: change.from_tier,
             })),
-            ParticipantEvent::ParticipantDeactivated(_) => Some(Change::Active(false)),
+            ParticipantEvent::ParticipantDeactivated(_)
+            | ParticipantEvent::ParticipantErased(_) => Some(Change::Active(false)),
             ParticipantEvent::ParticipantReactivated(_) => Some(Change::Active(true)),
             ParticipantEvent::RewardWithheld(withheld) => {
                 Some(Change::Withheld(withheld_from_earner(event, &withheld)))
@@ -204,6 +205,7 @@ impl ParticipantFeed {
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::RewardGranted(_)
+            | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::FirstPurchaseUsed(_) => None,
         })
     }

@@ -83,7 +83,11 @@ async fn one_task_decides_ten_thousand_events() {
         let user_id = UserId::parse(&format!("user-{number}")).unwrap();
         move |work: &mut dyn Work| {
             assert!(!peek_new::<User>(work, &user_id)?.exists());
-            let command = UserCommand::Register { user_id: user_id.clone(), now: Timestamp(1) };
+            let command = UserCommand::Register {
+                user_id: user_id.clone(),
+                has_known_address: false,
+                now: Timestamp(1),
+            };
             tell::<User>(work, &user_id, command).map(|events| assert_eq!(events, 1))
         }
     };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use domain::ledger::Posting;
+use domain::ledger::{Bucket, Posting};
 use domain::{
     Kind, ParticipantEvent, PurchaseId, RewardGranted, RewardWithheld, StreamKey, UserId,
 };
@@ -156,6 +156,19 @@ pub(super) fn credit_fields(
     ]
 }
 
+pub(super) fn forfeit_fields(
+    bucket: Bucket,
+    amount_minor: i64,
+    unit: Option<&str>,
+) -> Vec<(&'static str, Value)> {
+    vec![
+        ("amount", (-amount_minor).into()),
+        ("kind", "Expiry".into()),
+        ("unit", unit.into()),
+        ("bucket", debug(bucket)),
+    ]
+}
+
 fn granted_fields(granted: &RewardGranted) -> Vec<(&'static str, Value)> {
     let posting = &granted.posting;
     let [_, kind, unit, bucket] = posting_fields(posting);
@@ -254,6 +267,10 @@ pub(super) fn of_participant(
         ),
         ParticipantEvent::ParticipantDeactivated(_) => ("ParticipantDeactivated", Vec::new()),
         ParticipantEvent::ParticipantReactivated(_) => ("ParticipantReactivated", Vec::new()),
+        ParticipantEvent::BalanceForfeited(forfeited) => {
+            ("BalanceForfeited", posting_fields(&forfeited.posting).into())
+        }
+        ParticipantEvent::ParticipantErased(_) => ("ParticipantErased", Vec::new()),
         ParticipantEvent::FirstPurchaseUsed(used) => (
             "FirstPurchaseUsed",
             vec![

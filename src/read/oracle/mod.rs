@@ -17,14 +17,14 @@ mod world;
 
 use domain::{
     AnyEvent, Kind, ParticipantEvent, ProgramEvent, ProgramId, PurchaseEvent, ReferralApplied,
-    ReferralStatus, RewardWithheld, StreamKey, UserEvent,
+    ReferralStatus, RewardWithheld, StreamKey, UserErased, UserEvent,
 };
 
 use super::audit::Finding;
 use crate::store::RecordedEvent;
-use effect::{Effect, cancel, name_all, of_participant, withheld_fields};
+use effect::{Effect, cancel, forfeit_fields, name_all, of_participant, withheld_fields};
 use reckon::Purchase;
-use world::{PersonIndex, Tie, Version, World};
+use world::{PersonIndex, Tie, UserIndex, Version, World};
 
 /// The maximum number of deviations that are kept; all are counted.
 const MAX_KEPT: usize = 100;
@@ -108,6 +108,9 @@ impl Oracle {
                         .into()
                 });
                 let buyer = self.world.user_index(recorded.buyer_user_id.as_str());
+                self.unless(!self.world.user(buyer).is_erased, event, || {
+                    "expected no purchase by a user who was erased, found one".into()
+                });
                 let purchase = Purchase {
                     id: event.stream.id.clone(),
                     amount_minor: recorded.amount_minor,
@@ -153,6 +156,10 @@ impl Oracle {
             | UserEvent::UserEmailChanged(_)
             | UserEvent::UserEmailConfirmed(_)
             | UserEvent::UserSecondFactorChanged(_) => return,
+            UserEvent::UserErased(erased) => {
+                self.sort_erasure(user, event, erased, judgement);
+                "ParticipantErased"
+            }
             // Who may call has no consequences.
             UserEvent::UserSessionsEnded(_) | UserEvent::UserPasswordChanged(_) => return,
         };
@@ -161,16 +168,45 @@ impl Oracle {
         }
     }
 
+    /// Takes in an erasure: everything that the user is owed must be forfeited.
+    fn sort_erasure(
+        &mut self,
+        user: UserIndex,
+        event: &RecordedEvent,
+        erased: &UserErased,
+        judgement: &mut Judgement,
+    ) {
+        self.unless(!self.world.user(user).is_erased, event, || {
+            "expected nothing of a user who was erased, found another erasure".into()
+        });
+        self.world.erase(user);
+        let mut is_owed = false;
+        for person in &self.world.user(user).enrolled {
+            for (bucket, amount) in self.world.person(*person).parts {
+                if amount > 0 {
+                    is_owed = true;
+                    let program = self.world.person(*person).program;
+                    let version = self.world.current_version(program);
+                    let unit = version.map(|version| version.rules.unit.clone());
+                    let fields = forfeit_fields(bucket, amount, unit.as_deref());
+                    judgement.expected.push(self.expect(*person, "BalanceForfeited", fields));
+                }
+            }
+        }
+        self.unless(erased.forfeited == is_owed, event, || {
+            format!("forfeited: expected {is_owed}, found {}", erased.forfeited)
+        });
+    }
+
     fn sort_participant(
         &mut self,
         event: &RecordedEvent,
         fact: &ParticipantEvent,
         judgement: &mut Judgement,
     ) {
-        let (program_id, user_id) = split(&event.stream.id);
         match fact {
             ParticipantEvent::ReferralApplied(applied) => {
-                let was_inactive = self.sort_referral(program_id, user_id, applied, judgement);
+                let was_inactive = self.sort_referral(event, applied, judgement);
                 self.unless(applied.made_while_inactive == was_inactive, event, || {
                     format!("made while inactive: expected {was_inactive}, found {}", !was_inactive)
                 });
@@ -180,7 +216,7 @@ impl Oracle {
                 if updated.status != ReferralStatus::Converted => {}
             fact => {
                 let Some((name, fields)) = of_participant(fact, &event.stream) else { return };
-                let program = self.world.program_index(program_id);
+                let program = self.world.program_index(split(&event.stream.id).0);
                 let (stream, position) = (event.stream.clone(), event.position);
                 judgement.found.push(Effect { program, stream, name, fields, position });
             }
@@ -190,14 +226,20 @@ impl Oracle {
     /// Takes in a referral, with what must follow; whether the referrer was inactive.
     fn sort_referral(
         &mut self,
-        program_id: &str,
-        user_id: &str,
+        event: &RecordedEvent,
         applied: &ReferralApplied,
         judgement: &mut Judgement,
     ) -> bool {
+        let (program_id, user_id) = split(&event.stream.id);
         let referee = self.world.person_index(program_id, user_id);
         let referrer = self.world.person_index(program_id, applied.referrer_user_id.as_str());
         let was_inactive = self.world.person(referrer).is_inactive;
+        for person in [referee, referrer] {
+            let user = self.world.person(person).user;
+            self.unless(!self.world.user(user).is_erased, event, || {
+                "expected no referral of or by a user who was erased, found one".into()
+            });
+        }
         self.world.attach(
             referee,
             Tie {

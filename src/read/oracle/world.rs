@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use domain::Bucket;
 use domain::reward::WithheldReason;
 use domain::rules::ProgramRules;
-use domain::{ParticipantEvent, ProgramPublished, ReferralStatus, RewardGranted};
+use domain::{ParticipantEvent, Posts as _, ProgramPublished, ReferralStatus, RewardGranted};
 
 use super::rulebook::{Bought, Counts, Moment, counts_as_after, may_be_undated, tiers_of};
 
@@ -35,6 +36,7 @@ pub(super) struct User {
     pub(super) id: Arc<str>,
     /// The user's participants, in the order of enrollment.
     pub(super) enrolled: Vec<PersonIndex>,
+    pub(super) is_erased: bool,
 }
 
 /// A participant's own referral.
@@ -70,6 +72,8 @@ pub(super) struct Person {
     /// The sum of the rewards of rules that paid by tier.
     pub(super) tier_points: i64,
     pub(super) tier: Option<Arc<str>>,
+    /// The parts of the balance, added up from entries.
+    pub(super) parts: [(Bucket, i64); 3],
 }
 
 impl Person {
@@ -124,7 +128,7 @@ impl World {
             return *index;
         }
         let (id, index): (Arc<str>, _) = (id.into(), index_of(self.users.len()));
-        self.users.push(User { id: id.clone(), enrolled: Vec::new() });
+        self.users.push(User { id: id.clone(), enrolled: Vec::new(), is_erased: false });
         self.user_indexes.insert(id, index);
         index
     }
@@ -147,6 +151,7 @@ impl World {
             levels: Vec::new(),
             tier_points: 0,
             tier: None,
+            parts: Bucket::ALL.map(|bucket| (bucket, 0)),
         });
         self.person_indexes.insert((program, user), index);
         index
@@ -184,6 +189,10 @@ impl World {
             published: published.publish_time_us.0,
             rules: published.rules.clone(),
         });
+    }
+
+    pub(super) fn erase(&mut self, user: UserIndex) {
+        self.users[user as usize].is_erased = true;
     }
 
     pub(super) fn enroll(&mut self, user: UserIndex, person: PersonIndex) {
@@ -244,6 +253,13 @@ impl World {
         date: Option<Moment>,
     ) {
         let person = self.person_index(program_id, user_id);
+        if let Some(posting) = event.posting() {
+            for (bucket, amount) in &mut self.person_mut(person).parts {
+                let taken = posting.from == Some(*bucket);
+                let given = posting.to == *bucket;
+                *amount += i64::from(given) * posting.amount - i64::from(taken) * posting.amount;
+            }
+        }
         match event {
             ParticipantEvent::ReferralConverted(_) => {
                 self.set_status(person, ReferralStatus::Converted, date);
@@ -258,7 +274,8 @@ impl World {
                 let name = self.tier_names.entry(name.clone()).or_insert(name).clone();
                 self.person_mut(person).tier = Some(name);
             }
-            ParticipantEvent::ParticipantDeactivated(_) => {
+            ParticipantEvent::ParticipantDeactivated(_)
+            | ParticipantEvent::ParticipantErased(_) => {
                 self.person_mut(person).is_inactive = true;
             }
             ParticipantEvent::ParticipantReactivated(reactivated) => {
@@ -271,6 +288,7 @@ impl World {
             | ParticipantEvent::ReferralMade(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::PurchaseCredited(_)
+            | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }
     }

@@ -7,7 +7,8 @@ left join lateral (
 ) as program on true
 left join lateral (
     -- One model may know the participant before the other knows the user.
-    select page.*, coalesce(registered.register_time, page.enroll_time) as register_time, profiles.username, profiles.display_name
+    select page.*, coalesce(registered.register_time, page.enroll_time) as register_time,
+        coalesce(registered.is_erased, false) as is_erased, profiles.username, profiles.display_name
     from (
         select * from {participants} where program_id = $3 and enrolled_position > 0 and enrolled_position < $1
         order by enrolled_position desc

@@ -5,6 +5,7 @@
 //! memory, or when another server changed a stream first.
 
 mod account;
+mod erasure;
 mod profile;
 mod program;
 mod purchase;
@@ -40,6 +41,7 @@ pub enum Command {
     UpdateProfile(Box<UpdateProfile>),
     ConfirmEmail(Box<ConfirmEmail>),
     ChangeSecondFactor(Box<ChangeSecondFactor>),
+    EraseUser { user_id: UserId, forfeits_balances: bool },
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
     EndSessions { user_id: UserId, ended: SessionsEnded },
@@ -59,6 +61,7 @@ impl Command {
             Self::UpdateProfile(_) => "UpdateProfile",
             Self::ConfirmEmail(_) => "ConfirmEmail",
             Self::ChangeSecondFactor(_) => "ChangeSecondFactor",
+            Self::EraseUser { .. } => "EraseUser",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
             Self::EndSessions { .. } => "EndSessions",
@@ -80,6 +83,7 @@ impl Command {
             | Self::UpdateProfile(_)
             | Self::ConfirmEmail(_)
             | Self::ChangeSecondFactor(_)
+            | Self::EraseUser { .. }
             | Self::ApplyReferral(_)
             | Self::EndSessions { .. }
             | Self::ChangePassword(_) => None,
@@ -100,6 +104,9 @@ impl Command {
             Self::UpdateProfile(input) => profile::update(work, input),
             Self::ConfirmEmail(input) => profile::confirm_email(work, input),
             Self::ChangeSecondFactor(input) => profile::change_second_factor(work, input),
+            Self::EraseUser { user_id, forfeits_balances } => {
+                erasure::erase(work, user_id, *forfeits_balances)
+            }
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
             Self::EndSessions { user_id, ended } => session::end(work, user_id, ended),

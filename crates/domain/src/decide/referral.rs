@@ -75,6 +75,9 @@ fn check(
     if referee.referral().is_some() {
         return Err(Refusal::AlreadyReferred(referee_id.clone()).into());
     }
+    if load::<User>(work, &referee_id.user_id)?.has_known_address() {
+        return Err(Refusal::AddressUsedBefore(referee_id.user_id.clone()).into());
+    }
     room(rules, &referrer_id.user_id, &referrer)?;
     if rules.attach == AttachPolicy::RegistrationOnly {
         return Err(Refusal::ReferralTooLate(referee_id.clone()).into());
@@ -102,7 +105,7 @@ fn resolve(work: &mut dyn Work, input: &ApplyReferral) -> Result<(ProgramId, Use
 }
 
 /// The participant whom the code in a text belongs to, in one program or in any. Nobody owns a text that cannot
-/// be a code.
+/// be a code, nor the code of somebody who was erased.
 pub(super) fn owner_of(
     work: &mut dyn Work,
     text: &str,
@@ -110,7 +113,10 @@ pub(super) fn owner_of(
 ) -> Result<Option<ParticipantId>, Halt> {
     let Some(code) = code::read(text) else { return Ok(None) };
     let owner = work.code_owner(&code)?;
-    Ok(owner.filter(|owner| program_id.is_none_or(|program_id| owner.program_id == *program_id)))
+    let is_in = |owner: &ParticipantId| program_id.is_none_or(|of| owner.program_id == *of);
+    let Some(owner) = owner.filter(is_in) else { return Ok(None) };
+    let is_erased = load::<Participant>(work, &owner)?.is_erased();
+    Ok((!is_erased).then_some(owner))
 }
 
 /// Refuses a program that does not exist.

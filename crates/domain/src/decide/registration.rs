@@ -22,6 +22,8 @@ const MAX_DRAWS: usize = 100;
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub struct RegisterUser {
     pub profile: Profile,
+    /// A keyed hash of the address in its comparable form, by which it is recognised as that of an erased user.
+    pub address_key: Option<String>,
     pub program_id: Option<ProgramId>,
     /// As the caller wrote it.
     pub referral_code: Option<String>,
@@ -43,7 +45,7 @@ pub(super) fn register(
     input: &RegisterUser,
 ) -> Result<Option<CodeFault>, Halt> {
     let Profile { user_id, username, email, .. } = &input.profile;
-    if peek_new::<User>(work, user_id)?.exists() {
+    if peek_new::<User>(work, user_id)?.is_registered() {
         return Err(Refusal::UserIdTaken(user_id.clone()).into());
     }
     let code = given(input.referral_code.as_ref());
@@ -60,7 +62,12 @@ pub(super) fn register(
         let owner = user_id.to_string();
         work.claim(Claim { kind, value: kind.normal_form(value), owner })?;
     }
-    let register = UserCommand::Register { user_id: user_id.clone(), now: work.now() };
+    let has_known_address = match &input.address_key {
+        Some(address_key) => work.is_erased_address(address_key)?,
+        None => false,
+    };
+    let now = work.now();
+    let register = UserCommand::Register { user_id: user_id.clone(), has_known_address, now };
     tell::<User>(work, user_id, register)?;
     work.write_row(SideRow::Profile(input.profile.clone()));
     let mut passed_over = None;
@@ -128,7 +135,7 @@ fn enter(
     let rules = &version.rules;
     let (referrer, passed_over) = match code {
         None => (None, None),
-        Some(code) => match usable_referrer(work, &id.program_id, rules, code)? {
+        Some(code) => match usable_referrer(work, id, rules, code)? {
             Ok(referrer) => (Some(referrer), None),
             Err(fault) => (None, Some(fault)),
         },
@@ -171,16 +178,19 @@ fn claim_code(
 /// The referrer who owns the code, or why the code cannot be used although the program accepts the sign-up.
 fn usable_referrer(
     work: &mut dyn Work,
-    program_id: &ProgramId,
+    id: &ParticipantId,
     rules: &ProgramRules,
     code: &str,
 ) -> Result<Result<UserId, CodeFault>, Halt> {
-    let Some(owner) = referral::owner_of(work, code, Some(program_id))? else {
+    let Some(owner) = referral::owner_of(work, code, Some(&id.program_id))? else {
         return match rules.unknown_code {
             InvalidCodePolicy::Reject => Err(Refusal::CodeNotFound(code::shown(code)).into()),
             InvalidCodePolicy::RegisterUnreferred => Ok(Err(CodeFault::Unknown)),
         };
     };
+    if load::<User>(work, &id.user_id)?.has_known_address() {
+        return Ok(Err(CodeFault::AddressUsedBefore));
+    }
     let referrer = load::<Participant>(work, &owner)?;
     match referral::room(rules, &owner.user_id, &referrer) {
         Ok(_) => Ok(Ok(owner.user_id)),

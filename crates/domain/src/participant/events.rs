@@ -234,6 +234,20 @@ pub struct ParticipantReactivated {
     pub reactivate_time_us: Timestamp,
 }
 
+/// What the participant was owed is forfeited, because their user is being erased. One event for each part of the
+/// balance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BalanceForfeited {
+    /// The amount that is lost.
+    pub posting: Posting,
+}
+
+/// The participant's user was erased: the participant earns nothing any more, and nobody can use their code.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ParticipantErased {}
+
 events! {
     /// What can happen to a participant.
     ParticipantEvent {
@@ -249,6 +263,8 @@ events! {
         TierChanged = "1.0.0",
         ParticipantDeactivated = "1.0.0",
         ParticipantReactivated = "1.0.0",
+        BalanceForfeited = "1.0.0",
+        ParticipantErased = "1.0.0",
     }
 }
 
@@ -256,7 +272,8 @@ impl Posts for ParticipantEvent {
     fn posting(&self) -> Option<&Posting> {
         match self {
             Self::PurchaseCredited(PurchaseCredited { posting, .. })
-            | Self::RewardGranted(RewardGranted { posting, .. }) => Some(posting),
+            | Self::RewardGranted(RewardGranted { posting, .. })
+            | Self::BalanceForfeited(BalanceForfeited { posting }) => Some(posting),
             Self::ParticipantEnrolled(_)
             | Self::ReferralApplied(_)
             | Self::ReferralMade(_)
@@ -266,7 +283,8 @@ impl Posts for ParticipantEvent {
             | Self::RewardWithheld(_)
             | Self::TierChanged(_)
             | Self::ParticipantDeactivated(_)
-            | Self::ParticipantReactivated(_) => None,
+            | Self::ParticipantReactivated(_)
+            | Self::ParticipantErased(_) => None,
         }
     }
 }
@@ -287,7 +305,9 @@ impl ParticipantEvent {
             | Self::RewardWithheld(_)
             | Self::TierChanged(_)
             | Self::ParticipantDeactivated(_)
-            | Self::ParticipantReactivated(_) => None,
+            | Self::ParticipantReactivated(_)
+            | Self::BalanceForfeited(_)
+            | Self::ParticipantErased(_) => None,
         }
     }
 }

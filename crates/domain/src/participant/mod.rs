@@ -19,9 +19,9 @@ use super::{
 };
 
 pub use events::{
-    FirstPurchaseUsed, ParticipantDeactivated, ParticipantEnrolled, ParticipantEvent,
-    ParticipantReactivated, PurchaseCredited, ReferralApplied, ReferralConverted, ReferralMade,
-    ReferralStatus, ReferralUpdated, RewardGranted, TierChanged,
+    BalanceForfeited, FirstPurchaseUsed, ParticipantDeactivated, ParticipantEnrolled,
+    ParticipantErased, ParticipantEvent, ParticipantReactivated, PurchaseCredited, ReferralApplied,
+    ReferralConverted, ReferralMade, ReferralStatus, ReferralUpdated, RewardGranted, TierChanged,
 };
 pub use referrals::{Referral, ReferralCounts, TierReferrals};
 
@@ -83,9 +83,14 @@ pub enum ParticipantCommand {
     Reactivate {
         now: Timestamp,
     },
+    /// Forfeits everything that the participant is owed, and ends their part in the program.
+    Erase {
+        user_id: UserId,
+        unit: String,
+    },
 }
 
-/// The participant, who must exist.
+/// The participant, who must exist and not be erased.
 ///
 /// # Errors
 /// A refusal that names what is missing: the program, the user, or the user in the program.
@@ -94,7 +99,7 @@ pub fn existing_participant(
     id: &ParticipantId,
 ) -> Result<Arc<Participant>, Halt> {
     let participant = load::<Participant>(work, id)?;
-    if participant.exists() {
+    if participant.exists() && !participant.is_erased() {
         return Ok(participant);
     }
     let ParticipantId { program_id, user_id } = id;
@@ -114,6 +119,7 @@ pub fn existing_participant(
 pub struct Participant {
     code: String,
     inactive: bool,
+    erased: bool,
     reactivate_time: Option<Timestamp>,
     referral: Option<Referral>,
     has_referred: bool,
@@ -144,6 +150,12 @@ impl Participant {
     #[must_use]
     pub fn is_active(&self) -> bool {
         !self.inactive
+    }
+
+    /// Whether the participant's user was erased.
+    #[must_use]
+    pub fn is_erased(&self) -> bool {
+        self.erased
     }
 
     /// Why the participant cannot earn now; for a purchase, with its time if the caller said it.
@@ -328,6 +340,18 @@ impl Participant {
         })
     }
 
+    fn forfeit(
+        &self,
+        bucket: Bucket,
+        user_id: &UserId,
+        unit: &str,
+    ) -> Result<BalanceForfeited, Refusal> {
+        let amount = -self.buckets.part(bucket);
+        let posting = self.buckets.post(EntryKind::Expiry, amount, bucket, unit);
+        let posting = posting.map_err(|Overflow| Refusal::BalanceLimitReached(user_id.clone()))?;
+        Ok(BalanceForfeited { posting })
+    }
+
     fn tier_change(&self, rule: &RewardRule, quote: &Quote) -> Option<TierChanged> {
         let Pay::Tiers(tiers) = &rule.pay else { return None };
         let to_tier = &tiers.get(quote.tier_index?)?.name;
@@ -397,6 +421,15 @@ impl Aggregate for Participant {
             ParticipantCommand::Reactivate { now } => {
                 ParticipantReactivated { reactivate_time_us: now }.into()
             }
+            ParticipantCommand::Erase { user_id, unit } => {
+                for bucket in Bucket::ALL {
+                    if self.buckets.part(bucket) > 0 {
+                        let forfeited = self.forfeit(bucket, &user_id, &unit)?;
+                        sink.write(forfeited.into(), self).await;
+                    }
+                }
+                ParticipantErased {}.into()
+            }
         };
         sink.write(event, self).await;
         Ok(())
@@ -457,6 +490,11 @@ impl Aggregate for Participant {
             ParticipantEvent::ParticipantReactivated(event) => {
                 self.inactive = false;
                 self.reactivate_time = Some(event.reactivate_time_us);
+            }
+            ParticipantEvent::BalanceForfeited(event) => self.buckets = event.posting.after,
+            ParticipantEvent::ParticipantErased(_) => {
+                self.inactive = true;
+                self.erased = true;
             }
         }
     }

@@ -47,6 +47,7 @@ struct Tables {
     enrollments: BTreeSet<ParticipantId>,
     referrals: HashMap<ParticipantId, UserId>,
     mailed: Vec<MailedToken>,
+    erased: BTreeSet<UserId>,
     randomness: u64,
 }
 
@@ -57,6 +58,7 @@ enum LookUp {
     Code(String),
     DefaultPrograms,
     Walk(ParticipantId, UserId),
+    ErasedAddress(String),
 }
 
 /// The results of all decisions.
@@ -173,6 +175,16 @@ impl Memory {
 
     pub fn owner_of(&self, kind: ClaimKind, value: &str) -> Option<&str> {
         self.tables.claims.get(&(kind, value.to_owned())).map(String::as_str)
+    }
+
+    pub fn is_erased(&self, user_id: &UserId) -> bool {
+        self.tables.erased.contains(user_id)
+    }
+
+    /// From now on this is the key of the address of an erased user.
+    pub fn remember_address(&mut self, address_key: &str) {
+        let claim = (ClaimKind::ErasedEmail, address_key.to_owned());
+        self.tables.claims.insert(claim, String::new());
     }
 
     fn run<T>(&self, decide: impl Fn(&mut dyn Work) -> Result<T, Halt>) -> (Result<T, Halt>, Unit) {
@@ -367,15 +379,23 @@ impl Work for Unit {
         Ok(())
     }
 
+    fn is_erased_address(&mut self, address_key: &str) -> Result<bool, Halt> {
+        self.need(LookUp::ErasedAddress(address_key.into()))?;
+        Ok(self.tables.claims.contains_key(&(ClaimKind::ErasedEmail, address_key.to_owned())))
+    }
+
     fn write_row(&mut self, row: SideRow) {
         match row {
+            SideRow::Erasure(user_id) => {
+                self.tables.profiles.remove(&user_id);
+                self.tables.erased.insert(user_id);
+            }
             SideRow::Profile(profile) => {
                 self.tables.profiles.insert(profile.user_id.clone(), profile);
             }
             SideRow::Enrollment(participant) => {
                 self.tables.enrollments.insert(participant);
             }
-            SideRow::Mail(_) => {}
             SideRow::Referral { referee, referrer } => {
                 let before = self.tables.referrals.insert(referee.clone(), referrer);
                 assert_eq!(before, None, "{referee} was referred twice");

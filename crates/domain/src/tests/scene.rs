@@ -107,6 +107,7 @@ impl Scene {
         code: Option<&str>,
     ) -> Result<(), Halt> {
         self.tell(&Command::RegisterUser(Box::new(RegisterUser {
+            address_key: Some(format!("key of {}", profile.email)),
             profile,
             program_id: program_id.map(program),
             referral_code: code.map(Into::into),
@@ -230,6 +231,10 @@ impl Scene {
 
     pub fn reactivate(&mut self, name: &str) {
         self.tell(&Command::ReactivateUser { user_id: user(name) }).unwrap();
+    }
+
+    pub fn erase(&mut self, name: &str, forfeits_balances: bool) -> Result<(), Halt> {
+        self.tell(&Command::EraseUser { user_id: user(name), forfeits_balances })
     }
 
     // Results.

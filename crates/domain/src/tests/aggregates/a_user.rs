@@ -5,13 +5,17 @@ use cqrs_es::Aggregate;
 use super::{NOW, given};
 use crate::tests::scene::{program, user};
 use crate::user::{
-    MAX_PROGRAMS_PER_USER, UserDeactivated, UserEnrolled, UserPasswordChanged, UserReactivated,
-    UserRegistered, UserSessionsEnded,
+    MAX_PROGRAMS_PER_USER, UserDeactivated, UserEnrolled, UserErased, UserPasswordChanged,
+    UserReactivated, UserRegistered, UserSessionsEnded,
 };
-use crate::{Refusal, SessionId, SessionsEnded, User, UserCommand, UserEvent};
+use crate::{Refusal, SessionId, SessionsEnded, Timestamp, User, UserCommand, UserEvent};
 
 fn registered() -> UserEvent {
-    UserRegistered { register_time_us: NOW }.into()
+    UserRegistered { register_time_us: NOW, has_known_address: false }.into()
+}
+
+fn register(now: Timestamp) -> UserCommand {
+    UserCommand::Register { user_id: user("ana"), has_known_address: false, now }
 }
 
 fn enrolled(name: &str) -> UserEvent {
@@ -20,15 +24,13 @@ fn enrolled(name: &str) -> UserEvent {
 
 #[test]
 fn registers() {
-    given::<User>([])
-        .when(UserCommand::Register { user_id: user("ana"), now: NOW })
-        .then_expect_events(vec![registered()]);
+    given::<User>([]).when(register(NOW)).then_expect_events(vec![registered()]);
 }
 
 #[test]
 fn registers_once() {
     given::<User>([registered()])
-        .when(UserCommand::Register { user_id: user("ana"), now: NOW.plus_seconds(1) })
+        .when(register(NOW.plus_seconds(1)))
         .then_expect_error(Refusal::UserIdTaken(user("ana")));
 }
 
@@ -101,4 +103,25 @@ fn knows_when_it_was_registered_and_its_programs_in_the_order_of_entering() {
     }
     assert_eq!((state.exists(), state.register_time()), (true, NOW));
     assert_eq!(state.programs(), [program("spring"), program("autumn")]);
+}
+
+#[test]
+fn is_erased_once_and_for_good() {
+    let erase = || UserCommand::Erase { user_id: user("ana"), forfeited: true };
+    given::<User>([registered()])
+        .when(erase())
+        .then_expect_events(vec![UserErased { forfeited: true }.into()]);
+    for command in [
+        erase(),
+        UserCommand::Enroll { user_id: user("ana"), program_id: program("spring") },
+        UserCommand::Deactivate { user_id: user("ana") },
+        UserCommand::Reactivate { user_id: user("ana") },
+    ] {
+        given::<User>([registered(), UserErased { forfeited: false }.into()])
+            .when(command)
+            .then_expect_error(Refusal::UserNotFound(user("ana")));
+    }
+    given::<User>([registered(), UserErased { forfeited: false }.into()])
+        .when(register(NOW))
+        .then_expect_error(Refusal::UserIdTaken(user("ana")));
 }

@@ -114,7 +114,13 @@ impl Audit {
                     }
                 }
             }
-            ParticipantEvent::ParticipantDeactivated(_) => ledger.inactive = true,
+            ParticipantEvent::BalanceForfeited(forfeited) => {
+                ledger.balance += forfeited.posting.amount;
+            }
+            ParticipantEvent::ParticipantDeactivated(_)
+            | ParticipantEvent::ParticipantErased(_) => {
+                ledger.inactive = true;
+            }
             ParticipantEvent::ParticipantReactivated(reactivated) => {
                 ledger.inactive = false;
                 ledger.reactivated = Some(reactivated.reactivate_time_us);

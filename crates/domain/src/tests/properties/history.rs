@@ -125,6 +125,7 @@ pub enum Action {
     DeliverAgain,
     Deactivate(usize),
     Reactivate(usize),
+    Erase(usize, bool),
     Publish { first: bool },
 }
 
@@ -155,6 +156,7 @@ fn any_action() -> impl Strategy<Value = Action> {
         1 => Just(Action::DeliverAgain),
         2 => person().prop_map(Action::Deactivate),
         4 => person().prop_map(Action::Reactivate),
+        1 => (person(), any::<bool>()).prop_map(|(who, forfeits)| Action::Erase(who, forfeits)),
         1 => any::<bool>().prop_map(|first| Action::Publish { first }),
     ]
 }
@@ -280,6 +282,7 @@ impl History {
                 let user_id = user(&who);
                 self.scene.tell(&Command::ReactivateUser { user_id })
             }
+            Action::Erase(who, forfeits) => self.scene.erase(&self.person(*who), *forfeits),
             Action::Publish { first } => {
                 self.scene.publish(PROGRAM, self.versions[usize::from(!first)].clone())
             }

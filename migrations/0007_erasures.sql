@@ -1,0 +1,8 @@
+-- Erasing users: finding the values that a user has claimed, and remembering addresses without keeping them.
+
+-- For releasing the username and the address of a user. Codes are never released.
+create index claims_of_users on claims (owner) where kind in ('username', 'email');
+
+-- The key of the hashes by which the addresses of erased users are recognised (claims of the kind `erased_email`).
+insert into secrets (name, value)
+values ('addresses', sha256(convert_to(gen_random_uuid()::text || gen_random_uuid()::text, 'UTF8')));

@@ -1,0 +1,25 @@
+-- Deletes everything personal about a user. Every table with personal data is named here, and in
+-- `src/store/personal.rs`, from where it is exported; a test compares both with the tables that exist.
+create function {erase_user}(erased_user_id text) returns void
+language plpgsql
+volatile
+set search_path from current
+-- As in `append`: plans may be cached while the tables are still empty.
+set enable_seqscan = off
+set plan_cache_mode = force_generic_plan
+as $$
+begin
+    -- The address cannot be referred again, and can be used for another account.
+    insert into claims (kind, value, owner)
+    select 'erased_email', {address_key}(claimed.value), '' from claims as claimed
+    where claimed.kind in ('username', 'email') and claimed.kind = 'email' and claimed.owner = erased_user_id
+    on conflict (kind, value) do nothing;
+    delete from claims where kind in ('username', 'email') and owner = erased_user_id;
+
+    delete from profiles where user_id = erased_user_id;
+    delete from refresh_tokens as token using sessions as session
+    where session.user_id = erased_user_id and token.session_id = session.session_id;
+    -- The command has ended the sessions. Servers that start read so from the rows, which are cleaned later.
+    update sessions set user_agent = '' where user_id = erased_user_id;
+end;
+$$;
