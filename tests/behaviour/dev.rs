@@ -271,8 +271,8 @@ async fn what_was_recorded_is_there_at_the_next_start_also_after_a_kill() {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let text = std::fs::read_to_string(welcome().expect("a mail")).unwrap();
-    assert!(text.contains("To: ada@example.com") && text.contains(&dev.url()), "{text}");
+    let mail = std::fs::read_to_string(welcome().expect("a mail")).unwrap();
+    assert!(mail.contains("To: ada@example.com") && mail.contains(&dev.url()), "{mail}");
     let mode = std::fs::metadata(&mails).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700, "{mode:o}");
     dev.stop("-INT").await;
