@@ -21,5 +21,11 @@ begin
     where session.user_id = erased_user_id and token.session_id = session.session_id;
     -- The command has ended the sessions. Servers that start read so from the rows, which are cleaned later.
     update sessions set user_agent = '' where user_id = erased_user_id;
+
+    delete from second_factors where user_id = erased_user_id;
+    delete from mailed_tokens where user_id = erased_user_id;
+    -- A job whose mail is missing sends nothing.
+    delete from mails where user_id = erased_user_id;
+    delete from mail_opt_outs where user_id = erased_user_id;
 end;
 $$;

@@ -27,6 +27,10 @@ pub struct PersonalTable {
 pub const TABLES: &[PersonalTable] = &[
     PersonalTable { name: "profiles", secrets: &["password_hash"] },
     PersonalTable { name: "sessions", secrets: &[] },
+    PersonalTable { name: "second_factors", secrets: &["sealed_secret", "recovery_hashes"] },
+    PersonalTable { name: "mailed_tokens", secrets: &["token_hash"] },
+    PersonalTable { name: "mails", secrets: &[] },
+    PersonalTable { name: "mail_opt_outs", secrets: &[] },
 ];
 
 /// A user's rows of a table, as JSON objects without secrets.

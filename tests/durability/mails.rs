@@ -266,6 +266,6 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
     )
     .await;
     assert_eq!(called_for(connection, mails).await, []);
-    assert_eq!(database.count("select count(*) from jobs").await, 7);
-    assert_eq!(database.count("select count(distinct dedupe_key) from jobs").await, 7);
+    assert_eq!(database.count("select count(*) from jobs").await, 8);
+    assert_eq!(database.count("select count(distinct dedupe_key) from jobs").await, 8);
 }
