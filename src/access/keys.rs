@@ -18,7 +18,7 @@ impl Keys {
     }
 
     /// The caller with a key; `None` if it is unknown or has ended.
-    #[expect(clippy::unused_self, clippy::unused_async, reason = "no key exists yet")]
+    #[allow(clippy::unused_self, clippy::unused_async, reason = "no key exists yet")]
     pub(super) async fn identify(&self, _key: &str) -> Result<Option<Caller>, Unavailable> {
         Ok(None)
     }

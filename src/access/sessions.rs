@@ -90,13 +90,12 @@ impl Sessions {
     pub(super) fn of(&self, token: &str, now: Timestamp) -> Option<Arc<Session>> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         let known = self.known().get(&hash).cloned();
-        let session = match known {
-            Some(session) => session,
-            None => {
-                let session = Arc::new(self.read(token)?);
-                self.known().put(hash, session.clone());
-                session
-            }
+        let session = if let Some(session) = known {
+            session
+        } else {
+            let session = Arc::new(self.read(token)?);
+            self.known().put(hash, session.clone());
+            session
         };
         (now < session.token_expire_time).then_some(session)
     }

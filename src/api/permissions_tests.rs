@@ -12,7 +12,8 @@ use crate::api::services::empty_request;
 /// The callers of an RPC, as its comment states them.
 #[derive(Debug)]
 struct Said {
-    /// Before a semicolon: `anyone`, `anyone with credentials`, `the user`, `the buyer` and roles.
+    /// Before a semicolon: `anyone`, `anyone with credentials`, `anyone who has logged in`,
+    /// `the user`, `the buyer` and roles.
     callers: Vec<String>,
     /// The field that only back ends may leave empty.
     filled: Option<String>,
@@ -113,6 +114,10 @@ fn expected(
     };
     if is_open && is_reserved && !principal.is_back_end() {
         return Err(ErrorReason::PermissionDenied);
+    }
+    if said.has("anyone who has logged in") {
+        let is_person = matches!(principal, Principal::User { .. });
+        return if is_person { Ok(false) } else { Err(ErrorReason::PermissionDenied) };
     }
     if is_open || said.has("anyone with credentials") || said.has(&format!("`{}`", role.as_str())) {
         return Ok(false);

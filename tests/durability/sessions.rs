@@ -10,6 +10,7 @@ use serde_json::Value;
 use tonic::{Code, Status};
 use tributary::access::signing::SigningKeys;
 use tributary::engine::Environment;
+use tributary::store::sessions;
 
 use testing::people::{People, with};
 use testing::{
@@ -369,6 +370,37 @@ async fn tokens_of_another_installation_with_the_same_keys_are_unknown() {
     refused(refresh, Code::Unauthenticated, "INVALID_CREDENTIALS");
     server.stop().await;
     other.check().await;
+    scene.finish().await;
+}
+
+#[tokio::test]
+async fn old_sessions_and_tokens_are_cleaned_away_and_no_others() {
+    let scene = Scene::new().await;
+    let (here, _) = scene.people();
+    let old = here.login("ada", PASSWORD).await.unwrap();
+    let ended = here.login("ada", PASSWORD).await.unwrap();
+    let open = here.login("ada", PASSWORD).await.unwrap();
+    for session in [&old, &ended] {
+        here.logout(&session.access_token, "").await.unwrap();
+    }
+    let age = "update sessions set ended_at = ended_at - interval '31 days' where session_id = $1";
+    let pool = &scene.database.pool;
+    sqlx::query(age).bind(&old.session_id).execute(pool).await.unwrap();
+    let expire =
+        "update refresh_tokens set expires_at = now() - interval '1 s' where session_id = $1";
+    sqlx::query(expire).bind(&ended.session_id).execute(pool).await.unwrap();
+
+    let kept = Duration::from_hours(30 * 24);
+    assert_eq!(sessions::delete_old(pool, kept, 1_000).await.unwrap(), 2);
+
+    let left: Vec<String> =
+        sqlx::query_scalar("select session_id from sessions order by created_at")
+            .fetch_all(pool)
+            .await
+            .unwrap();
+    assert_eq!(left, [&*ended.session_id, &open.session_id]);
+    assert_eq!(sessions::delete_old(pool, kept, 1_000).await.unwrap(), 0);
+    here.refresh(&open.refresh_token).await.unwrap();
     scene.finish().await;
 }
 

@@ -21,7 +21,7 @@ use crate::api::permissions::{Callers, Rule, Subject, row};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
-    use Callers::{Anyone, BackEnds, SignedIn};
+    use Callers::{Anyone, BackEnds, People, SignedIn};
     use Subject::{None, User};
     &[
         // A caller without a key must not take an id that a back end will give to its own user.
@@ -33,7 +33,7 @@ pub(super) const RULES: &[Rule] = {
         row("AccountService", "RefreshSession", Anyone, None),
         row("AccountService", "ListSessions", SignedIn, User("user_id")),
         row("AccountService", "Logout", SignedIn, User("user_id")),
-        row("AccountService", "ChangePassword", SignedIn, None),
+        row("AccountService", "ChangePassword", People, None),
         row("AccountService", "GetUser", SignedIn, User("user_id")),
         row("AccountService", "FindUser", BackEnds, None),
         row("AccountService", "ListUsers", BackEnds, None),
@@ -44,8 +44,8 @@ pub(super) const RULES: &[Rule] = {
         row("AccountService", "ResendConfirmation", Anyone, None),
         row("AccountService", "RequestPasswordReset", Anyone, None),
         row("AccountService", "ResetPassword", Anyone, None),
-        row("AccountService", "EnrollSecondFactor", SignedIn, None),
-        row("AccountService", "ConfirmSecondFactor", SignedIn, None),
+        row("AccountService", "EnrollSecondFactor", People, None),
+        row("AccountService", "ConfirmSecondFactor", People, None),
         row("AccountService", "RemoveSecondFactor", SignedIn, User("user_id")),
     ]
 };
