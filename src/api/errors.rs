@@ -165,7 +165,6 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::SecondFactorOn
         | ErrorReason::SecondFactorOff
         | ErrorReason::SigningKeyNotKept
-        | ErrorReason::SessionRequired
         | ErrorReason::TokenAheadOfLog
         | ErrorReason::TokenOfOldEpoch
         | ErrorReason::NoTiers

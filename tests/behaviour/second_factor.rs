@@ -140,11 +140,11 @@ async fn factors_are_for_people_and_back_ends_remove_those_of_their_users() {
     let local = server_of(&keys, &database).await;
     let mut accounts = Accounts::new(services(local.context()));
     let enroll_by_key = accounts.enroll_second_factor(by(&service(), EnrollSecondFactorRequest {}));
-    refused(enroll_by_key.await, Code::FailedPrecondition, "SESSION_REQUIRED");
+    refused(enroll_by_key.await, Code::PermissionDenied, "PERMISSION_DENIED");
     let confirm_by_key = accounts.confirm_second_factor(by(&service(), confirmation("000000")));
-    refused(confirm_by_key.await, Code::FailedPrecondition, "SESSION_REQUIRED");
+    refused(confirm_by_key.await, Code::PermissionDenied, "PERMISSION_DENIED");
     let own = accounts.remove_second_factor(by(&service(), removal("", "000000"))).await;
-    refused(own, Code::FailedPrecondition, "SESSION_REQUIRED");
+    refused(own, Code::InvalidArgument, "INVALID_FIELD");
 
     let app = App::of(&enroll(&mut accounts).await.secret);
     let confirm = confirmation(&app.code(0));

@@ -5,8 +5,9 @@ use crate::access::Principal;
 use crate::access::second_factor::{FactorError, Verdict};
 use crate::api::errors::{ApiError, internal, status};
 use crate::api::fields::Fields;
-use crate::api::guard::Call;
+use crate::api::guard::{Call, denied};
 use crate::api::pb::{self, ErrorReason};
+use crate::api::permissions::Denied;
 use crate::engine::Submission;
 use crate::store::{Door, in_time, second_factors};
 use domain::decide::{ChangeSecondFactor, Command};
@@ -53,9 +54,9 @@ impl Handlers {
     ) -> Result<pb::RemoveSecondFactorResponse, ApiError> {
         let pb::RemoveSecondFactorRequest { user_id, code } = &call.message;
         let mut fields = Fields::of(&call.message);
-        let user_id = match user_id.as_str() {
-            "" => Some(person(&call.principal)?.clone()),
-            named => fields.id("user_id", named, UserId::parse),
+        let user_id = match &call.principal {
+            Principal::User { user_id: own, .. } if user_id.is_empty() => Some(own.clone()),
+            _ => fields.id("user_id", user_id, UserId::parse),
         };
         let is_own = match &call.principal {
             Principal::User { user_id: own, .. } => user_id.as_ref() == Some(own),
@@ -111,10 +112,9 @@ impl Handlers {
 fn person(principal: &Principal) -> Result<&UserId, ApiError> {
     match principal {
         Principal::User { user_id, .. } => Ok(user_id),
-        Principal::Key { .. } | Principal::Anonymous => {
-            let message = "this call is for a person: log in, and send the access token";
-            Err(status(ErrorReason::SessionRequired, message, &[]).into())
-        }
+        // The permission table admits people only.
+        Principal::Key { role, .. } => Err(denied(Denied::Role(*role)).into()),
+        Principal::Anonymous => Err(denied(Denied::MissingCredentials).into()),
     }
 }
 
