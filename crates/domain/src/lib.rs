@@ -4,13 +4,14 @@
 //! randomness: the current time and fresh identifiers come in through [`Work`]. Nothing here knows Postgres
 //! or gRPC, so that someone who runs referral programs can follow it with the rules of a program beside it.
 //!
-//! - [`User`], [`Program`], [`Participant`] and [`Purchase`] are the aggregates. Their state stays
+//! - [`User`], [`Program`], [`Participant`], [`Purchase`] and [`ApiKey`] are the aggregates. Their state stays
 //!   the same size however long their history grows. The `registry` lists them.
 //! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
 //! - [`decide`] holds one function per command. A decision reads aggregates and gives each one its commands;
 //!   its events are appended all together or not at all.
 //! - [`rules`] defines what a program may contain, and what makes a program invalid.
 
+mod api_key;
 pub mod code;
 pub mod currency;
 pub mod decide;
@@ -40,6 +41,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub use api_key::*;
 pub use events::{DecodeError, EventCodec, decode};
 pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
@@ -51,7 +53,7 @@ pub use registry::{
     AnyAggregate, AnyEvent, CachePolicy, EncodedEvent, Kind, OtherKind, Posts, State, Stream,
     StreamKey, event_types,
 };
-pub use side_row::{Profile, SideRow};
+pub use side_row::{NewApiKey, Profile, SideRow};
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{

@@ -27,6 +27,40 @@ pub enum UserStatus {
     Inactive,
 }
 
+/// What a person who has logged in may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UserRole {
+    /// Sees and changes only what is theirs.
+    #[default]
+    Participant,
+    /// Runs programs.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+impl UserRole {
+    /// The role in lower case, as in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Participant => "participant",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Participant, Self::Operator, Self::Admin]
+            .into_iter()
+            .find(|role| role.as_str() == name)
+    }
+}
+
 /// A user was registered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -53,6 +87,14 @@ pub struct UserDeactivated {}
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserReactivated {}
 
+/// A user was given another role. Ends all sessions of the user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserRoleChanged {
+    /// The new role.
+    pub role: UserRole,
+}
+
 events! {
     /// What can happen to a user.
     UserEvent {
@@ -60,6 +102,7 @@ events! {
         UserEnrolled = "1.0.0",
         UserDeactivated = "1.0.0",
         UserReactivated = "1.0.0",
+        UserRoleChanged = "1.0.0",
     }
 }
 
@@ -71,6 +114,7 @@ pub enum UserCommand {
     Enroll { user_id: UserId, program_id: ProgramId },
     Deactivate { user_id: UserId },
     Reactivate { user_id: UserId },
+    ChangeRole { user_id: UserId, role: UserRole },
 }
 
 /// An account.
@@ -80,6 +124,7 @@ pub struct User {
     status: UserStatus,
     register_time: Option<Timestamp>,
     programs: Vec<ProgramId>,
+    role: UserRole,
 }
 
 impl User {
@@ -93,6 +138,12 @@ impl User {
     #[must_use]
     pub fn status(&self) -> UserStatus {
         self.status
+    }
+
+    /// What the user may do.
+    #[must_use]
+    pub fn role(&self) -> UserRole {
+        self.role
     }
 
     /// When the user was registered; the beginning of time if they were not.
@@ -140,6 +191,10 @@ impl Aggregate for User {
                 return Err(Refusal::UserAlreadyActive(user_id));
             }
             UserCommand::Reactivate { .. } => UserReactivated {}.into(),
+            UserCommand::ChangeRole { user_id, role } if self.role == role => {
+                return Err(Refusal::UserRoleUnchanged { user_id, role });
+            }
+            UserCommand::ChangeRole { role, .. } => UserRoleChanged { role }.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -153,6 +208,7 @@ impl Aggregate for User {
             UserEvent::UserEnrolled(event) => self.programs.push(event.program_id),
             UserEvent::UserDeactivated(_) => self.status = UserStatus::Inactive,
             UserEvent::UserReactivated(_) => self.status = UserStatus::Active,
+            UserEvent::UserRoleChanged(event) => self.role = event.role,
         }
     }
 }
@@ -163,7 +219,8 @@ impl Posts for UserEvent {
             Self::UserRegistered(_)
             | Self::UserEnrolled(_)
             | Self::UserDeactivated(_)
-            | Self::UserReactivated(_) => None,
+            | Self::UserReactivated(_)
+            | Self::UserRoleChanged(_) => None,
         }
     }
 }
@@ -180,7 +237,10 @@ impl UserEvent {
     pub fn registered(&self) -> Option<&UserRegistered> {
         match self {
             Self::UserRegistered(registered) => Some(registered),
-            Self::UserEnrolled(_) | Self::UserDeactivated(_) | Self::UserReactivated(_) => None,
+            Self::UserEnrolled(_)
+            | Self::UserDeactivated(_)
+            | Self::UserReactivated(_)
+            | Self::UserRoleChanged(_) => None,
         }
     }
 }

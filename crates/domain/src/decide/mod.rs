@@ -4,6 +4,7 @@
 //! are appended all together or not at all. A decision may run several times: when a stream was not in
 //! memory, or when another server changed a stream first.
 
+mod access;
 mod account;
 mod program;
 mod purchase;
@@ -22,7 +23,7 @@ pub use validation::{CodeVerdict, validate_code};
 pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
-use super::{Halt, ProgramId, Purchase, StreamKey, UserId, Work};
+use super::{ApiKeyId, Halt, NewApiKey, ProgramId, Purchase, StreamKey, UserId, UserRole, Work};
 
 /// A command from a caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +36,9 @@ pub enum Command {
     ReactivateUser { user_id: UserId },
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
+    CreateApiKey(Box<NewApiKey>),
+    RevokeApiKey { key_id: ApiKeyId },
+    SetUserRole { user_id: UserId, role: UserRole },
 }
 
 impl Command {
@@ -49,6 +53,9 @@ impl Command {
             Self::ReactivateUser { .. } => "ReactivateUser",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
+            Self::CreateApiKey(_) => "CreateApiKey",
+            Self::RevokeApiKey { .. } => "RevokeApiKey",
+            Self::SetUserRole { .. } => "SetUserRole",
         }
     }
 
@@ -63,7 +70,10 @@ impl Command {
             | Self::EnrollParticipant(_)
             | Self::DeactivateUser { .. }
             | Self::ReactivateUser { .. }
-            | Self::ApplyReferral(_) => None,
+            | Self::ApplyReferral(_)
+            | Self::CreateApiKey(_)
+            | Self::RevokeApiKey { .. }
+            | Self::SetUserRole { .. } => None,
         }
     }
 
@@ -80,6 +90,9 @@ impl Command {
             Self::ReactivateUser { user_id } => account::reactivate(work, user_id),
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
+            Self::CreateApiKey(key) => access::create_key(work, key),
+            Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
+            Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),
         }
     }
 }

@@ -79,7 +79,12 @@ fn sign_up(
         password_hash: None,
     };
     let command =
-        RegisterUser { profile, program_id: program_id.cloned(), referral_code: Some(code.into()) };
+        RegisterUser {
+            profile,
+            program_id: program_id.cloned(),
+            referral_code: Some(code.into()),
+            api_key: None,
+        };
     registration::register(&mut Rehearsal::on(work), &command)
 }
 
