@@ -1,5 +1,6 @@
 //! Tributary: an event-sourced referral and rewards engine on Postgres, with a gRPC API.
 
+pub mod access;
 pub mod api;
 pub mod cli;
 pub mod engine;

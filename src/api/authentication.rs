@@ -3,73 +3,55 @@
 //! converts the statuses that tonic generates to the form of all other statuses.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{HeaderMap, Request, Response, header};
-use sha2::{Digest, Sha256};
 use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::MAX_MESSAGE_BYTES;
 use super::deadline::{in_time, timeout};
-use super::errors::status;
+use super::errors::{ApiError, status};
 use super::guard::denied;
 use super::pb::ErrorReason;
 use super::permissions::{Route, route_of};
-use super::principal::Principal;
 use super::transport::Arrival;
+use crate::access::{Access, Caller, Principal};
 
 /// How much of an unknown path is repeated in the answer, in characters.
 const MAX_SHOWN_PATH_CHARS: usize = 100;
 
-/// The keys that are accepted.
-#[derive(Clone)]
-pub(super) struct Keys {
-    /// The hash of the admin key. Hashes are compared, so that the time of the comparison reveals nothing
-    /// about the key.
-    admin: Arc<[u8; 32]>,
-}
-
-impl Keys {
-    pub(super) fn new(admin_key: &str) -> Self {
-        Self { admin: Arc::new(Sha256::digest(admin_key).into()) }
+/// The credential that the headers carry.
+fn presented(headers: &HeaderMap) -> Presented<'_> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Presented::Nothing };
+    // Proxies and servers differ in which of two headers they take.
+    if values.next().is_some() {
+        return Presented::Several;
     }
-
-    /// The caller, as the headers tell.
-    fn presented(&self, headers: &HeaderMap) -> Presented {
-        let mut values = headers.get_all(header::AUTHORIZATION).iter();
-        let Some(value) = values.next() else {
-            return Presented::Principal(Principal::Anonymous);
-        };
-        // Proxies and servers differ in which of two headers they take.
-        if values.next().is_some() {
-            return Presented::Several;
-        }
-        let key = value
-            .to_str()
-            .ok()
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, key)| key.trim());
-        let is_admin = key.is_some_and(|key| <[u8; 32]>::from(Sha256::digest(key)) == *self.admin);
-        if is_admin { Presented::Principal(Principal::ADMIN_KEY) } else { Presented::Unknown }
-    }
+    value
+        .to_str()
+        .ok()
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map_or(Presented::Malformed, |(_, credential)| Presented::Credential(credential.trim()))
 }
 
 /// What a caller presents.
-enum Presented {
-    /// Valid credentials, or none.
-    Principal(Principal),
-    /// Credentials that are malformed or unknown.
-    Unknown,
+enum Presented<'a> {
+    /// Nothing.
+    Nothing,
+    /// The text of a credential.
+    Credential(&'a str),
+    /// A header that is not of the form `Bearer KEY`.
+    Malformed,
     /// More than one header with credentials.
     Several,
 }
 
 /// Among the extensions of a request by an anonymous caller: the caller presented credentials, but they are
-/// unknown. A call that needs none is answered all the same, as a client keeps its key in all calls and may be the
+/// unknown or have ended. A call that needs none is answered all the same, as a client keeps its key in all calls and may be the
 /// last to learn that the key has ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnknownCredentials;
@@ -82,21 +64,21 @@ pub(super) fn unknown_credentials() -> Status {
 
 #[derive(Clone)]
 pub(super) struct AuthenticationLayer {
-    pub(super) keys: Keys,
+    pub(super) access: Access,
 }
 
 impl<S> Layer<S> for AuthenticationLayer {
     type Service = Authentication<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        Authentication { inner, keys: self.keys.clone() }
+        Authentication { inner, access: self.access.clone() }
     }
 }
 
 #[derive(Clone)]
 pub(super) struct Authentication<S> {
     inner: S,
-    keys: Keys,
+    access: Access,
 }
 
 type Answering<E> = Pin<Box<dyn Future<Output = Result<Response<Body>, E>> + Send>>;
@@ -116,50 +98,73 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        if let Err(status) = self.admit(&mut request) {
-            return Box::pin(async move { Ok(status.into_http()) });
-        }
         // The service that was polled ready must be called; the clone replaces it.
         let clone = self.inner.clone();
         let mut ready = std::mem::replace(&mut self.inner, clone);
-        let timeout = timeout(request.headers());
-        let arrival = request.extensions_mut().remove::<Arrival>().unwrap_or_default();
-        Box::pin(
-            async move { Ok(explained(in_time(timeout, ready.call(request)).await?, &arrival)) },
-        )
+        let access = self.access.clone();
+        Box::pin(async move {
+            if let Err(status) = admit(&access, &mut request).await {
+                return Ok(status.into_http());
+            }
+            let timeout = timeout(request.headers());
+            let arrival = request.extensions_mut().remove::<Arrival>().unwrap_or_default();
+            Ok(explained(in_time(timeout, ready.call(request)).await?, &arrival))
+        })
     }
 }
 
-impl<S> Authentication<S> {
-    /// Rejects callers who may not use the RPC, before the request's body is read.
-    #[allow(clippy::result_large_err, reason = "a status is what callers return")]
-    fn admit<B>(&self, request: &mut Request<B>) -> Result<(), Status> {
-        let path = request.uri().path();
-        let Some(route) = route_of(path) else {
-            let shown: String = path.escape_default().take(MAX_SHOWN_PATH_CHARS).collect();
-            let message = format!("there is no method {shown}");
-            return Err(status(ErrorReason::UnknownMethod, message, &[]));
-        };
-        let (principal, is_unknown) = match self.keys.presented(request.headers()) {
-            Presented::Principal(principal) => (principal, false),
-            Presented::Unknown => (Principal::Anonymous, true),
-            Presented::Several => {
-                let message = "there are several authorization headers; send one";
-                return Err(status(ErrorReason::InvalidCredentials, message, &[]));
-            }
-        };
-        if let Route::Rpc(rule) = route {
-            let admitted = rule.admit_caller(&principal);
-            admitted.map_err(
-                |reason| if is_unknown { unknown_credentials() } else { denied(reason) },
-            )?;
+/// Rejects callers who may not use the RPC, before the request's body is read.
+async fn admit<B>(access: &Access, request: &mut Request<B>) -> Result<(), Status> {
+    let path = request.uri().path();
+    let Some(route) = route_of(path) else {
+        let shown: String = path.escape_default().take(MAX_SHOWN_PATH_CHARS).collect();
+        let message = format!("there is no method {shown}");
+        return Err(status(ErrorReason::UnknownMethod, message, &[]));
+    };
+    let identified = match presented(request.headers()) {
+        Presented::Nothing => Identified::Anonymous,
+        Presented::Malformed => Identified::Unknown,
+        Presented::Several => {
+            let message = "there are several authorization headers; send one";
+            return Err(status(ErrorReason::InvalidCredentials, message, &[]));
         }
-        if is_unknown {
-            request.extensions_mut().insert(UnknownCredentials);
-        }
-        request.extensions_mut().insert(principal);
-        Ok(())
+        Presented::Credential(credential) => match access.identify(credential).await {
+            Ok(Some(caller)) => Identified::Known(caller),
+            Ok(None) => Identified::Unknown,
+            // Who needs no credentials to call is answered without them.
+            Err(_) if route.is_open() => Identified::Unknown,
+            Err(unavailable) => return Err(ApiError::from(unavailable).into()),
+        },
+    };
+    let is_unknown = matches!(identified, Identified::Unknown);
+    let (principal, credential) = match identified {
+        Identified::Known(Caller { principal, credential }) => (principal, Some(credential)),
+        Identified::Anonymous | Identified::Unknown => (Principal::Anonymous, None),
+    };
+    if let Route::Rpc(rule) = route {
+        let admitted = rule.admit_caller(&principal);
+        admitted
+            .map_err(|reason| if is_unknown { unknown_credentials() } else { denied(reason) })?;
     }
+    let extensions = request.extensions_mut();
+    if is_unknown {
+        extensions.insert(UnknownCredentials);
+    }
+    if let Some(credential) = credential {
+        extensions.insert(credential);
+    }
+    extensions.insert(principal);
+    Ok(())
+}
+
+/// Who the caller turned out to be.
+enum Identified {
+    /// A caller with valid credentials.
+    Known(Caller),
+    /// A caller with credentials that are malformed, unknown or have ended.
+    Unknown,
+    /// A caller without credentials.
+    Anonymous,
 }
 
 /// Replaces the statuses that tonic generates for messages that it cannot decode, or that did not arrive.

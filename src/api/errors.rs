@@ -12,6 +12,8 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::pb::ErrorReason;
+use crate::access::Unavailable;
+use crate::access::passwords::HashingError;
 use crate::engine::Failure;
 use crate::engine::query::QueryError;
 use crate::read::ReadError;
@@ -243,6 +245,21 @@ impl From<ApiError> for Status {
 impl From<Status> for ApiError {
     fn from(status: Status) -> Self {
         Self(status)
+    }
+}
+
+impl From<HashingError> for ApiError {
+    fn from(error: HashingError) -> Self {
+        Self(match error {
+            HashingError::QueueFull => status(ErrorReason::QueueFull, error.to_string(), &[]),
+            HashingError::Failed => internal(),
+        })
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(unavailable: Unavailable) -> Self {
+        Self(status(ErrorReason::DatabaseUnavailable, unavailable.to_string(), &[]))
     }
 }
 

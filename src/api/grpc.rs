@@ -20,12 +20,13 @@ use tonic_web::{GrpcWebLayer, GrpcWebService};
 use tower::{Layer, Service, ServiceExt};
 
 use super::Context;
-use super::authentication::{Authentication, AuthenticationLayer, Keys};
+use super::authentication::{Authentication, AuthenticationLayer};
 use super::http::media::Grpc;
 use super::http::refusals;
 use super::reflection;
 use super::services::{Mount, mount_all};
 use super::telemetry::{Telemetry, TelemetryLayer};
+use crate::access::Access;
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 
@@ -78,10 +79,10 @@ pub(super) struct Layers {
 pub(super) type Layered<S> = GrpcOnly<Telemetry<GrpcWebService<Authentication<S>>>>;
 
 impl Layers {
-    pub(super) fn new(metrics: Metrics, traces: Traces, keys: Keys) -> Self {
+    pub(super) fn new(metrics: Metrics, traces: Traces, access: Access) -> Self {
         Self {
             telemetry: TelemetryLayer { metrics, traces },
-            authentication: AuthenticationLayer { keys },
+            authentication: AuthenticationLayer { access },
         }
     }
 

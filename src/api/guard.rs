@@ -14,8 +14,8 @@ use super::Context;
 use super::authentication::{UnknownCredentials, unknown_credentials};
 use super::errors::{ApiError, internal, status};
 use super::permissions::{Admitted, Denied, NamedFields, Rule};
-use super::principal::{Principal, Role};
 use super::reads::{self, deadline};
+use crate::access::{Principal, Role};
 use crate::lifecycle::message_of;
 use domain::{PurchaseId, Refusal};
 

@@ -1,7 +1,7 @@
 //! The gRPC API: one folder per service, and what they share. Nothing is decided here: requests are validated
 //! and turned into commands and queries, and answers are built from events.
 //!
-//! - [`authentication`] is the layer that every call passes; it identifies the caller, a [`principal`].
+//! - [`authentication`] is the layer that every call passes; it identifies the caller by means of [`crate::access`].
 //! - [`permissions`] says who may call what and whose data it is, in a table per service; [`guard`] applies it to
 //!   every call, between the generated [`services`] and the handlers.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
@@ -27,9 +27,7 @@ mod http;
 mod leaderboard;
 mod operator;
 mod pages;
-mod passwords;
 pub mod permissions;
-pub mod principal;
 mod program;
 mod purchase;
 mod readiness;
@@ -57,6 +55,7 @@ pub use telemetry::code_name;
 
 use contract::pb;
 
+use crate::access::Access;
 use crate::engine::{Engine, Environment};
 use crate::live::Live;
 use crate::read::{Boards, Reads};
@@ -85,8 +84,8 @@ pub struct Context {
     pub fingerprint_secret: std::sync::Arc<[u8]>,
     /// The kinds of jobs that this server can do.
     pub job_kinds: std::sync::Arc<[&'static str]>,
-    /// Hashes passwords.
-    pub passwords: passwords::Passwords,
+    /// Identifies callers.
+    pub access: Access,
     /// Cancelled when streams are to end.
     pub stopping: tokio_util::sync::CancellationToken,
 }

@@ -5,7 +5,7 @@
 use domain::UserId;
 
 use super::pb::ErrorReason;
-use super::principal::{Principal, Role};
+use crate::access::{Principal, Role};
 use crate::metrics::Rpc;
 
 pub use super::services::SERVICES;
@@ -291,6 +291,17 @@ pub enum Route {
     Rpc(&'static Rule),
     /// A service that anybody may call.
     Open,
+}
+
+impl Route {
+    /// Whether callers without credentials are admitted.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        match self {
+            Self::Rpc(rule) => rule.callers == Callers::Anyone,
+            Self::Open => true,
+        }
+    }
 }
 
 /// The target of a path; `None` if there is no such RPC.

@@ -11,13 +11,13 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Context;
-use super::authentication::Keys;
 use super::grpc::{self, Layers};
 use super::http;
-use super::passwords::Passwords;
 use super::readiness::Examiner;
 use super::schema_watch::SchemaWatch;
 use super::transport;
+use crate::access::signing::SigningError;
+use crate::access::{self, Access};
 use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment};
 use crate::jobs;
@@ -64,6 +64,8 @@ pub struct ServerOptions {
     pub database: Database,
     /// The key that may do everything.
     pub admin_key: String,
+    /// Settings of sessions, keys and passwords.
+    pub access: access::Settings,
     /// Clock and randomness.
     pub environment: Environment,
     /// Settings of the services.
@@ -88,6 +90,9 @@ pub enum ServerError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The keys that sign access tokens cannot be used.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// The compiled-in descriptors are invalid.
     #[error("the reflection service cannot be created: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -102,7 +107,6 @@ pub enum ServerError {
 /// A server whose tasks are running and that is about to answer calls.
 pub struct Server {
     context: Context,
-    keys: Keys,
     tasks: Tasks,
     /// Stops the tasks of a server that is dropped.
     guard: DropGuard,
@@ -121,6 +125,7 @@ impl Server {
         let ServerOptions {
             database,
             admin_key,
+            access,
             environment,
             settings,
             engine,
@@ -175,9 +180,9 @@ impl Server {
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
         let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let access = Access::start(database.clone(), &admin_key, environment.clone(), access)?;
         let context = Context {
-            passwords: Passwords::new(threads, environment.clone()),
+            access,
             database,
             epoch,
             engine,
@@ -190,8 +195,7 @@ impl Server {
             fingerprint_secret,
             stopping: tasks.signal(Stage::Calls),
         };
-        let keys = Keys::new(&admin_key);
-        Ok(Self { context, keys, tasks, guard, metrics, metrics_listener, traces, limits })
+        Ok(Self { context, tasks, guard, metrics, metrics_listener, traces, limits })
     }
 
     /// The dependencies of the services; for programs that use the engine without a network.
@@ -217,7 +221,7 @@ impl Server {
         shutdown: impl Future<Output = ()> + Send,
         ready: impl FnOnce(SocketAddr) + Send,
     ) -> Result<(), ServerError> {
-        let Self { context, keys, tasks, guard, metrics, metrics_listener, traces, limits } = self;
+        let Self { context, tasks, guard, metrics, metrics_listener, traces, limits } = self;
         let address = listener.local_addr()?;
         if let Some(listener) = metrics_listener {
             let metrics = metrics.clone();
@@ -236,7 +240,7 @@ impl Server {
         // The worker ends when the last clone of the engine is dropped; this one is kept until the worker is
         // told to stop.
         let engine = context.engine.clone();
-        let layers = Layers::new(metrics.clone(), traces.clone(), keys);
+        let layers = Layers::new(metrics.clone(), traces.clone(), context.access.clone());
         let grpc = grpc::routes(&context, &layers, health)?;
         drop(context);
         let router = http::router(http::State { readiness }, grpc, &layers);

@@ -12,8 +12,8 @@ use tonic::Status;
 use super::Context;
 use super::errors::{ApiError, status};
 use super::pb::ErrorReason;
-use super::principal::Principal;
 use super::tokens::{StreamName, resume_token};
+use crate::access::Principal;
 use crate::live::{CutOff, Full, Permit, Subscription};
 use crate::store::RecordedEvent;
 

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use super::database::keep_url;
 use super::serve::check_admin_key;
 use super::{CliError, DataDir, Settings, StopRequests, say, secrets, walkthrough};
+use crate::access::signing::SigningKeys;
 use crate::api::{Context, Server, publish_command};
 use crate::engine::query::query;
 use crate::engine::{Environment, Submission};
@@ -61,7 +62,7 @@ impl Dev {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let stop = StopRequests::listen()?;
         let data_dir = self.data_dir.data_dir;
-        let settings = self.settings.resolve()?;
+        let mut settings = self.settings.resolve()?;
         if let Some(key) = &self.admin_key {
             check_admin_key(key)?;
         }
@@ -85,6 +86,9 @@ impl Dev {
                 Some(key) => key,
                 None => kept_admin_key(&data_dir, &environment)?,
             };
+            if settings.access.signing_keys.is_none() {
+                settings.access.signing_keys = Some(kept_signing_key(&data_dir, &environment)?);
+            }
             create_database(&cluster).await?;
             let url = cluster.url(DATABASE);
             keep_url(&data_dir, &url)?;
@@ -148,6 +152,15 @@ fn kept_admin_key(data_dir: &Path, environment: &Environment) -> Result<String, 
     let key = format!("tributary_admin_{}", URL_SAFE_NO_PAD.encode(random));
     secrets::write(&admin_key_path(data_dir), &key)?;
     Ok(key)
+}
+
+/// The file with the key that signs access tokens; made at the first start, readable by its owner only.
+fn kept_signing_key(data_dir: &Path, environment: &Environment) -> Result<PathBuf, CliError> {
+    let path = data_dir.join("signing-keys.pem");
+    if !path.exists() {
+        secrets::write(&path, &SigningKeys::fresh_pem(environment))?;
+    }
+    Ok(path)
 }
 
 async fn create_database(cluster: &PrivatePostgres) -> Result<(), CliError> {

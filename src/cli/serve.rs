@@ -24,6 +24,11 @@ impl Serve {
         let stop = StopRequests::listen()?;
         let settings = self.settings.resolve()?;
         check_admin_key(&self.admin_key)?;
+        if settings.access.signing_keys.is_none() {
+            tracing::warn!(
+                "no --signing-keys are given: people's sessions are known to this process only, and end with it"
+            );
+        }
         let listener = settings.listener().await?;
         let metrics_listener = settings.metrics_listener().await?;
         let database = database_at(&self.database.database_url, settings.max_connections)?;

@@ -13,6 +13,7 @@ use toml::Table;
 
 use super::address::ListenAddress;
 use super::{CliError, files};
+use crate::access;
 use crate::api::transport::{self, Network};
 use crate::api::{ServerOptions, ServerSettings};
 use crate::engine::{self, Environment};
@@ -106,6 +107,10 @@ pub(super) struct Settings {
     /// Days for which jobs that are done are kept [default: 30]
     #[arg(long, value_name = "DAYS", env = "TRIBUTARY_JOBS_KEPT_DAYS")]
     jobs_kept_days: Option<u64>,
+    /// A PEM file with the private keys that sign access tokens: one or more of Ed25519; the first signs, all verify
+    /// [default: none]
+    #[arg(long, value_name = "FILE", env = "TRIBUTARY_SIGNING_KEYS")]
+    signing_keys: Option<PathBuf>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]
@@ -138,12 +143,14 @@ pub(super) struct Resolved {
     live: live::Limits,
     jobs: jobs::Limits,
     transport: transport::Limits,
+    pub(super) access: access::Settings,
 }
 
 impl Settings {
     pub(super) fn resolve(self) -> Result<Resolved, CliError> {
         let settings = self.with_file()?;
         let transport = transport_limits(&settings)?;
+        let access = access::Settings { signing_keys: settings.signing_keys.clone() };
         let listen = match settings.listen {
             Some(listen) => listen,
             None => DEFAULT_LISTEN.parse()?,
@@ -186,6 +193,7 @@ impl Settings {
             live,
             jobs,
             transport,
+            access,
         })
     }
 }
@@ -295,6 +303,7 @@ impl Resolved {
             traces: self.traces,
             database,
             admin_key,
+            access: self.access,
             environment,
             settings: self.settings,
             engine: self.engine,
@@ -339,6 +348,7 @@ mod tests {
             ("request_timeout_s", transport.request_timeout.as_secs().to_string()),
             ("idle_timeout_s", transport.idle_timeout.as_secs().to_string()),
             ("unread_answers_mb", (transport.unread_bytes >> 20).to_string()),
+            ("signing_keys", resolved.access.signing_keys.map_or("none".into(), |_| "".into())),
             ("jobs_kept_days", (resolved.jobs.kept.as_secs() / 86_400).to_string()),
         ]
     }

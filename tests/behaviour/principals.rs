@@ -13,8 +13,8 @@ use domain::UserId;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
 use tonic::{Code, Request, Status};
+use tributary::access::{Principal, Role};
 use tributary::api::permissions::{Rule, TextFields, rules};
-use tributary::api::principal::{Principal, Role};
 use tributary::api::{Server, ServerOptions, ServerSettings, services};
 use tributary::engine::Environment;
 use tributary::store::Database;
@@ -32,6 +32,7 @@ pub(super) async fn in_process(database: &TestDatabase) -> Server {
     let options = ServerOptions {
         database: Database::new(&database.url, 4).unwrap(),
         admin_key: ADMIN_KEY.into(),
+        access: tributary::access::Settings::default(),
         environment: Environment::of_this_machine().unwrap(),
         settings: ServerSettings::default(),
         engine: engine::Limits::default(),

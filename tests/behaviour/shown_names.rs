@@ -7,7 +7,7 @@ use prost::Message;
 use testing::{Client, sign_up_request};
 use tonic::Request;
 use tonic::service::Routes;
-use tributary::api::principal::Principal;
+use tributary::access::Principal;
 use tributary::api::services;
 
 use super::principals::{by, in_process, service, user};

@@ -1,10 +1,10 @@
 //! `RegisterUser`.
 
 use super::Handlers;
+use crate::access::Principal;
 use crate::api::errors::ApiError;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
-use crate::api::principal::Principal;
 use crate::api::responses::{self, joined};
 use crate::api::writes::{carry_out_within, command_fields};
 use crate::store::ProfileNames;
@@ -38,7 +38,7 @@ impl Handlers {
 
         let password_hash = match &request.password {
             password if password.is_empty() => None,
-            password => Some(self.0.passwords.hash(password.clone()).await?),
+            password => Some(self.0.access.passwords().hash(password.clone()).await?),
         };
         let names = ProfileNames {
             user_id: user_id.to_string(),

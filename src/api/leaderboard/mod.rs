@@ -3,6 +3,7 @@
 mod watch;
 mod watched;
 
+use crate::access::Principal;
 use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
@@ -10,7 +11,6 @@ use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb;
 use crate::api::permissions::{Callers, Rule, Subject, row};
-use crate::api::principal::Principal;
 use crate::api::program::rules::{leaderboard_metric, leaderboard_metric_message};
 use crate::api::reads::{Named, freshness, newest};
 use crate::read::{At, Place, Ranked};

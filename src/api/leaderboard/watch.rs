@@ -1,12 +1,12 @@
 //! `WatchLeaderboard`.
 
 use super::{Handlers, WatchedBoard, entries};
+use crate::access::Principal;
 use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb;
-use crate::api::principal::Principal;
 use crate::api::program::rules::leaderboard_metric;
 use crate::api::tokens::{StreamName, resume_cursor, resume_token};
 use crate::api::watch::{Feed, Messages, permit, stream};

@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 
 use super::Handlers;
+use crate::access::Principal;
 use crate::api::errors::{ApiError, status};
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
-use crate::api::principal::Principal;
 use crate::api::reads::{Named, Reading, found, freshness, must_exist};
 use crate::api::responses::{count, money, referral_status, time};
 use crate::read::{At, Listed, ListedReferral, MAX_BELOW, ReferralList};

@@ -13,7 +13,7 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MethodDescriptor};
 use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
-use tributary::api::principal::{Principal, Role};
+use tributary::access::{Principal, Role};
 use tributary::api::services;
 
 use super::principals::{by, in_process, user};

@@ -8,8 +8,6 @@ use argon2::password_hash::{PasswordHasher, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
-use super::errors::{ApiError, internal, status};
-use super::pb::ErrorReason;
 use crate::engine::Environment;
 
 /// Memory, in KiB, passes and lanes: the first choice of the OWASP Password Storage Cheat Sheet.
@@ -19,6 +17,17 @@ const LANES: u32 = 1;
 
 /// The number of passwords that may wait or be hashed at a time: some ten seconds of work.
 const MAX_WAITING: usize = 500;
+
+/// Why a password was not hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HashingError {
+    /// Too many passwords wait.
+    #[error("too many passwords are waiting to be hashed")]
+    QueueFull,
+    /// A bug in the server, logged where it happened.
+    #[error("a password could not be hashed")]
+    Failed,
+}
 
 /// Counts one waiting password for as long as this value lives.
 struct Waiting(Arc<AtomicUsize>);
@@ -48,12 +57,11 @@ impl Passwords {
     /// The hash of a password, in PHC string form.
     ///
     /// # Errors
-    /// A status if hashing is impossible.
-    pub async fn hash(&self, password: String) -> Result<String, ApiError> {
+    /// [`HashingError`] if hashing is impossible.
+    pub async fn hash(&self, password: String) -> Result<String, HashingError> {
         if self.waiting.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
-            let message = "too many passwords are waiting to be hashed";
-            return Err(status(ErrorReason::QueueFull, message, &[]).into());
+            return Err(HashingError::QueueFull);
         }
         let waiting = Waiting(self.waiting.clone());
         let turn = self.turns.clone().acquire_owned().await;
@@ -72,11 +80,11 @@ impl Passwords {
             Ok(Err(error)) => {
                 let error: argon2::password_hash::Error = error;
                 tracing::error!(%error, "a password could not be hashed");
-                Err(internal().into())
+                Err(HashingError::Failed)
             }
             Err(error) => {
                 tracing::error!(%error, "hashing a password panicked");
-                Err(internal().into())
+                Err(HashingError::Failed)
             }
         }
     }
