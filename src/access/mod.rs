@@ -3,24 +3,31 @@
 //! - [`Principal`] and [`Role`] say who makes a call; a [`Caller`] also has the [`Credential`] that says so.
 //! - [`passwords`] hashes and verifies passwords on few threads.
 //! - [`signing`] holds the keys that sign access tokens, and derives secrets from them.
-//! - [`keys`] knows API keys.
+//! - [`keys`] knows API keys, whose form is in [`key_text`]; [`staff`] knows who is an operator or an admin.
 
+mod generations;
+pub mod key_text;
 pub mod keys;
 pub mod passwords;
 mod principal;
 pub mod signing;
+mod staff;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
 use crate::engine::Environment;
-use crate::store::Database;
+use crate::lifecycle::{Stage, Tasks};
+use crate::live::{Cursor, CutOff, Live};
+use crate::store::{Database, RecordedEvent, StoreError};
 use keys::Keys;
 use passwords::Passwords;
-pub use principal::{Principal, Role};
+pub use principal::{KeyLimits, Principal, Role};
 use signing::{SigningError, SigningKeys};
+pub use staff::Staff;
 
 /// What an operator can set about access.
 #[derive(Clone, Debug, Default)]
@@ -68,6 +75,7 @@ struct Shared {
     passwords: Passwords,
     signing: SigningKeys,
     keys: Keys,
+    staff: Staff,
 }
 
 impl Access {
@@ -88,9 +96,10 @@ impl Access {
         };
         let shared = Shared {
             admin: Sha256::digest(admin_key).into(),
-            passwords: Passwords::new(threads, environment),
+            passwords: Passwords::new(threads, environment.clone()),
             signing,
-            keys: Keys::new(database),
+            keys: Keys::new(database, environment),
+            staff: Staff::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
@@ -109,6 +118,56 @@ impl Access {
             return self.shared.keys.identify(credential).await;
         }
         Ok(None)
+    }
+
+    /// Reads what must be known before the first call, and follows the log for the ends of keys and for the roles of
+    /// people.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the database cannot be read.
+    pub async fn follow(
+        &self,
+        live: &Live,
+        database: &Database,
+        tasks: &Tasks,
+    ) -> Result<(), StoreError> {
+        let position = live.position();
+        let mut log = live.follow(Cursor { position, sequence: position });
+        self.shared.staff.load(database).await?;
+        let access = self.clone();
+        tasks.spawn(Stage::Background, "ends of keys", |stop| async move {
+            let following = async {
+                loop {
+                    let event = log.next().await?;
+                    access.enter(&event)?;
+                }
+            };
+            let followed: Option<Result<(), CutOff>> = stop.run_until_cancelled(following).await;
+            followed.unwrap_or(Ok(()))
+        });
+        let access = self.clone();
+        tasks.spawn(Stage::Background, "uses of keys", |stop| async move {
+            access.shared.keys.write_uses(stop).await;
+            Ok::<_, Infallible>(())
+        });
+        Ok(())
+    }
+
+    /// Takes in an event of the log.
+    fn enter(&self, event: &RecordedEvent) -> Result<(), StoreError> {
+        self.shared.keys.enter(event)?;
+        self.shared.staff.enter(event)
+    }
+
+    /// Ends a key on this server at once. The other servers learn of it from the log.
+    pub fn end_key(&self, key_id: &str) {
+        self.shared.keys.end(key_id);
+    }
+
+    /// Who is an operator or an admin.
+    #[must_use]
+    pub fn staff(&self) -> &Staff {
+        &self.shared.staff
     }
 
     /// Hashes passwords.

@@ -122,7 +122,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ReferralCodeNotFound
         | ErrorReason::PurchaseNotFound
         | ErrorReason::ProgramVersionNotFound
-        | ErrorReason::JobNotFound => Code::NotFound,
+        | ErrorReason::JobNotFound
+        | ErrorReason::ApiKeyNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
         | ErrorReason::UserIdTaken
@@ -148,7 +149,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::TokenOfOldEpoch
         | ErrorReason::NoTiers
         | ErrorReason::TooManyReferrals
-        | ErrorReason::JobNotParked => Code::FailedPrecondition,
+        | ErrorReason::JobNotParked
+        | ErrorReason::ApiKeyAlreadyRevoked
+        | ErrorReason::TooManyApiKeys
+        | ErrorReason::UserRoleUnchanged => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer
@@ -190,7 +194,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::UnsupportedField
         | ErrorReason::InvalidConsistencyToken
         | ErrorReason::OutOfRange
-        | ErrorReason::UnknownEventType => Code::InvalidArgument,
+        | ErrorReason::UnknownEventType
+        | ErrorReason::UnknownRpc => Code::InvalidArgument,
     }
 }
 
@@ -376,6 +381,14 @@ impl From<Refusal> for ApiError {
             Refusal::TooManyPrograms { user_id, limit } => {
                 status(R::TooManyPrograms, &[("user_id", user_id), ("limit", limit)])
             }
+            Refusal::UserRoleUnchanged { user_id, role } => {
+                let role = role.as_str();
+                status(R::UserRoleUnchanged, &[("user_id", user_id), ("role", &role)])
+            }
+            Refusal::ApiKeyNotFound(id) => status(R::ApiKeyNotFound, &[("key_id", id)]),
+            Refusal::ApiKeyAlreadyRevoked(id) => status(R::ApiKeyAlreadyRevoked, &[("key_id", id)]),
+            // Ids are drawn at random, so this is a defect of the source of randomness.
+            Refusal::ApiKeyIdTaken(_) => internal(),
         })
     }
 }

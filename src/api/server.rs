@@ -181,6 +181,7 @@ impl Server {
         let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
         let access = Access::start(database.clone(), &admin_key, environment.clone(), access)?;
+        access.follow(&live, &database, &tasks).await?;
         let context = Context {
             access,
             database,

@@ -5,6 +5,7 @@ mod call;
 mod database;
 mod dev;
 mod files;
+mod keys;
 mod logging;
 mod migrate;
 mod pg_options;
@@ -53,6 +54,9 @@ enum Command {
     Program(program::Program),
     /// Call any RPC of a running server, with the request and the answer as JSON
     Call(Box<call::Call>),
+    /// Create, list and revoke API keys in the database, for when no key works
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Look after the read models: rebuild them, see how far they are
     #[command(subcommand)]
     Projections(projections::Projections),
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
             Command::Migrate(migrate) => migrate.run().await,
             Command::Program(program) => program.run().await,
             Command::Call(call) => call.run().await,
+            Command::Keys(keys) => Box::pin(keys.run()).await,
             Command::Projections(projections) => projections.run().await,
             Command::Verify(verify) => verify.run().await,
         }

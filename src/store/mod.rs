@@ -13,6 +13,7 @@
 //! - [`jobs`] is the table of jobs.
 //! - [`claims`] looks up who owns a unique value.
 
+pub mod api_keys;
 pub mod append;
 pub mod claims;
 mod connection;

@@ -51,7 +51,7 @@ pub(super) fn user(user_id: &str) -> Principal {
 }
 
 pub(super) fn service() -> Principal {
-    Principal::Key { id: Some(Arc::from("k_1")), role: Role::Service, user_id: None }
+    Principal::Key { id: Some(Arc::from("k_1")), role: Role::Service, user_id: None, limits: None }
 }
 
 /// A request by a principal.
@@ -102,7 +102,7 @@ async fn every_rpc_is_guarded_as_its_row_says() {
 
                 let answer = raw::call(routes.clone(), &path, by(&principal, message)).await;
 
-                let denied = rule.admit(&principal, &mut texts).err();
+                let denied = rule.admit(&principal, &|_| false, &mut texts).err();
                 let expected = denied.map(|denied| denied.reason().as_str_name().to_owned());
                 let given =
                     answer.err().map(|status| format!("ERROR_REASON_{}", reason(&status).1));

@@ -13,8 +13,8 @@ use cqrs_es::{Aggregate, DomainEvent};
 use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
-    ApiKey, ApiKeyId, Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseId, Refusal,
-    User, UserId,
+    ApiKey, ApiKeyId, Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseId,
+    Refusal, User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.

@@ -1,7 +1,9 @@
 //! `AccountService`: users.
 
 mod find;
+mod keys;
 mod registration;
+mod role;
 mod status;
 mod users;
 
@@ -10,8 +12,8 @@ use crate::api::permissions::{Callers, Rule, Subject, row};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
-    use Callers::{Anyone, BackEnds, SignedIn};
-    use Subject::{None, User};
+    use Callers::{Admins, Anyone, BackEnds, Operators, SignedIn, UsersAndAdmins};
+    use Subject::{Account, HolderOf, None, User};
     &[
         // A caller without a key must not take an id that a back end will give to its own user.
         Rule {
@@ -20,9 +22,13 @@ pub(super) const RULES: &[Rule] = {
         },
         row("AccountService", "GetUser", SignedIn, User("user_id")),
         row("AccountService", "FindUser", BackEnds, None),
-        row("AccountService", "ListUsers", BackEnds, None),
-        row("AccountService", "DeactivateUser", BackEnds, User("user_id")),
-        row("AccountService", "ReactivateUser", BackEnds, User("user_id")),
+        row("AccountService", "ListUsers", Operators, None),
+        row("AccountService", "CreateApiKey", UsersAndAdmins, User("user_id")),
+        row("AccountService", "ListApiKeys", UsersAndAdmins, User("user_id")),
+        row("AccountService", "RevokeApiKey", UsersAndAdmins, HolderOf("key_id")),
+        row("AccountService", "SetUserRole", Admins, User("user_id")),
+        row("AccountService", "DeactivateUser", Operators, Account("user_id")),
+        row("AccountService", "ReactivateUser", Operators, Account("user_id")),
     ]
 };
 

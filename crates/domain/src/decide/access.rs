@@ -40,11 +40,7 @@ pub(super) fn revoke_key(work: &mut dyn Work, key_id: &ApiKeyId) -> Result<(), H
     Ok(())
 }
 
-pub(super) fn set_role(
-    work: &mut dyn Work,
-    user_id: &UserId,
-    role: UserRole,
-) -> Result<(), Halt> {
+pub(super) fn set_role(work: &mut dyn Work, user_id: &UserId, role: UserRole) -> Result<(), Halt> {
     existing_user(work, user_id)?;
     tell::<User>(work, user_id, UserCommand::ChangeRole { user_id: user_id.clone(), role })?;
     work.write_row(SideRow::UserRole { user_id: user_id.clone(), role });

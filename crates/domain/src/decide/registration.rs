@@ -6,8 +6,8 @@ use crate::code::{self, CodeFault};
 use crate::decide::{access, referral};
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
-    Claim, ClaimKind, Halt, MAX_PROGRAMS_PER_USER, Participant, ParticipantCommand,
-    NewApiKey, ParticipantEnrolled, ParticipantId, Profile, Program, ProgramId, Refusal, SideRow, User,
+    Claim, ClaimKind, Halt, MAX_PROGRAMS_PER_USER, NewApiKey, Participant, ParticipantCommand,
+    ParticipantEnrolled, ParticipantId, Profile, Program, ProgramId, Refusal, SideRow, User,
     UserCommand, UserId, Work, each, load, peek_new, tell,
 };
 

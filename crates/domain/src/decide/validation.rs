@@ -78,13 +78,12 @@ fn sign_up(
         display_name: String::new(),
         password_hash: None,
     };
-    let command =
-        RegisterUser {
-            profile,
-            program_id: program_id.cloned(),
-            referral_code: Some(code.into()),
-            api_key: None,
-        };
+    let command = RegisterUser {
+        profile,
+        program_id: program_id.cloned(),
+        referral_code: Some(code.into()),
+        api_key: None,
+    };
     registration::register(&mut Rehearsal::on(work), &command)
 }
 
