@@ -136,10 +136,15 @@ impl Principal {
     pub fn scope(&self) -> Cow<'static, str> {
         match self {
             Self::Anonymous => "anonymous".into(),
-            Self::User { user_id, .. } | Self::Key { user_id: Some(user_id), .. } => {
+            Self::User { user_id, .. }
+            | Self::Key { user_id: Some(user_id), role: Role::User, .. } => {
                 format!("user:{user_id}").into()
             }
-            Self::Key { user_id: None, .. } => Role::Admin.as_str().into(),
+            // A key of a user that belongs to nobody, which cannot be created.
+            Self::Key { id, role: Role::User, .. } => {
+                format!("key:{}", id.as_deref().unwrap_or_default()).into()
+            }
+            Self::Key { .. } => Role::Admin.as_str().into(),
         }
     }
 

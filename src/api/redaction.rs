@@ -144,7 +144,9 @@ mod tests {
         let shown = without_others(status.clone(), Some(&id("ada")));
         assert!(shown.message().contains("'ada'"), "{shown}");
         assert!(!shown.message().contains("bob"), "{shown}");
-        let info = shown.get_error_details().error_info().cloned().unwrap_or_default();
+        let Some(info) = shown.get_error_details().error_info().cloned() else {
+            panic!("no details: {shown:?}")
+        };
         assert_eq!(info.reason, reason_name(ErrorReason::ReferralCycle));
         assert_eq!(info.metadata.get("referee_user_id").map(String::as_str), Some("ada"));
         assert_eq!(info.metadata.len(), 1);

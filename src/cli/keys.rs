@@ -1,7 +1,5 @@
 //! `tributary keys`: create, list and revoke API keys in the database, for when no key works.
 
-use std::convert::Infallible;
-
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -171,13 +169,7 @@ async fn carry_out(
         Traces::default(),
     );
     let stop = CancellationToken::new();
-    let running = tokio::spawn({
-        let stop = stop.clone();
-        async move {
-            worker.run(stop).await;
-            Ok::<_, Infallible>(())
-        }
-    });
+    let running = tokio::spawn(worker.run(stop.clone()));
     let submission = Submission::new(command, Actor::SYSTEM, Door::CLI);
     let outcome = engine.execute(submission).await;
     stop.cancel();
@@ -196,8 +188,7 @@ async fn list(database: &Database) -> Result<(), CliError> {
     loop {
         let keys = api_keys::list(database.pool(), None, before.as_ref(), LISTED_ROWS).await?;
         let Some(last) = keys.last() else { return Ok(()) };
-        before =
-            Some(KeyPlace { create_time: last.create_time, key_id: last.key_id.clone() });
+        before = Some(KeyPlace { create_time: last.create_time, key_id: last.key_id.clone() });
         for key in &keys {
             say(line(key, now));
         }
