@@ -24,7 +24,7 @@ const REQUEST_ID: &str = "request_id";
 const PAGE_TOKEN: &str = "page_token";
 const OF_PAGES: &[&str] = &[PAGE_TOKEN, "consistency_token"];
 /// Fields of which nothing is stored, not even a hash.
-const SECRETS: &[&str] = &["password"];
+const SECRETS: &[&str] = &["password", "old_password", "new_password", "refresh_token"];
 
 /// The code of all services.
 pub fn code() -> Result<String, Box<dyn Error>> {

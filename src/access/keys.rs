@@ -1,7 +1,7 @@
 //! API keys: which caller a key belongs to. Keys that were seen are remembered, and so are keys that are unknown, so
 //! that no caller makes the database answer for each call.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -34,6 +34,7 @@ type Hash = [u8; 32];
 
 /// A key that was found.
 struct Entry {
+    key_id: Arc<str>,
     caller: Caller,
     expire_time: Option<Timestamp>,
     /// When its use was recorded last, in microseconds since 1970.
@@ -55,8 +56,8 @@ pub(super) struct Keys {
 struct Remembered {
     known: Generations<Hash, Arc<Entry>>,
     unknown: Generations<Hash, ()>,
-    /// The keys that were seen and expire, by that time, until they have.
-    expiring: BTreeSet<(Timestamp, Arc<str>)>,
+    /// Keys that have ended of late, by their ids: calls and streams may have begun with them a moment before.
+    ended: Generations<Arc<str>, ()>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -69,7 +70,7 @@ impl Keys {
         let remembered = Remembered {
             known: Generations::new(MAX_KNOWN),
             unknown: Generations::new(MAX_UNKNOWN),
-            expiring: BTreeSet::new(),
+            ended: Generations::new(MAX_UNKNOWN),
         };
         Self {
             database,
@@ -128,52 +129,39 @@ impl Keys {
                 continue;
             }
             match &entry {
-                Some(entry) => {
-                    remembered.known.insert(hash, entry.clone());
-                    if let (Some(end), Credential::Key(key_id)) =
-                        (entry.expire_time, &entry.caller.credential)
-                        && (self.environment.now)() < end
-                    {
-                        remembered.expiring.insert((end, key_id.clone()));
-                    }
-                }
+                Some(entry) => remembered.known.insert(hash, entry.clone()),
                 None => remembered.unknown.insert(hash, ()),
             }
             return Ok(entry);
         }
     }
 
-    /// Forgets a key that has ended, so that it is looked up again and found ended.
-    pub(super) fn end(&self, key_id: &str) {
-        let mut remembered = lock(&self.remembered);
-        self.ended.fetch_add(1, Ordering::SeqCst);
-        remembered.known.retain(|_, entry| !entry.is(key_id));
-    }
-
-    /// Takes in an event of the log. Returns the key that the event ends.
+    /// Learns from an event of the log which key has ended. Returns whether the event is about that.
     ///
     /// # Errors
     /// [`StoreError`] if the event cannot be read.
-    pub(super) fn enter(&self, event: &RecordedEvent) -> Result<Option<Arc<str>>, StoreError> {
+    pub(super) fn learn(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
         if &*event.event_type != "ApiKeyRevoked" {
-            return Ok(None);
+            return Ok(false);
         }
         let Some(AnyEvent::ApiKey(ApiKeyEvent::ApiKeyRevoked(_))) = event.read_if_known()? else {
-            return Ok(None);
+            return Ok(false);
         };
         self.end(&event.stream.id);
-        Ok(Some(event.stream.id.clone()))
+        Ok(true)
     }
 
-    /// The keys that were seen and have expired since the last time this was asked.
-    pub(super) fn expired(&self) -> Vec<Arc<str>> {
-        let now = (self.environment.now)();
+    /// Forgets a key that has ended, so that it is looked up again and found ended.
+    fn end(&self, key_id: &Arc<str>) {
         let mut remembered = lock(&self.remembered);
-        let mut expired = Vec::new();
-        while remembered.expiring.first().is_some_and(|(end, _)| *end <= now) {
-            expired.extend(remembered.expiring.pop_first().map(|(_, key_id)| key_id));
-        }
-        expired
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        remembered.known.retain(|_, entry| entry.key_id != *key_id);
+        remembered.ended.insert(key_id.clone(), ());
+    }
+
+    /// Whether a key was revoked, as far as is known here.
+    pub(super) fn has_ended(&self, key_id: &Arc<str>) -> bool {
+        lock(&self.remembered).ended.get(key_id).is_some()
     }
 
     /// Notes that a key was used, unless that was noted within the last minute.
@@ -188,8 +176,8 @@ impl Keys {
             Ordering::Relaxed,
             Ordering::Relaxed,
         );
-        if let (Ok(_), Credential::Key(key_id)) = (won, &entry.caller.credential) {
-            lock(&self.uses).insert(key_id.clone(), now);
+        if won.is_ok() {
+            lock(&self.uses).insert(entry.key_id.clone(), now);
         }
     }
 
@@ -214,12 +202,6 @@ impl Keys {
     }
 }
 
-impl Entry {
-    fn is(&self, key_id: &str) -> bool {
-        matches!(&self.caller.credential, Credential::Key(own) if &**own == key_id)
-    }
-}
-
 impl From<KnownKey> for Entry {
     fn from(key: KnownKey) -> Self {
         let id: Arc<str> = key.key_id.into();
@@ -234,8 +216,10 @@ impl From<KnownKey> for Entry {
             user_id: key.user_id,
             limits: (limits != KeyLimits::default()).then(|| Arc::new(limits)),
         };
+        let credential = Credential::Key { key_id: id.clone(), expire_time: key.expire_time };
         Self {
-            caller: Caller { principal, credential: Credential::Key(id) },
+            key_id: id,
+            caller: Caller { principal, credential },
             expire_time: key.expire_time,
             recorded_use: AtomicI64::new(key.last_use_time.map_or(0, |time| time.0)),
         }

@@ -30,6 +30,14 @@ impl Role {
             Self::User => "user",
         }
     }
+
+    /// The role of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Admin, Self::Operator, Self::Service, Self::User]
+            .into_iter()
+            .find(|role| role.as_str() == name)
+    }
 }
 
 /// What a key is limited to, besides its role.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use crate::store::{Database, RecordedEvent, StoreError, api_keys};
+use crate::store::{RecordedEvent, StoreError};
 use domain::{AnyEvent, UserEvent, UserRole};
 
 /// The people whose role is more than participant. Cheap to clone.
@@ -13,22 +13,16 @@ pub struct Staff {
 }
 
 impl Staff {
-    /// Reads who they are at present.
-    ///
-    /// # Errors
-    /// [`StoreError`] if the database cannot be read.
-    pub(super) async fn load(&self, database: &Database) -> Result<(), StoreError> {
-        let loaded = api_keys::staff(database.pool()).await?;
-        let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
-        *roles = loaded.into_iter().collect();
-        Ok(())
+    /// Those who have these roles.
+    pub(super) fn of(roles: Vec<(String, UserRole)>) -> Self {
+        Self { roles: Arc::new(RwLock::new(roles.into_iter().collect())) }
     }
 
-    /// Takes in an event of the log.
+    /// Learns from an event of the log who has another role.
     ///
     /// # Errors
     /// [`StoreError`] if the event cannot be read.
-    pub(super) fn enter(&self, event: &RecordedEvent) -> Result<(), StoreError> {
+    pub(super) fn learn(&self, event: &RecordedEvent) -> Result<(), StoreError> {
         if &*event.event_type != "UserRoleChanged" {
             return Ok(());
         }
@@ -36,17 +30,12 @@ impl Staff {
         else {
             return Ok(());
         };
-        self.learn(&event.stream.id, changed.role);
-        Ok(())
-    }
-
-    /// Learns of a change that this server made, before the log tells.
-    pub fn learn(&self, user_id: &str, role: UserRole) {
         let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
-        match role {
-            UserRole::Participant => roles.remove(user_id),
-            role => roles.insert(user_id.to_owned(), role),
+        match changed.role {
+            UserRole::Participant => roles.remove(&*event.stream.id),
+            role => roles.insert(event.stream.id.to_string(), role),
         };
+        Ok(())
     }
 
     /// Whether a user is an operator or an admin.

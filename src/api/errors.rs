@@ -13,6 +13,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::pb::ErrorReason;
 use crate::access::Unavailable;
+use crate::access::logins::LoginError;
 use crate::access::passwords::HashingError;
 use crate::engine::Failure;
 use crate::engine::query::QueryError;
@@ -123,7 +124,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::PurchaseNotFound
         | ErrorReason::ProgramVersionNotFound
         | ErrorReason::JobNotFound
-        | ErrorReason::ApiKeyNotFound => Code::NotFound,
+        | ErrorReason::ApiKeyNotFound
+        | ErrorReason::SessionNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
         | ErrorReason::UserIdTaken
@@ -157,9 +159,13 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::QueueFull
         | ErrorReason::SlowConsumer
         | ErrorReason::TooManyStreams
-        | ErrorReason::TooManyRequests => Code::ResourceExhausted,
+        | ErrorReason::TooManyRequests
+        | ErrorReason::TooManyFailures => Code::ResourceExhausted,
         ErrorReason::RequestIncomplete | ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
-        ErrorReason::MissingCredentials | ErrorReason::InvalidCredentials => Code::Unauthenticated,
+        ErrorReason::MissingCredentials
+        | ErrorReason::InvalidCredentials
+        | ErrorReason::LoginFailed
+        | ErrorReason::CredentialsEnded => Code::Unauthenticated,
         ErrorReason::PermissionDenied => Code::PermissionDenied,
         ErrorReason::Conflict => Code::Aborted,
         ErrorReason::DatabaseUnavailable
@@ -178,6 +184,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::InvalidUsername
         | ErrorReason::InvalidDisplayName
         | ErrorReason::WeakPassword
+        | ErrorReason::PasswordWithoutUpper
+        | ErrorReason::PasswordWithoutLower
+        | ErrorReason::PasswordWithoutDigit
+        | ErrorReason::PasswordWithoutSpecial
         | ErrorReason::InvalidReferralCode
         | ErrorReason::InvalidCurrency
         | ErrorReason::AmountNotPositive
@@ -259,6 +269,24 @@ impl From<HashingError> for ApiError {
             HashingError::QueueFull => status(ErrorReason::QueueFull, error.to_string(), &[]),
             HashingError::Failed => internal(),
         })
+    }
+}
+
+impl From<LoginError> for ApiError {
+    fn from(error: LoginError) -> Self {
+        let message = error.to_string();
+        match error {
+            LoginError::Wrong => status(ErrorReason::LoginFailed, message, &[]).into(),
+            LoginError::TooManyFailures(wait) => {
+                let status = status(ErrorReason::TooManyFailures, message, &[]);
+                let mut details = status.get_error_details();
+                details.set_retry_info(Some(wait));
+                Status::with_error_details(status.code(), status.message(), details).into()
+            }
+            LoginError::Hashing(error) => error.into(),
+            LoginError::Store(error) => error.into(),
+            LoginError::Internal => internal().into(),
+        }
     }
 }
 
@@ -365,6 +393,7 @@ impl From<Refusal> for ApiError {
                 R::ReferrerLimitReached,
                 &[("referrer_user_id", referrer), ("max_direct_referrals", limit)],
             ),
+            Refusal::PasswordChangedMeanwhile(_) => status(R::Conflict, &[]),
             Refusal::UserInactive(id) => status(R::UserInactive, &[("user_id", id)]),
             Refusal::UserAlreadyInactive(id) => status(R::UserAlreadyInactive, &[("user_id", id)]),
             Refusal::UserAlreadyActive(id) => status(R::UserAlreadyActive, &[("user_id", id)]),

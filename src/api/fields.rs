@@ -12,6 +12,7 @@ use tonic_types::FieldViolation;
 use super::enums::{EnumFields, UnknownNumbers};
 use super::errors::{invalid_fields, reason_name};
 use super::pb::{ErrorReason, Money};
+use crate::access::passwords::{self, Fault};
 use domain::currency::is_currency;
 use domain::money::MAX_AMOUNT_MINOR;
 use domain::text::unseen;
@@ -31,8 +32,8 @@ const MAX_EMAIL_BYTES: usize = 254;
 const MAX_CODE_BYTES: usize = 2 * 1024;
 /// The longest request id, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
-/// The shortest and the longest password, in bytes.
-const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
+/// The longest text that is taken for a username or an e-mail address, in bytes.
+const MAX_LOGIN_BYTES: usize = 320;
 
 /// The faults of a request so far.
 #[derive(Default)]
@@ -228,19 +229,74 @@ impl Fields {
         Some(text.into())
     }
 
-    /// A password; required unless `optional`.
-    pub fn password(&mut self, text: &str, optional: bool) {
+    /// A new password; required unless `optional`. All rules that it breaks are faults.
+    pub fn new_password(
+        &mut self,
+        field: &str,
+        text: &str,
+        optional: bool,
+        settings: &passwords::Settings,
+    ) {
         if text.is_empty() {
             if !optional {
-                self.fault("password", ErrorReason::FieldRequired, "is required");
+                self.fault(field, ErrorReason::FieldRequired, "is required");
             }
-        } else if text.len() > *PASSWORD_BYTES.end() {
-            let message = format!("must be at most {} bytes long", PASSWORD_BYTES.end());
-            self.fault("password", ErrorReason::FieldTooLong, message);
-        } else if text.len() < *PASSWORD_BYTES.start() {
-            let message = format!("must be at least {} bytes long", PASSWORD_BYTES.start());
-            self.fault("password", ErrorReason::WeakPassword, message);
+            return;
         }
+        for fault in settings.faults(text) {
+            let (reason, message) = match fault {
+                Fault::TooShort(least) => {
+                    let message = format!("must be at least {least} characters long");
+                    (ErrorReason::WeakPassword, message)
+                }
+                Fault::TooLong(most) => {
+                    let message = format!("must be at most {most} characters long");
+                    (ErrorReason::FieldTooLong, message)
+                }
+                Fault::NoUpper => {
+                    (ErrorReason::PasswordWithoutUpper, "must have an upper-case letter".into())
+                }
+                Fault::NoLower => {
+                    (ErrorReason::PasswordWithoutLower, "must have a lower-case letter".into())
+                }
+                Fault::NoDigit => (ErrorReason::PasswordWithoutDigit, "must have a digit".into()),
+                Fault::NoSpecial => {
+                    let message = "must have a character that is neither letter nor digit";
+                    (ErrorReason::PasswordWithoutSpecial, message.into())
+                }
+            };
+            self.fault(field, reason, message);
+        }
+    }
+
+    /// A required password that is to be verified.
+    pub fn old_password(&mut self, field: &str, text: &str) -> Option<String> {
+        if text.is_empty() {
+            self.fault(field, ErrorReason::FieldRequired, "is required");
+            return None;
+        }
+        if text.chars().count() > passwords::MAX_CHARS {
+            let message = format!("must be at most {} characters long", passwords::MAX_CHARS);
+            self.fault(field, ErrorReason::FieldTooLong, message);
+            return None;
+        }
+        Some(text.into())
+    }
+
+    /// A required secret that was issued to the caller.
+    pub fn secret(&mut self, field: &str, text: &str) -> Option<String> {
+        self.text(field, text).map(Into::into)
+    }
+
+    /// A required username or e-mail address. One that cannot exist is not refused here, but as one that does not.
+    pub fn login(&mut self, text: &str) -> Option<String> {
+        let text = self.text("login", text)?;
+        if text.len() > MAX_LOGIN_BYTES {
+            let message = format!("must be at most {MAX_LOGIN_BYTES} bytes long");
+            self.fault("login", ErrorReason::FieldTooLong, message);
+            return None;
+        }
+        Some(email::tidy(text))
     }
 
     /// A referral code or a link that carries one, which may be missing. A text that cannot be a code is not

@@ -3,20 +3,23 @@
 
 use std::fmt::Display;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
 use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Status};
 
 use super::Context;
 use super::authentication::{UnknownCredentials, unknown_credentials};
 use super::errors::{ApiError, internal, status};
+use super::peer::ClientAddress;
 use super::permissions::{Admitted, Denied, NamedFields, Rule};
 use super::reads::{self, deadline};
 use super::redaction::{Redaction, without_others};
-use crate::access::{Principal, Role};
+use crate::access::{Credential, Principal, Role};
 use crate::lifecycle::message_of;
 use domain::{ApiKeyId, PurchaseId, Refusal, UserId};
 
@@ -33,12 +36,28 @@ pub(super) struct Call<M> {
     pub(super) deadline: Instant,
     /// The request. An omitted subject has been filled in.
     pub(super) message: M,
+    /// By what the caller was identified. `None` without credentials, and for calls within the process.
+    pub(super) credential: Option<Credential>,
+    /// Where the call comes from, if that is known.
+    pub(super) address: Option<ClientAddress>,
+    /// The headers.
+    pub(super) metadata: MetadataMap,
 }
 
 impl<M> Call<M> {
     /// The name of the RPC, without the service.
     pub(super) fn rpc(&self) -> &'static str {
         self.rule.rpc
+    }
+
+    /// The address that counts as one caller's, if it is known.
+    pub(super) fn counted_address(&self) -> Option<IpAddr> {
+        self.address.map(ClientAddress::counted)
+    }
+
+    /// What the client calls itself.
+    pub(super) fn user_agent(&self) -> &str {
+        self.metadata.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// What is left out of the answer.
@@ -70,12 +89,12 @@ impl Visible {
 pub(super) async fn admit<M: NamedFields>(
     context: &Context,
     rule: &'static Rule,
-    mut request: Request<M>,
+    request: Request<M>,
 ) -> Result<Call<M>, ApiError> {
-    let principal = request.extensions_mut().remove().unwrap_or(Principal::Anonymous);
-    let is_unknown = request.extensions_mut().remove::<UnknownCredentials>().is_some();
-    let deadline = deadline(context, request.metadata());
-    let mut message = request.into_inner();
+    let (metadata, mut extensions, mut message) = request.into_parts();
+    let principal = extensions.remove().unwrap_or(Principal::Anonymous);
+    let is_unknown = extensions.remove::<UnknownCredentials>().is_some();
+    let deadline = deadline(context, &metadata);
     let is_staff = |user_id: &str| context.access.staff().includes(user_id);
     let admitted = rule.admit(&principal, &is_staff, &mut message);
     match admitted
@@ -107,7 +126,8 @@ pub(super) async fn admit<M: NamedFields>(
             }
         }
     }
-    Ok(Call { rule, principal, deadline, message })
+    let (credential, address) = (extensions.remove(), extensions.remove());
+    Ok(Call { rule, principal, deadline, message, credential, address, metadata })
 }
 
 /// Runs a handler. If it panics, the caller gets the status of a bug: the connection would otherwise say that

@@ -14,6 +14,7 @@
 //! - [`redaction`] leaves out of answers to users what is about other people.
 //! - [`reads`] holds what reads have in common, [`writes`] is the same for commands, [`pages`] for lists,
 //!   [`watch`] for streams.
+//! - [`peer`] is where a call comes from.
 //! - [`tokens`] are the opaque tokens that clients keep.
 
 mod account;
@@ -28,6 +29,7 @@ mod http;
 mod leaderboard;
 mod operator;
 mod pages;
+mod peer;
 pub mod permissions;
 mod program;
 mod purchase;

@@ -16,8 +16,7 @@ use super::http;
 use super::readiness::Examiner;
 use super::schema_watch::SchemaWatch;
 use super::transport;
-use crate::access::signing::SigningError;
-use crate::access::{self, Access};
+use crate::access::{self, Access, AccessError};
 use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment};
 use crate::jobs;
@@ -90,9 +89,9 @@ pub enum ServerError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The keys that sign access tokens cannot be used.
+    /// Access cannot begin.
     #[error(transparent)]
-    Signing(#[from] SigningError),
+    Access(#[from] AccessError),
     /// The compiled-in descriptors are invalid.
     #[error("the reflection service cannot be created: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -180,8 +179,9 @@ impl Server {
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
         let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
-        let access = Access::start(database.clone(), &admin_key, environment.clone(), access)?;
-        access.follow(&live, &database, &tasks).await?;
+        let (of_access, now) = (database.clone(), environment.clone());
+        let access =
+            Access::start(of_access, &admin_key, now, access, live.clone(), &tasks).await?;
         let context = Context {
             access,
             database,
@@ -243,8 +243,9 @@ impl Server {
         let engine = context.engine.clone();
         let layers = Layers::new(metrics.clone(), traces.clone(), context.access.clone());
         let grpc = grpc::routes(&context, &layers, health)?;
+        let access = context.access.clone();
         drop(context);
-        let router = http::router(http::State { readiness }, grpc, &layers);
+        let router = http::router(http::State { readiness, access }, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);
         let serving = transport::serve(listener, router, limits, metrics, stop);
         let serving = std::pin::pin!(serving);

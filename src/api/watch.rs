@@ -1,5 +1,6 @@
 //! What all streams have in common: a permit for each, bounded queues, heartbeats, and an end with a token.
 
+use std::fmt::Display;
 use std::pin::Pin;
 use std::task::{self, Poll};
 use std::time::Duration;
@@ -11,11 +12,12 @@ use tonic::Status;
 
 use super::Context;
 use super::errors::{ApiError, status};
+use super::guard::Call;
 use super::pb::ErrorReason;
 use super::redaction::{Redact, Redaction};
 use super::tokens::{StreamName, resume_token};
-use crate::access::Principal;
-use crate::live::{CutOff, Full, Permit, Subscription};
+use crate::access::CredentialEnd;
+use crate::live::{self, CutOff, Full, Subscription};
 use crate::store::RecordedEvent;
 
 /// The number of messages that may wait for one client's connection. Further ones wait as events in the
@@ -79,18 +81,41 @@ pub(super) trait Feed: Send + 'static {
     fn token(message: &Self::Message) -> &str;
 }
 
+/// The permit of one stream, which lasts as long as the caller's credential.
+pub(super) struct Permit {
+    _counted: live::Permit,
+    end: CredentialEnd,
+}
+
+impl Permit {
+    /// Resolves when the caller's credential has ended.
+    pub(super) async fn ended(&self) {
+        self.end.wait().await;
+    }
+}
+
 /// A permit for one more stream of a caller.
-pub(super) fn permit(context: &Context, principal: &Principal) -> Result<Permit, ApiError> {
-    context.live.permit(&principal.quota()).map_err(|Full { limit, is_callers }| {
-        let (message, whose) = if is_callers {
-            ("you have reached the limit of open streams per caller; end some", "caller")
-        } else {
-            ("the server has reached its limit of open streams; try another server", "server")
-        };
-        let facts: [(&str, &dyn std::fmt::Display); 2] =
-            [("limit_streams", &limit), ("limit_of", &whose)];
-        status(ErrorReason::TooManyStreams, message, &facts).into()
-    })
+pub(super) fn permit<M>(context: &Context, call: &Call<M>) -> Result<Permit, ApiError> {
+    let end = context.access.end_of(call.credential.clone());
+    let counted = context.live.permit(&call.principal.quota());
+    counted.map(|counted| Permit { _counted: counted, end }).map_err(
+        |Full { limit, is_callers }| {
+            let (message, whose) = if is_callers {
+                ("you have reached the limit of open streams per caller; end some", "caller")
+            } else {
+                ("the server has reached its limit of open streams; try another server", "server")
+            };
+            let facts: [(&str, &dyn Display); 2] =
+                [("limit_streams", &limit), ("limit_of", &whose)];
+            status(ErrorReason::TooManyStreams, message, &facts).into()
+        },
+    )
+}
+
+/// The last status of a stream whose credential has ended.
+pub(super) fn credentials_ended(facts: &[(&str, &dyn Display)]) -> Status {
+    let message = "the session or the key that the stream was opened with has ended";
+    status(ErrorReason::CredentialsEnded, message, facts)
 }
 
 /// Answers with a stream: first some messages, at least one, then those of the feed.
@@ -102,7 +127,7 @@ pub(super) fn stream<F: Feed>(
 ) -> Messages<F::Message> {
     let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
     let sent_token = F::token(&feed.heartbeat()).to_owned();
-    let watcher = Watcher { context: context.clone(), feed, messages, sent_token, _permit: permit };
+    let watcher = Watcher { context: context.clone(), feed, messages, sent_token, permit };
     tokio::spawn(watcher.run(first));
     Messages::new(answer)
 }
@@ -114,7 +139,7 @@ struct Watcher<F: Feed> {
     messages: mpsc::Sender<Sent<F::Message>>,
     /// The token of the last message that was sent.
     sent_token: String,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl<F: Feed> Watcher<F> {
@@ -141,6 +166,7 @@ impl<F: Feed> Watcher<F> {
             let message = tokio::select! {
                 biased;
                 () = stopping.cancelled() => return Some(self.shutting_down()),
+                () = self.permit.ended() => return Some(self.credentials_ended()),
                 () = self.messages.closed() => return None,
                 _ = heartbeat.tick() => self.feed.heartbeat(),
                 next = self.feed.next() => match next {
@@ -162,12 +188,17 @@ impl<F: Feed> Watcher<F> {
                 }
                 () = self.feed.behind() => return Some(self.too_slow()),
                 () = stopping.cancelled() => return Some(self.shutting_down()),
+                () = self.permit.ended() => return Some(self.credentials_ended()),
             }
         }
     }
 
     fn shutting_down(&self) -> Status {
         self.end(ErrorReason::ShuttingDown, "the server is stopping")
+    }
+
+    fn credentials_ended(&self) -> Status {
+        credentials_ended(&[("resume_token", &self.sent_token)])
     }
 
     fn too_slow(&self) -> Status {

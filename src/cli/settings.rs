@@ -111,6 +111,31 @@ pub(super) struct Settings {
     /// [default: none]
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_SIGNING_KEYS")]
     signing_keys: Option<PathBuf>,
+    /// Seconds that an access token is good [default: 900]
+    #[arg(long, value_name = "S", env = "TRIBUTARY_ACCESS_TOKEN_S")]
+    access_token_s: Option<u64>,
+    /// Days that a refresh token is good while it is not used [default: 14]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_REFRESH_TOKEN_DAYS")]
+    refresh_token_days: Option<u64>,
+    /// Days after which a session ends, however often it is refreshed [default: 90]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_SESSION_DAYS")]
+    session_days: Option<u64>,
+    /// The fewest characters of a password [default: 8]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_PASSWORD_CHARS")]
+    password_chars: Option<usize>,
+    /// What a password must contain: `none`, or some of upper, lower, digit and special
+    /// [default: upper,lower,digit,special]
+    #[arg(long, value_name = "RULES", env = "TRIBUTARY_PASSWORD_RULES")]
+    password_rules: Option<String>,
+    /// The memory that hashing a password takes, in KiB [default: 19456]
+    #[arg(long, value_name = "KIB", env = "TRIBUTARY_PASSWORD_MEMORY_KIB")]
+    password_memory_kib: Option<u32>,
+    /// The passes over that memory [default: 2]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_PASSWORD_PASSES")]
+    password_passes: Option<u32>,
+    /// Passwords that may wait to be hashed or verified; further ones are turned away [default: 256]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_PASSWORD_QUEUE")]
+    password_queue: Option<usize>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]
@@ -150,7 +175,7 @@ impl Settings {
     pub(super) fn resolve(self) -> Result<Resolved, CliError> {
         let settings = self.with_file()?;
         let transport = transport_limits(&settings)?;
-        let access = access::Settings { signing_keys: settings.signing_keys.clone() };
+        let access = access_settings(&settings)?;
         let listen = match settings.listen {
             Some(listen) => listen,
             None => DEFAULT_LISTEN.parse()?,
@@ -221,6 +246,30 @@ fn transport_limits(settings: &Settings) -> Result<transport::Limits, CliError> 
     set(&mut megabytes, "unread_answers_mb", 1..=1_048_576, settings.unread_answers_mb)?;
     limits.unread_bytes = megabytes << 20;
     Ok(limits)
+}
+
+/// The settings of sessions and passwords.
+fn access_settings(settings: &Settings) -> Result<access::Settings, CliError> {
+    let mut access = access::Settings::default();
+    access.signing_keys.clone_from(&settings.signing_keys);
+    let longest = access::MAX_ACCESS_TOKEN;
+    let seconds = settings.access_token_s.map(Duration::from_secs);
+    let range = Duration::from_secs(1)..=longest;
+    set(&mut access.access_token, "access_token_s", range, seconds)?;
+    let given = settings.refresh_token_days.map(days);
+    set(&mut access.refresh_token, "refresh_token_days", days(1)..=days(365), given)?;
+    let given = settings.session_days.map(days);
+    set(&mut access.session, "session_days", days(1)..=days(3_650), given)?;
+    let passwords = &mut access.passwords;
+    set(&mut passwords.min_chars, "password_chars", 1..=128, settings.password_chars)?;
+    if let Some(rules) = &settings.password_rules {
+        passwords.rules = rules.parse().map_err(|error| format!("password_rules: {error}"))?;
+    }
+    let memory = settings.password_memory_kib;
+    set(&mut passwords.memory_kib, "password_memory_kib", 64..=1_048_576, memory)?;
+    set(&mut passwords.passes, "password_passes", 1..=100, settings.password_passes)?;
+    set(&mut passwords.queue, "password_queue", 1..=100_000, settings.password_queue)?;
+    Ok(access)
 }
 
 /// Sets a value, if one is given, and checks its bounds.
@@ -325,7 +374,7 @@ mod tests {
     fn defaults() -> Vec<(&'static str, String)> {
         let resolved = Settings::default().resolve().unwrap();
         let (engine, live, server) = (resolved.engine, resolved.live, resolved.settings);
-        let transport = resolved.transport;
+        let (transport, access) = (resolved.transport, resolved.access);
         assert!(transport.trusted_proxies.is_empty());
         vec![
             ("listen", resolved.listen.to_string()),
@@ -348,8 +397,16 @@ mod tests {
             ("request_timeout_s", transport.request_timeout.as_secs().to_string()),
             ("idle_timeout_s", transport.idle_timeout.as_secs().to_string()),
             ("unread_answers_mb", (transport.unread_bytes >> 20).to_string()),
-            ("signing_keys", resolved.access.signing_keys.map_or("none".into(), |_| "".into())),
             ("jobs_kept_days", (resolved.jobs.kept.as_secs() / 86_400).to_string()),
+            ("signing_keys", access.signing_keys.map_or("none", |_| "a file").into()),
+            ("access_token_s", access.access_token.as_secs().to_string()),
+            ("refresh_token_days", (access.refresh_token.as_secs() / 86_400).to_string()),
+            ("session_days", (access.session.as_secs() / 86_400).to_string()),
+            ("password_chars", access.passwords.min_chars.to_string()),
+            ("password_rules", access.passwords.rules.to_string()),
+            ("password_memory_kib", access.passwords.memory_kib.to_string()),
+            ("password_passes", access.passwords.passes.to_string()),
+            ("password_queue", access.passwords.queue.to_string()),
         ]
     }
 

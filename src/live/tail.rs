@@ -66,7 +66,14 @@ impl Tail {
         let known = events.partition_point(|event| event.position < next);
         if events.get(known).is_some_and(|event| event.position == next) {
             self.deliver(&events[known..]);
+            self.see(Instant::now());
         }
+    }
+
+    /// The log was seen at this moment.
+    fn see(&self, moment: Instant) {
+        let mut registry = lock(&self.registry);
+        registry.seen_at = registry.seen_at.max(moment);
     }
 
     /// Reads the log and delivers its events, up to its end.
@@ -74,12 +81,17 @@ impl Tail {
         loop {
             let position = lock(&self.registry).position;
             let pool = self.database.pool();
+            // An answer can be on its way for long, so it says what was in the log when it was asked for.
+            let asked_at = Instant::now();
             match in_time(log::read_after(pool, position, READ_EVENTS)).await {
                 Ok(events) if events.is_empty() => {
-                    lock(&self.registry).seen_at = Instant::now();
+                    self.see(asked_at);
                     return;
                 }
-                Ok(events) => self.deliver(&events),
+                Ok(events) => {
+                    self.deliver(&events);
+                    self.see(asked_at);
+                }
                 Err(error) => {
                     tracing::warn!(%error, position, "the log cannot be followed; trying again");
                     return;
@@ -103,7 +115,6 @@ impl Tail {
             }
             registry.position = event.position;
         }
-        registry.seen_at = Instant::now();
         self.reached.send_replace(registry.position);
     }
 }

@@ -10,7 +10,7 @@
 //! - [`functions`] creates and names the database functions; [`schema`] finds what is missing.
 //! - [`holders`] keeps processes that hang from blocking the others.
 //! - [`snapshots`] sorts out snapshots that are of no use.
-//! - [`jobs`] is the table of jobs.
+//! - [`jobs`] is the table of jobs, [`sessions`] those of sessions.
 //! - [`claims`] looks up who owns a unique value.
 
 pub mod api_keys;
@@ -27,6 +27,7 @@ pub mod log;
 mod profiles;
 mod rights;
 pub mod schema;
+pub mod sessions;
 mod snapshots;
 
 use std::pin::Pin;

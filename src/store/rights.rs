@@ -25,6 +25,8 @@ const TABLES: &[(&str, &[&str])] = &[
     ("checkpoints", &["SELECT", "INSERT", "DELETE"]),
     ("api_keys", &["SELECT", "INSERT", "UPDATE"]),
     ("user_roles", &["SELECT", "INSERT", "UPDATE"]),
+    ("sessions", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("refresh_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("jobs", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("reactions", &["SELECT", "INSERT", "UPDATE"]),
     ("reaction_checkpoints", &["SELECT", "INSERT", "DELETE"]),

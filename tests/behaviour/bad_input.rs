@@ -109,9 +109,14 @@ async fn a_sign_up_with_a_bad_field_is_refused_with_the_reason_of_that_field() {
         let request = RegisterUserRequest { email, ..newcomer() };
         at_fault(client.register(request).await, "email", reason);
     }
-    for (password, reason) in
-        [("secret".into(), "WEAK_PASSWORD"), ("a".repeat(257), "FIELD_TOO_LONG")]
-    {
+    for (password, reason) in [
+        ("S3cret-".into(), "WEAK_PASSWORD"),
+        ("Aa1-".repeat(65), "FIELD_TOO_LONG"),
+        ("corr3ct-horse".into(), "PASSWORD_WITHOUT_UPPER"),
+        ("CORR3CT-HORSE".into(), "PASSWORD_WITHOUT_LOWER"),
+        ("Correct-horse".into(), "PASSWORD_WITHOUT_DIGIT"),
+        ("Corr3ctHorse".into(), "PASSWORD_WITHOUT_SPECIAL"),
+    ] {
         let request = RegisterUserRequest { password, ..newcomer() };
         at_fault(client.register(request).await, "password", reason);
     }
@@ -180,7 +185,7 @@ async fn all_faults_of_a_sign_up_are_named_at_once() {
         username: String::new(),
         display_name: "\n".into(),
         email: "nobody".into(),
-        password: "short".into(),
+        password: "Sh0rt-".into(),
         referral_code: "ä".repeat(2_000),
         program_id: "/".into(),
         client_ip: "here".into(),

@@ -29,7 +29,7 @@ async fn the_log_says_who_caused_each_command_and_through_which_rpc() {
     assert!(watch.message().await.unwrap().unwrap().event.is_none());
 
     let sign_up = RegisterUserRequest {
-        password: "correct horse".into(),
+        password: "Corr3ct horse".into(),
         ..sign_up_request(PROGRAM, "ada", "")
     };
     let sign_up = RegisterUserRequest { user_id: String::new(), ..sign_up };
@@ -104,7 +104,7 @@ async fn metadata_holds_no_personal_data_and_no_secret() {
         username: "name-of-ada".into(),
         display_name: "Ada Lovelace".into(),
         email: "ada@lovelace.example".into(),
-        password: "correct horse".into(),
+        password: "Corr3ct horse".into(),
         request_id: "request-of-ada".into(),
         ..sign_up_request(PROGRAM, "ada", "")
     };

@@ -17,7 +17,7 @@ async fn an_id_of_ones_own_is_for_back_ends() {
     let (database, server, client) = server_with(&[]).await;
     let anybody = server.separate_client(None).await;
     let with_password = RegisterUserRequest {
-        password: "correct horse".into(),
+        password: "Corr3ct horse".into(),
         ..sign_up_request("", "shop-7", "")
     };
     let before = log_length(&database).await;

@@ -207,11 +207,11 @@ async fn request_ids_of_different_callers_and_the_password_are_not_compared() {
 
     let own =
         |password: &str| RegisterUserRequest { user_id: String::new(), ..sign_up("ada", password) };
-    let ada = anybody.register(own("correct horse")).await.unwrap();
-    let bob = client.register(sign_up("bob", "battery staple")).await.unwrap();
+    let ada = anybody.register(own("Corr3ct horse")).await.unwrap();
+    let bob = client.register(sign_up("bob", "Battery-stap1e")).await.unwrap();
 
-    assert_eq!(anybody.register(own("another word")).await.unwrap(), ada);
-    assert_eq!(client.register(sign_up("bob", "another word")).await.unwrap(), bob);
+    assert_eq!(anybody.register(own("An0ther word")).await.unwrap(), ada);
+    assert_eq!(client.register(sign_up("bob", "An0ther word")).await.unwrap(), bob);
     server.stop().await;
     database.check().await;
 }

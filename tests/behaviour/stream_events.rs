@@ -260,7 +260,7 @@ async fn no_event_holds_what_is_personal() {
             username: format!("Zaphod-{number}"),
             display_name: format!("Mr. Beeblebrox {number}"),
             email: format!("trillian.{number}@magrathea.example"),
-            password: format!("heart of gold {number}"),
+            password: format!("Heart of gold {number}"),
             client_ip: format!("203.0.113.{number}"),
             program_id: POINTS.into(),
             referral_code: code,

@@ -39,6 +39,7 @@ impl Shifted {
         let server = Server::start(ServerOptions {
             database: Database::new(&database.url, 4).unwrap(),
             admin_key: ADMIN_KEY.into(),
+            access: tributary::access::Settings::default(),
             environment: Environment { now, ..machine },
             settings: ServerSettings::default(),
             transport: tributary::api::transport::Limits::default(),

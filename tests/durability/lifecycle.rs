@@ -26,6 +26,7 @@ async fn server(database: &TestDatabase) -> Server {
     let options = ServerOptions {
         database: Database::new(&database.url, 4).unwrap(),
         admin_key: ADMIN_KEY.into(),
+        access: tributary::access::Settings::default(),
         environment: Environment::of_this_machine().unwrap(),
         settings: ServerSettings::default(),
         engine: Limits::default(),

@@ -27,6 +27,7 @@ mod history;
 mod hung_servers;
 mod interleavings;
 mod jobs;
+mod keys;
 mod lifecycle;
 mod log;
 mod many_streams;

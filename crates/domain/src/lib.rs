@@ -30,6 +30,7 @@ mod rehearsal;
 mod registry;
 pub mod reward;
 pub mod rules;
+mod session;
 mod side_row;
 pub mod similarity;
 pub mod text;
@@ -53,7 +54,8 @@ pub use registry::{
     AnyAggregate, AnyEvent, CachePolicy, EncodedEvent, Kind, OtherKind, Posts, State, Stream,
     StreamKey, event_types,
 };
-pub use side_row::{NewApiKey, Profile, SideRow};
+pub use session::{SessionId, SessionsEnded};
+pub use side_row::{NewApiKey, PasswordHash, Profile, SideRow};
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{

@@ -59,6 +59,8 @@ pub enum Refusal {
          '{program_id}' without enroll_by_default, or another program without it first"
     )]
     TooManyDefaultPrograms { program_id: ProgramId, limit: u32 },
+    #[error("the password of user '{0}' was changed meanwhile")]
+    PasswordChangedMeanwhile(UserId),
     #[error("user '{user_id}' is already in the maximum of {limit} programs")]
     TooManyPrograms { user_id: UserId, limit: u32 },
     #[error("user '{user_id}' already has the role {}", .role.as_str())]

@@ -7,7 +7,9 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{ApiKeyId, KeyRole, ParticipantId, ProgramId, Timestamp, UserId, UserRole};
+use crate::{
+    ApiKeyId, KeyRole, ParticipantId, ProgramId, SessionsEnded, Timestamp, UserId, UserRole,
+};
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
 /// without changing the log.
@@ -57,6 +59,17 @@ impl fmt::Debug for NewApiKey {
     }
 }
 
+/// The hash of a password, in PHC string form.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PasswordHash(pub String);
+
+impl fmt::Debug for PasswordHash {
+    /// Prints nothing of the hash: passwords can be guessed from hashes.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PasswordHash(..)")
+    }
+}
+
 /// A row outside the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SideRow {
@@ -92,6 +105,20 @@ pub enum SideRow {
         /// The role.
         role: UserRole,
     },
+    /// That sessions of a user have ended.
+    SessionEnds {
+        /// The user.
+        user_id: UserId,
+        /// Which sessions.
+        ended: SessionsEnded,
+    },
+    /// The hash of a user's new password.
+    PasswordHash {
+        /// The user.
+        user_id: UserId,
+        /// The hash.
+        hash: PasswordHash,
+    },
 }
 
 impl SideRow {
@@ -105,6 +132,8 @@ impl SideRow {
             // One function writes both, as one batch may create a key and revoke it.
             Self::ApiKey { .. } | Self::ApiKeyRevocation { .. } => "api_keys",
             Self::UserRole { .. } => "user_roles",
+            Self::SessionEnds { .. } => "session_ends",
+            Self::PasswordHash { .. } => "password_hashes",
         }
     }
 
@@ -146,6 +175,18 @@ impl SideRow {
             Self::UserRole { user_id, role } => json!({
                 "user_id": user_id,
                 "role": role.as_str(),
+            }),
+            Self::SessionEnds { user_id, ended: SessionsEnded::These(sessions) } => json!({
+                "user_id": user_id.as_str(),
+                "these": sessions,
+            }),
+            Self::SessionEnds { user_id, ended: SessionsEnded::AllBut(sessions) } => json!({
+                "user_id": user_id.as_str(),
+                "all_but": sessions,
+            }),
+            Self::PasswordHash { user_id, hash } => json!({
+                "user_id": user_id.as_str(),
+                "password_hash": hash.0,
             }),
         }
     }

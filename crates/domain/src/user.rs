@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::events::events;
 use super::ledger::Posting;
 use super::registry::{Posts, State};
-use super::{ProgramId, Refusal, Timestamp, UserId};
+use super::{ProgramId, Refusal, SessionsEnded, Timestamp, UserId};
 
 /// The maximum number of programs that one user can be in. A decision on a purchase visits all of them.
 pub const MAX_PROGRAMS_PER_USER: u32 = 64;
@@ -95,6 +95,19 @@ pub struct UserRoleChanged {
     pub role: UserRole,
 }
 
+/// Sessions of a user ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserSessionsEnded {
+    /// Which ones.
+    pub sessions: SessionsEnded,
+}
+
+/// A user has another password.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserPasswordChanged {}
+
 events! {
     /// What can happen to a user.
     UserEvent {
@@ -103,6 +116,8 @@ events! {
         UserDeactivated = "1.0.0",
         UserReactivated = "1.0.0",
         UserRoleChanged = "1.0.0",
+        UserSessionsEnded = "1.0.0",
+        UserPasswordChanged = "1.0.0",
     }
 }
 
@@ -115,6 +130,8 @@ pub enum UserCommand {
     Deactivate { user_id: UserId },
     Reactivate { user_id: UserId },
     ChangeRole { user_id: UserId, role: UserRole },
+    EndSessions { ended: SessionsEnded },
+    ChangePassword,
 }
 
 /// An account.
@@ -125,6 +142,8 @@ pub struct User {
     register_time: Option<Timestamp>,
     programs: Vec<ProgramId>,
     role: UserRole,
+    /// How often the password was changed.
+    password_changes: u32,
 }
 
 impl User {
@@ -150,6 +169,12 @@ impl User {
     #[must_use]
     pub fn register_time(&self) -> Timestamp {
         self.register_time.unwrap_or_default()
+    }
+
+    /// How often the password was changed.
+    #[must_use]
+    pub fn password_changes(&self) -> u32 {
+        self.password_changes
     }
 
     /// The programs that the user is in, in the order of enrollment.
@@ -195,6 +220,8 @@ impl Aggregate for User {
                 return Err(Refusal::UserRoleUnchanged { user_id, role });
             }
             UserCommand::ChangeRole { role, .. } => UserRoleChanged { role }.into(),
+            UserCommand::EndSessions { ended } => UserSessionsEnded { sessions: ended }.into(),
+            UserCommand::ChangePassword => UserPasswordChanged {}.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -209,6 +236,10 @@ impl Aggregate for User {
             UserEvent::UserDeactivated(_) => self.status = UserStatus::Inactive,
             UserEvent::UserReactivated(_) => self.status = UserStatus::Active,
             UserEvent::UserRoleChanged(event) => self.role = event.role,
+            UserEvent::UserSessionsEnded(_) => {}
+            UserEvent::UserPasswordChanged(_) => {
+                self.password_changes = self.password_changes.saturating_add(1);
+            }
         }
     }
 }
@@ -220,7 +251,9 @@ impl Posts for UserEvent {
             | Self::UserEnrolled(_)
             | Self::UserDeactivated(_)
             | Self::UserReactivated(_)
-            | Self::UserRoleChanged(_) => None,
+            | Self::UserRoleChanged(_)
+            | Self::UserSessionsEnded(_)
+            | Self::UserPasswordChanged(_) => None,
         }
     }
 }
@@ -240,7 +273,9 @@ impl UserEvent {
             Self::UserEnrolled(_)
             | Self::UserDeactivated(_)
             | Self::UserReactivated(_)
-            | Self::UserRoleChanged(_) => None,
+            | Self::UserRoleChanged(_)
+            | Self::UserSessionsEnded(_)
+            | Self::UserPasswordChanged(_) => None,
         }
     }
 }

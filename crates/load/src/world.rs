@@ -24,7 +24,7 @@ use contract::pb::{
 const LEAST_AMOUNT_MINOR: u64 = 100_000;
 const AMOUNT_RANGE_MINOR: u64 = 900_000;
 /// The password of all users who have one.
-const PASSWORD: &str = "correct horse battery staple";
+const PASSWORD: &str = "Corr3ct horse battery staple";
 /// The currency of the program.
 const CURRENCY: &str = "INR";
 /// How many entries of a leaderboard are read.

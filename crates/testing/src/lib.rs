@@ -14,6 +14,7 @@
 )]
 
 mod client;
+pub mod people;
 pub mod plain_http;
 mod processes;
 mod proxy;

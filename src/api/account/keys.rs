@@ -77,7 +77,7 @@ impl Handlers {
         let key_id = fields.finish(key_id)?;
         let command = Command::RevokeApiKey { key_id: key_id.clone() };
         let written = carry_out(&self.0, &call, command).await?;
-        self.0.access.end_key(key_id.as_str());
+        self.0.access.learn(&written.events);
         let key = self.key(&key_id).await?;
         Ok(pb::RevokeApiKeyResponse {
             key: Some(key),

@@ -2,8 +2,11 @@
 
 mod find;
 mod keys;
+mod login;
+mod password;
 mod registration;
 mod role;
+mod sessions;
 mod status;
 mod users;
 
@@ -20,6 +23,11 @@ pub(super) const RULES: &[Rule] = {
             back_ends_set: Some("user_id"),
             ..row("AccountService", "RegisterUser", Anyone, None)
         },
+        row("AccountService", "Login", Anyone, None),
+        row("AccountService", "RefreshSession", Anyone, None),
+        row("AccountService", "ListSessions", SignedIn, User("user_id")),
+        row("AccountService", "Logout", SignedIn, User("user_id")),
+        row("AccountService", "ChangePassword", SignedIn, None),
         row("AccountService", "GetUser", SignedIn, User("user_id")),
         row("AccountService", "FindUser", BackEnds, None),
         row("AccountService", "ListUsers", Operators, None),

@@ -20,7 +20,9 @@ impl Handlers {
         let request = &call.message;
         let mut fields = command_fields(request);
         fields.client_ip(&request.client_ip);
-        fields.password(&request.password, call.principal.is_back_end());
+        let settings = self.0.access.passwords().settings();
+        let is_optional = call.principal.is_back_end();
+        fields.new_password("password", &request.password, is_optional, settings);
         let display_name = fields.display_name(&request.display_name);
         let referral_code = fields.referral_code(&request.referral_code);
         let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);

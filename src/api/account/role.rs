@@ -31,15 +31,9 @@ impl Handlers {
         let (user_id, role) = fields.finish(user_id.zip(role))?;
         let command = Command::SetUserRole { user_id: user_id.clone(), role };
         let written = carry_out(&self.0, &call, command).await?;
+        self.0.access.learn(&written.events);
         let mut user = self.find(&user_id).await?.user;
         if let Some(user) = &mut user {
-            // The log tells the other servers.
-            let present = match user.role() {
-                pb::UserRole::Operator => UserRole::Operator,
-                pb::UserRole::Admin => UserRole::Admin,
-                pb::UserRole::Participant | pb::UserRole::Unspecified => UserRole::Participant,
-            };
-            self.0.access.staff().learn(user_id.as_str(), present);
             // The role that this request set, even if a later one has changed it, because a repetition gets the first
             // answer.
             user.set_role(responses::user_role(role));

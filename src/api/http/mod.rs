@@ -2,6 +2,7 @@
 //! of it, with their layers inside.
 //!
 //! - [`health`] reports whether the server is alive and ready, [`page`] is the page at `/`.
+//! - [`public_keys`] are those of access tokens.
 //! - [`form`] determines the form of answer that a client accepts, [`media`] whether it speaks gRPC, and
 //!   [`refusals`] refuses requests in that form.
 
@@ -9,6 +10,7 @@ mod form;
 mod health;
 pub(super) mod media;
 mod page;
+mod public_keys;
 pub(super) mod refusals;
 
 use axum::Router;
@@ -23,6 +25,7 @@ use tower::ServiceExt;
 use self::media::Grpc;
 use super::grpc::{Layers, UnknownMethod};
 use super::readiness::Readiness;
+use crate::access::Access;
 
 /// Every route that is not gRPC. To add one, write a file beside this one and add its handler here. Security
 /// headers, HEAD, 404 and 405 are handled for all routes.
@@ -31,6 +34,7 @@ fn routes(state: State) -> Router {
         .route("/", get(page::show))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
+        .route("/.well-known/jwks.json", get(public_keys::show))
         .with_state(state)
 }
 
@@ -38,6 +42,7 @@ fn routes(state: State) -> Router {
 #[derive(Clone)]
 pub(super) struct State {
     pub(super) readiness: Readiness,
+    pub(super) access: Access,
 }
 
 /// The outermost router: the routes above, the gRPC services, and an answer to everything else.

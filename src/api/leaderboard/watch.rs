@@ -25,7 +25,7 @@ impl Handlers {
         &self,
         call: Call<pb::WatchLeaderboardRequest>,
     ) -> Result<Messages<pb::WatchLeaderboardResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let permit = permit(&self.0, &call)?;
         let (request, deadline) = (&call.message, call.deadline);
         let mut fields = Fields::of(request);
         let top = fields.number("top", request.top, 1..=MAX_TOP, DEFAULT_TOP);

@@ -9,7 +9,9 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::tokens::{StreamName, newest_position, resume_cursor, resume_token};
-use crate::api::watch::{EventFeed, Messages, QUEUED_MESSAGES, View, permit, stream};
+use crate::api::watch::{
+    EventFeed, Messages, QUEUED_MESSAGES, View, credentials_ended, permit, stream,
+};
 use crate::live::{Cursor, Topic};
 use crate::store::log;
 
@@ -18,7 +20,7 @@ impl Handlers {
         &self,
         call: Call<pb::ReadEventsRequest>,
     ) -> Result<Messages<pb::ReadEventsResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let permit = permit(&self.0, &call)?;
         let request = &call.message;
         let mut fields = Fields::of(request);
         if request.after_position < 0 {
@@ -35,7 +37,6 @@ impl Handlers {
         let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
         let (context, after) = (self.0.clone(), request.after_position);
         tokio::spawn(async move {
-            let _permit = permit;
             // One slot stays reserved for the final status, so that a client that is behind gets it too.
             let Ok(last_word) = messages.clone().reserve_owned().await else { return };
             let status = tokio::select! {
@@ -44,6 +45,7 @@ impl Handlers {
                     let message = "the server is stopping; go on from the last position";
                     Some(status(ErrorReason::ShuttingDown, message, &[]))
                 }
+                () = permit.ended() => Some(credentials_ended(&[])),
             };
             if let Some(status) = status {
                 last_word.send(Box::new(Err(status)));
@@ -56,7 +58,7 @@ impl Handlers {
         &self,
         call: Call<pb::WatchEventsRequest>,
     ) -> Result<Messages<pb::WatchEventsResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let permit = permit(&self.0, &call)?;
         let request = &call.message;
         let mut fields = Fields::of(request);
         let filter = read_filter(&mut fields, &request.event_types, &request.user_id);

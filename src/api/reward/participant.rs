@@ -27,7 +27,7 @@ impl Handlers {
         call: Call<pb::WatchParticipantRequest>,
     ) -> Result<Messages<pb::WatchParticipantResponse>, ApiError> {
         let context = &self.0;
-        let permit = permit(context, &call.principal)?;
+        let permit = permit(context, &call)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
         let name = StreamName::new(call.rpc(), &id.to_string());
         let from = resume_cursor_with_rank(context, name, &call.message.resume_token).await?;

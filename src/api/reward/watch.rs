@@ -13,8 +13,8 @@ use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, must_exist};
 use crate::api::responses::money;
 use crate::api::tokens::{StreamName, resume_cursor, resume_token};
-use crate::api::watch::{EventFeed, Messages, View, permit, stream};
-use crate::live::{Cursor, Permit, Topic};
+use crate::api::watch::{EventFeed, Messages, Permit, View, permit, stream};
+use crate::live::{Cursor, Topic};
 use crate::read::Standing;
 use crate::store::load::stream_and_position;
 use crate::store::log;
@@ -25,7 +25,7 @@ impl Handlers {
         &self,
         call: Call<pb::WatchEarningsRequest>,
     ) -> Result<Messages<pb::WatchEarningsResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let permit = permit(&self.0, &call)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
         // The first message is always a heartbeat; changes come after it.
         let start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
@@ -36,7 +36,7 @@ impl Handlers {
         &self,
         call: Call<pb::WatchBalancesRequest>,
     ) -> Result<Messages<pb::WatchBalancesResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let permit = permit(&self.0, &call)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
         let start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
         let rules = self.rules(&id.program_id, None).await?;
@@ -51,7 +51,7 @@ impl Handlers {
         &self,
         call: Call<pb::WatchTierRequest>,
     ) -> Result<Messages<pb::WatchTierResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let permit = permit(&self.0, &call)?;
         let id = participant(&call.message.program_id, &call.message.user_id)?;
         let mut start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
         let rules = self.rules(&id.program_id, None).await?;

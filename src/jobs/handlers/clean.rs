@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::jobs::{Attempt, Doing, Handler, TakenJob};
-use crate::store::{Database, StoreError, epoch, jobs};
+use crate::store::{Database, StoreError, epoch, jobs, sessions};
 
 /// How many rows are deleted in one statement.
 const ROWS: i64 = 1_000;
@@ -44,7 +44,15 @@ impl Clean {
                 break;
             }
         }
-        tracing::debug!(jobs = deleted, "deleted what is no longer needed");
+        let mut sessions = 0;
+        loop {
+            let rows = sessions::delete_old(database.pool(), self.kept, ROWS).await?;
+            sessions += rows;
+            if rows == 0 {
+                break;
+            }
+        }
+        tracing::debug!(jobs = deleted, sessions, "deleted what is no longer needed");
         Ok(())
     }
 }

@@ -159,7 +159,9 @@ impl Oracle {
             UserEvent::UserDeactivated(_) => "ParticipantDeactivated",
             UserEvent::UserReactivated(_) => "ParticipantReactivated",
             // Who may call has no consequences.
-            UserEvent::UserRoleChanged(_) => return,
+            UserEvent::UserRoleChanged(_)
+            | UserEvent::UserSessionsEnded(_)
+            | UserEvent::UserPasswordChanged(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.expect(*person, on_all, Vec::new()));

@@ -194,7 +194,7 @@ impl Known {
             "user_id" if random.below(3) == 0 => fresh(random),
             "username" => fresh(random),
             "email" => format!("{}@example.com", fresh(random)),
-            "password" => "correct horse battery staple".into(),
+            "password" => "Corr3ct horse battery staple".into(),
             "display_name" => random.pick(&["Ada", "Ädä Lovelace", "日本"]).to_string(),
             "client_ip" => random.pick(&IPS).to_string(),
             "currency_code" => random.pick(&CURRENCIES).to_string(),

@@ -1,9 +1,10 @@
 //! API keys, and the roles of people.
 
 use super::referral::existing_program;
+use super::session;
 use crate::{
-    ApiKey, ApiKeyCommand, ApiKeyCreated, ApiKeyId, Halt, NewApiKey, Refusal, SideRow, User,
-    UserCommand, UserId, UserRole, Work, each, load, peek_new, tell,
+    ApiKey, ApiKeyCommand, ApiKeyCreated, ApiKeyId, Halt, NewApiKey, Refusal, SessionsEnded,
+    SideRow, User, UserCommand, UserId, UserRole, Work, each, load, peek_new, tell,
 };
 
 /// Creates a key. A key of a user needs the user, and the programs that a key is limited to must exist.
@@ -44,7 +45,7 @@ pub(super) fn set_role(work: &mut dyn Work, user_id: &UserId, role: UserRole) ->
     existing_user(work, user_id)?;
     tell::<User>(work, user_id, UserCommand::ChangeRole { user_id: user_id.clone(), role })?;
     work.write_row(SideRow::UserRole { user_id: user_id.clone(), role });
-    Ok(())
+    session::end(work, user_id, &SessionsEnded::ALL)
 }
 
 fn existing_user(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {

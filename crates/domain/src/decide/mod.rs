@@ -11,6 +11,7 @@ mod purchase;
 mod referral;
 mod registration;
 mod rewards;
+mod session;
 mod validation;
 
 use std::sync::Arc;
@@ -18,12 +19,16 @@ use std::sync::Arc;
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser};
+pub use session::ChangePassword;
 pub use validation::{CodeVerdict, validate_code};
 
 pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
-use super::{ApiKeyId, Halt, NewApiKey, ProgramId, Purchase, StreamKey, UserId, UserRole, Work};
+use super::{
+    ApiKeyId, Halt, NewApiKey, ProgramId, Purchase, SessionsEnded, StreamKey, UserId, UserRole,
+    Work,
+};
 
 /// A command from a caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +44,8 @@ pub enum Command {
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey { key_id: ApiKeyId },
     SetUserRole { user_id: UserId, role: UserRole },
+    EndSessions { user_id: UserId, ended: SessionsEnded },
+    ChangePassword(ChangePassword),
 }
 
 impl Command {
@@ -56,6 +63,8 @@ impl Command {
             Self::CreateApiKey(_) => "CreateApiKey",
             Self::RevokeApiKey { .. } => "RevokeApiKey",
             Self::SetUserRole { .. } => "SetUserRole",
+            Self::EndSessions { .. } => "EndSessions",
+            Self::ChangePassword(_) => "ChangePassword",
         }
     }
 
@@ -73,7 +82,9 @@ impl Command {
             | Self::ApplyReferral(_)
             | Self::CreateApiKey(_)
             | Self::RevokeApiKey { .. }
-            | Self::SetUserRole { .. } => None,
+            | Self::SetUserRole { .. }
+            | Self::EndSessions { .. }
+            | Self::ChangePassword(_) => None,
         }
     }
 
@@ -93,6 +104,8 @@ impl Command {
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
             Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),
+            Self::EndSessions { user_id, ended } => session::end(work, user_id, ended),
+            Self::ChangePassword(input) => session::change_password(work, input),
         }
     }
 }

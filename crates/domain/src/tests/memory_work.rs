@@ -377,6 +377,12 @@ impl Work for Unit {
             SideRow::ApiKey { .. }
             | SideRow::ApiKeyRevocation { .. }
             | SideRow::UserRole { .. } => {}
+            SideRow::PasswordHash { user_id, hash } => {
+                let profile = self.tables.profiles.get_mut(&user_id);
+                profile.expect("no profile").password_hash = Some(hash.0);
+            }
+            // Sessions are rows that no decision reads.
+            SideRow::SessionEnds { .. } => {}
         }
     }
 }

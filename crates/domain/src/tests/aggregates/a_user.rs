@@ -5,9 +5,10 @@ use cqrs_es::Aggregate;
 use super::{NOW, given};
 use crate::tests::scene::{program, user};
 use crate::user::{
-    MAX_PROGRAMS_PER_USER, UserDeactivated, UserEnrolled, UserReactivated, UserRegistered,
+    MAX_PROGRAMS_PER_USER, UserDeactivated, UserEnrolled, UserPasswordChanged, UserReactivated,
+    UserRegistered, UserSessionsEnded,
 };
-use crate::{Refusal, User, UserCommand, UserEvent};
+use crate::{Refusal, SessionId, SessionsEnded, User, UserCommand, UserEvent};
 
 fn registered() -> UserEvent {
     UserRegistered { register_time_us: NOW }.into()
@@ -76,6 +77,19 @@ fn is_reactivated_once() {
         .and(vec![UserReactivated {}.into()])
         .when(UserCommand::Deactivate { user_id: user("ana") })
         .then_expect_events(vec![UserDeactivated {}.into()]);
+}
+
+#[test]
+fn counts_the_changes_of_its_password_and_reports_ended_sessions() {
+    let ended = SessionsEnded::AllBut(vec![SessionId::parse("s-1").unwrap()]);
+    given::<User>([registered()])
+        .when(UserCommand::EndSessions { ended: ended.clone() })
+        .then_expect_events(vec![UserSessionsEnded { sessions: ended }.into()]);
+    let mut state = User::default();
+    for event in [registered(), UserPasswordChanged {}.into(), UserPasswordChanged {}.into()] {
+        state.apply(event);
+    }
+    assert_eq!(state.password_changes(), 2);
 }
 
 #[test]

@@ -1,0 +1,268 @@
+//! Failed logins slow down further attempts: those for the same account, those from the same address, and most of all
+//! those for the same account from the same address. Nobody is locked out: the owner of an account that others attack
+//! waits two seconds at most, unless they share an address with an attacker.
+//!
+//! The counts are in memory, bounded, and each server has its own, so that an attacker who spreads attempts over
+//! several servers gets that many times as many. A table would cost a write for each attempt, which is what a flood of
+//! them should not be able to cause.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use lru::LruCache;
+use tokio::time::Instant;
+
+/// How many accounts, addresses and pairs of them are remembered: those with the latest failures.
+const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(50_000);
+/// After how long without a failure the earlier ones are forgotten.
+const MEMORY: Duration = Duration::from_mins(15);
+/// An attempt that would have to wait longer is refused.
+const MAX_WAIT: Duration = Duration::from_secs(10);
+
+/// How failures of one kind slow down.
+struct Slowing {
+    /// So many failures have no consequence.
+    free: u32,
+    /// The delay after the next failure; it doubles with each further one.
+    first: Duration,
+    /// The longest delay.
+    most: Duration,
+}
+
+/// Attempts for one account, from wherever: each is delayed, but they do not wait for each other.
+const ACCOUNT: Slowing =
+    Slowing { free: 10, first: Duration::from_millis(250), most: Duration::from_secs(2) };
+/// Attempts for one account from one address: one after the other.
+const PAIR: Slowing =
+    Slowing { free: 4, first: Duration::from_millis(500), most: Duration::from_secs(8) };
+/// Attempts from one address, for whatever account: one after the other.
+const ADDRESS: Slowing =
+    Slowing { free: 30, first: Duration::from_millis(100), most: Duration::from_secs(1) };
+
+impl Slowing {
+    fn delay(&self, failures: u32) -> Duration {
+        match failures.checked_sub(self.free) {
+            None | Some(0) => Duration::ZERO,
+            Some(beyond) => self.first.saturating_mul(1 << (beyond - 1).min(16)).min(self.most),
+        }
+    }
+}
+
+/// Failures of one kind.
+#[derive(Clone, Copy)]
+struct Failures {
+    count: u32,
+    last: Instant,
+    /// When the next attempt may be made.
+    next: Instant,
+}
+
+/// The failures of late.
+pub(super) struct Attempts {
+    /// Accounts are remembered by a keyed hash of what they were called.
+    hasher: RandomState,
+    counts: Mutex<Counts>,
+}
+
+struct Counts {
+    accounts: LruCache<u64, Failures>,
+    pairs: LruCache<(u64, Option<IpAddr>), Failures>,
+    addresses: LruCache<IpAddr, Failures>,
+}
+
+/// An attempt that may be made now.
+pub(super) struct Attempt<'a> {
+    attempts: &'a Attempts,
+    account: u64,
+    address: Option<IpAddr>,
+}
+
+impl Attempts {
+    pub(super) fn new() -> Self {
+        let counts = Counts {
+            accounts: LruCache::new(MAX_REMEMBERED),
+            pairs: LruCache::new(MAX_REMEMBERED),
+            addresses: LruCache::new(MAX_REMEMBERED),
+        };
+        Self { hasher: RandomState::new(), counts: Mutex::new(counts) }
+    }
+
+    /// Waits until an attempt may be made.
+    ///
+    /// # Errors
+    /// How long to wait, if that is too long.
+    pub(super) async fn begin(
+        &self,
+        account: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Attempt<'_>, Duration> {
+        let account = self.hasher.hash_one(account);
+        let now = Instant::now();
+        let wait = self.counts().wait(account, address, now)?;
+        if !wait.is_zero() {
+            tokio::time::sleep_until(now + wait).await;
+        }
+        Ok(Attempt { attempts: self, account, address })
+    }
+
+    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Counts {
+    /// How long an attempt has to wait, and the turn that it takes.
+    fn wait(
+        &mut self,
+        account: u64,
+        address: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<Duration, Duration> {
+        let mut wait = recent(&mut self.accounts, &account, now)
+            .map_or(Duration::ZERO, |failures| ACCOUNT.delay(failures.count));
+        let mut turns = Vec::new();
+        if let Some(failures) = recent(&mut self.pairs, &(account, address), now) {
+            turns.push((failures, PAIR));
+        }
+        if let Some(address) = address
+            && let Some(failures) = recent(&mut self.addresses, &address, now)
+        {
+            turns.push((failures, ADDRESS));
+        }
+        for (failures, _) in &turns {
+            wait = wait.max(failures.next.saturating_duration_since(now));
+        }
+        if wait > MAX_WAIT {
+            return Err(wait);
+        }
+        for (failures, slowing) in turns {
+            failures.next = now + wait + slowing.delay(failures.count);
+        }
+        Ok(wait)
+    }
+
+    fn fail(&mut self, account: u64, address: Option<IpAddr>, now: Instant) {
+        count(&mut self.accounts, account, &ACCOUNT, now);
+        count(&mut self.pairs, (account, address), &PAIR, now);
+        if let Some(address) = address {
+            count(&mut self.addresses, address, &ADDRESS, now);
+        }
+    }
+}
+
+/// The failures that are not forgotten.
+fn recent<'a, K: Hash + Eq>(
+    known: &'a mut LruCache<K, Failures>,
+    key: &K,
+    now: Instant,
+) -> Option<&'a mut Failures> {
+    known.peek_mut(key).filter(|failures| now.saturating_duration_since(failures.last) < MEMORY)
+}
+
+fn count<K: Hash + Eq>(known: &mut LruCache<K, Failures>, key: K, slowing: &Slowing, now: Instant) {
+    let before = recent(known, &key, now).copied();
+    let before = before.unwrap_or(Failures { count: 0, last: now, next: now });
+    let count = before.count.saturating_add(1);
+    let next = before.next.max(now + slowing.delay(count));
+    known.put(key, Failures { count, last: now, next });
+}
+
+impl Attempt<'_> {
+    /// The attempt has failed.
+    pub(super) fn failed(self) {
+        self.attempts.counts().fail(self.account, self.address, Instant::now());
+    }
+
+    /// The attempt has succeeded: failures for this account from this address are forgotten.
+    pub(super) fn succeeded(self) {
+        self.attempts.counts().pairs.pop(&(self.account, self.address));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use super::*;
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
+    }
+
+    async fn fail(attempts: &Attempts, account: &str, from: Option<IpAddr>) -> Option<Duration> {
+        let began = Instant::now();
+        match attempts.begin(account, from).await {
+            Ok(attempt) => {
+                attempt.failed();
+                Some(began.elapsed())
+            }
+            Err(_) => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failures_slow_down_and_the_owner_elsewhere_waits_two_seconds_at_most() {
+        let attempts = Attempts::new();
+        for _ in 0..4 {
+            assert_eq!(fail(&attempts, "ana", address(1)).await, Some(Duration::ZERO));
+        }
+        let began = Instant::now();
+        for _ in 0..20 {
+            fail(&attempts, "ana", address(1)).await;
+        }
+        // 20 more attempts take the better part of two minutes.
+        assert!(began.elapsed() > Duration::from_secs(100), "{:?}", began.elapsed());
+        let began = Instant::now();
+        attempts.begin("ana", address(2)).await.unwrap().succeeded();
+        assert_eq!(began.elapsed(), Duration::from_secs(2));
+        let began = Instant::now();
+        attempts.begin("bob", address(1)).await.unwrap().succeeded();
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        tokio::time::sleep(MEMORY).await;
+        assert_eq!(fail(&attempts, "ana", address(1)).await, Some(Duration::ZERO));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempts_that_are_made_at_once_take_turns_and_some_are_refused() {
+        let attempts = Attempts::new();
+        for _ in 0..8 {
+            fail(&attempts, "ana", address(1)).await;
+        }
+        let at_once = (0..10).map(|_| fail(&attempts, "ana", address(1)));
+        let outcomes = join_all(at_once).await;
+        assert!(outcomes.iter().any(Option::is_none), "{outcomes:?}");
+        assert!(outcomes.iter().flatten().all(|wait| *wait <= MAX_WAIT), "{outcomes:?}");
+        // Whoever guesses at many accounts is slowed down, too.
+        for number in 0..40 {
+            fail(&attempts, &format!("user{number}"), address(3)).await;
+        }
+        assert!(fail(&attempts, "zoe", address(3)).await.unwrap() >= Duration::from_millis(900));
+        assert_eq!(fail(&attempts, "zoe", address(4)).await, Some(Duration::ZERO));
+    }
+
+    async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+        let mut futures: Vec<_> = futures.map(Box::pin).collect();
+        let mut outcomes = Vec::new();
+        // All take their turns before the first one waits.
+        for future in &mut futures {
+            let polled = std::future::poll_fn(|context| {
+                std::task::Poll::Ready(match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(outcome) => Some(outcome),
+                    std::task::Poll::Pending => None,
+                })
+            });
+            outcomes.push(polled.await);
+        }
+        let mut all = Vec::new();
+        for (future, outcome) in futures.into_iter().zip(outcomes) {
+            all.push(match outcome {
+                Some(outcome) => outcome,
+                None => future.await,
+            });
+        }
+        all
+    }
+}
