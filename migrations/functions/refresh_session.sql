@@ -20,7 +20,10 @@ create function {refresh_session}(
 )
 language plpgsql
 volatile
+-- The plans may be cached while the tables are still empty, when a sequential scan looks cheap.
 set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 #variable_conflict use_column
 declare

@@ -15,7 +15,10 @@ create function {start_session}(
 ) returns setof record
 language plpgsql
 volatile
+-- The plans may be cached while the tables are still empty, when a sequential scan looks cheap.
 set search_path from current
+set enable_seqscan = off
+set enable_bitmapscan = off
 as $$
 #variable_conflict use_column
 declare
@@ -31,7 +34,8 @@ begin
     end if;
 
     -- Separate statements, so that their snapshots are taken after the lock.
-    select coalesce(max(e.position), 0) into start_position from events e;
+    select e.position into start_position from events e order by e.position desc limit 1;
+    start_position := coalesce(start_position, 0);
     started := clock_timestamp();
     -- A participant's calls have the role `user`. A later change of the role ends the session.
     select coalesce(

@@ -82,12 +82,7 @@ pub(super) struct Attempt<'a> {
 
 impl Attempts {
     pub(super) fn new() -> Self {
-        let counts = Counts {
-            accounts: LruCache::new(MAX_REMEMBERED),
-            pairs: LruCache::new(MAX_REMEMBERED),
-            addresses: LruCache::new(MAX_REMEMBERED),
-        };
-        Self { hasher: RandomState::new(), counts: Mutex::new(counts) }
+        Self { hasher: RandomState::new(), counts: Mutex::new(Counts::new()) }
     }
 
     /// Waits until an attempt may be made.
@@ -114,6 +109,14 @@ impl Attempts {
 }
 
 impl Counts {
+    fn new() -> Self {
+        Self {
+            accounts: LruCache::new(MAX_REMEMBERED),
+            pairs: LruCache::new(MAX_REMEMBERED),
+            addresses: LruCache::new(MAX_REMEMBERED),
+        }
+    }
+
     /// How long an attempt has to wait, and the turn that it takes.
     fn wait(
         &mut self,
@@ -188,81 +191,73 @@ mod tests {
 
     use super::*;
 
+    /// Attempts that fail, by a clock of their own.
+    struct Guesses {
+        counts: Counts,
+        now: Instant,
+    }
+
+    impl Guesses {
+        fn new() -> Self {
+            Self { counts: Counts::new(), now: Instant::now() }
+        }
+
+        /// How long an attempt waits, if it may be made.
+        fn wait(&mut self, account: u64, from: u8) -> Option<Duration> {
+            self.counts.wait(account, address(from), self.now).ok()
+        }
+
+        /// Makes an attempt and lets the clock go on for as long as it waits.
+        fn fail(&mut self, account: u64, from: u8) -> Duration {
+            let wait = self.wait(account, from).unwrap();
+            self.now += wait;
+            self.counts.fail(account, address(from), self.now);
+            wait
+        }
+    }
+
     fn address(last: u8) -> Option<IpAddr> {
         Some(IpAddr::from([192, 0, 2, last]))
     }
 
-    async fn fail(attempts: &Attempts, account: &str, from: Option<IpAddr>) -> Option<Duration> {
-        let began = Instant::now();
-        match attempts.begin(account, from).await {
-            Ok(attempt) => {
-                attempt.failed();
-                Some(began.elapsed())
-            }
-            Err(_) => None,
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn failures_slow_down_and_the_owner_elsewhere_waits_two_seconds_at_most() {
-        let attempts = Attempts::new();
-        for _ in 0..4 {
-            assert_eq!(fail(&attempts, "ana", address(1)).await, Some(Duration::ZERO));
-        }
-        let began = Instant::now();
+    #[test]
+    fn failures_slow_down_and_the_owner_elsewhere_waits_two_seconds_at_most() {
+        let mut guesses = Guesses::new();
+        let (ana, bob) = (1, 2);
+        let waits: Vec<_> = (0..9).map(|_| guesses.fail(ana, 1).as_millis()).collect();
+        assert_eq!(waits, [0, 0, 0, 0, 0, 500, 1_000, 2_000, 4_000]);
+        let began = guesses.now;
         for _ in 0..20 {
-            fail(&attempts, "ana", address(1)).await;
+            guesses.fail(ana, 1);
         }
-        // 20 more attempts take the better part of two minutes.
-        assert!(began.elapsed() > Duration::from_secs(100), "{:?}", began.elapsed());
-        let began = Instant::now();
-        attempts.begin("ana", address(2)).await.unwrap().succeeded();
-        assert_eq!(began.elapsed(), Duration::from_secs(2));
-        let began = Instant::now();
-        attempts.begin("bob", address(1)).await.unwrap().succeeded();
-        assert_eq!(began.elapsed(), Duration::ZERO);
-        tokio::time::sleep(MEMORY).await;
-        assert_eq!(fail(&attempts, "ana", address(1)).await, Some(Duration::ZERO));
+        assert_eq!(guesses.now - began, Duration::from_secs(20 * 8));
+        // The owner elsewhere, and others from the same address.
+        assert_eq!(guesses.wait(ana, 2), Some(Duration::from_secs(2)));
+        assert_eq!(guesses.wait(bob, 1), Some(Duration::ZERO));
+        guesses.now += MEMORY;
+        assert_eq!(guesses.fail(ana, 1), Duration::ZERO);
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn attempts_that_are_made_at_once_take_turns_and_some_are_refused() {
-        let attempts = Attempts::new();
+    #[test]
+    fn attempts_that_are_made_at_once_take_turns_and_some_are_refused() {
+        let mut guesses = Guesses::new();
+        let ana = 1;
         for _ in 0..8 {
-            fail(&attempts, "ana", address(1)).await;
+            guesses.fail(ana, 1);
         }
-        let at_once = (0..10).map(|_| fail(&attempts, "ana", address(1)));
-        let outcomes = join_all(at_once).await;
-        assert!(outcomes.iter().any(Option::is_none), "{outcomes:?}");
-        assert!(outcomes.iter().flatten().all(|wait| *wait <= MAX_WAIT), "{outcomes:?}");
-        // Whoever guesses at many accounts is slowed down, too.
-        for number in 0..40 {
-            fail(&attempts, &format!("user{number}"), address(3)).await;
-        }
-        assert!(fail(&attempts, "zoe", address(3)).await.unwrap() >= Duration::from_millis(900));
-        assert_eq!(fail(&attempts, "zoe", address(4)).await, Some(Duration::ZERO));
+        let at_once: Vec<_> = (0..10).map(|_| guesses.wait(ana, 1)).collect();
+        let allowed: Vec<_> = at_once.iter().flatten().map(Duration::as_secs).collect();
+        assert_eq!(allowed, [4, 8], "{at_once:?}");
     }
 
-    async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-        let mut futures: Vec<_> = futures.map(Box::pin).collect();
-        let mut outcomes = Vec::new();
-        // All take their turns before the first one waits.
-        for future in &mut futures {
-            let polled = std::future::poll_fn(|context| {
-                std::task::Poll::Ready(match future.as_mut().poll(context) {
-                    std::task::Poll::Ready(outcome) => Some(outcome),
-                    std::task::Poll::Pending => None,
-                })
-            });
-            outcomes.push(polled.await);
+    #[test]
+    fn whoever_guesses_at_many_accounts_is_slowed_down_at_their_address() {
+        let mut guesses = Guesses::new();
+        for account in 10..50 {
+            guesses.fail(account, 3);
         }
-        let mut all = Vec::new();
-        for (future, outcome) in futures.into_iter().zip(outcomes) {
-            all.push(match outcome {
-                Some(outcome) => outcome,
-                None => future.await,
-            });
-        }
-        all
+        let zoe = 1;
+        assert_eq!(guesses.wait(zoe, 3), Some(Duration::from_secs(1)));
+        assert_eq!(guesses.wait(zoe, 4), Some(Duration::ZERO));
     }
 }

@@ -158,8 +158,8 @@ impl CredentialEnd {
         Self(None)
     }
 
-    pub(super) fn of(shared: &Arc<Shared>, credential: Credential) -> Self {
-        let expire_time = match &credential {
+    pub(super) fn of(shared: &Arc<Shared>, credential: &Credential) -> Self {
+        let expire_time = match credential {
             Credential::AdminKey => return Self::never(),
             Credential::Key { expire_time, .. } => *expire_time,
             Credential::Session(session) => Some(session.expire_time),
@@ -178,7 +178,7 @@ impl CredentialEnd {
             number
         };
         // Its end may have been heard after the call was admitted and before the stream was in the list.
-        if shared.has_ended(&credential) {
+        if shared.has_ended(credential) {
             token.cancel();
         }
         Self(Some(Watched { shared: shared.clone(), number, token, expires_at }))

@@ -163,7 +163,9 @@ impl Access {
         let ended = crate::store::sessions::ended_within(database.pool(), MAX_ACCESS_TOKEN);
         let ended = in_time(ended).await?;
         let sessions = Sessions::new(signing.clone(), audience(&database).await?);
-        ended.into_iter().for_each(|session_id| sessions.end(session_id.into()));
+        for session_id in ended {
+            sessions.end(session_id.into());
+        }
         let shared = Arc::new(Shared {
             admin: Sha256::digest(admin_key).into(),
             passwords: Passwords::new(settings.passwords.clone(), environment.clone()),
@@ -241,7 +243,7 @@ impl Access {
 
     /// Tells a stream when the credential that it was opened with ends.
     #[must_use]
-    pub fn end_of(&self, credential: Option<Credential>) -> CredentialEnd {
+    pub fn end_of(&self, credential: Option<&Credential>) -> CredentialEnd {
         credential.map_or_else(CredentialEnd::never, |credential| {
             CredentialEnd::of(&self.shared, credential)
         })

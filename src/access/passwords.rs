@@ -280,7 +280,7 @@ mod tests {
     #[test]
     fn every_broken_rule_is_named() {
         let settings = Settings::default();
-        let faults = |password| settings.faults(password);
+        let faults = |password: &str| settings.faults(password);
         assert_eq!(faults("Corr3ct-horse"), []);
         assert_eq!(faults("Ümläut 9"), []);
         let all = [Fault::NoUpper, Fault::NoDigit, Fault::NoSpecial];

@@ -90,13 +90,12 @@ impl Sessions {
     pub(super) fn of(&self, token: &str, now: Timestamp) -> Option<Arc<Session>> {
         let hash: [u8; 32] = Sha256::digest(token).into();
         let known = self.known().get(&hash).cloned();
-        let session = match known {
-            Some(session) => session,
-            None => {
-                let session = Arc::new(self.read(token)?);
-                self.known().put(hash, session.clone());
-                session
-            }
+        let session = if let Some(session) = known {
+            session
+        } else {
+            let session = Arc::new(self.read(token)?);
+            self.known().put(hash, session.clone());
+            session
         };
         (now < session.token_expire_time).then_some(session)
     }
@@ -225,5 +224,110 @@ impl Ended {
             !ends.is_empty()
         });
         self.sweep_at = 2 * (self.sessions.len() + self.users.len());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use super::super::signing::SigningKeys;
+    use super::*;
+    use crate::engine::Environment;
+    use crate::store::sessions::StoredSession;
+    use domain::{Kind, SessionId, StreamKey};
+
+    const NOW: Timestamp = Timestamp(1_000_000_000);
+
+    fn sessions(audience: &str, keys: SigningKeys) -> Sessions {
+        Sessions::new(Signing::new(keys), audience.into())
+    }
+
+    fn keys() -> SigningKeys {
+        SigningKeys::fresh(&Environment::of_this_machine().unwrap()).unwrap()
+    }
+
+    fn stored(session_id: &str, user_id: &str, position: i64) -> StoredSession {
+        StoredSession {
+            session_id: SessionId::parse(session_id).unwrap(),
+            user_id: UserId::parse(user_id).unwrap(),
+            role: "user".into(),
+            position,
+            expire_time: NOW.plus_seconds(3_600),
+        }
+    }
+
+    fn token(sessions: &Sessions, stored: &StoredSession) -> String {
+        sessions.access_token(stored, NOW, Duration::from_mins(15)).unwrap().0
+    }
+
+    /// An event about the end of sessions of ana.
+    fn event(position: i64, payload: &str) -> RecordedEvent {
+        RecordedEvent {
+            position,
+            recorded_at: NOW,
+            stream: StreamKey { kind: Kind::User, id: "ana".into() },
+            sequence: position,
+            event_type: "UserSessionsEnded".into(),
+            event_version: "1.0.0".into(),
+            payload: format!(r#"{{"type":"UserSessionsEnded","sessions":{payload}}}"#).into(),
+            command_events: None,
+            envelope: None,
+        }
+    }
+
+    #[test]
+    fn a_token_is_good_until_it_expires_and_for_its_installation_only() {
+        let sessions = sessions("here", keys());
+        let mut stored = stored("s1", "ana", 7);
+        let access = token(&sessions, &stored);
+        for _ in 0..2 {
+            let session = sessions.of(&access, NOW).unwrap();
+            assert_eq!((&*session.session_id, session.position), ("s1", 7));
+            assert!(sessions.of(&access, NOW.plus_seconds(899)).is_some());
+            assert!(sessions.of(&access, NOW.plus_seconds(900)).is_none());
+        }
+        // No token outlives its session.
+        stored.expire_time = NOW.plus_seconds(60);
+        let access = token(&sessions, &stored);
+        assert!(sessions.of(&access, NOW.plus_seconds(60)).is_none());
+        let keys = SigningKeys::fresh_pem(&Environment::of_this_machine().unwrap());
+        let path = std::env::temp_dir().join(format!("tributary-keys-{}", std::process::id()));
+        std::fs::write(&path, keys).unwrap();
+        let of = |audience| self::sessions(audience, SigningKeys::read(&path).unwrap());
+        let (here, there) = (of("here"), of("there"));
+        let access = token(&here, &stored);
+        assert!(of("here").of(&access, NOW).is_some());
+        assert!(there.of(&access, NOW).is_none());
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn an_end_of_all_sessions_spares_those_that_it_names_and_those_that_began_later() {
+        let sessions = sessions("here", keys());
+        let of = |id: &str, user: &str, position| {
+            let token = token(&sessions, &stored(id, user, position));
+            sessions.of(&token, NOW).unwrap()
+        };
+        let (first, kept, later) = (of("s1", "ana", 5), of("s2", "ana", 5), of("s3", "ana", 10));
+        let others = of("s4", "bob", 5);
+        let ended = |session: &Session| sessions.has_ended(session);
+        assert!(sessions.learn(&event(10, r#"{"all_but":["s2"]}"#)).unwrap());
+        assert_eq!(
+            [&first, &kept, &later, &others].map(|one| ended(one)),
+            [true, false, false, false]
+        );
+        assert!(sessions.learn(&event(11, r#"{"these":["s3"]}"#)).unwrap());
+        assert_eq!(
+            [&first, &kept, &later, &others].map(|one| ended(one)),
+            [true, false, true, false]
+        );
+        assert!(sessions.learn(&event(12, r#"{"all_but":[]}"#)).unwrap());
+        assert_eq!(
+            [&first, &kept, &later, &others].map(|one| ended(one)),
+            [true, true, true, false]
+        );
+        let other = RecordedEvent { event_type: "UserRegistered".into(), ..event(13, "{}") };
+        assert!(!sessions.learn(&other).unwrap());
     }
 }

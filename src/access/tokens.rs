@@ -1,6 +1,6 @@
 //! The texts that people's clients hold: access tokens and refresh tokens.
 //!
-//! An access token is a JWT, signed with EdDSA (RFC 7519, RFC 8037). Exactly one form is accepted: one algorithm, one
+//! An access token is a JWT, signed with `EdDSA` (RFC 7519 and 8037). Exactly one form is accepted: one algorithm, one
 //! encoding, and the id of one of this installation's keys. A refresh token is 32 random bytes behind a prefix; the
 //! database has its hash.
 

@@ -18,6 +18,8 @@ pub enum Callers {
     Anyone,
     /// Anybody with credentials.
     SignedIn,
+    /// People who have logged in, for themselves, whatever their role.
+    People,
     /// Back ends acting for their users, operators and admins.
     BackEnds,
     /// Operators and admins.
@@ -34,6 +36,7 @@ impl Callers {
         match self {
             Self::Anyone => true,
             Self::SignedIn => principal.role().is_some(),
+            Self::People => matches!(principal, Principal::User { .. }),
             Self::BackEnds => principal.is_back_end(),
             Self::Operators => matches!(principal.role(), Some(Role::Operator | Role::Admin)),
             Self::Admins => principal.role() == Some(Role::Admin),

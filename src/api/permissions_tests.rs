@@ -13,7 +13,8 @@ use domain::ProgramId;
 /// The callers of an RPC, as its comment states them.
 #[derive(Debug, Default)]
 struct Said {
-    /// Before a semicolon: `anyone`, `anyone with credentials`, `the user`, `the buyer`, `the holder` and roles.
+    /// Before a semicolon: `anyone`, `anyone with credentials`, `anyone who has logged in`, `the user`,
+    /// `the buyer`, `the holder` and roles.
     callers: Vec<String>,
     /// The field that only some callers may leave empty, and their roles.
     filled: Option<(String, Vec<String>)>,
@@ -130,6 +131,10 @@ fn expected(
     };
     if is_open {
         return if is_reserved && !principal.is_back_end() { denied } else { Ok(false) };
+    }
+    if said.has("anyone who has logged in") {
+        let is_person = matches!(principal, Principal::User { .. });
+        return if is_person { Ok(false) } else { denied };
     }
     let listed = format!("`{}`", role.as_str());
     if said.has("anyone with credentials") || said.has(&listed) {

@@ -96,7 +96,7 @@ impl Permit {
 
 /// A permit for one more stream of a caller.
 pub(super) fn permit<M>(context: &Context, call: &Call<M>) -> Result<Permit, ApiError> {
-    let end = context.access.end_of(call.credential.clone());
+    let end = context.access.end_of(call.credential.as_ref());
     let counted = context.live.permit(&call.principal.quota());
     counted.map(|counted| Permit { _counted: counted, end }).map_err(
         |Full { limit, is_callers }| {

@@ -255,7 +255,7 @@ mod tests {
         let participant = participant();
         assert_ne!(participant, Participant::default());
         let user: User = serde_json::from_value(serde_json::json!({
-            "status": "inactive", "register_time": 1, "programs": ["p", "q"],
+            "status": "inactive", "register_time": 1, "programs": ["p", "q"], "password_changes": 2,
         }))
         .unwrap();
         for others in [0, MOST_UNPACKED] {

@@ -131,12 +131,12 @@ async fn a_key_that_is_mistyped_unknown_expired_or_revoked_is_refused_and_open_c
         let refused_client = with(&client, key);
         let answer = refused_client.user("ada").await;
         refused(answer, Code::Unauthenticated, "INVALID_CREDENTIALS");
-        let open = ValidateReferralCodeRequest {
-            referral_code: ada.code.clone(),
-            ..Default::default()
-        };
+        let open =
+            ValidateReferralCodeRequest { referral_code: ada.code.clone(), ..Default::default() };
         let request = refused_client.request(open);
-        assert!(client.referrals().validate_referral_code(request).await.unwrap().into_inner().valid);
+        assert!(
+            client.referrals().validate_referral_code(request).await.unwrap().into_inner().valid
+        );
     }
 
     // Ends that cannot be.
@@ -165,10 +165,8 @@ async fn a_revoked_or_expired_key_ends_its_open_streams() {
         ..Default::default()
     };
     let mut rewards = client.rewards();
-    let mut by_shop =
-        rewards.watch_earnings(shop.request(watch())).await.unwrap().into_inner();
-    let mut by_short =
-        rewards.watch_earnings(short.request(watch())).await.unwrap().into_inner();
+    let mut by_shop = rewards.watch_earnings(shop.request(watch())).await.unwrap().into_inner();
+    let mut by_short = rewards.watch_earnings(short.request(watch())).await.unwrap().into_inner();
     next(&mut by_shop).await.unwrap().expect("the stream has begun");
     next(&mut by_short).await.unwrap().expect("the stream has begun");
 
@@ -240,7 +238,9 @@ async fn purchases_by_a_key_that_is_limited_to_programs_count_only_there() {
     let (rotated, _) = holder(&client, limited).await;
     assert_eq!(rotated.buy("order-1", "bob", "INR", 200_000).await.unwrap(), {
         let mut same = bought.clone();
-        same.consistency_token.clone_from(&shop.buy("order-1", "bob", "INR", 200_000).await.unwrap().consistency_token);
+        same.consistency_token.clone_from(
+            &shop.buy("order-1", "bob", "INR", 200_000).await.unwrap().consistency_token,
+        );
         same
     });
     let free = client.buy("order-1", "bob", "INR", 200_000).await;
@@ -386,11 +386,8 @@ async fn users_manage_their_own_keys_and_no_key_creates_one_that_may_do_more() {
 
 /// Signs up a user who can log in, and logs them in.
 async fn log_in(client: &Client, user_id: &str) -> Client {
-    let login = LoginRequest {
-        login: user_id.into(),
-        password: PASSWORD.into(),
-        ..Default::default()
-    };
+    let login =
+        LoginRequest { login: user_id.into(), password: PASSWORD.into(), ..Default::default() };
     let answer = client.accounts().login(tonic::Request::new(login)).await.unwrap().into_inner();
     with(client, &answer.access_token)
 }
@@ -430,7 +427,8 @@ async fn people_have_roles_which_only_admins_give_and_a_new_role_ends_their_sess
         let answer = create(client, wanted("mine", ApiKeyRole::Admin)).await;
         refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
     }
-    let status = |user_id: &str| DeactivateUserRequest { user_id: user_id.into(), ..Default::default() };
+    let status =
+        |user_id: &str| DeactivateUserRequest { user_id: user_id.into(), ..Default::default() };
     let mut accounts = client.accounts();
     // Operators do not touch accounts of operators and admins, and service keys know nothing of them.
     accounts.deactivate_user(olga.request(status("ada"))).await.unwrap();
@@ -538,7 +536,8 @@ async fn answers_to_a_user_leave_out_who_the_others_are() {
             assert!(!answer.contains(&ids), "{other} in {rpc}: {answer}");
             let entries = format!("{LINES}/{other}/");
             assert!(!answer.contains(&entries), "{other} in {rpc}: {answer}");
-            let is_referral = ["ListReferrals", "GetReferralTree", "GetReferralStats"].contains(&rpc);
+            let is_referral =
+                ["ListReferrals", "GetReferralTree", "GetReferralStats"].contains(&rpc);
             assert_eq!(is_username, other == "bob-2" && is_referral, "{other} in {rpc}: {answer}");
             assert!(!answer.contains(&format!("{other}@")), "{rpc}");
         }
@@ -607,9 +606,9 @@ async fn answers_about(caller: &Client, user_id: &str, token: &str) -> Vec<(&'st
         consistency_token,
         ..Default::default()
     };
-    let watch = WatchParticipantRequest { program_id, user_id: user_id.clone(), ..Default::default() };
-    let mut stream =
-        rewards.watch_participant(caller.request(watch)).await.unwrap().into_inner();
+    let watch =
+        WatchParticipantRequest { program_id, user_id: user_id.clone(), ..Default::default() };
+    let mut stream = rewards.watch_participant(caller.request(watch)).await.unwrap().into_inner();
     let watch = WatchLeaderboardRequest { program_id: LINES.into(), ..Default::default() };
     let mut places = boards.watch_leaderboard(caller.request(watch)).await.unwrap().into_inner();
     vec![
@@ -636,7 +635,10 @@ async fn answers_about(caller: &Client, user_id: &str, token: &str) -> Vec<(&'st
         ),
         (
             "ListPurchases",
-            format!("{:?}", caller.purchases().list_purchases(caller.request(bought)).await.unwrap()),
+            format!(
+                "{:?}",
+                caller.purchases().list_purchases(caller.request(bought)).await.unwrap()
+            ),
         ),
         ("WatchParticipant", format!("{:?}", stream.message().await.unwrap())),
         ("WatchLeaderboard", format!("{:?}", places.message().await.unwrap())),

@@ -1,5 +1,6 @@
 //! Sessions of people: logging in, staying logged in, and logging out.
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use contract::pb::*;
@@ -9,7 +10,7 @@ use tonic_types::StatusExt;
 
 use super::support::{refused, server_with};
 use testing::people::{People, with};
-use testing::{Client, Server, ServerOptions, TestDatabase, plain_http, sign_up_request};
+use testing::{Client, Server, ServerOptions, TestDatabase, plain_http, serve, sign_up_request};
 
 const PASSWORD: &str = "Corr3ct-horse";
 const POINTS: &str = "tiered-points";
@@ -271,6 +272,13 @@ async fn a_changed_password_ends_the_other_sessions() {
     database.check().await;
 }
 
+async fn password_hash(database: &TestDatabase) -> String {
+    sqlx::query_scalar("select password_hash from profiles")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap()
+}
+
 #[tokio::test]
 async fn an_expired_token_is_refused_and_the_session_goes_on() {
     let database = TestDatabase::new().await;
@@ -280,11 +288,7 @@ async fn an_expired_token_is_refused_and_the_session_goes_on() {
     let accounts = People::of(&server.client());
     let ada = RegisterUserRequest { password: PASSWORD.into(), ..sign_up_request("", "ada", "") };
     client.register(ada).await.unwrap();
-    let hashed = |database: &TestDatabase| {
-        sqlx::query_scalar::<_, String>("select password_hash from profiles")
-            .fetch_one(&database.pool)
-    };
-    assert!(hashed(&database).await.unwrap().contains("$m=64,t=2,"));
+    assert!(password_hash(&database).await.contains("$m=64,t=2,"));
     let session = accounts.login("ada", PASSWORD).await.unwrap();
     assert_eq!(accounts.me(&session.access_token).await.unwrap().user_id, "ada");
 
@@ -301,7 +305,7 @@ async fn an_expired_token_is_refused_and_the_session_goes_on() {
     let server = Server::start_with(&database.url, &ServerOptions { arguments }).await;
     let accounts = People::of(&server.client());
     accounts.login("ada", PASSWORD).await.unwrap();
-    assert!(hashed(&database).await.unwrap().contains("$m=128,t=2,"));
+    assert!(password_hash(&database).await.contains("$m=128,t=2,"));
     accounts.login("ada", PASSWORD).await.unwrap();
     server.stop().await;
     database.check().await;
@@ -333,5 +337,42 @@ async fn the_public_keys_are_on_the_port_and_verify_access_tokens() {
         .verify(signed.as_bytes(), &signature)
         .unwrap();
     server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn no_secret_of_a_person_is_in_the_log_of_the_server() {
+    let database = TestDatabase::new().await;
+    let path = std::env::temp_dir().join(format!("tributary-log-{}-secrets", std::process::id()));
+    let mut command = serve(&database.url, &ServerOptions::default());
+    command.env("TRIBUTARY_LOG", "debug").stderr(File::create(&path).unwrap());
+    let server = Server::start_command(command).await;
+    let client = server.client();
+    let people = People::of(&client);
+    let ada = RegisterUserRequest { password: PASSWORD.into(), ..sign_up_request("", "ada", "") };
+    client.register(ada).await.unwrap();
+    let session = people.login("ada@example.com", PASSWORD).await.unwrap();
+    let refreshed = people.refresh(&session.refresh_token).await.unwrap();
+    people.login("ada@example.com", "Wr0ng-horse").await.unwrap_err();
+    people.change(&session.access_token, PASSWORD, "B4ttery-staple").await.unwrap();
+    people.logout(&refreshed.access_token, "").await.unwrap();
+    server.stop().await;
+
+    let log = std::fs::read_to_string(&path).unwrap();
+    assert!(!log.is_empty());
+    for secret in [
+        PASSWORD,
+        "Wr0ng-horse",
+        "B4ttery-staple",
+        "ada@example.com",
+        "$argon2id",
+        &session.access_token,
+        &session.refresh_token,
+        &refreshed.access_token,
+        &refreshed.refresh_token,
+    ] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+    std::fs::remove_file(path).unwrap();
     database.check().await;
 }

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use contract::pb::*;
 use tonic::Code;
 
-use testing::several::Pair;
-use testing::{Client, Server, TestDatabase, reason};
+use testing::{Client, Pair, Server, TestDatabase, reason};
 
 const LINES: &str = "multi-level-commission";
 /// How soon another server knows that a key has ended.
@@ -94,10 +93,8 @@ async fn a_server_that_starts_knows_which_keys_are_good_and_who_is_an_operator()
 
     let server = Server::start(&database).await;
     let client = server.client();
-    let (good, revoked) = (
-        Client::new(client.channel(), Some(&good)),
-        Client::new(client.channel(), Some(&revoked)),
-    );
+    let (good, revoked) =
+        (Client::new(client.channel(), Some(&good)), Client::new(client.channel(), Some(&revoked)));
     good.user("ada").await.unwrap();
     let of_operator = good.user("olga").await.unwrap_err();
     assert_eq!(reason(&of_operator), (Code::PermissionDenied, "PERMISSION_DENIED".to_owned()));

@@ -45,5 +45,6 @@ mod retries;
 mod rights;
 mod rivals;
 mod schema;
+mod sessions;
 mod snapshots;
 mod surroundings;

@@ -15,7 +15,7 @@ use crate::api::permissions::{Callers, Rule, Subject, row};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
-    use Callers::{Admins, Anyone, BackEnds, Operators, SignedIn, UsersAndAdmins};
+    use Callers::{Admins, Anyone, BackEnds, Operators, People, SignedIn, UsersAndAdmins};
     use Subject::{Account, HolderOf, None, User};
     &[
         // A caller without a key must not take an id that a back end will give to its own user.
@@ -25,9 +25,9 @@ pub(super) const RULES: &[Rule] = {
         },
         row("AccountService", "Login", Anyone, None),
         row("AccountService", "RefreshSession", Anyone, None),
-        row("AccountService", "ListSessions", SignedIn, User("user_id")),
-        row("AccountService", "Logout", SignedIn, User("user_id")),
-        row("AccountService", "ChangePassword", SignedIn, None),
+        row("AccountService", "ListSessions", SignedIn, Account("user_id")),
+        row("AccountService", "Logout", SignedIn, Account("user_id")),
+        row("AccountService", "ChangePassword", People, None),
         row("AccountService", "GetUser", SignedIn, User("user_id")),
         row("AccountService", "FindUser", BackEnds, None),
         row("AccountService", "ListUsers", Operators, None),
