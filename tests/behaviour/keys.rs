@@ -386,10 +386,14 @@ async fn users_manage_their_own_keys_and_no_key_creates_one_that_may_do_more() {
 
 /// Signs up a user who can log in, and logs them in.
 async fn log_in(client: &Client, user_id: &str) -> Client {
+    with(client, &access_token(client, user_id).await)
+}
+
+async fn access_token(client: &Client, user_id: &str) -> String {
     let login =
         LoginRequest { login: user_id.into(), password: PASSWORD.into(), ..Default::default() };
-    let answer = client.accounts().login(tonic::Request::new(login)).await.unwrap().into_inner();
-    with(client, &answer.access_token)
+    let answer = client.accounts().login(tonic::Request::new(login)).await.unwrap();
+    answer.into_inner().access_token
 }
 
 const PASSWORD: &str = "Corr3ct-horse!";
@@ -645,7 +649,7 @@ async fn answers_about(caller: &Client, user_id: &str, token: &str) -> Vec<(&'st
     ]
 }
 
-/// Every RPC with credentials that are good for nothing: none, a malformed one, one that expired, one that was revoked.
+/// Credentials that are good for nothing: none, a malformed one, one that expired, one that was revoked.
 pub(super) async fn bad_keys(server: &Server) -> Vec<Option<String>> {
     let client = server.client();
     let (_, key_id) = holder(&client, wanted("revoked", ApiKeyRole::Admin)).await;
@@ -660,8 +664,9 @@ pub(super) async fn bad_keys(server: &Server) -> Vec<Option<String>> {
     vec![None, Some("wrong".into()), Some(mistyped), Some(created.api_key), Some(short)]
 }
 
-/// A key of each role: of a user, a service and an admin.
-pub(super) async fn keys_of_roles(server: &Server, user_id: &str) -> [String; 3] {
+/// Credentials of each role: keys of a user, of a service and of an admin, and the session of an operator, `olga`, whom
+/// this signs up.
+pub(super) async fn credentials(server: &Server, user_id: &str) -> [String; 4] {
     let client = server.client();
     let mut keys = Vec::new();
     for message in [
@@ -671,5 +676,7 @@ pub(super) async fn keys_of_roles(server: &Server, user_id: &str) -> [String; 3]
     ] {
         keys.push(create(&client, message).await.unwrap().api_key);
     }
+    person(&client, "olga", UserRole::Operator).await;
+    keys.push(access_token(&client, "olga").await);
     keys.try_into().unwrap()
 }
