@@ -4,6 +4,8 @@
 
 #[path = "build/enums.rs"]
 mod enums;
+#[path = "build/redaction.rs"]
+mod redaction;
 #[path = "build/services.rs"]
 mod services;
 

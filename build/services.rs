@@ -61,6 +61,8 @@ pub fn code() -> Result<String, Box<dyn Error>> {
         }
     }
     write_commands(&mut code, &services, &commands)?;
+    let messages = of_package(&descriptors).flat_map(|file| &file.message_type);
+    super::redaction::write(&mut code, PACKAGE, messages)?;
     write_lists(&mut code, &services)?;
     Ok(code)
 }
@@ -121,6 +123,11 @@ fn write_rpc(
     } else {
         ("let deadline = call.deadline;\n", format!("bounded(deadline, self.0.{method}(call))"))
     };
+    let (binding, redact) = if rpc.server_streaming() {
+        ("answer", "let answer = answer.redacted(redaction);")
+    } else {
+        ("mut answer", "redaction.apply(&mut answer);")
+    };
     writeln!(
         code,
         "async fn {method}(\n\
@@ -130,7 +137,11 @@ fn write_rpc(
              const RULE: &Rule =\n\
                  rule_of(crate::api::{folder}::RULES, {service:?}, {name:?}, <pb::{input} as NamedFields>::NAMES);\n\
              let call = admit(&self.0.0, RULE, request).await?;\n\
-             {bound}Ok(tonic::Response::new(caught({name:?}, {handler}).await?))\n\
+             {bound}let (redaction, visible) = (call.redaction(), call.visible());\n\
+             let answer = caught({name:?}, {handler}).await;\n\
+             let {binding} = answer.map_err(|error| visible.apply(error))?;\n\
+             {redact}\n\
+             Ok(tonic::Response::new(answer))\n\
          }}"
     )?;
     Ok(())
@@ -283,7 +294,7 @@ fn local(type_name: &str) -> &str {
     type_name.rsplit('.').next().unwrap_or(type_name)
 }
 
-fn snake_case(name: &str) -> String {
+pub fn snake_case(name: &str) -> String {
     let mut snake = String::new();
     for letter in name.chars() {
         if letter.is_ascii_uppercase() && !snake.is_empty() {

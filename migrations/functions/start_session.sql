@@ -38,7 +38,14 @@ begin
     select e.position into start_position from events e order by e.position desc limit 1;
     start_position := coalesce(start_position, 0);
     started := clock_timestamp();
-    role := 'user';
+    -- A participant's calls have the role `user`. A later change of the role ends the session.
+    select coalesce(
+        (
+            select nullif(r.role, 'participant') from user_roles r
+            where r.user_id = {start_session}.user_id
+        ),
+        'user'
+    ) into role;
     -- Operators and admins who must have a second factor and have none can do what users can: enough to set one up.
     if requires_second_factor
         and not exists (

@@ -88,18 +88,26 @@ async fn hear_all(shared: &Shared, subscription: &mut Subscription) -> CutOff {
 impl Shared {
     /// Learns from an event which credentials have ended, and ends the streams of those who have them.
     pub(super) fn learn(&self, event: &RecordedEvent) {
-        match self.sessions.learn(event) {
+        let learnt = self.sessions.learn(event).and_then(|is_end| {
+            self.staff.learn(event)?;
+            Ok(self.keys.learn(event)? || is_end)
+        });
+        match learnt {
             Ok(false) => {}
             Ok(true) => self.open.sweep(|credential| self.has_ended(credential)),
             // The event is one of those that this server knows, and says nothing that can be read.
-            Err(error) => tracing::error!(%error, "an end of sessions was not understood"),
+            Err(error) => tracing::error!(%error, "an end of sessions or keys was not understood"),
         }
     }
 
     /// Whether a credential has ended, as far as is known here.
     pub(super) fn has_ended(&self, credential: &Credential) -> bool {
         match credential {
-            Credential::AdminKey | Credential::Key(_) => false,
+            Credential::AdminKey => false,
+            Credential::Key { key_id, expire_time } => {
+                self.keys.has_ended(key_id)
+                    || expire_time.is_some_and(|end| end <= (self.environment.now)())
+            }
             Credential::Session(session) => {
                 self.sessions.has_ended(session) || session.expire_time <= (self.environment.now)()
             }
@@ -153,7 +161,7 @@ impl CredentialEnd {
     pub(super) fn of(shared: &Arc<Shared>, credential: &Credential) -> Self {
         let expire_time = match credential {
             Credential::AdminKey => return Self::never(),
-            Credential::Key(_) => None,
+            Credential::Key { expire_time, .. } => *expire_time,
             Credential::Session(session) => Some(session.expire_time),
         };
         let expires_at = expire_time.map(|Timestamp(expires_us)| {

@@ -1,25 +1,227 @@
-//! API keys.
+//! API keys: which caller a key belongs to. Keys that were seen are remembered, and so are keys that are unknown, so
+//! that no caller makes the database answer for each call.
 
-use super::{Caller, Unavailable};
-use crate::store::Database;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-/// How every API key begins.
-pub const PREFIX: &str = "tributary_key_";
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use super::generations::Generations;
+pub use super::key_text::PREFIX;
+use super::key_text::{hash_of, is_well_formed};
+use super::{Caller, Credential, KeyLimits, Principal, Role, Unavailable};
+use crate::engine::Environment;
+use crate::store::api_keys::KnownKey;
+use crate::store::{Database, RecordedEvent, StoreError, api_keys, in_time};
+use domain::{AnyEvent, ApiKeyEvent, KeyRole, Timestamp};
+
+/// Keys that are remembered: some 300 bytes each.
+const MAX_KNOWN: usize = 100_000;
+/// Unknown keys that are remembered: some 50 bytes each. Anybody can make unknown keys whose checksum holds.
+const MAX_UNKNOWN: usize = 100_000;
+/// Keys that are looked up in the database at a time, so that unknown keys leave connections to others.
+const MAX_LOOKUPS: usize = 2;
+/// How often the use of one key is recorded, in microseconds.
+const USE_INTERVAL_US: i64 = 60 * Timestamp::PER_SECOND;
+/// How often recorded uses are written.
+const WRITE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The SHA-256 of a key.
+type Hash = [u8; 32];
+
+/// A key that was found.
+struct Entry {
+    key_id: Arc<str>,
+    caller: Caller,
+    expire_time: Option<Timestamp>,
+    /// When its use was recorded last, in microseconds since 1970.
+    recorded_use: AtomicI64,
+}
 
 /// Knows API keys. Those that were seen are remembered.
 pub(super) struct Keys {
-    #[expect(dead_code, reason = "no key exists yet")]
     database: Database,
+    environment: Environment,
+    remembered: Mutex<Remembered>,
+    /// How many keys have ended since the start. A key that was read from the database while one ended is read again.
+    ended: AtomicU64,
+    lookups: Semaphore,
+    /// The uses that are to be written.
+    uses: Mutex<HashMap<Arc<str>, Timestamp>>,
+}
+
+struct Remembered {
+    known: Generations<Hash, Arc<Entry>>,
+    unknown: Generations<Hash, ()>,
+    /// Keys that have ended of late, by their ids: calls and streams may have begun with them a moment before.
+    ended: Generations<Arc<str>, ()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change is a single step, so a panic leaves the content usable.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Keys {
-    pub(super) fn new(database: Database) -> Self {
-        Self { database }
+    pub(super) fn new(database: Database, environment: Environment) -> Self {
+        let remembered = Remembered {
+            known: Generations::new(MAX_KNOWN),
+            unknown: Generations::new(MAX_UNKNOWN),
+            ended: Generations::new(MAX_UNKNOWN),
+        };
+        Self {
+            database,
+            environment,
+            remembered: Mutex::new(remembered),
+            ended: AtomicU64::new(0),
+            lookups: Semaphore::new(MAX_LOOKUPS),
+            uses: Mutex::default(),
+        }
     }
 
-    /// The caller with a key; `None` if it is unknown or has ended.
-    #[allow(clippy::unused_self, clippy::unused_async, reason = "no key exists yet")]
-    pub(super) async fn identify(&self, _key: &str) -> Result<Option<Caller>, Unavailable> {
-        Ok(None)
+    /// The caller with a key; `None` if it is mistyped, unknown or has ended.
+    pub(super) async fn identify(&self, key: &str) -> Result<Option<Caller>, Unavailable> {
+        if !is_well_formed(key) {
+            return Ok(None);
+        }
+        let hash = hash_of(key);
+        let found = match self.recall(&hash) {
+            Some(found) => found,
+            None => self.look_up(hash).await?,
+        };
+        let now = (self.environment.now)();
+        let valid = found.filter(|entry| entry.expire_time.is_none_or(|end| now < end));
+        Ok(valid.map(|entry| {
+            self.note_use(&entry, now);
+            entry.caller.clone()
+        }))
+    }
+
+    /// What is remembered of a key: the key, or that it is unknown.
+    fn recall(&self, hash: &Hash) -> Option<Option<Arc<Entry>>> {
+        let mut remembered = lock(&self.remembered);
+        match remembered.known.get(hash) {
+            Some(entry) => Some(Some(entry)),
+            None => remembered.unknown.get(hash).map(|()| None),
+        }
+    }
+
+    async fn look_up(&self, hash: Hash) -> Result<Option<Arc<Entry>>, Unavailable> {
+        // The semaphore is never closed.
+        let _turn = self.lookups.acquire().await;
+        loop {
+            // Somebody else may have looked it up meanwhile.
+            if let Some(found) = self.recall(&hash) {
+                return Ok(found);
+            }
+            let ended = self.ended.load(Ordering::SeqCst);
+            let found = in_time(api_keys::of_hash(self.database.pool(), &hash)).await;
+            let found = found.map_err(|error| {
+                tracing::warn!(%error, "an API key could not be looked up");
+                Unavailable
+            })?;
+            let entry = found.map(|key| Arc::new(Entry::from(key)));
+            let mut remembered = lock(&self.remembered);
+            if self.ended.load(Ordering::SeqCst) != ended {
+                continue;
+            }
+            match &entry {
+                Some(entry) => remembered.known.insert(hash, entry.clone()),
+                None => remembered.unknown.insert(hash, ()),
+            }
+            return Ok(entry);
+        }
+    }
+
+    /// Learns from an event of the log which key has ended. Returns whether the event is about that.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the event cannot be read.
+    pub(super) fn learn(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
+        if &*event.event_type != "ApiKeyRevoked" {
+            return Ok(false);
+        }
+        let Some(AnyEvent::ApiKey(ApiKeyEvent::ApiKeyRevoked(_))) = event.read_if_known()? else {
+            return Ok(false);
+        };
+        self.end(&event.stream.id);
+        Ok(true)
+    }
+
+    /// Forgets a key that has ended, so that it is looked up again and found ended.
+    fn end(&self, key_id: &Arc<str>) {
+        let mut remembered = lock(&self.remembered);
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        remembered.known.retain(|_, entry| entry.key_id != *key_id);
+        remembered.ended.insert(key_id.clone(), ());
+    }
+
+    /// Whether a key was revoked, as far as is known here.
+    pub(super) fn has_ended(&self, key_id: &Arc<str>) -> bool {
+        lock(&self.remembered).ended.get(key_id).is_some()
+    }
+
+    /// Notes that a key was used, unless that was noted within the last minute.
+    fn note_use(&self, entry: &Entry, now: Timestamp) {
+        let recorded = entry.recorded_use.load(Ordering::Relaxed);
+        if now.0.saturating_sub(recorded) < USE_INTERVAL_US {
+            return;
+        }
+        let won = entry.recorded_use.compare_exchange(
+            recorded,
+            now.0,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+        if won.is_ok() {
+            lock(&self.uses).insert(entry.key_id.clone(), now);
+        }
+    }
+
+    /// Writes the uses of keys from time to time, and once more at the end.
+    pub(super) async fn write_uses(&self, stop: CancellationToken) {
+        loop {
+            let is_last =
+                stop.run_until_cancelled(tokio::time::sleep(WRITE_INTERVAL)).await.is_none();
+            let uses = std::mem::take(&mut *lock(&self.uses));
+            if !uses.is_empty() {
+                let uses: Vec<(String, Timestamp)> =
+                    uses.into_iter().map(|(key_id, time)| (key_id.to_string(), time)).collect();
+                let written = api_keys::record_uses(self.database.pool(), &uses);
+                if let Err(error) = in_time(written).await {
+                    tracing::debug!(%error, "the uses of API keys could not be recorded");
+                }
+            }
+            if is_last {
+                return;
+            }
+        }
+    }
+}
+
+impl From<KnownKey> for Entry {
+    fn from(key: KnownKey) -> Self {
+        let id: Arc<str> = key.key_id.into();
+        let limits = KeyLimits { rpcs: key.rpcs, program_ids: key.program_ids };
+        let principal = Principal::Key {
+            id: Some(id.clone()),
+            role: match key.role {
+                KeyRole::Admin => Role::Admin,
+                KeyRole::Service => Role::Service,
+                KeyRole::User => Role::User,
+            },
+            user_id: key.user_id,
+            limits: (limits != KeyLimits::default()).then(|| Arc::new(limits)),
+        };
+        let credential = Credential::Key { key_id: id.clone(), expire_time: key.expire_time };
+        Self {
+            key_id: id,
+            caller: Caller { principal, credential },
+            expire_time: key.expire_time,
+            recorded_use: AtomicI64::new(key.last_use_time.map_or(0, |time| time.0)),
+        }
     }
 }

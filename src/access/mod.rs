@@ -5,12 +5,14 @@
 //!   slows down those who guess passwords.
 //! - [`passwords`] says which passwords are accepted, hashes and verifies them.
 //! - [`tokens`] are the texts that clients hold, [`signing`] the keys that sign them.
-//! - [`keys`] knows API keys.
+//! - [`keys`] knows API keys, whose form is in [`key_text`]; [`staff`] knows who is an operator or an admin.
 //! - [`second_factor`] sets up and checks second factors.
 //! - [`ends`] follows the log for credentials that have ended.
 
 mod attempts;
 mod ends;
+mod generations;
+pub mod key_text;
 pub mod keys;
 pub mod logins;
 pub mod passwords;
@@ -18,8 +20,10 @@ mod principal;
 pub mod second_factor;
 mod sessions;
 pub mod signing;
+mod staff;
 mod tokens;
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,16 +34,18 @@ use sha2::{Digest, Sha256};
 use crate::engine::Environment;
 use crate::lifecycle::{Stage, Tasks};
 use crate::live::Live;
-use crate::store::{Database, RecordedEvent, StoreError, in_time};
+use crate::store::{Database, RecordedEvent, StoreError, api_keys, in_time};
 use attempts::Attempts;
+use domain::Timestamp;
 pub use ends::CredentialEnd;
 use ends::{Heard, OpenStreams};
 use keys::Keys;
 use passwords::Passwords;
-pub use principal::{Principal, Role};
+pub use principal::{KeyLimits, Principal, Role};
 use sessions::Sessions;
 pub use sessions::{MAX_ACCESS_TOKEN, Session};
 use signing::{Signing, SigningError, SigningKeys, keyed};
+pub use staff::Staff;
 
 /// What an operator can set about access.
 #[derive(Clone, Debug)]
@@ -103,8 +109,13 @@ pub struct Caller {
 pub enum Credential {
     /// The admin key of the settings, which ends with the process.
     AdminKey,
-    /// The API key with this id.
-    Key(Arc<str>),
+    /// An API key.
+    Key {
+        /// Its id.
+        key_id: Arc<str>,
+        /// When it ceases to be valid; `None` if never.
+        expire_time: Option<Timestamp>,
+    },
     /// An access token of this session.
     Session(Arc<Session>),
 }
@@ -134,6 +145,7 @@ struct Shared {
     signing: Signing,
     sessions: Sessions,
     keys: Keys,
+    staff: Staff,
     heard: Heard,
     open: OpenStreams,
 }
@@ -170,7 +182,8 @@ impl Access {
             passwords: Passwords::new(settings.passwords.clone(), environment.clone()),
             attempts: Attempts::new(),
             sessions,
-            keys: Keys::new(database.clone()),
+            keys: Keys::new(database.clone(), environment.clone()),
+            staff: Staff::of(in_time(api_keys::staff(database.pool())).await?),
             heard: Heard::new(live, position),
             open: OpenStreams::default(),
             database,
@@ -181,6 +194,11 @@ impl Access {
         let following = shared.clone();
         tasks.spawn(Stage::Background, "ends of sessions and keys", |stop| {
             ends::follow(following, position, stop)
+        });
+        let using = shared.clone();
+        tasks.spawn(Stage::Background, "uses of keys", |stop| async move {
+            using.keys.write_uses(stop).await;
+            Ok::<_, Infallible>(())
         });
         if let Some(path) = shared.settings.signing_keys.clone() {
             let (signing, following) = (shared.signing.clone(), shared.clone());
@@ -202,7 +220,12 @@ impl Access {
             return Ok(Some(Caller { principal, credential: Credential::AdminKey }));
         }
         if credential.starts_with(keys::PREFIX) {
-            return self.shared.keys.identify(credential).await;
+            let Some(caller) = self.shared.keys.identify(credential).await? else {
+                return Ok(None);
+            };
+            self.check_up_to_date().await?;
+            let has_ended = self.shared.has_ended(&caller.credential);
+            return Ok((!has_ended).then_some(caller));
         }
         if !tokens::looks_like_access_token(credential) {
             return Ok(None);
@@ -235,6 +258,12 @@ impl Access {
         credential.map_or_else(CredentialEnd::never, |credential| {
             CredentialEnd::of(&self.shared, credential)
         })
+    }
+
+    /// Who is an operator or an admin.
+    #[must_use]
+    pub fn staff(&self) -> &Staff {
+        &self.shared.staff
     }
 
     /// Hashes passwords.

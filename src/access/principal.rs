@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::store::Actor;
-use domain::UserId;
+use domain::{ProgramId, UserId};
 
 /// What a caller may do beyond what everybody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,6 +40,15 @@ impl Role {
     }
 }
 
+/// What a key is limited to, besides its role.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyLimits {
+    /// RPCs, and sets of RPCs, by their names; `None` is all.
+    pub rpcs: Option<Vec<String>>,
+    /// Programs, sorted; `None` is all.
+    pub program_ids: Option<Vec<ProgramId>>,
+}
+
 /// Who makes a call. Passed among the extensions of the request from authentication to the handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
@@ -62,12 +71,15 @@ pub enum Principal {
         role: Role,
         /// The user whom the key belongs to, if it belongs to one.
         user_id: Option<UserId>,
+        /// What the key is limited to; `None` if it is not limited.
+        limits: Option<Arc<KeyLimits>>,
     },
 }
 
 impl Principal {
     /// The holder of the admin key of the settings.
-    pub const ADMIN_KEY: Self = Self::Key { id: None, role: Role::Admin, user_id: None };
+    pub const ADMIN_KEY: Self =
+        Self::Key { id: None, role: Role::Admin, user_id: None, limits: None };
 
     /// The role; none without credentials.
     #[must_use]
@@ -78,6 +90,21 @@ impl Principal {
         }
     }
 
+    /// What the key of the caller is limited to; `None` without limits.
+    #[must_use]
+    pub fn limits(&self) -> Option<&KeyLimits> {
+        match self {
+            Self::Key { limits, .. } => limits.as_deref(),
+            Self::Anonymous | Self::User { .. } => None,
+        }
+    }
+
+    /// The programs that a purchase by the caller counts in; `None` is all.
+    #[must_use]
+    pub fn program_ids(&self) -> Option<&[ProgramId]> {
+        self.limits()?.program_ids.as_deref()
+    }
+
     /// Whether the caller acts for all users.
     #[must_use]
     pub fn is_back_end(&self) -> bool {
@@ -85,7 +112,7 @@ impl Principal {
     }
 
     /// The username of another user, if the caller may see it. People log in by it, so users see the name that
-    /// others chose to be shown, and no username.
+    /// others chose to be shown, and no username but of those whom they referred.
     #[must_use]
     pub fn sees_username(&self, username: &str) -> Option<String> {
         self.is_back_end().then(|| username.into())
@@ -101,15 +128,41 @@ impl Principal {
         }
     }
 
-    /// Identifies the caller: request ids and the limit on streams are scoped by it. All holders of the admin
-    /// key count as one caller, and so do all sessions of a user.
+    /// The person who has logged in, whatever their role.
+    #[must_use]
+    pub fn person_id(&self) -> Option<&UserId> {
+        match self {
+            Self::User { user_id, .. } => Some(user_id),
+            Self::Anonymous | Self::Key { .. } => None,
+        }
+    }
+
+    /// The scope of request ids. All keys of back ends have one scope, so that a back end whose key was replaced
+    /// between two attempts repeats nothing; its name is that of the first such key, whose receipts stay good. All
+    /// sessions and keys of a user have one scope, too.
     #[must_use]
     pub fn scope(&self) -> Cow<'static, str> {
         match self {
             Self::Anonymous => "anonymous".into(),
-            Self::User { user_id, .. } => format!("user:{user_id}").into(),
+            Self::User { user_id, .. }
+            | Self::Key { user_id: Some(user_id), role: Role::User, .. } => {
+                format!("user:{user_id}").into()
+            }
+            // A key of a user that belongs to nobody, which cannot be created.
+            Self::Key { id, role: Role::User, .. } => {
+                format!("key:{}", id.as_deref().unwrap_or_default()).into()
+            }
+            Self::Key { .. } => Role::Admin.as_str().into(),
+        }
+    }
+
+    /// The caller in limits on what one caller may hold: each key counts by itself, and all sessions of a user count
+    /// as one.
+    #[must_use]
+    pub fn quota(&self) -> Cow<'static, str> {
+        match self {
             Self::Key { id: Some(id), .. } => format!("key:{id}").into(),
-            Self::Key { id: None, role, .. } => role.as_str().into(),
+            _ => self.scope(),
         }
     }
 

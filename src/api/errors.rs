@@ -135,6 +135,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ProgramVersionNotFound
         | ErrorReason::MailedTokenUnknown
         | ErrorReason::JobNotFound
+        | ErrorReason::ApiKeyNotFound
         | ErrorReason::SessionNotFound
         | ErrorReason::MailNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
@@ -170,7 +171,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::NoTiers
         | ErrorReason::TooManyReferrals
         | ErrorReason::JobNotParked
-        | ErrorReason::MailNotParked => Code::FailedPrecondition,
+        | ErrorReason::MailNotParked
+        | ErrorReason::ApiKeyAlreadyRevoked
+        | ErrorReason::TooManyApiKeys
+        | ErrorReason::UserRoleUnchanged => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::HeadersTooLarge
         | ErrorReason::QueueFull
@@ -227,7 +231,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::UnsupportedField
         | ErrorReason::InvalidConsistencyToken
         | ErrorReason::OutOfRange
-        | ErrorReason::UnknownEventType => Code::InvalidArgument,
+        | ErrorReason::UnknownEventType
+        | ErrorReason::UnknownRpc => Code::InvalidArgument,
     }
 }
 
@@ -456,6 +461,14 @@ impl From<Refusal> for ApiError {
             Refusal::TooManyPrograms { user_id, limit } => {
                 status(R::TooManyPrograms, &[("user_id", user_id), ("limit", limit)])
             }
+            Refusal::UserRoleUnchanged { user_id, role } => {
+                let role = role.as_str();
+                status(R::UserRoleUnchanged, &[("user_id", user_id), ("role", &role)])
+            }
+            Refusal::ApiKeyNotFound(id) => status(R::ApiKeyNotFound, &[("key_id", id)]),
+            Refusal::ApiKeyAlreadyRevoked(id) => status(R::ApiKeyAlreadyRevoked, &[("key_id", id)]),
+            // Ids are drawn at random, so this is a defect of the source of randomness.
+            Refusal::ApiKeyIdTaken(_) => internal(),
         })
     }
 }

@@ -196,6 +196,20 @@ impl Fields {
         name.into()
     }
 
+    /// A required name of an API key.
+    pub fn key_name(&mut self, text: &str) -> Option<String> {
+        let name = self.text("name", text)?.trim();
+        if name.chars().count() > MAX_DISPLAY_NAME_CHARS {
+            let message = format!("must be at most {MAX_DISPLAY_NAME_CHARS} characters long");
+            self.fault("name", ErrorReason::FieldTooLong, message);
+        } else if let Some(unseen) = unseen(name) {
+            self.fault("name", ErrorReason::InvalidDisplayName, unseen.to_string());
+        } else {
+            return Some(name.into());
+        }
+        None
+    }
+
     /// A required e-mail address, in the form in which it is stored.
     pub fn email(&mut self, text: &str) -> Option<String> {
         let text = self.text("email", text)?;

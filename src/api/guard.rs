@@ -19,10 +19,11 @@ use super::errors::{ApiError, internal, status};
 use super::peer::ClientAddress;
 use super::permissions::{Admitted, Denied, NamedFields, Rule};
 use super::reads;
+use super::redaction::{Redaction, without_others};
 use crate::access::{Credential, Principal, Role};
 use crate::lifecycle::message_of;
 use crate::store::{ANSWER_TIMEOUT, StoreError};
-use domain::{PurchaseId, Refusal};
+use domain::{ApiKeyId, PurchaseId, Refusal, UserId};
 
 /// The handlers of a service behind their guard. The only type that tonic's services are implemented for.
 pub(super) struct Guarded<H>(pub(super) H);
@@ -62,6 +63,30 @@ impl<M> Call<M> {
     pub(super) fn user_agent(&self) -> &str {
         self.metadata.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
+
+    /// What is left out of the answer.
+    pub(super) fn redaction(&self) -> Redaction {
+        Redaction::of(self.rule, &self.principal)
+    }
+
+    /// What an error may say.
+    pub(super) fn visible(&self) -> Visible {
+        let is_all = self.principal.is_back_end();
+        Visible((!is_all).then(|| self.principal.user_id().cloned()))
+    }
+}
+
+/// What the errors of a call may name: everybody, or only this user, or nobody.
+pub(super) struct Visible(Option<Option<UserId>>);
+
+impl Visible {
+    /// The status of an error, without what the caller may not see.
+    pub(super) fn apply(&self, error: ApiError) -> Status {
+        match &self.0 {
+            None => error.into(),
+            Some(own) => without_others(error.into(), own.as_ref()),
+        }
+    }
 }
 
 /// Admits a call, or returns the status that rejects it.
@@ -75,7 +100,8 @@ pub(super) async fn admit<M: NamedFields>(
     let is_unknown = extensions.remove::<UnknownCredentials>().is_some();
     let ends = extensions.remove::<Deadline>();
     let deadline = reads::deadline(context, ends);
-    let admitted = rule.admit(&principal, &mut message);
+    let is_staff = |user_id: &str| context.access.staff().includes(user_id);
+    let admitted = rule.admit(&principal, &is_staff, &mut message);
     match admitted
         .map_err(|reason| if is_unknown { unknown_credentials() } else { denied(reason) })?
     {
@@ -86,6 +112,22 @@ pub(super) async fn admit<M: NamedFields>(
                 && reads::buyer_of(context, &purchase_id).await? != Some(user_id)
             {
                 return Err(Refusal::PurchaseNotFound(purchase_id).into());
+            }
+        }
+        Admitted::UnlessBuyerIsStaff { purchase_id } => {
+            if !context.access.staff().is_empty()
+                && let Ok(purchase_id) = PurchaseId::parse(&purchase_id)
+                && let Some(buyer) = reads::buyer_of(context, &purchase_id).await?
+                && is_staff(buyer.as_str())
+            {
+                return Err(Refusal::PurchaseNotFound(purchase_id).into());
+            }
+        }
+        Admitted::IfHolder { user_id, key_id } => {
+            if let Ok(key_id) = ApiKeyId::parse(&key_id)
+                && reads::holder_of(context, &key_id).await? != Some(user_id)
+            {
+                return Err(Refusal::ApiKeyNotFound(key_id).into());
             }
         }
     }
@@ -141,6 +183,14 @@ pub(super) fn denied(denied: Denied) -> Status {
             let message = format!("the role {role} does not allow this {field}");
             let facts: [(&str, &dyn Display); 2] = [("role", &role), ("field", &field)];
             status(reason, message, &facts)
+        }
+        Denied::Limit { role, limit } => {
+            let role = role.as_str();
+            let message = match limit {
+                "rpcs" => "the key is limited to other RPCs",
+                _ => "the key is limited to programs: name one of them in program_id",
+            };
+            status(reason, message, &[("role", &role), ("limit", &limit)])
         }
         Denied::Reserved { role, field } => {
             let message = format!(

@@ -14,6 +14,7 @@
 //! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.
 //! - [`fields`] checks the fields of a request and names all faults at once; [`enums`] finds numbers that are no value
 //!   of their enum.
+//! - [`redaction`] leaves out of answers to users what is about other people.
 //! - [`reads`] holds what reads have in common, [`writes`] is the same for commands, [`pages`] for lists,
 //!   [`watch`] for streams.
 //! - [`peer`] is where a call comes from.
@@ -43,6 +44,7 @@ mod program;
 mod purchase;
 mod readiness;
 mod reads;
+mod redaction;
 mod referral;
 mod reflection;
 mod responses;

@@ -5,7 +5,7 @@
 use domain::UserId;
 
 use super::pb::ErrorReason;
-use crate::access::{Principal, Role};
+use crate::access::{KeyLimits, Principal, Role};
 use crate::metrics::Rpc;
 
 pub use super::services::SERVICES;
@@ -24,6 +24,10 @@ pub enum Callers {
     BackEnds,
     /// Operators and admins.
     Operators,
+    /// Admins.
+    Admins,
+    /// Users, for themselves, and admins.
+    UsersAndAdmins,
 }
 
 impl Callers {
@@ -35,11 +39,14 @@ impl Callers {
             Self::People => matches!(principal, Principal::User { .. }),
             Self::BackEnds => principal.is_back_end(),
             Self::Operators => matches!(principal.role(), Some(Role::Operator | Role::Admin)),
+            Self::Admins => principal.role() == Some(Role::Admin),
+            Self::UsersAndAdmins => matches!(principal.role(), Some(Role::User | Role::Admin)),
         }
     }
 }
 
-/// Whose data a call is about. Back ends may name anybody; users only themselves.
+/// Whose data a call is about. Users may name only themselves, service keys nobody who is an operator or an admin, and
+/// operators and admins anybody, with the exception of [`Subject::Account`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// No particular user's data.
@@ -47,15 +54,20 @@ pub enum Subject {
     /// The data of the user whom this field names. A user may leave the field empty: it is filled with their
     /// own id.
     User(&'static str),
-    /// The data of the user whom this field names. If the field is empty, the data of all users, which is for
-    /// back ends only.
-    UserOrEverybody(&'static str),
+    /// The data of the user whom this field names. If the field is empty, the data of all users, which is for these
+    /// callers only.
+    UserOrEverybody(&'static str, Callers),
+    /// As [`Subject::User`], and what the call changes is the account itself: operators may name only themselves and
+    /// users who are neither operator nor admin.
+    Account(&'static str),
     /// The answer contains more for callers who may read the user whom this field names; for others the field
     /// is emptied.
     UserIfReadable(&'static str),
     /// The data of the buyer of the purchase that this field names. Purchases of others are reported as
     /// unknown.
     BuyerOf(&'static str),
+    /// The API key that this field names. Keys of others are reported as unknown to users.
+    HolderOf(&'static str),
 }
 
 impl Subject {
@@ -65,9 +77,11 @@ impl Subject {
         match self {
             Self::None => None,
             Self::User(field)
-            | Self::UserOrEverybody(field)
+            | Self::UserOrEverybody(field, _)
+            | Self::Account(field)
             | Self::UserIfReadable(field)
-            | Self::BuyerOf(field) => Some(field),
+            | Self::BuyerOf(field)
+            | Self::HolderOf(field) => Some(field),
         }
     }
 }
@@ -85,6 +99,9 @@ pub struct Rule {
     pub subject: Subject,
     /// A field that only back ends may set.
     pub back_ends_set: Option<&'static str>,
+    /// Whether the call counts in the programs of its key only, if the key is limited to programs. Such a key can
+    /// otherwise use only RPCs whose `program_id` names one of its programs.
+    pub counts_in_programs_of_key: bool,
 }
 
 /// The row of an RPC without a field that only back ends may set.
@@ -94,7 +111,7 @@ pub(super) const fn row(
     callers: Callers,
     subject: Subject,
 ) -> Rule {
-    Rule { service, rpc, callers, subject, back_ends_set: None }
+    Rule { service, rpc, callers, subject, back_ends_set: None, counts_in_programs_of_key: false }
 }
 
 /// Every row.
@@ -182,6 +199,13 @@ pub enum Denied {
         /// The field.
         field: &'static str,
     },
+    /// The key is limited, and the call is beyond the limit.
+    Limit {
+        /// The key's role.
+        role: Role,
+        /// The limit: `rpcs` or `program_ids`.
+        limit: &'static str,
+    },
     /// Only back ends may set the field.
     Reserved {
         /// The caller's role; none without credentials.
@@ -199,7 +223,7 @@ impl Denied {
             Self::MissingCredentials | Self::Reserved { role: None, .. } => {
                 ErrorReason::MissingCredentials
             }
-            Self::Role(_) | Self::Field { .. } | Self::Reserved { .. } => {
+            Self::Role(_) | Self::Field { .. } | Self::Limit { .. } | Self::Reserved { .. } => {
                 ErrorReason::PermissionDenied
             }
         }
@@ -218,15 +242,68 @@ pub enum Admitted {
         /// The purchase, as the request names it.
         purchase_id: String,
     },
+    /// That an operator or admin did not make the purchase with this id.
+    UnlessBuyerIsStaff {
+        /// The purchase, as the request names it.
+        purchase_id: String,
+    },
+    /// That this user holds the key with this id.
+    IfHolder {
+        /// The caller.
+        user_id: UserId,
+        /// The key, as the request names it.
+        key_id: String,
+    },
+}
+
+/// Says who is an operator or an admin, by the id of the user.
+pub type IsStaff<'a> = &'a dyn Fn(&str) -> bool;
+
+/// The set of RPCs that change nothing, as keys name it.
+const READ_ONLY: &str = "read-only";
+/// The set of all RPCs about purchases.
+const PURCHASES_ONLY: &str = "purchases-only";
+/// The service of that set.
+const PURCHASE_SERVICE: &str = "PurchaseService";
+/// How the names of RPCs begin that change nothing.
+const READS: &[&str] = &["Find", "Get", "List", "Preview", "Read", "Validate", "Watch"];
+/// The field by which requests name their program.
+const PROGRAM_ID: &str = "program_id";
+
+/// Whether a key can be limited to this: the name of an RPC, or of a set of RPCs.
+#[must_use]
+pub fn is_rpc_limit(name: &str) -> bool {
+    [READ_ONLY, PURCHASES_ONLY].contains(&name) || rules().any(|rule| rule.rpc == name)
 }
 
 impl Rule {
+    /// Whether the RPC changes nothing.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        READS.iter().any(|verb| self.rpc.starts_with(verb))
+    }
+
+    /// Whether the RPC is one of those that a key is limited to.
+    fn is_among(&self, limits: &[String]) -> bool {
+        limits.iter().any(|limit| match limit.as_str() {
+            READ_ONLY => self.is_read(),
+            PURCHASES_ONLY => self.service == PURCHASE_SERVICE,
+            name => name == self.rpc,
+        })
+    }
+
     /// Checks whether the caller may use the RPC at all.
     ///
     /// # Errors
     /// The reason if not.
     pub fn admit_caller(&self, principal: &Principal) -> Result<(), Denied> {
         match principal.role() {
+            Some(role) if self.callers.include(principal) => match principal.limits() {
+                Some(KeyLimits { rpcs: Some(rpcs), .. }) if !self.is_among(rpcs) => {
+                    Err(Denied::Limit { role, limit: "rpcs" })
+                }
+                _ => Ok(()),
+            },
             _ if self.callers.include(principal) => Ok(()),
             None => Err(Denied::MissingCredentials),
             Some(role) => Err(Denied::Role(role)),
@@ -241,12 +318,95 @@ impl Rule {
     pub fn admit(
         &self,
         principal: &Principal,
+        is_staff: IsStaff<'_>,
         request: &mut dyn TextFields,
     ) -> Result<Admitted, Denied> {
         self.admit_caller(principal)?;
-        if principal.is_back_end() {
+        self.admit_program(principal, request)?;
+        match principal.role() {
+            Some(Role::Admin) => Ok(Admitted::Fully),
+            Some(role @ Role::Operator) => self.admit_operator(principal, role, is_staff, request),
+            Some(role @ Role::Service) => self.admit_service(principal, role, is_staff, request),
+            Some(Role::User) | None => self.admit_user(principal, request),
+        }
+    }
+
+    /// A key that is limited to programs must name one of them.
+    fn admit_program(
+        &self,
+        principal: &Principal,
+        request: &mut dyn TextFields,
+    ) -> Result<(), Denied> {
+        let limits = principal.limits().and_then(|limits| limits.program_ids.as_ref());
+        let Some((program_ids, role)) = limits.zip(principal.role()) else { return Ok(()) };
+        let named = request.text(PROGRAM_ID);
+        let is_own = |named: &mut String| program_ids.iter().any(|id| id.as_str() == named);
+        if self.counts_in_programs_of_key || named.is_some_and(is_own) {
+            return Ok(());
+        }
+        Err(Denied::Limit { role, limit: "program_ids" })
+    }
+
+    /// Operators do not change accounts of operators and admins: who can reset the password of an admin is one.
+    fn admit_operator(
+        &self,
+        principal: &Principal,
+        role: Role,
+        is_staff: IsStaff<'_>,
+        request: &mut dyn TextFields,
+    ) -> Result<Admitted, Denied> {
+        let Subject::Account(field) = self.subject else { return Ok(Admitted::Fully) };
+        let named = request.text(field).ok_or(Denied::Field { role, field })?;
+        let is_own = principal.person_id().is_some_and(|own| own.as_str() == named);
+        if is_own || !is_staff(named) {
             return Ok(Admitted::Fully);
         }
+        Err(Denied::Field { role, field })
+    }
+
+    /// Back ends act for their users, who are neither operators nor admins.
+    fn admit_service(
+        &self,
+        principal: &Principal,
+        role: Role,
+        is_staff: IsStaff<'_>,
+        request: &mut dyn TextFields,
+    ) -> Result<Admitted, Denied> {
+        let Some(field) = self.subject.field() else { return Ok(Admitted::Fully) };
+        let denied = Denied::Field { role, field };
+        let Some(named) = request.text(field) else { return Err(denied) };
+        match self.subject {
+            Subject::UserOrEverybody(_, everybody)
+                if named.is_empty() && !everybody.include(principal) =>
+            {
+                return Err(denied);
+            }
+            Subject::User(_) | Subject::UserOrEverybody(..) | Subject::Account(_)
+                if is_staff(named) =>
+            {
+                return Err(denied);
+            }
+            Subject::UserIfReadable(_) if is_staff(named) => named.clear(),
+            Subject::BuyerOf(_) => {
+                return Ok(Admitted::UnlessBuyerIsStaff { purchase_id: named.clone() });
+            }
+            // Service keys have nothing to do with keys.
+            Subject::HolderOf(_) => return Err(denied),
+            Subject::User(_)
+            | Subject::UserOrEverybody(..)
+            | Subject::Account(_)
+            | Subject::UserIfReadable(_)
+            | Subject::None => {}
+        }
+        Ok(Admitted::Fully)
+    }
+
+    /// Users see and change what is theirs; callers without credentials have nothing that is.
+    fn admit_user(
+        &self,
+        principal: &Principal,
+        request: &mut dyn TextFields,
+    ) -> Result<Admitted, Denied> {
         let denied = |field| match principal.role() {
             None => Denied::MissingCredentials,
             Some(role) => Denied::Field { role, field },
@@ -263,17 +423,26 @@ impl Rule {
         let own = principal.user_id();
         let is_own = own.is_some_and(|own| own.as_str() == named);
         match self.subject {
-            Subject::User(_) | Subject::UserOrEverybody(_) | Subject::UserIfReadable(_)
+            Subject::User(_)
+            | Subject::UserOrEverybody(..)
+            | Subject::Account(_)
+            | Subject::UserIfReadable(_)
                 if is_own => {}
             Subject::UserIfReadable(_) => named.clear(),
-            Subject::User(_) if named.is_empty() => {
+            Subject::User(_) | Subject::Account(_) if named.is_empty() => {
                 *named = own.ok_or_else(|| denied(field))?.to_string();
             }
             Subject::BuyerOf(_) => {
                 let user_id = own.ok_or_else(|| denied(field))?.clone();
                 return Ok(Admitted::IfBuyer { user_id, purchase_id: named.clone() });
             }
-            Subject::User(_) | Subject::UserOrEverybody(_) => return Err(denied(field)),
+            Subject::HolderOf(_) => {
+                let user_id = own.ok_or_else(|| denied(field))?.clone();
+                return Ok(Admitted::IfHolder { user_id, key_id: named.clone() });
+            }
+            Subject::User(_) | Subject::UserOrEverybody(..) | Subject::Account(_) => {
+                return Err(denied(field));
+            }
             Subject::None => {}
         }
         Ok(Admitted::Fully)

@@ -8,17 +8,20 @@ use prost::Message;
 
 use super::*;
 use crate::api::services::empty_request;
+use domain::ProgramId;
 
 /// The callers of an RPC, as its comment states them.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Said {
-    /// Before a semicolon: `anyone`, `anyone with credentials`, `anyone who has logged in`,
-    /// `the user`, `the buyer` and roles.
+    /// Before a semicolon: `anyone`, `anyone with credentials`, `anyone who has logged in`, `the user`,
+    /// `the buyer`, `the holder` and roles.
     callers: Vec<String>,
-    /// The field that only back ends may leave empty.
-    filled: Option<String>,
+    /// The field that only some callers may leave empty, and their roles.
+    filled: Option<(String, Vec<String>)>,
     /// The field that only back ends may set.
     reserved: Option<String>,
+    /// Whether only admins may call about operators and admins.
+    is_account: bool,
 }
 
 impl Said {
@@ -30,14 +33,20 @@ impl Said {
             .filter_map(|text| Some(text.strip_prefix("Callers: ")?.strip_suffix('.')?.to_owned()))
             .collect();
         let [said] = &*said else { panic!("not one sentence about callers: {comment}") };
-        let (callers, except) = said.split_once("; with ").unwrap_or((said, ""));
-        let field = |article: &str| {
-            let field = except.strip_prefix(article)?.strip_suffix(BACK_ENDS)?;
-            Some(field.trim_matches('`').to_owned())
-        };
-        let (filled, reserved) = (field("an empty `"), field("a `"));
-        assert_eq!(except.is_empty(), filled.is_none() && reserved.is_none(), "unknown: {said}");
-        Self { callers: callers.split(", ").map(Into::into).collect(), filled, reserved }
+        let (callers, except) = said.split_once("; ").unwrap_or((said, ""));
+        let list = |text: &str| text.split(", ").map(str::to_owned).collect::<Vec<_>>();
+        let mut read = Self { callers: list(callers), ..Self::default() };
+        if except == ABOUT_STAFF {
+            read.is_account = true;
+        } else if let Some(rest) = except.strip_prefix("with an empty `") {
+            let (field, roles) = rest.split_once("` only ").expect(said);
+            read.filled = Some((field.into(), list(roles)));
+        } else if let Some(rest) = except.strip_prefix("with a `") {
+            read.reserved = Some(rest.strip_suffix(BACK_ENDS).expect(said).into());
+        } else {
+            assert_eq!(except, "", "unknown: {said}");
+        }
+        read
     }
 
     fn has(&self, caller: &str) -> bool {
@@ -46,6 +55,12 @@ impl Said {
 }
 
 const BACK_ENDS: &str = "` only `service`, `operator`, `admin`";
+const ABOUT_STAFF: &str = "for a user with another role than participant only `admin`";
+
+/// Olga is an operator, and the only one of the staff.
+fn is_staff(user_id: &str) -> bool {
+    user_id == "olga"
+}
 
 /// Every RPC of the contract, as `(service, RPC, comment)`.
 fn contract() -> Vec<(String, String, String)> {
@@ -80,7 +95,7 @@ fn person(user: &str, role: Role) -> Principal {
 }
 
 fn key(role: Role, user: Option<&str>) -> Principal {
-    Principal::Key { id: Some("k_1".into()), role, user_id: user.map(id) }
+    Principal::Key { id: Some("k_1".into()), role, user_id: user.map(id), limits: None }
 }
 
 /// One principal of every kind. Those that only have the role `user` are ada, or nobody.
@@ -99,37 +114,48 @@ fn principals() -> Vec<Principal> {
     ]
 }
 
-/// What the comment of an RPC says about a call: `true` if it is for the buyer only.
+/// What the comment of an RPC says about a call: `true` if it still depends on whose purchase or key it is.
 fn expected(
     said: &Said,
+    subject: Subject,
     principal: &Principal,
     names: &str,
     sets_reserved: bool,
 ) -> Result<bool, ErrorReason> {
     let is_open = said.has("anyone");
     let is_reserved = sets_reserved && said.reserved.is_some();
+    let denied = Err(ErrorReason::PermissionDenied);
     let Some(role) = principal.role() else {
         let is_admitted = is_open && !is_reserved;
         return if is_admitted { Ok(false) } else { Err(ErrorReason::MissingCredentials) };
     };
-    if is_open && is_reserved && !principal.is_back_end() {
-        return Err(ErrorReason::PermissionDenied);
+    if is_open {
+        return if is_reserved && !principal.is_back_end() { denied } else { Ok(false) };
     }
     if said.has("anyone who has logged in") {
         let is_person = matches!(principal, Principal::User { .. });
-        return if is_person { Ok(false) } else { Err(ErrorReason::PermissionDenied) };
+        return if is_person { Ok(false) } else { denied };
     }
-    if is_open || said.has("anyone with credentials") || said.has(&format!("`{}`", role.as_str())) {
-        return Ok(false);
+    let listed = format!("`{}`", role.as_str());
+    if said.has("anyone with credentials") || said.has(&listed) {
+        let is_own = principal.person_id().is_some_and(|own| own.as_str() == names);
+        let names_staff = is_staff(names) && !is_own;
+        let names_nobody = names.is_empty()
+            && said.filled.as_ref().is_some_and(|(_, roles)| !roles.contains(&listed));
+        return match (role, subject) {
+            (Role::Service, Subject::BuyerOf(_)) => Ok(true),
+            (Role::Service, Subject::None | Subject::HolderOf(_)) => Ok(false),
+            (Role::Service, _) if names_staff || names_nobody => denied,
+            (Role::Operator, _) if said.is_account && names_staff => denied,
+            _ => Ok(false),
+        };
     }
     let is_ada = role == Role::User && principal.user_id().is_some();
     let is_own = names == "ada" || (names.is_empty() && said.filled.is_none());
-    let denied = Err(ErrorReason::PermissionDenied);
-    match (said.has("the user"), said.has("the buyer")) {
-        (true, false) if is_ada && is_own && !is_reserved => Ok(false),
-        (false, true) if is_ada => Ok(true),
-        _ => denied,
+    if said.has("the user") {
+        return if is_ada && is_own && !is_reserved { Ok(false) } else { denied };
     }
+    if is_ada && (said.has("the buyer") || said.has("the holder")) { Ok(true) } else { denied }
 }
 
 #[test]
@@ -138,15 +164,12 @@ fn every_rpc_admits_whom_its_comment_names_to_their_own_data_and_nobody_else() {
         let (said, rule) = (Said::read(&comment), rule(&rpc));
         assert_eq!(rule.service, service);
         assert_eq!(said.reserved.as_deref(), rule.back_ends_set, "{rpc}");
-        assert_eq!(
-            said.filled.is_some(),
-            rule.callers == Callers::SignedIn
-                && matches!(rule.subject, Subject::UserOrEverybody(_)),
-            "{rpc}"
-        );
-        assert!(said.filled.is_none() || said.filled.as_deref() == rule.subject.field(), "{rpc}");
+        assert_eq!(said.is_account, matches!(rule.subject, Subject::Account(_)), "{rpc}");
+        assert!(said.filled.is_none() || matches!(rule.subject, Subject::UserOrEverybody(..)));
+        let filled = said.filled.as_ref().map(|(field, _)| &**field);
+        assert!(filled.is_none() || filled == rule.subject.field(), "{rpc}");
         for principal in principals() {
-            for names in ["", "ada", "bob"] {
+            for names in ["", "ada", "bob", "olga"] {
                 for sets_reserved in [false, true] {
                     let mut request = empty_request(&rpc).unwrap();
                     if let Some(field) = rule.subject.field() {
@@ -157,16 +180,97 @@ fn every_rpc_admits_whom_its_comment_names_to_their_own_data_and_nobody_else() {
                     {
                         *request.text(field).unwrap() = "cid".into();
                     }
-                    let admitted = rule.admit(&principal, &mut *request);
+                    let admitted = rule.admit(&principal, &is_staff, &mut *request);
                     let admitted = admitted
                         .map(|admitted| admitted != Admitted::Fully)
                         .map_err(|denied| denied.reason());
                     assert_eq!(
                         admitted,
-                        expected(&said, &principal, names, sets_reserved),
+                        expected(&said, rule.subject, &principal, names, sets_reserved),
                         "{rpc} by {principal:?} about '{names}', reserved field: {sets_reserved}"
                     );
                 }
+            }
+        }
+    }
+}
+
+fn limited(role: Role, limits: KeyLimits) -> Principal {
+    let user_id = (role == Role::User).then(|| id("ada"));
+    Principal::Key { id: Some("k_1".into()), role, user_id, limits: Some(limits.into()) }
+}
+
+#[test]
+fn a_key_that_is_limited_to_rpcs_may_do_no_more_than_without_the_limit_and_only_these() {
+    let limit = |rpcs: &[&str]| KeyLimits {
+        rpcs: Some(rpcs.iter().map(|rpc| (*rpc).to_owned()).collect()),
+        program_ids: None,
+    };
+    for role in [Role::Admin, Role::Service, Role::User] {
+        let free = limited(role, KeyLimits::default());
+        for rule in rules() {
+            for (rpcs, includes) in [
+                (&[rule.rpc, "NoSuchRpc"][..], true),
+                (&["Another"], false),
+                (&["read-only"], rule.is_read()),
+                (&["purchases-only"], rule.service == "PurchaseService"),
+                (&[], false),
+            ] {
+                let admitted = rule.admit_caller(&limited(role, limit(rpcs)));
+                let expected = match rule.admit_caller(&free) {
+                    Ok(()) if !includes => Err(Denied::Limit { role, limit: "rpcs" }),
+                    without => without,
+                };
+                assert_eq!(admitted, expected, "{} with {rpcs:?}", rule.rpc);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_changes_something_is_not_read_only() {
+    for rule in rules() {
+        let repeats = empty_request(rule.rpc).unwrap().text("request_id").is_some();
+        assert!(!(rule.is_read() && repeats), "{}", rule.rpc);
+    }
+    for rpc in ["GetBalances", "ListApiKeys", "WatchEvents", "ReadEvents", "ValidateReferralCode"] {
+        assert!(rule(rpc).is_read(), "{rpc}");
+    }
+    for rpc in ["RecordPurchase", "RegisterUser", "RetryJob", "RevokeApiKey"] {
+        assert!(!rule(rpc).is_read(), "{rpc}");
+    }
+}
+
+#[test]
+fn a_key_that_is_limited_to_programs_must_name_one_of_them() {
+    let programs = ["spring", "autumn"].map(|id| ProgramId::parse(id).unwrap());
+    let limits = KeyLimits { rpcs: None, program_ids: Some(programs.to_vec()) };
+    for role in [Role::Admin, Role::Service, Role::User] {
+        let (free, bound) = (limited(role, KeyLimits::default()), limited(role, limits.clone()));
+        for rule in rules() {
+            for named in ["", "spring", "autumn", "winter"] {
+                let mut requests = [(); 2].map(|()| empty_request(rule.rpc).unwrap());
+                let mut names_own = rule.rpc == "RecordPurchase";
+                for request in &mut requests {
+                    if let Some(field) = rule.subject.field() {
+                        *request.text(field).unwrap() = "ada".into();
+                    }
+                    if let Some(program_id) = request.text("program_id") {
+                        *program_id = named.into();
+                        names_own |= ["spring", "autumn"].contains(&named);
+                    }
+                }
+                let [one, other] = &mut requests;
+                let without = rule.admit(&free, &is_staff, &mut **one);
+                let within = rule.admit(&bound, &is_staff, &mut **other);
+                let expected = match without {
+                    Ok(_) if !names_own => Err(Denied::Limit { role, limit: "program_ids" }),
+                    without => without,
+                };
+                let is_expected = within == expected
+                    || (within == Err(Denied::Limit { role, limit: "program_ids" })
+                        && expected.is_err());
+                assert!(is_expected, "{} about '{named}': {within:?}", rule.rpc);
             }
         }
     }
@@ -191,8 +295,6 @@ fn every_field_that_names_somebody_is_the_subject_of_its_rpc_or_has_a_reason_not
         ("RegisterUser", "user_id"),
         // Their own field of the rule.
         ("ApplyReferral", "referrer_user_id"),
-        // Places on a leaderboard are public.
-        ("GetRank", "user_id"),
         // A filter of the earner's own rewards.
         ("ListRewards", "source_user_id"),
         // Created by this call.
@@ -225,7 +327,7 @@ fn a_user_who_names_nobody_is_the_subject() {
             [(person("ada", Role::User), "ada"), (person("olga", Role::Operator), "")]
         {
             let mut request = empty_request(rule.rpc).unwrap();
-            assert_eq!(rule.admit(&principal, &mut *request), Ok(Admitted::Fully));
+            assert_eq!(rule.admit(&principal, &is_staff, &mut *request), Ok(Admitted::Fully));
             assert_eq!(request.text(field).unwrap(), filled, "{}", rule.rpc);
         }
     }
@@ -236,7 +338,7 @@ fn a_code_is_checked_for_a_user_only_where_the_caller_may_read_them() {
     let honoured = |principal: &Principal, names: &str| {
         let mut request = empty_request("ValidateReferralCode").unwrap();
         *request.text("user_id").unwrap() = names.into();
-        let admitted = rule("ValidateReferralCode").admit(principal, &mut *request);
+        let admitted = rule("ValidateReferralCode").admit(principal, &is_staff, &mut *request);
         assert_eq!(admitted, Ok(Admitted::Fully));
         request.text("user_id").unwrap().clone()
     };

@@ -13,8 +13,8 @@ use crate::read::{At, Freshness, ReadError};
 use crate::store::log;
 use domain::decide::existing_program;
 use domain::{
-    Halt, ParticipantId, ProgramId, Purchase, PurchaseId, Refusal, User, UserId, Work,
-    existing_participant, load,
+    ApiKey, ApiKeyId, Halt, ParticipantId, ProgramId, Purchase, PurchaseId, Refusal, User, UserId,
+    Work, existing_participant, load,
 };
 
 /// The share of the caller's timeout that is used for waiting; the rest is for the answer.
@@ -107,4 +107,16 @@ pub(super) async fn buyer_of(
         Ok(purchase.recorded().map(|recorded| recorded.buyer_user_id.clone()))
     });
     Ok(buyer.await?)
+}
+
+/// The user who holds a key; `None` if there is no such key, or it is the key of a back end.
+pub(super) async fn holder_of(
+    context: &Context,
+    key_id: &ApiKeyId,
+) -> Result<Option<UserId>, ApiError> {
+    let holder = query(&context.database, &context.environment, |work| {
+        let key = load::<ApiKey>(work, key_id)?;
+        Ok(key.created().and_then(|created| created.user_id.clone()))
+    });
+    Ok(holder.await?)
 }

@@ -14,7 +14,7 @@ use domain::rules::RewardKind;
 use domain::{
     AnyEvent, EntryKind, Kind, Participant, ParticipantEvent, ParticipantId, Purchase,
     PurchaseEvent, ReferralApplied, ReferralStatus, RewardGranted, RewardWithheld, Stream,
-    Timestamp, User, UserEvent, UserStatus,
+    Timestamp, User, UserEvent, UserRole, UserStatus,
 };
 
 /// The event itself, and the participant if the event is on a participant's stream; `None` for an event of a type that
@@ -45,6 +45,7 @@ pub(super) fn user(
     names: Option<&ProfileNames>,
     status: UserStatus,
     create_time: Timestamp,
+    role: UserRole,
 ) -> pb::User {
     pb::User {
         user_id: user_id.into(),
@@ -52,6 +53,15 @@ pub(super) fn user(
         display_name: names.map(|names| names.display_name.clone()).unwrap_or_default(),
         status: user_status(status).into(),
         create_time: Some(time(create_time)),
+        role: user_role(role).into(),
+    }
+}
+
+pub(super) fn user_role(role: UserRole) -> pb::UserRole {
+    match role {
+        UserRole::Participant => pb::UserRole::Participant,
+        UserRole::Operator => pb::UserRole::Operator,
+        UserRole::Admin => pb::UserRole::Admin,
     }
 }
 

@@ -12,6 +12,7 @@ use super::enums::{EnumFields, FieldPath, UnknownNumbers};
 use super::guard::{Guarded, admit, bounded, caught};
 use super::pages::Paged;
 use super::permissions::{NamedFields, Rule, TextFields, rule_of};
+use super::redaction::{self, Redact};
 use super::watch::Messages;
 use super::writes::Repeatable;
 use super::{Context, MAX_MESSAGE_BYTES, pb};

@@ -16,6 +16,7 @@ use super::deadline::{Deadline, end_of};
 use super::errors::{ApiError, status};
 use super::guard::Call;
 use super::pb::ErrorReason;
+use super::redaction::{Redact, Redaction};
 use super::tokens::{StreamName, resume_token};
 use crate::access::CredentialEnd;
 use crate::live::{CutOff, Full, Permit, Subscription, Turn};
@@ -30,22 +31,37 @@ pub(super) const QUEUED_MESSAGES: usize = 16;
 pub(super) type Sent<M> = Box<Result<M, Status>>;
 
 /// The stream that answers a call.
-pub(super) struct Messages<M>(mpsc::Receiver<Sent<M>>);
+pub(super) struct Messages<M> {
+    queue: mpsc::Receiver<Sent<M>>,
+    redaction: Redaction,
+}
 
 impl<M> Messages<M> {
     pub(super) fn new(queue: mpsc::Receiver<Sent<M>>) -> Self {
-        Self(queue)
+        Self { queue, redaction: Redaction::default() }
+    }
+
+    /// The stream without what its reader may not see.
+    pub(super) fn redacted(self, redaction: Redaction) -> Self {
+        Self { redaction, ..self }
     }
 }
 
-impl<M> Stream for Messages<M> {
+impl<M: Redact> Stream for Messages<M> {
     type Item = Result<M, Status>;
 
     fn poll_next(
         mut self: Pin<&mut Self>,
         context: &mut task::Context<'_>,
     ) -> Poll<Option<Self::Item>> {
-        self.0.poll_recv(context).map(|sent| sent.map(|sent| *sent))
+        let Poll::Ready(sent) = self.queue.poll_recv(context) else { return Poll::Pending };
+        Poll::Ready(sent.map(|sent| {
+            let mut sent = *sent;
+            if let Ok(message) = &mut sent {
+                self.redaction.apply(message);
+            }
+            sent
+        }))
     }
 }
 
@@ -97,7 +113,7 @@ impl Opening {
 pub(super) fn open<M>(context: &Context, call: &Call<M>) -> Result<Opening, ApiError> {
     let credential = context.access.end_of(call.credential.as_ref());
     let permit =
-        context.live.permit(&call.principal.scope()).map_err(|Full { limit, is_callers }| {
+        context.live.permit(&call.principal.quota()).map_err(|Full { limit, is_callers }| {
             let (message, whose) = if is_callers {
                 ("you have reached the limit of open streams per caller; end some", "caller")
             } else {

@@ -6,6 +6,7 @@ mod database;
 mod dev;
 mod door;
 mod files;
+mod keys;
 mod logging;
 mod mail;
 mod migrate;
@@ -55,6 +56,9 @@ enum Command {
     Program(program::Program),
     /// Call any RPC of a running server, with the request and the answer as JSON
     Call(Box<call::Call>),
+    /// Create, list and revoke API keys in the database, for when no key works
+    #[command(subcommand)]
+    Keys(keys::Keys),
     /// Look after the read models: rebuild them, see how far they are
     #[command(subcommand)]
     Projections(projections::Projections),
@@ -112,6 +116,7 @@ pub fn main() -> ExitCode {
             Command::Migrate(migrate) => migrate.run().await,
             Command::Program(program) => program.run().await,
             Command::Call(call) => call.run().await,
+            Command::Keys(keys) => Box::pin(keys.run()).await,
             Command::Projections(projections) => projections.run().await,
             Command::Verify(verify) => verify.run().await,
         }

@@ -108,7 +108,9 @@ impl Audit {
             None => event.read()?,
         };
         match fact {
-            AnyEvent::User(_) | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
+            AnyEvent::User(_)
+            | AnyEvent::ApiKey(_)
+            | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
             AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
                 let versions = self.programs.entry(event.stream.id.clone()).or_default();
                 versions.push(published.rules);

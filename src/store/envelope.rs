@@ -62,6 +62,8 @@ pub struct Door(Cow<'static, str>);
 impl Door {
     /// `tributary dev`, which publishes the shipped programs.
     pub const DEV: Self = Self(Cow::Borrowed("dev"));
+    /// A command line that changes the database without a server.
+    pub const CLI: Self = Self(Cow::Borrowed("cli"));
     /// An import of history.
     pub const IMPORT: Self = Self(Cow::Borrowed("import"));
 

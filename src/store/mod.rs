@@ -16,6 +16,7 @@
 //! - [`second_factors`] holds second factors, and what of them is used up.
 //! - [`claims`] looks up who owns a unique value.
 
+pub mod api_keys;
 pub mod append;
 pub mod claims;
 mod connection;

@@ -23,6 +23,8 @@ const TABLES: &[(&str, &[&str])] = &[
     ("database_functions", &["SELECT"]),
     ("read_model_copies", &["SELECT", "UPDATE"]),
     ("checkpoints", &["SELECT", "INSERT", "DELETE"]),
+    ("api_keys", &["SELECT", "INSERT", "UPDATE"]),
+    ("user_roles", &["SELECT", "INSERT", "UPDATE"]),
     ("sessions", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("refresh_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mailed_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

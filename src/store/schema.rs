@@ -8,6 +8,7 @@ use super::{StoreError, functions::DatabaseFunction};
 
 /// The tables that the migrations create.
 pub const TABLES: &[&str] = &[
+    "api_keys",
     "checkpoints",
     "claims",
     "database_functions",
@@ -29,6 +30,7 @@ pub const TABLES: &[&str] = &[
     "secrets",
     "sessions",
     "snapshots",
+    "user_roles",
     "writers",
 ];
 

@@ -31,6 +31,7 @@ mod fuzz;
 mod http2_abuse;
 mod ids;
 mod jobs;
+mod keys;
 mod limits;
 mod list_purchases;
 mod mails;

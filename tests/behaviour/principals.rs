@@ -1,5 +1,5 @@
-//! Who may call what, and about whom: users and service keys. Such credentials cannot be obtained yet, so the
-//! calls are made within the process, behind authentication.
+//! Who may call what, and about whom: every RPC, with every kind of credentials. Calls that need no credentials of their
+//! own are made within the process, behind authentication.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,16 +14,17 @@ use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
 use tonic::{Code, Request, Status};
 use tributary::access::{Principal, Role};
-use tributary::api::permissions::{Rule, TextFields, rules};
+use tributary::api::permissions::{Callers, Rule, TextFields, rules};
 use tributary::api::{Server, ServerOptions, ServerSettings, services};
 use tributary::engine::Environment;
 use tributary::store::Database;
 use tributary::traces::Traces;
 use tributary::{engine, jobs, live};
 
+use super::keys::{bad_keys, credentials};
 use super::raw;
 use super::support::{refused, server_with};
-use testing::{ADMIN_KEY, TestDatabase, reason};
+use testing::{ADMIN_KEY, Client, TestDatabase, reason};
 
 const LINES: &str = "multi-level-commission";
 
@@ -60,7 +61,7 @@ pub(super) fn user(user_id: &str) -> Principal {
 }
 
 pub(super) fn service() -> Principal {
-    Principal::Key { id: Some(Arc::from("k_1")), role: Role::Service, user_id: None }
+    Principal::Key { id: Some(Arc::from("k_1")), role: Role::Service, user_id: None, limits: None }
 }
 
 /// A request by a principal.
@@ -111,7 +112,7 @@ async fn every_rpc_is_guarded_as_its_row_says() {
 
                 let answer = raw::call(routes.clone(), &path, by(&principal, message)).await;
 
-                let denied = rule.admit(&principal, &mut texts).err();
+                let denied = rule.admit(&principal, &|_| false, &mut texts).err();
                 let expected = denied.map(|denied| denied.reason().as_str_name().to_owned());
                 let given =
                     answer.err().map(|status| format!("ERROR_REASON_{}", reason(&status).1));
@@ -119,6 +120,77 @@ async fn every_rpc_is_guarded_as_its_row_says() {
                     given.ends_with("_PERMISSION_DENIED") || given.ends_with("_MISSING_CREDENTIALS")
                 });
                 assert_eq!(given, expected, "{path} by {principal:?} about {about}");
+            }
+        }
+    }
+    server.stop().await;
+    database.check().await;
+}
+
+/// The reason of a refusal for lack of rights; `None` for any other answer.
+fn lack_of_rights(answer: Result<Vec<u8>, Status>) -> Option<String> {
+    let (_, given) = reason(&answer.err()?);
+    let is_refusal = ["MISSING_CREDENTIALS", "INVALID_CREDENTIALS", "PERMISSION_DENIED"];
+    is_refusal.contains(&&*given).then_some(given)
+}
+
+#[tokio::test]
+async fn every_rpc_is_walked_with_every_kind_of_credentials_about_everybody() {
+    let (database, server, client) = server_with(&[LINES]).await;
+    for user_id in ["ada", "bob"] {
+        client.sign_up(LINES, user_id, "").await.unwrap();
+    }
+    let path = |rule: &Rule| format!("/tributary.v1.{}/{}", rule.service, rule.rpc);
+    for key in bad_keys(&server).await {
+        let caller = Client::new(client.channel(), key.as_deref());
+        for rule in rules() {
+            let message = request_of(rule, rule.subject.field(), "ada");
+            let answer = raw::call(client.channel(), &path(rule), caller.request(message)).await;
+            let expected = match (rule.callers, &key) {
+                (Callers::Anyone, _) => None,
+                (_, None) => Some("MISSING_CREDENTIALS".to_owned()),
+                (_, Some(_)) => Some("INVALID_CREDENTIALS".to_owned()),
+            };
+            assert_eq!(lack_of_rights(answer), expected, "{} with {key:?}", rule.rpc);
+        }
+    }
+
+    let [user, service, admin, operator] = credentials(&server, "ada").await;
+    let key = |role, user_id: Option<&str>| Principal::Key {
+        id: Some(Arc::from("k_1")),
+        role,
+        user_id: user_id.map(|id| UserId::parse(id).unwrap()),
+        limits: None,
+    };
+    let olga = Principal::User {
+        user_id: UserId::parse("olga").unwrap(),
+        session_id: "s_1".into(),
+        role: Role::Operator,
+    };
+    let is_staff = |user_id: &str| user_id == "olga";
+    for (credential, principal, names) in [
+        (user, key(Role::User, Some("ada")), &["ada", "bob", "olga"][..]),
+        (service, key(Role::Service, None), &["ada", "bob", "olga"]),
+        // Not about themselves, which may end the session.
+        (operator, olga, &["bob", "alma"]),
+        // About nobody, as they may do everything.
+        (admin, key(Role::Admin, None), &["nobody"]),
+    ] {
+        let caller = Client::new(client.channel(), Some(&credential));
+        for rule in rules() {
+            for about in names {
+                let field = rule.subject.field();
+                let mut texts = Texts(HashMap::new());
+                texts.0.extend(field.map(|field| (field.to_owned(), (*about).to_owned())));
+                let message = request_of(rule, field, about);
+
+                let request = caller.request(message);
+                let answer = raw::call(client.channel(), &path(rule), request).await;
+
+                let denied = rule.admit(&principal, &is_staff, &mut texts).err();
+                let expected = denied.map(|denied| denied.reason().as_str_name().to_owned());
+                let given = lack_of_rights(answer).map(|given| format!("ERROR_REASON_{given}"));
+                assert_eq!(given, expected, "{} by {principal:?} about {about}", rule.rpc);
             }
         }
     }

@@ -234,6 +234,7 @@ fn registration(user: &str, display_name: &str) -> Command {
         address_key: None,
         program_id: None,
         referral_code: None,
+        api_key: None,
     }))
 }
 

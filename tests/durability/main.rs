@@ -28,6 +28,7 @@ mod history;
 mod hung_servers;
 mod interleavings;
 mod jobs;
+mod keys;
 mod lifecycle;
 mod log;
 mod mails;

@@ -10,8 +10,10 @@ const RIGHTS: &str = "
     grant usage on schema public to weak;
     grant select on all tables in schema public to weak;
     grant insert on events, snapshots, receipts, claims, profiles, enrollments, referrals, writers, epochs, checkpoints,
-        jobs, reactions, reaction_checkpoints, sessions, refresh_tokens, mails, mail_opt_outs to weak;
-    grant update on snapshots, profiles, read_model_copies, jobs, reactions, sessions, refresh_tokens, mails to weak;
+        jobs, reactions, reaction_checkpoints, api_keys, user_roles, sessions, refresh_tokens, mails, mail_opt_outs
+        to weak;
+    grant update on snapshots, profiles, read_model_copies, jobs, reactions, api_keys, user_roles, sessions,
+        refresh_tokens, mails to weak;
     grant delete on claims, profiles, writers, checkpoints, jobs, reaction_checkpoints, sessions, refresh_tokens, mails,
         mail_opt_outs to weak;";
 

@@ -4,13 +4,14 @@
 //! randomness: the current time and fresh identifiers come in through [`Work`]. Nothing here knows Postgres
 //! or gRPC, so that someone who runs referral programs can follow it with the rules of a program beside it.
 //!
-//! - [`User`], [`Program`], [`Participant`] and [`Purchase`] are the aggregates. Their state stays
+//! - [`User`], [`Program`], [`Participant`], [`Purchase`] and [`ApiKey`] are the aggregates. Their state stays
 //!   the same size however long their history grows. The `registry` lists them.
 //! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
 //! - [`decide`] holds one function per command. A decision reads aggregates and gives each one its commands;
 //!   its events are appended all together or not at all.
 //! - [`rules`] defines what a program may contain, and what makes a program invalid.
 
+mod api_key;
 pub mod code;
 pub mod currency;
 pub mod decide;
@@ -43,6 +44,7 @@ mod work;
 #[cfg(test)]
 mod tests;
 
+pub use api_key::*;
 pub use events::{DecodeError, EventCodec, decode};
 pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
@@ -58,8 +60,8 @@ pub use registry::{
 };
 pub use session::{SessionId, SessionsEnded};
 pub use side_row::{
-    MailedToken, PasswordHash, Profile, ProfileChange, SecondFactor, SecondFactorRow, SideRow,
-    TokenPurpose,
+    MailedToken, NewApiKey, PasswordHash, Profile, ProfileChange, SecondFactor, SecondFactorRow,
+    SideRow, TokenPurpose,
 };
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;

@@ -28,6 +28,9 @@ pub struct PurchaseRecorded {
     pub currency_code: String,
     /// When it happened, in microseconds since 1970.
     pub purchase_time_us: Timestamp,
+    /// The programs that it counts in, where the caller may act in these only; absent if it counts in all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub program_ids: Option<Vec<ProgramId>>,
 }
 
 /// A reward was not granted, and why. Recorded on the earner's stream if the reason is the earner's own, such as

@@ -1,6 +1,6 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
-use super::{ParticipantId, ProgramId, PurchaseId, UserId};
+use super::{ApiKeyId, ParticipantId, ProgramId, PurchaseId, UserId, UserRole};
 
 /// A command that the rules forbid. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -20,7 +20,9 @@ pub enum Refusal {
     UserIdTaken(UserId),
     #[error("taken: {}", .0.join(", "))]
     Taken(Vec<&'static str>),
-    #[error("purchase '{0}' was recorded with another buyer, amount or time")]
+    #[error(
+        "purchase '{0}' was recorded with another buyer, amount or time, or by a key that is limited to other programs"
+    )]
     PurchaseIdReused(PurchaseId),
     #[error("user '{}' is already enrolled in program '{}'", .0.user_id, .0.program_id)]
     AlreadyEnrolled(ParticipantId),
@@ -79,4 +81,12 @@ pub enum Refusal {
     PasswordChangedMeanwhile(UserId),
     #[error("user '{user_id}' is already in the maximum of {limit} programs")]
     TooManyPrograms { user_id: UserId, limit: u32 },
+    #[error("user '{user_id}' already has the role {}", .role.as_str())]
+    UserRoleUnchanged { user_id: UserId, role: UserRole },
+    #[error("key '{0}' does not exist")]
+    ApiKeyNotFound(ApiKeyId),
+    #[error("key '{0}' is revoked already")]
+    ApiKeyAlreadyRevoked(ApiKeyId),
+    #[error("the id of key '{0}' is taken")]
+    ApiKeyIdTaken(ApiKeyId),
 }

@@ -13,7 +13,8 @@ use cqrs_es::{Aggregate, DomainEvent};
 use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
-    Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseId, Refusal, User, UserId,
+    ApiKey, ApiKeyId, Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseId,
+    Refusal, User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.
@@ -330,7 +331,7 @@ registry! { $
     /// An account.
     User {
         id: UserId,
-        state_version: 3,
+        state_version: 9,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -354,10 +355,18 @@ registry! { $
     /// A purchase.
     Purchase {
         id: PurchaseId,
-        state_version: 2,
+        state_version: 3,
         cache: Never,
         is_receipt: true,
         remembers_commands: true,
+    }
+    /// A key for callers.
+    ApiKey {
+        id: ApiKeyId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: false,
+        remembers_commands: false,
     }
 }
 

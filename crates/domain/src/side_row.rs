@@ -7,7 +7,10 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
-use crate::{Mail, MailKind, ParticipantId, Personal, Recipient, SessionsEnded, UserId};
+use crate::{
+    ApiKeyId, KeyRole, Mail, MailKind, ParticipantId, Personal, ProgramId, Recipient,
+    SessionsEnded, Timestamp, UserId, UserRole,
+};
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
 /// without changing the log.
@@ -139,6 +142,34 @@ impl fmt::Debug for SecondFactor {
     }
 }
 
+/// A new API key, without the key itself, which only its holder knows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewApiKey {
+    /// Its id.
+    pub key_id: ApiKeyId,
+    /// The SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// What its owner calls it. Free text, so never in an event.
+    pub name: String,
+    /// What its holder may do.
+    pub role: KeyRole,
+    /// The user whom a key of the role `user` belongs to.
+    pub user_id: Option<UserId>,
+    /// The RPCs, and sets of RPCs, that the key is limited to.
+    pub rpcs: Option<Vec<String>>,
+    /// The programs that the key is limited to, sorted.
+    pub program_ids: Option<Vec<ProgramId>>,
+    /// When it ceases to be valid.
+    pub expire_time: Option<Timestamp>,
+}
+
+impl fmt::Debug for NewApiKey {
+    /// Prints the id only: neither the hash nor the name belongs into logs.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("NewApiKey").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
 /// The hash of a password, in PHC string form.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(pub String);
@@ -181,6 +212,27 @@ pub enum SideRow {
     Mail(Mail),
     /// That the personal data of a user is deleted, wherever it is.
     Erasure(UserId),
+    /// A key by which callers are recognised.
+    ApiKey {
+        /// The key.
+        key: NewApiKey,
+        /// When it was created.
+        create_time: Timestamp,
+    },
+    /// That a key is no longer valid.
+    ApiKeyRevocation {
+        /// The key.
+        key_id: ApiKeyId,
+        /// When it was revoked.
+        revoke_time: Timestamp,
+    },
+    /// What a person may do, which replaces what they could do before.
+    UserRole {
+        /// The user.
+        user_id: UserId,
+        /// The role.
+        role: UserRole,
+    },
     /// That sessions of a user have ended.
     SessionEnds {
         /// The user.
@@ -212,6 +264,9 @@ impl SideRow {
             Self::MailPreferences { .. } => "mail_preferences",
             Self::Mail(_) => "mails",
             Self::Erasure(_) => "erasures",
+            // One function writes both, as one batch may create a key and revoke it.
+            Self::ApiKey { .. } | Self::ApiKeyRevocation { .. } => "api_keys",
+            Self::UserRole { .. } => "user_roles",
             Self::SessionEnds { .. } => "session_ends",
             Self::PasswordHash { .. } => "password_hashes",
         }
@@ -275,6 +330,25 @@ impl SideRow {
                 "facts": mail.facts,
             }),
             Self::Erasure(user_id) => json!({ "user_id": user_id.as_str() }),
+            Self::ApiKey { key, create_time } => json!({
+                "key_id": key.key_id,
+                "hash": hex(&key.hash),
+                "name": key.name,
+                "role": key.role.as_str(),
+                "user_id": key.user_id,
+                "rpcs": key.rpcs,
+                "program_ids": key.program_ids,
+                "expire_time_us": key.expire_time,
+                "create_time_us": create_time,
+            }),
+            Self::ApiKeyRevocation { key_id, revoke_time } => json!({
+                "key_id": key_id,
+                "revoke_time_us": revoke_time,
+            }),
+            Self::UserRole { user_id, role } => json!({
+                "user_id": user_id,
+                "role": role.as_str(),
+            }),
             Self::SessionEnds { user_id, ended: SessionsEnded::These(sessions) } => json!({
                 "user_id": user_id.as_str(),
                 "these": sessions,

@@ -33,6 +33,40 @@ pub enum UserStatus {
     Erased,
 }
 
+/// What a person who has logged in may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UserRole {
+    /// Sees and changes only what is theirs.
+    #[default]
+    Participant,
+    /// Runs programs.
+    Operator,
+    /// Everything.
+    Admin,
+}
+
+impl UserRole {
+    /// The role in lower case, as in the log.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Participant => "participant",
+            Self::Operator => "operator",
+            Self::Admin => "admin",
+        }
+    }
+
+    /// The role of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Participant, Self::Operator, Self::Admin]
+            .into_iter()
+            .find(|role| role.as_str() == name)
+    }
+}
+
 /// A user was registered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -77,6 +111,14 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// A user was given another role. Ends all sessions of the user.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserRoleChanged {
+    /// The new role.
+    pub role: UserRole,
+}
+
 /// Sessions of a user ended.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -102,6 +144,7 @@ events! {
         UserEmailConfirmed = "1.0.0",
         UserSecondFactorChanged = "1.0.0",
         UserErased = "1.0.0",
+        UserRoleChanged = "1.0.0",
         UserSessionsEnded = "1.0.0",
         UserPasswordChanged = "1.0.0",
     }
@@ -117,6 +160,7 @@ pub enum UserCommand {
     Reactivate { user_id: UserId },
     Profile(ProfileCommand),
     Erase { user_id: UserId, forfeited: bool },
+    ChangeRole { user_id: UserId, role: UserRole },
     EndSessions { ended: SessionsEnded },
     ChangePassword,
 }
@@ -130,6 +174,7 @@ pub struct User {
     programs: Vec<ProgramId>,
     profile: ProfileState,
     has_known_address: bool,
+    role: UserRole,
     /// How often the password was changed.
     password_changes: u32,
 }
@@ -157,6 +202,12 @@ impl User {
     #[must_use]
     pub fn status(&self) -> UserStatus {
         self.status
+    }
+
+    /// What the user may do.
+    #[must_use]
+    pub fn role(&self) -> UserRole {
+        self.role
     }
 
     /// When the user was registered; the beginning of time if they were not.
@@ -231,6 +282,10 @@ impl Aggregate for User {
                 None => return Ok(()),
             },
             UserCommand::Erase { forfeited, .. } => UserErased { forfeited }.into(),
+            UserCommand::ChangeRole { user_id, role } if self.role == role => {
+                return Err(Refusal::UserRoleUnchanged { user_id, role });
+            }
+            UserCommand::ChangeRole { role, .. } => UserRoleChanged { role }.into(),
             UserCommand::EndSessions { ended } => UserSessionsEnded { sessions: ended }.into(),
             UserCommand::ChangePassword => UserPasswordChanged {}.into(),
         };
@@ -252,6 +307,7 @@ impl Aggregate for User {
             UserEvent::UserEmailConfirmed(_) => self.profile.confirm_email(),
             UserEvent::UserSecondFactorChanged(event) => self.profile.set_second_factor(&event),
             UserEvent::UserErased(_) => self.status = UserStatus::Erased,
+            UserEvent::UserRoleChanged(event) => self.role = event.role,
             UserEvent::UserSessionsEnded(_) => {}
             UserEvent::UserPasswordChanged(_) => {
                 self.password_changes = self.password_changes.saturating_add(1);
@@ -272,6 +328,7 @@ impl Posts for UserEvent {
             | Self::UserEmailConfirmed(_)
             | Self::UserSecondFactorChanged(_)
             | Self::UserErased(_)
+            | Self::UserRoleChanged(_)
             | Self::UserSessionsEnded(_)
             | Self::UserPasswordChanged(_) => None,
         }
@@ -298,6 +355,7 @@ impl UserEvent {
             | Self::UserEmailConfirmed(_)
             | Self::UserSecondFactorChanged(_)
             | Self::UserErased(_)
+            | Self::UserRoleChanged(_)
             | Self::UserSessionsEnded(_)
             | Self::UserPasswordChanged(_) => None,
         }

@@ -1,6 +1,7 @@
 //! `FindUser`.
 
 use super::Handlers;
+use crate::access::Role;
 use crate::api::errors::{ApiError, status};
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
@@ -28,7 +29,14 @@ impl Handlers {
             ClaimKind::Code => ParticipantId::parse(&owner).map(|owner| owner.user_id),
             _ => UserId::parse(&owner).ok(),
         });
-        let Some(user_id) = user_id else { return Err(known.not_found()) };
+        // Service keys act for users who are neither operators nor admins.
+        let is_beyond = |user_id: &UserId| {
+            call.principal.role() == Some(Role::Service)
+                && self.0.access.staff().includes(user_id.as_str())
+        };
+        let Some(user_id) = user_id.filter(|id| !is_beyond(id)) else {
+            return Err(known.not_found());
+        };
         // Codes of erased users keep their owners.
         let Some(found) = self.find_existing(&user_id).await? else {
             return Err(known.not_found());

@@ -5,12 +5,14 @@ mod erasure;
 mod evenly;
 mod export;
 mod find;
+mod keys;
 mod login;
 mod mailed_tokens;
 mod password;
 pub(super) mod password_reset;
 mod profile;
 mod registration;
+mod role;
 mod second_factor;
 mod sessions;
 mod status;
@@ -23,8 +25,8 @@ use crate::api::permissions::{Callers, Rule, Subject, row};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
-    use Callers::{Anyone, BackEnds, People, SignedIn};
-    use Subject::{None, User};
+    use Callers::{Admins, Anyone, BackEnds, Operators, People, SignedIn, UsersAndAdmins};
+    use Subject::{Account, HolderOf, None, User};
     &[
         // A caller without a key must not take an id that a back end will give to its own user.
         Rule {
@@ -33,23 +35,27 @@ pub(super) const RULES: &[Rule] = {
         },
         row("AccountService", "Login", Anyone, None),
         row("AccountService", "RefreshSession", Anyone, None),
-        row("AccountService", "ListSessions", SignedIn, User("user_id")),
-        row("AccountService", "Logout", SignedIn, User("user_id")),
+        row("AccountService", "ListSessions", SignedIn, Account("user_id")),
+        row("AccountService", "Logout", SignedIn, Account("user_id")),
         row("AccountService", "ChangePassword", People, None),
         row("AccountService", "GetUser", SignedIn, User("user_id")),
         row("AccountService", "FindUser", BackEnds, None),
-        row("AccountService", "ListUsers", BackEnds, None),
-        row("AccountService", "DeactivateUser", BackEnds, User("user_id")),
-        row("AccountService", "ReactivateUser", BackEnds, User("user_id")),
-        row("AccountService", "UpdateProfile", SignedIn, User("user_id")),
+        row("AccountService", "ListUsers", Operators, None),
+        row("AccountService", "CreateApiKey", UsersAndAdmins, User("user_id")),
+        row("AccountService", "ListApiKeys", UsersAndAdmins, User("user_id")),
+        row("AccountService", "RevokeApiKey", UsersAndAdmins, HolderOf("key_id")),
+        row("AccountService", "SetUserRole", Admins, User("user_id")),
+        row("AccountService", "DeactivateUser", Operators, Account("user_id")),
+        row("AccountService", "ReactivateUser", Operators, Account("user_id")),
+        row("AccountService", "UpdateProfile", SignedIn, Account("user_id")),
         row("AccountService", "ConfirmEmail", Anyone, None),
         row("AccountService", "ResendConfirmation", Anyone, None),
         row("AccountService", "RequestPasswordReset", Anyone, None),
         row("AccountService", "ResetPassword", Anyone, None),
         row("AccountService", "EnrollSecondFactor", People, None),
         row("AccountService", "ConfirmSecondFactor", People, None),
-        row("AccountService", "RemoveSecondFactor", SignedIn, User("user_id")),
-        row("AccountService", "EraseUser", SignedIn, User("user_id")),
+        row("AccountService", "RemoveSecondFactor", SignedIn, Account("user_id")),
+        row("AccountService", "EraseUser", SignedIn, Account("user_id")),
         row("AccountService", "ExportUser", SignedIn, User("user_id")),
     ]
 };

@@ -6,13 +6,14 @@ use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
+use crate::api::redaction::Redact;
 use crate::api::responses::{self, joined};
 use crate::api::writes::{carry_out_within, command_fields, request_key};
 use crate::engine::query::query;
 use crate::store::personal::address_key;
-use crate::store::{ProfileNames, claims, in_time};
+use crate::store::{ProfileNames, RecordedEvent, claims, in_time};
 use domain::decide::{Command, RegisterUser, rehearse_sign_up};
-use domain::{Profile, ProgramId, Refusal, UserId, UserStatus, email};
+use domain::{Kind, Profile, ProgramId, Refusal, UserId, UserRole, UserStatus, email};
 
 impl Handlers {
     pub(in crate::api) async fn register_user(
@@ -54,24 +55,44 @@ impl Handlers {
             username: username.clone(),
             display_name: display_name.clone(),
         };
+        let key_text = if call.message.issue_api_key {
+            let (key, text) = self.key_of_sign_up(user_id)?;
+            sign_up.api_key = Some(key);
+            text
+        } else {
+            String::new()
+        };
+        let key_id = sign_up.api_key.as_ref().map(|key| key.key_id.clone());
         // Whatever was checked before is decided again, now exactly.
         let command = Command::RegisterUser(Box::new(sign_up));
         let written = carry_out_within(context, &call, &scope, command).await;
         let written = written.map_err(|refused| {
             with_username(&call, if is_open { door.discreet(refused) } else { refused })
         })?;
+        let is_of_key = |event: &RecordedEvent| {
+            event.stream.kind == Kind::ApiKey
+                && key_id.as_ref().is_some_and(|key_id| *event.stream.id == *key_id.as_str())
+        };
+        let is_new_key = written.events.iter().any(is_of_key);
         let joined = joined(&written.events)?;
         let user = joined.registered.map(|(user_id, create_time)| {
-            responses::user(&user_id, Some(&names), UserStatus::Active, create_time)
+            let (status, role) = (UserStatus::Active, UserRole::Participant);
+            responses::user(&user_id, Some(&names), status, create_time, role)
         });
-        Ok(pb::RegisterUserResponse {
+        let mut answer = pb::RegisterUserResponse {
             user,
             participants: joined.participants,
-            api_key: String::new(),
+            // A repetition has the key of the first time, which is not known any more.
+            api_key: if is_new_key { key_text } else { String::new() },
             rewards: joined.rewards,
             code_passed_over: joined.code_passed_over.into(),
             consistency_token: written.consistency_token,
-        })
+        };
+        if is_open {
+            let own = answer.user.as_ref().map(|user| user.user_id.clone()).unwrap_or_default();
+            answer.redact(&own);
+        }
+        Ok(answer)
     }
 
     /// The sign-up of a request, without the hash of its password.
@@ -82,10 +103,6 @@ impl Handlers {
         let settings = self.0.access.passwords().settings();
         let is_optional = call.principal.is_back_end();
         fields.new_password("password", &request.password, is_optional, settings);
-        if request.issue_api_key {
-            let message = "is not supported yet; leave it out";
-            fields.fault("issue_api_key", ErrorReason::UnsupportedField, message);
-        }
         let display_name = fields.display_name(&request.display_name);
         let referral_code = fields.referral_code(&request.referral_code);
         let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
@@ -100,7 +117,7 @@ impl Handlers {
         let address_key = email::comparable(&email)
             .and_then(|address| address_key(&self.0.address_secret, &address));
         let profile = Profile { user_id, username, email, display_name, password_hash: None };
-        Ok(RegisterUser { profile, address_key, program_id, referral_code })
+        Ok(RegisterUser { profile, address_key, program_id, referral_code, api_key: None })
     }
 
     /// Refuses a sign-up as its command would, as far as reads of the database tell, before anything is spent on its

@@ -13,7 +13,9 @@ use crate::engine::query::query;
 use crate::read::{At, ListedProgram, ListedUser};
 use crate::store::profile_names;
 use domain::link::link;
-use domain::{Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, each, load};
+use domain::{
+    Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, UserRole, each, load,
+};
 
 impl Handlers {
     pub(in crate::api) async fn get_user(
@@ -59,7 +61,10 @@ impl Handlers {
         Ok(pb::ListUsersResponse {
             users: users
                 .iter()
-                .map(|user| user_detail(&request.program_id, &program, user))
+                .map(|user| {
+                    let role = self.0.access.staff().role_of(&user.user_id);
+                    user_detail(&request.program_id, &program, user, role)
+                })
                 .collect(),
             next_page_token,
             position,
@@ -91,12 +96,14 @@ impl Handlers {
             })?;
             participants.sort_by(|one, other| one.program_id.cmp(&other.program_id));
             let profile = user.profile().clone();
-            Ok(Some((user.status(), user.register_time(), participants, profile)))
+            Ok(Some((user.status(), user.register_time(), user.role(), participants, profile)))
         })
         .await?;
-        let Some((status, create_time, participants, profile)) = found else { return Ok(None) };
+        let Some((status, create_time, role, participants, profile)) = found else {
+            return Ok(None);
+        };
         let names = profile_names(self.0.database.pool(), user_id).await?;
-        let user = responses::user(user_id.as_str(), names.as_ref(), status, create_time);
+        let user = responses::user(user_id.as_str(), names.as_ref(), status, create_time, role);
         Ok(Some(pb::GetUserResponse {
             user: Some(user),
             participants,
@@ -107,7 +114,12 @@ impl Handlers {
     }
 }
 
-fn user_detail(program_id: &str, program: &ListedProgram, listed: &ListedUser) -> pb::UserDetail {
+fn user_detail(
+    program_id: &str,
+    program: &ListedProgram,
+    listed: &ListedUser,
+    role: UserRole,
+) -> pb::UserDetail {
     let ListedUser { user_id, names, status, register_time, member, .. } = listed;
     let participant = member.as_ref().map(|member| pb::Participant {
         program_id: program_id.into(),
@@ -121,7 +133,7 @@ fn user_detail(program_id: &str, program: &ListedProgram, listed: &ListedUser) -
             .into(),
     });
     pb::UserDetail {
-        user: Some(responses::user(user_id, names.as_ref(), *status, *register_time)),
+        user: Some(responses::user(user_id, names.as_ref(), *status, *register_time, role)),
         participant,
         balances: member
             .iter()

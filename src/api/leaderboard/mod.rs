@@ -12,21 +12,21 @@ use crate::api::pages::Page;
 use crate::api::pb;
 use crate::api::permissions::{Callers, Rule, Subject, row};
 use crate::api::program::rules::{leaderboard_metric, leaderboard_metric_message};
-use crate::api::reads::{Named, freshness, newest};
-use crate::read::{At, Place, Ranked};
+use crate::api::reads::{Named, freshness, must_exist, newest};
+use crate::read::{At, Board, Place, Ranked};
 use crate::store::StoreError;
-use domain::ProgramId;
+use domain::{ParticipantId, ProgramId};
 pub(super) use watched::WatchedBoard;
 use watched::board;
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
     use Callers::SignedIn;
-    use Subject::None;
+    use Subject::{None, User};
     &[
+        // A leaderboard is for those who are on it; the handlers check that a user is.
         row("LeaderboardService", "GetLeaderboard", SignedIn, None),
-        // A leaderboard is public among those who have credentials, and so is a place on it.
-        row("LeaderboardService", "GetRank", SignedIn, None),
+        row("LeaderboardService", "GetRank", SignedIn, User("user_id")),
         row("LeaderboardService", "WatchLeaderboard", SignedIn, None),
     ]
 };
@@ -46,6 +46,7 @@ impl Handlers {
         let (program_id, after) = fields.finish(program_id.zip(after))?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let board = board(&self.0, &program_id, freshness).await?;
+        check_on_board(&self.0, &call.principal, &program_id, &board).await?;
         let metric = leaderboard_metric(request.metric()).unwrap_or_else(|| board.default_metric());
 
         let At { position, found: mut ranks } = board.page(metric, after, page.size() + 1);
@@ -85,6 +86,23 @@ impl Handlers {
             participant_count: ranks.count,
             position,
         })
+    }
+}
+
+/// Refuses a user who is not in the program of a leaderboard.
+async fn check_on_board(
+    context: &Context,
+    caller: &Principal,
+    program_id: &ProgramId,
+    board: &Board,
+) -> Result<(), ApiError> {
+    match caller.user_id() {
+        Some(user_id) if !board.knows(user_id.as_str()) => {
+            // An enrollment can be so recent that the board does not reflect it yet.
+            let id = ParticipantId::new(program_id, user_id);
+            must_exist(context, Named::Participant(&id)).await
+        }
+        _ => Ok(()),
     }
 }
 

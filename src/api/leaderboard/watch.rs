@@ -1,6 +1,6 @@
 //! `WatchLeaderboard`.
 
-use super::{Handlers, WatchedBoard, entries};
+use super::{Handlers, WatchedBoard, check_on_board, entries};
 use crate::access::Principal;
 use crate::api::Context;
 use crate::api::errors::ApiError;
@@ -38,6 +38,7 @@ impl Handlers {
         let position = from.map_or(0, |cursor| cursor.position);
         let freshness = Freshness { position, deadline };
         let board = WatchedBoard::open(&self.0, &program_id, freshness).await?;
+        check_on_board(&self.0, &call.principal, &program_id, board.board()).await?;
         let own_metric = || board.board().default_metric();
         let metric = leaderboard_metric(request.metric()).unwrap_or_else(own_metric);
         let context = self.0.clone();

@@ -24,11 +24,11 @@ pub(super) const RULES: &[Rule] = {
     &[
         row("OperatorService", "GetOverview", Operators, None),
         row("OperatorService", "GetConversionReport", Operators, None),
-        row("OperatorService", "ReadEvents", Operators, UserOrEverybody("user_id")),
-        row("OperatorService", "WatchEvents", Operators, UserOrEverybody("user_id")),
+        row("OperatorService", "ReadEvents", Operators, UserOrEverybody("user_id", Operators)),
+        row("OperatorService", "WatchEvents", Operators, UserOrEverybody("user_id", Operators)),
         row("OperatorService", "ListJobs", Operators, None),
         row("OperatorService", "RetryJob", Operators, None),
-        row("OperatorService", "ListMails", Operators, UserOrEverybody("user_id")),
+        row("OperatorService", "ListMails", Operators, UserOrEverybody("user_id", Operators)),
         row("OperatorService", "RetryMail", Operators, None),
     ]
 };

@@ -21,9 +21,17 @@ pub(super) const RULES: &[Rule] = {
     use Callers::{BackEnds, SignedIn};
     use Subject::{BuyerOf, User, UserOrEverybody};
     &[
-        row("PurchaseService", "RecordPurchase", BackEnds, User("buyer_user_id")),
+        Rule {
+            counts_in_programs_of_key: true,
+            ..row("PurchaseService", "RecordPurchase", BackEnds, User("buyer_user_id"))
+        },
         row("PurchaseService", "GetPurchase", SignedIn, BuyerOf("purchase_id")),
-        row("PurchaseService", "ListPurchases", SignedIn, UserOrEverybody("buyer_user_id")),
+        row(
+            "PurchaseService",
+            "ListPurchases",
+            SignedIn,
+            UserOrEverybody("buyer_user_id", BackEnds),
+        ),
     ]
 };
 
@@ -53,6 +61,7 @@ impl Handlers {
             amount_minor,
             currency_code,
             purchase_time,
+            program_ids: call.principal.program_ids().map(<[ProgramId]>::to_vec),
         });
         let written = carry_out(&self.0, &call, command).await?;
         let (purchase, outcomes) = responses::purchase(&written.events)?;
@@ -118,7 +127,10 @@ impl Handlers {
         }
         let mut purchases: Vec<pb::PurchaseDetail> = Vec::with_capacity(found.len());
         for events in &found {
-            let (purchase, outcomes) = responses::purchase(events)?;
+            let (purchase, mut outcomes) = responses::purchase(events)?;
+            if let Some(program_ids) = call.principal.program_ids() {
+                outcomes.retain(|of| program_ids.iter().any(|id| id.as_str() == of.program_id));
+            }
             purchases.push(pb::PurchaseDetail { purchase, outcomes });
         }
         let last = |index| found.get(index).map_or(0, recorded_at);

@@ -18,7 +18,7 @@ use domain::{ProgramId, UserId};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
-    use Callers::{Anyone, SignedIn};
+    use Callers::{Anyone, Operators, SignedIn};
     use Subject::{User, UserIfReadable, UserOrEverybody};
     &[
         // Nobody gives themselves a referrer of their choice: a user needs the referrer's code.
@@ -28,7 +28,7 @@ pub(super) const RULES: &[Rule] = {
         },
         row("ReferralService", "ValidateReferralCode", Anyone, UserIfReadable("user_id")),
         row("ReferralService", "GetReferralStats", SignedIn, User("user_id")),
-        row("ReferralService", "ListReferrals", SignedIn, UserOrEverybody("user_id")),
+        row("ReferralService", "ListReferrals", SignedIn, UserOrEverybody("user_id", Operators)),
         row("ReferralService", "GetReferralTree", SignedIn, User("user_id")),
     ]
 };

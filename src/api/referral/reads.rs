@@ -159,6 +159,12 @@ fn uses(rules: &ProgramRules, taken: u32) -> (Option<u32>, Option<u32>) {
     (limit, limit.map(|limit| limit.saturating_sub(taken)))
 }
 
+/// The username of somebody, as far as the caller sees it: a user sees their own and those of the people whom they
+/// referred themselves.
+fn username(caller: &Principal, username: &str, is_near: bool) -> String {
+    if is_near { username.into() } else { caller.sees_username(username).unwrap_or_default() }
+}
+
 fn details(caller: &Principal, program_id: &ProgramId, listed: &Listed) -> Vec<pb::ReferralDetail> {
     let unit = listed.unit.as_deref().unwrap_or_default();
     let detail = |listed: &ListedReferral| {
@@ -173,7 +179,7 @@ fn details(caller: &Principal, program_id: &ProgramId, listed: &Listed) -> Vec<p
                 status: status.into(),
                 create_time: referee.referral_time.map(time),
             }),
-            referee_username: caller.sees_username(&referee.username).unwrap_or_default(),
+            referee_username: username(caller, &referee.username, listed.level == 1),
             level: count(listed.level),
             active: referee.is_active,
             brought_in: Some(money(unit, listed.brought_in_minor)),
@@ -196,7 +202,7 @@ fn grow(caller: &Principal, listed: &Listed) -> Option<pb::ReferralNode> {
             referee.referral_status.map_or(pb::ReferralStatus::Unspecified, referral_status);
         let node = pb::ReferralNode {
             user_id: referee.user_id.clone(),
-            username: caller.sees_username(&referee.username).unwrap_or_default(),
+            username: username(caller, &referee.username, *level <= 1),
             display_name: referee.display_name.clone(),
             active: referee.is_active,
             status: status.into(),

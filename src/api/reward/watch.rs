@@ -124,9 +124,10 @@ async fn present(
     let cursor = Cursor { position, sequence: loaded.version };
     match loaded.state {
         AnyAggregate::Participant(participant) => Ok((participant, cursor)),
-        AnyAggregate::User(_) | AnyAggregate::Program(_) | AnyAggregate::Purchase(_) => {
-            Err(internal().into())
-        }
+        AnyAggregate::User(_)
+        | AnyAggregate::Program(_)
+        | AnyAggregate::Purchase(_)
+        | AnyAggregate::ApiKey(_) => Err(internal().into()),
     }
 }
 

@@ -117,7 +117,15 @@ impl Oracle {
                     currency_code: recorded.currency_code.clone(),
                     date: recorded.purchase_time_us.0,
                 };
-                judgement.purchase = Some((purchase, self.world.user(buyer).enrolled.clone()));
+                let index = |id: &ProgramId| self.world.program_index(id.as_str());
+                let programs = recorded.program_ids.as_ref();
+                let programs: Option<Vec<_>> = programs.map(|ids| ids.iter().map(index).collect());
+                let counts = |person: &PersonIndex| {
+                    let program = self.world.person(*person).program;
+                    programs.as_ref().is_none_or(|programs| programs.contains(&program))
+                };
+                let enrolled = self.world.user(buyer).enrolled.iter().copied();
+                judgement.purchase = Some((purchase, enrolled.filter(counts).collect()));
             }
             AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)) => {
                 judgement.found.push(Effect {
@@ -129,6 +137,8 @@ impl Oracle {
                 });
             }
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
+            // Who may call has no consequences.
+            AnyEvent::ApiKey(_) => {}
         }
     }
 
@@ -161,7 +171,9 @@ impl Oracle {
                 "ParticipantErased"
             }
             // Who may call has no consequences.
-            UserEvent::UserSessionsEnded(_) | UserEvent::UserPasswordChanged(_) => return,
+            UserEvent::UserRoleChanged(_)
+            | UserEvent::UserSessionsEnded(_)
+            | UserEvent::UserPasswordChanged(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.expect(*person, on_all, Vec::new()));

@@ -63,6 +63,7 @@ impl Caller {
                 id: Some(Arc::from("k_1")),
                 role: [Role::Service, Role::Operator][random.below(2)],
                 user_id: None,
+                limits: None,
             }),
             _ => Self::Network(Some(ADMIN_KEY)),
         }

@@ -4,6 +4,7 @@
 //! are appended all together or not at all. A decision may run several times: when a stream was not in
 //! memory, or when another server changed a stream first.
 
+mod access;
 mod account;
 mod erasure;
 mod profile;
@@ -27,7 +28,10 @@ pub use validation::{CodeVerdict, validate_code};
 pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
-use super::{Halt, ProgramId, Purchase, SessionsEnded, StreamKey, UserId, Work};
+use super::{
+    ApiKeyId, Halt, NewApiKey, ProgramId, Purchase, SessionsEnded, StreamKey, UserId, UserRole,
+    Work,
+};
 
 /// A command from a caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,6 +48,9 @@ pub enum Command {
     EraseUser { user_id: UserId, forfeits_balances: bool },
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
+    CreateApiKey(Box<NewApiKey>),
+    RevokeApiKey { key_id: ApiKeyId },
+    SetUserRole { user_id: UserId, role: UserRole },
     EndSessions { user_id: UserId, ended: SessionsEnded },
     ChangePassword(ChangePassword),
 }
@@ -64,6 +71,9 @@ impl Command {
             Self::EraseUser { .. } => "EraseUser",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
+            Self::CreateApiKey(_) => "CreateApiKey",
+            Self::RevokeApiKey { .. } => "RevokeApiKey",
+            Self::SetUserRole { .. } => "SetUserRole",
             Self::EndSessions { .. } => "EndSessions",
             Self::ChangePassword(_) => "ChangePassword",
         }
@@ -85,6 +95,9 @@ impl Command {
             | Self::ChangeSecondFactor(_)
             | Self::EraseUser { .. }
             | Self::ApplyReferral(_)
+            | Self::CreateApiKey(_)
+            | Self::RevokeApiKey { .. }
+            | Self::SetUserRole { .. }
             | Self::EndSessions { .. }
             | Self::ChangePassword(_) => None,
         }
@@ -109,6 +122,9 @@ impl Command {
             }
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
+            Self::CreateApiKey(key) => access::create_key(work, key),
+            Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
+            Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),
             Self::EndSessions { user_id, ended } => session::end(work, user_id, ended),
             Self::ChangePassword(input) => session::change_password(work, input),
         }

@@ -21,6 +21,8 @@ pub struct RecordPurchase {
     pub currency_code: String,
     /// When the purchase happened, if the caller says so. Otherwise it happened after everything in the log.
     pub purchase_time: Option<Timestamp>,
+    /// The programs that the purchase counts in, if the caller is limited to some; sorted. `None` is all programs.
+    pub program_ids: Option<Vec<ProgramId>>,
 }
 
 pub(super) fn record(work: &mut dyn Work, input: &RecordPurchase) -> Result<(), Halt> {
@@ -36,11 +38,15 @@ pub(super) fn record(work: &mut dyn Work, input: &RecordPurchase) -> Result<(), 
         amount_minor: input.amount_minor,
         currency_code: input.currency_code.clone(),
         purchase_time_us: input.purchase_time.unwrap_or_else(|| work.now()),
+        program_ids: input.program_ids.clone(),
     };
     let purchase_id = input.purchase_id.clone();
     let record = PurchaseCommand::Record { purchase_id, recorded };
     tell::<Purchase>(work, &input.purchase_id, record)?;
-    each(buyer.programs(), |program_id| evaluate(work, input, program_id))
+    let counts_in = |program_id: &&ProgramId| {
+        input.program_ids.as_ref().is_none_or(|program_ids| program_ids.contains(program_id))
+    };
+    each(buyer.programs().iter().filter(counts_in), |program_id| evaluate(work, input, program_id))
 }
 
 /// A repetition of the same purchase gets the first answer; a different purchase with the same id is refused.
@@ -48,6 +54,7 @@ fn repeated(input: &RecordPurchase, recorded: &PurchaseRecorded) -> Halt {
     let same = recorded.buyer_user_id == input.buyer_user_id
         && recorded.amount_minor == input.amount_minor
         && recorded.currency_code == input.currency_code
+        && recorded.program_ids == input.program_ids
         && input.purchase_time.is_none_or(|time| time == recorded.purchase_time_us);
     if same {
         let stream = StreamKey::of::<Purchase>(&input.purchase_id);

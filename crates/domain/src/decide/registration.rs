@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::code::{self, CodeFault};
-use crate::decide::referral;
+use crate::decide::{access, referral};
 use crate::rehearsal::Rehearsal;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
-    Claim, ClaimKind, Halt, MAX_PROGRAMS_PER_USER, Participant, ParticipantCommand,
+    Claim, ClaimKind, Halt, MAX_PROGRAMS_PER_USER, NewApiKey, Participant, ParticipantCommand,
     ParticipantEnrolled, ParticipantId, Profile, Program, ProgramId, Refusal, SideRow, User,
     UserCommand, UserId, Work, each, load, peek_new, tell,
 };
@@ -27,6 +27,8 @@ pub struct RegisterUser {
     pub program_id: Option<ProgramId>,
     /// As the caller wrote it.
     pub referral_code: Option<String>,
+    /// A key of the new user, if one is wanted.
+    pub api_key: Option<NewApiKey>,
 }
 
 /// Enrolls an existing user in a program.
@@ -70,6 +72,9 @@ pub(super) fn register(
     let register = UserCommand::Register { user_id: user_id.clone(), has_known_address, now };
     tell::<User>(work, user_id, register)?;
     work.write_row(SideRow::Profile(input.profile.clone()));
+    if let Some(key) = &input.api_key {
+        access::record_key(work, key)?;
+    }
     let mut passed_over = None;
     each(programs, |program_id| {
         let id = ParticipantId { program_id, user_id: user_id.clone() };

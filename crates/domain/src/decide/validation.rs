@@ -83,6 +83,7 @@ fn sign_up(
         address_key: None,
         program_id: program_id.cloned(),
         referral_code: Some(code.into()),
+        api_key: None,
     };
     registration::register(&mut Rehearsal::on(work), &command)
 }

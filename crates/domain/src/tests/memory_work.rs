@@ -413,6 +413,10 @@ impl Work for Unit {
             }
             SideRow::MailedToken(token) => self.tables.mailed.push(token),
             SideRow::SecondFactor(_) | SideRow::MailPreferences { .. } | SideRow::Mail(_) => {}
+            // Nothing that the decisions tested here read.
+            SideRow::ApiKey { .. }
+            | SideRow::ApiKeyRevocation { .. }
+            | SideRow::UserRole { .. } => {}
             SideRow::PasswordHash { user_id, hash } => {
                 let profile = self.tables.profiles.get_mut(&user_id);
                 profile.expect("no profile").password_hash = Some(hash.0);

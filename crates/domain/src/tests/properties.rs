@@ -422,6 +422,7 @@ fn assert_agrees_for_a_newcomer(history: &History, code: &str) {
         address_key: None,
         program_id: Some(program(PROGRAM)),
         referral_code: Some(code.to_lowercase()),
+        api_key: None,
     }));
     let fault = fault_of(history.memory(), &sign_up, "newcomer");
     assert_eq!(history.scene.fault(code, None), fault, "{code}");

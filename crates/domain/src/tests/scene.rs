@@ -111,6 +111,7 @@ impl Scene {
             profile,
             program_id: program_id.map(program),
             referral_code: code.map(Into::into),
+            api_key: None,
         })))
     }
 
@@ -192,6 +193,7 @@ impl Scene {
             amount_minor,
             currency_code: currency_code.into(),
             purchase_time,
+            program_ids: None,
         }))?;
         Ok(self.since(mark))
     }

@@ -123,6 +123,7 @@ impl Sale {
             purchase_time_us: Timestamp(
                 BEGIN_US.saturating_add(i64::try_from(number).map_err(in_words)?),
             ),
+            program_ids: None,
         };
         let earning = |level, participant| {
             let earner = population.participant_id(participant)?;

@@ -11,6 +11,7 @@ fn recorded() -> PurchaseRecorded {
         amount_minor: 100_130,
         currency_code: "INR".into(),
         purchase_time_us: NOW,
+        program_ids: None,
     }
 }
 

@@ -258,6 +258,7 @@ impl History {
                     amount_minor: *amount,
                     currency_code: (*currency).into(),
                     purchase_time: seconds_ago.map(|ago| self.memory().now().plus_seconds(-ago)),
+                    program_ids: None,
                 };
                 let result = self.scene.tell(&Command::RecordPurchase(purchase.clone()));
                 if result.is_ok() {

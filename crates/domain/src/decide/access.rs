@@ -1,0 +1,57 @@
+//! API keys, and the roles of people.
+
+use super::referral::existing_program;
+use super::session;
+use crate::{
+    ApiKey, ApiKeyCommand, ApiKeyCreated, ApiKeyId, Halt, NewApiKey, Refusal, SessionsEnded,
+    SideRow, User, UserCommand, UserId, UserRole, Work, each, load, peek_new, tell,
+};
+
+/// Creates a key. A key of a user needs the user, and the programs that a key is limited to must exist.
+pub(super) fn create_key(work: &mut dyn Work, key: &NewApiKey) -> Result<(), Halt> {
+    if let Some(user_id) = &key.user_id {
+        existing_user(work, user_id)?;
+    }
+    each(key.program_ids.iter().flatten(), |program_id| existing_program(work, program_id))?;
+    record_key(work, key)
+}
+
+/// Records a key whose user and programs are known to exist.
+pub(super) fn record_key(work: &mut dyn Work, key: &NewApiKey) -> Result<(), Halt> {
+    let created = ApiKeyCreated {
+        role: key.role,
+        user_id: key.user_id.clone(),
+        rpcs: key.rpcs.clone(),
+        program_ids: key.program_ids.clone(),
+        expire_time_us: key.expire_time,
+    };
+    peek_new::<ApiKey>(work, &key.key_id)?;
+    let create = ApiKeyCommand::Create { key_id: key.key_id.clone(), created };
+    tell::<ApiKey>(work, &key.key_id, create)?;
+    let create_time = work.now();
+    work.write_row(SideRow::ApiKey { key: key.clone(), create_time });
+    Ok(())
+}
+
+pub(super) fn revoke_key(work: &mut dyn Work, key_id: &ApiKeyId) -> Result<(), Halt> {
+    load::<ApiKey>(work, key_id)?;
+    tell::<ApiKey>(work, key_id, ApiKeyCommand::Revoke { key_id: key_id.clone() })?;
+    let revoke_time = work.now();
+    work.write_row(SideRow::ApiKeyRevocation { key_id: key_id.clone(), revoke_time });
+    Ok(())
+}
+
+pub(super) fn set_role(work: &mut dyn Work, user_id: &UserId, role: UserRole) -> Result<(), Halt> {
+    existing_user(work, user_id)?;
+    tell::<User>(work, user_id, UserCommand::ChangeRole { user_id: user_id.clone(), role })?;
+    work.write_row(SideRow::UserRole { user_id: user_id.clone(), role });
+    session::end(work, user_id, &SessionsEnded::ALL)
+}
+
+fn existing_user(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
+    if load::<User>(work, user_id)?.exists() {
+        Ok(())
+    } else {
+        Err(Refusal::UserNotFound(user_id.clone()).into())
+    }
+}
