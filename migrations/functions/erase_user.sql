@@ -22,9 +22,13 @@ begin
     -- The command has ended the sessions. Servers that start read so from the rows, which are cleaned later.
     update sessions set user_agent = '' where user_id = erased_user_id;
 
+    update api_keys set name = '', revoked_at = coalesce(revoked_at, clock_timestamp()) where user_id = erased_user_id;
+    delete from user_roles where user_id = erased_user_id;
+
     delete from second_factors where user_id = erased_user_id;
     delete from mailed_tokens where user_id = erased_user_id;
-    -- A job whose mail is missing sends nothing.
+    -- A mail that is just being sent is not called back; a job whose mail is missing sends nothing.
+    delete from jobs as job using mails as mail where mail.user_id = erased_user_id and job.id = mail.job_id;
     delete from mails where user_id = erased_user_id;
     delete from mail_opt_outs where user_id = erased_user_id;
 end;

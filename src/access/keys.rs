@@ -16,7 +16,7 @@ use super::{Caller, Credential, KeyLimits, Principal, Role, Unavailable};
 use crate::engine::Environment;
 use crate::store::api_keys::KnownKey;
 use crate::store::{Database, RecordedEvent, StoreError, api_keys, in_time};
-use domain::{AnyEvent, ApiKeyEvent, KeyRole, Timestamp};
+use domain::{AnyEvent, ApiKeyEvent, KeyRole, Timestamp, UserEvent};
 
 /// Keys that are remembered: some 300 bytes each.
 const MAX_KNOWN: usize = 100_000;
@@ -141,22 +141,40 @@ impl Keys {
     /// # Errors
     /// [`StoreError`] if the event cannot be read.
     pub(super) fn learn(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
-        if &*event.event_type != "ApiKeyRevoked" {
+        if !matches!(&*event.event_type, "ApiKeyRevoked" | "UserErased") {
             return Ok(false);
         }
-        let Some(AnyEvent::ApiKey(ApiKeyEvent::ApiKeyRevoked(_))) = event.read_if_known()? else {
-            return Ok(false);
-        };
-        self.end(&event.stream.id);
+        match event.read_if_known()? {
+            Some(AnyEvent::ApiKey(ApiKeyEvent::ApiKeyRevoked(_))) => {
+                let key_id = &event.stream.id;
+                self.end(|entry| entry.key_id == *key_id);
+                lock(&self.remembered).ended.insert(key_id.clone(), ());
+            }
+            // The keys of a user end with the user.
+            Some(AnyEvent::User(UserEvent::UserErased(_))) => self.end(|entry| {
+                let user_id = entry.caller.principal.user_id();
+                user_id.is_some_and(|user_id| *user_id.as_str() == *event.stream.id)
+            }),
+            _ => return Ok(false),
+        }
         Ok(true)
     }
 
-    /// Forgets a key that has ended, so that it is looked up again and found ended.
-    fn end(&self, key_id: &Arc<str>) {
+    /// Forgets keys that have ended, so that they are looked up again and found ended.
+    fn end(&self, has_ended: impl Fn(&Entry) -> bool) {
         let mut remembered = lock(&self.remembered);
         self.ended.fetch_add(1, Ordering::SeqCst);
-        remembered.known.retain(|_, entry| entry.key_id != *key_id);
-        remembered.ended.insert(key_id.clone(), ());
+        let mut ended = Vec::new();
+        remembered.known.retain(|_, entry| {
+            let has_ended = has_ended(entry);
+            if has_ended {
+                ended.push(entry.key_id.clone());
+            }
+            !has_ended
+        });
+        for key_id in ended {
+            remembered.ended.insert(key_id, ());
+        }
     }
 
     /// Whether a key was revoked, as far as is known here.

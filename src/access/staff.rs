@@ -23,15 +23,16 @@ impl Staff {
     /// # Errors
     /// [`StoreError`] if the event cannot be read.
     pub(super) fn learn(&self, event: &RecordedEvent) -> Result<(), StoreError> {
-        if &*event.event_type != "UserRoleChanged" {
+        if !matches!(&*event.event_type, "UserRoleChanged" | "UserErased") {
             return Ok(());
         }
-        let Some(AnyEvent::User(UserEvent::UserRoleChanged(changed))) = event.read_if_known()?
-        else {
-            return Ok(());
+        let role = match event.read_if_known()? {
+            Some(AnyEvent::User(UserEvent::UserRoleChanged(changed))) => changed.role,
+            Some(AnyEvent::User(UserEvent::UserErased(_))) => UserRole::Participant,
+            _ => return Ok(()),
         };
         let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
-        match changed.role {
+        match role {
             UserRole::Participant => roles.remove(&*event.stream.id),
             role => roles.insert(event.stream.id.to_string(), role),
         };

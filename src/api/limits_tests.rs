@@ -74,7 +74,8 @@ fn however_many_callers_there_are_a_limit_remembers_so_many_and_the_active_ones(
 
 #[test]
 fn back_ends_have_no_limit_unless_a_setting_gives_one() {
-    let service = Principal::Key { id: Some("k".into()), role: Role::Service, user_id: None };
+    let service =
+        Principal::Key { id: Some("k".into()), role: Role::Service, user_id: None, limits: None };
     let call = |limits: &Limits, by: &Principal| {
         limits.admit(by, Some(from("192.0.2.1")), rule("RegisterUser"))
     };
@@ -93,7 +94,7 @@ fn users_count_for_themselves_and_callers_without_credentials_for_their_address(
     assert_eq!(admitted(9, || call(&user("ada"), "192.0.2.1")), 3);
     assert_eq!(admitted(9, || call(&user("ada"), "192.0.2.2")), 0);
     let user_id = UserId::parse("ada").ok();
-    let key = Principal::Key { id: Some("k".into()), role: Role::User, user_id };
+    let key = Principal::Key { id: Some("k".into()), role: Role::User, user_id, limits: None };
     assert_eq!(admitted(9, || call(&key, "192.0.2.3")), 0);
     assert_eq!(admitted(9, || call(&user("bob"), "192.0.2.1")), 3);
     assert_eq!(admitted(9, || call(&Principal::Anonymous, "192.0.2.1")), 2);

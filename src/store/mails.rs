@@ -72,22 +72,6 @@ pub async fn set_wanted(
     Ok(())
 }
 
-/// Deletes every mail of a user, queued or sent, and what they want to get. A mail that is just being sent is not
-/// called back.
-///
-/// # Errors
-/// [`StoreError`] if they cannot be deleted.
-pub async fn erase(connection: &mut PgConnection, user_id: &UserId) -> Result<(), StoreError> {
-    for statement in [
-        "with gone as (delete from mails where user_id = $1 returning job_id) \
-         delete from jobs using gone where jobs.id = gone.job_id",
-        "delete from mail_opt_outs where user_id = $1",
-    ] {
-        sqlx::query(statement).bind(user_id.as_str()).execute(&mut *connection).await?;
-    }
-    Ok(())
-}
-
 /// The key of the links by which mails are unsubscribed from, and of Message-IDs.
 ///
 /// # Errors

@@ -27,6 +27,8 @@ pub struct PersonalTable {
 pub const TABLES: &[PersonalTable] = &[
     PersonalTable { name: "profiles", secrets: &["password_hash"] },
     PersonalTable { name: "sessions", secrets: &[] },
+    PersonalTable { name: "api_keys", secrets: &["hash"] },
+    PersonalTable { name: "user_roles", secrets: &[] },
     PersonalTable { name: "second_factors", secrets: &["sealed_secret", "recovery_hashes"] },
     PersonalTable { name: "mailed_tokens", secrets: &["token_hash"] },
     PersonalTable { name: "mails", secrets: &[] },

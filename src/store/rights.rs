@@ -24,7 +24,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("read_model_copies", &["SELECT", "UPDATE"]),
     ("checkpoints", &["SELECT", "INSERT", "DELETE"]),
     ("api_keys", &["SELECT", "INSERT", "UPDATE"]),
-    ("user_roles", &["SELECT", "INSERT", "UPDATE"]),
+    ("user_roles", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("sessions", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("refresh_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mailed_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

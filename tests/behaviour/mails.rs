@@ -367,7 +367,7 @@ async fn mails_of_an_erased_user_and_what_they_wanted_are_gone() {
     let ada = UserId::parse("ada").unwrap();
     let unwanted = [(domain::MailKind::Tier, false)];
     tributary::store::mails::set_wanted(&mut connection, &ada, &unwanted).await.unwrap();
-    tributary::store::mails::erase(&mut connection, &ada).await.unwrap();
+    client.erase("ada", true).await.unwrap();
     let of_ada = ListMailsRequest { user_id: "ada".into(), ..Default::default() };
     assert_eq!(list(&client, of_ada).await.unwrap(), []);
     assert_eq!(database.count("select count(*) from jobs where kind = 'mail'").await, 1);
