@@ -121,7 +121,10 @@ fn write_rpc(
     let (bound, handler) = if is_command {
         ("", format!("self.0.{method}(call)"))
     } else {
-        ("let deadline = call.deadline;\n", format!("bounded(deadline, self.0.{method}(call))"))
+        (
+            "let deadline = call.deadline;\n",
+            format!("bounded(deadline, Box::pin(self.0.{method}(call)))"),
+        )
     };
     let (binding, redact) = if rpc.server_streaming() {
         ("answer", "let answer = answer.redacted(redaction);")

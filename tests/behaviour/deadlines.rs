@@ -89,13 +89,12 @@ async fn streams_of_every_kind_end_at_their_deadline_with_a_token_from_which_the
     let (program_id, user_id) = (PROGRAM.to_owned(), "ada".to_owned());
     macro_rules! check {
         ($service:ident.$rpc:ident, $request:expr) => {{
-            let request = timed(&client, $request, "900m");
+            let request_from = $request;
+            let request = timed(&client, request_from(String::new()), "900m");
             let stream = client.$service().$rpc(request).await.unwrap().into_inner();
             let resume_token = ended_in_time(end(stream).await);
             assert!(!resume_token.is_empty(), stringify!($rpc));
-            let mut request = $request;
-            request.resume_token = resume_token;
-            let request = client.request(request);
+            let request = client.request(request_from(resume_token));
             let mut stream = client.$service().$rpc(request).await.unwrap().into_inner();
             stream.message().await.unwrap().expect("it goes on");
         }};
@@ -103,53 +102,45 @@ async fn streams_of_every_kind_end_at_their_deadline_with_a_token_from_which_the
     let (program, user) = (&program_id, &user_id);
     tokio::join!(
         async {
-            check!(
-                rewards.watch_earnings,
-                WatchEarningsRequest {
-                    program_id: program.clone(),
-                    user_id: user.clone(),
-                    ..Default::default()
-                }
-            );
+            check!(rewards.watch_earnings, |resume_token| WatchEarningsRequest {
+                program_id: program.clone(),
+                user_id: user.clone(),
+                resume_token,
+            });
         },
         async {
-            check!(
-                rewards.watch_balances,
-                WatchBalancesRequest {
-                    program_id: program.clone(),
-                    user_id: user.clone(),
-                    ..Default::default()
-                }
-            );
+            check!(rewards.watch_balances, |resume_token| WatchBalancesRequest {
+                program_id: program.clone(),
+                user_id: user.clone(),
+                resume_token,
+            });
         },
         async {
-            check!(
-                rewards.watch_tier,
-                WatchTierRequest {
-                    program_id: program.clone(),
-                    user_id: user.clone(),
-                    ..Default::default()
-                }
-            );
+            check!(rewards.watch_tier, |resume_token| WatchTierRequest {
+                program_id: program.clone(),
+                user_id: user.clone(),
+                resume_token,
+            });
         },
         async {
-            check!(
-                rewards.watch_participant,
-                WatchParticipantRequest {
-                    program_id: program.clone(),
-                    user_id: user.clone(),
-                    ..Default::default()
-                }
-            );
+            check!(rewards.watch_participant, |resume_token| WatchParticipantRequest {
+                program_id: program.clone(),
+                user_id: user.clone(),
+                resume_token,
+            });
         },
         async {
-            check!(
-                leaderboards.watch_leaderboard,
-                WatchLeaderboardRequest { program_id: program.clone(), ..Default::default() }
-            );
+            check!(leaderboards.watch_leaderboard, |resume_token| WatchLeaderboardRequest {
+                program_id: program.clone(),
+                resume_token,
+                ..Default::default()
+            });
         },
         async {
-            check!(operators.watch_events, WatchEventsRequest::default());
+            check!(operators.watch_events, |resume_token| WatchEventsRequest {
+                resume_token,
+                ..Default::default()
+            });
         },
         async {
             let request = timed(&client, HealthCheckRequest { service: String::new() }, "900m");

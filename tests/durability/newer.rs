@@ -247,10 +247,11 @@ async fn an_event_that_only_a_newer_release_knows_ends_no_stream_and_no_read_of_
     client.watch_participant(PROGRAM, "ada", &token).await.unwrap().rest.news().await;
     caught_up(&database).await;
     client.leaderboards().get_leaderboard(client.request(board())).await.unwrap();
+    let now = database.count("select ceil(extract(epoch from clock_timestamp()))::bigint").await;
     let request = GetBalancesRequest {
         program_id: PROGRAM.into(),
         user_id: "ada".into(),
-        as_of_time: Some(std::time::SystemTime::now().into()),
+        as_of_time: Some(prost_types::Timestamp { seconds: now, nanos: 0 }),
         ..Default::default()
     };
     let answer = client.rewards().get_balances(client.request(request)).await.unwrap();
