@@ -1,7 +1,5 @@
 //! Counters and timings of a server, for Prometheus. Not global: each server has its own.
 
-mod door;
-
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -15,7 +13,6 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-pub use self::door::DoorMetrics;
 use crate::jobs::JobMetrics;
 
 /// An RPC of the contract.
@@ -79,6 +76,33 @@ impl ConnectionMetrics {
             "requests_cut",
             "Requests that were cut off before they were complete, by the limit that was reached",
             metrics.requests_cut.clone(),
+        );
+        metrics
+    }
+}
+
+/// Counts of calls that were refused to protect the server, and of what sign-ups were told.
+#[derive(Clone)]
+pub struct DoorMetrics {
+    /// Calls that were refused because their caller had made as many as it may, by the limit: `user`, `back_end`,
+    /// `address`, `open_address` or `open`.
+    pub calls_limited: Family<LimitOf, Counter>,
+    /// Sign-ups without the credentials of a back end that were told that the address has an account.
+    pub addresses_told: Counter,
+}
+
+impl DoorMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self { calls_limited: Family::default(), addresses_told: Counter::default() };
+        registry.register(
+            "calls_limited",
+            "Calls that were refused because their caller had made as many as it may, by the limit",
+            metrics.calls_limited.clone(),
+        );
+        registry.register(
+            "addresses_told",
+            "Sign-ups by users themselves that were told that their e-mail address has an account",
+            metrics.addresses_told.clone(),
         );
         metrics
     }
