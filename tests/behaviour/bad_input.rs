@@ -131,8 +131,6 @@ async fn a_sign_up_with_a_bad_field_is_refused_with_the_reason_of_that_field() {
         let request = RegisterUserRequest { request_id: request_id.into(), ..newcomer() };
         at_fault(client.register(request).await, "request_id", "INVALID_ID");
     }
-    let request = RegisterUserRequest { issue_api_key: true, ..newcomer() };
-    at_fault(client.register(request).await, "issue_api_key", "UNSUPPORTED_FIELD");
     let request = RegisterUserRequest { program_id: "a b".into(), ..newcomer() };
     at_fault(client.register(request).await, "program_id", "INVALID_ID");
     let request = RegisterUserRequest { program_id: "nowhere".into(), ..newcomer() };
@@ -203,7 +201,6 @@ async fn all_faults_of_a_sign_up_are_named_at_once() {
             "client_ip",
             "display_name",
             "email",
-            "issue_api_key",
             "password",
             "program_id",
             "referral_code",

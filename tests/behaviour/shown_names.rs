@@ -1,4 +1,5 @@
-//! What others see of a person: the name that the person chose to be shown, never the username.
+//! What others see of a person: the name that the person chose to be shown, and the username only if they referred the
+//! person.
 
 use contract::pb::leaderboard_service_client::LeaderboardServiceClient;
 use contract::pb::referral_service_client::ReferralServiceClient;
@@ -47,7 +48,7 @@ fn shown(of: &[(&str, &str, &str)]) -> Shown {
 }
 
 #[tokio::test]
-async fn users_see_the_names_that_others_chose_to_be_shown_and_no_usernames() {
+async fn users_see_the_names_that_others_chose_to_be_shown_and_usernames_of_their_referees_only() {
     let (database, server, client) = server_with(&[LINES]).await;
     let ada = sign_up(&client, "ada", "Ada Ł.", "").await;
     sign_up(&client, "bob", "", &ada).await;
@@ -56,12 +57,13 @@ async fn users_see_the_names_that_others_chose_to_be_shown_and_no_usernames() {
     let (ada_herself, back_end) = (user("ada"), service());
 
     let seen = board(&routes, &ada_herself).await;
-    assert_eq!(seen, shown(&[("ada", "", "Ada Ł."), ("bob", "", "")]));
+    assert_eq!(seen, shown(&[("ada", "", "Ada Ł."), ("", "", "")]));
     let seen = board(&routes, &back_end).await;
     assert_eq!(seen, shown(&[("ada", "login.ada", "Ada Ł."), ("bob", "login.bob", "")]));
 
     let mut referrals = ReferralServiceClient::new(routes.clone());
-    for (caller, username) in [(&ada_herself, ""), (&back_end, "login.bob")] {
+    // Of the people whom they referred themselves, users see the usernames.
+    for (caller, username) in [(&ada_herself, "login.bob"), (&back_end, "login.bob")] {
         let request = ListReferralsRequest {
             program_id: LINES.into(),
             user_id: "ada".into(),
@@ -127,8 +129,10 @@ async fn the_names_of_somebody_who_was_erased_disappear_within_a_second() {
 
     let seen = board(&routes, &back_end).await;
     assert_eq!(seen, shown(&[("ada", "login.ada", "Ada"), ("bob", "", "")]));
-    let request: Request<ListReferralsRequest> =
-        by(&back_end, ListReferralsRequest { program_id: LINES.into(), ..Default::default() });
+    let request: Request<ListReferralsRequest> = by(
+        &Principal::ADMIN_KEY,
+        ListReferralsRequest { program_id: LINES.into(), ..Default::default() },
+    );
     let list = ReferralServiceClient::new(routes).list_referrals(request).await.unwrap();
     let referral = &list.into_inner().referrals[0];
     assert_eq!((&*referral.referee_username, &*referral.referee_display_name), ("", ""));
