@@ -55,7 +55,9 @@ impl Received {
 
     /// The link to a page of the server that the mail has in its text.
     pub fn link(&self, page: &str) -> String {
-        let text = self.text();
+        let message = self.text();
+        // The headers are not encoded as the parts are, and have the link in brackets.
+        let (_, text) = message.split_once("\n\n").unwrap();
         let at = text.find(&format!("{page}?token=")).expect("a link");
         let begin = text[..at].rfind("http").unwrap();
         let end = text[at..].find(char::is_whitespace).unwrap();
