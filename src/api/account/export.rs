@@ -36,7 +36,7 @@ impl Handlers {
         &self,
         call: Call<pb::ExportUserRequest>,
     ) -> Result<Messages<pb::ExportUserResponse>, ApiError> {
-        let permit = permit(&self.0, &call.principal)?;
+        let permit = permit(&self.0, &call)?;
         let request = &call.message;
         let mut fields = Fields::of(request);
         let user_id = fields.id("user_id", &request.user_id, UserId::parse);
