@@ -64,7 +64,7 @@ impl Handlers {
             None => Retried::Unknown,
         };
         // An id that was never assigned can be of any length, and an address.
-        let shown = if job_id.contains('@') { "" } else { job_id };
+        let shown: &str = if job_id.contains('@') { "" } else { job_id };
         let job_id: String = shown.escape_default().take(MOST_SHOWN).collect();
         match retried {
             Retried::Queued(job) => Ok(pb::RetryJobResponse { job: Some(message(&self.0, job)) }),
