@@ -199,7 +199,7 @@ const EXPECTED: [(&str, &str); 7] = [
                     = count(*) filter (where event_type = 'UserReactivated')
                     and count(*) filter (where event_type = 'UserErased') = 0 as is_active,
                 count(*) filter (where event_type = 'UserErased') > 0 as is_erased
-            from events where aggregate_type = 'User' and event_type <> 'UserEnrolled'
+            from events where event_type in ('UserRegistered', 'UserDeactivated', 'UserReactivated', 'UserErased')
             group by aggregate_id
         ) as own using (aggregate_id)
         where event_type = 'UserRegistered'",

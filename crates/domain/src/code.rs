@@ -121,10 +121,11 @@ pub fn read(text: &str) -> Option<String> {
 }
 
 /// A text that is no known code, as an error names it: the code that was understood, or the beginning of the
-/// text.
+/// text; nothing of a text that may be an e-mail address.
 #[must_use]
 pub fn shown(text: &str) -> String {
-    read(text).unwrap_or_else(|| text.trim().chars().take(MAX_CHARS).collect())
+    let beginning = || if text.contains('@') { "" } else { text.trim() };
+    read(text).unwrap_or_else(|| beginning().chars().take(MAX_CHARS).collect())
 }
 
 #[cfg(test)]
@@ -193,5 +194,6 @@ mod tests {
         assert_eq!(read(&long[1..]).as_deref(), Some(&long[1..]));
         assert_eq!(shown(" k7q2m9xa "), "K7Q2M9XA");
         assert_eq!(shown(&"é".repeat(900)), "é".repeat(64));
+        assert_eq!(shown("ada@example.com"), "");
     }
 }

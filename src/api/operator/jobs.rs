@@ -63,8 +63,9 @@ impl Handlers {
             // Ids that were never assigned.
             None => Retried::Unknown,
         };
-        // An id that was never assigned can be of any length.
-        let job_id: String = job_id.escape_default().take(MOST_SHOWN).collect();
+        // An id that was never assigned can be of any length, and an address.
+        let shown: &str = if job_id.contains('@') { "" } else { job_id };
+        let job_id: String = shown.escape_default().take(MOST_SHOWN).collect();
         match retried {
             Retried::Queued(job) => Ok(pb::RetryJobResponse { job: Some(message(&self.0, job)) }),
             Retried::NotParked(state) => {
