@@ -1,5 +1,6 @@
 //! Lists the database functions of `migrations/functions/`, the read models of `projections/`, the reactions of
-//! `reactions/` and the templates of mails, so that a new one need not be listed anywhere else, and generates the services that tonic calls.
+//! `reactions/` and the templates of mails, so that a new one need not be listed anywhere else, and generates the
+//! services that tonic calls.
 
 #[path = "build/enums.rs"]
 mod enums;

@@ -63,7 +63,10 @@ with occasions as materialized (
     -- To the referrer: a referral that was not held when it was made, or was released.
     select made.position, 'referral' as kind, made.user_id,
         'referral/' || made.aggregate_id || '/' || made.position as occasion,
-        jsonb_build_object('program_id', made.program_id, 'referee_user_id', made.payload ->> 'referee_user_id') as facts
+        jsonb_build_object(
+            'program_id', made.program_id,
+            'referee_user_id', made.payload ->> 'referee_user_id'
+        ) as facts
     from in_programs as made
     where (
             made.event_type = 'ReferralMade' and coalesce(made.payload ->> 'status', 'pending') = 'pending'

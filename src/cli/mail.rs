@@ -59,9 +59,12 @@ impl MailPart {
             }
             (None, Delivery::Files(_) | Delivery::Nowhere) => FROM_HERE,
         };
-        let from: Mailbox = from
-            .parse()
-            .map_err(|_| format!("mail_from '{from}' is no address; write rewards@example.com or Rewards <rewards@example.com>"))?;
+        let from: Mailbox = from.parse().map_err(|_| {
+            format!(
+                "mail_from '{from}' is no address; write rewards@example.com or Rewards \
+                 <rewards@example.com>"
+            )
+        })?;
         let templates = Templates::load(self.templates.as_deref())
             .map_err(|fault| format!("mail_templates: {fault}"))?;
         let MailPace { concurrency, patience, max_attempts, first_pause, longest_pause } = pace;

@@ -32,7 +32,8 @@ impl Serve {
         let mail = settings.mail(None)?;
         if !mail.delivery.delivers() {
             tracing::info!(
-                "there is no mail server (SMTP_URL), so nobody gets mail; what happens meanwhile is not made up for later"
+                "there is no mail server (SMTP_URL), so nobody gets mail; what happens meanwhile is not made up for \
+                 later"
             );
         }
         let listener = settings.listener().await?;

@@ -123,9 +123,10 @@ impl Delivery {
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file whole or not at all. Only the owner of the folder sees what is in it: addresses, and links that
+/// set passwords.
 async fn keep(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
-    tokio::fs::create_dir_all(folder).await?;
+    tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await?;
     let unfinished = folder.join(format!(".{name}.part"));
     tokio::fs::write(&unfinished, content).await?;
     tokio::fs::rename(unfinished, folder.join(format!("{name}.eml"))).await

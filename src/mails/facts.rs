@@ -160,14 +160,14 @@ async fn event<E: serde::de::DeserializeOwned>(
 
 /// The present name of a program.
 async fn program_name(pool: &PgPool, program_id: &ProgramId) -> Result<String, StoreError> {
-    let name: Option<Option<String>> = sqlx::query_scalar(
-        "select payload -> 'rules' ->> 'display_name' from events \
+    let name: Option<String> = sqlx::query_scalar(
+        "select coalesce(payload -> 'rules' ->> 'display_name', '') from events \
          where aggregate_type = 'Program' and aggregate_id = $1 order by sequence desc limit 1",
     )
     .bind(program_id.as_str())
     .fetch_optional(pool)
     .await?;
-    Ok(name.flatten().unwrap_or_default())
+    Ok(name.unwrap_or_default())
 }
 
 /// The code and link of a participant, which never change.

@@ -263,6 +263,18 @@ async fn what_was_recorded_is_there_at_the_next_start_also_after_a_kill() {
     let dev = Dev::start(&directory).await;
     let key = dev.key().to_owned();
     dev.client().await.sign_up("tiered-points", "ada", "").await.unwrap();
+    let mails = PathBuf::from(dev.said("mails are kept in "));
+    let welcome = || std::fs::read_dir(&mails).ok()?.next()?.ok().map(|entry| entry.path());
+    for _ in 0..500 {
+        if welcome().is_some_and(|path| path.extension().is_some_and(|ending| ending == "eml")) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let mail = std::fs::read_to_string(welcome().expect("a mail")).unwrap();
+    assert!(mail.contains("To: ada@example.com") && mail.contains(&dev.url()), "{mail}");
+    let mode = std::fs::metadata(&mails).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "{mode:o}");
     dev.stop("-INT").await;
 
     let dev = Dev::start(&directory).await;

@@ -27,7 +27,7 @@ const ADDRESS: &str = "127.0.0.1:50051";
 /// How long the commands of a document may take.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "ARCHITECTURE.md",
     "BENCHMARKS.md",
@@ -38,6 +38,7 @@ const DOCUMENTS: [&str; 13] = [
     "docs/integrate.md",
     "docs/libraries.md",
     "docs/load.md",
+    "docs/mails.md",
     "docs/operations.md",
     "docs/programs.md",
     "docs/settings.md",

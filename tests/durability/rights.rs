@@ -10,9 +10,12 @@ const RIGHTS: &str = "
     grant usage on schema public to weak;
     grant select on all tables in schema public to weak;
     grant insert on events, snapshots, receipts, claims, profiles, enrollments, referrals, writers, epochs, checkpoints,
-        jobs, reactions, reaction_checkpoints, sessions, refresh_tokens to weak;
-    grant update on snapshots, profiles, read_model_copies, jobs, reactions, sessions, refresh_tokens to weak;
-    grant delete on claims, writers, checkpoints, jobs, reaction_checkpoints, sessions, refresh_tokens to weak;";
+        jobs, reactions, reaction_checkpoints, sessions, refresh_tokens, mails, mail_opt_outs, mailed_tokens,
+        second_factors to weak;
+    grant update on snapshots, profiles, read_model_copies, jobs, reactions, sessions, refresh_tokens, mails,
+        mailed_tokens, second_factors to weak;
+    grant delete on claims, writers, checkpoints, jobs, reaction_checkpoints, sessions, refresh_tokens, mails,
+        mail_opt_outs, mailed_tokens, second_factors to weak;";
 
 /// The same database for a role without any rights yet.
 async fn weak(database: &TestDatabase) -> (PgConnection, String) {

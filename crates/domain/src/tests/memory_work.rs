@@ -375,6 +375,7 @@ impl Work for Unit {
             SideRow::Enrollment(participant) => {
                 self.tables.enrollments.insert(participant);
             }
+            SideRow::Mail(_) => {}
             SideRow::Referral { referee, referrer } => {
                 let before = self.tables.referrals.insert(referee.clone(), referrer);
                 assert_eq!(before, None, "{referee} was referred twice");
