@@ -204,20 +204,20 @@ mod tests {
 
         /// How long an attempt waits, if it may be made.
         fn wait(&mut self, account: u64, from: u8) -> Option<Duration> {
-            self.counts.wait(account, address(from), self.now).ok()
+            self.counts.wait(account, Some(address(from)), self.now).ok()
         }
 
         /// Makes an attempt and lets the clock go on for as long as it waits.
         fn fail(&mut self, account: u64, from: u8) -> Duration {
             let wait = self.wait(account, from).unwrap();
             self.now += wait;
-            self.counts.fail(account, address(from), self.now);
+            self.counts.fail(account, Some(address(from)), self.now);
             wait
         }
     }
 
-    fn address(last: u8) -> Option<IpAddr> {
-        Some(IpAddr::from([192, 0, 2, last]))
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
     }
 
     #[test]

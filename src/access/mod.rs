@@ -1,8 +1,8 @@
 //! Who callers are: principals, sessions, keys and passwords, and how servers learn that credentials have ended.
 //!
 //! - [`Principal`] and [`Role`] say who makes a call; a [`Caller`] also has the [`Credential`] that says so.
-//! - [`logins`] lets people log in and stay logged in, and [`sessions`] knows which access tokens are good. [`attempts`]
-//!   slows down those who guess passwords.
+//! - [`logins`] lets people log in and stay logged in, and [`sessions`] knows which access tokens are good.
+//!   [`attempts`] slows down those who guess passwords.
 //! - [`passwords`] says which passwords are accepted, hashes and verifies them.
 //! - [`tokens`] are the texts that clients hold, [`signing`] the keys that sign them.
 //! - [`keys`] knows API keys.
@@ -256,8 +256,8 @@ impl Access {
         self.secrets_for(purpose, id).first().copied().unwrap_or_default()
     }
 
-    /// As [`Access::secret_for`], with each of the signing keys, the present one first: of secrets that were made before
-    /// the keys changed, the one that is meant is among them.
+    /// As [`Access::secret_for`], with each of the signing keys, the present one first: of secrets that were made
+    /// before the keys changed, the one that is meant is among them.
     #[must_use]
     pub fn secrets_for(&self, purpose: &str, id: &str) -> Vec<[u8; 32]> {
         self.shared.signing.keys().secrets_for(purpose, id).collect()

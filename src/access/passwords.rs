@@ -1,5 +1,5 @@
-//! Passwords: which ones are accepted, hashing and verifying. argon2id with the parameters that OWASP recommends, on few
-//! threads at a time, because each hash takes a core for some 20 ms and 19 MiB of memory.
+//! Passwords: which ones are accepted, hashing and verifying. argon2id with the parameters that OWASP recommends, on
+//! few threads at a time, because each hash takes a core for some 20 ms and 19 MiB of memory.
 
 use std::fmt;
 use std::str::FromStr;

@@ -104,7 +104,8 @@ async fn until_refused(people: &People, token: &str, since: Instant) {
     loop {
         match people.me(token).await {
             Ok(_) => {
-                assert!(since.elapsed() < KNOWN_WITHIN, "still good after {:?}", since.elapsed())
+                let took = since.elapsed();
+                assert!(took < KNOWN_WITHIN, "still good after {took:?}");
             }
             Err(status) => {
                 let expected = (Code::Unauthenticated, "INVALID_CREDENTIALS".to_owned());
