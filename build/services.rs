@@ -87,7 +87,8 @@ fn write_service(
     let (module, folder) = (snake_case(name), folder(service)?);
     writeln!(
         code,
-        "#[tonic::async_trait]\n\
+        "#[allow(clippy::large_futures, reason = \"tonic puts each call into a box\")]\n\
+         #[tonic::async_trait]\n\
          impl pb::{module}_server::{name} for Guarded<crate::api::{folder}::Handlers> {{"
     )?;
     for rpc in &service.method {
@@ -168,6 +169,7 @@ fn write_request(code: &mut String, message: &DescriptorProto) -> Result<(), Box
              const NAMES: &'static [&'static str] = &{texts:?};\n\
          }}\n\
          impl TextFields for pb::{name} {{\n\
+             #[allow(clippy::match_single_binding, reason = \"generated\")]\n\
              fn text(&mut self, name: &str) -> Option<&mut String> {{\n\
                  match name {{"
     )?;

@@ -41,6 +41,9 @@ struct Entry {
     recorded_use: AtomicI64,
 }
 
+/// What is remembered of a key: the key, or that it is unknown.
+struct Recalled(Option<Arc<Entry>>);
+
 /// Knows API keys. Those that were seen are remembered.
 pub(super) struct Keys {
     database: Database,
@@ -89,7 +92,7 @@ impl Keys {
         }
         let hash = hash_of(key);
         let found = match self.recall(&hash) {
-            Some(found) => found,
+            Some(Recalled(found)) => found,
             None => self.look_up(hash).await?,
         };
         let now = (self.environment.now)();
@@ -100,12 +103,12 @@ impl Keys {
         }))
     }
 
-    /// What is remembered of a key: the key, or that it is unknown.
-    fn recall(&self, hash: &Hash) -> Option<Option<Arc<Entry>>> {
+    /// What is remembered of a key; `None` if nothing is.
+    fn recall(&self, hash: &Hash) -> Option<Recalled> {
         let mut remembered = lock(&self.remembered);
         match remembered.known.get(hash) {
-            Some(entry) => Some(Some(entry)),
-            None => remembered.unknown.get(hash).map(|()| None),
+            Some(entry) => Some(Recalled(Some(entry))),
+            None => remembered.unknown.get(hash).map(|()| Recalled(None)),
         }
     }
 
@@ -114,7 +117,7 @@ impl Keys {
         let _turn = self.lookups.acquire().await;
         loop {
             // Somebody else may have looked it up meanwhile.
-            if let Some(found) = self.recall(&hash) {
+            if let Some(Recalled(found)) = self.recall(&hash) {
                 return Ok(found);
             }
             let ended = self.ended.load(Ordering::SeqCst);

@@ -125,6 +125,7 @@ fn in_words(violations: &[FieldViolation]) -> String {
 
 /// The code of a reason.
 #[must_use]
+#[allow(clippy::too_many_lines, reason = "a line for each reason")]
 pub fn code_of(reason: ErrorReason) -> Code {
     match reason {
         ErrorReason::UserNotFound

@@ -71,20 +71,28 @@ impl<M> Call<M> {
 
     /// What an error may say.
     pub(super) fn visible(&self) -> Visible {
-        let is_all = self.principal.is_back_end();
-        Visible((!is_all).then(|| self.principal.user_id().cloned()))
+        if self.principal.is_back_end() {
+            Visible::Everybody
+        } else {
+            Visible::Only(self.principal.user_id().cloned())
+        }
     }
 }
 
-/// What the errors of a call may name: everybody, or only this user, or nobody.
-pub(super) struct Visible(Option<Option<UserId>>);
+/// Whom the errors of a call may name.
+pub(super) enum Visible {
+    /// Everybody.
+    Everybody,
+    /// This user, or nobody.
+    Only(Option<UserId>),
+}
 
 impl Visible {
     /// The status of an error, without what the caller may not see.
     pub(super) fn apply(&self, error: ApiError) -> Status {
-        match &self.0 {
-            None => error.into(),
-            Some(own) => without_others(error.into(), own.as_ref()),
+        match self {
+            Self::Everybody => error.into(),
+            Self::Only(own) => without_others(error.into(), own.as_ref()),
         }
     }
 }

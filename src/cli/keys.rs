@@ -203,14 +203,14 @@ fn line(key: &KnownKey, now: Timestamp) -> String {
     };
     let mut about = key.name.clone();
     if let Some(user_id) = &key.user_id {
-        about += &format!(", user {user_id}");
+        about.extend([", user ", user_id.as_str()]);
     }
     if let Some(rpcs) = &key.rpcs {
-        about += &format!(", only {}", rpcs.join(","));
+        about.extend([", only ", &rpcs.join(",")]);
     }
     if let Some(program_ids) = &key.program_ids {
         let ids: Vec<&str> = program_ids.iter().map(ProgramId::as_str).collect();
-        about += &format!(", only in {}", ids.join(","));
+        about.extend([", only in ", &ids.join(",")]);
     }
     format!(
         "{:14} {:8} {state:8} {:20} {:20} {:20} {about}",

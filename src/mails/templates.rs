@@ -40,7 +40,8 @@ impl Templates {
         environment.set_lstrip_blocks(true);
         environment.set_keep_trailing_newline(true);
         environment.set_auto_escape_callback(|name| {
-            if name.ends_with(".html") { AutoEscape::Html } else { AutoEscape::None }
+            let is_html = Path::new(name).extension().is_some_and(|ending| ending == "html");
+            if is_html { AutoEscape::Html } else { AutoEscape::None }
         });
         let own = folder.map_or_else(|| Ok(Vec::new()), read)?;
         for (name, content) in FILES {

@@ -52,9 +52,9 @@ fn routes(state: State) -> Router {
 pub(super) struct State {
     pub(super) readiness: Readiness,
     pub(super) access: Access,
-    pub(super) context: Context,
     pub(super) database: Database,
     pub(super) unsubscribing: Unsubscribing,
+    pub(super) context: Context,
 }
 
 /// The outermost router: the routes above, the gRPC services, and an answer to everything else.

@@ -161,17 +161,16 @@ impl Oracle {
             }
             UserEvent::UserDeactivated(_) => "ParticipantDeactivated",
             UserEvent::UserReactivated(_) => "ParticipantReactivated",
-            // Nothing in a program follows from what a user is called.
-            UserEvent::UserProfileUpdated(_)
-            | UserEvent::UserEmailChanged(_)
-            | UserEvent::UserEmailConfirmed(_)
-            | UserEvent::UserSecondFactorChanged(_) => return,
             UserEvent::UserErased(erased) => {
                 self.sort_erasure(user, event, erased, judgement);
                 "ParticipantErased"
             }
-            // Who may call has no consequences.
-            UserEvent::UserRoleChanged(_)
+            // Nothing in a program follows from what a user is called, or from who may call.
+            UserEvent::UserProfileUpdated(_)
+            | UserEvent::UserEmailChanged(_)
+            | UserEvent::UserEmailConfirmed(_)
+            | UserEvent::UserSecondFactorChanged(_)
+            | UserEvent::UserRoleChanged(_)
             | UserEvent::UserSessionsEnded(_)
             | UserEvent::UserPasswordChanged(_) => return,
         };

@@ -412,17 +412,18 @@ impl Work for Unit {
                 set(&mut profile.email, change.email);
             }
             SideRow::MailedToken(token) => self.tables.mailed.push(token),
-            SideRow::SecondFactor(_) | SideRow::MailPreferences { .. } | SideRow::Mail(_) => {}
-            // Nothing that the decisions tested here read.
-            SideRow::ApiKey { .. }
+            // Nothing that decisions read.
+            SideRow::SecondFactor(_)
+            | SideRow::MailPreferences { .. }
+            | SideRow::Mail(_)
+            | SideRow::ApiKey { .. }
             | SideRow::ApiKeyRevocation { .. }
-            | SideRow::UserRole { .. } => {}
+            | SideRow::UserRole { .. }
+            | SideRow::SessionEnds { .. } => {}
             SideRow::PasswordHash { user_id, hash } => {
                 let profile = self.tables.profiles.get_mut(&user_id);
                 profile.expect("no profile").password_hash = Some(hash.0);
             }
-            // Sessions are rows that no decision reads.
-            SideRow::SessionEnds { .. } => {}
         }
     }
 }
