@@ -192,6 +192,7 @@ fn register(name: &str, referral_code: Option<String>) -> Command {
         address_key: None,
         program_id,
         referral_code,
+        api_key: None,
     }))
 }
 
@@ -202,6 +203,7 @@ fn purchase(purchase_id: &str, buyer: &str) -> Command {
         amount_minor: 150_000,
         currency_code: "INR".into(),
         purchase_time: None,
+        program_ids: None,
     })
 }
 

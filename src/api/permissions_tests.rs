@@ -2,7 +2,11 @@
 //! in sentences of one form. Every RPC is tried as every kind of principal, with the principal's own data,
 //! with other people's, and with an empty subject.
 
-#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may stop at the first surprise"
+)]
 
 use prost::Message;
 
