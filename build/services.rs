@@ -138,14 +138,21 @@ fn write_request(code: &mut String, message: &DescriptorProto) -> Result<(), Box
         "impl NamedFields for pb::{name} {{\n\
              const NAMES: &'static [&'static str] = &{texts:?};\n\
          }}\n\
-         impl TextFields for pb::{name} {{\n\
-             fn text(&mut self, name: &str) -> Option<&mut String> {{\n\
-                 match name {{"
+         impl TextFields for pb::{name} {{"
     )?;
-    for field in &texts {
-        writeln!(code, "{field:?} => Some(&mut self.{field}),")?;
+    if texts.is_empty() {
+        writeln!(code, "fn text(&mut self, _: &str) -> Option<&mut String> {{ None }} }}")?;
+    } else {
+        writeln!(
+            code,
+            "fn text(&mut self, name: &str) -> Option<&mut String> {{\n\
+                 match name {{"
+        )?;
+        for field in &texts {
+            writeln!(code, "{field:?} => Some(&mut self.{field}),")?;
+        }
+        writeln!(code, "_ => None, }} }} }}")?;
     }
-    writeln!(code, "_ => None, }} }} }}")?;
     if texts.contains(&REQUEST_ID) {
         writeln!(
             code,

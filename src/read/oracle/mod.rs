@@ -148,13 +148,13 @@ impl Oracle {
             }
             UserEvent::UserDeactivated(_) => "ParticipantDeactivated",
             UserEvent::UserReactivated(_) => "ParticipantReactivated",
-            // Nothing in a program follows from what a user is called.
+            // Nothing in a program follows from what a user is called and how they log in.
             UserEvent::UserProfileUpdated(_)
             | UserEvent::UserEmailChanged(_)
             | UserEvent::UserEmailConfirmed(_)
-            | UserEvent::UserSecondFactorChanged(_) => return,
-            // Who may call has no consequences.
-            UserEvent::UserSessionsEnded(_) | UserEvent::UserPasswordChanged(_) => return,
+            | UserEvent::UserSecondFactorChanged(_)
+            | UserEvent::UserSessionsEnded(_)
+            | UserEvent::UserPasswordChanged(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.expect(*person, on_all, Vec::new()));

@@ -375,7 +375,6 @@ impl Work for Unit {
             SideRow::Enrollment(participant) => {
                 self.tables.enrollments.insert(participant);
             }
-            SideRow::Mail(_) => {}
             SideRow::Referral { referee, referrer } => {
                 let before = self.tables.referrals.insert(referee.clone(), referrer);
                 assert_eq!(before, None, "{referee} was referred twice");
@@ -392,13 +391,15 @@ impl Work for Unit {
                 set(&mut profile.email, change.email);
             }
             SideRow::MailedToken(token) => self.tables.mailed.push(token),
-            SideRow::SecondFactor(_) | SideRow::MailPreferences { .. } | SideRow::Mail(_) => {}
             SideRow::PasswordHash { user_id, hash } => {
                 let profile = self.tables.profiles.get_mut(&user_id);
                 profile.expect("no profile").password_hash = Some(hash.0);
             }
-            // Sessions are rows that no decision reads.
-            SideRow::SessionEnds { .. } => {}
+            // Rows that no decision reads.
+            SideRow::SessionEnds { .. }
+            | SideRow::SecondFactor(_)
+            | SideRow::MailPreferences { .. }
+            | SideRow::Mail(_) => {}
         }
     }
 }

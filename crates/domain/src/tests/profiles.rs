@@ -8,6 +8,7 @@ use crate::{
     UserEvent,
 };
 
+#[allow(clippy::unnecessary_wraps, reason = "what it fills in may be absent")]
 fn exchange(from: &str, to: &str) -> Option<Exchange> {
     Some(Exchange { from: Personal(from.into()), to: Personal(to.into()) })
 }
