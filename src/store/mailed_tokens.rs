@@ -24,11 +24,11 @@ pub struct KnownToken {
     pub is_expired: bool,
 }
 
-/// Makes the token of a mail that is about to be sent good for `life` from now on. A mail that is sent again has a token
+/// Makes the token of a mail that is to be sent good for `life` from now on. A mail that is sent again has a token
 /// of its own, whose time does not begin anew.
 ///
-/// Returns for how many seconds the token is good; `None` if it is not to be mailed: its row is gone, or the user had too
-/// many for the purpose in the time before it. (Whoever has a session can ask for mails to any address.)
+/// Returns for how many seconds the token is good; `None` if it is not to be mailed: its row is gone, or the user had
+/// too many for the purpose in the time before it. (Whoever has a session can ask for mails to any address.)
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be written.

@@ -319,7 +319,7 @@ async fn a_mail_that_fails_is_tried_again_with_the_same_id_or_parked_if_it_is_re
 async fn a_mail_server_that_hangs_holds_up_mails_only() {
     let (database, server, client, mail_server) = scene(&["first-purchase-bonus"]).await;
     // All slots of the mails wait for the mail server until their time is over.
-    mail_server.act(&[Act::Dawdle(Duration::from_secs(60)); 4]);
+    mail_server.act(&[Act::Dawdle(Duration::from_mins(1)); 4]);
     for number in 1..=5 {
         client.sign_up("first-purchase-bonus", &format!("u{number}"), "").await.unwrap();
     }
