@@ -307,7 +307,7 @@ impl Server {
         }
         let grpc = grpc::routes(&context, &layers, health)?;
         let (database, access) = (context.database.clone(), context.access.clone());
-        let state = http::State { readiness, access, context, database, unsubscribing };
+        let state = http::State { readiness, access, database, unsubscribing, context };
         let router = http::router(state, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);
         let serving = transport::serve(listener, tls, router, limits, metrics, stop);
