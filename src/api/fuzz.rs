@@ -1,6 +1,6 @@
 //! Fuzz targets: random bytes for whatever reads text or messages of callers.
 //!
-//! `cargo test` tries each target for a moment. `.ci/run` tries each for a minute, by
+//! `cargo test` tries some thousand values for each target. `.ci/run` tries each for a minute, by
 //! `BOLERO_RANDOM_TEST_TIME_MS`; a failure prints the seed that repeats it (`BOLERO_RANDOM_SEED`). A target states a
 //! property, because most faults of such code are not panics: an accepted value is accepted again as it was stored, and
 //! a token or page is read as it was made.
@@ -9,7 +9,6 @@
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bolero::TypeGenerator;
 
@@ -25,15 +24,15 @@ use domain::{
     email,
 };
 
-/// How long a target is tried if the environment does not say.
-const MOMENT: Duration = Duration::from_millis(500);
+/// How many values are tried if the environment does not say how long.
+const VALUES: usize = 4_000;
 
 /// Tries a property with random values.
 fn check<T: TypeGenerator + std::fmt::Debug + 'static>(property: fn(&T)) {
     let target = bolero::check!().with_type::<T>();
     match std::env::var_os("BOLERO_RANDOM_TEST_TIME_MS") {
         Some(_) => target.for_each(property),
-        None => target.with_test_time(MOMENT).for_each(property),
+        None => target.with_iterations(VALUES).for_each(property),
     }
 }
 

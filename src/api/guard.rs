@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use tokio::time::{Instant, timeout_at};
-use tonic::metadata::MetadataMap;
+use tonic::metadata::{Ascii, MetadataValue};
 use tonic::{Request, Status};
 
 use super::Context;
@@ -44,8 +44,8 @@ pub(super) struct Call<M> {
     pub(super) credential: Option<Credential>,
     /// Where the call comes from, if that is known.
     pub(super) address: Option<ClientAddress>,
-    /// The headers.
-    pub(super) metadata: MetadataMap,
+    /// What the client calls itself.
+    user_agent: Option<MetadataValue<Ascii>>,
 }
 
 impl<M> Call<M> {
@@ -61,7 +61,7 @@ impl<M> Call<M> {
 
     /// What the client calls itself.
     pub(super) fn user_agent(&self) -> &str {
-        self.metadata.get("user-agent").and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.user_agent.as_ref().and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
     /// What is left out of the answer.
@@ -103,7 +103,9 @@ pub(super) async fn admit<M: NamedFields>(
     rule: &'static Rule,
     request: Request<M>,
 ) -> Result<Call<M>, ApiError> {
-    let (metadata, mut extensions, mut message) = request.into_parts();
+    let (mut metadata, mut extensions, mut message) = request.into_parts();
+    let user_agent = metadata.remove("user-agent");
+    drop(metadata);
     let principal = extensions.remove().unwrap_or(Principal::Anonymous);
     let is_unknown = extensions.remove::<UnknownCredentials>().is_some();
     let ends = extensions.remove::<Deadline>();
@@ -140,7 +142,7 @@ pub(super) async fn admit<M: NamedFields>(
         }
     }
     let (credential, address) = (extensions.remove(), extensions.remove());
-    Ok(Call { rule, principal, deadline, ends, message, credential, address, metadata })
+    Ok(Call { rule, principal, deadline, ends, message, credential, address, user_agent })
 }
 
 /// Runs a handler. If it panics, the caller gets the status of a bug: the connection would otherwise say that

@@ -42,7 +42,7 @@ pub(super) struct DatabaseSettings {
 }
 
 /// The connections to the database that a server may open besides those for reading.
-const FURTHER_CONNECTIONS: u32 = 11;
+const FURTHER_CONNECTIONS: u32 = 12;
 
 /// Settings of the server. Each is a flag, an environment variable and a key of the file.
 #[derive(Args, Clone, Debug, Default, Deserialize, Serialize)]
@@ -62,8 +62,8 @@ pub(super) struct Settings {
     /// The share of calls that are traced, 0 to 1, where the caller has not decided it already [default: 1]
     #[arg(long, value_name = "SHARE", env = "TRIBUTARY_OTLP_RATIO")]
     otlp_ratio: Option<f64>,
-    /// Connections to the database for reading, besides up to eleven others: two for commands, one each for
-    /// notices, read models and hung processes, and up to six for jobs [default: 10]
+    /// Connections to the database for reading, besides up to twelve others: two for commands, one each for
+    /// notices, read models, reactions and hung processes, and up to six for jobs [default: 10]
     #[arg(long, value_name = "N", env = "TRIBUTARY_MAX_CONNECTIONS")]
     max_connections: Option<u32>,
     /// Commands that may wait; further ones are turned away [default: 10000]
@@ -556,8 +556,8 @@ mod tests {
             ("tls_cert", "none".into()),
             ("tls_key", "none".into()),
             ("cors_origins", "none".into()),
-            ("public_url", "none".into()),
             ("signing_keys", access.signing_keys.map_or("none", |_| "a file").into()),
+            ("public_url", "none".into()),
             ("access_token_s", access.access_token.as_secs().to_string()),
             ("refresh_token_days", (access.refresh_token.as_secs() / 86_400).to_string()),
             ("session_days", (access.session.as_secs() / 86_400).to_string()),

@@ -226,6 +226,7 @@ mod tests {
         serde_json::from_value(serde_json::json!({
             "code": "ADA2345",
             "inactive": true,
+            "erased": false,
             "reactivate_time": -1,
             "referral": {
                 "referrer_user_id": "bob",
@@ -256,6 +257,8 @@ mod tests {
         assert_ne!(participant, Participant::default());
         let user: User = serde_json::from_value(serde_json::json!({
             "status": "inactive", "register_time": 1, "programs": ["p", "q"], "password_changes": 2,
+            "profile": {"version": 3, "asked": 2, "is_email_confirmed": true, "has_second_factor": true},
+            "has_known_address": true, "role": "operator",
         }))
         .unwrap();
         for others in [0, MOST_UNPACKED] {

@@ -143,6 +143,8 @@ impl<'a> Draft<'a> {
         self.unit.look_anew();
         self.undecided.extend(jobs);
         loop {
+            // Another job of the round may bring what a job lacks: a stream that is assumed to be new.
+            let known = self.unit.known_facts();
             for job in std::mem::take(&mut self.undecided) {
                 let lacking = if self.is_full() { Some(job) } else { self.try_deciding(job).await };
                 self.undecided.extend(lacking);
@@ -151,7 +153,6 @@ impl<'a> Draft<'a> {
                 return Ok(());
             }
             let missing = self.unit.take_missing();
-            let known = self.unit.known_facts();
             session.fetch(&mut self.unit, missing, patience).await?;
             if self.unit.known_facts() == known {
                 self.end_undecided();

@@ -179,6 +179,10 @@ async fn every_rpc_is_walked_with_every_kind_of_credentials_about_everybody() {
         let caller = Client::new(client.channel(), Some(&credential));
         for rule in rules() {
             for about in names {
+                // Whoever erases themselves has no credentials any more.
+                if rule.rpc == "EraseUser" && *about == "ada" {
+                    continue;
+                }
                 let field = rule.subject.field();
                 let mut texts = Texts(HashMap::new());
                 texts.0.extend(field.map(|field| (field.to_owned(), (*about).to_owned())));
@@ -313,7 +317,8 @@ async fn a_user_changes_only_themselves_and_mints_nothing() {
     let by_code = ApplyReferralRequest { referral_code: ada.code.clone(), ..apply };
     let applied = referrals.apply_referral(by(&user("bob"), by_code)).await.unwrap().into_inner();
     let referral = applied.referral.unwrap();
-    assert_eq!((&*referral.referrer_user_id, &*referral.referee_user_id), ("ada", "bob"));
+    // Users are not told the ids of others.
+    assert_eq!((&*referral.referrer_user_id, &*referral.referee_user_id), ("", "bob"));
 
     let buy = RecordPurchaseRequest {
         buyer_user_id: "bob".into(),

@@ -33,7 +33,16 @@ const WRONG_TOKEN: &str =
     "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJub2JvZHkifQ.bm90LWEtc2lnbmF0dXJlLWF0LWFsbA";
 
 /// The tables in which personal data may be, and hashes of secrets.
-const PERSONAL: &[&str] = &["profiles", "claims", "sessions", "refresh_tokens"];
+const PERSONAL: &[&str] = &[
+    "profiles",
+    "claims",
+    "sessions",
+    "refresh_tokens",
+    "api_keys",
+    "mailed_tokens",
+    "mails",
+    "second_factors",
+];
 
 /// What is sent in fields of this name; other text fields get the address.
 fn secret_for(field: &FieldDescriptor) -> &'static str {

@@ -17,6 +17,7 @@ use testing::{Client, reason};
 /// Two lists of one RPC that differ in one field, as JSON, and where the page token is in the answer.
 const LISTS: &[(&str, &str, &str)] = &[
     ("AccountService/ListUsers", "{}", r#"{"program_id": "multi-level-commission"}"#),
+    ("AccountService/ListApiKeys", "{}", r#"{"user_id": "bob"}"#),
     ("PurchaseService/ListPurchases", "{}", r#"{"buyer_user_id": "bob"}"#),
     ("PurchaseService/ListPurchases", "{}", r#"{"program_id": "multi-level-commission"}"#),
     ("PurchaseService/ListPurchases", "{}", r#"{"start_time": "2020-01-01T00:00:00Z"}"#),
@@ -30,6 +31,8 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("ReferralService/ListReferrals", REWARDS, r#"{"max_level": 2}"#),
     ("LeaderboardService/GetLeaderboard", BOARD, r#"{"metric": "LEADERBOARD_METRIC_REFERRALS"}"#),
     ("LeaderboardService/GetLeaderboard", BOARD, r#"{"program_id": "referral-count"}"#),
+    ("OperatorService/ListMails", "{}", r#"{"kind": "MAIL_KIND_WELCOME"}"#),
+    ("OperatorService/ListMails", "{}", r#"{"user_id": "bob"}"#),
     ("OperatorService/ListJobs", "{}", r#"{"kind": "test"}"#),
     ("OperatorService/ListJobs", "{}", r#"{"state": "JOB_STATE_QUEUED"}"#),
 ];
@@ -94,6 +97,25 @@ async fn the_page_token_of_a_list_is_refused_by_the_same_rpc_with_another_filter
     .execute(&database.pool)
     .await
     .unwrap();
+    sqlx::query(
+        "with queued as (
+             insert into jobs (kind, dedupe_key, payload, run_after)
+             select 'mail', number::text, '{}', now() + interval '1 day' from generate_series(1, 3) as number
+             returning id)
+         insert into mails (job_id, kind, user_id) select id, 'welcome', 'bob' from queued",
+    )
+    .execute(&database.pool)
+    .await
+    .unwrap();
+    for number in 0..3 {
+        let key = CreateApiKeyRequest {
+            name: format!("key {number}"),
+            role: ApiKeyRole::User.into(),
+            user_id: "bob".into(),
+            ..Default::default()
+        };
+        client.accounts().create_api_key(client.request(key)).await.unwrap();
+    }
     let newest = client.sign_up(program, "eve", "").await.unwrap().response.consistency_token;
     let pool = DescriptorPool::decode(contract::DESCRIPTORS).unwrap();
     let tried: BTreeSet<String> = LISTS

@@ -22,9 +22,9 @@ const PARTICIPANTS: usize = 200;
 const OF_EACH: (usize, usize, usize, usize) = (3, 3, 2, 2);
 /// Connections that the server may have to the database for reading.
 const CONNECTIONS: usize = 5;
-/// Its other connections: two of the command path, one for notices, one of the projector, one for notices of jobs, one
-/// that watches for hung processes.
-const FURTHER_CONNECTIONS: usize = 6;
+/// Its other connections: two of the command path, one for notices, one of the projector, one for reactions, one for
+/// notices of jobs, one that watches for hung processes.
+const FURTHER_CONNECTIONS: usize = 7;
 
 /// A stream of one kind; one of earnings knows the number of its participant.
 enum Stream {

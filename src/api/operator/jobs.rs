@@ -1,6 +1,6 @@
 //! `ListJobs` and `RetryJob`.
 
-use super::Handlers;
+use super::{Handlers, shown_id};
 use crate::api::Context;
 use crate::api::errors::{ApiError, status};
 use crate::api::fields::Fields;
@@ -10,9 +10,6 @@ use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::time;
 use crate::store::jobs::{self, Job, JobFilter, JobState, Retried};
 use crate::store::{StoreError, in_time};
-
-/// How many characters of an unknown id an error repeats.
-const MOST_SHOWN: usize = 64;
 
 impl Handlers {
     pub(in crate::api) async fn list_jobs(
@@ -63,9 +60,7 @@ impl Handlers {
             // Ids that were never assigned.
             None => Retried::Unknown,
         };
-        // An id that was never assigned can be of any length, and an address.
-        let shown: &str = if job_id.contains('@') { "" } else { job_id };
-        let job_id: String = shown.escape_default().take(MOST_SHOWN).collect();
+        let job_id = shown_id(job_id);
         match retried {
             Retried::Queued(job) => Ok(pb::RetryJobResponse { job: Some(message(&self.0, job)) }),
             Retried::NotParked(state) => {

@@ -1,6 +1,6 @@
 //! `ListMails` and `RetryMail`.
 
-use super::Handlers;
+use super::{Handlers, shown_id};
 use crate::api::errors::{ApiError, status};
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
@@ -10,9 +10,6 @@ use crate::api::responses::time;
 use crate::store::mails::{self, ListedMail, MailFilter, MailState, RetriedMail};
 use crate::store::{StoreError, in_time, jobs};
 use domain::{MailKind, UserId};
-
-/// How many characters of an unknown id an error repeats.
-const MOST_SHOWN: usize = 64;
 
 impl Handlers {
     pub(in crate::api) async fn list_mails(
@@ -54,8 +51,7 @@ impl Handlers {
             // Ids that were never assigned.
             None => RetriedMail::Unknown,
         };
-        // An id that was never assigned can be of any length.
-        let mail_id: String = mail_id.escape_default().take(MOST_SHOWN).collect();
+        let mail_id = shown_id(mail_id);
         match retried {
             RetriedMail::Queued(mail) => Ok(pb::RetryMailResponse { mail: Some(message(mail)) }),
             RetriedMail::NotParked(state) => {

@@ -69,3 +69,12 @@ impl Handlers {
         })
     }
 }
+
+/// The longest id of a job or a mail that an error repeats, in characters.
+const MAX_SHOWN_ID_CHARS: usize = 64;
+
+/// An id of a job or a mail, as errors repeat it. One that was never assigned can be any text, even an address.
+fn shown_id(id: &str) -> String {
+    let shown = if id.contains('@') { "" } else { id };
+    shown.escape_default().take(MAX_SHOWN_ID_CHARS).collect()
+}
