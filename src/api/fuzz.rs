@@ -42,6 +42,7 @@ enum Text {
     Any(String),
     Letters(Vec<Letter>),
     Address { local_part: Vec<Letter>, domain: Vec<Letter> },
+    Usual { name: [u8; 4], odd: Option<Letter> },
     Link { before: Vec<Letter>, code: Vec<Letter> },
 }
 
@@ -64,6 +65,11 @@ impl Text {
             Self::Letters(letters) => written(letters),
             Self::Address { local_part, domain } => {
                 format!("{}@{}.example", written(local_part), written(domain))
+            }
+            Self::Usual { name, odd } => {
+                let name = written(&name.map(Letter::Plain));
+                let odd = odd.map(Letter::character).map(String::from).unwrap_or_default();
+                format!("{name}{odd}@{name}.example")
             }
             Self::Link { before, code } => {
                 format!("https://shop.example/{}?ref={}", written(before), written(code))

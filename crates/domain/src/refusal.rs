@@ -47,7 +47,7 @@ pub enum Refusal {
     #[error("user '{user_id}' is owed {}: pay it out first, or set forfeit_balances", .owed.join(", "))]
     BalanceOwed {
         user_id: UserId,
-        /// What the user is owed in each program, as in `15007 INR in 'spring'`.
+        /// What the user is owed in each program, as in `15007 minor units of INR in 'spring'`.
         owed: Vec<String>,
     },
     #[error("user '{0}' is inactive")]

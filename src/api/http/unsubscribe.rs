@@ -28,11 +28,18 @@ pub(super) async fn show(
     headers: HeaderMap,
 ) -> Response {
     let Some((_, kind)) = read(&state.unsubscribing, &uri) else { return invalid(&headers) };
+    // There is one welcome. Whoever does not want it wants no mails.
+    let of_kind = if kind == MailKind::Welcome {
+        String::new()
+    } else {
+        format!(
+            "<button name=\"which\" value=\"kind\">No more mails about {}</button>\n",
+            about(kind)
+        )
+    };
     let buttons = format!(
-        "<form method=\"post\">\n\
-         <button name=\"which\" value=\"kind\">No more mails about {}</button>\n\
-         <button name=\"which\" value=\"all\">No more mails at all</button>\n</form>",
-        about(kind)
+        "<form method=\"post\">\n{of_kind}\
+         <button name=\"which\" value=\"all\">No more mails at all</button>\n</form>"
     );
     answer(&headers, StatusCode::OK, "Unsubscribe", "Which mails do you no longer want?", &buttons)
 }
@@ -46,7 +53,6 @@ pub(super) async fn unsubscribe(
 ) -> Response {
     let Some((user_id, kind)) = read(&state.unsubscribing, &uri) else { return invalid(&headers) };
     let all = form_urlencoded::parse(&body).any(|(name, value)| name == "which" && value == "all");
-    // There is one welcome. Whoever does not want it wants no mails.
     let kinds: &[MailKind] =
         if all || kind == MailKind::Welcome { &MailKind::OPTIONAL } else { &[kind] };
     match switch_off(&state, &user_id, kinds).await {

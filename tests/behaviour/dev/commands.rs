@@ -78,7 +78,7 @@ async fn programs_are_published_from_files_and_listed() {
 
     let mut other_key = remote(&dev, &directory, &["program", "list"]);
     other_key.env("TRIBUTARY_ADMIN_KEY", "not_the_key_of_this_server");
-    assert!(failure(other_key).await.contains("the key is not known"));
+    assert!(failure(other_key).await.contains("the credentials are not known or have ended"));
     dev.stop("-TERM").await;
 }
 

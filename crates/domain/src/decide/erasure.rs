@@ -25,7 +25,7 @@ pub(super) fn erase(
         let unit = unit_of(work, program_id)?;
         match participant?.buckets().owed() {
             0 => {}
-            amount => owed.push(format!("{amount} {unit} in '{program_id}'")),
+            amount => owed.push(format!("{amount} minor units of {unit} in '{program_id}'")),
         }
         Ok(())
     })?;

@@ -30,7 +30,7 @@ fn who_is_owed_something_is_refused_unless_it_is_forfeited() {
     let mut scene = with_earnings();
     let mark = scene.memory.log().len();
     assert_eq!(scene.erase("ana", false), refused(owed()));
-    assert!(owed().to_string().contains("is owed 5000 INR in 'the-program'"));
+    assert!(owed().to_string().contains("is owed 5000 minor units of INR in 'the-program'"));
     assert!(scene.user_exists("ana") && scene.memory.profile(&user("ana")).is_some());
 
     scene.erase("ana", true).unwrap();
