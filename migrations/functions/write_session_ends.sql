@@ -15,6 +15,11 @@ begin
         where s.user_id = content ->> 'user_id'
             and s.ended_at is null
             and coalesce(content -> 'these' ? s.session_id, not content -> 'all_but' ? s.session_id);
+        -- The user's API keys end with all sessions.
+        update api_keys k set revoked_at = clock_timestamp()
+        where k.user_id = content ->> 'user_id'
+            and k.revoked_at is null
+            and content -> 'all_but' = '[]'::jsonb;
     end loop;
 end;
 $$;

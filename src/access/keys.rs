@@ -16,7 +16,7 @@ use super::{Caller, Credential, KeyLimits, Principal, Role, Unavailable};
 use crate::engine::Environment;
 use crate::store::api_keys::KnownKey;
 use crate::store::{Database, RecordedEvent, StoreError, api_keys, in_time};
-use domain::{AnyEvent, ApiKeyEvent, KeyRole, Timestamp, UserEvent};
+use domain::{AnyEvent, ApiKeyEvent, KeyRole, SessionsEnded, Timestamp, UserEvent};
 
 /// Keys that are remembered: some 300 bytes each.
 const MAX_KNOWN: usize = 100_000;
@@ -144,7 +144,7 @@ impl Keys {
     /// # Errors
     /// [`StoreError`] if the event cannot be read.
     pub(super) fn learn(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
-        if !matches!(&*event.event_type, "ApiKeyRevoked" | "UserErased") {
+        if !matches!(&*event.event_type, "ApiKeyRevoked" | "UserSessionsEnded") {
             return Ok(false);
         }
         match event.read_if_known()? {
@@ -153,11 +153,15 @@ impl Keys {
                 self.end(|entry| entry.key_id == *key_id);
                 lock(&self.remembered).ended.insert(key_id.clone(), ());
             }
-            // The keys of a user end with the user.
-            Some(AnyEvent::User(UserEvent::UserErased(_))) => self.end(|entry| {
-                let user_id = entry.caller.principal.user_id();
-                user_id.is_some_and(|user_id| *user_id.as_str() == *event.stream.id)
-            }),
+            // The keys of a user end with all sessions of the user.
+            Some(AnyEvent::User(UserEvent::UserSessionsEnded(ended)))
+                if ended.sessions == SessionsEnded::ALL =>
+            {
+                self.end(|entry| {
+                    let user_id = entry.caller.principal.user_id();
+                    user_id.is_some_and(|user_id| *user_id.as_str() == *event.stream.id)
+                });
+            }
             _ => return Ok(false),
         }
         Ok(true)

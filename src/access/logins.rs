@@ -8,7 +8,7 @@ use super::passwords::HashingError;
 use super::{Access, tokens};
 use crate::store::sessions::{self, NewSession, Refreshed, StoredSession};
 use crate::store::{StoreError, in_time};
-use domain::{SessionId, Timestamp, UserId};
+use domain::{ClaimKind, SessionId, Timestamp, UserId};
 
 /// For so long after a refresh token was exchanged it can be exchanged once more, because the answer may have been
 /// lost, or two tabs of a browser may share the token.
@@ -78,7 +78,9 @@ impl Access {
         password: String,
         address: Option<IpAddr>,
     ) -> Result<KnowsPassword, LoginError> {
-        let attempt = self.attempt(&login.to_lowercase(), address).await?;
+        // One address has many spellings.
+        let account = ClaimKind::Email.normal_form(login);
+        let attempt = self.attempt(&account, address).await?;
         let read = sessions::credentials_of(self.shared.database.pool(), login);
         let credentials = in_time(read).await?;
         let (user_id, hash) = credentials.map(|known| (known.user_id, known.password_hash)).unzip();

@@ -108,6 +108,14 @@ pub async fn enter(connection: &mut PgConnection, token: &MailedToken) -> Result
     .bind(token.user_id.as_str())
     .execute(&mut *connection)
     .await?;
+    // A user who is being erased is waited for, and keeps nothing.
+    let profile = sqlx::query("select from profiles where user_id = $1 for share")
+        .bind(token.user_id.as_str())
+        .fetch_optional(&mut *connection)
+        .await?;
+    if profile.is_none() {
+        return Ok(false);
+    }
     let entered = sqlx::query(
         "insert into mailed_tokens (id, purpose, user_id, email, version) \
          select $1, $2, $3, $4, $5 \

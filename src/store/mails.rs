@@ -62,7 +62,8 @@ pub async fn set_wanted(
         .execute(&mut *connection)
         .await?;
     sqlx::query(
-        "insert into mail_opt_outs (user_id, kind) select $1, kind from unnest($2::text[]) as kind \
+        "with owner as (select from profiles where user_id = $1 for share) \
+         insert into mail_opt_outs (user_id, kind) select $1, kind from owner, unnest($2::text[]) as kind \
          on conflict do nothing",
     )
     .bind(user_id.as_str())

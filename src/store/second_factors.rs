@@ -41,7 +41,8 @@ pub async fn begin(
     sealed_secret: &[u8],
 ) -> Result<bool, StoreError> {
     let begun = sqlx::query(
-        "insert into second_factors (user_id, sealed_secret, is_on) values ($1, $2, false) \
+        "with owner as (select from profiles where user_id = $1 for share) \
+         insert into second_factors (user_id, sealed_secret, is_on) select $1, $2, false from owner \
          on conflict (user_id) do update \
          set sealed_secret = excluded.sealed_secret, created_at = excluded.created_at \
          where not second_factors.is_on",

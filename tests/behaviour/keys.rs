@@ -266,7 +266,11 @@ async fn purchases_by_a_key_that_is_limited_to_programs_count_only_there() {
         let status = refused(denied, Code::PermissionDenied, "PERMISSION_DENIED");
         assert_eq!(fact(&status, "limit"), "program_ids");
     }
-    let lists = ListPurchasesRequest { program_id: LINES.into(), ..Default::default() };
+    let lists = ListPurchasesRequest {
+        program_id: LINES.into(),
+        consistency_token: elsewhere.consistency_token.clone(),
+        ..Default::default()
+    };
     let listed = client.purchases().list_purchases(shop.request(lists)).await.unwrap().into_inner();
     let outcomes = listed.purchases.iter().flat_map(|of| &of.outcomes);
     assert!(outcomes.clone().count() == 2 && outcomes.clone().all(|of| of.program_id == LINES));

@@ -11,6 +11,8 @@ use testing::{
     Client, MailServer, Server, ServerOptions, TestDatabase, issue_token, mailed_tokens,
 };
 
+const PASSWORD: &str = "Corr3ct-horse";
+
 async fn update(
     client: &Client,
     request: UpdateProfileRequest,
@@ -139,7 +141,9 @@ async fn an_address_becomes_the_users_when_it_is_confirmed() {
 async fn a_taken_address_is_told_to_back_ends_at_once_and_to_users_when_it_is_theirs() {
     let (database, server, client) = server_with(&[]).await;
     for user_id in ["ada", "bob"] {
-        client.sign_up("", user_id, "").await.unwrap();
+        let mut sign_up = testing::sign_up_request("", user_id, "");
+        sign_up.password = PASSWORD.into();
+        client.register(sign_up).await.unwrap();
     }
     let of_bob = email_of(&database, "bob").await.to_uppercase();
     let ask = UpdateProfileRequest { email: Some(of_bob), ..of("ada") };
@@ -148,6 +152,12 @@ async fn a_taken_address_is_told_to_back_ends_at_once_and_to_users_when_it_is_th
 
     let local = in_process(&database).await;
     let mut accounts = AccountServiceClient::new(services(local.context()));
+    let without = accounts.update_profile(by(&user("ada"), ask.clone())).await;
+    refused(without, Code::InvalidArgument, "INVALID_FIELD");
+    let wrong = UpdateProfileRequest { password: "Wr0ng-battery".into(), ..ask.clone() };
+    let wrong = accounts.update_profile(by(&user("ada"), wrong)).await;
+    refused(wrong, Code::Unauthenticated, "LOGIN_FAILED");
+    let ask = UpdateProfileRequest { password: PASSWORD.into(), ..ask };
     let asked = accounts.update_profile(by(&user("ada"), ask)).await.unwrap().into_inner();
     assert!(asked.confirmation_mailed);
     let token = issue_token(&database, "ada", "change_email", 900.0).await;
@@ -157,6 +167,53 @@ async fn a_taken_address_is_told_to_back_ends_at_once_and_to_users_when_it_is_th
     let other = UpdateProfileRequest { display_name: Some("x".into()), ..of("bob") };
     let denied = accounts.update_profile(by(&user("ada"), other)).await;
     refused(denied, Code::PermissionDenied, "PERMISSION_DENIED");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_new_password_or_role_ends_what_somebody_else_may_have_begun() {
+    let (database, server, client) = server_with(&[]).await;
+    for (user_id, is_reset) in [("ada", true), ("bob", false)] {
+        client.sign_up("", user_id, "").await.unwrap();
+        let key = CreateApiKeyRequest {
+            name: "mine".into(),
+            role: ApiKeyRole::User.into(),
+            user_id: user_id.into(),
+            ..Default::default()
+        };
+        let key = client.accounts().create_api_key(client.request(key)).await.unwrap();
+        let by_key = Client::new(client.channel(), Some(&key.into_inner().api_key));
+        // A key neither renames its user nor gives them another address.
+        for change in [
+            UpdateProfileRequest { email: Some("thief@example.com".into()), ..of("") },
+            UpdateProfileRequest { username: Some("thief".into()), ..of("") },
+        ] {
+            refused(update(&by_key, change).await, Code::PermissionDenied, "PERMISSION_DENIED");
+        }
+        let name = UpdateProfileRequest { display_name: Some("Ada".into()), ..of("") };
+        update(&by_key, name).await.unwrap();
+        let email = Some(format!("new-{user_id}@example.com"));
+        update(&client, UpdateProfileRequest { email, ..of(user_id) }).await.unwrap();
+        let pending = issue_token(&database, user_id, "change_email", 900.0).await;
+        if is_reset {
+            let ask = RequestPasswordResetRequest { login: user_id.into() };
+            client.accounts().request_password_reset(client.request(ask)).await.unwrap();
+            let token = issue_token(&database, user_id, "reset_password", 900.0).await;
+            let reset = ResetPasswordRequest { token, new_password: "N3w-battery-staple".into() };
+            client.accounts().reset_password(client.request(reset)).await.unwrap();
+        } else {
+            let role = SetUserRoleRequest {
+                user_id: user_id.into(),
+                role: UserRole::Operator.into(),
+                ..Default::default()
+            };
+            client.accounts().set_user_role(client.request(role)).await.unwrap();
+        }
+        refused(confirm(&client, &pending).await, Code::FailedPrecondition, "MAILED_TOKEN_USED");
+        let own = UpdateProfileRequest { display_name: Some("Eve".into()), ..of("") };
+        refused(update(&by_key, own).await, Code::Unauthenticated, "INVALID_CREDENTIALS");
+    }
     server.stop().await;
     database.check().await;
 }

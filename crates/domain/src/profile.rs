@@ -148,6 +148,11 @@ impl ProfileState {
         self.asked = None;
     }
 
+    /// Whoever asked for another address may not be who has the account now.
+    pub(super) fn forget_asked_email(&mut self) {
+        self.asked = None;
+    }
+
     pub(super) fn confirm_email(&mut self) {
         self.is_email_confirmed = true;
     }

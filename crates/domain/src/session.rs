@@ -22,6 +22,7 @@ pub enum SessionsEnded {
 }
 
 impl SessionsEnded {
-    /// All sessions that had begun.
+    /// All sessions that had begun. The user's API keys end with them, because whoever ends all sessions does not know
+    /// who else has credentials of the account.
     pub const ALL: Self = Self::AllBut(Vec::new());
 }

@@ -307,9 +307,13 @@ impl Aggregate for User {
             UserEvent::UserEmailConfirmed(_) => self.profile.confirm_email(),
             UserEvent::UserSecondFactorChanged(event) => self.profile.set_second_factor(&event),
             UserEvent::UserErased(_) => self.status = UserStatus::Erased,
-            UserEvent::UserRoleChanged(event) => self.role = event.role,
+            UserEvent::UserRoleChanged(event) => {
+                self.profile.forget_asked_email();
+                self.role = event.role;
+            }
             UserEvent::UserSessionsEnded(_) => {}
             UserEvent::UserPasswordChanged(_) => {
+                self.profile.forget_asked_email();
                 self.password_changes = self.password_changes.saturating_add(1);
             }
         }

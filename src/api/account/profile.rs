@@ -1,9 +1,12 @@
 //! `UpdateProfile`.
 
 use super::Handlers;
+use crate::access::{Principal, Role};
 use crate::api::errors::ApiError;
-use crate::api::guard::Call;
+use crate::api::fields::Fields;
+use crate::api::guard::{Call, denied};
 use crate::api::pb::{self, ErrorReason};
+use crate::api::permissions::Denied;
 use crate::api::writes::{Written, carry_out, command_fields};
 use crate::store::{OwnProfile, claims, in_time, own_profile};
 use domain::decide::{Command, Exchange, UpdateProfile};
@@ -28,6 +31,7 @@ impl Handlers {
         call: Call<pb::UpdateProfileRequest>,
     ) -> Result<pb::UpdateProfileResponse, ApiError> {
         let asked = read(&call)?;
+        self.check_own_change(&call, &asked).await?;
         self.refuse_known_address(&call, &asked).await?;
         let written = self.carry_out_update(&call, &asked).await.map_err(|error| {
             let username = asked.username.as_deref().unwrap_or_default();
@@ -44,6 +48,33 @@ impl Handlers {
         let user = self.find(&asked.user_id).await?.user;
         let consistency_token = written.consistency_token;
         Ok(pb::UpdateProfileResponse { user, confirmation_mailed, consistency_token })
+    }
+
+    /// Whoever controls the names and the address of an account controls the account, so a key is not enough to change
+    /// one's own, nor is a session to change one's own address.
+    async fn check_own_change(
+        &self,
+        call: &Call<pb::UpdateProfileRequest>,
+        asked: &Asked,
+    ) -> Result<(), ApiError> {
+        match &call.principal {
+            Principal::Key { role: Role::User, .. }
+                if asked.username.is_some() || asked.email.is_some() =>
+            {
+                Err(denied(Denied::Role(Role::User)).into())
+            }
+            Principal::User { user_id, .. }
+                if *user_id == asked.user_id && asked.email.is_some() =>
+            {
+                let mut fields = Fields::default();
+                let password = fields.old_password("password", &call.message.password);
+                let password = fields.finish(password)?;
+                let address = call.counted_address();
+                self.0.access.check_password(user_id, password, address).await?;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Back ends can look up addresses anyway, so they learn at once that an address is taken.
