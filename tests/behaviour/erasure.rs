@@ -63,7 +63,7 @@ async fn who_is_owed_something_is_erased_only_if_it_is_forfeited_by_an_entry() {
         refused(client.erase("ada", false).await, Code::FailedPrecondition, "BALANCE_OWED");
     let facts = facts(&status);
     assert_eq!(facts["user_id"], "ada");
-    assert_eq!(facts["owed"], format!("5000 INR in '{LINES}'"));
+    assert_eq!(facts["owed"], format!("5000 minor units of INR in '{LINES}'"));
     assert_eq!(facts["program_count"], "1");
     assert!(status.message().contains("forfeit_balances"), "{status}");
     client.user("ada").await.unwrap();
