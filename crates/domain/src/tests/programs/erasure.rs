@@ -21,7 +21,7 @@ fn with_earnings() -> Scene {
 }
 
 fn owed() -> Refusal {
-    let owed = vec![format!("5000 INR in '{PROGRAM}'")];
+    let owed = vec![format!("5000 minor units of INR in '{PROGRAM}'")];
     Refusal::BalanceOwed { user_id: user("ana"), owed }
 }
 
