@@ -55,8 +55,8 @@ enum Presented<'a> {
 }
 
 /// Among the extensions of a request by an anonymous caller: the caller presented credentials, but they are
-/// unknown or have ended. A call that needs none is answered all the same, as a client keeps its key in all calls and may be the
-/// last to learn that the key has ended.
+/// unknown or have ended. A call that needs none is answered all the same, as a client keeps its key in all calls
+/// and may be the last to learn that the key has ended.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnknownCredentials;
 
