@@ -45,7 +45,7 @@ impl Callers {
     }
 }
 
-/// Whose data a call is about. Users may name only themselves, service keys nobody who is an operator or an admin, and
+/// Whose data a call is about. (Which fields may be empty: see [`Rule::fills_subject`].) Users may name only themselves, service keys nobody who is an operator or an admin, and
 /// operators and admins anybody, with the exception of [`Subject::Account`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -97,6 +97,8 @@ pub struct Rule {
     pub callers: Callers,
     /// Whose data it is.
     pub subject: Subject,
+    /// Whether a user who names no subject is the subject. What cannot be undone happens to nobody by an empty request.
+    pub fills_subject: bool,
     /// A field that only back ends may set.
     pub back_ends_set: Option<&'static str>,
     /// Whether the call counts in the programs of its key only, if the key is limited to programs. Such a key can
@@ -111,7 +113,15 @@ pub(super) const fn row(
     callers: Callers,
     subject: Subject,
 ) -> Rule {
-    Rule { service, rpc, callers, subject, back_ends_set: None, counts_in_programs_of_key: false }
+    Rule {
+        service,
+        rpc,
+        callers,
+        subject,
+        fills_subject: true,
+        back_ends_set: None,
+        counts_in_programs_of_key: false,
+    }
 }
 
 /// Every row.
@@ -429,6 +439,9 @@ impl Rule {
             | Subject::UserIfReadable(_)
                 if is_own => {}
             Subject::UserIfReadable(_) => named.clear(),
+            // The handler refuses the empty field.
+            Subject::User(_) | Subject::Account(_)
+                if named.is_empty() && !self.fills_subject && own.is_some() => {}
             Subject::User(_) | Subject::Account(_) if named.is_empty() => {
                 *named = own.ok_or_else(|| denied(field))?.to_string();
             }

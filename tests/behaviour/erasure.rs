@@ -353,11 +353,13 @@ async fn users_erase_and_export_themselves_and_nobody_else() {
     let other = accounts.export_user(by(&user("ada"), export("bob"))).await.map(drop);
     refused(other, Code::PermissionDenied, "PERMISSION_DENIED");
 
-    // Without a name, the caller is meant.
+    // Without a name, the caller is meant; but nobody is erased without a name.
     let mut parts = accounts.export_user(by(&user("ada"), export(""))).await.unwrap().into_inner();
     let part = parts.message().await.unwrap().unwrap();
     assert!(part.json_part.contains("ada@example.com"), "{part:?}");
-    accounts.erase_user(by(&user("ada"), erase(""))).await.unwrap();
+    let unnamed = accounts.erase_user(by(&user("ada"), erase(""))).await;
+    at_fault(unnamed, "user_id", "FIELD_REQUIRED");
+    accounts.erase_user(by(&user("ada"), erase("ada"))).await.unwrap();
     refused(client.user("ada").await, Code::NotFound, "USER_NOT_FOUND");
     accounts.export_user(by(&service(), export("bob"))).await.unwrap();
     accounts.erase_user(by(&service(), erase("bob"))).await.unwrap();

@@ -55,7 +55,10 @@ pub(super) const RULES: &[Rule] = {
         row("AccountService", "EnrollSecondFactor", People, None),
         row("AccountService", "ConfirmSecondFactor", People, None),
         row("AccountService", "RemoveSecondFactor", SignedIn, Account("user_id")),
-        row("AccountService", "EraseUser", SignedIn, Account("user_id")),
+        Rule {
+            fills_subject: false,
+            ..row("AccountService", "EraseUser", SignedIn, Account("user_id"))
+        },
         row("AccountService", "ExportUser", SignedIn, User("user_id")),
     ]
 };

@@ -17,6 +17,7 @@ use tonic_types::StatusExt;
 use url::form_urlencoded;
 
 use super::State;
+use super::refusals::whole_seconds;
 use crate::api::account::{confirmation, password_reset};
 use crate::api::errors::reason_name;
 use crate::api::pb::ErrorReason;
@@ -184,7 +185,11 @@ fn refused(title: &'static str, status: &Status, form: Option<String>) -> Respon
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let text = in_words(status);
-    Page { code, title, text: &text, form }.into_response()
+    let mut response = Page { code, title, text: &text, form }.into_response();
+    if let Some(wait) = status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
+        response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(wait));
+    }
+    response
 }
 
 /// The failure for people: what is wrong with the fields, or else the reason in words.
