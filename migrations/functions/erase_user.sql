@@ -24,6 +24,9 @@ begin
 
     -- The keys have ended with the sessions.
     update api_keys set name = '' where user_id = erased_user_id;
+    -- And so do the keys of back ends that the user created.
+    update api_keys set revoked_at = clock_timestamp()
+    where creator_user_id = erased_user_id and revoked_at is null;
     delete from user_roles where user_id = erased_user_id;
 
     delete from second_factors where user_id = erased_user_id;

@@ -120,6 +120,14 @@ pub enum Credential {
     Session(Arc<Session>),
 }
 
+impl Credential {
+    /// Whether it is an API key, whose refusals are counted.
+    #[must_use]
+    pub fn is_api_key(&self) -> bool {
+        matches!(self, Self::Key { .. })
+    }
+}
+
 /// The server cannot know at this moment whether a credential has ended: its tail of the log is behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -224,8 +232,11 @@ impl Access {
                 return Ok(None);
             };
             self.check_up_to_date().await?;
-            let has_ended = self.shared.has_ended(&caller.credential);
-            return Ok((!has_ended).then_some(caller));
+            if self.shared.has_ended(&caller.credential) {
+                self.note_refusal(&caller.credential);
+                return Ok(None);
+            }
+            return Ok(Some(caller));
         }
         if !tokens::looks_like_access_token(credential) {
             return Ok(None);
@@ -242,6 +253,14 @@ impl Access {
     /// Checks that this server knows of every credential that ended more than a second ago.
     async fn check_up_to_date(&self) -> Result<(), Unavailable> {
         if self.shared.heard.is_up_to_date().await { Ok(()) } else { Err(Unavailable) }
+    }
+
+    /// Counts a call in which a credential was refused, if it is an API key.
+    pub fn note_refusal(&self, credential: &Credential) {
+        match credential {
+            Credential::Key { key_id, .. } => self.shared.keys.note_refusal(key_id),
+            Credential::AdminKey | Credential::Session(_) => {}
+        }
     }
 
     /// Learns from the events of a command which credentials have ended, so that they are refused here from now on,

@@ -470,6 +470,11 @@ impl From<Refusal> for ApiError {
             Refusal::ApiKeyAlreadyRevoked(id) => status(R::ApiKeyAlreadyRevoked, &[("key_id", id)]),
             // Ids are drawn at random, so this is a defect of the source of randomness.
             Refusal::ApiKeyIdTaken(_) => internal(),
+            // The session ends within a second, too.
+            Refusal::CreatorIsNoAdmin(id) => status(R::PermissionDenied, &[("user_id", id)]),
+            Refusal::JobRetriedAlready(id) => {
+                status(R::JobNotParked, &[("job_id", id), ("state", &"queued")])
+            }
         })
     }
 }

@@ -142,6 +142,8 @@ impl Create {
             expire_time: self
                 .expires_in_days
                 .map(|days| now.plus_seconds(i64::from(days) * SECONDS_PER_DAY)),
+            created_by: Actor::COMMAND_LINE.as_str().into(),
+            creator_user_id: None,
         })
     }
 }
@@ -170,7 +172,7 @@ async fn carry_out(
     );
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker.run(stop.clone()));
-    let submission = Submission::new(command, Actor::SYSTEM, Door::CLI);
+    let submission = Submission::new(command, Actor::COMMAND_LINE, Door::COMMAND_LINE);
     let outcome = engine.execute(submission).await;
     stop.cancel();
     drop(engine);
@@ -181,7 +183,13 @@ async fn carry_out(
 async fn list(database: &Database) -> Result<(), CliError> {
     say(format_args!(
         "{:14} {:8} {:8} {:20} {:20} {:20} {}",
-        "id", "role", "state", "created", "expires", "last used", "name, user and limits"
+        "id",
+        "role",
+        "state",
+        "created",
+        "expires",
+        "last used",
+        "name, user, limits, creator and refused calls"
     ));
     let now = (Environment::of_this_machine()?.now)();
     let mut before = None;
@@ -211,6 +219,10 @@ fn line(key: &KnownKey, now: Timestamp) -> String {
     if let Some(program_ids) = &key.program_ids {
         let ids: Vec<&str> = program_ids.iter().map(ProgramId::as_str).collect();
         about.extend([", only in ", &ids.join(",")]);
+    }
+    about.extend([", by ", &*key.created_by]);
+    if key.refused_calls > 0 {
+        about.push_str(&format!(", refused {} times", key.refused_calls));
     }
     format!(
         "{:14} {:8} {state:8} {:20} {:20} {:20} {about}",

@@ -63,7 +63,9 @@ mod tests {
         for alike in ["evil․com", "evil．com", "evil﹒com", "evilꓸcom"] {
             assert_eq!(shown(alike), "evil.\u{2060}com", "{alike}");
         }
-        for alike in ["http：／／evil․com", "http︓∕∕evil．com", "http∶⁄⧸evil.com", "http꞉//evil.com"] {
+        for alike in
+            ["http：／／evil․com", "http︓∕∕evil．com", "http∶⁄⧸evil.com", "http꞉//evil.com"]
+        {
             assert_eq!(shown(alike), "http:\u{2060}//evil.\u{2060}com", "{alike}");
         }
         assert_eq!(shown("a＠evil。com"), "a@\u{2060}evil。\u{2060}com");

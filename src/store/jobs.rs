@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgExecutor, PgPool, QueryBuilder, Row};
+use sqlx::{PgExecutor, PgPool, QueryBuilder, Row};
 
 use super::StoreError;
 use super::log::timestamp;
@@ -288,6 +288,16 @@ pub async fn list(
     query.build().fetch_all(pool).await?.iter().map(job).collect()
 }
 
+/// The job with this id; `None` if there is none.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read.
+pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Job>, StoreError> {
+    let query = format!("select {COLUMNS} from jobs where id = $1");
+    let row = sqlx::query(&query).bind(id).fetch_optional(pool).await?;
+    row.as_ref().map(job).transpose()
+}
+
 /// How many jobs in the table wait. Each number ends at 10,000.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -339,40 +349,6 @@ pub async fn count(executor: impl PgExecutor<'_>, kinds: &[&str]) -> Result<Coun
     .fetch_one(executor)
     .await?;
     Ok(Counts { waiting: row.try_get(0)?, parked: row.try_get(1)?, unknown_kind: row.try_get(2)? })
-}
-
-/// The outcome of retrying a parked job.
-#[derive(Clone, Debug)]
-pub enum Retried {
-    /// The job is queued.
-    Queued(Job),
-    /// The job is in another state, which it keeps.
-    NotParked(JobState),
-    /// There is no such job.
-    Unknown,
-}
-
-/// Queues a parked job again at once, with as many attempts as a new one.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be changed.
-pub async fn retry(connection: &mut PgConnection, id: i64) -> Result<Retried, StoreError> {
-    let query = format!(
-        "update jobs set state = 'queued', run_after = clock_timestamp(), \
-             forgiven_attempts = attempts \
-         where id = $1 and state = 'parked' returning {COLUMNS}"
-    );
-    if let Some(row) = sqlx::query(&query).bind(id).fetch_optional(&mut *connection).await? {
-        return Ok(Retried::Queued(job(&row)?));
-    }
-    let row = sqlx::query("select state from jobs where id = $1")
-        .bind(id)
-        .fetch_optional(connection)
-        .await?;
-    match row {
-        Some(row) => Ok(Retried::NotParked(JobState::parse(row.try_get(0)?)?)),
-        None => Ok(Retried::Unknown),
-    }
 }
 
 /// Deletes jobs that were done longer than `age` ago, at most `limit`. Returns how many.

@@ -286,48 +286,30 @@ pub async fn list(
     query.build().fetch_all(pool).await?.iter().map(listed).collect()
 }
 
-/// The outcome of retrying a mail.
-#[derive(Clone)]
-pub enum RetriedMail {
-    /// The mail is queued.
-    Queued(ListedMail),
-    /// The mail is in another state, which it keeps.
-    NotParked(MailState),
-    /// There is no such mail, or it was deleted.
-    Unknown,
-}
-
-/// Queues a parked or skipped mail again at once, with as many attempts as a new one.
+/// The mail with this id; `None` if there is none, or it was deleted.
 ///
 /// # Errors
-/// [`StoreError`] if it cannot be changed.
-pub async fn retry(connection: &mut PgConnection, job_id: i64) -> Result<RetriedMail, StoreError> {
-    // The state decides, which is read again under the lock of the row.
-    let changed = sqlx::query(
-        "with again as (\
-             update jobs set state = 'queued', run_after = clock_timestamp(), finished_at = null, \
-                 forgiven_attempts = attempts \
-             where id = $1 and (state = 'parked' or state = 'done' \
-                 and exists (select from mails where job_id = $1 and outcome = 'skipped')) \
-             returning id\
-         ) \
-         update mails set outcome = null, reason = null, ended_at = null \
-         from again where mails.job_id = again.id",
-    )
-    .bind(job_id)
-    .execute(&mut *connection)
-    .await?;
+/// [`StoreError`] if it cannot be read.
+pub async fn find(pool: &PgPool, job_id: i64) -> Result<Option<ListedMail>, StoreError> {
     let query = format!(
         "select {LISTED} from mails left join jobs on jobs.id = mails.job_id where mails.job_id = $1"
     );
-    let row = sqlx::query(&query).bind(job_id).fetch_optional(connection).await?;
-    let Some(row) = row else { return Ok(RetriedMail::Unknown) };
-    let mail = listed(&row)?;
-    if changed.rows_affected() > 0 {
-        Ok(RetriedMail::Queued(mail))
-    } else {
-        Ok(RetriedMail::NotParked(mail.state))
-    }
+    let row = sqlx::query(&query).bind(job_id).fetch_optional(pool).await?;
+    row.as_ref().map(listed).transpose()
+}
+
+/// After how many attempts a mail was parked or skipped; `None` if it was neither.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read.
+pub async fn attempts_if_ended(pool: &PgPool, job_id: i64) -> Result<Option<i32>, StoreError> {
+    // The conditions are those of the function that queues the job again.
+    let attempts = sqlx::query_scalar(
+        "select jobs.attempts from jobs join mails on mails.job_id = jobs.id \
+         where jobs.id = $1 \
+             and (jobs.state = 'parked' or jobs.state = 'done' and mails.outcome = 'skipped')",
+    );
+    Ok(attempts.bind(job_id).fetch_optional(pool).await?)
 }
 
 fn listed(row: &PgRow) -> Result<ListedMail, StoreError> {

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tributary::api::services;
 
+use super::bad_input::at_fault;
 use super::principals::{by, in_process, service, user};
 use super::support::{PATIENCE, enroll, minor, refer_by_code, refused, server_with};
 use testing::people::People;
@@ -364,6 +365,14 @@ async fn users_erase_and_export_themselves_and_nobody_else() {
     accounts.export_user(by(&service(), export("bob"))).await.unwrap();
     accounts.erase_user(by(&service(), erase("bob"))).await.unwrap();
     client.user("cid").await.unwrap();
+    let exported: Vec<String> = sqlx::query_scalar(
+        "select concat_ws(' ', aggregate_id, metadata ->> 'actor', metadata ->> 'door') from events
+         where event_type = 'UserExported' order by position",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    assert_eq!(exported, ["ada user:ada ExportUser", "bob key:service:k_1 ExportUser"]);
     let by_whom = "select count(*) from events where event_type = 'UserErased'
         and metadata ->> 'actor' in ('user:ada', 'key:service:k_1')";
     assert_eq!(database.count(by_whom).await, 2);

@@ -255,6 +255,41 @@ async fn one_click_switches_a_kind_of_mail_off_and_opening_the_page_changes_noth
     tributary::store::mails::set_wanted(&mut connection, &ada, &wanted).await.unwrap();
     retry(&client, &skipped[0].mail_id).await.unwrap();
     mail_server.mails_to("ada@example.com", 4).await;
+    let acts =
+        "select event_type, aggregate_id, metadata ->> 'actor', metadata ->> 'door' from events
+        where event_type in ('UserProfileUpdated', 'JobRetried') order by position";
+    let acts = async || -> Vec<(String, String, String, String)> {
+        sqlx::query_as(acts).fetch_all(&database.pool).await.unwrap()
+    };
+    let by = |act: [&str; 4]| {
+        let [event_type, stream, actor, door] = act.map(str::to_owned);
+        (event_type, stream, actor, door)
+    };
+    // Pressing the button twice changes nothing the second time, and is no act.
+    let expected = [
+        by(["UserProfileUpdated", "ada", "user:ada", "page"]),
+        by(["UserProfileUpdated", "ada", "user:ada", "page"]),
+        by(["JobRetried", &skipped[0].mail_id, "key:admin", "RetryMail"]),
+    ];
+    assert_eq!(acts().await, expected);
+
+    // Somebody who was erased has nothing to unsubscribe: their link is as good as a wrong one.
+    client.erase("ada", true).await.unwrap();
+    let wrong = format!("{}x", path(&of_referral));
+    for link in [path(&of_referral), path(&of_welcome)] {
+        for (gone, unknown) in [
+            (one_click(&server, link).await, one_click(&server, &wrong).await),
+            (
+                get(&server.address, link, &[]).await.unwrap(),
+                get(&server.address, &wrong, &[]).await.unwrap(),
+            ),
+        ] {
+            assert_eq!((gone.status, gone.text()), (404, unknown.text()));
+            assert!(gone.text().contains("nothing to unsubscribe"), "{}", gone.text());
+        }
+    }
+    assert_eq!(acts().await, expected);
+    assert_eq!(database.count(unwanted).await, 0);
     server.stop().await;
     database.check().await;
 }

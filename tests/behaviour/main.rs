@@ -9,6 +9,7 @@
 
 mod actors;
 mod at_the_door;
+mod audit;
 mod bad_input;
 mod bad_purchases;
 mod bad_referrals;

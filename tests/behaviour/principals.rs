@@ -182,8 +182,7 @@ async fn every_rpc_is_walked_with_every_kind_of_credentials_about_everybody() {
         (admin, key(Role::Admin, None), &["nobody"]),
     ] {
         let caller = Client::new(client.channel(), Some(&credential));
-        let (erasing, others): (Vec<_>, Vec<_>) =
-            rules().partition(|rule| rule.rpc == "EraseUser");
+        let (erasing, others): (Vec<_>, Vec<_>) = rules().partition(|rule| rule.rpc == "EraseUser");
         for rule in others.into_iter().chain(erasing) {
             for about in names {
                 let field = rule.subject.field();
@@ -226,7 +225,10 @@ async fn an_empty_request_erases_nobody_whoever_sends_it() {
     let request = anybody.request(EraseUserRequest::default());
     let answer = anybody.accounts().erase_user(request).await;
     refused(answer, Code::Unauthenticated, "MISSING_CREDENTIALS");
-    assert_eq!(database.count("select count(*) from events where event_type = 'UserErased'").await, 0);
+    assert_eq!(
+        database.count("select count(*) from events where event_type = 'UserErased'").await,
+        0
+    );
     let caller = Client::new(client.channel(), Some(&user));
     let erase = EraseUserRequest { user_id: "ada".into(), ..Default::default() };
     caller.accounts().erase_user(caller.request(erase)).await.unwrap();

@@ -60,6 +60,16 @@ pub struct UserSecondFactorChanged {
     pub is_on: bool,
 }
 
+/// The user began to set up a second factor. Logins do not need it yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserSecondFactorBegun {}
+
+/// A recovery code took the place of a code of the second factor, and is used up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserRecoveryCodeUsed {}
+
 /// The commands about a profile. Each comes with what it was decided on; see [`ProfileState::version`].
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
@@ -76,6 +86,14 @@ pub enum ProfileCommand {
         user_id: UserId,
         is_on: bool,
     },
+    BeginSecondFactor {
+        user_id: UserId,
+    },
+    /// Uses up a code that was found when so many had been used.
+    UseRecoveryCode {
+        user_id: UserId,
+        known_uses: u32,
+    },
 }
 
 /// What decisions need to know of a profile without its values.
@@ -86,6 +104,8 @@ pub struct ProfileState {
     asked: Option<u32>,
     is_email_confirmed: bool,
     has_second_factor: bool,
+    /// How often a recovery code was used, of all second factors.
+    recovery_codes_used: u32,
 }
 
 impl ProfileState {
@@ -106,6 +126,13 @@ impl ProfileState {
     #[must_use]
     pub fn has_second_factor(&self) -> bool {
         self.has_second_factor
+    }
+
+    /// How often a recovery code was used. A command that uses a code is refused if the number has moved since the code
+    /// was found, so that no code is used twice.
+    #[must_use]
+    pub fn recovery_codes_used(&self) -> u32 {
+        self.recovery_codes_used
     }
 
     /// The event of a command; none if there is nothing to do.
@@ -133,6 +160,19 @@ impl ProfileState {
             ProfileCommand::SetSecondFactor { is_on, .. } => {
                 Some(UserSecondFactorChanged { is_on }.into())
             }
+            ProfileCommand::BeginSecondFactor { user_id } if self.has_second_factor => {
+                return Err(Refusal::SecondFactorOn(user_id));
+            }
+            ProfileCommand::BeginSecondFactor { .. } => Some(UserSecondFactorBegun {}.into()),
+            ProfileCommand::UseRecoveryCode { user_id, .. } if !self.has_second_factor => {
+                return Err(Refusal::SecondFactorOff(user_id));
+            }
+            ProfileCommand::UseRecoveryCode { user_id, known_uses }
+                if known_uses != self.recovery_codes_used =>
+            {
+                return Err(Refusal::ProfileMoved(user_id));
+            }
+            ProfileCommand::UseRecoveryCode { .. } => Some(UserRecoveryCodeUsed {}.into()),
         })
     }
 
@@ -159,5 +199,9 @@ impl ProfileState {
 
     pub(super) fn set_second_factor(&mut self, event: &UserSecondFactorChanged) {
         self.has_second_factor = event.is_on;
+    }
+
+    pub(super) fn use_recovery_code(&mut self) {
+        self.recovery_codes_used = self.recovery_codes_used.saturating_add(1);
     }
 }

@@ -13,8 +13,8 @@ use cqrs_es::{Aggregate, DomainEvent};
 use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
-    ApiKey, ApiKeyId, Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseId,
-    Refusal, User, UserId,
+    ApiKey, ApiKeyId, Job, JobId, Participant, ParticipantId, Program, ProgramId, Purchase,
+    PurchaseId, Refusal, User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.
@@ -331,7 +331,7 @@ registry! { $
     /// An account.
     User {
         id: UserId,
-        state_version: 9,
+        state_version: 10,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -363,6 +363,14 @@ registry! { $
     /// A key for callers.
     ApiKey {
         id: ApiKeyId,
+        state_version: 2,
+        cache: Never,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// A job that was done again.
+    Job {
+        id: JobId,
         state_version: 1,
         cache: Never,
         is_receipt: false,

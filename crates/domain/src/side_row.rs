@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::{
-    ApiKeyId, KeyRole, Mail, MailKind, ParticipantId, Personal, ProgramId, Recipient,
+    ApiKeyId, JobId, KeyRole, Mail, MailKind, ParticipantId, Personal, ProgramId, Recipient,
     SessionsEnded, Timestamp, UserId, UserRole,
 };
 
@@ -142,6 +142,17 @@ impl fmt::Debug for SecondFactor {
     }
 }
 
+/// The encrypted secret of a second factor.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedSecret(pub Vec<u8>);
+
+impl fmt::Debug for SealedSecret {
+    /// Prints nothing of it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SealedSecret(..)")
+    }
+}
+
 /// A new API key, without the key itself, which only its holder knows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewApiKey {
@@ -161,6 +172,11 @@ pub struct NewApiKey {
     pub program_ids: Option<Vec<ProgramId>>,
     /// When it ceases to be valid.
     pub expire_time: Option<Timestamp>,
+    /// Who created it, in the form in which the log names actors.
+    pub created_by: String,
+    /// The person who created it or, if a key did, the person who had created that key. Absent if nobody did, as with
+    /// keys by the command line. Never of a key of the role `user`, which ends with its user.
+    pub creator_user_id: Option<UserId>,
 }
 
 impl fmt::Debug for NewApiKey {
@@ -201,6 +217,27 @@ pub enum SideRow {
     MailedToken(MailedToken),
     /// A user's second factor.
     SecondFactor(SecondFactorRow),
+    /// The encrypted secret of a second factor that is being set up.
+    SecondFactorBegun {
+        /// The user.
+        user_id: UserId,
+        /// The secret, encrypted.
+        sealed_secret: SealedSecret,
+    },
+    /// That a recovery code is used up.
+    RecoveryCodeUse {
+        /// The user.
+        user_id: UserId,
+        /// The SHA-256 of the code.
+        hash: [u8; 32],
+    },
+    /// That a job is to be done again.
+    JobRetry {
+        /// The job.
+        job_id: JobId,
+        /// How many attempts it had had. A job with another number stays as it is.
+        attempts: u32,
+    },
     /// Which kinds of mail a user wants. Kinds that are not named stay as they are.
     MailPreferences {
         /// The user.
@@ -260,7 +297,11 @@ impl SideRow {
             Self::Referral { .. } => "referrals",
             Self::ProfileChange(_) => "profile_changes",
             Self::MailedToken(_) => "mailed_tokens",
-            Self::SecondFactor(_) => "second_factors",
+            // One function writes all three, in order.
+            Self::SecondFactor(_)
+            | Self::SecondFactorBegun { .. }
+            | Self::RecoveryCodeUse { .. } => "second_factors",
+            Self::JobRetry { .. } => "job_retries",
             Self::MailPreferences { .. } => "mail_preferences",
             Self::Mail(_) => "mails",
             Self::Erasure(_) => "erasures",
@@ -316,6 +357,18 @@ impl SideRow {
                     factor.recovery_hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>()
                 }),
             }),
+            Self::SecondFactorBegun { user_id, sealed_secret } => json!({
+                "user_id": user_id.as_str(),
+                "begun_secret": hex(&sealed_secret.0),
+            }),
+            Self::RecoveryCodeUse { user_id, hash } => json!({
+                "user_id": user_id.as_str(),
+                "used_hash": hex(hash),
+            }),
+            Self::JobRetry { job_id, attempts } => json!({
+                "job_id": job_id,
+                "attempts": attempts,
+            }),
             Self::MailPreferences { user_id, wanted } => json!({
                 "user_id": user_id.as_str(),
                 "wanted": kinds(wanted, true),
@@ -339,6 +392,8 @@ impl SideRow {
                 "rpcs": key.rpcs,
                 "program_ids": key.program_ids,
                 "expire_time_us": key.expire_time,
+                "created_by": key.created_by,
+                "creator_user_id": key.creator_user_id,
                 "create_time_us": create_time,
             }),
             Self::ApiKeyRevocation { key_id, revoke_time } => json!({

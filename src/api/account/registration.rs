@@ -56,7 +56,7 @@ impl Handlers {
             display_name: display_name.clone(),
         };
         let key_text = if call.message.issue_api_key {
-            let (key, text) = self.key_of_sign_up(user_id)?;
+            let (key, text) = self.key_of_sign_up(&call.principal, user_id).await?;
             sign_up.api_key = Some(key);
             text
         } else {

@@ -1,17 +1,20 @@
 //! `EnrollSecondFactor`, `ConfirmSecondFactor` and `RemoveSecondFactor`.
 
 use super::Handlers;
+use super::profile::MAX_READS;
 use crate::access::Principal;
 use crate::access::second_factor::{FactorError, Verdict};
+use crate::api::Context;
 use crate::api::errors::{ApiError, internal, status};
 use crate::api::fields::Fields;
 use crate::api::guard::{Call, denied};
 use crate::api::pb::{self, ErrorReason};
 use crate::api::permissions::Denied;
 use crate::engine::Submission;
-use crate::store::{Door, in_time, second_factors};
+use crate::engine::query::query;
+use crate::store::{Actor, Door, in_time, second_factors};
 use domain::decide::{ChangeSecondFactor, Command};
-use domain::{Refusal, SecondFactor, UserId};
+use domain::{Refusal, SealedSecret, SecondFactor, User, UserId, load};
 
 impl Handlers {
     pub(in crate::api) async fn enroll_second_factor(
@@ -21,11 +24,12 @@ impl Handlers {
         let user_id = person(&call.principal)?;
         let profile = self.own_profile(user_id).await?;
         let made = self.0.access.new_second_factor(user_id, &profile.username)?;
-        let pool = self.0.database.pool();
-        let begun = second_factors::begin(pool, user_id, &made.sealed_secret);
-        if !in_time(begun).await? {
-            return Err(Refusal::SecondFactorOn(user_id.clone()).into());
-        }
+        let command = Command::BeginSecondFactor {
+            user_id: user_id.clone(),
+            sealed_secret: SealedSecret(made.sealed_secret),
+        };
+        let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+        self.0.engine.execute(submission).await?;
         Ok(pb::EnrollSecondFactorResponse { secret: made.secret, url: made.url })
     }
 
@@ -68,7 +72,8 @@ impl Handlers {
         }
         let user_id = fields.finish(user_id)?;
         if is_own {
-            match self.0.access.verify_second_factor(&user_id, code).await? {
+            let actor = call.principal.actor();
+            match self.verify(&user_id, code, actor, Door::rpc(call.rpc())).await? {
                 Verdict::Right => {}
                 Verdict::Wrong | Verdict::NoCode => return Err(wrong_code().into()),
                 Verdict::NoFactor => return Err(Refusal::SecondFactorOff(user_id).into()),
@@ -83,8 +88,9 @@ impl Handlers {
         &self,
         user_id: &UserId,
         code: &str,
+        door: Door,
     ) -> Result<(), ApiError> {
-        match self.0.access.verify_second_factor(user_id, code).await? {
+        match self.verify(user_id, code, Actor::user(user_id), door).await? {
             Verdict::NoFactor | Verdict::Right => Ok(()),
             Verdict::Wrong => Err(wrong_code().into()),
             Verdict::NoCode => {
@@ -92,6 +98,46 @@ impl Handlers {
                 Err(status(ErrorReason::SecondFactorRequired, message, &[]).into())
             }
         }
+    }
+
+    /// Checks a code of a user and uses it up.
+    async fn verify(
+        &self,
+        user_id: &UserId,
+        code: &str,
+        actor: Actor,
+        door: Door,
+    ) -> Result<Verdict, ApiError> {
+        let use_up = |hash| self.use_recovery_code(user_id, hash, actor, door);
+        self.0.access.verify_second_factor(user_id, code, use_up).await
+    }
+
+    /// Uses up a recovery code, if it is one of the user's. Of several calls with one code, one is told `true`.
+    async fn use_recovery_code(
+        &self,
+        user_id: &UserId,
+        hash: [u8; 32],
+        actor: Actor,
+        door: Door,
+    ) -> Result<bool, ApiError> {
+        let Context { database, environment, engine, .. } = &self.0;
+        for _ in 0..MAX_READS {
+            // Read before the code is looked for: if a code is used in between, the command is refused.
+            let known_uses = query(database, environment, |work| {
+                Ok(load::<User>(work, user_id)?.profile().recovery_codes_used())
+            })
+            .await?;
+            if !in_time(second_factors::has_recovery_code(database.pool(), user_id, &hash)).await? {
+                return Ok(false);
+            }
+            let command = Command::UseRecoveryCode { user_id: user_id.clone(), hash, known_uses };
+            let submission = Submission::new(command, actor.clone(), door.clone());
+            match engine.execute(submission).await.map_err(ApiError::from) {
+                Err(refused) if refused.is(ErrorReason::Conflict) => {}
+                done => return done.map(|_| true),
+            }
+        }
+        Ok(false)
     }
 
     async fn change_second_factor<M>(

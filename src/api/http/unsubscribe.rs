@@ -12,8 +12,12 @@ use url::form_urlencoded;
 
 use super::State;
 use super::form::Form;
+use crate::api::errors::ApiError;
+use crate::api::pb::ErrorReason;
+use crate::engine::Submission;
 use crate::mails::unsubscribing::Unsubscribing;
-use crate::store::{StoreError, in_time, mails};
+use crate::store::{Actor, Door, StoreError, in_time, mails, own_profile};
+use domain::decide::Command;
 use domain::{MailKind, UserId};
 
 /// The page may send its own form.
@@ -27,7 +31,11 @@ pub(super) async fn show(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let Some((_, kind)) = read(&state.unsubscribing, &uri) else { return invalid(&headers) };
+    let kind = match known(&state, &uri).await {
+        Ok(Some((_, kind))) => kind,
+        Ok(None) => return nothing(&headers),
+        Err(error) => return not_now(&headers, &error),
+    };
     // There is one welcome. Whoever does not want it wants no mails.
     let of_kind = if kind == MailKind::Welcome {
         String::new()
@@ -51,12 +59,17 @@ pub(super) async fn unsubscribe(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some((user_id, kind)) = read(&state.unsubscribing, &uri) else { return invalid(&headers) };
+    let (user_id, kind) = match known(&state, &uri).await {
+        Ok(Some(known)) => known,
+        Ok(None) => return nothing(&headers),
+        Err(error) => return not_now(&headers, &error),
+    };
     let all = form_urlencoded::parse(&body).any(|(name, value)| name == "which" && value == "all");
     let kinds: &[MailKind] =
         if all || kind == MailKind::Welcome { &MailKind::OPTIONAL } else { &[kind] };
     match switch_off(&state, &user_id, kinds).await {
-        Ok(()) => {
+        Ok(false) => nothing(&headers),
+        Ok(true) => {
             let detail = if kinds.len() > 1 {
                 "You will get no more mails, except those that you ask for.".into()
             } else {
@@ -64,21 +77,33 @@ pub(super) async fn unsubscribe(
             };
             answer(&headers, StatusCode::OK, "Unsubscribed", &detail, "")
         }
-        Err(error) => {
-            tracing::warn!(%error, "a request to unsubscribe could not be carried out");
-            let detail = "This does not work at the moment. Please try again later.";
-            answer(&headers, StatusCode::SERVICE_UNAVAILABLE, "Not now", detail, "")
-        }
+        Err(error) => not_now(&headers, &error.0),
     }
 }
 
-async fn switch_off(state: &State, user_id: &UserId, kinds: &[MailKind]) -> Result<(), StoreError> {
-    let unwanted: Vec<(MailKind, bool)> = kinds.iter().map(|kind| (*kind, false)).collect();
-    in_time(async {
-        let mut connection = state.database.pool().acquire().await?;
-        mails::set_wanted(&mut connection, user_id, &unwanted).await
-    })
-    .await
+/// Switches mails of some kinds off, unless they are off. Returns `false` if there is no such user.
+async fn switch_off(state: &State, user_id: &UserId, kinds: &[MailKind]) -> Result<bool, ApiError> {
+    let unwanted = in_time(mails::unwanted(state.database.pool(), user_id)).await?;
+    let kinds: Vec<MailKind> =
+        kinds.iter().copied().filter(|kind| !unwanted.contains(kind)).collect();
+    // Mail programs repeat their request; nothing changes, so nothing is recorded.
+    if kinds.is_empty() {
+        return Ok(true);
+    }
+    let command = Command::Unsubscribe { user_id: user_id.clone(), kinds };
+    // Who has the mail is taken for its recipient.
+    let submission = Submission::new(command, Actor::user(user_id), Door::PAGE);
+    match state.context.engine.execute(submission).await.map_err(ApiError::from) {
+        Err(refused) if refused.is(ErrorReason::UserNotFound) => Ok(false),
+        done => done.map(|_| true),
+    }
+}
+
+/// Whom the link is of, and which kind of mail it is about; `None` if the link is wrong, or there is no such user.
+async fn known(state: &State, uri: &Uri) -> Result<Option<(UserId, MailKind)>, StoreError> {
+    let Some((user_id, kind)) = read(&state.unsubscribing, uri) else { return Ok(None) };
+    let profile = in_time(own_profile(state.database.pool(), &user_id)).await?;
+    Ok(profile.map(|_| (user_id, kind)))
 }
 
 /// Whom the token in a link is of, and which kind of mail it is about.
@@ -98,9 +123,17 @@ fn about(kind: MailKind) -> &'static str {
     }
 }
 
-fn invalid(headers: &HeaderMap) -> Response {
-    let detail = "This link is not complete. Please copy it from the mail once more.";
+/// The page of a link that is wrong, and of one whose user was erased: nobody learns which.
+fn nothing(headers: &HeaderMap) -> Response {
+    let detail = "There is nothing to unsubscribe: the account is gone, or the link is not complete. \
+                  In that case, copy it from the mail once more.";
     answer(headers, StatusCode::NOT_FOUND, "Not found", detail, "")
+}
+
+fn not_now(headers: &HeaderMap, error: &dyn std::fmt::Display) -> Response {
+    tracing::warn!(%error, "a request to unsubscribe could not be carried out");
+    let detail = "This does not work at the moment. Please try again later.";
+    answer(headers, StatusCode::SERVICE_UNAVAILABLE, "Not now", detail, "")
 }
 
 /// A page, for programs a line of text. None of the texts comes from outside.

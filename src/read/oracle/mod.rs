@@ -139,6 +139,8 @@ impl Oracle {
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
             // Who may call has no consequences.
             AnyEvent::ApiKey(_) => {}
+            // Nor has work that is done again: it does what it would have done the first time.
+            AnyEvent::Job(_) => {}
         }
     }
 
@@ -172,7 +174,10 @@ impl Oracle {
             | UserEvent::UserSecondFactorChanged(_)
             | UserEvent::UserRoleChanged(_)
             | UserEvent::UserSessionsEnded(_)
-            | UserEvent::UserPasswordChanged(_) => return,
+            | UserEvent::UserPasswordChanged(_)
+            | UserEvent::UserSecondFactorBegun(_)
+            | UserEvent::UserRecoveryCodeUsed(_)
+            | UserEvent::UserExported(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.expect(*person, on_all, Vec::new()));

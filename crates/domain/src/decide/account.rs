@@ -1,6 +1,6 @@
-//! Deactivating and reactivating a user.
+//! Deactivating and reactivating a user, and exporting what is held about one.
 //!
-//! Both mark the user's participants in the same append, so that a reward needs to look at
+//! The first two mark the user's participants in the same append, so that a reward needs to look at
 //! participants only.
 
 use crate::{
@@ -17,6 +17,14 @@ pub(super) fn reactivate(work: &mut dyn Work, user_id: &UserId) -> Result<(), Ha
     let now = work.now();
     let for_user = UserCommand::Reactivate { user_id: user_id.clone() };
     change(work, user_id, for_user, &ParticipantCommand::Reactivate { now })
+}
+
+/// Records that everything held about a user is given out.
+pub(super) fn export(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
+    if !load::<User>(work, user_id)?.exists() {
+        return Err(Refusal::UserNotFound(user_id.clone()).into());
+    }
+    tell::<User>(work, user_id, UserCommand::Export).map(drop)
 }
 
 fn change(

@@ -7,6 +7,7 @@
 mod access;
 mod account;
 mod erasure;
+mod job;
 mod profile;
 mod program;
 mod purchase;
@@ -29,8 +30,8 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Halt, NewApiKey, ProgramId, Purchase, SessionsEnded, StreamKey, UserId, UserRole,
-    Work,
+    ApiKeyId, Halt, JobId, MailKind, NewApiKey, ProgramId, Purchase, SealedSecret, SessionsEnded,
+    StreamKey, UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -45,6 +46,11 @@ pub enum Command {
     UpdateProfile(Box<UpdateProfile>),
     ConfirmEmail(Box<ConfirmEmail>),
     ChangeSecondFactor(Box<ChangeSecondFactor>),
+    BeginSecondFactor { user_id: UserId, sealed_secret: SealedSecret },
+    UseRecoveryCode { user_id: UserId, hash: [u8; 32], known_uses: u32 },
+    Unsubscribe { user_id: UserId, kinds: Vec<MailKind> },
+    ExportUser { user_id: UserId },
+    RetryJob { job_id: JobId, attempts: u32 },
     EraseUser { user_id: UserId, forfeits_balances: bool },
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
@@ -68,6 +74,11 @@ impl Command {
             Self::UpdateProfile(_) => "UpdateProfile",
             Self::ConfirmEmail(_) => "ConfirmEmail",
             Self::ChangeSecondFactor(_) => "ChangeSecondFactor",
+            Self::BeginSecondFactor { .. } => "BeginSecondFactor",
+            Self::UseRecoveryCode { .. } => "UseRecoveryCode",
+            Self::Unsubscribe { .. } => "Unsubscribe",
+            Self::ExportUser { .. } => "ExportUser",
+            Self::RetryJob { .. } => "RetryJob",
             Self::EraseUser { .. } => "EraseUser",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
@@ -93,6 +104,11 @@ impl Command {
             | Self::UpdateProfile(_)
             | Self::ConfirmEmail(_)
             | Self::ChangeSecondFactor(_)
+            | Self::BeginSecondFactor { .. }
+            | Self::UseRecoveryCode { .. }
+            | Self::Unsubscribe { .. }
+            | Self::ExportUser { .. }
+            | Self::RetryJob { .. }
             | Self::EraseUser { .. }
             | Self::ApplyReferral(_)
             | Self::CreateApiKey(_)
@@ -117,6 +133,15 @@ impl Command {
             Self::UpdateProfile(input) => profile::update(work, input),
             Self::ConfirmEmail(input) => profile::confirm_email(work, input),
             Self::ChangeSecondFactor(input) => profile::change_second_factor(work, input),
+            Self::BeginSecondFactor { user_id, sealed_secret } => {
+                profile::begin_second_factor(work, user_id, sealed_secret)
+            }
+            Self::UseRecoveryCode { user_id, hash, known_uses } => {
+                profile::use_recovery_code(work, user_id, *hash, *known_uses)
+            }
+            Self::Unsubscribe { user_id, kinds } => profile::unsubscribe(work, user_id, kinds),
+            Self::ExportUser { user_id } => account::export(work, user_id),
+            Self::RetryJob { job_id, attempts } => job::retry(work, job_id, *attempts),
             Self::EraseUser { user_id, forfeits_balances } => {
                 erasure::erase(work, user_id, *forfeits_balances)
             }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::{
     Claim, ClaimKind, Halt, Mail, MailKind, MailedToken, Personal, ProfileChange, ProfileCommand,
-    ProfileField, Recipient, Refusal, SecondFactor, SecondFactorRow, SideRow, TokenPurpose, User,
-    UserCommand, UserId, Work, load, tell,
+    ProfileField, Recipient, Refusal, SealedSecret, SecondFactor, SecondFactorRow, SideRow,
+    TokenPurpose, User, UserCommand, UserId, Work, load, tell,
 };
 
 /// A value that takes the place of another one.
@@ -162,6 +162,48 @@ pub(super) fn change_second_factor(
     let row = SecondFactorRow { user_id: user_id.clone(), factor: factor.clone() };
     work.write_row(SideRow::SecondFactor(row));
     Ok(())
+}
+
+/// Keeps the secret of a factor that is being set up, in the place of another one that was not set up to the end.
+pub(super) fn begin_second_factor(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    sealed_secret: &SealedSecret,
+) -> Result<(), Halt> {
+    existing_user(work, user_id)?;
+    let user_id = user_id.clone();
+    let begin = ProfileCommand::BeginSecondFactor { user_id: user_id.clone() };
+    tell_profile(work, &user_id, begin)?;
+    work.write_row(SideRow::SecondFactorBegun { user_id, sealed_secret: sealed_secret.clone() });
+    Ok(())
+}
+
+/// Uses up a recovery code that was found when so many had been used.
+pub(super) fn use_recovery_code(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    hash: [u8; 32],
+    known_uses: u32,
+) -> Result<(), Halt> {
+    existing_user(work, user_id)?;
+    let user_id = user_id.clone();
+    let use_code = ProfileCommand::UseRecoveryCode { user_id: user_id.clone(), known_uses };
+    tell_profile(work, &user_id, use_code)?;
+    work.write_row(SideRow::RecoveryCodeUse { user_id, hash });
+    Ok(())
+}
+
+/// Switches mails off, whatever the version of the profile is.
+pub(super) fn unsubscribe(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    kinds: &[MailKind],
+) -> Result<(), Halt> {
+    existing_user(work, user_id)?;
+    let wanted = kinds.iter().map(|kind| (*kind, false)).collect();
+    work.write_row(SideRow::MailPreferences { user_id: user_id.clone(), wanted });
+    let fields = vec![ProfileField::MailPreferences];
+    tell_profile(work, user_id, ProfileCommand::Update { fields })
 }
 
 fn tell_profile(

@@ -414,6 +414,9 @@ impl Work for Unit {
             SideRow::MailedToken(token) => self.tables.mailed.push(token),
             // Nothing that decisions read.
             SideRow::SecondFactor(_)
+            | SideRow::SecondFactorBegun { .. }
+            | SideRow::RecoveryCodeUse { .. }
+            | SideRow::JobRetry { .. }
             | SideRow::MailPreferences { .. }
             | SideRow::Mail(_)
             | SideRow::ApiKey { .. }
