@@ -35,7 +35,8 @@ pub struct KeyPlace {
 }
 
 /// All columns but the hash.
-const COLUMNS: &str = "key_id, name, role, user_id, rpcs, program_ids, created_at, expires_at, revoked_at, last_used_at";
+const COLUMNS: &str = "key_id, name, role, user_id, rpcs, program_ids, \
+     created_at, expires_at, revoked_at, last_used_at";
 
 fn read(row: &PgRow) -> Result<KnownKey, StoreError> {
     let nonsense = |what: &str| StoreError::Nonsense(format!("{what} of an API key"));

@@ -1,7 +1,7 @@
 //! Second factors: what is stored of them, and what is used up. The secrets are encrypted; see
 //! [`access::second_factor`](crate::access::second_factor).
 
-use sqlx::{PgExecutor, PgPool, Row};
+use sqlx::{PgPool, Row};
 
 use super::StoreError;
 use domain::UserId;
@@ -89,16 +89,4 @@ pub async fn use_recovery_code(
     .execute(pool)
     .await?;
     Ok(used.rows_affected() > 0)
-}
-
-/// Deletes the second factor of a user.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be deleted.
-pub async fn erase(executor: impl PgExecutor<'_>, user_id: &UserId) -> Result<(), StoreError> {
-    sqlx::query("delete from second_factors where user_id = $1")
-        .bind(user_id.as_str())
-        .execute(executor)
-        .await?;
-    Ok(())
 }

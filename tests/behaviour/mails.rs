@@ -205,6 +205,14 @@ async fn one_click_switches_a_kind_of_mail_off_and_opening_the_page_changes_noth
     let page = get(&server.address, path(&of_referral), &["accept: text/html"]).await.unwrap();
     assert_eq!(page.status, 200);
     assert!(page.text().contains("<form method=\"post\">"), "{}", page.text());
+    // What the buttons send is also told to whoever reads text or JSON.
+    let text = get(&server.address, path(&of_referral), &[]).await.unwrap().text();
+    assert!(text.contains("POST which=kind: No more mails about people whom you refer."), "{text}");
+    assert!(text.contains("POST which=all: No more mails at all."), "{text}");
+    let json = get(&server.address, path(&of_welcome), &["accept: application/json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json.unwrap().text()).unwrap();
+    let all = serde_json::json!([{"which": "all", "label": "No more mails at all"}]);
+    assert_eq!(json["choices"], all);
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     assert!(page.header("content-security-policy").unwrap().contains("form-action 'self'"));
     assert_eq!(database.count(unwanted).await, 0);
@@ -397,13 +405,17 @@ async fn mails_that_other_handlers_queue_carry_links_and_end_with_them() {
         let id: String = entered.bind(number.to_string()).fetch_one(&mut connection).await.unwrap();
         token_ids.push(id);
     }
+    let token_of = |occasion: &str, kind| {
+        let confirms = usize::from(kind == MailKind::ConfirmEmail);
+        &token_ids[usize::from(occasion.ends_with('2')) + 2 * confirms]
+    };
     let mail = |occasion: &str, kind, minutes: i64| Mail {
         occasion: occasion.into(),
         kind,
         user_id: Some(UserId::parse("ada").unwrap()),
         recipient: None,
         facts: serde_json::json!({
-            "token_id": token_ids[usize::from(occasion.ends_with('2')) + 2 * usize::from(kind == MailKind::ConfirmEmail)],
+            "token_id": token_of(occasion, kind),
             "expire_time_us": now + minutes * 60_000_000,
         }),
     };
@@ -457,9 +469,12 @@ async fn settings_of_mails_that_cannot_work_are_refused_at_the_start() {
     let smtp = ["--smtp-url", "smtp://127.0.0.1:1"];
     let missing = ["--mail-templates", "/nowhere/at/all"];
     for (arguments, says) in [
-        ([smtp, from].concat(), "needs public_url"),
-        ([smtp, public].concat(), "needs mail_from"),
-        ([smtp, public, ["--mail-from", "nobody"]].concat(), "mail_from 'nobody'"),
+        ([smtp, from].concat(), "--smtp-url (SMTP_URL): needs --public-url"),
+        ([smtp, public].concat(), "needs --mail-from (TRIBUTARY_MAIL_FROM)"),
+        (
+            [smtp, public, ["--mail-from", "nobody"]].concat(),
+            "--mail-from (TRIBUTARY_MAIL_FROM): 'nobody'",
+        ),
         ([public, ["--smtp-url", "smtp://u:secret@far.example.com"]].concat(), "in the clear"),
         ([smtp, public, from, missing].concat(), "/nowhere/at/all"),
         (["--public-url", "rewards.example.com"].to_vec(), "is no URL"),

@@ -49,6 +49,7 @@ mod raw;
 mod raw_http2;
 mod referral_count;
 mod reflection;
+mod refusals;
 mod requests;
 mod second_factor;
 mod serve;

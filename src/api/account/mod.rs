@@ -56,7 +56,7 @@ pub(super) const RULES: &[Rule] = {
         row("AccountService", "ConfirmSecondFactor", People, None),
         row("AccountService", "RemoveSecondFactor", SignedIn, Account("user_id")),
         row("AccountService", "EraseUser", SignedIn, Account("user_id")),
-        row("AccountService", "ExportUser", SignedIn, User("user_id")),
+        row("AccountService", "ExportUser", SignedIn, Account("user_id")),
     ]
 };
 
