@@ -9,25 +9,9 @@ use sqlx::Connection;
 use tonic::{Code, Status};
 
 use super::bad_input::at_fault;
-use super::support::refused;
+use super::support::{refused, server_with_mails};
 use testing::plain_http::{Answer, get, send};
-use testing::{
-    Act, Client, MailServer, Server, ServerOptions, TestDatabase, program, reason, sign_up_request,
-    tributary,
-};
-
-/// A server whose mails go to a mail server, with some of the shipped programs.
-async fn scene(programs: &[&str]) -> (TestDatabase, Server, Client, MailServer) {
-    let mail_server = MailServer::start().await;
-    let database = TestDatabase::new().await;
-    let options = ServerOptions { arguments: mail_server.arguments() };
-    let server = Server::start_with(&database.url, &options).await;
-    let client = server.client();
-    for program in programs {
-        client.publish_shipped(program).await;
-    }
-    (database, server, client, mail_server)
-}
+use testing::{Act, Client, MailServer, Server, program, reason, sign_up_request, tributary};
 
 async fn list(client: &Client, request: ListMailsRequest) -> Result<Vec<Mail>, Status> {
     let answer = client.operators().list_mails(client.request(request)).await?;
@@ -66,7 +50,7 @@ async fn subjects(mail_server: &MailServer, user_id: &str, count: usize) -> Vec<
 #[tokio::test]
 async fn each_occasion_sends_one_mail_and_a_conversion_pays_and_tells_both_sides() {
     let programs = ["first-purchase-bonus", "referral-count", "multi-level-commission"];
-    let (database, server, client, mail_server) = scene(&programs).await;
+    let (database, server, client, mail_server) = server_with_mails(&programs).await;
     let ada = RegisterUserRequest {
         display_name: "Ada <b>L</b> evil.com".into(),
         ..sign_up_request("first-purchase-bonus", "ada", "")
@@ -141,7 +125,7 @@ async fn each_occasion_sends_one_mail_and_a_conversion_pays_and_tells_both_sides
 
 #[tokio::test]
 async fn each_tier_that_is_reached_is_told_once() {
-    let (database, server, client, mail_server) = scene(&["tiered-points"]).await;
+    let (database, server, client, mail_server) = server_with_mails(&["tiered-points"]).await;
     let ada = client.sign_up("tiered-points", "ada", "").await.unwrap();
     for number in 1..=11 {
         client.sign_up("tiered-points", &format!("r{number}"), &ada.code).await.unwrap();
@@ -157,7 +141,7 @@ async fn each_tier_that_is_reached_is_told_once() {
 
 #[tokio::test]
 async fn a_program_that_does_not_send_mails_sends_none() {
-    let (database, server, client, mail_server) = scene(&[]).await;
+    let (database, server, client, mail_server) = server_with_mails(&[]).await;
     let json = std::fs::read_to_string(program("referral-count")).unwrap();
     let silent = Program { mails: false, ..parse_program(&json).unwrap() };
     client.publish(silent.clone()).await.unwrap();
@@ -192,7 +176,8 @@ async fn one_click(server: &Server, path: &str) -> Answer {
 
 #[tokio::test]
 async fn one_click_switches_a_kind_of_mail_off_and_opening_the_page_changes_nothing() {
-    let (database, server, client, mail_server) = scene(&["first-purchase-bonus"]).await;
+    let (database, server, client, mail_server) =
+        server_with_mails(&["first-purchase-bonus"]).await;
     let ada = client.sign_up("first-purchase-bonus", "ada", "").await.unwrap();
     mail_server.mails_to("ada@example.com", 1).await;
     client.sign_up("first-purchase-bonus", "r1", &ada.code).await.unwrap();
@@ -269,7 +254,7 @@ async fn one_click_switches_a_kind_of_mail_off_and_opening_the_page_changes_noth
 
 #[tokio::test]
 async fn a_mail_that_fails_is_tried_again_with_the_same_id_or_parked_if_it_is_refused_for_good() {
-    let (database, server, client, mail_server) = scene(&["referral-count"]).await;
+    let (database, server, client, mail_server) = server_with_mails(&["referral-count"]).await;
     mail_server.act(&[Act::Refuse(451)]);
     client.sign_up("referral-count", "ada", "").await.unwrap();
     mail_server.mails_to("ada@example.com", 1).await;
@@ -325,7 +310,8 @@ async fn a_mail_that_fails_is_tried_again_with_the_same_id_or_parked_if_it_is_re
 
 #[tokio::test]
 async fn a_mail_server_that_hangs_holds_up_mails_only() {
-    let (database, server, client, mail_server) = scene(&["first-purchase-bonus"]).await;
+    let (database, server, client, mail_server) =
+        server_with_mails(&["first-purchase-bonus"]).await;
     // All slots of the mails wait for the mail server until their time is over.
     mail_server.act(&[Act::Dawdle(Duration::from_mins(1)); 4]);
     for number in 1..=5 {
@@ -365,7 +351,7 @@ async fn a_mail_server_that_hangs_holds_up_mails_only() {
 
 #[tokio::test]
 async fn mails_of_an_erased_user_and_what_they_wanted_are_gone() {
-    let (database, server, client, mail_server) = scene(&["referral-count"]).await;
+    let (database, server, client, mail_server) = server_with_mails(&["referral-count"]).await;
     mail_server.act(&[Act::Refuse(550)]);
     client.sign_up("referral-count", "ada", "").await.unwrap();
     mail_in(&client, "ada", MailKind::Welcome, MailState::Parked).await;
@@ -387,7 +373,7 @@ async fn mails_of_an_erased_user_and_what_they_wanted_are_gone() {
 #[tokio::test]
 async fn mails_that_other_handlers_queue_carry_links_and_end_with_them() {
     use domain::{Mail, MailKind, Recipient};
-    let (database, server, client, mail_server) = scene(&["referral-count"]).await;
+    let (database, server, client, mail_server) = server_with_mails(&["referral-count"]).await;
     client.sign_up("referral-count", "ada", "").await.unwrap();
     mail_server.mails_to("ada@example.com", 1).await;
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();

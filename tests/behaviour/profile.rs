@@ -6,10 +6,8 @@ use tonic::{Code, Status};
 use tributary::api::services;
 
 use super::principals::{by, in_process, user};
-use super::support::{log_length, refused, server_with};
-use testing::{
-    Client, MailServer, Server, ServerOptions, TestDatabase, issue_token, mailed_tokens,
-};
+use super::support::{log_length, refused, server_with, server_with_mails};
+use testing::{Client, TestDatabase, issue_token, mailed_tokens};
 
 const PASSWORD: &str = "Corr3ct-horse";
 
@@ -299,11 +297,7 @@ async fn the_log_says_what_changed_and_never_to_what() {
 
 #[tokio::test]
 async fn the_new_address_gets_the_link_and_the_old_one_is_told_afterwards() {
-    let mail_server = MailServer::start().await;
-    let database = TestDatabase::new().await;
-    let options = ServerOptions { arguments: mail_server.arguments() };
-    let server = Server::start_with(&database.url, &options).await;
-    let client = server.client();
+    let (database, server, client, mail_server) = server_with_mails(&[]).await;
     client.sign_up("", "ada", "").await.unwrap();
     mail_server.mails_to("ada@example.com", 1).await;
     let ask = UpdateProfileRequest { email: Some("new@example.com".into()), ..of("ada") };
