@@ -431,10 +431,11 @@ async fn mails_that_other_handlers_queue_carry_links_and_end_with_them() {
     assert!(reset.text().contains("for 15 minutes"), "{}", reset.text());
     assert_eq!(reset.header("List-Unsubscribe"), "");
     let of_new = mail_server.mails_to("new@example.com", 1).await.remove(0);
-    assert!(of_new.text().contains("Hello ada"), "{}", of_new.text());
+    // Whose address it is nobody knows, so nobody is named.
+    assert!(of_new.text().contains("Hello,"), "{}", of_new.text());
     assert_ne!(of_new.link("/confirm-email"), link);
     let of_eve = mail_server.mails_to("eve@example.com", 1).await.remove(0);
-    assert!(of_eve.text().contains("Hello Eve"), "{}", of_eve.text());
+    assert!(of_eve.text().contains("Hello,"), "{}", of_eve.text());
     let expired = ListMailsRequest { state: MailState::Skipped.into(), ..Default::default() };
     let expired = list(&client, expired).await.unwrap();
     assert_eq!((expired.len(), &*expired[0].skip_reason), (1, "EXPIRED"));
