@@ -1,7 +1,7 @@
 //! Second factors: codes by time (TOTP, RFC 6238), which an app shows, and recovery codes for when the app is lost.
 //!
-//! The secret of an app must be readable to check its codes, so it cannot be stored as a hash. It is encrypted,
-//! with a key that is derived from a signing key of the servers and from the user's id: the database alone is of no use.
+//! The secret of an app must be readable to check its codes, so it cannot be stored as a hash. It is encrypted, with a
+//! key that is derived from a signing key of the servers and from the user's id: the database alone is of no use.
 
 use std::fmt;
 

@@ -62,7 +62,8 @@ pub(super) struct UnknownCredentials;
 
 /// The status of a call that needs credentials and has unknown ones.
 pub(super) fn unknown_credentials() -> Status {
-    let message = "the credentials are not known or have ended; log in again, or send 'authorization: Bearer KEY' with a valid key";
+    let message = "the credentials are not known or have ended; log in again, or send 'authorization: Bearer KEY' \
+                   with a valid key";
     status(ErrorReason::InvalidCredentials, message, &[])
 }
 

@@ -181,7 +181,20 @@ pub(super) fn denied(denied: Denied) -> Status {
     let reason = denied.reason();
     match denied {
         Denied::MissingCredentials => {
-            status(reason, "this call needs a key: send 'authorization: Bearer KEY'", &[])
+            let message = "this call needs credentials: send 'authorization: Bearer' and a key, or the access_token \
+                           of a login";
+            status(reason, message, &[])
+        }
+        Denied::Login(role) => {
+            let message = "this is for people who have logged in: call Login, and send its access_token in place of \
+                           the key";
+            status(reason, message, &[("role", &role.as_str())])
+        }
+        Denied::Unnamed { role, field } => {
+            let role = role.as_str();
+            let message = format!("the role {role} must name a user in {field}");
+            let facts: [(&str, &dyn Display); 2] = [("role", &role), ("field", &field)];
+            status(reason, message, &facts)
         }
         Denied::Role(role) => {
             let role = role.as_str();

@@ -202,6 +202,15 @@ pub enum Denied {
     MissingCredentials,
     /// The caller's role does not allow the call.
     Role(Role),
+    /// The call is for people who have logged in, and a key of this role makes it.
+    Login(Role),
+    /// The caller's role needs the field, which is empty.
+    Unnamed {
+        /// The caller's role.
+        role: Role,
+        /// The field.
+        field: &'static str,
+    },
     /// The caller's role does not allow this in the field.
     Field {
         /// The caller's role.
@@ -233,9 +242,12 @@ impl Denied {
             Self::MissingCredentials | Self::Reserved { role: None, .. } => {
                 ErrorReason::MissingCredentials
             }
-            Self::Role(_) | Self::Field { .. } | Self::Limit { .. } | Self::Reserved { .. } => {
-                ErrorReason::PermissionDenied
-            }
+            Self::Role(_)
+            | Self::Login(_)
+            | Self::Unnamed { .. }
+            | Self::Field { .. }
+            | Self::Limit { .. }
+            | Self::Reserved { .. } => ErrorReason::PermissionDenied,
         }
     }
 }
@@ -316,6 +328,7 @@ impl Rule {
             },
             _ if self.callers.include(principal) => Ok(()),
             None => Err(Denied::MissingCredentials),
+            Some(role) if self.callers == Callers::People => Err(Denied::Login(role)),
             Some(role) => Err(Denied::Role(role)),
         }
     }
@@ -389,7 +402,7 @@ impl Rule {
             Subject::UserOrEverybody(_, everybody)
                 if named.is_empty() && !everybody.include(principal) =>
             {
-                return Err(denied);
+                return Err(Denied::Unnamed { role, field });
             }
             Subject::User(_) | Subject::UserOrEverybody(..) | Subject::Account(_)
                 if is_staff(named) =>
@@ -421,6 +434,10 @@ impl Rule {
             None => Denied::MissingCredentials,
             Some(role) => Denied::Field { role, field },
         };
+        let unnamed = |field| match principal.role() {
+            None => Denied::MissingCredentials,
+            Some(role) => Denied::Unnamed { role, field },
+        };
         // A rule with a field that the request does not have does not compile, so the check cannot be skipped
         // because the field is missing.
         if let Some(field) = self.back_ends_set
@@ -443,8 +460,9 @@ impl Rule {
             Subject::User(_) | Subject::Account(_)
                 if named.is_empty() && !self.fills_subject && own.is_some() => {}
             Subject::User(_) | Subject::Account(_) if named.is_empty() => {
-                *named = own.ok_or_else(|| denied(field))?.to_string();
+                *named = own.ok_or_else(|| unnamed(field))?.to_string();
             }
+            Subject::UserOrEverybody(..) if named.is_empty() => return Err(unnamed(field)),
             Subject::BuyerOf(_) => {
                 let user_id = own.ok_or_else(|| denied(field))?.clone();
                 return Ok(Admitted::IfBuyer { user_id, purchase_id: named.clone() });

@@ -67,8 +67,11 @@ pub(super) struct Create {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum RoleName {
+    /// Everything (`API_KEY_ROLE_ADMIN`)
     Admin,
+    /// A back end that acts for its users, and purchases (`API_KEY_ROLE_SERVICE`)
     Service,
+    /// One user, only for themselves (`API_KEY_ROLE_USER`)
     User,
 }
 

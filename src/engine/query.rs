@@ -7,7 +7,8 @@ use sqlx::PgConnection;
 
 use super::Environment;
 use super::cache::Cache;
-use super::unit::{FinishedStreams, Horizon, KnownTaken, Missing, UnitOfWork};
+use super::horizon::Horizon;
+use super::unit::{FinishedStreams, KnownTaken, Missing, UnitOfWork};
 use crate::store::{ANSWER_TIMEOUT, Database, StoreError, load, until};
 use domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
 

@@ -14,7 +14,8 @@ use domain::{
 /// What templates can use. Names of people are harmless in text; HTML templates escape them.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Facts {
-    /// How the recipient is called: their display name or, if they have none, their username.
+    /// How the recipient is called: their display name or, if they have none, their username. Empty, as `username`
+    /// is, in mails to an address that may be a stranger's.
     pub name: String,
     /// The recipient's username; empty if they are not a user yet.
     pub username: String,
@@ -63,6 +64,8 @@ pub struct Person {
     pub display_name: String,
     /// Whether they take part.
     pub is_active: bool,
+    /// Whether they have shown that the address is theirs.
+    pub is_email_confirmed: bool,
 }
 
 /// A user as mails need them; `None` if they do not exist or were erased.
@@ -75,7 +78,10 @@ pub async fn person(pool: &PgPool, user_id: &UserId) -> Result<Option<Person>, S
              select event_type = 'UserReactivated' from events \
              where aggregate_type = 'User' and aggregate_id = $1 \
                  and event_type in ('UserDeactivated', 'UserReactivated') \
-             order by sequence desc limit 1), true) as is_active \
+             order by sequence desc limit 1), true) as is_active, \
+             exists (select from events \
+                 where aggregate_type = 'User' and aggregate_id = $1 \
+                     and event_type = 'UserEmailConfirmed') as is_email_confirmed \
          from profiles where user_id = $1",
     )
     .bind(user_id.as_str())
@@ -87,6 +93,7 @@ pub async fn person(pool: &PgPool, user_id: &UserId) -> Result<Option<Person>, S
         username: row.try_get("username")?,
         display_name: row.try_get("display_name")?,
         is_active: row.try_get("is_active")?,
+        is_email_confirmed: row.try_get("is_email_confirmed")?,
     }))
 }
 

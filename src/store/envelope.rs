@@ -162,7 +162,10 @@ mod tests {
         };
         assert_eq!(
             metadata(Some(1), Some(&asked)),
-            r#"{"command_events":"1","actor":"key:service:k_1","door":"webhook:stripe","request":"0000000000000000000000000000000a"}"#
+            concat!(
+                r#"{"command_events":"1","actor":"key:service:k_1","door":"webhook:stripe","#,
+                r#""request":"0000000000000000000000000000000a"}"#
+            )
         );
     }
 }

@@ -154,16 +154,28 @@ pub async fn delete_old(pool: &PgPool, age: Duration, limit: i64) -> Result<u64,
     Ok(deleted.rows_affected())
 }
 
-/// Deletes the tokens of a user.
+/// The address that a user changes to once it is confirmed, asked for in this version of the profile; `None` if the
+/// link in its mail no longer works.
 ///
 /// # Errors
-/// [`StoreError`] if they cannot be deleted.
-pub async fn erase(executor: impl PgExecutor<'_>, user_id: &UserId) -> Result<(), StoreError> {
-    sqlx::query("delete from mailed_tokens where user_id = $1")
-        .bind(user_id.as_str())
-        .execute(executor)
-        .await?;
-    Ok(())
+/// [`StoreError`] if the database cannot be read.
+pub async fn pending_email(
+    pool: &PgPool,
+    user_id: &UserId,
+    version: u32,
+) -> Result<Option<String>, StoreError> {
+    let email = sqlx::query_scalar(
+        "select email from mailed_tokens \
+         where user_id = $1 and purpose = $2 and version = $3 \
+             and (expires_at is null or expires_at > clock_timestamp()) \
+         order by created_at desc limit 1",
+    )
+    .bind(user_id.as_str())
+    .bind(TokenPurpose::ChangeEmail.as_str())
+    .bind(i64::from(version))
+    .fetch_optional(pool)
+    .await?;
+    Ok(email)
 }
 
 fn hash(token: &str) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! Second factors: what is stored of them, and which codes of the app are used up. The secrets are encrypted; see
 //! [`access::second_factor`](crate::access::second_factor).
 
-use sqlx::{PgExecutor, PgPool, Row};
+use sqlx::{PgPool, Row};
 
 use super::StoreError;
 use domain::UserId;
@@ -64,16 +64,4 @@ pub async fn has_recovery_code(
     .fetch_optional(pool)
     .await?;
     Ok(found.is_some())
-}
-
-/// Deletes the second factor of a user.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be deleted.
-pub async fn erase(executor: impl PgExecutor<'_>, user_id: &UserId) -> Result<(), StoreError> {
-    sqlx::query("delete from second_factors where user_id = $1")
-        .bind(user_id.as_str())
-        .execute(executor)
-        .await?;
-    Ok(())
 }

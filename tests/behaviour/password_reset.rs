@@ -5,12 +5,10 @@ use std::time::{Duration, Instant};
 use contract::pb::*;
 use tonic::{Code, Status};
 
-use super::support::{log_length, refused, server_with};
+use super::support::{log_length, refused, server_with, server_with_mails};
 use testing::people::People;
 use testing::plain_http::{get, send};
-use testing::{
-    Client, MailServer, Server, ServerOptions, TestDatabase, issue_token, mailed_tokens,
-};
+use testing::{Client, TestDatabase, issue_token, mailed_tokens};
 
 const OLD_PASSWORD: &str = "Corr3ct-horse";
 const PASSWORD: &str = "A new passw0rd!";
@@ -207,11 +205,7 @@ async fn the_page_sets_the_password_and_can_be_tried_again_if_it_is_too_weak() {
 
 #[tokio::test]
 async fn the_link_in_the_mail_leads_to_a_page_that_sets_the_password() {
-    let mail_server = MailServer::start().await;
-    let database = TestDatabase::new().await;
-    let options = ServerOptions { arguments: mail_server.arguments() };
-    let server = Server::start_with(&database.url, &options).await;
-    let client = server.client();
+    let (database, server, client, mail_server) = server_with_mails(&[]).await;
     client.sign_up("", "ada", "").await.unwrap();
     ask(&client, "ada").await.unwrap();
     let mails = mail_server.mails_to("ada@example.com", 2).await;

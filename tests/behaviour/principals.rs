@@ -1,5 +1,5 @@
-//! Who may call what, and about whom: every RPC, with every kind of credentials. Calls that need no credentials of their
-//! own are made within the process, behind authentication.
+//! Who may call what, and about whom: every RPC, with every kind of credentials. Calls that need no credentials of
+//! their own are made within the process, behind authentication.
 
 use std::collections::HashMap;
 use std::sync::Arc;

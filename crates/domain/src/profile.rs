@@ -116,6 +116,12 @@ impl ProfileState {
         self.version
     }
 
+    /// The version in which another address was asked for that is not confirmed yet; `None` if none is.
+    #[must_use]
+    pub fn pending_email_version(&self) -> Option<u32> {
+        self.asked
+    }
+
     /// Whether the user has shown that they read the mails to their address.
     #[must_use]
     pub fn is_email_confirmed(&self) -> bool {

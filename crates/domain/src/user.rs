@@ -365,22 +365,7 @@ impl UserEvent {
     /// The registration, if the event is one.
     #[must_use]
     pub fn registered(&self) -> Option<&UserRegistered> {
-        match self {
-            Self::UserRegistered(registered) => Some(registered),
-            Self::UserEnrolled(_)
-            | Self::UserDeactivated(_)
-            | Self::UserReactivated(_)
-            | Self::UserProfileUpdated(_)
-            | Self::UserEmailChanged(_)
-            | Self::UserEmailConfirmed(_)
-            | Self::UserSecondFactorChanged(_)
-            | Self::UserErased(_)
-            | Self::UserRoleChanged(_)
-            | Self::UserSessionsEnded(_)
-            | Self::UserPasswordChanged(_)
-            | Self::UserSecondFactorBegun(_)
-            | Self::UserRecoveryCodeUsed(_)
-            | Self::UserExported(_) => None,
-        }
+        let Self::UserRegistered(registered) = self else { return None };
+        Some(registered)
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
-use client::{Server, StopRequests, variable, without_empty_variables};
+use client::{Server, StopRequests, matches_of, variable};
 use domain::Timestamp;
 use tracing_subscriber::EnvFilter;
 
@@ -237,7 +237,7 @@ struct Target {
 /// Runs the program on the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = without_empty_variables(Load::command()).get_matches();
+    let matches = matches_of(Load::command());
     let load = Load::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let wanted = variable("TRIBUTARY_LOG").unwrap_or_else(|| DEFAULT_FILTER.into());
     let filter = EnvFilter::builder().parse_lossy(wanted);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Server, causes};
+use client::Server;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tonic::Request;
@@ -39,11 +39,8 @@ impl Connections {
         let endpoint = server.endpoint().map_err(|error| unusable("--server", &error))?;
         for _ in 0..count.max(1) {
             let channel = endpoint.connect_with_connector(tower::service_fn(connect)).await;
-            let channel = channel.map_err(|error| LoadError::Unreachable {
-                server: server.address.clone(),
-                reason: causes(&error),
-            });
-            channels.push(channel?);
+            let unreachable = |error| LoadError::Unreachable(server.unreachable(&error));
+            channels.push(channel.map_err(unreachable)?);
         }
         Ok(Self { channels: channels.into(), key })
     }

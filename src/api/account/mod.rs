@@ -59,7 +59,7 @@ pub(super) const RULES: &[Rule] = {
             fills_subject: false,
             ..row("AccountService", "EraseUser", SignedIn, Account("user_id"))
         },
-        row("AccountService", "ExportUser", SignedIn, User("user_id")),
+        row("AccountService", "ExportUser", SignedIn, Account("user_id")),
     ]
 };
 

@@ -23,7 +23,7 @@ impl Handlers {
         let Principal::User { user_id, session_id, .. } = &call.principal else {
             // A key has no password.
             let role = call.principal.role().unwrap_or(Role::User);
-            return Err(denied(Denied::Role(role)).into());
+            return Err(denied(Denied::Login(role)).into());
         };
         let mut fields = Fields::of(request);
         let old = fields.old_password("old_password", &request.old_password);

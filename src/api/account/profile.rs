@@ -61,7 +61,7 @@ impl Handlers {
             Principal::Key { role: Role::User, .. }
                 if asked.username.is_some() || asked.email.is_some() =>
             {
-                Err(denied(Denied::Role(Role::User)).into())
+                Err(denied(Denied::Login(Role::User)).into())
             }
             Principal::User { user_id, .. }
                 if *user_id == asked.user_id && asked.email.is_some() =>

@@ -159,7 +159,7 @@ fn person(principal: &Principal) -> Result<&UserId, ApiError> {
     match principal {
         Principal::User { user_id, .. } => Ok(user_id),
         // The permission table admits people only.
-        Principal::Key { role, .. } => Err(denied(Denied::Role(*role)).into()),
+        Principal::Key { role, .. } => Err(denied(Denied::Login(*role)).into()),
         Principal::Anonymous => Err(denied(Denied::MissingCredentials).into()),
     }
 }

@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use axum::extract::State as Extracted;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use serde_json::json;
 use url::form_urlencoded;
 
 use super::State;
@@ -36,20 +37,13 @@ pub(super) async fn show(
         Ok(None) => return nothing(&headers),
         Err(error) => return not_now(&headers, &error),
     };
+    let mut choices = vec![("all", "No more mails at all".to_owned())];
     // There is one welcome. Whoever does not want it wants no mails.
-    let of_kind = if kind == MailKind::Welcome {
-        String::new()
-    } else {
-        format!(
-            "<button name=\"which\" value=\"kind\">No more mails about {}</button>\n",
-            about(kind)
-        )
-    };
-    let buttons = format!(
-        "<form method=\"post\">\n{of_kind}\
-         <button name=\"which\" value=\"all\">No more mails at all</button>\n</form>"
-    );
-    answer(&headers, StatusCode::OK, "Unsubscribe", "Which mails do you no longer want?", &buttons)
+    if kind != MailKind::Welcome {
+        choices.insert(0, ("kind", format!("No more mails about {}", about(kind))));
+    }
+    let detail = "Which mails do you no longer want?";
+    answer(&headers, StatusCode::OK, "Unsubscribe", detail, &choices)
 }
 
 /// Switches off the mails of the token's kind or, if the form or the token says so, all.
@@ -75,7 +69,7 @@ pub(super) async fn unsubscribe(
             } else {
                 format!("You will get no more mails about {}.", about(kind))
             };
-            answer(&headers, StatusCode::OK, "Unsubscribed", &detail, "")
+            answer(&headers, StatusCode::OK, "Unsubscribed", &detail, &[])
         }
         Err(error) => not_now(&headers, &error.0),
     }
@@ -127,22 +121,23 @@ fn about(kind: MailKind) -> &'static str {
 fn nothing(headers: &HeaderMap) -> Response {
     let detail = "There is nothing to unsubscribe: the account is gone, or the link is not complete. \
                   In that case, copy it from the mail once more.";
-    answer(headers, StatusCode::NOT_FOUND, "Not found", detail, "")
+    answer(headers, StatusCode::NOT_FOUND, "Not found", detail, &[])
 }
 
 fn not_now(headers: &HeaderMap, error: &dyn std::fmt::Display) -> Response {
     tracing::warn!(%error, "a request to unsubscribe could not be carried out");
     let detail = "This does not work at the moment. Please try again later.";
-    answer(headers, StatusCode::SERVICE_UNAVAILABLE, "Not now", detail, "")
+    answer(headers, StatusCode::SERVICE_UNAVAILABLE, "Not now", detail, &[])
 }
 
-/// A page, for programs a line of text. None of the texts comes from outside.
+/// A page with a button for each choice; for programs a text with the requests that the buttons make. None of the texts
+/// comes from outside.
 fn answer(
     headers: &HeaderMap,
     code: StatusCode,
     title: &str,
     detail: &str,
-    form: &str,
+    choices: &[(&str, String)],
 ) -> Response {
     let wanted = Form::asked_for(headers);
     let body = match wanted {
@@ -151,12 +146,36 @@ fn answer(
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n\
-             <h1>{title}</h1>\n<p>{detail}</p>\n{form}\n</html>\n"
+             <h1>{title}</h1>\n<p>{detail}</p>\n{}\n</html>\n",
+            buttons(choices)
         ),
-        Form::Json => format!("{}\n", serde_json::json!({ "title": title, "detail": detail })),
-        Form::Text => format!("{title}. {detail}\n"),
+        Form::Json => {
+            let mut answer = json!({ "title": title, "detail": detail });
+            if !choices.is_empty() {
+                let choice =
+                    |(which, label): &(&str, String)| json!({ "which": which, "label": label });
+                answer["choices"] = choices.iter().map(choice).collect();
+            }
+            format!("{answer}\n")
+        }
+        Form::Text => {
+            let choice =
+                |(which, label): &(&str, String)| format!("POST which={which}: {label}.\n");
+            format!("{title}. {detail}\n{}", choices.iter().map(choice).collect::<String>())
+        }
     };
     let mut response = wanted.answer(code, body);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
     response
+}
+
+fn buttons(choices: &[(&str, String)]) -> String {
+    if choices.is_empty() {
+        return String::new();
+    }
+    let button = |(which, label): &(&str, String)| {
+        format!("<button name=\"which\" value=\"{which}\">{label}</button>\n")
+    };
+    let buttons: String = choices.iter().map(button).collect();
+    format!("<form method=\"post\">\n{buttons}</form>")
 }

@@ -10,7 +10,7 @@ use crate::engine::Environment;
 use crate::hang;
 use crate::jobs::{Attempt, Doing, Handler, JobError, Pauses, TakenJob};
 use crate::mails::delivery::Undelivered;
-use crate::mails::facts::{self, Facts};
+use crate::mails::facts::{self, Facts, Person};
 use crate::mails::message::{self, Headers};
 use crate::mails::names::shown;
 use crate::mails::unsubscribing::Unsubscribing;
@@ -159,7 +159,9 @@ impl SendMail {
         }
         let mut facts = Facts { public_url: public_url.to_string(), ..Facts::default() };
         let mut to = addressed.recipient;
-        facts.name = addressed.recipient_name.as_deref().map(shown).unwrap_or_default();
+        if wanted.kind.is_optional() {
+            facts.name = addressed.recipient_name.as_deref().map(shown).unwrap_or_default();
+        }
         if let Some(user_id) = &wanted.user_id {
             let Some(person) = in_time(facts::person(pool, user_id)).await? else {
                 return Ok(Err("NO_PROFILE"));
@@ -174,12 +176,8 @@ impl SendMail {
                 let token = self.unsubscribing.token(user_id, wanted.kind);
                 facts.unsubscribe_url = public_url.link("/unsubscribe", &token);
             }
-            facts.username = shown(&person.username);
-            if facts.name.is_empty() {
-                facts.name = shown(&person.display_name);
-            }
-            if facts.name.is_empty() {
-                facts.name.clone_from(&facts.username);
+            if may_name(wanted.kind, &person) {
+                name(&mut facts, &person);
             }
             to = to.or(Some(person.email));
         }
@@ -214,5 +212,27 @@ impl SendMail {
     fn message_id(&self, job_id: i64) -> String {
         let domain = self.settings.from.email.domain();
         format!("<{job_id}.{}@{domain}>", self.unsubscribing.message_mark(job_id))
+    }
+}
+
+/// Whether a mail may have names of its recipient in it. Anybody can have mails sent to a stranger's address, under
+/// a name that is an advertisement, so an address that nobody has confirmed gets links to confirm it without one, and
+/// so does an address that is no longer an account's. What can be switched off is sent for programs that say so.
+fn may_name(kind: MailKind, person: &Person) -> bool {
+    match kind {
+        MailKind::ConfirmEmail | MailKind::EmailChanged => false,
+        MailKind::PasswordReset => person.is_email_confirmed,
+        MailKind::Welcome | MailKind::Referral | MailKind::Conversion | MailKind::Tier => true,
+    }
+}
+
+/// Names the recipient, unless the mail came with a name.
+fn name(facts: &mut Facts, person: &Person) {
+    facts.username = shown(&person.username);
+    if facts.name.is_empty() {
+        facts.name = shown(&person.display_name);
+    }
+    if facts.name.is_empty() {
+        facts.name.clone_from(&facts.username);
     }
 }

@@ -35,7 +35,11 @@ fn flat(level: u32, minor: i64) -> Value {
 }
 
 fn tiers() -> Value {
-    let tier = |name, from, rate, bonus| json!({ "name": name, "from_referrals": from, "rate_points": rate, "bonus_points": bonus });
+    let tier = |name, from, rate, bonus| {
+        json!({
+            "name": name, "from_referrals": from, "rate_points": rate, "bonus_points": bonus
+        })
+    };
     json!({
         "rule": "tiers", "level": 1, "kind": "points",
         "pay": { "tiers": [tier("Bronze", 0, 10, 0), tier("Silver", 2, 15, 100)] },
