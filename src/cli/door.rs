@@ -27,6 +27,7 @@ pub(super) fn resolve(settings: &Settings) -> Result<ServerSettings, CliError> {
     Ok(ServerSettings {
         rates: rates(settings)?,
         self_registration: settings.self_registration != Some(Switch::Off),
+        confirm_sign_ups: settings.confirm_sign_ups == Some(Switch::On),
         origins: settings.cors_origins.iter().flatten().cloned().collect(),
         tls: tls(settings)?,
         ..ServerSettings::default()

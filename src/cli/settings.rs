@@ -141,6 +141,18 @@ pub(super) struct Settings {
         hide_possible_values = true
     )]
     pub(super) self_registration: Option<Switch>,
+    /// Whether sign-ups by users themselves wait until the link that is mailed to their address is followed
+    /// [default: off]
+    #[arg(
+        long,
+        value_name = "on|off",
+        env = "TRIBUTARY_CONFIRM_SIGN_UPS",
+        hide_possible_values = true
+    )]
+    pub(super) confirm_sign_ups: Option<Switch>,
+    /// Days that such sign-ups wait before they are deleted [default: 7]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_SIGN_UPS_KEPT_DAYS")]
+    sign_ups_kept_days: Option<u64>,
     /// A file with the certificate of the port and those above it, in PEM; with it the port speaks TLS
     /// [default: none]
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_TLS_CERT")]
@@ -295,6 +307,9 @@ impl Settings {
         let mut mails_kept_days = DEFAULT_JOBS_KEPT_DAYS;
         set(&mut mails_kept_days, "mails_kept_days", 1..=36_500, settings.mails_kept_days)?;
         jobs.mails_kept = days(mails_kept_days);
+        let kept = settings.sign_ups_kept_days.map(days);
+        set(&mut server.sign_ups_kept, "sign_ups_kept_days", days(1)..=days(365), kept)?;
+        jobs.sign_ups_kept = server.sign_ups_kept;
         let mail = MailPart {
             smtp_url: settings.smtp_url,
             from: settings.mail_from,
@@ -462,7 +477,14 @@ impl Resolved {
 
     /// How mails are sent. Without a mail server they are kept in `folder`, if there is one.
     pub(super) fn mail(&self, folder: Option<&Path>) -> Result<MailSettings, CliError> {
-        self.mail.complete(self.mail_pace, self.settings.public_url.clone(), folder)
+        let mail = self.mail.complete(self.mail_pace, self.settings.public_url.clone(), folder)?;
+        let can_mail = mail.delivery.delivers() && mail.public_url.is_some();
+        if self.settings.confirm_sign_ups && !can_mail {
+            return Err("confirm_sign_ups needs mails, or nobody could confirm a sign-up: set smtp_url, mail_from and \
+                        public_url too"
+                .into());
+        }
+        Ok(mail)
     }
 
     /// The listener for metrics, if they are to be exposed.
@@ -553,6 +575,8 @@ mod tests {
             ("open_calls_per_address_per_minute", server.rates.open_address.to_string()),
             ("open_calls_per_minute", server.rates.open.to_string()),
             ("self_registration", if server.self_registration { "on" } else { "off" }.into()),
+            ("confirm_sign_ups", if server.confirm_sign_ups { "on" } else { "off" }.into()),
+            ("sign_ups_kept_days", (server.sign_ups_kept.as_secs() / 86_400).to_string()),
             ("tls_cert", "none".into()),
             ("tls_key", "none".into()),
             ("cors_origins", "none".into()),

@@ -209,6 +209,13 @@ fn in_words(status: &Status) -> String {
         "The time of the link is over. Ask for another mail."
     } else if is(ErrorReason::MailedTokenUsed) {
         "The link was used already, or a later one took its place. If it was not you, ask for another mail."
+    } else if is(ErrorReason::UsernameTaken) {
+        "Somebody else has taken the username meanwhile. Sign up again, with another one."
+    } else if is(ErrorReason::ReferralCodeNotFound)
+        || is(ErrorReason::CodeExhausted)
+        || is(ErrorReason::ReferrerLimitReached)
+    {
+        "The referral code cannot be used any more. Sign up again, with another code or without one."
     } else if is(ErrorReason::EmailTaken) {
         "Another account has this e-mail address already."
     } else {
