@@ -1,5 +1,5 @@
--- Sign-ups that wait until their address is confirmed, where a setting demands it. A sign-up is no user: nothing of it is
--- in the log, the claims or the profiles, and any number of sign-ups may have one username.
+-- Sign-ups that wait until their address is confirmed, where a setting demands it. A sign-up is no user: nothing of it
+-- is in the log, the claims or the profiles, and any number of sign-ups may have one username.
 create table sign_ups (
     -- The id that the user will have. Nobody chooses it.
     user_id       text collate "C" primary key,

@@ -1,5 +1,5 @@
--- Deletes sign-ups, with the tokens that confirm them. Of those that still wait, the mails go too; of confirmed ones, the
--- mails are the user's. Returns how many sign-ups there were.
+-- Deletes sign-ups, with the tokens that confirm them. Of those that still wait, the mails go too; of confirmed ones,
+-- the mails are the user's. Returns how many sign-ups there were.
 create function {remove_sign_ups}(removed text[]) returns bigint
 language plpgsql
 volatile

@@ -328,9 +328,9 @@ pub async fn find(pool: &PgPool, user_id: &UserId) -> Result<Option<Found>, Stor
     }))))
 }
 
-/// Where the mail of a sign-up goes.
+/// Somebody who has signed up and is not a user yet.
 #[derive(Clone)]
-pub struct Addressee {
+pub struct Newcomer {
     /// The address. Personal data.
     pub email: String,
     /// The username that was asked for.
@@ -341,7 +341,7 @@ pub struct Addressee {
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be read.
-pub async fn addressee(pool: &PgPool, user_id: &UserId) -> Result<Option<Addressee>, StoreError> {
+pub async fn newcomer(pool: &PgPool, user_id: &UserId) -> Result<Option<Newcomer>, StoreError> {
     let row = sqlx::query(
         "select email, username from sign_ups where user_id = $1 and confirmed_at is null",
     )
@@ -349,7 +349,7 @@ pub async fn addressee(pool: &PgPool, user_id: &UserId) -> Result<Option<Address
     .fetch_optional(pool)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some(Addressee { email: row.try_get("email")?, username: row.try_get("username")? }))
+    Ok(Some(Newcomer { email: row.try_get("email")?, username: row.try_get("username")? }))
 }
 
 /// Deletes sign-ups and requests that were made longer than `age` ago, at most `limit` of each. Returns how many.

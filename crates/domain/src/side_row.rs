@@ -336,7 +336,9 @@ impl SideRow {
                 "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
                 "facts": mail.facts,
             }),
-            Self::Erasure(user_id) => json!({ "user_id": user_id.as_str() }),
+            Self::Erasure(user_id) | Self::ConfirmedSignUp(user_id) => {
+                json!({ "user_id": user_id.as_str() })
+            }
             Self::ApiKey { key, create_time } => json!({
                 "key_id": key.key_id,
                 "hash": hex(&key.hash),
@@ -368,7 +370,6 @@ impl SideRow {
                 "user_id": user_id.as_str(),
                 "password_hash": hash.0,
             }),
-            Self::ConfirmedSignUp(user_id) => json!({ "user_id": user_id.as_str() }),
         }
     }
 }

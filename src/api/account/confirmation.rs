@@ -59,8 +59,8 @@ impl Handlers {
     }
 }
 
-/// Confirms an address with a token, which is good once: that of a user, or that of a sign-up, which makes it a user. Returns the user, and the position of the log at which that is
-/// seen.
+/// Confirms an address with a token, which is good once: that of a user, or that of a sign-up, which becomes a user.
+/// Returns the user, and the position of the log at which that is seen.
 pub(in crate::api) async fn confirm(
     context: &Context,
     token: &str,

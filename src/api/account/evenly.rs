@@ -18,12 +18,11 @@ pub(super) async fn no_sooner<T: Send + 'static>(
     let answer_at = Instant::now() + ANSWER_AFTER;
     let outcome = tokio::spawn(work).await;
     sleep_until(answer_at).await;
-    match outcome {
-        Ok(done) => Ok(done?),
-        Err(_) => {
-            tracing::error!("letting a sign-up wait panicked");
-            Err(internal().into())
-        }
+    if let Ok(done) = outcome {
+        Ok(done?)
+    } else {
+        tracing::error!("letting a sign-up wait panicked");
+        Err(internal().into())
     }
 }
 

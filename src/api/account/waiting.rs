@@ -1,7 +1,7 @@
 //! Sign-ups that wait until their address is confirmed, where a setting demands it of sign-ups by users themselves.
 //!
-//! Everything but the address is checked and answered at once, as with other sign-ups. Whether the address has an account
-//! is told to nobody but its owner: the answer, the work and its time are the same.
+//! Everything but the address is checked and answered at once, as with other sign-ups. Whether the address has an
+//! account is told to nobody but its owner: the answer, the work and its time are the same.
 
 use super::Handlers;
 use super::evenly::no_sooner;
@@ -11,6 +11,7 @@ use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
+use crate::api::peer::ClientAddress;
 use crate::api::writes::{key_of, request_key};
 use crate::engine::query::query;
 use crate::engine::{Failure, RequestKey, Submission, fresh_uuid};
@@ -56,7 +57,7 @@ impl Handlers {
                             program_id: sign_up.program_id.clone(),
                             referral_code: sign_up.referral_code.clone(),
                         },
-                        client: call.address.map(crate::api::peer::ClientAddress::ip),
+                        client: call.address.map(ClientAddress::ip),
                         request: request.map(|request| (request.key, request.fingerprint)),
                         token_id: fresh_uuid(&context.environment),
                         kept: context.settings.sign_ups_kept,

@@ -161,13 +161,13 @@ impl SendMail {
         let mut to = addressed.recipient;
         facts.name = addressed.recipient_name.as_deref().map(shown).unwrap_or_default();
         if wanted.kind == MailKind::ConfirmSignUp {
-            let Some(addressee) = self.addressee(pool, wanted).await? else {
+            let Some(newcomer) = self.newcomer(pool, wanted).await? else {
                 return Ok(Err("NO_SIGN_UP"));
             };
             // Not the display name: that is free text, and anybody can sign up with anybody's address.
-            facts.username = shown(&addressee.username);
+            facts.username = shown(&newcomer.username);
             facts.name.clone_from(&facts.username);
-            to = Some(addressee.email);
+            to = Some(newcomer.email);
         } else if let Some(user_id) = &wanted.user_id {
             let Some(person) = in_time(facts::person(pool, user_id)).await? else {
                 return Ok(Err("NO_PROFILE"));
@@ -219,13 +219,13 @@ impl SendMail {
     }
 
     /// Whom the mail of a sign-up goes to, while the sign-up waits.
-    async fn addressee(
+    async fn newcomer(
         &self,
         pool: &PgPool,
         wanted: &Wanted<'_>,
-    ) -> Result<Option<sign_ups::Addressee>, StoreError> {
+    ) -> Result<Option<sign_ups::Newcomer>, StoreError> {
         match &wanted.user_id {
-            Some(user_id) => in_time(sign_ups::addressee(pool, user_id)).await,
+            Some(user_id) => in_time(sign_ups::newcomer(pool, user_id)).await,
             None => Ok(None),
         }
     }
