@@ -115,6 +115,7 @@ async fn a_sign_up_becomes_an_account_with_its_referral_when_its_address_is_conf
 
     let request = RegisterUserRequest {
         display_name: "Bo evil.com".into(),
+        client_ip: "203.0.113.1".into(),
         ..sign_up("bo", " Bo@Example.com ", &ada.code)
     };
     assert_eq!(scene.anybody.register(request).await.unwrap(), waits());
@@ -124,6 +125,10 @@ async fn a_sign_up_becomes_an_account_with_its_referral_when_its_address_is_conf
     // Free text of a stranger is not mailed to anybody.
     assert!(!mail.text().contains("evil"), "{mail:?}");
     assert_eq!(scene.traces().await, before, "nothing is left but the sign-up");
+    let from = "select count(*) from sign_ups where client_ip = '127.0.0.1'";
+    assert_eq!(scene.database.count(from).await, 1, "what a stranger names is ignored");
+    let told = "select count(*) from jobs where payload::text ilike '%example.com%'";
+    assert_eq!(scene.database.count(told).await, 0, "jobs have ids only");
     let people = People::of(&scene.anybody);
     for login in ["bo", "bo@example.com"] {
         refused(people.login(login, PASSWORD).await, Code::Unauthenticated, "LOGIN_FAILED");
@@ -283,16 +288,17 @@ async fn a_sign_up_under_the_address_or_the_username_of_others_blocks_nobody() {
         ..Default::default()
     };
     let form = "content-type: application/x-www-form-urlencoded";
-    let pressed = format!("token={of_third}");
-    let press = async || {
-        let line = "POST /confirm-email";
+    let press = async |token: &str| {
+        let (line, pressed) = ("POST /confirm-email", format!("token={token}"));
         send(&scene.server.address, line, &[form], pressed.as_bytes()).await.unwrap()
     };
-    let page = press().await;
+    let page = press(&of_squatter).await;
+    assert_eq!((page.status, page.text().contains("has this e-mail address")), (409, true));
+    let page = press(&of_third).await;
     assert_eq!((page.status, page.text().contains("taken the username")), (409, true));
     scene.admin.accounts().update_profile(scene.admin.request(rename)).await.unwrap();
     for _ in 0..2 {
-        let page = press().await;
+        let page = press(&of_third).await;
         assert_eq!((page.status, page.text().contains("is confirmed")), (200, true));
     }
 
