@@ -158,6 +158,13 @@ impl ApiError {
         if self.is(reason) { self.with(name, value) } else { self }
     }
 
+    /// Adds what to do about it to the message.
+    pub fn advise(self, advice: &str) -> Self {
+        let message = format!("{}; {advice}", self.0.message());
+        let details = self.0.get_error_details();
+        Self(Status::with_error_details(self.0.code(), message, details))
+    }
+
     /// Adds a fact that only the caller knows to the `ErrorInfo`.
     pub fn with(self, name: &str, value: &str) -> Self {
         let mut details = self.0.get_error_details();

@@ -126,6 +126,7 @@ impl OpenDoor {
         password: String,
     ) -> Result<String, ApiError> {
         let turn = self.hashes.take().await;
+        self.metrics.door.sign_ups_hashed.inc();
         let passwords = passwords.clone();
         let hashing = tokio::spawn(async move {
             let hashed = passwords.hash(password).await;

@@ -42,6 +42,12 @@ impl ClientAddress {
         Self(address)
     }
 
+    /// The address itself.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        self.0
+    }
+
     /// The address for which limits count: of IPv6, the network of 64 bits.
     #[must_use]
     pub fn counted(self) -> IpAddr {

@@ -28,6 +28,7 @@ pub(super) fn resolve(settings: &Settings, faults: &mut Faults) -> ServerSetting
     ServerSettings {
         rates: rates(settings, faults),
         self_registration: settings.self_registration != Some(Switch::Off),
+        confirm_sign_ups: settings.confirm_sign_ups == Some(Switch::On),
         origins: Optional::list(settings.cors_origins.clone()).into_iter().collect(),
         tls: tls(settings, faults),
         ..ServerSettings::default()

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 
 use super::address::ListenAddress;
 use super::door;
-use super::faults::Faults;
+use super::faults::{Faults, names};
 use super::mail::{MailPace, MailPart};
 use super::optional::Optional;
 use super::settings::Settings;
@@ -86,6 +86,8 @@ fn server_settings(settings: &Settings, faults: &mut Faults) -> ServerSettings {
     faults.set_time(&mut server.read_patience, "read_patience_s", seconds, 0..=3_600, patience);
     faults.set_time(&mut server.heartbeat, "heartbeat_s", seconds, 1..=3_600, settings.heartbeat_s);
     server.public_url = Optional::of(settings.public_url.clone());
+    let kept = settings.sign_ups_kept_days;
+    faults.set_time(&mut server.sign_ups_kept, "sign_ups_kept_days", days, 1..=365, kept);
     server
 }
 
@@ -119,6 +121,10 @@ fn job_limits(settings: &Settings, faults: &mut Faults) -> jobs::Limits {
     let (jobs, mails) = (settings.jobs_kept_days, settings.mails_kept_days);
     faults.set_time(&mut limits.kept, "jobs_kept_days", days, 1..=36_500, jobs);
     faults.set_time(&mut limits.mails_kept, "mails_kept_days", days, 1..=36_500, mails);
+    // Its bounds are checked where the server gets it.
+    if let Some(kept @ 1..=365) = settings.sign_ups_kept_days {
+        limits.sign_ups_kept = days(kept);
+    }
     limits
 }
 
@@ -235,7 +241,22 @@ impl Resolved {
 
     /// How mails are sent. Without a mail server they are kept in `folder`, if there is one.
     pub(super) fn mail(&self, folder: Option<&Path>, faults: &mut Faults) -> Option<MailSettings> {
-        self.mail.complete(self.mail_pace, self.settings.public_url.clone(), folder, faults)
+        let public_url = self.settings.public_url.clone();
+        let mail = self.mail.complete(self.mail_pace, public_url, folder, faults)?;
+        if self.settings.confirm_sign_ups
+            && !(mail.delivery.delivers() && mail.public_url.is_some())
+        {
+            faults.add(
+                "confirm_sign_ups",
+                format_args!(
+                    "needs mails, or nobody could confirm a sign-up: set {}, {} and {} too",
+                    names("smtp_url"),
+                    names("mail_from"),
+                    names("public_url")
+                ),
+            );
+        }
+        Some(mail)
     }
 
     /// The listener for metrics, if they are to be exposed.
@@ -351,6 +372,8 @@ mod tests {
             ("mail_attempts", mail.max_attempts.to_string()),
             ("mail_first_pause_s", mail.first_pause.as_secs().to_string()),
             ("mail_longest_pause_s", mail.longest_pause.as_secs().to_string()),
+            ("confirm_sign_ups", if server.confirm_sign_ups { "on" } else { "off" }.into()),
+            ("sign_ups_kept_days", (server.sign_ups_kept.as_secs() / 86_400).to_string()),
             ("mails_kept_days", (resolved.jobs.mails_kept.as_secs() / 86_400).to_string()),
         ]
     }

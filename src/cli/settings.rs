@@ -120,6 +120,18 @@ pub(super) struct Settings {
         hide_possible_values = true
     )]
     pub(super) self_registration: Option<Switch>,
+    /// Whether sign-ups by users themselves wait until the link that is mailed to their address is followed
+    /// [default: off]
+    #[arg(
+        long,
+        value_name = "on|off",
+        env = "TRIBUTARY_CONFIRM_SIGN_UPS",
+        hide_possible_values = true
+    )]
+    pub(super) confirm_sign_ups: Option<Switch>,
+    /// Days that such sign-ups wait before they are deleted [default: 7]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_SIGN_UPS_KEPT_DAYS")]
+    pub(super) sign_ups_kept_days: Option<u64>,
     /// A file with the certificate of the port and those above it, in PEM; with it the port speaks TLS
     /// [default: none]
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_TLS_CERT")]

@@ -36,9 +36,9 @@ pub struct Facts {
     pub level: u32,
     /// `tier`: the tier that was reached.
     pub tier: String,
-    /// `confirm_email` and `password_reset`: the link to the page that does it.
+    /// `confirm_email`, `confirm_sign_up` and `password_reset`: the link to the page that does it.
     pub link: String,
-    /// `confirm_email` and `password_reset`: for how many minutes the link works from now on; 0 if it has no end.
+    /// `confirm_email`, `confirm_sign_up` and `password_reset`: for how many minutes the link works from now on; 0 if it has no end.
     pub link_minutes: i64,
 }
 
@@ -146,7 +146,11 @@ pub async fn complete(
             let changed: TierChanged = event(pool, position).await?;
             facts.tier = changed.to_tier;
         }
-        MailKind::ConfirmEmail | MailKind::PasswordReset | MailKind::EmailChanged => {}
+        MailKind::ConfirmEmail
+        | MailKind::ConfirmSignUp
+        | MailKind::AccountExists
+        | MailKind::PasswordReset
+        | MailKind::EmailChanged => {}
     }
     Ok(())
 }

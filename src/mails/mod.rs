@@ -61,12 +61,13 @@ pub fn token_secret(text: &str) -> Option<[u8; 32]> {
 #[must_use]
 pub fn page_of(kind: MailKind) -> Option<&'static str> {
     match kind {
-        MailKind::ConfirmEmail => Some("/confirm-email"),
+        MailKind::ConfirmEmail | MailKind::ConfirmSignUp => Some("/confirm-email"),
         MailKind::PasswordReset => Some("/reset-password"),
         MailKind::Welcome
         | MailKind::Referral
         | MailKind::Conversion
         | MailKind::Tier
+        | MailKind::AccountExists
         | MailKind::EmailChanged => None,
     }
 }

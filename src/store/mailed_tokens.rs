@@ -136,7 +136,7 @@ pub async fn enter(connection: &mut PgConnection, token: &MailedToken) -> Result
     Ok(entered.rows_affected() > 0)
 }
 
-/// Deletes tokens that were entered longer than `age` ago, at most `limit`. Returns how many.
+/// Deletes tokens that were entered longer than `age` ago and are not good any more, at most `limit`. Returns how many.
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be deleted.
@@ -145,6 +145,7 @@ pub async fn delete_old(pool: &PgPool, age: Duration, limit: i64) -> Result<u64,
         "delete from mailed_tokens where id = any (array(\
              select id from mailed_tokens \
              where created_at < clock_timestamp() - make_interval(secs => $1) \
+                 and coalesce(expires_at < clock_timestamp(), true) \
              order by created_at limit $2))",
     )
     .bind(age.as_secs_f64())

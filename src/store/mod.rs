@@ -13,6 +13,7 @@
 //! - [`jobs`] is the table of jobs, [`sessions`] those of sessions.
 //! - [`mails`] queues mails, and holds what their senders note about them; [`mailed_tokens`] are the tokens in their
 //!   links.
+//! - [`sign_ups`] holds sign-ups that wait until their address is confirmed.
 //! - [`second_factors`] holds second factors, and what of them is used up.
 //! - [`claims`] looks up who owns a unique value.
 
@@ -35,6 +36,7 @@ mod rights;
 pub mod schema;
 pub mod second_factors;
 pub mod sessions;
+pub mod sign_ups;
 mod snapshots;
 
 use std::borrow::Cow;

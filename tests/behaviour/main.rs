@@ -60,6 +60,7 @@ mod serve;
 mod server_tls;
 mod sessions;
 mod shown_names;
+mod sign_ups;
 mod smoke;
 mod stream_balances;
 mod stream_ends;

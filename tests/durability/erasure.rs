@@ -28,6 +28,8 @@ const IMPERSONAL: &[&str] = &[
     "receipts",
     "referrals",
     "secrets",
+    // Hashes only.
+    "sign_up_requests",
     "snapshots",
     "writers",
 ];

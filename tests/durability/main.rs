@@ -49,5 +49,6 @@ mod rights;
 mod rivals;
 mod schema;
 mod sessions;
+mod sign_ups;
 mod snapshots;
 mod surroundings;

@@ -21,6 +21,10 @@ pub enum MailKind {
     Tier,
     /// To an address that is to be confirmed, of a new account or a new one of an account.
     ConfirmEmail,
+    /// To the address of a sign-up, which becomes an account when the address is confirmed.
+    ConfirmSignUp,
+    /// To a user: somebody has tried to sign up with their address.
+    AccountExists,
     /// To a user who has forgotten their password.
     PasswordReset,
     /// To the address that an account had before.
@@ -29,12 +33,14 @@ pub enum MailKind {
 
 impl MailKind {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Welcome,
         Self::Referral,
         Self::Conversion,
         Self::Tier,
         Self::ConfirmEmail,
+        Self::ConfirmSignUp,
+        Self::AccountExists,
         Self::PasswordReset,
         Self::EmailChanged,
     ];
@@ -52,6 +58,8 @@ impl MailKind {
             Self::Conversion => "conversion",
             Self::Tier => "tier",
             Self::ConfirmEmail => "confirm_email",
+            Self::ConfirmSignUp => "confirm_sign_up",
+            Self::AccountExists => "account_exists",
             Self::PasswordReset => "password_reset",
             Self::EmailChanged => "email_changed",
         }

@@ -51,11 +51,14 @@ pub enum TokenPurpose {
     ChangeEmail,
     /// Choosing another password.
     ResetPassword,
+    /// Making a sign-up that waits for it an account.
+    ConfirmSignUp,
 }
 
 impl TokenPurpose {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::ConfirmEmail, Self::ChangeEmail, Self::ResetPassword];
+    pub const ALL: [Self; 4] =
+        [Self::ConfirmEmail, Self::ChangeEmail, Self::ResetPassword, Self::ConfirmSignUp];
 
     /// The name used in the table.
     #[must_use]
@@ -64,6 +67,7 @@ impl TokenPurpose {
             Self::ConfirmEmail => "confirm_email",
             Self::ChangeEmail => "change_email",
             Self::ResetPassword => "reset_password",
+            Self::ConfirmSignUp => "confirm_sign_up",
         }
     }
 
@@ -284,6 +288,8 @@ pub enum SideRow {
         /// The hash.
         hash: PasswordHash,
     },
+    /// That the sign-up of a user, which waited for a confirmed address, is done.
+    ConfirmedSignUp(UserId),
 }
 
 impl SideRow {
@@ -310,6 +316,7 @@ impl SideRow {
             Self::UserRole { .. } => "user_roles",
             Self::SessionEnds { .. } => "session_ends",
             Self::PasswordHash { .. } => "password_hashes",
+            Self::ConfirmedSignUp(_) => "confirmed_sign_ups",
         }
     }
 
@@ -382,7 +389,9 @@ impl SideRow {
                 "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
                 "facts": mail.facts,
             }),
-            Self::Erasure(user_id) => json!({ "user_id": user_id.as_str() }),
+            Self::Erasure(user_id) | Self::ConfirmedSignUp(user_id) => {
+                json!({ "user_id": user_id.as_str() })
+            }
             Self::ApiKey { key, create_time } => json!({
                 "key_id": key.key_id,
                 "hash": hex(&key.hash),

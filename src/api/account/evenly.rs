@@ -10,6 +10,22 @@ use crate::store::StoreError;
 /// After how long the answer comes. What is done for an account takes some milliseconds.
 const ANSWER_AFTER: Duration = Duration::from_millis(250);
 
+/// Does something whose outcome the caller waits for, and answers no sooner than after a time that is the same whatever
+/// there is to do. The work goes on if its caller leaves.
+pub(super) async fn no_sooner<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, ApiError> {
+    let answer_at = Instant::now() + ANSWER_AFTER;
+    let outcome = tokio::spawn(work).await;
+    sleep_until(answer_at).await;
+    if let Ok(done) = outcome {
+        Ok(done?)
+    } else {
+        tracing::error!("letting a sign-up wait panicked");
+        Err(internal().into())
+    }
+}
+
 /// Does something that anybody can ask for, and answers after the same time whatever there is to do. Work that takes
 /// longer goes on; so does work whose caller has left.
 pub(super) async fn evenly(

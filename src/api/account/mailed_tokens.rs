@@ -23,8 +23,8 @@ pub(super) async fn mail(
     let id: Uuid = fresh_uuid(environment);
     let (kind, version) = match purpose {
         TokenPurpose::ConfirmEmail => (MailKind::ConfirmEmail, 0),
-        // Mailed by the command that asks for the address.
-        TokenPurpose::ChangeEmail => return Ok(()),
+        // Mailed by the command that asks for the address, and with the sign-up.
+        TokenPurpose::ChangeEmail | TokenPurpose::ConfirmSignUp => return Ok(()),
         TokenPurpose::ResetPassword => (MailKind::PasswordReset, profile.password_changes),
     };
     let email = Personal(profile.email.clone());
@@ -53,12 +53,20 @@ pub(super) async fn presented(
         None
     };
     let Some(known) = known.filter(|known| purposes.contains(&known.purpose)) else {
-        let message = "no mail had this token; copy the whole link, or ask for another mail";
-        return Err(status(ErrorReason::MailedTokenUnknown, message, &[]).into());
+        return Err(unknown());
     };
     if known.is_expired {
-        let message = "the time of the token is over; ask for another mail";
+        let message = match known.purpose {
+            TokenPurpose::ConfirmSignUp => "the time of the sign-up is over; sign up again",
+            _ => "the time of the token is over; ask for another mail",
+        };
         return Err(status(ErrorReason::MailedTokenExpired, message, &[]).into());
     }
     Ok(known)
+}
+
+/// There is no such token, or no longer what it is about.
+pub(super) fn unknown() -> ApiError {
+    let message = "no mail had this token; copy the whole link, or ask for another mail";
+    status(ErrorReason::MailedTokenUnknown, message, &[]).into()
 }

@@ -17,6 +17,7 @@ mod second_factor;
 mod sessions;
 mod status;
 mod users;
+mod waiting;
 
 use crate::api::Context;
 use crate::api::errors::ApiError;

@@ -195,8 +195,12 @@ fn refused(title: &'static str, status: &Status, form: Option<String>) -> Respon
 /// The failure for people: what is wrong with the fields, or else the reason in words.
 fn in_words(status: &Status) -> String {
     let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.as_str()).unwrap_or_default();
+    let is = |wanted: ErrorReason| reason == reason_name(wanted);
     let mut text = String::new();
-    for violation in details.bad_request().iter().flat_map(|request| &request.field_violations) {
+    // Other reasons, as that an address is taken, also name fields, which are not those of the page.
+    let request = details.bad_request().filter(|_| is(ErrorReason::InvalidField));
+    for violation in request.iter().flat_map(|request| &request.field_violations) {
         let what = match violation.field.as_str() {
             "token" => "The token of the link",
             _ => "The password",
@@ -206,14 +210,19 @@ fn in_words(status: &Status) -> String {
     if !text.is_empty() {
         return text;
     }
-    let reason = details.error_info().map(|info| info.reason.as_str()).unwrap_or_default();
-    let is = |wanted: ErrorReason| reason == reason_name(wanted);
     let text = if is(ErrorReason::MailedTokenUnknown) {
         "The link is wrong. Copy all of it from the mail, or ask for another mail."
     } else if is(ErrorReason::MailedTokenExpired) {
         "The time of the link is over. Ask for another mail."
     } else if is(ErrorReason::MailedTokenUsed) {
         "The link was used already, or a later one took its place. If it was not you, ask for another mail."
+    } else if is(ErrorReason::UsernameTaken) {
+        "Somebody else has taken the username meanwhile. Sign up again, with another one."
+    } else if is(ErrorReason::ReferralCodeNotFound)
+        || is(ErrorReason::CodeExhausted)
+        || is(ErrorReason::ReferrerLimitReached)
+    {
+        "The referral code cannot be used any more. Sign up again, with another code or without one."
     } else if is(ErrorReason::EmailTaken) {
         "Another account has this e-mail address already."
     } else {

@@ -113,7 +113,11 @@ fn about(kind: MailKind) -> &'static str {
         MailKind::Referral => "people whom you refer",
         MailKind::Conversion => "rewards for referrals",
         MailKind::Tier => "tiers",
-        MailKind::ConfirmEmail | MailKind::PasswordReset | MailKind::EmailChanged => "your account",
+        MailKind::ConfirmEmail
+        | MailKind::ConfirmSignUp
+        | MailKind::AccountExists
+        | MailKind::PasswordReset
+        | MailKind::EmailChanged => "your account",
     }
 }
 

@@ -139,6 +139,8 @@ fn kind_message(kind: MailKind) -> pb::MailKind {
         MailKind::Conversion => pb::MailKind::Conversion,
         MailKind::Tier => pb::MailKind::Tier,
         MailKind::ConfirmEmail => pb::MailKind::ConfirmEmail,
+        MailKind::ConfirmSignUp => pb::MailKind::ConfirmSignUp,
+        MailKind::AccountExists => pb::MailKind::AccountExists,
         MailKind::PasswordReset => pb::MailKind::PasswordReset,
         MailKind::EmailChanged => pb::MailKind::EmailChanged,
     }

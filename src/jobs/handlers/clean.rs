@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::jobs::{Attempt, Doing, Handler, TakenJob};
-use crate::store::{Database, StoreError, epoch, jobs, mailed_tokens, mails, sessions};
+use crate::store::{Database, StoreError, epoch, jobs, mailed_tokens, mails, sessions, sign_ups};
 
 /// How many rows are deleted in one statement.
 const ROWS: i64 = 1_000;
@@ -13,6 +13,8 @@ pub(super) struct Clean {
     pub(super) kept: Duration,
     /// How long mails are kept.
     pub(super) mails_kept: Duration,
+    /// How long sign-ups wait for the confirmation of their address.
+    pub(super) sign_ups_kept: Duration,
 }
 
 impl Handler for Clean {
@@ -63,6 +65,7 @@ impl Clean {
             }
         }
         while mailed_tokens::delete_old(database.pool(), self.mails_kept, ROWS).await? > 0 {}
+        while sign_ups::delete_old(database.pool(), self.sign_ups_kept, ROWS).await? > 0 {}
         tracing::debug!(jobs = deleted, sessions, mails, "deleted what is no longer needed");
         Ok(())
     }

@@ -15,9 +15,9 @@ use crate::mails::message::{self, Headers};
 use crate::mails::names::shown;
 use crate::mails::unsubscribing::Unsubscribing;
 use crate::mails::{LinkSecrets, MailSettings, TokenLives, page_of, token_text};
-use crate::store::mailed_tokens;
 use crate::store::mails::{self, JOB_KIND};
 use crate::store::{StoreError, in_time};
+use crate::store::{mailed_tokens, sign_ups};
 use domain::{MailKind, Timestamp, UserId};
 
 /// What an attempt may take besides handing the mail to the server.
@@ -162,7 +162,15 @@ impl SendMail {
         if wanted.kind.is_optional() {
             facts.name = addressed.recipient_name.as_deref().map(shown).unwrap_or_default();
         }
-        if let Some(user_id) = &wanted.user_id {
+        if wanted.kind == MailKind::ConfirmSignUp {
+            let Some(newcomer) = self.newcomer(pool, wanted).await? else {
+                return Ok(Err("NO_SIGN_UP"));
+            };
+            // Not the display name: that is free text, and anybody can sign up with anybody's address.
+            facts.username = shown(&newcomer.username);
+            facts.name.clone_from(&facts.username);
+            to = Some(newcomer.email);
+        } else if let Some(user_id) = &wanted.user_id {
             let Some(person) = in_time(facts::person(pool, user_id)).await? else {
                 return Ok(Err("NO_PROFILE"));
             };
@@ -206,6 +214,18 @@ impl SendMail {
         let user_id = wanted.user_id.as_ref();
         in_time(facts::complete(pool, wanted.kind, user_id, wanted.payload, &mut facts)).await?;
         Ok(Ok(Letter { to, facts }))
+    }
+
+    /// Whom the mail of a sign-up goes to, while the sign-up waits.
+    async fn newcomer(
+        &self,
+        pool: &PgPool,
+        wanted: &Wanted<'_>,
+    ) -> Result<Option<sign_ups::Newcomer>, StoreError> {
+        match &wanted.user_id {
+            Some(user_id) => in_time(sign_ups::newcomer(pool, user_id)).await,
+            None => Ok(None),
+        }
     }
 
     /// The same in every attempt, another one for every mail of any installation.

@@ -422,7 +422,8 @@ impl Work for Unit {
             | SideRow::ApiKey { .. }
             | SideRow::ApiKeyRevocation { .. }
             | SideRow::UserRole { .. }
-            | SideRow::SessionEnds { .. } => {}
+            | SideRow::SessionEnds { .. }
+            | SideRow::ConfirmedSignUp(_) => {}
             SideRow::PasswordHash { user_id, hash } => {
                 let profile = self.tables.profiles.get_mut(&user_id);
                 profile.expect("no profile").password_hash = Some(hash.0);

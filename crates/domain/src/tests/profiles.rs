@@ -1,8 +1,10 @@
 //! Names, addresses and second factors: which claims are exchanged, and what is refused.
 
-use crate::decide::{ChangeSecondFactor, Command, ConfirmEmail, Exchange, UpdateProfile};
+use crate::decide::{
+    ChangeSecondFactor, Command, ConfirmEmail, Exchange, RegisterUser, UpdateProfile,
+};
 use crate::tests::programs::tiered_points;
-use crate::tests::scene::{Scene, profile, refused, user};
+use crate::tests::scene::{PROGRAM, Scene, profile, program, refused, user};
 use crate::{
     AnyEvent, ClaimKind, Halt, MailKind, Personal, Refusal, SecondFactor, TokenPurpose, User,
     UserEvent,
@@ -261,4 +263,20 @@ fn a_job_is_retried_once_for_each_time_that_it_has_ended() {
         assert_eq!(scene.tell(&retry(seen)), refused(Refusal::JobRetriedAlready(job_id.clone())));
     }
     scene.tell(&retry(5)).unwrap();
+}
+
+#[test]
+fn a_confirmed_sign_up_is_a_user_whose_address_is_confirmed() {
+    let mut scene = with(&[]);
+    let sign_up = RegisterUser {
+        profile: profile("ada"),
+        address_key: None,
+        program_id: Some(program(PROGRAM)),
+        referral_code: None,
+        api_key: None,
+        is_address_confirmed: true,
+    };
+    scene.tell(&Command::RegisterUser(Box::new(sign_up))).unwrap();
+    assert_eq!(events_of(&scene, "ada"), ["UserEmailConfirmed", "UserEnrolled"]);
+    assert_eq!(confirm(&mut scene, "ada", 0, None), refused(Refusal::MailedTokenUsed));
 }

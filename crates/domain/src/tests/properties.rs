@@ -423,6 +423,7 @@ fn assert_agrees_for_a_newcomer(history: &History, code: &str) {
         program_id: Some(program(PROGRAM)),
         referral_code: Some(code.to_lowercase()),
         api_key: None,
+        is_address_confirmed: false,
     }));
     let fault = fault_of(history.memory(), &sign_up, "newcomer");
     assert_eq!(history.scene.fault(code, None), fault, "{code}");

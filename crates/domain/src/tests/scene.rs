@@ -112,6 +112,7 @@ impl Scene {
             program_id: program_id.map(program),
             referral_code: code.map(Into::into),
             api_key: None,
+            is_address_confirmed: false,
         })))
     }
 
