@@ -3,7 +3,8 @@
 create table mails (
     -- The job that sends the mail; its id names the mail.
     job_id         bigint      primary key,
-    -- welcome, referral, conversion, tier, confirm_email, password_reset, email_changed.
+    -- welcome, referral, conversion, tier, confirm_email, password_reset, email_changed, password_changed,
+    -- second_factor_removed.
     kind           text collate "C" not null,
     -- The user whom the mail is for; null if they are not a user yet.
     user_id        text collate "C",

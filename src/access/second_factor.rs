@@ -151,7 +151,10 @@ impl Access {
         code: &str,
     ) -> Result<Verdict, FactorError> {
         let pool = self.shared.database.pool();
-        let stored = in_time(second_factors::find(pool, user_id)).await?;
+        let stored = {
+            let _turn = self.shared.turns.take().await.map_err(LoginError::from)?;
+            in_time(second_factors::find(pool, user_id)).await?
+        };
         let Some(stored) = stored.filter(|stored| stored.is_on) else {
             return Ok(Verdict::NoFactor);
         };
@@ -160,6 +163,7 @@ impl Access {
         }
         // Whoever tries codes knows the password, so attempts from all addresses take turns.
         let attempt = self.attempt(&format!("second factor of {user_id}"), None).await?;
+        let _turn = self.shared.turns.take().await.map_err(LoginError::from)?;
         let is_right = if is_of_app(code) {
             let totp = self.open(user_id, &stored.sealed_secret)?;
             match period_of(&totp, code, (self.shared.environment.now)()) {
@@ -200,7 +204,9 @@ fn tidy(code: &str) -> String {
     code.chars().filter(|letter| !letter.is_whitespace() && *letter != '-').collect()
 }
 
-fn is_of_app(code: &str) -> bool {
+/// Whether a code has the form of those that apps show; else it can only be a recovery code.
+#[must_use]
+pub fn is_of_app(code: &str) -> bool {
     let code = tidy(code);
     code.len() == CODE_DIGITS && code.bytes().all(|byte| byte.is_ascii_digit())
 }

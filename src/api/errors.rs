@@ -15,6 +15,7 @@ use super::pb::ErrorReason;
 use crate::access::Unavailable;
 use crate::access::logins::LoginError;
 use crate::access::passwords::HashingError;
+use crate::access::turns::QueueFull;
 use crate::engine::Failure;
 use crate::engine::query::QueryError;
 use crate::read::ReadError;
@@ -309,7 +310,12 @@ impl From<LoginError> for ApiError {
     fn from(error: LoginError) -> Self {
         let message = error.to_string();
         match error {
-            LoginError::Wrong => status(ErrorReason::LoginFailed, message, &[]).into(),
+            LoginError::Wrong | LoginError::WrongPassword(_) => {
+                status(ErrorReason::LoginFailed, message, &[]).into()
+            }
+            LoginError::TooManyAtOnce | LoginError::QueueFull(_) => {
+                status(ErrorReason::QueueFull, message, &[]).into()
+            }
             LoginError::TooManyFailures(wait) => {
                 let status = status(ErrorReason::TooManyFailures, message, &[]);
                 let mut details = status.get_error_details();
@@ -320,6 +326,12 @@ impl From<LoginError> for ApiError {
             LoginError::Store(error) => error.into(),
             LoginError::Internal => internal().into(),
         }
+    }
+}
+
+impl From<QueueFull> for ApiError {
+    fn from(full: QueueFull) -> Self {
+        Self(status(ErrorReason::QueueFull, full.to_string(), &[]))
     }
 }
 
@@ -456,6 +468,14 @@ impl From<Refusal> for ApiError {
             }
             // The caller reads again and retries; this is what is left if that does not help.
             Refusal::ProfileMoved(id) => status(R::Conflict, &[("user_id", id)]),
+            Refusal::TooManyAddressChanges { limit, wait_seconds, .. } => {
+                let limited = status(
+                    R::RateLimited,
+                    &[("limit", &"address_changes"), ("max_per_hour", limit)],
+                );
+                let wait = u64::try_from(*wait_seconds).unwrap_or_default();
+                retry_after(&limited, Duration::from_secs(wait))
+            }
             Refusal::MailedTokenUsed => status(R::MailedTokenUsed, &[]),
             Refusal::SecondFactorOn(id) => status(R::SecondFactorOn, &[("user_id", id)]),
             Refusal::SecondFactorOff(id) => status(R::SecondFactorOff, &[("user_id", id)]),

@@ -25,6 +25,11 @@ impl Serve {
         let settings = self.settings.resolve()?;
         check_admin_key(&self.admin_key)?;
         if settings.access.signing_keys.is_none() {
+            if settings.access.require_second_factor {
+                return Err("require_second_factor needs signing_keys, a file with the keys that encrypt second factors: \
+                            without it nobody can set one up, and no operator or admin gets further than a user"
+                    .into());
+            }
             tracing::warn!(
                 "no --signing-keys are given: people's sessions are known to this process only, and end with it"
             );

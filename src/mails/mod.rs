@@ -67,7 +67,9 @@ pub fn page_of(kind: MailKind) -> Option<&'static str> {
         | MailKind::Referral
         | MailKind::Conversion
         | MailKind::Tier
-        | MailKind::EmailChanged => None,
+        | MailKind::EmailChanged
+        | MailKind::PasswordChanged
+        | MailKind::SecondFactorRemoved => None,
     }
 }
 

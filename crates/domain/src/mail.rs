@@ -25,11 +25,15 @@ pub enum MailKind {
     PasswordReset,
     /// To the address that an account had before.
     EmailChanged,
+    /// To a user whose password was changed.
+    PasswordChanged,
+    /// To a user whose second factor was removed.
+    SecondFactorRemoved,
 }
 
 impl MailKind {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Welcome,
         Self::Referral,
         Self::Conversion,
@@ -37,6 +41,8 @@ impl MailKind {
         Self::ConfirmEmail,
         Self::PasswordReset,
         Self::EmailChanged,
+        Self::PasswordChanged,
+        Self::SecondFactorRemoved,
     ];
 
     /// The kinds that a user can switch off. The others are sent because somebody asked for them, or because
@@ -54,6 +60,8 @@ impl MailKind {
             Self::ConfirmEmail => "confirm_email",
             Self::PasswordReset => "password_reset",
             Self::EmailChanged => "email_changed",
+            Self::PasswordChanged => "password_changed",
+            Self::SecondFactorRemoved => "second_factor_removed",
         }
     }
 

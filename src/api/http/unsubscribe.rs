@@ -94,7 +94,11 @@ fn about(kind: MailKind) -> &'static str {
         MailKind::Referral => "people whom you refer",
         MailKind::Conversion => "rewards for referrals",
         MailKind::Tier => "tiers",
-        MailKind::ConfirmEmail | MailKind::PasswordReset | MailKind::EmailChanged => "your account",
+        MailKind::ConfirmEmail
+        | MailKind::PasswordReset
+        | MailKind::EmailChanged
+        | MailKind::PasswordChanged
+        | MailKind::SecondFactorRemoved => "your account",
     }
 }
 

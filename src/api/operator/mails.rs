@@ -119,6 +119,8 @@ fn kind_message(kind: MailKind) -> pb::MailKind {
         MailKind::ConfirmEmail => pb::MailKind::ConfirmEmail,
         MailKind::PasswordReset => pb::MailKind::PasswordReset,
         MailKind::EmailChanged => pb::MailKind::EmailChanged,
+        MailKind::PasswordChanged => pb::MailKind::PasswordChanged,
+        MailKind::SecondFactorRemoved => pb::MailKind::SecondFactorRemoved,
     }
 }
 
