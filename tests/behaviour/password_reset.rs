@@ -74,7 +74,8 @@ async fn a_token_sets_a_password_once_and_ends_all_sessions() {
     .await
     .unwrap();
     let types: Vec<&str> = events.iter().map(|(event_type, _)| event_type.as_str()).collect();
-    assert_eq!(types, ["UserPasswordChanged", "UserSessionsEnded"]);
+    // Whoever has the token reads the mails to the address.
+    assert_eq!(types, ["UserPasswordChanged", "UserEmailConfirmed", "UserSessionsEnded"]);
     assert!(!format!("{events:?}").contains("argon2"));
 
     let length = log_length(&database).await;
@@ -226,6 +227,10 @@ async fn the_link_in_the_mail_leads_to_a_page_that_sets_the_password() {
     let done = send(&server.address, "POST /reset-password", &[FORM], form.as_bytes()).await;
     assert_eq!(done.unwrap().status, 200);
     People::of(&client).login("ada", PASSWORD).await.unwrap();
+    let mails = mail_server.mails_to("ada@example.com", 3).await;
+    let told = mails.iter().find(|mail| mail.header("Subject").contains("was changed")).unwrap();
+    assert!(told.text().contains("If it was not you"), "{}", told.text());
+    assert!(!told.text().contains("second factor"), "{}", told.text());
 
     // The database has what can check the token, and not the token.
     let rows: Vec<String> = sqlx::query_scalar(
