@@ -140,6 +140,11 @@ pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result
             work.write_row(SideRow::Mail(announcement(user_id, exchange, *asked)));
         }
     }
+    confirm_address(work, user_id)
+}
+
+/// The user has shown that they read the mails to the address of the account, for the first time or again.
+fn confirm_address(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
     tell_profile(work, user_id, ProfileCommand::ConfirmEmail)
 }
 
@@ -208,7 +213,7 @@ fn removal(work: &mut dyn Work, user_id: &UserId) -> Mail {
 pub(super) fn prove_address(work: &mut dyn Work, user_id: &UserId) -> Result<bool, Halt> {
     let user = existing_user(work, user_id)?;
     let profile = user.profile();
-    tell_profile(work, user_id, ProfileCommand::ConfirmEmail)?;
+    confirm_address(work, user_id)?;
     if !profile.has_second_factor() {
         // One that is being set up is not finished by whoever has begun.
         let row = SecondFactorRow { user_id: user_id.clone(), factor: None };
