@@ -76,10 +76,9 @@ async fn a_reset_by_mail_gives_an_account_back_to_the_owner_of_the_address() {
     };
     let key = people.service().create_api_key(with(&squatter.access_token, key)).await.unwrap();
     set_up(&people, &squatter.access_token).await;
-    let begun = people
-        .service()
-        .enroll_second_factor(with(&squatter.access_token, EnrollSecondFactorRequest {}));
-    refused(begun.await, Code::FailedPrecondition, "SECOND_FACTOR_ON");
+    let enroll = with(&squatter.access_token, EnrollSecondFactorRequest {});
+    let begun = people.service().enroll_second_factor(enroll).await;
+    refused(begun, Code::FailedPrecondition, "SECOND_FACTOR_ON");
 
     assert!(reset(&database, &client, "ada").await.second_factor_removed);
 
@@ -470,7 +469,8 @@ async fn logins_and_mails_that_wait_in_the_database_leave_connections_to_other_r
     tokio::time::sleep(Duration::from_secs(1)).await;
     for _ in 0..5 {
         let balances = GetBalancesRequest { user_id: "bob".into(), ..Default::default() };
-        let read = client.rewards().get_balances(client.request(balances));
+        let mut rewards = client.rewards();
+        let read = rewards.get_balances(client.request(balances));
         let read = tokio::time::timeout(Duration::from_millis(1_000), read).await;
         read.expect("an answer while logins wait").unwrap();
     }
