@@ -54,11 +54,13 @@ async fn reset(database: &TestDatabase, client: &Client, user_id: &str) -> Reset
 }
 
 async fn kinds_of_mails(database: &TestDatabase, user_id: &str) -> Vec<String> {
-    sqlx::query_scalar("select kind from mails where user_id = $1 order by job_id")
-        .bind(user_id)
-        .fetch_all(&database.pool)
-        .await
-        .unwrap()
+    sqlx::query_scalar(
+        "select kind from mails where user_id = $1 and kind <> 'welcome' order by job_id",
+    )
+    .bind(user_id)
+    .fetch_all(&database.pool)
+    .await
+    .unwrap()
 }
 
 #[tokio::test]
