@@ -4,7 +4,7 @@ create table mails (
     -- The job that sends the mail; its id names the mail.
     job_id         bigint      primary key,
     -- welcome, referral, conversion, tier, confirm_email, confirm_sign_up, account_exists, password_reset,
-    -- email_changed.
+    -- email_changed, password_changed, second_factor_removed.
     kind           text collate "C" not null,
     -- The user whom the mail is for, of a sign-up that waits the id that they will have; null if there is none.
     user_id        text collate "C",

@@ -8,6 +8,7 @@
 //! - [`keys`] knows API keys, whose form is in [`key_text`]; [`staff`] knows who is an operator or an admin.
 //! - [`second_factor`] sets up and checks second factors.
 //! - [`ends`] follows the log for credentials that have ended.
+//! - [`turns`] bounds how much of the database logins use at once.
 
 mod attempts;
 mod ends;
@@ -22,6 +23,7 @@ mod sessions;
 pub mod signing;
 mod staff;
 mod tokens;
+pub mod turns;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -46,6 +48,7 @@ use sessions::Sessions;
 pub use sessions::{MAX_ACCESS_TOKEN, Session};
 use signing::{Signing, SigningError, SigningKeys, keyed};
 pub use staff::Staff;
+use turns::Turns;
 
 /// What an operator can set about access.
 #[derive(Clone, Debug)]
@@ -150,6 +153,7 @@ struct Shared {
     settings: Settings,
     passwords: Passwords,
     attempts: Attempts,
+    turns: Turns,
     signing: Signing,
     sessions: Sessions,
     keys: Keys,
@@ -189,6 +193,7 @@ impl Access {
             admin: Sha256::digest(admin_key).into(),
             passwords: Passwords::new(settings.passwords.clone(), environment.clone()),
             attempts: Attempts::new(),
+            turns: Turns::of(database.pool()),
             sessions,
             keys: Keys::new(database.clone(), environment.clone()),
             staff: Staff::of(in_time(api_keys::staff(database.pool())).await?),
@@ -283,6 +288,18 @@ impl Access {
     #[must_use]
     pub fn staff(&self) -> &Staff {
         &self.shared.staff
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Turns to use the database for logins and for what is mailed on request.
+    #[must_use]
+    pub fn turns(&self) -> &Turns {
+        &self.shared.turns
     }
 
     /// Hashes passwords.

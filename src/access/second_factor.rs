@@ -158,8 +158,11 @@ impl Access {
         F: Future<Output = Result<bool, E>>,
     {
         let pool = self.shared.database.pool();
-        let stored = in_time(second_factors::find(pool, user_id)).await;
-        let stored = stored.map_err(FactorError::from)?;
+        let stored = {
+            let turn = self.shared.turns.take().await.map_err(LoginError::from);
+            let _turn = turn.map_err(FactorError::from)?;
+            in_time(second_factors::find(pool, user_id)).await.map_err(FactorError::from)?
+        };
         let Some(stored) = stored.filter(|stored| stored.is_on) else {
             return Ok(Verdict::NoFactor);
         };
@@ -169,6 +172,8 @@ impl Access {
         // Whoever tries codes knows the password, so attempts from all addresses take turns.
         let attempt = self.attempt(&format!("second factor of {user_id}"), None).await;
         let attempt = attempt.map_err(FactorError::from)?;
+        let turn = self.shared.turns.take().await.map_err(LoginError::from);
+        let _turn = turn.map_err(FactorError::from)?;
         let is_right = if is_of_app(code) {
             let totp = self.open(user_id, &stored.sealed_secret)?;
             match period_of(&totp, code, (self.shared.environment.now)()) {
@@ -210,7 +215,9 @@ fn tidy(code: &str) -> String {
     code.chars().filter(|letter| !letter.is_whitespace() && *letter != '-').collect()
 }
 
-fn is_of_app(code: &str) -> bool {
+/// Whether a code has the form of those that apps show; else it can only be a recovery code.
+#[must_use]
+pub fn is_of_app(code: &str) -> bool {
     let code = tidy(code);
     code.len() == CODE_DIGITS && code.bytes().all(|byte| byte.is_ascii_digit())
 }

@@ -89,6 +89,14 @@ impl From<Refusal> for ApiError {
             }
             // The caller reads again and retries; this is what is left if that does not help.
             Refusal::ProfileMoved(id) => status(R::Conflict, &[("user_id", id)]),
+            Refusal::TooManyAddressChanges { limit, wait_seconds, .. } => {
+                let limited = status(
+                    R::RateLimited,
+                    &[("limit", &"address_changes"), ("max_per_hour", limit)],
+                );
+                let wait = u64::try_from(*wait_seconds).unwrap_or_default();
+                retry_after(&limited, Duration::from_secs(wait))
+            }
             Refusal::MailedTokenUsed => status(R::MailedTokenUsed, &[]),
             Refusal::SecondFactorOn(id) => status(R::SecondFactorOn, &[("user_id", id)]),
             Refusal::SecondFactorOff(id) => status(R::SecondFactorOff, &[("user_id", id)]),

@@ -17,6 +17,7 @@ use super::pb::ErrorReason;
 use crate::access::Unavailable;
 use crate::access::logins::LoginError;
 use crate::access::passwords::HashingError;
+use crate::access::turns::QueueFull;
 use crate::engine::Failure;
 use crate::engine::query::QueryError;
 use crate::read::ReadError;
@@ -200,7 +201,12 @@ impl From<LoginError> for ApiError {
     fn from(error: LoginError) -> Self {
         let message = error.to_string();
         match error {
-            LoginError::Wrong => status(ErrorReason::LoginFailed, message, &[]).into(),
+            LoginError::Wrong | LoginError::WrongPassword(_) => {
+                status(ErrorReason::LoginFailed, message, &[]).into()
+            }
+            LoginError::TooManyAtOnce | LoginError::QueueFull(_) => {
+                status(ErrorReason::QueueFull, message, &[]).into()
+            }
             LoginError::TooManyFailures(wait) => {
                 let status = status(ErrorReason::TooManyFailures, message, &[]);
                 let mut details = status.get_error_details();
@@ -211,6 +217,12 @@ impl From<LoginError> for ApiError {
             LoginError::Store(error) => error.into(),
             LoginError::Internal => internal().into(),
         }
+    }
+}
+
+impl From<QueueFull> for ApiError {
+    fn from(full: QueueFull) -> Self {
+        Self(status(ErrorReason::QueueFull, full.to_string(), &[]))
     }
 }
 

@@ -31,6 +31,11 @@ impl Serve {
         // Only faults leave the mails without settings.
         let Some(mail) = mail else { return Err("the settings of mails are wrong".into()) };
         if settings.access.signing_keys.is_none() {
+            if settings.access.require_second_factor {
+                return Err("require_second_factor needs signing_keys, a file with the keys that encrypt second factors: \
+                            without it nobody can set one up, and no operator or admin gets further than a user"
+                    .into());
+            }
             tracing::warn!(
                 "no --signing-keys (TRIBUTARY_SIGNING_KEYS): this process signs access tokens with a key of its own, \
                  which nobody keeps. Other servers refuse these tokens, and so does every server after a restart, \

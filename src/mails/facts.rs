@@ -40,6 +40,8 @@ pub struct Facts {
     pub link: String,
     /// `confirm_email`, `confirm_sign_up` and `password_reset`: for how many minutes the link works from now on; 0 if it has no end.
     pub link_minutes: i64,
+    /// `password_changed`: whether the second factor was removed with it.
+    pub removed_second_factor: bool,
 }
 
 /// A program that somebody is in.
@@ -146,11 +148,16 @@ pub async fn complete(
             let changed: TierChanged = event(pool, position).await?;
             facts.tier = changed.to_tier;
         }
+        MailKind::PasswordChanged => {
+            let removed = payload.get("removed_second_factor").and_then(Value::as_bool);
+            facts.removed_second_factor = removed.unwrap_or_default();
+        }
         MailKind::ConfirmEmail
         | MailKind::ConfirmSignUp
         | MailKind::AccountExists
         | MailKind::PasswordReset
-        | MailKind::EmailChanged => {}
+        | MailKind::EmailChanged
+        | MailKind::SecondFactorRemoved => {}
     }
     Ok(())
 }

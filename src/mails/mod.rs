@@ -68,7 +68,9 @@ pub fn page_of(kind: MailKind) -> Option<&'static str> {
         | MailKind::Conversion
         | MailKind::Tier
         | MailKind::AccountExists
-        | MailKind::EmailChanged => None,
+        | MailKind::EmailChanged
+        | MailKind::PasswordChanged
+        | MailKind::SecondFactorRemoved => None,
     }
 }
 

@@ -27,8 +27,7 @@ pub struct KnownToken {
 /// Makes the token of a mail that is to be sent good for `life` from now on. A mail that is sent again has a token
 /// of its own, whose time does not begin anew.
 ///
-/// Returns for how many seconds the token is good; `None` if it is not to be mailed: its row is gone, or the user had
-/// too many for the purpose in the time before it. (Whoever has a session can ask for mails to any address.)
+/// Returns for how many seconds the token is good; `None` if its row is gone, so that it is not to be mailed.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be written.
@@ -41,18 +40,12 @@ pub async fn issue(
     let left = sqlx::query_scalar(
         "update mailed_tokens set token_hash = $2, \
              expires_at = coalesce(expires_at, clock_timestamp() + make_interval(secs => $3)) \
-         where id = $1 and (\
-             select count(*) from mailed_tokens as earlier \
-             where earlier.user_id = mailed_tokens.user_id and earlier.purpose = mailed_tokens.purpose \
-                 and earlier.created_at < mailed_tokens.created_at \
-                 and earlier.created_at > mailed_tokens.created_at - make_interval(secs => $5)) < $4 \
+         where id = $1 \
          returning extract(epoch from expires_at - clock_timestamp())::float8",
     )
     .bind(id)
     .bind(hash(token))
     .bind(life.as_secs_f64())
-    .bind(LIMIT.tokens)
-    .bind(LIMIT.within.as_secs_f64())
     .fetch_optional(executor)
     .await?;
     Ok(left)
@@ -83,8 +76,10 @@ pub async fn find(pool: &PgPool, token: &str) -> Result<Option<KnownToken>, Stor
     }))
 }
 
-/// How often a token for one purpose is mailed for one user: enough for somebody whose mails come late, and too few to
-/// annoy anybody.
+/// How often a token for one purpose is mailed for one user at once: enough for somebody whose mails come late, and too
+/// few to annoy anybody. More are mailed only when the last one has lost half of its time, so that whoever asks has a
+/// token with at least half of its time left, however often others have asked before. (How often another address can be
+/// asked for is decided in the domain.)
 const LIMIT: MailedTokenLimit = MailedTokenLimit { tokens: 5, within: Duration::from_hours(1) };
 
 struct MailedTokenLimit {
@@ -94,12 +89,16 @@ struct MailedTokenLimit {
     within: Duration,
 }
 
-/// Enters a token for a user that is to be mailed, unless too many were lately. Returns whether it was entered. The
-/// connection must be in a transaction.
+/// Enters a token for a user that is to be mailed and will be good for `life`, unless too many were lately and the last
+/// one is still good for half of that. Returns whether it was entered. The connection must be in a transaction.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be written.
-pub async fn enter(connection: &mut PgConnection, token: &MailedToken) -> Result<bool, StoreError> {
+pub async fn enter(
+    connection: &mut PgConnection,
+    token: &MailedToken,
+    life: Duration,
+) -> Result<bool, StoreError> {
     // Requests for one user wait for each other, so that they cannot pass the limit together.
     sqlx::query(
         "select pg_advisory_xact_lock(\
@@ -122,7 +121,12 @@ pub async fn enter(connection: &mut PgConnection, token: &MailedToken) -> Result
          where (\
              select count(*) from mailed_tokens \
              where user_id = $3 and purpose = $2 \
-                 and created_at > clock_timestamp() - make_interval(secs => $7)) < $6",
+                 and created_at > clock_timestamp() - make_interval(secs => $7)) < $6 \
+         or not exists (\
+             select from mailed_tokens \
+             where user_id = $3 and purpose = $2 and email = $4 and version = $5 \
+                 and coalesce(expires_at, created_at + make_interval(secs => $8)) \
+                     > clock_timestamp() + make_interval(secs => $8 / 2))",
     )
     .bind(Uuid::from_bytes(token.id))
     .bind(token.purpose.as_str())
@@ -131,6 +135,7 @@ pub async fn enter(connection: &mut PgConnection, token: &MailedToken) -> Result
     .bind(i64::from(token.version))
     .bind(LIMIT.tokens)
     .bind(LIMIT.within.as_secs_f64())
+    .bind(life.as_secs_f64())
     .execute(connection)
     .await?;
     Ok(entered.rows_affected() > 0)

@@ -71,6 +71,7 @@ mod stream_log;
 mod stream_tiers;
 mod streams;
 mod support;
+mod takeovers;
 mod tiered_points;
 mod tls;
 mod tokens;

@@ -68,13 +68,17 @@ async fn a_factor_is_on_once_the_app_has_shown_a_code_and_off_once_a_code_remove
     // The code that confirmed is used up.
     for wrong in [&*confirm.code, "000000", "AAAA-AAAA-AAAA-AAAA"] {
         let refusal = accounts.remove_second_factor(by(&user("ada"), removal("", wrong))).await;
-        refused(refusal, Code::Unauthenticated, "SECOND_FACTOR_WRONG");
+        let refusal = refused(refusal, Code::Unauthenticated, "SECOND_FACTOR_WRONG");
+        let is_recovery = wrong.contains('-');
+        assert_eq!(refusal.message().contains("the recovery code"), is_recovery, "{refusal}");
     }
     let nothing = accounts.remove_second_factor(by(&user("ada"), removal("", ""))).await;
     refused(nothing, Code::InvalidArgument, "INVALID_FIELD");
     accounts.remove_second_factor(by(&user("ada"), removal("", &app.code(1)))).await.unwrap();
     assert!(!client.user("ada").await.unwrap().has_second_factor);
     let gone = accounts.remove_second_factor(by(&user("ada"), removal("", &app.code(1)))).await;
+    refused(gone, Code::FailedPrecondition, "SECOND_FACTOR_OFF");
+    let gone = accounts.remove_second_factor(by(&user("ada"), removal("", ""))).await;
     refused(gone, Code::FailedPrecondition, "SECOND_FACTOR_OFF");
     let of_nobody = confirmation(&app.code(1));
     let nothing = accounts.confirm_second_factor(by(&user("ada"), of_nobody)).await;

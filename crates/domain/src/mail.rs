@@ -29,6 +29,10 @@ pub enum MailKind {
     PasswordReset,
     /// To the address that an account had before.
     EmailChanged,
+    /// To a user whose password was changed.
+    PasswordChanged,
+    /// To a user whose second factor was removed.
+    SecondFactorRemoved,
 }
 
 impl MailKind {
@@ -43,6 +47,8 @@ impl MailKind {
         Self::AccountExists,
         Self::PasswordReset,
         Self::EmailChanged,
+        Self::PasswordChanged,
+        Self::SecondFactorRemoved,
     ];
 
     /// The kinds that a user can switch off. The others are sent because somebody asked for them, or because
@@ -62,6 +68,8 @@ impl MailKind {
             Self::AccountExists => "account_exists",
             Self::PasswordReset => "password_reset",
             Self::EmailChanged => "email_changed",
+            Self::PasswordChanged => "password_changed",
+            Self::SecondFactorRemoved => "second_factor_removed",
         }
     }
 

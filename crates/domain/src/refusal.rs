@@ -71,6 +71,11 @@ pub enum Refusal {
     TooManyDefaultPrograms { program_id: ProgramId, limit: u32 },
     #[error("the profile of user '{0}' has changed meanwhile")]
     ProfileMoved(UserId),
+    #[error(
+        "user '{user_id}' has asked for another address {limit} times within an hour; the link that was mailed last is \
+         still good"
+    )]
+    TooManyAddressChanges { user_id: UserId, limit: u32, wait_seconds: i64 },
     #[error("the token was used already, or a later one took its place")]
     MailedTokenUsed,
     #[error("user '{0}' has a second factor already; remove it first")]

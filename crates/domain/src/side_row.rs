@@ -435,7 +435,7 @@ fn kinds(wanted: &[(MailKind, bool)], is_wanted: bool) -> Vec<&'static str> {
 }
 
 /// Bytes in the form that Postgres decodes with `decode(text, 'hex')` and reads as a UUID.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
 
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {

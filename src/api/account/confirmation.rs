@@ -38,12 +38,12 @@ impl Handlers {
     ) -> Result<pb::ResendConfirmationResponse, ApiError> {
         let login = login_of(&mut Fields::of(&call.message), &call.message.login)?;
         let (database, environment) = (self.0.database.clone(), self.0.environment.clone());
-        let kept = self.0.settings.sign_ups_kept;
-        evenly(async move {
+        let (access, kept) = (self.0.access.clone(), self.0.settings.sign_ups_kept);
+        evenly(&self.0.access, async move {
             match in_time(own_profile_of(database.pool(), &login)).await? {
                 Some(profile) if !profile.is_email_confirmed => {
                     let purpose = TokenPurpose::ConfirmEmail;
-                    in_time(mail(&database, &environment, &profile, purpose)).await
+                    in_time(mail(&access, &database, &environment, &profile, purpose)).await
                 }
                 // The username of a sign-up that waits is not its own.
                 None if login.contains('@') => {

@@ -70,7 +70,7 @@ impl Handlers {
                 let password = fields.old_password("password", &call.message.password);
                 let password = fields.finish(password)?;
                 let address = call.counted_address();
-                self.0.access.check_password(user_id, password, address).await?;
+                self.0.access.check_password(user_id, password, "password", address).await?;
                 Ok(())
             }
             _ => Ok(()),

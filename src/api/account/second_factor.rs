@@ -3,7 +3,7 @@
 use super::Handlers;
 use super::profile::MAX_READS;
 use crate::access::Principal;
-use crate::access::second_factor::{FactorError, Verdict};
+use crate::access::second_factor::{FactorError, Verdict, is_of_app};
 use crate::api::Context;
 use crate::api::errors::{ApiError, internal, status};
 use crate::api::fields::Fields;
@@ -41,14 +41,17 @@ impl Handlers {
         let mut fields = Fields::of(&call.message);
         let code = fields.required("code", &call.message.code);
         let code = fields.finish(code)?;
+        // Read before the factor: if a reset by mail comes between, there is no factor any more or the command is refused.
+        let known_changes = Some(self.own_profile(user_id).await?.password_changes);
         let stored = in_time(second_factors::find(self.0.database.pool(), user_id)).await?;
         let stored = stored.ok_or_else(|| Refusal::SecondFactorOff(user_id.clone()))?;
         if stored.is_on {
             return Err(Refusal::SecondFactorOn(user_id.clone()).into());
         }
         let confirmed = self.0.access.confirm_second_factor(user_id, stored.sealed_secret, code)?;
-        let confirmed = confirmed.ok_or_else(wrong_code)?;
-        self.change_second_factor(&call, user_id, Some(confirmed.factor)).await?;
+        let confirmed = confirmed.ok_or_else(|| wrong_code(code))?;
+        let factor = Some(confirmed.factor);
+        self.change_second_factor(&call, user_id, factor, known_changes).await?;
         Ok(pb::ConfirmSecondFactorResponse { recovery_codes: confirmed.recovery_codes })
     }
 
@@ -67,19 +70,21 @@ impl Handlers {
             Principal::Key { user_id: own, .. } => own.is_some() && user_id == *own,
             Principal::Anonymous => true,
         };
-        if is_own {
-            fields.required("code", code);
-        }
         let user_id = fields.finish(user_id)?;
         if is_own {
             let actor = call.principal.actor();
             match self.verify(&user_id, code, actor, Door::rpc(call.rpc())).await? {
                 Verdict::Right => {}
-                Verdict::Wrong | Verdict::NoCode => return Err(wrong_code().into()),
+                Verdict::Wrong => return Err(wrong_code(code).into()),
+                Verdict::NoCode => {
+                    let mut fields = Fields::default();
+                    let code = fields.required("code", code).map(drop);
+                    return Err(fields.finish(code).err().unwrap_or_else(|| wrong_code("")).into());
+                }
                 Verdict::NoFactor => return Err(Refusal::SecondFactorOff(user_id).into()),
             }
         }
-        self.change_second_factor(&call, &user_id, None).await?;
+        self.change_second_factor(&call, &user_id, None, None).await?;
         Ok(pb::RemoveSecondFactorResponse {})
     }
 
@@ -92,7 +97,7 @@ impl Handlers {
     ) -> Result<(), ApiError> {
         match self.verify(user_id, code, Actor::user(user_id), door).await? {
             Verdict::NoFactor | Verdict::Right => Ok(()),
-            Verdict::Wrong => Err(wrong_code().into()),
+            Verdict::Wrong => Err(wrong_code(code).into()),
             Verdict::NoCode => {
                 let message = "the login needs a code of the second factor";
                 Err(status(ErrorReason::SecondFactorRequired, message, &[]).into())
@@ -145,8 +150,9 @@ impl Handlers {
         call: &Call<M>,
         user_id: &UserId,
         factor: Option<SecondFactor>,
+        known_changes: Option<u32>,
     ) -> Result<(), ApiError> {
-        let change = ChangeSecondFactor { user_id: user_id.clone(), factor };
+        let change = ChangeSecondFactor { user_id: user_id.clone(), factor, known_changes };
         let command = Command::ChangeSecondFactor(Box::new(change));
         let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
         self.0.engine.execute(submission).await?;
@@ -164,8 +170,13 @@ fn person(principal: &Principal) -> Result<&UserId, ApiError> {
     }
 }
 
-fn wrong_code() -> tonic::Status {
-    let message = "the code is wrong or was used before; wait for the next one";
+/// The refusal of a code, which was one of an app or for recovery.
+fn wrong_code(code: &str) -> tonic::Status {
+    let message = if is_of_app(code) {
+        "the code is wrong or was used before; wait for the next one"
+    } else {
+        "the recovery code is wrong or was used before; a code of the app has six digits"
+    };
     status(ErrorReason::SecondFactorWrong, message, &[])
 }
 

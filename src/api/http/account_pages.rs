@@ -110,8 +110,13 @@ async fn reset(Extracted(state): Extracted<State>, request: Request) -> Response
     let context = &state.context;
     let done = password_reset::reset(context, token, password, Actor::ANONYMOUS, Door::PAGE).await;
     match done {
-        Ok(()) => {
-            let text = "Your password is the new one. Log in with it.";
+        Ok(removed_factor) => {
+            let text = if removed_factor {
+                "Your password is the new one. Log in with it. The second factor of the account was removed, because it had \
+                 been set up before your address was confirmed."
+            } else {
+                "Your password is the new one. Log in with it."
+            };
             Page { code: StatusCode::OK, title: "Done", text, form: None }.into_response()
         }
         Err(error) => {

@@ -117,7 +117,9 @@ fn about(kind: MailKind) -> &'static str {
         | MailKind::ConfirmSignUp
         | MailKind::AccountExists
         | MailKind::PasswordReset
-        | MailKind::EmailChanged => "your account",
+        | MailKind::EmailChanged
+        | MailKind::PasswordChanged
+        | MailKind::SecondFactorRemoved => "your account",
     }
 }
 

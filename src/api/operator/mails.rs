@@ -143,6 +143,8 @@ fn kind_message(kind: MailKind) -> pb::MailKind {
         MailKind::AccountExists => pb::MailKind::AccountExists,
         MailKind::PasswordReset => pb::MailKind::PasswordReset,
         MailKind::EmailChanged => pb::MailKind::EmailChanged,
+        MailKind::PasswordChanged => pb::MailKind::PasswordChanged,
+        MailKind::SecondFactorRemoved => pb::MailKind::SecondFactorRemoved,
     }
 }
 

@@ -171,7 +171,8 @@ fn a_second_factor_is_on_or_off() {
     let factor =
         SecondFactor { sealed_secret: vec![1; 48], last_period: 7, recovery_hashes: Vec::new() };
     let mut set = |factor: Option<&SecondFactor>| {
-        let change = ChangeSecondFactor { user_id: user("ana"), factor: factor.cloned() };
+        let factor = factor.cloned();
+        let change = ChangeSecondFactor { user_id: user("ana"), factor, known_changes: None };
         scene.tell(&Command::ChangeSecondFactor(Box::new(change)))
     };
     assert_eq!(set(None), refused(Refusal::SecondFactorOff(user("ana"))));
