@@ -67,13 +67,21 @@ impl MailPart {
         })?;
         let templates = Templates::load(self.templates.as_deref())
             .map_err(|fault| format!("mail_templates: {fault}"))?;
-        let MailPace { concurrency, patience, max_attempts, first_pause, longest_pause } = pace;
+        let MailPace {
+            concurrency,
+            per_second,
+            patience,
+            max_attempts,
+            first_pause,
+            longest_pause,
+        } = pace;
         Ok(MailSettings {
             delivery,
             from,
             templates: Arc::new(templates),
             public_url,
             concurrency,
+            per_second,
             patience,
             max_attempts,
             first_pause,
@@ -86,6 +94,7 @@ impl MailPart {
 #[derive(Clone, Copy)]
 pub(super) struct MailPace {
     pub(super) concurrency: usize,
+    pub(super) per_second: u32,
     pub(super) patience: Duration,
     pub(super) max_attempts: u32,
     pub(super) first_pause: Duration,
@@ -96,6 +105,8 @@ impl Default for MailPace {
     fn default() -> Self {
         Self {
             concurrency: 4,
+            // Costs the commands a few per cent of the machine that they are measured on, while mails are queued.
+            per_second: 30,
             patience: Duration::from_mins(1),
             max_attempts: 12,
             first_pause: Duration::from_secs(30),

@@ -205,6 +205,9 @@ pub(super) struct Settings {
     /// Mails that one server sends at the same time [default: 4]
     #[arg(long, value_name = "N", env = "TRIBUTARY_MAIL_CONCURRENCY")]
     mail_concurrency: Option<usize>,
+    /// Mails that one server sends in a second at most [default: 30]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_MAILS_PER_SECOND")]
+    mails_per_second: Option<u32>,
     /// Seconds that the mail server may take to take one mail [default: 60]
     #[arg(long, value_name = "S", env = "TRIBUTARY_MAIL_TIMEOUT_S")]
     mail_timeout_s: Option<u64>,
@@ -326,6 +329,7 @@ fn mail_pace(settings: &Settings) -> Result<MailPace, CliError> {
     let mut pace = MailPace::default();
     let seconds = Duration::from_secs;
     set(&mut pace.concurrency, "mail_concurrency", 1..=100, settings.mail_concurrency)?;
+    set(&mut pace.per_second, "mails_per_second", 1..=10_000, settings.mails_per_second)?;
     let patience = settings.mail_timeout_s.map(seconds);
     set(&mut pace.patience, "mail_timeout_s", seconds(1)..=seconds(600), patience)?;
     set(&mut pace.max_attempts, "mail_attempts", 1..=1_000, settings.mail_attempts)?;
@@ -572,6 +576,7 @@ mod tests {
             ("mail_from", "none".into()),
             ("mail_templates", "none".into()),
             ("mail_concurrency", mail.concurrency.to_string()),
+            ("mails_per_second", mail.per_second.to_string()),
             ("mail_timeout_s", mail.patience.as_secs().to_string()),
             ("mail_attempts", mail.max_attempts.to_string()),
             ("mail_first_pause_s", mail.first_pause.as_secs().to_string()),

@@ -13,5 +13,6 @@ use super::{Handlers, Limits};
 #[must_use]
 pub fn all(limits: &Limits, mail: SendMail) -> Handlers {
     let clean = clean::Clean { kept: limits.kept, mails_kept: limits.mails_kept };
-    vec![Arc::new(clean), Arc::new(mail)]
+    let [urgent, other] = mail::Lane::all(mail);
+    vec![Arc::new(clean), Arc::new(urgent), Arc::new(other)]
 }
