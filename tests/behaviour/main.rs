@@ -34,6 +34,7 @@ mod jobs;
 mod keys;
 mod limits;
 mod list_purchases;
+mod mail_pace;
 mod mails;
 mod multi_level_commission;
 mod names;
