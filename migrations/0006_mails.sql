@@ -1,5 +1,5 @@
--- Mails. Each is a job of the kind `mail`, which is done as any job is, and a row here for what is personal and for
--- how it ended. Bodies, subjects and links are never stored: a mail is rendered when it is sent.
+-- Mails. Each is a job of the kind `mail` or `urgent_mail`, which is done as any job is, and a row here for what is
+-- personal and for how it ended. Bodies, subjects and links are never stored: a mail is rendered when it is sent.
 create table mails (
     -- The job that sends the mail; its id names the mail.
     job_id         bigint      primary key,

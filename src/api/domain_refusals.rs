@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt::Display;
+use std::time::Duration;
 
 use tonic::Status;
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 use super::codes::code_of;
-use super::errors::{ApiError, DOMAIN, internal, reason_name, status};
+use super::errors::{ApiError, DOMAIN, internal, reason_name, retry_after, status};
 use super::pb::ErrorReason;
 use domain::{ParticipantId, Refusal};
 

@@ -35,13 +35,21 @@ impl MailPart {
         let from = self.from(faults);
         let templates = Templates::load(self.templates.as_deref());
         let templates = faults.value("mail_templates", templates);
-        let MailPace { concurrency, patience, max_attempts, first_pause, longest_pause } = pace;
+        let MailPace {
+            concurrency,
+            per_second,
+            patience,
+            max_attempts,
+            first_pause,
+            longest_pause,
+        } = pace;
         Some(MailSettings {
             delivery: delivery?,
             from: from?,
             templates: Arc::new(templates?),
             public_url,
             concurrency,
+            per_second,
             patience,
             max_attempts,
             first_pause,
@@ -107,6 +115,7 @@ impl MailPart {
 #[derive(Clone, Copy)]
 pub(super) struct MailPace {
     pub(super) concurrency: usize,
+    pub(super) per_second: u32,
     pub(super) patience: Duration,
     pub(super) max_attempts: u32,
     pub(super) first_pause: Duration,
@@ -117,6 +126,8 @@ impl Default for MailPace {
     fn default() -> Self {
         Self {
             concurrency: 4,
+            // Costs the commands a few per cent of the machine that they are measured on, while mails are queued.
+            per_second: 30,
             patience: Duration::from_mins(1),
             max_attempts: 12,
             first_pause: Duration::from_secs(30),

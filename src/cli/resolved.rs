@@ -133,6 +133,7 @@ fn mail_pace(settings: &Settings, faults: &mut Faults) -> MailPace {
     let mut pace = MailPace::default();
     let seconds = Duration::from_secs;
     faults.set(&mut pace.concurrency, "mail_concurrency", 1..=100, settings.mail_concurrency);
+    faults.set(&mut pace.per_second, "mails_per_second", 1..=10_000, settings.mails_per_second);
     let patience = settings.mail_timeout_s;
     faults.set_time(&mut pace.patience, "mail_timeout_s", seconds, 1..=600, patience);
     faults.set(&mut pace.max_attempts, "mail_attempts", 1..=1_000, settings.mail_attempts);
@@ -368,6 +369,7 @@ mod tests {
             ("mail_from", "none".into()),
             ("mail_templates", "none".into()),
             ("mail_concurrency", mail.concurrency.to_string()),
+            ("mails_per_second", mail.per_second.to_string()),
             ("mail_timeout_s", mail.patience.as_secs().to_string()),
             ("mail_attempts", mail.max_attempts.to_string()),
             ("mail_first_pause_s", mail.first_pause.as_secs().to_string()),

@@ -202,6 +202,9 @@ pub(super) struct Settings {
     /// Mails that one server sends at the same time [default: 4]
     #[arg(long, value_name = "N", env = "TRIBUTARY_MAIL_CONCURRENCY")]
     pub(super) mail_concurrency: Option<usize>,
+    /// Mails that one server sends in a second at most [default: 30]
+    #[arg(long, value_name = "N", env = "TRIBUTARY_MAILS_PER_SECOND")]
+    pub(super) mails_per_second: Option<u32>,
     /// Seconds that the mail server may take to take one mail [default: 60]
     #[arg(long, value_name = "S", env = "TRIBUTARY_MAIL_TIMEOUT_S")]
     pub(super) mail_timeout_s: Option<u64>,

@@ -1,6 +1,7 @@
 //! Jobs: work that must be done once, after its cause has been recorded.
 //!
 //! - [`worker`] is the loop that takes due jobs and runs their handlers. Each server has one.
+//! - [`Pace`] limits how many jobs of a kind begin in a second.
 //! - [`handlers`] holds the handlers, one file for each kind of job.
 //!
 //! A job is tried until it succeeds, with growing pauses, and parked after a limit. What a handler writes in the
@@ -11,6 +12,7 @@
 mod attempt;
 pub mod handlers;
 mod metrics;
+mod pace;
 mod worker;
 
 use std::pin::Pin;
@@ -20,6 +22,7 @@ use std::time::Duration;
 pub use crate::store::jobs::TakenJob;
 pub use attempt::Attempt;
 pub use metrics::JobMetrics;
+pub use pace::Pace;
 pub use worker::Worker;
 
 use crate::store::StoreError;
@@ -72,6 +75,13 @@ pub trait Handler: Send + Sync {
     /// How many jobs of this kind a server does at the same time, besides those of other kinds. `None` if they share
     /// the slots of all jobs.
     fn own_slots(&self) -> Option<usize> {
+        None
+    }
+
+    /// How many jobs of this kind a server begins in a second, if that is limited. Kinds can share a pace; then those
+    /// whose handlers come first in the list of a server go before the others. Only kinds with slots of their own
+    /// have a pace.
+    fn pace(&self) -> Option<Arc<Pace>> {
         None
     }
 

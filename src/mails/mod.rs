@@ -85,8 +85,11 @@ pub struct MailSettings {
     pub templates: Arc<Templates>,
     /// What links begin with. Where it is not known, nobody gets mail.
     pub public_url: Option<PublicUrl>,
-    /// How many mails one server sends at the same time.
+    /// How many mails that nobody waits for one server sends at the same time; of those that somebody waits for, it
+    /// sends half as many besides.
     pub concurrency: usize,
+    /// How many mails one server begins to send in a second.
+    pub per_second: u32,
     /// How long a mail server may take to take one mail.
     pub patience: Duration,
     /// How often a mail is tried before it is parked.
@@ -110,6 +113,7 @@ impl MailSettings {
             templates: Arc::new(Templates::load(None)?),
             public_url: None,
             concurrency: 4,
+            per_second: 30,
             patience: Duration::from_mins(1),
             max_attempts: 12,
             first_pause: Duration::from_secs(30),

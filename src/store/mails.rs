@@ -1,6 +1,6 @@
 //! Mails: queueing them, what their senders note about them, and what users want to get.
 //!
-//! A mail is a job of the kind [`JOB_KIND`] with a row of its own. Reactions insert both for what happens in the log;
+//! A mail is a job of the kind [`JOB_KIND`] or [`URGENT_JOB_KIND`] with a row of its own. Reactions insert both for what happens in the log;
 //! for everything else there are [`queue`] and [`SideRow::Mail`], which puts a mail into the append of a command.
 
 use std::time::Duration;
@@ -13,8 +13,10 @@ use super::log::timestamp;
 use super::{StoreError, functions};
 use domain::{Mail, MailKind, SideRow, Timestamp, UserId};
 
-/// The kind of the jobs that send mails.
+/// The kind of the jobs that send mails which nobody waits for.
 pub const JOB_KIND: &str = "mail";
+/// The kind of the jobs that send mails which somebody waits for, so that they never queue behind the others.
+pub const URGENT_JOB_KIND: &str = "urgent_mail";
 
 /// Queues a mail, unless its occasion had one. It is sent once what `connection` is doing is committed.
 ///
@@ -117,24 +119,32 @@ pub async fn addressed(
     row.map(addressed).transpose()
 }
 
-/// Notes that a mail was sent, and where to.
+/// Notes that a mail was sent, and where to, and that the attempt has done the job: one statement and one commit. False
+/// if the attempt is no longer the last one. The mail is noted as sent even then, so that a later attempt need not
+/// send it again.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be noted.
 pub async fn sent(
     executor: impl PgExecutor<'_>,
     job_id: i64,
+    attempt: i32,
     recipient: &str,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "update mails set outcome = 'sent', reason = null, recipient = $2, ended_at = clock_timestamp() \
-         where job_id = $1",
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "with noted as (\
+             update mails set outcome = 'sent', reason = null, recipient = $3, ended_at = clock_timestamp() \
+             where job_id = $1\
+         ) \
+         update jobs set state = 'done', finished_at = clock_timestamp(), last_error = null \
+         where id = $1 and attempts = $2 and state = 'running'",
     )
     .bind(job_id)
+    .bind(attempt)
     .bind(recipient)
     .execute(executor)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// Notes that a mail is not sent, and why.

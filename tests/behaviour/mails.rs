@@ -475,7 +475,7 @@ async fn mails_that_other_handlers_queue_carry_links_and_end_with_them() {
     let expired = list(&client, expired).await.unwrap();
     assert_eq!((expired.len(), &*expired[0].skip_reason), (1, "EXPIRED"));
     // Neither a token nor an address is in what operators see of jobs.
-    let jobs = ListJobsRequest { kind: "mail".into(), ..Default::default() };
+    let jobs = ListJobsRequest { kind: "urgent_mail".into(), ..Default::default() };
     let jobs = client.operators().list_jobs(client.request(jobs)).await.unwrap().into_inner();
     let shown = format!("{jobs:?}");
     let token = link.split_once("token=").unwrap().1;

@@ -36,6 +36,7 @@ mod key_owners;
 mod keys;
 mod limits;
 mod list_purchases;
+mod mail_pace;
 mod mails;
 mod multi_level_commission;
 mod names;

@@ -297,6 +297,30 @@ async fn jobs_that_wait_are_counted_and_those_of_unknown_kinds_apart() {
 }
 
 #[tokio::test]
+async fn jobs_that_wait_for_a_later_time_cost_a_worker_nothing_however_many_they_are() {
+    const TAKES: u32 = 100;
+    let database = TestDatabase::new().await;
+    let takes = async || {
+        let begun = std::time::Instant::now();
+        for _ in 0..TAKES {
+            assert!(take(&database).await.is_empty());
+        }
+        begun.elapsed()
+    };
+    let before = takes().await;
+    // As while a mail server is away.
+    let many = "insert into jobs (kind, dedupe_key, payload, run_after)
+        select 'number', number::text, '{}', now() + interval '1 hour'
+        from generate_series(1, 100000) as number";
+    database.pool.execute(many).await.unwrap();
+    // Looking at all of them takes 20 ms and more.
+    let after = takes().await;
+    assert!(after < before * 3 + TAKES * Duration::from_millis(5), "{before:?}, {after:?}");
+    assert!(insert(&database, "number", "now").await);
+    assert_eq!(take(&database).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_time_that_no_list_could_show_is_no_time_of_a_job() {
     let database = TestDatabase::new().await;
     assert!(insert(&database, "number", "1").await);

@@ -84,6 +84,12 @@ impl MailKind {
     pub fn is_optional(self) -> bool {
         Self::OPTIONAL.contains(&self)
     }
+
+    /// Whether somebody waits for mails of this kind, or must be warned at once. Such mails go before the others.
+    #[must_use]
+    pub fn is_urgent(self) -> bool {
+        !self.is_optional()
+    }
 }
 
 /// Who gets a mail that does not go to the address in the profile of its user.

@@ -384,6 +384,7 @@ impl SideRow {
             Self::Mail(mail) => json!({
                 "occasion": mail.occasion,
                 "kind": mail.kind.as_str(),
+                "is_urgent": mail.kind.is_urgent(),
                 "user_id": mail.user_id.as_ref().map(UserId::as_str),
                 "recipient": mail.recipient.as_ref().map(|recipient| &recipient.email),
                 "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),

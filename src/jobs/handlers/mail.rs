@@ -1,5 +1,6 @@
-//! `mail`: renders a mail from profiles and the log, and delivers it.
+//! `mail` and `urgent_mail`: render a mail from profiles and the log, and deliver it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,14 +9,14 @@ use uuid::Uuid;
 
 use crate::engine::Environment;
 use crate::hang;
-use crate::jobs::{Attempt, Doing, Handler, JobError, Pauses, TakenJob};
+use crate::jobs::{Attempt, Doing, Handler, JobError, Pace, Pauses, TakenJob};
 use crate::mails::delivery::Undelivered;
 use crate::mails::facts::{self, Facts, Person};
 use crate::mails::message::{self, Headers};
 use crate::mails::names::shown;
 use crate::mails::unsubscribing::Unsubscribing;
 use crate::mails::{LinkSecrets, MailSettings, TokenLives, page_of, token_text};
-use crate::store::mails::{self, JOB_KIND};
+use crate::store::mails::{self, JOB_KIND, URGENT_JOB_KIND};
 use crate::store::{StoreError, in_time};
 use crate::store::{mailed_tokens, sign_ups};
 use domain::{MailKind, Timestamp, UserId};
@@ -23,7 +24,7 @@ use domain::{MailKind, Timestamp, UserId};
 /// What an attempt may take besides handing the mail to the server.
 const OWN_TIME: Duration = Duration::from_secs(15);
 
-/// Sends mails.
+/// Sends mails of all kinds.
 pub struct SendMail {
     /// How and where to.
     pub settings: MailSettings,
@@ -37,31 +38,54 @@ pub struct SendMail {
     pub environment: Environment,
 }
 
-impl Handler for SendMail {
+/// Mails of one kind of job. All lanes of a server share one pace, and the first in the list of handlers goes first.
+pub(super) struct Lane {
+    kind: &'static str,
+    slots: usize,
+    pace: Arc<Pace>,
+    sender: Arc<SendMail>,
+}
+
+impl Lane {
+    /// The lanes of a server: mails that somebody waits for, and then the others.
+    pub(super) fn all(sender: SendMail) -> [Self; 2] {
+        let concurrency = sender.settings.concurrency;
+        let pace = Arc::new(Pace::new(sender.settings.per_second));
+        let sender = Arc::new(sender);
+        let lane = |kind, slots| Self { kind, slots, pace: pace.clone(), sender: sender.clone() };
+        [lane(URGENT_JOB_KIND, concurrency.div_ceil(2)), lane(JOB_KIND, concurrency)]
+    }
+}
+
+impl Handler for Lane {
     fn kind(&self) -> &'static str {
-        JOB_KIND
+        self.kind
     }
 
     fn attempt<'a>(&'a self, job: &'a TakenJob, attempt: &'a mut Attempt) -> Doing<'a> {
-        Box::pin(async move { self.send(job, attempt.database().pool()).await })
+        Box::pin(self.sender.send(job, attempt))
     }
 
     fn time_limit(&self) -> Duration {
-        self.settings.patience + OWN_TIME
+        self.sender.settings.patience + OWN_TIME
     }
 
     fn max_attempts(&self) -> u32 {
-        self.settings.max_attempts
+        self.sender.settings.max_attempts
     }
 
     fn pauses(&self) -> Option<Pauses> {
-        let MailSettings { first_pause, longest_pause, .. } = self.settings;
+        let MailSettings { first_pause, longest_pause, .. } = self.sender.settings;
         Some(Pauses { first: first_pause, longest: longest_pause })
     }
 
     fn own_slots(&self) -> Option<usize> {
         // A mail server that hangs holds up mails only.
-        Some(self.settings.concurrency)
+        Some(self.slots)
+    }
+
+    fn pace(&self) -> Option<Arc<Pace>> {
+        Some(self.pace.clone())
     }
 }
 
@@ -94,9 +118,10 @@ struct Letter {
 }
 
 impl SendMail {
-    /// Makes one attempt. That the mail was sent is noted before the job is completed, so that a job that is not
-    /// completed does not send it again.
-    async fn send(&self, job: &TakenJob, pool: &PgPool) -> Result<(), JobError> {
+    /// Makes one attempt. That the mail was sent is noted together with the completion of the job, so that a job that
+    /// is not completed does not send it again.
+    async fn send(&self, job: &TakenJob, attempt: &mut Attempt) -> Result<(), JobError> {
+        let pool = attempt.database().pool();
         let wanted = Wanted::read(&job.payload)?;
         let Some(addressed) = in_time(mails::addressed(pool, job.id)).await? else {
             // The mail was erased.
@@ -139,7 +164,9 @@ impl SendMail {
             },
         )?;
         hang::point("mail.sent");
-        Ok(in_time(mails::sent(pool, job.id, &letter.to)).await?)
+        let is_last = in_time(mails::sent(pool, job.id, job.attempt, &letter.to)).await?;
+        attempt.completed(is_last);
+        Ok(())
     }
 
     /// What is to be sent, or a short code for why nothing is.

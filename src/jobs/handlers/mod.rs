@@ -17,5 +17,6 @@ pub fn all(limits: &Limits, mail: SendMail) -> Handlers {
         mails_kept: limits.mails_kept,
         sign_ups_kept: limits.sign_ups_kept,
     };
-    vec![Arc::new(clean), Arc::new(mail)]
+    let [urgent, other] = mail::Lane::all(mail);
+    vec![Arc::new(clean), Arc::new(urgent), Arc::new(other)]
 }
