@@ -37,7 +37,7 @@ pub enum MailKind {
 
 impl MailKind {
     /// All there are.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Welcome,
         Self::Referral,
         Self::Conversion,

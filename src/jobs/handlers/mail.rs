@@ -267,8 +267,12 @@ impl SendMail {
 /// so does an address that is no longer an account's. What can be switched off is sent for programs that say so.
 fn may_name(kind: MailKind, person: &Person) -> bool {
     match kind {
-        MailKind::ConfirmEmail | MailKind::EmailChanged => false,
-        MailKind::PasswordReset => person.is_email_confirmed,
+        // The mail of a sign-up goes to nobody who has a profile.
+        MailKind::ConfirmEmail | MailKind::ConfirmSignUp | MailKind::EmailChanged => false,
+        MailKind::PasswordReset
+        | MailKind::AccountExists
+        | MailKind::PasswordChanged
+        | MailKind::SecondFactorRemoved => person.is_email_confirmed,
         MailKind::Welcome | MailKind::Referral | MailKind::Conversion | MailKind::Tier => true,
     }
 }

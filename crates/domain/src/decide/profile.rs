@@ -266,7 +266,8 @@ pub(super) fn unsubscribe(
     let wanted = kinds.iter().map(|kind| (*kind, false)).collect();
     work.write_row(SideRow::MailPreferences { user_id: user_id.clone(), wanted });
     let fields = vec![ProfileField::MailPreferences];
-    tell_profile(work, user_id, ProfileCommand::Update { fields })
+    let now = work.now();
+    tell_profile(work, user_id, ProfileCommand::Update { user_id: user_id.clone(), fields, now })
 }
 
 fn tell_profile(

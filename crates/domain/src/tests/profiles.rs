@@ -214,7 +214,8 @@ fn a_recovery_code_that_was_found_before_another_use_is_looked_for_again() {
     assert_eq!(scene.tell(&use_code(0)), refused(Refusal::SecondFactorOff(user("ana"))));
     let factor =
         SecondFactor { sealed_secret: vec![1], last_period: 1, recovery_hashes: vec![[7; 32]] };
-    let change = ChangeSecondFactor { user_id: user("ana"), factor: Some(factor) };
+    let change =
+        ChangeSecondFactor { user_id: user("ana"), factor: Some(factor), known_changes: None };
     scene.tell(&Command::ChangeSecondFactor(Box::new(change))).unwrap();
     scene.tell(&use_code(0)).unwrap();
     assert_eq!(scene.tell(&use_code(0)), refused(Refusal::ProfileMoved(user("ana"))));
