@@ -28,8 +28,8 @@ create table refresh_tokens (
     -- The SHA-256 of the token, which has 256 random bits, so that its hash needs no salt.
     hash           bytea       primary key check (length(hash) = 32),
     session_id     text collate "C" not null,
-    -- How many exchanges led to the token: 0 for that of the login. An exchange that is repeated gives a second token of
-    -- the same generation.
+    -- How many exchanges led to the token: 0 for that of the login. An exchange that is repeated gives a second token
+    -- of the same generation.
     generation     integer     not null default 0,
     -- An unused token is of no use after this. Cleaned thereafter.
     expires_at     timestamptz not null,

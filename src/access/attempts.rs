@@ -3,8 +3,8 @@
 //! waits two seconds at most, unless they share an address with an attacker.
 //!
 //! An attempt counts from its beginning. Of the attempts that are made at once, only as many are let in as could still
-//! fail without a consequence; the others wait until it is known how those have ended. So a burst of guesses gets as far
-//! as the same guesses one after the other.
+//! fail without a consequence; the others wait until it is known how those have ended. So a burst of guesses gets as
+//! far as the same guesses one after the other.
 //!
 //! The counts are in memory, bounded, and each server has its own, so that an attacker who spreads attempts over
 //! several servers gets that many times as many. A table would cost a write for each attempt, which is what a flood of
@@ -79,8 +79,8 @@ struct Counts {
     addresses: LruCache<IpAddr, Arc<Gate>>,
 }
 
-/// An attempt that may be made now. One that is dropped has had no outcome, which its maker could not learn of, and does
-/// not count.
+/// An attempt that may be made now. One that is dropped has had no outcome, which its maker could not learn of, and
+/// does not count.
 pub(super) struct Attempt {
     account: Turn,
     pair: Turn,
@@ -180,8 +180,8 @@ impl Gate {
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a turn until `deadline`. An attempt that would have to wait longer, if all before it fail, is refused at
-    /// once.
+    /// Waits for a turn until `deadline`. An attempt that would have to wait longer, if all before it fail, is
+    /// refused at once.
     async fn take_turn(self: &Arc<Self>, deadline: Instant) -> Result<Turn, TooMany> {
         let pending = self.queue(deadline)?;
         let taken = timeout_at(deadline, self.turns.clone().acquire_owned()).await;
@@ -222,8 +222,8 @@ impl Gate {
         Ok(Pending(self.clone()))
     }
 
-    /// Waits for as long as the failures demand, counting those that pending attempts may become. Others do not wait for
-    /// this attempt.
+    /// Waits for as long as the failures demand, counting those that pending attempts may become. Others do not wait
+    /// for this attempt.
     async fn pass(self: &Arc<Self>, began: Instant) -> Turn {
         let (pending, delay) = {
             let mut failures = self.failures();

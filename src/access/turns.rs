@@ -1,6 +1,6 @@
-//! The share of the connections to the database that logins get. Anybody can call the RPCs that log people in or mail them
-//! a token, at once and as often as limits allow, and some of their statements wait for each other at the row of one
-//! user; other reads must find a connection all the same.
+//! The share of the connections to the database that logins get. Anybody can call the RPCs that log people in or mail
+//! them a token, at once and as often as limits allow, and some of their statements wait for each other at the row of
+//! one user; other reads must find a connection all the same.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Accounts under attack: how owners get them back, what guessing in bursts achieves, and what a flood of logins leaves to
-//! others.
+//! Accounts under attack: how owners get them back, what guessing in bursts achieves, and what a flood of logins
+//! leaves to others.
 
 use std::time::{Duration, Instant};
 
@@ -304,8 +304,8 @@ async fn operators_and_admins_who_are_deactivated_have_the_rights_of_users() {
         list(&active.access_token).await.unwrap();
     }
 
-    // Operators do not deactivate admins, and an operator whose session has not ended everywhere yet does not reactivate
-    // themselves.
+    // Operators do not deactivate admins, and an operator whose session has not ended everywhere yet does not
+    // reactivate themselves.
     let olga = people.login("olga", PASSWORD).await.unwrap();
     let of =
         |user_id: &str| DeactivateUserRequest { user_id: user_id.into(), ..Default::default() };

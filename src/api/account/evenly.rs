@@ -28,8 +28,8 @@ pub(super) async fn no_sooner<T: Send + 'static>(
 }
 
 /// Does something that anybody can ask for, and answers after the same time whatever there is to do. Work that takes
-/// longer goes on; so does work whose caller has left. Callers wait for a turn at the database, whatever they ask for, and
-/// are refused if too many do.
+/// longer goes on; so does work whose caller has left. Callers wait for a turn at the database, whatever they ask
+/// for, and are refused if too many do.
 pub(super) async fn evenly(
     access: &Access,
     work: impl Future<Output = Result<(), StoreError>> + Send + 'static,

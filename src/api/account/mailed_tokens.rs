@@ -14,8 +14,8 @@ use domain::{MailKind, MailedToken, Personal, TokenPurpose};
 /// The longest text that can be a token, in bytes.
 const MAX_TOKEN_BYTES: usize = 256;
 
-/// Queues a mail with a token to the address of a user, unless the user had too many lately and the last one is still good
-/// for a while.
+/// Queues a mail with a token to the address of a user, unless the user had too many lately and the last one is still
+/// good for a while.
 pub(super) async fn mail(
     access: &Access,
     database: &Database,

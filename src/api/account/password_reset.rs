@@ -45,9 +45,9 @@ impl Handlers {
     }
 }
 
-/// Gives a user another password with a token, which is good once, and ends all their sessions. The token shows that they
-/// read the mails to their address, so that the address is confirmed from now on. Returns whether a second factor was
-/// removed with it, which somebody else may have set up before.
+/// Gives a user another password with a token, which is good once, and ends all their sessions. The token shows that
+/// they read the mails to their address, so that the address is confirmed from now on. Returns whether a second
+/// factor was removed with it, which somebody else may have set up before.
 pub(in crate::api) async fn reset(
     context: &Context,
     token: &str,

@@ -41,7 +41,8 @@ impl Handlers {
         let mut fields = Fields::of(&call.message);
         let code = fields.required("code", &call.message.code);
         let code = fields.finish(code)?;
-        // Read before the factor: if a reset by mail comes between, there is no factor any more or the command is refused.
+        // Read before the factor: if a reset by mail comes between, there is no factor any more or the command is
+        // refused.
         let known_changes = Some(self.own_profile(user_id).await?.password_changes);
         let stored = in_time(second_factors::find(self.0.database.pool(), user_id)).await?;
         let stored = stored.ok_or_else(|| Refusal::SecondFactorOff(user_id.clone()))?;

@@ -3,8 +3,8 @@
 //! The first two mark the user's participants in the same append, so that a reward needs to look at
 //! participants only.
 //!
-//! Deactivating an operator or admin also ends their sessions and keys: what they may do rests on the role that a session
-//! has from its login, and a login of somebody who is inactive gets no more than a participant's.
+//! Deactivating an operator or admin also ends their sessions and keys: what they may do rests on the role that a
+//! session has from its login, and a login of somebody who is inactive gets no more than a participant's.
 
 use super::session;
 use crate::{

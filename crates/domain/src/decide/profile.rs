@@ -205,9 +205,9 @@ fn removal(work: &mut dyn Work, user_id: &UserId) -> Mail {
 }
 
 /// Somebody has shown that they read the mails to the address of the account. It is confirmed, if it was not. A second
-/// factor that a participant's account had before that goes: whoever made the account with an address that is not theirs
-/// may have set it up, and would lock out the owner of the address with it. Those of operators and admins stay; an admin
-/// removes them.
+/// factor that a participant's account had before that goes: whoever made the account with an address that is not
+/// theirs may have set it up, and would lock out the owner of the address with it. Those of operators and admins
+/// stay; an admin removes them.
 ///
 /// Returns whether a second factor was removed.
 pub(super) fn prove_address(work: &mut dyn Work, user_id: &UserId) -> Result<bool, Halt> {
