@@ -257,8 +257,10 @@ mod tests {
         assert_ne!(participant, Participant::default());
         let user: User = serde_json::from_value(serde_json::json!({
             "status": "inactive", "register_time": 1, "programs": ["p", "q"], "password_changes": 2,
-            "profile": {"version": 3, "asked": 2, "is_email_confirmed": true, "has_second_factor": true,
-                "has_unproven_factor": true, "ask_times": [1, 2, 3]},
+            "profile": {
+                "version": 3, "asked": 2, "is_email_confirmed": true, "has_second_factor": true,
+                "recovery_codes_used": 1, "has_unproven_factor": true, "ask_times": [1, 2, 3],
+            },
             "has_known_address": true, "role": "operator",
         }))
         .unwrap();

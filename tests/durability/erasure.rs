@@ -8,7 +8,7 @@ use contract::pb::*;
 use domain::{MailedToken, Personal, TokenPurpose, UserId};
 use tonic::Code;
 use tributary::store::personal::{self, address_key};
-use tributary::store::{functions, mailed_tokens, second_factors};
+use tributary::store::{functions, mailed_tokens};
 
 use crate::expected;
 use testing::{Pair, Server, TestDatabase, at_once, reason, sign_up_request};
@@ -275,7 +275,7 @@ async fn what_is_entered_for_a_user_while_they_are_erased_is_not_kept() {
     let token = MailedToken {
         id: [7; 16],
         purpose: TokenPurpose::ResetPassword,
-        user_id: ada.clone(),
+        user_id: ada,
         email: Personal("ada@example.com".into()),
         version: 0,
     };
@@ -293,17 +293,12 @@ async fn what_is_entered_for_a_user_while_they_are_erased_is_not_kept() {
             entered
         })
     };
-    let beginning = {
-        let pool = database.pool.clone();
-        tokio::spawn(async move { second_factors::begin(&pool, &ada, &[1; 48]).await.unwrap() })
-    };
-    // Both wait for the erasure.
+    // It waits for the erasure.
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(!entering.is_finished() && !beginning.is_finished());
+    assert!(!entering.is_finished());
     erasing.commit().await.unwrap();
     assert!(!entering.await.unwrap(), "a token of an erased user");
-    assert!(!beginning.await.unwrap(), "a second factor of an erased user");
-    for table in ["mailed_tokens", "second_factors", "mails"] {
+    for table in ["mailed_tokens", "mails"] {
         let rows = database.count(&format!("select count(*) from {table}")).await;
         assert_eq!(rows, 0, "{table}");
     }
