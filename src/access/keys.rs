@@ -55,6 +55,7 @@ enum Recalled {
 }
 
 /// In how many calls a key was refused that are not written yet, and when last.
+#[derive(Clone, Copy)]
 struct Refused {
     calls: i64,
     last: Timestamp,
@@ -278,7 +279,9 @@ impl Keys {
         let written = api_keys::record_refusals(self.database.pool(), &rows);
         if let Err(error) = in_time(written).await {
             tracing::debug!(%error, "refused calls of API keys could not be recorded yet");
-            refusals.into_iter().for_each(|(key_id, more)| self.add_refusals(key_id, more));
+            for (key_id, more) in refusals {
+                self.add_refusals(key_id, more);
+            }
         }
     }
 

@@ -181,14 +181,18 @@ async fn admit<B>(
         Route::Open => limits.admit(&principal, address, None),
     };
     if let Err(limited) = counted {
-        credential.iter().for_each(|credential| access.note_refusal(credential));
+        if let Some(credential) = &credential {
+            access.note_refusal(credential);
+        }
         return Err(limited.status().await);
     }
     let mut rpc = None;
     if let Route::Rpc(rule) = route {
         rpc = Some(rule.rpc);
         rule.admit_caller(&principal).map_err(|reason| {
-            credential.iter().for_each(|credential| access.note_refusal(credential));
+            if let Some(credential) = &credential {
+                access.note_refusal(credential);
+            }
             if is_unknown { unknown_credentials() } else { denied(reason) }
         })?;
     }

@@ -1,5 +1,7 @@
 //! `tributary keys`: create, list and revoke API keys in the database, for when no key works.
 
+use std::fmt::Write;
+
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -225,7 +227,8 @@ fn line(key: &KnownKey, now: Timestamp) -> String {
     }
     about.extend([", by ", &*key.created_by]);
     if key.refused_calls > 0 {
-        about.push_str(&format!(", refused {} times", key.refused_calls));
+        // Writing to a string cannot fail.
+        let _ = write!(about, ", refused {} times", key.refused_calls);
     }
     format!(
         "{:14} {:8} {state:8} {:20} {:20} {:20} {about}",

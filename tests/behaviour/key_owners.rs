@@ -5,7 +5,7 @@ use std::time::Duration;
 use contract::pb::*;
 use tonic::Code;
 
-use super::keys::{create, fact, holder, in_seconds, list, revoke, wanted, wanted_by_user, with};
+use super::keys::{fact, holder, in_seconds, list, revoke, wanted, wanted_by_user, with};
 use super::roles::{person, set_role};
 use super::support::{PATIENCE, refused, server_with};
 use testing::Client;

@@ -487,7 +487,7 @@ async fn logins_and_mails_that_wait_in_the_database_leave_connections_to_other_r
         };
         let mut rewards = client.rewards();
         let read = rewards.get_balances(client.request(balances));
-        let read = tokio::time::timeout(Duration::from_millis(1_000), read).await;
+        let read = tokio::time::timeout(Duration::from_secs(1), read).await;
         read.expect("an answer while logins wait").unwrap();
     }
     blocking.rollback().await.unwrap();

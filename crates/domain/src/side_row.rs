@@ -356,14 +356,7 @@ impl SideRow {
                 "email": token.email.0,
                 "version": token.version,
             }),
-            Self::SecondFactor(SecondFactorRow { user_id, factor }) => json!({
-                "user_id": user_id.as_str(),
-                "sealed_secret": factor.as_ref().map(|factor| hex(&factor.sealed_secret)),
-                "last_period": factor.as_ref().map(|factor| factor.last_period),
-                "recovery_hashes": factor.as_ref().map(|factor| {
-                    factor.recovery_hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>()
-                }),
-            }),
+            Self::SecondFactor(row) => second_factor(row),
             Self::SecondFactorBegun { user_id, sealed_secret } => json!({
                 "user_id": user_id.as_str(),
                 "begun_secret": hex(&sealed_secret.0),
@@ -381,15 +374,7 @@ impl SideRow {
                 "wanted": kinds(wanted, true),
                 "unwanted": kinds(wanted, false),
             }),
-            Self::Mail(mail) => json!({
-                "occasion": mail.occasion,
-                "kind": mail.kind.as_str(),
-                "is_urgent": mail.kind.is_urgent(),
-                "user_id": mail.user_id.as_ref().map(UserId::as_str),
-                "recipient": mail.recipient.as_ref().map(|recipient| &recipient.email),
-                "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
-                "facts": mail.facts,
-            }),
+            Self::Mail(mail) => mail_content(mail),
             Self::Erasure(user_id) | Self::ConfirmedSignUp(user_id) => {
                 json!({ "user_id": user_id.as_str() })
             }
@@ -428,6 +413,29 @@ impl SideRow {
             }),
         }
     }
+}
+
+fn second_factor(SecondFactorRow { user_id, factor }: &SecondFactorRow) -> Value {
+    json!({
+        "user_id": user_id.as_str(),
+        "sealed_secret": factor.as_ref().map(|factor| hex(&factor.sealed_secret)),
+        "last_period": factor.as_ref().map(|factor| factor.last_period),
+        "recovery_hashes": factor.as_ref().map(|factor| {
+            factor.recovery_hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>()
+        }),
+    })
+}
+
+fn mail_content(mail: &Mail) -> Value {
+    json!({
+        "occasion": mail.occasion,
+        "kind": mail.kind.as_str(),
+        "is_urgent": mail.kind.is_urgent(),
+        "user_id": mail.user_id.as_ref().map(UserId::as_str),
+        "recipient": mail.recipient.as_ref().map(|recipient| &recipient.email),
+        "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
+        "facts": mail.facts,
+    })
 }
 
 /// The names of the kinds that are wanted, or that are not.

@@ -137,10 +137,8 @@ impl Oracle {
                 });
             }
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
-            // Who may call has no consequences.
-            AnyEvent::ApiKey(_) => {}
-            // Nor has work that is done again: it does what it would have done the first time.
-            AnyEvent::Job(_) => {}
+            // Who may call has no consequences, and work that is done again does what it would have done the first time.
+            AnyEvent::ApiKey(_) | AnyEvent::Job(_) => {}
         }
     }
 
