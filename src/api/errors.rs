@@ -148,6 +148,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::AlreadyReferred => Code::AlreadyExists,
         ErrorReason::SelfReferral
         | ErrorReason::ReferralCycle
+        | ErrorReason::ReferralNotHeld
+        | ErrorReason::ReferralUnconfirmed
         | ErrorReason::ReferralTooLate
         | ErrorReason::AlreadyBought
         | ErrorReason::CodeExhausted
@@ -413,6 +415,14 @@ impl From<Refusal> for ApiError {
             ),
             Refusal::ReferralTooLate(ParticipantId { program_id, user_id }) => status(
                 R::ReferralTooLate,
+                &[("program_id", program_id), ("referee_user_id", user_id)],
+            ),
+            Refusal::ReferralNotHeld(ParticipantId { program_id, user_id }) => status(
+                R::ReferralNotHeld,
+                &[("program_id", program_id), ("referee_user_id", user_id)],
+            ),
+            Refusal::ReferralUnconfirmed(ParticipantId { program_id, user_id }) => status(
+                R::ReferralUnconfirmed,
                 &[("program_id", program_id), ("referee_user_id", user_id)],
             ),
             Refusal::AlreadyBought(ParticipantId { program_id, user_id }) => status(

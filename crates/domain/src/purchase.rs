@@ -245,6 +245,7 @@ impl State for Purchase {
             | ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::ReferralApplied(_)
             | ParticipantEvent::ReferralMade(_)
+            | ParticipantEvent::ReferralStandingChanged(_)
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_)

@@ -20,7 +20,9 @@ pub enum WithheldReason {
     NotFirstPurchase,
     /// Nobody referred the buyer.
     NotReferred,
-    /// The buyer's referral is held or was rejected.
+    /// The buyer's referral is held.
+    ReferralHeld,
+    /// The buyer's referral was rejected.
     ReferralNotCounted,
     /// The purchase is dated before the referral.
     BeforeReferral,
@@ -45,6 +47,7 @@ impl WithheldReason {
             | Self::BelowMinimum
             | Self::NotFirstPurchase
             | Self::NotReferred
+            | Self::ReferralHeld
             | Self::ReferralNotCounted
             | Self::BeforeReferral
             | Self::RoundedToZero => false,

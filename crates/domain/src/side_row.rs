@@ -199,6 +199,13 @@ pub enum SideRow {
     ProfileChange(ProfileChange),
     /// A token to be mailed.
     MailedToken(MailedToken),
+    /// That a user is mailed a link which confirms the address in their profile.
+    RequestedConfirmation {
+        /// What the token of the link is made of.
+        token_id: [u8; 16],
+        /// The user.
+        user_id: UserId,
+    },
     /// A user's second factor.
     SecondFactor(SecondFactorRow),
     /// Which kinds of mail a user wants. Kinds that are not named stay as they are.
@@ -260,6 +267,7 @@ impl SideRow {
             Self::Referral { .. } => "referrals",
             Self::ProfileChange(_) => "profile_changes",
             Self::MailedToken(_) => "mailed_tokens",
+            Self::RequestedConfirmation { .. } => "requested_confirmations",
             Self::SecondFactor(_) => "second_factors",
             Self::MailPreferences { .. } => "mail_preferences",
             Self::Mail(_) => "mails",
@@ -315,6 +323,10 @@ impl SideRow {
                 "recovery_hashes": factor.as_ref().map(|factor| {
                     factor.recovery_hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>()
                 }),
+            }),
+            Self::RequestedConfirmation { token_id, user_id } => json!({
+                "token_id": hex(token_id),
+                "user_id": user_id,
             }),
             Self::MailPreferences { user_id, wanted } => json!({
                 "user_id": user_id.as_str(),

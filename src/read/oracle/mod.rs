@@ -11,20 +11,21 @@
 mod effect;
 mod reckon;
 mod rulebook;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod world;
 
 use domain::{
     AnyEvent, Kind, ParticipantEvent, ProgramEvent, ProgramId, PurchaseEvent, ReferralApplied,
-    ReferralStatus, RewardWithheld, StreamKey, UserErased, UserEvent,
+    RewardWithheld, StreamKey, UserErased, UserEvent,
 };
 
 use super::audit::Finding;
 use crate::store::RecordedEvent;
 use effect::{Effect, cancel, forfeit_fields, name_all, of_participant, withheld_fields};
 use reckon::Purchase;
-use world::{PersonIndex, Tie, UserIndex, Version, World};
+use world::{Awaited, PersonIndex, Tie, UserIndex, Version, World};
 
 /// The maximum number of deviations that are kept; all are counted.
 const MAX_KEPT: usize = 100;
@@ -47,6 +48,8 @@ struct Judgement {
     expected: Vec<Effect>,
     found: Vec<Effect>,
     purchase: Option<(Purchase, Vec<PersonIndex>)>,
+    /// Who has confirmed their address.
+    confirmed: Vec<UserIndex>,
 }
 
 /// The program of a reward that is withheld on the stream of a purchase.
@@ -84,6 +87,9 @@ impl Oracle {
         let mut judgement = Judgement::default();
         for (event, fact) in &command {
             self.sort(event, fact, &mut judgement);
+        }
+        for user in std::mem::take(&mut judgement.confirmed) {
+            standing::check_confirmed(self, user, position);
         }
         let date = judgement.purchase.as_ref().map(|(purchase, _)| purchase.date);
         self.judge(judgement, position);
@@ -165,10 +171,14 @@ impl Oracle {
                 self.sort_erasure(user, event, erased, judgement);
                 "ParticipantErased"
             }
+            UserEvent::UserEmailConfirmed(_) => {
+                self.world.confirm(user);
+                judgement.confirmed.push(user);
+                return;
+            }
             // Nothing in a program follows from what a user is called, or from who may call.
             UserEvent::UserProfileUpdated(_)
             | UserEvent::UserEmailChanged(_)
-            | UserEvent::UserEmailConfirmed(_)
             | UserEvent::UserSecondFactorChanged(_)
             | UserEvent::UserRoleChanged(_)
             | UserEvent::UserSessionsEnded(_)
@@ -222,9 +232,9 @@ impl Oracle {
                     format!("made while inactive: expected {was_inactive}, found {}", !was_inactive)
                 });
             }
-            // The decision of an operator.
-            ParticipantEvent::ReferralUpdated(updated)
-                if updated.status != ReferralStatus::Converted => {}
+            ParticipantEvent::ReferralStandingChanged(changed) => {
+                standing::sort(self, event, changed, judgement);
+            }
             fact => {
                 let Some((name, fields)) = of_participant(fact, &event.stream) else { return };
                 let program = self.world.program_index(split(&event.stream.id).0);
@@ -256,7 +266,9 @@ impl Oracle {
             Tie {
                 referrer,
                 made: applied.referral_time_us.0,
+                released: None,
                 status: applied.status,
+                awaits: Awaited::of(&applied.hold_reasons),
                 made_while_active: !was_inactive,
                 converted_while_able: false,
             },
@@ -269,6 +281,7 @@ impl Oracle {
         judgement.expected.push(self.expect(referrer, "ReferralMade", fields));
         let program = self.world.program_index(program_id);
         if let Some(version) = self.world.current_version(program) {
+            standing::check_initial(self, event, referee, &version);
             judgement.expected.extend(reckon::of_referral(&self.world, referee, &version));
         }
         was_inactive
@@ -292,7 +305,7 @@ impl Oracle {
     }
 
     fn judge(&mut self, judgement: Judgement, position: i64) {
-        let Judgement { mut expected, mut found, purchase } = judgement;
+        let Judgement { mut expected, mut found, purchase, .. } = judgement;
         if let Some((purchase, persons)) = purchase {
             for person in persons {
                 let mut of_program = Vec::new();

@@ -64,7 +64,8 @@ type TierChange = (Arc<str>, Arc<str>);
 pub(super) fn of_referral(world: &World, referee: PersonIndex, version: &Version) -> Vec<Effect> {
     let mut reckoning =
         Reckoning { world, version, source: referee, purchase: None, effects: Vec::new() };
-    if version.rules.earn_on == EarnOn::Referral {
+    let counts = world.person(referee).referral.is_some_and(|tie| is_counted(tie.status));
+    if version.rules.earn_on == EarnOn::Referral && counts {
         reckoning.convert();
         reckoning.pay();
     }
@@ -103,9 +104,22 @@ pub(super) fn is_enough(
     version: &Version,
 ) -> bool {
     let referral = world.person(buyer).referral;
+    // What cannot be made up for is like a purchase before the referral.
+    let is_lost = |tie: &Tie| !is_counted(tie.status) && !version.rules.make_up_held_purchases;
     takes_currency(&version.rules, &purchase.currency_code)
         && purchase.amount_minor >= version.rules.minimum_purchase_minor
-        && referral.is_none_or(|tie| counts_as_after(purchase.date, tie.made))
+        && referral.is_none_or(|tie| {
+            counts_as_after(purchase.date, since(&tie, version)) && !is_lost(&tie)
+        })
+}
+
+/// Since when purchases earn through a referral: since it was made or, where nothing is made up for, since it was
+/// released.
+fn since(tie: &Tie, version: &Version) -> rulebook::Moment {
+    match tie.released {
+        Some(released) if !version.rules.make_up_held_purchases => released,
+        _ => tie.made,
+    }
 }
 
 fn is_of_a_reward(effect: &Effect) -> bool {
@@ -117,13 +131,20 @@ fn is_counted(status: ReferralStatus) -> bool {
 }
 
 /// Why a referral stands between a purchase and its reward.
-fn fault_of_tie(tie: Tie, purchase: &Purchase) -> Option<WithheldReason> {
-    if !is_counted(tie.status) {
-        Some(WithheldReason::ReferralNotCounted)
-    } else if counts_as_after(purchase.date, tie.made) {
-        None
+fn fault_of_tie(tie: Tie, purchase: &Purchase, version: &Version) -> Option<WithheldReason> {
+    if counts_as_after(purchase.date, since(&tie, version)) {
+        fault_of_status(tie.status)
     } else {
         Some(WithheldReason::BeforeReferral)
+    }
+}
+
+/// Why nothing is earned through a referral with this status.
+fn fault_of_status(status: ReferralStatus) -> Option<WithheldReason> {
+    match status {
+        ReferralStatus::Held => Some(WithheldReason::ReferralHeld),
+        ReferralStatus::Rejected => Some(WithheldReason::ReferralNotCounted),
+        ReferralStatus::Pending | ReferralStatus::Converted => None,
     }
 }
 
@@ -158,7 +179,7 @@ impl<'a> Reckoning<'a> {
         } else {
             match buyer.referral {
                 None => Some(WithheldReason::NotReferred),
-                Some(tie) => fault_of_tie(tie, purchase),
+                Some(tie) => fault_of_tie(tie, purchase, self.version),
             }
         }
     }
@@ -212,9 +233,8 @@ impl<'a> Reckoning<'a> {
                 // The source's own referral was judged for the occasion as a whole.
                 if step > 0 && cut_off.is_none() {
                     cut_off = tie.and_then(|tie| match self.purchase {
-                        Some(purchase) => fault_of_tie(tie, purchase),
-                        None if is_counted(tie.status) => None,
-                        None => Some(WithheldReason::ReferralNotCounted),
+                        Some(purchase) => fault_of_tie(tie, purchase, version),
+                        None => fault_of_status(tie.status),
                     });
                 }
                 person = tie.map(|tie| tie.referrer);

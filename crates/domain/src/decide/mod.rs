@@ -14,6 +14,7 @@ mod referral;
 mod registration;
 mod rewards;
 mod session;
+mod standing;
 mod validation;
 
 use std::sync::Arc;
@@ -29,8 +30,8 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Halt, NewApiKey, ProgramId, Purchase, SessionsEnded, StreamKey, UserId, UserRole,
-    Work,
+    ApiKeyId, Halt, NewApiKey, ParticipantId, ProgramId, Purchase, SessionsEnded, StreamKey,
+    UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -47,6 +48,8 @@ pub enum Command {
     ChangeSecondFactor(Box<ChangeSecondFactor>),
     EraseUser { user_id: UserId, forfeits_balances: bool },
     ApplyReferral(ApplyReferral),
+    ReleaseReferral { referee: ParticipantId },
+    RejectReferral { referee: ParticipantId },
     RecordPurchase(RecordPurchase),
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey { key_id: ApiKeyId },
@@ -70,6 +73,8 @@ impl Command {
             Self::ChangeSecondFactor(_) => "ChangeSecondFactor",
             Self::EraseUser { .. } => "EraseUser",
             Self::ApplyReferral(_) => "ApplyReferral",
+            Self::ReleaseReferral { .. } => "ReleaseReferral",
+            Self::RejectReferral { .. } => "RejectReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
             Self::CreateApiKey(_) => "CreateApiKey",
             Self::RevokeApiKey { .. } => "RevokeApiKey",
@@ -95,6 +100,8 @@ impl Command {
             | Self::ChangeSecondFactor(_)
             | Self::EraseUser { .. }
             | Self::ApplyReferral(_)
+            | Self::ReleaseReferral { .. }
+            | Self::RejectReferral { .. }
             | Self::CreateApiKey(_)
             | Self::RevokeApiKey { .. }
             | Self::SetUserRole { .. }
@@ -121,6 +128,8 @@ impl Command {
                 erasure::erase(work, user_id, *forfeits_balances)
             }
             Self::ApplyReferral(input) => referral::apply(work, input),
+            Self::ReleaseReferral { referee } => standing::release(work, referee),
+            Self::RejectReferral { referee } => standing::reject(work, referee),
             Self::RecordPurchase(input) => purchase::record(work, input),
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::decide::standing;
 use crate::{
     Claim, ClaimKind, Halt, Mail, MailKind, MailedToken, Personal, ProfileChange, ProfileCommand,
     ProfileField, Recipient, Refusal, SecondFactor, SecondFactorRow, SideRow, TokenPurpose, User,
@@ -135,7 +136,8 @@ pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result
             work.write_row(SideRow::Mail(announcement(user_id, exchange, *asked)));
         }
     }
-    tell_profile(work, user_id, ProfileCommand::ConfirmEmail)
+    tell_profile(work, user_id, ProfileCommand::ConfirmEmail)?;
+    if user.profile().is_email_confirmed() { Ok(()) } else { standing::confirmed(work, user_id) }
 }
 
 /// Tells the address that the user had before. It is no longer in the profile, so that it comes with the mail.

@@ -2,9 +2,9 @@
 
 use crate::participant::Grant;
 use crate::reward::{Quote, SoFar, Unpaid, WithheldReason, quote};
-use crate::rules::{Pay, RewardRule};
+use crate::rules::{Pay, ProgramRules, RewardRule};
 use crate::{
-    Halt, Participant, ParticipantCommand, ParticipantId, ProgramVersion, PurchaseId,
+    Halt, Participant, ParticipantCommand, ParticipantId, ProgramVersion, PurchaseId, Referral,
     ReferralStatus, RewardWithheld, Timestamp, Work, load, tell,
 };
 
@@ -168,6 +168,22 @@ struct Earner<'a> {
     cut_off: Option<WithheldReason>,
 }
 
+/// Why nothing is earned through a referral; by a purchase, with its time if the caller said it.
+pub(super) fn cut_off(
+    rules: &ProgramRules,
+    referral: &Referral,
+    dated: Option<Timestamp>,
+) -> Option<WithheldReason> {
+    if dated.is_some_and(|dated| dated.is_purchase_before(referral.counts_since(rules))) {
+        return Some(WithheldReason::BeforeReferral);
+    }
+    match referral.status {
+        ReferralStatus::Held => Some(WithheldReason::ReferralHeld),
+        ReferralStatus::Rejected => Some(WithheldReason::ReferralNotCounted),
+        ReferralStatus::Pending | ReferralStatus::Converted => None,
+    }
+}
+
 /// Each rule with the participant on its level, if there is one.
 fn earners<'a>(work: &mut dyn Work, occasion: &Occasion<'a>) -> Result<Vec<Earner<'a>>, Halt> {
     let mut earners = Vec::new();
@@ -182,14 +198,7 @@ fn earners<'a>(work: &mut dyn Work, occasion: &Occasion<'a>) -> Result<Vec<Earne
             };
             // Whether the source's own referral counts is decided for the occasion as a whole.
             if level > 0 && cut_off.is_none() {
-                cut_off = match referral.status {
-                    ReferralStatus::Held | ReferralStatus::Rejected => {
-                        Some(WithheldReason::ReferralNotCounted)
-                    }
-                    ReferralStatus::Pending | ReferralStatus::Converted => dated
-                        .is_some_and(|dated| dated.is_purchase_before(referral.referral_time))
-                        .then_some(WithheldReason::BeforeReferral),
-                };
+                cut_off = self::cut_off(&occasion.version.rules, &referral, dated);
             }
             at.user_id = referral.referrer_user_id;
             level += 1;

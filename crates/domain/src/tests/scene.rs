@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::decide::{
-    ApplyReferral, CodeFault, CodeVerdict, Command, EnrollParticipant, RecordPurchase, Referrer,
-    RegisterUser, validate_code,
+    ApplyReferral, CodeFault, CodeVerdict, Command, ConfirmEmail, EnrollParticipant,
+    RecordPurchase, Referrer, RegisterUser, validate_code,
 };
 use crate::reward::WithheldReason;
 use crate::rules::ProgramRules;
@@ -164,6 +164,20 @@ impl Scene {
             referee_user_id: user(referee),
             referrer: Referrer::Code(code.into()),
         }))
+    }
+
+    pub fn confirm(&mut self, name: &str) -> Result<(), Halt> {
+        let version = self.memory.state::<crate::User>(&user(name)).profile().version();
+        let confirm = ConfirmEmail { user_id: user(name), version, change: None };
+        self.tell(&Command::ConfirmEmail(Box::new(confirm)))
+    }
+
+    pub fn release(&mut self, name: &str) -> Result<(), Halt> {
+        self.tell(&Command::ReleaseReferral { referee: Self::id(name) })
+    }
+
+    pub fn reject(&mut self, name: &str) -> Result<(), Halt> {
+        self.tell(&Command::RejectReferral { referee: Self::id(name) })
     }
 
     pub fn verdict(&self, code: &str, name: Option<&str>) -> Result<CodeVerdict, Halt> {
