@@ -67,7 +67,8 @@ pub fn program_message(
         enroll_by_default: rules.enroll_by_default,
         mails: rules.mails,
         require_confirmed_email: rules.require_confirmed_email,
-        make_up_held_purchases: Some(rules.make_up_held_purchases),
+        // Left out where it is as if it were left out.
+        make_up_held_purchases: (!rules.make_up_held_purchases).then_some(false),
     }
 }
 
