@@ -13,8 +13,8 @@ use domain::reward::WithheldReason;
 use domain::rules::RewardKind;
 use domain::{
     AnyEvent, EntryKind, HoldReason, Kind, Participant, ParticipantEvent, ParticipantId, Purchase,
-    PurchaseEvent, ReferralApplied, ReferralStatus, RewardGranted, RewardWithheld, Stream,
-    Timestamp, User, UserEvent, UserRole, UserStatus,
+    PurchaseEvent, PurchaseMadeUp, ReferralApplied, ReferralStatus, RewardGranted, RewardWithheld,
+    Stream, Timestamp, User, UserEvent, UserRole, UserStatus,
 };
 
 /// The event itself, and the participant if the event is on a participant's stream; `None` for an event of a type that
@@ -343,6 +343,7 @@ pub(super) fn purchase(
                 });
             }
             Some(PurchaseEvent::RewardWithheld(withheld)) => view.withhold(event, &withheld),
+            Some(PurchaseEvent::PurchaseMadeUp(made_up)) => view.make_up(&made_up),
             None => {}
         }
     }
@@ -394,6 +395,21 @@ impl PurchaseView {
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
+    }
+
+    /// Takes out what was withheld for the standing of a referral and has been decided anew.
+    fn make_up(&mut self, made_up: &PurchaseMadeUp) {
+        let outcome = self.outcome(made_up.program_id.as_str());
+        let levels: Vec<i32> = made_up.levels.iter().map(|level| count(*level)).collect();
+        outcome.withheld.retain(|withheld| {
+            let is_of_standing = matches!(
+                withheld.reason(),
+                pb::WithheldReason::ReferralHeld | pb::WithheldReason::ReferralNotCounted
+            );
+            !(is_of_standing && levels.contains(&withheld.level))
+        });
+        outcome.qualified = true;
+        outcome.reason = pb::WithheldReason::Unspecified.into();
     }
 
     /// Enters a reward that was withheld for the purchase's or the program's own sake.

@@ -119,7 +119,9 @@ impl Audit {
                     format!("version {number} is the {count}th")
                 });
             }
-            AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(_)) => {
+            AnyEvent::Purchase(
+                PurchaseEvent::PurchaseRecorded(_) | PurchaseEvent::PurchaseMadeUp(_),
+            ) => {
                 self.purchase = PurchaseId::parse(&event.stream.id).ok();
             }
             AnyEvent::Participant(fact) => self.enter_participant(event, &fact),

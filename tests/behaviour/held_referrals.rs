@@ -12,6 +12,7 @@ use testing::{
 
 const POINTS: &str = "tiered-points";
 const BONUS: &str = "first-purchase-bonus";
+const COMMISSION: &str = "multi-level-commission";
 
 /// Publishes a shipped program that demands confirmed addresses.
 async fn publish_demanding(client: &Client, name: &str) {
@@ -186,6 +187,83 @@ async fn two_confirmations_at_once_release_once() {
         assert_eq!(events_in(&database, &stream, "ReferralConverted").await, 1);
     }
     assert_eq!(events_in(&database, &format!("{POINTS}/ada"), "RewardGranted").await, 5);
+    pair.stop().await;
+    check_books(&database).await;
+    database.check().await;
+}
+
+/// Waits until this many rewards of a program were granted for purchases, and every job was done.
+async fn made_up(database: &TestDatabase, program_id: &str, rewards: i64) {
+    let granted = format!(
+        "select count(*) from events where event_type = 'RewardGranted'
+             and aggregate_id like '{program_id}/%' and payload ? 'purchase_id'"
+    );
+    let waiting = "select count(*) from jobs where kind = 'make_up' and state <> 'done'";
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while database.count(&granted).await < rewards || database.count(waiting).await > 0 {
+        let now = (database.count(&granted).await, database.count(waiting).await);
+        assert!(tokio::time::Instant::now() < end, "rewards and waiting jobs: {now:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    assert_eq!(database.count(&granted).await, rewards);
+}
+
+#[tokio::test]
+async fn a_purchase_while_the_referral_is_held_is_made_up_for_after_the_release() {
+    let (database, server, client) = server_with(&[]).await;
+    publish_demanding(&client, BONUS).await;
+    let code = client.sign_up(BONUS, "ada", "").await.unwrap().code;
+    client.sign_up(BONUS, "bob", &code).await.unwrap();
+    let first = client.buy("first", "bob", "USD", 1_000).await.unwrap();
+    disqualified(&first, WithheldReason::ReferralHeld);
+    let token = issue_token(&database, "bob", "confirm_email", 900.0).await;
+    confirm(&client, &token).await.unwrap();
+    let second = client.buy("second", "bob", "USD", 1_000).await.unwrap();
+    disqualified(&second, WithheldReason::NotFirstPurchase);
+    made_up(&database, BONUS, 2).await;
+
+    let seen = client.purchase("first").await.unwrap().outcomes.remove(0);
+    assert_eq!(granted(&seen), [("bob", 0, 1_000), ("ada", 1, 1_000)]);
+    assert!(seen.qualified && seen.converted, "{seen:?}");
+    assert_eq!((seen.reason(), seen.withheld), (WithheldReason::Unspecified, vec![]));
+    // A repetition of the purchase gets the first answer.
+    let again = client.buy("first", "bob", "USD", 1_000).await.unwrap();
+    assert_eq!(again.outcomes, first.outcomes);
+    let actors = "select count(*) from events where metadata ->> 'actor' = 'system'
+        and metadata ->> 'door' = 'job:make_up'";
+    assert_eq!(database.count(actors).await, 1);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn purchases_that_race_with_a_release_pay_once_each() {
+    let database = TestDatabase::new().await;
+    let pair = Pair::start(&database).await;
+    let client = pair.client(0);
+    publish_demanding(&client, COMMISSION).await;
+    let code = client.sign_up(COMMISSION, "ada", "").await.unwrap().code;
+    for round in 0..4 {
+        let friend = format!("friend-{round}");
+        client.sign_up(COMMISSION, &friend, &code).await.unwrap();
+        let token = issue_token(&database, &friend, "confirm_email", 900.0).await;
+        let answers = at_once((0..5).map(|number| {
+            let (client, token, friend) = (pair.client(number), token.clone(), friend.clone());
+            async move {
+                if number == 2 {
+                    return confirm(&client, &token).await;
+                }
+                let order = format!("{friend}-{number}");
+                client.buy(&order, &friend, "INR", 100_000).await.map(drop)
+            }
+        }))
+        .await;
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+    made_up(&database, COMMISSION, 16).await;
+    settled(&database).await;
+    let earned = stats(&client, COMMISSION, "ada").await.earned.unwrap().minor_units;
+    assert_eq!(earned, 16 * 5_000);
     pair.stop().await;
     check_books(&database).await;
     database.check().await;

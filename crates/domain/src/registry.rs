@@ -355,7 +355,7 @@ registry! { $
     /// A purchase.
     Purchase {
         id: PurchaseId,
-        state_version: 3,
+        state_version: 4,
         cache: Never,
         is_receipt: true,
         remembers_commands: true,

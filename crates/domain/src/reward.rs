@@ -37,6 +37,12 @@ pub enum WithheldReason {
 }
 
 impl WithheldReason {
+    /// Whether the reason is that a referral does not count, which can change.
+    #[must_use]
+    pub fn is_of_standing(self) -> bool {
+        matches!(self, Self::ReferralHeld | Self::ReferralNotCounted)
+    }
+
     /// Whether the reason is the earner's own, and not one of the purchase or of the program.
     #[must_use]
     pub fn is_of_earner(self) -> bool {

@@ -9,12 +9,15 @@
 //! deviation the oracle goes on from what the log has, so that one fault is named once.
 
 mod effect;
+mod make_up;
 mod reckon;
 mod rulebook;
 mod standing;
 #[cfg(test)]
 mod tests;
 mod world;
+
+use std::sync::Arc;
 
 use domain::{
     AnyEvent, Kind, ParticipantEvent, ProgramEvent, ProgramId, PurchaseEvent, ReferralApplied,
@@ -25,7 +28,7 @@ use super::audit::Finding;
 use crate::store::RecordedEvent;
 use effect::{Effect, cancel, forfeit_fields, name_all, of_participant, withheld_fields};
 use reckon::Purchase;
-use world::{Awaited, PersonIndex, Tie, UserIndex, Version, World};
+use world::{Awaited, PersonIndex, ProgramIndex, Tie, UserIndex, Version, World};
 
 /// The maximum number of deviations that are kept; all are counted.
 const MAX_KEPT: usize = 100;
@@ -48,6 +51,8 @@ struct Judgement {
     expected: Vec<Effect>,
     found: Vec<Effect>,
     purchase: Option<(Purchase, Vec<PersonIndex>)>,
+    /// The purchase that is made up for, with its program.
+    made_up: Option<(Arc<str>, ProgramIndex)>,
     /// Who has confirmed their address.
     confirmed: Vec<UserIndex>,
 }
@@ -91,7 +96,13 @@ impl Oracle {
         for user in std::mem::take(&mut judgement.confirmed) {
             standing::check_confirmed(self, user, position);
         }
-        let date = judgement.purchase.as_ref().map(|(purchase, _)| purchase.date);
+        let purchase = judgement.purchase.as_ref().map(|(purchase, _)| purchase.clone());
+        let made_up = judgement.made_up.take();
+        let date = match (&purchase, &made_up) {
+            (Some(purchase), _) => Some(purchase.date),
+            (None, Some(of)) => self.world.cut_off(of).map(|held| held.purchase.date),
+            (None, None) => None,
+        };
         self.judge(judgement, position);
         for (event, fact) in &command {
             if let AnyEvent::Participant(fact) = fact {
@@ -99,6 +110,7 @@ impl Oracle {
                 self.world.adopt(program_id, user_id, fact, date);
             }
         }
+        make_up::adopt(self, purchase.as_ref(), made_up.as_ref(), &command);
     }
 
     /// Takes in an input, with what must follow, or a consequence.
@@ -132,6 +144,9 @@ impl Oracle {
                 };
                 let enrolled = self.world.user(buyer).enrolled.iter().copied();
                 judgement.purchase = Some((purchase, enrolled.filter(counts).collect()));
+            }
+            AnyEvent::Purchase(PurchaseEvent::PurchaseMadeUp(made_up)) => {
+                make_up::sort(self, event, made_up, judgement);
             }
             AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)) => {
                 judgement.found.push(Effect {

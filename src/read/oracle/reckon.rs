@@ -13,6 +13,7 @@ use super::rulebook::{
 use super::world::{PersonIndex, Tie, Version, World};
 
 /// A purchase, as it was recorded.
+#[derive(Clone)]
 pub(super) struct Purchase {
     pub(super) id: Arc<str>,
     pub(super) amount_minor: i64,
@@ -94,6 +95,35 @@ pub(super) fn of_purchase(
     }
     reckoning.use_first(purchase);
     reckoning.effects
+}
+
+/// What must be made up for a purchase whose rewards on `levels` were withheld because a referral did not count: the
+/// levels to which all referrals count now, and the consequences. `shared_minor` is what others received of the
+/// purchase.
+pub(super) fn of_making_up(
+    world: &World,
+    buyer: PersonIndex,
+    purchase: &Purchase,
+    version: &Version,
+    levels: &[u32],
+    shared_minor: i64,
+) -> (Vec<u32>, Vec<Effect>) {
+    let mut reckoning =
+        Reckoning { world, version, source: buyer, purchase: Some(purchase), effects: Vec::new() };
+    let own = world.person(buyer).referral;
+    let counts = own.is_some_and(|tie| fault_of_tie(tie, purchase, version).is_none());
+    if !counts || !version.rules.make_up_held_purchases {
+        return (Vec::new(), Vec::new());
+    }
+    let mut candidates = reckoning.candidates();
+    candidates
+        .retain(|candidate| candidate.cut_off.is_none() && levels.contains(&candidate.rule.level));
+    let made_up = candidates.iter().map(|candidate| candidate.rule.level).collect();
+    let left = i128::from(purchase.amount_minor) - i128::from(shared_minor);
+    if reckoning.pay_all(candidates, left) {
+        reckoning.convert();
+    }
+    (made_up, reckoning.effects)
 }
 
 /// Whether the purchase is enough for a "first purchase" of which only a qualifying one is the first.
@@ -246,9 +276,14 @@ impl<'a> Reckoning<'a> {
 
     /// Pays everybody whom the rules name; whether anybody got anything.
     fn pay(&mut self) -> bool {
+        let amount = self.purchase.map_or(0, |of| i128::from(of.amount_minor));
+        self.pay_all(self.candidates(), amount)
+    }
+
+    /// Pays these, out of what is left of the purchase; whether anybody got anything.
+    fn pay_all(&mut self, candidates: Vec<Candidate<'a>>, mut left_of_purchase: i128) -> bool {
         let mut is_paid = false;
-        let mut left_of_purchase = self.purchase.map_or(0, |of| i128::from(of.amount_minor));
-        for candidate in self.candidates() {
+        for candidate in candidates {
             let Candidate { rule, person, cut_off } = candidate;
             let quote = match cut_off {
                 Some(reason) => Err(Unpaid { reason, computed_minor: None }),

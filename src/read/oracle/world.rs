@@ -11,6 +11,7 @@ use domain::{
     HoldReason, ParticipantEvent, Posts as _, ProgramPublished, ReferralStatus, RewardGranted,
 };
 
+use super::reckon::Purchase;
 use super::rulebook::{Bought, Counts, Moment, counts_as_after, may_be_undated, tiers_of};
 
 /// The place of a program in the list of programs.
@@ -80,6 +81,18 @@ impl Awaited {
     }
 }
 
+/// A purchase of which rewards were withheld because a referral did not count.
+pub(super) struct CutOff {
+    pub(super) purchase: Purchase,
+    pub(super) buyer: PersonIndex,
+    /// The version that judged it.
+    pub(super) version: u32,
+    /// The levels of the rewards that were not made up for.
+    pub(super) levels: Vec<u32>,
+    /// The shares of it that others received.
+    pub(super) shared_minor: i64,
+}
+
 /// What a participant received from one level.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Level {
@@ -132,6 +145,8 @@ pub(super) struct World {
     user_indexes: HashMap<Arc<str>, UserIndex>,
     persons: Vec<Person>,
     person_indexes: HashMap<(ProgramIndex, UserIndex), PersonIndex>,
+    /// Purchases that can be made up for, by id and program: few, so that they do not grow with the log.
+    pub(super) cut_offs: HashMap<(Arc<str>, ProgramIndex), CutOff>,
     /// The names of tiers, each once.
     tier_names: HashMap<Arc<str>, Arc<str>>,
 }
@@ -219,6 +234,10 @@ impl World {
             published: published.publish_time_us.0,
             rules: published.rules.clone(),
         });
+    }
+
+    pub(super) fn cut_off(&self, of: &(Arc<str>, ProgramIndex)) -> Option<&CutOff> {
+        self.cut_offs.get(of)
     }
 
     pub(super) fn erase(&mut self, user: UserIndex) {

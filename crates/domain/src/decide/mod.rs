@@ -7,6 +7,7 @@
 mod access;
 mod account;
 mod erasure;
+mod make_up;
 mod profile;
 mod program;
 mod purchase;
@@ -30,31 +31,58 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Halt, NewApiKey, ParticipantId, ProgramId, Purchase, SessionsEnded, StreamKey,
-    UserId, UserRole, Work,
+    ApiKeyId, Halt, NewApiKey, ParticipantId, ProgramId, Purchase, PurchaseId, SessionsEnded,
+    StreamKey, UserId, UserRole, Work,
 };
 
 /// A command from a caller.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum Command {
-    PublishProgram { program_id: ProgramId, rules: Arc<ProgramRules> },
+    PublishProgram {
+        program_id: ProgramId,
+        rules: Arc<ProgramRules>,
+    },
     RegisterUser(Box<RegisterUser>),
     EnrollParticipant(EnrollParticipant),
-    DeactivateUser { user_id: UserId },
-    ReactivateUser { user_id: UserId },
+    DeactivateUser {
+        user_id: UserId,
+    },
+    ReactivateUser {
+        user_id: UserId,
+    },
     UpdateProfile(Box<UpdateProfile>),
     ConfirmEmail(Box<ConfirmEmail>),
     ChangeSecondFactor(Box<ChangeSecondFactor>),
-    EraseUser { user_id: UserId, forfeits_balances: bool },
+    EraseUser {
+        user_id: UserId,
+        forfeits_balances: bool,
+    },
     ApplyReferral(ApplyReferral),
-    ReleaseReferral { referee: ParticipantId },
-    RejectReferral { referee: ParticipantId },
+    ReleaseReferral {
+        referee: ParticipantId,
+    },
+    RejectReferral {
+        referee: ParticipantId,
+    },
     RecordPurchase(RecordPurchase),
+    /// Grants what a purchase would have granted if a referral had not been held or rejected that counts now.
+    MakeUpPurchase {
+        purchase_id: PurchaseId,
+        program_id: ProgramId,
+    },
     CreateApiKey(Box<NewApiKey>),
-    RevokeApiKey { key_id: ApiKeyId },
-    SetUserRole { user_id: UserId, role: UserRole },
-    EndSessions { user_id: UserId, ended: SessionsEnded },
+    RevokeApiKey {
+        key_id: ApiKeyId,
+    },
+    SetUserRole {
+        user_id: UserId,
+        role: UserRole,
+    },
+    EndSessions {
+        user_id: UserId,
+        ended: SessionsEnded,
+    },
     ChangePassword(ChangePassword),
 }
 
@@ -76,6 +104,7 @@ impl Command {
             Self::ReleaseReferral { .. } => "ReleaseReferral",
             Self::RejectReferral { .. } => "RejectReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
+            Self::MakeUpPurchase { .. } => "MakeUpPurchase",
             Self::CreateApiKey(_) => "CreateApiKey",
             Self::RevokeApiKey { .. } => "RevokeApiKey",
             Self::SetUserRole { .. } => "SetUserRole",
@@ -100,6 +129,7 @@ impl Command {
             | Self::ChangeSecondFactor(_)
             | Self::EraseUser { .. }
             | Self::ApplyReferral(_)
+            | Self::MakeUpPurchase { .. }
             | Self::ReleaseReferral { .. }
             | Self::RejectReferral { .. }
             | Self::CreateApiKey(_)
@@ -131,6 +161,9 @@ impl Command {
             Self::ReleaseReferral { referee } => standing::release(work, referee),
             Self::RejectReferral { referee } => standing::reject(work, referee),
             Self::RecordPurchase(input) => purchase::record(work, input),
+            Self::MakeUpPurchase { purchase_id, program_id } => {
+                make_up::make_up(work, purchase_id, program_id)
+            }
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
             Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),

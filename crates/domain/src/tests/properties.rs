@@ -2,6 +2,7 @@
 
 mod audit;
 mod history;
+mod making_up;
 
 use std::collections::{HashMap, HashSet};
 

@@ -212,6 +212,15 @@ impl Scene {
         Ok(self.since(mark))
     }
 
+    /// Makes up for a purchase, and says what came of it.
+    pub fn make_up(&mut self, purchase_id: &str) -> Outcome {
+        let mark = self.memory.log().len();
+        let purchase_id = PurchaseId::parse(purchase_id).unwrap();
+        let command = Command::MakeUpPurchase { purchase_id, program_id: program(PROGRAM) };
+        self.tell(&command).unwrap();
+        self.since(mark)
+    }
+
     /// A purchase made now, in the currency of the program.
     pub fn buy(&mut self, buyer: &str, amount_minor: i64) -> Outcome {
         let currency = self.currency();

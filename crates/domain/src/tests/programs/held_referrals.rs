@@ -1,13 +1,15 @@
 //! Referrals that are held, released and rejected.
 
 use crate::decide::Command;
-use crate::reward::WithheldReason::{NotFirstPurchase, ReferralHeld, ReferralNotCounted};
+use crate::reward::WithheldReason::{
+    EarnerInactive, NotFirstPurchase, ReferralHeld, ReferralNotCounted,
+};
 use crate::rules::ProgramRules;
 use crate::tests::programs::{first_purchase_bonus, multi_level_commission, tiered_points};
 use crate::tests::scene::{PROGRAM, Scene, member, refused, user};
 use crate::{
-    HoldReason, Participant, ParticipantEvent, ReferralMade, ReferralStandingChanged,
-    ReferralStatus, Refusal,
+    HoldReason, Participant, ParticipantEvent, Purchase, PurchaseId, ReferralMade,
+    ReferralStandingChanged, ReferralStatus, Refusal,
 };
 
 fn confirmed_only(rules: ProgramRules) -> ProgramRules {
@@ -222,6 +224,97 @@ fn where_nothing_is_made_up_for_a_held_purchase_is_like_one_before_the_referral(
         (first.granted(), first.converted),
         (vec![("bea", 0, 1_000), ("ana", 1, 1_000)], true)
     );
+}
+
+#[test]
+fn a_first_purchase_while_held_is_made_up_for_once_and_converts() {
+    let mut scene = held(first_purchase_bonus());
+    scene.purchase("first", "bea", 1_000, "USD", None).unwrap();
+    let nothing = scene.make_up("first");
+    assert_eq!((nothing.granted(), nothing.withheld()), (vec![], vec![]), "bea is held");
+    scene.confirm("bea").unwrap();
+    assert_eq!(scene.buy("bea", 2_000).converted, false, "the first purchase was another one");
+    let outcome = scene.make_up("first");
+    assert_eq!(outcome.granted(), [("bea", 0, 1_000), ("ana", 1, 1_000)]);
+    assert_eq!((outcome.converted, counts(&scene, "ana")), (true, (0, 0, 1)));
+    let mark = scene.memory.log().len();
+    assert_eq!(scene.make_up("first").granted(), []);
+    assert_eq!(scene.memory.log().len(), mark, "nothing is recorded the second time");
+    let purchase = scene.memory.state::<Purchase>(&PurchaseId::parse("first").unwrap());
+    let outcome = &purchase.outcomes()[0];
+    assert_eq!((outcome.rewards.len(), outcome.converted), (2, true));
+}
+
+#[test]
+fn purchases_of_people_below_are_made_up_for_those_above_the_held_referral() {
+    let mut scene = Scene::of(confirmed_only(multi_level_commission()));
+    scene.line(&["ana", "bea"]);
+    scene.refer("bea", "cem");
+    scene.purchase("both", "cem", 100_000, "INR", None).unwrap();
+    scene.confirm("cem").unwrap();
+    scene.purchase("above", "cem", 200_000, "INR", None).unwrap();
+    // Bea's part of the first one can be made up for already, ana's not yet.
+    assert_eq!(scene.make_up("both").granted(), [("bea", 1, 5_000)]);
+    assert_eq!(scene.make_up("both").granted(), []);
+    assert_eq!(scene.make_up("above").granted(), []);
+    scene.confirm("bea").unwrap();
+    assert_eq!(scene.make_up("both").granted(), [("ana", 2, 1_000)]);
+    assert_eq!(scene.make_up("above").granted(), [("ana", 2, 2_000)]);
+    assert_eq!(scene.participant("ana").earned_minor(), 3_000);
+}
+
+#[test]
+fn what_is_made_up_for_goes_by_the_rules_of_the_purchase_and_the_earners_of_now() {
+    let mut scene = held(first_purchase_bonus());
+    scene.purchase("first", "bea", 1_000, "USD", None).unwrap();
+    let mut rules = confirmed_only(first_purchase_bonus());
+    rules.rewards[1].pay = crate::rules::Pay::FlatMinor(7);
+    scene.publish(PROGRAM, rules).unwrap();
+    scene.confirm("bea").unwrap();
+    scene.deactivate("ana");
+    let outcome = scene.make_up("first");
+    assert_eq!(outcome.granted(), [("bea", 0, 1_000)]);
+    assert_eq!(outcome.withheld(), [("ana", 1, EarnerInactive)]);
+    assert_eq!(outcome.withholdings[0].computed_minor, Some(1_000));
+    scene.reactivate("ana");
+    assert_eq!(scene.make_up("first").granted(), [], "nothing is paid later");
+}
+
+#[test]
+fn a_purchase_while_rejected_is_made_up_for_if_the_rejection_is_reversed() {
+    let mut scene = held(first_purchase_bonus());
+    scene.reject("bea").unwrap();
+    scene.purchase("first", "bea", 1_000, "USD", None).unwrap();
+    scene.confirm("bea").unwrap();
+    assert_eq!(scene.make_up("first").granted(), []);
+    scene.release("bea").unwrap();
+    assert_eq!(scene.make_up("first").granted(), [("bea", 0, 1_000), ("ana", 1, 1_000)]);
+}
+
+#[test]
+fn nothing_is_made_up_for_where_the_rules_of_the_purchase_say_so() {
+    let mut scene = held(ProgramRules { make_up_held_purchases: false, ..first_purchase_bonus() });
+    scene.purchase("first", "bea", 1_000, "USD", None).unwrap();
+    scene.publish(PROGRAM, confirmed_only(first_purchase_bonus())).unwrap();
+    scene.confirm("bea").unwrap();
+    assert_eq!(scene.make_up("first").granted(), []);
+    assert_eq!(scene.buy("bea", 1_000).granted().len(), 2);
+}
+
+#[test]
+fn shares_that_are_made_up_for_never_exceed_the_purchase() {
+    let mut rules = multi_level_commission();
+    rules.minimum_purchase_minor = 0;
+    for rule in &mut rules.rewards {
+        (rule.pay, rule.cap_minor) = (crate::rules::Pay::RateBps(5_000), None);
+    }
+    let mut scene = Scene::of(confirmed_only(rules));
+    scene.line(&["ana", "bea"]);
+    scene.refer("bea", "cem");
+    scene.confirm("cem").unwrap();
+    assert_eq!(scene.purchase("odd", "cem", 3, "INR", None).unwrap().granted(), [("bea", 1, 2)]);
+    scene.confirm("bea").unwrap();
+    assert_eq!(scene.make_up("odd").granted(), [("ana", 2, 1)]);
 }
 
 #[test]

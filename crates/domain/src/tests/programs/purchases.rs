@@ -9,8 +9,9 @@ use crate::reward::WithheldReason;
 use crate::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind};
 use crate::tests::scene::{PROGRAM, Scene, profile, program, user};
 use crate::{
-    Halt, Kind, OwnEvent, Participant, ParticipantEvent, ParticipantId, Purchase, PurchaseId,
-    PurchaseOutcome, ReferralApplied, ReferralStatus, Refusal, RewardShare, StreamKey, Timestamp,
+    CutOff, Halt, Kind, OwnEvent, Participant, ParticipantEvent, ParticipantId, Purchase,
+    PurchaseId, PurchaseOutcome, ReferralApplied, ReferralStatus, Refusal, RewardShare, StreamKey,
+    Timestamp,
 };
 
 /// Ana referred Bea, who referred Cem.
@@ -348,6 +349,7 @@ fn a_purchase_remembers_who_earned_what_and_that_it_converted() {
         credited_minor: 0,
         converted,
         used_first_purchase: converted,
+        cut_off: CutOff::default(),
     };
     // Ana's stream: enrolled, referred bea, no event about cem. Bea's stream: enrolled, was referred,
     // referred cem.

@@ -52,7 +52,8 @@ impl Audit {
                     let purchase_id = PurchaseId::parse(&logged.key.id).unwrap();
                     audit.purchases.insert(purchase_id, purchase.clone());
                 }
-                Some(PurchaseEvent::RewardWithheld(_)) | None => {}
+                Some(PurchaseEvent::RewardWithheld(_) | PurchaseEvent::PurchaseMadeUp(_))
+                | None => {}
             }
             if let Some(event) = Participant::event_ref(event) {
                 let id = ParticipantId::parse(&logged.key.id).unwrap();

@@ -10,7 +10,7 @@ use crate::rules::{
 };
 use crate::tests::memory_work::{Memory, Reading};
 use crate::tests::programs::{first_purchase_bonus, rule, tier};
-use crate::tests::scene::{PROGRAM, Scene, profile, user};
+use crate::tests::scene::{PROGRAM, Scene, profile, program, user};
 use crate::{Halt, PurchaseId, ReferralStatus};
 
 // Any program.
@@ -136,6 +136,7 @@ pub enum Action {
     Confirm(usize),
     Release(usize),
     Reject(usize),
+    MakeUp(u32),
     Publish { first: bool },
 }
 
@@ -170,6 +171,7 @@ fn any_action() -> impl Strategy<Value = Action> {
         4 => person().prop_map(Action::Confirm),
         2 => person().prop_map(Action::Release),
         2 => person().prop_map(Action::Reject),
+        6 => any::<u32>().prop_map(Action::MakeUp),
         1 => any::<bool>().prop_map(|first| Action::Publish { first }),
     ]
 }
@@ -246,6 +248,11 @@ impl History {
         Ok(())
     }
 
+    /// How many purchases were recorded or refused: `order-1`, `order-2`, ...
+    pub fn purchases(&self) -> u32 {
+        self.purchases
+    }
+
     fn act(&mut self, action: &Action) -> Result<(), Halt> {
         match action {
             Action::SignUp(code) => {
@@ -314,6 +321,12 @@ impl History {
             Action::Reject(who) => {
                 let who = self.someone(*who, |name| self.is_held(name));
                 self.scene.reject(&who)
+            }
+            Action::MakeUp(number) => {
+                let number = number % self.purchases.max(1) + 1;
+                let purchase_id = PurchaseId::parse(&format!("order-{number}")).unwrap();
+                let program_id = program(PROGRAM);
+                self.scene.tell(&Command::MakeUpPurchase { purchase_id, program_id })
             }
             Action::Publish { first } => {
                 self.scene.publish(PROGRAM, self.versions[usize::from(!first)].clone())
