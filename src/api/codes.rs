@@ -29,6 +29,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::AlreadyReferred => Code::AlreadyExists,
         ErrorReason::SelfReferral
         | ErrorReason::ReferralCycle
+        | ErrorReason::ReferralNotHeld
+        | ErrorReason::ReferralUnconfirmed
         | ErrorReason::ReferralTooLate
         | ErrorReason::AlreadyBought
         | ErrorReason::CodeExhausted

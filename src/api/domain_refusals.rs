@@ -49,6 +49,14 @@ impl From<Refusal> for ApiError {
                 R::ReferralTooLate,
                 &[("program_id", program_id), ("referee_user_id", user_id)],
             ),
+            Refusal::ReferralNotHeld(ParticipantId { program_id, user_id }) => status(
+                R::ReferralNotHeld,
+                &[("program_id", program_id), ("referee_user_id", user_id)],
+            ),
+            Refusal::ReferralUnconfirmed(ParticipantId { program_id, user_id }) => status(
+                R::ReferralUnconfirmed,
+                &[("program_id", program_id), ("referee_user_id", user_id)],
+            ),
             Refusal::AlreadyBought(ParticipantId { program_id, user_id }) => status(
                 R::AlreadyBought,
                 &[("program_id", program_id), ("referee_user_id", user_id)],

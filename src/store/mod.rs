@@ -21,6 +21,7 @@ pub mod api_keys;
 pub mod append;
 pub mod claims;
 mod connection;
+pub mod cut_off;
 mod envelope;
 pub mod epoch;
 pub mod functions;

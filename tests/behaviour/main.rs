@@ -29,6 +29,7 @@ mod first_purchase_bonus;
 mod first_purchase_credits;
 mod front_door;
 mod fuzz;
+mod held_referrals;
 mod http2_abuse;
 mod ids;
 mod jobs;

@@ -18,6 +18,7 @@ use tributary::store::Database;
 use tributary::store::functions;
 use tributary::store::jobs::{Capability, JobFilter, JobState, NewJob};
 
+use crate::held_referrals::engine;
 use testing::TestDatabase;
 
 /// Short intervals, so that tests need not wait.
@@ -236,7 +237,7 @@ async fn jobs_that_are_done_are_deleted_when_their_time_is_over_and_cleaning_is_
             },
             environment: environment.clone(),
         };
-        let handlers = jobs::handlers::all(&limits, mail);
+        let handlers = jobs::handlers::all(&limits, mail, engine(&database).await);
         let counts = JobMetrics::default();
         let worker = Worker::new(own, &handlers, environment, limits.clone(), counts);
         workers.push(tokio::spawn(worker.run(stop.clone())));

@@ -24,6 +24,7 @@ mod expected;
 mod faults;
 mod folds;
 mod functions;
+mod held_referrals;
 mod history;
 mod hung_servers;
 mod interleavings;

@@ -219,6 +219,13 @@ pub enum SideRow {
     ProfileChange(ProfileChange),
     /// A token to be mailed.
     MailedToken(MailedToken),
+    /// That a user is mailed a link which confirms the address in their profile.
+    RequestedConfirmation {
+        /// What the token of the link is made of.
+        token_id: [u8; 16],
+        /// The user.
+        user_id: UserId,
+    },
     /// A user's second factor.
     SecondFactor(SecondFactorRow),
     /// The encrypted secret of a second factor that is being set up.
@@ -303,6 +310,7 @@ impl SideRow {
             Self::Referral { .. } => "referrals",
             Self::ProfileChange(_) => "profile_changes",
             Self::MailedToken(_) => "mailed_tokens",
+            Self::RequestedConfirmation { .. } => "requested_confirmations",
             // One function writes all three, in order.
             Self::SecondFactor(_)
             | Self::SecondFactorBegun { .. }
@@ -368,6 +376,10 @@ impl SideRow {
             Self::JobRetry { job_id, attempts } => json!({
                 "job_id": job_id,
                 "attempts": attempts,
+            }),
+            Self::RequestedConfirmation { token_id, user_id } => json!({
+                "token_id": hex(token_id),
+                "user_id": user_id,
             }),
             Self::MailPreferences { user_id, wanted } => json!({
                 "user_id": user_id.as_str(),

@@ -151,6 +151,7 @@ fn user_detail(
             .referral_status
             .map_or(pb::ReferralStatus::Unspecified, responses::referral_status)
             .into(),
+        hold_reasons: responses::hold_reasons(&member.hold_reasons),
     });
     pb::UserDetail {
         user: Some(responses::user(user_id, names.as_ref(), *status, *register_time, role)),
@@ -182,5 +183,8 @@ fn participant_message(
                 responses::referral_status(referral.status)
             })
             .into(),
+        hold_reasons: referral
+            .map(|referral| responses::hold_reasons(&referral.hold_reasons))
+            .unwrap_or_default(),
     }
 }

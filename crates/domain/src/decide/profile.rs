@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::decide::standing;
 use crate::side_row::hex;
 use crate::{
     Claim, ClaimKind, Halt, Mail, MailKind, MailedToken, Personal, ProfileChange, ProfileCommand,
@@ -143,9 +144,12 @@ pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result
     confirm_address(work, user_id)
 }
 
-/// The user has shown that they read the mails to the address of the account, for the first time or again.
+/// The user has shown that they read the mails to the address of the account. If that is the first time, the referrals
+/// that wait for it are released.
 fn confirm_address(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
-    tell_profile(work, user_id, ProfileCommand::ConfirmEmail)
+    let was_confirmed = existing_user(work, user_id)?.profile().is_email_confirmed();
+    tell_profile(work, user_id, ProfileCommand::ConfirmEmail)?;
+    if was_confirmed { Ok(()) } else { standing::confirmed(work, user_id) }
 }
 
 /// Tells the address that the user had before. It is no longer in the profile, so that it comes with the mail.

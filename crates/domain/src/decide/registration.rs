@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::code::{self, CodeFault};
-use crate::decide::{access, referral};
+use crate::decide::{access, referral, standing};
 use crate::rehearsal::Rehearsal;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
@@ -163,7 +163,8 @@ fn enter(
     tell::<Participant>(work, id, ParticipantCommand::Enroll { id: id.clone(), enrolled })?;
     work.write_row(SideRow::Enrollment(id.clone()));
     if let Some(referrer) = referrer {
-        referral::attach(work, version, id, &referrer)?;
+        let standing = standing::initial(work, rules, id)?;
+        referral::attach(work, version, id, &referrer, standing)?;
     }
     Ok(passed_over)
 }

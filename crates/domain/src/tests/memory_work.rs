@@ -47,6 +47,7 @@ struct Tables {
     enrollments: BTreeSet<ParticipantId>,
     referrals: HashMap<ParticipantId, UserId>,
     mailed: Vec<MailedToken>,
+    asked_to_confirm: Vec<UserId>,
     erased: BTreeSet<UserId>,
     randomness: u64,
 }
@@ -89,6 +90,11 @@ impl Memory {
 
     pub fn set_now(&mut self, now: Timestamp) {
         self.now = now;
+    }
+
+    /// Who was mailed a link because of a held referral, once for each mail.
+    pub fn asked_to_confirm(&self) -> &[UserId] {
+        &self.tables.asked_to_confirm
     }
 
     /// From now on walks up a line see only the present referrals, like a server that does not know the
@@ -412,6 +418,9 @@ impl Work for Unit {
                 set(&mut profile.email, change.email);
             }
             SideRow::MailedToken(token) => self.tables.mailed.push(token),
+            SideRow::RequestedConfirmation { user_id, .. } => {
+                self.tables.asked_to_confirm.push(user_id);
+            }
             // Nothing that decisions read.
             SideRow::SecondFactor(_)
             | SideRow::SecondFactorBegun { .. }

@@ -5,6 +5,7 @@ mod changed_rules;
 mod erasure;
 mod first_purchase_bonus;
 mod first_purchase_credits;
+mod held_referrals;
 mod multi_level_commission;
 mod purchases;
 mod referral_count;
@@ -38,6 +39,8 @@ fn blank(display_name: &str, unit: &str, earn_on: EarnOn) -> ProgramRules {
         leaderboard: LeaderboardMetric::Points,
         enroll_by_default: false,
         mails: true,
+        require_confirmed_email: false,
+        make_up_held_purchases: true,
     }
 }
 
