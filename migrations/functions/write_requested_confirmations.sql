@@ -27,7 +27,7 @@ begin
         select wanted.token_id::uuid, 'confirm_email', wanted.user_id, wanted.email, 0 from wanted
     ), queued as (
         insert into jobs (kind, dedupe_key, payload)
-        select 'mail', 'confirm_email/' || wanted.token_id,
+        select 'urgent_mail', 'confirm_email/' || wanted.token_id,
             jsonb_build_object(
                 'mail', 'confirm_email', 'user_id', wanted.user_id, 'token_id', wanted.token_id)
         from wanted
