@@ -20,6 +20,9 @@ impl From<Refusal> for ApiError {
         type R = ErrorReason;
         let message = refusal.to_string();
         let status = |reason, facts: &[(&str, &dyn Display)]| status(reason, &*message, facts);
+        let of_referee = |reason, ParticipantId { program_id, user_id }: &ParticipantId| {
+            status(reason, &[("program_id", program_id), ("referee_user_id", user_id)])
+        };
         Self(match &refusal {
             Refusal::UserNotFound(id) => status(R::UserNotFound, &[("user_id", id)]),
             Refusal::ProgramNotFound(id) => status(R::ProgramNotFound, &[("program_id", id)]),
@@ -36,31 +39,16 @@ impl From<Refusal> for ApiError {
             Refusal::AlreadyEnrolled(ParticipantId { program_id, user_id }) => {
                 status(R::AlreadyEnrolled, &[("program_id", program_id), ("user_id", user_id)])
             }
-            Refusal::AlreadyReferred(ParticipantId { program_id, user_id }) => status(
-                R::AlreadyReferred,
-                &[("program_id", program_id), ("referee_user_id", user_id)],
-            ),
+            Refusal::AlreadyReferred(referee) => of_referee(R::AlreadyReferred, referee),
             Refusal::SelfReferral(id) => status(R::SelfReferral, &[("user_id", id)]),
             Refusal::ReferralCycle { referee, referrer } => status(
                 R::ReferralCycle,
                 &[("referee_user_id", referee), ("referrer_user_id", referrer)],
             ),
-            Refusal::ReferralTooLate(ParticipantId { program_id, user_id }) => status(
-                R::ReferralTooLate,
-                &[("program_id", program_id), ("referee_user_id", user_id)],
-            ),
-            Refusal::ReferralNotHeld(ParticipantId { program_id, user_id }) => status(
-                R::ReferralNotHeld,
-                &[("program_id", program_id), ("referee_user_id", user_id)],
-            ),
-            Refusal::ReferralUnconfirmed(ParticipantId { program_id, user_id }) => status(
-                R::ReferralUnconfirmed,
-                &[("program_id", program_id), ("referee_user_id", user_id)],
-            ),
-            Refusal::AlreadyBought(ParticipantId { program_id, user_id }) => status(
-                R::AlreadyBought,
-                &[("program_id", program_id), ("referee_user_id", user_id)],
-            ),
+            Refusal::ReferralTooLate(referee) => of_referee(R::ReferralTooLate, referee),
+            Refusal::ReferralNotHeld(referee) => of_referee(R::ReferralNotHeld, referee),
+            Refusal::ReferralUnconfirmed(referee) => of_referee(R::ReferralUnconfirmed, referee),
+            Refusal::AlreadyBought(referee) => of_referee(R::AlreadyBought, referee),
             Refusal::CodeExhausted { code, limit } => {
                 status(R::CodeExhausted, &[("referral_code", code), ("max_uses_per_code", limit)])
             }

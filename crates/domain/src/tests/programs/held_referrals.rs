@@ -233,7 +233,7 @@ fn a_first_purchase_while_held_is_made_up_for_once_and_converts() {
     let nothing = scene.make_up("first");
     assert_eq!((nothing.granted(), nothing.withheld()), (vec![], vec![]), "bea is held");
     scene.confirm("bea").unwrap();
-    assert_eq!(scene.buy("bea", 2_000).converted, false, "the first purchase was another one");
+    assert!(!scene.buy("bea", 2_000).converted, "the first purchase was another one");
     let outcome = scene.make_up("first");
     assert_eq!(outcome.granted(), [("bea", 0, 1_000), ("ana", 1, 1_000)]);
     assert_eq!((outcome.converted, counts(&scene, "ana")), (true, (0, 0, 1)));
