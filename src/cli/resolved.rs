@@ -350,6 +350,8 @@ mod tests {
             ("open_calls_per_address_per_minute", server.rates.open_address.to_string()),
             ("open_calls_per_minute", server.rates.open.to_string()),
             ("self_registration", if server.self_registration { "on" } else { "off" }.into()),
+            ("confirm_sign_ups", if server.confirm_sign_ups { "on" } else { "off" }.into()),
+            ("sign_ups_kept_days", (server.sign_ups_kept.as_secs() / 86_400).to_string()),
             ("tls_cert", "none".into()),
             ("tls_key", "none".into()),
             ("cors_origins", "none".into()),
@@ -374,8 +376,6 @@ mod tests {
             ("mail_attempts", mail.max_attempts.to_string()),
             ("mail_first_pause_s", mail.first_pause.as_secs().to_string()),
             ("mail_longest_pause_s", mail.longest_pause.as_secs().to_string()),
-            ("confirm_sign_ups", if server.confirm_sign_ups { "on" } else { "off" }.into()),
-            ("sign_ups_kept_days", (server.sign_ups_kept.as_secs() / 86_400).to_string()),
             ("mails_kept_days", (resolved.jobs.mails_kept.as_secs() / 86_400).to_string()),
         ]
     }

@@ -231,7 +231,9 @@ mod tests {
             "referral": {
                 "referrer_user_id": "bob",
                 "status": "held",
+                "hold_reasons": ["review"],
                 "referral_time": 5,
+                "release_time": 7,
                 "made_while_inactive": true,
                 "converted_while_inactive": false,
             },

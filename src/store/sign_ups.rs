@@ -23,6 +23,9 @@ const PER_ADDRESS: i64 = 10;
 /// How many of them may come from one network, so that no stranger uses up all of them for the owner of the address.
 const PER_ADDRESS_AND_NETWORK: i64 = 3;
 
+/// How many mails go out for one sign-up within an hour.
+const PER_SIGN_UP: i64 = 5;
+
 /// How many sign-ups of one address may wait. The oldest ones go first.
 const MAX_WAITING: i64 = 20;
 
@@ -263,19 +266,25 @@ pub async fn mail_again(
     let mut transaction = pool.begin().await?;
     lock(&mut transaction, &address).await?;
     let newest = sqlx::query(
-        "select waiting.user_id, waiting.email from sign_ups as waiting \
-         where waiting.address = $1 and waiting.created_at > clock_timestamp() - make_interval(secs => $2) \
-             and (\
-                 select count(*) from sign_ups as of_address \
-                 join mailed_tokens as token on token.user_id = of_address.user_id \
-                 where of_address.address = $1 and token.purpose = 'confirm_sign_up' \
-                     and token.created_at > clock_timestamp() - make_interval(secs => $3)) < $4 \
-         order by waiting.created_at desc limit 1",
+        "select waiting.user_id, waiting.email from (\
+             select user_id, email from sign_ups \
+             where address = $1 and created_at > clock_timestamp() - make_interval(secs => $2) \
+             order by created_at desc limit 1\
+         ) as waiting \
+         cross join lateral (\
+             select count(*) as of_address, count(*) filter (where token.user_id = waiting.user_id) as of_sign_up \
+             from sign_ups as any_of \
+             join mailed_tokens as token on token.user_id = any_of.user_id \
+             where any_of.address = $1 and token.purpose = 'confirm_sign_up' \
+                 and token.created_at > clock_timestamp() - make_interval(secs => $3)\
+         ) as mailed \
+         where mailed.of_address < $4 and mailed.of_sign_up < $5",
     )
     .bind(&address)
     .bind(kept.as_secs_f64())
     .bind(HOUR.as_secs_f64())
     .bind(PER_ADDRESS)
+    .bind(PER_SIGN_UP)
     .fetch_optional(&mut *transaction)
     .await?;
     let Some(newest) = newest else { return Ok(()) };

@@ -204,7 +204,7 @@ async fn a_login_with_a_second_factor_needs_a_code_that_was_not_used() {
 
     let login = async |code: &str| people.login_with("ada", PASSWORD, code).await;
     refused(login("").await, Code::Unauthenticated, "SECOND_FACTOR_REQUIRED");
-    refused(login(&app.code(0)).await, Code::Unauthenticated, "SECOND_FACTOR_WRONG");
+    refused(login(&app.confirmed_with).await, Code::Unauthenticated, "SECOND_FACTOR_WRONG");
     refused(login("000000").await, Code::Unauthenticated, "SECOND_FACTOR_WRONG");
     let next = app.code(1);
     login(&next).await.unwrap();
