@@ -13,6 +13,7 @@ pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
@@ -120,12 +121,18 @@ impl Connection {
         Ok((head[3], stream, payload))
     }
 
-    /// Reads and discards everything until the server closes the connection, answering its pings.
+    /// Reads and discards everything until the server closes the connection, answering its pings and letting it send
+    /// as much again as it has sent.
     pub async fn drain(mut self) -> io::Result<()> {
         loop {
-            let (kind, _, payload) = self.receive().await?;
+            let (kind, stream, payload) = self.receive().await?;
             if kind == PING {
                 self.send(&frame(PING, ACK, 0, &payload)).await?;
+            }
+            if kind == DATA && !payload.is_empty() {
+                let read = u32::try_from(payload.len()).unwrap().to_be_bytes();
+                let of_stream = frame(WINDOW_UPDATE, 0, stream, &read);
+                self.send(&[of_stream, frame(WINDOW_UPDATE, 0, 0, &read)].concat()).await?;
             }
         }
     }
