@@ -31,6 +31,8 @@ use crate::traces::{Traces, check_ratio};
 const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
 const DEFAULT_MAX_CONNECTIONS: u32 = 10;
 const DEFAULT_OTLP_RATIO: f64 = 1.0;
+/// The longest time for which evidence of fraud, which is personal data, may be kept; also the default.
+const MAX_EVIDENCE_KEPT_DAYS: u64 = 400;
 const DEFAULT_JOBS_KEPT_DAYS: u64 = 30;
 
 /// Where the database is.
@@ -220,6 +222,9 @@ pub(super) struct Settings {
     /// Days for which mails are kept, without their content [default: 30]
     #[arg(long, value_name = "DAYS", env = "TRIBUTARY_MAILS_KEPT_DAYS")]
     mails_kept_days: Option<u64>,
+    /// Days for which the evidence of fraud flags, and addresses to compare sign-ups with, are kept [default: 400]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_EVIDENCE_KEPT_DAYS")]
+    evidence_kept_days: Option<u64>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]
@@ -295,6 +300,10 @@ impl Settings {
         let mut mails_kept_days = DEFAULT_JOBS_KEPT_DAYS;
         set(&mut mails_kept_days, "mails_kept_days", 1..=36_500, settings.mails_kept_days)?;
         jobs.mails_kept = days(mails_kept_days);
+        let mut evidence_kept_days = MAX_EVIDENCE_KEPT_DAYS;
+        let given = settings.evidence_kept_days;
+        set(&mut evidence_kept_days, "evidence_kept_days", 1..=MAX_EVIDENCE_KEPT_DAYS, given)?;
+        jobs.evidence_kept = days(evidence_kept_days);
         let mail = MailPart {
             smtp_url: settings.smtp_url,
             from: settings.mail_from,
@@ -577,6 +586,7 @@ mod tests {
             ("mail_first_pause_s", mail.first_pause.as_secs().to_string()),
             ("mail_longest_pause_s", mail.longest_pause.as_secs().to_string()),
             ("mails_kept_days", (resolved.jobs.mails_kept.as_secs() / 86_400).to_string()),
+            ("evidence_kept_days", (resolved.jobs.evidence_kept.as_secs() / 86_400).to_string()),
         ]
     }
 

@@ -102,6 +102,8 @@ pub struct Limits {
     pub kept: Duration,
     /// How long mails are kept.
     pub mails_kept: Duration,
+    /// How long evidence of fraud, and the addresses that sign-ups are compared with, are kept.
+    pub evidence_kept: Duration,
     /// How often the table is polled when no notice arrives.
     pub poll_interval: Duration,
     /// How long after an attempt's time limit its job is taken again, because its worker must have died.
@@ -116,6 +118,7 @@ impl Default for Limits {
             concurrency: 4,
             kept: days(30),
             mails_kept: days(30),
+            evidence_kept: days(400),
             poll_interval: Duration::from_secs(1),
             grace: Duration::from_secs(30),
             pauses: Pauses { first: Duration::from_secs(5), longest: Duration::from_hours(1) },

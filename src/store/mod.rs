@@ -22,6 +22,8 @@ pub mod claims;
 mod connection;
 mod envelope;
 pub mod epoch;
+pub mod evidence;
+pub mod fraud_keys;
 pub mod functions;
 pub mod holders;
 pub mod jobs;
@@ -296,6 +298,14 @@ impl Database {
     /// [`StoreError`] if it cannot be read.
     pub async fn address_secret(&self) -> Result<Vec<u8>, StoreError> {
         self.secret("addresses").await
+    }
+
+    /// The secret that keys the hashes of fraud checks; see [`fraud_keys::FraudKeys`].
+    ///
+    /// # Errors
+    /// [`StoreError`] if it cannot be read.
+    pub async fn fraud_secret(&self) -> Result<Vec<u8>, StoreError> {
+        self.secret("fraud").await
     }
 
     async fn secret(&self, name: &str) -> Result<Vec<u8>, StoreError> {

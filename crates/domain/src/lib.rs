@@ -30,10 +30,12 @@ mod refusal;
 mod rehearsal;
 #[macro_use]
 mod registry;
+mod evidence;
 pub mod reward;
 pub mod rules;
 mod session;
 mod side_row;
+mod sign_up_origin;
 pub mod similarity;
 pub mod text;
 mod time;
@@ -46,6 +48,7 @@ mod tests;
 
 pub use api_key::*;
 pub use events::{DecodeError, EventCodec, decode};
+pub use evidence::{FraudEvidence, FraudNote};
 pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
 pub use mail::{Mail, MailKind, Recipient};
@@ -63,8 +66,10 @@ pub use side_row::{
     MailedToken, NewApiKey, PasswordHash, Profile, ProfileChange, SecondFactor, SecondFactorRow,
     SideRow, TokenPurpose,
 };
+pub use sign_up_origin::*;
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{
-    Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, each, handle_now, load, peek_new, tell,
+    Claim, ClaimKind, Halt, LATEST_REFEREES, LatestReferee, OwnEvent, UplineWalk, Work, each,
+    handle_now, load, peek_new, tell,
 };

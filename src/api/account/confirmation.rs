@@ -87,5 +87,6 @@ fn confirmation(known: &KnownToken, profile: &OwnProfile) -> Result<ConfirmEmail
         _ if known.email != profile.email => return Err(Refusal::MailedTokenUsed),
         _ => None,
     };
-    Ok(ConfirmEmail { user_id: known.user_id.clone(), version: profile.version, change })
+    let (user_id, version) = (known.user_id.clone(), profile.version);
+    Ok(ConfirmEmail { user_id, version, change, mailbox_keys: None })
 }

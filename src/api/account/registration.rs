@@ -117,7 +117,15 @@ impl Handlers {
         let address_key = email::comparable(&email)
             .and_then(|address| address_key(&self.0.address_secret, &address));
         let profile = Profile { user_id, username, email, display_name, password_hash: None };
-        Ok(RegisterUser { profile, address_key, program_id, referral_code, api_key: None })
+        let mailbox_keys = None;
+        Ok(RegisterUser {
+            profile,
+            address_key,
+            mailbox_keys,
+            program_id,
+            referral_code,
+            api_key: None,
+        })
     }
 
     /// Refuses a sign-up as its command would, as far as reads of the database tell, before anything is spent on its

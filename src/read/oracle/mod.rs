@@ -137,8 +137,8 @@ impl Oracle {
                 });
             }
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
-            // Who may call has no consequences.
-            AnyEvent::ApiKey(_) => {}
+            // Who may call has no consequences, nor that a sign-up was counted.
+            AnyEvent::ApiKey(_) | AnyEvent::SignUpOrigin(_) => {}
         }
     }
 

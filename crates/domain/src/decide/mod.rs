@@ -7,6 +7,7 @@
 mod access;
 mod account;
 mod erasure;
+mod evidence;
 mod profile;
 mod program;
 mod purchase;
@@ -18,6 +19,7 @@ mod validation;
 
 use std::sync::Arc;
 
+pub use evidence::{FirstOwners, MailboxKeys, count_sign_up, share_fingerprint};
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};

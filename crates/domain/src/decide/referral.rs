@@ -204,8 +204,11 @@ pub(super) fn attach(
     let referrer_user_id = referrer_user_id.clone();
     let made_while_inactive = !load::<Participant>(work, &referrer)?.is_active();
     let now = work.now();
-    let row = SideRow::Referral { referee: referee.clone(), referrer: referrer_user_id.clone() };
-    work.write_row(row);
+    work.write_row(SideRow::Referral {
+        referee: referee.clone(),
+        referrer: referrer_user_id.clone(),
+        refer_time: now,
+    });
     tell::<Participant>(
         work,
         referee,

@@ -2,7 +2,7 @@
 
 use crate::decide::{ChangeSecondFactor, Command, ConfirmEmail, Exchange, UpdateProfile};
 use crate::tests::programs::tiered_points;
-use crate::tests::scene::{Scene, profile, refused, user};
+use crate::tests::scene::{Scene, mailbox_keys, profile, refused, user};
 use crate::{
     AnyEvent, ClaimKind, Halt, MailKind, Personal, Refusal, SecondFactor, TokenPurpose, User,
     UserEvent,
@@ -35,7 +35,10 @@ fn confirm(
     version: u32,
     change: Option<(Exchange, u32)>,
 ) -> Result<(), Halt> {
-    let confirm = ConfirmEmail { user_id: user(name), version, change };
+    let mailbox_keys = change
+        .as_ref()
+        .map(|(Exchange { from, to }, _)| (mailbox_keys(&from.0), mailbox_keys(&to.0)));
+    let confirm = ConfirmEmail { user_id: user(name), version, change, mailbox_keys };
     scene.tell(&Command::ConfirmEmail(Box::new(confirm)))
 }
 

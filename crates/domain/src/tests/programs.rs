@@ -3,6 +3,7 @@
 mod accounts;
 mod changed_rules;
 mod erasure;
+mod evidence;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod multi_level_commission;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::decide::{
-    ApplyReferral, CodeFault, CodeVerdict, Command, EnrollParticipant, RecordPurchase, Referrer,
-    RegisterUser, validate_code,
+    ApplyReferral, CodeFault, CodeVerdict, Command, EnrollParticipant, MailboxKeys, RecordPurchase,
+    Referrer, RegisterUser, validate_code,
 };
 use crate::reward::WithheldReason;
 use crate::rules::ProgramRules;
@@ -24,6 +24,13 @@ pub fn user(name: &str) -> UserId {
 
 pub fn program(name: &str) -> ProgramId {
     ProgramId::parse(name).unwrap()
+}
+
+/// Stand-ins for the keyed hashes: what is before a tag, and that with each 0 read as an o.
+pub fn mailbox_keys(email: &str) -> MailboxKeys {
+    let (local_part, domain) = email.split_once('@').unwrap();
+    let mailbox = format!("{}@{domain}", local_part.split('+').next().unwrap());
+    MailboxKeys { look_alike: mailbox.replace('0', "o"), mailbox }
 }
 
 pub fn profile(name: &str) -> Profile {
@@ -108,6 +115,7 @@ impl Scene {
     ) -> Result<(), Halt> {
         self.tell(&Command::RegisterUser(Box::new(RegisterUser {
             address_key: Some(format!("key of {}", profile.email)),
+            mailbox_keys: Some(mailbox_keys(&profile.email)),
             profile,
             program_id: program_id.map(program),
             referral_code: code.map(Into::into),
