@@ -638,6 +638,8 @@ impl Work for UnitOfWork<'_> {
     }
 }
 
+#[cfg(test)]
+mod evidence_tests;
 mod referees;
 mod sharing;
 #[cfg(test)]
