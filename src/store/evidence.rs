@@ -1,13 +1,14 @@
 //! What fraud checks compare with: first owners of shared values, addresses, and latest referees; and the tables that
 //! hold it, which are cleaned.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, Row};
 use time::OffsetDateTime;
 
-use super::StoreError;
 use super::log::timestamp;
+use super::{StoreError, functions};
 use domain::{ClaimKind, LATEST_REFEREES, LatestReferee, ParticipantId, Personal, UserId};
 
 /// The address of a user at one moment.
@@ -27,6 +28,11 @@ pub struct KnownReferees {
     /// At most [`LATEST_REFEREES`], the latest first.
     pub latest: Vec<LatestReferee>,
 }
+
+static ADDRESSES: LazyLock<String> =
+    LazyLock::new(|| functions::statement("select * from {user_addresses}($1)"));
+static LATEST_REFEREES_OF: LazyLock<String> =
+    LazyLock::new(|| functions::statement("select * from {latest_referees}($1, $2, $3)"));
 
 /// The owners of values, in the order of `keys`; `None` for those that belong to nobody.
 ///
@@ -61,22 +67,7 @@ pub async fn addresses(
     users: &[UserId],
 ) -> Result<Vec<KnownAddress>, StoreError> {
     let ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
-    let rows = sqlx::query(
-        "select coalesce(last_event.sequence, 0) as version, own.value as address \
-         from unnest($1::text[]) with ordinality as u(user_id, ordinal) \
-         left join lateral (\
-             select sequence from events \
-             where aggregate_type = 'User' and aggregate_id = u.user_id \
-             order by sequence desc limit 1\
-         ) as last_event on true \
-         left join lateral (\
-             select value from claims where kind = 'email' and owner = u.user_id limit 1\
-         ) as own on true \
-         order by u.ordinal",
-    )
-    .bind(ids)
-    .fetch_all(connection)
-    .await?;
+    let rows = sqlx::query(&ADDRESSES).bind(ids).fetch_all(connection).await?;
     let known = |row: &sqlx::postgres::PgRow| -> Result<KnownAddress, StoreError> {
         let address: Option<String> = row.try_get("address")?;
         Ok(KnownAddress { version: row.try_get("version")?, address: address.map(Personal) })
@@ -95,7 +86,7 @@ pub async fn latest_referees(
     let programs: Vec<&str> = referrers.iter().map(|id| id.program_id.as_str()).collect();
     let users: Vec<&str> = referrers.iter().map(|id| id.user_id.as_str()).collect();
     // One row for each referrer: a batch can have hundreds of referrers with a hundred referees each.
-    let rows = sqlx::query(include_str!("latest_referees.sql"))
+    let rows = sqlx::query(&LATEST_REFEREES_OF)
         .bind(programs)
         .bind(users)
         .bind(i64::try_from(LATEST_REFEREES).unwrap_or(i64::MAX))
@@ -103,7 +94,7 @@ pub async fn latest_referees(
         .await?;
     rows.iter()
         .map(|row| {
-            let users: Vec<String> = row.try_get("user_ids")?;
+            let users: Vec<String> = row.try_get("referees")?;
             let times: Vec<OffsetDateTime> = row.try_get("refer_times")?;
             let addresses: Vec<Option<String>> = row.try_get("addresses")?;
             let latest = users.into_iter().zip(times).zip(addresses);

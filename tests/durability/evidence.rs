@@ -102,32 +102,30 @@ async fn the_latest_referees_have_their_present_addresses_until_they_are_erased(
 }
 
 #[tokio::test]
-async fn of_many_referees_the_latest_hundred_come_from_the_index_alone() {
+async fn the_latest_hundred_of_many_referees_are_read_from_the_index_whatever_the_planner_knows() {
     let database = TestDatabase::new().await;
     let mut writer = Writer::new(&database, 1).await;
+    // The plan of the session is made while the table is empty, and the table is never analyzed.
+    assert_eq!(latest(&mut writer).await, []);
     let many = "insert into referee_addresses
-        select 'p', 'user-' || n % 200, to_timestamp(n), 'referee-' || n, 'referee-' || n || '@e.org'
-        from generate_series(1, 60000) as n";
+        select 'p', case when n % 2 = 0 then 'ana' else 'user-' || n % 100 end,
+            to_timestamp(n), 'r-' || n, 'r-' || n || '@e.org'
+        from generate_series(1, 40000) as n";
+    sqlx::query("alter table referee_addresses set (autovacuum_enabled = off)")
+        .execute(&database.pool)
+        .await
+        .unwrap();
     sqlx::query(many).execute(&database.pool).await.unwrap();
-    sqlx::query("insert into referee_addresses
-        select 'p', 'ana', to_timestamp(n), 'r-' || n, 'r-' || n || '@e.org' from generate_series(1, 500) as n")
-        .execute(&database.pool).await.unwrap();
-    sqlx::query("vacuum analyze referee_addresses").execute(&database.pool).await.unwrap();
+    let read = "select idx_tup_read from pg_stat_user_indexes where indexrelname = 'referee_addresses_pkey'";
+    sqlx::query("select pg_stat_force_next_flush()").execute(&mut writer.connection).await.unwrap();
+    let before = database.count(read).await;
     let latest = latest(&mut writer).await;
     assert_eq!(latest.len(), domain::LATEST_REFEREES);
-    assert_eq!(latest[0], found("r-500", Some("r-500@e.org")));
-    assert_eq!(latest[99], found("r-401", Some("r-401@e.org")));
-
-    let plan: Vec<String> = sqlx::query_scalar(
-        "explain (analyze, buffers, costs off) select user_id, refer_time, address from referee_addresses
-         where program_id = 'p' and referrer_user_id = 'ana' order by refer_time desc, user_id desc limit 100",
-    )
-    .fetch_all(&database.pool)
-    .await
-    .unwrap();
-    let plan = plan.join("\n");
-    assert!(plan.contains("Index Only Scan Backward"), "{plan}");
-    assert!(plan.contains("Heap Fetches: 0"), "{plan}");
+    assert_eq!(latest[0], found("r-40000", Some("r-40000@e.org")));
+    assert_eq!(latest[99], found("r-39802", Some("r-39802@e.org")));
+    sqlx::query("select pg_stat_force_next_flush()").execute(&mut writer.connection).await.unwrap();
+    let after = database.count(read).await;
+    assert!((100..200).contains(&(after - before)), "{before} {after}");
 }
 
 fn evidence_row(flag_id: &str, user_id: Option<&str>, other: &str, time: i64) -> SideRow {

@@ -80,6 +80,9 @@ fn share(
 }
 
 /// Claims the fingerprint of a device or a means of payment, and returns the other user who had it first.
+///
+/// # Errors
+/// [`Halt::Missing`] if the owner has to be looked up.
 pub fn share_fingerprint(
     work: &mut dyn Work,
     user_id: &UserId,
