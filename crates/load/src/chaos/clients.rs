@@ -70,10 +70,14 @@ impl Kind {
 }
 
 /// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
     Acknowledged,
-    Refused,
+    Refused {
+        /// When the last attempt began, by the clock of this machine, which is also that of the database.
+        begun: Timestamp,
+        message: String,
+    },
 }
 
 /// A participant with a code.
@@ -132,7 +136,7 @@ impl Tally {
     pub(super) fn ends(&self, kind: Kind) -> HashMap<String, End> {
         let ends = lock(&self.ends);
         let of_kind = ends.iter().filter(|((of, _), _)| *of == kind);
-        of_kind.map(|((_, id), end)| (id.clone(), *end)).collect()
+        of_kind.map(|((_, id), end)| (id.clone(), end.clone())).collect()
     }
 
     /// Answers that no caller should ever get.
@@ -146,11 +150,10 @@ impl Tally {
         Kind::ALL
             .iter()
             .map(|kind| {
-                let count = |wanted: End| {
-                    let of = ends.iter().filter(|((of, _), end)| of == kind && **end == wanted);
-                    of.count() as u64
-                };
-                (kind.name(), count(End::Acknowledged), count(End::Refused))
+                let of_kind = || ends.iter().filter(|((of, _), _)| of == kind);
+                let acknowledged = of_kind().filter(|(_, end)| **end == End::Acknowledged).count();
+                let refused = of_kind().count() - acknowledged;
+                (kind.name(), acknowledged as u64, refused as u64)
             })
             .collect()
     }
@@ -246,13 +249,15 @@ impl Client {
         loop {
             let number = self.random.index(super::servers::SERVERS);
             if let Some(channel) = servers.channel(number) {
+                let begun = self.tally.now();
                 match call(channel).await {
                     Ok(answer) => {
                         self.tally.note(kind, id.into(), End::Acknowledged);
                         return Some(answer.into_inner());
                     }
                     Err(status) if is_final(&status) => {
-                        self.tally.note(kind, id.into(), End::Refused);
+                        let message = status.message().into();
+                        self.tally.note(kind, id.into(), End::Refused { begun, message });
                         return None;
                     }
                     Err(status) => self.look_at(&status),

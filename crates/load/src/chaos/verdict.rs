@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use domain::Timestamp;
 use sqlx::{Connection, PgConnection};
 
 use super::clients::{End, Kind, Tally};
@@ -23,6 +24,9 @@ pub struct Verdict {
     pub purchases: u64,
     /// How many of those were never acknowledged; the answer was lost, not the purchase.
     pub unanswered: u64,
+    /// Requests of which a repetition was refused while an earlier attempt, whose answer was lost, was still under
+    /// way. That attempt was carried out after the refusal, for instance because the program had changed.
+    pub overtaken: Vec<String>,
     /// Requests that are not in the log as often as they should be.
     pub wrong: Vec<String>,
     /// Answers that no caller should ever get.
@@ -51,6 +55,7 @@ impl Verdict {
             "purchases", self.purchases, self.unanswered
         )];
         for (what, findings) in [
+            ("refused, then carried out by an earlier attempt", &self.overtaken),
             ("not in the log as answered", &self.wrong),
             ("internal errors", &self.internal_errors),
             ("rows that disagree with the log", &self.differing),
@@ -74,7 +79,7 @@ impl Verdict {
             ..Self::default()
         };
         let purchases = in_log(servers, "PurchaseRecorded").await?;
-        verdict.purchases = purchases.values().map(|times| u64::from(*times)).sum();
+        verdict.purchases = purchases.values().map(|found| u64::from(found.times)).sum();
         verdict.compare("purchase", &tally.ends(Kind::Purchase), &purchases);
         let sign_ups = in_log(servers, "UserRegistered").await?;
         verdict.compare("sign-up", &tally.ends(Kind::SignUp), &sign_ups);
@@ -82,15 +87,20 @@ impl Verdict {
         Ok(verdict)
     }
 
-    fn compare(&mut self, what: &str, ends: &HashMap<String, End>, found: &HashMap<String, u32>) {
-        for (id, times) in found {
+    fn compare(&mut self, what: &str, ends: &HashMap<String, End>, found: &HashMap<String, Found>) {
+        for (id, Found { times, last_at }) in found {
             if *times > 1 {
                 self.wrong.push(format!("{what} {id} is in the log {times} times"));
             }
             match ends.get(id) {
                 Some(End::Acknowledged) => {}
-                Some(End::Refused) => {
-                    self.wrong.push(format!("{what} {id} was refused and is in the log"));
+                Some(End::Refused { begun, message }) if begun <= last_at => {
+                    self.overtaken.push(format!("{what} {id}: {message}"));
+                }
+                Some(End::Refused { message, .. }) => {
+                    self.wrong.push(format!(
+                        "{what} {id} was refused although it was in the log: {message}"
+                    ));
                 }
                 None => self.unanswered += u64::from(what == "purchase"),
             }
@@ -121,13 +131,23 @@ impl Verdict {
     }
 }
 
-/// How often each stream has an event of a type.
-async fn in_log(servers: &Servers, event_type: &str) -> Result<HashMap<String, u32>, LoadError> {
+/// An event of a type on a stream.
+struct Found {
+    times: u32,
+    last_at: Timestamp,
+}
+
+/// The streams that have an event of a type.
+async fn in_log(servers: &Servers, event_type: &str) -> Result<HashMap<String, Found>, LoadError> {
     let broken = |error: sqlx::Error| failed("read the log")(&error);
     let mut connection = PgConnection::connect(&servers.database_url).await.map_err(broken)?;
-    let query = "select aggregate_id, count(*) from events where event_type = $1 group by 1";
-    let rows: Vec<(String, i64)> =
+    let query = "select aggregate_id, count(*), max(extract(epoch from recorded_at) * 1000000)::bigint \
+                 from events where event_type = $1 group by 1";
+    let rows: Vec<(String, i64, i64)> =
         sqlx::query_as(query).bind(event_type).fetch_all(&mut connection).await.map_err(broken)?;
-    let count = |(id, times)| (id, u32::try_from(times).unwrap_or(u32::MAX));
-    Ok(rows.into_iter().map(count).collect())
+    let found = |(id, times, last_at)| {
+        let times = u32::try_from(times).unwrap_or(u32::MAX);
+        (id, Found { times, last_at: Timestamp(last_at) })
+    };
+    Ok(rows.into_iter().map(found).collect())
 }
