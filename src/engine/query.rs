@@ -1,6 +1,7 @@
 //! Decisions that only read: they run on the streams as currently stored in the database, without the cache
 //! and without an append.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use sqlx::PgConnection;
@@ -9,7 +10,7 @@ use super::Environment;
 use super::cache::Cache;
 use super::unit::{FinishedStreams, Horizon, KnownTaken, Missing, UnitOfWork};
 use crate::store::{ANSWER_TIMEOUT, Database, StoreError, evidence, load, until};
-use domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
+use domain::{ClaimKind, Halt, Kind, ParticipantId, Refusal, StreamKey, UserId, Work};
 
 /// How many streams are read by one query, so that its result stays small.
 const STREAMS_PER_QUERY: usize = 5_000;
@@ -137,7 +138,18 @@ pub(super) async fn fetch(
             unit.learn_stream(key, loaded);
         }
     }
-    // After the streams, so that they are at least as new.
+    // After the streams, so that it is at least as new.
+    Box::pin(fetch_evidence(connection, unit, owners, addresses, referees)).await
+}
+
+/// Loads what fraud checks lack.
+async fn fetch_evidence(
+    connection: &mut PgConnection,
+    unit: &mut UnitOfWork<'_>,
+    owners: HashSet<(ClaimKind, String)>,
+    addresses: HashSet<UserId>,
+    referees: HashSet<ParticipantId>,
+) -> Result<(), StoreError> {
     let owners: Vec<_> = owners.into_iter().collect();
     if !owners.is_empty() {
         let known = evidence::owners(connection, &owners).await?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::unconstrained;
 use uuid::Uuid;
 
-use self::referees::{AddedReferee, Referees};
+use self::referees::{AddedReferee, Evidence};
 use super::cache::{Cache, Seen};
 use super::{Environment, RequestKey};
 use crate::store::append::{ClaimStep, Entry, LogEnd, Receipt};
@@ -156,9 +156,8 @@ pub(super) struct UnitOfWork<'a> {
     walks: HashMap<(ParticipantId, UserId), UplineWalk>,
     /// Whether the address with this key was that of an erased user.
     erased_addresses: HashMap<String, bool>,
-    /// The owners of values that can be shared, as far as they were looked up.
-    owners: HashMap<(ClaimKind, String), Option<String>>,
-    referees: Referees,
+    /// What fraud checks have looked up.
+    evidence: Box<Evidence>,
     /// For each value its owner after the earlier commands of the batch, `None` if it was released, and the
     /// command that changed that last.
     claims: HashMap<(ClaimKind, String), (Option<String>, usize)>,
@@ -190,8 +189,7 @@ impl<'a> UnitOfWork<'a> {
             default_programs: None,
             walks: HashMap::new(),
             erased_addresses: HashMap::new(),
-            owners: HashMap::new(),
-            referees: Referees::default(),
+            evidence: Box::default(),
             claims: HashMap::new(),
             requests: HashMap::new(),
             horizon,
@@ -220,7 +218,7 @@ impl<'a> UnitOfWork<'a> {
         self.now = (self.environment.now)();
         self.code_owners.retain(|_, owner| owner.is_some());
         self.erased_addresses.retain(|_, is_erased| *is_erased);
-        self.owners.retain(|_, owner| owner.is_some());
+        self.evidence.owners.retain(|_, owner| owner.is_some());
         // What commands of the batch have added is not in the database yet.
         self.default_programs.take_if(|known| known.added_by.is_empty());
     }
@@ -251,7 +249,7 @@ impl<'a> UnitOfWork<'a> {
                 ClaimStep::Found(_) | ClaimStep::Shared(_) | ClaimStep::Absent(_) => continue,
             };
             if let Some(owner) = owned.as_ref().filter(|_| kind == ClaimKind::Email) {
-                self.referees.change_address(owner, Some(&value));
+                self.evidence.change_address(owner, Some(&value));
             }
             if let Some(owner) = owned.as_ref().filter(|_| kind == ClaimKind::DefaultProgram) {
                 self.add_default_program(owner, number);
@@ -311,8 +309,8 @@ impl<'a> UnitOfWork<'a> {
             + self.code_owners.len()
             + self.walks.len()
             + self.erased_addresses.len()
-            + self.owners.len()
-            + self.referees.learnt
+            + self.evidence.owners.len()
+            + self.evidence.learnt
             + usize::from(self.default_programs.is_some())
     }
 

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use super::UnitOfWork;
 use crate::store::evidence::{KnownAddress, KnownReferees};
 use domain::{
-    Halt, LATEST_REFEREES, LatestReferee, Participant, ParticipantId, Personal, SideRow, StreamKey,
+    ClaimKind, Halt, LATEST_REFEREES, LatestReferee, Participant, ParticipantId, Personal, SideRow, StreamKey,
     Timestamp, User, UserId, Work,
 };
 
@@ -24,16 +24,18 @@ pub(in crate::engine) struct AddedReferee {
 
 /// What was looked up, and how much of it there is.
 #[derive(Default)]
-pub(super) struct Referees {
+pub(super) struct Evidence {
+    /// The owners of values that can be shared.
+    pub(super) owners: HashMap<(ClaimKind, String), Option<String>>,
     addresses: HashMap<UserId, KnownAddress>,
-    referees: HashMap<ParticipantId, KnownReferees>,
+    latest: HashMap<ParticipantId, KnownReferees>,
     /// The addresses that commands of the batch have given to users; `None` if a user was erased.
     changed: HashMap<UserId, Option<Personal>>,
     /// How often something was learnt that was not known before.
     pub(super) learnt: usize,
 }
 
-impl Referees {
+impl Evidence {
     /// Notes that a command of the batch has given an address to a user.
     pub(super) fn change_address(&mut self, user_id: &str, address: Option<&str>) {
         if let Ok(user_id) = UserId::parse(user_id) {
@@ -58,7 +60,7 @@ impl UnitOfWork<'_> {
                 SideRow::Referral { referee, referrer, refer_time } => {
                     let referrer = ParticipantId::new(&referee.program_id, referrer);
                     let user_id = referee.user_id.clone();
-                    let address = self.referees.address(&user_id);
+                    let address = self.evidence.address(&user_id);
                     if let Some(stream) =
                         self.streams.get_mut(&StreamKey::of::<Participant>(&referrer))
                     {
@@ -66,7 +68,7 @@ impl UnitOfWork<'_> {
                         stream.added.push(AddedReferee { user_id, refer_time, address });
                     }
                 }
-                SideRow::Erasure(user_id) => self.referees.change_address(user_id.as_str(), None),
+                SideRow::Erasure(user_id) => self.evidence.change_address(user_id.as_str(), None),
                 _ => {}
             }
         }
@@ -79,11 +81,11 @@ impl UnitOfWork<'_> {
             self.missing.addresses.insert(user_id.clone());
             return Err(halt);
         }
-        if let Some(address) = self.referees.changed.get(user_id) {
+        if let Some(address) = self.evidence.changed.get(user_id) {
             return Ok(address.clone());
         }
         let before = self.streams.get(&key).and_then(|of| self.batch.stream_version(of.place));
-        match self.referees.addresses.get(user_id) {
+        match self.evidence.addresses.get(user_id) {
             Some(known) if Some(known.version) >= before => Ok(known.address.clone()),
             _ => {
                 self.missing.addresses.insert(user_id.clone());
@@ -105,7 +107,7 @@ impl UnitOfWork<'_> {
             return Err(Halt::Broken("a stream that was entered is gone"));
         };
         let reaches = |known: &&KnownReferees| known.version >= stream.known_version;
-        let Some(known) = self.referees.referees.get(referrer).filter(reaches) else {
+        let Some(known) = self.evidence.latest.get(referrer).filter(reaches) else {
             self.missing.referees.insert(referrer.clone());
             return Err(Halt::Missing);
         };
@@ -117,13 +119,13 @@ impl UnitOfWork<'_> {
             earlier.take(LATEST_REFEREES - new.len()).cloned().collect();
         let mut latest = Vec::with_capacity(new.len() + earlier.len());
         for AddedReferee { user_id, refer_time, address } in new {
-            let address = match self.referees.changed.get(&user_id).cloned().unwrap_or(address) {
+            let address = match self.evidence.changed.get(&user_id).cloned().unwrap_or(address) {
                 None => self.find_address(&user_id)?,
                 known => known,
             };
             latest.push(LatestReferee { user_id, refer_time, address });
         }
-        latest.extend(earlier.into_iter().map(|of| match self.referees.changed.get(&of.user_id) {
+        latest.extend(earlier.into_iter().map(|of| match self.evidence.changed.get(&of.user_id) {
             Some(address) => LatestReferee { address: address.clone(), ..of },
             None => of,
         }));
@@ -131,9 +133,9 @@ impl UnitOfWork<'_> {
     }
 
     pub(in crate::engine) fn learn_address(&mut self, user_id: UserId, known: KnownAddress) {
-        let before = self.referees.addresses.get(&user_id).map(|before| before.version);
-        self.referees.learnt += usize::from(Some(known.version) > before);
-        self.referees.addresses.insert(user_id, known);
+        let before = self.evidence.addresses.get(&user_id).map(|before| before.version);
+        self.evidence.learnt += usize::from(Some(known.version) > before);
+        self.evidence.addresses.insert(user_id, known);
     }
 
     pub(in crate::engine) fn learn_referees(
@@ -141,8 +143,8 @@ impl UnitOfWork<'_> {
         referrer: ParticipantId,
         known: KnownReferees,
     ) {
-        let before = self.referees.referees.get(&referrer).map(|before| before.version);
-        self.referees.learnt += usize::from(Some(known.version) > before);
-        self.referees.referees.insert(referrer, known);
+        let before = self.evidence.latest.get(&referrer).map(|before| before.version);
+        self.evidence.learnt += usize::from(Some(known.version) > before);
+        self.evidence.latest.insert(referrer, known);
     }
 }

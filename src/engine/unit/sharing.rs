@@ -45,7 +45,7 @@ impl UnitOfWork<'_> {
         if let Some(owner) = self.known_taken.get(key) {
             return Ok(Some(owner.clone()));
         }
-        match self.owners.get(key) {
+        match self.evidence.owners.get(key) {
             Some(owner) => Ok(owner.clone()),
             None if self.scratch.trusts_new => Ok(None),
             None => {
@@ -60,6 +60,6 @@ impl UnitOfWork<'_> {
         key: (ClaimKind, String),
         owner: Option<String>,
     ) {
-        self.owners.insert(key, owner);
+        self.evidence.owners.insert(key, owner);
     }
 }
