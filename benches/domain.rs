@@ -206,6 +206,7 @@ fn register(name: &str, referral_code: Option<String>) -> Command {
         program_id,
         referral_code,
         api_key: None,
+        is_address_confirmed: false,
     }))
 }
 

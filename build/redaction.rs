@@ -31,7 +31,8 @@ fn write_message(
     writeln!(
         code,
         "impl Redact for pb::{name} {{\n\
-             #[allow(unused_variables, unreachable_patterns, clippy::match_same_arms, clippy::match_wildcard_for_single_variants, reason = \"generated\")]\n\
+             #[allow(unused_variables, unreachable_patterns, clippy::match_same_arms, \
+                     clippy::match_wildcard_for_single_variants, reason = \"generated\")]\n\
              fn redact(&mut self, own: &str) {{"
     )?;
     for field in message.field.iter().filter(|field| !is_of_oneof(field)) {

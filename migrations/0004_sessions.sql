@@ -28,14 +28,15 @@ create table refresh_tokens (
     -- The SHA-256 of the token, which has 256 random bits, so that its hash needs no salt.
     hash           bytea       primary key check (length(hash) = 32),
     session_id     text collate "C" not null,
-    -- The token that was exchanged for this one; null for that of the login.
-    parent         bytea,
+    -- How many exchanges led to the token: 0 for that of the login. An exchange that is repeated gives a second token
+    -- of the same generation.
+    generation     integer     not null default 0,
     -- An unused token is of no use after this. Cleaned thereafter.
     expires_at     timestamptz not null,
-    -- When it was first exchanged for another; null before.
+    -- When a token of its generation was first exchanged for another; null before.
     used_at        timestamptz,
-    -- Until when it can be exchanged once more, because the answer may have been lost. Null before it was used, and
-    -- once a token that it was exchanged for has been used.
+    -- Until when one token of its generation can be exchanged once more, because the answer may have been lost. Null
+    -- before the first exchange, after the second one, and once a token of the next generation has been exchanged.
     reusable_until timestamptz
 );
 

@@ -1,11 +1,12 @@
--- Mails. Each is a job of the kind `mail`, which is done as any job is, and a row here for what is personal and for
--- how it ended. Bodies, subjects and links are never stored: a mail is rendered when it is sent.
+-- Mails. Each is a job of the kind `mail` or `urgent_mail`, which is done as any job is, and a row here for what is
+-- personal and for how it ended. Bodies, subjects and links are never stored: a mail is rendered when it is sent.
 create table mails (
     -- The job that sends the mail; its id names the mail.
     job_id         bigint      primary key,
-    -- welcome, referral, conversion, tier, confirm_email, password_reset, email_changed.
+    -- welcome, referral, conversion, tier, confirm_email, confirm_sign_up, account_exists, password_reset,
+    -- email_changed, password_changed, second_factor_removed.
     kind           text collate "C" not null,
-    -- The user whom the mail is for; null if they are not a user yet.
+    -- The user whom the mail is for, of a sign-up that waits the id that they will have; null if there is none.
     user_id        text collate "C",
     -- Personal: the address that the mail goes to. Given with mails that do not go to the address of the profile;
     -- else null until the mail is sent.

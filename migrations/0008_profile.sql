@@ -1,11 +1,13 @@
--- Tokens that are mailed to people: for confirming an address, for changing it, and for choosing another password.
+-- Tokens that are mailed to people: for confirming an address, for changing it, for choosing another password, and for
+-- making a sign-up an account.
 -- The token is made from the id and a secret of the servers when the mail is made, so that neither this table nor a
 -- backup of it is of use to a thief.
 create table mailed_tokens (
     id         uuid        primary key,
-    -- confirm_email, change_email, reset_password
+    -- confirm_email, change_email, reset_password, confirm_sign_up
     purpose    text collate "C" not null
-        check (purpose in ('confirm_email', 'change_email', 'reset_password')),
+        check (purpose in ('confirm_email', 'change_email', 'reset_password', 'confirm_sign_up')),
+    -- Of a sign-up that waits: the id that the user will have.
     user_id    text collate "C" not null,
     -- The address that the token is mailed to. Personal data.
     email      text        not null,
@@ -15,7 +17,7 @@ create table mailed_tokens (
     created_at timestamptz not null default clock_timestamp(),
     -- SHA-256 of the token; null until a mail with it has been made.
     token_hash bytea       unique,
-    -- Until when the token is good; null until a mail with it has been made.
+    -- Until when the token is good; null until a mail with it has been made. confirm_sign_up: known from the beginning.
     expires_at timestamptz
 );
 

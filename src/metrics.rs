@@ -89,11 +89,17 @@ pub struct DoorMetrics {
     pub calls_limited: Family<LimitOf, Counter>,
     /// Sign-ups without the credentials of a back end that were told that the address has an account.
     pub addresses_told: Counter,
+    /// Passwords that were hashed for sign-ups without the credentials of a back end.
+    pub sign_ups_hashed: Counter,
 }
 
 impl DoorMetrics {
     fn register(registry: &mut Registry) -> Self {
-        let metrics = Self { calls_limited: Family::default(), addresses_told: Counter::default() };
+        let metrics = Self {
+            calls_limited: Family::default(),
+            addresses_told: Counter::default(),
+            sign_ups_hashed: Counter::default(),
+        };
         registry.register(
             "calls_limited",
             "Calls that were refused because their caller had made as many as it may, by the limit",
@@ -103,6 +109,11 @@ impl DoorMetrics {
             "addresses_told",
             "Sign-ups by users themselves that were told that their e-mail address has an account",
             metrics.addresses_told.clone(),
+        );
+        registry.register(
+            "sign_ups_hashed",
+            "Passwords that were hashed for sign-ups by users themselves",
+            metrics.sign_ups_hashed.clone(),
         );
         metrics
     }

@@ -9,6 +9,14 @@ set enable_seqscan = off
 set plan_cache_mode = force_generic_plan
 as $$
 begin
+    -- Whoever has tried to sign up with the address has left it, too.
+    delete from sign_ups where user_id = erased_user_id;
+    perform {remove_sign_ups}(array(
+        select waiting.user_id from sign_ups as waiting
+        join claims as claimed on claimed.value = waiting.address
+        where claimed.kind in ('username', 'email') and claimed.kind = 'email' and claimed.owner = erased_user_id
+    ));
+
     -- The address cannot be referred again, and can be used for another account.
     insert into claims (kind, value, owner)
     select 'erased_email', {address_key}(claimed.value), '' from claims as claimed
@@ -26,6 +34,9 @@ begin
 
     -- The keys have ended with the sessions.
     update api_keys set name = '' where user_id = erased_user_id;
+    -- And so do the keys of back ends that the user created.
+    update api_keys set revoked_at = clock_timestamp()
+    where creator_user_id = erased_user_id and revoked_at is null;
     delete from user_roles where user_id = erased_user_id;
 
     delete from second_factors where user_id = erased_user_id;

@@ -1,11 +1,16 @@
 -- Exchanges a refresh token for another one. Calls about one session come one after the other, on whatever server.
 --
+-- The tokens of one generation stand for each other. Together they are exchanged twice at most, the second time within
+-- `reuse` of the first and before a token of the next generation is exchanged. So a session never has more than two
+-- tokens that are good, and whoever has a copy of one goes on only as long as they come right before or after the owner
+-- each time.
+--
 -- Outcomes:
 --   refreshed  the new token is in force
 --   unknown    no such token
 --   ended      the session or the token has ended
---   stolen     the token had been exchanged before, and longer ago than an answer can be on its way, or one that it
---              was exchanged for has been used: somebody else has a copy
+--   stolen     the generation of the token had been exchanged twice, or longer ago than an answer can be on its way, or
+--              the next one has been exchanged: somebody else has a copy
 create function {refresh_session}(
     old_hash bytea,
     new_hash bytea,
@@ -61,14 +66,18 @@ begin
         outcome := 'ended';
     else
         outcome := 'refreshed';
+        -- If this is the first exchange, the answer with this token has arrived, and the generation before it is of no
+        -- more use. If it is the second one, there is no third.
+        update refresh_tokens t set reusable_until = null
+        where t.session_id = session.session_id and t.reusable_until is not null;
         if token.used_at is null then
             update refresh_tokens t set used_at = now, reusable_until = now + reuse
-            where t.hash = old_hash;
-            -- The answer with this token has arrived, so the token before it is of no more use.
-            update refresh_tokens t set reusable_until = null where t.hash = token.parent;
+            where t.session_id = session.session_id and t.generation = token.generation;
         end if;
-        insert into refresh_tokens (hash, session_id, parent, expires_at)
-        values (new_hash, session.session_id, old_hash, least(now + token_lifetime, session.expires_at));
+        insert into refresh_tokens (hash, session_id, generation, expires_at)
+        values (
+            new_hash, session.session_id, token.generation + 1,
+            least(now + token_lifetime, session.expires_at));
         update sessions s set used_at = now where s.session_id = session.session_id;
     end if;
 end;

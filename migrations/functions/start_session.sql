@@ -46,6 +46,21 @@ begin
         ),
         'user'
     ) into role;
+    -- Operators and admins who are deactivated can do what users can. Whoever deactivates one ends their sessions, and
+    -- has locked the row.
+    if role <> 'user' and coalesce(
+        (
+            select e.event_type = 'UserDeactivated' from events e
+            where e.aggregate_type = 'User'
+                and e.aggregate_id = {start_session}.user_id
+                and e.event_type in ('UserDeactivated', 'UserReactivated')
+            order by e.sequence desc
+            limit 1
+        ),
+        false)
+    then
+        role := 'user';
+    end if;
     -- Operators and admins who must have a second factor and have none can do what users can: enough to set one up.
     if requires_second_factor
         and not exists (

@@ -5,7 +5,24 @@ using (
             split_part(aggregate_id, '/', 1) as program_id
         from events
         where position > $1 and position <= $2
-            and event_type in ('ReferralApplied', 'ReferralConverted')
+            and event_type in ('ReferralApplied', 'ReferralStandingChanged', 'ReferralConverted')
+    ),
+    -- A referral that was held or rejected is counted once it is released, on the day on which it was made.
+    counted as (
+        select program_id, position, (payload ->> 'referral_time_us')::bigint as referral_time_us
+        from run
+        where event_type = 'ReferralApplied' and not payload ? 'status'
+        union all
+        select run.program_id, run.position, (referral.payload ->> 'referral_time_us')::bigint
+        from run
+        cross join lateral (
+            select payload from events
+            where aggregate_type = 'Participant' and aggregate_id = run.aggregate_id
+                and sequence < run.sequence and event_type = 'ReferralApplied'
+            order by sequence
+            limit 1
+        ) as referral
+        where run.event_type = 'ReferralStandingChanged' and run.payload ? 'release_time_us'
     ),
     conversion as (
         select run.program_id, run.position, run.recorded_at,
@@ -29,11 +46,9 @@ using (
     ),
     fact as (
         select program_id, position,
-            'epoch'::timestamp + interval '1 microsecond' * (payload ->> 'referral_time_us')::bigint
-                as moment,
+            'epoch'::timestamp + interval '1 microsecond' * referral_time_us as moment,
             1 as referrals, 0 as converted, 0 as purchases, 0::bigint as time_us, 0 as conversions
-        from run
-        where event_type = 'ReferralApplied'
+        from counted
         union all
         select program_id, position,
             'epoch'::timestamp + interval '1 microsecond' * referral_time_us,

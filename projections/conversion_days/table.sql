@@ -4,7 +4,7 @@ create table {table} (
     day              date    not null,
     -- The last event that changed the row.
     last_position    bigint  not null,
-    -- Referrals made that day, and how many of those have converted so far.
+    -- Referrals made that day that count, and how many of those have converted so far.
     referral_count   integer not null,
     converted_count  integer not null,
     -- How many of those a purchase converted, and the sum of the times from referral to purchase, in

@@ -9,8 +9,8 @@ using (
         from events
         where position > $1 and position <= $2 and aggregate_type = 'Participant'
             and (event_type in (
-                    'ParticipantEnrolled', 'ReferralApplied', 'ReferralMade', 'ReferralUpdated',
-                    'ReferralConverted', 'TierChanged', 'ParticipantDeactivated',
+                    'ParticipantEnrolled', 'ReferralApplied', 'ReferralStandingChanged', 'ReferralMade',
+                    'ReferralUpdated', 'ReferralConverted', 'TierChanged', 'ParticipantDeactivated',
                     'ParticipantReactivated', 'ParticipantErased')
                 or payload ? 'posting')
     ),
@@ -20,6 +20,10 @@ using (
                 as from_status,
             case when event_type in ('ReferralMade', 'ReferralUpdated') then status end
                 as to_status,
+            case
+                when event_type in ('ReferralApplied', 'ReferralStandingChanged') then status
+                when event_type = 'ReferralConverted' then 'converted'
+            end as own_status,
             not payload ? 'made_while_inactive' as is_made_for_tiers,
             not (payload ? 'made_while_inactive' or payload ? 'converted_while_inactive')
                 as is_converted_for_tiers,
@@ -42,10 +46,10 @@ using (
             as is_active,
         max(payload ->> 'referrer_user_id') filter (where event_type = 'ReferralApplied')
             as referrer_user_id,
-        coalesce(
-            max('converted') filter (where event_type = 'ReferralConverted'),
-            max(status) filter (where event_type = 'ReferralApplied'))
-            as referral_status,
+        (max(array[to_char(position, 'FM0000000000000000000'), own_status]) filter (
+            where own_status is not null))[2] as referral_status,
+        (max(array[to_char(position, 'FM0000000000000000000'), coalesce(payload ->> 'hold_reasons', '[]')])
+            filter (where own_status is not null))[2]::jsonb as hold_reasons,
         max(position) filter (where event_type = 'ReferralApplied') as referral_position,
         'epoch'::timestamptz + interval '1 microsecond'
             * max((payload ->> 'referral_time_us')::bigint) filter (where event_type = 'ReferralApplied')
@@ -88,6 +92,7 @@ when matched then update set
     is_active = coalesce(change.is_active, participant.is_active),
     referrer_user_id = coalesce(change.referrer_user_id, participant.referrer_user_id),
     referral_status = coalesce(change.referral_status, participant.referral_status),
+    hold_reasons = coalesce(change.hold_reasons, participant.hold_reasons),
     referral_position = coalesce(change.referral_position, participant.referral_position),
     referral_time = coalesce(change.referral_time, participant.referral_time),
     convert_time = coalesce(change.convert_time, participant.convert_time),
@@ -105,13 +110,13 @@ when matched then update set
 -- The first event of a participant is the enrollment, so no required value can be missing.
 when not matched then insert (
     program_id, user_id, last_position, enrolled_position, enroll_time, code, is_active,
-    referrer_user_id, referral_status, referral_position, referral_time, convert_time,
+    referrer_user_id, referral_status, hold_reasons, referral_position, referral_time, convert_time,
     pending_count, held_count, converted_count, tier_made_count, tier_converted_count, uses, tier,
     reward_count, earned_minor, balance_minor, earned_by_level)
 values (
     change.program_id, change.user_id, change.last_position, change.enrolled_position,
     change.enroll_time, change.code, coalesce(change.is_active, true),
-    change.referrer_user_id, change.referral_status, change.referral_position, change.referral_time,
+    change.referrer_user_id, change.referral_status, change.hold_reasons, change.referral_position, change.referral_time,
     change.convert_time, change.pending_count, change.held_count, change.converted_count,
     change.tier_made_count, change.tier_converted_count, change.uses, change.tier,
     change.reward_count, coalesce(change.earned_minor, 0), coalesce(change.balance_minor, 0),

@@ -13,6 +13,8 @@ create table {table} (
     -- not referred.
     referrer_user_id  text collate "C",
     referral_status   text collate "C",
+    -- Why the referral is held, as in ["review"]; empty if it is not, null if the participant was not referred.
+    hold_reasons      jsonb,
     referral_position bigint,
     referral_time     timestamptz,
     -- When the referral converted; null if it has not.

@@ -60,7 +60,7 @@ with occasions as materialized (
     ) as enrolled
     where occasion.event_type = 'UserRegistered' and (enrolled.programs = 0 or enrolled.program_ids is not null)
 ), referrals as (
-    -- To the referrer: a referral that was not held when it was made, or was released.
+    -- To the referrer: a referral that counted when it was made, or was released.
     select made.position, 'referral' as kind, made.user_id,
         'referral/' || made.aggregate_id || '/' || made.position as occasion,
         jsonb_build_object(
@@ -70,7 +70,7 @@ with occasions as materialized (
     from in_programs as made
     where (
             made.event_type = 'ReferralMade' and coalesce(made.payload ->> 'status', 'pending') = 'pending'
-            or made.event_type = 'ReferralUpdated' and made.payload ->> 'previous_status' = 'held'
+            or made.event_type = 'ReferralUpdated' and made.payload ->> 'previous_status' in ('held', 'rejected')
                 and made.payload ->> 'status' in ('pending', 'converted')
         )
         -- If the referral converts at once and pays the referrer, the mail about the conversion is enough.

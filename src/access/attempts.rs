@@ -2,6 +2,10 @@
 //! those for the same account from the same address. Nobody is locked out: the owner of an account that others attack
 //! waits two seconds at most, unless they share an address with an attacker.
 //!
+//! An attempt counts from its beginning. Of the attempts that are made at once, only as many are let in as could still
+//! fail without a consequence; the others wait until it is known how those have ended. So a burst of guesses gets as
+//! far as the same guesses one after the other.
+//!
 //! The counts are in memory, bounded, and each server has its own, so that an attacker who spreads attempts over
 //! several servers gets that many times as many. A table would cost a write for each attempt, which is what a flood of
 //! them should not be able to cause.
@@ -9,13 +13,14 @@
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lru::LruCache;
-use tokio::time::Instant;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// How many accounts, addresses and pairs of them are remembered: those with the latest failures.
+/// How many accounts, addresses and pairs of them are remembered: those with the latest attempts.
 const MAX_REMEMBERED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(50_000);
 /// After how long without a failure the earlier ones are forgotten.
 const MEMORY: Duration = Duration::from_mins(15);
@@ -23,8 +28,9 @@ const MEMORY: Duration = Duration::from_mins(15);
 const MAX_WAIT: Duration = Duration::from_secs(10);
 
 /// How failures of one kind slow down.
+#[derive(Clone, Copy)]
 struct Slowing {
-    /// So many failures have no consequence.
+    /// So many failures have no consequence, and so many attempts are let in at once.
     free: u32,
     /// The delay after the next failure; it doubles with each further one.
     first: Duration,
@@ -51,13 +57,13 @@ impl Slowing {
     }
 }
 
-/// Failures of one kind.
-#[derive(Clone, Copy)]
-struct Failures {
-    count: u32,
-    last: Instant,
-    /// When the next attempt may be made.
-    next: Instant,
+/// Why an attempt is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TooMany {
+    /// Attempts have failed; the next one may be made after this time.
+    Failures(Duration),
+    /// Attempts are being made.
+    AtOnce,
 }
 
 /// The failures of late.
@@ -68,120 +74,228 @@ pub(super) struct Attempts {
 }
 
 struct Counts {
-    accounts: LruCache<u64, Failures>,
-    pairs: LruCache<(u64, Option<IpAddr>), Failures>,
-    addresses: LruCache<IpAddr, Failures>,
+    accounts: LruCache<u64, Arc<Gate>>,
+    pairs: LruCache<(u64, Option<IpAddr>), Arc<Gate>>,
+    addresses: LruCache<IpAddr, Arc<Gate>>,
 }
 
-/// An attempt that may be made now.
-pub(super) struct Attempt<'a> {
-    attempts: &'a Attempts,
-    account: u64,
-    address: Option<IpAddr>,
+/// An attempt that may be made now. One that is dropped has had no outcome, which its maker could not learn of, and
+/// does not count.
+pub(super) struct Attempt {
+    account: Turn,
+    pair: Turn,
+    address: Option<Turn>,
 }
 
 impl Attempts {
     pub(super) fn new() -> Self {
-        Self { hasher: RandomState::new(), counts: Mutex::new(Counts::new()) }
+        let counts = Counts {
+            accounts: LruCache::new(MAX_REMEMBERED),
+            pairs: LruCache::new(MAX_REMEMBERED),
+            addresses: LruCache::new(MAX_REMEMBERED),
+        };
+        Self { hasher: RandomState::new(), counts: Mutex::new(counts) }
     }
 
     /// Waits until an attempt may be made.
     ///
     /// # Errors
-    /// How long to wait, if that is too long.
+    /// Why it may not.
     pub(super) async fn begin(
         &self,
         account: &str,
         address: Option<IpAddr>,
-    ) -> Result<Attempt<'_>, Duration> {
+    ) -> Result<Attempt, TooMany> {
         let account = self.hasher.hash_one(account);
+        let (of_account, of_pair, of_address) = {
+            let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+            (
+                gate(&mut counts.accounts, account, ACCOUNT),
+                gate(&mut counts.pairs, (account, address), PAIR),
+                address.map(|address| gate(&mut counts.addresses, address, ADDRESS)),
+            )
+        };
+        let began = Instant::now();
+        // Whoever waits because of an account does not take a turn of others at the same address meanwhile.
+        let pair = of_pair.take_turn(began + MAX_WAIT).await?;
+        let account = of_account.pass(began).await;
+        let address = match of_address {
+            Some(gate) => Some(gate.take_turn(Instant::now() + MAX_WAIT).await?),
+            None => None,
+        };
+        Ok(Attempt { account, pair, address })
+    }
+}
+
+fn gate<K: Hash + Eq>(known: &mut LruCache<K, Arc<Gate>>, key: K, slowing: Slowing) -> Arc<Gate> {
+    known.get_or_insert(key, || Arc::new(Gate::new(slowing))).clone()
+}
+
+/// What attempts of one kind have to pass.
+struct Gate {
+    slowing: Slowing,
+    /// As many permits as attempts may be made at once.
+    turns: Arc<Semaphore>,
+    failures: Mutex<Failures>,
+}
+
+/// Failures of one kind, and attempts that have not ended yet.
+struct Failures {
+    count: u32,
+    last: Instant,
+    /// When the next attempt may be made.
+    next: Instant,
+    /// Attempts that wait or are being made.
+    pending: u32,
+    /// The permits that there are, also those that are taken.
+    turns: u32,
+}
+
+/// Counts an attempt as pending for as long as this lives.
+struct Pending(Arc<Gate>);
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        let mut failures = self.0.failures();
+        failures.pending = failures.pending.saturating_sub(1);
+    }
+}
+
+/// The turn of an attempt.
+struct Turn {
+    pending: Pending,
+    /// None where attempts do not wait for each other.
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Gate {
+    fn new(slowing: Slowing) -> Self {
         let now = Instant::now();
-        let wait = self.counts().wait(account, address, now)?;
-        if !wait.is_zero() {
-            tokio::time::sleep_until(now + wait).await;
-        }
-        Ok(Attempt { attempts: self, account, address })
+        let failures = Failures { count: 0, last: now, next: now, pending: 0, turns: slowing.free };
+        let turns = Arc::new(Semaphore::new(slowing.free as usize));
+        Self { slowing, turns, failures: Mutex::new(failures) }
     }
 
-    fn counts(&self) -> std::sync::MutexGuard<'_, Counts> {
-        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failures(&self) -> MutexGuard<'_, Failures> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a turn until `deadline`. An attempt that would have to wait longer, if all before it fail, is
+    /// refused at once.
+    async fn take_turn(self: &Arc<Self>, deadline: Instant) -> Result<Turn, TooMany> {
+        let pending = self.queue(deadline)?;
+        let taken = timeout_at(deadline, self.turns.clone().acquire_owned()).await;
+        let (next, is_slow) = {
+            let failures = self.failures();
+            (failures.next, failures.count >= self.slowing.free)
+        };
+        let Ok(Ok(permit)) = taken else {
+            let wait = next.saturating_duration_since(Instant::now()).max(self.slowing.first);
+            return Err(if is_slow { TooMany::Failures(wait) } else { TooMany::AtOnce });
+        };
+        if next > deadline {
+            return Err(TooMany::Failures(next.saturating_duration_since(Instant::now())));
+        }
+        sleep_until(next).await;
+        Ok(Turn { pending, permit: Some(permit) })
+    }
+
+    fn queue(self: &Arc<Self>, deadline: Instant) -> Result<Pending, TooMany> {
+        let now = Instant::now();
+        let mut failures = self.failures();
+        self.forget_old(&mut failures, now);
+        let (count, pending) = (failures.count, failures.pending);
+        if count >= self.slowing.free {
+            let mut wait = failures.next.saturating_duration_since(now);
+            for ahead in 1..=pending {
+                wait += self.slowing.delay(count.saturating_add(ahead));
+                if now + wait > deadline {
+                    break;
+                }
+            }
+            if now + wait > deadline {
+                return Err(TooMany::Failures(wait));
+            }
+        }
+        failures.pending = pending.saturating_add(1);
+        drop(failures);
+        Ok(Pending(self.clone()))
+    }
+
+    /// Waits for as long as the failures demand, counting those that pending attempts may become. Others do not wait
+    /// for this attempt.
+    async fn pass(self: &Arc<Self>, began: Instant) -> Turn {
+        let (pending, delay) = {
+            let mut failures = self.failures();
+            self.forget_old(&mut failures, began);
+            let delay = self.slowing.delay(failures.count.saturating_add(failures.pending));
+            failures.pending = failures.pending.saturating_add(1);
+            (Pending(self.clone()), delay)
+        };
+        if !delay.is_zero() {
+            sleep_until(began + delay).await;
+        }
+        Turn { pending, permit: None }
+    }
+
+    /// Forgets failures whose time is over.
+    fn forget_old(&self, failures: &mut Failures, now: Instant) {
+        if failures.count > 0 && now.saturating_duration_since(failures.last) >= MEMORY {
+            self.forget(failures);
+        }
+    }
+
+    fn forget(&self, failures: &mut Failures) {
+        failures.count = 0;
+        failures.next = failures.last;
+        let missing = self.slowing.free.saturating_sub(failures.turns);
+        self.turns.add_permits(missing as usize);
+        failures.turns += missing;
     }
 }
 
-impl Counts {
-    fn new() -> Self {
-        Self {
-            accounts: LruCache::new(MAX_REMEMBERED),
-            pairs: LruCache::new(MAX_REMEMBERED),
-            addresses: LruCache::new(MAX_REMEMBERED),
+impl Turn {
+    /// Counts a failure. Its turn is gone, but for the last one.
+    fn failed(self) {
+        let Self { pending: Pending(gate), permit } = &self;
+        let now = Instant::now();
+        let mut failures = gate.failures();
+        gate.forget_old(&mut failures, now);
+        failures.count = failures.count.saturating_add(1);
+        failures.last = now;
+        failures.next = failures.next.max(now + gate.slowing.delay(failures.count));
+        let is_last = failures.turns <= 1;
+        if permit.is_some() && !is_last {
+            failures.turns -= 1;
         }
+        drop(failures);
+        let Self { permit, pending } = self;
+        if let Some(permit) = permit.filter(|_| !is_last) {
+            permit.forget();
+        }
+        drop(pending);
     }
 
-    /// How long an attempt has to wait, and the turn that it takes.
-    fn wait(
-        &mut self,
-        account: u64,
-        address: Option<IpAddr>,
-        now: Instant,
-    ) -> Result<Duration, Duration> {
-        let mut wait = recent(&mut self.accounts, &account, now)
-            .map_or(Duration::ZERO, |failures| ACCOUNT.delay(failures.count));
-        let mut turns = Vec::new();
-        if let Some(failures) = recent(&mut self.pairs, &(account, address), now) {
-            turns.push((failures, PAIR));
-        }
-        if let Some(address) = address
-            && let Some(failures) = recent(&mut self.addresses, &address, now)
-        {
-            turns.push((failures, ADDRESS));
-        }
-        for (failures, _) in &turns {
-            wait = wait.max(failures.next.saturating_duration_since(now));
-        }
-        if wait > MAX_WAIT {
-            return Err(wait);
-        }
-        for (failures, slowing) in turns {
-            failures.next = now + wait + slowing.delay(failures.count);
-        }
-        Ok(wait)
-    }
-
-    fn fail(&mut self, account: u64, address: Option<IpAddr>, now: Instant) {
-        count(&mut self.accounts, account, &ACCOUNT, now);
-        count(&mut self.pairs, (account, address), &PAIR, now);
-        if let Some(address) = address {
-            count(&mut self.addresses, address, &ADDRESS, now);
-        }
+    /// Forgets the failures.
+    fn forgives(self) {
+        let gate = &self.pending.0;
+        gate.forget(&mut gate.failures());
     }
 }
 
-/// The failures that are not forgotten.
-fn recent<'a, K: Hash + Eq>(
-    known: &'a mut LruCache<K, Failures>,
-    key: &K,
-    now: Instant,
-) -> Option<&'a mut Failures> {
-    known.peek_mut(key).filter(|failures| now.saturating_duration_since(failures.last) < MEMORY)
-}
-
-fn count<K: Hash + Eq>(known: &mut LruCache<K, Failures>, key: K, slowing: &Slowing, now: Instant) {
-    let before = recent(known, &key, now).copied();
-    let before = before.unwrap_or(Failures { count: 0, last: now, next: now });
-    let count = before.count.saturating_add(1);
-    let next = before.next.max(now + slowing.delay(count));
-    known.put(key, Failures { count, last: now, next });
-}
-
-impl Attempt<'_> {
+impl Attempt {
     /// The attempt has failed.
     pub(super) fn failed(self) {
-        self.attempts.counts().fail(self.account, self.address, Instant::now());
+        self.account.failed();
+        self.pair.failed();
+        if let Some(address) = self.address {
+            address.failed();
+        }
     }
 
     /// The attempt has succeeded: failures for this account from this address are forgotten.
     pub(super) fn succeeded(self) {
-        self.attempts.counts().pairs.pop(&(self.account, self.address));
+        self.pair.forgives();
     }
 }
 
@@ -191,73 +305,143 @@ mod tests {
 
     use super::*;
 
-    /// Attempts that fail, by a clock of their own.
-    struct Guesses {
-        counts: Counts,
-        now: Instant,
+    /// As [`PAIR`], and a hundred times as fast.
+    const FAST: Slowing =
+        Slowing { free: 4, first: Duration::from_millis(5), most: Duration::from_millis(80) };
+    const PATIENCE: Duration = Duration::from_millis(100);
+
+    fn fast() -> Arc<Gate> {
+        Arc::new(Gate::new(FAST))
     }
 
-    impl Guesses {
-        fn new() -> Self {
-            Self { counts: Counts::new(), now: Instant::now() }
-        }
-
-        /// How long an attempt waits, if it may be made.
-        fn wait(&mut self, account: u64, from: u8) -> Option<Duration> {
-            self.counts.wait(account, Some(address(from)), self.now).ok()
-        }
-
-        /// Makes an attempt and lets the clock go on for as long as it waits.
-        fn fail(&mut self, account: u64, from: u8) -> Duration {
-            let wait = self.wait(account, from).unwrap();
-            self.now += wait;
-            self.counts.fail(account, Some(address(from)), self.now);
-            wait
-        }
+    fn later(wait: Duration) -> Instant {
+        Instant::now() + wait
     }
 
-    fn address(last: u8) -> IpAddr {
-        IpAddr::from([192, 0, 2, last])
+    /// Fails once, and says after how long the next attempt may be made.
+    async fn fail(gate: &Arc<Gate>) -> Duration {
+        gate.take_turn(later(MAX_WAIT)).await.unwrap().failed();
+        let failures = gate.failures();
+        failures.next.saturating_duration_since(failures.last)
     }
 
-    #[test]
-    fn failures_slow_down_and_the_owner_elsewhere_waits_two_seconds_at_most() {
-        let mut guesses = Guesses::new();
-        let (ana, bob) = (1, 2);
-        let waits: Vec<_> = (0..9).map(|_| guesses.fail(ana, 1).as_millis()).collect();
-        assert_eq!(waits, [0, 0, 0, 0, 0, 500, 1_000, 2_000, 4_000]);
-        let began = guesses.now;
+    #[tokio::test]
+    async fn failures_slow_down_and_a_success_or_time_forgives_them() {
+        let gate = fast();
+        let mut waits = Vec::new();
+        for _ in 0..10 {
+            waits.push(fail(&gate).await.as_millis());
+        }
+        assert_eq!(waits, [0, 0, 0, 0, 5, 10, 20, 40, 80, 80]);
+        gate.take_turn(later(MAX_WAIT)).await.unwrap().forgives();
+        assert_eq!((gate.failures().count, gate.turns.available_permits()), (0, 4));
+        fail(&gate).await;
+        let mut failures = gate.failures();
+        assert_eq!((failures.count, gate.turns.available_permits()), (1, 3));
+        let long_after = failures.last + MEMORY;
+        gate.forget_old(&mut failures, long_after);
+        assert_eq!((failures.count, gate.turns.available_permits()), (0, 4));
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_guesses_gets_as_far_as_guesses_one_after_the_other() {
+        let (gate, deadline) = (fast(), later(PATIENCE));
+        let guesses = (0..2_000).map(|_| {
+            let gate = gate.clone();
+            tokio::spawn(async move {
+                let turn = gate.take_turn(deadline).await?;
+                // The check takes a while, in which its outcome is not known.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                turn.failed();
+                Ok::<_, TooMany>(())
+            })
+        });
+        let mut made = 0;
+        for guess in guesses.collect::<Vec<_>>() {
+            made += usize::from(guess.await.unwrap().is_ok());
+        }
+        // One after the other: 5 at once, the others after 5, 15, 35 and 75 ms, and 155 is too late.
+        assert!((4..=9).contains(&made), "{made} guesses");
+        assert_eq!(gate.failures().pending, 0);
+    }
+
+    #[tokio::test]
+    async fn a_burst_of_logins_is_not_slowed_down() {
+        let gate = fast();
+        let logins = (0..500).map(|_| {
+            let gate = gate.clone();
+            tokio::spawn(async move {
+                let turn = gate.take_turn(later(MAX_WAIT)).await?;
+                tokio::task::yield_now().await;
+                turn.forgives();
+                Ok::<_, TooMany>(())
+            })
+        });
+        for login in logins.collect::<Vec<_>>() {
+            login.await.unwrap().unwrap();
+        }
+        // Those who wait in vain for others to end are not told of failures.
+        let turns: Vec<_> = [(); 4].map(|()| gate.take_turn(later(MAX_WAIT))).into();
+        let mut taken = Vec::new();
+        for turn in turns {
+            taken.push(turn.await.unwrap());
+        }
+        let fifth = gate.take_turn(later(Duration::from_millis(10))).await;
+        assert_eq!(fifth.err(), Some(TooMany::AtOnce));
+    }
+
+    #[tokio::test]
+    async fn what_would_wait_too_long_behind_others_is_refused_at_once() {
+        let gate = fast();
+        for _ in 0..7 {
+            fail(&gate).await;
+        }
+        // 20 ms, and 40 more after the one that waits. The third would wait for 140 ms.
+        let waiting = gate.queue(later(PATIENCE)).unwrap();
+        let second = gate.queue(later(PATIENCE)).unwrap();
+        let third = gate.queue(later(PATIENCE)).err().unwrap();
+        assert!(matches!(third, TooMany::Failures(wait) if wait > PATIENCE), "{third:?}");
+        drop((waiting, second));
+        assert!(gate.queue(later(PATIENCE)).is_ok());
+    }
+
+    #[tokio::test]
+    async fn an_attempt_without_an_outcome_does_not_count() {
+        let gate = fast();
         for _ in 0..20 {
-            guesses.fail(ana, 1);
+            drop(gate.take_turn(later(MAX_WAIT)).await.unwrap());
         }
-        assert_eq!(guesses.now - began, Duration::from_secs(20 * 8));
-        // The owner elsewhere, and others from the same address.
-        assert_eq!(guesses.wait(ana, 2), Some(Duration::from_secs(2)));
-        assert_eq!(guesses.wait(bob, 1), Some(Duration::ZERO));
-        guesses.now += MEMORY;
-        assert_eq!(guesses.fail(ana, 1), Duration::ZERO);
+        assert_eq!((gate.failures().count, gate.turns.available_permits()), (0, 4));
     }
 
-    #[test]
-    fn attempts_that_are_made_at_once_take_turns_and_some_are_refused() {
-        let mut guesses = Guesses::new();
-        let ana = 1;
-        for _ in 0..8 {
-            guesses.fail(ana, 1);
-        }
-        let at_once: Vec<_> = (0..10).map(|_| guesses.wait(ana, 1)).collect();
-        let allowed: Vec<_> = at_once.iter().flatten().map(Duration::as_secs).collect();
-        assert_eq!(allowed, [4, 8], "{at_once:?}");
+    #[tokio::test]
+    async fn the_owner_elsewhere_waits_two_seconds_at_most_and_others_do_not_wait() {
+        let attempts = Attempts::new();
+        let address = |last: u8| Some(IpAddr::from([192, 0, 2, last]));
+        let account = {
+            attempts.begin("ada", address(1)).await.unwrap().failed();
+            let mut counts = attempts.counts.lock().unwrap();
+            counts.accounts.get(&attempts.hasher.hash_one("ada")).unwrap().clone()
+        };
+        account.failures().count = 1_000;
+        let began = Instant::now();
+        attempts.begin("bob", address(1)).await.unwrap().succeeded();
+        assert!(began.elapsed() < Duration::from_secs(1));
+        attempts.begin("ada", address(2)).await.unwrap().succeeded();
+        let waited = began.elapsed();
+        assert!((2..4).contains(&waited.as_secs()), "{waited:?}");
     }
 
-    #[test]
-    fn whoever_guesses_at_many_accounts_is_slowed_down_at_their_address() {
-        let mut guesses = Guesses::new();
-        for account in 10..50 {
-            guesses.fail(account, 3);
+    #[tokio::test]
+    async fn whoever_guesses_at_many_accounts_is_slowed_down_at_their_address() {
+        let attempts = Attempts::new();
+        let address = Some(IpAddr::from([192, 0, 2, 3]));
+        let began = Instant::now();
+        for account in 0..33 {
+            attempts.begin(&account.to_string(), address).await.unwrap().failed();
         }
-        let zoe = 1;
-        assert_eq!(guesses.wait(zoe, 3), Some(Duration::from_secs(1)));
-        assert_eq!(guesses.wait(zoe, 4), Some(Duration::ZERO));
+        // 100 ms after the 31st failure, 200 after the 32nd.
+        let took = began.elapsed();
+        assert!((300..2_000).contains(&took.as_millis()), "{took:?}");
     }
 }

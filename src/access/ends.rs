@@ -5,10 +5,12 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Credential, Shared};
@@ -18,6 +20,8 @@ use domain::Timestamp;
 
 /// How long ago the log must have been seen at most.
 const MAX_SILENCE: Duration = Duration::from_secs(1);
+/// How often it is noted how much has been heard, while events come.
+const AIM_INTERVAL: Duration = Duration::from_millis(100);
 /// The pause before the log is followed again after a failure.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -26,31 +30,67 @@ pub(super) struct Heard {
     live: Live,
     /// Every event up to this position has been heard.
     position: watch::Sender<i64>,
+    began: Instant,
+    /// Every end up to this time is known, in milliseconds after `began`; the second that it may be ago is added.
+    good_until_ms: AtomicU64,
+}
+
+/// What must be heard for every end up to a time to be known.
+#[derive(Clone, Copy)]
+struct Goal {
+    seen_at: Instant,
+    position: i64,
 }
 
 impl Heard {
     /// Of a server that knows, from the rows, of every end up to a position.
     pub(super) fn new(live: Live, position: i64) -> Self {
-        Self { live, position: watch::Sender::new(position) }
+        let (began, good_until_ms) = (Instant::now(), AtomicU64::new(0));
+        Self { live, position: watch::Sender::new(position), began, good_until_ms }
     }
 
-    /// Whether this server knows of every end that is older than a second. Waits for what the tail of the log has
-    /// delivered and nobody has looked at yet, which takes a moment at most.
+    /// Whether this server knows of every end that is older than a second. Seldom waits for what the tail of the log has
+    /// delivered and nobody has looked at yet: under load there is always some of it, and calls should not wait for it.
     pub(super) async fn is_up_to_date(&self) -> bool {
-        let seen_at = self.live.seen_at();
-        // Read after the time: it is at least the end of the log as it was seen then.
-        let reached = self.live.position();
-        if seen_at.elapsed() > MAX_SILENCE {
-            return false;
-        }
-        if *self.position.borrow() >= reached {
+        if self.is_known_to_be() {
             return true;
         }
-        let mut position = self.position.subscribe();
-        let hearing = position.wait_for(|position| *position >= reached);
-        tokio::time::timeout(MAX_SILENCE, hearing).await.is_ok_and(|heard| heard.is_ok())
-            && seen_at.elapsed() <= MAX_SILENCE
+        let goal = self.goal();
+        if goal.seen_at.elapsed() > MAX_SILENCE {
+            return false;
+        }
+        if *self.position.borrow() < goal.position {
+            let mut position = self.position.subscribe();
+            let hearing = position.wait_for(|position| *position >= goal.position);
+            if !timeout(MAX_SILENCE, hearing).await.is_ok_and(|heard| heard.is_ok()) {
+                return false;
+            }
+        }
+        self.reach(goal);
+        goal.seen_at.elapsed() <= MAX_SILENCE
     }
+
+    /// Whether every end that is older than a second was known a moment ago.
+    fn is_known_to_be(&self) -> bool {
+        millis(self.began.elapsed()) < self.good_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// The end of the log as it was seen last.
+    fn goal(&self) -> Goal {
+        let seen_at = self.live.seen_at();
+        // Read after the time: it is at least the end of the log as it was seen then.
+        Goal { seen_at, position: self.live.position() }
+    }
+
+    /// What the goal asks for has been heard.
+    fn reach(&self, goal: Goal) {
+        let good_until = goal.seen_at.saturating_duration_since(self.began) + MAX_SILENCE;
+        self.good_until_ms.fetch_max(millis(good_until), Ordering::Relaxed);
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Follows the log for as long as the server runs.
@@ -74,11 +114,17 @@ pub(super) async fn follow(
 }
 
 async fn hear_all(shared: &Shared, subscription: &mut Subscription) -> CutOff {
+    let heard = &shared.heard;
+    let (mut goal, mut aimed_at) = (heard.goal(), Instant::now());
     loop {
         match subscription.next().await {
             Ok(event) => {
                 shared.learn(&event);
-                shared.heard.position.send_replace(event.position);
+                heard.position.send_replace(event.position);
+                if event.position >= goal.position && aimed_at.elapsed() >= AIM_INTERVAL {
+                    heard.reach(goal);
+                    (goal, aimed_at) = (heard.goal(), Instant::now());
+                }
             }
             Err(cut_off) => return cut_off,
         }

@@ -16,7 +16,7 @@ use super::{Caller, Credential, KeyLimits, Principal, Role, Unavailable};
 use crate::engine::Environment;
 use crate::store::api_keys::KnownKey;
 use crate::store::{Database, RecordedEvent, StoreError, api_keys, in_time};
-use domain::{AnyEvent, ApiKeyEvent, KeyRole, SessionsEnded, Timestamp, UserEvent};
+use domain::{AnyEvent, ApiKeyEvent, KeyRole, SessionsEnded, Timestamp, UserEvent, UserId};
 
 /// Keys that are remembered: some 300 bytes each.
 const MAX_KNOWN: usize = 100_000;
@@ -37,12 +37,29 @@ struct Entry {
     key_id: Arc<str>,
     caller: Caller,
     expire_time: Option<Timestamp>,
+    /// The person with whose role the key ends.
+    creator_user_id: Option<UserId>,
     /// When its use was recorded last, in microseconds since 1970.
     recorded_use: AtomicI64,
 }
 
-/// What is remembered of a key: the key, or that it is unknown.
-struct Recalled(Option<Arc<Entry>>);
+/// What is remembered of a key.
+#[derive(Clone)]
+enum Recalled {
+    /// The key.
+    Known(Arc<Entry>),
+    /// That the key with this id was revoked.
+    Revoked(Arc<str>),
+    /// That there is no such key.
+    Unknown,
+}
+
+/// In how many calls a key was refused that are not written yet, and when last.
+#[derive(Clone, Copy)]
+struct Refused {
+    calls: i64,
+    last: Timestamp,
+}
 
 /// Knows API keys. Those that were seen are remembered.
 pub(super) struct Keys {
@@ -54,11 +71,14 @@ pub(super) struct Keys {
     lookups: Semaphore,
     /// The uses that are to be written.
     uses: Mutex<HashMap<Arc<str>, Timestamp>>,
+    /// The refusals that are to be written: of keys that exist, so there are no more of them than keys.
+    refusals: Mutex<HashMap<Arc<str>, Refused>>,
 }
 
 struct Remembered {
     known: Generations<Hash, Arc<Entry>>,
-    unknown: Generations<Hash, ()>,
+    /// Keys that are good for nothing, with their ids if they were revoked.
+    unknown: Generations<Hash, Option<Arc<str>>>,
     /// Keys that have ended of late, by their ids: calls and streams may have begun with them a moment before.
     ended: Generations<Arc<str>, ()>,
 }
@@ -82,6 +102,7 @@ impl Keys {
             ended: AtomicU64::new(0),
             lookups: Semaphore::new(MAX_LOOKUPS),
             uses: Mutex::default(),
+            refusals: Mutex::default(),
         }
     }
 
@@ -92,32 +113,44 @@ impl Keys {
         }
         let hash = hash_of(key);
         let found = match self.recall(&hash) {
-            Some(Recalled(found)) => found,
+            Some(found) => found,
             None => self.look_up(hash).await?,
         };
+        let entry = match found {
+            Recalled::Known(entry) => entry,
+            Recalled::Revoked(key_id) => {
+                self.note_refusal(&key_id);
+                return Ok(None);
+            }
+            Recalled::Unknown => return Ok(None),
+        };
         let now = (self.environment.now)();
-        let valid = found.filter(|entry| entry.expire_time.is_none_or(|end| now < end));
-        Ok(valid.map(|entry| {
-            self.note_use(&entry, now);
-            entry.caller.clone()
-        }))
+        if entry.expire_time.is_some_and(|end| end <= now) {
+            self.note_refusal(&entry.key_id);
+            return Ok(None);
+        }
+        self.note_use(&entry, now);
+        Ok(Some(entry.caller.clone()))
     }
 
     /// What is remembered of a key; `None` if nothing is.
     fn recall(&self, hash: &Hash) -> Option<Recalled> {
         let mut remembered = lock(&self.remembered);
         match remembered.known.get(hash) {
-            Some(entry) => Some(Recalled(Some(entry))),
-            None => remembered.unknown.get(hash).map(|()| Recalled(None)),
+            Some(entry) => Some(Recalled::Known(entry)),
+            None => remembered.unknown.get(hash).map(|revoked| match revoked {
+                Some(key_id) => Recalled::Revoked(key_id),
+                None => Recalled::Unknown,
+            }),
         }
     }
 
-    async fn look_up(&self, hash: Hash) -> Result<Option<Arc<Entry>>, Unavailable> {
+    async fn look_up(&self, hash: Hash) -> Result<Recalled, Unavailable> {
         // The semaphore is never closed.
         let _turn = self.lookups.acquire().await;
         loop {
             // Somebody else may have looked it up meanwhile.
-            if let Some(Recalled(found)) = self.recall(&hash) {
+            if let Some(found) = self.recall(&hash) {
                 return Ok(found);
             }
             let ended = self.ended.load(Ordering::SeqCst);
@@ -126,16 +159,21 @@ impl Keys {
                 tracing::warn!(%error, "an API key could not be looked up");
                 Unavailable
             })?;
-            let entry = found.map(|key| Arc::new(Entry::from(key)));
+            let found = match found {
+                Some(key) if key.revoke_time.is_some() => Recalled::Revoked(key.key_id.into()),
+                Some(key) => Recalled::Known(Arc::new(Entry::from(key))),
+                None => Recalled::Unknown,
+            };
             let mut remembered = lock(&self.remembered);
             if self.ended.load(Ordering::SeqCst) != ended {
                 continue;
             }
-            match &entry {
-                Some(entry) => remembered.known.insert(hash, entry.clone()),
-                None => remembered.unknown.insert(hash, ()),
+            match &found {
+                Recalled::Known(entry) => remembered.known.insert(hash, entry.clone()),
+                Recalled::Revoked(key_id) => remembered.unknown.insert(hash, Some(key_id.clone())),
+                Recalled::Unknown => remembered.unknown.insert(hash, None),
             }
-            return Ok(entry);
+            return Ok(found);
         }
     }
 
@@ -144,7 +182,9 @@ impl Keys {
     /// # Errors
     /// [`StoreError`] if the event cannot be read.
     pub(super) fn learn(&self, event: &RecordedEvent) -> Result<bool, StoreError> {
-        if !matches!(&*event.event_type, "ApiKeyRevoked" | "UserSessionsEnded") {
+        const ENDS: &[&str] =
+            &["ApiKeyRevoked", "UserSessionsEnded", "UserRoleChanged", "UserErased"];
+        if !ENDS.contains(&&*event.event_type) {
             return Ok(false);
         }
         match event.read_if_known()? {
@@ -160,6 +200,13 @@ impl Keys {
                 self.end(|entry| {
                     let user_id = entry.caller.principal.user_id();
                     user_id.is_some_and(|user_id| *user_id.as_str() == *event.stream.id)
+                });
+            }
+            // The keys of back ends that a person created end with the person's role.
+            Some(AnyEvent::User(UserEvent::UserRoleChanged(_) | UserEvent::UserErased(_))) => {
+                self.end(|entry| {
+                    let creator = entry.creator_user_id.as_ref();
+                    creator.is_some_and(|creator| *creator.as_str() == *event.stream.id)
                 });
             }
             _ => return Ok(false),
@@ -206,7 +253,39 @@ impl Keys {
         }
     }
 
-    /// Writes the uses of keys from time to time, and once more at the end.
+    /// Counts a call in which the key with this id, which exists, was refused.
+    pub(super) fn note_refusal(&self, key_id: &Arc<str>) {
+        let last = (self.environment.now)();
+        self.add_refusals(key_id.clone(), Refused { calls: 1, last });
+    }
+
+    fn add_refusals(&self, key_id: Arc<str>, more: Refused) {
+        let mut refusals = lock(&self.refusals);
+        let refused = refusals.entry(key_id).or_insert(Refused { calls: 0, last: more.last });
+        refused.calls = refused.calls.saturating_add(more.calls);
+        refused.last = refused.last.max(more.last);
+    }
+
+    /// Writes in how many calls keys were refused. What could not be written is written the next time.
+    async fn write_refusals(&self) {
+        let refusals = std::mem::take(&mut *lock(&self.refusals));
+        if refusals.is_empty() {
+            return;
+        }
+        let rows: Vec<(String, i64, Timestamp)> = refusals
+            .iter()
+            .map(|(key_id, refused)| (key_id.to_string(), refused.calls, refused.last))
+            .collect();
+        let written = api_keys::record_refusals(self.database.pool(), &rows);
+        if let Err(error) = in_time(written).await {
+            tracing::debug!(%error, "refused calls of API keys could not be recorded yet");
+            for (key_id, more) in refusals {
+                self.add_refusals(key_id, more);
+            }
+        }
+    }
+
+    /// Writes the uses and the refusals of keys from time to time, and once more at the end.
     pub(super) async fn write_uses(&self, stop: CancellationToken) {
         loop {
             let is_last =
@@ -220,6 +299,7 @@ impl Keys {
                     tracing::debug!(%error, "the uses of API keys could not be recorded");
                 }
             }
+            self.write_refusals().await;
             if is_last {
                 return;
             }
@@ -246,6 +326,7 @@ impl From<KnownKey> for Entry {
             key_id: id,
             caller: Caller { principal, credential },
             expire_time: key.expire_time,
+            creator_user_id: key.creator_user_id,
             recorded_use: AtomicI64::new(key.last_use_time.map_or(0, |time| time.0)),
         }
     }

@@ -3,15 +3,17 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::attempts::Attempt;
+use super::attempts::{Attempt, TooMany};
 use super::passwords::HashingError;
+use super::turns::QueueFull;
 use super::{Access, tokens};
 use crate::store::sessions::{self, NewSession, Refreshed, StoredSession};
 use crate::store::{StoreError, in_time};
 use domain::{ClaimKind, SessionId, Timestamp, UserId};
 
 /// For so long after a refresh token was exchanged it can be exchanged once more, because the answer may have been
-/// lost, or two tabs of a browser may share the token.
+/// lost, or two tabs of a browser may share the token. The database function `refresh_session` says what the two tokens
+/// that come of it are good for.
 const REUSE: Duration = Duration::from_secs(30);
 /// The longest name of a client that is kept, in bytes.
 const MAX_USER_AGENT_BYTES: usize = 256;
@@ -22,9 +24,18 @@ pub enum LoginError {
     /// There is no such account, it has no password, or the password is another one.
     #[error("the login or the password is wrong")]
     Wrong,
+    /// The password of a user who is known is another one.
+    #[error("the {0} is wrong")]
+    WrongPassword(&'static str),
     /// There were too many failures; the next attempt may be made after this time.
     #[error("too many logins have failed; try again later")]
     TooManyFailures(Duration),
+    /// Too many attempts for one account or from one address are being made at once.
+    #[error("too many logins for this account or from this address are waiting; try again later")]
+    TooManyAtOnce,
+    /// Too many logins are waiting.
+    #[error(transparent)]
+    QueueFull(#[from] QueueFull),
     /// The password could not be verified.
     #[error(transparent)]
     Hashing(#[from] HashingError),
@@ -81,13 +92,15 @@ impl Access {
         // One address has many spellings.
         let account = ClaimKind::Email.normal_form(login);
         let attempt = self.attempt(&account, address).await?;
-        let read = sessions::credentials_of(self.shared.database.pool(), login);
-        let credentials = in_time(read).await?;
+        let credentials = {
+            let _turn = self.shared.turns.take().await?;
+            in_time(sessions::credentials_of(self.shared.database.pool(), login)).await?
+        };
         let (user_id, hash) = credentials.map(|known| (known.user_id, known.password_hash)).unzip();
         self.check(attempt, user_id, hash.flatten(), password).await
     }
 
-    /// Verifies the password of a user who is known already.
+    /// Verifies the password of a user who is known already. `name` is what an error calls it.
     ///
     /// # Errors
     /// [`LoginError`] with the reason why not.
@@ -95,25 +108,33 @@ impl Access {
         &self,
         user_id: &UserId,
         password: String,
+        name: &'static str,
         address: Option<IpAddr>,
     ) -> Result<KnowsPassword, LoginError> {
         let attempt = self.attempt(user_id.as_str(), address).await?;
         let read = sessions::credentials_of_user(self.shared.database.pool(), user_id);
         let hash = in_time(read).await?.and_then(|known| known.password_hash);
-        self.check(attempt, Some(user_id.clone()), hash, password).await
+        match self.check(attempt, Some(user_id.clone()), hash, password).await {
+            Err(LoginError::Wrong) => Err(LoginError::WrongPassword(name)),
+            checked => checked,
+        }
     }
 
     pub(super) async fn attempt(
         &self,
         account: &str,
         address: Option<IpAddr>,
-    ) -> Result<Attempt<'_>, LoginError> {
-        self.shared.attempts.begin(account, address).await.map_err(LoginError::TooManyFailures)
+    ) -> Result<Attempt, LoginError> {
+        let begun = self.shared.attempts.begin(account, address).await;
+        begun.map_err(|too_many| match too_many {
+            TooMany::Failures(wait) => LoginError::TooManyFailures(wait),
+            TooMany::AtOnce => LoginError::TooManyAtOnce,
+        })
     }
 
     async fn check(
         &self,
-        attempt: Attempt<'_>,
+        attempt: Attempt,
         user_id: Option<UserId>,
         hash: Option<String>,
         password: String,
@@ -159,8 +180,11 @@ impl Access {
             token_lifetime: self.shared.settings.refresh_token,
             requires_second_factor: self.shared.settings.require_second_factor,
         };
-        let started = sessions::start(self.shared.database.pool(), new);
-        let session = in_time(started).await?.ok_or(LoginError::Wrong)?;
+        let started = {
+            let _turn = self.shared.turns.take().await?;
+            in_time(sessions::start(self.shared.database.pool(), new)).await?
+        };
+        let session = started.ok_or(LoginError::Wrong)?;
         self.tokens(&session, refresh_token)
     }
 
@@ -173,7 +197,11 @@ impl Access {
         let (refresh_token, new_hash) = self.fresh_refresh_token()?;
         let lifetime = self.shared.settings.refresh_token;
         let pool = self.shared.database.pool();
-        match in_time(sessions::refresh(pool, old_hash, new_hash, lifetime, REUSE)).await? {
+        let refreshed = {
+            let _turn = self.shared.turns.take().await?;
+            in_time(sessions::refresh(pool, old_hash, new_hash, lifetime, REUSE)).await?
+        };
+        match refreshed {
             Refreshed::Exchanged(session) => {
                 Ok(Refresh::Exchanged(self.tokens(&session, refresh_token)?))
             }

@@ -8,6 +8,7 @@
 //! - [`keys`] knows API keys, whose form is in [`key_text`]; [`staff`] knows who is an operator or an admin.
 //! - [`second_factor`] sets up and checks second factors.
 //! - [`ends`] follows the log for credentials that have ended.
+//! - [`turns`] bounds how much of the database logins use at once.
 
 mod attempts;
 mod ends;
@@ -22,6 +23,7 @@ mod sessions;
 pub mod signing;
 mod staff;
 mod tokens;
+pub mod turns;
 
 use std::convert::Infallible;
 use std::path::PathBuf;
@@ -46,6 +48,7 @@ use sessions::Sessions;
 pub use sessions::{MAX_ACCESS_TOKEN, Session};
 use signing::{Signing, SigningError, SigningKeys, keyed};
 pub use staff::Staff;
+use turns::Turns;
 
 /// What an operator can set about access.
 #[derive(Clone, Debug)]
@@ -120,6 +123,14 @@ pub enum Credential {
     Session(Arc<Session>),
 }
 
+impl Credential {
+    /// Whether it is an API key, whose refusals are counted.
+    #[must_use]
+    pub fn is_api_key(&self) -> bool {
+        matches!(self, Self::Key { .. })
+    }
+}
+
 /// The server cannot know at this moment whether a credential has ended: its tail of the log is behind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -142,6 +153,7 @@ struct Shared {
     settings: Settings,
     passwords: Passwords,
     attempts: Attempts,
+    turns: Turns,
     signing: Signing,
     sessions: Sessions,
     keys: Keys,
@@ -181,6 +193,7 @@ impl Access {
             admin: Sha256::digest(admin_key).into(),
             passwords: Passwords::new(settings.passwords.clone(), environment.clone()),
             attempts: Attempts::new(),
+            turns: Turns::of(database.pool()),
             sessions,
             keys: Keys::new(database.clone(), environment.clone()),
             staff: Staff::of(in_time(api_keys::staff(database.pool())).await?),
@@ -224,8 +237,11 @@ impl Access {
                 return Ok(None);
             };
             self.check_up_to_date().await?;
-            let has_ended = self.shared.has_ended(&caller.credential);
-            return Ok((!has_ended).then_some(caller));
+            if self.shared.has_ended(&caller.credential) {
+                self.note_refusal(&caller.credential);
+                return Ok(None);
+            }
+            return Ok(Some(caller));
         }
         if !tokens::looks_like_access_token(credential) {
             return Ok(None);
@@ -242,6 +258,14 @@ impl Access {
     /// Checks that this server knows of every credential that ended more than a second ago.
     async fn check_up_to_date(&self) -> Result<(), Unavailable> {
         if self.shared.heard.is_up_to_date().await { Ok(()) } else { Err(Unavailable) }
+    }
+
+    /// Counts a call in which a credential was refused, if it is an API key.
+    pub fn note_refusal(&self, credential: &Credential) {
+        match credential {
+            Credential::Key { key_id, .. } => self.shared.keys.note_refusal(key_id),
+            Credential::AdminKey | Credential::Session(_) => {}
+        }
     }
 
     /// Learns from the events of a command which credentials have ended, so that they are refused here from now on,
@@ -264,6 +288,18 @@ impl Access {
     #[must_use]
     pub fn staff(&self) -> &Staff {
         &self.shared.staff
+    }
+
+    /// The settings.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.shared.settings
+    }
+
+    /// Turns to use the database for logins and for what is mailed on request.
+    #[must_use]
+    pub fn turns(&self) -> &Turns {
+        &self.shared.turns
     }
 
     /// Hashes passwords.

@@ -1,7 +1,7 @@
 //! Second factors: codes by time (TOTP, RFC 6238), which an app shows, and recovery codes for when the app is lost.
 //!
-//! The secret of an app must be readable to check its codes, so it cannot be stored as a hash. It is encrypted,
-//! with a key that is derived from a signing key of the servers and from the user's id: the database alone is of no use.
+//! The secret of an app must be readable to check its codes, so it cannot be stored as a hash. It is encrypted, with a
+//! key that is derived from a signing key of the servers and from the user's id: the database alone is of no use.
 
 use std::fmt;
 
@@ -141,17 +141,28 @@ impl Access {
     }
 
     /// Checks a code of a user, of the app or for recovery, and uses it up. Of several servers that check one code at
-    /// a time, one finds it right.
+    /// a time, one finds it right. `use_recovery_code` gets the hash of what may be a recovery code, uses the code up
+    /// if it is one, and says so.
     ///
     /// # Errors
-    /// [`FactorError`] if the secret or the database cannot be read, or too many codes were wrong.
-    pub async fn verify_second_factor(
+    /// [`FactorError`] if the secret or the database cannot be read, or too many codes were wrong; the error of
+    /// `use_recovery_code`.
+    pub async fn verify_second_factor<E, F>(
         &self,
         user_id: &UserId,
         code: &str,
-    ) -> Result<Verdict, FactorError> {
+        use_recovery_code: impl FnOnce([u8; 32]) -> F,
+    ) -> Result<Verdict, E>
+    where
+        E: From<FactorError>,
+        F: Future<Output = Result<bool, E>>,
+    {
         let pool = self.shared.database.pool();
-        let stored = in_time(second_factors::find(pool, user_id)).await?;
+        let stored = {
+            let turn = self.shared.turns.take().await.map_err(LoginError::from);
+            let _turn = turn.map_err(FactorError::from)?;
+            in_time(second_factors::find(pool, user_id)).await.map_err(FactorError::from)?
+        };
         let Some(stored) = stored.filter(|stored| stored.is_on) else {
             return Ok(Verdict::NoFactor);
         };
@@ -159,16 +170,20 @@ impl Access {
             return Ok(Verdict::NoCode);
         }
         // Whoever tries codes knows the password, so attempts from all addresses take turns.
-        let attempt = self.attempt(&format!("second factor of {user_id}"), None).await?;
+        let attempt = self.attempt(&format!("second factor of {user_id}"), None).await;
+        let attempt = attempt.map_err(FactorError::from)?;
+        let turn = self.shared.turns.take().await.map_err(LoginError::from);
+        let _turn = turn.map_err(FactorError::from)?;
         let is_right = if is_of_app(code) {
             let totp = self.open(user_id, &stored.sealed_secret)?;
             match period_of(&totp, code, (self.shared.environment.now)()) {
-                Some(period) => in_time(second_factors::use_period(pool, user_id, period)).await?,
+                Some(period) => in_time(second_factors::use_period(pool, user_id, period))
+                    .await
+                    .map_err(FactorError::from)?,
                 None => false,
             }
         } else {
-            let hash = recovery_hash(code);
-            in_time(second_factors::use_recovery_code(pool, user_id, &hash)).await?
+            use_recovery_code(recovery_hash(code)).await?
         };
         if is_right {
             attempt.succeeded();
@@ -200,7 +215,9 @@ fn tidy(code: &str) -> String {
     code.chars().filter(|letter| !letter.is_whitespace() && *letter != '-').collect()
 }
 
-fn is_of_app(code: &str) -> bool {
+/// Whether a code has the form of those that apps show; else it can only be a recovery code.
+#[must_use]
+pub fn is_of_app(code: &str) -> bool {
     let code = tidy(code);
     code.len() == CODE_DIGITS && code.bytes().all(|byte| byte.is_ascii_digit())
 }

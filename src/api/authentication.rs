@@ -21,7 +21,7 @@ use super::peer::ClientAddress;
 use super::permissions::{Route, route_of};
 use super::services::COMMANDS;
 use super::transport::Arrival;
-use crate::access::{Access, Caller, Principal};
+use crate::access::{Access, Caller, Credential, Principal};
 
 /// How much of an unknown path is repeated in the answer, in characters.
 const MAX_SHOWN_PATH_CHARS: usize = 100;
@@ -62,7 +62,8 @@ pub(super) struct UnknownCredentials;
 
 /// The status of a call that needs credentials and has unknown ones.
 pub(super) fn unknown_credentials() -> Status {
-    let message = "the credentials are not known or have ended; log in again, or send 'authorization: Bearer KEY' with a valid key";
+    let message = "the credentials are not known or have ended; log in again, or send 'authorization: Bearer KEY' \
+                   with a valid key";
     status(ErrorReason::InvalidCredentials, message, &[])
 }
 
@@ -112,6 +113,8 @@ where
                 Ok(admitted) => admitted,
                 Err(status) => return Ok(status.into_http()),
             };
+            let key =
+                request.extensions().get::<Credential>().filter(|of| of.is_api_key()).cloned();
             let arrival = request.extensions_mut().remove::<Arrival>().unwrap_or_default();
             let Some(rpc) = rpc else {
                 // The services of others, whose streams know nothing of deadlines.
@@ -123,6 +126,9 @@ where
             let is_command = COMMANDS.contains(&rpc);
             let request = request.map(|body| Body::new(OneMessage::new(body)));
             let answer = in_time(deadline, is_command, ready.call(request)).await?;
+            if let Some(key) = key.filter(|_| lacks_permission(answer.headers())) {
+                access.note_refusal(&key);
+            }
             Ok(explained(answer, &arrival))
         })
     }
@@ -175,14 +181,20 @@ async fn admit<B>(
         Route::Open => limits.admit(&principal, address, None),
     };
     if let Err(limited) = counted {
+        if let Some(credential) = &credential {
+            access.note_refusal(credential);
+        }
         return Err(limited.status().await);
     }
     let mut rpc = None;
     if let Route::Rpc(rule) = route {
         rpc = Some(rule.rpc);
-        let admitted = rule.admit_caller(&principal);
-        admitted
-            .map_err(|reason| if is_unknown { unknown_credentials() } else { denied(reason) })?;
+        rule.admit_caller(&principal).map_err(|reason| {
+            if let Some(credential) = &credential {
+                access.note_refusal(credential);
+            }
+            if is_unknown { unknown_credentials() } else { denied(reason) }
+        })?;
     }
     let extensions = request.extensions_mut();
     if is_unknown {
@@ -211,6 +223,13 @@ enum Identified {
 /// Whether a path is of the health service, which load balancers call as often as they want.
 fn is_health(path: &str) -> bool {
     path.starts_with("/grpc.health.v1.Health/")
+}
+
+/// Whether a call was refused because the caller lacks a permission. (The status of a call that was answered comes after
+/// the answer.)
+fn lacks_permission(headers: &HeaderMap) -> bool {
+    let status = headers.get("grpc-status");
+    status.is_some_and(|status| Code::from_bytes(status.as_bytes()) == Code::PermissionDenied)
 }
 
 /// Replaces the statuses that tonic generates for messages that it cannot decode, or that did not arrive.

@@ -1,4 +1,5 @@
-//! The one place where a failure becomes a gRPC status.
+//! The one place where a failure becomes a gRPC status. The code of each reason is in `codes.rs`, what the domain
+//! refuses in `domain_refusals.rs`.
 //!
 //! Every status carries an `ErrorInfo` whose reason is a value of the contract's `ErrorReason`, so
 //! that clients need not read messages. Statuses stay below 4 KiB, as proxies drop larger
@@ -11,15 +12,16 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
+pub use super::codes::code_of;
 use super::pb::ErrorReason;
 use crate::access::Unavailable;
 use crate::access::logins::LoginError;
 use crate::access::passwords::HashingError;
+use crate::access::turns::QueueFull;
 use crate::engine::Failure;
 use crate::engine::query::QueryError;
 use crate::read::ReadError;
 use crate::store::StoreError;
-use domain::{ParticipantId, Refusal};
 
 /// The domain of every `ErrorInfo`.
 pub const DOMAIN: &str = "tributary.v1";
@@ -34,9 +36,6 @@ const MAX_WORDS_BYTES: usize = 260;
 
 /// What the encoding of one fault adds to its texts, in bytes.
 const FRAMING_BYTES: usize = 16;
-
-/// The maximum number of balances that an error names.
-const MAX_OWED: usize = 8;
 
 /// How long a client should wait before a retry that may succeed.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -123,121 +122,6 @@ fn in_words(violations: &[FieldViolation]) -> String {
     message
 }
 
-/// The code of a reason.
-#[must_use]
-#[allow(clippy::too_many_lines, reason = "a line for each reason")]
-pub fn code_of(reason: ErrorReason) -> Code {
-    match reason {
-        ErrorReason::UserNotFound
-        | ErrorReason::ProgramNotFound
-        | ErrorReason::ParticipantNotFound
-        | ErrorReason::ReferralCodeNotFound
-        | ErrorReason::PurchaseNotFound
-        | ErrorReason::ProgramVersionNotFound
-        | ErrorReason::MailedTokenUnknown
-        | ErrorReason::JobNotFound
-        | ErrorReason::ApiKeyNotFound
-        | ErrorReason::SessionNotFound
-        | ErrorReason::MailNotFound => Code::NotFound,
-        ErrorReason::UsernameTaken
-        | ErrorReason::EmailTaken
-        | ErrorReason::UserIdTaken
-        | ErrorReason::RequestIdReused
-        | ErrorReason::PurchaseIdReused
-        | ErrorReason::AlreadyEnrolled
-        | ErrorReason::AlreadyReferred => Code::AlreadyExists,
-        ErrorReason::SelfReferral
-        | ErrorReason::ReferralCycle
-        | ErrorReason::ReferralTooLate
-        | ErrorReason::AlreadyBought
-        | ErrorReason::CodeExhausted
-        | ErrorReason::ReferrerLimitReached
-        | ErrorReason::UserInactive
-        | ErrorReason::UserAlreadyInactive
-        | ErrorReason::UserAlreadyActive
-        | ErrorReason::BalanceOwed
-        | ErrorReason::AddressUsedBefore
-        | ErrorReason::BalanceLimitReached
-        | ErrorReason::UnitIsFixed
-        | ErrorReason::TooManyVersions
-        | ErrorReason::TooManyPrograms
-        | ErrorReason::TooManyDefaultPrograms
-        | ErrorReason::MailedTokenExpired
-        | ErrorReason::MailedTokenUsed
-        | ErrorReason::SecondFactorOn
-        | ErrorReason::SecondFactorOff
-        | ErrorReason::SigningKeyNotKept
-        | ErrorReason::TokenAheadOfLog
-        | ErrorReason::TokenOfOldEpoch
-        | ErrorReason::NoTiers
-        | ErrorReason::TooManyReferrals
-        | ErrorReason::JobNotParked
-        | ErrorReason::MailNotParked
-        | ErrorReason::ApiKeyAlreadyRevoked
-        | ErrorReason::TooManyApiKeys
-        | ErrorReason::UserRoleUnchanged => Code::FailedPrecondition,
-        ErrorReason::MessageTooLarge
-        | ErrorReason::HeadersTooLarge
-        | ErrorReason::QueueFull
-        | ErrorReason::SlowConsumer
-        | ErrorReason::TooManyStreams
-        | ErrorReason::RateLimited
-        | ErrorReason::TooManySignUps
-        | ErrorReason::TooManyRequests
-        | ErrorReason::TooManyFailures => Code::ResourceExhausted,
-        ErrorReason::RequestIncomplete | ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
-        ErrorReason::MissingCredentials
-        | ErrorReason::InvalidCredentials
-        | ErrorReason::SecondFactorWrong
-        | ErrorReason::SecondFactorRequired
-        | ErrorReason::LoginFailed
-        | ErrorReason::CredentialsEnded => Code::Unauthenticated,
-        ErrorReason::PermissionDenied | ErrorReason::SelfRegistrationClosed => {
-            Code::PermissionDenied
-        }
-        ErrorReason::Conflict => Code::Aborted,
-        ErrorReason::DatabaseUnavailable
-        | ErrorReason::ShuttingDown
-        | ErrorReason::ReadModelBehind
-        | ErrorReason::ReadModelBuilding => Code::Unavailable,
-        ErrorReason::UnknownMethod | ErrorReason::UnsupportedCompression => Code::Unimplemented,
-        ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
-        // Faults in the request.
-        ErrorReason::InvalidField
-        | ErrorReason::MalformedMessage
-        | ErrorReason::InvalidTimeout
-        | ErrorReason::FieldRequired
-        | ErrorReason::FieldTooLong
-        | ErrorReason::InvalidId
-        | ErrorReason::InvalidEmail
-        | ErrorReason::InvalidUsername
-        | ErrorReason::InvalidDisplayName
-        | ErrorReason::WeakPassword
-        | ErrorReason::PasswordWithoutUpper
-        | ErrorReason::PasswordWithoutLower
-        | ErrorReason::PasswordWithoutDigit
-        | ErrorReason::PasswordWithoutSpecial
-        | ErrorReason::InvalidReferralCode
-        | ErrorReason::InvalidCurrency
-        | ErrorReason::AmountNotPositive
-        | ErrorReason::AmountTooLarge
-        | ErrorReason::TimeInFuture
-        | ErrorReason::InvalidTime
-        | ErrorReason::InvalidIpAddress
-        | ErrorReason::InvalidPageSize
-        | ErrorReason::InvalidPageToken
-        | ErrorReason::InvalidResumeToken
-        | ErrorReason::InvalidProgram
-        | ErrorReason::FieldsExclusive
-        | ErrorReason::NulCharacter
-        | ErrorReason::UnsupportedField
-        | ErrorReason::InvalidConsistencyToken
-        | ErrorReason::OutOfRange
-        | ErrorReason::UnknownEventType
-        | ErrorReason::UnknownRpc => Code::InvalidArgument,
-    }
-}
-
 /// The status of a bug in the server. The details are only in the log.
 pub fn internal() -> Status {
     status(ErrorReason::Internal, "internal error; it has been logged", &[])
@@ -275,6 +159,13 @@ impl ApiError {
         if self.is(reason) { self.with(name, value) } else { self }
     }
 
+    /// Adds what to do about it to the message.
+    pub fn advise(self, advice: &str) -> Self {
+        let message = format!("{}; {advice}", self.0.message());
+        let details = self.0.get_error_details();
+        Self(Status::with_error_details(self.0.code(), message, details))
+    }
+
     /// Adds a fact that only the caller knows to the `ErrorInfo`.
     pub fn with(self, name: &str, value: &str) -> Self {
         let mut details = self.0.get_error_details();
@@ -310,7 +201,12 @@ impl From<LoginError> for ApiError {
     fn from(error: LoginError) -> Self {
         let message = error.to_string();
         match error {
-            LoginError::Wrong => status(ErrorReason::LoginFailed, message, &[]).into(),
+            LoginError::Wrong | LoginError::WrongPassword(_) => {
+                status(ErrorReason::LoginFailed, message, &[]).into()
+            }
+            LoginError::TooManyAtOnce | LoginError::QueueFull(_) => {
+                status(ErrorReason::QueueFull, message, &[]).into()
+            }
             LoginError::TooManyFailures(wait) => {
                 let status = status(ErrorReason::TooManyFailures, message, &[]);
                 let mut details = status.get_error_details();
@@ -321,6 +217,12 @@ impl From<LoginError> for ApiError {
             LoginError::Store(error) => error.into(),
             LoginError::Internal => internal().into(),
         }
+    }
+}
+
+impl From<QueueFull> for ApiError {
+    fn from(full: QueueFull) -> Self {
+        Self(status(ErrorReason::QueueFull, full.to_string(), &[]))
     }
 }
 
@@ -380,124 +282,6 @@ impl From<Failure> for ApiError {
             Failure::Internal => internal(),
         })
     }
-}
-
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        type R = ErrorReason;
-        let message = refusal.to_string();
-        let status = |reason, facts: &[(&str, &dyn Display)]| status(reason, &*message, facts);
-        Self(match &refusal {
-            Refusal::UserNotFound(id) => status(R::UserNotFound, &[("user_id", id)]),
-            Refusal::ProgramNotFound(id) => status(R::ProgramNotFound, &[("program_id", id)]),
-            Refusal::ParticipantNotFound(ParticipantId { program_id, user_id }) => {
-                status(R::ParticipantNotFound, &[("program_id", program_id), ("user_id", user_id)])
-            }
-            Refusal::CodeNotFound(code) => {
-                status(R::ReferralCodeNotFound, &[("referral_code", code)])
-            }
-            Refusal::PurchaseNotFound(id) => status(R::PurchaseNotFound, &[("purchase_id", id)]),
-            Refusal::UserIdTaken(id) => status(R::UserIdTaken, &[("user_id", id)]),
-            Refusal::Taken(fields) => taken(&message, fields),
-            Refusal::PurchaseIdReused(id) => status(R::PurchaseIdReused, &[("purchase_id", id)]),
-            Refusal::AlreadyEnrolled(ParticipantId { program_id, user_id }) => {
-                status(R::AlreadyEnrolled, &[("program_id", program_id), ("user_id", user_id)])
-            }
-            Refusal::AlreadyReferred(ParticipantId { program_id, user_id }) => status(
-                R::AlreadyReferred,
-                &[("program_id", program_id), ("referee_user_id", user_id)],
-            ),
-            Refusal::SelfReferral(id) => status(R::SelfReferral, &[("user_id", id)]),
-            Refusal::ReferralCycle { referee, referrer } => status(
-                R::ReferralCycle,
-                &[("referee_user_id", referee), ("referrer_user_id", referrer)],
-            ),
-            Refusal::ReferralTooLate(ParticipantId { program_id, user_id }) => status(
-                R::ReferralTooLate,
-                &[("program_id", program_id), ("referee_user_id", user_id)],
-            ),
-            Refusal::AlreadyBought(ParticipantId { program_id, user_id }) => status(
-                R::AlreadyBought,
-                &[("program_id", program_id), ("referee_user_id", user_id)],
-            ),
-            Refusal::CodeExhausted { code, limit } => {
-                status(R::CodeExhausted, &[("referral_code", code), ("max_uses_per_code", limit)])
-            }
-            Refusal::ReferrerLimitReached { referrer, limit } => status(
-                R::ReferrerLimitReached,
-                &[("referrer_user_id", referrer), ("max_direct_referrals", limit)],
-            ),
-            Refusal::PasswordChangedMeanwhile(_) => status(R::Conflict, &[]),
-            Refusal::UserInactive(id) => status(R::UserInactive, &[("user_id", id)]),
-            Refusal::UserAlreadyInactive(id) => status(R::UserAlreadyInactive, &[("user_id", id)]),
-            Refusal::UserAlreadyActive(id) => status(R::UserAlreadyActive, &[("user_id", id)]),
-            Refusal::AddressUsedBefore(id) => {
-                status(R::AddressUsedBefore, &[("referee_user_id", id)])
-            }
-            Refusal::BalanceOwed { user_id, owed } => {
-                let named = owed.iter().take(MAX_OWED).map(String::as_str).collect::<Vec<_>>();
-                status(
-                    R::BalanceOwed,
-                    &[
-                        ("user_id", user_id),
-                        ("owed", &named.join(", ")),
-                        ("program_count", &owed.len()),
-                    ],
-                )
-            }
-            Refusal::BalanceLimitReached(id) => status(R::BalanceLimitReached, &[("user_id", id)]),
-            Refusal::UnitIsFixed { program_id, unit } => {
-                status(R::UnitIsFixed, &[("program_id", program_id), ("unit", unit)])
-            }
-            Refusal::TooManyVersions { program_id, limit } => {
-                status(R::TooManyVersions, &[("program_id", program_id), ("limit", limit)])
-            }
-            Refusal::TooManyDefaultPrograms { program_id, limit } => {
-                status(R::TooManyDefaultPrograms, &[("program_id", program_id), ("limit", limit)])
-            }
-            // The caller reads again and retries; this is what is left if that does not help.
-            Refusal::ProfileMoved(id) => status(R::Conflict, &[("user_id", id)]),
-            Refusal::MailedTokenUsed => status(R::MailedTokenUsed, &[]),
-            Refusal::SecondFactorOn(id) => status(R::SecondFactorOn, &[("user_id", id)]),
-            Refusal::SecondFactorOff(id) => status(R::SecondFactorOff, &[("user_id", id)]),
-            Refusal::TooManySignUps { program_id, limit, retry_seconds } => {
-                let facts: &[(&str, &dyn Display)] =
-                    &[("program_id", program_id), ("limit", limit)];
-                let refused = status(R::TooManySignUps, facts);
-                retry_after(&refused, Duration::from_secs(*retry_seconds))
-            }
-            Refusal::TooManyPrograms { user_id, limit } => {
-                status(R::TooManyPrograms, &[("user_id", user_id), ("limit", limit)])
-            }
-            Refusal::UserRoleUnchanged { user_id, role } => {
-                let role = role.as_str();
-                status(R::UserRoleUnchanged, &[("user_id", user_id), ("role", &role)])
-            }
-            Refusal::ApiKeyNotFound(id) => status(R::ApiKeyNotFound, &[("key_id", id)]),
-            Refusal::ApiKeyAlreadyRevoked(id) => status(R::ApiKeyAlreadyRevoked, &[("key_id", id)]),
-            // Ids are drawn at random, so this is a defect of the source of randomness.
-            Refusal::ApiKeyIdTaken(_) => internal(),
-        })
-    }
-}
-
-/// The status of values that belong to others: one reason, with every such field.
-fn taken(message: &str, fields: &[&'static str]) -> Status {
-    let reason_of = |field: &str| match field {
-        "username" => ErrorReason::UsernameTaken,
-        _ => ErrorReason::EmailTaken,
-    };
-    let reason = fields.first().map_or(ErrorReason::EmailTaken, |field| reason_of(field));
-    let mut details =
-        ErrorDetails::with_error_info(reason_name(reason), DOMAIN, HashMap::default());
-    let violation = |field: &&str| FieldViolation {
-        field: (*field).into(),
-        description: "belongs to another user".into(),
-        reason: reason_name(reason_of(field)).into(),
-        ..FieldViolation::default()
-    };
-    details.set_bad_request(fields.iter().map(violation).collect::<Vec<_>>());
-    Status::with_error_details(code_of(reason), message, details)
 }
 
 #[cfg(test)]

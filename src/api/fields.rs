@@ -327,15 +327,20 @@ impl Fields {
     }
 
     /// A client's address, which may be missing.
-    pub fn client_ip(&mut self, text: &str) {
+    pub fn client_ip(&mut self, text: &str) -> Option<IpAddr> {
         let text = text.trim();
-        if !text.is_empty() && text.parse::<IpAddr>().is_err() {
+        if text.is_empty() {
+            return None;
+        }
+        let address = text.parse().ok();
+        if address.is_none() {
             self.fault(
                 "client_ip",
                 ErrorReason::InvalidIpAddress,
                 "must be an IPv4 or IPv6 address such as 192.0.2.7 or 2001:db8::7",
             );
         }
+        address
     }
 
     /// A required amount of a currency: its minor units and its code.

@@ -16,7 +16,7 @@ use super::Context;
 use super::authentication::{UnknownCredentials, unknown_credentials};
 use super::deadline::Deadline;
 use super::errors::{ApiError, internal, status};
-use super::peer::ClientAddress;
+use super::peer::{ClientAddress, counted};
 use super::permissions::{Admitted, Denied, NamedFields, Rule};
 use super::reads;
 use super::redaction::{Redaction, without_others};
@@ -57,6 +57,14 @@ impl<M> Call<M> {
     /// The address that counts as one caller's, if it is known.
     pub(super) fn counted_address(&self) -> Option<IpAddr> {
         self.address.map(ClientAddress::counted)
+    }
+
+    /// The address that counts as one client's, where a back end may say on whose behalf it calls.
+    pub(super) fn address_of_client(&self, said: Option<IpAddr>) -> Option<IpAddr> {
+        match said {
+            Some(address) if self.principal.is_back_end() => Some(counted(address.to_canonical())),
+            _ => self.counted_address(),
+        }
     }
 
     /// What the client calls itself.
@@ -181,7 +189,20 @@ pub(super) fn denied(denied: Denied) -> Status {
     let reason = denied.reason();
     match denied {
         Denied::MissingCredentials => {
-            status(reason, "this call needs a key: send 'authorization: Bearer KEY'", &[])
+            let message = "this call needs credentials: send 'authorization: Bearer' and a key, or the access_token \
+                           of a login";
+            status(reason, message, &[])
+        }
+        Denied::Login(role) => {
+            let message = "this is for people who have logged in: call Login, and send its access_token in place of \
+                           the key";
+            status(reason, message, &[("role", &role.as_str())])
+        }
+        Denied::Unnamed { role, field } => {
+            let role = role.as_str();
+            let message = format!("the role {role} must name a user in {field}");
+            let facts: [(&str, &dyn Display); 2] = [("role", &role), ("field", &field)];
+            status(reason, message, &facts)
         }
         Denied::Role(role) => {
             let role = role.as_str();

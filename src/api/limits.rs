@@ -4,6 +4,9 @@
 //! A limit of 60 allows 60 calls at once, and one more each second. A call that is refused does not count, so a
 //! client that retries too early does not wait longer. Calls are checked before their body is read, and back ends
 //! without a limit pass without any lock.
+//!
+//! IPv6 gives one site thousands of networks, so the wider networks around an address have limits as well. Of what all
+//! addresses share, a part is for those that have hardly called of late: whoever calls all the time cannot use that up.
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -33,10 +36,27 @@ use crate::occasionally::Occasionally;
 const MAX_REMEMBERED: usize = 50_000;
 
 /// Open RPCs that cost about as much as any other read. The others hash a password, write a row or send a mail.
-const CHEAP_OPEN_RPCS: &[&str] = &["ConfirmEmail", "RefreshSession", "ValidateReferralCode"];
+const CHEAP_OPEN_RPCS: &[&str] =
+    &["ConfirmEmail", "RefreshSession", "ValidateReferralCode", SHOW_PAGE, UNSUBSCRIBE];
+
+/// What limits call the request for a page that mails link to, and the request behind its buttons where no RPC does the
+/// same.
+pub(super) const SHOW_PAGE: &str = "page";
+pub(super) const UNSUBSCRIBE: &str = "unsubscribe";
 
 /// How many times as many calls of an open RPC are allowed if it is cheap.
 const CHEAP_FACTOR: u32 = 10;
+
+/// How many times as many calls are allowed from an IPv6 network of 56 bits, and of 48 bits, as from one of 64 bits.
+const SITE_FACTORS: [u32; 2] = [2, 4];
+
+/// The part of the calls that all addresses share which is for addresses that have hardly called of late, as a divisor.
+const NEWCOMERS_SHARE: u32 = 4;
+
+/// How many calls of an open RPC an address makes before it is no newcomer any more, and how long it takes until it may
+/// make one more as a newcomer.
+const NEWCOMERS_CALLS: NonZeroU32 = NonZeroU32::MIN.saturating_add(2);
+const NEWCOMERS_PAUSE: Duration = Duration::from_mins(5);
 
 /// How long a call that is refused waits for its answer at most: a client in a tight loop costs less that way.
 const MAX_PAUSE: Duration = Duration::from_millis(100);
@@ -84,9 +104,9 @@ pub struct Limits(Arc<Used>);
 struct Used {
     user: Option<Limit<String>>,
     back_end: Option<Limit<String>>,
-    address: Option<Limit<IpAddr>>,
-    open_address: OpenLimit<(&'static str, IpAddr)>,
-    open: OpenLimit<&'static str>,
+    address: OfAddress<IpAddr>,
+    open_address: OpenLimit<OfAddress<(&'static str, IpAddr)>>,
+    open: OpenLimit<Option<Shared>>,
     exempts_loopback: bool,
     metrics: Metrics,
     complaints: Mutex<Occasionally>,
@@ -103,14 +123,21 @@ pub struct Limited {
 }
 
 impl Limited {
-    /// The status of the call, after a pause. It says how long to wait from then on.
-    pub async fn status(self) -> Status {
-        let Self { limit, mut wait, pausing } = self;
+    /// Waits for the moment of the answer, and returns how long the client has to wait from then on.
+    pub async fn pause(self) -> Duration {
+        let Self { mut wait, pausing, .. } = self;
         if let Ok(_permit) = pausing.try_acquire() {
             let pause = wait.min(MAX_PAUSE);
             tokio::time::sleep(pause).await;
             wait -= pause;
         }
+        wait
+    }
+
+    /// The status of the call, after a pause. It says how long to wait from then on.
+    pub async fn status(self) -> Status {
+        let limit = self.limit;
+        let wait = self.pause().await;
         let who = match limit {
             "user" => "this user",
             "back_end" => "this back end",
@@ -123,22 +150,83 @@ impl Limited {
 }
 
 /// The limit of open RPCs: of those that cost much, and of the cheap ones.
-struct OpenLimit<K: Clone + Eq + Hash> {
-    costly: Option<Limit<K>>,
-    cheap: Option<Limit<K>>,
+struct OpenLimit<L> {
+    costly: L,
+    cheap: L,
 }
 
-impl<K: Clone + Eq + Hash> OpenLimit<K> {
-    fn new(calls_per_minute: u32) -> Self {
+impl<L> OpenLimit<L> {
+    fn new(calls_per_minute: u32, limit: impl Fn(u32) -> L) -> Self {
         Self {
-            costly: Limit::per_minute(calls_per_minute),
-            cheap: Limit::per_minute(calls_per_minute.saturating_mul(CHEAP_FACTOR)),
+            costly: limit(calls_per_minute),
+            cheap: limit(calls_per_minute.saturating_mul(CHEAP_FACTOR)),
         }
     }
 
-    fn of(&self, rpc: &str) -> Option<&Limit<K>> {
-        if CHEAP_OPEN_RPCS.contains(&rpc) { self.cheap.as_ref() } else { self.costly.as_ref() }
+    fn of(&self, rpc: &str) -> &L {
+        if CHEAP_OPEN_RPCS.contains(&rpc) { &self.cheap } else { &self.costly }
     }
+}
+
+/// The limit of addresses: of an address, and of the wider networks around one of IPv6.
+struct OfAddress<K: Clone + Eq + Hash> {
+    own: Option<Limit<K>>,
+    sites: [Option<Limit<K>>; 2],
+}
+
+impl<K: Clone + Eq + Hash> OfAddress<K> {
+    fn new(calls_per_minute: u32) -> Self {
+        let site = |factor| Limit::per_minute(calls_per_minute.saturating_mul(factor));
+        Self { own: Limit::per_minute(calls_per_minute), sites: SITE_FACTORS.map(site) }
+    }
+
+    /// Takes one call. The narrowest network is first: what it may not do takes nothing from its neighbours.
+    fn take(&self, address: ClientAddress, key: impl Fn(IpAddr) -> K) -> Result<(), Duration> {
+        take(self.own.as_ref(), &key(address.counted()))?;
+        for (limit, site) in self.sites.iter().zip(address.sites().into_iter().flatten()) {
+            take(limit.as_ref(), &key(site))?;
+        }
+        Ok(())
+    }
+}
+
+/// What all addresses share of each RPC.
+struct Shared {
+    /// For newcomers only; none if the limit is too low for a part.
+    reserve: Option<Limit<&'static str>>,
+    rest: Option<Limit<&'static str>>,
+    /// Says who is a newcomer.
+    newcomers: Limit<(&'static str, IpAddr)>,
+}
+
+impl Shared {
+    /// So many calls a minute; none if it is 0.
+    fn per_minute(calls: u32) -> Option<Self> {
+        let reserved = calls / NEWCOMERS_SHARE;
+        let quota = Quota::with_period(NEWCOMERS_PAUSE)?.allow_burst(NEWCOMERS_CALLS);
+        (calls > 0).then(|| Self {
+            reserve: Limit::per_minute(reserved),
+            rest: Limit::per_minute(calls - reserved),
+            newcomers: Limit::of(quota, MAX_REMEMBERED, DefaultClock::default()),
+        })
+    }
+
+    /// Takes one call. A newcomer takes it from the reserve, as long as there is something in it.
+    fn take(&self, rpc: &'static str, address: Option<ClientAddress>) -> Result<(), Duration> {
+        if let Some(reserve) = &self.reserve
+            && let Some(address) = address
+            && self.newcomers.take(&(rpc, address.widest())).is_ok()
+            && reserve.take(&rpc).is_ok()
+        {
+            return Ok(());
+        }
+        take(self.rest.as_ref(), &rpc)
+    }
+}
+
+/// Takes one call, if there is a limit.
+fn take<K: Clone + Eq + Hash>(limit: Option<&Limit<K>>, key: &K) -> Result<(), Duration> {
+    limit.map_or(Ok(()), |limit| limit.take(key))
 }
 
 impl Limits {
@@ -148,9 +236,9 @@ impl Limits {
         Self(Arc::new(Used {
             user: Limit::per_minute(rates.user),
             back_end: Limit::per_minute(rates.back_end),
-            address: Limit::per_minute(rates.address),
-            open_address: OpenLimit::new(rates.open_address),
-            open: OpenLimit::new(rates.open),
+            address: OfAddress::new(rates.address),
+            open_address: OpenLimit::new(rates.open_address, OfAddress::new),
+            open: OpenLimit::new(rates.open, Shared::per_minute),
             exempts_loopback: rates.exempts_loopback,
             metrics,
             complaints: Mutex::new(Occasionally::every(COMPLAINT_INTERVAL)),
@@ -176,20 +264,35 @@ impl Limits {
             return Ok(());
         }
         if principal.is_back_end() {
-            return used.take("back_end", used.back_end.as_ref(), || name_of(principal));
+            return used.refuse("back_end", take(used.back_end.as_ref(), &name_of(principal)));
         }
-        let address = address.map(ClientAddress::counted);
         if principal.role().is_some() {
-            used.take("user", used.user.as_ref(), || name_of(principal))?;
+            used.refuse("user", take(used.user.as_ref(), &name_of(principal)))?;
         } else if let Some(address) = address {
-            used.take("address", used.address.as_ref(), || address)?;
+            used.refuse("address", used.address.take(address, |address| address))?;
         }
         let Some(Rule { rpc, callers: Callers::Anyone, .. }) = rule else { return Ok(()) };
-        if let Some(address) = address {
-            let limit = used.open_address.of(rpc);
-            used.take("open_address", limit, || (*rpc, address))?;
+        used.take_open(rpc, address)
+    }
+
+    /// Counts a request for a page that mails link to, or refuses it. `does` is the RPC that does the same, or
+    /// [`SHOW_PAGE`] or [`UNSUBSCRIBE`].
+    ///
+    /// # Errors
+    /// [`Limited`] as for a call.
+    pub fn admit_page(
+        &self,
+        address: Option<ClientAddress>,
+        does: &'static str,
+    ) -> Result<(), Limited> {
+        let used = &*self.0;
+        if used.exempts_loopback && address.is_some_and(ClientAddress::is_loopback) {
+            return Ok(());
         }
-        used.take("open", used.open.of(rpc), || *rpc)
+        if let Some(address) = address {
+            used.refuse("address", used.address.take(address, |address| address))?;
+        }
+        used.take_open(does, address)
     }
 }
 
@@ -206,15 +309,19 @@ fn name_of(principal: &Principal) -> String {
 }
 
 impl Used {
-    /// Counts a call for the one who makes it.
-    fn take<K: Clone + Eq + Hash>(
-        &self,
-        name: &'static str,
-        limit: Option<&Limit<K>>,
-        key: impl FnOnce() -> K,
-    ) -> Result<(), Limited> {
-        let Some(limit) = limit else { return Ok(()) };
-        let Err(wait) = limit.take(&key()) else { return Ok(()) };
+    /// Counts a call that anybody may make.
+    fn take_open(&self, rpc: &'static str, address: Option<ClientAddress>) -> Result<(), Limited> {
+        if let Some(address) = address {
+            let taken = self.open_address.of(rpc).take(address, |address| (rpc, address));
+            self.refuse("open_address", taken)?;
+        }
+        let taken = self.open.of(rpc).as_ref().map_or(Ok(()), |shared| shared.take(rpc, address));
+        self.refuse("open", taken)
+    }
+
+    /// Refuses the call if it could not be taken from the limit of this name, and counts that.
+    fn refuse(&self, name: &'static str, taken: Result<(), Duration>) -> Result<(), Limited> {
+        let Err(wait) = taken else { return Ok(()) };
         self.metrics.door.calls_limited.get_or_create(&LimitOf { limit: name }).inc();
         let mut complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(others) = complaints.now() {
@@ -246,8 +353,12 @@ impl<K: Clone + Eq + Hash> Limit<K> {
 impl<K: Clone + Eq + Hash, C: Clock + Clone> Limit<K, C> {
     fn new(calls_per_minute: u32, capacity: usize, clock: C) -> Option<Self> {
         let quota = Quota::per_minute(NonZeroU32::new(calls_per_minute)?);
+        Some(Self::of(quota, capacity, clock))
+    }
+
+    fn of(quota: Quota, capacity: usize, clock: C) -> Self {
         let limiter = RateLimiter::new(quota, Remembered::new(capacity), clock.clone());
-        Some(Self { limiter, clock })
+        Self { limiter, clock }
     }
 
     /// Takes one call, or returns the time until there is one.

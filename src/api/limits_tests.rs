@@ -117,6 +117,43 @@ fn open_rpcs_have_limits_per_address_and_in_all_each_for_itself_whoever_the_user
     assert_eq!(admitted(9, || call(&anonymous, "192.0.2.1", "GetBalances")), 9);
 }
 
+#[test]
+fn whoever_calls_all_the_time_leaves_a_part_of_what_all_share_to_newcomers() {
+    let limits = limits(&Rates { open: 20, ..off() });
+    let call = |address| limits.admit(&Principal::Anonymous, Some(from(address)), rule("Login"));
+    // Three calls as a newcomer, from the reserve of five, and the rest of fifteen.
+    assert_eq!(admitted(99, || call("192.0.2.1")), 18);
+    assert_eq!(admitted(9, || call("192.0.2.2")), 2);
+    assert_eq!(admitted(9, || call("192.0.2.1")), 0);
+    // One site is one newcomer, whichever of its networks it calls from.
+    let limits = super::Limits::new(&Rates { open: 20, ..off() }, Metrics::default());
+    let call =
+        |address: &str| limits.admit(&Principal::Anonymous, Some(from(address)), rule("Login"));
+    let networks: Vec<String> = (0..99).map(|net| format!("2001:db8:1:{net:x}::1")).collect();
+    assert_eq!(networks.iter().filter(|address| call(address).is_ok()).count(), 18);
+    assert_eq!(admitted(9, || call("192.0.2.2")), 2);
+}
+
+#[test]
+fn wider_networks_have_limits_that_leave_room_for_several_customers() {
+    let limits = limits(&Rates { open_address: 2, address: 3, ..off() });
+    let of = |networks: &[&str], rpc| {
+        let call = |address: &&&str| {
+            limits.admit(&Principal::Anonymous, Some(from(address)), rule(rpc)).is_ok()
+        };
+        networks.iter().filter(call).count()
+    };
+    let home = ["2001:db8:1:1::1"; 9];
+    assert_eq!(of(&home, "Login"), 2);
+    let neighbour = ["2001:db8:1:2::1"; 9];
+    assert_eq!(of(&neighbour, "Login"), 2);
+    assert_eq!(of(&["2001:db8:1:3::1"; 9], "Login"), 0);
+    assert_eq!(of(&["2001:db8:1:103::1"; 9], "Login"), 2);
+    assert_eq!(of(&["2001:db8:1:203::1"; 9], "Login"), 2);
+    assert_eq!(of(&["2001:db8:1:303::1"; 9], "Login"), 0);
+    assert_eq!(of(&["2001:db8:2::1"; 9], "Login"), 2);
+}
+
 #[tokio::test]
 async fn a_refusal_says_which_limit_and_the_true_time_to_wait_and_is_counted() {
     let metrics = Metrics::default();

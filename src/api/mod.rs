@@ -22,8 +22,10 @@
 
 mod account;
 mod authentication;
+mod codes;
 pub mod cors;
 mod deadline;
+mod domain_refusals;
 mod enums;
 mod errors;
 mod fields;

@@ -1,6 +1,6 @@
 //! Sign-ups by callers whom nobody vouches for. Anybody can make any number of them, so they get a small share of the
-//! server, whatever they ask for: only so many wait, they are checked by reads before their password is hashed, and what
-//! they do in the server rests as long as it has taken.
+//! server, whatever they ask for: only so many wait, they are checked by reads before their password is hashed, and
+//! what they do in the server rests as long as it has taken.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -118,14 +118,15 @@ impl OpenDoor {
         self.checks.take().await
     }
 
-    /// Hashes a password when there is a turn. Because a turn rests as long as its hash has taken, hashing takes half of
-    /// a core at most. The turn ends no sooner if the caller goes away.
+    /// Hashes a password when there is a turn. Because a turn rests as long as its hash has taken, hashing takes half
+    /// of a core at most. The turn ends no sooner if the caller goes away.
     pub(super) async fn hash(
         &self,
         passwords: &Passwords,
         password: String,
     ) -> Result<String, ApiError> {
         let turn = self.hashes.take().await;
+        self.metrics.door.sign_ups_hashed.inc();
         let passwords = passwords.clone();
         let hashing = tokio::spawn(async move {
             let hashed = passwords.hash(password).await;

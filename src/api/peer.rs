@@ -6,9 +6,12 @@ use http::HeaderMap;
 
 use super::transport::Network;
 
-/// The part of an IPv6 address that belongs to one customer at least. Whoever has a network of 64 bits can use
-/// any address in it.
-const IPV6_PREFIX: Ipv6Addr = Ipv6Addr::new(0xffff, 0xffff, 0xffff, 0xffff, 0, 0, 0, 0);
+/// The bits of an IPv6 address that belong to one customer at least. Whoever has a network of 64 bits can use any address
+/// in it.
+const NETWORK_BITS: u32 = 64;
+/// The bits of the networks that one site commonly gets: a home, and a company or a rented server. Such a site has 256 or
+/// 65,536 networks of 64 bits.
+const SITE_BITS: [u32; 2] = [56, 48];
 
 /// The header in which each proxy on the way adds the address of its own peer.
 const FORWARDED_FOR: &str = "x-forwarded-for";
@@ -39,10 +42,31 @@ impl ClientAddress {
         Self(address)
     }
 
+    /// The address itself.
+    #[must_use]
+    pub fn ip(self) -> IpAddr {
+        self.0
+    }
+
     /// The address for which limits count: of IPv6, the network of 64 bits.
     #[must_use]
     pub fn counted(self) -> IpAddr {
         counted(self.0)
+    }
+
+    /// The wider networks around an IPv6 address that may be one customer's, too: of 56 and of 48 bits.
+    #[must_use]
+    pub fn sites(self) -> Option<[IpAddr; 2]> {
+        match self.0 {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(address) => Some(SITE_BITS.map(|bits| network_of(address, bits))),
+        }
+    }
+
+    /// What one customer has at most: of IPv6 the network of 48 bits, of IPv4 the address.
+    #[must_use]
+    pub fn widest(self) -> IpAddr {
+        self.sites().map_or(self.0, |[_, widest]| widest)
     }
 
     /// Whether the call comes from this machine.
@@ -56,8 +80,14 @@ impl ClientAddress {
 pub(super) fn counted(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(address & IPV6_PREFIX),
+        IpAddr::V6(address) => network_of(address, NETWORK_BITS),
     }
+}
+
+/// The network of so many bits that an address is in.
+fn network_of(address: Ipv6Addr, bits: u32) -> IpAddr {
+    let mask = u128::MAX.checked_shl(128 - bits).unwrap_or_default();
+    IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
 }
 
 /// The address of an entry in `X-Forwarded-For`, which some proxies write with a port.
@@ -122,5 +152,11 @@ mod tests {
         let counted = |text: &str| counted(text.parse().unwrap()).to_string();
         assert_eq!(counted("2001:db8:1:2:ffff::b"), "2001:db8:1:2::");
         assert_eq!(counted("192.0.2.1"), "192.0.2.1");
+        let sites = |text: &str| ClientAddress(text.parse().unwrap()).sites();
+        let of = |text: &str| text.parse::<IpAddr>().unwrap();
+        let expected = [of("2001:db8:1:ab00::"), of("2001:db8:1::")];
+        assert_eq!(sites("2001:db8:1:abcd:ffff::b"), Some(expected));
+        assert_eq!(sites("192.0.2.1"), None);
+        assert_eq!(ClientAddress(of("192.0.2.1")).widest(), of("192.0.2.1"));
     }
 }

@@ -45,7 +45,7 @@ impl Callers {
     }
 }
 
-/// Whose data a call is about. Users may name only themselves, service keys nobody who is an operator or an admin, and
+/// Whose data a call is about. (Which fields may be empty: see [`Rule::fills_subject`].) Users may name only themselves, service keys nobody who is an operator or an admin, and
 /// operators and admins anybody, with the exception of [`Subject::Account`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
@@ -97,6 +97,8 @@ pub struct Rule {
     pub callers: Callers,
     /// Whose data it is.
     pub subject: Subject,
+    /// Whether a user who names no subject is the subject. What cannot be undone happens to nobody by an empty request.
+    pub fills_subject: bool,
     /// A field that only back ends may set.
     pub back_ends_set: Option<&'static str>,
     /// Whether the call counts in the programs of its key only, if the key is limited to programs. Such a key can
@@ -111,7 +113,15 @@ pub(super) const fn row(
     callers: Callers,
     subject: Subject,
 ) -> Rule {
-    Rule { service, rpc, callers, subject, back_ends_set: None, counts_in_programs_of_key: false }
+    Rule {
+        service,
+        rpc,
+        callers,
+        subject,
+        fills_subject: true,
+        back_ends_set: None,
+        counts_in_programs_of_key: false,
+    }
 }
 
 /// Every row.
@@ -192,6 +202,15 @@ pub enum Denied {
     MissingCredentials,
     /// The caller's role does not allow the call.
     Role(Role),
+    /// The call is for people who have logged in, and a key of this role makes it.
+    Login(Role),
+    /// The caller's role needs the field, which is empty.
+    Unnamed {
+        /// The caller's role.
+        role: Role,
+        /// The field.
+        field: &'static str,
+    },
     /// The caller's role does not allow this in the field.
     Field {
         /// The caller's role.
@@ -223,9 +242,12 @@ impl Denied {
             Self::MissingCredentials | Self::Reserved { role: None, .. } => {
                 ErrorReason::MissingCredentials
             }
-            Self::Role(_) | Self::Field { .. } | Self::Limit { .. } | Self::Reserved { .. } => {
-                ErrorReason::PermissionDenied
-            }
+            Self::Role(_)
+            | Self::Login(_)
+            | Self::Unnamed { .. }
+            | Self::Field { .. }
+            | Self::Limit { .. }
+            | Self::Reserved { .. } => ErrorReason::PermissionDenied,
         }
     }
 }
@@ -306,6 +328,7 @@ impl Rule {
             },
             _ if self.callers.include(principal) => Ok(()),
             None => Err(Denied::MissingCredentials),
+            Some(role) if self.callers == Callers::People => Err(Denied::Login(role)),
             Some(role) => Err(Denied::Role(role)),
         }
     }
@@ -379,7 +402,7 @@ impl Rule {
             Subject::UserOrEverybody(_, everybody)
                 if named.is_empty() && !everybody.include(principal) =>
             {
-                return Err(denied);
+                return Err(Denied::Unnamed { role, field });
             }
             Subject::User(_) | Subject::UserOrEverybody(..) | Subject::Account(_)
                 if is_staff(named) =>
@@ -411,6 +434,10 @@ impl Rule {
             None => Denied::MissingCredentials,
             Some(role) => Denied::Field { role, field },
         };
+        let unnamed = |field| match principal.role() {
+            None => Denied::MissingCredentials,
+            Some(role) => Denied::Unnamed { role, field },
+        };
         // A rule with a field that the request does not have does not compile, so the check cannot be skipped
         // because the field is missing.
         if let Some(field) = self.back_ends_set
@@ -429,9 +456,13 @@ impl Rule {
             | Subject::UserIfReadable(_)
                 if is_own => {}
             Subject::UserIfReadable(_) => named.clear(),
+            // The handler refuses the empty field.
+            Subject::User(_) | Subject::Account(_)
+                if named.is_empty() && !self.fills_subject && own.is_some() => {}
             Subject::User(_) | Subject::Account(_) if named.is_empty() => {
-                *named = own.ok_or_else(|| denied(field))?.to_string();
+                *named = own.ok_or_else(|| unnamed(field))?.to_string();
             }
+            Subject::UserOrEverybody(..) if named.is_empty() => return Err(unnamed(field)),
             Subject::BuyerOf(_) => {
                 let user_id = own.ok_or_else(|| denied(field))?.clone();
                 return Ok(Admitted::IfBuyer { user_id, purchase_id: named.clone() });

@@ -12,9 +12,9 @@ use domain::code::CodeFault;
 use domain::reward::WithheldReason;
 use domain::rules::RewardKind;
 use domain::{
-    AnyEvent, EntryKind, Kind, Participant, ParticipantEvent, ParticipantId, Purchase,
-    PurchaseEvent, ReferralApplied, ReferralStatus, RewardGranted, RewardWithheld, Stream,
-    Timestamp, User, UserEvent, UserRole, UserStatus,
+    AnyEvent, EntryKind, HoldReason, Kind, Participant, ParticipantEvent, ParticipantId, Purchase,
+    PurchaseEvent, PurchaseMadeUp, ReferralApplied, ReferralStatus, RewardGranted, RewardWithheld,
+    Stream, Timestamp, User, UserEvent, UserRole, UserStatus,
 };
 
 /// The event itself, and the participant if the event is on a participant's stream; `None` for an event of a type that
@@ -82,6 +82,15 @@ pub(super) fn referral_status(status: ReferralStatus) -> pb::ReferralStatus {
     }
 }
 
+/// The reasons to hold a referral, as an answer has them.
+pub(super) fn hold_reasons(reasons: &[HoldReason]) -> Vec<i32> {
+    let reason = |reason: &HoldReason| match reason {
+        HoldReason::UnconfirmedEmail => pb::ReferralHoldReason::UnconfirmedEmail.into(),
+        HoldReason::Review => pb::ReferralHoldReason::Review.into(),
+    };
+    reasons.iter().map(reason).collect()
+}
+
 pub(super) fn reward_kind(kind: RewardKind) -> pb::RewardKind {
     match kind {
         RewardKind::Points => pb::RewardKind::Points,
@@ -129,6 +138,7 @@ fn withheld_reason(reason: WithheldReason) -> pb::WithheldReason {
         WithheldReason::BelowMinimum => pb::WithheldReason::BelowMinimum,
         WithheldReason::NotFirstPurchase => pb::WithheldReason::NotFirstPurchase,
         WithheldReason::NotReferred => pb::WithheldReason::NotReferred,
+        WithheldReason::ReferralHeld => pb::WithheldReason::ReferralHeld,
         WithheldReason::ReferralNotCounted => pb::WithheldReason::ReferralNotCounted,
         WithheldReason::BeforeReferral => pb::WithheldReason::BeforeReferral,
         WithheldReason::BeforeReactivation => pb::WithheldReason::BeforeReactivation,
@@ -234,14 +244,11 @@ impl Joined {
                 });
             }
             ParticipantEvent::ReferralApplied(applied) => self.apply(id, &applied),
+            ParticipantEvent::ReferralStandingChanged(changed) => {
+                self.set_standing(id, changed.status, &changed.hold_reasons);
+            }
             ParticipantEvent::ReferralConverted(_) => {
-                let status = pb::ReferralStatus::Converted.into();
-                if let Some(referral) = &mut self.referral {
-                    referral.status = status;
-                }
-                for participant in self.participants_in(id) {
-                    participant.referral_status = status;
-                }
+                self.set_standing(id, ReferralStatus::Converted, &[]);
             }
             ParticipantEvent::RewardGranted(granted) => {
                 self.rewards.push(reward(recorded, &granted));
@@ -272,9 +279,26 @@ impl Joined {
     fn apply(&mut self, referee: &ParticipantId, applied: &ReferralApplied) {
         for participant in self.participants_in(referee) {
             participant.referrer_user_id = applied.referrer_user_id.to_string();
-            participant.referral_status = referral_status(applied.status).into();
         }
         self.referral = Some(referral(referee, applied));
+        self.set_standing(referee, applied.status, &applied.hold_reasons);
+    }
+
+    fn set_standing(
+        &mut self,
+        referee: &ParticipantId,
+        status: ReferralStatus,
+        reasons: &[HoldReason],
+    ) {
+        let (status, reasons) = (referral_status(status).into(), hold_reasons(reasons));
+        for participant in self.participants_in(referee) {
+            participant.referral_status = status;
+            participant.hold_reasons.clone_from(&reasons);
+        }
+        if let Some(referral) = &mut self.referral {
+            referral.status = status;
+            referral.hold_reasons = reasons;
+        }
     }
 }
 
@@ -286,6 +310,7 @@ pub(super) fn referral(referee: &ParticipantId, applied: &ReferralApplied) -> pb
         referee_user_id: referee.user_id.to_string(),
         status: referral_status(applied.status).into(),
         create_time: Some(time(applied.referral_time_us)),
+        hold_reasons: hold_reasons(&applied.hold_reasons),
     }
 }
 
@@ -318,6 +343,7 @@ pub(super) fn purchase(
                 });
             }
             Some(PurchaseEvent::RewardWithheld(withheld)) => view.withhold(event, &withheld),
+            Some(PurchaseEvent::PurchaseMadeUp(made_up)) => view.make_up(&made_up),
             None => {}
         }
     }
@@ -360,6 +386,7 @@ impl PurchaseView {
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::ReferralApplied(_)
             | ParticipantEvent::ReferralMade(_)
+            | ParticipantEvent::ReferralStandingChanged(_)
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::TierChanged(_)
@@ -368,6 +395,21 @@ impl PurchaseView {
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
+    }
+
+    /// Takes out what was withheld for the standing of a referral and has been decided anew.
+    fn make_up(&mut self, made_up: &PurchaseMadeUp) {
+        let outcome = self.outcome(made_up.program_id.as_str());
+        let levels: Vec<i32> = made_up.levels.iter().map(|level| count(*level)).collect();
+        outcome.withheld.retain(|withheld| {
+            let is_of_standing = matches!(
+                withheld.reason(),
+                pb::WithheldReason::ReferralHeld | pb::WithheldReason::ReferralNotCounted
+            );
+            !(is_of_standing && levels.contains(&withheld.level))
+        });
+        outcome.qualified = true;
+        outcome.reason = pb::WithheldReason::Unspecified.into();
     }
 
     /// Enters a reward that was withheld for the purchase's or the program's own sake.

@@ -59,6 +59,10 @@ pub struct ServerSettings {
     pub rates: Rates,
     /// Whether users may sign up themselves; otherwise only back ends sign up users.
     pub self_registration: bool,
+    /// Whether sign-ups by users themselves wait until their address is confirmed.
+    pub confirm_sign_ups: bool,
+    /// How long they wait.
+    pub sign_ups_kept: Duration,
     /// The web pages that may call the API.
     pub origins: Origins,
     /// The certificate of the port; without one, the port speaks plain HTTP.
@@ -74,6 +78,8 @@ impl Default for ServerSettings {
             read_patience: Duration::from_secs(5),
             rates: Rates::default(),
             self_registration: true,
+            confirm_sign_ups: false,
+            sign_ups_kept: jobs::days(7),
             origins: Origins::default(),
             tls: None,
             public_url: None,
@@ -223,7 +229,7 @@ impl Server {
             token_lives,
             environment: environment.clone(),
         };
-        let handlers = jobs::handlers::all(&jobs, mail);
+        let handlers = jobs::handlers::all(&jobs, mail, engine.clone());
         let job_kinds = handlers.iter().map(|handler| handler.kind()).collect();
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
         let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);

@@ -102,6 +102,14 @@ pub(super) fn request_key<M: Repeatable>(
     Some(RequestKey { key: Uuid::from_bytes(id), fingerprint: fingerprint[..16].to_vec() })
 }
 
+/// The key of what the server does once for a thing with this id, however often it is asked for.
+pub(super) fn key_of(context: &Context, what: &str, id: &str) -> RequestKey {
+    let hash = keyed_hash(context, &[what, id], &[]);
+    let (mut key, fingerprint) = ([0; 16], hash[16..].to_vec());
+    key.copy_from_slice(&hash[..16]);
+    RequestKey { key: Uuid::from_bytes(key), fingerprint }
+}
+
 fn keyed_hash(context: &Context, names: &[&str], message: &[u8]) -> [u8; 32] {
     // HMAC takes keys of any length, so this cannot fail; an unkeyed hash would still tell requests
     // apart.

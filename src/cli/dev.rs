@@ -10,6 +10,7 @@ use sqlx::Connection;
 use tokio::sync::oneshot;
 
 use super::database::keep_url;
+use super::faults::Faults;
 use super::serve::check_admin_key;
 use super::{CliError, DataDir, Settings, StopRequests, say, secrets, walkthrough};
 use crate::access::signing::SigningKeys;
@@ -63,16 +64,20 @@ impl Dev {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let stop = StopRequests::listen()?;
         let data_dir = self.data_dir.data_dir;
-        let mut settings = self.settings.resolve()?;
+        let mut faults = Faults::default();
+        let mut settings = self.settings.resolve(&mut faults)?;
         settings.exempt_loopback();
         let scheme = settings.scheme();
         if let Some(key) = &self.admin_key {
-            check_admin_key(key)?;
+            check_admin_key(key, &mut faults);
         }
         let listener = settings.listener().await?;
         settings.link_to(&listener)?;
         let mails = data_dir.join("mails");
-        let mail = settings.mail(Some(&mails))?;
+        let mail = settings.mail(Some(&mails), &mut faults);
+        faults.result()?;
+        // Only faults leave the mails without settings.
+        let Some(mail) = mail else { return Err("the settings of mails are wrong".into()) };
         let metrics_listener = settings.metrics_listener().await?;
         let options = Options {
             bin_dir: self.pg_bindir,

@@ -3,8 +3,9 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::CliError;
-use super::settings::{Settings, set};
+use super::faults::{Faults, names};
+use super::optional::Optional;
+use super::settings::Settings;
 use crate::api::ServerSettings;
 use crate::api::limits::Rates;
 use crate::api::transport::{CertificateFiles, Tls};
@@ -23,19 +24,20 @@ pub(super) enum Switch {
 }
 
 /// The settings of a server with these, and otherwise the defaults.
-pub(super) fn resolve(settings: &Settings) -> Result<ServerSettings, CliError> {
-    Ok(ServerSettings {
-        rates: rates(settings)?,
+pub(super) fn resolve(settings: &Settings, faults: &mut Faults) -> ServerSettings {
+    ServerSettings {
+        rates: rates(settings, faults),
         self_registration: settings.self_registration != Some(Switch::Off),
-        origins: settings.cors_origins.iter().flatten().cloned().collect(),
-        tls: tls(settings)?,
+        confirm_sign_ups: settings.confirm_sign_ups == Some(Switch::On),
+        origins: Optional::list(settings.cors_origins.clone()).into_iter().collect(),
+        tls: tls(settings, faults),
         ..ServerSettings::default()
-    })
+    }
 }
 
-fn rates(settings: &Settings) -> Result<Rates, CliError> {
+fn rates(settings: &Settings, faults: &mut Faults) -> Rates {
     let mut rates = Rates::default();
-    for (rate, name, given) in [
+    for (rate, key, given) in [
         (&mut rates.user, "user_calls_per_minute", settings.user_calls_per_minute),
         (&mut rates.back_end, "back_end_calls_per_minute", settings.back_end_calls_per_minute),
         (&mut rates.address, "address_calls_per_minute", settings.address_calls_per_minute),
@@ -46,19 +48,30 @@ fn rates(settings: &Settings) -> Result<Rates, CliError> {
         ),
         (&mut rates.open, "open_calls_per_minute", settings.open_calls_per_minute),
     ] {
-        set(rate, name, 0..=MAX_CALLS_PER_MINUTE, given)?;
+        faults.set(rate, key, 0..=MAX_CALLS_PER_MINUTE, given);
     }
-    Ok(rates)
+    rates
 }
 
-fn tls(settings: &Settings) -> Result<Option<Tls>, CliError> {
-    match (settings.tls_cert.clone(), settings.tls_key.clone()) {
+fn tls(settings: &Settings, faults: &mut Faults) -> Option<Tls> {
+    let (certificate, key) = ("tls_cert", "tls_key");
+    let given = |path: &Option<_>| Optional::of(path.clone());
+    match (given(&settings.tls_cert), given(&settings.tls_key)) {
         (Some(certificate), Some(key)) => {
             let loaded = Tls::load(CertificateFiles { certificate, key });
-            Ok(Some(loaded.map_err(|error| format!("TLS: {error}"))?))
+            loaded.map_err(|error| faults.say(format_args!("TLS: {error}"))).ok()
         }
-        (None, None) => Ok(None),
-        (Some(_), None) => Err("tls_cert needs tls_key, the private key of the certificate".into()),
-        (None, Some(_)) => Err("tls_key needs tls_cert, the certificate of the key".into()),
+        (None, None) => None,
+        (Some(_), None) => {
+            faults.add(
+                certificate,
+                format_args!("needs {}, the certificate's private key", names(key)),
+            );
+            None
+        }
+        (None, Some(_)) => {
+            faults.add(key, format_args!("needs {}, the key's certificate", names(certificate)));
+            None
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! `tributary keys`: create, list and revoke API keys in the database, for when no key works.
 
+use std::fmt::Write;
+
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -67,8 +69,11 @@ pub(super) struct Create {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum RoleName {
+    /// Everything (`API_KEY_ROLE_ADMIN`)
     Admin,
+    /// A back end that acts for its users, and purchases (`API_KEY_ROLE_SERVICE`)
     Service,
+    /// One user, only for themselves (`API_KEY_ROLE_USER`)
     User,
 }
 
@@ -142,6 +147,8 @@ impl Create {
             expire_time: self
                 .expires_in_days
                 .map(|days| now.plus_seconds(i64::from(days) * SECONDS_PER_DAY)),
+            created_by: Actor::COMMAND_LINE.as_str().into(),
+            creator_user_id: None,
         })
     }
 }
@@ -170,7 +177,7 @@ async fn carry_out(
     );
     let stop = CancellationToken::new();
     let running = tokio::spawn(worker.run(stop.clone()));
-    let submission = Submission::new(command, Actor::SYSTEM, Door::CLI);
+    let submission = Submission::new(command, Actor::COMMAND_LINE, Door::COMMAND_LINE);
     let outcome = engine.execute(submission).await;
     stop.cancel();
     drop(engine);
@@ -181,7 +188,13 @@ async fn carry_out(
 async fn list(database: &Database) -> Result<(), CliError> {
     say(format_args!(
         "{:14} {:8} {:8} {:20} {:20} {:20} {}",
-        "id", "role", "state", "created", "expires", "last used", "name, user and limits"
+        "id",
+        "role",
+        "state",
+        "created",
+        "expires",
+        "last used",
+        "name, user, limits, creator and refused calls"
     ));
     let now = (Environment::of_this_machine()?.now)();
     let mut before = None;
@@ -211,6 +224,11 @@ fn line(key: &KnownKey, now: Timestamp) -> String {
     if let Some(program_ids) = &key.program_ids {
         let ids: Vec<&str> = program_ids.iter().map(ProgramId::as_str).collect();
         about.extend([", only in ", &ids.join(",")]);
+    }
+    about.extend([", by ", &*key.created_by]);
+    if key.refused_calls > 0 {
+        // Writing to a string cannot fail.
+        let _ = write!(about, ", refused {} times", key.refused_calls);
     }
     format!(
         "{:14} {:8} {state:8} {:20} {:20} {:20} {about}",

@@ -6,18 +6,17 @@ use std::time::Duration;
 
 use lettre::message::Mailbox;
 
-use super::CliError;
+use super::faults::{Faults, names};
+use super::optional::Optional;
 use crate::mails::{Delivery, MailSettings, Templates};
 use crate::public_url::PublicUrl;
 
-/// In place of the URL of a mail server: nobody gets mail.
-const NONE: &str = "none";
 /// Whom mails that are kept as files are from, if the settings do not say.
 const FROM_HERE: &str = "Tributary <tributary@localhost>";
 
 /// What the settings say about where mails go and what is in them.
 pub(super) struct MailPart {
-    pub(super) smtp_url: Option<String>,
+    pub(super) smtp_url: Option<Optional<String>>,
     pub(super) from: Option<String>,
     pub(super) templates: Option<PathBuf>,
 }
@@ -29,56 +28,86 @@ impl MailPart {
         pace: MailPace,
         public_url: Option<PublicUrl>,
         folder: Option<&Path>,
-    ) -> Result<MailSettings, CliError> {
-        let smtp_url = self.smtp_url.as_deref().filter(|url| *url != NONE);
-        let is_off = self.smtp_url.as_deref() == Some(NONE);
-        let (delivery, public_url) = match (smtp_url, public_url) {
-            (Some(url), Some(public_url)) => {
-                let delivery = Delivery::smtp(url, &public_url);
-                (delivery.map_err(|fault| format!("the smtp_url {fault}"))?, Some(public_url))
-            }
-            (Some(_), None) => {
-                return Err("mails have links, so smtp_url needs public_url too: the address that people reach the \
-                            server at, as in https://rewards.example.com"
-                    .into());
-            }
-            (None, public_url) => {
-                let delivery = match folder.filter(|_| !is_off) {
-                    Some(folder) => Delivery::Files(folder.to_owned()),
-                    None => Delivery::Nowhere,
-                };
-                (delivery, public_url)
-            }
-        };
-        let from = match (&self.from, &delivery) {
-            (Some(from), _) => from,
-            (None, Delivery::Smtp(_)) => {
-                return Err("smtp_url needs mail_from too: whom mails are from, as in Rewards \
-                            <rewards@example.com>"
-                    .into());
-            }
-            (None, Delivery::Files(_) | Delivery::Nowhere) => FROM_HERE,
-        };
-        let from: Mailbox = from.parse().map_err(|_| {
-            format!(
-                "mail_from '{from}' is no address; write rewards@example.com or Rewards \
-                 <rewards@example.com>"
-            )
-        })?;
-        let templates = Templates::load(self.templates.as_deref())
-            .map_err(|fault| format!("mail_templates: {fault}"))?;
-        let MailPace { concurrency, patience, max_attempts, first_pause, longest_pause } = pace;
-        Ok(MailSettings {
-            delivery,
-            from,
-            templates: Arc::new(templates),
+        faults: &mut Faults,
+    ) -> Option<MailSettings> {
+        // All parts are looked at before the first fault ends this.
+        let delivery = self.delivery(public_url.as_ref(), folder, faults);
+        let from = self.from(faults);
+        let templates = Templates::load(self.templates.as_deref());
+        let templates = faults.value("mail_templates", templates);
+        let MailPace {
+            concurrency,
+            per_second,
+            patience,
+            max_attempts,
+            first_pause,
+            longest_pause,
+        } = pace;
+        Some(MailSettings {
+            delivery: delivery?,
+            from: from?,
+            templates: Arc::new(templates?),
             public_url,
             concurrency,
+            per_second,
             patience,
             max_attempts,
             first_pause,
             longest_pause,
         })
+    }
+
+    fn delivery(
+        &self,
+        public_url: Option<&PublicUrl>,
+        folder: Option<&Path>,
+        faults: &mut Faults,
+    ) -> Option<Delivery> {
+        match (&self.smtp_url, public_url) {
+            (Some(Optional::Value(url)), Some(public_url)) => {
+                faults.value("smtp_url", Delivery::smtp(url, public_url))
+            }
+            (Some(Optional::Value(_)), None) => {
+                let url = names("public_url");
+                faults.add(
+                    "smtp_url",
+                    format_args!(
+                        "needs {url} too, as mails have links: the address that people reach the server at, as in \
+                         https://rewards.example.com"
+                    ),
+                );
+                None
+            }
+            (Some(Optional::None), _) => Some(Delivery::Nowhere),
+            (None, _) => {
+                let folder = folder.map(|folder| Delivery::Files(folder.to_owned()));
+                Some(folder.unwrap_or(Delivery::Nowhere))
+            }
+        }
+    }
+
+    fn from(&self, faults: &mut Faults) -> Option<Mailbox> {
+        let from = match (&self.from, &self.smtp_url) {
+            (Some(from), _) => from,
+            (None, Some(Optional::Value(_))) => {
+                let from = names("mail_from");
+                faults.add(
+                    "smtp_url",
+                    format_args!(
+                        "needs {from} too: whom mails are from, as in Rewards <rewards@example.com>"
+                    ),
+                );
+                return None;
+            }
+            (None, Some(Optional::None) | None) => FROM_HERE,
+        };
+        let parsed: Result<Mailbox, _> = from.parse();
+        let parsed = parsed.map_err(|_| {
+            format!(
+                "'{from}' is no address; write rewards@example.com or Rewards <rewards@example.com>"
+            )
+        });
+        faults.value("mail_from", parsed)
     }
 }
 
@@ -86,6 +115,7 @@ impl MailPart {
 #[derive(Clone, Copy)]
 pub(super) struct MailPace {
     pub(super) concurrency: usize,
+    pub(super) per_second: u32,
     pub(super) patience: Duration,
     pub(super) max_attempts: u32,
     pub(super) first_pause: Duration,
@@ -96,6 +126,8 @@ impl Default for MailPace {
     fn default() -> Self {
         Self {
             concurrency: 4,
+            // Costs the commands a few per cent of the machine that they are measured on, while mails are queued.
+            per_second: 30,
             patience: Duration::from_mins(1),
             max_attempts: 12,
             first_pause: Duration::from_secs(30),

@@ -5,16 +5,19 @@ mod call;
 mod database;
 mod dev;
 mod door;
+mod faults;
 mod files;
 mod keys;
 mod logging;
 mod mail;
 mod migrate;
+mod optional;
 mod pg_options;
 mod program;
 mod progress;
 mod projections;
 mod remote;
+mod resolved;
 mod secrets;
 mod serve;
 mod settings;
@@ -28,7 +31,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use client::{StopRequests, without_empty_variables};
+use client::{StopRequests, matches_of};
 
 use settings::{DatabaseSettings, Settings};
 
@@ -97,7 +100,7 @@ const USAGE_EXIT_CODE: u8 = 2;
 /// Runs the program on the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = without_empty_variables(Cli::command()).get_matches();
+    let matches = matches_of(Cli::command());
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     logging::start();
     if let Err(error) = pg_options::leave_out() {

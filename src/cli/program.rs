@@ -8,7 +8,6 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
 
 use super::remote::Remote;
-use super::status::explain;
 use super::{CliError, say};
 use contract::pb::program_service_client::ProgramServiceClient;
 use contract::pb::{ListProgramsRequest, PublishProgramRequest};
@@ -43,10 +42,15 @@ impl Program {
                     let request =
                         PublishProgramRequest { program: Some(program), ..Default::default() };
                     let answer = client.publish_program(with_key(request, key.clone())).await;
-                    let answer = answer.map_err(|status| {
-                        format!("{} is not published: {}", file.display(), explain(&status))
-                    })?;
-                    let program = answer.into_inner().program.unwrap_or_default();
+                    let program = match answer {
+                        Ok(answer) => answer.into_inner().program.unwrap_or_default(),
+                        Err(status) => {
+                            let reason = remote.explain(&status).await;
+                            return Err(
+                                format!("{} is not published: {reason}", file.display()).into()
+                            );
+                        }
+                    };
                     let (id, version) = (program.program_id, program.version);
                     say(format_args!("{id} version {version} is in force"));
                 }
@@ -57,7 +61,10 @@ impl Program {
                 loop {
                     let request = ListProgramsRequest { page_token, ..Default::default() };
                     let answer = client.list_programs(with_key(request, key.clone())).await;
-                    let page = answer.map_err(|status| explain(&status))?.into_inner();
+                    let page = match answer {
+                        Ok(answer) => answer.into_inner(),
+                        Err(status) => return Err(remote.explain(&status).await.into()),
+                    };
                     for program in page.programs {
                         say(format_args!(
                             "{}\tversion {}\t{}",

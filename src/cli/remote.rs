@@ -1,10 +1,14 @@
 //! A running server, for the commands that call one.
 
+use std::error::Error as _;
+
 use clap::Args;
-use client::{Server, causes};
+use client::Server;
+use tonic::Status;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
 
+use super::status::explain;
 use super::{CliError, DataDir, dev};
 
 /// A running server, and the key to it.
@@ -37,11 +41,21 @@ impl Remote {
 
     /// A connection to the server.
     pub(super) async fn connect(&self) -> Result<Channel, CliError> {
-        let channel = self.endpoint()?.connect().await.map_err(|error| {
-            let server = &self.server.address;
-            let causes = causes(&error);
-            format!("no server answers at {server} ({causes}); start one, or pass --server")
-        })?;
-        Ok(channel)
+        Ok(self.endpoint()?.connect().await.map_err(|error| self.unreachable(&error))?)
+    }
+
+    /// Why there is no connection to the server, in words.
+    pub(super) fn unreachable(&self, error: &tonic::transport::Error) -> String {
+        self.server.unreachable(error)
+    }
+
+    /// The error of a call, in words.
+    pub(super) async fn explain(&self, status: &Status) -> String {
+        // A status with a source was created by this client, because the connection failed.
+        let misunderstood = match status.source() {
+            Some(_) => self.server.misunderstood().await,
+            None => None,
+        };
+        misunderstood.unwrap_or_else(|| explain(status))
     }
 }

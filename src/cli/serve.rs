@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::database::database_at;
+use super::faults::Faults;
 use super::{CliError, DatabaseSettings, Settings, StopRequests, say};
 use crate::api::Server;
 use crate::engine::Environment;
@@ -22,14 +23,25 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self) -> Result<(), CliError> {
         let stop = StopRequests::listen()?;
-        let settings = self.settings.resolve()?;
-        check_admin_key(&self.admin_key)?;
+        let mut faults = Faults::default();
+        let settings = self.settings.resolve(&mut faults)?;
+        check_admin_key(&self.admin_key, &mut faults);
+        let mail = settings.mail(None, &mut faults);
+        faults.result()?;
+        // Only faults leave the mails without settings.
+        let Some(mail) = mail else { return Err("the settings of mails are wrong".into()) };
         if settings.access.signing_keys.is_none() {
+            if settings.access.require_second_factor {
+                return Err("require_second_factor needs signing_keys, a file with the keys that encrypt second factors: \
+                            without it nobody can set one up, and no operator or admin gets further than a user"
+                    .into());
+            }
             tracing::warn!(
-                "no --signing-keys are given: people's sessions are known to this process only, and end with it"
+                "no --signing-keys (TRIBUTARY_SIGNING_KEYS): this process signs access tokens with a key of its own, \
+                 which nobody keeps. Other servers refuse these tokens, and so does every server after a restart, \
+                 until clients call RefreshSession; second factors can be neither set up nor checked"
             );
         }
-        let mail = settings.mail(None)?;
         if !mail.delivery.delivers() {
             tracing::info!(
                 "there is no mail server (SMTP_URL), so nobody gets mail; what happens meanwhile is not made up for \
@@ -80,17 +92,17 @@ async fn say_if_empty(database: &Database) -> Result<(), StoreError> {
 const LEAST_KEY: usize = 16;
 
 /// A key must fit into a header, and be hard to guess.
-pub(super) fn check_admin_key(key: &str) -> Result<(), CliError> {
+pub(super) fn check_admin_key(key: &str, faults: &mut Faults) {
     if !key.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("the admin key must be printable ASCII without blanks".into());
+        faults.add("admin_key", "must be printable ASCII without blanks");
+    } else if key.len() < LEAST_KEY {
+        let length = key.len();
+        faults.add(
+            "admin_key",
+            format_args!(
+                "has {length} characters and could be guessed; it must have at least {LEAST_KEY}, as 'openssl rand \
+                 -hex 24' makes them"
+            ),
+        );
     }
-    if key.len() < LEAST_KEY {
-        return Err(format!(
-            "the admin key has {} characters and could be guessed; it must have at least {LEAST_KEY}, as \
-             'openssl rand -hex 24' makes them",
-            key.len()
-        )
-        .into());
-    }
-    Ok(())
 }

@@ -231,7 +231,9 @@ mod tests {
             "referral": {
                 "referrer_user_id": "bob",
                 "status": "held",
+                "hold_reasons": ["review"],
                 "referral_time": 5,
+                "release_time": 7,
                 "made_while_inactive": true,
                 "converted_while_inactive": false,
             },
@@ -257,7 +259,10 @@ mod tests {
         assert_ne!(participant, Participant::default());
         let user: User = serde_json::from_value(serde_json::json!({
             "status": "inactive", "register_time": 1, "programs": ["p", "q"], "password_changes": 2,
-            "profile": {"version": 3, "asked": 2, "is_email_confirmed": true, "has_second_factor": true},
+            "profile": {
+                "version": 3, "asked": 2, "is_email_confirmed": true, "has_second_factor": true,
+                "recovery_codes_used": 1, "has_unproven_factor": true, "ask_times": [1, 2, 3],
+            },
             "has_known_address": true, "role": "operator",
         }))
         .unwrap();

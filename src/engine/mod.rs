@@ -7,7 +7,7 @@
 //!
 //! - [`pending`] holds the commands that wait, [`draft`] is a batch in preparation, [`unit`] the unit of work
 //!   that its decisions run in.
-//! - [`cache`] holds the streams that stay in memory between batches.
+//! - [`cache`] holds the streams that stay in memory between batches, [`horizon`] what is known of the log's end.
 //! - [`worker`] is the loop and its handling of failures; [`outcome`] handles the answer of the database.
 //! - [`session`] is a connection of the worker, [`patience`] how long it waits for the database.
 //! - [`clock`] follows the clock of the log.
@@ -16,6 +16,7 @@
 mod cache;
 pub mod clock;
 mod draft;
+mod horizon;
 mod job;
 mod outcome;
 mod patience;

@@ -8,7 +8,8 @@ use sqlx::PgConnection;
 
 use super::Environment;
 use super::cache::Cache;
-use super::unit::{FinishedStreams, Horizon, KnownTaken, Missing, UnitOfWork};
+use super::horizon::Horizon;
+use super::unit::{FinishedStreams, KnownTaken, Missing, UnitOfWork};
 use crate::store::{ANSWER_TIMEOUT, Database, StoreError, evidence, load, until};
 use domain::{ClaimKind, Halt, Kind, ParticipantId, Refusal, StreamKey, UserId, Work};
 

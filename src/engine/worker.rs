@@ -19,12 +19,13 @@ use uuid::Uuid;
 
 use super::cache::{Cache, Seen};
 use super::draft::{Commands, Decided, Draft, oldest};
+use super::horizon::Horizon;
 use super::job::Job;
 use super::outcome::Responder;
 use super::patience::Patience;
 use super::pending::Pending;
 use super::session::{BatchNumber, Session};
-use super::unit::{FinishedStreams, Horizon, KnownTaken, UnitOfWork};
+use super::unit::{FinishedStreams, KnownTaken, UnitOfWork};
 use super::{Environment, Failure, Handover, Limits, fresh_uuid};
 use crate::metrics::Metrics;
 use crate::store::{Database, Epoch, StoreError};

@@ -15,11 +15,13 @@ pub struct Attempt {
     /// A separate connection, so that an interrupted attempt leaves no open transaction in the pool.
     connection: Option<PgConnection>,
     is_begun: bool,
+    /// Whether the handler has completed the job itself, and was the last attempt then.
+    is_completed: Option<bool>,
 }
 
 impl Attempt {
     pub(super) fn new(database: Database, connection: Option<PgConnection>) -> Self {
-        Self { database, connection, is_begun: false }
+        Self { database, connection, is_begun: false, is_completed: None }
     }
 
     /// The database, for work that need not be in the transaction.
@@ -54,9 +56,18 @@ impl Attempt {
         Ok(connection)
     }
 
-    /// Completes the job. False if another attempt has begun meanwhile; then nothing of this one is
+    /// Tells that the handler has completed the job by a statement of its own, which wrote what it had to write too.
+    /// `is_last` is what [`jobs::complete`] would have returned.
+    pub fn completed(&mut self, is_last: bool) {
+        self.is_completed = Some(is_last);
+    }
+
+    /// Completes the job, unless the handler has done it. False if another attempt has begun meanwhile; then nothing of this one is
     /// committed.
     pub(super) async fn complete(&mut self, job: &TakenJob) -> Result<bool, StoreError> {
+        if let Some(is_last) = self.is_completed {
+            return Ok(is_last);
+        }
         let Some(connection) = self.connection.as_mut().filter(|_| self.is_begun) else {
             let completing = jobs::complete(self.database.pool(), job.id, job.attempt);
             return hang::during("job.completing", completing).await;

@@ -1,6 +1,7 @@
 //! Jobs: work that must be done once, after its cause has been recorded.
 //!
 //! - [`worker`] is the loop that takes due jobs and runs their handlers. Each server has one.
+//! - [`Pace`] limits how many jobs of a kind begin in a second.
 //! - [`handlers`] holds the handlers, one file for each kind of job.
 //!
 //! A job is tried until it succeeds, with growing pauses, and parked after a limit. What a handler writes in the
@@ -11,6 +12,7 @@
 mod attempt;
 pub mod handlers;
 mod metrics;
+mod pace;
 mod worker;
 
 use std::pin::Pin;
@@ -20,6 +22,7 @@ use std::time::Duration;
 pub use crate::store::jobs::TakenJob;
 pub use attempt::Attempt;
 pub use metrics::JobMetrics;
+pub use pace::Pace;
 pub use worker::Worker;
 
 use crate::store::StoreError;
@@ -75,6 +78,13 @@ pub trait Handler: Send + Sync {
         None
     }
 
+    /// How many jobs of this kind a server begins in a second, if that is limited. Kinds can share a pace; then those
+    /// whose handlers come first in the list of a server go before the others. Only kinds with slots of their own
+    /// have a pace.
+    fn pace(&self) -> Option<Arc<Pace>> {
+        None
+    }
+
     /// Whether one job of this kind is created every day.
     fn is_daily(&self) -> bool {
         false
@@ -104,6 +114,8 @@ pub struct Limits {
     pub mails_kept: Duration,
     /// How long evidence of fraud, and the addresses that sign-ups are compared with, are kept.
     pub evidence_kept: Duration,
+    /// How long sign-ups wait for the confirmation of their address.
+    pub sign_ups_kept: Duration,
     /// How often the table is polled when no notice arrives.
     pub poll_interval: Duration,
     /// How long after an attempt's time limit its job is taken again, because its worker must have died.
@@ -119,6 +131,7 @@ impl Default for Limits {
             kept: days(30),
             mails_kept: days(30),
             evidence_kept: days(400),
+            sign_ups_kept: days(7),
             poll_interval: Duration::from_secs(1),
             grace: Duration::from_secs(30),
             pauses: Pauses { first: Duration::from_secs(5), longest: Duration::from_hours(1) },

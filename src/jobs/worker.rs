@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::metrics::OfKind;
-use super::{Attempt, Handler, Handlers, JobError, JobMetrics, Limits, Pauses, TakenJob};
+use super::{Attempt, Handler, Handlers, JobError, JobMetrics, Limits, Pace, Pauses, TakenJob};
 use crate::engine::Environment;
 use crate::store::jobs::{self, Capability};
 use crate::store::{Database, StoreError, functions, in_time};
@@ -28,11 +28,44 @@ const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 /// over.
 const LAST_ATTEMPTS: Duration = Duration::from_secs(8);
 
+/// Takes of jobs with a pace in one second at most, so that a take is worth its statement.
+const PACED_TAKES_PER_SECOND: usize = 8;
+
 /// Kinds of jobs that share slots.
 struct Group {
     capabilities: Vec<Capability>,
     /// A permit for each job that may be under way.
     slots: Arc<Semaphore>,
+    /// How many of the jobs may begin in a second.
+    pace: Option<Arc<Pace>>,
+    /// Whether the table may have due jobs that were not taken.
+    may_have_more: bool,
+    /// How many jobs the pace must allow before the next are taken: more than one while many are waiting.
+    least: usize,
+}
+
+impl Group {
+    /// How many jobs may begin now.
+    fn room(&self) -> usize {
+        let slots = self.slots.available_permits();
+        self.pace.as_ref().map_or(slots, |pace| {
+            let available = pace.available(Instant::now());
+            if available < self.least.min(slots) { 0 } else { available.min(slots) }
+        })
+    }
+
+    /// How long it takes until the pace allows further jobs; `None` if something else must happen first.
+    fn pause(&self) -> Option<Duration> {
+        let slots = self.slots.available_permits();
+        if !self.may_have_more || slots == 0 {
+            return None;
+        }
+        Some(
+            self.pace
+                .as_ref()
+                .map_or(Duration::ZERO, |pace| pace.until(Instant::now(), self.least.min(slots))),
+        )
+    }
 }
 
 /// Does jobs of the kinds for which it has handlers.
@@ -46,6 +79,8 @@ pub struct Worker {
     under_way: JoinSet<Option<PgConnection>>,
     /// Connections of earlier attempts.
     idle: Vec<PgConnection>,
+    /// When all groups looked for jobs, whether or not there was a notice.
+    polled_at: Option<Instant>,
     daily_at: Option<Instant>,
     counted_at: Option<Instant>,
     /// Whether the last count found waiting jobs of unknown kinds.
@@ -69,12 +104,17 @@ impl Worker {
         };
         let (own, shared): (Vec<_>, Vec<_>) =
             handlers.iter().partition(|handler| handler.own_slots().is_some());
-        let group = |of: &[&Arc<dyn Handler>], slots: usize| Group {
+        let group = |of: &[&Arc<dyn Handler>], slots: usize, pace: Option<Arc<Pace>>| Group {
             capabilities: of.iter().map(|handler| capability(handler)).collect(),
             slots: Arc::new(Semaphore::new(slots)),
+            pace,
+            may_have_more: true,
+            least: 1,
         };
-        let own = own.iter().map(|handler| group(&[*handler], handler.own_slots().unwrap_or(1)));
-        let groups = std::iter::once(group(&shared, limits.concurrency)).chain(own).collect();
+        let own = own
+            .iter()
+            .map(|handler| group(&[*handler], handler.own_slots().unwrap_or(1), handler.pace()));
+        let groups = std::iter::once(group(&shared, limits.concurrency, None)).chain(own).collect();
         Self {
             groups,
             handlers: handlers.iter().map(|handler| (handler.kind(), handler.clone())).collect(),
@@ -84,6 +124,7 @@ impl Worker {
             metrics,
             under_way: JoinSet::new(),
             idle: Vec::new(),
+            polled_at: None,
             daily_at: None,
             counted_at: None,
             has_unknown: false,
@@ -133,31 +174,54 @@ impl Worker {
         loop {
             self.insert_daily().await?;
             self.count().await?;
-            let mut may_be_more = false;
+            self.poll();
             for group in 0..self.groups.len() {
-                may_be_more |= self.take(group).await?;
+                self.take(group).await?;
             }
-            if !may_be_more {
-                self.wait(&mut listener).await?;
+            let pause = self.groups.iter().filter_map(Group::pause).min();
+            if pause != Some(Duration::ZERO) {
+                self.wait(&mut listener, pause).await?;
             }
         }
     }
 
-    /// Waits until there may be something to do.
-    async fn wait(&mut self, listener: &mut PgListener) -> Result<(), StoreError> {
-        let is_full = self.groups.iter().all(|group| group.slots.available_permits() == 0);
+    /// All groups look for jobs from time to time: a notice can be lost, and a job that failed is due without one.
+    fn poll(&mut self) {
+        if self.polled_at.is_none_or(|at| at.elapsed() >= self.limits.poll_interval) {
+            self.polled_at = Some(Instant::now());
+            self.look();
+        }
+    }
+
+    /// All groups look for jobs.
+    fn look(&mut self) {
+        for group in &mut self.groups {
+            group.may_have_more = true;
+        }
+    }
+
+    /// Waits until there may be something to do: at most for a pause, if one is given.
+    async fn wait(
+        &mut self,
+        listener: &mut PgListener,
+        pause: Option<Duration>,
+    ) -> Result<(), StoreError> {
+        let since_poll = self.polled_at.map(|at| at.elapsed()).unwrap_or_default();
+        let until_poll = self.limits.poll_interval.saturating_sub(since_poll);
+        let pause = pause.map_or(until_poll, |pause| pause.min(until_poll));
         tokio::select! {
             Some(ended) = self.under_way.join_next() => match ended {
                 Ok(connection) => self.idle.extend(connection),
                 Err(error) => tracing::error!(%error, "the completion of a job could not be recorded"),
             },
-            notice = listener.try_recv(), if !is_full => {
+            notice = listener.try_recv() => {
                 // The connection was lost.
                 if notice?.is_none() {
                     return Err(StoreError::Unavailable(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into())));
                 }
+                self.look();
             }
-            () = sleep(self.limits.poll_interval) => {}
+            () = sleep(pause) => {}
         }
         Ok(())
     }
@@ -193,18 +257,26 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes jobs of a group and begins them, as many as it has free slots. Returns whether there may be more of them.
-    async fn take(&mut self, group: usize) -> Result<bool, StoreError> {
-        let Some(group) = self.groups.get_mut(group) else { return Ok(false) };
-        let room = group.slots.available_permits();
-        if room == 0 || group.capabilities.is_empty() {
-            return Ok(false);
+    /// Takes jobs of a group and begins them, as many as it has free slots and its pace allows.
+    async fn take(&mut self, group: usize) -> Result<(), StoreError> {
+        let Some(group) = self.groups.get_mut(group) else { return Ok(()) };
+        if group.capabilities.is_empty() {
+            group.may_have_more = false;
+        }
+        let room = group.room();
+        if room == 0 || !group.may_have_more {
+            return Ok(());
         }
         // The kinds take turns at being first.
         group.capabilities.rotate_left(1);
         let most = i64::try_from(room).unwrap_or(i64::MAX);
         let taken = in_time(jobs::take(self.database.pool(), &group.capabilities, most)).await?;
-        let count = taken.len();
+        group.may_have_more = taken.len() >= room;
+        if let Some(pace) = &group.pace {
+            pace.spend(Instant::now(), taken.len());
+            let many = pace.per_second().div_ceil(PACED_TAKES_PER_SECOND);
+            group.least = if group.may_have_more { many } else { 1 };
+        }
         for job in taken {
             let Some(handler) = self.handlers.get(&*job.kind).cloned() else { continue };
             let Ok(slot) = group.slots.clone().try_acquire_owned() else { continue };
@@ -222,7 +294,7 @@ impl Worker {
                 surroundings.carry_out(handler, job, attempt).await
             });
         }
-        Ok(count >= room)
+        Ok(())
     }
 }
 

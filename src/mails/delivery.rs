@@ -1,6 +1,8 @@
 //! Where mails go: to a mail server, into a folder, or nowhere.
 
-use std::path::{Path, PathBuf};
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use lettre::transport::smtp::extension::ClientId;
@@ -114,7 +116,8 @@ impl Delivery {
                 }
             }
             Self::Files(folder) => {
-                keep(folder, name, &message.formatted()).await.map_err(|error| {
+                let kept = keep(folder.clone(), name.to_owned(), message.formatted()).await;
+                kept.map_err(|error| {
                     Undelivered::Again(format!("the file cannot be written: {error}"))
                 })
             }
@@ -125,11 +128,14 @@ impl Delivery {
 
 /// Writes a file whole or not at all. Only the owner of the folder sees what is in it: addresses, and links that
 /// set passwords.
-async fn keep(folder: &Path, name: &str, content: &[u8]) -> std::io::Result<()> {
-    tokio::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).await?;
-    let unfinished = folder.join(format!(".{name}.part"));
-    tokio::fs::write(&unfinished, content).await?;
-    tokio::fs::rename(unfinished, folder.join(format!("{name}.eml"))).await
+async fn keep(folder: PathBuf, name: String, content: Vec<u8>) -> std::io::Result<()> {
+    let keeping = tokio::task::spawn_blocking(move || {
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        let unfinished = folder.join(format!(".{name}.part"));
+        fs::write(&unfinished, content)?;
+        fs::rename(unfinished, folder.join(format!("{name}.eml")))
+    });
+    keeping.await?
 }
 
 fn undelivered(error: &lettre::transport::smtp::Error) -> Undelivered {

@@ -14,7 +14,8 @@ use domain::{
 /// What templates can use. Names of people are harmless in text; HTML templates escape them.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Facts {
-    /// How the recipient is called: their display name or, if they have none, their username.
+    /// How the recipient is called: their display name or, if they have none, their username. Empty, as `username`
+    /// is, in mails to an address that may be a stranger's.
     pub name: String,
     /// The recipient's username; empty if they are not a user yet.
     pub username: String,
@@ -35,10 +36,12 @@ pub struct Facts {
     pub level: u32,
     /// `tier`: the tier that was reached.
     pub tier: String,
-    /// `confirm_email` and `password_reset`: the link to the page that does it.
+    /// `confirm_email`, `confirm_sign_up` and `password_reset`: the link to the page that does it.
     pub link: String,
-    /// `confirm_email` and `password_reset`: for how many minutes the link works from now on; 0 if it has no end.
+    /// `confirm_email`, `confirm_sign_up` and `password_reset`: for how many minutes the link works from now on; 0 if it has no end.
     pub link_minutes: i64,
+    /// `password_changed`: whether the second factor was removed with it.
+    pub removed_second_factor: bool,
 }
 
 /// A program that somebody is in.
@@ -63,6 +66,8 @@ pub struct Person {
     pub display_name: String,
     /// Whether they take part.
     pub is_active: bool,
+    /// Whether they have shown that the address is theirs.
+    pub is_email_confirmed: bool,
 }
 
 /// A user as mails need them; `None` if they do not exist or were erased.
@@ -75,7 +80,10 @@ pub async fn person(pool: &PgPool, user_id: &UserId) -> Result<Option<Person>, S
              select event_type = 'UserReactivated' from events \
              where aggregate_type = 'User' and aggregate_id = $1 \
                  and event_type in ('UserDeactivated', 'UserReactivated') \
-             order by sequence desc limit 1), true) as is_active \
+             order by sequence desc limit 1), true) as is_active, \
+             exists (select from events \
+                 where aggregate_type = 'User' and aggregate_id = $1 \
+                     and event_type = 'UserEmailConfirmed') as is_email_confirmed \
          from profiles where user_id = $1",
     )
     .bind(user_id.as_str())
@@ -87,6 +95,7 @@ pub async fn person(pool: &PgPool, user_id: &UserId) -> Result<Option<Person>, S
         username: row.try_get("username")?,
         display_name: row.try_get("display_name")?,
         is_active: row.try_get("is_active")?,
+        is_email_confirmed: row.try_get("is_email_confirmed")?,
     }))
 }
 
@@ -139,7 +148,16 @@ pub async fn complete(
             let changed: TierChanged = event(pool, position).await?;
             facts.tier = changed.to_tier;
         }
-        MailKind::ConfirmEmail | MailKind::PasswordReset | MailKind::EmailChanged => {}
+        MailKind::PasswordChanged => {
+            let removed = payload.get("removed_second_factor").and_then(Value::as_bool);
+            facts.removed_second_factor = removed.unwrap_or_default();
+        }
+        MailKind::ConfirmEmail
+        | MailKind::ConfirmSignUp
+        | MailKind::AccountExists
+        | MailKind::PasswordReset
+        | MailKind::EmailChanged
+        | MailKind::SecondFactorRemoved => {}
     }
     Ok(())
 }

@@ -61,13 +61,16 @@ pub fn token_secret(text: &str) -> Option<[u8; 32]> {
 #[must_use]
 pub fn page_of(kind: MailKind) -> Option<&'static str> {
     match kind {
-        MailKind::ConfirmEmail => Some("/confirm-email"),
+        MailKind::ConfirmEmail | MailKind::ConfirmSignUp => Some("/confirm-email"),
         MailKind::PasswordReset => Some("/reset-password"),
         MailKind::Welcome
         | MailKind::Referral
         | MailKind::Conversion
         | MailKind::Tier
-        | MailKind::EmailChanged => None,
+        | MailKind::AccountExists
+        | MailKind::EmailChanged
+        | MailKind::PasswordChanged
+        | MailKind::SecondFactorRemoved => None,
     }
 }
 
@@ -82,8 +85,11 @@ pub struct MailSettings {
     pub templates: Arc<Templates>,
     /// What links begin with. Where it is not known, nobody gets mail.
     pub public_url: Option<PublicUrl>,
-    /// How many mails one server sends at the same time.
+    /// How many mails that nobody waits for one server sends at the same time; of those that somebody waits for, it
+    /// sends half as many besides.
     pub concurrency: usize,
+    /// How many mails one server begins to send in a second.
+    pub per_second: u32,
     /// How long a mail server may take to take one mail.
     pub patience: Duration,
     /// How often a mail is tried before it is parked.
@@ -107,6 +113,7 @@ impl MailSettings {
             templates: Arc::new(Templates::load(None)?),
             public_url: None,
             concurrency: 4,
+            per_second: 30,
             patience: Duration::from_mins(1),
             max_attempts: 12,
             first_pause: Duration::from_secs(30),

@@ -135,6 +135,7 @@ fn samples() -> [Facts; 2] {
         tier: "Gold".into(),
         link: "https://rewards.example.com/reset-password?token=abc".into(),
         link_minutes: 15,
+        removed_second_factor: true,
     };
     [full, Facts::default()]
 }

@@ -9,7 +9,7 @@ use crate::store::{RecordedEvent, StoreError};
 use domain::rules::ProgramRules;
 use domain::{
     AnyEvent, Buckets, ParticipantEvent, Posting, ProgramEvent, PurchaseEvent, PurchaseId,
-    ReferralStatus, RewardGranted, Timestamp, UserId,
+    ReferralStandingChanged, ReferralStatus, RewardGranted, Timestamp, UserId,
 };
 
 /// The maximum number of findings that are kept; all are counted.
@@ -111,6 +111,7 @@ impl Audit {
             AnyEvent::User(_)
             | AnyEvent::ApiKey(_)
             | AnyEvent::SignUpOrigin(_)
+            | AnyEvent::Job(_)
             | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
             AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
                 let versions = self.programs.entry(event.stream.id.clone()).or_default();
@@ -120,7 +121,9 @@ impl Audit {
                     format!("version {number} is the {count}th")
                 });
             }
-            AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(_)) => {
+            AnyEvent::Purchase(
+                PurchaseEvent::PurchaseRecorded(_) | PurchaseEvent::PurchaseMadeUp(_),
+            ) => {
                 self.purchase = PurchaseId::parse(&event.stream.id).ok();
             }
             AnyEvent::Participant(fact) => self.enter_participant(event, &fact),
@@ -173,6 +176,9 @@ impl Audit {
                 let referrer: Arc<str> = format!("{}/{referrer_user_id}", program_of(event)).into();
                 self.referrals.insert(event.stream.id.clone(), (referrer, applied.status));
             }
+            ParticipantEvent::ReferralStandingChanged(changed) => {
+                self.enter_standing(event, changed);
+            }
             ParticipantEvent::ReferralConverted(_) => {
                 let was_converted = std::mem::replace(&mut self.account(event).is_converted, true);
                 self.unless(!was_converted, event, || "a second conversion".into());
@@ -181,14 +187,18 @@ impl Audit {
                 }
             }
             ParticipantEvent::ReferralUpdated(updated) => {
-                self.account(event).add(updated.previous_status, -1);
-                self.account(event).add(updated.status, 1);
+                let account = self.account(event);
+                account.add(updated.previous_status, -1);
+                account.add(updated.status, 1);
+                account.uses += u32::from(updated.previous_status == ReferralStatus::Rejected);
+                let is_rejected = updated.status == ReferralStatus::Rejected;
+                account.uses = account.uses.saturating_sub(is_rejected.into());
                 self.check_other_end(event, &updated.referee_user_id, updated.status);
             }
             ParticipantEvent::ReferralMade(made) => {
                 let account = self.account(event);
                 account.add(made.status, 1);
-                account.uses += 1;
+                account.uses += u32::from(made.status != ReferralStatus::Rejected);
                 let uses = account.uses;
                 self.check_other_end(event, &made.referee_user_id, made.status);
                 self.unless(made.uses == uses, event, || {
@@ -226,6 +236,25 @@ impl Audit {
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }
+    }
+
+    /// Audits a change of what does not count: only a held or rejected referral is released, and only a held one has
+    /// reasons.
+    fn enter_standing(&mut self, event: &RecordedEvent, changed: &ReferralStandingChanged) {
+        let referral = self.referrals.get_mut(&event.stream.id);
+        let before = referral.map(|(_, status)| std::mem::replace(status, changed.status));
+        let did_not_count = matches!(before, Some(ReferralStatus::Held | ReferralStatus::Rejected));
+        self.unless(did_not_count, event, || {
+            format!("a referral that is {before:?} is released or rejected")
+        });
+        let is_held = changed.status == ReferralStatus::Held;
+        self.unless(is_held != changed.hold_reasons.is_empty(), event, || {
+            format!("a referral that is {:?} for {:?}", changed.status, changed.hold_reasons)
+        });
+        let is_released = changed.status == ReferralStatus::Pending;
+        self.unless(is_released == changed.release_time_us.is_some(), event, || {
+            format!("a referral that is {:?} with {:?}", changed.status, changed.release_time_us)
+        });
     }
 
     /// Checks that the referrer's stream and the referee's stream agree about a referral.

@@ -176,6 +176,7 @@ impl State {
             }
             // The other side of a referral, or something that leaderboards do not count.
             ParticipantEvent::ReferralApplied(_)
+            | ParticipantEvent::ReferralStandingChanged(_)
             | ParticipantEvent::ReferralConverted(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::PurchaseCredited(_)

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::types::Json;
 use time::OffsetDateTime;
 
 use super::{At, Freshness, ReadError, Reads, sql};
 use crate::store::{StoreError, log};
 use domain::reward::LevelTotal;
 use domain::rules::ProgramRules;
-use domain::{Participant, ParticipantId, ReferralStatus, TierReferrals, Timestamp};
+use domain::{HoldReason, Participant, ParticipantId, ReferralStatus, TierReferrals, Timestamp};
 
 /// A participant's balance, rewards and tier at one moment.
 #[derive(Clone, Debug, Default)]
@@ -70,6 +71,8 @@ pub struct Member {
     pub referrer_user_id: Option<String>,
     /// The status of the referral.
     pub referral_status: Option<ReferralStatus>,
+    /// Why the referral is held; empty if it is not.
+    pub hold_reasons: Vec<HoldReason>,
     /// The position of the referral in the log.
     pub referral_position: i64,
     /// When the referral was made.
@@ -175,6 +178,7 @@ pub(super) fn member(row: &PgRow) -> Result<Option<Member>, StoreError> {
         enrolled_position: row.try_get("enrolled_position")?,
         referrer_user_id: row.try_get("referrer_user_id")?,
         referral_status: status.map(referral_status).transpose()?,
+        hold_reasons: hold_reasons(row.try_get("hold_reasons")?)?,
         referral_position: row.try_get::<Option<_>, _>("referral_position")?.unwrap_or_default(),
         referral_time: time(row, "referral_time")?,
         convert_time: time(row, "convert_time")?,
@@ -190,6 +194,14 @@ pub(super) fn member(row: &PgRow) -> Result<Option<Member>, StoreError> {
 
 pub(super) fn time(row: &PgRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
     Ok(row.try_get::<Option<OffsetDateTime>, _>(column)?.map(log::timestamp))
+}
+
+fn hold_reasons(names: Option<Json<Vec<String>>>) -> Result<Vec<HoldReason>, StoreError> {
+    let reason = |name: String| {
+        HoldReason::parse(&name)
+            .ok_or_else(|| StoreError::Nonsense(format!("a referral held for '{name}'")))
+    };
+    names.map(|names| names.0).unwrap_or_default().into_iter().map(reason).collect()
 }
 
 fn referral_status(name: &str) -> Result<ReferralStatus, StoreError> {

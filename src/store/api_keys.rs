@@ -1,5 +1,5 @@
 //! The tables of API keys and of the roles of people. The append writes their rows, with the events that they belong
-//! to; only the time of a key's last use is written here.
+//! to; only the last use of a key, and how often it was refused, are written here.
 
 use sqlx::postgres::PgRow;
 use sqlx::{PgPool, Row};
@@ -23,6 +23,11 @@ pub struct KnownKey {
     pub expire_time: Option<Timestamp>,
     pub revoke_time: Option<Timestamp>,
     pub last_use_time: Option<Timestamp>,
+    pub refused_calls: i64,
+    pub last_refused_time: Option<Timestamp>,
+    /// As the log names actors.
+    pub created_by: String,
+    pub creator_user_id: Option<UserId>,
 }
 
 /// The place of a key in lists.
@@ -35,7 +40,8 @@ pub struct KeyPlace {
 }
 
 /// All columns but the hash.
-const COLUMNS: &str = "key_id, name, role, user_id, rpcs, program_ids, created_at, expires_at, revoked_at, last_used_at";
+const COLUMNS: &str = "key_id, name, role, user_id, rpcs, program_ids, created_at, expires_at, revoked_at, \
+                       last_used_at, refused_calls, last_refused_at, created_by, creator_user_id";
 
 fn read(row: &PgRow) -> Result<KnownKey, StoreError> {
     let nonsense = |what: &str| StoreError::Nonsense(format!("{what} of an API key"));
@@ -46,12 +52,15 @@ fn read(row: &PgRow) -> Result<KnownKey, StoreError> {
         let ids: Result<_, _> = ids.iter().map(|id| ProgramId::parse(id)).collect();
         ids.map_err(|_| nonsense("program"))
     };
-    let user_id = row.try_get::<Option<&str>, _>("user_id")?.map(UserId::parse);
+    let user = |column: &str| {
+        let id = row.try_get::<Option<&str>, _>(column)?.map(UserId::parse);
+        id.transpose().map_err(|_| nonsense("user"))
+    };
     Ok(KnownKey {
         key_id: row.try_get("key_id")?,
         name: row.try_get("name")?,
         role: KeyRole::parse(row.try_get("role")?).ok_or_else(|| nonsense("role"))?,
-        user_id: user_id.transpose().map_err(|_| nonsense("user"))?,
+        user_id: user("user_id")?,
         rpcs: row.try_get("rpcs")?,
         program_ids: row
             .try_get::<Option<Vec<String>>, _>("program_ids")?
@@ -61,15 +70,19 @@ fn read(row: &PgRow) -> Result<KnownKey, StoreError> {
         expire_time: time("expires_at")?,
         revoke_time: time("revoked_at")?,
         last_use_time: time("last_used_at")?,
+        refused_calls: row.try_get("refused_calls")?,
+        last_refused_time: time("last_refused_at")?,
+        created_by: row.try_get("created_by")?,
+        creator_user_id: user("creator_user_id")?,
     })
 }
 
-/// The key with this SHA-256, if it was not revoked.
+/// The key with this SHA-256, also if it was revoked.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
 pub async fn of_hash(pool: &PgPool, hash: &[u8; 32]) -> Result<Option<KnownKey>, StoreError> {
-    let sql = format!("select {COLUMNS} from api_keys where hash = $1 and revoked_at is null");
+    let sql = format!("select {COLUMNS} from api_keys where hash = $1");
     let row = sqlx::query(&sql).bind(&hash[..]).fetch_optional(pool).await?;
     row.as_ref().map(read).transpose()
 }
@@ -148,6 +161,32 @@ pub async fn record_uses(pool: &PgPool, uses: &[(String, Timestamp)]) -> Result<
              and (api_keys.last_used_at is null or api_keys.last_used_at < used.at)",
     )
     .bind(keys)
+    .bind(times)
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Adds to the numbers of calls in which keys were refused, each with the time of the last.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be written.
+pub async fn record_refusals(
+    pool: &PgPool,
+    refusals: &[(String, i64, Timestamp)],
+) -> Result<(), StoreError> {
+    let keys: Vec<&str> = refusals.iter().map(|(key_id, ..)| key_id.as_str()).collect();
+    let counts: Vec<i64> = refusals.iter().map(|(_, count, _)| *count).collect();
+    let times: Vec<OffsetDateTime> =
+        refusals.iter().map(|(.., time)| database_time(*time)).collect();
+    sqlx::query(
+        "update api_keys set refused_calls = refused_calls + refused.calls, \
+             last_refused_at = greatest(last_refused_at, refused.at) \
+         from unnest($1::text[], $2::bigint[], $3::timestamptz[]) as refused (key_id, calls, at) \
+         where api_keys.key_id = refused.key_id",
+    )
+    .bind(keys)
+    .bind(counts)
     .bind(times)
     .execute(pool)
     .await?;

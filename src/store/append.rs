@@ -21,7 +21,8 @@ pub enum Verdict {
     Duplicate,
     /// Something that it claims belongs to another.
     Taken,
-    /// A stream that the command read, or the owner of a value on which its decision rests, has changed; or a command that it builds on was not appended.
+    /// A stream that the command read, or the owner of a value on which its decision rests, has changed; or a command
+    /// that it builds on was not appended.
     Conflict,
 }
 

@@ -18,6 +18,8 @@ impl Actor {
     pub const ANONYMOUS: Self = Self(Cow::Borrowed("anonymous"));
     /// The server itself.
     pub const SYSTEM: Self = Self(Cow::Borrowed("system"));
+    /// Whoever may run commands on the machine of the database, without a server between.
+    pub const COMMAND_LINE: Self = Self(Cow::Borrowed("command_line"));
     /// The holder of the admin key of the settings, who causes most events.
     pub const ADMIN_KEY: Self = Self(Cow::Borrowed("key:admin"));
 
@@ -63,7 +65,7 @@ impl Door {
     /// `tributary dev`, which publishes the shipped programs.
     pub const DEV: Self = Self(Cow::Borrowed("dev"));
     /// A command line that changes the database without a server.
-    pub const CLI: Self = Self(Cow::Borrowed("cli"));
+    pub const COMMAND_LINE: Self = Self(Cow::Borrowed("command_line"));
     /// An import of history.
     pub const IMPORT: Self = Self(Cow::Borrowed("import"));
 
@@ -160,7 +162,10 @@ mod tests {
         };
         assert_eq!(
             metadata(Some(1), Some(&asked)),
-            r#"{"command_events":"1","actor":"key:service:k_1","door":"webhook:stripe","request":"0000000000000000000000000000000a"}"#
+            concat!(
+                r#"{"command_events":"1","actor":"key:service:k_1","door":"webhook:stripe","#,
+                r#""request":"0000000000000000000000000000000a"}"#
+            )
         );
     }
 }

@@ -2,7 +2,8 @@
 //! database must not block the others for longer than seconds.
 //!
 //! - Postgres itself ends what a process has left behind: every connection has limits (see
-//!   `connection/settings.rs`), and [`limit_silence`] adds one where a lock is held for as long as the connection lasts.
+//!   `connection/settings.rs`), and [`limit_silence`] adds one where a lock is held for as long as the connection
+//!   lasts.
 //! - Some sessions escape those limits: one that waits for its client to read a large answer, or for the end of a
 //!   message. Every server therefore runs a [`Watch`], which ends sessions that block others and make no progress.
 //!
@@ -145,8 +146,8 @@ async fn notice_standstills() {
         if stood_still > STANDSTILL {
             tracing::warn!(
                 stood_still_ms = stood_still.as_millis(),
-                "this process stood still: it was stopped, or its machine was; the other servers, or Postgres, may have \
-                 ended its sessions, and it opens others"
+                "this process stood still: it was stopped, or its machine was; the other servers, or Postgres, may \
+                 have ended its sessions, and it opens others"
             );
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgExecutor, PgPool, QueryBuilder, Row};
+use sqlx::{PgExecutor, PgPool, QueryBuilder, Row};
 
 use super::StoreError;
 use super::log::timestamp;
@@ -125,7 +125,9 @@ pub struct TakenJob {
 }
 
 /// Begins jobs that are due, at most `most`, in the order of the given kinds. Jobs that other workers are just
-/// beginning are skipped. Jobs whose workers died too often are parked instead.
+/// beginning are skipped. Jobs whose workers died too often are parked instead. The commit does not wait for the disk:
+/// a job whose beginning is lost in a crash of the database is begun again, with the same number, and can still be
+/// completed once only.
 ///
 /// # Errors
 /// [`StoreError`] if the database fails.
@@ -137,28 +139,32 @@ pub async fn take(
     let names: Vec<&str> = kinds.iter().map(|of| of.kind).collect();
     let leases: Vec<f64> = kinds.iter().map(|of| of.lease.as_secs_f64()).collect();
     let limits: Vec<i32> = kinds.iter().map(|of| of.max_attempts).collect();
+    // The time is that of the statement, which an index can be searched by, so that jobs that wait for a later time
+    // are not looked at. Ids are an array, which is always looked up by the primary key.
     let rows = sqlx::query(
-        "with due as materialized (\
-             select job.id, known.lease_s, known.max_attempts \
-             from unnest($1::text[], $2::float8[], $3::integer[]) \
-                 as known (kind, lease_s, max_attempts) \
+        "with known as materialized (\
+             select * from unnest($1::text[], $2::float8[], $3::integer[]) \
+                 as known (kind, lease_s, max_attempts)\
+         ), due as materialized (\
+             select job.id from known \
              cross join lateral (\
                  select jobs.id from jobs \
                  where jobs.kind = known.kind and jobs.state in ('queued', 'running') \
-                     and jobs.run_after <= clock_timestamp() \
+                     and jobs.run_after <= statement_timestamp() \
                  order by jobs.run_after limit $4 for update skip locked\
              ) as job \
+             cross join (select set_config('synchronous_commit', 'off', true)) as for_this_commit \
              limit $4\
          ) \
          update jobs set \
-             state = case when attempts - forgiven_attempts < due.max_attempts \
+             state = case when attempts - forgiven_attempts < known.max_attempts \
                  then 'running' else 'parked' end, \
              attempts = attempts + \
-                 case when attempts - forgiven_attempts < due.max_attempts then 1 else 0 end, \
-             last_error = case when attempts - forgiven_attempts < due.max_attempts \
+                 case when attempts - forgiven_attempts < known.max_attempts then 1 else 0 end, \
+             last_error = case when attempts - forgiven_attempts < known.max_attempts \
                  then last_error else 'its worker died, or took too long, in the last attempt' end, \
-             run_after = clock_timestamp() + make_interval(secs => due.lease_s) \
-         from due where jobs.id = due.id \
+             run_after = clock_timestamp() + make_interval(secs => known.lease_s) \
+         from known where jobs.id = any (array(select id from due)) and jobs.kind = known.kind \
          returning jobs.id, jobs.kind, jobs.payload, jobs.attempts, \
              jobs.attempts - jobs.forgiven_attempts as own_attempt, jobs.state",
     )
@@ -288,6 +294,16 @@ pub async fn list(
     query.build().fetch_all(pool).await?.iter().map(job).collect()
 }
 
+/// The job with this id; `None` if there is none.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read.
+pub async fn find(pool: &PgPool, id: i64) -> Result<Option<Job>, StoreError> {
+    let query = format!("select {COLUMNS} from jobs where id = $1");
+    let row = sqlx::query(&query).bind(id).fetch_optional(pool).await?;
+    row.as_ref().map(job).transpose()
+}
+
 /// How many jobs in the table wait. Each number ends at 10,000.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -301,6 +317,8 @@ pub struct Counts {
 
 /// How far waiting jobs are counted: exact numbers of many are worth no scan of them all.
 const MAX_COUNTED: i64 = 10_000;
+/// How many jobs that are under way are looked at besides.
+const MAX_UNDER_WAY: i64 = 1_000;
 /// How many kinds of open jobs are looked at when jobs of unknown kinds are counted.
 const MAX_KINDS: i64 = 1_000;
 
@@ -309,7 +327,8 @@ const MAX_KINDS: i64 = 1_000;
 /// # Errors
 /// [`StoreError`] if they cannot be counted.
 pub async fn count(executor: impl PgExecutor<'_>, kinds: &[&str]) -> Result<Counts, StoreError> {
-    // Open jobs are skipped kind by kind, so that many jobs of known kinds do not slow the search for unknown ones.
+    // Open jobs are skipped kind by kind, so that many jobs of known kinds do not slow the search for unknown ones, and
+    // read in the order of an index that has open jobs only, however many are done.
     let row = sqlx::query(
         "with recursive kinds (kind) as (\
              (select kind from jobs where state in ('queued', 'running') order by kind limit 1) \
@@ -320,59 +339,31 @@ pub async fn count(executor: impl PgExecutor<'_>, kinds: &[&str]) -> Result<Coun
              from kinds where kinds.kind is not null\
          ) \
          select (select count(*) from (\
-                 select from jobs where state = 'queued' limit $2) as waiting), \
+                 select from (select kind from kinds limit $3) as open \
+                 cross join lateral (\
+                     select state from jobs \
+                     where jobs.kind = open.kind and state in ('queued', 'running') \
+                     order by run_after limit $2 + $4\
+                 ) as job \
+                 where job.state = 'queued' limit $2) as waiting), \
              (select count(*) from (\
                  select from jobs where state = 'parked' limit $2) as parked), \
              (select count(*) from (\
                  select from (select kind from kinds limit $3) as open \
                  cross join lateral (\
-                     select from jobs \
+                     select state from jobs \
                      where jobs.kind = open.kind and state in ('queued', 'running') \
-                         and state = 'queued' \
-                     limit $2\
+                     order by run_after limit $2 + $4\
                  ) as job \
-                 where open.kind <> all($1) limit $2) as unknown)",
+                 where job.state = 'queued' and open.kind <> all($1) limit $2) as unknown)",
     )
     .bind(kinds)
     .bind(MAX_COUNTED)
     .bind(MAX_KINDS)
+    .bind(MAX_UNDER_WAY)
     .fetch_one(executor)
     .await?;
     Ok(Counts { waiting: row.try_get(0)?, parked: row.try_get(1)?, unknown_kind: row.try_get(2)? })
-}
-
-/// The outcome of retrying a parked job.
-#[derive(Clone, Debug)]
-pub enum Retried {
-    /// The job is queued.
-    Queued(Job),
-    /// The job is in another state, which it keeps.
-    NotParked(JobState),
-    /// There is no such job.
-    Unknown,
-}
-
-/// Queues a parked job again at once, with as many attempts as a new one.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be changed.
-pub async fn retry(connection: &mut PgConnection, id: i64) -> Result<Retried, StoreError> {
-    let query = format!(
-        "update jobs set state = 'queued', run_after = clock_timestamp(), \
-             forgiven_attempts = attempts \
-         where id = $1 and state = 'parked' returning {COLUMNS}"
-    );
-    if let Some(row) = sqlx::query(&query).bind(id).fetch_optional(&mut *connection).await? {
-        return Ok(Retried::Queued(job(&row)?));
-    }
-    let row = sqlx::query("select state from jobs where id = $1")
-        .bind(id)
-        .fetch_optional(connection)
-        .await?;
-    match row {
-        Some(row) => Ok(Retried::NotParked(JobState::parse(row.try_get(0)?)?)),
-        None => Ok(Retried::Unknown),
-    }
 }
 
 /// Deletes jobs that were done longer than `age` ago, at most `limit`. Returns how many.

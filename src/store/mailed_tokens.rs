@@ -27,8 +27,7 @@ pub struct KnownToken {
 /// Makes the token of a mail that is to be sent good for `life` from now on. A mail that is sent again has a token
 /// of its own, whose time does not begin anew.
 ///
-/// Returns for how many seconds the token is good; `None` if it is not to be mailed: its row is gone, or the user had
-/// too many for the purpose in the time before it. (Whoever has a session can ask for mails to any address.)
+/// Returns for how many seconds the token is good; `None` if its row is gone, so that it is not to be mailed.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be written.
@@ -41,18 +40,12 @@ pub async fn issue(
     let left = sqlx::query_scalar(
         "update mailed_tokens set token_hash = $2, \
              expires_at = coalesce(expires_at, clock_timestamp() + make_interval(secs => $3)) \
-         where id = $1 and (\
-             select count(*) from mailed_tokens as earlier \
-             where earlier.user_id = mailed_tokens.user_id and earlier.purpose = mailed_tokens.purpose \
-                 and earlier.created_at < mailed_tokens.created_at \
-                 and earlier.created_at > mailed_tokens.created_at - make_interval(secs => $5)) < $4 \
+         where id = $1 \
          returning extract(epoch from expires_at - clock_timestamp())::float8",
     )
     .bind(id)
     .bind(hash(token))
     .bind(life.as_secs_f64())
-    .bind(LIMIT.tokens)
-    .bind(LIMIT.within.as_secs_f64())
     .fetch_optional(executor)
     .await?;
     Ok(left)
@@ -83,8 +76,10 @@ pub async fn find(pool: &PgPool, token: &str) -> Result<Option<KnownToken>, Stor
     }))
 }
 
-/// How often a token for one purpose is mailed for one user: enough for somebody whose mails come late, and too few to
-/// annoy anybody.
+/// How often a token for one purpose is mailed for one user at once: enough for somebody whose mails come late, and too
+/// few to annoy anybody. More are mailed only when the last one has lost half of its time, so that whoever asks has a
+/// token with at least half of its time left, however often others have asked before. (How often another address can be
+/// asked for is decided in the domain.)
 const LIMIT: MailedTokenLimit = MailedTokenLimit { tokens: 5, within: Duration::from_hours(1) };
 
 struct MailedTokenLimit {
@@ -94,12 +89,16 @@ struct MailedTokenLimit {
     within: Duration,
 }
 
-/// Enters a token for a user that is to be mailed, unless too many were lately. Returns whether it was entered. The
-/// connection must be in a transaction.
+/// Enters a token for a user that is to be mailed and will be good for `life`, unless too many were lately and the last
+/// one is still good for half of that. Returns whether it was entered. The connection must be in a transaction.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be written.
-pub async fn enter(connection: &mut PgConnection, token: &MailedToken) -> Result<bool, StoreError> {
+pub async fn enter(
+    connection: &mut PgConnection,
+    token: &MailedToken,
+    life: Duration,
+) -> Result<bool, StoreError> {
     // Requests for one user wait for each other, so that they cannot pass the limit together.
     sqlx::query(
         "select pg_advisory_xact_lock(\
@@ -122,7 +121,12 @@ pub async fn enter(connection: &mut PgConnection, token: &MailedToken) -> Result
          where (\
              select count(*) from mailed_tokens \
              where user_id = $3 and purpose = $2 \
-                 and created_at > clock_timestamp() - make_interval(secs => $7)) < $6",
+                 and created_at > clock_timestamp() - make_interval(secs => $7)) < $6 \
+         or not exists (\
+             select from mailed_tokens \
+             where user_id = $3 and purpose = $2 and email = $4 and version = $5 \
+                 and coalesce(expires_at, created_at + make_interval(secs => $8)) \
+                     > clock_timestamp() + make_interval(secs => $8 / 2))",
     )
     .bind(Uuid::from_bytes(token.id))
     .bind(token.purpose.as_str())
@@ -131,12 +135,13 @@ pub async fn enter(connection: &mut PgConnection, token: &MailedToken) -> Result
     .bind(i64::from(token.version))
     .bind(LIMIT.tokens)
     .bind(LIMIT.within.as_secs_f64())
+    .bind(life.as_secs_f64())
     .execute(connection)
     .await?;
     Ok(entered.rows_affected() > 0)
 }
 
-/// Deletes tokens that were entered longer than `age` ago, at most `limit`. Returns how many.
+/// Deletes tokens that were entered longer than `age` ago and are not good any more, at most `limit`. Returns how many.
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be deleted.
@@ -145,6 +150,7 @@ pub async fn delete_old(pool: &PgPool, age: Duration, limit: i64) -> Result<u64,
         "delete from mailed_tokens where id = any (array(\
              select id from mailed_tokens \
              where created_at < clock_timestamp() - make_interval(secs => $1) \
+                 and coalesce(expires_at < clock_timestamp(), true) \
              order by created_at limit $2))",
     )
     .bind(age.as_secs_f64())
@@ -154,16 +160,28 @@ pub async fn delete_old(pool: &PgPool, age: Duration, limit: i64) -> Result<u64,
     Ok(deleted.rows_affected())
 }
 
-/// Deletes the tokens of a user.
+/// The address that a user changes to once it is confirmed, asked for in this version of the profile; `None` if the
+/// link in its mail no longer works.
 ///
 /// # Errors
-/// [`StoreError`] if they cannot be deleted.
-pub async fn erase(executor: impl PgExecutor<'_>, user_id: &UserId) -> Result<(), StoreError> {
-    sqlx::query("delete from mailed_tokens where user_id = $1")
-        .bind(user_id.as_str())
-        .execute(executor)
-        .await?;
-    Ok(())
+/// [`StoreError`] if the database cannot be read.
+pub async fn pending_email(
+    pool: &PgPool,
+    user_id: &UserId,
+    version: u32,
+) -> Result<Option<String>, StoreError> {
+    let email = sqlx::query_scalar(
+        "select email from mailed_tokens \
+         where user_id = $1 and purpose = $2 and version = $3 \
+             and (expires_at is null or expires_at > clock_timestamp()) \
+         order by created_at desc limit 1",
+    )
+    .bind(user_id.as_str())
+    .bind(TokenPurpose::ChangeEmail.as_str())
+    .bind(i64::from(version))
+    .fetch_optional(pool)
+    .await?;
+    Ok(email)
 }
 
 fn hash(token: &str) -> Vec<u8> {

@@ -1,6 +1,6 @@
 //! Mails: queueing them, what their senders note about them, and what users want to get.
 //!
-//! A mail is a job of the kind [`JOB_KIND`] with a row of its own. Reactions insert both for what happens in the log;
+//! A mail is a job of the kind [`JOB_KIND`] or [`URGENT_JOB_KIND`] with a row of its own. Reactions insert both for what happens in the log;
 //! for everything else there are [`queue`] and [`SideRow::Mail`], which puts a mail into the append of a command.
 
 use std::time::Duration;
@@ -13,8 +13,10 @@ use super::log::timestamp;
 use super::{StoreError, functions};
 use domain::{Mail, MailKind, SideRow, Timestamp, UserId};
 
-/// The kind of the jobs that send mails.
+/// The kind of the jobs that send mails which nobody waits for.
 pub const JOB_KIND: &str = "mail";
+/// The kind of the jobs that send mails which somebody waits for, so that they never queue behind the others.
+pub const URGENT_JOB_KIND: &str = "urgent_mail";
 
 /// Queues a mail, unless its occasion had one. It is sent once what `connection` is doing is committed.
 ///
@@ -117,24 +119,32 @@ pub async fn addressed(
     row.map(addressed).transpose()
 }
 
-/// Notes that a mail was sent, and where to.
+/// Notes that a mail was sent, and where to, and that the attempt has done the job: one statement and one commit. False
+/// if the attempt is no longer the last one. The mail is noted as sent even then, so that a later attempt need not
+/// send it again.
 ///
 /// # Errors
 /// [`StoreError`] if it cannot be noted.
 pub async fn sent(
     executor: impl PgExecutor<'_>,
     job_id: i64,
+    attempt: i32,
     recipient: &str,
-) -> Result<(), StoreError> {
-    sqlx::query(
-        "update mails set outcome = 'sent', reason = null, recipient = $2, ended_at = clock_timestamp() \
-         where job_id = $1",
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "with noted as (\
+             update mails set outcome = 'sent', reason = null, recipient = $3, ended_at = clock_timestamp() \
+             where job_id = $1\
+         ) \
+         update jobs set state = 'done', finished_at = clock_timestamp(), last_error = null \
+         where id = $1 and attempts = $2 and state = 'running'",
     )
     .bind(job_id)
+    .bind(attempt)
     .bind(recipient)
     .execute(executor)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() > 0)
 }
 
 /// Notes that a mail is not sent, and why.
@@ -286,48 +296,30 @@ pub async fn list(
     query.build().fetch_all(pool).await?.iter().map(listed).collect()
 }
 
-/// The outcome of retrying a mail.
-#[derive(Clone)]
-pub enum RetriedMail {
-    /// The mail is queued.
-    Queued(ListedMail),
-    /// The mail is in another state, which it keeps.
-    NotParked(MailState),
-    /// There is no such mail, or it was deleted.
-    Unknown,
-}
-
-/// Queues a parked or skipped mail again at once, with as many attempts as a new one.
+/// The mail with this id; `None` if there is none, or it was deleted.
 ///
 /// # Errors
-/// [`StoreError`] if it cannot be changed.
-pub async fn retry(connection: &mut PgConnection, job_id: i64) -> Result<RetriedMail, StoreError> {
-    // The state decides, which is read again under the lock of the row.
-    let changed = sqlx::query(
-        "with again as (\
-             update jobs set state = 'queued', run_after = clock_timestamp(), finished_at = null, \
-                 forgiven_attempts = attempts \
-             where id = $1 and (state = 'parked' or state = 'done' \
-                 and exists (select from mails where job_id = $1 and outcome = 'skipped')) \
-             returning id\
-         ) \
-         update mails set outcome = null, reason = null, ended_at = null \
-         from again where mails.job_id = again.id",
-    )
-    .bind(job_id)
-    .execute(&mut *connection)
-    .await?;
+/// [`StoreError`] if it cannot be read.
+pub async fn find(pool: &PgPool, job_id: i64) -> Result<Option<ListedMail>, StoreError> {
     let query = format!(
         "select {LISTED} from mails left join jobs on jobs.id = mails.job_id where mails.job_id = $1"
     );
-    let row = sqlx::query(&query).bind(job_id).fetch_optional(connection).await?;
-    let Some(row) = row else { return Ok(RetriedMail::Unknown) };
-    let mail = listed(&row)?;
-    if changed.rows_affected() > 0 {
-        Ok(RetriedMail::Queued(mail))
-    } else {
-        Ok(RetriedMail::NotParked(mail.state))
-    }
+    let row = sqlx::query(&query).bind(job_id).fetch_optional(pool).await?;
+    row.as_ref().map(listed).transpose()
+}
+
+/// After how many attempts a mail was parked or skipped; `None` if it was neither.
+///
+/// # Errors
+/// [`StoreError`] if it cannot be read.
+pub async fn attempts_if_ended(pool: &PgPool, job_id: i64) -> Result<Option<i32>, StoreError> {
+    // The conditions are those of the function that queues the job again.
+    let attempts = sqlx::query_scalar(
+        "select jobs.attempts from jobs join mails on mails.job_id = jobs.id \
+         where jobs.id = $1 \
+             and (jobs.state = 'parked' or jobs.state = 'done' and mails.outcome = 'skipped')",
+    );
+    Ok(attempts.bind(job_id).fetch_optional(pool).await?)
 }
 
 fn listed(row: &PgRow) -> Result<ListedMail, StoreError> {

@@ -13,6 +13,7 @@
 //! - [`jobs`] is the table of jobs, [`sessions`] those of sessions.
 //! - [`mails`] queues mails, and holds what their senders note about them; [`mailed_tokens`] are the tokens in their
 //!   links.
+//! - [`sign_ups`] holds sign-ups that wait until their address is confirmed.
 //! - [`second_factors`] holds second factors, and what of them is used up.
 //! - [`claims`] looks up who owns a unique value.
 
@@ -20,6 +21,7 @@ pub mod api_keys;
 pub mod append;
 pub mod claims;
 mod connection;
+pub mod cut_off;
 mod envelope;
 pub mod epoch;
 pub mod evidence;
@@ -37,6 +39,7 @@ mod rights;
 pub mod schema;
 pub mod second_factors;
 pub mod sessions;
+pub mod sign_ups;
 mod snapshots;
 
 use std::borrow::Cow;

@@ -19,7 +19,7 @@ const MAX_ROWS: i64 = 10_000;
 pub struct PersonalTable {
     /// The name of the table, which is also the name of its part of an export.
     pub name: &'static str,
-    /// The columns that an export leaves out: secrets, and hashes of them.
+    /// The columns that an export leaves out: secrets, hashes of them, and other people.
     pub secrets: &'static [&'static str],
 }
 
@@ -27,10 +27,12 @@ pub struct PersonalTable {
 pub const TABLES: &[PersonalTable] = &[
     PersonalTable { name: "profiles", secrets: &["password_hash"] },
     PersonalTable { name: "sessions", secrets: &[] },
-    PersonalTable { name: "api_keys", secrets: &["hash"] },
+    // Somebody else may have created a key of the user.
+    PersonalTable { name: "api_keys", secrets: &["hash", "created_by", "creator_user_id"] },
     PersonalTable { name: "user_roles", secrets: &[] },
     PersonalTable { name: "second_factors", secrets: &["sealed_secret", "recovery_hashes"] },
     PersonalTable { name: "mailed_tokens", secrets: &["token_hash"] },
+    PersonalTable { name: "sign_ups", secrets: &["password_hash"] },
     PersonalTable { name: "mails", secrets: &[] },
     PersonalTable { name: "mail_opt_outs", secrets: &[] },
     PersonalTable { name: "referee_addresses", secrets: &["referrer_user_id"] },

@@ -28,6 +28,8 @@ const TABLES: &[(&str, &[&str])] = &[
     ("sessions", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("refresh_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mailed_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("sign_ups", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("sign_up_requests", &["SELECT", "INSERT", "DELETE"]),
     ("second_factors", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("jobs", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mails", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

@@ -32,6 +32,8 @@ pub const TABLES: &[&str] = &[
     "second_factors",
     "secrets",
     "sessions",
+    "sign_up_requests",
+    "sign_ups",
     "snapshots",
     "user_roles",
     "writers",

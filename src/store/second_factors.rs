@@ -1,7 +1,7 @@
-//! Second factors: what is stored of them, and what is used up. The secrets are encrypted; see
+//! Second factors: what is stored of them, and which codes of the app are used up. The secrets are encrypted; see
 //! [`access::second_factor`](crate::access::second_factor).
 
-use sqlx::{PgExecutor, PgPool, Row};
+use sqlx::{PgPool, Row};
 
 use super::StoreError;
 use domain::UserId;
@@ -30,30 +30,6 @@ pub async fn find(pool: &PgPool, user_id: &UserId) -> Result<Option<StoredFactor
     }))
 }
 
-/// Begins to set up a second factor, in the place of another one that was not set up to the end. Returns `false` if
-/// the user has one that is on.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be written.
-pub async fn begin(
-    pool: &PgPool,
-    user_id: &UserId,
-    sealed_secret: &[u8],
-) -> Result<bool, StoreError> {
-    let begun = sqlx::query(
-        "with owner as (select from profiles where user_id = $1 for share) \
-         insert into second_factors (user_id, sealed_secret, is_on) select $1, $2, false from owner \
-         on conflict (user_id) do update \
-         set sealed_secret = excluded.sealed_secret, created_at = excluded.created_at \
-         where not second_factors.is_on",
-    )
-    .bind(user_id.as_str())
-    .bind(sealed_secret)
-    .execute(pool)
-    .await?;
-    Ok(begun.rows_affected() > 0)
-}
-
 /// Uses up the code of a period, if neither that nor a later one was used. On all servers together, one caller is
 /// told `true`.
 ///
@@ -71,34 +47,21 @@ pub async fn use_period(pool: &PgPool, user_id: &UserId, period: i64) -> Result<
     Ok(used.rows_affected() > 0)
 }
 
-/// Uses up a recovery code, if it is one of the user's. On all servers together, one caller is told `true`.
+/// Whether this is the hash of a recovery code of the user that has not been used.
 ///
 /// # Errors
-/// [`StoreError`] if it cannot be written.
-pub async fn use_recovery_code(
+/// [`StoreError`] if the database cannot be read.
+pub async fn has_recovery_code(
     pool: &PgPool,
     user_id: &UserId,
     hash: &[u8; 32],
 ) -> Result<bool, StoreError> {
-    let used = sqlx::query(
-        "update second_factors set recovery_hashes = array_remove(recovery_hashes, $2) \
-         where user_id = $1 and is_on and $2 = any (recovery_hashes)",
+    let found = sqlx::query(
+        "select from second_factors where user_id = $1 and is_on and $2 = any (recovery_hashes)",
     )
     .bind(user_id.as_str())
     .bind(&hash[..])
-    .execute(pool)
+    .fetch_optional(pool)
     .await?;
-    Ok(used.rows_affected() > 0)
-}
-
-/// Deletes the second factor of a user.
-///
-/// # Errors
-/// [`StoreError`] if it cannot be deleted.
-pub async fn erase(executor: impl PgExecutor<'_>, user_id: &UserId) -> Result<(), StoreError> {
-    sqlx::query("delete from second_factors where user_id = $1")
-        .bind(user_id.as_str())
-        .execute(executor)
-        .await?;
-    Ok(())
+    Ok(found.is_some())
 }

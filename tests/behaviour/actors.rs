@@ -51,7 +51,7 @@ async fn the_log_is_read_and_watched_by_actor_command_by_command() {
     };
     accounts.update_profile(by(&service(), rename)).await.unwrap();
     let erase = |user_id: &str| EraseUserRequest { user_id: user_id.into(), ..Default::default() };
-    accounts.erase_user(by(&user("bob"), erase(""))).await.unwrap();
+    accounts.erase_user(by(&user("bob"), erase("bob"))).await.unwrap();
     accounts.erase_user(by(&service(), erase("cid"))).await.unwrap();
     client.deactivate("ada").await.unwrap();
     client.reactivate("ada").await.unwrap();

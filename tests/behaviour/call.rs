@@ -385,3 +385,17 @@ async fn arguments_that_mean_nothing_are_usage_errors() {
         failure(command, 2).await;
     }
 }
+
+#[tokio::test]
+async fn a_login_by_the_command_line_is_listed_as_such() {
+    let (_database, server, _) = server_with(&[]).await;
+    let sign_up = r#"{"user_id":"ada","username":"ada","email":"ada@example.com","password":"Corr3ct-horse"}"#;
+    answer(call(&server, &["AccountService/RegisterUser", sign_up])).await;
+    let login = r#"{"login":"ada","password":"Corr3ct-horse"}"#;
+    answer(call(&server, &["AccountService/Login", login, "--anonymous"])).await;
+    let sessions =
+        answer(call(&server, &["AccountService/ListSessions", r#"{"user_id":"ada"}"#])).await;
+    let called = concat!("\"userAgent\": \"tributary/", env!("CARGO_PKG_VERSION"));
+    assert!(sessions.contains(called), "{sessions}");
+    server.stop().await;
+}

@@ -3,7 +3,8 @@
 //! The word behind `sh` of a fenced block says how its commands are tested. `setup` blocks begin every
 //! shell. `run` blocks that follow one another are pasted into one shell and must succeed. A `watch` block
 //! has a shell of its own and does not end by itself: it must print what the test waits for. `call-with NAME`
-//! blocks define `call` by another program. Other blocks are not run.
+//! blocks define `call` by another program. `run-with NAME` blocks are `run` blocks where that program is installed.
+//! Other blocks are not run.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -12,7 +13,9 @@ use std::time::Duration;
 
 use contract::pb::ErrorReason;
 use prost::Message;
-use prost_types::{EnumValueDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
+use prost_types::{
+    DescriptorProto, EnumValueDescriptorProto, FieldDescriptorProto, FileDescriptorSet,
+};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
 
@@ -26,23 +29,6 @@ const CALL: &str = "call() { tributary call \"$@\"; }";
 const ADDRESS: &str = "127.0.0.1:50051";
 /// How long the commands of a document may take.
 const PATIENCE: Duration = Duration::from_mins(2);
-
-const DOCUMENTS: [&str; 14] = [
-    "README.md",
-    "ARCHITECTURE.md",
-    "BENCHMARKS.md",
-    "CHANGELOG.md",
-    "docs/api.md",
-    "docs/errors.md",
-    "docs/guarantees.md",
-    "docs/integrate.md",
-    "docs/libraries.md",
-    "docs/load.md",
-    "docs/mails.md",
-    "docs/operations.md",
-    "docs/programs.md",
-    "docs/settings.md",
-];
 
 const PROGRAMS: [&str; 5] = [
     "first-purchase-bonus",
@@ -58,6 +44,37 @@ fn repository() -> &'static Path {
 
 fn document(name: &str) -> String {
     std::fs::read_to_string(repository().join(name)).expect(name)
+}
+
+/// The names of all documents of the repository.
+fn documents() -> Vec<String> {
+    let paths = ["", "docs"].into_iter().flat_map(|folder| {
+        let entries = std::fs::read_dir(repository().join(folder)).unwrap();
+        entries.map(|entry| entry.unwrap().path())
+    });
+    let documents = paths.filter(|path| path.extension().is_some_and(|ending| ending == "md"));
+    let names =
+        documents.map(|path| path.strip_prefix(repository()).unwrap().display().to_string());
+    names.collect()
+}
+
+/// The commands of a document that are to be pasted, with those that need a program that is installed here.
+pub async fn commands_of(name: &str) -> String {
+    let mut commands = String::new();
+    for Block { info, text } in shell_blocks(&document(name)) {
+        if ["sh setup", "sh run"].contains(&&*info) || is_run_here(&info).await {
+            commands += &text;
+        }
+    }
+    commands
+}
+
+/// Whether a block is to be run where a program is installed, and that is here.
+async fn is_run_here(info: &str) -> bool {
+    match info.strip_prefix("sh run-with ") {
+        Some(program) => succeeds(&format!("command -v {program}")).await,
+        None => false,
+    }
 }
 
 /// A fenced block: the words behind its fence, and its content.
@@ -205,6 +222,7 @@ impl Shell {
                     self.run(&format!("{setup}{}", std::mem::take(&mut commands))).await;
                     self.watch(&format!("{setup}{text}"), watched).await;
                 }
+                info if is_run_here(info).await => commands += &text,
                 _ => continue,
             }
             pasted += 1;
@@ -233,7 +251,7 @@ async fn succeeds(script: &str) -> bool {
 }
 
 /// The shells of this machine: bash and, where it is installed, zsh.
-async fn shells() -> Vec<&'static [&'static str]> {
+pub async fn shells() -> Vec<&'static [&'static str]> {
     let mut shells: Vec<&'static [&'static str]> = vec![&["bash", "-e", "-o", "pipefail", "-c"]];
     if succeeds("command -v zsh").await {
         shells.push(&["zsh", "-f", "-e", "-o", "pipefail", "-c"]);
@@ -284,8 +302,8 @@ async fn the_commands_of_the_documents_work_as_pasted() {
 
 #[test]
 fn commands_of_documents_have_nothing_that_a_shell_reads_in_its_own_way() {
-    for name in DOCUMENTS {
-        for block in shell_blocks(&document(name)) {
+    for name in documents() {
+        for block in shell_blocks(&document(&name)) {
             for line in block.text.lines() {
                 // An interactive zsh runs a comment as a command, and both shells expand !.
                 let comment = line.trim_start().starts_with('#') || line.contains(" #");
@@ -309,6 +327,28 @@ fn every_rpc_has_a_command_in_the_document_about_the_api() {
                 assert!(commands.contains(&call), "docs/api.md has no command '{call}'");
             }
         }
+    }
+}
+
+#[test]
+fn the_changes_without_a_request_id_are_named() {
+    let api = document("docs/api.md");
+    let (_, section) = api.split_once("\n### Request ids\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let descriptors = FileDescriptorSet::decode(contract::DESCRIPTORS).unwrap();
+    let files = descriptors.file.iter().filter(|file| file.package() == "tributary.v1");
+    let messages: Vec<_> = files.clone().flat_map(|file| &file.message_type).collect();
+    for rule in tributary::api::permissions::rules().filter(|rule| !rule.is_read()) {
+        let service = files.clone().flat_map(|file| &file.service);
+        let service = service.clone().find(|service| service.name() == rule.service).unwrap();
+        let rpc = service.method.iter().find(|rpc| rpc.name() == rule.rpc).unwrap();
+        let is_input = |message: &&&DescriptorProto| {
+            rpc.input_type().ends_with(&format!(".{}", message.name()))
+        };
+        let request = messages.iter().find(is_input).unwrap();
+        let has_id = request.field.iter().any(|field| field.name() == "request_id");
+        let is_named = section.contains(&format!("`{}`", rule.rpc));
+        assert!(has_id != is_named, "docs/api.md on the request id of {}", rule.rpc);
     }
 }
 
@@ -387,16 +427,16 @@ fn every_crate_and_folder_of_the_server_has_its_row_in_the_architecture() {
 
 #[test]
 fn links_lead_to_files_and_headings_that_exist() {
-    for name in DOCUMENTS {
-        let text = document(name);
+    for name in documents() {
+        let text = document(&name);
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
             if target.starts_with("http") {
                 continue;
             }
             let (path, heading) = target.split_once('#').unwrap_or((target, ""));
             let file = match path {
-                "" => repository().join(name),
-                path => repository().join(name).parent().unwrap().join(path),
+                "" => repository().join(&name),
+                path => repository().join(&name).parent().unwrap().join(path),
             };
             assert!(file.exists(), "{name} links to {target}");
             if !heading.is_empty() {

@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use tributary::api::services;
 
+use super::bad_input::at_fault;
 use super::principals::{by, in_process, service, user};
 use super::support::{PATIENCE, enroll, minor, refer_by_code, refused, server_with};
 use testing::people::People;
@@ -353,15 +354,25 @@ async fn users_erase_and_export_themselves_and_nobody_else() {
     let other = accounts.export_user(by(&user("ada"), export("bob"))).await.map(drop);
     refused(other, Code::PermissionDenied, "PERMISSION_DENIED");
 
-    // Without a name, the caller is meant.
+    // Without a name, the caller is meant; but nobody is erased without a name.
     let mut parts = accounts.export_user(by(&user("ada"), export(""))).await.unwrap().into_inner();
     let part = parts.message().await.unwrap().unwrap();
     assert!(part.json_part.contains("ada@example.com"), "{part:?}");
-    accounts.erase_user(by(&user("ada"), erase(""))).await.unwrap();
+    let unnamed = accounts.erase_user(by(&user("ada"), erase(""))).await;
+    at_fault(unnamed, "user_id", "FIELD_REQUIRED");
+    accounts.erase_user(by(&user("ada"), erase("ada"))).await.unwrap();
     refused(client.user("ada").await, Code::NotFound, "USER_NOT_FOUND");
     accounts.export_user(by(&service(), export("bob"))).await.unwrap();
     accounts.erase_user(by(&service(), erase("bob"))).await.unwrap();
     client.user("cid").await.unwrap();
+    let exported: Vec<String> = sqlx::query_scalar(
+        "select concat_ws(' ', aggregate_id, metadata ->> 'actor', metadata ->> 'door') from events
+         where event_type = 'UserExported' order by position",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    assert_eq!(exported, ["ada user:ada ExportUser", "bob key:service:k_1 ExportUser"]);
     let by_whom = "select count(*) from events where event_type = 'UserErased'
         and metadata ->> 'actor' in ('user:ada', 'key:service:k_1')";
     assert_eq!(database.count(by_whom).await, 2);

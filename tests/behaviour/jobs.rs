@@ -63,6 +63,24 @@ async fn operators_list_jobs_page_by_page_and_have_parked_ones_tried_again() {
     let again = retry(&client, &job.job_id).await.unwrap().job.unwrap();
     assert_eq!((again.state(), again.attempts), (JobState::Queued, 30));
     assert!(again.next_attempt_time.is_some());
+    // Parked once more, and retried twice at the same time.
+    sqlx::query("update jobs set state = 'parked', attempts = attempts + 1 where id = $1::bigint")
+        .bind(&job.job_id)
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let (one, other) = tokio::join!(retry(&client, &job.job_id), retry(&client, &job.job_id));
+    assert_eq!(u8::from(one.is_ok()) + u8::from(other.is_ok()), 1, "{one:?} {other:?}");
+    let retries: Vec<(String, String, String, i32)> = sqlx::query_as(
+        "select aggregate_id, metadata ->> 'actor', metadata ->> 'door', (payload ->> 'attempts')::int
+         from events where event_type = 'JobRetried' order by position",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    let by_admin =
+        |attempts| (job.job_id.clone(), "key:admin".to_owned(), "RetryJob".to_owned(), attempts);
+    assert_eq!(retries, [by_admin(30), by_admin(31)]);
     for (job, expected) in [(&again, "queued"), (&done[0], "done")] {
         let status = retry(&client, &job.job_id).await;
         let status = refused(status, Code::FailedPrecondition, "JOB_NOT_PARKED");

@@ -1,4 +1,4 @@
-//! API keys: how they are made, what they are limited to, and how they end. Roles of people.
+//! API keys: how they are made, what they are limited to, and how they end.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use prost_types::Timestamp;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use super::roles::{access_token, person};
 use super::support::{PATIENCE, enroll, next, only_outcome, refused, server_with};
 use testing::{Client, Server, TestDatabase, reason, tributary};
 
@@ -14,58 +15,48 @@ const LINES: &str = "multi-level-commission";
 const BONUS: &str = "first-purchase-bonus";
 
 /// A request for a key of a back end.
-fn wanted(name: &str, role: ApiKeyRole) -> CreateApiKeyRequest {
+pub(super) fn wanted(name: &str, role: ApiKeyRole) -> CreateApiKeyRequest {
     CreateApiKeyRequest { name: name.into(), role: role.into(), ..Default::default() }
 }
 
-fn wanted_by_user(name: &str, user_id: &str) -> CreateApiKeyRequest {
+pub(super) fn wanted_by_user(name: &str, user_id: &str) -> CreateApiKeyRequest {
     CreateApiKeyRequest { user_id: user_id.into(), ..wanted(name, ApiKeyRole::User) }
 }
 
-async fn create(
+pub(super) async fn create(
     client: &Client,
     message: CreateApiKeyRequest,
 ) -> Result<CreateApiKeyResponse, Status> {
     Ok(client.accounts().create_api_key(client.request(message)).await?.into_inner())
 }
 
-async fn revoke(client: &Client, key_id: &str) -> Result<RevokeApiKeyResponse, Status> {
+pub(super) async fn revoke(client: &Client, key_id: &str) -> Result<RevokeApiKeyResponse, Status> {
     let message = RevokeApiKeyRequest { key_id: key_id.into(), ..Default::default() };
     Ok(client.accounts().revoke_api_key(client.request(message)).await?.into_inner())
 }
 
-async fn list(client: &Client, user_id: &str) -> Result<Vec<ApiKey>, Status> {
+pub(super) async fn list(client: &Client, user_id: &str) -> Result<Vec<ApiKey>, Status> {
     let message = ListApiKeysRequest { user_id: user_id.into(), ..Default::default() };
     Ok(client.accounts().list_api_keys(client.request(message)).await?.into_inner().keys)
 }
 
-async fn set_role(
-    client: &Client,
-    user_id: &str,
-    role: UserRole,
-) -> Result<SetUserRoleResponse, Status> {
-    let message =
-        SetUserRoleRequest { user_id: user_id.into(), role: role.into(), ..Default::default() };
-    Ok(client.accounts().set_user_role(client.request(message)).await?.into_inner())
-}
-
 /// A client with another key, on the same connection.
-fn with(client: &Client, key: &str) -> Client {
+pub(super) fn with(client: &Client, key: &str) -> Client {
     Client::new(client.channel(), Some(key))
 }
 
 /// A client with a new key.
-async fn holder(client: &Client, message: CreateApiKeyRequest) -> (Client, String) {
+pub(super) async fn holder(client: &Client, message: CreateApiKeyRequest) -> (Client, String) {
     let created = create(client, message).await.unwrap();
     (with(client, &created.api_key), created.key.unwrap().key_id)
 }
 
-fn fact(status: &Status, name: &str) -> String {
+pub(super) fn fact(status: &Status, name: &str) -> String {
     let info = status.get_error_details().error_info().cloned().unwrap();
     info.metadata.get(name).cloned().unwrap_or_default()
 }
 
-fn in_seconds(seconds: i64) -> Timestamp {
+pub(super) fn in_seconds(seconds: i64) -> Timestamp {
     let now = std::time::SystemTime::now();
     let since = now.duration_since(std::time::UNIX_EPOCH).unwrap();
     Timestamp { seconds: i64::try_from(since.as_secs()).unwrap() + seconds, nanos: 0 }
@@ -388,83 +379,6 @@ async fn users_manage_their_own_keys_and_no_key_creates_one_that_may_do_more() {
     database.check().await;
 }
 
-/// Signs up a user who can log in, and logs them in.
-async fn log_in(client: &Client, user_id: &str) -> Client {
-    with(client, &access_token(client, user_id).await)
-}
-
-async fn access_token(client: &Client, user_id: &str) -> String {
-    let login =
-        LoginRequest { login: user_id.into(), password: PASSWORD.into(), ..Default::default() };
-    let answer = client.accounts().login(tonic::Request::new(login)).await.unwrap();
-    answer.into_inner().access_token
-}
-
-const PASSWORD: &str = "Corr3ct-horse!";
-
-async fn person(client: &Client, user_id: &str, role: UserRole) -> Client {
-    let message = RegisterUserRequest {
-        user_id: user_id.into(),
-        username: user_id.into(),
-        email: format!("{user_id}@example.com"),
-        password: PASSWORD.into(),
-        ..Default::default()
-    };
-    client.register(message).await.unwrap();
-    if role != UserRole::Participant {
-        set_role(client, user_id, role).await.unwrap();
-    }
-    log_in(client, user_id).await
-}
-
-#[tokio::test]
-async fn people_have_roles_which_only_admins_give_and_a_new_role_ends_their_sessions() {
-    let (database, server, client) = server_with(&[LINES]).await;
-    let ada = person(&client, "ada", UserRole::Participant).await;
-    let olga = person(&client, "olga", UserRole::Operator).await;
-    let alma = person(&client, "alma", UserRole::Admin).await;
-    let (shop, _) = holder(&client, wanted("shop", ApiKeyRole::Service)).await;
-    let role = |answer: GetUserResponse| answer.user.unwrap().role();
-    assert_eq!(role(alma.user("olga").await.unwrap()), UserRole::Operator);
-    assert_eq!(role(ada.user("ada").await.unwrap()), UserRole::Participant);
-
-    // Only admins give roles and make keys of back ends.
-    for client in [&ada, &olga, &shop] {
-        let answer = set_role(client, "ada", UserRole::Admin).await;
-        refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
-        let answer = create(client, wanted("mine", ApiKeyRole::Admin)).await;
-        refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
-    }
-    let status =
-        |user_id: &str| DeactivateUserRequest { user_id: user_id.into(), ..Default::default() };
-    let mut accounts = client.accounts();
-    // Operators do not touch accounts of operators and admins, and service keys know nothing of them.
-    accounts.deactivate_user(olga.request(status("ada"))).await.unwrap();
-    let of_admin = accounts.deactivate_user(olga.request(status("alma"))).await;
-    refused(of_admin, Code::PermissionDenied, "PERMISSION_DENIED");
-    olga.user("alma").await.unwrap();
-    refused(shop.user("olga").await, Code::PermissionDenied, "PERMISSION_DENIED");
-    let find = FindUserRequest { username: "olga".into(), ..Default::default() };
-    let found = accounts.find_user(shop.request(find)).await;
-    refused(found, Code::NotFound, "USER_NOT_FOUND");
-
-    // A new role ends sessions at once, and the next login has it.
-    set_role(&alma, "olga", UserRole::Participant).await.unwrap();
-    refused(olga.user("olga").await, Code::Unauthenticated, "INVALID_CREDENTIALS");
-    let olga = log_in(&client, "olga").await;
-    refused(olga.user("ada").await, Code::PermissionDenied, "PERMISSION_DENIED");
-    shop.user("olga").await.unwrap();
-    let same = set_role(&alma, "olga", UserRole::Participant).await;
-    refused(same, Code::FailedPrecondition, "USER_ROLE_UNCHANGED");
-    refused(set_role(&alma, "nobody", UserRole::Admin).await, Code::NotFound, "USER_NOT_FOUND");
-    // The admin key is the last way in.
-    set_role(&alma, "alma", UserRole::Participant).await.unwrap();
-    refused(alma.user("alma").await, Code::Unauthenticated, "INVALID_CREDENTIALS");
-    set_role(&client, "alma", UserRole::Admin).await.unwrap();
-    server.stop().await;
-    database.check().await;
-}
-
 /// What `tributary keys` prints with these arguments.
 async fn keys_command(database: &TestDatabase, arguments: &[&str]) -> Result<String, String> {
     let output = tributary()
@@ -520,137 +434,11 @@ async fn an_operator_without_any_key_makes_lists_and_revokes_keys_in_the_databas
     .await
     .unwrap();
     let said: Vec<_> = said.iter().map(|(one, two, three)| (&**one, &**two, &**three)).collect();
-    assert_eq!(said, [("ApiKeyCreated", "system", "cli"), ("ApiKeyRevoked", "system", "cli")]);
+    let by_hand = |event_type| (event_type, "command_line", "command_line");
+    assert_eq!(said, [by_hand("ApiKeyCreated"), by_hand("ApiKeyRevoked")]);
+    assert_eq!(list(&client, "").await.unwrap()[0].created_by, "command_line");
     server.stop().await;
     database.check().await;
-}
-
-#[tokio::test]
-async fn answers_to_a_user_leave_out_who_the_others_are() {
-    let (database, server, client) = server_with(&[LINES]).await;
-    let zoe = client.sign_up(LINES, "zoe-1", "").await.unwrap();
-    let ada = client.sign_up(LINES, "ada", &zoe.code).await.unwrap();
-    let bob = client.sign_up(LINES, "bob-2", &ada.code).await.unwrap();
-    client.sign_up(LINES, "cid-3", &bob.code).await.unwrap();
-    let bought = client.buy("order-1", "bob-2", "INR", 200_000).await.unwrap();
-    client.buy("order-2", "ada", "INR", 200_000).await.unwrap();
-    let (caller, _) = holder(&client, wanted_by_user("phone", "ada")).await;
-    let token = bought.consistency_token;
-    let answers = answers_about(&caller, "ada", &token).await;
-    for (rpc, answer) in answers {
-        for other in ["zoe-1", "bob-2", "cid-3"] {
-            let is_username = other == "bob-2" && answer.contains("username: \"bob-2\"");
-            let ids = format!("user_id: \"{other}\"");
-            assert!(!answer.contains(&ids), "{other} in {rpc}: {answer}");
-            let entries = format!("{LINES}/{other}/");
-            assert!(!answer.contains(&entries), "{other} in {rpc}: {answer}");
-            let is_referral =
-                ["ListReferrals", "GetReferralTree", "GetReferralStats"].contains(&rpc);
-            assert_eq!(is_username, other == "bob-2" && is_referral, "{other} in {rpc}: {answer}");
-            assert!(!answer.contains(&format!("{other}@")), "{rpc}");
-        }
-        assert!(rpc == "ListPurchases" || answer.contains("ada") || rpc == "ListRewards", "{rpc}");
-    }
-
-    // Those who are not in the program do not see its leaderboard.
-    client.sign_up("", "dan", "").await.unwrap();
-    let (dan, _) = holder(&client, wanted_by_user("phone", "dan")).await;
-    let board = GetLeaderboardRequest { program_id: LINES.into(), ..Default::default() };
-    let seen = client.leaderboards().get_leaderboard(dan.request(board)).await;
-    refused(seen, Code::NotFound, "PARTICIPANT_NOT_FOUND");
-    let watch = WatchLeaderboardRequest { program_id: LINES.into(), ..Default::default() };
-    let seen = client.leaderboards().watch_leaderboard(dan.request(watch)).await;
-    refused(seen.map(drop), Code::NotFound, "PARTICIPANT_NOT_FOUND");
-
-    // Nor do errors say who others are.
-    let apply = ApplyReferralRequest {
-        program_id: LINES.into(),
-        referral_code: bob.code,
-        ..Default::default()
-    };
-    let status = client.referrals().apply_referral(caller.request(apply)).await.unwrap_err();
-    assert!(!format!("{status:?}").contains("bob-2"), "{status:?}");
-    server.stop().await;
-    database.check().await;
-}
-
-/// The answers that a user gets about themselves, as text, by the RPC.
-async fn answers_about(caller: &Client, user_id: &str, token: &str) -> Vec<(&'static str, String)> {
-    let (program_id, user_id) = (LINES.to_owned(), user_id.to_owned());
-    let consistency_token = token.to_owned();
-    let mut referrals = caller.referrals();
-    let (mut rewards, mut boards) = (caller.rewards(), caller.leaderboards());
-    let stats = GetReferralStatsRequest {
-        program_id: program_id.clone(),
-        user_id: user_id.clone(),
-        consistency_token: consistency_token.clone(),
-    };
-    let list = ListReferralsRequest {
-        program_id: program_id.clone(),
-        user_id: user_id.clone(),
-        max_level: 3,
-        consistency_token: consistency_token.clone(),
-        ..Default::default()
-    };
-    let tree = GetReferralTreeRequest {
-        program_id: program_id.clone(),
-        user_id: user_id.clone(),
-        consistency_token: consistency_token.clone(),
-        ..Default::default()
-    };
-    let of_rewards = ListRewardsRequest {
-        program_id: program_id.clone(),
-        user_id: user_id.clone(),
-        consistency_token: consistency_token.clone(),
-        ..Default::default()
-    };
-    let board = GetLeaderboardRequest {
-        program_id: program_id.clone(),
-        consistency_token: consistency_token.clone(),
-        ..Default::default()
-    };
-    let bought = ListPurchasesRequest {
-        buyer_user_id: user_id.clone(),
-        consistency_token,
-        ..Default::default()
-    };
-    let watch =
-        WatchParticipantRequest { program_id, user_id: user_id.clone(), ..Default::default() };
-    let mut stream = rewards.watch_participant(caller.request(watch)).await.unwrap().into_inner();
-    let watch = WatchLeaderboardRequest { program_id: LINES.into(), ..Default::default() };
-    let mut places = boards.watch_leaderboard(caller.request(watch)).await.unwrap().into_inner();
-    vec![
-        ("GetUser", format!("{:?}", caller.user(&user_id).await.unwrap())),
-        (
-            "GetReferralStats",
-            format!("{:?}", referrals.get_referral_stats(caller.request(stats)).await.unwrap()),
-        ),
-        (
-            "ListReferrals",
-            format!("{:?}", referrals.list_referrals(caller.request(list)).await.unwrap()),
-        ),
-        (
-            "GetReferralTree",
-            format!("{:?}", referrals.get_referral_tree(caller.request(tree)).await.unwrap()),
-        ),
-        (
-            "ListRewards",
-            format!("{:?}", rewards.list_rewards(caller.request(of_rewards)).await.unwrap()),
-        ),
-        (
-            "GetLeaderboard",
-            format!("{:?}", boards.get_leaderboard(caller.request(board)).await.unwrap()),
-        ),
-        (
-            "ListPurchases",
-            format!(
-                "{:?}",
-                caller.purchases().list_purchases(caller.request(bought)).await.unwrap()
-            ),
-        ),
-        ("WatchParticipant", format!("{:?}", stream.message().await.unwrap())),
-        ("WatchLeaderboard", format!("{:?}", places.message().await.unwrap())),
-    ]
 }
 
 /// Credentials that are good for nothing: none, a malformed one, one that expired, one that was revoked.

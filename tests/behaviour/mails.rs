@@ -9,25 +9,9 @@ use sqlx::Connection;
 use tonic::{Code, Status};
 
 use super::bad_input::at_fault;
-use super::support::refused;
+use super::support::{refused, server_with_mails};
 use testing::plain_http::{Answer, get, send};
-use testing::{
-    Act, Client, MailServer, Server, ServerOptions, TestDatabase, program, reason, sign_up_request,
-    tributary,
-};
-
-/// A server whose mails go to a mail server, with some of the shipped programs.
-async fn scene(programs: &[&str]) -> (TestDatabase, Server, Client, MailServer) {
-    let mail_server = MailServer::start().await;
-    let database = TestDatabase::new().await;
-    let options = ServerOptions { arguments: mail_server.arguments() };
-    let server = Server::start_with(&database.url, &options).await;
-    let client = server.client();
-    for program in programs {
-        client.publish_shipped(program).await;
-    }
-    (database, server, client, mail_server)
-}
+use testing::{Act, Client, MailServer, Server, program, reason, sign_up_request, tributary};
 
 async fn list(client: &Client, request: ListMailsRequest) -> Result<Vec<Mail>, Status> {
     let answer = client.operators().list_mails(client.request(request)).await?;
@@ -66,7 +50,7 @@ async fn subjects(mail_server: &MailServer, user_id: &str, count: usize) -> Vec<
 #[tokio::test]
 async fn each_occasion_sends_one_mail_and_a_conversion_pays_and_tells_both_sides() {
     let programs = ["first-purchase-bonus", "referral-count", "multi-level-commission"];
-    let (database, server, client, mail_server) = scene(&programs).await;
+    let (database, server, client, mail_server) = server_with_mails(&programs).await;
     let ada = RegisterUserRequest {
         display_name: "Ada <b>L</b> evil.com".into(),
         ..sign_up_request("first-purchase-bonus", "ada", "")
@@ -141,7 +125,7 @@ async fn each_occasion_sends_one_mail_and_a_conversion_pays_and_tells_both_sides
 
 #[tokio::test]
 async fn each_tier_that_is_reached_is_told_once() {
-    let (database, server, client, mail_server) = scene(&["tiered-points"]).await;
+    let (database, server, client, mail_server) = server_with_mails(&["tiered-points"]).await;
     let ada = client.sign_up("tiered-points", "ada", "").await.unwrap();
     for number in 1..=11 {
         client.sign_up("tiered-points", &format!("r{number}"), &ada.code).await.unwrap();
@@ -157,7 +141,7 @@ async fn each_tier_that_is_reached_is_told_once() {
 
 #[tokio::test]
 async fn a_program_that_does_not_send_mails_sends_none() {
-    let (database, server, client, mail_server) = scene(&[]).await;
+    let (database, server, client, mail_server) = server_with_mails(&[]).await;
     let json = std::fs::read_to_string(program("referral-count")).unwrap();
     let silent = Program { mails: false, ..parse_program(&json).unwrap() };
     client.publish(silent.clone()).await.unwrap();
@@ -192,7 +176,8 @@ async fn one_click(server: &Server, path: &str) -> Answer {
 
 #[tokio::test]
 async fn one_click_switches_a_kind_of_mail_off_and_opening_the_page_changes_nothing() {
-    let (database, server, client, mail_server) = scene(&["first-purchase-bonus"]).await;
+    let (database, server, client, mail_server) =
+        server_with_mails(&["first-purchase-bonus"]).await;
     let ada = client.sign_up("first-purchase-bonus", "ada", "").await.unwrap();
     mail_server.mails_to("ada@example.com", 1).await;
     client.sign_up("first-purchase-bonus", "r1", &ada.code).await.unwrap();
@@ -205,6 +190,14 @@ async fn one_click_switches_a_kind_of_mail_off_and_opening_the_page_changes_noth
     let page = get(&server.address, path(&of_referral), &["accept: text/html"]).await.unwrap();
     assert_eq!(page.status, 200);
     assert!(page.text().contains("<form method=\"post\">"), "{}", page.text());
+    // What the buttons send is also told to whoever reads text or JSON.
+    let text = get(&server.address, path(&of_referral), &[]).await.unwrap().text();
+    assert!(text.contains("POST which=kind: No more mails about people whom you refer."), "{text}");
+    assert!(text.contains("POST which=all: No more mails at all."), "{text}");
+    let json = get(&server.address, path(&of_welcome), &["accept: application/json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json.unwrap().text()).unwrap();
+    let all = serde_json::json!([{"which": "all", "label": "No more mails at all"}]);
+    assert_eq!(json["choices"], all);
     assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
     assert!(page.header("content-security-policy").unwrap().contains("form-action 'self'"));
     assert_eq!(database.count(unwanted).await, 0);
@@ -255,13 +248,48 @@ async fn one_click_switches_a_kind_of_mail_off_and_opening_the_page_changes_noth
     tributary::store::mails::set_wanted(&mut connection, &ada, &wanted).await.unwrap();
     retry(&client, &skipped[0].mail_id).await.unwrap();
     mail_server.mails_to("ada@example.com", 4).await;
+    let acts =
+        "select event_type, aggregate_id, metadata ->> 'actor', metadata ->> 'door' from events
+        where event_type in ('UserProfileUpdated', 'JobRetried') order by position";
+    let acts = async || -> Vec<(String, String, String, String)> {
+        sqlx::query_as(acts).fetch_all(&database.pool).await.unwrap()
+    };
+    let by = |act: [&str; 4]| {
+        let [event_type, stream, actor, door] = act.map(str::to_owned);
+        (event_type, stream, actor, door)
+    };
+    // Pressing the button twice changes nothing the second time, and is no act.
+    let expected = [
+        by(["UserProfileUpdated", "ada", "user:ada", "page"]),
+        by(["UserProfileUpdated", "ada", "user:ada", "page"]),
+        by(["JobRetried", &skipped[0].mail_id, "key:admin", "RetryMail"]),
+    ];
+    assert_eq!(acts().await, expected);
+
+    // Somebody who was erased has nothing to unsubscribe: their link is as good as a wrong one.
+    client.erase("ada", true).await.unwrap();
+    let wrong = format!("{}x", path(&of_referral));
+    for link in [path(&of_referral), path(&of_welcome)] {
+        for (gone, unknown) in [
+            (one_click(&server, link).await, one_click(&server, &wrong).await),
+            (
+                get(&server.address, link, &[]).await.unwrap(),
+                get(&server.address, &wrong, &[]).await.unwrap(),
+            ),
+        ] {
+            assert_eq!((gone.status, gone.text()), (404, unknown.text()));
+            assert!(gone.text().contains("nothing to unsubscribe"), "{}", gone.text());
+        }
+    }
+    assert_eq!(acts().await, expected);
+    assert_eq!(database.count(unwanted).await, 0);
     server.stop().await;
     database.check().await;
 }
 
 #[tokio::test]
 async fn a_mail_that_fails_is_tried_again_with_the_same_id_or_parked_if_it_is_refused_for_good() {
-    let (database, server, client, mail_server) = scene(&["referral-count"]).await;
+    let (database, server, client, mail_server) = server_with_mails(&["referral-count"]).await;
     mail_server.act(&[Act::Refuse(451)]);
     client.sign_up("referral-count", "ada", "").await.unwrap();
     mail_server.mails_to("ada@example.com", 1).await;
@@ -317,7 +345,8 @@ async fn a_mail_that_fails_is_tried_again_with_the_same_id_or_parked_if_it_is_re
 
 #[tokio::test]
 async fn a_mail_server_that_hangs_holds_up_mails_only() {
-    let (database, server, client, mail_server) = scene(&["first-purchase-bonus"]).await;
+    let (database, server, client, mail_server) =
+        server_with_mails(&["first-purchase-bonus"]).await;
     // All slots of the mails wait for the mail server until their time is over.
     mail_server.act(&[Act::Dawdle(Duration::from_mins(1)); 4]);
     for number in 1..=5 {
@@ -357,7 +386,7 @@ async fn a_mail_server_that_hangs_holds_up_mails_only() {
 
 #[tokio::test]
 async fn mails_of_an_erased_user_and_what_they_wanted_are_gone() {
-    let (database, server, client, mail_server) = scene(&["referral-count"]).await;
+    let (database, server, client, mail_server) = server_with_mails(&["referral-count"]).await;
     mail_server.act(&[Act::Refuse(550)]);
     client.sign_up("referral-count", "ada", "").await.unwrap();
     mail_in(&client, "ada", MailKind::Welcome, MailState::Parked).await;
@@ -379,7 +408,7 @@ async fn mails_of_an_erased_user_and_what_they_wanted_are_gone() {
 #[tokio::test]
 async fn mails_that_other_handlers_queue_carry_links_and_end_with_them() {
     use domain::{Mail, MailKind, Recipient};
-    let (database, server, client, mail_server) = scene(&["referral-count"]).await;
+    let (database, server, client, mail_server) = server_with_mails(&["referral-count"]).await;
     client.sign_up("referral-count", "ada", "").await.unwrap();
     mail_server.mails_to("ada@example.com", 1).await;
     let mut connection = sqlx::PgConnection::connect(&database.url).await.unwrap();
@@ -397,13 +426,17 @@ async fn mails_that_other_handlers_queue_carry_links_and_end_with_them() {
         let id: String = entered.bind(number.to_string()).fetch_one(&mut connection).await.unwrap();
         token_ids.push(id);
     }
+    let token_of = |occasion: &str, kind| {
+        let confirms = usize::from(kind == MailKind::ConfirmEmail);
+        &token_ids[usize::from(occasion.ends_with('2')) + 2 * confirms]
+    };
     let mail = |occasion: &str, kind, minutes: i64| Mail {
         occasion: occasion.into(),
         kind,
         user_id: Some(UserId::parse("ada").unwrap()),
         recipient: None,
         facts: serde_json::json!({
-            "token_id": token_ids[usize::from(occasion.ends_with('2')) + 2 * usize::from(kind == MailKind::ConfirmEmail)],
+            "token_id": token_of(occasion, kind),
             "expire_time_us": now + minutes * 60_000_000,
         }),
     };
@@ -433,15 +466,16 @@ async fn mails_that_other_handlers_queue_carry_links_and_end_with_them() {
     assert!(reset.text().contains("for 15 minutes"), "{}", reset.text());
     assert_eq!(reset.header("List-Unsubscribe"), "");
     let of_new = mail_server.mails_to("new@example.com", 1).await.remove(0);
-    assert!(of_new.text().contains("Hello ada"), "{}", of_new.text());
+    // Whose address it is nobody knows, so nobody is named.
+    assert!(of_new.text().contains("Hello,"), "{}", of_new.text());
     assert_ne!(of_new.link("/confirm-email"), link);
     let of_eve = mail_server.mails_to("eve@example.com", 1).await.remove(0);
-    assert!(of_eve.text().contains("Hello Eve"), "{}", of_eve.text());
+    assert!(of_eve.text().contains("Hello,"), "{}", of_eve.text());
     let expired = ListMailsRequest { state: MailState::Skipped.into(), ..Default::default() };
     let expired = list(&client, expired).await.unwrap();
     assert_eq!((expired.len(), &*expired[0].skip_reason), (1, "EXPIRED"));
     // Neither a token nor an address is in what operators see of jobs.
-    let jobs = ListJobsRequest { kind: "mail".into(), ..Default::default() };
+    let jobs = ListJobsRequest { kind: "urgent_mail".into(), ..Default::default() };
     let jobs = client.operators().list_jobs(client.request(jobs)).await.unwrap().into_inner();
     let shown = format!("{jobs:?}");
     let token = link.split_once("token=").unwrap().1;
@@ -457,9 +491,12 @@ async fn settings_of_mails_that_cannot_work_are_refused_at_the_start() {
     let smtp = ["--smtp-url", "smtp://127.0.0.1:1"];
     let missing = ["--mail-templates", "/nowhere/at/all"];
     for (arguments, says) in [
-        ([smtp, from].concat(), "needs public_url"),
-        ([smtp, public].concat(), "needs mail_from"),
-        ([smtp, public, ["--mail-from", "nobody"]].concat(), "mail_from 'nobody'"),
+        ([smtp, from].concat(), "--smtp-url (SMTP_URL): needs --public-url"),
+        ([smtp, public].concat(), "needs --mail-from (TRIBUTARY_MAIL_FROM)"),
+        (
+            [smtp, public, ["--mail-from", "nobody"]].concat(),
+            "--mail-from (TRIBUTARY_MAIL_FROM): 'nobody'",
+        ),
         ([public, ["--smtp-url", "smtp://u:secret@far.example.com"]].concat(), "in the clear"),
         ([smtp, public, from, missing].concat(), "/nowhere/at/all"),
         (["--public-url", "rewards.example.com"].to_vec(), "is no URL"),

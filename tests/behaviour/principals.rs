@@ -1,5 +1,5 @@
-//! Who may call what, and about whom: every RPC, with every kind of credentials. Calls that need no credentials of their
-//! own are made within the process, behind authentication.
+//! Who may call what, and about whom: every RPC, with every kind of credentials. Calls that need no credentials of
+//! their own are made within the process, behind authentication.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use tributary::store::Database;
 use tributary::traces::Traces;
 use tributary::{engine, jobs, live};
 
+use super::bad_input::at_fault;
 use super::keys::{bad_keys, credentials};
 use super::raw;
 use super::support::{refused, server_with};
@@ -172,7 +173,8 @@ async fn every_rpc_is_walked_with_every_kind_of_credentials_about_everybody() {
     };
     let is_staff = |user_id: &str| user_id == "olga";
     for (credential, principal, names) in [
-        (user, key(Role::User, Some("ada")), &["ada", "bob", "olga"][..]),
+        // Last about themselves: whoever erases themselves has no credentials any more.
+        (user, key(Role::User, Some("ada")), &["bob", "olga", "ada"][..]),
         (service, key(Role::Service, None), &["ada", "bob", "olga"]),
         // Not about themselves, which may end the session.
         (operator, olga, &["bob", "alma"]),
@@ -180,12 +182,9 @@ async fn every_rpc_is_walked_with_every_kind_of_credentials_about_everybody() {
         (admin, key(Role::Admin, None), &["nobody"]),
     ] {
         let caller = Client::new(client.channel(), Some(&credential));
-        for rule in rules() {
+        let (erasing, others): (Vec<_>, Vec<_>) = rules().partition(|rule| rule.rpc == "EraseUser");
+        for rule in others.into_iter().chain(erasing) {
             for about in names {
-                // Whoever erases themselves has no credentials any more.
-                if rule.rpc == "EraseUser" && *about == "ada" {
-                    continue;
-                }
                 let field = rule.subject.field();
                 let mut texts = Texts(HashMap::new());
                 texts.0.extend(field.map(|field| (field.to_owned(), (*about).to_owned())));
@@ -204,7 +203,35 @@ async fn every_rpc_is_walked_with_every_kind_of_credentials_about_everybody() {
                 assert_eq!(given, expected, "{} by {principal:?} about {about}", rule.rpc);
             }
         }
+        let left = client.user("ada").await.map(drop);
+        refused(left, Code::NotFound, "USER_NOT_FOUND");
     }
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn an_empty_request_erases_nobody_whoever_sends_it() {
+    let (database, server, client) = server_with(&[]).await;
+    client.sign_up("", "ada", "").await.unwrap();
+    let [user, service, admin, operator] = credentials(&server, "ada").await;
+    for credential in [&user, &service, &admin, &operator] {
+        let caller = Client::new(client.channel(), Some(credential));
+        let request = caller.request(EraseUserRequest::default());
+        let answer = caller.accounts().erase_user(request).await;
+        at_fault(answer, "user_id", "FIELD_REQUIRED");
+    }
+    let anybody = server.separate_client(None).await;
+    let request = anybody.request(EraseUserRequest::default());
+    let answer = anybody.accounts().erase_user(request).await;
+    refused(answer, Code::Unauthenticated, "MISSING_CREDENTIALS");
+    assert_eq!(
+        database.count("select count(*) from events where event_type = 'UserErased'").await,
+        0
+    );
+    let caller = Client::new(client.channel(), Some(&user));
+    let erase = EraseUserRequest { user_id: "ada".into(), ..Default::default() };
+    caller.accounts().erase_user(caller.request(erase)).await.unwrap();
     server.stop().await;
     database.check().await;
 }

@@ -42,6 +42,7 @@ const PERSONAL: &[&str] = &[
     "mailed_tokens",
     "mails",
     "second_factors",
+    "sign_ups",
 ];
 
 /// What is sent in fields of this name; other text fields get the address.

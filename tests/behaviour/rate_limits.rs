@@ -10,7 +10,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use super::support::{PATIENCE, refused};
-use testing::plain_http::get;
+use testing::plain_http::{get, send};
 use testing::{Client, Server, ServerOptions, TestDatabase, reason};
 
 /// A server with some settings, and where its metrics are.
@@ -142,6 +142,81 @@ async fn a_caller_who_waits_as_told_is_served_and_forwarded_addresses_of_strange
         let request = server.client().request(ListProgramsRequest::default());
         server.client().programs().list_programs(request).await.unwrap();
     }
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn one_site_with_many_ipv6_networks_cannot_use_up_what_all_share() {
+    let (database, server, _) = measured(&[
+        "--trusted-proxies",
+        "127.0.0.1",
+        "--open-calls-per-address-per-minute",
+        "2",
+        "--open-calls-per-minute",
+        "20",
+    ])
+    .await;
+    let anybody = server.separate_client(None).await;
+    let mut from_site = 0;
+    for network in 0..16 {
+        // One call from each of many networks of 64 bits, first within one network of 56 bits.
+        from_site += looked_at(&anybody, &format!("2001:db8:7:{network:x}::1"), 1).await;
+    }
+    assert_eq!(from_site, 4);
+    assert_eq!(limit_and_wait(&sign_up(&anybody, "2001:db8:7:ff::1").await).0, "open_address");
+    for network in 1..16 {
+        from_site += looked_at(&anybody, &format!("2001:db8:7:{network:x}00::1"), 1).await;
+    }
+    assert_eq!(from_site, 8);
+    // Others are served.
+    assert_eq!(looked_at(&anybody, "2001:db8:8::1", 3).await, 2);
+    assert_eq!(looked_at(&anybody, "203.0.113.1", 3).await, 2);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn the_pages_that_mails_link_to_have_the_limits_of_open_rpcs() {
+    let (database, server, metrics) =
+        measured(&["--trusted-proxies", "127.0.0.1", "--open-calls-per-address-per-minute", "2"])
+            .await;
+    let ask = async |line: &str, address: &str, accept: &str| {
+        let headers = [
+            "content-type: application/x-www-form-urlencoded",
+            &format!("x-forwarded-for: {address}"),
+            &format!("accept: {accept}"),
+        ];
+        send(&server.address, line, &headers, b"token=x&new_password=Corr3ct-horse").await.unwrap()
+    };
+    for (line, allowed) in [
+        ("POST /reset-password", 2),
+        ("POST /confirm-email", 20),
+        ("POST /unsubscribe?token=x", 20),
+        ("GET /reset-password?token=x", 20),
+    ] {
+        for _ in 0..allowed {
+            let answer = ask(line, "203.0.113.1", "*/*").await;
+            assert_ne!(answer.status, 429, "{line}");
+        }
+        let refused = ask(line, "203.0.113.1", "text/html").await;
+        assert_eq!(refused.status, 429, "{line}");
+        assert!(refused.text().contains("Try again in a moment"), "{}", refused.text());
+        assert!(refused.header("content-type").unwrap().starts_with("text/html"));
+        let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=30).contains(&wait), "{wait}");
+        assert_ne!(ask(line, "203.0.113.2", "*/*").await.status, 429, "{line}");
+    }
+    // All pages that are only shown count as one, and a form counts as the RPC that does the same.
+    assert_eq!(ask("GET /unsubscribe?token=x", "203.0.113.1", "*/*").await.status, 429);
+    let anybody = server.separate_client(None).await;
+    let reset = ResetPasswordRequest { token: "x".into(), new_password: "Corr3ct-horse".into() };
+    let answer = anybody.accounts().reset_password(forwarded(reset, "203.0.113.1")).await;
+    refused(answer, Code::ResourceExhausted, "RATE_LIMITED");
+    // What is no such page has no such limit.
+    assert_eq!(ask("GET /livez", "203.0.113.1", "*/*").await.status, 200);
+    let told = get(&metrics, "/metrics", &[]).await.unwrap().text();
+    assert!(told.contains(r#"tributary_calls_limited_total{limit="open_address"} 6"#), "{told}");
     server.stop().await;
     database.check().await;
 }

@@ -68,7 +68,9 @@ async fn a_factor_is_on_once_the_app_has_shown_a_code_and_off_once_a_code_remove
     // The code that confirmed is used up.
     for wrong in [&*confirm.code, "000000", "AAAA-AAAA-AAAA-AAAA"] {
         let refusal = accounts.remove_second_factor(by(&user("ada"), removal("", wrong))).await;
-        refused(refusal, Code::Unauthenticated, "SECOND_FACTOR_WRONG");
+        let refusal = refused(refusal, Code::Unauthenticated, "SECOND_FACTOR_WRONG");
+        let is_recovery = wrong.contains('-');
+        assert_eq!(refusal.message().contains("the recovery code"), is_recovery, "{refusal}");
     }
     let nothing = accounts.remove_second_factor(by(&user("ada"), removal("", ""))).await;
     refused(nothing, Code::InvalidArgument, "INVALID_FIELD");
@@ -76,18 +78,26 @@ async fn a_factor_is_on_once_the_app_has_shown_a_code_and_off_once_a_code_remove
     assert!(!client.user("ada").await.unwrap().has_second_factor);
     let gone = accounts.remove_second_factor(by(&user("ada"), removal("", &app.code(1)))).await;
     refused(gone, Code::FailedPrecondition, "SECOND_FACTOR_OFF");
+    let gone = accounts.remove_second_factor(by(&user("ada"), removal("", ""))).await;
+    refused(gone, Code::FailedPrecondition, "SECOND_FACTOR_OFF");
     let of_nobody = confirmation(&app.code(1));
     let nothing = accounts.confirm_second_factor(by(&user("ada"), of_nobody)).await;
     refused(nothing, Code::FailedPrecondition, "SECOND_FACTOR_OFF");
 
     let events: Vec<String> = sqlx::query_scalar(
-        "select payload::text from events where event_type = 'UserSecondFactorChanged'
-         order by position",
+        "select concat_ws(' ', event_type, metadata ->> 'actor', metadata ->> 'door') from events
+         where event_type like 'UserSecondFactor%' order by position",
     )
     .fetch_all(&database.pool)
     .await
     .unwrap();
-    assert_eq!(events.len(), 2);
+    let expected = [
+        "UserSecondFactorBegun user:ada EnrollSecondFactor",
+        "UserSecondFactorBegun user:ada EnrollSecondFactor",
+        "UserSecondFactorChanged user:ada ConfirmSecondFactor",
+        "UserSecondFactorChanged user:ada RemoveSecondFactor",
+    ];
+    assert_eq!(events, expected);
     server.stop().await;
     database.check().await;
 }
@@ -194,7 +204,7 @@ async fn a_login_with_a_second_factor_needs_a_code_that_was_not_used() {
 
     let login = async |code: &str| people.login_with("ada", PASSWORD, code).await;
     refused(login("").await, Code::Unauthenticated, "SECOND_FACTOR_REQUIRED");
-    refused(login(&app.code(0)).await, Code::Unauthenticated, "SECOND_FACTOR_WRONG");
+    refused(login(&app.confirmed_with).await, Code::Unauthenticated, "SECOND_FACTOR_WRONG");
     refused(login("000000").await, Code::Unauthenticated, "SECOND_FACTOR_WRONG");
     let next = app.code(1);
     login(&next).await.unwrap();
@@ -205,6 +215,17 @@ async fn a_login_with_a_second_factor_needs_a_code_that_was_not_used() {
     let guess = people.login_with("ada", "Wr0ng-horse", &recovery_codes[4]).await;
     refused(guess, Code::Unauthenticated, "LOGIN_FAILED");
     login(&recovery_codes[4]).await.unwrap();
+    // Of two logins at once with one code, one gets in.
+    let (one, other) = tokio::join!(login(&recovery_codes[5]), login(&recovery_codes[5]));
+    assert!(one.is_ok() != other.is_ok(), "{one:?} {other:?}");
+    let uses: Vec<String> = sqlx::query_scalar(
+        "select concat_ws(' ', aggregate_id, metadata ->> 'actor', metadata ->> 'door') from events
+         where event_type = 'UserRecoveryCodeUsed'",
+    )
+    .fetch_all(&database.pool)
+    .await
+    .unwrap();
+    assert_eq!(uses, ["ada user:ada Login"; 3]);
     // Others need none, and a code that is not asked for does not matter.
     people.login_with("bob", PASSWORD, "000000").await.unwrap();
     server.stop().await;

@@ -111,3 +111,21 @@ async fn what_a_server_does_is_counted_for_prometheus() {
     server.stop().await;
     database.check().await;
 }
+
+#[tokio::test]
+async fn second_factors_that_are_required_need_keys_that_are_kept() {
+    let database = TestDatabase::new().await;
+    let mut command = tributary();
+    command
+        .args(["serve", "--listen", "127.0.0.1:0", "--require-second-factor=true"])
+        .env("DATABASE_URL", &database.url)
+        .env("TRIBUTARY_ADMIN_KEY", ADMIN_KEY);
+    let ended = tokio::time::timeout(STOP_TIMEOUT, command.output()).await.unwrap().unwrap();
+    let error = String::from_utf8(ended.stderr).unwrap();
+    assert!(!ended.status.success(), "{error}");
+    assert!(error.contains("require_second_factor needs signing_keys"), "{error}");
+    let keys = testing::second_factors::KeyFile::new();
+    let mut options = keys.options();
+    options.arguments.push("--require-second-factor=true".into());
+    Server::start_with(&database.url, &options).await.stop().await;
+}

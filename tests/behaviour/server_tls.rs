@@ -190,8 +190,8 @@ async fn a_server_does_not_start_with_a_certificate_that_it_cannot_use() {
     let (file, key) = (text(one.file()), text(one.key_file()));
     let missing = text(one.file().with_file_name("missing.pem"));
     for (given, said) in [
-        (vec!["--tls-cert", &file], "tls_cert needs tls_key"),
-        (vec!["--tls-key", &key], "tls_key needs tls_cert"),
+        (vec!["--tls-cert", &file], "--tls-cert (TRIBUTARY_TLS_CERT): needs --tls-key"),
+        (vec!["--tls-key", &key], "--tls-key (TRIBUTARY_TLS_KEY): needs --tls-cert"),
         (vec!["--tls-cert", &missing, "--tls-key", &key], "cannot read "),
         (vec!["--tls-cert", &key, "--tls-key", &key], "has no certificate in PEM"),
         (vec!["--tls-cert", &file, "--tls-key", &file], "has no private key in PEM"),

@@ -248,7 +248,8 @@ async fn a_changed_password_ends_the_other_sessions() {
     let there = accounts.login("ada", PASSWORD).await.unwrap();
 
     let wrong = accounts.change(&here.access_token, "Wr0ng-horse", "B4ttery-staple").await;
-    refused(wrong, Code::Unauthenticated, "LOGIN_FAILED");
+    let wrong = refused(wrong, Code::Unauthenticated, "LOGIN_FAILED");
+    assert_eq!(wrong.message(), "the old password is wrong");
     let weak = accounts.change(&here.access_token, PASSWORD, "weak").await;
     refused(weak, Code::InvalidArgument, "INVALID_FIELD");
     let by_key = ChangePasswordRequest {

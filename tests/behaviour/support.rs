@@ -7,7 +7,7 @@ use contract::pb::*;
 use prost_types::Timestamp;
 use tonic::{Code, Status, Streaming};
 
-use testing::{Client, Server, TestDatabase, reason};
+use testing::{Client, MailServer, Server, ServerOptions, TestDatabase, reason};
 
 /// How long a test waits for something that is sure to come.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,6 +23,19 @@ pub async fn server_with(programs: &[&str]) -> (TestDatabase, Server, Client) {
         client.publish_shipped(program).await;
     }
     (database, server, client)
+}
+
+/// As [`server_with`], with a mail server that takes the mails.
+pub async fn server_with_mails(programs: &[&str]) -> (TestDatabase, Server, Client, MailServer) {
+    let mail_server = MailServer::start().await;
+    let database = TestDatabase::new().await;
+    let options = ServerOptions { arguments: mail_server.arguments() };
+    let server = Server::start_with(&database.url, &options).await;
+    let client = server.client();
+    for program in programs {
+        client.publish_shipped(program).await;
+    }
+    (database, server, client, mail_server)
 }
 
 /// Waits until a database that begins now has another epoch than those before it: epochs are numbered by the second.

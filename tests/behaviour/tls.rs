@@ -53,7 +53,7 @@ async fn a_certificate_that_nobody_vouches_for_is_refused() {
     for arguments in [&["program", "list"] as &[&str], &["call", "ProgramService/ListPrograms"]] {
         let (code, _, said) = run(client(arguments, &proxy.url())).await;
         assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains("certificate"), "{said}");
+        assert!(said.contains("is not trusted") && said.contains("--ca-file"), "{said}");
     }
     // The certificate is of localhost only.
     let ca_file = proxy.ca_file.to_str().unwrap();
@@ -61,7 +61,31 @@ async fn a_certificate_that_nobody_vouches_for_is_refused() {
     let (code, _, said) =
         run(client(&["program", "list", "--ca-file", ca_file], &by_address)).await;
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains("certificate"), "{said}");
+    assert!(said.contains("it is for another name"), "{said}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_keeps_a_client_from_a_server_that_answers_is_told() {
+    let (_database, server, _) = server_with(&[]).await;
+    let proxy = TlsProxy::start(&server.address).await;
+    let of_authority = TlsProxy::with_the_certificate_of_an_authority(&server.address).await;
+    let tls_in_clear = format!("http://localhost:{}", proxy.port);
+    let clear_by_tls = format!("https://{}", server.address);
+    let authority = of_authority.ca_file.to_str().unwrap();
+    let lists = [&["program", "list"] as &[&str], &["call", "ProgramService/ListPrograms"]];
+    for arguments in lists {
+        let trusting = [arguments, &["--ca-file", authority]].concat();
+        for (arguments, address, expected) in [
+            (arguments, &tls_in_clear, "speaks TLS; write https://"),
+            (arguments, &clear_by_tls, "does not speak TLS; write http://"),
+            (&trusting, &of_authority.url(), "CA:FALSE"),
+        ] {
+            let (code, _, said) = run(client(arguments, address)).await;
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains(expected) && !said.contains("start one"), "{said}");
+        }
+    }
     server.stop().await;
 }
 

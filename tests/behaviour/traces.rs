@@ -205,9 +205,17 @@ async fn a_collector_that_is_not_there_or_never_answers_holds_nothing_up() {
 #[tokio::test]
 async fn a_setting_of_traces_that_cannot_work_is_refused_at_the_start() {
     for (flag, value, complaint) in [
-        ("--otlp-endpoint", "collector", "otlp_endpoint must be the address of a collector"),
-        ("--otlp-endpoint", "https://collector:4317", "otlp_endpoint cannot be https"),
-        ("--otlp-ratio", "1.5", "otlp_ratio must be 0 to 1, not 1.5"),
+        (
+            "--otlp-endpoint",
+            "collector",
+            "--otlp-endpoint (TRIBUTARY_OTLP_ENDPOINT): must be the address of a collector",
+        ),
+        (
+            "--otlp-endpoint",
+            "https://collector:4317",
+            "--otlp-endpoint (TRIBUTARY_OTLP_ENDPOINT): cannot be https",
+        ),
+        ("--otlp-ratio", "1.5", "--otlp-ratio (TRIBUTARY_OTLP_RATIO): must be 0 to 1, not 1.5"),
     ] {
         let output = tributary()
             .args(["serve", flag, value])

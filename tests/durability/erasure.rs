@@ -2,11 +2,13 @@
 //! personal.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use contract::pb::*;
+use domain::{MailedToken, Personal, TokenPurpose, UserId};
 use tonic::Code;
-use tributary::store::functions;
 use tributary::store::personal::{self, address_key};
+use tributary::store::{functions, mailed_tokens};
 
 use crate::expected;
 use testing::{Pair, Server, TestDatabase, at_once, reason, sign_up_request};
@@ -28,6 +30,8 @@ const IMPERSONAL: &[&str] = &[
     "receipts",
     "referrals",
     "secrets",
+    // Hashes only.
+    "sign_up_requests",
     "snapshots",
     "writers",
 ];
@@ -260,4 +264,43 @@ async fn a_log_with_erasures_is_rebuilt_and_verified() {
     testing::check_books(&database).await;
     server.stop().await;
     database.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_entered_for_a_user_while_they_are_erased_is_not_kept() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    server.client().sign_up("", "ada", "").await.unwrap();
+    let ada = UserId::parse("ada").unwrap();
+    let token = MailedToken {
+        id: [7; 16],
+        purpose: TokenPurpose::ResetPassword,
+        user_id: ada,
+        email: Personal("ada@example.com".into()),
+        version: 0,
+    };
+    // What an erasure does, before it is committed.
+    let mut erasing = database.pool.begin().await.unwrap();
+    let erase = format!("select {}('ada')", functions::name("erase_user"));
+    sqlx::query(&erase).execute(&mut *erasing).await.unwrap();
+    let entering = {
+        let pool = database.pool.clone();
+        tokio::spawn(async move {
+            let mut transaction = pool.begin().await.unwrap();
+            let life = Duration::from_mins(15);
+            let entered = mailed_tokens::enter(&mut transaction, &token, life).await.unwrap();
+            transaction.commit().await.unwrap();
+            entered
+        })
+    };
+    // It waits for the erasure.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(!entering.is_finished());
+    erasing.commit().await.unwrap();
+    assert!(!entering.await.unwrap(), "a token of an erased user");
+    for table in ["mailed_tokens", "mails"] {
+        let rows = database.count(&format!("select count(*) from {table}")).await;
+        assert_eq!(rows, 0, "{table}");
+    }
+    server.stop().await;
 }

@@ -245,6 +245,7 @@ fn registration(name: &str, mailbox: &str) -> Command {
         program_id: None,
         referral_code: None,
         api_key: None,
+        is_address_confirmed: false,
     }))
 }
 

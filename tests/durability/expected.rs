@@ -16,13 +16,33 @@ const FACTS: &str = "
         from events where aggregate_type = 'Participant'
     ),
     referral as (
-        select program_id, user_id as referee, payload ->> 'referrer_user_id' as referrer,
-            coalesce(payload ->> 'status', 'pending') as status, position,
+        select program_id, user_id as referee, payload ->> 'referrer_user_id' as referrer, position,
+            coalesce((
+                select changed.payload ->> 'status' from events as changed
+                where changed.aggregate_type = 'Participant' and changed.aggregate_id = referral.aggregate_id
+                    and changed.event_type = 'ReferralStandingChanged'
+                order by changed.position desc limit 1), payload ->> 'status', 'pending') as status,
+            coalesce((
+                select coalesce(changed.payload -> 'hold_reasons', '[]') from events as changed
+                where changed.aggregate_type = 'Participant' and changed.aggregate_id = referral.aggregate_id
+                    and changed.event_type = 'ReferralStandingChanged'
+                order by changed.position desc limit 1), payload -> 'hold_reasons', '[]') as hold_reasons,
+            coalesce((
+                select max(changed.position) from events as changed
+                where changed.aggregate_type = 'Participant' and changed.aggregate_id = referral.aggregate_id
+                    and changed.event_type = 'ReferralStandingChanged'
+                    and changed.payload ->> 'status' = 'pending'),
+                case when not payload ? 'status' then position end) as counted_at,
             (payload ->> 'referral_time_us')::bigint as time_us,
             -- Whether the referrer was active, by what happened to them before.
             coalesce((
                 select (last.event_type = 'ParticipantReactivated')::integer from events as last
-                where last.aggregate_type = 'Participant' and last.position < referral.position
+                where last.aggregate_type = 'Participant' and last.position < coalesce((
+                        select max(changed.position) from events as changed
+                        where changed.aggregate_type = 'Participant'
+                            and changed.aggregate_id = referral.aggregate_id
+                            and changed.event_type = 'ReferralStandingChanged'
+                            and changed.payload ->> 'status' = 'pending'), referral.position)
                     and last.aggregate_id = program_id || '/' || (referral.payload ->> 'referrer_user_id')
                     and last.event_type in ('ParticipantDeactivated', 'ParticipantReactivated')
                 order by last.position desc limit 1), 1) as made_for_tiers
@@ -39,7 +59,7 @@ const FACTS: &str = "
         from of_participant where event_type in ('ReferralMade', 'ReferralUpdated')
     ),
     outcome as (
-        select program_id, referee, referral.referrer, status, time_us,
+        select program_id, referee, referral.referrer, status, hold_reasons, time_us,
             referral.position as made_at, conversion.position as converted_at,
             made_for_tiers, coalesce(converted_for_tiers, 0) as converted_for_tiers,
             conversion.recorded_at as convert_time,
@@ -78,7 +98,7 @@ const EXPECTED: [(&str, &str); 7] = [
         from (
             select referral.program_id,
                 (to_timestamp(referral.time_us / 1000000) at time zone 'UTC')::date as day,
-                greatest(referral.position, conversion.position) as position,
+                greatest(referral.counted_at, conversion.position) as position,
                 1 as referrals,
                 (conversion.position is not null)::integer as converted,
                 (purchase.position is not null)::integer as purchases,
@@ -87,6 +107,7 @@ const EXPECTED: [(&str, &str); 7] = [
             from referral
             left join conversion using (program_id, referee)
             left join purchase using (purchase_id)
+            where referral.counted_at is not null
             union all
             select program_id, (recorded_at at time zone 'UTC')::date, position, 0, 0, 0, 0, 1
             from conversion
@@ -126,7 +147,7 @@ const EXPECTED: [(&str, &str); 7] = [
         "select me.program_id, me.user_id,
             own.position, me.position, me.recorded_at,
             me.payload ->> 'code', own.is_active,
-            by.referrer, case by.is_converted when 1 then 'converted' else by.status end, by.made_at,
+            by.referrer, case by.is_converted when 1 then 'converted' else by.status end, by.hold_reasons, by.made_at,
             to_timestamp(by.time_us / 1000000) + (by.time_us % 1000000) * interval '1 microsecond',
             by.convert_time,
             coalesce(made.pending, 0), coalesce(made.held, 0), coalesce(made.converted, 0),
@@ -148,7 +169,9 @@ const EXPECTED: [(&str, &str); 7] = [
                     and count(*) filter (where event_type = 'ParticipantErased') = 0 as is_active,
                 coalesce(-sum((payload -> 'posting' ->> 'amount')::bigint) filter (
                     where event_type = 'BalanceForfeited'), 0) as forfeited,
-                count(*) filter (where event_type = 'ReferralMade') as uses
+                count(*) filter (where event_type = 'ReferralMade')
+                    - (select count(*) from referral where referral.program_id = of_participant.program_id
+                        and referral.referrer = of_participant.user_id and status = 'rejected') as uses
             from of_participant group by program_id, user_id
         ) as own using (program_id, user_id)
         left join (

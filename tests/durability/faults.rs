@@ -236,6 +236,7 @@ fn registration(user: &str, display_name: &str) -> Command {
         program_id: None,
         referral_code: None,
         api_key: None,
+        is_address_confirmed: false,
     }))
 }
 

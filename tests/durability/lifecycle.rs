@@ -170,7 +170,8 @@ async fn disguise(database: &TestDatabase) {
     let name: String =
         sqlx::query_scalar("select current_database()").fetch_one(&database.pool).await.unwrap();
     let function = "create function pg_control_system() \
-         returns table (system_identifier bigint) language sql as 'select system_identifier + 1 from pg_catalog.pg_control_system()'";
+         returns table (system_identifier bigint) \
+         language sql as 'select system_identifier + 1 from pg_catalog.pg_control_system()'";
     database.pool.execute(function).await.unwrap();
     let search = format!("alter database {name} set search_path = public, pg_catalog");
     database.pool.execute(&*search).await.unwrap();

@@ -89,7 +89,12 @@ async fn a_row_that_was_changed_by_hand_is_found_named_and_healed() {
     let contributions = table(&database, "contributions").await;
     let sql = format!("delete from {contributions} where level = 2");
     assert_eq!(change(&database, &sql).await, 1);
-    let last: i64 = database.count("select max(position) from events where event_type = 'RewardGranted' and aggregate_id like '%/bob'").await;
+    let last: i64 = database
+        .count(
+            "select max(position) from events \
+             where event_type = 'RewardGranted' and aggregate_id like '%/bob'",
+        )
+        .await;
 
     let bad = run(&database, &["verify"]).await;
     assert_eq!(bad.status.code(), Some(1));
@@ -139,7 +144,8 @@ async fn a_fault_in_the_log_itself_is_found_at_its_event() {
     let text = said(&bad);
     assert_eq!(bad.status.code(), Some(1), "{text}");
     let named = format!(
-        "Participant '{PROGRAM}/bob': level 1 is said to come to 10014 by 2 rewards, but comes to 10015 by 2 (at event {position})"
+        "Participant '{PROGRAM}/bob': level 1 is said to come to 10014 by 2 rewards, \
+         but comes to 10015 by 2 (at event {position})"
     );
     assert!(text.contains(&named), "{text}");
     let balance = text.lines().find(|line| line.contains("the buckets are said to be")).unwrap();

@@ -12,6 +12,9 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 /// How long the server may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What our clients call themselves, before the name of the gRPC library. The list of a person's sessions shows it.
+const USER_AGENT: &str = concat!("tributary/", env!("CARGO_PKG_VERSION"));
+
 /// Where servers listen by default.
 const DEFAULT: &str = "http://127.0.0.1:50051";
 
@@ -84,12 +87,14 @@ impl Server {
                 endpoint.map_err(|error| AddressError::Tls(causes(&error)))?
             }
         };
-        Ok(endpoint.connect_timeout(CONNECT_TIMEOUT))
+        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT);
+        // The name is printable ASCII, so it is always accepted.
+        Ok(endpoint.clone().user_agent(USER_AGENT).unwrap_or(endpoint))
     }
 }
 
 /// The address as a URI with scheme and host. `HOST:PORT` alone is plain HTTP/2.
-fn uri(address: &str) -> Option<Uri> {
+pub(super) fn uri(address: &str) -> Option<Uri> {
     let parsed: Uri = if address.contains("://") {
         address.parse().ok()?
     } else {

@@ -69,6 +69,10 @@ pub struct ApiKeyCreated {
     /// When it ceases to be valid, in microseconds since 1970; absent if never.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expire_time_us: Option<Timestamp>,
+    /// The person who created it or, if a key did, the person who had created that key; absent if nobody did, and for
+    /// keys of the role `user`. The key ends when that person gets another role or is erased.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub creator_user_id: Option<UserId>,
 }
 
 /// A key was revoked: it is no longer valid.

@@ -106,8 +106,8 @@ impl CodeFault {
 const MAX_CHARS: usize = 64;
 
 /// The code in a text as somebody typed or pasted it: a code or a link that carries one, in any letter case,
-/// with blanks, brackets or punctuation around it. `None` if the text cannot be a code of any program; to a program, that is an unknown
-/// code like any other.
+/// with blanks, brackets or punctuation around it. `None` if the text cannot be a code of any program; to a program,
+/// that is an unknown code like any other.
 ///
 /// The result is in the form in which codes are stored and looked up.
 #[must_use]

@@ -4,7 +4,7 @@
 //! randomness: the current time and fresh identifiers come in through [`Work`]. Nothing here knows Postgres
 //! or gRPC, so that someone who runs referral programs can follow it with the rules of a program beside it.
 //!
-//! - [`User`], [`Program`], [`Participant`], [`Purchase`] and [`ApiKey`] are the aggregates. Their state stays
+//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`ApiKey`] and [`Job`] are the aggregates. Their state stays
 //!   the same size however long their history grows. The `registry` lists them.
 //! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
 //! - [`decide`] holds one function per command. A decision reads aggregates and gives each one its commands;
@@ -18,6 +18,7 @@ pub mod decide;
 pub mod email;
 mod events;
 mod ids;
+mod job;
 pub mod ledger;
 pub mod link;
 mod mail;
@@ -50,6 +51,7 @@ pub use api_key::*;
 pub use events::{DecodeError, EventCodec, decode};
 pub use evidence::{FraudEvidence, FraudNote};
 pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
+pub use job::*;
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
 pub use mail::{Mail, MailKind, Recipient};
 pub use participant::*;
@@ -63,8 +65,8 @@ pub use registry::{
 };
 pub use session::{SessionId, SessionsEnded};
 pub use side_row::{
-    MailedToken, NewApiKey, PasswordHash, Profile, ProfileChange, SecondFactor, SecondFactorRow,
-    SideRow, TokenPurpose,
+    MailedToken, NewApiKey, PasswordHash, Profile, ProfileChange, SealedSecret, SecondFactor,
+    SecondFactorRow, SideRow, TokenPurpose,
 };
 pub use sign_up_origin::*;
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};

@@ -21,22 +21,34 @@ pub enum MailKind {
     Tier,
     /// To an address that is to be confirmed, of a new account or a new one of an account.
     ConfirmEmail,
+    /// To the address of a sign-up, which becomes an account when the address is confirmed.
+    ConfirmSignUp,
+    /// To a user: somebody has tried to sign up with their address.
+    AccountExists,
     /// To a user who has forgotten their password.
     PasswordReset,
     /// To the address that an account had before.
     EmailChanged,
+    /// To a user whose password was changed.
+    PasswordChanged,
+    /// To a user whose second factor was removed.
+    SecondFactorRemoved,
 }
 
 impl MailKind {
     /// All there are.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 11] = [
         Self::Welcome,
         Self::Referral,
         Self::Conversion,
         Self::Tier,
         Self::ConfirmEmail,
+        Self::ConfirmSignUp,
+        Self::AccountExists,
         Self::PasswordReset,
         Self::EmailChanged,
+        Self::PasswordChanged,
+        Self::SecondFactorRemoved,
     ];
 
     /// The kinds that a user can switch off. The others are sent because somebody asked for them, or because
@@ -52,8 +64,12 @@ impl MailKind {
             Self::Conversion => "conversion",
             Self::Tier => "tier",
             Self::ConfirmEmail => "confirm_email",
+            Self::ConfirmSignUp => "confirm_sign_up",
+            Self::AccountExists => "account_exists",
             Self::PasswordReset => "password_reset",
             Self::EmailChanged => "email_changed",
+            Self::PasswordChanged => "password_changed",
+            Self::SecondFactorRemoved => "second_factor_removed",
         }
     }
 
@@ -67,6 +83,12 @@ impl MailKind {
     #[must_use]
     pub fn is_optional(self) -> bool {
         Self::OPTIONAL.contains(&self)
+    }
+
+    /// Whether somebody waits for mails of this kind, or must be warned at once. Such mails go before the others.
+    #[must_use]
+    pub fn is_urgent(self) -> bool {
+        !self.is_optional()
     }
 }
 

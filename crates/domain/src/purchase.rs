@@ -73,11 +73,23 @@ pub struct RewardWithheld {
     pub limit_minor: Option<i64>,
 }
 
+/// Rewards that were withheld because a referral was held or rejected were decided anew, now that it counts. What came
+/// of it is in the other events of the command.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PurchaseMadeUp {
+    /// The program.
+    pub program_id: ProgramId,
+    /// The levels whose rewards were decided anew, lowest first.
+    pub levels: Vec<u32>,
+}
+
 events! {
     /// What can happen to a purchase.
     PurchaseEvent {
         PurchaseRecorded = "1.0.0",
         RewardWithheld = "1.0.0",
+        PurchaseMadeUp = "1.0.0",
     }
 }
 
@@ -87,6 +99,7 @@ events! {
 pub enum PurchaseCommand {
     Record { purchase_id: PurchaseId, recorded: PurchaseRecorded },
     Withhold(RewardWithheld),
+    MakeUp(PurchaseMadeUp),
 }
 
 /// What a participant earned from a purchase.
@@ -119,6 +132,18 @@ pub struct PurchaseOutcome {
     pub converted: bool,
     /// Whether the purchase was the buyer's first of all, or the first that was enough.
     pub used_first_purchase: bool,
+    /// What nobody got because a referral was held or rejected, and what was not made up for since.
+    pub cut_off: CutOff,
+}
+
+/// Rewards of a purchase that were withheld because a referral was held or rejected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CutOff {
+    /// The version of the rules that applied; 0 if nothing was withheld for that.
+    pub program_version: u32,
+    /// The levels of the rewards, lowest first.
+    pub levels: Vec<u32>,
 }
 
 /// A purchase, and its consequences in each program of its buyer.
@@ -142,6 +167,21 @@ impl Purchase {
         &self.outcomes
     }
 
+    /// The consequences in one program.
+    #[must_use]
+    pub fn outcome_in(&self, program_id: &ProgramId) -> Option<&PurchaseOutcome> {
+        self.outcomes.iter().find(|outcome| outcome.program_id == *program_id)
+    }
+
+    fn cut_off(&mut self, withheld: RewardWithheld) {
+        let (Some(program_id), Some(_)) = (withheld.program_id, withheld.rule) else { return };
+        if withheld.reason.is_of_standing() {
+            let cut_off = &mut self.outcome(program_id).cut_off;
+            cut_off.program_version = withheld.program_version;
+            cut_off.levels.push(withheld.level);
+        }
+    }
+
     fn outcome(&mut self, program_id: ProgramId) -> &mut PurchaseOutcome {
         let known = self.outcomes.iter().position(|outcome| outcome.program_id == program_id);
         let index = known.unwrap_or_else(|| {
@@ -152,6 +192,7 @@ impl Purchase {
                 credited_minor: 0,
                 converted: false,
                 used_first_purchase: false,
+                cut_off: CutOff::default(),
             });
             self.outcomes.len() - 1
         });
@@ -178,6 +219,7 @@ impl Aggregate for Purchase {
             }
             PurchaseCommand::Record { recorded, .. } => recorded.into(),
             PurchaseCommand::Withhold(withheld) => withheld.into(),
+            PurchaseCommand::MakeUp(made_up) => made_up.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -186,7 +228,11 @@ impl Aggregate for Purchase {
     fn apply(&mut self, event: PurchaseEvent) {
         match event {
             PurchaseEvent::PurchaseRecorded(purchase) => self.recorded = Some(purchase),
-            PurchaseEvent::RewardWithheld(_) => {}
+            PurchaseEvent::RewardWithheld(withheld) => self.cut_off(withheld),
+            PurchaseEvent::PurchaseMadeUp(made_up) => {
+                let cut_off = &mut self.outcome(made_up.program_id).cut_off;
+                cut_off.levels.retain(|level| !made_up.levels.contains(level));
+            }
         }
     }
 }
@@ -194,7 +240,7 @@ impl Aggregate for Purchase {
 impl Posts for PurchaseEvent {
     fn posting(&self) -> Option<&Posting> {
         match self {
-            Self::PurchaseRecorded(_) | Self::RewardWithheld(_) => None,
+            Self::PurchaseRecorded(_) | Self::RewardWithheld(_) | Self::PurchaseMadeUp(_) => None,
         }
     }
 }
@@ -245,6 +291,7 @@ impl State for Purchase {
             | ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::ReferralApplied(_)
             | ParticipantEvent::ReferralMade(_)
+            | ParticipantEvent::ReferralStandingChanged(_)
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_)

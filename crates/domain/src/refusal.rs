@@ -1,6 +1,6 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
-use super::{ApiKeyId, ParticipantId, ProgramId, PurchaseId, UserId, UserRole};
+use super::{ApiKeyId, JobId, ParticipantId, ProgramId, PurchaseId, UserId, UserRole};
 
 /// A command that the rules forbid. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +50,10 @@ pub enum Refusal {
         /// What the user is owed in each program, as in `15007 minor units of INR in 'spring'`.
         owed: Vec<String>,
     },
+    #[error("user '{}' has no referral in program '{}' that is held or was rejected", .0.user_id, .0.program_id)]
+    ReferralNotHeld(ParticipantId),
+    #[error("the referral of user '{}' in program '{}' waits for the confirmation of their address only", .0.user_id, .0.program_id)]
+    ReferralUnconfirmed(ParticipantId),
     #[error("user '{0}' is inactive")]
     UserInactive(UserId),
     #[error("user '{0}' is inactive already")]
@@ -71,6 +75,11 @@ pub enum Refusal {
     TooManyDefaultPrograms { program_id: ProgramId, limit: u32 },
     #[error("the profile of user '{0}' has changed meanwhile")]
     ProfileMoved(UserId),
+    #[error(
+        "user '{user_id}' has asked for another address {limit} times within an hour; the link that was mailed last is \
+         still good"
+    )]
+    TooManyAddressChanges { user_id: UserId, limit: u32, wait_seconds: i64 },
     #[error("the token was used already, or a later one took its place")]
     MailedTokenUsed,
     #[error("user '{0}' has a second factor already; remove it first")]
@@ -96,4 +105,8 @@ pub enum Refusal {
     ApiKeyAlreadyRevoked(ApiKeyId),
     #[error("the id of key '{0}' is taken")]
     ApiKeyIdTaken(ApiKeyId),
+    #[error("user '{0}', who creates the key, is no admin any more")]
+    CreatorIsNoAdmin(UserId),
+    #[error("job '{0}' was retried already")]
+    JobRetriedAlready(JobId),
 }

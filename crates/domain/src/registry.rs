@@ -13,8 +13,8 @@ use cqrs_es::{Aggregate, DomainEvent};
 use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
-    ApiKey, ApiKeyId, Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseId,
-    Refusal, SignUpOrigin, SignUpOriginId, User, UserId,
+    ApiKey, ApiKeyId, Job, JobId, Participant, ParticipantId, Program, ProgramId, Purchase,
+    PurchaseId, Refusal, SignUpOrigin, SignUpOriginId, User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.
@@ -331,7 +331,7 @@ registry! { $
     /// An account.
     User {
         id: UserId,
-        state_version: 9,
+        state_version: 11,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -339,7 +339,7 @@ registry! { $
     /// A set of rules and its versions.
     Program {
         id: ProgramId,
-        state_version: 2,
+        state_version: 3,
         cache: Recent,
         is_receipt: false,
         remembers_commands: false,
@@ -347,7 +347,7 @@ registry! { $
     /// A user in a program.
     Participant {
         id: ParticipantId,
-        state_version: 3,
+        state_version: 4,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -355,7 +355,7 @@ registry! { $
     /// A purchase.
     Purchase {
         id: PurchaseId,
-        state_version: 3,
+        state_version: 4,
         cache: Never,
         is_receipt: true,
         remembers_commands: true,
@@ -371,6 +371,14 @@ registry! { $
     /// A key for callers.
     ApiKey {
         id: ApiKeyId,
+        state_version: 2,
+        cache: Never,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// A job that was done again.
+    Job {
+        id: JobId,
         state_version: 1,
         cache: Never,
         is_receipt: false,

@@ -20,7 +20,9 @@ pub enum WithheldReason {
     NotFirstPurchase,
     /// Nobody referred the buyer.
     NotReferred,
-    /// The buyer's referral is held or was rejected.
+    /// The buyer's referral is held.
+    ReferralHeld,
+    /// The buyer's referral was rejected.
     ReferralNotCounted,
     /// The purchase is dated before the referral.
     BeforeReferral,
@@ -35,6 +37,12 @@ pub enum WithheldReason {
 }
 
 impl WithheldReason {
+    /// Whether the reason is that a referral does not count, which can change.
+    #[must_use]
+    pub fn is_of_standing(self) -> bool {
+        matches!(self, Self::ReferralHeld | Self::ReferralNotCounted)
+    }
+
     /// Whether the reason is the earner's own, and not one of the purchase or of the program.
     #[must_use]
     pub fn is_of_earner(self) -> bool {
@@ -45,6 +53,7 @@ impl WithheldReason {
             | Self::BelowMinimum
             | Self::NotFirstPurchase
             | Self::NotReferred
+            | Self::ReferralHeld
             | Self::ReferralNotCounted
             | Self::BeforeReferral
             | Self::RoundedToZero => false,

@@ -167,6 +167,7 @@ fn is_false(value: &bool) -> bool {
 /// The rules of a program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
+#[allow(clippy::struct_excessive_bools, reason = "each is a policy by itself")]
 pub struct ProgramRules {
     /// The name that people see.
     pub display_name: String,
@@ -208,6 +209,22 @@ pub struct ProgramRules {
     /// none.
     #[serde(skip_serializing_if = "is_false", default)]
     pub mails: bool,
+    /// Whether a referral is held until the referee has confirmed their e-mail address.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub require_confirmed_email: bool,
+    /// Whether a purchase that earned nothing because a referral was held is made up for when the referral is
+    /// released. Otherwise it is as if it had been made before the referral.
+    #[serde(skip_serializing_if = "is_true", default = "yes")]
+    pub make_up_held_purchases: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// The index of the tier that `referrals` reach in `tiers`, which are in ascending order.

@@ -8,7 +8,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::{
-    ApiKeyId, FraudEvidence, FraudNote, KeyRole, Mail, MailKind, ParticipantId, Personal,
+    ApiKeyId, FraudEvidence, FraudNote, JobId, KeyRole, Mail, MailKind, ParticipantId, Personal,
     ProgramId, Recipient, SessionsEnded, Timestamp, UserId, UserRole,
 };
 
@@ -51,11 +51,14 @@ pub enum TokenPurpose {
     ChangeEmail,
     /// Choosing another password.
     ResetPassword,
+    /// Making a sign-up that waits for it an account.
+    ConfirmSignUp,
 }
 
 impl TokenPurpose {
     /// All there are.
-    pub const ALL: [Self; 3] = [Self::ConfirmEmail, Self::ChangeEmail, Self::ResetPassword];
+    pub const ALL: [Self; 4] =
+        [Self::ConfirmEmail, Self::ChangeEmail, Self::ResetPassword, Self::ConfirmSignUp];
 
     /// The name used in the table.
     #[must_use]
@@ -64,6 +67,7 @@ impl TokenPurpose {
             Self::ConfirmEmail => "confirm_email",
             Self::ChangeEmail => "change_email",
             Self::ResetPassword => "reset_password",
+            Self::ConfirmSignUp => "confirm_sign_up",
         }
     }
 
@@ -142,6 +146,17 @@ impl fmt::Debug for SecondFactor {
     }
 }
 
+/// The encrypted secret of a second factor.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SealedSecret(pub Vec<u8>);
+
+impl fmt::Debug for SealedSecret {
+    /// Prints nothing of it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("SealedSecret(..)")
+    }
+}
+
 /// A new API key, without the key itself, which only its holder knows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NewApiKey {
@@ -161,6 +176,11 @@ pub struct NewApiKey {
     pub program_ids: Option<Vec<ProgramId>>,
     /// When it ceases to be valid.
     pub expire_time: Option<Timestamp>,
+    /// Who created it, in the form in which the log names actors.
+    pub created_by: String,
+    /// The person who created it or, if a key did, the person who had created that key. Absent if nobody did, as with
+    /// keys by the command line. Never of a key of the role `user`, which ends with its user.
+    pub creator_user_id: Option<UserId>,
 }
 
 impl fmt::Debug for NewApiKey {
@@ -205,8 +225,36 @@ pub enum SideRow {
     ProfileChange(ProfileChange),
     /// A token to be mailed.
     MailedToken(MailedToken),
+    /// That a user is mailed a link which confirms the address in their profile.
+    RequestedConfirmation {
+        /// What the token of the link is made of.
+        token_id: [u8; 16],
+        /// The user.
+        user_id: UserId,
+    },
     /// A user's second factor.
     SecondFactor(SecondFactorRow),
+    /// The encrypted secret of a second factor that is being set up.
+    SecondFactorBegun {
+        /// The user.
+        user_id: UserId,
+        /// The secret, encrypted.
+        sealed_secret: SealedSecret,
+    },
+    /// That a recovery code is used up.
+    RecoveryCodeUse {
+        /// The user.
+        user_id: UserId,
+        /// The SHA-256 of the code.
+        hash: [u8; 32],
+    },
+    /// That a job is to be done again.
+    JobRetry {
+        /// The job.
+        job_id: JobId,
+        /// How many attempts it had had. A job with another number stays as it is.
+        attempts: u32,
+    },
     /// Which kinds of mail a user wants. Kinds that are not named stay as they are.
     MailPreferences {
         /// The user.
@@ -253,6 +301,8 @@ pub enum SideRow {
         /// The hash.
         hash: PasswordHash,
     },
+    /// That the sign-up of a user, which waited for a confirmed address, is done.
+    ConfirmedSignUp(UserId),
 }
 
 impl SideRow {
@@ -268,7 +318,12 @@ impl SideRow {
             Self::FraudNote(_) => "fraud_notes",
             Self::ProfileChange(_) => "profile_changes",
             Self::MailedToken(_) => "mailed_tokens",
-            Self::SecondFactor(_) => "second_factors",
+            Self::RequestedConfirmation { .. } => "requested_confirmations",
+            // One function writes all three, in order.
+            Self::SecondFactor(_)
+            | Self::SecondFactorBegun { .. }
+            | Self::RecoveryCodeUse { .. } => "second_factors",
+            Self::JobRetry { .. } => "job_retries",
             Self::MailPreferences { .. } => "mail_preferences",
             Self::Mail(_) => "mails",
             Self::Erasure(_) => "erasures",
@@ -277,6 +332,7 @@ impl SideRow {
             Self::UserRole { .. } => "user_roles",
             Self::SessionEnds { .. } => "session_ends",
             Self::PasswordHash { .. } => "password_hashes",
+            Self::ConfirmedSignUp(_) => "confirmed_sign_ups",
         }
     }
 
@@ -319,28 +375,32 @@ impl SideRow {
                 "email": token.email.0,
                 "version": token.version,
             }),
-            Self::SecondFactor(SecondFactorRow { user_id, factor }) => json!({
+            Self::SecondFactor(row) => second_factor(row),
+            Self::SecondFactorBegun { user_id, sealed_secret } => json!({
                 "user_id": user_id.as_str(),
-                "sealed_secret": factor.as_ref().map(|factor| hex(&factor.sealed_secret)),
-                "last_period": factor.as_ref().map(|factor| factor.last_period),
-                "recovery_hashes": factor.as_ref().map(|factor| {
-                    factor.recovery_hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>()
-                }),
+                "begun_secret": hex(&sealed_secret.0),
+            }),
+            Self::RecoveryCodeUse { user_id, hash } => json!({
+                "user_id": user_id.as_str(),
+                "used_hash": hex(hash),
+            }),
+            Self::JobRetry { job_id, attempts } => json!({
+                "job_id": job_id,
+                "attempts": attempts,
+            }),
+            Self::RequestedConfirmation { token_id, user_id } => json!({
+                "token_id": hex(token_id),
+                "user_id": user_id,
             }),
             Self::MailPreferences { user_id, wanted } => json!({
                 "user_id": user_id.as_str(),
                 "wanted": kinds(wanted, true),
                 "unwanted": kinds(wanted, false),
             }),
-            Self::Mail(mail) => json!({
-                "occasion": mail.occasion,
-                "kind": mail.kind.as_str(),
-                "user_id": mail.user_id.as_ref().map(UserId::as_str),
-                "recipient": mail.recipient.as_ref().map(|recipient| &recipient.email),
-                "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
-                "facts": mail.facts,
-            }),
-            Self::Erasure(user_id) => json!({ "user_id": user_id.as_str() }),
+            Self::Mail(mail) => mail_content(mail),
+            Self::Erasure(user_id) | Self::ConfirmedSignUp(user_id) => {
+                json!({ "user_id": user_id.as_str() })
+            }
             Self::ApiKey { key, create_time } => json!({
                 "key_id": key.key_id,
                 "hash": hex(&key.hash),
@@ -350,6 +410,8 @@ impl SideRow {
                 "rpcs": key.rpcs,
                 "program_ids": key.program_ids,
                 "expire_time_us": key.expire_time,
+                "created_by": key.created_by,
+                "creator_user_id": key.creator_user_id,
                 "create_time_us": create_time,
             }),
             Self::ApiKeyRevocation { key_id, revoke_time } => json!({
@@ -376,13 +438,36 @@ impl SideRow {
     }
 }
 
+fn second_factor(SecondFactorRow { user_id, factor }: &SecondFactorRow) -> Value {
+    json!({
+        "user_id": user_id.as_str(),
+        "sealed_secret": factor.as_ref().map(|factor| hex(&factor.sealed_secret)),
+        "last_period": factor.as_ref().map(|factor| factor.last_period),
+        "recovery_hashes": factor.as_ref().map(|factor| {
+            factor.recovery_hashes.iter().map(|hash| hex(hash)).collect::<Vec<_>>()
+        }),
+    })
+}
+
+fn mail_content(mail: &Mail) -> Value {
+    json!({
+        "occasion": mail.occasion,
+        "kind": mail.kind.as_str(),
+        "is_urgent": mail.kind.is_urgent(),
+        "user_id": mail.user_id.as_ref().map(UserId::as_str),
+        "recipient": mail.recipient.as_ref().map(|recipient| &recipient.email),
+        "recipient_name": mail.recipient.as_ref().and_then(|recipient| recipient.name.as_ref()),
+        "facts": mail.facts,
+    })
+}
+
 /// The names of the kinds that are wanted, or that are not.
 fn kinds(wanted: &[(MailKind, bool)], is_wanted: bool) -> Vec<&'static str> {
     wanted.iter().filter(|(_, is)| *is == is_wanted).map(|(kind, _)| kind.as_str()).collect()
 }
 
 /// Bytes in the form that Postgres decodes with `decode(text, 'hex')` and reads as a UUID.
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
 
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {

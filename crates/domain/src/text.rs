@@ -3,6 +3,7 @@
 //! Characters without a shape of their own can reverse a name, hide a part of it, or make two different names look
 //! the same. A few of them are part of how a script or an emoji is written, and are accepted there only.
 
+use unicode_normalization::UnicodeNormalization;
 use unicode_properties::{
     GeneralCategory, GeneralCategoryGroup, UnicodeEmoji, UnicodeGeneralCategory,
 };
@@ -51,6 +52,26 @@ pub fn unseen(text: &str) -> Option<Unseen> {
         }
     }
     is_blank.then_some(Unseen::Blank)
+}
+
+/// What a link is recognised by, in the form in which programs compare texts (NFKC).
+const LINK_MARKS: &[char] = &['.', ':', '/', '@'];
+
+/// The plain form of a character that is none of a link's marks and looks like some, such as the full-width `：` or the
+/// dot leader U+2024; `None` for every other character. Programs that normalise texts read the plain form.
+#[must_use]
+pub fn hidden_link_mark(character: char) -> Option<String> {
+    if character.is_ascii() {
+        return None;
+    }
+    let alike = match character {
+        // Not compatible, but the same for readers: the one-dot and slash-like signs of mathematics and phonetics.
+        '\u{2044}' | '\u{2215}' | '\u{29F8}' => "/".into(),
+        '\u{2236}' | '\u{A789}' => ":".into(),
+        '\u{A4F8}' => ".".into(),
+        _ => std::iter::once(character).nfkc().collect::<String>(),
+    };
+    alike.contains(LINK_MARKS).then_some(alike)
 }
 
 /// Whether readers see a character that stands alone. What a character for private use looks like is agreed between

@@ -11,7 +11,7 @@ use super::events::events;
 use super::ledger::Posting;
 use super::profile::{
     ProfileCommand, ProfileState, UserEmailChanged, UserEmailConfirmed, UserProfileUpdated,
-    UserSecondFactorChanged,
+    UserRecoveryCodeUsed, UserSecondFactorBegun, UserSecondFactorChanged,
 };
 use super::registry::{Posts, State};
 use super::{ProgramId, Refusal, SessionsEnded, Timestamp, UserId};
@@ -132,6 +132,11 @@ pub struct UserSessionsEnded {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserPasswordChanged {}
 
+/// Everything that is held about a user was given out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserExported {}
+
 events! {
     /// What can happen to a user.
     UserEvent {
@@ -147,6 +152,9 @@ events! {
         UserRoleChanged = "1.0.0",
         UserSessionsEnded = "1.0.0",
         UserPasswordChanged = "1.0.0",
+        UserSecondFactorBegun = "1.0.0",
+        UserRecoveryCodeUsed = "1.0.0",
+        UserExported = "1.0.0",
     }
 }
 
@@ -163,6 +171,7 @@ pub enum UserCommand {
     ChangeRole { user_id: UserId, role: UserRole },
     EndSessions { ended: SessionsEnded },
     ChangePassword,
+    Export,
 }
 
 /// An account.
@@ -288,6 +297,7 @@ impl Aggregate for User {
             UserCommand::ChangeRole { role, .. } => UserRoleChanged { role }.into(),
             UserCommand::EndSessions { ended } => UserSessionsEnded { sessions: ended }.into(),
             UserCommand::ChangePassword => UserPasswordChanged {}.into(),
+            UserCommand::Export => UserExported {}.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -311,7 +321,10 @@ impl Aggregate for User {
                 self.profile.forget_asked_email();
                 self.role = event.role;
             }
-            UserEvent::UserSessionsEnded(_) => {}
+            UserEvent::UserRecoveryCodeUsed(_) => self.profile.use_recovery_code(),
+            UserEvent::UserSessionsEnded(_)
+            | UserEvent::UserSecondFactorBegun(_)
+            | UserEvent::UserExported(_) => {}
             UserEvent::UserPasswordChanged(_) => {
                 self.profile.forget_asked_email();
                 self.password_changes = self.password_changes.saturating_add(1);
@@ -334,7 +347,10 @@ impl Posts for UserEvent {
             | Self::UserErased(_)
             | Self::UserRoleChanged(_)
             | Self::UserSessionsEnded(_)
-            | Self::UserPasswordChanged(_) => None,
+            | Self::UserPasswordChanged(_)
+            | Self::UserSecondFactorBegun(_)
+            | Self::UserRecoveryCodeUsed(_)
+            | Self::UserExported(_) => None,
         }
     }
 }
@@ -349,19 +365,7 @@ impl UserEvent {
     /// The registration, if the event is one.
     #[must_use]
     pub fn registered(&self) -> Option<&UserRegistered> {
-        match self {
-            Self::UserRegistered(registered) => Some(registered),
-            Self::UserEnrolled(_)
-            | Self::UserDeactivated(_)
-            | Self::UserReactivated(_)
-            | Self::UserProfileUpdated(_)
-            | Self::UserEmailChanged(_)
-            | Self::UserEmailConfirmed(_)
-            | Self::UserSecondFactorChanged(_)
-            | Self::UserErased(_)
-            | Self::UserRoleChanged(_)
-            | Self::UserSessionsEnded(_)
-            | Self::UserPasswordChanged(_) => None,
-        }
+        let Self::UserRegistered(registered) = self else { return None };
+        Some(registered)
     }
 }

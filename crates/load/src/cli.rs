@@ -9,19 +9,24 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
-use client::{Server, StopRequests, variable, without_empty_variables};
+use client::{Server, StopRequests, matches_of, variable};
 use domain::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 use crate::chaos::{Chaos, chaos};
 use crate::random::Random;
-use crate::{Comparing, OwnServer, Progress, Report, Scenario, Settings, compare, plot, run};
+use crate::{
+    Caller, Comparing, OwnServer, Progress, Report, Scenario, Settings, compare, plot, run,
+};
 
 /// The default numbers of open streams: few beside the mixed load, many in the scenario about streams.
 const MIXED_STREAMS: u64 = 100;
 const STREAMS: u64 = 1_000;
 /// The default rate of purchases in the scenario about streams, per second.
 const STREAMS_RATE: f64 = 200.0;
+/// How many people log in at once, and how many strangers sign up under a username that is taken.
+const LOGINS: u64 = 200;
+const STRANGERS: u64 = 16;
 /// The number of rivals that have a pool of their own.
 const RIVALS: u32 = 3;
 /// How often the progress line is written.
@@ -50,6 +55,11 @@ enum Load {
     Streams(Options),
     /// The top of the leaderboard and the rank of anybody, in turn; run it beside purchases
     Leaderboard(Options),
+    /// Purchases, at first alone and then while many people (200) log in at once, again and again: how much slower
+    /// purchases become
+    Login(Options),
+    /// Purchases, at first alone and then while strangers (16) sign up under a username that is taken, again and again
+    TakenNames(Options),
     /// The engine beside its rivals, on a cluster of its own: plain cqrs-es, hand-written SQL, a stored
     /// function, and pgbench
     Compare(CompareOptions),
@@ -204,6 +214,12 @@ struct Options {
     /// that run must have had the same scenario, seed and number of participants
     #[arg(long, value_name = "RUN", conflicts_with = "own")]
     participants_of: Option<String>,
+    /// Who records the purchases. The run makes a key or an account with the admin key, and revokes it at the end
+    #[arg(long, value_name = "CALLER", value_enum, default_value = "admin-key")]
+    caller: Caller,
+    /// How many people log in at once in `login`, or strangers sign up in `taken-names` [default: 200, 16]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    storm: Option<u64>,
     /// Give users who sign up during the run a password, so that hashing is measured as well
     #[arg(long)]
     passwords: bool,
@@ -237,7 +253,7 @@ struct Target {
 /// Runs the program on the arguments of the process.
 #[must_use]
 pub fn main() -> ExitCode {
-    let matches = without_empty_variables(Load::command()).get_matches();
+    let matches = matches_of(Load::command());
     let load = Load::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let wanted = variable("TRIBUTARY_LOG").unwrap_or_else(|| DEFAULT_FILTER.into());
     let filter = EnvFilter::builder().parse_lossy(wanted);
@@ -289,6 +305,8 @@ impl Load {
             Self::Mixed(options) => options.run(Scenario::Mixed).await,
             Self::Streams(options) => options.run(Scenario::Streams).await,
             Self::Leaderboard(options) => options.run(Scenario::Leaderboard).await,
+            Self::Login(options) => options.run(Scenario::Login).await,
+            Self::TakenNames(options) => options.run(Scenario::TakenNames).await,
             Self::Compare(options) => options.run().await,
             Self::Chaos(options) => options.run().await,
         }
@@ -338,9 +356,12 @@ impl Options {
         let (streams, usual_rate) = match scenario {
             Scenario::Streams => (STREAMS, Some(STREAMS_RATE)),
             Scenario::Mixed => (MIXED_STREAMS, None),
-            Scenario::SignUp | Scenario::Purchase | Scenario::Hot | Scenario::Leaderboard => {
-                (0, None)
-            }
+            _ => (0, None),
+        };
+        let storm = match scenario {
+            Scenario::Login => self.storm.unwrap_or(LOGINS),
+            Scenario::TakenNames => self.storm.unwrap_or(STRANGERS),
+            _ => 0,
         };
         let (rate, share_of_full) = match self.rate {
             None => (usual_rate, None),
@@ -351,6 +372,8 @@ impl Options {
             scenario,
             server: self.target.server.clone(),
             own_server: self.target.own,
+            caller: self.caller,
+            storm,
             seed: self.seed,
             connections: self.connections,
             concurrency: self.concurrency,

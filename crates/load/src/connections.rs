@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use client::{Server, causes};
+use client::Server;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tonic::Request;
+use tonic::metadata::errors::InvalidMetadataValue;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Uri};
 
@@ -20,7 +21,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub struct Connections {
     channels: Arc<[Channel]>,
-    key: MetadataValue<Ascii>,
+    /// What calls present; nothing if they are anonymous.
+    key: Option<MetadataValue<Ascii>>,
 }
 
 impl Connections {
@@ -33,19 +35,24 @@ impl Connections {
             what,
             reason: error.to_string(),
         };
-        let key = format!("Bearer {admin_key}").parse();
-        let key = key.map_err(|error| unusable("the admin key", &error))?;
+        let key = Some(presented(admin_key)?);
         let mut channels = Vec::new();
         let endpoint = server.endpoint().map_err(|error| unusable("--server", &error))?;
         for _ in 0..count.max(1) {
             let channel = endpoint.connect_with_connector(tower::service_fn(connect)).await;
-            let channel = channel.map_err(|error| LoadError::Unreachable {
-                server: server.address.clone(),
-                reason: causes(&error),
-            });
-            channels.push(channel?);
+            let unreachable = |error| LoadError::Unreachable(server.unreachable(&error));
+            channels.push(channel.map_err(unreachable)?);
         }
         Ok(Self { channels: channels.into(), key })
+    }
+
+    /// The same connections with another credential, or with none.
+    ///
+    /// # Errors
+    /// If the credential is malformed.
+    pub fn with(&self, credential: Option<&str>) -> Result<Self, LoadError> {
+        let key = credential.map(presented).transpose()?;
+        Ok(Self { channels: self.channels.clone(), key })
     }
 
     /// The connection of operation `number`.
@@ -65,9 +72,20 @@ impl Connections {
     /// The request of a call with a stream of answers.
     pub fn stream<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.metadata_mut().insert("authorization", self.key.clone());
+        if let Some(key) = &self.key {
+            request.metadata_mut().insert("authorization", key.clone());
+        }
         request
     }
+}
+
+/// A credential as calls present it.
+fn presented(credential: &str) -> Result<MetadataValue<Ascii>, LoadError> {
+    let key = format!("Bearer {credential}").parse();
+    key.map_err(|error: InvalidMetadataValue| LoadError::Unusable {
+        what: "the admin key",
+        reason: error.to_string(),
+    })
 }
 
 /// Calls that begin together are sent together, as clients in other languages do.

@@ -7,16 +7,9 @@ use tonic_types::StatusExt;
 /// error; it is counted.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// There is no server.
-    #[error(
-        "no server answers at {server} ({reason}); start one, pass --server, or let this start one with --own"
-    )]
-    Unreachable {
-        /// Its address.
-        server: String,
-        /// What went wrong.
-        reason: String,
-    },
+    /// There is no connection to the server, for this reason.
+    #[error("{0}; --own starts a server for the run")]
+    Unreachable(String),
     /// A setting cannot be used.
     #[error("{what}: {reason}")]
     Unusable {

@@ -15,6 +15,7 @@
 //! - [`chaos`] makes faults of every kind under load, and checks that nothing is lost or doubled.
 //! - [`rivals`] are other ways of doing the same purchases on the same Postgres.
 
+mod caller;
 pub mod chaos;
 pub mod check;
 mod cli;
@@ -33,10 +34,12 @@ pub mod random;
 mod report;
 pub mod rivals;
 mod run;
+mod storm;
 mod streams;
 mod table;
 mod world;
 
+pub use caller::Caller;
 pub use cli::main;
 pub use compare::{Compared, Comparing, compare};
 pub use error::{LoadError, reason};
@@ -63,6 +66,10 @@ pub enum Scenario {
     Streams,
     /// The top of the leaderboard and the rank of anybody, in turn.
     Leaderboard,
+    /// Purchases, at first alone and then beside people who all log in at once.
+    Login,
+    /// Purchases, at first alone and then beside strangers who sign up under a username that is taken.
+    TakenNames,
 }
 
 impl Scenario {
@@ -76,6 +83,8 @@ impl Scenario {
             Self::Mixed => "mixed",
             Self::Streams => "streams",
             Self::Leaderboard => "leaderboard",
+            Self::Login => "login",
+            Self::TakenNames => "taken-names",
         }
     }
 }

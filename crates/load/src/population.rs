@@ -36,7 +36,11 @@ impl Population {
     pub(super) fn of(scenario: Scenario, participants: u64, streams: u64) -> Self {
         let (generations, is_paired) = match scenario {
             Scenario::SignUp => ([0; 3], false),
-            Scenario::Purchase | Scenario::Mixed | Scenario::Leaderboard => {
+            Scenario::Purchase
+            | Scenario::Mixed
+            | Scenario::Leaderboard
+            | Scenario::Login
+            | Scenario::TakenNames => {
                 let first = (participants * FIRST_PERCENT / 100).max(1);
                 let second = (participants * SECOND_PERCENT / 100).max(1);
                 ([first, second, participants.saturating_sub(first + second).max(1)], false)

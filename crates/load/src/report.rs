@@ -7,10 +7,10 @@ use std::time::Duration;
 use hdrhistogram::{Counter, Histogram};
 use serde::Serialize;
 
-use super::Scenario;
 use super::check::Checked;
 use super::driver::{Length, Plan};
 use super::machine::{Machine, Memory};
+use super::{Caller, Scenario};
 
 /// The settings of a run.
 #[derive(Clone, Debug, Serialize)]
@@ -22,6 +22,10 @@ pub struct Settings {
     pub server: client::Server,
     /// Whether the server was started for this run, and its log contains nothing else.
     pub own_server: bool,
+    /// Who records the purchases.
+    pub caller: Caller,
+    /// How many people log in at once, or how many strangers sign up; 0 in scenarios without a storm.
+    pub storm: u64,
     /// What all choices are made from.
     pub seed: u64,
     /// Connections to the server, used in turn.
@@ -133,6 +137,38 @@ pub struct Live {
     pub twice: u64,
 }
 
+/// What others did while purchases ran, and what it cost the purchases.
+#[derive(Clone, Debug, Serialize)]
+pub struct Storm {
+    /// How often each answer came: `OK`, or the reason of an error.
+    pub answers: BTreeMap<String, u64>,
+    /// The time of each of those calls.
+    pub calls: Latency,
+    /// Purchases each second before the storm; those during the storm are the throughput of the run.
+    pub before_per_s: f64,
+    /// The latency of purchases before the storm; that during the storm is the latency of the run.
+    pub before: Latency,
+    /// How many times as long as before the median of purchases is during the storm.
+    pub p50_ratio: f64,
+    /// The same for the 99th percentile.
+    pub p99_ratio: f64,
+}
+
+impl Storm {
+    /// Compares purchases before a storm with those during it.
+    #[must_use]
+    pub fn compare(
+        answers: BTreeMap<String, u64>,
+        calls: Latency,
+        before_per_s: f64,
+        before: Latency,
+        during: Latency,
+    ) -> Self {
+        let (p50_ratio, p99_ratio) = (during.p50_ms / before.p50_ms, during.p99_ms / before.p99_ms);
+        Self { answers, calls, before_per_s, before, p50_ratio, p99_ratio }
+    }
+}
+
 /// How far the read models were behind the log.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Lag {
@@ -180,6 +216,8 @@ pub struct Report {
     pub latency: Latency,
     /// What live streams delivered, if any were open.
     pub live: Option<Live>,
+    /// What others did meanwhile, in the scenarios that have a storm.
+    pub storm: Option<Storm>,
     /// How far the read models were behind.
     pub lag: Lag,
     /// The memory of the server after the run, if it was started for it.

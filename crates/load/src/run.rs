@@ -7,12 +7,14 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::caller::Credential;
 use super::connections::Connections;
 use super::driver::{self, Length, Measured, Plan};
 use super::ledger::Ledger;
 use super::machine::{Machine, Memory};
 use super::population::{self, PROGRAM_ID, Population};
-use super::report::{Lag, Latency, Live, Report, Second, Settings};
+use super::report::{self, Lag, Latency, Live, Report, Second, Settings};
+use super::storm::Storm;
 use super::streams::{self, Watched, Watching};
 use super::world::{Progress, World};
 use super::{LoadError, Scenario, check, lag};
@@ -34,14 +36,35 @@ pub async fn run(
     progress: Arc<Progress>,
 ) -> Result<Report, LoadError> {
     let connections = Connections::open(&settings.server, admin_key, settings.connections).await?;
+    let run = format!("load-{:x}", moment.0);
+    let caller = Credential::make(settings.caller, &connections, &run, moment).await?;
+    let purchases = caller.connections.clone();
+    let report = run_as(settings, &connections, purchases, process_id, moment, progress).await;
+    // The credential is taken back, however the run ended.
+    let ended = caller.end(&connections).await;
+    let report = report?;
+    ended?;
+    Ok(report)
+}
+
+/// Makes one run, in which `caller` records the purchases.
+async fn run_as(
+    settings: &Settings,
+    connections: &Connections,
+    caller: Connections,
+    process_id: Option<u32>,
+    moment: Timestamp,
+    progress: Arc<Progress>,
+) -> Result<Report, LoadError> {
     let population = Population::of(settings.scenario, settings.participants, settings.streams);
     let mut settings = settings.clone();
     settings.participants = population.size();
     let ledger = Ledger::new(format!("load-{:x}", moment.0));
     let (program_id, seed) = (PROGRAM_ID.into(), settings.seed);
-    let mut world = World::new(connections, program_id, seed, ledger, population, progress);
+    let mut world = World::new(connections.clone(), program_id, seed, ledger, population, progress);
+    world.caller = caller;
     world.members_of.clone_from(&settings.participants_of);
-    world.passwords = settings.passwords;
+    world.passwords = settings.passwords || settings.storm > 0;
     let world = Arc::new(world);
 
     world.progress.begin("signing up the participants");
@@ -53,6 +76,7 @@ pub async fn run(
     lag::catch_up(&world.connections, PROGRAM_ID).await?;
     let set_up_s = begun.elapsed().as_secs_f64();
 
+    let storm = Storm::prepare(&world, settings.scenario, settings.storm, &settings.server).await?;
     let watching = Watching::new(settings.scenario == Scenario::Streams);
     let streams = streams::open(&world, &watching, settings.streams).await?;
     let open_streams = streams.len();
@@ -74,7 +98,7 @@ pub async fn run(
     let (stop, stopped) = watch::channel(false);
     let sampling =
         tokio::spawn(lag::sample(world.connections.clone(), world.program_id.clone(), stopped));
-    let measured = operations.measure(&settings.plan()).await;
+    let (measured, storm) = operations.measure_in(storm, &settings.plan()).await;
     let memory = process_id.and_then(Memory::of);
     stop.send_replace(true);
 
@@ -105,6 +129,7 @@ pub async fn run(
         errors: measured.errors,
         unstarted: measured.unstarted,
         live: (open_streams > 0).then(|| live(open_streams, &watched)),
+        storm,
         lag: Lag { greatest_events, end_events, catch_up_ms },
         memory,
         sign_ups,
@@ -133,6 +158,27 @@ impl Operations {
         tokio::join!(self.operate(plan), warm).0
     }
 
+    /// Runs operations as planned; if there is a storm, at first without it and then again in it.
+    async fn measure_in(
+        &self,
+        storm: Option<Storm>,
+        plan: &Plan,
+    ) -> (Measured, Option<report::Storm>) {
+        let Some(storm) = storm else { return (self.measure(plan).await, None) };
+        let before = self.measure(plan).await;
+        self.world.progress.begin("purchases in the storm");
+        let plan = Plan { warm_up: Duration::ZERO, ..plan.clone() };
+        let (during, stormed) = storm.during(self.measure(&plan)).await;
+        let compared = report::Storm::compare(
+            stormed.answers,
+            Latency::of(&stormed.histogram),
+            before.throughput(),
+            Latency::of(&before.histogram),
+            Latency::of(&during.histogram),
+        );
+        (during, Some(compared))
+    }
+
     /// Measures how many operations per second succeed at full load, and then waits until the read models
     /// have caught up.
     async fn full_load(&self, plan: Plan) -> Result<f64, LoadError> {
@@ -155,7 +201,9 @@ impl Operations {
             async move {
                 let outcome = match scenario {
                     Scenario::SignUp => world.sign_up(number).await,
-                    Scenario::Purchase | Scenario::Hot => world.purchase(number).await.map(drop),
+                    Scenario::Purchase | Scenario::Hot | Scenario::Login | Scenario::TakenNames => {
+                        world.purchase(number).await.map(drop)
+                    }
                     Scenario::Mixed => world.mixed(number).await,
                     Scenario::Streams => watching.purchase(world.clone(), number).await,
                     Scenario::Leaderboard => world.leaderboard(number).await,

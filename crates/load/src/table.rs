@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::check::Checked;
-use super::report::{Latency, Live};
+use super::report::{Latency, Live, Storm};
 
 impl Report {
     /// The lines of the table.
@@ -10,6 +10,7 @@ impl Report {
     pub fn table(&self) -> Vec<String> {
         let mut lines = self.heading();
         lines.extend(self.outcome());
+        lines.extend(self.storm.iter().flat_map(storm));
         lines.extend(self.live.iter().flat_map(live));
         lines.extend(self.aftermath());
         lines
@@ -32,6 +33,7 @@ impl Report {
         let (name, warm_up_s) = (settings.scenario.name(), settings.warm_up_s);
         let (concurrency, connections) = (settings.concurrency, settings.connections);
         let (seed, version, build) = (settings.seed, self.version, self.build);
+        let caller = settings.caller.name();
         let participants = match &settings.participants_of {
             None => format!("{} in {:.1} s", settings.participants, self.set_up_s),
             Some(run) => format!("{} of {run}", settings.participants),
@@ -41,7 +43,9 @@ impl Report {
             row("scenario", &format!("{name}, {length} after {warm_up_s} s, {rate}")),
             row(
                 "load",
-                &format!("{concurrency} at a time on {connections} connections, seed {seed}"),
+                &format!(
+                    "{concurrency} at a time on {connections} connections, seed {seed}, by {caller}"
+                ),
             ),
             row("program", &format!("tributary {version} ({build})")),
             row("machine", &format!("{cores} cores, {cpu_model}, {system}")),
@@ -88,6 +92,19 @@ impl Report {
 
 fn row(name: &str, value: &str) -> String {
     format!("{name:22}{value}")
+}
+
+fn storm(storm: &Storm) -> Vec<String> {
+    let Storm { before_per_s, p50_ratio, p99_ratio, .. } = storm;
+    let answers: Vec<String> =
+        storm.answers.iter().map(|(answer, count)| format!("{count} {answer}")).collect();
+    vec![
+        row("  before the storm", &latency(&storm.before)),
+        row("  during / before", &format!("{p50_ratio:8.2} {:8} {p99_ratio:8.2}", "")),
+        row("  before the storm", &format!("{before_per_s:.1} a second")),
+        row("calls of the storm", &latency(&storm.calls)),
+        row("  answered", &answers.join(", ")),
+    ]
 }
 
 fn live(live: &Live) -> Vec<String> {

@@ -24,7 +24,7 @@ use contract::pb::{
 const LEAST_AMOUNT_MINOR: u64 = 100_000;
 const AMOUNT_RANGE_MINOR: u64 = 900_000;
 /// The password of all users who have one.
-const PASSWORD: &str = "Corr3ct horse battery staple";
+pub(super) const PASSWORD: &str = "Corr3ct horse battery staple";
 /// The currency of the program.
 const CURRENCY: &str = "INR";
 /// How many entries of a leaderboard are read.
@@ -56,6 +56,8 @@ const CHOICES: u64 = 8;
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) connections: Connections,
+    /// The connections of whoever records purchases.
+    pub(super) caller: Connections,
     pub(super) program_id: Arc<str>,
     pub(super) seed: u64,
     pub(super) ledger: Ledger,
@@ -103,6 +105,7 @@ impl World {
         progress: Arc<Progress>,
     ) -> Self {
         Self {
+            caller: connections.clone(),
             connections,
             program_id,
             seed,
@@ -194,8 +197,8 @@ impl World {
             }),
             ..Default::default()
         };
-        let mut client = PurchaseServiceClient::new(self.connections.channel(number));
-        let outcome = client.record_purchase(self.connections.request(message)).await;
+        let mut client = PurchaseServiceClient::new(self.caller.channel(number));
+        let outcome = client.record_purchase(self.caller.request(message)).await;
         self.ledger.note(Write::Purchase, number, Answer::of(&outcome));
         Ok(outcome?.into_inner())
     }

@@ -44,6 +44,7 @@ impl People {
             login: login.into(),
             password: password.into(),
             second_factor_code: code.into(),
+            ..Default::default()
         };
         Ok(self.service().login(request).await?.into_inner())
     }

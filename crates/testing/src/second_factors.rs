@@ -50,18 +50,24 @@ impl Drop for KeyFile {
 }
 
 /// An app that knows a secret.
-pub struct App(Totp);
+pub struct App {
+    totp: Totp,
+    /// The code with which the factor was set up; empty before.
+    pub confirmed_with: String,
+}
 
 impl App {
     pub fn of(secret: &str) -> Self {
-        Self(Builder::new().with_secret(Secret::try_from_base32(secret).unwrap()).build().unwrap())
+        let secret = Secret::try_from_base32(secret).unwrap();
+        let totp = Builder::new().with_secret(secret).build().unwrap();
+        Self { totp, confirmed_with: String::new() }
     }
 
     /// The code that the app shows so many periods of 30 seconds from now.
     #[allow(clippy::disallowed_methods, reason = "the clock of the app is that of the machine")]
     pub fn code(&self, periods: i64) -> String {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        self.0.generate(now.saturating_add_signed(30 * periods)).to_string()
+        self.totp.generate(now.saturating_add_signed(30 * periods)).to_string()
     }
 }
 
@@ -70,8 +76,10 @@ impl App {
 pub async fn set_up(people: &People, token: &str) -> (App, Vec<String>) {
     let enroll = with(token, EnrollSecondFactorRequest {});
     let begun = people.service().enroll_second_factor(enroll).await.unwrap().into_inner();
-    let app = App::of(&begun.secret);
-    let confirm = with(token, ConfirmSecondFactorRequest { code: app.code(0) });
+    let mut app = App::of(&begun.secret);
+    app.confirmed_with = app.code(0);
+    let code = app.confirmed_with.clone();
+    let confirm = with(token, ConfirmSecondFactorRequest { code });
     let confirmed = people.service().confirm_second_factor(confirm).await.unwrap().into_inner();
     (app, confirmed.recovery_codes)
 }

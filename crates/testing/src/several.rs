@@ -161,10 +161,13 @@ const BOOKS: [(&str, &str); 10] = [
     (
         "referrals that do not count one more use",
         "select count(*) from (
-            select (payload ->> 'uses')::bigint
-                <> row_number() over (partition by aggregate_id order by position) as wrong
-            from events where event_type = 'ReferralMade'
-        ) as referrals where wrong",
+            select event_type, (payload ->> 'uses')::bigint <> sum(
+                (event_type = 'ReferralMade' and payload ->> 'status' is distinct from 'rejected')::integer
+                    + (payload ->> 'previous_status' is not distinct from 'rejected')::integer
+                    - (event_type = 'ReferralUpdated' and payload ->> 'status' = 'rejected')::integer
+            ) over (partition by aggregate_id order by position) as wrong
+            from events where event_type in ('ReferralMade', 'ReferralUpdated')
+        ) as referrals where wrong and event_type = 'ReferralMade'",
     ),
     (
         "participants with more than one referrer",

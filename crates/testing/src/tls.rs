@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -23,17 +24,29 @@ pub struct TlsProxy {
 impl TlsProxy {
     /// Starts a proxy to an address; it ends with the runtime of the test.
     pub async fn start(to: &str) -> Self {
+        Self::start_as(to, IsCa::NoCa).await
+    }
+
+    /// As [`TlsProxy::start`], with a certificate that is made to vouch for others, as `openssl req -x509` makes them.
+    pub async fn with_the_certificate_of_an_authority(to: &str) -> Self {
+        Self::start_as(to, IsCa::Ca(BasicConstraints::Unconstrained)).await
+    }
+
+    async fn start_as(to: &str, is_ca: IsCa) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let mut parameters = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        parameters.is_ca = is_ca;
+        let signing_key = KeyPair::generate().unwrap();
+        let cert = parameters.self_signed(&signing_key).unwrap();
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("tributary-ca-{}-{number}.pem", std::process::id());
         let ca_file = std::env::temp_dir().join(name);
-        std::fs::write(&ca_file, key.cert.pem()).unwrap();
+        std::fs::write(&ca_file, cert.pem()).unwrap();
 
-        let private = PrivateKeyDer::Pkcs8(key.signing_key.serialize_der().into());
+        let private = PrivateKeyDer::Pkcs8(signing_key.serialize_der().into());
         let mut config = ServerConfig::builder()
             .with_no_client_auth()
-            .with_single_cert(vec![key.cert.der().clone()], private)
+            .with_single_cert(vec![cert.der().clone()], private)
             .unwrap();
         config.alpn_protocols = vec![b"h2".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));

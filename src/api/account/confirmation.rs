@@ -3,6 +3,7 @@
 use super::evenly::evenly;
 use super::mailed_tokens::{mail, presented};
 use super::profile::MAX_READS;
+use super::waiting;
 use super::{Handlers, login_of};
 use crate::api::Context;
 use crate::api::errors::ApiError;
@@ -10,9 +11,9 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb;
 use crate::api::tokens::consistency_token;
-use crate::engine::{Failure, Submission};
+use crate::engine::{Failure, Submission, fresh_uuid};
 use crate::store::mailed_tokens::KnownToken;
-use crate::store::{Actor, Door, OwnProfile, in_time, own_profile, own_profile_of};
+use crate::store::{Actor, Door, OwnProfile, in_time, own_profile, own_profile_of, sign_ups};
 use domain::decide::{Command, ConfirmEmail, Exchange};
 use domain::{Personal, Refusal, TokenPurpose, UserId};
 
@@ -37,11 +38,18 @@ impl Handlers {
     ) -> Result<pb::ResendConfirmationResponse, ApiError> {
         let login = login_of(&mut Fields::of(&call.message), &call.message.login)?;
         let (database, environment) = (self.0.database.clone(), self.0.environment.clone());
-        evenly(async move {
+        let (access, kept) = (self.0.access.clone(), self.0.settings.sign_ups_kept);
+        evenly(&self.0.access, async move {
             match in_time(own_profile_of(database.pool(), &login)).await? {
                 Some(profile) if !profile.is_email_confirmed => {
                     let purpose = TokenPurpose::ConfirmEmail;
-                    in_time(mail(&database, &environment, &profile, purpose)).await
+                    in_time(mail(&access, &database, &environment, &profile, purpose)).await
+                }
+                // The username of a sign-up that waits is not its own.
+                None if login.contains('@') => {
+                    let token_id = fresh_uuid(&environment);
+                    in_time(sign_ups::mail_again(database.pool(), login.trim(), token_id, kept))
+                        .await
                 }
                 _ => Ok(()),
             }
@@ -51,17 +59,22 @@ impl Handlers {
     }
 }
 
-/// Confirms an address with a token, which is good once. Returns the user, and the position of the log at which that is
-/// seen.
+/// Confirms an address with a token, which is good once: that of a user, or that of a sign-up, which becomes a user.
+/// Returns the user, and the position of the log at which that is seen.
 pub(in crate::api) async fn confirm(
     context: &Context,
     token: &str,
     actor: Actor,
     door: Door,
 ) -> Result<(UserId, i64), ApiError> {
-    let purposes = [TokenPurpose::ConfirmEmail, TokenPurpose::ChangeEmail];
+    let purposes =
+        [TokenPurpose::ConfirmEmail, TokenPurpose::ChangeEmail, TokenPurpose::ConfirmSignUp];
     let known = presented(context, token, &purposes).await?;
     let user_id = known.user_id.clone();
+    if known.purpose == TokenPurpose::ConfirmSignUp {
+        let position = waiting::register(context, &user_id, actor, door).await?;
+        return Ok((user_id, position));
+    }
     let mut reads = 0;
     loop {
         reads += 1;

@@ -17,9 +17,11 @@ use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::time;
 use crate::api::tokens::newest_position;
 use crate::api::watch::{Messages, QUEUED_MESSAGES, Sent, credentials_ended, open};
+use crate::engine::Submission;
 use crate::engine::query::query;
 use crate::read::{At, Freshness, PurchaseFilter};
-use crate::store::{RecordedEvent, in_time, log, personal};
+use crate::store::{Door, RecordedEvent, in_time, log, personal};
+use domain::decide::Command;
 use domain::{
     Participant, ParticipantId, ProgramId, Purchase, PurchaseEvent, Refusal, Stream, StreamKey,
     User, UserId, each, load,
@@ -45,6 +47,10 @@ impl Handlers {
         newest_position(&self.0, &request.consistency_token).await?;
         let position = log::head(self.0.database.pool()).await?;
         let participants = participants(&self.0, &user_id).await?;
+        let command = Command::ExportUser { user_id: user_id.clone() };
+        let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+        // Recorded first, whether or not the caller reads to the end, so that the document shows it, too.
+        self.0.engine.execute(submission).await?;
         let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
         let (context, deadline) = (self.0.clone(), call.deadline);
         tokio::spawn(async move {

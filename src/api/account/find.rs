@@ -41,14 +41,23 @@ impl Handlers {
         let Some(found) = self.find_existing(&user_id).await? else {
             return Err(known.not_found());
         };
-        let pb::GetUserResponse { user, participants, email_confirmed, has_second_factor, .. } =
-            found;
+        let pb::GetUserResponse {
+            user,
+            participants,
+            position: _,
+            email_confirmed,
+            has_second_factor,
+            mail_preferences,
+            pending_email,
+        } = found;
         Ok(pb::FindUserResponse {
             user,
             participants,
             position,
             email_confirmed,
             has_second_factor,
+            mail_preferences,
+            pending_email,
         })
     }
 }

@@ -1,8 +1,8 @@
 //! `CreateApiKey`, `ListApiKeys` and `RevokeApiKey`.
 
 use super::Handlers;
-use crate::access::Principal;
 use crate::access::key_text::FreshKey;
+use crate::access::{Principal, Role};
 use crate::api::errors::{ApiError, internal, status};
 use crate::api::fields::Fields;
 use crate::api::guard::{Call, denied};
@@ -12,7 +12,7 @@ use crate::api::permissions::{Denied, is_rpc_limit};
 use crate::api::responses::time;
 use crate::api::writes::{carry_out, command_fields};
 use crate::store::api_keys::{self, KeyPlace, KnownKey};
-use crate::store::in_time;
+use crate::store::{Actor, in_time};
 use domain::decide::Command;
 use domain::{ApiKeyId, KeyRole, MAX_KEY_LIMITS, NewApiKey, ProgramId, Refusal, Timestamp, UserId};
 
@@ -27,9 +27,10 @@ impl Handlers {
         call: Call<pb::CreateApiKeyRequest>,
     ) -> Result<pb::CreateApiKeyResponse, ApiError> {
         let FreshKey { key_id, text, hash } = self.fresh_key()?;
-        let key = NewApiKey { key_id: key_id.clone(), hash, ..self.read_key(&call)? };
-        let key =
-            NewApiKey { expire_time: self.end_of(&call.principal, key.expire_time).await?, ..key };
+        let mut key = NewApiKey { key_id: key_id.clone(), hash, ..self.read_key(&call)? };
+        if let Some(own) = self.own_key(&call.principal).await? {
+            restrict_created(&mut key, &own)?;
+        }
         if let Some(user_id) = &key.user_id {
             self.check_room(user_id).await?;
         }
@@ -39,7 +40,7 @@ impl Handlers {
         let created = written.events.first().map(|event| event.stream.id.clone());
         let created = created.and_then(|id| ApiKeyId::parse(&id).ok()).ok_or_else(internal)?;
         let api_key = if created == key_id { text } else { String::new() };
-        let key = self.key(&created).await?;
+        let key = shown_to(&call.principal, self.key(&created).await?);
         Ok(pb::CreateApiKeyResponse {
             key: Some(key),
             api_key,
@@ -63,7 +64,7 @@ impl Handlers {
         let next_page_token =
             page.cut(&mut keys, |last| format!("{}.{}", last.create_time.0, last.key_id));
         Ok(pb::ListApiKeysResponse {
-            keys: keys.into_iter().map(message).collect(),
+            keys: keys.into_iter().map(|key| shown_to(&call.principal, key)).collect(),
             next_page_token,
         })
     }
@@ -78,27 +79,41 @@ impl Handlers {
         let command = Command::RevokeApiKey { key_id: key_id.clone() };
         let written = carry_out(&self.0, &call, command).await?;
         self.0.access.learn(&written.events);
-        let key = self.key(&key_id).await?;
+        let key = shown_to(&call.principal, self.key(&key_id).await?);
         Ok(pb::RevokeApiKeyResponse {
             key: Some(key),
             consistency_token: written.consistency_token,
         })
     }
 
-    /// The key of a new user.
-    pub(super) fn key_of_sign_up(&self, user_id: &UserId) -> Result<(NewApiKey, String), ApiError> {
+    /// The key of a new user. It may do no more and lasts no longer than the key that it is created with.
+    pub(super) async fn key_of_sign_up(
+        &self,
+        caller: &Principal,
+        user_id: &UserId,
+    ) -> Result<(NewApiKey, String), ApiError> {
         let FreshKey { key_id, text, hash } = self.fresh_key()?;
+        let own = self.own_key(caller).await?;
         let key = NewApiKey {
             key_id,
             hash,
             name: SIGN_UP_KEY.into(),
             role: KeyRole::User,
             user_id: Some(user_id.clone()),
-            rpcs: None,
-            program_ids: None,
-            expire_time: None,
+            rpcs: own.as_ref().and_then(|own| own.rpcs.clone()),
+            program_ids: own.as_ref().and_then(|own| own.program_ids.clone()),
+            expire_time: own.as_ref().and_then(|own| own.expire_time),
+            created_by: caller.actor().to_string(),
+            creator_user_id: None,
         };
         Ok((key, text))
+    }
+
+    /// The key that the caller calls with; `None` if it is none, or the admin key of the settings.
+    async fn own_key(&self, caller: &Principal) -> Result<Option<KnownKey>, ApiError> {
+        let Principal::Key { id: Some(id), .. } = caller else { return Ok(None) };
+        let id = ApiKeyId::parse(id).map_err(|_| internal())?;
+        Ok(in_time(api_keys::of_id(self.0.database.pool(), &id)).await?)
     }
 
     fn fresh_key(&self) -> Result<FreshKey, ApiError> {
@@ -144,25 +159,20 @@ impl Handlers {
         let read = name.zip(role).zip(user_id);
         let ((name, role), user_id) = fields.finish(read)?;
         let key_id = ApiKeyId::default();
-        Ok(NewApiKey { key_id, hash: [0; 32], name, role, user_id, rpcs, program_ids, expire_time })
-    }
-
-    /// When the new key ends: what the caller asks for, but no later than the caller's own key. A key that is limited
-    /// creates none, as the new one would be without the limit.
-    async fn end_of(
-        &self,
-        caller: &Principal,
-        wanted: Option<Timestamp>,
-    ) -> Result<Option<Timestamp>, ApiError> {
-        let Principal::Key { id: Some(id), role, limits, .. } = caller else { return Ok(wanted) };
-        if let Some(limits) = limits {
-            let limit = if limits.rpcs.is_some() { "rpcs" } else { "program_ids" };
-            return Err(denied(Denied::Limit { role: *role, limit }).into());
-        }
-        let id = ApiKeyId::parse(id).map_err(|_| internal())?;
-        let own = in_time(api_keys::of_id(self.0.database.pool(), &id)).await?;
-        let own_end = own.and_then(|key| key.expire_time);
-        Ok(wanted.into_iter().chain(own_end).min())
+        // A key of a user ends with its user, whoever created it.
+        let creator = call.principal.person_id().filter(|_| role != KeyRole::User);
+        Ok(NewApiKey {
+            key_id,
+            hash: [0; 32],
+            name,
+            role,
+            user_id,
+            rpcs,
+            program_ids,
+            expire_time,
+            created_by: call.principal.actor().to_string(),
+            creator_user_id: creator.cloned(),
+        })
     }
 
     /// Refuses a key for a user who has many. Two requests at once may both see room for one more; the bound is there
@@ -180,10 +190,33 @@ impl Handlers {
         Err(status(ErrorReason::TooManyApiKeys, message, &facts).into())
     }
 
-    async fn key(&self, key_id: &ApiKeyId) -> Result<pb::ApiKey, ApiError> {
+    async fn key(&self, key_id: &ApiKeyId) -> Result<KnownKey, ApiError> {
         let found = in_time(api_keys::of_id(self.0.database.pool(), key_id)).await?;
-        Ok(message(found.ok_or_else(|| Refusal::ApiKeyNotFound(key_id.clone()))?))
+        Ok(found.ok_or_else(|| Refusal::ApiKeyNotFound(key_id.clone()))?)
     }
+}
+
+/// A key that is created with another one ends with it at the latest, and with the person who created that one. A key that
+/// is limited creates none, as the new one would be without the limit.
+fn restrict_created(key: &mut NewApiKey, own: &KnownKey) -> Result<(), ApiError> {
+    let role = match own.role {
+        KeyRole::Admin => Role::Admin,
+        KeyRole::Service => Role::Service,
+        KeyRole::User => Role::User,
+    };
+    let limit = match own {
+        KnownKey { rpcs: Some(_), .. } => Some("rpcs"),
+        KnownKey { program_ids: Some(_), .. } => Some("program_ids"),
+        _ => None,
+    };
+    if let Some(limit) = limit {
+        return Err(denied(Denied::Limit { role, limit }).into());
+    }
+    key.expire_time = key.expire_time.into_iter().chain(own.expire_time).min();
+    if key.role != KeyRole::User {
+        key.creator_user_id.clone_from(&own.creator_user_id);
+    }
+    Ok(())
 }
 
 /// The RPCs that a key is limited to.
@@ -228,6 +261,16 @@ fn place(key: &str) -> Option<KeyPlace> {
     Some(KeyPlace { create_time: Timestamp(create_time.parse().ok()?), key_id: key_id.into() })
 }
 
+/// A key, as a caller may see it: users are not told who else has created a key of theirs.
+fn shown_to(caller: &Principal, key: KnownKey) -> pb::ApiKey {
+    let mut shown = message(key);
+    let is_own = caller.user_id().map(|user_id| Actor::user(user_id).to_string());
+    if is_own.is_some_and(|own| own != shown.created_by) {
+        shown.created_by.clear();
+    }
+    shown
+}
+
 fn message(key: KnownKey) -> pb::ApiKey {
     let role = match key.role {
         KeyRole::Admin => pb::ApiKeyRole::Admin,
@@ -246,5 +289,8 @@ fn message(key: KnownKey) -> pb::ApiKey {
         expire_time: key.expire_time.map(time),
         revoke_time: key.revoke_time.map(time),
         last_use_time: key.last_use_time.map(time),
+        refused_calls: key.refused_calls,
+        last_refused_time: key.last_refused_time.map(time),
+        created_by: key.created_by,
     }
 }

@@ -21,10 +21,13 @@ impl Handlers {
         let mut fields = Fields::of(request);
         let login = fields.login(&request.login);
         let password = fields.old_password("password", &request.password);
+        let client_ip = fields.client_ip(&request.client_ip);
         let (login, password) = fields.finish(login.zip(password))?;
+        let address = call.address_of_client(client_ip);
         let access = &self.0.access;
-        let user = access.check_login(&login, password, call.counted_address()).await?;
-        self.check_second_factor(&user.user_id, &request.second_factor_code).await?;
+        let user = access.check_login(&login, password, address).await?;
+        let (code, door) = (&request.second_factor_code, Door::rpc(call.rpc()));
+        self.check_second_factor(&user.user_id, code, door).await?;
         let tokens = access.start_session(&user, call.user_agent()).await?;
         let user = self.find(&user.user_id).await?.user;
         let Tokens { access_token, expire_time, refresh_token, session_id } = tokens;

@@ -2,6 +2,7 @@
 
 use uuid::Uuid;
 
+use crate::access::Access;
 use crate::api::Context;
 use crate::api::errors::{ApiError, status};
 use crate::api::pb::ErrorReason;
@@ -13,26 +14,31 @@ use domain::{MailKind, MailedToken, Personal, TokenPurpose};
 /// The longest text that can be a token, in bytes.
 const MAX_TOKEN_BYTES: usize = 256;
 
-/// Queues a mail with a token to the address of a user, unless the user had too many lately.
+/// Queues a mail with a token to the address of a user, unless the user had too many lately and the last one is still
+/// good for a while.
 pub(super) async fn mail(
+    access: &Access,
     database: &Database,
     environment: &Environment,
     profile: &OwnProfile,
     purpose: TokenPurpose,
 ) -> Result<(), StoreError> {
     let id: Uuid = fresh_uuid(environment);
-    let (kind, version) = match purpose {
-        TokenPurpose::ConfirmEmail => (MailKind::ConfirmEmail, 0),
-        // Mailed by the command that asks for the address.
-        TokenPurpose::ChangeEmail => return Ok(()),
-        TokenPurpose::ResetPassword => (MailKind::PasswordReset, profile.password_changes),
+    let settings = access.settings();
+    let (kind, version, life) = match purpose {
+        TokenPurpose::ConfirmEmail => (MailKind::ConfirmEmail, 0, settings.confirmation_token),
+        // Mailed by the command that asks for the address, and with the sign-up.
+        TokenPurpose::ChangeEmail | TokenPurpose::ConfirmSignUp => return Ok(()),
+        TokenPurpose::ResetPassword => {
+            (MailKind::PasswordReset, profile.password_changes, settings.reset_token)
+        }
     };
     let email = Personal(profile.email.clone());
     let user_id = profile.user_id.clone();
     let token = MailedToken { id: *id.as_bytes(), purpose, user_id, email, version };
     let mail = token.mail(kind, Some(&token.email));
     let mut transaction = database.pool().begin().await?;
-    if mailed_tokens::enter(&mut transaction, &token).await? {
+    if mailed_tokens::enter(&mut transaction, &token, life).await? {
         mails::queue(&mut transaction, &mail).await?;
     }
     transaction.commit().await?;
@@ -53,12 +59,20 @@ pub(super) async fn presented(
         None
     };
     let Some(known) = known.filter(|known| purposes.contains(&known.purpose)) else {
-        let message = "no mail had this token; copy the whole link, or ask for another mail";
-        return Err(status(ErrorReason::MailedTokenUnknown, message, &[]).into());
+        return Err(unknown());
     };
     if known.is_expired {
-        let message = "the time of the token is over; ask for another mail";
+        let message = match known.purpose {
+            TokenPurpose::ConfirmSignUp => "the time of the sign-up is over; sign up again",
+            _ => "the time of the token is over; ask for another mail",
+        };
         return Err(status(ErrorReason::MailedTokenExpired, message, &[]).into());
     }
     Ok(known)
+}
+
+/// There is no such token, or no longer what it is about.
+pub(super) fn unknown() -> ApiError {
+    let message = "no mail had this token; copy the whole link, or ask for another mail";
+    status(ErrorReason::MailedTokenUnknown, message, &[]).into()
 }

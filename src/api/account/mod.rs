@@ -17,6 +17,7 @@ mod second_factor;
 mod sessions;
 mod status;
 mod users;
+mod waiting;
 
 use crate::api::Context;
 use crate::api::errors::ApiError;
@@ -55,8 +56,11 @@ pub(super) const RULES: &[Rule] = {
         row("AccountService", "EnrollSecondFactor", People, None),
         row("AccountService", "ConfirmSecondFactor", People, None),
         row("AccountService", "RemoveSecondFactor", SignedIn, Account("user_id")),
-        row("AccountService", "EraseUser", SignedIn, Account("user_id")),
-        row("AccountService", "ExportUser", SignedIn, User("user_id")),
+        Rule {
+            fills_subject: false,
+            ..row("AccountService", "EraseUser", SignedIn, Account("user_id"))
+        },
+        row("AccountService", "ExportUser", SignedIn, Account("user_id")),
     ]
 };
 

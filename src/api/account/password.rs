@@ -23,7 +23,7 @@ impl Handlers {
         let Principal::User { user_id, session_id, .. } = &call.principal else {
             // A key has no password.
             let role = call.principal.role().unwrap_or(Role::User);
-            return Err(denied(Denied::Role(role)).into());
+            return Err(denied(Denied::Login(role)).into());
         };
         let mut fields = Fields::of(request);
         let old = fields.old_password("old_password", &request.old_password);
@@ -36,12 +36,13 @@ impl Handlers {
             Ok(load::<User>(work, user_id)?.password_changes())
         })
         .await?;
-        access.check_password(user_id, old, call.counted_address()).await?;
+        access.check_password(user_id, old, "old password", call.counted_address()).await?;
         let password_hash = access.passwords().hash(request.new_password.clone()).await?;
         let command = Command::ChangePassword(ChangePassword {
             user_id: user_id.clone(),
             password_hash: PasswordHash(password_hash),
             known_changes: Some(known_changes),
+            is_by_mail: false,
             ended: SessionsEnded::AllBut(vec![session_id]),
         });
         let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));

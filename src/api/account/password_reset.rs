@@ -9,9 +9,9 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb;
 use crate::engine::{Failure, Submission};
-use crate::store::{Actor, Door, in_time, own_profile, own_profile_of};
+use crate::store::{Actor, Door, RecordedEvent, in_time, own_profile, own_profile_of};
 use domain::decide::{ChangePassword, Command};
-use domain::{PasswordHash, Refusal, SessionsEnded, TokenPurpose};
+use domain::{PasswordHash, Refusal, SessionsEnded, Stream as _, TokenPurpose, User, UserEvent};
 
 impl Handlers {
     pub(in crate::api) async fn request_password_reset(
@@ -20,11 +20,12 @@ impl Handlers {
     ) -> Result<pb::RequestPasswordResetResponse, ApiError> {
         let login = login_of(&mut Fields::of(&call.message), &call.message.login)?;
         let (database, environment) = (self.0.database.clone(), self.0.environment.clone());
-        evenly(async move {
+        let access = self.0.access.clone();
+        evenly(&self.0.access, async move {
             match in_time(own_profile_of(database.pool(), &login)).await? {
                 Some(profile) => {
                     let purpose = TokenPurpose::ResetPassword;
-                    in_time(mail(&database, &environment, &profile, purpose)).await
+                    in_time(mail(&access, &database, &environment, &profile, purpose)).await
                 }
                 None => Ok(()),
             }
@@ -39,19 +40,21 @@ impl Handlers {
     ) -> Result<pb::ResetPasswordResponse, ApiError> {
         let pb::ResetPasswordRequest { token, new_password } = &call.message;
         let (actor, door) = (call.principal.actor(), Door::rpc(call.rpc()));
-        reset(&self.0, token, new_password, actor, door).await?;
-        Ok(pb::ResetPasswordResponse {})
+        let second_factor_removed = reset(&self.0, token, new_password, actor, door).await?;
+        Ok(pb::ResetPasswordResponse { second_factor_removed })
     }
 }
 
-/// Gives a user another password with a token, which is good once, and ends all their sessions.
+/// Gives a user another password with a token, which is good once, and ends all their sessions. The token shows that
+/// they read the mails to their address, so that the address is confirmed from now on. Returns whether a second
+/// factor was removed with it, which somebody else may have set up before.
 pub(in crate::api) async fn reset(
     context: &Context,
     token: &str,
     new_password: &str,
     actor: Actor,
     door: Door,
-) -> Result<(), ApiError> {
+) -> Result<bool, ApiError> {
     let mut fields = Fields::default();
     let token = fields.required("token", token);
     let settings = context.access.passwords().settings();
@@ -69,16 +72,25 @@ pub(in crate::api) async fn reset(
         user_id: known.user_id.clone(),
         password_hash: PasswordHash(hash),
         known_changes: Some(known.version),
+        is_by_mail: true,
         ended: SessionsEnded::AllBut(Vec::new()),
     });
     match context.engine.execute(Submission::new(command, actor, door)).await {
         Ok(committed) => {
             context.access.learn(&committed.events);
-            Ok(())
+            Ok(committed.events.iter().any(removes_second_factor))
         }
         Err(Failure::Refused(Refusal::PasswordChangedMeanwhile(_))) => {
             Err(Refusal::MailedTokenUsed.into())
         }
         Err(failure) => Err(failure.into()),
     }
+}
+
+fn removes_second_factor(event: &RecordedEvent) -> bool {
+    let event = event.read_if_known().ok().flatten();
+    matches!(
+        event.as_ref().and_then(User::event_ref),
+        Some(UserEvent::UserSecondFactorChanged(changed)) if !changed.is_on
+    )
 }

@@ -61,7 +61,7 @@ impl Handlers {
             Principal::Key { role: Role::User, .. }
                 if asked.username.is_some() || asked.email.is_some() =>
             {
-                Err(denied(Denied::Role(Role::User)).into())
+                Err(denied(Denied::Login(Role::User)).into())
             }
             Principal::User { user_id, .. }
                 if *user_id == asked.user_id && asked.email.is_some() =>
@@ -70,7 +70,7 @@ impl Handlers {
                 let password = fields.old_password("password", &call.message.password);
                 let password = fields.finish(password)?;
                 let address = call.counted_address();
-                self.0.access.check_password(user_id, password, address).await?;
+                self.0.access.check_password(user_id, password, "password", address).await?;
                 Ok(())
             }
             _ => Ok(()),

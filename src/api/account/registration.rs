@@ -37,6 +37,11 @@ impl Handlers {
         let password = call.message.password.clone();
         let _place = if is_open {
             let place = door.enter()?;
+            if context.settings.confirm_sign_ups
+                && let Some(answer) = self.let_wait(&call, &scope, &sign_up).await?
+            {
+                return Ok(answer);
+            }
             let checked = self.check_open_sign_up(&call, &scope, &sign_up).await;
             checked.map_err(|refused| with_username(&call, door.discreet(refused)))?;
             sign_up.profile.password_hash =
@@ -56,7 +61,7 @@ impl Handlers {
             display_name: display_name.clone(),
         };
         let key_text = if call.message.issue_api_key {
-            let (key, text) = self.key_of_sign_up(user_id)?;
+            let (key, text) = self.key_of_sign_up(&call.principal, user_id).await?;
             sign_up.api_key = Some(key);
             text
         } else {
@@ -87,6 +92,7 @@ impl Handlers {
             rewards: joined.rewards,
             code_passed_over: joined.code_passed_over.into(),
             consistency_token: written.consistency_token,
+            confirmation_mailed: false,
         };
         if is_open {
             let own = answer.user.as_ref().map(|user| user.user_id.clone()).unwrap_or_default();
@@ -102,6 +108,11 @@ impl Handlers {
         fields.client_ip(&request.client_ip);
         let settings = self.0.access.passwords().settings();
         let is_optional = call.principal.is_back_end();
+        if request.issue_api_key && !is_optional && self.0.settings.confirm_sign_ups {
+            let message = "must be left out: the user does not exist before the address is confirmed, and creates keys \
+                           after logging in";
+            fields.fault("issue_api_key", ErrorReason::UnsupportedField, message);
+        }
         fields.new_password("password", &request.password, is_optional, settings);
         let display_name = fields.display_name(&request.display_name);
         let referral_code = fields.referral_code(&request.referral_code);
@@ -117,14 +128,14 @@ impl Handlers {
         let address_key = email::comparable(&email)
             .and_then(|address| address_key(&self.0.address_secret, &address));
         let profile = Profile { user_id, username, email, display_name, password_hash: None };
-        let mailbox_keys = None;
         Ok(RegisterUser {
             profile,
             address_key,
-            mailbox_keys,
+            mailbox_keys: None,
             program_id,
             referral_code,
             api_key: None,
+            is_address_confirmed: false,
         })
     }
 
@@ -159,6 +170,6 @@ impl Handlers {
 }
 
 /// Adds the username to a refusal because of it.
-fn with_username(call: &Call<pb::RegisterUserRequest>, refused: ApiError) -> ApiError {
+pub(super) fn with_username(call: &Call<pb::RegisterUserRequest>, refused: ApiError) -> ApiError {
     refused.with_fact(ErrorReason::UsernameTaken, "username", &call.message.username)
 }

@@ -1,9 +1,11 @@
 //! `DeactivateUser` and `ReactivateUser`.
 
 use super::Handlers;
+use crate::access::Principal;
 use crate::api::errors::ApiError;
-use crate::api::guard::Call;
+use crate::api::guard::{Call, denied};
 use crate::api::pb;
+use crate::api::permissions::Denied;
 use crate::api::responses;
 use crate::api::writes::{Repeatable, Written, carry_out, command_fields};
 use domain::decide::Command;
@@ -16,7 +18,9 @@ impl Handlers {
     ) -> Result<pb::DeactivateUserResponse, ApiError> {
         let user_id = read_user_id(&call, &call.message.user_id)?;
         let command = Command::DeactivateUser { user_id: user_id.clone() };
-        let Written { consistency_token, .. } = carry_out(&self.0, &call, command).await?;
+        let Written { consistency_token, events, .. } = carry_out(&self.0, &call, command).await?;
+        // Of operators and admins the sessions have ended.
+        self.0.access.learn(&events);
         let user = self.find_as(&user_id, UserStatus::Inactive).await?;
         Ok(pb::DeactivateUserResponse { user, consistency_token })
     }
@@ -26,6 +30,12 @@ impl Handlers {
         call: Call<pb::ReactivateUserRequest>,
     ) -> Result<pb::ReactivateUserResponse, ApiError> {
         let user_id = read_user_id(&call, &call.message.user_id)?;
+        // Other servers hear of the end of a session within a second. Until then it is of no use for this.
+        if let Principal::User { user_id: own, role, .. } = &call.principal
+            && *own == user_id
+        {
+            return Err(denied(Denied::Field { role: *role, field: "user_id" }).into());
+        }
         let command = Command::ReactivateUser { user_id: user_id.clone() };
         let Written { consistency_token, .. } = carry_out(&self.0, &call, command).await?;
         let user = self.find_as(&user_id, UserStatus::Active).await?;

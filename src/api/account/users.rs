@@ -11,10 +11,11 @@ use crate::api::responses;
 use crate::api::tokens::newest_position;
 use crate::engine::query::query;
 use crate::read::{At, ListedProgram, ListedUser};
-use crate::store::profile_names;
+use crate::store::{in_time, mailed_tokens, mails, profile_names};
 use domain::link::link;
 use domain::{
-    Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, UserRole, each, load,
+    MailKind, Participant, ParticipantId, Program, ProgramId, Refusal, User, UserId, UserRole,
+    each, load,
 };
 
 impl Handlers {
@@ -104,13 +105,32 @@ impl Handlers {
         };
         let names = profile_names(self.0.database.pool(), user_id).await?;
         let user = responses::user(user_id.as_str(), names.as_ref(), status, create_time, role);
+        let pool = self.0.database.pool();
+        let unwanted = in_time(mails::unwanted(pool, user_id)).await?;
+        let pending_email = match profile.pending_email_version() {
+            Some(version) => in_time(mailed_tokens::pending_email(pool, user_id, version)).await?,
+            None => None,
+        };
         Ok(Some(pb::GetUserResponse {
             user: Some(user),
             participants,
             position: 0,
             email_confirmed: profile.is_email_confirmed(),
             has_second_factor: profile.has_second_factor(),
+            mail_preferences: Some(mail_preferences(&unwanted)),
+            pending_email: pending_email.unwrap_or_default(),
         }))
+    }
+}
+
+/// Which mails somebody wants who does not want these.
+fn mail_preferences(unwanted: &[MailKind]) -> pb::MailPreferences {
+    let is_wanted = |kind| Some(!unwanted.contains(&kind));
+    pb::MailPreferences {
+        welcome: is_wanted(MailKind::Welcome),
+        referral: is_wanted(MailKind::Referral),
+        conversion: is_wanted(MailKind::Conversion),
+        tier: is_wanted(MailKind::Tier),
     }
 }
 
@@ -131,6 +151,7 @@ fn user_detail(
             .referral_status
             .map_or(pb::ReferralStatus::Unspecified, responses::referral_status)
             .into(),
+        hold_reasons: responses::hold_reasons(&member.hold_reasons),
     });
     pb::UserDetail {
         user: Some(responses::user(user_id, names.as_ref(), *status, *register_time, role)),
@@ -162,5 +183,8 @@ fn participant_message(
                 responses::referral_status(referral.status)
             })
             .into(),
+        hold_reasons: referral
+            .map(|referral| responses::hold_reasons(&referral.hold_reasons))
+            .unwrap_or_default(),
     }
 }

@@ -17,6 +17,7 @@ use tonic_types::StatusExt;
 use url::form_urlencoded;
 
 use super::State;
+use super::refusals::whole_seconds;
 use crate::api::account::{confirmation, password_reset};
 use crate::api::errors::reason_name;
 use crate::api::pb::ErrorReason;
@@ -109,8 +110,13 @@ async fn reset(Extracted(state): Extracted<State>, request: Request) -> Response
     let context = &state.context;
     let done = password_reset::reset(context, token, password, Actor::ANONYMOUS, Door::PAGE).await;
     match done {
-        Ok(()) => {
-            let text = "Your password is the new one. Log in with it.";
+        Ok(removed_factor) => {
+            let text = if removed_factor {
+                "Your password is the new one. Log in with it. The second factor of the account was removed, because it had \
+                 been set up before your address was confirmed."
+            } else {
+                "Your password is the new one. Log in with it."
+            };
             Page { code: StatusCode::OK, title: "Done", text, form: None }.into_response()
         }
         Err(error) => {
@@ -184,14 +190,22 @@ fn refused(title: &'static str, status: &Status, form: Option<String>) -> Respon
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let text = in_words(status);
-    Page { code, title, text: &text, form }.into_response()
+    let mut response = Page { code, title, text: &text, form }.into_response();
+    if let Some(wait) = status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
+        response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(wait));
+    }
+    response
 }
 
 /// The failure for people: what is wrong with the fields, or else the reason in words.
 fn in_words(status: &Status) -> String {
     let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.as_str()).unwrap_or_default();
+    let is = |wanted: ErrorReason| reason == reason_name(wanted);
     let mut text = String::new();
-    for violation in details.bad_request().iter().flat_map(|request| &request.field_violations) {
+    // Other reasons, as that an address is taken, also name fields, which are not those of the page.
+    let request = details.bad_request().filter(|_| is(ErrorReason::InvalidField));
+    for violation in request.iter().flat_map(|request| &request.field_violations) {
         let what = match violation.field.as_str() {
             "token" => "The token of the link",
             _ => "The password",
@@ -201,14 +215,19 @@ fn in_words(status: &Status) -> String {
     if !text.is_empty() {
         return text;
     }
-    let reason = details.error_info().map(|info| info.reason.as_str()).unwrap_or_default();
-    let is = |wanted: ErrorReason| reason == reason_name(wanted);
     let text = if is(ErrorReason::MailedTokenUnknown) {
         "The link is wrong. Copy all of it from the mail, or ask for another mail."
     } else if is(ErrorReason::MailedTokenExpired) {
         "The time of the link is over. Ask for another mail."
     } else if is(ErrorReason::MailedTokenUsed) {
         "The link was used already, or a later one took its place. If it was not you, ask for another mail."
+    } else if is(ErrorReason::UsernameTaken) {
+        "Somebody else has taken the username meanwhile. Sign up again, with another one."
+    } else if is(ErrorReason::ReferralCodeNotFound)
+        || is(ErrorReason::CodeExhausted)
+        || is(ErrorReason::ReferrerLimitReached)
+    {
+        "The referral code cannot be used any more. Sign up again, with another code or without one."
     } else if is(ErrorReason::EmailTaken) {
         "Another account has this e-mail address already."
     } else {

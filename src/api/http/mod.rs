@@ -18,17 +18,19 @@ pub(super) mod refusals;
 mod unsubscribe;
 
 use axum::Router;
-use axum::extract::Request;
-use axum::middleware::map_response;
+use axum::extract::{Request, State as Extracted};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use tonic::body::Body;
 use tower::ServiceExt;
 
 use self::media::Grpc;
 use super::Context;
 use super::grpc::{Layers, UnknownMethod};
+use super::limits::{SHOW_PAGE, UNSUBSCRIBE};
+use super::peer::ClientAddress;
 use super::readiness::Readiness;
 use crate::access::Access;
 use crate::mails::unsubscribing::Unsubscribing;
@@ -42,9 +44,31 @@ fn routes(state: State) -> Router {
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/.well-known/jwks.json", get(public_keys::show))
-        .merge(account_pages::routes())
-        .route("/unsubscribe", get(unsubscribe::show).post(unsubscribe::unsubscribe))
+        .merge(linked_pages(&state))
         .with_state(state)
+}
+
+/// The pages that mails link to. Everybody may open them, so requests for them are counted as calls of open RPCs are.
+fn linked_pages(state: &State) -> Router<State> {
+    let counting = from_fn_with_state(state.clone(), counted);
+    account_pages::routes()
+        .route("/unsubscribe", get(unsubscribe::show).post(unsubscribe::unsubscribe))
+        .route_layer(counting)
+}
+
+/// Counts a request for a page before it is answered.
+async fn counted(Extracted(state): Extracted<State>, request: Request, next: Next) -> Response {
+    let does = match (request.method(), request.uri().path()) {
+        (&Method::POST, "/confirm-email") => "ConfirmEmail",
+        (&Method::POST, "/reset-password") => "ResetPassword",
+        (&Method::POST, _) => UNSUBSCRIBE,
+        _ => SHOW_PAGE,
+    };
+    let address = request.extensions().get::<ClientAddress>().copied();
+    match state.context.limits.admit_page(address, does) {
+        Ok(()) => next.run(request).await,
+        Err(limited) => refusals::too_many(request.headers(), limited.pause().await),
+    }
 }
 
 /// The state of the handlers.

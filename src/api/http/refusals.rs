@@ -1,5 +1,7 @@
 //! Refusals of requests, in the form that the client accepts.
 
+use std::time::Duration;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use tonic::{Code, Status};
@@ -16,6 +18,19 @@ pub(super) fn refuse(headers: &HeaderMap, code: StatusCode) -> Response {
     explain(headers, code, detail(code))
 }
 
+/// Refuses a request of a client that has made too many; the next one is admitted after `wait`.
+pub(super) fn too_many(headers: &HeaderMap, wait: Duration) -> Response {
+    let mut response = refuse(headers, StatusCode::TOO_MANY_REQUESTS);
+    response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(wait));
+    response
+}
+
+/// The value of `Retry-After`: whole seconds, at least one.
+pub(super) fn whole_seconds(wait: Duration) -> HeaderValue {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    HeaderValue::from(seconds.max(1))
+}
+
 /// What a code means here, for readers who need more than the code.
 fn detail(code: StatusCode) -> &'static str {
     match code {
@@ -26,6 +41,9 @@ fn detail(code: StatusCode) -> &'static str {
         StatusCode::UNSUPPORTED_MEDIA_TYPE => {
             "This is a gRPC method: send application/grpc or application/grpc+proto over HTTP/2; or send \
              application/grpc-web, application/grpc-web-text, or one of them with +proto, over any HTTP."
+        }
+        StatusCode::TOO_MANY_REQUESTS => {
+            "Too many requests have come from your network. Try again in a moment."
         }
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => {
             "All headers together are limited to 16 KiB."

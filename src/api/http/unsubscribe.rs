@@ -8,12 +8,17 @@ use axum::body::Bytes;
 use axum::extract::State as Extracted;
 use axum::response::Response;
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use serde_json::json;
 use url::form_urlencoded;
 
 use super::State;
 use super::form::Form;
+use crate::api::errors::ApiError;
+use crate::api::pb::ErrorReason;
+use crate::engine::Submission;
 use crate::mails::unsubscribing::Unsubscribing;
-use crate::store::{StoreError, in_time, mails};
+use crate::store::{Actor, Door, StoreError, in_time, mails, own_profile};
+use domain::decide::Command;
 use domain::{MailKind, UserId};
 
 /// The page may send its own form.
@@ -27,21 +32,18 @@ pub(super) async fn show(
     uri: Uri,
     headers: HeaderMap,
 ) -> Response {
-    let Some((_, kind)) = read(&state.unsubscribing, &uri) else { return invalid(&headers) };
-    // There is one welcome. Whoever does not want it wants no mails.
-    let of_kind = if kind == MailKind::Welcome {
-        String::new()
-    } else {
-        format!(
-            "<button name=\"which\" value=\"kind\">No more mails about {}</button>\n",
-            about(kind)
-        )
+    let kind = match known(&state, &uri).await {
+        Ok(Some((_, kind))) => kind,
+        Ok(None) => return nothing(&headers),
+        Err(error) => return not_now(&headers, &error),
     };
-    let buttons = format!(
-        "<form method=\"post\">\n{of_kind}\
-         <button name=\"which\" value=\"all\">No more mails at all</button>\n</form>"
-    );
-    answer(&headers, StatusCode::OK, "Unsubscribe", "Which mails do you no longer want?", &buttons)
+    let mut choices = vec![("all", "No more mails at all".to_owned())];
+    // There is one welcome. Whoever does not want it wants no mails.
+    if kind != MailKind::Welcome {
+        choices.insert(0, ("kind", format!("No more mails about {}", about(kind))));
+    }
+    let detail = "Which mails do you no longer want?";
+    answer(&headers, StatusCode::OK, "Unsubscribe", detail, &choices)
 }
 
 /// Switches off the mails of the token's kind or, if the form or the token says so, all.
@@ -51,34 +53,51 @@ pub(super) async fn unsubscribe(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some((user_id, kind)) = read(&state.unsubscribing, &uri) else { return invalid(&headers) };
+    let (user_id, kind) = match known(&state, &uri).await {
+        Ok(Some(known)) => known,
+        Ok(None) => return nothing(&headers),
+        Err(error) => return not_now(&headers, &error),
+    };
     let all = form_urlencoded::parse(&body).any(|(name, value)| name == "which" && value == "all");
     let kinds: &[MailKind] =
         if all || kind == MailKind::Welcome { &MailKind::OPTIONAL } else { &[kind] };
     match switch_off(&state, &user_id, kinds).await {
-        Ok(()) => {
+        Ok(false) => nothing(&headers),
+        Ok(true) => {
             let detail = if kinds.len() > 1 {
                 "You will get no more mails, except those that you ask for.".into()
             } else {
                 format!("You will get no more mails about {}.", about(kind))
             };
-            answer(&headers, StatusCode::OK, "Unsubscribed", &detail, "")
+            answer(&headers, StatusCode::OK, "Unsubscribed", &detail, &[])
         }
-        Err(error) => {
-            tracing::warn!(%error, "a request to unsubscribe could not be carried out");
-            let detail = "This does not work at the moment. Please try again later.";
-            answer(&headers, StatusCode::SERVICE_UNAVAILABLE, "Not now", detail, "")
-        }
+        Err(error) => not_now(&headers, &error.0),
     }
 }
 
-async fn switch_off(state: &State, user_id: &UserId, kinds: &[MailKind]) -> Result<(), StoreError> {
-    let unwanted: Vec<(MailKind, bool)> = kinds.iter().map(|kind| (*kind, false)).collect();
-    in_time(async {
-        let mut connection = state.database.pool().acquire().await?;
-        mails::set_wanted(&mut connection, user_id, &unwanted).await
-    })
-    .await
+/// Switches mails of some kinds off, unless they are off. Returns `false` if there is no such user.
+async fn switch_off(state: &State, user_id: &UserId, kinds: &[MailKind]) -> Result<bool, ApiError> {
+    let unwanted = in_time(mails::unwanted(state.database.pool(), user_id)).await?;
+    let kinds: Vec<MailKind> =
+        kinds.iter().copied().filter(|kind| !unwanted.contains(kind)).collect();
+    // Mail programs repeat their request; nothing changes, so nothing is recorded.
+    if kinds.is_empty() {
+        return Ok(true);
+    }
+    let command = Command::Unsubscribe { user_id: user_id.clone(), kinds };
+    // Who has the mail is taken for its recipient.
+    let submission = Submission::new(command, Actor::user(user_id), Door::PAGE);
+    match state.context.engine.execute(submission).await.map_err(ApiError::from) {
+        Err(refused) if refused.is(ErrorReason::UserNotFound) => Ok(false),
+        done => done.map(|_| true),
+    }
+}
+
+/// Whom the link is of, and which kind of mail it is about; `None` if the link is wrong, or there is no such user.
+async fn known(state: &State, uri: &Uri) -> Result<Option<(UserId, MailKind)>, StoreError> {
+    let Some((user_id, kind)) = read(&state.unsubscribing, uri) else { return Ok(None) };
+    let profile = in_time(own_profile(state.database.pool(), &user_id)).await?;
+    Ok(profile.map(|_| (user_id, kind)))
 }
 
 /// Whom the token in a link is of, and which kind of mail it is about.
@@ -94,22 +113,37 @@ fn about(kind: MailKind) -> &'static str {
         MailKind::Referral => "people whom you refer",
         MailKind::Conversion => "rewards for referrals",
         MailKind::Tier => "tiers",
-        MailKind::ConfirmEmail | MailKind::PasswordReset | MailKind::EmailChanged => "your account",
+        MailKind::ConfirmEmail
+        | MailKind::ConfirmSignUp
+        | MailKind::AccountExists
+        | MailKind::PasswordReset
+        | MailKind::EmailChanged
+        | MailKind::PasswordChanged
+        | MailKind::SecondFactorRemoved => "your account",
     }
 }
 
-fn invalid(headers: &HeaderMap) -> Response {
-    let detail = "This link is not complete. Please copy it from the mail once more.";
-    answer(headers, StatusCode::NOT_FOUND, "Not found", detail, "")
+/// The page of a link that is wrong, and of one whose user was erased: nobody learns which.
+fn nothing(headers: &HeaderMap) -> Response {
+    let detail = "There is nothing to unsubscribe: the account is gone, or the link is not complete. \
+                  In that case, copy it from the mail once more.";
+    answer(headers, StatusCode::NOT_FOUND, "Not found", detail, &[])
 }
 
-/// A page, for programs a line of text. None of the texts comes from outside.
+fn not_now(headers: &HeaderMap, error: &dyn std::fmt::Display) -> Response {
+    tracing::warn!(%error, "a request to unsubscribe could not be carried out");
+    let detail = "This does not work at the moment. Please try again later.";
+    answer(headers, StatusCode::SERVICE_UNAVAILABLE, "Not now", detail, &[])
+}
+
+/// A page with a button for each choice; for programs a text with the requests that the buttons make. None of the texts
+/// comes from outside.
 fn answer(
     headers: &HeaderMap,
     code: StatusCode,
     title: &str,
     detail: &str,
-    form: &str,
+    choices: &[(&str, String)],
 ) -> Response {
     let wanted = Form::asked_for(headers);
     let body = match wanted {
@@ -118,12 +152,36 @@ fn answer(
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta name=\"robots\" content=\"noindex\">\n<title>{title}</title>\n\
-             <h1>{title}</h1>\n<p>{detail}</p>\n{form}\n</html>\n"
+             <h1>{title}</h1>\n<p>{detail}</p>\n{}\n</html>\n",
+            buttons(choices)
         ),
-        Form::Json => format!("{}\n", serde_json::json!({ "title": title, "detail": detail })),
-        Form::Text => format!("{title}. {detail}\n"),
+        Form::Json => {
+            let mut answer = json!({ "title": title, "detail": detail });
+            if !choices.is_empty() {
+                let choice =
+                    |(which, label): &(&str, String)| json!({ "which": which, "label": label });
+                answer["choices"] = choices.iter().map(choice).collect();
+            }
+            format!("{answer}\n")
+        }
+        Form::Text => {
+            let choice =
+                |(which, label): &(&str, String)| format!("POST which={which}: {label}.\n");
+            format!("{title}. {detail}\n{}", choices.iter().map(choice).collect::<String>())
+        }
     };
     let mut response = wanted.answer(code, body);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
     response
+}
+
+fn buttons(choices: &[(&str, String)]) -> String {
+    if choices.is_empty() {
+        return String::new();
+    }
+    let button = |(which, label): &(&str, String)| {
+        format!("<button name=\"which\" value=\"{which}\">{label}</button>\n")
+    };
+    let buttons: String = choices.iter().map(button).collect();
+    format!("<form method=\"post\">\n{buttons}</form>")
 }

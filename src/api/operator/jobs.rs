@@ -1,5 +1,6 @@
 //! `ListJobs` and `RetryJob`.
 
+use super::retry::{MAX_READS, retry};
 use super::{Handlers, shown_id};
 use crate::api::Context;
 use crate::api::errors::{ApiError, status};
@@ -8,8 +9,8 @@ use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::time;
-use crate::store::jobs::{self, Job, JobFilter, JobState, Retried};
-use crate::store::{StoreError, in_time};
+use crate::store::in_time;
+use crate::store::jobs::{self, Job, JobFilter, JobState};
 
 impl Handlers {
     pub(in crate::api) async fn list_jobs(
@@ -56,7 +57,7 @@ impl Handlers {
         let job_id = &request.job_id;
         let id = job_id.parse().ok().filter(|id: &i64| id.to_string() == *job_id);
         let retried = match id {
-            Some(id) => retry(&self.0, id).await?,
+            Some(id) => retry_parked(&self.0, &call, id).await?,
             // Ids that were never assigned.
             None => Retried::Unknown,
         };
@@ -78,19 +79,34 @@ impl Handlers {
     }
 }
 
-async fn retry(context: &Context, id: i64) -> Result<Retried, StoreError> {
-    let pool = context.database.pool();
-    let retried = in_time(async {
-        let mut connection = pool.acquire().await?;
-        jobs::retry(&mut connection, id).await
-    })
-    .await?;
-    if let Retried::Queued(_) = retried
-        && let Err(error) = in_time(jobs::notify(pool)).await
-    {
-        tracing::debug!(%error, "no notice of a job could be sent; workers will find it by polling");
+async fn retry_parked(
+    context: &Context,
+    call: &Call<pb::RetryJobRequest>,
+    id: i64,
+) -> Result<Retried, ApiError> {
+    let mut seen = JobState::Queued;
+    for _ in 0..MAX_READS {
+        let found = in_time(jobs::find(context.database.pool(), id)).await?;
+        let Some(job) = found else { return Ok(Retried::Unknown) };
+        seen = job.state;
+        if seen != JobState::Parked {
+            break;
+        }
+        if let Some(run_after) = retry(context, call, id, job.attempts).await? {
+            return Ok(Retried::Queued(Job { state: JobState::Queued, run_after, ..job }));
+        }
     }
-    Ok(retried)
+    Ok(Retried::NotParked(seen))
+}
+
+/// The outcome of retrying a job.
+enum Retried {
+    /// The job is queued.
+    Queued(Job),
+    /// The job is in another state, which it keeps.
+    NotParked(JobState),
+    /// There is no such job.
+    Unknown,
 }
 
 fn message(context: &Context, job: Job) -> pb::Job {

@@ -1,5 +1,6 @@
 //! `ListMails` and `RetryMail`.
 
+use super::retry::{MAX_READS, retry};
 use super::{Handlers, shown_id};
 use crate::api::errors::{ApiError, status};
 use crate::api::fields::Fields;
@@ -7,8 +8,8 @@ use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::time;
-use crate::store::mails::{self, ListedMail, MailFilter, MailState, RetriedMail};
-use crate::store::{StoreError, in_time, jobs};
+use crate::store::in_time;
+use crate::store::mails::{self, ListedMail, MailFilter, MailState};
 use domain::{MailKind, UserId};
 
 impl Handlers {
@@ -47,7 +48,7 @@ impl Handlers {
         let mail_id = &request.mail_id;
         let id = mail_id.parse().ok().filter(|id: &i64| id.to_string() == *mail_id);
         let retried = match id {
-            Some(id) => self.retry(id).await?,
+            Some(id) => self.retry_ended(&call, id).await?,
             // Ids that were never assigned.
             None => RetriedMail::Unknown,
         };
@@ -69,20 +70,41 @@ impl Handlers {
         }
     }
 
-    async fn retry(&self, id: i64) -> Result<RetriedMail, StoreError> {
+    async fn retry_ended(
+        &self,
+        call: &Call<pb::RetryMailRequest>,
+        id: i64,
+    ) -> Result<RetriedMail, ApiError> {
         let pool = self.0.database.pool();
-        let retried = in_time(async {
-            let mut connection = pool.acquire().await?;
-            mails::retry(&mut connection, id).await
-        })
-        .await?;
-        if let RetriedMail::Queued(_) = retried
-            && let Err(error) = in_time(jobs::notify(pool)).await
-        {
-            tracing::debug!(%error, "no notice of a job could be sent; workers will find it by polling");
+        let mut seen = MailState::Queued;
+        for _ in 0..MAX_READS {
+            let attempts = in_time(mails::attempts_if_ended(pool, id)).await?;
+            let found = in_time(mails::find(pool, id)).await?;
+            let Some(mail) = found else { return Ok(RetriedMail::Unknown) };
+            seen = mail.state;
+            let Some(attempts) = attempts else { break };
+            if let Some(run_after) = retry(&self.0, call, id, attempts).await? {
+                return Ok(RetriedMail::Queued(ListedMail {
+                    state: MailState::Queued,
+                    reason: None,
+                    run_after: Some(run_after),
+                    ended_at: None,
+                    ..mail
+                }));
+            }
         }
-        Ok(retried)
+        Ok(RetriedMail::NotParked(seen))
     }
+}
+
+/// The outcome of retrying a mail.
+enum RetriedMail {
+    /// The mail is queued.
+    Queued(ListedMail),
+    /// The mail is in another state, which it keeps.
+    NotParked(MailState),
+    /// There is no such mail, or it was deleted.
+    Unknown,
 }
 
 fn state(state: pb::MailState) -> Option<MailState> {
@@ -117,8 +139,12 @@ fn kind_message(kind: MailKind) -> pb::MailKind {
         MailKind::Conversion => pb::MailKind::Conversion,
         MailKind::Tier => pb::MailKind::Tier,
         MailKind::ConfirmEmail => pb::MailKind::ConfirmEmail,
+        MailKind::ConfirmSignUp => pb::MailKind::ConfirmSignUp,
+        MailKind::AccountExists => pb::MailKind::AccountExists,
         MailKind::PasswordReset => pb::MailKind::PasswordReset,
         MailKind::EmailChanged => pb::MailKind::EmailChanged,
+        MailKind::PasswordChanged => pb::MailKind::PasswordChanged,
+        MailKind::SecondFactorRemoved => pb::MailKind::SecondFactorRemoved,
     }
 }
 

@@ -5,6 +5,7 @@ mod events;
 mod jobs;
 mod mails;
 mod report;
+mod retry;
 
 use crate::api::Context;
 use crate::api::errors::ApiError;

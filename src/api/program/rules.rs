@@ -66,6 +66,9 @@ pub fn program_message(
         leaderboard: leaderboard_metric_message(rules.leaderboard).into(),
         enroll_by_default: rules.enroll_by_default,
         mails: rules.mails,
+        require_confirmed_email: rules.require_confirmed_email,
+        // Left out where it is as if it were left out.
+        make_up_held_purchases: (!rules.make_up_held_purchases).then_some(false),
     }
 }
 
@@ -220,6 +223,8 @@ pub(in crate::api) fn read_program(
         leaderboard: leaderboard.unwrap_or(LeaderboardMetric::Points),
         enroll_by_default: program.enroll_by_default,
         mails: program.mails,
+        require_confirmed_email: program.require_confirmed_email,
+        make_up_held_purchases: program.make_up_held_purchases.unwrap_or(true),
     };
     for fault in rules.faults() {
         if unreadable.iter().any(|path| fault.field.starts_with(path)) {

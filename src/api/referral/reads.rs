@@ -10,7 +10,7 @@ use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, Reading, found, freshness, must_exist};
-use crate::api::responses::{count, money, referral_status, time};
+use crate::api::responses::{count, hold_reasons, money, referral_status, time};
 use crate::read::{At, Listed, ListedReferral, MAX_BELOW, ReferralList};
 use domain::rules::{MAX_LEVEL, ProgramRules};
 use domain::{ParticipantId, ProgramId, ReferralStatus, UserId};
@@ -178,6 +178,7 @@ fn details(caller: &Principal, program_id: &ProgramId, listed: &Listed) -> Vec<p
                 referee_user_id: referee.user_id.clone(),
                 status: status.into(),
                 create_time: referee.referral_time.map(time),
+                hold_reasons: hold_reasons(&referee.hold_reasons),
             }),
             referee_username: username(caller, &referee.username, listed.level == 1),
             level: count(listed.level),

@@ -17,7 +17,7 @@ use crate::live::{Cursor, CutOff, Live, Subscription, Topic};
 use crate::read::{Entry, Freshness, Standing};
 use crate::store::{RecordedEvent, StoreError};
 use domain::{
-    AnyEvent, Participant, ParticipantEvent, ParticipantId, Referral, ReferralApplied,
+    AnyEvent, HoldReason, Participant, ParticipantEvent, ParticipantId, Referral, ReferralApplied,
     ReferralStatus, StreamKey, UserId,
 };
 
@@ -98,6 +98,7 @@ fn applied(referral: &Referral) -> ReferralApplied {
     ReferralApplied {
         referrer_user_id: referral.referrer_user_id.clone(),
         status: referral.status,
+        hold_reasons: referral.hold_reasons.clone(),
         referral_time_us: referral.referral_time,
         made_while_inactive: referral.made_while_inactive,
     }
@@ -181,9 +182,10 @@ impl ParticipantFeed {
                 Some(Change::Referral(change))
             }
             ParticipantEvent::ReferralConverted(_) => {
-                let made = self.referral.clone().ok_or_else(|| no_referral(&self.id))?;
-                let converted = ReferralApplied { status: ReferralStatus::Converted, ..made };
-                Some(Change::Referral(referral(&self.id, &converted)))
+                Some(self.own_referral(ReferralStatus::Converted, Vec::new())?)
+            }
+            ParticipantEvent::ReferralStandingChanged(changed) => {
+                Some(self.own_referral(changed.status, changed.hold_reasons)?)
             }
             ParticipantEvent::ReferralMade(made) => {
                 Some(self.referral_of(&made.referee_user_id, made.status).await?)
@@ -210,7 +212,19 @@ impl ParticipantFeed {
         })
     }
 
-    /// A referral that the participant made. When it was made stands on the stream of the referee only.
+    /// The referral through which the participant came, as it stands now.
+    fn own_referral(
+        &self,
+        status: ReferralStatus,
+        hold_reasons: Vec<HoldReason>,
+    ) -> Result<Change, StoreError> {
+        let made = self.referral.clone().ok_or_else(|| no_referral(&self.id))?;
+        let changed = ReferralApplied { status, hold_reasons, ..made };
+        Ok(Change::Referral(referral(&self.id, &changed)))
+    }
+
+    /// A referral that the participant made. When it was made, and why it was held then, stands on the stream of the
+    /// referee only.
     async fn referral_of(
         &self,
         referee_user_id: &UserId,
@@ -219,7 +233,10 @@ impl ParticipantFeed {
         let referee = ParticipantId::new(&self.id.program_id, referee_user_id);
         let made =
             referral_applied(&self.context.live, self.subscription.caller(), &referee).await?;
-        Ok(Change::Referral(referral(&referee, &ReferralApplied { status, ..made })))
+        let is_held = status == ReferralStatus::Held;
+        let hold_reasons = if is_held { made.hold_reasons } else { Vec::new() };
+        let changed = ReferralApplied { status, hold_reasons, ..made };
+        Ok(Change::Referral(referral(&referee, &changed)))
     }
 }
 

@@ -128,7 +128,8 @@ async fn present(
         | AnyAggregate::Program(_)
         | AnyAggregate::Purchase(_)
         | AnyAggregate::SignUpOrigin(_)
-        | AnyAggregate::ApiKey(_) => Err(internal().into()),
+        | AnyAggregate::ApiKey(_)
+        | AnyAggregate::Job(_) => Err(internal().into()),
     }
 }
 

@@ -109,15 +109,17 @@ impl Call {
     ) -> Result<(), CliError> {
         let channel = self.remote.connect().await?;
         let mut client = Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        client.ready().await?;
+        client.ready().await.map_err(|error| self.remote.unreachable(&error))?;
         let path = PathAndQuery::try_from(format!(
             "/{}/{}",
             rpc.parent_service().full_name(),
             rpc.name()
         ))?;
         let codec = DynamicCodec { answer: rpc.output() };
-        let answer = client.server_streaming(request, path, codec).await;
-        print_all(answer.map_err(|status| explain(&status))?.into_inner()).await
+        match client.server_streaming(request, path, codec).await {
+            Ok(answer) => print_all(answer.into_inner()).await,
+            Err(status) => Err(self.remote.explain(&status).await.into()),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use super::*;
+use crate::engine::cache::Cache;
+use crate::engine::horizon::Horizon;
 use crate::store::evidence::{KnownAddress, KnownReferees};
 use crate::store::{Actor, Door};
 

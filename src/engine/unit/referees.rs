@@ -9,8 +9,8 @@ use std::collections::{HashMap, HashSet};
 use super::UnitOfWork;
 use crate::store::evidence::{KnownAddress, KnownReferees};
 use domain::{
-    ClaimKind, Halt, LATEST_REFEREES, LatestReferee, Participant, ParticipantId, Personal, SideRow, StreamKey,
-    Timestamp, User, UserId, Work,
+    ClaimKind, Halt, LATEST_REFEREES, LatestReferee, Participant, ParticipantId, Personal, SideRow,
+    StreamKey, Timestamp, User, UserId, Work,
 };
 
 /// A referee whom a command of the batch has added.

@@ -1,5 +1,6 @@
-//! `mail`: renders a mail from profiles and the log, and delivers it.
+//! `mail` and `urgent_mail`: render a mail from profiles and the log, and deliver it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,22 +9,22 @@ use uuid::Uuid;
 
 use crate::engine::Environment;
 use crate::hang;
-use crate::jobs::{Attempt, Doing, Handler, JobError, Pauses, TakenJob};
+use crate::jobs::{Attempt, Doing, Handler, JobError, Pace, Pauses, TakenJob};
 use crate::mails::delivery::Undelivered;
-use crate::mails::facts::{self, Facts};
+use crate::mails::facts::{self, Facts, Person};
 use crate::mails::message::{self, Headers};
 use crate::mails::names::shown;
 use crate::mails::unsubscribing::Unsubscribing;
 use crate::mails::{LinkSecrets, MailSettings, TokenLives, page_of, token_text};
-use crate::store::mailed_tokens;
-use crate::store::mails::{self, JOB_KIND};
+use crate::store::mails::{self, JOB_KIND, URGENT_JOB_KIND};
 use crate::store::{StoreError, in_time};
+use crate::store::{mailed_tokens, sign_ups};
 use domain::{MailKind, Timestamp, UserId};
 
 /// What an attempt may take besides handing the mail to the server.
 const OWN_TIME: Duration = Duration::from_secs(15);
 
-/// Sends mails.
+/// Sends mails of all kinds.
 pub struct SendMail {
     /// How and where to.
     pub settings: MailSettings,
@@ -37,31 +38,54 @@ pub struct SendMail {
     pub environment: Environment,
 }
 
-impl Handler for SendMail {
+/// Mails of one kind of job. All lanes of a server share one pace, and the first in the list of handlers goes first.
+pub(super) struct Lane {
+    kind: &'static str,
+    slots: usize,
+    pace: Arc<Pace>,
+    sender: Arc<SendMail>,
+}
+
+impl Lane {
+    /// The lanes of a server: mails that somebody waits for, and then the others.
+    pub(super) fn all(sender: SendMail) -> [Self; 2] {
+        let concurrency = sender.settings.concurrency;
+        let pace = Arc::new(Pace::new(sender.settings.per_second));
+        let sender = Arc::new(sender);
+        let lane = |kind, slots| Self { kind, slots, pace: pace.clone(), sender: sender.clone() };
+        [lane(URGENT_JOB_KIND, concurrency.div_ceil(2)), lane(JOB_KIND, concurrency)]
+    }
+}
+
+impl Handler for Lane {
     fn kind(&self) -> &'static str {
-        JOB_KIND
+        self.kind
     }
 
     fn attempt<'a>(&'a self, job: &'a TakenJob, attempt: &'a mut Attempt) -> Doing<'a> {
-        Box::pin(async move { self.send(job, attempt.database().pool()).await })
+        Box::pin(self.sender.send(job, attempt))
     }
 
     fn time_limit(&self) -> Duration {
-        self.settings.patience + OWN_TIME
+        self.sender.settings.patience + OWN_TIME
     }
 
     fn max_attempts(&self) -> u32 {
-        self.settings.max_attempts
+        self.sender.settings.max_attempts
     }
 
     fn pauses(&self) -> Option<Pauses> {
-        let MailSettings { first_pause, longest_pause, .. } = self.settings;
+        let MailSettings { first_pause, longest_pause, .. } = self.sender.settings;
         Some(Pauses { first: first_pause, longest: longest_pause })
     }
 
     fn own_slots(&self) -> Option<usize> {
         // A mail server that hangs holds up mails only.
-        Some(self.settings.concurrency)
+        Some(self.slots)
+    }
+
+    fn pace(&self) -> Option<Arc<Pace>> {
+        Some(self.pace.clone())
     }
 }
 
@@ -94,9 +118,10 @@ struct Letter {
 }
 
 impl SendMail {
-    /// Makes one attempt. That the mail was sent is noted before the job is completed, so that a job that is not
-    /// completed does not send it again.
-    async fn send(&self, job: &TakenJob, pool: &PgPool) -> Result<(), JobError> {
+    /// Makes one attempt. That the mail was sent is noted together with the completion of the job, so that a job that
+    /// is not completed does not send it again.
+    async fn send(&self, job: &TakenJob, attempt: &mut Attempt) -> Result<(), JobError> {
+        let pool = attempt.database().pool();
         let wanted = Wanted::read(&job.payload)?;
         let Some(addressed) = in_time(mails::addressed(pool, job.id)).await? else {
             // The mail was erased.
@@ -139,7 +164,9 @@ impl SendMail {
             },
         )?;
         hang::point("mail.sent");
-        Ok(in_time(mails::sent(pool, job.id, &letter.to)).await?)
+        let is_last = in_time(mails::sent(pool, job.id, job.attempt, &letter.to)).await?;
+        attempt.completed(is_last);
+        Ok(())
     }
 
     /// What is to be sent, or a short code for why nothing is.
@@ -159,8 +186,18 @@ impl SendMail {
         }
         let mut facts = Facts { public_url: public_url.to_string(), ..Facts::default() };
         let mut to = addressed.recipient;
-        facts.name = addressed.recipient_name.as_deref().map(shown).unwrap_or_default();
-        if let Some(user_id) = &wanted.user_id {
+        if wanted.kind.is_optional() {
+            facts.name = addressed.recipient_name.as_deref().map(shown).unwrap_or_default();
+        }
+        if wanted.kind == MailKind::ConfirmSignUp {
+            let Some(newcomer) = self.newcomer(pool, wanted).await? else {
+                return Ok(Err("NO_SIGN_UP"));
+            };
+            // Not the display name: that is free text, and anybody can sign up with anybody's address.
+            facts.username = shown(&newcomer.username);
+            facts.name.clone_from(&facts.username);
+            to = Some(newcomer.email);
+        } else if let Some(user_id) = &wanted.user_id {
             let Some(person) = in_time(facts::person(pool, user_id)).await? else {
                 return Ok(Err("NO_PROFILE"));
             };
@@ -174,12 +211,8 @@ impl SendMail {
                 let token = self.unsubscribing.token(user_id, wanted.kind);
                 facts.unsubscribe_url = public_url.link("/unsubscribe", &token);
             }
-            facts.username = shown(&person.username);
-            if facts.name.is_empty() {
-                facts.name = shown(&person.display_name);
-            }
-            if facts.name.is_empty() {
-                facts.name.clone_from(&facts.username);
+            if may_name(wanted.kind, &person) {
+                name(&mut facts, &person);
             }
             to = to.or(Some(person.email));
         }
@@ -210,9 +243,47 @@ impl SendMail {
         Ok(Ok(Letter { to, facts }))
     }
 
+    /// Whom the mail of a sign-up goes to, while the sign-up waits.
+    async fn newcomer(
+        &self,
+        pool: &PgPool,
+        wanted: &Wanted<'_>,
+    ) -> Result<Option<sign_ups::Newcomer>, StoreError> {
+        match &wanted.user_id {
+            Some(user_id) => in_time(sign_ups::newcomer(pool, user_id)).await,
+            None => Ok(None),
+        }
+    }
+
     /// The same in every attempt, another one for every mail of any installation.
     fn message_id(&self, job_id: i64) -> String {
         let domain = self.settings.from.email.domain();
         format!("<{job_id}.{}@{domain}>", self.unsubscribing.message_mark(job_id))
+    }
+}
+
+/// Whether a mail may have names of its recipient in it. Anybody can have mails sent to a stranger's address, under
+/// a name that is an advertisement, so an address that nobody has confirmed gets links to confirm it without one, and
+/// so does an address that is no longer an account's. What can be switched off is sent for programs that say so.
+fn may_name(kind: MailKind, person: &Person) -> bool {
+    match kind {
+        // The mail of a sign-up goes to nobody who has a profile.
+        MailKind::ConfirmEmail | MailKind::ConfirmSignUp | MailKind::EmailChanged => false,
+        MailKind::PasswordReset
+        | MailKind::AccountExists
+        | MailKind::PasswordChanged
+        | MailKind::SecondFactorRemoved => person.is_email_confirmed,
+        MailKind::Welcome | MailKind::Referral | MailKind::Conversion | MailKind::Tier => true,
+    }
+}
+
+/// Names the recipient, unless the mail came with a name.
+fn name(facts: &mut Facts, person: &Person) {
+    facts.username = shown(&person.username);
+    if facts.name.is_empty() {
+        facts.name = shown(&person.display_name);
+    }
+    if facts.name.is_empty() {
+        facts.name.clone_from(&facts.username);
     }
 }

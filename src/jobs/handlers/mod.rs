@@ -2,20 +2,24 @@
 
 mod clean;
 mod mail;
+mod make_up;
 
 use std::sync::Arc;
 
 pub use mail::SendMail;
 
 use super::{Handlers, Limits};
+use crate::engine::Engine;
 
 /// All handlers of a server.
 #[must_use]
-pub fn all(limits: &Limits, mail: SendMail) -> Handlers {
+pub fn all(limits: &Limits, mail: SendMail, engine: Engine) -> Handlers {
     let clean = clean::Clean {
         kept: limits.kept,
         mails_kept: limits.mails_kept,
         evidence_kept: limits.evidence_kept,
+        sign_ups_kept: limits.sign_ups_kept,
     };
-    vec![Arc::new(clean), Arc::new(mail)]
+    let [urgent, other] = mail::Lane::all(mail);
+    vec![Arc::new(clean), Arc::new(urgent), Arc::new(other), Arc::new(make_up::MakeUp { engine })]
 }

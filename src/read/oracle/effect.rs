@@ -278,7 +278,9 @@ pub(super) fn of_participant(
                 ("insufficient", used.is_insufficient.into()),
             ],
         ),
-        ParticipantEvent::ReferralApplied(_) => return None,
+        ParticipantEvent::ReferralApplied(_) | ParticipantEvent::ReferralStandingChanged(_) => {
+            return None;
+        }
     })
 }
 

@@ -9,22 +9,26 @@
 //! deviation the oracle goes on from what the log has, so that one fault is named once.
 
 mod effect;
+mod make_up;
 mod reckon;
 mod rulebook;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod world;
 
+use std::sync::Arc;
+
 use domain::{
     AnyEvent, Kind, ParticipantEvent, ProgramEvent, ProgramId, PurchaseEvent, ReferralApplied,
-    ReferralStatus, RewardWithheld, StreamKey, UserErased, UserEvent,
+    RewardWithheld, StreamKey, UserErased, UserEvent,
 };
 
 use super::audit::Finding;
 use crate::store::RecordedEvent;
 use effect::{Effect, cancel, forfeit_fields, name_all, of_participant, withheld_fields};
 use reckon::Purchase;
-use world::{PersonIndex, Tie, UserIndex, Version, World};
+use world::{Awaited, PersonIndex, ProgramIndex, Tie, UserIndex, Version, World};
 
 /// The maximum number of deviations that are kept; all are counted.
 const MAX_KEPT: usize = 100;
@@ -47,6 +51,10 @@ struct Judgement {
     expected: Vec<Effect>,
     found: Vec<Effect>,
     purchase: Option<(Purchase, Vec<PersonIndex>)>,
+    /// The purchase that is made up for, with its program.
+    made_up: Option<(Arc<str>, ProgramIndex)>,
+    /// Who has confirmed their address.
+    confirmed: Vec<UserIndex>,
 }
 
 /// The program of a reward that is withheld on the stream of a purchase.
@@ -85,7 +93,16 @@ impl Oracle {
         for (event, fact) in &command {
             self.sort(event, fact, &mut judgement);
         }
-        let date = judgement.purchase.as_ref().map(|(purchase, _)| purchase.date);
+        for user in std::mem::take(&mut judgement.confirmed) {
+            standing::check_confirmed(self, user, position);
+        }
+        let purchase = judgement.purchase.as_ref().map(|(purchase, _)| purchase.clone());
+        let made_up = judgement.made_up.take();
+        let date = match (&purchase, &made_up) {
+            (Some(purchase), _) => Some(purchase.date),
+            (None, Some(of)) => self.world.cut_off(of).map(|held| held.purchase.date),
+            (None, None) => None,
+        };
         self.judge(judgement, position);
         for (event, fact) in &command {
             if let AnyEvent::Participant(fact) = fact {
@@ -93,6 +110,7 @@ impl Oracle {
                 self.world.adopt(program_id, user_id, fact, date);
             }
         }
+        make_up::adopt(self, purchase.as_ref(), made_up.as_ref(), &command);
     }
 
     /// Takes in an input, with what must follow, or a consequence.
@@ -127,6 +145,9 @@ impl Oracle {
                 let enrolled = self.world.user(buyer).enrolled.iter().copied();
                 judgement.purchase = Some((purchase, enrolled.filter(counts).collect()));
             }
+            AnyEvent::Purchase(PurchaseEvent::PurchaseMadeUp(made_up)) => {
+                make_up::sort(self, event, made_up, judgement);
+            }
             AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld)) => {
                 judgement.found.push(Effect {
                     program: self.world.program_index(program_of(withheld)),
@@ -137,8 +158,9 @@ impl Oracle {
                 });
             }
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
-            // Who may call has no consequences, nor that a sign-up was counted.
-            AnyEvent::ApiKey(_) | AnyEvent::SignUpOrigin(_) => {}
+            // Who may call has no consequences, nor that a sign-up was counted; work that is done again does what it
+            // would have done the first time.
+            AnyEvent::ApiKey(_) | AnyEvent::SignUpOrigin(_) | AnyEvent::Job(_) => {}
         }
     }
 
@@ -165,14 +187,21 @@ impl Oracle {
                 self.sort_erasure(user, event, erased, judgement);
                 "ParticipantErased"
             }
+            UserEvent::UserEmailConfirmed(_) => {
+                self.world.confirm(user);
+                judgement.confirmed.push(user);
+                return;
+            }
             // Nothing in a program follows from what a user is called, or from who may call.
             UserEvent::UserProfileUpdated(_)
             | UserEvent::UserEmailChanged(_)
-            | UserEvent::UserEmailConfirmed(_)
             | UserEvent::UserSecondFactorChanged(_)
             | UserEvent::UserRoleChanged(_)
             | UserEvent::UserSessionsEnded(_)
-            | UserEvent::UserPasswordChanged(_) => return,
+            | UserEvent::UserPasswordChanged(_)
+            | UserEvent::UserSecondFactorBegun(_)
+            | UserEvent::UserRecoveryCodeUsed(_)
+            | UserEvent::UserExported(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.expect(*person, on_all, Vec::new()));
@@ -222,9 +251,9 @@ impl Oracle {
                     format!("made while inactive: expected {was_inactive}, found {}", !was_inactive)
                 });
             }
-            // The decision of an operator.
-            ParticipantEvent::ReferralUpdated(updated)
-                if updated.status != ReferralStatus::Converted => {}
+            ParticipantEvent::ReferralStandingChanged(changed) => {
+                standing::sort(self, event, changed, judgement);
+            }
             fact => {
                 let Some((name, fields)) = of_participant(fact, &event.stream) else { return };
                 let program = self.world.program_index(split(&event.stream.id).0);
@@ -256,7 +285,9 @@ impl Oracle {
             Tie {
                 referrer,
                 made: applied.referral_time_us.0,
+                released: None,
                 status: applied.status,
+                awaits: Awaited::of(&applied.hold_reasons),
                 made_while_active: !was_inactive,
                 converted_while_able: false,
             },
@@ -269,6 +300,7 @@ impl Oracle {
         judgement.expected.push(self.expect(referrer, "ReferralMade", fields));
         let program = self.world.program_index(program_id);
         if let Some(version) = self.world.current_version(program) {
+            standing::check_initial(self, event, referee, &version);
             judgement.expected.extend(reckon::of_referral(&self.world, referee, &version));
         }
         was_inactive
@@ -292,7 +324,7 @@ impl Oracle {
     }
 
     fn judge(&mut self, judgement: Judgement, position: i64) {
-        let Judgement { mut expected, mut found, purchase } = judgement;
+        let Judgement { mut expected, mut found, purchase, .. } = judgement;
         if let Some((purchase, persons)) = purchase {
             for person in persons {
                 let mut of_program = Vec::new();

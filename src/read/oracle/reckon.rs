@@ -13,6 +13,7 @@ use super::rulebook::{
 use super::world::{PersonIndex, Tie, Version, World};
 
 /// A purchase, as it was recorded.
+#[derive(Clone)]
 pub(super) struct Purchase {
     pub(super) id: Arc<str>,
     pub(super) amount_minor: i64,
@@ -64,7 +65,8 @@ type TierChange = (Arc<str>, Arc<str>);
 pub(super) fn of_referral(world: &World, referee: PersonIndex, version: &Version) -> Vec<Effect> {
     let mut reckoning =
         Reckoning { world, version, source: referee, purchase: None, effects: Vec::new() };
-    if version.rules.earn_on == EarnOn::Referral {
+    let counts = world.person(referee).referral.is_some_and(|tie| is_counted(tie.status));
+    if version.rules.earn_on == EarnOn::Referral && counts {
         reckoning.convert();
         reckoning.pay();
     }
@@ -95,6 +97,35 @@ pub(super) fn of_purchase(
     reckoning.effects
 }
 
+/// What must be made up for a purchase whose rewards on `levels` were withheld because a referral did not count: the
+/// levels to which all referrals count now, and the consequences. `shared_minor` is what others received of the
+/// purchase.
+pub(super) fn of_making_up(
+    world: &World,
+    buyer: PersonIndex,
+    purchase: &Purchase,
+    version: &Version,
+    levels: &[u32],
+    shared_minor: i64,
+) -> (Vec<u32>, Vec<Effect>) {
+    let mut reckoning =
+        Reckoning { world, version, source: buyer, purchase: Some(purchase), effects: Vec::new() };
+    let own = world.person(buyer).referral;
+    let counts = own.is_some_and(|tie| fault_of_tie(tie, purchase, version).is_none());
+    if !counts || !version.rules.make_up_held_purchases {
+        return (Vec::new(), Vec::new());
+    }
+    let mut candidates = reckoning.candidates();
+    candidates
+        .retain(|candidate| candidate.cut_off.is_none() && levels.contains(&candidate.rule.level));
+    let made_up = candidates.iter().map(|candidate| candidate.rule.level).collect();
+    let left = i128::from(purchase.amount_minor) - i128::from(shared_minor);
+    if reckoning.pay_all(candidates, left) {
+        reckoning.convert();
+    }
+    (made_up, reckoning.effects)
+}
+
 /// Whether the purchase is enough for a "first purchase" of which only a qualifying one is the first.
 pub(super) fn is_enough(
     world: &World,
@@ -103,9 +134,22 @@ pub(super) fn is_enough(
     version: &Version,
 ) -> bool {
     let referral = world.person(buyer).referral;
+    // What cannot be made up for is like a purchase before the referral.
+    let is_lost = |tie: &Tie| !is_counted(tie.status) && !version.rules.make_up_held_purchases;
     takes_currency(&version.rules, &purchase.currency_code)
         && purchase.amount_minor >= version.rules.minimum_purchase_minor
-        && referral.is_none_or(|tie| counts_as_after(purchase.date, tie.made))
+        && referral.is_none_or(|tie| {
+            counts_as_after(purchase.date, since(&tie, version)) && !is_lost(&tie)
+        })
+}
+
+/// Since when purchases earn through a referral: since it was made or, where nothing is made up for, since it was
+/// released.
+fn since(tie: &Tie, version: &Version) -> rulebook::Moment {
+    match tie.released {
+        Some(released) if !version.rules.make_up_held_purchases => released,
+        _ => tie.made,
+    }
 }
 
 fn is_of_a_reward(effect: &Effect) -> bool {
@@ -117,13 +161,20 @@ fn is_counted(status: ReferralStatus) -> bool {
 }
 
 /// Why a referral stands between a purchase and its reward.
-fn fault_of_tie(tie: Tie, purchase: &Purchase) -> Option<WithheldReason> {
-    if !is_counted(tie.status) {
-        Some(WithheldReason::ReferralNotCounted)
-    } else if counts_as_after(purchase.date, tie.made) {
-        None
+fn fault_of_tie(tie: Tie, purchase: &Purchase, version: &Version) -> Option<WithheldReason> {
+    if counts_as_after(purchase.date, since(&tie, version)) {
+        fault_of_status(tie.status)
     } else {
         Some(WithheldReason::BeforeReferral)
+    }
+}
+
+/// Why nothing is earned through a referral with this status.
+fn fault_of_status(status: ReferralStatus) -> Option<WithheldReason> {
+    match status {
+        ReferralStatus::Held => Some(WithheldReason::ReferralHeld),
+        ReferralStatus::Rejected => Some(WithheldReason::ReferralNotCounted),
+        ReferralStatus::Pending | ReferralStatus::Converted => None,
     }
 }
 
@@ -158,7 +209,7 @@ impl<'a> Reckoning<'a> {
         } else {
             match buyer.referral {
                 None => Some(WithheldReason::NotReferred),
-                Some(tie) => fault_of_tie(tie, purchase),
+                Some(tie) => fault_of_tie(tie, purchase, self.version),
             }
         }
     }
@@ -212,9 +263,8 @@ impl<'a> Reckoning<'a> {
                 // The source's own referral was judged for the occasion as a whole.
                 if step > 0 && cut_off.is_none() {
                     cut_off = tie.and_then(|tie| match self.purchase {
-                        Some(purchase) => fault_of_tie(tie, purchase),
-                        None if is_counted(tie.status) => None,
-                        None => Some(WithheldReason::ReferralNotCounted),
+                        Some(purchase) => fault_of_tie(tie, purchase, version),
+                        None => fault_of_status(tie.status),
                     });
                 }
                 person = tie.map(|tie| tie.referrer);
@@ -226,9 +276,14 @@ impl<'a> Reckoning<'a> {
 
     /// Pays everybody whom the rules name; whether anybody got anything.
     fn pay(&mut self) -> bool {
+        let amount = self.purchase.map_or(0, |of| i128::from(of.amount_minor));
+        self.pay_all(self.candidates(), amount)
+    }
+
+    /// Pays these, out of what is left of the purchase; whether anybody got anything.
+    fn pay_all(&mut self, candidates: Vec<Candidate<'a>>, mut left_of_purchase: i128) -> bool {
         let mut is_paid = false;
-        let mut left_of_purchase = self.purchase.map_or(0, |of| i128::from(of.amount_minor));
-        for candidate in self.candidates() {
+        for candidate in candidates {
             let Candidate { rule, person, cut_off } = candidate;
             let quote = match cut_off {
                 Some(reason) => Err(Unpaid { reason, computed_minor: None }),

@@ -134,6 +134,7 @@ pub(super) fn is_the_earners_own(reason: WithheldReason) -> bool {
         | WithheldReason::BelowMinimum
         | WithheldReason::NotFirstPurchase
         | WithheldReason::NotReferred
+        | WithheldReason::ReferralHeld
         | WithheldReason::ReferralNotCounted
         | WithheldReason::BeforeReferral
         | WithheldReason::RoundedToZero => false,

@@ -35,7 +35,11 @@ fn flat(level: u32, minor: i64) -> Value {
 }
 
 fn tiers() -> Value {
-    let tier = |name, from, rate, bonus| json!({ "name": name, "from_referrals": from, "rate_points": rate, "bonus_points": bonus });
+    let tier = |name, from, rate, bonus| {
+        json!({
+            "name": name, "from_referrals": from, "rate_points": rate, "bonus_points": bonus
+        })
+    };
     json!({
         "rule": "tiers", "level": 1, "kind": "points",
         "pay": { "tiers": [tier("Bronze", 0, 10, 0), tier("Silver", 2, 15, 100)] },
@@ -410,4 +414,86 @@ fn an_undated_purchase_may_be_judged_by_the_version_published_a_moment_after_it(
         log.buy("first", "bob", 500, NOW - before, events);
         assert_eq!(log.deviations().is_empty(), is_right, "{:?}", log.deviations());
     }
+}
+
+/// Two events on the streams of bob and of ada, who referred him, that change the standing of the referral.
+fn standing(changed: Value, previous: &str, status: &str) -> Vec<Event> {
+    let mut payload = changed;
+    payload["type"] = json!("ReferralStandingChanged");
+    payload["status"] = json!(status);
+    let updated = json!({
+        "type": "ReferralUpdated", "referee_user_id": "bob", "previous_status": previous, "status": status,
+    });
+    vec![on("bob", payload), on("ada", updated)]
+}
+
+/// Bob, referred by ada, in a program that demands confirmed addresses.
+fn held() -> Log {
+    let mut log = Log::default();
+    log.publish(&every_purchase(), 0, &[flat(1, 1)]);
+    let published = &mut log.events[0];
+    let mut payload: Value = serde_json::from_str(&published.payload).unwrap();
+    payload["rules"]["require_confirmed_email"] = json!(true);
+    published.payload = payload.to_string().into();
+    log.sign_up("ada");
+    log.refer("bob", "ada", Vec::new());
+    let mut held = 0;
+    for event in &mut log.events {
+        let mut payload: Value = serde_json::from_str(&event.payload).unwrap();
+        if matches!(&*event.event_type, "ReferralApplied" | "ReferralMade") {
+            payload["status"] = json!("held");
+            held += 1;
+        }
+        if &*event.event_type == "ReferralApplied" {
+            payload["hold_reasons"] = json!(["unconfirmed_email"]);
+        }
+        event.payload = payload.to_string().into();
+    }
+    assert_eq!(held, 2);
+    log
+}
+
+fn confirmation() -> Event {
+    (Kind::User, "bob".into(), json!({ "type": "UserEmailConfirmed" }))
+}
+
+#[test]
+fn a_held_referral_is_released_by_the_confirmation_and_by_nothing_less() {
+    let released = || standing(json!({ "release_time_us": NOW }), "held", "pending");
+    let mut log = held();
+    assert_eq!(log.deviations(), [""; 0]);
+    let first_used = json!({ "type": "FirstPurchaseUsed", "purchase_id": "first" });
+    let nothing = withheld(Some("first"), "ada", 1, "referral_held", &json!({}));
+    log.buy("first", "bob", 500, NOW, vec![nothing, on("bob", first_used)]);
+    log.command([vec![confirmation()], released()].concat());
+    assert_eq!(log.deviations(), [""; 0]);
+
+    let mut log = held();
+    log.command(vec![confirmation()]);
+    let [only] = &log.deviations()[..] else { panic!("{:?}", log.deviations()) };
+    assert!(only.contains("expected the referral to be released"), "{only}");
+
+    // What does not count earns nothing.
+    let mut log = held();
+    log.buy("first", "bob", 500, NOW, one_point());
+    assert!(!log.deviations().is_empty());
+
+    // Nobody is released twice, and both sides say the same.
+    let mut log = held();
+    log.command([vec![confirmation()], released()].concat());
+    log.command(released());
+    let [first, _] = &log.deviations()[..] else { panic!("{:?}", log.deviations()) };
+    assert!(first.contains("expected no change to"), "{first}");
+    let mut log = held();
+    log.command(vec![confirmation(), released().remove(0)]);
+    let [only] = &log.deviations()[..] else { panic!("{:?}", log.deviations()) };
+    assert!(only.contains("expected ReferralUpdated"), "{only}");
+}
+
+#[test]
+fn a_referral_must_wait_for_the_confirmation_where_the_program_demands_it() {
+    let mut log = held();
+    log.refer("cid", "ada", Vec::new());
+    let [only] = &log.deviations()[..] else { panic!("{:?}", log.deviations()) };
+    assert!(only.contains("waits for a confirmation: expected true, found false"), "{only}");
 }

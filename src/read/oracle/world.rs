@@ -7,8 +7,11 @@ use std::sync::Arc;
 use domain::Bucket;
 use domain::reward::WithheldReason;
 use domain::rules::ProgramRules;
-use domain::{ParticipantEvent, Posts as _, ProgramPublished, ReferralStatus, RewardGranted};
+use domain::{
+    HoldReason, ParticipantEvent, Posts as _, ProgramPublished, ReferralStatus, RewardGranted,
+};
 
+use super::reckon::Purchase;
 use super::rulebook::{Bought, Counts, Moment, counts_as_after, may_be_undated, tiers_of};
 
 /// The place of a program in the list of programs.
@@ -37,6 +40,8 @@ pub(super) struct User {
     /// The user's participants, in the order of enrollment.
     pub(super) enrolled: Vec<PersonIndex>,
     pub(super) is_erased: bool,
+    /// Whether the user has confirmed their address.
+    pub(super) is_confirmed: bool,
 }
 
 /// A participant's own referral.
@@ -44,11 +49,48 @@ pub(super) struct User {
 pub(super) struct Tie {
     pub(super) referrer: PersonIndex,
     pub(super) made: Moment,
+    /// When it was released, if it was held or rejected before.
+    pub(super) released: Option<Moment>,
     pub(super) status: ReferralStatus,
-    /// Whether the referrer was active then.
+    /// Whether it is held until the address is confirmed, and until a review.
+    pub(super) awaits: Awaited,
+    /// Whether the referrer was active when it was made or released.
     pub(super) made_while_active: bool,
     /// Whether the referrer could earn when the referral converted.
     pub(super) converted_while_able: bool,
+}
+
+/// What a held referral waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Awaited {
+    pub(super) confirmation: bool,
+    pub(super) review: bool,
+}
+
+impl Awaited {
+    pub(super) fn of(reasons: &[HoldReason]) -> Self {
+        Self {
+            confirmation: reasons.contains(&HoldReason::UnconfirmedEmail),
+            review: reasons.contains(&HoldReason::Review),
+        }
+    }
+
+    /// Whether nothing of this was not awaited before.
+    pub(super) fn is_part_of(self, before: Self) -> bool {
+        (before.confirmation || !self.confirmation) && (before.review || !self.review)
+    }
+}
+
+/// A purchase of which rewards were withheld because a referral did not count.
+pub(super) struct CutOff {
+    pub(super) purchase: Purchase,
+    pub(super) buyer: PersonIndex,
+    /// The version that judged it.
+    pub(super) version: u32,
+    /// The levels of the rewards that were not made up for.
+    pub(super) levels: Vec<u32>,
+    /// The shares of it that others received.
+    pub(super) shared_minor: i64,
 }
 
 /// What a participant received from one level.
@@ -103,6 +145,8 @@ pub(super) struct World {
     user_indexes: HashMap<Arc<str>, UserIndex>,
     persons: Vec<Person>,
     person_indexes: HashMap<(ProgramIndex, UserIndex), PersonIndex>,
+    /// Purchases that can be made up for, by id and program: few, so that they do not grow with the log.
+    pub(super) cut_offs: HashMap<(Arc<str>, ProgramIndex), CutOff>,
     /// The names of tiers, each once.
     tier_names: HashMap<Arc<str>, Arc<str>>,
 }
@@ -128,7 +172,8 @@ impl World {
             return *index;
         }
         let (id, index): (Arc<str>, _) = (id.into(), index_of(self.users.len()));
-        self.users.push(User { id: id.clone(), enrolled: Vec::new(), is_erased: false });
+        let (enrolled, is_erased, is_confirmed) = (Vec::new(), false, false);
+        self.users.push(User { id: id.clone(), enrolled, is_erased, is_confirmed });
         self.user_indexes.insert(id, index);
         index
     }
@@ -191,8 +236,16 @@ impl World {
         });
     }
 
+    pub(super) fn cut_off(&self, of: &(Arc<str>, ProgramIndex)) -> Option<&CutOff> {
+        self.cut_offs.get(of)
+    }
+
     pub(super) fn erase(&mut self, user: UserIndex) {
         self.users[user as usize].is_erased = true;
+    }
+
+    pub(super) fn confirm(&mut self, user: UserIndex) {
+        self.users[user as usize].is_confirmed = true;
     }
 
     pub(super) fn enroll(&mut self, user: UserIndex, person: PersonIndex) {
@@ -227,6 +280,14 @@ impl World {
         self.person_mut(referee).referral = Some(tie);
     }
 
+    /// Replaces what is known of a referral.
+    pub(super) fn replace(&mut self, referee: PersonIndex, before: &Tie, after: Tie) {
+        let counts = &mut self.person_mut(before.referrer).counts;
+        counts.subtract(Counts::of(before));
+        counts.add(Counts::of(&after));
+        self.person_mut(referee).referral = Some(after);
+    }
+
     /// Changes the status of a referral; with the date of the purchase that converts it, if one does.
     fn set_status(&mut self, referee: PersonIndex, status: ReferralStatus, date: Option<Moment>) {
         let Some(before) = self.person(referee).referral else { return };
@@ -237,10 +298,7 @@ impl World {
         if status == ReferralStatus::Converted {
             after.converted_while_able = self.person(before.referrer).bar(date).is_none();
         }
-        let counts = &mut self.person_mut(before.referrer).counts;
-        counts.subtract(Counts::of(&before));
-        counts.add(Counts::of(&after));
-        self.person_mut(referee).referral = Some(after);
+        self.replace(referee, &before, after);
     }
 
     /// Takes over a consequence as the log has it, so that one fault is named once and not with everything after it.
@@ -285,6 +343,7 @@ impl World {
             }
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::ReferralApplied(_)
+            | ParticipantEvent::ReferralStandingChanged(_)
             | ParticipantEvent::ReferralMade(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::PurchaseCredited(_)

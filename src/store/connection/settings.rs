@@ -9,8 +9,8 @@ pub(super) const LEAST_VERSION: u32 = 150_000;
 /// The first version with the setting `transaction_timeout`.
 const VERSION_WITH_TRANSACTION_TIMEOUT: u32 = 170_000;
 
-/// Limits, so that a process that hangs does not keep locks or sessions (see [`holders`](crate::store::holders)). A role
-/// or a database may have others for other programs. The URL may set them.
+/// Limits, so that a process that hangs does not keep locks or sessions (see [`holders`](crate::store::holders)). A
+/// role or a database may have others for other programs. The URL may set them.
 /// - a statement takes as long as it takes, as for a rebuild, and ends when its client has closed the connection;
 /// - a statement waits for a lock for at most 5 seconds, less than callers wait for an answer, so that no attempt
 ///   leaves a waiting session behind;

@@ -237,6 +237,31 @@ async fn a_setting_that_is_unknown_or_senseless_is_an_error() {
     let output = run(wrong_address).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("write HOST:PORT"), "{}", text(&output.stderr));
+    let mut wrong_variable = serve(&empty);
+    wrong_variable.env("TRIBUTARY_METRICS_LISTEN", "9464");
+    let output = run(wrong_variable).await;
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("'--metrics-listen") && said.contains("TRIBUTARY_METRICS_LISTEN"),
+        "{said}"
+    );
+    let mut many_faults = serve(&empty);
+    many_faults
+        .args(["--streams", "0", "--heartbeat-s", "0", "--smtp-url", "smtp://127.0.0.1:1"])
+        .env("TRIBUTARY_PASSWORD_RULES", "everything")
+        .env("TRIBUTARY_ADMIN_KEY", "short");
+    let said = failure(many_faults).await;
+    for fault in [
+        "error: 6 settings are wrong:",
+        "--streams (TRIBUTARY_STREAMS): must be 1 to 1000000, not 0",
+        "--heartbeat-s (TRIBUTARY_HEARTBEAT_S): must be 1 to 3600, not 0",
+        "--password-rules (TRIBUTARY_PASSWORD_RULES): ",
+        "--admin-key (TRIBUTARY_ADMIN_KEY): has 5 characters",
+        "--smtp-url (SMTP_URL): needs --public-url (TRIBUTARY_PUBLIC_URL)",
+        "--smtp-url (SMTP_URL): needs --mail-from (TRIBUTARY_MAIL_FROM)",
+    ] {
+        assert!(said.contains(fault), "{fault} is not in {said}");
+    }
     let mut no_database = serve(&empty);
     no_database.env_remove("DATABASE_URL");
     let output = run(no_database).await;

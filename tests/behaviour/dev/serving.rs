@@ -11,8 +11,9 @@ use tokio::process::Command;
 use tonic::Code;
 
 use super::{Dev, PROGRAMS, TempDir, dev, is_alive, remote, run, text};
+use crate::documents::{commands_of, shells};
 use crate::envelopes::log;
-use testing::{ADMIN_KEY, clean_command, reason};
+use testing::{ADMIN_KEY, clean_command, reason, tributary};
 
 #[tokio::test]
 async fn dev_serves_the_five_programs_under_a_key_that_only_its_owner_can_read() {
@@ -79,6 +80,29 @@ async fn the_walk_through_ends_with_a_commission_in_bash_and_in_zsh() {
         child.kill().await.unwrap();
         // The user ids of the walk-through contain the current second.
         tokio::time::sleep(Duration::from_millis(1_100)).await;
+    }
+    dev.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn the_commands_for_people_who_log_in_work_as_pasted() {
+    let directory = TempDir::new();
+    // Where the commands look for the data of `dev`.
+    std::os::unix::fs::symlink("data", directory.path(".tributary")).unwrap();
+    let dev = Dev::start(&directory).await;
+    let binary = PathBuf::from(tributary().as_std().get_program());
+    let paths =
+        format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
+    for (number, shell) in shells().await.into_iter().enumerate() {
+        let commands = commands_of("docs/people.md").await.replace("mia", &format!("mia{number}"));
+        let mut command = clean_command(Path::new(shell[0]));
+        command.args(&shell[1..]).arg(commands).current_dir(&directory.0);
+        command.env("PATH", &paths).env("TRIBUTARY_SERVER", dev.url());
+        let output = run(command).await;
+        let (said, complained) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{shell:?}\n{said}\n{complained}");
+        // The commands take the newest mail, which is not to be one of another run.
+        std::fs::remove_dir_all(directory.path("data/mails")).unwrap();
     }
     dev.stop("-TERM").await;
 }

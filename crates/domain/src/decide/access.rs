@@ -7,8 +7,15 @@ use crate::{
     SideRow, User, UserCommand, UserId, UserRole, Work, each, load, peek_new, tell,
 };
 
-/// Creates a key. A key of a user needs the user, and the programs that a key is limited to must exist.
+/// Creates a key. A key of a user needs the user, the programs that a key is limited to must exist, and a person who
+/// creates a key of a back end must still be an admin: their keys end when they cease to be.
 pub(super) fn create_key(work: &mut dyn Work, key: &NewApiKey) -> Result<(), Halt> {
+    if let Some(creator) = &key.creator_user_id {
+        let person = load::<User>(work, creator)?;
+        if !person.exists() || person.role() != UserRole::Admin {
+            return Err(Refusal::CreatorIsNoAdmin(creator.clone()).into());
+        }
+    }
     if let Some(user_id) = &key.user_id {
         existing_user(work, user_id)?;
     }
@@ -24,6 +31,7 @@ pub(super) fn record_key(work: &mut dyn Work, key: &NewApiKey) -> Result<(), Hal
         rpcs: key.rpcs.clone(),
         program_ids: key.program_ids.clone(),
         expire_time_us: key.expire_time,
+        creator_user_id: key.creator_user_id.clone(),
     };
     peek_new::<ApiKey>(work, &key.key_id)?;
     let create = ApiKeyCommand::Create { key_id: key.key_id.clone(), created };

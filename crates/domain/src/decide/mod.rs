@@ -8,6 +8,8 @@ mod access;
 mod account;
 mod erasure;
 mod evidence;
+mod job;
+mod make_up;
 mod profile;
 mod program;
 mod purchase;
@@ -15,6 +17,7 @@ mod referral;
 mod registration;
 mod rewards;
 mod session;
+mod standing;
 mod validation;
 
 use std::sync::Arc;
@@ -31,29 +34,78 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Halt, NewApiKey, ProgramId, Purchase, SessionsEnded, StreamKey, UserId, UserRole,
-    Work,
+    ApiKeyId, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId, Purchase, PurchaseId,
+    SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
 };
 
 /// A command from a caller.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum Command {
-    PublishProgram { program_id: ProgramId, rules: Arc<ProgramRules> },
+    PublishProgram {
+        program_id: ProgramId,
+        rules: Arc<ProgramRules>,
+    },
     RegisterUser(Box<RegisterUser>),
     EnrollParticipant(EnrollParticipant),
-    DeactivateUser { user_id: UserId },
-    ReactivateUser { user_id: UserId },
+    DeactivateUser {
+        user_id: UserId,
+    },
+    ReactivateUser {
+        user_id: UserId,
+    },
     UpdateProfile(Box<UpdateProfile>),
     ConfirmEmail(Box<ConfirmEmail>),
     ChangeSecondFactor(Box<ChangeSecondFactor>),
-    EraseUser { user_id: UserId, forfeits_balances: bool },
+    BeginSecondFactor {
+        user_id: UserId,
+        sealed_secret: SealedSecret,
+    },
+    UseRecoveryCode {
+        user_id: UserId,
+        hash: [u8; 32],
+        known_uses: u32,
+    },
+    Unsubscribe {
+        user_id: UserId,
+        kinds: Vec<MailKind>,
+    },
+    ExportUser {
+        user_id: UserId,
+    },
+    RetryJob {
+        job_id: JobId,
+        attempts: u32,
+    },
+    EraseUser {
+        user_id: UserId,
+        forfeits_balances: bool,
+    },
     ApplyReferral(ApplyReferral),
+    ReleaseReferral {
+        referee: ParticipantId,
+    },
+    RejectReferral {
+        referee: ParticipantId,
+    },
     RecordPurchase(RecordPurchase),
+    /// Grants what a purchase would have granted if a referral had not been held or rejected that counts now.
+    MakeUpPurchase {
+        purchase_id: PurchaseId,
+        program_id: ProgramId,
+    },
     CreateApiKey(Box<NewApiKey>),
-    RevokeApiKey { key_id: ApiKeyId },
-    SetUserRole { user_id: UserId, role: UserRole },
-    EndSessions { user_id: UserId, ended: SessionsEnded },
+    RevokeApiKey {
+        key_id: ApiKeyId,
+    },
+    SetUserRole {
+        user_id: UserId,
+        role: UserRole,
+    },
+    EndSessions {
+        user_id: UserId,
+        ended: SessionsEnded,
+    },
     ChangePassword(ChangePassword),
 }
 
@@ -70,9 +122,17 @@ impl Command {
             Self::UpdateProfile(_) => "UpdateProfile",
             Self::ConfirmEmail(_) => "ConfirmEmail",
             Self::ChangeSecondFactor(_) => "ChangeSecondFactor",
+            Self::BeginSecondFactor { .. } => "BeginSecondFactor",
+            Self::UseRecoveryCode { .. } => "UseRecoveryCode",
+            Self::Unsubscribe { .. } => "Unsubscribe",
+            Self::ExportUser { .. } => "ExportUser",
+            Self::RetryJob { .. } => "RetryJob",
             Self::EraseUser { .. } => "EraseUser",
             Self::ApplyReferral(_) => "ApplyReferral",
+            Self::ReleaseReferral { .. } => "ReleaseReferral",
+            Self::RejectReferral { .. } => "RejectReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
+            Self::MakeUpPurchase { .. } => "MakeUpPurchase",
             Self::CreateApiKey(_) => "CreateApiKey",
             Self::RevokeApiKey { .. } => "RevokeApiKey",
             Self::SetUserRole { .. } => "SetUserRole",
@@ -95,8 +155,16 @@ impl Command {
             | Self::UpdateProfile(_)
             | Self::ConfirmEmail(_)
             | Self::ChangeSecondFactor(_)
+            | Self::BeginSecondFactor { .. }
+            | Self::UseRecoveryCode { .. }
+            | Self::Unsubscribe { .. }
+            | Self::ExportUser { .. }
+            | Self::RetryJob { .. }
             | Self::EraseUser { .. }
             | Self::ApplyReferral(_)
+            | Self::MakeUpPurchase { .. }
+            | Self::ReleaseReferral { .. }
+            | Self::RejectReferral { .. }
             | Self::CreateApiKey(_)
             | Self::RevokeApiKey { .. }
             | Self::SetUserRole { .. }
@@ -119,11 +187,25 @@ impl Command {
             Self::UpdateProfile(input) => profile::update(work, input),
             Self::ConfirmEmail(input) => profile::confirm_email(work, input),
             Self::ChangeSecondFactor(input) => profile::change_second_factor(work, input),
+            Self::BeginSecondFactor { user_id, sealed_secret } => {
+                profile::begin_second_factor(work, user_id, sealed_secret)
+            }
+            Self::UseRecoveryCode { user_id, hash, known_uses } => {
+                profile::use_recovery_code(work, user_id, *hash, *known_uses)
+            }
+            Self::Unsubscribe { user_id, kinds } => profile::unsubscribe(work, user_id, kinds),
+            Self::ExportUser { user_id } => account::export(work, user_id),
+            Self::RetryJob { job_id, attempts } => job::retry(work, job_id, *attempts),
             Self::EraseUser { user_id, forfeits_balances } => {
                 erasure::erase(work, user_id, *forfeits_balances)
             }
             Self::ApplyReferral(input) => referral::apply(work, input),
+            Self::ReleaseReferral { referee } => standing::release(work, referee),
+            Self::RejectReferral { referee } => standing::reject(work, referee),
             Self::RecordPurchase(input) => purchase::record(work, input),
+            Self::MakeUpPurchase { purchase_id, program_id } => {
+                make_up::make_up(work, purchase_id, program_id)
+            }
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
             Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),

@@ -6,10 +6,12 @@
 use std::sync::Arc;
 
 use crate::decide::evidence::{self, MailboxKeys};
+use crate::decide::standing;
+use crate::side_row::hex;
 use crate::{
     Claim, ClaimKind, Halt, Mail, MailKind, MailedToken, Personal, ProfileChange, ProfileCommand,
-    ProfileField, Recipient, Refusal, SecondFactor, SecondFactorRow, SideRow, TokenPurpose, User,
-    UserCommand, UserId, Work, load, tell,
+    ProfileField, Recipient, Refusal, SealedSecret, SecondFactor, SecondFactorReason,
+    SecondFactorRow, SideRow, TokenPurpose, User, UserCommand, UserId, UserRole, Work, load, tell,
 };
 
 /// A value that takes the place of another one.
@@ -58,6 +60,9 @@ pub struct ChangeSecondFactor {
     pub user_id: UserId,
     /// The factor; none removes it.
     pub factor: Option<SecondFactor>,
+    /// How often the password had been changed when the factor was begun to be looked at. If it has been changed since,
+    /// nothing happens: whoever sets up the factor may have lost the account. `None` if that does not matter.
+    pub known_changes: Option<u32>,
 }
 
 fn existing_user(work: &mut dyn Work, user_id: &UserId) -> Result<Arc<User>, Halt> {
@@ -102,7 +107,8 @@ pub(super) fn update(work: &mut dyn Work, input: &UpdateProfile) -> Result<(), H
         work.write_row(SideRow::MailPreferences { user_id, wanted });
         fields.push(ProfileField::MailPreferences);
     }
-    tell_profile(work, user_id, ProfileCommand::Update { fields })
+    let now = work.now();
+    tell_profile(work, user_id, ProfileCommand::Update { user_id: user_id.clone(), fields, now })
 }
 
 /// Mails a token to the new address.
@@ -141,7 +147,15 @@ pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result
             work.write_row(SideRow::Mail(announcement(user_id, exchange, *asked)));
         }
     }
-    tell_profile(work, user_id, ProfileCommand::ConfirmEmail)
+    confirm_address(work, user_id)
+}
+
+/// The user has shown that they read the mails to the address of the account. If that is the first time, the referrals
+/// that wait for it are released.
+fn confirm_address(work: &mut dyn Work, user_id: &UserId) -> Result<(), Halt> {
+    let was_confirmed = existing_user(work, user_id)?.profile().is_email_confirmed();
+    tell_profile(work, user_id, ProfileCommand::ConfirmEmail)?;
+    if was_confirmed { Ok(()) } else { standing::confirmed(work, user_id) }
 }
 
 /// Tells the address that the user had before. It is no longer in the profile, so that it comes with the mail.
@@ -160,14 +174,110 @@ pub(super) fn change_second_factor(
     work: &mut dyn Work,
     input: &ChangeSecondFactor,
 ) -> Result<(), Halt> {
-    let ChangeSecondFactor { user_id, factor } = input;
-    existing_user(work, user_id)?;
-    let command =
-        ProfileCommand::SetSecondFactor { user_id: user_id.clone(), is_on: factor.is_some() };
-    tell_profile(work, user_id, command)?;
-    let row = SecondFactorRow { user_id: user_id.clone(), factor: factor.clone() };
-    work.write_row(SideRow::SecondFactor(row));
+    let ChangeSecondFactor { user_id, factor, known_changes } = input;
+    let user = existing_user(work, user_id)?;
+    if known_changes.is_some_and(|known| known != user.password_changes()) {
+        return Err(Refusal::PasswordChangedMeanwhile(user_id.clone()).into());
+    }
+    set_second_factor(work, user_id, factor.clone(), None)?;
+    if factor.is_none() {
+        let removal = removal(work, user_id);
+        work.write_row(SideRow::Mail(removal));
+    }
     Ok(())
+}
+
+fn set_second_factor(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    factor: Option<SecondFactor>,
+    reason: Option<SecondFactorReason>,
+) -> Result<(), Halt> {
+    let (user_id, is_on) = (user_id.clone(), factor.is_some());
+    let command = ProfileCommand::SetSecondFactor { user_id: user_id.clone(), is_on, reason };
+    tell_profile(work, &user_id, command)?;
+    work.write_row(SideRow::SecondFactor(SecondFactorRow { user_id, factor }));
+    Ok(())
+}
+
+/// Tells the owner of the address that the second factor was removed, as it may have been somebody else.
+fn removal(work: &mut dyn Work, user_id: &UserId) -> Mail {
+    let kind = MailKind::SecondFactorRemoved;
+    let mut id = [0; 16];
+    work.random(&mut id);
+    Mail {
+        occasion: format!("{}/{}", kind.as_str(), hex(&id)),
+        kind,
+        user_id: Some(user_id.clone()),
+        recipient: None,
+        facts: serde_json::json!({}),
+    }
+}
+
+/// Somebody has shown that they read the mails to the address of the account. It is confirmed, if it was not. A second
+/// factor that a participant's account had before that goes: whoever made the account with an address that is not
+/// theirs may have set it up, and would lock out the owner of the address with it. Those of operators and admins
+/// stay; an admin removes them.
+///
+/// Returns whether a second factor was removed.
+pub(super) fn prove_address(work: &mut dyn Work, user_id: &UserId) -> Result<bool, Halt> {
+    let user = existing_user(work, user_id)?;
+    let profile = user.profile();
+    confirm_address(work, user_id)?;
+    if !profile.has_second_factor() {
+        // One that is being set up is not finished by whoever has begun.
+        let row = SecondFactorRow { user_id: user_id.clone(), factor: None };
+        work.write_row(SideRow::SecondFactor(row));
+        return Ok(false);
+    }
+    let goes = profile.has_unproven_factor() && user.role() == UserRole::Participant;
+    if goes {
+        set_second_factor(work, user_id, None, Some(SecondFactorReason::PasswordReset))?;
+    }
+    Ok(goes)
+}
+
+/// Keeps the secret of a factor that is being set up, in the place of another one that was not set up to the end.
+pub(super) fn begin_second_factor(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    sealed_secret: &SealedSecret,
+) -> Result<(), Halt> {
+    existing_user(work, user_id)?;
+    let user_id = user_id.clone();
+    let begin = ProfileCommand::BeginSecondFactor { user_id: user_id.clone() };
+    tell_profile(work, &user_id, begin)?;
+    work.write_row(SideRow::SecondFactorBegun { user_id, sealed_secret: sealed_secret.clone() });
+    Ok(())
+}
+
+/// Uses up a recovery code that was found when so many had been used.
+pub(super) fn use_recovery_code(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    hash: [u8; 32],
+    known_uses: u32,
+) -> Result<(), Halt> {
+    existing_user(work, user_id)?;
+    let user_id = user_id.clone();
+    let use_code = ProfileCommand::UseRecoveryCode { user_id: user_id.clone(), known_uses };
+    tell_profile(work, &user_id, use_code)?;
+    work.write_row(SideRow::RecoveryCodeUse { user_id, hash });
+    Ok(())
+}
+
+/// Switches mails off, whatever the version of the profile is.
+pub(super) fn unsubscribe(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    kinds: &[MailKind],
+) -> Result<(), Halt> {
+    existing_user(work, user_id)?;
+    let wanted = kinds.iter().map(|kind| (*kind, false)).collect();
+    work.write_row(SideRow::MailPreferences { user_id: user_id.clone(), wanted });
+    let fields = vec![ProfileField::MailPreferences];
+    let now = work.now();
+    tell_profile(work, user_id, ProfileCommand::Update { user_id: user_id.clone(), fields, now })
 }
 
 fn tell_profile(

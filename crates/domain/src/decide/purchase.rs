@@ -7,8 +7,8 @@ use crate::reward::WithheldReason;
 use crate::rules::{EarnOn, ProgramRules};
 use crate::{
     Halt, OwnEvent, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, Purchase,
-    PurchaseCommand, PurchaseId, PurchaseRecorded, ReferralStatus, Refusal, StreamKey, Timestamp,
-    User, UserId, Work, each, load, peek_new, tell,
+    PurchaseCommand, PurchaseId, PurchaseRecorded, Refusal, StreamKey, Timestamp, User, UserId,
+    Work, each, load, peek_new, tell,
 };
 
 /// A purchase that was made.
@@ -149,23 +149,21 @@ fn disqualification(
     let Some(referral) = buyer.referral() else {
         return Some(WithheldReason::NotReferred);
     };
-    if matches!(referral.status, ReferralStatus::Held | ReferralStatus::Rejected) {
-        return Some(WithheldReason::ReferralNotCounted);
-    }
-    is_before_referral(buyer, input).then_some(WithheldReason::BeforeReferral)
-}
-
-fn is_before_referral(buyer: &Participant, input: &RecordPurchase) -> bool {
-    let dated = input.purchase_time.zip(buyer.referral());
-    dated.is_some_and(|(dated, referral)| dated.is_purchase_before(referral.referral_time))
+    rewards::cut_off(rules, referral, input.purchase_time)
 }
 
 /// Whether the purchase is enough by the rules, so that it uses up the buyer's first purchase where only a
-/// qualifying one does, whether or not the buyer was referred. A purchase before the referral does not.
+/// qualifying one does, whether or not the buyer was referred. A purchase before the referral does not, and so does
+/// none while the referral does not count, unless it can be made up for.
 fn is_enough(rules: &ProgramRules, buyer: &Participant, input: &RecordPurchase) -> bool {
+    let is_too_early = |referral| match rewards::cut_off(rules, referral, input.purchase_time) {
+        None => false,
+        Some(WithheldReason::BeforeReferral) => true,
+        Some(_) => !rules.make_up_held_purchases,
+    };
     is_accepted_currency(rules, input)
         && input.amount_minor >= rules.minimum_purchase_minor
-        && !is_before_referral(buyer, input)
+        && !buyer.referral().is_some_and(is_too_early)
 }
 
 fn is_accepted_currency(rules: &ProgramRules, input: &RecordPurchase) -> bool {

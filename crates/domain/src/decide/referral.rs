@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::code;
 use crate::decide::rewards::{self, Occasion, PurchaseOccasion};
+use crate::decide::standing;
 use crate::rules::{AttachPolicy, EarnOn, ProgramRules};
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, ProgramVersion,
-    Referral, ReferralStatus, ReferralUpdated, Refusal, SideRow, User, UserId, UserStatus, Work,
-    existing_participant, load, tell,
+    Referral, ReferralStatus, ReferralUpdated, Refusal, SideRow, Standing, User, UserId,
+    UserStatus, Work, existing_participant, load, tell,
 };
 
 /// A referrer, by user id or by code.
@@ -42,7 +43,8 @@ pub(super) fn apply(work: &mut dyn Work, input: &ApplyReferral) -> Result<(), Ha
     let referee_id = ParticipantId::new(&program_id, &input.referee_user_id);
     let referrer_id = ParticipantId::new(&program_id, &referrer_user_id);
     check(work, &version.rules, &referee_id, &referrer_id)?;
-    attach(work, version, &referee_id, &referrer_user_id)
+    let standing = standing::initial(work, &version.rules, &referee_id)?;
+    attach(work, version, &referee_id, &referrer_user_id, standing)
 }
 
 /// The user, who must exist and take part.
@@ -192,29 +194,33 @@ fn refuse_cycle(
     }
 }
 
-/// Records the referral and grants the rewards that the referral itself earns. The caller has checked
+/// Records the referral and, if it counts, grants the rewards that the referral itself earns. The caller has checked
 /// everything that could forbid it and has loaded both participants.
 pub(super) fn attach(
     work: &mut dyn Work,
     version: &ProgramVersion,
     referee: &ParticipantId,
     referrer_user_id: &UserId,
+    standing: Standing,
 ) -> Result<(), Halt> {
     let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
     let referrer_user_id = referrer_user_id.clone();
     let made_while_inactive = !load::<Participant>(work, &referrer)?.is_active();
     let now = work.now();
+    let status = standing.status();
     work.write_row(SideRow::Referral {
         referee: referee.clone(),
         referrer: referrer_user_id.clone(),
         refer_time: now,
     });
+    standing::ask_for_confirmation(work, referee, &standing);
     tell::<Participant>(
         work,
         referee,
         ParticipantCommand::ApplyReferral {
             id: referee.clone(),
             referrer_user_id,
+            standing,
             made_while_inactive,
             now,
         },
@@ -222,8 +228,18 @@ pub(super) fn attach(
     let make = ParticipantCommand::MakeReferral {
         user_id: referrer.user_id.clone(),
         referee_user_id: referee.user_id.clone(),
+        status,
     };
     tell::<Participant>(work, &referrer, make)?;
+    if status == ReferralStatus::Pending { earn(work, version, referee) } else { Ok(()) }
+}
+
+/// Grants the rewards that a referral itself earns, where referrals do. The referral has just begun to count.
+pub(super) fn earn(
+    work: &mut dyn Work,
+    version: &ProgramVersion,
+    referee: &ParticipantId,
+) -> Result<(), Halt> {
     if version.rules.earn_on == EarnOn::Referral {
         convert(work, referee, None)?;
         let occasion = Occasion { version, source: referee, purchase: None };

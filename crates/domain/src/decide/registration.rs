@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use crate::code::{self, CodeFault};
 use crate::decide::evidence::{self, MailboxKeys};
-use crate::decide::{access, referral};
+use crate::decide::{access, referral, standing};
 use crate::rehearsal::Rehearsal;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
     Claim, ClaimKind, Halt, MAX_PROGRAMS_PER_USER, NewApiKey, Participant, ParticipantCommand,
-    ParticipantEnrolled, ParticipantId, Profile, Program, ProgramId, Refusal, SideRow, User,
-    UserCommand, UserId, Work, each, load, peek_new, tell,
+    ParticipantEnrolled, ParticipantId, Profile, ProfileCommand, Program, ProgramId, Refusal,
+    SideRow, User, UserCommand, UserId, Work, each, load, peek_new, tell,
 };
 
 /// How often a code is drawn before the decision gives up. There are at least a million codes, so even the
@@ -31,6 +31,8 @@ pub struct RegisterUser {
     pub referral_code: Option<String>,
     /// A key of the new user, if one is wanted.
     pub api_key: Option<NewApiKey>,
+    /// Whether the sign-up has waited until its address was confirmed.
+    pub is_address_confirmed: bool,
 }
 
 /// Enrolls an existing user in a program.
@@ -77,6 +79,11 @@ pub(super) fn register(
     let register = UserCommand::Register { user_id: user_id.clone(), has_known_address, now };
     tell::<User>(work, user_id, register)?;
     work.write_row(SideRow::Profile(input.profile.clone()));
+    if input.is_address_confirmed {
+        // Before the enrolments: a program may ask whether the address is confirmed.
+        tell::<User>(work, user_id, UserCommand::Profile(ProfileCommand::ConfirmEmail))?;
+        work.write_row(SideRow::ConfirmedSignUp(user_id.clone()));
+    }
     if let Some(key) = &input.api_key {
         access::record_key(work, key)?;
     }
@@ -161,7 +168,8 @@ fn enter(
     tell::<Participant>(work, id, ParticipantCommand::Enroll { id: id.clone(), enrolled })?;
     work.write_row(SideRow::Enrollment(id.clone()));
     if let Some(referrer) = referrer {
-        referral::attach(work, version, id, &referrer)?;
+        let standing = standing::initial(work, rules, id)?;
+        referral::attach(work, version, id, &referrer, standing)?;
     }
     Ok(passed_over)
 }

@@ -2,9 +2,9 @@
 
 use crate::participant::Grant;
 use crate::reward::{Quote, SoFar, Unpaid, WithheldReason, quote};
-use crate::rules::{Pay, RewardRule};
+use crate::rules::{Pay, ProgramRules, RewardRule};
 use crate::{
-    Halt, Participant, ParticipantCommand, ParticipantId, ProgramVersion, PurchaseId,
+    Halt, Participant, ParticipantCommand, ParticipantId, ProgramVersion, PurchaseId, Referral,
     ReferralStatus, RewardWithheld, Timestamp, Work, load, tell,
 };
 
@@ -58,8 +58,17 @@ impl From<Unpaid> for Withheld {
 /// who gets nothing is skipped, and nothing moves up.
 pub(super) fn grant(work: &mut dyn Work, occasion: &Occasion<'_>) -> Result<Granted, Halt> {
     let earners = earners(work, occasion)?;
+    grant_to(work, occasion, earners, occasion.amount_minor())
+}
+
+/// Grants the rewards of these earners. `unshared_minor` is the part of the purchase that nobody has received yet.
+pub(super) fn grant_to(
+    work: &mut dyn Work,
+    occasion: &Occasion<'_>,
+    earners: Vec<Earner<'_>>,
+    mut unshared_minor: i64,
+) -> Result<Granted, Halt> {
     let mut granted = Granted { is_for_nobody: earners.is_empty(), ..Granted::default() };
-    let mut unshared_minor = occasion.amount_minor();
     for Earner { rule, id: earner_id, cut_off } in earners {
         let quoted = match cut_off {
             Some(reason) => Err(Withheld { reason, computed_minor: None }),
@@ -160,12 +169,46 @@ pub(super) fn withhold_all(
 }
 
 /// A participant whom a rule would pay.
-struct Earner<'a> {
+pub(super) struct Earner<'a> {
     rule: &'a RewardRule,
     id: ParticipantId,
     /// Why the earner gets nothing: a referral between the source and the earner does not count or is more
     /// recent than the purchase.
     cut_off: Option<WithheldReason>,
+}
+
+impl Earner<'_> {
+    /// How far up the line the earner is.
+    pub(super) fn level(&self) -> u32 {
+        self.rule.level
+    }
+}
+
+/// The participants on these levels to whom all referrals count.
+pub(super) fn earners_on<'a>(
+    work: &mut dyn Work,
+    occasion: &Occasion<'a>,
+    levels: &[u32],
+) -> Result<Vec<Earner<'a>>, Halt> {
+    let mut earners = earners(work, occasion)?;
+    earners.retain(|earner| earner.cut_off.is_none() && levels.contains(&earner.level()));
+    Ok(earners)
+}
+
+/// Why nothing is earned through a referral; by a purchase, with its time if the caller said it.
+pub(super) fn cut_off(
+    rules: &ProgramRules,
+    referral: &Referral,
+    dated: Option<Timestamp>,
+) -> Option<WithheldReason> {
+    if dated.is_some_and(|dated| dated.is_purchase_before(referral.counts_since(rules))) {
+        return Some(WithheldReason::BeforeReferral);
+    }
+    match referral.status {
+        ReferralStatus::Held => Some(WithheldReason::ReferralHeld),
+        ReferralStatus::Rejected => Some(WithheldReason::ReferralNotCounted),
+        ReferralStatus::Pending | ReferralStatus::Converted => None,
+    }
 }
 
 /// Each rule with the participant on its level, if there is one.
@@ -182,14 +225,7 @@ fn earners<'a>(work: &mut dyn Work, occasion: &Occasion<'a>) -> Result<Vec<Earne
             };
             // Whether the source's own referral counts is decided for the occasion as a whole.
             if level > 0 && cut_off.is_none() {
-                cut_off = match referral.status {
-                    ReferralStatus::Held | ReferralStatus::Rejected => {
-                        Some(WithheldReason::ReferralNotCounted)
-                    }
-                    ReferralStatus::Pending | ReferralStatus::Converted => dated
-                        .is_some_and(|dated| dated.is_purchase_before(referral.referral_time))
-                        .then_some(WithheldReason::BeforeReferral),
-                };
+                cut_off = self::cut_off(&occasion.version.rules, &referral, dated);
             }
             at.user_id = referral.referrer_user_id;
             level += 1;

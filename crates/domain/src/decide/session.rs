@@ -1,8 +1,11 @@
 //! Ending sessions, and changing a password, which ends sessions.
 
+use serde_json::json;
+
+use super::profile;
 use crate::{
-    Halt, PasswordHash, Refusal, SessionsEnded, SideRow, User, UserCommand, UserId, Work, load,
-    tell,
+    Halt, Mail, MailKind, PasswordHash, Refusal, SessionsEnded, SideRow, User, UserCommand, UserId,
+    Work, load, tell,
 };
 
 /// Gives a user another password. All sessions of the user end, but one at most.
@@ -15,6 +18,9 @@ pub struct ChangePassword {
     /// How often the password had been changed when the old one was verified. If it has been changed since, nothing
     /// happens. `None` if the old password does not matter.
     pub known_changes: Option<u32>,
+    /// Whether it was chosen with a token that was mailed to the address of the account, so that whoever chose it reads
+    /// the mails to that address.
+    pub is_by_mail: bool,
     /// The sessions that end.
     pub ended: SessionsEnded,
 }
@@ -34,7 +40,7 @@ pub(super) fn end(
 }
 
 pub(super) fn change_password(work: &mut dyn Work, input: &ChangePassword) -> Result<(), Halt> {
-    let ChangePassword { user_id, password_hash, known_changes, ended } = input;
+    let ChangePassword { user_id, password_hash, known_changes, is_by_mail, ended } = input;
     let user = load::<User>(work, user_id)?;
     if !user.exists() {
         return Err(Refusal::UserNotFound(user_id.clone()).into());
@@ -43,7 +49,22 @@ pub(super) fn change_password(work: &mut dyn Work, input: &ChangePassword) -> Re
         return Err(Refusal::PasswordChangedMeanwhile(user_id.clone()).into());
     }
     tell::<User>(work, user_id, UserCommand::ChangePassword)?;
-    let (user_id, hash) = (user_id.clone(), password_hash.clone());
-    work.write_row(SideRow::PasswordHash { user_id, hash });
-    end(work, &input.user_id, ended)
+    let row = SideRow::PasswordHash { user_id: user_id.clone(), hash: password_hash.clone() };
+    work.write_row(row);
+    let removed_factor = *is_by_mail && profile::prove_address(work, user_id)?;
+    work.write_row(SideRow::Mail(announcement(user_id, &user, removed_factor)));
+    end(work, user_id, ended)
+}
+
+/// Tells the owner of the address that the password was changed, as it may have been somebody else.
+fn announcement(user_id: &UserId, before: &User, removed_factor: bool) -> Mail {
+    let kind = MailKind::PasswordChanged;
+    let number = before.password_changes().saturating_add(1);
+    Mail {
+        occasion: format!("{}/{user_id}/{number}", kind.as_str()),
+        kind,
+        user_id: Some(user_id.clone()),
+        recipient: None,
+        facts: json!({ "removed_second_factor": removed_factor }),
+    }
 }

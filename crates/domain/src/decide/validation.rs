@@ -85,6 +85,7 @@ fn sign_up(
         program_id: program_id.cloned(),
         referral_code: Some(code.into()),
         api_key: None,
+        is_address_confirmed: false,
     };
     registration::register(&mut Rehearsal::on(work), &command)
 }

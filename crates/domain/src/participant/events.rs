@@ -22,12 +22,43 @@ pub enum ReferralStatus {
     /// Made; nothing has been earned through it yet.
     #[default]
     Pending,
-    /// Waiting for an operator's decision.
+    /// Does not count yet, for one or more reasons; see [`HoldReason`].
     Held,
     /// Something was earned through it.
     Converted,
-    /// Turned down by an operator.
+    /// Turned down.
     Rejected,
+}
+
+/// Why a referral is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum HoldReason {
+    /// The program demands a confirmed address, and the referee has not confirmed theirs.
+    UnconfirmedEmail,
+    /// Somebody must decide whether the referral counts.
+    Review,
+}
+
+impl HoldReason {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::UnconfirmedEmail, Self::Review];
+
+    /// The name used in events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnconfirmedEmail => "unconfirmed_email",
+            Self::Review => "review",
+        }
+    }
+
+    /// The reason with that name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
+    }
 }
 
 impl ReferralStatus {
@@ -79,6 +110,9 @@ pub struct ReferralApplied {
     /// The initial status of the referral; `pending` if omitted.
     #[serde(skip_serializing_if = "ReferralStatus::is_pending", default)]
     pub status: ReferralStatus,
+    /// Why the referral is held, each reason once; absent if it is not.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub hold_reasons: Vec<HoldReason>,
     /// When, in microseconds since 1970.
     pub referral_time_us: Timestamp,
     /// Whether the referrer was inactive, so that the referral never counts for tiers.
@@ -102,6 +136,23 @@ pub struct ReferralMade {
     pub made_while_inactive: bool,
 }
 
+/// The participant's referral was released, or some of the reasons why it is held are gone, or it was rejected.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReferralStandingChanged {
+    /// The status after: `pending` if the referral was released, `held` or `rejected`.
+    pub status: ReferralStatus,
+    /// Why the referral is still held; absent if it is not.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub hold_reasons: Vec<HoldReason>,
+    /// When the referral was released, in microseconds since 1970; absent if it was not.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub release_time_us: Option<Timestamp>,
+    /// Whether the referrer was inactive at the release, so that the referral never counts for tiers.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub made_while_inactive: bool,
+}
+
 /// A referral that the participant made changed its status: the referrer's side of the referee's event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -112,7 +163,7 @@ pub struct ReferralUpdated {
     pub previous_status: ReferralStatus,
     /// The status after.
     pub status: ReferralStatus,
-    /// Whether the participant was inactive when the referral was made.
+    /// Whether the participant was inactive when the referral was made or, if it was held then, released.
     #[serde(skip_serializing_if = "is_false", default)]
     pub made_while_inactive: bool,
     /// Whether the participant could not earn when the referral converted: they were inactive, or the purchase
@@ -254,6 +305,7 @@ events! {
         ParticipantEnrolled = "1.0.0",
         ReferralApplied = "1.0.0",
         ReferralMade = "1.0.0",
+        ReferralStandingChanged = "1.0.0",
         ReferralUpdated = "1.0.0",
         ReferralConverted = "1.0.0",
         FirstPurchaseUsed = "1.0.0",
@@ -277,6 +329,7 @@ impl Posts for ParticipantEvent {
             Self::ParticipantEnrolled(_)
             | Self::ReferralApplied(_)
             | Self::ReferralMade(_)
+            | Self::ReferralStandingChanged(_)
             | Self::ReferralUpdated(_)
             | Self::ReferralConverted(_)
             | Self::FirstPurchaseUsed(_)
@@ -298,6 +351,7 @@ impl ParticipantEvent {
             Self::ParticipantEnrolled(_)
             | Self::ReferralApplied(_)
             | Self::ReferralMade(_)
+            | Self::ReferralStandingChanged(_)
             | Self::ReferralUpdated(_)
             | Self::ReferralConverted(_)
             | Self::FirstPurchaseUsed(_)

@@ -19,11 +19,12 @@ use super::{
 };
 
 pub use events::{
-    BalanceForfeited, FirstPurchaseUsed, ParticipantDeactivated, ParticipantEnrolled,
+    BalanceForfeited, FirstPurchaseUsed, HoldReason, ParticipantDeactivated, ParticipantEnrolled,
     ParticipantErased, ParticipantEvent, ParticipantReactivated, PurchaseCredited, ReferralApplied,
-    ReferralConverted, ReferralMade, ReferralStatus, ReferralUpdated, RewardGranted, TierChanged,
+    ReferralConverted, ReferralMade, ReferralStandingChanged, ReferralStatus, ReferralUpdated,
+    RewardGranted, TierChanged,
 };
-pub use referrals::{Referral, ReferralCounts, TierReferrals};
+pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
 
 /// A computed reward, ready to be granted.
 #[derive(Clone, Debug)]
@@ -51,6 +52,7 @@ pub enum ParticipantCommand {
     ApplyReferral {
         id: ParticipantId,
         referrer_user_id: UserId,
+        standing: Standing,
         made_while_inactive: bool,
         now: Timestamp,
     },
@@ -58,7 +60,10 @@ pub enum ParticipantCommand {
     MakeReferral {
         user_id: UserId,
         referee_user_id: UserId,
+        status: ReferralStatus,
     },
+    /// The participant's own referral was released or rejected, or reasons to hold it are gone.
+    ChangeStanding(ReferralStandingChanged),
     /// The participant's own referral earned something.
     Convert {
         purchase_id: Option<PurchaseId>,
@@ -275,6 +280,7 @@ impl Participant {
         &self,
         id: ParticipantId,
         referrer_user_id: UserId,
+        standing: Standing,
         made_while_inactive: bool,
         now: Timestamp,
     ) -> Result<ReferralApplied, Refusal> {
@@ -284,18 +290,24 @@ impl Participant {
         if referrer_user_id == id.user_id {
             return Err(Refusal::SelfReferral(referrer_user_id));
         }
-        let status = ReferralStatus::Pending;
-        Ok(ReferralApplied { referrer_user_id, status, referral_time_us: now, made_while_inactive })
+        Ok(ReferralApplied {
+            referrer_user_id,
+            status: standing.status(),
+            hold_reasons: standing.hold_reasons(),
+            referral_time_us: now,
+            made_while_inactive,
+        })
     }
 
     fn make_referral(
         &self,
         user_id: UserId,
         referee_user_id: UserId,
+        status: ReferralStatus,
     ) -> Result<ReferralMade, Refusal> {
-        let uses = self.uses().checked_add(1).ok_or(Refusal::BalanceLimitReached(user_id))?;
-        let (status, made_while_inactive) = (ReferralStatus::Pending, self.inactive);
-        Ok(ReferralMade { referee_user_id, status, uses, made_while_inactive })
+        let taken = u32::from(status != ReferralStatus::Rejected);
+        let uses = self.uses().checked_add(taken).ok_or(Refusal::BalanceLimitReached(user_id))?;
+        Ok(ReferralMade { referee_user_id, status, uses, made_while_inactive: self.inactive })
     }
 
     fn credit(
@@ -382,12 +394,17 @@ impl Aggregate for Participant {
             ParticipantCommand::ApplyReferral {
                 id,
                 referrer_user_id,
+                standing,
                 made_while_inactive,
                 now,
-            } => self.apply_referral(id, referrer_user_id, made_while_inactive, now)?.into(),
-            ParticipantCommand::MakeReferral { user_id, referee_user_id } => {
-                self.make_referral(user_id, referee_user_id)?.into()
+            } => {
+                let by = referrer_user_id;
+                self.apply_referral(id, by, standing, made_while_inactive, now)?.into()
             }
+            ParticipantCommand::MakeReferral { user_id, referee_user_id, status } => {
+                self.make_referral(user_id, referee_user_id, status)?.into()
+            }
+            ParticipantCommand::ChangeStanding(changed) => changed.into(),
             ParticipantCommand::Convert { purchase_id, converted_while_inactive } => {
                 match &self.referral {
                     Some(referral) if referral.status == ReferralStatus::Pending => {
@@ -439,13 +456,12 @@ impl Aggregate for Participant {
         match event {
             ParticipantEvent::ParticipantEnrolled(event) => self.code = event.code,
             ParticipantEvent::ReferralApplied(event) => {
-                self.referral = Some(Referral {
-                    referrer_user_id: event.referrer_user_id,
-                    status: event.status,
-                    referral_time: event.referral_time_us,
-                    made_while_inactive: event.made_while_inactive,
-                    converted_while_inactive: false,
-                });
+                self.referral = Some(Referral::of(event));
+            }
+            ParticipantEvent::ReferralStandingChanged(event) => {
+                if let Some(referral) = &mut self.referral {
+                    referral.change_standing(event);
+                }
             }
             ParticipantEvent::ReferralMade(event) => {
                 self.has_referred = true;

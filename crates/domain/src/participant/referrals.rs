@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ReferralMade, ReferralStatus, ReferralUpdated};
-use crate::rules::EarnOn;
+use super::{
+    HoldReason, ReferralApplied, ReferralMade, ReferralStandingChanged, ReferralStatus,
+    ReferralUpdated,
+};
+use crate::rules::{EarnOn, ProgramRules};
 use crate::{Timestamp, UserId};
 
 /// Who referred a participant.
@@ -14,12 +17,87 @@ pub struct Referral {
     pub referrer_user_id: UserId,
     /// The status of the referral.
     pub status: ReferralStatus,
+    /// Why the referral is held; empty if it is not.
+    pub hold_reasons: Vec<HoldReason>,
     /// When the referral was made.
     pub referral_time: Timestamp,
-    /// Whether the referrer was inactive at that moment.
+    /// When the referral was released; none if it never was.
+    pub release_time: Option<Timestamp>,
+    /// Whether the referrer was inactive when the referral was made or, if it was held then, released.
     pub made_while_inactive: bool,
     /// Whether the referrer could not earn when the referral converted.
     pub converted_while_inactive: bool,
+}
+
+impl Referral {
+    pub(super) fn of(applied: ReferralApplied) -> Self {
+        Self {
+            referrer_user_id: applied.referrer_user_id,
+            status: applied.status,
+            hold_reasons: applied.hold_reasons,
+            referral_time: applied.referral_time_us,
+            release_time: None,
+            made_while_inactive: applied.made_while_inactive,
+            converted_while_inactive: false,
+        }
+    }
+
+    pub(super) fn change_standing(&mut self, changed: ReferralStandingChanged) {
+        self.status = changed.status;
+        self.hold_reasons = changed.hold_reasons;
+        if changed.release_time_us.is_some() {
+            self.release_time = changed.release_time_us;
+            self.made_while_inactive = changed.made_while_inactive;
+        }
+    }
+
+    /// The time before which purchases earn nothing through the referral. That of the release, if the rules do not
+    /// make up for purchases that were made before it.
+    #[must_use]
+    pub fn counts_since(&self, rules: &ProgramRules) -> Timestamp {
+        let released = self.release_time.filter(|_| !rules.make_up_held_purchases);
+        released.unwrap_or(self.referral_time)
+    }
+}
+
+/// How a new referral stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It counts.
+    Pending,
+    /// It does not count yet, for these reasons.
+    Held(Vec<HoldReason>),
+    /// It does not count.
+    Rejected,
+}
+
+impl Standing {
+    /// Held for these reasons; pending if there are none.
+    #[must_use]
+    pub fn held_for(mut reasons: Vec<HoldReason>) -> Self {
+        reasons.sort_unstable();
+        reasons.dedup();
+        if reasons.is_empty() { Self::Pending } else { Self::Held(reasons) }
+    }
+
+    /// The status of the referral.
+    #[must_use]
+    pub fn status(&self) -> ReferralStatus {
+        match self {
+            Self::Pending => ReferralStatus::Pending,
+            Self::Held(_) => ReferralStatus::Held,
+            Self::Rejected => ReferralStatus::Rejected,
+        }
+    }
+
+    /// Why the referral is held; empty if it is not.
+    #[must_use]
+    pub fn hold_reasons(self) -> Vec<HoldReason> {
+        match self {
+            Self::Held(reasons) => reasons,
+            Self::Pending | Self::Rejected => Vec::new(),
+        }
+    }
 }
 
 /// How many users a participant referred, by status of the referral. Rejected referrals are not counted.

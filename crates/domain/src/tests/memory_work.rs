@@ -53,6 +53,7 @@ struct Tables {
     /// Referrals in order: who referred, whom and when.
     latest: Vec<(ParticipantId, UserId, Timestamp)>,
     mailed: Vec<MailedToken>,
+    asked_to_confirm: Vec<UserId>,
     erased: BTreeSet<UserId>,
     randomness: u64,
 }
@@ -98,6 +99,11 @@ impl Memory {
 
     pub fn set_now(&mut self, now: Timestamp) {
         self.now = now;
+    }
+
+    /// Who was mailed a link because of a held referral, once for each mail.
+    pub fn asked_to_confirm(&self) -> &[UserId] {
+        &self.tables.asked_to_confirm
     }
 
     /// From now on walks up a line see only the present referrals, like a server that does not know the
@@ -418,8 +424,8 @@ impl Work for Unit {
 
     fn latest_referees(&mut self, referrer: &ParticipantId) -> Result<Vec<LatestReferee>, Halt> {
         self.need(LookUp::Referees(referrer.clone()))?;
-        let referred = self.tables.latest.iter().rev();
-        let own = referred.filter(|(by, ..)| by == referrer).map(|(_, user_id, refer_time)| {
+        let newest = self.tables.latest.iter().rev();
+        let own = newest.filter(|(by, ..)| by == referrer).map(|(_, user_id, refer_time)| {
             let address = self.tables.profiles.get(user_id).map(address);
             LatestReferee { user_id: user_id.clone(), refer_time: *refer_time, address }
         });
@@ -459,16 +465,23 @@ impl Work for Unit {
                 set(&mut profile.email, change.email);
             }
             SideRow::MailedToken(token) => self.tables.mailed.push(token),
+            SideRow::RequestedConfirmation { user_id, .. } => {
+                self.tables.asked_to_confirm.push(user_id);
+            }
             // Nothing that decisions read.
             SideRow::FraudEvidence(_)
             | SideRow::FraudNote(_)
             | SideRow::SecondFactor(_)
+            | SideRow::SecondFactorBegun { .. }
+            | SideRow::RecoveryCodeUse { .. }
+            | SideRow::JobRetry { .. }
             | SideRow::MailPreferences { .. }
             | SideRow::Mail(_)
             | SideRow::ApiKey { .. }
             | SideRow::ApiKeyRevocation { .. }
             | SideRow::UserRole { .. }
-            | SideRow::SessionEnds { .. } => {}
+            | SideRow::SessionEnds { .. }
+            | SideRow::ConfirmedSignUp(_) => {}
             SideRow::PasswordHash { user_id, hash } => {
                 let profile = self.tables.profiles.get_mut(&user_id);
                 profile.expect("no profile").password_hash = Some(hash.0);

@@ -24,3 +24,4 @@ mod properties;
 mod rules;
 mod scene;
 mod schemas;
+mod takeovers;

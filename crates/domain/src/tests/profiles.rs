@@ -1,8 +1,10 @@
 //! Names, addresses and second factors: which claims are exchanged, and what is refused.
 
-use crate::decide::{ChangeSecondFactor, Command, ConfirmEmail, Exchange, UpdateProfile};
+use crate::decide::{
+    ChangeSecondFactor, Command, ConfirmEmail, Exchange, RegisterUser, UpdateProfile,
+};
 use crate::tests::programs::tiered_points;
-use crate::tests::scene::{Scene, mailbox_keys, profile, refused, user};
+use crate::tests::scene::{PROGRAM, Scene, mailbox_keys, profile, program, refused, user};
 use crate::{
     AnyEvent, ClaimKind, Halt, MailKind, Personal, Refusal, SecondFactor, TokenPurpose, User,
     UserEvent,
@@ -172,7 +174,8 @@ fn a_second_factor_is_on_or_off() {
     let factor =
         SecondFactor { sealed_secret: vec![1; 48], last_period: 7, recovery_hashes: Vec::new() };
     let mut set = |factor: Option<&SecondFactor>| {
-        let change = ChangeSecondFactor { user_id: user("ana"), factor: factor.cloned() };
+        let factor = factor.cloned();
+        let change = ChangeSecondFactor { user_id: user("ana"), factor, known_changes: None };
         scene.tell(&Command::ChangeSecondFactor(Box::new(change)))
     };
     assert_eq!(set(None), refused(Refusal::SecondFactorOff(user("ana"))));
@@ -204,4 +207,82 @@ fn neither_values_nor_secrets_are_in_the_log_or_shown() {
     assert_eq!(updated.fields.len(), 4);
     let token = format!("{:?}", scene.memory.mailed());
     assert!(!token.contains("secret"), "{token}");
+}
+
+#[test]
+fn a_recovery_code_that_was_found_before_another_use_is_looked_for_again() {
+    let mut scene = with(&["ana"]);
+    let use_code =
+        |known_uses| Command::UseRecoveryCode { user_id: user("ana"), hash: [7; 32], known_uses };
+    assert_eq!(scene.tell(&use_code(0)), refused(Refusal::SecondFactorOff(user("ana"))));
+    let factor =
+        SecondFactor { sealed_secret: vec![1], last_period: 1, recovery_hashes: vec![[7; 32]] };
+    let change =
+        ChangeSecondFactor { user_id: user("ana"), factor: Some(factor), known_changes: None };
+    scene.tell(&Command::ChangeSecondFactor(Box::new(change))).unwrap();
+    scene.tell(&use_code(0)).unwrap();
+    assert_eq!(scene.tell(&use_code(0)), refused(Refusal::ProfileMoved(user("ana"))));
+    scene.tell(&use_code(1)).unwrap();
+    let begin = Command::BeginSecondFactor {
+        user_id: user("ana"),
+        sealed_secret: crate::SealedSecret(vec![2]),
+    };
+    assert_eq!(scene.tell(&begin), refused(Refusal::SecondFactorOn(user("ana"))));
+}
+
+#[test]
+fn only_who_is_an_admin_at_that_moment_creates_keys_of_back_ends() {
+    let mut scene = with(&["ana"]);
+    let role = |role| Command::SetUserRole { user_id: user("ana"), role };
+    let create = |key_id: &str| {
+        Command::CreateApiKey(Box::new(crate::NewApiKey {
+            key_id: crate::ApiKeyId::parse(key_id).unwrap(),
+            hash: [1; 32],
+            name: "shop".into(),
+            role: crate::KeyRole::Service,
+            user_id: None,
+            rpcs: None,
+            program_ids: None,
+            expire_time: None,
+            created_by: "user:ana".into(),
+            creator_user_id: Some(user("ana")),
+        }))
+    };
+    assert_eq!(scene.tell(&create("one")), refused(Refusal::CreatorIsNoAdmin(user("ana"))));
+    scene.tell(&role(crate::UserRole::Admin)).unwrap();
+    scene.tell(&create("one")).unwrap();
+    scene.tell(&role(crate::UserRole::Operator)).unwrap();
+    assert_eq!(scene.tell(&create("two")), refused(Refusal::CreatorIsNoAdmin(user("ana"))));
+    scene.tell(&role(crate::UserRole::Admin)).unwrap();
+    scene.erase("ana", false).unwrap();
+    assert_eq!(scene.tell(&create("two")), refused(Refusal::CreatorIsNoAdmin(user("ana"))));
+}
+
+#[test]
+fn a_job_is_retried_once_for_each_time_that_it_has_ended() {
+    let mut scene = with(&[]);
+    let job_id = crate::JobId::parse("17").unwrap();
+    let retry = |attempts| Command::RetryJob { job_id: job_id.clone(), attempts };
+    scene.tell(&retry(3)).unwrap();
+    for seen in [2, 3] {
+        assert_eq!(scene.tell(&retry(seen)), refused(Refusal::JobRetriedAlready(job_id.clone())));
+    }
+    scene.tell(&retry(5)).unwrap();
+}
+
+#[test]
+fn a_confirmed_sign_up_is_a_user_whose_address_is_confirmed() {
+    let mut scene = with(&[]);
+    let sign_up = RegisterUser {
+        profile: profile("ada"),
+        address_key: None,
+        mailbox_keys: None,
+        program_id: Some(program(PROGRAM)),
+        referral_code: None,
+        api_key: None,
+        is_address_confirmed: true,
+    };
+    scene.tell(&Command::RegisterUser(Box::new(sign_up))).unwrap();
+    assert_eq!(events_of(&scene, "ada"), ["UserEmailConfirmed", "UserEnrolled"]);
+    assert_eq!(confirm(&mut scene, "ada", 0, None), refused(Refusal::MailedTokenUsed));
 }

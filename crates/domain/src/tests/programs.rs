@@ -6,6 +6,7 @@ mod erasure;
 mod evidence;
 mod first_purchase_bonus;
 mod first_purchase_credits;
+mod held_referrals;
 mod multi_level_commission;
 mod purchases;
 mod referral_count;
@@ -39,6 +40,8 @@ fn blank(display_name: &str, unit: &str, earn_on: EarnOn) -> ProgramRules {
         leaderboard: LeaderboardMetric::Points,
         enroll_by_default: false,
         mails: true,
+        require_confirmed_email: false,
+        make_up_held_purchases: true,
     }
 }
 

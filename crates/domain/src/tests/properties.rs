@@ -2,6 +2,7 @@
 
 mod audit;
 mod history;
+mod making_up;
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +15,7 @@ use super::scene::{PROGRAM, Scene, profile, program, user};
 use crate::decide::{ApplyReferral, CodeFault, Command, EnrollParticipant, Referrer, RegisterUser};
 use crate::rules::{EarnOn, Pay, points_at};
 use crate::{
-    AnyAggregate, Halt, Kind, Participant, ParticipantEvent, ParticipantId, Purchase,
+    AnyAggregate, Halt, HoldReason, Kind, Participant, ParticipantEvent, ParticipantId, Purchase,
     PurchaseEvent, PurchaseId, ReferralStatus, Stream, StreamKey, Timestamp, UserId,
 };
 
@@ -101,7 +102,9 @@ proptest! {
         });
         let mut referees: HashMap<&UserId, u32> = HashMap::new();
         for ledger in audit.ledgers.values() {
-            if let Some((referrer, _)) = &ledger.referral {
+            if let Some((referrer, _)) = &ledger.referral
+                && ledger.status != Some(ReferralStatus::Rejected)
+            {
                 *referees.entry(referrer).or_default() += 1;
             }
         }
@@ -177,6 +180,37 @@ proptest! {
         let audit = Audit::of(history.memory(), |_, _, _| {});
         for (purchase_id, shared) in &audit.shared {
             prop_assert!(*shared <= audit.purchases[purchase_id].amount_minor);
+        }
+    }
+
+    #[test]
+    fn nobody_earns_through_a_referral_that_is_held_or_rejected(
+        versions in [any_rules(), any_rules()],
+        actions in any_actions(200),
+    ) {
+        let history = History::of(versions, &actions);
+        let audit = Audit::of(history.memory(), |audit, _, event| {
+            let ParticipantEvent::RewardGranted(granted) = event else { return };
+            let mut at = granted.source_user_id.clone();
+            // What the source earns depends on the source's own referral, too.
+            for _ in 0..granted.level.max(1) {
+                let ledger = &audit.ledgers[&at];
+                let is_counted =
+                    matches!(ledger.status, Some(ReferralStatus::Pending | ReferralStatus::Converted));
+                assert!(is_counted, "{at} {granted:?}");
+                at = ledger.referral.clone().unwrap().0;
+            }
+        });
+        for (user_id, ledger) in &audit.ledgers {
+            let state = history.scene.participant(user_id.as_str());
+            let referral = state.referral();
+            prop_assert_eq!(referral.map(|of| of.status), ledger.status);
+            let is_held = ledger.status == Some(ReferralStatus::Held);
+            prop_assert_eq!(referral.is_some_and(|of| !of.hold_reasons.is_empty()), is_held);
+            let is_confirmed =
+                history.memory().state::<crate::User>(user_id).profile().is_email_confirmed();
+            let waits = |of: &crate::Referral| of.hold_reasons.contains(&HoldReason::UnconfirmedEmail);
+            prop_assert!(!(is_confirmed && referral.is_some_and(waits)), "{} waits", user_id);
         }
     }
 
@@ -325,20 +359,31 @@ proptest! {
     }
 }
 
+/// A referral, as tiers see it.
+struct Tallied {
+    referrer: UserId,
+    is_counted: bool,
+    /// Whether the referrer was active when the referral was made or released.
+    was_active: bool,
+    /// Whether the referrer could earn at the conversion; none before it.
+    could_earn: Option<bool>,
+}
+
 /// Which referrals count for tiers, by the events of the log alone.
 #[derive(Default)]
 struct Tally {
-    /// By referee: the referrer, whether they were active then, and whether they could earn at the conversion.
-    referrals: HashMap<UserId, (UserId, bool, Option<bool>)>,
+    /// By referee.
+    referrals: HashMap<UserId, Tallied>,
     points: HashMap<UserId, i64>,
 }
 
 impl Tally {
     fn referrals(&self, referrer: &UserId, earn_on: EarnOn) -> u32 {
-        let counts = |(of, was_active, converted): &&(UserId, bool, Option<bool>)| {
-            of == referrer
-                && *was_active
-                && (earn_on == EarnOn::Referral || *converted == Some(true))
+        let counts = |of: &&Tallied| {
+            of.referrer == *referrer
+                && of.is_counted
+                && of.was_active
+                && (earn_on == EarnOn::Referral || of.could_earn == Some(true))
         };
         u32::try_from(self.referrals.values().filter(counts).count()).unwrap()
     }
@@ -346,18 +391,28 @@ impl Tally {
     fn enter(&mut self, audit: &Audit, user_id: &UserId, event: &ParticipantEvent) {
         match event {
             ParticipantEvent::ReferralApplied(applied) => {
-                let referrer = applied.referrer_user_id.clone();
-                let was_active = !audit.ledgers[&referrer].inactive;
-                self.referrals.insert(user_id.clone(), (referrer, was_active, None));
+                let tallied = Tallied {
+                    was_active: !audit.ledgers[&applied.referrer_user_id].inactive,
+                    referrer: applied.referrer_user_id.clone(),
+                    is_counted: applied.status == ReferralStatus::Pending,
+                    could_earn: None,
+                };
+                self.referrals.insert(user_id.clone(), tallied);
+            }
+            // A released referral counts as if it had just been made.
+            ParticipantEvent::ReferralStandingChanged(changed) => {
+                let of = self.referrals.get_mut(user_id).unwrap();
+                of.is_counted = changed.status == ReferralStatus::Pending;
+                of.was_active = !audit.ledgers[&of.referrer].inactive;
             }
             ParticipantEvent::ReferralConverted(converted) => {
-                let (referrer, _, could_earn) = self.referrals.get_mut(user_id).unwrap();
-                let ledger = &audit.ledgers[referrer];
+                let of = self.referrals.get_mut(user_id).unwrap();
+                let ledger = &audit.ledgers[&of.referrer];
                 let bought =
                     converted.purchase_id.as_ref().map(|id| audit.purchases[id].purchase_time_us);
                 let is_early =
                     |(bought, since): (Timestamp, Timestamp)| bought.plus_seconds(5 * 60) < since;
-                *could_earn =
+                of.could_earn =
                     Some(!ledger.inactive && !bought.zip(ledger.reactivated).is_some_and(is_early));
             }
             ParticipantEvent::RewardGranted(granted) => {
@@ -366,9 +421,9 @@ impl Tally {
                 else {
                     return assert_eq!(granted.tier_referrals, None);
                 };
-                let (_, was_active, converted) = &self.referrals[&granted.source_user_id];
-                assert!(*was_active, "{granted:?}");
-                let is_converting = granted.purchase_id.is_some() && converted.is_none();
+                let of = &self.referrals[&granted.source_user_id];
+                assert!(of.was_active, "{granted:?}");
+                let is_converting = granted.purchase_id.is_some() && of.could_earn.is_none();
                 let referrals = self.referrals(user_id, rules.earn_on) + u32::from(is_converting);
                 let points = self.points.entry(user_id.clone()).or_default();
                 assert_eq!(granted.tier_referrals, Some(referrals));
@@ -424,6 +479,7 @@ fn assert_agrees_for_a_newcomer(history: &History, code: &str) {
         program_id: Some(program(PROGRAM)),
         referral_code: Some(code.to_lowercase()),
         api_key: None,
+        is_address_confirmed: false,
     }));
     let fault = fault_of(history.memory(), &sign_up, "newcomer");
     assert_eq!(history.scene.fault(code, None), fault, "{code}");

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::decide::{
-    ApplyReferral, CodeFault, CodeVerdict, Command, EnrollParticipant, MailboxKeys, RecordPurchase,
-    Referrer, RegisterUser, validate_code,
+    ApplyReferral, CodeFault, CodeVerdict, Command, ConfirmEmail, EnrollParticipant, MailboxKeys,
+    RecordPurchase, Referrer, RegisterUser, validate_code,
 };
 use crate::reward::WithheldReason;
 use crate::rules::ProgramRules;
@@ -120,6 +120,7 @@ impl Scene {
             program_id: program_id.map(program),
             referral_code: code.map(Into::into),
             api_key: None,
+            is_address_confirmed: false,
         })))
     }
 
@@ -174,6 +175,21 @@ impl Scene {
         }))
     }
 
+    pub fn confirm(&mut self, name: &str) -> Result<(), Halt> {
+        let version = self.memory.state::<crate::User>(&user(name)).profile().version();
+        let confirm =
+            ConfirmEmail { user_id: user(name), version, change: None, mailbox_keys: None };
+        self.tell(&Command::ConfirmEmail(Box::new(confirm)))
+    }
+
+    pub fn release(&mut self, name: &str) -> Result<(), Halt> {
+        self.tell(&Command::ReleaseReferral { referee: Self::id(name) })
+    }
+
+    pub fn reject(&mut self, name: &str) -> Result<(), Halt> {
+        self.tell(&Command::RejectReferral { referee: Self::id(name) })
+    }
+
     pub fn verdict(&self, code: &str, name: Option<&str>) -> Result<CodeVerdict, Halt> {
         let user_id = name.map(user);
         self.memory.ask(|work| validate_code(work, code, Some(&program(PROGRAM)), user_id.as_ref()))
@@ -204,6 +220,15 @@ impl Scene {
             program_ids: None,
         }))?;
         Ok(self.since(mark))
+    }
+
+    /// Makes up for a purchase, and says what came of it.
+    pub fn make_up(&mut self, purchase_id: &str) -> Outcome {
+        let mark = self.memory.log().len();
+        let purchase_id = PurchaseId::parse(purchase_id).unwrap();
+        let command = Command::MakeUpPurchase { purchase_id, program_id: program(PROGRAM) };
+        self.tell(&command).unwrap();
+        self.since(mark)
     }
 
     /// A purchase made now, in the currency of the program.

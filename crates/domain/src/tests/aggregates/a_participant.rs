@@ -10,11 +10,11 @@ use crate::rules::{FirstPurchaseUse, Pay, RewardKind, RewardRule};
 use crate::tests::programs::{multi_level_commission, rule, tier};
 use crate::tests::scene::{program, user};
 use crate::{
-    Bucket, Buckets, EntryKind, Participant, ParticipantCommand, ParticipantDeactivated,
-    ParticipantEnrolled, ParticipantEvent, ParticipantId, ParticipantReactivated, Posting,
-    PurchaseCredited, PurchaseId, ReferralApplied, ReferralConverted, ReferralCounts, ReferralMade,
-    ReferralStatus, ReferralUpdated, Refusal, RewardGranted, RewardWithheld, TierChanged,
-    TierReferrals,
+    Bucket, Buckets, EntryKind, HoldReason, Participant, ParticipantCommand,
+    ParticipantDeactivated, ParticipantEnrolled, ParticipantEvent, ParticipantId,
+    ParticipantReactivated, Posting, PurchaseCredited, PurchaseId, ReferralApplied,
+    ReferralConverted, ReferralCounts, ReferralMade, ReferralStandingChanged, ReferralStatus,
+    ReferralUpdated, Refusal, RewardGranted, RewardWithheld, Standing, TierChanged, TierReferrals,
 };
 
 fn enrolled() -> ParticipantEnrolled {
@@ -29,6 +29,7 @@ fn referred(status: ReferralStatus) -> ParticipantEvent {
     ReferralApplied {
         referrer_user_id: user("ana"),
         status,
+        hold_reasons: Vec::new(),
         referral_time_us: NOW,
         made_while_inactive: false,
     }
@@ -47,6 +48,7 @@ fn apply_referral(referrer: &str) -> ParticipantCommand {
     ParticipantCommand::ApplyReferral {
         id: id(),
         referrer_user_id: user(referrer),
+        standing: Standing::Pending,
         made_while_inactive: false,
         now: NOW,
     }
@@ -143,6 +145,54 @@ fn never_refers_themselves() {
 }
 
 #[test]
+fn says_why_their_referral_is_held() {
+    let reasons = vec![HoldReason::UnconfirmedEmail, HoldReason::Review];
+    let held = ParticipantCommand::ApplyReferral {
+        id: id(),
+        referrer_user_id: user("ana"),
+        standing: Standing::held_for(vec![HoldReason::Review, HoldReason::UnconfirmedEmail]),
+        made_while_inactive: false,
+        now: NOW,
+    };
+    let applied = ReferralApplied {
+        referrer_user_id: user("ana"),
+        status: ReferralStatus::Held,
+        hold_reasons: reasons.clone(),
+        referral_time_us: NOW,
+        made_while_inactive: false,
+    };
+    bea().when(held).then_expect_events(vec![applied.clone().into()]);
+    let changed = |status, hold_reasons, release_time_us| ReferralStandingChanged {
+        status,
+        hold_reasons,
+        release_time_us,
+        made_while_inactive: false,
+    };
+    let referral = |events: Vec<ParticipantEvent>| after(events).referral().cloned().unwrap();
+    let before = vec![enrolled().into(), applied.into()];
+    let one_left = changed(ReferralStatus::Held, vec![HoldReason::Review], None);
+    let held = referral([before.clone(), vec![one_left.into()]].concat());
+    assert_eq!((held.status, held.hold_reasons), (ReferralStatus::Held, vec![HoldReason::Review]));
+    let released = changed(ReferralStatus::Pending, Vec::new(), Some(NOW.plus_seconds(60)));
+    let counted = referral([before, vec![released.into()]].concat());
+    assert_eq!((counted.status, counted.hold_reasons), (ReferralStatus::Pending, Vec::new()));
+    assert_eq!(counted.release_time, Some(NOW.plus_seconds(60)));
+}
+
+#[test]
+fn a_rejected_referral_takes_no_use() {
+    let status = ReferralStatus::Rejected;
+    let refer = ParticipantCommand::MakeReferral {
+        user_id: user("bea"),
+        referee_user_id: user("cem"),
+        status,
+    };
+    let made =
+        ReferralMade { referee_user_id: user("cem"), status, uses: 0, made_while_inactive: false };
+    bea().when(refer).then_expect_events(vec![made.into()]);
+}
+
+#[test]
 fn counts_the_referrals_they_make() {
     let status = ReferralStatus::Pending;
     let made = |name, uses| {
@@ -152,6 +202,7 @@ fn counts_the_referrals_they_make() {
     let refer = |name| ParticipantCommand::MakeReferral {
         user_id: user("bea"),
         referee_user_id: user(name),
+        status,
     };
     bea().when(refer("cem")).then_expect_events(vec![made("cem", 1)]);
     bea().and(vec![made("cem", 1)]).when(refer("dan")).then_expect_events(vec![made("dan", 2)]);
@@ -400,8 +451,11 @@ fn counts_for_tiers_what_referred_users_did_while_the_participant_could_earn() {
 
 #[test]
 fn says_that_a_referral_was_made_while_inactive() {
-    let refer =
-        ParticipantCommand::MakeReferral { user_id: user("bea"), referee_user_id: user("cem") };
+    let refer = ParticipantCommand::MakeReferral {
+        user_id: user("bea"),
+        referee_user_id: user("cem"),
+        status: ReferralStatus::Pending,
+    };
     let made = ReferralMade {
         referee_user_id: user("cem"),
         status: ReferralStatus::Pending,

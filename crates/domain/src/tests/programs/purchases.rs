@@ -9,8 +9,9 @@ use crate::reward::WithheldReason;
 use crate::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind};
 use crate::tests::scene::{PROGRAM, Scene, profile, program, user};
 use crate::{
-    Halt, Kind, OwnEvent, Participant, ParticipantEvent, ParticipantId, Purchase, PurchaseId,
-    PurchaseOutcome, ReferralApplied, ReferralStatus, Refusal, RewardShare, StreamKey, Timestamp,
+    CutOff, Halt, Kind, OwnEvent, Participant, ParticipantEvent, ParticipantId, Purchase,
+    PurchaseId, PurchaseOutcome, ReferralApplied, ReferralStatus, Refusal, RewardShare, StreamKey,
+    Timestamp,
 };
 
 /// Ana referred Bea, who referred Cem.
@@ -174,7 +175,7 @@ fn what_is_withheld_for_the_purchases_or_the_programs_sake_is_on_the_purchase() 
     assert_eq!(rounded.told_to_earners, []);
     mark(&mut scene, "ana", "bea", ReferralStatus::Held);
     let held = scene.buy("cem", 100_000);
-    assert_eq!(held.withheld(), [("ana", 2, WithheldReason::ReferralNotCounted)]);
+    assert_eq!(held.withheld(), [("ana", 2, WithheldReason::ReferralHeld)]);
     assert_eq!(held.told_to_earners, []);
 }
 
@@ -202,20 +203,26 @@ fn mark(scene: &mut Scene, referrer: &str, referee: &str, status: ReferralStatus
         ParticipantEvent::ReferralApplied(ReferralApplied {
             referrer_user_id: user(referrer),
             status,
+            hold_reasons: Vec::new(),
             referral_time_us,
             made_while_inactive: false,
         }),
     );
 }
 
+/// The statuses under which a referral earns nothing, each with the reason.
+const NOT_EARNING: [(ReferralStatus, WithheldReason); 2] = [
+    (ReferralStatus::Held, WithheldReason::ReferralHeld),
+    (ReferralStatus::Rejected, WithheldReason::ReferralNotCounted),
+];
+
 #[test]
 fn a_held_or_rejected_referral_earns_nothing() {
-    for status in [ReferralStatus::Held, ReferralStatus::Rejected] {
+    for (status, reason) in NOT_EARNING {
         let mut scene = scene();
         mark(&mut scene, "bea", "cem", status);
         let outcome = scene.buy("cem", 100_000);
-        let not_counted = WithheldReason::ReferralNotCounted;
-        assert_eq!(outcome.withheld(), [("bea", 1, not_counted), ("ana", 2, not_counted)]);
+        assert_eq!(outcome.withheld(), [("bea", 1, reason), ("ana", 2, reason)]);
         assert_eq!((outcome.granted(), outcome.converted), (vec![], false));
         assert_eq!(scene.status("cem"), Some(status));
     }
@@ -223,12 +230,12 @@ fn a_held_or_rejected_referral_earns_nothing() {
 
 #[test]
 fn a_held_or_rejected_referral_further_up_pays_the_levels_below_it_only() {
-    for status in [ReferralStatus::Held, ReferralStatus::Rejected] {
+    for (status, reason) in NOT_EARNING {
         let mut scene = scene();
         mark(&mut scene, "ana", "bea", status);
         let outcome = scene.buy("cem", 100_000);
         assert_eq!(outcome.granted(), [("bea", 1, 5_000)]);
-        assert_eq!(outcome.withheld(), [("ana", 2, WithheldReason::ReferralNotCounted)]);
+        assert_eq!(outcome.withheld(), [("ana", 2, reason)]);
     }
 }
 
@@ -342,6 +349,7 @@ fn a_purchase_remembers_who_earned_what_and_that_it_converted() {
         credited_minor: 0,
         converted,
         used_first_purchase: converted,
+        cut_off: CutOff::default(),
     };
     // Ana's stream: enrolled, referred bea, no event about cem. Bea's stream: enrolled, was referred,
     // referred cem.

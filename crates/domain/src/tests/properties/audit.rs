@@ -7,7 +7,7 @@ use crate::rules::{EarnOn, ProgramRules, RewardRule};
 use crate::tests::memory_work::Memory;
 use crate::{
     Participant, ParticipantEvent, ParticipantId, Program, ProgramEvent, Purchase, PurchaseEvent,
-    PurchaseId, PurchaseRecorded, Stream, Timestamp, UserId,
+    PurchaseId, PurchaseRecorded, ReferralStatus, Stream, Timestamp, UserId,
 };
 
 #[derive(Debug, Default)]
@@ -18,6 +18,7 @@ pub struct Ledger {
     pub uses: u32,
     pub conversions: u32,
     pub referral: Option<(UserId, Timestamp)>,
+    pub status: Option<ReferralStatus>,
     pub inactive: bool,
     pub reactivated: Option<Timestamp>,
 }
@@ -51,7 +52,8 @@ impl Audit {
                     let purchase_id = PurchaseId::parse(&logged.key.id).unwrap();
                     audit.purchases.insert(purchase_id, purchase.clone());
                 }
-                Some(PurchaseEvent::RewardWithheld(_)) | None => {}
+                Some(PurchaseEvent::RewardWithheld(_) | PurchaseEvent::PurchaseMadeUp(_))
+                | None => {}
             }
             if let Some(event) = Participant::event_ref(event) {
                 let id = ParticipantId::parse(&logged.key.id).unwrap();
@@ -89,9 +91,22 @@ impl Audit {
             ParticipantEvent::ReferralApplied(applied) => {
                 ledger.referral =
                     Some((applied.referrer_user_id.clone(), applied.referral_time_us));
+                ledger.status = Some(applied.status);
             }
-            ParticipantEvent::ReferralMade(_) => ledger.uses += 1,
-            ParticipantEvent::ReferralConverted(_) => ledger.conversions += 1,
+            ParticipantEvent::ReferralStandingChanged(changed) => {
+                ledger.status = Some(changed.status);
+            }
+            ParticipantEvent::ReferralMade(made) => {
+                ledger.uses += u32::from(made.status != ReferralStatus::Rejected);
+            }
+            ParticipantEvent::ReferralUpdated(updated) => {
+                ledger.uses -= u32::from(updated.status == ReferralStatus::Rejected);
+                ledger.uses += u32::from(updated.previous_status == ReferralStatus::Rejected);
+            }
+            ParticipantEvent::ReferralConverted(_) => {
+                ledger.conversions += 1;
+                ledger.status = Some(ReferralStatus::Converted);
+            }
             ParticipantEvent::PurchaseCredited(credited) => {
                 ledger.balance += credited.posting.amount;
             }
@@ -126,7 +141,6 @@ impl Audit {
                 ledger.reactivated = Some(reactivated.reactivate_time_us);
             }
             ParticipantEvent::ParticipantEnrolled(_)
-            | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_) => {}

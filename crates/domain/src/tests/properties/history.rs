@@ -10,8 +10,8 @@ use crate::rules::{
 };
 use crate::tests::memory_work::{Memory, Reading};
 use crate::tests::programs::{first_purchase_bonus, rule, tier};
-use crate::tests::scene::{PROGRAM, Scene, profile, user};
-use crate::{Halt, PurchaseId};
+use crate::tests::scene::{PROGRAM, Scene, profile, program, user};
+use crate::{Halt, PurchaseId, ReferralStatus};
 
 // Any program.
 
@@ -62,6 +62,10 @@ fn reward(level: u32, wish: Wish, earn_on: EarnOn) -> RewardRule {
     RewardRule { cap_minor, ..rule(&format!("level-{level}"), level, kind, pay) }
 }
 
+fn any_hold_policies() -> impl Strategy<Value = (bool, bool)> {
+    (proptest::bool::weighted(0.3), any::<bool>())
+}
+
 prop_compose! {
     pub fn any_rules()(
         earn_on in any_earn_on(),
@@ -73,6 +77,7 @@ prop_compose! {
         minimum in prop_oneof![Just(0), Just(1_000_i64)],
         any_currency in any::<bool>(),
         credit_purchases in any::<bool>(),
+        (require_confirmed_email, make_up_held_purchases) in any_hold_policies(),
         wishes in proptest::collection::vec(any_wish(), 4),
     ) -> ProgramRules {
         let mut rewards: Vec<_> = (0_u32..)
@@ -100,6 +105,8 @@ prop_compose! {
             max_direct_referrals,
             rewards,
             credit_purchases,
+            require_confirmed_email,
+            make_up_held_purchases,
             ..first_purchase_bonus()
         }
     }
@@ -126,6 +133,10 @@ pub enum Action {
     Deactivate(usize),
     Reactivate(usize),
     Erase(usize, bool),
+    Confirm(usize),
+    Release(usize),
+    Reject(usize),
+    MakeUp(u32),
     Publish { first: bool },
 }
 
@@ -157,6 +168,10 @@ fn any_action() -> impl Strategy<Value = Action> {
         2 => person().prop_map(Action::Deactivate),
         4 => person().prop_map(Action::Reactivate),
         1 => (person(), any::<bool>()).prop_map(|(who, forfeits)| Action::Erase(who, forfeits)),
+        4 => person().prop_map(Action::Confirm),
+        2 => person().prop_map(Action::Release),
+        2 => person().prop_map(Action::Reject),
+        6 => any::<u32>().prop_map(Action::MakeUp),
         1 => any::<bool>().prop_map(|first| Action::Publish { first }),
     ]
 }
@@ -211,6 +226,10 @@ impl History {
         of.get(number % of.len().max(1)).map_or_else(|| self.person(number), |&name| name.clone())
     }
 
+    fn is_held(&self, name: &str) -> bool {
+        self.scene.status(name) == Some(ReferralStatus::Held)
+    }
+
     fn code(&self, of: &CodeOf) -> Option<String> {
         match of {
             CodeOf::Nobody => None,
@@ -227,6 +246,11 @@ impl History {
         self.scene.register(profile(&name), program_id, code)?;
         self.people.push(name);
         Ok(())
+    }
+
+    /// How many purchases were recorded or refused: `order-1`, `order-2`, ...
+    pub fn purchases(&self) -> u32 {
+        self.purchases
     }
 
     fn act(&mut self, action: &Action) -> Result<(), Halt> {
@@ -284,6 +308,26 @@ impl History {
                 self.scene.tell(&Command::ReactivateUser { user_id })
             }
             Action::Erase(who, forfeits) => self.scene.erase(&self.person(*who), *forfeits),
+            Action::Confirm(who) => {
+                let who = self.someone(*who, |name| self.is_held(name));
+                self.scene.confirm(&who)
+            }
+            Action::Release(who) => {
+                let is_rejected =
+                    |name: &str| self.scene.status(name) == Some(ReferralStatus::Rejected);
+                let who = self.someone(*who, is_rejected);
+                self.scene.release(&who)
+            }
+            Action::Reject(who) => {
+                let who = self.someone(*who, |name| self.is_held(name));
+                self.scene.reject(&who)
+            }
+            Action::MakeUp(number) => {
+                let number = number % self.purchases.max(1) + 1;
+                let purchase_id = PurchaseId::parse(&format!("order-{number}")).unwrap();
+                let program_id = program(PROGRAM);
+                self.scene.tell(&Command::MakeUpPurchase { purchase_id, program_id })
+            }
             Action::Publish { first } => {
                 self.scene.publish(PROGRAM, self.versions[usize::from(!first)].clone())
             }

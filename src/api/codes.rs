@@ -1,0 +1,122 @@
+//! The gRPC code of each reason.
+
+use tonic::Code;
+
+use super::pb::ErrorReason;
+
+/// The code of a reason.
+#[must_use]
+#[allow(clippy::too_many_lines, reason = "a line for each reason")]
+pub fn code_of(reason: ErrorReason) -> Code {
+    match reason {
+        ErrorReason::UserNotFound
+        | ErrorReason::ProgramNotFound
+        | ErrorReason::ParticipantNotFound
+        | ErrorReason::ReferralCodeNotFound
+        | ErrorReason::PurchaseNotFound
+        | ErrorReason::ProgramVersionNotFound
+        | ErrorReason::MailedTokenUnknown
+        | ErrorReason::JobNotFound
+        | ErrorReason::ApiKeyNotFound
+        | ErrorReason::SessionNotFound
+        | ErrorReason::MailNotFound => Code::NotFound,
+        ErrorReason::UsernameTaken
+        | ErrorReason::EmailTaken
+        | ErrorReason::UserIdTaken
+        | ErrorReason::RequestIdReused
+        | ErrorReason::PurchaseIdReused
+        | ErrorReason::AlreadyEnrolled
+        | ErrorReason::AlreadyReferred => Code::AlreadyExists,
+        ErrorReason::SelfReferral
+        | ErrorReason::ReferralCycle
+        | ErrorReason::ReferralNotHeld
+        | ErrorReason::ReferralUnconfirmed
+        | ErrorReason::ReferralTooLate
+        | ErrorReason::AlreadyBought
+        | ErrorReason::CodeExhausted
+        | ErrorReason::ReferrerLimitReached
+        | ErrorReason::UserInactive
+        | ErrorReason::UserAlreadyInactive
+        | ErrorReason::UserAlreadyActive
+        | ErrorReason::BalanceOwed
+        | ErrorReason::AddressUsedBefore
+        | ErrorReason::BalanceLimitReached
+        | ErrorReason::UnitIsFixed
+        | ErrorReason::TooManyVersions
+        | ErrorReason::TooManyPrograms
+        | ErrorReason::TooManyDefaultPrograms
+        | ErrorReason::MailedTokenExpired
+        | ErrorReason::MailedTokenUsed
+        | ErrorReason::SecondFactorOn
+        | ErrorReason::SecondFactorOff
+        | ErrorReason::SigningKeyNotKept
+        | ErrorReason::TokenAheadOfLog
+        | ErrorReason::TokenOfOldEpoch
+        | ErrorReason::NoTiers
+        | ErrorReason::TooManyReferrals
+        | ErrorReason::JobNotParked
+        | ErrorReason::MailNotParked
+        | ErrorReason::ApiKeyAlreadyRevoked
+        | ErrorReason::TooManyApiKeys
+        | ErrorReason::UserRoleUnchanged => Code::FailedPrecondition,
+        ErrorReason::MessageTooLarge
+        | ErrorReason::HeadersTooLarge
+        | ErrorReason::QueueFull
+        | ErrorReason::SlowConsumer
+        | ErrorReason::TooManyStreams
+        | ErrorReason::RateLimited
+        | ErrorReason::TooManySignUps
+        | ErrorReason::TooManyRequests
+        | ErrorReason::TooManyFailures => Code::ResourceExhausted,
+        ErrorReason::RequestIncomplete | ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,
+        ErrorReason::MissingCredentials
+        | ErrorReason::InvalidCredentials
+        | ErrorReason::SecondFactorWrong
+        | ErrorReason::SecondFactorRequired
+        | ErrorReason::LoginFailed
+        | ErrorReason::CredentialsEnded => Code::Unauthenticated,
+        ErrorReason::PermissionDenied | ErrorReason::SelfRegistrationClosed => {
+            Code::PermissionDenied
+        }
+        ErrorReason::Conflict => Code::Aborted,
+        ErrorReason::DatabaseUnavailable
+        | ErrorReason::ShuttingDown
+        | ErrorReason::ReadModelBehind
+        | ErrorReason::ReadModelBuilding => Code::Unavailable,
+        ErrorReason::UnknownMethod | ErrorReason::UnsupportedCompression => Code::Unimplemented,
+        ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
+        // Faults in the request.
+        ErrorReason::InvalidField
+        | ErrorReason::MalformedMessage
+        | ErrorReason::InvalidTimeout
+        | ErrorReason::FieldRequired
+        | ErrorReason::FieldTooLong
+        | ErrorReason::InvalidId
+        | ErrorReason::InvalidEmail
+        | ErrorReason::InvalidUsername
+        | ErrorReason::InvalidDisplayName
+        | ErrorReason::WeakPassword
+        | ErrorReason::PasswordWithoutUpper
+        | ErrorReason::PasswordWithoutLower
+        | ErrorReason::PasswordWithoutDigit
+        | ErrorReason::PasswordWithoutSpecial
+        | ErrorReason::InvalidReferralCode
+        | ErrorReason::InvalidCurrency
+        | ErrorReason::AmountNotPositive
+        | ErrorReason::AmountTooLarge
+        | ErrorReason::TimeInFuture
+        | ErrorReason::InvalidTime
+        | ErrorReason::InvalidIpAddress
+        | ErrorReason::InvalidPageSize
+        | ErrorReason::InvalidPageToken
+        | ErrorReason::InvalidResumeToken
+        | ErrorReason::InvalidProgram
+        | ErrorReason::FieldsExclusive
+        | ErrorReason::NulCharacter
+        | ErrorReason::UnsupportedField
+        | ErrorReason::InvalidConsistencyToken
+        | ErrorReason::OutOfRange
+        | ErrorReason::UnknownEventType
+        | ErrorReason::UnknownRpc => Code::InvalidArgument,
+    }
+}

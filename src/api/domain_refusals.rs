@@ -1,0 +1,143 @@
+//! What the domain refuses, as gRPC statuses.
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::time::Duration;
+
+use tonic::Status;
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
+
+use super::codes::code_of;
+use super::errors::{ApiError, DOMAIN, internal, reason_name, retry_after, status};
+use super::pb::ErrorReason;
+use domain::{ParticipantId, Refusal};
+
+/// The maximum number of balances that an error names.
+const MAX_OWED: usize = 8;
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        type R = ErrorReason;
+        let message = refusal.to_string();
+        let status = |reason, facts: &[(&str, &dyn Display)]| status(reason, &*message, facts);
+        let of_referee = |reason, ParticipantId { program_id, user_id }: &ParticipantId| {
+            status(reason, &[("program_id", program_id), ("referee_user_id", user_id)])
+        };
+        Self(match &refusal {
+            Refusal::UserNotFound(id) => status(R::UserNotFound, &[("user_id", id)]),
+            Refusal::ProgramNotFound(id) => status(R::ProgramNotFound, &[("program_id", id)]),
+            Refusal::ParticipantNotFound(ParticipantId { program_id, user_id }) => {
+                status(R::ParticipantNotFound, &[("program_id", program_id), ("user_id", user_id)])
+            }
+            Refusal::CodeNotFound(code) => {
+                status(R::ReferralCodeNotFound, &[("referral_code", code)])
+            }
+            Refusal::PurchaseNotFound(id) => status(R::PurchaseNotFound, &[("purchase_id", id)]),
+            Refusal::UserIdTaken(id) => status(R::UserIdTaken, &[("user_id", id)]),
+            Refusal::Taken(fields) => taken(&message, fields),
+            Refusal::PurchaseIdReused(id) => status(R::PurchaseIdReused, &[("purchase_id", id)]),
+            Refusal::AlreadyEnrolled(ParticipantId { program_id, user_id }) => {
+                status(R::AlreadyEnrolled, &[("program_id", program_id), ("user_id", user_id)])
+            }
+            Refusal::AlreadyReferred(referee) => of_referee(R::AlreadyReferred, referee),
+            Refusal::SelfReferral(id) => status(R::SelfReferral, &[("user_id", id)]),
+            Refusal::ReferralCycle { referee, referrer } => status(
+                R::ReferralCycle,
+                &[("referee_user_id", referee), ("referrer_user_id", referrer)],
+            ),
+            Refusal::ReferralTooLate(referee) => of_referee(R::ReferralTooLate, referee),
+            Refusal::ReferralNotHeld(referee) => of_referee(R::ReferralNotHeld, referee),
+            Refusal::ReferralUnconfirmed(referee) => of_referee(R::ReferralUnconfirmed, referee),
+            Refusal::AlreadyBought(referee) => of_referee(R::AlreadyBought, referee),
+            Refusal::CodeExhausted { code, limit } => {
+                status(R::CodeExhausted, &[("referral_code", code), ("max_uses_per_code", limit)])
+            }
+            Refusal::ReferrerLimitReached { referrer, limit } => status(
+                R::ReferrerLimitReached,
+                &[("referrer_user_id", referrer), ("max_direct_referrals", limit)],
+            ),
+            Refusal::PasswordChangedMeanwhile(_) => status(R::Conflict, &[]),
+            Refusal::UserInactive(id) => status(R::UserInactive, &[("user_id", id)]),
+            Refusal::UserAlreadyInactive(id) => status(R::UserAlreadyInactive, &[("user_id", id)]),
+            Refusal::UserAlreadyActive(id) => status(R::UserAlreadyActive, &[("user_id", id)]),
+            Refusal::AddressUsedBefore(id) => {
+                status(R::AddressUsedBefore, &[("referee_user_id", id)])
+            }
+            Refusal::BalanceOwed { user_id, owed } => {
+                let named = owed.iter().take(MAX_OWED).map(String::as_str).collect::<Vec<_>>();
+                status(
+                    R::BalanceOwed,
+                    &[
+                        ("user_id", user_id),
+                        ("owed", &named.join(", ")),
+                        ("program_count", &owed.len()),
+                    ],
+                )
+            }
+            Refusal::BalanceLimitReached(id) => status(R::BalanceLimitReached, &[("user_id", id)]),
+            Refusal::UnitIsFixed { program_id, unit } => {
+                status(R::UnitIsFixed, &[("program_id", program_id), ("unit", unit)])
+            }
+            Refusal::TooManyVersions { program_id, limit } => {
+                status(R::TooManyVersions, &[("program_id", program_id), ("limit", limit)])
+            }
+            Refusal::TooManyDefaultPrograms { program_id, limit } => {
+                status(R::TooManyDefaultPrograms, &[("program_id", program_id), ("limit", limit)])
+            }
+            // The caller reads again and retries; this is what is left if that does not help.
+            Refusal::ProfileMoved(id) => status(R::Conflict, &[("user_id", id)]),
+            Refusal::TooManyAddressChanges { limit, wait_seconds, .. } => {
+                let limited = status(
+                    R::RateLimited,
+                    &[("limit", &"address_changes"), ("max_per_hour", limit)],
+                );
+                let wait = u64::try_from(*wait_seconds).unwrap_or_default();
+                retry_after(&limited, Duration::from_secs(wait))
+            }
+            Refusal::MailedTokenUsed => status(R::MailedTokenUsed, &[]),
+            Refusal::SecondFactorOn(id) => status(R::SecondFactorOn, &[("user_id", id)]),
+            Refusal::SecondFactorOff(id) => status(R::SecondFactorOff, &[("user_id", id)]),
+            Refusal::TooManySignUps { program_id, limit, retry_seconds } => {
+                let facts: &[(&str, &dyn Display)] =
+                    &[("program_id", program_id), ("limit", limit)];
+                let refused = status(R::TooManySignUps, facts);
+                retry_after(&refused, Duration::from_secs(*retry_seconds))
+            }
+            Refusal::TooManyPrograms { user_id, limit } => {
+                status(R::TooManyPrograms, &[("user_id", user_id), ("limit", limit)])
+            }
+            Refusal::UserRoleUnchanged { user_id, role } => {
+                let role = role.as_str();
+                status(R::UserRoleUnchanged, &[("user_id", user_id), ("role", &role)])
+            }
+            Refusal::ApiKeyNotFound(id) => status(R::ApiKeyNotFound, &[("key_id", id)]),
+            Refusal::ApiKeyAlreadyRevoked(id) => status(R::ApiKeyAlreadyRevoked, &[("key_id", id)]),
+            // Ids are drawn at random, so this is a defect of the source of randomness.
+            Refusal::ApiKeyIdTaken(_) => internal(),
+            // The session ends within a second, too.
+            Refusal::CreatorIsNoAdmin(id) => status(R::PermissionDenied, &[("user_id", id)]),
+            Refusal::JobRetriedAlready(id) => {
+                status(R::JobNotParked, &[("job_id", id), ("state", &"queued")])
+            }
+        })
+    }
+}
+
+/// The status of values that belong to others: one reason, with every such field.
+fn taken(message: &str, fields: &[&'static str]) -> Status {
+    let reason_of = |field: &str| match field {
+        "username" => ErrorReason::UsernameTaken,
+        _ => ErrorReason::EmailTaken,
+    };
+    let reason = fields.first().map_or(ErrorReason::EmailTaken, |field| reason_of(field));
+    let mut details =
+        ErrorDetails::with_error_info(reason_name(reason), DOMAIN, HashMap::default());
+    let violation = |field: &&str| FieldViolation {
+        field: (*field).into(),
+        description: "belongs to another user".into(),
+        reason: reason_name(reason_of(field)).into(),
+        ..FieldViolation::default()
+    };
+    details.set_bad_request(fields.iter().map(violation).collect::<Vec<_>>());
+    Status::with_error_details(code_of(reason), message, details)
+}

@@ -1,0 +1,116 @@
+//! Referrals that are held, released and rejected. That one is released or rejected is an input, except that a
+//! confirmation of the address must release those that wait for nothing else.
+
+use domain::{ReferralStandingChanged, ReferralStatus};
+
+use super::world::{Awaited, PersonIndex, Tie, UserIndex, Version};
+use super::{Finding, Judgement, Oracle, RecordedEvent, reckon, split};
+
+/// A new referral must be held exactly if the rules demand a confirmed address and there is none.
+pub(super) fn check_initial(
+    oracle: &mut Oracle,
+    event: &RecordedEvent,
+    referee: PersonIndex,
+    version: &Version,
+) {
+    let person = oracle.world.person(referee);
+    let Some(tie) = person.referral else { return };
+    let is_unconfirmed = !oracle.world.user(person.user).is_confirmed;
+    let must_wait = version.rules.require_confirmed_email && is_unconfirmed;
+    let is_rejected = tie.status == ReferralStatus::Rejected;
+    oracle.unless(is_rejected || tie.awaits.confirmation == must_wait, event, || {
+        format!("waits for a confirmation: expected {must_wait}, found {}", !must_wait)
+    });
+    check_reasons(oracle, event, tie.status, tie.awaits);
+}
+
+/// Takes in a change, with what must follow.
+pub(super) fn sort(
+    oracle: &mut Oracle,
+    event: &RecordedEvent,
+    changed: &ReferralStandingChanged,
+    judgement: &mut Judgement,
+) {
+    let (program_id, user_id) = split(&event.stream.id);
+    let referee = oracle.world.person_index(program_id, user_id);
+    let before = oracle.world.person(referee).referral;
+    let permitted = before.filter(|before| is_permitted(before, changed));
+    oracle.unless(permitted.is_some(), event, || {
+        let now = before.map(|before| (before.status, before.awaits));
+        format!("expected no change to {changed:?} of a referral that is {now:?}, found one")
+    });
+    let Some(before) = before else { return };
+    check_reasons(oracle, event, changed.status, Awaited::of(&changed.hold_reasons));
+    let is_released = changed.status == ReferralStatus::Pending;
+    let was_inactive = is_released && oracle.world.person(before.referrer).is_inactive;
+    oracle.unless(changed.made_while_inactive == was_inactive, event, || {
+        format!("made while inactive: expected {was_inactive}, found {}", !was_inactive)
+    });
+    let released = changed.release_time_us.map(|time| time.0);
+    let after = Tie {
+        status: changed.status,
+        awaits: Awaited::of(&changed.hold_reasons),
+        released: released.or(before.released),
+        made_while_active: if is_released { !was_inactive } else { before.made_while_active },
+        ..before
+    };
+    oracle.world.replace(referee, &before, after);
+    if before.status != after.status {
+        let fields = vec![
+            ("referee", user_id.into()),
+            ("previous status", format!("{:?}", before.status).as_str().into()),
+            ("status", format!("{:?}", after.status).as_str().into()),
+            ("made while inactive", was_inactive.into()),
+            ("converted while inactive", false.into()),
+        ];
+        judgement.expected.push(oracle.expect(before.referrer, "ReferralUpdated", fields));
+    }
+    let program = oracle.world.person(referee).program;
+    if let Some(version) = oracle.world.current_version(program).filter(|_| is_released) {
+        judgement.expected.extend(reckon::of_referral(&oracle.world, referee, &version));
+    }
+}
+
+/// A held referral loses reasons, is released or is rejected; a rejected one is released, or held until the address is
+/// confirmed.
+fn is_permitted(before: &Tie, changed: &ReferralStandingChanged) -> bool {
+    let awaited = Awaited::of(&changed.hold_reasons);
+    match (before.status, changed.status) {
+        (ReferralStatus::Held, ReferralStatus::Held) => {
+            awaited != before.awaits && awaited.is_part_of(before.awaits)
+        }
+        (ReferralStatus::Held, ReferralStatus::Pending | ReferralStatus::Rejected)
+        | (ReferralStatus::Rejected, ReferralStatus::Pending) => true,
+        (ReferralStatus::Rejected, ReferralStatus::Held) => !awaited.review,
+        _ => false,
+    }
+}
+
+/// A held referral has a reason, and no other has one.
+fn check_reasons(
+    oracle: &mut Oracle,
+    event: &RecordedEvent,
+    status: ReferralStatus,
+    awaited: Awaited,
+) {
+    let is_held = status == ReferralStatus::Held;
+    oracle.unless((awaited != Awaited::default()) == is_held, event, || {
+        format!("expected reasons exactly if the referral is held, found {awaited:?} of {status:?}")
+    });
+}
+
+/// At the end of the command that confirms an address, no referral waits for that any more.
+pub(super) fn check_confirmed(oracle: &mut Oracle, user: UserIndex, position: i64) {
+    let world = &oracle.world;
+    let waits = |person: &&PersonIndex| {
+        world.person(**person).referral.is_some_and(|tie| tie.awaits.confirmation)
+    };
+    let waiting: Vec<_> = world.user(user).enrolled.iter().filter(waits).copied().collect();
+    for person in waiting {
+        oracle.find(Finding {
+            about: format!("Participant '{}'", oracle.world.stream_id(person)),
+            what: "expected the referral to be released by the confirmation, found it held".into(),
+            position,
+        });
+    }
+}

@@ -1,0 +1,101 @@
+//! Roles of people: who gives them, and what ends with a new one.
+
+use contract::pb::*;
+use tonic::{Code, Status};
+
+use super::keys::{create, holder, wanted, with};
+use super::support::{refused, server_with};
+use testing::Client;
+
+const LINES: &str = "multi-level-commission";
+const PASSWORD: &str = "Corr3ct-horse!";
+
+pub(super) async fn set_role(
+    client: &Client,
+    user_id: &str,
+    role: UserRole,
+) -> Result<SetUserRoleResponse, Status> {
+    let message =
+        SetUserRoleRequest { user_id: user_id.into(), role: role.into(), ..Default::default() };
+    Ok(client.accounts().set_user_role(client.request(message)).await?.into_inner())
+}
+
+/// Signs up a user who can log in, and logs them in.
+pub(super) async fn log_in(client: &Client, user_id: &str) -> Client {
+    with(client, &access_token(client, user_id).await)
+}
+
+pub(super) async fn access_token(client: &Client, user_id: &str) -> String {
+    let login =
+        LoginRequest { login: user_id.into(), password: PASSWORD.into(), ..Default::default() };
+    let answer = client.accounts().login(tonic::Request::new(login)).await.unwrap();
+    answer.into_inner().access_token
+}
+
+pub(super) async fn person(client: &Client, user_id: &str, role: UserRole) -> Client {
+    let message = RegisterUserRequest {
+        user_id: user_id.into(),
+        username: user_id.into(),
+        email: format!("{user_id}@example.com"),
+        password: PASSWORD.into(),
+        ..Default::default()
+    };
+    client.register(message).await.unwrap();
+    if role != UserRole::Participant {
+        set_role(client, user_id, role).await.unwrap();
+    }
+    log_in(client, user_id).await
+}
+
+#[tokio::test]
+async fn people_have_roles_which_only_admins_give_and_a_new_role_ends_their_sessions() {
+    let (database, server, client) = server_with(&[LINES]).await;
+    let ada = person(&client, "ada", UserRole::Participant).await;
+    let olga = person(&client, "olga", UserRole::Operator).await;
+    let alma = person(&client, "alma", UserRole::Admin).await;
+    let (shop, _) = holder(&client, wanted("shop", ApiKeyRole::Service)).await;
+    let role = |answer: GetUserResponse| answer.user.unwrap().role();
+    assert_eq!(role(alma.user("olga").await.unwrap()), UserRole::Operator);
+    assert_eq!(role(ada.user("ada").await.unwrap()), UserRole::Participant);
+
+    // Only admins give roles and make keys of back ends.
+    for client in [&ada, &olga, &shop] {
+        let answer = set_role(client, "ada", UserRole::Admin).await;
+        refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
+        let answer = create(client, wanted("mine", ApiKeyRole::Admin)).await;
+        refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
+    }
+    let status =
+        |user_id: &str| DeactivateUserRequest { user_id: user_id.into(), ..Default::default() };
+    let mut accounts = client.accounts();
+    // Operators do not touch accounts of operators and admins, and service keys know nothing of them.
+    accounts.deactivate_user(olga.request(status("ada"))).await.unwrap();
+    let of_admin = accounts.deactivate_user(olga.request(status("alma"))).await;
+    refused(of_admin, Code::PermissionDenied, "PERMISSION_DENIED");
+    olga.user("alma").await.unwrap();
+    let export =
+        |user_id: &str| ExportUserRequest { user_id: user_id.into(), ..Default::default() };
+    accounts.export_user(olga.request(export("ada"))).await.unwrap();
+    let of_admin = accounts.export_user(olga.request(export("alma"))).await;
+    refused(of_admin.map(drop), Code::PermissionDenied, "PERMISSION_DENIED");
+    refused(shop.user("olga").await, Code::PermissionDenied, "PERMISSION_DENIED");
+    let find = FindUserRequest { username: "olga".into(), ..Default::default() };
+    let found = accounts.find_user(shop.request(find)).await;
+    refused(found, Code::NotFound, "USER_NOT_FOUND");
+
+    // A new role ends sessions at once, and the next login has it.
+    set_role(&alma, "olga", UserRole::Participant).await.unwrap();
+    refused(olga.user("olga").await, Code::Unauthenticated, "INVALID_CREDENTIALS");
+    let olga = log_in(&client, "olga").await;
+    refused(olga.user("ada").await, Code::PermissionDenied, "PERMISSION_DENIED");
+    shop.user("olga").await.unwrap();
+    let same = set_role(&alma, "olga", UserRole::Participant).await;
+    refused(same, Code::FailedPrecondition, "USER_ROLE_UNCHANGED");
+    refused(set_role(&alma, "nobody", UserRole::Admin).await, Code::NotFound, "USER_NOT_FOUND");
+    // The admin key is the last way in.
+    set_role(&alma, "alma", UserRole::Participant).await.unwrap();
+    refused(alma.user("alma").await, Code::Unauthenticated, "INVALID_CREDENTIALS");
+    set_role(&client, "alma", UserRole::Admin).await.unwrap();
+    server.stop().await;
+    database.check().await;
+}
