@@ -9,6 +9,7 @@
 //! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
 //! - [`decide`] holds one function per command. A decision reads aggregates and gives each one its commands;
 //!   its events are appended all together or not at all.
+//! - [`fraud`] compares addresses and judges what was found out about a referral.
 //! - [`rules`] defines what a program may contain, and what makes a program invalid.
 
 mod api_key;
@@ -17,6 +18,7 @@ pub mod currency;
 pub mod decide;
 pub mod email;
 mod events;
+pub mod fraud;
 mod ids;
 pub mod ledger;
 pub mod link;

@@ -339,7 +339,7 @@ registry! { $
     /// A set of rules and its versions.
     Program {
         id: ProgramId,
-        state_version: 2,
+        state_version: 3,
         cache: Recent,
         is_receipt: false,
         remembers_commands: false,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ProgramId;
 use super::code::CodeFormat;
 use super::currency::{is_currency, is_unit};
+use super::fraud::FraudChecks;
 use super::link::{base_url_fault, link};
 use super::money::{MAX_AMOUNT_MINOR, WHOLE_BPS};
 use super::text::unseen;
@@ -208,6 +209,9 @@ pub struct ProgramRules {
     /// none.
     #[serde(skip_serializing_if = "is_false", default)]
     pub mails: bool,
+    /// The fraud checks. Programs of releases without fraud checks did not say, and have none.
+    #[serde(skip_serializing_if = "FraudChecks::are_off", default)]
+    pub fraud_checks: FraudChecks,
 }
 
 /// The index of the tier that `referrals` reach in `tiers`, which are in ascending order.
@@ -306,6 +310,7 @@ impl ProgramRules {
             );
         }
         self.check_rewards(&mut faults);
+        self.fraud_checks.check(&mut faults);
         faults.0
     }
 
@@ -534,13 +539,25 @@ fn is_name(name: &str, max_chars: usize) -> bool {
     name.chars().count() <= max_chars && unseen(name).is_none()
 }
 
+/// The faults of a program so far.
 #[derive(Default)]
-struct Faults(Vec<Fault>);
+pub(crate) struct Faults(Vec<Fault>);
 
 impl Faults {
-    fn unless(&mut self, holds: bool, field: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn unless(
+        &mut self,
+        holds: bool,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) {
         if !holds {
             self.0.push(Fault { field: field.into(), message: message.into() });
         }
+    }
+
+    /// The fields at fault.
+    #[cfg(test)]
+    pub(crate) fn into_fields(self) -> Vec<String> {
+        self.0.into_iter().map(|fault| fault.field).collect()
     }
 }

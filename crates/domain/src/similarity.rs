@@ -7,9 +7,7 @@
 //! length, the one that begins first in the first text is used, then the one that begins first in the second.
 //! The order of the two texts therefore matters; here the order with the larger ratio is used. As with
 //! difflib's `autojunk=False`, frequent characters of a long text are not ignored; otherwise long addresses
-//! would not be recognised as alike.
-//!
-//! Nothing uses this module yet; it is meant for fraud checks.
+//! would not be recognised as alike. Characters are Unicode code points, as in Python.
 
 use std::cmp::Ordering;
 

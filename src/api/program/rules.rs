@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tonic::Status;
 
+use super::fraud_checks::{fraud_checks_message, read_fraud_checks};
 use crate::api::fields::Fields;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::{count, reward_kind, time};
@@ -66,6 +67,7 @@ pub fn program_message(
         leaderboard: leaderboard_metric_message(rules.leaderboard).into(),
         enroll_by_default: rules.enroll_by_default,
         mails: rules.mails,
+        fraud_checks: fraud_checks_message(&rules.fraud_checks),
     }
 }
 
@@ -220,6 +222,7 @@ pub(in crate::api) fn read_program(
         leaderboard: leaderboard.unwrap_or(LeaderboardMetric::Points),
         enroll_by_default: program.enroll_by_default,
         mails: program.mails,
+        fraud_checks: read_fraud_checks(fields, program.fraud_checks.as_ref()),
     };
     for fault in rules.faults() {
         if unreadable.iter().any(|path| fault.field.starts_with(path)) {

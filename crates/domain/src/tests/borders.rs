@@ -17,6 +17,7 @@ fn the_domain_depends_on_nothing_that_reaches_outside() {
         "thiserror",
         "unicode-normalization",
         "unicode-properties",
+        "unicode-security",
         "url",
     ];
     assert_eq!(names, allowed);

@@ -13,6 +13,7 @@ mod tiered_points;
 mod validation;
 
 use crate::code::CodeFormat;
+use crate::fraud::{FraudChecks, ReferralBurst};
 use crate::rules::{
     AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, LeaderboardMetric, Pay,
     ProgramRules, RewardKind, RewardRule, Tier,
@@ -38,6 +39,7 @@ fn blank(display_name: &str, unit: &str, earn_on: EarnOn) -> ProgramRules {
         leaderboard: LeaderboardMetric::Points,
         enroll_by_default: false,
         mails: true,
+        fraud_checks: FraudChecks::default(),
     }
 }
 
@@ -55,6 +57,13 @@ pub fn tiered_points() -> ProgramRules {
         vec![tier("Bronze", 0, 10, 0), tier("Silver", 10, 15, 100), tier("Gold", 50, 25, 500)];
     ProgramRules {
         rewards: vec![rule("tier-points", 1, RewardKind::Points, Pay::Tiers(tiers))],
+        fraud_checks: FraudChecks {
+            referral_burst: Some(ReferralBurst {
+                max_referrals_per_hour: 100,
+                ..ReferralBurst::default()
+            }),
+            ..FraudChecks::all()
+        },
         ..blank("Points by tier", "POINTS", EarnOn::Referral)
     }
 }
