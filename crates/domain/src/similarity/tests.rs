@@ -80,11 +80,9 @@ const BY_DIFFLIB: &[(&str, &str, usize, usize)] = &[
 
 #[test]
 fn blocks_are_those_of_difflib_in_either_order() {
-    let characters = |text: &str| text.chars().collect::<Vec<char>>();
     for (one, other, forth, back) in BY_DIFFLIB {
-        let (a, b) = (characters(one), characters(other));
-        assert_eq!(characters_in_blocks(&a, &b), *forth, "{one:?} and {other:?}");
-        assert_eq!(characters_in_blocks(&b, &a), *back, "{other:?} and {one:?}");
+        assert_eq!(Pair::new(one, other).shared_in_order(), *forth, "{one:?} and {other:?}");
+        assert_eq!(Pair::new(other, one).shared_in_order(), *back, "{other:?} and {one:?}");
         let similarity = Similarity::of(one, other);
         assert_eq!(similarity, Similarity::of(other, one));
         assert_eq!(similarity.shared as usize, 2 * forth.max(back));
