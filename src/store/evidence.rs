@@ -9,7 +9,8 @@ use time::OffsetDateTime;
 
 use super::log::timestamp;
 use super::{StoreError, functions};
-use domain::{ClaimKind, LATEST_REFEREES, LatestReferee, ParticipantId, Personal, UserId};
+use domain::fraud::LATEST_REFEREES;
+use domain::{ClaimKind, LatestReferee, ParticipantId, Personal, UserId};
 
 /// The address of a user at one moment.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 use domain::decide::MailboxKeys;
+use domain::fraud::Address;
 
 /// How much of a hash is kept, in bytes. Among a billion values the chance that two have the same hash is one in 2^69.
 const HASH_BYTES: usize = 16;
@@ -25,13 +26,14 @@ impl FraudKeys {
         Hmac::new_from_slice(secret).ok().map(Self)
     }
 
-    /// The keys of a mailbox and of what it looks like.
+    /// The keys of the mailbox that an address leads to, and of what it looks like. `None` if no mailbox has it.
     #[must_use]
-    pub fn mailbox(&self, mailbox: &str, look_alike: &str) -> MailboxKeys {
-        MailboxKeys {
-            mailbox: self.hash("mailbox", mailbox.as_bytes()),
-            look_alike: self.hash("look_alike", look_alike.as_bytes()),
-        }
+    pub fn mailbox(&self, address: &str) -> Option<MailboxKeys> {
+        let address = Address::parse(address)?;
+        Some(MailboxKeys {
+            mailbox: self.hash("mailbox", address.mailbox_key().as_bytes()),
+            look_alike: self.hash("look_alike", address.look_alike_key().as_bytes()),
+        })
     }
 
     /// The key of the fingerprint of a device or a means of payment.
@@ -75,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_key_has_22_characters_that_an_id_can_have_and_differs_by_secret_purpose_and_value() {
-        let mailbox = keys().mailbox("ada@example.com", "ada@example.com");
+        let mailbox = keys().mailbox("ada@example.com").unwrap();
         let other = FraudKeys::new(&[8; 32]).unwrap();
         let all = [
             mailbox.mailbox,
@@ -91,6 +93,15 @@ mod tests {
             assert!(!all[..index].contains(key), "{key}");
         }
         assert_eq!(keys().fingerprint("f"), keys().fingerprint("f"));
+    }
+
+    #[test]
+    fn addresses_of_one_mailbox_have_its_keys() {
+        let mailbox = |address: &str| keys().mailbox(address).unwrap();
+        assert_eq!(mailbox("Ada+1@Example.com"), mailbox("ada@example.com"));
+        assert_eq!(mailbox("ada0@example.com").look_alike, mailbox("adao@example.com").look_alike);
+        assert_ne!(mailbox("ada0@example.com").mailbox, mailbox("adao@example.com").mailbox);
+        assert_eq!(keys().mailbox("ada"), None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub mod cut_off;
 mod envelope;
 pub mod epoch;
 pub mod evidence;
-pub mod fraud_keys;
+mod fraud_keys;
 pub mod functions;
 pub mod holders;
 pub mod jobs;
@@ -56,6 +56,7 @@ use connection::{CONNECT_TIMEOUT, Target};
 pub use connection::{Unsuitable, UrlError};
 pub use envelope::{Actor, Door, Envelope};
 pub use epoch::Epoch;
+pub use fraud_keys::FraudKeys;
 pub use load::{Loaded, Lookups};
 pub use log::RecordedEvent;
 pub use profiles::{
@@ -303,12 +304,13 @@ impl Database {
         self.secret("addresses").await
     }
 
-    /// The secret that keys the hashes of fraud checks; see [`fraud_keys::FraudKeys`].
+    /// What makes the keyed hashes of fraud checks.
     ///
     /// # Errors
-    /// [`StoreError`] if it cannot be read.
-    pub async fn fraud_secret(&self) -> Result<Vec<u8>, StoreError> {
-        self.secret("fraud").await
+    /// [`StoreError`] if their secret cannot be read.
+    pub async fn fraud_keys(&self) -> Result<FraudKeys, StoreError> {
+        let keys = FraudKeys::new(&self.secret("fraud").await?);
+        keys.ok_or_else(|| StoreError::Nonsense("a secret that cannot be a key".into()))
     }
 
     async fn secret(&self, name: &str) -> Result<Vec<u8>, StoreError> {

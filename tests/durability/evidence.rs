@@ -1,8 +1,6 @@
 //! What fraud checks compare with, and what they found: written with the events that it belongs to, exact across
 //! servers, and gone with the user.
 
-use std::time::Duration;
-
 use domain::decide::{Command, MailboxKeys, RegisterUser};
 use domain::{
     Claim, ClaimKind, FraudEvidence, FraudNote, ParticipantId, Personal, Profile, ProfileChange,
@@ -120,7 +118,7 @@ async fn the_latest_hundred_of_many_referees_are_read_from_the_index_whatever_th
     sqlx::query("select pg_stat_force_next_flush()").execute(&mut writer.connection).await.unwrap();
     let before = database.count(read).await;
     let latest = latest(&mut writer).await;
-    assert_eq!(latest.len(), domain::LATEST_REFEREES);
+    assert_eq!(latest.len(), domain::fraud::LATEST_REFEREES);
     assert_eq!(latest[0], found("r-40000", Some("r-40000@e.org")));
     assert_eq!(latest[99], found("r-39802", Some("r-39802@e.org")));
     sqlx::query("select pg_stat_force_next_flush()").execute(&mut writer.connection).await.unwrap();
@@ -215,7 +213,7 @@ async fn evidence_and_notes_go_with_either_user_and_with_their_time() {
     .execute(&database.pool)
     .await
     .unwrap();
-    let age = Duration::from_secs(400 * 24 * 60 * 60);
+    let age = tributary::jobs::days(400);
     while evidence::delete_old(&database.pool, age, 1).await.unwrap() > 0 {}
     let left =
         "select (select count(*) from fraud_notes) + (select count(*) from referee_addresses)";

@@ -9,6 +9,7 @@
 //! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
 //! - [`decide`] holds one function per command. A decision reads aggregates and gives each one its commands;
 //!   its events are appended all together or not at all.
+//! - [`fraud`] compares addresses and judges what was found out about a referral.
 //! - [`rules`] defines what a program may contain, and what makes a program invalid.
 
 mod api_key;
@@ -17,6 +18,7 @@ pub mod currency;
 pub mod decide;
 pub mod email;
 mod events;
+pub mod fraud;
 mod ids;
 mod job;
 pub mod ledger;
@@ -72,6 +74,6 @@ pub use sign_up_origin::*;
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{
-    Claim, ClaimKind, Halt, LATEST_REFEREES, LatestReferee, OwnEvent, UplineWalk, Work, each,
-    handle_now, load, peek_new, tell,
+    Claim, ClaimKind, Halt, LatestReferee, OwnEvent, UplineWalk, Work, each, handle_now, load,
+    peek_new, tell,
 };

@@ -8,12 +8,13 @@ use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
 use super::events::events;
+use super::fraud::SignUpsPerAddress;
 use super::ledger::Posting;
 use super::registry::{Posts, State};
 use super::{ProgramId, Refusal, Timestamp};
 
 /// The largest number of sign-ups that a program can allow from one address, and so of times that are remembered.
-pub const MAX_SIGN_UPS_PER_ADDRESS: u32 = 100;
+pub const MAX_SIGN_UPS_PER_ADDRESS: u32 = 1_000;
 
 /// An address, as one from which people sign up for a program. Written `program/key`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -49,8 +50,8 @@ events! {
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum SignUpOriginCommand {
-    /// Counts a sign-up, if fewer than `limit` were made in the `window_seconds` before it.
-    Count { program_id: ProgramId, limit: u32, window_seconds: i64, now: Timestamp },
+    /// Counts a sign-up, unless the check refuses it.
+    Count { program_id: ProgramId, check: SignUpsPerAddress, now: Timestamp },
 }
 
 /// An address: the times of the latest sign-ups from it.
@@ -62,11 +63,21 @@ pub struct SignUpOrigin {
 }
 
 impl SignUpOrigin {
-    /// How many people have signed up since a moment, at most [`MAX_SIGN_UPS_PER_ADDRESS`].
+    /// The times of the sign-ups within so many hours, at most [`MAX_SIGN_UPS_PER_ADDRESS`].
     #[must_use]
-    pub fn sign_ups_since(&self, since: Timestamp) -> &[Timestamp] {
+    pub fn sign_ups_within(&self, hours: u32, now: Timestamp) -> &[Timestamp] {
+        let since = self.not_before_the_last(now).plus_seconds(-seconds(hours));
         &self.latest[self.latest.partition_point(|time| *time <= since)..]
     }
+
+    /// The time of a decision. Servers follow the log's clock only approximately.
+    fn not_before_the_last(&self, now: Timestamp) -> Timestamp {
+        self.latest.last().map_or(now, |last| now.max(*last))
+    }
+}
+
+fn seconds(hours: u32) -> i64 {
+    i64::from(hours) * 60 * 60
 }
 
 impl Aggregate for SignUpOrigin {
@@ -78,20 +89,19 @@ impl Aggregate for SignUpOrigin {
 
     async fn handle(
         &mut self,
-        SignUpOriginCommand::Count { program_id, limit, window_seconds, now }: SignUpOriginCommand,
+        SignUpOriginCommand::Count { program_id, check, now }: SignUpOriginCommand,
         (): &(),
         sink: &EventSink<Self>,
     ) -> Result<(), Refusal> {
-        let limit = limit.min(MAX_SIGN_UPS_PER_ADDRESS);
-        // Servers follow the log's clock only approximately.
-        let now = self.latest.last().map_or(now, |last| now.max(*last));
-        let counted = self.sign_ups_since(now.plus_seconds(-window_seconds));
-        if let Some(surplus) = counted.len().checked_sub(limit as usize) {
-            // There is room when all but `limit - 1` of them are out of the window; with a limit of 0 there never is,
-            // and the last of them is as good as any.
-            let leaving = counted.get(surplus).or(counted.last()).copied().unwrap_or(now);
-            let left_us = leaving.plus_seconds(window_seconds).0.saturating_sub(now.0);
-            let left_us = u64::try_from(left_us).unwrap_or_default();
+        let now = self.not_before_the_last(now);
+        let counted = self.sign_ups_within(check.window_hours, now);
+        let count = u32::try_from(counted.len()).unwrap_or(u32::MAX);
+        if check.refuses(count) {
+            let limit = check.max_sign_ups;
+            // There is room when fewer than the limit are within the window.
+            let leaving = counted.get((count - limit) as usize).copied().unwrap_or(now);
+            let free = leaving.plus_seconds(seconds(check.window_hours));
+            let left_us = u64::try_from(free.0.saturating_sub(now.0)).unwrap_or_default();
             let retry_seconds = left_us.div_ceil(Timestamp::PER_SECOND.unsigned_abs());
             return Err(Refusal::TooManySignUps { program_id, limit, retry_seconds });
         }

@@ -175,9 +175,6 @@ pub struct LatestReferee {
     pub address: Option<Personal>,
 }
 
-/// How many referees of one participant [`Work::latest_referees`] returns at most.
-pub const LATEST_REFEREES: usize = 100;
-
 /// A unit of work: the streams that a decision may read and write, in the state after all earlier decisions.
 ///
 /// Everything that is read is part of the concurrency check, even if the decision ends in a refusal.
@@ -262,7 +259,8 @@ pub trait Work {
     /// [`Halt::Missing`] if it has not been looked up yet.
     fn address_of(&mut self, user_id: &UserId) -> Result<Option<Personal>, Halt>;
 
-    /// The participants whom a participant referred last, at most [`LATEST_REFEREES`], the latest first. They are
+    /// The participants whom a participant referred last, at most [`LATEST_REFEREES`](crate::fraud::LATEST_REFEREES), the latest
+    /// first. They are
     /// those of the version of the participant's stream that the decision reads; a referee's address may have
     /// changed a moment ago.
     ///

@@ -9,7 +9,8 @@ use crate::store::evidence::{KnownAddress, KnownReferees};
 use crate::store::{Actor, Door};
 
 use domain::{
-    Participant, ParticipantCommand, ParticipantEnrolled, User, UserCommand, load, peek_new, tell,
+    LatestReferee, Participant, ParticipantCommand, ParticipantEnrolled, Personal, ReferralStatus,
+    SideRow, User, UserCommand, load, peek_new, tell,
 };
 
 type Decision<'a> = dyn Fn(&mut dyn Work) -> Result<(), Halt> + 'a;
@@ -26,8 +27,8 @@ fn mailbox(owner: &str) -> Claim {
     Claim { kind: ClaimKind::Mailbox, value: "m".into(), owner: owner.into() }
 }
 
-fn personal(text: &str) -> Option<Personal> {
-    Some(Personal(text.into()))
+fn personal(text: &str) -> Personal {
+    Personal(text.into())
 }
 
 /// Decides a command, and keeps it if it succeeds.
@@ -127,8 +128,10 @@ fn refers<'a>(name: &'a str, before: &'a [&'a str]) -> impl Fn(&mut dyn Work) ->
         let found = work.latest_referees(&member("ana"))?;
         let found: Vec<_> =
             found.iter().map(|of| (of.user_id.as_str(), of.address.clone())).collect();
-        let expected: Vec<_> =
-            before.iter().map(|name| (name.as_str(), personal(&format!("{name}@e.org")))).collect();
+        let expected: Vec<_> = before
+            .iter()
+            .map(|name| (name.as_str(), Some(personal(&format!("{name}@e.org")))))
+            .collect();
         assert_eq!(found, expected, "for {name}");
         peek_new::<User>(work, &user(&name))?;
         let (user_id, now) = (user(&name), work.now());
@@ -136,8 +139,11 @@ fn refers<'a>(name: &'a str, before: &'a [&'a str]) -> impl Fn(&mut dyn Work) ->
         tell::<User>(work, &user(&name), register)?;
         let (kind, value) = (ClaimKind::Email, format!("{name}@e.org"));
         work.claim(Claim { kind, value, owner: name.clone() })?;
-        let make =
-            ParticipantCommand::MakeReferral { user_id: user("ana"), referee_user_id: user(&name) };
+        let make = ParticipantCommand::MakeReferral {
+            user_id: user("ana"),
+            referee_user_id: user(&name),
+            status: ReferralStatus::Pending,
+        };
         tell::<Participant>(work, &member("ana"), make)?;
         work.write_row(SideRow::Referral {
             referee: member(&name),
@@ -161,7 +167,7 @@ fn known(version: i64, names: &[&str]) -> KnownReferees {
     let latest = names.iter().map(|name| LatestReferee {
         user_id: user(name),
         refer_time: Timestamp(1),
-        address: personal(&format!("{name}@e.org")),
+        address: Some(personal(&format!("{name}@e.org"))),
     });
     KnownReferees { version, latest: latest.collect() }
 }
@@ -242,14 +248,20 @@ async fn an_address_is_that_of_the_version_of_the_user() {
     };
     let bob = StreamKey::of::<User>(&user("bob"));
     let empty = AnyAggregate::empty(domain::Kind::User);
-    let old = has(personal("old@e.org"));
+    let old = has(Some(personal("old@e.org")));
     assert_eq!(decide(&mut unit, true, &old).await, Err(Halt::Missing));
     let missing = unit.take_missing();
     assert!(missing.streams.contains(&bob) && missing.addresses.contains(&user("bob")));
     unit.learn_stream(bob, Loaded { state: empty, version: 3, snapshot_version: 0 });
-    unit.learn_address(user("bob"), KnownAddress { version: 2, address: personal("older@e.org") });
+    unit.learn_address(
+        user("bob"),
+        KnownAddress { version: 2, address: Some(personal("older@e.org")) },
+    );
     assert_eq!(decide(&mut unit, true, &old).await, Err(Halt::Missing));
-    unit.learn_address(user("bob"), KnownAddress { version: 3, address: personal("old@e.org") });
+    unit.learn_address(
+        user("bob"),
+        KnownAddress { version: 3, address: Some(personal("old@e.org")) },
+    );
     decide(&mut unit, true, &old).await.unwrap();
     // Another command of the batch changes it.
     let change = |work: &mut dyn Work| {
@@ -258,7 +270,7 @@ async fn an_address_is_that_of_the_version_of_the_user() {
         work.claim(Claim { kind, value, owner: "bob".into() })
     };
     decide(&mut unit, true, &change).await.unwrap();
-    decide(&mut unit, true, &has(personal("new@e.org"))).await.unwrap();
+    decide(&mut unit, true, &has(Some(personal("new@e.org")))).await.unwrap();
     let erase = |work: &mut dyn Work| {
         work.write_row(SideRow::Erasure(user("bob")));
         Ok(())

@@ -8,9 +8,10 @@ use std::collections::{HashMap, HashSet};
 
 use super::UnitOfWork;
 use crate::store::evidence::{KnownAddress, KnownReferees};
+use domain::fraud::LATEST_REFEREES;
 use domain::{
-    ClaimKind, Halt, LATEST_REFEREES, LatestReferee, Participant, ParticipantId, Personal, SideRow,
-    StreamKey, Timestamp, User, UserId, Work,
+    ClaimKind, Halt, LatestReferee, Participant, ParticipantId, Personal, SideRow, StreamKey,
+    Timestamp, User, UserId, Work,
 };
 
 /// A referee whom a command of the batch has added.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::fraud::SignUpsPerAddress;
 use crate::{
     Claim, ClaimKind, Halt, ProgramId, SignUpOrigin, SignUpOriginCommand, SignUpOriginId, UserId,
     Work, each, load, tell,
@@ -91,21 +92,21 @@ pub fn share_fingerprint(
     share(work, ClaimKind::Fingerprint, fingerprint_key, user_id)
 }
 
-/// Counts a sign-up for a program from an address, given as a keyed hash.
+/// Counts a sign-up for a program from an address, given as a keyed hash. Returns how many were made in the window of
+/// the check before.
 ///
 /// # Errors
-/// A refusal with the time to retry if as many as `limit` were made in the `window_seconds` before.
+/// A refusal with the time to retry, if there were too many and the program refuses those.
 pub fn count_sign_up(
     work: &mut dyn Work,
     program_id: &ProgramId,
     address_key: &Arc<str>,
-    limit: u32,
-    window_seconds: i64,
-) -> Result<(), Halt> {
+    check: SignUpsPerAddress,
+) -> Result<u32, Halt> {
     let (program_id, address_key) = (program_id.clone(), address_key.clone());
     let id = SignUpOriginId { program_id: program_id.clone(), address_key };
-    load::<SignUpOrigin>(work, &id)?;
     let now = work.now();
-    let count = SignUpOriginCommand::Count { program_id, limit, window_seconds, now };
-    tell::<SignUpOrigin>(work, &id, count).map(drop)
+    let before = load::<SignUpOrigin>(work, &id)?.sign_ups_within(check.window_hours, now).len();
+    tell::<SignUpOrigin>(work, &id, SignUpOriginCommand::Count { program_id, check, now })?;
+    Ok(u32::try_from(before).unwrap_or(u32::MAX))
 }

@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::decide::Command;
+use crate::fraud::LATEST_REFEREES;
 use crate::{
-    AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, LATEST_REFEREES,
-    LatestReferee, MailedToken, ParticipantEvent, ParticipantId, Personal, Profile, ProgramId,
-    Refusal, SideRow, Stream, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, LatestReferee, MailedToken,
+    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Refusal, SideRow, Stream,
+    StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// The event, written to and read back from its form in the log.

@@ -1,6 +1,7 @@
 //! An address from which people sign up.
 
 use super::{NOW, given};
+use crate::fraud::SignUpsPerAddress;
 use crate::tests::scene::program;
 use crate::{
     MAX_SIGN_UPS_PER_ADDRESS, Refusal, SignUpCounted, SignUpOrigin, SignUpOriginCommand,
@@ -13,9 +14,10 @@ fn counted(seconds: i64) -> SignUpOriginEvent {
     SignUpCounted { sign_up_time_us: NOW.plus_seconds(seconds) }.into()
 }
 
-fn count(limit: u32, seconds: i64) -> SignUpOriginCommand {
-    let (program_id, window_seconds) = (program("spring"), DAY_SECONDS);
-    SignUpOriginCommand::Count { program_id, limit, window_seconds, now: NOW.plus_seconds(seconds) }
+fn count(max_sign_ups: u32, seconds: i64) -> SignUpOriginCommand {
+    let check = SignUpsPerAddress { max_sign_ups, ..SignUpsPerAddress::default() };
+    let now = NOW.plus_seconds(seconds);
+    SignUpOriginCommand::Count { program_id: program("spring"), check, now }
 }
 
 fn refused(limit: u32, retry_seconds: i64) -> Refusal {
@@ -47,9 +49,10 @@ fn with_a_lower_limit_than_before_one_waits_until_enough_are_out_of_the_window()
 #[test]
 fn remembers_no_more_times_than_the_largest_limit() {
     let many = MAX_SIGN_UPS_PER_ADDRESS + 7;
+    let wait = 7 + DAY_SECONDS - 2_000;
     given::<SignUpOrigin>((0..i64::from(many)).map(counted))
-        .when(count(u32::MAX, 1_000))
-        .then_expect_error(refused(MAX_SIGN_UPS_PER_ADDRESS, 7 + DAY_SECONDS - 1_000));
+        .when(count(MAX_SIGN_UPS_PER_ADDRESS, 2_000))
+        .then_expect_error(refused(MAX_SIGN_UPS_PER_ADDRESS, wait));
 }
 
 #[test]

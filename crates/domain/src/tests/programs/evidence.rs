@@ -4,9 +4,10 @@ use super::tiered_points;
 use crate::decide::{
     Command, ConfirmEmail, Exchange, MailboxKeys, UpdateProfile, count_sign_up, share_fingerprint,
 };
+use crate::fraud::{FraudPolicy, LATEST_REFEREES, SignUpsPerAddress};
 use crate::tests::memory_work::{Memory, Reading};
 use crate::tests::scene::{Scene, mailbox_keys, member, profile, program, user};
-use crate::{Claim, ClaimKind, Halt, LATEST_REFEREES, Personal, Profile, Refusal};
+use crate::{Claim, ClaimKind, Halt, Personal, Profile, Refusal};
 
 fn register(scene: &mut Scene, name: &str, email: &str) {
     let profile = Profile { email: email.into(), ..profile(name) };
@@ -94,15 +95,31 @@ fn only_what_can_be_shared_is() {
 #[test]
 fn sign_ups_are_counted_for_each_program_and_address_apart() {
     let mut memory = Memory::new(Reading::Cold);
+    let check = SignUpsPerAddress { max_sign_ups: 1, ..SignUpsPerAddress::default() };
     let mut count = |program_id: &str, key: &str| {
         let key = key.into();
-        memory.carry_out(|work| count_sign_up(work, &program(program_id), &key, 1, 60))
+        memory.carry_out(|work| count_sign_up(work, &program(program_id), &key, check))
     };
-    assert_eq!(count("spring", "one"), Ok(()));
-    assert_eq!(count("spring", "two"), Ok(()));
-    assert_eq!(count("summer", "one"), Ok(()));
+    assert_eq!(count("spring", "one"), Ok(0));
+    assert_eq!(count("spring", "two"), Ok(0));
+    assert_eq!(count("summer", "one"), Ok(0));
     let refused = count("spring", "one");
     assert!(matches!(refused, Err(Halt::Refused(Refusal::TooManySignUps { limit: 1, .. }))));
+}
+
+#[test]
+fn a_program_that_only_flags_counts_on() {
+    let mut memory = Memory::new(Reading::Cold);
+    let check = SignUpsPerAddress {
+        max_sign_ups: 1,
+        policy: FraudPolicy::Flag,
+        ..SignUpsPerAddress::default()
+    };
+    for before in 0..3 {
+        let key = "one".into();
+        let count = memory.carry_out(|work| count_sign_up(work, &program("spring"), &key, check));
+        assert_eq!(count, Ok(before));
+    }
 }
 
 #[test]
