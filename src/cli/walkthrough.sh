@@ -7,7 +7,7 @@ Try it: paste this into another shell.
     call AccountService/RegisterUser '{"user_id":"ada-'$RUN'","username":"ada-'$RUN'","email":"ada'$RUN'@example.com","password":"Corr3ct-horse","program_id":"'$PROGRAM'"}'
     call AccountService/RegisterUser '{"user_id":"bob-'$RUN'","username":"bob-'$RUN'","email":"bob'$RUN'@example.com","program_id":"'$PROGRAM'"}'
     call ReferralService/ApplyReferral '{"program_id":"'$PROGRAM'","referee_user_id":"bob-'$RUN'","referrer_user_id":"ada-'$RUN'"}'
-    TOKEN=$(call --anonymous AccountService/Login '{"login":"ada-'$RUN'","password":"Corr3ct-horse"}' | sed -n 's/.*"accessToken": "\(.*\)".*/\1/p')
+    TOKEN=$(call AccountService/Login '{"login":"ada-'$RUN'","password":"Corr3ct-horse"}' | sed -n 's/.*"accessToken": "\(.*\)".*/\1/p')
     (sleep 3; call PurchaseService/RecordPurchase '{"purchase_id":"order-'$RUN'","buyer_user_id":"bob-'$RUN'","amount":{"currency_code":"INR","minor_units":100130}}' >/dev/null) &
     KEY=$TOKEN call RewardService/WatchEarnings '{"program_id":"'$PROGRAM'","user_id":"ada-'$RUN'"}'
 

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+use std::time::Duration;
+
 use contract::parse_program;
 use contract::pb::{ConfirmEmailRequest, Program};
 use domain::decide::Command;
@@ -56,6 +58,22 @@ async fn tell(engine: &Engine, command: Command) -> Result<(), Failure> {
     engine.execute(submission).await.map(drop)
 }
 
+/// Waits until everything that releases call for is made up for, so that nothing is appended meanwhile.
+async fn made_up(database: &TestDatabase) {
+    let open = "
+        select (select count(*) from jobs where kind = 'make_up' and state in ('queued', 'running'))
+            + (select count(*) from events
+               where event_type = 'ReferralStandingChanged' and position > (
+                   select max(position) from reaction_checkpoints where reaction = 'make_up'))";
+    for _ in 0..600 {
+        if database.count(open).await == 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("there are still purchases to be made up for");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_becomes_of_held_referrals_the_read_models_have_it() {
     let database = TestDatabase::new().await;
@@ -81,6 +99,7 @@ async fn whatever_becomes_of_held_referrals_the_read_models_have_it() {
         let release = || Command::ReleaseReferral { referee: cid.clone() };
         tell(&engine, reject()).await.unwrap();
         client.buy("", &people[3], currency, 100_000).await.unwrap();
+        made_up(&database).await;
         check_read_models(&database).await;
         confirm(&client, &database, &people[2]).await;
 
@@ -98,6 +117,7 @@ async fn whatever_becomes_of_held_referrals_the_read_models_have_it() {
         let stream = format!("{name}/{}", people[2]);
         assert_eq!(events_in(&database, &stream, "ReferralStandingChanged").await, 2);
     }
+    made_up(&database).await;
     check_read_models(&database).await;
     server.stop().await;
     check_books(&database).await;
