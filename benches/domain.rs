@@ -20,9 +20,9 @@ use cqrs_es::Aggregate;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use domain::decide::{Command, RecordPurchase, RegisterUser};
 use domain::{
-    AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Participant, ParticipantEvent,
-    ParticipantId, Profile, ProgramId, PurchaseId, Refusal, SideRow, StreamKey, Timestamp,
-    UplineWalk, UserId, Work, decode,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, LatestReferee, Participant,
+    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, PurchaseId, Refusal, SideRow,
+    StreamKey, Timestamp, UplineWalk, UserId, Work, decode,
 };
 use tributary::api::publish_command;
 
@@ -152,6 +152,18 @@ impl Work for Memory {
         Ok(())
     }
 
+    fn share_claim(&mut self, _: Claim) -> Result<Option<String>, Halt> {
+        Ok(None)
+    }
+
+    fn address_of(&mut self, _: &UserId) -> Result<Option<Personal>, Halt> {
+        Err(Halt::Broken("no program here checks addresses"))
+    }
+
+    fn latest_referees(&mut self, _: &ParticipantId) -> Result<Vec<LatestReferee>, Halt> {
+        Err(Halt::Broken("no program here checks addresses"))
+    }
+
     fn release_claim(&mut self, _: Claim) -> Result<(), Halt> {
         Err(Halt::Broken("nothing is given up here"))
     }
@@ -190,6 +202,7 @@ fn register(name: &str, referral_code: Option<String>) -> Command {
     Command::RegisterUser(Box::new(RegisterUser {
         profile,
         address_key: None,
+        mailbox_keys: None,
         program_id,
         referral_code,
         api_key: None,

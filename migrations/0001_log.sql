@@ -56,10 +56,11 @@ create table receipts (
 
 -- Values that belong to one owner until the owner releases them. Writes require the lock of the log.
 create table claims (
-    -- code, username, email, program, default_program, erased_email
+    -- code, username, email, program, default_program, erased_email, mailbox, look_alike, fingerprint
     kind  text collate "C" not null,
     -- The normalized value; of default_program a number (1, 2, 3, ...), one for each time that any program has
-    -- begun to enroll by default; of erased_email a keyed hash of the address of a user who was erased.
+    -- begun to enroll by default; of erased_email a keyed hash of the address of a user who was erased; of the last three a keyed hash of
+    -- what several users can have, of whom the first is the owner.
     value text collate "C" not null,
     -- A user, a participant (`program/user`) or a program; empty for erased_email.
     owner text collate "C" not null,

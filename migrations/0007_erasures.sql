@@ -1,7 +1,8 @@
 -- Erasing users: finding the values that a user has claimed, and remembering addresses without keeping them.
 
--- For releasing the username and the address of a user. Codes are never released.
-create index claims_of_users on claims (owner) where kind in ('username', 'email');
+-- For releasing what a user has claimed, and for finding the address of a user. Codes are never released.
+create index claims_of_users on claims (owner)
+where kind in ('username', 'email', 'mailbox', 'look_alike', 'fingerprint');
 
 -- The key of the hashes by which the addresses of erased users are recognised (claims of the kind `erased_email`).
 insert into secrets (name, value)

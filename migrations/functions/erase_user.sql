@@ -20,9 +20,11 @@ begin
     -- The address cannot be referred again, and can be used for another account.
     insert into claims (kind, value, owner)
     select 'erased_email', {address_key}(claimed.value), '' from claims as claimed
-    where claimed.kind in ('username', 'email') and claimed.kind = 'email' and claimed.owner = erased_user_id
+    where claimed.kind = 'email' and claimed.owner = erased_user_id
     on conflict (kind, value) do nothing;
-    delete from claims where kind in ('username', 'email') and owner = erased_user_id;
+    -- What others share with the user belongs to the next who gets it.
+    delete from claims where kind in ('username', 'email', 'mailbox', 'look_alike', 'fingerprint')
+        and owner = erased_user_id;
 
     delete from profiles where user_id = erased_user_id;
     delete from refresh_tokens as token using sessions as session
@@ -43,5 +45,12 @@ begin
     delete from jobs as job using mails as mail where mail.user_id = erased_user_id and job.id = mail.job_id;
     delete from mails where user_id = erased_user_id;
     delete from mail_opt_outs where user_id = erased_user_id;
+
+    update referee_addresses set address = null where user_id = erased_user_id;
+    -- What was found about two users says something about either. That there was a flag stays in the log.
+    delete from fraud_evidence where user_id = erased_user_id;
+    delete from fraud_evidence where other_user_id = erased_user_id;
+    delete from fraud_notes where user_id = erased_user_id;
+    delete from fraud_notes where other_user_id = erased_user_id;
 end;
 $$;

@@ -14,6 +14,13 @@ begin
             display_name = coalesce(content ->> 'display_name', display_name),
             email = coalesce(content ->> 'email', email)
         where user_id = content ->> 'user_id';
+        -- Claims are written before rows.
+        if content ->> 'email' is not null then
+            update referee_addresses
+            set address = (
+                select value from claims where kind = 'email' and owner = content ->> 'user_id' limit 1)
+            where user_id = content ->> 'user_id';
+        end if;
     end loop;
 end;
 $$;

@@ -65,6 +65,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::SlowConsumer
         | ErrorReason::TooManyStreams
         | ErrorReason::RateLimited
+        | ErrorReason::TooManySignUps
         | ErrorReason::TooManyRequests
         | ErrorReason::TooManyFailures => Code::ResourceExhausted,
         ErrorReason::RequestIncomplete | ErrorReason::DeadlineExceeded => Code::DeadlineExceeded,

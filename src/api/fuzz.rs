@@ -240,6 +240,8 @@ enum Change {
     Currency(Text),
     CodeAlphabet(Text),
     CodeLength(u8),
+    SimilarAddress(Option<u16>, u8),
+    SignUpsPerAddress(Option<i8>, u8),
 }
 
 impl Change {
@@ -276,6 +278,22 @@ impl Change {
             }
             Self::CodeLength(length) => {
                 program.code.get_or_insert_default().length = i32::from(*length);
+            }
+            Self::SimilarAddress(similarity, policy) => {
+                let check = pb::SimilarAddressCheck {
+                    min_similarity_bps: similarity.map(i32::from),
+                    min_local_part_similarity_bps: similarity.map(i32::from),
+                    policy: number(*policy),
+                };
+                program.fraud_checks.get_or_insert_default().similar_address = Some(check);
+            }
+            Self::SignUpsPerAddress(limit, policy) => {
+                let check = pb::SignUpsPerAddressCheck {
+                    max_sign_ups: limit.map(i32::from),
+                    window_hours: limit.map(i32::from),
+                    policy: number(*policy),
+                };
+                program.fraud_checks.get_or_insert_default().sign_ups_per_address = Some(check);
             }
         }
     }

@@ -235,6 +235,7 @@ impl Server {
         let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
         let context = Context {
+            fraud_keys: database.fraud_keys().await?,
             access,
             limits: Limits::new(&settings.rates, metrics.clone()),
             open_door: OpenDoor::new(settings.self_registration, metrics.clone()),

@@ -121,6 +121,8 @@ fn job_limits(settings: &Settings, faults: &mut Faults) -> jobs::Limits {
     let (jobs, mails) = (settings.jobs_kept_days, settings.mails_kept_days);
     faults.set_time(&mut limits.kept, "jobs_kept_days", days, 1..=36_500, jobs);
     faults.set_time(&mut limits.mails_kept, "mails_kept_days", days, 1..=36_500, mails);
+    let evidence = settings.evidence_kept_days;
+    faults.set_time(&mut limits.evidence_kept, "evidence_kept_days", days, 1..=400, evidence);
     // Its bounds are checked where the server gets it.
     if let Some(kept @ 1..=365) = settings.sign_ups_kept_days {
         limits.sign_ups_kept = days(kept);
@@ -377,6 +379,7 @@ mod tests {
             ("mail_first_pause_s", mail.first_pause.as_secs().to_string()),
             ("mail_longest_pause_s", mail.longest_pause.as_secs().to_string()),
             ("mails_kept_days", (resolved.jobs.mails_kept.as_secs() / 86_400).to_string()),
+            ("evidence_kept_days", (resolved.jobs.evidence_kept.as_secs() / 86_400).to_string()),
         ]
     }
 

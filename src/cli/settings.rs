@@ -220,6 +220,9 @@ pub(super) struct Settings {
     /// Days for which mails are kept, without their content [default: 30]
     #[arg(long, value_name = "DAYS", env = "TRIBUTARY_MAILS_KEPT_DAYS")]
     pub(super) mails_kept_days: Option<u64>,
+    /// Days for which the evidence of fraud flags, and addresses to compare sign-ups with, are kept [default: 400]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_EVIDENCE_KEPT_DAYS")]
+    pub(super) evidence_kept_days: Option<u64>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]

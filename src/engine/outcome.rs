@@ -53,7 +53,7 @@ struct Conflicted {
 enum Why {
     /// What the command itself has read was outdated.
     Outdated,
-    /// A value that the decision had chosen, such as a code, is taken.
+    /// A value that the decision had chosen, such as a code, is taken, or one that can be shared has an owner.
     ChoseTaken,
     /// Another command of the batch, on which it builds, was not appended.
     BuiltOn,
@@ -127,11 +127,14 @@ impl Responder {
                     self.answer_duplicate(job, number, appended, patience);
                 }
                 (Some(Verdict::Taken), _) => {
-                    let kinds = taken_kinds(appended, number);
-                    if kinds.iter().any(|kind| kind.is_chosen_by_decision()) {
+                    // The decision can choose another code, and go on with a value that it shares.
+                    let stands =
+                        |kind: &ClaimKind| !kind.is_chosen_by_decision() && !kind.is_shared();
+                    let kinds = taken_kinds(appended, number).into_iter().filter(stands);
+                    let kinds: Vec<_> = kinds.map(ClaimKind::as_str).collect();
+                    if kinds.is_empty() {
                         conflicted.push(Conflicted { job, why: Why::ChoseTaken });
                     } else {
-                        let kinds = kinds.into_iter().map(ClaimKind::as_str).collect();
                         answers.push((job, Err(Refusal::Taken(kinds).into())));
                     }
                 }
@@ -249,7 +252,7 @@ impl Worker {
             tracing::error!(
                 command = job.command.name(),
                 choices = MAX_CHOICES,
-                "every code that was drawn is taken; publish the program with longer codes"
+                "every value that was chosen is taken; if it is codes, publish the program with longer ones"
             );
             return job.answer(&Err(Failure::Internal));
         }

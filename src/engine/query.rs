@@ -1,6 +1,7 @@
 //! Decisions that only read: they run on the streams as currently stored in the database, without the cache
 //! and without an append.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use sqlx::PgConnection;
@@ -9,8 +10,8 @@ use super::Environment;
 use super::cache::Cache;
 use super::horizon::Horizon;
 use super::unit::{FinishedStreams, KnownTaken, Missing, UnitOfWork};
-use crate::store::{ANSWER_TIMEOUT, Database, StoreError, load, until};
-use domain::{Halt, Kind, ParticipantId, Refusal, StreamKey, Work};
+use crate::store::{ANSWER_TIMEOUT, Database, StoreError, evidence, load, until};
+use domain::{ClaimKind, Halt, Kind, ParticipantId, Refusal, StreamKey, UserId, Work};
 
 /// How many streams are read by one query, so that its result stays small.
 const STREAMS_PER_QUERY: usize = 5_000;
@@ -76,7 +77,16 @@ pub(super) async fn fetch(
     unit: &mut UnitOfWork<'_>,
     missing: Missing,
 ) -> Result<(), StoreError> {
-    let Missing { streams: wanted, codes, walks, default_programs, address_keys } = missing;
+    let Missing {
+        streams: wanted,
+        codes,
+        walks,
+        default_programs,
+        address_keys,
+        owners,
+        addresses,
+        referees,
+    } = missing;
     let mut streams = wanted.clone();
     let users: Vec<_> =
         streams.iter().filter(|key| key.kind == Kind::User).map(|key| key.id.clone()).collect();
@@ -128,6 +138,36 @@ pub(super) async fn fetch(
         for (key, loaded) in streams.iter().cloned().zip(loaded) {
             unit.learn_stream(key, loaded);
         }
+    }
+    // After the streams, so that it is at least as new.
+    Box::pin(fetch_evidence(connection, unit, owners, addresses, referees)).await
+}
+
+/// Loads what fraud checks lack.
+async fn fetch_evidence(
+    connection: &mut PgConnection,
+    unit: &mut UnitOfWork<'_>,
+    owners: HashSet<(ClaimKind, String)>,
+    addresses: HashSet<UserId>,
+    referees: HashSet<ParticipantId>,
+) -> Result<(), StoreError> {
+    let owners: Vec<_> = owners.into_iter().collect();
+    if !owners.is_empty() {
+        let known = evidence::owners(connection, &owners).await?;
+        owners.into_iter().zip(known).for_each(|(key, owner)| unit.learn_owner(key, owner));
+    }
+    let users: Vec<_> = addresses.into_iter().collect();
+    if !users.is_empty() {
+        let known = evidence::addresses(connection, &users).await?;
+        users
+            .into_iter()
+            .zip(known)
+            .for_each(|(user_id, known)| unit.learn_address(user_id, known));
+    }
+    let referrers: Vec<_> = referees.into_iter().collect();
+    if !referrers.is_empty() {
+        let known = evidence::latest_referees(connection, &referrers).await?;
+        referrers.into_iter().zip(known).for_each(|(id, known)| unit.learn_referees(id, known));
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::task::unconstrained;
 use uuid::Uuid;
 
+use self::referees::{AddedReferee, Evidence};
 use super::cache::{Cache, Seen};
 use super::horizon::Horizon;
 use super::{Environment, RequestKey};
@@ -37,6 +38,11 @@ struct BatchStream {
     place: i32,
     /// The last command of the batch that wrote it.
     last_writer: Option<usize>,
+    /// The version that the tables are sure to have reached: the one before the batch that is being appended.
+    known_version: i64,
+    /// For a participant: whom that batch, and whom this one refers.
+    added_before: Vec<AddedReferee>,
+    added: Vec<AddedReferee>,
 }
 
 /// A stream in its state after the current command.
@@ -54,6 +60,9 @@ pub(super) struct Missing {
     pub(super) walks: HashSet<(ParticipantId, UserId)>,
     pub(super) default_programs: bool,
     pub(super) address_keys: HashSet<String>,
+    pub(super) owners: HashSet<(ClaimKind, String)>,
+    pub(super) addresses: HashSet<UserId>,
+    pub(super) referees: HashSet<ParticipantId>,
 }
 
 /// The programs that have begun to enroll by default.
@@ -102,6 +111,8 @@ pub(super) struct UnitOfWork<'a> {
     walks: HashMap<(ParticipantId, UserId), UplineWalk>,
     /// Whether the address with this key was that of an erased user.
     erased_addresses: HashMap<String, bool>,
+    /// What fraud checks have looked up.
+    evidence: Box<Evidence>,
     /// For each value its owner after the earlier commands of the batch, `None` if it was released, and the
     /// command that changed that last.
     claims: HashMap<(ClaimKind, String), (Option<String>, usize)>,
@@ -133,6 +144,7 @@ impl<'a> UnitOfWork<'a> {
             default_programs: None,
             walks: HashMap::new(),
             erased_addresses: HashMap::new(),
+            evidence: Box::default(),
             claims: HashMap::new(),
             requests: HashMap::new(),
             horizon,
@@ -161,6 +173,7 @@ impl<'a> UnitOfWork<'a> {
         self.now = (self.environment.now)();
         self.code_owners.retain(|_, owner| owner.is_some());
         self.erased_addresses.retain(|_, is_erased| *is_erased);
+        self.evidence.owners.retain(|_, owner| owner.is_some());
         // What commands of the batch have added is not in the database yet.
         self.default_programs.take_if(|known| known.added_by.is_empty());
     }
@@ -169,8 +182,9 @@ impl<'a> UnitOfWork<'a> {
     pub(super) fn keep(&mut self, envelope: &Arc<Envelope>, request: Option<&RequestKey>) {
         let number = self.batch.len();
         let found = std::mem::take(&mut self.scratch.found);
-        let is_absent = |step: &ClaimStep| matches!(step, ClaimStep::Absent(_));
-        self.scratch.entry.claims.extend(found.into_iter().filter(is_absent));
+        let rests_on =
+            |step: &ClaimStep| matches!(step, ClaimStep::Absent(_) | ClaimStep::Shared(_));
+        self.scratch.entry.claims.extend(found.into_iter().filter(rests_on));
         let (streams, mut entry) = self.checked_entry(request, true);
         for (key, stream) in streams {
             if stream.written
@@ -185,14 +199,19 @@ impl<'a> UnitOfWork<'a> {
             let Claim { kind, value, owner } = step.claim().clone();
             let owned = match step {
                 ClaimStep::Take(_) => Some(owner),
+                ClaimStep::Release(_) if self.belongs_to_another(step.claim()) => continue,
                 ClaimStep::Release(_) => None,
-                ClaimStep::Found(_) | ClaimStep::Absent(_) => continue,
+                ClaimStep::Found(_) | ClaimStep::Shared(_) | ClaimStep::Absent(_) => continue,
             };
+            if let Some(owner) = owned.as_ref().filter(|_| kind == ClaimKind::Email) {
+                self.evidence.change_address(owner, Some(&value));
+            }
             if let Some(owner) = owned.as_ref().filter(|_| kind == ClaimKind::DefaultProgram) {
                 self.add_default_program(owner, number);
             }
             self.claims.insert((kind, value), (owned, number));
         }
+        self.keep_rows(&entry.rows);
         if let Some(RequestKey { key, fingerprint }) = request {
             self.requests.insert(*key, (number, fingerprint.clone()));
         }
@@ -225,6 +244,12 @@ impl<'a> UnitOfWork<'a> {
         self.keep_reads(request);
     }
 
+    /// Whether a command of the batch has claimed the value for another owner.
+    fn belongs_to_another(&self, Claim { kind, value, owner }: &Claim) -> bool {
+        let known = self.claims.get(&(*kind, value.clone()));
+        known.and_then(|(known, _)| known.as_ref()).is_some_and(|known| known != owner)
+    }
+
     fn add_default_program(&mut self, owner: &str, command: usize) {
         if let (Some(known), Ok(program_id)) = (&mut self.default_programs, ProgramId::parse(owner))
         {
@@ -239,6 +264,8 @@ impl<'a> UnitOfWork<'a> {
             + self.code_owners.len()
             + self.walks.len()
             + self.erased_addresses.len()
+            + self.evidence.owners.len()
+            + self.evidence.learnt
             + usize::from(self.default_programs.is_some())
     }
 
@@ -339,7 +366,11 @@ impl<'a> UnitOfWork<'a> {
     fn enter(&mut self, key: StreamKey, seen: Seen, took_long: bool) {
         let Seen { loaded: Loaded { state, version, snapshot_version }, at: seen_at } = seen;
         let place = self.batch.add_stream(&key, version, self.horizon.reaches(seen_at));
+        let before = self.before.get(&key);
         let stream = BatchStream {
+            known_version: before.map_or(version, |before| before.version_before),
+            added_before: before.map(|before| before.added.clone()).unwrap_or_default(),
+            added: Vec::new(),
             state,
             version,
             snapshot_version,
@@ -357,6 +388,7 @@ impl<'a> UnitOfWork<'a> {
             .streams
             .into_iter()
             .map(|(key, stream)| {
+                let version_before = self.batch.stream_version(stream.place);
                 let loaded = Loaded {
                     state: stream.state,
                     version: stream.version,
@@ -367,6 +399,8 @@ impl<'a> UnitOfWork<'a> {
                     last_writer: stream.last_writer,
                     seen_at: stream.seen_at,
                     took_long: stream.took_long,
+                    version_before: version_before.unwrap_or_default(),
+                    added: stream.added,
                     loaded,
                 };
                 (key, finished)
@@ -387,7 +421,15 @@ pub(super) struct FinishedStream {
     /// Whether many events had to be read to load the stream.
     pub(super) took_long: bool,
     pub(super) loaded: Loaded,
+    /// Its version before the batch.
+    version_before: i64,
+    /// For a participant: whom commands of the batch referred.
+    added: Vec<AddedReferee>,
 }
 
+#[cfg(test)]
+mod evidence_tests;
+mod referees;
+mod sharing;
 #[cfg(test)]
 mod tests;

@@ -115,7 +115,7 @@ impl Worker {
             if !is_filled {
                 break;
             }
-            self.carry_out(&stop).await;
+            Box::pin(self.carry_out(&stop)).await;
             if self.session.is_elsewhere() || self.ahead.is_elsewhere() {
                 // Everything in memory is of another epoch of the database. Pending commands are answered
                 // with an error when the queue is dropped.

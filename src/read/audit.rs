@@ -110,6 +110,7 @@ impl Audit {
         match fact {
             AnyEvent::User(_)
             | AnyEvent::ApiKey(_)
+            | AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
             | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
             AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {

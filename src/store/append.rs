@@ -99,6 +99,8 @@ pub enum ClaimStep {
     Release(Claim),
     /// The command was refused because the value belongs to this owner.
     Found(Claim),
+    /// The command was decided as it was because the value belongs to this owner, with whom another shares it.
+    Shared(Claim),
     /// The command was decided as it was because the value belongs to nobody. The owner is left empty.
     Absent(Claim),
 }
@@ -108,9 +110,11 @@ impl ClaimStep {
     #[must_use]
     pub fn claim(&self) -> &Claim {
         match self {
-            Self::Take(claim) | Self::Release(claim) | Self::Found(claim) | Self::Absent(claim) => {
-                claim
-            }
+            Self::Take(claim)
+            | Self::Release(claim)
+            | Self::Found(claim)
+            | Self::Shared(claim)
+            | Self::Absent(claim) => claim,
         }
     }
 
@@ -126,7 +130,7 @@ impl ClaimStep {
         match self {
             Self::Take(_) => 0,
             Self::Release(_) => 1,
-            Self::Found(_) | Self::Absent(_) => 2,
+            Self::Found(_) | Self::Shared(_) | Self::Absent(_) => 2,
         }
     }
 

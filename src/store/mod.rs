@@ -24,6 +24,8 @@ mod connection;
 pub mod cut_off;
 mod envelope;
 pub mod epoch;
+pub mod evidence;
+mod fraud_keys;
 pub mod functions;
 pub mod holders;
 pub mod jobs;
@@ -54,6 +56,7 @@ use connection::{CONNECT_TIMEOUT, Target};
 pub use connection::{Unsuitable, UrlError};
 pub use envelope::{Actor, Door, Envelope};
 pub use epoch::Epoch;
+pub use fraud_keys::FraudKeys;
 pub use load::{Loaded, Lookups};
 pub use log::RecordedEvent;
 pub use profiles::{
@@ -299,6 +302,15 @@ impl Database {
     /// [`StoreError`] if it cannot be read.
     pub async fn address_secret(&self) -> Result<Vec<u8>, StoreError> {
         self.secret("addresses").await
+    }
+
+    /// What makes the keyed hashes of fraud checks.
+    ///
+    /// # Errors
+    /// [`StoreError`] if their secret cannot be read.
+    pub async fn fraud_keys(&self) -> Result<FraudKeys, StoreError> {
+        let keys = FraudKeys::new(&self.secret("fraud").await?);
+        keys.ok_or_else(|| StoreError::Nonsense("a secret that cannot be a key".into()))
     }
 
     async fn secret(&self, name: &str) -> Result<Vec<u8>, StoreError> {

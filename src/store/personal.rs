@@ -35,6 +35,13 @@ pub const TABLES: &[PersonalTable] = &[
     PersonalTable { name: "sign_ups", secrets: &["password_hash"] },
     PersonalTable { name: "mails", secrets: &[] },
     PersonalTable { name: "mail_opt_outs", secrets: &[] },
+    PersonalTable { name: "referee_addresses", secrets: &["referrer_user_id"] },
+    // What is about others, and what would say how to get past a check.
+    PersonalTable {
+        name: "fraud_evidence",
+        secrets: &["other_user_id", "other_address", "fingerprint_key", "findings"],
+    },
+    PersonalTable { name: "fraud_notes", secrets: &["other_user_id", "note"] },
 ];
 
 /// A user's rows of a table, as JSON objects without secrets.

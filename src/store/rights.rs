@@ -34,6 +34,9 @@ const TABLES: &[(&str, &[&str])] = &[
     ("jobs", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mails", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mail_opt_outs", &["SELECT", "INSERT", "DELETE"]),
+    ("referee_addresses", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("fraud_evidence", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("fraud_notes", &["SELECT", "INSERT", "DELETE"]),
     ("reactions", &["SELECT", "INSERT", "UPDATE"]),
     ("reaction_checkpoints", &["SELECT", "INSERT", "DELETE"]),
 ];

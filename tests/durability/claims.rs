@@ -14,7 +14,7 @@ fn ada(owner: &str) -> Claim {
     Claim { kind: ClaimKind::Username, value: "ada".into(), owner: owner.into() }
 }
 
-fn event(stream: &str, sequence: i64) -> RecordedEvent {
+pub fn event(stream: &str, sequence: i64) -> RecordedEvent {
     RecordedEvent {
         position: 0,
         recorded_at: Timestamp::default(),
@@ -48,19 +48,19 @@ fn add(
 }
 
 /// A server process with its own connection and numbers of batches.
-struct Writer {
-    connection: PgConnection,
+pub struct Writer {
+    pub connection: PgConnection,
     id: Uuid,
     number: i64,
 }
 
 impl Writer {
-    async fn new(database: &TestDatabase, id: u128) -> Self {
+    pub async fn new(database: &TestDatabase, id: u128) -> Self {
         let connection = PgConnection::connect(&database.url).await.unwrap();
         Self { connection, id: Uuid::from_u128(id), number: 0 }
     }
 
-    async fn append(&mut self, batch: &Batch) -> Appended {
+    pub async fn append(&mut self, batch: &Batch) -> Appended {
         self.number += 1;
         append(&mut self.connection, self.id, self.number, batch).await.unwrap()
     }

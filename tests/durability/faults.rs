@@ -232,6 +232,7 @@ fn registration(user: &str, display_name: &str) -> Command {
             password_hash: None,
         },
         address_key: None,
+        mailbox_keys: None,
         program_id: None,
         referral_code: None,
         api_key: None,

@@ -19,6 +19,7 @@ mod contention;
 mod cut_off;
 mod epochs;
 mod erasure;
+mod evidence;
 mod exchanges;
 mod expected;
 mod faults;

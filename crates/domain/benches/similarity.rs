@@ -4,12 +4,18 @@
 //! - `newcomer`: an address against those of the 100 latest referees of its referrer, of which none, or only
 //!   the last, reaches a similarity of 0.85; the throughput is addresses a second. Most are ruled out by
 //!   their characters alone.
+//! - `sign_up`: everything that a sign-up costs beyond looking things up: both keys of its address, and the verdict
+//!   over the addresses of the referrer and of the 100 latest referees, as they are stored. `hostile`: the same if
+//!   all of them were made to be slow to compare.
 
 #![allow(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
 
+use std::collections::BTreeSet;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use tributary_domain::UserId;
+use tributary_domain::fraud::{Address, FraudChecks, KnownAddress, Occasion, Signals, judge};
 use tributary_domain::similarity::Similarity;
 
 const REFEREES: usize = 100;
@@ -71,5 +77,42 @@ fn newcomer(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, pair, newcomer);
+/// Addresses that share many short blocks in an order that shows late that they are not alike.
+fn hostile(first: char) -> String {
+    let letters = (0..50).filter_map(|number| char::from_u32('\u{4e00}' as u32 + number));
+    let local_part: String = letters.flat_map(|letter| [letter, 'x']).take(20).collect();
+    format!("{first}{local_part}@{}example", "abab.baab.".repeat(14))
+}
+
+fn sign_up(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("sign_up");
+    let (referee, referrer) = (UserId::parse("new").unwrap(), UserId::parse("referrer").unwrap());
+    let (checks, cleared) = (FraudChecks::all(), BTreeSet::new());
+    let hostiles: Vec<_> = ('a'..='z').cycle().take(REFEREES).map(hostile).collect();
+    for (name, new, stored) in
+        [("101_addresses", NEWCOMER.to_owned(), referees()), ("hostile", hostile('é'), hostiles)]
+    {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let address = Address::parse(black_box(&new)).unwrap();
+                black_box((address.mailbox_key(), address.look_alike_key()));
+                let latest_referees: Vec<_> = stored
+                    .iter()
+                    .filter_map(|text| Address::parse(black_box(text)))
+                    .map(|address| KnownAddress { user_id: referee.clone(), address })
+                    .collect();
+                let signals = Signals {
+                    address: Some(&address),
+                    referrer_address: latest_referees.first().map(|known| &known.address),
+                    latest_referees: &latest_referees,
+                    ..Signals::none(&referee, &referrer, &cleared)
+                };
+                judge(&checks, &signals, Occasion::Referral)
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, pair, newcomer, sign_up);
 criterion_main!(benches);

@@ -9,6 +9,7 @@
 //! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
 //! - [`decide`] holds one function per command. A decision reads aggregates and gives each one its commands;
 //!   its events are appended all together or not at all.
+//! - [`fraud`] compares addresses and judges what was found out about a referral.
 //! - [`rules`] defines what a program may contain, and what makes a program invalid.
 
 mod api_key;
@@ -17,6 +18,7 @@ pub mod currency;
 pub mod decide;
 pub mod email;
 mod events;
+pub mod fraud;
 mod ids;
 mod job;
 pub mod ledger;
@@ -31,10 +33,12 @@ mod refusal;
 mod rehearsal;
 #[macro_use]
 mod registry;
+mod evidence;
 pub mod reward;
 pub mod rules;
 mod session;
 mod side_row;
+mod sign_up_origin;
 pub mod similarity;
 pub mod text;
 mod time;
@@ -47,6 +51,7 @@ mod tests;
 
 pub use api_key::*;
 pub use events::{DecodeError, EventCodec, decode};
+pub use evidence::{FraudEvidence, FraudNote};
 pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use job::*;
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
@@ -65,8 +70,10 @@ pub use side_row::{
     MailedToken, NewApiKey, PasswordHash, Profile, ProfileChange, SealedSecret, SecondFactor,
     SecondFactorRow, SideRow, TokenPurpose,
 };
+pub use sign_up_origin::*;
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{
-    Claim, ClaimKind, Halt, OwnEvent, UplineWalk, Work, each, handle_now, load, peek_new, tell,
+    Claim, ClaimKind, Halt, LatestReferee, OwnEvent, UplineWalk, Work, each, handle_now, load,
+    peek_new, tell,
 };

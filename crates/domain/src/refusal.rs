@@ -88,6 +88,13 @@ pub enum Refusal {
     SecondFactorOff(UserId),
     #[error("the password of user '{0}' was changed meanwhile")]
     PasswordChangedMeanwhile(UserId),
+    #[error("{limit} people have signed up for program '{program_id}' from this address of late")]
+    TooManySignUps {
+        program_id: ProgramId,
+        limit: u32,
+        /// In how many seconds one more can sign up from there.
+        retry_seconds: u64,
+    },
     #[error("user '{user_id}' is already in the maximum of {limit} programs")]
     TooManyPrograms { user_id: UserId, limit: u32 },
     #[error("user '{user_id}' already has the role {}", .role.as_str())]

@@ -14,7 +14,7 @@ use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
     ApiKey, ApiKeyId, Job, JobId, Participant, ParticipantId, Program, ProgramId, Purchase,
-    PurchaseId, Refusal, User, UserId,
+    PurchaseId, Refusal, SignUpOrigin, SignUpOriginId, User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.
@@ -359,6 +359,14 @@ registry! { $
         cache: Never,
         is_receipt: true,
         remembers_commands: true,
+    }
+    /// An address on the network, as one from which people sign up for a program.
+    SignUpOrigin {
+        id: SignUpOriginId,
+        state_version: 1,
+        cache: Packed,
+        is_receipt: false,
+        remembers_commands: false,
     }
     /// A key for callers.
     ApiKey {

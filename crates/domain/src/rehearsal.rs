@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    AnyAggregate, AnyEvent, Claim, Halt, ParticipantId, ProgramId, SideRow, StreamKey, Timestamp,
-    UplineWalk, UserId, Work,
+    AnyAggregate, AnyEvent, Claim, Halt, LatestReferee, ParticipantId, Personal, ProgramId,
+    SideRow, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// A unit of work on top of another one. It reads from that one and keeps every change to itself.
@@ -68,12 +68,25 @@ impl Work for Rehearsal<'_> {
         Ok(())
     }
 
+    /// Nothing that is shared is a reason to refuse a command, so that its owner need not be looked up.
+    fn share_claim(&mut self, _: Claim) -> Result<Option<String>, Halt> {
+        Ok(None)
+    }
+
     fn release_claim(&mut self, _: Claim) -> Result<(), Halt> {
         Ok(())
     }
 
     fn is_erased_address(&mut self, address_key: &str) -> Result<bool, Halt> {
         self.stage.is_erased_address(address_key)
+    }
+
+    fn address_of(&mut self, user_id: &UserId) -> Result<Option<Personal>, Halt> {
+        self.stage.address_of(user_id)
+    }
+
+    fn latest_referees(&mut self, referrer: &ParticipantId) -> Result<Vec<LatestReferee>, Halt> {
+        self.stage.latest_referees(referrer)
     }
 
     fn write_row(&mut self, _: SideRow) {}

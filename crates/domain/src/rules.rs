@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::ProgramId;
 use super::code::CodeFormat;
 use super::currency::{is_currency, is_unit};
+use super::fraud::FraudChecks;
 use super::link::{base_url_fault, link};
 use super::money::{MAX_AMOUNT_MINOR, WHOLE_BPS};
 use super::text::unseen;
@@ -216,6 +217,9 @@ pub struct ProgramRules {
     /// released. Otherwise it is as if it had been made before the referral.
     #[serde(skip_serializing_if = "is_true", default = "yes")]
     pub make_up_held_purchases: bool,
+    /// The fraud checks. Programs of releases without fraud checks did not say, and have none.
+    #[serde(skip_serializing_if = "FraudChecks::are_off", default)]
+    pub fraud_checks: FraudChecks,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -323,6 +327,7 @@ impl ProgramRules {
             );
         }
         self.check_rewards(&mut faults);
+        self.fraud_checks.check(&mut faults);
         faults.0
     }
 
@@ -551,13 +556,25 @@ fn is_name(name: &str, max_chars: usize) -> bool {
     name.chars().count() <= max_chars && unseen(name).is_none()
 }
 
+/// The faults of a program so far.
 #[derive(Default)]
-struct Faults(Vec<Fault>);
+pub(crate) struct Faults(Vec<Fault>);
 
 impl Faults {
-    fn unless(&mut self, holds: bool, field: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn unless(
+        &mut self,
+        holds: bool,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) {
         if !holds {
             self.0.push(Fault { field: field.into(), message: message.into() });
         }
+    }
+
+    /// The fields at fault.
+    #[cfg(test)]
+    pub(crate) fn into_fields(self) -> Vec<String> {
+        self.0.into_iter().map(|fault| fault.field).collect()
     }
 }

@@ -8,8 +8,8 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::{
-    ApiKeyId, JobId, KeyRole, Mail, MailKind, ParticipantId, Personal, ProgramId, Recipient,
-    SessionsEnded, Timestamp, UserId, UserRole,
+    ApiKeyId, FraudEvidence, FraudNote, JobId, KeyRole, Mail, MailKind, ParticipantId, Personal,
+    ProgramId, Recipient, SessionsEnded, Timestamp, UserId, UserRole,
 };
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
@@ -202,7 +202,7 @@ impl fmt::Debug for PasswordHash {
 }
 
 /// A row outside the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SideRow {
     /// The personal data of a user, which replaces earlier data.
     Profile(Profile),
@@ -214,7 +214,13 @@ pub enum SideRow {
         referee: ParticipantId,
         /// The user who referred them.
         referrer: UserId,
+        /// When.
+        refer_time: Timestamp,
     },
+    /// What was found when a fraud flag was raised.
+    FraudEvidence(Box<FraudEvidence>),
+    /// What a reviewer wrote about a fraud flag.
+    FraudNote(Box<FraudNote>),
     /// A change of personal data.
     ProfileChange(ProfileChange),
     /// A token to be mailed.
@@ -308,6 +314,8 @@ impl SideRow {
             Self::Profile(_) => "profiles",
             Self::Enrollment(_) => "enrollments",
             Self::Referral { .. } => "referrals",
+            Self::FraudEvidence(_) => "fraud_evidence",
+            Self::FraudNote(_) => "fraud_notes",
             Self::ProfileChange(_) => "profile_changes",
             Self::MailedToken(_) => "mailed_tokens",
             Self::RequestedConfirmation { .. } => "requested_confirmations",
@@ -343,11 +351,14 @@ impl SideRow {
                 "user_id": participant.user_id.as_str(),
                 "program_id": participant.program_id.as_str(),
             }),
-            Self::Referral { referee, referrer } => json!({
+            Self::Referral { referee, referrer, refer_time } => json!({
                 "program_id": referee.program_id.as_str(),
                 "referee_user_id": referee.user_id.as_str(),
                 "referrer_user_id": referrer.as_str(),
+                "refer_time_us": refer_time,
             }),
+            Self::FraudEvidence(evidence) => evidence.content(),
+            Self::FraudNote(note) => note.content(),
             Self::ProfileChange(change) => {
                 let text = |value: &Option<Personal>| value.as_ref().map(|value| value.0.clone());
                 json!({

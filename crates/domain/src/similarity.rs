@@ -7,13 +7,13 @@
 //! length, the one that begins first in the first text is used, then the one that begins first in the second.
 //! The order of the two texts therefore matters; here the order with the larger ratio is used. As with
 //! difflib's `autojunk=False`, frequent characters of a long text are not ignored; otherwise long addresses
-//! would not be recognised as alike.
-//!
-//! Nothing uses this module yet; it is meant for fraud checks.
+//! would not be recognised as alike. Characters are Unicode code points, as in Python.
+
+mod blocks;
 
 use std::cmp::Ordering;
 
-use textdistance::{Algorithm, RatcliffObershelp};
+use blocks::Pair;
 
 /// The ratio 1 in ten-thousandths.
 pub const ONE: u32 = 10_000;
@@ -34,19 +34,35 @@ impl Similarity {
     /// with the product of the lengths; addresses have at most 254 bytes.
     #[must_use]
     pub fn of(one: &str, other: &str) -> Self {
-        Texts::new(one, other).similarity()
+        let pair = Pair::new(one, other);
+        Self::with_shared(&pair, pair.shared(0).unwrap_or_default())
     }
 
     /// The similarity, if it is at least `ten_thousandths`; most pairs are ruled out without a full
     /// comparison.
     #[must_use]
     pub fn at_least(ten_thousandths: u32, one: &str, other: &str) -> Option<Self> {
-        let reaches = |similarity: &Self| similarity.reaches(ten_thousandths);
-        let texts = Texts::new(one, other);
-        if !reaches(&texts.most_by_length()) || !reaches(&texts.most_by_characters()) {
+        let pair = Pair::new(one, other);
+        let length = pair.one.len() + pair.other.len();
+        if length == 0 {
+            return Some(Self::with_shared(&pair, 0)).filter(|same| same.reaches(ten_thousandths));
+        }
+        // Both texts have the shared characters: half of those that the threshold asks for.
+        let least =
+            usize::try_from(ten_thousandths).ok()?.checked_mul(length)?.div_ceil(2 * ONE as usize);
+        if pair.most_by_length() < least || pair.most_by_characters() < least {
             return None;
         }
-        Some(texts.similarity()).filter(reaches)
+        pair.shared(least).map(|shared| Self::with_shared(&pair, shared))
+    }
+
+    fn with_shared(pair: &Pair, shared_of_each: usize) -> Self {
+        let count = |characters: usize| u32::try_from(characters).unwrap_or(u32::MAX);
+        match pair.one.len() + pair.other.len() {
+            // Two empty texts are equal.
+            0 => Self { shared: 1, length: 1 },
+            length => Self { shared: count(2 * shared_of_each), length: count(length) },
+        }
     }
 
     /// Whether the similarity is at least `ten_thousandths`, without rounding.
@@ -87,63 +103,6 @@ impl Ord for Similarity {
         let right = u64::from(other.shared) * u64::from(self.length);
         left.cmp(&right)
     }
-}
-
-/// Two texts that are compared.
-struct Texts {
-    one: Vec<char>,
-    other: Vec<char>,
-}
-
-impl Texts {
-    fn new(one: &str, other: &str) -> Self {
-        Self { one: one.chars().collect(), other: other.chars().collect() }
-    }
-
-    fn similarity(&self) -> Similarity {
-        let both_ways = characters_in_blocks(&self.one, &self.other)
-            .max(characters_in_blocks(&self.other, &self.one));
-        self.with_shared(both_ways)
-    }
-
-    /// An upper bound of the similarity, from the lengths alone.
-    fn most_by_length(&self) -> Similarity {
-        self.with_shared(self.one.len().min(self.other.len()))
-    }
-
-    /// An upper bound of the similarity, from the characters and their frequencies in any order.
-    fn most_by_characters(&self) -> Similarity {
-        // Characters that share a counter only make the bound less tight.
-        const PLACES: usize = 128;
-        let mut left = [0_u32; PLACES];
-        for character in &self.one {
-            left[*character as usize % PLACES] += 1;
-        }
-        let mut common = 0;
-        for character in &self.other {
-            let left = &mut left[*character as usize % PLACES];
-            if *left > 0 {
-                *left -= 1;
-                common += 1;
-            }
-        }
-        self.with_shared(common)
-    }
-
-    fn with_shared(&self, shared_of_each: usize) -> Similarity {
-        let count = |characters: usize| u32::try_from(characters).unwrap_or(u32::MAX);
-        match self.one.len() + self.other.len() {
-            // Two empty texts are equal.
-            0 => Similarity { shared: 1, length: 1 },
-            length => Similarity { shared: count(2 * shared_of_each), length: count(length) },
-        }
-    }
-}
-
-/// The number of characters of one text that are in shared blocks.
-fn characters_in_blocks(one: &[char], other: &[char]) -> usize {
-    // The library counts the characters of both texts.
-    RatcliffObershelp::default().for_vec(one, other).val() / 2
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use cqrs_es::event_sink::EventSink;
 
 use super::registry::{AnyAggregate, AnyEvent, Stream, StreamKey};
-use super::{ParticipantId, ProgramId, Refusal, SideRow, Timestamp, UserId};
+use super::{ParticipantId, Personal, ProgramId, Refusal, SideRow, Timestamp, UserId};
 use super::{code, email};
 
 /// Why a decision stopped before its end.
@@ -55,6 +55,12 @@ pub enum ClaimKind {
     DefaultProgram,
     /// A keyed hash of the e-mail address of a user who was erased, owned by nobody.
     ErasedEmail,
+    /// A keyed hash of the mailbox that an address leads to, owned by the first user whose address leads to it.
+    Mailbox,
+    /// A keyed hash of what a mailbox looks like, owned by the first user with such an address.
+    LookAlike,
+    /// A keyed hash of the fingerprint of a device or a means of payment, owned by the first user who had it.
+    Fingerprint,
 }
 
 impl ClaimKind {
@@ -68,6 +74,9 @@ impl ClaimKind {
             Self::Program => "program",
             Self::DefaultProgram => "default_program",
             Self::ErasedEmail => "erased_email",
+            Self::Mailbox => "mailbox",
+            Self::LookAlike => "look_alike",
+            Self::Fingerprint => "fingerprint",
         }
     }
 
@@ -79,7 +88,12 @@ impl ClaimKind {
             Self::Username => value.to_lowercase(),
             // The API refuses an address that has no comparable form.
             Self::Email => email::comparable(value).unwrap_or_else(|| value.to_lowercase()),
-            Self::Program | Self::DefaultProgram | Self::ErasedEmail => value.into(),
+            Self::Program
+            | Self::DefaultProgram
+            | Self::ErasedEmail
+            | Self::Mailbox
+            | Self::LookAlike
+            | Self::Fingerprint => value.into(),
         }
     }
 
@@ -88,8 +102,28 @@ impl ClaimKind {
     #[must_use]
     pub const fn can_be_released(self) -> bool {
         match self {
-            Self::Username | Self::Email | Self::Program => true,
+            Self::Username
+            | Self::Email
+            | Self::Program
+            | Self::Mailbox
+            | Self::LookAlike
+            | Self::Fingerprint => true,
             Self::Code | Self::DefaultProgram | Self::ErasedEmail => false,
+        }
+    }
+
+    /// Whether others can have the value as well: it belongs to the first, and the others learn who that is; see
+    /// [`Work::share_claim`].
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
+        match self {
+            Self::Mailbox | Self::LookAlike | Self::Fingerprint => true,
+            Self::Code
+            | Self::Username
+            | Self::Email
+            | Self::Program
+            | Self::DefaultProgram
+            | Self::ErasedEmail => false,
         }
     }
 
@@ -99,7 +133,13 @@ impl ClaimKind {
     pub const fn is_chosen_by_decision(self) -> bool {
         match self {
             Self::Code | Self::DefaultProgram => true,
-            Self::Username | Self::Email | Self::Program | Self::ErasedEmail => false,
+            Self::Username
+            | Self::Email
+            | Self::Program
+            | Self::ErasedEmail
+            | Self::Mailbox
+            | Self::LookAlike
+            | Self::Fingerprint => false,
         }
     }
 }
@@ -122,6 +162,17 @@ pub struct UplineWalk {
     pub root: UserId,
     /// Whether the walk met the user it was looking for.
     pub met: bool,
+}
+
+/// Somebody whom a participant has referred, as fraud checks compare them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatestReferee {
+    /// Who was referred.
+    pub user_id: UserId,
+    /// When.
+    pub refer_time: Timestamp,
+    /// Their present address, in the form in which addresses are compared; `None` if they were erased.
+    pub address: Option<Personal>,
 }
 
 /// A unit of work: the streams that a decision may read and write, in the state after all earlier decisions.
@@ -179,6 +230,15 @@ pub trait Work {
     /// belongs to another owner in the database, the append reports that.
     fn claim(&mut self, claim: Claim) -> Result<(), Halt>;
 
+    /// Claims a value that others may have as well, and returns the other owner to whom it belongs; `None` if it
+    /// now belongs to the claim's own. It is assumed to belong to nobody until the append has found otherwise; the
+    /// decision then runs again. A decision that rests on another owner is in conflict if the value changes hands.
+    ///
+    /// # Errors
+    /// [`Halt::Missing`] if the owner has to be looked up and has not been yet; [`Halt::Broken`] for a kind that
+    /// cannot be shared.
+    fn share_claim(&mut self, claim: Claim) -> Result<Option<String>, Halt>;
+
     /// Releases a value, so that others can claim it. Nothing happens if it does not belong to the owner.
     ///
     /// # Errors
@@ -191,6 +251,22 @@ pub trait Work {
     /// # Errors
     /// [`Halt::Missing`] if it has to be looked up and has not been yet.
     fn is_erased_address(&mut self, address_key: &str) -> Result<bool, Halt>;
+
+    /// The e-mail address of a user in the form in which addresses are compared; `None` if there is no such user or
+    /// they were erased. The address is that of the version of the user's stream that the decision reads.
+    ///
+    /// # Errors
+    /// [`Halt::Missing`] if it has not been looked up yet.
+    fn address_of(&mut self, user_id: &UserId) -> Result<Option<Personal>, Halt>;
+
+    /// The participants whom a participant referred last, at most [`LATEST_REFEREES`](crate::fraud::LATEST_REFEREES), the latest
+    /// first. They are
+    /// those of the version of the participant's stream that the decision reads; a referee's address may have
+    /// changed a moment ago.
+    ///
+    /// # Errors
+    /// [`Halt::Missing`] if it has not been looked up yet.
+    fn latest_referees(&mut self, referrer: &ParticipantId) -> Result<Vec<LatestReferee>, Halt>;
 
     /// Writes a row outside the log.
     fn write_row(&mut self, row: SideRow);

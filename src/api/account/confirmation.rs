@@ -80,7 +80,12 @@ pub(in crate::api) async fn confirm(
         reads += 1;
         let profile = in_time(own_profile(context.database.pool(), &user_id)).await?;
         let profile = profile.ok_or_else(|| Refusal::UserNotFound(user_id.clone()))?;
-        let command = Command::ConfirmEmail(Box::new(confirmation(&known, &profile)?));
+        let mut confirmation = confirmation(&known, &profile)?;
+        let change = confirmation.change.as_ref();
+        confirmation.mailbox_keys = change.and_then(|(Exchange { from, to }, _)| {
+            context.fraud_keys.mailbox(&from.0).zip(context.fraud_keys.mailbox(&to.0))
+        });
+        let command = Command::ConfirmEmail(Box::new(confirmation));
         let submission = Submission::new(command, actor.clone(), door.clone());
         match context.engine.execute(submission).await {
             Ok(committed) => return Ok((user_id, committed.position)),
@@ -100,5 +105,6 @@ fn confirmation(known: &KnownToken, profile: &OwnProfile) -> Result<ConfirmEmail
         _ if known.email != profile.email => return Err(Refusal::MailedTokenUsed),
         _ => None,
     };
-    Ok(ConfirmEmail { user_id: known.user_id.clone(), version: profile.version, change })
+    let (user_id, version) = (known.user_id.clone(), profile.version);
+    Ok(ConfirmEmail { user_id, version, change, mailbox_keys: None })
 }

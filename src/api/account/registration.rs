@@ -127,10 +127,12 @@ impl Handlers {
         let ((user_id, username), email) = fields.finish(required)?;
         let address_key = email::comparable(&email)
             .and_then(|address| address_key(&self.0.address_secret, &address));
+        let mailbox_keys = self.0.fraud_keys.mailbox(&email);
         let profile = Profile { user_id, username, email, display_name, password_hash: None };
         Ok(RegisterUser {
             profile,
             address_key,
+            mailbox_keys,
             program_id,
             referral_code,
             api_key: None,

@@ -127,10 +127,12 @@ pub(super) async fn register(
         };
     let address_key = email::comparable(&profile.email)
         .and_then(|address| address_key(&context.address_secret, &address));
+    let mailbox_keys = context.fraud_keys.mailbox(&profile.email);
     let username = profile.username.clone();
     let command = Command::RegisterUser(Box::new(RegisterUser {
         profile,
         address_key,
+        mailbox_keys,
         program_id,
         referral_code,
         api_key: None,

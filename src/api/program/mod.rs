@@ -1,5 +1,6 @@
 //! `ProgramService`: programs and their participants.
 
+mod fraud_checks;
 pub(super) mod rules;
 
 use prost::Message;
@@ -74,7 +75,8 @@ impl Handlers {
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let program_id = fields.finish(program_id)?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
-        let program = self.find(&program_id, request.version.unsigned_abs()).await?;
+        let mut program = self.find(&program_id, request.version.unsigned_abs()).await?;
+        hide_fraud_checks(&call, &mut program);
         Ok(pb::GetProgramResponse { program: Some(program), position })
     }
 
@@ -93,6 +95,9 @@ impl Handlers {
         let mut programs = Vec::with_capacity(ids.len());
         for ids in ids.chunks(PROGRAMS_AT_ONCE) {
             programs.extend(self.current(ids).await?);
+            for program in &mut programs {
+                hide_fraud_checks(&call, program);
+            }
             if programs.iter().map(Message::encoded_len).sum::<usize>() > MAX_PAGE_BYTES {
                 break;
             }
@@ -166,5 +171,12 @@ impl Handlers {
             )
             .into()
         })
+    }
+}
+
+/// Leaves the fraud checks out of answers to users: whoever knows a threshold can stay just below it.
+fn hide_fraud_checks<M>(call: &Call<M>, program: &mut pb::Program) {
+    if !call.principal.is_back_end() {
+        program.fraud_checks = None;
     }
 }

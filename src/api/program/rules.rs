@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tonic::Status;
 
+use super::fraud_checks::{fraud_checks_message, read_fraud_checks};
 use crate::api::fields::Fields;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::{count, reward_kind, time};
@@ -69,6 +70,7 @@ pub fn program_message(
         require_confirmed_email: rules.require_confirmed_email,
         // Left out where it is as if it were left out.
         make_up_held_purchases: (!rules.make_up_held_purchases).then_some(false),
+        fraud_checks: fraud_checks_message(&rules.fraud_checks),
     }
 }
 
@@ -225,6 +227,7 @@ pub(in crate::api) fn read_program(
         mails: program.mails,
         require_confirmed_email: program.require_confirmed_email,
         make_up_held_purchases: program.make_up_held_purchases.unwrap_or(true),
+        fraud_checks: read_fraud_checks(fields, program.fraud_checks.as_ref()),
     };
     for fault in rules.faults() {
         if unreadable.iter().any(|path| fault.field.starts_with(path)) {

@@ -127,6 +127,7 @@ async fn present(
         AnyAggregate::User(_)
         | AnyAggregate::Program(_)
         | AnyAggregate::Purchase(_)
+        | AnyAggregate::SignUpOrigin(_)
         | AnyAggregate::ApiKey(_)
         | AnyAggregate::Job(_) => Err(internal().into()),
     }

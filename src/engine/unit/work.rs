@@ -6,8 +6,8 @@ use crate::engine::cache::Seen;
 use crate::store::append::ClaimStep;
 use crate::store::{Loaded, RecordedEvent};
 use domain::{
-    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, ProgramId, Refusal, SideRow,
-    StreamKey, Timestamp, UplineWalk, UserId, Work,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, LatestReferee, ParticipantId, Personal,
+    ProgramId, Refusal, SideRow, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// Before the beginning of the log: the stream was never read.
@@ -134,6 +134,10 @@ impl Work for UnitOfWork<'_> {
         Ok(())
     }
 
+    fn share_claim(&mut self, claim: Claim) -> Result<Option<String>, Halt> {
+        self.share(claim)
+    }
+
     fn release_claim(&mut self, claim: Claim) -> Result<(), Halt> {
         if !claim.kind.can_be_released() {
             return Err(Halt::Broken("a claim that cannot be released was released"));
@@ -158,6 +162,14 @@ impl Work for UnitOfWork<'_> {
             self.scratch.found.push(ClaimStep::Absent(claim));
         }
         Ok(is_erased)
+    }
+
+    fn address_of(&mut self, user_id: &UserId) -> Result<Option<Personal>, Halt> {
+        self.find_address(user_id)
+    }
+
+    fn latest_referees(&mut self, referrer: &ParticipantId) -> Result<Vec<LatestReferee>, Halt> {
+        self.find_referees(referrer)
     }
 
     fn write_row(&mut self, row: SideRow) {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use crate::jobs::{Attempt, Doing, Handler, TakenJob};
-use crate::store::{Database, StoreError, epoch, jobs, mailed_tokens, mails, sessions, sign_ups};
+use crate::store::{
+    Database, StoreError, epoch, evidence, jobs, mailed_tokens, mails, sessions, sign_ups,
+};
 
 /// How many rows are deleted in one statement.
 const ROWS: i64 = 1_000;
@@ -13,6 +15,8 @@ pub(super) struct Clean {
     pub(super) kept: Duration,
     /// How long mails are kept.
     pub(super) mails_kept: Duration,
+    /// How long evidence of fraud is kept.
+    pub(super) evidence_kept: Duration,
     /// How long sign-ups wait for the confirmation of their address.
     pub(super) sign_ups_kept: Duration,
 }
@@ -65,6 +69,7 @@ impl Clean {
             }
         }
         while mailed_tokens::delete_old(database.pool(), self.mails_kept, ROWS).await? > 0 {}
+        while evidence::delete_old(database.pool(), self.evidence_kept, ROWS).await? > 0 {}
         while sign_ups::delete_old(database.pool(), self.sign_ups_kept, ROWS).await? > 0 {}
         tracing::debug!(jobs = deleted, sessions, mails, "deleted what is no longer needed");
         Ok(())

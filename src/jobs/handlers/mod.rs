@@ -17,6 +17,7 @@ pub fn all(limits: &Limits, mail: SendMail, engine: Engine) -> Handlers {
     let clean = clean::Clean {
         kept: limits.kept,
         mails_kept: limits.mails_kept,
+        evidence_kept: limits.evidence_kept,
         sign_ups_kept: limits.sign_ups_kept,
     };
     let [urgent, other] = mail::Lane::all(mail);

@@ -158,8 +158,9 @@ impl Oracle {
                 });
             }
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
-            // Who may call has no consequences, and work that is done again does what it would have done the first time.
-            AnyEvent::ApiKey(_) | AnyEvent::Job(_) => {}
+            // Who may call has no consequences, nor that a sign-up was counted; work that is done again does what it
+            // would have done the first time.
+            AnyEvent::ApiKey(_) | AnyEvent::SignUpOrigin(_) | AnyEvent::Job(_) => {}
         }
     }
 

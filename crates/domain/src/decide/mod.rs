@@ -7,6 +7,7 @@
 mod access;
 mod account;
 mod erasure;
+mod evidence;
 mod job;
 mod make_up;
 mod profile;
@@ -21,6 +22,7 @@ mod validation;
 
 use std::sync::Arc;
 
+pub use evidence::{FirstOwners, MailboxKeys, count_sign_up, share_fingerprint};
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};

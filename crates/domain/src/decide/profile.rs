@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use crate::decide::evidence::{self, MailboxKeys};
 use crate::decide::standing;
 use crate::side_row::hex;
 use crate::{
@@ -48,6 +49,8 @@ pub struct ConfirmEmail {
     /// The address that takes the place of the present one, with the version of the profile in which it was asked
     /// for; none if the present one is confirmed.
     pub change: Option<(Exchange, u32)>,
+    /// Keyed hashes of the mailboxes of the present address and of the new one.
+    pub mailbox_keys: Option<(MailboxKeys, MailboxKeys)>,
 }
 
 /// A second factor was set up, or removed.
@@ -124,7 +127,7 @@ fn ask_for_address(work: &mut dyn Work, user_id: &UserId, exchange: &Exchange, v
 }
 
 pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result<(), Halt> {
-    let ConfirmEmail { user_id, version, change } = input;
+    let ConfirmEmail { user_id, version, change, mailbox_keys } = input;
     let user = user_of_version(work, user_id, *version)?;
     match change {
         None if user.profile().is_email_confirmed() => return Err(Refusal::MailedTokenUsed.into()),
@@ -132,6 +135,9 @@ pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result
         Some((exchange, asked)) => {
             tell_profile(work, user_id, ProfileCommand::ChangeEmail { asked: *asked })?;
             exchange_claim(work, ClaimKind::Email, user_id, exchange)?;
+            if let Some((from, to)) = mailbox_keys {
+                evidence::exchange_mailbox(work, user_id, from, to)?;
+            }
             work.write_row(SideRow::ProfileChange(ProfileChange {
                 user_id: user_id.clone(),
                 username: None,

@@ -208,8 +208,11 @@ pub(super) fn attach(
     let made_while_inactive = !load::<Participant>(work, &referrer)?.is_active();
     let now = work.now();
     let status = standing.status();
-    let row = SideRow::Referral { referee: referee.clone(), referrer: referrer_user_id.clone() };
-    work.write_row(row);
+    work.write_row(SideRow::Referral {
+        referee: referee.clone(),
+        referrer: referrer_user_id.clone(),
+        refer_time: now,
+    });
     standing::ask_for_confirmation(work, referee, &standing);
     tell::<Participant>(
         work,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::code::{self, CodeFault};
+use crate::decide::evidence::{self, MailboxKeys};
 use crate::decide::{access, referral, standing};
 use crate::rehearsal::Rehearsal;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
@@ -24,6 +25,7 @@ pub struct RegisterUser {
     pub profile: Profile,
     /// A keyed hash of the address in its comparable form, by which it is recognised as that of an erased user.
     pub address_key: Option<String>,
+    pub mailbox_keys: Option<MailboxKeys>,
     pub program_id: Option<ProgramId>,
     /// As the caller wrote it.
     pub referral_code: Option<String>,
@@ -66,10 +68,13 @@ pub(super) fn register(
         let owner = user_id.to_string();
         work.claim(Claim { kind, value: kind.normal_form(value), owner })?;
     }
-    let has_known_address = match &input.address_key {
-        Some(address_key) => work.is_erased_address(address_key)?,
-        None => false,
-    };
+    // Both are tried before either halts, so that they are looked up together.
+    let keys = input.mailbox_keys.as_ref();
+    let shared = keys.map(|keys| evidence::share_mailbox(work, user_id, keys)).transpose();
+    let address_key = input.address_key.as_ref();
+    let is_known = address_key.map(|key| work.is_erased_address(key)).transpose();
+    shared?;
+    let has_known_address = is_known?.unwrap_or_default();
     let now = work.now();
     let register = UserCommand::Register { user_id: user_id.clone(), has_known_address, now };
     tell::<User>(work, user_id, register)?;

@@ -80,17 +80,43 @@ const BY_DIFFLIB: &[(&str, &str, usize, usize)] = &[
 
 #[test]
 fn blocks_are_those_of_difflib_in_either_order() {
-    let characters = |text: &str| text.chars().collect::<Vec<char>>();
     for (one, other, forth, back) in BY_DIFFLIB {
-        let (a, b) = (characters(one), characters(other));
-        assert_eq!(characters_in_blocks(&a, &b), *forth, "{one:?} and {other:?}");
-        assert_eq!(characters_in_blocks(&b, &a), *back, "{other:?} and {one:?}");
+        assert_eq!(Pair::new(one, other).shared_in_order(), *forth, "{one:?} and {other:?}");
+        assert_eq!(Pair::new(other, one).shared_in_order(), *back, "{other:?} and {one:?}");
         let similarity = Similarity::of(one, other);
         assert_eq!(similarity, Similarity::of(other, one));
         assert_eq!(similarity.shared as usize, 2 * forth.max(back));
     }
     let order_matters = BY_DIFFLIB.iter().filter(|(_, _, forth, back)| forth != back).count();
     assert!(order_matters > 10, "only {order_matters} pairs tell the orders apart");
+}
+
+/// Thousands of pairs from `difflib.py`, which makes the file again.
+#[test]
+fn thousands_of_pairs_are_as_alike_as_difflib_says() {
+    let mut pairs = 0;
+    let mut order_matters = 0;
+    for line in include_str!("difflib.tsv").lines() {
+        let [one, other, forth, back] = line.split('\t').collect::<Vec<_>>().try_into().unwrap();
+        let (forth, back): (u32, u32) = (forth.parse().unwrap(), back.parse().unwrap());
+        let characters = |text: &str| u32::try_from(text.chars().count()).unwrap();
+        let similarity = Similarity::of(one, other);
+        match characters(one) + characters(other) {
+            0 => assert_eq!(similarity.ten_thousandths(), ONE),
+            length => {
+                let expected = Similarity { shared: 2 * forth.max(back), length };
+                assert_eq!(similarity.shared, expected.shared, "{line}");
+                assert_eq!(similarity.length, expected.length, "{line}");
+            }
+        }
+        assert_eq!(similarity, Similarity::of(other, one), "{line}");
+        let least = similarity.ten_thousandths();
+        let at_least = Similarity::at_least(least, one, other);
+        assert_eq!(at_least, Some(similarity).filter(|it| it.reaches(least)), "{line}");
+        pairs += 1;
+        order_matters += u32::from(forth != back);
+    }
+    assert!(pairs > 3_000 && order_matters > 500, "{pairs} pairs, {order_matters} with two ratios");
 }
 
 #[test]

@@ -13,10 +13,10 @@ fn the_domain_depends_on_nothing_that_reaches_outside() {
         "rust_iso4217",
         "serde",
         "serde_json",
-        "textdistance",
         "thiserror",
         "unicode-normalization",
         "unicode-properties",
+        "unicode-security",
         "url",
     ];
     assert_eq!(names, allowed);

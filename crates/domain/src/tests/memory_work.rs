@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::decide::Command;
+use crate::fraud::LATEST_REFEREES;
 use crate::{
-    AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, MailedToken,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, LatestReferee, MailedToken,
     ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Refusal, SideRow, Stream,
     StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
@@ -18,6 +19,10 @@ fn read_back(kind: Kind, event: &AnyEvent) -> AnyEvent {
     let EncodedEvent { event_type, event_version, payload } = event.encode().unwrap();
     AnyEvent::decode(kind, &event_type, &event_version, &payload)
         .expect("an event that was just written can be read")
+}
+
+fn address(profile: &Profile) -> Personal {
+    Personal(ClaimKind::Email.normal_form(&profile.email))
 }
 
 /// One line of the log.
@@ -46,6 +51,8 @@ struct Tables {
     profiles: HashMap<UserId, Profile>,
     enrollments: BTreeSet<ParticipantId>,
     referrals: HashMap<ParticipantId, UserId>,
+    /// Referrals in order: who referred, whom and when.
+    latest: Vec<(ParticipantId, UserId, Timestamp)>,
     mailed: Vec<MailedToken>,
     asked_to_confirm: Vec<UserId>,
     erased: BTreeSet<UserId>,
@@ -60,6 +67,9 @@ enum LookUp {
     DefaultPrograms,
     Walk(ParticipantId, UserId),
     ErasedAddress(String),
+    Owner(ClaimKind, String),
+    Address(UserId),
+    Referees(ParticipantId),
 }
 
 /// The results of all decisions.
@@ -105,7 +115,15 @@ impl Memory {
 
     /// Applies a command: everything it decided, or nothing.
     pub fn apply(&mut self, command: &Command) -> Result<(), Halt> {
-        let (result, unit) = self.run(|work| command.decide(work));
+        self.carry_out(|work| command.decide(work))
+    }
+
+    /// Applies a decision: everything it decided, or nothing.
+    pub fn carry_out<T>(
+        &mut self,
+        decide: impl Fn(&mut dyn Work) -> Result<T, Halt>,
+    ) -> Result<T, Halt> {
+        let (result, unit) = self.run(decide);
         if result.is_ok() {
             self.tables = unit.tables;
             self.log.extend(unit.log);
@@ -373,6 +391,16 @@ impl Work for Unit {
         }
     }
 
+    fn share_claim(&mut self, claim: Claim) -> Result<Option<String>, Halt> {
+        let Claim { kind, value, owner } = claim;
+        if !kind.is_shared() {
+            return Err(Halt::Broken("a claim that cannot be shared was shared"));
+        }
+        self.need(LookUp::Owner(kind, value.clone()))?;
+        let first = self.tables.claims.entry((kind, value)).or_insert_with(|| owner.clone());
+        Ok((*first != owner).then(|| first.clone()))
+    }
+
     fn release_claim(&mut self, claim: Claim) -> Result<(), Halt> {
         let Claim { kind, value, owner } = claim;
         if !kind.can_be_released() {
@@ -390,10 +418,28 @@ impl Work for Unit {
         Ok(self.tables.claims.contains_key(&(ClaimKind::ErasedEmail, address_key.to_owned())))
     }
 
+    fn address_of(&mut self, user_id: &UserId) -> Result<Option<Personal>, Halt> {
+        self.need(LookUp::Address(user_id.clone()))?;
+        Ok(self.tables.profiles.get(user_id).map(address))
+    }
+
+    fn latest_referees(&mut self, referrer: &ParticipantId) -> Result<Vec<LatestReferee>, Halt> {
+        self.need(LookUp::Referees(referrer.clone()))?;
+        let newest = self.tables.latest.iter().rev();
+        let own = newest.filter(|(by, ..)| by == referrer).map(|(_, user_id, refer_time)| {
+            let address = self.tables.profiles.get(user_id).map(address);
+            LatestReferee { user_id: user_id.clone(), refer_time: *refer_time, address }
+        });
+        Ok(own.take(LATEST_REFEREES).collect())
+    }
+
     fn write_row(&mut self, row: SideRow) {
         match row {
             SideRow::Erasure(user_id) => {
                 self.tables.profiles.remove(&user_id);
+                self.tables.claims.retain(|(kind, _), owner| {
+                    !kind.is_shared() || owner.as_str() != user_id.as_str()
+                });
                 self.tables.erased.insert(user_id);
             }
             SideRow::Profile(profile) => {
@@ -402,7 +448,9 @@ impl Work for Unit {
             SideRow::Enrollment(participant) => {
                 self.tables.enrollments.insert(participant);
             }
-            SideRow::Referral { referee, referrer } => {
+            SideRow::Referral { referee, referrer, refer_time } => {
+                let by = ParticipantId::new(&referee.program_id, &referrer);
+                self.tables.latest.push((by, referee.user_id.clone(), refer_time));
                 let before = self.tables.referrals.insert(referee.clone(), referrer);
                 assert_eq!(before, None, "{referee} was referred twice");
             }
@@ -422,7 +470,9 @@ impl Work for Unit {
                 self.tables.asked_to_confirm.push(user_id);
             }
             // Nothing that decisions read.
-            SideRow::SecondFactor(_)
+            SideRow::FraudEvidence(_)
+            | SideRow::FraudNote(_)
+            | SideRow::SecondFactor(_)
             | SideRow::SecondFactorBegun { .. }
             | SideRow::RecoveryCodeUse { .. }
             | SideRow::JobRetry { .. }

@@ -19,7 +19,7 @@ mod aggregates;
 mod borders;
 mod memory_work;
 mod profiles;
-mod programs;
+pub(crate) mod programs;
 mod properties;
 mod rules;
 mod scene;

@@ -3,6 +3,7 @@
 mod accounts;
 mod changed_rules;
 mod erasure;
+mod evidence;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod held_referrals;
@@ -14,6 +15,7 @@ mod tiered_points;
 mod validation;
 
 use crate::code::CodeFormat;
+use crate::fraud::{FraudChecks, ReferralBurst};
 use crate::rules::{
     AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, LeaderboardMetric, Pay,
     ProgramRules, RewardKind, RewardRule, Tier,
@@ -41,6 +43,7 @@ fn blank(display_name: &str, unit: &str, earn_on: EarnOn) -> ProgramRules {
         mails: true,
         require_confirmed_email: false,
         make_up_held_purchases: true,
+        fraud_checks: FraudChecks::default(),
     }
 }
 
@@ -58,6 +61,13 @@ pub fn tiered_points() -> ProgramRules {
         vec![tier("Bronze", 0, 10, 0), tier("Silver", 10, 15, 100), tier("Gold", 50, 25, 500)];
     ProgramRules {
         rewards: vec![rule("tier-points", 1, RewardKind::Points, Pay::Tiers(tiers))],
+        fraud_checks: FraudChecks {
+            referral_burst: Some(ReferralBurst {
+                max_referrals_per_hour: 100,
+                ..ReferralBurst::default()
+            }),
+            ..FraudChecks::all()
+        },
         ..blank("Points by tier", "POINTS", EarnOn::Referral)
     }
 }

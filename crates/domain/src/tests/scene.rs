@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::{
-    ApplyReferral, CodeFault, CodeVerdict, Command, ConfirmEmail, EnrollParticipant,
+    ApplyReferral, CodeFault, CodeVerdict, Command, ConfirmEmail, EnrollParticipant, MailboxKeys,
     RecordPurchase, Referrer, RegisterUser, validate_code,
 };
 use crate::reward::WithheldReason;
@@ -24,6 +24,13 @@ pub fn user(name: &str) -> UserId {
 
 pub fn program(name: &str) -> ProgramId {
     ProgramId::parse(name).unwrap()
+}
+
+/// Stand-ins for the keyed hashes: what is before a tag, and that with each 0 read as an o.
+pub fn mailbox_keys(email: &str) -> MailboxKeys {
+    let (local_part, domain) = email.split_once('@').unwrap();
+    let mailbox = format!("{}@{domain}", local_part.split('+').next().unwrap());
+    MailboxKeys { look_alike: mailbox.replace('0', "o"), mailbox }
 }
 
 pub fn profile(name: &str) -> Profile {
@@ -108,6 +115,7 @@ impl Scene {
     ) -> Result<(), Halt> {
         self.tell(&Command::RegisterUser(Box::new(RegisterUser {
             address_key: Some(format!("key of {}", profile.email)),
+            mailbox_keys: Some(mailbox_keys(&profile.email)),
             profile,
             program_id: program_id.map(program),
             referral_code: code.map(Into::into),
@@ -169,7 +177,8 @@ impl Scene {
 
     pub fn confirm(&mut self, name: &str) -> Result<(), Halt> {
         let version = self.memory.state::<crate::User>(&user(name)).profile().version();
-        let confirm = ConfirmEmail { user_id: user(name), version, change: None };
+        let confirm =
+            ConfirmEmail { user_id: user(name), version, change: None, mailbox_keys: None };
         self.tell(&Command::ConfirmEmail(Box::new(confirm)))
     }
 

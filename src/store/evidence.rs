@@ -1,0 +1,137 @@
+//! What fraud checks compare with: first owners of shared values, addresses, and latest referees; and the tables that
+//! hold it, which are cleaned.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use sqlx::{PgConnection, PgPool, Row};
+use time::OffsetDateTime;
+
+use super::log::timestamp;
+use super::{StoreError, functions};
+use domain::fraud::LATEST_REFEREES;
+use domain::{ClaimKind, LatestReferee, ParticipantId, Personal, UserId};
+
+/// The address of a user at one moment.
+#[derive(Clone, Debug)]
+pub struct KnownAddress {
+    /// The version of the user's stream at that moment.
+    pub version: i64,
+    /// In the form in which addresses are compared; `None` if there is no such user or they were erased.
+    pub address: Option<Personal>,
+}
+
+/// Whom a participant has referred last, at one moment.
+#[derive(Clone, Debug)]
+pub struct KnownReferees {
+    /// The version of the participant's stream at that moment.
+    pub version: i64,
+    /// At most [`LATEST_REFEREES`], the latest first.
+    pub latest: Vec<LatestReferee>,
+}
+
+static ADDRESSES: LazyLock<String> =
+    LazyLock::new(|| functions::statement("select * from {user_addresses}($1)"));
+static LATEST_REFEREES_OF: LazyLock<String> =
+    LazyLock::new(|| functions::statement("select * from {latest_referees}($1, $2, $3)"));
+
+/// The owners of values, in the order of `keys`; `None` for those that belong to nobody.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn owners(
+    connection: &mut PgConnection,
+    keys: &[(ClaimKind, String)],
+) -> Result<Vec<Option<String>>, StoreError> {
+    let kinds: Vec<&str> = keys.iter().map(|(kind, _)| kind.as_str()).collect();
+    let values: Vec<&str> = keys.iter().map(|(_, value)| value.as_str()).collect();
+    let owners = sqlx::query_scalar(
+        "select known.owner from unnest($1::text[], $2::text[]) with ordinality as k(kind, value, ordinal) \
+         left join lateral (\
+             select owner from claims where claims.kind = k.kind and claims.value = k.value limit 1\
+         ) as known on true \
+         order by k.ordinal",
+    )
+    .bind(kinds)
+    .bind(values)
+    .fetch_all(connection)
+    .await?;
+    Ok(owners)
+}
+
+/// The addresses of users, in their order.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn addresses(
+    connection: &mut PgConnection,
+    users: &[UserId],
+) -> Result<Vec<KnownAddress>, StoreError> {
+    let ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
+    let rows = sqlx::query(&ADDRESSES).bind(ids).fetch_all(connection).await?;
+    let known = |row: &sqlx::postgres::PgRow| -> Result<KnownAddress, StoreError> {
+        let address: Option<String> = row.try_get("address")?;
+        Ok(KnownAddress { version: row.try_get("version")?, address: address.map(Personal) })
+    };
+    rows.iter().map(known).collect()
+}
+
+/// Whom participants have referred last, in their order.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn latest_referees(
+    connection: &mut PgConnection,
+    referrers: &[ParticipantId],
+) -> Result<Vec<KnownReferees>, StoreError> {
+    let programs: Vec<&str> = referrers.iter().map(|id| id.program_id.as_str()).collect();
+    let users: Vec<&str> = referrers.iter().map(|id| id.user_id.as_str()).collect();
+    // One row for each referrer: a batch can have hundreds of referrers with a hundred referees each.
+    let rows = sqlx::query(&LATEST_REFEREES_OF)
+        .bind(programs)
+        .bind(users)
+        .bind(i64::try_from(LATEST_REFEREES).unwrap_or(i64::MAX))
+        .fetch_all(connection)
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let users: Vec<String> = row.try_get("referees")?;
+            let times: Vec<OffsetDateTime> = row.try_get("refer_times")?;
+            let addresses: Vec<Option<String>> = row.try_get("addresses")?;
+            let latest = users.into_iter().zip(times).zip(addresses);
+            let latest = latest.map(|((user_id, refer_time), address)| {
+                Ok(LatestReferee {
+                    user_id: UserId::parse(&user_id).map_err(|error| {
+                        StoreError::Nonsense(format!("the id of a referee that {error}"))
+                    })?,
+                    refer_time: timestamp(refer_time),
+                    address: address.map(Personal),
+                })
+            });
+            let latest: Result<_, StoreError> = latest.collect();
+            Ok(KnownReferees { version: row.try_get("version")?, latest: latest? })
+        })
+        .collect()
+}
+
+/// Deletes at most `limit` rows of each table with evidence that are older than `age`, and returns how many.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be written.
+pub async fn delete_old(pool: &PgPool, age: Duration, limit: i64) -> Result<u64, StoreError> {
+    let mut deleted = 0;
+    for (table, time) in [
+        ("referee_addresses", "refer_time"),
+        ("fraud_evidence", "last_found_time"),
+        ("fraud_notes", "note_time"),
+    ] {
+        let query = format!(
+            "delete from {table} where ctid = any (array(\
+                 select ctid from {table} \
+                 where {time} < clock_timestamp() - make_interval(secs => $1) limit $2))"
+        );
+        let rows = sqlx::query(&query).bind(age.as_secs_f64()).bind(limit).execute(pool).await?;
+        deleted += rows.rows_affected();
+    }
+    Ok(deleted)
+}
