@@ -137,6 +137,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::MailedTokenUnknown
         | ErrorReason::JobNotFound
         | ErrorReason::ApiKeyNotFound
+        | ErrorReason::FraudFlagNotFound
         | ErrorReason::SessionNotFound
         | ErrorReason::MailNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
@@ -469,7 +470,8 @@ impl From<Refusal> for ApiError {
             Refusal::ApiKeyNotFound(id) => status(R::ApiKeyNotFound, &[("key_id", id)]),
             Refusal::ApiKeyAlreadyRevoked(id) => status(R::ApiKeyAlreadyRevoked, &[("key_id", id)]),
             // Ids are drawn at random, so this is a defect of the source of randomness.
-            Refusal::ApiKeyIdTaken(_) => internal(),
+            Refusal::ApiKeyIdTaken(_) | Refusal::FraudFlagIdTaken(_) => internal(),
+            Refusal::FraudFlagNotFound(id) => status(R::FraudFlagNotFound, &[("flag_id", id)]),
         })
     }
 }

@@ -110,6 +110,7 @@ impl Audit {
         match fact {
             AnyEvent::User(_)
             | AnyEvent::ApiKey(_)
+            | AnyEvent::FraudFlag(_)
             | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
             AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
                 let versions = self.programs.entry(event.stream.id.clone()).or_default();

@@ -1,6 +1,6 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
-use super::{ApiKeyId, ParticipantId, ProgramId, PurchaseId, UserId, UserRole};
+use super::{ApiKeyId, FraudFlagId, ParticipantId, ProgramId, PurchaseId, UserId, UserRole};
 
 /// A command that the rules forbid. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,4 +89,8 @@ pub enum Refusal {
     ApiKeyAlreadyRevoked(ApiKeyId),
     #[error("the id of key '{0}' is taken")]
     ApiKeyIdTaken(ApiKeyId),
+    #[error("fraud flag '{0}' does not exist")]
+    FraudFlagNotFound(FraudFlagId),
+    #[error("the id of fraud flag '{0}' is taken")]
+    FraudFlagIdTaken(FraudFlagId),
 }

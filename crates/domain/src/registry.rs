@@ -13,8 +13,8 @@ use cqrs_es::{Aggregate, DomainEvent};
 use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
-    ApiKey, ApiKeyId, Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseId,
-    Refusal, User, UserId,
+    ApiKey, ApiKeyId, FraudFlag, FraudFlagId, Participant, ParticipantId, Program, ProgramId,
+    Purchase, PurchaseId, Refusal, User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.
@@ -363,6 +363,14 @@ registry! { $
     /// A key for callers.
     ApiKey {
         id: ApiKeyId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// A fraud flag.
+    FraudFlag {
+        id: FraudFlagId,
         state_version: 1,
         cache: Never,
         is_receipt: false,

@@ -127,7 +127,8 @@ async fn present(
         AnyAggregate::User(_)
         | AnyAggregate::Program(_)
         | AnyAggregate::Purchase(_)
-        | AnyAggregate::ApiKey(_) => Err(internal().into()),
+        | AnyAggregate::ApiKey(_)
+        | AnyAggregate::FraudFlag(_) => Err(internal().into()),
     }
 }
 

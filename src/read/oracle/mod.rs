@@ -139,6 +139,8 @@ impl Oracle {
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
             // Who may call has no consequences.
             AnyEvent::ApiKey(_) => {}
+            // What follows from a flag is on the stream of the participant.
+            AnyEvent::FraudFlag(_) => {}
         }
     }
 
