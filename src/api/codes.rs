@@ -18,6 +18,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::MailedTokenUnknown
         | ErrorReason::JobNotFound
         | ErrorReason::ApiKeyNotFound
+        | ErrorReason::FraudFlagNotFound
         | ErrorReason::SessionNotFound
         | ErrorReason::MailNotFound => Code::NotFound,
         ErrorReason::UsernameTaken

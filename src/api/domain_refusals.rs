@@ -113,7 +113,8 @@ impl From<Refusal> for ApiError {
             Refusal::ApiKeyNotFound(id) => status(R::ApiKeyNotFound, &[("key_id", id)]),
             Refusal::ApiKeyAlreadyRevoked(id) => status(R::ApiKeyAlreadyRevoked, &[("key_id", id)]),
             // Ids are drawn at random, so this is a defect of the source of randomness.
-            Refusal::ApiKeyIdTaken(_) => internal(),
+            Refusal::ApiKeyIdTaken(_) | Refusal::FraudFlagIdTaken(_) => internal(),
+            Refusal::FraudFlagNotFound(id) => status(R::FraudFlagNotFound, &[("flag_id", id)]),
             // The session ends within a second, too.
             Refusal::CreatorIsNoAdmin(id) => status(R::PermissionDenied, &[("user_id", id)]),
             Refusal::JobRetriedAlready(id) => {

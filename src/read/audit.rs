@@ -112,6 +112,7 @@ impl Audit {
             | AnyEvent::ApiKey(_)
             | AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
+            | AnyEvent::FraudFlag(_)
             | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
             AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
                 let versions = self.programs.entry(event.stream.id.clone()).or_default();

@@ -4,7 +4,8 @@
 //! randomness: the current time and fresh identifiers come in through [`Work`]. Nothing here knows Postgres
 //! or gRPC, so that someone who runs referral programs can follow it with the rules of a program beside it.
 //!
-//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`ApiKey`] and [`Job`] are the aggregates. Their state stays
+//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`FraudFlag`], [`ApiKey`] and [`Job`] are the aggregates.
+//!   Their state stays
 //!   the same size however long their history grows. The `registry` lists them.
 //! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
 //! - [`decide`] holds one function per command. A decision reads aggregates and gives each one its commands;
@@ -19,6 +20,7 @@ pub mod decide;
 pub mod email;
 mod events;
 pub mod fraud;
+mod fraud_flag;
 mod ids;
 mod job;
 pub mod ledger;
@@ -52,6 +54,7 @@ mod tests;
 pub use api_key::*;
 pub use events::{DecodeError, EventCodec, decode};
 pub use evidence::{FraudEvidence, FraudNote};
+pub use fraud_flag::*;
 pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use job::*;
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};

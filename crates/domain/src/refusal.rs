@@ -1,6 +1,8 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
-use super::{ApiKeyId, JobId, ParticipantId, ProgramId, PurchaseId, UserId, UserRole};
+use super::{
+    ApiKeyId, FraudFlagId, JobId, ParticipantId, ProgramId, PurchaseId, UserId, UserRole,
+};
 
 /// A command that the rules forbid. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,4 +111,8 @@ pub enum Refusal {
     CreatorIsNoAdmin(UserId),
     #[error("job '{0}' was retried already")]
     JobRetriedAlready(JobId),
+    #[error("fraud flag '{0}' does not exist")]
+    FraudFlagNotFound(FraudFlagId),
+    #[error("the id of fraud flag '{0}' is taken")]
+    FraudFlagIdTaken(FraudFlagId),
 }

@@ -13,8 +13,8 @@ use cqrs_es::{Aggregate, DomainEvent};
 use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
-    ApiKey, ApiKeyId, Job, JobId, Participant, ParticipantId, Program, ProgramId, Purchase,
-    PurchaseId, Refusal, SignUpOrigin, SignUpOriginId, User, UserId,
+    ApiKey, ApiKeyId, FraudFlag, FraudFlagId, Job, JobId, Participant, ParticipantId, Program,
+    ProgramId, Purchase, PurchaseId, Refusal, SignUpOrigin, SignUpOriginId, User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.
@@ -379,6 +379,14 @@ registry! { $
     /// A job that was done again.
     Job {
         id: JobId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// A fraud flag.
+    FraudFlag {
+        id: FraudFlagId,
         state_version: 1,
         cache: Never,
         is_receipt: false,

@@ -128,6 +128,7 @@ async fn present(
         | AnyAggregate::Program(_)
         | AnyAggregate::Purchase(_)
         | AnyAggregate::SignUpOrigin(_)
+        | AnyAggregate::FraudFlag(_)
         | AnyAggregate::ApiKey(_)
         | AnyAggregate::Job(_) => Err(internal().into()),
     }

@@ -158,9 +158,12 @@ impl Oracle {
                 });
             }
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
-            // Who may call has no consequences, nor that a sign-up was counted; work that is done again does what it
-            // would have done the first time.
-            AnyEvent::ApiKey(_) | AnyEvent::SignUpOrigin(_) | AnyEvent::Job(_) => {}
+            // Who may call has no consequences, nor that a sign-up was counted; what follows from a flag is on the
+            // stream of the participant; work that is done again does what it would have done the first time.
+            AnyEvent::ApiKey(_)
+            | AnyEvent::SignUpOrigin(_)
+            | AnyEvent::FraudFlag(_)
+            | AnyEvent::Job(_) => {}
         }
     }
 

@@ -1,5 +1,6 @@
 //! Given events, when an aggregate handles a command, then these events follow.
 
+mod a_fraud_flag;
 mod a_participant;
 mod a_program;
 mod a_purchase;

@@ -1,0 +1,211 @@
+//! A fraud flag: why a referral, or a refused sign-up, is to be looked at, and what an operator decided. Evidence is
+//! personal and stored outside the log; the events name users by id and findings by kind.
+
+use cqrs_es::Aggregate;
+use cqrs_es::event_sink::EventSink;
+use serde::{Deserialize, Serialize};
+
+use super::events::events;
+use super::fraud::{FlagKind, FraudPolicy};
+use super::ids::{LONG, identifier};
+use super::ledger::Posting;
+use super::registry::{Posts, State};
+use super::{ProgramId, Refusal, UserId};
+
+identifier!(
+    /// A fraud flag.
+    FraudFlagId, LONG
+);
+
+/// What an operator decided about a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FraudDecision {
+    /// The referral is in order.
+    Released,
+    /// The referral is rejected.
+    Rejected,
+    /// The referral is rejected, and the referee deactivated.
+    RejectedAndDeactivated,
+}
+
+/// A flag was raised.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FraudFlagRaised {
+    /// The kind of the gravest finding.
+    pub kind: FlagKind,
+    /// Its score, in ten-thousandths.
+    pub score_bps: u32,
+    /// The program.
+    pub program_id: ProgramId,
+    /// Who is referred; absent for a sign-up that was refused, because it made no account.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub referee_user_id: Option<UserId>,
+    /// Who refers; absent for a refused sign-up without a referrer.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub referrer_user_id: Option<UserId>,
+    /// With whom the gravest finding was; absent if nobody else is concerned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub other_user_id: Option<UserId>,
+    /// What followed.
+    pub consequence: FraudPolicy,
+    /// The kinds of the other findings, the gravest first, each once.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub evidence: Vec<FlagKind>,
+}
+
+/// What a flag is about has happened again and again. Not every repetition has an event: the count has doubled at
+/// least since the last one, so that nobody can fill the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FraudFlagRepeated {
+    /// How often it has happened, the first time included.
+    pub count: u32,
+}
+
+/// An operator decided about a flag, or changed the decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FraudFlagResolved {
+    /// The decision.
+    pub decision: FraudDecision,
+    /// The decision that it replaces; absent for the first one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub previous_decision: Option<FraudDecision>,
+}
+
+events! {
+    /// What can happen to a fraud flag.
+    FraudFlagEvent {
+        FraudFlagRaised = "1.0.0",
+        FraudFlagRepeated = "1.0.0",
+        FraudFlagResolved = "1.0.0",
+    }
+}
+
+/// The commands of a fraud flag.
+#[derive(Clone, Debug)]
+pub enum FraudFlagCommand {
+    /// Raises the flag.
+    Raise {
+        /// The flag.
+        flag_id: FraudFlagId,
+        /// What is known about it.
+        raised: FraudFlagRaised,
+    },
+    /// Tells how often it has happened by now.
+    Repeat {
+        /// The flag.
+        flag_id: FraudFlagId,
+        /// How often, the first time included.
+        count: u32,
+    },
+    /// Decides. The decision that holds already changes nothing.
+    Resolve {
+        /// The flag.
+        flag_id: FraudFlagId,
+        /// The decision.
+        decision: FraudDecision,
+    },
+}
+
+/// A fraud flag.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FraudFlag {
+    raised: Option<FraudFlagRaised>,
+    recorded_count: u32,
+    decision: Option<FraudDecision>,
+}
+
+impl FraudFlag {
+    /// What the flag was raised as; `None` if there is no such flag.
+    #[must_use]
+    pub fn raised(&self) -> Option<&FraudFlagRaised> {
+        self.raised.as_ref()
+    }
+
+    /// The decision that holds; `None` while the flag is open.
+    #[must_use]
+    pub fn decision(&self) -> Option<FraudDecision> {
+        self.decision
+    }
+
+    /// How often it has happened, as far as events say.
+    #[must_use]
+    pub fn recorded_count(&self) -> u32 {
+        self.recorded_count
+    }
+
+    fn existing(&self, flag_id: FraudFlagId) -> Result<(), Refusal> {
+        self.raised.as_ref().map(|_| ()).ok_or(Refusal::FraudFlagNotFound(flag_id))
+    }
+}
+
+impl Aggregate for FraudFlag {
+    const TYPE: &'static str = "FraudFlag";
+    type Command = FraudFlagCommand;
+    type Event = FraudFlagEvent;
+    type Error = Refusal;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: FraudFlagCommand,
+        (): &(),
+        sink: &EventSink<Self>,
+    ) -> Result<(), Refusal> {
+        let event: FraudFlagEvent = match command {
+            FraudFlagCommand::Raise { flag_id, .. } if self.raised.is_some() => {
+                return Err(Refusal::FraudFlagIdTaken(flag_id));
+            }
+            FraudFlagCommand::Raise { raised, .. } => raised.into(),
+            FraudFlagCommand::Repeat { flag_id, count } => {
+                self.existing(flag_id)?;
+                if count < self.recorded_count.saturating_mul(2) {
+                    return Ok(());
+                }
+                FraudFlagRepeated { count }.into()
+            }
+            FraudFlagCommand::Resolve { flag_id, decision } => {
+                self.existing(flag_id)?;
+                if self.decision == Some(decision) {
+                    return Ok(());
+                }
+                FraudFlagResolved { decision, previous_decision: self.decision }.into()
+            }
+        };
+        sink.write(event, self).await;
+        Ok(())
+    }
+
+    fn apply(&mut self, event: FraudFlagEvent) {
+        match event {
+            FraudFlagEvent::FraudFlagRaised(raised) => {
+                self.raised = Some(raised);
+                self.recorded_count = 1;
+            }
+            FraudFlagEvent::FraudFlagRepeated(repeated) => self.recorded_count = repeated.count,
+            FraudFlagEvent::FraudFlagResolved(resolved) => self.decision = Some(resolved.decision),
+        }
+    }
+}
+
+impl Posts for FraudFlagEvent {
+    fn posting(&self) -> Option<&Posting> {
+        match self {
+            Self::FraudFlagRaised(_) | Self::FraudFlagRepeated(_) | Self::FraudFlagResolved(_) => {
+                None
+            }
+        }
+    }
+}
+
+impl State for FraudFlag {
+    /// A flag is about several users, whom its event names.
+    fn user_of(_: &str) -> Option<&str> {
+        None
+    }
+}
