@@ -160,6 +160,14 @@ impl Work for Memory {
         Err(Halt::Broken("no program here checks addresses"))
     }
 
+    fn keyed_hash(&self, _: &'static str, value: &str) -> String {
+        value.into()
+    }
+
+    fn is_disposable(&self, _: &str) -> bool {
+        false
+    }
+
     fn latest_referees(&mut self, _: &ParticipantId) -> Result<Vec<LatestReferee>, Halt> {
         Err(Halt::Broken("no program here checks addresses"))
     }
@@ -202,7 +210,8 @@ fn register(name: &str, referral_code: Option<String>) -> Command {
     Command::RegisterUser(Box::new(RegisterUser {
         profile,
         address_key: None,
-        mailbox_keys: None,
+        client_ip: None,
+        fingerprint: None,
         program_id,
         referral_code,
         api_key: None,
@@ -218,6 +227,7 @@ fn purchase(purchase_id: &str, buyer: &str) -> Command {
         currency_code: "INR".into(),
         purchase_time: None,
         program_ids: None,
+        fingerprint: None,
     })
 }
 

@@ -20,6 +20,23 @@ create index referee_addresses_of_user on referee_addresses (user_id);
 -- For cleaning. Rows are inserted nearly in this order.
 create index referee_addresses_time on referee_addresses using brin (refer_time);
 
+-- From where users signed up, as far as it is known.
+create table sign_up_clients (
+    user_id         text collate "C" primary key,
+    -- The address on the network: personal data.
+    client_address  text,
+    -- The same as it is counted: an IPv6 address as its /64 network.
+    network         text collate "C",
+    -- A keyed hash of the fingerprint of a device or a means of payment. Personal data.
+    fingerprint_key text,
+    sign_up_time    timestamptz not null
+);
+
+-- For counting the sign-ups of one address.
+create index sign_up_clients_of_network on sign_up_clients (network, sign_up_time);
+-- For cleaning. Rows are inserted nearly in this order.
+create index sign_up_clients_time on sign_up_clients using brin (sign_up_time);
+
 -- What was found when a flag was raised, one row for each flag.
 create table fraud_evidence (
     flag_id          text collate "C" primary key,

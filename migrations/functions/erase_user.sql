@@ -46,6 +46,7 @@ begin
     delete from mails where user_id = erased_user_id;
     delete from mail_opt_outs where user_id = erased_user_id;
 
+    delete from sign_up_clients where user_id = erased_user_id;
     update referee_addresses set address = null where user_id = erased_user_id;
     -- What was found about two users says something about either. That there was a flag stays in the log.
     delete from fraud_evidence where user_id = erased_user_id;

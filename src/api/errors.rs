@@ -154,6 +154,13 @@ impl ApiError {
         details.error_info().is_some_and(|info| info.reason == reason_name(reason))
     }
 
+    /// A fact of the `ErrorInfo`, if the reason is this one.
+    pub fn fact(&self, reason: ErrorReason, name: &str) -> Option<String> {
+        let details = self.0.get_error_details();
+        let info = details.error_info().filter(|info| info.reason == reason_name(reason))?;
+        info.metadata.get(name).cloned()
+    }
+
     /// Adds a fact that only the caller knows to the `ErrorInfo`, if the reason is this one.
     pub fn with_fact(self, reason: ErrorReason, name: &str, value: &str) -> Self {
         if self.is(reason) { self.with(name, value) } else { self }

@@ -16,13 +16,14 @@ use crate::access::passwords::{self, Fault};
 use domain::currency::currency_fault;
 use domain::money::MAX_AMOUNT_MINOR;
 use domain::text::unseen;
-use domain::{InvalidId, ParticipantId, ProgramId, Timestamp, UserId, email};
+use domain::{InvalidId, ParticipantId, Personal, ProgramId, Timestamp, UserId, email};
 
 /// The valid seconds of a protobuf timestamp: the years 1 to 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// How far ahead of the log's clock a purchase may be dated, to allow for clock differences.
 const MAX_AHEAD_SECONDS: i64 = 5 * 60;
 /// The longest username, in characters.
+const MAX_FINGERPRINT_CHARS: usize = 256;
 const MAX_USERNAME_CHARS: usize = 64;
 /// The longest display name, in characters.
 const MAX_DISPLAY_NAME_CHARS: usize = 128;
@@ -324,6 +325,17 @@ impl Fields {
             return None;
         }
         Some(text.into())
+    }
+
+    /// What recognises a device or a means of payment, which may be missing.
+    pub fn fingerprint(&mut self, text: &str) -> Option<Personal> {
+        let text = text.trim();
+        if text.chars().count() > MAX_FINGERPRINT_CHARS {
+            let message = format!("must be at most {MAX_FINGERPRINT_CHARS} characters long");
+            self.fault("fingerprint", ErrorReason::FieldTooLong, message);
+            return None;
+        }
+        (!text.is_empty()).then(|| Personal(text.into()))
     }
 
     /// A client's address, which may be missing.

@@ -99,8 +99,6 @@ pub struct Context {
     pub fingerprint_secret: std::sync::Arc<[u8]>,
     /// Keys the hashes by which addresses of erased users are recognised.
     pub address_secret: std::sync::Arc<[u8]>,
-    /// What makes the keyed hashes of fraud checks.
-    pub fraud_keys: crate::store::FraudKeys,
     /// The kinds of jobs that this server can do.
     pub job_kinds: std::sync::Arc<[&'static str]>,
     /// Identifies callers.

@@ -21,7 +21,7 @@ use super::schema_watch::SchemaWatch;
 use super::transport::{self, Tls};
 use crate::access::{self, Access, AccessError};
 use crate::engine::clock::LogClock;
-use crate::engine::{self, Engine, Environment};
+use crate::engine::{self, Engine, Environment, Screening};
 use crate::jobs;
 use crate::lifecycle::{Stage, TaskEnded, Tasks};
 use crate::live::{self, Live};
@@ -33,6 +33,7 @@ use crate::reactions::{self, Reaction};
 use crate::read::{Boards, Reads};
 use crate::store::{Database, StoreError, epoch, holders, in_time, mails};
 use crate::traces::Traces;
+use domain::fraud::DisposableDomains;
 
 /// How long calls may take to end once the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -69,6 +70,8 @@ pub struct ServerSettings {
     pub tls: Option<Tls>,
     /// What links begin with; `None` if `serve` was not told.
     pub public_url: Option<PublicUrl>,
+    /// The domains of providers of disposable addresses.
+    pub disposable_domains: DisposableDomains,
 }
 
 impl Default for ServerSettings {
@@ -83,6 +86,7 @@ impl Default for ServerSettings {
             origins: Origins::default(),
             tls: None,
             public_url: None,
+            disposable_domains: DisposableDomains::default(),
         }
     }
 }
@@ -159,7 +163,7 @@ impl Server {
             admin_key,
             access,
             environment,
-            settings,
+            mut settings,
             engine,
             live,
             jobs,
@@ -179,7 +183,11 @@ impl Server {
         let address_secret = Arc::from(database.address_secret().await?);
         let clock = LogClock::start(&mut connection, environment, metrics.clone()).await?;
         drop(connection);
-        let environment = clock.environment();
+        let screening = Screening {
+            keys: database.fraud_keys().await?,
+            disposable: std::mem::take(&mut settings.disposable_domains),
+        };
+        let environment = Environment { screening: Arc::new(screening), ..clock.environment() };
         let measured = database.clone();
         tasks.spawn(Stage::Background, "clock", |stop| async {
             clock.follow(measured, stop).await;
@@ -235,7 +243,6 @@ impl Server {
         let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
         let context = Context {
-            fraud_keys: database.fraud_keys().await?,
             access,
             limits: Limits::new(&settings.rates, metrics.clone()),
             open_door: OpenDoor::new(settings.self_registration, metrics.clone()),

@@ -77,6 +77,7 @@ impl LogClock {
             now: Arc::new(move || telling.now()),
             observe: Arc::new(move |sent, time| observing.observe(sent, time)),
             random: self.0.machine.random.clone(),
+            screening: self.0.machine.screening.clone(),
         }
     }
 

@@ -33,9 +33,10 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 use crate::metrics::Metrics;
-use crate::store::{Actor, Database, Door, Envelope, Epoch, RecordedEvent};
+use crate::store::{Actor, Database, Door, Envelope, Epoch, FraudKeys, RecordedEvent};
 use crate::traces::Traces;
 use domain::decide::Command;
+use domain::fraud::DisposableDomains;
 use domain::{Refusal, Timestamp};
 use job::Job;
 pub use worker::Worker;
@@ -53,6 +54,17 @@ pub struct Environment {
     pub observe: Arc<Observer>,
     /// Fills a buffer with randomness.
     pub random: Arc<Randomness>,
+    /// What fraud checks know besides the log.
+    pub screening: Arc<Screening>,
+}
+
+/// What fraud checks know besides the log. By default, for what makes no referrals.
+#[derive(Default)]
+pub struct Screening {
+    /// What makes keyed hashes.
+    pub keys: FraudKeys,
+    /// The domains of providers of disposable addresses.
+    pub disposable: DisposableDomains,
 }
 
 impl Environment {
@@ -76,6 +88,7 @@ impl Environment {
                     std::process::abort();
                 }
             }),
+            screening: Arc::default(),
         })
     }
 

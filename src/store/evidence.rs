@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::log::timestamp;
 use super::{StoreError, functions};
 use domain::fraud::LATEST_REFEREES;
-use domain::{ClaimKind, LatestReferee, ParticipantId, Personal, UserId};
+use domain::{ClaimKind, FraudFlagId, LatestReferee, ParticipantId, Personal, UserId};
 
 /// The address of a user at one moment.
 #[derive(Clone, Debug)]
@@ -114,6 +114,23 @@ pub async fn latest_referees(
         .collect()
 }
 
+/// Counts once more that what a flag is about has happened. Returns how often it has by now; `None` if there is no such
+/// flag yet.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be written.
+pub async fn repeat(pool: &PgPool, flag_id: &FraudFlagId) -> Result<Option<u32>, StoreError> {
+    let repetitions: Option<i32> = sqlx::query_scalar(
+        "update fraud_evidence set repetitions = repetitions + 1, \
+             last_found_time = greatest(last_found_time, clock_timestamp()) \
+         where flag_id = $1 and repetitions < 2147483647 returning repetitions",
+    )
+    .bind(flag_id.as_str())
+    .fetch_optional(pool)
+    .await?;
+    Ok(repetitions.map(|repetitions| u32::try_from(repetitions).unwrap_or_default() + 1))
+}
+
 /// Deletes at most `limit` rows of each table with evidence that are older than `age`, and returns how many.
 ///
 /// # Errors
@@ -122,6 +139,7 @@ pub async fn delete_old(pool: &PgPool, age: Duration, limit: i64) -> Result<u64,
     let mut deleted = 0;
     for (table, time) in [
         ("referee_addresses", "refer_time"),
+        ("sign_up_clients", "sign_up_time"),
         ("fraud_evidence", "last_found_time"),
         ("fraud_notes", "note_time"),
     ] {

@@ -35,6 +35,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("mails", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mail_opt_outs", &["SELECT", "INSERT", "DELETE"]),
     ("referee_addresses", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("sign_up_clients", &["SELECT", "INSERT", "DELETE"]),
     ("fraud_evidence", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("fraud_notes", &["SELECT", "INSERT", "DELETE"]),
     ("reactions", &["SELECT", "INSERT", "UPDATE"]),

@@ -16,6 +16,7 @@ pub const TABLES: &[&str] = &[
     "epochs",
     "events",
     "fraud_evidence",
+    "sign_up_clients",
     "fraud_notes",
     "jobs",
     "mail_opt_outs",

@@ -41,14 +41,16 @@ pub struct SignUp {
     pub program_id: Option<ProgramId>,
     /// The code, as the caller wrote it.
     pub referral_code: Option<String>,
+    /// The address that it comes from, if that is known.
+    pub client_ip: Option<IpAddr>,
+    /// What recognises the device.
+    pub fingerprint: Option<Personal>,
 }
 
 /// A sign-up that is to wait.
 pub struct NewSignUp {
     /// The sign-up.
     pub sign_up: SignUp,
-    /// The address that it comes from, if that is known.
-    pub client: Option<IpAddr>,
     /// The key and the fingerprint of the request, if it has an id.
     pub request: Option<(Uuid, Vec<u8>)>,
     /// The id of the token that is mailed.
@@ -92,7 +94,7 @@ pub async fn enter(pool: &PgPool, new: NewSignUp) -> Result<Entered, StoreError>
             .await?;
     match owner.and_then(|owner| UserId::parse(&owner).ok()) {
         Some(owner) => tell_owner(&mut transaction, owner, new.token_id).await?,
-        None if has_room(&mut transaction, &address, new.client).await? => {
+        None if has_room(&mut transaction, &address, new.sign_up.client_ip).await? => {
             wait(&mut transaction, &address, &new).await?;
         }
         None => {}
@@ -167,11 +169,11 @@ async fn wait(
     address: &str,
     new: &NewSignUp,
 ) -> Result<(), StoreError> {
-    let SignUp { profile, program_id, referral_code } = &new.sign_up;
+    let SignUp { profile, program_id, referral_code, client_ip, fingerprint } = &new.sign_up;
     sqlx::query(
         "insert into sign_ups (user_id, address, email, username, display_name, password_hash, program_id, \
-             referral_code, client_ip) \
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9::inet)",
+             referral_code, client_ip, fingerprint) \
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9::inet, $10)",
     )
     .bind(profile.user_id.as_str())
     .bind(address)
@@ -181,7 +183,8 @@ async fn wait(
     .bind(&profile.password_hash)
     .bind(program_id.as_ref().map(ProgramId::as_str))
     .bind(referral_code)
-    .bind(new.client.map(|client| client.to_string()))
+    .bind(client_ip.map(|client| client.to_string()))
+    .bind(fingerprint.as_ref().map(|fingerprint| &fingerprint.0))
     .execute(&mut *connection)
     .await?;
     let statement = functions::statement(
@@ -308,7 +311,8 @@ pub enum Found {
 /// [`StoreError`] if it cannot be read.
 pub async fn find(pool: &PgPool, user_id: &UserId) -> Result<Option<Found>, StoreError> {
     let row = sqlx::query(
-        "select email, username, display_name, password_hash, program_id, referral_code, (\
+        "select email, username, display_name, password_hash, program_id, referral_code, \
+             host(client_ip) as client_ip, fingerprint, (\
              select event.position + (event.metadata ->> 'command_events')::bigint - 1 \
              from events as event where event.aggregate_id = $1 and event.aggregate_type = 'User' \
                  and event.sequence = 1 and sign_ups.confirmed_at is not null) as position \
@@ -321,6 +325,7 @@ pub async fn find(pool: &PgPool, user_id: &UserId) -> Result<Option<Found>, Stor
     if let Some(position) = row.try_get("position")? {
         return Ok(Some(Found::Confirmed(position)));
     }
+    let client_ip: Option<&str> = row.try_get("client_ip")?;
     let program_id: Option<&str> = row.try_get("program_id")?;
     let program_id = program_id.map(ProgramId::parse).transpose();
     Ok(Some(Found::Waiting(Box::new(SignUp {
@@ -334,6 +339,8 @@ pub async fn find(pool: &PgPool, user_id: &UserId) -> Result<Option<Found>, Stor
         program_id: program_id
             .map_err(|_| StoreError::Nonsense(format!("the sign-up '{user_id}'")))?,
         referral_code: row.try_get("referral_code")?,
+        client_ip: client_ip.and_then(|address| address.parse().ok()),
+        fingerprint: row.try_get::<Option<String>, _>("fingerprint")?.map(Personal),
     }))))
 }
 

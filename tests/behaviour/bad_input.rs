@@ -190,6 +190,7 @@ async fn all_faults_of_a_sign_up_are_named_at_once() {
         client_ip: "here".into(),
         issue_api_key: true,
         request_id: "\n".into(),
+        fingerprint: "f".repeat(257),
     };
 
     let status = refused(client.register(request).await, Code::InvalidArgument, "INVALID_FIELD");
@@ -201,6 +202,7 @@ async fn all_faults_of_a_sign_up_are_named_at_once() {
             "client_ip",
             "display_name",
             "email",
+            "fingerprint",
             "password",
             "program_id",
             "referral_code",
@@ -274,6 +276,7 @@ async fn a_status_stays_below_4_kib_whatever_was_sent() {
             client_ip: huge.clone(),
             issue_api_key: true,
             request_id: huge.clone(),
+            fingerprint: huge.clone(),
         })
         .await
         .unwrap_err();

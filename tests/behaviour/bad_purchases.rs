@@ -76,6 +76,7 @@ async fn a_purchase_with_a_bad_field_is_refused_with_the_reason_of_that_field() 
         amount: Some(Money { currency_code: "usd".into(), minor_units: 0 }),
         purchase_time: Some(Timestamp { seconds: 0, nanos: -1 }),
         request_id: "\n".into(),
+        fingerprint: "f".repeat(257),
     };
     let status = refused(client.record(request).await, Code::InvalidArgument, "INVALID_FIELD");
     let named: Vec<String> = violations(&status).into_iter().map(|(field, _)| field).collect();
@@ -85,6 +86,7 @@ async fn a_purchase_with_a_bad_field_is_refused_with_the_reason_of_that_field() 
             "amount.currency_code",
             "amount.minor_units",
             "buyer_user_id",
+            "fingerprint",
             "purchase_id",
             "purchase_time",
             "request_id",

@@ -1,11 +1,26 @@
-//! The rows in which the evidence of a fraud flag and the notes of its reviewers stand, outside the log: they are
+//! The rows in which the client of a sign-up, the evidence of a fraud flag and the notes of its reviewers stand, outside the log: they are
 //! personal data.
 
 use std::fmt;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
+use crate::fraud::counted_network;
 use crate::{Personal, Timestamp, UserId};
+
+/// From where a user signed up.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SignUpClient {
+    /// The user.
+    pub user_id: UserId,
+    /// The address on the network.
+    pub client_ip: Option<IpAddr>,
+    /// A keyed hash of the fingerprint of a device or a means of payment.
+    pub fingerprint_key: Option<String>,
+    /// When.
+    pub sign_up_time: Timestamp,
+}
 
 /// What was found when a flag was raised. A second row for the same flag only counts as a repetition.
 #[derive(Clone, PartialEq)]
@@ -58,6 +73,29 @@ impl fmt::Debug for FraudNote {
     /// Prints the flag only: personal data stays out of logs.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("FraudNote").field("flag_id", &self.flag_id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SignUpClient {
+    /// Prints the user only: personal data stays out of logs.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("SignUpClient")
+            .field("user_id", &self.user_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SignUpClient {
+    /// The values of the row by column name.
+    pub(crate) fn content(&self) -> Value {
+        json!({
+            "user_id": self.user_id,
+            "client_address": self.client_ip.map(|address| address.to_canonical().to_string()),
+            "network": self.client_ip.map(counted_network),
+            "fingerprint_key": self.fingerprint_key,
+            "sign_up_time_us": self.sign_up_time,
+        })
     }
 }
 

@@ -6,7 +6,7 @@ use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
 use super::events::events;
-use super::fraud::{FlagKind, FraudPolicy};
+use super::fraud::{FlagKind, FraudPolicy, Occasion};
 use super::ids::{LONG, identifier};
 use super::ledger::Posting;
 use super::registry::{Posts, State};
@@ -49,12 +49,20 @@ pub struct FraudFlagRaised {
     /// With whom the gravest finding was; absent if nobody else is concerned.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub other_user_id: Option<UserId>,
+    /// What the checks were made for.
+    pub occasion: Occasion,
     /// What followed.
     pub consequence: FraudPolicy,
     /// The kinds of the other findings, the gravest first, each once.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub evidence: Vec<FlagKind>,
+    /// With whom else there were findings, each once, at most [`MAX_EVIDENCE_USERS`].
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub evidence_user_ids: Vec<UserId>,
 }
+
+/// The largest number of further users that a flag names.
+pub const MAX_EVIDENCE_USERS: usize = 16;
 
 /// What a flag is about has happened again and again. Not every repetition has an event: the count has doubled at
 /// least since the last one, so that nobody can fill the log.
@@ -118,6 +126,22 @@ pub struct FraudFlag {
     raised: Option<FraudFlagRaised>,
     recorded_count: u32,
     decision: Option<FraudDecision>,
+    decision_count: u32,
+}
+
+impl FraudFlagRaised {
+    /// Everybody with whom there were findings.
+    pub fn others(&self) -> impl Iterator<Item = &UserId> {
+        self.other_user_id.iter().chain(&self.evidence_user_ids)
+    }
+}
+
+impl FraudDecision {
+    /// Whether the referral is rejected.
+    #[must_use]
+    pub fn rejects(self) -> bool {
+        matches!(self, Self::Rejected | Self::RejectedAndDeactivated)
+    }
 }
 
 impl FraudFlag {
@@ -131,6 +155,12 @@ impl FraudFlag {
     #[must_use]
     pub fn decision(&self) -> Option<FraudDecision> {
         self.decision
+    }
+
+    /// How often the flag was decided about.
+    #[must_use]
+    pub fn decision_count(&self) -> u32 {
+        self.decision_count
     }
 
     /// How often it has happened, as far as events say.
@@ -188,7 +218,10 @@ impl Aggregate for FraudFlag {
                 self.recorded_count = 1;
             }
             FraudFlagEvent::FraudFlagRepeated(repeated) => self.recorded_count = repeated.count,
-            FraudFlagEvent::FraudFlagResolved(resolved) => self.decision = Some(resolved.decision),
+            FraudFlagEvent::FraudFlagResolved(resolved) => {
+                self.decision = Some(resolved.decision);
+                self.decision_count = self.decision_count.saturating_add(1);
+            }
         }
     }
 }

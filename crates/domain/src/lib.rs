@@ -53,7 +53,7 @@ mod tests;
 
 pub use api_key::*;
 pub use events::{DecodeError, EventCodec, decode};
-pub use evidence::{FraudEvidence, FraudNote};
+pub use evidence::{FraudEvidence, FraudNote, SignUpClient};
 pub use fraud_flag::*;
 pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use job::*;

@@ -1,8 +1,6 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
-use super::{
-    ApiKeyId, FraudFlagId, JobId, ParticipantId, ProgramId, PurchaseId, UserId, UserRole,
-};
+use super::{ApiKeyId, FraudFlagId, JobId, ParticipantId, ProgramId, PurchaseId, UserId, UserRole};
 
 /// A command that the rules forbid. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

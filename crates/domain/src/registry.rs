@@ -331,7 +331,7 @@ registry! { $
     /// An account.
     User {
         id: UserId,
-        state_version: 11,
+        state_version: 12,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,

@@ -89,5 +89,13 @@ impl Work for Rehearsal<'_> {
         self.stage.latest_referees(referrer)
     }
 
+    fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {
+        self.stage.keyed_hash(purpose, value)
+    }
+
+    fn is_disposable(&self, domain: &str) -> bool {
+        self.stage.is_disposable(domain)
+    }
+
     fn write_row(&mut self, _: SideRow) {}
 }

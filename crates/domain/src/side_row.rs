@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ApiKeyId, FraudEvidence, FraudNote, JobId, KeyRole, Mail, MailKind, ParticipantId, Personal,
-    ProgramId, Recipient, SessionsEnded, Timestamp, UserId, UserRole,
+    ProgramId, Recipient, SessionsEnded, SignUpClient, Timestamp, UserId, UserRole,
 };
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
@@ -217,6 +217,8 @@ pub enum SideRow {
         /// When.
         refer_time: Timestamp,
     },
+    /// From where a user signed up, as far as it is known.
+    SignUpClient(SignUpClient),
     /// What was found when a fraud flag was raised.
     FraudEvidence(Box<FraudEvidence>),
     /// What a reviewer wrote about a fraud flag.
@@ -314,6 +316,7 @@ impl SideRow {
             Self::Profile(_) => "profiles",
             Self::Enrollment(_) => "enrollments",
             Self::Referral { .. } => "referrals",
+            Self::SignUpClient(_) => "sign_up_clients",
             Self::FraudEvidence(_) => "fraud_evidence",
             Self::FraudNote(_) => "fraud_notes",
             Self::ProfileChange(_) => "profile_changes",
@@ -357,6 +360,7 @@ impl SideRow {
                 "referrer_user_id": referrer.as_str(),
                 "refer_time_us": refer_time,
             }),
+            Self::SignUpClient(client) => client.content(),
             Self::FraudEvidence(evidence) => evidence.content(),
             Self::FraudNote(note) => note.content(),
             Self::ProfileChange(change) => {

@@ -137,6 +137,19 @@ pub struct UserPasswordChanged {}
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct UserExported {}
 
+/// An operator has found that two users are two people, or no longer thinks so. Both have this event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserPairReviewed {
+    /// The other user.
+    pub other_user_id: UserId,
+    /// Whether the two are not flagged with each other any more.
+    pub is_cleared: bool,
+}
+
+/// With how many others a user can be cleared. With more, those who were cleared first can be flagged again.
+pub const MAX_CLEARED_USERS: usize = 100;
+
 events! {
     /// What can happen to a user.
     UserEvent {
@@ -155,6 +168,7 @@ events! {
         UserSecondFactorBegun = "1.0.0",
         UserRecoveryCodeUsed = "1.0.0",
         UserExported = "1.0.0",
+        UserPairReviewed = "1.0.0",
     }
 }
 
@@ -172,6 +186,7 @@ pub enum UserCommand {
     EndSessions { ended: SessionsEnded },
     ChangePassword,
     Export,
+    ReviewPair { other_user_id: UserId, is_cleared: bool },
 }
 
 /// An account.
@@ -186,6 +201,8 @@ pub struct User {
     role: UserRole,
     /// How often the password was changed.
     password_changes: u32,
+    /// With whom an operator has cleared the user, the latest last.
+    cleared: Vec<UserId>,
 }
 
 impl User {
@@ -223,6 +240,12 @@ impl User {
     #[must_use]
     pub fn register_time(&self) -> Timestamp {
         self.register_time.unwrap_or_default()
+    }
+
+    /// With whom the user is not flagged, because an operator has found them to be two people.
+    #[must_use]
+    pub fn cleared(&self) -> &[UserId] {
+        &self.cleared
     }
 
     /// How often the password was changed.
@@ -298,6 +321,12 @@ impl Aggregate for User {
             UserCommand::EndSessions { ended } => UserSessionsEnded { sessions: ended }.into(),
             UserCommand::ChangePassword => UserPasswordChanged {}.into(),
             UserCommand::Export => UserExported {}.into(),
+            UserCommand::ReviewPair { other_user_id, is_cleared } => {
+                if self.cleared.contains(&other_user_id) == is_cleared {
+                    return Ok(());
+                }
+                UserPairReviewed { other_user_id, is_cleared }.into()
+            }
         };
         sink.write(event, self).await;
         Ok(())
@@ -325,6 +354,15 @@ impl Aggregate for User {
             UserEvent::UserSessionsEnded(_)
             | UserEvent::UserSecondFactorBegun(_)
             | UserEvent::UserExported(_) => {}
+            UserEvent::UserPairReviewed(event) => {
+                self.cleared.retain(|known| *known != event.other_user_id);
+                if event.is_cleared {
+                    if self.cleared.len() >= MAX_CLEARED_USERS {
+                        self.cleared.remove(0);
+                    }
+                    self.cleared.push(event.other_user_id);
+                }
+            }
             UserEvent::UserPasswordChanged(_) => {
                 self.profile.forget_asked_email();
                 self.password_changes = self.password_changes.saturating_add(1);
@@ -350,7 +388,8 @@ impl Posts for UserEvent {
             | Self::UserPasswordChanged(_)
             | Self::UserSecondFactorBegun(_)
             | Self::UserRecoveryCodeUsed(_)
-            | Self::UserExported(_) => None,
+            | Self::UserExported(_)
+            | Self::UserPairReviewed(_) => None,
         }
     }
 }

@@ -268,6 +268,14 @@ pub trait Work {
     /// [`Halt::Missing`] if it has not been looked up yet.
     fn latest_referees(&mut self, referrer: &ParticipantId) -> Result<Vec<LatestReferee>, Halt>;
 
+    /// A keyed hash of a value: 22 letters, digits, `-` and `_`. The same value has another hash for another purpose.
+    /// What must not be stored is recognised by it; without the key, which stays in the database, nobody can try
+    /// values out.
+    fn keyed_hash(&self, purpose: &'static str, value: &str) -> String;
+
+    /// Whether a domain, in its Unicode form, is that of a provider of disposable addresses.
+    fn is_disposable(&self, domain: &str) -> bool;
+
     /// Writes a row outside the log.
     fn write_row(&mut self, row: SideRow);
 }

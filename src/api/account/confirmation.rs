@@ -80,11 +80,7 @@ pub(in crate::api) async fn confirm(
         reads += 1;
         let profile = in_time(own_profile(context.database.pool(), &user_id)).await?;
         let profile = profile.ok_or_else(|| Refusal::UserNotFound(user_id.clone()))?;
-        let mut confirmation = confirmation(&known, &profile)?;
-        let change = confirmation.change.as_ref();
-        confirmation.mailbox_keys = change.and_then(|(Exchange { from, to }, _)| {
-            context.fraud_keys.mailbox(&from.0).zip(context.fraud_keys.mailbox(&to.0))
-        });
+        let confirmation = confirmation(&known, &profile)?;
         let command = Command::ConfirmEmail(Box::new(confirmation));
         let submission = Submission::new(command, actor.clone(), door.clone());
         match context.engine.execute(submission).await {
@@ -106,5 +102,5 @@ fn confirmation(known: &KnownToken, profile: &OwnProfile) -> Result<ConfirmEmail
         _ => None,
     };
     let (user_id, version) = (known.user_id.clone(), profile.version);
-    Ok(ConfirmEmail { user_id, version, change, mailbox_keys: None })
+    Ok(ConfirmEmail { user_id, version, change })
 }

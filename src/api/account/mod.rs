@@ -11,6 +11,7 @@ mod mailed_tokens;
 mod password;
 pub(super) mod password_reset;
 mod profile;
+mod refused;
 mod registration;
 mod role;
 mod second_factor;

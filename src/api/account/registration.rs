@@ -1,17 +1,20 @@
 //! `RegisterUser`.
 
-use super::Handlers;
+use std::net::IpAddr;
+
+use super::{Handlers, refused};
 use crate::access::Principal;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
+use crate::api::peer::ClientAddress;
 use crate::api::redaction::Redact;
 use crate::api::responses::{self, joined};
 use crate::api::writes::{carry_out_within, command_fields, request_key};
 use crate::engine::query::query;
 use crate::store::personal::address_key;
-use crate::store::{ProfileNames, RecordedEvent, claims, in_time};
+use crate::store::{Door, ProfileNames, RecordedEvent, claims, in_time};
 use domain::decide::{Command, RegisterUser, rehearse_sign_up};
 use domain::{Kind, Profile, ProgramId, Refusal, UserId, UserRole, UserStatus, email};
 
@@ -20,12 +23,28 @@ impl Handlers {
         &self,
         call: Call<pb::RegisterUserRequest>,
     ) -> Result<pb::RegisterUserResponse, ApiError> {
+        let answer = self.try_to_register(&call).await;
+        if let Err(refused) = &answer
+            && let Some(program_id) = refused.fact(ErrorReason::TooManySignUps, "program_id")
+            && let Ok(program_id) = ProgramId::parse(&program_id)
+            && let Some(client_ip) = client_of(&call)
+        {
+            let (actor, door) = (call.principal.actor(), Door::rpc(call.rpc()));
+            refused::flag(&self.0, program_id, client_ip, actor, door).await;
+        }
+        answer
+    }
+
+    async fn try_to_register(
+        &self,
+        call: &Call<pb::RegisterUserRequest>,
+    ) -> Result<pb::RegisterUserResponse, ApiError> {
         let (context, door) = (&self.0, &self.0.open_door);
         let is_open = !call.principal.is_back_end();
         if is_open {
             door.check_open()?;
         }
-        let mut sign_up = self.read_sign_up(&call)?;
+        let mut sign_up = self.read_sign_up(call)?;
         // Callers without credentials do not share request ids: each address has its own scope.
         let scope = match call.principal {
             Principal::Anonymous => {
@@ -38,12 +57,12 @@ impl Handlers {
         let _place = if is_open {
             let place = door.enter()?;
             if context.settings.confirm_sign_ups
-                && let Some(answer) = self.let_wait(&call, &scope, &sign_up).await?
+                && let Some(answer) = self.let_wait(call, &scope, &sign_up).await?
             {
                 return Ok(answer);
             }
-            let checked = self.check_open_sign_up(&call, &scope, &sign_up).await;
-            checked.map_err(|refused| with_username(&call, door.discreet(refused)))?;
+            let checked = self.check_open_sign_up(call, &scope, &sign_up).await;
+            checked.map_err(|refused| with_username(call, door.discreet(refused)))?;
             sign_up.profile.password_hash =
                 Some(door.hash(context.access.passwords(), password).await?);
             Some(place)
@@ -70,9 +89,9 @@ impl Handlers {
         let key_id = sign_up.api_key.as_ref().map(|key| key.key_id.clone());
         // Whatever was checked before is decided again, now exactly.
         let command = Command::RegisterUser(Box::new(sign_up));
-        let written = carry_out_within(context, &call, &scope, command).await;
+        let written = carry_out_within(context, call, &scope, command).await;
         let written = written.map_err(|refused| {
-            with_username(&call, if is_open { door.discreet(refused) } else { refused })
+            with_username(call, if is_open { door.discreet(refused) } else { refused })
         })?;
         let is_of_key = |event: &RecordedEvent| {
             event.stream.kind == Kind::ApiKey
@@ -106,8 +125,10 @@ impl Handlers {
         let request = &call.message;
         let mut fields: Fields = command_fields(request);
         fields.client_ip(&request.client_ip);
+        let fingerprint = fields.fingerprint(&request.fingerprint);
         let settings = self.0.access.passwords().settings();
         let is_optional = call.principal.is_back_end();
+        let client_ip = client_of(call);
         if request.issue_api_key && !is_optional && self.0.settings.confirm_sign_ups {
             let message = "must be left out: the user does not exist before the address is confirmed, and creates keys \
                            after logging in";
@@ -127,12 +148,12 @@ impl Handlers {
         let ((user_id, username), email) = fields.finish(required)?;
         let address_key = email::comparable(&email)
             .and_then(|address| address_key(&self.0.address_secret, &address));
-        let mailbox_keys = self.0.fraud_keys.mailbox(&email);
         let profile = Profile { user_id, username, email, display_name, password_hash: None };
         Ok(RegisterUser {
             profile,
             address_key,
-            mailbox_keys,
+            client_ip,
+            fingerprint,
             program_id,
             referral_code,
             api_key: None,
@@ -167,6 +188,15 @@ impl Handlers {
             return Err(Refusal::Taken(vec!["email"]).into());
         }
         Ok(())
+    }
+}
+
+/// From where a user signs up: as the back end says, or where a user's own call comes from.
+fn client_of(call: &Call<pb::RegisterUserRequest>) -> Option<IpAddr> {
+    if call.principal.is_back_end() {
+        call.message.client_ip.trim().parse().ok()
+    } else {
+        call.address.map(ClientAddress::ip)
     }
 }
 

@@ -3,15 +3,14 @@
 //! Everything but the address is checked and answered at once, as with other sign-ups. Whether the address has an
 //! account is told to nobody but its owner: the answer, the work and its time are the same.
 
-use super::Handlers;
 use super::evenly::no_sooner;
 use super::mailed_tokens::unknown;
 use super::registration::with_username;
+use super::{Handlers, refused};
 use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
-use crate::api::peer::ClientAddress;
 use crate::api::writes::{key_of, request_key};
 use crate::engine::query::query;
 use crate::engine::{Failure, RequestKey, Submission, fresh_uuid};
@@ -56,8 +55,9 @@ impl Handlers {
                             profile,
                             program_id: sign_up.program_id.clone(),
                             referral_code: sign_up.referral_code.clone(),
+                            client_ip: sign_up.client_ip,
+                            fingerprint: sign_up.fingerprint.clone(),
                         },
-                        client: call.address.map(ClientAddress::ip),
                         request: request.map(|request| (request.key, request.fingerprint)),
                         token_id: fresh_uuid(&context.environment),
                         kept: context.settings.sign_ups_kept,
@@ -119,7 +119,7 @@ pub(super) async fn register(
     actor: Actor,
     door: Door,
 ) -> Result<i64, ApiError> {
-    let SignUp { profile, program_id, referral_code } =
+    let SignUp { profile, program_id, referral_code, client_ip, fingerprint } =
         match in_time(sign_ups::find(context.database.pool(), user_id)).await? {
             Some(Found::Waiting(sign_up)) => *sign_up,
             Some(Found::Confirmed(position)) => return Ok(position),
@@ -127,12 +127,12 @@ pub(super) async fn register(
         };
     let address_key = email::comparable(&profile.email)
         .and_then(|address| address_key(&context.address_secret, &address));
-    let mailbox_keys = context.fraud_keys.mailbox(&profile.email);
     let username = profile.username.clone();
     let command = Command::RegisterUser(Box::new(RegisterUser {
         profile,
         address_key,
-        mailbox_keys,
+        client_ip,
+        fingerprint,
         program_id,
         referral_code,
         api_key: None,
@@ -140,9 +140,16 @@ pub(super) async fn register(
     }));
     // Another server may be doing the same, or have died before it could answer.
     let once = key_of(context, "confirmed sign-up", user_id.as_str());
-    let submission = Submission::new(command, actor, door).answering(once);
+    let submission = Submission::new(command, actor.clone(), door.clone()).answering(once);
     match context.engine.execute(submission).await {
         Ok(committed) => Ok(committed.position),
+        Err(Failure::Refused(Refusal::TooManySignUps { program_id, limit, retry_seconds })) => {
+            if let Some(client_ip) = client_ip {
+                refused::flag(context, program_id.clone(), client_ip, actor, door).await;
+            }
+            let refusal = Refusal::TooManySignUps { program_id, limit, retry_seconds };
+            Err(ApiError::from(refusal).advise("the sign-up goes on waiting: confirm again then"))
+        }
         Err(failure) => Err(advised(failure, &username)),
     }
 }

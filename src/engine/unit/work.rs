@@ -172,6 +172,14 @@ impl Work for UnitOfWork<'_> {
         self.find_referees(referrer)
     }
 
+    fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {
+        self.environment.screening.keys.hash(purpose, value)
+    }
+
+    fn is_disposable(&self, domain: &str) -> bool {
+        self.environment.screening.disposable.contains(domain)
+    }
+
     fn write_row(&mut self, row: SideRow) {
         self.scratch.entry.rows.push(row);
     }

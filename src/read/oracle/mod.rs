@@ -195,7 +195,7 @@ impl Oracle {
                 judgement.confirmed.push(user);
                 return;
             }
-            // Nothing in a program follows from what a user is called, or from who may call.
+            // Nothing in a program follows from what a user is called, from who may call, or from who is whom.
             UserEvent::UserProfileUpdated(_)
             | UserEvent::UserEmailChanged(_)
             | UserEvent::UserSecondFactorChanged(_)
@@ -204,7 +204,8 @@ impl Oracle {
             | UserEvent::UserPasswordChanged(_)
             | UserEvent::UserSecondFactorBegun(_)
             | UserEvent::UserRecoveryCodeUsed(_)
-            | UserEvent::UserExported(_) => return,
+            | UserEvent::UserExported(_)
+            | UserEvent::UserPairReviewed(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.expect(*person, on_all, Vec::new()));

@@ -1,26 +1,20 @@
 //! What fraud checks compare a sign-up with: who else has the same mailbox, and how many signed up from one address.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 
-use crate::fraud::SignUpsPerAddress;
+use crate::fraud::{Address, SignUpsPerAddress, counted_network};
 use crate::{
-    Claim, ClaimKind, Halt, ProgramId, SignUpOrigin, SignUpOriginCommand, SignUpOriginId, UserId,
-    Work, each, load, tell,
+    Claim, ClaimKind, Halt, Personal, ProgramId, SignUpOrigin, SignUpOriginCommand, SignUpOriginId,
+    UserId, Work, each, load, tell,
 };
 
-/// Keyed hashes by which users with the same mailbox, or with mailboxes that look the same, are found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailboxKeys {
-    /// Of the mailbox that the address leads to.
-    pub mailbox: String,
-    /// Of what the mailbox looks like.
-    pub look_alike: String,
-}
-
-impl MailboxKeys {
-    fn values(&self) -> [(ClaimKind, &str); 2] {
-        [(ClaimKind::Mailbox, &self.mailbox), (ClaimKind::LookAlike, &self.look_alike)]
-    }
+/// Keyed hashes of the mailbox that an address leads to and of what it looks like, by which others who have it are
+/// found.
+fn mailbox_keys(work: &dyn Work, address: &Address) -> [(ClaimKind, String); 2] {
+    [
+        (ClaimKind::Mailbox, work.keyed_hash("mailbox", &address.mailbox_key())),
+        (ClaimKind::LookAlike, work.keyed_hash("look_alike", &address.look_alike_key())),
+    ]
 }
 
 /// The users who had what a user has before that user.
@@ -34,13 +28,13 @@ pub struct FirstOwners {
 
 /// Claims a user's mailbox and what it looks like. Every user does, whatever the programs check, so that a program
 /// which begins to check compares with all users.
-pub(super) fn share_mailbox(
+pub(crate) fn share_mailbox(
     work: &mut dyn Work,
     user_id: &UserId,
-    keys: &MailboxKeys,
+    address: &Address,
 ) -> Result<FirstOwners, Halt> {
     let mut owners = FirstOwners::default();
-    each(keys.values(), |(kind, value)| {
+    each(mailbox_keys(work, address), |(kind, value)| {
         let owner = share(work, kind, value, user_id)?;
         match kind {
             ClaimKind::Mailbox => owners.mailbox = owner,
@@ -53,16 +47,17 @@ pub(super) fn share_mailbox(
 
 /// Claims the mailbox of a new address, and gives up the one whose place it takes. If others have the one that is given
 /// up, the next user who gets it becomes its owner.
-pub(super) fn exchange_mailbox(
+pub(crate) fn exchange_mailbox(
     work: &mut dyn Work,
     user_id: &UserId,
-    from: &MailboxKeys,
-    to: &MailboxKeys,
+    from: &Address,
+    to: &Address,
 ) -> Result<FirstOwners, Halt> {
-    for ((kind, before), (_, after)) in from.values().into_iter().zip(to.values()) {
+    let (before, after) = (mailbox_keys(work, from), mailbox_keys(work, to));
+    for ((kind, before), (_, after)) in before.into_iter().zip(after) {
         if before != after {
             let owner = user_id.to_string();
-            work.release_claim(Claim { kind, value: before.into(), owner })?;
+            work.release_claim(Claim { kind, value: before, owner })?;
         }
     }
     share_mailbox(work, user_id, to)
@@ -72,38 +67,39 @@ pub(super) fn exchange_mailbox(
 fn share(
     work: &mut dyn Work,
     kind: ClaimKind,
-    value: &str,
+    value: String,
     user_id: &UserId,
 ) -> Result<Option<UserId>, Halt> {
     let owner = user_id.to_string();
-    let first = work.share_claim(Claim { kind, value: value.into(), owner })?;
+    let first = work.share_claim(Claim { kind, value, owner })?;
     Ok(first.and_then(|first| UserId::parse(&first).ok()))
 }
 
 /// Claims the fingerprint of a device or a means of payment, and returns the other user who had it first.
-///
-/// # Errors
-/// [`Halt::Missing`] if the owner has to be looked up.
-pub fn share_fingerprint(
+pub(crate) fn share_fingerprint(
     work: &mut dyn Work,
     user_id: &UserId,
-    fingerprint_key: &str,
+    fingerprint: &Personal,
 ) -> Result<Option<UserId>, Halt> {
-    share(work, ClaimKind::Fingerprint, fingerprint_key, user_id)
+    let key = work.keyed_hash("fingerprint", &fingerprint.0);
+    share(work, ClaimKind::Fingerprint, key, user_id)
 }
 
-/// Counts a sign-up for a program from an address, given as a keyed hash. Returns how many were made in the window of
-/// the check before.
-///
-/// # Errors
-/// A refusal with the time to retry, if there were too many and the program refuses those.
-pub fn count_sign_up(
+/// The key of an address on the network, as one from which people sign up.
+pub(crate) fn network_key(work: &dyn Work, client_ip: IpAddr) -> String {
+    work.keyed_hash("client_address", &counted_network(client_ip))
+}
+
+/// Counts a sign-up for a program from an address on the network. Returns how many were made in the window of the check
+/// before. Refused with the time to retry, if there were too many and the program refuses those.
+pub(crate) fn count_sign_up(
     work: &mut dyn Work,
     program_id: &ProgramId,
-    address_key: &Arc<str>,
+    client_ip: IpAddr,
     check: SignUpsPerAddress,
 ) -> Result<u32, Halt> {
-    let (program_id, address_key) = (program_id.clone(), address_key.clone());
+    let address_key = network_key(work, client_ip).into();
+    let program_id = program_id.clone();
     let id = SignUpOriginId { program_id: program_id.clone(), address_key };
     let now = work.now();
     let before = load::<SignUpOrigin>(work, &id)?.sign_ups_within(check.window_hours, now).len();

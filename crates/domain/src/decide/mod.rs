@@ -7,7 +7,7 @@
 mod access;
 mod account;
 mod erasure;
-mod evidence;
+pub(crate) mod evidence;
 mod job;
 mod make_up;
 mod profile;
@@ -15,18 +15,20 @@ mod program;
 mod purchase;
 mod referral;
 mod registration;
+mod review;
 mod rewards;
+mod screening;
 mod session;
 mod standing;
 mod validation;
 
 use std::sync::Arc;
 
-pub use evidence::{FirstOwners, MailboxKeys, count_sign_up, share_fingerprint};
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser, rehearse_sign_up};
+pub use review::{FlagRefusedSignUp, ResolveFraudFlag, refused_sign_up_flag};
 pub use session::ChangePassword;
 pub use validation::{CodeVerdict, validate_code};
 
@@ -107,6 +109,8 @@ pub enum Command {
         ended: SessionsEnded,
     },
     ChangePassword(ChangePassword),
+    ResolveFraudFlag(Box<ResolveFraudFlag>),
+    FlagRefusedSignUp(FlagRefusedSignUp),
 }
 
 impl Command {
@@ -138,6 +142,8 @@ impl Command {
             Self::SetUserRole { .. } => "SetUserRole",
             Self::EndSessions { .. } => "EndSessions",
             Self::ChangePassword(_) => "ChangePassword",
+            Self::ResolveFraudFlag(_) => "ResolveFraudFlag",
+            Self::FlagRefusedSignUp(_) => "FlagRefusedSignUp",
         }
     }
 
@@ -169,7 +175,9 @@ impl Command {
             | Self::RevokeApiKey { .. }
             | Self::SetUserRole { .. }
             | Self::EndSessions { .. }
-            | Self::ChangePassword(_) => None,
+            | Self::ChangePassword(_)
+            | Self::ResolveFraudFlag(_)
+            | Self::FlagRefusedSignUp(_) => None,
         }
     }
 
@@ -211,6 +219,8 @@ impl Command {
             Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),
             Self::EndSessions { user_id, ended } => session::end(work, user_id, ended),
             Self::ChangePassword(input) => session::change_password(work, input),
+            Self::ResolveFraudFlag(input) => review::resolve(work, input),
+            Self::FlagRefusedSignUp(input) => review::flag_refused(work, input),
         }
     }
 }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use crate::decide::evidence::{self, MailboxKeys};
-use crate::decide::standing;
+use crate::decide::{evidence, screening, standing};
+use crate::fraud::Address;
 use crate::side_row::hex;
 use crate::{
     Claim, ClaimKind, Halt, Mail, MailKind, MailedToken, Personal, ProfileChange, ProfileCommand,
@@ -49,8 +49,6 @@ pub struct ConfirmEmail {
     /// The address that takes the place of the present one, with the version of the profile in which it was asked
     /// for; none if the present one is confirmed.
     pub change: Option<(Exchange, u32)>,
-    /// Keyed hashes of the mailboxes of the present address and of the new one.
-    pub mailbox_keys: Option<(MailboxKeys, MailboxKeys)>,
 }
 
 /// A second factor was set up, or removed.
@@ -127,7 +125,7 @@ fn ask_for_address(work: &mut dyn Work, user_id: &UserId, exchange: &Exchange, v
 }
 
 pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result<(), Halt> {
-    let ConfirmEmail { user_id, version, change, mailbox_keys } = input;
+    let ConfirmEmail { user_id, version, change } = input;
     let user = user_of_version(work, user_id, *version)?;
     match change {
         None if user.profile().is_email_confirmed() => return Err(Refusal::MailedTokenUsed.into()),
@@ -135,8 +133,11 @@ pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result
         Some((exchange, asked)) => {
             tell_profile(work, user_id, ProfileCommand::ChangeEmail { asked: *asked })?;
             exchange_claim(work, ClaimKind::Email, user_id, exchange)?;
-            if let Some((from, to)) = mailbox_keys {
-                evidence::exchange_mailbox(work, user_id, from, to)?;
+            let parse = |address: &Personal| Address::parse(&address.0);
+            if let Some((from, to)) = parse(&exchange.from).zip(parse(&exchange.to)) {
+                let owners = evidence::exchange_mailbox(work, user_id, &from, &to)?;
+                let subject = screening::Subject::with_new_address(to, owners);
+                screening::screen_new_address(work, user_id, &subject)?;
             }
             work.write_row(SideRow::ProfileChange(ProfileChange {
                 user_id: user_id.clone(),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::code;
 use crate::decide::rewards::{self, Occasion, PurchaseOccasion};
-use crate::decide::standing;
+use crate::decide::{screening, standing};
 use crate::rules::{AttachPolicy, EarnOn, ProgramRules};
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, ProgramVersion,
@@ -43,7 +43,9 @@ pub(super) fn apply(work: &mut dyn Work, input: &ApplyReferral) -> Result<(), Ha
     let referee_id = ParticipantId::new(&program_id, &input.referee_user_id);
     let referrer_id = ParticipantId::new(&program_id, &referrer_user_id);
     check(work, &version.rules, &referee_id, &referrer_id)?;
-    let standing = standing::initial(work, &version.rules, &referee_id)?;
+    let rules = &version.rules;
+    let consequence = screening::screen_known(work, rules, &referee_id, &referrer_user_id)?;
+    let standing = standing::initial(work, rules, &referee_id, consequence)?;
     attach(work, version, &referee_id, &referrer_user_id, standing)
 }
 

@@ -1,16 +1,17 @@
 //! Signing up, and enrolling in a program later.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use crate::code::{self, CodeFault};
-use crate::decide::evidence::{self, MailboxKeys};
-use crate::decide::{access, referral, standing};
+use crate::decide::screening::Subject;
+use crate::decide::{access, referral, screening, standing};
 use crate::rehearsal::Rehearsal;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
     Claim, ClaimKind, Halt, MAX_PROGRAMS_PER_USER, NewApiKey, Participant, ParticipantCommand,
-    ParticipantEnrolled, ParticipantId, Profile, ProfileCommand, Program, ProgramId, Refusal,
-    SideRow, User, UserCommand, UserId, Work, each, load, peek_new, tell,
+    ParticipantEnrolled, ParticipantId, Personal, Profile, ProfileCommand, Program, ProgramId,
+    Refusal, SideRow, User, UserCommand, UserId, Work, each, load, peek_new, tell,
 };
 
 /// How often a code is drawn before the decision gives up. There are at least a million codes, so even the
@@ -25,10 +26,13 @@ pub struct RegisterUser {
     pub profile: Profile,
     /// A keyed hash of the address in its comparable form, by which it is recognised as that of an erased user.
     pub address_key: Option<String>,
-    pub mailbox_keys: Option<MailboxKeys>,
     pub program_id: Option<ProgramId>,
     /// As the caller wrote it.
     pub referral_code: Option<String>,
+    /// From where the user signs up, if it is known.
+    pub client_ip: Option<IpAddr>,
+    /// What recognises the device or the means of payment.
+    pub fingerprint: Option<Personal>,
     /// A key of the new user, if one is wanted.
     pub api_key: Option<NewApiKey>,
     /// Whether the sign-up has waited until its address was confirmed.
@@ -69,16 +73,19 @@ pub(super) fn register(
         work.claim(Claim { kind, value: kind.normal_form(value), owner })?;
     }
     // Both are tried before either halts, so that they are looked up together.
-    let keys = input.mailbox_keys.as_ref();
-    let shared = keys.map(|keys| evidence::share_mailbox(work, user_id, keys)).transpose();
+    let fingerprint = input.fingerprint.as_ref();
+    let subject = Subject::signing_up(work, user_id, email, input.client_ip, fingerprint);
     let address_key = input.address_key.as_ref();
     let is_known = address_key.map(|key| work.is_erased_address(key)).transpose();
-    shared?;
+    let subject = subject?;
     let has_known_address = is_known?.unwrap_or_default();
     let now = work.now();
     let register = UserCommand::Register { user_id: user_id.clone(), has_known_address, now };
     tell::<User>(work, user_id, register)?;
     work.write_row(SideRow::Profile(input.profile.clone()));
+    if let Some(client) = subject.client(user_id, now) {
+        work.write_row(SideRow::SignUpClient(client));
+    }
     if input.is_address_confirmed {
         // Before the enrolments: a program may ask whether the address is confirmed.
         tell::<User>(work, user_id, UserCommand::Profile(ProfileCommand::ConfirmEmail))?;
@@ -90,7 +97,7 @@ pub(super) fn register(
     let mut passed_over = None;
     each(programs, |program_id| {
         let id = ParticipantId { program_id, user_id: user_id.clone() };
-        passed_over = passed_over.or(enter(work, &id, code)?);
+        passed_over = passed_over.or(enter(work, &id, code, Some(&subject))?);
         Ok(())
     })?;
     Ok(passed_over)
@@ -124,7 +131,7 @@ pub(super) fn enroll(
         let limit = MAX_PROGRAMS_PER_USER;
         return Err(Refusal::TooManyPrograms { user_id: user_id.clone(), limit }.into());
     }
-    enter(work, &participant, given(input.referral_code.as_ref()))
+    enter(work, &participant, given(input.referral_code.as_ref()), None)
 }
 
 /// The programs that enroll by default at present, in the order of their ids.
@@ -139,17 +146,21 @@ pub(super) fn default_programs(work: &mut dyn Work) -> Result<BTreeSet<ProgramId
     Ok(programs)
 }
 
-/// Makes an already loaded user a participant; with a usable code, a referred one. Returns why the code was passed
+/// Makes an already loaded user a participant; with a usable code, a referred one. `signing_up` is for a user who is
+/// being registered. Returns why the code was passed
 /// over, if it was.
 fn enter(
     work: &mut dyn Work,
     id: &ParticipantId,
     code: Option<&str>,
+    signing_up: Option<&Subject>,
 ) -> Result<Option<CodeFault>, Halt> {
     let program = load::<Program>(work, &id.program_id)?;
     let version =
         program.current().ok_or_else(|| Refusal::ProgramNotFound(id.program_id.clone()))?;
     let rules = &version.rules;
+    let count = signing_up.map(|subject| screening::count_sign_up(work, rules, id, subject));
+    let sign_ups_from_address = count.transpose()?.flatten();
     let (referrer, passed_over) = match code {
         None => (None, None),
         Some(code) => match usable_referrer(work, id, rules, code)? {
@@ -168,7 +179,14 @@ fn enter(
     tell::<Participant>(work, id, ParticipantCommand::Enroll { id: id.clone(), enrolled })?;
     work.write_row(SideRow::Enrollment(id.clone()));
     if let Some(referrer) = referrer {
-        let standing = standing::initial(work, rules, id)?;
+        let consequence = match signing_up {
+            Some(subject) => {
+                let count = sign_ups_from_address;
+                screening::screen_referral(work, rules, id, &referrer, subject, count)?
+            }
+            None => screening::screen_known(work, rules, id, &referrer)?,
+        };
+        let standing = standing::initial(work, rules, id, consequence)?;
         referral::attach(work, version, id, &referrer, standing)?;
     }
     Ok(passed_over)

@@ -4,6 +4,7 @@
 //! referral counts as if it had just been made.
 
 use crate::decide::referral::{self, room};
+use crate::fraud::FraudPolicy;
 use crate::rules::ProgramRules;
 use crate::{
     Halt, HoldReason, Participant, ParticipantCommand, ParticipantId, Program, Referral,
@@ -11,16 +12,21 @@ use crate::{
     UserId, Work, each, existing_participant, load, tell,
 };
 
-/// How a referral stands that the rules permit.
+/// How a referral stands that the rules permit, with what follows from its fraud checks, if they found something.
 pub(super) fn initial(
     work: &mut dyn Work,
     rules: &ProgramRules,
     referee: &ParticipantId,
+    consequence: Option<FraudPolicy>,
 ) -> Result<Standing, Halt> {
+    if consequence == Some(FraudPolicy::Reject) {
+        return Ok(Standing::Rejected);
+    }
     let is_unconfirmed = rules.require_confirmed_email
         && !load::<User>(work, &referee.user_id)?.profile().is_email_confirmed();
-    let reasons = is_unconfirmed.then_some(HoldReason::UnconfirmedEmail);
-    Ok(Standing::held_for(reasons.into_iter().collect()))
+    let unconfirmed = is_unconfirmed.then_some(HoldReason::UnconfirmedEmail);
+    let review = (consequence == Some(FraudPolicy::Hold)).then_some(HoldReason::Review);
+    Ok(Standing::held_for(unconfirmed.into_iter().chain(review).collect()))
 }
 
 /// Mails a link to a referee whose referral waits for the confirmation of their address.
@@ -60,26 +66,80 @@ pub(super) fn release(work: &mut dyn Work, referee: &ParticipantId) -> Result<()
     let rules = &program.current().ok_or(NO_PROGRAM)?.rules;
     let referrer_id = ParticipantId::new(&referee.program_id, &referrer_user_id);
     room(rules, &referrer_user_id, &*load::<Participant>(work, &referrer_id)?)?;
-    match initial(work, rules, referee)? {
+    match initial(work, rules, referee, None)? {
         Standing::Pending => begin_to_count(work, referee, status),
         standing => {
             ask_for_confirmation(work, referee, &standing);
             let status = standing.status();
             let hold_reasons = standing.hold_reasons();
             tell_referee(work, referee, status, hold_reasons)?;
-            tell_referrer(work, referee, &referrer_user_id, ReferralStatus::Rejected, status)
+            let before = ReferralStatus::Rejected;
+            tell_referrer(work, referee, &referrer_user_id, before, status, false)
         }
     }
 }
 
 /// Somebody has decided that a held referral does not count.
 pub(super) fn reject(work: &mut dyn Work, referee: &ParticipantId) -> Result<(), Halt> {
-    let Referral { status, referrer_user_id, .. } = reviewed(work, referee)?;
+    let Referral { status, .. } = reviewed(work, referee)?;
     if status != ReferralStatus::Held {
         return Err(Refusal::ReferralNotHeld(referee.clone()).into());
     }
-    tell_referee(work, referee, ReferralStatus::Rejected, Vec::new())?;
-    tell_referrer(work, referee, &referrer_user_id, status, ReferralStatus::Rejected)
+    cease_to_count(work, referee, ReferralStatus::Rejected, Vec::new())
+}
+
+/// Somebody has decided that a referral does not count. What it has earned stays, and one that has converted goes on.
+pub(super) fn reject_unless_converted(
+    work: &mut dyn Work,
+    referee: &ParticipantId,
+) -> Result<(), Halt> {
+    match status_of(work, referee)? {
+        Some(ReferralStatus::Held | ReferralStatus::Pending) => {
+            cease_to_count(work, referee, ReferralStatus::Rejected, Vec::new())
+        }
+        Some(ReferralStatus::Converted | ReferralStatus::Rejected) | None => Ok(()),
+    }
+}
+
+/// Somebody has decided that a referral counts, as far as it depends on that.
+pub(super) fn release_if_held_for_review(
+    work: &mut dyn Work,
+    referee: &ParticipantId,
+) -> Result<(), Halt> {
+    match status_of(work, referee)? {
+        Some(ReferralStatus::Held) => lift(work, referee, HoldReason::Review),
+        Some(ReferralStatus::Rejected) => release(work, referee),
+        Some(ReferralStatus::Converted | ReferralStatus::Pending) | None => Ok(()),
+    }
+}
+
+/// A referral that has not earned anything yet waits for a review.
+pub(super) fn hold(work: &mut dyn Work, referee: &ParticipantId) -> Result<(), Halt> {
+    cease_to_count(work, referee, ReferralStatus::Held, vec![HoldReason::Review])
+}
+
+/// The status of the participant's own referral; `None` if there is none, or the participant was erased.
+fn status_of(work: &mut dyn Work, referee: &ParticipantId) -> Result<Option<ReferralStatus>, Halt> {
+    let participant = load::<Participant>(work, referee)?;
+    let referral = participant.referral().filter(|_| !participant.is_erased());
+    Ok(referral.map(|referral| referral.status))
+}
+
+/// A referral has a status from now on under which it does not count.
+fn cease_to_count(
+    work: &mut dyn Work,
+    referee: &ParticipantId,
+    status: ReferralStatus,
+    hold_reasons: Vec<HoldReason>,
+) -> Result<(), Halt> {
+    let referral = load::<Participant>(work, referee)?.referral().cloned();
+    let Some(Referral { status: before, referrer_user_id, made_while_inactive, .. }) = referral
+    else {
+        return Err(Halt::Broken("a referral that was never made"));
+    };
+    tell_referee(work, referee, status, hold_reasons)?;
+    let was_made_while_inactive = made_while_inactive && before == ReferralStatus::Pending;
+    tell_referrer(work, referee, &referrer_user_id, before, status, was_made_while_inactive)
 }
 
 const NO_PROGRAM: Halt = Halt::Broken("a participant of a program that does not exist");
@@ -164,6 +224,7 @@ fn tell_referrer(
     referrer_user_id: &UserId,
     previous_status: ReferralStatus,
     status: ReferralStatus,
+    made_while_inactive: bool,
 ) -> Result<(), Halt> {
     let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
     load::<Participant>(work, &referrer)?;
@@ -171,7 +232,7 @@ fn tell_referrer(
         referee_user_id: referee.user_id.clone(),
         previous_status,
         status,
-        made_while_inactive: false,
+        made_while_inactive,
         converted_while_inactive: false,
     };
     tell::<Participant>(work, &referrer, ParticipantCommand::UpdateReferral(updated)).map(drop)

@@ -81,7 +81,8 @@ fn sign_up(
     let command = RegisterUser {
         profile,
         address_key: None,
-        mailbox_keys: None,
+        client_ip: None,
+        fingerprint: None,
         program_id: program_id.cloned(),
         referral_code: Some(code.into()),
         api_key: None,

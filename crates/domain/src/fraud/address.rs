@@ -24,6 +24,13 @@ impl Address {
         Some(Self { text, at })
     }
 
+    /// An address that is in the form already in which addresses are compared.
+    #[must_use]
+    pub fn of_comparable(text: &str) -> Option<Self> {
+        let at = text.rfind('@')?;
+        Some(Self { text: text.into(), at })
+    }
+
     /// The whole address, as it is compared.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -11,6 +11,7 @@ mod address;
 mod checks;
 mod disposable;
 mod look_alikes;
+mod network;
 mod providers;
 mod verdict;
 
@@ -20,6 +21,7 @@ pub use checks::{
     ReferralBurst, SignUpsPerAddress, SimilarAddress,
 };
 pub use disposable::DisposableDomains;
+pub use network::counted_network;
 pub use verdict::{
     EXACT_BPS, Finding, Flag, FlagKind, KnownAddress, LATEST_REFEREES, Occasion, Signals, judge,
 };

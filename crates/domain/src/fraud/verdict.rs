@@ -84,13 +84,32 @@ pub struct KnownAddress {
     pub address: Address,
 }
 
-/// When the checks are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What checks are made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
 pub enum Occasion {
     /// A referral is about to be made.
     Referral,
+    /// The referee of a referral has bought something, with a fingerprint.
+    Purchase,
     /// The referee of a referral has changed their address: it is flagged at most.
     AddressChange,
+    /// A sign-up was refused.
+    RefusedSignUp,
+}
+
+impl Occasion {
+    /// The name used in events.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Referral => "referral",
+            Self::Purchase => "purchase",
+            Self::AddressChange => "address_change",
+            Self::RefusedSignUp => "refused_sign_up",
+        }
+    }
 }
 
 /// What was found out about a referral, without any judgement. What was not looked up is absent, and finds nothing.
@@ -193,7 +212,7 @@ pub fn judge(checks: &FraudChecks, signals: &Signals<'_>, occasion: Occasion) ->
     Some(Flag {
         gravest: findings.next()?,
         consequence: match occasion {
-            Occasion::Referral => hardest,
+            Occasion::Referral | Occasion::Purchase | Occasion::RefusedSignUp => hardest,
             Occasion::AddressChange => FraudPolicy::Flag,
         },
         evidence: findings.collect(),

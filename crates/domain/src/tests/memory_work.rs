@@ -25,6 +25,18 @@ fn address(profile: &Profile) -> Personal {
     Personal(ClaimKind::Email.normal_form(&profile.email))
 }
 
+/// The domain of addresses that are disposable.
+pub const DISPOSABLE_DOMAIN: &str = "throwaway.example";
+
+/// A stand-in for a keyed hash: the hash FNV-1a of Fowler, Noll and Vo, with 64 bits.
+pub fn keyed_hash(purpose: &str, value: &str) -> String {
+    let bytes = [purpose.as_bytes(), &[0], value.as_bytes()].concat();
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Logged {
@@ -433,6 +445,14 @@ impl Work for Unit {
         Ok(own.take(LATEST_REFEREES).collect())
     }
 
+    fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {
+        keyed_hash(purpose, value)
+    }
+
+    fn is_disposable(&self, domain: &str) -> bool {
+        domain == DISPOSABLE_DOMAIN
+    }
+
     fn write_row(&mut self, row: SideRow) {
         match row {
             SideRow::Erasure(user_id) => {
@@ -470,7 +490,8 @@ impl Work for Unit {
                 self.tables.asked_to_confirm.push(user_id);
             }
             // Nothing that decisions read.
-            SideRow::FraudEvidence(_)
+            SideRow::SignUpClient(_)
+            | SideRow::FraudEvidence(_)
             | SideRow::FraudNote(_)
             | SideRow::SecondFactor(_)
             | SideRow::SecondFactorBegun { .. }

@@ -4,7 +4,7 @@ use crate::decide::{
     ChangeSecondFactor, Command, ConfirmEmail, Exchange, RegisterUser, UpdateProfile,
 };
 use crate::tests::programs::tiered_points;
-use crate::tests::scene::{PROGRAM, Scene, mailbox_keys, profile, program, refused, user};
+use crate::tests::scene::{PROGRAM, Scene, profile, program, refused, user};
 use crate::{
     AnyEvent, ClaimKind, Halt, MailKind, Personal, Refusal, SecondFactor, TokenPurpose, User,
     UserEvent,
@@ -37,10 +37,7 @@ fn confirm(
     version: u32,
     change: Option<(Exchange, u32)>,
 ) -> Result<(), Halt> {
-    let mailbox_keys = change
-        .as_ref()
-        .map(|(Exchange { from, to }, _)| (mailbox_keys(&from.0), mailbox_keys(&to.0)));
-    let confirm = ConfirmEmail { user_id: user(name), version, change, mailbox_keys };
+    let confirm = ConfirmEmail { user_id: user(name), version, change };
     scene.tell(&Command::ConfirmEmail(Box::new(confirm)))
 }
 
@@ -276,7 +273,8 @@ fn a_confirmed_sign_up_is_a_user_whose_address_is_confirmed() {
     let sign_up = RegisterUser {
         profile: profile("ada"),
         address_key: None,
-        mailbox_keys: None,
+        client_ip: None,
+        fingerprint: None,
         program_id: Some(program(PROGRAM)),
         referral_code: None,
         api_key: None,

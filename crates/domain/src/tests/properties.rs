@@ -475,7 +475,8 @@ fn assert_agrees_for_a_newcomer(history: &History, code: &str) {
     let sign_up = Command::RegisterUser(Box::new(RegisterUser {
         profile: profile("newcomer"),
         address_key: None,
-        mailbox_keys: None,
+        client_ip: None,
+        fingerprint: None,
         program_id: Some(program(PROGRAM)),
         referral_code: Some(code.to_lowercase()),
         api_key: None,

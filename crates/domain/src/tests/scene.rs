@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::decide::{
-    ApplyReferral, CodeFault, CodeVerdict, Command, ConfirmEmail, EnrollParticipant, MailboxKeys,
+    ApplyReferral, CodeFault, CodeVerdict, Command, ConfirmEmail, EnrollParticipant,
     RecordPurchase, Referrer, RegisterUser, validate_code,
 };
 use crate::reward::WithheldReason;
@@ -24,13 +24,6 @@ pub fn user(name: &str) -> UserId {
 
 pub fn program(name: &str) -> ProgramId {
     ProgramId::parse(name).unwrap()
-}
-
-/// Stand-ins for the keyed hashes: what is before a tag, and that with each 0 read as an o.
-pub fn mailbox_keys(email: &str) -> MailboxKeys {
-    let (local_part, domain) = email.split_once('@').unwrap();
-    let mailbox = format!("{}@{domain}", local_part.split('+').next().unwrap());
-    MailboxKeys { look_alike: mailbox.replace('0', "o"), mailbox }
 }
 
 pub fn profile(name: &str) -> Profile {
@@ -115,7 +108,8 @@ impl Scene {
     ) -> Result<(), Halt> {
         self.tell(&Command::RegisterUser(Box::new(RegisterUser {
             address_key: Some(format!("key of {}", profile.email)),
-            mailbox_keys: Some(mailbox_keys(&profile.email)),
+            client_ip: None,
+            fingerprint: None,
             profile,
             program_id: program_id.map(program),
             referral_code: code.map(Into::into),
@@ -177,8 +171,7 @@ impl Scene {
 
     pub fn confirm(&mut self, name: &str) -> Result<(), Halt> {
         let version = self.memory.state::<crate::User>(&user(name)).profile().version();
-        let confirm =
-            ConfirmEmail { user_id: user(name), version, change: None, mailbox_keys: None };
+        let confirm = ConfirmEmail { user_id: user(name), version, change: None };
         self.tell(&Command::ConfirmEmail(Box::new(confirm)))
     }
 
@@ -218,6 +211,7 @@ impl Scene {
             currency_code: currency_code.into(),
             purchase_time,
             program_ids: None,
+            fingerprint: None,
         }))?;
         Ok(self.since(mark))
     }

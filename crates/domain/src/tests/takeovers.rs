@@ -45,8 +45,7 @@ fn set_up(known_changes: Option<u32>) -> Command {
 }
 
 fn confirm() -> Command {
-    let confirm =
-        ConfirmEmail { user_id: user(NAME), version: 0, change: None, mailbox_keys: None };
+    let confirm = ConfirmEmail { user_id: user(NAME), version: 0, change: None };
     Command::ConfirmEmail(Box::new(confirm))
 }
 
@@ -153,7 +152,7 @@ fn another_address_is_asked_for_so_often_in_an_hour_and_the_last_one_can_be_conf
 
     let asked = MAX_ADDRESS_ASKS + 2;
     let change = Some((exchange(asked - 1), asked));
-    let confirm = ConfirmEmail { user_id: user(NAME), version: asked, change, mailbox_keys: None };
+    let confirm = ConfirmEmail { user_id: user(NAME), version: asked, change };
     scene.tell(&Command::ConfirmEmail(Box::new(confirm))).unwrap();
 }
 

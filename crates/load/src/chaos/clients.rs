@@ -395,6 +395,7 @@ impl Client {
             amount: Some(Money { currency_code: currency_code.into(), minor_units }),
             purchase_time: (self.random.below(3) == 0).then_some(date),
             request_id: id.clone(),
+            ..RecordPurchaseRequest::default()
         };
         let servers = self.servers.clone();
         self.insist(Kind::Purchase, &id, |channel| {

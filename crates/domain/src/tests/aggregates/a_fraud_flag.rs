@@ -1,7 +1,7 @@
 //! A fraud flag and the decisions about it.
 
 use super::given;
-use crate::fraud::{FlagKind, FraudPolicy};
+use crate::fraud::{FlagKind, FraudPolicy, Occasion};
 use crate::tests::scene::{program, user};
 use crate::{
     FraudDecision, FraudFlag, FraudFlagCommand, FraudFlagEvent, FraudFlagId, FraudFlagRaised,
@@ -20,8 +20,10 @@ fn raised() -> FraudFlagRaised {
         referee_user_id: Some(user("new")),
         referrer_user_id: Some(user("referrer")),
         other_user_id: Some(user("referrer")),
+        occasion: Occasion::Referral,
         consequence: FraudPolicy::Hold,
         evidence: vec![FlagKind::LookAlike],
+        evidence_user_ids: vec![user("elder")],
     }
 }
 

@@ -1,12 +1,10 @@
 //! What fraud checks compare a sign-up with.
 
 use super::tiered_points;
-use crate::decide::{
-    Command, ConfirmEmail, Exchange, MailboxKeys, UpdateProfile, count_sign_up, share_fingerprint,
-};
-use crate::fraud::{FraudPolicy, LATEST_REFEREES, SignUpsPerAddress};
-use crate::tests::memory_work::{Memory, Reading};
-use crate::tests::scene::{Scene, mailbox_keys, member, profile, program, user};
+use crate::decide::{Command, ConfirmEmail, Exchange, UpdateProfile, evidence};
+use crate::fraud::{Address, FraudPolicy, LATEST_REFEREES, SignUpsPerAddress};
+use crate::tests::memory_work::{Memory, Reading, keyed_hash};
+use crate::tests::scene::{Scene, member, profile, program, user};
 use crate::{Claim, ClaimKind, Halt, Personal, Profile, Refusal};
 
 fn register(scene: &mut Scene, name: &str, email: &str) {
@@ -16,14 +14,15 @@ fn register(scene: &mut Scene, name: &str, email: &str) {
 
 /// The owners of the mailbox of an address and of what it looks like.
 fn owners(scene: &Scene, email: &str) -> [String; 2] {
-    let MailboxKeys { mailbox, look_alike } = mailbox_keys(email);
+    let address = Address::parse(email).unwrap();
+    let mailbox = keyed_hash("mailbox", &address.mailbox_key());
+    let look_alike = keyed_hash("look_alike", &address.look_alike_key());
     [(ClaimKind::Mailbox, mailbox), (ClaimKind::LookAlike, look_alike)]
         .map(|(kind, value)| scene.memory.owner_of(kind, &value).unwrap_or("nobody").to_owned())
 }
 
 fn change_address(scene: &mut Scene, name: &str, from: &str, to: &str) {
     let [from, to] = [from, to].map(|address| Personal(address.into()));
-    let keys = (mailbox_keys(&from.0), mailbox_keys(&to.0));
     let exchange = Exchange { from, to };
     let update = UpdateProfile {
         user_id: user(name),
@@ -34,12 +33,7 @@ fn change_address(scene: &mut Scene, name: &str, from: &str, to: &str) {
         mails: Vec::new(),
     };
     scene.tell(&Command::UpdateProfile(Box::new(update))).unwrap();
-    let confirm = ConfirmEmail {
-        user_id: user(name),
-        version: 1,
-        change: Some((exchange, 1)),
-        mailbox_keys: Some(keys),
-    };
+    let confirm = ConfirmEmail { user_id: user(name), version: 1, change: Some((exchange, 1)) };
     scene.tell(&Command::ConfirmEmail(Box::new(confirm))).unwrap();
 }
 
@@ -77,8 +71,11 @@ fn a_mailbox_that_its_owner_gives_up_belongs_to_the_next_who_gets_it() {
 #[test]
 fn a_fingerprint_belongs_to_the_first_who_had_it() {
     let mut memory = Memory::new(Reading::Cold);
-    let mut share =
-        |name: &str| memory.carry_out(|work| share_fingerprint(work, &user(name), "f1"));
+    let mut share = |name: &str| {
+        memory.carry_out(|work| {
+            evidence::share_fingerprint(work, &user(name), &Personal("f1".into()))
+        })
+    };
     assert_eq!(share("ana"), Ok(None));
     assert_eq!(share("ana"), Ok(None));
     assert_eq!(share("bob"), Ok(Some(user("ana"))));
@@ -96,14 +93,15 @@ fn only_what_can_be_shared_is() {
 fn sign_ups_are_counted_for_each_program_and_address_apart() {
     let mut memory = Memory::new(Reading::Cold);
     let check = SignUpsPerAddress { max_sign_ups: 1, ..SignUpsPerAddress::default() };
-    let mut count = |program_id: &str, key: &str| {
-        let key = key.into();
-        memory.carry_out(|work| count_sign_up(work, &program(program_id), &key, check))
+    let mut count = |program_id: &str, client_ip: &str| {
+        let client_ip = client_ip.parse().unwrap();
+        memory
+            .carry_out(|work| evidence::count_sign_up(work, &program(program_id), client_ip, check))
     };
-    assert_eq!(count("spring", "one"), Ok(0));
-    assert_eq!(count("spring", "two"), Ok(0));
-    assert_eq!(count("summer", "one"), Ok(0));
-    let refused = count("spring", "one");
+    assert_eq!(count("spring", "192.0.2.1"), Ok(0));
+    assert_eq!(count("spring", "192.0.2.2"), Ok(0));
+    assert_eq!(count("summer", "192.0.2.1"), Ok(0));
+    let refused = count("spring", "192.0.2.1");
     assert!(matches!(refused, Err(Halt::Refused(Refusal::TooManySignUps { limit: 1, .. }))));
 }
 
@@ -116,8 +114,9 @@ fn a_program_that_only_flags_counts_on() {
         ..SignUpsPerAddress::default()
     };
     for before in 0..3 {
-        let key = "one".into();
-        let count = memory.carry_out(|work| count_sign_up(work, &program("spring"), &key, check));
+        let client_ip = "192.0.2.1".parse().unwrap();
+        let count = memory
+            .carry_out(|work| evidence::count_sign_up(work, &program("spring"), client_ip, check));
         assert_eq!(count, Ok(before));
     }
 }

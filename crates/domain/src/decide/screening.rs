@@ -1,0 +1,380 @@
+//! Screening: the fraud checks of a program are made where a referral is, and raise at most one flag.
+//!
+//! What the checks compare with is read as any other part of a decision, so that sign-ups at once see each other. A flag
+//! has an id that follows from what it is about: the same is not flagged twice.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde_json::{Value, json};
+
+use crate::decide::evidence::{self, FirstOwners};
+use crate::decide::standing;
+use crate::fraud::{
+    Address, BURST_WINDOW_HOURS, EXACT_BPS, Finding, Flag, FlagKind, FraudChecks, FraudPolicy,
+    KnownAddress, LATEST_REFEREES, Occasion, Signals, judge,
+};
+use crate::rules::ProgramRules;
+use crate::{
+    FraudEvidence, FraudFlag, FraudFlagCommand, FraudFlagId, FraudFlagRaised, Halt,
+    MAX_EVIDENCE_USERS, Participant, ParticipantId, Personal, ProgramId, Referral, ReferralStatus,
+    SideRow, SignUpClient, Timestamp, User, UserId, Work, each, load, peek_new, tell,
+};
+
+/// A user as the checks see them, with what the caller said of the client.
+#[derive(Debug, Default)]
+pub(super) struct Subject {
+    /// The user's address.
+    address: Option<Address>,
+    /// Who had the user's mailbox before.
+    owners: FirstOwners,
+    /// Who came with the same fingerprint before.
+    fingerprint_owner: Option<UserId>,
+    /// From where the user signs up.
+    client_ip: Option<IpAddr>,
+    /// A keyed hash of the fingerprint.
+    fingerprint_key: Option<String>,
+}
+
+impl Subject {
+    /// Somebody who signs up. Every user claims what can be compared, whatever the programs check, so that a program
+    /// which begins to check compares with all users.
+    pub(super) fn signing_up(
+        work: &mut dyn Work,
+        user_id: &UserId,
+        email: &str,
+        client_ip: Option<IpAddr>,
+        fingerprint: Option<&Personal>,
+    ) -> Result<Self, Halt> {
+        let address = Address::parse(email);
+        // Both are tried before either halts, so that they are looked up together.
+        let owners = address.as_ref().map(|of| evidence::share_mailbox(work, user_id, of));
+        let fingerprint_owner =
+            fingerprint.map(|of| evidence::share_fingerprint(work, user_id, of)).transpose();
+        Ok(Self {
+            owners: owners.transpose()?.unwrap_or_default(),
+            address,
+            fingerprint_owner: fingerprint_owner?.flatten(),
+            client_ip,
+            fingerprint_key: fingerprint.map(|of| work.keyed_hash("fingerprint", &of.0)),
+        })
+    }
+
+    /// From where the user signs up, as it is kept; `None` if nothing is known.
+    pub(super) fn client(&self, user_id: &UserId, sign_up_time: Timestamp) -> Option<SignUpClient> {
+        let is_known = self.client_ip.is_some() || self.fingerprint_key.is_some();
+        is_known.then(|| SignUpClient {
+            user_id: user_id.clone(),
+            client_ip: self.client_ip,
+            fingerprint_key: self.fingerprint_key.clone(),
+            sign_up_time,
+        })
+    }
+
+    /// A user who has signed up before.
+    pub(super) fn known(work: &mut dyn Work, user_id: &UserId) -> Result<Self, Halt> {
+        let address = work.address_of(user_id)?;
+        let address = address.and_then(|address| Address::of_comparable(&address.0));
+        let owners = address.as_ref().map(|of| evidence::share_mailbox(work, user_id, of));
+        Ok(Self { owners: owners.transpose()?.unwrap_or_default(), address, ..Self::default() })
+    }
+
+    /// A user whose address is another one from now on.
+    pub(super) fn with_new_address(address: Address, owners: FirstOwners) -> Self {
+        Self { address: Some(address), owners, ..Self::default() }
+    }
+}
+
+/// Counts a sign-up for a program. Returns how many from the same address went before within the window; `None` if that
+/// is not checked or the address is unknown. Refuses the sign-up if there were too many and the program says so.
+pub(super) fn count_sign_up(
+    work: &mut dyn Work,
+    rules: &ProgramRules,
+    id: &ParticipantId,
+    subject: &Subject,
+) -> Result<Option<u32>, Halt> {
+    let check = rules.fraud_checks.sign_ups_per_address.zip(subject.client_ip);
+    check
+        .map(|(check, client_ip)| evidence::count_sign_up(work, &id.program_id, client_ip, check))
+        .transpose()
+}
+
+/// Makes the checks of a program for a referral that is about to be made, and raises a flag if they find something.
+/// Returns what follows for the referral.
+pub(super) fn screen_referral(
+    work: &mut dyn Work,
+    rules: &ProgramRules,
+    referee: &ParticipantId,
+    referrer_user_id: &UserId,
+    subject: &Subject,
+    sign_ups_from_address: Option<u32>,
+) -> Result<Option<FraudPolicy>, Halt> {
+    let case = Case { referee, referrer_user_id, subject, sign_ups_from_address };
+    let Some(flag) = case.examine(work, &rules.fraud_checks, Occasion::Referral)? else {
+        return Ok(None);
+    };
+    // A participant is referred once.
+    let flag_id = flag_id(work, &format!("referral {referee}"))?;
+    case.raise(work, &flag_id, &flag, Occasion::Referral)?;
+    Ok(Some(flag.consequence))
+}
+
+/// Makes the checks for a referral of somebody who has signed up before.
+pub(super) fn screen_known(
+    work: &mut dyn Work,
+    rules: &ProgramRules,
+    referee: &ParticipantId,
+    referrer_user_id: &UserId,
+) -> Result<Option<FraudPolicy>, Halt> {
+    if rules.fraud_checks.are_off() {
+        return Ok(None);
+    }
+    let subject = Subject::known(work, &referee.user_id)?;
+    screen_referral(work, rules, referee, referrer_user_id, &subject, None)
+}
+
+/// Makes the checks again for the referrals of a user with a new address, to flag them.
+pub(super) fn screen_new_address(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    subject: &Subject,
+) -> Result<(), Halt> {
+    let user = load::<User>(work, user_id)?;
+    let version = user.profile().version();
+    each(user.programs(), |program_id| {
+        let referee = ParticipantId::new(program_id, user_id);
+        let Some((checks, referral)) = checked_referral(work, &referee)? else { return Ok(()) };
+        let referrer_user_id = &referral.referrer_user_id;
+        let case =
+            Case { referee: &referee, referrer_user_id, subject, sign_ups_from_address: None };
+        let Some(flag) = case.examine(work, &checks, Occasion::AddressChange)? else {
+            return Ok(());
+        };
+        let flag_id = flag_id(work, &format!("address {referee} {version}"))?;
+        case.raise(work, &flag_id, &flag, Occasion::AddressChange)
+    })
+}
+
+/// Looks who came with the fingerprint of a purchase before. If somebody else did, the buyer's referrals are flagged in
+/// the programs that check fingerprints, once for the two; one that has not earned anything yet is also held, if the
+/// program says so.
+pub(super) fn screen_purchase(
+    work: &mut dyn Work,
+    buyer_user_id: &UserId,
+    fingerprint: &Personal,
+    programs: &[ProgramId],
+) -> Result<(), Halt> {
+    let owner = evidence::share_fingerprint(work, buyer_user_id, fingerprint)?;
+    let Some(owner) = owner else { return Ok(()) };
+    let subject = Subject {
+        fingerprint_key: Some(work.keyed_hash("fingerprint", &fingerprint.0)),
+        ..Subject::default()
+    };
+    each(programs, |program_id| {
+        let referee = ParticipantId::new(program_id, buyer_user_id);
+        let Some((checks, referral)) = checked_referral(work, &referee)? else { return Ok(()) };
+        let is_cleared = load::<User>(work, buyer_user_id)?.cleared().contains(&owner);
+        let Some(check) = checks.fingerprint.filter(|_| !is_cleared) else { return Ok(()) };
+        let flag_id = flag_id(work, &format!("fingerprint {referee} {owner}"))?;
+        if peek_new::<FraudFlag>(work, &flag_id)?.raised().is_some() {
+            return Ok(());
+        }
+        let holds = check.policy > FraudPolicy::Flag && referral.status == ReferralStatus::Pending;
+        let gravest = Finding {
+            kind: FlagKind::Fingerprint,
+            score_bps: EXACT_BPS,
+            other_user_id: Some(owner.clone()),
+            policy: check.policy,
+        };
+        let consequence = if holds { FraudPolicy::Hold } else { FraudPolicy::Flag };
+        let flag = Flag { gravest, consequence, evidence: Vec::new() };
+        let case = Case {
+            referee: &referee,
+            referrer_user_id: &referral.referrer_user_id,
+            subject: &subject,
+            sign_ups_from_address: None,
+        };
+        case.raise(work, &flag_id, &flag, Occasion::Purchase)?;
+        if holds { standing::hold(work, &referee) } else { Ok(()) }
+    })
+}
+
+/// The checks of a program by its present rules, with the participant's referral; `None` if there is nothing to check.
+fn checked_referral(
+    work: &mut dyn Work,
+    referee: &ParticipantId,
+) -> Result<Option<(FraudChecks, Referral)>, Halt> {
+    let program = load::<crate::Program>(work, &referee.program_id)?;
+    let checks = program.current().map(|version| &version.rules.fraud_checks);
+    let Some(checks) = checks.filter(|checks| !checks.are_off()) else { return Ok(None) };
+    let referral = load::<Participant>(work, referee)?.referral().cloned();
+    let counts = |of: &Referral| of.status != ReferralStatus::Rejected;
+    Ok(referral.filter(counts).map(|referral| (checks.clone(), referral)))
+}
+
+/// The id of the flag about something. Users have long ids; a hash is short.
+pub(super) fn flag_id(work: &dyn Work, about: &str) -> Result<FraudFlagId, Halt> {
+    let hash = work.keyed_hash("fraud_flag", about);
+    FraudFlagId::parse(&hash).map_err(|_| Halt::Broken("a hash that cannot be an id"))
+}
+
+/// A referral that is looked at.
+struct Case<'a> {
+    referee: &'a ParticipantId,
+    referrer_user_id: &'a UserId,
+    subject: &'a Subject,
+    sign_ups_from_address: Option<u32>,
+}
+
+impl Case<'_> {
+    /// Finds out what the checks need, and judges it.
+    fn examine(
+        &self,
+        work: &mut dyn Work,
+        checks: &FraudChecks,
+        occasion: Occasion,
+    ) -> Result<Option<Flag>, Halt> {
+        if checks.are_off() {
+            return Ok(None);
+        }
+        let Self { referee, referrer_user_id, subject, .. } = *self;
+        let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
+        let is_about_addresses = checks.similar_address.is_some();
+        let is_burst_wanted = checks.referral_burst.is_some() && occasion == Occasion::Referral;
+        // All are tried before any of them halts, so that they are looked up together.
+        let referrer_address = is_about_addresses.then(|| work.address_of(referrer_user_id));
+        let latest =
+            (is_about_addresses || is_burst_wanted).then(|| work.latest_referees(&referrer));
+        let is_mutual = checks.mutual_referral.map(|_| self.is_mutual(work));
+        let cleared = load::<User>(work, &referee.user_id);
+        let (referrer_address, latest) = (referrer_address.transpose()?, latest.transpose()?);
+        let latest = latest.unwrap_or_default();
+        let cleared: BTreeSet<UserId> = cleared?.cleared().iter().cloned().collect();
+        let since = work.now().plus_seconds(-i64::from(BURST_WINDOW_HOURS) * 60 * 60);
+        let within_hour = latest.iter().filter(|of| of.refer_time > since).count();
+        let known = |text: &Personal| Address::of_comparable(&text.0);
+        let latest_referees: Vec<KnownAddress> = latest
+            .iter()
+            .filter(|of| is_about_addresses && of.user_id != referee.user_id)
+            .take(LATEST_REFEREES)
+            .filter_map(|of| {
+                let address = of.address.as_ref().and_then(known)?;
+                Some(KnownAddress { user_id: of.user_id.clone(), address })
+            })
+            .collect();
+        let referrer_address = referrer_address.flatten().as_ref().and_then(known);
+        let has_disposable_domain = checks.disposable_domain.is_some()
+            && subject.address.as_ref().is_some_and(|of| work.is_disposable(of.domain()));
+        let signals = Signals {
+            referee_user_id: &referee.user_id,
+            address: subject.address.as_ref(),
+            referrer_user_id,
+            referrer_address: referrer_address.as_ref(),
+            latest_referees: &latest_referees,
+            mailbox_owner: subject.owners.mailbox.as_ref(),
+            look_alike_owner: subject.owners.look_alike.as_ref(),
+            fingerprint_owners: subject.fingerprint_owner.as_slice(),
+            is_mutual: is_mutual.transpose()?.unwrap_or_default(),
+            referrals_within_hour: u32::try_from(within_hour).unwrap_or(u32::MAX),
+            sign_ups_from_address: self.sign_ups_from_address,
+            has_disposable_domain,
+            cleared: &cleared,
+        };
+        Ok(judge(checks, &signals, occasion))
+    }
+
+    /// Whether the referee refers the referrer in another program.
+    fn is_mutual(&self, work: &mut dyn Work) -> Result<bool, Halt> {
+        let referee = load::<User>(work, &self.referee.user_id)?;
+        let mut is_mutual = false;
+        let others = referee.programs().iter().filter(|other| **other != self.referee.program_id);
+        each(others, |program_id| {
+            let referrer = ParticipantId::new(program_id, self.referrer_user_id);
+            let participant = load::<Participant>(work, &referrer)?;
+            is_mutual |= participant.referral().is_some_and(|of| {
+                of.referrer_user_id == self.referee.user_id && of.status != ReferralStatus::Rejected
+            });
+            Ok(())
+        })?;
+        Ok(is_mutual)
+    }
+
+    fn raise(
+        &self,
+        work: &mut dyn Work,
+        flag_id: &FraudFlagId,
+        flag: &Flag,
+        occasion: Occasion,
+    ) -> Result<(), Halt> {
+        let Flag { gravest, consequence, evidence } = flag;
+        let mut kinds: Vec<FlagKind> = evidence.iter().map(|finding| finding.kind).collect();
+        kinds.dedup();
+        kinds.retain(|kind| *kind != gravest.kind);
+        let mut others = Vec::new();
+        for other in evidence.iter().filter_map(|finding| finding.other_user_id.as_ref()) {
+            let is_new = !others.contains(other) && gravest.other_user_id.as_ref() != Some(other);
+            if is_new && others.len() < MAX_EVIDENCE_USERS {
+                others.push(other.clone());
+            }
+        }
+        let raised = FraudFlagRaised {
+            kind: gravest.kind,
+            score_bps: gravest.score_bps,
+            program_id: self.referee.program_id.clone(),
+            referee_user_id: Some(self.referee.user_id.clone()),
+            referrer_user_id: Some(self.referrer_user_id.clone()),
+            other_user_id: gravest.other_user_id.clone(),
+            occasion,
+            consequence: *consequence,
+            evidence: kinds,
+            evidence_user_ids: others,
+        };
+        peek_new::<FraudFlag>(work, flag_id)?;
+        let raise = FraudFlagCommand::Raise { flag_id: flag_id.clone(), raised };
+        tell::<FraudFlag>(work, flag_id, raise)?;
+        let other_address = match &gravest.other_user_id {
+            Some(other) => work.address_of(other)?,
+            None => None,
+        };
+        let address = self.subject.address.as_ref();
+        let evidence = FraudEvidence {
+            flag_id: flag_id.to_string(),
+            user_id: Some(self.referee.user_id.clone()),
+            other_user_id: gravest.other_user_id.clone(),
+            address: address.map(|address| Personal(address.as_str().into())),
+            other_address,
+            client_address: self
+                .subject
+                .client_ip
+                .map(|of| Personal(of.to_canonical().to_string())),
+            fingerprint_key: self.subject.fingerprint_key.clone(),
+            findings: findings(flag),
+            sign_up_count: self.sign_ups_from_address,
+            found_time: work.now(),
+        };
+        work.write_row(SideRow::FraudEvidence(Box::new(evidence)));
+        Ok(())
+    }
+}
+
+/// How many findings of one kind are kept, the best of them.
+const KEPT_FINDINGS: usize = 16;
+
+/// All findings, the gravest first, as they are kept.
+fn findings(flag: &Flag) -> Value {
+    let mut counts: BTreeMap<FlagKind, usize> = BTreeMap::new();
+    let kept = std::iter::once(&flag.gravest).chain(&flag.evidence).filter(|finding| {
+        let count = counts.entry(finding.kind).or_default();
+        *count += 1;
+        *count <= KEPT_FINDINGS
+    });
+    kept.map(|Finding { kind, score_bps, other_user_id, policy }| {
+        json!({
+            "kind": kind,
+            "score_bps": score_bps,
+            "other_user_id": other_user_id,
+            "policy": policy,
+        })
+    })
+    .collect()
+}
