@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::chaos::{Chaos, chaos};
 use crate::random::Random;
+use crate::screening::{Round, Screening, screening};
 use crate::{
     Caller, Comparing, OwnServer, Progress, Report, Scenario, Settings, compare, plot, run,
 };
@@ -66,6 +67,9 @@ enum Load {
     /// Two servers on a Postgres of their own, clients that insist on an answer, and faults of every kind: crashes,
     /// kills, pauses, cut connections, old snapshots, rebuilds and program changes. Nothing may be lost or doubled
     Chaos(ChaosOptions),
+    /// Sign-ups without and with fraud checks, in turn, on a server with many users and on one with few: what the
+    /// checks cost, and whether it grows
+    Screening(ScreeningOptions),
 }
 
 #[derive(Args)]
@@ -107,6 +111,45 @@ impl ChaosOptions {
         } else {
             Err(format!("something is wrong after the run with seed {seed}").into())
         }
+    }
+}
+
+#[derive(Args)]
+struct ScreeningOptions {
+    /// Users of the server with many
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    users: u64,
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rounds: u32,
+    /// Sign-ups that are measured at once
+    #[arg(long, value_name = "N", default_value_t = 4_000, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    /// The seed of all random choices
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+}
+
+impl ScreeningOptions {
+    async fn run(self) -> Result<(), CliError> {
+        let stop = StopRequests::listen()?.requested();
+        let (admin_key, name) = (random_key()?, format!("screening-{:x}", now().0));
+        let Self { users, rounds, count, seed } = self;
+        let settings = Screening { users, rounds, count, seed };
+        let say_line = |line: &str| say(line);
+        let rounds = screening(&settings, &admin_key, &name, stop, &say_line).await?;
+        let median = |of: &dyn Fn(&Round) -> f64| {
+            let mut values: Vec<f64> = rounds.iter().map(of).collect();
+            values.sort_by(f64::total_cmp);
+            values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+        };
+        say(format_args!(
+            "median: checks cost x{:.2} among few users and x{:.2} among many; with checks, a sign-up among many takes x{:.2}",
+            median(&|round| round.cost_of_checks()[0]),
+            median(&|round| round.cost_of_checks()[1]),
+            median(&Round::growth),
+        ));
+        Ok(())
     }
 }
 
@@ -309,6 +352,7 @@ impl Load {
             Self::TakenNames(options) => options.run(Scenario::TakenNames).await,
             Self::Compare(options) => options.run().await,
             Self::Chaos(options) => options.run().await,
+            Self::Screening(options) => options.run().await,
         }
     }
 }

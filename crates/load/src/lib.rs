@@ -13,6 +13,7 @@
 //! - [`OwnServer`] is a server for one run.
 //! - [`compare`] runs the engine and its rivals in turn.
 //! - [`chaos`] makes faults of every kind under load, and checks that nothing is lost or doubled.
+//! - [`screening`] measures what fraud checks cost a sign-up.
 //! - [`rivals`] are other ways of doing the same purchases on the same Postgres.
 
 mod caller;
@@ -34,6 +35,7 @@ pub mod random;
 mod report;
 pub mod rivals;
 mod run;
+pub mod screening;
 mod storm;
 mod streams;
 mod table;
