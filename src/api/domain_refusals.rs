@@ -98,10 +98,8 @@ impl From<Refusal> for ApiError {
             Refusal::SecondFactorOn(id) => status(R::SecondFactorOn, &[("user_id", id)]),
             Refusal::SecondFactorOff(id) => status(R::SecondFactorOff, &[("user_id", id)]),
             Refusal::TooManySignUps { program_id, limit, retry_seconds } => {
-                let facts: &[(&str, &dyn Display)] =
-                    &[("program_id", program_id), ("limit", limit)];
-                let refused = status(R::TooManySignUps, facts);
-                retry_after(&refused, Duration::from_secs(*retry_seconds))
+                let facts = [("program_id", program_id as &dyn Display), ("limit", limit)];
+                retry_after(&status(R::TooManySignUps, &facts), Duration::from_secs(*retry_seconds))
             }
             Refusal::TooManyPrograms { user_id, limit } => {
                 status(R::TooManyPrograms, &[("user_id", user_id), ("limit", limit)])

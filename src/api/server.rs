@@ -216,13 +216,7 @@ impl Server {
         )
         .await?;
         let grown = live.reached();
-        let mut reactions = reactions::all();
-        if !mail.delivery.delivers() {
-            let is_of_mails = |reaction: &&mut Reaction| reaction.name == "mails";
-            if let Some(of_mails) = reactions.iter_mut().find(is_of_mails) {
-                *of_mails = of_mails.without_jobs();
-            }
-        }
+        let reactions = reactions_with(&mail);
         reactions::start(database.clone(), epoch, reactions, grown, &tasks).await?;
         let token_lives =
             TokenLives { confirmation: access.confirmation_token, reset: access.reset_token };
@@ -341,6 +335,18 @@ impl Server {
         traces.finish().await;
         outcome
     }
+}
+
+/// All reactions; those that mail make no jobs if mails are not delivered.
+fn reactions_with(mail: &MailSettings) -> Vec<Reaction> {
+    let mut reactions = reactions::all();
+    if !mail.delivery.delivers() {
+        let is_of_mails = |reaction: &&mut Reaction| reaction.name == "mails";
+        if let Some(of_mails) = reactions.iter_mut().find(is_of_mails) {
+            *of_mails = of_mails.without_jobs();
+        }
+    }
+    reactions
 }
 
 /// The secrets of links in mails.

@@ -83,7 +83,7 @@ pub async fn screening(
     let watching = async {
         stop.await;
         stopping.send_replace(true);
-        std::future::pending().await
+        std::future::pending::<()>().await;
     };
     tokio::select! {
         rounds = run(settings, admin_key, name, stopped, say) => rounds,
@@ -173,7 +173,7 @@ const PROGRAMS: [&str; 2] = ["load-unchecked", "load-checked"];
 /// The shipped program, once without checks. What depends on how many sign-ups a second there are is out of reach.
 fn programs() -> Result<[Program; 2], LoadError> {
     let unusable = |reason: String| LoadError::Unusable { what: "the program", reason };
-    let original = parse_program(ORIGINAL).map_err(|error| unusable(error.to_string()))?;
+    let original = parse_program(ORIGINAL).map_err(|error| unusable(error.clone()))?;
     Ok(PROGRAMS.map(|program_id| {
         let mut program =
             Program { program_id: program_id.into(), mails: false, ..original.clone() };
