@@ -321,8 +321,10 @@ mod tests {
     #[test]
     fn a_round_says_what_checks_cost_and_whether_it_grows() {
         let round = Round { few: [3_000.0, 2_400.0], many: [2_500.0, 2_000.0] };
-        assert_eq!(round.cost_of_checks(), [1.25, 1.25]);
-        assert!((round.growth() - 1.2).abs() < 1e-9);
+        let [few, many] = round.cost_of_checks();
+        for (measured, expected) in [(few, 1.25), (many, 1.25), (round.growth(), 1.2)] {
+            assert!((measured - expected).abs() < 1e-9, "{measured}");
+        }
     }
 
     #[test]
