@@ -210,6 +210,7 @@ fn register(name: &str, referral_code: Option<String>) -> Command {
     Command::RegisterUser(Box::new(RegisterUser {
         profile,
         address_key: None,
+        mailbox: None,
         client_ip: None,
         fingerprint: None,
         program_id,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use contract::pb::RequestPasswordResetRequest;
 use sqlx::Executor;
 
-use testing::{MailServer, Server, ServerOptions, TestDatabase};
+use testing::{MailServer, Server, ServerOptions, TestDatabase, address_of};
 
 /// How many mails wait.
 const MANY: usize = 5_000;
@@ -23,7 +23,7 @@ async fn a_mail_that_somebody_waits_for_leaves_before_thousands_that_nobody_wait
     client.publish_shipped("referral-count").await;
     for user_id in ["ada", "bo"] {
         client.sign_up("referral-count", user_id, "").await.unwrap();
-        mail_server.mails_to(&format!("{user_id}@example.com"), 1).await;
+        mail_server.mails_to(&address_of(user_id), 1).await;
     }
     let queue = format!(
         "with queued as (

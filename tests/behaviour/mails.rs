@@ -11,7 +11,9 @@ use tonic::{Code, Status};
 use super::bad_input::at_fault;
 use super::support::{refused, server_with_mails};
 use testing::plain_http::{Answer, get, send};
-use testing::{Act, Client, MailServer, Server, program, reason, sign_up_request, tributary};
+use testing::{
+    Act, Client, MailServer, Server, address_of, program, reason, sign_up_request, tributary,
+};
 
 async fn list(client: &Client, request: ListMailsRequest) -> Result<Vec<Mail>, Status> {
     let answer = client.operators().list_mails(client.request(request)).await?;
@@ -41,7 +43,7 @@ async fn mail_in(client: &Client, user_id: &str, kind: MailKind, state: MailStat
 
 /// The subjects of all mails to a user.
 async fn subjects(mail_server: &MailServer, user_id: &str, count: usize) -> Vec<String> {
-    let mails = mail_server.mails_to(&format!("{user_id}@example.com"), count).await;
+    let mails = mail_server.mails_to(&address_of(user_id), count).await;
     let mut subjects: Vec<String> = mails.iter().map(|mail| mail.header("Subject")).collect();
     subjects.sort();
     subjects

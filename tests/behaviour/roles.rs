@@ -5,7 +5,7 @@ use tonic::{Code, Status};
 
 use super::keys::{create, holder, wanted, with};
 use super::support::{refused, server_with};
-use testing::Client;
+use testing::{Client, address_of};
 
 const LINES: &str = "multi-level-commission";
 const PASSWORD: &str = "Corr3ct-horse!";
@@ -36,7 +36,7 @@ pub(super) async fn person(client: &Client, user_id: &str, role: UserRole) -> Cl
     let message = RegisterUserRequest {
         user_id: user_id.into(),
         username: user_id.into(),
-        email: format!("{user_id}@example.com"),
+        email: address_of(user_id),
         password: PASSWORD.into(),
         ..Default::default()
     };

@@ -2,6 +2,7 @@
 //! servers, and gone with the user.
 
 use domain::decide::{Command, RegisterUser};
+use domain::fraud::Mailbox;
 use domain::{
     Claim, ClaimKind, FraudEvidence, FraudNote, ParticipantId, Personal, Profile, ProfileChange,
     ProgramId, SideRow, Timestamp, UserId,
@@ -236,6 +237,7 @@ fn registration(name: &str, mailbox: &str) -> Command {
             password_hash: None,
         },
         address_key: None,
+        mailbox: Mailbox::parse(&format!("{mailbox}+{name}@example.com")),
         client_ip: None,
         fingerprint: None,
         program_id: None,

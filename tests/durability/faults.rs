@@ -232,6 +232,7 @@ fn registration(user: &str, display_name: &str) -> Command {
             password_hash: None,
         },
         address_key: None,
+        mailbox: None,
         client_ip: None,
         fingerprint: None,
         program_id: None,

@@ -34,7 +34,7 @@ use tokio::sync::OnceCell;
 use tributary::read::Verdict;
 use tributary::store::Database;
 
-pub use client::{Client, Reason, SignUp, reason, sign_up_request, uses};
+pub use client::{Client, Reason, SignUp, address_of, reason, sign_up_request, uses};
 pub use mail_server::{Act, MailServer, Received};
 pub use mailed::{issue_token, mailed_tokens};
 pub use processes::{

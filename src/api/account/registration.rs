@@ -16,6 +16,7 @@ use crate::engine::query::query;
 use crate::store::personal::address_key;
 use crate::store::{Door, ProfileNames, RecordedEvent, claims, in_time};
 use domain::decide::{Command, RegisterUser, rehearse_sign_up};
+use domain::fraud::Mailbox;
 use domain::{Kind, Profile, ProgramId, Refusal, UserId, UserRole, UserStatus, email};
 
 impl Handlers {
@@ -148,9 +149,11 @@ impl Handlers {
         let ((user_id, username), email) = fields.finish(required)?;
         let address_key = email::comparable(&email)
             .and_then(|address| address_key(&self.0.address_secret, &address));
+        let mailbox = Mailbox::parse(&email);
         let profile = Profile { user_id, username, email, display_name, password_hash: None };
         Ok(RegisterUser {
             profile,
+            mailbox,
             address_key,
             client_ip,
             fingerprint,

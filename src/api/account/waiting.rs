@@ -18,6 +18,7 @@ use crate::store::personal::address_key;
 use crate::store::sign_ups::{self, Entered, Found, NewSignUp, SignUp};
 use crate::store::{Actor, Door, claims, in_time};
 use domain::decide::{Command, RegisterUser, rehearse_sign_up};
+use domain::fraud::Mailbox;
 use domain::{Profile, Refusal, UserId, email};
 
 /// What the checks of a sign-up have found.
@@ -128,8 +129,10 @@ pub(super) async fn register(
     let address_key = email::comparable(&profile.email)
         .and_then(|address| address_key(&context.address_secret, &address));
     let username = profile.username.clone();
+    let mailbox = Mailbox::parse(&profile.email);
     let command = Command::RegisterUser(Box::new(RegisterUser {
         profile,
+        mailbox,
         address_key,
         client_ip,
         fingerprint,

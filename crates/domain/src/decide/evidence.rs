@@ -2,18 +2,18 @@
 
 use std::net::IpAddr;
 
-use crate::fraud::{Address, SignUpsPerAddress, counted_network};
+use crate::fraud::{Mailbox, SignUpsPerAddress, counted_network};
 use crate::{
     Claim, ClaimKind, Halt, Personal, ProgramId, SignUpOrigin, SignUpOriginCommand, SignUpOriginId,
-    UserId, Work, each, load, tell,
+    UserId, Work, each, peek_new, tell,
 };
 
 /// Keyed hashes of the mailbox that an address leads to and of what it looks like, by which others who have it are
 /// found.
-fn mailbox_keys(work: &dyn Work, address: &Address) -> [(ClaimKind, String); 2] {
+fn mailbox_keys(work: &dyn Work, mailbox: &Mailbox) -> [(ClaimKind, String); 2] {
     [
-        (ClaimKind::Mailbox, work.keyed_hash("mailbox", &address.mailbox_key())),
-        (ClaimKind::LookAlike, work.keyed_hash("look_alike", &address.look_alike_key())),
+        (ClaimKind::Mailbox, work.keyed_hash("mailbox", &mailbox.key)),
+        (ClaimKind::LookAlike, work.keyed_hash("look_alike", &mailbox.look_alike)),
     ]
 }
 
@@ -31,10 +31,10 @@ pub struct FirstOwners {
 pub(crate) fn share_mailbox(
     work: &mut dyn Work,
     user_id: &UserId,
-    address: &Address,
+    mailbox: &Mailbox,
 ) -> Result<FirstOwners, Halt> {
     let mut owners = FirstOwners::default();
-    each(mailbox_keys(work, address), |(kind, value)| {
+    each(mailbox_keys(work, mailbox), |(kind, value)| {
         let owner = share(work, kind, value, user_id)?;
         match kind {
             ClaimKind::Mailbox => owners.mailbox = owner,
@@ -50,8 +50,8 @@ pub(crate) fn share_mailbox(
 pub(crate) fn exchange_mailbox(
     work: &mut dyn Work,
     user_id: &UserId,
-    from: &Address,
-    to: &Address,
+    from: &Mailbox,
+    to: &Mailbox,
 ) -> Result<FirstOwners, Halt> {
     let (before, after) = (mailbox_keys(work, from), mailbox_keys(work, to));
     for ((kind, before), (_, after)) in before.into_iter().zip(after) {
@@ -102,7 +102,9 @@ pub(crate) fn count_sign_up(
     let program_id = program_id.clone();
     let id = SignUpOriginId { program_id: program_id.clone(), address_key };
     let now = work.now();
-    let before = load::<SignUpOrigin>(work, &id)?.sign_ups_within(check.window_hours, now).len();
+    // Most sign-ups come from an address of their own.
+    let before =
+        peek_new::<SignUpOrigin>(work, &id)?.sign_ups_within(check.window_hours, now).len();
     tell::<SignUpOrigin>(work, &id, SignUpOriginCommand::Count { program_id, check, now })?;
     Ok(u32::try_from(before).unwrap_or(u32::MAX))
 }

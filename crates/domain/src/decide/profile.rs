@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::decide::{evidence, screening, standing};
-use crate::fraud::Address;
+use crate::fraud::Mailbox;
 use crate::side_row::hex;
 use crate::{
     Claim, ClaimKind, Halt, Mail, MailKind, MailedToken, Personal, ProfileChange, ProfileCommand,
@@ -133,10 +133,10 @@ pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result
         Some((exchange, asked)) => {
             tell_profile(work, user_id, ProfileCommand::ChangeEmail { asked: *asked })?;
             exchange_claim(work, ClaimKind::Email, user_id, exchange)?;
-            let parse = |address: &Personal| Address::parse(&address.0);
+            let parse = |address: &Personal| Mailbox::parse(&address.0);
             if let Some((from, to)) = parse(&exchange.from).zip(parse(&exchange.to)) {
                 let owners = evidence::exchange_mailbox(work, user_id, &from, &to)?;
-                let subject = screening::Subject::with_new_address(to, owners);
+                let subject = screening::Subject::with_new_address(to.address, owners);
                 screening::screen_new_address(work, user_id, &subject)?;
             }
             work.write_row(SideRow::ProfileChange(ProfileChange {

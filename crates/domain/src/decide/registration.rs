@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::code::{self, CodeFault};
 use crate::decide::screening::Subject;
 use crate::decide::{access, referral, screening, standing};
+use crate::fraud::Mailbox;
 use crate::rehearsal::Rehearsal;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
@@ -29,6 +30,8 @@ pub struct RegisterUser {
     pub program_id: Option<ProgramId>,
     /// As the caller wrote it.
     pub referral_code: Option<String>,
+    /// The mailbox that the address leads to; `None` if nobody else's could be the same.
+    pub mailbox: Option<Mailbox>,
     /// From where the user signs up, if it is known.
     pub client_ip: Option<IpAddr>,
     /// What recognises the device or the means of payment.
@@ -73,8 +76,8 @@ pub(super) fn register(
         work.claim(Claim { kind, value: kind.normal_form(value), owner })?;
     }
     // Both are tried before either halts, so that they are looked up together.
-    let fingerprint = input.fingerprint.as_ref();
-    let subject = Subject::signing_up(work, user_id, email, input.client_ip, fingerprint);
+    let (mailbox, fingerprint) = (input.mailbox.as_ref(), input.fingerprint.as_ref());
+    let subject = Subject::signing_up(work, user_id, mailbox, input.client_ip, fingerprint);
     let address_key = input.address_key.as_ref();
     let is_known = address_key.map(|key| work.is_erased_address(key)).transpose();
     let subject = subject?;
@@ -227,6 +230,7 @@ fn usable_referrer(
     if load::<User>(work, &id.user_id)?.has_known_address() {
         return Ok(Err(CodeFault::AddressUsedBefore));
     }
+    screening::look_ahead(work, rules, &owner);
     let referrer = load::<Participant>(work, &owner)?;
     match referral::room(rules, &owner.user_id, &referrer) {
         Ok(_) => Ok(Ok(owner.user_id)),

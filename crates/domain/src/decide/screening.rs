@@ -12,11 +12,11 @@ use crate::decide::evidence::{self, FirstOwners};
 use crate::decide::standing;
 use crate::fraud::{
     Address, BURST_WINDOW_HOURS, EXACT_BPS, Finding, Flag, FlagKind, FraudChecks, FraudPolicy,
-    KnownAddress, LATEST_REFEREES, Occasion, Signals, judge,
+    KnownAddress, LATEST_REFEREES, Mailbox, Occasion, Signals, judge,
 };
 use crate::rules::ProgramRules;
 use crate::{
-    FraudEvidence, FraudFlag, FraudFlagCommand, FraudFlagId, FraudFlagRaised, Halt,
+    FraudEvidence, FraudFlag, FraudFlagCommand, FraudFlagId, FraudFlagRaised, Halt, LatestReferee,
     MAX_EVIDENCE_USERS, Participant, ParticipantId, Personal, ProgramId, Referral, ReferralStatus,
     SideRow, SignUpClient, Timestamp, User, UserId, Work, each, load, peek_new, tell,
 };
@@ -42,18 +42,17 @@ impl Subject {
     pub(super) fn signing_up(
         work: &mut dyn Work,
         user_id: &UserId,
-        email: &str,
+        mailbox: Option<&Mailbox>,
         client_ip: Option<IpAddr>,
         fingerprint: Option<&Personal>,
     ) -> Result<Self, Halt> {
-        let address = Address::parse(email);
         // Both are tried before either halts, so that they are looked up together.
-        let owners = address.as_ref().map(|of| evidence::share_mailbox(work, user_id, of));
+        let owners = mailbox.map(|of| evidence::share_mailbox(work, user_id, of));
         let fingerprint_owner =
             fingerprint.map(|of| evidence::share_fingerprint(work, user_id, of)).transpose();
         Ok(Self {
             owners: owners.transpose()?.unwrap_or_default(),
-            address,
+            address: mailbox.map(|mailbox| mailbox.address.clone()),
             fingerprint_owner: fingerprint_owner?.flatten(),
             client_ip,
             fingerprint_key: fingerprint.map(|of| work.keyed_hash("fingerprint", &of.0)),
@@ -75,8 +74,9 @@ impl Subject {
     pub(super) fn known(work: &mut dyn Work, user_id: &UserId) -> Result<Self, Halt> {
         let address = work.address_of(user_id)?;
         let address = address.and_then(|address| Address::of_comparable(&address.0));
-        let owners = address.as_ref().map(|of| evidence::share_mailbox(work, user_id, of));
-        Ok(Self { owners: owners.transpose()?.unwrap_or_default(), address, ..Self::default() })
+        let Some(mailbox) = address.map(Mailbox::of) else { return Ok(Self::default()) };
+        let owners = evidence::share_mailbox(work, user_id, &mailbox)?;
+        Ok(Self::with_new_address(mailbox.address, owners))
     }
 
     /// A user whose address is another one from now on.
@@ -212,6 +212,26 @@ fn checked_referral(
     Ok(referral.filter(counts).map(|referral| (checks.clone(), referral)))
 }
 
+/// Tries to look up what the checks of a referral need of its referrer, so that it is loaded together with the referrer.
+pub(super) fn look_ahead(work: &mut dyn Work, rules: &ProgramRules, referrer: &ParticipantId) {
+    let (address, latest) = look_up(work, &rules.fraud_checks, referrer);
+    // Whoever needs them asks again.
+    drop((address, latest));
+}
+
+/// The address of a referrer and the latest referees, as far as the checks need them.
+fn look_up(
+    work: &mut dyn Work,
+    checks: &FraudChecks,
+    referrer: &ParticipantId,
+) -> (Result<Option<Personal>, Halt>, Result<Vec<LatestReferee>, Halt>) {
+    let is_about_addresses = checks.similar_address.is_some();
+    let address = if is_about_addresses { work.address_of(&referrer.user_id) } else { Ok(None) };
+    let needs_latest = is_about_addresses || checks.referral_burst.is_some();
+    let latest = if needs_latest { work.latest_referees(referrer) } else { Ok(Vec::new()) };
+    (address, latest)
+}
+
 /// The id of the flag about something. Users have long ids; a hash is short.
 pub(super) fn flag_id(work: &dyn Work, about: &str) -> Result<FraudFlagId, Halt> {
     let hash = work.keyed_hash("fraud_flag", about);
@@ -240,18 +260,16 @@ impl Case<'_> {
         let Self { referee, referrer_user_id, subject, .. } = *self;
         let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
         let is_about_addresses = checks.similar_address.is_some();
-        let is_burst_wanted = checks.referral_burst.is_some() && occasion == Occasion::Referral;
         // All are tried before any of them halts, so that they are looked up together.
-        let referrer_address = is_about_addresses.then(|| work.address_of(referrer_user_id));
-        let latest =
-            (is_about_addresses || is_burst_wanted).then(|| work.latest_referees(&referrer));
+        let (referrer_address, latest) = look_up(work, checks, &referrer);
         let is_mutual = checks.mutual_referral.map(|_| self.is_mutual(work));
         let cleared = load::<User>(work, &referee.user_id);
-        let (referrer_address, latest) = (referrer_address.transpose()?, latest.transpose()?);
-        let latest = latest.unwrap_or_default();
+        let (referrer_address, latest) = (referrer_address?, latest?);
         let cleared: BTreeSet<UserId> = cleared?.cleared().iter().cloned().collect();
         let since = work.now().plus_seconds(-i64::from(BURST_WINDOW_HOURS) * 60 * 60);
-        let within_hour = latest.iter().filter(|of| of.refer_time > since).count();
+        let is_burst_wanted = occasion == Occasion::Referral;
+        let within_hour =
+            latest.iter().filter(|of| is_burst_wanted && of.refer_time > since).count();
         let known = |text: &Personal| Address::of_comparable(&text.0);
         let latest_referees: Vec<KnownAddress> = latest
             .iter()
@@ -262,7 +280,7 @@ impl Case<'_> {
                 Some(KnownAddress { user_id: of.user_id.clone(), address })
             })
             .collect();
-        let referrer_address = referrer_address.flatten().as_ref().and_then(known);
+        let referrer_address = referrer_address.as_ref().and_then(known);
         let has_disposable_domain = checks.disposable_domain.is_some()
             && subject.address.as_ref().is_some_and(|of| work.is_disposable(of.domain()));
         let signals = Signals {

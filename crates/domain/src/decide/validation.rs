@@ -81,6 +81,7 @@ fn sign_up(
     let command = RegisterUser {
         profile,
         address_key: None,
+        mailbox: None,
         client_ip: None,
         fingerprint: None,
         program_id: program_id.cloned(),

@@ -85,6 +85,33 @@ impl Address {
     }
 }
 
+/// A mailbox, as fraud checks compare it. Finding out costs more than a decision should, so callers of decisions do it
+/// beforehand where they can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mailbox {
+    /// An address that leads to it.
+    pub address: Address,
+    /// [`Address::mailbox_key`].
+    pub key: String,
+    /// [`Address::look_alike_key`].
+    pub look_alike: String,
+}
+
+impl Mailbox {
+    /// The mailbox of an address.
+    #[must_use]
+    pub fn of(address: Address) -> Self {
+        let (key, look_alike) = (address.mailbox_key(), address.look_alike_key());
+        Self { address, key, look_alike }
+    }
+
+    /// The mailbox that the text of an address leads to; `None` if it is no address.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Address::parse(text).map(Self::of)
+    }
+}
+
 /// The mailbox of an address, as a local part and a domain.
 fn mailbox<'a>(local_part: &'a str, domain: &'a str) -> (String, &'a str) {
     let local_part = unquoted(local_part);

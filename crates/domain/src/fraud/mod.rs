@@ -15,7 +15,7 @@ mod network;
 mod providers;
 mod verdict;
 
-pub use address::Address;
+pub use address::{Address, Mailbox};
 pub use checks::{
     BURST_WINDOW_HOURS, FraudCheck, FraudChecks, FraudPolicy, MAX_WINDOW_HOURS, MIN_SIMILARITY_BPS,
     ReferralBurst, SignUpsPerAddress, SimilarAddress,

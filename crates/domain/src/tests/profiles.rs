@@ -273,6 +273,7 @@ fn a_confirmed_sign_up_is_a_user_whose_address_is_confirmed() {
     let sign_up = RegisterUser {
         profile: profile("ada"),
         address_key: None,
+        mailbox: None,
         client_ip: None,
         fingerprint: None,
         program_id: Some(program(PROGRAM)),

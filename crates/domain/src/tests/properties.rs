@@ -475,6 +475,7 @@ fn assert_agrees_for_a_newcomer(history: &History, code: &str) {
     let sign_up = Command::RegisterUser(Box::new(RegisterUser {
         profile: profile("newcomer"),
         address_key: None,
+        mailbox: None,
         client_ip: None,
         fingerprint: None,
         program_id: Some(program(PROGRAM)),

@@ -8,7 +8,7 @@ use crate::decide::{
 };
 use crate::reward::WithheldReason;
 use crate::rules::ProgramRules;
-use crate::tests::memory_work::{Memory, Reading};
+use crate::tests::memory_work::{Memory, Reading, keyed_hash};
 use crate::{
     AnyEvent, Halt, Participant, ParticipantEvent, ParticipantId, Profile, ProgramId,
     PurchaseEvent, PurchaseId, ReferralStatus, Refusal, RewardGranted, RewardWithheld, Timestamp,
@@ -26,11 +26,20 @@ pub fn program(name: &str) -> ProgramId {
     ProgramId::parse(name).unwrap()
 }
 
+/// The address of a user. Those of users who are told apart by a number are not similar to each other.
+pub fn address(name: &str) -> String {
+    if name.contains(|character: char| character.is_ascii_digit()) {
+        format!("{}.{name}@example.com", keyed_hash("address", name))
+    } else {
+        format!("{name}@example.com")
+    }
+}
+
 pub fn profile(name: &str) -> Profile {
     Profile {
         user_id: user(name),
         username: name.into(),
-        email: format!("{name}@example.com"),
+        email: address(name),
         display_name: String::new(),
         password_hash: None,
     }
@@ -108,6 +117,7 @@ impl Scene {
     ) -> Result<(), Halt> {
         self.tell(&Command::RegisterUser(Box::new(RegisterUser {
             address_key: Some(format!("key of {}", profile.email)),
+            mailbox: crate::fraud::Mailbox::parse(&profile.email),
             client_ip: None,
             fingerprint: None,
             profile,

@@ -4,7 +4,7 @@ use super::tiered_points;
 use crate::decide::{Command, ConfirmEmail, Exchange, UpdateProfile, evidence};
 use crate::fraud::{Address, FraudPolicy, LATEST_REFEREES, SignUpsPerAddress};
 use crate::tests::memory_work::{Memory, Reading, keyed_hash};
-use crate::tests::scene::{Scene, member, profile, program, user};
+use crate::tests::scene::{Scene, address, member, profile, program, user};
 use crate::{Claim, ClaimKind, Halt, Personal, Profile, Refusal};
 
 fn register(scene: &mut Scene, name: &str, email: &str) {
@@ -131,7 +131,7 @@ fn the_latest_referees_come_with_their_present_addresses_and_times() {
     }
     let newest = format!("user-{}", LATEST_REFEREES + extra - 1);
     let newest_time = scene.memory.now();
-    change_address(&mut scene, &newest, &format!("{newest}@example.com"), "New@Example.com");
+    change_address(&mut scene, &newest, &address(&newest), "New@Example.com");
     scene.erase("user-50", false).unwrap();
 
     let referees = scene.memory.ask(|work| work.latest_referees(&member("ana"))).unwrap();
