@@ -49,6 +49,8 @@ create table fraud_evidence (
     other_address    text,
     -- The address on the network from which the request came. Personal data.
     client_address   text,
+    -- The same as it is counted: an IPv6 address as its /64 network.
+    network          text collate "C",
     -- A keyed hash of the fingerprint of a device or a means of payment. Personal data.
     fingerprint_key  text,
     -- What each check found, the gravest first: an array of objects. Personal data.

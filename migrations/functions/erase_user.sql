@@ -14,16 +14,16 @@ begin
     perform {remove_sign_ups}(array(
         select waiting.user_id from sign_ups as waiting
         join claims as claimed on claimed.value = waiting.address
-        where claimed.kind in ('username', 'email') and claimed.kind = 'email' and claimed.owner = erased_user_id
+        where claimed.kind || '' = 'email' and claimed.owner = erased_user_id
     ));
 
     -- The address cannot be referred again, and can be used for another account.
     insert into claims (kind, value, owner)
     select 'erased_email', {address_key}(claimed.value), '' from claims as claimed
-    where claimed.kind = 'email' and claimed.owner = erased_user_id
+    where claimed.kind || '' = 'email' and claimed.owner = erased_user_id
     on conflict (kind, value) do nothing;
     -- What others share with the user belongs to the next who gets it.
-    delete from claims where kind in ('username', 'email', 'mailbox', 'look_alike', 'fingerprint')
+    delete from claims where kind || '' in ('username', 'email', 'mailbox', 'look_alike', 'fingerprint')
         and owner = erased_user_id;
 
     delete from profiles where user_id = erased_user_id;

@@ -20,7 +20,7 @@ begin
         limit 1
     ) as last_event on true
     left join lateral (
-        select c.value from claims as c where c.kind = 'email' and c.owner = u.user_id limit 1
+        select c.value from claims as c where c.kind || '' = 'email' and c.owner = u.user_id limit 1
     ) as own on true
     order by u.ordinal;
 end;

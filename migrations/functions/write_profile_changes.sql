@@ -18,7 +18,7 @@ begin
         if content ->> 'email' is not null then
             update referee_addresses
             set address = (
-                select value from claims where kind = 'email' and owner = content ->> 'user_id' limit 1)
+                select value from claims where kind || '' = 'email' and owner = content ->> 'user_id' limit 1)
             where user_id = content ->> 'user_id';
         end if;
     end loop;

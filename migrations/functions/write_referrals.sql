@@ -19,7 +19,7 @@ begin
     cross join lateral jsonb_to_record(c.content) as r(
         program_id text, referee_user_id text, referrer_user_id text, refer_time_us bigint)
     left join lateral (
-        select value from claims where kind = 'email' and owner = r.referee_user_id limit 1
+        select value from claims where kind || '' = 'email' and owner = r.referee_user_id limit 1
     ) as own on true;
 end;
 $$;

@@ -29,6 +29,7 @@ mod domain_refusals;
 mod enums;
 mod errors;
 mod fields;
+mod fraud;
 #[cfg(test)]
 mod fuzz;
 mod grpc;

@@ -1,6 +1,7 @@
 //! What fraud checks compare with: first owners of shared values, addresses, and latest referees; and the tables that
 //! hold it, which are cleaned.
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use time::OffsetDateTime;
 use super::log::timestamp;
 use super::{StoreError, functions};
 use domain::fraud::LATEST_REFEREES;
-use domain::{ClaimKind, FraudFlagId, LatestReferee, ParticipantId, Personal, UserId};
+use domain::{ClaimKind, FraudFlagId, LatestReferee, ParticipantId, Personal, Timestamp, UserId};
 
 /// The address of a user at one moment.
 #[derive(Clone, Debug)]
@@ -112,6 +113,46 @@ pub async fn latest_referees(
             Ok(KnownReferees { version: row.try_get("version")?, latest: latest? })
         })
         .collect()
+}
+
+/// What a reviewer wrote with a decision.
+#[derive(Clone)]
+pub struct KeptNote {
+    /// The number of the decision.
+    pub number: i32,
+    /// Personal data.
+    pub note: String,
+    /// When.
+    pub note_time: Timestamp,
+}
+
+/// The notes about flags, by flag, the latest first.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn notes(
+    pool: &PgPool,
+    flag_ids: &[&str],
+) -> Result<HashMap<String, Vec<KeptNote>>, StoreError> {
+    if flag_ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows = sqlx::query(
+        "select flag_id, number, note, note_time from fraud_notes where flag_id = any($1) \
+         order by flag_id, number desc",
+    )
+    .bind(flag_ids)
+    .fetch_all(pool)
+    .await?;
+    let mut notes: HashMap<String, Vec<KeptNote>> = HashMap::new();
+    for row in rows {
+        notes.entry(row.try_get("flag_id")?).or_default().push(KeptNote {
+            number: row.try_get("number")?,
+            note: row.try_get("note")?,
+            note_time: timestamp(row.try_get("note_time")?),
+        });
+    }
+    Ok(notes)
 }
 
 /// Counts once more that what a flag is about has happened. Returns how often it has by now; `None` if there is no such

@@ -134,7 +134,7 @@ fn evidence_row(flag_id: &str, user_id: Option<&str>, other: &str, time: i64) ->
         other_user_id: Some(user(other)),
         address: Some(Personal("bob@e.org".into())),
         other_address: Some(Personal("b0b@e.org".into())),
-        client_address: Some(Personal("192.0.2.1".into())),
+        client_ip: "192.0.2.1".parse().ok(),
         fingerprint_key: Some("f".into()),
         findings: json!([{ "kind": "look_alike" }]),
         sign_up_count: Some(2),

@@ -34,7 +34,7 @@ pub struct FraudEvidence {
     pub address: Option<Personal>,
     pub other_address: Option<Personal>,
     /// The address on the network from which the request came.
-    pub client_address: Option<Personal>,
+    pub client_ip: Option<IpAddr>,
     /// A keyed hash of the fingerprint of a device or a means of payment.
     pub fingerprint_key: Option<String>,
     /// What each check found, the gravest first, as a JSON array.
@@ -108,7 +108,8 @@ impl FraudEvidence {
             "other_user_id": self.other_user_id,
             "address": text(self.address.as_ref()),
             "other_address": text(self.other_address.as_ref()),
-            "client_address": text(self.client_address.as_ref()),
+            "client_address": self.client_ip.map(|address| address.to_canonical().to_string()),
+            "network": self.client_ip.map(counted_network),
             "fingerprint_key": self.fingerprint_key,
             "findings": self.findings,
             "sign_up_count": self.sign_up_count,

@@ -69,6 +69,8 @@ pub const MAX_EVIDENCE_USERS: usize = 16;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FraudFlagRepeated {
+    /// The program.
+    pub program_id: ProgramId,
     /// How often it has happened, the first time included.
     pub count: u32,
 }
@@ -77,6 +79,8 @@ pub struct FraudFlagRepeated {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FraudFlagResolved {
+    /// The program.
+    pub program_id: ProgramId,
     /// The decision.
     pub decision: FraudDecision,
     /// The decision that it replaces; absent for the first one.
@@ -169,8 +173,10 @@ impl FraudFlag {
         self.recorded_count
     }
 
-    fn existing(&self, flag_id: FraudFlagId) -> Result<(), Refusal> {
-        self.raised.as_ref().map(|_| ()).ok_or(Refusal::FraudFlagNotFound(flag_id))
+    /// The program of the flag, which must exist.
+    fn existing(&self, flag_id: FraudFlagId) -> Result<ProgramId, Refusal> {
+        let raised = self.raised.as_ref().ok_or(Refusal::FraudFlagNotFound(flag_id))?;
+        Ok(raised.program_id.clone())
     }
 }
 
@@ -193,18 +199,19 @@ impl Aggregate for FraudFlag {
             }
             FraudFlagCommand::Raise { raised, .. } => raised.into(),
             FraudFlagCommand::Repeat { flag_id, count } => {
-                self.existing(flag_id)?;
+                let program_id = self.existing(flag_id)?;
                 if count < self.recorded_count.saturating_mul(2) {
                     return Ok(());
                 }
-                FraudFlagRepeated { count }.into()
+                FraudFlagRepeated { program_id, count }.into()
             }
             FraudFlagCommand::Resolve { flag_id, decision } => {
-                self.existing(flag_id)?;
+                let program_id = self.existing(flag_id)?;
                 if self.decision == Some(decision) {
                     return Ok(());
                 }
-                FraudFlagResolved { decision, previous_decision: self.decision }.into()
+                let previous_decision = self.decision;
+                FraudFlagResolved { program_id, decision, previous_decision }.into()
             }
         };
         sink.write(event, self).await;

@@ -105,5 +105,42 @@ impl Ord for Similarity {
     }
 }
 
+/// The blocks that two texts share, in their order. For people to look at: it takes the order of the texts with more
+/// characters in blocks, as the similarity does.
+pub(crate) fn shared_blocks(one: &str, other: &str) -> Vec<String> {
+    let [one, other]: [Vec<char>; 2] =
+        [one, other].map(|text| text.chars().take(SHOWN_CHARACTERS).collect());
+    let [mut forth, mut back] = [Vec::new(), Vec::new()];
+    find_blocks(&one, &other, &mut forth);
+    find_blocks(&other, &one, &mut back);
+    let length = |blocks: &[String]| blocks.iter().map(String::len).sum::<usize>();
+    if length(&back) > length(&forth) { back } else { forth }
+}
+
+/// How much of a text is looked at for its blocks.
+const SHOWN_CHARACTERS: usize = 64;
+
+fn find_blocks(one: &[char], other: &[char], blocks: &mut Vec<String>) {
+    let mut longest = (0, 0, 0);
+    // The lengths of the blocks that end before the character in hand, for each end in the second text.
+    let mut ends = vec![0; other.len() + 1];
+    for (at, character) in one.iter().enumerate() {
+        let mut before = 0;
+        for (index, candidate) in other.iter().enumerate() {
+            let length = if character == candidate { before + 1 } else { 0 };
+            before = std::mem::replace(&mut ends[index + 1], length);
+            if length > longest.0 {
+                longest = (length, at + 1 - length, index + 1 - length);
+            }
+        }
+    }
+    let (length, at, index) = longest;
+    if length > 0 {
+        find_blocks(&one[..at], &other[..index], blocks);
+        blocks.push(one[at..at + length].iter().collect());
+        find_blocks(&one[at + length..], &other[index + length..], blocks);
+    }
+}
+
 #[cfg(test)]
 mod tests;

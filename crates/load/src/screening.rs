@@ -263,7 +263,15 @@ impl Crowd {
                 what: "sign up",
                 reason: format!("{reason} ({times} of {count})"),
             }),
-            None => Ok(measured.throughput()),
+            None => {
+                let (p50, p99) = (
+                    measured.histogram.value_at_quantile(0.5),
+                    measured.histogram.value_at_quantile(0.99),
+                );
+                let max = measured.histogram.max();
+                tracing::debug!(program, rate = measured.throughput(), p50, p99, max, "sign-ups");
+                Ok(measured.throughput())
+            }
         }
     }
 }

@@ -138,7 +138,7 @@ pub(super) fn flag_refused(work: &mut dyn Work, input: &FlagRefusedSignUp) -> Re
         other_user_id: None,
         address: None,
         other_address: None,
-        client_address: Some(Personal(client_ip.to_canonical().to_string())),
+        client_ip: Some(*client_ip),
         fingerprint_key: None,
         findings: finding,
         sign_up_count: None,

@@ -361,10 +361,7 @@ impl Case<'_> {
             other_user_id: gravest.other_user_id.clone(),
             address: address.map(|address| Personal(address.as_str().into())),
             other_address,
-            client_address: self
-                .subject
-                .client_ip
-                .map(|of| Personal(of.to_canonical().to_string())),
+            client_ip: self.subject.client_ip,
             fingerprint_key: self.subject.fingerprint_key.clone(),
             findings: findings(flag),
             sign_up_count: self.sign_ups_from_address,

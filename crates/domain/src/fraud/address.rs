@@ -5,7 +5,7 @@ use unicode_normalization::UnicodeNormalization;
 use super::look_alikes;
 use super::providers::{self, Dialect};
 use crate::email;
-use crate::similarity::Similarity;
+use crate::similarity::{self, Similarity};
 
 /// An e-mail address: composed (NFC), in lower case, the domain in its Unicode form. Characters are code points.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +65,12 @@ impl Address {
     #[must_use]
     pub fn look_alike_key(&self) -> String {
         look_alikes::fold(&self.mailbox_key())
+    }
+
+    /// What is before the `@` of both, in order: the blocks by which their similarity is counted.
+    #[must_use]
+    pub fn shared_parts(&self, other: &Self) -> Vec<String> {
+        similarity::shared_blocks(self.local_part(), other.local_part())
     }
 
     /// How alike two addresses are, if the whole addresses are at least `whole_bps` alike and the parts before the

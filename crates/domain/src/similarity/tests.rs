@@ -171,3 +171,15 @@ fn the_larger_is_more_alike() {
     assert!(near > far);
     assert_eq!([far, near].into_iter().max(), Some(near));
 }
+
+#[test]
+fn shared_blocks_are_those_that_the_similarity_counts() {
+    assert_eq!(shared_blocks("john", "j0hn"), ["j", "hn"]);
+    assert_eq!(shared_blocks("anna.mueller", "hanna.mueller"), ["anna.mueller"]);
+    assert!(shared_blocks("ann", "").is_empty());
+    for (one, other) in [("farm7", "farm8"), ("abcdefg", "gfedcba"), ("tide", "diet")] {
+        let length: usize = shared_blocks(one, other).iter().map(String::len).sum();
+        let shared = Pair::new(one, other).shared(0).unwrap_or_default();
+        assert_eq!(length, shared, "{one} {other}");
+    }
+}

@@ -28,7 +28,8 @@ fn raised() -> FraudFlagRaised {
 }
 
 fn resolved(decision: FraudDecision, previous_decision: Option<FraudDecision>) -> FraudFlagEvent {
-    FraudFlagResolved { decision, previous_decision }.into()
+    let program_id = program("spring");
+    FraudFlagResolved { program_id, decision, previous_decision }.into()
 }
 
 fn resolve(decision: FraudDecision) -> FraudFlagCommand {
@@ -77,7 +78,8 @@ fn a_flag_that_was_never_raised_has_no_decision_and_no_repetition() {
 #[test]
 fn repetitions_have_an_event_when_their_number_has_doubled() {
     let repeat = |count| FraudFlagCommand::Repeat { flag_id: flag(), count };
-    let repeated = |count| FraudFlagEvent::from(FraudFlagRepeated { count });
+    let repeated =
+        |count| FraudFlagEvent::from(FraudFlagRepeated { program_id: program("spring"), count });
     given::<FraudFlag>([raised().into()]).when(repeat(2)).then_expect_events(vec![repeated(2)]);
     let twice = || given::<FraudFlag>([raised().into(), repeated(2)]);
     twice().when(repeat(3)).then_expect_events(vec![]);

@@ -1,0 +1,140 @@
+//! `FraudService`: fraud flags, and the decisions of operators about them.
+
+mod messages;
+mod watch;
+
+use self::messages::{Shown, decision, flag_message, kind};
+use crate::access::Role;
+use crate::api::Context;
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pages::Page;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::permissions::{Callers, Rule, Subject, row};
+use crate::api::reads::freshness;
+use crate::api::writes::{carry_out, command_fields};
+use crate::read::{At, FlagFilter, FlagPlace, Freshness};
+use domain::decide::{Command, ResolveFraudFlag};
+use domain::{FraudFlagId, Personal, ProgramId, Refusal, UserId};
+
+/// The longest note of a reviewer, in characters.
+const MAX_NOTE_CHARS: usize = 2_000;
+
+/// Who may call what of the service, and whose data it is: one row per RPC.
+pub(super) const RULES: &[Rule] = {
+    use Callers::Operators;
+    use Subject::{None, UserOrEverybody};
+    &[
+        row("FraudService", "ListFraudFlags", Operators, UserOrEverybody("user_id", Operators)),
+        row("FraudService", "GetFraudFlag", Operators, None),
+        row("FraudService", "ResolveFraudFlag", Operators, None),
+        row("FraudService", "WatchFraudFlags", Operators, None),
+    ]
+};
+
+pub(super) struct Handlers(pub(super) Context);
+
+impl Handlers {
+    pub(super) async fn list_fraud_flags(
+        &self,
+        call: Call<pb::ListFraudFlagsRequest>,
+    ) -> Result<pb::ListFraudFlagsResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
+        let (start, end) = fields.period(request.start_time.as_ref(), request.end_time.as_ref());
+        let filter = FlagFilter {
+            kind: kind(request.kind()),
+            program_id: fields.optional_id("program_id", &request.program_id, ProgramId::parse),
+            user_id: fields.optional_id("user_id", &request.user_id, UserId::parse),
+            is_open: match request.state() {
+                pb::FraudFlagState::Unspecified => None,
+                pb::FraudFlagState::Open => Some(true),
+                pb::FraudFlagState::Resolved => Some(false),
+            },
+            start,
+            end,
+        };
+        let after = page.start(&mut fields, &request.page_token, FlagPlace::FIRST, parse_place);
+        let after = fields.finish(after)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let At { position, mut found } =
+            self.0.reads.fraud_flags(&filter, after, page.rows(), freshness).await?;
+        let next_page_token = page.cut(&mut found, |flag| place_text(flag.place));
+        let places: Vec<FlagPlace> = found.iter().map(|flag| flag.place).collect();
+        let shown = shown_to(&call);
+        let mut flags = found.into_iter().map(|flag| flag_message(flag, shown)).collect();
+        let key = |index| places.get(index).copied().map(place_text).unwrap_or_default();
+        let next_page_token = page.fit(&mut flags, places.len(), next_page_token, key);
+        Ok(pb::ListFraudFlagsResponse { flags, next_page_token, position })
+    }
+
+    pub(super) async fn get_fraud_flag(
+        &self,
+        call: Call<pb::GetFraudFlagRequest>,
+    ) -> Result<pb::GetFraudFlagResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        let flag_id = fields.id("flag_id", &request.flag_id, FraudFlagId::parse);
+        let flag_id = fields.finish(flag_id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let At { position, found } = self.0.reads.fraud_flag(&flag_id, freshness).await?;
+        let flag = found.ok_or(Refusal::FraudFlagNotFound(flag_id))?;
+        let flag = Some(flag_message(flag, shown_to(&call)));
+        Ok(pb::GetFraudFlagResponse { flag, position })
+    }
+
+    pub(super) async fn resolve_fraud_flag(
+        &self,
+        call: Call<pb::ResolveFraudFlagRequest>,
+    ) -> Result<pb::ResolveFraudFlagResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = command_fields(request);
+        let flag_id = fields.id("flag_id", &request.flag_id, FraudFlagId::parse);
+        let decision = decision(request.decision());
+        if decision.is_none() {
+            let message = "is required: FRAUD_DECISION_RELEASED, FRAUD_DECISION_REJECTED or \
+                           FRAUD_DECISION_REJECTED_AND_DEACTIVATED";
+            fields.fault("decision", ErrorReason::FieldRequired, message);
+        }
+        if request.reverse_rewards {
+            let message = "must be left out: rewards cannot be taken back yet";
+            fields.fault("reverse_rewards", ErrorReason::UnsupportedField, message);
+        }
+        if request.note.chars().count() > MAX_NOTE_CHARS {
+            let message = format!("must be at most {MAX_NOTE_CHARS} characters long");
+            fields.fault("note", ErrorReason::FieldTooLong, message);
+        }
+        let note = Some(request.note.trim()).filter(|note| !note.is_empty());
+        let note = note.map(|note| Personal(note.into()));
+        let (flag_id, decision) = fields.finish(flag_id.zip(decision))?;
+        let resolve = ResolveFraudFlag { flag_id: flag_id.clone(), decision, note };
+        let command = Command::ResolveFraudFlag(Box::new(resolve));
+        let written = carry_out(&self.0, &call, command).await?;
+        // The decision holds, also if it cannot be read yet.
+        let freshness = Freshness { position: written.position, deadline: call.deadline };
+        let read = self.0.reads.fraud_flag(&flag_id, freshness).await;
+        let flag = read.ok().and_then(|at| at.found);
+        Ok(pb::ResolveFraudFlagResponse {
+            flag: flag.map(|flag| flag_message(flag, shown_to(&call))),
+            consistency_token: written.consistency_token,
+        })
+    }
+}
+
+/// How much of the evidence a caller sees.
+fn shown_to<M>(call: &Call<M>) -> Shown {
+    if call.principal.role() == Some(Role::Admin) { Shown::Wholly } else { Shown::Masked }
+}
+
+/// A flag's place as the key of a page token.
+fn place_text(place: FlagPlace) -> String {
+    let state = if place.is_open { "open" } else { "resolved" };
+    format!("{state} {}", place.raised_position)
+}
+
+fn parse_place(key: &str) -> Option<FlagPlace> {
+    let (state, position) = key.split_once(' ')?;
+    Some(FlagPlace { is_open: state == "open", raised_position: position.parse().ok()? })
+}
