@@ -14,6 +14,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::jobs::JobMetrics;
+use domain::fraud::FlagKind;
 
 /// An RPC of the contract.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -40,6 +41,41 @@ pub struct Handled {
 pub struct LimitOf {
     /// What it limits.
     pub limit: &'static str,
+}
+
+/// A kind of fraud flag.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfFlagKind {
+    /// The kind, as in the log.
+    pub kind: &'static str,
+}
+
+/// Counts of fraud flags.
+#[derive(Clone, Default)]
+pub struct FraudMetrics {
+    /// Flags that this server has raised.
+    pub raised: Family<OfFlagKind, Counter>,
+    /// Flags in the database that wait for a decision.
+    pub open: Family<OfFlagKind, Gauge>,
+}
+
+impl FraudMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        for kind in FlagKind::ALL.map(FlagKind::as_str) {
+            // Shown from the beginning, so that the first flag is a rise.
+            drop(metrics.raised.get_or_create(&OfFlagKind { kind }));
+            drop(metrics.open.get_or_create(&OfFlagKind { kind }));
+        }
+        let Self { raised, open } = metrics.clone();
+        registry.register("fraud_flags_raised", "Fraud flags that this server has raised", raised);
+        registry.register(
+            "fraud_flags_open",
+            "Fraud flags in the database that wait for a decision, counted up to 10000",
+            open,
+        );
+        metrics
+    }
 }
 
 /// Counts of the connections of clients, and of the limits that they reached.
@@ -158,6 +194,8 @@ pub struct Metrics {
     pub door: DoorMetrics,
     /// Jobs.
     pub jobs: JobMetrics,
+    /// Fraud flags.
+    pub fraud: FraudMetrics,
     /// Calls that began.
     pub rpcs_started: Family<Rpc, Counter>,
     /// Calls that ended, by code.
@@ -184,6 +222,7 @@ impl Default for Metrics {
         let door = DoorMetrics::register(&mut registry);
         let (projection_lag_seconds, sessions_ended) = (Gauge::default(), Counter::default());
         let jobs = JobMetrics::register(&mut registry);
+        let fraud = FraudMetrics::register(&mut registry);
         let clock_ahead_seconds = Gauge::default();
         let rpcs_started = Family::default();
         let rpcs_handled = Family::default();
@@ -258,6 +297,7 @@ impl Default for Metrics {
             connections,
             door,
             jobs,
+            fraud,
             rpcs_started,
             rpcs_handled,
             rpc_seconds,

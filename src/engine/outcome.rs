@@ -12,10 +12,10 @@ use super::patience::Patience;
 use super::unit::{FinishedStream, FinishedStreams};
 use super::worker::Worker;
 use super::{Committed, Failure, Handover};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OfFlagKind};
 use crate::store::append::Appended;
 use crate::store::{Database, RecordedEvent, StoreError, Verdict, in_time, load, log};
-use domain::{CachePolicy, ClaimKind, Refusal};
+use domain::{CachePolicy, ClaimKind, FraudFlag, FraudFlagEvent, Kind, Refusal, Stream};
 
 /// The number of batches after a conflict for which the lock is taken before loading.
 const CONTENDED_BATCHES: u32 = 8;
@@ -60,6 +60,15 @@ enum Why {
 }
 
 impl Responder {
+    /// Counts a flag that was raised, for the metrics.
+    fn count_flag(&self, event: &RecordedEvent) {
+        let Ok(event) = event.read() else { return };
+        if let Some(FraudFlagEvent::FraudFlagRaised(raised)) = FraudFlag::event(event) {
+            let kind = raised.kind.as_str();
+            self.metrics.fraud.raised.get_or_create(&OfFlagKind { kind }).inc();
+        }
+    }
+
     /// Answers the caller of every command of a batch whose outcome is final.
     pub(super) fn respond(
         &self,
@@ -81,6 +90,9 @@ impl Responder {
         let numbered = batch.into_recorded(appended);
         let last_event = numbered.last().map(|(_, event)| event.position);
         for (command, event) in &numbered {
+            if event.stream.kind == Kind::FraudFlag {
+                self.count_flag(event);
+            }
             events[*command].push(event.clone());
         }
         if !numbered.is_empty() {

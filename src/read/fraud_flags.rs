@@ -1,13 +1,19 @@
 //! Fraud flags with their evidence.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use time::OffsetDateTime;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::{At, Freshness, ReadError, Reads, sql};
+use crate::metrics::{Metrics, OfFlagKind};
 use crate::store::evidence::{KeptNote, notes};
 use crate::store::log::timestamp;
-use crate::store::{StoreError, in_time};
+use crate::store::{Database, StoreError, in_time};
 use domain::fraud::FlagKind;
 use domain::{FraudFlagId, ProgramId, Timestamp, UserId};
 
@@ -82,6 +88,28 @@ pub struct ListedFlag {
     pub sign_ups_of_address: i64,
     pub referral_status: Option<String>,
     pub notes: Vec<KeptNote>,
+}
+
+/// How often open flags are counted.
+const COUNT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Counts the open flags by kind, for the metrics, until `stop` is cancelled. A count that fails is left out.
+pub(super) async fn count_open(database: Database, metrics: Metrics, stop: CancellationToken) {
+    while stop.run_until_cancelled(sleep(COUNT_INTERVAL)).await.is_some() {
+        let counting = in_time(async {
+            let query = sqlx::query(sql!("fraud_flags_open.sql"));
+            let rows = query.fetch_all(database.pool()).await?;
+            rows.iter()
+                .map(|row| Ok((row.try_get("kind")?, row.try_get("count")?)))
+                .collect::<Result<HashMap<String, i64>, StoreError>>()
+        });
+        let Some(counted) = stop.run_until_cancelled(counting).await else { return };
+        let Ok(counted) = counted else { continue };
+        for kind in FlagKind::ALL.map(FlagKind::as_str) {
+            let count = counted.get(kind).copied().unwrap_or_default();
+            metrics.fraud.open.get_or_create(&OfFlagKind { kind }).set(count);
+        }
+    }
 }
 
 impl Reads {

@@ -36,6 +36,7 @@ mod standing;
 mod verify;
 mod verify_snapshots;
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -196,6 +197,11 @@ impl Reads {
             complained_at: None,
         };
         tasks.spawn(Stage::Background, "projector", |stop| projector.run(stop));
+        let (of_flags, counts) = (database.clone(), metrics.clone());
+        tasks.spawn(Stage::Background, "count of fraud flags", |stop| async {
+            fraud_flags::count_open(of_flags, counts, stop).await;
+            Ok::<_, Infallible>(())
+        });
         let lag = lag::start(database.clone(), &copies, tasks, metrics);
         Ok(Self {
             database,

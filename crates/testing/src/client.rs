@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use contract::pb::account_service_client::AccountServiceClient;
+use contract::pb::fraud_service_client::FraudServiceClient;
 use contract::pb::leaderboard_service_client::LeaderboardServiceClient;
 use contract::pb::operator_service_client::OperatorServiceClient;
 use contract::pb::program_service_client::ProgramServiceClient;
@@ -93,6 +94,10 @@ impl Client {
 
     pub fn rewards(&self) -> RewardServiceClient<Channel> {
         RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub fn fraud(&self) -> FraudServiceClient<Channel> {
+        FraudServiceClient::new(self.channel.clone())
     }
 
     pub fn leaderboards(&self) -> LeaderboardServiceClient<Channel> {
