@@ -288,7 +288,7 @@ const PURCHASES_ONLY: &str = "purchases-only";
 /// The service of that set.
 const PURCHASE_SERVICE: &str = "PurchaseService";
 /// How the names of RPCs begin that change nothing.
-const READS: &[&str] = &["Find", "Get", "List", "Preview", "Read", "Validate", "Watch"];
+const READS: &[&str] = &["Find", "Get", "List", "Preview", "Read", "Simulate", "Validate", "Watch"];
 /// The field by which requests name their program.
 const PROGRAM_ID: &str = "program_id";
 

@@ -1,5 +1,6 @@
 //! Settings with everything filled in, as the parts of a server need them.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::live;
 use crate::mails::MailSettings;
 use crate::store::Database;
 use crate::traces::{Traces, check_ratio};
+use domain::fraud::DisposableDomains;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
 const DEFAULT_MAX_CONNECTIONS: u32 = 10;
@@ -88,7 +90,18 @@ fn server_settings(settings: &Settings, faults: &mut Faults) -> ServerSettings {
     server.public_url = Optional::of(settings.public_url.clone());
     let kept = settings.sign_ups_kept_days;
     faults.set_time(&mut server.sign_ups_kept, "sign_ups_kept_days", days, 1..=365, kept);
+    if let Some(path) = Optional::of(settings.disposable_domains.clone()) {
+        let domains = disposable_domains(&path);
+        server.disposable_domains = faults.value("disposable_domains", domains).unwrap_or_default();
+    }
     server
+}
+
+/// The domains of a file, one in each line.
+fn disposable_domains(path: &Path) -> Result<DisposableDomains, String> {
+    let shown = path.display();
+    let list = fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    DisposableDomains::parse(&list).map_err(|line| format!("line {line} of {shown} is no domain"))
 }
 
 fn engine_limits(settings: &Settings, faults: &mut Faults) -> engine::Limits {
@@ -380,6 +393,7 @@ mod tests {
             ("mail_longest_pause_s", mail.longest_pause.as_secs().to_string()),
             ("mails_kept_days", (resolved.jobs.mails_kept.as_secs() / 86_400).to_string()),
             ("evidence_kept_days", (resolved.jobs.evidence_kept.as_secs() / 86_400).to_string()),
+            ("disposable_domains", "none".into()),
         ]
     }
 

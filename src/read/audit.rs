@@ -239,13 +239,17 @@ impl Audit {
         }
     }
 
-    /// Audits a change of what does not count: only a held or rejected referral is released, and only a held one has
-    /// reasons.
+    /// Audits a change of how a referral stands: only a held or rejected one is released, a pending one can be held or
+    /// rejected, and only a held one has reasons.
     fn enter_standing(&mut self, event: &RecordedEvent, changed: &ReferralStandingChanged) {
         let referral = self.referrals.get_mut(&event.stream.id);
         let before = referral.map(|(_, status)| std::mem::replace(status, changed.status));
-        let did_not_count = matches!(before, Some(ReferralStatus::Held | ReferralStatus::Rejected));
-        self.unless(did_not_count, event, || {
+        let is_permitted = match before {
+            Some(ReferralStatus::Held | ReferralStatus::Rejected) => true,
+            Some(ReferralStatus::Pending) => changed.status != ReferralStatus::Pending,
+            Some(ReferralStatus::Converted) | None => false,
+        };
+        self.unless(is_permitted, event, || {
             format!("a referral that is {before:?} is released or rejected")
         });
         let is_held = changed.status == ReferralStatus::Held;

@@ -27,6 +27,7 @@ mod facts;
 mod find_user;
 mod first_purchase_bonus;
 mod first_purchase_credits;
+mod fraud;
 mod front_door;
 mod fuzz;
 mod held_referrals;

@@ -43,6 +43,10 @@ const PERSONAL: &[&str] = &[
     "mails",
     "second_factors",
     "sign_ups",
+    "sign_up_clients",
+    "referee_addresses",
+    "fraud_evidence",
+    "fraud_notes",
 ];
 
 /// What is sent in fields of this name; other text fields get the address.

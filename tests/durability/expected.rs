@@ -85,7 +85,7 @@ const FACTS: &str = "
     )";
 
 /// Every read model with a query for its expected rows.
-const EXPECTED: [(&str, &str); 7] = [
+const EXPECTED: [(&str, &str); 8] = [
     (
         "contributions",
         "select program_id, source, level, max(position), sum(amount)::bigint
@@ -113,6 +113,37 @@ const EXPECTED: [(&str, &str); 7] = [
             from conversion
         ) as facts
         group by program_id, day",
+    ),
+    (
+        "fraud_flags",
+        "select raised.aggregate_id as flag_id,
+            (select max(position) from events as own
+                where own.aggregate_type = 'FraudFlag' and own.aggregate_id = raised.aggregate_id) as last_position,
+            raised.position as raised_position,
+            decided.decision is null as is_open,
+            raised.payload ->> 'kind' as kind,
+            (raised.payload ->> 'score_bps')::integer as score_bps,
+            raised.payload ->> 'program_id' as program_id,
+            raised.payload ->> 'referee_user_id' as referee_user_id,
+            raised.payload ->> 'referrer_user_id' as referrer_user_id,
+            raised.payload ->> 'other_user_id' as other_user_id,
+            raised.payload ->> 'occasion' as occasion,
+            raised.payload ->> 'consequence' as consequence,
+            raised.payload -> 'evidence' as evidence,
+            raised.recorded_at as raise_time,
+            coalesce((select max((own.payload ->> 'count')::integer) from events as own
+                where own.event_type = 'FraudFlagRepeated' and own.aggregate_id = raised.aggregate_id), 1)
+                as recorded_count,
+            decided.decision, decided.resolve_time, decided.resolved_by
+        from events as raised
+        left join lateral (
+            select own.payload ->> 'decision' as decision, own.recorded_at as resolve_time,
+                own.metadata ->> 'actor' as resolved_by
+            from events as own
+            where own.event_type = 'FraudFlagResolved' and own.aggregate_id = raised.aggregate_id
+            order by own.position desc limit 1
+        ) as decided on true
+        where raised.event_type = 'FraudFlagRaised'",
     ),
     (
         "overviews",

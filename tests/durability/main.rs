@@ -24,6 +24,7 @@ mod exchanges;
 mod expected;
 mod faults;
 mod folds;
+mod fraud;
 mod functions;
 mod held_referrals;
 mod history;

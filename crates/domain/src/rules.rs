@@ -561,6 +561,10 @@ fn is_name(name: &str, max_chars: usize) -> bool {
 pub(crate) struct Faults(Vec<Fault>);
 
 impl Faults {
+    pub(crate) fn into_vec(self) -> Vec<Fault> {
+        self.0
+    }
+
     pub(crate) fn unless(
         &mut self,
         holds: bool,

@@ -266,14 +266,16 @@ pub fn address_of(user_id: &str) -> String {
     if !user_id.contains(|character: char| character.is_ascii_digit()) {
         return format!("{user_id}@example.com");
     }
-    // The hash FNV-1a of Fowler, Noll and Vo, in letters.
-    let mut hash = user_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    // The hash FNV-1a of Fowler, Noll and Vo, mixed as SplitMix64 does, in letters.
+    let hash = user_id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
+    let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mut mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     let mut letters = String::new();
     for _ in 0..12 {
-        letters.push(char::from(b'a' + u8::try_from(hash % 26).unwrap()));
-        hash /= 26;
+        letters.push(char::from(b'a' + u8::try_from(mixed % 26).unwrap()));
+        mixed /= 26;
     }
     format!("{letters}.{user_id}@example.com")
 }

@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::api::pb;
+use crate::api::program::fraud_checks::policy_message;
 use crate::api::responses::{count, referral_status, time};
 use crate::read::{FlagParty, ListedFlag};
 use crate::store::evidence::KeptNote;
-use domain::fraud::{Address, FlagKind, FraudPolicy, Occasion};
-use domain::{FraudDecision, ReferralStatus};
+use domain::fraud::{Address, Finding, FlagKind, FraudPolicy, Occasion};
+use domain::{FraudDecision, ReferralStatus, UserId};
 
 /// How much of the evidence a caller sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +65,7 @@ fn named<T: serde::de::DeserializeOwned>(name: &str) -> Option<T> {
 }
 
 fn policy_named(name: &str) -> pb::FraudPolicy {
-    match named(name) {
-        Some(FraudPolicy::Flag) => pb::FraudPolicy::Flag,
-        Some(FraudPolicy::Hold) => pb::FraudPolicy::Hold,
-        Some(FraudPolicy::Reject) => pb::FraudPolicy::Reject,
-        None => pb::FraudPolicy::Unspecified,
-    }
+    named::<FraudPolicy>(name).map_or(pb::FraudPolicy::Unspecified, policy_message)
 }
 
 fn occasion_named(name: &str) -> pb::FraudOccasion {
@@ -97,6 +93,16 @@ fn finding(kept: KeptFinding) -> pb::FraudFinding {
         score_bps: kept.score_bps,
         other_user_id: kept.other_user_id.unwrap_or_default(),
         policy: policy_named(&kept.policy).into(),
+    }
+}
+
+/// A finding of a simulation.
+pub(super) fn finding_message(finding: &Finding) -> pb::FraudFinding {
+    pb::FraudFinding {
+        kind: kind_message(finding.kind).into(),
+        score_bps: count(finding.score_bps),
+        other_user_id: finding.other_user_id.as_ref().map(UserId::to_string).unwrap_or_default(),
+        policy: policy_message(finding.policy).into(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `FraudService`: fraud flags, and the decisions of operators about them.
 
 mod messages;
+mod simulate;
 mod watch;
 
 use self::messages::{Shown, decision, flag_message, kind};
@@ -30,6 +31,7 @@ pub(super) const RULES: &[Rule] = {
         row("FraudService", "GetFraudFlag", Operators, None),
         row("FraudService", "ResolveFraudFlag", Operators, None),
         row("FraudService", "WatchFraudFlags", Operators, None),
+        row("FraudService", "SimulateFraud", Operators, None),
     ]
 };
 
@@ -93,7 +95,7 @@ impl Handlers {
         let mut fields = command_fields(request);
         let flag_id = fields.id("flag_id", &request.flag_id, FraudFlagId::parse);
         let decision = decision(request.decision());
-        if decision.is_none() {
+        if decision.is_none() && !fields.has_fault("decision") {
             let message = "is required: FRAUD_DECISION_RELEASED, FRAUD_DECISION_REJECTED or \
                            FRAUD_DECISION_REJECTED_AND_DEACTIVATED";
             fields.fault("decision", ErrorReason::FieldRequired, message);

@@ -39,7 +39,7 @@ fn check_message(check: Option<FraudCheck>) -> Option<pb::FraudCheck> {
     check.map(|check| pb::FraudCheck { policy: policy_message(check.policy).into() })
 }
 
-fn policy_message(policy: FraudPolicy) -> pb::FraudPolicy {
+pub(in crate::api) fn policy_message(policy: FraudPolicy) -> pb::FraudPolicy {
     match policy {
         FraudPolicy::Flag => pb::FraudPolicy::Flag,
         FraudPolicy::Hold => pb::FraudPolicy::Hold,
@@ -47,10 +47,11 @@ fn policy_message(policy: FraudPolicy) -> pb::FraudPolicy {
     }
 }
 
-/// Reads the checks. A check that is absent is off; what a check leaves out has the default. Numbers below 0 are
+/// Reads the checks at a path of the request. A check that is absent is off; what a check leaves out has the default. Numbers below 0 are
 /// faults here; the domain checks everything else.
-pub(super) fn read_fraud_checks(
+pub(in crate::api) fn read_fraud_checks(
     fields: &mut Fields,
+    path: &str,
     checks: Option<&pb::FraudChecks>,
 ) -> FraudChecks {
     let Some(checks) = checks else { return FraudChecks::default() };
@@ -61,7 +62,7 @@ pub(super) fn read_fraud_checks(
         sign_ups_per_address: checks.sign_ups_per_address.map(|check| {
             let SignUpsPerAddress { max_sign_ups, window_hours, policy } =
                 SignUpsPerAddress::default();
-            let mut number = numbers(fields, "sign_ups_per_address");
+            let mut number = numbers(fields, path, "sign_ups_per_address");
             SignUpsPerAddress {
                 max_sign_ups: number("max_sign_ups", check.max_sign_ups, max_sign_ups),
                 window_hours: number("window_hours", check.window_hours, window_hours),
@@ -73,7 +74,7 @@ pub(super) fn read_fraud_checks(
         similar_address: checks.similar_address.map(|check| {
             let SimilarAddress { min_similarity_bps, min_local_part_similarity_bps, policy } =
                 SimilarAddress::default();
-            let mut number = numbers(fields, "similar_address");
+            let mut number = numbers(fields, path, "similar_address");
             SimilarAddress {
                 min_similarity_bps: number(
                     "min_similarity_bps",
@@ -92,7 +93,7 @@ pub(super) fn read_fraud_checks(
         mutual_referral: simple(checks.mutual_referral, FraudChecks::MUTUAL_REFERRAL),
         referral_burst: checks.referral_burst.map(|check| {
             let ReferralBurst { max_referrals_per_hour, policy } = ReferralBurst::default();
-            let mut number = numbers(fields, "referral_burst");
+            let mut number = numbers(fields, path, "referral_burst");
             ReferralBurst {
                 max_referrals_per_hour: number(
                     "max_referrals_per_hour",
@@ -109,13 +110,14 @@ pub(super) fn read_fraud_checks(
 /// Reads the numbers of one check.
 fn numbers<'a>(
     fields: &'a mut Fields,
+    path: &'a str,
     check: &'static str,
 ) -> impl FnMut(&str, Option<i32>, u32) -> u32 + 'a {
     move |field, value, default| {
         let Some(value) = value else { return default };
         // The default causes no second fault.
         u32::try_from(value).unwrap_or_else(|_| {
-            let field = format!("program.fraud_checks.{check}.{field}");
+            let field = format!("{path}.{check}.{field}");
             fields.fault(field, ErrorReason::InvalidProgram, "must not be negative");
             default
         })
@@ -141,7 +143,8 @@ mod tests {
         let json = format!(r#"{{"fraud_checks": {json}}}"#);
         let program = contract::parse_program(&json).unwrap();
         let mut fields = Fields::default();
-        let checks = read_fraud_checks(&mut fields, program.fraud_checks.as_ref());
+        let checks =
+            read_fraud_checks(&mut fields, "program.fraud_checks", program.fraud_checks.as_ref());
         assert!(fields.finish(Some(())).is_ok());
         checks
     }
@@ -170,7 +173,7 @@ mod tests {
         other.sign_ups_per_address = None;
         for checks in [FraudChecks::all(), other] {
             let shown = fraud_checks_message(&checks);
-            assert_eq!(read_fraud_checks(&mut Fields::default(), shown.as_ref()), checks);
+            assert_eq!(read_fraud_checks(&mut Fields::default(), "", shown.as_ref()), checks);
         }
     }
 
@@ -183,7 +186,7 @@ mod tests {
         };
         let checks = pb::FraudChecks { similar_address: Some(check), ..Default::default() };
         let mut fields = Fields::default();
-        read_fraud_checks(&mut fields, Some(&checks));
+        read_fraud_checks(&mut fields, "program.fraud_checks", Some(&checks));
         for field in ["min_similarity_bps", "min_local_part_similarity_bps"] {
             assert!(fields.has_fault(&format!("program.fraud_checks.similar_address.{field}")));
         }

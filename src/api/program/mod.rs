@@ -1,6 +1,6 @@
 //! `ProgramService`: programs and their participants.
 
-mod fraud_checks;
+pub(super) mod fraud_checks;
 pub(super) mod rules;
 
 use prost::Message;

@@ -227,7 +227,11 @@ pub(in crate::api) fn read_program(
         mails: program.mails,
         require_confirmed_email: program.require_confirmed_email,
         make_up_held_purchases: program.make_up_held_purchases.unwrap_or(true),
-        fraud_checks: read_fraud_checks(fields, program.fraud_checks.as_ref()),
+        fraud_checks: read_fraud_checks(
+            fields,
+            "program.fraud_checks",
+            program.fraud_checks.as_ref(),
+        ),
     };
     for fault in rules.faults() {
         if unreadable.iter().any(|path| fault.field.starts_with(path)) {

@@ -55,6 +55,8 @@ struct Judgement {
     made_up: Option<(Arc<str>, ProgramIndex)>,
     /// Who has confirmed their address.
     confirmed: Vec<UserIndex>,
+    /// Whether a fraud flag was raised, or decided about.
+    has_flag: bool,
 }
 
 /// The program of a reward that is withheld on the stream of a purchase.
@@ -158,12 +160,10 @@ impl Oracle {
                 });
             }
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
-            // Who may call has no consequences, nor that a sign-up was counted; what follows from a flag is on the
-            // stream of the participant; work that is done again does what it would have done the first time.
-            AnyEvent::ApiKey(_)
-            | AnyEvent::SignUpOrigin(_)
-            | AnyEvent::FraudFlag(_)
-            | AnyEvent::Job(_) => {}
+            // What follows from a flag, or a decision about it, is on the stream of the participant.
+            AnyEvent::FraudFlag(_) => judgement.has_flag = true,
+            // Who may call has no consequences, nor that a sign-up was counted; work that is done again does what it would have done the first time.
+            AnyEvent::ApiKey(_) | AnyEvent::SignUpOrigin(_) | AnyEvent::Job(_) => {}
         }
     }
 
@@ -304,7 +304,7 @@ impl Oracle {
         judgement.expected.push(self.expect(referrer, "ReferralMade", fields));
         let program = self.world.program_index(program_id);
         if let Some(version) = self.world.current_version(program) {
-            standing::check_initial(self, event, referee, &version);
+            standing::check_initial(self, event, referee, &version, judgement.has_flag);
             judgement.expected.extend(reckon::of_referral(&self.world, referee, &version));
         }
         was_inactive
@@ -329,6 +329,9 @@ impl Oracle {
 
     fn judge(&mut self, judgement: Judgement, position: i64) {
         let Judgement { mut expected, mut found, purchase, .. } = judgement;
+        // What follows from a referral that was held with the purchase is none of the purchase's consequences.
+        self.rewards += count_rewards(&expected);
+        cancel(&mut expected, &mut found);
         if let Some((purchase, persons)) = purchase {
             for person in persons {
                 let mut of_program = Vec::new();
@@ -341,8 +344,6 @@ impl Oracle {
                 self.judge_purchase(person, &purchase, &of_program, position);
             }
         }
-        self.rewards += count_rewards(&expected);
-        cancel(&mut expected, &mut found);
         name_all(expected, found, position, &mut |finding| self.find(finding));
     }
 

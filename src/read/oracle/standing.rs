@@ -12,6 +12,7 @@ pub(super) fn check_initial(
     event: &RecordedEvent,
     referee: PersonIndex,
     version: &Version,
+    has_flag: bool,
 ) {
     let person = oracle.world.person(referee);
     let Some(tie) = person.referral else { return };
@@ -20,6 +21,9 @@ pub(super) fn check_initial(
     let is_rejected = tie.status == ReferralStatus::Rejected;
     oracle.unless(is_rejected || tie.awaits.confirmation == must_wait, event, || {
         format!("waits for a confirmation: expected {must_wait}, found {}", !must_wait)
+    });
+    oracle.unless(has_flag || !(is_rejected || tie.awaits.review), event, || {
+        format!("expected a fraud flag with a referral that is {:?}, found none", tie.status)
     });
     check_reasons(oracle, event, tie.status, tie.awaits);
 }
@@ -34,7 +38,8 @@ pub(super) fn sort(
     let (program_id, user_id) = split(&event.stream.id);
     let referee = oracle.world.person_index(program_id, user_id);
     let before = oracle.world.person(referee).referral;
-    let permitted = before.filter(|before| is_permitted(before, changed));
+    let has_flag = judgement.has_flag;
+    let permitted = before.filter(|before| is_permitted(before, changed, has_flag));
     oracle.unless(permitted.is_some(), event, || {
         let now = before.map(|before| (before.status, before.awaits));
         format!("expected no change to {changed:?} of a referral that is {now:?}, found one")
@@ -72,8 +77,8 @@ pub(super) fn sort(
 }
 
 /// A held referral loses reasons, is released or is rejected; a rejected one is released, or held until the address is
-/// confirmed.
-fn is_permitted(before: &Tie, changed: &ReferralStandingChanged) -> bool {
+/// confirmed. With a flag, one that has not converted is held for a review, or rejected.
+fn is_permitted(before: &Tie, changed: &ReferralStandingChanged, has_flag: bool) -> bool {
     let awaited = Awaited::of(&changed.hold_reasons);
     match (before.status, changed.status) {
         (ReferralStatus::Held, ReferralStatus::Held) => {
@@ -82,6 +87,8 @@ fn is_permitted(before: &Tie, changed: &ReferralStandingChanged) -> bool {
         (ReferralStatus::Held, ReferralStatus::Pending | ReferralStatus::Rejected)
         | (ReferralStatus::Rejected, ReferralStatus::Pending) => true,
         (ReferralStatus::Rejected, ReferralStatus::Held) => !awaited.review,
+        (ReferralStatus::Pending, ReferralStatus::Held) => has_flag && awaited == Awaited::REVIEW,
+        (ReferralStatus::Pending, ReferralStatus::Rejected) => has_flag,
         _ => false,
     }
 }

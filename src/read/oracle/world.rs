@@ -68,6 +68,9 @@ pub(super) struct Awaited {
 }
 
 impl Awaited {
+    /// A review, and nothing else.
+    pub(super) const REVIEW: Self = Self { confirmation: false, review: true };
+
     pub(super) fn of(reasons: &[HoldReason]) -> Self {
         Self {
             confirmation: reasons.contains(&HoldReason::UnconfirmedEmail),

@@ -114,7 +114,7 @@ pub(super) fn screen_referral(
         return Ok(None);
     };
     // A participant is referred once.
-    let flag_id = flag_id(work, &format!("referral {referee}"))?;
+    let flag_id = flag_id(work, &referral_flag(referee))?;
     case.raise(work, &flag_id, &flag, Occasion::Referral)?;
     Ok(Some(flag.consequence))
 }
@@ -210,6 +210,12 @@ fn checked_referral(
     let referral = load::<Participant>(work, referee)?.referral().cloned();
     let counts = |of: &Referral| of.status != ReferralStatus::Rejected;
     Ok(referral.filter(counts).map(|referral| (checks.clone(), referral)))
+}
+
+/// What the flag of a referral is about, of which its id is the keyed hash for the purpose `fraud_flag`.
+#[must_use]
+pub fn referral_flag(referee: &ParticipantId) -> String {
+    format!("referral {referee}")
 }
 
 /// Tries to look up what the checks of a referral need of its referrer, so that it is loaded together with the referrer.

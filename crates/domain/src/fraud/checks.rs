@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::LATEST_REFEREES;
+use super::{FlagKind, LATEST_REFEREES};
 use crate::MAX_SIGN_UPS_PER_ADDRESS;
-use crate::rules::Faults;
+use crate::rules::{Fault, Faults};
 use crate::similarity::ONE;
 
 /// The longest time over which the sign-ups of an IP address can be counted: 30 days.
@@ -175,6 +175,30 @@ impl FraudChecks {
     #[must_use]
     pub fn are_off(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether the check that finds this is on.
+    #[must_use]
+    pub fn finds(&self, kind: FlagKind) -> bool {
+        match kind {
+            FlagKind::SameMailbox => self.same_mailbox.is_some(),
+            FlagKind::LookAlike => self.look_alike.is_some(),
+            FlagKind::SelfReferral | FlagKind::NearDuplicate => self.similar_address.is_some(),
+            FlagKind::Fingerprint => self.fingerprint.is_some(),
+            FlagKind::MutualReferral => self.mutual_referral.is_some(),
+            FlagKind::ReferralBurst => self.referral_burst.is_some(),
+            FlagKind::SignUpsPerAddress => self.sign_ups_per_address.is_some(),
+            FlagKind::DisposableDomain => self.disposable_domain.is_some(),
+        }
+    }
+
+    /// Everything that is wrong with the thresholds; fields are paths such as
+    /// `fraud_checks.similar_address.min_similarity_bps`.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        let mut faults = Faults::default();
+        self.check(&mut faults);
+        faults.into_vec()
     }
 
     /// Records everything that is wrong with the thresholds.

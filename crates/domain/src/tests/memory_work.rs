@@ -28,13 +28,15 @@ fn address(profile: &Profile) -> Personal {
 /// The domain of addresses that are disposable.
 pub const DISPOSABLE_DOMAIN: &str = "throwaway.example";
 
-/// A stand-in for a keyed hash: the hash FNV-1a of Fowler, Noll and Vo, with 64 bits.
+/// A stand-in for a keyed hash: the hash FNV-1a of Fowler, Noll and Vo, with 64 bits, mixed as SplitMix64 does.
 pub fn keyed_hash(purpose: &str, value: &str) -> String {
     let bytes = [purpose.as_bytes(), &[0], value.as_bytes()].concat();
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    format!("{hash:016x}")
+    let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    format!("{:016x}", mixed ^ (mixed >> 31))
 }
 
 /// One line of the log.
