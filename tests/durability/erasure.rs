@@ -139,7 +139,7 @@ async fn a_user_erased_by_one_server_is_erased_on_the_other_at_once() {
         assert_eq!(reason(&referred), (Code::NotFound, "REFERRAL_CODE_NOT_FOUND".into()));
         let again = RegisterUserRequest {
             username: name.clone(),
-            email: format!("{name}@example.com"),
+            email: testing::address_of(&name),
             ..sign_up_request(LINES, &format!("again-{round}"), &ada.code)
         };
         let again = other.register(again).await.unwrap();
@@ -166,7 +166,7 @@ async fn an_address_is_not_referred_again_however_sign_ups_and_erasures_race() {
             .map(|number| {
                 let (client, name) = (pair.client(number), name.clone());
                 let request = RegisterUserRequest {
-                    email: format!("{name}@example.com"),
+                    email: testing::address_of(&name),
                     ..sign_up_request(LINES, &format!("{name}-{number}"), &top.code)
                 };
                 async move {

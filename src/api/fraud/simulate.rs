@@ -214,7 +214,10 @@ impl Simulation {
 
     fn progress(&self, position: i64) -> pb::SimulateFraudResponse {
         let (start, end) = self.range;
-        let part = (position - start).saturating_mul(10_000) / (end - start).max(1);
+        let part = match end - start {
+            0 => 10_000,
+            whole => (position - start).saturating_mul(10_000) / whole,
+        };
         pb::SimulateFraudResponse {
             referrals_examined: self.examined,
             progress_bps: i32::try_from(part).unwrap_or(10_000),
