@@ -1,14 +1,18 @@
 //! The fraud checks of a program, wherever a referral is made, and what follows from a decision about a flag.
 
 use crate::decide::{Command, RecordPurchase, RegisterUser, ResolveFraudFlag};
-use crate::fraud::{FlagKind, FraudCheck, FraudChecks, FraudPolicy, Mailbox, SignUpsPerAddress};
+use crate::fraud::{
+    FlagKind, FraudCheck, FraudChecks, FraudPolicy, Mailbox, Occasion, ReferralBurst,
+    SignUpsPerAddress,
+};
 use crate::rules::{AttachPolicy, ProgramRules};
 use crate::tests::memory_work::{DISPOSABLE_DOMAIN, Reading};
+use crate::tests::programs::evidence::change_address;
 use crate::tests::programs::{first_purchase_bonus, tiered_points};
 use crate::tests::scene::{PROGRAM, Scene, address, profile, program, user};
 use crate::{
-    AnyEvent, FraudDecision, FraudFlagEvent, FraudFlagId, FraudFlagRaised, Halt, Personal, Profile,
-    PurchaseId, ReferralStatus,
+    AnyEvent, FraudDecision, FraudFlagEvent, FraudFlagId, FraudFlagRaised, Halt, Participant,
+    ParticipantId, Personal, Profile, PurchaseId, ReferralStatus,
 };
 
 const READINGS: [Reading; 2] = [Reading::Warm, Reading::Cold];
@@ -155,8 +159,8 @@ fn near_duplicates_among_the_referees_and_look_alikes_of_anybody_are_held() {
         ];
         assert_eq!(kinds, expected);
         let statuses = ["one", "two", "six"].map(|name| scene.status(name).unwrap());
-        use ReferralStatus::{Converted, Held};
-        assert_eq!(statuses, [Converted, Held, Held]);
+        let held = ReferralStatus::Held;
+        assert_eq!(statuses, [ReferralStatus::Converted, held, held]);
     }
 }
 
@@ -255,8 +259,8 @@ fn released_a_referral_earns_as_if_just_made_and_the_pair_is_not_flagged_again()
 
         scene.publish("another", tiered_points()).unwrap();
         scene.enroll("john", "another", None).unwrap();
-        let john = crate::ParticipantId::new(&program("another"), &user("john"));
-        let code = scene.memory.state::<crate::Participant>(&john).code().to_owned();
+        let john = ParticipantId::new(&program("another"), &user("john"));
+        let code = scene.memory.state::<Participant>(&john).code().to_owned();
         scene.enroll("eve", "another", Some(&code)).unwrap();
         assert_eq!(flags(&scene).len(), 1);
 
@@ -322,10 +326,92 @@ fn a_fingerprint_at_a_purchase_holds_a_pending_referral_before_it_earns_and_only
 }
 
 #[test]
-fn a_rehearsal_raises_no_flag() {
-    let mut scene = Scene::read(Reading::Cold, tiered_points());
-    first(&mut scene, "john", "john@gmail.com");
-    let code = scene.code("john");
-    assert_eq!(scene.fault(&code, None), None);
-    assert_eq!(flags(&scene), []);
+fn a_rehearsal_raises_no_flag_and_the_referral_itself_is_held_also_by_id_and_at_an_enrolment() {
+    for reading in READINGS {
+        let mut scene =
+            Scene::read(reading, ProgramRules { attach: AttachPolicy::AnyTime, ..tiered_points() });
+        first(&mut scene, "john", "john@gmail.com");
+        first(&mut scene, "eve", "j0hn@gmail.com");
+        assert_eq!(scene.fault(&scene.code("john"), Some("eve")), None);
+        assert_eq!(flags(&scene), []);
+        scene.attach("eve", "john").unwrap();
+        assert_eq!(scene.status("eve"), Some(ReferralStatus::Held));
+        assert_eq!(flag(&scene).1.kind, FlagKind::SelfReferral);
+
+        scene.publish("another", tiered_points()).unwrap();
+        let code = code_in(&mut scene, "another", "john");
+        scene.enroll("eve", "another", Some(&code)).unwrap();
+        let eve = ParticipantId::new(&program("another"), &user("eve"));
+        let participant = scene.memory.state::<Participant>(&eve);
+        assert_eq!(participant.referral().unwrap().status, ReferralStatus::Held);
+        assert_eq!(flags(&scene).len(), 2);
+    }
+}
+
+/// Enters a user in another program, and returns the user's code there.
+fn code_in(scene: &mut Scene, program_id: &str, name: &str) -> String {
+    scene.enroll(name, program_id, None).unwrap();
+    let id = ParticipantId::new(&program(program_id), &user(name));
+    scene.memory.state::<Participant>(&id).code().into()
+}
+
+#[test]
+fn referrals_above_the_number_in_an_hour_are_held_and_later_ones_are_not() {
+    let burst = ReferralBurst { max_referrals_per_hour: 2, ..ReferralBurst::default() };
+    let checks = FraudChecks { referral_burst: Some(burst), ..FraudChecks::default() };
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, checking(checks.clone()));
+        scene.sign_up("ana");
+        for name in ["bea", "cem", "dan"] {
+            scene.refer("ana", name);
+        }
+        let (_, raised) = flag(&scene);
+        assert_eq!(
+            (raised.kind, raised.referee_user_id),
+            (FlagKind::ReferralBurst, Some(user("dan")))
+        );
+        assert_eq!(scene.status("dan"), Some(ReferralStatus::Held));
+        scene.memory.set_now(scene.memory.now().plus_seconds(60 * 60));
+        scene.refer("ana", "eve");
+        assert_eq!(scene.status("eve"), Some(ReferralStatus::Converted));
+        assert_eq!(flags(&scene).len(), 1);
+    }
+}
+
+#[test]
+fn two_who_refer_each_other_in_two_programs_are_flagged() {
+    let mutual_referral = Some(FraudCheck { policy: FraudPolicy::Flag });
+    let rules = checking(FraudChecks { mutual_referral, ..FraudChecks::default() });
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, rules.clone());
+        scene.line(&["ana", "bea"]);
+        scene.publish("another", rules.clone()).unwrap();
+        let code = code_in(&mut scene, "another", "bea");
+        scene.enroll("ana", "another", Some(&code)).unwrap();
+        let (_, raised) = flag(&scene);
+        assert_eq!(
+            (raised.kind, raised.program_id),
+            (FlagKind::MutualReferral, program("another"))
+        );
+        assert_eq!(raised.other_user_id, Some(user("bea")));
+        assert_eq!(raised.consequence, FraudPolicy::Flag);
+    }
+}
+
+#[test]
+fn a_change_to_a_similar_address_is_flagged_and_the_referral_stays() {
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, tiered_points());
+        first(&mut scene, "john", "john@gmail.com");
+        referred(&mut scene, "eve", "evelyn@example.org", "john");
+        change_address(&mut scene, "eve", "evelyn@example.org", "j0hn@gmail.com");
+        let (_, raised) = flag(&scene);
+        assert_eq!(
+            (raised.kind, raised.occasion),
+            (FlagKind::SelfReferral, Occasion::AddressChange)
+        );
+        assert_eq!(raised.consequence, FraudPolicy::Flag);
+        assert_eq!(scene.status("eve"), Some(ReferralStatus::Converted));
+        assert_eq!(earned(&scene, "john"), 10);
+    }
 }
