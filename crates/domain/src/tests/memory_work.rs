@@ -28,7 +28,7 @@ fn address(profile: &Profile) -> Personal {
 /// The domain of addresses that are disposable.
 pub const DISPOSABLE_DOMAIN: &str = "throwaway.example";
 
-/// A stand-in for a keyed hash: the hash FNV-1a of Fowler, Noll and Vo, with 64 bits, mixed as SplitMix64 does.
+/// A stand-in for a keyed hash: the hash FNV-1a of Fowler, Noll and Vo, with 64 bits, mixed as `SplitMix64` does.
 pub fn keyed_hash(purpose: &str, value: &str) -> String {
     let bytes = [purpose.as_bytes(), &[0], value.as_bytes()].concat();
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {

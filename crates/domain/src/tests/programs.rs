@@ -11,6 +11,7 @@ mod multi_level_commission;
 mod purchases;
 mod referral_count;
 mod referrals;
+mod screening;
 mod tiered_points;
 mod validation;
 

@@ -21,7 +21,7 @@ fn owners(scene: &Scene, email: &str) -> [String; 2] {
         .map(|(kind, value)| scene.memory.owner_of(kind, &value).unwrap_or("nobody").to_owned())
 }
 
-fn change_address(scene: &mut Scene, name: &str, from: &str, to: &str) {
+pub(super) fn change_address(scene: &mut Scene, name: &str, from: &str, to: &str) {
     let [from, to] = [from, to].map(|address| Personal(address.into()));
     let exchange = Exchange { from, to };
     let update = UpdateProfile {

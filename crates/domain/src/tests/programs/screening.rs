@@ -1,0 +1,417 @@
+//! The fraud checks of a program, wherever a referral is made, and what follows from a decision about a flag.
+
+use crate::decide::{Command, RecordPurchase, RegisterUser, ResolveFraudFlag};
+use crate::fraud::{
+    FlagKind, FraudCheck, FraudChecks, FraudPolicy, Mailbox, Occasion, ReferralBurst,
+    SignUpsPerAddress,
+};
+use crate::rules::{AttachPolicy, ProgramRules};
+use crate::tests::memory_work::{DISPOSABLE_DOMAIN, Reading};
+use crate::tests::programs::evidence::change_address;
+use crate::tests::programs::{first_purchase_bonus, tiered_points};
+use crate::tests::scene::{PROGRAM, Scene, address, profile, program, user};
+use crate::{
+    AnyEvent, FraudDecision, FraudFlagEvent, FraudFlagId, FraudFlagRaised, Halt, Participant,
+    ParticipantId, Personal, Profile, PurchaseId, ReferralStatus,
+};
+
+const READINGS: [Reading; 2] = [Reading::Warm, Reading::Cold];
+
+/// A sign-up as a test describes it.
+#[derive(Default)]
+struct SignUp<'a> {
+    name: &'a str,
+    email: &'a str,
+    referrer: Option<&'a str>,
+    client_ip: Option<&'a str>,
+    fingerprint: Option<&'a str>,
+}
+
+impl SignUp<'_> {
+    fn make(self, scene: &mut Scene) -> Result<(), Halt> {
+        let profile = Profile { email: self.email.into(), ..profile(self.name) };
+        let referral_code = self.referrer.map(|referrer| scene.code(referrer));
+        scene.tell(&Command::RegisterUser(Box::new(RegisterUser {
+            address_key: None,
+            mailbox: Mailbox::parse(self.email),
+            client_ip: self.client_ip.map(|address| address.parse().unwrap()),
+            fingerprint: self.fingerprint.map(|text| Personal(text.into())),
+            profile,
+            program_id: Some(program(PROGRAM)),
+            referral_code,
+            api_key: None,
+            is_address_confirmed: false,
+        })))
+    }
+}
+
+fn first(scene: &mut Scene, name: &str, email: &str) {
+    SignUp { name, email, ..SignUp::default() }.make(scene).unwrap();
+}
+
+fn referred(scene: &mut Scene, name: &str, email: &str, referrer: &str) {
+    SignUp { name, email, referrer: Some(referrer), ..SignUp::default() }.make(scene).unwrap();
+}
+
+/// All flags, in the order in which they were raised.
+fn flags(scene: &Scene) -> Vec<(FraudFlagId, FraudFlagRaised)> {
+    let raised = scene.memory.log().iter().filter_map(|logged| match &logged.event {
+        AnyEvent::FraudFlag(FraudFlagEvent::FraudFlagRaised(raised)) => {
+            Some((FraudFlagId::parse(&logged.key.id).unwrap(), raised.clone()))
+        }
+        _ => None,
+    });
+    raised.collect()
+}
+
+/// The only flag.
+fn flag(scene: &Scene) -> (FraudFlagId, FraudFlagRaised) {
+    let [flag] = flags(scene).try_into().unwrap();
+    flag
+}
+
+fn resolve(scene: &mut Scene, flag_id: &FraudFlagId, decision: FraudDecision) {
+    let resolve = ResolveFraudFlag { flag_id: flag_id.clone(), decision, note: None };
+    scene.tell(&Command::ResolveFraudFlag(Box::new(resolve))).unwrap();
+}
+
+/// Points by tier with these checks only.
+fn checking(fraud_checks: FraudChecks) -> ProgramRules {
+    ProgramRules { fraud_checks, ..tiered_points() }
+}
+
+fn earned(scene: &Scene, name: &str) -> i64 {
+    scene.participant(name).earned_minor()
+}
+
+#[test]
+fn the_same_mailbox_rejects_the_referral_and_the_account_stands() {
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, tiered_points());
+        first(&mut scene, "ana", "ana.lopez@gmail.com");
+        referred(&mut scene, "bea", "analopez+2@googlemail.com", "ana");
+        assert!(scene.user_exists("bea"));
+        assert_eq!(scene.status("bea"), Some(ReferralStatus::Rejected));
+        assert_eq!((earned(&scene, "ana"), scene.participant("ana").uses()), (0, 0));
+        let (_, raised) = flag(&scene);
+        assert_eq!((raised.kind, raised.score_bps), (FlagKind::SameMailbox, 10_000));
+        assert_eq!(raised.other_user_id, Some(user("ana")));
+        assert_eq!(raised.consequence, FraudPolicy::Reject);
+        // The mailbox looks the same, too, and everything else is evidence.
+        assert!(raised.evidence.contains(&FlagKind::LookAlike), "{:?}", raised.evidence);
+    }
+}
+
+#[test]
+fn dots_count_where_no_provider_says_otherwise() {
+    let mut scene = Scene::of(checking(FraudChecks {
+        same_mailbox: Some(FraudCheck { policy: FraudPolicy::Reject }),
+        ..FraudChecks::default()
+    }));
+    first(&mut scene, "ana", "ana.lopez@company.example");
+    referred(&mut scene, "bea", "analopez@company.example", "ana");
+    assert_eq!(flags(&scene), []);
+    referred(&mut scene, "cem", "ana.lopez+shop@company.example", "ana");
+    assert_eq!(flag(&scene).1.kind, FlagKind::SameMailbox);
+}
+
+#[test]
+fn an_address_similar_to_the_referrers_is_held_with_its_ratio() {
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, tiered_points());
+        first(&mut scene, "john", "john@gmail.com");
+        referred(&mut scene, "eve", "j0hn@gmail.com", "john");
+        assert_eq!(scene.status("eve"), Some(ReferralStatus::Held));
+        let (_, raised) = flag(&scene);
+        assert_eq!((raised.kind, raised.score_bps), (FlagKind::SelfReferral, 9_286));
+        assert_eq!(raised.evidence, [FlagKind::LookAlike]);
+        assert_eq!(earned(&scene, "john"), 0);
+    }
+}
+
+#[test]
+fn a_team_on_one_domain_is_not_flagged() {
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, tiered_points());
+        first(&mut scene, "boss", "maria@company.example");
+        referred(&mut scene, "ann", "ann@company.example", "boss");
+        referred(&mut scene, "dan", "dan@company.example", "boss");
+        referred(&mut scene, "family", "peter.smith@company.example", "boss");
+        assert_eq!(flags(&scene), []);
+        assert_eq!(earned(&scene, "boss"), 30);
+    }
+}
+
+#[test]
+fn near_duplicates_among_the_referees_and_look_alikes_of_anybody_are_held() {
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, tiered_points());
+        first(&mut scene, "ana", "ana@example.com");
+        first(&mut scene, "zoe", "vladimir@example.org");
+        referred(&mut scene, "one", "farm7@example.net", "ana");
+        referred(&mut scene, "two", "farm8@example.net", "ana");
+        referred(&mut scene, "six", "vIad1mir@example.org", "ana");
+        let kinds: Vec<_> =
+            flags(&scene).into_iter().map(|(_, of)| (of.kind, of.other_user_id)).collect();
+        let expected = [
+            (FlagKind::NearDuplicate, Some(user("one"))),
+            (FlagKind::LookAlike, Some(user("zoe"))),
+        ];
+        assert_eq!(kinds, expected);
+        let statuses = ["one", "two", "six"].map(|name| scene.status(name).unwrap());
+        let held = ReferralStatus::Held;
+        assert_eq!(statuses, [ReferralStatus::Converted, held, held]);
+    }
+}
+
+fn sign_up(
+    scene: &mut Scene,
+    number: u32,
+    client_ip: Option<&str>,
+    referrer: Option<&str>,
+) -> Result<(), Halt> {
+    let name = format!("guest-{number}");
+    let email = address(&name);
+    SignUp { name: &name, email: &email, referrer, client_ip, fingerprint: None }.make(scene)
+}
+
+#[test]
+fn the_sixth_sign_up_from_one_address_is_refused_whether_referred_or_not() {
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, tiered_points());
+        first(&mut scene, "ana", "ana@example.com");
+        for number in 0..5 {
+            let address = format!("2001:db8:1:2::{number}");
+            let referrer = (number % 2 == 0).then_some("ana");
+            let signed_up = sign_up(&mut scene, number, Some(address.as_str()), referrer);
+            signed_up.unwrap();
+        }
+        let refused = sign_up(&mut scene, 5, Some("2001:db8:1:2:ffff::1"), None);
+        assert!(matches!(refused, Err(Halt::Refused(_))), "{refused:?}");
+        assert!(!scene.user_exists("guest-5"));
+        sign_up(&mut scene, 6, Some("2001:db8:1:3::1"), Some("ana")).unwrap();
+        sign_up(&mut scene, 7, None, Some("ana")).unwrap();
+        // The window moves on.
+        scene.memory.set_now(scene.memory.now().plus_seconds(24 * 60 * 60));
+        sign_up(&mut scene, 8, Some("2001:db8:1:2::8"), None).unwrap();
+        assert_eq!(flags(&scene), []);
+    }
+}
+
+#[test]
+fn each_policy_has_its_consequence() {
+    use ReferralStatus::{Converted, Held, Rejected};
+    for (policy, status) in
+        [(FraudPolicy::Flag, Converted), (FraudPolicy::Hold, Held), (FraudPolicy::Reject, Rejected)]
+    {
+        let check = Some(FraudCheck { policy });
+        let off = FraudChecks::default();
+        let per_address = SignUpsPerAddress { max_sign_ups: 1, window_hours: 24, policy };
+        let cases = [
+            (FlagKind::SameMailbox, FraudChecks { same_mailbox: check, ..off.clone() }),
+            (FlagKind::LookAlike, FraudChecks { look_alike: check, ..off.clone() }),
+            (FlagKind::Fingerprint, FraudChecks { fingerprint: check, ..off.clone() }),
+            (FlagKind::DisposableDomain, FraudChecks { disposable_domain: check, ..off.clone() }),
+            (
+                FlagKind::SignUpsPerAddress,
+                FraudChecks { sign_ups_per_address: Some(per_address), ..off },
+            ),
+        ];
+        for (kind, checks) in cases {
+            let is_refused = kind == FlagKind::SignUpsPerAddress && policy == FraudPolicy::Reject;
+            let mut scene = Scene::read(Reading::Cold, checking(checks));
+            let domain = DISPOSABLE_DOMAIN;
+            let (ana, bea) = (format!("ana@{domain}"), format!("ana+1@{domain}"));
+            let client_ip = Some("192.0.2.1");
+            let fingerprint = Some("a card");
+            SignUp { name: "ana", email: &ana, referrer: None, client_ip, fingerprint }
+                .make(&mut scene)
+                .unwrap();
+            let referrer = Some("ana");
+            let made = SignUp { name: "bea", email: &bea, referrer, client_ip, fingerprint }
+                .make(&mut scene);
+            assert_eq!(made.is_err(), is_refused, "{kind:?} {policy:?}: {made:?}");
+            if is_refused {
+                continue;
+            }
+            assert_eq!(scene.status("bea"), Some(status), "{kind:?} {policy:?}");
+            let (_, raised) = flag(&scene);
+            assert_eq!((raised.kind, raised.consequence), (kind, policy));
+            assert_eq!(earned(&scene, "ana"), if status == Converted { 10 } else { 0 });
+        }
+    }
+}
+
+#[test]
+fn released_a_referral_earns_as_if_just_made_and_the_pair_is_not_flagged_again() {
+    for reading in READINGS {
+        let rules = ProgramRules { attach: AttachPolicy::AnyTime, ..tiered_points() };
+        let mut scene = Scene::read(reading, rules);
+        first(&mut scene, "john", "john@gmail.com");
+        referred(&mut scene, "eve", "j0hn@gmail.com", "john");
+        let (flag_id, _) = flag(&scene);
+        resolve(&mut scene, &flag_id, FraudDecision::Released);
+        assert_eq!(scene.status("eve"), Some(ReferralStatus::Converted));
+        assert_eq!(earned(&scene, "john"), 10);
+        let mark = scene.memory.log().len();
+        resolve(&mut scene, &flag_id, FraudDecision::Released);
+        assert_eq!(scene.memory.log().len(), mark);
+
+        scene.publish("another", tiered_points()).unwrap();
+        scene.enroll("john", "another", None).unwrap();
+        let john = ParticipantId::new(&program("another"), &user("john"));
+        let code = scene.memory.state::<Participant>(&john).code().to_owned();
+        scene.enroll("eve", "another", Some(&code)).unwrap();
+        assert_eq!(flags(&scene).len(), 1);
+
+        // A changed decision is a second one; what was granted stays.
+        resolve(&mut scene, &flag_id, FraudDecision::RejectedAndDeactivated);
+        assert_eq!(scene.status("eve"), Some(ReferralStatus::Converted));
+        assert_eq!(earned(&scene, "john"), 10);
+        assert!(!scene.memory.state::<crate::User>(&user("eve")).cleared().contains(&user("john")));
+    }
+}
+
+#[test]
+fn rejected_a_referral_frees_its_place_and_released_later_needs_one() {
+    let rules = ProgramRules {
+        fraud_checks: FraudChecks::all(),
+        max_uses_per_code: Some(1),
+        ..tiered_points()
+    };
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, rules.clone());
+        first(&mut scene, "john", "john@gmail.com");
+        referred(&mut scene, "eve", "j0hn@gmail.com", "john");
+        let (flag_id, _) = flag(&scene);
+        resolve(&mut scene, &flag_id, FraudDecision::Rejected);
+        assert_eq!(scene.participant("john").uses(), 0);
+        referred(&mut scene, "maximilian", "maximilian@example.org", "john");
+        assert_eq!(earned(&scene, "john"), 10);
+        let decision = FraudDecision::Released;
+        let release = ResolveFraudFlag { flag_id, decision, note: None };
+        let release = Command::ResolveFraudFlag(Box::new(release));
+        assert!(matches!(scene.tell(&release), Err(Halt::Refused(_))));
+        assert_eq!(scene.status("eve"), Some(ReferralStatus::Rejected));
+    }
+}
+
+#[test]
+fn a_fingerprint_at_a_purchase_holds_a_pending_referral_before_it_earns_and_only_flags_once() {
+    for reading in READINGS {
+        let rules = ProgramRules { fraud_checks: FraudChecks::all(), ..first_purchase_bonus() };
+        let mut scene = Scene::read(reading, rules);
+        let (name, email, fingerprint) = ("ana", "ana@example.com", Some("a card"));
+        SignUp { name, email, fingerprint, ..SignUp::default() }.make(&mut scene).unwrap();
+        referred(&mut scene, "bea", "wilhelmina@example.org", "ana");
+        assert_eq!(scene.status("bea"), Some(ReferralStatus::Pending));
+        for number in 0..2 {
+            let purchase = RecordPurchase {
+                purchase_id: PurchaseId::parse(&format!("with-a-card-{number}")).unwrap(),
+                buyer_user_id: user("bea"),
+                amount_minor: 100_000,
+                currency_code: "USD".into(),
+                purchase_time: None,
+                program_ids: None,
+                fingerprint: Some(Personal("a card".into())),
+            };
+            let mark = scene.memory.log().len();
+            scene.tell(&Command::RecordPurchase(purchase)).unwrap();
+            assert_eq!(scene.since(mark).granted(), []);
+        }
+        assert_eq!(scene.status("bea"), Some(ReferralStatus::Held));
+        let (_, raised) = flag(&scene);
+        assert_eq!((raised.kind, raised.other_user_id), (FlagKind::Fingerprint, Some(user("ana"))));
+    }
+}
+
+#[test]
+fn a_rehearsal_raises_no_flag_and_the_referral_itself_is_held_also_by_id_and_at_an_enrolment() {
+    for reading in READINGS {
+        let mut scene =
+            Scene::read(reading, ProgramRules { attach: AttachPolicy::AnyTime, ..tiered_points() });
+        first(&mut scene, "john", "john@gmail.com");
+        first(&mut scene, "eve", "j0hn@gmail.com");
+        assert_eq!(scene.fault(&scene.code("john"), Some("eve")), None);
+        assert_eq!(flags(&scene), []);
+        scene.attach("eve", "john").unwrap();
+        assert_eq!(scene.status("eve"), Some(ReferralStatus::Held));
+        assert_eq!(flag(&scene).1.kind, FlagKind::SelfReferral);
+
+        scene.publish("another", tiered_points()).unwrap();
+        let code = code_in(&mut scene, "another", "john");
+        scene.enroll("eve", "another", Some(&code)).unwrap();
+        let eve = ParticipantId::new(&program("another"), &user("eve"));
+        let participant = scene.memory.state::<Participant>(&eve);
+        assert_eq!(participant.referral().unwrap().status, ReferralStatus::Held);
+        assert_eq!(flags(&scene).len(), 2);
+    }
+}
+
+/// Enters a user in another program, and returns the user's code there.
+fn code_in(scene: &mut Scene, program_id: &str, name: &str) -> String {
+    scene.enroll(name, program_id, None).unwrap();
+    let id = ParticipantId::new(&program(program_id), &user(name));
+    scene.memory.state::<Participant>(&id).code().into()
+}
+
+#[test]
+fn referrals_above_the_number_in_an_hour_are_held_and_later_ones_are_not() {
+    let burst = ReferralBurst { max_referrals_per_hour: 2, ..ReferralBurst::default() };
+    let checks = FraudChecks { referral_burst: Some(burst), ..FraudChecks::default() };
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, checking(checks.clone()));
+        scene.sign_up("ana");
+        for name in ["bea", "cem", "dan"] {
+            scene.refer("ana", name);
+        }
+        let (_, raised) = flag(&scene);
+        assert_eq!(
+            (raised.kind, raised.referee_user_id),
+            (FlagKind::ReferralBurst, Some(user("dan")))
+        );
+        assert_eq!(scene.status("dan"), Some(ReferralStatus::Held));
+        scene.memory.set_now(scene.memory.now().plus_seconds(60 * 60));
+        scene.refer("ana", "eve");
+        assert_eq!(scene.status("eve"), Some(ReferralStatus::Converted));
+        assert_eq!(flags(&scene).len(), 1);
+    }
+}
+
+#[test]
+fn two_who_refer_each_other_in_two_programs_are_flagged() {
+    let mutual_referral = Some(FraudCheck { policy: FraudPolicy::Flag });
+    let rules = checking(FraudChecks { mutual_referral, ..FraudChecks::default() });
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, rules.clone());
+        scene.line(&["ana", "bea"]);
+        scene.publish("another", rules.clone()).unwrap();
+        let code = code_in(&mut scene, "another", "bea");
+        scene.enroll("ana", "another", Some(&code)).unwrap();
+        let (_, raised) = flag(&scene);
+        assert_eq!(
+            (raised.kind, raised.program_id),
+            (FlagKind::MutualReferral, program("another"))
+        );
+        assert_eq!(raised.other_user_id, Some(user("bea")));
+        assert_eq!(raised.consequence, FraudPolicy::Flag);
+    }
+}
+
+#[test]
+fn a_change_to_a_similar_address_is_flagged_and_the_referral_stays() {
+    for reading in READINGS {
+        let mut scene = Scene::read(reading, tiered_points());
+        first(&mut scene, "john", "john@gmail.com");
+        referred(&mut scene, "eve", "evelyn@example.org", "john");
+        change_address(&mut scene, "eve", "evelyn@example.org", "j0hn@gmail.com");
+        let (_, raised) = flag(&scene);
+        assert_eq!(
+            (raised.kind, raised.occasion),
+            (FlagKind::SelfReferral, Occasion::AddressChange)
+        );
+        assert_eq!(raised.consequence, FraudPolicy::Flag);
+        assert_eq!(scene.status("eve"), Some(ReferralStatus::Converted));
+        assert_eq!(earned(&scene, "john"), 10);
+    }
+}
