@@ -11,11 +11,10 @@ const RIGHTS: &str = "
     grant select on all tables in schema public to weak;
     grant insert on events, snapshots, receipts, claims, profiles, enrollments, referrals, writers, epochs, checkpoints,
         jobs, reactions, reaction_checkpoints, api_keys, user_roles, sessions, refresh_tokens, mailed_tokens,
-        second_factors, mails, mail_opt_outs, sign_ups, sign_up_requests, sign_up_clients, referee_addresses, fraud_evidence,
-        fraud_notes to weak;
+        second_factors, mails, mail_opt_outs, sign_ups, sign_up_requests, sign_up_clients, referee_addresses,
+        fraud_evidence, fraud_notes to weak;
     grant update on snapshots, profiles, read_model_copies, jobs, reactions, api_keys, user_roles, sessions,
-        refresh_tokens, mailed_tokens, second_factors, mails, sign_ups, sign_up_clients, referee_addresses,
-        fraud_evidence to weak;
+        refresh_tokens, mailed_tokens, second_factors, mails, sign_ups, referee_addresses, fraud_evidence to weak;
     grant delete on claims, profiles, writers, checkpoints, jobs, reaction_checkpoints, user_roles, sessions,
         refresh_tokens, mailed_tokens, second_factors, mails, mail_opt_outs, sign_ups, sign_up_requests,
         referee_addresses, sign_up_clients, fraud_evidence, fraud_notes to weak;";

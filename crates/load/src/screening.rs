@@ -258,21 +258,11 @@ impl Crowd {
             }
         })
         .await;
-        match measured.errors.iter().next() {
-            Some((reason, times)) => Err(LoadError::Call {
-                what: "sign up",
-                reason: format!("{reason} ({times} of {count})"),
-            }),
-            None => {
-                let (p50, p99) = (
-                    measured.histogram.value_at_quantile(0.5),
-                    measured.histogram.value_at_quantile(0.99),
-                );
-                let max = measured.histogram.max();
-                tracing::debug!(program, rate = measured.throughput(), p50, p99, max, "sign-ups");
-                Ok(measured.throughput())
-            }
+        if let Some((reason, times)) = measured.errors.iter().next() {
+            let reason = format!("{reason} ({times} of {count})");
+            return Err(LoadError::Call { what: "sign up", reason });
         }
+        Ok(measured.throughput())
     }
 }
 

@@ -227,13 +227,11 @@ impl Simulation {
 
     async fn send(&self, message: pb::SimulateFraudResponse) -> Result<(), Status> {
         let sent = self.messages.send(Box::new(Ok(message)));
-        match tokio::time::timeout(SEND_TIMEOUT, sent).await {
-            Ok(Ok(())) => Ok(()),
-            _ => {
-                let message = "nothing was read for a minute; begin again";
-                Err(status(ErrorReason::SlowConsumer, message, &[]))
-            }
+        if let Ok(Ok(())) = tokio::time::timeout(SEND_TIMEOUT, sent).await {
+            return Ok(());
         }
+        let message = "nothing was read for a minute; begin again";
+        Err(status(ErrorReason::SlowConsumer, message, &[]))
     }
 }
 

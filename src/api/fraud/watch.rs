@@ -27,12 +27,12 @@ impl Handlers {
         let of_program = program_id.as_ref().map(ProgramId::to_string).unwrap_or_default();
         let name = StreamName::new(call.rpc(), &of_program);
         let turn = opening.turn(&self.0).await;
-        let cursor = match resume_cursor(&self.0, name, &request.resume_token).await? {
-            Some(cursor) => cursor,
-            None => {
-                let head = log::head(self.0.database.pool()).await?;
-                Cursor { position: head, sequence: head }
-            }
+        let from = resume_cursor(&self.0, name, &request.resume_token).await?;
+        let cursor = if let Some(cursor) = from {
+            cursor
+        } else {
+            let head = log::head(self.0.database.pool()).await?;
+            Cursor { position: head, sequence: head }
         };
         drop(turn);
         let view = FlagsView { context: self.0.clone(), program_id };

@@ -164,7 +164,7 @@ async fn the_address_of_a_callers_own_sign_up_is_that_of_the_connection() {
 async fn later_referrals_are_checked_and_a_new_address_only_flags() {
     let (database, server, client) = server_with(&[]).await;
     let checks = FraudChecks {
-        same_mailbox: policy(FraudPolicy::Reject),
+        same_mailbox: with_policy(FraudPolicy::Reject),
         similar_address: Some(SimilarAddressCheck::default()),
         ..Default::default()
     };
@@ -214,11 +214,11 @@ async fn bursts_are_held_and_referrals_of_each_other_and_disposable_addresses_fl
     let burst = ReferralBurstCheck { max_referrals_per_hour: Some(2), ..Default::default() };
     let checks = FraudChecks {
         referral_burst: Some(burst),
-        disposable_domain: policy(FraudPolicy::Unspecified),
-        mutual_referral: policy(FraudPolicy::Unspecified),
+        disposable_domain: with_policy(FraudPolicy::Unspecified),
+        mutual_referral: with_policy(FraudPolicy::Unspecified),
         ..Default::default()
     };
-    client.publish(checked(COMMISSION, checks.clone())).await.unwrap();
+    client.publish(checked(COMMISSION, checks)).await.unwrap();
     client.publish(checked(POINTS, checks)).await.unwrap();
     let code = join(&client, "ada", "ada@corp.example", "").await.code;
     let throwaway = join(&client, "bob", "bob@sub.throwaway.example", &code).await;
@@ -226,7 +226,7 @@ async fn bursts_are_held_and_referrals_of_each_other_and_disposable_addresses_fl
     join(&client, "cid", "cid@corp.example", &code).await;
     let third = join(&client, "dot", "dot@corp.example", &code).await;
     assert_eq!(third.referral_status(), ReferralStatus::Held);
-    let found: Vec<_> = flags(&client).await.iter().map(|flag| flag.kind()).collect();
+    let found: Vec<_> = flags(&client).await.iter().map(FraudFlag::kind).collect();
     assert_eq!(found, [FraudFlagKind::ReferralBurst, FraudFlagKind::DisposableDomain]);
 
     // In the other program, those who were referred refer the referrer.

@@ -41,7 +41,8 @@ fn checked(name: &str, fraud_checks: FraudChecks) -> Program {
     Program { fraud_checks: Some(fraud_checks), ..parse_program(&json).unwrap() }
 }
 
-fn policy(policy: FraudPolicy) -> Option<FraudCheck> {
+#[allow(clippy::unnecessary_wraps, reason = "what is absent is off")]
+fn with_policy(policy: FraudPolicy) -> Option<FraudCheck> {
     Some(FraudCheck { policy: policy.into() })
 }
 

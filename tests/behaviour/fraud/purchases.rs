@@ -30,7 +30,7 @@ async fn join_with(client: &Client, user_id: &str, code: &str, fingerprint: &str
 async fn a_purchase_with_the_fingerprint_of_another_holds_the_referral_before_it_earns() {
     let (database, server, client) = server_with(&[]).await;
     let checks =
-        FraudChecks { fingerprint: policy(FraudPolicy::Unspecified), ..Default::default() };
+        FraudChecks { fingerprint: with_policy(FraudPolicy::Unspecified), ..Default::default() };
     client.publish(checked(COMMISSION, checks)).await.unwrap();
     let code = join_with(&client, "ada", "", "card of ada").await.code;
     let bob = join_with(&client, "bob", &code, "").await;

@@ -43,7 +43,7 @@ async fn a_released_referral_counts_and_its_pair_is_not_flagged_again() {
     let (database, server, client) = server_with(&[]).await;
     let similar =
         FraudChecks { similar_address: Some(SimilarAddressCheck::default()), ..Default::default() };
-    client.publish(checked(POINTS, similar.clone())).await.unwrap();
+    client.publish(checked(POINTS, similar)).await.unwrap();
     client.publish(checked(COMMISSION, similar)).await.unwrap();
     three_held(&client).await;
     let flag = flag_of(&client, "one").await;
@@ -93,7 +93,6 @@ async fn a_rejected_referral_gives_its_place_back_and_a_changed_decision_is_a_se
         program_id: POINTS.into(),
         user_id: "john".into(),
         consistency_token: newest(&client).await,
-        ..Default::default()
     };
     let stats = client.referrals().get_referral_stats(client.request(stats)).await.unwrap();
     let stats = stats.into_inner();

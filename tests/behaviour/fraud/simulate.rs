@@ -85,13 +85,13 @@ async fn the_checks_of_a_program_find_on_the_past_what_they_really_found() {
     let burst = ReferralBurstCheck { max_referrals_per_hour: Some(5), ..Default::default() };
     let checks = FraudChecks {
         sign_ups_per_address: Some(addresses),
-        same_mailbox: policy(FraudPolicy::Reject),
-        look_alike: policy(FraudPolicy::Hold),
+        same_mailbox: with_policy(FraudPolicy::Reject),
+        look_alike: with_policy(FraudPolicy::Hold),
         similar_address: Some(SimilarAddressCheck::default()),
-        fingerprint: policy(FraudPolicy::Hold),
+        fingerprint: with_policy(FraudPolicy::Hold),
         referral_burst: Some(burst),
-        mutual_referral: policy(FraudPolicy::Flag),
-        disposable_domain: policy(FraudPolicy::Flag),
+        mutual_referral: with_policy(FraudPolicy::Flag),
+        disposable_domain: with_policy(FraudPolicy::Flag),
     };
     client.publish(checked(POINTS, checks)).await.unwrap();
     sign_up_all_sorts(&client).await;
@@ -140,12 +140,12 @@ async fn other_checks_are_measured_by_what_operators_decided() {
     // The default is as good, and finds only those.
     let checks = FraudChecks {
         similar_address: Some(SimilarAddressCheck::default()),
-        same_mailbox: policy(FraudPolicy::Flag),
+        same_mailbox: with_policy(FraudPolicy::Flag),
         ..Default::default()
     };
     newest(&client).await;
     let before = database.count("select count(*) from events").await;
-    let simulated = simulate(&client, of_program(POINTS, Some(checks.clone()))).await.unwrap();
+    let simulated = simulate(&client, of_program(POINTS, Some(checks))).await.unwrap();
     let near = quality(&simulated.summary, FraudFlagKind::NearDuplicate);
     assert!(simulated.flags.contains_key("member-4"));
     assert_eq!((near.rejected, near.recall_bps), (1, Some(5_000)));
