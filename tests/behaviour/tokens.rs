@@ -12,7 +12,7 @@ use tonic::Code;
 use super::bad_input::at_fault;
 use super::raw;
 use super::support::{another_epoch, refused, server_with};
-use testing::{Client, reason};
+use testing::{Client, reason, sign_up_request};
 
 /// Two lists of one RPC that differ in one field, as JSON, and where the page token is in the answer.
 const LISTS: &[(&str, &str, &str)] = &[
@@ -118,6 +118,15 @@ async fn the_page_token_of_a_list_is_refused_by_the_same_rpc_with_another_filter
             ..Default::default()
         };
         client.accounts().create_api_key(client.request(key)).await.unwrap();
+    }
+    client.publish_shipped("tiered-points").await;
+    let owner = client.sign_up("tiered-points", "owner", "").await.unwrap();
+    for tag in 1..=3 {
+        let twin = RegisterUserRequest {
+            email: format!("owner+{tag}@example.com"),
+            ..sign_up_request("tiered-points", &format!("twin-{tag}"), &owner.code)
+        };
+        client.register(twin).await.unwrap();
     }
     let newest = client.sign_up(program, "eve", "").await.unwrap().response.consistency_token;
     let pool = DescriptorPool::decode(contract::DESCRIPTORS).unwrap();

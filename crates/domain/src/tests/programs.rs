@@ -16,7 +16,7 @@ mod tiered_points;
 mod validation;
 
 use crate::code::CodeFormat;
-use crate::fraud::{FraudChecks, ReferralBurst};
+use crate::fraud::FraudChecks;
 use crate::rules::{
     AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, LeaderboardMetric, Pay,
     ProgramRules, RewardKind, RewardRule, Tier,
@@ -63,10 +63,10 @@ pub fn tiered_points() -> ProgramRules {
     ProgramRules {
         rewards: vec![rule("tier-points", 1, RewardKind::Points, Pay::Tiers(tiers))],
         fraud_checks: FraudChecks {
-            referral_burst: Some(ReferralBurst {
-                max_referrals_per_hour: 100,
-                ..ReferralBurst::default()
-            }),
+            fingerprint: None,
+            mutual_referral: None,
+            referral_burst: None,
+            disposable_domain: None,
             ..FraudChecks::all()
         },
         ..blank("Points by tier", "POINTS", EarnOn::Referral)
