@@ -127,6 +127,9 @@ pub struct DoorMetrics {
     pub addresses_told: Counter,
     /// Passwords that were hashed for sign-ups without the credentials of a back end.
     pub sign_ups_hashed: Counter,
+    /// Sign-ups that were answered as if they waited, and dropped, by the limit: `address` (many sign-ups for the address)
+    /// or `owner` (it has an account, whose owner was told often).
+    pub sign_ups_dropped: Family<LimitOf, Counter>,
 }
 
 impl DoorMetrics {
@@ -135,6 +138,7 @@ impl DoorMetrics {
             calls_limited: Family::default(),
             addresses_told: Counter::default(),
             sign_ups_hashed: Counter::default(),
+            sign_ups_dropped: Family::default(),
         };
         registry.register(
             "calls_limited",
@@ -150,6 +154,11 @@ impl DoorMetrics {
             "sign_ups_hashed",
             "Passwords that were hashed for sign-ups by users themselves",
             metrics.sign_ups_hashed.clone(),
+        );
+        registry.register(
+            "sign_ups_dropped",
+            "Sign-ups that were answered as if they waited for a confirmation, and dropped, by the limit",
+            metrics.sign_ups_dropped.clone(),
         );
         metrics
     }

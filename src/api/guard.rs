@@ -17,7 +17,7 @@ use super::authentication::{UnknownCredentials, unknown_credentials};
 use super::deadline::Deadline;
 use super::errors::{ApiError, internal, status};
 use super::peer::{ClientAddress, counted};
-use super::permissions::{Admitted, Denied, NamedFields, Rule};
+use super::permissions::{Admitted, Denied, NamedFields, PROGRAM_LIMIT, Rule};
 use super::reads;
 use super::redaction::{Redaction, without_others};
 use crate::access::{Credential, Principal, Role};
@@ -219,9 +219,19 @@ pub(super) fn denied(denied: Denied) -> Status {
             let role = role.as_str();
             let message = match limit {
                 "rpcs" => "the key is limited to other RPCs",
-                _ => "the key is limited to programs: name one of them in program_id",
+                _ => "the key is limited to other programs: name one of its own in program_id",
             };
             status(reason, message, &[("role", &role), ("limit", &limit)])
+        }
+        Denied::NoProgram { role } => {
+            let message = "the key is limited to programs, and this RPC is about none: call it with a key without this \
+                           limit";
+            status(reason, message, &[("role", &role.as_str()), ("limit", &PROGRAM_LIMIT)])
+        }
+        Denied::Creates { role, limit } => {
+            let message =
+                "a key that is limited creates no other: create it with a key without limits";
+            status(reason, message, &[("role", &role.as_str()), ("limit", &limit)])
         }
         Denied::Reserved { role, field } => {
             let message = format!(

@@ -3,7 +3,8 @@
 //!
 //! - [`authentication`] is the layer that every call passes; it identifies the caller by means of [`crate::access`].
 //! - [`permissions`] says who may call what and whose data it is, in a table per service; [`guard`] applies it to
-//!   every call, between the generated [`services`] and the handlers.
+//!   every call, between the generated [`services`] and the handlers. [`key_programs`] is for calls by keys that are
+//!   limited to programs where a code says which program it is.
 //! - [`errors`] is the one place where a failure becomes a gRPC status.
 //! - [`transport`] accepts connections and bounds what clients can take; [`deadline`] is the caller's own bound,
 //!   and [`one_message`] refuses requests of more than one message.
@@ -35,6 +36,7 @@ mod fuzz;
 mod grpc;
 mod guard;
 mod http;
+mod key_programs;
 mod leaderboard;
 pub mod limits;
 mod one_message;

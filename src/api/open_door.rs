@@ -12,7 +12,8 @@ use tonic::Status;
 use super::errors::{ApiError, internal, status};
 use super::pb::ErrorReason;
 use crate::access::passwords::Passwords;
-use crate::metrics::Metrics;
+use crate::metrics::{LimitOf, Metrics};
+use crate::store::sign_ups::Dropped;
 use domain::Refusal;
 
 /// How many open sign-ups may be in the server at once, most of them waiting: at 40 ms each, some ten seconds of them.
@@ -134,6 +135,15 @@ impl OpenDoor {
             hashed
         });
         Ok(hashing.await.map_err(|_| internal())??)
+    }
+
+    /// Counts a sign-up that was answered as if it waited, and was dropped because of a limit.
+    pub(super) fn count_dropped(&self, why: Dropped) {
+        let limit = match why {
+            Dropped::Address => "address",
+            Dropped::Owner => "owner",
+        };
+        self.metrics.door.sign_ups_dropped.get_or_create(&LimitOf { limit }).inc();
     }
 
     /// What a sign-up is told that was refused: of names that are taken, the username, and only if that is free, that

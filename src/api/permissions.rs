@@ -86,6 +86,18 @@ impl Subject {
     }
 }
 
+/// What a key that is limited to programs may do with an RPC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InPrograms {
+    /// Call it with the `program_id` of one of them. An RPC without this field is refused.
+    Named,
+    /// Call it with the `program_id` of one of them, or with none: the handler sees to it that the call is about these
+    /// programs only.
+    Judged,
+    /// Call it as anybody may without a key. The RPC is about no program.
+    Open,
+}
+
 /// The row of an RPC.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -101,9 +113,8 @@ pub struct Rule {
     pub fills_subject: bool,
     /// A field that only back ends may set.
     pub back_ends_set: Option<&'static str>,
-    /// Whether the call counts in the programs of its key only, if the key is limited to programs. Such a key can
-    /// otherwise use only RPCs whose `program_id` names one of its programs.
-    pub counts_in_programs_of_key: bool,
+    /// What a key that is limited to programs may do with the RPC.
+    pub in_programs: InPrograms,
 }
 
 /// The row of an RPC without a field that only back ends may set.
@@ -120,7 +131,7 @@ pub(super) const fn row(
         subject,
         fills_subject: true,
         back_ends_set: None,
-        counts_in_programs_of_key: false,
+        in_programs: InPrograms::Named,
     }
 }
 
@@ -225,6 +236,18 @@ pub enum Denied {
         /// The limit: `rpcs` or `program_ids`.
         limit: &'static str,
     },
+    /// The key is limited to programs, and the call is about none.
+    NoProgram {
+        /// The key's role.
+        role: Role,
+    },
+    /// The key is limited, and a key that is limited creates no other.
+    Creates {
+        /// The key's role.
+        role: Role,
+        /// The limit, as in `Limit`.
+        limit: &'static str,
+    },
     /// Only back ends may set the field.
     Reserved {
         /// The caller's role; none without credentials.
@@ -247,6 +270,8 @@ impl Denied {
             | Self::Unnamed { .. }
             | Self::Field { .. }
             | Self::Limit { .. }
+            | Self::NoProgram { .. }
+            | Self::Creates { .. }
             | Self::Reserved { .. } => ErrorReason::PermissionDenied,
         }
     }
@@ -289,6 +314,8 @@ const PURCHASES_ONLY: &str = "purchases-only";
 const PURCHASE_SERVICE: &str = "PurchaseService";
 /// How the names of RPCs begin that change nothing.
 const READS: &[&str] = &["Find", "Get", "List", "Preview", "Read", "Simulate", "Validate", "Watch"];
+/// The limit of keys to programs, as errors name it.
+pub(super) const PROGRAM_LIMIT: &str = "program_ids";
 /// The field by which requests name their program.
 const PROGRAM_ID: &str = "program_id";
 
@@ -354,7 +381,7 @@ impl Rule {
         }
     }
 
-    /// A key that is limited to programs must name one of them.
+    /// A key that is limited to programs names one of them, with the exceptions of [`InPrograms`].
     fn admit_program(
         &self,
         principal: &Principal,
@@ -363,11 +390,14 @@ impl Rule {
         let limits = principal.limits().and_then(|limits| limits.program_ids.as_ref());
         let Some((program_ids, role)) = limits.zip(principal.role()) else { return Ok(()) };
         let named = request.text(PROGRAM_ID);
-        let is_own = |named: &mut String| program_ids.iter().any(|id| id.as_str() == named);
-        if self.counts_in_programs_of_key || named.is_some_and(is_own) {
-            return Ok(());
+        let may_name_none = self.in_programs != InPrograms::Named;
+        match named {
+            None if may_name_none => Ok(()),
+            None => Err(Denied::NoProgram { role }),
+            Some(named) if named.is_empty() && may_name_none => Ok(()),
+            Some(named) if program_ids.iter().any(|id| id.as_str() == named) => Ok(()),
+            Some(_) => Err(Denied::Limit { role, limit: PROGRAM_LIMIT }),
         }
-        Err(Denied::Limit { role, limit: "program_ids" })
     }
 
     /// Operators do not change accounts of operators and admins: who can reset the password of an admin is one.

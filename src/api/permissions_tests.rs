@@ -246,7 +246,7 @@ fn what_changes_something_is_not_read_only() {
 }
 
 #[test]
-fn a_key_that_is_limited_to_programs_must_name_one_of_them() {
+fn a_key_that_is_limited_to_programs_names_one_of_them_where_an_rpc_is_about_programs() {
     let programs = ["spring", "autumn"].map(|id| ProgramId::parse(id).unwrap());
     let limits = KeyLimits { rpcs: None, program_ids: Some(programs.to_vec()) };
     for role in [Role::Admin, Role::Service, Role::User] {
@@ -254,29 +254,40 @@ fn a_key_that_is_limited_to_programs_must_name_one_of_them() {
         for rule in rules() {
             for named in ["", "spring", "autumn", "winter"] {
                 let mut requests = [(); 2].map(|()| empty_request(rule.rpc).unwrap());
-                let mut names_own = rule.rpc == "RecordPurchase";
+                let may_name_none = rule.in_programs != InPrograms::Named;
+                let mut refusal = (!may_name_none).then_some(Denied::NoProgram { role });
                 for request in &mut requests {
                     if let Some(field) = rule.subject.field() {
                         *request.text(field).unwrap() = "ada".into();
                     }
                     if let Some(program_id) = request.text("program_id") {
                         *program_id = named.into();
-                        names_own |= ["spring", "autumn"].contains(&named);
+                        let is_fine = ["spring", "autumn"].contains(&named)
+                            || named.is_empty() && may_name_none;
+                        refusal =
+                            (!is_fine).then_some(Denied::Limit { role, limit: PROGRAM_LIMIT });
                     }
                 }
                 let [one, other] = &mut requests;
                 let without = rule.admit(&free, &is_staff, &mut **one);
                 let within = rule.admit(&bound, &is_staff, &mut **other);
-                let expected = match without {
-                    Ok(_) if !names_own => Err(Denied::Limit { role, limit: "program_ids" }),
-                    without => without,
+                // Which of two refusals comes first does not matter.
+                let is_expected = match (&refusal, &without) {
+                    (None, without) => within == *without,
+                    (Some(refusal), Ok(_)) => within.as_ref() == Err(refusal),
+                    (Some(refusal), Err(_)) => within == without || within.as_ref() == Err(refusal),
                 };
-                let is_expected = within == expected
-                    || (within == Err(Denied::Limit { role, limit: "program_ids" })
-                        && expected.is_err());
                 assert!(is_expected, "{} about '{named}': {within:?}", rule.rpc);
             }
         }
+    }
+}
+
+#[test]
+fn only_rpcs_that_need_no_key_are_open_to_keys_whatever_their_programs() {
+    for rule in rules().filter(|rule| rule.in_programs == InPrograms::Open) {
+        assert_eq!(rule.callers, Callers::Anyone, "{}", rule.rpc);
+        assert!(empty_request(rule.rpc).unwrap().text("program_id").is_none(), "{}", rule.rpc);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `tributary keys`: create, list and revoke API keys in the database, for when no key works.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 
 use clap::{Args, Subcommand, ValueEnum};
 use tokio::sync::mpsc;
@@ -27,7 +28,7 @@ const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
 
 #[derive(Subcommand)]
 pub(super) enum Keys {
-    /// Create a key and print it, once
+    /// Create a key and print it, once, and its id to stderr
     Create(Box<Create>),
     /// List all keys, the newest first
     List {
@@ -104,6 +105,8 @@ impl Create {
         let command = Command::CreateApiKey(Box::new(key));
         carry_out(&self.database.open().await?, environment, command).await?;
         say(&fresh.text);
+        // Not to stdout, which is the key and nothing else.
+        let _ = writeln!(std::io::stderr(), "the id of the key is {}", fresh.key_id);
         Ok(())
     }
 

@@ -31,13 +31,16 @@ pub struct JobMetrics {
     parked: Gauge,
     /// Waiting jobs of kinds that this server cannot do.
     unknown: Gauge,
+    /// Sign-ups in the table that wait for the confirmation of their address.
+    sign_ups: Gauge,
 }
 
 impl JobMetrics {
     /// Creates the metrics, and registers them.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let Self { done, failed_attempts, given_up, waiting, parked, unknown } = metrics.clone();
+        let Self { done, failed_attempts, given_up, waiting, parked, unknown, sign_ups } =
+            metrics.clone();
         registry.register("jobs_done", "Jobs that this server has done", done);
         registry.register(
             "job_attempts_failed",
@@ -60,11 +63,17 @@ impl JobMetrics {
             "Waiting jobs of kinds that this server cannot do, counted up to 10000",
             unknown,
         );
+        registry.register(
+            "sign_ups_waiting",
+            "Sign-ups in the database that wait for the confirmation of their address, counted up to 10000",
+            sign_ups,
+        );
         metrics
     }
 
-    /// Sets the numbers of jobs in the table.
-    pub(super) fn set(&self, counts: Counts) {
+    /// Sets the numbers of jobs and of waiting sign-ups in the database.
+    pub(super) fn set(&self, counts: Counts, sign_ups: i64) {
+        self.sign_ups.set(sign_ups);
         self.waiting.set(counts.waiting);
         self.parked.set(counts.parked);
         self.unknown.set(counts.unknown_kind);

@@ -16,7 +16,7 @@ use super::metrics::OfKind;
 use super::{Attempt, Handler, Handlers, JobError, JobMetrics, Limits, Pace, Pauses, TakenJob};
 use crate::engine::Environment;
 use crate::store::jobs::{self, Capability};
-use crate::store::{Database, StoreError, functions, in_time};
+use crate::store::{Database, StoreError, functions, in_time, sign_ups};
 
 /// How often to check that today's daily jobs exist.
 const DAILY_INTERVAL: Duration = Duration::from_mins(10);
@@ -237,7 +237,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Counts the jobs in the table, for the metrics.
+    /// Counts the jobs in the table, and the sign-ups that wait, for the metrics.
     async fn count(&mut self) -> Result<(), StoreError> {
         if self.counted_at.is_some_and(|at| at.elapsed() < COUNT_INTERVAL) {
             return Ok(());
@@ -252,7 +252,8 @@ impl Worker {
             );
         }
         self.has_unknown = counts.unknown_kind > 0;
-        self.metrics.set(counts);
+        let sign_ups = in_time(sign_ups::count_waiting(self.database.pool())).await?;
+        self.metrics.set(counts, sign_ups);
         self.counted_at = Some(Instant::now());
         Ok(())
     }

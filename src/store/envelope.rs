@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 use uuid::Uuid;
 
-use domain::UserId;
+use domain::{ApiKeyId, KeyRole, UserId};
 
 /// Who caused a command. Never personal data: a user is named by their id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,6 +36,26 @@ impl Actor {
             Some(id) => format!("key:{role}:{id}").into(),
             None => format!("key:{role}").into(),
         })
+    }
+
+    /// An actor, as somebody writes it to search the log; `None` if no actor is written like that.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let fixed = [Self::ANONYMOUS, Self::SYSTEM, Self::COMMAND_LINE, Self::ADMIN_KEY];
+        if let Some(actor) = fixed.into_iter().find(|actor| actor.as_str() == text) {
+            return Some(actor);
+        }
+        let is_key = |rest: &str| {
+            rest.split_once(':').is_some_and(|(role, id)| {
+                KeyRole::parse(role).is_some() && ApiKeyId::parse(id).is_ok()
+            })
+        };
+        let is_actor = match text.split_once(':')? {
+            ("user", id) => UserId::parse(id).is_ok(),
+            ("key", rest) => is_key(rest),
+            _ => false,
+        };
+        is_actor.then(|| Self(text.to_owned().into()))
     }
 
     /// An actor, as recorded in the log.

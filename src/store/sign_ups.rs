@@ -64,8 +64,19 @@ pub struct NewSignUp {
 pub enum Entered {
     /// It was done, or the same request was done before.
     Done,
+    /// Nothing was done, because of a limit. The caller gets the answer of `Done`.
+    Dropped(Dropped),
     /// Another request had its id.
     Reused,
+}
+
+/// Why a sign-up was answered and dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// There were many for the address within the hour.
+    Address,
+    /// The address has an account, whose owner was told often within the hour.
+    Owner,
 }
 
 /// Lets a sign-up wait and queues the mail that confirms it. If the address has an account, its owner gets a mail about
@@ -92,15 +103,16 @@ pub async fn enter(pool: &PgPool, new: NewSignUp) -> Result<Entered, StoreError>
             .bind(&address)
             .fetch_optional(&mut *transaction)
             .await?;
-    match owner.and_then(|owner| UserId::parse(&owner).ok()) {
+    let entered = match owner.and_then(|owner| UserId::parse(&owner).ok()) {
         Some(owner) => tell_owner(&mut transaction, owner, new.token_id).await?,
         None if has_room(&mut transaction, &address, new.sign_up.client_ip).await? => {
             wait(&mut transaction, &address, &new).await?;
+            Entered::Done
         }
-        None => {}
-    }
+        None => Entered::Dropped(Dropped::Address),
+    };
     transaction.commit().await?;
-    Ok(Entered::Done)
+    Ok(entered)
 }
 
 /// The fingerprint of a request that was made before, by its key.
@@ -231,7 +243,7 @@ async fn tell_owner(
     connection: &mut PgConnection,
     owner: UserId,
     id: Uuid,
-) -> Result<(), StoreError> {
+) -> Result<Entered, StoreError> {
     let kind = MailKind::AccountExists;
     // A user who is being erased is waited for, and gets nothing.
     let is_due: Option<bool> = sqlx::query_scalar(
@@ -247,12 +259,28 @@ async fn tell_owner(
     .fetch_optional(&mut *connection)
     .await?;
     if is_due != Some(true) {
-        return Ok(());
+        return Ok(Entered::Dropped(Dropped::Owner));
     }
     let occasion = format!("{}/{}", kind.as_str(), id.simple());
     let facts = serde_json::json!({});
     let mail = Mail { occasion, kind, user_id: Some(owner), recipient: None, facts };
-    mails::queue(connection, &mail).await
+    mails::queue(connection, &mail).await?;
+    Ok(Entered::Done)
+}
+
+/// How far sign-ups that wait are counted: an exact number of many is worth no scan of them all.
+const MAX_COUNTED: i64 = 10_000;
+
+/// Counts the sign-ups that wait.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be counted.
+pub async fn count_waiting(executor: impl PgExecutor<'_>) -> Result<i64, StoreError> {
+    // Confirmed ones have no address.
+    let waiting = sqlx::query_scalar(
+        "select count(*) from (select from sign_ups where address is not null limit $1) as waiting",
+    );
+    Ok(waiting.bind(MAX_COUNTED).fetch_one(executor).await?)
 }
 
 /// Mails the link of the newest sign-up that waits for an address once more, unless there were many mails of late.

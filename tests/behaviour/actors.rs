@@ -63,7 +63,6 @@ async fn the_log_is_read_and_watched_by_actor_command_by_command() {
     let (by_bob, _) = read(&client, of("user:bob")).await;
     assert_eq!(types(&by_bob), ["UserErased", "UserSessionsEnded", "ParticipantErased"]);
     assert_eq!(read(&client, of("key:service:k_2")).await.0, []);
-    assert_eq!(read(&client, of("key:service")).await.0, []);
     let (by_admin, _) = read(&client, of("key:admin")).await;
     assert_eq!(types(&by_admin)[0], "ProgramPublished");
     assert!(types(&by_admin).ends_with(&["UserReactivated", "ParticipantReactivated"]));
@@ -147,9 +146,27 @@ async fn a_search_for_an_actor_who_did_nothing_says_how_far_it_has_come() {
 }
 
 #[tokio::test]
-async fn an_actor_is_printable_and_short_and_part_of_the_stream_that_a_token_resumes() {
+async fn an_actor_is_written_as_in_events_and_is_part_of_the_stream_that_a_token_resumes() {
     let (database, server, client) = server_with(&[]).await;
-    for actor in ["user:ädä", "user: ada", "\u{7}", &*"x".repeat(257)] {
+    let long = format!("user:{}", "x".repeat(129));
+    // Nobody is written like these, so that a search for them would find nothing, and say so for the whole log.
+    for actor in [
+        "user:ädä",
+        "user: ada",
+        "user:",
+        "users:ada",
+        "ada",
+        "\u{7}",
+        "System",
+        "key",
+        "key:",
+        "key:service",
+        "key:operator:k_1",
+        "key:service:",
+        "service:k_1",
+        "admin",
+        &*long,
+    ] {
         let answer = client.operators().read_events(client.request(of(actor))).await;
         at_fault(answer.map(drop), "actor", "INVALID_ID");
         let watch = WatchEventsRequest { actor: actor.into(), ..Default::default() };

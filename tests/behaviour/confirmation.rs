@@ -139,13 +139,14 @@ async fn the_page_confirms_by_its_button_and_not_by_being_opened() {
     assert!(client.user("ada").await.unwrap().email_confirmed);
     let again = press().await;
     assert_eq!((again.status, again.text().contains("used already")), (410, true));
-    let door: String = sqlx::query_scalar(
-        "select metadata ->> 'door' from events where event_type = 'UserEmailConfirmed'",
+    // The log names the user whose link it was.
+    let said: (String, String) = sqlx::query_as(
+        "select metadata ->> 'actor', metadata ->> 'door' from events where event_type = 'UserEmailConfirmed'",
     )
     .fetch_one(&database.pool)
     .await
     .unwrap();
-    assert_eq!(door, "page");
+    assert_eq!(said, ("user:ada".into(), "page".into()));
 
     for (line, headers, body, status) in [
         ("GET /confirm-email", "accept: */*", "", 400),

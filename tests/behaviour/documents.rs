@@ -4,6 +4,7 @@
 //! shell. `run` blocks that follow one another are pasted into one shell and must succeed. A `watch` block
 //! has a shell of its own and does not end by itself: it must print what the test waits for. `call-with NAME`
 //! blocks define `call` by another program. `run-with NAME` blocks are `run` blocks where that program is installed.
+//! `run-confirming` blocks are for a server with `--confirm-sign-ups on`.
 //! Other blocks are not run.
 
 use std::path::{Path, PathBuf};
@@ -56,6 +57,14 @@ fn documents() -> Vec<String> {
     let names =
         documents.map(|path| path.strip_prefix(repository()).unwrap().display().to_string());
     names.collect()
+}
+
+/// The commands of a document for a server with `--confirm-sign-ups on`.
+pub fn confirming_commands_of(name: &str) -> String {
+    let wanted = ["sh setup", "sh run-confirming"];
+    let document = document(name);
+    let blocks = shell_blocks(&document).filter(|block| wanted.contains(&&*block.info));
+    blocks.map(|block| block.text).collect()
 }
 
 /// The commands of a document that are to be pasted, with those that need a program that is installed here.

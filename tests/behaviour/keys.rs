@@ -265,11 +265,98 @@ async fn purchases_by_a_key_that_is_limited_to_programs_count_only_there() {
     let listed = client.purchases().list_purchases(shop.request(lists)).await.unwrap().into_inner();
     let outcomes = listed.purchases.iter().flat_map(|of| &of.outcomes);
     assert!(outcomes.clone().count() == 2 && outcomes.clone().all(|of| of.program_id == LINES));
+    // What names no program at all needs another key, which the refusal says.
+    let unlimited = refused(shop.user("bob").await, Code::PermissionDenied, "PERMISSION_DENIED");
+    assert!(unlimited.message().contains("this RPC is about none"), "{unlimited}");
     let nowhere = CreateApiKeyRequest {
         program_ids: vec!["nowhere".into()],
         ..wanted("nowhere", ApiKeyRole::Service)
     };
     refused(create(&client, nowhere).await, Code::NotFound, "PROGRAM_NOT_FOUND");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_key_that_is_limited_to_programs_reads_its_purchases_and_uses_codes_of_its_programs() {
+    let (database, server, client) = server_with(&[LINES, BONUS]).await;
+    let of_lines = client.sign_up(LINES, "ada", "").await.unwrap().code;
+    let of_bonus = enroll(&client, BONUS, "ada", "").await.unwrap().participant.unwrap().code;
+    let limited = |rpcs: &[&str]| CreateApiKeyRequest {
+        program_ids: vec![LINES.into()],
+        rpcs: rpcs.iter().map(|rpc| (*rpc).to_owned()).collect(),
+        ..wanted("limited", ApiKeyRole::Service)
+    };
+    let beyond = |answer: Result<(), Status>| {
+        let status = refused(answer, Code::PermissionDenied, "PERMISSION_DENIED");
+        assert_eq!(fact(&status, "limit"), "program_ids");
+    };
+    let (shop, _) = holder(&client, limited(&[])).await;
+
+    // A sign-up by a code alone, or by a program; not by the code of another program, nor by neither.
+    let sign_up = |name: &str, code: &str| RegisterUserRequest {
+        user_id: name.into(),
+        username: name.into(),
+        email: format!("{name}@example.com"),
+        referral_code: code.into(),
+        ..Default::default()
+    };
+    let bob = shop.register(sign_up("bob", &of_lines)).await.unwrap();
+    assert_eq!(bob.participants[0].program_id, LINES);
+    assert_eq!(bob.participants[0].referrer_user_id, "ada");
+    for code in [&*of_bonus, "", " "] {
+        beyond(shop.register(sign_up("eve", code)).await.map(drop));
+    }
+    let unknown = shop.register(sign_up("eve", "NOBODYS1")).await;
+    refused(unknown, Code::NotFound, "REFERRAL_CODE_NOT_FOUND");
+    client.sign_up(LINES, "cy", "").await.unwrap();
+    enroll(&client, BONUS, "cy", "").await.unwrap();
+    let apply = |code: &str| ApplyReferralRequest {
+        referee_user_id: "cy".into(),
+        referral_code: code.into(),
+        ..Default::default()
+    };
+    let mut referrals = client.referrals();
+    beyond(referrals.apply_referral(shop.request(apply(&of_bonus))).await.map(drop));
+    referrals.apply_referral(shop.request(apply(&of_lines))).await.unwrap();
+    let validate = |code: &str| ValidateReferralCodeRequest {
+        referral_code: code.into(),
+        ..Default::default()
+    };
+    let valid = referrals.validate_referral_code(shop.request(validate(&of_lines))).await.unwrap();
+    assert!(valid.into_inner().valid);
+    beyond(referrals.validate_referral_code(shop.request(validate(&of_bonus))).await.map(drop));
+
+    // Purchases are read back, in the programs of the key.
+    let (till, _) = holder(&client, limited(&["purchases-only"])).await;
+    till.buy("order-1", "cy", "INR", 200_000).await.unwrap();
+    client.buy("order-2", "cy", "INR", 200_000).await.unwrap();
+    let get = |purchase_id: &str| GetPurchaseRequest {
+        purchase_id: purchase_id.into(),
+        ..Default::default()
+    };
+    let mut purchases = client.purchases();
+    for purchase_id in ["order-1", "order-2"] {
+        let read = purchases.get_purchase(till.request(get(purchase_id))).await.unwrap();
+        let outcomes = read.into_inner().outcomes;
+        assert_eq!(outcomes.iter().map(|of| &*of.program_id).collect::<Vec<_>>(), [LINES]);
+    }
+    // One's own although its buyer is in no program of the key, and not those of others.
+    client.sign_up(BONUS, "di", "").await.unwrap();
+    till.buy("order-3", "di", "USD", 2_000).await.unwrap();
+    client.buy("order-4", "di", "USD", 2_000).await.unwrap();
+    let own = purchases.get_purchase(till.request(get("order-3"))).await.unwrap().into_inner();
+    assert!(own.purchase.is_some() && own.outcomes.is_empty(), "{own:?}");
+    let foreign = purchases.get_purchase(till.request(get("order-4"))).await;
+    refused(foreign, Code::NotFound, "PURCHASE_NOT_FOUND");
+
+    // What is open to anyone is open with such a key, too.
+    let login =
+        LoginRequest { login: "ada".into(), password: "Wr0ng-horse".into(), ..Default::default() };
+    let answer = client.accounts().login(shop.request(login)).await;
+    refused(answer, Code::Unauthenticated, "LOGIN_FAILED");
+    let resend = ResendConfirmationRequest { login: "ada".into() };
+    client.accounts().resend_confirmation(shop.request(resend)).await.unwrap();
     server.stop().await;
     database.check().await;
 }
@@ -362,7 +449,8 @@ async fn users_manage_their_own_keys_and_no_key_creates_one_that_may_do_more() {
     };
     let (limited, _) = holder(&client, limited).await;
     let more = create(&limited, wanted("more", ApiKeyRole::Admin)).await;
-    refused(more, Code::PermissionDenied, "PERMISSION_DENIED");
+    let status = refused(more, Code::PermissionDenied, "PERMISSION_DENIED");
+    assert!(status.message().contains("a key that is limited creates no other"), "{status}");
 
     // Requests that are not whole.
     for message in [
@@ -404,6 +492,7 @@ async fn an_operator_without_any_key_makes_lists_and_revokes_keys_in_the_databas
     let key = keys_command(&database, &create).await.unwrap().trim().to_owned();
     let admin = with(&client, &key);
     admin.user("ada").await.unwrap();
+    assert!(key.starts_with("tributary_key_") && !key.contains(char::is_whitespace), "{key}");
     let listed = keys_command(&database, &["list"]).await.unwrap();
     assert!(listed.contains("way in") && listed.contains("valid"), "{listed}");
     assert!(!listed.contains(&key), "{listed}");

@@ -206,6 +206,15 @@ async fn the_page_sets_the_password_and_can_be_tried_again_if_it_is_too_weak() {
     assert_eq!((done.status, done.text().contains(&token)), (200, false));
     assert_ne!(hash_of(&database, "ada").await, before);
     assert_eq!(press("Another+passw0rd%21").await.status, 410);
+    let actor = "select metadata ->> 'actor' from events where event_type = 'UserPasswordChanged'";
+    let actor: String = sqlx::query_scalar(actor).fetch_one(&database.pool).await.unwrap();
+    assert_eq!(actor, "user:ada", "the log names the user whose link it was");
+    // Whoever has credentials acts under their own name.
+    let token = token_for(&database, &client, "ada").await;
+    reset(&client, &token, "Another passw0rd!").await.unwrap();
+    let by_key = "select count(*) from events where event_type = 'UserPasswordChanged'
+        and metadata ->> 'actor' = 'key:admin'";
+    assert_eq!(database.count(by_key).await, 1);
     server.stop().await;
     database.check().await;
 }

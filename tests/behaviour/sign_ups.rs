@@ -8,7 +8,7 @@ use sqlx::Executor;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use super::support::{log_length, refused};
+use super::support::{PATIENCE, log_length, refused};
 use testing::people::{People, with};
 use testing::plain_http::{get, send};
 use testing::{
@@ -52,10 +52,14 @@ impl Scene {
 
     /// The passwords that were hashed for sign-ups by users themselves.
     async fn hashed(&self) -> u32 {
+        self.metric("tributary_sign_ups_hashed_total").await
+    }
+
+    /// The value of a metric; 0 if it was never set.
+    async fn metric(&self, name: &str) -> u32 {
         let text = get(&self.metrics, "/metrics", &[]).await.unwrap().text();
-        let name = "tributary_sign_ups_hashed_total ";
-        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.parse().unwrap()
+        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.map_or(0, |value| value.parse().unwrap())
     }
 
     /// The token of the newest mail to an address, which has had so many.
@@ -136,6 +140,9 @@ async fn a_sign_up_becomes_an_account_with_its_referral_when_its_address_is_conf
     let page = format!("/confirm-email?token={}", scene.token("Bo@Example.com", 1).await);
     let opened = get(&scene.server.address, &page, &[]).await.unwrap();
     assert_eq!((opened.status, scene.traces().await), (200, before), "opening changes nothing");
+    // The page says what is confirmed, and by whom it could be.
+    let text = opened.text();
+    assert!(text.contains("the username bo.") && text.contains("somebody else knows"), "{text}");
 
     let token = scene.token("Bo@Example.com", 1).await;
     let first = confirm(&scene.anybody, &token).await.unwrap();
@@ -246,6 +253,8 @@ async fn the_answer_and_the_work_are_the_same_whether_or_not_the_address_has_an_
     }
     let mails = "select count(*) from mails where kind = 'account_exists'";
     assert_eq!(scene.database.count(mails).await, 3);
+    let told_often = "tributary_sign_ups_dropped_total{limit=\"owner\"}";
+    assert_eq!(scene.metric(told_often).await, 2);
     assert_eq!(scene.traces().await, before);
     // A back end gets its key at once.
     let with_key = RegisterUserRequest {
@@ -271,7 +280,7 @@ async fn a_sign_up_under_the_address_or_the_username_of_others_blocks_nobody() {
     let user_id = confirm(&scene.anybody, &of_owner).await.unwrap().user_id;
     let names = scene.admin.user(&user_id).await.unwrap().user.unwrap();
     assert_eq!(names.username, "owner");
-    // Both others are told what to do, and go on waiting.
+    // Both others are told what to do, and stay.
     let length = log_length(&scene.database).await;
     let late = confirm(&scene.anybody, &of_squatter).await;
     let status = refused(late, Code::AlreadyExists, "EMAIL_TAKEN");
@@ -299,10 +308,10 @@ async fn a_sign_up_under_the_address_or_the_username_of_others_blocks_nobody() {
     let page = press(&of_third).await;
     assert_eq!((page.status, page.text().contains("taken the username")), (409, true));
     scene.admin.accounts().update_profile(scene.admin.request(rename)).await.unwrap();
-    for _ in 0..2 {
-        let page = press(&of_third).await;
-        assert_eq!((page.status, page.text().contains("is confirmed")), (200, true));
-    }
+    let text = press(&of_third).await.text();
+    assert!(text.contains("account is ready") && text.contains("the username owner"), "{text}");
+    let page = press(&of_third).await;
+    assert_eq!((page.status, page.text().contains("is confirmed")), (200, true));
 
     // An erased user takes along what others have signed up with their address, and its mails.
     assert_eq!(scene.database.count(WAITING).await, 1);
@@ -396,6 +405,14 @@ async fn the_link_is_mailed_again_a_few_times_and_ends_after_seven_days() {
     }
     let other = "select count(*) from sign_ups where address = 'other@example.com'";
     assert_eq!(scene.database.count(other).await, 3);
+    let dropped = "tributary_sign_ups_dropped_total{limit=\"address\"}";
+    assert_eq!(scene.metric(dropped).await, 3, "operators see it");
+    let counted = async {
+        while scene.metric("tributary_sign_ups_waiting").await != 4 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("the sign-ups that wait are counted");
     scene.mails.mails_to("other@example.com", 3).await;
 
     // Seven days later.

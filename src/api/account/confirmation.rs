@@ -1,7 +1,7 @@
 //! `ConfirmEmail` and `ResendConfirmation`.
 
 use super::evenly::evenly;
-use super::mailed_tokens::{mail, presented};
+use super::mailed_tokens::{actor_by, mail, presented};
 use super::profile::MAX_READS;
 use super::waiting;
 use super::{Handlers, login_of};
@@ -72,9 +72,11 @@ pub(in crate::api) async fn confirm(
     let known = presented(context, token, &purposes).await?;
     let user_id = known.user_id.clone();
     if known.purpose == TokenPurpose::ConfirmSignUp {
+        // As with any sign-up by somebody without credentials: there is no user yet who could act.
         let position = waiting::register(context, &user_id, actor, door).await?;
         return Ok((user_id, position));
     }
+    let actor = actor_by(&known, actor);
     let mut reads = 0;
     loop {
         reads += 1;
@@ -89,6 +91,14 @@ pub(in crate::api) async fn confirm(
             Err(failure) => return Err(failure.into()),
         }
     }
+}
+
+/// The username of a sign-up that waits for this token; `None` for other tokens, and if the sign-up waits no more.
+pub(in crate::api) async fn username_of_sign_up(context: &Context, token: &str) -> Option<String> {
+    let known = presented(context, token, &[TokenPurpose::ConfirmSignUp]).await.ok()?;
+    let pool = context.database.pool();
+    let newcomer = in_time(sign_ups::newcomer(pool, &known.user_id)).await;
+    newcomer.ok().flatten().map(|newcomer| newcomer.username)
 }
 
 fn confirmation(known: &KnownToken, profile: &OwnProfile) -> Result<ConfirmEmail, Refusal> {

@@ -210,7 +210,7 @@ fn restrict_created(key: &mut NewApiKey, own: &KnownKey) -> Result<(), ApiError>
         _ => None,
     };
     if let Some(limit) = limit {
-        return Err(denied(Denied::Limit { role, limit }).into());
+        return Err(denied(Denied::Creates { role, limit }).into());
     }
     key.expire_time = key.expire_time.into_iter().chain(own.expire_time).min();
     if key.role != KeyRole::User {

@@ -8,7 +8,7 @@ use crate::api::errors::{ApiError, status};
 use crate::api::pb::ErrorReason;
 use crate::engine::{Environment, fresh_uuid};
 use crate::store::mailed_tokens::{self, KnownToken};
-use crate::store::{Database, OwnProfile, StoreError, in_time, mails};
+use crate::store::{Actor, Database, OwnProfile, StoreError, in_time, mails};
 use domain::{MailKind, MailedToken, Personal, TokenPurpose};
 
 /// The longest text that can be a token, in bytes.
@@ -69,6 +69,11 @@ pub(super) async fn presented(
         return Err(status(ErrorReason::MailedTokenExpired, message, &[]).into());
     }
     Ok(known)
+}
+
+/// Who acts by a token: the user to whose address it was mailed, unless the caller has credentials of their own.
+pub(super) fn actor_by(known: &KnownToken, caller: Actor) -> Actor {
+    if caller == Actor::ANONYMOUS { Actor::user(&known.user_id) } else { caller }
 }
 
 /// There is no such token, or no longer what it is about.

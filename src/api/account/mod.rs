@@ -23,7 +23,7 @@ mod waiting;
 use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
-use crate::api::permissions::{Callers, Rule, Subject, row};
+use crate::api::permissions::{Callers, InPrograms, Rule, Subject, row};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
@@ -33,10 +33,11 @@ pub(super) const RULES: &[Rule] = {
         // A caller without a key must not take an id that a back end will give to its own user.
         Rule {
             back_ends_set: Some("user_id"),
+            in_programs: InPrograms::Judged,
             ..row("AccountService", "RegisterUser", Anyone, None)
         },
-        row("AccountService", "Login", Anyone, None),
-        row("AccountService", "RefreshSession", Anyone, None),
+        open("Login"),
+        open("RefreshSession"),
         row("AccountService", "ListSessions", SignedIn, Account("user_id")),
         row("AccountService", "Logout", SignedIn, Account("user_id")),
         row("AccountService", "ChangePassword", People, None),
@@ -50,10 +51,10 @@ pub(super) const RULES: &[Rule] = {
         row("AccountService", "DeactivateUser", Operators, Account("user_id")),
         row("AccountService", "ReactivateUser", Operators, Account("user_id")),
         row("AccountService", "UpdateProfile", SignedIn, Account("user_id")),
-        row("AccountService", "ConfirmEmail", Anyone, None),
-        row("AccountService", "ResendConfirmation", Anyone, None),
-        row("AccountService", "RequestPasswordReset", Anyone, None),
-        row("AccountService", "ResetPassword", Anyone, None),
+        open("ConfirmEmail"),
+        open("ResendConfirmation"),
+        open("RequestPasswordReset"),
+        open("ResetPassword"),
         row("AccountService", "EnrollSecondFactor", People, None),
         row("AccountService", "ConfirmSecondFactor", People, None),
         row("AccountService", "RemoveSecondFactor", SignedIn, Account("user_id")),
@@ -64,6 +65,14 @@ pub(super) const RULES: &[Rule] = {
         row("AccountService", "ExportUser", SignedIn, Account("user_id")),
     ]
 };
+
+/// The row of an RPC that anybody may call, also with a key that is limited to programs.
+const fn open(rpc: &'static str) -> Rule {
+    Rule {
+        in_programs: InPrograms::Open,
+        ..row("AccountService", rpc, Callers::Anyone, Subject::None)
+    }
+}
 
 pub(super) struct Handlers(pub(super) Context);
 

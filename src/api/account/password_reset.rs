@@ -1,7 +1,7 @@
 //! `RequestPasswordReset` and `ResetPassword`.
 
 use super::evenly::evenly;
-use super::mailed_tokens::{mail, presented};
+use super::mailed_tokens::{actor_by, mail, presented};
 use super::{Handlers, login_of};
 use crate::api::Context;
 use crate::api::errors::ApiError;
@@ -75,7 +75,8 @@ pub(in crate::api) async fn reset(
         is_by_mail: true,
         ended: SessionsEnded::AllBut(Vec::new()),
     });
-    match context.engine.execute(Submission::new(command, actor, door)).await {
+    let submission = Submission::new(command, actor_by(&known, actor), door);
+    match context.engine.execute(submission).await {
         Ok(committed) => {
             context.access.learn(&committed.events);
             Ok(committed.events.iter().any(removes_second_factor))

@@ -7,6 +7,7 @@ use crate::access::Principal;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
+use crate::api::key_programs::program_of_code;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::peer::ClientAddress;
 use crate::api::redaction::Redact;
@@ -54,6 +55,9 @@ impl Handlers {
             }
             _ => call.principal.scope(),
         };
+        let (program_id, code) = (sign_up.program_id.as_ref(), sign_up.referral_code.as_deref());
+        let of_code = program_of_code(context, &call.principal, program_id, code).await?;
+        sign_up.program_id = sign_up.program_id.or(of_code);
         let password = call.message.password.clone();
         let _place = if is_open {
             let place = door.enter()?;

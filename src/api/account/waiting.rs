@@ -68,8 +68,11 @@ impl Handlers {
                         .await?
                 }
             };
+        if let Entered::Dropped(why) = entered {
+            door.count_dropped(why);
+        }
         match entered {
-            Entered::Done => Ok(Some(pb::RegisterUserResponse {
+            Entered::Done | Entered::Dropped(_) => Ok(Some(pb::RegisterUserResponse {
                 confirmation_mailed: true,
                 ..pb::RegisterUserResponse::default()
             })),
@@ -113,7 +116,7 @@ impl Handlers {
 }
 
 /// Registers the user of a sign-up whose address was confirmed. Returns the position of the log at which that is seen,
-/// the same for each repetition. A sign-up that is refused goes on waiting.
+/// the same for each repetition. A sign-up that is refused stays, and can be confirmed again.
 pub(super) async fn register(
     context: &Context,
     user_id: &UserId,
@@ -151,7 +154,7 @@ pub(super) async fn register(
                 refused::flag(context, program_id.clone(), client_ip, actor, door).await;
             }
             let refusal = Refusal::TooManySignUps { program_id, limit, retry_seconds };
-            Err(ApiError::from(refusal).advise("the sign-up goes on waiting: confirm again then"))
+            Err(ApiError::from(refusal).advise("confirm again then, with the same token"))
         }
         Err(failure) => Err(advised(failure, &username)),
     }
@@ -164,13 +167,17 @@ fn advised(failure: Failure, username: &str) -> ApiError {
             let advice = "the address has an account by now: log in, or ask for another password";
             return ApiError::from(Refusal::Taken(vec!["email"])).advise(advice);
         }
-        Failure::Refused(Refusal::Taken(_)) => "sign up again, with another username",
+        Failure::Refused(Refusal::Taken(_)) => {
+            "sign up again, with another username, and confirm that sign-up"
+        }
         Failure::Refused(
             Refusal::CodeNotFound(_)
             | Refusal::CodeExhausted { .. }
             | Refusal::ReferrerLimitReached { .. }
             | Refusal::BalanceLimitReached(_),
-        ) => "confirm again later, or sign up again with another code or without one",
+        ) => {
+            "confirm again later with the same token, or sign up again with another code or without one"
+        }
         _ => return failure.into(),
     };
     let refused = ApiError::from(failure).advise(advice);

@@ -62,12 +62,22 @@ impl IntoResponse for Page<'_> {
     }
 }
 
-async fn ask_to_confirm(uri: Uri) -> Response {
+async fn ask_to_confirm(Extracted(state): Extracted<State>, uri: Uri) -> Response {
     const TITLE: &str = "Confirm your e-mail address";
     let Some(token) = token_of(&uri) else { return incomplete(TITLE) };
-    let form = form("confirm-email", &token, "", "Confirm");
-    let text = "Press the button to confirm that this address is yours.";
-    Page { code: StatusCode::OK, title: TITLE, text, form: Some(form) }.into_response()
+    let form = Some(form("confirm-email", &token, "", "Confirm"));
+    let code = StatusCode::OK;
+    let Some(username) = confirmation::username_of_sign_up(&state.context, &token).await else {
+        let text = "Press the button to confirm that this address is yours.";
+        return Page { code, title: TITLE, text, form }.into_response();
+    };
+    // Anybody can sign up with the address of somebody else, who would confirm an account that is not theirs.
+    let text = format!(
+        "Somebody, probably you, has signed up with this address and the username {username}. Press the button to \
+         confirm that the address is yours, and the account is ready. If you have not chosen this username, close the \
+         page: somebody else knows the password of the account."
+    );
+    Page { code, title: "Confirm your sign-up", text: &text, form }.into_response()
 }
 
 async fn confirm(Extracted(state): Extracted<State>, request: Request) -> Response {
@@ -77,14 +87,23 @@ async fn confirm(Extracted(state): Extracted<State>, request: Request) -> Respon
         Err(refused) => return refused,
     };
     let token = field(&fields, "token");
+    let username = confirmation::username_of_sign_up(&state.context, token).await;
     let confirmed =
         confirmation::confirm(&state.context, token, Actor::ANONYMOUS, Door::PAGE).await;
-    match confirmed {
-        Ok(_) => {
+    match (confirmed, username) {
+        (Ok(_), Some(username)) => {
+            let text = format!(
+                "Thank you. Your e-mail address is confirmed, and your account is ready: log in with the username \
+                 {username} and your password. You can close this page."
+            );
+            let title = "Your account is ready";
+            Page { code: StatusCode::OK, title, text: &text, form: None }.into_response()
+        }
+        (Ok(_), None) => {
             let text = "Thank you. Your e-mail address is confirmed; you can close this page.";
             Page { code: StatusCode::OK, title: "Confirmed", text, form: None }.into_response()
         }
-        Err(error) => refused(TITLE, &error.0, None),
+        (Err(error), _) => refused(TITLE, &error.0, None),
     }
 }
 
@@ -222,12 +241,13 @@ fn in_words(status: &Status) -> String {
     } else if is(ErrorReason::MailedTokenUsed) {
         "The link was used already, or a later one took its place. If it was not you, ask for another mail."
     } else if is(ErrorReason::UsernameTaken) {
-        "Somebody else has taken the username meanwhile. Sign up again, with another one."
+        "Somebody else has taken the username meanwhile. Sign up again, with another one; you get another mail then."
     } else if is(ErrorReason::ReferralCodeNotFound)
         || is(ErrorReason::CodeExhausted)
         || is(ErrorReason::ReferrerLimitReached)
     {
-        "The referral code cannot be used any more. Sign up again, with another code or without one."
+        "The referral code cannot be used now. Sign up again, with another code or without one; you get another mail then. \
+         Or try this link again later."
     } else if is(ErrorReason::EmailTaken) {
         "Another account has this e-mail address already."
     } else {

@@ -16,7 +16,7 @@ use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::time;
 use crate::api::watch::{Sent, View};
 use crate::live::CutOff;
-use crate::store::{Envelope, RecordedEvent, StoreError, in_time, log};
+use crate::store::{Actor, Envelope, RecordedEvent, StoreError, in_time, log};
 use domain::{UserId, event_types};
 
 /// How many events are read from the log at once, to look for those that match.
@@ -40,9 +40,6 @@ pub(super) struct EventFilter {
     /// Who caused the command of the last event that was looked at. Only its first event says so.
     envelope: Option<Arc<Envelope>>,
 }
-
-/// The longest actor, in bytes: `user:` and an id.
-const MAX_ACTOR_BYTES: usize = 256;
 
 impl fmt::Display for EventFilter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -116,8 +113,9 @@ pub(super) fn read_filter(
         }
     }
     let user_id = fields.optional_id("user_id", user_id, UserId::parse);
-    if actor.len() > MAX_ACTOR_BYTES || !actor.bytes().all(|byte| byte.is_ascii_graphic()) {
-        let message = "must be written as in the events, for example 'key:admin' or 'user:ana'";
+    if !actor.is_empty() && Actor::parse(actor).is_none() {
+        let message = "must be 'anonymous', 'system', 'command_line', 'key:admin', 'key:ROLE:ID' with one of the roles \
+                       'admin', 'service' and 'user', or 'user:ID'";
         fields.fault("actor", ErrorReason::InvalidId, message);
     }
     EventFilter {

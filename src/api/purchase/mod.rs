@@ -6,15 +6,16 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb;
-use crate::api::permissions::{Callers, Rule, Subject, row};
+use crate::api::permissions::{Callers, InPrograms, Rule, Subject, row};
 use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::responses;
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
+use crate::engine::query::query;
 use crate::read::{At, PurchaseFilter, PurchasePage};
 use crate::store::{RecordedEvent, log};
 use domain::decide::{Command, RecordPurchase};
-use domain::{ProgramId, Purchase, PurchaseId, Refusal, StreamKey, UserId};
+use domain::{ProgramId, Purchase, PurchaseId, Refusal, StreamKey, UserId, load};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
@@ -22,10 +23,14 @@ pub(super) const RULES: &[Rule] = {
     use Subject::{BuyerOf, User, UserOrEverybody};
     &[
         Rule {
-            counts_in_programs_of_key: true,
+            // It counts in the programs of the key only.
+            in_programs: InPrograms::Judged,
             ..row("PurchaseService", "RecordPurchase", BackEnds, User("buyer_user_id"))
         },
-        row("PurchaseService", "GetPurchase", SignedIn, BuyerOf("purchase_id")),
+        Rule {
+            in_programs: InPrograms::Judged,
+            ..row("PurchaseService", "GetPurchase", SignedIn, BuyerOf("purchase_id"))
+        },
         row(
             "PurchaseService",
             "ListPurchases",
@@ -85,7 +90,13 @@ impl Handlers {
         if events.is_empty() {
             return Err(Refusal::PurchaseNotFound(purchase_id).into());
         }
-        let (purchase, outcomes) = responses::purchase(&events)?;
+        let (purchase, mut outcomes) = responses::purchase(&events)?;
+        if let Some(own) = call.principal.program_ids() {
+            retain_own(&mut outcomes, own);
+            if outcomes.is_empty() && !is_recorded_for(&self.0, &purchase_id, own).await? {
+                return Err(Refusal::PurchaseNotFound(purchase_id).into());
+            }
+        }
         Ok(pb::GetPurchaseResponse { purchase, outcomes, position })
     }
 
@@ -130,8 +141,8 @@ impl Handlers {
         let mut purchases: Vec<pb::PurchaseDetail> = Vec::with_capacity(found.len());
         for events in &found {
             let (purchase, mut outcomes) = responses::purchase(events)?;
-            if let Some(program_ids) = call.principal.program_ids() {
-                outcomes.retain(|of| program_ids.iter().any(|id| id.as_str() == of.program_id));
+            if let Some(own) = call.principal.program_ids() {
+                retain_own(&mut outcomes, own);
             }
             purchases.push(pb::PurchaseDetail { purchase, outcomes });
         }
@@ -139,4 +150,23 @@ impl Handlers {
         let next_page_token = page.fit(&mut purchases, found.len(), next_page_token, last);
         Ok(pb::ListPurchasesResponse { purchases, next_page_token, position })
     }
+}
+
+/// Leaves the outcomes in the programs that a key is limited to.
+fn retain_own(outcomes: &mut Vec<pb::PurchaseOutcome>, own: &[ProgramId]) {
+    outcomes.retain(|of| own.iter().any(|id| id.as_str() == of.program_id));
+}
+
+/// Whether a purchase was recorded by a key that is limited to some of these programs. Such a key may see the purchase
+/// also if its buyer is in none of them.
+async fn is_recorded_for(
+    context: &Context,
+    purchase_id: &PurchaseId,
+    own: &[ProgramId],
+) -> Result<bool, ApiError> {
+    let limits = query(&context.database, &context.environment, |work| {
+        let purchase = load::<Purchase>(work, purchase_id)?;
+        Ok(purchase.recorded().and_then(|recorded| recorded.program_ids.clone()))
+    });
+    Ok(limits.await?.is_some_and(|limits| limits.iter().all(|id| own.contains(id))))
 }

@@ -6,8 +6,9 @@ use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
+use crate::api::key_programs::program_of_code;
 use crate::api::pb::{self, ErrorReason};
-use crate::api::permissions::{Callers, Rule, Subject, row};
+use crate::api::permissions::{Callers, InPrograms, Rule, Subject, row};
 use crate::api::responses::{code_invalid_reason, count, joined};
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
@@ -24,9 +25,13 @@ pub(super) const RULES: &[Rule] = {
         // Nobody gives themselves a referrer of their choice: a user needs the referrer's code.
         Rule {
             back_ends_set: Some("referrer_user_id"),
+            in_programs: InPrograms::Judged,
             ..row("ReferralService", "ApplyReferral", SignedIn, User("referee_user_id"))
         },
-        row("ReferralService", "ValidateReferralCode", Anyone, UserIfReadable("user_id")),
+        Rule {
+            in_programs: InPrograms::Judged,
+            ..row("ReferralService", "ValidateReferralCode", Anyone, UserIfReadable("user_id"))
+        },
         row("ReferralService", "GetReferralStats", SignedIn, User("user_id")),
         row("ReferralService", "ListReferrals", SignedIn, UserOrEverybody("user_id", Operators)),
         row("ReferralService", "GetReferralTree", SignedIn, User("user_id")),
@@ -40,7 +45,13 @@ impl Handlers {
         &self,
         call: Call<pb::ApplyReferralRequest>,
     ) -> Result<pb::ApplyReferralResponse, ApiError> {
-        let command = Command::ApplyReferral(read_referral(&call.message)?);
+        let mut referral = read_referral(&call.message)?;
+        if let Referrer::Code(code) = &referral.referrer {
+            let named = referral.program_id.as_ref();
+            let of_code = program_of_code(&self.0, &call.principal, named, Some(code)).await?;
+            referral.program_id = referral.program_id.or(of_code);
+        }
+        let command = Command::ApplyReferral(referral);
         let written = carry_out(&self.0, &call, command).await?;
         let joined = joined(&written.events)?;
         Ok(pb::ApplyReferralResponse {
@@ -63,6 +74,7 @@ impl Handlers {
         let user_id = fields.optional_id("user_id", &request.user_id, UserId::parse);
         let program_id = fields.optional_id("program_id", &request.program_id, ProgramId::parse);
         let code = fields.finish(code)?;
+        program_of_code(&self.0, &call.principal, program_id.as_ref(), Some(&code)).await?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
         let verdict = query(&self.0.database, &self.0.environment, |work| {
             validate_code(work, &code, program_id.as_ref(), user_id.as_ref())

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tonic::Code;
 
 use super::{Dev, PROGRAMS, TempDir, dev, is_alive, remote, run, text};
-use crate::documents::{commands_of, shells};
+use crate::documents::{commands_of, confirming_commands_of, shells};
 use crate::envelopes::log;
 use testing::{ADMIN_KEY, clean_command, reason, tributary};
 
@@ -85,26 +85,46 @@ async fn the_walk_through_ends_with_a_commission_in_bash_and_in_zsh() {
 }
 
 #[tokio::test]
-async fn the_commands_for_people_who_log_in_work_as_pasted() {
+async fn the_commands_for_people_who_log_in_work_as_pasted_and_again() {
     let directory = TempDir::new();
-    // Where the commands look for the data of `dev`.
-    std::os::unix::fs::symlink("data", directory.path(".tributary")).unwrap();
     let dev = Dev::start(&directory).await;
+    for shell in shells().await {
+        paste(shell, &directory, &dev, &commands_of("docs/people.md").await).await;
+    }
+    // A second time in a fresh shell, beside the mails and accounts of the first.
+    paste(shells().await[0], &directory, &dev, &commands_of("docs/people.md").await).await;
+    dev.stop("-TERM").await;
+}
+
+#[tokio::test]
+async fn the_commands_for_people_who_confirm_their_sign_up_work_as_pasted_and_again() {
+    let directory = TempDir::new();
+    let mut command = dev(&directory);
+    command.args(["--confirm-sign-ups", "on"]);
+    let dev = Dev::start_as(command).await;
+    let commands = confirming_commands_of("docs/people.md");
+    assert!(commands.contains("mailed confirm_sign_up"), "{commands}");
+    for shell in shells().await {
+        paste(shell, &directory, &dev, &format!("{commands}sleep 1\n{commands}")).await;
+        // The usernames have the current second in them.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+    }
+    dev.stop("-TERM").await;
+}
+
+/// Pastes commands that have to succeed into a shell in the directory of a running `dev`.
+async fn paste(shell: &[&str], directory: &TempDir, dev: &Dev, commands: &str) {
+    // Where the commands look for the data of `dev`.
+    let _ = std::os::unix::fs::symlink("data", directory.path(".tributary"));
     let binary = PathBuf::from(tributary().as_std().get_program());
     let paths =
         format!("{}:{}", binary.parent().unwrap().display(), std::env::var("PATH").unwrap());
-    for (number, shell) in shells().await.into_iter().enumerate() {
-        let commands = commands_of("docs/people.md").await.replace("mia", &format!("mia{number}"));
-        let mut command = clean_command(Path::new(shell[0]));
-        command.args(&shell[1..]).arg(commands).current_dir(&directory.0);
-        command.env("PATH", &paths).env("TRIBUTARY_SERVER", dev.url());
-        let output = run(command).await;
-        let (said, complained) = (text(&output.stdout), text(&output.stderr));
-        assert!(output.status.success(), "{shell:?}\n{said}\n{complained}");
-        // The commands take the newest mail, which is not to be one of another run.
-        std::fs::remove_dir_all(directory.path("data/mails")).unwrap();
-    }
-    dev.stop("-TERM").await;
+    let mut command = clean_command(Path::new(shell[0]));
+    command.args(&shell[1..]).arg(commands).current_dir(&directory.0);
+    command.env("PATH", &paths).env("TRIBUTARY_SERVER", dev.url());
+    let output = run(command).await;
+    let (said, complained) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{shell:?}\n{said}\n{complained}");
 }
 
 #[tokio::test]
