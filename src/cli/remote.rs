@@ -26,17 +26,11 @@ pub(super) struct Remote {
 impl Remote {
     /// The credentials: the given key, or else the key that `dev` keeps in its data directory.
     pub(super) fn authorization(&self) -> Result<MetadataValue<Ascii>, CliError> {
-        // Whoever has lost a token on the way must not call as the admin instead.
-        if self.admin_key.as_ref().is_some_and(String::is_empty) {
-            return Err("the key is empty: give a key or an access token (TRIBUTARY_ADMIN_KEY, --admin-key), or leave \
-                        both away to call with the key that 'tributary dev' keeps"
-                .into());
-        }
-        let key =
-            self.admin_key.clone().or_else(|| dev::read_admin_key(&self.data_dir.data_dir)).ok_or(
-                "no admin key: set TRIBUTARY_ADMIN_KEY, or pass --data-dir with the directory of \
+        let given = self.admin_key.clone().filter(|key| !key.is_empty());
+        let key = given.or_else(|| dev::read_admin_key(&self.data_dir.data_dir)).ok_or(
+            "no admin key: set TRIBUTARY_ADMIN_KEY, or pass --data-dir with the directory of \
              'tributary dev'",
-            )?;
+        )?;
         Ok(format!("Bearer {key}").parse()?)
     }
 

@@ -91,17 +91,6 @@ impl Watching {
 }
 
 #[tokio::test]
-async fn an_empty_key_is_refused_instead_of_calling_as_the_admin() {
-    let (database, server, _) = server_with(&[]).await;
-    let mut command = call(&server, &["ProgramService/ListPrograms", "{}"]);
-    command.env("TRIBUTARY_ADMIN_KEY", "");
-    let said = failure(command, 1).await;
-    assert!(said.contains("the key is empty"), "{said}");
-    server.stop().await;
-    database.check().await;
-}
-
-#[tokio::test]
 async fn any_rpc_can_be_called_with_json_from_an_argument_from_stdin_or_with_none() {
     let (database, server, client) = server_with(&[PROGRAM]).await;
     client.sign_up(PROGRAM, "ada", "").await.unwrap();

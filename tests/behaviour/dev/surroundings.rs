@@ -55,7 +55,7 @@ async fn dev_runs_without_a_path_with_empty_variables_and_with_less_memory() {
     assert_eq!(buffers, "24MB");
     drop(connection);
     let mut list = remote(&dev, &directory, &["program", "list"]);
-    list.env_remove("TRIBUTARY_ADMIN_KEY");
+    list.env("TRIBUTARY_ADMIN_KEY", "");
     assert!(run(list).await.status.success());
     dev.stop("-TERM").await;
 }
