@@ -12,7 +12,7 @@ use domain::{ClaimKind, ParticipantId, ProgramId};
 /// program is named, which the permission table has checked, and if nobody has the code.
 ///
 /// # Errors
-/// PERMISSION_DENIED if there is no code, or it is of a program that the key is not limited to.
+/// `PERMISSION_DENIED` if there is no code, or it is of a program that the key is not limited to.
 pub(super) async fn program_of_code(
     context: &Context,
     principal: &Principal,

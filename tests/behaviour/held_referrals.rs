@@ -4,7 +4,9 @@ use contract::parse_program;
 use contract::pb::*;
 use tonic::{Code, Status};
 
-use super::support::{PATIENCE, disqualified, enroll, granted, only_outcome, refused, server_with};
+use super::support::{
+    PATIENCE, disqualified, enroll, granted, only_outcome, refused, server_with, server_with_mails,
+};
 use testing::{
     Client, Pair, TestDatabase, at_once, check_books, events_in, issue_token, mailed_tokens,
     program, uses,
@@ -210,14 +212,17 @@ async fn made_up(database: &TestDatabase, program_id: &str, rewards: i64) {
 
 #[tokio::test]
 async fn a_purchase_while_the_referral_is_held_is_made_up_for_after_the_release() {
-    let (database, server, client) = server_with(&[]).await;
+    let (database, server, client, mails) = server_with_mails(&[]).await;
     publish_demanding(&client, BONUS).await;
     let code = client.sign_up(BONUS, "ada", "").await.unwrap().code;
     client.sign_up(BONUS, "bob", &code).await.unwrap();
     let first = client.buy("first", "bob", "USD", 1_000).await.unwrap();
     disqualified(&first, WithheldReason::ReferralHeld);
-    let token = issue_token(&database, "bob", "confirm_email", 900.0).await;
-    confirm(&client, &token).await.unwrap();
+    let to_bob = mails.mails_to("bob@example.com", 2).await;
+    let mail = to_bob.iter().find(|mail| mail.header("Subject").contains("confirm")).unwrap();
+    let link = mail.link("/confirm-email");
+    let (_, token) = link.split_once("token=").unwrap();
+    confirm(&client, token).await.unwrap();
     let second = client.buy("second", "bob", "USD", 1_000).await.unwrap();
     disqualified(&second, WithheldReason::NotFirstPurchase);
     made_up(&database, BONUS, 2).await;
@@ -232,6 +237,41 @@ async fn a_purchase_while_the_referral_is_held_is_made_up_for_after_the_release(
     let actors = "select count(*) from events where metadata ->> 'actor' = 'system'
         and metadata ->> 'door' = 'job:make_up'";
     assert_eq!(database.count(actors).await, 1);
+    // The release and the conversion are two occasions, and nothing was mailed to the referrer before.
+    mails.mails_to("ada@example.com", 3).await;
+    let kinds: Vec<String> =
+        sqlx::query_scalar("select kind from mails where user_id = 'ada' order by job_id")
+            .fetch_all(&database.pool)
+            .await
+            .unwrap();
+    assert_eq!(kinds, ["welcome", "referral", "conversion"]);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_purchase_that_is_not_made_up_for_shows_that_the_referral_was_held_for_good() {
+    let (database, server, client) = server_with(&[]).await;
+    let json = std::fs::read_to_string(program(BONUS)).unwrap();
+    let strict = Program {
+        require_confirmed_email: true,
+        make_up_held_purchases: Some(false),
+        ..parse_program(&json).unwrap()
+    };
+    client.publish(strict).await.unwrap();
+    let code = client.sign_up(BONUS, "ada", "").await.unwrap().code;
+    client.sign_up(BONUS, "bob", &code).await.unwrap();
+    client.buy("first", "bob", "USD", 1_000).await.unwrap();
+    let token = issue_token(&database, "bob", "confirm_email", 900.0).await;
+    confirm(&client, &token).await.unwrap();
+    let over = "select count(*) from jobs where kind = 'make_up' and state = 'done'";
+    let end = tokio::time::Instant::now() + PATIENCE;
+    while database.count(over).await == 0 {
+        assert!(tokio::time::Instant::now() < end, "the job of the release is not done");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    let seen = client.purchase("first").await.unwrap().outcomes.remove(0);
+    assert_eq!(seen.reason(), WithheldReason::ReferralHeld);
     server.stop().await;
     database.check().await;
 }

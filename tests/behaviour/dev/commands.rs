@@ -216,6 +216,13 @@ async fn a_setting_that_is_unknown_or_senseless_is_an_error() {
     short_key.env("TRIBUTARY_ADMIN_KEY", "fifteen_letters");
     let said = failure(short_key).await;
     assert!(said.contains("has 15 characters") && said.contains("at least 16"), "{said}");
+    let domains = directory.write("domains.txt", "# ours\nthrowaway.example\nno domain\n");
+    for (file, fault) in [(&domains, "line 3"), (&directory.path("gone.txt"), "cannot read")] {
+        let mut wrong_list = serve(&empty);
+        wrong_list.env("TRIBUTARY_DISPOSABLE_DOMAINS", file);
+        let said = failure(wrong_list).await;
+        assert!(said.contains(fault) && said.contains("disposable-domains"), "{said}");
+    }
     let mut no_key = serve(&empty);
     no_key.env("TRIBUTARY_ADMIN_KEY", "");
     let output = run(no_key).await;
