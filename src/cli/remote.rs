@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use clap::Args;
-use client::{Server, given_key};
+use client::Server;
 use tonic::Status;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint};
@@ -16,7 +16,7 @@ use super::{CliError, DataDir, dev};
 pub(super) struct Remote {
     #[command(flatten)]
     server: Server,
-    /// An API key or an access token; without it, the admin key of `dev`
+    /// The admin key; that of `dev` if it is not given
     #[arg(long, value_name = "KEY", env = "TRIBUTARY_ADMIN_KEY", hide_env_values = true)]
     admin_key: Option<String>,
     #[command(flatten)]
@@ -24,10 +24,9 @@ pub(super) struct Remote {
 }
 
 impl Remote {
-    /// The credentials: the given key, or else the key that `dev` keeps in its data directory. A key that is given and
-    /// empty is an error: the command would otherwise act as the admin of `dev`.
+    /// The credentials: the given key, or else the key that `dev` keeps in its data directory.
     pub(super) fn authorization(&self) -> Result<MetadataValue<Ascii>, CliError> {
-        let given = given_key(self.admin_key.as_deref())?;
+        let given = self.admin_key.clone().filter(|key| !key.is_empty());
         let key = given.or_else(|| dev::read_admin_key(&self.data_dir.data_dir)).ok_or(
             "no admin key: set TRIBUTARY_ADMIN_KEY, or pass --data-dir with the directory of \
              'tributary dev'",

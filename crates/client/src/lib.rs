@@ -3,7 +3,7 @@
 //! - [`Server`] is the server that a command calls, with TLS where the address says `https`.
 //! - [`causes`] words errors of connections; [`Server::unreachable`] says what helps against them.
 //! - [`matches_of`] is how commands read the command line and the environment, and [`StopRequests`] how they are
-//!   asked to stop. [`given_key`] is the key that they are given.
+//!   asked to stop.
 //!
 //! Every client of ours finds its server here, so that none of them sends a key in a way that its user did not
 //! ask for.
@@ -15,4 +15,4 @@ mod variables;
 
 pub use server::{AddressError, Server, causes};
 pub use stop::StopRequests;
-pub use variables::{EmptyKey, given_key, matches_of, variable};
+pub use variables::{matches_of, variable};

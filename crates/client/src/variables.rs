@@ -1,6 +1,5 @@
 //! Variables of the environment. One that is set but empty counts as not set, as it does for Postgres and most
-//! shells' own variables: `NAME= command` and an empty entry of a deployment mean "none". The key of a caller is the
-//! exception: see [`given_key`].
+//! shells' own variables: `NAME= command` and an empty entry of a deployment mean "none".
 
 use std::env;
 use std::io::Write as _;
@@ -55,57 +54,8 @@ fn without_empty_variables(command: Command) -> Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// The variable by which clients are given a key.
-const KEY_VARIABLE: &str = "TRIBUTARY_ADMIN_KEY";
-
-/// A key was given, and is empty. A command that then took another key would act as somebody else than the caller meant.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0} is empty: give a key or an access token, or {1}; a script that puts a token there had none, perhaps because its \
-     login failed"
-)]
-pub struct EmptyKey(&'static str, &'static str);
-
-/// The key that the caller of a server gives, by the flag `--admin-key` or the variable `TRIBUTARY_ADMIN_KEY`; none if
-/// neither is given. Other variables that are empty count as not set; an empty key is refused.
-///
-/// # Errors
-/// [`EmptyKey`] if the key is given and empty.
-pub fn given_key(flag: Option<&str>) -> Result<Option<String>, EmptyKey> {
-    key_of(flag, env::var_os(KEY_VARIABLE).is_some_and(|value| value.is_empty()))
-}
-
-/// `flag` has the value of the variable where the flag itself is not given, unless that is empty.
-fn key_of(flag: Option<&str>, is_variable_empty: bool) -> Result<Option<String>, EmptyKey> {
-    match flag {
-        Some(key) if !key.trim().is_empty() => Ok(Some(key.to_owned())),
-        Some(_) => Err(EmptyKey(
-            "the key (--admin-key, TRIBUTARY_ADMIN_KEY)",
-            "leave it out to use that of 'dev'",
-        )),
-        None if is_variable_empty => {
-            Err(EmptyKey(KEY_VARIABLE, "unset it to use the key of 'dev'"))
-        }
-        None => Ok(None),
-    }
-}
-
 /// A variable that is no argument of a command; none if it is empty or not Unicode.
 #[must_use]
 pub fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.is_empty())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_key_is_refused_and_no_key_is_none() {
-        assert_eq!(key_of(None, false), Ok(None));
-        assert_eq!(key_of(Some("key"), true), Ok(Some("key".to_owned())));
-        for (flag, is_variable_empty) in [(Some(""), false), (Some("  "), false), (None, true)] {
-            assert!(key_of(flag, is_variable_empty).is_err(), "{flag:?}");
-        }
-    }
 }

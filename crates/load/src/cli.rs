@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser};
-use client::{Server, StopRequests, given_key, matches_of, variable};
+use client::{Server, StopRequests, matches_of, variable};
 use domain::Timestamp;
 use tracing_subscriber::EnvFilter;
 
@@ -372,7 +372,7 @@ impl Options {
             server.stop().await;
             outcome?
         } else {
-            let key = given_key(self.target.admin_key.as_deref())?;
+            let key = self.target.admin_key.clone();
             let key = key.or_else(|| kept_admin_key(&self.target.data_dir)).ok_or(
                 "no admin key: set TRIBUTARY_ADMIN_KEY, pass --data-dir with the directory of \
                  'tributary dev', or let this start a server with --own",

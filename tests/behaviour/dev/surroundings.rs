@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Dev, TempDir, dev, failure, remote};
+use super::{Dev, TempDir, dev, failure, remote, run};
 use testing::{clean_command, tributary};
 
 #[tokio::test]
@@ -55,10 +55,8 @@ async fn dev_runs_without_a_path_with_empty_variables_and_with_less_memory() {
     assert_eq!(buffers, "24MB");
     drop(connection);
     let mut list = remote(&dev, &directory, &["program", "list"]);
-    // The key of a caller is an exception: with another one, the caller would be somebody else.
     list.env("TRIBUTARY_ADMIN_KEY", "");
-    let said = failure(list).await;
-    assert!(said.contains("TRIBUTARY_ADMIN_KEY is empty"), "{said}");
+    assert!(run(list).await.status.success());
     dev.stop("-TERM").await;
 }
 
