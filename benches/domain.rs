@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use contract::parse_program;
 use cqrs_es::Aggregate;
@@ -168,7 +169,7 @@ impl Work for Memory {
         false
     }
 
-    fn latest_referees(&mut self, _: &ParticipantId) -> Result<Vec<LatestReferee>, Halt> {
+    fn latest_referees(&mut self, _: &ParticipantId) -> Result<Vec<Arc<LatestReferee>>, Halt> {
         Err(Halt::Broken("no program here checks addresses"))
     }
 

@@ -1,6 +1,7 @@
 //! Past referrals, as fraud checks would have seen them.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -9,8 +10,8 @@ use time::OffsetDateTime;
 use super::{Freshness, ReadError, Reads, sql};
 use crate::store::log::timestamp;
 use crate::store::{FraudKeys, StoreError, in_time};
-use domain::fraud::{Address, KnownAddress, LATEST_REFEREES, Mailbox};
-use domain::{ClaimKind, FraudDecision, ProgramId, Timestamp, UserId};
+use domain::fraud::{Address, LATEST_REFEREES, Mailbox};
+use domain::{ClaimKind, FraudDecision, LatestReferee, Personal, ProgramId, Timestamp, UserId};
 
 /// How much of the log is searched at once.
 const SEARCHED_EVENTS: i64 = 50_000;
@@ -40,9 +41,8 @@ pub struct Searched {
 #[allow(missing_docs, reason = "the names are those of the signals")]
 pub struct PastSignals {
     pub mailbox: Option<Mailbox>,
-    pub referrer_address: Option<Address>,
-    pub latest_referees: Vec<KnownAddress>,
-    pub refer_times: Vec<Timestamp>,
+    pub referrer_address: Option<Personal>,
+    pub latest_referees: Vec<Arc<LatestReferee>>,
     pub mailbox_owner: Option<UserId>,
     pub look_alike_owner: Option<UserId>,
     pub fingerprint_owner: Option<UserId>,
@@ -206,25 +206,22 @@ impl Reads {
 }
 
 fn signals(row: &PgRow) -> Result<PastSignals, StoreError> {
-    let address = |column: &str| -> Result<Option<Address>, StoreError> {
-        let text: Option<String> = row.try_get(column)?;
-        Ok(text.and_then(|text| Address::of_comparable(&text)))
-    };
     let users: Vec<String> = row.try_get("user_ids")?;
     let times: Vec<OffsetDateTime> = row.try_get("refer_times")?;
     let addresses: Vec<Option<String>> = row.try_get("addresses")?;
     let mut latest_referees = Vec::with_capacity(users.len());
-    for (user_id, address) in users.iter().zip(addresses) {
+    for ((user_id, address), time) in users.iter().zip(addresses).zip(times) {
         let user_id = UserId::parse(user_id).map_err(|_| nonsense("a referee who is nobody"))?;
-        let address = address.and_then(|text| Address::of_comparable(&text));
-        latest_referees.extend(address.map(|address| KnownAddress { user_id, address }));
+        let (refer_time, address) = (timestamp(time), address.map(Personal));
+        latest_referees.push(Arc::new(LatestReferee { user_id, refer_time, address }));
     }
+    let address: Option<String> = row.try_get("address")?;
+    let referrer_address: Option<String> = row.try_get("referrer_address")?;
     let before: Option<i64> = row.try_get("sign_ups_before")?;
     Ok(PastSignals {
-        mailbox: address("address")?.map(Mailbox::of),
-        referrer_address: address("referrer_address")?,
+        mailbox: address.and_then(|text| Address::of_comparable(&text)).map(Mailbox::of),
+        referrer_address: referrer_address.map(Personal),
         latest_referees,
-        refer_times: times.into_iter().map(timestamp).collect(),
         mailbox_owner: None,
         look_alike_owner: None,
         fingerprint_owner: None,

@@ -2,7 +2,7 @@
 //! hold it, which are cleaned.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use sqlx::{PgConnection, PgPool, Row};
@@ -28,7 +28,7 @@ pub struct KnownReferees {
     /// The version of the participant's stream at that moment.
     pub version: i64,
     /// At most [`LATEST_REFEREES`], the latest first.
-    pub latest: Vec<LatestReferee>,
+    pub latest: Vec<Arc<LatestReferee>>,
 }
 
 static ADDRESSES: LazyLock<String> =
@@ -101,13 +101,13 @@ pub async fn latest_referees(
             let addresses: Vec<Option<String>> = row.try_get("addresses")?;
             let latest = users.into_iter().zip(times).zip(addresses);
             let latest = latest.map(|((user_id, refer_time), address)| {
-                Ok(LatestReferee {
+                Ok(Arc::new(LatestReferee {
                     user_id: UserId::parse(&user_id).map_err(|error| {
                         StoreError::Nonsense(format!("the id of a referee that {error}"))
                     })?,
                     refer_time: timestamp(refer_time),
                     address: address.map(Personal),
-                })
+                }))
             });
             let latest: Result<_, StoreError> = latest.collect();
             Ok(KnownReferees { version: row.try_get("version")?, latest: latest? })

@@ -12,11 +12,12 @@
 
 use std::collections::BTreeSet;
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use tributary_domain::UserId;
-use tributary_domain::fraud::{Address, FraudChecks, KnownAddress, Occasion, Signals, judge};
+use tributary_domain::fraud::{Address, FraudChecks, Occasion, Signals, judge};
 use tributary_domain::similarity::Similarity;
+use tributary_domain::{LatestReferee, Personal, Timestamp, UserId};
 
 const REFEREES: usize = 100;
 const THRESHOLD: u32 = 8_500;
@@ -98,12 +99,17 @@ fn sign_up(criterion: &mut Criterion) {
                 black_box((address.mailbox_key(), address.look_alike_key()));
                 let latest_referees: Vec<_> = stored
                     .iter()
-                    .filter_map(|text| Address::parse(black_box(text)))
-                    .map(|address| KnownAddress { user_id: referee.clone(), address })
+                    .map(|text| {
+                        let address = Some(Personal(black_box(text).as_str().into()));
+                        let (user_id, refer_time) = (referee.clone(), Timestamp(0));
+                        Arc::new(LatestReferee { user_id, refer_time, address })
+                    })
                     .collect();
                 let signals = Signals {
                     address: Some(&address),
-                    referrer_address: latest_referees.first().map(|known| &known.address),
+                    referrer_address: latest_referees
+                        .first()
+                        .and_then(|known| known.address.as_ref()),
                     latest_referees: &latest_referees,
                     ..Signals::none(&referee, &referrer, &cleared)
                 };

@@ -1,6 +1,7 @@
 //! A command tried out: what it would do now, without doing it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::{
     AnyAggregate, AnyEvent, Claim, Halt, LatestReferee, ParticipantId, Personal, ProgramId,
@@ -86,7 +87,7 @@ impl Work for Rehearsal<'_> {
         Ok(None)
     }
 
-    fn latest_referees(&mut self, _: &ParticipantId) -> Result<Vec<LatestReferee>, Halt> {
+    fn latest_referees(&mut self, _: &ParticipantId) -> Result<Vec<Arc<LatestReferee>>, Halt> {
         Ok(Vec::new())
     }
 

@@ -42,14 +42,21 @@ impl Similarity {
     /// comparison.
     #[must_use]
     pub fn at_least(ten_thousandths: u32, one: &str, other: &str) -> Option<Self> {
+        // Both texts have the shared characters: half of those that the threshold asks for.
+        let threshold = usize::try_from(ten_thousandths).ok()?;
+        let least_of =
+            |length: usize| Some(threshold.checked_mul(length)?.div_ceil(2 * ONE as usize));
+        if let Some(most) = blocks::most_by_ascii(one, other)
+            && most < least_of(one.len() + other.len())?
+        {
+            return None;
+        }
         let pair = Pair::new(one, other);
         let length = pair.one.len() + pair.other.len();
         if length == 0 {
             return Some(Self::with_shared(&pair, 0)).filter(|same| same.reaches(ten_thousandths));
         }
-        // Both texts have the shared characters: half of those that the threshold asks for.
-        let least =
-            usize::try_from(ten_thousandths).ok()?.checked_mul(length)?.div_ceil(2 * ONE as usize);
+        let least = least_of(length)?;
         if pair.most_by_length() < least || pair.most_by_characters() < least {
             return None;
         }

@@ -266,7 +266,10 @@ pub trait Work {
     ///
     /// # Errors
     /// [`Halt::Missing`] if it has not been looked up yet.
-    fn latest_referees(&mut self, referrer: &ParticipantId) -> Result<Vec<LatestReferee>, Halt>;
+    fn latest_referees(
+        &mut self,
+        referrer: &ParticipantId,
+    ) -> Result<Vec<Arc<LatestReferee>>, Halt>;
 
     /// A keyed hash of a value: 22 letters, digits, `-` and `_`. The same value has another hash for another purpose.
     /// What must not be stored is recognised by it; without the key, which stays in the database, nobody can try

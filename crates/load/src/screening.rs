@@ -2,7 +2,8 @@
 //!
 //! Every measured sign-up has a code, so that it is compared with the referrer's address and with those of the latest
 //! hundred referees, an address on the network of its own and a fingerprint of its own: all checks are made, and none
-//! finds anything. Two programs differ in nothing but their checks, and are measured in turn.
+//! finds anything. Two programs differ in nothing but their checks, and are measured in turn. There is one referrer for
+//! every hundred users, so that sign-ups are compared with as many addresses on the small server as on the large one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,8 +23,10 @@ use contract::pb::{FraudCheck, Program, PublishProgramRequest, RegisterUserReque
 
 /// The program whose checks are measured.
 const ORIGINAL: &str = include_str!("../../../programs/tiered-points.json");
-/// How many users refer the others.
-const REFERRERS: u64 = 1_000;
+/// Users of the small server.
+const FEW_USERS: u64 = 1_000;
+/// How many users there are for each who refers others: as many as a sign-up is compared with.
+const USERS_PER_REFERRER: u64 = 100;
 /// Sign-ups at the same time, and the connections that they share.
 const CONCURRENCY: usize = 64;
 const CONNECTIONS: usize = 4;
@@ -99,7 +102,8 @@ async fn run(
     stopped: watch::Receiver<bool>,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Vec<Round>, LoadError> {
-    let large = Crowd::start(&format!("{name}-many"), admin_key, settings.seed).await?;
+    let (name_of_large, seed) = (format!("{name}-many"), settings.seed);
+    let large = Crowd::start(&name_of_large, admin_key, seed, settings.users).await?;
     let outcome = measure(settings, admin_key, name, &large, &stopped, say).await;
     large.server.stop().await;
     outcome
@@ -114,13 +118,13 @@ async fn measure(
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Vec<Round>, LoadError> {
     say(&format!("signing up {} users", settings.users));
-    unless_stopped(stopped, large.grow_to(settings.users)).await?;
+    unless_stopped(stopped, large.grow()).await?;
     let mut rounds = Vec::new();
     for number in 1..=settings.rounds {
         let few_name = format!("{name}-few-{number}");
-        let small = Crowd::start(&few_name, admin_key, settings.seed).await?;
+        let small = Crowd::start(&few_name, admin_key, settings.seed, FEW_USERS).await?;
         let few = async {
-            small.grow_to(2 * REFERRERS).await?;
+            small.grow().await?;
             small.in_turn(settings.count).await
         };
         let few = unless_stopped(stopped, few).await;
@@ -162,6 +166,8 @@ struct Crowd {
     server: OwnServer,
     connections: Connections,
     seed: u64,
+    /// How many users it has before sign-ups are measured.
+    users: u64,
     /// The number of the next user.
     next: Arc<AtomicU64>,
     /// The codes of those who refer others, without and with checks.
@@ -190,10 +196,12 @@ fn programs() -> Result<[Program; 2], LoadError> {
 }
 
 impl Crowd {
-    async fn start(name: &str, admin_key: &str, seed: u64) -> Result<Self, LoadError> {
+    async fn start(name: &str, admin_key: &str, seed: u64, users: u64) -> Result<Self, LoadError> {
         let server = OwnServer::start(name, admin_key, &[]).await?;
-        match Self::on(&server, admin_key, seed).await {
-            Ok((connections, next, codes)) => Ok(Self { server, connections, seed, next, codes }),
+        match Self::on(&server, admin_key, seed, users / USERS_PER_REFERRER).await {
+            Ok((connections, next, codes)) => {
+                Ok(Self { server, connections, seed, users, next, codes })
+            }
             Err(error) => {
                 server.stop().await;
                 Err(error)
@@ -205,6 +213,7 @@ impl Crowd {
         server: &OwnServer,
         admin_key: &str,
         seed: u64,
+        referrers: u64,
     ) -> Result<(Connections, Arc<AtomicU64>, [Arc<[String]>; 2]), LoadError> {
         let connections =
             Connections::open(&Server::at(&server.url), admin_key, CONNECTIONS).await?;
@@ -217,7 +226,7 @@ impl Crowd {
             let published = client.publish_program(connections.request(message)).await;
             published.map_err(LoadError::call("publish the program"))?;
             let mut own = Vec::new();
-            for _ in 0..REFERRERS {
+            for _ in 0..referrers {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let code = sign_up(&connections, seed, &program_id, number, "").await;
                 own.push(code.map_err(LoadError::call("sign up the referrers"))?);
@@ -228,9 +237,9 @@ impl Crowd {
         Ok((connections, next, codes))
     }
 
-    /// Signs up users with the checked program, until there are so many.
-    async fn grow_to(&self, users: u64) -> Result<(), LoadError> {
-        let missing = users.saturating_sub(self.next.load(Ordering::Relaxed));
+    /// Signs up the users that are missing with the checked program.
+    async fn grow(&self) -> Result<(), LoadError> {
+        let missing = self.users.saturating_sub(self.next.load(Ordering::Relaxed));
         self.sign_ups(1, missing).await.map(drop)
     }
 
@@ -252,7 +261,7 @@ impl Crowd {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let (connections, codes) = (connections.clone(), codes.clone());
             async move {
-                let referrer = Random::of(seed, number).below(REFERRERS);
+                let referrer = Random::of(seed, number).below(codes.len() as u64);
                 let code = usize::try_from(referrer).ok().and_then(|referrer| codes.get(referrer));
                 let code = code.map(String::as_str).unwrap_or_default();
                 let outcome = sign_up(&connections, seed, PROGRAMS[program], number, code).await;

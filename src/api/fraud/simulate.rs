@@ -245,7 +245,7 @@ fn judge_past(
 ) -> Option<Flag> {
     let cleared = BTreeSet::new();
     let since = referral.refer_time.plus_seconds(-i64::from(BURST_WINDOW_HOURS) * 60 * 60);
-    let within_hour = past.refer_times.iter().filter(|time| **time > since).count();
+    let within_hour = past.latest_referees.iter().filter(|of| of.refer_time > since).count();
     let address = past.mailbox.as_ref().map(|mailbox| &mailbox.address);
     let signals = Signals {
         address,

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+use std::sync::Arc;
+
 use super::*;
 use crate::engine::cache::Cache;
 use crate::engine::horizon::Horizon;
@@ -164,10 +166,9 @@ fn ana_in(version: i64) -> Loaded {
 }
 
 fn known(version: i64, names: &[&str]) -> KnownReferees {
-    let latest = names.iter().map(|name| LatestReferee {
-        user_id: user(name),
-        refer_time: Timestamp(1),
-        address: Some(personal(&format!("{name}@e.org"))),
+    let latest = names.iter().map(|name| {
+        let address = Some(personal(&format!("{name}@e.org")));
+        Arc::new(LatestReferee { user_id: user(name), refer_time: Timestamp(1), address })
     });
     KnownReferees { version, latest: latest.collect() }
 }

@@ -5,6 +5,7 @@
 //! the stream is older, the append finds the stream moved. If it is newer, the difference must be known here.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::UnitOfWork;
 use crate::store::evidence::{KnownAddress, KnownReferees};
@@ -98,7 +99,7 @@ impl UnitOfWork<'_> {
     pub(super) fn find_referees(
         &mut self,
         referrer: &ParticipantId,
-    ) -> Result<Vec<LatestReferee>, Halt> {
+    ) -> Result<Vec<Arc<LatestReferee>>, Halt> {
         let key = StreamKey::of::<Participant>(referrer);
         if let Err(halt) = self.state(&key, false) {
             self.missing.referees.insert(referrer.clone());
@@ -114,20 +115,21 @@ impl UnitOfWork<'_> {
         };
         let new = stream.added.iter().rev().chain(stream.added_before.iter().rev());
         let new: Vec<AddedReferee> = new.take(LATEST_REFEREES).cloned().collect();
-        let added: HashSet<UserId> = new.iter().map(|of| of.user_id.clone()).collect();
+        let added: HashSet<&UserId> = new.iter().map(|of| &of.user_id).collect();
         let earlier = known.latest.iter().filter(|of| !added.contains(&of.user_id));
-        let earlier: Vec<LatestReferee> =
-            earlier.take(LATEST_REFEREES - new.len()).cloned().collect();
+        let earlier: Vec<_> = earlier.take(LATEST_REFEREES - new.len()).cloned().collect();
         let mut latest = Vec::with_capacity(new.len() + earlier.len());
         for AddedReferee { user_id, refer_time, address } in new {
             let address = match self.evidence.changed.get(&user_id).cloned().unwrap_or(address) {
                 None => self.find_address(&user_id)?,
                 known => known,
             };
-            latest.push(LatestReferee { user_id, refer_time, address });
+            latest.push(Arc::new(LatestReferee { user_id, refer_time, address }));
         }
         latest.extend(earlier.into_iter().map(|of| match self.evidence.changed.get(&of.user_id) {
-            Some(address) => LatestReferee { address: address.clone(), ..of },
+            Some(address) => {
+                Arc::new(LatestReferee { address: address.clone(), ..of.as_ref().clone() })
+            }
             None => of,
         }));
         Ok(latest)

@@ -1,6 +1,8 @@
 //! What decisions see of a unit of work: the state that the earlier commands of the batch left, what they add, and
 //! what has to be loaded first.
 
+use std::sync::Arc;
+
 use super::{CommandStream, Scratch, UnitOfWork};
 use crate::engine::cache::Seen;
 use crate::store::append::ClaimStep;
@@ -168,7 +170,10 @@ impl Work for UnitOfWork<'_> {
         self.find_address(user_id)
     }
 
-    fn latest_referees(&mut self, referrer: &ParticipantId) -> Result<Vec<LatestReferee>, Halt> {
+    fn latest_referees(
+        &mut self,
+        referrer: &ParticipantId,
+    ) -> Result<Vec<Arc<LatestReferee>>, Halt> {
         self.find_referees(referrer)
     }
 

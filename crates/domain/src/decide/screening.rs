@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -12,7 +13,7 @@ use crate::decide::evidence::{self, FirstOwners};
 use crate::decide::standing;
 use crate::fraud::{
     Address, BURST_WINDOW_HOURS, EXACT_BPS, Finding, Flag, FlagKind, FraudChecks, FraudPolicy,
-    KnownAddress, LATEST_REFEREES, Mailbox, Occasion, Signals, judge,
+    Mailbox, Occasion, Signals, judge,
 };
 use crate::rules::ProgramRules;
 use crate::{
@@ -225,12 +226,11 @@ pub(super) fn look_ahead(work: &mut dyn Work, rules: &ProgramRules, referrer: &P
     drop((address, latest));
 }
 
+/// The address of a user, and whom a participant has referred last.
+type LookedUp = (Result<Option<Personal>, Halt>, Result<Vec<Arc<LatestReferee>>, Halt>);
+
 /// The address of a referrer and the latest referees, as far as the checks need them.
-fn look_up(
-    work: &mut dyn Work,
-    checks: &FraudChecks,
-    referrer: &ParticipantId,
-) -> (Result<Option<Personal>, Halt>, Result<Vec<LatestReferee>, Halt>) {
+fn look_up(work: &mut dyn Work, checks: &FraudChecks, referrer: &ParticipantId) -> LookedUp {
     let is_about_addresses = checks.similar_address.is_some();
     let address = if is_about_addresses { work.address_of(&referrer.user_id) } else { Ok(None) };
     let needs_latest = is_about_addresses || checks.referral_burst.is_some();
@@ -265,7 +265,6 @@ impl Case<'_> {
         }
         let Self { referee, referrer_user_id, subject, .. } = *self;
         let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
-        let is_about_addresses = checks.similar_address.is_some();
         // All are tried before any of them halts, so that they are looked up together.
         let (referrer_address, latest) = look_up(work, checks, &referrer);
         let is_mutual = checks.mutual_referral.map(|_| self.is_mutual(work));
@@ -276,17 +275,6 @@ impl Case<'_> {
         let is_burst_wanted = occasion == Occasion::Referral;
         let within_hour =
             latest.iter().filter(|of| is_burst_wanted && of.refer_time > since).count();
-        let known = |text: &Personal| Address::of_comparable(&text.0);
-        let latest_referees: Vec<KnownAddress> = latest
-            .iter()
-            .filter(|of| is_about_addresses && of.user_id != referee.user_id)
-            .take(LATEST_REFEREES)
-            .filter_map(|of| {
-                let address = of.address.as_ref().and_then(known)?;
-                Some(KnownAddress { user_id: of.user_id.clone(), address })
-            })
-            .collect();
-        let referrer_address = referrer_address.as_ref().and_then(known);
         let has_disposable_domain = checks.disposable_domain.is_some()
             && subject.address.as_ref().is_some_and(|of| work.is_disposable(of.domain()));
         let signals = Signals {
@@ -294,7 +282,7 @@ impl Case<'_> {
             address: subject.address.as_ref(),
             referrer_user_id,
             referrer_address: referrer_address.as_ref(),
-            latest_referees: &latest_referees,
+            latest_referees: &latest,
             mailbox_owner: subject.owners.mailbox.as_ref(),
             look_alike_owner: subject.owners.look_alike.as_ref(),
             fingerprint_owners: subject.fingerprint_owner.as_slice(),

@@ -73,21 +73,23 @@ impl Address {
         similarity::shared_blocks(self.local_part(), other.local_part())
     }
 
-    /// How alike two addresses are, if the whole addresses are at least `whole_bps` alike and the parts before the
-    /// `@` at least `local_part_bps`, both in ten-thousandths.
+    /// How alike this address and another one are, if the whole addresses are at least `whole_bps` alike and the parts
+    /// before the `@` at least `local_part_bps`, both in ten-thousandths. The other one is in the form in which
+    /// addresses are compared, or it is similar to none.
     ///
     /// The parts before the `@` are compared too because a long domain makes all addresses under it alike: `ann@`
     /// and `dan@` of one company are.
     #[must_use]
     pub fn similarity(
         &self,
-        other: &Self,
+        other: &str,
         whole_bps: u32,
         local_part_bps: u32,
     ) -> Option<Similarity> {
-        let whole = Similarity::at_least(whole_bps, &self.text, &other.text)?;
-        Similarity::at_least(local_part_bps, self.local_part(), other.local_part())?;
-        Some(whole)
+        let (local_part, _) = other.rsplit_once('@')?;
+        // The shorter texts first: they rule nearly all addresses out.
+        Similarity::at_least(local_part_bps, self.local_part(), local_part)?;
+        Similarity::at_least(whole_bps, &self.text, other)
     }
 }
 

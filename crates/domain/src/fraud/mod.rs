@@ -22,9 +22,7 @@ pub use checks::{
 };
 pub use disposable::DisposableDomains;
 pub use network::counted_network;
-pub use verdict::{
-    EXACT_BPS, Finding, Flag, FlagKind, KnownAddress, LATEST_REFEREES, Occasion, Signals, judge,
-};
+pub use verdict::{EXACT_BPS, Finding, Flag, FlagKind, LATEST_REFEREES, Occasion, Signals, judge};
 
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,13 @@
 //! From what was found out about a referral to at most one flag.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Address, FraudChecks, FraudPolicy};
-use crate::UserId;
 use crate::similarity::{ONE, Similarity};
+use crate::{LatestReferee, Personal, UserId};
 
 /// How many of the referrer's latest referees an address is compared with.
 pub const LATEST_REFEREES: usize = 100;
@@ -75,15 +76,6 @@ impl FlagKind {
     }
 }
 
-/// A user with the address that is known of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KnownAddress {
-    /// The user.
-    pub user_id: UserId,
-    /// The user's address.
-    pub address: Address,
-}
-
 /// What checks are made for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -121,10 +113,10 @@ pub struct Signals<'a> {
     pub address: Option<&'a Address>,
     /// Who refers.
     pub referrer_user_id: &'a UserId,
-    /// The referrer's address.
-    pub referrer_address: Option<&'a Address>,
+    /// The referrer's address, in the form in which addresses are compared.
+    pub referrer_address: Option<&'a Personal>,
     /// The referrer's latest referees, at most [`LATEST_REFEREES`].
-    pub latest_referees: &'a [KnownAddress],
+    pub latest_referees: &'a [Arc<LatestReferee>],
     /// Who had the referee's mailbox first.
     pub mailbox_owner: Option<&'a UserId>,
     /// Who had a mailbox first that looks the same.
@@ -253,8 +245,8 @@ fn find_similar_addresses(
 ) {
     let (Some(check), Some(address)) = (checks.similar_address, signals.address) else { return };
     let (whole, local_part) = (check.min_similarity_bps, check.min_local_part_similarity_bps);
-    let mut compare = |kind, user_id: &UserId, other: &Address| {
-        let similarity = address.similarity(other, whole, local_part);
+    let mut compare = |kind, user_id: &UserId, other: &Personal| {
+        let similarity = address.similarity(&other.0, whole, local_part);
         findings.extend(similarity.map(|similarity: Similarity| Finding {
             kind,
             score_bps: similarity.ten_thousandths(),
@@ -265,8 +257,10 @@ fn find_similar_addresses(
     if let Some(referrer_address) = signals.referrer_address {
         compare(FlagKind::SelfReferral, signals.referrer_user_id, referrer_address);
     }
-    for known in signals.latest_referees.iter().take(LATEST_REFEREES) {
-        compare(FlagKind::NearDuplicate, &known.user_id, &known.address);
+    for referee in signals.latest_referees.iter().take(LATEST_REFEREES) {
+        if let Some(address) = &referee.address {
+            compare(FlagKind::NearDuplicate, &referee.user_id, address);
+        }
     }
 }
 

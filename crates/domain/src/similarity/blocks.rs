@@ -16,6 +16,26 @@ const MAX_CHARACTERS: usize = 4_096;
 /// The number of characters of the first text that the second one lacks.
 const ABSENT: i16 = i16::MAX;
 
+/// The most characters that can be in shared blocks, by the characters in any order; `None` unless both texts are short
+/// and ASCII, as most are. Nothing is allocated: nearly all comparisons end here.
+pub(super) fn most_by_ascii(one: &str, other: &str) -> Option<usize> {
+    let is_short = |text: &str| u8::try_from(text.len()).is_ok();
+    if !is_short(one) || !is_short(other) || !one.is_ascii() || !other.is_ascii() {
+        return None;
+    }
+    let mut left = [0_u8; 128];
+    for byte in other.bytes() {
+        left[usize::from(byte & 127)] += 1;
+    }
+    let mut common = 0;
+    for byte in one.bytes() {
+        let left = &mut left[usize::from(byte & 127)];
+        common += usize::from(*left > 0);
+        *left = left.saturating_sub(1);
+    }
+    Some(common)
+}
+
 impl Pair {
     pub(super) fn new(one: &str, other: &str) -> Self {
         let other: Vec<char> = other.chars().take(MAX_CHARACTERS).collect();

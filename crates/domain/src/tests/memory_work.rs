@@ -5,6 +5,7 @@
 //! server does.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::decide::Command;
 use crate::fraud::LATEST_REFEREES;
@@ -437,12 +438,15 @@ impl Work for Unit {
         Ok(self.tables.profiles.get(user_id).map(address))
     }
 
-    fn latest_referees(&mut self, referrer: &ParticipantId) -> Result<Vec<LatestReferee>, Halt> {
+    fn latest_referees(
+        &mut self,
+        referrer: &ParticipantId,
+    ) -> Result<Vec<Arc<LatestReferee>>, Halt> {
         self.need(LookUp::Referees(referrer.clone()))?;
         let newest = self.tables.latest.iter().rev();
         let own = newest.filter(|(by, ..)| by == referrer).map(|(_, user_id, refer_time)| {
             let address = self.tables.profiles.get(user_id).map(address);
-            LatestReferee { user_id: user_id.clone(), refer_time: *refer_time, address }
+            Arc::new(LatestReferee { user_id: user_id.clone(), refer_time: *refer_time, address })
         });
         Ok(own.take(LATEST_REFEREES).collect())
     }

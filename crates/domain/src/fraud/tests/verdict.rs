@@ -1,13 +1,13 @@
 //! At most one flag, of the gravest kind, with the hardest consequence.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::{address, user};
-use crate::UserId;
 use crate::fraud::{
-    Address, Finding, Flag, FlagKind, FraudChecks, FraudPolicy, KnownAddress, Occasion, Signals,
-    judge,
+    Address, Finding, Flag, FlagKind, FraudChecks, FraudPolicy, Occasion, Signals, judge,
 };
+use crate::{LatestReferee, Personal, Timestamp, UserId};
 
 /// A referral of `new` by `referrer`, with the addresses of both.
 struct Scene {
@@ -15,8 +15,8 @@ struct Scene {
     referrer: UserId,
     other: UserId,
     address: Address,
-    referrer_address: Address,
-    referees: Vec<KnownAddress>,
+    referrer_address: Personal,
+    referees: Vec<Arc<LatestReferee>>,
     fingerprint_owners: Vec<UserId>,
     cleared: BTreeSet<UserId>,
     checks: FraudChecks,
@@ -24,16 +24,18 @@ struct Scene {
 
 impl Scene {
     fn of(new: &str, referrer: &str, referees: &[&str]) -> Self {
-        let known = |(index, text): (usize, &&str)| KnownAddress {
-            user_id: user(&format!("referee-{index}")),
-            address: address(text),
+        let personal = |text: &str| Personal(address(text).as_str().into());
+        let known = |(index, text): (usize, &&str)| {
+            let user_id = user(&format!("referee-{index}"));
+            let (refer_time, address) = (Timestamp(0), Some(personal(text)));
+            Arc::new(LatestReferee { user_id, refer_time, address })
         };
         Self {
             new: user("new"),
             referrer: user("referrer"),
             other: user("other"),
             address: address(new),
-            referrer_address: address(referrer),
+            referrer_address: personal(referrer),
             referees: referees.iter().enumerate().map(known).collect(),
             fingerprint_owners: Vec::new(),
             cleared: BTreeSet::new(),
@@ -247,7 +249,7 @@ fn a_pair_that_is_cleared_is_not_flagged_again() {
 #[test]
 fn nobody_is_flagged_with_themselves() {
     let mut scene = Scene::of("ada@example.com", "grace@navy.example", &["ada@example.com"]);
-    scene.referees[0].user_id = scene.new.clone();
+    Arc::make_mut(&mut scene.referees[0]).user_id = scene.new.clone();
     scene.fingerprint_owners = vec![scene.new.clone()];
     let signals = Signals {
         mailbox_owner: Some(&scene.new),
