@@ -96,17 +96,18 @@ pub async fn latest_referees(
         .await?;
     rows.iter()
         .map(|row| {
-            let users: Vec<String> = row.try_get("referees")?;
+            let users: &str = row.try_get("referees")?;
             let times: Vec<OffsetDateTime> = row.try_get("refer_times")?;
-            let addresses: Vec<Option<String>> = row.try_get("addresses")?;
-            let latest = users.into_iter().zip(times).zip(addresses);
-            let latest = latest.map(|((user_id, refer_time), address)| {
+            let addresses: &str = row.try_get("addresses")?;
+            let latest = times.into_iter().zip(users.split('\n').zip(addresses.split('\n')));
+            let latest = latest.map(|(refer_time, (user_id, address))| {
+                let address = Some(address).filter(|address| !address.is_empty());
                 Ok(Arc::new(LatestReferee {
-                    user_id: UserId::parse(&user_id).map_err(|error| {
+                    user_id: UserId::parse(user_id).map_err(|error| {
                         StoreError::Nonsense(format!("the id of a referee that {error}"))
                     })?,
                     refer_time: timestamp(refer_time),
-                    address: address.map(Personal),
+                    address: address.map(|address| Personal(address.into())),
                 }))
             });
             let latest: Result<_, StoreError> = latest.collect();

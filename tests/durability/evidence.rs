@@ -4,8 +4,8 @@
 use domain::decide::{Command, RegisterUser};
 use domain::fraud::Mailbox;
 use domain::{
-    Claim, ClaimKind, FraudEvidence, FraudNote, ParticipantId, Personal, Profile, ProfileChange,
-    ProgramId, SideRow, Timestamp, UserId,
+    Claim, ClaimKind, FraudEvidence, FraudNote, LatestReferee, ParticipantId, Personal, Profile,
+    ProfileChange, ProgramId, SideRow, Timestamp, UserId,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -60,7 +60,8 @@ async fn sign_up(writer: &mut Writer, name: &str, refer_time: i64) {
 async fn latest(writer: &mut Writer) -> Vec<(String, Option<String>)> {
     let known = evidence::latest_referees(&mut writer.connection, &[ana()]).await.unwrap();
     let latest = known.into_iter().flat_map(|known| known.latest);
-    latest.map(|of| (of.user_id.to_string(), of.address.map(|address| address.0))).collect()
+    let text = |of: &LatestReferee| of.address.as_ref().map(|address| address.0.clone());
+    latest.map(|of| (of.user_id.to_string(), text(&of))).collect()
 }
 
 fn found(name: &str, address: Option<&str>) -> (String, Option<String>) {
