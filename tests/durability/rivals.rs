@@ -6,9 +6,10 @@
 use std::time::{Duration, Instant};
 
 use contract::pb::{Money, RecordPurchaseRequest, RecordPurchaseResponse};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Postgres, Transaction};
 use tokio::task::JoinHandle;
 use tonic::{Code, Status};
+use tributary::store::functions;
 
 use crate::contention::uncapped;
 use crate::races::{COMMISSION, all, same, split};
@@ -40,7 +41,7 @@ struct Shop {
 
 /// A server that waits for the lock of the log with a batch of one purchase.
 struct Occupied {
-    lock: PgConnection,
+    lock: Transaction<'static, Postgres>,
     append: JoinHandle<Vec<Result<RecordPurchaseResponse, Status>>>,
     /// How many purchases the server had begun to record.
     begun: u64,
@@ -49,7 +50,7 @@ struct Occupied {
 impl Occupied {
     /// Lets the server append.
     async fn release(self) {
-        self.lock.close().await.unwrap();
+        self.lock.rollback().await.unwrap();
         for answer in self.append.await.unwrap() {
             answer.unwrap();
         }
@@ -159,18 +160,12 @@ impl Shop {
     }
 }
 
-/// Lets commands wait behind the lock of the log until the connection is closed.
-async fn lock_log(database: &TestDatabase) -> PgConnection {
-    let mut connection = PgConnection::connect(&database.url).await.unwrap();
-    let lock: String = sqlx::query_scalar(
-        "select proname::text from pg_proc where proname like 'lock\\_log%' limit 1",
-    )
-    .fetch_one(&mut connection)
-    .await
-    .unwrap();
-    sqlx::query("begin").execute(&mut connection).await.unwrap();
-    sqlx::query(&format!("select \"{lock}\"()")).execute(&mut connection).await.unwrap();
-    connection
+/// Lets commands wait behind the lock of the log until the transaction ends.
+pub(super) async fn lock_log(database: &TestDatabase) -> Transaction<'static, Postgres> {
+    let mut holder = database.pool.begin().await.unwrap();
+    let lock = format!("select {}()", functions::name("lock_log"));
+    sqlx::query(&lock).execute(&mut *holder).await.unwrap();
+    holder
 }
 
 fn purchase(purchase_id: &str, amount: i64, request_id: &str) -> RecordPurchaseRequest {
