@@ -181,6 +181,7 @@ impl<'a> Draft<'a> {
     /// Gives the job back if something is not in memory.
     async fn try_deciding(&mut self, job: Job) -> Option<Job> {
         let request = job.request.as_ref();
+        // A receipt is written once. With two of one key the database would refuse the batch as a whole.
         if let Some(earlier) = request.and_then(|request| self.unit.earlier_request(request)) {
             self.unit.keep_answered(earlier.command, request);
             let outcome = if earlier.is_same {

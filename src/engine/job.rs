@@ -67,9 +67,12 @@ impl Job {
 
     /// Whether another job, which has an identity in common with this one, is the same request again.
     pub(super) fn is_repeated_by(&self, other: &Self) -> bool {
-        // Commands with the same request id may differ in values that the server chose.
-        let has_receipt = self.receipt.is_some() || other.receipt.is_some();
-        self.request == other.request && (!has_receipt || self.command == other.command)
+        match (&self.request, &other.request) {
+            // The commands may differ in values that the server chose.
+            (Some(own), Some(others)) => own == others,
+            (None, None) => self.command == other.command,
+            _ => false,
+        }
     }
 
     /// Makes the callers of a repetition wait for this job.

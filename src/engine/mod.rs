@@ -174,8 +174,6 @@ pub struct Committed {
     pub events: Arc<[RecordedEvent]>,
     /// The position that a reader must have reached to see the command's effect.
     pub position: i64,
-    /// Whether the command had been carried out before.
-    pub repeated: bool,
 }
 
 /// Why a command was not carried out.

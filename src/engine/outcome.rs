@@ -110,7 +110,7 @@ impl Responder {
             .into_iter()
             .map(|events| {
                 position = events.last().map_or(position, |event| event.position);
-                Committed { events: events.into(), position, repeated: false }
+                Committed { events: events.into(), position }
             })
             .collect();
         for (number, (job, outcome)) in outcomes.into_iter().enumerate() {
@@ -127,10 +127,7 @@ impl Responder {
                     answers.push((job, Ok(committed[number].clone())));
                 }
                 (Some(Verdict::Appended), Outcome::Repeats(earlier)) => {
-                    answers.push((
-                        job,
-                        Ok(Committed { repeated: true, ..committed[earlier].clone() }),
-                    ));
+                    answers.push((job, Ok(committed[earlier].clone())));
                 }
                 (Some(Verdict::Appended), Outcome::RequestIdReused) => {
                     answers.push((job, Err(Failure::RequestIdReused)));
@@ -173,7 +170,7 @@ impl Responder {
         }
         let (first, last) = (known.first_position, known.last_position);
         if last < first {
-            let nothing = Committed { events: Arc::default(), position: last, repeated: true };
+            let nothing = Committed { events: Arc::default(), position: last };
             return job.answer(&Ok(nothing));
         }
         let pool = self.database.pool().clone();
@@ -291,7 +288,7 @@ async fn answer_repeated(
     match patience.bound(in_time(read)).await {
         Ok(events) => {
             let position = events.last().map_or(0, |event| event.position);
-            job.answer(&Ok(Committed { events: events.into(), position, repeated: true }));
+            job.answer(&Ok(Committed { events: events.into(), position }));
         }
         Err(error) => {
             tracing::error!(%error, "an earlier answer could not be read");

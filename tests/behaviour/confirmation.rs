@@ -7,7 +7,7 @@ use tonic::{Code, Status};
 
 use super::support::{log_length, refused, server_with};
 use testing::plain_http::{get, send};
-use testing::{Client, issue_token, mailed_tokens};
+use testing::{Client, issue_token, mailed_tokens, mailed_tokens_come_to};
 
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
 
@@ -59,6 +59,7 @@ async fn a_token_is_good_for_a_time_and_for_its_purpose() {
     refused(confirm(&client, &other).await, Code::NotFound, "MAILED_TOKEN_UNKNOWN");
 
     // A token for an address that the user has no longer.
+    resend(&client, "ada").await.unwrap();
     let old = issue_token(&database, "ada", "confirm_email", 900.0).await;
     let change = UpdateProfileRequest {
         user_id: "ada".into(),
@@ -94,7 +95,7 @@ async fn asking_for_the_mail_again_tells_nothing_and_is_limited() {
     for _ in 0..6 {
         resend(&anyone, "ada").await.unwrap();
     }
-    assert_eq!(mailed_tokens(&database, "ada", "confirm_email").await, 5);
+    mailed_tokens_come_to(&database, "ada", "confirm_email", 5).await;
     assert_eq!(mailed_tokens(&database, "bob", "confirm_email").await, 1);
     refused(resend(&anyone, "").await, Code::InvalidArgument, "INVALID_FIELD");
     refused(resend(&anyone, &"x".repeat(2_000)).await, Code::InvalidArgument, "INVALID_FIELD");

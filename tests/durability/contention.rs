@@ -24,7 +24,7 @@ const BONUS: &str = "first-purchase-bonus";
 const COMMISSION: &str = "multi-level-commission";
 
 /// Commissions without caps and limits.
-fn uncapped() -> Program {
+pub(super) fn uncapped() -> Program {
     let json = std::fs::read_to_string(program(COMMISSION)).unwrap();
     let mut program = parse_program(&json).unwrap();
     program.max_direct_referrals = None;

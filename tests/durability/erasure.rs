@@ -11,6 +11,7 @@ use tributary::store::personal::{self, address_key};
 use tributary::store::{functions, mailed_tokens};
 
 use crate::expected;
+use crate::rivals::lock_log;
 use testing::{Pair, Server, TestDatabase, at_once, reason, sign_up_request};
 
 const LINES: &str = "multi-level-commission";
@@ -197,31 +198,43 @@ async fn an_address_is_not_referred_again_however_sign_ups_and_erasures_race() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_registered_and_erased_in_one_batch_leaves_nothing_personal() {
+    const ROUNDS: i64 = 4;
+    const APART: Duration = Duration::from_millis(150);
     let database = TestDatabase::new().await;
     let server = Server::start(&database).await;
     let client = server.client();
     client.publish_shipped(LINES).await;
     let mut erased = 0;
-    for round in 0..40 {
-        let name = format!("user-{round}");
-        let registering = {
-            let (client, name) = (client.clone(), name.clone());
-            async move { client.sign_up(LINES, &name, "").await.map(drop) }
+    for round in 0..ROUNDS {
+        // Another sign-up keeps the server busy, so that the two commands meet in the batch after it.
+        let lock = lock_log(&database).await;
+        let sign_up = |name: String| {
+            let client = client.clone();
+            tokio::spawn(async move { client.sign_up(LINES, &name, "").await.map(drop) })
         };
+        let busy = sign_up(format!("other-{round}"));
+        tokio::time::sleep(APART).await;
+        let registering = sign_up(format!("user-{round}"));
+        tokio::time::sleep(APART).await;
         let erasing = {
-            let (client, name) = (client.clone(), name.clone());
-            async move {
-                tokio::task::yield_now().await;
-                client.erase(&name, false).await.map(drop)
-            }
+            let client = client.clone();
+            tokio::spawn(
+                async move { client.erase(&format!("user-{round}"), false).await.map(drop) },
+            )
         };
-        let (registered, answer) = tokio::join!(registering, erasing);
-        registered.unwrap();
-        match answer {
+        tokio::time::sleep(APART).await;
+        lock.rollback().await.unwrap();
+        busy.await.unwrap().unwrap();
+        registering.await.unwrap().unwrap();
+        match erasing.await.unwrap() {
             Ok(()) => erased += 1,
             Err(status) => assert_eq!(reason(&status).1, "USER_NOT_FOUND"),
         }
     }
+    let together =
+        "select count(*) from events as one join events as other using (aggregate_id, recorded_at)
+        where one.event_type = 'UserRegistered' and other.event_type = 'UserErased'";
+    assert!(database.count(together).await > 0, "no two commands met in a batch");
     let left = "select count(*) from profiles where user_id in
         (select aggregate_id from events where event_type = 'UserErased')";
     assert_eq!(database.count(left).await, 0);
@@ -230,7 +243,7 @@ async fn who_is_registered_and_erased_in_one_batch_leaves_nothing_personal() {
     assert_eq!(database.count(claims).await, 0);
     let known = "select count(*) from claims where kind = 'erased_email'";
     assert_eq!(database.count(known).await, erased);
-    assert_eq!(database.count("select count(*) from profiles").await, 40 - erased);
+    assert_eq!(database.count("select count(*) from profiles").await, 2 * ROUNDS - erased);
     server.stop().await;
     database.check().await;
 }

@@ -36,7 +36,7 @@ use tributary::store::Database;
 
 pub use client::{Client, Reason, SignUp, address_of, reason, sign_up_request, uses};
 pub use mail_server::{Act, MailServer, Received};
-pub use mailed::{issue_token, mailed_tokens};
+pub use mailed::{issue_token, mailed_tokens, mailed_tokens_come_to};
 pub use processes::{
     ADMIN_KEY, Server, ServerOptions, clean_command, program, serve, signal, tributary,
 };
