@@ -23,7 +23,7 @@ use domain::decide::{Command, RecordPurchase, RegisterUser};
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, LatestReferee, Participant,
     ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, PurchaseId, Refusal, SideRow,
-    StreamKey, Timestamp, UplineWalk, UserId, Work, decode,
+    SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work, decode,
 };
 use tributary::api::publish_command;
 
@@ -167,6 +167,10 @@ impl Work for Memory {
 
     fn is_disposable(&self, _: &str) -> bool {
         false
+    }
+
+    fn sign_up_client(&mut self, _: &UserId) -> Result<Option<SignUpClient>, Halt> {
+        Err(Halt::Broken("no program here checks clients"))
     }
 
     fn latest_referees(&mut self, _: &ParticipantId) -> Result<Vec<Arc<LatestReferee>>, Halt> {

@@ -46,8 +46,6 @@ impl From<Refusal> for ApiError {
                 &[("referee_user_id", referee), ("referrer_user_id", referrer)],
             ),
             Refusal::ReferralTooLate(referee) => of_referee(R::ReferralTooLate, referee),
-            Refusal::ReferralNotHeld(referee) => of_referee(R::ReferralNotHeld, referee),
-            Refusal::ReferralUnconfirmed(referee) => of_referee(R::ReferralUnconfirmed, referee),
             Refusal::AlreadyBought(referee) => of_referee(R::AlreadyBought, referee),
             Refusal::CodeExhausted { code, limit } => {
                 status(R::CodeExhausted, &[("referral_code", code), ("max_uses_per_code", limit)])

@@ -85,6 +85,7 @@ pub(super) async fn fetch(
         address_keys,
         owners,
         addresses,
+        clients,
         referees,
     } = missing;
     let mut streams = wanted.clone();
@@ -140,7 +141,7 @@ pub(super) async fn fetch(
         }
     }
     // After the streams, so that it is at least as new.
-    Box::pin(fetch_evidence(connection, unit, owners, addresses, referees)).await
+    Box::pin(fetch_evidence(connection, unit, owners, (addresses, clients), referees)).await
 }
 
 /// Loads what fraud checks lack.
@@ -148,7 +149,7 @@ async fn fetch_evidence(
     connection: &mut PgConnection,
     unit: &mut UnitOfWork<'_>,
     owners: HashSet<(ClaimKind, String)>,
-    addresses: HashSet<UserId>,
+    (addresses, clients): (HashSet<UserId>, HashSet<UserId>),
     referees: HashSet<ParticipantId>,
 ) -> Result<(), StoreError> {
     let owners: Vec<_> = owners.into_iter().collect();
@@ -163,6 +164,11 @@ async fn fetch_evidence(
             .into_iter()
             .zip(known)
             .for_each(|(user_id, known)| unit.learn_address(user_id, known));
+    }
+    let users: Vec<_> = clients.into_iter().collect();
+    if !users.is_empty() {
+        let known = evidence::clients(connection, &users).await?;
+        users.into_iter().zip(known).for_each(|(user_id, known)| unit.learn_client(user_id, known));
     }
     let referrers: Vec<_> = referees.into_iter().collect();
     if !referrers.is_empty() {

@@ -62,6 +62,7 @@ pub(super) struct Missing {
     pub(super) address_keys: HashSet<String>,
     pub(super) owners: HashSet<(ClaimKind, String)>,
     pub(super) addresses: HashSet<UserId>,
+    pub(super) clients: HashSet<UserId>,
     pub(super) referees: HashSet<ParticipantId>,
 }
 

@@ -11,7 +11,9 @@ use time::OffsetDateTime;
 use super::log::timestamp;
 use super::{StoreError, functions};
 use domain::fraud::LATEST_REFEREES;
-use domain::{ClaimKind, FraudFlagId, LatestReferee, ParticipantId, Personal, Timestamp, UserId};
+use domain::{
+    ClaimKind, FraudFlagId, LatestReferee, ParticipantId, Personal, SignUpClient, Timestamp, UserId,
+};
 
 /// The address of a user at one moment.
 #[derive(Clone, Debug)]
@@ -20,6 +22,15 @@ pub struct KnownAddress {
     pub version: i64,
     /// In the form in which addresses are compared; `None` if there is no such user or they were erased.
     pub address: Option<Personal>,
+}
+
+/// From where a user signed up, at one moment.
+#[derive(Clone)]
+pub struct KnownClient {
+    /// The version of the user's stream at that moment.
+    pub version: i64,
+    /// `None` if it is not known, or not kept any more.
+    pub client: Option<SignUpClient>,
 }
 
 /// Whom a participant has referred last, at one moment.
@@ -33,6 +44,8 @@ pub struct KnownReferees {
 
 static ADDRESSES: LazyLock<String> =
     LazyLock::new(|| functions::statement("select * from {user_addresses}($1)"));
+static CLIENTS: LazyLock<String> =
+    LazyLock::new(|| functions::statement("select * from {sign_up_clients_of}($1)"));
 static LATEST_REFEREES_OF: LazyLock<String> =
     LazyLock::new(|| functions::statement("select * from {latest_referees}($1, $2, $3)"));
 
@@ -75,6 +88,31 @@ pub async fn addresses(
         Ok(KnownAddress { version: row.try_get("version")?, address: address.map(Personal) })
     };
     rows.iter().map(known).collect()
+}
+
+/// From where users signed up, in their order.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn clients(
+    connection: &mut PgConnection,
+    users: &[UserId],
+) -> Result<Vec<KnownClient>, StoreError> {
+    let ids: Vec<&str> = users.iter().map(UserId::as_str).collect();
+    let rows = sqlx::query(&CLIENTS).bind(ids).fetch_all(connection).await?;
+    let known = |(row, user_id): (&sqlx::postgres::PgRow, &UserId)| {
+        let sign_up_time: Option<OffsetDateTime> = row.try_get("sign_up_time")?;
+        let client_ip: Option<String> = row.try_get("client_address")?;
+        let fingerprint_key = row.try_get("fingerprint_key")?;
+        let client = sign_up_time.map(|sign_up_time| SignUpClient {
+            user_id: user_id.clone(),
+            client_ip: client_ip.and_then(|text| text.parse().ok()),
+            fingerprint_key,
+            sign_up_time: timestamp(sign_up_time),
+        });
+        Ok(KnownClient { version: row.try_get("version")?, client })
+    };
+    rows.iter().zip(users).map(known).collect()
 }
 
 /// Whom participants have referred last, in their order.

@@ -5,13 +5,14 @@
 use std::time::Duration;
 
 use contract::parse_program;
-use contract::pb::{ConfirmEmailRequest, Program};
-use domain::decide::Command;
-use domain::{ParticipantId, ProgramId, Refusal, UserId};
+use contract::pb::{
+    ConfirmEmailRequest, FraudCheck, FraudChecks, FraudDecision, FraudPolicy, Money, Program,
+    RecordPurchaseRequest, ResolveFraudFlagRequest,
+};
 use tokio_util::sync::CancellationToken;
-use tributary::engine::{Engine, Environment, Failure, Limits, Submission};
+use tributary::engine::{Engine, Environment, Limits};
 use tributary::metrics::Metrics;
-use tributary::store::{Actor, Database, Door, epoch};
+use tributary::store::{Database, epoch};
 use tributary::traces::Traces;
 
 use crate::expected::check_read_models;
@@ -23,7 +24,13 @@ const PROGRAMS: [&str; 3] = ["tiered-points", "first-purchase-bonus", "multi-lev
 
 async fn publish_demanding(client: &Client, name: &str) {
     let json = std::fs::read_to_string(program(name)).unwrap();
-    let demanding = Program { require_confirmed_email: true, ..parse_program(&json).unwrap() };
+    // Whoever buys with a fingerprint that is known of somebody else gets a flag, about which can be decided.
+    let fingerprint = Some(FraudCheck { policy: FraudPolicy::Flag.into() });
+    let demanding = Program {
+        require_confirmed_email: true,
+        fraud_checks: Some(FraudChecks { fingerprint, ..FraudChecks::default() }),
+        ..parse_program(&json).unwrap()
+    };
     client.publish(demanding).await.unwrap();
 }
 
@@ -33,11 +40,19 @@ async fn confirm(client: &Client, database: &TestDatabase, user_id: &str) {
     client.accounts().confirm_email(request).await.unwrap();
 }
 
-fn referee(program_id: &str, user_id: &str) -> ParticipantId {
-    ParticipantId {
-        program_id: ProgramId::parse(program_id).unwrap(),
-        user_id: UserId::parse(user_id).unwrap(),
-    }
+/// The only flag of a program.
+async fn flag_of(database: &TestDatabase, program_id: &str) -> String {
+    let flag = "select aggregate_id from events where event_type = 'FraudFlagRaised' and payload ->> 'program_id' = $1";
+    sqlx::query_scalar(flag).bind(program_id).fetch_one(&database.pool).await.unwrap()
+}
+
+async fn resolve(client: &Client, flag_id: &str, decision: FraudDecision) {
+    let message = ResolveFraudFlagRequest {
+        flag_id: flag_id.into(),
+        decision: decision.into(),
+        ..ResolveFraudFlagRequest::default()
+    };
+    client.fraud().resolve_fraud_flag(client.request(message)).await.unwrap();
 }
 
 /// An engine of its own on the database, for commands that no call causes.
@@ -51,11 +66,6 @@ pub(super) async fn engine(database: &TestDatabase) -> Engine {
         Engine::new(store, epoch, environment, limits, handover, metrics, Traces::default());
     tokio::spawn(worker.run(CancellationToken::new()));
     engine
-}
-
-async fn tell(engine: &Engine, command: Command) -> Result<(), Failure> {
-    let submission = Submission::new(command, Actor::SYSTEM, Door::job("test"));
-    engine.execute(submission).await.map(drop)
 }
 
 /// Waits until everything that releases call for is made up for, so that nothing is appended meanwhile.
@@ -79,7 +89,6 @@ async fn whatever_becomes_of_held_referrals_the_read_models_have_it() {
     let database = TestDatabase::new().await;
     let server = Server::start(&database).await;
     let client = server.client();
-    let engine = engine(&database).await;
     for name in PROGRAMS {
         publish_demanding(&client, name).await;
         let people = ["top", "bob", "cid", "dan", "eve"].map(|who| format!("{who}-{name}"));
@@ -89,31 +98,34 @@ async fn whatever_becomes_of_held_referrals_the_read_models_have_it() {
         }
         let currency = if name == "multi-level-commission" { "INR" } else { "USD" };
         for person in &people {
-            client.buy("", person, currency, 100_000).await.unwrap();
+            // Top and cid use one card.
+            let shares = [&people[0], &people[2]].contains(&person);
+            let fingerprint = if shares { format!("card {name}") } else { String::new() };
+            let amount = Money { currency_code: currency.into(), minor_units: 100_000 };
+            let purchase = RecordPurchaseRequest {
+                buyer_user_id: person.clone(),
+                amount: Some(amount),
+                fingerprint,
+                ..RecordPurchaseRequest::default()
+            };
+            client.record(purchase).await.unwrap();
         }
         // Bob and dan are confirmed; cid is rejected, and later released again; eve stays held.
         confirm(&client, &database, &people[1]).await;
         confirm(&client, &database, &people[3]).await;
-        let cid = referee(name, &people[2]);
-        let reject = || Command::RejectReferral { referee: cid.clone() };
-        let release = || Command::ReleaseReferral { referee: cid.clone() };
-        tell(&engine, reject()).await.unwrap();
+        let flag_id = flag_of(&database, name).await;
+        resolve(&client, &flag_id, FraudDecision::Rejected).await;
         client.buy("", &people[3], currency, 100_000).await.unwrap();
         made_up(&database).await;
         check_read_models(&database).await;
         confirm(&client, &database, &people[2]).await;
 
         // Of releases at once one takes place.
-        let releases = at_once((0..4).map(|_| {
-            let (engine, release) = (engine.clone(), release());
-            async move { tell(&engine, release).await }
+        at_once((0..4).map(|_| {
+            let (client, flag_id) = (client.clone(), flag_id.clone());
+            async move { resolve(&client, &flag_id, FraudDecision::Released).await }
         }))
         .await;
-        let refused = |result: &Result<(), Failure>| {
-            matches!(result, Err(Failure::Refused(Refusal::ReferralNotHeld(_))))
-        };
-        assert_eq!(releases.iter().filter(|result| result.is_ok()).count(), 1, "{releases:?}");
-        assert_eq!(releases.iter().filter(|result| refused(result)).count(), 3);
         let stream = format!("{name}/{}", people[2]);
         assert_eq!(events_in(&database, &stream, "ReferralStandingChanged").await, 2);
     }

@@ -134,6 +134,13 @@ pub struct FraudFlag {
 }
 
 impl FraudFlagRaised {
+    /// Whether it has a finding of this kind, and one with this user.
+    #[must_use]
+    pub fn names(&self, kind: FlagKind, user_id: &UserId) -> bool {
+        let has_kind = self.kind == kind || self.evidence.contains(&kind);
+        has_kind && self.others().any(|other| other == user_id)
+    }
+
     /// Everybody with whom there were findings.
     pub fn others(&self) -> impl Iterator<Item = &UserId> {
         self.other_user_id.iter().chain(&self.evidence_user_ids)

@@ -50,10 +50,6 @@ pub enum Refusal {
         /// What the user is owed in each program, as in `15007 minor units of INR in 'spring'`.
         owed: Vec<String>,
     },
-    #[error("user '{}' has no referral in program '{}' that is held or was rejected", .0.user_id, .0.program_id)]
-    ReferralNotHeld(ParticipantId),
-    #[error("the referral of user '{}' in program '{}' waits for the confirmation of their address only", .0.user_id, .0.program_id)]
-    ReferralUnconfirmed(ParticipantId),
     #[error("user '{0}' is inactive")]
     UserInactive(UserId),
     #[error("user '{0}' is inactive already")]

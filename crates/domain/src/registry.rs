@@ -347,7 +347,7 @@ registry! { $
     /// A user in a program.
     Participant {
         id: ParticipantId,
-        state_version: 4,
+        state_version: 5,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,

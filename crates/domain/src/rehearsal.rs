@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     AnyAggregate, AnyEvent, Claim, Halt, LatestReferee, ParticipantId, Personal, ProgramId,
-    SideRow, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// A unit of work on top of another one. It reads from that one and keeps every change to itself.
@@ -84,6 +84,10 @@ impl Work for Rehearsal<'_> {
 
     /// What addresses are compared with refuses no command either, and would be looked up for nothing.
     fn address_of(&mut self, _: &UserId) -> Result<Option<Personal>, Halt> {
+        Ok(None)
+    }
+
+    fn sign_up_client(&mut self, _: &UserId) -> Result<Option<SignUpClient>, Halt> {
         Ok(None)
     }
 

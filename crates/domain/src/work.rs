@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Waker};
 use cqrs_es::event_sink::EventSink;
 
 use super::registry::{AnyAggregate, AnyEvent, Stream, StreamKey};
-use super::{ParticipantId, Personal, ProgramId, Refusal, SideRow, Timestamp, UserId};
+use super::{
+    ParticipantId, Personal, ProgramId, Refusal, SideRow, SignUpClient, Timestamp, UserId,
+};
 use super::{code, email};
 
 /// Why a decision stopped before its end.
@@ -258,6 +260,12 @@ pub trait Work {
     /// # Errors
     /// [`Halt::Missing`] if it has not been looked up yet.
     fn address_of(&mut self, user_id: &UserId) -> Result<Option<Personal>, Halt>;
+
+    /// From where a user signed up, as far as it is known and kept.
+    ///
+    /// # Errors
+    /// [`Halt::Missing`] if it has not been looked up yet.
+    fn sign_up_client(&mut self, user_id: &UserId) -> Result<Option<SignUpClient>, Halt>;
 
     /// The participants whom a participant referred last, at most [`LATEST_REFEREES`](crate::fraud::LATEST_REFEREES), the latest
     /// first. They are

@@ -99,6 +99,7 @@ fn applied(referral: &Referral) -> ReferralApplied {
         referrer_user_id: referral.referrer_user_id.clone(),
         status: referral.status,
         hold_reasons: referral.hold_reasons.clone(),
+        flags: referral.flags.clone(),
         referral_time_us: referral.referral_time,
         made_while_inactive: referral.made_while_inactive,
     }

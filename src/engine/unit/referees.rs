@@ -8,11 +8,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::UnitOfWork;
-use crate::store::evidence::{KnownAddress, KnownReferees};
+use crate::store::evidence::{KnownAddress, KnownClient, KnownReferees};
 use domain::fraud::LATEST_REFEREES;
 use domain::{
-    ClaimKind, Halt, LatestReferee, Participant, ParticipantId, Personal, SideRow, StreamKey,
-    Timestamp, User, UserId, Work,
+    ClaimKind, Halt, LatestReferee, Participant, ParticipantId, Personal, SideRow, SignUpClient,
+    StreamKey, Timestamp, User, UserId, Work,
 };
 
 /// A referee whom a command of the batch has added.
@@ -30,6 +30,9 @@ pub(super) struct Evidence {
     /// The owners of values that can be shared.
     pub(super) owners: HashMap<(ClaimKind, String), Option<String>>,
     addresses: HashMap<UserId, KnownAddress>,
+    clients: HashMap<UserId, KnownClient>,
+    /// From where those signed up whom commands of the batch have registered; `None` if a user was erased.
+    new_clients: HashMap<UserId, Option<SignUpClient>>,
     latest: HashMap<ParticipantId, KnownReferees>,
     /// The addresses that commands of the batch have given to users; `None` if a user was erased.
     changed: HashMap<UserId, Option<Personal>>,
@@ -70,7 +73,14 @@ impl UnitOfWork<'_> {
                         stream.added.push(AddedReferee { user_id, refer_time, address });
                     }
                 }
-                SideRow::Erasure(user_id) => self.evidence.change_address(user_id.as_str(), None),
+                SideRow::SignUpClient(client) => {
+                    let user_id = client.user_id.clone();
+                    self.evidence.new_clients.insert(user_id, Some(client.clone()));
+                }
+                SideRow::Erasure(user_id) => {
+                    self.evidence.change_address(user_id.as_str(), None);
+                    self.evidence.new_clients.insert(user_id.clone(), None);
+                }
                 _ => {}
             }
         }
@@ -91,6 +101,25 @@ impl UnitOfWork<'_> {
             Some(known) if Some(known.version) >= before => Ok(known.address.clone()),
             _ => {
                 self.missing.addresses.insert(user_id.clone());
+                Err(Halt::Missing)
+            }
+        }
+    }
+
+    pub(super) fn find_client(&mut self, user_id: &UserId) -> Result<Option<SignUpClient>, Halt> {
+        let key = StreamKey::of::<User>(user_id);
+        if let Err(halt) = self.state(&key, false) {
+            self.missing.clients.insert(user_id.clone());
+            return Err(halt);
+        }
+        if let Some(client) = self.evidence.new_clients.get(user_id) {
+            return Ok(client.clone());
+        }
+        let before = self.streams.get(&key).and_then(|of| self.batch.stream_version(of.place));
+        match self.evidence.clients.get(user_id) {
+            Some(known) if Some(known.version) >= before => Ok(known.client.clone()),
+            _ => {
+                self.missing.clients.insert(user_id.clone());
                 Err(Halt::Missing)
             }
         }
@@ -139,6 +168,12 @@ impl UnitOfWork<'_> {
         let before = self.evidence.addresses.get(&user_id).map(|before| before.version);
         self.evidence.learnt += usize::from(Some(known.version) > before);
         self.evidence.addresses.insert(user_id, known);
+    }
+
+    pub(in crate::engine) fn learn_client(&mut self, user_id: UserId, known: KnownClient) {
+        let before = self.evidence.clients.get(&user_id).map(|before| before.version);
+        self.evidence.learnt += usize::from(Some(known.version) > before);
+        self.evidence.clients.insert(user_id, known);
     }
 
     pub(in crate::engine) fn learn_referees(

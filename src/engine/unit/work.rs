@@ -9,7 +9,7 @@ use crate::store::append::ClaimStep;
 use crate::store::{Loaded, RecordedEvent};
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, LatestReferee, ParticipantId, Personal,
-    ProgramId, Refusal, SideRow, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    ProgramId, Refusal, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// Before the beginning of the log: the stream was never read.
@@ -168,6 +168,10 @@ impl Work for UnitOfWork<'_> {
 
     fn address_of(&mut self, user_id: &UserId) -> Result<Option<Personal>, Halt> {
         self.find_address(user_id)
+    }
+
+    fn sign_up_client(&mut self, user_id: &UserId) -> Result<Option<SignUpClient>, Halt> {
+        self.find_client(user_id)
     }
 
     fn latest_referees(

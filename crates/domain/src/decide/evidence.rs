@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::fraud::{Mailbox, SignUpsPerAddress, counted_network};
 use crate::{
     Claim, ClaimKind, Halt, Personal, ProgramId, SignUpOrigin, SignUpOriginCommand, SignUpOriginId,
-    UserId, Work, each, peek_new, tell,
+    UserId, Work, each, load, peek_new, tell,
 };
 
 /// Keyed hashes of the mailbox that an address leads to and of what it looks like, by which others who have it are
@@ -82,12 +82,39 @@ pub(crate) fn share_fingerprint(
     fingerprint: &Personal,
 ) -> Result<Option<UserId>, Halt> {
     let key = work.keyed_hash("fingerprint", &fingerprint.0);
-    share(work, ClaimKind::Fingerprint, key, user_id)
+    share_key(work, user_id, &key)
+}
+
+/// As [`share_fingerprint`], for the keyed hash of a fingerprint.
+pub(crate) fn share_key(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    fingerprint_key: &str,
+) -> Result<Option<UserId>, Halt> {
+    share(work, ClaimKind::Fingerprint, fingerprint_key.into(), user_id)
 }
 
 /// The key of an address on the network, as one from which people sign up.
 pub(crate) fn network_key(work: &dyn Work, client_ip: IpAddr) -> String {
     work.keyed_hash("client_address", &counted_network(client_ip))
+}
+
+/// How many sign-ups for a program came from an address on the network within the window of the check.
+pub(crate) fn sign_ups_from(
+    work: &mut dyn Work,
+    program_id: &ProgramId,
+    client_ip: IpAddr,
+    check: SignUpsPerAddress,
+) -> Result<u32, Halt> {
+    let id = origin(work, program_id, client_ip);
+    let now = work.now();
+    let count = load::<SignUpOrigin>(work, &id)?.sign_ups_within(check.window_hours, now).len();
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+fn origin(work: &dyn Work, program_id: &ProgramId, client_ip: IpAddr) -> SignUpOriginId {
+    let address_key = network_key(work, client_ip).into();
+    SignUpOriginId { program_id: program_id.clone(), address_key }
 }
 
 /// Counts a sign-up for a program from an address on the network. Returns how many were made in the window of the check
@@ -98,13 +125,11 @@ pub(crate) fn count_sign_up(
     client_ip: IpAddr,
     check: SignUpsPerAddress,
 ) -> Result<u32, Halt> {
-    let address_key = network_key(work, client_ip).into();
-    let program_id = program_id.clone();
-    let id = SignUpOriginId { program_id: program_id.clone(), address_key };
-    let now = work.now();
+    let (id, now) = (origin(work, program_id, client_ip), work.now());
     // Most sign-ups come from an address of their own.
     let before =
         peek_new::<SignUpOrigin>(work, &id)?.sign_ups_within(check.window_hours, now).len();
+    let program_id = program_id.clone();
     tell::<SignUpOrigin>(work, &id, SignUpOriginCommand::Count { program_id, check, now })?;
     Ok(u32::try_from(before).unwrap_or(u32::MAX))
 }

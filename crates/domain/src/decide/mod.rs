@@ -37,8 +37,8 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId, Purchase, PurchaseId,
-    SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
+    ApiKeyId, Halt, JobId, MailKind, NewApiKey, ProgramId, Purchase, PurchaseId, SealedSecret,
+    SessionsEnded, StreamKey, UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -85,12 +85,6 @@ pub enum Command {
         forfeits_balances: bool,
     },
     ApplyReferral(ApplyReferral),
-    ReleaseReferral {
-        referee: ParticipantId,
-    },
-    RejectReferral {
-        referee: ParticipantId,
-    },
     RecordPurchase(RecordPurchase),
     /// Grants what a purchase would have granted if a referral had not been held or rejected that counts now.
     MakeUpPurchase {
@@ -134,8 +128,6 @@ impl Command {
             Self::RetryJob { .. } => "RetryJob",
             Self::EraseUser { .. } => "EraseUser",
             Self::ApplyReferral(_) => "ApplyReferral",
-            Self::ReleaseReferral { .. } => "ReleaseReferral",
-            Self::RejectReferral { .. } => "RejectReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
             Self::MakeUpPurchase { .. } => "MakeUpPurchase",
             Self::CreateApiKey(_) => "CreateApiKey",
@@ -170,8 +162,6 @@ impl Command {
             | Self::EraseUser { .. }
             | Self::ApplyReferral(_)
             | Self::MakeUpPurchase { .. }
-            | Self::ReleaseReferral { .. }
-            | Self::RejectReferral { .. }
             | Self::CreateApiKey(_)
             | Self::RevokeApiKey { .. }
             | Self::SetUserRole { .. }
@@ -209,8 +199,6 @@ impl Command {
                 erasure::erase(work, user_id, *forfeits_balances)
             }
             Self::ApplyReferral(input) => referral::apply(work, input),
-            Self::ReleaseReferral { referee } => standing::release(work, referee),
-            Self::RejectReferral { referee } => standing::reject(work, referee),
             Self::RecordPurchase(input) => purchase::record(work, input),
             Self::MakeUpPurchase { purchase_id, program_id } => {
                 make_up::make_up(work, purchase_id, program_id)

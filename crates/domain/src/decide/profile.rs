@@ -136,8 +136,11 @@ pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result
             let parse = |address: &Personal| Mailbox::parse(&address.0);
             if let Some((from, to)) = parse(&exchange.from).zip(parse(&exchange.to)) {
                 let owners = evidence::exchange_mailbox(work, user_id, &from, &to)?;
-                let subject = screening::Subject::with_new_address(to.address, owners);
-                screening::screen_new_address(work, user_id, &subject)?;
+                // Other capitals make no other address.
+                if from.address != to.address {
+                    let subject = screening::Subject::with_new_address(to.address, owners);
+                    screening::screen_new_address(work, user_id, &subject)?;
+                }
             }
             work.write_row(SideRow::ProfileChange(ProfileChange {
                 user_id: user_id.clone(),

@@ -44,8 +44,8 @@ pub(super) fn apply(work: &mut dyn Work, input: &ApplyReferral) -> Result<(), Ha
     let referrer_id = ParticipantId::new(&program_id, &referrer_user_id);
     check(work, &version.rules, &referee_id, &referrer_id)?;
     let rules = &version.rules;
-    let consequence = screening::screen_known(work, rules, &referee_id, &referrer_user_id)?;
-    let standing = standing::initial(work, rules, &referee_id, consequence)?;
+    let flag = screening::screen_known(work, rules, &referee_id, &referrer_user_id)?;
+    let standing = standing::initial(work, rules, &referee_id, flag)?;
     attach(work, version, &referee_id, &referrer_user_id, standing)
 }
 

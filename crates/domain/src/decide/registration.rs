@@ -162,8 +162,14 @@ fn enter(
     let version =
         program.current().ok_or_else(|| Refusal::ProgramNotFound(id.program_id.clone()))?;
     let rules = &version.rules;
-    let count = signing_up.map(|subject| screening::count_sign_up(work, rules, id, subject));
-    let sign_ups_from_address = count.transpose()?.flatten();
+    let known;
+    let (subject, sign_ups_from_address) = match signing_up {
+        Some(subject) => (subject, screening::count_sign_up(work, rules, id, subject)?),
+        None => {
+            known = Subject::known(work, &id.user_id, &rules.fraud_checks)?;
+            (&known, screening::count_enrolment(work, rules, id, &known)?)
+        }
+    };
     let (referrer, passed_over) = match code {
         None => (None, None),
         Some(code) => match usable_referrer(work, id, rules, code)? {
@@ -182,14 +188,9 @@ fn enter(
     tell::<Participant>(work, id, ParticipantCommand::Enroll { id: id.clone(), enrolled })?;
     work.write_row(SideRow::Enrollment(id.clone()));
     if let Some(referrer) = referrer {
-        let consequence = match signing_up {
-            Some(subject) => {
-                let count = sign_ups_from_address;
-                screening::screen_referral(work, rules, id, &referrer, subject, count)?
-            }
-            None => screening::screen_known(work, rules, id, &referrer)?,
-        };
-        let standing = standing::initial(work, rules, id, consequence)?;
+        let count = sign_ups_from_address;
+        let flag = screening::screen_referral(work, rules, id, &referrer, subject, count)?;
+        let standing = standing::initial(work, rules, id, flag)?;
         referral::attach(work, version, id, &referrer, standing)?;
     }
     Ok(passed_over)

@@ -7,9 +7,9 @@ use serde_json::json;
 use crate::decide::{account, evidence, screening, standing};
 use crate::fraud::{EXACT_BPS, FlagKind, FraudPolicy, Occasion};
 use crate::{
-    FraudDecision, FraudEvidence, FraudFlag, FraudFlagCommand, FraudFlagId, FraudFlagRaised,
-    FraudNote, Halt, ParticipantId, Personal, Program, ProgramId, Refusal, SideRow, User,
-    UserCommand, UserId, UserStatus, Work, each, load, peek_new, tell,
+    FlagAgainst, FraudDecision, FraudEvidence, FraudFlag, FraudFlagCommand, FraudFlagId,
+    FraudFlagRaised, FraudNote, Halt, ParticipantId, Personal, Program, ProgramId, Refusal,
+    SideRow, User, UserCommand, UserId, UserStatus, Work, each, load, peek_new, tell,
 };
 
 /// An operator decides about a flag.
@@ -57,11 +57,9 @@ pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(
     let is_cleared = *decision == FraudDecision::Released;
     each(raised.others(), |other| review_pair(work, referee_user_id, other, is_cleared))?;
     let referee = ParticipantId::new(&raised.program_id, referee_user_id);
-    if decision.rejects() {
-        standing::reject_unless_converted(work, &referee)?;
-    } else if raised.consequence > FraudPolicy::Flag || before.is_some_and(FraudDecision::rejects) {
-        standing::release_if_held_for_review(work, &referee)?;
-    }
+    let against =
+        decision.rejects().then(|| FlagAgainst { flag_id: flag_id.clone(), rejects: true });
+    standing::weigh(work, &referee, flag_id, against)?;
     if *decision == FraudDecision::RejectedAndDeactivated
         && load::<User>(work, referee_user_id)?.status() == UserStatus::Active
     {

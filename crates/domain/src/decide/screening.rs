@@ -13,13 +13,14 @@ use crate::decide::evidence::{self, FirstOwners};
 use crate::decide::standing;
 use crate::fraud::{
     Address, BURST_WINDOW_HOURS, EXACT_BPS, Finding, Flag, FlagKind, FraudChecks, FraudPolicy,
-    Mailbox, Occasion, Signals, judge,
+    Mailbox, Occasion, SignUpsPerAddress, Signals, judge,
 };
 use crate::rules::ProgramRules;
 use crate::{
-    FraudEvidence, FraudFlag, FraudFlagCommand, FraudFlagId, FraudFlagRaised, Halt, LatestReferee,
-    MAX_EVIDENCE_USERS, Participant, ParticipantId, Personal, ProgramId, Referral, ReferralStatus,
-    SideRow, SignUpClient, Timestamp, User, UserId, Work, each, load, peek_new, tell,
+    FlagAgainst, FraudEvidence, FraudFlag, FraudFlagCommand, FraudFlagId, FraudFlagRaised, Halt,
+    LatestReferee, MAX_EVIDENCE_USERS, MAX_FLAGS_AGAINST, Participant, ParticipantId, Personal,
+    ProgramId, Referral, ReferralStatus, SideRow, SignUpClient, Timestamp, User, UserId, Work,
+    each, load, peek_new, tell,
 };
 
 /// A user as the checks see them, with what the caller said of the client.
@@ -71,13 +72,38 @@ impl Subject {
         })
     }
 
-    /// A user who has signed up before.
-    pub(super) fn known(work: &mut dyn Work, user_id: &UserId) -> Result<Self, Halt> {
-        let address = work.address_of(user_id)?;
+    /// A user who has signed up before, as far as the checks need to know. The sign-up counts for the address from which
+    /// it came as long as the window of the check lasts.
+    pub(super) fn known(
+        work: &mut dyn Work,
+        user_id: &UserId,
+        checks: &FraudChecks,
+    ) -> Result<Self, Halt> {
+        if checks.are_off() {
+            return Ok(Self::default());
+        }
+        let (of_client, now) = (checks.sign_ups_per_address, work.now());
+        // Both are tried before either halts, so that they are looked up together.
+        let address = work.address_of(user_id);
+        let needs_client = of_client.is_some() || checks.fingerprint.is_some();
+        let client = if needs_client { work.sign_up_client(user_id) } else { Ok(None) };
+        let (address, client) = (address?, client?);
         let address = address.and_then(|address| Address::of_comparable(&address.0));
-        let Some(mailbox) = address.map(Mailbox::of) else { return Ok(Self::default()) };
-        let owners = evidence::share_mailbox(work, user_id, &mailbox)?;
-        Ok(Self::with_new_address(mailbox.address, owners))
+        let mailbox = address.map(Mailbox::of);
+        let owners = mailbox.as_ref().map(|of| evidence::share_mailbox(work, user_id, of));
+        let fingerprint_key = client.as_ref().and_then(|of| of.fingerprint_key.clone());
+        let fingerprint_owner =
+            fingerprint_key.as_ref().map(|key| evidence::share_key(work, user_id, key)).transpose();
+        let is_recent = |of: &SignUpClient| {
+            of_client.is_some_and(|check| of.sign_up_time > check.window_start(now))
+        };
+        Ok(Self {
+            owners: owners.transpose()?.unwrap_or_default(),
+            address: mailbox.map(|mailbox| mailbox.address),
+            fingerprint_owner: fingerprint_owner?.flatten(),
+            client_ip: client.filter(is_recent).and_then(|of| of.client_ip),
+            fingerprint_key,
+        })
     }
 
     /// A user whose address is another one from now on.
@@ -100,8 +126,21 @@ pub(super) fn count_sign_up(
         .transpose()
 }
 
+/// Counts the enrolment of somebody who signed up of late, as [`count_sign_up`] counts a sign-up; but it is never refused.
+pub(super) fn count_enrolment(
+    work: &mut dyn Work,
+    rules: &ProgramRules,
+    id: &ParticipantId,
+    subject: &Subject,
+) -> Result<Option<u32>, Halt> {
+    let check = rules.fraud_checks.sign_ups_per_address.zip(subject.client_ip);
+    let Some((check, client_ip)) = check else { return Ok(None) };
+    let check = SignUpsPerAddress { policy: FraudPolicy::Flag, ..check };
+    evidence::count_sign_up(work, &id.program_id, client_ip, check).map(Some)
+}
+
 /// Makes the checks of a program for a referral that is about to be made, and raises a flag if they find something.
-/// Returns what follows for the referral.
+/// Returns the flag if it is against the referral.
 pub(super) fn screen_referral(
     work: &mut dyn Work,
     rules: &ProgramRules,
@@ -109,7 +148,7 @@ pub(super) fn screen_referral(
     referrer_user_id: &UserId,
     subject: &Subject,
     sign_ups_from_address: Option<u32>,
-) -> Result<Option<FraudPolicy>, Halt> {
+) -> Result<Option<FlagAgainst>, Halt> {
     let case = Case { referee, referrer_user_id, subject, sign_ups_from_address };
     let Some(flag) = case.examine(work, &rules.fraud_checks, Occasion::Referral)? else {
         return Ok(None);
@@ -117,21 +156,25 @@ pub(super) fn screen_referral(
     // A participant is referred once.
     let flag_id = flag_id(work, &referral_flag(referee))?;
     case.raise(work, &flag_id, &flag, Occasion::Referral)?;
-    Ok(Some(flag.consequence))
+    let rejects = flag.consequence == FraudPolicy::Reject;
+    Ok((flag.consequence > FraudPolicy::Flag).then_some(FlagAgainst { flag_id, rejects }))
 }
 
-/// Makes the checks for a referral of somebody who has signed up before.
+/// Makes the checks for a referral of somebody who is enrolled.
 pub(super) fn screen_known(
     work: &mut dyn Work,
     rules: &ProgramRules,
     referee: &ParticipantId,
     referrer_user_id: &UserId,
-) -> Result<Option<FraudPolicy>, Halt> {
-    if rules.fraud_checks.are_off() {
-        return Ok(None);
-    }
-    let subject = Subject::known(work, &referee.user_id)?;
-    screen_referral(work, rules, referee, referrer_user_id, &subject, None)
+) -> Result<Option<FlagAgainst>, Halt> {
+    let checks = &rules.fraud_checks;
+    let subject = Subject::known(work, &referee.user_id, checks)?;
+    let count = checks.sign_ups_per_address.zip(subject.client_ip).map(|(check, client_ip)| {
+        let all = evidence::sign_ups_from(work, &referee.program_id, client_ip, check);
+        // Their own enrolment is among them.
+        all.map(|all| all.saturating_sub(1))
+    });
+    screen_referral(work, rules, referee, referrer_user_id, &subject, count.transpose()?)
 }
 
 /// Makes the checks again for the referrals of a user with a new address, to flag them.
@@ -157,8 +200,7 @@ pub(super) fn screen_new_address(
 }
 
 /// Looks who came with the fingerprint of a purchase before. If somebody else did, the buyer's referrals are flagged in
-/// the programs that check fingerprints, once for the two; one that has not earned anything yet is also held, if the
-/// program says so.
+/// the programs that check fingerprints, and the referrals that the buyer has made of that user.
 pub(super) fn screen_purchase(
     work: &mut dyn Work,
     buyer_user_id: &UserId,
@@ -172,32 +214,57 @@ pub(super) fn screen_purchase(
         ..Subject::default()
     };
     each(programs, |program_id| {
-        let referee = ParticipantId::new(program_id, buyer_user_id);
-        let Some((checks, referral)) = checked_referral(work, &referee)? else { return Ok(()) };
-        let is_cleared = load::<User>(work, buyer_user_id)?.cleared().contains(&owner);
-        let Some(check) = checks.fingerprint.filter(|_| !is_cleared) else { return Ok(()) };
-        let flag_id = flag_id(work, &format!("fingerprint {referee} {owner}"))?;
-        if peek_new::<FraudFlag>(work, &flag_id)?.raised().is_some() {
-            return Ok(());
-        }
-        let holds = check.policy > FraudPolicy::Flag && referral.status == ReferralStatus::Pending;
-        let gravest = Finding {
-            kind: FlagKind::Fingerprint,
-            score_bps: EXACT_BPS,
-            other_user_id: Some(owner.clone()),
-            policy: check.policy,
-        };
-        let consequence = if holds { FraudPolicy::Hold } else { FraudPolicy::Flag };
-        let flag = Flag { gravest, consequence, evidence: Vec::new() };
-        let case = Case {
-            referee: &referee,
-            referrer_user_id: &referral.referrer_user_id,
-            subject: &subject,
-            sign_ups_from_address: None,
-        };
-        case.raise(work, &flag_id, &flag, Occasion::Purchase)?;
-        if holds { standing::hold(work, &referee) } else { Ok(()) }
+        // Whoever shares it may be the one whom the buyer has referred.
+        let [buyer_id, owner_id] =
+            [buyer_user_id, &owner].map(|user_id| ParticipantId::new(program_id, user_id));
+        let referral = load::<Participant>(work, &owner_id)?.referral().cloned();
+        let is_of_buyer = referral.is_some_and(|of| of.referrer_user_id == *buyer_user_id);
+        let of_owner = is_of_buyer.then_some((&owner_id, buyer_user_id));
+        each([(&buyer_id, &owner)].into_iter().chain(of_owner), |(referee, other)| {
+            flag_shared_fingerprint(work, referee, other, &subject)
+        })
     })
+}
+
+/// Flags the referral of somebody who shares a fingerprint with another user, once for the two. One that has not earned
+/// anything yet is also held, if the program says so.
+fn flag_shared_fingerprint(
+    work: &mut dyn Work,
+    referee: &ParticipantId,
+    other: &UserId,
+    subject: &Subject,
+) -> Result<(), Halt> {
+    let Some((checks, referral)) = checked_referral(work, referee)? else { return Ok(()) };
+    let is_cleared = load::<User>(work, &referee.user_id)?.cleared().contains(other);
+    let Some(check) = checks.fingerprint.filter(|_| !is_cleared) else { return Ok(()) };
+    // When the referral was made, the two may have been flagged for it already.
+    let first_id = flag_id(work, &referral_flag(referee))?;
+    let flag_id = flag_id(work, &format!("fingerprint {referee} {other}"))?;
+    let first = load::<FraudFlag>(work, &first_id);
+    let is_flagged = peek_new::<FraudFlag>(work, &flag_id)?.raised().is_some();
+    if is_flagged || first?.raised().is_some_and(|of| of.names(FlagKind::Fingerprint, other)) {
+        return Ok(());
+    }
+    let holds = check.policy > FraudPolicy::Flag
+        && matches!(referral.status, ReferralStatus::Pending | ReferralStatus::Held)
+        && referral.flags.len() < MAX_FLAGS_AGAINST;
+    let gravest = Finding {
+        kind: FlagKind::Fingerprint,
+        score_bps: EXACT_BPS,
+        other_user_id: Some(other.clone()),
+        policy: check.policy,
+    };
+    let consequence = if holds { FraudPolicy::Hold } else { FraudPolicy::Flag };
+    let flag = Flag { gravest, consequence, evidence: Vec::new() };
+    let case = Case {
+        referee,
+        referrer_user_id: &referral.referrer_user_id,
+        subject,
+        sign_ups_from_address: None,
+    };
+    case.raise(work, &flag_id, &flag, Occasion::Purchase)?;
+    let against = FlagAgainst { flag_id: flag_id.clone(), rejects: false };
+    if holds { standing::weigh(work, referee, &flag_id, Some(against)) } else { Ok(()) }
 }
 
 /// The checks of a program by its present rules, with the participant's referral; `None` if there is nothing to check.
@@ -267,14 +334,14 @@ impl Case<'_> {
         let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
         // All are tried before any of them halts, so that they are looked up together.
         let (referrer_address, latest) = look_up(work, checks, &referrer);
-        let is_mutual = checks.mutual_referral.map(|_| self.is_mutual(work));
+        // Nothing but the address is another one when it changes.
+        let is_new = occasion == Occasion::Referral;
+        let is_mutual = checks.mutual_referral.filter(|_| is_new).map(|_| self.is_mutual(work));
         let cleared = load::<User>(work, &referee.user_id);
         let (referrer_address, latest) = (referrer_address?, latest?);
         let cleared: BTreeSet<UserId> = cleared?.cleared().iter().cloned().collect();
         let since = work.now().plus_seconds(-i64::from(BURST_WINDOW_HOURS) * 60 * 60);
-        let is_burst_wanted = occasion == Occasion::Referral;
-        let within_hour =
-            latest.iter().filter(|of| is_burst_wanted && of.refer_time > since).count();
+        let within_hour = latest.iter().filter(|of| is_new && of.refer_time > since).count();
         let has_disposable_domain = checks.disposable_domain.is_some()
             && subject.address.as_ref().is_some_and(|of| work.is_disposable(of.domain()));
         let signals = Signals {

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{FlagKind, LATEST_REFEREES};
-use crate::MAX_SIGN_UPS_PER_ADDRESS;
 use crate::rules::{Fault, Faults};
 use crate::similarity::ONE;
+use crate::{MAX_SIGN_UPS_PER_ADDRESS, Timestamp};
 
 /// The longest time over which the sign-ups of an IP address can be counted: 30 days.
 pub const MAX_WINDOW_HOURS: u32 = 30 * 24;
@@ -53,6 +53,12 @@ impl SignUpsPerAddress {
     #[must_use]
     pub fn is_exceeded(&self, sign_ups_before: u32) -> bool {
         sign_ups_before >= self.max_sign_ups
+    }
+
+    /// After when a sign-up must have been made in order to count.
+    #[must_use]
+    pub fn window_start(&self, now: Timestamp) -> Timestamp {
+        now.plus_seconds(-i64::from(self.window_hours) * 60 * 60)
     }
 
     /// Whether another sign-up is refused as a whole.

@@ -7,7 +7,7 @@ use crate::events::events;
 use crate::ledger::Posting;
 use crate::purchase::RewardWithheld;
 use crate::registry::Posts;
-use crate::{PurchaseId, Timestamp, UserId};
+use crate::{FraudFlagId, PurchaseId, Timestamp, UserId};
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_false(value: &bool) -> bool {
@@ -101,6 +101,19 @@ pub struct ParticipantEnrolled {
     pub code_passed_over: Option<CodeFault>,
 }
 
+/// A fraud flag because of which a referral does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FlagAgainst {
+    /// The flag.
+    pub flag_id: FraudFlagId,
+    /// Whether it rejects the referral, instead of holding it.
+    pub rejects: bool,
+}
+
+/// The largest number of flags that a referral remembers. While there are so many, a purchase adds none.
+pub const MAX_FLAGS_AGAINST: usize = 16;
+
 /// The participant got a referrer, permanently.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -113,6 +126,9 @@ pub struct ReferralApplied {
     /// Why the referral is held, each reason once; absent if it is not.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub hold_reasons: Vec<HoldReason>,
+    /// The fraud flags because of which it does not count; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub flags: Vec<FlagAgainst>,
     /// When, in microseconds since 1970.
     pub referral_time_us: Timestamp,
     /// Whether the referrer was inactive, so that the referral never counts for tiers.
@@ -145,6 +161,9 @@ pub struct ReferralStandingChanged {
     /// Why the referral is still held; absent if it is not.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub hold_reasons: Vec<HoldReason>,
+    /// The fraud flags because of which it does not count; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub flags: Vec<FlagAgainst>,
     /// When the referral was released, in microseconds since 1970; absent if it was not.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub release_time_us: Option<Timestamp>,

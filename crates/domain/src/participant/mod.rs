@@ -19,10 +19,10 @@ use super::{
 };
 
 pub use events::{
-    BalanceForfeited, FirstPurchaseUsed, HoldReason, ParticipantDeactivated, ParticipantEnrolled,
-    ParticipantErased, ParticipantEvent, ParticipantReactivated, PurchaseCredited, ReferralApplied,
-    ReferralConverted, ReferralMade, ReferralStandingChanged, ReferralStatus, ReferralUpdated,
-    RewardGranted, TierChanged,
+    BalanceForfeited, FirstPurchaseUsed, FlagAgainst, HoldReason, MAX_FLAGS_AGAINST,
+    ParticipantDeactivated, ParticipantEnrolled, ParticipantErased, ParticipantEvent,
+    ParticipantReactivated, PurchaseCredited, ReferralApplied, ReferralConverted, ReferralMade,
+    ReferralStandingChanged, ReferralStatus, ReferralUpdated, RewardGranted, TierChanged,
 };
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
 
@@ -294,6 +294,7 @@ impl Participant {
             referrer_user_id,
             status: standing.status(),
             hold_reasons: standing.hold_reasons(),
+            flags: standing.flags,
             referral_time_us: now,
             made_while_inactive,
         })

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    HoldReason, ReferralApplied, ReferralMade, ReferralStandingChanged, ReferralStatus,
-    ReferralUpdated,
+    FlagAgainst, HoldReason, ReferralApplied, ReferralMade, ReferralStandingChanged,
+    ReferralStatus, ReferralUpdated,
 };
 use crate::rules::{EarnOn, ProgramRules};
 use crate::{Timestamp, UserId};
@@ -19,6 +19,9 @@ pub struct Referral {
     pub status: ReferralStatus,
     /// Why the referral is held; empty if it is not.
     pub hold_reasons: Vec<HoldReason>,
+    /// The fraud flags because of which it does not count. An undecided one holds it, unless its policy rejects; one that
+    /// was released is not among them.
+    pub flags: Vec<FlagAgainst>,
     /// When the referral was made.
     pub referral_time: Timestamp,
     /// When the referral was released; none if it never was.
@@ -35,6 +38,7 @@ impl Referral {
             referrer_user_id: applied.referrer_user_id,
             status: applied.status,
             hold_reasons: applied.hold_reasons,
+            flags: applied.flags,
             referral_time: applied.referral_time_us,
             release_time: None,
             made_while_inactive: applied.made_while_inactive,
@@ -45,6 +49,7 @@ impl Referral {
     pub(super) fn change_standing(&mut self, changed: ReferralStandingChanged) {
         self.status = changed.status;
         self.hold_reasons = changed.hold_reasons;
+        self.flags = changed.flags;
         if changed.release_time_us.is_some() {
             self.release_time = changed.release_time_us;
             self.made_while_inactive = changed.made_while_inactive;
@@ -60,43 +65,37 @@ impl Referral {
     }
 }
 
-/// How a new referral stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It counts.
-    Pending,
-    /// It does not count yet, for these reasons.
-    Held(Vec<HoldReason>),
-    /// It does not count.
-    Rejected,
+/// What keeps a referral from counting.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Whether it waits for the confirmation of the referee's address.
+    pub is_unconfirmed: bool,
+    /// The flags that hold or reject it.
+    pub flags: Vec<FlagAgainst>,
 }
 
 impl Standing {
-    /// Held for these reasons; pending if there are none.
-    #[must_use]
-    pub fn held_for(mut reasons: Vec<HoldReason>) -> Self {
-        reasons.sort_unstable();
-        reasons.dedup();
-        if reasons.is_empty() { Self::Pending } else { Self::Held(reasons) }
-    }
-
     /// The status of the referral.
     #[must_use]
     pub fn status(&self) -> ReferralStatus {
-        match self {
-            Self::Pending => ReferralStatus::Pending,
-            Self::Held(_) => ReferralStatus::Held,
-            Self::Rejected => ReferralStatus::Rejected,
+        if self.flags.iter().any(|flag| flag.rejects) {
+            ReferralStatus::Rejected
+        } else if self.is_unconfirmed || !self.flags.is_empty() {
+            ReferralStatus::Held
+        } else {
+            ReferralStatus::Pending
         }
     }
 
-    /// Why the referral is held; empty if it is not.
+    /// Why the referral is held, in ascending order; empty if it is not.
     #[must_use]
-    pub fn hold_reasons(self) -> Vec<HoldReason> {
-        match self {
-            Self::Held(reasons) => reasons,
-            Self::Pending | Self::Rejected => Vec::new(),
+    pub fn hold_reasons(&self) -> Vec<HoldReason> {
+        if self.status() != ReferralStatus::Held {
+            return Vec::new();
         }
+        let unconfirmed = self.is_unconfirmed.then_some(HoldReason::UnconfirmedEmail);
+        let review = (!self.flags.is_empty()).then_some(HoldReason::Review);
+        unconfirmed.into_iter().chain(review).collect()
     }
 }
 

@@ -11,8 +11,8 @@ use crate::decide::Command;
 use crate::fraud::LATEST_REFEREES;
 use crate::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, LatestReferee, MailedToken,
-    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Refusal, SideRow, Stream,
-    StreamKey, Timestamp, UplineWalk, UserId, Work,
+    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Refusal, SideRow, SignUpClient,
+    Stream, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// The event, written to and read back from its form in the log.
@@ -64,6 +64,7 @@ struct Tables {
     streams: HashMap<StreamKey, AnyAggregate>,
     claims: HashMap<(ClaimKind, String), String>,
     profiles: HashMap<UserId, Profile>,
+    clients: HashMap<UserId, SignUpClient>,
     enrollments: BTreeSet<ParticipantId>,
     referrals: HashMap<ParticipantId, UserId>,
     /// Referrals in order: who referred, whom and when.
@@ -84,6 +85,7 @@ enum LookUp {
     ErasedAddress(String),
     Owner(ClaimKind, String),
     Address(UserId),
+    Client(UserId),
     Referees(ParticipantId),
 }
 
@@ -438,6 +440,11 @@ impl Work for Unit {
         Ok(self.tables.profiles.get(user_id).map(address))
     }
 
+    fn sign_up_client(&mut self, user_id: &UserId) -> Result<Option<SignUpClient>, Halt> {
+        self.need(LookUp::Client(user_id.clone()))?;
+        Ok(self.tables.clients.get(user_id).cloned())
+    }
+
     fn latest_referees(
         &mut self,
         referrer: &ParticipantId,
@@ -461,7 +468,11 @@ impl Work for Unit {
 
     fn write_row(&mut self, row: SideRow) {
         match row {
+            SideRow::SignUpClient(client) => {
+                self.tables.clients.insert(client.user_id.clone(), client);
+            }
             SideRow::Erasure(user_id) => {
+                self.tables.clients.remove(&user_id);
                 self.tables.profiles.remove(&user_id);
                 self.tables.claims.retain(|(kind, _), owner| {
                     !kind.is_shared() || owner.as_str() != user_id.as_str()
@@ -496,8 +507,7 @@ impl Work for Unit {
                 self.tables.asked_to_confirm.push(user_id);
             }
             // Nothing that decisions read.
-            SideRow::SignUpClient(_)
-            | SideRow::FraudEvidence(_)
+            SideRow::FraudEvidence(_)
             | SideRow::FraudNote(_)
             | SideRow::SecondFactor(_)
             | SideRow::SecondFactorBegun { .. }

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use crate::decide::{
     ApplyReferral, CodeFault, CodeVerdict, Command, ConfirmEmail, EnrollParticipant,
-    RecordPurchase, Referrer, RegisterUser, validate_code,
+    RecordPurchase, Referrer, RegisterUser, ResolveFraudFlag, validate_code,
 };
+use crate::fraud::{EXACT_BPS, FlagKind, FraudPolicy, Occasion};
 use crate::reward::WithheldReason;
 use crate::rules::ProgramRules;
 use crate::tests::memory_work::{Memory, Reading, keyed_hash};
 use crate::{
-    AnyEvent, Halt, Participant, ParticipantEvent, ParticipantId, Profile, ProgramId,
-    PurchaseEvent, PurchaseId, ReferralStatus, Refusal, RewardGranted, RewardWithheld, Timestamp,
-    UserId,
+    AnyEvent, FraudDecision, FraudFlag, FraudFlagEvent, FraudFlagId, FraudFlagRaised, Halt,
+    Participant, ParticipantEvent, ParticipantId, Profile, ProgramId, PurchaseEvent, PurchaseId,
+    ReferralStatus, Refusal, RewardGranted, RewardWithheld, Timestamp, UserId,
 };
 
 /// The program of a scene, unless another one is named.
@@ -185,12 +186,46 @@ impl Scene {
         self.tell(&Command::ConfirmEmail(Box::new(confirm)))
     }
 
+    /// An operator releases the flag of somebody's referral.
     pub fn release(&mut self, name: &str) -> Result<(), Halt> {
-        self.tell(&Command::ReleaseReferral { referee: Self::id(name) })
+        self.resolve(name, FraudDecision::Released)
     }
 
+    /// An operator rejects somebody's referral by its flag.
     pub fn reject(&mut self, name: &str) -> Result<(), Halt> {
-        self.tell(&Command::RejectReferral { referee: Self::id(name) })
+        self.resolve(name, FraudDecision::Rejected)
+    }
+
+    fn resolve(&mut self, name: &str, decision: FraudDecision) -> Result<(), Halt> {
+        let flag_id = self.flag(name);
+        let resolve = ResolveFraudFlag { flag_id, decision, note: None };
+        self.tell(&Command::ResolveFraudFlag(Box::new(resolve)))
+    }
+
+    /// A flag of somebody's referral, as one that was raised without any consequence.
+    pub fn flag(&mut self, name: &str) -> FraudFlagId {
+        let flag_id = FraudFlagId::parse(&format!("flag-{name}")).unwrap();
+        if self.memory.state::<FraudFlag>(&flag_id).raised().is_none() {
+            let event = FraudFlagEvent::FraudFlagRaised(Self::flag_of(name));
+            self.memory.given::<FraudFlag>(&flag_id, event);
+        }
+        flag_id
+    }
+
+    /// How such a flag is raised.
+    pub fn flag_of(name: &str) -> FraudFlagRaised {
+        FraudFlagRaised {
+            kind: FlagKind::DisposableDomain,
+            score_bps: EXACT_BPS,
+            program_id: program(PROGRAM),
+            referee_user_id: Some(user(name)),
+            referrer_user_id: None,
+            other_user_id: None,
+            occasion: Occasion::Referral,
+            consequence: FraudPolicy::Flag,
+            evidence: Vec::new(),
+            evidence_user_ids: Vec::new(),
+        }
     }
 
     pub fn verdict(&self, code: &str, name: Option<&str>) -> Result<CodeVerdict, Halt> {

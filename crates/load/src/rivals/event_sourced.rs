@@ -271,6 +271,7 @@ fn beginning(population: &Population, participant: usize) -> Result<Vec<Particip
     if let Some(referrer) = population.referrer(participant) {
         let applied = ReferralApplied {
             hold_reasons: Vec::new(),
+            flags: Vec::new(),
             referrer_user_id: population.participant_id(referrer)?.user_id,
             status: ReferralStatus::Pending,
             referral_time_us: Timestamp::default(),

@@ -10,9 +10,9 @@ use crate::rules::{FirstPurchaseUse, Pay, RewardKind, RewardRule};
 use crate::tests::programs::{multi_level_commission, rule, tier};
 use crate::tests::scene::{program, user};
 use crate::{
-    Bucket, Buckets, EntryKind, HoldReason, Participant, ParticipantCommand,
-    ParticipantDeactivated, ParticipantEnrolled, ParticipantEvent, ParticipantId,
-    ParticipantReactivated, Posting, PurchaseCredited, PurchaseId, ReferralApplied,
+    Bucket, Buckets, EntryKind, FlagAgainst, FraudFlagId, HoldReason, Participant,
+    ParticipantCommand, ParticipantDeactivated, ParticipantEnrolled, ParticipantEvent,
+    ParticipantId, ParticipantReactivated, Posting, PurchaseCredited, PurchaseId, ReferralApplied,
     ReferralConverted, ReferralCounts, ReferralMade, ReferralStandingChanged, ReferralStatus,
     ReferralUpdated, Refusal, RewardGranted, RewardWithheld, Standing, TierChanged, TierReferrals,
 };
@@ -30,6 +30,7 @@ fn referred(status: ReferralStatus) -> ParticipantEvent {
         referrer_user_id: user("ana"),
         status,
         hold_reasons: Vec::new(),
+        flags: Vec::new(),
         referral_time_us: NOW,
         made_while_inactive: false,
     }
@@ -48,7 +49,7 @@ fn apply_referral(referrer: &str) -> ParticipantCommand {
     ParticipantCommand::ApplyReferral {
         id: id(),
         referrer_user_id: user(referrer),
-        standing: Standing::Pending,
+        standing: Standing::default(),
         made_while_inactive: false,
         now: NOW,
     }
@@ -147,10 +148,12 @@ fn never_refers_themselves() {
 #[test]
 fn says_why_their_referral_is_held() {
     let reasons = vec![HoldReason::UnconfirmedEmail, HoldReason::Review];
+    let flag_id = FraudFlagId::parse("flag").unwrap();
+    let flags = vec![FlagAgainst { flag_id, rejects: false }];
     let held = ParticipantCommand::ApplyReferral {
         id: id(),
         referrer_user_id: user("ana"),
-        standing: Standing::held_for(vec![HoldReason::Review, HoldReason::UnconfirmedEmail]),
+        standing: Standing { is_unconfirmed: true, flags: flags.clone() },
         made_while_inactive: false,
         now: NOW,
     };
@@ -158,6 +161,7 @@ fn says_why_their_referral_is_held() {
         referrer_user_id: user("ana"),
         status: ReferralStatus::Held,
         hold_reasons: reasons.clone(),
+        flags: flags.clone(),
         referral_time_us: NOW,
         made_while_inactive: false,
     };
@@ -165,6 +169,7 @@ fn says_why_their_referral_is_held() {
     let changed = |status, hold_reasons, release_time_us| ReferralStandingChanged {
         status,
         hold_reasons,
+        flags: if status == ReferralStatus::Held { flags.clone() } else { Vec::new() },
         release_time_us,
         made_while_inactive: false,
     };

@@ -1,15 +1,17 @@
 //! Referrals that are held, released and rejected.
 
-use crate::decide::Command;
+use crate::decide::{Command, ResolveFraudFlag};
+use crate::fraud::FraudPolicy;
 use crate::reward::WithheldReason::{
     EarnerInactive, NotFirstPurchase, ReferralHeld, ReferralNotCounted,
 };
 use crate::rules::ProgramRules;
 use crate::tests::programs::{first_purchase_bonus, multi_level_commission, tiered_points};
-use crate::tests::scene::{PROGRAM, Scene, member, refused, user};
+use crate::tests::scene::{PROGRAM, Scene, refused, user};
 use crate::{
-    HoldReason, Participant, ParticipantEvent, Purchase, PurchaseId, ReferralMade,
-    ReferralStandingChanged, ReferralStatus, Refusal,
+    FlagAgainst, FraudFlag, FraudFlagEvent, FraudFlagId, FraudFlagRaised, HoldReason, Participant,
+    ParticipantEvent, Purchase, PurchaseId, ReferralMade, ReferralStandingChanged, ReferralStatus,
+    ReferralUpdated, Refusal,
 };
 
 fn confirmed_only(rules: ProgramRules) -> ProgramRules {
@@ -30,15 +32,32 @@ fn hold_reasons(scene: &Scene, name: &str) -> Vec<HoldReason> {
 /// Holds a referral for review, too, as a check of fraud would have done when it was made.
 fn review(scene: &mut Scene, name: &str) {
     let reasons = [hold_reasons(scene, name), vec![HoldReason::Review]].concat();
+    let flag_id = scene.flag(name);
+    hold(scene, name, reasons, vec![FlagAgainst { flag_id, rejects: false }]);
+}
+
+fn hold(scene: &mut Scene, name: &str, hold_reasons: Vec<HoldReason>, flags: Vec<FlagAgainst>) {
+    let before = scene.status(name).unwrap();
     let changed = ReferralStandingChanged {
         status: ReferralStatus::Held,
-        hold_reasons: reasons,
+        hold_reasons,
+        flags,
         release_time_us: None,
         made_while_inactive: false,
     };
-    scene
-        .memory
-        .given::<Participant>(&Scene::id(name), ParticipantEvent::ReferralStandingChanged(changed));
+    let changed = ParticipantEvent::ReferralStandingChanged(changed);
+    scene.memory.given::<Participant>(&Scene::id(name), changed);
+    if before != ReferralStatus::Held {
+        let updated = ReferralUpdated {
+            referee_user_id: user(name),
+            previous_status: before,
+            status: ReferralStatus::Held,
+            made_while_inactive: false,
+            converted_while_inactive: false,
+        };
+        let referrer = Scene::id(&scene.referrer(name).unwrap());
+        scene.memory.given::<Participant>(&referrer, ParticipantEvent::ReferralUpdated(updated));
+    }
 }
 
 /// Pending, held and converted referrals.
@@ -113,7 +132,9 @@ fn a_referral_that_is_held_for_two_reasons_is_released_when_both_are_gone() {
 #[test]
 fn nobody_can_release_a_referral_in_place_of_the_confirmation() {
     let mut scene = held(tiered_points());
-    assert_eq!(scene.release("bea"), refused(Refusal::ReferralUnconfirmed(member("bea"))));
+    scene.release("bea").unwrap();
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Held));
+    assert_eq!(hold_reasons(&scene, "bea"), [HoldReason::UnconfirmedEmail]);
 }
 
 #[test]
@@ -165,17 +186,74 @@ fn a_rejected_referral_is_not_released_by_a_confirmation() {
 }
 
 #[test]
-fn only_what_is_held_can_be_rejected_and_only_what_does_not_count_released() {
+fn what_has_converted_stays_whatever_is_decided_and_who_was_never_referred_has_nothing_to_decide() {
     let mut scene = held(first_purchase_bonus());
     scene.confirm("bea").unwrap();
-    let not_held = || refused(Refusal::ReferralNotHeld(member("bea")));
-    assert_eq!((scene.reject("bea"), scene.release("bea")), (not_held(), not_held()));
+    scene.reject("bea").unwrap();
+    assert_eq!(
+        (scene.status("bea"), counts(&scene, "ana")),
+        (Some(ReferralStatus::Rejected), (0, 0, 0))
+    );
+    scene.release("bea").unwrap();
     scene.buy("bea", 1_000);
     assert_eq!(scene.status("bea"), Some(ReferralStatus::Converted));
-    assert_eq!((scene.reject("bea"), scene.release("bea")), (not_held(), not_held()));
-    assert_eq!(scene.reject("ana"), refused(Refusal::ReferralNotHeld(member("ana"))));
-    let nobody = Refusal::UserNotFound(user("nobody"));
-    assert_eq!(scene.release("nobody"), refused(nobody));
+    let before = scene.participant("bea");
+    scene.reject("bea").unwrap();
+    scene.release("bea").unwrap();
+    assert_eq!(scene.participant("bea"), before);
+    for name in ["ana", "nobody"] {
+        scene.reject(name).unwrap();
+        assert_eq!(scene.status(name), None);
+    }
+}
+
+/// One flag of two says nothing about what the other one does.
+#[test]
+fn a_referral_with_two_flags_counts_when_both_are_released_whatever_the_order() {
+    use crate::FraudDecision::{Rejected, Released};
+    for (decisions, status) in [
+        (vec![(0, Released)], ReferralStatus::Held),
+        (vec![(1, Released)], ReferralStatus::Held),
+        (vec![(1, Rejected), (1, Released)], ReferralStatus::Held),
+        (vec![(0, Rejected), (1, Rejected), (1, Released)], ReferralStatus::Rejected),
+        (vec![(1, Rejected), (0, Released)], ReferralStatus::Rejected),
+        (vec![(1, Rejected), (0, Released), (1, Released)], ReferralStatus::Pending),
+        (vec![(0, Released), (1, Released)], ReferralStatus::Pending),
+    ] {
+        let mut scene = Scene::of(first_purchase_bonus());
+        scene.line(&["ana", "bea"]);
+        let flags = ["one", "two"].map(|name| {
+            let flag_id = FraudFlagId::parse(name).unwrap();
+            let raised =
+                FraudFlagRaised { consequence: FraudPolicy::Hold, ..Scene::flag_of("bea") };
+            scene.memory.given::<FraudFlag>(&flag_id, FraudFlagEvent::FraudFlagRaised(raised));
+            flag_id
+        });
+        let held =
+            flags.iter().map(|flag_id| FlagAgainst { flag_id: flag_id.clone(), rejects: false });
+        hold(&mut scene, "bea", vec![HoldReason::Review], held.collect());
+        for (index, decision) in &decisions {
+            let flag_id = flags[*index].clone();
+            let decision = *decision;
+            let resolve = ResolveFraudFlag { flag_id, decision, note: None };
+            scene.tell(&Command::ResolveFraudFlag(Box::new(resolve))).unwrap();
+        }
+        assert_eq!(scene.status("bea"), Some(status), "{decisions:?}");
+        let taken = u32::from(status != ReferralStatus::Rejected);
+        assert_eq!(scene.participant("ana").uses(), taken, "{decisions:?}");
+    }
+}
+
+#[test]
+fn the_place_of_somebody_who_was_erased_is_free_again_after_a_rejection() {
+    let mut scene = held(ProgramRules { max_uses_per_code: Some(1), ..first_purchase_bonus() });
+    scene.erase("bea", false).unwrap();
+    scene.release("bea").unwrap();
+    assert_eq!(scene.participant("ana").uses(), 1);
+    scene.reject("bea").unwrap();
+    assert_eq!((counts(&scene, "ana"), scene.participant("ana").uses()), ((0, 0, 0), 0));
+    scene.release("bea").unwrap();
+    assert_eq!(scene.participant("ana").uses(), 0);
 }
 
 #[test]
@@ -353,7 +431,7 @@ fn the_events_of_a_held_referral_name_the_status_on_both_streams() {
     };
     assert_eq!(made, Some(expected));
     let mark = scene.memory.log().len();
-    scene.tell(&Command::RejectReferral { referee: Scene::id("bea") }).unwrap();
+    scene.reject("bea").unwrap();
     let of_streams: Vec<_> = scene
         .memory
         .participant_events_since(mark)

@@ -204,6 +204,7 @@ fn mark(scene: &mut Scene, referrer: &str, referee: &str, status: ReferralStatus
             referrer_user_id: user(referrer),
             status,
             hold_reasons: Vec::new(),
+            flags: Vec::new(),
             referral_time_us,
             made_while_inactive: false,
         }),

@@ -296,6 +296,113 @@ fn rejected_a_referral_frees_its_place_and_released_later_needs_one() {
     }
 }
 
+/// Buys for 1000 USD with a fingerprint.
+fn buy_with(scene: &mut Scene, buyer: &str, purchase_id: &str, fingerprint: &str) {
+    let purchase = RecordPurchase {
+        purchase_id: PurchaseId::parse(purchase_id).unwrap(),
+        buyer_user_id: user(buyer),
+        amount_minor: 100_000,
+        currency_code: "USD".into(),
+        purchase_time: None,
+        program_ids: None,
+        fingerprint: Some(Personal(fingerprint.into())),
+    };
+    scene.tell(&Command::RecordPurchase(purchase)).unwrap();
+}
+
+/// Who signs up first and is referred afterwards is checked like anybody else.
+#[test]
+fn what_is_known_of_a_sign_up_is_checked_when_the_referral_is_made_later() {
+    for reading in READINGS {
+        for enrolls in [true, false] {
+            let rules =
+                ProgramRules { attach: AttachPolicy::AnyTime, ..checking(FraudChecks::all()) };
+            let mut scene = Scene::read(reading, rules);
+            scene.publish("another", checking(FraudChecks::default())).unwrap();
+            first(&mut scene, "ana", "wilhelmina@example.com");
+            let code = scene.code("ana");
+            for number in 0..8 {
+                let name = format!("guest-{number}");
+                let fingerprint = if number == 7 { "guest-6".into() } else { name.clone() };
+                let register = RegisterUser {
+                    address_key: None,
+                    mailbox: Mailbox::parse(&address(&name)),
+                    client_ip: Some("192.0.2.7".parse().unwrap()),
+                    fingerprint: Some(Personal(fingerprint)),
+                    profile: profile(&name),
+                    program_id: Some(program("another")),
+                    referral_code: None,
+                    api_key: None,
+                    is_address_confirmed: false,
+                };
+                scene.tell(&Command::RegisterUser(Box::new(register))).unwrap();
+            }
+            for number in 0..8 {
+                let name = format!("guest-{number}");
+                if enrolls {
+                    scene.enroll(&name, PROGRAM, Some(&code)).unwrap();
+                } else {
+                    scene.enroll(&name, PROGRAM, None).unwrap();
+                    scene.attach_by_code(&name, &code).unwrap();
+                }
+            }
+            let found = flags(&scene);
+            let found: Vec<_> =
+                found.iter().map(|(_, raised)| (raised.kind, raised.consequence)).collect();
+            let too_many = (FlagKind::SignUpsPerAddress, FraudPolicy::Reject);
+            let shared = (FlagKind::Fingerprint, FraudPolicy::Reject);
+            assert_eq!(found, [too_many, too_many, shared], "{reading:?}");
+            let counted = scene.participant("ana").referrals().counted();
+            assert_eq!(counted, 5);
+        }
+    }
+}
+
+#[test]
+fn a_fingerprint_holds_a_referral_that_waits_for_a_confirmation_and_one_that_the_buyer_made() {
+    for reading in READINGS {
+        let fraud_checks = FraudChecks::all();
+        let rules =
+            ProgramRules { require_confirmed_email: true, fraud_checks, ..first_purchase_bonus() };
+        let mut scene = Scene::read(reading, rules);
+        first(&mut scene, "ana", "ana@example.com");
+        referred(&mut scene, "bea", "wilhelmina@example.org", "ana");
+        buy_with(&mut scene, "bea", "first", "a card");
+        assert_eq!(flags(&scene), []);
+        // Ana pays with the card of whom she has referred.
+        buy_with(&mut scene, "ana", "second", "a card");
+        let (flag_id, raised) = flag(&scene);
+        assert_eq!((raised.kind, raised.consequence), (FlagKind::Fingerprint, FraudPolicy::Hold));
+        assert_eq!(raised.referee_user_id, Some(user("bea")));
+        assert_eq!(raised.other_user_id, Some(user("ana")));
+        scene.confirm("bea").unwrap();
+        assert_eq!(scene.status("bea"), Some(ReferralStatus::Held));
+        scene.buy("bea", 100_000);
+        assert_eq!(earned(&scene, "ana"), 0);
+        resolve(&mut scene, &flag_id, FraudDecision::Released);
+        assert_eq!(scene.status("bea"), Some(ReferralStatus::Pending));
+        buy_with(&mut scene, "ana", "third", "a card");
+        assert_eq!(flags(&scene).len(), 1, "the two are cleared");
+    }
+}
+
+#[test]
+fn two_who_were_flagged_for_a_fingerprint_at_the_sign_up_are_not_flagged_for_it_at_a_purchase() {
+    let rules = ProgramRules { fraud_checks: FraudChecks::all(), ..first_purchase_bonus() };
+    let mut scene = Scene::of(rules);
+    let fingerprint = Some("a card");
+    for (name, email, referrer) in
+        [("ana", "ana@example.com", None), ("bea", "wilhelmina@example.org", Some("ana"))]
+    {
+        let sign_up = SignUp { name, email, referrer, fingerprint, ..SignUp::default() };
+        sign_up.make(&mut scene).unwrap();
+    }
+    assert_eq!(flag(&scene).1.kind, FlagKind::Fingerprint);
+    buy_with(&mut scene, "bea", "first", "a card");
+    buy_with(&mut scene, "ana", "second", "a card");
+    assert_eq!(flags(&scene).len(), 1);
+}
+
 #[test]
 fn a_fingerprint_at_a_purchase_holds_a_pending_referral_before_it_earns_and_only_flags_once() {
     for reading in READINGS {
@@ -306,17 +413,8 @@ fn a_fingerprint_at_a_purchase_holds_a_pending_referral_before_it_earns_and_only
         referred(&mut scene, "bea", "wilhelmina@example.org", "ana");
         assert_eq!(scene.status("bea"), Some(ReferralStatus::Pending));
         for number in 0..2 {
-            let purchase = RecordPurchase {
-                purchase_id: PurchaseId::parse(&format!("with-a-card-{number}")).unwrap(),
-                buyer_user_id: user("bea"),
-                amount_minor: 100_000,
-                currency_code: "USD".into(),
-                purchase_time: None,
-                program_ids: None,
-                fingerprint: Some(Personal("a card".into())),
-            };
             let mark = scene.memory.log().len();
-            scene.tell(&Command::RecordPurchase(purchase)).unwrap();
+            buy_with(&mut scene, "bea", &format!("with-a-card-{number}"), "a card");
             assert_eq!(scene.since(mark).granted(), []);
         }
         assert_eq!(scene.status("bea"), Some(ReferralStatus::Held));
