@@ -67,7 +67,7 @@ pub enum CodeFault {
     OwnCode,
     /// The user has made the purchase that the program rewards.
     AlreadyBought,
-    /// The user was referred by somebody else, or by the owner of the code and the referral was rejected.
+    /// The user was referred by somebody else.
     AlreadyReferred,
     /// The user signed up with the address of a user who was erased: an address can be referred once.
     AddressUsedBefore,
