@@ -312,6 +312,9 @@ fn every_field_that_names_somebody_is_the_subject_of_its_rpc_or_has_a_reason_not
         ("ApplyReferral", "referrer_user_id"),
         // A filter of the earner's own rewards.
         ("ListRewards", "source_user_id"),
+        // Filters of operators, who read flags of everybody.
+        ("ListFraudFlags", "referee_user_id"),
+        ("ListFraudFlags", "referrer_user_id"),
         // Created by this call.
         ("RecordPurchase", "purchase_id"),
     ];

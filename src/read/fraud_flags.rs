@@ -26,6 +26,10 @@ pub struct FlagFilter {
     pub program_id: Option<ProgramId>,
     /// That name this user.
     pub user_id: Option<UserId>,
+    /// Whose referee is this user.
+    pub referee_user_id: Option<UserId>,
+    /// Whose referrer is this user.
+    pub referrer_user_id: Option<UserId>,
     /// Whether open.
     pub is_open: Option<bool>,
     /// Raised at this time or later.
@@ -167,6 +171,8 @@ impl Reads {
                     .bind(moment(filter.start))
                     .bind(moment(filter.end))
                     .bind(flag_id.map(FraudFlagId::to_string))
+                    .bind(filter.referee_user_id.as_ref().map(UserId::to_string))
+                    .bind(filter.referrer_user_id.as_ref().map(UserId::to_string))
             })
             .await?;
         let mut flags = Vec::with_capacity(rows.found.len());

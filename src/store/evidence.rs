@@ -163,6 +163,10 @@ pub struct KeptNote {
     pub note: String,
     /// When.
     pub note_time: Timestamp,
+    /// The decision, as the log names it.
+    pub decision: Option<String>,
+    /// Who made it, as the log names actors.
+    pub author: Option<String>,
 }
 
 /// The notes about flags, by flag, the latest first.
@@ -177,8 +181,17 @@ pub async fn notes(
         return Ok(HashMap::new());
     }
     let rows = sqlx::query(
-        "select flag_id, number, note, note_time from fraud_notes where flag_id = any($1) \
-         order by flag_id, number desc",
+        // The decision of a number is the event of that number; each is the first event of its command.
+        "select note.flag_id, note.number, note.note, note.note_time, resolved.decision, resolved.author \
+         from fraud_notes as note \
+         left join lateral (\
+             select payload ->> 'decision' as decision, metadata ->> 'actor' as author from events \
+             where aggregate_id = note.flag_id and aggregate_type = 'FraudFlag' \
+                 and event_type = 'FraudFlagResolved' \
+             order by sequence offset note.number - 1 limit 1\
+         ) as resolved on true \
+         where note.flag_id = any($1) \
+         order by note.flag_id, note.number desc",
     )
     .bind(flag_ids)
     .fetch_all(pool)
@@ -189,6 +202,8 @@ pub async fn notes(
             number: row.try_get("number")?,
             note: row.try_get("note")?,
             note_time: timestamp(row.try_get("note_time")?),
+            decision: row.try_get("decision")?,
+            author: row.try_get("author")?,
         });
     }
     Ok(notes)

@@ -141,6 +141,9 @@ const EXPECTED: [(&str, &str); 8] = [
                 own.metadata ->> 'actor' as resolved_by
             from events as own
             where own.event_type = 'FraudFlagResolved' and own.aggregate_id = raised.aggregate_id
+                and not exists (select from events as later
+                    where later.event_type = 'FraudFlagRepeated' and later.aggregate_id = raised.aggregate_id
+                        and later.position > own.position)
             order by own.position desc limit 1
         ) as decided on true
         where raised.event_type = 'FraudFlagRaised'",

@@ -231,7 +231,11 @@ impl Aggregate for FraudFlag {
                 self.raised = Some(raised);
                 self.recorded_count = 1;
             }
-            FraudFlagEvent::FraudFlagRepeated(repeated) => self.recorded_count = repeated.count,
+            // What was decided was decided about fewer: somebody has to look again.
+            FraudFlagEvent::FraudFlagRepeated(repeated) => {
+                self.recorded_count = repeated.count;
+                self.decision = None;
+            }
             FraudFlagEvent::FraudFlagResolved(resolved) => {
                 self.decision = Some(resolved.decision);
                 self.decision_count = self.decision_count.saturating_add(1);

@@ -1,7 +1,6 @@
 //! Flags as messages. What identifies people is masked for callers who are no admins.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
+use super::masks::{masked, masked_beside, network};
 use crate::api::pb;
 use crate::api::program::fraud_checks::policy_message;
 use crate::api::responses::{count, referral_status, time};
@@ -107,18 +106,57 @@ pub(super) fn finding_message(finding: &Finding) -> pb::FraudFinding {
 }
 
 fn note(kept: KeptNote) -> pb::FraudNote {
-    pb::FraudNote { number: kept.number, note: kept.note, note_time: Some(time(kept.note_time)) }
+    let decision = kept.decision.as_deref().and_then(named);
+    pb::FraudNote {
+        number: kept.number,
+        note: kept.note,
+        note_time: Some(time(kept.note_time)),
+        decision: decision.map_or(pb::FraudDecision::Unspecified, decision_message).into(),
+        author: kept.author.unwrap_or_default(),
+    }
 }
 
-fn party(party: FlagParty, shown: Shown) -> pb::FraudParty {
+/// A user of a flag. Masked, their address is shown beside the one that it was compared with, if there is one.
+fn party(party: FlagParty, compared_with: Option<&str>, shown: Shown) -> pb::FraudParty {
     pb::FraudParty {
         user_id: party.user_id,
         username: party.username.unwrap_or_default(),
         email: match shown {
             Shown::Wholly => party.address.unwrap_or_default(),
-            Shown::Masked => party.address.as_deref().map(masked).unwrap_or_default(),
+            Shown::Masked => {
+                let address = party.address.as_deref();
+                let masked =
+                    |of| compared_with.map_or_else(|| masked(of), |with| masked_beside(of, with));
+                address.map(masked).unwrap_or_default()
+            }
         },
         sign_up_time: party.sign_up_time.map(time),
+    }
+}
+
+/// The addresses of the referee and of the other, if the gravest finding is about them.
+fn compared_addresses(flag: &ListedFlag) -> Option<[Address; 2]> {
+    let kind = FlagKind::ALL.into_iter().find(|kind| kind.as_str() == flag.kind)?;
+    if !is_about_addresses(kind) {
+        return None;
+    }
+    let address =
+        |party: &Option<FlagParty>| Address::of_comparable(party.as_ref()?.address.as_deref()?);
+    Some([address(&flag.referee)?, address(&flag.other)?])
+}
+
+/// Whether a finding says something about the addresses of two users.
+fn is_about_addresses(kind: FlagKind) -> bool {
+    match kind {
+        FlagKind::SameMailbox
+        | FlagKind::SelfReferral
+        | FlagKind::LookAlike
+        | FlagKind::NearDuplicate => true,
+        FlagKind::Fingerprint
+        | FlagKind::MutualReferral
+        | FlagKind::ReferralBurst
+        | FlagKind::SignUpsPerAddress
+        | FlagKind::DisposableDomain => false,
     }
 }
 
@@ -126,21 +164,23 @@ fn party(party: FlagParty, shown: Shown) -> pb::FraudParty {
 pub(super) fn flag_message(flag: ListedFlag, shown: Shown) -> pb::FraudFlag {
     let decision = flag.decision.as_deref().and_then(named);
     let status = flag.referral_status.as_deref().and_then(ReferralStatus::parse);
+    let compared = compared_addresses(&flag);
+    let (own, of_other) =
+        compared.as_ref().map(|[own, other]| (own.as_str(), other.as_str())).unzip();
+    let shared = compared.as_ref().map(|[own, other]| own.shared_parts(other)).unwrap_or_default();
+    let is_other =
+        |of: &FlagParty| flag.other.as_ref().is_some_and(|other| other.user_id == of.user_id);
+    // The referrer was compared too, if the finding is about the referrer.
+    let of_referrer = own.filter(|_| flag.referrer.as_ref().is_some_and(is_other));
     let findings: Vec<KeptFinding> = serde_json::from_value(flag.findings).unwrap_or_default();
-    let addresses = [&flag.referee, &flag.other]
-        .map(|party| party.as_ref()?.address.as_deref().and_then(Address::of_comparable));
-    let shared = match &addresses {
-        [Some(one), Some(other)] => one.shared_parts(other),
-        _ => Vec::new(),
-    };
     pb::FraudFlag {
         flag_id: flag.flag_id,
         kind: kind_named(&flag.kind).into(),
         score_bps: flag.score_bps,
         program_id: flag.program_id,
-        referee: flag.referee.map(|of| party(of, shown)),
-        referrer: flag.referrer.map(|of| party(of, shown)),
-        other: flag.other.map(|of| party(of, shown)),
+        referee: flag.referee.map(|of| party(of, of_other, shown)),
+        referrer: flag.referrer.map(|of| party(of, of_referrer, shown)),
+        other: flag.other.map(|of| party(of, own, shown)),
         occasion: occasion_named(&flag.occasion).into(),
         consequence: policy_named(&flag.consequence).into(),
         evidence: flag.evidence.iter().map(|kind| kind_named(kind).into()).collect(),
@@ -171,57 +211,9 @@ pub(super) fn flag_message(flag: ListedFlag, shown: Shown) -> pb::FraudFlag {
     }
 }
 
-/// An address with the first and the last character of each part.
-fn masked(address: &str) -> String {
-    let Some((local_part, domain)) = address.rsplit_once('@') else { return masked_part(address) };
-    let mut labels: Vec<String> = domain.split('.').map(masked_part).collect();
-    if let (Some(last), Some((_, ending))) = (labels.last_mut(), domain.rsplit_once('.')) {
-        ending.clone_into(last);
-    }
-    format!("{}@{}", masked_part(local_part), labels.join("."))
-}
-
-fn masked_part(part: &str) -> String {
-    let mut characters = part.chars();
-    let first = characters.next().map(String::from).unwrap_or_default();
-    // Of two characters, the last would leave nothing out.
-    let last = characters.next_back().filter(|_| characters.next().is_some());
-    format!("{first}***{}", last.map(String::from).unwrap_or_default())
-}
-
-/// The network that an address is in; empty for what is no address.
-fn network(address: &str) -> String {
-    match address.parse() {
-        Ok(IpAddr::V4(address)) => {
-            let [one, two, three, _] = address.octets();
-            format!("{}/24", Ipv4Addr::new(one, two, three, 0))
-        }
-        Ok(IpAddr::V6(address)) => {
-            let [one, two, three, ..] = address.segments();
-            format!("{}/48", Ipv6Addr::new(one, two, three, 0, 0, 0, 0, 0))
-        }
-        Err(_) => String::new(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_masked_but_for_the_ends_of_their_parts() {
-        assert_eq!(masked("johann@mail.example.com"), "j***n@m***l.e***e.com");
-        assert_eq!(masked("jo@x.org"), "j***@x***.org");
-        assert_eq!(masked("müller@bücher.example"), "m***r@b***r.example");
-        assert_eq!(masked("no address"), "n***s");
-    }
-
-    #[test]
-    fn client_addresses_are_masked_to_their_networks() {
-        assert_eq!(network("192.0.2.17"), "192.0.2.0/24");
-        assert_eq!(network("2001:db8:1:2::9"), "2001:db8:1::/48");
-        assert_eq!(network("nowhere"), "");
-    }
 
     #[test]
     fn every_name_of_the_log_has_its_value() {

@@ -1,5 +1,6 @@
 //! `FraudService`: fraud flags, and the decisions of operators about them.
 
+mod masks;
 mod messages;
 mod simulate;
 mod watch;
@@ -13,7 +14,7 @@ use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::permissions::{Callers, Rule, Subject, row};
-use crate::api::reads::freshness;
+use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::writes::{carry_out, command_fields};
 use crate::read::{At, FlagFilter, FlagPlace, Freshness};
 use domain::decide::{Command, ResolveFraudFlag};
@@ -50,6 +51,16 @@ impl Handlers {
             kind: kind(request.kind()),
             program_id: fields.optional_id("program_id", &request.program_id, ProgramId::parse),
             user_id: fields.optional_id("user_id", &request.user_id, UserId::parse),
+            referee_user_id: fields.optional_id(
+                "referee_user_id",
+                &request.referee_user_id,
+                UserId::parse,
+            ),
+            referrer_user_id: fields.optional_id(
+                "referrer_user_id",
+                &request.referrer_user_id,
+                UserId::parse,
+            ),
             is_open: match request.state() {
                 pb::FraudFlagState::Unspecified => None,
                 pb::FraudFlagState::Open => Some(true),
@@ -60,6 +71,9 @@ impl Handlers {
         };
         let after = page.start(&mut fields, &request.page_token, FlagPlace::FIRST, parse_place);
         let after = fields.finish(after)?;
+        if let Some(program_id) = &filter.program_id {
+            must_exist(&self.0, Named::Program(program_id)).await?;
+        }
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let At { position, mut found } =
             self.0.reads.fraud_flags(&filter, after, page.rows(), freshness).await?;

@@ -7,6 +7,7 @@ use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb;
+use crate::api::reads::{Named, must_exist};
 use crate::api::responses::{count, time};
 use crate::api::tokens::{StreamName, consistency_token, resume_cursor, resume_token};
 use crate::api::watch::{EventFeed, Messages, View, open, stream};
@@ -27,6 +28,9 @@ impl Handlers {
         let of_program = program_id.as_ref().map(ProgramId::to_string).unwrap_or_default();
         let name = StreamName::new(call.rpc(), &of_program);
         let turn = opening.turn(&self.0).await;
+        if let Some(program_id) = &program_id {
+            must_exist(&self.0, Named::Program(program_id)).await?;
+        }
         let from = resume_cursor(&self.0, name, &request.resume_token).await?;
         let cursor = if let Some(cursor) = from {
             cursor

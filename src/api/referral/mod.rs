@@ -132,7 +132,7 @@ fn explain(fault: CodeFault) -> &'static str {
         CodeFault::Unknown => "this code does not exist",
         CodeFault::OwnCode => "this is your own code",
         CodeFault::AlreadyBought => "codes are for people who have not bought anything yet",
-        CodeFault::AlreadyReferred => "you were already referred by somebody else",
+        CodeFault::AlreadyReferred => "you were already referred, which is possible once",
         CodeFault::AddressUsedBefore => "your address has had an account before",
         CodeFault::Exhausted => "this code has been used as often as it can be",
         CodeFault::TooLate => "codes can be used only when signing up",

@@ -1,6 +1,6 @@
 -- Fraud flags, open ones first, then newest first: $1 and $2 after the flag that is open or not and was raised at this
 -- position, $3 limit. Filters, each null for any: $4 kind, $5 program, $6 user, $7 whether open, $8 raised at this time
--- or later, $9 raised before this time, $10 flag.
+-- or later, $9 raised before this time, $10 flag, $11 referee, $12 referrer.
 select {position} as position, page.*,
     evidence.address, evidence.other_address, evidence.client_address, evidence.findings, evidence.sign_up_count,
     greatest(page.recorded_count, coalesce(evidence.repetitions + 1, 1)) as count,
@@ -24,7 +24,7 @@ left join lateral (
     select * from (
         (
             select * from {fraud_flags} as flag
-            where $6::text is null and $10::text is null
+            where $6::text is null and $11::text is null and $12::text is null and $10::text is null
                 and (flag.is_open, flag.raised_position) < ($1::boolean, $2::bigint)
                 and ($4::text is null or flag.kind = $4)
                 and ($5::text is null or flag.program_id = $5)
@@ -37,11 +37,14 @@ left join lateral (
         union all
         (
             select * from {fraud_flags} as flag
-            where $6::text is not null and $10::text is null
+            where ($6::text is not null or $11::text is not null or $12::text is not null) and $10::text is null
                 and flag.flag_id in (
-                    select flag_id from {fraud_flags} where referee_user_id = $6
-                    union select flag_id from {fraud_flags} where referrer_user_id = $6
+                    select flag_id from {fraud_flags} where referee_user_id in ($6, $11)
+                    union select flag_id from {fraud_flags} where referrer_user_id in ($6, $12)
                     union select flag_id from {fraud_flags} where other_user_id = $6)
+                and ($6 is null or $6 in (flag.referee_user_id, flag.referrer_user_id, flag.other_user_id))
+                and ($11 is null or flag.referee_user_id = $11)
+                and ($12 is null or flag.referrer_user_id = $12)
                 and (flag.is_open, flag.raised_position) < ($1::boolean, $2::bigint)
                 and ($4::text is null or flag.kind = $4)
                 and ($5::text is null or flag.program_id = $5)

@@ -132,9 +132,23 @@ async fn the_sixth_sign_up_from_one_address_is_refused_and_flagged_once_however_
     assert_eq!((flag.count, flag.sign_ups_of_address), (9, 5));
     assert_eq!(flag.client_address, "2001:db8:1:2:9::");
     assert!(flag.referee.is_none() && flag.referrer.is_none() && flag.other.is_none());
+    assert_eq!(flag.sign_ups_before, Some(5));
     // It can be decided about, which changes nothing else.
     let decided = resolve(&client, &flag.flag_id, FraudDecision::Rejected, "").await.unwrap();
     assert_eq!(decided.state(), FraudFlagState::Resolved);
+    assert!(only_flag(&client).await.resolve_time.is_some());
+    // The tenth to the sixteenth: their number has doubled once more.
+    for attempt in 9..16 {
+        let request =
+            from_address(&format!("late-{attempt}"), &format!("2001:db8:1:2:9::{attempt}"));
+        refused(client.register(request).await, Code::ResourceExhausted, "TOO_MANY_SIGN_UPS");
+    }
+    let again = only_flag(&client).await;
+    assert_eq!((again.state(), again.count), (FraudFlagState::Open, 16), "to be looked at again");
+    assert_eq!(again.decision(), FraudDecision::Unspecified);
+    assert!(again.resolve_time.is_none() && again.resolved_by.is_empty());
+    let decided = resolve(&client, &flag.flag_id, FraudDecision::Rejected, "").await.unwrap();
+    assert_eq!(decided.state(), FraudFlagState::Resolved, "the same decision counts again");
     server.stop().await;
     database.check().await;
 }
@@ -237,6 +251,7 @@ async fn bursts_are_held_and_referrals_of_each_other_and_disposable_addresses_fl
     let flag = flags(&client).await.remove(0);
     assert_eq!(flag.kind(), FraudFlagKind::MutualReferral);
     assert_eq!(flag.other.clone().unwrap().user_id, "cid");
+    assert!(flag.shared_parts.is_empty(), "the finding is not about addresses");
     assert_eq!(
         (flag.consequence(), flag.referral_status()),
         (FraudPolicy::Flag, ReferralStatus::Pending)

@@ -113,7 +113,10 @@ async fn a_rejected_referral_gives_its_place_back_and_a_changed_decision_is_a_se
     resolve(&client, &flag.flag_id, decision, "a farm").await.unwrap();
     let user = client.user("three").await.unwrap().user.unwrap();
     assert_eq!(user.status(), UserStatus::Inactive);
-    resolve(&client, &flag.flag_id, FraudDecision::Released, "").await.unwrap();
+    let last = resolve(&client, &flag.flag_id, FraudDecision::Released, "no farm").await.unwrap();
+    let written: Vec<_> =
+        last.notes.iter().map(|of| (of.number, of.decision(), of.note.as_str())).collect();
+    assert_eq!(written, [(2, FraudDecision::Released, "no farm"), (1, decision, "a farm")]);
     let user = client.user("three").await.unwrap().user.unwrap();
     assert_eq!(user.status(), UserStatus::Inactive, "ReactivateUser does that");
     server.stop().await;
@@ -149,7 +152,7 @@ async fn an_operator_deactivates_no_operator_by_a_decision_and_an_admin_does() {
 
 #[tokio::test]
 async fn flags_are_listed_open_first_by_every_filter_and_in_pages() {
-    let (database, server, client) = server_with(&[POINTS]).await;
+    let (database, server, client) = server_with(&[POINTS, COMMISSION]).await;
     let code = three_held(&client).await;
     join(&client, "four", "john.smith+4@mail.example", &code).await;
     let four = flag_of(&client, "four").await;
@@ -189,6 +192,25 @@ async fn flags_are_listed_open_first_by_every_filter_and_in_pages() {
     assert_eq!(of(ListFraudFlagsRequest { user_id, ..none() }).await, all);
     let user_id = "one".to_owned();
     assert!(of(ListFraudFlagsRequest { user_id, ..none() }).await.contains(&"one".to_owned()));
+    // `one` is a referee of one flag, and may be the other of others.
+    let referee_user_id = "one".to_owned();
+    assert_eq!(of(ListFraudFlagsRequest { referee_user_id, ..none() }).await, ["one"]);
+    let referee_user_id = "john".to_owned();
+    assert!(of(ListFraudFlagsRequest { referee_user_id, ..none() }).await.is_empty());
+    let referrer_user_id = "john".to_owned();
+    assert_eq!(of(ListFraudFlagsRequest { referrer_user_id, ..none() }).await, all);
+    let both = ListFraudFlagsRequest {
+        user_id: "four".into(),
+        referee_user_id: "four".into(),
+        referrer_user_id: "john".into(),
+        ..none()
+    };
+    assert_eq!(of(both.clone()).await, ["four"]);
+    let contradiction = ListFraudFlagsRequest { referrer_user_id: "four".into(), ..both };
+    assert!(of(contradiction).await.is_empty());
+    let unknown = ListFraudFlagsRequest { program_id: "nothing".into(), ..none() };
+    let answer = client.fraud().list_fraud_flags(client.request(unknown)).await;
+    refused(answer, Code::NotFound, "PROGRAM_NOT_FOUND");
     let (start_time, end_time) = (four.raise_time, four.raise_time);
     assert_eq!(of(ListFraudFlagsRequest { start_time, ..none() }).await, ["four"]);
     assert_eq!(of(ListFraudFlagsRequest { end_time, ..none() }).await, ["three", "two", "one"]);
@@ -221,13 +243,16 @@ async fn addresses_are_masked_unless_the_caller_is_an_admin_and_go_with_the_user
     );
     assert_eq!(
         emails(&masked),
-        ["j***1@m***l.example", "j***h@m***l.example", "j***h@m***l.example"]
+        ["**********1@mail.example", "**********@mail.example", "**********@mail.example"],
+        "what differs is shown"
     );
     assert_eq!(
         (whole.shared_parts, masked.shared_parts),
         (vec!["john.smith".to_owned()], vec!["*".repeat(10)])
     );
-    assert_eq!(masked.notes[0].note, "said by phone");
+    let note = &masked.notes[0];
+    assert_eq!((&*note.note, note.decision()), ("said by phone", FraudDecision::Rejected));
+    assert_eq!(note.author, "key:admin");
     // Back ends are no reviewers, and neither are users.
     let key = key_of(&client, ApiKeyRole::Service).await;
     let other = server.separate_client(Some(&key)).await;

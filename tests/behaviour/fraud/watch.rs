@@ -4,7 +4,7 @@ use contract::pb::*;
 use tonic::Streaming;
 
 use super::*;
-use crate::support::{PATIENCE, server_with};
+use crate::support::{PATIENCE, refused, server_with};
 use testing::second_server;
 
 async fn watch(
@@ -33,9 +33,15 @@ async fn next(stream: &mut Streaming<WatchFraudFlagsResponse>) -> (FraudFlagChan
 
 #[tokio::test]
 async fn the_queue_is_watched_live_and_resumed_on_another_server_without_gap_or_repetition() {
-    let (database, server, client) = server_with(&[POINTS]).await;
+    let (database, server, client) = server_with(&[POINTS, COMMISSION]).await;
     let other = second_server(&database, &[]).await;
     let elsewhere = other.client();
+    let unknown = WatchFraudFlagsRequest {
+        program_id: "nothing".into(),
+        ..WatchFraudFlagsRequest::default()
+    };
+    let answer = client.fraud().watch_fraud_flags(client.request(unknown)).await;
+    refused(answer.map(drop), tonic::Code::NotFound, "PROGRAM_NOT_FOUND");
     let mut all = watch(&client, "", "").await;
     let mut of_another = watch(&client, COMMISSION, "").await;
     let code = join(&client, "john", "john.smith@mail.example", "").await.code;

@@ -129,6 +129,12 @@ pub(super) fn flag_refused(work: &mut dyn Work, input: &FlagRefusedSignUp) -> Re
     };
     let raise = FraudFlagCommand::Raise { flag_id: flag_id.clone(), raised };
     tell::<FraudFlag>(work, &flag_id, raise)?;
+    let check = load::<Program>(work, program_id)?
+        .current()
+        .and_then(|version| version.rules.fraud_checks.sign_ups_per_address);
+    let sign_up_count = check
+        .map(|check| evidence::sign_ups_from(work, program_id, *client_ip, check))
+        .transpose()?;
     let finding = json!([{
         "kind": FlagKind::SignUpsPerAddress,
         "score_bps": EXACT_BPS,
@@ -143,7 +149,7 @@ pub(super) fn flag_refused(work: &mut dyn Work, input: &FlagRefusedSignUp) -> Re
         client_ip: Some(*client_ip),
         fingerprint_key: None,
         findings: finding,
-        sign_up_count: None,
+        sign_up_count,
         found_time: work.now(),
     })));
     Ok(())

@@ -5,7 +5,8 @@ use crate::decide::referral::{self, ApplyReferral, Referrer, owner_of, room};
 use crate::decide::registration::{self, EnrollParticipant, RegisterUser};
 use crate::rehearsal::Rehearsal;
 use crate::{
-    Halt, Participant, ParticipantId, Profile, Program, ProgramId, User, UserId, Work, load,
+    Halt, Participant, ParticipantId, Profile, Program, ProgramId, Referral, ReferralStatus, User,
+    UserId, Work, load,
 };
 
 /// The result of checking a code.
@@ -24,7 +25,8 @@ pub struct CodeVerdict {
 /// can only be that of the command.
 ///
 /// In one case the verdict is another: the code through which a user came stays good for them until they have
-/// bought, although it cannot be used twice.
+/// bought, although it cannot be used twice. If that referral was rejected, the code is no longer theirs, and they
+/// cannot be referred again.
 ///
 /// # Errors
 /// A refusal if there is no such user or program.
@@ -56,7 +58,10 @@ pub fn validate_code(
     {
         let id = ParticipantId::new(&owner.program_id, user_id);
         let participant = load::<Participant>(work, &id)?;
-        if participant.referral().is_some_and(|by| by.referrer_user_id == owner.user_id) {
+        let came_through = |by: &Referral| {
+            by.referrer_user_id == owner.user_id && by.status != ReferralStatus::Rejected
+        };
+        if participant.referral().is_some_and(came_through) {
             fault = None;
             // The user's own use does not count against the code.
             remaining_uses = remaining_uses.map(|others| others.saturating_add(1));

@@ -225,12 +225,12 @@ impl FraudChecks {
             faults.unless(
                 (MIN_SIMILARITY_BPS..=ONE).contains(&check.min_similarity_bps),
                 "fraud_checks.similar_address.min_similarity_bps",
-                format!("must be {MIN_SIMILARITY_BPS} to {ONE} ten-thousandths"),
+                format!("must be {MIN_SIMILARITY_BPS} to {ONE} ten-thousandths (85 % is 8500)"),
             );
             faults.unless(
                 check.min_local_part_similarity_bps <= ONE,
                 "fraud_checks.similar_address.min_local_part_similarity_bps",
-                format!("must be 0 to {ONE} ten-thousandths"),
+                format!("must be 0 to {ONE} ten-thousandths (70 % is 7000)"),
             );
         }
         if let Some(check) = &self.referral_burst {

@@ -490,7 +490,10 @@ fn assert_agrees_for_a_newcomer(history: &History, code: &str) {
 fn assert_agrees_for(history: &History, code: &str, owner: Option<&UserId>, name: &str) {
     let verdict = history.scene.verdict(code, Some(name)).unwrap();
     let participant = history.scene.participant(name);
-    let own_referrer = participant.referral().map(|referral| &referral.referrer_user_id);
+    let own_referrer = participant
+        .referral()
+        .filter(|referral| referral.status != ReferralStatus::Rejected)
+        .map(|referral| &referral.referrer_user_id);
     let command = if participant.exists() {
         Command::ApplyReferral(ApplyReferral {
             program_id: Some(program(PROGRAM)),

@@ -56,6 +56,43 @@ fn families_are_similar_only_if_their_names_are_nearly_the_same() {
     assert_eq!(score("j.smith@example.com", "mary.smith@example.com"), Some(8_780));
 }
 
+/// The rows of the table of pairs in docs/fraud.md: two addresses, both similarities, and whether they are similar by
+/// default.
+fn documented_pairs() -> Vec<(&'static str, &'static str, u32, u32, bool)> {
+    let document = include_str!("../../../../../docs/fraud.md");
+    let row = |line: &'static str| {
+        let cells: Vec<&str> = line.trim().trim_matches('|').split('|').map(str::trim).collect();
+        let [pair, whole, local_part, is_similar] = cells[..] else { return None };
+        let (one, other) = pair.strip_prefix('`')?.strip_suffix('`')?.split_once("`, `")?;
+        let is_similar = is_similar == "yes";
+        Some((one, other, whole.parse().ok()?, local_part.parse().ok()?, is_similar))
+    };
+    document.lines().filter_map(row).collect()
+}
+
+#[test]
+fn the_table_of_the_document_says_what_is_computed() {
+    let pairs = documented_pairs();
+    assert!(pairs.len() >= 10, "{pairs:?}");
+    for (one, other, whole, local_part, is_similar) in pairs {
+        assert_eq!(similarities(one, other), (whole, local_part), "{one} and {other}");
+        assert_eq!(score(one, other).is_some(), is_similar, "{one} and {other}");
+    }
+}
+
+#[test]
+fn the_thresholds_that_the_document_advises_let_teams_and_families_pass() {
+    let passes = |one: &str, other: &str, local_part_bps: u32| {
+        address(one).similarity(other, 8_500, local_part_bps).is_none()
+    };
+    let (team, family) = (
+        ["team-berlin-1@x.example", "team-berlin-2@x.example"],
+        ["eva.schmidt-hoffmann@x.example", "tom.schmidt-hoffmann@x.example"],
+    );
+    assert!(!passes(team[0], team[1], 9_230) && passes(team[0], team[1], 9_232));
+    assert!(!passes(family[0], family[1], 8_500) && passes(family[0], family[1], 9_000));
+}
+
 #[test]
 fn both_thresholds_must_be_reached_and_are_inclusive() {
     let (john, other) = (address("john@gmail.com"), address("j0hn@gmail.com"));

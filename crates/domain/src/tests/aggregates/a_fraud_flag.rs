@@ -85,3 +85,12 @@ fn repetitions_have_an_event_when_their_number_has_doubled() {
     twice().when(repeat(3)).then_expect_events(vec![]);
     twice().when(repeat(5)).then_expect_events(vec![repeated(5)]);
 }
+
+#[test]
+fn a_repetition_after_a_decision_opens_the_flag_again() {
+    let repeated = FraudFlagRepeated { program_id: program("spring"), count: 2 };
+    let rejected = || resolved(FraudDecision::Rejected, None);
+    given::<FraudFlag>([raised().into(), rejected(), repeated.into()])
+        .when(resolve(FraudDecision::Rejected))
+        .then_expect_events(vec![rejected()]);
+}

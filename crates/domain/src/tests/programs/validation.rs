@@ -78,6 +78,28 @@ fn a_code_without_uses_left_is_exhausted_for_whoever_is_not_in_the_program() {
 }
 
 #[test]
+fn the_code_of_a_referral_that_was_rejected_is_not_good_for_its_referee_any_more() {
+    let rules = ProgramRules {
+        max_uses_per_code: Some(3),
+        attach: AttachPolicy::AnyTime,
+        ..first_purchase_bonus()
+    };
+    let mut scene = Scene::of(rules);
+    scene.line(&["ana", "bea"]);
+    let code = scene.code("ana");
+    let verdict = scene.verdict(&code, Some("bea")).unwrap();
+    assert_eq!((verdict.fault, verdict.remaining_uses), (None, Some(3)), "one of them is bea's");
+    scene.reject("bea").unwrap();
+    let verdict = scene.verdict(&code, Some("bea")).unwrap();
+    assert_eq!(
+        (verdict.fault, verdict.remaining_uses),
+        (Some(CodeFault::AlreadyReferred), Some(3)),
+        "the use is free again, and not for bea"
+    );
+    assert_eq!(scene.attach("bea", "ana"), refused(Refusal::AlreadyReferred(Scene::id("bea"))));
+}
+
+#[test]
 fn ones_own_code_comes_before_having_bought_being_referred_and_exhaustion() {
     let mut scene = scene_with(AttachPolicy::RegistrationOnly);
     scene.refer("ana", "dan");
