@@ -57,7 +57,7 @@ pub use entries::{Entry, EntryFilter, Page};
 pub use fraud_flags::{FlagFilter, FlagParty, FlagPlace, ListedFlag};
 pub use lag::Lag;
 pub use overview::{ConversionDay, Overview};
-pub use past::{PastReferral, PastSignals, Searched};
+pub use past::{PastFlag, PastReferral, PastSignals, Searched};
 pub use projector::is_followed;
 pub use purchases::{PurchaseFilter, PurchasePage};
 pub use ranking::{Place, Ranking};

@@ -187,26 +187,41 @@ impl Reads {
         Ok(())
     }
 
-    /// The decisions about flags, by flag; `None` for those that are open. Flags that were never raised are missing.
+    /// The flags of referrals, by referee; the first that was raised for each comes first.
     ///
     /// # Errors
     /// [`ReadError`] if the read models cannot answer.
-    pub async fn past_decisions(
+    pub async fn past_flags(
         &self,
-        flag_ids: &[String],
-    ) -> Result<HashMap<String, Option<FraudDecision>>, ReadError> {
+        program_id: &ProgramId,
+        referrals: &[PastReferral],
+    ) -> Result<HashMap<UserId, Vec<PastFlag>>, ReadError> {
+        let users: Vec<String> = referrals.iter().map(|of| of.user_id.to_string()).collect();
         let rows = self
-            .read(any(), || sqlx::query(sql!("past_decisions.sql")).bind(flag_ids.to_vec()))
+            .read(any(), || {
+                let query = sqlx::query(sql!("past_decisions.sql"));
+                query.bind(program_id.to_string()).bind(users.clone())
+            })
             .await?;
-        let mut decisions = HashMap::new();
+        let mut flags: HashMap<UserId, Vec<PastFlag>> = HashMap::new();
         for row in &rows.found {
             let Some(flag_id) = row.try_get::<Option<String>, _>("flag_id")? else { continue };
+            let user_id = UserId::parse(row.try_get("referee_user_id")?)
+                .map_err(|_| nonsense("a flag of nobody"))?;
             let decision: Option<String> = row.try_get("decision")?;
             let decision = decision.and_then(|name| serde_json::from_value(name.into()).ok());
-            decisions.insert(flag_id, decision);
+            flags.entry(user_id).or_default().push(PastFlag { flag_id, decision });
         }
-        Ok(decisions)
+        Ok(flags)
     }
+}
+
+/// A flag of a referral, and what was decided about it.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct PastFlag {
+    pub flag_id: String,
+    pub decision: Option<FraudDecision>,
 }
 
 fn signals(row: &PgRow) -> Result<PastSignals, StoreError> {

@@ -19,11 +19,10 @@ use crate::api::program::fraud_checks::{policy_message, read_fraud_checks};
 use crate::api::responses::time;
 use crate::api::watch::{Messages, QUEUED_MESSAGES, Sent, credentials_ended, open};
 use crate::engine::query::query;
-use crate::read::{PastReferral, PastSignals};
+use crate::read::{PastFlag, PastReferral, PastSignals};
 use crate::store::{in_time, log};
-use domain::decide::referral_flag;
 use domain::fraud::{BURST_WINDOW_HOURS, Flag, FlagKind, FraudChecks, Occasion, Signals, judge};
-use domain::{FraudDecision, ParticipantId, Program, ProgramId, Refusal, Timestamp, load};
+use domain::{FraudDecision, Program, ProgramId, Refusal, Timestamp, load};
 
 /// How many referrals are looked at between two turns at the database.
 const EXAMINED_AT_ONCE: usize = 500;
@@ -168,14 +167,7 @@ impl Simulation {
         let signals =
             self.context.reads.past_signals(&self.program_id, referrals, counted, &screening.keys);
         let signals = signals.await?;
-        let flag_ids: Vec<String> = referrals
-            .iter()
-            .map(|of| {
-                let about = referral_flag(&ParticipantId::new(&self.program_id, &of.user_id));
-                screening.keys.hash("fraud_flag", &about)
-            })
-            .collect();
-        let decisions = self.context.reads.past_decisions(&flag_ids).await?;
+        let real = self.context.reads.past_flags(&self.program_id, referrals).await?;
         let (checks, past) = (self.checks.clone(), referrals.to_vec());
         // Comparing addresses takes its time, and others wait for this thread.
         let judged = tokio::task::spawn_blocking(move || {
@@ -189,10 +181,11 @@ impl Simulation {
         });
         let judged = judged.await.map_err(|_| ApiError::from(crate::api::errors::internal()))?;
         let mut flags = Vec::new();
-        for ((referral, flag), flag_id) in referrals.iter().zip(judged).zip(flag_ids) {
+        for (referral, flag) in referrals.iter().zip(judged) {
             self.examined += 1;
-            let real = decisions.get(&flag_id).copied();
-            self.tally.add(flag.as_ref(), real.flatten());
+            let real = real.get(&referral.user_id).and_then(|flags| telling(flags));
+            let decision = real.and_then(|real| real.decision);
+            self.tally.add(flag.as_ref(), decision);
             let Some(flag) = flag else { continue };
             let Flag { gravest, consequence, evidence } = flag;
             let findings = std::iter::once(&gravest).chain(&evidence).take(MAX_FINDINGS);
@@ -202,11 +195,8 @@ impl Simulation {
                 referral_time: Some(time(referral.refer_time)),
                 findings: findings.map(finding_message).collect(),
                 consequence: policy_message(consequence).into(),
-                flag_id: if real.is_some() { flag_id } else { String::new() },
-                decision: real
-                    .flatten()
-                    .map_or(pb::FraudDecision::Unspecified, decision_message)
-                    .into(),
+                flag_id: real.map(|real| real.flag_id.clone()).unwrap_or_default(),
+                decision: decision.map_or(pb::FraudDecision::Unspecified, decision_message).into(),
             });
         }
         Ok(flags)
@@ -261,6 +251,17 @@ fn judge_past(
         ..Signals::none(&referral.user_id, &referral.referrer_user_id, &cleared)
     };
     judge(checks, &signals, Occasion::Referral)
+}
+
+/// The flag that says what was decided about a referral: of several, one that rejects it, else one that was released, else
+/// the first.
+fn telling(flags: &[PastFlag]) -> Option<&PastFlag> {
+    let rank = |flag: &&PastFlag| match flag.decision {
+        Some(decision) if decision.rejects() => 0,
+        Some(_) => 1,
+        None => 2,
+    };
+    flags.iter().min_by_key(rank)
 }
 
 /// What is counted for each check, and for all together (`None`).

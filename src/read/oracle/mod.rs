@@ -321,7 +321,8 @@ impl Oracle {
         judgement.expected.push(self.expect(referrer, "ReferralMade", fields));
         let program = self.world.program_index(program_id);
         if let Some(version) = self.world.current_version(program) {
-            standing::check_initial(self, event, referee, &version, judgement.has_flag);
+            let (has_flag, flags) = (judgement.has_flag, &applied.flags);
+            standing::check_initial(self, event, referee, &version, has_flag, flags);
             judgement.expected.extend(reckon::of_referral(&self.world, referee, &version));
         }
         was_inactive

@@ -1,7 +1,7 @@
-//! Referrals that are held, released and rejected. That one is released or rejected is an input, except that a
-//! confirmation of the address must release those that wait for nothing else.
+//! Referrals that are held, released and rejected. Decisions about flags are input; a confirmation of the address must
+//! release those that wait for nothing else.
 
-use domain::{ReferralStandingChanged, ReferralStatus};
+use domain::{FlagAgainst, ReferralStandingChanged, ReferralStatus};
 
 use super::world::{Awaited, PersonIndex, Tie, UserIndex, Version};
 use super::{Finding, Judgement, Oracle, RecordedEvent, reckon, split};
@@ -13,6 +13,7 @@ pub(super) fn check_initial(
     referee: PersonIndex,
     version: &Version,
     has_flag: bool,
+    flags: &[FlagAgainst],
 ) {
     let person = oracle.world.person(referee);
     let Some(tie) = person.referral else { return };
@@ -25,7 +26,7 @@ pub(super) fn check_initial(
     oracle.unless(has_flag || !(is_rejected || tie.awaits.review), event, || {
         format!("expected a fraud flag with a referral that is {:?}, found none", tie.status)
     });
-    check_reasons(oracle, event, tie.status, tie.awaits);
+    check_reasons(oracle, event, tie.status, tie.awaits, flags);
 }
 
 /// Takes in a change, with what must follow.
@@ -45,7 +46,8 @@ pub(super) fn sort(
         format!("expected no change to {changed:?} of a referral that is {now:?}, found one")
     });
     let Some(before) = before else { return };
-    check_reasons(oracle, event, changed.status, Awaited::of(&changed.hold_reasons));
+    let awaited = Awaited::of(&changed.hold_reasons);
+    check_reasons(oracle, event, changed.status, awaited, &changed.flags);
     let is_released = changed.status == ReferralStatus::Pending;
     let was_inactive = is_released && oracle.world.person(before.referrer).is_inactive;
     oracle.unless(changed.made_while_inactive == was_inactive, event, || {
@@ -61,11 +63,15 @@ pub(super) fn sort(
     };
     oracle.world.replace(referee, &before, after);
     if before.status != after.status {
+        // The referrer learns how it counts for tiers from now on, or how it did until now.
+        let counted_for_none =
+            before.status == ReferralStatus::Pending && !before.made_while_active;
+        let for_referrer = if is_released { was_inactive } else { counted_for_none };
         let fields = vec![
             ("referee", user_id.into()),
             ("previous status", format!("{:?}", before.status).as_str().into()),
             ("status", format!("{:?}", after.status).as_str().into()),
-            ("made while inactive", was_inactive.into()),
+            ("made while inactive", for_referrer.into()),
             ("converted while inactive", false.into()),
         ];
         judgement.expected.push(oracle.expect(before.referrer, "ReferralUpdated", fields));
@@ -76,33 +82,38 @@ pub(super) fn sort(
     }
 }
 
-/// A held referral loses reasons, is released or is rejected; a rejected one is released, or held until the address is
-/// confirmed. With a flag, one that has not converted is held for a review, or rejected.
+/// What has converted stays. All else changes with a flag in the same command, or by a confirmation of the address.
 fn is_permitted(before: &Tie, changed: &ReferralStandingChanged, has_flag: bool) -> bool {
     let awaited = Awaited::of(&changed.hold_reasons);
+    let confirmed = Awaited { confirmation: false, ..before.awaits };
     match (before.status, changed.status) {
-        (ReferralStatus::Held, ReferralStatus::Held) => {
-            awaited != before.awaits && awaited.is_part_of(before.awaits)
+        (ReferralStatus::Converted, _) | (_, ReferralStatus::Converted) => false,
+        _ if has_flag => true,
+        (ReferralStatus::Held, ReferralStatus::Held | ReferralStatus::Pending) => {
+            before.awaits.confirmation && awaited == confirmed
         }
-        (ReferralStatus::Held, ReferralStatus::Pending | ReferralStatus::Rejected)
-        | (ReferralStatus::Rejected, ReferralStatus::Pending) => true,
-        (ReferralStatus::Rejected, ReferralStatus::Held) => !awaited.review,
-        (ReferralStatus::Pending, ReferralStatus::Held) => has_flag && awaited == Awaited::REVIEW,
-        (ReferralStatus::Pending, ReferralStatus::Rejected) => has_flag,
         _ => false,
     }
 }
 
-/// A held referral has a reason, and no other has one.
+/// A held referral has a reason, and no other has one. It is rejected if a flag rejects it, and waits for a review if there
+/// are flags otherwise.
 fn check_reasons(
     oracle: &mut Oracle,
     event: &RecordedEvent,
     status: ReferralStatus,
     awaited: Awaited,
+    flags: &[FlagAgainst],
 ) {
     let is_held = status == ReferralStatus::Held;
     oracle.unless((awaited != Awaited::default()) == is_held, event, || {
         format!("expected reasons exactly if the referral is held, found {awaited:?} of {status:?}")
+    });
+    let rejects = flags.iter().any(|flag| flag.rejects);
+    let is_rejected = status == ReferralStatus::Rejected;
+    let is_reviewed = !rejects && !flags.is_empty();
+    oracle.unless((rejects, is_reviewed) == (is_rejected, awaited.review), event, || {
+        format!("expected flags that say how the referral stands, found {flags:?} of {status:?}")
     });
 }
 

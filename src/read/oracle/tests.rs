@@ -490,6 +490,75 @@ fn a_held_referral_is_released_by_the_confirmation_and_by_nothing_less() {
     assert!(only.contains("expected ReferralUpdated"), "{only}");
 }
 
+/// An event of the flag of bob's referral.
+fn flag(payload: Value) -> Event {
+    (Kind::FraudFlag, "flag".into(), payload)
+}
+
+fn resolved(decision: &str) -> Event {
+    let resolved = json!({ "type": "FraudFlagResolved", "program_id": "p", "decision": decision });
+    flag(resolved)
+}
+
+/// Bob was referred while ada was inactive: when the referral ceases to count, ada learns that it never did for tiers.
+#[test]
+fn a_decision_changes_how_a_referral_stands_and_nothing_else_does() {
+    let raised = || {
+        flag(json!({
+            "type": "FraudFlagRaised", "kind": "same_mailbox", "score_bps": 10_000, "program_id": "p",
+            "referee_user_id": "bob", "referrer_user_id": "ada", "occasion": "referral", "consequence": "flag",
+        }))
+    };
+    let rejected = |previous: &str| {
+        let against = json!([{ "flag_id": "flag", "rejects": true }]);
+        standing(json!({ "flags": against }), previous, "rejected")
+    };
+    let released = |is_inactive: bool| {
+        let mut changed = json!({ "release_time_us": NOW });
+        if is_inactive {
+            changed["made_while_inactive"] = json!(true);
+        }
+        let mut events = standing(changed, "rejected", "pending");
+        if is_inactive {
+            events[1].2["made_while_inactive"] = json!(true);
+        }
+        events
+    };
+    for is_inactive in [false, true] {
+        let mut log = Log::default();
+        log.publish(&every_purchase(), 0, &[flat(1, 1)]);
+        log.sign_up("ada");
+        log.refer("bob", "ada", Vec::new());
+        log.command(vec![raised()]);
+        log.command([vec![resolved("rejected")], rejected("pending")].concat());
+        if is_inactive {
+            let deactivated = json!({ "type": "ParticipantDeactivated" });
+            log.command(vec![
+                (Kind::User, "ada".into(), json!({ "type": "UserDeactivated" })),
+                on("ada", deactivated),
+            ]);
+        }
+        log.command([vec![resolved("released")], released(is_inactive)].concat());
+        let mut again = rejected("pending");
+        if is_inactive {
+            again[1].2["made_while_inactive"] = json!(true);
+        }
+        log.command([vec![resolved("rejected")], again].concat());
+        assert_eq!(log.deviations(), [""; 0], "{is_inactive}");
+    }
+    // Nothing but a flag rejects, and a rejected referral has a flag that does.
+    for events in
+        [rejected("pending"), [vec![raised()], standing(json!({}), "pending", "rejected")].concat()]
+    {
+        let mut log = Log::default();
+        log.publish(&every_purchase(), 0, &[flat(1, 1)]);
+        log.sign_up("ada");
+        log.refer("bob", "ada", Vec::new());
+        log.command(events);
+        assert_eq!(log.deviations().len(), 1, "{:?}", log.deviations());
+    }
+}
+
 #[test]
 fn a_referral_must_wait_for_the_confirmation_where_the_program_demands_it() {
     let mut log = held();

@@ -68,19 +68,11 @@ pub(super) struct Awaited {
 }
 
 impl Awaited {
-    /// A review, and nothing else.
-    pub(super) const REVIEW: Self = Self { confirmation: false, review: true };
-
     pub(super) fn of(reasons: &[HoldReason]) -> Self {
         Self {
             confirmation: reasons.contains(&HoldReason::UnconfirmedEmail),
             review: reasons.contains(&HoldReason::Review),
         }
-    }
-
-    /// Whether nothing of this was not awaited before.
-    pub(super) fn is_part_of(self, before: Self) -> bool {
-        (before.confirmation || !self.confirmation) && (before.review || !self.review)
     }
 }
 

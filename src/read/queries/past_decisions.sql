@@ -1,4 +1,8 @@
--- What was decided about flags: $1 their ids. Flags that were never raised have no row.
-select {position} as position, flag.flag_id, flag.decision
+-- What was decided about the flags of referrals: $1 the program, $2 the referees.
+select {position} as position, flag.flag_id, flag.referee_user_id, flag.decision
 from (select) as one
-left join lateral (select flag_id, decision from {fraud_flags} where flag_id = any($1)) as flag on true
+left join lateral (
+    select of.flag_id, of.referee_user_id, of.decision from {fraud_flags} as of
+    where of.program_id = $1 and of.referee_user_id = any($2)
+    order by of.raised_position
+) as flag on true

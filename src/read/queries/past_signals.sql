@@ -4,7 +4,10 @@
 -- all, thousands of sign-ups from one address would cost the square of their number. Addresses are the present ones.
 select {position} as position, asked.ordinal, own.address, referrer.address as referrer_address,
     latest.user_ids, latest.refer_times, latest.addresses, client.fingerprint_key,
-    case when client.network is not null then before.sign_ups end as sign_ups_before,
+    case
+        when client.network is not null and client.sign_up_time > asked.refer_time - $5 * interval '1 hour'
+        then before.sign_ups
+    end as sign_ups_before,
     registered.registered_position,
     exists (
         select from enrollments as other
@@ -27,16 +30,21 @@ left join lateral (
 left join lateral (
     select registered_position from {users} as of where of.user_id = asked.user_id
 ) as registered on true
--- From where the user signed up, if the referral was made by the sign-up.
-left join sign_up_clients as client
-    on client.user_id = asked.user_id and client.sign_up_time = asked.refer_time
+-- From where the user signed up.
+left join sign_up_clients as client on client.user_id = asked.user_id
+left join {participants} as referee on referee.program_id = $1 and referee.user_id = asked.user_id
+-- Those who were enrolled within the window before, having signed up from the same address within the window before that.
 left join lateral (
     select count(*) as sign_ups from (
         select from sign_up_clients as earlier
-        join enrollments as enrolled on enrolled.user_id = earlier.user_id and enrolled.program_id = $1
+        join {participants} as enrolled on enrolled.program_id = $1 and enrolled.user_id = earlier.user_id
         where earlier.network = client.network
-            and earlier.sign_up_time > asked.refer_time - $5 * interval '1 hour'
-            and (earlier.sign_up_time, earlier.user_id) < (asked.refer_time, asked.user_id)
+            and earlier.sign_up_time > asked.refer_time - 2 * $5 * interval '1 hour'
+            and earlier.sign_up_time <= asked.refer_time
+            and earlier.sign_up_time > enrolled.enroll_time - $5 * interval '1 hour'
+            and enrolled.enroll_time > asked.refer_time - $5 * interval '1 hour'
+            and enrolled.enrolled_position < referee.referral_position and enrolled.user_id <> asked.user_id
+        order by earlier.sign_up_time desc
         limit $7
     ) as counted
 ) as before on true

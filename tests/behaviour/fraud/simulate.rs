@@ -60,17 +60,32 @@ async fn sign_up_all_sorts(client: &Client) {
         ("lina@corp.example", 0, "192.0.2.1", ""),
         ("maria.silva@corp.example", 1, "", ""),
         ("pedro.silva@corp.example", 1, "2001:db8::1", ""),
+        ("late.wilhelmina@mail.example", 0, "198.51.100.7", "device of ann"),
+        ("latest.zoe@club.example", 0, "198.51.100.7", ""),
+        ("late.quentin@choir.example", 1, "198.51.100.7", ""),
     ]
     .into_iter()
     .enumerate()
     {
         let name = format!("member-{number}");
+        // Some are referred by an enrolment later.
+        let is_late = email.starts_with("late");
+        let (program_id, code) = if is_late { ("", "") } else { (POINTS, &*codes[of]) };
         let request = RegisterUserRequest {
             client_ip: client_ip.into(),
             fingerprint: fingerprint.into(),
-            ..with_address(POINTS, &name, email, &codes[of])
+            ..with_address(program_id, &name, email, code)
         };
         client.register(request).await.unwrap();
+        if is_late {
+            let request = EnrollParticipantRequest {
+                program_id: POINTS.into(),
+                user_id: name,
+                referral_code: codes[of].clone(),
+                ..Default::default()
+            };
+            client.programs().enroll_participant(client.request(request)).await.unwrap();
+        }
     }
 }
 
@@ -111,7 +126,35 @@ async fn the_checks_of_a_program_find_on_the_past_what_they_really_found() {
         assert_eq!(flag.findings, real.findings, "{user_id}");
         assert_eq!((flag.consequence(), &flag.flag_id), (real.consequence(), &real.flag_id));
     }
-    assert_eq!(simulated.summary.referrals_examined, 10);
+    assert_eq!(simulated.summary.referrals_examined, 13);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_decision_about_a_flag_of_a_purchase_counts_as_one_about_the_referral() {
+    let (database, server, client) = server_with(&[]).await;
+    let checks =
+        FraudChecks { fingerprint: with_policy(FraudPolicy::Flag), ..FraudChecks::default() };
+    client.publish(checked(POINTS, checks)).await.unwrap();
+    let code = join(&client, "ada", "ada@mail.example", "").await.code;
+    join(&client, "wilhelmina", "wilhelmina@club.example", &code).await;
+    for buyer in ["ada", "wilhelmina"] {
+        let purchase = RecordPurchaseRequest {
+            buyer_user_id: buyer.into(),
+            amount: Some(Money { currency_code: "USD".into(), minor_units: 100 }),
+            fingerprint: "one card".into(),
+            ..RecordPurchaseRequest::default()
+        };
+        client.record(purchase).await.unwrap();
+    }
+    let [found] = flags(&client).await.try_into().unwrap();
+    assert_eq!(found.occasion(), FraudOccasion::Purchase);
+    resolve(&client, &found.flag_id, FraudDecision::Rejected, "").await.unwrap();
+    newest(&client).await;
+    let simulated = simulate(&client, of_program(POINTS, None)).await.unwrap();
+    assert!(simulated.flags.is_empty(), "nothing was there to find when the referral was made");
+    assert_eq!(simulated.summary.rejected, 1);
     server.stop().await;
     database.check().await;
 }
