@@ -394,9 +394,10 @@ impl<'a> UnitOfWork<'a> {
             .map(|(key, stream)| {
                 let version_before = self.batch.stream_version(stream.place).unwrap_or_default();
                 // Addresses that this batch has changed are read after it.
-                let (known_version, added) = match stream.has_other_addresses {
-                    true => (stream.version, Vec::new()),
-                    false => (version_before, stream.added),
+                let (known_version, added) = if stream.has_other_addresses {
+                    (stream.version, Vec::new())
+                } else {
+                    (version_before, stream.added)
                 };
                 let loaded = Loaded {
                     state: stream.state,

@@ -163,12 +163,11 @@ fn enter(
         program.current().ok_or_else(|| Refusal::ProgramNotFound(id.program_id.clone()))?;
     let rules = &version.rules;
     let known;
-    let (subject, sign_ups_from_address) = match signing_up {
-        Some(subject) => (subject, screening::count_sign_up(work, rules, id, subject)?),
-        None => {
-            known = Subject::known(work, &id.user_id, &rules.fraud_checks)?;
-            (&known, screening::count_enrolment(work, rules, id, &known)?)
-        }
+    let (subject, sign_ups_from_address) = if let Some(subject) = signing_up {
+        (subject, screening::count_sign_up(work, rules, id, subject)?)
+    } else {
+        known = Subject::known(work, &id.user_id, &rules.fraud_checks)?;
+        (&known, screening::count_enrolment(work, rules, id, &known)?)
     };
     let (referrer, passed_over) = match code {
         None => (None, None),
