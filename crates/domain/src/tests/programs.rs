@@ -3,7 +3,7 @@
 mod accounts;
 mod changed_rules;
 mod erasure;
-mod evidence;
+pub(super) mod evidence;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod held_referrals;
@@ -11,7 +11,8 @@ mod multi_level_commission;
 mod purchases;
 mod referral_count;
 mod referrals;
-mod screening;
+pub(super) mod screening;
+mod screening_table;
 mod tiered_points;
 mod validation;
 

@@ -5,7 +5,7 @@ use crate::decide::{Command, ConfirmEmail, Exchange, UpdateProfile, evidence};
 use crate::fraud::{Address, FraudPolicy, LATEST_REFEREES, SignUpsPerAddress};
 use crate::tests::memory_work::{Memory, Reading, keyed_hash};
 use crate::tests::scene::{Scene, address, member, profile, program, user};
-use crate::{Claim, ClaimKind, Halt, ParticipantEvent, Personal, Profile, Refusal};
+use crate::{Claim, ClaimKind, Halt, ParticipantEvent, Personal, Profile, Refusal, User};
 
 fn register(scene: &mut Scene, name: &str, email: &str) {
     let profile = Profile { email: email.into(), ..profile(name) };
@@ -21,20 +21,32 @@ fn owners(scene: &Scene, email: &str) -> [String; 2] {
         .map(|(kind, value)| scene.memory.owner_of(kind, &value).unwrap_or("nobody").to_owned())
 }
 
-pub(super) fn change_address(scene: &mut Scene, name: &str, from: &str, to: &str) {
+/// Asks for another address and confirms it.
+pub(crate) fn try_to_change_address(
+    scene: &mut Scene,
+    name: &str,
+    from: &str,
+    to: &str,
+) -> Result<(), Halt> {
     let [from, to] = [from, to].map(|address| Personal(address.into()));
     let exchange = Exchange { from, to };
+    let version = |scene: &Scene| scene.memory.state::<User>(&user(name)).profile().version();
     let update = UpdateProfile {
         user_id: user(name),
-        version: 0,
+        version: version(scene),
         username: None,
         display_name: None,
         email: Some(exchange.clone()),
         mails: Vec::new(),
     };
-    scene.tell(&Command::UpdateProfile(Box::new(update))).unwrap();
-    let confirm = ConfirmEmail { user_id: user(name), version: 1, change: Some((exchange, 1)) };
-    scene.tell(&Command::ConfirmEmail(Box::new(confirm))).unwrap();
+    scene.tell(&Command::UpdateProfile(Box::new(update)))?;
+    let version = version(scene);
+    let confirm = ConfirmEmail { user_id: user(name), version, change: Some((exchange, version)) };
+    scene.tell(&Command::ConfirmEmail(Box::new(confirm)))
+}
+
+pub(super) fn change_address(scene: &mut Scene, name: &str, from: &str, to: &str) {
+    try_to_change_address(scene, name, from, to).unwrap();
 }
 
 #[test]

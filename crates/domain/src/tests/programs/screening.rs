@@ -12,23 +12,29 @@ use crate::tests::programs::{first_purchase_bonus, tiered_points};
 use crate::tests::scene::{PROGRAM, Scene, address, profile, program, user};
 use crate::{
     AnyEvent, FraudDecision, FraudFlagEvent, FraudFlagId, FraudFlagRaised, Halt, Participant,
-    ParticipantId, Profile, PurchaseId, ReferralStatus,
+    ParticipantId, Profile, ProgramId, PurchaseId, ReferralStatus,
 };
 
-const READINGS: [Reading; 2] = [Reading::Warm, Reading::Cold];
+pub(super) const READINGS: [Reading; 2] = [Reading::Warm, Reading::Cold];
 
 /// A sign-up as a test describes it.
 #[derive(Default)]
-struct SignUp<'a> {
-    name: &'a str,
-    email: &'a str,
-    referrer: Option<&'a str>,
-    client_ip: Option<&'a str>,
-    fingerprint: Option<&'a str>,
+pub(crate) struct SignUp<'a> {
+    pub name: &'a str,
+    pub email: &'a str,
+    pub referrer: Option<&'a str>,
+    pub client_ip: Option<&'a str>,
+    pub fingerprint: Option<&'a str>,
 }
 
 impl SignUp<'_> {
-    fn make(self, scene: &mut Scene) -> Result<(), Halt> {
+    /// Signs up in the scene's program.
+    pub fn make(self, scene: &mut Scene) -> Result<(), Halt> {
+        self.make_in(scene, Some(program(PROGRAM)))
+    }
+
+    /// Signs up in a program, or in none.
+    pub fn make_in(self, scene: &mut Scene, program_id: Option<ProgramId>) -> Result<(), Halt> {
         let profile = Profile { email: self.email.into(), ..profile(self.name) };
         let referral_code = self.referrer.map(|referrer| scene.code(referrer));
         scene.tell(&Command::RegisterUser(Box::new(RegisterUser {
@@ -37,7 +43,7 @@ impl SignUp<'_> {
             client_ip: self.client_ip.map(|address| address.parse().unwrap()),
             fingerprint_key: self.fingerprint.map(Into::into),
             profile,
-            program_id: Some(program(PROGRAM)),
+            program_id,
             referral_code,
             api_key: None,
             is_address_confirmed: false,
@@ -45,7 +51,7 @@ impl SignUp<'_> {
     }
 }
 
-fn first(scene: &mut Scene, name: &str, email: &str) {
+pub(super) fn first(scene: &mut Scene, name: &str, email: &str) {
     SignUp { name, email, ..SignUp::default() }.make(scene).unwrap();
 }
 
@@ -54,7 +60,7 @@ fn referred(scene: &mut Scene, name: &str, email: &str, referrer: &str) {
 }
 
 /// All flags, in the order in which they were raised.
-fn flags(scene: &Scene) -> Vec<(FraudFlagId, FraudFlagRaised)> {
+pub(crate) fn flags(scene: &Scene) -> Vec<(FraudFlagId, FraudFlagRaised)> {
     let raised = scene.memory.log().iter().filter_map(|logged| match &logged.event {
         AnyEvent::FraudFlag(FraudFlagEvent::FraudFlagRaised(raised)) => {
             Some((FraudFlagId::parse(&logged.key.id).unwrap(), raised.clone()))
@@ -65,12 +71,12 @@ fn flags(scene: &Scene) -> Vec<(FraudFlagId, FraudFlagRaised)> {
 }
 
 /// The only flag.
-fn flag(scene: &Scene) -> (FraudFlagId, FraudFlagRaised) {
+pub(super) fn flag(scene: &Scene) -> (FraudFlagId, FraudFlagRaised) {
     let [flag] = flags(scene).try_into().unwrap();
     flag
 }
 
-fn resolve(scene: &mut Scene, flag_id: &FraudFlagId, decision: FraudDecision) {
+pub(super) fn resolve(scene: &mut Scene, flag_id: &FraudFlagId, decision: FraudDecision) {
     let resolve = ResolveFraudFlag {
         flag_id: flag_id.clone(),
         decision,
@@ -81,7 +87,7 @@ fn resolve(scene: &mut Scene, flag_id: &FraudFlagId, decision: FraudDecision) {
 }
 
 /// Points by tier with these checks only.
-fn checking(fraud_checks: FraudChecks) -> ProgramRules {
+pub(super) fn checking(fraud_checks: FraudChecks) -> ProgramRules {
     ProgramRules { fraud_checks, ..tiered_points() }
 }
 
@@ -453,7 +459,7 @@ fn a_rehearsal_raises_no_flag_and_the_referral_itself_is_held_also_by_id_and_at_
 }
 
 /// Enters a user in another program, and returns the user's code there.
-fn code_in(scene: &mut Scene, program_id: &str, name: &str) -> String {
+pub(super) fn code_in(scene: &mut Scene, program_id: &str, name: &str) -> String {
     scene.enroll(name, program_id, None).unwrap();
     let id = ParticipantId::new(&program(program_id), &user(name));
     scene.memory.state::<Participant>(&id).code().into()
