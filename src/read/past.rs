@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::{Freshness, ReadError, Reads, sql};
 use crate::store::log::timestamp;
 use crate::store::{FraudKeys, StoreError, in_time};
-use domain::fraud::{Address, LATEST_REFEREES, Mailbox};
+use domain::fraud::{Address, LATEST_REFEREES, Mailbox, SignUpsPerAddress};
 use domain::{ClaimKind, FraudDecision, LatestReferee, Personal, ProgramId, Timestamp, UserId};
 
 /// How much of the log is searched at once.
@@ -105,7 +105,8 @@ impl Reads {
         Ok(Searched { referrals: referrals.collect::<Result<_, StoreError>>()?, position })
     }
 
-    /// What the checks of referrals would have compared with, in their order.
+    /// What the checks of referrals would have compared with, in their order. Sign-ups from one address are counted up to
+    /// the number at which `counted` finds something.
     ///
     /// # Errors
     /// [`ReadError`] if the read models cannot answer.
@@ -113,13 +114,15 @@ impl Reads {
         &self,
         program_id: &ProgramId,
         referrals: &[PastReferral],
-        window_hours: u32,
+        counted: Option<SignUpsPerAddress>,
         keys: &FraudKeys,
     ) -> Result<Vec<PastSignals>, ReadError> {
         let users: Vec<String> = referrals.iter().map(|of| of.user_id.to_string()).collect();
         let referrers: Vec<String> =
             referrals.iter().map(|of| of.referrer_user_id.to_string()).collect();
         let times: Vec<_> = referrals.iter().map(|of| moment(of.refer_time)).collect();
+        let (window_hours, most) =
+            counted.map_or((0, 0), |check| (check.window_hours, check.max_sign_ups));
         let rows = self
             .read(any(), || {
                 sqlx::query(sql!("past_signals.sql"))
@@ -129,6 +132,7 @@ impl Reads {
                     .bind(times.clone())
                     .bind(f64::from(window_hours))
                     .bind(i64::try_from(LATEST_REFEREES).unwrap_or(i64::MAX))
+                    .bind(i64::from(most))
             })
             .await?;
         let mut signals = rows.found.iter().map(signals).collect::<Result<Vec<_>, _>>()?;

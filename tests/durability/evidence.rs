@@ -8,6 +8,7 @@ use domain::{
     ProfileChange, ProgramId, SideRow, Timestamp, UserId,
 };
 use serde_json::json;
+use sqlx::Row;
 use tokio_util::sync::CancellationToken;
 use tributary::engine::{Engine, Environment, Limits, Submission};
 use tributary::metrics::Metrics;
@@ -126,6 +127,55 @@ async fn the_latest_hundred_of_many_referees_are_read_from_the_index_whatever_th
     sqlx::query("select pg_stat_force_next_flush()").execute(&mut writer.connection).await.unwrap();
     let after = database.count(read).await;
     assert!((100..200).contains(&(after - before)), "{before} {after}");
+}
+
+#[tokio::test]
+async fn a_simulation_counts_no_more_sign_ups_of_one_address_than_are_too_many() {
+    let database = TestDatabase::new().await;
+    let mut writer = Writer::new(&database, 1).await;
+    // All sign up from one address within minutes, and are enrolled; every hundredth is referred.
+    for fill in [
+        "create temporary table participants as
+            select 'p' as program_id, 'u-' || n as user_id, to_timestamp(n / 100.0) as enroll_time,
+                n::bigint as enrolled_position, n::bigint as referral_position
+            from generate_series(1, 20000) as n",
+        "create index on participants (program_id, user_id)",
+        "insert into sign_up_clients (user_id, network, sign_up_time)
+            select user_id, '192.0.2.1', enroll_time from participants",
+        "select pg_stat_force_next_flush()",
+    ] {
+        sqlx::query(fill).execute(&mut writer.connection).await.unwrap();
+    }
+    let read = "select idx_tup_read from pg_stat_user_indexes
+        where indexrelname = 'sign_up_clients_of_network'";
+    let before = database.count(read).await;
+    let statement = include_str!("../../src/read/queries/past_signals.sql")
+        .replace("{position}", "0")
+        .replace("{participants}", "participants")
+        .replace(
+            "{users}",
+            "(select user_id, enrolled_position as registered_position from participants)",
+        );
+    let asked = "select array_agg(user_id), array_agg('ana'::text), array_agg(enroll_time)
+        from participants where enrolled_position % 100 = 0";
+    let (users, referrers, times): (Vec<String>, Vec<String>, Vec<time::OffsetDateTime>) =
+        sqlx::query_as(asked).fetch_one(&mut writer.connection).await.unwrap();
+    let rows = sqlx::query(&statement)
+        .bind("p")
+        .bind(users)
+        .bind(referrers)
+        .bind(times)
+        .bind(24_f64)
+        .bind(100_i64)
+        .bind(5_i64)
+        .fetch_all(&mut writer.connection)
+        .await
+        .unwrap();
+    let counts = rows.iter().map(|row| row.get::<Option<i64>, _>("sign_ups_before"));
+    assert_eq!(counts.collect::<Vec<_>>(), vec![Some(5); 200]);
+    sqlx::query("select pg_stat_force_next_flush()").execute(&mut writer.connection).await.unwrap();
+    let after = database.count(read).await;
+    assert!(after - before < 200 * 20, "{before} {after}");
 }
 
 fn evidence_row(flag_id: &str, user_id: Option<&str>, other: &str, time: i64) -> SideRow {

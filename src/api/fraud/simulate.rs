@@ -163,9 +163,9 @@ impl Simulation {
             return Ok(Vec::new());
         }
         let screening = self.context.environment.screening.clone();
-        let window = self.checks.sign_ups_per_address.map_or(1, |check| check.window_hours);
+        let counted = self.checks.sign_ups_per_address;
         let signals =
-            self.context.reads.past_signals(&self.program_id, referrals, window, &screening.keys);
+            self.context.reads.past_signals(&self.program_id, referrals, counted, &screening.keys);
         let signals = signals.await?;
         let real = self.context.reads.past_flags(&self.program_id, referrals).await?;
         let (checks, past) = (self.checks.clone(), referrals.to_vec());

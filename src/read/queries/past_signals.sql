@@ -1,6 +1,7 @@
 -- What fraud checks of referrals would have compared with: one row for each, in their order. $1 the program; $2, $3 and $4
 -- the referees, their referrers and when; $5 the window for sign-ups from one address, in hours; $6 how many of the
--- referrer's latest referees. Addresses are the present ones.
+-- referrer's latest referees; $7 how many such sign-ups are too many, beyond which nothing is counted: with a count of
+-- all, thousands of sign-ups from one address would cost the square of their number. Addresses are the present ones.
 select {position} as position, asked.ordinal, own.address, referrer.address as referrer_address,
     latest.user_ids, latest.refer_times, latest.addresses, client.fingerprint_key,
     case
@@ -34,14 +35,18 @@ left join sign_up_clients as client on client.user_id = asked.user_id
 left join {participants} as referee on referee.program_id = $1 and referee.user_id = asked.user_id
 -- Those who were enrolled within the window before, having signed up from the same address within the window before that.
 left join lateral (
-    select count(*) as sign_ups from sign_up_clients as earlier
-    join {participants} as enrolled on enrolled.program_id = $1 and enrolled.user_id = earlier.user_id
-    where earlier.network = client.network
-        and earlier.sign_up_time > asked.refer_time - 2 * $5 * interval '1 hour'
-        and earlier.sign_up_time <= asked.refer_time
-        and earlier.sign_up_time > enrolled.enroll_time - $5 * interval '1 hour'
-        and enrolled.enroll_time > asked.refer_time - $5 * interval '1 hour'
-        and enrolled.enrolled_position < referee.referral_position and enrolled.user_id <> asked.user_id
+    select count(*) as sign_ups from (
+        select from sign_up_clients as earlier
+        join {participants} as enrolled on enrolled.program_id = $1 and enrolled.user_id = earlier.user_id
+        where earlier.network = client.network
+            and earlier.sign_up_time > asked.refer_time - 2 * $5 * interval '1 hour'
+            and earlier.sign_up_time <= asked.refer_time
+            and earlier.sign_up_time > enrolled.enroll_time - $5 * interval '1 hour'
+            and enrolled.enroll_time > asked.refer_time - $5 * interval '1 hour'
+            and enrolled.enrolled_position < referee.referral_position and enrolled.user_id <> asked.user_id
+        order by earlier.sign_up_time desc
+        limit $7
+    ) as counted
 ) as before on true
 cross join lateral (
     select coalesce(array_agg(of.user_id), '{}') as user_ids,
