@@ -43,6 +43,8 @@ struct BatchStream {
     /// For a participant: whom that batch, and whom this one refers.
     added_before: Vec<AddedReferee>,
     added: Vec<AddedReferee>,
+    /// For a participant: whether this batch may have changed addresses of those whom they referred.
+    has_other_addresses: bool,
 }
 
 /// A stream in its state after the current command.
@@ -212,7 +214,7 @@ impl<'a> UnitOfWork<'a> {
             }
             self.claims.insert((kind, value), (owned, number));
         }
-        self.keep_rows(&entry.rows);
+        self.keep_rows(&entry, number);
         if let Some(RequestKey { key, fingerprint }) = request {
             self.requests.insert(*key, (number, fingerprint.clone()));
         }
@@ -369,9 +371,10 @@ impl<'a> UnitOfWork<'a> {
         let place = self.batch.add_stream(&key, version, self.horizon.reaches(seen_at));
         let before = self.before.get(&key);
         let stream = BatchStream {
-            known_version: before.map_or(version, |before| before.version_before),
+            known_version: before.map_or(version, |before| before.known_version),
             added_before: before.map(|before| before.added.clone()).unwrap_or_default(),
             added: Vec::new(),
+            has_other_addresses: false,
             state,
             version,
             snapshot_version,
@@ -389,7 +392,12 @@ impl<'a> UnitOfWork<'a> {
             .streams
             .into_iter()
             .map(|(key, stream)| {
-                let version_before = self.batch.stream_version(stream.place);
+                let version_before = self.batch.stream_version(stream.place).unwrap_or_default();
+                // Addresses that this batch has changed are read after it.
+                let (known_version, added) = match stream.has_other_addresses {
+                    true => (stream.version, Vec::new()),
+                    false => (version_before, stream.added),
+                };
                 let loaded = Loaded {
                     state: stream.state,
                     version: stream.version,
@@ -400,8 +408,8 @@ impl<'a> UnitOfWork<'a> {
                     last_writer: stream.last_writer,
                     seen_at: stream.seen_at,
                     took_long: stream.took_long,
-                    version_before: version_before.unwrap_or_default(),
-                    added: stream.added,
+                    known_version,
+                    added,
                     loaded,
                 };
                 (key, finished)
@@ -422,8 +430,9 @@ pub(super) struct FinishedStream {
     /// Whether many events had to be read to load the stream.
     pub(super) took_long: bool,
     pub(super) loaded: Loaded,
-    /// Its version before the batch.
-    version_before: i64,
+    /// The version that look-ups for the next batch must have reached: the one before this batch, or the one after it if
+    /// this batch has changed what is looked up.
+    known_version: i64,
     /// For a participant: whom commands of the batch referred.
     added: Vec<AddedReferee>,
 }

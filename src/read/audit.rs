@@ -235,6 +235,7 @@ impl Audit {
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }
     }

@@ -183,6 +183,7 @@ impl State {
             | ParticipantEvent::RewardGranted(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_)
+            | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
             | ParticipantEvent::BalanceForfeited(_)

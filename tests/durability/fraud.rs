@@ -1,7 +1,7 @@
 //! Fraud checks on two servers at once, and servers that are killed.
 
 use contract::pb::*;
-use testing::{Pair, Server, TestDatabase, at_once, sign_up_request};
+use testing::{Pair, Server, TestDatabase, at_once, issue_token, sign_up_request};
 use tonic::Code;
 
 const POINTS: &str = "tiered-points";
@@ -74,6 +74,123 @@ async fn of_look_alikes_and_of_one_mailbox_at_once_exactly_one_is_not_flagged() 
         );
         assert_eq!(database.count(&flagged).await, 7, "round {round}");
     }
+    pair.stop().await;
+    database.check().await;
+}
+
+/// Signs up somebody who refers, and somebody with their code. Returns the code.
+async fn refer(pair: &Pair, referrer: &str, referee: &str, email: &str) -> String {
+    let client = pair.client(0);
+    let code = client.sign_up(POINTS, referrer, "").await.unwrap().code;
+    let referred = sign_up_request(POINTS, referee, &code);
+    client.register(RegisterUserRequest { email: email.into(), ..referred }).await.unwrap();
+    code
+}
+
+/// Addresses that are similar to each other, and to no others.
+fn similar_addresses(round: usize) -> [String; 2] {
+    let letters: Vec<char> = "abcdefghjkmnpqrtuxyz".chars().collect();
+    let own = [letters[round / letters.len()], letters[round % letters.len()]];
+    ["g", "h"].map(|last| format!("farmhand{}{}{last}@farm.example", own[0], own[1]))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_change_to_an_address_and_a_sign_up_with_a_similar_one_at_once_one_is_flagged() {
+    const ROUNDS: usize = 60;
+    let database = TestDatabase::new().await;
+    let pair = Pair::start(&database).await;
+    pair.client(0).publish_shipped(POINTS).await;
+    let mut calls = Vec::new();
+    for round in 0..ROUNDS {
+        let [changed, new] = similar_addresses(round);
+        let referee = format!("old-{round}");
+        let code =
+            refer(&pair, &format!("owner-{round}"), &referee, &testing::address_of(&referee)).await;
+        let ask = UpdateProfileRequest {
+            user_id: referee.clone(),
+            email: Some(changed),
+            ..Default::default()
+        };
+        let client = pair.client(0);
+        client.accounts().update_profile(client.request(ask)).await.unwrap();
+        let token = issue_token(&database, &referee, "change_email", 900.0).await;
+        let sign_up = sign_up_request(POINTS, &format!("new-{round}"), &code);
+        calls.push((token, RegisterUserRequest { email: new, ..sign_up }));
+    }
+    let flags = "select count(*) from events where event_type = 'FraudFlagRaised'";
+    assert_eq!(database.count(flags).await, 0);
+    for some in calls.chunks(6) {
+        let both = some.iter().enumerate().flat_map(|(number, (token, sign_up))| {
+            [(number, Ok(token.clone())), (number + 1, Err(sign_up.clone()))]
+        });
+        let calls = both.map(|(number, call)| {
+            let client = pair.client(number);
+            async move {
+                match call {
+                    Ok(token) => {
+                        let confirm = client.request(ConfirmEmailRequest { token });
+                        client.accounts().confirm_email(confirm).await.map(drop)
+                    }
+                    Err(sign_up) => client.register(sign_up).await.map(drop),
+                }
+            }
+        });
+        for answer in at_once(calls).await {
+            answer.unwrap();
+        }
+    }
+    let found = "select count(distinct split_part(payload ->> 'referee_user_id', '-', 2))
+        from events where event_type = 'FraudFlagRaised' and payload ->> 'kind' = 'near_duplicate'";
+    assert_eq!(database.count(found).await, i64::try_from(ROUNDS).unwrap());
+    pair.stop().await;
+    database.check().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_flagged_with_a_user_who_is_erased_at_the_same_moment() {
+    const ROUNDS: usize = 30;
+    let database = TestDatabase::new().await;
+    let pair = Pair::start(&database).await;
+    pair.client(0).publish_shipped(POINTS).await;
+    let mut calls = Vec::new();
+    for round in 0..ROUNDS {
+        let [old, new] = similar_addresses(round);
+        let referee = format!("old-{round}");
+        let code = refer(&pair, &format!("owner-{round}"), &referee, &old).await;
+        let sign_up = |name: &str, email: String| {
+            let request = sign_up_request(POINTS, &format!("{name}-{round}"), &code);
+            RegisterUserRequest { email, ..request }
+        };
+        // One with a similar address, and one with the same mailbox.
+        let tagged = old.replace('@', "+new@");
+        calls.push((referee, [sign_up("new", new), sign_up("twin", tagged)]));
+    }
+    for some in calls.chunks(4) {
+        let all = some.iter().enumerate().flat_map(|(number, (referee, sign_ups))| {
+            let erase = (number, Ok(referee.clone()));
+            let sign_ups = sign_ups.clone().map(|sign_up| (number + 1, Err(sign_up)));
+            std::iter::once(erase).chain(sign_ups)
+        });
+        let calls = all.map(|(number, call)| {
+            let client = pair.client(number);
+            async move {
+                match call {
+                    Ok(user_id) => client.erase(&user_id, false).await.map(drop),
+                    Err(sign_up) => client.register(sign_up).await.map(drop),
+                }
+            }
+        });
+        for answer in at_once(calls).await {
+            answer.unwrap();
+        }
+    }
+    let after_erasure = "select count(*) from events as flag
+        join events as erased on erased.event_type = 'UserErased'
+            and erased.position < flag.position
+            and (erased.aggregate_id = flag.payload ->> 'other_user_id'
+                or flag.payload -> 'evidence_user_ids' ? erased.aggregate_id)
+        where flag.event_type = 'FraudFlagRaised'";
+    assert_eq!(database.count(after_erasure).await, 0);
     pair.stop().await;
     database.check().await;
 }

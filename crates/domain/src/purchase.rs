@@ -295,6 +295,7 @@ impl State for Purchase {
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_)
+            | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
             | ParticipantEvent::BalanceForfeited(_)

@@ -209,6 +209,7 @@ impl ParticipantFeed {
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::RewardGranted(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::FirstPurchaseUsed(_) => None,
         })
     }

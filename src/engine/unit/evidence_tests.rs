@@ -279,3 +279,57 @@ async fn an_address_is_that_of_the_version_of_the_user() {
     decide(&mut unit, true, &erase).await.unwrap();
     decide(&mut unit, true, &has(None)).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_sign_up_is_compared_with_the_addresses_that_are_left_by_the_batch_before_it() {
+    let environment = Environment::of_this_machine().unwrap();
+    let (mut cache, before) = (Cache::new(1), FinishedStreams::new());
+    let (taken, horizon) = (KnownTaken::new(), Horizon::default());
+    let mut unit = UnitOfWork::new(&environment, &mut cache, &before, taken, horizon);
+    unit.learn_stream(ana(), ana_in(7));
+    unit.learn_referees(member("ana"), known(7, &["zoe"]));
+    decide(&mut unit, true, &refers("bob", &["zoe"])).await.unwrap();
+    // Zoe is erased, and Ana, who referred her, is told.
+    let erase = |work: &mut dyn Work| {
+        let referee_user_id = user("zoe");
+        let changed = domain::RefereeAddressChanged { referee_user_id };
+        tell::<Participant>(work, &member("ana"), ParticipantCommand::NoteRefereeAddress(changed))?;
+        work.write_row(SideRow::Erasure(user("zoe")));
+        Ok(())
+    };
+    decide(&mut unit, true, &erase).await.unwrap();
+    let finds_no_address = |name: &'static str| {
+        move |work: &mut dyn Work| {
+            let found = work.latest_referees(&member("ana"))?;
+            let found = found.iter().find(|of| of.user_id.as_str() == name);
+            assert_eq!(found.map(|of| of.address.clone()), Some(None));
+            Ok(())
+        }
+    };
+    decide(&mut unit, true, &finds_no_address("zoe")).await.unwrap();
+    let (batch, streams) = unit.finish();
+    // A decision that goes by the new address falls with the command that changed it.
+    assert_eq!(batch.dependencies(), [(1, 0), (2, 1)]);
+
+    // While that batch is being appended, the tables have the old address.
+    let taken = KnownTaken::new();
+    let mut ahead = UnitOfWork::new(&environment, &mut cache, &streams, taken, horizon);
+    ahead.learn_referees(member("ana"), known(7, &["zoe"]));
+    assert_eq!(decide(&mut ahead, true, &finds_no_address("zoe")).await, Err(Halt::Missing));
+    let mut latest = known(9, &["bob", "zoe"]);
+    Arc::make_mut(&mut latest.latest[1]).address = None;
+    ahead.learn_referees(member("ana"), latest);
+    decide(&mut ahead, true, &finds_no_address("zoe")).await.unwrap();
+}
+
+#[tokio::test]
+async fn whoever_was_erased_by_the_batch_has_no_shared_value_any_more() {
+    let erase = |work: &mut dyn Work| {
+        work.write_row(SideRow::Erasure(user("old")));
+        Ok(())
+    };
+    let known = KnownTaken::from([((ClaimKind::Mailbox, "m".into()), "old".into())]);
+    let batch = batch_of(known, &[&erase, &shares("ana", None)]).await;
+    assert_eq!(batch.claims(), [ClaimStep::Take(mailbox("ana"))]);
+    assert_eq!(batch.dependencies(), [(1, 0)]);
+}

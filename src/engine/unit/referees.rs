@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::UnitOfWork;
+use crate::store::append::Entry;
 use crate::store::evidence::{KnownAddress, KnownClient, KnownReferees};
 use domain::fraud::LATEST_REFEREES;
 use domain::{
@@ -36,6 +37,8 @@ pub(super) struct Evidence {
     latest: HashMap<ParticipantId, KnownReferees>,
     /// The addresses that commands of the batch have given to users; `None` if a user was erased.
     changed: HashMap<UserId, Option<Personal>>,
+    /// The users whom commands of the batch have erased, with the commands.
+    pub(super) erased: HashMap<String, usize>,
     /// How often something was learnt that was not known before.
     pub(super) learnt: usize,
 }
@@ -58,9 +61,9 @@ impl Evidence {
 }
 
 impl UnitOfWork<'_> {
-    /// Notes the rows of a command that is kept.
-    pub(super) fn keep_rows(&mut self, rows: &[SideRow]) {
-        for row in rows {
+    /// Notes the rows of a command that is kept, with its number in the batch.
+    pub(super) fn keep_rows(&mut self, entry: &Entry, command: usize) {
+        for row in &entry.rows {
             match row {
                 SideRow::Referral { referee, referrer, refer_time } => {
                     let referrer = ParticipantId::new(&referee.program_id, referrer);
@@ -80,8 +83,22 @@ impl UnitOfWork<'_> {
                 SideRow::Erasure(user_id) => {
                     self.evidence.change_address(user_id.as_str(), None);
                     self.evidence.new_clients.insert(user_id.clone(), None);
+                    self.evidence.erased.insert(user_id.to_string(), command);
+                    self.outdate_referees(entry);
+                }
+                SideRow::ProfileChange(change) if change.email.is_some() => {
+                    self.outdate_referees(entry);
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Notes that a command has changed the address of a user: whoever referred the user has been told by an event.
+    fn outdate_referees(&mut self, entry: &Entry) {
+        for event in &entry.events {
+            if let Some(stream) = self.streams.get_mut(&event.stream) {
+                stream.has_other_addresses = true;
             }
         }
     }

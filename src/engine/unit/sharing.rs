@@ -23,6 +23,14 @@ impl UnitOfWork<'_> {
             }
             None => (self.owner_before(&key)?, false),
         };
+        let owner = owner.filter(|owner| match self.evidence.erased.get(owner) {
+            // Whoever was erased has nothing any more.
+            Some(command) => {
+                self.scratch.builds_on.insert(*command);
+                false
+            }
+            None => true,
+        });
         match owner.filter(|owner| *owner != claim.owner) {
             None => {
                 self.scratch.entry.claims.push(ClaimStep::Take(claim));

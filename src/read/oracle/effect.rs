@@ -265,6 +265,9 @@ pub(super) fn of_participant(
                 ("to tier", change.to_tier.as_str().into()),
             ],
         ),
+        ParticipantEvent::RefereeAddressChanged(changed) => {
+            ("RefereeAddressChanged", vec![("referee", changed.referee_user_id.as_str().into())])
+        }
         ParticipantEvent::ParticipantDeactivated(_) => ("ParticipantDeactivated", Vec::new()),
         ParticipantEvent::ParticipantReactivated(_) => ("ParticipantReactivated", Vec::new()),
         ParticipantEvent::BalanceForfeited(forfeited) => {

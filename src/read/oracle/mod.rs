@@ -188,6 +188,7 @@ impl Oracle {
             UserEvent::UserReactivated(_) => "ParticipantReactivated",
             UserEvent::UserErased(erased) => {
                 self.sort_erasure(user, event, erased, judgement);
+                self.expect_referrers_told(user, judgement);
                 "ParticipantErased"
             }
             UserEvent::UserEmailConfirmed(_) => {
@@ -195,9 +196,12 @@ impl Oracle {
                 judgement.confirmed.push(user);
                 return;
             }
+            UserEvent::UserEmailChanged(_) => {
+                self.expect_referrers_told(user, judgement);
+                return;
+            }
             // Nothing in a program follows from what a user is called, from who may call, or from who is whom.
             UserEvent::UserProfileUpdated(_)
-            | UserEvent::UserEmailChanged(_)
             | UserEvent::UserSecondFactorChanged(_)
             | UserEvent::UserRoleChanged(_)
             | UserEvent::UserSessionsEnded(_)
@@ -240,6 +244,19 @@ impl Oracle {
         self.unless(erased.forfeited == is_owed, event, || {
             format!("forfeited: expected {is_owed}, found {}", erased.forfeited)
         });
+    }
+
+    /// Whoever referred a user must be told that the user's address has changed, unless they were erased.
+    fn expect_referrers_told(&self, user: UserIndex, judgement: &mut Judgement) {
+        let user = self.world.user(user);
+        for person in &user.enrolled {
+            let Some(tie) = self.world.person(*person).referral else { continue };
+            if !self.world.user(self.world.person(tie.referrer).user).is_erased {
+                let fields = vec![("referee", (&*user.id).into())];
+                let told = self.expect(tie.referrer, "RefereeAddressChanged", fields);
+                judgement.expected.push(told);
+            }
+        }
     }
 
     fn sort_participant(

@@ -343,6 +343,7 @@ impl World {
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }
     }

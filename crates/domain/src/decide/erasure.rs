@@ -4,6 +4,7 @@
 //! All participants of the user are marked in the same append, so that rewards and codes need to look at
 //! participants only.
 
+use crate::decide::referees;
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, Refusal,
     SessionsEnded, SideRow, User, UserCommand, UserId, Work, each, load, tell,
@@ -42,6 +43,7 @@ pub(super) fn erase(
         let erase = ParticipantCommand::Erase { user_id: user_id.clone(), unit };
         tell::<Participant>(work, &ParticipantId::new(program_id, user_id), erase).map(drop)
     })?;
+    referees::tell_referrers(work, user_id, user.programs())?;
     work.write_row(SideRow::Erasure(user_id.clone()));
     Ok(())
 }

@@ -13,6 +13,7 @@ mod make_up;
 mod profile;
 mod program;
 mod purchase;
+mod referees;
 mod referral;
 mod registration;
 mod review;

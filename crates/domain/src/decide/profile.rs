@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::decide::{evidence, screening, standing};
+use crate::decide::{evidence, referees, screening, standing};
 use crate::fraud::Mailbox;
 use crate::side_row::hex;
 use crate::{
@@ -142,6 +142,7 @@ pub(super) fn confirm_email(work: &mut dyn Work, input: &ConfirmEmail) -> Result
                     screening::screen_new_address(work, user_id, &subject)?;
                 }
             }
+            referees::tell_referrers(work, user_id, user.programs())?;
             work.write_row(SideRow::ProfileChange(ProfileChange {
                 user_id: user_id.clone(),
                 username: None,

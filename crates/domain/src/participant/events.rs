@@ -291,6 +291,16 @@ pub struct TierChanged {
     pub to_tier: String,
 }
 
+/// The e-mail address of somebody whom the participant referred was changed or, if they were erased, deleted. Nothing
+/// of the participant changes, but fraud checks of a sign-up compare with the addresses of the referrer's latest
+/// referees: with this event, a sign-up that was decided on the address before is decided again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RefereeAddressChanged {
+    /// The user who was referred.
+    pub referee_user_id: UserId,
+}
+
 /// The participant's user was deactivated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -332,6 +342,7 @@ events! {
         RewardGranted = "1.0.0",
         RewardWithheld = "1.0.0",
         TierChanged = "1.0.0",
+        RefereeAddressChanged = "1.0.0",
         ParticipantDeactivated = "1.0.0",
         ParticipantReactivated = "1.0.0",
         BalanceForfeited = "1.0.0",
@@ -354,6 +365,7 @@ impl Posts for ParticipantEvent {
             | Self::FirstPurchaseUsed(_)
             | Self::RewardWithheld(_)
             | Self::TierChanged(_)
+            | Self::RefereeAddressChanged(_)
             | Self::ParticipantDeactivated(_)
             | Self::ParticipantReactivated(_)
             | Self::ParticipantErased(_) => None,
@@ -377,6 +389,7 @@ impl ParticipantEvent {
             | Self::PurchaseCredited(_)
             | Self::RewardWithheld(_)
             | Self::TierChanged(_)
+            | Self::RefereeAddressChanged(_)
             | Self::ParticipantDeactivated(_)
             | Self::ParticipantReactivated(_)
             | Self::BalanceForfeited(_)

@@ -21,8 +21,9 @@ use super::{
 pub use events::{
     BalanceForfeited, FirstPurchaseUsed, FlagAgainst, HoldReason, MAX_FLAGS_AGAINST,
     ParticipantDeactivated, ParticipantEnrolled, ParticipantErased, ParticipantEvent,
-    ParticipantReactivated, PurchaseCredited, ReferralApplied, ReferralConverted, ReferralMade,
-    ReferralStandingChanged, ReferralStatus, ReferralUpdated, RewardGranted, TierChanged,
+    ParticipantReactivated, PurchaseCredited, RefereeAddressChanged, ReferralApplied,
+    ReferralConverted, ReferralMade, ReferralStandingChanged, ReferralStatus, ReferralUpdated,
+    RewardGranted, TierChanged,
 };
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
 
@@ -71,6 +72,8 @@ pub enum ParticipantCommand {
     },
     /// The referral of this referee changed its status.
     UpdateReferral(ReferralUpdated),
+    /// The address of this referee was changed or deleted.
+    NoteRefereeAddress(RefereeAddressChanged),
     /// The participant bought, although it converted nothing.
     UseFirstPurchase {
         purchase_id: PurchaseId,
@@ -415,6 +418,7 @@ impl Aggregate for Participant {
                 }
             }
             ParticipantCommand::UpdateReferral(updated) => updated.into(),
+            ParticipantCommand::NoteRefereeAddress(changed) => changed.into(),
             ParticipantCommand::UseFirstPurchase { is_insufficient, .. }
                 if !self.is_first_purchase(is_insufficient) =>
             {
@@ -501,7 +505,7 @@ impl Aggregate for Participant {
                 }
                 self.buckets = event.posting.after;
             }
-            ParticipantEvent::RewardWithheld(_) => {}
+            ParticipantEvent::RewardWithheld(_) | ParticipantEvent::RefereeAddressChanged(_) => {}
             ParticipantEvent::TierChanged(event) => self.tier = Some(event.to_tier),
             ParticipantEvent::ParticipantDeactivated(_) => self.inactive = true,
             ParticipantEvent::ParticipantReactivated(event) => {

@@ -5,7 +5,7 @@ use crate::decide::{Command, ConfirmEmail, Exchange, UpdateProfile, evidence};
 use crate::fraud::{Address, FraudPolicy, LATEST_REFEREES, SignUpsPerAddress};
 use crate::tests::memory_work::{Memory, Reading, keyed_hash};
 use crate::tests::scene::{Scene, address, member, profile, program, user};
-use crate::{Claim, ClaimKind, Halt, Personal, Profile, Refusal};
+use crate::{Claim, ClaimKind, Halt, ParticipantEvent, Personal, Profile, Refusal};
 
 fn register(scene: &mut Scene, name: &str, email: &str) {
     let profile = Profile { email: email.into(), ..profile(name) };
@@ -142,4 +142,36 @@ fn the_latest_referees_come_with_their_present_addresses_and_times() {
     let address_of = |name: &str| scene.memory.ask(|work| work.address_of(&user(name))).unwrap();
     assert_eq!(address_of("ana"), Some(Personal("ana@example.com".into())));
     assert_eq!(address_of("user-50"), None);
+}
+
+/// Whose addresses a participant has been told of since a mark.
+fn told(scene: &Scene, mark: usize) -> Vec<(String, String)> {
+    let events = scene.memory.participant_events_since(mark);
+    events
+        .filter_map(|(key, event)| match event {
+            ParticipantEvent::RefereeAddressChanged(changed) => {
+                Some((key.id.to_string(), changed.referee_user_id.to_string()))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn another_address_and_an_erasure_move_the_stream_of_whoever_referred_the_user() {
+    for reading in [Reading::Warm, Reading::Cold] {
+        let mut scene = Scene::read(reading, tiered_points());
+        scene.line(&["ana", "bob", "cem"]);
+        let ana = (member("ana").to_string(), "bob".to_owned());
+        let mark = scene.memory.log().len();
+        change_address(&mut scene, "ana", &address("ana"), "ana.new@example.org");
+        assert_eq!(told(&scene, mark), []);
+        change_address(&mut scene, "bob", &address("bob"), "bob.new@example.org");
+        assert_eq!(told(&scene, mark), [ana.clone()]);
+        scene.erase("bob", true).unwrap();
+        assert_eq!(told(&scene, mark), [ana.clone(), ana.clone()]);
+        // Bob was erased: nobody can sign up with his code.
+        scene.erase("cem", true).unwrap();
+        assert_eq!(told(&scene, mark), [ana.clone(), ana]);
+    }
 }

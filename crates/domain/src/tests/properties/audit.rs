@@ -143,6 +143,7 @@ impl Audit {
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::RewardWithheld(_)
+            | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::TierChanged(_) => {}
         }
     }
