@@ -105,8 +105,8 @@ impl Reads {
         Ok(Searched { referrals: referrals.collect::<Result<_, StoreError>>()?, position })
     }
 
-    /// What the checks of referrals would have compared with, in their order. Sign-ups from one address are counted up to
-    /// the number at which `counted` finds something.
+    /// What the checks of referrals would have compared with, in their order. Sign-ups from one address are counted up
+    /// to the number at which `counted` finds something.
     ///
     /// # Errors
     /// [`ReadError`] if the read models cannot answer.

@@ -180,10 +180,10 @@ fn another_address_and_an_erasure_move_the_stream_of_whoever_referred_the_user()
         assert_eq!(told(&scene, mark), []);
         change_address(&mut scene, "bob", &address("bob"), "bob.new@example.org");
         assert_eq!(told(&scene, mark), [ana()]);
-        scene.erase("bob", false).unwrap();
+        scene.erase("bob", true).unwrap();
         assert_eq!(told(&scene, mark), [ana(), ana()]);
         // Bob was erased: nobody can sign up with his code.
-        scene.erase("cem", false).unwrap();
+        scene.erase("cem", true).unwrap();
         assert_eq!(told(&scene, mark), [ana(), ana()]);
     }
 }

@@ -110,14 +110,9 @@ impl Case {
         matches!(self.kind, FlagKind::NearDuplicate | FlagKind::ReferralBurst)
     }
 
-    /// Whether the check is made here at all: what is known of a client is known of sign-ups only, and who signs up has
-    /// referred nobody.
+    /// Whether the check is made here at all: who signs up has referred nobody.
     fn is_checked(&self) -> bool {
-        match self.kind {
-            FlagKind::Fingerprint | FlagKind::SignUpsPerAddress => self.way == Way::Register,
-            FlagKind::MutualReferral => self.way != Way::Register,
-            _ => true,
-        }
+        self.kind != FlagKind::MutualReferral || self.way != Way::Register
     }
 
     /// With whom the finding is.
@@ -151,13 +146,9 @@ impl Case {
     fn refer(&self, scene: &mut Scene) -> Result<(), Halt> {
         let [_, _, email] = self.addresses();
         let referrer = (self.way == Way::Register).then_some("ana");
-        // Who signs up in the program without a code is counted, too.
-        let is_refused = self.way == Way::Apply
-            && self.kind == FlagKind::SignUpsPerAddress
-            && self.policy == FraudPolicy::Reject;
-        let client_ip = CLIENT_IP.filter(|_| !is_refused);
-        let bea = SignUp { name: "bea", email: &email, referrer, client_ip, fingerprint: CARD };
-        bea.make_in(scene, (self.way != Way::Enroll).then(|| program(PROGRAM)))?;
+        let (client_ip, fingerprint) = (CLIENT_IP, CARD);
+        let bea = SignUp { name: "bea", email: &email, referrer, client_ip, fingerprint };
+        bea.make_in(scene, (self.way == Way::Register).then(|| program(PROGRAM)))?;
         if self.kind == FlagKind::MutualReferral && self.way != Way::Register {
             let code = code_in(scene, ELSEWHERE, "bea");
             scene.enroll("ana", ELSEWHERE, Some(&code)).unwrap();
@@ -166,7 +157,11 @@ impl Case {
         match self.way {
             Way::Register => Ok(()),
             Way::Enroll => scene.enroll("bea", PROGRAM, Some(&code)),
-            Way::Apply => scene.attach("bea", "ana"),
+            Way::Apply => {
+                // In the program a sign-up would be refused, and an enrolment is counted.
+                scene.enroll("bea", PROGRAM, None)?;
+                scene.attach("bea", "ana")
+            }
         }
     }
 
@@ -175,7 +170,7 @@ impl Case {
         let referred = self.refer(&mut scene);
         let is_refused = self.kind == FlagKind::SignUpsPerAddress
             && self.policy == FraudPolicy::Reject
-            && self.is_checked();
+            && self.way == Way::Register;
         if is_refused {
             let Err(Halt::Refused(Refusal::TooManySignUps { limit, .. })) = referred else {
                 panic!("{self}: {referred:?}");

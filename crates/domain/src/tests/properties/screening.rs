@@ -318,13 +318,41 @@ impl Reviewed {
             if freed == 1 {
                 self.assert_room(raised);
             }
-        } else if raised.consequence > FraudPolicy::Flag || before.is_some() {
+        } else if self.is_another_against(flag_id.as_str(), raised) {
+            assert_ne!(
+                is,
+                ReferralStatus::Pending,
+                "{raised:?} counts, and another flag is against it"
+            );
+        } else {
             // A referral that also waits for the address counts when that is confirmed.
             let counts = matches!(is, ReferralStatus::Pending | ReferralStatus::Converted);
             let waits = is == ReferralStatus::Held && reasons == [HoldReason::UnconfirmedEmail];
             assert!(counts || waits, "{raised:?} is {is:?} for {reasons:?}");
         }
         Ok(())
+    }
+
+    /// Whether another flag of the same referral holds or rejects it, by what was raised and decided.
+    fn is_another_against(&self, flag_id: &str, raised: &FraudFlagRaised) -> bool {
+        let mut against = BTreeMap::new();
+        for logged in self.memory().log() {
+            let id = logged.key.id.to_string();
+            match &logged.event {
+                AnyEvent::FraudFlag(FraudFlagEvent::FraudFlagRaised(other)) => {
+                    let same = other.referee_user_id == raised.referee_user_id
+                        && other.program_id == raised.program_id;
+                    if same && id != flag_id {
+                        against.insert(id, other.consequence > FraudPolicy::Flag);
+                    }
+                }
+                AnyEvent::FraudFlag(FraudFlagEvent::FraudFlagResolved(resolved)) => {
+                    against.entry(id).and_modify(|is| *is = resolved.decision.rejects());
+                }
+                _ => {}
+            }
+        }
+        against.values().any(|is| *is)
     }
 
     /// The place of a rejected referral can be taken by another.
