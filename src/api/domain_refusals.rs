@@ -112,6 +112,7 @@ impl From<Refusal> for ApiError {
             Refusal::ApiKeyIdTaken(_) | Refusal::FraudFlagIdTaken(_) => internal(),
             Refusal::FraudFlagNotFound(id) => status(R::FraudFlagNotFound, &[("flag_id", id)]),
             // The session ends within a second, too.
+            Refusal::StaffAccount(id) => status(R::PermissionDenied, &[("user_id", id)]),
             Refusal::CreatorIsNoAdmin(id) => status(R::PermissionDenied, &[("user_id", id)]),
             Refusal::JobRetriedAlready(id) => {
                 status(R::JobNotParked, &[("job_id", id), ("state", &"queued")])

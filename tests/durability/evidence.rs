@@ -240,7 +240,7 @@ fn registration(name: &str, mailbox: &str) -> Command {
         address_key: None,
         mailbox: Mailbox::parse(&format!("{mailbox}+{name}@example.com")),
         client_ip: None,
-        fingerprint: None,
+        fingerprint_key: None,
         program_id: None,
         referral_code: None,
         api_key: None,

@@ -122,10 +122,15 @@ impl Handlers {
             let message = format!("must be at most {MAX_NOTE_CHARS} characters long");
             fields.fault("note", ErrorReason::FieldTooLong, message);
         }
+        if request.note.contains('\0') {
+            fields.fault("note", ErrorReason::NulCharacter, "must not contain NUL");
+        }
         let note = Some(request.note.trim()).filter(|note| !note.is_empty());
         let note = note.map(|note| Personal(note.into()));
         let (flag_id, decision) = fields.finish(flag_id.zip(decision))?;
-        let resolve = ResolveFraudFlag { flag_id: flag_id.clone(), decision, note };
+        let may_deactivate_staff = call.principal.role() == Some(Role::Admin);
+        let resolve =
+            ResolveFraudFlag { flag_id: flag_id.clone(), decision, note, may_deactivate_staff };
         let command = Command::ResolveFraudFlag(Box::new(resolve));
         let written = carry_out(&self.0, &call, command).await?;
         // The decision holds, also if it cannot be read yet.

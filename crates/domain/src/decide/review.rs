@@ -9,7 +9,7 @@ use crate::fraud::{EXACT_BPS, FlagKind, FraudPolicy, Occasion};
 use crate::{
     FlagAgainst, FraudDecision, FraudEvidence, FraudFlag, FraudFlagCommand, FraudFlagId,
     FraudFlagRaised, FraudNote, Halt, ParticipantId, Personal, Program, ProgramId, Refusal,
-    SideRow, User, UserCommand, UserId, UserStatus, Work, each, load, peek_new, tell,
+    SideRow, User, UserCommand, UserId, UserRole, UserStatus, Work, each, load, peek_new, tell,
 };
 
 /// An operator decides about a flag.
@@ -20,6 +20,8 @@ pub struct ResolveFraudFlag {
     pub decision: FraudDecision,
     /// Why, in the operator's words.
     pub note: Option<Personal>,
+    /// Whether whoever decides may deactivate operators and admins.
+    pub may_deactivate_staff: bool,
 }
 
 /// A sign-up was refused, because there were too many from its address.
@@ -34,7 +36,7 @@ pub struct FlagRefusedSignUp {
 
 /// Decides about a flag. The decision that holds already changes nothing.
 pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(), Halt> {
-    let ResolveFraudFlag { flag_id, decision, note } = input;
+    let ResolveFraudFlag { flag_id, decision, note, may_deactivate_staff } = input;
     let flag = load::<FraudFlag>(work, flag_id)?;
     let raised = flag.raised().ok_or_else(|| Refusal::FraudFlagNotFound(flag_id.clone()))?;
     let before = flag.decision();
@@ -60,9 +62,11 @@ pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(
     let against =
         decision.rejects().then(|| FlagAgainst { flag_id: flag_id.clone(), rejects: true });
     standing::weigh(work, &referee, flag_id, against)?;
-    if *decision == FraudDecision::RejectedAndDeactivated
-        && load::<User>(work, referee_user_id)?.status() == UserStatus::Active
-    {
+    let user = load::<User>(work, referee_user_id)?;
+    if *decision == FraudDecision::RejectedAndDeactivated && user.status() == UserStatus::Active {
+        if user.role() != UserRole::Participant && !may_deactivate_staff {
+            return Err(Refusal::StaffAccount(referee_user_id.clone()).into());
+        }
         account::deactivate(work, referee_user_id)?;
     }
     Ok(())
