@@ -232,6 +232,7 @@ mod tests {
                 "referrer_user_id": "bob",
                 "status": "held",
                 "hold_reasons": ["review"],
+                "flags": [{"flag_id": "flag", "rejects": true}],
                 "referral_time": 5,
                 "release_time": 7,
                 "made_while_inactive": true,

@@ -298,6 +298,7 @@ impl Reviewed {
         let referral = self.referral(raised);
         let uses = self.uses(raised);
         let flag_id = flag_id.clone();
+        let id = flag_id.to_string();
         let resolve =
             ResolveFraudFlag { flag_id, decision, note: None, may_deactivate_staff: false };
         self.scene.tell(&Command::ResolveFraudFlag(Box::new(resolve)))?;
@@ -318,7 +319,7 @@ impl Reviewed {
             if freed == 1 {
                 self.assert_room(raised);
             }
-        } else if self.is_another_against(flag_id.as_str(), raised) {
+        } else if self.is_another_against(&id, raised) {
             assert_ne!(
                 is,
                 ReferralStatus::Pending,
