@@ -217,7 +217,7 @@ fn register(name: &str, referral_code: Option<String>) -> Command {
         address_key: None,
         mailbox: None,
         client_ip: None,
-        fingerprint: None,
+        fingerprint_key: None,
         program_id,
         referral_code,
         api_key: None,

@@ -19,8 +19,8 @@ create table sign_ups (
     -- Personal: the address that the sign-up came from; null if it is not known. It is that of the sign-up, and not of
     -- its confirmation, that checks by address look at.
     client_ip     inet,
-    -- Personal: what recognises the device; null if it was not given.
-    fingerprint   text,
+    -- Personal: a keyed hash of what recognises the device; null if it was not given.
+    fingerprint_key text,
     created_at    timestamptz not null default clock_timestamp(),
     -- When the address was confirmed and the user was registered; null while the sign-up waits. A link that is opened
     -- again thus gets the same answer.

@@ -9,7 +9,7 @@ begin
     update sign_ups
     set confirmed_at = clock_timestamp(), address = null, email = null, username = null, display_name = null,
         password_hash = null, program_id = null, referral_code = null, client_ip = null,
-        fingerprint = null
+        fingerprint_key = null
     from unnest(contents) as c(content)
     where sign_ups.user_id = c.content ->> 'user_id';
 end;

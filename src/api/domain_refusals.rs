@@ -111,6 +111,10 @@ impl From<Refusal> for ApiError {
             // Ids are drawn at random, so this is a defect of the source of randomness.
             Refusal::ApiKeyIdTaken(_) | Refusal::FraudFlagIdTaken(_) => internal(),
             Refusal::FraudFlagNotFound(id) => status(R::FraudFlagNotFound, &[("flag_id", id)]),
+            Refusal::FraudFlagWithoutUser(id) => {
+                status(R::FraudFlagWithoutUser, &[("flag_id", id)])
+            }
+            Refusal::AccountOfStaff(id) => status(R::PermissionDenied, &[("user_id", id)]),
             // The session ends within a second, too.
             Refusal::CreatorIsNoAdmin(id) => status(R::PermissionDenied, &[("user_id", id)]),
             Refusal::JobRetriedAlready(id) => {

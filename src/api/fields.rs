@@ -22,8 +22,9 @@ use domain::{InvalidId, ParticipantId, Personal, ProgramId, Timestamp, UserId, e
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// How far ahead of the log's clock a purchase may be dated, to allow for clock differences.
 const MAX_AHEAD_SECONDS: i64 = 5 * 60;
-/// The longest username, in characters.
+/// The longest fingerprint, in characters.
 const MAX_FINGERPRINT_CHARS: usize = 256;
+/// The longest username, in characters.
 const MAX_USERNAME_CHARS: usize = 64;
 /// The longest display name, in characters.
 const MAX_DISPLAY_NAME_CHARS: usize = 128;
@@ -329,13 +330,27 @@ impl Fields {
 
     /// What recognises a device or a means of payment, which may be missing.
     pub fn fingerprint(&mut self, text: &str) -> Option<Personal> {
+        self.free_text("fingerprint", text, MAX_FINGERPRINT_CHARS).map(|text| Personal(text.into()))
+    }
+
+    /// A text of any form and of so many characters, which may be missing.
+    pub fn free_text<'a>(
+        &mut self,
+        field: &str,
+        text: &'a str,
+        max_chars: usize,
+    ) -> Option<&'a str> {
         let text = text.trim();
-        if text.chars().count() > MAX_FINGERPRINT_CHARS {
-            let message = format!("must be at most {MAX_FINGERPRINT_CHARS} characters long");
-            self.fault("fingerprint", ErrorReason::FieldTooLong, message);
+        if text.is_empty() {
             return None;
         }
-        (!text.is_empty()).then(|| Personal(text.into()))
+        let text = self.text(field, text)?;
+        if text.chars().count() > max_chars {
+            let message = format!("must be at most {max_chars} characters long");
+            self.fault(field, ErrorReason::FieldTooLong, message);
+            return None;
+        }
+        Some(text)
     }
 
     /// A client's address, which may be missing.

@@ -32,7 +32,7 @@ pub const TABLES: &[PersonalTable] = &[
     PersonalTable { name: "user_roles", secrets: &[] },
     PersonalTable { name: "second_factors", secrets: &["sealed_secret", "recovery_hashes"] },
     PersonalTable { name: "mailed_tokens", secrets: &["token_hash"] },
-    PersonalTable { name: "sign_ups", secrets: &["password_hash", "fingerprint"] },
+    PersonalTable { name: "sign_ups", secrets: &["password_hash", "fingerprint_key"] },
     PersonalTable { name: "mails", secrets: &[] },
     PersonalTable { name: "mail_opt_outs", secrets: &[] },
     PersonalTable { name: "sign_up_clients", secrets: &["fingerprint_key"] },
@@ -42,7 +42,7 @@ pub const TABLES: &[PersonalTable] = &[
         name: "fraud_evidence",
         secrets: &["other_user_id", "other_address", "fingerprint_key", "findings"],
     },
-    PersonalTable { name: "fraud_notes", secrets: &["other_user_id", "note"] },
+    PersonalTable { name: "fraud_notes", secrets: &["referrer_user_id", "other_user_id", "note"] },
 ];
 
 /// A user's rows of a table, as JSON objects without secrets.

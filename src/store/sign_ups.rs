@@ -44,7 +44,7 @@ pub struct SignUp {
     /// The address that it comes from, if that is known.
     pub client_ip: Option<IpAddr>,
     /// What recognises the device.
-    pub fingerprint: Option<Personal>,
+    pub fingerprint_key: Option<String>,
 }
 
 /// A sign-up that is to wait.
@@ -181,10 +181,10 @@ async fn wait(
     address: &str,
     new: &NewSignUp,
 ) -> Result<(), StoreError> {
-    let SignUp { profile, program_id, referral_code, client_ip, fingerprint } = &new.sign_up;
+    let SignUp { profile, program_id, referral_code, client_ip, fingerprint_key } = &new.sign_up;
     sqlx::query(
         "insert into sign_ups (user_id, address, email, username, display_name, password_hash, program_id, \
-             referral_code, client_ip, fingerprint) \
+             referral_code, client_ip, fingerprint_key) \
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9::inet, $10)",
     )
     .bind(profile.user_id.as_str())
@@ -196,7 +196,7 @@ async fn wait(
     .bind(program_id.as_ref().map(ProgramId::as_str))
     .bind(referral_code)
     .bind(client_ip.map(|client| client.to_string()))
-    .bind(fingerprint.as_ref().map(|fingerprint| &fingerprint.0))
+    .bind(fingerprint_key)
     .execute(&mut *connection)
     .await?;
     let statement = functions::statement(
@@ -340,7 +340,7 @@ pub enum Found {
 pub async fn find(pool: &PgPool, user_id: &UserId) -> Result<Option<Found>, StoreError> {
     let row = sqlx::query(
         "select email, username, display_name, password_hash, program_id, referral_code, \
-             host(client_ip) as client_ip, fingerprint, (\
+             host(client_ip) as client_ip, fingerprint_key, (\
              select event.position + (event.metadata ->> 'command_events')::bigint - 1 \
              from events as event where event.aggregate_id = $1 and event.aggregate_type = 'User' \
                  and event.sequence = 1 and sign_ups.confirmed_at is not null) as position \
@@ -368,7 +368,7 @@ pub async fn find(pool: &PgPool, user_id: &UserId) -> Result<Option<Found>, Stor
             .map_err(|_| StoreError::Nonsense(format!("the sign-up '{user_id}'")))?,
         referral_code: row.try_get("referral_code")?,
         client_ip: client_ip.and_then(|address| address.parse().ok()),
-        fingerprint: row.try_get::<Option<String>, _>("fingerprint")?.map(Personal),
+        fingerprint_key: row.try_get("fingerprint_key")?,
     }))))
 }
 

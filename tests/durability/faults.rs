@@ -234,7 +234,7 @@ fn registration(user: &str, display_name: &str) -> Command {
         address_key: None,
         mailbox: None,
         client_ip: None,
-        fingerprint: None,
+        fingerprint_key: None,
         program_id: None,
         referral_code: None,
         api_key: None,

@@ -107,6 +107,12 @@ pub enum Refusal {
     JobRetriedAlready(JobId),
     #[error("fraud flag '{0}' does not exist")]
     FraudFlagNotFound(FraudFlagId),
+    #[error(
+        "fraud flag '{0}' is about a sign-up that was refused: there is no account to deactivate"
+    )]
+    FraudFlagWithoutUser(FraudFlagId),
+    #[error("user '{0}' is an operator or an admin: only admins deactivate them")]
+    AccountOfStaff(UserId),
     #[error("the id of fraud flag '{0}' is taken")]
     FraudFlagIdTaken(FraudFlagId),
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{
-    AnyAggregate, AnyEvent, Claim, Halt, LatestReferee, ParticipantId, Personal, ProgramId,
+    AnyAggregate, AnyEvent, Claim, Halt, Kind, LatestReferee, ParticipantId, Personal, ProgramId,
     SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
@@ -30,12 +30,13 @@ impl Work for Rehearsal<'_> {
     }
 
     /// A stream that is expected to be new is new: nothing is appended that could find out otherwise, and the
-    /// commands that expect so have read that the user, or the user in the program, does not exist.
+    /// commands that expect so have read that the user, or the user in the program, does not exist. The sign-ups of an
+    /// address are no user's, and a reason to refuse one: they are always read.
     fn state(&mut self, key: &StreamKey, expect_new: bool) -> Result<AnyAggregate, Halt> {
         if let Some(state) = self.changed.get(key) {
             return Ok(state.clone());
         }
-        if !expect_new {
+        if !expect_new || key.kind == Kind::SignUpOrigin {
             return self.stage.state(key, false);
         }
         let state = AnyAggregate::empty(key.kind);

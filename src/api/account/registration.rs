@@ -17,7 +17,7 @@ use crate::engine::query::query;
 use crate::store::personal::address_key;
 use crate::store::{Door, ProfileNames, RecordedEvent, claims, in_time};
 use domain::decide::{Command, RegisterUser, rehearse_sign_up};
-use domain::fraud::Mailbox;
+use domain::fraud::{FINGERPRINT, Mailbox};
 use domain::{Kind, Profile, ProgramId, Refusal, UserId, UserRole, UserStatus, email};
 
 impl Handlers {
@@ -131,6 +131,8 @@ impl Handlers {
         let mut fields: Fields = command_fields(request);
         fields.client_ip(&request.client_ip);
         let fingerprint = fields.fingerprint(&request.fingerprint);
+        let keys = &self.0.environment.screening.keys;
+        let fingerprint_key = fingerprint.map(|of| keys.hash(FINGERPRINT, &of.0));
         let settings = self.0.access.passwords().settings();
         let is_optional = call.principal.is_back_end();
         let client_ip = client_of(call);
@@ -160,7 +162,7 @@ impl Handlers {
             mailbox,
             address_key,
             client_ip,
-            fingerprint,
+            fingerprint_key,
             program_id,
             referral_code,
             api_key: None,

@@ -57,7 +57,7 @@ impl Handlers {
                             program_id: sign_up.program_id.clone(),
                             referral_code: sign_up.referral_code.clone(),
                             client_ip: sign_up.client_ip,
-                            fingerprint: sign_up.fingerprint.clone(),
+                            fingerprint_key: sign_up.fingerprint_key.clone(),
                         },
                         request: request.map(|request| (request.key, request.fingerprint)),
                         token_id: fresh_uuid(&context.environment),
@@ -123,7 +123,7 @@ pub(super) async fn register(
     actor: Actor,
     door: Door,
 ) -> Result<i64, ApiError> {
-    let SignUp { profile, program_id, referral_code, client_ip, fingerprint } =
+    let SignUp { profile, program_id, referral_code, client_ip, fingerprint_key } =
         match in_time(sign_ups::find(context.database.pool(), user_id)).await? {
             Some(Found::Waiting(sign_up)) => *sign_up,
             Some(Found::Confirmed(position)) => return Ok(position),
@@ -138,7 +138,7 @@ pub(super) async fn register(
         mailbox,
         address_key,
         client_ip,
-        fingerprint,
+        fingerprint_key,
         program_id,
         referral_code,
         api_key: None,

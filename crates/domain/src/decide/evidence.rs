@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::fraud::{Mailbox, SignUpsPerAddress, counted_network};
+use crate::fraud::{FINGERPRINT, Mailbox, SignUpsPerAddress, counted_network};
 use crate::{
     Claim, ClaimKind, Halt, Personal, ProgramId, SignUpOrigin, SignUpOriginCommand, SignUpOriginId,
     UserId, Work, each, load, peek_new, tell,
@@ -81,7 +81,7 @@ pub(crate) fn share_fingerprint(
     user_id: &UserId,
     fingerprint: &Personal,
 ) -> Result<Option<UserId>, Halt> {
-    let key = work.keyed_hash("fingerprint", &fingerprint.0);
+    let key = work.keyed_hash(FINGERPRINT, &fingerprint.0);
     share_key(work, user_id, &key)
 }
 

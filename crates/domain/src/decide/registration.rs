@@ -11,8 +11,8 @@ use crate::rehearsal::Rehearsal;
 use crate::rules::{InvalidCodePolicy, ProgramRules};
 use crate::{
     Claim, ClaimKind, Halt, MAX_PROGRAMS_PER_USER, NewApiKey, Participant, ParticipantCommand,
-    ParticipantEnrolled, ParticipantId, Personal, Profile, ProfileCommand, Program, ProgramId,
-    Refusal, SideRow, User, UserCommand, UserId, Work, each, load, peek_new, tell,
+    ParticipantEnrolled, ParticipantId, Profile, ProfileCommand, Program, ProgramId, Refusal,
+    SideRow, User, UserCommand, UserId, Work, each, load, peek_new, tell,
 };
 
 /// How often a code is drawn before the decision gives up. There are at least a million codes, so even the
@@ -34,8 +34,8 @@ pub struct RegisterUser {
     pub mailbox: Option<Mailbox>,
     /// From where the user signs up, if it is known.
     pub client_ip: Option<IpAddr>,
-    /// What recognises the device or the means of payment.
-    pub fingerprint: Option<Personal>,
+    /// What recognises the device or the means of payment, as its keyed hash for the purpose [`FINGERPRINT`](crate::fraud::FINGERPRINT).
+    pub fingerprint_key: Option<String>,
     /// A key of the new user, if one is wanted.
     pub api_key: Option<NewApiKey>,
     /// Whether the sign-up has waited until its address was confirmed.
@@ -76,7 +76,7 @@ pub(super) fn register(
         work.claim(Claim { kind, value: kind.normal_form(value), owner })?;
     }
     // Both are tried before either halts, so that they are looked up together.
-    let (mailbox, fingerprint) = (input.mailbox.as_ref(), input.fingerprint.as_ref());
+    let (mailbox, fingerprint) = (input.mailbox.as_ref(), input.fingerprint_key.as_deref());
     let subject = Subject::signing_up(work, user_id, mailbox, input.client_ip, fingerprint);
     let address_key = input.address_key.as_ref();
     let is_known = address_key.map(|key| work.is_erased_address(key)).transpose();

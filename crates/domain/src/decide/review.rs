@@ -9,7 +9,7 @@ use crate::fraud::{EXACT_BPS, FlagKind, FraudPolicy, Occasion};
 use crate::{
     FlagAgainst, FraudDecision, FraudEvidence, FraudFlag, FraudFlagCommand, FraudFlagId,
     FraudFlagRaised, FraudNote, Halt, ParticipantId, Personal, Program, ProgramId, Refusal,
-    SideRow, User, UserCommand, UserId, UserStatus, Work, each, load, peek_new, tell,
+    SideRow, User, UserCommand, UserId, UserRole, UserStatus, Work, each, load, peek_new, tell,
 };
 
 /// An operator decides about a flag.
@@ -20,6 +20,26 @@ pub struct ResolveFraudFlag {
     pub decision: FraudDecision,
     /// Why, in the operator's words.
     pub note: Option<Personal>,
+    pub reviewer: Reviewer,
+}
+
+/// Who decides about a flag, as far as that limits whose account a decision may deactivate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reviewer {
+    /// An admin, who may deactivate anybody.
+    Admin,
+    /// An operator, who may deactivate only themselves and users who are neither operator nor admin. A key is nobody.
+    Operator(Option<UserId>),
+}
+
+impl Reviewer {
+    /// Whether the reviewer may deactivate a user of this role.
+    fn may_deactivate(&self, user_id: &UserId, role: UserRole) -> bool {
+        match self {
+            Self::Admin => true,
+            Self::Operator(own) => role == UserRole::Participant || own.as_ref() == Some(user_id),
+        }
+    }
 }
 
 /// A sign-up was refused, because there were too many from its address.
@@ -34,20 +54,30 @@ pub struct FlagRefusedSignUp {
 
 /// Decides about a flag. The decision that holds already changes nothing.
 pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(), Halt> {
-    let ResolveFraudFlag { flag_id, decision, note } = input;
+    let ResolveFraudFlag { flag_id, decision, note, reviewer } = input;
     let flag = load::<FraudFlag>(work, flag_id)?;
     let raised = flag.raised().ok_or_else(|| Refusal::FraudFlagNotFound(flag_id.clone()))?;
     let before = flag.decision();
     if before == Some(*decision) {
         return Ok(());
     }
+    if *decision == FraudDecision::RejectedAndDeactivated {
+        let referee = raised.referee_user_id.as_ref();
+        let referee = referee.ok_or_else(|| Refusal::FraudFlagWithoutUser(flag_id.clone()))?;
+        if !reviewer.may_deactivate(referee, load::<User>(work, referee)?.role()) {
+            return Err(Refusal::AccountOfStaff(referee.clone()).into());
+        }
+    }
     let resolve = FraudFlagCommand::Resolve { flag_id: flag_id.clone(), decision: *decision };
     tell::<FraudFlag>(work, flag_id, resolve)?;
-    if let Some(note) = note {
+    if let Some(note) = note
+        && !names_erased(work, raised)?
+    {
         work.write_row(SideRow::FraudNote(Box::new(FraudNote {
             flag_id: flag_id.to_string(),
             number: flag.decision_count().saturating_add(1),
             user_id: raised.referee_user_id.clone(),
+            referrer_user_id: raised.referrer_user_id.clone(),
             other_user_id: raised.other_user_id.clone(),
             note: note.clone(),
             note_time: work.now(),
@@ -66,6 +96,18 @@ pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(
         account::deactivate(work, referee_user_id)?;
     }
     Ok(())
+}
+
+/// Whether a user of the flag was erased. What is written about a flag goes with each of its users, so that nothing may
+/// be written afterwards.
+fn names_erased(work: &mut dyn Work, raised: &FraudFlagRaised) -> Result<bool, Halt> {
+    let users = [&raised.referee_user_id, &raised.referrer_user_id, &raised.other_user_id];
+    let mut is_erased = false;
+    each(users.into_iter().flatten(), |user_id| {
+        is_erased |= !load::<User>(work, user_id)?.exists();
+        Ok(())
+    })?;
+    Ok(is_erased)
 }
 
 /// Both users of a pair remember whether they are cleared, unless they were erased.

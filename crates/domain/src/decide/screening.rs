@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::decide::evidence::{self, FirstOwners};
 use crate::decide::standing;
 use crate::fraud::{
-    Address, BURST_WINDOW_HOURS, EXACT_BPS, Finding, Flag, FlagKind, FraudChecks, FraudPolicy,
-    Mailbox, Occasion, SignUpsPerAddress, Signals, judge,
+    Address, BURST_WINDOW_HOURS, EXACT_BPS, FINGERPRINT, Finding, Flag, FlagKind, FraudChecks,
+    FraudPolicy, Mailbox, Occasion, SignUpsPerAddress, Signals, judge,
 };
 use crate::rules::ProgramRules;
 use crate::{
@@ -46,18 +46,18 @@ impl Subject {
         user_id: &UserId,
         mailbox: Option<&Mailbox>,
         client_ip: Option<IpAddr>,
-        fingerprint: Option<&Personal>,
+        fingerprint_key: Option<&str>,
     ) -> Result<Self, Halt> {
         // Both are tried before either halts, so that they are looked up together.
         let owners = mailbox.map(|of| evidence::share_mailbox(work, user_id, of));
         let fingerprint_owner =
-            fingerprint.map(|of| evidence::share_fingerprint(work, user_id, of)).transpose();
+            fingerprint_key.map(|of| evidence::share_key(work, user_id, of)).transpose();
         Ok(Self {
             owners: owners.transpose()?.unwrap_or_default(),
             address: mailbox.map(|mailbox| mailbox.address.clone()),
             fingerprint_owner: fingerprint_owner?.flatten(),
             client_ip,
-            fingerprint_key: fingerprint.map(|of| work.keyed_hash("fingerprint", &of.0)),
+            fingerprint_key: fingerprint_key.map(Into::into),
         })
     }
 
@@ -210,7 +210,7 @@ pub(super) fn screen_purchase(
     let owner = evidence::share_fingerprint(work, buyer_user_id, fingerprint)?;
     let Some(owner) = owner else { return Ok(()) };
     let subject = Subject {
-        fingerprint_key: Some(work.keyed_hash("fingerprint", &fingerprint.0)),
+        fingerprint_key: Some(work.keyed_hash(FINGERPRINT, &fingerprint.0)),
         ..Subject::default()
     };
     each(programs, |program_id| {

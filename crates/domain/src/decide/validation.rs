@@ -83,7 +83,7 @@ fn sign_up(
         address_key: None,
         mailbox: None,
         client_ip: None,
-        fingerprint: None,
+        fingerprint_key: None,
         program_id: program_id.cloned(),
         referral_code: Some(code.into()),
         api_key: None,

@@ -275,7 +275,7 @@ fn a_confirmed_sign_up_is_a_user_whose_address_is_confirmed() {
         address_key: None,
         mailbox: None,
         client_ip: None,
-        fingerprint: None,
+        fingerprint_key: None,
         program_id: Some(program(PROGRAM)),
         referral_code: None,
         api_key: None,

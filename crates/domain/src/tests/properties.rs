@@ -477,7 +477,7 @@ fn assert_agrees_for_a_newcomer(history: &History, code: &str) {
         address_key: None,
         mailbox: None,
         client_ip: None,
-        fingerprint: None,
+        fingerprint_key: None,
         program_id: Some(program(PROGRAM)),
         referral_code: Some(code.to_lowercase()),
         api_key: None,

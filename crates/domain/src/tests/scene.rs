@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::decide::{
     ApplyReferral, CodeFault, CodeVerdict, Command, ConfirmEmail, EnrollParticipant,
-    RecordPurchase, Referrer, RegisterUser, ResolveFraudFlag, validate_code,
+    RecordPurchase, Referrer, RegisterUser, ResolveFraudFlag, Reviewer, validate_code,
 };
 use crate::fraud::{EXACT_BPS, FlagKind, FraudPolicy, Occasion};
 use crate::reward::WithheldReason;
@@ -120,7 +120,7 @@ impl Scene {
             address_key: Some(format!("key of {}", profile.email)),
             mailbox: crate::fraud::Mailbox::parse(&profile.email),
             client_ip: None,
-            fingerprint: None,
+            fingerprint_key: None,
             profile,
             program_id: program_id.map(program),
             referral_code: code.map(Into::into),
@@ -198,7 +198,7 @@ impl Scene {
 
     fn resolve(&mut self, name: &str, decision: FraudDecision) -> Result<(), Halt> {
         let flag_id = self.flag(name);
-        let resolve = ResolveFraudFlag { flag_id, decision, note: None };
+        let resolve = ResolveFraudFlag { flag_id, decision, note: None, reviewer: Reviewer::Admin };
         self.tell(&Command::ResolveFraudFlag(Box::new(resolve)))
     }
 

@@ -1,6 +1,6 @@
 //! Referrals that are held, released and rejected.
 
-use crate::decide::{Command, ResolveFraudFlag};
+use crate::decide::{Command, ResolveFraudFlag, Reviewer};
 use crate::fraud::FraudPolicy;
 use crate::reward::WithheldReason::{
     EarnerInactive, NotFirstPurchase, ReferralHeld, ReferralNotCounted,
@@ -235,7 +235,8 @@ fn a_referral_with_two_flags_counts_when_both_are_released_whatever_the_order() 
         for (index, decision) in &decisions {
             let flag_id = flags[*index].clone();
             let decision = *decision;
-            let resolve = ResolveFraudFlag { flag_id, decision, note: None };
+            let resolve =
+                ResolveFraudFlag { flag_id, decision, note: None, reviewer: Reviewer::Admin };
             scene.tell(&Command::ResolveFraudFlag(Box::new(resolve))).unwrap();
         }
         assert_eq!(scene.status("bea"), Some(status), "{decisions:?}");

@@ -1,12 +1,12 @@
 //! The fraud checks of a program, wherever a referral is made, and what follows from a decision about a flag.
 
-use crate::decide::{Command, RecordPurchase, RegisterUser, ResolveFraudFlag};
+use crate::decide::{Command, RecordPurchase, RegisterUser, ResolveFraudFlag, Reviewer};
 use crate::fraud::{
-    FlagKind, FraudCheck, FraudChecks, FraudPolicy, Mailbox, Occasion, ReferralBurst,
+    FINGERPRINT, FlagKind, FraudCheck, FraudChecks, FraudPolicy, Mailbox, Occasion, ReferralBurst,
     SignUpsPerAddress,
 };
 use crate::rules::{AttachPolicy, ProgramRules};
-use crate::tests::memory_work::{DISPOSABLE_DOMAIN, Reading};
+use crate::tests::memory_work::{DISPOSABLE_DOMAIN, Reading, keyed_hash};
 use crate::tests::programs::evidence::change_address;
 use crate::tests::programs::{first_purchase_bonus, tiered_points};
 use crate::tests::scene::{PROGRAM, Scene, address, profile, program, user};
@@ -35,7 +35,7 @@ impl SignUp<'_> {
             address_key: None,
             mailbox: Mailbox::parse(self.email),
             client_ip: self.client_ip.map(|address| address.parse().unwrap()),
-            fingerprint: self.fingerprint.map(|text| Personal(text.into())),
+            fingerprint_key: self.fingerprint.map(|text| keyed_hash(FINGERPRINT, text)),
             profile,
             program_id: Some(program(PROGRAM)),
             referral_code,
@@ -71,7 +71,12 @@ fn flag(scene: &Scene) -> (FraudFlagId, FraudFlagRaised) {
 }
 
 fn resolve(scene: &mut Scene, flag_id: &FraudFlagId, decision: FraudDecision) {
-    let resolve = ResolveFraudFlag { flag_id: flag_id.clone(), decision, note: None };
+    let resolve = ResolveFraudFlag {
+        flag_id: flag_id.clone(),
+        decision,
+        note: None,
+        reviewer: Reviewer::Admin,
+    };
     scene.tell(&Command::ResolveFraudFlag(Box::new(resolve))).unwrap();
 }
 
@@ -289,7 +294,7 @@ fn rejected_a_referral_frees_its_place_and_released_later_needs_one() {
         referred(&mut scene, "maximilian", "maximilian@example.org", "john");
         assert_eq!(earned(&scene, "john"), 10);
         let decision = FraudDecision::Released;
-        let release = ResolveFraudFlag { flag_id, decision, note: None };
+        let release = ResolveFraudFlag { flag_id, decision, note: None, reviewer: Reviewer::Admin };
         let release = Command::ResolveFraudFlag(Box::new(release));
         assert!(matches!(scene.tell(&release), Err(Halt::Refused(_))));
         assert_eq!(scene.status("eve"), Some(ReferralStatus::Rejected));
@@ -328,7 +333,7 @@ fn what_is_known_of_a_sign_up_is_checked_when_the_referral_is_made_later() {
                     address_key: None,
                     mailbox: Mailbox::parse(&address(&name)),
                     client_ip: Some("192.0.2.7".parse().unwrap()),
-                    fingerprint: Some(Personal(fingerprint)),
+                    fingerprint_key: Some(keyed_hash(FINGERPRINT, &fingerprint)),
                     profile: profile(&name),
                     program_id: Some(program("another")),
                     referral_code: None,
