@@ -233,7 +233,7 @@ fn purchase(purchase_id: &str, buyer: &str) -> Command {
         currency_code: "INR".into(),
         purchase_time: None,
         program_ids: None,
-        fingerprint: None,
+        fingerprint_key: None,
     })
 }
 

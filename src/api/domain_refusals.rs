@@ -116,6 +116,7 @@ impl From<Refusal> for ApiError {
             }
             Refusal::AccountOfStaff(id) => status(R::PermissionDenied, &[("user_id", id)]),
             // The session ends within a second, too.
+            Refusal::StaffAccount(id) => status(R::PermissionDenied, &[("user_id", id)]),
             Refusal::CreatorIsNoAdmin(id) => status(R::PermissionDenied, &[("user_id", id)]),
             Refusal::JobRetriedAlready(id) => {
                 status(R::JobNotParked, &[("job_id", id), ("state", &"queued")])

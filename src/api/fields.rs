@@ -13,10 +13,11 @@ use super::enums::{EnumFields, UnknownNumbers};
 use super::errors::{invalid_fields, reason_name};
 use super::pb::{ErrorReason, Money};
 use crate::access::passwords::{self, Fault};
+use crate::store::FraudKeys;
 use domain::currency::currency_fault;
 use domain::money::MAX_AMOUNT_MINOR;
 use domain::text::unseen;
-use domain::{InvalidId, ParticipantId, Personal, ProgramId, Timestamp, UserId, email};
+use domain::{InvalidId, ParticipantId, ProgramId, Timestamp, UserId, email};
 
 /// The valid seconds of a protobuf timestamp: the years 1 to 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -328,29 +329,19 @@ impl Fields {
         Some(text.into())
     }
 
-    /// What recognises a device or a means of payment, which may be missing.
-    pub fn fingerprint(&mut self, text: &str) -> Option<Personal> {
-        self.free_text("fingerprint", text, MAX_FINGERPRINT_CHARS).map(|text| Personal(text.into()))
-    }
-
-    /// A text of any form and of so many characters, which may be missing.
-    pub fn free_text<'a>(
-        &mut self,
-        field: &str,
-        text: &'a str,
-        max_chars: usize,
-    ) -> Option<&'a str> {
+    /// The keyed hash of what recognises a device or a means of payment, which may be missing. Nothing else of it is kept.
+    pub fn fingerprint(&mut self, text: &str, keys: &FraudKeys) -> Option<String> {
         let text = text.trim();
-        if text.is_empty() {
+        if text.contains('\0') {
+            self.fault("fingerprint", ErrorReason::NulCharacter, "must not contain NUL");
             return None;
         }
-        let text = self.text(field, text)?;
-        if text.chars().count() > max_chars {
-            let message = format!("must be at most {max_chars} characters long");
-            self.fault(field, ErrorReason::FieldTooLong, message);
+        if text.chars().count() > MAX_FINGERPRINT_CHARS {
+            let message = format!("must be at most {MAX_FINGERPRINT_CHARS} characters long");
+            self.fault("fingerprint", ErrorReason::FieldTooLong, message);
             return None;
         }
-        Some(text)
+        (!text.is_empty()).then(|| keys.hash("fingerprint", text))
     }
 
     /// A client's address, which may be missing.

@@ -43,7 +43,7 @@ pub struct SignUp {
     pub referral_code: Option<String>,
     /// The address that it comes from, if that is known.
     pub client_ip: Option<IpAddr>,
-    /// What recognises the device.
+    /// A keyed hash of what recognises the device.
     pub fingerprint_key: Option<String>,
 }
 

@@ -190,7 +190,7 @@ async fn all_faults_of_a_sign_up_are_named_at_once() {
         client_ip: "here".into(),
         issue_api_key: true,
         request_id: "\n".into(),
-        fingerprint: "f".repeat(257),
+        fingerprint: "f\0".into(),
     };
 
     let status = refused(client.register(request).await, Code::InvalidArgument, "INVALID_FIELD");

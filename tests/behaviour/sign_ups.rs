@@ -475,6 +475,37 @@ async fn sign_ups_for_one_address_at_once_wait_side_by_side_and_a_repeated_one_w
     scene.end().await;
 }
 
+/// Before a mail is sent, and before anything is spent on the password.
+#[tokio::test]
+async fn too_many_sign_ups_from_one_address_are_refused_before_they_wait_and_keep_no_fingerprint() {
+    let scene = scene().await;
+    let json = std::fs::read_to_string(program(COUNT)).unwrap();
+    let one = SignUpsPerAddressCheck { max_sign_ups: Some(1), ..Default::default() };
+    let checks = FraudChecks { sign_ups_per_address: Some(one), ..Default::default() };
+    let checked = Program { fraud_checks: Some(checks), ..parse_program(&json).unwrap() };
+    scene.admin.publish(checked).await.unwrap();
+    let request = RegisterUserRequest {
+        fingerprint: "the device of ada".into(),
+        ..sign_up("ada", "ada@example.com", "")
+    };
+    assert_eq!(scene.anybody.register(request).await.unwrap(), waits());
+    let kept = "select count(*) from sign_ups where fingerprint_key is not null and fingerprint_key not like '%ada%'";
+    assert_eq!(scene.database.count(kept).await, 1);
+    let token = scene.token("ada@example.com", 1).await;
+    confirm(&scene.anybody, &token).await.unwrap();
+
+    let hashed = scene.hashed().await;
+    let again = scene.anybody.register(sign_up("bea", "bea@example.com", "")).await;
+    refused(again, Code::ResourceExhausted, "TOO_MANY_SIGN_UPS");
+    assert_eq!(scene.hashed().await, hashed);
+    let left =
+        "select count(*) from sign_ups where fingerprint_key is not null or confirmed_at is null";
+    assert_eq!(scene.database.count(left).await, 0);
+    let flags = "select count(*) from events where event_type = 'FraudFlagRaised'";
+    assert_eq!(scene.database.count(flags).await, 1);
+    scene.end().await;
+}
+
 #[tokio::test]
 async fn without_a_way_to_mail_a_server_with_the_setting_does_not_start() {
     let database = TestDatabase::new().await;

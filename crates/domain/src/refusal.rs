@@ -50,6 +50,8 @@ pub enum Refusal {
         /// What the user is owed in each program, as in `15007 minor units of INR in 'spring'`.
         owed: Vec<String>,
     },
+    #[error("user '{0}' is an operator or an admin, and only an admin may deactivate them")]
+    StaffAccount(UserId),
     #[error("user '{0}' is inactive")]
     UserInactive(UserId),
     #[error("user '{0}' is inactive already")]

@@ -130,9 +130,8 @@ impl Handlers {
         let request = &call.message;
         let mut fields: Fields = command_fields(request);
         fields.client_ip(&request.client_ip);
-        let fingerprint = fields.fingerprint(&request.fingerprint);
         let keys = &self.0.environment.screening.keys;
-        let fingerprint_key = fingerprint.map(|of| keys.hash(FINGERPRINT, &of.0));
+        let fingerprint_key = fields.fingerprint(&request.fingerprint, keys);
         let settings = self.0.access.passwords().settings();
         let is_optional = call.principal.is_back_end();
         let client_ip = client_of(call);

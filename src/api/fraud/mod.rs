@@ -112,21 +112,19 @@ impl Handlers {
             let message = "must be left out: rewards cannot be taken back yet";
             fields.fault("reverse_rewards", ErrorReason::UnsupportedField, message);
         }
-        let note = fields.free_text("note", &request.note, MAX_NOTE_CHARS);
+        if request.note.chars().count() > MAX_NOTE_CHARS {
+            let message = format!("must be at most {MAX_NOTE_CHARS} characters long");
+            fields.fault("note", ErrorReason::FieldTooLong, message);
+        }
+        if request.note.contains('\0') {
+            fields.fault("note", ErrorReason::NulCharacter, "must not contain NUL");
+        }
+        let note = Some(request.note.trim()).filter(|note| !note.is_empty());
         let note = note.map(|note| Personal(note.into()));
         let (flag_id, decision) = fields.finish(flag_id.zip(decision))?;
-        self.admit_program(&call, &flag_id).await?;
-        if let (Some(_), Some(role), FraudDecision::RejectedAndDeactivated) =
-            (call.principal.program_ids(), call.principal.role(), decision)
-        {
-            // An account belongs to no program: such a key cannot call DeactivateUser either.
-            return Err(denied(Denied::Field { role, field: "decision" }).into());
-        }
-        let reviewer = match call.principal.role() {
-            Some(Role::Admin) => Reviewer::Admin,
-            _ => Reviewer::Operator(call.principal.person_id().cloned()),
-        };
-        let resolve = ResolveFraudFlag { flag_id: flag_id.clone(), decision, note, reviewer };
+        let may_deactivate_staff = call.principal.role() == Some(Role::Admin);
+        let resolve =
+            ResolveFraudFlag { flag_id: flag_id.clone(), decision, note, may_deactivate_staff };
         let command = Command::ResolveFraudFlag(Box::new(resolve));
         let written = carry_out(&self.0, &call, command).await?;
         // The decision holds, also if it cannot be read yet.

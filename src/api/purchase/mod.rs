@@ -57,7 +57,8 @@ impl Handlers {
             own => fields.id("purchase_id", own, PurchaseId::parse),
         };
         let buyer_user_id = fields.id("buyer_user_id", &request.buyer_user_id, UserId::parse);
-        let fingerprint = fields.fingerprint(&request.fingerprint);
+        let keys = &self.0.environment.screening.keys;
+        let fingerprint_key = fields.fingerprint(&request.fingerprint, keys);
         let required = purchase_id.zip(buyer_user_id).zip(amount);
         let ((purchase_id, buyer_user_id), (amount_minor, currency_code)) =
             fields.finish(required)?;
@@ -68,7 +69,7 @@ impl Handlers {
             currency_code,
             purchase_time,
             program_ids: call.principal.program_ids().map(<[ProgramId]>::to_vec),
-            fingerprint,
+            fingerprint_key,
         });
         let written = carry_out(&self.0, &call, command).await?;
         let (purchase, outcomes) = responses::purchase(&written.events)?;

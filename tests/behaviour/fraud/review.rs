@@ -120,6 +120,33 @@ async fn a_rejected_referral_gives_its_place_back_and_a_changed_decision_is_a_se
     database.check().await;
 }
 
+/// As with DeactivateUser: whoever could deactivate an admin would be one.
+#[tokio::test]
+async fn an_operator_deactivates_no_operator_by_a_decision_and_an_admin_does() {
+    let (database, server, client) = server_with(&[POINTS]).await;
+    three_held(&client).await;
+    let flag = flag_of(&client, "three").await;
+    let operator = crate::roles::person(&client, "olga", UserRole::Operator).await;
+    let promote = SetUserRoleRequest {
+        user_id: "three".into(),
+        role: UserRole::Operator.into(),
+        ..Default::default()
+    };
+    client.accounts().set_user_role(client.request(promote)).await.unwrap();
+    let decide = |as_whom: Client| {
+        let flag_id = flag.flag_id.clone();
+        async move { resolve(&as_whom, &flag_id, FraudDecision::RejectedAndDeactivated, "").await }
+    };
+    refused(decide(operator).await, Code::PermissionDenied, "PERMISSION_DENIED");
+    let status = |user: GetUserResponse| user.user.unwrap().status();
+    assert_eq!(status(client.user("three").await.unwrap()), UserStatus::Active);
+    assert_eq!(flag_of(&client, "three").await.state(), FraudFlagState::Open);
+    decide(client.clone()).await.unwrap();
+    assert_eq!(status(client.user("three").await.unwrap()), UserStatus::Inactive);
+    server.stop().await;
+    database.check().await;
+}
+
 #[tokio::test]
 async fn flags_are_listed_open_first_by_every_filter_and_in_pages() {
     let (database, server, client) = server_with(&[POINTS]).await;
@@ -223,7 +250,7 @@ async fn decisions_that_cannot_be_made_are_refused_with_what_is_wrong() {
     let unknown = resolve(&client, "nothing", FraudDecision::Released, "").await;
     refused(unknown, Code::NotFound, "FRAUD_FLAG_NOT_FOUND");
     let request = ResolveFraudFlagRequest {
-        note: "n".repeat(2_001),
+        note: "n\0".repeat(1_001),
         reverse_rewards: true,
         request_id: "\n".into(),
         ..Default::default()

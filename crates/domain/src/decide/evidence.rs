@@ -4,8 +4,8 @@ use std::net::IpAddr;
 
 use crate::fraud::{FINGERPRINT, Mailbox, SignUpsPerAddress, counted_network};
 use crate::{
-    Claim, ClaimKind, Halt, Personal, ProgramId, SignUpOrigin, SignUpOriginCommand, SignUpOriginId,
-    UserId, Work, each, load, peek_new, tell,
+    Claim, ClaimKind, Halt, ProgramId, SignUpOrigin, SignUpOriginCommand, SignUpOriginId, UserId,
+    Work, each, load, peek_new, tell,
 };
 
 /// Keyed hashes of the mailbox that an address leads to and of what it looks like, by which others who have it are
@@ -75,18 +75,8 @@ fn share(
     Ok(first.and_then(|first| UserId::parse(&first).ok()))
 }
 
-/// Claims the fingerprint of a device or a means of payment, and returns the other user who had it first.
+/// Claims the keyed hash of what recognises a device or a means of payment, and returns the other user who had it first.
 pub(crate) fn share_fingerprint(
-    work: &mut dyn Work,
-    user_id: &UserId,
-    fingerprint: &Personal,
-) -> Result<Option<UserId>, Halt> {
-    let key = work.keyed_hash(FINGERPRINT, &fingerprint.0);
-    share_key(work, user_id, &key)
-}
-
-/// As [`share_fingerprint`], for the keyed hash of a fingerprint.
-pub(crate) fn share_key(
     work: &mut dyn Work,
     user_id: &UserId,
     fingerprint_key: &str,

@@ -7,9 +7,9 @@ use crate::decide::screening;
 use crate::reward::WithheldReason;
 use crate::rules::{EarnOn, ProgramRules};
 use crate::{
-    Halt, OwnEvent, Participant, ParticipantCommand, ParticipantId, Personal, Program, ProgramId,
-    Purchase, PurchaseCommand, PurchaseId, PurchaseRecorded, Refusal, StreamKey, Timestamp, User,
-    UserId, Work, each, load, peek_new, tell,
+    Halt, OwnEvent, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, Purchase,
+    PurchaseCommand, PurchaseId, PurchaseRecorded, Refusal, StreamKey, Timestamp, User, UserId,
+    Work, each, load, peek_new, tell,
 };
 
 /// A purchase that was made.
@@ -25,7 +25,7 @@ pub struct RecordPurchase {
     /// The programs that the purchase counts in, if the caller is limited to some; sorted. `None` is all programs.
     pub program_ids: Option<Vec<ProgramId>>,
     /// What recognises the device or the means of payment.
-    pub fingerprint: Option<Personal>,
+    pub fingerprint_key: Option<String>,
 }
 
 pub(super) fn record(work: &mut dyn Work, input: &RecordPurchase) -> Result<(), Halt> {
@@ -49,9 +49,9 @@ pub(super) fn record(work: &mut dyn Work, input: &RecordPurchase) -> Result<(), 
     let counts_in = |program_id: &&ProgramId| {
         input.program_ids.as_ref().is_none_or(|program_ids| program_ids.contains(program_id))
     };
-    if let Some(fingerprint) = &input.fingerprint {
+    if let Some(fingerprint_key) = &input.fingerprint_key {
         let programs: Vec<_> = buyer.programs().iter().filter(counts_in).cloned().collect();
-        screening::screen_purchase(work, &input.buyer_user_id, fingerprint, &programs)?;
+        screening::screen_purchase(work, &input.buyer_user_id, fingerprint_key, &programs)?;
     }
     each(buyer.programs().iter().filter(counts_in), |program_id| evaluate(work, input, program_id))
 }

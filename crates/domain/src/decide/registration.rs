@@ -34,7 +34,7 @@ pub struct RegisterUser {
     pub mailbox: Option<Mailbox>,
     /// From where the user signs up, if it is known.
     pub client_ip: Option<IpAddr>,
-    /// What recognises the device or the means of payment, as its keyed hash for the purpose [`FINGERPRINT`](crate::fraud::FINGERPRINT).
+    /// A keyed hash of what recognises the device or the means of payment.
     pub fingerprint_key: Option<String>,
     /// A key of the new user, if one is wanted.
     pub api_key: Option<NewApiKey>,
@@ -76,8 +76,8 @@ pub(super) fn register(
         work.claim(Claim { kind, value: kind.normal_form(value), owner })?;
     }
     // Both are tried before either halts, so that they are looked up together.
-    let (mailbox, fingerprint) = (input.mailbox.as_ref(), input.fingerprint_key.as_deref());
-    let subject = Subject::signing_up(work, user_id, mailbox, input.client_ip, fingerprint);
+    let (mailbox, fingerprint_key) = (input.mailbox.as_ref(), input.fingerprint_key.as_deref());
+    let subject = Subject::signing_up(work, user_id, mailbox, input.client_ip, fingerprint_key);
     let address_key = input.address_key.as_ref();
     let is_known = address_key.map(|key| work.is_erased_address(key)).transpose();
     let subject = subject?;

@@ -20,26 +20,8 @@ pub struct ResolveFraudFlag {
     pub decision: FraudDecision,
     /// Why, in the operator's words.
     pub note: Option<Personal>,
-    pub reviewer: Reviewer,
-}
-
-/// Who decides about a flag, as far as that limits whose account a decision may deactivate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reviewer {
-    /// An admin, who may deactivate anybody.
-    Admin,
-    /// An operator, who may deactivate only themselves and users who are neither operator nor admin. A key is nobody.
-    Operator(Option<UserId>),
-}
-
-impl Reviewer {
-    /// Whether the reviewer may deactivate a user of this role.
-    fn may_deactivate(&self, user_id: &UserId, role: UserRole) -> bool {
-        match self {
-            Self::Admin => true,
-            Self::Operator(own) => role == UserRole::Participant || own.as_ref() == Some(user_id),
-        }
-    }
+    /// Whether whoever decides may deactivate operators and admins.
+    pub may_deactivate_staff: bool,
 }
 
 /// A sign-up was refused, because there were too many from its address.
@@ -54,7 +36,7 @@ pub struct FlagRefusedSignUp {
 
 /// Decides about a flag. The decision that holds already changes nothing.
 pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(), Halt> {
-    let ResolveFraudFlag { flag_id, decision, note, reviewer } = input;
+    let ResolveFraudFlag { flag_id, decision, note, may_deactivate_staff } = input;
     let flag = load::<FraudFlag>(work, flag_id)?;
     let raised = flag.raised().ok_or_else(|| Refusal::FraudFlagNotFound(flag_id.clone()))?;
     let before = flag.decision();
@@ -90,9 +72,11 @@ pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(
     let against =
         decision.rejects().then(|| FlagAgainst { flag_id: flag_id.clone(), rejects: true });
     standing::weigh(work, &referee, flag_id, against)?;
-    if *decision == FraudDecision::RejectedAndDeactivated
-        && load::<User>(work, referee_user_id)?.status() == UserStatus::Active
-    {
+    let user = load::<User>(work, referee_user_id)?;
+    if *decision == FraudDecision::RejectedAndDeactivated && user.status() == UserStatus::Active {
+        if user.role() != UserRole::Participant && !may_deactivate_staff {
+            return Err(Refusal::StaffAccount(referee_user_id.clone()).into());
+        }
         account::deactivate(work, referee_user_id)?;
     }
     Ok(())

@@ -51,7 +51,7 @@ impl Subject {
         // Both are tried before either halts, so that they are looked up together.
         let owners = mailbox.map(|of| evidence::share_mailbox(work, user_id, of));
         let fingerprint_owner =
-            fingerprint_key.map(|of| evidence::share_key(work, user_id, of)).transpose();
+            fingerprint_key.map(|of| evidence::share_fingerprint(work, user_id, of)).transpose();
         Ok(Self {
             owners: owners.transpose()?.unwrap_or_default(),
             address: mailbox.map(|mailbox| mailbox.address.clone()),
@@ -92,8 +92,10 @@ impl Subject {
         let mailbox = address.map(Mailbox::of);
         let owners = mailbox.as_ref().map(|of| evidence::share_mailbox(work, user_id, of));
         let fingerprint_key = client.as_ref().and_then(|of| of.fingerprint_key.clone());
-        let fingerprint_owner =
-            fingerprint_key.as_ref().map(|key| evidence::share_key(work, user_id, key)).transpose();
+        let fingerprint_owner = fingerprint_key
+            .as_ref()
+            .map(|key| evidence::share_fingerprint(work, user_id, key))
+            .transpose();
         let is_recent = |of: &SignUpClient| {
             of_client.is_some_and(|check| of.sign_up_time > check.window_start(now))
         };
@@ -204,15 +206,12 @@ pub(super) fn screen_new_address(
 pub(super) fn screen_purchase(
     work: &mut dyn Work,
     buyer_user_id: &UserId,
-    fingerprint: &Personal,
+    fingerprint_key: &str,
     programs: &[ProgramId],
 ) -> Result<(), Halt> {
-    let owner = evidence::share_fingerprint(work, buyer_user_id, fingerprint)?;
+    let owner = evidence::share_fingerprint(work, buyer_user_id, fingerprint_key)?;
     let Some(owner) = owner else { return Ok(()) };
-    let subject = Subject {
-        fingerprint_key: Some(work.keyed_hash(FINGERPRINT, &fingerprint.0)),
-        ..Subject::default()
-    };
+    let subject = Subject { fingerprint_key: Some(fingerprint_key.into()), ..Subject::default() };
     each(programs, |program_id| {
         // Whoever shares it may be the one whom the buyer has referred.
         let [buyer_id, owner_id] =

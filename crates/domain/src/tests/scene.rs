@@ -198,7 +198,8 @@ impl Scene {
 
     fn resolve(&mut self, name: &str, decision: FraudDecision) -> Result<(), Halt> {
         let flag_id = self.flag(name);
-        let resolve = ResolveFraudFlag { flag_id, decision, note: None, reviewer: Reviewer::Admin };
+        let resolve =
+            ResolveFraudFlag { flag_id, decision, note: None, may_deactivate_staff: false };
         self.tell(&Command::ResolveFraudFlag(Box::new(resolve)))
     }
 
@@ -256,7 +257,7 @@ impl Scene {
             currency_code: currency_code.into(),
             purchase_time,
             program_ids: None,
-            fingerprint: None,
+            fingerprint_key: None,
         }))?;
         Ok(self.since(mark))
     }

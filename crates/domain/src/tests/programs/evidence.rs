@@ -71,11 +71,8 @@ fn a_mailbox_that_its_owner_gives_up_belongs_to_the_next_who_gets_it() {
 #[test]
 fn a_fingerprint_belongs_to_the_first_who_had_it() {
     let mut memory = Memory::new(Reading::Cold);
-    let mut share = |name: &str| {
-        memory.carry_out(|work| {
-            evidence::share_fingerprint(work, &user(name), &Personal("f1".into()))
-        })
-    };
+    let mut share =
+        |name: &str| memory.carry_out(|work| evidence::share_fingerprint(work, &user(name), "f1"));
     assert_eq!(share("ana"), Ok(None));
     assert_eq!(share("ana"), Ok(None));
     assert_eq!(share("bob"), Ok(Some(user("ana"))));

@@ -236,7 +236,7 @@ fn a_referral_with_two_flags_counts_when_both_are_released_whatever_the_order() 
             let flag_id = flags[*index].clone();
             let decision = *decision;
             let resolve =
-                ResolveFraudFlag { flag_id, decision, note: None, reviewer: Reviewer::Admin };
+                ResolveFraudFlag { flag_id, decision, note: None, may_deactivate_staff: false };
             scene.tell(&Command::ResolveFraudFlag(Box::new(resolve))).unwrap();
         }
         assert_eq!(scene.status("bea"), Some(status), "{decisions:?}");

@@ -12,7 +12,7 @@ use crate::tests::programs::{first_purchase_bonus, tiered_points};
 use crate::tests::scene::{PROGRAM, Scene, address, profile, program, user};
 use crate::{
     AnyEvent, FraudDecision, FraudFlagEvent, FraudFlagId, FraudFlagRaised, Halt, Participant,
-    ParticipantId, Personal, Profile, PurchaseId, ReferralStatus,
+    ParticipantId, Profile, PurchaseId, ReferralStatus,
 };
 
 const READINGS: [Reading; 2] = [Reading::Warm, Reading::Cold];
@@ -35,7 +35,7 @@ impl SignUp<'_> {
             address_key: None,
             mailbox: Mailbox::parse(self.email),
             client_ip: self.client_ip.map(|address| address.parse().unwrap()),
-            fingerprint_key: self.fingerprint.map(|text| keyed_hash(FINGERPRINT, text)),
+            fingerprint_key: self.fingerprint.map(Into::into),
             profile,
             program_id: Some(program(PROGRAM)),
             referral_code,
@@ -75,7 +75,7 @@ fn resolve(scene: &mut Scene, flag_id: &FraudFlagId, decision: FraudDecision) {
         flag_id: flag_id.clone(),
         decision,
         note: None,
-        reviewer: Reviewer::Admin,
+        may_deactivate_staff: false,
     };
     scene.tell(&Command::ResolveFraudFlag(Box::new(resolve))).unwrap();
 }
@@ -294,7 +294,8 @@ fn rejected_a_referral_frees_its_place_and_released_later_needs_one() {
         referred(&mut scene, "maximilian", "maximilian@example.org", "john");
         assert_eq!(earned(&scene, "john"), 10);
         let decision = FraudDecision::Released;
-        let release = ResolveFraudFlag { flag_id, decision, note: None, reviewer: Reviewer::Admin };
+        let release =
+            ResolveFraudFlag { flag_id, decision, note: None, may_deactivate_staff: false };
         let release = Command::ResolveFraudFlag(Box::new(release));
         assert!(matches!(scene.tell(&release), Err(Halt::Refused(_))));
         assert_eq!(scene.status("eve"), Some(ReferralStatus::Rejected));
@@ -310,7 +311,7 @@ fn buy_with(scene: &mut Scene, buyer: &str, purchase_id: &str, fingerprint: &str
         currency_code: "USD".into(),
         purchase_time: None,
         program_ids: None,
-        fingerprint: Some(Personal(fingerprint.into())),
+        fingerprint_key: Some(fingerprint.into()),
     };
     scene.tell(&Command::RecordPurchase(purchase)).unwrap();
 }
@@ -333,7 +334,7 @@ fn what_is_known_of_a_sign_up_is_checked_when_the_referral_is_made_later() {
                     address_key: None,
                     mailbox: Mailbox::parse(&address(&name)),
                     client_ip: Some("192.0.2.7".parse().unwrap()),
-                    fingerprint_key: Some(keyed_hash(FINGERPRINT, &fingerprint)),
+                    fingerprint_key: Some(fingerprint),
                     profile: profile(&name),
                     program_id: Some(program("another")),
                     referral_code: None,

@@ -283,7 +283,7 @@ impl History {
                     currency_code: (*currency).into(),
                     purchase_time: seconds_ago.map(|ago| self.memory().now().plus_seconds(-ago)),
                     program_ids: None,
-                    fingerprint: None,
+                    fingerprint_key: None,
                 };
                 let result = self.scene.tell(&Command::RecordPurchase(purchase.clone()));
                 if result.is_ok() {
