@@ -71,20 +71,23 @@ create index fraud_evidence_time on fraud_evidence (last_found_time);
 
 -- What reviewers wrote with their decisions about flags.
 create table fraud_notes (
-    flag_id       text collate "C" not null,
+    flag_id          text collate "C" not null,
     -- The number of the decision: 1 for the first about the flag.
-    number        integer     not null,
-    -- The users of the flag, as in fraud_evidence.
-    user_id       text collate "C",
-    other_user_id text collate "C",
+    number           integer     not null,
+    -- The users of the flag: the referee, the referrer, and with whom the referee shares something. No note is written
+    -- once one of them is erased.
+    user_id          text collate "C",
+    referrer_user_id text collate "C",
+    other_user_id    text collate "C",
     -- Free text. Personal data.
-    note          text        not null,
-    note_time     timestamptz not null,
+    note             text        not null,
+    note_time        timestamptz not null,
     primary key (flag_id, number)
 );
 
 -- For erasing a user.
 create index fraud_notes_of_user on fraud_notes (user_id);
+create index fraud_notes_of_referrer on fraud_notes (referrer_user_id);
 create index fraud_notes_of_other on fraud_notes (other_user_id);
 -- For cleaning.
 create index fraud_notes_time on fraud_notes (note_time);

@@ -59,6 +59,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::MailNotParked
         | ErrorReason::ApiKeyAlreadyRevoked
         | ErrorReason::TooManyApiKeys
+        | ErrorReason::FraudFlagWithoutUser
         | ErrorReason::UserRoleUnchanged => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::HeadersTooLarge

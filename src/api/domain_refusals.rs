@@ -111,6 +111,9 @@ impl From<Refusal> for ApiError {
             // Ids are drawn at random, so this is a defect of the source of randomness.
             Refusal::ApiKeyIdTaken(_) | Refusal::FraudFlagIdTaken(_) => internal(),
             Refusal::FraudFlagNotFound(id) => status(R::FraudFlagNotFound, &[("flag_id", id)]),
+            Refusal::FraudFlagWithoutUser(id) => {
+                status(R::FraudFlagWithoutUser, &[("flag_id", id)])
+            }
             // The session of somebody who is no admin any more ends within a second, too.
             Refusal::StaffAccount(id) | Refusal::CreatorIsNoAdmin(id) => {
                 status(R::PermissionDenied, &[("user_id", id)])

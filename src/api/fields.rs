@@ -23,8 +23,9 @@ use domain::{InvalidId, ParticipantId, ProgramId, Timestamp, UserId, email};
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 /// How far ahead of the log's clock a purchase may be dated, to allow for clock differences.
 const MAX_AHEAD_SECONDS: i64 = 5 * 60;
-/// The longest username, in characters.
+/// The longest fingerprint, in characters.
 const MAX_FINGERPRINT_CHARS: usize = 256;
+/// The longest username, in characters.
 const MAX_USERNAME_CHARS: usize = 64;
 /// The longest display name, in characters.
 const MAX_DISPLAY_NAME_CHARS: usize = 128;

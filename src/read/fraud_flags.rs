@@ -15,7 +15,7 @@ use crate::store::evidence::{KeptNote, notes};
 use crate::store::log::timestamp;
 use crate::store::{Database, StoreError, in_time};
 use domain::fraud::FlagKind;
-use domain::{FraudFlagId, ProgramId, Timestamp, UserId};
+use domain::{FraudFlagId, ProgramId, Timestamp, UserId, email};
 
 /// Which flags to list; what is `None` is any.
 #[derive(Clone, Debug, Default)]
@@ -200,7 +200,8 @@ fn flag(row: &PgRow) -> Result<Option<ListedFlag>, StoreError> {
         Ok(Some(FlagParty {
             user_id,
             username: text(&format!("{name}_username"))?,
-            address: text(address)?,
+            // The profile has the address as it was written.
+            address: text(address)?.and_then(|of| email::comparable(&of)),
             sign_up_time: moment(&format!("{name}_time"))?,
         }))
     };

@@ -42,7 +42,7 @@ pub const TABLES: &[PersonalTable] = &[
         name: "fraud_evidence",
         secrets: &["other_user_id", "other_address", "fingerprint_key", "findings"],
     },
-    PersonalTable { name: "fraud_notes", secrets: &["other_user_id", "note"] },
+    PersonalTable { name: "fraud_notes", secrets: &["referrer_user_id", "other_user_id", "note"] },
 ];
 
 /// A user's rows of a table, as JSON objects without secrets.

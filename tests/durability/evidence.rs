@@ -198,6 +198,7 @@ fn note(flag_id: &str, number: u32, name: &str, other: &str) -> SideRow {
         flag_id: flag_id.into(),
         number,
         user_id: Some(user(name)),
+        referrer_user_id: None,
         other_user_id: Some(user(other)),
         note: Personal("brothers".into()),
         note_time: Timestamp(number.into()),

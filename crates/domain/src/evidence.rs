@@ -53,6 +53,8 @@ pub struct FraudNote {
     pub number: u32,
     /// Who is flagged; absent if a sign-up was refused.
     pub user_id: Option<UserId>,
+    /// Who refers them.
+    pub referrer_user_id: Option<UserId>,
     /// With whom they share something.
     pub other_user_id: Option<UserId>,
     pub note: Personal,
@@ -125,6 +127,7 @@ impl FraudNote {
             "flag_id": self.flag_id,
             "number": self.number,
             "user_id": self.user_id,
+            "referrer_user_id": self.referrer_user_id,
             "other_user_id": self.other_user_id,
             "note": self.note.0,
             "note_time_us": self.note_time,

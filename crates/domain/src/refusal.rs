@@ -109,6 +109,10 @@ pub enum Refusal {
     JobRetriedAlready(JobId),
     #[error("fraud flag '{0}' does not exist")]
     FraudFlagNotFound(FraudFlagId),
+    #[error(
+        "fraud flag '{0}' is about a sign-up that was refused: there is no account to deactivate"
+    )]
+    FraudFlagWithoutUser(FraudFlagId),
     #[error("the id of fraud flag '{0}' is taken")]
     FraudFlagIdTaken(FraudFlagId),
 }

@@ -10,15 +10,16 @@ use crate::access::Role;
 use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
-use crate::api::guard::Call;
+use crate::api::guard::{Call, denied};
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
-use crate::api::permissions::{Callers, Rule, Subject, row};
+use crate::api::permissions::{Callers, Denied, InPrograms, Rule, Subject, row};
 use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::writes::{carry_out, command_fields};
+use crate::engine::query::query;
 use crate::read::{At, FlagFilter, FlagPlace, Freshness};
 use domain::decide::{Command, ResolveFraudFlag};
-use domain::{FraudFlagId, Personal, ProgramId, Refusal, UserId};
+use domain::{FraudDecision, FraudFlag, FraudFlagId, Personal, ProgramId, Refusal, UserId, load};
 
 /// The longest note of a reviewer, in characters.
 const MAX_NOTE_CHARS: usize = 2_000;
@@ -29,8 +30,14 @@ pub(super) const RULES: &[Rule] = {
     use Subject::{None, UserOrEverybody};
     &[
         row("FraudService", "ListFraudFlags", Operators, UserOrEverybody("user_id", Operators)),
-        row("FraudService", "GetFraudFlag", Operators, None),
-        row("FraudService", "ResolveFraudFlag", Operators, None),
+        Rule {
+            in_programs: InPrograms::Judged,
+            ..row("FraudService", "GetFraudFlag", Operators, None)
+        },
+        Rule {
+            in_programs: InPrograms::Judged,
+            ..row("FraudService", "ResolveFraudFlag", Operators, None)
+        },
         row("FraudService", "WatchFraudFlags", Operators, None),
         row("FraudService", "SimulateFraud", Operators, None),
     ]
@@ -94,6 +101,7 @@ impl Handlers {
         let mut fields = Fields::of(request);
         let flag_id = fields.id("flag_id", &request.flag_id, FraudFlagId::parse);
         let flag_id = fields.finish(flag_id)?;
+        self.admit_program(&call, &flag_id).await?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let At { position, found } = self.0.reads.fraud_flag(&flag_id, freshness).await?;
         let flag = found.ok_or(Refusal::FraudFlagNotFound(flag_id))?;
@@ -128,6 +136,13 @@ impl Handlers {
         let note = Some(request.note.trim()).filter(|note| !note.is_empty());
         let note = note.map(|note| Personal(note.into()));
         let (flag_id, decision) = fields.finish(flag_id.zip(decision))?;
+        self.admit_program(&call, &flag_id).await?;
+        if let (Some(_), Some(role), FraudDecision::RejectedAndDeactivated) =
+            (call.principal.program_ids(), call.principal.role(), decision)
+        {
+            // An account belongs to no program: such a key cannot call DeactivateUser either.
+            return Err(denied(Denied::Field { role, field: "decision" }).into());
+        }
         let may_deactivate_staff = call.principal.role() == Some(Role::Admin);
         let resolve =
             ResolveFraudFlag { flag_id: flag_id.clone(), decision, note, may_deactivate_staff };
@@ -141,6 +156,22 @@ impl Handlers {
             flag: flag.map(|flag| flag_message(flag, shown_to(&call))),
             consistency_token: written.consistency_token,
         })
+    }
+}
+
+impl Handlers {
+    /// Reports flags of other programs as unknown to keys that are limited to programs.
+    async fn admit_program<M>(
+        &self,
+        call: &Call<M>,
+        flag_id: &FraudFlagId,
+    ) -> Result<(), ApiError> {
+        let Some(own) = call.principal.program_ids() else { return Ok(()) };
+        let is_own = query(&self.0.database, &self.0.environment, |work| {
+            let flag = load::<FraudFlag>(work, flag_id)?;
+            Ok(flag.raised().is_some_and(|raised| own.contains(&raised.program_id)))
+        });
+        if is_own.await? { Ok(()) } else { Err(Refusal::FraudFlagNotFound(flag_id.clone()).into()) }
     }
 }
 

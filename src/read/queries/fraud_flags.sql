@@ -18,7 +18,12 @@ select {position} as position, page.*,
         select referral_status from {participants} as of
         where of.program_id = page.program_id and of.user_id = page.referee_user_id
     ) as referral_status,
-    referrer.email as referrer_address
+    -- Without the evidence no address is shown.
+    case
+        when evidence.flag_id is null then null
+        when page.referrer_user_id = page.other_user_id then evidence.other_address
+        else referrer.email
+    end as referrer_address
 from (select) as one
 left join lateral (
     select * from (

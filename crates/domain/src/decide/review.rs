@@ -43,13 +43,24 @@ pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(
     if before == Some(*decision) {
         return Ok(());
     }
+    if *decision == FraudDecision::RejectedAndDeactivated {
+        let referee = raised.referee_user_id.as_ref();
+        let referee = referee.ok_or_else(|| Refusal::FraudFlagWithoutUser(flag_id.clone()))?;
+        let is_staff = load::<User>(work, referee)?.role() != UserRole::Participant;
+        if is_staff && !may_deactivate_staff {
+            return Err(Refusal::StaffAccount(referee.clone()).into());
+        }
+    }
     let resolve = FraudFlagCommand::Resolve { flag_id: flag_id.clone(), decision: *decision };
     tell::<FraudFlag>(work, flag_id, resolve)?;
-    if let Some(note) = note {
+    if let Some(note) = note
+        && !names_erased(work, raised)?
+    {
         work.write_row(SideRow::FraudNote(Box::new(FraudNote {
             flag_id: flag_id.to_string(),
             number: flag.decision_count().saturating_add(1),
             user_id: raised.referee_user_id.clone(),
+            referrer_user_id: raised.referrer_user_id.clone(),
             other_user_id: raised.other_user_id.clone(),
             note: note.clone(),
             note_time: work.now(),
@@ -64,12 +75,21 @@ pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(
     standing::weigh(work, &referee, flag_id, against)?;
     let user = load::<User>(work, referee_user_id)?;
     if *decision == FraudDecision::RejectedAndDeactivated && user.status() == UserStatus::Active {
-        if user.role() != UserRole::Participant && !may_deactivate_staff {
-            return Err(Refusal::StaffAccount(referee_user_id.clone()).into());
-        }
         account::deactivate(work, referee_user_id)?;
     }
     Ok(())
+}
+
+/// Whether a user of the flag was erased. What is written about a flag goes with each of its users, so that nothing may
+/// be written afterwards.
+fn names_erased(work: &mut dyn Work, raised: &FraudFlagRaised) -> Result<bool, Halt> {
+    let users = [&raised.referee_user_id, &raised.referrer_user_id, &raised.other_user_id];
+    let mut is_erased = false;
+    each(users.into_iter().flatten(), |user_id| {
+        is_erased |= !load::<User>(work, user_id)?.exists();
+        Ok(())
+    })?;
+    Ok(is_erased)
 }
 
 /// Both users of a pair remember whether they are cleared, unless they were erased.

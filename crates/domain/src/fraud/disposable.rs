@@ -62,7 +62,11 @@ fn domain(text: &str) -> Option<Box<str>> {
     let text = text.trim().trim_end_matches('.');
     let has_other =
         |text: &str| text.contains(|character: char| character == '@' || character.is_whitespace());
-    if !text.contains('.') || has_other(text) {
+    // A subdomain is matched anyway, so that a pattern such as `*.example.com` would only look as if it did something.
+    let is_usual = |text: &str| {
+        text.chars().all(|of| !of.is_ascii() || of.is_ascii_alphanumeric() || "-._".contains(of))
+    };
+    if !text.contains('.') || text.starts_with('.') || !is_usual(text) || has_other(text) {
         return None;
     }
     let (domain, valid) = idna::domain_to_unicode(text);
