@@ -16,6 +16,7 @@ use domain::{ParticipantId, Refusal};
 const MAX_OWED: usize = 8;
 
 impl From<Refusal> for ApiError {
+    #[allow(clippy::too_many_lines, reason = "one row for each refusal")]
     fn from(refusal: Refusal) -> Self {
         type R = ErrorReason;
         let message = refusal.to_string();
