@@ -26,7 +26,7 @@ async fn measured(arguments: &[&str]) -> (TestDatabase, Server, String) {
     (database, server, metrics)
 }
 
-fn forwarded<M>(message: M, addresses: &str) -> Request<M> {
+pub(super) fn forwarded<M>(message: M, addresses: &str) -> Request<M> {
     let mut request = Request::new(message);
     let addresses = MetadataValue::try_from(addresses).unwrap();
     request.metadata_mut().insert("x-forwarded-for", addresses);

@@ -76,7 +76,7 @@ impl Scene {
     }
 }
 
-async fn token_in(mails: &MailServer, address: &str, count: usize) -> String {
+pub(super) async fn token_in(mails: &MailServer, address: &str, count: usize) -> String {
     let mail = mails.mails_to(address, count).await.pop().unwrap();
     let link = mail.link("/confirm-email");
     link.split_once("token=").unwrap().1.to_owned()
@@ -98,7 +98,7 @@ fn waits() -> RegisterUserResponse {
     RegisterUserResponse { confirmation_mailed: true, ..Default::default() }
 }
 
-async fn confirm(client: &Client, token: &str) -> Result<ConfirmEmailResponse, Status> {
+pub(super) async fn confirm(client: &Client, token: &str) -> Result<ConfirmEmailResponse, Status> {
     let request = ConfirmEmailRequest { token: token.into() };
     Ok(client.accounts().confirm_email(client.request(request)).await?.into_inner())
 }

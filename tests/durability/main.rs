@@ -25,6 +25,7 @@ mod expected;
 mod faults;
 mod folds;
 mod fraud;
+mod fraud_decisions;
 mod functions;
 mod held_referrals;
 mod history;

@@ -1,6 +1,8 @@
 //! Fraud checks and the review of what they find, through the API.
 
 mod checks;
+mod confirmed;
+mod erased;
 mod purchases;
 mod review;
 mod simulate;

@@ -18,7 +18,7 @@ async fn key_of(client: &Client, role: ApiKeyRole) -> String {
 }
 
 /// Three held referrals of one referrer, the referees being `one`, `two` and `three`.
-async fn three_held(client: &Client) -> String {
+pub(super) async fn three_held(client: &Client) -> String {
     let code = join(client, "john", "john.smith@mail.example", "").await.code;
     for (name, email) in [
         ("one", "john.smith1@mail.example"),
@@ -31,7 +31,7 @@ async fn three_held(client: &Client) -> String {
     code
 }
 
-async fn flag_of(client: &Client, user_id: &str) -> FraudFlag {
+pub(super) async fn flag_of(client: &Client, user_id: &str) -> FraudFlag {
     let filter = ListFraudFlagsRequest { user_id: user_id.into(), ..Default::default() };
     let flags = list(client, filter).await;
     let own = |flag: &FraudFlag| flag.referee.as_ref().is_some_and(|of| of.user_id == user_id);
@@ -123,7 +123,7 @@ async fn a_rejected_referral_gives_its_place_back_and_a_changed_decision_is_a_se
     database.check().await;
 }
 
-/// As with DeactivateUser: whoever could deactivate an admin would be one.
+/// As with `DeactivateUser`: whoever could deactivate an admin would be one.
 #[tokio::test]
 async fn an_operator_deactivates_no_operator_by_a_decision_and_an_admin_does() {
     let (database, server, client) = server_with(&[POINTS]).await;

@@ -59,7 +59,7 @@ impl Case {
     }
 
     /// The one check that is on.
-    fn checks(&self) -> FraudChecks {
+    fn checks(self) -> FraudChecks {
         let (policy, off) = (self.policy, FraudChecks::default());
         let check = Some(FraudCheck { policy });
         match self.kind {
@@ -84,7 +84,7 @@ impl Case {
     }
 
     /// The addresses of ana, zoe and bea.
-    fn addresses(&self) -> [String; 3] {
+    fn addresses(self) -> [String; 3] {
         let (ana, zoe) = ("ana@company.example", "zoe@corp.example");
         match self.kind {
             FlagKind::SameMailbox => [ana, zoe, "zoe+shop@corp.example"].map(Into::into),
@@ -106,17 +106,17 @@ impl Case {
     }
 
     /// Whether zoe is a referee of ana, too.
-    fn is_second_referee(&self) -> bool {
+    fn is_second_referee(self) -> bool {
         matches!(self.kind, FlagKind::NearDuplicate | FlagKind::ReferralBurst)
     }
 
     /// Whether the check is made here at all: who signs up has referred nobody.
-    fn is_checked(&self) -> bool {
+    fn is_checked(self) -> bool {
         self.kind != FlagKind::MutualReferral || self.way != Way::Register
     }
 
     /// With whom the finding is.
-    fn other(&self) -> Option<UserId> {
+    fn other(self) -> Option<UserId> {
         match self.kind {
             FlagKind::SelfReferral | FlagKind::MutualReferral => Some(user("ana")),
             FlagKind::SameMailbox
@@ -129,7 +129,7 @@ impl Case {
         }
     }
 
-    fn before(&self) -> Scene {
+    fn before(self) -> Scene {
         let rules = ProgramRules { attach: AttachPolicy::AnyTime, ..checking(self.checks()) };
         let mut scene = Scene::read(self.reading, rules);
         scene.publish(ELSEWHERE, multi_level_commission()).unwrap();
@@ -143,7 +143,7 @@ impl Case {
         scene
     }
 
-    fn refer(&self, scene: &mut Scene) -> Result<(), Halt> {
+    fn refer(self, scene: &mut Scene) -> Result<(), Halt> {
         let [_, _, email] = self.addresses();
         let referrer = (self.way == Way::Register).then_some("ana");
         let (client_ip, fingerprint) = (CLIENT_IP, CARD);
@@ -165,7 +165,7 @@ impl Case {
         }
     }
 
-    fn try_out(&self) {
+    fn try_out(self) {
         let mut scene = self.before();
         let referred = self.refer(&mut scene);
         let is_refused = self.kind == FlagKind::SignUpsPerAddress
