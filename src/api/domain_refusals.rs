@@ -114,7 +114,6 @@ impl From<Refusal> for ApiError {
             Refusal::FraudFlagWithoutUser(id) => {
                 status(R::FraudFlagWithoutUser, &[("flag_id", id)])
             }
-            Refusal::AccountOfStaff(id) => status(R::PermissionDenied, &[("user_id", id)]),
             // The session ends within a second, too.
             Refusal::StaffAccount(id) => status(R::PermissionDenied, &[("user_id", id)]),
             Refusal::CreatorIsNoAdmin(id) => status(R::PermissionDenied, &[("user_id", id)]),

@@ -113,8 +113,6 @@ pub enum Refusal {
         "fraud flag '{0}' is about a sign-up that was refused: there is no account to deactivate"
     )]
     FraudFlagWithoutUser(FraudFlagId),
-    #[error("user '{0}' is an operator or an admin: only admins deactivate them")]
-    AccountOfStaff(UserId),
     #[error("the id of fraud flag '{0}' is taken")]
     FraudFlagIdTaken(FraudFlagId),
 }

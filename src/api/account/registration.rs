@@ -17,7 +17,7 @@ use crate::engine::query::query;
 use crate::store::personal::address_key;
 use crate::store::{Door, ProfileNames, RecordedEvent, claims, in_time};
 use domain::decide::{Command, RegisterUser, rehearse_sign_up};
-use domain::fraud::{FINGERPRINT, Mailbox};
+use domain::fraud::Mailbox;
 use domain::{Kind, Profile, ProgramId, Refusal, UserId, UserRole, UserStatus, email};
 
 impl Handlers {

@@ -17,7 +17,7 @@ use crate::api::reads::freshness;
 use crate::api::writes::{carry_out, command_fields};
 use crate::engine::query::query;
 use crate::read::{At, FlagFilter, FlagPlace, Freshness};
-use domain::decide::{Command, ResolveFraudFlag, Reviewer};
+use domain::decide::{Command, ResolveFraudFlag};
 use domain::{FraudDecision, FraudFlag, FraudFlagId, Personal, ProgramId, Refusal, UserId, load};
 
 /// The longest note of a reviewer, in characters.
@@ -122,6 +122,13 @@ impl Handlers {
         let note = Some(request.note.trim()).filter(|note| !note.is_empty());
         let note = note.map(|note| Personal(note.into()));
         let (flag_id, decision) = fields.finish(flag_id.zip(decision))?;
+        self.admit_program(&call, &flag_id).await?;
+        if let (Some(_), Some(role), FraudDecision::RejectedAndDeactivated) =
+            (call.principal.program_ids(), call.principal.role(), decision)
+        {
+            // An account belongs to no program: such a key cannot call DeactivateUser either.
+            return Err(denied(Denied::Field { role, field: "decision" }).into());
+        }
         let may_deactivate_staff = call.principal.role() == Some(Role::Admin);
         let resolve =
             ResolveFraudFlag { flag_id: flag_id.clone(), decision, note, may_deactivate_staff };

@@ -3,6 +3,7 @@
 mod checks;
 mod purchases;
 mod review;
+mod reviewers;
 mod simulate;
 mod watch;
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::fraud::{FINGERPRINT, Mailbox, SignUpsPerAddress, counted_network};
+use crate::fraud::{Mailbox, SignUpsPerAddress, counted_network};
 use crate::{
     Claim, ClaimKind, Halt, ProgramId, SignUpOrigin, SignUpOriginCommand, SignUpOriginId, UserId,
     Work, each, load, peek_new, tell,

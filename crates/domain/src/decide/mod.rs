@@ -28,7 +28,7 @@ pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
 pub use registration::{EnrollParticipant, RegisterUser, rehearse_sign_up};
-pub use review::{FlagRefusedSignUp, ResolveFraudFlag, Reviewer, refused_sign_up_flag};
+pub use review::{FlagRefusedSignUp, ResolveFraudFlag, refused_sign_up_flag};
 pub use screening::referral_flag;
 pub use session::ChangePassword;
 pub use validation::{CodeVerdict, validate_code};

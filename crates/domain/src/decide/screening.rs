@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use crate::decide::evidence::{self, FirstOwners};
 use crate::decide::standing;
 use crate::fraud::{
-    Address, BURST_WINDOW_HOURS, EXACT_BPS, FINGERPRINT, Finding, Flag, FlagKind, FraudChecks,
-    FraudPolicy, Mailbox, Occasion, SignUpsPerAddress, Signals, judge,
+    Address, BURST_WINDOW_HOURS, EXACT_BPS, Finding, Flag, FlagKind, FraudChecks, FraudPolicy,
+    Mailbox, Occasion, SignUpsPerAddress, Signals, judge,
 };
 use crate::rules::ProgramRules;
 use crate::{

@@ -24,8 +24,5 @@ pub use disposable::DisposableDomains;
 pub use network::counted_network;
 pub use verdict::{EXACT_BPS, Finding, Flag, FlagKind, LATEST_REFEREES, Occasion, Signals, judge};
 
-/// The purpose of the keyed hash of a fingerprint (see [`keyed_hash`](crate::Work::keyed_hash)).
-pub const FINGERPRINT: &str = "fingerprint";
-
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::decide::{
     ApplyReferral, CodeFault, CodeVerdict, Command, ConfirmEmail, EnrollParticipant,
-    RecordPurchase, Referrer, RegisterUser, ResolveFraudFlag, Reviewer, validate_code,
+    RecordPurchase, Referrer, RegisterUser, ResolveFraudFlag, validate_code,
 };
 use crate::fraud::{EXACT_BPS, FlagKind, FraudPolicy, Occasion};
 use crate::reward::WithheldReason;

@@ -1,6 +1,6 @@
 //! Referrals that are held, released and rejected.
 
-use crate::decide::{Command, ResolveFraudFlag, Reviewer};
+use crate::decide::{Command, ResolveFraudFlag};
 use crate::fraud::FraudPolicy;
 use crate::reward::WithheldReason::{
     EarnerInactive, NotFirstPurchase, ReferralHeld, ReferralNotCounted,

@@ -1,12 +1,12 @@
 //! The fraud checks of a program, wherever a referral is made, and what follows from a decision about a flag.
 
-use crate::decide::{Command, RecordPurchase, RegisterUser, ResolveFraudFlag, Reviewer};
+use crate::decide::{Command, RecordPurchase, RegisterUser, ResolveFraudFlag};
 use crate::fraud::{
-    FINGERPRINT, FlagKind, FraudCheck, FraudChecks, FraudPolicy, Mailbox, Occasion, ReferralBurst,
+    FlagKind, FraudCheck, FraudChecks, FraudPolicy, Mailbox, Occasion, ReferralBurst,
     SignUpsPerAddress,
 };
 use crate::rules::{AttachPolicy, ProgramRules};
-use crate::tests::memory_work::{DISPOSABLE_DOMAIN, Reading, keyed_hash};
+use crate::tests::memory_work::{DISPOSABLE_DOMAIN, Reading};
 use crate::tests::programs::evidence::change_address;
 use crate::tests::programs::{first_purchase_bonus, tiered_points};
 use crate::tests::scene::{PROGRAM, Scene, address, profile, program, user};
