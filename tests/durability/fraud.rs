@@ -82,8 +82,8 @@ async fn of_look_alikes_and_of_one_mailbox_at_once_exactly_one_is_not_flagged() 
 async fn refer(pair: &Pair, referrer: &str, referee: &str, email: &str) -> String {
     let client = pair.client(0);
     let code = client.sign_up(POINTS, referrer, "").await.unwrap().code;
-    let referred = sign_up_request(POINTS, referee, &code);
-    client.register(RegisterUserRequest { email: email.into(), ..referred }).await.unwrap();
+    let request = sign_up_request(POINTS, referee, &code);
+    client.register(RegisterUserRequest { email: email.into(), ..request }).await.unwrap();
     code
 }
 

@@ -5,6 +5,7 @@ mod confirmed;
 mod erased;
 mod purchases;
 mod review;
+mod reviewers;
 mod simulate;
 mod watch;
 

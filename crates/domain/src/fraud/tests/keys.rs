@@ -223,6 +223,7 @@ fn a_list_of_domains_names_the_first_line_that_is_none() {
         ("com", 1),
         ("a.example\n\n two words.example", 3),
         ("xn--a.example", 1),
+        ("a.example\n*.b.example", 2),
     ] {
         assert_eq!(DisposableDomains::parse(list).unwrap_err(), line, "{list}");
     }
