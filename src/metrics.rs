@@ -127,8 +127,8 @@ pub struct DoorMetrics {
     pub addresses_told: Counter,
     /// Passwords that were hashed for sign-ups without the credentials of a back end.
     pub sign_ups_hashed: Counter,
-    /// Sign-ups that were answered as if they waited, and dropped, by the limit: `address` (many sign-ups for the address)
-    /// or `owner` (it has an account, whose owner was told often).
+    /// Sign-ups that were answered as if they waited, and dropped, by the limit: `address` (many sign-ups for the
+    /// address) or `owner` (it has an account, whose owner was told often).
     pub sign_ups_dropped: Family<LimitOf, Counter>,
 }
 

@@ -49,8 +49,9 @@ impl Heard {
         Self { live, position: watch::Sender::new(position), began, good_until_ms }
     }
 
-    /// Whether this server knows of every end that is older than a second. Seldom waits for what the tail of the log has
-    /// delivered and nobody has looked at yet: under load there is always some of it, and calls should not wait for it.
+    /// Whether this server knows of every end that is older than a second. Seldom waits for what the tail of the log
+    /// has delivered and nobody has looked at yet: under load there is always some of it, and calls should not wait for
+    /// it.
     pub(super) async fn is_up_to_date(&self) -> bool {
         if self.is_known_to_be() {
             return true;

@@ -225,8 +225,8 @@ fn is_health(path: &str) -> bool {
     path.starts_with("/grpc.health.v1.Health/")
 }
 
-/// Whether a call was refused because the caller lacks a permission. (The status of a call that was answered comes after
-/// the answer.)
+/// Whether a call was refused because the caller lacks a permission. (The status of a call that was answered comes
+/// after the answer.)
 fn lacks_permission(headers: &HeaderMap) -> bool {
     let status = headers.get("grpc-status");
     status.is_some_and(|status| Code::from_bytes(status.as_bytes()) == Code::PermissionDenied)

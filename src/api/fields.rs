@@ -329,7 +329,8 @@ impl Fields {
         Some(text.into())
     }
 
-    /// The keyed hash of what recognises a device or a means of payment, which may be missing. Nothing else of it is kept.
+    /// The keyed hash of what recognises a device or a means of payment, which may be missing. Nothing else of it is
+    /// kept.
     pub fn fingerprint(&mut self, text: &str, keys: &FraudKeys) -> Option<String> {
         let text = text.trim();
         if text.contains('\0') {

@@ -6,11 +6,11 @@ use http::HeaderMap;
 
 use super::transport::Network;
 
-/// The bits of an IPv6 address that belong to one customer at least. Whoever has a network of 64 bits can use any address
-/// in it.
+/// The bits of an IPv6 address that belong to one customer at least. Whoever has a network of 64 bits can use any
+/// address in it.
 const NETWORK_BITS: u32 = 64;
-/// The bits of the networks that one site commonly gets: a home, and a company or a rented server. Such a site has 256 or
-/// 65,536 networks of 64 bits.
+/// The bits of the networks that one site commonly gets: a home, and a company or a rented server. Such a site has 256
+/// or 65,536 networks of 64 bits.
 const SITE_BITS: [u32; 2] = [56, 48];
 
 /// The header in which each proxy on the way adds the address of its own peer.

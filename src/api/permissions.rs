@@ -45,8 +45,9 @@ impl Callers {
     }
 }
 
-/// Whose data a call is about. (Which fields may be empty: see [`Rule::fills_subject`].) Users may name only themselves, service keys nobody who is an operator or an admin, and
-/// operators and admins anybody, with the exception of [`Subject::Account`].
+/// Whose data a call is about. (Which fields may be empty: see [`Rule::fills_subject`].) Users may name only
+/// themselves, service keys nobody who is an operator or an admin, and operators and admins anybody, with the exception
+/// of [`Subject::Account`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subject {
     /// No particular user's data.

@@ -431,8 +431,8 @@ pub(super) struct FinishedStream {
     /// Whether many events had to be read to load the stream.
     pub(super) took_long: bool,
     pub(super) loaded: Loaded,
-    /// The version that look-ups for the next batch must have reached: the one before this batch, or the one after it if
-    /// this batch has changed what is looked up.
+    /// The version that look-ups for the next batch must have reached: the one before this batch, or the one after it
+    /// if this batch has changed what is looked up.
     known_version: i64,
     /// For a participant: whom commands of the batch referred.
     added: Vec<AddedReferee>,

@@ -62,8 +62,8 @@ impl Attempt {
         self.is_completed = Some(is_last);
     }
 
-    /// Completes the job, unless the handler has done it. False if another attempt has begun meanwhile; then nothing of this one is
-    /// committed.
+    /// Completes the job, unless the handler has done it. False if another attempt has begun meanwhile; then nothing of
+    /// this one is committed.
     pub(super) async fn complete(&mut self, job: &TakenJob) -> Result<bool, StoreError> {
         if let Some(is_last) = self.is_completed {
             return Ok(is_last);

@@ -38,7 +38,8 @@ pub struct Facts {
     pub tier: String,
     /// `confirm_email`, `confirm_sign_up` and `password_reset`: the link to the page that does it.
     pub link: String,
-    /// `confirm_email`, `confirm_sign_up` and `password_reset`: for how many minutes the link works from now on; 0 if it has no end.
+    /// `confirm_email`, `confirm_sign_up` and `password_reset`: for how many minutes the link works from now on; 0 if
+    /// it has no end.
     pub link_minutes: i64,
     /// `password_changed`: whether the second factor was removed with it.
     pub removed_second_factor: bool,

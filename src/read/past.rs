@@ -67,7 +67,8 @@ fn any() -> Freshness {
 }
 
 impl Reads {
-    /// Searches a part of the log, from `after` on and not beyond `end`, for the referrals of a program, at most `limit`.
+    /// Searches a part of the log, from `after` on and not beyond `end`, for the referrals of a program, at most
+    /// `limit`.
     ///
     /// # Errors
     /// [`StoreError`] if the database cannot be read.

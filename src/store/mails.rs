@@ -1,7 +1,8 @@
 //! Mails: queueing them, what their senders note about them, and what users want to get.
 //!
-//! A mail is a job of the kind [`JOB_KIND`] or [`URGENT_JOB_KIND`] with a row of its own. Reactions insert both for what happens in the log;
-//! for everything else there are [`queue`] and [`SideRow::Mail`], which puts a mail into the append of a command.
+//! A mail is a job of the kind [`JOB_KIND`] or [`URGENT_JOB_KIND`] with a row of its own. Reactions insert both for
+//! what happens in the log; for everything else there are [`queue`] and [`SideRow::Mail`], which puts a mail into the
+//! append of a command.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The table of acts in `docs/security.md`: every RPC that changes something is in it, with its events or the reason why it
-//! has none.
+//! The table of acts in `docs/security.md`: every RPC that changes something is in it, with its events or the reason
+//! why it has none.
 
 use std::collections::BTreeMap;
 

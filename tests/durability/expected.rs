@@ -197,7 +197,8 @@ const EXPECTED: [(&str, &str); 8] = [
         join (
             select program_id, user_id,
                 max(position) filter (
-                    where event_type not in ('FirstPurchaseUsed', 'RewardWithheld', 'RefereeAddressChanged')) as position,
+                    where event_type not in (
+                        'FirstPurchaseUsed', 'RewardWithheld', 'RefereeAddressChanged')) as position,
                 count(*) filter (where event_type = 'ParticipantDeactivated')
                     = count(*) filter (where event_type = 'ParticipantReactivated')
                     and count(*) filter (where event_type = 'ParticipantErased') = 0 as is_active,

@@ -1,5 +1,5 @@
-//! The rows in which the client of a sign-up, the evidence of a fraud flag and the notes of its reviewers stand, outside the log: they are
-//! personal data.
+//! The rows in which the client of a sign-up, the evidence of a fraud flag and the notes of its reviewers stand,
+//! outside the log: they are personal data.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -30,8 +30,8 @@ impl Work for Rehearsal<'_> {
     }
 
     /// A stream that is expected to be new is new: nothing is appended that could find out otherwise, and the
-    /// commands that expect so have read that the user, or the user in the program, does not exist. Only an address from
-    /// which people sign up is expected to be new without any reason but that most are.
+    /// commands that expect so have read that the user, or the user in the program, does not exist. Only an address
+    /// from which people sign up is expected to be new without any reason but that most are.
     fn state(&mut self, key: &StreamKey, expect_new: bool) -> Result<AnyAggregate, Halt> {
         if let Some(state) = self.changed.get(key) {
             return Ok(state.clone());

@@ -267,9 +267,9 @@ pub trait Work {
     /// [`Halt::Missing`] if it has not been looked up yet.
     fn sign_up_client(&mut self, user_id: &UserId) -> Result<Option<SignUpClient>, Halt>;
 
-    /// The participants whom a participant referred last, at most [`LATEST_REFEREES`](crate::fraud::LATEST_REFEREES), the latest
-    /// first. They and their addresses are those of the version of the participant's stream that the decision reads: a
-    /// change or an erasure of a referee's address is an event on that stream
+    /// The participants whom a participant referred last, at most [`LATEST_REFEREES`](crate::fraud::LATEST_REFEREES),
+    /// the latest first. They and their addresses are those of the version of the participant's stream that the
+    /// decision reads: a change or an erasure of a referee's address is an event on that stream
     /// ([`RefereeAddressChanged`](crate::RefereeAddressChanged)).
     ///
     /// # Errors

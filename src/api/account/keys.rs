@@ -196,8 +196,8 @@ impl Handlers {
     }
 }
 
-/// A key that is created with another one ends with it at the latest, and with the person who created that one. A key that
-/// is limited creates none, as the new one would be without the limit.
+/// A key that is created with another one ends with it at the latest, and with the person who created that one. A key
+/// that is limited creates none, as the new one would be without the limit.
 fn restrict_created(key: &mut NewApiKey, own: &KnownKey) -> Result<(), ApiError> {
     let role = match own.role {
         KeyRole::Admin => Role::Admin,

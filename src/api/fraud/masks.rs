@@ -15,8 +15,8 @@ pub(super) fn masked(address: &str) -> String {
     }
 }
 
-/// An address beside one that it was compared with: what they share before the `@` is hidden, and what differs is shown.
-/// Two that share less than half are masked apart, because showing what differs would hide nothing.
+/// An address beside one that it was compared with: what they share before the `@` is hidden, and what differs is
+/// shown. Two that share less than half are masked apart, because showing what differs would hide nothing.
 pub(super) fn masked_beside(address: &str, other: &str) -> String {
     let pair = Address::of_comparable(address).zip(Address::of_comparable(other));
     let Some((one, other)) = pair else { return masked(address) };

@@ -253,8 +253,8 @@ fn judge_past(
     judge(checks, &signals, Occasion::Referral)
 }
 
-/// The flag that says what was decided about a referral: of several, one that rejects it, else one that was released, else
-/// the first.
+/// The flag that says what was decided about a referral: of several, one that rejects it, else one that was released,
+/// else the first.
 fn telling(flags: &[PastFlag]) -> Option<&PastFlag> {
     let rank = |flag: &&PastFlag| match flag.decision {
         Some(decision) if decision.rejects() => 0,

@@ -12,8 +12,8 @@ use domain::{JobId, Timestamp};
 /// How often a job is read again that others retry at the same time.
 pub(super) const MAX_READS: usize = 5;
 
-/// Queues a job that was seen to have ended after so many attempts. Returns when; `None` if somebody else has retried it
-/// meanwhile, so that it is to be read again.
+/// Queues a job that was seen to have ended after so many attempts. Returns when; `None` if somebody else has retried
+/// it meanwhile, so that it is to be read again.
 pub(super) async fn retry<M>(
     context: &Context,
     call: &Call<M>,

@@ -47,8 +47,8 @@ pub(in crate::api) fn policy_message(policy: FraudPolicy) -> pb::FraudPolicy {
     }
 }
 
-/// Reads the checks at a path of the request. A check that is absent is off; what a check leaves out has the default. Numbers below 0 are
-/// faults here; the domain checks everything else.
+/// Reads the checks at a path of the request. A check that is absent is off; what a check leaves out has the default.
+/// Numbers below 0 are faults here; the domain checks everything else.
 pub(in crate::api) fn read_fraud_checks(
     fields: &mut Fields,
     path: &str,

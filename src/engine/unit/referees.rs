@@ -1,8 +1,8 @@
 //! The look-ups of fraud checks: addresses of users, and the participants whom somebody referred last.
 //!
-//! Both are read from tables, which know nothing of the batch that is being appended and of this one. What was looked up
-//! comes with the version of the stream on which it depends, read at the same moment. If the decision's own version of
-//! the stream is older, the append finds the stream moved. If it is newer, the difference must be known here.
+//! Both are read from tables, which know nothing of the batch that is being appended and of this one. What was looked
+//! up comes with the version of the stream on which it depends, read at the same moment. If the decision's own version
+//! of the stream is older, the append finds the stream moved. If it is newer, the difference must be known here.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! `make_up`: after a release, makes up for the purchases that earned nothing because the referral was held or rejected:
-//! those of the referee and of the people below, oldest first, one command each.
+//! `make_up`: after a release, makes up for the purchases that earned nothing because the referral was held or
+//! rejected: those of the referee and of the people below, oldest first, one command each.
 //!
 //! The commands make up for each reward once, so that an attempt can be repeated.
 

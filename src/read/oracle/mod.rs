@@ -162,7 +162,8 @@ impl Oracle {
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
             // What follows from a flag, or a decision about it, is on the stream of the participant.
             AnyEvent::FraudFlag(_) => judgement.has_flag = true,
-            // Who may call has no consequences, nor that a sign-up was counted; work that is done again does what it would have done the first time.
+            // Who may call has no consequences, nor that a sign-up was counted; work that is done again does what it
+            // would have done the first time.
             AnyEvent::ApiKey(_) | AnyEvent::SignUpOrigin(_) | AnyEvent::Job(_) => {}
         }
     }

@@ -96,8 +96,8 @@ fn is_permitted(before: &Tie, changed: &ReferralStandingChanged, has_flag: bool)
     }
 }
 
-/// A held referral has a reason, and no other has one. It is rejected if a flag rejects it, and waits for a review if there
-/// are flags otherwise.
+/// A held referral has a reason, and no other has one. It is rejected if a flag rejects it, and waits for a review if
+/// there are flags otherwise.
 fn check_reasons(
     oracle: &mut Oracle,
     event: &RecordedEvent,

@@ -75,7 +75,8 @@ fn share(
     Ok(first.and_then(|first| UserId::parse(&first).ok()))
 }
 
-/// Claims the keyed hash of what recognises a device or a means of payment, and returns the other user who had it first.
+/// Claims the keyed hash of what recognises a device or a means of payment, and returns the other user who had it
+/// first.
 pub(crate) fn share_fingerprint(
     work: &mut dyn Work,
     user_id: &UserId,

@@ -8,9 +8,9 @@ use crate::{
 /// Tells whoever referred a user, in each of the user's programs, that the user has another address or none any more.
 ///
 /// A sign-up is compared with the addresses of its referrer's latest referees, which stand in a table. Of all the
-/// streams that a sign-up reads, only the referrer's moves with the table. The change moves that stream too, so that a sign-up
-/// decided on the address before is in conflict and is decided again. That costs the rare change an event, and sign-ups
-/// nothing.
+/// streams that a sign-up reads, only the referrer's moves with the table. The change moves that stream too, so that a
+/// sign-up decided on the address before is in conflict and is decided again. That costs the rare change an event, and
+/// sign-ups nothing.
 pub(super) fn tell_referrers(
     work: &mut dyn Work,
     user_id: &UserId,

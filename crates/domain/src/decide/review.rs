@@ -108,8 +108,8 @@ fn review_pair(
     })
 }
 
-/// The id of the flag of sign-ups that were refused: one for each address and window of the check. `None` if the program
-/// does not count sign-ups.
+/// The id of the flag of sign-ups that were refused: one for each address and window of the check. `None` if the
+/// program does not count sign-ups.
 ///
 /// # Errors
 /// [`Halt::Missing`] if the program is not in memory.

@@ -1,7 +1,7 @@
 //! Screening: the fraud checks of a program are made where a referral is, and raise at most one flag.
 //!
-//! What the checks compare with is read as any other part of a decision, so that sign-ups at once see each other. A flag
-//! has an id that follows from what it is about: the same is not flagged twice.
+//! What the checks compare with is read as any other part of a decision, so that sign-ups at once see each other. A
+//! flag has an id that follows from what it is about: the same is not flagged twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -72,8 +72,8 @@ impl Subject {
         })
     }
 
-    /// A user who has signed up before, as far as the checks need to know. The sign-up counts for the address from which
-    /// it came as long as the window of the check lasts.
+    /// A user who has signed up before, as far as the checks need to know. The sign-up counts for the address from
+    /// which it came as long as the window of the check lasts.
     pub(super) fn known(
         work: &mut dyn Work,
         user_id: &UserId,
@@ -128,7 +128,8 @@ pub(super) fn count_sign_up(
         .transpose()
 }
 
-/// Counts the enrolment of somebody who signed up of late, as [`count_sign_up`] counts a sign-up; but it is never refused.
+/// Counts the enrolment of somebody who signed up of late, as [`count_sign_up`] counts a sign-up; but it is never
+/// refused.
 pub(super) fn count_enrolment(
     work: &mut dyn Work,
     rules: &ProgramRules,
@@ -285,7 +286,8 @@ pub fn referral_flag(referee: &ParticipantId) -> String {
     format!("referral {referee}")
 }
 
-/// Tries to look up what the checks of a referral need of its referrer, so that it is loaded together with the referrer.
+/// Tries to look up what the checks of a referral need of its referrer, so that it is loaded together with the
+/// referrer.
 pub(super) fn look_ahead(work: &mut dyn Work, rules: &ProgramRules, referrer: &ParticipantId) {
     let (address, latest) = look_up(work, &rules.fraud_checks, referrer);
     // Whoever needs them asks again.

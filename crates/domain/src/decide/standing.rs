@@ -1,8 +1,8 @@
 //! Referrals that are held: for which reasons, and what happens when they are released or rejected.
 //!
 //! A held referral earns nothing and is not counted, but takes a use of the code. When the last reason is gone, the
-//! referral counts as if it had just been made. Several flags can be against one referral: it is rejected as long as one of
-//! them rejects it, and held as long as one of them holds it.
+//! referral counts as if it had just been made. Several flags can be against one referral: it is rejected as long as
+//! one of them rejects it, and held as long as one of them holds it.
 
 use crate::decide::referral::{self, room};
 use crate::rules::ProgramRules;

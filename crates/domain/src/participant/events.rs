@@ -111,7 +111,7 @@ pub struct FlagAgainst {
     pub rejects: bool,
 }
 
-/// The largest number of flags that a referral remembers. While there are so many, a purchase adds none.
+/// While so many flags are against a referral, a purchase adds none. Decisions of operators can add more.
 pub const MAX_FLAGS_AGAINST: usize = 16;
 
 /// The participant got a referrer, permanently.
