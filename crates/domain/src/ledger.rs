@@ -284,6 +284,44 @@ impl Buckets {
         self.with_after(posting)
     }
 
+    /// The postings that change a reward, or anything else of a kind, by `change`, and of the whole what is pending by
+    /// `pending_change`. What is taken comes from pending as far as less is to be pending, and what is given goes there
+    /// as far as more is to be; the rest is available, which can become negative. At most one posting of the kind for
+    /// each of the two parts, and one transfer.
+    ///
+    /// # Errors
+    /// [`Overflow`] if a sum does not fit.
+    pub fn settle(
+        &self,
+        kind: EntryKind,
+        change: i64,
+        pending_change: i64,
+        unit: &str,
+    ) -> Result<Vec<Posting>, Overflow> {
+        let (low, high) = (change.min(0), change.max(0));
+        let in_pending = pending_change.clamp(low, high);
+        let mut postings = Vec::new();
+        let mut buckets = *self;
+        for (amount, bucket) in
+            [(in_pending, Bucket::Pending), (change - in_pending, Bucket::Available)]
+        {
+            if amount != 0 {
+                let posting = buckets.post(kind, amount, bucket, unit)?;
+                buckets = posting.after;
+                postings.push(posting);
+            }
+        }
+        let to_move = pending_change - in_pending;
+        let (from, to) = match to_move {
+            0 => return Ok(postings),
+            ..0 => (Bucket::Pending, Bucket::Available),
+            1.. => (Bucket::Available, Bucket::Pending),
+        };
+        let amount = i64::try_from(to_move.unsigned_abs()).map_err(|_| Overflow)?;
+        postings.push(buckets.transfer(amount, from, to, unit)?);
+        Ok(postings)
+    }
+
     fn with_after(&self, posting: Posting) -> Result<Posting, Overflow> {
         Ok(Posting { after: self.after(&posting)?, ..posting })
     }
@@ -346,6 +384,13 @@ impl Posting {
         if self.from.is_some() { 0 } else { self.amount }
     }
 
+    /// The change of what is pending.
+    #[must_use]
+    pub fn pending_change(&self) -> i64 {
+        let of = |bucket, amount| if bucket == Some(Bucket::Pending) { amount } else { 0 };
+        of(Some(self.to), self.amount).saturating_sub(of(self.from, self.amount))
+    }
+
     /// The posting in the payload of an event of any type; `None` if the event moves no money.
     ///
     /// # Errors
@@ -405,6 +450,25 @@ mod tests {
                 prop_assert!(buckets.reconcile(), "{:?}", buckets);
                 prop_assert_eq!(buckets.balance(), balance);
             }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_settlement_changes_the_balance_and_what_is_pending_as_asked(
+            change in -1_000_i64..1_000,
+            pending_change in -1_000_i64..1_000,
+        ) {
+            let before = Buckets::default();
+            let postings = before
+                .settle(EntryKind::Reversal, change, pending_change, "USD")
+                .unwrap();
+            let after = postings.last().map_or(before, |posting| posting.after);
+            prop_assert_eq!(after.balance(), change);
+            prop_assert_eq!(after.pending, pending_change);
+            prop_assert_eq!(after.reserved, 0);
+            prop_assert!(after.reconcile());
+            prop_assert!(postings.len() <= 2);
         }
     }
 

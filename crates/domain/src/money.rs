@@ -20,6 +20,15 @@ pub fn share_bps(amount_minor: i64, rate_bps: u32) -> i64 {
     i64::try_from(share).unwrap_or(amount_minor).min(amount_minor.max(0))
 }
 
+/// `numerator / denominator` of an amount, rounded half up to the minor unit. None of them is negative; the part never
+/// exceeds the amount.
+#[must_use]
+pub fn part(amount_minor: i64, numerator: i64, denominator: i64) -> i64 {
+    let (amount, whole) = (i128::from(amount_minor.max(0)), i128::from(denominator.max(1)));
+    let part = (amount * i128::from(numerator.max(0)) + whole / 2) / whole;
+    i64::try_from(part).unwrap_or(amount_minor).min(amount_minor.max(0))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -32,6 +41,13 @@ mod tests {
         assert_eq!(share_bps(100_130, 100), 1_001);
         assert_eq!(share_bps(100_110, 500), 5_006, "5005.5");
         assert_eq!(share_bps(100_109, 500), 5_005, "5005.45");
+    }
+
+    #[test]
+    fn a_half_part_rounds_up() {
+        assert_eq!(part(5, 1, 2), 3);
+        assert_eq!(part(1, 1, 3), 0);
+        assert_eq!(part(5, 7, 7), 5);
     }
 
     proptest! {

@@ -75,6 +75,11 @@ impl Program {
         self.current().is_some_and(|version| version.rules.enroll_by_default)
     }
 
+    /// All versions, oldest first.
+    pub fn versions(&self) -> impl DoubleEndedIterator<Item = &ProgramVersion> {
+        self.versions.iter()
+    }
+
     /// The version with that number.
     #[must_use]
     pub fn version(&self, version: u32) -> Option<&ProgramVersion> {

@@ -1,6 +1,9 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
-use super::{ApiKeyId, FraudFlagId, JobId, ParticipantId, ProgramId, PurchaseId, UserId, UserRole};
+use super::{
+    ApiKeyId, DisputeId, FraudFlagId, JobId, ParticipantId, ProgramId, PurchaseId, RefundId, UserId,
+    UserRole,
+};
 
 /// A command that the rules forbid. Nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +27,24 @@ pub enum Refusal {
         "purchase '{0}' was recorded with another buyer, amount or time, or by a key that is limited to other programs"
     )]
     PurchaseIdReused(PurchaseId),
+    #[error("purchase '{0}' has no refund '{1}'")]
+    RefundNotFound(PurchaseId, RefundId),
+    #[error("refund '{1}' of purchase '{0}' was recorded with another amount")]
+    RefundIdReused(PurchaseId, RefundId),
+    #[error("of purchase '{purchase_id}' only {left_minor} minor units are left to refund")]
+    RefundExceedsPurchase { purchase_id: PurchaseId, left_minor: i64 },
+    #[error("purchase '{purchase_id}' already has the maximum of {limit} refunds")]
+    TooManyRefunds { purchase_id: PurchaseId, limit: usize },
+    #[error("purchase '{purchase_id}' was paid in {currency_code}")]
+    CurrencyMismatch { purchase_id: PurchaseId, currency_code: String },
+    #[error("purchase '{purchase_id}' has no dispute '{dispute_id}'")]
+    DisputeNotFound { purchase_id: PurchaseId, dispute_id: DisputeId },
+    #[error("dispute '{dispute_id}' about purchase '{purchase_id}' was decided otherwise")]
+    DisputeClosedAlready { purchase_id: PurchaseId, dispute_id: DisputeId },
+    #[error("the price of purchase '{purchase_id}' was {paid_minor} minor units, so no more can be disputed")]
+    DisputeExceedsPurchase { purchase_id: PurchaseId, paid_minor: i64 },
+    #[error("purchase '{purchase_id}' already has the maximum of {limit} disputes")]
+    TooManyDisputes { purchase_id: PurchaseId, limit: usize },
     #[error("user '{}' is already enrolled in program '{}'", .0.user_id, .0.program_id)]
     AlreadyEnrolled(ParticipantId),
     #[error("user '{}' already has a referrer in program '{}', which cannot be changed", .0.user_id, .0.program_id)]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::ProgramId;
+use super::{ProgramId, Timestamp};
 use super::code::CodeFormat;
 use super::currency::{is_currency, is_unit};
 use super::fraud::FraudChecks;
@@ -21,6 +21,8 @@ pub const MAX_LEVEL: u32 = 10;
 pub const MAX_TIERS: usize = 32;
 /// The highest limit on uses or referrals, and the highest threshold of a tier.
 pub const MAX_COUNT: u32 = 1_000_000_000;
+/// The most days for which rewards can be held.
+pub const MAX_HOLD_DAYS: u32 = 400;
 /// The most points that a tier can pay per referral.
 pub const MAX_TIER_RATE: i64 = 1_000_000_000;
 /// The most points that a tier can pay as its bonus.
@@ -217,6 +219,12 @@ pub struct ProgramRules {
     /// released. Otherwise it is as if it had been made before the referral.
     #[serde(skip_serializing_if = "is_true", default = "yes")]
     pub make_up_held_purchases: bool,
+    /// Whether a purchase that falls below the minimum because a part of it was refunded loses its rewards wholly.
+    #[serde(skip_serializing_if = "is_true", default = "yes")]
+    pub reverse_below_minimum: bool,
+    /// For how many days rewards are pending after they were granted; none if they are available at once.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hold_days: Option<u32>,
     /// The fraud checks. Programs of releases without fraud checks did not say, and have none.
     #[serde(skip_serializing_if = "FraudChecks::are_off", default)]
     pub fraud_checks: FraudChecks,
@@ -303,6 +311,12 @@ impl ProgramRules {
         Some(TierStanding { tier, next })
     }
 
+    /// When a reward that is granted now becomes available; none if it is at once.
+    #[must_use]
+    pub fn release_time(&self, now: Timestamp) -> Option<Timestamp> {
+        self.hold_days.map(|days| now.plus_seconds(i64::from(days) * 24 * 60 * 60))
+    }
+
     /// The link that carries a code; empty if the program has no links.
     #[must_use]
     pub fn link(&self, code: &str) -> String {
@@ -326,6 +340,11 @@ impl ProgramRules {
                 format!("must be 1 to {MAX_COUNT}; leave it out for no limit"),
             );
         }
+        faults.unless(
+            self.hold_days.is_none_or(|days| (1..=MAX_HOLD_DAYS).contains(&days)),
+            "hold_days",
+            format!("must be 1 to {MAX_HOLD_DAYS}; leave it out to have rewards available at once"),
+        );
         self.check_rewards(&mut faults);
         self.fraud_checks.check(&mut faults);
         faults.0

@@ -6,10 +6,12 @@
 
 mod access;
 mod account;
+mod conversions;
 mod erasure;
 pub(crate) mod evidence;
 mod job;
 mod make_up;
+mod money_back;
 mod profile;
 mod program;
 mod purchase;
@@ -20,11 +22,13 @@ mod review;
 mod rewards;
 mod screening;
 mod session;
+mod settle;
 mod standing;
 mod validation;
 
 use std::sync::Arc;
 
+pub use money_back::{CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase};
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
@@ -92,6 +96,10 @@ pub enum Command {
         purchase_id: PurchaseId,
         program_id: ProgramId,
     },
+    RefundPurchase(RefundPurchase),
+    CancelRefund(CancelRefund),
+    OpenDispute(OpenDispute),
+    CloseDispute(CloseDispute),
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey {
         key_id: ApiKeyId,
@@ -131,6 +139,10 @@ impl Command {
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
             Self::MakeUpPurchase { .. } => "MakeUpPurchase",
+            Self::RefundPurchase(_) => "RefundPurchase",
+            Self::CancelRefund(_) => "CancelRefund",
+            Self::OpenDispute(_) => "OpenDispute",
+            Self::CloseDispute(_) => "CloseDispute",
             Self::CreateApiKey(_) => "CreateApiKey",
             Self::RevokeApiKey { .. } => "RevokeApiKey",
             Self::SetUserRole { .. } => "SetUserRole",
@@ -163,6 +175,10 @@ impl Command {
             | Self::EraseUser { .. }
             | Self::ApplyReferral(_)
             | Self::MakeUpPurchase { .. }
+            | Self::RefundPurchase(_)
+            | Self::CancelRefund(_)
+            | Self::OpenDispute(_)
+            | Self::CloseDispute(_)
             | Self::CreateApiKey(_)
             | Self::RevokeApiKey { .. }
             | Self::SetUserRole { .. }
@@ -204,6 +220,10 @@ impl Command {
             Self::MakeUpPurchase { purchase_id, program_id } => {
                 make_up::make_up(work, purchase_id, program_id)
             }
+            Self::RefundPurchase(input) => money_back::refund(work, input).map(drop),
+            Self::CancelRefund(input) => money_back::cancel_refund(work, input),
+            Self::OpenDispute(input) => money_back::open_dispute(work, input),
+            Self::CloseDispute(input) => money_back::close_dispute(work, input),
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
             Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),

@@ -88,6 +88,7 @@ pub(super) fn grant_to(
                     source_user_id: occasion.source.user_id.clone(),
                     purchase_id: occasion.purchase.as_ref().map(|of| of.purchase_id.clone()),
                     basis_minor: occasion.purchase.as_ref().map(|of| of.amount_minor),
+                    release_time: occasion.version.rules.release_time(work.now()),
                 };
                 tell::<Participant>(work, &earner_id, ParticipantCommand::Grant(Box::new(grant)))?;
                 granted.count += 1;

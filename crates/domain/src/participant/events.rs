@@ -217,13 +217,14 @@ pub struct FirstPurchaseUsed {
     pub is_insufficient: bool,
 }
 
-/// A purchase was added to the buyer's own balance.
+/// A purchase was added to the buyer's own balance, a part of that was deducted again or given back, or moved between
+/// the parts of the balance that are available and pending.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PurchaseCredited {
     /// The purchase.
     pub purchase_id: PurchaseId,
-    /// The amount that was added.
+    /// The amount that was added or moved, negative if it was deducted.
     pub posting: Posting,
 }
 
@@ -263,11 +264,125 @@ pub struct RewardGranted {
     /// How many referrals the tiers went by, this one included; absent if no tiers pay.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub tier_referrals: Option<u32>,
+    /// When the reward becomes available, if it is pending until then because the program holds rewards for some days;
+    /// in microseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub release_time_us: Option<Timestamp>,
     /// The granted amount: the computed amount, or what was left under the cap.
     pub posting: Posting,
 }
 
+/// How the points by tier of a participant wait. They are pending together: a tier goes by the number of referrals, so
+/// that what a single one brought is not a fixed amount.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct TierPot {
+    /// How many of the counted referrals would be undone if every open dispute were lost.
+    pub disputed: u32,
+    /// The rewards that are held, in minor units.
+    pub held_minor: i64,
+}
+
+/// A reward, or a part of it, was taken back or, if the amount is above zero, given back again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RewardReversed {
+    /// The version of the program's rules by which the reward was granted.
+    pub program_version: u32,
+    /// The rule that had paid.
+    pub rule: String,
+    /// How far up the line the earner is: 0 the buyer or referee, 1 the referrer, ...
+    pub level: u32,
+    /// The user whose sign-up or purchase had earned the reward.
+    pub source_user_id: UserId,
+    /// The purchase; absent if the referral itself had earned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub purchase_id: Option<PurchaseId>,
+    /// The sequence of the reward on this stream.
+    pub reward_sequence: i64,
+    /// The earner's rewards from this level after this one, in minor units; absent if the earner has none from other
+    /// levels, because the posting then contains it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub level_total_minor: Option<i64>,
+    /// How the earner's points by tier wait afterwards; absent if no tiers had paid.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tier_pot: Option<TierPot>,
+    /// The amount, negative if it was taken back.
+    pub posting: Posting,
+}
+
+impl RewardReversed {
+    /// The earner's rewards from this level after this one, in minor units.
+    #[must_use]
+    pub fn level_total_minor(&self) -> i64 {
+        self.level_total_minor.unwrap_or(self.posting.after.net_earned())
+    }
+
+    /// The change of what is pending of this reward; points by tier are pending together.
+    #[must_use]
+    pub fn pending_change_minor(&self) -> i64 {
+        if self.tier_pot.is_some() { 0 } else { self.posting.pending_change() }
+    }
+}
+
+/// A reward, or a part of it, waits from now on, or waits no longer: a transfer between the parts of the balance that
+/// are available and pending.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct RewardMoved {
+    /// The version of the program's rules by which the reward was granted.
+    pub program_version: u32,
+    /// The rule that had paid.
+    pub rule: String,
+    /// How far up the line the earner is: 0 the buyer or referee, 1 the referrer, ...
+    pub level: u32,
+    /// The user whose sign-up or purchase had earned the reward.
+    pub source_user_id: UserId,
+    /// The purchase; absent if the referral itself had earned.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub purchase_id: Option<PurchaseId>,
+    /// The sequence of the reward on this stream; absent for points by tier that wait because of the reward before this
+    /// event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reward_sequence: Option<i64>,
+    /// How the earner's points by tier wait afterwards; absent if no tiers had paid.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub tier_pot: Option<TierPot>,
+    /// The transfer. Its amount can be zero where only the reason changes why points by tier wait.
+    pub posting: Posting,
+}
+
+impl RewardMoved {
+    /// The change of what is pending of this reward; points by tier are pending together.
+    #[must_use]
+    pub fn pending_change_minor(&self) -> i64 {
+        if self.tier_pot.is_some() { 0 } else { self.posting.pending_change() }
+    }
+}
+
+/// The participant's referral is pending again: no purchase that earned something through it stands any longer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReferralUnconverted {
+    /// The purchase that stands no longer.
+    pub purchase_id: PurchaseId,
+}
+
+/// The participant's first purchase, or the first that was enough, stands no longer: the next one can be the first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct FirstPurchaseFreed {
+    /// The purchase that stands no longer.
+    pub purchase_id: PurchaseId,
+}
+
 impl RewardGranted {
+    /// The part that is pending; points by tier are pending together.
+    #[must_use]
+    pub fn pending_minor(&self) -> i64 {
+        if self.tier_referrals.is_some() { 0 } else { self.posting.pending_change() }
+    }
+
     /// The amount before the cap, in minor units.
     #[must_use]
     pub fn computed_minor(&self) -> i64 {
@@ -341,6 +456,10 @@ events! {
         PurchaseCredited = "1.0.0",
         RewardGranted = "1.0.0",
         RewardWithheld = "1.0.0",
+        RewardReversed = "1.0.0",
+        RewardMoved = "1.0.0",
+        ReferralUnconverted = "1.0.0",
+        FirstPurchaseFreed = "1.0.0",
         TierChanged = "1.0.0",
         RefereeAddressChanged = "1.0.0",
         ParticipantDeactivated = "1.0.0",
@@ -355,6 +474,8 @@ impl Posts for ParticipantEvent {
         match self {
             Self::PurchaseCredited(PurchaseCredited { posting, .. })
             | Self::RewardGranted(RewardGranted { posting, .. })
+            | Self::RewardReversed(RewardReversed { posting, .. })
+            | Self::RewardMoved(RewardMoved { posting, .. })
             | Self::BalanceForfeited(BalanceForfeited { posting }) => Some(posting),
             Self::ParticipantEnrolled(_)
             | Self::ReferralApplied(_)
@@ -363,6 +484,8 @@ impl Posts for ParticipantEvent {
             | Self::ReferralUpdated(_)
             | Self::ReferralConverted(_)
             | Self::FirstPurchaseUsed(_)
+            | Self::FirstPurchaseFreed(_)
+            | Self::ReferralUnconverted(_)
             | Self::RewardWithheld(_)
             | Self::TierChanged(_)
             | Self::RefereeAddressChanged(_)
@@ -386,7 +509,11 @@ impl ParticipantEvent {
             | Self::ReferralUpdated(_)
             | Self::ReferralConverted(_)
             | Self::FirstPurchaseUsed(_)
+            | Self::FirstPurchaseFreed(_)
+            | Self::ReferralUnconverted(_)
             | Self::PurchaseCredited(_)
+            | Self::RewardReversed(_)
+            | Self::RewardMoved(_)
             | Self::RewardWithheld(_)
             | Self::TierChanged(_)
             | Self::RefereeAddressChanged(_)

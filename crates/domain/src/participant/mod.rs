@@ -2,6 +2,7 @@
 
 mod events;
 mod referrals;
+mod settlement;
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use super::ledger::{Bucket, Buckets, EntryKind, Overflow};
+use self::settlement::pending_points;
+use super::ledger::{Bucket, Buckets, EntryKind, Overflow, Posting};
 use super::purchase::RewardWithheld;
 use super::registry::State;
 use super::reward::{LevelTotal, Quote, WithheldReason};
@@ -19,12 +21,14 @@ use super::{
 };
 
 pub use events::{
-    BalanceForfeited, FirstPurchaseUsed, FlagAgainst, HoldReason, MAX_FLAGS_AGAINST,
-    ParticipantDeactivated, ParticipantEnrolled, ParticipantErased, ParticipantEvent,
-    ParticipantReactivated, PurchaseCredited, RefereeAddressChanged, ReferralApplied,
-    ReferralConverted, ReferralMade, ReferralStandingChanged, ReferralStatus, ReferralUpdated,
-    RewardGranted, TierChanged,
+    BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, FlagAgainst, HoldReason,
+    MAX_FLAGS_AGAINST, ParticipantDeactivated, ParticipantEnrolled, ParticipantErased,
+    ParticipantEvent, ParticipantReactivated, PurchaseCredited, RefereeAddressChanged,
+    ReferralApplied, ReferralConverted, ReferralMade, ReferralStandingChanged, ReferralStatus,
+    ReferralUnconverted, ReferralUpdated, RewardGranted, RewardMoved, RewardReversed, TierChanged,
+    TierPot,
 };
+pub use settlement::{RewardChange, RewardRef};
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
 
 /// A computed reward, ready to be granted.
@@ -39,6 +43,7 @@ pub struct Grant {
     pub source_user_id: UserId,
     pub purchase_id: Option<PurchaseId>,
     pub basis_minor: Option<i64>,
+    pub release_time: Option<Timestamp>,
 }
 
 /// The commands of a participant. If a refusal names the participant, the command carries the name.
@@ -86,6 +91,20 @@ pub enum ParticipantCommand {
         unit: String,
     },
     Grant(Box<Grant>),
+    /// A reward becomes what it is to be after a refund, a dispute or a hold.
+    Settle(Box<(RewardRef, RewardChange)>),
+    /// The credit for a purchase becomes what it is to be: what stands and what of it is pending change by so much.
+    SettleCredit {
+        user_id: UserId,
+        purchase_id: PurchaseId,
+        change_minor: i64,
+        pending_change_minor: i64,
+        unit: String,
+    },
+    /// The participant's own referral is pending again, because this purchase stands no longer.
+    Unconvert(PurchaseId),
+    /// Whatever this purchase was the first of is free again.
+    FreeFirstPurchase(PurchaseId),
     Withhold(RewardWithheld),
     Deactivate,
     Reactivate {
@@ -134,8 +153,13 @@ pub struct Participant {
     referrals: ReferralCounts,
     tier_referrals: TierReferrals,
     tier_points: i64,
-    has_bought: bool,
-    has_bought_enough: bool,
+    /// The version of the rules by which the latest of these points were granted; 0 if none were.
+    tier_version: u32,
+    tier_pot: TierPot,
+    tier_pending_minor: i64,
+    /// The purchase that was the first of all, and the first that was enough; none if that one stands no longer.
+    first_purchase: Option<PurchaseId>,
+    first_enough: Option<PurchaseId>,
     levels: Vec<LevelTotal>,
     buckets: Buckets,
     tier: Option<String>,
@@ -204,15 +228,24 @@ impl Participant {
     #[must_use]
     pub fn first_purchase_used(&self, used_by: FirstPurchaseUse) -> bool {
         match used_by {
-            FirstPurchaseUse::AnyPurchase => self.has_bought,
-            FirstPurchaseUse::QualifyingPurchase => self.has_bought_enough,
+            FirstPurchaseUse::AnyPurchase => {
+                self.first_purchase.is_some() || self.first_enough.is_some()
+            }
+            FirstPurchaseUse::QualifyingPurchase => self.first_enough.is_some(),
         }
     }
 
     /// Whether a purchase is the participant's first of all, or the first that is enough.
     #[must_use]
     pub fn is_first_purchase(&self, is_insufficient: bool) -> bool {
-        !self.has_bought || !(self.has_bought_enough || is_insufficient)
+        self.first_purchase.is_none() || (self.first_enough.is_none() && !is_insufficient)
+    }
+
+    /// Whether a purchase is what uses up the first one, under whatever rules.
+    #[must_use]
+    pub fn is_first(&self, purchase_id: &PurchaseId) -> bool {
+        self.first_purchase.as_ref() == Some(purchase_id)
+            || self.first_enough.as_ref() == Some(purchase_id)
     }
 
     /// The participant's tier, if it ever changed.
@@ -253,6 +286,24 @@ impl Participant {
     #[must_use]
     pub fn tier_points(&self) -> i64 {
         self.tier_points
+    }
+
+    /// The version of the rules by which the latest of these points were granted; 0 if none were.
+    #[must_use]
+    pub fn tier_version(&self) -> u32 {
+        self.tier_version
+    }
+
+    /// Why points by tier wait.
+    #[must_use]
+    pub fn tier_pot(&self) -> TierPot {
+        self.tier_pot
+    }
+
+    /// How many points by tier wait, in minor units.
+    #[must_use]
+    pub fn tier_pending_minor(&self) -> i64 {
+        self.tier_pending_minor
     }
 
     /// Takes over what an event leaves that moves money and is of a type that only a newer release knows. For readers
@@ -332,9 +383,10 @@ impl Participant {
         let limit = || Refusal::BalanceLimitReached(earner_user_id.clone());
         let level = self.level(rule.level);
         let total = level.total_minor.checked_add(quote.amount_minor).ok_or_else(limit)?;
+        let to = if grant.release_time.is_some() { Bucket::Pending } else { Bucket::Available };
         let posting = self
             .buckets
-            .post(rule.kind.into(), quote.amount_minor, Bucket::Available, &grant.unit)
+            .post(rule.kind.into(), quote.amount_minor, to, &grant.unit)
             .map_err(|Overflow| limit())?;
         Ok(RewardGranted {
             program_version: grant.program_version,
@@ -352,8 +404,32 @@ impl Participant {
             level_total_minor: Some(total).filter(|total| *total != posting.after.net_earned()),
             level_count: level.count.checked_add(1).ok_or_else(limit)?,
             tier_referrals: quote.tier_referrals,
+            release_time_us: grant.release_time,
             posting,
         })
+    }
+
+    /// The transfer by which points that tiers have just granted wait as far as they are to.
+    fn rebalance(&self, grant: &Grant) -> Result<Option<RewardMoved>, Refusal> {
+        let (Pay::Tiers(tiers), Some(referrals)) = (&grant.rule.pay, grant.quote.tier_referrals)
+        else {
+            return Ok(None);
+        };
+        let pending = pending_points(tiers, referrals, self.tier_pot, self.tier_points);
+        let change = pending.saturating_sub(self.tier_pending_minor);
+        let limit = |Overflow| Refusal::BalanceLimitReached(grant.earner_user_id.clone());
+        let kind = EntryKind::Transfer;
+        let posting = self.buckets.settle(kind, 0, change, &grant.unit).map_err(limit)?.pop();
+        Ok(posting.map(|posting| RewardMoved {
+            program_version: grant.program_version,
+            rule: grant.rule.rule.clone(),
+            level: grant.rule.level,
+            source_user_id: grant.source_user_id.clone(),
+            purchase_id: grant.purchase_id.clone(),
+            reward_sequence: None,
+            tier_pot: Some(self.tier_pot),
+            posting,
+        }))
     }
 
     fn forfeit(
@@ -366,6 +442,22 @@ impl Participant {
         let posting = self.buckets.post(EntryKind::Expiry, amount, bucket, unit);
         let posting = posting.map_err(|Overflow| Refusal::BalanceLimitReached(user_id.clone()))?;
         Ok(BalanceForfeited { posting })
+    }
+
+    fn use_first(&mut self, purchase_id: &PurchaseId, is_insufficient: bool) {
+        self.first_purchase.get_or_insert_with(|| purchase_id.clone());
+        if !is_insufficient {
+            self.first_enough.get_or_insert_with(|| purchase_id.clone());
+        }
+    }
+
+    fn move_reward(&mut self, tier_pot: Option<TierPot>, posting: &Posting) {
+        if let Some(tier_pot) = tier_pot {
+            self.tier_pot = tier_pot;
+            let change = posting.pending_change();
+            self.tier_pending_minor = self.tier_pending_minor.saturating_add(change);
+        }
+        self.buckets = posting.after;
     }
 
     fn tier_change(&self, rule: &RewardRule, quote: &Quote) -> Option<TierChanged> {
@@ -432,11 +524,41 @@ impl Aggregate for Participant {
             }
             ParticipantCommand::Grant(grant) => {
                 let tier_changed = self.tier_change(&grant.rule, &grant.quote);
+                let waits = self.tier_pot != TierPot::default();
+                let rebalancing = waits.then(|| grant.clone());
                 sink.write(self.grant(*grant)?.into(), self).await;
+                let moved = rebalancing.map(|grant| self.rebalance(&grant)).transpose()?.flatten();
+                if let Some(moved) = moved {
+                    sink.write(moved.into(), self).await;
+                }
                 match tier_changed {
                     Some(change) => change.into(),
                     None => return Ok(()),
                 }
+            }
+            ParticipantCommand::Settle(settle) => {
+                let (reward, change) = *settle;
+                for event in self.settle(&reward, &change)? {
+                    sink.write(event, self).await;
+                }
+                return Ok(());
+            }
+            ParticipantCommand::SettleCredit {
+                user_id,
+                purchase_id,
+                change_minor,
+                pending_change_minor,
+                unit,
+            } => {
+                let change = (change_minor, pending_change_minor);
+                for event in self.settle_credit(&user_id, &purchase_id, change, &unit)? {
+                    sink.write(event, self).await;
+                }
+                return Ok(());
+            }
+            ParticipantCommand::Unconvert(purchase_id) => ReferralUnconverted { purchase_id }.into(),
+            ParticipantCommand::FreeFirstPurchase(purchase_id) => {
+                FirstPurchaseFreed { purchase_id }.into()
             }
             ParticipantCommand::Withhold(withheld) => withheld.into(),
             ParticipantCommand::Deactivate => ParticipantDeactivated {}.into(),
@@ -481,13 +603,23 @@ impl Aggregate for Participant {
                 if let Some(referral) = &mut self.referral {
                     referral.status = ReferralStatus::Converted;
                     referral.converted_while_inactive = event.converted_while_inactive;
+                    referral.converted_by_itself = event.purchase_id.is_none();
                 }
-                self.has_bought |= event.purchase_id.is_some();
-                self.has_bought_enough |= event.purchase_id.is_some();
+                if let Some(purchase_id) = event.purchase_id {
+                    self.use_first(&purchase_id, false);
+                }
+            }
+            ParticipantEvent::ReferralUnconverted(_) => {
+                if let Some(referral) = &mut self.referral {
+                    referral.status = ReferralStatus::Pending;
+                }
             }
             ParticipantEvent::FirstPurchaseUsed(event) => {
-                self.has_bought = true;
-                self.has_bought_enough |= !event.is_insufficient;
+                self.use_first(&event.purchase_id, event.is_insufficient);
+            }
+            ParticipantEvent::FirstPurchaseFreed(event) => {
+                self.first_purchase.take_if(|first| *first == event.purchase_id);
+                self.first_enough.take_if(|first| *first == event.purchase_id);
             }
             ParticipantEvent::PurchaseCredited(event) => self.buckets = event.posting.after,
             ParticipantEvent::RewardGranted(event) => {
@@ -502,8 +634,25 @@ impl Aggregate for Participant {
                 }
                 if event.tier_referrals.is_some() {
                     self.tier_points = self.tier_points.saturating_add(event.posting.amount);
+                    self.tier_version = event.program_version;
+                    let held_minor = event.posting.pending_change();
+                    self.tier_pot.held_minor = self.tier_pot.held_minor.saturating_add(held_minor);
+                    self.tier_pending_minor = self.tier_pending_minor.saturating_add(held_minor);
                 }
                 self.buckets = event.posting.after;
+            }
+            ParticipantEvent::RewardReversed(event) => {
+                let total_minor = event.level_total_minor();
+                if let Some(known) = self.levels.iter_mut().find(|of| of.level == event.level) {
+                    known.total_minor = total_minor;
+                }
+                if event.tier_pot.is_some() {
+                    self.tier_points = self.tier_points.saturating_add(event.posting.amount);
+                }
+                self.move_reward(event.tier_pot, &event.posting);
+            }
+            ParticipantEvent::RewardMoved(event) => {
+                self.move_reward(event.tier_pot, &event.posting);
             }
             ParticipantEvent::RewardWithheld(_) | ParticipantEvent::RefereeAddressChanged(_) => {}
             ParticipantEvent::TierChanged(event) => self.tier = Some(event.to_tier),

@@ -30,6 +30,8 @@ pub struct Referral {
     pub made_while_inactive: bool,
     /// Whether the referrer could not earn when the referral converted.
     pub converted_while_inactive: bool,
+    /// Whether the referral itself earned, so that no purchase can undo the conversion.
+    pub converted_by_itself: bool,
 }
 
 impl Referral {
@@ -43,6 +45,7 @@ impl Referral {
             release_time: None,
             made_while_inactive: applied.made_while_inactive,
             converted_while_inactive: false,
+            converted_by_itself: false,
         }
     }
 

@@ -1,97 +1,30 @@
-//! A purchase: the fact itself, and why rewards were withheld for the purchase's or the program's sake.
+//! A purchase: the fact itself, what went back of it, and why rewards were withheld for the purchase's or the program's
+//! sake.
+
+mod events;
+mod money_back;
+pub mod terms;
 
 use cqrs_es::Aggregate;
 use cqrs_es::event_sink::EventSink;
 use serde::{Deserialize, Serialize};
 
-use super::events::events;
 use super::ids::{LONG, identifier};
 use super::ledger::Posting;
-use super::registry::{AnyEvent, Posts, State, Stream, StreamKey};
-use super::reward::WithheldReason;
+use super::registry::{AnyEvent, State, Stream, StreamKey};
 use super::{Participant, ParticipantEvent, ParticipantId, ProgramId, Refusal, Timestamp, UserId};
+
+pub use events::{
+    DisputeClosed, DisputeId, DisputeOpened, DisputeOutcome, DisputeUpdated, HoldPeriodEnded,
+    PurchaseEvent, PurchaseMadeUp, PurchaseRecorded, PurchaseReferralRejected, PurchaseRefunded,
+    PurchaseRewardHeld, PurchaseRewardReleased, RefundCancelled, RefundId, RewardWithheld,
+};
+pub use money_back::{Dispute, DisputeState, MAX_DISPUTES, MAX_REFUNDS, MoneyBack, Refund};
 
 identifier!(
     /// A purchase. The caller's own identifier makes its delivery idempotent.
     PurchaseId, LONG
 );
-
-/// A purchase was made. This is the input, separate from its consequences.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct PurchaseRecorded {
-    /// Who bought.
-    pub buyer_user_id: UserId,
-    /// The price, in minor units of `currency_code`.
-    pub amount_minor: i64,
-    /// An ISO 4217 code.
-    pub currency_code: String,
-    /// When it happened, in microseconds since 1970.
-    pub purchase_time_us: Timestamp,
-    /// The programs that it counts in, where the caller may act in these only; absent if it counts in all.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub program_ids: Option<Vec<ProgramId>>,
-}
-
-/// A reward was not granted, and why. Recorded on the earner's stream if the reason is the earner's own, such as
-/// a cap, or if the referral itself would have earned; else on the purchase.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct RewardWithheld {
-    /// The program; absent on the earner's stream, whose id contains it.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub program_id: Option<ProgramId>,
-    /// The version of its rules that was applied.
-    pub program_version: u32,
-    /// The user who would have earned; absent if there is none, and on the earner's stream.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub earner_user_id: Option<UserId>,
-    /// How far up the line: 0 the buyer or referee, 1 the referrer, ...
-    pub level: u32,
-    /// The rule that would have paid; absent if the reason is not specific to one rule.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub rule: Option<String>,
-    /// Why nothing was granted.
-    pub reason: WithheldReason,
-    /// Whether the purchase or referral counts in the program, so that only this earner gets nothing.
-    pub qualified: bool,
-    /// The user who signed up or bought; absent on a purchase, which names its buyer.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub source_user_id: Option<UserId>,
-    /// The purchase; absent on the purchase itself, and if the referral itself would have earned.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub purchase_id: Option<PurchaseId>,
-    /// What the rule comes to before its cap, in minor units of `unit`; absent if it was not computed.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub computed_minor: Option<i64>,
-    /// The program's unit, where an amount was computed.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub unit: Option<String>,
-    /// The amount behind the reason, such as the required minimum or the cap that was reached, in minor
-    /// units.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub limit_minor: Option<i64>,
-}
-
-/// Rewards that were withheld because a referral was held or rejected were decided anew, now that it counts. What came
-/// of it is in the other events of the command.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct PurchaseMadeUp {
-    /// The program.
-    pub program_id: ProgramId,
-    /// The levels whose rewards were decided anew, lowest first.
-    pub levels: Vec<u32>,
-}
-
-events! {
-    /// What can happen to a purchase.
-    PurchaseEvent {
-        PurchaseRecorded = "1.0.0",
-        RewardWithheld = "1.0.0",
-        PurchaseMadeUp = "1.0.0",
-    }
-}
 
 /// The commands of a purchase.
 #[derive(Clone, Debug)]
@@ -100,9 +33,18 @@ pub enum PurchaseCommand {
     Record { purchase_id: PurchaseId, recorded: PurchaseRecorded },
     Withhold(RewardWithheld),
     MakeUp(PurchaseMadeUp),
+    Refund(PurchaseRefunded),
+    CancelRefund(RefundCancelled),
+    OpenDispute(DisputeOpened),
+    UpdateDispute(DisputeUpdated),
+    CloseDispute(DisputeClosed),
+    HoldReward(PurchaseRewardHeld),
+    ReleaseReward(PurchaseRewardReleased),
+    EndHoldPeriod(HoldPeriodEnded),
+    RejectReferral(PurchaseReferralRejected),
 }
 
-/// What a participant earned from a purchase.
+/// What a participant earned from a purchase, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RewardShare {
@@ -114,6 +56,36 @@ pub struct RewardShare {
     pub amount_minor: i64,
     /// The sequence of the reward on the earner's stream: with the stream it is the id of the entry.
     pub sequence: i64,
+    /// What was taken back, in minor units. Of a reward of points by tier it can be more or less than was granted.
+    pub reversed_minor: i64,
+    /// The part that is pending, in minor units; not counted for points by tier, which are pending together.
+    pub pending_minor: i64,
+    /// When the program's hold period ends, if the reward waits for that.
+    pub release_time: Option<Timestamp>,
+    /// Whether an operator holds it.
+    pub is_held: bool,
+}
+
+impl RewardShare {
+    /// Whether the reward waits, whatever becomes of the purchase.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.is_held || self.release_time.is_some()
+    }
+}
+
+/// How a purchase was the buyer's first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum FirstUse {
+    /// It was not.
+    #[default]
+    None,
+    /// The first of all, without being enough by the rules that applied to it.
+    Insufficient,
+    /// The first that was enough.
+    Enough,
 }
 
 /// The consequences of a purchase in one program of its buyer, so that they can be reversed exactly.
@@ -128,10 +100,19 @@ pub struct PurchaseOutcome {
     pub rewards: Vec<RewardShare>,
     /// What was added to the buyer's own balance, in minor units.
     pub credited_minor: i64,
+    /// What was taken back of that, in minor units.
+    pub credit_reversed_minor: i64,
+    /// The part of it that is pending, in minor units.
+    pub credit_pending_minor: i64,
     /// Whether the purchase converted the buyer's referral.
     pub converted: bool,
+    /// Whether the referrer could not earn when it did.
+    pub converted_while_inactive: bool,
     /// Whether the purchase was the buyer's first of all, or the first that was enough.
-    pub used_first_purchase: bool,
+    pub first_use: FirstUse,
+    /// The level from which on rewards are taken back, because a referral behind them was rejected with what it had
+    /// earned.
+    pub rejected_from_level: Option<u32>,
     /// What nobody got because a referral was held or rejected, and what was not made up for since.
     pub cut_off: CutOff,
 }
@@ -152,6 +133,47 @@ pub struct CutOff {
 pub struct Purchase {
     recorded: Option<PurchaseRecorded>,
     outcomes: Vec<PurchaseOutcome>,
+    money_back: MoneyBack,
+}
+
+impl PurchaseOutcome {
+    fn new(program_id: ProgramId) -> Self {
+        Self {
+            program_id,
+            program_version: 0,
+            rewards: Vec::new(),
+            credited_minor: 0,
+            credit_reversed_minor: 0,
+            credit_pending_minor: 0,
+            converted: false,
+            converted_while_inactive: false,
+            first_use: FirstUse::None,
+            rejected_from_level: None,
+            cut_off: CutOff::default(),
+        }
+    }
+
+    /// The reward on a level.
+    #[must_use]
+    pub fn reward_on(&self, level: u32) -> Option<&RewardShare> {
+        self.rewards.iter().find(|reward| reward.level == level)
+    }
+
+    fn on_level(&mut self, level: u32, change: impl FnOnce(&mut RewardShare)) {
+        if let Some(reward) = self.rewards.iter_mut().find(|reward| reward.level == level) {
+            change(reward);
+        }
+    }
+
+    /// Takes over what was moved of the credit for the purchase itself.
+    fn move_credit(&mut self, posting: &Posting) {
+        if self.credited_minor == 0 {
+            self.credited_minor = posting.amount;
+            return;
+        }
+        self.credit_reversed_minor -= posting.balance_change();
+        self.credit_pending_minor += posting.pending_change();
+    }
 }
 
 impl Purchase {
@@ -182,18 +204,22 @@ impl Purchase {
         }
     }
 
+    /// What went back of the price, and what may.
+    #[must_use]
+    pub fn money_back(&self) -> &MoneyBack {
+        &self.money_back
+    }
+
+    /// What the price comes to after that, before the rules of any program.
+    #[must_use]
+    pub fn terms(&self) -> terms::Terms {
+        self.money_back.terms(self.recorded.as_ref().map_or(0, |recorded| recorded.amount_minor))
+    }
+
     fn outcome(&mut self, program_id: ProgramId) -> &mut PurchaseOutcome {
         let known = self.outcomes.iter().position(|outcome| outcome.program_id == program_id);
         let index = known.unwrap_or_else(|| {
-            self.outcomes.push(PurchaseOutcome {
-                program_id,
-                program_version: 0,
-                rewards: Vec::new(),
-                credited_minor: 0,
-                converted: false,
-                used_first_purchase: false,
-                cut_off: CutOff::default(),
-            });
+            self.outcomes.push(PurchaseOutcome::new(program_id));
             self.outcomes.len() - 1
         });
         &mut self.outcomes[index]
@@ -220,6 +246,15 @@ impl Aggregate for Purchase {
             PurchaseCommand::Record { recorded, .. } => recorded.into(),
             PurchaseCommand::Withhold(withheld) => withheld.into(),
             PurchaseCommand::MakeUp(made_up) => made_up.into(),
+            PurchaseCommand::Refund(refunded) => refunded.into(),
+            PurchaseCommand::CancelRefund(cancelled) => cancelled.into(),
+            PurchaseCommand::OpenDispute(opened) => opened.into(),
+            PurchaseCommand::UpdateDispute(updated) => updated.into(),
+            PurchaseCommand::CloseDispute(closed) => closed.into(),
+            PurchaseCommand::HoldReward(held) => held.into(),
+            PurchaseCommand::ReleaseReward(released) => released.into(),
+            PurchaseCommand::EndHoldPeriod(ended) => ended.into(),
+            PurchaseCommand::RejectReferral(rejected) => rejected.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -233,14 +268,29 @@ impl Aggregate for Purchase {
                 let cut_off = &mut self.outcome(made_up.program_id).cut_off;
                 cut_off.levels.retain(|level| !made_up.levels.contains(level));
             }
-        }
-    }
-}
-
-impl Posts for PurchaseEvent {
-    fn posting(&self) -> Option<&Posting> {
-        match self {
-            Self::PurchaseRecorded(_) | Self::RewardWithheld(_) | Self::PurchaseMadeUp(_) => None,
+            PurchaseEvent::PurchaseRefunded(refunded) => self.money_back.refund(refunded),
+            PurchaseEvent::RefundCancelled(cancelled) => self.money_back.cancel(&cancelled),
+            PurchaseEvent::DisputeOpened(opened) => self.money_back.open(opened),
+            PurchaseEvent::DisputeUpdated(updated) => self.money_back.update(&updated),
+            PurchaseEvent::DisputeClosed(closed) => self.money_back.close(&closed),
+            PurchaseEvent::PurchaseRewardHeld(PurchaseRewardHeld { program_id, level }) => {
+                self.outcome(program_id).on_level(level, |reward| reward.is_held = true);
+            }
+            PurchaseEvent::PurchaseRewardReleased(PurchaseRewardReleased { program_id, level }) => {
+                self.outcome(program_id).on_level(level, |reward| {
+                    reward.is_held = false;
+                    reward.release_time = None;
+                });
+            }
+            PurchaseEvent::HoldPeriodEnded(HoldPeriodEnded { program_id, levels }) => {
+                let outcome = self.outcome(program_id);
+                for level in levels {
+                    outcome.on_level(level, |reward| reward.release_time = None);
+                }
+            }
+            PurchaseEvent::PurchaseReferralRejected(rejected) => {
+                self.outcome(rejected.program_id).rejected_from_level = rejected.from_level;
+            }
         }
     }
 }
@@ -268,23 +318,51 @@ impl State for Purchase {
                     level: granted.level,
                     amount_minor: granted.posting.amount,
                     sequence,
+                    reversed_minor: 0,
+                    pending_minor: granted.pending_minor(),
+                    release_time: granted.release_time_us,
+                    is_held: false,
+                });
+            }
+            ParticipantEvent::RewardReversed(reversed)
+                if reversed.purchase_id.as_ref().is_some_and(is_own) =>
+            {
+                self.outcome(participant.program_id).on_level(reversed.level, |reward| {
+                    reward.reversed_minor -= reversed.posting.amount;
+                    reward.pending_minor += reversed.pending_change_minor();
+                });
+            }
+            ParticipantEvent::RewardMoved(moved)
+                if moved.purchase_id.as_ref().is_some_and(is_own) =>
+            {
+                self.outcome(participant.program_id).on_level(moved.level, |reward| {
+                    reward.pending_minor += moved.pending_change_minor();
                 });
             }
             ParticipantEvent::PurchaseCredited(credited) if is_own(&credited.purchase_id) => {
-                self.outcome(participant.program_id).credited_minor += credited.posting.amount;
+                self.outcome(participant.program_id).move_credit(&credited.posting);
             }
             ParticipantEvent::ReferralConverted(converted)
                 if converted.purchase_id.as_ref().is_some_and(is_own) =>
             {
                 let outcome = self.outcome(participant.program_id);
                 outcome.converted = true;
-                outcome.used_first_purchase = true;
+                outcome.converted_while_inactive = converted.converted_while_inactive;
+                outcome.first_use = FirstUse::Enough;
             }
             ParticipantEvent::FirstPurchaseUsed(used) if is_own(&used.purchase_id) => {
-                self.outcome(participant.program_id).used_first_purchase = true;
+                self.outcome(participant.program_id).first_use = if used.is_insufficient {
+                    FirstUse::Insufficient
+                } else {
+                    FirstUse::Enough
+                };
             }
             // Events of another purchase, or of none.
             ParticipantEvent::RewardGranted(_)
+            | ParticipantEvent::RewardReversed(_)
+            | ParticipantEvent::RewardMoved(_)
+            | ParticipantEvent::ReferralUnconverted(_)
+            | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::ReferralConverted(_)
             | ParticipantEvent::FirstPurchaseUsed(_)

@@ -1,0 +1,111 @@
+//! What becomes of the buyer's referral when a purchase no longer earns, or earns again.
+
+use crate::decide::settle::{earns, pays_repeatedly};
+use crate::{
+    FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, Purchase,
+    PurchaseId, PurchaseOutcome, Referral, ReferralStatus, ReferralUpdated, Work, load, tell,
+};
+
+/// A purchase that earned something in a program, and whether it does so before and after an input has changed.
+pub(super) struct Standing<'a> {
+    pub(super) purchase_id: &'a PurchaseId,
+    pub(super) buyer_id: &'a ParticipantId,
+    pub(super) outcome: &'a PurchaseOutcome,
+    pub(super) program: &'a Program,
+    pub(super) stood: bool,
+    pub(super) stands: bool,
+}
+
+/// Undoes what the purchase meant for the buyer, or makes it so again.
+pub(super) fn follow(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(), Halt> {
+    match (standing.stood, standing.stands) {
+        (true, false) => {
+            if load::<Participant>(work, standing.buyer_id)?.is_first(standing.purchase_id) {
+                let free = ParticipantCommand::FreeFirstPurchase(standing.purchase_id.clone());
+                tell::<Participant>(work, standing.buyer_id, free)?;
+            }
+            unconvert(work, standing)
+        }
+        (false, true) => {
+            convert(work, standing)?;
+            use_first(work, standing)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The referral is pending again, unless something else has converted it that stands.
+fn unconvert(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(), Halt> {
+    let buyer = load::<Participant>(work, standing.buyer_id)?;
+    let Some(referral) = buyer.referral().filter(|referral| is_by_purchase(referral)) else {
+        return Ok(());
+    };
+    if standing.outcome.rewards.is_empty() || another_earns(work, standing)? {
+        return Ok(());
+    }
+    let referrer =
+        ParticipantId::new(&standing.buyer_id.program_id, &referral.referrer_user_id);
+    load::<Participant>(work, &referrer)?;
+    let unconvert = ParticipantCommand::Unconvert(standing.purchase_id.clone());
+    tell::<Participant>(work, standing.buyer_id, unconvert)?;
+    let updated = ReferralUpdated {
+        referee_user_id: standing.buyer_id.user_id.clone(),
+        previous_status: ReferralStatus::Converted,
+        status: ReferralStatus::Pending,
+        made_while_inactive: referral.made_while_inactive,
+        converted_while_inactive: referral.converted_while_inactive,
+    };
+    tell::<Participant>(work, &referrer, ParticipantCommand::UpdateReferral(updated)).map(drop)
+}
+
+fn is_by_purchase(referral: &Referral) -> bool {
+    referral.status == ReferralStatus::Converted && !referral.converted_by_itself
+}
+
+/// Whether the buyer has another purchase that earns in the program.
+fn another_earns(work: &mut dyn Work, standing: &Standing<'_>) -> Result<bool, Halt> {
+    let Standing { purchase_id, buyer_id, program, .. } = standing;
+    if !program.versions().any(|version| pays_repeatedly(&version.rules)) {
+        // The first one has earned, and there is no other first one.
+        return Ok(false);
+    }
+    let _ = (work, buyer_id, purchase_id, earns as fn(&Purchase, &Program, &PurchaseOutcome) -> bool);
+    Ok(false)
+}
+
+/// The purchase converts the referral again, if it is pending, as it did then.
+fn convert(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(), Halt> {
+    let Standing { purchase_id, buyer_id, outcome, .. } = standing;
+    let buyer = load::<Participant>(work, buyer_id)?;
+    let Some(referral) = buyer.referral() else { return Ok(()) };
+    if outcome.rewards.is_empty() || referral.status != ReferralStatus::Pending {
+        return Ok(());
+    }
+    let referrer = ParticipantId::new(&buyer_id.program_id, &referral.referrer_user_id);
+    let is_inactive = load::<Participant>(work, &referrer)?.bar(None).is_some();
+    let converted_while_inactive =
+        if outcome.converted { outcome.converted_while_inactive } else { is_inactive };
+    let purchase_id = Some((*purchase_id).clone());
+    let convert = ParticipantCommand::Convert { purchase_id, converted_while_inactive };
+    tell::<Participant>(work, buyer_id, convert)?;
+    let updated = ReferralUpdated {
+        referee_user_id: buyer_id.user_id.clone(),
+        previous_status: ReferralStatus::Pending,
+        status: ReferralStatus::Converted,
+        made_while_inactive: referral.made_while_inactive,
+        converted_while_inactive,
+    };
+    tell::<Participant>(work, &referrer, ParticipantCommand::UpdateReferral(updated)).map(drop)
+}
+
+/// The purchase is the first again, as far as no other one is.
+fn use_first(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(), Halt> {
+    let is_insufficient = match standing.outcome.first_use {
+        FirstUse::None => return Ok(()),
+        FirstUse::Insufficient => true,
+        FirstUse::Enough => false,
+    };
+    let purchase_id = standing.purchase_id.clone();
+    let used = ParticipantCommand::UseFirstPurchase { purchase_id, is_insufficient };
+    tell::<Participant>(work, standing.buyer_id, used).map(drop)
+}

@@ -1,0 +1,210 @@
+//! Refunds and disputes: what goes back of a purchase, or may.
+
+use crate::decide::settle;
+use crate::purchase::terms::Terms;
+use crate::{
+    Dispute, DisputeClosed, DisputeId, DisputeOpened, DisputeOutcome, DisputeState, DisputeUpdated,
+    Halt, MAX_DISPUTES, MAX_REFUNDS, OwnEvent, ProgramId, Purchase, PurchaseCommand, PurchaseId,
+    PurchaseRecorded, PurchaseRefunded, Refund, RefundCancelled, RefundId, Refusal, StreamKey,
+    UserId, Work, load,
+};
+
+/// An amount of a purchase's price, as a caller names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct Price {
+    pub amount_minor: i64,
+    pub currency_code: String,
+}
+
+/// A purchase was refunded, wholly or in part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct RefundPurchase {
+    pub purchase_id: PurchaseId,
+    pub refund_id: RefundId,
+    /// `None` is all that is left.
+    pub amount: Option<Price>,
+    /// Whether it is a report of what has happened already, so that more than is left is no reason to refuse it.
+    pub is_report: bool,
+    /// The programs that the caller is limited to.
+    pub own_programs: Option<Vec<ProgramId>>,
+}
+
+/// A refund did not happen after all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct CancelRefund {
+    pub purchase_id: PurchaseId,
+    pub refund_id: RefundId,
+    pub own_programs: Option<Vec<ProgramId>>,
+}
+
+/// A purchase is disputed, wholly or in part; or another part of it than before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct OpenDispute {
+    pub purchase_id: PurchaseId,
+    pub dispute_id: DisputeId,
+    /// `None` is the whole price.
+    pub amount: Option<Price>,
+    pub own_programs: Option<Vec<ProgramId>>,
+}
+
+/// A dispute was decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct CloseDispute {
+    pub purchase_id: PurchaseId,
+    pub dispute_id: DisputeId,
+    pub outcome: DisputeOutcome,
+    pub own_programs: Option<Vec<ProgramId>>,
+}
+
+/// A purchase that a caller may change, and what the price comes to.
+struct Found {
+    purchase: std::sync::Arc<Purchase>,
+    buyer_user_id: UserId,
+    currency_code: String,
+    terms: Terms,
+}
+
+/// The purchase. A caller who is limited to some programs finds those that count in no other.
+fn find(
+    work: &mut dyn Work,
+    purchase_id: &PurchaseId,
+    own_programs: Option<&[ProgramId]>,
+) -> Result<Found, Halt> {
+    let purchase = load::<Purchase>(work, purchase_id)?;
+    let is_own = |recorded: &&PurchaseRecorded| {
+        own_programs.is_none_or(|own| {
+            let of = recorded.program_ids.as_deref();
+            of.is_some_and(|of| of.iter().all(|program_id| own.contains(program_id)))
+        })
+    };
+    let recorded = purchase.recorded().filter(is_own);
+    let recorded = recorded.ok_or_else(|| Refusal::PurchaseNotFound(purchase_id.clone()))?;
+    let (buyer_user_id, currency_code) =
+        (recorded.buyer_user_id.clone(), recorded.currency_code.clone());
+    let terms = purchase.terms();
+    Ok(Found { purchase, buyer_user_id, currency_code, terms })
+}
+
+impl Found {
+    /// The amount, which must be in the currency of the purchase.
+    fn amount_of(&self, purchase_id: &PurchaseId, price: &Price) -> Result<i64, Refusal> {
+        if price.currency_code == self.currency_code {
+            return Ok(price.amount_minor);
+        }
+        let (purchase_id, currency_code) = (purchase_id.clone(), self.currency_code.clone());
+        Err(Refusal::CurrencyMismatch { purchase_id, currency_code })
+    }
+}
+
+/// The answer to a repetition: that of the command which wrote this event.
+fn repeated(
+    purchase_id: &PurchaseId,
+    event_type: &'static str,
+    field: &'static str,
+    value: &str,
+) -> Halt {
+    let stream = StreamKey::of::<Purchase>(purchase_id);
+    let _ = (field, value);
+    Halt::AlreadyRecorded(OwnEvent { stream, event_type })
+}
+
+/// Whose purchase it is.
+pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<UserId, Halt> {
+    let RefundPurchase { purchase_id, refund_id, is_report, .. } = input;
+    let found = find(work, purchase_id, input.own_programs.as_deref())?;
+    let amount = input.amount.as_ref().map(|price| found.amount_of(purchase_id, price));
+    let amount = amount.transpose()?;
+    let money_back = found.purchase.money_back();
+    if let Some(Refund { amount_minor, .. }) = money_back.find_refund(refund_id) {
+        if amount.is_none_or(|amount| amount == *amount_minor) {
+            return Err(repeated(purchase_id, "PurchaseRefunded", "refund_id", refund_id.as_str()));
+        }
+        return Err(Refusal::RefundIdReused(purchase_id.clone(), refund_id.clone()).into());
+    }
+    let left_minor = found.terms.paid_minor - found.terms.refunded_minor;
+    let amount_minor = amount.unwrap_or(left_minor);
+    if !is_report && (amount_minor > left_minor || left_minor == 0) {
+        let purchase_id = purchase_id.clone();
+        return Err(Refusal::RefundExceedsPurchase { purchase_id, left_minor }.into());
+    }
+    if money_back.refunds().len() >= MAX_REFUNDS {
+        let (purchase_id, limit) = (purchase_id.clone(), MAX_REFUNDS);
+        return Err(Refusal::TooManyRefunds { purchase_id, limit }.into());
+    }
+    let refunded = PurchaseRefunded { refund_id: refund_id.clone(), amount_minor };
+    settle::change(work, purchase_id, PurchaseCommand::Refund(refunded))?;
+    Ok(found.buyer_user_id)
+}
+
+pub(super) fn cancel_refund(work: &mut dyn Work, input: &CancelRefund) -> Result<(), Halt> {
+    let CancelRefund { purchase_id, refund_id, own_programs } = input;
+    let found = find(work, purchase_id, own_programs.as_deref())?;
+    let refund = found.purchase.money_back().find_refund(refund_id);
+    let refund = refund
+        .ok_or_else(|| Refusal::RefundNotFound(purchase_id.clone(), refund_id.clone()))?;
+    if refund.is_cancelled {
+        return Err(repeated(purchase_id, "RefundCancelled", "refund_id", refund_id.as_str()));
+    }
+    let cancelled = RefundCancelled { refund_id: refund_id.clone() };
+    settle::change(work, purchase_id, PurchaseCommand::CancelRefund(cancelled))
+}
+
+pub(super) fn open_dispute(work: &mut dyn Work, input: &OpenDispute) -> Result<(), Halt> {
+    let OpenDispute { purchase_id, dispute_id, .. } = input;
+    let found = find(work, purchase_id, input.own_programs.as_deref())?;
+    let amount = input.amount.as_ref().map(|price| found.amount_of(purchase_id, price));
+    let amount = amount.transpose()?;
+    let paid_minor = found.terms.paid_minor;
+    if amount.is_some_and(|amount| amount > paid_minor) {
+        let purchase_id = purchase_id.clone();
+        return Err(Refusal::DisputeExceedsPurchase { purchase_id, paid_minor }.into());
+    }
+    let money_back = found.purchase.money_back();
+    let change = match money_back.find_dispute(dispute_id) {
+        Some(Dispute { amount_minor, .. }) if amount.is_none_or(|of| of == *amount_minor) => {
+            let id = dispute_id.as_str();
+            return Err(repeated(purchase_id, "DisputeOpened", "dispute_id", id));
+        }
+        Some(Dispute { state: DisputeState::Closed(_), .. }) => {
+            let (purchase_id, dispute_id) = (purchase_id.clone(), dispute_id.clone());
+            return Err(Refusal::DisputeClosedAlready { purchase_id, dispute_id }.into());
+        }
+        Some(_) => PurchaseCommand::UpdateDispute(DisputeUpdated {
+            dispute_id: dispute_id.clone(),
+            amount_minor: amount.unwrap_or(paid_minor),
+        }),
+        None if money_back.disputes().len() >= MAX_DISPUTES => {
+            let (purchase_id, limit) = (purchase_id.clone(), MAX_DISPUTES);
+            return Err(Refusal::TooManyDisputes { purchase_id, limit }.into());
+        }
+        None => PurchaseCommand::OpenDispute(DisputeOpened {
+            dispute_id: dispute_id.clone(),
+            amount_minor: amount.unwrap_or(paid_minor),
+        }),
+    };
+    settle::change(work, purchase_id, change)
+}
+
+pub(super) fn close_dispute(work: &mut dyn Work, input: &CloseDispute) -> Result<(), Halt> {
+    let CloseDispute { purchase_id, dispute_id, outcome, own_programs } = input;
+    let found = find(work, purchase_id, own_programs.as_deref())?;
+    let (purchase_id, dispute_id) = (purchase_id.clone(), dispute_id.clone());
+    match found.purchase.money_back().find_dispute(&dispute_id).map(|dispute| dispute.state) {
+        None => Err(Refusal::DisputeNotFound { purchase_id, dispute_id }.into()),
+        Some(DisputeState::Closed(before)) if before == *outcome => {
+            Err(repeated(&purchase_id, "DisputeClosed", "dispute_id", dispute_id.as_str()))
+        }
+        Some(DisputeState::Closed(_)) => {
+            Err(Refusal::DisputeClosedAlready { purchase_id, dispute_id }.into())
+        }
+        Some(DisputeState::Open) => {
+            let closed = DisputeClosed { dispute_id, outcome: *outcome };
+            settle::change(work, &purchase_id, PurchaseCommand::CloseDispute(closed))
+        }
+    }
+}

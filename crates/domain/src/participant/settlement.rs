@@ -1,0 +1,190 @@
+//! What becomes of a reward after it was granted: it is taken back, given back, waits, or waits no longer.
+
+use super::{Participant, RewardMoved, RewardReversed, TierChanged, TierPot};
+use crate::ledger::{Bucket, EntryKind, Overflow, Posting};
+use crate::rules::{Tier, points_at, tier_index_at};
+use crate::{ParticipantEvent, PurchaseCredited, PurchaseId, Refusal, UserId};
+
+/// Which reward it is.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the fields are those of RewardReversed")]
+pub struct RewardRef {
+    pub earner_user_id: UserId,
+    pub program_version: u32,
+    pub unit: String,
+    pub rule: String,
+    pub level: u32,
+    pub source_user_id: UserId,
+    pub purchase_id: Option<PurchaseId>,
+    pub reward_sequence: i64,
+}
+
+/// What is to become of a reward.
+#[derive(Clone, Debug)]
+pub enum RewardChange {
+    /// Another amount of it stands, or another part of it waits.
+    Amount {
+        /// By how much what stands changes, in minor units.
+        change_minor: i64,
+        /// By how much what waits changes, in minor units.
+        pending_change_minor: i64,
+    },
+    /// It is one of the referrals that tiers go by.
+    Tier {
+        /// The tiers by which the earner's points stand.
+        tiers: Vec<Tier>,
+        /// How many referrals they go by now.
+        referrals: u32,
+        /// Whether the number of referrals has changed, so that the points follow it.
+        recounts: bool,
+        /// By how much the number changes that open disputes would undo.
+        disputed_change: i32,
+        /// By how much the rewards change that are held, in minor units.
+        held_change_minor: i64,
+    },
+}
+
+/// The points by tier that wait: those that would be taken back if every open dispute were lost, and those held.
+pub(super) fn pending_points(tiers: &[Tier], referrals: u32, pot: TierPot, points: i64) -> i64 {
+    let undone = points_at(tiers, referrals.saturating_sub(pot.disputed));
+    let at_risk = points_at(tiers, referrals).saturating_sub(undone);
+    at_risk.saturating_add(pot.held_minor).clamp(0, points.max(0))
+}
+
+/// The tier that so many referrals reach, if it is another one.
+fn tier_change(participant: &Participant, tiers: &[Tier], referrals: u32) -> Option<TierChanged> {
+    let to_tier = &tiers.get(tier_index_at(tiers, referrals)?)?.name;
+    let from_tier = participant.tier().or(tiers.first().map(|tier| tier.name.as_str()))?;
+    (from_tier != to_tier)
+        .then(|| TierChanged { from_tier: from_tier.into(), to_tier: to_tier.clone() })
+}
+
+impl Participant {
+    /// The events by which a reward becomes what it is to be; none if it is that already.
+    pub(super) fn settle(
+        &self,
+        reward: &RewardRef,
+        change: &RewardChange,
+    ) -> Result<Vec<ParticipantEvent>, Refusal> {
+        match change {
+            RewardChange::Amount { change_minor, pending_change_minor } => {
+                self.change_amount(reward, *change_minor, *pending_change_minor, None)
+            }
+            RewardChange::Tier {
+                tiers,
+                referrals,
+                recounts,
+                disputed_change,
+                held_change_minor,
+            } => {
+                let before = self.tier_pot();
+                let pot = TierPot {
+                    disputed: before.disputed.saturating_add_signed(*disputed_change),
+                    held_minor: before.held_minor.saturating_add(*held_change_minor).max(0),
+                };
+                let points = self.tier_points();
+                let after = if *recounts { points_at(tiers, *referrals) } else { points };
+                let pending = pending_points(tiers, *referrals, pot, after);
+                let change = after.saturating_sub(points);
+                let pending_change = pending.saturating_sub(self.tier_pending_minor());
+                let mut events =
+                    self.change_amount(reward, change, pending_change, Some(pot))?;
+                if events.is_empty() && pot != before {
+                    let posting = self.note(reward)?;
+                    events.push(moved(reward, Some(pot), posting).into());
+                }
+                if *recounts {
+                    let tier_changed = tier_change(self, tiers, *referrals);
+                    events.extend(tier_changed.map(ParticipantEvent::from));
+                }
+                Ok(events)
+            }
+        }
+    }
+
+    fn change_amount(
+        &self,
+        reward: &RewardRef,
+        change_minor: i64,
+        pending_change_minor: i64,
+        tier_pot: Option<TierPot>,
+    ) -> Result<Vec<ParticipantEvent>, Refusal> {
+        let postings = self.buckets().settle(
+            EntryKind::Reversal,
+            change_minor,
+            pending_change_minor,
+            &reward.unit,
+        );
+        let postings = postings.map_err(|Overflow| limit(&reward.earner_user_id))?;
+        let mut total_minor = self.level(reward.level).total_minor;
+        let mut events = Vec::with_capacity(postings.len());
+        for posting in postings {
+            total_minor = total_minor
+                .checked_add(posting.balance_change())
+                .ok_or_else(|| limit(&reward.earner_user_id))?;
+            events.push(match posting.from {
+                Some(_) => moved(reward, tier_pot, posting).into(),
+                None => reversed(reward, tier_pot, total_minor, posting).into(),
+            });
+        }
+        Ok(events)
+    }
+
+    /// A transfer of nothing.
+    fn note(&self, reward: &RewardRef) -> Result<Posting, Refusal> {
+        let (from, to) = (Bucket::Available, Bucket::Pending);
+        let posting = self.buckets().transfer(0, from, to, &reward.unit);
+        posting.map_err(|Overflow| limit(&reward.earner_user_id))
+    }
+
+    /// The events by which the credit for a purchase becomes what it is to be.
+    pub(super) fn settle_credit(
+        &self,
+        user_id: &UserId,
+        purchase_id: &PurchaseId,
+        (change_minor, pending_change_minor): (i64, i64),
+        unit: &str,
+    ) -> Result<Vec<ParticipantEvent>, Refusal> {
+        let kind = EntryKind::PurchaseCredit;
+        let postings = self.buckets().settle(kind, change_minor, pending_change_minor, unit);
+        let postings = postings.map_err(|Overflow| limit(user_id))?;
+        let credited = |posting| PurchaseCredited { purchase_id: purchase_id.clone(), posting };
+        Ok(postings.into_iter().map(|posting| credited(posting).into()).collect())
+    }
+}
+
+fn limit(user_id: &UserId) -> Refusal {
+    Refusal::BalanceLimitReached(user_id.clone())
+}
+
+fn reversed(
+    reward: &RewardRef,
+    tier_pot: Option<TierPot>,
+    total_minor: i64,
+    posting: Posting,
+) -> RewardReversed {
+    RewardReversed {
+        program_version: reward.program_version,
+        rule: reward.rule.clone(),
+        level: reward.level,
+        source_user_id: reward.source_user_id.clone(),
+        purchase_id: reward.purchase_id.clone(),
+        reward_sequence: reward.reward_sequence,
+        level_total_minor: Some(total_minor).filter(|of| *of != posting.after.net_earned()),
+        tier_pot,
+        posting,
+    }
+}
+
+fn moved(reward: &RewardRef, tier_pot: Option<TierPot>, posting: Posting) -> RewardMoved {
+    RewardMoved {
+        program_version: reward.program_version,
+        rule: reward.rule.clone(),
+        level: reward.level,
+        source_user_id: reward.source_user_id.clone(),
+        purchase_id: reward.purchase_id.clone(),
+        reward_sequence: Some(reward.reward_sequence),
+        tier_pot,
+        posting,
+    }
+}

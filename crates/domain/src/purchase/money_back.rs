@@ -1,0 +1,134 @@
+//! What went back of the price of a purchase: refunds and disputes.
+
+use serde::{Deserialize, Serialize};
+
+use super::terms::Terms;
+use super::{
+    DisputeClosed, DisputeId, DisputeOpened, DisputeOutcome, DisputeUpdated, PurchaseRefunded,
+    RefundCancelled, RefundId,
+};
+
+/// The maximum number of refunds of one purchase, cancelled ones included.
+pub const MAX_REFUNDS: usize = 100;
+/// The maximum number of disputes about one purchase, closed ones included.
+pub const MAX_DISPUTES: usize = 100;
+
+/// A refund.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Refund {
+    /// Its id.
+    pub refund_id: RefundId,
+    /// The part of the price, in minor units.
+    pub amount_minor: i64,
+    /// Whether it did not happen after all.
+    pub is_cancelled: bool,
+}
+
+/// How a dispute stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum DisputeState {
+    /// Not decided yet.
+    Open,
+    /// Decided.
+    Closed(DisputeOutcome),
+}
+
+/// A dispute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Dispute {
+    /// Its id.
+    pub dispute_id: DisputeId,
+    /// The part of the price, in minor units.
+    pub amount_minor: i64,
+    /// How it stands.
+    pub state: DisputeState,
+}
+
+/// The refunds of a purchase and the disputes about it, in the order in which they were recorded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct MoneyBack {
+    refunds: Vec<Refund>,
+    disputes: Vec<Dispute>,
+}
+
+impl MoneyBack {
+    /// All refunds.
+    #[must_use]
+    pub fn refunds(&self) -> &[Refund] {
+        &self.refunds
+    }
+
+    /// All disputes.
+    #[must_use]
+    pub fn disputes(&self) -> &[Dispute] {
+        &self.disputes
+    }
+
+    /// The refund with that id.
+    #[must_use]
+    pub fn find_refund(&self, refund_id: &RefundId) -> Option<&Refund> {
+        self.refunds.iter().find(|refund| refund.refund_id == *refund_id)
+    }
+
+    /// The dispute with that id.
+    #[must_use]
+    pub fn find_dispute(&self, dispute_id: &DisputeId) -> Option<&Dispute> {
+        self.disputes.iter().find(|dispute| dispute.dispute_id == *dispute_id)
+    }
+
+    /// What a price comes to. Reports can add up to more than was paid; what counts is at most the price.
+    pub(super) fn terms(&self, paid_minor: i64) -> Terms {
+        let lost = DisputeState::Closed(DisputeOutcome::Lost);
+        let refunds = self.refunds.iter().filter(|refund| !refund.is_cancelled);
+        let refunds = refunds.map(|refund| refund.amount_minor);
+        let in_state = |state| {
+            let disputes = self.disputes.iter().filter(move |dispute| dispute.state == state);
+            disputes.map(|dispute| dispute.amount_minor)
+        };
+        let refunded = refunds.chain(in_state(lost)).fold(0, i64::saturating_add);
+        let at_risk = in_state(DisputeState::Open).fold(refunded, i64::saturating_add);
+        Terms {
+            paid_minor,
+            refunded_minor: refunded.min(paid_minor),
+            at_risk_minor: at_risk.min(paid_minor),
+            minimum_minor: 0,
+        }
+    }
+
+    pub(super) fn refund(&mut self, refunded: PurchaseRefunded) {
+        let PurchaseRefunded { refund_id, amount_minor } = refunded;
+        self.refunds.push(Refund { refund_id, amount_minor, is_cancelled: false });
+    }
+
+    pub(super) fn cancel(&mut self, RefundCancelled { refund_id }: &RefundCancelled) {
+        let refund = self.refunds.iter_mut().find(|refund| refund.refund_id == *refund_id);
+        if let Some(refund) = refund {
+            refund.is_cancelled = true;
+        }
+    }
+
+    pub(super) fn open(&mut self, DisputeOpened { dispute_id, amount_minor }: DisputeOpened) {
+        self.disputes.push(Dispute { dispute_id, amount_minor, state: DisputeState::Open });
+    }
+
+    pub(super) fn update(&mut self, updated: &DisputeUpdated) {
+        if let Some(dispute) = self.dispute(&updated.dispute_id) {
+            dispute.amount_minor = updated.amount_minor;
+        }
+    }
+
+    pub(super) fn close(&mut self, closed: &DisputeClosed) {
+        if let Some(dispute) = self.dispute(&closed.dispute_id) {
+            dispute.state = DisputeState::Closed(closed.outcome);
+        }
+    }
+
+    fn dispute(&mut self, dispute_id: &DisputeId) -> Option<&mut Dispute> {
+        self.disputes.iter_mut().find(|dispute| dispute.dispute_id == *dispute_id)
+    }
+}
