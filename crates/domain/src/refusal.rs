@@ -1,8 +1,8 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
 use super::{
-    ApiKeyId, DisputeId, FraudFlagId, JobId, ParticipantId, ProgramId, PurchaseId, RefundId, UserId,
-    UserRole,
+    ApiKeyId, DisputeId, FraudFlagId, JobId, ParticipantId, ProgramId, PurchaseId, RefundId,
+    UserId, UserRole,
 };
 
 /// A command that the rules forbid. Nothing was changed.
@@ -41,7 +41,9 @@ pub enum Refusal {
     DisputeNotFound { purchase_id: PurchaseId, dispute_id: DisputeId },
     #[error("dispute '{dispute_id}' about purchase '{purchase_id}' was decided otherwise")]
     DisputeClosedAlready { purchase_id: PurchaseId, dispute_id: DisputeId },
-    #[error("the price of purchase '{purchase_id}' was {paid_minor} minor units, so no more can be disputed")]
+    #[error(
+        "the price of purchase '{purchase_id}' was {paid_minor} minor units, so no more can be disputed"
+    )]
     DisputeExceedsPurchase { purchase_id: PurchaseId, paid_minor: i64 },
     #[error("purchase '{purchase_id}' already has the maximum of {limit} disputes")]
     TooManyDisputes { purchase_id: PurchaseId, limit: usize },

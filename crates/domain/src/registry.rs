@@ -339,7 +339,7 @@ registry! { $
     /// A set of rules and its versions.
     Program {
         id: ProgramId,
-        state_version: 3,
+        state_version: 4,
         cache: Recent,
         is_receipt: false,
         remembers_commands: false,
@@ -347,7 +347,7 @@ registry! { $
     /// A user in a program.
     Participant {
         id: ParticipantId,
-        state_version: 5,
+        state_version: 6,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -355,7 +355,7 @@ registry! { $
     /// A purchase.
     Purchase {
         id: PurchaseId,
-        state_version: 4,
+        state_version: 5,
         cache: Never,
         is_receipt: true,
         remembers_commands: true,

@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ProgramId, Timestamp};
 use super::code::CodeFormat;
 use super::currency::{is_currency, is_unit};
 use super::fraud::FraudChecks;
 use super::link::{base_url_fault, link};
 use super::money::{MAX_AMOUNT_MINOR, WHOLE_BPS};
 use super::text::unseen;
+use super::{ProgramId, Timestamp};
 
 /// The highest level of the upline that a program can reward.
 pub const MAX_LEVEL: u32 = 10;

@@ -2,8 +2,8 @@
 
 use crate::decide::settle::{earns, pays_repeatedly};
 use crate::{
-    FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, Purchase,
-    PurchaseId, PurchaseOutcome, Referral, ReferralStatus, ReferralUpdated, Work, load, tell,
+    FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, Purchase, PurchaseId,
+    PurchaseOutcome, Referral, ReferralStatus, ReferralUpdated, Work, load, tell,
 };
 
 /// A purchase that earned something in a program, and whether it does so before and after an input has changed.
@@ -43,8 +43,7 @@ fn unconvert(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(), Halt> {
     if standing.outcome.rewards.is_empty() || another_earns(work, standing)? {
         return Ok(());
     }
-    let referrer =
-        ParticipantId::new(&standing.buyer_id.program_id, &referral.referrer_user_id);
+    let referrer = ParticipantId::new(&standing.buyer_id.program_id, &referral.referrer_user_id);
     load::<Participant>(work, &referrer)?;
     let unconvert = ParticipantCommand::Unconvert(standing.purchase_id.clone());
     tell::<Participant>(work, standing.buyer_id, unconvert)?;
@@ -69,7 +68,8 @@ fn another_earns(work: &mut dyn Work, standing: &Standing<'_>) -> Result<bool, H
         // The first one has earned, and there is no other first one.
         return Ok(false);
     }
-    let _ = (work, buyer_id, purchase_id, earns as fn(&Purchase, &Program, &PurchaseOutcome) -> bool);
+    let _ =
+        (work, buyer_id, purchase_id, earns as fn(&Purchase, &Program, &PurchaseOutcome) -> bool);
     Ok(false)
 }
 

@@ -145,8 +145,8 @@ pub(super) fn cancel_refund(work: &mut dyn Work, input: &CancelRefund) -> Result
     let CancelRefund { purchase_id, refund_id, own_programs } = input;
     let found = find(work, purchase_id, own_programs.as_deref())?;
     let refund = found.purchase.money_back().find_refund(refund_id);
-    let refund = refund
-        .ok_or_else(|| Refusal::RefundNotFound(purchase_id.clone(), refund_id.clone()))?;
+    let refund =
+        refund.ok_or_else(|| Refusal::RefundNotFound(purchase_id.clone(), refund_id.clone()))?;
     if refund.is_cancelled {
         return Err(repeated(purchase_id, "RefundCancelled", "refund_id", refund_id.as_str()));
     }

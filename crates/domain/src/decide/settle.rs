@@ -79,7 +79,8 @@ fn settle(
         version,
         terms,
         stands: is_free && counts(terms, outcome),
-        stood: counts(terms_before, outcome_before) && (outcome.first_use == FirstUse::None || is_first),
+        stood: counts(terms_before, outcome_before)
+            && (outcome.first_use == FirstUse::None || is_first),
         terms_before,
         outcome_before,
     };
@@ -107,14 +108,9 @@ fn counts(terms: Terms, outcome: &PurchaseOutcome) -> bool {
     terms.qualifies(terms.refunded_minor) && outcome.rejected_from_level != Some(0)
 }
 
-fn settle_reward(
-    work: &mut dyn Work,
-    case: &Case<'_>,
-    reward: &RewardShare,
-) -> Result<(), Halt> {
+fn settle_reward(work: &mut dyn Work, case: &Case<'_>, reward: &RewardShare) -> Result<(), Halt> {
     let (version, rule) = rule_of(case, reward)?;
-    let earner_id =
-        ParticipantId::new(&case.outcome.program_id, &reward.earner_user_id);
+    let earner_id = ParticipantId::new(&case.outcome.program_id, &reward.earner_user_id);
     let earner = load::<Participant>(work, &earner_id)?;
     if earner.is_erased() {
         return Ok(());
@@ -197,8 +193,7 @@ fn tier_change(
     earner_id: &ParticipantId,
 ) -> Result<Option<RewardChange>, Halt> {
     let after = TierReferral::of(case.terms, case.stands, case.outcome, reward.level);
-    let before =
-        TierReferral::of(case.terms_before, case.stood, case.outcome_before, reward.level);
+    let before = TierReferral::of(case.terms_before, case.stood, case.outcome_before, reward.level);
     if after == before {
         return Ok(None);
     }

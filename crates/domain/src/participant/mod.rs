@@ -28,8 +28,8 @@ pub use events::{
     ReferralUnconverted, ReferralUpdated, RewardGranted, RewardMoved, RewardReversed, TierChanged,
     TierPot,
 };
-pub use settlement::{RewardChange, RewardRef};
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
+pub use settlement::{RewardChange, RewardRef};
 
 /// A computed reward, ready to be granted.
 #[derive(Clone, Debug)]
@@ -556,7 +556,9 @@ impl Aggregate for Participant {
                 }
                 return Ok(());
             }
-            ParticipantCommand::Unconvert(purchase_id) => ReferralUnconverted { purchase_id }.into(),
+            ParticipantCommand::Unconvert(purchase_id) => {
+                ReferralUnconverted { purchase_id }.into()
+            }
             ParticipantCommand::FreeFirstPurchase(purchase_id) => {
                 FirstPurchaseFreed { purchase_id }.into()
             }

@@ -87,8 +87,7 @@ impl Participant {
                 let pending = pending_points(tiers, *referrals, pot, after);
                 let change = after.saturating_sub(points);
                 let pending_change = pending.saturating_sub(self.tier_pending_minor());
-                let mut events =
-                    self.change_amount(reward, change, pending_change, Some(pot))?;
+                let mut events = self.change_amount(reward, change, pending_change, Some(pot))?;
                 if events.is_empty() && pot != before {
                     let posting = self.note(reward)?;
                     events.push(moved(reward, Some(pot), posting).into());

@@ -351,11 +351,8 @@ impl State for Purchase {
                 outcome.first_use = FirstUse::Enough;
             }
             ParticipantEvent::FirstPurchaseUsed(used) if is_own(&used.purchase_id) => {
-                self.outcome(participant.program_id).first_use = if used.is_insufficient {
-                    FirstUse::Insufficient
-                } else {
-                    FirstUse::Enough
-                };
+                self.outcome(participant.program_id).first_use =
+                    if used.is_insufficient { FirstUse::Insufficient } else { FirstUse::Enough };
             }
             // Events of another purchase, or of none.
             ParticipantEvent::RewardGranted(_)

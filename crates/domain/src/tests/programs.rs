@@ -7,6 +7,7 @@ pub(super) mod evidence;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod held_referrals;
+mod money_back;
 mod multi_level_commission;
 mod purchases;
 mod referral_count;
@@ -45,6 +46,8 @@ fn blank(display_name: &str, unit: &str, earn_on: EarnOn) -> ProgramRules {
         mails: true,
         require_confirmed_email: false,
         make_up_held_purchases: true,
+        reverse_below_minimum: true,
+        hold_days: None,
         fraud_checks: FraudChecks::default(),
     }
 }

@@ -69,6 +69,7 @@ fn grant(rule: RewardRule, quote: Quote) -> ParticipantCommand {
         source_user_id: user("cem"),
         purchase_id: Some(purchase("order-1")),
         basis_minor: Some(200_000),
+        release_time: None,
     }))
 }
 
@@ -86,6 +87,7 @@ fn granted(rule: &RewardRule, amount: i64, total: i64, count: u32) -> RewardGran
         level_total_minor: None,
         level_count: count,
         tier_referrals: None,
+        release_time_us: None,
         posting: posting(rule.kind.into(), amount, Buckets { earned: total, ..in_all(total) }),
     }
 }

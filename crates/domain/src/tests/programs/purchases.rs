@@ -9,7 +9,7 @@ use crate::reward::WithheldReason;
 use crate::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind};
 use crate::tests::scene::{PROGRAM, Scene, profile, program, user};
 use crate::{
-    CutOff, Halt, Kind, OwnEvent, Participant, ParticipantEvent, ParticipantId, Purchase,
+    CutOff, FirstUse, Halt, Kind, OwnEvent, Participant, ParticipantEvent, ParticipantId, Purchase,
     PurchaseId, PurchaseOutcome, ReferralApplied, ReferralStatus, Refusal, RewardShare, StreamKey,
     Timestamp,
 };
@@ -342,14 +342,22 @@ fn a_purchase_remembers_who_earned_what_and_that_it_converted() {
         level,
         amount_minor,
         sequence,
+        reversed_minor: 0,
+        pending_minor: 0,
+        release_time: None,
+        is_held: false,
     };
     let outcome = |rewards, converted| PurchaseOutcome {
         program_id: program(PROGRAM),
         program_version: 1,
         rewards,
         credited_minor: 0,
+        credit_reversed_minor: 0,
+        credit_pending_minor: 0,
         converted,
-        used_first_purchase: converted,
+        converted_while_inactive: false,
+        first_use: if converted { FirstUse::Enough } else { FirstUse::None },
+        rejected_from_level: None,
         cut_off: CutOff::default(),
     };
     // Ana's stream: enrolled, referred bea, no event about cem. Bea's stream: enrolled, was referred,
@@ -367,7 +375,8 @@ fn a_purchase_that_came_to_nothing_remembers_nothing_but_that_it_was_the_first()
     scene.purchase("order-1", "cem", 99_999, "INR", None).unwrap();
     scene.purchase("order-2", "cem", 99_999, "INR", None).unwrap();
     let first = outcomes(&scene, "order-1").remove(0);
-    assert_eq!((first.used_first_purchase, first.converted, first.rewards), (true, false, vec![]));
+    assert_eq!((first.first_use, first.converted), (FirstUse::Insufficient, false));
+    assert_eq!(first.rewards, []);
     assert_eq!(outcomes(&scene, "order-2"), []);
 }
 
@@ -380,12 +389,12 @@ fn a_purchase_remembers_what_was_credited_and_that_it_was_the_first() {
     scene.purchase("order-3", "ana", 1_000, "USD", None).unwrap();
     let remembered = |purchase_id| {
         let outcome = outcomes(&scene, purchase_id).remove(0);
-        (outcome.credited_minor, outcome.used_first_purchase, outcome.converted)
+        (outcome.credited_minor, outcome.first_use, outcome.converted)
     };
     // The first of all, and the first that was enough.
-    assert_eq!(remembered("order-1"), (999, true, false));
-    assert_eq!(remembered("order-2"), (1_000, true, false));
-    assert_eq!(remembered("order-3"), (1_000, false, false));
+    assert_eq!(remembered("order-1"), (999, FirstUse::Insufficient, false));
+    assert_eq!(remembered("order-2"), (1_000, FirstUse::Enough, false));
+    assert_eq!(remembered("order-3"), (1_000, FirstUse::None, false));
 }
 
 // Once.

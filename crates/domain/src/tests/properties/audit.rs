@@ -52,8 +52,7 @@ impl Audit {
                     let purchase_id = PurchaseId::parse(&logged.key.id).unwrap();
                     audit.purchases.insert(purchase_id, purchase.clone());
                 }
-                Some(PurchaseEvent::RewardWithheld(_) | PurchaseEvent::PurchaseMadeUp(_))
-                | None => {}
+                Some(_) | None => {}
             }
             if let Some(event) = Participant::event_ref(event) {
                 let id = ParticipantId::parse(&logged.key.id).unwrap();
@@ -142,6 +141,10 @@ impl Audit {
             }
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::ReferralUnconverted(_)
+            | ParticipantEvent::RewardReversed(_)
+            | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::TierChanged(_) => {}

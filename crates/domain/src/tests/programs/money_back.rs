@@ -1,0 +1,404 @@
+//! Refunds and disputes, with numbers.
+
+use super::{first_purchase_bonus, multi_level_commission, rule, tier, tiered_points};
+use crate::decide::{CancelRefund, CloseDispute, Command, OpenDispute, Price, RefundPurchase};
+use crate::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind};
+use crate::tests::scene::{PROGRAM, Scene, program};
+use crate::{
+    Buckets, DisputeId, DisputeOutcome, Halt, Purchase, PurchaseId, ReferralStatus, RefundId,
+    Refusal,
+};
+
+fn order(id: &str) -> PurchaseId {
+    PurchaseId::parse(id).unwrap()
+}
+
+fn in_currency(id: &str, scene: &Scene, amount_minor: i64) -> Price {
+    let purchase = scene.memory.state::<Purchase>(&order(id));
+    let currency_code = purchase.recorded().unwrap().currency_code.clone();
+    Price { amount_minor, currency_code }
+}
+
+impl Scene {
+    fn refund(&mut self, id: &str, refund: &str, amount: i64) -> Result<(), Halt> {
+        let amount = Some(in_currency(id, self, amount));
+        self.tell(&Command::RefundPurchase(RefundPurchase {
+            purchase_id: order(id),
+            refund_id: RefundId::parse(refund).unwrap(),
+            amount,
+            is_report: false,
+            own_programs: None,
+        }))
+    }
+
+    fn refund_the_rest(&mut self, id: &str, refund: &str) -> Result<(), Halt> {
+        self.tell(&Command::RefundPurchase(RefundPurchase {
+            purchase_id: order(id),
+            refund_id: RefundId::parse(refund).unwrap(),
+            amount: None,
+            is_report: false,
+            own_programs: None,
+        }))
+    }
+
+    fn cancel(&mut self, id: &str, refund: &str) -> Result<(), Halt> {
+        self.tell(&Command::CancelRefund(CancelRefund {
+            purchase_id: order(id),
+            refund_id: RefundId::parse(refund).unwrap(),
+            own_programs: None,
+        }))
+    }
+
+    fn dispute(&mut self, id: &str, dispute: &str, amount: i64) -> Result<(), Halt> {
+        let amount = Some(in_currency(id, self, amount));
+        self.tell(&Command::OpenDispute(OpenDispute {
+            purchase_id: order(id),
+            dispute_id: DisputeId::parse(dispute).unwrap(),
+            amount,
+            own_programs: None,
+        }))
+    }
+
+    fn close(&mut self, id: &str, dispute: &str, outcome: DisputeOutcome) -> Result<(), Halt> {
+        self.tell(&Command::CloseDispute(CloseDispute {
+            purchase_id: order(id),
+            dispute_id: DisputeId::parse(dispute).unwrap(),
+            outcome,
+            own_programs: None,
+        }))
+    }
+
+    fn order(&mut self, id: &str, buyer: &str, amount: i64, currency: &str) {
+        self.purchase(id, buyer, amount, currency, None).unwrap();
+    }
+
+    /// Pending, available, and net earned.
+    fn money(&self, name: &str) -> (i64, i64, i64) {
+        let Buckets { pending, available, .. } = *self.participant(name).buckets();
+        assert!(self.participant(name).buckets().reconcile());
+        (pending, available, self.participant(name).earned_minor())
+    }
+}
+
+/// Ana referred Bea, who referred Cem.
+fn commissions() -> Scene {
+    let mut scene = Scene::of(multi_level_commission());
+    scene.line(&["ana", "bea", "cem"]);
+    scene
+}
+
+// Shares of a purchase.
+
+#[test]
+fn shares_go_back_in_proportion_and_add_up_to_what_was_granted() {
+    let mut scene = commissions();
+    scene.order("order", "cem", 300_390, "INR");
+    assert_eq!((scene.money("bea"), scene.money("ana")), ((0, 15_020, 15_020), (0, 3_004, 3_004)));
+    scene.refund("order", "one", 100_130).unwrap();
+    // 15,020 / 3 = 5,006.67 and 3,004 / 3 = 1,001.33.
+    assert_eq!((scene.money("bea"), scene.money("ana")), ((0, 10_013, 10_013), (0, 2_003, 2_003)));
+    scene.refund("order", "two", 100_130).unwrap();
+    assert_eq!((scene.money("bea"), scene.money("ana")), ((0, 5_007, 5_007), (0, 1_001, 1_001)));
+    assert_eq!(scene.status("cem"), Some(ReferralStatus::Converted));
+    scene.refund_the_rest("order", "three").unwrap();
+    assert_eq!((scene.money("bea"), scene.money("ana")), ((0, 0, 0), (0, 0, 0)));
+    assert_eq!(scene.status("cem"), Some(ReferralStatus::Pending));
+}
+
+#[test]
+fn below_the_minimum_all_goes_back_unless_the_program_says_otherwise() {
+    for (reverse_below_minimum, left) in [(true, 0), (false, 4_999)] {
+        let rules = ProgramRules { reverse_below_minimum, ..multi_level_commission() };
+        let mut scene = Scene::of(rules);
+        scene.line(&["ana", "bea", "cem"]);
+        scene.order("order", "cem", 200_000, "INR");
+        scene.refund("order", "one", 100_010).unwrap();
+        // 10,000 x 100,010 / 200,000 = 5,000.5.
+        assert_eq!(scene.money("bea"), (0, left, left));
+    }
+}
+
+#[test]
+fn what_was_granted_goes_back_and_the_room_under_the_cap_is_free_again() {
+    let mut scene = commissions();
+    scene.order("first", "cem", 1_900_000, "INR");
+    scene.order("capped", "cem", 200_000, "INR");
+    assert_eq!(scene.money("bea"), (0, 100_000, 100_000));
+    // Of 10,000 only 5,000 were granted.
+    scene.refund("capped", "half", 100_000).unwrap();
+    assert_eq!(scene.money("bea"), (0, 97_500, 97_500));
+    scene.refund_the_rest("first", "all").unwrap();
+    assert_eq!(scene.money("bea"), (0, 2_500, 2_500));
+    scene.order("later", "cem", 1_900_000, "INR");
+    assert_eq!(scene.money("bea"), (0, 97_500, 97_500));
+    // What is given back again fits under the cap only in part.
+    scene.cancel("first", "all").unwrap();
+    assert_eq!(scene.money("bea"), (0, 100_000, 100_000));
+}
+
+#[test]
+fn a_balance_can_become_negative_and_later_rewards_offset_that() {
+    let mut scene = commissions();
+    scene.order("order", "cem", 200_000, "INR");
+    scene.erase("ana", true).unwrap();
+    scene.refund_the_rest("order", "all").unwrap();
+    // The account of somebody who was erased is closed.
+    assert_eq!(scene.money("ana"), (0, 0, 2_000));
+    assert_eq!(scene.money("bea"), (0, 0, 0));
+}
+
+// Refused and repeated.
+
+#[test]
+fn refunds_that_cannot_be_are_refused_with_their_reasons() {
+    let mut scene = commissions();
+    scene.order("order", "cem", 200_000, "INR");
+    let refused = |refusal| Err(Halt::Refused(refusal));
+    let one = RefundId::parse("one").unwrap();
+    let unknown = scene.tell(&Command::RefundPurchase(RefundPurchase {
+        purchase_id: order("other"),
+        refund_id: one.clone(),
+        amount: None,
+        is_report: false,
+        own_programs: None,
+    }));
+    assert_eq!(unknown, refused(Refusal::PurchaseNotFound(order("other"))));
+    assert_eq!(
+        scene.refund("order", "one", 200_001),
+        refused(Refusal::RefundExceedsPurchase {
+            purchase_id: order("order"),
+            left_minor: 200_000
+        })
+    );
+    let foreign = scene.tell(&Command::RefundPurchase(RefundPurchase {
+        purchase_id: order("order"),
+        refund_id: one.clone(),
+        amount: Some(Price { amount_minor: 1, currency_code: "USD".into() }),
+        is_report: false,
+        own_programs: None,
+    }));
+    let (purchase_id, currency_code) = (order("order"), "INR".to_owned());
+    assert_eq!(foreign, refused(Refusal::CurrencyMismatch { purchase_id, currency_code }));
+    assert_eq!(
+        scene.cancel("order", "one"),
+        refused(Refusal::RefundNotFound(order("order"), one.clone()))
+    );
+    scene.refund("order", "one", 1).unwrap();
+    assert_eq!(
+        scene.refund("order", "one", 2),
+        refused(Refusal::RefundIdReused(order("order"), one))
+    );
+    let events = scene.memory.log().len();
+    assert!(matches!(scene.refund("order", "one", 1), Err(Halt::AlreadyRecorded(_))));
+    assert!(matches!(scene.refund_the_rest("order", "one"), Err(Halt::AlreadyRecorded(_))));
+    scene.cancel("order", "one").unwrap();
+    assert!(matches!(scene.cancel("order", "one"), Err(Halt::AlreadyRecorded(_))));
+    assert!(scene.memory.log().len() > events);
+}
+
+#[test]
+fn a_key_that_is_limited_to_programs_finds_only_purchases_that_count_in_no_other() {
+    let mut scene = commissions();
+    scene.order("order", "cem", 200_000, "INR");
+    let refund = |own: &str| {
+        Command::RefundPurchase(RefundPurchase {
+            purchase_id: order("order"),
+            refund_id: RefundId::parse("one").unwrap(),
+            amount: None,
+            is_report: false,
+            own_programs: Some(vec![program(own)]),
+        })
+    };
+    let not_found = Err(Halt::Refused(Refusal::PurchaseNotFound(order("order"))));
+    assert_eq!(scene.tell(&refund(PROGRAM)), not_found);
+}
+
+// Flat amounts, and what is first.
+
+#[test]
+fn flat_amounts_go_back_whole_and_the_next_purchase_is_the_first() {
+    let mut scene = Scene::of(first_purchase_bonus());
+    scene.line(&["ana", "bea"]);
+    scene.order("order", "bea", 5_000, "USD");
+    scene.order("withheld", "bea", 2_000, "USD");
+    assert_eq!((scene.money("ana"), scene.money("bea")), ((0, 1_000, 1_000), (0, 8_000, 1_000)));
+    scene.refund("order", "one", 4_000).unwrap();
+    assert_eq!((scene.money("ana"), scene.money("bea")), ((0, 1_000, 1_000), (0, 4_000, 1_000)));
+    scene.refund("order", "two", 1).unwrap();
+    assert_eq!((scene.money("ana"), scene.money("bea")), ((0, 0, 0), (0, 2_999, 0)));
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Pending));
+    assert!(!scene.participant("bea").first_purchase_used(FirstPurchaseUse::QualifyingPurchase));
+    assert_eq!(scene.participant("ana").uses(), 1);
+    // The one that was withheld is not looked at again, the next one to come converts.
+    scene.order("next", "bea", 1_000, "USD");
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Converted));
+    assert_eq!(scene.money("ana"), (0, 1_000, 1_000));
+    // Another purchase is the first by now, so that only the price is given back.
+    scene.cancel("order", "two").unwrap();
+    assert_eq!((scene.money("ana"), scene.money("bea")), ((0, 1_000, 1_000), (0, 5_000, 1_000)));
+}
+
+#[test]
+fn a_refund_that_did_not_happen_gives_everything_back() {
+    let mut scene = Scene::of(first_purchase_bonus());
+    scene.line(&["ana", "bea"]);
+    scene.order("order", "bea", 5_000, "USD");
+    let before = (scene.money("ana"), scene.money("bea"));
+    scene.refund_the_rest("order", "all").unwrap();
+    assert_eq!((scene.money("ana"), scene.money("bea")), ((0, 0, 0), (0, 0, 0)));
+    scene.cancel("order", "all").unwrap();
+    assert_eq!((scene.money("ana"), scene.money("bea")), before);
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Converted));
+    assert!(scene.participant("bea").first_purchase_used(FirstPurchaseUse::QualifyingPurchase));
+    assert_eq!(scene.participant("ana").buckets().reversed, 0);
+}
+
+// Conversions where every purchase earns.
+
+#[test]
+fn a_conversion_stands_as_long_as_another_purchase_earns() {
+    let mut scene = commissions();
+    scene.order("one", "cem", 100_000, "INR");
+    scene.order("two", "cem", 100_000, "INR");
+    scene.order("small", "cem", 10, "INR");
+    scene.refund_the_rest("one", "all").unwrap();
+    assert_eq!(scene.status("cem"), Some(ReferralStatus::Converted));
+    scene.refund_the_rest("two", "all").unwrap();
+    assert_eq!(scene.status("cem"), Some(ReferralStatus::Pending));
+    scene.cancel("two", "all").unwrap();
+    assert_eq!(scene.status("cem"), Some(ReferralStatus::Converted));
+    scene.refund_the_rest("two", "again").unwrap();
+    assert!(scene.buy("cem", 100_000).converted);
+}
+
+// Tiers.
+
+fn tiers_by_purchases() -> ProgramRules {
+    let tiers = vec![tier("Bronze", 0, 10, 0), tier("Silver", 2, 15, 100)];
+    ProgramRules {
+        earn_on: EarnOn::FirstPurchase { used_by: FirstPurchaseUse::AnyPurchase },
+        rewards: vec![rule("points", 1, RewardKind::Points, Pay::Tiers(tiers))],
+        fraud_checks: crate::fraud::FraudChecks::default(),
+        ..tiered_points()
+    }
+}
+
+#[test]
+fn points_equal_the_formula_down_as_well_as_up() {
+    let mut scene = Scene::of(tiers_by_purchases());
+    scene.sign_up("ana");
+    for (name, id) in [("bea", "one"), ("cem", "two"), ("dan", "three")] {
+        scene.refer("ana", name);
+        scene.order(id, name, 500, "USD");
+    }
+    assert_eq!(
+        (scene.money("ana"), scene.participant("ana").tier()),
+        ((0, 145, 145), Some("Silver"))
+    );
+    // The one that had brought 10 takes 15 with it, and the next one the bonus.
+    scene.refund_the_rest("one", "all").unwrap();
+    assert_eq!(scene.money("ana"), (0, 130, 130));
+    scene.refund_the_rest("three", "all").unwrap();
+    assert_eq!(
+        (scene.money("ana"), scene.participant("ana").tier()),
+        ((0, 10, 10), Some("Bronze"))
+    );
+    scene.cancel("one", "all").unwrap();
+    assert_eq!(
+        (scene.money("ana"), scene.participant("ana").tier()),
+        ((0, 130, 130), Some("Silver"))
+    );
+    assert_eq!(scene.participant("ana").tier_points(), 130);
+}
+
+#[test]
+fn points_that_open_disputes_could_undo_are_pending_together() {
+    let mut scene = Scene::of(tiers_by_purchases());
+    scene.sign_up("ana");
+    for (name, id) in [("bea", "one"), ("cem", "two")] {
+        scene.refer("ana", name);
+        scene.order(id, name, 500, "USD");
+    }
+    assert_eq!(scene.money("ana"), (0, 130, 130));
+    scene.dispute("one", "d", 500).unwrap();
+    assert_eq!(scene.money("ana"), (120, 10, 130));
+    scene.dispute("two", "d", 500).unwrap();
+    assert_eq!(scene.money("ana"), (130, 0, 130));
+    scene.close("one", "d", DisputeOutcome::Won).unwrap();
+    assert_eq!(scene.money("ana"), (120, 10, 130));
+    // Another referral: without the disputed one there would be two, which are 130.
+    scene.refer("ana", "dan");
+    scene.order("three", "dan", 500, "USD");
+    assert_eq!(scene.money("ana"), (15, 130, 145));
+    scene.close("two", "d", DisputeOutcome::Lost).unwrap();
+    assert_eq!(scene.money("ana"), (0, 130, 130));
+}
+
+// Disputes.
+
+#[test]
+fn pending_is_what_would_go_back_if_every_open_dispute_were_lost() {
+    let mut scene = commissions();
+    scene.order("order", "cem", 400_000, "INR");
+    scene.dispute("order", "one", 100_000).unwrap();
+    assert_eq!(scene.money("bea"), (5_000, 15_000, 20_000));
+    scene.dispute("order", "two", 100_000).unwrap();
+    assert_eq!(scene.money("bea"), (10_000, 10_000, 20_000));
+    scene.dispute("order", "two", 50_000).unwrap();
+    assert_eq!(scene.money("bea"), (7_500, 12_500, 20_000));
+    // A refund in the middle.
+    scene.refund("order", "r", 100_000).unwrap();
+    assert_eq!(scene.money("bea"), (7_500, 7_500, 15_000));
+    scene.close("order", "one", DisputeOutcome::Lost).unwrap();
+    assert_eq!(scene.money("bea"), (2_500, 7_500, 10_000));
+    scene.close("order", "two", DisputeOutcome::Withdrawn).unwrap();
+    assert_eq!(scene.money("bea"), (0, 10_000, 10_000));
+    // What was lost cannot be refunded as well.
+    let left = Refusal::RefundExceedsPurchase { purchase_id: order("order"), left_minor: 200_000 };
+    assert_eq!(scene.refund("order", "more", 200_001), Err(Halt::Refused(left)));
+}
+
+#[test]
+fn a_flat_reward_is_pending_whole_or_not_at_all() {
+    let mut scene = Scene::of(first_purchase_bonus());
+    scene.line(&["ana", "bea"]);
+    scene.order("order", "bea", 5_000, "USD");
+    scene.dispute("order", "d", 4_000).unwrap();
+    assert_eq!(
+        (scene.money("ana"), scene.money("bea")),
+        ((0, 1_000, 1_000), (4_000, 2_000, 1_000))
+    );
+    scene.dispute("order", "d", 4_001).unwrap();
+    assert_eq!((scene.money("ana"), scene.money("bea")), ((1_000, 0, 1_000), (5_001, 999, 1_000)));
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Converted));
+    scene.close("order", "d", DisputeOutcome::Lost).unwrap();
+    assert_eq!((scene.money("ana"), scene.money("bea")), ((0, 0, 0), (0, 999, 0)));
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Pending));
+}
+
+#[test]
+fn disputes_that_cannot_be_are_refused_with_their_reasons() {
+    let mut scene = commissions();
+    scene.order("order", "cem", 200_000, "INR");
+    let id = || DisputeId::parse("d").unwrap();
+    let refused = |refusal| Err(Halt::Refused(refusal));
+    assert_eq!(
+        scene.close("order", "d", DisputeOutcome::Won),
+        refused(Refusal::DisputeNotFound { purchase_id: order("order"), dispute_id: id() })
+    );
+    assert_eq!(
+        scene.dispute("order", "d", 200_001),
+        refused(Refusal::DisputeExceedsPurchase {
+            purchase_id: order("order"),
+            paid_minor: 200_000
+        })
+    );
+    scene.dispute("order", "d", 10).unwrap();
+    assert!(matches!(scene.dispute("order", "d", 10), Err(Halt::AlreadyRecorded(_))));
+    scene.close("order", "d", DisputeOutcome::Won).unwrap();
+    let again = scene.close("order", "d", DisputeOutcome::Won);
+    assert!(matches!(again, Err(Halt::AlreadyRecorded(_))));
+    let closed = Refusal::DisputeClosedAlready { purchase_id: order("order"), dispute_id: id() };
+    assert_eq!(scene.close("order", "d", DisputeOutcome::Lost), refused(closed.clone()));
+    assert_eq!(scene.dispute("order", "d", 11), refused(closed));
+}
