@@ -14,6 +14,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ParticipantNotFound
         | ErrorReason::ReferralCodeNotFound
         | ErrorReason::PurchaseNotFound
+        | ErrorReason::RefundNotFound
+        | ErrorReason::DisputeNotFound
         | ErrorReason::ProgramVersionNotFound
         | ErrorReason::MailedTokenUnknown
         | ErrorReason::JobNotFound
@@ -26,6 +28,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::UserIdTaken
         | ErrorReason::RequestIdReused
         | ErrorReason::PurchaseIdReused
+        | ErrorReason::RefundIdReused
         | ErrorReason::AlreadyEnrolled
         | ErrorReason::AlreadyReferred => Code::AlreadyExists,
         ErrorReason::SelfReferral
@@ -60,6 +63,12 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ApiKeyAlreadyRevoked
         | ErrorReason::TooManyApiKeys
         | ErrorReason::FraudFlagWithoutUser
+        | ErrorReason::RefundExceedsPurchase
+        | ErrorReason::DisputeExceedsPurchase
+        | ErrorReason::DisputeAlreadyClosed
+        | ErrorReason::CurrencyMismatch
+        | ErrorReason::TooManyRefunds
+        | ErrorReason::TooManyDisputes
         | ErrorReason::UserRoleUnchanged => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::HeadersTooLarge

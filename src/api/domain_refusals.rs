@@ -34,6 +34,38 @@ impl From<Refusal> for ApiError {
                 status(R::ReferralCodeNotFound, &[("referral_code", code)])
             }
             Refusal::PurchaseNotFound(id) => status(R::PurchaseNotFound, &[("purchase_id", id)]),
+            Refusal::RefundNotFound(purchase, refund) => {
+                status(R::RefundNotFound, &[("purchase_id", purchase), ("refund_id", refund)])
+            }
+            Refusal::RefundIdReused(purchase, refund) => {
+                status(R::RefundIdReused, &[("purchase_id", purchase), ("refund_id", refund)])
+            }
+            Refusal::RefundExceedsPurchase { purchase_id, left_minor } => status(
+                R::RefundExceedsPurchase,
+                &[("purchase_id", purchase_id), ("left_minor", left_minor)],
+            ),
+            Refusal::TooManyRefunds { purchase_id, limit } => {
+                status(R::TooManyRefunds, &[("purchase_id", purchase_id), ("limit", limit)])
+            }
+            Refusal::CurrencyMismatch { purchase_id, currency_code } => status(
+                R::CurrencyMismatch,
+                &[("purchase_id", purchase_id), ("currency_code", currency_code)],
+            ),
+            Refusal::DisputeNotFound { purchase_id, dispute_id } => status(
+                R::DisputeNotFound,
+                &[("purchase_id", purchase_id), ("dispute_id", dispute_id)],
+            ),
+            Refusal::DisputeClosedAlready { purchase_id, dispute_id } => status(
+                R::DisputeAlreadyClosed,
+                &[("purchase_id", purchase_id), ("dispute_id", dispute_id)],
+            ),
+            Refusal::DisputeExceedsPurchase { purchase_id, paid_minor } => status(
+                R::DisputeExceedsPurchase,
+                &[("purchase_id", purchase_id), ("paid_minor", paid_minor)],
+            ),
+            Refusal::TooManyDisputes { purchase_id, limit } => {
+                status(R::TooManyDisputes, &[("purchase_id", purchase_id), ("limit", limit)])
+            }
             Refusal::UserIdTaken(id) => status(R::UserIdTaken, &[("user_id", id)]),
             Refusal::Taken(fields) => taken(&message, fields),
             Refusal::PurchaseIdReused(id) => status(R::PurchaseIdReused, &[("purchase_id", id)]),

@@ -1,8 +1,6 @@
 //! Answers, built from events. The first answer to a request and the answers to its repetitions are built
 //! here from the same events, so they are the same.
 
-use std::collections::BTreeMap;
-
 use prost_types::Timestamp as PbTimestamp;
 
 use super::errors::ApiError;
@@ -12,14 +10,16 @@ use domain::code::CodeFault;
 use domain::reward::WithheldReason;
 use domain::rules::RewardKind;
 use domain::{
-    AnyEvent, EntryKind, HoldReason, Kind, Participant, ParticipantEvent, ParticipantId, Purchase,
-    PurchaseEvent, PurchaseMadeUp, ReferralApplied, ReferralStatus, RewardGranted, RewardWithheld,
-    Stream, Timestamp, User, UserEvent, UserRole, UserStatus,
+    AnyEvent, EntryKind, HoldReason, Kind, Participant, ParticipantEvent, ParticipantId,
+    ReferralApplied, ReferralStatus, RewardGranted, RewardWithheld, Stream, Timestamp, User,
+    UserEvent, UserRole, UserStatus,
 };
 
 /// The event itself, and the participant if the event is on a participant's stream; `None` for an event of a type that
 /// only a newer release knows.
-fn read(event: &RecordedEvent) -> Result<Option<(AnyEvent, Option<ParticipantId>)>, ApiError> {
+pub(super) fn read(
+    event: &RecordedEvent,
+) -> Result<Option<(AnyEvent, Option<ParticipantId>)>, ApiError> {
     let is_participant = event.stream.kind == Kind::Participant;
     let participant = is_participant.then(|| ParticipantId::parse(&event.stream.id)).flatten();
     Ok(event.read_if_known()?.map(|known| (known, participant)))
@@ -131,7 +131,7 @@ pub(super) fn code_invalid_reason(fault: CodeFault) -> pb::CodeInvalidReason {
     }
 }
 
-fn withheld_reason(reason: WithheldReason) -> pb::WithheldReason {
+pub(super) fn withheld_reason(reason: WithheldReason) -> pb::WithheldReason {
     match reason {
         WithheldReason::RewardsReferralsOnly => pb::WithheldReason::RewardsReferralsOnly,
         WithheldReason::CurrencyNotAccepted => pb::WithheldReason::CurrencyNotAccepted,
@@ -165,6 +165,9 @@ pub(super) fn reward(event: &RecordedEvent, granted: &RewardGranted) -> pb::Rewa
         purchase_id: granted.purchase_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         create_time: Some(time(event.recorded_at)),
         computed_amount: granted.computed_minor.map(|of| money(&granted.posting.unit, of)),
+        reversed: None,
+        pending: None,
+        release_time: granted.release_time_us.map(time),
     }
 }
 
@@ -186,7 +189,10 @@ pub(super) fn withheld_from_earner(
 }
 
 /// What both kinds of records of a withheld reward have in common.
-fn withheld_reward(event: &RecordedEvent, withheld: &RewardWithheld) -> pb::WithheldReward {
+pub(super) fn withheld_reward(
+    event: &RecordedEvent,
+    withheld: &RewardWithheld,
+) -> pb::WithheldReward {
     pb::WithheldReward {
         level: count(withheld.level),
         reason: withheld_reason(withheld.reason).into(),
@@ -198,7 +204,7 @@ fn withheld_reward(event: &RecordedEvent, withheld: &RewardWithheld) -> pb::With
 }
 
 /// The id in a field that may be empty.
-fn id(id: Option<&impl ToString>) -> String {
+pub(super) fn id(id: Option<&impl ToString>) -> String {
     id.map(ToString::to_string).unwrap_or_default()
 }
 
@@ -257,6 +263,10 @@ impl Joined {
             ParticipantEvent::ReferralMade(_)
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::ReferralUnconverted(_)
+            | ParticipantEvent::RewardReversed(_)
+            | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_)
@@ -312,124 +322,5 @@ pub(super) fn referral(referee: &ParticipantId, applied: &ReferralApplied) -> pb
         status: referral_status(applied.status).into(),
         create_time: Some(time(applied.referral_time_us)),
         hold_reasons: hold_reasons(&applied.hold_reasons),
-    }
-}
-
-/// A purchase, and its consequences in every program of the buyer.
-#[derive(Default)]
-struct PurchaseView {
-    purchase: Option<pb::Purchase>,
-    outcomes: BTreeMap<String, pb::PurchaseOutcome>,
-}
-
-/// A purchase and its consequences in every program of the buyer, from the events of all commands about it.
-pub(super) fn purchase(
-    events: &[RecordedEvent],
-) -> Result<(Option<pb::Purchase>, Vec<pb::PurchaseOutcome>), ApiError> {
-    let mut view = PurchaseView::default();
-    for event in events {
-        let Some((any, participant)) = read(event)? else { continue };
-        if let (Some(event_of_participant), Some(id)) = (Participant::event_ref(&any), participant)
-        {
-            view.enter(event, &id, event_of_participant);
-        }
-        match Purchase::event(any) {
-            Some(PurchaseEvent::PurchaseRecorded(recorded)) => {
-                view.purchase = Some(pb::Purchase {
-                    purchase_id: event.stream.id.to_string(),
-                    buyer_user_id: recorded.buyer_user_id.to_string(),
-                    amount: Some(money(&recorded.currency_code, recorded.amount_minor)),
-                    purchase_time: Some(time(recorded.purchase_time_us)),
-                    create_time: Some(time(event.recorded_at)),
-                });
-            }
-            Some(PurchaseEvent::RewardWithheld(withheld)) => view.withhold(event, &withheld),
-            Some(PurchaseEvent::PurchaseMadeUp(made_up)) => view.make_up(&made_up),
-            None => {}
-        }
-    }
-    let mut outcomes: Vec<_> = view.outcomes.into_values().collect();
-    for outcome in &mut outcomes {
-        // Those on the earners' streams were recorded before those on the purchase.
-        outcome.withheld.sort_by_key(|withheld| withheld.level);
-    }
-    Ok((view.purchase, outcomes))
-}
-
-impl PurchaseView {
-    fn outcome(&mut self, program_id: &str) -> &mut pb::PurchaseOutcome {
-        self.outcomes.entry(program_id.into()).or_insert_with(|| pb::PurchaseOutcome {
-            program_id: program_id.into(),
-            qualified: true,
-            ..pb::PurchaseOutcome::default()
-        })
-    }
-
-    fn enter(&mut self, recorded: &RecordedEvent, id: &ParticipantId, event: &ParticipantEvent) {
-        let program_id = id.program_id.as_str();
-        match event {
-            ParticipantEvent::RewardGranted(granted) => {
-                let outcome = self.outcome(program_id);
-                outcome.program_version = count(granted.program_version);
-                outcome.rewards.push(reward(recorded, granted));
-            }
-            ParticipantEvent::ReferralConverted(_) => self.outcome(program_id).converted = true,
-            ParticipantEvent::PurchaseCredited(credited) => {
-                let posting = &credited.posting;
-                self.outcome(program_id).credited = Some(money(&posting.unit, posting.amount));
-            }
-            ParticipantEvent::RewardWithheld(withheld) => {
-                let outcome = self.outcome(program_id);
-                outcome.program_version = count(withheld.program_version);
-                outcome.withheld.push(withheld_from_earner(recorded, withheld));
-            }
-            // Events that follow from those above, or do not concern the purchase.
-            ParticipantEvent::ParticipantEnrolled(_)
-            | ParticipantEvent::ReferralApplied(_)
-            | ParticipantEvent::ReferralMade(_)
-            | ParticipantEvent::ReferralStandingChanged(_)
-            | ParticipantEvent::ReferralUpdated(_)
-            | ParticipantEvent::FirstPurchaseUsed(_)
-            | ParticipantEvent::TierChanged(_)
-            | ParticipantEvent::RefereeAddressChanged(_)
-            | ParticipantEvent::ParticipantDeactivated(_)
-            | ParticipantEvent::ParticipantReactivated(_)
-            | ParticipantEvent::BalanceForfeited(_)
-            | ParticipantEvent::ParticipantErased(_) => {}
-        }
-    }
-
-    /// Takes out what was withheld for the standing of a referral and has been decided anew.
-    fn make_up(&mut self, made_up: &PurchaseMadeUp) {
-        let outcome = self.outcome(made_up.program_id.as_str());
-        let levels: Vec<i32> = made_up.levels.iter().map(|level| count(*level)).collect();
-        outcome.withheld.retain(|withheld| {
-            let is_of_standing = matches!(
-                withheld.reason(),
-                pb::WithheldReason::ReferralHeld | pb::WithheldReason::ReferralNotCounted
-            );
-            !(is_of_standing && levels.contains(&withheld.level))
-        });
-        outcome.qualified = true;
-        outcome.reason = pb::WithheldReason::Unspecified.into();
-    }
-
-    /// Enters a reward that was withheld for the purchase's or the program's own sake.
-    fn withhold(&mut self, recorded: &RecordedEvent, withheld: &RewardWithheld) {
-        let buyer = self.purchase.as_ref().map(|purchase| purchase.buyer_user_id.clone());
-        let program_id = id(withheld.program_id.as_ref());
-        let outcome = self.outcome(&program_id);
-        outcome.program_version = count(withheld.program_version);
-        if !withheld.qualified {
-            outcome.qualified = false;
-            outcome.reason = withheld_reason(withheld.reason).into();
-        }
-        outcome.withheld.push(pb::WithheldReward {
-            earner_user_id: id(withheld.earner_user_id.as_ref()),
-            program_id,
-            source_user_id: buyer.unwrap_or_default(),
-            purchase_id: recorded.stream.id.to_string(),
-            ..withheld_reward(recorded, withheld)
-        });
     }
 }

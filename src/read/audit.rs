@@ -9,7 +9,7 @@ use crate::store::{RecordedEvent, StoreError};
 use domain::rules::ProgramRules;
 use domain::{
     AnyEvent, Buckets, ParticipantEvent, Posting, ProgramEvent, PurchaseEvent, PurchaseId,
-    ReferralStandingChanged, ReferralStatus, RewardGranted, Timestamp, UserId,
+    ReferralStandingChanged, ReferralStatus, RewardGranted, RewardReversed, Timestamp, UserId,
 };
 
 /// The maximum number of findings that are kept; all are counted.
@@ -113,7 +113,18 @@ impl Audit {
             | AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
             | AnyEvent::FraudFlag(_)
-            | AnyEvent::Purchase(PurchaseEvent::RewardWithheld(_)) => {}
+            | AnyEvent::Purchase(
+                PurchaseEvent::RewardWithheld(_)
+                | PurchaseEvent::PurchaseRefunded(_)
+                | PurchaseEvent::RefundCancelled(_)
+                | PurchaseEvent::DisputeOpened(_)
+                | PurchaseEvent::DisputeUpdated(_)
+                | PurchaseEvent::DisputeClosed(_)
+                | PurchaseEvent::PurchaseRewardHeld(_)
+                | PurchaseEvent::PurchaseRewardReleased(_)
+                | PurchaseEvent::HoldPeriodEnded(_)
+                | PurchaseEvent::PurchaseReferralRejected(_),
+            ) => {}
             AnyEvent::Program(ProgramEvent::ProgramPublished(published)) => {
                 let versions = self.programs.entry(event.stream.id.clone()).or_default();
                 versions.push(published.rules);
@@ -187,6 +198,13 @@ impl Audit {
                     *status = ReferralStatus::Converted;
                 }
             }
+            ParticipantEvent::ReferralUnconverted(_) => {
+                let was_converted = std::mem::replace(&mut self.account(event).is_converted, false);
+                self.unless(was_converted, event, || "a conversion is undone that was none".into());
+                if let Some((_, status)) = self.referrals.get_mut(&event.stream.id) {
+                    *status = ReferralStatus::Pending;
+                }
+            }
             ParticipantEvent::ReferralUpdated(updated) => {
                 let account = self.account(event);
                 account.add(updated.previous_status, -1);
@@ -213,12 +231,15 @@ impl Audit {
                 });
             }
             ParticipantEvent::PurchaseCredited(credited) => {
+                // What of a credit goes back, or waits, is in later commands.
+                let is_credit = credited.posting.balance_change() > 0;
                 let is_now = self.purchase.as_ref() == Some(&credited.purchase_id);
-                self.unless(is_now, event, || {
+                self.unless(is_now || !is_credit || self.purchase.is_none(), event, || {
                     format!("purchase {} is not of the same command", credited.purchase_id)
                 });
             }
             ParticipantEvent::RewardGranted(granted) => self.enter_reward(event, granted),
+            ParticipantEvent::RewardReversed(reversed) => self.enter_reversal(event, reversed),
             ParticipantEvent::TierChanged(change) => {
                 self.account(event).tier = Some(change.to_tier.clone());
             }
@@ -235,6 +256,8 @@ impl Audit {
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }
@@ -338,6 +361,33 @@ impl Audit {
             });
             self.paid.push(paid);
         }
+    }
+}
+
+impl Audit {
+    /// Audits a reward that is taken back or given back: the level's total must follow, and stay within its cap.
+    fn enter_reversal(&mut self, event: &RecordedEvent, reversed: &RewardReversed) {
+        let (amount, level) = (reversed.posting.amount, reversed.level);
+        let account = self.account(event);
+        let known = account.levels.iter_mut().find(|known| known.0 == level);
+        let total = known.map(|known| {
+            known.1 += amount;
+            known.1
+        });
+        self.unless(total == Some(reversed.level_total_minor()), event, || {
+            format!(
+                "level {level} is said to come to {}, but comes to {total:?}",
+                reversed.level_total_minor()
+            )
+        });
+        let rules = self.rules(event, Some(reversed.program_version));
+        let cap = rules
+            .as_ref()
+            .and_then(|rules| rules.rewards.iter().find(|rule| rule.level == level)?.cap_minor);
+        let is_within = cap.zip(total).is_none_or(|(cap, total)| amount <= 0 || total <= cap);
+        self.unless(is_within, event, || {
+            format!("what is given back brings level {level} to {total:?}, above its cap {cap:?}")
+        });
     }
 }
 

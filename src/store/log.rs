@@ -220,13 +220,16 @@ pub async fn read_command(
         "select {COLUMNS} from (\
              select position from events \
              where aggregate_type = $1 and aggregate_id = $2 and event_type = $3 \
+                 and ($4::text is null or payload ->> $4 = $5) \
              order by sequence limit 1\
          ) as own {COMMAND_OF_OWN} order by events.position"
     );
     let query = sqlx::query(&query)
         .bind(own.stream.kind.as_str())
         .bind(&*own.stream.id)
-        .bind(own.event_type);
+        .bind(own.event_type)
+        .bind(own.field.as_ref().map(|(field, _)| *field))
+        .bind(own.field.as_ref().map(|(_, value)| value.as_str()));
     fetch(query, executor).await
 }
 

@@ -12,11 +12,17 @@ use super::{
 pub(crate) struct Rehearsal<'a> {
     stage: &'a mut dyn Work,
     changed: HashMap<StreamKey, AnyAggregate>,
+    events: Vec<(StreamKey, AnyEvent)>,
 }
 
 impl<'a> Rehearsal<'a> {
     pub(crate) fn on(stage: &'a mut dyn Work) -> Self {
-        Self { stage, changed: HashMap::new() }
+        Self { stage, changed: HashMap::new(), events: Vec::new() }
+    }
+
+    /// What the command would record.
+    pub(crate) fn into_events(self) -> Vec<(StreamKey, AnyEvent)> {
+        self.events
     }
 }
 
@@ -48,8 +54,9 @@ impl Work for Rehearsal<'_> {
         &mut self,
         key: &StreamKey,
         state: AnyAggregate,
-        _: Vec<AnyEvent>,
+        events: Vec<AnyEvent>,
     ) -> Result<(), Halt> {
+        self.events.extend(events.into_iter().map(|event| (key.clone(), event)));
         self.changed.insert(key.clone(), state);
         Ok(())
     }

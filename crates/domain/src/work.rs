@@ -27,13 +27,15 @@ pub enum Halt {
 }
 
 /// The event that identifies a command that was carried out: the first of its type on the command's own
-/// stream.
+/// stream, or the first with this value in a field of its payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnEvent {
     /// The stream.
     pub stream: StreamKey,
     /// The type of the event.
     pub event_type: &'static str,
+    /// The field, and its value; `None` if the type is enough.
+    pub field: Option<(&'static str, String)>,
 }
 
 impl From<Refusal> for Halt {

@@ -70,6 +70,7 @@ pub fn program_message(
         require_confirmed_email: rules.require_confirmed_email,
         // Left out where it is as if it were left out.
         make_up_held_purchases: (!rules.make_up_held_purchases).then_some(false),
+        reverse_below_minimum: (!rules.reverse_below_minimum).then_some(false),
         fraud_checks: fraud_checks_message(&rules.fraud_checks),
     }
 }
@@ -227,6 +228,8 @@ pub(in crate::api) fn read_program(
         mails: program.mails,
         require_confirmed_email: program.require_confirmed_email,
         make_up_held_purchases: program.make_up_held_purchases.unwrap_or(true),
+        reverse_below_minimum: program.reverse_below_minimum.unwrap_or(true),
+        hold_days: None,
         fraud_checks: read_fraud_checks(
             fields,
             "program.fraud_checks",

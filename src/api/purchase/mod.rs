@@ -1,5 +1,8 @@
 //! `PurchaseService`: purchases and their consequences.
 
+mod money_back;
+mod view;
+
 use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
@@ -8,7 +11,6 @@ use crate::api::pages::Page;
 use crate::api::pb;
 use crate::api::permissions::{Callers, InPrograms, Rule, Subject, row};
 use crate::api::reads::{Named, freshness, must_exist};
-use crate::api::responses;
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
 use crate::engine::query::query;
@@ -27,6 +29,11 @@ pub(super) const RULES: &[Rule] = {
             in_programs: InPrograms::Judged,
             ..row("PurchaseService", "RecordPurchase", BackEnds, User("buyer_user_id"))
         },
+        changes_purchase("RefundPurchase"),
+        changes_purchase("PreviewRefund"),
+        changes_purchase("CancelRefund"),
+        changes_purchase("OpenDispute"),
+        changes_purchase("CloseDispute"),
         Rule {
             in_programs: InPrograms::Judged,
             ..row("PurchaseService", "GetPurchase", SignedIn, BuyerOf("purchase_id"))
@@ -39,6 +46,15 @@ pub(super) const RULES: &[Rule] = {
         ),
     ]
 };
+
+/// Refunds and disputes are reported by back ends. A key that is limited to programs finds purchases that count in no
+/// other.
+const fn changes_purchase(rpc: &'static str) -> Rule {
+    Rule {
+        in_programs: InPrograms::Judged,
+        ..row("PurchaseService", rpc, Callers::BackEnds, Subject::BuyerOf("purchase_id"))
+    }
+}
 
 pub(super) struct Handlers(pub(super) Context);
 
@@ -72,7 +88,7 @@ impl Handlers {
             fingerprint_key,
         });
         let written = carry_out(&self.0, &call, command).await?;
-        let (purchase, outcomes) = responses::purchase(&written.events)?;
+        let (purchase, outcomes) = view::purchase(&written.events)?;
         let consistency_token = written.consistency_token;
         Ok(pb::RecordPurchaseResponse { purchase, outcomes, consistency_token })
     }
@@ -91,7 +107,7 @@ impl Handlers {
         if events.is_empty() {
             return Err(Refusal::PurchaseNotFound(purchase_id).into());
         }
-        let (purchase, mut outcomes) = responses::purchase(&events)?;
+        let (purchase, mut outcomes) = view::purchase(&events)?;
         if let Some(own) = call.principal.program_ids() {
             retain_own(&mut outcomes, own);
             if outcomes.is_empty() && !is_recorded_for(&self.0, &purchase_id, own).await? {
@@ -141,7 +157,7 @@ impl Handlers {
         }
         let mut purchases: Vec<pb::PurchaseDetail> = Vec::with_capacity(found.len());
         for events in &found {
-            let (purchase, mut outcomes) = responses::purchase(events)?;
+            let (purchase, mut outcomes) = view::purchase(events)?;
             if let Some(own) = call.principal.program_ids() {
                 retain_own(&mut outcomes, own);
             }

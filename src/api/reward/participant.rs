@@ -185,6 +185,9 @@ impl ParticipantFeed {
             ParticipantEvent::ReferralConverted(_) => {
                 Some(self.own_referral(ReferralStatus::Converted, Vec::new())?)
             }
+            ParticipantEvent::ReferralUnconverted(_) => {
+                Some(self.own_referral(ReferralStatus::Pending, Vec::new())?)
+            }
             ParticipantEvent::ReferralStandingChanged(changed) => {
                 Some(self.own_referral(changed.status, changed.hold_reasons)?)
             }
@@ -208,6 +211,9 @@ impl ParticipantFeed {
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::RewardGranted(_)
+            | ParticipantEvent::RewardReversed(_)
+            | ParticipantEvent::RewardMoved(_)
+            | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::FirstPurchaseUsed(_) => None,

@@ -281,9 +281,13 @@ pub(super) fn of_participant(
                 ("insufficient", used.is_insufficient.into()),
             ],
         ),
-        ParticipantEvent::ReferralApplied(_) | ParticipantEvent::ReferralStandingChanged(_) => {
-            return None;
-        }
+        // Inputs, and what follows from inputs that came after the reward.
+        ParticipantEvent::ReferralApplied(_)
+        | ParticipantEvent::ReferralStandingChanged(_)
+        | ParticipantEvent::RewardReversed(_)
+        | ParticipantEvent::RewardMoved(_)
+        | ParticipantEvent::ReferralUnconverted(_)
+        | ParticipantEvent::FirstPurchaseFreed(_) => return None,
     })
 }
 

@@ -57,6 +57,8 @@ struct Judgement {
     confirmed: Vec<UserIndex>,
     /// Whether a fraud flag was raised, or decided about.
     has_flag: bool,
+    /// Whether the command changes what becomes of a purchase that was recorded before.
+    is_settlement: bool,
 }
 
 /// The program of a reward that is withheld on the stream of a purchase.
@@ -105,11 +107,17 @@ impl Oracle {
             (None, Some(of)) => self.world.cut_off(of).map(|held| held.purchase.date),
             (None, None) => None,
         };
-        self.judge(judgement, position);
+        let is_settlement = judgement.is_settlement;
+        if !is_settlement {
+            self.judge(judgement, position);
+        }
         for (event, fact) in &command {
             if let AnyEvent::Participant(fact) = fact {
                 let (program_id, user_id) = split(&event.stream.id);
                 self.world.adopt(program_id, user_id, fact, date);
+                if is_settlement {
+                    self.world.adopt_settlement(program_id, user_id, fact);
+                }
             }
         }
         make_up::adopt(self, purchase.as_ref(), made_up.as_ref(), &command);
@@ -159,6 +167,17 @@ impl Oracle {
                     position: event.position,
                 });
             }
+            AnyEvent::Purchase(
+                PurchaseEvent::PurchaseRefunded(_)
+                | PurchaseEvent::RefundCancelled(_)
+                | PurchaseEvent::DisputeOpened(_)
+                | PurchaseEvent::DisputeUpdated(_)
+                | PurchaseEvent::DisputeClosed(_)
+                | PurchaseEvent::PurchaseRewardHeld(_)
+                | PurchaseEvent::PurchaseRewardReleased(_)
+                | PurchaseEvent::HoldPeriodEnded(_)
+                | PurchaseEvent::PurchaseReferralRejected(_),
+            ) => judgement.is_settlement = true,
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
             // What follows from a flag, or a decision about it, is on the stream of the participant.
             AnyEvent::FraudFlag(_) => judgement.has_flag = true,
@@ -408,9 +427,7 @@ impl Oracle {
 
     fn remember(&mut self, buyer: PersonIndex, purchase: &Purchase, version: &Version) {
         let is_enough = reckon::is_enough(&self.world, buyer, purchase, version);
-        let bought = &mut self.world.person_mut(buyer).bought;
-        bought.anything = true;
-        bought.enough |= is_enough;
+        self.world.person_mut(buyer).bought.note(&purchase.id, is_enough);
     }
 }
 

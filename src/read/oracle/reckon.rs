@@ -204,7 +204,7 @@ impl<'a> Reckoning<'a> {
             Some(WithheldReason::CurrencyNotAccepted)
         } else if purchase.amount_minor < rules.minimum_purchase_minor {
             Some(WithheldReason::BelowMinimum)
-        } else if first_is_used(rules.earn_on, buyer.bought) == Some(true) {
+        } else if first_is_used(rules.earn_on, &buyer.bought) == Some(true) {
             Some(WithheldReason::NotFirstPurchase)
         } else {
             match buyer.referral {
@@ -240,8 +240,8 @@ impl<'a> Reckoning<'a> {
     /// itself.
     fn use_first(&mut self, purchase: &Purchase) {
         let is_enough = is_enough(self.world, self.source, purchase, self.version);
-        let bought = self.world.person(self.source).bought;
-        let is_known = bought.anything && (bought.enough || !is_enough);
+        let bought = &self.world.person(self.source).bought;
+        let is_known = bought.anything.is_some() && (bought.enough.is_some() || !is_enough);
         if !is_known && !self.effects.iter().any(|effect| effect.name == "ReferralConverted") {
             let fields = vec![
                 ("purchase", purchase.id.clone().into()),

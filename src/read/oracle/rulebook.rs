@@ -1,6 +1,8 @@
 //! What the words of a program's rules mean, in numbers: written from the rule book, and sharing nothing with the
 //! decisions of the domain. A rule that changes its meaning changes here.
 
+use std::sync::Arc;
+
 use domain::ReferralStatus;
 use domain::reward::WithheldReason;
 use domain::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, Tier};
@@ -101,22 +103,40 @@ pub(super) fn takes_currency(rules: &ProgramRules, currency_code: &str) -> bool 
     }
 }
 
-/// What a participant has bought so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a participant has bought so far: the first purchase of each sort, unless it was undone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bought {
     /// Anything at all.
-    pub(super) anything: bool,
+    pub(super) anything: Option<Arc<str>>,
     /// Something that was enough by the rules of its time: in their currency, of at least their minimum, and not
     /// before the referral.
-    pub(super) enough: bool,
+    pub(super) enough: Option<Arc<str>>,
+}
+
+impl Bought {
+    /// Notes a purchase, if it is the first of its sort.
+    pub(super) fn note(&mut self, purchase_id: &str, is_enough: bool) {
+        self.anything.get_or_insert_with(|| purchase_id.into());
+        if is_enough {
+            self.enough.get_or_insert_with(|| purchase_id.into());
+        }
+    }
+
+    /// Forgets a purchase that was undone.
+    pub(super) fn forget(&mut self, purchase_id: &str) {
+        self.anything.take_if(|first| **first == *purchase_id);
+        self.enough.take_if(|first| **first == *purchase_id);
+    }
 }
 
 /// Whether the first purchase is used up already; `None` where every purchase or no purchase earns.
-pub(super) fn first_is_used(earn_on: EarnOn, bought: Bought) -> Option<bool> {
+pub(super) fn first_is_used(earn_on: EarnOn, bought: &Bought) -> Option<bool> {
     match earn_on {
-        EarnOn::FirstPurchase { used_by: FirstPurchaseUse::AnyPurchase } => Some(bought.anything),
+        EarnOn::FirstPurchase { used_by: FirstPurchaseUse::AnyPurchase } => {
+            Some(bought.anything.is_some() || bought.enough.is_some())
+        }
         EarnOn::FirstPurchase { used_by: FirstPurchaseUse::QualifyingPurchase } => {
-            Some(bought.enough)
+            Some(bought.enough.is_some())
         }
         EarnOn::Referral | EarnOn::EveryPurchase => None,
     }

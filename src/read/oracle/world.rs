@@ -341,10 +341,57 @@ impl World {
             | ParticipantEvent::ReferralStandingChanged(_)
             | ParticipantEvent::ReferralMade(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
+            | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::ReferralUnconverted(_)
+            | ParticipantEvent::RewardReversed(_)
+            | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}
+        }
+    }
+
+    /// Takes over what a later input, such as a refund, made of a purchase that was recorded before.
+    pub(super) fn adopt_settlement(
+        &mut self,
+        program_id: &str,
+        user_id: &str,
+        event: &ParticipantEvent,
+    ) {
+        let index = self.person_index(program_id, user_id);
+        match event {
+            ParticipantEvent::ReferralConverted(converted) => {
+                if let Some(before) = self.person(index).referral {
+                    let converted_while_able = !converted.converted_while_inactive;
+                    self.replace(index, &before, Tie { converted_while_able, ..before });
+                }
+                if let Some(purchase_id) = &converted.purchase_id {
+                    self.person_mut(index).bought.note(purchase_id.as_str(), true);
+                }
+            }
+            ParticipantEvent::FirstPurchaseUsed(used) => {
+                let bought = &mut self.person_mut(index).bought;
+                bought.note(used.purchase_id.as_str(), !used.is_insufficient);
+            }
+            ParticipantEvent::FirstPurchaseFreed(freed) => {
+                self.person_mut(index).bought.forget(freed.purchase_id.as_str());
+            }
+            ParticipantEvent::ReferralUnconverted(_) => {
+                self.set_status(index, ReferralStatus::Pending, None);
+            }
+            ParticipantEvent::RewardReversed(reversed) => {
+                let person = self.person_mut(index);
+                let mut levels = person.levels.iter_mut();
+                if let Some(level) = levels.find(|level| level.number == reversed.level) {
+                    level.total_minor = reversed.level_total_minor();
+                }
+                if reversed.tier_pot.is_some() {
+                    let amount = reversed.posting.amount;
+                    person.tier_points = person.tier_points.saturating_add(amount);
+                }
+            }
+            _ => {}
         }
     }
 

@@ -28,7 +28,9 @@ mod validation;
 
 use std::sync::Arc;
 
-pub use money_back::{CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase};
+pub use money_back::{
+    CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase, rehearse_refund,
+};
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
@@ -220,7 +222,7 @@ impl Command {
             Self::MakeUpPurchase { purchase_id, program_id } => {
                 make_up::make_up(work, purchase_id, program_id)
             }
-            Self::RefundPurchase(input) => money_back::refund(work, input).map(drop),
+            Self::RefundPurchase(input) => money_back::refund(work, input),
             Self::CancelRefund(input) => money_back::cancel_refund(work, input),
             Self::OpenDispute(input) => money_back::open_dispute(work, input),
             Self::CloseDispute(input) => money_back::close_dispute(work, input),

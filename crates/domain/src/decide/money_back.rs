@@ -2,11 +2,12 @@
 
 use crate::decide::settle;
 use crate::purchase::terms::Terms;
+use crate::rehearsal::Rehearsal;
 use crate::{
-    Dispute, DisputeClosed, DisputeId, DisputeOpened, DisputeOutcome, DisputeState, DisputeUpdated,
-    Halt, MAX_DISPUTES, MAX_REFUNDS, OwnEvent, ProgramId, Purchase, PurchaseCommand, PurchaseId,
-    PurchaseRecorded, PurchaseRefunded, Refund, RefundCancelled, RefundId, Refusal, StreamKey,
-    UserId, Work, load,
+    AnyEvent, Dispute, DisputeClosed, DisputeId, DisputeOpened, DisputeOutcome, DisputeState,
+    DisputeUpdated, Halt, MAX_DISPUTES, MAX_REFUNDS, OwnEvent, ProgramId, Purchase,
+    PurchaseCommand, PurchaseId, PurchaseRecorded, PurchaseRefunded, Refund, RefundCancelled,
+    RefundId, Refusal, StreamKey, Work, load,
 };
 
 /// An amount of a purchase's price, as a caller names it.
@@ -64,7 +65,6 @@ pub struct CloseDispute {
 /// A purchase that a caller may change, and what the price comes to.
 struct Found {
     purchase: std::sync::Arc<Purchase>,
-    buyer_user_id: UserId,
     currency_code: String,
     terms: Terms,
 }
@@ -84,10 +84,9 @@ fn find(
     };
     let recorded = purchase.recorded().filter(is_own);
     let recorded = recorded.ok_or_else(|| Refusal::PurchaseNotFound(purchase_id.clone()))?;
-    let (buyer_user_id, currency_code) =
-        (recorded.buyer_user_id.clone(), recorded.currency_code.clone());
+    let currency_code = recorded.currency_code.clone();
     let terms = purchase.terms();
-    Ok(Found { purchase, buyer_user_id, currency_code, terms })
+    Ok(Found { purchase, currency_code, terms })
 }
 
 impl Found {
@@ -109,12 +108,10 @@ fn repeated(
     value: &str,
 ) -> Halt {
     let stream = StreamKey::of::<Purchase>(purchase_id);
-    let _ = (field, value);
-    Halt::AlreadyRecorded(OwnEvent { stream, event_type })
+    Halt::AlreadyRecorded(OwnEvent { stream, event_type, field: Some((field, value.into())) })
 }
 
-/// Whose purchase it is.
-pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<UserId, Halt> {
+pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<(), Halt> {
     let RefundPurchase { purchase_id, refund_id, is_report, .. } = input;
     let found = find(work, purchase_id, input.own_programs.as_deref())?;
     let amount = input.amount.as_ref().map(|price| found.amount_of(purchase_id, price));
@@ -137,8 +134,20 @@ pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<User
         return Err(Refusal::TooManyRefunds { purchase_id, limit }.into());
     }
     let refunded = PurchaseRefunded { refund_id: refund_id.clone(), amount_minor };
-    settle::change(work, purchase_id, PurchaseCommand::Refund(refunded))?;
-    Ok(found.buyer_user_id)
+    settle::change(work, purchase_id, PurchaseCommand::Refund(refunded))
+}
+
+/// Tries out a refund, and returns what it would record.
+///
+/// # Errors
+/// The refusal that the refund would get.
+pub fn rehearse_refund(
+    work: &mut dyn Work,
+    input: &RefundPurchase,
+) -> Result<Vec<(StreamKey, AnyEvent)>, Halt> {
+    let mut work = Rehearsal::on(work);
+    refund(&mut work, input)?;
+    Ok(work.into_events())
 }
 
 pub(super) fn cancel_refund(work: &mut dyn Work, input: &CancelRefund) -> Result<(), Halt> {

@@ -65,7 +65,7 @@ fn repeated(input: &RecordPurchase, recorded: &PurchaseRecorded) -> Halt {
         && input.purchase_time.is_none_or(|time| time == recorded.purchase_time_us);
     if same {
         let stream = StreamKey::of::<Purchase>(&input.purchase_id);
-        Halt::AlreadyRecorded(OwnEvent { stream, event_type: "PurchaseRecorded" })
+        Halt::AlreadyRecorded(OwnEvent { stream, event_type: "PurchaseRecorded", field: None })
     } else {
         Refusal::PurchaseIdReused(input.purchase_id.clone()).into()
     }

@@ -406,7 +406,7 @@ fn a_purchase_delivered_again_counts_once_and_is_answered_as_before() {
     let time = scene.memory.now();
     let events = scene.memory.log().len();
     let stream = StreamKey { kind: Kind::Purchase, id: "order-1".into() };
-    let own = OwnEvent { stream, event_type: "PurchaseRecorded" };
+    let own = OwnEvent { stream, event_type: "PurchaseRecorded", field: None };
     for same_time in [None, Some(time)] {
         let again = scene.purchase("order-1", "cem", 100_000, "INR", same_time);
         assert_eq!(again.unwrap_err(), Halt::AlreadyRecorded(own.clone()));
