@@ -82,6 +82,7 @@ impl Job {
     pub(super) fn join(&mut self, repetition: Self) {
         self.answers.extend(repetition.answers);
         self.conflicts = self.conflicts.max(repetition.conflicts);
+        self.needs_lock |= repetition.needs_lock;
         self.callers.extend(repetition.callers);
     }
 

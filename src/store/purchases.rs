@@ -7,7 +7,7 @@ use super::StoreError;
 use domain::{Lag, PurchaseCursor, PurchaseId, PurchasePage, UserId};
 
 /// The purchases on the first page. Nearly all who look for a purchase find it there.
-const FIRST_PAGE: i64 = 8;
+const FIRST_PAGE: i64 = 4;
 /// The purchases on a later page.
 const LATER_PAGE: i64 = 100;
 
