@@ -29,7 +29,7 @@ pub(super) struct Job {
     pub(super) choices: u32,
     /// Whether it could not be decided on a state that was not committed yet.
     pub(super) needs_outcome: bool,
-    /// Whether it must be decided while nobody else can append.
+    /// Whether it could not be decided without the log's lock.
     pub(super) needs_lock: bool,
     /// Whether it must be alone in its batch, because a batch that it was in was refused.
     pub(super) alone: bool,
@@ -55,10 +55,6 @@ impl Job {
             answers: vec![answer],
             callers: caller.into_iter().collect(),
         }
-    }
-
-    pub(super) fn locked(self) -> Self {
-        Self { needs_lock: true, ..self }
     }
 
     pub(super) fn alone(self) -> Self {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{
     AnyAggregate, AnyEvent, Claim, Halt, Kind, LatestReferee, ParticipantId, Personal, ProgramId,
-    PurchasesOf, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    PurchaseCursor, PurchasePage, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId,
+    Work,
 };
 
 /// A unit of work on top of another one. It reads from that one and keeps every change to itself.
@@ -48,6 +49,11 @@ impl Work for Rehearsal<'_> {
         let state = AnyAggregate::empty(key.kind);
         self.changed.insert(key.clone(), state.clone());
         Ok(state)
+    }
+
+    fn last_sequence(&self, key: &StreamKey) -> i64 {
+        let own = self.events.iter().filter(|(stream, _)| stream == key).count();
+        self.stage.last_sequence(key).saturating_add(i64::try_from(own).unwrap_or(i64::MAX))
     }
 
     fn record(
@@ -103,13 +109,16 @@ impl Work for Rehearsal<'_> {
         Ok(Vec::new())
     }
 
-    fn purchases_of(&mut self, buyer: &UserId, at_least: usize) -> Result<PurchasesOf, Halt> {
-        self.stage.purchases_of(buyer, at_least)
+    fn purchases_of(
+        &mut self,
+        buyer: &UserId,
+        before: Option<PurchaseCursor>,
+    ) -> Result<PurchasePage, Halt> {
+        self.stage.purchases_of(buyer, before)
     }
 
-    /// Nothing is appended.
     fn exclude_others(&mut self) -> Result<(), Halt> {
-        Ok(())
+        self.stage.exclude_others()
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {

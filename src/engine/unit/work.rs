@@ -9,8 +9,8 @@ use crate::store::append::ClaimStep;
 use crate::store::{Loaded, RecordedEvent};
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, LatestReferee, ParticipantId, Personal,
-    ProgramId, PurchasesOf, Refusal, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk,
-    UserId, Work,
+    ProgramId, PurchaseCursor, PurchasePage, Refusal, SideRow, SignUpClient, StreamKey, Timestamp,
+    UplineWalk, UserId, Work,
 };
 
 /// Before the beginning of the log: the stream was never read.
@@ -49,6 +49,10 @@ impl Work for UnitOfWork<'_> {
         let read = CommandStream { state: state.clone(), version, written: false };
         self.scratch.streams.insert(key.clone(), read);
         Ok(state)
+    }
+
+    fn last_sequence(&self, key: &StreamKey) -> i64 {
+        self.scratch.streams.get(key).map_or(0, |stream| stream.version)
     }
 
     fn record(
@@ -182,22 +186,16 @@ impl Work for UnitOfWork<'_> {
         self.find_referees(referrer)
     }
 
-    fn purchases_of(&mut self, buyer: &UserId, at_least: usize) -> Result<PurchasesOf, Halt> {
-        let known = self.purchases.get(buyer);
-        let known = known.filter(|(asked, found)| *asked >= at_least || found.is_all);
-        let Some((_, PurchasesOf { mut purchase_ids, is_all })) = known.cloned() else {
-            let wanted = self.missing.purchases.entry(buyer.clone()).or_default();
-            *wanted = at_least.max(*wanted);
-            return Err(Halt::Missing);
-        };
-        let mut added = self.added_purchases(buyer);
-        added.retain(|purchase_id| !purchase_ids.contains(purchase_id));
-        purchase_ids.splice(..0, added);
-        Ok(PurchasesOf { purchase_ids, is_all })
+    fn purchases_of(
+        &mut self,
+        buyer: &UserId,
+        before: Option<PurchaseCursor>,
+    ) -> Result<PurchasePage, Halt> {
+        self.find_purchases(buyer, before)
     }
 
     fn exclude_others(&mut self) -> Result<(), Halt> {
-        if self.excludes_others { Ok(()) } else { Err(Halt::NeedsLock) }
+        if self.holds_lock { Ok(()) } else { Err(Halt::NeedsLock) }
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {
