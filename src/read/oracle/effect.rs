@@ -287,6 +287,7 @@ pub(super) fn of_participant(
         | ParticipantEvent::RewardReversed(_)
         | ParticipantEvent::RewardMoved(_)
         | ParticipantEvent::ReferralUnconverted(_)
+        | ParticipantEvent::ReferralRewardsChanged(_)
         | ParticipantEvent::FirstPurchaseFreed(_) => return None,
     })
 }

@@ -9,6 +9,7 @@ mod account;
 mod conversions;
 mod erasure;
 pub(crate) mod evidence;
+mod hold;
 mod job;
 mod make_up;
 mod money_back;
@@ -28,6 +29,7 @@ mod validation;
 
 use std::sync::Arc;
 
+pub use hold::{EndHoldPeriod, RewardName};
 pub use money_back::{
     CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase, rehearse_refund,
 };
@@ -102,6 +104,9 @@ pub enum Command {
     CancelRefund(CancelRefund),
     OpenDispute(OpenDispute),
     CloseDispute(CloseDispute),
+    HoldReward(RewardName),
+    ReleaseReward(RewardName),
+    EndHoldPeriod(EndHoldPeriod),
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey {
         key_id: ApiKeyId,
@@ -145,6 +150,9 @@ impl Command {
             Self::CancelRefund(_) => "CancelRefund",
             Self::OpenDispute(_) => "OpenDispute",
             Self::CloseDispute(_) => "CloseDispute",
+            Self::HoldReward(_) => "HoldReward",
+            Self::ReleaseReward(_) => "ReleaseReward",
+            Self::EndHoldPeriod(_) => "EndHoldPeriod",
             Self::CreateApiKey(_) => "CreateApiKey",
             Self::RevokeApiKey { .. } => "RevokeApiKey",
             Self::SetUserRole { .. } => "SetUserRole",
@@ -181,6 +189,9 @@ impl Command {
             | Self::CancelRefund(_)
             | Self::OpenDispute(_)
             | Self::CloseDispute(_)
+            | Self::HoldReward(_)
+            | Self::ReleaseReward(_)
+            | Self::EndHoldPeriod(_)
             | Self::CreateApiKey(_)
             | Self::RevokeApiKey { .. }
             | Self::SetUserRole { .. }
@@ -226,6 +237,9 @@ impl Command {
             Self::CancelRefund(input) => money_back::cancel_refund(work, input),
             Self::OpenDispute(input) => money_back::open_dispute(work, input),
             Self::CloseDispute(input) => money_back::close_dispute(work, input),
+            Self::HoldReward(name) => hold::hold(work, name),
+            Self::ReleaseReward(name) => hold::release(work, name),
+            Self::EndHoldPeriod(input) => hold::end_period(work, input),
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
             Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),
