@@ -113,6 +113,7 @@ impl Audit {
             | AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
             | AnyEvent::FraudFlag(_)
+            | AnyEvent::Approval(_)
             | AnyEvent::Purchase(
                 PurchaseEvent::RewardWithheld(_)
                 | PurchaseEvent::PurchaseRefunded(_)
@@ -254,6 +255,7 @@ impl Audit {
                 });
             }
             ParticipantEvent::ParticipantEnrolled(_)
+            | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)

@@ -156,6 +156,22 @@ pub(super) fn credit_fields(
     ]
 }
 
+pub(super) fn adjusted_fields(
+    adjustment_id: &str,
+    reason_code: &str,
+    amount_minor: i64,
+    unit: &str,
+) -> Vec<(&'static str, Value)> {
+    vec![
+        ("adjustment", adjustment_id.into()),
+        ("reason", reason_code.into()),
+        ("amount", amount_minor.into()),
+        ("kind", "Adjustment".into()),
+        ("unit", unit.into()),
+        ("bucket", "Available".into()),
+    ]
+}
+
 pub(super) fn forfeit_fields(
     bucket: Bucket,
     amount_minor: i64,
@@ -270,6 +286,14 @@ pub(super) fn of_participant(
         }
         ParticipantEvent::ParticipantDeactivated(_) => ("ParticipantDeactivated", Vec::new()),
         ParticipantEvent::ParticipantReactivated(_) => ("ParticipantReactivated", Vec::new()),
+        ParticipantEvent::BalanceAdjusted(adjusted) => {
+            let mut fields = vec![
+                ("adjustment", adjusted.adjustment_id.as_str().into()),
+                ("reason", adjusted.reason_code.as_str().into()),
+            ];
+            fields.extend(posting_fields(&adjusted.posting));
+            ("BalanceAdjusted", fields)
+        }
         ParticipantEvent::BalanceForfeited(forfeited) => {
             ("BalanceForfeited", posting_fields(&forfeited.posting).into())
         }

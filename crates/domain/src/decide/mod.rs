@@ -6,6 +6,7 @@
 
 mod access;
 mod account;
+mod adjust;
 mod conversions;
 mod erasure;
 pub(crate) mod evidence;
@@ -28,6 +29,7 @@ mod validation;
 
 use std::sync::Arc;
 
+pub use adjust::{AdjustBalance, Approve, Decline};
 pub use money_back::{
     CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase, rehearse_refund,
 };
@@ -44,8 +46,8 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Halt, JobId, MailKind, NewApiKey, ProgramId, Purchase, PurchaseId, SealedSecret,
-    SessionsEnded, StreamKey, UserId, UserRole, Work,
+    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ProgramId, Purchase, PurchaseId,
+    SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -117,6 +119,9 @@ pub enum Command {
     ChangePassword(ChangePassword),
     ResolveFraudFlag(Box<ResolveFraudFlag>),
     FlagRefusedSignUp(FlagRefusedSignUp),
+    AdjustBalance(Box<AdjustBalance>),
+    Approve(Approve),
+    Decline(Decline),
 }
 
 impl Command {
@@ -152,6 +157,9 @@ impl Command {
             Self::ChangePassword(_) => "ChangePassword",
             Self::ResolveFraudFlag(_) => "ResolveFraudFlag",
             Self::FlagRefusedSignUp(_) => "FlagRefusedSignUp",
+            Self::AdjustBalance(_) => "AdjustBalance",
+            Self::Approve(_) => "Approve",
+            Self::Decline(_) => "Decline",
         }
     }
 
@@ -161,6 +169,7 @@ impl Command {
     pub fn receipt(&self) -> Option<StreamKey> {
         match self {
             Self::RecordPurchase(input) => Some(StreamKey::of::<Purchase>(&input.purchase_id)),
+            Self::AdjustBalance(input) => Some(StreamKey::of::<Approval>(&input.approval_id)),
             Self::PublishProgram { .. }
             | Self::RegisterUser(_)
             | Self::EnrollParticipant(_)
@@ -187,7 +196,9 @@ impl Command {
             | Self::EndSessions { .. }
             | Self::ChangePassword(_)
             | Self::ResolveFraudFlag(_)
-            | Self::FlagRefusedSignUp(_) => None,
+            | Self::FlagRefusedSignUp(_)
+            | Self::Approve(_)
+            | Self::Decline(_) => None,
         }
     }
 
@@ -233,6 +244,9 @@ impl Command {
             Self::ChangePassword(input) => session::change_password(work, input),
             Self::ResolveFraudFlag(input) => review::resolve(work, input),
             Self::FlagRefusedSignUp(input) => review::flag_refused(work, input),
+            Self::AdjustBalance(input) => adjust::adjust(work, input),
+            Self::Approve(input) => adjust::approve(work, input),
+            Self::Decline(input) => adjust::decline(work, input),
         }
     }
 }
