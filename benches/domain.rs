@@ -22,8 +22,9 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use domain::decide::{Command, RecordPurchase, RegisterUser};
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, LatestReferee, Participant,
-    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, PurchaseId, Refusal, SideRow,
-    SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work, decode,
+    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, PurchaseCursor, PurchaseId,
+    PurchasePage, Refusal, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    decode,
 };
 use tributary::api::publish_command;
 
@@ -179,6 +180,22 @@ impl Work for Memory {
 
     fn release_claim(&mut self, _: Claim) -> Result<(), Halt> {
         Err(Halt::Broken("nothing is given up here"))
+    }
+
+    fn last_sequence(&self, _: &StreamKey) -> i64 {
+        0
+    }
+
+    fn purchases_of(
+        &mut self,
+        _: &UserId,
+        _: Option<PurchaseCursor>,
+    ) -> Result<PurchasePage, Halt> {
+        Err(Halt::Broken("nothing is refunded here"))
+    }
+
+    fn exclude_others(&mut self) -> Result<(), Halt> {
+        Ok(())
     }
 
     // Nothing here reads rows back.

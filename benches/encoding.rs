@@ -53,6 +53,7 @@ fn answer() -> pb::RecordPurchaseResponse {
         amount: Some(money(150_000)),
         purchase_time: time,
         create_time: time,
+        ..pb::Purchase::default()
     };
     let reward = |earner, level, rule: &str, amount_minor| pb::Reward {
         reward_id: format!("multi-level-commission/{}/7", id(earner)),
@@ -66,7 +67,7 @@ fn answer() -> pb::RecordPurchaseResponse {
         source_user_id: id("bb"),
         purchase_id: id("cc"),
         create_time: time,
-        computed_amount: None,
+        ..pb::Reward::default()
     };
     let outcome = pb::PurchaseOutcome {
         program_id: "multi-level-commission".into(),

@@ -244,6 +244,7 @@ impl From<QueryError> for ApiError {
         match error {
             QueryError::Refused(refusal) => refusal.into(),
             QueryError::Store(error) => error.into(),
+            QueryError::Behind(lag) => Failure::Behind(lag).into(),
             QueryError::Broken(what) => {
                 tracing::error!(what, "a query failed because of a bug");
                 Self(internal())
@@ -278,6 +279,11 @@ impl From<Failure> for ApiError {
             Failure::Refused(refusal) => return refusal.into(),
             Failure::RequestIdReused => status(ErrorReason::RequestIdReused, message, &[]),
             Failure::QueueFull(_) => status(ErrorReason::QueueFull, message, &[]),
+            Failure::Behind(lag) => status(
+                ErrorReason::ReadModelBuilding,
+                message,
+                &[("reached_position", &lag.reached), ("head_position", &lag.head)],
+            ),
             Failure::Conflict => status(ErrorReason::Conflict, message, &[]),
             Failure::DatabaseUnavailable => status(
                 ErrorReason::DatabaseUnavailable,

@@ -190,7 +190,11 @@ impl Server {
             keys: database.fraud_keys().await?,
             disposable: std::mem::take(&mut settings.disposable_domains),
         };
-        let environment = Environment { screening: Arc::new(screening), ..clock.environment() };
+        let environment = Environment {
+            screening: Arc::new(screening),
+            purchases_table: Some(crate::read::purchases_table()),
+            ..clock.environment()
+        };
         let measured = database.clone();
         tasks.spawn(Stage::Background, "clock", |stop| async {
             clock.follow(measured, stop).await;

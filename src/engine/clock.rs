@@ -78,6 +78,7 @@ impl LogClock {
             observe: Arc::new(move |sent, time| observing.observe(sent, time)),
             random: self.0.machine.random.clone(),
             screening: self.0.machine.screening.clone(),
+            purchases_table: self.0.machine.purchases_table,
         }
     }
 

@@ -30,6 +30,8 @@ pub(super) struct Draft<'a> {
     outcomes: Vec<(Job, Outcome)>,
     /// Jobs that cannot be decided with what could be loaded.
     undecided: Vec<Job>,
+    /// Jobs that cannot be decided without the log's lock.
+    put_off: Vec<Job>,
     /// Whether streams that should be new are assumed to be new, without loading them.
     trusts_new: bool,
     /// Whether the outcome of the previous batch is still unknown.
@@ -41,7 +43,7 @@ pub(super) struct Decided {
     pub(super) commands: Commands,
     /// The streams in their state after the batch.
     pub(super) streams: FinishedStreams,
-    /// Jobs that could not be decided with what could be loaded.
+    /// Jobs that could not be decided with what could be loaded, or not without the log's lock.
     pub(super) delayed: Vec<Job>,
 }
 
@@ -71,8 +73,14 @@ pub(super) type LoadFailure = (Vec<Job>, StoreError);
 
 impl<'a> Draft<'a> {
     pub(super) fn new(unit: UnitOfWork<'a>) -> Self {
-        let (outcomes, undecided) = (Vec::new(), Vec::new());
-        Self { unit, outcomes, undecided, trusts_new: true, is_ahead: false }
+        Self {
+            unit,
+            outcomes: Vec::new(),
+            undecided: Vec::new(),
+            put_off: Vec::new(),
+            trusts_new: true,
+            is_ahead: false,
+        }
     }
 
     /// Decides jobs on the streams in memory, and loads those that are missing.
@@ -107,7 +115,8 @@ impl<'a> Draft<'a> {
                 () = &mut landed => break,
                 is_filled = pending.filled() => is_filled,
             };
-            let room = most.saturating_sub(self.outcomes.len() + self.undecided.len());
+            let taken = self.outcomes.len() + self.undecided.len() + self.put_off.len();
+            let room = most.saturating_sub(taken);
             let takes_more = is_filled && !self.is_full();
             let jobs = if takes_more { pending.take_batch(room) } else { Vec::new() };
             if jobs.is_empty() {
@@ -130,7 +139,7 @@ impl<'a> Draft<'a> {
         Ok(self.finish())
     }
 
-    /// Decides more jobs. Afterwards every job is in `outcomes` or in `undecided`, even after an error.
+    /// Decides more jobs. Afterwards every job is in `outcomes`, `undecided` or `put_off`, even after an error.
     async fn add(
         &mut self,
         session: &mut Session,
@@ -178,8 +187,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Gives the job back if something is not in memory.
-    async fn try_deciding(&mut self, job: Job) -> Option<Job> {
+    /// Gives the job back if something is not in memory. Puts it off if it needs the log's lock.
+    async fn try_deciding(&mut self, mut job: Job) -> Option<Job> {
         let request = job.request.as_ref();
         // A receipt is written once. With two of one key the database would refuse the batch as a whole.
         if let Some(earlier) = request.and_then(|request| self.unit.earlier_request(request)) {
@@ -206,6 +215,12 @@ impl<'a> Draft<'a> {
                 self.outcomes.push((job, Outcome::Recorded(own)));
             }
             Err(Halt::Missing) => return Some(job),
+            Err(Halt::NeedsLock) => {
+                job.needs_lock = true;
+                self.put_off.push(job);
+            }
+            // Others are carried out meanwhile.
+            Err(Halt::Behind(lag)) => job.answer(&Err(Failure::Behind(lag))),
             // The state on which the job was decided may never be committed.
             Err(Halt::Broken(_)) if self.is_ahead => return Some(job),
             Err(Halt::Broken(what)) => fail(job, what),
@@ -216,7 +231,8 @@ impl<'a> Draft<'a> {
     fn finish(self) -> Decided {
         let (batch, streams) = self.unit.finish();
         let commands = Commands { batch, outcomes: self.outcomes };
-        Decided { commands, streams, delayed: self.undecided }
+        let delayed = self.undecided.into_iter().chain(self.put_off).collect();
+        Decided { commands, streams, delayed }
     }
 }
 

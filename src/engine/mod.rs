@@ -37,7 +37,7 @@ use crate::store::{Actor, Database, Door, Envelope, Epoch, FraudKeys, RecordedEv
 use crate::traces::Traces;
 use domain::decide::Command;
 use domain::fraud::DisposableDomains;
-use domain::{Refusal, Timestamp};
+use domain::{Lag, Refusal, Timestamp};
 use job::Job;
 pub use worker::Worker;
 
@@ -56,6 +56,8 @@ pub struct Environment {
     pub random: Arc<Randomness>,
     /// What fraud checks know besides the log.
     pub screening: Arc<Screening>,
+    /// The table in which purchases are found by their buyer, a read model. Without it the log is searched.
+    pub purchases_table: Option<&'static str>,
 }
 
 /// What fraud checks know besides the log. By default, for what makes no referrals.
@@ -89,6 +91,7 @@ impl Environment {
                 }
             }),
             screening: Arc::default(),
+            purchases_table: None,
         })
     }
 
@@ -188,6 +191,11 @@ pub enum Failure {
     /// Too many commands wait.
     #[error("the queue is full: {0} commands are waiting")]
     QueueFull(usize),
+    /// A table that is computed from the log and in which the command must look something up is far behind.
+    #[error(
+        "a table that the command needs is being built; it has reached {} of {}", .0.reached, .0.head
+    )]
+    Behind(Lag),
     /// The command kept conflicting.
     #[error("the command kept conflicting with other servers")]
     Conflict,

@@ -33,10 +33,18 @@ impl Pending {
         true
     }
 
-    /// Whether the next batch may be decided ahead: no pending job has conflicted, must be alone in its batch, or
-    /// could not be decided ahead before.
+    /// Whether the next batch may be decided ahead: no pending job has conflicted, must be alone in its batch, could
+    /// not be decided ahead before, or needs the log's lock.
     pub(super) fn is_plain(&self) -> bool {
-        !self.next.iter().any(|job| job.alone || job.conflicts > 0 || job.needs_outcome)
+        !self
+            .next
+            .iter()
+            .any(|job| job.alone || job.conflicts > 0 || job.needs_outcome || job.needs_lock)
+    }
+
+    /// Whether a pending job can only be decided while the log's lock is held.
+    pub(super) fn needs_lock(&self) -> bool {
+        self.next.iter().any(|job| job.needs_lock)
     }
 
     /// Takes at most `room` pending jobs. Repetitions of one request are joined. Different requests with the same

@@ -10,8 +10,8 @@ use super::Environment;
 use super::cache::Cache;
 use super::horizon::Horizon;
 use super::unit::{FinishedStreams, KnownTaken, Missing, UnitOfWork};
-use crate::store::{ANSWER_TIMEOUT, Database, StoreError, evidence, load, until};
-use domain::{ClaimKind, Halt, Kind, ParticipantId, Refusal, StreamKey, UserId, Work};
+use crate::store::{ANSWER_TIMEOUT, Database, StoreError, evidence, load, purchases, until};
+use domain::{ClaimKind, Halt, Kind, Lag, ParticipantId, Refusal, StreamKey, UserId, Work};
 
 /// How many streams are read by one query, so that its result stays small.
 const STREAMS_PER_QUERY: usize = 5_000;
@@ -28,6 +28,9 @@ pub enum QueryError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A table that is computed from the log is far behind.
+    #[error("a table that the query needs is being built")]
+    Behind(Lag),
     /// A bug in the server.
     #[error("{0}")]
     Broken(&'static str),
@@ -48,7 +51,8 @@ pub async fn query<T>(
     let mut cache = Cache::new(1);
     let before = FinishedStreams::new();
     let (taken, horizon) = (KnownTaken::new(), Horizon::default());
-    let mut unit = UnitOfWork::new(environment, &mut cache, &before, taken, horizon);
+    // A query answers for what it has seen. What is appended meanwhile is no matter.
+    let mut unit = UnitOfWork::new(environment, &mut cache, &before, taken, horizon).under_lock();
     loop {
         match unit.run(false, &mut look).await {
             Ok(seen) => return Ok(seen),
@@ -61,6 +65,8 @@ pub async fn query<T>(
                     return Err(QueryError::Broken("a query that lacks something unknown"));
                 }
             }
+            Err(Halt::Behind(lag)) => return Err(QueryError::Behind(lag)),
+            Err(Halt::NeedsLock) => return Err(QueryError::Broken("a query that needs a lock")),
             Err(Halt::Broken(what)) => return Err(QueryError::Broken(what)),
             Err(Halt::AlreadyRecorded(_)) => {
                 return Err(QueryError::Broken("a query that recorded something"));
@@ -87,6 +93,7 @@ pub(super) async fn fetch(
         addresses,
         clients,
         referees,
+        purchases,
     } = missing;
     let mut streams = wanted.clone();
     let users: Vec<_> =
@@ -139,6 +146,11 @@ pub(super) async fn fetch(
         for (key, loaded) in streams.iter().cloned().zip(loaded) {
             unit.learn_stream(key, loaded);
         }
+    }
+    let asked: Vec<_> = purchases.into_iter().collect();
+    if !asked.is_empty() {
+        let found = purchases::purchases_of(connection, unit.purchases_table(), &asked).await?;
+        asked.into_iter().zip(found).for_each(|(asked, found)| unit.learn_purchases(asked, found));
     }
     // After the streams, so that it is at least as new.
     Box::pin(fetch_evidence(connection, unit, owners, (addresses, clients), referees)).await

@@ -11,7 +11,7 @@ use super::query::fetch;
 use super::unit::{Missing, UnitOfWork};
 use crate::hang;
 use crate::metrics::Metrics;
-use crate::store::append::{Appended, append};
+use crate::store::append::{Appended, append, is_appended};
 use crate::store::{Batch, Database, Epoch, StoreError, epoch, functions, in_time};
 
 /// The pause before another attempt to connect.
@@ -147,6 +147,28 @@ impl Session {
             self.connection = None;
         }
         appended
+    }
+
+    /// Takes the lock again after the connection was lost while a batch was being appended under it. Whatever the
+    /// first transaction did has ended then. Returns what the batch came to if it was appended; the lock is free
+    /// again in either case.
+    pub(super) async fn find_appended(
+        &mut self,
+        number: BatchNumber,
+        batch: &Batch,
+        patience: Patience,
+    ) -> Result<Option<Appended>, StoreError> {
+        self.begin_locked(patience).await?;
+        let connection = self.connection().await?;
+        let known = patience
+            .bound(in_time(is_appended(connection, number.writer, number.number)))
+            .await
+            .inspect_err(|_| self.connection = None)?;
+        if known {
+            return self.append_locked(number, batch, patience).await.map(Some);
+        }
+        self.leave_locked(patience).await;
+        Ok(None)
     }
 
     /// Ends the transaction that [`Session::begin_locked`] began without an append.

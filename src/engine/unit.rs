@@ -8,11 +8,13 @@ use std::sync::Arc;
 use tokio::task::unconstrained;
 use uuid::Uuid;
 
+use self::purchases::Purchases;
 use self::referees::{AddedReferee, Evidence};
 use super::cache::{Cache, Seen};
 use super::horizon::Horizon;
 use super::{Environment, RequestKey};
 use crate::store::append::{ClaimStep, Entry, Receipt};
+use crate::store::purchases::Asked;
 use crate::store::{Batch, Envelope, Loaded};
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, ProgramId, Refusal, SideRow,
@@ -66,6 +68,7 @@ pub(super) struct Missing {
     pub(super) addresses: HashSet<UserId>,
     pub(super) clients: HashSet<UserId>,
     pub(super) referees: HashSet<ParticipantId>,
+    pub(super) purchases: HashSet<Asked>,
 }
 
 /// The programs that have begun to enroll by default.
@@ -116,6 +119,9 @@ pub(super) struct UnitOfWork<'a> {
     erased_addresses: HashMap<String, bool>,
     /// What fraud checks have looked up.
     evidence: Box<Evidence>,
+    purchases: Purchases,
+    /// Whether the log's lock is held since before anything was looked up.
+    holds_lock: bool,
     /// For each value its owner after the earlier commands of the batch, `None` if it was released, and the
     /// command that changed that last.
     claims: HashMap<(ClaimKind, String), (Option<String>, usize)>,
@@ -148,6 +154,8 @@ impl<'a> UnitOfWork<'a> {
             walks: HashMap::new(),
             erased_addresses: HashMap::new(),
             evidence: Box::default(),
+            purchases: Purchases::default(),
+            holds_lock: false,
             claims: HashMap::new(),
             requests: HashMap::new(),
             horizon,
@@ -193,6 +201,9 @@ impl<'a> UnitOfWork<'a> {
             if stream.written
                 && let Some(kept) = self.streams.get_mut(&key)
             {
+                if kept.version == 0 {
+                    self.purchases.begun(&key, &stream.state);
+                }
                 kept.state = stream.state;
                 kept.version = stream.version;
                 kept.last_writer = Some(number);
@@ -274,6 +285,7 @@ impl<'a> UnitOfWork<'a> {
             + self.erased_addresses.len()
             + self.evidence.owners.len()
             + self.evidence.learnt
+            + self.purchases.learnt()
             + usize::from(self.default_programs.is_some())
     }
 
@@ -445,6 +457,9 @@ pub(super) struct FinishedStream {
 
 #[cfg(test)]
 mod evidence_tests;
+mod purchases;
+#[cfg(test)]
+mod purchases_tests;
 mod referees;
 mod sharing;
 #[cfg(test)]

@@ -131,10 +131,12 @@ impl Worker {
     /// answered or queued again.
     async fn carry_out(&mut self, stop: &CancellationToken) {
         let most = self.limits.batch_commands.max(1);
+        let needs_lock = self.pending.needs_lock();
         let jobs = self.pending.take_batch(most);
-        if self.contended > 0 {
-            self.contended -= 1;
-            return self.carry_out_locked(jobs).await;
+        if self.contended > 0 || needs_lock {
+            let is_contended = self.contended > 0;
+            self.contended = self.contended.saturating_sub(1);
+            return self.carry_out_locked(jobs, is_contended).await;
         }
         let patience = self.patience(oldest(&jobs));
         let before = FinishedStreams::new();
@@ -216,25 +218,28 @@ impl Worker {
     }
 
     /// Takes the log's lock, then loads, decides and appends under it: nothing can change meanwhile.
-    async fn carry_out_locked(&mut self, jobs: Vec<Job>) {
+    async fn carry_out_locked(&mut self, jobs: Vec<Job>, is_contended: bool) {
         let patience = self.patience(oldest(&jobs));
         let began = Instant::now();
         if let Err(error) = self.session.begin_locked(patience).await {
             return self.fail(jobs, &error, "taking the lock of the log");
         }
-        // The cached state may have caused the conflict.
         let (mut fresh, before) = (Cache::new(1), FinishedStreams::new());
+        // The cached state may have caused the conflict.
+        let cache = if is_contended { &mut fresh } else { &mut self.cache };
         // The transaction ends with its connection, so nothing is tried again within it.
         let at_once = patience.without_retries();
         let taken = std::mem::take(&mut self.known_taken);
-        let unit = UnitOfWork::new(&self.environment, &mut fresh, &before, taken, self.horizon);
-        let decided = Draft::new(unit).decide(&mut self.session, jobs, at_once).await;
+        let unit = UnitOfWork::new(&self.environment, cache, &before, taken, self.horizon);
+        let draft = Draft::new(unit.under_lock());
+        let decided = draft.decide(&mut self.session, jobs, at_once).await;
         let Decided { mut commands, streams, delayed } = match decided {
             Ok(decided) => decided,
-            Err((jobs, error)) => {
+            Err((mut jobs, error)) => {
                 tracing::warn!(%error, "the lock of the log was lost; continuing without it");
                 self.session.leave_locked(patience).await;
                 self.contended = 0;
+                jobs.iter_mut().for_each(|job| job.needs_lock = false);
                 return self.pending.put_back(jobs);
             }
         };
@@ -247,9 +252,15 @@ impl Worker {
         let work = commands.trace(&self.traces);
         let mut appended = self.session.append_locked(number, &commands.batch, patience).await;
         if matches!(appended, Err(StoreError::Unavailable(_))) {
-            // The commit may have been carried out. The batch is sent again outside of the transaction: it is
-            // recognised, or appended if that is still possible.
-            appended = self.session.append(number, &commands.batch, patience).await;
+            // The commit may have been carried out. If not, the lock was lost, and others may have appended.
+            appended = match self.session.find_appended(number, &commands.batch, patience).await {
+                Ok(Some(appended)) => Ok(appended),
+                Ok(None) => {
+                    self.pending.put_back(delayed);
+                    return self.pending.put_back(commands.into_jobs().collect());
+                }
+                Err(error) => Err(error),
+            };
         }
         match appended {
             Ok(appended) => {

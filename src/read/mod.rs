@@ -61,7 +61,7 @@ pub use lag::Lag;
 pub use overview::{ConversionDay, Overview};
 pub use past::{PastFlag, PastReferral, PastSignals, Searched};
 pub use projector::is_followed;
-pub use purchases::{PurchaseFilter, PurchasePage};
+pub use purchases::{PurchaseFilter, PurchasePage, purchases_table};
 pub use ranking::{Place, Ranking};
 pub use rebuild::{CopyStatus, MaintenanceError, rebuild, status};
 pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};

@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 
-use super::{At, Freshness, ReadError, Reads, sql};
+use super::{At, Freshness, ReadError, Reads, models, sql};
 use crate::store::{RecordedEvent, in_time, log};
 use domain::{ProgramId, Timestamp, UserId};
 
@@ -31,6 +31,12 @@ pub struct PurchasePage {
     pub purchases: Vec<Vec<RecordedEvent>>,
     /// The position before which the examination can be continued, if it ended before the page was full.
     pub examined_down_to: Option<i64>,
+}
+
+/// The table in which purchases are found by their buyer.
+#[must_use]
+pub fn purchases_table() -> &'static str {
+    models::table("purchases")
 }
 
 impl Reads {

@@ -335,6 +335,19 @@ fn place(count: usize) -> i32 {
     i32::try_from(count).unwrap_or(i32::MAX)
 }
 
+/// Whether a batch of a server process is in the log.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn is_appended(
+    connection: &mut PgConnection,
+    writer: Uuid,
+    number: i64,
+) -> Result<bool, StoreError> {
+    let query = "select exists (select from writers where writer = $1 and batch = $2)";
+    Ok(sqlx::query_scalar(query).bind(writer).bind(number).fetch_one(connection).await?)
+}
+
 /// Appends a batch, in the connection's transaction if there is one, otherwise in its own. A repetition with
 /// the same `writer` and `number` gets the same answer and appends nothing.
 ///

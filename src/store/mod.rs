@@ -15,7 +15,7 @@
 //!   links.
 //! - [`sign_ups`] holds sign-ups that wait until their address is confirmed.
 //! - [`second_factors`] holds second factors, and what of them is used up.
-//! - [`claims`] looks up who owns a unique value.
+//! - [`claims`] looks up who owns a unique value, [`purchases`] what a buyer has bought.
 
 pub mod api_keys;
 pub mod append;
@@ -36,6 +36,7 @@ pub mod mails;
 pub mod notes;
 pub mod personal;
 mod profiles;
+pub mod purchases;
 mod rights;
 pub mod schema;
 pub mod second_factors;

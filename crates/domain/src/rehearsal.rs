@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::{
     AnyAggregate, AnyEvent, Claim, Halt, Kind, LatestReferee, ParticipantId, Personal, ProgramId,
-    SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    PurchaseCursor, PurchasePage, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId,
+    Work,
 };
 
 /// A unit of work on top of another one. It reads from that one and keeps every change to itself.
@@ -48,6 +49,11 @@ impl Work for Rehearsal<'_> {
         let state = AnyAggregate::empty(key.kind);
         self.changed.insert(key.clone(), state.clone());
         Ok(state)
+    }
+
+    fn last_sequence(&self, key: &StreamKey) -> i64 {
+        let own = self.events.iter().filter(|(stream, _)| stream == key).count();
+        self.stage.last_sequence(key).saturating_add(i64::try_from(own).unwrap_or(i64::MAX))
     }
 
     fn record(
@@ -101,6 +107,18 @@ impl Work for Rehearsal<'_> {
 
     fn latest_referees(&mut self, _: &ParticipantId) -> Result<Vec<Arc<LatestReferee>>, Halt> {
         Ok(Vec::new())
+    }
+
+    fn purchases_of(
+        &mut self,
+        buyer: &UserId,
+        before: Option<PurchaseCursor>,
+    ) -> Result<PurchasePage, Halt> {
+        self.stage.purchases_of(buyer, before)
+    }
+
+    fn exclude_others(&mut self) -> Result<(), Halt> {
+        self.stage.exclude_others()
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {

@@ -8,7 +8,8 @@ use cqrs_es::event_sink::EventSink;
 
 use super::registry::{AnyAggregate, AnyEvent, Stream, StreamKey};
 use super::{
-    ParticipantId, Personal, ProgramId, Refusal, SideRow, SignUpClient, Timestamp, UserId,
+    ParticipantId, Personal, ProgramId, Purchase, PurchaseId, Refusal, SideRow, SignUpClient,
+    Timestamp, UserId,
 };
 use super::{code, email};
 
@@ -22,8 +23,22 @@ pub enum Halt {
     Refused(Refusal),
     /// The command was carried out before; the answer is the outcome of the command that wrote this event.
     AlreadyRecorded(OwnEvent),
+    /// The decision rests on the absence of something that has no stream; see [`Work::exclude_others`]. The decision runs
+    /// again while the log's lock is held.
+    NeedsLock,
+    /// What the decision looks up is computed from the log and far behind it. The command may be sent again later.
+    Behind(Lag),
     /// A bug: an aggregate waited for something, or a stream is of another kind.
     Broken(&'static str),
+}
+
+/// How far a table that is computed from the log is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lag {
+    /// The position of the last event that is in the table.
+    pub reached: i64,
+    /// The position of the last event of the log.
+    pub head: i64,
 }
 
 /// The event that identifies a command that was carried out: the first of its type on the command's own
@@ -179,6 +194,19 @@ pub struct LatestReferee {
     pub address: Option<Personal>,
 }
 
+/// A place among the purchases of a buyer: before an event of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PurchaseCursor(pub i64);
+
+/// Some of the purchases of a buyer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PurchasePage {
+    /// The newest first. A purchase that is being recorded may be on a later page as well.
+    pub purchases: Vec<PurchaseId>,
+    /// Where older ones follow; `None` if there are none.
+    pub next: Option<PurchaseCursor>,
+}
+
 /// A unit of work: the streams that a decision may read and write, in the state after all earlier decisions.
 ///
 /// Everything that is read is part of the concurrency check, even if the decision ends in a refusal.
@@ -195,6 +223,9 @@ pub trait Work {
     /// # Errors
     /// [`Halt::Missing`] if it is not in memory.
     fn state(&mut self, key: &StreamKey, expect_new: bool) -> Result<AnyAggregate, Halt>;
+
+    /// The sequence of the last event of a stream that the decision has read, with those that it has recorded.
+    fn last_sequence(&self, key: &StreamKey) -> i64;
 
     /// Records `events`, which must be of the stream's kind, and replaces the stream's state by the state
     /// after them.
@@ -281,6 +312,26 @@ pub trait Work {
         referrer: &ParticipantId,
     ) -> Result<Vec<Arc<LatestReferee>>, Halt>;
 
+    /// The purchases of a buyer, a page at a time: the newest, or those before a place that an earlier page named.
+    /// Another server may be recording one that is not among them. What a decision finds out about a purchase is
+    /// checked because it reads the purchase's stream. That there is no further purchase is certain only after
+    /// [`Work::exclude_others`].
+    ///
+    /// # Errors
+    /// [`Halt::Missing`] if it has not been looked up yet, [`Halt::Behind`] if it cannot be looked up for now.
+    fn purchases_of(
+        &mut self,
+        buyer: &UserId,
+        before: Option<PurchaseCursor>,
+    ) -> Result<PurchasePage, Halt>;
+
+    /// Passes if what the decision looks up cannot change before its events are in the log, because the lock of the
+    /// log is held. A decision calls this when it rests on the absence of something that has no stream.
+    ///
+    /// # Errors
+    /// [`Halt::NeedsLock`] if the lock is not held.
+    fn exclude_others(&mut self) -> Result<(), Halt>;
+
     /// A keyed hash of a value: 22 letters, digits, `-` and `_`. The same value has another hash for another purpose.
     /// What must not be stored is recognised by it; without the key, which stays in the database, nobody can try
     /// values out.
@@ -338,6 +389,35 @@ pub fn load<A: Stream>(work: &mut dyn Work, id: &A::Id) -> Result<Arc<A>, Halt> 
 /// [`Halt::Missing`] if it turned out to exist and is not in memory.
 pub fn peek_new<A: Stream>(work: &mut dyn Work, id: &A::Id) -> Result<Arc<A>, Halt> {
     state_of(work, &StreamKey::of::<A>(id), true)
+}
+
+/// Whether a buyer has a purchase of which `is_it` is true. Purchases are looked at from the newest on.
+///
+/// # Errors
+/// [`Halt::Missing`], [`Halt::NeedsLock`] or [`Halt::Behind`] if that is not known yet.
+pub fn has_purchase(
+    work: &mut dyn Work,
+    buyer: &UserId,
+    mut is_it: impl FnMut(&PurchaseId, &Purchase) -> bool,
+) -> Result<bool, Halt> {
+    let mut before = None;
+    loop {
+        let page = work.purchases_of(buyer, before)?;
+        let mut is_found = false;
+        each(&page.purchases, |purchase_id| {
+            if !is_found {
+                is_found = is_it(purchase_id, &*load::<Purchase>(work, purchase_id)?);
+            }
+            Ok(())
+        })?;
+        if is_found {
+            return Ok(true);
+        }
+        match page.next {
+            None => return work.exclude_others().map(|()| false),
+            next => before = next,
+        }
+    }
 }
 
 /// Sends a command to a loaded aggregate, records the resulting events, and returns their number.

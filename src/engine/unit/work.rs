@@ -9,7 +9,8 @@ use crate::store::append::ClaimStep;
 use crate::store::{Loaded, RecordedEvent};
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, LatestReferee, ParticipantId, Personal,
-    ProgramId, Refusal, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    ProgramId, PurchaseCursor, PurchasePage, Refusal, SideRow, SignUpClient, StreamKey, Timestamp,
+    UplineWalk, UserId, Work,
 };
 
 /// Before the beginning of the log: the stream was never read.
@@ -48,6 +49,10 @@ impl Work for UnitOfWork<'_> {
         let read = CommandStream { state: state.clone(), version, written: false };
         self.scratch.streams.insert(key.clone(), read);
         Ok(state)
+    }
+
+    fn last_sequence(&self, key: &StreamKey) -> i64 {
+        self.scratch.streams.get(key).map_or(0, |stream| stream.version)
     }
 
     fn record(
@@ -179,6 +184,18 @@ impl Work for UnitOfWork<'_> {
         referrer: &ParticipantId,
     ) -> Result<Vec<Arc<LatestReferee>>, Halt> {
         self.find_referees(referrer)
+    }
+
+    fn purchases_of(
+        &mut self,
+        buyer: &UserId,
+        before: Option<PurchaseCursor>,
+    ) -> Result<PurchasePage, Halt> {
+        self.find_purchases(buyer, before)
+    }
+
+    fn exclude_others(&mut self) -> Result<(), Halt> {
+        if self.holds_lock { Ok(()) } else { Err(Halt::NeedsLock) }
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {

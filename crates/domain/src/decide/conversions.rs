@@ -2,8 +2,8 @@
 
 use crate::decide::settle::{earns, pays_repeatedly};
 use crate::{
-    FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, Purchase, PurchaseId,
-    PurchaseOutcome, Referral, ReferralStatus, ReferralUpdated, Work, load, tell,
+    FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, PurchaseId,
+    PurchaseOutcome, Referral, ReferralStatus, ReferralUpdated, Work, has_purchase, load, tell,
 };
 
 /// A purchase that earned something in a program, and whether it does so before and after an input has changed.
@@ -68,9 +68,10 @@ fn another_earns(work: &mut dyn Work, standing: &Standing<'_>) -> Result<bool, H
         // The first one has earned, and there is no other first one.
         return Ok(false);
     }
-    let _ =
-        (work, buyer_id, purchase_id, earns as fn(&Purchase, &Program, &PurchaseOutcome) -> bool);
-    Ok(false)
+    has_purchase(work, &buyer_id.user_id, |other_id, other| {
+        let outcome = other.outcome_in(&buyer_id.program_id);
+        other_id != *purchase_id && outcome.is_some_and(|outcome| earns(other, program, outcome))
+    })
 }
 
 /// The purchase converts the referral again, if it is pending, as it did then.

@@ -11,8 +11,9 @@ use crate::decide::Command;
 use crate::fraud::LATEST_REFEREES;
 use crate::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, LatestReferee, MailedToken,
-    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Refusal, SideRow, SignUpClient,
-    Stream, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, PurchaseCursor, PurchaseEvent,
+    PurchaseId, PurchasePage, Refusal, SideRow, SignUpClient, Stream, StreamKey, Timestamp,
+    UplineWalk, UserId, Work,
 };
 
 /// The event, written to and read back from its form in the log.
@@ -25,6 +26,9 @@ fn read_back(kind: Kind, event: &AnyEvent) -> AnyEvent {
 fn address(profile: &Profile) -> Personal {
     Personal(ClaimKind::Email.normal_form(&profile.email))
 }
+
+/// How many purchases of a buyer are on a page. So few that most tests have several pages.
+const PURCHASES_PER_PAGE: usize = 2;
 
 /// The domain of addresses that are disposable.
 pub const DISPOSABLE_DOMAIN: &str = "throwaway.example";
@@ -87,6 +91,9 @@ enum LookUp {
     Address(UserId),
     Client(UserId),
     Referees(ParticipantId),
+    Purchases(UserId, Option<PurchaseCursor>),
+    /// That nobody else can append.
+    Lock,
 }
 
 /// The results of all decisions.
@@ -242,6 +249,9 @@ impl Memory {
                 .collect();
             let before = known.len();
             known.extend(mistaken);
+            if matches!(result, Err(Halt::NeedsLock)) {
+                known.insert(LookUp::Lock);
+            }
             if matches!(result, Err(Halt::Missing)) {
                 known.extend(std::mem::take(&mut unit.missing));
                 assert!(known.len() > before, "something is missing, and nobody knows what");
@@ -338,6 +348,10 @@ impl Work for Unit {
             self.need(LookUp::Stream(key.clone()))?;
         }
         Ok(self.tables.streams.get(key).cloned().unwrap_or_else(|| AnyAggregate::empty(key.kind)))
+    }
+
+    fn last_sequence(&self, key: &StreamKey) -> i64 {
+        next_sequence(&self.log, key).max(next_sequence(&self.before, key)) - 1
     }
 
     fn record(
@@ -456,6 +470,32 @@ impl Work for Unit {
             Arc::new(LatestReferee { user_id: user_id.clone(), refer_time: *refer_time, address })
         });
         Ok(own.take(LATEST_REFEREES).collect())
+    }
+
+    fn purchases_of(
+        &mut self,
+        buyer: &UserId,
+        before: Option<PurchaseCursor>,
+    ) -> Result<PurchasePage, Halt> {
+        self.need(LookUp::Purchases(buyer.clone(), before))?;
+        let before = before.map_or(usize::MAX, |PurchaseCursor(at)| at.try_into().unwrap());
+        let is_own = |(_, logged): &(usize, &Logged)| match &logged.event {
+            AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(of)) => of.buyer_user_id == *buyer,
+            _ => false,
+        };
+        let mut own = self.before.iter().enumerate().take(before).filter(is_own).rev().peekable();
+        let page: Vec<_> = own.by_ref().take(PURCHASES_PER_PAGE).collect();
+        let next = page.last().filter(|_| own.peek().is_some());
+        let next = next.map(|(at, _)| PurchaseCursor((*at).try_into().unwrap()));
+        let purchases = page.iter().map(|(_, logged)| PurchaseId::parse(&logged.key.id).unwrap());
+        Ok(PurchasePage { purchases: purchases.collect(), next })
+    }
+
+    fn exclude_others(&mut self) -> Result<(), Halt> {
+        if self.reading == Reading::Warm || self.known.contains(&LookUp::Lock) {
+            return Ok(());
+        }
+        Err(Halt::NeedsLock)
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {

@@ -1,0 +1,133 @@
+//! Which purchases a buyer has made: from the table that is computed from the log, and from the log after it.
+
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+
+use super::StoreError;
+use domain::{Lag, PurchaseCursor, PurchaseId, PurchasePage, UserId};
+
+/// The purchases on the first page. Nearly all who look for a purchase find it there.
+const FIRST_PAGE: i64 = 4;
+/// The purchases on a later page.
+const LATER_PAGE: i64 = 100;
+
+/// How many events after those in the table are searched. Reading so many takes some tenths of a second, for which the
+/// log may be locked.
+const MOST_SEARCHED: i64 = 50_000;
+
+/// What is asked for: the purchases of a buyer before a place.
+pub type Asked = (UserId, Option<PurchaseCursor>);
+
+/// Finds purchases of buyers, one page for each of `asked` and in their order. All that are in the log when the
+/// statement begins are found. `table` is that of the read model; without it the log is searched.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn purchases_of(
+    connection: &mut PgConnection,
+    table: Option<&str>,
+    asked: &[Asked],
+) -> Result<Vec<Result<PurchasePage, Lag>>, StoreError> {
+    let buyers: Vec<&str> = asked.iter().map(|(buyer, _)| buyer.as_str()).collect();
+    let before = |cursor: &Option<PurchaseCursor>| cursor.map_or(i64::MAX, |cursor| cursor.0);
+    let befores: Vec<i64> = asked.iter().map(|(_, cursor)| before(cursor)).collect();
+    let sizes: Vec<i64> = asked.iter().map(|(_, cursor)| page_size(*cursor)).collect();
+    let rows = sqlx::query(&statement(table))
+        .bind(buyers)
+        .bind(befores)
+        .bind(sizes)
+        .bind(table)
+        .bind(MOST_SEARCHED)
+        .fetch_all(connection)
+        .await?;
+    let mut rows = rows.into_iter().peekable();
+    let mut pages = Vec::with_capacity(asked.len());
+    for (index, (_, cursor)) in asked.iter().enumerate() {
+        let ordinal = i64::try_from(index).unwrap_or(i64::MAX) + 1;
+        let is_own = |row: &PgRow| row.try_get::<i64, _>("ordinal").is_ok_and(|of| of == ordinal);
+        let own: Vec<PgRow> = std::iter::from_fn(|| rows.next_if(is_own)).collect();
+        pages.push(page(&own, page_size(*cursor))?);
+    }
+    Ok(pages)
+}
+
+fn page_size(cursor: Option<PurchaseCursor>) -> i64 {
+    if cursor.is_none() { FIRST_PAGE } else { LATER_PAGE }
+}
+
+/// The answer from the rows for one buyer. There is at least one, without a purchase if there are no purchases.
+fn page(rows: &[PgRow], size: i64) -> Result<Result<PurchasePage, Lag>, StoreError> {
+    let mut page = PurchasePage::default();
+    let mut last = None;
+    for row in rows {
+        let lag = Lag { reached: row.try_get("reached")?, head: row.try_get("head")? };
+        if lag.head - lag.reached > MOST_SEARCHED {
+            return Ok(Err(lag));
+        }
+        last = row.try_get("position")?;
+        // The table is searched by a hash, which several buyers can have.
+        if row.try_get::<Option<bool>, _>("is_own")? == Some(true) {
+            let purchase_id = PurchaseId::parse(row.try_get("purchase_id")?)
+                .map_err(|error| StoreError::Nonsense(format!("the id of a purchase {error}")))?;
+            page.purchases.push(purchase_id);
+        }
+    }
+    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= size);
+    page.next = last.filter(|_| is_full).map(PurchaseCursor);
+    Ok(Ok(page))
+}
+
+/// The table and its checkpoint are read under one snapshot, so that nothing is left out between them and the log.
+fn statement(table: Option<&str>) -> String {
+    let in_table = table.map_or_else(String::new, |table| {
+        format!(
+            "union all (\
+                 select known.last_position, events.aggregate_id, \
+                     events.payload ->> 'buyer_user_id' = asked.buyer \
+                 from (\
+                     select last_position from {table} \
+                     where buyer_hash = hashtextextended(asked.buyer, 0) \
+                         and last_position < asked.before \
+                     order by last_position desc limit asked.size\
+                 ) as known \
+                 cross join lateral (\
+                     select aggregate_id, payload from events \
+                     where events.position = known.last_position limit 1\
+                 ) as events\
+             )"
+        )
+    });
+    format!(
+        "with reach as materialized (\
+             select coalesce((select position from checkpoints where copy = $4), 0) as reached, \
+                 coalesce((select position from events order by position desc limit 1), 0) as head\
+         ), tail as materialized (\
+             select late.position, late.aggregate_id, late.payload ->> 'buyer_user_id' as buyer \
+             from reach \
+             cross join lateral (\
+                 select position, aggregate_id, event_type, payload from events \
+                 where events.position > reach.reached and reach.head - reach.reached <= $5 \
+                 order by events.position limit $5\
+             ) as late \
+             where late.event_type = 'PurchaseRecorded' \
+                 and late.payload ->> 'buyer_user_id' = any($1::text[])\
+         ) \
+         select asked.ordinal, reach.reached, reach.head, \
+             found.position, found.purchase_id, found.is_own \
+         from reach \
+         cross join unnest($1::text[], $2::bigint[], $3::bigint[]) \
+             with ordinality as asked(buyer, before, size, ordinal) \
+         left join lateral (\
+             select * from (\
+                 (\
+                     select tail.position, tail.aggregate_id as purchase_id, true as is_own \
+                     from tail \
+                     where tail.buyer = asked.buyer and tail.position < asked.before \
+                     order by tail.position desc limit asked.size\
+                 ) {in_table}\
+             ) as near \
+             order by near.position desc limit asked.size\
+         ) as found on true \
+         order by asked.ordinal, found.position desc"
+    )
+}
