@@ -117,6 +117,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::AmountTooLarge
         | ErrorReason::TimeInFuture
         | ErrorReason::InvalidTime
+        | ErrorReason::InvalidTimeZone
         | ErrorReason::InvalidIpAddress
         | ErrorReason::InvalidPageSize
         | ErrorReason::InvalidPageToken

@@ -61,7 +61,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads an event; `None` if it moves no money. The rest of the event is read only if it grants a reward;
+    /// Reads an event; `None` if it moves no money, as also a transfer of 0 does not. The rest of the event is read only if it grants a reward;
     /// other kinds of entries need no more than the posting.
     ///
     /// # Errors
@@ -72,7 +72,9 @@ impl Entry {
             #[serde(default)]
             purchase_id: Option<String>,
         }
-        let Some(posting) = event.posting()? else { return Ok(None) };
+        let Some(posting) = event.posting()?.filter(Posting::moves_money) else {
+            return Ok(None);
+        };
         let purchase_id =
             serde_json::from_str::<About>(&event.payload).ok().and_then(|about| about.purchase_id);
         let reward = match posting.kind.reward_kind() {
