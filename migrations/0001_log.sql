@@ -28,6 +28,10 @@ create table events (
 
 create unique index events_position on events (position);
 
+-- The purchases of each buyer, in their order. The hash is a quarter of the size of the id; queries also compare the id.
+create index events_purchases on events (hashtextextended(payload ->> 'buyer_user_id', 0), position)
+    where event_type = 'PurchaseRecorded';
+
 -- States of long streams, so that loading a stream need not read it from its beginning. This is a cache: a
 -- row may be missing or old, and a row of another state version is ignored.
 create table snapshots (

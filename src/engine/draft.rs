@@ -30,6 +30,8 @@ pub(super) struct Draft<'a> {
     outcomes: Vec<(Job, Outcome)>,
     /// Jobs that cannot be decided with what could be loaded.
     undecided: Vec<Job>,
+    /// Jobs that must be decided while nobody else can append.
+    locked: Vec<Job>,
     /// Whether streams that should be new are assumed to be new, without loading them.
     trusts_new: bool,
     /// Whether the outcome of the previous batch is still unknown.
@@ -71,8 +73,8 @@ pub(super) type LoadFailure = (Vec<Job>, StoreError);
 
 impl<'a> Draft<'a> {
     pub(super) fn new(unit: UnitOfWork<'a>) -> Self {
-        let (outcomes, undecided) = (Vec::new(), Vec::new());
-        Self { unit, outcomes, undecided, trusts_new: true, is_ahead: false }
+        let (outcomes, undecided, locked) = (Vec::new(), Vec::new(), Vec::new());
+        Self { unit, outcomes, undecided, locked, trusts_new: true, is_ahead: false }
     }
 
     /// Decides jobs on the streams in memory, and loads those that are missing.
@@ -107,7 +109,8 @@ impl<'a> Draft<'a> {
                 () = &mut landed => break,
                 is_filled = pending.filled() => is_filled,
             };
-            let room = most.saturating_sub(self.outcomes.len() + self.undecided.len());
+            let in_hand = self.outcomes.len() + self.undecided.len() + self.locked.len();
+            let room = most.saturating_sub(in_hand);
             let takes_more = is_filled && !self.is_full();
             let jobs = if takes_more { pending.take_batch(room) } else { Vec::new() };
             if jobs.is_empty() {
@@ -206,6 +209,7 @@ impl<'a> Draft<'a> {
                 self.outcomes.push((job, Outcome::Recorded(own)));
             }
             Err(Halt::Missing) => return Some(job),
+            Err(Halt::NeedsLock) => self.locked.push(job.locked()),
             // The state on which the job was decided may never be committed.
             Err(Halt::Broken(_)) if self.is_ahead => return Some(job),
             Err(Halt::Broken(what)) => fail(job, what),
@@ -216,7 +220,8 @@ impl<'a> Draft<'a> {
     fn finish(self) -> Decided {
         let (batch, streams) = self.unit.finish();
         let commands = Commands { batch, outcomes: self.outcomes };
-        Decided { commands, streams, delayed: self.undecided }
+        let delayed = self.undecided.into_iter().chain(self.locked).collect();
+        Decided { commands, streams, delayed }
     }
 }
 

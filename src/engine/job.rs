@@ -29,6 +29,8 @@ pub(super) struct Job {
     pub(super) choices: u32,
     /// Whether it could not be decided on a state that was not committed yet.
     pub(super) needs_outcome: bool,
+    /// Whether it must be decided while nobody else can append.
+    pub(super) needs_lock: bool,
     /// Whether it must be alone in its batch, because a batch that it was in was refused.
     pub(super) alone: bool,
     answers: Vec<Answer>,
@@ -48,10 +50,15 @@ impl Job {
             conflicts: 0,
             choices: 0,
             needs_outcome: false,
+            needs_lock: false,
             alone: false,
             answers: vec![answer],
             callers: caller.into_iter().collect(),
         }
+    }
+
+    pub(super) fn locked(self) -> Self {
+        Self { needs_lock: true, ..self }
     }
 
     pub(super) fn alone(self) -> Self {
@@ -79,6 +86,7 @@ impl Job {
     pub(super) fn join(&mut self, repetition: Self) {
         self.answers.extend(repetition.answers);
         self.conflicts = self.conflicts.max(repetition.conflicts);
+        self.needs_lock |= repetition.needs_lock;
         self.callers.extend(repetition.callers);
     }
 

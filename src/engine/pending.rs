@@ -36,7 +36,9 @@ impl Pending {
     /// Whether the next batch may be decided ahead: no pending job has conflicted, must be alone in its batch, or
     /// could not be decided ahead before.
     pub(super) fn is_plain(&self) -> bool {
-        !self.next.iter().any(|job| job.alone || job.conflicts > 0 || job.needs_outcome)
+        let is_special =
+            |job: &Job| job.alone || job.conflicts > 0 || job.needs_outcome || job.needs_lock;
+        !self.next.iter().any(is_special)
     }
 
     /// Takes at most `room` pending jobs. Repetitions of one request are joined. Different requests with the same

@@ -48,7 +48,7 @@ pub async fn query<T>(
     let mut cache = Cache::new(1);
     let before = FinishedStreams::new();
     let (taken, horizon) = (KnownTaken::new(), Horizon::default());
-    let mut unit = UnitOfWork::new(environment, &mut cache, &before, taken, horizon);
+    let mut unit = UnitOfWork::new(environment, &mut cache, &before, taken, horizon).alone();
     loop {
         match unit.run(false, &mut look).await {
             Ok(seen) => return Ok(seen),
@@ -62,6 +62,7 @@ pub async fn query<T>(
                 }
             }
             Err(Halt::Broken(what)) => return Err(QueryError::Broken(what)),
+            Err(Halt::NeedsLock) => return Err(QueryError::Broken("a query that needs a lock")),
             Err(Halt::AlreadyRecorded(_)) => {
                 return Err(QueryError::Broken("a query that recorded something"));
             }
@@ -87,6 +88,7 @@ pub(super) async fn fetch(
         addresses,
         clients,
         referees,
+        purchases,
     } = missing;
     let mut streams = wanted.clone();
     let users: Vec<_> =
@@ -127,6 +129,10 @@ pub(super) async fn fetch(
             let is_erased = erased.contains(&key);
             unit.learn_erased_address(key, is_erased);
         }
+    }
+    for (buyer, asked) in purchases {
+        let found = load::purchases_of(connection, &buyer, asked).await?;
+        unit.learn_purchases(buyer, asked, found);
     }
     for (from, target) in walks {
         let walk = load::walk_upline(connection, &from, &target).await?;

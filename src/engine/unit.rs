@@ -15,8 +15,8 @@ use super::{Environment, RequestKey};
 use crate::store::append::{ClaimStep, Entry, Receipt};
 use crate::store::{Batch, Envelope, Loaded};
 use domain::{
-    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, ProgramId, Refusal, StreamKey,
-    Timestamp, UplineWalk, UserId, Work,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, ProgramId, PurchaseId,
+    PurchasesOf, Refusal, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// Values that the database has reported as taken, with their owners. The append checks a refusal that depends
@@ -66,6 +66,8 @@ pub(super) struct Missing {
     pub(super) addresses: HashSet<UserId>,
     pub(super) clients: HashSet<UserId>,
     pub(super) referees: HashSet<ParticipantId>,
+    /// Buyers, and at least how many of their purchases.
+    pub(super) purchases: HashMap<UserId, usize>,
 }
 
 /// The programs that have begun to enroll by default.
@@ -116,6 +118,10 @@ pub(super) struct UnitOfWork<'a> {
     erased_addresses: HashMap<String, bool>,
     /// What fraud checks have looked up.
     evidence: Box<Evidence>,
+    /// The newest purchases of buyers, with the number that was asked for.
+    purchases: HashMap<UserId, (usize, PurchasesOf)>,
+    /// Whether the lock of the log is held, or nothing is appended.
+    excludes_others: bool,
     /// For each value its owner after the earlier commands of the batch, `None` if it was released, and the
     /// command that changed that last.
     claims: HashMap<(ClaimKind, String), (Option<String>, usize)>,
@@ -148,6 +154,8 @@ impl<'a> UnitOfWork<'a> {
             walks: HashMap::new(),
             erased_addresses: HashMap::new(),
             evidence: Box::default(),
+            purchases: HashMap::new(),
+            excludes_others: false,
             claims: HashMap::new(),
             requests: HashMap::new(),
             horizon,
@@ -156,6 +164,11 @@ impl<'a> UnitOfWork<'a> {
             missing: Missing::default(),
             scratch: Scratch::default(),
         }
+    }
+
+    /// The same, while nobody else can append.
+    pub(super) fn alone(self) -> Self {
+        Self { excludes_others: true, ..self }
     }
 
     /// Runs a decision. What it did is kept only if it succeeds; what it read is kept even if it is refused.
@@ -177,6 +190,7 @@ impl<'a> UnitOfWork<'a> {
         self.code_owners.retain(|_, owner| owner.is_some());
         self.erased_addresses.retain(|_, is_erased| *is_erased);
         self.evidence.owners.retain(|_, owner| owner.is_some());
+        self.purchases.clear();
         // What commands of the batch have added is not in the database yet.
         self.default_programs.take_if(|known| known.added_by.is_empty());
     }
@@ -269,6 +283,7 @@ impl<'a> UnitOfWork<'a> {
             + self.erased_addresses.len()
             + self.evidence.owners.len()
             + self.evidence.learnt
+            + self.purchases.values().map(|(asked, _)| asked).sum::<usize>()
             + usize::from(self.default_programs.is_some())
     }
 
@@ -345,6 +360,24 @@ impl<'a> UnitOfWork<'a> {
 
     pub(super) fn learn_default_programs(&mut self, programs: Vec<ProgramId>) {
         self.default_programs = Some(DefaultPrograms { programs, added_by: Vec::new() });
+    }
+
+    pub(super) fn learn_purchases(&mut self, buyer: UserId, asked: usize, found: PurchasesOf) {
+        self.purchases.insert(buyer, (asked, found));
+    }
+
+    /// The purchases of a buyer that commands of this batch, or of the one that is being appended, have recorded.
+    fn added_purchases(&self, buyer: &UserId) -> Vec<PurchaseId> {
+        let own = self.streams.iter().map(|(key, stream)| (key, &stream.state));
+        let before = self.before.iter().map(|(key, stream)| (key, &stream.loaded.state));
+        let is_own = |(_, state): &(&StreamKey, &AnyAggregate)| match state {
+            AnyAggregate::Purchase(purchase) => {
+                purchase.recorded().is_some_and(|recorded| recorded.buyer_user_id == *buyer)
+            }
+            _ => false,
+        };
+        let added = own.chain(before).filter(is_own);
+        added.filter_map(|(key, _)| PurchaseId::parse(&key.id).ok()).collect()
     }
 
     pub(super) fn learn_walk(&mut self, from: ParticipantId, target: UserId, walk: UplineWalk) {

@@ -132,8 +132,8 @@ impl Worker {
     async fn carry_out(&mut self, stop: &CancellationToken) {
         let most = self.limits.batch_commands.max(1);
         let jobs = self.pending.take_batch(most);
-        if self.contended > 0 {
-            self.contended -= 1;
+        if self.contended > 0 || jobs.iter().any(|job| job.needs_lock) {
+            self.contended = self.contended.saturating_sub(1);
             return self.carry_out_locked(jobs).await;
         }
         let patience = self.patience(oldest(&jobs));
@@ -227,7 +227,8 @@ impl Worker {
         // The transaction ends with its connection, so nothing is tried again within it.
         let at_once = patience.without_retries();
         let taken = std::mem::take(&mut self.known_taken);
-        let unit = UnitOfWork::new(&self.environment, &mut fresh, &before, taken, self.horizon);
+        let unit =
+            UnitOfWork::new(&self.environment, &mut fresh, &before, taken, self.horizon).alone();
         let decided = Draft::new(unit).decide(&mut self.session, jobs, at_once).await;
         let Decided { mut commands, streams, delayed } = match decided {
             Ok(decided) => decided,

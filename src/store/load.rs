@@ -10,8 +10,8 @@ use sqlx::{PgConnection, PgPool, Row};
 
 use super::{StoreError, snapshots};
 use domain::{
-    AnyAggregate, AnyEvent, DecodeError, ParticipantId, Posting, ProgramId, StreamKey, UplineWalk,
-    UserId,
+    AnyAggregate, AnyEvent, DecodeError, ParticipantId, Posting, ProgramId, PurchaseId,
+    PurchasesOf, StreamKey, UplineWalk, UserId,
 };
 
 /// An aggregate, as stored in the database.
@@ -356,6 +356,31 @@ pub async fn program_ids(
     .fetch_all(pool)
     .await?;
     rows.iter().map(|row| parse(ProgramId::parse(row.try_get(0)?))).collect()
+}
+
+/// The newest purchases of a buyer, at most `limit`.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn purchases_of(
+    connection: &mut PgConnection,
+    buyer: &UserId,
+    limit: usize,
+) -> Result<PurchasesOf, StoreError> {
+    let rows: Vec<String> = sqlx::query_scalar(
+        "select aggregate_id from events \
+         where event_type = 'PurchaseRecorded' \
+             and hashtextextended(payload ->> 'buyer_user_id', 0) = hashtextextended($1, 0) \
+             and payload ->> 'buyer_user_id' = $1 \
+         order by position desc limit $2",
+    )
+    .bind(buyer.as_str())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1))
+    .fetch_all(connection)
+    .await?;
+    let is_all = rows.len() <= limit;
+    let ids = rows.iter().take(limit).map(|id| parse(PurchaseId::parse(id)));
+    Ok(PurchasesOf { purchase_ids: ids.collect::<Result<_, _>>()?, is_all })
 }
 
 /// Follows recorded referrals upwards until `target` or a participant without a referrer.

@@ -55,6 +55,7 @@ mod raw_http2;
 mod redaction;
 mod referral_count;
 mod reflection;
+mod refunds;
 mod refusals;
 mod requests;
 mod roles;

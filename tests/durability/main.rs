@@ -47,6 +47,7 @@ mod races;
 mod reactions;
 mod reads;
 mod rebuild;
+mod refunds;
 mod resumption;
 mod retries;
 mod rights;

@@ -77,6 +77,6 @@ pub use sign_up_origin::*;
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{
-    Claim, ClaimKind, Halt, LatestReferee, OwnEvent, UplineWalk, Work, each, handle_now, load,
-    peek_new, tell,
+    Claim, ClaimKind, Halt, LatestReferee, OwnEvent, PurchasesOf, UplineWalk, Work, each,
+    handle_now, load, peek_new, tell,
 };

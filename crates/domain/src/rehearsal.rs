@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     AnyAggregate, AnyEvent, Claim, Halt, Kind, LatestReferee, ParticipantId, Personal, ProgramId,
-    SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    PurchasesOf, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// A unit of work on top of another one. It reads from that one and keeps every change to itself.
@@ -101,6 +101,15 @@ impl Work for Rehearsal<'_> {
 
     fn latest_referees(&mut self, _: &ParticipantId) -> Result<Vec<Arc<LatestReferee>>, Halt> {
         Ok(Vec::new())
+    }
+
+    fn purchases_of(&mut self, buyer: &UserId, at_least: usize) -> Result<PurchasesOf, Halt> {
+        self.stage.purchases_of(buyer, at_least)
+    }
+
+    /// Nothing is appended.
+    fn exclude_others(&mut self) -> Result<(), Halt> {
+        Ok(())
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {

@@ -8,7 +8,8 @@ use cqrs_es::event_sink::EventSink;
 
 use super::registry::{AnyAggregate, AnyEvent, Stream, StreamKey};
 use super::{
-    ParticipantId, Personal, ProgramId, Refusal, SideRow, SignUpClient, Timestamp, UserId,
+    ParticipantId, Personal, ProgramId, PurchaseId, Refusal, SideRow, SignUpClient, Timestamp,
+    UserId,
 };
 use super::{code, email};
 
@@ -18,6 +19,9 @@ pub enum Halt {
     /// The decision needs streams or look-ups that are not in memory; the unit of work knows which. The
     /// decision runs again once they are loaded.
     Missing,
+    /// The decision rests on the fact that something is not in the log, and others may append meanwhile; see
+    /// [`Work::exclude_others`]. It runs again while nobody can.
+    NeedsLock,
     /// The rules forbid the command.
     Refused(Refusal),
     /// The command was carried out before; the answer is the outcome of the command that wrote this event.
@@ -179,6 +183,15 @@ pub struct LatestReferee {
     pub address: Option<Personal>,
 }
 
+/// Purchases of a buyer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PurchasesOf {
+    /// The newest first.
+    pub purchase_ids: Vec<PurchaseId>,
+    /// Whether there are no others.
+    pub is_all: bool,
+}
+
 /// A unit of work: the streams that a decision may read and write, in the state after all earlier decisions.
 ///
 /// Everything that is read is part of the concurrency check, even if the decision ends in a refusal.
@@ -280,6 +293,19 @@ pub trait Work {
         &mut self,
         referrer: &ParticipantId,
     ) -> Result<Vec<Arc<LatestReferee>>, Halt>;
+
+    /// The purchases of a buyer, the newest first: all of them, or at least the newest `at_least`. More can be recorded
+    /// meanwhile; see [`Work::exclude_others`].
+    ///
+    /// # Errors
+    /// [`Halt::Missing`] if they have not been looked up yet.
+    fn purchases_of(&mut self, buyer: &UserId, at_least: usize) -> Result<PurchasesOf, Halt>;
+
+    /// Makes sure that nothing is appended between the look-ups of the decision and its own events.
+    ///
+    /// # Errors
+    /// [`Halt::NeedsLock`] if that is not so yet.
+    fn exclude_others(&mut self) -> Result<(), Halt>;
 
     /// A keyed hash of a value: 22 letters, digits, `-` and `_`. The same value has another hash for another purpose.
     /// What must not be stored is recognised by it; without the key, which stays in the database, nobody can try

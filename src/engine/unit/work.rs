@@ -9,7 +9,8 @@ use crate::store::append::ClaimStep;
 use crate::store::{Loaded, RecordedEvent};
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, LatestReferee, ParticipantId, Personal,
-    ProgramId, Refusal, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    ProgramId, PurchasesOf, Refusal, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk,
+    UserId, Work,
 };
 
 /// Before the beginning of the log: the stream was never read.
@@ -179,6 +180,24 @@ impl Work for UnitOfWork<'_> {
         referrer: &ParticipantId,
     ) -> Result<Vec<Arc<LatestReferee>>, Halt> {
         self.find_referees(referrer)
+    }
+
+    fn purchases_of(&mut self, buyer: &UserId, at_least: usize) -> Result<PurchasesOf, Halt> {
+        let known = self.purchases.get(buyer);
+        let known = known.filter(|(asked, found)| *asked >= at_least || found.is_all);
+        let Some((_, PurchasesOf { mut purchase_ids, is_all })) = known.cloned() else {
+            let wanted = self.missing.purchases.entry(buyer.clone()).or_default();
+            *wanted = at_least.max(*wanted);
+            return Err(Halt::Missing);
+        };
+        let mut added = self.added_purchases(buyer);
+        added.retain(|purchase_id| !purchase_ids.contains(purchase_id));
+        purchase_ids.splice(..0, added);
+        Ok(PurchasesOf { purchase_ids, is_all })
+    }
+
+    fn exclude_others(&mut self) -> Result<(), Halt> {
+        if self.excludes_others { Ok(()) } else { Err(Halt::NeedsLock) }
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {

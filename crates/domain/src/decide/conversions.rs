@@ -3,8 +3,12 @@
 use crate::decide::settle::{earns, pays_repeatedly};
 use crate::{
     FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, Purchase, PurchaseId,
-    PurchaseOutcome, Referral, ReferralStatus, ReferralUpdated, Work, load, tell,
+    PurchaseOutcome, PurchasesOf, Referral, ReferralStatus, ReferralUpdated, Work, load, tell,
 };
+
+/// At how many of a buyer's purchases a decision looks first, the newest, and by what that grows.
+const FIRST_LOOK: usize = 16;
+const LOOK_GROWTH: usize = 8;
 
 /// A purchase that earned something in a program, and whether it does so before and after an input has changed.
 pub(super) struct Standing<'a> {
@@ -68,9 +72,24 @@ fn another_earns(work: &mut dyn Work, standing: &Standing<'_>) -> Result<bool, H
         // The first one has earned, and there is no other first one.
         return Ok(false);
     }
-    let _ =
-        (work, buyer_id, purchase_id, earns as fn(&Purchase, &Program, &PurchaseOutcome) -> bool);
-    Ok(false)
+    let mut at_least = FIRST_LOOK;
+    loop {
+        let PurchasesOf { purchase_ids, is_all } =
+            work.purchases_of(&buyer_id.user_id, at_least)?;
+        for other_id in purchase_ids.iter().filter(|other_id| other_id != purchase_id) {
+            let other = load::<Purchase>(work, other_id)?;
+            let outcome = other.outcome_in(&buyer_id.program_id);
+            if outcome.is_some_and(|outcome| earns(&other, program, outcome)) {
+                return Ok(true);
+            }
+        }
+        if is_all {
+            // Another one may have been recorded since.
+            work.exclude_others()?;
+            return Ok(false);
+        }
+        at_least = purchase_ids.len() * LOOK_GROWTH;
+    }
 }
 
 /// The purchase converts the referral again, if it is pending, as it did then.

@@ -11,8 +11,9 @@ use crate::decide::Command;
 use crate::fraud::LATEST_REFEREES;
 use crate::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, LatestReferee, MailedToken,
-    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Refusal, SideRow, SignUpClient,
-    Stream, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Purchase, PurchaseEvent,
+    PurchaseId, PurchasesOf, Refusal, SideRow, SignUpClient, Stream, StreamKey, Timestamp,
+    UplineWalk, UserId, Work,
 };
 
 /// The event, written to and read back from its form in the log.
@@ -87,6 +88,7 @@ enum LookUp {
     Address(UserId),
     Client(UserId),
     Referees(ParticipantId),
+    Purchases(UserId, usize),
 }
 
 /// The results of all decisions.
@@ -456,6 +458,24 @@ impl Work for Unit {
             Arc::new(LatestReferee { user_id: user_id.clone(), refer_time: *refer_time, address })
         });
         Ok(own.take(LATEST_REFEREES).collect())
+    }
+
+    fn purchases_of(&mut self, buyer: &UserId, at_least: usize) -> Result<PurchasesOf, Halt> {
+        self.need(LookUp::Purchases(buyer.clone(), at_least))?;
+        let is_own = |event: &AnyEvent| {
+            let event = Purchase::event_ref(event);
+            matches!(event, Some(PurchaseEvent::PurchaseRecorded(of)) if of.buyer_user_id == *buyer)
+        };
+        let own = self.before.iter().rev().filter(|logged| is_own(&logged.event));
+        let mut purchase_ids: Vec<_> =
+            own.map(|logged| PurchaseId::parse(&logged.key.id).unwrap()).collect();
+        let is_all = purchase_ids.len() <= at_least;
+        purchase_ids.truncate(at_least);
+        Ok(PurchasesOf { purchase_ids, is_all })
+    }
+
+    fn exclude_others(&mut self) -> Result<(), Halt> {
+        Ok(())
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {

@@ -63,6 +63,7 @@ impl Earning {
     ) -> RewardGranted {
         let (rule, rate_bps) = rule(self.level);
         RewardGranted {
+            release_time_us: None,
             program_version: PROGRAM_VERSION,
             rule: rule.into(),
             level: self.level,

@@ -1,0 +1,248 @@
+//! Refunds and disputes: what is taken back, what waits, and what answers say of it.
+
+use contract::pb::*;
+use tonic::{Code, Status};
+
+use super::support::{minor, referral_status, refused, server_with};
+use testing::Client;
+
+const COMMISSION: &str = "multi-level-commission";
+const BONUS: &str = "first-purchase-bonus";
+
+fn inr(minor_units: i64) -> Option<Money> {
+    Some(Money { currency_code: "INR".into(), minor_units })
+}
+
+async fn refund(
+    client: &Client,
+    purchase_id: &str,
+    refund_id: &str,
+    amount: Option<Money>,
+) -> Result<RefundPurchaseResponse, Status> {
+    let message = RefundPurchaseRequest {
+        purchase_id: purchase_id.into(),
+        refund_id: refund_id.into(),
+        amount,
+        ..Default::default()
+    };
+    Ok(client.purchases().refund_purchase(client.request(message)).await?.into_inner())
+}
+
+async fn preview(
+    client: &Client,
+    purchase_id: &str,
+    amount: Option<Money>,
+) -> Result<PreviewRefundResponse, Status> {
+    let message = PreviewRefundRequest { purchase_id: purchase_id.into(), amount };
+    Ok(client.purchases().preview_refund(client.request(message)).await?.into_inner())
+}
+
+async fn cancel(
+    client: &Client,
+    purchase_id: &str,
+    refund_id: &str,
+) -> Result<CancelRefundResponse, Status> {
+    let (purchase_id, refund_id) = (purchase_id.into(), refund_id.into());
+    let message = CancelRefundRequest { purchase_id, refund_id, ..Default::default() };
+    Ok(client.purchases().cancel_refund(client.request(message)).await?.into_inner())
+}
+
+async fn dispute(
+    client: &Client,
+    purchase_id: &str,
+    dispute_id: &str,
+    amount: Option<Money>,
+) -> Result<OpenDisputeResponse, Status> {
+    let message = OpenDisputeRequest {
+        purchase_id: purchase_id.into(),
+        dispute_id: dispute_id.into(),
+        amount,
+        ..Default::default()
+    };
+    Ok(client.purchases().open_dispute(client.request(message)).await?.into_inner())
+}
+
+async fn close(
+    client: &Client,
+    purchase_id: &str,
+    dispute_id: &str,
+    outcome: DisputeState,
+) -> Result<CloseDisputeResponse, Status> {
+    let message = CloseDisputeRequest {
+        purchase_id: purchase_id.into(),
+        dispute_id: dispute_id.into(),
+        outcome: outcome.into(),
+        ..Default::default()
+    };
+    Ok(client.purchases().close_dispute(client.request(message)).await?.into_inner())
+}
+
+/// Who lost how much on which level, and what of the change was pending.
+fn reversals(reversals: &[RewardReversal]) -> Vec<(&str, i32, i64, i64)> {
+    let reversals = reversals.iter();
+    reversals
+        .map(|of| {
+            let (amount, pending) = (minor(of.amount.as_ref()), minor(of.pending_change.as_ref()));
+            (&*of.user_id, of.level, amount, pending)
+        })
+        .collect()
+}
+
+/// The balance of a participant, and the sum of its entries, which must be the same.
+async fn balance(client: &Client, program_id: &str, user_id: &str) -> i64 {
+    let message = ListBalanceEntriesRequest {
+        program_id: program_id.into(),
+        user_id: user_id.into(),
+        ..Default::default()
+    };
+    let entries = client.rewards().list_balance_entries(client.request(message)).await.unwrap();
+    let entries = entries.into_inner().entries;
+    let is_move = |entry: &&BalanceEntry| entry.kind() != EntryKind::Transfer;
+    let sum = entries.iter().filter(is_move).map(|entry| minor(entry.amount.as_ref())).sum();
+    let message = GetBalancesRequest {
+        program_id: program_id.into(),
+        user_id: user_id.into(),
+        ..Default::default()
+    };
+    let balances = client.rewards().get_balances(client.request(message)).await.unwrap();
+    assert_eq!(minor(balances.into_inner().balances.first()), sum);
+    sum
+}
+
+/// Ana referred Bea, who referred Cem.
+async fn line(client: &Client, program_id: &str, names: &[&str]) {
+    let mut code = String::new();
+    for name in names {
+        let user = client.sign_up(program_id, name, &code).await.unwrap();
+        code.clone_from(&user.participants[0].code);
+    }
+}
+
+#[tokio::test]
+async fn partial_refunds_take_back_shares_that_add_up() {
+    let (database, server, client) = server_with(&[COMMISSION]).await;
+    line(&client, COMMISSION, &["ana", "bea", "cem"]).await;
+    client.buy("order", "cem", "INR", 300_390).await.unwrap();
+
+    let expected = preview(&client, "order", inr(100_130)).await.unwrap();
+    let one = refund(&client, "order", "one", inr(100_130)).await.unwrap();
+    assert_eq!(reversals(&one.reversals), [("bea", 1, -5_007, 0), ("ana", 2, -1_001, 0)]);
+    assert_eq!(expected.reversals, one.reversals);
+    assert_eq!(
+        (expected.amount, one.refund.as_ref().unwrap().amount.clone()),
+        (inr(100_130), inr(100_130))
+    );
+    assert_eq!(
+        refund(&client, "order", "one", inr(100_130)).await.unwrap().reversals,
+        one.reversals
+    );
+
+    refund(&client, "order", "two", inr(100_130)).await.unwrap();
+    let rest = refund(&client, "order", "three", None).await.unwrap();
+    assert_eq!(rest.refund.as_ref().unwrap().amount, inr(100_130));
+    assert_eq!(rest.unconverted_program_ids, [COMMISSION]);
+    assert_eq!(referral_status(&client, COMMISSION, "cem").await, ReferralStatus::Pending);
+    assert_eq!(balance(&client, COMMISSION, "bea").await, 0);
+    assert_eq!(balance(&client, COMMISSION, "ana").await, 0);
+
+    let found = client.purchase("order").await.unwrap();
+    let purchase = found.purchase.unwrap();
+    assert_eq!((purchase.refunded, purchase.disputed), (inr(300_390), None));
+    let ids: Vec<_> = purchase.refunds.iter().map(|refund| &*refund.refund_id).collect();
+    assert_eq!(ids, ["one", "two", "three"]);
+    let outcome = &found.outcomes[0];
+    let reversed: Vec<_> =
+        outcome.rewards.iter().map(|of| (of.amount.clone(), of.reversed.clone())).collect();
+    assert_eq!(reversed, [(inr(15_020), inr(15_020)), (inr(3_004), inr(3_004))]);
+    assert!(!outcome.converted);
+
+    // A refund that did not happen.
+    let cancelled = cancel(&client, "order", "two").await.unwrap();
+    assert!(cancelled.refund.as_ref().unwrap().cancelled);
+    assert_eq!(cancelled.converted_program_ids, [COMMISSION]);
+    assert_eq!(balance(&client, COMMISSION, "bea").await, 5_007);
+    assert_eq!(cancel(&client, "order", "two").await.unwrap().reversals, cancelled.reversals);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_refunded_is_refused_with_its_reason() {
+    let (database, server, client) = server_with(&[COMMISSION]).await;
+    line(&client, COMMISSION, &["ana", "bea"]).await;
+    client.buy("order", "bea", "INR", 200_000).await.unwrap();
+    let usd = Some(Money { currency_code: "USD".into(), minor_units: 1 });
+
+    let unknown = refund(&client, "nothing", "one", None).await;
+    refused(unknown, Code::NotFound, "PURCHASE_NOT_FOUND");
+    let more = refund(&client, "order", "one", inr(200_001)).await;
+    refused(more, Code::FailedPrecondition, "REFUND_EXCEEDS_PURCHASE");
+    let foreign = refund(&client, "order", "one", usd).await;
+    refused(foreign, Code::FailedPrecondition, "CURRENCY_MISMATCH");
+    let zero = refund(&client, "order", "one", inr(0)).await;
+    refused(zero, Code::InvalidArgument, "AMOUNT_NOT_POSITIVE");
+    refused(cancel(&client, "order", "one").await, Code::NotFound, "REFUND_NOT_FOUND");
+    refused(
+        preview(&client, "order", inr(200_001)).await,
+        Code::FailedPrecondition,
+        "REFUND_EXCEEDS_PURCHASE",
+    );
+    refund(&client, "order", "one", inr(1)).await.unwrap();
+    let reused = refund(&client, "order", "one", inr(2)).await;
+    refused(reused, Code::AlreadyExists, "REFUND_ID_REUSED");
+
+    let close_unknown = close(&client, "order", "d", DisputeState::Won).await;
+    refused(close_unknown, Code::NotFound, "DISPUTE_NOT_FOUND");
+    let above = dispute(&client, "order", "d", inr(200_001)).await;
+    refused(above, Code::FailedPrecondition, "DISPUTE_EXCEEDS_PURCHASE");
+    dispute(&client, "order", "d", inr(5)).await.unwrap();
+    let open = close(&client, "order", "d", DisputeState::Open).await;
+    refused(open, Code::InvalidArgument, "FIELD_REQUIRED");
+    close(&client, "order", "d", DisputeState::Lost).await.unwrap();
+    let won = close(&client, "order", "d", DisputeState::Won).await;
+    refused(won, Code::FailedPrecondition, "DISPUTE_ALREADY_CLOSED");
+    // One paid 200,000; 1 is refunded, and 5 are lost.
+    let left = refund(&client, "order", "two", inr(199_995)).await;
+    refused(left, Code::FailedPrecondition, "REFUND_EXCEEDS_PURCHASE");
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_dispute_could_take_is_pending_until_it_is_decided() {
+    let (database, server, client) = server_with(&[COMMISSION]).await;
+    line(&client, COMMISSION, &["ana", "bea"]).await;
+    client.buy("order", "bea", "INR", 400_000).await.unwrap();
+    let opened = dispute(&client, "order", "d", inr(100_000)).await.unwrap();
+    assert_eq!(reversals(&opened.reversals), [("ana", 1, 0, 5_000)]);
+    assert_eq!(opened.dispute.unwrap().state(), DisputeState::Open);
+    let updated = dispute(&client, "order", "d", inr(200_000)).await.unwrap();
+    assert_eq!(reversals(&updated.reversals), [("ana", 1, 0, 5_000)]);
+    let found = client.purchase("order").await.unwrap();
+    assert_eq!(found.purchase.unwrap().disputed, inr(200_000));
+    assert_eq!(found.outcomes[0].rewards[0].pending, inr(10_000));
+    assert_eq!(balance(&client, COMMISSION, "ana").await, 20_000);
+    let lost = close(&client, "order", "d", DisputeState::Lost).await.unwrap();
+    assert_eq!(reversals(&lost.reversals), [("ana", 1, -10_000, -10_000)]);
+    assert_eq!(lost.dispute.as_ref().unwrap().state(), DisputeState::Lost);
+    assert!(lost.dispute.unwrap().close_time.is_some());
+    assert_eq!(balance(&client, COMMISSION, "ana").await, 10_000);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_price_that_was_credited_goes_back_with_it() {
+    let (database, server, client) = server_with(&[BONUS]).await;
+    line(&client, BONUS, &["ana", "bea"]).await;
+    client.buy("order", "bea", "USD", 5_000).await.unwrap();
+    assert_eq!(balance(&client, BONUS, "bea").await, 6_000);
+    let usd = |minor_units| Some(Money { currency_code: "USD".into(), minor_units });
+    refund(&client, "order", "one", usd(4_001)).await.unwrap();
+    assert_eq!(balance(&client, BONUS, "bea").await, 999);
+    assert_eq!(balance(&client, BONUS, "ana").await, 0);
+    let found = client.purchase("order").await.unwrap();
+    assert_eq!(found.outcomes[0].credited, usd(999));
+    database.check().await;
+    server.stop().await;
+}
