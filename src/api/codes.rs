@@ -15,6 +15,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ReferralCodeNotFound
         | ErrorReason::PurchaseNotFound
         | ErrorReason::RefundNotFound
+        | ErrorReason::RewardNotFound
         | ErrorReason::DisputeNotFound
         | ErrorReason::ProgramVersionNotFound
         | ErrorReason::MailedTokenUnknown

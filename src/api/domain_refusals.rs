@@ -34,6 +34,7 @@ impl From<Refusal> for ApiError {
                 status(R::ReferralCodeNotFound, &[("referral_code", code)])
             }
             Refusal::PurchaseNotFound(id) => status(R::PurchaseNotFound, &[("purchase_id", id)]),
+            Refusal::RewardNotFound(id) => status(R::RewardNotFound, &[("reward_id", id)]),
             Refusal::RefundNotFound(purchase, refund) => {
                 status(R::RefundNotFound, &[("purchase_id", purchase), ("refund_id", refund)])
             }

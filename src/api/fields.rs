@@ -154,6 +154,20 @@ impl Fields {
         Some(ParticipantId { program_id, user_id })
     }
 
+    /// A required id of a reward: the participant who earned it, and its sequence.
+    pub fn reward_id(&mut self, field: &str, text: &str) -> Option<(ParticipantId, i64)> {
+        let text = self.text(field, text)?;
+        let parsed = text.rsplit_once('/').and_then(|(participant, sequence)| {
+            let sequence = sequence.parse().ok().filter(|sequence| *sequence > 0);
+            ParticipantId::parse(participant).zip(sequence)
+        });
+        if parsed.is_none() {
+            let message = "must be the reward_id of a reward, such as spring/ana/7";
+            self.fault(field, ErrorReason::InvalidId, message);
+        }
+        parsed
+    }
+
     /// A request id, which may be missing.
     pub fn request_id(&mut self, text: &str) {
         let printable = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');

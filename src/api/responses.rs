@@ -265,6 +265,7 @@ impl Joined {
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::ReferralUnconverted(_)
+            | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RewardReversed(_)
             | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::PurchaseCredited(_)

@@ -260,6 +260,7 @@ impl Audit {
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::RewardMoved(_)
+            | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }

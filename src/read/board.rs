@@ -181,6 +181,7 @@ impl State {
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::ReferralUnconverted(_)
+            | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RewardReversed(_)
             | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::PurchaseCredited(_)

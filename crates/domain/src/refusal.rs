@@ -47,6 +47,8 @@ pub enum Refusal {
     DisputeExceedsPurchase { purchase_id: PurchaseId, paid_minor: i64 },
     #[error("purchase '{purchase_id}' already has the maximum of {limit} disputes")]
     TooManyDisputes { purchase_id: PurchaseId, limit: usize },
+    #[error("reward '{0}' does not exist")]
+    RewardNotFound(String),
     #[error("user '{}' is already enrolled in program '{}'", .0.user_id, .0.program_id)]
     AlreadyEnrolled(ParticipantId),
     #[error("user '{}' already has a referrer in program '{}', which cannot be changed", .0.user_id, .0.program_id)]

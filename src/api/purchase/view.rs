@@ -139,6 +139,7 @@ impl PurchaseView {
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
             | ParticipantEvent::BalanceAdjusted(_)
+            | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }

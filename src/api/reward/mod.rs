@@ -1,6 +1,7 @@
 //! `RewardService`: balances, earnings, tiers and rewards of participants.
 
 mod adjustments;
+mod holds;
 mod participant;
 mod reads;
 mod streams;
@@ -32,6 +33,14 @@ pub(super) const RULES: &[Rule] = {
         row("RewardService", "WatchBalances", SignedIn, User("user_id")),
         row("RewardService", "WatchTier", SignedIn, User("user_id")),
         row("RewardService", "WatchParticipant", SignedIn, User("user_id")),
+        Rule {
+            in_programs: InPrograms::Judged,
+            ..row("RewardService", "HoldReward", Operators, None)
+        },
+        Rule {
+            in_programs: InPrograms::Judged,
+            ..row("RewardService", "ReleaseReward", Operators, None)
+        },
         row("RewardService", "AdjustBalance", Operators, User("user_id")),
         row("RewardService", "ListApprovals", Operators, UserOrEverybody("user_id", Operators)),
         Rule {

@@ -100,6 +100,8 @@ pub(super) struct Reward {
     pub(super) tier_referrals: Option<u32>,
     pub(super) kind: Value,
     pub(super) unit: Arc<str>,
+    /// Whether it waits for the end of the program's hold period.
+    pub(super) waits: bool,
 }
 
 impl Reward {
@@ -120,7 +122,7 @@ impl Reward {
             ("purchase", self.purchase_id.into()),
             ("kind", self.kind),
             ("unit", self.unit.into()),
-            ("bucket", "Available".into()),
+            ("bucket", if self.waits { "Pending" } else { "Available" }.into()),
         ]
     }
 }
@@ -311,6 +313,7 @@ pub(super) fn of_participant(
         | ParticipantEvent::RewardReversed(_)
         | ParticipantEvent::RewardMoved(_)
         | ParticipantEvent::ReferralUnconverted(_)
+        | ParticipantEvent::ReferralRewardsChanged(_)
         | ParticipantEvent::FirstPurchaseFreed(_) => return None,
     })
 }

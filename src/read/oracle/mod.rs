@@ -300,6 +300,7 @@ impl Oracle {
             ParticipantEvent::ReferralStandingChanged(changed) => {
                 standing::sort(self, event, changed, judgement);
             }
+            ParticipantEvent::ReferralRewardsChanged(_) => judgement.is_settlement = true,
             fact => {
                 let Some((name, fields)) = of_participant(fact, &event.stream) else { return };
                 let program = self.world.program_index(split(&event.stream.id).0);

@@ -343,6 +343,7 @@ impl World {
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::ReferralUnconverted(_)
+            | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RewardReversed(_)
             | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::PurchaseCredited(_)

@@ -3,7 +3,8 @@
 use crate::decide::settle::{earns, pays_repeatedly};
 use crate::{
     FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, PurchaseId,
-    PurchaseOutcome, Referral, ReferralStatus, ReferralUpdated, Work, has_purchase, load, tell,
+    PurchaseOutcome, Referral, ReferralConverted, ReferralStatus, ReferralUpdated, Work,
+    has_purchase, load, tell,
 };
 
 /// A purchase that earned something in a program, and whether it does so before and after an input has changed.
@@ -86,9 +87,13 @@ fn convert(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(), Halt> {
     let is_inactive = load::<Participant>(work, &referrer)?.bar(None).is_some();
     let converted_while_inactive =
         if outcome.converted { outcome.converted_while_inactive } else { is_inactive };
-    let purchase_id = Some((*purchase_id).clone());
-    let convert = ParticipantCommand::Convert { purchase_id, converted_while_inactive };
-    tell::<Participant>(work, buyer_id, convert)?;
+    let converted = ReferralConverted {
+        purchase_id: Some((*purchase_id).clone()),
+        converted_while_inactive,
+        program_version: None,
+        rewards: Vec::new(),
+    };
+    tell::<Participant>(work, buyer_id, ParticipantCommand::Convert(converted))?;
     let updated = ReferralUpdated {
         referee_user_id: buyer_id.user_id.clone(),
         previous_status: ReferralStatus::Pending,

@@ -4,7 +4,7 @@
 //! What goes by the order of the log, such as caps and tiers, goes by the moment at which they are granted. A purchase
 //! knows which rewards were withheld for that reason, so each is made up for once.
 
-use crate::decide::referral;
+use crate::decide::referral::{self, By};
 use crate::decide::rewards::{self, Occasion, PurchaseOccasion};
 use crate::rules::Pay;
 use crate::{
@@ -54,7 +54,9 @@ pub(super) fn make_up(
         tell::<Purchase>(work, purchase_id, PurchaseCommand::Withhold(withheld))?;
     }
     if granted.count > 0 {
-        referral::convert(work, &buyer_id, occasion.purchase.as_ref())?;
+        if let Some(purchase) = &occasion.purchase {
+            referral::convert(work, &buyer_id, By::Purchase(purchase))?;
+        }
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ mod adjust;
 mod conversions;
 mod erasure;
 pub(crate) mod evidence;
+mod hold;
 mod job;
 mod make_up;
 mod money_back;
@@ -30,6 +31,7 @@ mod validation;
 use std::sync::Arc;
 
 pub use adjust::{AdjustBalance, Approve, Decline};
+pub use hold::{EndHoldPeriod, HoldReward, RewardName};
 pub use money_back::{
     CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase, rehearse_refund,
 };
@@ -104,6 +106,9 @@ pub enum Command {
     CancelRefund(CancelRefund),
     OpenDispute(OpenDispute),
     CloseDispute(CloseDispute),
+    HoldReward(HoldReward),
+    ReleaseReward(HoldReward),
+    EndHoldPeriod(EndHoldPeriod),
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey {
         key_id: ApiKeyId,
@@ -150,6 +155,9 @@ impl Command {
             Self::CancelRefund(_) => "CancelRefund",
             Self::OpenDispute(_) => "OpenDispute",
             Self::CloseDispute(_) => "CloseDispute",
+            Self::HoldReward(_) => "HoldReward",
+            Self::ReleaseReward(_) => "ReleaseReward",
+            Self::EndHoldPeriod(_) => "EndHoldPeriod",
             Self::CreateApiKey(_) => "CreateApiKey",
             Self::RevokeApiKey { .. } => "RevokeApiKey",
             Self::SetUserRole { .. } => "SetUserRole",
@@ -190,6 +198,9 @@ impl Command {
             | Self::CancelRefund(_)
             | Self::OpenDispute(_)
             | Self::CloseDispute(_)
+            | Self::HoldReward(_)
+            | Self::ReleaseReward(_)
+            | Self::EndHoldPeriod(_)
             | Self::CreateApiKey(_)
             | Self::RevokeApiKey { .. }
             | Self::SetUserRole { .. }
@@ -237,6 +248,9 @@ impl Command {
             Self::CancelRefund(input) => money_back::cancel_refund(work, input),
             Self::OpenDispute(input) => money_back::open_dispute(work, input),
             Self::CloseDispute(input) => money_back::close_dispute(work, input),
+            Self::HoldReward(input) => hold::hold(work, input),
+            Self::ReleaseReward(input) => hold::release(work, input),
+            Self::EndHoldPeriod(input) => hold::end_period(work, input),
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
             Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),

@@ -1,7 +1,7 @@
 //! Recording a purchase: the fact, the buyer's conversion and every reward up the line, in one
 //! decision.
 
-use crate::decide::referral::{self, has_bought};
+use crate::decide::referral::{self, By, has_bought};
 use crate::decide::rewards::{self, Occasion, PurchaseOccasion};
 use crate::decide::screening;
 use crate::reward::WithheldReason;
@@ -123,7 +123,9 @@ fn evaluate(
     }
 
     if converted {
-        referral::convert(work, &buyer_id, occasion.purchase.as_ref())?;
+        if let Some(purchase) = &occasion.purchase {
+            referral::convert(work, &buyer_id, By::Purchase(purchase))?;
+        }
     }
     // Remembered whatever the rules are: those of a later version may pay for a first purchase only.
     let is_insufficient = !is_enough(rules, &buyer, input);

@@ -8,8 +8,8 @@ use crate::decide::{screening, standing};
 use crate::rules::{AttachPolicy, EarnOn, ProgramRules};
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, ProgramVersion,
-    Referral, ReferralStatus, ReferralUpdated, Refusal, SideRow, Standing, User, UserId,
-    UserStatus, Work, existing_participant, load, tell,
+    Referral, ReferralConverted, ReferralReward, ReferralStatus, ReferralUpdated, Refusal, SideRow,
+    Standing, User, UserId, UserStatus, Work, existing_participant, load, tell,
 };
 
 /// A referrer, by user id or by code.
@@ -243,29 +243,44 @@ pub(super) fn earn(
     referee: &ParticipantId,
 ) -> Result<(), Halt> {
     if version.rules.earn_on == EarnOn::Referral {
-        convert(work, referee, None)?;
         let occasion = Occasion { version, source: referee, purchase: None };
-        rewards::grant(work, &occasion)?;
+        let granted = rewards::grant(work, &occasion)?;
+        convert(
+            work,
+            referee,
+            By::Itself { version: version.version, rewards: granted.of_referral },
+        )?;
     }
     Ok(())
+}
+
+/// What converts a referral.
+pub(super) enum By<'a> {
+    /// Something that a purchase earned.
+    Purchase(&'a PurchaseOccasion<'a>),
+    /// What the referral itself earned.
+    Itself { version: u32, rewards: Vec<ReferralReward> },
 }
 
 /// Converts a participant's own referral, if it is pending: on the participant's stream and on the referrer's.
 pub(super) fn convert(
     work: &mut dyn Work,
     referee: &ParticipantId,
-    purchase: Option<&PurchaseOccasion<'_>>,
+    by: By<'_>,
 ) -> Result<(), Halt> {
     let referral = load::<Participant>(work, referee)?.referral().cloned();
     let Some(Referral { referrer_user_id, status: ReferralStatus::Pending, .. }) = &referral else {
         return Ok(());
     };
     let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
-    let dated = purchase.and_then(|purchase| purchase.dated);
+    let (purchase_id, dated, program_version, rewards) = match by {
+        By::Purchase(of) => (Some(of.purchase_id.clone()), of.dated, None, Vec::new()),
+        By::Itself { version, rewards } => (None, None, Some(version), rewards),
+    };
     let converted_while_inactive = load::<Participant>(work, &referrer)?.bar(dated).is_some();
-    let purchase_id = purchase.map(|purchase| purchase.purchase_id.clone());
-    let convert = ParticipantCommand::Convert { purchase_id, converted_while_inactive };
-    tell::<Participant>(work, referee, convert)?;
+    let converted =
+        ReferralConverted { purchase_id, converted_while_inactive, program_version, rewards };
+    tell::<Participant>(work, referee, ParticipantCommand::Convert(converted))?;
     let updated = ReferralUpdated {
         referee_user_id: referee.user_id.clone(),
         previous_status: ReferralStatus::Pending,

@@ -70,8 +70,11 @@ pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(
     let is_cleared = *decision == FraudDecision::Released;
     each(raised.others(), |other| review_pair(work, referee_user_id, other, is_cleared))?;
     let referee = ParticipantId::new(&raised.program_id, referee_user_id);
-    let against =
-        decision.rejects().then(|| FlagAgainst { flag_id: flag_id.clone(), rejects: true });
+    let against = decision.rejects().then(|| FlagAgainst {
+        flag_id: flag_id.clone(),
+        rejects: true,
+        takes_back: false,
+    });
     standing::weigh(work, &referee, flag_id, against)?;
     let user = load::<User>(work, referee_user_id)?;
     if *decision == FraudDecision::RejectedAndDeactivated && user.status() == UserStatus::Active {

@@ -5,7 +5,7 @@ use crate::reward::{Quote, SoFar, Unpaid, WithheldReason, quote};
 use crate::rules::{Pay, ProgramRules, RewardRule};
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, ProgramVersion, PurchaseId, Referral,
-    ReferralStatus, RewardWithheld, Timestamp, Work, load, tell,
+    ReferralReward, ReferralStatus, RewardWithheld, StreamKey, Timestamp, Work, load, tell,
 };
 
 /// The purchase that rewards are granted for.
@@ -37,6 +37,8 @@ pub(super) struct Granted {
     pub(super) count: usize,
     /// Whether no rule has an earner.
     pub(super) is_for_nobody: bool,
+    /// The rewards that a referral itself earned.
+    pub(super) of_referral: Vec<ReferralReward>,
     /// The rewards that were withheld, if that is to be recorded on the purchase.
     pub(super) withheld: Vec<RewardWithheld>,
 }
@@ -90,6 +92,10 @@ pub(super) fn grant_to(
                     basis_minor: occasion.purchase.as_ref().map(|of| of.amount_minor),
                     release_time: occasion.version.rules.release_time(work.now()),
                 };
+                if occasion.purchase.is_none() {
+                    let before = work.last_sequence(&StreamKey::of::<Participant>(&earner_id));
+                    granted.of_referral.push(grant.for_referral(before.saturating_add(1)));
+                }
                 tell::<Participant>(work, &earner_id, ParticipantCommand::Grant(Box::new(grant)))?;
                 granted.count += 1;
             }

@@ -160,7 +160,11 @@ pub(super) fn screen_referral(
     let flag_id = flag_id(work, &referral_flag(referee))?;
     case.raise(work, &flag_id, &flag, Occasion::Referral)?;
     let rejects = flag.consequence == FraudPolicy::Reject;
-    Ok((flag.consequence > FraudPolicy::Flag).then_some(FlagAgainst { flag_id, rejects }))
+    Ok((flag.consequence > FraudPolicy::Flag).then_some(FlagAgainst {
+        flag_id,
+        rejects,
+        takes_back: false,
+    }))
 }
 
 /// Makes the checks for a referral of somebody who is enrolled.
@@ -263,7 +267,7 @@ fn flag_shared_fingerprint(
         sign_ups_from_address: None,
     };
     case.raise(work, &flag_id, &flag, Occasion::Purchase)?;
-    let against = FlagAgainst { flag_id: flag_id.clone(), rejects: false };
+    let against = FlagAgainst { flag_id: flag_id.clone(), rejects: false, takes_back: false };
     if holds { standing::weigh(work, referee, &flag_id, Some(against)) } else { Ok(()) }
 }
 

@@ -1,8 +1,9 @@
-//! What becomes of the rewards of a purchase after refunds, disputes, holds and rejected referrals.
+//! What becomes of rewards after refunds, disputes, holds and rejected referrals.
 //!
-//! The stream of a purchase holds these inputs. What each reward must look like is a function of them, so that the order
-//! in which they came does not matter. A command changes an input; then the purchase is *settled*: what differs from
-//! what each reward must look like is posted on the earners' streams.
+//! The stream of a purchase holds these inputs and, where a referral itself earns, the stream of the referee. What each
+//! reward must look like is a function of them, so that the order in which they came does not matter. A command changes
+//! an input; then the purchase or the referral is *settled*: what differs from what each reward must look like is posted
+//! on the earners' streams.
 //!
 //! Only what is given back depends on more: on the room that caps have left, and on whether another purchase has become
 //! the buyer's first.
@@ -12,8 +13,8 @@ use crate::purchase::terms::Terms;
 use crate::rules::{EarnOn, Pay, ProgramRules, RewardRule};
 use crate::{
     FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramVersion,
-    Purchase, PurchaseCommand, PurchaseId, PurchaseOutcome, RewardChange, RewardRef, RewardShare,
-    Work, each, load, tell,
+    Purchase, PurchaseCommand, PurchaseId, PurchaseOutcome, Referral, ReferralRewardsChanged,
+    RewardChange, RewardRef, RewardShare, Work, each, load, tell,
 };
 
 /// Changes an input of a purchase, and settles it in every program in which it had consequences.
@@ -25,28 +26,36 @@ pub(super) fn change(
     let before = load::<Purchase>(work, purchase_id)?;
     tell::<Purchase>(work, purchase_id, input)?;
     let after = load::<Purchase>(work, purchase_id)?;
-    each(after.outcomes(), |outcome| settle(work, purchase_id, &before, &after, outcome))
+    each(after.outcomes(), |outcome| settle_purchase(work, purchase_id, &before, &after, outcome))
 }
 
-/// A purchase in one program, as it is to be.
-struct Case<'a> {
-    purchase_id: &'a PurchaseId,
-    buyer_id: ParticipantId,
-    currency_code: &'a str,
-    outcome: &'a PurchaseOutcome,
-    /// The version of the rules by which its rewards were granted; `None` if it has none.
+/// What earned rewards: a purchase or, without one, the referral of the source.
+struct Source<'a> {
+    id: &'a ParticipantId,
+    purchase_id: Option<&'a PurchaseId>,
+    program: &'a Program,
+    /// The version of the rules by which the rewards were granted; `None` if there are none.
     version: Option<&'a ProgramVersion>,
-    terms: Terms,
-    /// Whether it is a purchase that earns. One that was the buyer's first does not if another has become that.
-    stands: bool,
-    /// The same before the input changed.
-    stood: bool,
-    /// The terms before the input changed.
-    terms_before: Terms,
-    outcome_before: &'a PurchaseOutcome,
 }
 
-fn settle(
+/// How it stands, before an input has changed or afterwards.
+#[derive(Clone, Copy)]
+struct Standing {
+    terms: Terms,
+    /// Whether it earns at all.
+    stands: bool,
+    /// The level from which on nothing is earned, because a referral was rejected.
+    rejected_from_level: Option<u32>,
+}
+
+impl Standing {
+    /// Whether nothing is left of the reward on a level, whatever it amounts to.
+    fn is_lost(&self, level: u32) -> bool {
+        !self.stands || self.rejected_from_level.is_some_and(|from| from <= level)
+    }
+}
+
+fn settle_purchase(
     work: &mut dyn Work,
     purchase_id: &PurchaseId,
     before: &Purchase,
@@ -57,46 +66,49 @@ fn settle(
         return Err(Halt::Broken("a purchase that was not recorded is settled"));
     };
     let program_id = &outcome.program_id;
-    let outcome_before = before.outcome_in(program_id);
-    let outcome_before = outcome_before.unwrap_or(outcome);
+    let outcome_before = before.outcome_in(program_id).unwrap_or(outcome);
     let program = load::<Program>(work, program_id)?;
     let version = program.version(outcome.program_version);
     let buyer_id = ParticipantId::new(program_id, &recorded.buyer_user_id);
     let buyer = load::<Participant>(work, &buyer_id)?;
-    let (terms, terms_before) = (under(after.terms(), version), under(before.terms(), version));
     let is_first = buyer.is_first(purchase_id);
-    let is_free = match (outcome.first_use, version.map(|version| version.rules.earn_on)) {
+    // A purchase that was the first earns nothing while another one is.
+    let may_be_first = match (outcome.first_use, version.map(|version| version.rules.earn_on)) {
         (FirstUse::None, _) | (_, None | Some(EarnOn::EveryPurchase | EarnOn::Referral)) => true,
         (_, Some(EarnOn::FirstPurchase { used_by })) => {
             is_first || !buyer.first_purchase_used(used_by)
         }
     };
-    let case = Case {
+    let now = standing(after, version, outcome, may_be_first);
+    let was_first = outcome.first_use == FirstUse::None || is_first;
+    let was = standing(before, version, outcome_before, was_first);
+    let follow = conversions::Standing {
         purchase_id,
-        buyer_id,
-        currency_code: &recorded.currency_code,
+        buyer_id: &buyer_id,
         outcome,
-        version,
-        terms,
-        stands: is_free && counts(terms, outcome),
-        stood: counts(terms_before, outcome_before)
-            && (outcome.first_use == FirstUse::None || is_first),
-        terms_before,
-        outcome_before,
+        program: &program,
+        stood: was.stands,
+        stands: now.stands,
     };
-    conversions::follow(
-        work,
-        &conversions::Standing {
-            purchase_id,
-            buyer_id: &case.buyer_id,
-            outcome,
-            program: &program,
-            stood: case.stood,
-            stands: case.stands,
-        },
-    )?;
-    each(&outcome.rewards, |reward| settle_reward(work, &case, reward))?;
-    settle_credit(work, &case)
+    conversions::follow(work, &follow)?;
+    let source =
+        Source { id: &buyer_id, purchase_id: Some(purchase_id), program: &program, version };
+    each(&outcome.rewards, |reward| {
+        let reward_before = outcome_before.reward_on(reward.level).unwrap_or(reward);
+        settle_reward(work, &source, (&was, reward_before), (&now, reward)).map(drop)
+    })?;
+    settle_credit(work, purchase_id, &buyer_id, &recorded.currency_code, (now.terms, outcome))
+}
+
+fn standing(
+    purchase: &Purchase,
+    version: Option<&ProgramVersion>,
+    outcome: &PurchaseOutcome,
+    may_be_first: bool,
+) -> Standing {
+    let terms = under(purchase.terms(), version);
+    let stands = may_be_first && counts(terms, outcome);
+    Standing { terms, stands, rejected_from_level: outcome.rejected_from_level }
 }
 
 fn under(terms: Terms, version: Option<&ProgramVersion>) -> Terms {
@@ -108,64 +120,95 @@ fn counts(terms: Terms, outcome: &PurchaseOutcome) -> bool {
     terms.qualifies(terms.refunded_minor) && outcome.rejected_from_level != Some(0)
 }
 
-fn settle_reward(work: &mut dyn Work, case: &Case<'_>, reward: &RewardShare) -> Result<(), Halt> {
-    let (version, rule) = rule_of(case, reward)?;
-    let earner_id = ParticipantId::new(&case.outcome.program_id, &reward.earner_user_id);
-    let earner = load::<Participant>(work, &earner_id)?;
-    if earner.is_erased() {
+/// Makes of the rewards that a referral itself earned what they must be, after an input has changed from `before`.
+pub(super) fn settle_referral(
+    work: &mut dyn Work,
+    referee_id: &ParticipantId,
+    before: &Referral,
+    after: &Referral,
+) -> Result<(), Halt> {
+    let program = load::<Program>(work, &referee_id.program_id)?;
+    let version = program.version(after.program_version);
+    let source = Source { id: referee_id, purchase_id: None, program: &program, version };
+    let standing = |referral: &Referral| Standing {
+        terms: Terms::WHOLE,
+        stands: !referral.is_taken_back(),
+        rejected_from_level: None,
+    };
+    let (was, now) = (standing(before), standing(after));
+    let mut rewards = Vec::with_capacity(after.rewards.len());
+    for reward in &after.rewards {
+        let reward_before = before.rewards.iter().find(|of| of.level == reward.level);
+        let reward_before = reward_before.unwrap_or(reward);
+        rewards.push(settle_reward(work, &source, (&was, reward_before), (&now, reward))?);
+    }
+    if rewards == before.rewards {
         return Ok(());
     }
+    let rewards = rewards.into_iter().map(Into::into).collect();
+    let changed = ParticipantCommand::ChangeRewards(ReferralRewardsChanged { rewards });
+    tell::<Participant>(work, referee_id, changed).map(drop)
+}
+
+/// Makes of a reward what it must be, and returns what it is then.
+fn settle_reward(
+    work: &mut dyn Work,
+    source: &Source<'_>,
+    before: (&Standing, &RewardShare),
+    after: (&Standing, &RewardShare),
+) -> Result<RewardShare, Halt> {
+    let (now, reward) = after;
+    let version = source.version.ok_or(Halt::Broken("a reward by no version of a program"))?;
+    let mut rules = version.rules.rewards.iter();
+    let rule = rules.find(|rule| rule.level == reward.level);
+    let rule = rule.ok_or(Halt::Broken("a reward by no rule of its version"))?;
+    let earner_id = ParticipantId::new(&source.id.program_id, &reward.earner_user_id);
+    let earner = load::<Participant>(work, &earner_id)?;
+    if earner.is_erased() {
+        return Ok(reward.clone());
+    }
     let change = match rule.pay {
-        Pay::Tiers(_) => tier_change(work, case, version, reward, &earner, &earner_id)?,
+        Pay::Tiers(_) => tier_change(source, before, after, &earner)?,
         Pay::FlatMinor(_) | Pay::RateBps(_) | Pay::Count => {
-            Some(amount_change(case, rule, reward, &earner))
+            Some(amount_change(now, rule, reward, &earner))
         }
     };
-    let Some(change) = change else { return Ok(()) };
-    let reward = RewardRef {
+    let Some(change) = change else { return Ok(reward.clone()) };
+    let named = RewardRef {
         earner_user_id: reward.earner_user_id.clone(),
         program_version: version.version,
         unit: version.rules.unit.clone(),
         rule: rule.rule.clone(),
         level: reward.level,
-        source_user_id: case.buyer_id.user_id.clone(),
-        purchase_id: Some(case.purchase_id.clone()),
+        source_user_id: source.id.user_id.clone(),
+        purchase_id: source.purchase_id.cloned(),
         reward_sequence: reward.sequence,
     };
-    let settle = ParticipantCommand::Settle(Box::new((reward, change)));
-    tell::<Participant>(work, &earner_id, settle).map(drop)
-}
-
-fn rule_of<'a>(
-    case: &Case<'a>,
-    reward: &RewardShare,
-) -> Result<(&'a ProgramVersion, &'a RewardRule), Halt> {
-    let version = case.version.ok_or(Halt::Broken("a reward by no version of a program"))?;
-    let mut rules = version.rules.rewards.iter();
-    let rule = rules.find(|rule| rule.level == reward.level);
-    rule.map(|rule| (version, rule)).ok_or(Halt::Broken("a reward by no rule of its version"))
-}
-
-/// Whether nothing is left of a reward, whatever it amounts to.
-fn is_lost(stands: bool, outcome: &PurchaseOutcome, level: u32) -> bool {
-    !stands || outcome.rejected_from_level.is_some_and(|from| from <= level)
+    let mut settled = reward.clone();
+    if let RewardChange::Amount { change_minor, pending_change_minor } = &change {
+        settled.reversed_minor -= change_minor;
+        settled.pending_minor += pending_change_minor;
+    }
+    let settle = ParticipantCommand::Settle(Box::new((named, change)));
+    tell::<Participant>(work, &earner_id, settle)?;
+    if matches!(rule.pay, Pay::Tiers(_)) {
+        let points = load::<Participant>(work, &earner_id)?.tier_points();
+        settled.reversed_minor += earner.tier_points() - points;
+    }
+    Ok(settled)
 }
 
 /// A reward of a fixed amount.
 fn amount_change(
-    case: &Case<'_>,
+    now: &Standing,
     rule: &RewardRule,
     reward: &RewardShare,
     earner: &Participant,
 ) -> RewardChange {
-    let Case { terms, outcome, .. } = case;
+    let terms = now.terms;
     let granted = reward.amount_minor;
     let due = |taken| terms.reversed(&rule.pay, granted, taken);
-    let mut reversed = if is_lost(case.stands, outcome, reward.level) {
-        granted
-    } else {
-        due(terms.refunded_minor)
-    };
+    let mut reversed = if now.is_lost(reward.level) { granted } else { due(terms.refunded_minor) };
     if reversed < reward.reversed_minor {
         let level_minor = earner.level(rule.level).total_minor;
         let room = rule.cap_minor.map_or(i64::MAX, |cap| cap.saturating_sub(level_minor).max(0));
@@ -185,32 +228,28 @@ fn amount_change(
 
 /// A reward of points by tier: whether its referral counts, is disputed or held. `None` if that is as it was.
 fn tier_change(
-    work: &mut dyn Work,
-    case: &Case<'_>,
-    version: &ProgramVersion,
-    reward: &RewardShare,
+    source: &Source<'_>,
+    before: (&Standing, &RewardShare),
+    after: (&Standing, &RewardShare),
     earner: &Participant,
-    earner_id: &ParticipantId,
 ) -> Result<Option<RewardChange>, Halt> {
-    let after = TierReferral::of(case.terms, case.stands, case.outcome, reward.level);
-    let before = TierReferral::of(case.terms_before, case.stood, case.outcome_before, reward.level);
-    if after == before {
+    let (was, now) = (TierReferral::of(before.0, before.1), TierReferral::of(after.0, after.1));
+    if was == now {
         return Ok(None);
     }
-    let program = load::<Program>(work, &earner_id.program_id)?;
-    let tiers = |version: &ProgramVersion| match version.rules.tier_rule() {
-        Some((_, tiers)) => Some((tiers.to_vec(), version.rules.earn_on)),
-        None => None,
+    let tiers = |version: &ProgramVersion| {
+        let (_, tiers) = version.rules.tier_rule()?;
+        Some((tiers.to_vec(), version.rules.earn_on))
     };
-    let latest = program.version(earner.tier_version()).and_then(tiers);
-    let (tiers, earn_on) =
-        latest.or_else(|| tiers(version)).ok_or(Halt::Broken("points by no tiers"))?;
+    let latest = source.program.version(earner.tier_version()).and_then(tiers);
+    let tiers = latest.or_else(|| source.version.and_then(tiers));
+    let (tiers, earn_on) = tiers.ok_or(Halt::Broken("points by no tiers"))?;
     Ok(Some(RewardChange::Tier {
         tiers,
         referrals: earner.tier_referrals().under(earn_on),
-        recounts: after.counts != before.counts,
-        disputed_change: i32::from(after.is_disputed) - i32::from(before.is_disputed),
-        held_change_minor: after.held_minor - before.held_minor,
+        recounts: now.counts != was.counts,
+        disputed_change: i32::from(now.is_disputed) - i32::from(was.is_disputed),
+        held_change_minor: now.held_minor - was.held_minor,
     }))
 }
 
@@ -223,19 +262,26 @@ struct TierReferral {
 }
 
 impl TierReferral {
-    fn of(terms: Terms, stands: bool, outcome: &PurchaseOutcome, level: u32) -> Self {
-        let counts = !is_lost(stands, outcome, level);
-        let reward = outcome.reward_on(level);
-        let waits = counts && reward.is_some_and(RewardShare::waits);
-        let held_minor = if waits { reward.map_or(0, |reward| reward.amount_minor) } else { 0 };
-        let is_disputed = counts && !waits && !terms.qualifies(terms.at_risk_minor);
-        Self { counts, is_disputed, held_minor }
+    fn of(standing: &Standing, reward: &RewardShare) -> Self {
+        let counts = !standing.is_lost(reward.level);
+        let waits = counts && reward.waits();
+        let terms = standing.terms;
+        Self {
+            counts,
+            is_disputed: counts && !waits && !terms.qualifies(terms.at_risk_minor),
+            held_minor: if waits { reward.amount_minor } else { 0 },
+        }
     }
 }
 
 /// The credit for the purchase itself goes back with the price.
-fn settle_credit(work: &mut dyn Work, case: &Case<'_>) -> Result<(), Halt> {
-    let Case { purchase_id, buyer_id, outcome, terms, .. } = case;
+fn settle_credit(
+    work: &mut dyn Work,
+    purchase_id: &PurchaseId,
+    buyer_id: &ParticipantId,
+    currency_code: &str,
+    (terms, outcome): (Terms, &PurchaseOutcome),
+) -> Result<(), Halt> {
     let credited = outcome.credited_minor;
     if credited == 0 || load::<Participant>(work, buyer_id)?.is_erased() {
         return Ok(());
@@ -245,10 +291,10 @@ fn settle_credit(work: &mut dyn Work, case: &Case<'_>) -> Result<(), Halt> {
     let pending = due(terms.at_risk_minor) - reversed;
     let settle = ParticipantCommand::SettleCredit {
         user_id: buyer_id.user_id.clone(),
-        purchase_id: (*purchase_id).clone(),
+        purchase_id: purchase_id.clone(),
         change_minor: outcome.credit_reversed_minor - reversed,
         pending_change_minor: pending - outcome.credit_pending_minor,
-        unit: case.currency_code.into(),
+        unit: currency_code.into(),
     };
     tell::<Participant>(work, buyer_id, settle).map(drop)
 }

@@ -7,7 +7,7 @@ use crate::events::events;
 use crate::ledger::Posting;
 use crate::purchase::RewardWithheld;
 use crate::registry::Posts;
-use crate::{AdjustmentId, FraudFlagId, PurchaseId, Timestamp, UserId};
+use crate::{AdjustmentId, FraudFlagId, PurchaseId, RewardShare, Timestamp, UserId};
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_false(value: &bool) -> bool {
@@ -109,6 +109,9 @@ pub struct FlagAgainst {
     pub flag_id: FraudFlagId,
     /// Whether it rejects the referral, instead of holding it.
     pub rejects: bool,
+    /// Whether what the referral had earned is taken back, too.
+    #[serde(default)]
+    pub takes_back: bool,
 }
 
 /// While so many flags are against a referral, a purchase adds none. Decisions of operators can add more.
@@ -191,6 +194,75 @@ pub struct ReferralUpdated {
     pub converted_while_inactive: bool,
 }
 
+/// A reward that a referral itself earned, as the referee's stream knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReferralReward {
+    /// Who earned.
+    pub earner_user_id: UserId,
+    /// How far up the line from the referee.
+    pub level: u32,
+    /// What was granted, in minor units.
+    pub amount_minor: i64,
+    /// The sequence of the reward on the earner's stream.
+    pub reward_sequence: i64,
+    /// What was taken back, in minor units.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub reversed_minor: i64,
+    /// The part that is pending, in minor units; not counted for points by tier, which are pending together.
+    #[serde(skip_serializing_if = "is_zero", default)]
+    pub pending_minor: i64,
+    /// When the program's hold period ends, if the reward waits for that; in microseconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub release_time_us: Option<Timestamp>,
+    /// Whether an operator holds it.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub is_held: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(amount: &i64) -> bool {
+    *amount == 0
+}
+
+impl From<ReferralReward> for RewardShare {
+    fn from(reward: ReferralReward) -> Self {
+        Self {
+            earner_user_id: reward.earner_user_id,
+            level: reward.level,
+            amount_minor: reward.amount_minor,
+            sequence: reward.reward_sequence,
+            reversed_minor: reward.reversed_minor,
+            pending_minor: reward.pending_minor,
+            release_time: reward.release_time_us,
+            is_held: reward.is_held,
+        }
+    }
+}
+
+impl From<RewardShare> for ReferralReward {
+    fn from(share: RewardShare) -> Self {
+        Self {
+            earner_user_id: share.earner_user_id,
+            level: share.level,
+            amount_minor: share.amount_minor,
+            reward_sequence: share.sequence,
+            reversed_minor: share.reversed_minor,
+            pending_minor: share.pending_minor,
+            release_time_us: share.release_time,
+            is_held: share.is_held,
+        }
+    }
+}
+
+/// What becomes of the rewards that the participant's referral itself earned has changed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct ReferralRewardsChanged {
+    /// All of them, as they are now.
+    pub rewards: Vec<ReferralReward>,
+}
+
 /// The participant's referral counts: something was earned through it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -202,6 +274,12 @@ pub struct ReferralConverted {
     /// reactivation.
     #[serde(skip_serializing_if = "is_false", default)]
     pub converted_while_inactive: bool,
+    /// The version of the program's rules by which the referral itself earned; absent if a purchase did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub program_version: Option<u32>,
+    /// What the referral itself earned; absent if nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub rewards: Vec<ReferralReward>,
 }
 
 /// The participant made the first purchase of all, or the first one that was enough, and it converted no
@@ -471,6 +549,7 @@ events! {
         RewardReversed = "1.0.0",
         RewardMoved = "1.0.0",
         ReferralUnconverted = "1.0.0",
+        ReferralRewardsChanged = "1.0.0",
         FirstPurchaseFreed = "1.0.0",
         TierChanged = "1.0.0",
         RefereeAddressChanged = "1.0.0",
@@ -500,6 +579,7 @@ impl Posts for ParticipantEvent {
             | Self::FirstPurchaseUsed(_)
             | Self::FirstPurchaseFreed(_)
             | Self::ReferralUnconverted(_)
+            | Self::ReferralRewardsChanged(_)
             | Self::RewardWithheld(_)
             | Self::TierChanged(_)
             | Self::RefereeAddressChanged(_)
@@ -525,6 +605,7 @@ impl ParticipantEvent {
             | Self::FirstPurchaseUsed(_)
             | Self::FirstPurchaseFreed(_)
             | Self::ReferralUnconverted(_)
+            | Self::ReferralRewardsChanged(_)
             | Self::PurchaseCredited(_)
             | Self::RewardReversed(_)
             | Self::RewardMoved(_)

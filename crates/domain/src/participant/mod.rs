@@ -25,9 +25,9 @@ pub use events::{
     BalanceAdjusted, BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, FlagAgainst,
     HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated, ParticipantEnrolled, ParticipantErased,
     ParticipantEvent, ParticipantReactivated, PurchaseCredited, RefereeAddressChanged,
-    ReferralApplied, ReferralConverted, ReferralMade, ReferralStandingChanged, ReferralStatus,
-    ReferralUnconverted, ReferralUpdated, RewardGranted, RewardMoved, RewardReversed, TierChanged,
-    TierPot,
+    ReferralApplied, ReferralConverted, ReferralMade, ReferralReward, ReferralRewardsChanged,
+    ReferralStandingChanged, ReferralStatus, ReferralUnconverted, ReferralUpdated, RewardGranted,
+    RewardMoved, RewardReversed, TierChanged, TierPot,
 };
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
 pub use settlement::{RewardChange, RewardRef};
@@ -45,6 +45,24 @@ pub struct Grant {
     pub purchase_id: Option<PurchaseId>,
     pub basis_minor: Option<i64>,
     pub release_time: Option<Timestamp>,
+}
+
+impl Grant {
+    /// The reward as the referee's stream knows it, where the referral itself earns it.
+    pub(crate) fn for_referral(&self, reward_sequence: i64) -> ReferralReward {
+        let by_tier = matches!(self.rule.pay, Pay::Tiers(_));
+        let waits = self.release_time.is_some() && !by_tier;
+        ReferralReward {
+            earner_user_id: self.earner_user_id.clone(),
+            level: self.rule.level,
+            amount_minor: self.quote.amount_minor,
+            reward_sequence,
+            reversed_minor: 0,
+            pending_minor: if waits { self.quote.amount_minor } else { 0 },
+            release_time_us: self.release_time,
+            is_held: false,
+        }
+    }
 }
 
 /// The commands of a participant. If a refusal names the participant, the command carries the name.
@@ -72,10 +90,9 @@ pub enum ParticipantCommand {
     /// The participant's own referral was released or rejected, or reasons to hold it are gone.
     ChangeStanding(ReferralStandingChanged),
     /// The participant's own referral earned something.
-    Convert {
-        purchase_id: Option<PurchaseId>,
-        converted_while_inactive: bool,
-    },
+    Convert(ReferralConverted),
+    /// What becomes of the rewards that the participant's own referral earned.
+    ChangeRewards(ReferralRewardsChanged),
     /// The referral of this referee changed its status.
     UpdateReferral(ReferralUpdated),
     /// The address of this referee was changed or deleted.
@@ -510,14 +527,11 @@ impl Aggregate for Participant {
                 self.make_referral(user_id, referee_user_id, status)?.into()
             }
             ParticipantCommand::ChangeStanding(changed) => changed.into(),
-            ParticipantCommand::Convert { purchase_id, converted_while_inactive } => {
-                match &self.referral {
-                    Some(referral) if referral.status == ReferralStatus::Pending => {
-                        ReferralConverted { purchase_id, converted_while_inactive }.into()
-                    }
-                    _ => return Ok(()),
-                }
-            }
+            ParticipantCommand::Convert(converted) => match &self.referral {
+                Some(referral) if referral.status == ReferralStatus::Pending => converted.into(),
+                _ => return Ok(()),
+            },
+            ParticipantCommand::ChangeRewards(changed) => changed.into(),
             ParticipantCommand::UpdateReferral(updated) => updated.into(),
             ParticipantCommand::NoteRefereeAddress(changed) => changed.into(),
             ParticipantCommand::UseFirstPurchase { is_insufficient, .. }
@@ -627,6 +641,10 @@ impl Aggregate for Participant {
                     referral.status = ReferralStatus::Converted;
                     referral.converted_while_inactive = event.converted_while_inactive;
                     referral.converted_by_itself = event.purchase_id.is_none();
+                    if let Some(program_version) = event.program_version {
+                        referral.program_version = program_version;
+                        referral.rewards = event.rewards.into_iter().map(Into::into).collect();
+                    }
                 }
                 if let Some(purchase_id) = event.purchase_id {
                     self.use_first(&purchase_id, false);
@@ -635,6 +653,11 @@ impl Aggregate for Participant {
             ParticipantEvent::ReferralUnconverted(_) => {
                 if let Some(referral) = &mut self.referral {
                     referral.status = ReferralStatus::Pending;
+                }
+            }
+            ParticipantEvent::ReferralRewardsChanged(event) => {
+                if let Some(referral) = &mut self.referral {
+                    referral.rewards = event.rewards.into_iter().map(Into::into).collect();
                 }
             }
             ParticipantEvent::FirstPurchaseUsed(event) => {

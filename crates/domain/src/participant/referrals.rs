@@ -7,7 +7,7 @@ use super::{
     ReferralStatus, ReferralUpdated,
 };
 use crate::rules::{EarnOn, ProgramRules};
-use crate::{Timestamp, UserId};
+use crate::{RewardShare, Timestamp, UserId};
 
 /// Who referred a participant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,10 @@ pub struct Referral {
     pub converted_while_inactive: bool,
     /// Whether the referral itself earned, so that no purchase can undo the conversion.
     pub converted_by_itself: bool,
+    /// What it earned itself.
+    pub rewards: Vec<RewardShare>,
+    /// The version of the rules by which it did; 0 if it earned nothing.
+    pub program_version: u32,
 }
 
 impl Referral {
@@ -46,6 +50,8 @@ impl Referral {
             made_while_inactive: applied.made_while_inactive,
             converted_while_inactive: false,
             converted_by_itself: false,
+            rewards: Vec::new(),
+            program_version: 0,
         }
     }
 
@@ -57,6 +63,12 @@ impl Referral {
             self.release_time = changed.release_time_us;
             self.made_while_inactive = changed.made_while_inactive;
         }
+    }
+
+    /// Whether it was rejected together with what it had earned.
+    #[must_use]
+    pub fn is_taken_back(&self) -> bool {
+        self.status == ReferralStatus::Rejected && self.flags.iter().any(|flag| flag.takes_back)
     }
 
     /// The time before which purchases earn nothing through the referral. That of the release, if the rules do not

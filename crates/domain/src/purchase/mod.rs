@@ -359,6 +359,7 @@ impl State for Purchase {
             | ParticipantEvent::RewardReversed(_)
             | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::ReferralUnconverted(_)
+            | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::ReferralConverted(_)

@@ -17,6 +17,10 @@ pub struct Terms {
 }
 
 impl Terms {
+    /// What is no purchase: there is nothing to go back.
+    pub const WHOLE: Self =
+        Self { paid_minor: 1, refunded_minor: 0, at_risk_minor: 0, minimum_minor: 0 };
+
     /// The same terms under these rules.
     #[must_use]
     pub fn under(self, rules: &ProgramRules) -> Self {

@@ -151,7 +151,7 @@ fn never_refers_themselves() {
 fn says_why_their_referral_is_held() {
     let reasons = vec![HoldReason::UnconfirmedEmail, HoldReason::Review];
     let flag_id = FraudFlagId::parse("flag").unwrap();
-    let flags = vec![FlagAgainst { flag_id, rejects: false }];
+    let flags = vec![FlagAgainst { flag_id, rejects: false, takes_back: false }];
     let held = ParticipantCommand::ApplyReferral {
         id: id(),
         referrer_user_id: user("ana"),
@@ -254,13 +254,19 @@ fn is_told_how_the_referrals_they_made_stand() {
 
 #[test]
 fn converts_a_pending_referral_only() {
-    let convert = || ParticipantCommand::Convert {
-        purchase_id: Some(purchase("order-1")),
-        converted_while_inactive: false,
+    let convert = || {
+        ParticipantCommand::Convert(ReferralConverted {
+            purchase_id: Some(purchase("order-1")),
+            converted_while_inactive: false,
+            program_version: None,
+            rewards: Vec::new(),
+        })
     };
     let converted = ReferralConverted {
         purchase_id: Some(purchase("order-1")),
         converted_while_inactive: false,
+        program_version: None,
+        rewards: Vec::new(),
     };
     bea()
         .and(vec![referred(ReferralStatus::Pending)])
@@ -275,7 +281,12 @@ fn converts_a_pending_referral_only() {
 #[test]
 fn has_bought_once_a_purchase_converted_the_referral_but_not_when_the_referral_itself_did() {
     for (purchase_id, used) in [(Some(purchase("order-1")), true), (None, false)] {
-        let converted = ReferralConverted { purchase_id, converted_while_inactive: false };
+        let converted = ReferralConverted {
+            purchase_id,
+            converted_while_inactive: false,
+            program_version: None,
+            rewards: Vec::new(),
+        };
         let state = after([enrolled().into(), referred(ReferralStatus::Pending), converted.into()]);
         for used_by in [FirstPurchaseUse::AnyPurchase, FirstPurchaseUse::QualifyingPurchase] {
             assert_eq!(state.first_purchase_used(used_by), used);

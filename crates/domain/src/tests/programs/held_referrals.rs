@@ -33,7 +33,7 @@ fn hold_reasons(scene: &Scene, name: &str) -> Vec<HoldReason> {
 fn review(scene: &mut Scene, name: &str) {
     let reasons = [hold_reasons(scene, name), vec![HoldReason::Review]].concat();
     let flag_id = scene.flag(name);
-    hold(scene, name, reasons, vec![FlagAgainst { flag_id, rejects: false }]);
+    hold(scene, name, reasons, vec![FlagAgainst { flag_id, rejects: false, takes_back: false }]);
 }
 
 fn hold(scene: &mut Scene, name: &str, hold_reasons: Vec<HoldReason>, flags: Vec<FlagAgainst>) {
@@ -229,8 +229,11 @@ fn a_referral_with_two_flags_counts_when_both_are_released_whatever_the_order() 
             scene.memory.given::<FraudFlag>(&flag_id, FraudFlagEvent::FraudFlagRaised(raised));
             flag_id
         });
-        let held =
-            flags.iter().map(|flag_id| FlagAgainst { flag_id: flag_id.clone(), rejects: false });
+        let held = flags.iter().map(|flag_id| FlagAgainst {
+            flag_id: flag_id.clone(),
+            rejects: false,
+            takes_back: false,
+        });
         hold(&mut scene, "bea", vec![HoldReason::Review], held.collect());
         for (index, decision) in &decisions {
             let flag_id = flags[*index].clone();

@@ -1,12 +1,15 @@
 //! Refunds and disputes, with numbers.
 
 use super::{first_purchase_bonus, multi_level_commission, rule, tier, tiered_points};
-use crate::decide::{CancelRefund, CloseDispute, Command, OpenDispute, Price, RefundPurchase};
+use crate::decide::{
+    CancelRefund, CloseDispute, Command, EndHoldPeriod, HoldReward, OpenDispute, Price,
+    RefundPurchase, RewardName,
+};
 use crate::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind};
-use crate::tests::scene::{PROGRAM, Scene, program};
+use crate::tests::scene::{PROGRAM, Scene, program, user};
 use crate::{
-    Buckets, DisputeId, DisputeOutcome, Halt, Purchase, PurchaseId, ReferralStatus, RefundId,
-    Refusal,
+    Buckets, DisputeId, DisputeOutcome, Halt, Participant, ParticipantEvent, Purchase, PurchaseId,
+    ReferralStatus, RefundId, Refusal, Stream, StreamKey,
 };
 
 fn order(id: &str) -> PurchaseId {
@@ -27,6 +30,7 @@ impl Scene {
             refund_id: RefundId::parse(refund).unwrap(),
             amount,
             is_report: false,
+            reason: None,
             own_programs: None,
         }))
     }
@@ -37,6 +41,7 @@ impl Scene {
             refund_id: RefundId::parse(refund).unwrap(),
             amount: None,
             is_report: false,
+            reason: None,
             own_programs: None,
         }))
     }
@@ -160,6 +165,7 @@ fn refunds_that_cannot_be_are_refused_with_their_reasons() {
         refund_id: one.clone(),
         amount: None,
         is_report: false,
+        reason: None,
         own_programs: None,
     }));
     assert_eq!(unknown, refused(Refusal::PurchaseNotFound(order("other"))));
@@ -175,6 +181,7 @@ fn refunds_that_cannot_be_are_refused_with_their_reasons() {
         refund_id: one.clone(),
         amount: Some(Price { amount_minor: 1, currency_code: "USD".into() }),
         is_report: false,
+        reason: None,
         own_programs: None,
     }));
     let (purchase_id, currency_code) = (order("order"), "INR".to_owned());
@@ -206,6 +213,7 @@ fn a_key_that_is_limited_to_programs_finds_only_purchases_that_count_in_no_other
             refund_id: RefundId::parse("one").unwrap(),
             amount: None,
             is_report: false,
+            reason: None,
             own_programs: Some(vec![program(own)]),
         })
     };
@@ -401,4 +409,130 @@ fn disputes_that_cannot_be_are_refused_with_their_reasons() {
     let closed = Refusal::DisputeClosedAlready { purchase_id: order("order"), dispute_id: id() };
     assert_eq!(scene.close("order", "d", DisputeOutcome::Lost), refused(closed.clone()));
     assert_eq!(scene.dispute("order", "d", 11), refused(closed));
+}
+
+// Holds.
+
+const DAY: i64 = 24 * 60 * 60;
+
+impl Scene {
+    fn end_period(&mut self, source: &str, purchase_id: Option<&str>) -> Result<(), Halt> {
+        self.tell(&Command::EndHoldPeriod(EndHoldPeriod {
+            program_id: program(PROGRAM),
+            source_user_id: user(source),
+            purchase_id: purchase_id.map(order),
+        }))
+    }
+
+    /// The name of the last reward of a participant.
+    fn last_reward(&self, earner: &str) -> RewardName {
+        let key = StreamKey::of::<Participant>(&Scene::id(earner));
+        let mut log = self.memory.log().iter().rev().filter(|logged| logged.key == key);
+        let (sequence, granted) = log
+            .find_map(|logged| match Participant::event_ref(&logged.event) {
+                Some(ParticipantEvent::RewardGranted(granted)) => {
+                    Some((logged.sequence, granted.clone()))
+                }
+                _ => None,
+            })
+            .unwrap();
+        RewardName {
+            program_id: program(PROGRAM),
+            earner_user_id: user(earner),
+            sequence,
+            source_user_id: granted.source_user_id,
+            purchase_id: granted.purchase_id,
+            level: granted.level,
+        }
+    }
+
+    fn hold(&mut self, name: &RewardName) -> Result<(), Halt> {
+        self.tell(&Command::HoldReward(HoldReward { reward: name.clone(), note: None }))
+    }
+
+    fn release_reward(&mut self, name: &RewardName) -> Result<(), Halt> {
+        self.tell(&Command::ReleaseReward(HoldReward { reward: name.clone(), note: None }))
+    }
+
+    fn pass(&mut self, seconds: i64) {
+        self.memory.set_now(self.memory.now().plus_seconds(seconds));
+    }
+}
+
+#[test]
+fn a_hold_period_ends_so_many_days_after_the_recording() {
+    let rules = ProgramRules { hold_days: Some(14), ..multi_level_commission() };
+    let mut scene = Scene::of(rules);
+    scene.line(&["ana", "bea", "cem"]);
+    scene.order("order", "cem", 200_000, "INR");
+    assert_eq!((scene.money("bea"), scene.money("ana")), ((10_000, 0, 10_000), (2_000, 0, 2_000)));
+    scene.pass(14 * DAY - 10);
+    let events = scene.memory.log().len();
+    scene.end_period("cem", Some("order")).unwrap();
+    assert_eq!(scene.memory.log().len(), events);
+    // A refund takes from what is pending.
+    scene.refund("order", "one", 100_000).unwrap();
+    assert_eq!((scene.money("bea"), scene.money("ana")), ((5_000, 0, 5_000), (1_000, 0, 1_000)));
+    scene.pass(10);
+    scene.end_period("cem", Some("order")).unwrap();
+    assert_eq!((scene.money("bea"), scene.money("ana")), ((0, 5_000, 5_000), (0, 1_000, 1_000)));
+    let events = scene.memory.log().len();
+    scene.end_period("cem", Some("order")).unwrap();
+    assert_eq!(scene.memory.log().len(), events);
+}
+
+#[test]
+fn a_reward_waits_for_its_operator_and_for_its_disputes() {
+    let mut scene = commissions();
+    scene.order("order", "cem", 400_000, "INR");
+    let reward = scene.last_reward("bea");
+    scene.hold(&reward).unwrap();
+    assert_eq!((scene.money("bea"), scene.money("ana")), ((20_000, 0, 20_000), (0, 4_000, 4_000)));
+    scene.dispute("order", "d", 100_000).unwrap();
+    assert_eq!(scene.money("bea"), (20_000, 0, 20_000));
+    // A release lifts every reason but disputes.
+    scene.release_reward(&reward).unwrap();
+    assert_eq!(scene.money("bea"), (5_000, 15_000, 20_000));
+    scene.close("order", "d", DisputeOutcome::Won).unwrap();
+    assert_eq!(scene.money("bea"), (0, 20_000, 20_000));
+    let unknown = RewardName { sequence: 99, ..reward };
+    let not_found = Refusal::RewardNotFound(format!("{PROGRAM}/bea/99"));
+    assert_eq!(scene.hold(&unknown), Err(Halt::Refused(not_found)));
+}
+
+#[test]
+fn what_a_referral_itself_earned_waits_as_well() {
+    let count = ProgramRules { hold_days: Some(3), ..super::referral_count() };
+    let mut scene = Scene::of(count);
+    scene.line(&["ana", "bea"]);
+    assert_eq!(scene.money("ana"), (1, 0, 1));
+    let reward = scene.last_reward("ana");
+    scene.hold(&reward).unwrap();
+    scene.pass(4 * DAY);
+    scene.end_period("bea", None).unwrap();
+    assert_eq!(scene.money("ana"), (1, 0, 1));
+    scene.release_reward(&reward).unwrap();
+    assert_eq!(scene.money("ana"), (0, 1, 1));
+}
+
+#[test]
+fn points_by_tier_wait_together() {
+    let tiers = vec![tier("Bronze", 0, 10, 0), tier("Silver", 2, 15, 100)];
+    let rules = ProgramRules {
+        rewards: vec![rule("points", 1, RewardKind::Points, Pay::Tiers(tiers))],
+        fraud_checks: crate::fraud::FraudChecks::default(),
+        ..tiered_points()
+    };
+    let mut scene = Scene::of(rules);
+    scene.line(&["ana", "bea"]);
+    scene.refer("ana", "cem");
+    assert_eq!(scene.money("ana"), (0, 130, 130));
+    // The second one brought 120.
+    let reward = scene.last_reward("ana");
+    scene.hold(&reward).unwrap();
+    assert_eq!(scene.money("ana"), (120, 10, 130));
+    scene.refer("ana", "dan");
+    assert_eq!(scene.money("ana"), (120, 25, 145));
+    scene.release_reward(&reward).unwrap();
+    assert_eq!(scene.money("ana"), (0, 145, 145));
 }

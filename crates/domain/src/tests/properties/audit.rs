@@ -146,6 +146,7 @@ impl Audit {
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::ReferralUnconverted(_)
+            | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RewardReversed(_)
             | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::RewardWithheld(_)
