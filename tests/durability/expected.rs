@@ -52,6 +52,18 @@ const FACTS: &str = "
         select program_id, user_id as referee, payload ->> 'purchase_id' as purchase_id, position,
             recorded_at, (not payload ? 'converted_while_inactive')::integer as converted_for_tiers
         from of_participant where event_type = 'ReferralConverted'
+            and not exists (select from of_participant as undone
+                where undone.event_type = 'ReferralUnconverted' and undone.aggregate_id = of_participant.aggregate_id
+                    and undone.position > of_participant.position)
+    ),
+    -- Every conversion and every undoing of one, with the conversion that it is about.
+    conversion_step as (
+        select program_id, user_id as referee, position, (
+                select max(converted.recorded_at) from of_participant as converted
+                where converted.event_type = 'ReferralConverted'
+                    and converted.aggregate_id = of_participant.aggregate_id
+                    and converted.position <= of_participant.position) as convert_time
+        from of_participant where event_type in ('ReferralConverted', 'ReferralUnconverted')
     ),
     -- The other end of each step of a referral.
     of_referrer as (
@@ -139,6 +151,13 @@ const EXPECTED: [(&str, &str); 8] = [
             union all
             select program_id, (recorded_at at time zone 'UTC')::date, position, 0, 0, 0, 0, 1
             from conversion
+            union all
+            select program_id, (convert_time at time zone 'UTC')::date, position, 0, 0, 0, 0, 0
+            from conversion_step
+            union all
+            select program_id, (to_timestamp(referral.time_us / 1000000) at time zone 'UTC')::date,
+                conversion_step.position, 0, 0, 0, 0, 0
+            from conversion_step join referral using (program_id, referee)
         ) as facts
         group by program_id, day",
     ),
