@@ -114,7 +114,7 @@ async fn line(client: &Client, program_id: &str, names: &[&str]) {
     let mut code = String::new();
     for name in names {
         let user = client.sign_up(program_id, name, &code).await.unwrap();
-        code.clone_from(&user.code);
+        code.clone_from(&user.response.participants[0].code);
     }
 }
 
