@@ -54,5 +54,6 @@ begin
     delete from fraud_notes where user_id = erased_user_id;
     delete from fraud_notes where referrer_user_id = erased_user_id;
     delete from fraud_notes where other_user_id = erased_user_id;
+    delete from notes where user_id = erased_user_id;
 end;
 $$;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::store::Actor;
-use domain::{ProgramId, UserId};
+use domain::{ApiKeyId, ProgramId, Staff, UserId};
 
 /// What a caller may do beyond what everybody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +134,19 @@ impl Principal {
         match self {
             Self::User { user_id, .. } => Some(user_id),
             Self::Anonymous | Self::Key { .. } => None,
+        }
+    }
+
+    /// The caller as staff: as who asks for something, or decides.
+    #[must_use]
+    pub fn staff(&self) -> Staff {
+        match self {
+            Self::Anonymous => Staff::default(),
+            Self::User { user_id, .. } => Staff { user_id: Some(user_id.clone()), key_id: None },
+            Self::Key { id, .. } => {
+                let key_id = id.as_deref().and_then(|id| ApiKeyId::parse(id).ok());
+                Staff { user_id: None, key_id }
+            }
         }
     }
 

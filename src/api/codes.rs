@@ -15,12 +15,14 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ReferralCodeNotFound
         | ErrorReason::PurchaseNotFound
         | ErrorReason::RefundNotFound
+        | ErrorReason::RewardNotFound
         | ErrorReason::DisputeNotFound
         | ErrorReason::ProgramVersionNotFound
         | ErrorReason::MailedTokenUnknown
         | ErrorReason::JobNotFound
         | ErrorReason::ApiKeyNotFound
         | ErrorReason::FraudFlagNotFound
+        | ErrorReason::ApprovalNotFound
         | ErrorReason::SessionNotFound
         | ErrorReason::MailNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
@@ -28,6 +30,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::UserIdTaken
         | ErrorReason::RequestIdReused
         | ErrorReason::PurchaseIdReused
+        | ErrorReason::AdjustmentIdReused
         | ErrorReason::RefundIdReused
         | ErrorReason::AlreadyEnrolled
         | ErrorReason::AlreadyReferred => Code::AlreadyExists,
@@ -67,6 +70,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::DisputeExceedsPurchase
         | ErrorReason::DisputeAlreadyClosed
         | ErrorReason::CurrencyMismatch
+        | ErrorReason::ApprovalDecided
+        | ErrorReason::SelfApproval
         | ErrorReason::TooManyRefunds
         | ErrorReason::TooManyDisputes
         | ErrorReason::UserRoleUnchanged => Code::FailedPrecondition,
@@ -115,6 +120,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::InvalidCurrency
         | ErrorReason::AmountNotPositive
         | ErrorReason::AmountTooLarge
+        | ErrorReason::AmountIsZero
+        | ErrorReason::InvalidReasonCode
+        | ErrorReason::InvalidNote
         | ErrorReason::TimeInFuture
         | ErrorReason::InvalidTime
         | ErrorReason::InvalidIpAddress

@@ -34,6 +34,7 @@ impl From<Refusal> for ApiError {
                 status(R::ReferralCodeNotFound, &[("referral_code", code)])
             }
             Refusal::PurchaseNotFound(id) => status(R::PurchaseNotFound, &[("purchase_id", id)]),
+            Refusal::RewardNotFound(id) => status(R::RewardNotFound, &[("reward_id", id)]),
             Refusal::RefundNotFound(purchase, refund) => {
                 status(R::RefundNotFound, &[("purchase_id", purchase), ("refund_id", refund)])
             }
@@ -147,6 +148,23 @@ impl From<Refusal> for ApiError {
             Refusal::FraudFlagWithoutUser(id) => {
                 status(R::FraudFlagWithoutUser, &[("flag_id", id)])
             }
+            Refusal::AdjustmentIdReused(id) => status(
+                R::AdjustmentIdReused,
+                &[
+                    ("program_id", &id.participant.program_id),
+                    ("user_id", &id.participant.user_id),
+                    ("adjustment_id", &id.adjustment_id),
+                ],
+            ),
+            Refusal::NotTheUnit { program_id, unit } => {
+                status(R::CurrencyMismatch, &[("program_id", program_id), ("currency_code", unit)])
+            }
+            Refusal::ApprovalNotFound(id) => status(R::ApprovalNotFound, &[("approval_id", id)]),
+            Refusal::ApprovalDecided { approval_id, state } => status(
+                R::ApprovalDecided,
+                &[("approval_id", approval_id), ("state", &state.as_str())],
+            ),
+            Refusal::SelfApproval(id) => status(R::SelfApproval, &[("approval_id", id)]),
             // The session of somebody who is no admin any more ends within a second, too.
             Refusal::StaffAccount(id) | Refusal::CreatorIsNoAdmin(id) => {
                 status(R::PermissionDenied, &[("user_id", id)])

@@ -14,10 +14,13 @@ use super::errors::{invalid_fields, reason_name};
 use super::pb::{ErrorReason, Money};
 use crate::access::passwords::{self, Fault};
 use crate::store::FraudKeys;
-use domain::currency::currency_fault;
+use domain::currency::{currency_fault, is_unit};
 use domain::money::MAX_AMOUNT_MINOR;
 use domain::text::unseen;
-use domain::{InvalidId, ParticipantId, ProgramId, Timestamp, UserId, email};
+use domain::{
+    InvalidId, MAX_NOTE_CHARS, MAX_REASON_CODE_CHARS, ParticipantId, Personal, ProgramId,
+    Timestamp, UserId, email, is_reason_code,
+};
 
 /// The valid seconds of a protobuf timestamp: the years 1 to 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
@@ -149,6 +152,20 @@ impl Fields {
         let user_id = self.id("user_id", user_id, UserId::parse);
         let (program_id, user_id) = program_id.zip(user_id)?;
         Some(ParticipantId { program_id, user_id })
+    }
+
+    /// A required id of a reward: the participant who earned it, and its sequence.
+    pub fn reward_id(&mut self, field: &str, text: &str) -> Option<(ParticipantId, i64)> {
+        let text = self.text(field, text)?;
+        let parsed = text.rsplit_once('/').and_then(|(participant, sequence)| {
+            let sequence = sequence.parse().ok().filter(|sequence| *sequence > 0);
+            ParticipantId::parse(participant).zip(sequence)
+        });
+        if parsed.is_none() {
+            let message = "must be the reward_id of a reward, such as spring/ana/7";
+            self.fault(field, ErrorReason::InvalidId, message);
+        }
+        parsed
     }
 
     /// A request id, which may be missing.
@@ -387,6 +404,59 @@ impl Fields {
             return None;
         }
         known.map(|code| (money.minor_units, code.into()))
+    }
+
+    /// A required signed amount of a program's unit, not 0: its minor units and the unit.
+    pub fn signed_money(&mut self, field: &str, money: Option<&Money>) -> Option<(i64, String)> {
+        let Some(money) = money else {
+            self.fault(field, ErrorReason::FieldRequired, "is required");
+            return None;
+        };
+        let code_field = format!("{field}.currency_code");
+        let code = self.text(&code_field, &money.currency_code);
+        let known = code.filter(|code| is_unit(code));
+        if code.is_some() && known.is_none() {
+            let message = "must be the program's unit, such as USD or POINTS";
+            self.fault(code_field, ErrorReason::InvalidCurrency, message);
+        }
+        let amount_field = format!("{field}.minor_units");
+        if money.minor_units == 0 {
+            self.fault(amount_field, ErrorReason::AmountIsZero, "must not be 0");
+            return None;
+        }
+        if money.minor_units.unsigned_abs() > MAX_AMOUNT_MINOR.unsigned_abs() {
+            let message = format!("must be -{MAX_AMOUNT_MINOR} to {MAX_AMOUNT_MINOR} minor units");
+            self.fault(amount_field, ErrorReason::AmountTooLarge, message);
+            return None;
+        }
+        known.map(|code| (money.minor_units, code.into()))
+    }
+
+    /// A required reason code.
+    pub fn reason_code(&mut self, field: &str, text: &str) -> Option<String> {
+        let code = self.text(field, text)?;
+        if is_reason_code(code) {
+            return Some(code.into());
+        }
+        let message =
+            format!("must be 1 to {MAX_REASON_CODE_CHARS} characters of a-z, 0-9, _ and -");
+        self.fault(field, ErrorReason::InvalidReasonCode, message);
+        None
+    }
+
+    /// A note of an operator or a caller, which may be missing.
+    pub fn note(&mut self, field: &str, text: &str) -> Option<Personal> {
+        let note = text.trim();
+        if text.contains('\0') {
+            self.fault(field, ErrorReason::NulCharacter, "must not contain NUL");
+        } else if note.chars().any(char::is_control) {
+            let message = "must not contain control characters, such as line breaks";
+            self.fault(field, ErrorReason::InvalidNote, message);
+        } else if note.chars().count() > MAX_NOTE_CHARS {
+            let message = format!("must be at most {MAX_NOTE_CHARS} characters long");
+            self.fault(field, ErrorReason::FieldTooLong, message);
+        }
+        (!note.is_empty()).then(|| Personal(note.into()))
     }
 
     /// A moment, not in the future, which may be missing.

@@ -24,6 +24,7 @@
 mod account;
 mod authentication;
 mod codes;
+mod consequences;
 pub mod cors;
 mod deadline;
 mod domain_refusals;

@@ -274,6 +274,7 @@ impl Joined {
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
+            | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }

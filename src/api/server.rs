@@ -72,6 +72,8 @@ pub struct ServerSettings {
     pub public_url: Option<PublicUrl>,
     /// The domains of providers of disposable addresses.
     pub disposable_domains: DisposableDomains,
+    /// An adjustment of a balance by more minor units than this waits for a second operator.
+    pub adjustment_limit_minor: i64,
 }
 
 impl Default for ServerSettings {
@@ -87,6 +89,7 @@ impl Default for ServerSettings {
             tls: None,
             public_url: None,
             disposable_domains: DisposableDomains::default(),
+            adjustment_limit_minor: 100_000,
         }
     }
 }

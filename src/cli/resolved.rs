@@ -24,6 +24,7 @@ use crate::mails::MailSettings;
 use crate::store::Database;
 use crate::traces::{Traces, check_ratio};
 use domain::fraud::DisposableDomains;
+use domain::money::MAX_AMOUNT_MINOR;
 
 const DEFAULT_LISTEN: &str = "127.0.0.1:50051";
 const DEFAULT_MAX_CONNECTIONS: u32 = 10;
@@ -90,6 +91,8 @@ fn server_settings(settings: &Settings, faults: &mut Faults) -> ServerSettings {
     server.public_url = Optional::of(settings.public_url.clone());
     let kept = settings.sign_ups_kept_days;
     faults.set_time(&mut server.sign_ups_kept, "sign_ups_kept_days", days, 1..=365, kept);
+    let (value, limit) = (&mut server.adjustment_limit_minor, settings.adjustment_limit);
+    faults.set(value, "adjustment_limit", 0..=MAX_AMOUNT_MINOR, limit);
     if let Some(path) = Optional::of(settings.disposable_domains.clone()) {
         let domains = disposable_domains(&path);
         server.disposable_domains = faults.value("disposable_domains", domains).unwrap_or_default();
@@ -136,6 +139,8 @@ fn job_limits(settings: &Settings, faults: &mut Faults) -> jobs::Limits {
     faults.set_time(&mut limits.mails_kept, "mails_kept_days", days, 1..=36_500, mails);
     let evidence = settings.evidence_kept_days;
     faults.set_time(&mut limits.evidence_kept, "evidence_kept_days", days, 1..=400, evidence);
+    let notes = settings.notes_kept_days;
+    faults.set_time(&mut limits.notes_kept, "notes_kept_days", days, 1..=3_650, notes);
     // Its bounds are checked where the server gets it.
     if let Some(kept @ 1..=365) = settings.sign_ups_kept_days {
         limits.sign_ups_kept = days(kept);
@@ -393,7 +398,9 @@ mod tests {
             ("mail_longest_pause_s", mail.longest_pause.as_secs().to_string()),
             ("mails_kept_days", (resolved.jobs.mails_kept.as_secs() / 86_400).to_string()),
             ("evidence_kept_days", (resolved.jobs.evidence_kept.as_secs() / 86_400).to_string()),
+            ("notes_kept_days", (resolved.jobs.notes_kept.as_secs() / 86_400).to_string()),
             ("disposable_domains", "none".into()),
+            ("adjustment_limit", server.adjustment_limit_minor.to_string()),
         ]
     }
 

@@ -223,9 +223,15 @@ pub(super) struct Settings {
     /// Days for which the evidence of fraud flags, and addresses to compare sign-ups with, are kept [default: 400]
     #[arg(long, value_name = "DAYS", env = "TRIBUTARY_EVIDENCE_KEPT_DAYS")]
     pub(super) evidence_kept_days: Option<u64>,
+    /// Days for which notes of operators and callers are kept [default: 400]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_NOTES_KEPT_DAYS")]
+    pub(super) notes_kept_days: Option<u64>,
     /// A file with domains of providers of disposable addresses, one in each line [default: none]
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_DISPOSABLE_DOMAINS")]
     pub(super) disposable_domains: Option<OptionalPath>,
+    /// Minor units above which an adjustment of a balance waits for a second operator; 0: each one [default: 100000]
+    #[arg(long, value_name = "MINOR", env = "TRIBUTARY_ADJUSTMENT_LIMIT")]
+    pub(super) adjustment_limit: Option<i64>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]

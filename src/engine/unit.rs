@@ -17,8 +17,8 @@ use crate::store::append::{ClaimStep, Entry, Receipt};
 use crate::store::purchases::Asked;
 use crate::store::{Batch, Envelope, Loaded};
 use domain::{
-    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, ProgramId, Refusal, StreamKey,
-    Timestamp, UplineWalk, UserId, Work,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, ProgramId, Refusal, SideRow,
+    StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// Values that the database has reported as taken, with their owners. The append checks a refusal that depends
@@ -242,6 +242,11 @@ impl<'a> UnitOfWork<'a> {
                 self.add_default_program(owner, number);
             }
             self.claims.insert((kind, value), (owned, number));
+        }
+        for row in &mut entry.rows {
+            if let SideRow::Note(note) = row {
+                note.author = envelope.actor.to_string();
+            }
         }
         self.keep_rows(&entry, number);
         if let Some(RequestKey { key, fingerprint }) = request {

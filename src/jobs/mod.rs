@@ -117,6 +117,8 @@ pub struct Limits {
     pub mails_kept: Duration,
     /// How long evidence of fraud, and the addresses that sign-ups are compared with, are kept.
     pub evidence_kept: Duration,
+    /// How long notes of operators and callers are kept.
+    pub notes_kept: Duration,
     /// How long sign-ups wait for the confirmation of their address.
     pub sign_ups_kept: Duration,
     /// How often the table is polled when no notice arrives.
@@ -134,6 +136,7 @@ impl Default for Limits {
             kept: days(30),
             mails_kept: days(30),
             evidence_kept: days(400),
+            notes_kept: days(400),
             sign_ups_kept: days(7),
             poll_interval: Duration::from_secs(1),
             grace: Duration::from_secs(30),

@@ -113,6 +113,7 @@ impl Audit {
             | AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
             | AnyEvent::FraudFlag(_)
+            | AnyEvent::Approval(_)
             | AnyEvent::Purchase(
                 PurchaseEvent::RewardWithheld(_)
                 | PurchaseEvent::PurchaseRefunded(_)
@@ -254,10 +255,12 @@ impl Audit {
                 });
             }
             ParticipantEvent::ParticipantEnrolled(_)
+            | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::RewardMoved(_)
+            | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }

@@ -191,6 +191,7 @@ impl State {
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
+            | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }

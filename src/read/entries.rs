@@ -56,6 +56,8 @@ pub struct Entry {
     pub posting: Posting,
     /// The purchase that the entry concerns, if any.
     pub purchase_id: Option<String>,
+    /// The adjustment, as whoever asked for it named it, and why; if the entry is one.
+    pub adjustment: Option<(String, String)>,
     /// The reward, if the event grants one.
     pub reward: Option<RewardGranted>,
 }
@@ -71,10 +73,19 @@ impl Entry {
         struct About {
             #[serde(default)]
             purchase_id: Option<String>,
+            #[serde(default)]
+            adjustment_id: Option<String>,
+            #[serde(default)]
+            reason_code: Option<String>,
         }
         let Some(posting) = event.posting()? else { return Ok(None) };
-        let purchase_id =
-            serde_json::from_str::<About>(&event.payload).ok().and_then(|about| about.purchase_id);
+        let about = serde_json::from_str::<About>(&event.payload).ok();
+        let (purchase_id, adjustment) = match about {
+            Some(About { purchase_id, adjustment_id, reason_code }) => {
+                (purchase_id, adjustment_id.zip(reason_code))
+            }
+            None => (None, None),
+        };
         let reward = match posting.kind.reward_kind() {
             Some(_) => event
                 .read_if_known()?
@@ -82,7 +93,7 @@ impl Entry {
                 .and_then(ParticipantEvent::granted),
             None => None,
         };
-        Ok(Some(Self { event, posting, purchase_id, reward }))
+        Ok(Some(Self { event, posting, purchase_id, adjustment, reward }))
     }
 }
 

@@ -13,6 +13,7 @@
 //! has no read model.
 
 mod accounts;
+mod approvals;
 mod as_of;
 mod audit;
 mod board;
@@ -49,6 +50,7 @@ use tokio::sync::{Mutex, Notify, watch};
 use tokio::time::Instant;
 
 pub use accounts::{ListedProgram, ListedUser};
+pub use approvals::{ApprovalFilter, ListedApproval};
 pub use audit::Finding;
 pub use board::{Board, Ranked, Ranks};
 pub use boards::Boards;

@@ -170,6 +170,22 @@ pub async fn read_stream(
     fetch(query, executor).await
 }
 
+/// One event of a stream; `None` if there is none with that sequence.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_event(
+    executor: impl PgExecutor<'_>,
+    stream: &StreamKey,
+    sequence: i64,
+) -> Result<Option<RecordedEvent>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 and sequence = $3"
+    );
+    let query = sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id).bind(sequence);
+    Ok(fetch(query, executor).await?.pop())
+}
+
 /// The last sequence of a stream at a position; 0 if the stream had not begun.
 ///
 /// # Errors

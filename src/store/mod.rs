@@ -34,6 +34,7 @@ pub mod load;
 pub mod log;
 pub mod mailed_tokens;
 pub mod mails;
+pub mod notes;
 pub mod personal;
 mod profiles;
 pub mod purchases;

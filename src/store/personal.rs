@@ -43,6 +43,7 @@ pub const TABLES: &[PersonalTable] = &[
         secrets: &["other_user_id", "other_address", "fingerprint_key", "findings"],
     },
     PersonalTable { name: "fraud_notes", secrets: &["referrer_user_id", "other_user_id", "note"] },
+    PersonalTable { name: "notes", secrets: &["number", "author"] },
 ];
 
 /// A user's rows of a table, as JSON objects without secrets.

@@ -39,6 +39,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("sign_up_clients", &["SELECT", "INSERT", "DELETE"]),
     ("fraud_evidence", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("fraud_notes", &["SELECT", "INSERT", "DELETE"]),
+    ("notes", &["SELECT", "INSERT", "DELETE"]),
     ("reactions", &["SELECT", "INSERT", "UPDATE"]),
     ("reaction_checkpoints", &["SELECT", "INSERT", "DELETE"]),
 ];

@@ -21,6 +21,7 @@ pub const TABLES: &[&str] = &[
     "mail_opt_outs",
     "mailed_tokens",
     "mails",
+    "notes",
     "profiles",
     "reaction_checkpoints",
     "reactions",

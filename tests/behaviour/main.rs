@@ -8,6 +8,7 @@
 )]
 
 mod actors;
+mod adjustments;
 mod at_the_door;
 mod audit;
 mod bad_input;

@@ -47,6 +47,7 @@ const PERSONAL: &[&str] = &[
     "referee_addresses",
     "fraud_evidence",
     "fraud_notes",
+    "notes",
 ];
 
 /// What is sent in fields of this name; other text fields get the address.

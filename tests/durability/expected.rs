@@ -85,7 +85,22 @@ const FACTS: &str = "
     )";
 
 /// Every read model with a query for its expected rows.
-const EXPECTED: [(&str, &str); 8] = [
+const EXPECTED: [(&str, &str); 9] = [
+    (
+        "approvals",
+        "select asked.aggregate_id, coalesce(decided.position, asked.position), asked.position,
+            split_part(asked.aggregate_id, '/', 1),
+            substr(asked.aggregate_id, strpos(asked.aggregate_id, '/') + 1,
+                strpos(asked.aggregate_id, '/adjustment:') - strpos(asked.aggregate_id, '/') - 1),
+            coalesce(case decided.event_type
+                when 'ApprovalGranted' then 'approved' when 'ApprovalDeclined' then 'declined' end, 'pending'),
+            asked.payload -> 'asked', asked.metadata ->> 'actor', asked.recorded_at,
+            decided.metadata ->> 'actor', decided.recorded_at
+        from events as asked
+        left join events as decided on decided.aggregate_id = asked.aggregate_id
+            and decided.event_type in ('ApprovalGranted', 'ApprovalDeclined')
+        where asked.event_type = 'ApprovalRequested'",
+    ),
     (
         "contributions",
         "select program_id, source, level, max(position), sum(amount)::bigint
@@ -170,7 +185,7 @@ const EXPECTED: [(&str, &str); 8] = [
             select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0 from credit
             union all
             select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0
-            from of_participant where event_type = 'BalanceForfeited'
+            from of_participant where event_type in ('BalanceForfeited', 'BalanceAdjusted')
             union all
             select program_id, position, 0, 0, 0, 0, 0, 0, 1, amount from reward
         ) as facts
@@ -203,7 +218,7 @@ const EXPECTED: [(&str, &str); 8] = [
                     = count(*) filter (where event_type = 'ParticipantReactivated')
                     and count(*) filter (where event_type = 'ParticipantErased') = 0 as is_active,
                 coalesce(-sum((payload -> 'posting' ->> 'amount')::bigint) filter (
-                    where event_type = 'BalanceForfeited'), 0) as forfeited,
+                    where event_type in ('BalanceForfeited', 'BalanceAdjusted')), 0) as forfeited,
                 count(*) filter (where event_type = 'ReferralMade')
                     - (select count(*) from referral where referral.program_id = of_participant.program_id
                         and referral.referrer = of_participant.user_id and status = 'rejected') as uses

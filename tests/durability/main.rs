@@ -9,6 +9,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod adjustments;
 mod ahead;
 mod bounds;
 mod building;

@@ -17,7 +17,7 @@ pub(crate) struct Form {
 /// The form of the ids of users and purchases.
 pub(crate) const LONG: Form = Form { max_chars: 128, punctuation: b"._-:|=+/~" };
 /// The form of the ids of programs. Without `/`, so that the first one in `program/user` ends the program.
-const SHORT: Form = Form { max_chars: 64, punctuation: b"._-" };
+pub(crate) const SHORT: Form = Form { max_chars: 64, punctuation: b"._-" };
 
 /// Why a text is not an identifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

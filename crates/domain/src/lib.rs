@@ -4,7 +4,8 @@
 //! randomness: the current time and fresh identifiers come in through [`Work`]. Nothing here knows Postgres
 //! or gRPC, so that someone who runs referral programs can follow it with the rules of a program beside it.
 //!
-//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`FraudFlag`], [`ApiKey`] and [`Job`] are the aggregates.
+//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`FraudFlag`], [`Approval`], [`ApiKey`] and [`Job`] are
+//!   the aggregates.
 //!   Their state stays
 //!   the same size however long their history grows. The `registry` lists them.
 //! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
@@ -14,6 +15,7 @@
 //! - [`rules`] defines what a program may contain, and what makes a program invalid.
 
 mod api_key;
+mod approval;
 pub mod code;
 pub mod currency;
 pub mod decide;
@@ -27,6 +29,7 @@ pub mod ledger;
 pub mod link;
 mod mail;
 pub mod money;
+mod note;
 mod participant;
 mod profile;
 mod program;
@@ -52,6 +55,7 @@ mod work;
 mod tests;
 
 pub use api_key::*;
+pub use approval::*;
 pub use events::{DecodeError, EventCodec, decode};
 pub use evidence::{FraudEvidence, FraudNote, SignUpClient};
 pub use fraud_flag::*;
@@ -59,6 +63,7 @@ pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use job::*;
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
 pub use mail::{Mail, MailKind, Recipient};
+pub use note::{MAX_NOTE_CHARS, MAX_REASON_CODE_CHARS, Note, NoteSubject, is_reason_code};
 pub use participant::*;
 pub use profile::*;
 pub use program::*;

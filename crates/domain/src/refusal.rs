@@ -1,8 +1,8 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
 use super::{
-    ApiKeyId, DisputeId, FraudFlagId, JobId, ParticipantId, ProgramId, PurchaseId, RefundId,
-    UserId, UserRole,
+    ApiKeyId, ApprovalId, ApprovalState, DisputeId, FraudFlagId, JobId, ParticipantId, ProgramId,
+    PurchaseId, RefundId, UserId, UserRole,
 };
 
 /// A command that the rules forbid. Nothing was changed.
@@ -138,6 +138,18 @@ pub enum Refusal {
         "fraud flag '{0}' is about a sign-up that was refused: there is no account to deactivate"
     )]
     FraudFlagWithoutUser(FraudFlagId),
+    #[error("adjustment '{}' of user '{}' was asked for with another amount or reason code", .0.adjustment_id, .0.participant.user_id)]
+    AdjustmentIdReused(ApprovalId),
+    #[error("program '{program_id}' keeps its balances in {unit}")]
+    NotTheUnit { program_id: ProgramId, unit: String },
+    #[error("approval '{0}' does not exist")]
+    ApprovalNotFound(ApprovalId),
+    #[error("approval '{approval_id}' is {} already", .state.as_str())]
+    ApprovalDecided { approval_id: ApprovalId, state: ApprovalState },
+    #[error(
+        "approval '{0}' was asked for by the same person or key, or is about the caller's own balance"
+    )]
+    SelfApproval(ApprovalId),
     #[error("the id of fraud flag '{0}' is taken")]
     FraudFlagIdTaken(FraudFlagId),
 }

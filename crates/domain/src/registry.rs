@@ -13,8 +13,9 @@ use cqrs_es::{Aggregate, DomainEvent};
 use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
-    ApiKey, ApiKeyId, FraudFlag, FraudFlagId, Job, JobId, Participant, ParticipantId, Program,
-    ProgramId, Purchase, PurchaseId, Refusal, SignUpOrigin, SignUpOriginId, User, UserId,
+    ApiKey, ApiKeyId, Approval, ApprovalId, FraudFlag, FraudFlagId, Job, JobId, Participant,
+    ParticipantId, Program, ProgramId, Purchase, PurchaseId, Refusal, SignUpOrigin, SignUpOriginId,
+    User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.
@@ -390,6 +391,14 @@ registry! { $
         state_version: 1,
         cache: Never,
         is_receipt: false,
+        remembers_commands: false,
+    }
+    /// Something that operators ask for, and perhaps somebody else has to approve.
+    Approval {
+        id: ApprovalId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: true,
         remembers_commands: false,
     }
 }

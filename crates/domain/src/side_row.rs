@@ -8,8 +8,8 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::{
-    ApiKeyId, FraudEvidence, FraudNote, JobId, KeyRole, Mail, MailKind, ParticipantId, Personal,
-    ProgramId, Recipient, SessionsEnded, SignUpClient, Timestamp, UserId, UserRole,
+    ApiKeyId, FraudEvidence, FraudNote, JobId, KeyRole, Mail, MailKind, Note, ParticipantId,
+    Personal, ProgramId, Recipient, SessionsEnded, SignUpClient, Timestamp, UserId, UserRole,
 };
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
@@ -223,6 +223,8 @@ pub enum SideRow {
     FraudEvidence(Box<FraudEvidence>),
     /// What a reviewer wrote about a fraud flag.
     FraudNote(Box<FraudNote>),
+    /// What an operator or a caller wrote.
+    Note(Box<Note>),
     /// A change of personal data.
     ProfileChange(ProfileChange),
     /// A token to be mailed.
@@ -319,6 +321,7 @@ impl SideRow {
             Self::SignUpClient(_) => "sign_up_clients",
             Self::FraudEvidence(_) => "fraud_evidence",
             Self::FraudNote(_) => "fraud_notes",
+            Self::Note(_) => "notes",
             Self::ProfileChange(_) => "profile_changes",
             Self::MailedToken(_) => "mailed_tokens",
             Self::RequestedConfirmation { .. } => "requested_confirmations",
@@ -363,6 +366,7 @@ impl SideRow {
             Self::SignUpClient(client) => client.content(),
             Self::FraudEvidence(evidence) => evidence.content(),
             Self::FraudNote(note) => note.content(),
+            Self::Note(note) => note.content(),
             Self::ProfileChange(change) => {
                 let text = |value: &Option<Personal>| value.as_ref().map(|value| value.0.clone());
                 json!({

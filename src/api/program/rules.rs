@@ -71,6 +71,7 @@ pub fn program_message(
         // Left out where it is as if it were left out.
         make_up_held_purchases: (!rules.make_up_held_purchases).then_some(false),
         reverse_below_minimum: (!rules.reverse_below_minimum).then_some(false),
+        hold_days: rules.hold_days.map(count),
         fraud_checks: fraud_checks_message(&rules.fraud_checks),
     }
 }
@@ -169,6 +170,7 @@ pub(in crate::api) fn read_program(
         })
     };
     let max_uses_per_code = limit("program.max_uses_per_code", program.max_uses_per_code);
+    let hold_days = limit("program.hold_days", program.hold_days);
     let max_direct_referrals = limit("program.max_direct_referrals", program.max_direct_referrals);
     let code = program.code.clone().unwrap_or_default();
     if program.rewards.len() > MAX_RULES {
@@ -229,7 +231,7 @@ pub(in crate::api) fn read_program(
         require_confirmed_email: program.require_confirmed_email,
         make_up_held_purchases: program.make_up_held_purchases.unwrap_or(true),
         reverse_below_minimum: program.reverse_below_minimum.unwrap_or(true),
-        hold_days: None,
+        hold_days,
         fraud_checks: read_fraud_checks(
             fields,
             "program.fraud_checks",

@@ -1,15 +1,14 @@
 //! Refunds and disputes.
 
-use std::collections::BTreeSet;
-
 use super::Handlers;
 use super::view;
+use crate::api::consequences::Consequences;
 use crate::api::errors::{ApiError, internal};
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb;
 use crate::api::pb::ErrorReason;
-use crate::api::responses::{count, money, read, time};
+use crate::api::responses::{money, read, time};
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
 use crate::engine::query::query;
@@ -18,9 +17,8 @@ use domain::decide::{
     CancelRefund, CloseDispute, Command, OpenDispute, Price, RefundPurchase, rehearse_refund,
 };
 use domain::{
-    DisputeId, DisputeOutcome, Participant, ParticipantEvent, ParticipantId, Posting, ProgramId,
-    Purchase, PurchaseCredited, PurchaseEvent, PurchaseId, PurchaseRefunded, RefundId, Refusal,
-    Stream, StreamKey, load,
+    DisputeId, DisputeOutcome, Participant, ParticipantId, ProgramId, Purchase, PurchaseEvent,
+    PurchaseId, PurchaseRefunded, RefundId, Refusal, Stream, StreamKey, load,
 };
 
 impl Handlers {
@@ -36,12 +34,14 @@ impl Handlers {
             own => fields.id("refund_id", own, RefundId::parse),
         };
         let amount = optional_price(&mut fields, request.amount.as_ref());
+        let reason = fields.note("reason", &request.reason);
         let (purchase_id, refund_id) = fields.finish(purchase_id.zip(refund_id))?;
         let command = Command::RefundPurchase(RefundPurchase {
             purchase_id: purchase_id.clone(),
             refund_id: refund_id.clone(),
             amount,
             is_report: false,
+            reason,
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
@@ -83,6 +83,7 @@ impl Handlers {
             refund_id,
             amount,
             is_report: false,
+            reason: None,
             own_programs: own_programs(&call),
         };
         let (events, currency_code) = query(&self.0.database, &self.0.environment, |work| {
@@ -262,110 +263,4 @@ fn refunded(
         }
     }
     Ok(None)
-}
-
-/// What a command did to rewards and to the buyer's referrals.
-#[derive(Default)]
-struct Consequences {
-    reversals: Vec<pb::RewardReversal>,
-    converted: Vec<String>,
-    unconverted: Vec<String>,
-}
-
-impl Consequences {
-    /// From the events of a command, as far as they are in programs of the caller.
-    fn of_recorded(
-        events: &[RecordedEvent],
-        own_programs: Option<&[ProgramId]>,
-    ) -> Result<Self, ApiError> {
-        let mut consequences = Self::default();
-        for event in events {
-            let Some((any, Some(id))) = read(event)? else { continue };
-            if let Some(event) = Participant::event_ref(&any) {
-                consequences.enter(&id, event);
-            }
-        }
-        consequences.retain(own_programs);
-        Ok(consequences)
-    }
-
-    fn retain(&mut self, own_programs: Option<&[ProgramId]>) {
-        let Some(own) = own_programs else { return };
-        let own: BTreeSet<&str> = own.iter().map(ProgramId::as_str).collect();
-        self.reversals.retain(|reversal| own.contains(&*reversal.program_id));
-        self.converted.retain(|program_id| own.contains(&**program_id));
-        self.unconverted.retain(|program_id| own.contains(&**program_id));
-    }
-
-    fn enter(&mut self, id: &ParticipantId, event: &ParticipantEvent) {
-        let reward_id = |sequence: Option<i64>| sequence.map(|sequence| format!("{id}/{sequence}"));
-        match event {
-            ParticipantEvent::RewardReversed(reversed) => {
-                let reward_id = reward_id(Some(reversed.reward_sequence));
-                self.add(id, reward_id, reversed.level, &reversed.posting);
-            }
-            ParticipantEvent::RewardMoved(moved) => {
-                self.add(id, reward_id(moved.reward_sequence), moved.level, &moved.posting);
-            }
-            ParticipantEvent::PurchaseCredited(PurchaseCredited { posting, .. }) => {
-                self.add(id, None, 0, posting);
-            }
-            ParticipantEvent::ReferralConverted(_) => {
-                self.converted.push(id.program_id.to_string())
-            }
-            ParticipantEvent::ReferralUnconverted(_) => {
-                self.unconverted.push(id.program_id.to_string());
-            }
-            // Events that follow from those above, or that no refund and no dispute causes.
-            ParticipantEvent::ParticipantEnrolled(_)
-            | ParticipantEvent::ReferralApplied(_)
-            | ParticipantEvent::ReferralMade(_)
-            | ParticipantEvent::ReferralStandingChanged(_)
-            | ParticipantEvent::ReferralUpdated(_)
-            | ParticipantEvent::FirstPurchaseUsed(_)
-            | ParticipantEvent::FirstPurchaseFreed(_)
-            | ParticipantEvent::RewardGranted(_)
-            | ParticipantEvent::RewardWithheld(_)
-            | ParticipantEvent::TierChanged(_)
-            | ParticipantEvent::RefereeAddressChanged(_)
-            | ParticipantEvent::ParticipantDeactivated(_)
-            | ParticipantEvent::ParticipantReactivated(_)
-            | ParticipantEvent::BalanceForfeited(_)
-            | ParticipantEvent::ParticipantErased(_) => {}
-        }
-    }
-
-    /// Adds a posting to what became of a reward or, without an id, of the credit for the purchase itself.
-    fn add(
-        &mut self,
-        id: &ParticipantId,
-        reward_id: Option<String>,
-        level: u32,
-        posting: &Posting,
-    ) {
-        let (program_id, user_id) = (id.program_id.to_string(), id.user_id.to_string());
-        let reward_id = reward_id.unwrap_or_default();
-        let is_same = |of: &&mut pb::RewardReversal| {
-            of.program_id == program_id && of.user_id == user_id && of.reward_id == reward_id
-        };
-        let (change, pending) = (posting.balance_change(), posting.pending_change());
-        if let Some(known) = self.reversals.iter_mut().find(is_same) {
-            let sum = |sum: &mut Option<pb::Money>, amount: i64| {
-                if let Some(sum) = sum {
-                    sum.minor_units = sum.minor_units.saturating_add(amount);
-                }
-            };
-            sum(&mut known.amount, change);
-            sum(&mut known.pending_change, pending);
-            return;
-        }
-        self.reversals.push(pb::RewardReversal {
-            program_id,
-            user_id,
-            reward_id,
-            level: count(level),
-            amount: Some(money(&posting.unit, change)),
-            pending_change: Some(money(&posting.unit, pending)),
-        });
-    }
 }

@@ -138,6 +138,8 @@ impl PurchaseView {
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
+            | ParticipantEvent::BalanceAdjusted(_)
+            | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }

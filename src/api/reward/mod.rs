@@ -1,5 +1,7 @@
 //! `RewardService`: balances, earnings, tiers and rewards of participants.
 
+mod adjustments;
+mod holds;
 mod participant;
 mod reads;
 mod streams;
@@ -8,7 +10,7 @@ mod watch;
 use std::sync::Arc;
 
 use crate::api::errors::{ApiError, internal};
-use crate::api::permissions::{Callers, Rule, Subject, row};
+use crate::api::permissions::{Callers, InPrograms, Rule, Subject, row};
 use crate::api::responses::{count, entry_kind, money, reward, time};
 use crate::api::{Context, pb};
 use crate::engine::query::query;
@@ -19,8 +21,8 @@ use domain::{Program, ProgramId, Timestamp, load};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
-    use Callers::SignedIn;
-    use Subject::User;
+    use Callers::{Operators, SignedIn};
+    use Subject::{None, User, UserOrEverybody};
     &[
         row("RewardService", "GetBalances", SignedIn, User("user_id")),
         row("RewardService", "ListBalanceEntries", SignedIn, User("user_id")),
@@ -31,6 +33,24 @@ pub(super) const RULES: &[Rule] = {
         row("RewardService", "WatchBalances", SignedIn, User("user_id")),
         row("RewardService", "WatchTier", SignedIn, User("user_id")),
         row("RewardService", "WatchParticipant", SignedIn, User("user_id")),
+        Rule {
+            in_programs: InPrograms::Judged,
+            ..row("RewardService", "HoldReward", Operators, None)
+        },
+        Rule {
+            in_programs: InPrograms::Judged,
+            ..row("RewardService", "ReleaseReward", Operators, None)
+        },
+        row("RewardService", "AdjustBalance", Operators, User("user_id")),
+        row("RewardService", "ListApprovals", Operators, UserOrEverybody("user_id", Operators)),
+        Rule {
+            in_programs: InPrograms::Judged,
+            ..row("RewardService", "Approve", Operators, None)
+        },
+        Rule {
+            in_programs: InPrograms::Judged,
+            ..row("RewardService", "Decline", Operators, None)
+        },
     ]
 };
 
@@ -64,7 +84,8 @@ fn rewards(page: &Page) -> Vec<pb::Reward> {
 
 /// An entry of any kind: money that moved.
 fn entry(entry: &Entry) -> pb::BalanceEntry {
-    let Entry { event, posting, purchase_id, reward: granted } = entry;
+    let Entry { event, posting, purchase_id, adjustment, reward: granted } = entry;
+    let (adjustment_id, reason_code) = adjustment.clone().unwrap_or_default();
     pb::BalanceEntry {
         entry_id: event.entry_id(),
         kind: entry_kind(posting.kind).into(),
@@ -73,6 +94,8 @@ fn entry(entry: &Entry) -> pb::BalanceEntry {
         reward: granted.as_ref().map(|granted| reward(event, granted)),
         purchase_id: purchase_id.clone().unwrap_or_default(),
         create_time: Some(time(event.recorded_at)),
+        adjustment_id,
+        reason_code,
     }
 }
 

@@ -214,6 +214,8 @@ impl ParticipantFeed {
             | ParticipantEvent::RewardReversed(_)
             | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::ReferralRewardsChanged(_)
+            | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::FirstPurchaseUsed(_) => None,

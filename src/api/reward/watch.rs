@@ -129,6 +129,7 @@ async fn present(
         | AnyAggregate::Purchase(_)
         | AnyAggregate::SignUpOrigin(_)
         | AnyAggregate::FraudFlag(_)
+        | AnyAggregate::Approval(_)
         | AnyAggregate::ApiKey(_)
         | AnyAggregate::Job(_) => Err(internal().into()),
     }

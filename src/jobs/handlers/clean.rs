@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::jobs::{Attempt, Doing, Handler, TakenJob};
 use crate::store::{
-    Database, StoreError, epoch, evidence, jobs, mailed_tokens, mails, sessions, sign_ups,
+    Database, StoreError, epoch, evidence, jobs, mailed_tokens, mails, notes, sessions, sign_ups,
 };
 
 /// How many rows are deleted in one statement.
@@ -17,6 +17,8 @@ pub(super) struct Clean {
     pub(super) mails_kept: Duration,
     /// How long evidence of fraud is kept.
     pub(super) evidence_kept: Duration,
+    /// How long notes of operators and callers are kept.
+    pub(super) notes_kept: Duration,
     /// How long sign-ups wait for the confirmation of their address.
     pub(super) sign_ups_kept: Duration,
 }
@@ -70,6 +72,7 @@ impl Clean {
         }
         while mailed_tokens::delete_old(database.pool(), self.mails_kept, ROWS).await? > 0 {}
         while evidence::delete_old(database.pool(), self.evidence_kept, ROWS).await? > 0 {}
+        while notes::delete_old(database.pool(), self.notes_kept, ROWS).await? > 0 {}
         while sign_ups::delete_old(database.pool(), self.sign_ups_kept, ROWS).await? > 0 {}
         tracing::debug!(jobs = deleted, sessions, mails, "deleted what is no longer needed");
         Ok(())

@@ -100,6 +100,8 @@ pub(super) struct Reward {
     pub(super) tier_referrals: Option<u32>,
     pub(super) kind: Value,
     pub(super) unit: Arc<str>,
+    /// Whether it waits for the end of the program's hold period.
+    pub(super) waits: bool,
 }
 
 impl Reward {
@@ -120,7 +122,7 @@ impl Reward {
             ("purchase", self.purchase_id.into()),
             ("kind", self.kind),
             ("unit", self.unit.into()),
-            ("bucket", "Available".into()),
+            ("bucket", if self.waits { "Pending" } else { "Available" }.into()),
         ]
     }
 }
@@ -151,6 +153,22 @@ pub(super) fn credit_fields(
         ("purchase", purchase_id.into()),
         ("amount", amount_minor.into()),
         ("kind", "PurchaseCredit".into()),
+        ("unit", unit.into()),
+        ("bucket", "Available".into()),
+    ]
+}
+
+pub(super) fn adjusted_fields(
+    adjustment_id: &str,
+    reason_code: &str,
+    amount_minor: i64,
+    unit: &str,
+) -> Vec<(&'static str, Value)> {
+    vec![
+        ("adjustment", adjustment_id.into()),
+        ("reason", reason_code.into()),
+        ("amount", amount_minor.into()),
+        ("kind", "Adjustment".into()),
         ("unit", unit.into()),
         ("bucket", "Available".into()),
     ]
@@ -270,6 +288,14 @@ pub(super) fn of_participant(
         }
         ParticipantEvent::ParticipantDeactivated(_) => ("ParticipantDeactivated", Vec::new()),
         ParticipantEvent::ParticipantReactivated(_) => ("ParticipantReactivated", Vec::new()),
+        ParticipantEvent::BalanceAdjusted(adjusted) => {
+            let mut fields = vec![
+                ("adjustment", adjusted.adjustment_id.as_str().into()),
+                ("reason", adjusted.reason_code.as_str().into()),
+            ];
+            fields.extend(posting_fields(&adjusted.posting));
+            ("BalanceAdjusted", fields)
+        }
         ParticipantEvent::BalanceForfeited(forfeited) => {
             ("BalanceForfeited", posting_fields(&forfeited.posting).into())
         }

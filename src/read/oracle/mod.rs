@@ -8,6 +8,7 @@
 //! Memory is bounded by the number of programs, users and participants, not by the length of the log. After a
 //! deviation the oracle goes on from what the log has, so that one fault is named once.
 
+mod approvals;
 mod effect;
 mod make_up;
 mod reckon;
@@ -17,6 +18,7 @@ mod standing;
 mod tests;
 mod world;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use domain::{
@@ -39,6 +41,8 @@ pub(super) struct Oracle {
     world: World,
     /// The events of the command that is being read.
     command: Vec<(RecordedEvent, AnyEvent)>,
+    /// What waits for an approval, by its stream: what nobody has decided about.
+    awaited: HashMap<Arc<str>, approvals::Awaited>,
     /// How many rewards were reckoned.
     pub(super) rewards: u64,
     pub(super) findings: Vec<Finding>,
@@ -181,6 +185,7 @@ impl Oracle {
             AnyEvent::Participant(fact) => self.sort_participant(event, fact, judgement),
             // What follows from a flag, or a decision about it, is on the stream of the participant.
             AnyEvent::FraudFlag(_) => judgement.has_flag = true,
+            AnyEvent::Approval(fact) => approvals::sort(self, event, fact, judgement),
             // Who may call has no consequences, nor that a sign-up was counted; work that is done again does what it
             // would have done the first time.
             AnyEvent::ApiKey(_) | AnyEvent::SignUpOrigin(_) | AnyEvent::Job(_) => {}
@@ -295,6 +300,7 @@ impl Oracle {
             ParticipantEvent::ReferralStandingChanged(changed) => {
                 standing::sort(self, event, changed, judgement);
             }
+            ParticipantEvent::ReferralRewardsChanged(_) => judgement.is_settlement = true,
             fact => {
                 let Some((name, fields)) = of_participant(fact, &event.stream) else { return };
                 let program = self.world.program_index(split(&event.stream.id).0);

@@ -392,6 +392,7 @@ impl<'a> Reckoning<'a> {
             tier_referrals: quote.tier_referrals,
             kind: kind(rule.kind),
             unit: self.version.rules.unit.as_str().into(),
+            waits: self.version.rules.hold_days.is_some(),
         };
         self.expect(earner, "RewardGranted", reward.fields());
         if let Some((from, to)) = quote.tiers {

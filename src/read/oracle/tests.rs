@@ -566,3 +566,79 @@ fn a_referral_must_wait_for_the_confirmation_where_the_program_demands_it() {
     let [only] = &log.deviations()[..] else { panic!("{:?}", log.deviations()) };
     assert!(only.contains("waits for a confirmation: expected true, found false"), "{only}");
 }
+
+/// An event of an adjustment of ada's balance.
+fn approval(payload: Value) -> Event {
+    (Kind::Approval, "p/ada/adjustment:a".into(), payload)
+}
+
+fn asked_for(event_type: &str, amount_minor: i64) -> Event {
+    let asked = json!({
+        "what": "adjustment", "amount_minor": amount_minor, "unit": "USD", "reason_code": "goodwill",
+    });
+    let mut requested = json!({ "type": event_type, "asked": asked });
+    if event_type == "ApprovalRequested" {
+        requested["asked_by_user_id"] = json!("olga");
+    }
+    approval(requested)
+}
+
+fn approved_by(user: &str) -> Event {
+    approval(json!({ "type": "ApprovalGranted", "approved_by_user_id": user }))
+}
+
+fn adjusted(amount: i64) -> Event {
+    let posting = json!({
+        "kind": "adjustment", "amount": amount, "unit": "USD",
+        "after": { "available": amount, "adjusted": amount },
+    });
+    on(
+        "ada",
+        json!({
+            "type": "BalanceAdjusted", "adjustment_id": "a", "reason_code": "goodwill", "posting": posting,
+        }),
+    )
+}
+
+#[test]
+fn an_adjustment_follows_from_a_request_or_from_the_approval_of_somebody_else() {
+    let of = |commands: Vec<Vec<Event>>| {
+        let mut log = Log::default();
+        log.publish(&every_purchase(), 0, &[flat(1, 1)]);
+        log.sign_up("ada");
+        for command in commands {
+            log.command(command);
+        }
+        log.deviations()
+    };
+    let waived = || asked_for("ApprovalWaived", 5);
+    let requested = || asked_for("ApprovalRequested", 5);
+    let declined = || approval(json!({ "type": "ApprovalDeclined" }));
+    let nothing: [&str; 0] = [];
+    assert_eq!(of(vec![vec![waived(), adjusted(5)]]), nothing);
+    assert_eq!(of(vec![vec![requested()], vec![approved_by("otto"), adjusted(5)]]), nothing);
+    assert_eq!(of(vec![vec![requested()], vec![declined()]]), nothing);
+    for commands in [
+        vec![vec![adjusted(5)]],
+        vec![vec![waived()]],
+        vec![vec![waived(), adjusted(6)]],
+        vec![vec![requested(), adjusted(5)]],
+        vec![vec![requested()], vec![approved_by("otto")]],
+        vec![vec![requested()], vec![approved_by("olga"), adjusted(5)]],
+        vec![vec![requested()], vec![declined(), adjusted(5)]],
+        vec![vec![approved_by("otto")]],
+    ] {
+        assert_eq!(of(commands.clone()).len(), 1, "{commands:?}: {:?}", of(commands.clone()));
+    }
+    // Once, and never after somebody has declined.
+    let twice = vec![
+        vec![requested()],
+        vec![approved_by("otto"), adjusted(5)],
+        vec![approved_by("otto"), adjusted(5)],
+    ];
+    assert!(!of(twice).is_empty());
+    assert!(
+        !of(vec![vec![requested()], vec![declined()], vec![approved_by("otto"), adjusted(5)]])
+            .is_empty()
+    );
+}

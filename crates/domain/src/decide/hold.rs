@@ -1,10 +1,11 @@
 //! Rewards that wait: until an operator releases them, or until the hold period of the program is over.
 
 use crate::decide::settle;
+use crate::note::write_note;
 use crate::{
-    Halt, HoldPeriodEnded, Participant, ParticipantId, ProgramId, Purchase, PurchaseCommand,
-    PurchaseId, PurchaseRewardHeld, PurchaseRewardReleased, Referral, Refusal, RewardShare,
-    Timestamp, UserId, Work, load,
+    Halt, HoldPeriodEnded, NoteSubject, Participant, ParticipantId, Personal, ProgramId, Purchase,
+    PurchaseCommand, PurchaseId, PurchaseRewardHeld, PurchaseRewardReleased, Referral, Refusal,
+    RewardShare, Timestamp, UserId, Work, load,
 };
 
 /// Which reward it is.
@@ -29,9 +30,17 @@ impl RewardName {
             && share.earner_user_id == self.earner_user_id
     }
 
-    fn not_found(&self) -> Halt {
+    fn text(&self) -> String {
         let Self { program_id, earner_user_id, sequence, .. } = self;
-        Refusal::RewardNotFound(format!("{program_id}/{earner_user_id}/{sequence}")).into()
+        format!("{program_id}/{earner_user_id}/{sequence}")
+    }
+
+    fn not_found(&self) -> Halt {
+        Refusal::RewardNotFound(self.text()).into()
+    }
+
+    fn note(&self, work: &mut dyn Work, note: Option<&Personal>) -> Result<(), Halt> {
+        write_note(work, NoteSubject::RewardHold, self.text(), &self.earner_user_id, note)
     }
 
     fn source(&self) -> ParticipantId {
@@ -39,21 +48,34 @@ impl RewardName {
     }
 }
 
+/// An operator holds or releases a reward.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct HoldReward {
+    pub reward: RewardName,
+    /// Why, in words for people.
+    pub note: Option<Personal>,
+}
+
 /// An operator holds a reward; nothing happens if it is held already.
-pub(super) fn hold(work: &mut dyn Work, name: &RewardName) -> Result<(), Halt> {
+pub(super) fn hold(work: &mut dyn Work, input: &HoldReward) -> Result<(), Halt> {
+    let HoldReward { reward: name, note } = input;
     let hold = |share: &mut RewardShare| share.is_held = true;
     let held = PurchaseRewardHeld { program_id: name.program_id.clone(), level: name.level };
+    name.note(work, note.as_ref())?;
     change(work, name, PurchaseCommand::HoldReward(held), hold)
 }
 
 /// An operator releases a reward from whatever holds it but disputes; nothing happens if nothing does.
-pub(super) fn release(work: &mut dyn Work, name: &RewardName) -> Result<(), Halt> {
+pub(super) fn release(work: &mut dyn Work, input: &HoldReward) -> Result<(), Halt> {
+    let HoldReward { reward: name, note } = input;
     let release = |share: &mut RewardShare| {
         share.is_held = false;
         share.release_time = None;
     };
     let released =
         PurchaseRewardReleased { program_id: name.program_id.clone(), level: name.level };
+    name.note(work, note.as_ref())?;
     change(work, name, PurchaseCommand::ReleaseReward(released), release)
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod account;
+mod adjust;
 mod conversions;
 mod erasure;
 pub(crate) mod evidence;
@@ -29,7 +30,8 @@ mod validation;
 
 use std::sync::Arc;
 
-pub use hold::{EndHoldPeriod, RewardName};
+pub use adjust::{AdjustBalance, Approve, Decline};
+pub use hold::{EndHoldPeriod, HoldReward, RewardName};
 pub use money_back::{
     CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase, rehearse_refund,
 };
@@ -46,8 +48,8 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Halt, JobId, MailKind, NewApiKey, ProgramId, Purchase, PurchaseId, SealedSecret,
-    SessionsEnded, StreamKey, UserId, UserRole, Work,
+    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ProgramId, Purchase, PurchaseId,
+    SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -104,8 +106,8 @@ pub enum Command {
     CancelRefund(CancelRefund),
     OpenDispute(OpenDispute),
     CloseDispute(CloseDispute),
-    HoldReward(RewardName),
-    ReleaseReward(RewardName),
+    HoldReward(HoldReward),
+    ReleaseReward(HoldReward),
     EndHoldPeriod(EndHoldPeriod),
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey {
@@ -122,6 +124,9 @@ pub enum Command {
     ChangePassword(ChangePassword),
     ResolveFraudFlag(Box<ResolveFraudFlag>),
     FlagRefusedSignUp(FlagRefusedSignUp),
+    AdjustBalance(Box<AdjustBalance>),
+    Approve(Approve),
+    Decline(Decline),
 }
 
 impl Command {
@@ -160,6 +165,9 @@ impl Command {
             Self::ChangePassword(_) => "ChangePassword",
             Self::ResolveFraudFlag(_) => "ResolveFraudFlag",
             Self::FlagRefusedSignUp(_) => "FlagRefusedSignUp",
+            Self::AdjustBalance(_) => "AdjustBalance",
+            Self::Approve(_) => "Approve",
+            Self::Decline(_) => "Decline",
         }
     }
 
@@ -169,6 +177,7 @@ impl Command {
     pub fn receipt(&self) -> Option<StreamKey> {
         match self {
             Self::RecordPurchase(input) => Some(StreamKey::of::<Purchase>(&input.purchase_id)),
+            Self::AdjustBalance(input) => Some(StreamKey::of::<Approval>(&input.approval_id)),
             Self::PublishProgram { .. }
             | Self::RegisterUser(_)
             | Self::EnrollParticipant(_)
@@ -198,7 +207,9 @@ impl Command {
             | Self::EndSessions { .. }
             | Self::ChangePassword(_)
             | Self::ResolveFraudFlag(_)
-            | Self::FlagRefusedSignUp(_) => None,
+            | Self::FlagRefusedSignUp(_)
+            | Self::Approve(_)
+            | Self::Decline(_) => None,
         }
     }
 
@@ -237,8 +248,8 @@ impl Command {
             Self::CancelRefund(input) => money_back::cancel_refund(work, input),
             Self::OpenDispute(input) => money_back::open_dispute(work, input),
             Self::CloseDispute(input) => money_back::close_dispute(work, input),
-            Self::HoldReward(name) => hold::hold(work, name),
-            Self::ReleaseReward(name) => hold::release(work, name),
+            Self::HoldReward(input) => hold::hold(work, input),
+            Self::ReleaseReward(input) => hold::release(work, input),
             Self::EndHoldPeriod(input) => hold::end_period(work, input),
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
@@ -247,6 +258,9 @@ impl Command {
             Self::ChangePassword(input) => session::change_password(work, input),
             Self::ResolveFraudFlag(input) => review::resolve(work, input),
             Self::FlagRefusedSignUp(input) => review::flag_refused(work, input),
+            Self::AdjustBalance(input) => adjust::adjust(work, input),
+            Self::Approve(input) => adjust::approve(work, input),
+            Self::Decline(input) => adjust::decline(work, input),
         }
     }
 }

@@ -1,13 +1,14 @@
 //! Refunds and disputes: what goes back of a purchase, or may.
 
 use crate::decide::settle;
+use crate::note::write_note;
 use crate::purchase::terms::Terms;
 use crate::rehearsal::Rehearsal;
 use crate::{
     AnyEvent, Dispute, DisputeClosed, DisputeId, DisputeOpened, DisputeOutcome, DisputeState,
-    DisputeUpdated, Halt, MAX_DISPUTES, MAX_REFUNDS, OwnEvent, ProgramId, Purchase,
-    PurchaseCommand, PurchaseId, PurchaseRecorded, PurchaseRefunded, Refund, RefundCancelled,
-    RefundId, Refusal, StreamKey, Work, load,
+    DisputeUpdated, Halt, MAX_DISPUTES, MAX_REFUNDS, NoteSubject, OwnEvent, Personal, ProgramId,
+    Purchase, PurchaseCommand, PurchaseId, PurchaseRecorded, PurchaseRefunded, Refund,
+    RefundCancelled, RefundId, Refusal, StreamKey, UserId, Work, load,
 };
 
 /// An amount of a purchase's price, as a caller names it.
@@ -28,6 +29,8 @@ pub struct RefundPurchase {
     pub amount: Option<Price>,
     /// Whether it is a report of what has happened already, so that more than is left is no reason to refuse it.
     pub is_report: bool,
+    /// Why, in words for people.
+    pub reason: Option<Personal>,
     /// The programs that the caller is limited to.
     pub own_programs: Option<Vec<ProgramId>>,
 }
@@ -65,6 +68,7 @@ pub struct CloseDispute {
 /// A purchase that a caller may change, and what the price comes to.
 struct Found {
     purchase: std::sync::Arc<Purchase>,
+    buyer_user_id: UserId,
     currency_code: String,
     terms: Terms,
 }
@@ -84,9 +88,10 @@ fn find(
     };
     let recorded = purchase.recorded().filter(is_own);
     let recorded = recorded.ok_or_else(|| Refusal::PurchaseNotFound(purchase_id.clone()))?;
+    let buyer_user_id = recorded.buyer_user_id.clone();
     let currency_code = recorded.currency_code.clone();
     let terms = purchase.terms();
-    Ok(Found { purchase, currency_code, terms })
+    Ok(Found { purchase, buyer_user_id, currency_code, terms })
 }
 
 impl Found {
@@ -134,6 +139,8 @@ pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<(), 
         return Err(Refusal::TooManyRefunds { purchase_id, limit }.into());
     }
     let refunded = PurchaseRefunded { refund_id: refund_id.clone(), amount_minor };
+    let about = format!("{purchase_id} {refund_id}");
+    write_note(work, NoteSubject::Refund, about, &found.buyer_user_id, input.reason.as_ref())?;
     settle::change(work, purchase_id, PurchaseCommand::Refund(refunded))
 }
 

@@ -7,7 +7,7 @@ use crate::events::events;
 use crate::ledger::Posting;
 use crate::purchase::RewardWithheld;
 use crate::registry::Posts;
-use crate::{FraudFlagId, PurchaseId, RewardShare, Timestamp, UserId};
+use crate::{AdjustmentId, FraudFlagId, PurchaseId, RewardShare, Timestamp, UserId};
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn is_false(value: &bool) -> bool {
@@ -507,6 +507,18 @@ pub struct ParticipantReactivated {
     pub reactivate_time_us: Timestamp,
 }
 
+/// An operator corrected the balance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BalanceAdjusted {
+    /// The adjustment, as whoever asked for it named it.
+    pub adjustment_id: AdjustmentId,
+    /// Why.
+    pub reason_code: String,
+    /// The signed amount.
+    pub posting: Posting,
+}
+
 /// What the participant was owed is forfeited, because their user is being erased. One event for each part of the
 /// balance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -543,6 +555,7 @@ events! {
         RefereeAddressChanged = "1.0.0",
         ParticipantDeactivated = "1.0.0",
         ParticipantReactivated = "1.0.0",
+        BalanceAdjusted = "1.0.0",
         BalanceForfeited = "1.0.0",
         ParticipantErased = "1.0.0",
     }
@@ -555,6 +568,7 @@ impl Posts for ParticipantEvent {
             | Self::RewardGranted(RewardGranted { posting, .. })
             | Self::RewardReversed(RewardReversed { posting, .. })
             | Self::RewardMoved(RewardMoved { posting, .. })
+            | Self::BalanceAdjusted(BalanceAdjusted { posting, .. })
             | Self::BalanceForfeited(BalanceForfeited { posting }) => Some(posting),
             Self::ParticipantEnrolled(_)
             | Self::ReferralApplied(_)
@@ -600,6 +614,7 @@ impl ParticipantEvent {
             | Self::RefereeAddressChanged(_)
             | Self::ParticipantDeactivated(_)
             | Self::ParticipantReactivated(_)
+            | Self::BalanceAdjusted(_)
             | Self::BalanceForfeited(_)
             | Self::ParticipantErased(_) => None,
         }

@@ -17,12 +17,13 @@ use super::registry::State;
 use super::reward::{LevelTotal, Quote, WithheldReason};
 use super::rules::{FirstPurchaseUse, Pay, RewardRule};
 use super::{
-    Halt, ParticipantId, Program, PurchaseId, Refusal, Timestamp, User, UserId, Work, load,
+    AdjustmentId, Halt, ParticipantId, Program, PurchaseId, Refusal, Timestamp, User, UserId, Work,
+    load,
 };
 
 pub use events::{
-    BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, FlagAgainst, HoldReason,
-    MAX_FLAGS_AGAINST, ParticipantDeactivated, ParticipantEnrolled, ParticipantErased,
+    BalanceAdjusted, BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, FlagAgainst,
+    HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated, ParticipantEnrolled, ParticipantErased,
     ParticipantEvent, ParticipantReactivated, PurchaseCredited, RefereeAddressChanged,
     ReferralApplied, ReferralConverted, ReferralMade, ReferralReward, ReferralRewardsChanged,
     ReferralStandingChanged, ReferralStatus, ReferralUnconverted, ReferralUpdated, RewardGranted,
@@ -123,6 +124,14 @@ pub enum ParticipantCommand {
     /// Whatever this purchase was the first of is free again.
     FreeFirstPurchase(PurchaseId),
     Withhold(RewardWithheld),
+    /// Corrects the balance by a signed amount.
+    Adjust {
+        user_id: UserId,
+        adjustment_id: AdjustmentId,
+        reason_code: String,
+        amount_minor: i64,
+        unit: String,
+    },
     Deactivate,
     Reactivate {
         now: Timestamp,
@@ -577,6 +586,18 @@ impl Aggregate for Participant {
                 FirstPurchaseFreed { purchase_id }.into()
             }
             ParticipantCommand::Withhold(withheld) => withheld.into(),
+            ParticipantCommand::Adjust {
+                user_id,
+                adjustment_id,
+                reason_code,
+                amount_minor,
+                unit,
+            } => {
+                let kind = EntryKind::Adjustment;
+                let posting = self.buckets.post(kind, amount_minor, Bucket::Available, &unit);
+                let posting = posting.map_err(|Overflow| Refusal::BalanceLimitReached(user_id))?;
+                BalanceAdjusted { adjustment_id, reason_code, posting }.into()
+            }
             ParticipantCommand::Deactivate => ParticipantDeactivated {}.into(),
             ParticipantCommand::Reactivate { now } => {
                 ParticipantReactivated { reactivate_time_us: now }.into()
@@ -686,6 +707,7 @@ impl Aggregate for Participant {
                 self.inactive = false;
                 self.reactivate_time = Some(event.reactivate_time_us);
             }
+            ParticipantEvent::BalanceAdjusted(event) => self.buckets = event.posting.after,
             ParticipantEvent::BalanceForfeited(event) => self.buckets = event.posting.after,
             ParticipantEvent::ParticipantErased(_) => {
                 self.inactive = true;

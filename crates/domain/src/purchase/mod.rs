@@ -374,6 +374,7 @@ impl State for Purchase {
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
+            | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }

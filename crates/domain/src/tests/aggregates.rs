@@ -6,6 +6,7 @@ mod a_program;
 mod a_purchase;
 mod a_sign_up_origin;
 mod a_user;
+mod an_approval;
 mod an_erased_participant;
 mod an_event_in_the_log;
 

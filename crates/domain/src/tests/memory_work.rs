@@ -549,6 +549,7 @@ impl Work for Unit {
             // Nothing that decisions read.
             SideRow::FraudEvidence(_)
             | SideRow::FraudNote(_)
+            | SideRow::Note(_)
             | SideRow::SecondFactor(_)
             | SideRow::SecondFactorBegun { .. }
             | SideRow::RecoveryCodeUse { .. }

@@ -1,6 +1,7 @@
 //! The five programs that ship with the engine, as rules, and examples of each with numbers.
 
 mod accounts;
+mod adjustments;
 mod changed_rules;
 mod erasure;
 pub(super) mod evidence;

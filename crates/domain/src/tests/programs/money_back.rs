@@ -2,8 +2,8 @@
 
 use super::{first_purchase_bonus, multi_level_commission, rule, tier, tiered_points};
 use crate::decide::{
-    CancelRefund, CloseDispute, Command, EndHoldPeriod, OpenDispute, Price, RefundPurchase,
-    RewardName,
+    CancelRefund, CloseDispute, Command, EndHoldPeriod, HoldReward, OpenDispute, Price,
+    RefundPurchase, RewardName,
 };
 use crate::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind};
 use crate::tests::scene::{PROGRAM, Scene, program, user};
@@ -30,6 +30,7 @@ impl Scene {
             refund_id: RefundId::parse(refund).unwrap(),
             amount,
             is_report: false,
+            reason: None,
             own_programs: None,
         }))
     }
@@ -40,6 +41,7 @@ impl Scene {
             refund_id: RefundId::parse(refund).unwrap(),
             amount: None,
             is_report: false,
+            reason: None,
             own_programs: None,
         }))
     }
@@ -163,6 +165,7 @@ fn refunds_that_cannot_be_are_refused_with_their_reasons() {
         refund_id: one.clone(),
         amount: None,
         is_report: false,
+        reason: None,
         own_programs: None,
     }));
     assert_eq!(unknown, refused(Refusal::PurchaseNotFound(order("other"))));
@@ -178,6 +181,7 @@ fn refunds_that_cannot_be_are_refused_with_their_reasons() {
         refund_id: one.clone(),
         amount: Some(Price { amount_minor: 1, currency_code: "USD".into() }),
         is_report: false,
+        reason: None,
         own_programs: None,
     }));
     let (purchase_id, currency_code) = (order("order"), "INR".to_owned());
@@ -209,6 +213,7 @@ fn a_key_that_is_limited_to_programs_finds_only_purchases_that_count_in_no_other
             refund_id: RefundId::parse("one").unwrap(),
             amount: None,
             is_report: false,
+            reason: None,
             own_programs: Some(vec![program(own)]),
         })
     };
@@ -442,11 +447,11 @@ impl Scene {
     }
 
     fn hold(&mut self, name: &RewardName) -> Result<(), Halt> {
-        self.tell(&Command::HoldReward(name.clone()))
+        self.tell(&Command::HoldReward(HoldReward { reward: name.clone(), note: None }))
     }
 
     fn release_reward(&mut self, name: &RewardName) -> Result<(), Halt> {
-        self.tell(&Command::ReleaseReward(name.clone()))
+        self.tell(&Command::ReleaseReward(HoldReward { reward: name.clone(), note: None }))
     }
 
     fn pass(&mut self, seconds: i64) {

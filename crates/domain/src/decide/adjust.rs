@@ -1,0 +1,169 @@
+//! Adjustments of balances by operators, and the approvals that large ones wait for.
+
+use crate::note::write_note;
+use crate::participant::existing_participant;
+use crate::{
+    ApiKey, Approval, ApprovalCommand, ApprovalId, ApprovalState, Asked, Halt, NoteSubject,
+    OwnEvent, Participant, ParticipantCommand, Personal, Program, Refusal, Staff, StreamKey,
+    UserId, Work, load, peek_new, tell,
+};
+
+/// An operator adjusts a balance.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct AdjustBalance {
+    /// Names the participant and the adjustment.
+    pub approval_id: ApprovalId,
+    /// The signed amount, not 0.
+    pub amount_minor: i64,
+    pub currency_code: String,
+    pub reason_code: String,
+    /// Why, in the operator's words.
+    pub note: Option<Personal>,
+    pub by: Staff,
+    /// The largest amount, up or down, that nobody else has to approve.
+    pub limit_minor: i64,
+}
+
+/// An operator approves what another one asked for.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct Approve {
+    pub approval_id: ApprovalId,
+    pub by: Staff,
+}
+
+/// An operator declines what somebody asked for.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct Decline {
+    pub approval_id: ApprovalId,
+    /// Why, in the operator's words.
+    pub note: Option<Personal>,
+    pub by: Staff,
+}
+
+/// Adjusts a balance, or asks for an approval. Nobody adjusts their own balance alone.
+pub(super) fn adjust(work: &mut dyn Work, input: &AdjustBalance) -> Result<(), Halt> {
+    let AdjustBalance { approval_id, amount_minor, currency_code, .. } = input;
+    let asked = Asked::Adjustment {
+        amount_minor: *amount_minor,
+        unit: currency_code.clone(),
+        reason_code: input.reason_code.clone(),
+    };
+    let approval = peek_new::<Approval>(work, approval_id)?;
+    if let Some(known) = approval.asked() {
+        if *known != asked {
+            return Err(Refusal::AdjustmentIdReused(approval_id.clone()).into());
+        }
+        return Err(repeated(
+            approval_id,
+            match approval.state() {
+                ApprovalState::Waived => "ApprovalWaived",
+                ApprovalState::Pending | ApprovalState::Approved | ApprovalState::Declined => {
+                    "ApprovalRequested"
+                }
+            },
+        ));
+    }
+    let participant = &approval_id.participant;
+    existing_participant(work, participant)?;
+    let program = load::<Program>(work, &participant.program_id)?;
+    let version = program.current();
+    let version = version.ok_or(Halt::Broken("a participant of a program that does not exist"))?;
+    if version.rules.unit != *currency_code {
+        let (program_id, unit) = (participant.program_id.clone(), version.rules.unit.clone());
+        return Err(Refusal::NotTheUnit { program_id, unit }.into());
+    }
+    let is_own = input.by.user_id.as_ref() == Some(&participant.user_id);
+    let waits = is_own || amount_minor.unsigned_abs() > input.limit_minor.unsigned_abs();
+    let approval_id = approval_id.clone();
+    let command = if waits {
+        ApprovalCommand::Request { approval_id, asked: asked.clone(), asked_by: input.by.clone() }
+    } else {
+        ApprovalCommand::Waive { approval_id, asked: asked.clone() }
+    };
+    tell::<Approval>(work, &input.approval_id, command)?;
+    if !waits {
+        carry_out(work, &input.approval_id, asked)?;
+    }
+    let (subject, id) = (NoteSubject::Request, input.approval_id.to_string());
+    write_note(work, subject, id, &participant.user_id, input.note.as_ref())
+}
+
+/// Approves, and does what was asked for.
+pub(super) fn approve(work: &mut dyn Work, input: &Approve) -> Result<(), Halt> {
+    let Approve { approval_id, by } = input;
+    let approval = load::<Approval>(work, approval_id)?;
+    let not_found = || Refusal::ApprovalNotFound(approval_id.clone());
+    let asked = approval.asked().filter(|_| approval.state() != ApprovalState::Waived);
+    let asked = asked.cloned().ok_or_else(not_found)?;
+    let user_id = &approval_id.participant.user_id;
+    if is_same(work, &approval.asked_by(), by)? || person(work, by)?.as_ref() == Some(user_id) {
+        return Err(Refusal::SelfApproval(approval_id.clone()).into());
+    }
+    if approval.state() == ApprovalState::Approved {
+        return Err(repeated(approval_id, "ApprovalGranted"));
+    }
+    // Of somebody who was erased the balance is gone for good.
+    existing_participant(work, &approval_id.participant)?;
+    let grant = ApprovalCommand::Grant { approval_id: approval_id.clone(), by: by.clone() };
+    tell::<Approval>(work, approval_id, grant)?;
+    carry_out(work, approval_id, asked)
+}
+
+/// Declines. Whoever asked can do so, too: they take back what they asked for.
+pub(super) fn decline(work: &mut dyn Work, input: &Decline) -> Result<(), Halt> {
+    let Decline { approval_id, note, by } = input;
+    if load::<Approval>(work, approval_id)?.state() == ApprovalState::Declined {
+        return Err(repeated(approval_id, "ApprovalDeclined"));
+    }
+    let decline = ApprovalCommand::Decline { approval_id: approval_id.clone(), by: by.clone() };
+    tell::<Approval>(work, approval_id, decline)?;
+    let user_id = &approval_id.participant.user_id;
+    write_note(work, NoteSubject::Decline, approval_id.to_string(), user_id, note.as_ref())
+}
+
+/// Does what was asked for.
+fn carry_out(work: &mut dyn Work, approval_id: &ApprovalId, asked: Asked) -> Result<(), Halt> {
+    let ApprovalId { participant, adjustment_id } = approval_id;
+    match asked {
+        Asked::Adjustment { amount_minor, unit, reason_code } => {
+            let adjust = ParticipantCommand::Adjust {
+                user_id: participant.user_id.clone(),
+                adjustment_id: adjustment_id.clone(),
+                reason_code,
+                amount_minor,
+                unit,
+            };
+            tell::<Participant>(work, participant, adjust).map(drop)
+        }
+    }
+}
+
+/// The answer to a repetition: that of the command which wrote the event of this type.
+fn repeated(approval_id: &ApprovalId, event_type: &'static str) -> Halt {
+    let stream = StreamKey::of::<Approval>(approval_id);
+    Halt::AlreadyRecorded(OwnEvent { stream, event_type, field: None })
+}
+
+/// Whether two are the same, or the same person is behind them.
+fn is_same(work: &mut dyn Work, one: &Staff, other: &Staff) -> Result<bool, Halt> {
+    if one == other {
+        return Ok(true);
+    }
+    let person_of_one = person(work, one)?;
+    Ok(person_of_one.is_some() && person_of_one == person(work, other)?)
+}
+
+/// The person behind a caller: who has logged in, or has created the key; `None` if nobody is known to.
+fn person(work: &mut dyn Work, staff: &Staff) -> Result<Option<UserId>, Halt> {
+    match staff {
+        Staff { user_id: Some(user_id), .. } => Ok(Some(user_id.clone())),
+        Staff { key_id: Some(key_id), .. } => {
+            let key = load::<ApiKey>(work, key_id)?;
+            Ok(key.created().and_then(|created| created.creator_user_id.clone()))
+        }
+        Staff { user_id: None, key_id: None } => Ok(None),
+    }
+}

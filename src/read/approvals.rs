@@ -1,0 +1,129 @@
+//! Approvals with their notes.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use time::OffsetDateTime;
+
+use super::{At, Freshness, ReadError, Reads, sql};
+use crate::store::log::timestamp;
+use crate::store::{StoreError, in_time, notes};
+use domain::{ApprovalId, ApprovalState, Asked, NoteSubject, ProgramId, Timestamp, UserId};
+
+/// Which approvals to list; what is `None` is any.
+#[derive(Clone, Debug, Default)]
+pub struct ApprovalFilter {
+    /// In this state.
+    pub state: Option<ApprovalState>,
+    /// Of this program.
+    pub program_id: Option<ProgramId>,
+    /// About this user.
+    pub user_id: Option<UserId>,
+}
+
+/// An approval.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names are those of the contract")]
+pub struct ListedApproval {
+    /// The position at which it was asked for.
+    pub requested_position: i64,
+    pub approval_id: ApprovalId,
+    pub state: ApprovalState,
+    /// `None` if only a newer release knows what is asked for.
+    pub asked: Option<Asked>,
+    pub asked_by: String,
+    pub request_time: Timestamp,
+    pub decided_by: Option<String>,
+    pub decide_time: Option<Timestamp>,
+    /// Why it was asked for. Personal data.
+    pub note: Option<String>,
+    /// Why it was declined. Personal data.
+    pub decline_note: Option<String>,
+}
+
+impl Reads {
+    /// Approvals that were asked for before a position, the newest first.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the read models cannot answer in time.
+    pub async fn approvals(
+        &self,
+        filter: &ApprovalFilter,
+        before_position: i64,
+        limit: i64,
+        freshness: Freshness,
+    ) -> Result<At<Vec<ListedApproval>>, ReadError> {
+        self.list_approvals(filter, None, before_position, limit, freshness).await
+    }
+
+    /// An approval.
+    ///
+    /// # Errors
+    /// [`ReadError`] if the read models cannot answer in time.
+    pub async fn approval(
+        &self,
+        approval_id: &ApprovalId,
+        freshness: Freshness,
+    ) -> Result<At<Option<ListedApproval>>, ReadError> {
+        let filter = ApprovalFilter::default();
+        let At { position, found } =
+            self.list_approvals(&filter, Some(approval_id), i64::MAX, 1, freshness).await?;
+        Ok(At { position, found: found.into_iter().next() })
+    }
+
+    async fn list_approvals(
+        &self,
+        filter: &ApprovalFilter,
+        approval_id: Option<&ApprovalId>,
+        before_position: i64,
+        limit: i64,
+        freshness: Freshness,
+    ) -> Result<At<Vec<ListedApproval>>, ReadError> {
+        let rows = self
+            .read(freshness, || {
+                sqlx::query(sql!("approvals.sql"))
+                    .bind(before_position)
+                    .bind(limit)
+                    .bind(filter.state.map(ApprovalState::as_str))
+                    .bind(filter.program_id.as_ref().map(ProgramId::to_string))
+                    .bind(filter.user_id.as_ref().map(UserId::to_string))
+                    .bind(approval_id.map(ApprovalId::to_string))
+            })
+            .await?;
+        let mut approvals = Vec::with_capacity(rows.found.len());
+        for row in &rows.found {
+            approvals.extend(approval(row)?);
+        }
+        let ids: Vec<String> = approvals.iter().map(|of| of.approval_id.to_string()).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let pool = self.database.pool();
+        let mut requests = in_time(notes::latest(pool, NoteSubject::Request, &ids)).await?;
+        let mut declines = in_time(notes::latest(pool, NoteSubject::Decline, &ids)).await?;
+        for (approval, id) in approvals.iter_mut().zip(&ids) {
+            approval.note = requests.remove(*id);
+            approval.decline_note = declines.remove(*id);
+        }
+        Ok(At { position: rows.position, found: approvals })
+    }
+}
+
+/// The approval of a row; `None` for the row that says that there is none.
+fn approval(row: &PgRow) -> Result<Option<ListedApproval>, StoreError> {
+    let Some(id) = row.try_get::<Option<String>, _>("approval_id")? else { return Ok(None) };
+    let nonsense = || StoreError::Nonsense(format!("approval '{id}'"));
+    let state: &str = row.try_get("state")?;
+    let state = ApprovalState::LISTED.into_iter().find(|known| known.as_str() == state);
+    let asked: serde_json::Value = row.try_get("asked")?;
+    let decide_time: Option<OffsetDateTime> = row.try_get("decide_time")?;
+    Ok(Some(ListedApproval {
+        requested_position: row.try_get("requested_position")?,
+        approval_id: ApprovalId::parse(&id).ok_or_else(nonsense)?,
+        state: state.ok_or_else(nonsense)?,
+        asked: serde_json::from_value(asked).ok(),
+        asked_by: row.try_get("asked_by")?,
+        request_time: timestamp(row.try_get("request_time")?),
+        decided_by: row.try_get("decided_by")?,
+        decide_time: decide_time.map(timestamp),
+        note: None,
+        decline_note: None,
+    }))
+}

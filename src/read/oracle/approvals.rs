@@ -1,0 +1,89 @@
+//! What operators ask for. An adjustment that nobody else has to approve follows from the request, any other from the
+//! approval of somebody else, once.
+
+use domain::{ApiKeyId, ApprovalEvent, ApprovalId, Asked, UserId};
+
+use super::effect::{Effect, adjusted_fields};
+use super::{Judgement, Oracle, RecordedEvent};
+
+/// Something that waits for an approval.
+pub(super) struct Awaited {
+    asked: Asked,
+    /// The person or the key that asked; neither for the key of the settings.
+    by: (Option<UserId>, Option<ApiKeyId>),
+}
+
+/// Takes in what happens to an approval, with what must follow.
+pub(super) fn sort(
+    oracle: &mut Oracle,
+    event: &RecordedEvent,
+    fact: &ApprovalEvent,
+    judgement: &mut Judgement,
+) {
+    let Some(id) = ApprovalId::parse(&event.stream.id) else {
+        oracle.unless(false, event, || "expected the id of an approval, found another".into());
+        return;
+    };
+    match fact {
+        ApprovalEvent::ApprovalRequested(requested) => {
+            check_first(oracle, event);
+            let by = (requested.asked_by_user_id.clone(), requested.asked_by_key_id.clone());
+            let awaited = Awaited { asked: requested.asked.clone(), by };
+            oracle.awaited.insert(event.stream.id.clone(), awaited);
+        }
+        ApprovalEvent::ApprovalWaived(waived) => {
+            check_first(oracle, event);
+            expect(oracle, event, &id, &waived.asked, judgement);
+        }
+        ApprovalEvent::ApprovalGranted(granted) => {
+            let awaited = oracle.awaited.remove(&event.stream.id);
+            oracle.unless(awaited.is_some(), event, || {
+                "expected no approval of what nobody asked for or somebody decided about, found one".into()
+            });
+            let Some(Awaited { asked, by }) = awaited else { return };
+            let approver =
+                (granted.approved_by_user_id.clone(), granted.approved_by_key_id.clone());
+            oracle.unless(by != approver, event, || {
+                format!("expected an approval by another than {by:?}, found one by {approver:?}")
+            });
+            expect(oracle, event, &id, &asked, judgement);
+        }
+        ApprovalEvent::ApprovalDeclined(_) => {
+            let awaited = oracle.awaited.remove(&event.stream.id);
+            oracle.unless(awaited.is_some(), event, || {
+                "expected nobody to decline what nobody asked for or somebody decided about, found one".into()
+            });
+        }
+    }
+}
+
+fn check_first(oracle: &mut Oracle, event: &RecordedEvent) {
+    oracle.unless(event.sequence == 1, event, || {
+        "expected a request as the first event of its stream, found another".into()
+    });
+}
+
+/// What was asked for must be done, in the unit of the program, and not to somebody who was erased.
+fn expect(
+    oracle: &mut Oracle,
+    event: &RecordedEvent,
+    id: &ApprovalId,
+    asked: &Asked,
+    judgement: &mut Judgement,
+) {
+    let (program_id, user_id) = (&id.participant.program_id, &id.participant.user_id);
+    let person = oracle.world.person_index(program_id.as_str(), user_id.as_str());
+    let (program, user) = (oracle.world.person(person).program, oracle.world.person(person).user);
+    oracle.unless(!oracle.world.user(user).is_erased, event, || {
+        "expected no adjustment for a user who was erased, found one".into()
+    });
+    let Asked::Adjustment { amount_minor, unit, reason_code } = asked;
+    let version = oracle.world.current_version(program);
+    let own_unit = version.map(|version| version.rules.unit.clone());
+    oracle.unless(own_unit.as_deref() == Some(unit.as_str()), event, || {
+        format!("expected the unit {own_unit:?}, found {unit}")
+    });
+    let fields = adjusted_fields(id.adjustment_id.as_str(), reason_code, *amount_minor, unit);
+    let stream_id = oracle.world.stream_id(person);
+    judgement.expected.push(Effect::on_participant(program, stream_id, "BalanceAdjusted", fields));
+}
