@@ -161,8 +161,9 @@ impl Pending {
 }
 
 /// A job that has left the queue of those in the background, where it may have waited for longer than a caller does.
-fn begun(job: Job) -> Job {
-    Job { queued_at: Instant::now(), ..job }
+fn begun(mut job: Job) -> Job {
+    job.queued_at = Instant::now();
+    job
 }
 
 /// Jobs of a batch, each request once.

@@ -33,7 +33,7 @@ async fn line(names: &[&str]) -> (TestDatabase, Pair) {
     let mut code = String::new();
     for name in names {
         let user = pair.client(0).sign_up(COMMISSION, name, &code).await.unwrap();
-        code.clone_from(&user.participants[0].code);
+        code.clone_from(&user.response.participants[0].code);
     }
     (database, pair)
 }

@@ -86,7 +86,13 @@ impl Aggregate for Earner {
                 if referral.status == ReferralStatus::Pending =>
             {
                 let purchase_id = Some(purchase_id);
-                ReferralConverted { purchase_id, converted_while_inactive: false }.into()
+                let converted = ReferralConverted {
+                    purchase_id,
+                    converted_while_inactive: false,
+                    program_version: None,
+                    rewards: Vec::new(),
+                };
+                converted.into()
             }
             (EarnerCommand::Convert(..), _) => return Ok(()),
             (EarnerCommand::Grant(earning), _) => {
