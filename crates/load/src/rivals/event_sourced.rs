@@ -86,7 +86,13 @@ impl Aggregate for Earner {
                 if referral.status == ReferralStatus::Pending =>
             {
                 let purchase_id = Some(purchase_id);
-                ReferralConverted { purchase_id, converted_while_inactive: false }.into()
+                ReferralConverted {
+                    purchase_id,
+                    converted_while_inactive: false,
+                    program_version: None,
+                    rewards: Vec::new(),
+                }
+                .into()
             }
             (EarnerCommand::Convert(..), _) => return Ok(()),
             (EarnerCommand::Grant(earning), _) => {
