@@ -62,6 +62,7 @@ mod refunds;
 mod refusals;
 mod requests;
 mod roles;
+mod scenarios;
 mod second_factor;
 mod serve;
 mod server_tls;

@@ -38,6 +38,7 @@ mod lifecycle;
 mod log;
 mod mails;
 mod many_streams;
+mod model;
 mod newer;
 mod oracle;
 mod patience;

@@ -1,0 +1,182 @@
+//! Random sequences of commands: their programs with rules drawn at random, and what happens in them.
+
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::rules::{EarnsOn, Level, Limit, Pays, Rules, SameMailbox};
+use super::world::{Dispute, User};
+
+const USERS: User = 6;
+const PROGRAMS: usize = 2;
+const PURCHASES: usize = 8;
+
+/// One call. Programs, users and so on are numbers; a part of a price is in sixths, none is the rest or the whole.
+#[derive(Clone, Debug)]
+pub enum Command {
+    Join { program: usize, user: User, referrer: Option<User> },
+    Refer { program: usize, user: User, referrer: User },
+    Buy { id: usize, user: User, amount: i64, foreign: bool },
+    Refund { id: usize, refund: usize, sixths: Option<i64> },
+    CancelRefund { id: usize, refund: usize },
+    Dispute { id: usize, dispute: usize, sixths: Option<i64> },
+    Close { id: usize, dispute: usize, outcome: Dispute },
+    SetActive { user: User, active: bool },
+    Publish { program: usize, rules: Rules },
+    Decide { program: usize, user: User, release: bool },
+    Hold { id: usize, program: usize, level: usize, hold: bool },
+    Adjust { program: usize, user: User, id: usize, amount: i64 },
+}
+
+/// The programs of a sequence, and what happens in it.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    pub programs: Vec<Rules>,
+    pub commands: Vec<Command>,
+}
+
+/// Sequences. They begin with sign-ups and purchases, so that there is something to give back.
+pub fn sequences() -> impl Strategy<Value = Sequence> {
+    let joins = vec(option::weighted(0.9, 0..USERS), 3..=USERS);
+    let purchases = vec((0..USERS, amounts()), 1..6);
+    (vec(rules(), PROGRAMS), joins, purchases, vec(commands(), 0..40)).prop_map(
+        |(programs, joins, purchases, rest)| {
+            let joins = joins.into_iter().enumerate().map(|(user, above)| {
+                let referrer = above.filter(|_| user > 0).map(|above| above % user);
+                Command::Join { program: 0, user, referrer }
+            });
+            let purchases = purchases
+                .into_iter()
+                .enumerate()
+                .map(|(id, (user, amount))| Command::Buy { id, user, amount, foreign: false });
+            Sequence { programs, commands: joins.chain(purchases).chain(rest).collect() }
+        },
+    )
+}
+
+/// What can happen, and how often. A kind with the weight 0 does not.
+fn commands() -> impl Strategy<Value = Command> {
+    let (program, user, id, part) = (0..PROGRAMS, 0..USERS, 0..PURCHASES, 0..3_usize);
+    let sixths = option::weighted(0.7, select(vec![1, 2, 2, 3, 3, 4, 5, 6, 7]));
+    let outcomes = select(vec![Dispute::Won, Dispute::Withdrawn, Dispute::Lost]);
+    let adjustments = select(vec![-500, -7, 70, 1_000, 100_001, -100_001]);
+    prop_oneof![
+        3 => (program.clone(), user.clone(), option::weighted(0.9, user.clone()))
+            .prop_map(|(program, user, referrer)| Command::Join { program, user, referrer }),
+        1 => (program.clone(), user.clone(), user.clone())
+            .prop_map(|(program, user, referrer)| Command::Refer { program, user, referrer }),
+        6 => (id.clone(), user.clone(), amounts(), proptest::bool::weighted(0.05))
+            .prop_map(|(id, user, amount, foreign)| Command::Buy { id, user, amount, foreign }),
+        6 => (id.clone(), part.clone(), sixths.clone())
+            .prop_map(|(id, refund, sixths)| Command::Refund { id, refund, sixths }),
+        3 => (id.clone(), part.clone())
+            .prop_map(|(id, refund)| Command::CancelRefund { id, refund }),
+        4 => (id.clone(), part.clone(), sixths)
+            .prop_map(|(id, dispute, sixths)| Command::Dispute { id, dispute, sixths }),
+        4 => (id.clone(), part.clone(), outcomes)
+            .prop_map(|(id, dispute, outcome)| Command::Close { id, dispute, outcome }),
+        1 => (user.clone(), any::<bool>())
+            .prop_map(|(user, active)| Command::SetActive { user, active }),
+        1 => (program.clone(), rules())
+            .prop_map(|(program, rules)| Command::Publish { program, rules }),
+        1 => (program.clone(), 4..USERS, any::<bool>())
+            .prop_map(|(program, user, release)| Command::Decide { program, user, release }),
+        2 => (id, program.clone(), 0..3_usize, any::<bool>())
+            .prop_map(|(id, program, level, hold)| Command::Hold { id, program, level, hold }),
+        1 => (program, user, part, adjustments)
+            .prop_map(|(program, user, id, amount)| Command::Adjust { program, user, id, amount }),
+    ]
+}
+
+fn amounts() -> impl Strategy<Value = i64> {
+    prop_oneof![select(vec![1, 7, 99, 100, 999, 1_000, 1_001, 100_130]), 1..5_000_i64]
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    let earns_on = select(vec![EarnsOn::EveryPurchase, EarnsOn::FirstPurchase, EarnsOn::Referral]);
+    let limits = prop_oneof![
+        2 => Just(Limit::None),
+        1 => (1..4_usize).prop_map(Limit::UsesPerCode),
+        1 => (1..4_usize).prop_map(Limit::DirectReferrals),
+    ];
+    let mailboxes = select(vec![
+        SameMailbox::Unchecked,
+        SameMailbox::Flag,
+        SameMailbox::Hold,
+        SameMailbox::Reject,
+    ]);
+    let policies = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
+    let levels = (
+        option::weighted(0.4, pays()),
+        pays(),
+        option::weighted(0.4, pays()),
+        [caps(), caps(), caps()],
+    );
+    let money = (
+        select(vec![0_i64, 0, 100, 1_000]),
+        any::<bool>(),
+        proptest::bool::weighted(0.8),
+        proptest::bool::weighted(0.2),
+    );
+    (earns_on, limits, mailboxes, policies, levels, money).prop_map(
+        |(earns_on, limit, same_mailbox, policies, levels, money)| {
+            let (any_uses_first, attach_any_time, reject_unknown, reject_exhausted) = policies;
+            let (minimum, credit_purchases, reverse_below_minimum, hold) = money;
+            let (referee, referrer, above, caps) = levels;
+            let levels = [referee, Some(referrer), above].into_iter().zip(caps).enumerate();
+            let levels = levels.filter_map(|(level, (pays, cap))| {
+                Some(possible(earns_on, Level { level, pays: pays?, cap }))
+            });
+            Rules {
+                earns_on,
+                any_uses_first,
+                minimum: if earns_on == EarnsOn::Referral { 0 } else { minimum },
+                attach_any_time,
+                reject_unknown,
+                reject_exhausted,
+                limit,
+                levels: levels.collect(),
+                credit_purchases,
+                reverse_below_minimum,
+                same_mailbox,
+                hold,
+            }
+        },
+    )
+}
+
+fn caps() -> impl Strategy<Value = Option<i64>> {
+    option::weighted(0.5, select(vec![1, 50, 500, 1_000, 5_000]))
+}
+
+fn pays() -> impl Strategy<Value = Pays> {
+    prop_oneof![
+        2 => select(vec![1, 10, 1_000]).prop_map(Pays::Flat),
+        4 => select(vec![1, 33, 100, 500, 3_333, 10_000]).prop_map(Pays::Rate),
+        1 => Just(Pays::Count),
+        1 => Just(Pays::Tiers(vec![(0, 10, 0), (2, 15, 100), (4, 25, 500)])),
+        1 => Just(Pays::Tiers(vec![(0, 1, 0), (1, 5, 7), (3, 5, 50)])),
+    ]
+}
+
+/// What a program can pay at a level, closest to this.
+fn possible(earns_on: EarnsOn, level: Level) -> Level {
+    let per_referral = level.level == 1 && earns_on != EarnsOn::EveryPurchase;
+    let pays = match level.pays {
+        Pays::Count | Pays::Tiers(_) if !per_referral => Pays::Flat(20),
+        Pays::Rate(rate) if earns_on == EarnsOn::Referral => Pays::Flat(rate),
+        pays => pays,
+    };
+    let cap = level.cap.filter(|_| !matches!(pays, Pays::Tiers(_)));
+    Level { level: level.level, pays, cap }
+}
+
+/// The next version of a program: what earns stays, and so do tiers, by which all points go.
+pub fn next_version(old: &Rules, new: &Rules) -> Rules {
+    let same = old.earns_on == new.earns_on && old.tiers().is_none() && new.tiers().is_none();
+    let levels = if same { new.levels.clone() } else { old.levels.clone() };
+    let minimum = if old.earns_on == EarnsOn::Referral { 0 } else { new.minimum };
+    let (earns_on, any_uses_first) = (old.earns_on, old.any_uses_first);
+    Rules { earns_on, any_uses_first, minimum, levels, ..new.clone() }
+}

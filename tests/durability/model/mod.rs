@@ -1,0 +1,120 @@
+//! Random sequences of commands on two servers, compared with a plain model that is written separately from the domain.
+//!
+//! Each sequence has its own programs and users, so that thousands of them run against the same two servers. A sequence
+//! that comes out otherwise than in the model is shrunk, and the shortest one that still does is shown.
+//! `TRIBUTARY_SEQUENCES` says how many sequences to run, and `TRIBUTARY_FIRST_SEQUENCE` the number of the first one.
+
+mod back;
+mod commands;
+mod compare;
+mod publish;
+mod rules;
+mod run;
+mod world;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use commands::{Sequence, sequences};
+use testing::{Client, Pair, TestDatabase};
+
+/// How many sequences run in the ordinary suite.
+const SEQUENCES: usize = 200;
+/// How many sequences run at the same time.
+const AT_ONCE: usize = 24;
+/// How many steps the search for a shorter sequence takes.
+const MAX_SHRINKS: usize = 400;
+
+/// The same sequence for the same number.
+fn tree(number: usize) -> impl ValueTree<Value = Sequence> {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&(number as u64).to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+    sequences().new_tree(&mut TestRunner::new_with_rng(Config::default(), random)).unwrap()
+}
+
+/// Runs a sequence with ids that no other run has. An error says where server and model differ.
+async fn run_afresh(clients: &[Client; 2], sequence: &Sequence) -> Result<(), String> {
+    static RUNS: AtomicUsize = AtomicUsize::new(0);
+    let prefix = format!("s{}", RUNS.fetch_add(1, Ordering::Relaxed));
+    run::run(clients, prefix, sequence).await
+}
+
+/// The shortest sequence that still fails, and its failure.
+async fn shrink(clients: &[Client; 2], number: usize, failure: String) -> String {
+    let mut tree = tree(number);
+    let mut shortest = (tree.current(), failure);
+    let mut can_go_on = tree.simplify();
+    for _ in 0..MAX_SHRINKS {
+        if !can_go_on {
+            break;
+        }
+        let sequence = tree.current();
+        can_go_on = match run_afresh(clients, &sequence).await {
+            Ok(()) => tree.complicate(),
+            Err(failure) => {
+                shortest = (sequence, failure);
+                tree.simplify()
+            }
+        };
+    }
+    let (sequence, failure) = shortest;
+    let mut text = format!("sequence {number}: {failure}\n");
+    for (program, rules) in sequence.programs.iter().enumerate() {
+        text += &format!("  program {program}: {rules:?}\n");
+    }
+    for command in &sequence.commands {
+        text += &format!("  {command:?}\n");
+    }
+    text
+}
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn random_sequences_come_out_as_in_the_model() {
+    let database = TestDatabase::new().await;
+    let pair = Pair::start(&database).await;
+    let first = setting("TRIBUTARY_FIRST_SEQUENCE", 0);
+    let end = first + setting("TRIBUTARY_SEQUENCES", SEQUENCES);
+    let turns = Arc::new(Semaphore::new(AT_ONCE));
+    let mut runs = JoinSet::new();
+    for number in first..end {
+        let clients = [pair.client(2 * number), pair.client(2 * number + 1)];
+        let turns = turns.clone();
+        runs.spawn(async move {
+            let _turn = turns.acquire_owned().await.unwrap();
+            let sequence = tree(number).current();
+            (number, run_afresh(&clients, &sequence).await)
+        });
+    }
+    let mut failed = Vec::new();
+    let mut done = 0;
+    while let Some(run) = runs.join_next().await {
+        let (number, result) = run.unwrap();
+        done += 1;
+        if done % 500 == 0 {
+            eprintln!("{done} of {} sequences, {} failed", end - first, failed.len());
+        }
+        failed.extend(result.err().map(|failure| (number, failure)));
+    }
+    failed.sort_unstable();
+    let clients = [pair.client(0), pair.client(1)];
+    let mut shown = String::new();
+    for (number, failure) in failed.iter().take(setting("TRIBUTARY_SHRUNK_SEQUENCES", 3)) {
+        shown += &shrink(&clients, *number, failure.clone()).await;
+    }
+    for (number, failure) in failed.iter().skip(3).take(30) {
+        shown += &format!("also {number}: {failure}\n");
+    }
+    assert!(failed.is_empty(), "{} of {} differ\n{shown}", failed.len(), end - first);
+    pair.stop().await;
+    database.check().await;
+}
