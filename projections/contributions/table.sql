@@ -1,5 +1,5 @@
--- What each participant earned for those above: the rewards for the participant's own sign-up and purchases,
--- level by level. A line never changes, so the level determines the earner.
+-- What each participant earned for those above: the rewards for the participant's own sign-up and purchases, without
+-- what was taken back, level by level. A line never changes, so the level determines the earner.
 create table {table} (
     program_id     text collate "C" not null,
     -- The user whose sign-up and purchases these are.

@@ -10,7 +10,7 @@ using (
         where position > $1 and position <= $2 and aggregate_type = 'Participant'
             and (event_type in (
                     'ParticipantEnrolled', 'ReferralApplied', 'ReferralStandingChanged', 'ReferralMade',
-                    'ReferralUpdated', 'ReferralConverted', 'TierChanged', 'ParticipantDeactivated',
+                    'ReferralUpdated', 'ReferralConverted', 'ReferralUnconverted', 'TierChanged', 'ParticipantDeactivated',
                     'ParticipantReactivated', 'ParticipantErased')
                 or payload ? 'posting')
     ),
@@ -23,6 +23,7 @@ using (
             case
                 when event_type in ('ReferralApplied', 'ReferralStandingChanged') then status
                 when event_type = 'ReferralConverted' then 'converted'
+                when event_type = 'ReferralUnconverted' then 'pending'
             end as own_status,
             not payload ? 'made_while_inactive' as is_made_for_tiers,
             not (payload ? 'made_while_inactive' or payload ? 'converted_while_inactive')
@@ -35,7 +36,7 @@ using (
         from fact
     )
     -- Of values that replace each other the last is used: the greatest pair of position and value. For the
-    -- totals of a level, the last one aggregated is used, so they are aggregated in order.
+    -- totals of a level and the buckets, the last one aggregated is used, so they are aggregated in order.
     select program_id, user_id,
         max(position) as last_position,
         max(position) filter (where event_type = 'ParticipantEnrolled') as enrolled_position,
@@ -55,6 +56,9 @@ using (
             * max((payload ->> 'referral_time_us')::bigint) filter (where event_type = 'ReferralApplied')
             as referral_time,
         max(recorded_at) filter (where event_type = 'ReferralConverted') as convert_time,
+        -- Null if nothing of the kind happened.
+        (max(array[position, (event_type = 'ReferralUnconverted')::integer]) filter (
+            where event_type in ('ReferralConverted', 'ReferralUnconverted')))[2] = 1 as is_unconverted,
         count(*) filter (where to_status = 'pending') - count(*) filter (where from_status = 'pending')
             as pending_count,
         count(*) filter (where to_status = 'held') - count(*) filter (where from_status = 'held')
@@ -75,14 +79,18 @@ using (
             as reward_count,
         (max(array[position, earned]) filter (where posting is not null))[2] as earned_minor,
         (max(array[position, balance]) filter (where posting is not null))[2] as balance_minor,
+        (array_agg(buckets) filter (where posting is not null))[
+            count(*) filter (where posting is not null)] as buckets,
+        -- Rewards, and what is taken back of them; not what moves from one part of the balance to another.
         coalesce(
             jsonb_object_agg(
-                payload ->> 'level',
-                jsonb_build_array(
-                    coalesce((payload ->> 'level_total_minor')::bigint, earned),
-                    payload -> 'level_count'))
+                payload ->> 'level', coalesce((payload ->> 'level_total_minor')::bigint, earned))
+                filter (where posting is not null and payload ? 'level' and not posting ? 'from'),
+            '{}') as earned_by_level,
+        coalesce(
+            jsonb_object_agg(payload ->> 'level', payload -> 'level_count')
                 filter (where posting is not null and payload ? 'level_count'),
-            '{}') as earned_by_level
+            '{}') as rewards_by_level
     from (select * from step order by program_id, user_id, position) as step
     group by program_id, user_id
 ) as change
@@ -95,7 +103,9 @@ when matched then update set
     hold_reasons = coalesce(change.hold_reasons, participant.hold_reasons),
     referral_position = coalesce(change.referral_position, participant.referral_position),
     referral_time = coalesce(change.referral_time, participant.referral_time),
-    convert_time = coalesce(change.convert_time, participant.convert_time),
+    convert_time = case
+        when change.is_unconverted then null
+        else coalesce(change.convert_time, participant.convert_time) end,
     pending_count = participant.pending_count + change.pending_count,
     held_count = participant.held_count + change.held_count,
     converted_count = participant.converted_count + change.converted_count,
@@ -106,18 +116,20 @@ when matched then update set
     reward_count = participant.reward_count + change.reward_count,
     earned_minor = coalesce(change.earned_minor, participant.earned_minor),
     balance_minor = coalesce(change.balance_minor, participant.balance_minor),
-    earned_by_level = participant.earned_by_level || change.earned_by_level
+    earned_by_level = participant.earned_by_level || change.earned_by_level,
+    rewards_by_level = participant.rewards_by_level || change.rewards_by_level,
+    buckets = coalesce(change.buckets, participant.buckets)
 -- The first event of a participant is the enrollment, so no required value can be missing.
 when not matched then insert (
     program_id, user_id, last_position, enrolled_position, enroll_time, code, is_active,
     referrer_user_id, referral_status, hold_reasons, referral_position, referral_time, convert_time,
     pending_count, held_count, converted_count, tier_made_count, tier_converted_count, uses, tier,
-    reward_count, earned_minor, balance_minor, earned_by_level)
+    reward_count, earned_minor, balance_minor, earned_by_level, rewards_by_level, buckets)
 values (
     change.program_id, change.user_id, change.last_position, change.enrolled_position,
     change.enroll_time, change.code, coalesce(change.is_active, true),
     change.referrer_user_id, change.referral_status, change.hold_reasons, change.referral_position, change.referral_time,
-    change.convert_time, change.pending_count, change.held_count, change.converted_count,
+    case when not change.is_unconverted then change.convert_time end, change.pending_count, change.held_count, change.converted_count,
     change.tier_made_count, change.tier_converted_count, change.uses, change.tier,
     change.reward_count, coalesce(change.earned_minor, 0), coalesce(change.balance_minor, 0),
-    change.earned_by_level)
+    change.earned_by_level, change.rewards_by_level, coalesce(change.buckets, '{}'))

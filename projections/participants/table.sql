@@ -31,13 +31,17 @@ create table {table} (
     uses              integer     not null,
     -- The last tier reached; null before the first change.
     tier              text,
-    -- The number of rewards, their sum, and the balance, in minor units of the program's unit.
+    -- The number of rewards, their sum without what was taken back, and the balance, in minor units of the program's
+    -- unit.
     reward_count      bigint      not null,
     earned_minor      bigint      not null,
     balance_minor     bigint      not null,
-    -- For each level with rewards (the distance up the line from the user who caused them) their sum and
-    -- number, as in {"0": [1000, 1], "2": [15007, 3]}.
+    -- For each level with rewards (the distance up the line from the user who caused them) their sum without what was
+    -- taken back, and their number, as in {"0": 1000, "2": 15007} and {"0": 1, "2": 3}.
     earned_by_level   jsonb       not null,
+    rewards_by_level  jsonb       not null,
+    -- The parts and the sums of the balance, as in {"available": 16007, "earned": 16007}, without those that are 0.
+    buckets           jsonb       not null,
     primary key (program_id, user_id)
 ) with (fillfactor = 70);
 

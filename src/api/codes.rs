@@ -125,6 +125,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::InvalidNote
         | ErrorReason::TimeInFuture
         | ErrorReason::InvalidTime
+        | ErrorReason::InvalidTimeZone
         | ErrorReason::InvalidIpAddress
         | ErrorReason::InvalidPageSize
         | ErrorReason::InvalidPageToken

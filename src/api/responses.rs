@@ -10,9 +10,9 @@ use domain::code::CodeFault;
 use domain::reward::WithheldReason;
 use domain::rules::RewardKind;
 use domain::{
-    AnyEvent, EntryKind, HoldReason, Kind, Participant, ParticipantEvent, ParticipantId,
-    ReferralApplied, ReferralStatus, RewardGranted, RewardWithheld, Stream, Timestamp, User,
-    UserEvent, UserRole, UserStatus,
+    AnyEvent, Bucket, Buckets, EntryKind, HoldReason, Kind, Participant, ParticipantEvent,
+    ParticipantId, ReferralApplied, ReferralStatus, RewardGranted, RewardWithheld, Stream,
+    Timestamp, User, UserEvent, UserRole, UserStatus,
 };
 
 /// The event itself, and the participant if the event is on a participant's stream; `None` for an event of a type that
@@ -112,6 +112,31 @@ pub(super) fn entry_kind(kind: EntryKind) -> pb::EntryKind {
         EntryKind::Adjustment => pb::EntryKind::Adjustment,
         EntryKind::Expiry => pb::EntryKind::Expiry,
         EntryKind::Transfer => pb::EntryKind::Transfer,
+    }
+}
+
+pub(super) fn bucket(bucket: Bucket) -> pb::BalanceBucket {
+    match bucket {
+        Bucket::Pending => pb::BalanceBucket::Pending,
+        Bucket::Available => pb::BalanceBucket::Available,
+        Bucket::Reserved => pb::BalanceBucket::Reserved,
+    }
+}
+
+/// The parts and the sums of a balance.
+pub(super) fn bucket_balances(unit: &str, buckets: &Buckets) -> pb::BucketBalances {
+    let money = |minor_units| Some(money(unit, minor_units));
+    pb::BucketBalances {
+        pending: money(buckets.pending),
+        available: money(buckets.available),
+        reserved: money(buckets.reserved),
+        earned: money(buckets.earned),
+        credited: money(buckets.credited),
+        adjusted: money(buckets.adjusted),
+        reversed: money(buckets.reversed),
+        spent: money(buckets.spent),
+        paid: money(buckets.paid),
+        expired: money(buckets.expired),
     }
 }
 

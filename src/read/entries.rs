@@ -63,7 +63,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads an event; `None` if it moves no money. The rest of the event is read only if it grants a reward;
+    /// Reads an event; `None` if it moves no money, as also a transfer of 0 does not. The rest of the event is read only if it grants a reward;
     /// other kinds of entries need no more than the posting.
     ///
     /// # Errors
@@ -78,7 +78,9 @@ impl Entry {
             #[serde(default)]
             reason_code: Option<String>,
         }
-        let Some(posting) = event.posting()? else { return Ok(None) };
+        let Some(posting) = event.posting()?.filter(Posting::moves_money) else {
+            return Ok(None);
+        };
         let about = serde_json::from_str::<About>(&event.payload).ok();
         let (purchase_id, adjustment) = match about {
             Some(About { purchase_id, adjustment_id, reason_code }) => {

@@ -34,6 +34,7 @@ mod purchases;
 mod ranking;
 mod rebuild;
 mod referrals;
+mod series;
 mod standing;
 mod verify;
 mod verify_snapshots;
@@ -65,6 +66,7 @@ pub use purchases::{PurchaseFilter, PurchasePage, purchases_table};
 pub use ranking::{Place, Ranking};
 pub use rebuild::{CopyStatus, MaintenanceError, rebuild, status};
 pub use referrals::{Listed, ListedReferral, MAX_BELOW, ReferralList};
+pub use series::{Series, SeriesAmount, SeriesBy};
 pub use standing::{Member, Standing};
 pub use verify::{Verdict, verify};
 

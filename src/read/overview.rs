@@ -27,6 +27,21 @@ pub struct Overview {
     pub reward_count: i64,
     /// The sum of the rewards, in minor units.
     pub granted_minor: i128,
+    /// The sum of what was taken back of them, in minor units.
+    pub reversed_minor: i128,
+    /// What is owed to participants.
+    pub owed: Owed,
+    /// What participants owe, in minor units.
+    pub debt_minor: i128,
+}
+
+/// What is owed to the participants of a program, without those who owe something, in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the parts of a balance")]
+pub struct Owed {
+    pub pending_minor: i128,
+    pub available_minor: i128,
+    pub reserved_minor: i128,
 }
 
 /// One day of a program, in UTC.
@@ -69,6 +84,10 @@ impl Reads {
             return Ok(At { position: rows.position, found: None });
         };
         let count = |column| row.try_get::<i32, _>(column).map(i32::unsigned_abs);
+        let sum = |column| -> Result<i128, ReadError> {
+            let sum = text(column)?.and_then(|sum| sum.parse().ok());
+            Ok(sum.ok_or_else(|| StoreError::Nonsense("a sum of money that is no number".into()))?)
+        };
         let overview = Overview {
             unit,
             registered: count("registered_count")?,
@@ -78,9 +97,14 @@ impl Reads {
             converted: count("converted_count")?,
             rejected: count("rejected_count")?,
             reward_count: row.try_get("reward_count")?,
-            granted_minor: text("granted_text")?
-                .and_then(|sum| sum.parse().ok())
-                .ok_or_else(|| StoreError::Nonsense("a sum of rewards that is no number".into()))?,
+            granted_minor: sum("granted_text")?,
+            reversed_minor: sum("reversed_text")?,
+            owed: Owed {
+                pending_minor: sum("owed_pending_text")?,
+                available_minor: sum("owed_available_text")?,
+                reserved_minor: sum("owed_reserved_text")?,
+            },
+            debt_minor: sum("debt_text")?,
         };
         Ok(At { position: rows.position, found: Some(overview) })
     }

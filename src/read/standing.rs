@@ -11,14 +11,16 @@ use super::{At, Freshness, ReadError, Reads, sql};
 use crate::store::{StoreError, log};
 use domain::reward::LevelTotal;
 use domain::rules::ProgramRules;
-use domain::{HoldReason, Participant, ParticipantId, ReferralStatus, TierReferrals, Timestamp};
+use domain::{
+    Buckets, HoldReason, Participant, ParticipantId, ReferralStatus, TierReferrals, Timestamp,
+};
 
 /// A participant's balance, rewards and tier at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Standing {
-    /// In minor units of the program's unit.
-    pub balance_minor: i64,
-    /// All rewards, in minor units of the program's unit.
+    /// The parts and the sums of the balance, in minor units of the program's unit.
+    pub buckets: Buckets,
+    /// All rewards without those that were taken back, in minor units of the program's unit.
     pub earned_minor: i64,
     /// The rewards level by level; levels without any are missing.
     pub levels: Vec<LevelTotal>,
@@ -42,7 +44,7 @@ impl Standing {
 impl From<&Participant> for Standing {
     fn from(participant: &Participant) -> Self {
         Self {
-            balance_minor: participant.balance_minor(),
+            buckets: *participant.buckets(),
             earned_minor: participant.earned_minor(),
             levels: participant.levels().to_vec(),
             tier: participant.tier().map(Into::into),
@@ -126,7 +128,7 @@ impl Reads {
             return Ok(At { position, found: None });
         };
         let standing = Standing {
-            balance_minor: member.balance_minor,
+            buckets: row.try_get::<Json<Buckets>, _>("buckets")?.0,
             earned_minor: member.earned_minor,
             levels: levels(row)?,
             tier: member.tier.clone(),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::postgres::PgConnection;
+use sqlx::types::Json;
 use sqlx::{Connection, Executor, Row};
 use tokio_stream::StreamExt;
 
@@ -15,6 +16,7 @@ use super::oracle::Oracle;
 use super::rebuild::{MaintenanceError, lock_maintenance};
 use super::verify_snapshots::check_snapshots;
 use crate::store::{Database, StoreError, log};
+use domain::Buckets;
 
 /// The maximum number of broken streams that are named.
 const MAX_NAMED: i64 = 20;
@@ -169,7 +171,7 @@ async fn compare_accounts(
     let query = format!(
         "select program_id || '/' || user_id as id, balance_minor, earned_minor, \
              reward_count::bigint, uses::bigint, pending_count::bigint, held_count::bigint, \
-             converted_count::bigint, is_active, tier \
+             converted_count::bigint, is_active, tier, buckets \
          from {table}"
     );
     let mut rows = sqlx::query(&query).fetch(connection);
@@ -196,6 +198,14 @@ async fn compare_accounts(
                 let what = format!("{column} is folded to {folded}, but the log says {expected}");
                 audit.find(&about, what, account.last_position);
             }
+        }
+        let Json(buckets): Json<Buckets> = row.try_get("buckets")?;
+        if buckets != account.buckets {
+            let what = format!(
+                "the buckets are folded to {buckets:?}, but the log says {:?}",
+                account.buckets
+            );
+            audit.find(&about, what, account.last_position);
         }
         let (is_active, tier): (bool, Option<&str>) =
             (row.try_get("is_active")?, row.try_get("tier")?);

@@ -128,7 +128,7 @@ async fn an_adjustment_is_an_entry_with_its_reason_code_and_changes_no_earnings(
     client.buy("order-2", "bob", "INR", 100_000).await.unwrap();
     assert_eq!(balance(&client, "ana").await, 4_000);
     let again = adjust(&client, adjustment("ana", "ticket-7", -6_000)).await.unwrap();
-    assert_eq!((again.entry, again.state()), (made.entry, ApprovalState::Waived));
+    assert_eq!((again.state(), again.entry), (ApprovalState::Waived, made.entry));
     let other = adjust(&client, adjustment("ana", "ticket-7", -5_999)).await;
     refused(other, Code::AlreadyExists, "ADJUSTMENT_ID_REUSED");
     let other =

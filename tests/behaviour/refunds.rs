@@ -1,10 +1,11 @@
 //! Refunds and disputes: what is taken back, what waits, and what answers say of it.
 
+use contract::parse_program;
 use contract::pb::*;
 use tonic::{Code, Status};
 
 use super::support::{minor, referral_status, refused, server_with};
-use testing::Client;
+use testing::{Client, program};
 
 const COMMISSION: &str = "multi-level-commission";
 const BONUS: &str = "first-purchase-bonus";
@@ -114,7 +115,7 @@ async fn line(client: &Client, program_id: &str, names: &[&str]) {
     let mut code = String::new();
     for name in names {
         let user = client.sign_up(program_id, name, &code).await.unwrap();
-        code.clone_from(&user.participants[0].code);
+        code.clone_from(&user.response.participants[0].code);
     }
 }
 
@@ -243,6 +244,74 @@ async fn the_price_that_was_credited_goes_back_with_it() {
     assert_eq!(balance(&client, BONUS, "ana").await, 0);
     let found = client.purchase("order").await.unwrap();
     assert_eq!(found.outcomes[0].credited, usd(999));
+    database.check().await;
+    server.stop().await;
+}
+
+/// Publishes a shipped program that holds rewards for a number of days.
+async fn publish_holding(client: &Client, name: &str, days: i32) {
+    let json = std::fs::read_to_string(program(name)).unwrap();
+    let holding = Program { hold_days: Some(days), ..parse_program(&json).unwrap() };
+    assert_eq!(client.publish(holding).await.unwrap().hold_days, Some(days));
+}
+
+async fn hold(client: &Client, reward_id: &str) -> Result<Vec<RewardReversal>, Status> {
+    let message = HoldRewardRequest { reward_id: reward_id.into(), ..Default::default() };
+    Ok(client.rewards().hold_reward(client.request(message)).await?.into_inner().changes)
+}
+
+async fn release(client: &Client, reward_id: &str) -> Result<Vec<RewardReversal>, Status> {
+    let message = ReleaseRewardRequest {
+        reward_id: reward_id.into(),
+        note: "looked at it".into(),
+        ..Default::default()
+    };
+    Ok(client.rewards().release_reward(client.request(message)).await?.into_inner().changes)
+}
+
+#[tokio::test]
+async fn an_operator_holds_and_releases_a_reward() {
+    let (database, server, client) = server_with(&[COMMISSION]).await;
+    line(&client, COMMISSION, &["ana", "bea"]).await;
+    let bought = client.buy("order", "bea", "INR", 400_000).await.unwrap();
+    let reward_id = bought.outcomes[0].rewards[0].reward_id.clone();
+    assert_eq!(reversals(&hold(&client, &reward_id).await.unwrap()), [("ana", 1, 0, 20_000)]);
+    assert_eq!(hold(&client, &reward_id).await.unwrap(), []);
+    dispute(&client, "order", "d", inr(100_000)).await.unwrap();
+    // What an open dispute could take goes on waiting.
+    assert_eq!(reversals(&release(&client, &reward_id).await.unwrap()), [("ana", 1, 0, -15_000)]);
+    close(&client, "order", "d", DisputeState::Withdrawn).await.unwrap();
+    let found = client.purchase("order").await.unwrap();
+    assert_eq!(found.outcomes[0].rewards[0].pending, None);
+    refused(hold(&client, "nonsense").await, Code::InvalidArgument, "INVALID_ID");
+    let unknown = format!("{COMMISSION}/ana/99");
+    refused(release(&client, &unknown).await, Code::NotFound, "REWARD_NOT_FOUND");
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn rewards_of_a_program_with_hold_days_are_pending_and_say_until_when() {
+    let (database, server, client) = server_with(&[]).await;
+    publish_holding(&client, COMMISSION, 14).await;
+    publish_holding(&client, "referral-count", 3).await;
+    line(&client, COMMISSION, &["ana", "bea"]).await;
+    let bought = client.buy("order", "bea", "INR", 400_000).await.unwrap();
+    let reward = &bought.outcomes[0].rewards[0];
+    assert_eq!(reward.pending, inr(20_000));
+    let (granted, released) = (reward.create_time.unwrap(), reward.release_time.unwrap());
+    assert!((14 * 86_400 - 60..=14 * 86_400).contains(&(released.seconds - granted.seconds)));
+    let changes = release(&client, &reward.reward_id).await.unwrap();
+    assert_eq!(reversals(&changes), [("ana", 1, 0, -20_000)]);
+    line(&client, "referral-count", &["eva", "flo"]).await;
+    let message = ListRewardsRequest {
+        program_id: "referral-count".into(),
+        user_id: "eva".into(),
+        ..Default::default()
+    };
+    let rewards = client.rewards().list_rewards(client.request(message)).await.unwrap();
+    let reward_id = rewards.into_inner().rewards[0].reward_id.clone();
+    assert_eq!(reversals(&release(&client, &reward_id).await.unwrap()), [("eva", 1, 0, -1)]);
     database.check().await;
     server.stop().await;
 }

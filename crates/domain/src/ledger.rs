@@ -378,6 +378,12 @@ impl Buckets {
 }
 
 impl Posting {
+    /// Whether anything moves: a transfer of 0 only records why something waits.
+    #[must_use]
+    pub fn moves_money(&self) -> bool {
+        self.from.is_none() || self.amount != 0
+    }
+
     /// The change of the balance.
     #[must_use]
     pub fn balance_change(&self) -> i64 {

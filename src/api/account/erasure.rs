@@ -32,8 +32,9 @@ fn forfeited(events: &[RecordedEvent]) -> Result<Vec<pb::ForfeitedBalance>, ApiE
     for event in events {
         let Some(posting) = event.posting()? else { continue };
         let program_id = ParticipantId::parse(&event.stream.id).unwrap_or_default().program_id;
+        let change = posting.balance_change();
         let (_, sum) = sums.entry(program_id.to_string()).or_insert((posting.unit, 0));
-        *sum = sum.saturating_sub(posting.amount);
+        *sum = sum.saturating_sub(change);
     }
     let balance = |(program_id, (unit, amount)): (String, (String, i64))| pb::ForfeitedBalance {
         program_id,

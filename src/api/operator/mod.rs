@@ -66,6 +66,14 @@ impl Handlers {
                 .into_iter()
                 .collect(),
             rewards_granted_minor_units: found.granted_minor.to_string(),
+            rewards_reversed_minor_units: found.reversed_minor.to_string(),
+            liability: Some(pb::Liability {
+                currency_code: found.unit,
+                pending_minor_units: found.owed.pending_minor.to_string(),
+                available_minor_units: found.owed.available_minor.to_string(),
+                reserved_minor_units: found.owed.reserved_minor.to_string(),
+                debt_minor_units: found.debt_minor.to_string(),
+            }),
             position,
         })
     }

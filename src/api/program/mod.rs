@@ -19,7 +19,7 @@ use crate::api::writes::{carry_out, command_fields};
 use crate::engine::query::query;
 use crate::store::load::program_ids;
 use crate::store::log;
-use domain::decide::{Command, EnrollParticipant};
+use domain::decide::{Command, EnrollParticipant, existing_program};
 use domain::{Halt, Kind, ParticipantId, Program, ProgramId, Refusal, StreamKey, each, load};
 use rules::{program_message, read_program};
 
@@ -33,6 +33,7 @@ pub(super) const RULES: &[Rule] = {
     &[
         row("ProgramService", "PublishProgram", Operators, None),
         row("ProgramService", "GetProgram", SignedIn, None),
+        row("ProgramService", "ListProgramVersions", SignedIn, None),
         row("ProgramService", "ListPrograms", SignedIn, None),
         row("ProgramService", "EnrollParticipant", SignedIn, User("user_id")),
     ]
@@ -78,6 +79,56 @@ impl Handlers {
         let mut program = self.find(&program_id, request.version.unsigned_abs()).await?;
         hide_fraud_checks(&call, &mut program);
         Ok(pb::GetProgramResponse { program: Some(program), position })
+    }
+
+    pub(super) async fn list_program_versions(
+        &self,
+        call: Call<pb::ListProgramVersionsRequest>,
+    ) -> Result<pb::ListProgramVersionsResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
+        let before = page.start(&mut fields, &request.page_token, u32::MAX, |key| key.parse().ok());
+        let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
+        let (before, program_id) = fields.finish(before.zip(program_id))?;
+        let position = newest_position(&self.0, &request.consistency_token).await?;
+        let (mut programs, count) = self.versions(&program_id, before, page.size() + 1).await?;
+        let wanted = count.min(page.size());
+        let next_page_token = page.cut(&mut programs, |program| program.version);
+        for program in &mut programs {
+            hide_fraud_checks(&call, program);
+        }
+        let numbers: Vec<i32> = programs.iter().map(|program| program.version).collect();
+        let next_page_token =
+            page.fit(&mut programs, wanted, next_page_token, |index| numbers[index]);
+        Ok(pb::ListProgramVersionsResponse { programs, next_page_token, position })
+    }
+
+    /// The versions of a program before one, the newest first, at most `limit` and no more than fill a page; and how many
+    /// there are.
+    async fn versions(
+        &self,
+        program_id: &ProgramId,
+        before: u32,
+        limit: usize,
+    ) -> Result<(Vec<pb::Program>, usize), ApiError> {
+        let found = query(&self.0.database, &self.0.environment, |work| {
+            existing_program(work, program_id)?;
+            let program = load::<Program>(work, program_id)?;
+            let versions = || program.versions().rev().filter(|version| version.version < before);
+            let mut bytes = 0;
+            let mut found = Vec::new();
+            for version in versions().take(limit) {
+                let message = program_message(program_id, &program, version);
+                bytes += message.encoded_len();
+                found.push(message);
+                if bytes > MAX_PAGE_BYTES {
+                    break;
+                }
+            }
+            Ok((found, versions().count()))
+        });
+        Ok(found.await?)
     }
 
     pub(super) async fn list_programs(

@@ -53,7 +53,7 @@ impl Handlers {
             max_uses: max_uses.map(count),
             remaining_uses: remaining_uses.map(count),
             earned: Some(money(&rules.unit, standing.earned_minor)),
-            balances: vec![money(&rules.unit, standing.balance_minor)],
+            balances: vec![money(&rules.unit, standing.buckets.balance())],
             referrer_user_id: member.referrer_user_id.unwrap_or_default(),
             recent_referrals: details(&call.principal, &id.program_id, &recent.found),
             link: rules.link(&member.code),

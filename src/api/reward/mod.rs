@@ -4,6 +4,7 @@ mod adjustments;
 mod holds;
 mod participant;
 mod reads;
+mod series;
 mod streams;
 mod watch;
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use crate::api::errors::{ApiError, internal};
 use crate::api::permissions::{Callers, InPrograms, Rule, Subject, row};
-use crate::api::responses::{count, entry_kind, money, reward, time};
+use crate::api::responses::{bucket, count, entry_kind, money, reward, time};
 use crate::api::{Context, pb};
 use crate::engine::query::query;
 use crate::read::{Entry, Page, Standing};
@@ -28,6 +29,7 @@ pub(super) const RULES: &[Rule] = {
         row("RewardService", "ListBalanceEntries", SignedIn, User("user_id")),
         row("RewardService", "GetTier", SignedIn, User("user_id")),
         row("RewardService", "GetEarnings", SignedIn, User("user_id")),
+        row("RewardService", "GetEarningsSeries", SignedIn, User("user_id")),
         row("RewardService", "ListRewards", SignedIn, User("user_id")),
         row("RewardService", "WatchEarnings", SignedIn, User("user_id")),
         row("RewardService", "WatchBalances", SignedIn, User("user_id")),
@@ -96,6 +98,8 @@ fn entry(entry: &Entry) -> pb::BalanceEntry {
         create_time: Some(time(event.recorded_at)),
         adjustment_id,
         reason_code,
+        bucket: bucket(posting.to).into(),
+        from_bucket: posting.from.map(bucket).unwrap_or_default().into(),
     }
 }
 
@@ -116,12 +120,16 @@ fn tier(standing: &Standing, rules: &ProgramRules) -> pb::GetTierResponse {
 }
 
 /// Every level that the rules pay, and every level that ever paid.
-fn by_level(standing: &Standing, rules: &ProgramRules) -> Vec<pb::LevelEarnings> {
+fn paid_levels(standing: &Standing, rules: &ProgramRules) -> Vec<u32> {
     let mut levels: Vec<u32> = rules.rewards.iter().map(|rule| rule.level).collect();
     levels.extend(standing.levels.iter().map(|total| total.level));
     levels.sort_unstable();
     levels.dedup();
     levels
+}
+
+fn by_level(standing: &Standing, rules: &ProgramRules) -> Vec<pb::LevelEarnings> {
+    paid_levels(standing, rules)
         .into_iter()
         .map(|level| {
             let total = standing.level(level);

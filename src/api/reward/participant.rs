@@ -10,7 +10,7 @@ use crate::api::guard::Call;
 use crate::api::leaderboard::WatchedBoard;
 use crate::api::pb;
 use crate::api::pb::watch_participant_response::Change;
-use crate::api::responses::{count, money, referral, withheld_from_earner};
+use crate::api::responses::{bucket_balances, count, money, referral, withheld_from_earner};
 use crate::api::tokens::{StreamName, ToldRank, resume_cursor_with_rank, resume_token_with_rank};
 use crate::api::watch::{Feed, Messages, open, stream};
 use crate::live::{Cursor, CutOff, Live, Subscription, Topic};
@@ -81,6 +81,7 @@ impl Handlers {
         let state = pb::ParticipantState {
             active: participant.is_active(),
             balances: vec![money(&rules.unit, participant.balance_minor())],
+            buckets: vec![bucket_balances(&rules.unit, participant.buckets())],
             tier: tier(&Standing::from(&participant), &rules).tier,
             referral: participant.referral().map(|of| referral(id, &applied(of))),
             pending_count: count(referrals.pending),

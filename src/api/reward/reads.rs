@@ -11,7 +11,7 @@ use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, Reading, found, freshness, must_exist};
-use crate::api::responses::money;
+use crate::api::responses::{bucket_balances, money};
 use crate::read::{self, At, EntryFilter, Freshness, Standing};
 use crate::store::{in_time, log};
 use domain::rules::{MAX_LEVEL, ProgramRules, RewardKind};
@@ -30,8 +30,9 @@ impl Handlers {
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let At { position, found: (standing, rules) } =
             self.standing(&id, moment, freshness).await?;
-        let balances = vec![money(&rules.unit, standing.balance_minor)];
-        Ok(pb::GetBalancesResponse { balances, position })
+        let balances = vec![money(&rules.unit, standing.buckets.balance())];
+        let buckets = vec![bucket_balances(&rules.unit, &standing.buckets)];
+        Ok(pb::GetBalancesResponse { balances, buckets, position })
     }
 
     pub(in crate::api) async fn list_balance_entries(
@@ -121,7 +122,7 @@ impl Handlers {
     }
 
     /// The standing of a participant, now or at a past moment, and the rules in force then.
-    async fn standing(
+    pub(super) async fn standing(
         &self,
         id: &ParticipantId,
         moment: Option<Timestamp>,

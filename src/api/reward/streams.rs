@@ -1,11 +1,11 @@
 //! How the streams of `RewardService` turn the events of a participant into messages.
 
 use crate::api::pb;
-use crate::api::responses::{money, reward, withheld_from_earner};
+use crate::api::responses::{bucket_balances, money, reward, withheld_from_earner};
 use crate::api::watch::View;
 use crate::live::CutOff;
 use crate::store::RecordedEvent;
-use domain::{Participant, ParticipantEvent, Stream};
+use domain::{Participant, ParticipantEvent, Posting, Stream};
 
 /// The participant's event, if it has one of these types: a stream decodes only what it shows.
 fn read(event: &RecordedEvent, types: &[&str]) -> Result<Option<ParticipantEvent>, CutOff> {
@@ -52,7 +52,7 @@ impl View for EarningsView {
     }
 }
 
-/// Every change of the balance.
+/// Every change of the balance or of its parts.
 pub(super) struct BalancesView;
 
 impl View for BalancesView {
@@ -64,9 +64,12 @@ impl View for BalancesView {
         resume_token: String,
     ) -> Result<Option<Self::Message>, CutOff> {
         // Every event that moves money, regardless of type.
-        let Some(posting) = event.posting()? else { return Ok(None) };
+        let Some(posting) = event.posting()?.filter(Posting::moves_money) else {
+            return Ok(None);
+        };
         Ok(Some(pb::WatchBalancesResponse {
             balances: vec![money(&posting.unit, posting.after.balance())],
+            buckets: vec![bucket_balances(&posting.unit, &posting.after)],
             change: Some(money(&posting.unit, posting.balance_change())),
             resume_token,
         }))

@@ -11,14 +11,14 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, must_exist};
-use crate::api::responses::money;
+use crate::api::responses::{bucket_balances, money};
 use crate::api::tokens::{StreamName, resume_cursor, resume_token};
 use crate::api::watch::{EventFeed, Messages, Opening, View, open, stream};
 use crate::live::{Cursor, Topic};
 use crate::read::Standing;
 use crate::store::load::stream_and_position;
 use crate::store::{StoreError, in_time, log};
-use domain::{AnyAggregate, DecodeError, Participant, ParticipantId, StreamKey};
+use domain::{AnyAggregate, Buckets, DecodeError, Participant, ParticipantId, StreamKey};
 
 impl Handlers {
     pub(in crate::api) async fn watch_earnings(
@@ -43,10 +43,11 @@ impl Handlers {
         let turn = opening.turn(&self.0).await;
         let start = self.start(&id, call.rpc(), &call.message.resume_token).await?;
         let rules = self.rules(&id.program_id, None).await?;
-        let balance_minor = start.balance_minor().await?;
+        let buckets = start.buckets().await?;
         drop(turn);
         let present = |first: &mut pb::WatchBalancesResponse| {
-            first.balances.extend(balance_minor.map(|amount| money(&rules.unit, amount)));
+            first.balances.extend(buckets.map(|buckets| money(&rules.unit, buckets.balance())));
+            first.buckets.extend(buckets.map(|buckets| bucket_balances(&rules.unit, &buckets)));
         };
         Ok(start.stream(opening, present, BalancesView))
     }
@@ -164,16 +165,16 @@ struct Start<'a> {
 }
 
 impl Start<'_> {
-    /// The balance where the stream begins; `None` if it goes on from a token. It is that of the last posting,
-    /// whatever the type of its event.
-    async fn balance_minor(&self) -> Result<Option<i64>, ApiError> {
+    /// The parts of the balance where the stream begins; `None` if it goes on from a token. They are those of the last
+    /// posting, whatever the type of its event.
+    async fn buckets(&self) -> Result<Option<Buckets>, ApiError> {
         if !self.is_new {
             return Ok(None);
         }
         let pool = self.context.database.pool();
         let entry = log::read_last_entry(pool, &self.key, self.cursor.sequence).await?;
         let posting = entry.map(|entry| entry.posting()).transpose()?.flatten();
-        Ok(Some(posting.map_or(0, |posting| posting.after.balance())))
+        Ok(Some(posting.map(|posting| posting.after).unwrap_or_default()))
     }
 
     /// The participant where the stream begins, which is moved there; `None` if it goes on from a token.

@@ -16,8 +16,8 @@ left join lateral (
         array_agg(total_minor order by level) as totals,
         array_agg(reward_count order by level) as counts
     from (
-        select key::integer as level, (value ->> 0)::bigint as total_minor,
-            (value ->> 1)::bigint as reward_count
-        from jsonb_each(participant.earned_by_level)
+        select key::integer as level, value::bigint as total_minor,
+            coalesce((participant.rewards_by_level ->> key)::bigint, 0) as reward_count
+        from jsonb_each_text(participant.earned_by_level)
     ) as by_level
 ) as earned on true

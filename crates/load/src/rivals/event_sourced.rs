@@ -86,13 +86,13 @@ impl Aggregate for Earner {
                 if referral.status == ReferralStatus::Pending =>
             {
                 let purchase_id = Some(purchase_id);
-                let converted = ReferralConverted {
+                ReferralConverted {
                     purchase_id,
                     converted_while_inactive: false,
                     program_version: None,
                     rewards: Vec::new(),
-                };
-                converted.into()
+                }
+                .into()
             }
             (EarnerCommand::Convert(..), _) => return Ok(()),
             (EarnerCommand::Grant(earning), _) => {
