@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::jobs::JobMetrics;
+use crate::jobs::{JobMetrics, ReleaseMetrics};
 use domain::fraud::FlagKind;
 
 /// An RPC of the contract.
@@ -203,6 +203,8 @@ pub struct Metrics {
     pub door: DoorMetrics,
     /// Jobs.
     pub jobs: JobMetrics,
+    /// Hold periods that end.
+    pub releases: ReleaseMetrics,
     /// Fraud flags.
     pub fraud: FraudMetrics,
     /// Calls that began.
@@ -231,6 +233,7 @@ impl Default for Metrics {
         let door = DoorMetrics::register(&mut registry);
         let (projection_lag_seconds, sessions_ended) = (Gauge::default(), Counter::default());
         let jobs = JobMetrics::register(&mut registry);
+        let releases = ReleaseMetrics::register(&mut registry);
         let fraud = FraudMetrics::register(&mut registry);
         let clock_ahead_seconds = Gauge::default();
         let rpcs_started = Family::default();
@@ -306,6 +309,7 @@ impl Default for Metrics {
             connections,
             door,
             jobs,
+            releases,
             fraud,
             rpcs_started,
             rpcs_handled,

@@ -5,7 +5,8 @@ using (
             split_part(aggregate_id, '/', 1) as program_id
         from events
         where position > $1 and position <= $2
-            and event_type in ('ReferralApplied', 'ReferralStandingChanged', 'ReferralConverted')
+            and event_type in (
+                'ReferralApplied', 'ReferralStandingChanged', 'ReferralConverted', 'ReferralUnconverted')
     ),
     -- A referral that was held or rejected is counted once it is released, on the day on which it was made.
     counted as (
@@ -24,11 +25,20 @@ using (
         ) as referral
         where run.event_type = 'ReferralStandingChanged' and run.payload ? 'release_time_us'
     ),
+    -- A conversion that is undone is taken off the days on which it was counted.
     conversion as (
-        select run.program_id, run.position, run.recorded_at,
+        select run.program_id, run.position, converted.recorded_at,
+            case run.event_type when 'ReferralConverted' then 1 else -1 end as change,
             (referral.payload ->> 'referral_time_us')::bigint as referral_time_us,
             (purchase.payload ->> 'purchase_time_us')::bigint as purchase_time_us
         from run
+        cross join lateral (
+            select recorded_at, payload from events
+            where aggregate_type = 'Participant' and aggregate_id = run.aggregate_id
+                and sequence <= run.sequence and event_type = 'ReferralConverted'
+            order by sequence desc
+            limit 1
+        ) as converted
         cross join lateral (
             select payload from events
             where aggregate_type = 'Participant' and aggregate_id = run.aggregate_id
@@ -38,11 +48,11 @@ using (
         ) as referral
         left join lateral (
             select payload from events
-            where aggregate_type = 'Purchase' and aggregate_id = run.payload ->> 'purchase_id'
+            where aggregate_type = 'Purchase' and aggregate_id = converted.payload ->> 'purchase_id'
                 and sequence = 1
             limit 1
         ) as purchase on true
-        where run.event_type = 'ReferralConverted'
+        where run.event_type in ('ReferralConverted', 'ReferralUnconverted')
     ),
     fact as (
         select program_id, position,
@@ -52,11 +62,11 @@ using (
         union all
         select program_id, position,
             'epoch'::timestamp + interval '1 microsecond' * referral_time_us,
-            0, 1, (purchase_time_us is not null)::integer,
-            coalesce(greatest(purchase_time_us - referral_time_us, 0), 0), 0
+            0, change, change * (purchase_time_us is not null)::integer,
+            change * coalesce(greatest(purchase_time_us - referral_time_us, 0), 0), 0
         from conversion
         union all
-        select program_id, position, recorded_at at time zone 'UTC', 0, 0, 0, 0, 1
+        select program_id, position, recorded_at at time zone 'UTC', 0, 0, 0, 0, change
         from conversion
     )
     select program_id, moment::date as day,

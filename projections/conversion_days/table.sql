@@ -1,4 +1,5 @@
--- The outcome of the referrals of each day, and the number of conversions on it. Days are UTC.
+-- The outcome of the referrals of each day, and the number of conversions on it. Conversions that were undone count
+-- nowhere. Days are UTC.
 create table {table} (
     program_id       text collate "C" not null,
     day              date    not null,

@@ -241,8 +241,11 @@ impl Server {
         let handlers = jobs::handlers::all(&jobs, mail, engine.clone());
         let job_kinds = handlers.iter().map(|handler| handler.kind()).collect();
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
-        let jobs = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
-        tasks.spawn(Stage::Background, "jobs", |stop| jobs.run(stop));
+        let worker = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
+        tasks.spawn(Stage::Background, "jobs", |stop| worker.run(stop));
+        let (counts, own) = (metrics.releases.clone(), environment.clone());
+        let releases = jobs::Releases::new(database.clone(), engine.clone(), own, counts);
+        tasks.spawn(Stage::Background, "releases", |stop| releases.run(stop));
         let context = Context {
             access,
             limits: Limits::new(&settings.rates, metrics.clone()),

@@ -71,6 +71,27 @@ impl Cache {
         }
     }
 
+    /// Like [`Cache::get`], but the stream does not count as used.
+    pub(super) fn peek(&self, key: &StreamKey) -> Option<Seen> {
+        if let Some(seen) = self.recent.peek(key) {
+            return Some(seen.clone());
+        }
+        unpack(key, self.packed.peek(self.fingerprint(key))?)
+    }
+
+    /// Replaces the state of a stream, if the stream is here. It does not count as used, and no other is evicted.
+    pub(super) fn refresh(&mut self, key: &StreamKey, seen: Seen) {
+        if let Some(known) = self.recent.peek_mut(key) {
+            *known = seen;
+            return;
+        }
+        let fingerprint = self.fingerprint(key);
+        match pack(&seen) {
+            Some(bytes) => self.packed.replace(fingerprint, bytes),
+            None => self.packed.remove(fingerprint),
+        }
+    }
+
     pub(super) fn remove(&mut self, key: &StreamKey) {
         self.recent.pop(key);
         self.packed.remove(self.fingerprint(key));
@@ -125,6 +146,17 @@ impl Packed {
         let slot = &mut self.slots[place];
         slot.is_used = true;
         Some(&slot.bytes)
+    }
+
+    fn peek(&self, fingerprint: Fingerprint) -> Option<&[u8]> {
+        self.find(fingerprint).map(|place| &*self.slots[place].bytes)
+    }
+
+    /// Replaces the bytes, if there are any.
+    fn replace(&mut self, fingerprint: Fingerprint, bytes: Box<[u8]>) {
+        if let Some(place) = self.find(fingerprint) {
+            self.slots[place].bytes = bytes;
+        }
     }
 
     fn put(&mut self, fingerprint: Fingerprint, bytes: Box<[u8]>) {
@@ -354,11 +386,30 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_is_used_in_the_background_evicts_nothing_and_does_not_count_as_used() {
+        let mut cache = Cache::with(NonZeroUsize::new(1).unwrap(), 2);
+        let user = |number: usize| key(Kind::User, &number.to_string());
+        for number in 0..3 {
+            cache.put(user(number), seen(AnyAggregate::empty(Kind::User), 1));
+        }
+        // 0 and 1 are packed, 2 is not.
+        for number in 0..4 {
+            cache.peek(&user(number));
+            cache.refresh(&user(number), seen(AnyAggregate::empty(Kind::User), 9));
+        }
+        let versions =
+            [0, 1, 2, 3].map(|number| cache.peek(&user(number)).map(|seen| seen.loaded.version));
+        assert_eq!(versions, [Some(9), Some(9), Some(9), None]);
+        cache.put(user(4), seen(AnyAggregate::empty(Kind::User), 1));
+        assert_eq!([0, 1, 2].map(|number| cache.contains(&user(number))), [false, true, true]);
+    }
+
     proptest! {
         /// After any operations, the cache returns the newest state or nothing.
         #[test]
         fn it_has_what_was_put_last_or_nothing(
-            steps in vec((0_u32..4, 0_usize..12), 0..200),
+            steps in vec((0_u32..6, 0_usize..12), 0..200),
         ) {
             let mut cache = Cache::with(NonZeroUsize::new(2).unwrap(), 4);
             let mut newest = HashMap::new();
@@ -372,6 +423,16 @@ mod tests {
                     1 => {
                         let found = cache.get(&key).map(|seen| seen.loaded.version);
                         prop_assert!(found.is_none() || found == newest.get(&number).copied());
+                    }
+                    2 => {
+                        let found = cache.peek(&key).map(|seen| seen.loaded.version);
+                        prop_assert!(found.is_none() || found == newest.get(&number).copied());
+                    }
+                    3 => {
+                        let was_known = cache.contains(&key);
+                        cache.refresh(&key, seen(AnyAggregate::empty(Kind::User), version));
+                        prop_assert_eq!(cache.contains(&key), was_known);
+                        newest.insert(number, version);
                     }
                     _ => {
                         cache.put(key.clone(), seen(AnyAggregate::empty(Kind::User), version));

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::Failure;
 use super::job::Job;
 use super::patience::Patience;
-use super::pending::Pending;
+use super::pending::{Pending, Room};
 use super::session::Session;
 use super::unit::{FinishedStreams, UnitOfWork};
 use crate::store::append::Appended;
@@ -113,12 +113,10 @@ impl<'a> Draft<'a> {
             let is_filled = tokio::select! {
                 biased;
                 () = &mut landed => break,
-                is_filled = pending.filled() => is_filled,
+                is_filled = pending.filled(self.room(most)) => is_filled,
             };
-            let taken = self.outcomes.len() + self.undecided.len() + self.put_off.len();
-            let room = most.saturating_sub(taken);
             let takes_more = is_filled && !self.is_full();
-            let jobs = if takes_more { pending.take_batch(room) } else { Vec::new() };
+            let jobs = if takes_more { pending.take_batch(self.room(most)) } else { Vec::new() };
             if jobs.is_empty() {
                 landed.await;
                 break;
@@ -137,6 +135,12 @@ impl<'a> Draft<'a> {
             }
         }
         Ok(self.finish())
+    }
+
+    /// How many more commands a batch of at most `most` takes.
+    fn room(&self, most: usize) -> Room {
+        let decided = self.outcomes.iter().map(|(job, _)| job);
+        Room::left(most, decided.chain(&self.undecided).chain(&self.put_off))
     }
 
     /// Decides more jobs. Afterwards every job is in `outcomes`, `undecided` or `put_off`, even after an error.
@@ -201,6 +205,7 @@ impl<'a> Draft<'a> {
             self.outcomes.push((job, outcome));
             return None;
         }
+        self.unit.go_into_background(job.is_in_background);
         match self.unit.run(self.trusts_new, |work| job.command.decide(work)).await {
             Ok(()) => {
                 self.unit.keep(&job.envelope, job.request.as_ref());

@@ -21,7 +21,9 @@ pub(super) struct Job {
     pub(super) request: Option<RequestKey>,
     /// The stream that is the command's receipt.
     receipt: Option<StreamKey>,
-    /// When it was queued first.
+    /// Whether it waits behind the commands of callers.
+    pub(super) is_in_background: bool,
+    /// When it was queued first; for one in the background, when it left its queue.
     pub(super) queued_at: Instant,
     /// How often it was decided on an outdated state.
     pub(super) conflicts: u32,
@@ -40,12 +42,13 @@ pub(super) struct Job {
 
 impl Job {
     pub(super) fn new(submission: Submission, answer: Answer, caller: Option<SpanContext>) -> Self {
-        let Submission { command, envelope, request } = submission;
+        let Submission { command, envelope, request, is_in_background } = submission;
         Self {
             receipt: command.receipt(),
             command: Arc::new(command),
             envelope: Arc::new(envelope),
             request,
+            is_in_background,
             queued_at: Instant::now(),
             conflicts: 0,
             choices: 0,
@@ -83,6 +86,7 @@ impl Job {
         self.answers.extend(repetition.answers);
         self.conflicts = self.conflicts.max(repetition.conflicts);
         self.needs_lock |= repetition.needs_lock;
+        self.is_in_background &= repetition.is_in_background;
         self.callers.extend(repetition.callers);
     }
 

@@ -39,6 +39,7 @@ use domain::decide::Command;
 use domain::fraud::DisposableDomains;
 use domain::{Lag, Refusal, Timestamp};
 use job::Job;
+use pending::Pending;
 pub use worker::Worker;
 
 type Clock = dyn Fn() -> Timestamp + Send + Sync;
@@ -114,6 +115,8 @@ pub(crate) fn fresh_uuid(environment: &Environment) -> Uuid {
 pub struct Limits {
     /// Commands that may wait. Further commands are rejected with a hint when to retry.
     pub queue_commands: usize,
+    /// Commands in the background that may wait. Whoever has further ones waits for room.
+    pub background_commands: usize,
     /// Commands decided and appended together.
     pub batch_commands: usize,
     /// Streams kept in memory, with their states.
@@ -129,6 +132,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             queue_commands: 10_000,
+            background_commands: 1_000,
             batch_commands: 500,
             cached_streams: 2_000_000,
             snapshot_events: 200,
@@ -152,13 +156,22 @@ pub struct Submission {
     command: Command,
     envelope: Envelope,
     request: Option<RequestKey>,
+    is_in_background: bool,
 }
 
 impl Submission {
     /// A command of an actor, which came in through a door.
     #[must_use]
     pub fn new(command: Command, actor: Actor, door: Door) -> Self {
-        Self { command, envelope: Envelope { actor, door, request: None }, request: None }
+        let envelope = Envelope { actor, door, request: None };
+        Self { command, envelope, request: None, is_in_background: false }
+    }
+
+    /// Lets the command wait behind those of callers. While others wait, commands in the background get a tenth of
+    /// each batch. Streams that only they use do not stay in memory.
+    #[must_use]
+    pub fn in_the_background(self) -> Self {
+        Self { is_in_background: true, ..self }
     }
 
     /// Adds the key by which a repetition of the request is recognised.
@@ -217,6 +230,7 @@ pub type Handover = Arc<Vec<RecordedEvent>>;
 #[derive(Clone)]
 pub struct Engine {
     queue: mpsc::Sender<Job>,
+    background: mpsc::Sender<Job>,
     limits: Limits,
     traces: Traces,
 }
@@ -235,20 +249,26 @@ impl Engine {
         traces: Traces,
     ) -> (Self, Worker) {
         let (queue, jobs) = mpsc::channel(limits.queue_commands.max(1));
+        let (background, jobs_in_background) = mpsc::channel(limits.background_commands.max(1));
+        let pending = Pending::new(jobs, jobs_in_background, metrics.clone());
         let worker =
-            Worker::new(database, epoch, environment, limits.clone(), jobs, handover, metrics)
+            Worker::new(database, epoch, environment, limits.clone(), pending, handover, metrics)
                 .traced(traces.clone());
-        (Self { queue, limits, traces }, worker)
+        (Self { queue, background, limits, traces }, worker)
     }
 
     /// Carries out a command. Once queued, the command is carried out or refused as a whole, even if the
-    /// caller stops waiting for the answer.
+    /// caller stops waiting for the answer. A command in the background waits for room in its queue.
     ///
     /// # Errors
     /// [`Failure`] with the reason why the command was not carried out.
     pub async fn execute(&self, submission: Submission) -> Result<Committed, Failure> {
         let (answer, answered) = oneshot::channel();
         let job = Job::new(submission, answer, self.traces.caller());
+        if job.is_in_background {
+            self.background.send(job).await.map_err(|_| Failure::ShuttingDown)?;
+            return answered.await.unwrap_or(Err(Failure::ShuttingDown));
+        }
         self.queue.try_send(job).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => Failure::QueueFull(self.limits.queue_commands),
             mpsc::error::TrySendError::Closed(_) => Failure::ShuttingDown,

@@ -228,7 +228,8 @@ impl Worker {
         let turn = self.snapshots.clone().try_acquire_owned().ok();
         let mut due = Vec::new();
         for (key, stream) in streams {
-            let FinishedStream { place, last_writer, took_long, mut loaded, .. } = stream;
+            let FinishedStream { place, last_writer, took_long, in_background, mut loaded, .. } =
+                stream;
             let stands = !moved.contains(&place) && last_writer.is_none_or(appended_by);
             if !stands || key.kind.cache() == CachePolicy::Never {
                 self.cache.remove(&key);
@@ -240,7 +241,12 @@ impl Worker {
                 loaded.snapshot_version = loaded.version;
                 due.push((key.clone(), loaded.clone()));
             }
-            self.cache.put(key, Seen { loaded, at: seen_at });
+            let seen = Seen { loaded, at: seen_at };
+            if in_background {
+                self.cache.refresh(&key, seen);
+            } else {
+                self.cache.put(key, seen);
+            }
         }
         if !due.is_empty() {
             // All servers use the same order, so that they cannot deadlock.

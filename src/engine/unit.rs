@@ -36,6 +36,9 @@ struct BatchStream {
     seen_at: i64,
     /// Whether many events had to be read to load the stream.
     took_long: bool,
+    /// Whether a command of a caller has read it, and whether one in the background has.
+    is_wanted: bool,
+    is_read_in_background: bool,
     /// Its index in the batch.
     place: i32,
     /// The last command of the batch that wrote it.
@@ -103,6 +106,8 @@ struct Scratch {
     found: Vec<ClaimStep>,
     /// Whether a stream that should be new may be assumed to be new.
     trusts_new: bool,
+    /// Whether it is a command in the background.
+    in_background: bool,
 }
 
 /// The results of a batch of decisions so far.
@@ -133,6 +138,10 @@ pub(super) struct UnitOfWork<'a> {
     now: Timestamp,
     missing: Missing,
     scratch: Scratch,
+    /// Whether the next decision is that of a command in the background.
+    in_background: bool,
+    /// Whether all decisions so far are.
+    is_background: bool,
 }
 
 impl<'a> UnitOfWork<'a> {
@@ -163,7 +172,14 @@ impl<'a> UnitOfWork<'a> {
             now: (environment.now)(),
             missing: Missing::default(),
             scratch: Scratch::default(),
+            in_background: false,
+            is_background: true,
         }
+    }
+
+    /// Tells whether the next decisions are those of commands in the background.
+    pub(super) fn go_into_background(&mut self, in_background: bool) {
+        self.in_background = in_background;
     }
 
     /// Runs a decision. What it did is kept only if it succeeds; what it read is kept even if it is refused.
@@ -174,7 +190,9 @@ impl<'a> UnitOfWork<'a> {
         trusts_new: bool,
         decide: impl FnOnce(&mut dyn Work) -> Result<T, Halt>,
     ) -> Result<T, Halt> {
-        self.scratch = Scratch { trusts_new, ..Scratch::default() };
+        let in_background = self.in_background;
+        self.is_background &= in_background;
+        self.scratch = Scratch { trusts_new, in_background, ..Scratch::default() };
         // Each event passes a lock of tokio, and tokio would make the task wait after some hundred of them.
         unconstrained(async { decide(self) }).await
     }
@@ -379,6 +397,7 @@ impl<'a> UnitOfWork<'a> {
             Some(stream) => {
                 Some(Seen { loaded: stream.loaded.clone(), at: self.horizon.end().position })
             }
+            None if self.scratch.in_background => self.cache.peek(key),
             None => self.cache.get(key),
         }
     }
@@ -397,6 +416,8 @@ impl<'a> UnitOfWork<'a> {
             snapshot_version,
             seen_at,
             took_long,
+            is_wanted: false,
+            is_read_in_background: false,
             place,
             last_writer: None,
         };
@@ -426,6 +447,8 @@ impl<'a> UnitOfWork<'a> {
                     last_writer: stream.last_writer,
                     seen_at: stream.seen_at,
                     took_long: stream.took_long,
+                    in_background: !stream.is_wanted
+                        && (stream.is_read_in_background || self.is_background),
                     known_version,
                     added,
                     loaded,
@@ -447,6 +470,8 @@ pub(super) struct FinishedStream {
     pub(super) seen_at: i64,
     /// Whether many events had to be read to load the stream.
     pub(super) took_long: bool,
+    /// Whether only commands in the background have used it, so that it need not stay in memory.
+    pub(super) in_background: bool,
     pub(super) loaded: Loaded,
     /// The version that look-ups for the next batch must have reached: the one before this batch, or the one after it
     /// if this batch has changed what is looked up.
@@ -455,6 +480,8 @@ pub(super) struct FinishedStream {
     added: Vec<AddedReferee>,
 }
 
+#[cfg(test)]
+mod background_tests;
 #[cfg(test)]
 mod evidence_tests;
 mod purchases;

@@ -23,7 +23,7 @@ use super::horizon::Horizon;
 use super::job::Job;
 use super::outcome::Responder;
 use super::patience::Patience;
-use super::pending::Pending;
+use super::pending::{Pending, Room};
 use super::session::{BatchNumber, Session};
 use super::unit::{FinishedStreams, KnownTaken, UnitOfWork};
 use super::{Environment, Failure, Handover, Limits, fresh_uuid};
@@ -67,7 +67,7 @@ impl Worker {
         epoch: Epoch,
         environment: Environment,
         limits: Limits,
-        queue: mpsc::Receiver<Job>,
+        pending: Pending,
         handover: mpsc::Sender<Handover>,
         metrics: Metrics,
     ) -> Self {
@@ -78,7 +78,7 @@ impl Worker {
             environment,
             cache: Cache::new(limits.cached_streams),
             limits,
-            pending: Pending::new(queue, metrics.clone()),
+            pending,
             responder: Responder { database, handover, metrics },
             traces: Traces::default(),
             horizon: Horizon::default(),
@@ -105,7 +105,7 @@ impl Worker {
         let mut is_closed = false;
         loop {
             let is_filled = tokio::select! {
-                is_filled = self.pending.filled() => is_filled,
+                is_filled = self.pending.filled(Room::of(1)) => is_filled,
                 () = stop.cancelled(), if !is_closed => {
                     is_closed = true;
                     self.pending.close();
@@ -132,7 +132,7 @@ impl Worker {
     async fn carry_out(&mut self, stop: &CancellationToken) {
         let most = self.limits.batch_commands.max(1);
         let needs_lock = self.pending.needs_lock();
-        let jobs = self.pending.take_batch(most);
+        let jobs = self.pending.take_batch(Room::of(most));
         if self.contended > 0 || needs_lock {
             let is_contended = self.contended > 0;
             self.contended = self.contended.saturating_sub(1);
@@ -308,6 +308,9 @@ impl Worker {
     /// A batch in which nothing was decided. The loaded streams stay in memory for the next attempt.
     fn put_off(&mut self, streams: FinishedStreams, delayed: Vec<Job>) {
         for (key, stream) in streams {
+            if stream.in_background {
+                continue;
+            }
             if key.kind.cache() != CachePolicy::Never {
                 self.cache.put(key, Seen { loaded: stream.loaded, at: stream.seen_at });
             }

@@ -10,6 +10,7 @@
 //! - [`functions`] creates and names the database functions; [`schema`] finds what is missing.
 //! - [`holders`] keeps processes that hang from blocking the others.
 //! - [`snapshots`] sorts out snapshots that are of no use.
+//! - [`releases`] is the table of hold periods that end.
 //! - [`jobs`] is the table of jobs, [`sessions`] those of sessions.
 //! - [`mails`] queues mails, and holds what their senders note about them; [`mailed_tokens`] are the tokens in their
 //!   links.
@@ -37,6 +38,7 @@ pub mod notes;
 pub mod personal;
 mod profiles;
 pub mod purchases;
+pub mod releases;
 mod rights;
 pub mod schema;
 pub mod second_factors;

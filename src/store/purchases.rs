@@ -99,7 +99,7 @@ fn statement(table: Option<&str>) -> String {
     });
     format!(
         "with reach as materialized (\
-             select coalesce((select position from checkpoints where copy = $4), 0) as reached, \
+             select coalesce((select max(position) from checkpoints where copy = $4), 0) as reached, \
                  coalesce((select position from events order by position desc limit 1), 0) as head\
          ), tail as materialized (\
              select late.position, late.aggregate_id, late.payload ->> 'buyer_user_id' as buyer \

@@ -32,6 +32,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("sign_up_requests", &["SELECT", "INSERT", "DELETE"]),
     ("second_factors", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("jobs", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("releases", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mails", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mail_opt_outs", &["SELECT", "INSERT", "DELETE"]),
     ("referee_addresses", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

@@ -30,6 +30,7 @@ pub const TABLES: &[&str] = &[
     "referee_addresses",
     "referrals",
     "refresh_tokens",
+    "releases",
     "second_factors",
     "secrets",
     "sessions",

@@ -4,10 +4,10 @@ use contract::pb::*;
 use serde_json::Value;
 use tonic::{Code, Status};
 
-use super::keys::{holder, wanted};
+use super::keys::{holder, wanted, with};
 use super::roles::person;
 use super::support::{refused, server_with};
-use testing::{Client, Server, ServerOptions, TestDatabase};
+use testing::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, sign_up_request};
 
 const LINES: &str = "multi-level-commission";
 const BONUS: &str = "first-purchase-bonus";
@@ -46,7 +46,16 @@ async fn decline(
     Ok(client.rewards().decline(client.request(message)).await?.into_inner())
 }
 
+/// A token of everything that was written so far: reads of a server that does not fold may be a moment behind.
+async fn newest(client: &Client) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let marker = sign_up_request("", &format!("marker-{}", now.as_nanos()), "");
+    with(client, ADMIN_KEY).register(marker).await.unwrap().consistency_token
+}
+
 async fn list(client: &Client, message: ListApprovalsRequest) -> ListApprovalsResponse {
+    let consistency_token = newest(client).await;
+    let message = ListApprovalsRequest { consistency_token, ..message };
     client.rewards().list_approvals(client.request(message)).await.unwrap().into_inner()
 }
 
@@ -54,6 +63,7 @@ async fn balance(client: &Client, user_id: &str) -> i64 {
     let message = GetBalancesRequest {
         program_id: LINES.into(),
         user_id: user_id.into(),
+        consistency_token: newest(client).await,
         ..Default::default()
     };
     let answer = client.rewards().get_balances(client.request(message)).await.unwrap();
@@ -64,6 +74,7 @@ async fn entries(client: &Client, user_id: &str) -> Vec<BalanceEntry> {
     let message = ListBalanceEntriesRequest {
         program_id: LINES.into(),
         user_id: user_id.into(),
+        consistency_token: newest(client).await,
         ..Default::default()
     };
     let answer = client.rewards().list_balance_entries(client.request(message)).await.unwrap();
@@ -114,11 +125,16 @@ async fn an_adjustment_is_an_entry_with_its_reason_code_and_changes_no_earnings(
     let earnings = GetEarningsRequest {
         program_id: LINES.into(),
         user_id: "ana".into(),
+        consistency_token: newest(&client).await,
         ..Default::default()
     };
     let earnings = client.rewards().get_earnings(client.request(earnings)).await.unwrap();
     assert_eq!(earnings.into_inner().total.unwrap().minor_units, 5_000);
-    let board = GetLeaderboardRequest { program_id: LINES.into(), ..Default::default() };
+    let board = GetLeaderboardRequest {
+        program_id: LINES.into(),
+        consistency_token: newest(&client).await,
+        ..Default::default()
+    };
     let board = client.leaderboards().get_leaderboard(client.request(board)).await.unwrap();
     let board = board.into_inner();
     let score = |user: &str| board.entries.iter().find(|of| of.user_id == user).map(|of| of.score);

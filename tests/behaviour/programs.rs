@@ -93,6 +93,92 @@ async fn programs_are_listed_by_id_page_by_page() {
     database.check().await;
 }
 
+async fn versions(
+    client: &Client,
+    program_id: &str,
+    page_size: i32,
+    page_token: &str,
+) -> (Vec<Program>, String) {
+    let message = ListProgramVersionsRequest {
+        program_id: program_id.into(),
+        page_size,
+        page_token: page_token.into(),
+        ..Default::default()
+    };
+    let page = client.programs().list_program_versions(client.request(message)).await.unwrap();
+    let page = page.into_inner();
+    (page.programs, page.next_page_token)
+}
+
+#[tokio::test]
+async fn the_versions_of_a_program_are_listed_the_newest_first_as_each_of_them_is_read() {
+    let (database, server, client) = server_with(&["referral-count"]).await;
+    let first = client.publish_shipped("multi-level-commission").await;
+    let mut published = vec![first.clone()];
+    for limit in 2..=5 {
+        let changed = Program { max_direct_referrals: Some(limit), ..first.clone() };
+        published.insert(0, client.publish(changed).await.unwrap());
+    }
+    let (all, next) = versions(&client, "multi-level-commission", 0, "").await;
+    assert_eq!((&all, next.as_str()), (&published, ""));
+    for program in &all {
+        assert_eq!(&get(&client, "multi-level-commission", program.version).await, program);
+    }
+    let times: Vec<_> = all.iter().map(|of| of.publish_time.unwrap()).collect();
+    let order = |time: &prost_types::Timestamp| (time.seconds, time.nanos);
+    assert!(times.is_sorted_by_key(|time| std::cmp::Reverse(order(time))), "{times:?}");
+
+    // A version that is published in between does not shift the pages.
+    let (mut listed, mut token) = versions(&client, "multi-level-commission", 2, "").await;
+    client.publish(Program { max_direct_referrals: Some(7), ..first }).await.unwrap();
+    while !token.is_empty() {
+        let (page, next) = versions(&client, "multi-level-commission", 2, &token).await;
+        assert!(!page.is_empty() && page.len() <= 2);
+        listed.extend(page);
+        token = next;
+    }
+    assert_eq!(listed, published);
+    assert_eq!(versions(&client, "referral-count", 1, "").await.0.len(), 1);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_page_of_large_versions_ends_before_it_is_too_large_for_a_client() {
+    const VERSIONS: usize = 260;
+    let (database, server, client) = server_with(&[]).await;
+    // As many tiers as a rule can have, with names as long as they can be.
+    let json = std::fs::read_to_string(program("tiered-points")).unwrap();
+    let mut large = parse_program(&json).unwrap();
+    let long = "\u{20000}".repeat(61);
+    large.rewards[0].tiers = (0..32)
+        .map(|tier| Tier {
+            name: format!("{tier}.{long}"),
+            from_referrals: tier,
+            ..Default::default()
+        })
+        .collect();
+    let mut bytes = 0;
+    for version in 1..=VERSIONS {
+        large.display_name = format!("Version {version}");
+        let published = client.publish(large.clone()).await.unwrap();
+        bytes += prost::Message::encoded_len(&published);
+    }
+    assert!(bytes > 2 * 1024 * 1024, "{bytes} bytes fit into one page");
+    let (mut listed, mut token) = versions(&client, &large.program_id, 1_000, "").await;
+    let first = listed.len();
+    assert!(first < VERSIONS, "all {VERSIONS} versions are in one page");
+    while !token.is_empty() {
+        let (page, next) = versions(&client, &large.program_id, 1_000, &token).await;
+        listed.extend(page);
+        token = next;
+    }
+    let numbers: Vec<_> = listed.iter().map(|of| usize::try_from(of.version).unwrap()).collect();
+    assert_eq!(numbers, (1..=VERSIONS).rev().collect::<Vec<_>>());
+    server.stop().await;
+    database.check().await;
+}
+
 #[tokio::test]
 async fn a_sign_up_without_program_and_code_enters_the_programs_that_enroll_by_default() {
     let (database, server, client) = server_with(&["referral-count"]).await;

@@ -27,6 +27,7 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("RewardService/ListRewards", REWARDS, r#"{"user_id": "bob"}"#),
     ("RewardService/ListBalanceEntries", REWARDS, r#"{"user_id": "bob"}"#),
     ("RewardService/GetEarnings", REWARDS, r#"{"user_id": "bob"}"#),
+    ("ProgramService/ListProgramVersions", BOARD, r#"{"program_id": "referral-count"}"#),
     ("ReferralService/ListReferrals", REWARDS, r#"{"status": "REFERRAL_STATUS_CONVERTED"}"#),
     ("ReferralService/ListReferrals", REWARDS, r#"{"max_level": 2}"#),
     ("LeaderboardService/GetLeaderboard", BOARD, r#"{"metric": "LEADERBOARD_METRIC_REFERRALS"}"#),

@@ -52,6 +52,18 @@ const FACTS: &str = "
         select program_id, user_id as referee, payload ->> 'purchase_id' as purchase_id, position,
             recorded_at, (not payload ? 'converted_while_inactive')::integer as converted_for_tiers
         from of_participant where event_type = 'ReferralConverted'
+            and not exists (select from of_participant as undone
+                where undone.event_type = 'ReferralUnconverted' and undone.aggregate_id = of_participant.aggregate_id
+                    and undone.position > of_participant.position)
+    ),
+    -- Every conversion and every undoing of one, with the conversion that it is about.
+    conversion_step as (
+        select program_id, user_id as referee, position, (
+                select max(converted.recorded_at) from of_participant as converted
+                where converted.event_type = 'ReferralConverted'
+                    and converted.aggregate_id = of_participant.aggregate_id
+                    and converted.position <= of_participant.position) as convert_time
+        from of_participant where event_type in ('ReferralConverted', 'ReferralUnconverted')
     ),
     -- The other end of each step of a referral.
     of_referrer as (
@@ -74,9 +86,37 @@ const FACTS: &str = "
             (payload -> 'posting' ->> 'amount')::bigint as amount, position
         from of_participant where event_type = 'RewardGranted'
     ),
-    credit as (
-        select program_id, user_id as buyer, (payload -> 'posting' ->> 'amount')::bigint as amount, position
-        from of_participant where event_type = 'PurchaseCredited'
+    -- Rewards, and what was taken back of them.
+    earning as (
+        select program_id, user_id as earner, payload ->> 'source_user_id' as source,
+            (payload ->> 'level')::integer as level,
+            (payload -> 'posting' ->> 'amount')::bigint as amount, position
+        from of_participant where event_type in ('RewardGranted', 'RewardReversed')
+    ),
+    posting as (
+        select program_id, user_id, position, payload -> 'posting' ->> 'kind' as kind,
+            (payload -> 'posting' ->> 'amount')::bigint as amount,
+            coalesce(payload -> 'posting' ->> 'to', 'available') as to_bucket,
+            payload -> 'posting' ->> 'from' as from_bucket
+        from of_participant where payload ? 'posting'
+    ),
+    -- The parts of each balance and its sums, added up from all its postings.
+    balance as (
+        select program_id, user_id,
+            coalesce(sum(amount) filter (where to_bucket = 'pending'), 0)
+                - coalesce(sum(amount) filter (where from_bucket = 'pending'), 0) as pending,
+            coalesce(sum(amount) filter (where to_bucket = 'available'), 0)
+                - coalesce(sum(amount) filter (where from_bucket = 'available'), 0) as available,
+            coalesce(sum(amount) filter (where to_bucket = 'reserved'), 0)
+                - coalesce(sum(amount) filter (where from_bucket = 'reserved'), 0) as reserved,
+            sum(amount) filter (where kind in ('points', 'credit', 'bonus', 'commission')) as earned,
+            sum(amount) filter (where kind = 'purchase_credit') as credited,
+            sum(amount) filter (where kind = 'adjustment') as adjusted,
+            -sum(amount) filter (where kind = 'reversal') as reversed,
+            -sum(amount) filter (where kind = 'redemption') as spent,
+            -sum(amount) filter (where kind = 'payout') as paid,
+            -sum(amount) filter (where kind = 'expiry') as expired
+        from posting group by program_id, user_id
     ),
     purchase as (
         select aggregate_id as purchase_id, payload ->> 'buyer_user_id' as buyer,
@@ -104,7 +144,7 @@ const EXPECTED: [(&str, &str); 9] = [
     (
         "contributions",
         "select program_id, source, level, max(position), sum(amount)::bigint
-        from reward group by program_id, source, level",
+        from earning group by program_id, source, level",
     ),
     (
         "conversion_days",
@@ -126,6 +166,13 @@ const EXPECTED: [(&str, &str); 9] = [
             union all
             select program_id, (recorded_at at time zone 'UTC')::date, position, 0, 0, 0, 0, 1
             from conversion
+            union all
+            select program_id, (convert_time at time zone 'UTC')::date, position, 0, 0, 0, 0, 0
+            from conversion_step
+            union all
+            select program_id, (to_timestamp(referral.time_us / 1000000) at time zone 'UTC')::date,
+                conversion_step.position, 0, 0, 0, 0, 0
+            from conversion_step join referral using (program_id, referee)
         ) as facts
         group by program_id, day",
     ),
@@ -167,7 +214,16 @@ const EXPECTED: [(&str, &str); 9] = [
         "overviews",
         "select program_id, max(position), sum(enrolled)::integer, sum(referred)::integer,
             sum(pending)::integer, sum(held)::integer, sum(converted)::integer,
-            sum(rejected)::integer, sum(rewards)::integer, sum(amount)::bigint
+            sum(rejected)::integer, sum(rewards)::integer, sum(amount)::bigint,
+            coalesce((select sum(reversed) from balance where balance.program_id = facts.program_id), 0),
+            (select coalesce(sum(pending) filter (where pending > 0), 0) from balance
+                where balance.program_id = facts.program_id),
+            (select coalesce(sum(available) filter (where available > 0), 0) from balance
+                where balance.program_id = facts.program_id),
+            (select coalesce(sum(reserved) filter (where reserved > 0), 0) from balance
+                where balance.program_id = facts.program_id),
+            (select coalesce(-sum(available) filter (where available < 0), 0) from balance
+                where balance.program_id = facts.program_id)
         from (
             select aggregate_id as program_id, position, 0 as enrolled, 0 as referred, 0 as pending,
                 0 as held, 0 as converted, 0 as rejected, 0 as rewards, 0 as amount
@@ -182,10 +238,7 @@ const EXPECTED: [(&str, &str); 9] = [
             union all
             select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0 from of_referrer
             union all
-            select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0 from credit
-            union all
-            select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0
-            from of_participant where event_type in ('BalanceForfeited', 'BalanceAdjusted')
+            select program_id, position, 0, 0, 0, 0, 0, 0, 0, 0 from posting
             union all
             select program_id, position, 0, 0, 0, 0, 0, 0, 1, amount from reward
         ) as facts
@@ -205,9 +258,16 @@ const EXPECTED: [(&str, &str); 9] = [
                 when me.program_id <> 'tiered-points' or coalesce(made.for_tiers, 0) < 10 then null
                 when made.for_tiers < 50 then 'Silver' else 'Gold'
             end,
-            coalesce(earned.rewards, 0), coalesce(earned.amount, 0)::bigint,
-            (coalesce(earned.amount, 0) + coalesce(bought.amount, 0) - own.forfeited)::bigint,
-            coalesce(by_level.totals, '{}')
+            coalesce(earned.rewards, 0),
+            (coalesce(balance.earned, 0) - coalesce(balance.reversed, 0))::bigint,
+            coalesce(balance.pending + balance.available + balance.reserved, 0)::bigint,
+            coalesce(by_level.totals, '{}'), coalesce(earned.by_level, '{}'),
+            jsonb_strip_nulls(jsonb_build_object(
+                'pending', nullif(balance.pending, 0), 'available', nullif(balance.available, 0),
+                'reserved', nullif(balance.reserved, 0), 'earned', nullif(balance.earned, 0),
+                'credited', nullif(balance.credited, 0), 'adjusted', nullif(balance.adjusted, 0),
+                'reversed', nullif(balance.reversed, 0), 'spent', nullif(balance.spent, 0),
+                'paid', nullif(balance.paid, 0), 'expired', nullif(balance.expired, 0)))
         from of_participant as me
         join (
             select program_id, user_id,
@@ -217,8 +277,6 @@ const EXPECTED: [(&str, &str); 9] = [
                 count(*) filter (where event_type = 'ParticipantDeactivated')
                     = count(*) filter (where event_type = 'ParticipantReactivated')
                     and count(*) filter (where event_type = 'ParticipantErased') = 0 as is_active,
-                coalesce(-sum((payload -> 'posting' ->> 'amount')::bigint) filter (
-                    where event_type in ('BalanceForfeited', 'BalanceAdjusted')), 0) as forfeited,
                 count(*) filter (where event_type = 'ReferralMade')
                     - (select count(*) from referral where referral.program_id = of_participant.program_id
                         and referral.referrer = of_participant.user_id and status = 'rejected') as uses
@@ -232,22 +290,23 @@ const EXPECTED: [(&str, &str); 9] = [
             from outcome group by program_id, referrer
         ) as made using (program_id, user_id)
         left join (
-            select program_id, earner as user_id, count(*) as rewards, sum(amount) as amount
-            from reward group by program_id, earner
-        ) as earned using (program_id, user_id)
-        left join (
-            select program_id, earner as user_id,
-                jsonb_object_agg(level, jsonb_build_array(amount, rewards)) as totals
+            select program_id, earner as user_id, sum(rewards) as rewards,
+                jsonb_object_agg(level, rewards) as by_level
             from (
-                select program_id, earner, level, sum(amount)::bigint as amount, count(*) as rewards
+                select program_id, earner, level, count(*) as rewards
                 from reward group by program_id, earner, level
             ) as of_level
             group by program_id, earner
-        ) as by_level using (program_id, user_id)
+        ) as earned using (program_id, user_id)
         left join (
-            select program_id, buyer as user_id, sum(amount) as amount
-            from credit group by program_id, buyer
-        ) as bought using (program_id, user_id)
+            select program_id, earner as user_id, jsonb_object_agg(level, amount) as totals
+            from (
+                select program_id, earner, level, sum(amount)::bigint as amount
+                from earning group by program_id, earner, level
+            ) as of_level
+            group by program_id, earner
+        ) as by_level using (program_id, user_id)
+        left join balance using (program_id, user_id)
         left join outcome as by on by.program_id = me.program_id and by.referee = me.user_id
         where me.event_type = 'ParticipantEnrolled'",
     ),

@@ -71,7 +71,7 @@ async fn append_newer(database: &TestDatabase, version: i64, events: &[(&str, Po
     let events = (1..).zip(events).map(event).collect();
     batch.add(Entry { reads, events, ..Entry::default() });
     let mut connection = PgConnection::connect(&database.url).await.unwrap();
-    let appended = append(&mut connection, Uuid::from_u128(1), 1, &batch).await.unwrap();
+    let appended = append(&mut connection, Uuid::from_u128(1), version, &batch).await.unwrap();
     assert_eq!(appended.verdicts, [Verdict::Appended]);
 }
 
@@ -162,7 +162,7 @@ async fn money_that_a_newer_release_moved_is_everywhere_though_nobody_knows_the_
     let reversed = held.after.post(EntryKind::Reversal, -200, Bucket::Available, "INR").unwrap();
     let reserved =
         reversed.after.transfer(1_000, Bucket::Available, Bucket::Reserved, "INR").unwrap();
-    let events = [("BonusHeld", held), ("RewardReversed", reversed), ("PayoutReserved", reserved)];
+    let events = [("BonusHeld", held), ("BonusReversed", reversed), ("PayoutReserved", reserved)];
     append_newer(&database, loaded.version, &events).await;
 
     let resumed = client.watch_balances(PROGRAM, "ada", &token).await.unwrap();
@@ -185,6 +185,70 @@ async fn money_that_a_newer_release_moved_is_everywhere_though_nobody_knows_the_
     check_reads(&server.client()).await;
     server.stop().await;
     check_books(&database).await;
+    database.check().await;
+}
+
+/// What is owed to participants by its parts, and what they owe.
+async fn liability(client: &Client) -> [i64; 4] {
+    let request = GetOverviewRequest { program_id: PROGRAM.into(), ..Default::default() };
+    let answer = client.operators().get_overview(client.request(request)).await.unwrap();
+    let of = answer.into_inner().liability.unwrap();
+    [of.pending_minor_units, of.available_minor_units, of.reserved_minor_units, of.debt_minor_units]
+        .map(|of| of.parse().unwrap())
+}
+
+#[tokio::test]
+async fn debts_are_told_apart_from_what_is_owed_and_offset_by_what_comes_later() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    begin(&client, 1).await;
+    let bob = client.user("bob").await.unwrap().participants[0].code.clone();
+    client.sign_up(PROGRAM, "cid", &bob).await.unwrap();
+    let cid = client.user("cid").await.unwrap().participants[0].code.clone();
+    client.sign_up(PROGRAM, "dan", &cid).await.unwrap();
+    client.buy("of-dan", "dan", "INR", 100_000).await.unwrap();
+    caught_up(&database).await;
+    // Ada and cid have 5,000 each, bob 1,000 of the second level. The two are owed that whatever ada owes.
+    assert_eq!(liability(&client).await, [0, 11_000, 0, 0]);
+
+    let mut buckets = Buckets { available: 5_000, earned: 5_000, ..Buckets::default() };
+    for (step, expected) in [
+        (("Corrected", EntryKind::Adjustment, -12_000), [0, 6_000, 0, 7_000]),
+        (("BonusPaid", EntryKind::Bonus, 3_000), [0, 6_000, 0, 4_000]),
+        (("BonusWaits", EntryKind::Transfer, 1_000), [1_000, 6_000, 0, 5_000]),
+        (("BonusPaid", EntryKind::Bonus, 9_000), [1_000, 10_000, 0, 0]),
+        (("BonusLost", EntryKind::Expiry, -5_000), [1_000, 6_000, 0, 1_000]),
+        (("BonusPaid", EntryKind::Bonus, 1_000), [1_000, 6_000, 0, 0]),
+    ] {
+        let (event_type, kind, amount) = step;
+        let posting = match kind {
+            EntryKind::Transfer => {
+                buckets.transfer(amount, Bucket::Available, Bucket::Pending, "INR").unwrap()
+            }
+            _ => buckets.post(kind, amount, Bucket::Available, "INR").unwrap(),
+        };
+        buckets = posting.after;
+        let version = load(&database, ada()).await.version;
+        append_newer(&database, version, &[(event_type, posting)]).await;
+        caught_up(&database).await;
+        assert_eq!(liability(&client).await, expected, "{step:?}");
+    }
+
+    let request = GetEarningsSeriesRequest {
+        program_id: PROGRAM.into(),
+        user_id: "ada".into(),
+        ..Default::default()
+    };
+    let answer = client.rewards().get_earnings_series(client.request(request)).await.unwrap();
+    let series = answer.into_inner();
+    // What a newer release granted without a level has a line of its own.
+    let lines: Vec<_> =
+        series.lines.iter().map(|of| (of.level, minor(of.total.as_ref()))).collect();
+    assert_eq!(lines, [(Some(1), 5_000), (Some(2), 0), (None, 13_000)]);
+    assert_eq!(minor(series.total.as_ref()), 18_000);
+    server.stop().await;
+    // The whole log folded in one run comes to the same.
     database.check().await;
 }
 

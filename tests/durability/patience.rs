@@ -127,6 +127,7 @@ async fn somebody_whom_the_read_models_have_yet_to_meet_is_never_unknown() {
         "GetBalances",
         "ListBalanceEntries",
         "GetEarnings",
+        "GetEarningsSeries",
         "ListRewards",
         "GetReferralStats",
         "ListReferrals",

@@ -169,11 +169,11 @@ async fn rows_and_checkpoint_move_together() {
         (
             "contributions",
             "sum(total_minor)",
-            "sum((payload -> 'posting' ->> 'amount')::bigint) filter (where event_type = 'RewardGranted')",
+            "sum((payload -> 'posting' ->> 'amount')::bigint) filter (where event_type in ('RewardGranted', 'RewardReversed'))",
         ),
         (
             "participants",
-            "sum((select sum((value ->> 1)::bigint) from jsonb_each(earned_by_level)))",
+            "sum((select sum(value::bigint) from jsonb_each_text(rewards_by_level)))",
             "count(*) filter (where event_type = 'RewardGranted')",
         ),
         (

@@ -14,10 +14,11 @@ pub const TIERED: &str = "tiered-points";
 pub const SHARE: i64 = 5_000;
 
 /// The reads that read models answer.
-pub const FROM_READ_MODELS: [&str; 15] = [
+pub const FROM_READ_MODELS: [&str; 16] = [
     "GetBalances",
     "ListBalanceEntries",
     "GetEarnings",
+    "GetEarningsSeries",
     "ListRewards",
     "GetTier",
     "GetReferralStats",
@@ -104,6 +105,9 @@ pub async fn position(
             ask_of_owner!(rewards.list_balance_entries(ListBalanceEntriesRequest {}))
         }
         "GetEarnings" => ask_of_owner!(rewards.get_earnings(GetEarningsRequest {})),
+        "GetEarningsSeries" => {
+            ask_of_owner!(rewards.get_earnings_series(GetEarningsSeriesRequest {}))
+        }
         "ListRewards" => ask_of_owner!(rewards.list_rewards(ListRewardsRequest {})),
         "GetTier" => {
             ask!(rewards.get_tier(GetTierRequest { program_id: TIERED, user_id: user_id }))

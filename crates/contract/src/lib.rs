@@ -16,6 +16,7 @@ mod unique_keys;
     missing_docs,
     clippy::pedantic,
     clippy::missing_errors_doc,
+    clippy::large_enum_variant,
     reason = "generated; the comments of the contract are its documentation"
 )]
 pub mod pb {

@@ -69,15 +69,18 @@ struct Line {
     amounts: Vec<(usize, i64)>,
 }
 
-/// A line for each level that pays or has paid, also without amounts.
+/// A line for each level that pays or has paid, also without amounts. One more has what a newer release granted without
+/// a level, if there is any.
 fn level_lines(series: &Series, levels: &[u32]) -> Vec<Line> {
-    let of = |level: u32| {
-        let name = level.to_string();
-        let own = series.amounts.iter().filter(|of| of.line.as_ref() == Some(&name));
-        let message = pb::SeriesLine { level: Some(count(level)), ..Default::default() };
+    let of = |level: Option<u32>| {
+        let name = level.map(|level| level.to_string());
+        let own = series.amounts.iter().filter(|of| of.line == name);
+        let message = pb::SeriesLine { level: level.map(count), ..Default::default() };
         Line { message, amounts: own.map(|of| (of.period, of.amount_minor)).collect() }
     };
-    levels.iter().copied().map(of).collect()
+    let mut lines: Vec<Line> = levels.iter().copied().map(Some).map(of).collect();
+    lines.extend(Some(of(None)).filter(|line| !line.amounts.is_empty()));
+    lines
 }
 
 /// A line for each source that is told apart, and one for the rest if there is any.

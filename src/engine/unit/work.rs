@@ -41,9 +41,11 @@ impl Work for UnitOfWork<'_> {
                 return Err(Halt::Missing);
             }
         }
-        let Some(stream) = self.streams.get(key) else {
+        let Some(stream) = self.streams.get_mut(key) else {
             return Err(Halt::Broken("a stream that was entered is gone"));
         };
+        stream.is_wanted |= !self.scratch.in_background;
+        stream.is_read_in_background |= self.scratch.in_background;
         self.scratch.builds_on.extend(stream.last_writer);
         let (state, version) = (stream.state.clone(), stream.version);
         let read = CommandStream { state: state.clone(), version, written: false };

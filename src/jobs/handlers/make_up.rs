@@ -59,7 +59,8 @@ impl MakeUp {
                 let (purchase_id, program_id) = (purchase.purchase_id, referee.program_id.clone());
                 let command = Command::MakeUpPurchase { purchase_id, program_id };
                 let door = Door::job(self.kind());
-                match self.engine.execute(Submission::new(command, Actor::SYSTEM, door)).await {
+                let submission = Submission::new(command, Actor::SYSTEM, door).in_the_background();
+                match self.engine.execute(submission).await {
                     Ok(_) => {}
                     // The others do not depend on this one.
                     Err(Failure::Refused(refusal)) => refused = Some(refusal),

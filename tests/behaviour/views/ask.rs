@@ -142,6 +142,7 @@ read! {
     accounts.get_user(GetUserRequest) -> GetUserResponse;
     accounts.list_users(ListUsersRequest) -> ListUsersResponse;
     programs.get_program(GetProgramRequest) -> GetProgramResponse;
+    programs.list_program_versions(ListProgramVersionsRequest) -> ListProgramVersionsResponse;
     programs.list_programs(ListProgramsRequest) -> ListProgramsResponse;
     purchases.get_purchase(GetPurchaseRequest) -> GetPurchaseResponse;
     purchases.list_purchases(ListPurchasesRequest) -> ListPurchasesResponse;
@@ -153,6 +154,7 @@ read! {
     rewards.list_balance_entries(ListBalanceEntriesRequest) -> ListBalanceEntriesResponse;
     rewards.get_tier(GetTierRequest) -> GetTierResponse;
     rewards.get_earnings(GetEarningsRequest) -> GetEarningsResponse;
+    rewards.get_earnings_series(GetEarningsSeriesRequest) -> GetEarningsSeriesResponse;
     rewards.list_rewards(ListRewardsRequest) -> ListRewardsResponse;
     leaderboards.get_leaderboard(GetLeaderboardRequest) -> GetLeaderboardResponse;
     leaderboards.get_rank(GetRankRequest) -> GetRankResponse;
@@ -172,18 +174,20 @@ ask! {
 
 of_participant! {
     GetReferralStatsRequest ListReferralsRequest GetReferralTreeRequest GetBalancesRequest
-    ListBalanceEntriesRequest GetTierRequest GetEarningsRequest ListRewardsRequest GetRankRequest
+    ListBalanceEntriesRequest GetTierRequest GetEarningsRequest GetEarningsSeriesRequest ListRewardsRequest
+    GetRankRequest
     WatchEarningsRequest WatchBalancesRequest WatchTierRequest WatchParticipantRequest
 }
 
 of_program! {
-    ListUsersRequest GetProgramRequest ListReferralsRequest GetLeaderboardRequest
+    ListUsersRequest GetProgramRequest ListProgramVersionsRequest ListReferralsRequest GetLeaderboardRequest
     WatchLeaderboardRequest GetOverviewRequest GetConversionReportRequest
 }
 
 paged! {
     ListUsersRequest: users of UserDetail;
     ListProgramsRequest: programs of Program;
+    ListProgramVersionsRequest: programs of Program;
     ListPurchasesRequest: purchases of PurchaseDetail;
     ListReferralsRequest: referrals of ReferralDetail;
     ListBalanceEntriesRequest: entries of BalanceEntry;

@@ -37,6 +37,7 @@ async fn every_read_of_a_participant_tells_program_user_and_participant_apart() 
     tells_participants_apart::<ListBalanceEntriesRequest>(&client).await;
     tells_participants_apart::<GetTierRequest>(&client).await;
     tells_participants_apart::<GetEarningsRequest>(&client).await;
+    tells_participants_apart::<GetEarningsSeriesRequest>(&client).await;
     tells_participants_apart::<ListRewardsRequest>(&client).await;
     tells_participants_apart::<GetReferralStatsRequest>(&client).await;
     tells_participants_apart::<ListReferralsRequest>(&client).await;
@@ -78,6 +79,7 @@ async fn every_read_of_a_program_says_that_there_is_none() {
     let what = "PROGRAM_NOT_FOUND";
     missing(&client, what, ListUsersRequest::of_program("nowhere")).await;
     missing(&client, what, GetProgramRequest::of_program("nowhere")).await;
+    missing(&client, what, ListProgramVersionsRequest::of_program("nowhere")).await;
     missing(&client, what, ListReferralsRequest::of_program("nowhere")).await;
     missing(&client, what, GetLeaderboardRequest::of_program("nowhere")).await;
     missing(&client, what, WatchLeaderboardRequest::of_program("nowhere")).await;
@@ -155,6 +157,7 @@ async fn every_read_refuses_a_token_of_another_log() {
     refuses_token(&client, &ahead, ListUsersRequest::default()).await;
     refuses_token(&client, &ahead, ListUsersRequest::of_program(PROGRAM)).await;
     refuses_token(&client, &ahead, GetProgramRequest::of_program(PROGRAM)).await;
+    refuses_token(&client, &ahead, ListProgramVersionsRequest::of_program(PROGRAM)).await;
     refuses_token(&client, &ahead, ListProgramsRequest::default()).await;
     refuses_token(&client, &ahead, purchase).await;
     refuses_token(&client, &ahead, ListPurchasesRequest::default()).await;
@@ -166,6 +169,7 @@ async fn every_read_refuses_a_token_of_another_log() {
     refuses_token(&client, &ahead, ListBalanceEntriesRequest::of(PROGRAM, "ada")).await;
     refuses_token(&client, &ahead, GetTierRequest::of(PROGRAM, "ada")).await;
     refuses_token(&client, &ahead, GetEarningsRequest::of(PROGRAM, "ada")).await;
+    refuses_token(&client, &ahead, GetEarningsSeriesRequest::of(PROGRAM, "ada")).await;
     refuses_token(&client, &ahead, ListRewardsRequest::of(PROGRAM, "ada")).await;
     refuses_token(&client, &ahead, GetLeaderboardRequest::of_program(PROGRAM)).await;
     refuses_token(&client, &ahead, GetRankRequest::of(PROGRAM, "ada")).await;

@@ -55,6 +55,7 @@ async fn malformed_ids_are_named_by_every_read() {
     refuses_bad_participants::<ListBalanceEntriesRequest>(&client).await;
     refuses_bad_participants::<GetTierRequest>(&client).await;
     refuses_bad_participants::<GetEarningsRequest>(&client).await;
+    refuses_bad_participants::<GetEarningsSeriesRequest>(&client).await;
     refuses_bad_participants::<ListRewardsRequest>(&client).await;
     refuses_bad_participants::<GetReferralStatsRequest>(&client).await;
     refuses_bad_participants::<ListReferralsRequest>(&client).await;
@@ -66,6 +67,7 @@ async fn malformed_ids_are_named_by_every_read() {
     refuses_bad_participants::<WatchParticipantRequest>(&client).await;
     refuses_bad_programs::<ListUsersRequest>(&client).await;
     refuses_bad_programs::<GetProgramRequest>(&client).await;
+    refuses_bad_programs::<ListProgramVersionsRequest>(&client).await;
     refuses_bad_programs::<ListReferralsRequest>(&client).await;
     refuses_bad_programs::<GetLeaderboardRequest>(&client).await;
     refuses_bad_programs::<WatchLeaderboardRequest>(&client).await;
@@ -122,6 +124,7 @@ async fn pages_are_1_to_1000_long_and_tokens_are_those_that_were_given() {
     refuses_bad_pages(&client, ListUsersRequest::default()).await;
     refuses_bad_pages(&client, ListUsersRequest::of_program(PROGRAM)).await;
     refuses_bad_pages(&client, ListProgramsRequest::default()).await;
+    refuses_bad_pages(&client, ListProgramVersionsRequest::of_program(PROGRAM)).await;
     refuses_bad_pages(&client, ListPurchasesRequest::default()).await;
     refuses_bad_pages(&client, ListReferralsRequest::of_program(PROGRAM)).await;
     refuses_bad_pages(&client, ListReferralsRequest::of(PROGRAM, "ada")).await;

@@ -61,6 +61,7 @@ async fn no_answer_is_older_than_asked_for_or_than_one_before() {
     moves_forward(clients, write, ListUsersRequest::default()).await;
     moves_forward(clients, write, ListUsersRequest::of_program(PROGRAM)).await;
     moves_forward(clients, write, GetProgramRequest::of_program(PROGRAM)).await;
+    moves_forward(clients, write, ListProgramVersionsRequest::of_program(PROGRAM)).await;
     moves_forward(clients, write, ListProgramsRequest::default()).await;
     let purchase = GetPurchaseRequest { purchase_id: "order-1".into(), ..Default::default() };
     moves_forward(clients, write, purchase).await;
@@ -77,6 +78,7 @@ async fn no_answer_is_older_than_asked_for_or_than_one_before() {
     moves_forward(clients, write, ListBalanceEntriesRequest::of(PROGRAM, "ada")).await;
     moves_forward(clients, write, GetTierRequest::of(PROGRAM, "ada")).await;
     moves_forward(clients, write, GetEarningsRequest::of(PROGRAM, "ada")).await;
+    moves_forward(clients, write, GetEarningsSeriesRequest::of(PROGRAM, "ada")).await;
     moves_forward(clients, write, ListRewardsRequest::of(PROGRAM, "ada")).await;
     moves_forward(clients, write, GetLeaderboardRequest::of_program(PROGRAM)).await;
     moves_forward(clients, write, GetRankRequest::of(PROGRAM, "ada")).await;

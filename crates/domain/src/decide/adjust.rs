@@ -3,9 +3,9 @@
 use crate::note::write_note;
 use crate::participant::existing_participant;
 use crate::{
-    ApiKey, Approval, ApprovalCommand, ApprovalId, ApprovalState, Asked, Halt, NoteSubject,
-    OwnEvent, Participant, ParticipantCommand, Personal, Program, Refusal, Staff, StreamKey,
-    UserId, Work, load, peek_new, tell,
+    Adjustment, ApiKey, Approval, ApprovalCommand, ApprovalId, ApprovalState, Asked, Halt,
+    NoteSubject, OwnEvent, Participant, ParticipantCommand, Personal, Program, Refusal, Staff,
+    StreamKey, UserId, Work, load, peek_new, tell,
 };
 
 /// An operator adjusts a balance.
@@ -129,13 +129,13 @@ fn carry_out(work: &mut dyn Work, approval_id: &ApprovalId, asked: Asked) -> Res
     let ApprovalId { participant, adjustment_id } = approval_id;
     match asked {
         Asked::Adjustment { amount_minor, unit, reason_code } => {
-            let adjust = ParticipantCommand::Adjust {
+            let adjust = ParticipantCommand::Adjust(Adjustment {
                 user_id: participant.user_id.clone(),
                 adjustment_id: adjustment_id.clone(),
                 reason_code,
                 amount_minor,
                 unit,
-            };
+            });
             tell::<Participant>(work, participant, adjust).map(drop)
         }
     }

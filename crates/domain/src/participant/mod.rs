@@ -65,6 +65,17 @@ impl Grant {
     }
 }
 
+/// A correction of the balance by a signed amount.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct Adjustment {
+    pub user_id: UserId,
+    pub adjustment_id: AdjustmentId,
+    pub reason_code: String,
+    pub amount_minor: i64,
+    pub unit: String,
+}
+
 /// The commands of a participant. If a refusal names the participant, the command carries the name.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
@@ -125,13 +136,7 @@ pub enum ParticipantCommand {
     FreeFirstPurchase(PurchaseId),
     Withhold(RewardWithheld),
     /// Corrects the balance by a signed amount.
-    Adjust {
-        user_id: UserId,
-        adjustment_id: AdjustmentId,
-        reason_code: String,
-        amount_minor: i64,
-        unit: String,
-    },
+    Adjust(Adjustment),
     Deactivate,
     Reactivate {
         now: Timestamp,
@@ -458,6 +463,14 @@ impl Participant {
         }))
     }
 
+    fn adjust(&self, adjustment: Adjustment) -> Result<BalanceAdjusted, Refusal> {
+        let Adjustment { user_id, adjustment_id, reason_code, amount_minor, unit } = adjustment;
+        let kind = EntryKind::Adjustment;
+        let posting = self.buckets.post(kind, amount_minor, Bucket::Available, &unit);
+        let posting = posting.map_err(|Overflow| Refusal::BalanceLimitReached(user_id))?;
+        Ok(BalanceAdjusted { adjustment_id, reason_code, posting })
+    }
+
     fn forfeit(
         &self,
         bucket: Bucket,
@@ -586,18 +599,7 @@ impl Aggregate for Participant {
                 FirstPurchaseFreed { purchase_id }.into()
             }
             ParticipantCommand::Withhold(withheld) => withheld.into(),
-            ParticipantCommand::Adjust {
-                user_id,
-                adjustment_id,
-                reason_code,
-                amount_minor,
-                unit,
-            } => {
-                let kind = EntryKind::Adjustment;
-                let posting = self.buckets.post(kind, amount_minor, Bucket::Available, &unit);
-                let posting = posting.map_err(|Overflow| Refusal::BalanceLimitReached(user_id))?;
-                BalanceAdjusted { adjustment_id, reason_code, posting }.into()
-            }
+            ParticipantCommand::Adjust(adjustment) => self.adjust(adjustment)?.into(),
             ParticipantCommand::Deactivate => ParticipantDeactivated {}.into(),
             ParticipantCommand::Reactivate { now } => {
                 ParticipantReactivated { reactivate_time_us: now }.into()

@@ -1,0 +1,97 @@
+//! The look-up of a buyer's purchases finds all that are in the log, however far the read model has come.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+use sqlx::{Executor, PgConnection};
+use tributary::read::purchases_table;
+use tributary::store::Database;
+use tributary::store::purchases::{Asked, purchases_of};
+
+use domain::{PurchaseCursor, UserId};
+use testing::{Server, TestDatabase};
+
+const COMMISSION: &str = "multi-level-commission";
+
+/// The pages of a buyer's purchases.
+async fn pages(
+    connection: &mut PgConnection,
+    table: Option<&str>,
+    buyer: &str,
+) -> Vec<Vec<String>> {
+    let buyer = UserId::parse(buyer).unwrap();
+    let (mut cursor, mut pages): (Option<PurchaseCursor>, _) = (None, Vec::new());
+    loop {
+        // Several are asked for at once; the others must not get in the way.
+        let others = |name| (UserId::parse(name).unwrap(), None);
+        let asked: [Asked; 3] = [others("nobody"), (buyer.clone(), cursor), others("cem")];
+        let mut found = purchases_of(connection, table, &asked).await.unwrap();
+        assert_eq!(found.len(), 3);
+        assert!(found[0].as_ref().unwrap().purchases.is_empty());
+        let page = found.swap_remove(1).unwrap();
+        pages.push(page.purchases.iter().map(ToString::to_string).collect());
+        cursor = page.next;
+        if cursor.is_none() {
+            return pages;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_buyers_purchases_are_found_in_the_read_model_and_in_the_log_after_it() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    client.publish_shipped(COMMISSION).await;
+    for name in ["bea", "cem"] {
+        client.sign_up(COMMISSION, name, "").await.unwrap();
+    }
+    for number in 0..12 {
+        client.buy(&format!("b-{number}"), "bea", "INR", 10_000).await.unwrap();
+        client.buy(&format!("c-{number}"), "cem", "INR", 10_000).await.unwrap();
+    }
+    database.check().await;
+    server.stop().await;
+
+    let store = Database::new(&database.url, 1).unwrap();
+    let mut connection = store.connect().await.unwrap();
+    let name = |number| format!("b-{number}");
+    let expected: Vec<Vec<String>> =
+        vec![(8..12).rev().map(name).collect(), (0..8).rev().map(name).collect()];
+    assert_eq!(pages(&mut connection, None, "bea").await, expected);
+    let table = purchases_table();
+    let events = database.count("select count(*) from events").await;
+    for reached in [events, events / 2, 0] {
+        let back = format!(
+            "delete from {table} where last_position > {reached};
+             delete from checkpoints where copy = '{table}';
+             insert into checkpoints (copy, position, folded_at) values ('{table}', {reached}, now())"
+        );
+        database.pool.execute(sqlx::raw_sql(&back)).await.unwrap();
+        assert_eq!(pages(&mut connection, Some(table), "bea").await, expected, "{reached}");
+    }
+}
+
+#[tokio::test]
+async fn a_read_model_that_is_far_behind_is_not_waited_for() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    server.stop().await;
+    let table = purchases_table();
+    database
+        .pool
+        .execute(sqlx::raw_sql(&format!(
+            "insert into events
+             select number, number, now(), 'User', 'u', 'Nothing', '1.0.0', '{{}}', '{{}}'
+             from generate_series(1, 60000) as number;
+             delete from checkpoints where copy = '{table}';
+             insert into checkpoints (copy, position, folded_at) values ('{table}', 9000, now())"
+        )))
+        .await
+        .unwrap();
+    let store = Database::new(&database.url, 1).unwrap();
+    let mut connection = store.connect().await.unwrap();
+    let asked: [Asked; 1] = [(UserId::parse("bea").unwrap(), None)];
+    let lag = purchases_of(&mut connection, Some(table), &asked).await.unwrap().remove(0);
+    let lag = lag.unwrap_err();
+    assert_eq!((lag.reached, lag.head), (9_000, 60_000));
+}
