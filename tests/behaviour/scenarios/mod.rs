@@ -4,7 +4,7 @@
 use contract::parse_program;
 use contract::pb::*;
 use serde_json::Value;
-use tonic::{Response, Status};
+use tonic::Status;
 
 use super::support::server_with;
 use testing::{Client, program, reason};
@@ -18,10 +18,8 @@ struct Scenario<'a> {
     program: Value,
     currency_code: String,
     adjustments: usize,
-}
-
-fn done<T>(answer: Result<Response<T>, Status>) -> Result<(), Status> {
-    answer.map(drop)
+    /// Sees all that was done.
+    token: String,
 }
 
 impl Scenario<'_> {
@@ -57,43 +55,52 @@ impl Scenario<'_> {
         self.client.sign_up(&self.program_id(), &self.id(name), "").await.unwrap().code
     }
 
-    async fn refund(&self, id: &str, purchase: &str, amount: &[&str]) -> Result<(), Status> {
+    async fn refund(&self, id: &str, purchase: &str, amount: &[&str]) -> Result<String, Status> {
         let message = RefundPurchaseRequest {
             purchase_id: self.id(purchase),
             refund_id: id.into(),
             amount: self.money(amount),
             ..Default::default()
         };
-        done(self.client.purchases().refund_purchase(self.client.request(message)).await)
+        let answer = self.client.purchases().refund_purchase(self.client.request(message)).await?;
+        Ok(answer.into_inner().consistency_token)
     }
 
-    async fn cancel(&self, id: &str, purchase: &str) -> Result<(), Status> {
+    async fn cancel(&self, id: &str, purchase: &str) -> Result<String, Status> {
         let (purchase_id, refund_id) = (self.id(purchase), id.into());
         let message = CancelRefundRequest { purchase_id, refund_id, ..Default::default() };
-        done(self.client.purchases().cancel_refund(self.client.request(message)).await)
+        let answer = self.client.purchases().cancel_refund(self.client.request(message)).await?;
+        Ok(answer.into_inner().consistency_token)
     }
 
-    async fn dispute(&self, id: &str, purchase: &str, amount: &str) -> Result<(), Status> {
+    async fn dispute(&self, id: &str, purchase: &str, amount: &str) -> Result<String, Status> {
         let message = OpenDisputeRequest {
             purchase_id: self.id(purchase),
             dispute_id: id.into(),
             amount: self.money(&[amount]),
             ..Default::default()
         };
-        done(self.client.purchases().open_dispute(self.client.request(message)).await)
+        let answer = self.client.purchases().open_dispute(self.client.request(message)).await?;
+        Ok(answer.into_inner().consistency_token)
     }
 
-    async fn close(&self, id: &str, purchase: &str, outcome: DisputeState) -> Result<(), Status> {
+    async fn close(
+        &self,
+        id: &str,
+        purchase: &str,
+        outcome: DisputeState,
+    ) -> Result<String, Status> {
         let message = CloseDisputeRequest {
             purchase_id: self.id(purchase),
             dispute_id: id.into(),
             outcome: outcome.into(),
             ..Default::default()
         };
-        done(self.client.purchases().close_dispute(self.client.request(message)).await)
+        let answer = self.client.purchases().close_dispute(self.client.request(message)).await?;
+        Ok(answer.into_inner().consistency_token)
     }
 
-    async fn adjust(&mut self, name: &str, amount: &str) -> Result<(), Status> {
+    async fn adjust(&mut self, name: &str, amount: &str) -> Result<String, Status> {
         self.adjustments += 1;
         let currency_code = self.program["unit"].as_str().unwrap().into();
         let message = AdjustBalanceRequest {
@@ -104,7 +111,8 @@ impl Scenario<'_> {
             reason_code: "correction".into(),
             ..Default::default()
         };
-        done(self.client.rewards().adjust_balance(self.client.request(message)).await)
+        let answer = self.client.rewards().adjust_balance(self.client.request(message)).await?;
+        Ok(answer.into_inner().consistency_token)
     }
 
     async fn reward(&self, purchase: &str, level: &str) -> Reward {
@@ -113,21 +121,25 @@ impl Scenario<'_> {
         rewards.find(|of| of.level.to_string() == level).expect("a reward at the level")
     }
 
-    async fn hold(&self, purchase: &str, level: &str) -> Result<(), Status> {
+    async fn hold(&self, purchase: &str, level: &str) -> Result<String, Status> {
         let reward_id = self.reward(purchase, level).await.reward_id;
         let message = HoldRewardRequest { reward_id, ..Default::default() };
-        done(self.client.rewards().hold_reward(self.client.request(message)).await)
+        let answer = self.client.rewards().hold_reward(self.client.request(message)).await?;
+        Ok(answer.into_inner().consistency_token)
     }
 
-    async fn release(&self, purchase: &str, level: &str) -> Result<(), Status> {
+    async fn release(&self, purchase: &str, level: &str) -> Result<String, Status> {
         let reward_id = self.reward(purchase, level).await.reward_id;
         let message = ReleaseRewardRequest { reward_id, ..Default::default() };
-        done(self.client.rewards().release_reward(self.client.request(message)).await)
+        let answer = self.client.rewards().release_reward(self.client.request(message)).await?;
+        Ok(answer.into_inner().consistency_token)
     }
 
     async fn balances(&self, name: &str) -> GetBalancesResponse {
         let (program_id, user_id) = (self.program_id(), self.id(name));
-        let message = GetBalancesRequest { program_id, user_id, ..Default::default() };
+        let consistency_token = self.token.clone();
+        let message =
+            GetBalancesRequest { program_id, user_id, consistency_token, ..Default::default() };
         let answer = self.client.rewards().get_balances(self.client.request(message)).await;
         answer.unwrap().into_inner()
     }
@@ -140,7 +152,9 @@ impl Scenario<'_> {
 
     async fn tier(&self, name: &str) -> String {
         let (program_id, user_id) = (self.program_id(), self.id(name));
-        let message = GetTierRequest { program_id, user_id, ..Default::default() };
+        let consistency_token = self.token.clone();
+        let message =
+            GetTierRequest { program_id, user_id, consistency_token, ..Default::default() };
         let answer = self.client.rewards().get_tier(self.client.request(message)).await;
         answer.unwrap().into_inner().tier
     }
@@ -179,42 +193,50 @@ impl Scenario<'_> {
     }
 
     async fn act(&mut self, words: &[&str]) -> Result<(), Status> {
-        match words {
-            ["the", "program", "changes", "to", changes] => self.publish(changes).await,
+        self.token = match words {
+            ["the", "program", "changes", "to", changes] => {
+                self.publish(changes).await?;
+                return Ok(());
+            }
             [referrer, "brings", name] => {
                 let code = self.code(referrer).await;
                 let user_id = self.id(name);
-                self.client.sign_up(&self.program_id(), &user_id, &code).await.map(drop)
+                let user = self.client.sign_up(&self.program_id(), &user_id, &code).await?;
+                user.response.consistency_token
             }
             [name, "buys", purchase, "for", amount] => {
                 let amount = amount.parse().unwrap();
                 let (purchase, name) = (self.id(purchase), self.id(name));
-                self.client.buy(&purchase, &name, &self.currency_code, amount).await.map(drop)
+                let bought = self.client.buy(&purchase, &name, &self.currency_code, amount).await?;
+                bought.consistency_token
             }
-            [name, "is", "deactivated"] => self.client.deactivate(&self.id(name)).await.map(drop),
-            [name, "is", "adjusted", "by", amount] => self.adjust(name, amount).await,
+            [name, "is", "deactivated"] => {
+                self.client.deactivate(&self.id(name)).await?.consistency_token
+            }
+            [name, "is", "adjusted", "by", amount] => self.adjust(name, amount).await?,
             [refund, "gives", "back", amount @ .., "of", purchase] => {
-                self.refund(refund, purchase, amount).await
+                self.refund(refund, purchase, amount).await?
             }
             [dispute, "is", "about", amount, "of", purchase] => {
-                self.dispute(dispute, purchase, amount).await
+                self.dispute(dispute, purchase, amount).await?
             }
-            ["level", level, "of", purchase, "is", "held"] => self.hold(purchase, level).await,
+            ["level", level, "of", purchase, "is", "held"] => self.hold(purchase, level).await?,
             ["level", level, "of", purchase, "is", "released"] => {
-                self.release(purchase, level).await
+                self.release(purchase, level).await?
             }
-            [refund, "of", purchase, "is", "cancelled"] => self.cancel(refund, purchase).await,
+            [refund, "of", purchase, "is", "cancelled"] => self.cancel(refund, purchase).await?,
             [dispute, "of", purchase, "is", "won"] => {
-                self.close(dispute, purchase, DisputeState::Won).await
+                self.close(dispute, purchase, DisputeState::Won).await?
             }
             [dispute, "of", purchase, "is", "withdrawn"] => {
-                self.close(dispute, purchase, DisputeState::Withdrawn).await
+                self.close(dispute, purchase, DisputeState::Withdrawn).await?
             }
             [dispute, "of", purchase, "is", "lost"] => {
-                self.close(dispute, purchase, DisputeState::Lost).await
+                self.close(dispute, purchase, DisputeState::Lost).await?
             }
             _ => panic!("what is this step: {words:?}"),
-        }
+        };
+        Ok(())
     }
 }
 
@@ -234,8 +256,14 @@ async fn run(
     let mut program: Value = serde_json::from_str(&json).unwrap();
     program["program_id"] = format!("{name}-{number}").into();
     let currency = program["purchase_currency_code"].as_str().unwrap_or("USD").to_owned();
-    let mut scenario =
-        Scenario { client, number, program, currency_code: currency, adjustments: 0 };
+    let mut scenario = Scenario {
+        client,
+        number,
+        program,
+        currency_code: currency,
+        adjustments: 0,
+        token: String::new(),
+    };
     scenario.publish(changes).await.map_err(|status| format!("{status:?}"))?;
     for step in steps.split("; ") {
         let words: Vec<&str> = step.split_whitespace().collect();

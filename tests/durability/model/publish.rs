@@ -34,10 +34,10 @@ pub fn program(program_id: &str, rules: &Rules) -> Program {
         },
         minimum_purchase_minor: rules.minimum,
         purchase_currency_code: "USD".into(),
-        first_purchase_used_by: if rules.any_uses_first {
-            FirstPurchaseUse::AnyPurchase.into()
-        } else {
-            FirstPurchaseUse::QualifyingPurchase.into()
+        first_purchase_used_by: match (rules.earns_on, rules.any_uses_first) {
+            (EarnsOn::FirstPurchase, true) => FirstPurchaseUse::AnyPurchase.into(),
+            (EarnsOn::FirstPurchase, false) => FirstPurchaseUse::QualifyingPurchase.into(),
+            _ => FirstPurchaseUse::Unspecified.into(),
         },
         max_uses_per_code: uses,
         max_direct_referrals: referrals,
@@ -61,7 +61,11 @@ fn rule(level: &Level) -> RewardRule {
     let mut rule = RewardRule {
         rule: format!("level-{}", level.level),
         level: i32::try_from(level.level).unwrap(),
-        kind: RewardKind::Bonus.into(),
+        kind: match &level.pays {
+            Pays::Flat(_) => RewardKind::Bonus.into(),
+            Pays::Rate(_) => RewardKind::Commission.into(),
+            Pays::Count | Pays::Tiers(_) => RewardKind::Points.into(),
+        },
         cap_minor: level.cap,
         ..RewardRule::default()
     };
