@@ -50,13 +50,15 @@ fn write_message(
             continue;
         }
         let (field, module) = (oneof.name(), snake_case(name));
-        writeln!(code, "if let Some(value) = &mut self.{field} {{ match value {{")?;
         for variant in fields {
             let (module, oneof) = (&module, camel_case(field));
             let variant = camel_case(variant.name());
-            writeln!(code, "pb::{module}::{oneof}::{variant}(message) => message.redact(own),")?;
+            writeln!(
+                code,
+                "if let Some(pb::{module}::{oneof}::{variant}(message)) = &mut self.{field} \
+                 {{ message.redact(own); }}"
+            )?;
         }
-        writeln!(code, "_ => {{}} }} }}")?;
     }
     writeln!(code, "}} }}")?;
     Ok(())

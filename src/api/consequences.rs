@@ -57,7 +57,7 @@ impl Consequences {
                 self.add(id, None, 0, posting);
             }
             ParticipantEvent::ReferralConverted(_) => {
-                self.converted.push(id.program_id.to_string())
+                self.converted.push(id.program_id.to_string());
             }
             ParticipantEvent::ReferralUnconverted(_) => {
                 self.unconverted.push(id.program_id.to_string());

@@ -160,6 +160,10 @@ impl Server {
     ///
     /// # Errors
     /// [`ServerError`] if the database cannot be read.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "each part of a server once, in the order in which they begin"
+    )]
     pub async fn start(options: ServerOptions) -> Result<Self, ServerError> {
         let ServerOptions {
             database,

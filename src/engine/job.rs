@@ -14,6 +14,7 @@ use domain::decide::Command;
 type Answer = oneshot::Sender<Result<Committed, Failure>>;
 
 /// A command, and the callers who wait for its outcome.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub(super) struct Job {
     pub(super) command: Arc<Command>,
     /// Who caused it and how it came in.

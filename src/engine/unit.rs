@@ -29,6 +29,7 @@ pub(super) type KnownTaken = HashMap<(ClaimKind, String), String>;
 const LONG_READ_EVENTS: i64 = 16;
 
 /// A stream in its state after the batch.
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 struct BatchStream {
     state: AnyAggregate,
     version: i64,

@@ -239,7 +239,9 @@ impl Worker {
                 tracing::warn!(%error, "the lock of the log was lost; continuing without it");
                 self.session.leave_locked(patience).await;
                 self.contended = 0;
-                jobs.iter_mut().for_each(|job| job.needs_lock = false);
+                for job in &mut jobs {
+                    job.needs_lock = false;
+                }
                 return self.pending.put_back(jobs);
             }
         };

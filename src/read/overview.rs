@@ -37,7 +37,11 @@ pub struct Overview {
 
 /// What is owed to the participants of a program, without those who owe something, in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the parts of a balance")]
+#[allow(
+    missing_docs,
+    clippy::struct_field_names,
+    reason = "the parts of a balance, with their unit"
+)]
 pub struct Owed {
     pub pending_minor: i128,
     pub available_minor: i128,

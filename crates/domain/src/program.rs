@@ -76,6 +76,7 @@ impl Program {
     }
 
     /// All versions, oldest first.
+    #[must_use]
     pub fn versions(&self) -> impl DoubleEndedIterator<Item = &ProgramVersion> {
         self.versions.iter()
     }

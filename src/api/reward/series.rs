@@ -191,7 +191,7 @@ fn periods(
     // A malformed time has been reported already.
     let is_read = start.is_some() == request.start_time.is_some()
         && end.is_some() == request.end_time.is_some()
-        && !start.zip(end).is_some_and(|(start, end)| end < start);
+        && start.zip(end).is_none_or(|(start, end)| end >= start);
     let zone = zone.filter(|_| is_read)?;
     let length = match request.granularity() {
         SeriesGranularity::Week => Length::Week,

@@ -60,23 +60,23 @@ pub struct HoldReward {
 /// An operator holds a reward; nothing happens if it is held already.
 pub(super) fn hold(work: &mut dyn Work, input: &HoldReward) -> Result<(), Halt> {
     let HoldReward { reward: name, note } = input;
-    let hold = |share: &mut RewardShare| share.is_held = true;
+    let make = |share: &mut RewardShare| share.is_held = true;
     let held = PurchaseRewardHeld { program_id: name.program_id.clone(), level: name.level };
     name.note(work, note.as_ref())?;
-    change(work, name, PurchaseCommand::HoldReward(held), hold)
+    change(work, name, PurchaseCommand::HoldReward(held), make)
 }
 
 /// An operator releases a reward from whatever holds it but disputes; nothing happens if nothing does.
 pub(super) fn release(work: &mut dyn Work, input: &HoldReward) -> Result<(), Halt> {
     let HoldReward { reward: name, note } = input;
-    let release = |share: &mut RewardShare| {
+    let make = |share: &mut RewardShare| {
         share.is_held = false;
         share.release_time = None;
     };
     let released =
         PurchaseRewardReleased { program_id: name.program_id.clone(), level: name.level };
     name.note(work, note.as_ref())?;
-    change(work, name, PurchaseCommand::ReleaseReward(released), release)
+    change(work, name, PurchaseCommand::ReleaseReward(released), make)
 }
 
 fn change(
@@ -86,9 +86,9 @@ fn change(
     make: impl Fn(&mut RewardShare),
 ) -> Result<(), Halt> {
     let is_changed = |share: &RewardShare| {
-        let mut made = share.clone();
-        make(&mut made);
-        made != *share
+        let mut changed = share.clone();
+        make(&mut changed);
+        changed != *share
     };
     if let Some(purchase_id) = &name.purchase_id {
         let purchase = load::<Purchase>(work, purchase_id)?;

@@ -53,10 +53,8 @@ pub(super) fn make_up(
     for withheld in granted.withheld {
         tell::<Purchase>(work, purchase_id, PurchaseCommand::Withhold(withheld))?;
     }
-    if granted.count > 0 {
-        if let Some(purchase) = &occasion.purchase {
-            referral::convert(work, &buyer_id, By::Purchase(purchase))?;
-        }
+    if let Some(purchase) = occasion.purchase.as_ref().filter(|_| granted.count > 0) {
+        referral::convert(work, &buyer_id, By::Purchase(purchase))?;
     }
     Ok(())
 }

@@ -122,10 +122,8 @@ fn evaluate(
         tell::<Purchase>(work, &input.purchase_id, PurchaseCommand::Withhold(withheld))?;
     }
 
-    if converted {
-        if let Some(purchase) = &occasion.purchase {
-            referral::convert(work, &buyer_id, By::Purchase(purchase))?;
-        }
+    if let Some(purchase) = occasion.purchase.as_ref().filter(|_| converted) {
+        referral::convert(work, &buyer_id, By::Purchase(purchase))?;
     }
     // Remembered whatever the rules are: those of a later version may pay for a first purchase only.
     let is_insufficient = !is_enough(rules, &buyer, input);

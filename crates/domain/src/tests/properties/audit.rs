@@ -47,12 +47,9 @@ impl Audit {
                 }
                 None => {}
             }
-            match Purchase::event_ref(event) {
-                Some(PurchaseEvent::PurchaseRecorded(purchase)) => {
-                    let purchase_id = PurchaseId::parse(&logged.key.id).unwrap();
-                    audit.purchases.insert(purchase_id, purchase.clone());
-                }
-                Some(_) | None => {}
+            if let Some(PurchaseEvent::PurchaseRecorded(purchase)) = Purchase::event_ref(event) {
+                let purchase_id = PurchaseId::parse(&logged.key.id).unwrap();
+                audit.purchases.insert(purchase_id, purchase.clone());
             }
             if let Some(event) = Participant::event_ref(event) {
                 let id = ParticipantId::parse(&logged.key.id).unwrap();
