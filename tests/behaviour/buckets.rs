@@ -78,18 +78,18 @@ fn liability(overview: &GetOverviewResponse) -> [i64; 4] {
     [pending, available, reserved, of.debt_minor_units.parse().unwrap()]
 }
 
-/// Ada has earned 10,000 from a purchase of bob.
-async fn begin() -> (TestDatabase, testing::Server, Client) {
+/// Ada has earned 10,000 from a purchase of bob, whose token is returned.
+async fn begin() -> (TestDatabase, testing::Server, Client, String) {
     let (database, server, client) = server_with(&[PROGRAM]).await;
     let ada = client.sign_up(PROGRAM, "ada", "").await.unwrap();
     client.sign_up(PROGRAM, "bob", &ada.code).await.unwrap();
-    client.buy("order", "bob", "INR", 200_000).await.unwrap();
-    (database, server, client)
+    let bought = client.buy("order", "bob", "INR", 200_000).await.unwrap();
+    (database, server, client, bought.consistency_token)
 }
 
 #[tokio::test]
 async fn a_dispute_moves_money_between_the_parts_of_a_balance_and_every_read_shows_it() {
-    let (database, server, client) = begin().await;
+    let (database, server, client, _) = begin().await;
     let mut stream = client.watch_balances(PROGRAM, "ada", "").await.unwrap();
     assert_eq!(parts(&stream.first.buckets), [0, 10_000, 0, 10_000, 0]);
 
@@ -115,6 +115,7 @@ async fn a_dispute_moves_money_between_the_parts_of_a_balance_and_every_read_sho
     let message = ListBalanceEntriesRequest {
         program_id: PROGRAM.into(),
         user_id: "ada".into(),
+        consistency_token: token,
         ..Default::default()
     };
     let listed = client.rewards().list_balance_entries(client.request(message)).await.unwrap();
@@ -150,8 +151,8 @@ async fn a_dispute_moves_money_between_the_parts_of_a_balance_and_every_read_sho
 
 #[tokio::test]
 async fn an_overview_says_what_is_owed_and_apart_from_that_what_is_owed_by_participants() {
-    let (database, server, client) = begin().await;
-    let seen = overview(&client, "").await;
+    let (database, server, client, token) = begin().await;
+    let seen = overview(&client, &token).await;
     assert_eq!((liability(&seen), &*seen.rewards_reversed_minor_units), ([0, 10_000, 0, 0], "0"));
     let token = dispute(&client, 50_000).await;
     assert_eq!(liability(&overview(&client, &token).await), [2_500, 7_500, 0, 0]);
@@ -164,6 +165,7 @@ async fn an_overview_says_what_is_owed_and_apart_from_that_what_is_owed_by_parti
     let message = ListReferralsRequest {
         program_id: PROGRAM.into(),
         user_id: "ada".into(),
+        consistency_token: token,
         ..Default::default()
     };
     let listed = client.referrals().list_referrals(client.request(message)).await.unwrap();

@@ -89,31 +89,33 @@ fn reversals(reversals: &[RewardReversal]) -> Vec<(&str, i32, i64, i64)> {
         .collect()
 }
 
-/// The balance of a participant, and the sum of its entries, which must be the same.
-async fn balance(client: &Client, program_id: &str, user_id: &str) -> i64 {
-    let message = ListBalanceEntriesRequest {
-        program_id: program_id.into(),
-        user_id: user_id.into(),
-        ..Default::default()
-    };
-    let entries = client.rewards().list_balance_entries(client.request(message)).await.unwrap();
-    let entries = entries.into_inner().entries;
-    let is_move = |entry: &&BalanceEntry| entry.kind() != EntryKind::Transfer;
-    let sum = entries.iter().filter(is_move).map(|entry| minor(entry.amount.as_ref())).sum();
+/// Waits until the balance of a participant, and the sum of its entries, are what they must be.
+async fn comes_to(client: &Client, program_id: &str, user_id: &str, expected: i64) {
     let end = tokio::time::Instant::now() + PATIENCE;
     loop {
+        let message = ListBalanceEntriesRequest {
+            program_id: program_id.into(),
+            user_id: user_id.into(),
+            ..Default::default()
+        };
+        let entries = client.rewards().list_balance_entries(client.request(message)).await.unwrap();
+        let entries = entries.into_inner().entries;
+        let is_move = |entry: &&BalanceEntry| entry.kind() != EntryKind::Transfer;
+        let amounts = entries.iter().filter(is_move).map(|entry| minor(entry.amount.as_ref()));
+        let sum: i64 = amounts.sum();
         let message = GetBalancesRequest {
             program_id: program_id.into(),
             user_id: user_id.into(),
             ..Default::default()
         };
         let balances = client.rewards().get_balances(client.request(message)).await.unwrap();
-        if minor(balances.into_inner().balances.first()) == sum {
-            return sum;
+        let balance = minor(balances.into_inner().balances.first());
+        if (balance, sum) == (expected, expected) {
+            return;
         }
         assert!(
             tokio::time::Instant::now() < end,
-            "the balance is not the sum of its entries, {sum}"
+            "{user_id} has {balance}, entries of {sum}, and not {expected}"
         );
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
@@ -152,8 +154,8 @@ async fn partial_refunds_take_back_shares_that_add_up() {
     assert_eq!(rest.refund.as_ref().unwrap().amount, inr(100_130));
     assert_eq!(rest.unconverted_program_ids, [COMMISSION]);
     assert_eq!(referral_status(&client, COMMISSION, "cem").await, ReferralStatus::Pending);
-    assert_eq!(balance(&client, COMMISSION, "bea").await, 0);
-    assert_eq!(balance(&client, COMMISSION, "ana").await, 0);
+    comes_to(&client, COMMISSION, "bea", 0).await;
+    comes_to(&client, COMMISSION, "ana", 0).await;
 
     let found = client.purchase("order").await.unwrap();
     let purchase = found.purchase.unwrap();
@@ -170,7 +172,7 @@ async fn partial_refunds_take_back_shares_that_add_up() {
     let cancelled = cancel(&client, "order", "two").await.unwrap();
     assert!(cancelled.refund.as_ref().unwrap().cancelled);
     assert_eq!(cancelled.converted_program_ids, [COMMISSION]);
-    assert_eq!(balance(&client, COMMISSION, "bea").await, 5_007);
+    comes_to(&client, COMMISSION, "bea", 5_007).await;
     assert_eq!(cancel(&client, "order", "two").await.unwrap().reversals, cancelled.reversals);
     database.check().await;
     server.stop().await;
@@ -231,12 +233,12 @@ async fn what_a_dispute_could_take_is_pending_until_it_is_decided() {
     let found = client.purchase("order").await.unwrap();
     assert_eq!(found.purchase.unwrap().disputed, inr(200_000));
     assert_eq!(found.outcomes[0].rewards[0].pending, inr(10_000));
-    assert_eq!(balance(&client, COMMISSION, "ana").await, 20_000);
+    comes_to(&client, COMMISSION, "ana", 20_000).await;
     let lost = close(&client, "order", "d", DisputeState::Lost).await.unwrap();
     assert_eq!(reversals(&lost.reversals), [("ana", 1, -10_000, -10_000)]);
     assert_eq!(lost.dispute.as_ref().unwrap().state(), DisputeState::Lost);
     assert!(lost.dispute.unwrap().close_time.is_some());
-    assert_eq!(balance(&client, COMMISSION, "ana").await, 10_000);
+    comes_to(&client, COMMISSION, "ana", 10_000).await;
     database.check().await;
     server.stop().await;
 }
@@ -246,11 +248,11 @@ async fn the_price_that_was_credited_goes_back_with_it() {
     let (database, server, client) = server_with(&[BONUS]).await;
     line(&client, BONUS, &["ana", "bea"]).await;
     client.buy("order", "bea", "USD", 5_000).await.unwrap();
-    assert_eq!(balance(&client, BONUS, "bea").await, 6_000);
+    comes_to(&client, BONUS, "bea", 6_000).await;
     let usd = |minor_units| Some(Money { currency_code: "USD".into(), minor_units });
     refund(&client, "order", "one", usd(4_001)).await.unwrap();
-    assert_eq!(balance(&client, BONUS, "bea").await, 999);
-    assert_eq!(balance(&client, BONUS, "ana").await, 0);
+    comes_to(&client, BONUS, "bea", 999).await;
+    comes_to(&client, BONUS, "ana", 0).await;
     let found = client.purchase("order").await.unwrap();
     assert_eq!(found.outcomes[0].credited, usd(999));
     database.check().await;

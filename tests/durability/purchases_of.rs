@@ -64,7 +64,9 @@ async fn a_buyers_purchases_are_found_in_the_read_model_and_in_the_log_after_it(
         let back = format!(
             "delete from {table} where last_position > {reached};
              delete from checkpoints where copy = '{table}';
-             insert into checkpoints (copy, position, folded_at) values ('{table}', {reached}, now())"
+             -- The newest counts.
+             insert into checkpoints (copy, position, folded_at)
+             select '{table}', position, now() from (values ({reached}), (-1)) as of (position)"
         );
         database.pool.execute(sqlx::raw_sql(&back)).await.unwrap();
         assert_eq!(pages(&mut connection, Some(table), "bea").await, expected, "{reached}");

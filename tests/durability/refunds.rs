@@ -38,14 +38,23 @@ async fn line(names: &[&str]) -> (TestDatabase, Pair) {
     (database, pair)
 }
 
-async fn buckets(client: &Client, user_id: &str) -> i64 {
-    let message = GetBalancesRequest {
-        program_id: COMMISSION.into(),
-        user_id: user_id.into(),
-        ..GetBalancesRequest::default()
-    };
-    let balances = client.rewards().get_balances(client.request(message)).await.unwrap();
-    balances.into_inner().balances[0].minor_units
+/// Waits until the balance of a participant is what it must be, and stays so.
+async fn comes_to(client: &Client, user_id: &str, expected: i64) {
+    let mut found = 0;
+    for _ in 0..500 {
+        let message = GetBalancesRequest {
+            program_id: COMMISSION.into(),
+            user_id: user_id.into(),
+            ..GetBalancesRequest::default()
+        };
+        let balances = client.rewards().get_balances(client.request(message)).await.unwrap();
+        found = balances.into_inner().balances[0].minor_units;
+        if found == expected {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("{user_id} has {found} instead of {expected}");
 }
 
 async fn status(client: &Client, user_id: &str) -> ReferralStatus {
@@ -64,7 +73,7 @@ async fn the_same_refund_delivered_ten_times_at_once_counts_once() {
         let answer = answer.as_ref().unwrap();
         assert_eq!((&answer.refund, &answer.reversals), (&first.refund, &first.reversals));
     }
-    assert_eq!(buckets(&pair.client(0), "ana").await, 7_500);
+    comes_to(&pair.client(0), "ana", 7_500).await;
     assert_eq!(events_in(&database, "order", "PurchaseRefunded").await, 1);
     check_books(&database).await;
     database.check().await;
@@ -79,7 +88,7 @@ async fn refunds_at_once_never_exceed_what_was_paid() {
         (0..14).map(|number| refund(pair.client(number), "order", format!("re-{number}"), 20_000));
     let answers = at_once(calls).await;
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 10);
-    assert_eq!(buckets(&pair.client(0), "ana").await, 0);
+    comes_to(&pair.client(0), "ana", 0).await;
     assert_eq!(status(&pair.client(1), "bea").await, ReferralStatus::Pending);
     database.check().await;
     pair.stop().await;
@@ -102,7 +111,7 @@ async fn a_purchase_that_races_with_the_refund_of_the_only_other_one_keeps_or_ma
         (bought.unwrap(), refunded.unwrap());
         // Whichever was first, one purchase stands.
         assert_eq!(status(&pair.client(0), "bea").await, ReferralStatus::Converted, "{number}");
-        assert_eq!(buckets(&pair.client(0), "ana").await, 10_000);
+        comes_to(&pair.client(0), "ana", 10_000).await;
     }
     let last = *orders.last().unwrap();
     let answer = refund(pair.client(0), last, "all".into(), 0).await.unwrap();
@@ -126,7 +135,7 @@ async fn all_purchases_of_a_buyer_refunded_at_once_undo_the_conversion_once() {
     let answers = at_once(calls).await;
     let unconverted = answers.iter().flat_map(|of| &of.as_ref().unwrap().unconverted_program_ids);
     assert_eq!(unconverted.count(), 1);
-    assert_eq!(buckets(&pair.client(0), "ana").await, 0);
+    comes_to(&pair.client(0), "ana", 0).await;
     assert_eq!(events_in(&database, &format!("{COMMISSION}/bea"), "ReferralUnconverted").await, 1);
     database.check().await;
     pair.stop().await;
