@@ -263,7 +263,7 @@ async fn boards(client: &Client, run: &Run, program: usize) -> Result<(), String
         let users = users.filter(|user| of.member(*user).is_some());
         let mut expected: Vec<_> = users.map(|user| (run.user(user), score(user))).collect();
         expected.sort_by_key(|(_, score)| -score);
-        if matches!(metric, LeaderboardMetric::Points | LeaderboardMetric::Earnings) {
+        if metric == LeaderboardMetric::Earnings {
             expected.retain(|(_, score)| *score != 0);
         }
         let entries: Vec<_> = entries.into_iter().map(|of| (of.user_id, of.score)).collect();

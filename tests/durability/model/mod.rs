@@ -2,7 +2,8 @@
 //!
 //! Each sequence has its own programs and users, so that thousands of them run against the same two servers. A sequence
 //! that comes out otherwise than in the model is shrunk, and the shortest one that still does is shown.
-//! `TRIBUTARY_SEQUENCES` says how many sequences to run, and `TRIBUTARY_FIRST_SEQUENCE` the number of the first one.
+//! `TRIBUTARY_SEQUENCES` says how many sequences to run, `TRIBUTARY_FIRST_SEQUENCE` the number of the first one, and
+//! `TRIBUTARY_SHRUNK_SEQUENCES` how many of those that differ are shrunk.
 
 mod back;
 mod commands;
@@ -108,10 +109,11 @@ async fn random_sequences_come_out_as_in_the_model() {
     failed.sort_unstable();
     let clients = [pair.client(0), pair.client(1)];
     let mut shown = String::new();
-    for (number, failure) in failed.iter().take(setting("TRIBUTARY_SHRUNK_SEQUENCES", 3)) {
+    let to_shrink = setting("TRIBUTARY_SHRUNK_SEQUENCES", 3);
+    for (number, failure) in failed.iter().take(to_shrink) {
         shown += &shrink(&clients, *number, failure.clone()).await;
     }
-    for (number, failure) in failed.iter().skip(3).take(30) {
+    for (number, failure) in failed.iter().skip(to_shrink).take(30) {
         shown += &format!("also {number}: {failure}\n");
     }
     assert!(failed.is_empty(), "{} of {} differ\n{shown}", failed.len(), end - first);

@@ -318,7 +318,7 @@ impl Run {
                 let amount = sixths.map(|sixths| self.part(id, sixths));
                 let message = PreviewRefundRequest {
                     purchase_id: self.purchase(id),
-                    amount: amount.and_then(usd),
+                    amount: self.price(id, amount),
                 };
                 let known = self.world.purchases.get(&id).map(|of| of.refunds.clone());
                 let is_new = !known.unwrap_or_default().contains_key(refund);
@@ -333,7 +333,7 @@ impl Run {
                 let message = RefundPurchaseRequest {
                     purchase_id: self.purchase(id),
                     refund_id: format!("r{refund}"),
-                    amount: amount.and_then(usd),
+                    amount: self.price(id, amount),
                     ..Default::default()
                 };
                 let server = purchases.clone().refund_purchase(client.request(message)).await;
@@ -364,15 +364,23 @@ impl Run {
             }
             Command::Dispute { dispute, sixths, .. } => {
                 let amount = sixths.map(|sixths| self.part(id, sixths));
+                let known = self.world.purchases.get(&id);
+                let is_repeated = known.is_some_and(|of| {
+                    let disputed = of.disputes.get(dispute).map(|(disputed, _)| *disputed);
+                    disputed == Some(amount.unwrap_or(of.paid))
+                });
                 let model = self.world.dispute(id, *dispute, amount);
                 let message = OpenDisputeRequest {
                     purchase_id: self.purchase(id),
                     dispute_id: format!("d{dispute}"),
-                    amount: amount.and_then(usd),
+                    amount: self.price(id, amount),
                     ..Default::default()
                 };
                 let server = purchases.clone().open_dispute(client.request(message)).await;
                 let Some(answer) = agree(server, model)? else { return Ok(()) };
+                if is_repeated {
+                    return Ok(());
+                }
                 (String::new(), answer.consistency_token, String::new(), answer.reversals)
             }
             Command::Close { dispute, outcome, .. } => {
@@ -410,6 +418,13 @@ impl Run {
             self.repeat(format!("{id} {what}"), &(answer, reversals))?;
         }
         Ok(())
+    }
+
+    /// An amount in the currency of a purchase.
+    fn price(&self, id: usize, amount: Option<i64>) -> Option<Money> {
+        let foreign = self.world.purchases.get(&id).is_some_and(|of| of.foreign);
+        let currency_code = if foreign { "EUR".into() } else { "USD".into() };
+        Some(Money { currency_code, minor_units: amount? })
     }
 
     fn part(&self, id: usize, sixths: i64) -> i64 {
