@@ -37,6 +37,7 @@ fn of_ada(consistency_token: &str) -> GetBalancesRequest {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a message has it")]
 fn inr(minor_units: i64) -> Option<Money> {
     Some(Money { currency_code: "INR".into(), minor_units })
 }

@@ -45,6 +45,7 @@ async fn restore_times(database: &TestDatabase) {
     }
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as a message has it")]
 fn at(text: &str) -> Option<Timestamp> {
     Some(text.parse().unwrap())
 }

@@ -10,6 +10,7 @@ use testing::{Client, program};
 const COMMISSION: &str = "multi-level-commission";
 const BONUS: &str = "first-purchase-bonus";
 
+#[allow(clippy::unnecessary_wraps, reason = "as a message has it")]
 fn inr(minor_units: i64) -> Option<Money> {
     Some(Money { currency_code: "INR".into(), minor_units })
 }

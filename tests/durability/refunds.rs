@@ -103,12 +103,13 @@ async fn a_purchase_that_races_with_the_refund_of_the_only_other_one_keeps_or_ma
     pair.client(0).buy(orders[0], "bea", "INR", 200_000).await.unwrap();
     for (number, pair_of) in orders.windows(2).enumerate() {
         let (old, new) = (pair_of[0], pair_of[1]);
-        let (buyer, refunder) = (pair.client(number), pair.client(number + 1));
-        let (bought, refunded) = tokio::join!(
+        let (buyer, shop) = (pair.client(number), pair.client(number + 1));
+        let (bought, given_back) = tokio::join!(
             async move { buyer.buy(new, "bea", "INR", 200_000).await },
-            refund(refunder, old, "all".into(), 0),
+            refund(shop, old, "all".into(), 0),
         );
-        (bought.unwrap(), refunded.unwrap());
+        bought.unwrap();
+        given_back.unwrap();
         // Whichever was first, one purchase stands.
         assert_eq!(status(&pair.client(0), "bea").await, ReferralStatus::Converted, "{number}");
         comes_to(&pair.client(0), "ana", 10_000).await;

@@ -18,6 +18,7 @@ fn purchase(id: &str) -> PurchaseId {
 }
 
 /// A page with these purchases.
+#[allow(clippy::unnecessary_wraps, reason = "what a look-up comes to")]
 fn page(ids: &[&str], next: Option<i64>) -> Result<PurchasePage, Lag> {
     let purchases = ids.iter().map(|id| purchase(id)).collect();
     Ok(PurchasePage { purchases, next: next.map(PurchaseCursor) })

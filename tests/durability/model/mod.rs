@@ -5,6 +5,18 @@
 //! `TRIBUTARY_SEQUENCES` says how many sequences to run, `TRIBUTARY_FIRST_SEQUENCE` the number of the first one, and
 //! `TRIBUTARY_SHRUNK_SEQUENCES` how many of those that differ are shrunk.
 
+#![allow(
+    clippy::format_push_string,
+    clippy::needless_pass_by_value,
+    clippy::ref_option,
+    clippy::similar_names,
+    clippy::struct_excessive_bools,
+    clippy::struct_field_names,
+    clippy::too_many_lines,
+    clippy::unnecessary_wraps,
+    reason = "the model reads like the rules; it runs in tests only"
+)]
+
 mod back;
 mod commands;
 mod compare;
