@@ -1,5 +1,5 @@
-//! Money that goes back: refunds and disputes are inputs of a purchase, and what its rewards must look like follows from
-//! all of them.
+//! Money that goes back: refunds and disputes are inputs of a purchase, and what its rewards must look like follows
+//! from all of them.
 
 use super::rules::{EarnsOn, Rules, points, share};
 use super::world::{Dispute, Purchase, Refusal, Reward, Shape, Status, User, World};

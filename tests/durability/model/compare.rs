@@ -258,10 +258,9 @@ async fn boards(client: &Client, run: &Run, program: usize) -> Result<(), String
             };
             i64::try_from(count).unwrap()
         };
-        // Ties go to whoever registered first.
-        let users = run.world.users.iter().map(|(user, _)| *user);
-        let users = users.filter(|user| of.member(*user).is_some());
-        let mut expected: Vec<_> = users.map(|user| (run.user(user), score(user))).collect();
+        // Ties go to whoever registered in the program first.
+        let members = of.members.iter().map(|member| (run.user(member.user), score(member.user)));
+        let mut expected: Vec<_> = members.collect();
         expected.sort_by_key(|(_, score)| -score);
         if metric == LeaderboardMetric::Earnings {
             expected.retain(|(_, score)| *score != 0);

@@ -33,7 +33,10 @@ pub fn program(program_id: &str, rules: &Rules) -> Program {
             EarnsOn::EveryPurchase => EarnOn::EveryPurchase.into(),
         },
         minimum_purchase_minor: rules.minimum,
-        purchase_currency_code: "USD".into(),
+        purchase_currency_code: match rules.earns_on {
+            EarnsOn::Referral => String::new(),
+            EarnsOn::FirstPurchase | EarnsOn::EveryPurchase => "USD".into(),
+        },
         first_purchase_used_by: match (rules.earns_on, rules.any_uses_first) {
             (EarnsOn::FirstPurchase, true) => FirstPurchaseUse::AnyPurchase.into(),
             (EarnsOn::FirstPurchase, false) => FirstPurchaseUse::QualifyingPurchase.into(),

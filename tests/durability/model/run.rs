@@ -9,7 +9,7 @@ use tonic::Status;
 use super::commands::{Command, Sequence, next_version};
 use super::compare;
 use super::publish;
-use super::world::{Dispute, Program, TWINS, User, World};
+use super::world::{Dispute, Program, Refusal, TWINS, User, World};
 
 /// A sequence under way.
 pub struct Run {
@@ -63,13 +63,24 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, server: T, model: T) -> 
 /// The answer if both succeed; nothing if both refuse for the same reason.
 fn agree<T>(
     server: Result<tonic::Response<T>, Status>,
-    model: Result<(), &'static str>,
+    model: Result<(), Refusal>,
+) -> Result<Option<T>, String> {
+    agree_on_any(server, model.map_err(|refusal| vec![refusal]))
+}
+
+/// As [`agree`], where several reasons can be told.
+fn agree_on_any<T>(
+    server: Result<tonic::Response<T>, Status>,
+    model: Result<(), Vec<Refusal>>,
 ) -> Result<Option<T>, String> {
     match (server, model) {
         (Ok(answer), Ok(())) => Ok(Some(answer.into_inner())),
-        (Err(status), Err(refusal)) if reason(&status).1 == refusal => Ok(None),
-        (Ok(_), Err(refusal)) => Err(format!("the server did it, the model says {refusal}")),
-        (Err(status), model) => Err(format!("the server says {status:?}, the model {model:?}")),
+        (Err(status), Err(refusals)) if refusals.contains(&&*reason(&status).1) => Ok(None),
+        (Ok(_), Err(refusals)) => Err(format!("the server did it, the model says {refusals:?}")),
+        (Err(status), model) => Err(format!(
+            "the server says {:?}, the model {model:?}",
+            (reason(&status), status.message())
+        )),
     }
 }
 
@@ -105,7 +116,7 @@ impl Run {
                     ..Default::default()
                 };
                 let server = client.referrals().apply_referral(client.request(message)).await;
-                self.see(agree(server, model)?.map(|answer| answer.consistency_token));
+                self.see(agree_on_any(server, model)?.map(|answer| answer.consistency_token));
                 Ok(())
             }
             Command::Buy { id, user, amount, foreign } => {

@@ -250,18 +250,28 @@ impl World {
         Ok(())
     }
 
-    /// A member gets a referrer later.
-    pub fn refer(&mut self, program: usize, user: User, referrer: User) -> Result<(), Refusal> {
+    /// A member gets a referrer later. If refused, any of the reasons can be told.
+    pub fn refer(
+        &mut self,
+        program: usize,
+        user: User,
+        referrer: User,
+    ) -> Result<(), Vec<Refusal>> {
         let of = &self.programs[program];
+        let mut refusals = Vec::new();
         for user in [user, referrer] {
-            self.is_active(user).ok_or("USER_NOT_FOUND")?;
-            of.member(user).ok_or("PARTICIPANT_NOT_FOUND")?;
+            refusals.extend(self.is_active(user).is_none().then_some("USER_NOT_FOUND"));
+            refusals.extend(of.member(user).is_none().then_some("PARTICIPANT_NOT_FOUND"));
+        }
+        refusals.extend((self.is_active(user) == Some(false)).then_some("USER_INACTIVE"));
+        refusals.extend((user == referrer).then_some("SELF_REFERRAL"));
+        if !refusals.is_empty() {
+            return Err(refusals);
         }
         let member = of.member(user).unwrap();
         let is_first_only = of.rules().earns_on == EarnsOn::FirstPurchase;
+        // The first of these is told.
         let refusals = [
-            (self.is_active(user) == Some(false)).then_some("USER_INACTIVE"),
-            (user == referrer).then_some("SELF_REFERRAL"),
             (is_first_only && member.first.is_some()).then_some("ALREADY_BOUGHT"),
             member.referral.is_some().then_some("ALREADY_REFERRED"),
             of.exhausted(referrer),
@@ -269,7 +279,7 @@ impl World {
             of.is_above(user, referrer).then_some("REFERRAL_CYCLE"),
         ];
         if let Some(refusal) = refusals.into_iter().flatten().next() {
-            return Err(refusal);
+            return Err(vec![refusal]);
         }
         self.attach(program, user, referrer);
         Ok(())
@@ -350,11 +360,11 @@ impl World {
 
     /// Records a purchase. The same again changes nothing.
     pub fn buy(&mut self, id: usize, buyer: User, paid: i64, foreign: bool) -> Result<(), Refusal> {
-        self.is_active(buyer).ok_or("USER_NOT_FOUND")?;
         if let Some(known) = self.purchases.get(&id) {
             let same = known.buyer == buyer && known.paid == paid && known.foreign == foreign;
             return if same { Ok(()) } else { Err("PURCHASE_ID_REUSED") };
         }
+        self.is_active(buyer).ok_or("USER_NOT_FOUND")?;
         let mut outcomes = BTreeMap::new();
         for program in 0..self.programs.len() {
             if self.programs[program].member(buyer).is_some() {
