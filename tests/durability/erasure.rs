@@ -30,6 +30,7 @@ const IMPERSONAL: &[&str] = &[
     "read_model_copies",
     "receipts",
     "referrals",
+    "releases",
     "secrets",
     // Hashes only.
     "sign_up_requests",

@@ -168,7 +168,7 @@ fn possible(earns_on: EarnsOn, level: Level) -> Level {
         Pays::Rate(rate) if earns_on == EarnsOn::Referral => Pays::Flat(rate),
         pays => pays,
     };
-    let cap = level.cap.filter(|_| !matches!(pays, Pays::Tiers(_)));
+    let cap = level.cap.filter(|_| !matches!(pays, Pays::Tiers(_) | Pays::Count));
     Level { level: level.level, pays, cap }
 }
 

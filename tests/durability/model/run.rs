@@ -138,10 +138,15 @@ impl Run {
                 Ok(())
             }
             Command::Publish { program, rules } => {
+                let id = self.program(*program);
                 let versions = &mut self.world.programs[*program].versions;
-                let rules = next_version(versions.last().unwrap(), rules);
-                versions.push(rules.clone());
-                let message = publish::program(&self.program(*program), &rules);
+                let last = versions.last().unwrap().clone();
+                let rules = next_version(&last, rules);
+                let message = publish::program(&id, &rules);
+                // Rules that are those in force make no version.
+                if message != publish::program(&id, &last) {
+                    versions.push(rules.clone());
+                }
                 client.publish(message).await.map_err(|status| format!("{rules:?}: {status:?}"))?;
                 Ok(())
             }

@@ -220,11 +220,11 @@ impl World {
     ) -> Result<(), Refusal> {
         let known = self.is_active(user);
         let of = &self.programs[program];
-        if of.member(user).is_some() {
-            return Err("ALREADY_ENROLLED");
-        }
         if known == Some(false) {
             return Err("USER_INACTIVE");
+        }
+        if of.member(user).is_some() {
+            return Err("ALREADY_ENROLLED");
         }
         let refused = match referrer {
             None => None,

@@ -176,13 +176,14 @@ pub(super) fn open_dispute(work: &mut dyn Work, input: &OpenDispute) -> Result<(
     let amount = input.amount.as_ref().map(|price| found.amount_of(purchase_id, price));
     let amount = amount.transpose()?;
     let paid_minor = found.terms.paid_minor;
-    if amount.is_some_and(|amount| amount > paid_minor) {
+    let amount_minor = amount.unwrap_or(paid_minor);
+    if amount_minor > paid_minor {
         let purchase_id = purchase_id.clone();
         return Err(Refusal::DisputeExceedsPurchase { purchase_id, paid_minor }.into());
     }
     let money_back = found.purchase.money_back();
     let change = match money_back.find_dispute(dispute_id) {
-        Some(Dispute { amount_minor, .. }) if amount.is_none_or(|of| of == *amount_minor) => {
+        Some(known) if known.amount_minor == amount_minor => {
             let id = dispute_id.as_str();
             return Err(repeated(purchase_id, "DisputeOpened", "dispute_id", id));
         }
@@ -192,7 +193,7 @@ pub(super) fn open_dispute(work: &mut dyn Work, input: &OpenDispute) -> Result<(
         }
         Some(_) => PurchaseCommand::UpdateDispute(DisputeUpdated {
             dispute_id: dispute_id.clone(),
-            amount_minor: amount.unwrap_or(paid_minor),
+            amount_minor,
         }),
         None if money_back.disputes().len() >= MAX_DISPUTES => {
             let (purchase_id, limit) = (purchase_id.clone(), MAX_DISPUTES);
@@ -200,7 +201,7 @@ pub(super) fn open_dispute(work: &mut dyn Work, input: &OpenDispute) -> Result<(
         }
         None => PurchaseCommand::OpenDispute(DisputeOpened {
             dispute_id: dispute_id.clone(),
-            amount_minor: amount.unwrap_or(paid_minor),
+            amount_minor,
         }),
     };
     settle::change(work, purchase_id, change)
