@@ -316,13 +316,20 @@ async fn rewards_of_a_program_with_hold_days_are_pending_and_say_until_when() {
     let changes = release(&client, &reward.reward_id).await.unwrap();
     assert_eq!(reversals(&changes), [("ana", 1, 0, -20_000)]);
     line(&client, "referral-count", &["eva", "flo"]).await;
-    let message = ListRewardsRequest {
-        program_id: "referral-count".into(),
-        user_id: "eva".into(),
-        ..Default::default()
+    let end = tokio::time::Instant::now() + PATIENCE;
+    let reward_id = loop {
+        let message = ListRewardsRequest {
+            program_id: "referral-count".into(),
+            user_id: "eva".into(),
+            ..Default::default()
+        };
+        let rewards = client.rewards().list_rewards(client.request(message)).await.unwrap();
+        if let Some(reward) = rewards.into_inner().rewards.first() {
+            break reward.reward_id.clone();
+        }
+        assert!(tokio::time::Instant::now() < end, "the reward is not listed");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     };
-    let rewards = client.rewards().list_rewards(client.request(message)).await.unwrap();
-    let reward_id = rewards.into_inner().rewards[0].reward_id.clone();
     assert_eq!(reversals(&release(&client, &reward_id).await.unwrap()), [("eva", 1, 0, -1)]);
     database.check().await;
     server.stop().await;
