@@ -119,9 +119,7 @@ impl Oracle {
             if let AnyEvent::Participant(fact) = fact {
                 let (program_id, user_id) = split(&event.stream.id);
                 self.world.adopt(program_id, user_id, fact, date);
-                if is_settlement {
-                    self.world.adopt_settlement(program_id, user_id, fact);
-                }
+                self.world.adopt_settlement(program_id, user_id, fact);
             }
         }
         make_up::adopt(self, purchase.as_ref(), made_up.as_ref(), &command);

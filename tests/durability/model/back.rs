@@ -138,6 +138,8 @@ impl World {
         let (buyer, outcome) = (purchase.buyer, &purchase.outcomes[&program]);
         let rules = self.programs[program].versions[outcome.version].clone();
         let stood = outcome.stands;
+        let earned_nothing = outcome.rewards.is_empty();
+        let purchase_is_left = purchase.refunded() < purchase.paid;
         let stands = !outcome.rewards.is_empty()
             && rules.qualifies(purchase.paid, purchase.refunded())
             && !self.is_late(id, program);
@@ -145,11 +147,13 @@ impl World {
         let others = self.purchases.values().filter(|of| of.buyer == buyer);
         let any_stands =
             others.filter_map(|of| of.outcomes.get(&program)).any(|outcome| outcome.stands);
+        // A purchase that earned nothing is the first as long as anything is left of it.
+        let is_left = purchase_is_left && (stands || earned_nothing);
         let member = self.programs[program].member_mut(buyer);
-        if stood && !stands && member.first == Some(id) {
+        if !is_left && member.first == Some(id) {
             member.first = None;
         }
-        if !stood && stands && rules.earns_on == EarnsOn::FirstPurchase {
+        if is_left && member.first.is_none() && member.firsts.contains(&id) {
             member.first = Some(id);
         }
         let status = &mut member.referral.as_mut().map(|of| &mut of.status);

@@ -42,6 +42,8 @@ pub struct Member {
     pub referral: Option<Referral>,
     /// The purchase that used up the first.
     pub first: Option<usize>,
+    /// The purchases that ever did.
+    pub firsts: Vec<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -243,7 +245,12 @@ impl World {
         if known.is_none() {
             self.users.push((user, true));
         }
-        self.programs[program].members.push(Member { user, referral: None, first: None });
+        self.programs[program].members.push(Member {
+            user,
+            referral: None,
+            first: None,
+            firsts: Vec::new(),
+        });
         if let Some(referrer) = referrer {
             self.attach(program, user, referrer);
         }
@@ -407,6 +414,7 @@ impl World {
         let uses_first = rules.any_uses_first || (is_large && status != Some(Status::Held));
         if first_only && uses_first && member.first.is_none() {
             member.first = Some(id);
+            member.firsts.push(id);
         }
         let stands = !rewards.is_empty();
         let converted = stands && status == Some(Status::Pending);

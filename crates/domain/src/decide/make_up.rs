@@ -6,13 +6,14 @@
 
 use crate::decide::referral::{self, By};
 use crate::decide::rewards::{self, Occasion, PurchaseOccasion};
+use crate::decide::settle;
 use crate::rules::Pay;
 use crate::{
     Halt, Participant, ParticipantId, Program, ProgramId, ProgramVersion, Purchase,
     PurchaseCommand, PurchaseId, PurchaseMadeUp, PurchaseOutcome, Refusal, Work, load, tell,
 };
 
-/// Nothing happens if nothing is to be made up for, or if the referrals in question do not count yet.
+/// Nothing happens if nothing is to be made up for, if too much of the purchase went back, or if the referrals in question do not count yet.
 pub(super) fn make_up(
     work: &mut dyn Work,
     purchase_id: &PurchaseId,
@@ -31,12 +32,17 @@ pub(super) fn make_up(
     if !version.rules.make_up_held_purchases {
         return Ok(());
     }
+    let terms = purchase.terms().under(&version.rules);
+    if !terms.qualifies(terms.refunded_minor) {
+        return Ok(());
+    }
     let buyer_id = ParticipantId::new(program_id, &recorded.buyer_user_id);
     let dated = Some(recorded.purchase_time_us);
     // The levels of a purchase are independent of each other, but none earns while the buyer's referral does not count.
     let buyer = load::<Participant>(work, &buyer_id)?;
     let counts = |referral| rewards::cut_off(&version.rules, referral, dated).is_none();
-    if !buyer.referral().is_some_and(counts) {
+    let may_be_first = settle::may_be_first(&version.rules, outcome, &buyer, purchase_id);
+    if !may_be_first || !buyer.referral().is_some_and(counts) {
         return Ok(());
     }
     let purchase = PurchaseOccasion { purchase_id, amount_minor: recorded.amount_minor, dated };
@@ -45,8 +51,8 @@ pub(super) fn make_up(
     if earners.is_empty() {
         return Ok(());
     }
-    let levels = earners.iter().map(rewards::Earner::level).collect();
-    let made_up = PurchaseMadeUp { program_id: program_id.clone(), levels };
+    let levels: Vec<u32> = earners.iter().map(rewards::Earner::level).collect();
+    let made_up = PurchaseMadeUp { program_id: program_id.clone(), levels: levels.clone() };
     tell::<Purchase>(work, purchase_id, PurchaseCommand::MakeUp(made_up))?;
     let unshared_minor = recorded.amount_minor.saturating_sub(shared_minor(version, outcome));
     let granted = rewards::grant_to(work, &occasion, earners, unshared_minor)?;
@@ -56,7 +62,7 @@ pub(super) fn make_up(
     if let Some(purchase) = occasion.purchase.as_ref().filter(|_| granted.count > 0) {
         referral::convert(work, &buyer_id, By::Purchase(purchase))?;
     }
-    Ok(())
+    settle::settle_made_up(work, purchase_id, program_id, &levels)
 }
 
 /// The shares of the purchase that others have received.

@@ -12,9 +12,9 @@ use crate::decide::conversions;
 use crate::purchase::terms::Terms;
 use crate::rules::{EarnOn, Pay, ProgramRules, RewardRule};
 use crate::{
-    FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramVersion,
-    Purchase, PurchaseCommand, PurchaseId, PurchaseOutcome, Referral, ReferralRewardsChanged,
-    RewardChange, RewardRef, RewardShare, Work, each, load, tell,
+    FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId,
+    ProgramVersion, Purchase, PurchaseCommand, PurchaseId, PurchaseOutcome, Referral,
+    ReferralRewardsChanged, RewardChange, RewardRef, RewardShare, Work, each, load, tell,
 };
 
 /// Changes an input of a purchase, and settles it in every program in which it had consequences.
@@ -71,17 +71,16 @@ fn settle_purchase(
     let version = program.version(outcome.program_version);
     let buyer_id = ParticipantId::new(program_id, &recorded.buyer_user_id);
     let buyer = load::<Participant>(work, &buyer_id)?;
-    let is_first = buyer.is_first(purchase_id);
-    // A purchase that was the first earns nothing while another one is.
-    let may_be_first = match (outcome.first_use, version.map(|version| version.rules.earn_on)) {
-        (FirstUse::None, _) | (_, None | Some(EarnOn::EveryPurchase | EarnOn::Referral)) => true,
-        (_, Some(EarnOn::FirstPurchase { used_by })) => {
-            is_first || !buyer.first_purchase_used(used_by)
+    let may_be_first = version
+        .is_none_or(|version| self::may_be_first(&version.rules, outcome, &buyer, purchase_id));
+    let was_first = match version.map(|version| version.rules.earn_on) {
+        Some(EarnOn::FirstPurchase { .. }) if outcome.first_use != FirstUse::None => {
+            buyer.is_first(purchase_id)
         }
+        _ => true,
     };
-    let now = standing(after, version, outcome, may_be_first);
-    let was_first = outcome.first_use == FirstUse::None || is_first;
     let was = standing(before, version, outcome_before, was_first);
+    let now = standing(after, version, outcome, may_be_first);
     let follow = conversions::Standing {
         purchase_id,
         buyer_id: &buyer_id,
@@ -98,6 +97,46 @@ fn settle_purchase(
         settle_reward(work, &source, (&was, reward_before), (&now, reward)).map(drop)
     })?;
     settle_credit(work, purchase_id, &buyer_id, &recorded.currency_code, (now.terms, outcome))
+}
+
+/// Whether no other purchase has become the first where the first one earns, if this one was it.
+pub(super) fn may_be_first(
+    rules: &ProgramRules,
+    outcome: &PurchaseOutcome,
+    buyer: &Participant,
+    purchase_id: &PurchaseId,
+) -> bool {
+    match rules.earn_on {
+        EarnOn::FirstPurchase { used_by } if outcome.first_use != FirstUse::None => {
+            buyer.is_first(purchase_id) || !buyer.first_purchase_used(used_by)
+        }
+        EarnOn::FirstPurchase { .. } | EarnOn::EveryPurchase | EarnOn::Referral => true,
+    }
+}
+
+/// Makes of rewards that were granted for a purchase afterwards what refunds and disputes before that make of them.
+pub(super) fn settle_made_up(
+    work: &mut dyn Work,
+    purchase_id: &PurchaseId,
+    program_id: &ProgramId,
+    levels: &[u32],
+) -> Result<(), Halt> {
+    let purchase = load::<Purchase>(work, purchase_id)?;
+    let (Some(recorded), Some(outcome)) = (purchase.recorded(), purchase.outcome_in(program_id))
+    else {
+        return Ok(());
+    };
+    let program = load::<Program>(work, program_id)?;
+    let version = program.version(outcome.program_version);
+    let buyer_id = ParticipantId::new(program_id, &recorded.buyer_user_id);
+    let source =
+        Source { id: &buyer_id, purchase_id: Some(purchase_id), program: &program, version };
+    let was = Standing { terms: Terms::WHOLE, stands: true, rejected_from_level: None };
+    let now = standing(&purchase, version, outcome, true);
+    let is_made_up = |reward: &&RewardShare| levels.contains(&reward.level);
+    each(outcome.rewards.iter().filter(is_made_up), |reward| {
+        settle_reward(work, &source, (&was, reward), (&now, reward)).map(drop)
+    })
 }
 
 fn standing(

@@ -279,6 +279,37 @@ fn a_conversion_stands_as_long_as_another_purchase_earns() {
     assert!(scene.buy("cem", 100_000).converted);
 }
 
+#[test]
+fn what_was_given_back_counts_for_the_conversion_whichever_purchase_was_the_first() {
+    let mut scene = commissions();
+    scene.order("one", "cem", 100_000, "INR");
+    scene.refund_the_rest("one", "all").unwrap();
+    scene.order("two", "cem", 100_000, "INR");
+    scene.cancel("one", "all").unwrap();
+    scene.refund_the_rest("two", "all").unwrap();
+    assert_eq!(scene.status("cem"), Some(ReferralStatus::Converted));
+    scene.refund_the_rest("one", "again").unwrap();
+    assert_eq!(scene.status("cem"), Some(ReferralStatus::Pending));
+}
+
+#[test]
+fn what_went_back_while_a_referral_was_held_is_not_made_up_for() {
+    for (refunded, left) in [(0, 20_000), (100_000, 15_000), (400_000, 0)] {
+        let rules = ProgramRules { require_confirmed_email: true, ..multi_level_commission() };
+        let mut scene = Scene::of(rules);
+        scene.line(&["ana", "bea"]);
+        scene.order("order", "bea", 400_000, "INR");
+        if refunded > 0 {
+            scene.refund("order", "r", refunded).unwrap();
+        }
+        scene.confirm("bea").unwrap();
+        scene.make_up("order");
+        assert_eq!(scene.money("ana"), (0, left, left), "{refunded}");
+        let status = if left > 0 { ReferralStatus::Converted } else { ReferralStatus::Pending };
+        assert_eq!(scene.status("bea"), Some(status));
+    }
+}
+
 // Tiers.
 
 fn tiers_by_purchases() -> ProgramRules {
