@@ -103,9 +103,9 @@ async fn any_rpc_can_be_called_with_json_from_an_argument_from_stdin_or_with_non
         let position = position.split('"').next().unwrap();
         let expected = format!(
             "{{\n  \"balances\": [\n    {{\n      \"currencyCode\": \"INR\"\n    }}\n  ],\n  \
-             \"position\": \"{position}\"\n}}\n"
+             \"position\": \"{position}\",\n  \"buckets\": [\n"
         );
-        assert_eq!(printed, expected);
+        assert!(printed.starts_with(&expected), "{printed}");
     }
 
     let mut from_stdin = call(&server, &["AccountService/GetUser", "-"]);

@@ -100,11 +100,12 @@ async fn silent_streams_of_every_kind_have_heartbeats_whose_tokens_work() {
     }
     let mut resumed = client.watch_participant(PROGRAM, "ada", &all_token).await.unwrap().rest;
     for stream in [&mut all, &mut resumed] {
-        // Ten referrals that are made and converted, ten rewards, and the tier.
-        for _ in 0..30 {
+        // Ten referrals that are made and converted, ten rewards, and the tier before the last conversion.
+        for _ in 0..29 {
             assert!(!matches!(stream.news().await.change, Some(Change::Tier(_) | Change::Rank(_))));
         }
         assert!(matches!(stream.news().await.change, Some(Change::Tier(_))));
+        assert!(matches!(stream.news().await.change, Some(Change::Referral(_))));
     }
     let mut resumed = client.watch_events(&["TierChanged"], "", &events_token).await.unwrap().rest;
     for stream in [&mut events, &mut resumed] {

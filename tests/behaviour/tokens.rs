@@ -28,6 +28,8 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("RewardService/ListBalanceEntries", REWARDS, r#"{"user_id": "bob"}"#),
     ("RewardService/GetEarnings", REWARDS, r#"{"user_id": "bob"}"#),
     ("ProgramService/ListProgramVersions", BOARD, r#"{"program_id": "referral-count"}"#),
+    ("RewardService/ListApprovals", "{}", r#"{"state": "APPROVAL_STATE_PENDING"}"#),
+    ("RewardService/ListApprovals", "{}", r#"{"user_id": "ada"}"#),
     ("ReferralService/ListReferrals", REWARDS, r#"{"status": "REFERRAL_STATUS_CONVERTED"}"#),
     ("ReferralService/ListReferrals", REWARDS, r#"{"max_level": 2}"#),
     ("LeaderboardService/GetLeaderboard", BOARD, r#"{"metric": "LEADERBOARD_METRIC_REFERRALS"}"#),
@@ -120,6 +122,19 @@ async fn the_page_token_of_a_list_is_refused_by_the_same_rpc_with_another_filter
         };
         client.accounts().create_api_key(client.request(key)).await.unwrap();
     }
+    for number in 0..3 {
+        let large = AdjustBalanceRequest {
+            program_id: program.into(),
+            user_id: "ada".into(),
+            adjustment_id: format!("large-{number}"),
+            amount: Some(Money { currency_code: "INR".into(), minor_units: 1_000_000 }),
+            reason_code: "goodwill".into(),
+            ..Default::default()
+        };
+        client.rewards().adjust_balance(client.request(large)).await.unwrap();
+    }
+    let published = client.publish_shipped(program).await;
+    client.publish(Program { display_name: "Again".into(), ..published }).await.unwrap();
     client.publish_shipped("tiered-points").await;
     let owner = client.sign_up("tiered-points", "owner", "").await.unwrap();
     for tag in 1..=3 {
