@@ -199,11 +199,11 @@ impl Audit {
                     *status = ReferralStatus::Converted;
                 }
             }
-            ParticipantEvent::ReferralUnconverted(_) => {
+            ParticipantEvent::ReferralUnconverted(undone) => {
                 let was_converted = std::mem::replace(&mut self.account(event).is_converted, false);
                 self.unless(was_converted, event, || "a conversion is undone that was none".into());
                 if let Some((_, status)) = self.referrals.get_mut(&event.stream.id) {
-                    *status = ReferralStatus::Pending;
+                    *status = undone.status;
                 }
             }
             ParticipantEvent::ReferralUpdated(updated) => {

@@ -159,7 +159,8 @@ pub struct ReferralMade {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReferralStandingChanged {
-    /// The status after: `pending` if the referral was released, `held` or `rejected`.
+    /// The status after: `pending` if the referral was released, `held` or `rejected`; `converted` if only the flags of
+    /// a converted referral change.
     pub status: ReferralStatus,
     /// Why the referral is still held; absent if it is not.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
@@ -173,6 +174,10 @@ pub struct ReferralStandingChanged {
     /// Whether the referrer was inactive at the release, so that the referral never counts for tiers.
     #[serde(skip_serializing_if = "is_false", default)]
     pub made_while_inactive: bool,
+    /// Whether what was earned through the referral may have to be taken back or given back, which is done afterwards,
+    /// purchase by purchase.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub settles_purchases: bool,
 }
 
 /// A referral that the participant made changed its status: the referrer's side of the referee's event.
@@ -261,6 +266,10 @@ impl From<RewardShare> for ReferralReward {
 pub struct ReferralRewardsChanged {
     /// All of them, as they are now.
     pub rewards: Vec<ReferralReward>,
+    /// Rewards of this level and of those above it are taken back, because a referral further up the line was rejected
+    /// with what it had earned; absent if none are.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rejected_from_level: Option<u32>,
 }
 
 /// The participant's referral counts: something was earned through it.
@@ -438,12 +447,20 @@ impl RewardMoved {
     }
 }
 
-/// The participant's referral is pending again: no purchase that earned something through it stands any longer.
+/// The participant's referral is converted no longer: no purchase that earned something through it stands, or the
+/// referral was rejected with what it had earned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReferralUnconverted {
-    /// The purchase that stands no longer.
-    pub purchase_id: PurchaseId,
+    /// The purchase that stands no longer; absent if the referral was rejected.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub purchase_id: Option<PurchaseId>,
+    /// The status after, which follows from the flags against the referral; `pending` if omitted.
+    #[serde(skip_serializing_if = "ReferralStatus::is_pending", default)]
+    pub status: ReferralStatus,
+    /// Why the referral is held, each reason once; absent if it is not.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub hold_reasons: Vec<HoldReason>,
 }
 
 /// The participant's first purchase, or the first that was enough, stands no longer: the next one can be the first.

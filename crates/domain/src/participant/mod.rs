@@ -130,8 +130,9 @@ pub enum ParticipantCommand {
         pending_change_minor: i64,
         unit: String,
     },
-    /// The participant's own referral is pending again, because this purchase stands no longer.
-    Unconvert(PurchaseId),
+    /// The participant's own referral is converted no longer: this purchase stands no longer or, without one, the
+    /// referral was rejected with what it had earned.
+    Unconvert(Option<PurchaseId>),
     /// Whatever this purchase was the first of is free again.
     FreeFirstPurchase(PurchaseId),
     Withhold(RewardWithheld),
@@ -592,9 +593,14 @@ impl Aggregate for Participant {
                 }
                 return Ok(());
             }
-            ParticipantCommand::Unconvert(purchase_id) => {
-                ReferralUnconverted { purchase_id }.into()
-            }
+            ParticipantCommand::Unconvert(purchase_id) => match &self.referral {
+                Some(referral) if referral.status == ReferralStatus::Converted => {
+                    let standing = referral.unconverted();
+                    let (status, hold_reasons) = (standing.status(), standing.hold_reasons());
+                    ReferralUnconverted { purchase_id, status, hold_reasons }.into()
+                }
+                _ => return Ok(()),
+            },
             ParticipantCommand::FreeFirstPurchase(purchase_id) => {
                 FirstPurchaseFreed { purchase_id }.into()
             }
@@ -652,14 +658,16 @@ impl Aggregate for Participant {
                     self.use_first(&purchase_id, false);
                 }
             }
-            ParticipantEvent::ReferralUnconverted(_) => {
+            ParticipantEvent::ReferralUnconverted(event) => {
                 if let Some(referral) = &mut self.referral {
-                    referral.status = ReferralStatus::Pending;
+                    referral.status = event.status;
+                    referral.hold_reasons = event.hold_reasons;
                 }
             }
             ParticipantEvent::ReferralRewardsChanged(event) => {
                 if let Some(referral) = &mut self.referral {
                     referral.rewards = event.rewards.into_iter().map(Into::into).collect();
+                    referral.rejected_from_level = event.rejected_from_level;
                 }
             }
             ParticipantEvent::FirstPurchaseUsed(event) => {
