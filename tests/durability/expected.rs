@@ -27,12 +27,12 @@ const FACTS: &str = "
                 where changed.aggregate_type = 'Participant' and changed.aggregate_id = referral.aggregate_id
                     and changed.event_type in ('ReferralStandingChanged', 'ReferralUnconverted')
                 order by changed.position desc limit 1), payload -> 'hold_reasons', '[]') as hold_reasons,
-            coalesce((
-                select max(changed.position) from events as changed
+            case when payload ? 'status' then (
+                select min(changed.position) from events as changed
                 where changed.aggregate_type = 'Participant' and changed.aggregate_id = referral.aggregate_id
                     and changed.event_type = 'ReferralStandingChanged'
-                    and changed.payload ->> 'status' = 'pending'),
-                case when not payload ? 'status' then position end) as counted_at,
+                    and changed.payload ->> 'status' = 'pending')
+                else position end as counted_at,
             (payload ->> 'referral_time_us')::bigint as time_us,
             -- Whether the referrer was active, by what happened to them before.
             coalesce((
