@@ -30,12 +30,14 @@ pub struct Facts {
     /// `referral` and `conversion`: the username of the person who was referred by the recipient; empty if they have
     /// been erased, if the recipient is that person, or if somebody else referred them.
     pub referee: String,
-    /// `conversion`: what the recipient gets, as in `12.50 USD`.
+    /// `conversion` and `expiry`: what the recipient gets, or will lose, as in `12.50 USD`.
     pub amount: String,
     /// `conversion`: 0 if the recipient is the person who was referred, 1 if they referred them, and so on.
     pub level: u32,
     /// `tier`: the tier that was reached.
     pub tier: String,
+    /// `expiry`: the last day on which the amount can be used, as in `31 December 2026`.
+    pub expire_date: String,
     /// `confirm_email`, `confirm_sign_up` and `password_reset`: the link to the page that does it.
     pub link: String,
     /// `confirm_email`, `confirm_sign_up` and `password_reset`: for how many minutes the link works from now on; 0 if
@@ -153,7 +155,9 @@ pub async fn complete(
             let removed = payload.get("removed_second_factor").and_then(Value::as_bool);
             facts.removed_second_factor = removed.unwrap_or_default();
         }
-        MailKind::ConfirmEmail
+        // What is left of the lot has been read already: without it there is no mail.
+        MailKind::Expiry
+        | MailKind::ConfirmEmail
         | MailKind::ConfirmSignUp
         | MailKind::AccountExists
         | MailKind::PasswordReset

@@ -67,6 +67,7 @@ pub fn page_of(kind: MailKind) -> Option<&'static str> {
         | MailKind::Referral
         | MailKind::Conversion
         | MailKind::Tier
+        | MailKind::Expiry
         | MailKind::AccountExists
         | MailKind::EmailChanged
         | MailKind::PasswordChanged

@@ -133,6 +133,7 @@ fn samples() -> [Facts; 2] {
         amount: "12.50 USD".into(),
         level: 1,
         tier: "Gold".into(),
+        expire_date: "31 December 2026".into(),
         link: "https://rewards.example.com/reset-password?token=abc".into(),
         link_minutes: 15,
         removed_second_factor: true,

@@ -25,6 +25,7 @@ mod earnings_series;
 mod envelopes;
 mod erasure;
 mod error_details;
+mod expiry;
 mod export;
 mod facts;
 mod find_user;

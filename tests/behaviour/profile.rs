@@ -252,7 +252,7 @@ async fn kinds_of_mail_are_switched_off_and_on() {
             .unwrap()
     };
     let set = |welcome, referral, tier| UpdateProfileRequest {
-        mail_preferences: Some(MailPreferences { welcome, referral, tier, conversion: None }),
+        mail_preferences: Some(MailPreferences { welcome, referral, tier, ..Default::default() }),
         ..of("ada")
     };
     update(&client, set(Some(false), Some(false), None)).await.unwrap();

@@ -23,6 +23,7 @@ mod erasure;
 mod evidence;
 mod exchanges;
 mod expected;
+mod expiry;
 mod faults;
 mod folds;
 mod fraud;

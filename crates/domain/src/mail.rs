@@ -19,6 +19,8 @@ pub enum MailKind {
     Conversion,
     /// To a participant who has reached a tier.
     Tier,
+    /// To a participant, a week before a part of what they have expires.
+    Expiry,
     /// To an address that is to be confirmed, of a new account or a new one of an account.
     ConfirmEmail,
     /// To the address of a sign-up, which becomes an account when the address is confirmed.
@@ -37,11 +39,12 @@ pub enum MailKind {
 
 impl MailKind {
     /// All there are.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Welcome,
         Self::Referral,
         Self::Conversion,
         Self::Tier,
+        Self::Expiry,
         Self::ConfirmEmail,
         Self::ConfirmSignUp,
         Self::AccountExists,
@@ -53,7 +56,8 @@ impl MailKind {
 
     /// The kinds that a user can switch off. The others are sent because somebody asked for them, or because
     /// the owner of an account must know.
-    pub const OPTIONAL: [Self; 4] = [Self::Welcome, Self::Referral, Self::Conversion, Self::Tier];
+    pub const OPTIONAL: [Self; 5] =
+        [Self::Welcome, Self::Referral, Self::Conversion, Self::Tier, Self::Expiry];
 
     /// The name used in tables, jobs and templates.
     #[must_use]
@@ -63,6 +67,7 @@ impl MailKind {
             Self::Referral => "referral",
             Self::Conversion => "conversion",
             Self::Tier => "tier",
+            Self::Expiry => "expiry",
             Self::ConfirmEmail => "confirm_email",
             Self::ConfirmSignUp => "confirm_sign_up",
             Self::AccountExists => "account_exists",

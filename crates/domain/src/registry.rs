@@ -340,7 +340,7 @@ registry! { $
     /// A set of rules and its versions.
     Program {
         id: ProgramId,
-        state_version: 4,
+        state_version: 5,
         cache: Recent,
         is_receipt: false,
         remembers_commands: false,
@@ -356,7 +356,7 @@ registry! { $
     /// A purchase.
     Purchase {
         id: PurchaseId,
-        state_version: 5,
+        state_version: 6,
         cache: Never,
         is_receipt: true,
         remembers_commands: true,

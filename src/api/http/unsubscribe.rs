@@ -113,6 +113,7 @@ fn about(kind: MailKind) -> &'static str {
         MailKind::Referral => "people whom you refer",
         MailKind::Conversion => "rewards for referrals",
         MailKind::Tier => "tiers",
+        MailKind::Expiry => "rewards that will expire",
         MailKind::ConfirmEmail
         | MailKind::ConfirmSignUp
         | MailKind::AccountExists

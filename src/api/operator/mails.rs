@@ -138,6 +138,7 @@ fn kind_message(kind: MailKind) -> pb::MailKind {
         MailKind::Referral => pb::MailKind::Referral,
         MailKind::Conversion => pb::MailKind::Conversion,
         MailKind::Tier => pb::MailKind::Tier,
+        MailKind::Expiry => pb::MailKind::Expiry,
         MailKind::ConfirmEmail => pb::MailKind::ConfirmEmail,
         MailKind::ConfirmSignUp => pb::MailKind::ConfirmSignUp,
         MailKind::AccountExists => pb::MailKind::AccountExists,

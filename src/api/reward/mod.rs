@@ -27,6 +27,7 @@ pub(super) const RULES: &[Rule] = {
     &[
         row("RewardService", "GetBalances", SignedIn, User("user_id")),
         row("RewardService", "ListBalanceEntries", SignedIn, User("user_id")),
+        row("RewardService", "ListExpirations", SignedIn, User("user_id")),
         row("RewardService", "GetTier", SignedIn, User("user_id")),
         row("RewardService", "GetEarnings", SignedIn, User("user_id")),
         row("RewardService", "GetEarningsSeries", SignedIn, User("user_id")),
@@ -100,6 +101,7 @@ fn entry(entry: &Entry) -> pb::BalanceEntry {
         reason_code,
         bucket: bucket(posting.to).into(),
         from_bucket: posting.from.map(bucket).unwrap_or_default().into(),
+        expire_time: posting.expire_time_us.map(time),
     }
 }
 

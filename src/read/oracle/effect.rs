@@ -296,6 +296,9 @@ pub(super) fn of_participant(
             fields.extend(posting_fields(&adjusted.posting));
             ("BalanceAdjusted", fields)
         }
+        ParticipantEvent::BalanceExpired(expired) => {
+            ("BalanceExpired", posting_fields(&expired.posting).into())
+        }
         ParticipantEvent::BalanceForfeited(forfeited) => {
             ("BalanceForfeited", posting_fields(&forfeited.posting).into())
         }

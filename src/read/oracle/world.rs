@@ -348,6 +348,7 @@ impl World {
             | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::BalanceAdjusted(_)
+            | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}

@@ -10,6 +10,7 @@ mod adjust;
 mod conversions;
 mod erasure;
 pub(crate) mod evidence;
+mod expire;
 mod hold;
 mod job;
 mod make_up;
@@ -118,6 +119,8 @@ pub enum Command {
     HoldReward(HoldReward),
     ReleaseReward(HoldReward),
     EndHoldPeriod(EndHoldPeriod),
+    /// What was not used in time expires.
+    ExpireBalance(ParticipantId),
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey {
         key_id: ApiKeyId,
@@ -169,6 +172,7 @@ impl Command {
             Self::HoldReward(_) => "HoldReward",
             Self::ReleaseReward(_) => "ReleaseReward",
             Self::EndHoldPeriod(_) => "EndHoldPeriod",
+            Self::ExpireBalance(_) => "ExpireBalance",
             Self::CreateApiKey(_) => "CreateApiKey",
             Self::RevokeApiKey { .. } => "RevokeApiKey",
             Self::SetUserRole { .. } => "SetUserRole",
@@ -214,6 +218,7 @@ impl Command {
             | Self::HoldReward(_)
             | Self::ReleaseReward(_)
             | Self::EndHoldPeriod(_)
+            | Self::ExpireBalance(_)
             | Self::CreateApiKey(_)
             | Self::RevokeApiKey { .. }
             | Self::SetUserRole { .. }
@@ -268,6 +273,7 @@ impl Command {
             Self::HoldReward(input) => hold::hold(work, input),
             Self::ReleaseReward(input) => hold::release(work, input),
             Self::EndHoldPeriod(input) => hold::end_period(work, input),
+            Self::ExpireBalance(id) => expire::expire(work, id),
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
             Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),

@@ -5,13 +5,14 @@ use cqrs_es::event_sink::EventSink;
 
 use super::settlement::pending_points;
 use super::{
-    Adjustment, BalanceAdjusted, BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, Grant,
-    Participant, ParticipantCommand, ParticipantDeactivated, ParticipantErased, ParticipantEvent,
-    ParticipantReactivated, PurchaseCredited, Referral, ReferralApplied, ReferralMade,
-    ReferralStatus, ReferralUnconverted, RewardGranted, RewardMoved, Standing, TierChanged,
-    TierPot,
+    Adjustment, BalanceAdjusted, BalanceExpired, BalanceForfeited, FirstPurchaseFreed,
+    FirstPurchaseUsed, Grant, Participant, ParticipantCommand, ParticipantDeactivated,
+    ParticipantErased, ParticipantEvent, ParticipantReactivated, PurchaseCredited, Referral,
+    ReferralApplied, ReferralMade, ReferralStatus, ReferralUnconverted, RewardGranted, RewardMoved,
+    Standing, TierChanged, TierPot,
 };
 use crate::ledger::{Bucket, EntryKind, Overflow, Posting};
+use crate::lots::RewardLots;
 use crate::reward::{LevelTotal, Quote};
 use crate::rules::{Pay, RewardRule};
 use crate::{ParticipantId, PurchaseId, Refusal, Timestamp, UserId};
@@ -74,7 +75,8 @@ impl Participant {
         let posting = self
             .buckets
             .post(rule.kind.into(), quote.amount_minor, to, &grant.unit)
-            .map_err(|Overflow| limit())?;
+            .map_err(|Overflow| limit())?
+            .in_lot(grant.expire_time);
         Ok(RewardGranted {
             program_version: grant.program_version,
             rule: rule.rule,
@@ -106,7 +108,11 @@ impl Participant {
         let change = pending.saturating_sub(self.tier_pending_minor);
         let limit = |Overflow| Refusal::BalanceLimitReached(grant.earner_user_id.clone());
         let kind = EntryKind::Transfer;
-        let posting = self.buckets.settle(kind, 0, change, &grant.unit).map_err(limit)?.pop();
+        let posting = self
+            .buckets
+            .settle(kind, 0, change, &grant.unit, RewardLots::default())
+            .map_err(limit)?
+            .pop();
         Ok(posting.map(|posting| RewardMoved {
             program_version: grant.program_version,
             rule: grant.rule.rule.clone(),
@@ -139,6 +145,24 @@ impl Participant {
         Ok(BalanceForfeited { posting })
     }
 
+    /// One event for each lot whose time has come.
+    fn expire(
+        &self,
+        user_id: &UserId,
+        unit: &str,
+        now: Timestamp,
+    ) -> Result<Vec<BalanceExpired>, Refusal> {
+        let mut buckets = self.buckets;
+        let expired = self.lots.due(now).map(|lot| {
+            let (kind, to) = (EntryKind::Expiry, Bucket::Available);
+            let posting = buckets.post(kind, -lot.amount_minor, to, unit)?;
+            buckets = posting.after;
+            Ok(BalanceExpired { posting: posting.in_lot(Some(lot.expire_time)) })
+        });
+        let expired: Result<_, Overflow> = expired.collect();
+        expired.map_err(|Overflow| Refusal::BalanceLimitReached(user_id.clone()))
+    }
+
     fn use_first(&mut self, purchase_id: &PurchaseId, is_insufficient: bool) {
         self.first_purchase.get_or_insert_with(|| purchase_id.clone());
         if !is_insufficient {
@@ -152,7 +176,7 @@ impl Participant {
             let change = posting.pending_change();
             self.tier_pending_minor = self.tier_pending_minor.saturating_add(change);
         }
-        self.buckets = posting.after;
+        self.post(posting);
     }
 
     fn tier_change(&self, rule: &RewardRule, quote: &Quote) -> Option<TierChanged> {
@@ -265,6 +289,12 @@ impl Aggregate for Participant {
             ParticipantCommand::Reactivate { now } => {
                 ParticipantReactivated { reactivate_time_us: now }.into()
             }
+            ParticipantCommand::Expire { user_id, unit, now } => {
+                for expired in self.expire(&user_id, &unit, now)? {
+                    sink.write(expired.into(), self).await;
+                }
+                return Ok(());
+            }
             ParticipantCommand::Erase { user_id, unit } => {
                 for bucket in Bucket::ALL {
                     if self.buckets.part(bucket) > 0 {
@@ -332,7 +362,7 @@ impl Aggregate for Participant {
                 self.first_purchase.take_if(|first| *first == event.purchase_id);
                 self.first_enough.take_if(|first| *first == event.purchase_id);
             }
-            ParticipantEvent::PurchaseCredited(event) => self.buckets = event.posting.after,
+            ParticipantEvent::PurchaseCredited(event) => self.post(&event.posting),
             ParticipantEvent::RewardGranted(event) => {
                 let total = LevelTotal {
                     level: event.level,
@@ -350,7 +380,7 @@ impl Aggregate for Participant {
                     self.tier_pot.held_minor = self.tier_pot.held_minor.saturating_add(held_minor);
                     self.tier_pending_minor = self.tier_pending_minor.saturating_add(held_minor);
                 }
-                self.buckets = event.posting.after;
+                self.post(&event.posting);
             }
             ParticipantEvent::RewardReversed(event) => {
                 let total_minor = event.level_total_minor();
@@ -372,8 +402,9 @@ impl Aggregate for Participant {
                 self.inactive = false;
                 self.reactivate_time = Some(event.reactivate_time_us);
             }
-            ParticipantEvent::BalanceAdjusted(event) => self.buckets = event.posting.after,
-            ParticipantEvent::BalanceForfeited(event) => self.buckets = event.posting.after,
+            ParticipantEvent::BalanceAdjusted(event) => self.post(&event.posting),
+            ParticipantEvent::BalanceForfeited(event) => self.post(&event.posting),
+            ParticipantEvent::BalanceExpired(event) => self.post(&event.posting),
             ParticipantEvent::ParticipantErased(_) => {
                 self.inactive = true;
                 self.erased = true;

@@ -23,6 +23,8 @@ pub struct Grant {
     pub purchase_id: Option<PurchaseId>,
     pub basis_minor: Option<i64>,
     pub release_time: Option<Timestamp>,
+    /// The lot that the reward is in; none if it waits, or never expires.
+    pub expire_time: Option<Timestamp>,
 }
 
 impl Grant {
@@ -39,6 +41,7 @@ impl Grant {
             pending_minor: if waits { self.quote.amount_minor } else { 0 },
             release_time_us: self.release_time,
             is_held: false,
+            expire_time_us: self.expire_time,
         }
     }
 }
@@ -118,6 +121,12 @@ pub enum ParticipantCommand {
     Adjust(Adjustment),
     Deactivate,
     Reactivate {
+        now: Timestamp,
+    },
+    /// What is in the lots whose time has come expires.
+    Expire {
+        user_id: UserId,
+        unit: String,
         now: Timestamp,
     },
     /// Forfeits everything that the participant is owed, and ends their part in the program.

@@ -97,6 +97,7 @@ events! {
         ParticipantReactivated = "1.0.0",
         BalanceAdjusted = "1.0.0",
         BalanceForfeited = "1.0.0",
+        BalanceExpired = "1.0.0",
         ParticipantErased = "1.0.0",
     }
 }
@@ -109,6 +110,7 @@ impl Posts for ParticipantEvent {
             | Self::RewardReversed(RewardReversed { posting, .. })
             | Self::RewardMoved(RewardMoved { posting, .. })
             | Self::BalanceAdjusted(BalanceAdjusted { posting, .. })
+            | Self::BalanceExpired(BalanceExpired { posting })
             | Self::BalanceForfeited(BalanceForfeited { posting }) => Some(posting),
             Self::ParticipantEnrolled(_)
             | Self::ReferralApplied(_)
@@ -155,6 +157,7 @@ impl ParticipantEvent {
             | Self::ParticipantDeactivated(_)
             | Self::ParticipantReactivated(_)
             | Self::BalanceAdjusted(_)
+            | Self::BalanceExpired(_)
             | Self::BalanceForfeited(_)
             | Self::ParticipantErased(_) => None,
         }

@@ -190,6 +190,14 @@ pub struct BalanceAdjusted {
     pub posting: Posting,
 }
 
+/// What was in a lot was not used in time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BalanceExpired {
+    /// The amount that is lost, and the lot.
+    pub posting: Posting,
+}
+
 /// What the participant was owed is forfeited, because their user is being erased. One event for each part of the
 /// balance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

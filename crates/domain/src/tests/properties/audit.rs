@@ -128,6 +128,9 @@ impl Audit {
             ParticipantEvent::BalanceAdjusted(adjusted) => {
                 ledger.balance += adjusted.posting.amount;
             }
+            ParticipantEvent::BalanceExpired(expired) => {
+                ledger.balance += expired.posting.amount;
+            }
             ParticipantEvent::BalanceForfeited(forfeited) => {
                 ledger.balance += forfeited.posting.amount;
             }
