@@ -67,6 +67,8 @@ pub fn page_of(kind: MailKind) -> Option<&'static str> {
         | MailKind::Referral
         | MailKind::Conversion
         | MailKind::Tier
+        | MailKind::Reversal
+        | MailKind::Release
         | MailKind::AccountExists
         | MailKind::EmailChanged
         | MailKind::PasswordChanged

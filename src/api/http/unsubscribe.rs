@@ -113,6 +113,8 @@ fn about(kind: MailKind) -> &'static str {
         MailKind::Referral => "people whom you refer",
         MailKind::Conversion => "rewards for referrals",
         MailKind::Tier => "tiers",
+        MailKind::Reversal => "rewards that are taken back",
+        MailKind::Release => "rewards that become available",
         MailKind::ConfirmEmail
         | MailKind::ConfirmSignUp
         | MailKind::AccountExists

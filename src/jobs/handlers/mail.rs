@@ -273,7 +273,12 @@ fn may_name(kind: MailKind, person: &Person) -> bool {
         | MailKind::AccountExists
         | MailKind::PasswordChanged
         | MailKind::SecondFactorRemoved => person.is_email_confirmed,
-        MailKind::Welcome | MailKind::Referral | MailKind::Conversion | MailKind::Tier => true,
+        MailKind::Welcome
+        | MailKind::Referral
+        | MailKind::Conversion
+        | MailKind::Tier
+        | MailKind::Reversal
+        | MailKind::Release => true,
     }
 }
 
