@@ -151,7 +151,7 @@ pub async fn complete(
         MailKind::Conversion => {
             let (mut sum, mut unit) = (0_i64, String::new());
             for position in positions(payload, "reward_positions") {
-                let reward: Reward = event(pool, position).await?;
+                let reward: Movement = event(pool, position).await?;
                 sum = sum.saturating_add(reward.posting.amount);
                 unit = reward.posting.unit;
                 facts.level = reward.level;
@@ -171,7 +171,7 @@ pub async fn complete(
             text("reason").clone_into(&mut facts.reason);
             (facts.amount, facts.lines) = lines(pool, payload).await?;
             let position = payload.get("balance_position").and_then(Value::as_i64);
-            let Reward { posting, .. } = event(pool, position.unwrap_or_default()).await?;
+            let Movement { posting, .. } = event(pool, position.unwrap_or_default()).await?;
             facts.balance = amount_text(posting.after.balance(), &posting.unit);
             facts.available = amount_text(posting.after.available, &posting.unit);
             facts.is_in_debt = posting.after.balance() < 0;
@@ -193,7 +193,7 @@ pub async fn complete(
 /// What mails need of an event that grants, reverses or moves a reward. Of any other event that moves money, it has the
 /// posting only.
 #[derive(Deserialize)]
-struct Reward {
+struct Movement {
     #[serde(default)]
     level: u32,
     #[serde(default)]
@@ -212,9 +212,9 @@ fn positions(payload: &Value, name: &str) -> impl Iterator<Item = i64> {
 /// The sum of what became of rewards, and a line for each of them: two events of one reward change two parts of the
 /// balance.
 async fn lines(pool: &PgPool, payload: &Value) -> Result<(String, Vec<Line>), StoreError> {
-    let mut rewards: Vec<Reward> = Vec::new();
+    let mut rewards: Vec<Movement> = Vec::new();
     for position in positions(payload, "reward_positions") {
-        let reward: Reward = event(pool, position).await?;
+        let reward: Movement = event(pool, position).await?;
         let known = rewards.iter_mut().find(|of| of.reward_sequence == reward.reward_sequence);
         match known {
             Some(known) => {
@@ -224,7 +224,7 @@ async fn lines(pool: &PgPool, payload: &Value) -> Result<(String, Vec<Line>), St
         }
     }
     let unit = rewards.first().map(|reward| reward.posting.unit.clone()).unwrap_or_default();
-    let amount = |reward: &Reward| reward.posting.amount.saturating_abs();
+    let amount = |reward: &Movement| reward.posting.amount.saturating_abs();
     let sum = rewards.iter().map(amount).fold(0, i64::saturating_add);
     let lines = rewards.iter().map(|reward| Line {
         amount: amount_text(amount(reward), &unit),
