@@ -68,6 +68,8 @@ pub fn page_of(kind: MailKind) -> Option<&'static str> {
         | MailKind::Conversion
         | MailKind::Tier
         | MailKind::Expiry
+        | MailKind::Reversal
+        | MailKind::Release
         | MailKind::AccountExists
         | MailKind::EmailChanged
         | MailKind::PasswordChanged

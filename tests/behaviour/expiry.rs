@@ -5,6 +5,7 @@ use contract::pb::*;
 use sqlx::Executor;
 use tonic::{Code, Status};
 
+use super::bad_input::at_fault;
 use super::support::{PATIENCE, minor, refused, server_with, server_with_mails};
 use testing::{Client, Server, TestDatabase, address_of, program};
 
@@ -161,8 +162,7 @@ async fn a_program_whose_rewards_cannot_expire_so_is_refused_with_the_field() {
         (Program { time_zone: "Kolkata".into(), ..valid.clone() }, "program.time_zone"),
         (Program { time_zone: "asia/kolkata".into(), ..valid }, "program.time_zone"),
     ] {
-        let status = client.publish(program).await.unwrap_err();
-        assert_eq!(super::bad_input::at_fault(&status), [field], "{status:?}");
+        at_fault(client.publish(program).await, field, "INVALID_PROGRAM");
     }
     database.check().await;
     server.stop().await;

@@ -44,6 +44,7 @@ mod limits;
 mod list_purchases;
 mod mail_pace;
 mod mails;
+mod mails_of_reversals;
 mod multi_level_commission;
 mod names;
 mod odd_calls;

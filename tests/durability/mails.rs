@@ -130,6 +130,11 @@ impl Log {
             let aggregate_type = match *event_type {
                 "UserRegistered" => "User",
                 "ProgramPublished" => "Program",
+                "PurchaseRefunded"
+                | "DisputeClosed"
+                | "PurchaseReferralRejected"
+                | "HoldPeriodEnded"
+                | "PurchaseRewardReleased" => "Purchase",
                 _ => "Participant",
             };
             sqlx::query(
@@ -172,7 +177,9 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
     let mut log = Log { connection: own, position: 0 };
     let rules = |mails: bool| {
         json!({ "rules": { "mails": mails, "rewards": [{ "pay": { "tiers": [
-            { "name": "Low", "from_referrals": 0 }, { "name": "High", "from_referrals": 9 },
+            { "name": "Low", "from_referrals": 0 },
+            { "name": "Middle", "from_referrals": 5 },
+            { "name": "High", "from_referrals": 9 },
         ] } }] } })
     };
     let made = |status: &str| json!({ "referee_user_id": "ref/1", "status": status });
@@ -188,8 +195,8 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
         &[
             ("old", "UserRegistered", json!({})),
             ("p/old", "ParticipantEnrolled", json!({})),
-            ("p/ada", "ReferralMade", made("pending")),
-            ("p/ada", "TierChanged", tier("Low", "High")),
+            ("p/pat", "ReferralMade", made("pending")),
+            ("p/pat", "TierChanged", tier("Low", "High")),
         ],
     )
     .await;
@@ -211,6 +218,11 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
     log.command("ResolveFraudFlag", &[("p/ada", "ReferralUpdated", updated("held", "pending"))])
         .await;
     assert_eq!(called_for(connection, mails).await, [mail("referral", "ada")]);
+    // Rejected and released again: they know it.
+    for (from, to) in [("pending", "rejected"), ("rejected", "pending")] {
+        log.command("ResolveFraudFlag", &[("p/ada", "ReferralUpdated", updated(from, to))]).await;
+    }
+    assert_eq!(called_for(connection, mails).await, []);
     // Released and converted at once: one mail, whatever it pays.
     log.command(
         "ResolveFraudFlag",
@@ -228,6 +240,18 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
         called_for(connection, mails).await,
         [mail("conversion", "ada"), mail("conversion", "top")]
     );
+    // Converted again, after a refund: only who has not been paid for the first conversion is told.
+    log.command(
+        "RecordPurchase",
+        &[
+            ("p/ref/1", "ReferralConverted", json!({})),
+            ("p/ada", "ReferralUpdated", updated("pending", "converted")),
+            ("p/ada", "RewardGranted", reward.clone()),
+            ("p/new", "RewardGranted", reward.clone()),
+        ],
+    )
+    .await;
+    assert_eq!(called_for(connection, mails).await, [mail("conversion", "new")]);
     // A conversion that does not pay the referrer: they are told of the referral.
     log.command(
         "RegisterUser",
@@ -249,11 +273,70 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
         &[
             ("p/ada", "TierChanged", tier("High", "Low")),
             ("p/ada", "TierChanged", tier("Low", "High")),
-            ("p/ada", "TierChanged", tier("Gone", "Low")),
+            ("p/ada", "TierChanged", tier("Gone", "Middle")),
         ],
     )
     .await;
     assert_eq!(called_for(connection, mails).await, [mail("tier", "ada"), mail("tier", "ada")]);
+    // A tier that was reached before, whether or not it was told.
+    log.command(
+        "RecordPurchase",
+        &[
+            ("p/ada", "TierChanged", tier("High", "Middle")),
+            ("p/ada", "TierChanged", tier("Middle", "High")),
+            ("p/pat", "TierChanged", tier("High", "Low")),
+            ("p/pat", "TierChanged", tier("Low", "High")),
+        ],
+    )
+    .await;
+    assert_eq!(called_for(connection, mails).await, []);
+    // What was granted in the same command is not told as taken back, and what was given back or only moved neither.
+    let moved = |amount: i64, from: &str| json!({ "reward_sequence": 1, "posting": { "amount": amount, "from": from } });
+    let reversed = |amount: i64| json!({ "reward_sequence": 1, "posting": { "amount": amount } });
+    log.command(
+        "job:make_up",
+        &[
+            ("p/pat", "RewardGranted", json!({ "source_user_id": "ref/1" })),
+            ("p/pat", "RewardReversed", reversed(-5)),
+            ("p/ada", "RewardReversed", reversed(5)),
+            ("p/top", "RewardMoved", moved(5, "pending")),
+        ],
+    )
+    .await;
+    assert_eq!(called_for(connection, mails).await, []);
+    // One mail for a person and command, whatever it takes; of a release what becomes available.
+    for cause in ["PurchaseRefunded", "DisputeClosed", "PurchaseReferralRejected"] {
+        log.command(
+            "RefundPurchase",
+            &[
+                ("p1", cause, json!({ "outcome": "lost" })),
+                ("p/ada", "RewardReversed", reversed(-5)),
+                ("p/ada", "RewardReversed", reversed(-7)),
+                ("p/ada", "RewardMoved", moved(1, "pending")),
+                ("p/top", "RewardReversed", reversed(-1)),
+            ],
+        )
+        .await;
+        assert_eq!(
+            called_for(connection, mails).await,
+            [mail("reversal", "ada"), mail("reversal", "top")],
+            "{cause}"
+        );
+    }
+    for cause in ["HoldPeriodEnded", "PurchaseRewardReleased", "DisputeClosed"] {
+        log.command(
+            "job:releases",
+            &[
+                ("p1", cause, json!({ "outcome": "won" })),
+                ("p/ada", "RewardMoved", moved(5, "pending")),
+                ("p/ada", "RewardMoved", moved(5, "pending")),
+                ("p/top", "RewardMoved", moved(5, "available")),
+                ("p/pat", "RewardMoved", moved(0, "pending")),
+            ],
+        )
+        .await;
+        assert_eq!(called_for(connection, mails).await, [mail("release", "ada")], "{cause}");
+    }
     // From now on the program sends none.
     log.command("PublishProgram", &[("p", "ProgramPublished", rules(false))]).await;
     log.command(
@@ -262,10 +345,11 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
             ("bo", "UserRegistered", json!({})),
             ("p/bo", "ParticipantEnrolled", json!({})),
             ("p/ada", "ReferralMade", made("pending")),
+            ("p/ada", "RewardReversed", reversed(-5)),
         ],
     )
     .await;
     assert_eq!(called_for(connection, mails).await, []);
-    assert_eq!(database.count("select count(*) from jobs").await, 8);
-    assert_eq!(database.count("select count(distinct dedupe_key) from jobs").await, 8);
+    assert_eq!(database.count("select count(*) from jobs").await, 18);
+    assert_eq!(database.count("select count(distinct dedupe_key) from jobs").await, 18);
 }

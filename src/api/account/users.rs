@@ -132,6 +132,8 @@ fn mail_preferences(unwanted: &[MailKind]) -> pb::MailPreferences {
         conversion: is_wanted(MailKind::Conversion),
         tier: is_wanted(MailKind::Tier),
         expiry: is_wanted(MailKind::Expiry),
+        reversal: is_wanted(MailKind::Reversal),
+        release: is_wanted(MailKind::Release),
     }
 }
 

@@ -114,6 +114,8 @@ fn about(kind: MailKind) -> &'static str {
         MailKind::Conversion => "rewards for referrals",
         MailKind::Tier => "tiers",
         MailKind::Expiry => "rewards that will expire",
+        MailKind::Reversal => "rewards that are taken back",
+        MailKind::Release => "rewards that become available",
         MailKind::ConfirmEmail
         | MailKind::ConfirmSignUp
         | MailKind::AccountExists

@@ -139,6 +139,8 @@ fn kind_message(kind: MailKind) -> pb::MailKind {
         MailKind::Conversion => pb::MailKind::Conversion,
         MailKind::Tier => pb::MailKind::Tier,
         MailKind::Expiry => pb::MailKind::Expiry,
+        MailKind::Reversal => pb::MailKind::Reversal,
+        MailKind::Release => pb::MailKind::Release,
         MailKind::ConfirmEmail => pb::MailKind::ConfirmEmail,
         MailKind::ConfirmSignUp => pb::MailKind::ConfirmSignUp,
         MailKind::AccountExists => pb::MailKind::AccountExists,

@@ -286,7 +286,9 @@ fn may_name(kind: MailKind, person: &Person) -> bool {
         | MailKind::Referral
         | MailKind::Conversion
         | MailKind::Tier
-        | MailKind::Expiry => true,
+        | MailKind::Expiry
+        | MailKind::Reversal
+        | MailKind::Release => true,
     }
 }
 
