@@ -97,6 +97,12 @@ impl Cache {
         self.packed.remove(self.fingerprint(key));
     }
 
+    /// Forgets all streams.
+    pub(super) fn clear(&mut self) {
+        self.recent.clear();
+        self.packed.clear();
+    }
+
     fn fingerprint(&self, key: &StreamKey) -> Fingerprint {
         self.hashers.each_ref().map(|hasher| hasher.hash_one(key))
     }
@@ -134,6 +140,12 @@ impl Packed {
             places: HashTable::with_capacity(capacity),
             hand: 0,
         }
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.places.clear();
+        self.hand = 0;
     }
 
     fn find(&self, fingerprint: Fingerprint) -> Option<usize> {

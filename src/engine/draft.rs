@@ -228,6 +228,12 @@ impl<'a> Draft<'a> {
             Err(Halt::Behind(lag)) => job.answer(&Err(Failure::Behind(lag))),
             // The state on which the job was decided may never be committed.
             Err(Halt::Broken(_)) if self.is_ahead => return Some(job),
+            // What is in memory may be older than a stream that was loaded for this decision.
+            Err(Halt::Broken(_)) if !job.is_in_doubt => {
+                job.is_in_doubt = true;
+                job.needs_lock = true;
+                self.put_off.push(job);
+            }
             Err(Halt::Broken(what)) => fail(job, what),
         }
         None

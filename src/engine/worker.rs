@@ -224,6 +224,9 @@ impl Worker {
         if let Err(error) = self.session.begin_locked(patience).await {
             return self.fail(jobs, &error, "taking the lock of the log");
         }
+        if jobs.iter().any(|job| job.is_in_doubt) {
+            self.cache.clear();
+        }
         let (mut fresh, before) = (Cache::new(1), FinishedStreams::new());
         // The cached state may have caused the conflict.
         let cache = if is_contended { &mut fresh } else { &mut self.cache };
@@ -241,6 +244,7 @@ impl Worker {
                 self.contended = 0;
                 for job in &mut jobs {
                     job.needs_lock = false;
+                    job.is_in_doubt = false;
                 }
                 return self.pending.put_back(jobs);
             }
