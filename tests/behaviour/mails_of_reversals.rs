@@ -14,7 +14,8 @@ const POINTS: &str = "tiered-points";
 
 /// Waits until every event has called for its mails, and none is still to be sent.
 async fn settled(database: &TestDatabase) {
-    let open = "select (select count(*) from jobs where kind in ('mail', 'make_up') and state <> 'done')
+    let open =
+        "select (select count(*) from jobs where kind in ('mail', 'make_up') and state <> 'done')
         + (select max(position) from events)
         - (select max(position) from reaction_checkpoints where reaction = 'mails')";
     let end = tokio::time::Instant::now() + PATIENCE;

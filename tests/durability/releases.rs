@@ -176,8 +176,7 @@ async fn while_purchases_come_releases_get_a_tenth_of_the_room_in_a_batch_and_no
     const BUYERS: usize = 20;
     const PURCHASES: usize = 150;
     let database = TestDatabase::new().await;
-    let options =
-        ServerOptions { arguments: vec!["--batch-commands".into(), BATCH.to_string()] };
+    let options = ServerOptions { arguments: vec!["--batch-commands".into(), BATCH.to_string()] };
     let server = Server::start_with(&database.url, &options).await;
     held(|_| server.client(), BUYERS, PURCHASES).await;
     let stop = CancellationToken::new();
