@@ -166,37 +166,47 @@ async fn called_for(connection: &mut PgConnection, reaction: Reaction) -> Vec<(S
     mails.fetch_all(connection).await.unwrap()
 }
 
+/// The rules of a program with three tiers.
+fn rules(mails: bool) -> Value {
+    json!({ "rules": { "mails": mails, "rewards": [{ "pay": { "tiers": [
+        { "name": "Low", "from_referrals": 0 },
+        { "name": "Middle", "from_referrals": 5 },
+        { "name": "High", "from_referrals": 9 },
+    ] } }] } })
+}
+
+fn mail(kind: &str, user: &str) -> (String, String) {
+    (kind.to_owned(), user.to_owned())
+}
+
+/// The reaction to a log that has nothing but a program that sends mails, and a connection that moves it.
+async fn begin(database: &TestDatabase) -> (PgConnection, Reaction, Log) {
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let mails = reactions::all().into_iter().find(|reaction| reaction.name == "mails").unwrap();
+    step::ready(&mut connection).await.unwrap();
+    step::register(&mut connection, mails).await.unwrap();
+    let own = PgConnection::connect(&database.url).await.unwrap();
+    let mut log = Log { connection: own, position: 0 };
+    log.command("PublishProgram", &[("p", "ProgramPublished", rules(true))]).await;
+    assert_eq!(called_for(&mut connection, mails).await, []);
+    (connection, mails, log)
+}
+
 #[tokio::test]
 async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one_mail() {
     let database = TestDatabase::new().await;
-    let connection = &mut PgConnection::connect(&database.url).await.unwrap();
-    let mails = reactions::all().into_iter().find(|reaction| reaction.name == "mails").unwrap();
-    step::ready(connection).await.unwrap();
-    step::register(connection, mails).await.unwrap();
-    let own = PgConnection::connect(&database.url).await.unwrap();
-    let mut log = Log { connection: own, position: 0 };
-    let rules = |mails: bool| {
-        json!({ "rules": { "mails": mails, "rewards": [{ "pay": { "tiers": [
-            { "name": "Low", "from_referrals": 0 },
-            { "name": "Middle", "from_referrals": 5 },
-            { "name": "High", "from_referrals": 9 },
-        ] } }] } })
-    };
+    let (mut connection, mails, mut log) = begin(&database).await;
+    let connection = &mut connection;
     let made = |status: &str| json!({ "referee_user_id": "ref/1", "status": status });
     let updated = |from: &str, to: &str| json!({ "referee_user_id": "ref/1", "previous_status": from, "status": to });
     let reward = json!({ "source_user_id": "ref/1" });
-    let tier = |from: &str, to: &str| json!({ "from_tier": from, "to_tier": to });
-    let mail = |kind: &str, user: &str| (kind.to_owned(), user.to_owned());
 
-    log.command("PublishProgram", &[("p", "ProgramPublished", rules(true))]).await;
-    assert_eq!(called_for(connection, mails).await, []);
     log.command(
         "import",
         &[
             ("old", "UserRegistered", json!({})),
             ("p/old", "ParticipantEnrolled", json!({})),
             ("p/pat", "ReferralMade", made("pending")),
-            ("p/pat", "TierChanged", tier("Low", "High")),
         ],
     )
     .await;
@@ -267,6 +277,30 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
         called_for(connection, mails).await,
         [mail("referral", "ada"), mail("conversion", "ref/1")]
     );
+    // From now on the program sends none.
+    log.command("PublishProgram", &[("p", "ProgramPublished", rules(false))]).await;
+    log.command(
+        "RegisterUser",
+        &[
+            ("bo", "UserRegistered", json!({})),
+            ("p/bo", "ParticipantEnrolled", json!({})),
+            ("p/ada", "ReferralMade", made("pending")),
+        ],
+    )
+    .await;
+    assert_eq!(called_for(connection, mails).await, []);
+    assert_eq!(database.count("select count(*) from jobs").await, 7);
+    assert_eq!(database.count("select count(distinct dedupe_key) from jobs").await, 7);
+}
+
+#[tokio::test]
+async fn a_tier_calls_for_a_mail_when_it_is_reached_for_the_first_time() {
+    let database = TestDatabase::new().await;
+    let (mut connection, mails, mut log) = begin(&database).await;
+    let connection = &mut connection;
+    let tier = |from: &str, to: &str| json!({ "from_tier": from, "to_tier": to });
+    log.command("import", &[("p/pat", "TierChanged", tier("Low", "High"))]).await;
+    assert_eq!(called_for(connection, mails).await, []);
     // A tier that is lower by changed rules is not reached.
     log.command(
         "RegisterUser",
@@ -290,6 +324,13 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
     )
     .await;
     assert_eq!(called_for(connection, mails).await, []);
+}
+
+#[tokio::test]
+async fn what_a_command_takes_back_or_makes_available_calls_for_one_mail_for_each_person() {
+    let database = TestDatabase::new().await;
+    let (mut connection, mails, mut log) = begin(&database).await;
+    let connection = &mut connection;
     // What was granted in the same command is not told as taken back, and what was given back or only moved neither.
     let moved = |amount: i64, from: &str| json!({ "reward_sequence": 1, "posting": { "amount": amount, "from": from } });
     let reversed = |amount: i64| json!({ "reward_sequence": 1, "posting": { "amount": amount } });
@@ -323,7 +364,9 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
             "{cause}"
         );
     }
-    for cause in ["HoldPeriodEnded", "PurchaseRewardReleased", "DisputeClosed"] {
+    for cause in
+        ["HoldPeriodEnded", "PurchaseRewardReleased", "DisputeClosed", "ReferralRewardsChanged"]
+    {
         log.command(
             "job:releases",
             &[
@@ -337,19 +380,14 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
         .await;
         assert_eq!(called_for(connection, mails).await, [mail("release", "ada")], "{cause}");
     }
+    let reasons = "select payload ->> 'reason' from jobs order by id";
+    let reasons: Vec<String> = sqlx::query_scalar(reasons).fetch_all(&database.pool).await.unwrap();
+    let expected = [["refund"; 2], ["dispute"; 2], ["decision"; 2]].concat();
+    let expected = [expected, vec!["hold_period", "operator", "dispute", "hold_period"]].concat();
+    assert_eq!(reasons, expected);
+    assert_eq!(database.count("select count(distinct dedupe_key) from jobs").await, 10);
     // From now on the program sends none.
     log.command("PublishProgram", &[("p", "ProgramPublished", rules(false))]).await;
-    log.command(
-        "RegisterUser",
-        &[
-            ("bo", "UserRegistered", json!({})),
-            ("p/bo", "ParticipantEnrolled", json!({})),
-            ("p/ada", "ReferralMade", made("pending")),
-            ("p/ada", "RewardReversed", reversed(-5)),
-        ],
-    )
-    .await;
+    log.command("RefundPurchase", &[("p/ada", "RewardReversed", reversed(-5))]).await;
     assert_eq!(called_for(connection, mails).await, []);
-    assert_eq!(database.count("select count(*) from jobs").await, 18);
-    assert_eq!(database.count("select count(distinct dedupe_key) from jobs").await, 18);
 }

@@ -70,8 +70,7 @@ pub struct Window {
     pub batches: i64,
     /// The releases in those batches.
     pub releases_in_them: i64,
-    /// The most releases in one batch of which a purchase is the first command. (A batch that begins while no caller
-    /// waits is not bounded by callers who come before it is sent.)
+    /// The most releases in one of them.
     pub most_releases: i64,
 }
 
@@ -120,7 +119,7 @@ impl Released {
             ),
             format!(
                 "{batches} batches with purchases: {:.0} % of their commands are releases; at most {most_releases} in \
-                 one that began with a purchase",
+                 one",
                 beside.share_of_releases() * 100.0
             ),
         ]
@@ -238,7 +237,7 @@ impl Due {
     async fn window(&self, database: &mut PgConnection) -> Result<Window, sqlx::Error> {
         let row = sqlx::query(
             "with commands as ( \
-                 select recorded_at, position, event_type = 'PurchaseRecorded' as buys, \
+                 select recorded_at, event_type = 'PurchaseRecorded' as buys, \
                      event_type = 'HoldPeriodEnded' as ends \
                  from events where position > $1 and event_type in ('PurchaseRecorded', 'HoldPeriodEnded') \
              ), bounds as ( \
@@ -247,8 +246,7 @@ impl Due {
                  from commands \
              ), batches as ( \
                  select recorded_at, count(*) filter (where ends) as releases, \
-                     count(*) filter (where buys) as purchases, \
-                     (array_agg(buys order by position))[1] as begins_with_purchase \
+                     count(*) filter (where buys) as purchases \
                  from commands, bounds where recorded_at between first and last group by recorded_at \
              ) \
              select (select extract(epoch from last - first)::float8 from bounds) as seconds, \
@@ -256,7 +254,7 @@ impl Due {
                  coalesce(sum(purchases), 0)::bigint as purchases, \
                  count(*) filter (where purchases > 0) as batches, \
                  coalesce(sum(releases) filter (where purchases > 0), 0)::bigint as releases_in_them, \
-                 coalesce(max(releases) filter (where begins_with_purchase), 0) as most_releases \
+                 coalesce(max(releases) filter (where purchases > 0), 0) as most_releases \
              from batches",
         );
         let row = row.bind(self.until).fetch_one(database).await?;
