@@ -5,6 +5,7 @@ use contract::pb::*;
 use sqlx::Executor;
 use tonic::{Code, Status};
 
+use super::bad_input::at_fault;
 use super::support::{PATIENCE, minor, refused, server_with, server_with_mails};
 use testing::{Client, Server, TestDatabase, address_of, program};
 
@@ -53,7 +54,7 @@ fn inr(minor_units: i64) -> Money {
 async fn refund(client: &Client, purchase_id: &str, minor_units: i64) {
     let message = RefundPurchaseRequest {
         purchase_id: purchase_id.into(),
-        refund_id: format!("of {minor_units}"),
+        refund_id: format!("of-{minor_units}"),
         amount: Some(inr(minor_units)),
         ..Default::default()
     };
@@ -161,8 +162,7 @@ async fn a_program_whose_rewards_cannot_expire_so_is_refused_with_the_field() {
         (Program { time_zone: "Kolkata".into(), ..valid.clone() }, "program.time_zone"),
         (Program { time_zone: "asia/kolkata".into(), ..valid }, "program.time_zone"),
     ] {
-        let status = client.publish(program).await.unwrap_err();
-        assert_eq!(super::bad_input::at_fault(&status), [field], "{status:?}");
+        at_fault(client.publish(program).await, field, "INVALID_PROGRAM");
     }
     database.check().await;
     server.stop().await;
