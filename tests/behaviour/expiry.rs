@@ -54,7 +54,7 @@ fn inr(minor_units: i64) -> Money {
 async fn refund(client: &Client, purchase_id: &str, minor_units: i64) {
     let message = RefundPurchaseRequest {
         purchase_id: purchase_id.into(),
-        refund_id: format!("of {minor_units}"),
+        refund_id: format!("of-{minor_units}"),
         amount: Some(inr(minor_units)),
         ..Default::default()
     };

@@ -296,9 +296,6 @@ pub(super) fn of_participant(
             fields.extend(posting_fields(&adjusted.posting));
             ("BalanceAdjusted", fields)
         }
-        ParticipantEvent::BalanceExpired(expired) => {
-            ("BalanceExpired", posting_fields(&expired.posting).into())
-        }
         ParticipantEvent::BalanceForfeited(forfeited) => {
             ("BalanceForfeited", posting_fields(&forfeited.posting).into())
         }
@@ -310,8 +307,9 @@ pub(super) fn of_participant(
                 ("insufficient", used.is_insufficient.into()),
             ],
         ),
-        // Inputs, and what follows from inputs that came after the reward.
+        // Inputs, and what follows from inputs that came after the reward, or from the passing of time.
         ParticipantEvent::ReferralApplied(_)
+        | ParticipantEvent::BalanceExpired(_)
         | ParticipantEvent::ReferralStandingChanged(_)
         | ParticipantEvent::RewardReversed(_)
         | ParticipantEvent::RewardMoved(_)
