@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use domain::reward::WithheldReason;
 use domain::rules::{EarnOn, Pay, RewardKind, RewardRule};
-use domain::{Kind, ReferralStatus, StreamKey};
+use domain::{Kind, ReferralStatus, StreamKey, TierPot};
 
-use super::effect::{Effect, Reward, Value, credit_fields};
+use super::deals::{self, DealIndex};
+use super::effect::{Effect, Fields, Value, debug};
+use super::fields::{Reward, credit_fields};
+use super::posts::{Move, Settled};
 use super::rulebook::{
     self, counts_as_after, first_is_used, is_the_earners_own, share, takes_currency, tiers_of,
 };
+use super::settle;
 use super::world::{PersonIndex, Tie, Version, World};
 
 /// A purchase, as it was recorded.
@@ -97,21 +101,30 @@ pub(super) fn of_purchase(
     reckoning.effects
 }
 
-/// What must be made up for a purchase whose rewards on `levels` were withheld because a referral did not count: the
-/// levels to which all referrals count now, and the consequences. `shared_minor` is what others received of the
-/// purchase.
+/// What must be made up for a purchase whose rewards on some levels were withheld because a referral did not count: the
+/// levels to which all referrals count now, and the consequences.
 pub(super) fn of_making_up(
     world: &World,
-    buyer: PersonIndex,
+    index: DealIndex,
     purchase: &Purchase,
     version: &Version,
-    levels: &[u32],
-    shared_minor: i64,
 ) -> (Vec<u32>, Vec<Effect>) {
+    let deal = world.deals.get(index);
+    let (buyer, levels) = (deal.buyer, deal.cut_off_levels());
+    let price = world.deals.price(index).by(Some(&version.rules));
+    let is_share = |reward: &&deals::Reward| {
+        let rule = rule_on(version, reward.level.into());
+        rule.is_some_and(|rule| matches!(rule.pay, Pay::RateBps(_)))
+    };
+    let rewards = world.deals.rewards(index);
+    let shared = rewards.iter().filter(is_share).map(|reward| i128::from(reward.granted_minor));
+    let shared = shared.sum::<i128>();
     let mut reckoning =
         Reckoning { world, version, source: buyer, purchase: Some(purchase), effects: Vec::new() };
     let own = world.person(buyer).referral;
-    let counts = own.is_some_and(|tie| fault_of_tie(tie, purchase, version).is_none());
+    let counts = own.is_some_and(|tie| fault_of_tie(tie, purchase, version).is_none())
+        && price.earns_without(price.gone)
+        && settle::can_be_first(world, index, world.deals.key(&purchase.id), version);
     if !counts || !version.rules.make_up_held_purchases {
         return (Vec::new(), Vec::new());
     }
@@ -119,11 +132,48 @@ pub(super) fn of_making_up(
     candidates
         .retain(|candidate| candidate.cut_off.is_none() && levels.contains(&candidate.rule.level));
     let made_up = candidates.iter().map(|candidate| candidate.rule.level).collect();
-    let left = i128::from(purchase.amount_minor) - i128::from(shared_minor);
+    let left = i128::from(purchase.amount_minor) - shared;
     if reckoning.pay_all(candidates, left) {
         reckoning.convert();
     }
     (made_up, reckoning.effects)
+}
+
+/// The conversion of a pending referral, on both streams.
+pub(super) fn conversion(
+    world: &World,
+    referee: PersonIndex,
+    purchase_id: Option<Arc<str>>,
+    is_barred: bool,
+) -> Vec<Effect> {
+    let fields =
+        vec![("purchase", purchase_id.into()), ("converted while inactive", is_barred.into())];
+    let mut effects = vec![world.expect(referee, "ReferralConverted", fields)];
+    effects.extend(updated(world, referee, ReferralStatus::Converted, is_barred));
+    effects
+}
+
+/// The referrer's side of a new status of a referral.
+pub(super) fn updated(
+    world: &World,
+    referee: PersonIndex,
+    status: ReferralStatus,
+    converted_while_inactive: bool,
+) -> Option<Effect> {
+    let tie = world.person(referee).referral?;
+    let fields = vec![
+        ("referee", world.user_id(referee).clone().into()),
+        ("previous status", debug(tie.status)),
+        ("status", debug(status)),
+        ("made while inactive", (!tie.made_while_active).into()),
+        ("converted while inactive", converted_while_inactive.into()),
+    ];
+    Some(world.expect(tie.referrer, "ReferralUpdated", fields))
+}
+
+/// The rule of a version for a level.
+pub(super) fn rule_on(version: &Version, level: u32) -> Option<&RewardRule> {
+    version.rules.rewards.iter().find(|rule| rule.level == level)
 }
 
 /// Whether the purchase is enough for a "first purchase" of which only a qualifying one is the first.
@@ -180,9 +230,7 @@ fn fault_of_status(status: ReferralStatus) -> Option<WithheldReason> {
 
 impl<'a> Reckoning<'a> {
     fn expect(&mut self, person: PersonIndex, name: &'static str, fields: Fields) {
-        let program = self.world.person(person).program;
-        let stream_id = self.world.stream_id(person);
-        self.effects.push(Effect::on_participant(program, stream_id, name, fields));
+        self.effects.push(self.world.expect(person, name, fields));
     }
 
     /// Where the program credits them, purchases in its unit are added to the buyer's own balance.
@@ -217,31 +265,19 @@ impl<'a> Reckoning<'a> {
     /// The source's referral converts, if it is pending.
     fn convert(&mut self) {
         let Some(tie) = self.world.person(self.source).referral else { return };
-        if tie.status != ReferralStatus::Pending {
-            return;
+        if tie.status == ReferralStatus::Pending {
+            let purchase_id = self.purchase.map(|purchase| purchase.id.clone());
+            let date = self.purchase.map(|purchase| purchase.date);
+            let is_barred = self.world.person(tie.referrer).bar(date).is_some();
+            self.effects.extend(conversion(self.world, self.source, purchase_id, is_barred));
         }
-        let purchase_id = self.purchase.map(|purchase| purchase.id.clone());
-        let date = self.purchase.map(|purchase| purchase.date);
-        let is_barred = self.world.person(tie.referrer).bar(date).is_some();
-        let fields =
-            vec![("purchase", purchase_id.into()), ("converted while inactive", is_barred.into())];
-        self.expect(self.source, "ReferralConverted", fields);
-        let fields = vec![
-            ("referee", self.world.user_id(self.source).clone().into()),
-            ("previous status", "Pending".into()),
-            ("status", "Converted".into()),
-            ("made while inactive", (!tie.made_while_active).into()),
-            ("converted while inactive", is_barred.into()),
-        ];
-        self.expect(tie.referrer, "ReferralUpdated", fields);
     }
 
     /// The purchase is remembered if it is the first of all, or the first that was enough. A conversion says so
     /// itself.
     fn use_first(&mut self, purchase: &Purchase) {
         let is_enough = is_enough(self.world, self.source, purchase, self.version);
-        let bought = &self.world.person(self.source).bought;
-        let is_known = bought.anything.is_some() && (bought.enough.is_some() || !is_enough);
+        let is_known = self.world.person(self.source).bought.knows_better(is_enough);
         if !is_known && !self.effects.iter().any(|effect| effect.name == "ReferralConverted") {
             let fields = vec![
                 ("purchase", purchase.id.clone().into()),
@@ -372,6 +408,7 @@ impl<'a> Reckoning<'a> {
     }
 
     fn grant(&mut self, rule: &RewardRule, earner: PersonIndex, quote: Quote) {
+        let Quote { amount_minor, tier_referrals, .. } = quote;
         let level = self.world.person(earner).level(rule.level);
         let reward = Reward {
             version: self.version.number,
@@ -395,9 +432,43 @@ impl<'a> Reckoning<'a> {
             waits: self.version.rules.hold_days.is_some(),
         };
         self.expect(earner, "RewardGranted", reward.fields());
+        self.rebalance(rule, earner, amount_minor, tier_referrals);
         if let Some((from, to)) = quote.tiers {
             let fields = vec![("from tier", from.into()), ("to tier", to.into())];
             self.expect(earner, "TierChanged", fields);
+        }
+    }
+
+    /// While points by tier wait, new ones change how many do.
+    fn rebalance(
+        &mut self,
+        rule: &RewardRule,
+        earner: PersonIndex,
+        amount_minor: i128,
+        referrals: Option<u32>,
+    ) {
+        let person = self.world.person(earner);
+        let (Some(tiers), Some(referrals)) = (tiers_of(&rule.pay), referrals) else { return };
+        if person.pot == TierPot::default() {
+            return;
+        }
+        let held = if self.version.rules.hold_days.is_some() { amount_minor } else { 0 };
+        let held_before = i128::from(person.pot.held_minor);
+        let held_minor = i64::try_from(held_before + held).unwrap_or(i64::MAX);
+        let pot = TierPot { held_minor, ..person.pot };
+        let points = i128::from(person.tier_points) + amount_minor;
+        let waiting = rulebook::waiting_points(tiers, referrals, pot, points);
+        for step in Move::all(0, waiting - i128::from(person.pot_minor) - held) {
+            let settled = Settled {
+                version: self.version,
+                rule,
+                source: self.world.user_id(self.source).clone(),
+                purchase_id: self.purchase.map(|purchase| purchase.id.clone()),
+                sequence: None,
+                pot: Some(pot),
+            };
+            let (name, fields) = settled.fields(step, 0);
+            self.expect(earner, name, fields);
         }
     }
 
@@ -463,8 +534,6 @@ impl<'a> Reckoning<'a> {
         self.effects.push(Effect { program, stream, name: "RewardWithheld", fields, position: 0 });
     }
 }
-
-type Fields = Vec<(&'static str, Value)>;
 
 fn kind(kind: RewardKind) -> Value {
     match kind {
