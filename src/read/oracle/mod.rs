@@ -12,6 +12,7 @@
 
 mod adopt;
 mod approvals;
+mod conversions;
 mod deals;
 mod effect;
 mod fields;
@@ -29,6 +30,7 @@ mod standing;
 #[cfg(test)]
 mod tests;
 mod users;
+mod withhold;
 mod world;
 
 use std::collections::HashMap;

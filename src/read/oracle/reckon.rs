@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use domain::reward::WithheldReason;
 use domain::rules::{EarnOn, Pay, RewardKind, RewardRule};
-use domain::{Kind, ReferralStatus, StreamKey, TierPot};
+use domain::{ReferralStatus, TierPot};
 
+use super::conversions;
 use super::deals::{self, DealIndex};
-use super::effect::{Effect, Fields, Value, debug};
+use super::effect::{Effect, Fields, Value};
 use super::fields::{Reward, credit_fields};
 use super::posts::{Move, Settled};
-use super::rulebook::{
-    self, counts_as_after, first_is_used, is_the_earners_own, share, takes_currency, tiers_of,
-};
+use super::rulebook::{self, counts_as_after, first_is_used, share, takes_currency, tiers_of};
 use super::settle;
 use super::world::{PersonIndex, Tie, Version, World};
 
@@ -26,29 +25,29 @@ pub(super) struct Purchase {
 }
 
 /// The consequences of one occasion in one program.
-struct Reckoning<'a> {
-    world: &'a World,
-    version: &'a Version,
+pub(super) struct Reckoning<'a> {
+    pub(super) world: &'a World,
+    pub(super) version: &'a Version,
     /// The buyer, or the referee.
-    source: PersonIndex,
+    pub(super) source: PersonIndex,
     /// Absent if the referral itself is the occasion.
-    purchase: Option<&'a Purchase>,
-    effects: Vec<Effect>,
+    pub(super) purchase: Option<&'a Purchase>,
+    pub(super) effects: Vec<Effect>,
 }
 
 /// Somebody whom a rule names.
-struct Candidate<'a> {
-    rule: &'a RewardRule,
-    person: PersonIndex,
+pub(super) struct Candidate<'a> {
+    pub(super) rule: &'a RewardRule,
+    pub(super) person: PersonIndex,
     /// Why a referral on the way to this person stands in the way.
     cut_off: Option<WithheldReason>,
 }
 
 /// What a rule does not pay, and why.
-struct Unpaid {
-    reason: WithheldReason,
+pub(super) struct Unpaid {
+    pub(super) reason: WithheldReason,
     /// What the rule comes to before its cap; absent where a referral stands in the way.
-    computed_minor: Option<i128>,
+    pub(super) computed_minor: Option<i128>,
 }
 
 /// What a rule pays.
@@ -137,38 +136,6 @@ pub(super) fn of_making_up(
         reckoning.convert();
     }
     (made_up, reckoning.effects)
-}
-
-/// The conversion of a pending referral, on both streams.
-pub(super) fn conversion(
-    world: &World,
-    referee: PersonIndex,
-    purchase_id: Option<Arc<str>>,
-    is_barred: bool,
-) -> Vec<Effect> {
-    let fields =
-        vec![("purchase", purchase_id.into()), ("converted while inactive", is_barred.into())];
-    let mut effects = vec![world.expect(referee, "ReferralConverted", fields)];
-    effects.extend(updated(world, referee, ReferralStatus::Converted, is_barred));
-    effects
-}
-
-/// The referrer's side of a new status of a referral.
-pub(super) fn updated(
-    world: &World,
-    referee: PersonIndex,
-    status: ReferralStatus,
-    converted_while_inactive: bool,
-) -> Option<Effect> {
-    let tie = world.person(referee).referral?;
-    let fields = vec![
-        ("referee", world.user_id(referee).clone().into()),
-        ("previous status", debug(tie.status)),
-        ("status", debug(status)),
-        ("made while inactive", (!tie.made_while_active).into()),
-        ("converted while inactive", converted_while_inactive.into()),
-    ];
-    Some(world.expect(tie.referrer, "ReferralUpdated", fields))
 }
 
 /// The rule of a version for a level.
@@ -269,7 +236,12 @@ impl<'a> Reckoning<'a> {
             let purchase_id = self.purchase.map(|purchase| purchase.id.clone());
             let date = self.purchase.map(|purchase| purchase.date);
             let is_barred = self.world.person(tie.referrer).bar(date).is_some();
-            self.effects.extend(conversion(self.world, self.source, purchase_id, is_barred));
+            self.effects.extend(conversions::conversion(
+                self.world,
+                self.source,
+                purchase_id,
+                is_barred,
+            ));
         }
     }
 
@@ -288,7 +260,7 @@ impl<'a> Reckoning<'a> {
     }
 
     /// Whom the rules name, up the line.
-    fn candidates(&self) -> Vec<Candidate<'a>> {
+    pub(super) fn candidates(&self) -> Vec<Candidate<'a>> {
         let (world, version) = (self.world, self.version);
         let mut candidates = Vec::new();
         for rule in &version.rules.rewards {
@@ -470,68 +442,6 @@ impl<'a> Reckoning<'a> {
             let (name, fields) = settled.fields(step, 0);
             self.expect(earner, name, fields);
         }
-    }
-
-    /// Records that nobody gets anything from a purchase: one record for each whom the rules name, or a single one
-    /// if they name nobody.
-    fn withhold_from_all(&mut self, reason: WithheldReason) {
-        let rules = &self.version.rules;
-        let minimum = Some(rules.minimum_purchase_minor);
-        let limit = minimum.filter(|_| reason == WithheldReason::BelowMinimum);
-        let candidates = match reason {
-            WithheldReason::RewardsReferralsOnly | WithheldReason::NotReferred => Vec::new(),
-            _ => self.candidates(),
-        };
-        let unpaid = Unpaid { reason, computed_minor: None };
-        if candidates.is_empty() {
-            self.withhold(None, &unpaid, limit, false);
-        }
-        for Candidate { rule, person, .. } in candidates {
-            self.withhold(Some((rule, person)), &unpaid, limit, false);
-        }
-    }
-
-    fn withhold(
-        &mut self,
-        earner: Option<(&RewardRule, PersonIndex)>,
-        unpaid: &Unpaid,
-        limit_minor: Option<i64>,
-        qualified: bool,
-    ) {
-        let reason = unpaid.reason;
-        let on_purchase = self.purchase.filter(|_| !is_the_earners_own(reason));
-        let person = earner.map_or(self.source, |(_, person)| person);
-        let stream = match on_purchase {
-            Some(purchase) => StreamKey { kind: Kind::Purchase, id: purchase.id.clone() },
-            None => StreamKey { kind: Kind::Participant, id: self.world.stream_id(person) },
-        };
-        let mut fields = vec![
-            ("level", earner.map_or(0, |(rule, _)| rule.level).into()),
-            ("program_version", self.version.number.into()),
-            ("rule", earner.map(|(rule, _)| rule.rule.as_str()).into()),
-            ("earner", earner.map(|(_, person)| self.world.user_id(person).clone()).into()),
-            ("reason", format!("{reason:?}").as_str().into()),
-            ("qualified", qualified.into()),
-            ("limit", limit_minor.into()),
-        ];
-        // On the earner's stream the event says what the purchase would have said.
-        let (source, purchase_id, computed_minor) = match on_purchase {
-            Some(_) => (None, None, None),
-            None => (
-                Some(self.world.user_id(self.source).clone()),
-                self.purchase.map(|purchase| purchase.id.clone()),
-                unpaid.computed_minor,
-            ),
-        };
-        let unit = computed_minor.map(|_| self.version.rules.unit.as_str());
-        fields.extend([
-            ("source", source.into()),
-            ("purchase", purchase_id.into()),
-            ("computed", computed_minor.into()),
-            ("unit", unit.into()),
-        ]);
-        let program = self.world.person(self.source).program;
-        self.effects.push(Effect { program, stream, name: "RewardWithheld", fields, position: 0 });
     }
 }
 

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use domain::rules::{EarnOn, Pay, RewardRule};
 use domain::{ReferralStatus, TierPot};
 
+use super::conversions;
 use super::deals::{DealIndex, FirstUse, Key, Reward};
 use super::effect::Effect;
 use super::fields::credit_step_fields;
 use super::posts::{Move, Settled};
 use super::price::Price;
-use super::reckon::{self, rule_on};
+use super::reckon::rule_on;
 use super::rulebook::{self, Counts, first_is_used, tiers_of};
 use super::world::{PersonIndex, ProgramIndex, Tie, Version, World};
 
@@ -188,7 +189,7 @@ impl Following<'_> {
         };
         let status = tie.against.status();
         effects.push(world.expect(buyer, "ReferralUnconverted", fields));
-        effects.extend(reckon::updated(world, buyer, status, !tie.converted_while_able));
+        effects.extend(conversions::updated(world, buyer, status, !tie.converted_while_able));
         (effects, Some((tie, Tie { status, ..tie })))
     }
 
@@ -223,7 +224,7 @@ impl Following<'_> {
             let is_barred = world.person(tie.referrer).bar(None).is_some();
             // As it did before, if it did.
             let is_barred = deal.converted.unwrap_or(is_barred);
-            let effects = reckon::conversion(world, buyer, Some(self.purchase()), is_barred);
+            let effects = conversions::conversion(world, buyer, Some(self.purchase()), is_barred);
             let status = ReferralStatus::Converted;
             let after = Tie { status, converted_while_able: !is_barred, ..tie };
             // A conversion says by itself that the purchase is the first again.
