@@ -6,23 +6,22 @@ use super::Audit;
 use crate::store::RecordedEvent;
 use domain::{Posting, PurchaseCredited, RewardGranted, RewardMoved, RewardReversed};
 
-/// What is left of a reward.
+/// What is left of a reward, in minor units.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Standing {
-    granted_minor: i64,
-    left_minor: i64,
-    pending_minor: i64,
+    granted: i64,
+    left: i64,
+    pending: i64,
 }
 
 impl Standing {
-    fn of(granted_minor: i64, pending_minor: i64) -> Self {
-        Self { granted_minor, left_minor: granted_minor, pending_minor }
+    fn of(granted: i64, pending: i64) -> Self {
+        Self { granted, left: granted, pending }
     }
 
     /// Whether no more was reversed than granted, and no more is pending than is left.
     fn is_possible(&self) -> bool {
-        (0..=self.granted_minor).contains(&self.left_minor)
-            && (0..=self.left_minor).contains(&self.pending_minor)
+        (0..=self.granted).contains(&self.left) && (0..=self.left).contains(&self.pending)
     }
 }
 
@@ -154,8 +153,8 @@ impl Audit {
         let number = account.number;
         let reward = sequence.and_then(|sequence| self.rewards.get_mut(&(number, sequence)));
         let standing = reward.map(|reward| {
-            reward.left_minor += change;
-            reward.pending_minor += pending_change;
+            reward.left += change;
+            reward.pending += pending_change;
             *reward
         });
         self.unless(standing.is_some_and(|standing| standing.is_possible()), event, || {

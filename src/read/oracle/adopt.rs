@@ -73,7 +73,7 @@ impl World {
         let converted_while_able = able.unwrap_or(before.converted_while_able);
         let awaits =
             if status == ReferralStatus::Held { before.awaits } else { Awaited::default() };
-        self.replace(referee, &before, Tie { status, converted_while_able, awaits, ..before });
+        self.replace(referee, &before, Tie { status, awaits, converted_while_able, ..before });
     }
 
     fn adopt_of_participant(

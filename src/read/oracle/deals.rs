@@ -144,7 +144,7 @@ impl Deal {
 pub(super) struct Deals {
     digests: (RandomState, RandomState),
     heads: HashMap<Key, DealIndex>,
-    deals: Vec<Deal>,
+    all: Vec<Deal>,
     rewards: Vec<Reward>,
     /// By the first record of a purchase.
     money_back: HashMap<DealIndex, MoneyBack>,
@@ -168,11 +168,11 @@ impl Deals {
     }
 
     pub(super) fn get(&self, index: DealIndex) -> &Deal {
-        &self.deals[index as usize]
+        &self.all[index as usize]
     }
 
     pub(super) fn get_mut(&mut self, index: DealIndex) -> &mut Deal {
-        &mut self.deals[index as usize]
+        &mut self.all[index as usize]
     }
 
     /// The records of a purchase, one for each program in which it had consequences.
@@ -193,10 +193,10 @@ impl Deals {
         (amount_minor, date): (i64, Moment),
         latest: &mut Link,
     ) -> DealIndex {
-        let index = count(self.deals.len());
+        let index = count(self.all.len());
         let last = self.of(key).last();
         let head = *self.heads.entry(key).or_insert(index);
-        self.deals.push(Deal {
+        self.all.push(Deal {
             amount_minor,
             date,
             buyer,
@@ -286,7 +286,7 @@ impl Deals {
     /// The bytes that it takes, without what only few purchases have.
     #[cfg(test)]
     pub(super) fn bytes(&self) -> usize {
-        self.deals.capacity() * size_of::<Deal>()
+        self.all.capacity() * size_of::<Deal>()
             + self.rewards.capacity() * size_of::<Reward>()
             + self.heads.capacity() * (size_of::<(Key, DealIndex)>() + 1) * 8 / 7
     }
@@ -294,6 +294,8 @@ impl Deals {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
     use super::*;
 
     /// The figures of `docs/operations.md`.

@@ -193,7 +193,7 @@ fn change(dice: &mut Dice, log: &[RecordedEvent]) -> Option<Vec<RecordedEvent>> 
 #[test]
 fn random_histories_have_no_deviation_and_each_changed_posting_is_one() {
     let (mut changes, mut kinds) = (0, std::collections::BTreeMap::<String, u32>::new());
-    for seed in 0..300 {
+    for seed in 0..100 {
         let mut dice = Dice(seed);
         let scene = history(&mut dice, 120);
         let log = &scene.memory.log;
@@ -210,7 +210,7 @@ fn random_histories_have_no_deviation_and_each_changed_posting_is_one() {
         }
     }
     // What the histories are about does happen in them.
-    assert!(changes > 500, "{changes} changes");
+    assert!(changes > 200, "{changes} changes");
     for kind in [
         "RewardReversed",
         "RewardMoved",
@@ -224,6 +224,6 @@ fn random_histories_have_no_deviation_and_each_changed_posting_is_one() {
         "RefundCancelled",
         "ParticipantErased",
     ] {
-        assert!(kinds.get(kind).is_some_and(|count| *count > 20), "{kind}: {kinds:?}");
+        assert!(kinds.get(kind).is_some_and(|count| *count > 5), "{kind}: {kinds:?}");
     }
 }

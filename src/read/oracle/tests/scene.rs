@@ -86,8 +86,8 @@ fn purchase(id: &str) -> PurchaseId {
     PurchaseId::parse(id).unwrap()
 }
 
-fn price(amount_minor: i64) -> Option<Price> {
-    Some(Price { amount_minor, currency_code: "USD".into() })
+fn price(amount_minor: i64) -> Price {
+    Price { amount_minor, currency_code: "USD".into() }
 }
 
 impl Scene {
@@ -174,7 +174,7 @@ impl Scene {
         self.tell(&Command::RefundPurchase(RefundPurchase {
             purchase_id: purchase(id),
             refund_id: RefundId::parse(refund).unwrap(),
-            amount: price(amount_minor),
+            amount: Some(price(amount_minor)),
             is_report: true,
             reason: None,
             own_programs: None,
@@ -195,7 +195,7 @@ impl Scene {
         self.tell(&Command::OpenDispute(OpenDispute {
             purchase_id: purchase(id),
             dispute_id: DisputeId::parse(dispute).unwrap(),
-            amount: price(amount_minor),
+            amount: Some(price(amount_minor)),
             own_programs: None,
         }))
     }
@@ -211,7 +211,8 @@ impl Scene {
 
     /// All rewards, as they were granted.
     pub(super) fn rewards(&self) -> Vec<Named> {
-        let granted = self.memory.log.iter().filter_map(|event| match event.read().unwrap() {
+        let log = self.memory.log.iter().filter(|event| &*event.event_type == "RewardGranted");
+        let granted = log.filter_map(|event| match event.read().unwrap() {
             AnyEvent::Participant(ParticipantEvent::RewardGranted(granted)) => {
                 let earner = ParticipantId::parse(&event.stream.id).unwrap();
                 Some(Named(RewardName {
