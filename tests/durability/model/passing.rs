@@ -54,6 +54,23 @@ pub async fn end_hold_periods(run: &Run) -> Result<(), String> {
         .bind(&participants)
         .execute(&mut *transaction)
         .await?;
+        sqlx::query(
+            "update events set payload = jsonb_set(payload, '{rewards}', (
+                 select jsonb_agg(case
+                     when (reward ->> 'release_time_us')::bigint > extract(epoch from now()) * 1e6
+                     then jsonb_set(reward, '{release_time_us}',
+                         to_jsonb((reward ->> 'release_time_us')::bigint - 2 * 86400000000))
+                     else reward
+                 end order by number)
+                 from jsonb_array_elements(payload -> 'rewards') with ordinality as of (reward, number)
+             ))
+             where aggregate_type = 'Participant' and aggregate_id = any($1)
+                 and event_type in ('ReferralConverted', 'ReferralRewardsChanged')
+                 and jsonb_array_length(payload -> 'rewards') > 0",
+        )
+        .bind(&participants)
+        .execute(&mut *transaction)
+        .await?;
         let programs: Vec<_> = (0..run.world.programs.len()).map(|of| run.program(of)).collect();
         sqlx::query(
             "update releases set release_time_us = release_time_us - 2 * 86400000000,
