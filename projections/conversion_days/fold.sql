@@ -8,7 +8,8 @@ using (
             and event_type in (
                 'ReferralApplied', 'ReferralStandingChanged', 'ReferralConverted', 'ReferralUnconverted')
     ),
-    -- A referral that was held or rejected is counted once it is released, on the day on which it was made.
+    -- A referral that was held or rejected from the beginning is counted once it is released for the first time, on the
+    -- day on which it was made.
     counted as (
         select program_id, position, (payload ->> 'referral_time_us')::bigint as referral_time_us
         from run
@@ -24,6 +25,13 @@ using (
             limit 1
         ) as referral
         where run.event_type = 'ReferralStandingChanged' and run.payload ? 'release_time_us'
+            and referral.payload ? 'status'
+            and not exists (
+                select from events as earlier
+                where earlier.aggregate_type = 'Participant' and earlier.aggregate_id = run.aggregate_id
+                    and earlier.sequence < run.sequence and earlier.event_type = 'ReferralStandingChanged'
+                    and earlier.payload ? 'release_time_us'
+            )
     ),
     -- A conversion that is undone is taken off the days on which it was counted.
     conversion as (

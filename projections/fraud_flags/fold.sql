@@ -12,6 +12,8 @@ using (
         -- Of several decisions the last holds. A decision is the first event of its command, which says by whom.
         (array_agg(payload ->> 'decision' order by position desc)
             filter (where event_type = 'FraudFlagResolved'))[1] as decision,
+        (array_agg(payload ? 'reverses_rewards' order by position desc)
+            filter (where event_type = 'FraudFlagResolved'))[1] as reverses_rewards,
         max(recorded_at) filter (where event_type = 'FraudFlagResolved') as resolve_time,
         (array_agg(metadata ->> 'actor' order by position desc)
             filter (where event_type = 'FraudFlagResolved'))[1] as resolved_by
@@ -28,6 +30,9 @@ when matched then update set
     recorded_count = greatest(known.recorded_count, change.recorded_count),
     decision = case change.last_change
         when 'FraudFlagResolved' then change.decision when 'FraudFlagRepeated' then null else known.decision end,
+    reverses_rewards = case change.last_change
+        when 'FraudFlagResolved' then change.reverses_rewards when 'FraudFlagRepeated' then false
+        else known.reverses_rewards end,
     resolve_time = case change.last_change
         when 'FraudFlagResolved' then change.resolve_time when 'FraudFlagRepeated' then null
         else known.resolve_time end,
@@ -37,7 +42,7 @@ when matched then update set
 when not matched then insert (
     flag_id, last_position, raised_position, is_open, kind, score_bps, program_id, referee_user_id,
     referrer_user_id, other_user_id, occasion, consequence, evidence, raise_time, recorded_count,
-    decision, resolve_time, resolved_by)
+    decision, reverses_rewards, resolve_time, resolved_by)
 values (
     change.flag_id, change.last_position, change.raised_position,
     change.last_change is distinct from 'FraudFlagResolved',
@@ -46,5 +51,6 @@ values (
     change.raised ->> 'other_user_id', change.raised ->> 'occasion', change.raised ->> 'consequence',
     change.raised -> 'evidence', change.raise_time, coalesce(change.recorded_count, 1),
     case when change.last_change = 'FraudFlagResolved' then change.decision end,
+    change.last_change is not distinct from 'FraudFlagResolved' and change.reverses_rewards,
     case when change.last_change = 'FraudFlagResolved' then change.resolve_time end,
     case when change.last_change = 'FraudFlagResolved' then change.resolved_by end)

@@ -23,6 +23,8 @@ create table {table} (
     recorded_count    integer     not null,
     -- The decision that holds, when it was made and by whom; null while the flag is open.
     decision          text,
+    -- Whether that decision takes rewards back.
+    reverses_rewards  boolean     not null,
     resolve_time      timestamptz,
     resolved_by       text
 );

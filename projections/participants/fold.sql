@@ -21,9 +21,8 @@ using (
             case when event_type in ('ReferralMade', 'ReferralUpdated') then status end
                 as to_status,
             case
-                when event_type in ('ReferralApplied', 'ReferralStandingChanged') then status
+                when event_type in ('ReferralApplied', 'ReferralStandingChanged', 'ReferralUnconverted') then status
                 when event_type = 'ReferralConverted' then 'converted'
-                when event_type = 'ReferralUnconverted' then 'pending'
             end as own_status,
             not payload ? 'made_while_inactive' as is_made_for_tiers,
             not (payload ? 'made_while_inactive' or payload ? 'converted_while_inactive')

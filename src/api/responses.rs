@@ -281,6 +281,9 @@ impl Joined {
             ParticipantEvent::ReferralConverted(_) => {
                 self.set_standing(id, ReferralStatus::Converted, &[]);
             }
+            ParticipantEvent::ReferralUnconverted(undone) => {
+                self.set_standing(id, undone.status, &undone.hold_reasons);
+            }
             ParticipantEvent::RewardGranted(granted) => {
                 self.rewards.push(reward(recorded, &granted));
             }
@@ -289,7 +292,6 @@ impl Joined {
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
-            | ParticipantEvent::ReferralUnconverted(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RewardReversed(_)
             | ParticipantEvent::RewardMoved(_)

@@ -242,7 +242,7 @@ impl Server {
             token_lives,
             environment: environment.clone(),
         };
-        let handlers = jobs::handlers::all(&jobs, mail, engine.clone());
+        let handlers = jobs::handlers::all(&jobs, mail, engine.clone(), environment.clone());
         let job_kinds = handlers.iter().map(|handler| handler.kind()).collect();
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
         let worker = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);

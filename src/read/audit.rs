@@ -199,11 +199,11 @@ impl Audit {
                     *status = ReferralStatus::Converted;
                 }
             }
-            ParticipantEvent::ReferralUnconverted(_) => {
+            ParticipantEvent::ReferralUnconverted(undone) => {
                 let was_converted = std::mem::replace(&mut self.account(event).is_converted, false);
                 self.unless(was_converted, event, || "a conversion is undone that was none".into());
                 if let Some((_, status)) = self.referrals.get_mut(&event.stream.id) {
-                    *status = ReferralStatus::Pending;
+                    *status = undone.status;
                 }
             }
             ParticipantEvent::ReferralUpdated(updated) => {
@@ -267,14 +267,20 @@ impl Audit {
     }
 
     /// Audits a change of how a referral stands: only a held or rejected one is released, a pending one can be held or
-    /// rejected, and only a held one has reasons.
+    /// rejected, a converted one stays so, and only a held one has reasons.
     fn enter_standing(&mut self, event: &RecordedEvent, changed: &ReferralStandingChanged) {
         let referral = self.referrals.get_mut(&event.stream.id);
         let before = referral.map(|(_, status)| std::mem::replace(status, changed.status));
         let is_permitted = match before {
-            Some(ReferralStatus::Held | ReferralStatus::Rejected) => true,
-            Some(ReferralStatus::Pending) => changed.status != ReferralStatus::Pending,
-            Some(ReferralStatus::Converted) | None => false,
+            Some(ReferralStatus::Held | ReferralStatus::Rejected) => {
+                changed.status != ReferralStatus::Converted
+            }
+            Some(ReferralStatus::Pending) => {
+                matches!(changed.status, ReferralStatus::Held | ReferralStatus::Rejected)
+            }
+            // Only its flags change.
+            Some(ReferralStatus::Converted) => changed.status == ReferralStatus::Converted,
+            None => false,
         };
         self.unless(is_permitted, event, || {
             format!("a referral that is {before:?} is released or rejected")

@@ -81,6 +81,7 @@ pub struct ListedFlag {
     pub consequence: String,
     pub evidence: Vec<String>,
     pub decision: Option<String>,
+    pub reverses_rewards: bool,
     pub raise_time: Timestamp,
     pub resolve_time: Option<Timestamp>,
     pub resolved_by: Option<String>,
@@ -225,6 +226,7 @@ fn flag(row: &PgRow) -> Result<Option<ListedFlag>, StoreError> {
             .map_err(|_| StoreError::Nonsense(format!("the evidence of flag '{flag_id}'")))?
             .unwrap_or_default(),
         decision: text("decision")?,
+        reverses_rewards: row.try_get("reverses_rewards")?,
         raise_time,
         resolve_time: moment("resolve_time")?,
         resolved_by: text("resolved_by")?,

@@ -38,6 +38,7 @@ pub mod notes;
 pub mod personal;
 mod profiles;
 pub mod purchases;
+pub mod referees;
 pub mod releases;
 mod rights;
 pub mod schema;

@@ -18,21 +18,21 @@ const FACTS: &str = "
     referral as (
         select program_id, user_id as referee, payload ->> 'referrer_user_id' as referrer, position,
             coalesce((
-                select changed.payload ->> 'status' from events as changed
+                select coalesce(changed.payload ->> 'status', 'pending') from events as changed
                 where changed.aggregate_type = 'Participant' and changed.aggregate_id = referral.aggregate_id
-                    and changed.event_type = 'ReferralStandingChanged'
+                    and changed.event_type in ('ReferralStandingChanged', 'ReferralUnconverted')
                 order by changed.position desc limit 1), payload ->> 'status', 'pending') as status,
             coalesce((
                 select coalesce(changed.payload -> 'hold_reasons', '[]') from events as changed
                 where changed.aggregate_type = 'Participant' and changed.aggregate_id = referral.aggregate_id
-                    and changed.event_type = 'ReferralStandingChanged'
+                    and changed.event_type in ('ReferralStandingChanged', 'ReferralUnconverted')
                 order by changed.position desc limit 1), payload -> 'hold_reasons', '[]') as hold_reasons,
-            coalesce((
-                select max(changed.position) from events as changed
+            case when payload ? 'status' then (
+                select min(changed.position) from events as changed
                 where changed.aggregate_type = 'Participant' and changed.aggregate_id = referral.aggregate_id
                     and changed.event_type = 'ReferralStandingChanged'
-                    and changed.payload ->> 'status' = 'pending'),
-                case when not payload ? 'status' then position end) as counted_at,
+                    and changed.payload ->> 'status' = 'pending')
+                else position end as counted_at,
             (payload ->> 'referral_time_us')::bigint as time_us,
             -- Whether the referrer was active, by what happened to them before.
             coalesce((
@@ -196,10 +196,12 @@ const EXPECTED: [(&str, &str); 9] = [
             coalesce((select max((own.payload ->> 'count')::integer) from events as own
                 where own.event_type = 'FraudFlagRepeated' and own.aggregate_id = raised.aggregate_id), 1)
                 as recorded_count,
-            decided.decision, decided.resolve_time, decided.resolved_by
+            decided.decision, coalesce(decided.reverses_rewards, false) as reverses_rewards,
+            decided.resolve_time, decided.resolved_by
         from events as raised
         left join lateral (
-            select own.payload ->> 'decision' as decision, own.recorded_at as resolve_time,
+            select own.payload ->> 'decision' as decision, own.payload ? 'reverses_rewards' as reverses_rewards,
+                own.recorded_at as resolve_time,
                 own.metadata ->> 'actor' as resolved_by
             from events as own
             where own.event_type = 'FraudFlagResolved' and own.aggregate_id = raised.aggregate_id

@@ -54,6 +54,7 @@ mod refunds;
 mod releases;
 mod resumption;
 mod retries;
+mod reversals;
 mod rights;
 mod rivals;
 mod schema;

@@ -83,6 +83,9 @@ pub struct FraudFlagResolved {
     pub program_id: ProgramId,
     /// The decision.
     pub decision: FraudDecision,
+    /// Whether what was granted because of the referral is taken back.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub reverses_rewards: bool,
     /// The decision that it replaces; absent for the first one.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub previous_decision: Option<FraudDecision>,
@@ -120,6 +123,8 @@ pub enum FraudFlagCommand {
         flag_id: FraudFlagId,
         /// The decision.
         decision: FraudDecision,
+        /// Whether what was granted because of the referral is taken back.
+        reverses_rewards: bool,
     },
 }
 
@@ -130,6 +135,7 @@ pub struct FraudFlag {
     raised: Option<FraudFlagRaised>,
     recorded_count: u32,
     decision: Option<FraudDecision>,
+    reverses_rewards: bool,
     decision_count: u32,
 }
 
@@ -166,6 +172,12 @@ impl FraudFlag {
     #[must_use]
     pub fn decision(&self) -> Option<FraudDecision> {
         self.decision
+    }
+
+    /// Whether that decision takes back what was granted because of the referral.
+    #[must_use]
+    pub fn reverses_rewards(&self) -> bool {
+        self.reverses_rewards
     }
 
     /// How often the flag was decided about.
@@ -212,13 +224,14 @@ impl Aggregate for FraudFlag {
                 }
                 FraudFlagRepeated { program_id, count }.into()
             }
-            FraudFlagCommand::Resolve { flag_id, decision } => {
+            FraudFlagCommand::Resolve { flag_id, decision, reverses_rewards } => {
                 let program_id = self.existing(flag_id)?;
-                if self.decision == Some(decision) {
+                if (self.decision, self.reverses_rewards) == (Some(decision), reverses_rewards) {
                     return Ok(());
                 }
                 let previous_decision = self.decision;
-                FraudFlagResolved { program_id, decision, previous_decision }.into()
+                FraudFlagResolved { program_id, decision, reverses_rewards, previous_decision }
+                    .into()
             }
         };
         sink.write(event, self).await;
@@ -235,9 +248,11 @@ impl Aggregate for FraudFlag {
             FraudFlagEvent::FraudFlagRepeated(repeated) => {
                 self.recorded_count = repeated.count;
                 self.decision = None;
+                self.reverses_rewards = false;
             }
             FraudFlagEvent::FraudFlagResolved(resolved) => {
                 self.decision = Some(resolved.decision);
+                self.reverses_rewards = resolved.reverses_rewards;
                 self.decision_count = self.decision_count.saturating_add(1);
             }
         }

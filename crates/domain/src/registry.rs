@@ -348,7 +348,7 @@ registry! { $
     /// A user in a program.
     Participant {
         id: ParticipantId,
-        state_version: 6,
+        state_version: 7,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -388,7 +388,7 @@ registry! { $
     /// A fraud flag.
     FraudFlag {
         id: FraudFlagId,
-        state_version: 1,
+        state_version: 2,
         cache: Never,
         is_receipt: false,
         remembers_commands: false,

@@ -189,6 +189,7 @@ pub(super) fn flag_message(flag: ListedFlag, shown: Shown) -> pb::FraudFlag {
             Some(_) => pb::FraudFlagState::Resolved.into(),
         },
         decision: decision.map_or(pb::FraudDecision::Unspecified, decision_message).into(),
+        reverses_rewards: flag.reverses_rewards,
         raise_time: Some(time(flag.raise_time)),
         resolve_time: flag.resolve_time.map(time),
         resolved_by: flag.resolved_by.unwrap_or_default(),

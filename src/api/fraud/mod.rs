@@ -122,8 +122,9 @@ impl Handlers {
                            FRAUD_DECISION_REJECTED_AND_DEACTIVATED";
             fields.fault("decision", ErrorReason::FieldRequired, message);
         }
-        if request.reverse_rewards {
-            let message = "must be left out: rewards cannot be taken back yet";
+        if request.reverse_rewards && decision == Some(FraudDecision::Released) {
+            let message = "must be left out with FRAUD_DECISION_RELEASED: only a decision that \
+                           rejects the referral takes rewards back";
             fields.fault("reverse_rewards", ErrorReason::UnsupportedField, message);
         }
         if request.note.chars().count() > MAX_NOTE_CHARS {
@@ -144,8 +145,13 @@ impl Handlers {
             return Err(denied(Denied::Field { role, field: "decision" }).into());
         }
         let may_deactivate_staff = call.principal.role() == Some(Role::Admin);
-        let resolve =
-            ResolveFraudFlag { flag_id: flag_id.clone(), decision, note, may_deactivate_staff };
+        let resolve = ResolveFraudFlag {
+            flag_id: flag_id.clone(),
+            decision,
+            reverses_rewards: request.reverse_rewards,
+            note,
+            may_deactivate_staff,
+        };
         let command = Command::ResolveFraudFlag(Box::new(resolve));
         let written = carry_out(&self.0, &call, command).await?;
         // The decision holds, also if it cannot be read yet.

@@ -110,6 +110,7 @@ fn change(fact: &FraudFlagEvent) -> pb::FraudFlagChange {
         }
         FraudFlagEvent::FraudFlagResolved(resolved) => pb::FraudFlagChange {
             decision: decision_message(resolved.decision).into(),
+            reverses_rewards: resolved.reverses_rewards,
             ..pb::FraudFlagChange::default()
         },
     }

@@ -186,8 +186,8 @@ impl ParticipantFeed {
             ParticipantEvent::ReferralConverted(_) => {
                 Some(self.own_referral(ReferralStatus::Converted, Vec::new())?)
             }
-            ParticipantEvent::ReferralUnconverted(_) => {
-                Some(self.own_referral(ReferralStatus::Pending, Vec::new())?)
+            ParticipantEvent::ReferralUnconverted(undone) => {
+                Some(self.own_referral(undone.status, undone.hold_reasons)?)
             }
             ParticipantEvent::ReferralStandingChanged(changed) => {
                 Some(self.own_referral(changed.status, changed.hold_reasons)?)

@@ -3,17 +3,18 @@
 mod clean;
 mod mail;
 mod make_up;
+mod settle_line;
 
 use std::sync::Arc;
 
 pub use mail::SendMail;
 
 use super::{Handlers, Limits};
-use crate::engine::Engine;
+use crate::engine::{Engine, Environment};
 
 /// All handlers of a server.
 #[must_use]
-pub fn all(limits: &Limits, mail: SendMail, engine: Engine) -> Handlers {
+pub fn all(limits: &Limits, mail: SendMail, engine: Engine, environment: Environment) -> Handlers {
     let clean = clean::Clean {
         kept: limits.kept,
         mails_kept: limits.mails_kept,
@@ -22,5 +23,13 @@ pub fn all(limits: &Limits, mail: SendMail, engine: Engine) -> Handlers {
         sign_ups_kept: limits.sign_ups_kept,
     };
     let [urgent, other] = mail::Lane::all(mail);
-    vec![Arc::new(clean), Arc::new(urgent), Arc::new(other), Arc::new(make_up::MakeUp { engine })]
+    let make_up = make_up::MakeUp { engine: engine.clone() };
+    let settle_line = settle_line::SettleLine { engine, environment };
+    vec![
+        Arc::new(clean),
+        Arc::new(urgent),
+        Arc::new(other),
+        Arc::new(make_up),
+        Arc::new(settle_line),
+    ]
 }

@@ -46,6 +46,10 @@ pub(super) fn sort(
         format!("expected no change to {changed:?} of a referral that is {now:?}, found one")
     });
     let Some(before) = before else { return };
+    if before.status == ReferralStatus::Converted {
+        judgement.is_settlement = true;
+        return;
+    }
     let awaited = Awaited::of(&changed.hold_reasons);
     check_reasons(oracle, event, changed.status, awaited, &changed.flags);
     let is_released = changed.status == ReferralStatus::Pending;
@@ -87,6 +91,7 @@ fn is_permitted(before: &Tie, changed: &ReferralStandingChanged, has_flag: bool)
     let awaited = Awaited::of(&changed.hold_reasons);
     let confirmed = Awaited { confirmation: false, ..before.awaits };
     match (before.status, changed.status) {
+        (ReferralStatus::Converted, ReferralStatus::Converted) => has_flag,
         (ReferralStatus::Converted, _) | (_, ReferralStatus::Converted) => false,
         _ if has_flag => true,
         (ReferralStatus::Held, ReferralStatus::Held | ReferralStatus::Pending) => {

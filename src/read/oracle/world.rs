@@ -379,8 +379,8 @@ impl World {
             ParticipantEvent::FirstPurchaseFreed(freed) => {
                 self.person_mut(index).bought.forget(freed.purchase_id.as_str());
             }
-            ParticipantEvent::ReferralUnconverted(_) => {
-                self.set_status(index, ReferralStatus::Pending, None);
+            ParticipantEvent::ReferralUnconverted(undone) => {
+                self.set_status(index, undone.status, None);
             }
             ParticipantEvent::RewardReversed(reversed) => {
                 let person = self.person_mut(index);

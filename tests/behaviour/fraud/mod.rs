@@ -4,6 +4,7 @@ mod checks;
 mod confirmed;
 mod erased;
 mod purchases;
+mod reversals;
 mod review;
 mod reviewers;
 mod simulate;

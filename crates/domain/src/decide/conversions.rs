@@ -1,10 +1,10 @@
 //! What becomes of the buyer's referral when a purchase no longer earns, or earns again.
 
+use crate::decide::referral::{self, By};
 use crate::decide::settle::{earns, pays_repeatedly};
 use crate::{
     FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, PurchaseId,
-    PurchaseOutcome, Referral, ReferralConverted, ReferralStatus, ReferralUpdated, Work,
-    has_purchase, load, tell,
+    PurchaseOutcome, Referral, ReferralStatus, ReferralUpdated, Work, has_purchase, load, tell,
 };
 
 /// A purchase that earned something in a program, and whether it does so before and after an input has changed.
@@ -28,14 +28,14 @@ pub(super) fn follow(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(),
             unconvert(work, standing)
         }
         (false, true) => {
-            convert(work, standing)?;
+            convert(work, standing.buyer_id, standing.purchase_id, standing.outcome)?;
             use_first(work, standing)
         }
         _ => Ok(()),
     }
 }
 
-/// The referral is pending again, unless something else has converted it that stands.
+/// The referral is converted no longer, unless something else has converted it that stands.
 fn unconvert(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(), Halt> {
     let buyer = load::<Participant>(work, standing.buyer_id)?;
     let Some(referral) = buyer.referral().filter(|referral| is_by_purchase(referral)) else {
@@ -46,12 +46,12 @@ fn unconvert(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(), Halt> {
     }
     let referrer = ParticipantId::new(&standing.buyer_id.program_id, &referral.referrer_user_id);
     load::<Participant>(work, &referrer)?;
-    let unconvert = ParticipantCommand::Unconvert(standing.purchase_id.clone());
+    let unconvert = ParticipantCommand::Unconvert(Some(standing.purchase_id.clone()));
     tell::<Participant>(work, standing.buyer_id, unconvert)?;
     let updated = ReferralUpdated {
         referee_user_id: standing.buyer_id.user_id.clone(),
         previous_status: ReferralStatus::Converted,
-        status: ReferralStatus::Pending,
+        status: referral.unconverted().status(),
         made_while_inactive: referral.made_while_inactive,
         converted_while_inactive: referral.converted_while_inactive,
     };
@@ -76,32 +76,17 @@ fn another_earns(work: &mut dyn Work, standing: &Standing<'_>) -> Result<bool, H
 }
 
 /// The purchase converts the referral again, if it is pending, as it did then.
-fn convert(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(), Halt> {
-    let Standing { purchase_id, buyer_id, outcome, .. } = standing;
-    let buyer = load::<Participant>(work, buyer_id)?;
-    let Some(referral) = buyer.referral() else { return Ok(()) };
-    if outcome.rewards.is_empty() || referral.status != ReferralStatus::Pending {
+pub(super) fn convert(
+    work: &mut dyn Work,
+    buyer_id: &ParticipantId,
+    purchase_id: &PurchaseId,
+    outcome: &PurchaseOutcome,
+) -> Result<(), Halt> {
+    if outcome.rewards.is_empty() {
         return Ok(());
     }
-    let referrer = ParticipantId::new(&buyer_id.program_id, &referral.referrer_user_id);
-    let is_inactive = load::<Participant>(work, &referrer)?.bar(None).is_some();
-    let converted_while_inactive =
-        if outcome.converted { outcome.converted_while_inactive } else { is_inactive };
-    let converted = ReferralConverted {
-        purchase_id: Some((*purchase_id).clone()),
-        converted_while_inactive,
-        program_version: None,
-        rewards: Vec::new(),
-    };
-    tell::<Participant>(work, buyer_id, ParticipantCommand::Convert(converted))?;
-    let updated = ReferralUpdated {
-        referee_user_id: buyer_id.user_id.clone(),
-        previous_status: ReferralStatus::Pending,
-        status: ReferralStatus::Converted,
-        made_while_inactive: referral.made_while_inactive,
-        converted_while_inactive,
-    };
-    tell::<Participant>(work, &referrer, ParticipantCommand::UpdateReferral(updated)).map(drop)
+    let while_inactive = outcome.converted.then_some(outcome.converted_while_inactive);
+    referral::convert(work, buyer_id, By::PurchaseAgain { purchase_id, while_inactive })
 }
 
 /// The purchase is the first again, as far as no other one is.

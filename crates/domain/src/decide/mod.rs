@@ -25,6 +25,7 @@ mod rewards;
 mod screening;
 mod session;
 mod settle;
+mod settle_line;
 mod standing;
 mod validation;
 
@@ -48,8 +49,8 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ProgramId, Purchase, PurchaseId,
-    SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
+    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId, Purchase,
+    PurchaseId, SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -102,6 +103,14 @@ pub enum Command {
         purchase_id: PurchaseId,
         program_id: ProgramId,
     },
+    /// Takes back from the rewards of a purchase what was earned through referrals that were rejected with what they
+    /// had earned, or gives it back.
+    SettlePurchase {
+        purchase_id: PurchaseId,
+        program_id: ProgramId,
+    },
+    /// The same for what the referral of a participant itself earned.
+    SettleReferral(ParticipantId),
     RefundPurchase(RefundPurchase),
     CancelRefund(CancelRefund),
     OpenDispute(OpenDispute),
@@ -151,6 +160,8 @@ impl Command {
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
             Self::MakeUpPurchase { .. } => "MakeUpPurchase",
+            Self::SettlePurchase { .. } => "SettlePurchase",
+            Self::SettleReferral(_) => "SettleReferral",
             Self::RefundPurchase(_) => "RefundPurchase",
             Self::CancelRefund(_) => "CancelRefund",
             Self::OpenDispute(_) => "OpenDispute",
@@ -194,6 +205,8 @@ impl Command {
             | Self::EraseUser { .. }
             | Self::ApplyReferral(_)
             | Self::MakeUpPurchase { .. }
+            | Self::SettlePurchase { .. }
+            | Self::SettleReferral(_)
             | Self::RefundPurchase(_)
             | Self::CancelRefund(_)
             | Self::OpenDispute(_)
@@ -244,6 +257,10 @@ impl Command {
             Self::MakeUpPurchase { purchase_id, program_id } => {
                 make_up::make_up(work, purchase_id, program_id)
             }
+            Self::SettlePurchase { purchase_id, program_id } => {
+                settle_line::settle_purchase(work, purchase_id, program_id)
+            }
+            Self::SettleReferral(referee_id) => settle_line::settle_referral(work, referee_id),
             Self::RefundPurchase(input) => money_back::refund(work, input),
             Self::CancelRefund(input) => money_back::cancel_refund(work, input),
             Self::OpenDispute(input) => money_back::open_dispute(work, input),

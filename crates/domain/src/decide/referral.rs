@@ -8,8 +8,8 @@ use crate::decide::{screening, standing};
 use crate::rules::{AttachPolicy, EarnOn, ProgramRules};
 use crate::{
     Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId, ProgramVersion,
-    Referral, ReferralConverted, ReferralReward, ReferralStatus, ReferralUpdated, Refusal, SideRow,
-    Standing, User, UserId, UserStatus, Work, existing_participant, load, tell,
+    PurchaseId, Referral, ReferralConverted, ReferralReward, ReferralStatus, ReferralUpdated,
+    Refusal, SideRow, Standing, User, UserId, UserStatus, Work, existing_participant, load, tell,
 };
 
 /// A referrer, by user id or by code.
@@ -258,6 +258,8 @@ pub(super) fn earn(
 pub(super) enum By<'a> {
     /// Something that a purchase earned.
     Purchase(&'a PurchaseOccasion<'a>),
+    /// A purchase earns again what it earned before; then perhaps while the referrer could not earn.
+    PurchaseAgain { purchase_id: &'a PurchaseId, while_inactive: Option<bool> },
     /// What the referral itself earned.
     Itself { version: u32, rewards: Vec<ReferralReward> },
 }
@@ -273,13 +275,29 @@ pub(super) fn convert(
         return Ok(());
     };
     let referrer = ParticipantId::new(&referee.program_id, referrer_user_id);
-    let (purchase_id, dated, program_version, rewards) = match by {
-        By::Purchase(of) => (Some(of.purchase_id.clone()), of.dated, None, Vec::new()),
-        By::Itself { version, rewards } => (None, None, Some(version), rewards),
+    let earner = load::<Participant>(work, &referrer)?;
+    let is_barred = |dated| earner.bar(dated).is_some();
+    let converted = match by {
+        By::Purchase(of) => ReferralConverted {
+            purchase_id: Some(of.purchase_id.clone()),
+            converted_while_inactive: is_barred(of.dated),
+            program_version: None,
+            rewards: Vec::new(),
+        },
+        By::PurchaseAgain { purchase_id, while_inactive } => ReferralConverted {
+            purchase_id: Some(purchase_id.clone()),
+            converted_while_inactive: while_inactive.unwrap_or_else(|| is_barred(None)),
+            program_version: None,
+            rewards: Vec::new(),
+        },
+        By::Itself { version, rewards } => ReferralConverted {
+            purchase_id: None,
+            converted_while_inactive: is_barred(None),
+            program_version: Some(version),
+            rewards,
+        },
     };
-    let converted_while_inactive = load::<Participant>(work, &referrer)?.bar(dated).is_some();
-    let converted =
-        ReferralConverted { purchase_id, converted_while_inactive, program_version, rewards };
+    let converted_while_inactive = converted.converted_while_inactive;
     tell::<Participant>(work, referee, ParticipantCommand::Convert(converted))?;
     let updated = ReferralUpdated {
         referee_user_id: referee.user_id.clone(),

@@ -18,6 +18,8 @@ use crate::{
 pub struct ResolveFraudFlag {
     pub flag_id: FraudFlagId,
     pub decision: FraudDecision,
+    /// Whether what was granted because of the referral is taken back; of a decision that rejects only.
+    pub reverses_rewards: bool,
     /// Why, in the operator's words.
     pub note: Option<Personal>,
     /// Whether whoever decides may deactivate operators and admins.
@@ -36,11 +38,12 @@ pub struct FlagRefusedSignUp {
 
 /// Decides about a flag. The decision that holds already changes nothing.
 pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(), Halt> {
-    let ResolveFraudFlag { flag_id, decision, note, may_deactivate_staff } = input;
+    let ResolveFraudFlag { flag_id, decision, reverses_rewards, note, may_deactivate_staff } =
+        input;
     let flag = load::<FraudFlag>(work, flag_id)?;
     let raised = flag.raised().ok_or_else(|| Refusal::FraudFlagNotFound(flag_id.clone()))?;
-    let before = flag.decision();
-    if before == Some(*decision) {
+    let reverses_rewards = *reverses_rewards && decision.rejects();
+    if (flag.decision(), flag.reverses_rewards()) == (Some(*decision), reverses_rewards) {
         return Ok(());
     }
     if *decision == FraudDecision::RejectedAndDeactivated {
@@ -51,7 +54,8 @@ pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(
             return Err(Refusal::StaffAccount(referee.clone()).into());
         }
     }
-    let resolve = FraudFlagCommand::Resolve { flag_id: flag_id.clone(), decision: *decision };
+    let (resolved_id, decision) = (flag_id.clone(), *decision);
+    let resolve = FraudFlagCommand::Resolve { flag_id: resolved_id, decision, reverses_rewards };
     tell::<FraudFlag>(work, flag_id, resolve)?;
     if let Some(note) = note
         && !names_erased(work, raised)?
@@ -67,17 +71,17 @@ pub(super) fn resolve(work: &mut dyn Work, input: &ResolveFraudFlag) -> Result<(
         })));
     }
     let Some(referee_user_id) = &raised.referee_user_id else { return Ok(()) };
-    let is_cleared = *decision == FraudDecision::Released;
+    let is_cleared = decision == FraudDecision::Released;
     each(raised.others(), |other| review_pair(work, referee_user_id, other, is_cleared))?;
     let referee = ParticipantId::new(&raised.program_id, referee_user_id);
     let against = decision.rejects().then(|| FlagAgainst {
         flag_id: flag_id.clone(),
         rejects: true,
-        takes_back: false,
+        takes_back: reverses_rewards,
     });
     standing::weigh(work, &referee, flag_id, against)?;
     let user = load::<User>(work, referee_user_id)?;
-    if *decision == FraudDecision::RejectedAndDeactivated && user.status() == UserStatus::Active {
+    if decision == FraudDecision::RejectedAndDeactivated && user.status() == UserStatus::Active {
         account::deactivate(work, referee_user_id)?;
     }
     Ok(())

@@ -172,7 +172,7 @@ pub(super) fn settle_referral(
     let standing = |referral: &Referral| Standing {
         terms: Terms::WHOLE,
         stands: !referral.is_taken_back(),
-        rejected_from_level: None,
+        rejected_from_level: referral.rejected_from_level,
     };
     let (was, now) = (standing(before), standing(after));
     let mut rewards = Vec::with_capacity(after.rewards.len());
@@ -181,11 +181,13 @@ pub(super) fn settle_referral(
         let reward_before = reward_before.unwrap_or(reward);
         rewards.push(settle_reward(work, &source, (&was, reward_before), (&now, reward))?);
     }
-    if rewards == before.rewards {
+    let rejected_from_level = after.rejected_from_level;
+    if rewards == before.rewards && rejected_from_level == before.rejected_from_level {
         return Ok(());
     }
     let rewards = rewards.into_iter().map(Into::into).collect();
-    let changed = ParticipantCommand::ChangeRewards(ReferralRewardsChanged { rewards });
+    let changed = ReferralRewardsChanged { rewards, rejected_from_level };
+    let changed = ParticipantCommand::ChangeRewards(changed);
     tell::<Participant>(work, referee_id, changed).map(drop)
 }
 

@@ -3,8 +3,12 @@
 //! A held referral earns nothing and is not counted, but takes a use of the code. When the last reason is gone, the
 //! referral counts as if it had just been made. Several flags can be against one referral: it is rejected as long as
 //! one of them rejects it, and held as long as one of them holds it.
+//!
+//! A converted referral goes on, and only remembers its flags, until it is converted no longer. It is rejected at once
+//! if what it has earned is to be taken back; see [`settle_line`](super::settle_line).
 
-use crate::decide::referral::{self, room};
+use crate::decide::referral::{self, By, room};
+use crate::decide::settle;
 use crate::rules::ProgramRules;
 use crate::{
     FlagAgainst, FraudFlagId, Halt, HoldReason, Participant, ParticipantCommand, ParticipantId,
@@ -51,8 +55,7 @@ pub(super) fn confirmed(work: &mut dyn Work, user_id: &UserId) -> Result<(), Hal
     })
 }
 
-/// A flag is against a referral from now on, or no more. A referral that has converted stays as it is, and goes on
-/// earning. That of somebody who was erased can only cease to count.
+/// A flag is against a referral from now on, or no more. That of somebody who was erased can only cease to count.
 pub(super) fn weigh(
     work: &mut dyn Work,
     referee: &ParticipantId,
@@ -64,8 +67,7 @@ pub(super) fn weigh(
     let others = referral.flags.iter().filter(|flag| flag.flag_id != *flag_id);
     let flags: Vec<_> = others.cloned().chain(against).collect();
     let is_unconfirmed = match referral.status {
-        ReferralStatus::Converted => return Ok(()),
-        ReferralStatus::Pending => false,
+        ReferralStatus::Pending | ReferralStatus::Converted => false,
         ReferralStatus::Held => referral.hold_reasons.contains(&HoldReason::UnconfirmedEmail),
         // What the rules demand by now, as of a new referral.
         ReferralStatus::Rejected => {
@@ -81,7 +83,7 @@ pub(super) fn weigh(
     change(work, referee, referral, &standing)
 }
 
-/// A referral that has not converted stands otherwise from now on.
+/// A referral stands otherwise from now on.
 fn change(
     work: &mut dyn Work,
     referee: &ParticipantId,
@@ -89,6 +91,9 @@ fn change(
     standing: &Standing,
 ) -> Result<(), Halt> {
     let (before, after) = (referral.status, standing.status());
+    if before == ReferralStatus::Converted {
+        return change_converted(work, referee, referral, standing);
+    }
     if before == ReferralStatus::Rejected && after != before {
         // It has given its use of the code back.
         let program = load::<Program>(work, &referee.program_id)?;
@@ -99,17 +104,50 @@ fn change(
     match after {
         ReferralStatus::Pending if before == after => Ok(()),
         ReferralStatus::Pending => begin_to_count(work, referee, referral),
-        _ if before == after => tell_referee(work, referee, referral, standing),
+        _ if before == after => tell_referee(work, referee, referral, after, standing),
         _ => {
             if before == ReferralStatus::Rejected {
                 ask_for_confirmation(work, referee, standing);
             }
-            tell_referee(work, referee, referral, standing)?;
-            let made_while_inactive =
-                referral.made_while_inactive && before == ReferralStatus::Pending;
-            tell_referrer(work, referee, referral, after, made_while_inactive)
+            tell_referee(work, referee, referral, after, standing)?;
+            tell_referrer(work, referee, referral, after, counted_while_inactive(referral))
         }
+    }?;
+    settle_own(work, referee, referral)
+}
+
+/// A converted referral remembers its flags. It is rejected if one of them takes back what it has earned.
+fn change_converted(
+    work: &mut dyn Work,
+    referee: &ParticipantId,
+    referral: &Referral,
+    standing: &Standing,
+) -> Result<(), Halt> {
+    tell_referee(work, referee, referral, ReferralStatus::Converted, standing)?;
+    if !standing.takes_back() {
+        return Ok(());
     }
+    tell::<Participant>(work, referee, ParticipantCommand::Unconvert(None))?;
+    let rejected = ReferralStatus::Rejected;
+    tell_referrer(work, referee, referral, rejected, counted_while_inactive(referral))?;
+    settle_own(work, referee, referral)
+}
+
+/// Takes back what the referral itself has earned, or gives it back.
+fn settle_own(work: &mut dyn Work, referee: &ParticipantId, before: &Referral) -> Result<(), Halt> {
+    let participant = load::<Participant>(work, referee)?;
+    match participant.referral() {
+        Some(after) if before.is_taken_back() != after.is_taken_back() => {
+            settle::settle_referral(work, referee, before, after)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether a referral that counts was made when the referrer was inactive.
+fn counted_while_inactive(referral: &Referral) -> bool {
+    let counts = matches!(referral.status, ReferralStatus::Pending | ReferralStatus::Converted);
+    counts && referral.made_while_inactive
 }
 
 const NO_PROGRAM: Halt = Halt::Broken("a participant of a program that does not exist");
@@ -130,25 +168,34 @@ fn begin_to_count(
         flags: Vec::new(),
         release_time_us: Some(work.now()),
         made_while_inactive,
+        settles_purchases: referral.status == ReferralStatus::Rejected,
     };
     tell::<Participant>(work, referee, ParticipantCommand::ChangeStanding(changed))?;
     tell_referrer(work, referee, referral, ReferralStatus::Pending, made_while_inactive)?;
-    referral::earn(work, version, referee)
+    if !referral.converted_by_itself {
+        return referral::earn(work, version, referee);
+    }
+    // It has earned before, and gets that back instead.
+    let rewards = referral.rewards.iter().cloned().map(Into::into).collect();
+    referral::convert(work, referee, By::Itself { version: referral.program_version, rewards })
 }
 
-/// Tells the referee of a status under which the referral does not count, if it is not known.
+/// Tells the referee of a status, which is no release, and of the flags, unless all is known.
 fn tell_referee(
     work: &mut dyn Work,
     referee: &ParticipantId,
     referral: &Referral,
+    after: ReferralStatus,
     standing: &Standing,
 ) -> Result<(), Halt> {
+    let is_held = after == ReferralStatus::Held;
     let changed = ReferralStandingChanged {
-        status: standing.status(),
-        hold_reasons: standing.hold_reasons(),
+        status: after,
+        hold_reasons: if is_held { standing.hold_reasons() } else { Vec::new() },
         flags: standing.flags.clone(),
         release_time_us: None,
         made_while_inactive: false,
+        settles_purchases: referral.is_taken_back() != standing.takes_back(),
     };
     let Referral { status, hold_reasons, flags, .. } = referral;
     if (*status, hold_reasons, flags) == (changed.status, &changed.hold_reasons, &changed.flags) {
@@ -167,12 +214,13 @@ fn tell_referrer(
 ) -> Result<(), Halt> {
     let referrer = ParticipantId::new(&referee.program_id, &referral.referrer_user_id);
     load::<Participant>(work, &referrer)?;
+    let was_converted = referral.status == ReferralStatus::Converted;
     let updated = ReferralUpdated {
         referee_user_id: referee.user_id.clone(),
         previous_status: referral.status,
         status,
         made_while_inactive,
-        converted_while_inactive: false,
+        converted_while_inactive: was_converted && referral.converted_while_inactive,
     };
     tell::<Participant>(work, &referrer, ParticipantCommand::UpdateReferral(updated)).map(drop)
 }

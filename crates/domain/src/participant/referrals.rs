@@ -36,6 +36,9 @@ pub struct Referral {
     pub rewards: Vec<RewardShare>,
     /// The version of the rules by which it did; 0 if it earned nothing.
     pub program_version: u32,
+    /// The level from which on that is taken back, because a referral further up the line was rejected with what it
+    /// had earned.
+    pub rejected_from_level: Option<u32>,
 }
 
 impl Referral {
@@ -52,7 +55,14 @@ impl Referral {
             converted_by_itself: false,
             rewards: Vec::new(),
             program_version: 0,
+            rejected_from_level: None,
         }
+    }
+
+    /// What keeps the referral from counting once nothing has converted it any longer.
+    #[must_use]
+    pub fn unconverted(&self) -> Standing {
+        Standing { is_unconfirmed: false, flags: self.flags.clone() }
     }
 
     pub(super) fn change_standing(&mut self, changed: ReferralStandingChanged) {
@@ -68,7 +78,7 @@ impl Referral {
     /// Whether it was rejected together with what it had earned.
     #[must_use]
     pub fn is_taken_back(&self) -> bool {
-        self.status == ReferralStatus::Rejected && self.flags.iter().any(|flag| flag.takes_back)
+        self.status == ReferralStatus::Rejected && takes_back(&self.flags)
     }
 
     /// The time before which purchases earn nothing through the referral. That of the release, if the rules do not
@@ -78,6 +88,11 @@ impl Referral {
         let released = self.release_time.filter(|_| !rules.make_up_held_purchases);
         released.unwrap_or(self.referral_time)
     }
+}
+
+/// Whether one of the flags rejects a referral with what it had earned.
+fn takes_back(flags: &[FlagAgainst]) -> bool {
+    flags.iter().any(|flag| flag.rejects && flag.takes_back)
 }
 
 /// What keeps a referral from counting.
@@ -100,6 +115,12 @@ impl Standing {
         } else {
             ReferralStatus::Pending
         }
+    }
+
+    /// Whether what the referral has earned is taken back.
+    #[must_use]
+    pub fn takes_back(&self) -> bool {
+        takes_back(&self.flags)
     }
 
     /// Why the referral is held, in ascending order; empty if it is not.

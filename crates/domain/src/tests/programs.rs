@@ -13,6 +13,7 @@ mod multi_level_commission;
 mod purchases;
 mod referral_count;
 mod referrals;
+mod reverse_rewards;
 pub(super) mod screening;
 mod screening_table;
 mod tiered_points;

@@ -401,8 +401,10 @@ impl Tally {
                 };
                 self.referrals.insert(user_id.clone(), tallied);
             }
-            // A released referral counts as if it had just been made.
-            ParticipantEvent::ReferralStandingChanged(changed) => {
+            // A released referral counts as if it had just been made. A converted one only remembers its flags.
+            ParticipantEvent::ReferralStandingChanged(changed)
+                if changed.status != ReferralStatus::Converted =>
+            {
                 let of = self.referrals.get_mut(user_id).unwrap();
                 of.is_counted = changed.status == ReferralStatus::Pending;
                 of.was_active = !audit.ledgers[&of.referrer].inactive;

@@ -198,8 +198,13 @@ impl Scene {
 
     fn resolve(&mut self, name: &str, decision: FraudDecision) -> Result<(), Halt> {
         let flag_id = self.flag(name);
-        let resolve =
-            ResolveFraudFlag { flag_id, decision, note: None, may_deactivate_staff: false };
+        let resolve = ResolveFraudFlag {
+            flag_id,
+            decision,
+            reverses_rewards: false,
+            note: None,
+            may_deactivate_staff: false,
+        };
         self.tell(&Command::ResolveFraudFlag(Box::new(resolve)))
     }
 

@@ -29,11 +29,11 @@ fn raised() -> FraudFlagRaised {
 
 fn resolved(decision: FraudDecision, previous_decision: Option<FraudDecision>) -> FraudFlagEvent {
     let program_id = program("spring");
-    FraudFlagResolved { program_id, decision, previous_decision }.into()
+    FraudFlagResolved { program_id, decision, reverses_rewards: false, previous_decision }.into()
 }
 
 fn resolve(decision: FraudDecision) -> FraudFlagCommand {
-    FraudFlagCommand::Resolve { flag_id: flag(), decision }
+    FraudFlagCommand::Resolve { flag_id: flag(), decision, reverses_rewards: false }
 }
 
 #[test]

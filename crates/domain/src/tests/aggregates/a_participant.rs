@@ -174,6 +174,7 @@ fn says_why_their_referral_is_held() {
         flags: if status == ReferralStatus::Held { flags.clone() } else { Vec::new() },
         release_time_us,
         made_while_inactive: false,
+        settles_purchases: false,
     };
     let referral = |events: Vec<ParticipantEvent>| after(events).referral().cloned().unwrap();
     let before = vec![enrolled().into(), applied.into()];

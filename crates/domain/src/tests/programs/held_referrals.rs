@@ -44,6 +44,7 @@ fn hold(scene: &mut Scene, name: &str, hold_reasons: Vec<HoldReason>, flags: Vec
         flags,
         release_time_us: None,
         made_while_inactive: false,
+        settles_purchases: false,
     };
     let changed = ParticipantEvent::ReferralStandingChanged(changed);
     scene.memory.given::<Participant>(&Scene::id(name), changed);
@@ -238,8 +239,13 @@ fn a_referral_with_two_flags_counts_when_both_are_released_whatever_the_order() 
         for (index, decision) in &decisions {
             let flag_id = flags[*index].clone();
             let decision = *decision;
-            let resolve =
-                ResolveFraudFlag { flag_id, decision, note: None, may_deactivate_staff: false };
+            let resolve = ResolveFraudFlag {
+                flag_id,
+                decision,
+                reverses_rewards: false,
+                note: None,
+                may_deactivate_staff: false,
+            };
             scene.tell(&Command::ResolveFraudFlag(Box::new(resolve))).unwrap();
         }
         assert_eq!(scene.status("bea"), Some(status), "{decisions:?}");

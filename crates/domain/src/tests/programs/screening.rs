@@ -80,6 +80,7 @@ pub(super) fn resolve(scene: &mut Scene, flag_id: &FraudFlagId, decision: FraudD
     let resolve = ResolveFraudFlag {
         flag_id: flag_id.clone(),
         decision,
+        reverses_rewards: false,
         note: None,
         may_deactivate_staff: false,
     };
@@ -300,8 +301,13 @@ fn rejected_a_referral_frees_its_place_and_released_later_needs_one() {
         referred(&mut scene, "maximilian", "maximilian@example.org", "john");
         assert_eq!(earned(&scene, "john"), 10);
         let decision = FraudDecision::Released;
-        let release =
-            ResolveFraudFlag { flag_id, decision, note: None, may_deactivate_staff: false };
+        let release = ResolveFraudFlag {
+            flag_id,
+            decision,
+            reverses_rewards: false,
+            note: None,
+            may_deactivate_staff: false,
+        };
         let release = Command::ResolveFraudFlag(Box::new(release));
         assert!(matches!(scene.tell(&release), Err(Halt::Refused(_))));
         assert_eq!(scene.status("eve"), Some(ReferralStatus::Rejected));

@@ -299,8 +299,13 @@ impl Reviewed {
         let uses = self.uses(raised);
         let flag_id = flag_id.clone();
         let id = flag_id.to_string();
-        let resolve =
-            ResolveFraudFlag { flag_id, decision, note: None, may_deactivate_staff: false };
+        let resolve = ResolveFraudFlag {
+            flag_id,
+            decision,
+            reverses_rewards: false,
+            note: None,
+            may_deactivate_staff: false,
+        };
         self.scene.tell(&Command::ResolveFraudFlag(Box::new(resolve)))?;
         let (Some((was, _)), Some((is, reasons))) = (referral, self.referral(raised)) else {
             return Ok(());
