@@ -2,7 +2,9 @@
 //! from all of them.
 
 use super::rules::{EarnsOn, Rules, points, share, tier};
-use super::world::{Dispute, FirstUse, Purchase, Refusal, Reward, Shape, Status, User, World};
+use super::world::{
+    Against, Dispute, FirstUse, Purchase, Refusal, Reward, Shape, Status, User, World,
+};
 
 impl Purchase {
     /// What went back: refunds that stand, and lost disputes.
@@ -137,11 +139,98 @@ impl World {
     fn settle(&mut self, id: usize) {
         let programs: Vec<usize> = self.purchases[&id].outcomes.keys().copied().collect();
         for program in programs {
-            let is_late = self.is_late(id, program);
-            self.settle_conversion(id, program, is_late);
-            for index in 0..self.purchases[&id].outcomes[&program].rewards.len() {
-                self.settle_reward(id, program, index, is_late);
+            self.settle_in(id, program);
+        }
+    }
+
+    fn settle_in(&mut self, id: usize, program: usize) {
+        let is_late = self.is_late(id, program);
+        self.settle_conversion(id, program, is_late);
+        for index in 0..self.purchases[&id].outcomes[&program].rewards.len() {
+            self.settle_reward(id, program, index, is_late);
+        }
+    }
+
+    /// What the referral of somebody itself earned is taken back or given back, by how it and those above stand.
+    pub fn settle_referral(&mut self, program: usize, user: User) {
+        let referral = self.programs[program].referral(user).unwrap().clone();
+        for index in 0..self.programs[program].rewards.len() {
+            let reward = self.programs[program].rewards[index].clone();
+            if reward.source != user {
+                continue;
             }
+            let is_lost = referral.is_taken_back()
+                || referral.lost_from.is_some_and(|from| from <= reward.level);
+            let mut settled = reward.clone();
+            if reward.shape == Shape::Tier {
+                settled.counts = !is_lost;
+            } else {
+                let rules = &self.programs[program].versions[reward.version];
+                let total = self.level_total(program, reward.earner, reward.level);
+                let room = rules.cap(reward.level).map_or(i64::MAX, |cap| (cap - total).max(0));
+                let target = if is_lost { reward.granted } else { 0 };
+                settled.reversed = target.max(reward.reversed.saturating_sub(room));
+            }
+            let recounts = settled.counts != reward.counts;
+            self.programs[program].rewards[index] = settled;
+            if recounts {
+                self.reckon_points(program, reward.earner, Some(reward.version), true);
+            }
+        }
+    }
+
+    /// The level from which on nothing is left of what somebody's purchase or, from 1 on, referral earned: without
+    /// their own referral nothing is, and without one further up nothing above it.
+    fn lost_from(&self, program: usize, user: User, first: usize) -> Option<usize> {
+        let (mut at, mut steps) = (user, 0);
+        loop {
+            let referral = self.programs[program].referral(at)?;
+            if steps >= first && referral.is_taken_back() {
+                return Some(if steps == 0 { 0 } else { steps + 1 });
+            }
+            (at, steps) = (referral.referrer, steps + 1);
+        }
+    }
+
+    /// What was earned through a referral is settled: by purchases of the referee and of those below, of each the
+    /// newest first, and by the referrals of those below. Who was referred last comes first.
+    pub fn settle_line(&mut self, program: usize, referee: User) {
+        let mut next = vec![referee];
+        while let Some(user) = next.pop() {
+            if user != referee {
+                let lost_from = self.lost_from(program, user, 1);
+                self.programs[program].referral_mut(user).lost_from = lost_from;
+                self.settle_referral(program, user);
+            }
+            let mut ids: Vec<_> = self
+                .purchases
+                .iter()
+                .filter(|(_, of)| of.buyer == user)
+                .map(|(id, of)| (of.order, *id))
+                .collect();
+            ids.sort_unstable();
+            for (_, id) in ids.into_iter().rev() {
+                self.settle_in_line(id, program);
+            }
+            let referees = self.programs[program].referees.iter();
+            next.extend(referees.filter(|(by, _)| *by == user).map(|(_, referee)| *referee));
+        }
+    }
+
+    fn settle_in_line(&mut self, id: usize, program: usize) {
+        let buyer = self.purchases[&id].buyer;
+        let Some(outcome) = self.purchases[&id].outcomes.get(&program).cloned() else { return };
+        if outcome.rewards.is_empty() {
+            return;
+        }
+        let lost_from = self.lost_from(program, buyer, 0);
+        if lost_from != outcome.lost_from {
+            let outcomes = &mut self.purchases.get_mut(&id).unwrap().outcomes;
+            outcomes.get_mut(&program).unwrap().lost_from = lost_from;
+            self.settle_in(id, program);
+        } else if outcome.stands {
+            // A referral that counts again without having lost anything is converted by what it has earned.
+            self.convert_again(program, buyer, outcome.converted);
         }
     }
 
@@ -156,17 +245,19 @@ impl World {
             && of.has_bought(rules, buyer)
     }
 
-    pub fn settle_reward(&mut self, id: usize, program: usize, index: usize, is_late: bool) {
+    pub fn settle_reward(&mut self, id: usize, program: usize, index: usize, is_lost: bool) {
         let purchase = &self.purchases[&id];
         let reward = purchase.outcomes[&program].rewards[index].clone();
         let rules = self.programs[program].versions[reward.version].clone();
         let (paid, back, at_risk) = (purchase.paid, purchase.refunded(), purchase.at_risk());
+        let lost_from = purchase.outcomes[&program].lost_from;
+        let is_lost = is_lost || lost_from.is_some_and(|from| from <= reward.level);
         let mut settled = reward.clone();
         if reward.shape == Shape::Tier {
-            settled.counts = !is_late && rules.qualifies(paid, back);
+            settled.counts = !is_lost && rules.qualifies(paid, back);
             settled.disputed = settled.counts && !rules.qualifies(paid, at_risk);
         } else {
-            let target = if is_late { reward.granted } else { taken(&reward, &rules, paid, back) };
+            let target = if is_lost { reward.granted } else { taken(&reward, &rules, paid, back) };
             let total = self.level_total(program, reward.earner, reward.level);
             let room = rules.cap(reward.level).map_or(i64::MAX, |cap| (cap - total).max(0));
             settled.reversed = target.max(reward.reversed.saturating_sub(room));
@@ -237,7 +328,8 @@ impl World {
         let stands = if outcome.rewards.is_empty() {
             purchase.refunded() < purchase.paid
         } else {
-            rules.qualifies(purchase.paid, purchase.refunded()) && !is_late
+            let is_rejected = outcome.lost_from == Some(0);
+            rules.qualifies(purchase.paid, purchase.refunded()) && !is_late && !is_rejected
         };
         let of = self.purchases.get_mut(&id).unwrap().outcomes.get_mut(&program).unwrap();
         of.stands = stands;
@@ -270,9 +362,9 @@ impl World {
         let Some(referral) = &mut self.programs[program].member_mut(buyer).referral else { return };
         if referral.status == Status::Converted && !referral.converted_by_itself {
             referral.status = match referral.against {
-                None => Status::Pending,
-                Some(false) => Status::Held,
-                Some(true) => Status::Rejected,
+                Against::Nothing => Status::Pending,
+                Against::Holds => Status::Held,
+                Against::Rejects | Against::TakesBack => Status::Rejected,
             };
         }
     }

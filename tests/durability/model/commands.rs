@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::rules::{EarnsOn, Level, Limit, Pays, Rules, SameMailbox};
-use super::world::{Dispute, User};
+use super::world::{Decision, Dispute, User};
 
 const USERS: User = 6;
 const PROGRAMS: usize = 2;
@@ -34,7 +34,7 @@ pub enum Command {
     Close { id: usize, dispute: usize, outcome: Dispute },
     SetActive { user: User, active: bool },
     Publish { program: usize, rules: Rules },
-    Decide { program: usize, user: User, release: bool },
+    Decide { program: usize, user: User, decision: Decision },
     Hold { id: usize, program: usize, level: usize, hold: bool },
     Adjust { program: usize, user: User, id: usize, amount: i64 },
     /// All hold periods end.
@@ -75,12 +75,19 @@ pub fn sequences() -> impl Strategy<Value = Sequence> {
 fn commands() -> impl Strategy<Value = Command> {
     let (program, user, id, part) = (0..PROGRAMS, 0..USERS, 0..PURCHASES, 0..3_usize);
     let adjustments = select(vec![-500, -7, 70, 1_000, 100_001, -100_001]);
+    let decisions = select(vec![
+        Decision::Release,
+        Decision::Release,
+        Decision::Reject,
+        Decision::RejectAndTakeBack,
+        Decision::RejectAndTakeBack,
+    ]);
     prop_oneof![
         22 => calls(),
         1 => (program.clone(), rules())
             .prop_map(|(program, rules)| Command::Publish { program, rules }),
-        2 => (program.clone(), 4..USERS, any::<bool>())
-            .prop_map(|(program, user, release)| Command::Decide { program, user, release }),
+        2 => (program.clone(), 4..USERS, decisions)
+            .prop_map(|(program, user, decision)| Command::Decide { program, user, decision }),
         2 => (id, program.clone(), 0..3_usize, any::<bool>())
             .prop_map(|(id, program, level, hold)| Command::Hold { id, program, level, hold }),
         1 => (program, user, part, adjustments)

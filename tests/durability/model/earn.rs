@@ -113,6 +113,7 @@ impl World {
             }
             let reward = Reward {
                 level,
+                source,
                 earner,
                 shape,
                 granted,
@@ -153,7 +154,7 @@ impl World {
     }
 
     /// Converts a pending referral. Says whether the referrer was inactive then, or nothing if it was not pending.
-    fn convert(&mut self, program: usize, user: User, by_itself: bool) -> Option<bool> {
+    pub fn convert(&mut self, program: usize, user: User, by_itself: bool) -> Option<bool> {
         let referrer = self.programs[program].referral(user)?.referrer;
         let inactive = self.is_active(referrer) == Some(false);
         let referral = self.programs[program].referral_mut(user);
@@ -258,6 +259,7 @@ impl World {
             withheld,
             cut_off,
             first_use,
+            lost_from: None,
             stands: true,
         };
         self.purchase_converts(program, id, buyer, &mut outcome);

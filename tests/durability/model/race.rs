@@ -8,7 +8,6 @@ use tonic::Status;
 
 use super::calls;
 use super::commands::Command;
-use super::compare;
 use super::run::Run;
 use super::world::{Refusal, User, World};
 
@@ -70,19 +69,7 @@ pub async fn race(
     }
     run.see_the_log(&clients[0]).await?;
     let refused: Vec<_> = answers.iter().map(|answer| &answer.refused).collect();
-    let mut difference = format!("no order of them is answered {refused:?}");
-    let are_several = worlds.len() > 1;
-    for world in worlds {
-        run.world = world;
-        if !are_several {
-            return Ok(());
-        }
-        match compare::compare(clients, run).await {
-            Ok(()) => return Ok(()),
-            Err(text) => difference = text,
-        }
-    }
-    Err(difference)
+    run.go_on_with(clients, worlds).await.map_err(|text| format!("{text}; refused: {refused:?}"))
 }
 
 /// The call, if its outcome is clear in every order.

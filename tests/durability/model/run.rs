@@ -12,7 +12,7 @@ use tonic::{Response, Status};
 
 use super::commands::{Command, Sequence, When};
 use super::rules::Rules;
-use super::world::{Dated, NOBODY, Refusal, User, World};
+use super::world::{Dated, Decision, Job, NOBODY, Refusal, User, World};
 use super::{calls, compare, passing, publish, race};
 
 /// A sequence under way.
@@ -60,7 +60,10 @@ pub async fn run(
     for (number, command) in sequence.commands.iter().enumerate() {
         let step = match command {
             Command::AtOnce(commands) => race::race(&mut run, clients, commands).await,
-            _ => run.step(&clients[number % 2], command).await,
+            _ => {
+                let clients = [clients[number % 2].clone(), clients[1 - number % 2].clone()];
+                run.step(&clients, command).await
+            }
         };
         step.map_err(|difference| format!("at {number}, {command:?}: {difference}"))?;
     }
@@ -118,7 +121,9 @@ impl Run {
         id.rsplit_once(['u', 'p', 'b']).unwrap().1.parse().unwrap()
     }
 
-    async fn step(&mut self, client: &Client, command: &Command) -> Result<(), String> {
+    /// Sends a command to the first of these servers.
+    async fn step(&mut self, clients: &[Client; 2], command: &Command) -> Result<(), String> {
+        let client = &clients[0];
         match command {
             Command::Join { program, user, referrer } => {
                 self.join(client, *program, *user, *referrer).await
@@ -137,8 +142,8 @@ impl Run {
                 Ok(())
             }
             Command::Publish { program, rules } => self.publish(client, *program, rules).await,
-            Command::Decide { program, user, release } => {
-                self.decide(client, *program, *user, *release).await
+            Command::Decide { program, user, decision } => {
+                self.decide(clients, *program, *user, *decision).await
             }
             Command::Adjust { program, user, id, amount } => {
                 let model = self.world.adjust(*program, *user, *id, *amount);
@@ -159,8 +164,7 @@ impl Run {
             }
             Command::TimePasses => {
                 self.world.pass_time();
-                passing::end_hold_periods(self).await?;
-                self.see_the_log(client).await
+                passing::end_hold_periods(self, client).await
             }
             _ => self.give_back(client, command).await,
         }
@@ -286,18 +290,16 @@ impl Run {
 
     async fn decide(
         &mut self,
-        client: &Client,
+        clients: &[Client; 2],
         program: usize,
         user: User,
-        release: bool,
+        decision: Decision,
     ) -> Result<(), String> {
         if !self.world.programs[program].referral(user).is_some_and(|of| of.flagged) {
             return Ok(());
         }
-        let purchases = self.world.purchases.values();
-        let outcomes = purchases.filter_map(|of| of.outcomes.get(&program));
-        let can_make_up = release && outcomes.clone().any(|outcome| !outcome.cut_off.is_empty());
-        let model = self.world.decide(program, user, release);
+        let client = &clients[0];
+        let model = self.world.decide(program, user, decision);
         let message = ListFraudFlagsRequest {
             program_id: self.program(program),
             referee_user_id: self.user(user),
@@ -307,20 +309,60 @@ impl Run {
         let flags = client.fraud().list_fraud_flags(client.request(message)).await;
         let flags = flags.map_err(|status| format!("{status:?}"))?.into_inner().flags;
         let Some(flag) = flags.first() else { return Err("the server has no flag".into()) };
-        let decision = if release { FraudDecision::Released } else { FraudDecision::Rejected };
+        let rejects = decision != Decision::Release;
+        let decided = if rejects { FraudDecision::Rejected } else { FraudDecision::Released };
         let message = ResolveFraudFlagRequest {
             flag_id: flag.flag_id.clone(),
-            decision: decision.into(),
+            decision: decided.into(),
+            reverse_rewards: decision == Decision::RejectAndTakeBack,
             ..Default::default()
         };
         let server = client.fraud().resolve_fraud_flag(client.request(message)).await;
-        let answer = agree(server.map(Response::into_inner), model)?;
+        let outcome = model.as_ref().map(|_| ()).map_err(|refusal| *refusal);
+        let answer = agree(server.map(Response::into_inner), outcome)?;
         self.see(answer.map(|answer| answer.consistency_token));
-        if can_make_up {
-            passing::make_up(self).await?;
-            self.see_the_log(client).await?;
+        self.follow(clients, program, user, &model.unwrap_or_default()).await
+    }
+
+    /// Waits for what follows a decision by itself. Two jobs can be done in either order.
+    async fn follow(
+        &mut self,
+        clients: &[Client; 2],
+        program: usize,
+        user: User,
+        jobs: &[Job],
+    ) -> Result<(), String> {
+        let mut worlds = vec![self.world.clone(), self.world.clone()];
+        jobs.iter().for_each(|job| worlds[0].follow(program, user, *job));
+        jobs.iter().rev().for_each(|job| worlds[1].follow(program, user, *job));
+        let names: Vec<_> = worlds.iter().map(|world| format!("{world:?}")).collect();
+        if jobs.contains(&Job::SettleLine) || names[0] != format!("{:?}", self.world) {
+            passing::jobs_are_done(self).await?;
+            self.see_the_log(&clients[0]).await?;
         }
-        Ok(())
+        worlds.truncate(if names[0] == names[1] { 1 } else { 2 });
+        self.go_on_with(clients, worlds).await
+    }
+
+    /// Goes on with the first of these worlds that the servers show.
+    pub async fn go_on_with(
+        &mut self,
+        clients: &[Client; 2],
+        worlds: Vec<World>,
+    ) -> Result<(), String> {
+        let are_several = worlds.len() > 1;
+        let mut difference = "no order of the calls is answered like this".to_owned();
+        for world in worlds {
+            self.world = world;
+            if !are_several {
+                return Ok(());
+            }
+            match compare::compare(clients, self).await {
+                Ok(()) => return Ok(()),
+                Err(text) => difference = text,
+            }
+        }
+        Err(difference)
     }
 
     async fn hold(

@@ -18,9 +18,6 @@ pub const TWINS: [User; 2] = [4, 5];
 /// Somebody whose code nobody knows.
 pub const NOBODY: User = usize::MAX;
 
-/// Whether a decision about a converted referral is remembered, and says what becomes of the referral when it is undone.
-pub const REMEMBERS: bool = false;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     Pending,
@@ -36,15 +33,48 @@ pub struct Referral {
     pub status: Status,
     /// Whether the referral was flagged, so that operators can decide about it.
     pub flagged: bool,
-    /// What the flag is to the referral: nothing, or what keeps it from counting: true if it rejects.
-    pub against: Option<bool>,
-    /// The decision that holds: true to release.
-    pub released: Option<bool>,
+    /// What the flag does to the referral.
+    pub against: Against,
+    pub decision: Option<Decision>,
     /// Whether the referrer was inactive when it was made or, if later, released.
     pub made_while_inactive: bool,
     pub converted_while_inactive: bool,
     /// Where the referral itself earned, no purchase undoes that.
     pub converted_by_itself: bool,
+    /// Of what the referral itself earned: the level from which on nothing is left, because of a referral above.
+    pub lost_from: Option<usize>,
+}
+
+impl Referral {
+    /// Whether it was rejected together with what was granted because of it.
+    pub fn is_taken_back(&self) -> bool {
+        self.status == Status::Rejected && self.against == Against::TakesBack
+    }
+}
+
+/// What a flag does to a referral.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    Nothing,
+    Holds,
+    Rejects,
+    /// Rejects, and takes back what was granted because of the referral.
+    TakesBack,
+}
+
+/// What an operator says about a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Release,
+    Reject,
+    RejectAndTakeBack,
+}
+
+/// What follows a decision by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    MakeUp,
+    SettleLine,
 }
 
 /// A user in one program.
@@ -78,6 +108,8 @@ pub enum Shape {
 #[derive(Clone, Debug)]
 pub struct Reward {
     pub level: usize,
+    /// Whose purchase or referral earned it.
+    pub source: User,
     pub earner: User,
     pub shape: Shape,
     pub granted: i64,
@@ -124,6 +156,8 @@ pub struct Outcome {
     /// The levels that got nothing because a referral was held or rejected.
     pub cut_off: Vec<usize>,
     pub first_use: FirstUse,
+    /// The level from which on nothing is left, because a referral was rejected with what it had earned.
+    pub lost_from: Option<usize>,
     /// Whether it earns, if it earned something at all.
     pub stands: bool,
 }
@@ -168,6 +202,8 @@ pub struct Program {
     pub since: Vec<usize>,
     /// In the order in which they came.
     pub members: Vec<Member>,
+    /// Who was referred by whom, in the order of the referrals.
+    pub referees: Vec<(User, User)>,
     /// Of referrals, where these earn.
     pub rewards: Vec<Reward>,
     /// By participant and id: the amount, and whether it was made or waits for a second operator.
@@ -300,6 +336,7 @@ impl World {
                 versions: Vec::new(),
                 since: Vec::new(),
                 members: Vec::new(),
+                referees: Vec::new(),
                 rewards: Vec::new(),
                 adjustments: BTreeMap::new(),
             });
@@ -398,21 +435,23 @@ impl World {
         let check = self.programs[program].rules().same_mailbox;
         let check = if has_twin { check } else { SameMailbox::Unchecked };
         let (status, against) = match check {
-            SameMailbox::Hold => (Status::Held, Some(false)),
-            SameMailbox::Reject => (Status::Rejected, Some(true)),
-            SameMailbox::Flag | SameMailbox::Unchecked => (Status::Pending, None),
+            SameMailbox::Hold => (Status::Held, Against::Holds),
+            SameMailbox::Reject => (Status::Rejected, Against::Rejects),
+            SameMailbox::Flag | SameMailbox::Unchecked => (Status::Pending, Against::Nothing),
         };
         let referral = Referral {
             referrer,
             status,
             flagged: check != SameMailbox::Unchecked,
             against,
-            released: None,
+            decision: None,
             made_while_inactive: self.is_active(referrer) == Some(false),
             converted_while_inactive: false,
             converted_by_itself: false,
+            lost_from: None,
         };
         self.programs[program].member_mut(user).referral = Some(referral);
+        self.programs[program].referees.push((referrer, user));
         self.referral_earns(program, user);
     }
 
@@ -451,33 +490,63 @@ impl World {
         }
     }
 
-    /// An operator decides about a flagged referral.
-    pub fn decide(&mut self, program: usize, user: User, release: bool) -> Result<(), Refusal> {
+    /// An operator decides about a flagged referral. What follows by itself is returned.
+    pub fn decide(
+        &mut self,
+        program: usize,
+        user: User,
+        decision: Decision,
+    ) -> Result<Vec<Job>, Refusal> {
         let of = &self.programs[program];
-        let Some(referral) = of.referral(user) else { return Ok(()) };
-        if referral.released == Some(release) {
-            return Ok(());
+        let Some(before) = of.referral(user).cloned() else { return Ok(Vec::new()) };
+        if before.decision == Some(decision) {
+            return Ok(Vec::new());
         }
-        let referrer = referral.referrer;
-        if release && referral.status == Status::Rejected {
-            of.exhausted(referrer).map_or(Ok(()), Err)?;
+        let is_release = decision == Decision::Release;
+        if is_release && before.status == Status::Rejected {
+            of.exhausted(before.referrer).map_or(Ok(()), Err)?;
         }
-        let is_active = self.is_active(referrer) == Some(true);
+        let is_active = self.is_active(before.referrer) == Some(true);
         let referral = self.programs[program].referral_mut(user);
-        referral.released = Some(release);
-        if referral.status != Status::Converted || REMEMBERS {
-            referral.against = (!release).then_some(true);
-        }
-        match (referral.status, release) {
-            (Status::Held | Status::Pending, false) => referral.status = Status::Rejected,
-            (Status::Held | Status::Rejected, true) => {
+        referral.decision = Some(decision);
+        referral.against = match decision {
+            Decision::Release => Against::Nothing,
+            Decision::Reject => Against::Rejects,
+            Decision::RejectAndTakeBack => Against::TakesBack,
+        };
+        let mut jobs = Vec::new();
+        match (before.status, decision) {
+            (Status::Held | Status::Rejected, Decision::Release) => {
                 referral.status = Status::Pending;
                 referral.made_while_inactive = !is_active;
-                self.referral_earns(program, user);
-                self.make_up(program, user);
+                if before.converted_by_itself {
+                    self.convert(program, user, true);
+                } else {
+                    self.referral_earns(program, user);
+                }
+                jobs.push(Job::MakeUp);
+                jobs.extend((before.status == Status::Rejected).then_some(Job::SettleLine));
             }
-            (Status::Converted, _) | (Status::Pending, true) | (Status::Rejected, false) => {}
+            (Status::Converted, Decision::Release | Decision::Reject)
+            | (Status::Pending, Decision::Release) => {}
+            (_, Decision::Reject | Decision::RejectAndTakeBack) => {
+                referral.status = Status::Rejected;
+                let is_changed = before.is_taken_back() != referral.is_taken_back();
+                jobs.extend(is_changed.then_some(Job::SettleLine));
+            }
         }
-        Ok(())
+        let after = self.programs[program].referral(user).unwrap();
+        if before.is_taken_back() != after.is_taken_back() {
+            self.settle_referral(program, user);
+        }
+        Ok(jobs)
+    }
+
+    /// Does what follows a decision.
+    pub fn follow(&mut self, program: usize, user: User, job: Job) {
+        match job {
+            Job::MakeUp => self.make_up(program, user),
+            Job::SettleLine => self.settle_line(program, user),
+        }
     }
 }
