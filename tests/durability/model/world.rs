@@ -322,6 +322,8 @@ pub struct World {
     pub purchases: BTreeMap<usize, Purchase>,
     /// How many versions of programs were published.
     pub publications: usize,
+    /// Whether the two with one mailbox were cleared, so that they are not flagged with each other again.
+    pub are_cleared: bool,
 }
 
 impl World {
@@ -431,7 +433,8 @@ impl World {
 
     fn attach(&mut self, program: usize, user: User, referrer: User) {
         let has_twin = TWINS.contains(&user)
-            && TWINS.iter().any(|twin| *twin != user && self.is_active(*twin).is_some());
+            && TWINS.iter().any(|twin| *twin != user && self.is_active(*twin).is_some())
+            && !self.are_cleared;
         let check = self.programs[program].rules().same_mailbox;
         let check = if has_twin { check } else { SameMailbox::Unchecked };
         let (status, against) = match check {
@@ -507,6 +510,7 @@ impl World {
             of.exhausted(before.referrer).map_or(Ok(()), Err)?;
         }
         let is_active = self.is_active(before.referrer) == Some(true);
+        self.are_cleared = is_release;
         let referral = self.programs[program].referral_mut(user);
         referral.decision = Some(decision);
         referral.against = match decision {
