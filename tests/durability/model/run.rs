@@ -24,7 +24,7 @@ pub struct Run {
     pub codes: HashMap<(usize, User), String>,
     /// The first answers to what is safe to repeat.
     pub answers: HashMap<String, String>,
-    /// Sees everything so far.
+    /// The latest, which sees everything after [`Run::see_the_log`].
     pub token: String,
     /// When versions were published.
     publications: Vec<Timestamp>,
@@ -67,6 +67,7 @@ pub async fn run(
         };
         step.map_err(|difference| format!("at {number}, {command:?}: {difference}"))?;
     }
+    run.see_the_log(&clients[0]).await?;
     compare::invariants(&run.world)?;
     compare::compare(clients, &run).await
 }
@@ -237,7 +238,7 @@ impl Run {
         }
     }
 
-    /// A token only grows, so the last one sees everything.
+    /// The token of a repetition is that of the first answer, so that not every token sees everything.
     pub fn see(&mut self, token: Option<String>) {
         if let Some(token) = token {
             self.token = token;
@@ -299,6 +300,7 @@ impl Run {
             return Ok(());
         }
         let client = &clients[0];
+        self.see_the_log(client).await?;
         let model = self.world.decide(program, user, decision);
         let message = ListFraudFlagsRequest {
             program_id: self.program(program),
