@@ -42,6 +42,7 @@ mod many_streams;
 mod model;
 mod newer;
 mod oracle;
+mod orders;
 mod patience;
 mod poolers;
 mod profiles;
