@@ -6,7 +6,7 @@ use std::sync::Arc;
 use domain::{ParticipantEvent, ReferralConverted, ReferralRewardsChanged};
 
 use super::deals::Reward;
-use super::effect::Effect;
+use super::effect::{Effect, Value};
 use super::fields::{OwnReward, own_fields};
 use super::inputs::is_reached;
 use super::price::Price;
@@ -46,7 +46,13 @@ pub(super) fn check_converted(
         }
         _ => None,
     });
-    let expected = own_fields(granted);
+    let referee_index = oracle.world.person_index(program_id, referee);
+    let known = oracle.world.person(referee_index).own.as_ref();
+    // One that has earned before, and converts again, has what it had.
+    let expected = match known {
+        Some(own) => own_rewards_fields(&oracle.world, &own.rewards),
+        None => own_fields(granted),
+    };
     let found = own_fields(converted.rewards.iter().map(OwnReward::of));
     oracle.unless(expected == found, event, || {
         format!("ReferralConverted: expected {expected:?}, found {found:?}")
@@ -134,21 +140,25 @@ pub(super) fn of_own(world: &World, before: &OwnBefore) -> Vec<Effect> {
         reward.pending_minor = added(reward.pending_minor, pending);
     }
     if settled != before.rewards {
-        let earners: Vec<Arc<str>> =
-            settled.iter().map(|reward| world.user_id(reward.earner).clone()).collect();
-        let rewards = settled.iter().zip(&earners).map(|(reward, earner)| OwnReward {
-            earner,
-            level: reward.level.into(),
-            sequence: reward.sequence.into(),
-            granted_minor: reward.granted_minor,
-            reversed_minor: reward.reversed_minor,
-            pending_minor: reward.pending_minor,
-            release: reward.release.map(NonZeroI64::get),
-            is_held: reward.is_held,
-        });
-        effects.push(world.expect(source, "ReferralRewardsChanged", own_fields(rewards)));
+        let fields = own_rewards_fields(world, &settled);
+        effects.push(world.expect(source, "ReferralRewardsChanged", fields));
     }
     effects
+}
+
+fn own_rewards_fields(world: &World, rewards: &[Reward]) -> Vec<(&'static str, Value)> {
+    let earners: Vec<Arc<str>> =
+        rewards.iter().map(|reward| world.user_id(reward.earner).clone()).collect();
+    own_fields(rewards.iter().zip(&earners).map(|(reward, earner)| OwnReward {
+        earner,
+        level: reward.level.into(),
+        sequence: reward.sequence.into(),
+        granted_minor: reward.granted_minor,
+        reversed_minor: reward.reversed_minor,
+        pending_minor: reward.pending_minor,
+        release: reward.release.map(NonZeroI64::get),
+        is_held: reward.is_held,
+    }))
 }
 
 fn added(amount_minor: i64, change: i128) -> i64 {

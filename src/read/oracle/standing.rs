@@ -3,6 +3,7 @@
 
 use domain::{FlagAgainst, ReferralStandingChanged, ReferralStatus};
 
+use super::conversions::conversion;
 use super::world::{Against, Awaited, PersonIndex, Tie, UserIndex, Version};
 use super::{Finding, Judgement, Oracle, RecordedEvent, own, reckon, split};
 
@@ -54,12 +55,20 @@ pub(super) fn sort(
         format!("made while inactive: expected {was_inactive}, found {}", !was_inactive)
     });
     let released = changed.release_time_us.map(|time| time.0);
+    // A converted referral that is rejected with what it has earned is converted no longer.
+    let against = Against::of(&changed.flags);
+    let is_undone = before.status == ReferralStatus::Converted && against.takes_back;
+    if is_undone {
+        let none: Option<&str> = None;
+        let fields = vec![("purchase", none.into())];
+        judgement.expected.push(oracle.world.expect(referee, "ReferralUnconverted", fields));
+    }
     let after = Tie {
-        status: changed.status,
+        status: if is_undone { ReferralStatus::Rejected } else { changed.status },
         awaits: Awaited::of(&changed.hold_reasons),
         released: released.or(before.released),
         made_while_active: if is_released { !was_inactive } else { before.made_while_active },
-        against: Against::of(&changed.flags),
+        against,
         ..before
     };
     oracle.world.replace(referee, &before, after);
@@ -79,9 +88,16 @@ pub(super) fn sort(
         ];
         judgement.expected.push(oracle.world.expect(before.referrer, "ReferralUpdated", fields));
     }
-    let program = oracle.world.person(referee).program;
-    if let Some(version) = oracle.world.current_version(program).filter(|_| is_released) {
-        judgement.expected.extend(reckon::of_referral(&oracle.world, referee, &version));
+    let world = &oracle.world;
+    let program = world.person(referee).program;
+    if let Some(version) = world.current_version(program).filter(|_| is_released) {
+        judgement.expected.extend(if before.converted_by_itself {
+            // What it has earned before is given back, and nothing is granted.
+            let is_barred = world.person(before.referrer).bar(None).is_some();
+            conversion(world, referee, None, is_barred)
+        } else {
+            reckon::of_referral(world, referee, &version)
+        });
     }
 }
 
