@@ -25,18 +25,67 @@ pub enum When {
 /// One call. Programs, users and so on are numbers; a part of a price is in sixths, none is the rest or the whole.
 #[derive(Clone, Debug)]
 pub enum Command {
-    Join { program: usize, user: User, referrer: Option<User> },
-    Refer { program: usize, user: User, referrer: User },
-    Buy { id: usize, user: User, amount: i64, foreign: bool, when: When },
-    Refund { id: usize, refund: usize, sixths: Option<i64> },
-    CancelRefund { id: usize, refund: usize },
-    Dispute { id: usize, dispute: usize, sixths: Option<i64> },
-    Close { id: usize, dispute: usize, outcome: Dispute },
-    SetActive { user: User, active: bool },
-    Publish { program: usize, rules: Rules },
-    Decide { program: usize, user: User, decision: Decision },
-    Hold { id: usize, program: usize, level: usize, hold: bool },
-    Adjust { program: usize, user: User, id: usize, amount: i64 },
+    Join {
+        program: usize,
+        user: User,
+        referrer: Option<User>,
+    },
+    Refer {
+        program: usize,
+        user: User,
+        referrer: User,
+    },
+    Buy {
+        id: usize,
+        user: User,
+        amount: i64,
+        foreign: bool,
+        when: When,
+    },
+    Refund {
+        id: usize,
+        refund: usize,
+        sixths: Option<i64>,
+    },
+    CancelRefund {
+        id: usize,
+        refund: usize,
+    },
+    Dispute {
+        id: usize,
+        dispute: usize,
+        sixths: Option<i64>,
+    },
+    Close {
+        id: usize,
+        dispute: usize,
+        outcome: Dispute,
+    },
+    SetActive {
+        user: User,
+        active: bool,
+    },
+    Publish {
+        program: usize,
+        rules: Rules,
+    },
+    Decide {
+        program: usize,
+        user: User,
+        decision: Decision,
+    },
+    Hold {
+        id: usize,
+        program: usize,
+        level: usize,
+        hold: bool,
+    },
+    Adjust {
+        program: usize,
+        user: User,
+        id: usize,
+        amount: i64,
+    },
     /// All hold periods end.
     TimePasses,
     /// Calls that arrive at the same time at both servers.
@@ -60,12 +109,9 @@ pub fn sequences() -> impl Strategy<Value = Sequence> {
                 let referrer = above.filter(|_| user > 0).map(|above| above % user);
                 Command::Join { program: 0, user, referrer }
             });
-            let purchases = purchases
-                .into_iter()
-                .enumerate()
-                .map(|(id, (user, amount))| {
-                    Command::Buy { id, user, amount, foreign: false, when: When::Unsaid }
-                });
+            let purchases = purchases.into_iter().enumerate().map(|(id, (user, amount))| {
+                Command::Buy { id, user, amount, foreign: false, when: When::Unsaid }
+            });
             Sequence { programs, commands: joins.chain(purchases).chain(rest).collect() }
         },
     )

@@ -43,7 +43,10 @@ pub fn invariants(world: &World) -> Result<(), String> {
                 let by_formula = points(tiers, counted);
                 let never_granted = member.points_version.is_none();
                 if member.points != by_formula && !never_granted {
-                    return Err(format!("{} points of {}: {by_formula}", member.points, member.user));
+                    return Err(format!(
+                        "{} points of {}: {by_formula}",
+                        member.points, member.user
+                    ));
                 }
             }
         }
@@ -246,11 +249,7 @@ async fn tiers(client: &Client, run: &Run, program: usize, user: User) -> Result
     same(
         &format!("tier of {user} in {program}"),
         (&*answer.tier, answer.tier_referral_count, answer.points),
-        (
-            &*tier_name(reached),
-            i32::try_from(counted).unwrap(),
-            run.world.earned(program, user),
-        ),
+        (&*tier_name(reached), i32::try_from(counted).unwrap(), run.world.earned(program, user)),
     )
 }
 

@@ -324,8 +324,7 @@ impl World {
         let shares = outcome.rewards.iter().filter(|of| of.shape == Shape::Rate);
         let unshared = paid - shares.map(|of| of.granted).sum::<i64>();
         let version = outcome.version;
-        let (rewards, withheld) =
-            self.grant(program, buyer, version, line, Some((paid, unshared)));
+        let (rewards, withheld) = self.grant(program, buyer, version, line, Some((paid, unshared)));
         let of = self.purchases.get_mut(&id).unwrap().outcomes.get_mut(&program).unwrap();
         let mut outcome = of.clone();
         outcome.reason = None;

@@ -79,7 +79,13 @@ fn possible(run: &Run, command: &Command) -> Option<Command> {
         Command::Join { user, .. } => run.world.is_active(*user).map(|_| command.clone()),
         // So must the currency of a purchase by those who refund it.
         Command::Buy { id, user, amount, when, .. } if !run.world.purchases.contains_key(id) => {
-            Some(Command::Buy { id: *id, user: *user, amount: *amount, foreign: false, when: *when })
+            Some(Command::Buy {
+                id: *id,
+                user: *user,
+                amount: *amount,
+                foreign: false,
+                when: *when,
+            })
         }
         _ => Some(command.clone()),
     }
@@ -105,10 +111,9 @@ async fn send(run: &Run, client: &Client, command: &Command, amount: Option<i64>
         Command::Join { program, user, referrer } => {
             let referrer = run.known(*program, *referrer);
             match calls::join(run, client, (*program, *user, referrer)).await {
-                Ok((_, participant)) => Answer {
-                    code: Some(((*program, *user), participant.code)),
-                    ..Answer::done()
-                },
+                Ok((_, participant)) => {
+                    Answer { code: Some(((*program, *user), participant.code)), ..Answer::done() }
+                }
                 Err(status) => Answer::refused(&status),
             }
         }

@@ -81,10 +81,7 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, server: T, model: T) -> 
 }
 
 /// The answer if both succeed; nothing if both refuse for the same reason.
-fn agree<T>(
-    server: Result<T, Status>,
-    model: Result<(), Refusal>,
-) -> Result<Option<T>, String> {
+fn agree<T>(server: Result<T, Status>, model: Result<(), Refusal>) -> Result<Option<T>, String> {
     agree_on_any(server, model.map_err(|refusal| vec![refusal]))
 }
 
@@ -157,7 +154,10 @@ impl Run {
                     ..Default::default()
                 };
                 let server = client.rewards().adjust_balance(client.request(message)).await;
-                self.see(agree(server.map(Response::into_inner), model)?.map(|answer| answer.consistency_token));
+                self.see(
+                    agree(server.map(Response::into_inner), model)?
+                        .map(|answer| answer.consistency_token),
+                );
                 Ok(())
             }
             Command::Hold { id, program, level, hold } => {
@@ -180,7 +180,8 @@ impl Run {
     ) -> Result<(), String> {
         let program_id = self.program(number);
         let program = publish::program(&program_id, rules);
-        let last = self.world.programs.get(number).map(|of| publish::program(&program_id, of.rules()));
+        let last =
+            self.world.programs.get(number).map(|of| publish::program(&program_id, of.rules()));
         let is_new = last.as_ref() != Some(&program);
         let message = PublishProgramRequest { program: Some(program), ..Default::default() };
         let answer = client.programs().publish_program(client.request(message)).await;
@@ -213,7 +214,9 @@ impl Run {
         };
         let message = PublishProgramRequest { program: Some(program), ..Default::default() };
         let answer = client.programs().publish_program(client.request(message)).await;
-        self.see(Some(answer.map_err(|status| format!("{status:?}"))?.into_inner().consistency_token));
+        self.see(Some(
+            answer.map_err(|status| format!("{status:?}"))?.into_inner().consistency_token,
+        ));
         Ok(())
     }
 
@@ -391,11 +394,13 @@ impl Run {
         let (token, changes) = if hold {
             let message = HoldRewardRequest { reward_id, ..Default::default() };
             let server = client.rewards().hold_reward(client.request(message)).await;
-            agree(server.map(Response::into_inner), Ok(()))?.map(|answer| (answer.consistency_token, answer.changes))
+            agree(server.map(Response::into_inner), Ok(()))?
+                .map(|answer| (answer.consistency_token, answer.changes))
         } else {
             let message = ReleaseRewardRequest { reward_id, ..Default::default() };
             let server = client.rewards().release_reward(client.request(message)).await;
-            agree(server.map(Response::into_inner), Ok(()))?.map(|answer| (answer.consistency_token, answer.changes))
+            agree(server.map(Response::into_inner), Ok(()))?
+                .map(|answer| (answer.consistency_token, answer.changes))
         }
         .unwrap();
         self.see(Some(token));
