@@ -12,7 +12,7 @@ use testing::{Client, Pair, TestDatabase, check_books};
 
 const PROGRAM: &str = "multi-level-commission";
 /// How many orders are tried.
-const ORDERS: usize = 60;
+const ORDERS: usize = 30;
 const PAID: i64 = 1_000_000;
 
 /// Something that is reported about a purchase.

@@ -432,9 +432,9 @@ impl World {
     }
 
     fn attach(&mut self, program: usize, user: User, referrer: User) {
-        let has_twin = TWINS.contains(&user)
-            && TWINS.iter().any(|twin| *twin != user && self.is_active(*twin).is_some())
-            && !self.are_cleared;
+        // The mailbox is known as that of the first of the two who signed up.
+        let first = self.users.iter().map(|(of, _)| *of).find(|of| TWINS.contains(of));
+        let has_twin = TWINS.contains(&user) && first != Some(user) && !self.are_cleared;
         let check = self.programs[program].rules().same_mailbox;
         let check = if has_twin { check } else { SameMailbox::Unchecked };
         let (status, against) = match check {
