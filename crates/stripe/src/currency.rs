@@ -4,8 +4,9 @@
 //! two-decimal currencies unless otherwise specified". The table differs from ISO 4217:
 //!
 //! - *MGA* has no decimals at Stripe and two in ISO 4217, so 500 of Stripe are 50,000 minor units.
-//! - *ISK and UGX* have no decimals in ISO 4217 and two at Stripe, always `00`, "for backwards compatibility". UGX is also
-//!   in Stripe's list of currencies without decimals; its special case rules ("to charge 5 UGX, provide an amount of 500").
+//! - *ISK and UGX* have no decimals in ISO 4217 and two at Stripe, always `00`, "for backwards compatibility". UGX is
+//!   also in Stripe's list of currencies without decimals; its special case rules ("to charge 5 UGX, provide an amount
+//!   of 500").
 //! - *HUF and TWD* have two decimals in charges, refunds and disputes at Stripe and in ISO 4217. Stripe treats them as
 //!   currencies without decimals in *payouts* only, which are not read here.
 //! - *BHD, JOD, KWD, OMR and TND* have three decimals in both, and Stripe takes only amounts whose last digit is 0.

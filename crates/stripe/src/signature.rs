@@ -1,9 +1,9 @@
 //! The header `Stripe-Signature`: `t=1700000000,v1=<hex>,v1=<hex>`.
 //!
-//! A signature of scheme `v1` is the HMAC-SHA256, under the endpoint's secret, of the timestamp's digits, a full stop and
-//! the raw body. While a secret is being rotated, Stripe signs with both, so the header has several `v1`, and the caller
-//! has several secrets: one signature by one secret is enough. Other schemes (such as `v0`) are ignored, as Stripe asks,
-//! so that nobody can downgrade to a weaker one. <https://docs.stripe.com/webhooks#verify-manually>
+//! A signature of scheme `v1` is the HMAC-SHA256, under the endpoint's secret, of the timestamp's digits, a full stop
+//! and the raw body. While a secret is being rotated, Stripe signs with both, so the header has several `v1`, and the
+//! caller has several secrets: one signature by one secret is enough. Other schemes (such as `v0`) are ignored, as
+//! Stripe asks, so that nobody can downgrade to a weaker one. <https://docs.stripe.com/webhooks#verify-manually>
 
 use std::fmt::{self, Write as _};
 
@@ -12,8 +12,8 @@ use sha2::Sha256;
 
 /// How far the timestamp may be from the clock, in seconds: what Stripe's own libraries allow.
 pub const TOLERANCE_SECONDS: i64 = 300;
-/// The maximum number of `v1` signatures in a header. Stripe sends one for each secret that is valid; this bounds the work
-/// that a forged header can make.
+/// The maximum number of `v1` signatures in a header. Stripe sends one for each secret that is valid; this bounds the
+/// work that a forged header can make.
 pub const MAX_SIGNATURES: usize = 16;
 
 const SIGNATURE_BYTES: usize = 32;
@@ -90,8 +90,8 @@ pub enum SignatureFault {
 
 /// Checks that Stripe signed `body` within `tolerance_seconds` of `now_seconds` (since 1970).
 ///
-/// `body` must be the bytes as they were received. Signatures are compared in constant time, each with each secret. Times
-/// are judged after signatures, so that a caller without a secret learns nothing of the clock.
+/// `body` must be the bytes as they were received. Signatures are compared in constant time, each with each secret.
+/// Times are judged after signatures, so that a caller without a secret learns nothing of the clock.
 ///
 /// # Errors
 /// [`SignatureFault`] with the first thing that is wrong.

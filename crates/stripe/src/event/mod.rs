@@ -267,10 +267,10 @@ impl Fact {
 }
 
 impl Event {
-    /// Whether its object is written in a version before `2025-03-31.basil`, in which invoices have other fields than
-    /// those read here: renewals then stay without a buyer, and the endpoint should be made anew.
+    /// Whether the endpoint's version is from before `2025-05-28.basil`, the first with `invoice_payment.paid`.
+    /// Renewals then stay without a buyer, and the endpoint should be made anew.
     #[must_use]
-    pub fn is_before_basil(&self) -> bool {
-        self.api_version.as_deref().is_some_and(|version| version < "2025-03-31")
+    pub fn is_too_old_for_renewals(&self) -> bool {
+        self.api_version.as_deref().is_some_and(|version| version < "2025-05-28")
     }
 }

@@ -31,8 +31,8 @@ pub enum Malformed {
 /// Reads the object of an event of the type named.
 type Read = fn(&Object, &str) -> Result<Fact, Malformed>;
 
-/// Reads an event. Of an unknown type, only id and type must be there, since Stripe may write those in another form (as it
-/// does with its thin events).
+/// Reads an event. Of an unknown type, only id and type must be there, since Stripe may write those in another form (as
+/// it does with its thin events).
 ///
 /// # Errors
 /// [`Malformed`], with the field.

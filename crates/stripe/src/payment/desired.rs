@@ -138,8 +138,8 @@ pub enum Parked {
         /// Who else is named.
         others: Vec<String>,
     },
-    /// An invoice was paid by the payment, which has not been reported itself. It usually follows at once; else the endpoint
-    /// does not receive `payment_intent.succeeded`.
+    /// An invoice was paid by the payment, which has not been reported itself. It usually follows at once; else the
+    /// endpoint does not receive `payment_intent.succeeded`.
     IntentMissing,
     /// A session has another total than what counts. The difference is not recorded.
     AmountsDiffer {

@@ -1,43 +1,44 @@
 //! One payment, by everything that was said about it.
 //!
-//! A [`Payment`] belongs to one payment intent, whose id is the id of the purchase. It takes facts in any order, repeated or
-//! not: the same facts always give the same payment. [`Payment::desired`] is the state in which purchase, refunds and
-//! disputes should be, and what an operator must look at; [`Desired::plan`] is what is due, given what is recorded.
+//! A [`Payment`] belongs to one payment intent, whose id is the id of the purchase. It takes facts in any order,
+//! repeated or not: the same facts always give the same payment. [`Payment::desired`] is the state in which purchase,
+//! refunds and disputes should be, and what an operator must look at; [`Desired::plan`] is what is due, given what is
+//! recorded.
 //!
 //! # What the caller does with an event
 //!
 //! All in one transaction that holds a lock on the event's keys, or in a way that comes to the same:
 //!
 //! 1. A repeated `event_id` changes nothing; it may end here, or go on.
-//! 2. *The fact names its payment* ([`Fact::intent`]): load or begin that payment and [`Payment::apply`] the event. If the
-//!    payment has new keys ([`Payment::keys`]), apply the kept events with one of these keys that name no payment, and
-//!    repeat while keys are new.
-//! 3. *The fact names no payment* (an invoice that is paid, a refund of a charge): keep the event under its keys, and apply
-//!    it to every payment with one of them. An invoice can be paid by several payments. What is kept waits for an event that
-//!    links it, which Stripe sends within days; it need not be kept longer than raw bodies are.
-//! 4. For each payment that changed: [`Payment::desired`], then [`Desired::plan`] on what is recorded, carried out as one
-//!    append with the version of the purchase that was read. The steps of a plan belong together, since one can undo what
-//!    another one makes up for.
+//! 2. *The fact names its payment* ([`Fact::intent`]): load or begin that payment and [`Payment::apply`] the event. If
+//!    the payment has new keys ([`Payment::keys`]), apply the kept events with one of these keys that name no payment,
+//!    and repeat while keys are new.
+//! 3. *The fact names no payment* (an invoice that is paid, a refund of a charge): keep the event under its keys, and
+//!    apply it to every payment with one of them. An invoice can be paid by several payments. What is kept waits for an
+//!    event that links it, which Stripe sends within days; it need not be kept longer than raw bodies are.
+//! 4. For each payment that changed: [`Payment::desired`], then [`Desired::plan`] on what is recorded, carried out as
+//!    one append with the version of the purchase that was read. The steps of a plan belong together, since one can
+//!    undo what another one makes up for.
 //!
-//! The plan of a payment whose purchase is neither recorded nor due is empty: refunds and disputes wait in the payment, and
-//! are in the plan with the purchase. So a purchase that is recorded by another door, under the intent's id, must also get
-//! the plan of its payment; and so must one that is refunded by another door, since that refund may be the one which a
-//! running total has already told of.
+//! The plan of a payment whose purchase is neither recorded nor due is empty: refunds and disputes wait in the payment,
+//! and are in the plan with the purchase. So a purchase that is recorded by another door, under the intent's id, must
+//! also get the plan of its payment; and so must one that is refunded by another door, since that refund may be the one
+//! which a running total has already told of.
 //!
 //! # Rules
 //!
-//! - *Amount.* What the intent received. Until the intent is reported, the total of a paid session. They are one purchase;
-//!   if they differ, the difference is parked and never added. Sessions in subscription mode record nothing, and neither
-//!   does an invoice: their intent does.
+//! - *Amount.* What the intent received. Until the intent is reported, the total of a paid session. They are one
+//!   purchase; if they differ, the difference is parked and never added. Sessions in subscription mode record nothing,
+//!   and neither does an invoice: their intent does.
 //! - *Time.* The earliest event that told of the money.
-//! - *Buyer.* Whom an operator attached, else a session's `client_reference_id`, else its `metadata.user_id`, else the user
-//!   of the subscription whose invoice was paid, else the intent's `metadata.user_id`. A text that is no user id is passed
-//!   over. Nobody: parked until an event names somebody. Several: the first of these, and parked.
+//! - *Buyer.* Whom an operator attached, else a session's `client_reference_id`, else its `metadata.user_id`, else the
+//!   user of the subscription whose invoice was paid, else the intent's `metadata.user_id`. A text that is no user id
+//!   is passed over. Nobody: parked until an event names somebody. Several: the first of these, and parked.
 //! - *Refunds* by their ids. One that failed or was cancelled does not count, whatever is said of it earlier or later.
-//! - *Running totals* (`charge.refunded`). The latest one by its event's time counts; a late smaller one says nothing. It is
-//!   compared with what the known refunds came to *at that moment*: those made by then and not yet failed. What it is more
-//!   than that is money that went back by refunds not known yet ([`RaisedTo`]). It is 0 as soon as they are known. A refund
-//!   made later is not in the total, and one that failed later still explains it.
+//! - *Running totals* (`charge.refunded`). The latest one by its event's time counts; a late smaller one says nothing.
+//!   It is compared with what the known refunds came to *at that moment*: those made by then and not yet failed. What
+//!   it is more than that is money that went back by refunds not known yet ([`RaisedTo`]). It is 0 as soon as they are
+//!   known. A refund made later is not in the total, and one that failed later still explains it.
 //! - *Disputes* by their ids, as the latest event says. An inquiry counts as a dispute, and is won when it is closed. A
 //!   status that does not say where the money is (`prevented`) leaves the dispute open, and parked.
 

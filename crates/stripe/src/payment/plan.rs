@@ -1,8 +1,8 @@
 //! What is due, given what is recorded.
 //!
-//! Refunds in the log are never changed, only cancelled, and a cancelled one stays so. A running total is therefore recorded
-//! as refunds with ids of its own, `charge:<charge>:<number>`: one for what is unexplained; when less is unexplained, the last
-//! ones are cancelled, and one for the rest follows.
+//! Refunds in the log are never changed, only cancelled, and a cancelled one stays so. A running total is therefore
+//! recorded as refunds with ids of its own, `charge:<charge>:<number>`: one for what is unexplained; when less is
+//! unexplained, the last ones are cancelled, and one for the rest follows.
 
 use serde::{Deserialize, Serialize};
 
@@ -82,7 +82,8 @@ pub enum Step {
 pub struct Plan {
     /// What to record, in this order: what gives back first, so that nothing goes back twice in between.
     pub steps: Vec<Step>,
-    /// What is parked: what the desired state parks, and what is recorded otherwise and cannot be changed. In a fixed order.
+    /// What is parked: what the desired state parks, and what is recorded otherwise and cannot be changed. In a fixed
+    /// order.
     pub parked: Vec<Parked>,
 }
 

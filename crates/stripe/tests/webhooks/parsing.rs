@@ -64,9 +64,9 @@ fn an_event_tells_its_version_account_and_mode() {
     assert_eq!((event.event_id.as_str(), event.is_live), ("evt_0", true));
     assert_eq!(event.account_id.as_deref(), Some("acct_1"));
     assert_eq!(event.api_version.as_deref(), Some(sample::API_VERSION));
-    assert!(!event.is_before_basil());
+    assert!(!event.is_too_old_for_renewals());
     payload["api_version"] = "2019-02-19".into();
-    assert!(parse(payload.to_string().as_bytes()).unwrap().is_before_basil());
+    assert!(parse(payload.to_string().as_bytes()).unwrap().is_too_old_for_renewals());
 }
 
 #[test]
