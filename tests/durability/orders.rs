@@ -65,6 +65,7 @@ fn any_order(random: &mut Random) -> Vec<Report> {
     order
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "the type of the fields")]
 fn inr(minor_units: i64) -> Option<Money> {
     Some(Money { currency_code: "INR".into(), minor_units })
 }

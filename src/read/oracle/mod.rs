@@ -263,6 +263,16 @@ impl Oracle {
                 own::sort(self, event, changed, judgement, own::is_by_server(command));
             }
             ParticipantEvent::ReferralConverted(converted) => {
+                // With nothing before it, a purchase that was recorded earlier has converted the referral.
+                let purchase_id =
+                    converted.purchase_id.as_ref().filter(|_| event.command_events.is_some());
+                if let Some(purchase_id) = purchase_id {
+                    let (program_id, user_id) = split(&event.stream.id);
+                    let buyer = self.world.person_index(program_id, user_id);
+                    let purchase_id = purchase_id.as_str();
+                    let again = settle::of_another_conversion(&self.world, buyer, purchase_id);
+                    judgement.expected.extend(again);
+                }
                 own::check_converted(self, event, converted, command);
             }
             ParticipantEvent::RewardGranted(granted) => {

@@ -163,6 +163,35 @@ struct Following<'a> {
 
 type Followed = (Vec<Effect>, Option<(Tie, Tie)>);
 
+/// Whether a purchase earns in a program.
+fn earns(world: &World, program: ProgramIndex, index: DealIndex) -> bool {
+    let deals = &world.deals;
+    let version = world.version(program, deals.get(index).version);
+    let price = deals.price(index).by(version.map(|version| &*version.rules));
+    deals.is_rewarded(index)
+        && price.earns_without(price.gone)
+        && deals.get(index).rejected_from != Some(0)
+}
+
+/// A purchase may convert a referral that counts again, if it still earns: as it did then, if it did.
+pub(super) fn of_another_conversion(
+    world: &World,
+    buyer: PersonIndex,
+    purchase_id: &str,
+) -> Vec<Effect> {
+    let person = world.person(buyer);
+    let known = world.deals.find(world.deals.key(purchase_id), person.program);
+    let pending = person.referral.filter(|tie| tie.status == ReferralStatus::Pending);
+    let (Some(index), Some(tie)) = (known, pending) else { return Vec::new() };
+    let deal = world.deals.get(index);
+    if deal.buyer != buyer || !earns(world, person.program, index) {
+        return Vec::new();
+    }
+    let is_barred = world.person(tie.referrer).bar(None).is_some();
+    let is_barred = deal.converted.unwrap_or(is_barred);
+    conversions::conversion(world, buyer, Some(purchase_id.into()), is_barred)
+}
+
 impl Following<'_> {
     fn buyer(&self) -> PersonIndex {
         self.world.deals.get(self.index).buyer
@@ -202,16 +231,7 @@ impl Following<'_> {
             && world
                 .deals
                 .back_from(world.person(deal.buyer).latest_deal)
-                .any(|other| other != self.index && self.earns(deal.program, other))
-    }
-
-    fn earns(&self, program: ProgramIndex, index: DealIndex) -> bool {
-        let deals = &self.world.deals;
-        let version = self.world.version(program, deals.get(index).version);
-        let price = deals.price(index).by(version.map(|version| &*version.rules));
-        deals.is_rewarded(index)
-            && price.earns_without(price.gone)
-            && deals.get(index).rejected_from != Some(0)
+                .any(|other| other != self.index && earns(world, deal.program, other))
     }
 
     /// The purchase earns again.

@@ -6,10 +6,14 @@
 //! `TRIBUTARY_SHRUNK_SEQUENCES` how many of those that differ are shrunk.
 
 #![allow(
+    clippy::disallowed_methods,
     clippy::format_push_string,
+    clippy::match_same_arms,
+    clippy::needless_for_each,
     clippy::needless_pass_by_value,
     clippy::ref_option,
     clippy::similar_names,
+    clippy::single_match_else,
     clippy::struct_excessive_bools,
     clippy::struct_field_names,
     clippy::too_many_lines,

@@ -42,7 +42,7 @@ pub async fn run(
     prefix: String,
     sequence: &Sequence,
 ) -> Result<(), String> {
-    let an_hour_ago = SystemTime::now() - Duration::from_secs(3_600);
+    let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
     let an_hour_ago = an_hour_ago.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let mut run = Run {
         prefix,

@@ -18,6 +18,14 @@ use crate::rules::{Pay, RewardRule};
 use crate::{ParticipantId, PurchaseId, Refusal, Timestamp, UserId};
 
 impl Participant {
+    /// The end of a conversion; `None` if there is none to end.
+    fn unconvert(&self, purchase_id: Option<PurchaseId>) -> Option<ReferralUnconverted> {
+        let converted = |referral: &&Referral| referral.status == ReferralStatus::Converted;
+        let standing = self.referral.as_ref().filter(converted)?.unconverted();
+        let (status, hold_reasons) = (standing.status(), standing.hold_reasons());
+        Some(ReferralUnconverted { purchase_id, status, hold_reasons })
+    }
+
     fn apply_referral(
         &self,
         id: ParticipantId,
@@ -195,6 +203,7 @@ impl Aggregate for Participant {
     type Error = Refusal;
     type Services = ();
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each command")]
     async fn handle(
         &mut self,
         command: ParticipantCommand,
@@ -272,13 +281,9 @@ impl Aggregate for Participant {
                 }
                 return Ok(());
             }
-            ParticipantCommand::Unconvert(purchase_id) => match &self.referral {
-                Some(referral) if referral.status == ReferralStatus::Converted => {
-                    let standing = referral.unconverted();
-                    let (status, hold_reasons) = (standing.status(), standing.hold_reasons());
-                    ReferralUnconverted { purchase_id, status, hold_reasons }.into()
-                }
-                _ => return Ok(()),
+            ParticipantCommand::Unconvert(purchase_id) => match self.unconvert(purchase_id) {
+                Some(unconverted) => unconverted.into(),
+                None => return Ok(()),
             },
             ParticipantCommand::FreeFirstPurchase(purchase_id) => {
                 FirstPurchaseFreed { purchase_id }.into()
