@@ -3,7 +3,7 @@
 use super::{
     ParticipantEnrolled, RefereeAddressChanged, ReferralConverted, ReferralReward,
     ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, RewardChange,
-    RewardRef, Standing,
+    RewardRef, Return, Spend, Standing,
 };
 use crate::purchase::RewardWithheld;
 use crate::reward::Quote;
@@ -116,6 +116,10 @@ pub enum ParticipantCommand {
     Withhold(RewardWithheld),
     /// Corrects the balance by a signed amount.
     Adjust(Adjustment),
+    /// Pays for an item of the store.
+    Spend(Box<Spend>),
+    /// Gets back what was paid for one.
+    Return(Box<Return>),
     Deactivate,
     Reactivate {
         now: Timestamp,
