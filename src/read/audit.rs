@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::audit_store::Items;
 use crate::store::{RecordedEvent, StoreError};
 use domain::rules::ProgramRules;
 use domain::{
@@ -65,6 +66,8 @@ pub(super) struct Audit {
     /// The purchase that the current command records, and what it has paid, by stream and level.
     purchase: Option<PurchaseId>,
     paid: Vec<(Arc<str>, u32)>,
+    /// The items of the stores.
+    pub(super) items: Items,
     pub(super) findings: Vec<Finding>,
     pub(super) finding_count: u64,
 }
@@ -77,7 +80,7 @@ impl Audit {
         }
     }
 
-    fn unless(&mut self, holds: bool, event: &RecordedEvent, what: impl FnOnce() -> String) {
+    pub(super) fn unless(&mut self, holds: bool, event: &RecordedEvent, what: impl FnOnce() -> String) {
         if !holds {
             self.find(&event.stream.to_string(), what(), event.position);
         }
@@ -114,6 +117,8 @@ impl Audit {
             | AnyEvent::Job(_)
             | AnyEvent::FraudFlag(_)
             | AnyEvent::Approval(_)
+            | AnyEvent::Catalog(_)
+            | AnyEvent::Redemption(_)
             | AnyEvent::Purchase(
                 PurchaseEvent::RewardWithheld(_)
                 | PurchaseEvent::PurchaseRefunded(_)
@@ -140,6 +145,7 @@ impl Audit {
                 self.purchase = PurchaseId::parse(&event.stream.id).ok();
             }
             AnyEvent::Participant(fact) => self.enter_participant(event, &fact),
+            AnyEvent::StoreItem(fact) => self.enter_item(event, &fact),
         }
         Ok(())
     }
@@ -254,10 +260,10 @@ impl Audit {
                     format!("{owed} are owed to somebody who is erased")
                 });
             }
+            ParticipantEvent::BalanceSpent(spent) => self.enter_spending(event, spent),
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
-            | ParticipantEvent::BalanceSpent(_)
             | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)

@@ -19,10 +19,6 @@ identifier!(
 
 /// The maximum number of items in the store of one program: a participant counts what they have redeemed of each.
 pub const MAX_ITEMS: u32 = 500;
-/// The maximum number of characters of an item's name.
-pub const MAX_ITEM_NAME_CHARS: usize = 128;
-/// The maximum number of characters of an item's description.
-pub const MAX_ITEM_DESCRIPTION_CHARS: usize = 1_000;
 
 /// An item in a program. Written `program/item`. The first `/` ends the program, whose id has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -113,9 +109,17 @@ events! {
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub enum StoreItemCommand {
     /// Terms that equal those in force change nothing.
-    Publish { id: StoreItemId, terms: ItemTerms },
-    Take { id: StoreItemId, redemption_id: RedemptionId },
-    PutBack { redemption_id: RedemptionId },
+    Publish {
+        id: StoreItemId,
+        terms: ItemTerms,
+    },
+    Take {
+        id: StoreItemId,
+        redemption_id: RedemptionId,
+    },
+    PutBack {
+        redemption_id: RedemptionId,
+    },
 }
 
 /// An item.

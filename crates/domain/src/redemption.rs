@@ -12,9 +12,7 @@ use super::events::events;
 use super::ids::{LONG, identifier};
 use super::ledger::Posting;
 use super::registry::{AnyEvent, Posts, State, Stream, StreamKey};
-use super::{
-    ItemId, Participant, ParticipantEvent, ParticipantId, ProgramId, Refusal, UserId,
-};
+use super::{ItemId, Participant, ParticipantEvent, ParticipantId, ProgramId, Refusal, UserId};
 
 identifier!(
     /// A redemption, as whoever redeems names it. Unique in the program, so that a repeated call has one effect.

@@ -51,8 +51,9 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId, ProgramRedemptionId,
-    Purchase, PurchaseId, Redemption, SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
+    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId,
+    ProgramRedemptionId, Purchase, PurchaseId, Redemption, SealedSecret, SessionsEnded, StreamKey,
+    UserId, UserRole, Work,
 };
 
 /// A command from a caller.

@@ -78,8 +78,7 @@ pub(super) fn redeem(work: &mut dyn Work, input: &Redeem) -> Result<(), Halt> {
     let participant_id = ParticipantId::new(&id.program_id, user_id);
     let participant = existing_participant(work, &participant_id)?;
     let rules = rules_of(work, &id.program_id)?;
-    let store_item_id =
-        StoreItemId { program_id: id.program_id.clone(), item_id: item_id.clone() };
+    let store_item_id = StoreItemId { program_id: id.program_id.clone(), item_id: item_id.clone() };
     let item = load::<StoreItem>(work, &store_item_id)?;
     let terms = item.terms().ok_or_else(|| Refusal::ItemNotFound(store_item_id.clone()))?;
     check_person(&participant_id, &participant)?;

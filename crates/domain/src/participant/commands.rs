@@ -2,8 +2,8 @@
 
 use super::{
     ParticipantEnrolled, RefereeAddressChanged, ReferralConverted, ReferralReward,
-    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, RewardChange,
-    RewardRef, Return, Spend, Standing,
+    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, Return,
+    RewardChange, RewardRef, Spend, Standing,
 };
 use crate::purchase::RewardWithheld;
 use crate::reward::Quote;

@@ -19,12 +19,13 @@ use super::{Halt, ParticipantId, Program, PurchaseId, Refusal, Timestamp, User, 
 
 pub use commands::{Adjustment, Grant, ParticipantCommand};
 pub use events::{
-    BalanceAdjusted, BalanceForfeited, BalanceSpent, FirstPurchaseFreed, FirstPurchaseUsed, FlagAgainst,
-    HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated, ParticipantEnrolled, ParticipantErased,
-    ParticipantEvent, ParticipantReactivated, PurchaseCredited, RefereeAddressChanged,
-    ReferralApplied, ReferralConverted, ReferralMade, ReferralReward, ReferralRewardsChanged,
-    ReferralStandingChanged, ReferralStatus, ReferralUnconverted, ReferralUpdated, RewardGranted,
-    RewardMoved, RewardReversed, SpendingReturned, TierChanged, TierPot,
+    BalanceAdjusted, BalanceForfeited, BalanceSpent, FirstPurchaseFreed, FirstPurchaseUsed,
+    FlagAgainst, HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated, ParticipantEnrolled,
+    ParticipantErased, ParticipantEvent, ParticipantReactivated, PurchaseCredited,
+    RefereeAddressChanged, ReferralApplied, ReferralConverted, ReferralMade, ReferralReward,
+    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUnconverted,
+    ReferralUpdated, RewardGranted, RewardMoved, RewardReversed, SpendingReturned, TierChanged,
+    TierPot,
 };
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
 pub use settlement::{RewardChange, RewardRef};
