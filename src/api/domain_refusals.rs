@@ -30,7 +30,7 @@ impl From<Refusal> for ApiError {
         let of_item = |reason, id: &StoreItemId, more: &[(&str, &dyn Display)]| {
             let own: [(&str, &dyn Display); 2] =
                 [("program_id", &id.program_id), ("item_id", &id.item_id)];
-            status(reason, &[&own, more].concat())
+            status(reason, &[&own[..], more].concat())
         };
         let of_redemption = |reason, id: &ProgramRedemptionId| {
             let facts: [(&str, &dyn Display); 2] =

@@ -6,7 +6,7 @@ use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
-use crate::api::reads::{Named, freshness, must_exist};
+use crate::api::reads::freshness;
 use crate::api::responses::{count, money, time};
 use crate::api::writes::{carry_out, command_fields};
 use crate::engine::query::query;
@@ -66,7 +66,6 @@ impl Handlers {
         let program_id = fields.id("program_id", &request.program_id, ProgramId::parse);
         let before = page.before(&mut fields, &request.page_token);
         let (program_id, before) = fields.finish(program_id.zip(before))?;
-        must_exist(&self.0, Named::Program(&program_id)).await?;
         let unit = self.unit_of(&program_id).await?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let filter = ItemFilter { program_id, available_only: request.available_only };
