@@ -80,7 +80,12 @@ impl Audit {
         }
     }
 
-    pub(super) fn unless(&mut self, holds: bool, event: &RecordedEvent, what: impl FnOnce() -> String) {
+    pub(super) fn unless(
+        &mut self,
+        holds: bool,
+        event: &RecordedEvent,
+        what: impl FnOnce() -> String,
+    ) {
         if !holds {
             self.find(&event.stream.to_string(), what(), event.position);
         }

@@ -93,8 +93,7 @@ fn item(row: &PgRow) -> Result<Option<ListedItem>, StoreError> {
     let Json(terms) = row.try_get("terms")?;
     Ok(Some(ListedItem {
         published_position: row.try_get("published_position")?,
-        id: StoreItemId::parse(&id)
-            .ok_or_else(|| StoreError::Nonsense(format!("item '{id}'")))?,
+        id: StoreItemId::parse(&id).ok_or_else(|| StoreError::Nonsense(format!("item '{id}'")))?,
         version: row.try_get("version")?,
         terms,
         taken: row.try_get("taken")?,

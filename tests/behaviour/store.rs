@@ -200,13 +200,20 @@ async fn each_reason_for_which_nothing_is_redeemed_has_its_name_and_its_facts() 
     client.sign_up("", "eve", "").await.unwrap();
     refused(redeem(&client, "eve", "a", "mug").await, Code::NotFound, "PARTICIPANT_NOT_FOUND");
 
-    let status = refused(redeem(&client, "bob", "a", "mug").await, precondition, "INSUFFICIENT_BALANCE");
-    assert_eq!((fact(&status, "available_minor"), fact(&status, "cost_minor")), ("0".into(), "500".into()));
+    let status =
+        refused(redeem(&client, "bob", "a", "mug").await, precondition, "INSUFFICIENT_BALANCE");
+    assert_eq!(
+        (fact(&status, "available_minor"), fact(&status, "cost_minor")),
+        ("0".into(), "500".into())
+    );
 
     let gold = PublishItemRequest { item_id: "car".into(), from_tier: "Gold".into(), ..mug() };
     publish(&client, gold).await.unwrap();
     let status = refused(redeem(&client, "ana", "a", "car").await, precondition, "TIER_TOO_LOW");
-    assert_eq!((fact(&status, "from_tier"), fact(&status, "tier")), ("Gold".into(), "Bronze".into()));
+    assert_eq!(
+        (fact(&status, "from_tier"), fact(&status, "tier")),
+        ("Gold".into(), "Bronze".into())
+    );
 
     let one = PublishItemRequest {
         item_id: "pen".into(),
@@ -223,7 +230,8 @@ async fn each_reason_for_which_nothing_is_redeemed_has_its_name_and_its_facts() 
     give(&client, "bob", "gift", 100).await;
     redeem(&client, "bob", "pen-2", "pen").await.unwrap();
     client.sign_up(POINTS, "cyd", "").await.unwrap();
-    let status = refused(redeem(&client, "cyd", "pen-3", "pen").await, precondition, "OUT_OF_STOCK");
+    let status =
+        refused(redeem(&client, "cyd", "pen-3", "pen").await, precondition, "OUT_OF_STOCK");
     assert_eq!(fact(&status, "stock"), "2");
     let fewer = publish(&client, PublishItemRequest { stock: Some(1), ..one.clone() }).await;
     assert_eq!(fact(&refused(fewer, precondition, "STOCK_BELOW_TAKEN"), "taken_count"), "2");
@@ -355,7 +363,11 @@ async fn items_with_faults_are_refused_with_the_name_of_each_field() {
         (PublishItemRequest { description: "a\nb".into(), ..mug() }, "description", "INVALID_NOTE"),
         (PublishItemRequest { cost: None, ..mug() }, "cost", "FIELD_REQUIRED"),
         (PublishItemRequest { cost: points(0), ..mug() }, "cost.minor_units", "AMOUNT_IS_ZERO"),
-        (PublishItemRequest { cost: points(-1), ..mug() }, "cost.minor_units", "AMOUNT_NOT_POSITIVE"),
+        (
+            PublishItemRequest { cost: points(-1), ..mug() },
+            "cost.minor_units",
+            "AMOUNT_NOT_POSITIVE",
+        ),
         (PublishItemRequest { stock: Some(-1), ..mug() }, "stock", "OUT_OF_RANGE"),
         (
             PublishItemRequest { per_person_limit: Some(0), ..mug() },
@@ -374,7 +386,10 @@ async fn items_with_faults_are_refused_with_the_name_of_each_field() {
     assert_eq!(fact(&refused(tier, Code::NotFound, "TIER_NOT_FOUND"), "tier"), "Tin");
     let unknown = publish(&client, PublishItemRequest { program_id: "spring".into(), ..mug() });
     refused(unknown.await, Code::NotFound, "PROGRAM_NOT_FOUND");
-    assert_eq!(database.count("select count(*) from events where event_type = 'ItemPublished'").await, 0);
+    assert_eq!(
+        database.count("select count(*) from events where event_type = 'ItemPublished'").await,
+        0
+    );
     for (message, field, reason) in [
         (wish("ana", "a b", "mug"), "redemption_id", "INVALID_ID"),
         (wish("ana", "a", ""), "item_id", "FIELD_REQUIRED"),
@@ -393,12 +408,9 @@ async fn redemptions_are_listed_by_state_program_user_and_item_in_pages() {
     publish(&client, PublishItemRequest { cost: points(10), ..mug() }).await.unwrap();
     let cap = PublishItemRequest { item_id: "cap".into(), cost: points(10), ..mug() };
     publish(&client, cap).await.unwrap();
-    for (user_id, id, item_id) in [
-        ("ana", "r1", "mug"),
-        ("bob", "r2", "mug"),
-        ("ana", "r3", "cap"),
-        ("ana", "r4", "mug"),
-    ] {
+    for (user_id, id, item_id) in
+        [("ana", "r1", "mug"), ("bob", "r2", "mug"), ("ana", "r3", "cap"), ("ana", "r4", "mug")]
+    {
         redeem(&client, user_id, id, item_id).await.unwrap();
     }
     fulfil(&client, "r1").await.unwrap();
@@ -417,10 +429,7 @@ async fn redemptions_are_listed_by_state_program_user_and_item_in_pages() {
             ListRedemptionsRequest { program_id: POINTS.into(), page_size: 3, ..of() },
             &["r4", "r3", "r2"],
         ),
-        (
-            ListRedemptionsRequest { state: RedemptionState::Made.into(), ..of() },
-            &["r4", "r2"],
-        ),
+        (ListRedemptionsRequest { state: RedemptionState::Made.into(), ..of() }, &["r4", "r2"]),
         (ListRedemptionsRequest { state: RedemptionState::Cancelled.into(), ..of() }, &["r3"]),
         (
             ListRedemptionsRequest {

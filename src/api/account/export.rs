@@ -228,10 +228,8 @@ impl Export {
 
     /// What the user redeemed in stores, newest first.
     async fn redemptions(&mut self) -> Result<(), Status> {
-        let filter = RedemptionFilter {
-            user_id: Some(self.user_id.clone()),
-            ..RedemptionFilter::default()
-        };
+        let filter =
+            RedemptionFilter { user_id: Some(self.user_id.clone()), ..RedemptionFilter::default() };
         let mut before = self.position.saturating_add(1);
         loop {
             let freshness = Freshness { position: self.position, deadline: self.deadline };

@@ -28,8 +28,7 @@ impl Handlers {
         let cost = cost(&mut fields, request.cost.as_ref());
         let description = fields.note("description", &request.description).map(|text| text.0);
         let stock = number(&mut fields, "stock", request.stock, 0);
-        let per_person_limit =
-            number(&mut fields, "per_person_limit", request.per_person_limit, 1);
+        let per_person_limit = number(&mut fields, "per_person_limit", request.per_person_limit, 1);
         let from_tier = tier(&mut fields, &request.from_tier);
         let required = program_id.zip(item_id).zip(name.zip(cost));
         let ((program_id, item_id), (name, (cost_minor, unit))) = fields.finish(required)?;

@@ -64,7 +64,16 @@ pub(super) fn sort(
             let count = oracle.stores.redeemed.entry((person, item)).or_default();
             *count = count.saturating_sub(1);
             let count = *count;
-            expect(oracle, person, "SpendingReturned", &id, &made, made.cost_minor, count, judgement);
+            expect(
+                oracle,
+                person,
+                "SpendingReturned",
+                &id,
+                &made,
+                made.cost_minor,
+                count,
+                judgement,
+            );
         }
     }
 }
