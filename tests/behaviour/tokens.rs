@@ -137,6 +137,23 @@ async fn the_page_token_of_a_list_is_refused_by_the_same_rpc_with_another_filter
         };
         client.rewards().adjust_balance(client.request(large)).await.unwrap();
     }
+    for number in 0..3 {
+        let item = PublishItemRequest {
+            program_id: program.into(),
+            item_id: format!("item-{number}"),
+            name: "A pen".into(),
+            cost: Some(Money { currency_code: "INR".into(), minor_units: 1 }),
+            ..Default::default()
+        };
+        client.store().publish_item(client.request(item)).await.unwrap();
+        let wish = RedeemRequest {
+            program_id: program.into(),
+            user_id: "ada".into(),
+            item_id: format!("item-{number}"),
+            ..Default::default()
+        };
+        client.store().redeem(client.request(wish)).await.unwrap();
+    }
     let published = client.publish_shipped(program).await;
     client.publish(Program { display_name: "Again".into(), ..published }).await.unwrap();
     client.publish_shipped("tiered-points").await;

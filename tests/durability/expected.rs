@@ -336,7 +336,8 @@ const EXPECTED: [(&str, &str); 11] = [
         "select aggregate_id, position, sequence, payload -> 'rules'
         from events as published
         where event_type = 'ProgramPublished'
-            and sequence = (select count(*) from events where aggregate_id = published.aggregate_id)",
+            and sequence = (select count(*) from events as own
+                where own.aggregate_type = 'Program' and own.aggregate_id = published.aggregate_id)",
     ),
     ("purchases", "select hashtextextended(buyer, 0), position from purchase"),
     (
