@@ -281,9 +281,14 @@ async fn a_server_that_is_killed_in_the_middle_leaves_each_redemption_whole_or_n
             })
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(150)).await;
+    let made = "select count(*) from events where event_type = 'RedemptionMade'";
+    while database.count(made).await < 20 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     let Pair { first: killed, second: survivor, .. } = pair;
     killed.kill().await;
+    let before = database.count(made).await;
+    assert!(before < 150, "the server was killed after the last piece was gone");
     let mut got = 0;
     for task in tasks {
         got += task.await.unwrap();
