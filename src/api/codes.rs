@@ -24,7 +24,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::FraudFlagNotFound
         | ErrorReason::ApprovalNotFound
         | ErrorReason::SessionNotFound
-        | ErrorReason::MailNotFound => Code::NotFound,
+        | ErrorReason::MailNotFound
+        | ErrorReason::ItemNotFound
+        | ErrorReason::RedemptionNotFound
+        | ErrorReason::TierNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
         | ErrorReason::UserIdTaken
@@ -33,7 +36,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::AdjustmentIdReused
         | ErrorReason::RefundIdReused
         | ErrorReason::AlreadyEnrolled
-        | ErrorReason::AlreadyReferred => Code::AlreadyExists,
+        | ErrorReason::AlreadyReferred
+        | ErrorReason::RedemptionIdReused => Code::AlreadyExists,
         ErrorReason::SelfReferral
         | ErrorReason::ReferralCycle
         | ErrorReason::ReferralNotHeld
@@ -74,7 +78,17 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::SelfApproval
         | ErrorReason::TooManyRefunds
         | ErrorReason::TooManyDisputes
-        | ErrorReason::UserRoleUnchanged => Code::FailedPrecondition,
+        | ErrorReason::UserRoleUnchanged
+        | ErrorReason::ItemNotAvailable
+        | ErrorReason::OutOfStock
+        | ErrorReason::ItemLimitReached
+        | ErrorReason::TierTooLow
+        | ErrorReason::InsufficientBalance
+        | ErrorReason::RedemptionFulfilled
+        | ErrorReason::RedemptionCancelled
+        | ErrorReason::StockBelowTaken
+        | ErrorReason::TooManyItems
+        | ErrorReason::ReferralFlagged => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::HeadersTooLarge
         | ErrorReason::QueueFull

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::audit_store::Items;
 use crate::store::{RecordedEvent, StoreError};
 use domain::rules::ProgramRules;
 use domain::{
@@ -80,6 +81,8 @@ pub(super) struct Audit {
     rewards: HashMap<(u32, u32), Standing>,
     /// What became of credits of which a part was deducted or pending, by the number of the account and the purchase.
     credits: HashMap<(u32, Arc<str>), Credit>,
+    /// The items of the stores.
+    pub(super) items: Items,
     pub(super) findings: Vec<Finding>,
     pub(super) finding_count: u64,
 }
@@ -92,7 +95,12 @@ impl Audit {
         }
     }
 
-    fn unless(&mut self, holds: bool, event: &RecordedEvent, what: impl FnOnce() -> String) {
+    pub(super) fn unless(
+        &mut self,
+        holds: bool,
+        event: &RecordedEvent,
+        what: impl FnOnce() -> String,
+    ) {
         if !holds {
             self.find(&event.stream.to_string(), what(), event.position);
         }
@@ -131,6 +139,8 @@ impl Audit {
             | AnyEvent::Job(_)
             | AnyEvent::FraudFlag(_)
             | AnyEvent::Approval(_)
+            | AnyEvent::Catalog(_)
+            | AnyEvent::Redemption(_)
             | AnyEvent::Purchase(
                 PurchaseEvent::RewardWithheld(_)
                 | PurchaseEvent::PurchaseRefunded(_)
@@ -159,6 +169,7 @@ impl Audit {
                 self.rewarded = PurchaseId::parse(&event.stream.id).ok();
             }
             AnyEvent::Participant(fact) => self.enter_participant(event, &fact),
+            AnyEvent::StoreItem(fact) => self.enter_item(event, &fact),
         }
         Ok(())
     }
@@ -269,10 +280,12 @@ impl Audit {
                     format!("{owed} are owed to somebody who is erased")
                 });
             }
+            ParticipantEvent::BalanceSpent(spent) => self.enter_spending(event, spent),
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::ReferralRewardsChanged(_)

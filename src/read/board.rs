@@ -194,6 +194,8 @@ impl State {
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
         Ok(())

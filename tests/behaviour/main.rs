@@ -72,6 +72,7 @@ mod sessions;
 mod shown_names;
 mod sign_ups;
 mod smoke;
+mod store;
 mod stream_balances;
 mod stream_ends;
 mod stream_events;

@@ -63,4 +63,5 @@ mod schema;
 mod sessions;
 mod sign_ups;
 mod snapshots;
+mod store;
 mod surroundings;

@@ -142,6 +142,8 @@ impl PurchaseView {
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
     }

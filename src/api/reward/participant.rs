@@ -219,6 +219,8 @@ impl ParticipantFeed {
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::FirstPurchaseUsed(_) => None,
         })

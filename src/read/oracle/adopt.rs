@@ -54,6 +54,9 @@ impl World {
             | AnyEvent::ApiKey(_)
             | AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
+            | AnyEvent::Catalog(_)
+            | AnyEvent::StoreItem(_)
+            | AnyEvent::Redemption(_)
             | AnyEvent::FraudFlag(_)
             | AnyEvent::Approval(_) => {}
         }
@@ -170,6 +173,8 @@ impl World {
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }

@@ -105,6 +105,24 @@ pub(super) fn adjusted_fields(
     ]
 }
 
+pub(super) fn spending_fields(
+    redemption_id: &str,
+    item_id: &str,
+    item_count: u32,
+    amount_minor: i64,
+    unit: &str,
+) -> Vec<(&'static str, Value)> {
+    vec![
+        ("redemption", redemption_id.into()),
+        ("item", item_id.into()),
+        ("pieces", item_count.into()),
+        ("amount", amount_minor.into()),
+        ("kind", "Redemption".into()),
+        ("unit", unit.into()),
+        ("bucket", "Available".into()),
+    ]
+}
+
 pub(super) fn forfeit_fields(
     bucket: Bucket,
     amount_minor: i64,
@@ -343,6 +361,24 @@ pub(super) fn of_participant(
         }
         ParticipantEvent::BalanceForfeited(forfeited) => {
             ("BalanceForfeited", posting_fields(&forfeited.posting).into())
+        }
+        ParticipantEvent::BalanceSpent(spent) => {
+            let mut fields = vec![
+                ("redemption", spent.redemption_id.as_str().into()),
+                ("item", spent.item_id.as_str().into()),
+                ("pieces", spent.item_count.into()),
+            ];
+            fields.extend(posting_fields(&spent.posting));
+            ("BalanceSpent", fields)
+        }
+        ParticipantEvent::SpendingReturned(returned) => {
+            let mut fields = vec![
+                ("redemption", returned.redemption_id.as_str().into()),
+                ("item", returned.item_id.as_str().into()),
+                ("pieces", returned.item_count.into()),
+            ];
+            fields.extend(posting_fields(&returned.posting));
+            ("SpendingReturned", fields)
         }
         ParticipantEvent::ParticipantErased(_) => ("ParticipantErased", Vec::new()),
         ParticipantEvent::FirstPurchaseUsed(used) => (

@@ -27,6 +27,7 @@ mod remember;
 mod rulebook;
 mod settle;
 mod standing;
+mod store;
 #[cfg(test)]
 mod tests;
 mod users;
@@ -60,6 +61,7 @@ pub(super) struct Oracle {
     command: Vec<(RecordedEvent, AnyEvent)>,
     /// What waits for an approval, by its stream: what nobody has decided about.
     awaited: HashMap<Arc<str>, approvals::Awaited>,
+    stores: store::Stores,
     /// How many rewards were reckoned.
     pub(super) rewards: u64,
     pub(super) findings: Vec<Finding>,
@@ -171,9 +173,14 @@ impl Oracle {
             // What follows from a flag, or a decision about it, is on the stream of the participant.
             AnyEvent::FraudFlag(_) => judgement.has_flag = true,
             AnyEvent::Approval(fact) => approvals::sort(self, event, fact, judgement),
-            // Who may call has no consequences, nor that a sign-up was counted; work that is done again does what it
+            AnyEvent::StoreItem(fact) => store::sort_item(self, event, fact),
+            AnyEvent::Redemption(fact) => store::sort(self, event, fact, judgement),
+            // Who may call has no consequences, nor that a sign-up or an item was counted; work that is done again does what it
             // would have done the first time.
-            AnyEvent::ApiKey(_) | AnyEvent::SignUpOrigin(_) | AnyEvent::Job(_) => {}
+            AnyEvent::ApiKey(_)
+            | AnyEvent::SignUpOrigin(_)
+            | AnyEvent::Job(_)
+            | AnyEvent::Catalog(_) => {}
         }
     }
 
@@ -295,6 +302,8 @@ impl Oracle {
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
         if let Some((name, fields)) = of_participant(fact, &event.stream) {

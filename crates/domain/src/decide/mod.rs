@@ -28,6 +28,7 @@ mod session;
 mod settle;
 mod settle_line;
 mod standing;
+mod store;
 mod validation;
 
 use std::sync::Arc;
@@ -44,14 +45,16 @@ pub use registration::{EnrollParticipant, RegisterUser, rehearse_sign_up};
 pub use review::{FlagRefusedSignUp, ResolveFraudFlag, refused_sign_up_flag};
 pub use screening::referral_flag;
 pub use session::ChangePassword;
+pub use store::{PublishItem, Redeem};
 pub use validation::{CodeVerdict, validate_code};
 
 pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId, Purchase,
-    PurchaseId, SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
+    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId,
+    ProgramRedemptionId, Purchase, PurchaseId, Redemption, SealedSecret, SessionsEnded, StreamKey,
+    UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -139,6 +142,10 @@ pub enum Command {
     AdjustBalance(Box<AdjustBalance>),
     Approve(Approve),
     Decline(Decline),
+    PublishItem(Box<PublishItem>),
+    Redeem(Redeem),
+    FulfilRedemption(ProgramRedemptionId),
+    CancelRedemption(ProgramRedemptionId),
 }
 
 impl Command {
@@ -183,6 +190,10 @@ impl Command {
             Self::AdjustBalance(_) => "AdjustBalance",
             Self::Approve(_) => "Approve",
             Self::Decline(_) => "Decline",
+            Self::PublishItem(_) => "PublishItem",
+            Self::Redeem(_) => "Redeem",
+            Self::FulfilRedemption(_) => "FulfilRedemption",
+            Self::CancelRedemption(_) => "CancelRedemption",
         }
     }
 
@@ -193,6 +204,7 @@ impl Command {
         match self {
             Self::RecordPurchase(input) => Some(StreamKey::of::<Purchase>(&input.purchase_id)),
             Self::AdjustBalance(input) => Some(StreamKey::of::<Approval>(&input.approval_id)),
+            Self::Redeem(input) => Some(StreamKey::of::<Redemption>(&input.id)),
             Self::PublishProgram { .. }
             | Self::RegisterUser(_)
             | Self::EnrollParticipant(_)
@@ -227,7 +239,10 @@ impl Command {
             | Self::ResolveFraudFlag(_)
             | Self::FlagRefusedSignUp(_)
             | Self::Approve(_)
-            | Self::Decline(_) => None,
+            | Self::Decline(_)
+            | Self::PublishItem(_)
+            | Self::FulfilRedemption(_)
+            | Self::CancelRedemption(_) => None,
         }
     }
 
@@ -284,6 +299,10 @@ impl Command {
             Self::AdjustBalance(input) => adjust::adjust(work, input),
             Self::Approve(input) => adjust::approve(work, input),
             Self::Decline(input) => adjust::decline(work, input),
+            Self::PublishItem(input) => store::publish(work, input),
+            Self::Redeem(input) => store::redeem(work, input),
+            Self::FulfilRedemption(id) => store::fulfil(work, id),
+            Self::CancelRedemption(id) => store::cancel(work, id),
         }
     }
 }

@@ -290,6 +290,18 @@ impl Aggregate for Participant {
             }
             ParticipantCommand::Withhold(withheld) => withheld.into(),
             ParticipantCommand::Adjust(adjustment) => self.adjust(adjustment)?.into(),
+            ParticipantCommand::Spend(spend) => {
+                for spent in self.spend(*spend)? {
+                    sink.write(spent.into(), self).await;
+                }
+                return Ok(());
+            }
+            ParticipantCommand::Return(back) => {
+                for returned in self.give_back(*back)? {
+                    sink.write(returned.into(), self).await;
+                }
+                return Ok(());
+            }
             ParticipantCommand::Deactivate => ParticipantDeactivated {}.into(),
             ParticipantCommand::Reactivate { now } => {
                 ParticipantReactivated { reactivate_time_us: now }.into()
@@ -410,6 +422,14 @@ impl Aggregate for Participant {
             ParticipantEvent::BalanceAdjusted(event) => self.post(&event.posting),
             ParticipantEvent::BalanceForfeited(event) => self.post(&event.posting),
             ParticipantEvent::BalanceExpired(event) => self.post(&event.posting),
+            ParticipantEvent::BalanceSpent(event) => {
+                self.post(&event.posting);
+                self.set_redeemed(&event.item_id, event.item_count);
+            }
+            ParticipantEvent::SpendingReturned(event) => {
+                self.post(&event.posting);
+                self.set_redeemed(&event.item_id, event.item_count);
+            }
             ParticipantEvent::ParticipantErased(_) => {
                 self.inactive = true;
                 self.erased = true;

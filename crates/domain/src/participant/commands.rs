@@ -2,8 +2,8 @@
 
 use super::{
     ParticipantEnrolled, RefereeAddressChanged, ReferralConverted, ReferralReward,
-    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, RewardChange,
-    RewardRef, Standing,
+    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, Return,
+    RewardChange, RewardRef, Spend, Standing,
 };
 use crate::purchase::RewardWithheld;
 use crate::reward::Quote;
@@ -119,6 +119,10 @@ pub enum ParticipantCommand {
     Withhold(RewardWithheld),
     /// Corrects the balance by a signed amount.
     Adjust(Adjustment),
+    /// Pays for an item of the store.
+    Spend(Box<Spend>),
+    /// Gets back what was paid for one.
+    Return(Box<Return>),
     Deactivate,
     Reactivate {
         now: Timestamp,

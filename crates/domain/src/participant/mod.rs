@@ -5,6 +5,7 @@ mod commands;
 mod events;
 mod referrals;
 mod settlement;
+mod spending;
 
 use std::sync::Arc;
 
@@ -19,15 +20,18 @@ use super::{Halt, ParticipantId, Program, PurchaseId, Refusal, Timestamp, User, 
 
 pub use commands::{Adjustment, Grant, ParticipantCommand};
 pub use events::{
-    BalanceAdjusted, BalanceExpired, BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed,
-    FlagAgainst, HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated, ParticipantEnrolled,
-    ParticipantErased, ParticipantEvent, ParticipantReactivated, PurchaseCredited,
-    RefereeAddressChanged, ReferralApplied, ReferralConverted, ReferralMade, ReferralReward,
-    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUnconverted,
-    ReferralUpdated, RewardGranted, RewardMoved, RewardReversed, TierChanged, TierPot,
+    BalanceAdjusted, BalanceExpired, BalanceForfeited, BalanceSpent, FirstPurchaseFreed,
+    FirstPurchaseUsed, FlagAgainst, HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated,
+    ParticipantEnrolled, ParticipantErased, ParticipantEvent, ParticipantReactivated,
+    PurchaseCredited, RefereeAddressChanged, ReferralApplied, ReferralConverted, ReferralMade,
+    ReferralReward, ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus,
+    ReferralUnconverted, ReferralUpdated, RewardGranted, RewardMoved, RewardReversed,
+    SpendingReturned, TierChanged, TierPot,
 };
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
 pub use settlement::{RewardChange, RewardRef};
+pub use spending::{RedeemedItem, Return, Spend};
+
 /// The participant, who must exist and not be erased.
 ///
 /// # Errors
@@ -75,6 +79,8 @@ pub struct Participant {
     buckets: Buckets,
     lots: Lots,
     tier: Option<String>,
+    /// The items of the store of which the participant has redeemed some.
+    redeemed: Vec<RedeemedItem>,
 }
 
 impl Participant {

@@ -17,6 +17,7 @@ mod referrals;
 mod reverse_rewards;
 pub(super) mod screening;
 mod screening_table;
+mod store;
 mod tiered_points;
 mod validation;
 

@@ -98,6 +98,8 @@ events! {
         BalanceAdjusted = "1.0.0",
         BalanceForfeited = "1.0.0",
         BalanceExpired = "1.0.0",
+        BalanceSpent = "1.0.0",
+        SpendingReturned = "1.0.0",
         ParticipantErased = "1.0.0",
     }
 }
@@ -111,7 +113,9 @@ impl Posts for ParticipantEvent {
             | Self::RewardMoved(RewardMoved { posting, .. })
             | Self::BalanceAdjusted(BalanceAdjusted { posting, .. })
             | Self::BalanceExpired(BalanceExpired { posting })
-            | Self::BalanceForfeited(BalanceForfeited { posting }) => Some(posting),
+            | Self::BalanceForfeited(BalanceForfeited { posting })
+            | Self::BalanceSpent(BalanceSpent { posting, .. })
+            | Self::SpendingReturned(SpendingReturned { posting, .. }) => Some(posting),
             Self::ParticipantEnrolled(_)
             | Self::ReferralApplied(_)
             | Self::ReferralMade(_)
@@ -159,6 +163,8 @@ impl ParticipantEvent {
             | Self::BalanceAdjusted(_)
             | Self::BalanceExpired(_)
             | Self::BalanceForfeited(_)
+            | Self::BalanceSpent(_)
+            | Self::SpendingReturned(_)
             | Self::ParticipantErased(_) => None,
         }
     }

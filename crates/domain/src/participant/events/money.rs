@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Posting;
-use crate::{AdjustmentId, PurchaseId, Timestamp, UserId};
+use crate::{AdjustmentId, ItemId, PurchaseId, RedemptionId, Timestamp, UserId};
 
 /// A purchase was added to the buyer's own balance, a part of that was deducted again or given back, or moved between
 /// the parts of the balance that are available and pending.
@@ -204,5 +204,33 @@ pub struct BalanceExpired {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BalanceForfeited {
     /// The amount that is lost.
+    pub posting: Posting,
+}
+
+/// The participant paid for an item of the store. One event for each part that was taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BalanceSpent {
+    /// The redemption.
+    pub redemption_id: RedemptionId,
+    /// The item.
+    pub item_id: ItemId,
+    /// How many pieces of the item the participant has redeemed with this one.
+    pub item_count: u32,
+    /// The amount.
+    pub posting: Posting,
+}
+
+/// A redemption was cancelled, and the participant got back what they had paid. One event for each part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SpendingReturned {
+    /// The redemption.
+    pub redemption_id: RedemptionId,
+    /// The item.
+    pub item_id: ItemId,
+    /// How many pieces of the item the participant has redeemed without this one.
+    pub item_count: u32,
+    /// The amount.
     pub posting: Posting,
 }

@@ -134,6 +134,8 @@ impl Audit {
             ParticipantEvent::BalanceForfeited(forfeited) => {
                 ledger.balance += forfeited.posting.amount;
             }
+            ParticipantEvent::BalanceSpent(spent) => ledger.balance += spent.posting.amount,
+            ParticipantEvent::SpendingReturned(back) => ledger.balance += back.posting.amount,
             ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantErased(_) => {
                 ledger.inactive = true;
