@@ -13,6 +13,7 @@ use testing::{Client, Server, TestDatabase, sign_up_request};
 const POINTS: &str = "tiered-points";
 const LINES: &str = "multi-level-commission";
 
+#[allow(clippy::unnecessary_wraps, reason = "the type of the fields")]
 fn points(minor_units: i64) -> Option<Money> {
     Some(Money { currency_code: "POINTS".into(), minor_units })
 }
@@ -183,8 +184,8 @@ async fn a_redemption_is_paid_fulfilled_or_cancelled_and_each_is_the_same_when_r
 
     let document: Value = serde_json::from_str(&client.export("ana").await.unwrap()).unwrap();
     let exported = document["redemptions"].as_array().unwrap();
-    let states: Vec<_> = exported.iter().map(|of| of["state"].as_str().unwrap()).collect();
-    assert_eq!(states, ["made", "fulfilled", "cancelled"]);
+    let in_export: Vec<_> = exported.iter().map(|of| of["state"].as_str().unwrap()).collect();
+    assert_eq!(in_export, ["made", "fulfilled", "cancelled"]);
     server.stop().await;
     database.check().await;
 }
@@ -253,13 +254,13 @@ async fn each_reason_for_which_nothing_is_redeemed_has_its_name_and_its_facts() 
 async fn whoever_is_flagged_redeems_nothing_until_an_operator_releases_them() {
     let (database, server, client) = scene().await;
     publish(&client, mug()).await.unwrap();
-    let join = |user_id: &str, email: &str, code: &str| RegisterUserRequest {
+    let entry = |user_id: &str, email: &str, code: &str| RegisterUserRequest {
         email: email.into(),
         ..sign_up_request(POINTS, user_id, code)
     };
-    let john = client.register(join("john", "john.smith@mail.example", "")).await.unwrap();
+    let john = client.register(entry("john", "john.smith@mail.example", "")).await.unwrap();
     let code = john.participants[0].code.clone();
-    let one = client.register(join("one", "john.smith1@mail.example", &code)).await.unwrap();
+    let one = client.register(entry("one", "john.smith1@mail.example", &code)).await.unwrap();
     assert_eq!(one.participants[0].referral_status(), ReferralStatus::Held);
     give(&client, "one", "gift", 500).await;
     let flagged = redeem(&client, "one", "a", "mug").await;

@@ -87,6 +87,7 @@ fn lists(pool: &DescriptorPool) -> BTreeSet<String> {
         .collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of all lists")]
 #[tokio::test]
 async fn the_page_token_of_a_list_is_refused_by_the_same_rpc_with_another_filter() {
     let (database, server, client) =

@@ -326,6 +326,7 @@ impl Aggregate for Participant {
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each event")]
     fn apply(&mut self, event: ParticipantEvent) {
         match event {
             ParticipantEvent::ParticipantEnrolled(event) => self.code = event.code,

@@ -66,14 +66,14 @@ impl Participant {
         let item_count = self.redeemed(&item_id).saturating_add(1);
         let limit = Refusal::BalanceLimitReached(id.user_id.clone());
         let mut buckets = *self.buckets();
-        let spent = self.parts_of(id, cost_minor)?.into_iter().map(|part| {
+        let events = self.parts_of(id, cost_minor)?.into_iter().map(|part| {
             let amount = part.amount_minor.saturating_neg();
             let posting = buckets.post(EntryKind::Redemption, amount, Bucket::Available, &unit)?;
             buckets = posting.after;
             let (redemption_id, item_id) = (redemption_id.clone(), item_id.clone());
             Ok(BalanceSpent { redemption_id, item_id, item_count, posting })
         });
-        spent.collect::<Result<_, Overflow>>().map_err(|Overflow| limit)
+        events.collect::<Result<_, Overflow>>().map_err(|Overflow| limit)
     }
 
     /// One event for each part that is given back.
