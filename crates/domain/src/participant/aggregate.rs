@@ -171,6 +171,7 @@ impl Aggregate for Participant {
     type Error = Refusal;
     type Services = ();
 
+    #[allow(clippy::too_many_lines, reason = "an arm for each command")]
     async fn handle(
         &mut self,
         command: ParticipantCommand,
@@ -291,6 +292,7 @@ impl Aggregate for Participant {
         Ok(())
     }
 
+    #[allow(clippy::too_many_lines, reason = "an arm for each event")]
     fn apply(&mut self, event: ParticipantEvent) {
         match event {
             ParticipantEvent::ParticipantEnrolled(event) => self.code = event.code,
