@@ -81,7 +81,7 @@ impl Participant {
         let Return { user_id, redemption_id, item_id, parts, unit } = back;
         let item_count = self.redeemed(&item_id).saturating_sub(1);
         let mut buckets = *self.buckets();
-        let returned = parts.into_iter().map(|part| {
+        let events = parts.into_iter().map(|part| {
             let (kind, to) = (EntryKind::Redemption, Bucket::Available);
             let posting = buckets.post(kind, part.amount_minor, to, &unit)?;
             buckets = posting.after;
@@ -89,6 +89,6 @@ impl Participant {
             Ok(SpendingReturned { redemption_id, item_id, item_count, posting })
         });
         let limit = |Overflow| Refusal::BalanceLimitReached(user_id);
-        returned.collect::<Result<_, Overflow>>().map_err(limit)
+        events.collect::<Result<_, Overflow>>().map_err(limit)
     }
 }
