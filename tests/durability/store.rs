@@ -127,8 +127,8 @@ async fn of_forty_who_redeem_at_once_ten_get_the_ten_pieces() {
     let answers = at_once(calls).await;
     assert_eq!(refusals(&answers), vec!["OUT_OF_STOCK"; 30]);
     assert_eq!(events_in(&database, &format!("{LINES}/mug"), "ItemTaken").await, 10);
-    let paid = "select count(*) from events where event_type = 'BalanceSpent'";
-    assert_eq!(database.count(paid).await, 10);
+    let spendings = "select count(*) from events where event_type = 'BalanceSpent'";
+    assert_eq!(database.count(spendings).await, 10);
     finish(database, pair).await;
 }
 
