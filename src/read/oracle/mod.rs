@@ -309,7 +309,11 @@ impl Oracle {
         if let Some((name, fields)) = of_participant(fact, &event.stream) {
             let program = self.world.program_index(split(&event.stream.id).0);
             let (stream, position) = (event.stream.clone(), event.position);
-            judgement.found.push(Effect { program, stream, name, fields, position });
+            let mut found = Some(Effect { program, stream, name, fields, position });
+            for known in &mut judgement.found {
+                found = found.and_then(|part| known.join(part));
+            }
+            judgement.found.extend(found);
         }
     }
 

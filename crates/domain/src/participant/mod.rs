@@ -29,7 +29,7 @@ pub use events::{
     SpendingReturned, TierChanged, TierPot,
 };
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
-pub use settlement::{RewardChange, RewardRef};
+pub use settlement::{CreditChange, RewardChange, RewardRef};
 pub use spending::{RedeemedItem, Return, Spend};
 
 /// The participant, who must exist and not be erased.
