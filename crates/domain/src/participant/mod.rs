@@ -1,9 +1,12 @@
 //! A participant: a user in a program, with a code, perhaps a referrer, and what they earned.
 
 mod aggregate;
+mod balance;
 mod commands;
 mod events;
+mod grants;
 mod referrals;
+mod referring;
 mod settlement;
 mod spending;
 
