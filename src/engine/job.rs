@@ -34,8 +34,8 @@ pub(super) struct Job {
     pub(super) needs_outcome: bool,
     /// Whether it could not be decided without the log's lock.
     pub(super) needs_lock: bool,
-    /// Whether its decision has failed on what was in memory, as only a bug should make it fail. It is decided once more,
-    /// on streams that are loaded under the lock.
+    /// Whether its decision has failed on what was in memory, as only a bug should make it fail. It is decided once
+    /// more, on streams that are loaded under the lock.
     pub(super) is_in_doubt: bool,
     /// Whether it must be alone in its batch, because a batch that it was in was refused.
     pub(super) alone: bool,

@@ -23,8 +23,8 @@ pub enum Halt {
     Refused(Refusal),
     /// The command was carried out before; the answer is the outcome of the command that wrote this event.
     AlreadyRecorded(OwnEvent),
-    /// The decision rests on the absence of something that has no stream; see [`Work::exclude_others`]. The decision runs
-    /// again while the log's lock is held.
+    /// The decision rests on the absence of something that has no stream; see [`Work::exclude_others`]. The decision
+    /// runs again while the log's lock is held.
     NeedsLock,
     /// What the decision looks up is computed from the log and far behind it. The command may be sent again later.
     Behind(Lag),

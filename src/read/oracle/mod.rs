@@ -8,7 +8,8 @@
 //!
 //! Programs, users and participants take a few numbers each, however long their history is. What grows with the log is
 //! what is remembered of purchases that had consequences, because any of them can be refunded later: about 130 bytes a
-//! purchase, see [`deals`]. After a deviation the oracle goes on from what the log has, so that one fault is named once.
+//! purchase, see [`deals`]. After a deviation the oracle goes on from what the log has, so that one fault is named
+//! once.
 
 mod adopt;
 mod approvals;
@@ -175,8 +176,8 @@ impl Oracle {
             AnyEvent::Approval(fact) => approvals::sort(self, event, fact, judgement),
             AnyEvent::StoreItem(fact) => store::sort_item(self, event, fact),
             AnyEvent::Redemption(fact) => store::sort(self, event, fact, judgement),
-            // Who may call has no consequences, nor that a sign-up or an item was counted; work that is done again does what it
-            // would have done the first time.
+            // Who may call has no consequences, nor that a sign-up or an item was counted; work that is done again does
+            // what it would have done the first time.
             AnyEvent::ApiKey(_)
             | AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
