@@ -282,6 +282,32 @@ async fn release(client: &Client, reward_id: &str) -> Result<Vec<RewardReversal>
 }
 
 #[tokio::test]
+async fn a_repeated_request_is_answered_with_the_id_that_was_made_up_for_the_first() {
+    let (database, server, client) = server_with(&[COMMISSION]).await;
+    line(&client, COMMISSION, &["ana", "bea"]).await;
+    client.buy("order", "bea", "INR", 400_000).await.unwrap();
+    let send = async || {
+        let message = RefundPurchaseRequest {
+            purchase_id: "order".into(),
+            amount: inr(1_000),
+            request_id: "once".into(),
+            ..Default::default()
+        };
+        client.purchases().refund_purchase(client.request(message)).await.unwrap().into_inner()
+    };
+    let (first, again) = (send().await.refund.unwrap(), send().await.refund.unwrap());
+    assert_eq!(first, again);
+    let known = client.purchase("order").await.unwrap().refunds;
+    assert_eq!(
+        known.iter().map(|refund| &refund.refund_id).collect::<Vec<_>>(),
+        [&first.refund_id]
+    );
+    cancel(&client, "order", &again.refund_id).await.unwrap();
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn an_operator_holds_and_releases_a_reward() {
     let (database, server, client) = server_with(&[COMMISSION]).await;
     line(&client, COMMISSION, &["ana", "bea"]).await;

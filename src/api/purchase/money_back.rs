@@ -45,7 +45,8 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
-        let recorded = refunded(&written.events)?;
+        let own = Some(&refund_id).filter(|_| !request.refund_id.is_empty());
+        let recorded = refunded(&written.events, own)?;
         let (refunded, recorded_at) = recorded.ok_or_else(internal)?;
         let currency_code = match refunded.currency_code.as_str() {
             "" => self.currency_of(&purchase_id).await?,
@@ -55,7 +56,8 @@ impl Handlers {
             Consequences::of_recorded(&written.events, call.principal.program_ids())?;
         Ok(pb::RefundPurchaseResponse {
             refund: Some(pb::Refund {
-                refund_id: refund_id.to_string(),
+                // A repetition of the request is answered with the id that was made up for the first.
+                refund_id: refunded.refund_id.to_string(),
                 amount: Some(money(&currency_code, refunded.amount_minor)),
                 cancelled: false,
                 create_time: Some(time(recorded_at)),
@@ -254,10 +256,13 @@ fn outcome(state: pb::DisputeState) -> Option<DisputeOutcome> {
 /// The refund among the events of a command, and when it was recorded.
 fn refunded(
     events: &[RecordedEvent],
+    refund_id: Option<&RefundId>,
 ) -> Result<Option<(PurchaseRefunded, domain::Timestamp)>, ApiError> {
     for event in events {
         let any = read(event)?.map(|(any, _)| any);
-        if let Some(PurchaseEvent::PurchaseRefunded(refunded)) = any.and_then(Purchase::event) {
+        if let Some(PurchaseEvent::PurchaseRefunded(refunded)) = any.and_then(Purchase::event)
+            && refund_id.is_none_or(|refund_id| *refund_id == refunded.refund_id)
+        {
             return Ok(Some((refunded, event.recorded_at)));
         }
     }

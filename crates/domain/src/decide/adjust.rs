@@ -75,7 +75,7 @@ pub(super) fn adjust(work: &mut dyn Work, input: &AdjustBalance) -> Result<(), H
         let (program_id, unit) = (participant.program_id.clone(), version.rules.unit.clone());
         return Err(Refusal::NotTheUnit { program_id, unit }.into());
     }
-    let is_own = input.by.user_id.as_ref() == Some(&participant.user_id);
+    let is_own = person(work, &input.by)?.as_ref() == Some(&participant.user_id);
     let waits = is_own || amount_minor.unsigned_abs() > input.limit_minor.unsigned_abs();
     let approval_id = approval_id.clone();
     let command = if waits {

@@ -144,10 +144,14 @@ fn with_a_limit_of_0_every_adjustment_waits() {
     assert_eq!(scene.participant("ana").buckets().adjusted, 1);
 }
 
+/// Keys, and who has created them.
+const CREATORS: [(&str, Option<&str>); 4] =
+    [("by-olga", Some("olga")), ("by-otto", Some("otto")), ("by-ana", Some("ana")), ("old", None)];
+
 #[test]
 fn nobody_approves_with_a_key_what_they_asked_for_in_person_nor_what_is_for_themselves() {
     let mut scene = with_earnings();
-    for (key_id, creator) in [("by-olga", Some("olga")), ("by-otto", Some("otto")), ("old", None)] {
+    for (key_id, creator) in CREATORS {
         let created = ApiKeyCreated {
             role: KeyRole::Admin,
             user_id: None,
@@ -174,12 +178,16 @@ fn nobody_approves_with_a_key_what_they_asked_for_in_person_nor_what_is_for_them
     assert_eq!(scene.approve("ana", "c", person("ana")), own("c"));
     scene.approve("ana", "c", key("old")).unwrap();
 
-    // An adjustment of one's own balance waits, however small it is.
-    scene.ask(AdjustBalance { by: person("ana"), ..adjustment("ana", "d", 1) }).unwrap();
-    assert_eq!(scene.participant("ana").buckets().adjusted, 6_000);
-    assert_eq!(scene.approve("ana", "d", person("ana")), own("d"));
-    scene.approve("ana", "d", person("olga")).unwrap();
-    assert_eq!(scene.participant("ana").buckets().adjusted, 6_001);
+    // An adjustment of one's own balance waits, however small it is, also by a key of one's own.
+    for (id, by) in [("d", person("ana")), ("e", key("by-ana"))] {
+        let before = scene.participant("ana").buckets().adjusted;
+        scene.ask(AdjustBalance { by, ..adjustment("ana", id, 1) }).unwrap();
+        assert_eq!(scene.participant("ana").buckets().adjusted, before);
+        assert_eq!(scene.approve("ana", id, person("ana")), own(id));
+        assert_eq!(scene.approve("ana", id, key("by-ana")), own(id));
+        scene.approve("ana", id, person("olga")).unwrap();
+        assert_eq!(scene.participant("ana").buckets().adjusted, before + 1);
+    }
 }
 
 #[test]
