@@ -24,6 +24,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::FraudFlagNotFound
         | ErrorReason::ApprovalNotFound
         | ErrorReason::SessionNotFound
+        | ErrorReason::PaymentNotFound
         | ErrorReason::MailNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
@@ -48,6 +49,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::BalanceOwed
         | ErrorReason::AddressUsedBefore
         | ErrorReason::BalanceLimitReached
+        | ErrorReason::PaymentRecorded
+        | ErrorReason::ProviderNotConfigured
+        | ErrorReason::ProviderRefused
         | ErrorReason::UnitIsFixed
         | ErrorReason::TooManyVersions
         | ErrorReason::TooManyPrograms
@@ -98,6 +102,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::DatabaseUnavailable
         | ErrorReason::ShuttingDown
         | ErrorReason::ReadModelBehind
+        | ErrorReason::ProviderUnavailable
         | ErrorReason::ReadModelBuilding => Code::Unavailable,
         ErrorReason::UnknownMethod | ErrorReason::UnsupportedCompression => Code::Unimplemented,
         ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
@@ -127,6 +132,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::InvalidTime
         | ErrorReason::InvalidTimeZone
         | ErrorReason::InvalidIpAddress
+        | ErrorReason::InvalidUrl
+        | ErrorReason::AmountNotPayable
         | ErrorReason::InvalidPageSize
         | ErrorReason::InvalidPageToken
         | ErrorReason::InvalidResumeToken

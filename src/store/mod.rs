@@ -16,6 +16,7 @@
 //!   links.
 //! - [`sign_ups`] holds sign-ups that wait until their address is confirmed.
 //! - [`second_factors`] holds second factors, and what of them is used up.
+//! - [`stripe`] holds what Stripe told by webhooks.
 //! - [`claims`] looks up who owns a unique value, [`purchases`] what a buyer has bought.
 
 pub mod api_keys;
@@ -46,6 +47,7 @@ pub mod second_factors;
 pub mod sessions;
 pub mod sign_ups;
 mod snapshots;
+pub mod stripe;
 
 use std::borrow::Cow;
 use std::pin::Pin;

@@ -38,6 +38,10 @@ pub const TABLES: &[&str] = &[
     "sign_up_requests",
     "sign_ups",
     "snapshots",
+    "stripe_event_keys",
+    "stripe_events",
+    "stripe_payment_keys",
+    "stripe_payments",
     "user_roles",
     "writers",
 ];

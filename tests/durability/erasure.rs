@@ -35,6 +35,9 @@ const IMPERSONAL: &[&str] = &[
     // Hashes only.
     "sign_up_requests",
     "snapshots",
+    // Ids of the provider.
+    "stripe_event_keys",
+    "stripe_payment_keys",
     "writers",
 ];
 

@@ -45,7 +45,8 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
-        let recorded = refunded(&written.events)?;
+        self.settle_payment(&purchase_id).await?;
+        let recorded = refunded(&written.events, &refund_id)?;
         let (refunded, recorded_at) = recorded.ok_or_else(internal)?;
         let currency_code = match &request.amount {
             // In another currency the refund would have been refused.
@@ -129,6 +130,7 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
+        self.settle_payment(&purchase_id).await?;
         let consequences =
             Consequences::of_recorded(&written.events, call.principal.program_ids())?;
         let purchase = self.purchase_at(&purchase_id, &written.events).await?;
@@ -252,13 +254,16 @@ fn outcome(state: pb::DisputeState) -> Option<DisputeOutcome> {
     }
 }
 
-/// The refund among the events of a command, and when it was recorded.
+/// The refund among the events of a command, which can be one of several, and when it was recorded.
 fn refunded(
     events: &[RecordedEvent],
+    refund_id: &RefundId,
 ) -> Result<Option<(PurchaseRefunded, domain::Timestamp)>, ApiError> {
     for event in events {
         let any = read(event)?.map(|(any, _)| any);
-        if let Some(PurchaseEvent::PurchaseRefunded(refunded)) = any.and_then(Purchase::event) {
+        if let Some(PurchaseEvent::PurchaseRefunded(refunded)) = any.and_then(Purchase::event)
+            && refunded.refund_id == *refund_id
+        {
             return Ok(Some((refunded, event.recorded_at)));
         }
     }

@@ -10,6 +10,7 @@ mod first_purchase_credits;
 mod held_referrals;
 mod money_back;
 mod multi_level_commission;
+mod payments;
 mod purchases;
 mod referral_count;
 mod referrals;
