@@ -78,6 +78,7 @@ mod stream_limits;
 mod stream_log;
 mod stream_tiers;
 mod streams;
+mod stripe;
 mod support;
 mod takeovers;
 mod tiered_points;

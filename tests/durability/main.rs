@@ -61,4 +61,5 @@ mod schema;
 mod sessions;
 mod sign_ups;
 mod snapshots;
+mod stripe;
 mod surroundings;
