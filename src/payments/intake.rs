@@ -11,7 +11,7 @@ use super::{PaymentError, Payments};
 use crate::store::stripe::{self as store, KeptEvent};
 use crate::store::{StoreError, in_time};
 use domain::UserId;
-use stripe::event::{Event, Key, parse};
+use stripe::event::{Event, Fact, Key, parse};
 use stripe::payment::Payment;
 
 /// An object, as text.
@@ -22,6 +22,21 @@ fn text(key: &Key) -> String {
         Key::Invoice(id) => format!("invoice:{id}"),
         Key::Charge(id) => format!("charge:{id}"),
     }
+}
+
+/// Whom an event names as the buyer.
+fn named(fact: &Fact) -> Option<UserId> {
+    let named = match fact {
+        Fact::Session(of) => of.client_reference_id.as_ref().or(of.metadata_user_id.as_ref()),
+        Fact::IntentSucceeded(of) => of.metadata_user_id.as_ref(),
+        Fact::InvoicePaid(of) => of.subscription_user_id.as_ref(),
+        Fact::InvoicePaymentPaid(_)
+        | Fact::Refund(_)
+        | Fact::ChargeRefunded(_)
+        | Fact::Dispute(_)
+        | Fact::Unknown => None,
+    };
+    UserId::parse(named?).ok()
 }
 
 /// A payment from what is kept of it; a new one if nothing is.
@@ -87,7 +102,9 @@ async fn join(
     let keys: Vec<String> = keys.into_iter().collect();
     store::lock(transaction, &keys).await?;
     let (event_id, event_type) = (&*event.event_id, &*event.event_type);
-    store::keep_event(&mut *transaction, KeptEvent { event_id, event_type, body }).await?;
+    let named = named(&event.fact);
+    let kept = KeptEvent { event_id, event_type, user_id: named.as_ref(), body };
+    store::keep_event(&mut *transaction, kept).await?;
     let payment_ids = match event.fact.intent() {
         Some(intent_id) => vec![intent_id.to_owned()],
         None => {

@@ -27,6 +27,8 @@ pub struct KeptEvent<'a> {
     pub event_id: &'a str,
     /// Its type.
     pub event_type: &'a str,
+    /// Who is named as the buyer, so that an event which waits is erased with them.
+    pub user_id: Option<&'a UserId>,
     /// The raw body.
     pub body: &'a str,
 }
@@ -75,12 +77,13 @@ pub async fn keep_event(
     event: KeptEvent<'_>,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "insert into stripe_events (event_id, event_type, body) values ($1, $2, $3) \
+        "insert into stripe_events (event_id, event_type, body, user_id) values ($1, $2, $3, $4) \
          on conflict do nothing",
     )
     .bind(event.event_id)
     .bind(event.event_type)
     .bind(event.body)
+    .bind(event.user_id.map(UserId::as_str))
     .execute(executor)
     .await?;
     Ok(())

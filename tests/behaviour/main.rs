@@ -16,6 +16,7 @@ mod bad_purchases;
 mod bad_referrals;
 mod buckets;
 mod call;
+mod checkout;
 mod confirmation;
 mod cors;
 mod deadlines;

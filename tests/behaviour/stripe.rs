@@ -107,7 +107,10 @@ async fn a_session_and_its_intent_are_one_purchase_however_often_they_come() {
     paid["type"] = json!("checkout.session.async_payment_succeeded");
     paid["id"] = json!("evt_debit_paid");
     deliver(address, &paid).await;
-    assert_eq!(minor(client.purchase("pi_debit").await.unwrap().purchase.unwrap().amount.as_ref()), 150_000);
+    assert_eq!(
+        minor(client.purchase("pi_debit").await.unwrap().purchase.unwrap().amount.as_ref()),
+        150_000
+    );
     database.check().await;
     server.stop().await;
 }
@@ -165,8 +168,7 @@ async fn what_is_not_signed_by_a_secret_of_the_endpoint_and_lately_is_refused() 
 async fn unknown_events_are_acknowledged_and_counted_and_leave_nothing() {
     let database = TestDatabase::new().await;
     let metrics = free_address();
-    let options =
-        ServerOptions { arguments: vec!["--metrics-listen".into(), metrics.clone()] };
+    let options = ServerOptions { arguments: vec!["--metrics-listen".into(), metrics.clone()] };
     let server = Server::start_command(serve_with_endpoint(&database, &options)).await;
     let customer = json!({ "id": "cus_1", "object": "customer", "email": "ada@example.com" });
     let unknown = sample::event("evt_1", "customer.created", now_seconds(), &customer);
@@ -276,8 +278,7 @@ async fn a_payment_without_a_buyer_waits_for_an_event_or_an_operator() {
     let third = Payment::new("third", "nobody-here", 200_000);
     deliver(address, &third.session()).await;
     let waiting = unmatched(&client).await;
-    let of: Vec<_> =
-        waiting.iter().map(|payment| (&*payment.payment_id, kinds(payment))).collect();
+    let of: Vec<_> = waiting.iter().map(|payment| (&*payment.payment_id, kinds(payment))).collect();
     assert_eq!(
         of,
         [

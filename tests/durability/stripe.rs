@@ -15,7 +15,8 @@ struct Numbers(u64);
 
 impl Numbers {
     fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.0 >> 33).unwrap() % limit
     }
 
@@ -47,7 +48,10 @@ async fn line(client: &Client) {
 }
 
 /// What a purchase comes to: refunds that stand, disputes, and what is left of the reward.
-async fn comes_to(client: &Client, payment: &Payment) -> (Vec<(String, i64)>, Vec<(i64, i32)>, i64) {
+async fn comes_to(
+    client: &Client,
+    payment: &Payment,
+) -> (Vec<(String, i64)>, Vec<(i64, i32)>, i64) {
     let GetPurchaseResponse { purchase, outcomes, .. } =
         client.purchase(&payment.id()).await.unwrap();
     let purchase = purchase.unwrap();
@@ -82,8 +86,7 @@ async fn reordered_repeated_and_concurrent_deliveries_on_two_servers_end_as_thos
     let mut numbers = Numbers(7);
     let payments: Vec<Payment> =
         (0..12).map(|index| Payment::new(&format!("p{index}"), "bea", 400_000)).collect();
-    let mut events: Vec<Value> =
-        payments.iter().flat_map(events_of).collect();
+    let mut events: Vec<Value> = payments.iter().flat_map(events_of).collect();
     events.extend(events.clone());
     numbers.shuffle(&mut events);
     let addresses = [first.address.clone(), second.address.clone()];
@@ -104,7 +107,10 @@ async fn reordered_repeated_and_concurrent_deliveries_on_two_servers_end_as_thos
     for payment in &payments {
         assert_eq!(comes_to(&client, payment).await, as_in_order, "{}", payment.id());
     }
-    assert_eq!(database.count("select count(*) from stripe_payments where parked is not null").await, 0);
+    assert_eq!(
+        database.count("select count(*) from stripe_payments where parked is not null").await,
+        0
+    );
     let purchases = "select count(*) from events where event_type = 'PurchaseRecorded'";
     assert_eq!(database.count(purchases).await, 13);
     database.check().await;

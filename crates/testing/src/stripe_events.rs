@@ -119,7 +119,8 @@ impl Payment {
         let created = self.began_seconds + after_seconds;
         object["currency"] = json!(self.currency);
         object["created"] = json!(created);
-        let event_id = format!("evt_{}_{}_{after_seconds}", self.name, event_type.replace('.', "_"));
+        let event_id =
+            format!("evt_{}_{}_{after_seconds}", self.name, event_type.replace('.', "_"));
         sample::event(&event_id, event_type, created, &object)
     }
 
