@@ -220,7 +220,7 @@ async fn what_cannot_be_a_session_is_refused_before_stripe_is_called() {
     ariary.amount.as_mut().unwrap().currency_code = "MGA".into();
     at_fault(open(&client, ariary).await, "amount.minor_units", "AMOUNT_NOT_PAYABLE");
     for wrong in
-        ["/thanks", "javascript:alert(1)", "https://", &format!("https://x/{}", "y".repeat(2_000))]
+        ["/thanks", "javascript:alert(1)", "https://", &*format!("https://x/{}", "y".repeat(2_000))]
     {
         let message = CreateCheckoutSessionRequest { success_url: wrong.into(), ..wanted("", 100) };
         at_fault(open(&client, message).await, "success_url", "INVALID_URL");
