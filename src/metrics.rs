@@ -13,7 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::jobs::{JobMetrics, ReleaseMetrics};
+use crate::jobs::{JobMetrics, TimedMetrics};
+use crate::store::expirations::Expiration;
+use crate::store::releases::Release;
 use domain::fraud::FlagKind;
 
 /// An RPC of the contract.
@@ -232,7 +234,9 @@ pub struct Metrics {
     /// Jobs.
     pub jobs: JobMetrics,
     /// Hold periods that end.
-    pub releases: ReleaseMetrics,
+    pub releases: TimedMetrics,
+    /// Lots that expire.
+    pub expirations: TimedMetrics,
     /// Fraud flags.
     pub fraud: FraudMetrics,
     /// Payments by a provider.
@@ -263,7 +267,8 @@ impl Default for Metrics {
         let door = DoorMetrics::register(&mut registry);
         let (projection_lag_seconds, sessions_ended) = (Gauge::default(), Counter::default());
         let jobs = JobMetrics::register(&mut registry);
-        let releases = ReleaseMetrics::register(&mut registry);
+        let releases = TimedMetrics::register::<Release>(&mut registry);
+        let expirations = TimedMetrics::register::<Expiration>(&mut registry);
         let fraud = FraudMetrics::register(&mut registry);
         let payments = PaymentMetrics::register(&mut registry);
         let clock_ahead_seconds = Gauge::default();
@@ -341,6 +346,7 @@ impl Default for Metrics {
             door,
             jobs,
             releases,
+            expirations,
             fraud,
             payments,
             rpcs_started,

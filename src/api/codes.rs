@@ -25,7 +25,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ApprovalNotFound
         | ErrorReason::SessionNotFound
         | ErrorReason::PaymentNotFound
-        | ErrorReason::MailNotFound => Code::NotFound,
+        | ErrorReason::MailNotFound
+        | ErrorReason::ItemNotFound
+        | ErrorReason::RedemptionNotFound
+        | ErrorReason::TierNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
         | ErrorReason::UserIdTaken
@@ -34,7 +37,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::AdjustmentIdReused
         | ErrorReason::RefundIdReused
         | ErrorReason::AlreadyEnrolled
-        | ErrorReason::AlreadyReferred => Code::AlreadyExists,
+        | ErrorReason::AlreadyReferred
+        | ErrorReason::RedemptionIdReused => Code::AlreadyExists,
         ErrorReason::SelfReferral
         | ErrorReason::ReferralCycle
         | ErrorReason::ReferralNotHeld
@@ -78,7 +82,17 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::SelfApproval
         | ErrorReason::TooManyRefunds
         | ErrorReason::TooManyDisputes
-        | ErrorReason::UserRoleUnchanged => Code::FailedPrecondition,
+        | ErrorReason::UserRoleUnchanged
+        | ErrorReason::ItemNotAvailable
+        | ErrorReason::OutOfStock
+        | ErrorReason::ItemLimitReached
+        | ErrorReason::TierTooLow
+        | ErrorReason::InsufficientBalance
+        | ErrorReason::RedemptionFulfilled
+        | ErrorReason::RedemptionCancelled
+        | ErrorReason::StockBelowTaken
+        | ErrorReason::TooManyItems
+        | ErrorReason::ReferralFlagged => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::HeadersTooLarge
         | ErrorReason::QueueFull

@@ -217,7 +217,10 @@ impl ParticipantFeed {
             | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::BalanceAdjusted(_)
+            | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::FirstPurchaseUsed(_) => None,
         })

@@ -131,6 +131,9 @@ async fn present(
         | AnyAggregate::SignUpOrigin(_)
         | AnyAggregate::FraudFlag(_)
         | AnyAggregate::Approval(_)
+        | AnyAggregate::Catalog(_)
+        | AnyAggregate::StoreItem(_)
+        | AnyAggregate::Redemption(_)
         | AnyAggregate::ApiKey(_)
         | AnyAggregate::Job(_) => Err(internal().into()),
     }

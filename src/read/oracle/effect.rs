@@ -3,10 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use domain::ledger::{Bucket, Posting};
-use domain::{
-    Kind, ParticipantEvent, PurchaseId, RewardGranted, RewardWithheld, StreamKey, UserId,
-};
+use domain::{Kind, StreamKey};
 
 use super::super::audit::Finding;
 use super::world::ProgramIndex;
@@ -71,6 +68,14 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
+/// The fields of a consequence, each with its name.
+pub(super) type Fields = Vec<(&'static str, Value)>;
+
+/// A value that prints like the variant of an enum.
+pub(super) fn debug(value: impl fmt::Debug) -> Value {
+    Value::Text(format!("{value:?}").into())
+}
+
 /// A consequence of a command.
 #[derive(Clone, Debug)]
 pub(super) struct Effect {
@@ -81,241 +86,6 @@ pub(super) struct Effect {
     pub(super) fields: Vec<(&'static str, Value)>,
     /// Where the log has it; 0 for one that is expected.
     pub(super) position: i64,
-}
-
-/// The fields of a reward that is expected.
-pub(super) struct Reward {
-    pub(super) version: u32,
-    pub(super) rule: Arc<str>,
-    pub(super) level: u32,
-    pub(super) source: Arc<str>,
-    pub(super) purchase_id: Option<Arc<str>>,
-    pub(super) basis_minor: Option<i64>,
-    pub(super) rate_bps: Option<u32>,
-    pub(super) computed_minor: i128,
-    pub(super) amount_minor: i128,
-    pub(super) cap_remaining_minor: Option<i64>,
-    pub(super) level_total_minor: i128,
-    pub(super) level_count: u32,
-    pub(super) tier_referrals: Option<u32>,
-    pub(super) kind: Value,
-    pub(super) unit: Arc<str>,
-    /// Whether it waits for the end of the program's hold period.
-    pub(super) waits: bool,
-}
-
-impl Reward {
-    pub(super) fn fields(self) -> Vec<(&'static str, Value)> {
-        vec![
-            ("level", self.level.into()),
-            ("program_version", self.version.into()),
-            ("rule", self.rule.into()),
-            ("amount", self.amount_minor.into()),
-            ("computed", self.computed_minor.into()),
-            ("left under the cap", self.cap_remaining_minor.into()),
-            ("basis", self.basis_minor.into()),
-            ("rate_bps", self.rate_bps.into()),
-            ("level_total", self.level_total_minor.into()),
-            ("level_count", self.level_count.into()),
-            ("referrals of the tier", self.tier_referrals.into()),
-            ("source", self.source.into()),
-            ("purchase", self.purchase_id.into()),
-            ("kind", self.kind),
-            ("unit", self.unit.into()),
-            ("bucket", if self.waits { "Pending" } else { "Available" }.into()),
-        ]
-    }
-}
-
-fn debug(value: impl fmt::Debug) -> Value {
-    Value::Text(format!("{value:?}").into())
-}
-
-fn posting_fields(posting: &Posting) -> [(&'static str, Value); 4] {
-    let bucket = match posting.from {
-        None => debug(posting.to),
-        Some(from) => Value::Text(format!("{from:?} to {:?}", posting.to).into()),
-    };
-    [
-        ("amount", posting.amount.into()),
-        ("kind", debug(posting.kind)),
-        ("unit", posting.unit.as_str().into()),
-        ("bucket", bucket),
-    ]
-}
-
-pub(super) fn credit_fields(
-    purchase_id: &str,
-    amount_minor: i64,
-    unit: &str,
-) -> Vec<(&'static str, Value)> {
-    vec![
-        ("purchase", purchase_id.into()),
-        ("amount", amount_minor.into()),
-        ("kind", "PurchaseCredit".into()),
-        ("unit", unit.into()),
-        ("bucket", "Available".into()),
-    ]
-}
-
-pub(super) fn adjusted_fields(
-    adjustment_id: &str,
-    reason_code: &str,
-    amount_minor: i64,
-    unit: &str,
-) -> Vec<(&'static str, Value)> {
-    vec![
-        ("adjustment", adjustment_id.into()),
-        ("reason", reason_code.into()),
-        ("amount", amount_minor.into()),
-        ("kind", "Adjustment".into()),
-        ("unit", unit.into()),
-        ("bucket", "Available".into()),
-    ]
-}
-
-pub(super) fn forfeit_fields(
-    bucket: Bucket,
-    amount_minor: i64,
-    unit: Option<&str>,
-) -> Vec<(&'static str, Value)> {
-    vec![
-        ("amount", (-amount_minor).into()),
-        ("kind", "Expiry".into()),
-        ("unit", unit.into()),
-        ("bucket", debug(bucket)),
-    ]
-}
-
-fn granted_fields(granted: &RewardGranted) -> Vec<(&'static str, Value)> {
-    let posting = &granted.posting;
-    let [_, kind, unit, bucket] = posting_fields(posting);
-    vec![
-        ("level", granted.level.into()),
-        ("program_version", granted.program_version.into()),
-        ("rule", granted.rule.as_str().into()),
-        ("amount", posting.amount.into()),
-        ("computed", granted.computed_minor().into()),
-        ("left under the cap", granted.cap_remaining_minor.into()),
-        ("basis", granted.basis_minor.into()),
-        ("rate_bps", granted.rate_bps.into()),
-        ("level_total", granted.level_total_minor().into()),
-        ("level_count", granted.level_count.into()),
-        ("referrals of the tier", granted.tier_referrals.into()),
-        ("source", granted.source_user_id.as_str().into()),
-        ("purchase", purchase(granted.purchase_id.as_ref())),
-        kind,
-        unit,
-        bucket,
-    ]
-}
-
-fn purchase(purchase_id: Option<&PurchaseId>) -> Value {
-    purchase_id.map(PurchaseId::as_str).into()
-}
-
-/// The fields of a reward that is withheld.
-pub(super) fn withheld_fields(
-    withheld: &RewardWithheld,
-    stream: &StreamKey,
-) -> Vec<(&'static str, Value)> {
-    let owner = stream.kind.user_of(&stream.id);
-    vec![
-        ("level", withheld.level.into()),
-        ("program_version", withheld.program_version.into()),
-        ("rule", withheld.rule.as_deref().into()),
-        ("earner", withheld.earner_user_id.as_ref().map(UserId::as_str).or(owner).into()),
-        ("reason", debug(withheld.reason)),
-        ("qualified", withheld.qualified.into()),
-        ("limit", withheld.limit_minor.into()),
-        ("source", withheld.source_user_id.as_ref().map(UserId::as_str).into()),
-        ("purchase", purchase(withheld.purchase_id.as_ref())),
-        ("computed", withheld.computed_minor.into()),
-        ("unit", withheld.unit.as_deref().into()),
-    ]
-}
-
-/// The name and the fields of what the log has on a participant's stream; `None` for an input.
-pub(super) fn of_participant(
-    event: &ParticipantEvent,
-    stream: &StreamKey,
-) -> Option<(&'static str, Vec<(&'static str, Value)>)> {
-    Some(match event {
-        ParticipantEvent::ParticipantEnrolled(_) => ("ParticipantEnrolled", Vec::new()),
-        ParticipantEvent::ReferralMade(made) => (
-            "ReferralMade",
-            vec![
-                ("referee", made.referee_user_id.as_str().into()),
-                ("status", debug(made.status)),
-                ("made while inactive", made.made_while_inactive.into()),
-            ],
-        ),
-        ParticipantEvent::ReferralUpdated(updated) => (
-            "ReferralUpdated",
-            vec![
-                ("referee", updated.referee_user_id.as_str().into()),
-                ("previous status", debug(updated.previous_status)),
-                ("status", debug(updated.status)),
-                ("made while inactive", updated.made_while_inactive.into()),
-                ("converted while inactive", updated.converted_while_inactive.into()),
-            ],
-        ),
-        ParticipantEvent::ReferralConverted(converted) => {
-            let fields = vec![
-                ("purchase", purchase(converted.purchase_id.as_ref())),
-                ("converted while inactive", converted.converted_while_inactive.into()),
-            ];
-            ("ReferralConverted", fields)
-        }
-        ParticipantEvent::PurchaseCredited(credited) => {
-            let mut fields = vec![("purchase", credited.purchase_id.as_str().into())];
-            fields.extend(posting_fields(&credited.posting));
-            ("PurchaseCredited", fields)
-        }
-        ParticipantEvent::RewardGranted(granted) => ("RewardGranted", granted_fields(granted)),
-        ParticipantEvent::RewardWithheld(withheld) => {
-            ("RewardWithheld", withheld_fields(withheld, stream))
-        }
-        ParticipantEvent::TierChanged(change) => (
-            "TierChanged",
-            vec![
-                ("from tier", change.from_tier.as_str().into()),
-                ("to tier", change.to_tier.as_str().into()),
-            ],
-        ),
-        ParticipantEvent::RefereeAddressChanged(changed) => {
-            ("RefereeAddressChanged", vec![("referee", changed.referee_user_id.as_str().into())])
-        }
-        ParticipantEvent::ParticipantDeactivated(_) => ("ParticipantDeactivated", Vec::new()),
-        ParticipantEvent::ParticipantReactivated(_) => ("ParticipantReactivated", Vec::new()),
-        ParticipantEvent::BalanceAdjusted(adjusted) => {
-            let mut fields = vec![
-                ("adjustment", adjusted.adjustment_id.as_str().into()),
-                ("reason", adjusted.reason_code.as_str().into()),
-            ];
-            fields.extend(posting_fields(&adjusted.posting));
-            ("BalanceAdjusted", fields)
-        }
-        ParticipantEvent::BalanceForfeited(forfeited) => {
-            ("BalanceForfeited", posting_fields(&forfeited.posting).into())
-        }
-        ParticipantEvent::ParticipantErased(_) => ("ParticipantErased", Vec::new()),
-        ParticipantEvent::FirstPurchaseUsed(used) => (
-            "FirstPurchaseUsed",
-            vec![
-                ("purchase", used.purchase_id.as_str().into()),
-                ("insufficient", used.is_insufficient.into()),
-            ],
-        ),
-        // Inputs, and what follows from inputs that came after the reward.
-        ParticipantEvent::ReferralApplied(_)
-        | ParticipantEvent::ReferralStandingChanged(_)
-        | ParticipantEvent::RewardReversed(_)
-        | ParticipantEvent::RewardMoved(_)
-        | ParticipantEvent::ReferralUnconverted(_)
-        | ParticipantEvent::ReferralRewardsChanged(_)
-        | ParticipantEvent::FirstPurchaseFreed(_) => return None,
-    })
 }
 
 impl Effect {

@@ -10,6 +10,7 @@ mod adjust;
 mod conversions;
 mod erasure;
 pub(crate) mod evidence;
+mod expire;
 mod hold;
 mod job;
 mod make_up;
@@ -28,6 +29,7 @@ mod session;
 mod settle;
 mod settle_line;
 mod standing;
+mod store;
 mod validation;
 
 use std::sync::Arc;
@@ -45,14 +47,16 @@ pub use registration::{EnrollParticipant, RegisterUser, rehearse_sign_up};
 pub use review::{FlagRefusedSignUp, ResolveFraudFlag, refused_sign_up_flag};
 pub use screening::referral_flag;
 pub use session::ChangePassword;
+pub use store::{PublishItem, Redeem};
 pub use validation::{CodeVerdict, validate_code};
 
 pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId, Purchase,
-    PurchaseId, SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
+    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId,
+    ProgramRedemptionId, Purchase, PurchaseId, Redemption, SealedSecret, SessionsEnded, StreamKey,
+    UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -122,6 +126,8 @@ pub enum Command {
     HoldReward(HoldReward),
     ReleaseReward(HoldReward),
     EndHoldPeriod(EndHoldPeriod),
+    /// What was not used in time expires.
+    ExpireBalance(ParticipantId),
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey {
         key_id: ApiKeyId,
@@ -140,6 +146,10 @@ pub enum Command {
     AdjustBalance(Box<AdjustBalance>),
     Approve(Approve),
     Decline(Decline),
+    PublishItem(Box<PublishItem>),
+    Redeem(Redeem),
+    FulfilRedemption(ProgramRedemptionId),
+    CancelRedemption(ProgramRedemptionId),
 }
 
 impl Command {
@@ -174,6 +184,7 @@ impl Command {
             Self::HoldReward(_) => "HoldReward",
             Self::ReleaseReward(_) => "ReleaseReward",
             Self::EndHoldPeriod(_) => "EndHoldPeriod",
+            Self::ExpireBalance(_) => "ExpireBalance",
             Self::CreateApiKey(_) => "CreateApiKey",
             Self::RevokeApiKey { .. } => "RevokeApiKey",
             Self::SetUserRole { .. } => "SetUserRole",
@@ -184,6 +195,10 @@ impl Command {
             Self::AdjustBalance(_) => "AdjustBalance",
             Self::Approve(_) => "Approve",
             Self::Decline(_) => "Decline",
+            Self::PublishItem(_) => "PublishItem",
+            Self::Redeem(_) => "Redeem",
+            Self::FulfilRedemption(_) => "FulfilRedemption",
+            Self::CancelRedemption(_) => "CancelRedemption",
         }
     }
 
@@ -194,6 +209,7 @@ impl Command {
         match self {
             Self::RecordPurchase(input) => Some(StreamKey::of::<Purchase>(&input.purchase_id)),
             Self::AdjustBalance(input) => Some(StreamKey::of::<Approval>(&input.approval_id)),
+            Self::Redeem(input) => Some(StreamKey::of::<Redemption>(&input.id)),
             Self::PublishProgram { .. }
             | Self::RegisterUser(_)
             | Self::EnrollParticipant(_)
@@ -220,6 +236,7 @@ impl Command {
             | Self::HoldReward(_)
             | Self::ReleaseReward(_)
             | Self::EndHoldPeriod(_)
+            | Self::ExpireBalance(_)
             | Self::CreateApiKey(_)
             | Self::RevokeApiKey { .. }
             | Self::SetUserRole { .. }
@@ -228,7 +245,10 @@ impl Command {
             | Self::ResolveFraudFlag(_)
             | Self::FlagRefusedSignUp(_)
             | Self::Approve(_)
-            | Self::Decline(_) => None,
+            | Self::Decline(_)
+            | Self::PublishItem(_)
+            | Self::FulfilRedemption(_)
+            | Self::CancelRedemption(_) => None,
         }
     }
 
@@ -275,6 +295,7 @@ impl Command {
             Self::HoldReward(input) => hold::hold(work, input),
             Self::ReleaseReward(input) => hold::release(work, input),
             Self::EndHoldPeriod(input) => hold::end_period(work, input),
+            Self::ExpireBalance(id) => expire::expire(work, id),
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
             Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),
@@ -285,6 +306,10 @@ impl Command {
             Self::AdjustBalance(input) => adjust::adjust(work, input),
             Self::Approve(input) => adjust::approve(work, input),
             Self::Decline(input) => adjust::decline(work, input),
+            Self::PublishItem(input) => store::publish(work, input),
+            Self::Redeem(input) => store::redeem(work, input),
+            Self::FulfilRedemption(id) => store::fulfil(work, id),
+            Self::CancelRedemption(id) => store::cancel(work, id),
         }
     }
 }

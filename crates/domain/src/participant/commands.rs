@@ -2,8 +2,8 @@
 
 use super::{
     ParticipantEnrolled, RefereeAddressChanged, ReferralConverted, ReferralReward,
-    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, RewardChange,
-    RewardRef, Standing,
+    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, Return,
+    RewardChange, RewardRef, Spend, Standing,
 };
 use crate::purchase::RewardWithheld;
 use crate::reward::Quote;
@@ -23,6 +23,8 @@ pub struct Grant {
     pub purchase_id: Option<PurchaseId>,
     pub basis_minor: Option<i64>,
     pub release_time: Option<Timestamp>,
+    /// The lot that the reward is in; none if it waits, or never expires.
+    pub expire_time: Option<Timestamp>,
 }
 
 impl Grant {
@@ -39,6 +41,7 @@ impl Grant {
             pending_minor: if waits { self.quote.amount_minor } else { 0 },
             release_time_us: self.release_time,
             is_held: false,
+            expire_time_us: self.expire_time,
         }
     }
 }
@@ -116,8 +119,18 @@ pub enum ParticipantCommand {
     Withhold(RewardWithheld),
     /// Corrects the balance by a signed amount.
     Adjust(Adjustment),
+    /// Pays for an item of the store.
+    Spend(Box<Spend>),
+    /// Gets back what was paid for one.
+    Return(Box<Return>),
     Deactivate,
     Reactivate {
+        now: Timestamp,
+    },
+    /// What is in the lots whose time has come expires.
+    Expire {
+        user_id: UserId,
+        unit: String,
         now: Timestamp,
     },
     /// Forfeits everything that the participant is owed, and ends their part in the program.

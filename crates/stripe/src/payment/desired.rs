@@ -297,7 +297,6 @@ impl Payment {
                 Err(fault) => desired.park_amount(dispute_id, amount, fault),
             }
         }
-        desired.parked.sort();
         desired
     }
 

@@ -74,6 +74,11 @@ fn sessions_without_a_payment_record_nothing() {
     }
     let free = session_with([("amount_total", 0.into())]);
     assert_eq!(purchase(&Book::of(&[free])), None, "nothing was paid");
+    let user = ("metadata", json!({ "user_id": "ada" }));
+    let nothing = intent_with([("amount_received", 0.into()), user]);
+    assert_eq!(purchase(&Book::of(&[nothing])), None, "nothing was received");
+    let subscription = session_with([("mode", "subscription".into())]);
+    assert_eq!(purchase(&Book::of(&[subscription])), None, "its invoice will be");
 }
 
 #[test]
@@ -120,6 +125,20 @@ fn the_buyer_is_named_by_the_first_of_four_places_that_names_a_user() {
     let parked = Book::of(&[both]).plan(INTENT).parked;
     let others = vec!["bob".into()];
     assert_eq!(parked, [Parked::BuyersDiffer { buyer_user_id: "ada".into(), others }]);
+}
+
+#[test]
+fn of_two_sessions_the_earlier_one_names_the_buyer_and_of_one_second_the_order_decides_nothing() {
+    let session = |session_id: &str, after_seconds: i64, user: &str| {
+        let session = sample::session(session_id, INTENT, user, 1_000);
+        event(after_seconds, "checkout.session.completed", &session)
+    };
+    let buyer = |events: &[Event]| purchase(&Book::of(events)).unwrap().buyer_user_id;
+    let (earlier, later) = (session("cs_2", 0, "bob"), session("cs_1", 5, "ada"));
+    assert_eq!(buyer(&[later.clone(), earlier.clone()]), "bob");
+    assert_eq!(buyer(&[earlier, later]), "bob");
+    let (one, other) = (session("cs_1", 5, "ada"), session("cs_1", 5, "bob"));
+    assert_eq!(buyer(&[one.clone(), other.clone()]), buyer(&[other, one]));
 }
 
 #[test]

@@ -108,6 +108,11 @@ impl Book {
         for event in events {
             book.deliver(event);
         }
+        // Payments are kept as JSON.
+        for payment in book.payments.values() {
+            let kept = serde_json::to_string(payment).unwrap();
+            assert_eq!(serde_json::from_str::<Payment>(&kept).unwrap(), *payment);
+        }
         book
     }
 
@@ -147,8 +152,6 @@ impl Book {
             obey(&mut self.log, intent_id, step);
         }
         assert_eq!(self.plan(intent_id).steps, [], "a plan that was carried out leaves nothing");
-        let kept = serde_json::to_string(&self.payments[intent_id]).unwrap();
-        assert_eq!(serde_json::from_str::<Payment>(&kept).unwrap(), self.payments[intent_id]);
     }
 
     pub fn desired(&self, intent_id: &str) -> Desired {

@@ -56,6 +56,16 @@ fn every_sample_is_read_as_what_it_says() {
 }
 
 #[test]
+fn the_type_of_an_event_says_what_its_status_may_not_say_yet() {
+    let mut paid = samples().swap_remove(1);
+    set(&mut paid, "data.object.payment_status", json!("unpaid"));
+    assert!(matches!(read(&paid), Ok(Fact::Session(session)) if session.is_paid));
+    let mut failed = samples().swap_remove(7);
+    set(&mut failed, "data.object.status", json!("pending"));
+    assert!(matches!(read(&failed), Ok(Fact::Refund(refund)) if refund.is_cancelled));
+}
+
+#[test]
 fn an_event_tells_its_version_account_and_mode() {
     let mut payload = samples().remove(0);
     payload["account"] = "acct_1".into();

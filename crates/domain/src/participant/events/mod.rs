@@ -97,6 +97,9 @@ events! {
         ParticipantReactivated = "1.0.0",
         BalanceAdjusted = "1.0.0",
         BalanceForfeited = "1.0.0",
+        BalanceExpired = "1.0.0",
+        BalanceSpent = "1.0.0",
+        SpendingReturned = "1.0.0",
         ParticipantErased = "1.0.0",
     }
 }
@@ -109,7 +112,10 @@ impl Posts for ParticipantEvent {
             | Self::RewardReversed(RewardReversed { posting, .. })
             | Self::RewardMoved(RewardMoved { posting, .. })
             | Self::BalanceAdjusted(BalanceAdjusted { posting, .. })
-            | Self::BalanceForfeited(BalanceForfeited { posting }) => Some(posting),
+            | Self::BalanceExpired(BalanceExpired { posting })
+            | Self::BalanceForfeited(BalanceForfeited { posting })
+            | Self::BalanceSpent(BalanceSpent { posting, .. })
+            | Self::SpendingReturned(SpendingReturned { posting, .. }) => Some(posting),
             Self::ParticipantEnrolled(_)
             | Self::ReferralApplied(_)
             | Self::ReferralMade(_)
@@ -155,7 +161,10 @@ impl ParticipantEvent {
             | Self::ParticipantDeactivated(_)
             | Self::ParticipantReactivated(_)
             | Self::BalanceAdjusted(_)
+            | Self::BalanceExpired(_)
             | Self::BalanceForfeited(_)
+            | Self::BalanceSpent(_)
+            | Self::SpendingReturned(_)
             | Self::ParticipantErased(_) => None,
         }
     }
