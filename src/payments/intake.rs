@@ -24,6 +24,12 @@ fn text(key: &Key) -> String {
     }
 }
 
+/// Objects as text, in the order in which they are locked: the payment comes last, since events that do not name it
+/// find it by the others.
+fn texts<'a>(keys: impl DoubleEndedIterator<Item = &'a Key>) -> Vec<String> {
+    keys.rev().map(text).collect()
+}
+
 /// Whom an event names as the buyer.
 fn named(fact: &Fact) -> Option<UserId> {
     let named = match fact {
@@ -50,8 +56,7 @@ async fn save(transaction: &mut PgConnection, payment: &Payment) -> Result<(), S
     let id = payment.intent_id();
     let nonsense = |error| StoreError::Nonsense(format!("payment {id} cannot be kept: {error}"));
     let state = serde_json::to_value(payment).map_err(nonsense)?;
-    let keys: Vec<String> = payment.keys().iter().map(text).collect();
-    store::save_payment(transaction, id, &state, &keys).await
+    store::save_payment(transaction, id, &state, &texts(payment.keys().iter())).await
 }
 
 impl Payments {
@@ -98,8 +103,7 @@ async fn join(
     event: &Event,
     body: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let keys: BTreeSet<String> = event.fact.keys().iter().map(text).collect();
-    let keys: Vec<String> = keys.into_iter().collect();
+    let keys = texts(BTreeSet::from_iter(event.fact.keys()).iter());
     store::lock(transaction, &keys).await?;
     let (event_id, event_type) = (&*event.event_id, &*event.event_type);
     let named = named(&event.fact);
@@ -136,7 +140,7 @@ async fn apply(
     let mut event_ids = vec![event.event_id.clone()];
     loop {
         let keys = payment.keys();
-        let fresh: Vec<String> = keys.difference(&known).map(text).collect();
+        let fresh = texts(BTreeSet::from_iter(keys.difference(&known)).into_iter());
         if fresh.is_empty() {
             break;
         }

@@ -52,8 +52,7 @@ pub struct ParkedPayment {
     pub changed_at: Timestamp,
 }
 
-/// Locks these objects until the transaction ends, so that one event about them is taken in at a time. Sorted, so that
-/// two that lock several do not wait for each other.
+/// Locks these objects in this order until the transaction ends, so that one event about them is taken in at a time.
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be locked; also if two wait for each other after all.

@@ -93,9 +93,7 @@ impl Handlers {
             fingerprint_key,
         });
         let written = carry_out(&self.0, &call, command).await?;
-        if payments::may_be_stripes(&recorded_id) {
-            self.settle_payment(&recorded_id).await?;
-        }
+        self.settle_payment(&recorded_id).await?;
         let (purchase, outcomes) = view::purchase(&written.events)?;
         let consistency_token = written.consistency_token;
         Ok(pb::RecordPurchaseResponse { purchase, outcomes, consistency_token })

@@ -26,10 +26,8 @@ use url::Url;
 /// The longest address of a page, in bytes.
 const MAX_URL_BYTES: usize = 2_000;
 
-/// Whether a purchase can be a payment of Stripe, whose ids begin like this. All other purchases are spared the look.
-pub(super) fn may_be_stripes(purchase_id: &PurchaseId) -> bool {
-    purchase_id.as_str().starts_with("pi_")
-}
+/// How the ids of payments begin at Stripe.
+const STRIPES: &str = "pi_";
 
 impl From<PaymentError> for ApiError {
     fn from(error: PaymentError) -> Self {
@@ -163,8 +161,11 @@ impl Handlers {
     }
 
     /// Records what is due of a payment of Stripe whose purchase was changed by a call: what Stripe told before can mean
-    /// something else now. Nothing is due of other purchases.
+    /// something else now. Nothing is due of other purchases, which are spared the look.
     pub(super) async fn settle_payment(&self, purchase_id: &PurchaseId) -> Result<(), ApiError> {
+        if !purchase_id.as_str().starts_with(STRIPES) {
+            return Ok(());
+        }
         let (actor, door) = (crate::store::Actor::SYSTEM, Door::webhook("stripe"));
         self.0.payments.settle(purchase_id.as_str(), &actor, &door).await?;
         Ok(())
