@@ -262,8 +262,9 @@ async fn a_provider_that_hangs_or_fails_is_unavailable_and_holds_nothing_up() {
     // Many wait for a provider that hangs; everything else goes on.
     stand_in.will(Act::Hang);
     let start = Instant::now();
-    let calls = (0..40).map(|_| {
-        let client = client.clone();
+    let caller = client.clone();
+    let calls = (0..40).map(move |_| {
+        let client = caller.clone();
         async move { (open(&client, wanted("", 100)).await, start.elapsed()) }
     });
     let hanging = tokio::spawn(at_once(calls));

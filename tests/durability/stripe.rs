@@ -41,10 +41,17 @@ fn events_of(payment: &Payment) -> Vec<Value> {
     ]
 }
 
-async fn line(client: &Client) {
+/// Payments of 4,000 rupees, each by a buyer of its own with a referrer of their own, so that no cap is reached.
+async fn payments(client: &Client, names: impl Iterator<Item = String>) -> Vec<Payment> {
     client.publish_shipped(LINES).await;
-    let ana = client.sign_up(LINES, "ana", "").await.unwrap();
-    client.sign_up(LINES, "bea", &ana.code).await.unwrap();
+    let mut payments = Vec::new();
+    for name in names {
+        let (referrer, buyer) = (format!("referrer-{name}"), format!("buyer-{name}"));
+        let referrer = client.sign_up(LINES, &referrer, "").await.unwrap();
+        client.sign_up(LINES, &buyer, &referrer.code).await.unwrap();
+        payments.push(Payment::new(&name, &buyer, 400_000));
+    }
+    payments
 }
 
 /// What a purchase comes to: refunds that stand, disputes, and what is left of the reward.
@@ -74,8 +81,10 @@ async fn reordered_repeated_and_concurrent_deliveries_on_two_servers_end_as_thos
     let (first, second) =
         tokio::join!(server_with_endpoint(&database), server_with_endpoint(&database));
     let client = first.client();
-    line(&client).await;
-    let expected = Payment::new("expected", "bea", 400_000);
+    let names =
+        std::iter::once("expected".to_owned()).chain((0..12).map(|index| format!("p{index}")));
+    let mut payments = payments(&client, names).await;
+    let expected = payments.remove(0);
     for event in events_of(&expected) {
         deliver_until_taken(&[&first.address], &event).await;
     }
@@ -84,8 +93,6 @@ async fn reordered_repeated_and_concurrent_deliveries_on_two_servers_end_as_thos
     assert_eq!(as_in_order.2, 12_000);
 
     let mut numbers = Numbers(7);
-    let payments: Vec<Payment> =
-        (0..12).map(|index| Payment::new(&format!("p{index}"), "bea", 400_000)).collect();
     let mut events: Vec<Value> = payments.iter().flat_map(events_of).collect();
     events.extend(events.clone());
     numbers.shuffle(&mut events);
@@ -121,9 +128,7 @@ async fn reordered_repeated_and_concurrent_deliveries_on_two_servers_end_as_thos
 async fn what_a_killed_server_did_not_answer_is_delivered_again_and_ends_the_same() {
     let database = TestDatabase::new().await;
     let mut server = server_with_endpoint(&database).await;
-    line(&server.client()).await;
-    let payments: Vec<Payment> =
-        (0..6).map(|index| Payment::new(&format!("p{index}"), "bea", 400_000)).collect();
+    let payments = payments(&server.client(), (0..6).map(|index| format!("p{index}"))).await;
     let mut events: Vec<Value> = payments.iter().flat_map(events_of).collect();
     Numbers(11).shuffle(&mut events);
     for share in events.chunks(events.len() / 3) {

@@ -88,7 +88,8 @@ async fn an_inquiry_follows_its_amount_and_is_won_when_it_is_closed() {
     ] {
         deliver(address, &payment.dispute(change, after_seconds, amount, status)).await;
         let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
-        assert_eq!(minor(purchase.disputed.as_ref()), disputed, "{change} {after_seconds}");
+        let found = purchase.disputed.map_or(0, |money| money.minor_units);
+        assert_eq!(found, disputed, "{change} {after_seconds}");
         comes_to(&client, "ana", balance).await;
     }
     let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
