@@ -233,6 +233,7 @@ pub(super) struct Settings {
     /// Minor units above which an adjustment of a balance waits for a second operator; 0: each one [default: 100000]
     #[arg(long, value_name = "MINOR", env = "TRIBUTARY_ADJUSTMENT_LIMIT")]
     pub(super) adjustment_limit: Option<i64>,
+    #[allow(clippy::doc_markdown, reason = "help is plain text")]
     /// The address of Stripe's API; another one stands in for it in tests [default: https://api.stripe.com]
     #[arg(long, value_name = "URL", env = "TRIBUTARY_STRIPE_API_URL")]
     pub(super) stripe_api_url: Option<ApiUrl>,

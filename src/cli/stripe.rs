@@ -41,7 +41,7 @@ fn secrets() -> Vec<Secret> {
 
 #[derive(Subcommand)]
 pub(super) enum Stripe {
-    /// Send the events of a payment with a partial refund to an endpoint, signed with STRIPE_WEBHOOK_SECRET
+    /// Send the events of a payment with a partial refund to an endpoint, signed with the secret of the environment
     SendTest(SendTest),
 }
 

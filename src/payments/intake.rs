@@ -103,22 +103,21 @@ async fn join(
     event: &Event,
     body: &str,
 ) -> Result<Vec<String>, StoreError> {
-    let keys = texts(BTreeSet::from_iter(event.fact.keys()).iter());
+    let keys = texts(event.fact.keys().into_iter().collect::<BTreeSet<_>>().iter());
     store::lock(transaction, &keys).await?;
     let (event_id, event_type) = (&*event.event_id, &*event.event_type);
     let named = named(&event.fact);
     let kept = KeptEvent { event_id, event_type, user_id: named.as_ref(), body };
     store::keep_event(&mut *transaction, kept).await?;
-    let payment_ids = match event.fact.intent() {
-        Some(intent_id) => vec![intent_id.to_owned()],
-        None => {
-            store::let_wait(&mut *transaction, event_id, &keys).await?;
-            let payment_ids = store::payments_with(&mut *transaction, &keys).await?;
-            let intents: Vec<String> =
-                payment_ids.iter().map(|id| text(&Key::Intent(id.clone()))).collect();
-            store::lock(transaction, &intents).await?;
-            payment_ids
-        }
+    let payment_ids = if let Some(intent_id) = event.fact.intent() {
+        vec![intent_id.to_owned()]
+    } else {
+        store::let_wait(&mut *transaction, event_id, &keys).await?;
+        let payment_ids = store::payments_with(&mut *transaction, &keys).await?;
+        let intents: Vec<String> =
+            payment_ids.iter().map(|id| text(&Key::Intent(id.clone()))).collect();
+        store::lock(transaction, &intents).await?;
+        payment_ids
     };
     for payment_id in &payment_ids {
         apply(transaction, payment_id, event).await?;
@@ -140,7 +139,7 @@ async fn apply(
     let mut event_ids = vec![event.event_id.clone()];
     loop {
         let keys = payment.keys();
-        let fresh = texts(BTreeSet::from_iter(keys.difference(&known)).into_iter());
+        let fresh = texts(keys.difference(&known).collect::<BTreeSet<_>>().into_iter());
         if fresh.is_empty() {
             break;
         }

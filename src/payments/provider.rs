@@ -238,12 +238,11 @@ impl Provider {
         headers: HeaderMap,
         form: String,
     ) -> io::Result<(StatusCode, Bytes)> {
-        let tls = match self.tls.get() {
-            Some(known) => known.clone(),
-            None => {
-                let made = tls()?;
-                self.tls.get_or_init(|| made).clone()
-            }
+        let tls = if let Some(known) = self.tls.get() {
+            known.clone()
+        } else {
+            let made = tls()?;
+            self.tls.get_or_init(|| made).clone()
         };
         let url = self.api.0.join(path).map_err(io::Error::other)?;
         post_to(&url, &tls, headers, form).await

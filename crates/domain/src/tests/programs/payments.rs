@@ -27,15 +27,15 @@ fn recorded(amount_minor: i64) -> Report {
     })
 }
 
-fn inr(amount_minor: i64) -> Option<Price> {
-    Some(Price { amount_minor, currency_code: "INR".into() })
+fn inr(amount_minor: i64) -> Price {
+    Price { amount_minor, currency_code: "INR".into() }
 }
 
 fn refunded(refund_id: &str, amount_minor: i64) -> Report {
     Report::Refunded(RefundPurchase {
         purchase_id: payment(),
         refund_id: RefundId::parse(refund_id).unwrap(),
-        amount: inr(amount_minor),
+        amount: Some(inr(amount_minor)),
         is_report: true,
         reason: None,
         own_programs: None,
@@ -54,7 +54,7 @@ fn disputed(amount_minor: i64) -> Report {
     Report::DisputeOpened(OpenDispute {
         purchase_id: payment(),
         dispute_id: DisputeId::parse(DISPUTE).unwrap(),
-        amount: inr(amount_minor),
+        amount: Some(inr(amount_minor)),
         own_programs: None,
     })
 }
