@@ -219,7 +219,9 @@ const EXPECTED: [(&str, &str); 11] = [
                 where own.aggregate_type = 'StoreItem' and own.aggregate_id = first.aggregate_id),
             first.position, split_part(first.aggregate_id, '/', 1),
             (last.payload ->> 'version')::integer, last.payload -> 'terms',
-            (select coalesce(sum(case event_type when 'ItemTaken' then 1 when 'ItemPutBack' then -1 else 0 end), 0)::bigint
+            (select coalesce(
+                    sum(case event_type when 'ItemTaken' then 1 when 'ItemPutBack' then -1 else 0 end), 0
+                )::bigint
                 from events as own
                 where own.aggregate_type = 'StoreItem' and own.aggregate_id = first.aggregate_id),
             first.recorded_at

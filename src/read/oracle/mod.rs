@@ -8,7 +8,8 @@
 //!
 //! Programs, users and participants take a few numbers each, however long their history is. What grows with the log is
 //! what is remembered of purchases that had consequences, because any of them can be refunded later: about 130 bytes a
-//! purchase, see [`deals`]. After a deviation the oracle goes on from what the log has, so that one fault is named once.
+//! purchase, see [`deals`]. After a deviation the oracle goes on from what the log has, so that one fault is named
+//! once.
 
 mod adopt;
 mod approvals;
@@ -178,8 +179,8 @@ impl Oracle {
             AnyEvent::Approval(fact) => approvals::sort(self, event, fact, judgement),
             AnyEvent::StoreItem(fact) => store::sort_item(self, event, fact),
             AnyEvent::Redemption(fact) => store::sort(self, event, fact, judgement),
-            // Who may call has no consequences, nor that a sign-up or an item was counted; work that is done again does what it
-            // would have done the first time.
+            // Who may call has no consequences, nor that a sign-up or an item was counted; work that is done again does
+            // what it would have done the first time.
             AnyEvent::ApiKey(_)
             | AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
@@ -312,7 +313,11 @@ impl Oracle {
         if let Some((name, fields)) = of_participant(fact, &event.stream) {
             let program = self.world.program_index(split(&event.stream.id).0);
             let (stream, position) = (event.stream.clone(), event.position);
-            judgement.found.push(Effect { program, stream, name, fields, position });
+            let mut found = Some(Effect { program, stream, name, fields, position });
+            for known in &mut judgement.found {
+                found = found.and_then(|part| known.join(part));
+            }
+            judgement.found.extend(found);
         }
     }
 

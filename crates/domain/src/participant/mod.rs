@@ -1,9 +1,12 @@
 //! A participant: a user in a program, with a code, perhaps a referrer, and what they earned.
 
 mod aggregate;
+mod balance;
 mod commands;
 mod events;
+mod grants;
 mod referrals;
+mod referring;
 mod settlement;
 mod spending;
 
@@ -29,7 +32,7 @@ pub use events::{
     SpendingReturned, TierChanged, TierPot,
 };
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
-pub use settlement::{RewardChange, RewardRef};
+pub use settlement::{CreditChange, RewardChange, RewardRef};
 pub use spending::{RedeemedItem, Return, Spend};
 
 /// The participant, who must exist and not be erased.
