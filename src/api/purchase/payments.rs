@@ -105,12 +105,8 @@ impl Handlers {
         let before = page.before(&mut fields, &request.page_token);
         let before = fields.finish(before)?;
         let pool = self.0.database.pool();
-        let mut found = in_time(store::parked(pool, before, page.rows())).await?;
-        let next_page_token = page.cut(&mut found, |payment| payment.number);
-        let numbers: Vec<i64> = found.iter().map(|payment| payment.number).collect();
-        let mut payments = found.into_iter().map(message).collect();
-        let last = |index| numbers.get(index).copied().unwrap_or_default();
-        let next_page_token = page.fit(&mut payments, numbers.len(), next_page_token, last);
+        let found = in_time(store::parked(pool, before, page.rows())).await?;
+        let (payments, next_page_token) = page.answer(found, |payment| payment.number, message);
         Ok(pb::ListUnmatchedPaymentsResponse { payments, next_page_token })
     }
 
