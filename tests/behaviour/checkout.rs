@@ -101,7 +101,7 @@ impl StandIn {
                 (status, json!({ "error": { "type": kind, "message": message } }))
             }
             Act::Hang => {
-                tokio::time::sleep(Duration::from_secs(60)).await;
+                tokio::time::sleep(Duration::from_mins(1)).await;
                 return;
             }
             Act::Close => return,

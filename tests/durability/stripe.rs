@@ -134,7 +134,8 @@ async fn what_a_killed_server_did_not_answer_is_delivered_again_and_ends_the_sam
     for share in events.chunks(events.len() / 3) {
         let address = server.address.clone();
         // Some of these are answered, and some are not.
-        let deliveries = share.to_vec().into_iter().map(move |event| {
+        let own = share.to_vec();
+        let deliveries = own.into_iter().map(move |event| {
             let address = address.clone();
             async move {
                 let secret = testing::stripe_events::WEBHOOK_SECRET;

@@ -13,7 +13,7 @@ use super::{Server, ServerOptions, TestDatabase, serve};
 /// The secret of the endpoint in tests.
 pub const WEBHOOK_SECRET: &str = "whsec_test_secret_0123456789";
 /// How long an event is delivered again until it is taken in.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The command of a server with an endpoint.
 pub fn serve_with_endpoint(database: &TestDatabase, options: &ServerOptions) -> Command {

@@ -111,22 +111,22 @@ async fn who_is_erased_leaves_no_body_and_no_payment() {
 async fn the_command_line_sends_the_events_of_a_payment() {
     let (database, server, client) = scene(&["ana", "bea"]).await;
     let url = format!("http://{}/webhooks/stripe", server.address);
-    let send = async |arguments: &[&str], secret: &str| {
+    let told = async |arguments: &[&str], secret: &str| {
         let mut command = testing::tributary();
         command.args(["stripe", "send-test", "--url", &url]).args(arguments);
         command.env("STRIPE_WEBHOOK_SECRET", secret).output().await.unwrap()
     };
     let arguments = ["--buyer", "bea", "--amount", "200000", "--currency", "INR"];
-    let sent = send(&arguments, WEBHOOK_SECRET).await;
+    let sent = told(&arguments, WEBHOOK_SECRET).await;
     let said = String::from_utf8(sent.stdout).unwrap();
     assert!(sent.status.success(), "{said}{}", String::from_utf8_lossy(&sent.stderr));
     assert!(said.contains("refund.created: received"), "{said}");
     comes_to(&client, "ana", 9_000).await;
-    let wrong = send(&arguments, "whsec_wrong").await;
+    let wrong = told(&arguments, "whsec_wrong").await;
     assert!(!wrong.status.success());
     let said = String::from_utf8(wrong.stderr).unwrap();
     assert!(said.contains("answered 400: no signature matches"), "{said}");
-    send(&[], WEBHOOK_SECRET).await;
+    told(&[], WEBHOOK_SECRET).await;
     assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::NoBuyer]);
     database.check().await;
     server.stop().await;

@@ -119,24 +119,19 @@ async fn amounts_follow_stripes_table_and_what_is_no_whole_minor_unit_waits() {
     ] {
         let payment = Payment::new(name, "ana", amount).in_currency(currency);
         deliver(address, &payment.session()).await;
-        match recorded {
-            Some(recorded) => {
-                let purchase = client.purchase(&payment.id()).await.unwrap().purchase.unwrap();
-                let amount = purchase.amount.unwrap();
-                assert_eq!(
-                    (amount.currency_code.to_lowercase(), amount.minor_units),
-                    (currency.to_owned(), recorded)
-                );
-            }
-            None => {
-                let found = client.purchase(&payment.id()).await;
-                refused(found, Code::NotFound, "PURCHASE_NOT_FOUND");
-                let waiting = unmatched(&client).await;
-                assert_eq!(waiting[0].payment_id, payment.id());
-                assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::UnusableAmount]);
-                assert!(waiting[0].amount.is_none());
-            }
-        }
+        let Some(recorded) = recorded else {
+            let found = client.purchase(&payment.id()).await;
+            refused(found, Code::NotFound, "PURCHASE_NOT_FOUND");
+            let waiting = unmatched(&client).await;
+            assert_eq!(waiting[0].payment_id, payment.id());
+            assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::UnusableAmount]);
+            assert!(waiting[0].amount.is_none());
+            continue;
+        };
+        let purchase = client.purchase(&payment.id()).await.unwrap().purchase.unwrap();
+        let amount = purchase.amount.unwrap();
+        let found = (amount.currency_code.to_lowercase(), amount.minor_units);
+        assert_eq!(found, (currency.to_owned(), recorded));
     }
     // A session and what was received differ: what came first is recorded, and the difference waits.
     let payment = Payment::new("differs", "ana", 1_000);
