@@ -11,6 +11,7 @@ pub mod live;
 pub mod mails;
 pub mod metrics;
 mod occasionally;
+pub mod payments;
 pub mod public_url;
 pub mod reactions;
 pub mod read;

@@ -52,6 +52,34 @@ pub struct OfFlagKind {
     pub kind: &'static str,
 }
 
+/// A webhook, by the type of its event and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OfWebhook {
+    /// The type, as in `refund.created`; `other` if it is not read.
+    pub event_type: &'static str,
+    /// `recorded`, `parked`, `waiting`, `ignored`, `bad_signature`, `malformed` or `failed`.
+    pub outcome: &'static str,
+}
+
+/// Counts of payments by a provider.
+#[derive(Clone, Default)]
+pub struct PaymentMetrics {
+    /// Webhooks of Stripe.
+    pub webhooks: Family<OfWebhook, Counter>,
+}
+
+impl PaymentMetrics {
+    fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "stripe_webhooks",
+            "Webhooks of Stripe, by the type of the event and what became of it",
+            metrics.webhooks.clone(),
+        );
+        metrics
+    }
+}
+
 /// Counts of fraud flags.
 #[derive(Clone, Default)]
 pub struct FraudMetrics {
@@ -211,6 +239,8 @@ pub struct Metrics {
     pub expirations: TimedMetrics,
     /// Fraud flags.
     pub fraud: FraudMetrics,
+    /// Payments by a provider.
+    pub payments: PaymentMetrics,
     /// Calls that began.
     pub rpcs_started: Family<Rpc, Counter>,
     /// Calls that ended, by code.
@@ -240,6 +270,7 @@ impl Default for Metrics {
         let releases = TimedMetrics::register::<Release>(&mut registry);
         let expirations = TimedMetrics::register::<Expiration>(&mut registry);
         let fraud = FraudMetrics::register(&mut registry);
+        let payments = PaymentMetrics::register(&mut registry);
         let clock_ahead_seconds = Gauge::default();
         let rpcs_started = Family::default();
         let rpcs_handled = Family::default();
@@ -317,6 +348,7 @@ impl Default for Metrics {
             releases,
             expirations,
             fraud,
+            payments,
             rpcs_started,
             rpcs_handled,
             rpc_seconds,

@@ -24,6 +24,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::FraudFlagNotFound
         | ErrorReason::ApprovalNotFound
         | ErrorReason::SessionNotFound
+        | ErrorReason::PaymentNotFound
         | ErrorReason::MailNotFound
         | ErrorReason::ItemNotFound
         | ErrorReason::RedemptionNotFound
@@ -52,6 +53,9 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::BalanceOwed
         | ErrorReason::AddressUsedBefore
         | ErrorReason::BalanceLimitReached
+        | ErrorReason::PaymentRecorded
+        | ErrorReason::ProviderNotConfigured
+        | ErrorReason::ProviderRefused
         | ErrorReason::UnitIsFixed
         | ErrorReason::TooManyVersions
         | ErrorReason::TooManyPrograms
@@ -112,6 +116,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         ErrorReason::DatabaseUnavailable
         | ErrorReason::ShuttingDown
         | ErrorReason::ReadModelBehind
+        | ErrorReason::ProviderUnavailable
         | ErrorReason::ReadModelBuilding => Code::Unavailable,
         ErrorReason::UnknownMethod | ErrorReason::UnsupportedCompression => Code::Unimplemented,
         ErrorReason::Unspecified | ErrorReason::Internal => Code::Internal,
@@ -141,6 +146,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::InvalidTime
         | ErrorReason::InvalidTimeZone
         | ErrorReason::InvalidIpAddress
+        | ErrorReason::InvalidUrl
+        | ErrorReason::AmountNotPayable
         | ErrorReason::InvalidPageSize
         | ErrorReason::InvalidPageToken
         | ErrorReason::InvalidResumeToken

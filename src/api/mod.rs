@@ -78,6 +78,7 @@ use contract::pb;
 use crate::access::Access;
 use crate::engine::{Engine, Environment};
 use crate::live::Live;
+use crate::payments::Payments;
 use crate::read::{Boards, Reads};
 use crate::store::{Database, Epoch};
 
@@ -112,6 +113,8 @@ pub struct Context {
     pub limits: limits::Limits,
     /// Sign-ups by callers whom nobody vouches for.
     open_door: open_door::OpenDoor,
+    /// Payments by Stripe.
+    pub payments: Payments,
     /// Cancelled when streams are to end.
     pub stopping: tokio_util::sync::CancellationToken,
 }

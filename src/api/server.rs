@@ -28,6 +28,7 @@ use crate::live::{self, Live};
 use crate::mails::unsubscribing::Unsubscribing;
 use crate::mails::{LinkSecrets, MailSettings, TokenLives};
 use crate::metrics::Metrics;
+use crate::payments::{self, Payments};
 use crate::public_url::PublicUrl;
 use crate::reactions::{self, Reaction};
 use crate::read::{Boards, Reads};
@@ -116,6 +117,8 @@ pub struct ServerOptions {
     pub jobs: jobs::Limits,
     /// How mails are sent.
     pub mail: MailSettings,
+    /// What the server is told about Stripe.
+    pub payments: payments::Settings,
     /// Limits on what clients can take.
     pub transport: transport::Limits,
     /// Where metrics are exposed over HTTP, if anywhere.
@@ -177,6 +180,7 @@ impl Server {
             live,
             jobs,
             mail,
+            payments,
             transport: limits,
             metrics_listener,
             traces,
@@ -252,11 +256,15 @@ impl Server {
         let (counts, own) = (metrics.releases.clone(), environment.clone());
         let releases = jobs::Loop::<Release>::new(database.clone(), engine.clone(), own, counts);
         tasks.spawn(Stage::Background, "releases", |stop| releases.run(stop));
+        let (of_payments, own) = (database.clone(), environment.clone());
+        let counts = metrics.payments.clone();
+        let payments = Payments::new(of_payments, engine.clone(), own, payments, counts);
         let (counts, own) = (metrics.expirations.clone(), environment.clone());
         let expirations =
             jobs::Loop::<Expiration>::new(database.clone(), engine.clone(), own, counts);
         tasks.spawn(Stage::Background, "expirations", |stop| expirations.run(stop));
         let context = Context {
+            payments,
             access,
             limits: Limits::new(&settings.rates, metrics.clone()),
             open_door: OpenDoor::new(settings.self_registration, metrics.clone()),

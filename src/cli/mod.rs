@@ -22,6 +22,7 @@ mod secrets;
 mod serve;
 mod settings;
 mod status;
+mod stripe;
 mod verify;
 mod walkthrough;
 
@@ -62,6 +63,9 @@ enum Command {
     /// Create, list and revoke API keys in the database, for when no key works
     #[command(subcommand)]
     Keys(keys::Keys),
+    /// Try out the endpoint for webhooks of Stripe
+    #[command(subcommand)]
+    Stripe(stripe::Stripe),
     /// Look after the read models: rebuild them, see how far they are
     #[command(subcommand)]
     Projections(projections::Projections),
@@ -120,6 +124,7 @@ pub fn main() -> ExitCode {
             Command::Program(program) => program.run().await,
             Command::Call(call) => call.run().await,
             Command::Keys(keys) => Box::pin(keys.run()).await,
+            Command::Stripe(stripe) => stripe.run().await,
             Command::Projections(projections) => projections.run().await,
             Command::Verify(verify) => verify.run().await,
         }

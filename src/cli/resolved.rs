@@ -13,6 +13,7 @@ use super::faults::{Faults, names};
 use super::mail::{MailPace, MailPart};
 use super::optional::Optional;
 use super::settings::Settings;
+use super::stripe;
 use super::{CliError, files};
 use crate::access;
 use crate::api::transport;
@@ -21,6 +22,7 @@ use crate::engine::{self, Environment};
 use crate::jobs::{self, days};
 use crate::live;
 use crate::mails::MailSettings;
+use crate::payments;
 use crate::store::Database;
 use crate::traces::{Traces, check_ratio};
 use domain::fraud::DisposableDomains;
@@ -47,6 +49,7 @@ pub(super) struct Resolved {
     mail: MailPart,
     mail_pace: MailPace,
     transport: transport::Limits,
+    payments: payments::Settings,
     pub(super) access: access::Settings,
 }
 
@@ -68,6 +71,7 @@ impl Settings {
             access: access_settings(&settings, faults),
             mail_pace: mail_pace(&settings, faults),
             traces: traces(&settings, faults),
+            payments: stripe::settings(settings.stripe_api_url, faults),
             listen: match settings.listen {
                 Some(listen) => listen,
                 None => DEFAULT_LISTEN.parse()?,
@@ -141,6 +145,9 @@ fn job_limits(settings: &Settings, faults: &mut Faults) -> jobs::Limits {
     faults.set_time(&mut limits.evidence_kept, "evidence_kept_days", days, 1..=400, evidence);
     let notes = settings.notes_kept_days;
     faults.set_time(&mut limits.notes_kept, "notes_kept_days", days, 1..=3_650, notes);
+    let events = settings.stripe_events_kept_days;
+    let value = &mut limits.stripe_events_kept;
+    faults.set_time(value, "stripe_events_kept_days", days, 1..=3_650, events);
     // Its bounds are checked where the server gets it.
     if let Some(kept @ 1..=365) = settings.sign_ups_kept_days {
         limits.sign_ups_kept = days(kept);
@@ -320,6 +327,7 @@ impl Resolved {
             live: self.live,
             jobs: self.jobs,
             mail,
+            payments: self.payments,
             transport: self.transport,
         }
     }
@@ -401,6 +409,11 @@ mod tests {
             ("notes_kept_days", (resolved.jobs.notes_kept.as_secs() / 86_400).to_string()),
             ("disposable_domains", "none".into()),
             ("adjustment_limit", server.adjustment_limit_minor.to_string()),
+            ("stripe_api_url", resolved.payments.api_url.to_string()),
+            (
+                "stripe_events_kept_days",
+                (resolved.jobs.stripe_events_kept.as_secs() / 86_400).to_string(),
+            ),
         ]
     }
 

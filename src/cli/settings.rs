@@ -13,6 +13,7 @@ use super::door::Switch;
 use super::optional::{Optional, OptionalPath};
 use crate::api::cors::Origin;
 use crate::api::transport::Network;
+use crate::payments::ApiUrl;
 use crate::public_url::PublicUrl;
 
 /// Where the database is.
@@ -232,6 +233,13 @@ pub(super) struct Settings {
     /// Minor units above which an adjustment of a balance waits for a second operator; 0: each one [default: 100000]
     #[arg(long, value_name = "MINOR", env = "TRIBUTARY_ADJUSTMENT_LIMIT")]
     pub(super) adjustment_limit: Option<i64>,
+    #[allow(clippy::doc_markdown, reason = "help is plain text")]
+    /// The address of Stripe's API; another one stands in for it in tests [default: https://api.stripe.com]
+    #[arg(long, value_name = "URL", env = "TRIBUTARY_STRIPE_API_URL")]
+    pub(super) stripe_api_url: Option<ApiUrl>,
+    /// Days for which events of Stripe are kept as they came [default: 30]
+    #[arg(long, value_name = "DAYS", env = "TRIBUTARY_STRIPE_EVENTS_KEPT_DAYS")]
+    pub(super) stripe_events_kept_days: Option<u64>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]

@@ -121,6 +121,8 @@ pub struct Limits {
     pub evidence_kept: Duration,
     /// How long notes of operators and callers are kept.
     pub notes_kept: Duration,
+    /// How long events of Stripe are kept.
+    pub stripe_events_kept: Duration,
     /// How long sign-ups wait for the confirmation of their address.
     pub sign_ups_kept: Duration,
     /// How often the table is polled when no notice arrives.
@@ -139,6 +141,7 @@ impl Default for Limits {
             mails_kept: days(30),
             evidence_kept: days(400),
             notes_kept: days(400),
+            stripe_events_kept: days(30),
             sign_ups_kept: days(7),
             poll_interval: Duration::from_secs(1),
             grace: Duration::from_secs(30),

@@ -71,10 +71,11 @@ pub(super) struct Audit {
     pub(super) accounts: HashMap<Arc<str>, Account>,
     /// By the referee's stream: the referrer's stream, and the status of the referral.
     referrals: HashMap<Arc<str>, (Arc<str>, ReferralStatus)>,
-    /// The purchase that the current command records or makes up for, and what it has paid, by stream and level.
+    /// The purchase that the current command records or makes up for, until something goes back of it, and what it has
+    /// paid, by stream and level.
     rewarded: Option<PurchaseId>,
     paid: Vec<(Arc<str>, u32)>,
-    /// The purchase that the current command records, and whose credit it has paid.
+    /// The purchase that the current command records, until something goes back of it, and whose credit it has paid.
     recorded: Option<PurchaseId>,
     credited: Vec<u32>,
     /// What is left of each reward but points by tier, by the number of the account and the sequence.
@@ -143,11 +144,6 @@ impl Audit {
             | AnyEvent::Redemption(_)
             | AnyEvent::Purchase(
                 PurchaseEvent::RewardWithheld(_)
-                | PurchaseEvent::PurchaseRefunded(_)
-                | PurchaseEvent::RefundCancelled(_)
-                | PurchaseEvent::DisputeOpened(_)
-                | PurchaseEvent::DisputeUpdated(_)
-                | PurchaseEvent::DisputeClosed(_)
                 | PurchaseEvent::PurchaseRewardHeld(_)
                 | PurchaseEvent::PurchaseRewardReleased(_)
                 | PurchaseEvent::HoldPeriodEnded(_)
@@ -164,6 +160,17 @@ impl Audit {
             AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(_)) => {
                 self.rewarded = PurchaseId::parse(&event.stream.id).ok();
                 self.recorded.clone_from(&self.rewarded);
+            }
+            // All that the purchase itself brings comes before what goes back of it in the same command.
+            AnyEvent::Purchase(
+                PurchaseEvent::PurchaseRefunded(_)
+                | PurchaseEvent::RefundCancelled(_)
+                | PurchaseEvent::DisputeOpened(_)
+                | PurchaseEvent::DisputeUpdated(_)
+                | PurchaseEvent::DisputeClosed(_),
+            ) => {
+                self.rewarded = None;
+                self.recorded = None;
             }
             AnyEvent::Purchase(PurchaseEvent::PurchaseMadeUp(_)) => {
                 self.rewarded = PurchaseId::parse(&event.stream.id).ok();

@@ -17,6 +17,7 @@
 //!   links.
 //! - [`sign_ups`] holds sign-ups that wait until their address is confirmed.
 //! - [`second_factors`] holds second factors, and what of them is used up.
+//! - [`stripe`] holds what Stripe told by webhooks.
 //! - [`claims`] looks up who owns a unique value, [`purchases`] what a buyer has bought.
 
 pub mod api_keys;
@@ -48,6 +49,7 @@ pub mod second_factors;
 pub mod sessions;
 pub mod sign_ups;
 mod snapshots;
+pub mod stripe;
 pub mod timed;
 
 use std::borrow::Cow;

@@ -39,6 +39,10 @@ pub const TABLES: &[&str] = &[
     "sign_up_requests",
     "sign_ups",
     "snapshots",
+    "stripe_event_keys",
+    "stripe_events",
+    "stripe_payment_keys",
+    "stripe_payments",
     "user_roles",
     "writers",
 ];

@@ -50,6 +50,7 @@ pub(super) async fn in_process_with(
         live: live::Limits::default(),
         jobs: jobs::Limits::default(),
         mail: tributary::mails::MailSettings::nowhere().unwrap(),
+        payments: tributary::payments::Settings::default(),
         transport: tributary::api::transport::Limits::default(),
         metrics_listener: None,
         traces: Traces::default(),

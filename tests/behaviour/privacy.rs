@@ -48,6 +48,8 @@ const PERSONAL: &[&str] = &[
     "fraud_evidence",
     "fraud_notes",
     "notes",
+    "stripe_payments",
+    "stripe_events",
 ];
 
 /// What is sent in fields of this name; other text fields get the address.

@@ -42,6 +42,7 @@ impl Shifted {
             access: tributary::access::Settings::default(),
             environment: Environment { now, ..machine },
             settings: ServerSettings::default(),
+            payments: tributary::payments::Settings::default(),
             transport: tributary::api::transport::Limits::default(),
             engine: Limits::default(),
             live: tributary::live::Limits::default(),

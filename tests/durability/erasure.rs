@@ -36,6 +36,9 @@ const IMPERSONAL: &[&str] = &[
     // Hashes only.
     "sign_up_requests",
     "snapshots",
+    // Ids of the provider.
+    "stripe_event_keys",
+    "stripe_payment_keys",
     "writers",
 ];
 

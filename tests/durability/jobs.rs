@@ -220,6 +220,14 @@ async fn jobs_that_are_done_are_deleted_when_their_time_is_over_and_cleaning_is_
         select id, 'welcome', now() - interval '80 days' from jobs where kind = 'parked mail'
         union all select id, 'welcome', now() - interval '6 days' from jobs where kind = 'kept'";
     database.pool.execute(mails).await.unwrap();
+    // What Stripe told is kept for 30 days, and so is what of it waits.
+    let events = "insert into stripe_events (event_id, event_type, body, received_at)
+        select 'evt_' || days, 'invoice.paid', '{}', now() - make_interval(days => days)
+        from unnest(array[29, 31]) as days";
+    database.pool.execute(events).await.unwrap();
+    let waiting =
+        "insert into stripe_event_keys select 'invoice:in_1', event_id from stripe_events";
+    database.pool.execute(waiting).await.unwrap();
     let limits = Limits { kept: jobs::days(7), mails_kept: jobs::days(7), ..hasty() };
     let stop = CancellationToken::new();
     // Two servers, one job.
@@ -261,6 +269,13 @@ async fn jobs_that_are_done_are_deleted_when_their_time_is_over_and_cleaning_is_
     assert_eq!(left, ["clean", "kept", "parked", "queued"]);
     assert_eq!(database.count("select count(*) from writers").await, 0);
     assert_eq!(database.count("select count(*) from mails").await, 1);
+    let told: Vec<String> =
+        sqlx::query_scalar("select event_id from stripe_events natural join stripe_event_keys")
+            .fetch_all(&database.pool)
+            .await
+            .unwrap();
+    assert_eq!(told, ["evt_29"]);
+    assert_eq!(database.count("select count(*) from stripe_event_keys").await, 1);
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ async fn server(database: &TestDatabase) -> Server {
         live: tributary::live::Limits::default(),
         jobs: tributary::jobs::Limits::default(),
         mail: tributary::mails::MailSettings::nowhere().unwrap(),
+        payments: tributary::payments::Settings::default(),
         transport: tributary::api::transport::Limits::default(),
         metrics_listener: None,
         traces: Traces::default(),

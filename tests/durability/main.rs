@@ -64,4 +64,5 @@ mod sessions;
 mod sign_ups;
 mod snapshots;
 mod store;
+mod stripe;
 mod surroundings;

@@ -18,6 +18,13 @@ pub fn is_currency(code: &str) -> bool {
     })
 }
 
+/// How many decimals ISO 4217 gives a currency; `None` if `code` is no currency.
+#[must_use]
+pub fn decimals(code: &str) -> Option<u32> {
+    let entry = ALL_MAP.get(code).filter(|_| is_currency(code))?;
+    Some(u32::try_from(entry.unit).unwrap_or_default())
+}
+
 /// What is wrong with `code` where a currency is needed; `None` if it is one.
 #[must_use]
 pub fn currency_fault(code: &str) -> Option<&'static str> {
@@ -47,8 +54,7 @@ pub fn is_unit(code: &str) -> bool {
 /// An amount for people: `12.50 USD`, `900 JPY`, `7 POINTS`.
 #[must_use]
 pub fn amount_text(minor_units: i64, unit: &str) -> String {
-    let decimals = ALL_MAP.get(unit).filter(|_| is_currency(unit)).map_or(0, |entry| entry.unit);
-    let decimals = usize::try_from(decimals).unwrap_or(0);
+    let decimals = decimals(unit).and_then(|of| usize::try_from(of).ok()).unwrap_or(0);
     let sign = if minor_units < 0 { "-" } else { "" };
     let digits = format!("{:0>1$}", minor_units.unsigned_abs(), decimals + 1);
     match digits.split_at(digits.len() - decimals) {
@@ -97,6 +103,22 @@ mod tests {
             (i64::MIN, "POINTS", "-9223372036854775808 POINTS"),
         ] {
             assert_eq!(amount_text(minor_units, unit), text);
+        }
+    }
+
+    #[test]
+    fn decimals_are_those_of_iso_4217() {
+        for (code, expected) in [
+            ("USD", Some(2)),
+            ("JPY", Some(0)),
+            ("KWD", Some(3)),
+            ("ISK", Some(0)),
+            ("UGX", Some(0)),
+            ("MGA", Some(2)),
+            ("XAU", None),
+            ("POINTS", None),
+        ] {
+            assert_eq!(decimals(code), expected, "{code}");
         }
     }
 

@@ -24,6 +24,7 @@ mod proxy;
 pub mod second_factors;
 mod several;
 mod stopping;
+pub mod stripe_events;
 pub mod tls;
 mod watching;
 

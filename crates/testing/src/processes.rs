@@ -33,6 +33,7 @@ pub fn clean_command(program: &Path) -> Command {
             || name.starts_with("PG")
             || name == "DATABASE_URL"
             || name == "SMTP_URL"
+            || name.starts_with("STRIPE_")
         {
             command.env_remove(name);
         }

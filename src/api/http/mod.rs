@@ -4,6 +4,7 @@
 //! - [`health`] reports whether the server is alive and ready, [`page`] is the page at `/`.
 //! - [`account_pages`] are what the links in mails lead to.
 //! - [`public_keys`] are those of access tokens.
+//! - [`stripe`] is where Stripe tells of payments.
 //! - [`unsubscribe`] is the page by which people switch mails off.
 //! - [`form`] determines the form of answer that a client accepts, [`media`] whether it speaks gRPC, and
 //!   [`refusals`] refuses requests in that form.
@@ -15,6 +16,7 @@ pub(super) mod media;
 mod page;
 mod public_keys;
 pub(super) mod refusals;
+mod stripe;
 mod unsubscribe;
 
 use axum::Router;
@@ -45,6 +47,7 @@ fn routes(state: State) -> Router {
         .route("/readyz", get(health::ready))
         .route("/.well-known/jwks.json", get(public_keys::show))
         .merge(linked_pages(&state))
+        .merge(stripe::routes(&state))
         .with_state(state)
 }
 

@@ -1,6 +1,7 @@
 //! `PurchaseService`: purchases and their consequences.
 
 mod money_back;
+mod payments;
 mod view;
 
 use crate::api::Context;
@@ -21,8 +22,8 @@ use domain::{ProgramId, Purchase, PurchaseId, Refusal, StreamKey, UserId, load};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
-    use Callers::{BackEnds, SignedIn};
-    use Subject::{BuyerOf, User, UserOrEverybody};
+    use Callers::{BackEnds, Operators, SignedIn};
+    use Subject::{BuyerOf, None, User, UserOrEverybody};
     &[
         Rule {
             // It counts in the programs of the key only.
@@ -44,6 +45,9 @@ pub(super) const RULES: &[Rule] = {
             SignedIn,
             UserOrEverybody("buyer_user_id", BackEnds),
         ),
+        row("PurchaseService", "CreateCheckoutSession", SignedIn, User("buyer_user_id")),
+        row("PurchaseService", "ListUnmatchedPayments", Operators, None),
+        row("PurchaseService", "AttachPayment", Operators, User("buyer_user_id")),
     ]
 };
 
@@ -78,6 +82,7 @@ impl Handlers {
         let required = purchase_id.zip(buyer_user_id).zip(amount);
         let ((purchase_id, buyer_user_id), (amount_minor, currency_code)) =
             fields.finish(required)?;
+        let recorded_id = purchase_id.clone();
         let command = Command::RecordPurchase(RecordPurchase {
             purchase_id,
             buyer_user_id,
@@ -88,6 +93,7 @@ impl Handlers {
             fingerprint_key,
         });
         let written = carry_out(&self.0, &call, command).await?;
+        self.settle_payment(&recorded_id).await?;
         let (purchase, outcomes) = view::purchase(&written.events)?;
         let consistency_token = written.consistency_token;
         Ok(pb::RecordPurchaseResponse { purchase, outcomes, consistency_token })

@@ -45,6 +45,7 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
+        self.settle_payment(&purchase_id).await?;
         let own = Some(&refund_id).filter(|_| !request.refund_id.is_empty());
         let recorded = refunded(&written.events, own)?;
         let (refunded, recorded_at) = recorded.ok_or_else(internal)?;
@@ -130,6 +131,7 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
+        self.settle_payment(&purchase_id).await?;
         let consequences =
             Consequences::of_recorded(&written.events, call.principal.program_ids())?;
         let purchase = self.purchase_at(&purchase_id, &written.events).await?;
@@ -253,7 +255,7 @@ fn outcome(state: pb::DisputeState) -> Option<DisputeOutcome> {
     }
 }
 
-/// The refund among the events of a command, and when it was recorded.
+/// The refund among the events of a command, which can be one of several, and when it was recorded.
 fn refunded(
     events: &[RecordedEvent],
     refund_id: Option<&RefundId>,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::jobs::{Attempt, Doing, Handler, TakenJob};
 use crate::store::{
     Database, StoreError, epoch, evidence, jobs, mailed_tokens, mails, notes, sessions, sign_ups,
+    stripe,
 };
 
 /// How many rows are deleted in one statement.
@@ -19,6 +20,8 @@ pub(super) struct Clean {
     pub(super) evidence_kept: Duration,
     /// How long notes of operators and callers are kept.
     pub(super) notes_kept: Duration,
+    /// How long events of Stripe are kept.
+    pub(super) stripe_events_kept: Duration,
     /// How long sign-ups wait for the confirmation of their address.
     pub(super) sign_ups_kept: Duration,
 }
@@ -74,6 +77,8 @@ impl Clean {
         while evidence::delete_old(database.pool(), self.evidence_kept, ROWS).await? > 0 {}
         while notes::delete_old(database.pool(), self.notes_kept, ROWS).await? > 0 {}
         while sign_ups::delete_old(database.pool(), self.sign_ups_kept, ROWS).await? > 0 {}
+        let kept = self.stripe_events_kept;
+        while stripe::delete_old_events(database.pool(), kept, ROWS).await? > 0 {}
         tracing::debug!(jobs = deleted, sessions, mails, "deleted what is no longer needed");
         Ok(())
     }

@@ -21,6 +21,7 @@ pub fn all(limits: &Limits, mail: SendMail, engine: Engine, environment: Environ
         mails_kept: limits.mails_kept,
         evidence_kept: limits.evidence_kept,
         notes_kept: limits.notes_kept,
+        stripe_events_kept: limits.stripe_events_kept,
         sign_ups_kept: limits.sign_ups_kept,
     };
     let [urgent, other] = mail::Lane::all(mail);

@@ -21,7 +21,7 @@ pub(super) fn sort(
     judgement: &mut Judgement,
 ) {
     oracle.unless(judgement.changed.is_none(), event, || {
-        "expected one change of a purchase in a command, found another".into()
+        "expected the consequences of one change of a purchase before the next, found none".into()
     });
     let before = Before::of(&oracle.world, &event.stream.id);
     judgement.changed.get_or_insert(before);

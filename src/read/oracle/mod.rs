@@ -21,6 +21,7 @@ mod inputs;
 mod judge;
 mod make_up;
 mod own;
+mod parts;
 mod posts;
 mod price;
 mod reckon;
@@ -122,7 +123,9 @@ impl Oracle {
             matches!(fact, AnyEvent::Purchase(PurchaseEvent::PurchaseMadeUp(_)))
         };
         if !command.iter().any(is_made_up) {
-            self.take(&command, &command, Judgement::default());
+            for part in parts::of(&command) {
+                self.take(&command, part, Judgement::default());
+            }
             return;
         }
         let (granting, taking_back) = command.split_at(make_up::granting(&command));

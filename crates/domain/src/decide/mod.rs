@@ -15,6 +15,7 @@ mod hold;
 mod job;
 mod make_up;
 mod money_back;
+mod payment;
 mod profile;
 mod program;
 mod purchase;
@@ -38,6 +39,7 @@ pub use hold::{EndHoldPeriod, HoldReward, RewardName};
 pub use money_back::{
     CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase, rehearse_refund,
 };
+pub use payment::Report;
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
@@ -102,6 +104,8 @@ pub enum Command {
     },
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
+    /// Records what a payment provider has told of a payment, all in one append.
+    ReportPayment(Vec<Report>),
     /// Grants what a purchase would have granted if a referral had not been held or rejected that counts now.
     MakeUpPurchase {
         purchase_id: PurchaseId,
@@ -169,6 +173,7 @@ impl Command {
             Self::EraseUser { .. } => "EraseUser",
             Self::ApplyReferral(_) => "ApplyReferral",
             Self::RecordPurchase(_) => "RecordPurchase",
+            Self::ReportPayment(_) => "ReportPayment",
             Self::MakeUpPurchase { .. } => "MakeUpPurchase",
             Self::SettlePurchase { .. } => "SettlePurchase",
             Self::SettleReferral(_) => "SettleReferral",
@@ -220,6 +225,7 @@ impl Command {
             | Self::RetryJob { .. }
             | Self::EraseUser { .. }
             | Self::ApplyReferral(_)
+            | Self::ReportPayment(_)
             | Self::MakeUpPurchase { .. }
             | Self::SettlePurchase { .. }
             | Self::SettleReferral(_)
@@ -274,6 +280,7 @@ impl Command {
             }
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
+            Self::ReportPayment(reports) => payment::report(work, reports),
             Self::MakeUpPurchase { purchase_id, program_id } => {
                 make_up::make_up(work, purchase_id, program_id)
             }

@@ -12,6 +12,7 @@ mod held_referrals;
 mod lots;
 mod money_back;
 mod multi_level_commission;
+mod payments;
 mod purchases;
 mod referral_count;
 mod referrals;

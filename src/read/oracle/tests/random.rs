@@ -1,9 +1,13 @@
 //! Random histories: those of the domain's own decisions have no deviation, and each with a changed posting has.
 
 use domain::DisputeOutcome;
+use domain::decide::Report;
 use serde_json::{Value, json};
 
-use super::scene::{Scene, deviations, faults, flat, is_valid, rate, rules, tiers, without};
+use super::scene::{
+    Scene, cancelled, closed, deviations, disputed, faults, flat, is_valid, rate, refunded, rules,
+    tiers, without,
+};
 use crate::store::RecordedEvent;
 
 /// The generator `SplitMix64` of Steele, Lea and Flood (2014).
@@ -87,6 +91,28 @@ fn any_rules(dice: &mut Dice) -> Value {
     rules(&changes)
 }
 
+/// What has gone back of a purchase before it was heard of.
+fn went_back(dice: &mut Dice, id: &str) -> Vec<Report> {
+    let mut back = Vec::new();
+    for part in ["0", "1"] {
+        if dice.is() {
+            back.push(Report::Refunded(refunded(id, part, dice.amount(600))));
+            if dice.is() {
+                back.push(Report::RefundCancelled(cancelled(id, part)));
+            }
+        }
+        // One of more than the price is refused, and the purchase with it.
+        if dice.is() {
+            back.push(Report::DisputeOpened(disputed(id, part, dice.amount(200))));
+            if dice.is() {
+                let outcome = if dice.is() { DisputeOutcome::Won } else { DisputeOutcome::Lost };
+                back.push(Report::DisputeClosed(closed(id, part, outcome)));
+            }
+        }
+    }
+    back
+}
+
 /// A random history of one program.
 fn history(dice: &mut Dice, steps: usize) -> Scene {
     let mut scene = Scene::of(&random_rules(dice));
@@ -107,7 +133,15 @@ fn history(dice: &mut Dice, steps: usize) -> Scene {
             _ if users.is_empty() => {}
             6..=13 => {
                 let id = format!("o{step}");
-                if scene.buy(&id, &any_user, dice.amount(1_000)) {
+                let amount_minor = dice.amount(1_000);
+                let is_recorded = match dice.below(4) {
+                    0 => {
+                        let back = went_back(dice, &id);
+                        scene.pay(&id, (&any_user, amount_minor), back)
+                    }
+                    _ => scene.buy(&id, &any_user, amount_minor),
+                };
+                if is_recorded {
                     purchases.push(id);
                 }
             }

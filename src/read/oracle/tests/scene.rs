@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::decide::{
     CancelRefund, CloseDispute, Command, ConfirmEmail, EndHoldPeriod, HoldReward, OpenDispute,
-    Price, RecordPurchase, RefundPurchase, RegisterUser, RewardName,
+    Price, RecordPurchase, RefundPurchase, RegisterUser, Report, RewardName,
 };
 use domain::rules::ProgramRules;
 use domain::{
@@ -95,6 +95,48 @@ fn price(amount_minor: i64) -> Price {
     Price { amount_minor, currency_code: "USD".into() }
 }
 
+fn record(id: &str, buyer: &str, amount_minor: i64) -> RecordPurchase {
+    RecordPurchase {
+        purchase_id: purchase(id),
+        buyer_user_id: user(buyer),
+        amount_minor,
+        currency_code: "USD".into(),
+        purchase_time: None,
+        program_ids: None,
+        fingerprint_key: None,
+    }
+}
+
+pub(super) fn refunded(id: &str, refund: &str, amount_minor: i64) -> RefundPurchase {
+    RefundPurchase {
+        purchase_id: purchase(id),
+        refund_id: RefundId::parse(refund).unwrap(),
+        amount: Some(price(amount_minor)),
+        is_report: true,
+        reason: None,
+        own_programs: None,
+    }
+}
+
+pub(super) fn cancelled(id: &str, refund: &str) -> CancelRefund {
+    let refund_id = RefundId::parse(refund).unwrap();
+    CancelRefund { purchase_id: purchase(id), refund_id, own_programs: None }
+}
+
+pub(super) fn disputed(id: &str, dispute: &str, amount_minor: i64) -> OpenDispute {
+    OpenDispute {
+        purchase_id: purchase(id),
+        dispute_id: DisputeId::parse(dispute).unwrap(),
+        amount: Some(price(amount_minor)),
+        own_programs: None,
+    }
+}
+
+pub(super) fn closed(id: &str, dispute: &str, outcome: DisputeOutcome) -> CloseDispute {
+    let dispute_id = DisputeId::parse(dispute).unwrap();
+    CloseDispute { purchase_id: purchase(id), dispute_id, outcome, own_programs: None }
+}
+
 impl Scene {
     pub(super) fn of(rules: &Value) -> Self {
         let mut scene = Self { memory: Memory::new() };
@@ -159,15 +201,19 @@ impl Scene {
     }
 
     pub(super) fn buy(&mut self, id: &str, buyer: &str, amount_minor: i64) -> bool {
-        self.tell(&Command::RecordPurchase(RecordPurchase {
-            purchase_id: purchase(id),
-            buyer_user_id: user(buyer),
-            amount_minor,
-            currency_code: "USD".into(),
-            purchase_time: None,
-            program_ids: None,
-            fingerprint_key: None,
-        }))
+        self.tell(&Command::RecordPurchase(record(id, buyer, amount_minor)))
+    }
+
+    /// A purchase, and what has gone back of it before it was heard of, in one command.
+    pub(super) fn pay(
+        &mut self,
+        id: &str,
+        (buyer, amount_minor): (&str, i64),
+        back: Vec<Report>,
+    ) -> bool {
+        let mut reports = vec![Report::Recorded(record(id, buyer, amount_minor))];
+        reports.extend(back);
+        self.tell(&Command::ReportPayment(reports))
     }
 
     pub(super) fn make_up(&mut self, id: &str) -> bool {
@@ -176,42 +222,19 @@ impl Scene {
     }
 
     pub(super) fn refund(&mut self, id: &str, refund: &str, amount_minor: i64) -> bool {
-        self.tell(&Command::RefundPurchase(RefundPurchase {
-            purchase_id: purchase(id),
-            refund_id: RefundId::parse(refund).unwrap(),
-            amount: Some(price(amount_minor)),
-            is_report: true,
-            reason: None,
-            own_programs: None,
-        }))
+        self.tell(&Command::RefundPurchase(refunded(id, refund, amount_minor)))
     }
 
     pub(super) fn cancel(&mut self, id: &str, refund: &str) -> bool {
-        let refund_id = RefundId::parse(refund).unwrap();
-        let purchase_id = purchase(id);
-        self.tell(&Command::CancelRefund(CancelRefund {
-            purchase_id,
-            refund_id,
-            own_programs: None,
-        }))
+        self.tell(&Command::CancelRefund(cancelled(id, refund)))
     }
 
     pub(super) fn dispute(&mut self, id: &str, dispute: &str, amount_minor: i64) -> bool {
-        self.tell(&Command::OpenDispute(OpenDispute {
-            purchase_id: purchase(id),
-            dispute_id: DisputeId::parse(dispute).unwrap(),
-            amount: Some(price(amount_minor)),
-            own_programs: None,
-        }))
+        self.tell(&Command::OpenDispute(disputed(id, dispute, amount_minor)))
     }
 
     pub(super) fn close(&mut self, id: &str, dispute: &str, outcome: DisputeOutcome) -> bool {
-        self.tell(&Command::CloseDispute(CloseDispute {
-            purchase_id: purchase(id),
-            dispute_id: DisputeId::parse(dispute).unwrap(),
-            outcome,
-            own_programs: None,
-        }))
+        self.tell(&Command::CloseDispute(closed(id, dispute, outcome)))
     }
 
     /// All rewards, as they were granted.

@@ -1,0 +1,139 @@
+//! What a payment provider tells of a payment, in one append.
+
+use super::multi_level_commission;
+use crate::decide::{
+    CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase, Report,
+};
+use crate::tests::scene::{Scene, user};
+use crate::{
+    Buckets, DisputeId, DisputeOutcome, Purchase, PurchaseId, ReferralStatus, RefundId, Refusal,
+};
+
+const DISPUTE: &str = "du_1";
+
+fn payment() -> PurchaseId {
+    PurchaseId::parse("pi_1").unwrap()
+}
+
+fn recorded(amount_minor: i64) -> Report {
+    Report::Recorded(RecordPurchase {
+        purchase_id: payment(),
+        buyer_user_id: user("cem"),
+        amount_minor,
+        currency_code: "INR".into(),
+        purchase_time: None,
+        program_ids: None,
+        fingerprint_key: None,
+    })
+}
+
+fn inr(amount_minor: i64) -> Price {
+    Price { amount_minor, currency_code: "INR".into() }
+}
+
+fn refunded(refund_id: &str, amount_minor: i64) -> Report {
+    Report::Refunded(RefundPurchase {
+        purchase_id: payment(),
+        refund_id: RefundId::parse(refund_id).unwrap(),
+        amount: Some(inr(amount_minor)),
+        is_report: true,
+        reason: None,
+        own_programs: None,
+    })
+}
+
+fn cancelled(refund_id: &str) -> Report {
+    Report::RefundCancelled(CancelRefund {
+        purchase_id: payment(),
+        refund_id: RefundId::parse(refund_id).unwrap(),
+        own_programs: None,
+    })
+}
+
+fn disputed(amount_minor: i64) -> Report {
+    Report::DisputeOpened(OpenDispute {
+        purchase_id: payment(),
+        dispute_id: DisputeId::parse(DISPUTE).unwrap(),
+        amount: Some(inr(amount_minor)),
+        own_programs: None,
+    })
+}
+
+fn closed(outcome: DisputeOutcome) -> Report {
+    Report::DisputeClosed(CloseDispute {
+        purchase_id: payment(),
+        dispute_id: DisputeId::parse(DISPUTE).unwrap(),
+        outcome,
+        own_programs: None,
+    })
+}
+
+/// Ana referred Bea, who referred Cem.
+fn scene() -> Scene {
+    let mut scene = Scene::of(multi_level_commission());
+    scene.line(&["ana", "bea", "cem"]);
+    scene
+}
+
+/// Pending and available.
+fn money(scene: &Scene, name: &str) -> (i64, i64) {
+    let Buckets { pending, available, .. } = *scene.participant(name).buckets();
+    (pending, available)
+}
+
+#[test]
+fn a_purchase_with_earlier_refunds_and_disputes_is_what_it_is_when_they_come_one_by_one() {
+    let reports = [
+        recorded(400_000),
+        refunded("re_1", 100_000),
+        refunded("re_2", 50_000),
+        disputed(80_000),
+        closed(DisputeOutcome::Lost),
+        cancelled("re_2"),
+    ];
+    let mut together = scene();
+    together.tell(&Command::ReportPayment(reports.to_vec())).unwrap();
+    let mut one_by_one = scene();
+    for report in &reports {
+        one_by_one.tell(&Command::ReportPayment(vec![report.clone()])).unwrap();
+    }
+    for name in ["ana", "bea"] {
+        assert_eq!(money(&together, name), money(&one_by_one, name), "{name}");
+    }
+    // 20,000 x 220,000 / 400,000.
+    assert_eq!(money(&together, "bea"), (0, 11_000));
+    let of = |scene: &Scene| scene.memory.state::<Purchase>(&payment()).money_back().clone();
+    assert_eq!(of(&together), of(&one_by_one));
+    assert_eq!(together.status("cem"), Some(ReferralStatus::Converted));
+}
+
+#[test]
+fn a_purchase_that_was_refunded_wholly_before_it_is_recorded_earns_nothing() {
+    let mut scene = scene();
+    let reports = vec![recorded(400_000), refunded("re_1", 400_000)];
+    scene.tell(&Command::ReportPayment(reports)).unwrap();
+    assert_eq!((money(&scene, "bea"), money(&scene, "ana")), ((0, 0), (0, 0)));
+    assert_eq!(scene.status("cem"), Some(ReferralStatus::Pending));
+}
+
+#[test]
+fn what_is_recorded_already_changes_nothing_and_the_rest_is_recorded() {
+    let mut scene = scene();
+    scene.tell(&Command::ReportPayment(vec![recorded(400_000)])).unwrap();
+    let reports = vec![recorded(400_000), refunded("re_1", 100_000)];
+    scene.tell(&Command::ReportPayment(reports.clone())).unwrap();
+    assert_eq!(money(&scene, "bea"), (0, 15_000));
+    let events = scene.memory.log().len();
+    scene.tell(&Command::ReportPayment(reports)).unwrap();
+    assert_eq!(scene.memory.log().len(), events);
+}
+
+#[test]
+fn nothing_is_recorded_if_one_report_is_refused() {
+    let mut scene = scene();
+    let events = scene.memory.log().len();
+    let reports = vec![recorded(400_000), cancelled("re_9")];
+    let unknown = Refusal::RefundNotFound(payment(), RefundId::parse("re_9").unwrap());
+    assert_eq!(scene.tell(&Command::ReportPayment(reports)), Err(unknown.into()));
+    assert_eq!(scene.memory.log().len(), events);
+}

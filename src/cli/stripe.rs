@@ -1,0 +1,131 @@
+//! `tributary stripe`, and what a server is told about Stripe. Secrets come from the environment only.
+
+use std::env;
+use std::time::Duration;
+
+use ::stripe::sample;
+use ::stripe::signature::{Secret, sign};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::faults::Faults;
+use super::{CliError, say};
+use crate::engine::Environment;
+use crate::payments::{ApiUrl, SecretKey, Settings, post};
+
+/// The secrets of the endpoint for webhooks: several while one is exchanged.
+const WEBHOOK_SECRET: &str = "STRIPE_WEBHOOK_SECRET";
+/// The key for calling Stripe.
+const SECRET_KEY: &str = "STRIPE_SECRET_KEY";
+/// How long an answer of the endpoint may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the settings and the environment say.
+pub(super) fn settings(api_url: Option<ApiUrl>, faults: &mut Faults) -> Settings {
+    let secret_key = match env::var(SECRET_KEY) {
+        Ok(text) if !text.trim().is_empty() => {
+            let key = SecretKey::new(&text);
+            if key.is_none() {
+                faults.say(format_args!("{SECRET_KEY} must be printable ASCII without blanks"));
+            }
+            key
+        }
+        Ok(_) | Err(_) => None,
+    };
+    Settings { webhook_secrets: secrets(), secret_key, api_url: api_url.unwrap_or_default() }
+}
+
+fn secrets() -> Vec<Secret> {
+    Secret::list(&env::var(WEBHOOK_SECRET).unwrap_or_default())
+}
+
+#[derive(Subcommand)]
+pub(super) enum Stripe {
+    /// Send the events of a payment with a partial refund to an endpoint, signed with the secret of the environment
+    SendTest(SendTest),
+}
+
+#[derive(Args)]
+pub(super) struct SendTest {
+    /// The endpoint
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:50051/webhooks/stripe")]
+    url: String,
+    /// The `user_id` of the buyer; without one, the payment waits for an operator
+    #[arg(long, value_name = "USER")]
+    buyer: Option<String>,
+    /// What is paid, in Stripe's unit, as in 1250 for 12.50 dollars; a tenth of it is refunded
+    #[arg(long, value_name = "N", default_value_t = 1_250, value_parser = clap::value_parser!(i64).range(10..))]
+    amount: i64,
+    /// The currency
+    #[arg(long, value_name = "CODE", default_value = "USD")]
+    currency: String,
+}
+
+impl Stripe {
+    pub(super) async fn run(self) -> Result<(), CliError> {
+        match self {
+            Self::SendTest(send) => send.run().await,
+        }
+    }
+}
+
+impl SendTest {
+    async fn run(self) -> Result<(), CliError> {
+        let secrets = secrets();
+        if secrets.is_empty() {
+            return Err(format!("set {WEBHOOK_SECRET} to the secret that the server has").into());
+        }
+        let environment = Environment::of_this_machine()?;
+        let now_seconds = (environment.now)().0.div_euclid(1_000_000);
+        let name = environment.fresh_id().replace('-', "");
+        for (event_type, event) in self.events(&name, now_seconds) {
+            let body = event.to_string();
+            let signature = sign(body.as_bytes(), &secrets, now_seconds);
+            let (status, answer) = post(&self.url, &signature, body, ANSWER_TIMEOUT).await?;
+            let answer = answer.trim();
+            if status != 200 {
+                return Err(
+                    format!("{event_type}: {} answered {status}: {answer}", self.url).into()
+                );
+            }
+            say(format_args!("{event_type}: {answer}"));
+        }
+        let refund = self.amount / 10;
+        match &self.buyer {
+            Some(buyer) => say(format_args!(
+                "if user {buyer} exists, purchase pi_{name} is recorded, and refund re_{name} of {refund} in Stripe's \
+                 unit; PurchaseService/GetPurchase shows both"
+            )),
+            None => say(format_args!(
+                "payment pi_{name} waits for a buyer: PurchaseService/ListUnmatchedPayments shows it, and \
+                 PurchaseService/AttachPayment names the buyer"
+            )),
+        }
+        Ok(())
+    }
+
+    /// A session, its payment and a refund, each with its type.
+    fn events(&self, name: &str, now_seconds: i64) -> Vec<(&'static str, Value)> {
+        let (intent, charge) = (format!("pi_{name}"), format!("ch_{name}"));
+        let buyer = self.buyer.as_deref().unwrap_or_default();
+        let mut session = sample::session(&format!("cs_{name}"), &intent, buyer, self.amount);
+        if self.buyer.is_none() {
+            session["client_reference_id"] = Value::Null;
+        }
+        let refund = self.amount / 10;
+        let objects = [
+            ("checkout.session.completed", session),
+            ("payment_intent.succeeded", sample::intent(&intent, &charge, self.amount)),
+            ("refund.created", sample::refund(&format!("re_{name}"), &intent, &charge, refund)),
+            ("charge.refunded", sample::charge(&charge, &intent, self.amount, refund)),
+        ];
+        let currency = self.currency.to_ascii_lowercase();
+        let event = |(index, (event_type, mut object)): (usize, (&'static str, Value))| {
+            object["currency"] = json!(currency);
+            object["created"] = json!(now_seconds);
+            let event_id = format!("evt_{name}{index}");
+            (event_type, sample::event(&event_id, event_type, now_seconds, &object))
+        };
+        objects.into_iter().enumerate().map(event).collect()
+    }
+}

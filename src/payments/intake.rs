@@ -1,0 +1,160 @@
+//! Keeping events, and joining what was told about one payment.
+//!
+//! All that an event changes here is one transaction, which holds a lock on every object that the event names. Two
+//! events that have an object in common are therefore taken in one after the other, and the second sees the first.
+
+use std::collections::BTreeSet;
+
+use sqlx::PgConnection;
+
+use super::{PaymentError, Payments};
+use crate::store::stripe::{self as store, KeptEvent};
+use crate::store::{StoreError, in_time};
+use domain::UserId;
+use stripe::event::{Event, Fact, Key, parse};
+use stripe::payment::Payment;
+
+/// An object, as text.
+fn text(key: &Key) -> String {
+    match key {
+        Key::Intent(id) => format!("intent:{id}"),
+        Key::Session(id) => format!("session:{id}"),
+        Key::Invoice(id) => format!("invoice:{id}"),
+        Key::Charge(id) => format!("charge:{id}"),
+    }
+}
+
+/// Objects as text, in the order in which they are locked: the payment comes last, since events that do not name it
+/// find it by the others.
+fn texts<'a>(keys: impl DoubleEndedIterator<Item = &'a Key>) -> Vec<String> {
+    keys.rev().map(text).collect()
+}
+
+/// Whom an event names as the buyer.
+fn named(fact: &Fact) -> Option<UserId> {
+    let named = match fact {
+        Fact::Session(of) => of.client_reference_id.as_ref().or(of.metadata_user_id.as_ref()),
+        Fact::IntentSucceeded(of) => of.metadata_user_id.as_ref(),
+        Fact::InvoicePaid(of) => of.subscription_user_id.as_ref(),
+        Fact::InvoicePaymentPaid(_)
+        | Fact::Refund(_)
+        | Fact::ChargeRefunded(_)
+        | Fact::Dispute(_)
+        | Fact::Unknown => None,
+    };
+    UserId::parse(named?).ok()
+}
+
+/// A payment from what is kept of it; a new one if nothing is.
+pub(super) fn read(kept: Option<store::KeptPayment>, id: &str) -> Result<Payment, StoreError> {
+    let Some(kept) = kept else { return Ok(Payment::new(id)) };
+    let nonsense = |error| StoreError::Nonsense(format!("the state of payment {id}: {error}"));
+    serde_json::from_value(kept.state).map_err(nonsense)
+}
+
+async fn save(transaction: &mut PgConnection, payment: &Payment) -> Result<(), StoreError> {
+    let id = payment.intent_id();
+    let nonsense = |error| StoreError::Nonsense(format!("payment {id} cannot be kept: {error}"));
+    let state = serde_json::to_value(payment).map_err(nonsense)?;
+    store::save_payment(transaction, id, &state, &texts(payment.keys().iter())).await
+}
+
+impl Payments {
+    /// Keeps an event, and applies it to its payments. Returns them; there are none while nothing says which payment it
+    /// is about.
+    pub(super) async fn keep(
+        &self,
+        event: &Event,
+        body: &str,
+    ) -> Result<Vec<String>, PaymentError> {
+        let kept = async {
+            let mut transaction = self.0.database.pool().begin().await?;
+            let payment_ids = join(&mut transaction, event, body).await?;
+            transaction.commit().await?;
+            Ok(payment_ids)
+        };
+        Ok(in_time(kept).await?)
+    }
+
+    /// An operator says who bought. Returns `false` if nothing was told about the payment.
+    ///
+    /// # Errors
+    /// [`PaymentError`] if that cannot be written.
+    pub async fn attach(&self, payment_id: &str, buyer: &UserId) -> Result<bool, PaymentError> {
+        let attached = async {
+            let mut transaction = self.0.database.pool().begin().await?;
+            store::lock(&mut transaction, &[text(&Key::Intent(payment_id.into()))]).await?;
+            let kept = store::payment(&mut *transaction, payment_id).await?;
+            if kept.is_none() {
+                return Ok(false);
+            }
+            let mut payment = read(kept, payment_id)?;
+            payment.attach(buyer.as_str());
+            save(&mut transaction, &payment).await?;
+            transaction.commit().await?;
+            Ok(true)
+        };
+        Ok(in_time(attached).await?)
+    }
+}
+
+async fn join(
+    transaction: &mut PgConnection,
+    event: &Event,
+    body: &str,
+) -> Result<Vec<String>, StoreError> {
+    let keys = texts(event.fact.keys().into_iter().collect::<BTreeSet<_>>().iter());
+    store::lock(transaction, &keys).await?;
+    let (event_id, event_type) = (&*event.event_id, &*event.event_type);
+    let named = named(&event.fact);
+    let kept = KeptEvent { event_id, event_type, user_id: named.as_ref(), body };
+    store::keep_event(&mut *transaction, kept).await?;
+    let payment_ids = if let Some(intent_id) = event.fact.intent() {
+        vec![intent_id.to_owned()]
+    } else {
+        store::let_wait(&mut *transaction, event_id, &keys).await?;
+        let payment_ids = store::payments_with(&mut *transaction, &keys).await?;
+        let intents: Vec<String> =
+            payment_ids.iter().map(|id| text(&Key::Intent(id.clone()))).collect();
+        store::lock(transaction, &intents).await?;
+        payment_ids
+    };
+    for payment_id in &payment_ids {
+        apply(transaction, payment_id, event).await?;
+    }
+    Ok(payment_ids)
+}
+
+/// Applies an event to a payment, and whatever has waited for the objects that it brings.
+async fn apply(
+    transaction: &mut PgConnection,
+    payment_id: &str,
+    event: &Event,
+) -> Result<(), StoreError> {
+    let kept = store::payment(&mut *transaction, payment_id).await?;
+    let is_new = kept.is_none();
+    let mut payment = read(kept, payment_id)?;
+    let mut known = if is_new { BTreeSet::new() } else { payment.keys() };
+    let mut is_changed = payment.apply(event);
+    let mut event_ids = vec![event.event_id.clone()];
+    loop {
+        let keys = payment.keys();
+        let fresh = texts(keys.difference(&known).collect::<BTreeSet<_>>().into_iter());
+        if fresh.is_empty() {
+            break;
+        }
+        known = keys;
+        // The event's own objects are locked; those of an event that has waited may not be.
+        store::lock(transaction, &fresh).await?;
+        for body in store::waiting(&mut *transaction, &fresh).await? {
+            // It was read when it came. A later release may have kept what this one cannot read.
+            let Ok(waiting) = parse(body.as_bytes()) else { continue };
+            is_changed |= payment.apply(&waiting);
+            event_ids.push(waiting.event_id);
+        }
+    }
+    if is_new || is_changed {
+        save(transaction, &payment).await?;
+    }
+    store::assign_events(transaction, &event_ids, payment_id).await
+}

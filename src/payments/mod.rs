@@ -1,0 +1,233 @@
+//! Payments by Stripe: what its webhooks tell becomes purchases, refunds and disputes, and buyers are sent there.
+//!
+//! - [`intake`] keeps an event, and joins what was told about one payment.
+//! - [`settle`] records what is due of a payment: it compares what was told with what is recorded.
+//! - [`reasons`] is what waits for an event or an operator.
+//! - [`provider`] calls Stripe.
+//!
+//! An event is answered after it is kept and all that is due of its payments is recorded. Whatever fails before that is
+//! an error, and Stripe delivers the event again. Nothing is half: taking in changes nothing the second time, and what is
+//! due is found anew from what was told and what is recorded. Nothing is locked while a payment is settled. Two who
+//! settle the same payment can each act on what the other does not know yet, but each of them looks again after it has
+//! recorded something, until nothing is due.
+
+mod intake;
+mod provider;
+mod reasons;
+mod settle;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+pub use provider::{ApiUrl, CheckoutSession, NewSession, ProviderError, SecretKey, post};
+pub use reasons::{Reason, paid, reasons_of, words};
+pub use settle::Settled;
+pub use stripe::event::{Event, Malformed};
+pub use stripe::signature::{Secret, SignatureFault};
+
+use crate::engine::query::QueryError;
+use crate::engine::{Engine, Environment, Failure};
+use crate::metrics::{OfWebhook, PaymentMetrics};
+use crate::store::{Actor, Database, Door, StoreError};
+use stripe::event::Fact;
+use stripe::signature::{TOLERANCE_SECONDS, verify};
+
+use provider::Provider;
+
+/// The largest body of a webhook, in bytes.
+pub const MAX_BODY_BYTES: usize = 256 * 1024;
+/// How many events one server takes in at the same time, so that they leave connections to others.
+const MAX_EVENTS: usize = 4;
+/// How long an event may wait for its turn. Stripe waits for ten seconds or more.
+const TURN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// What a server is told about Stripe.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The secrets of the endpoint; none: there is no endpoint.
+    pub webhook_secrets: Vec<Secret>,
+    /// The key for calling Stripe, if there is one.
+    pub secret_key: Option<SecretKey>,
+    /// Where Stripe's API is.
+    pub api_url: ApiUrl,
+}
+
+/// Why something could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum PaymentError {
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is recorded could not be read.
+    #[error(transparent)]
+    Query(#[from] QueryError),
+    /// What is due could not be recorded.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// Others kept changing the payment.
+    #[error("others kept changing the payment")]
+    Contended,
+    /// Too many events wait.
+    #[error("too many events wait")]
+    Busy,
+}
+
+/// Why the body of a webhook is not taken in.
+#[derive(Debug, thiserror::Error)]
+pub enum WebhookError {
+    /// There is no header with a signature.
+    #[error("the header Stripe-Signature is missing")]
+    Unsigned,
+    /// Stripe has not signed it, or not lately.
+    #[error("{0}")]
+    Signature(#[from] SignatureFault),
+    /// It is no event.
+    #[error("{0}")]
+    Malformed(#[from] Malformed),
+    /// It could not be taken in now.
+    #[error(transparent)]
+    Failed(#[from] PaymentError),
+}
+
+/// Takes in what Stripe tells. Cheap to clone.
+#[derive(Clone)]
+pub struct Payments(Arc<Inner>);
+
+struct Inner {
+    database: Database,
+    engine: Engine,
+    environment: Environment,
+    metrics: PaymentMetrics,
+    secrets: Vec<Secret>,
+    provider: Provider,
+    turns: Semaphore,
+}
+
+impl Payments {
+    /// Takes in payments of one database.
+    #[must_use]
+    pub fn new(
+        database: Database,
+        engine: Engine,
+        environment: Environment,
+        settings: Settings,
+        metrics: PaymentMetrics,
+    ) -> Self {
+        let Settings { webhook_secrets: secrets, secret_key, api_url } = settings;
+        let provider = Provider::new(api_url, secret_key);
+        let turns = Semaphore::new(MAX_EVENTS);
+        Self(Arc::new(Inner { database, engine, environment, metrics, secrets, provider, turns }))
+    }
+
+    /// Whether there is an endpoint for webhooks.
+    #[must_use]
+    pub fn has_endpoint(&self) -> bool {
+        !self.0.secrets.is_empty()
+    }
+
+    /// Takes in the body of a webhook: checks its signature, keeps it, and records what is due.
+    ///
+    /// # Errors
+    /// [`WebhookError`] with the reason why it was not taken in.
+    pub async fn receive(&self, signature: Option<&str>, body: &[u8]) -> Result<(), WebhookError> {
+        let (event_type, taken) = self.take(signature, body).await;
+        let outcome = match &taken {
+            Ok(outcome) => outcome,
+            Err(WebhookError::Unsigned | WebhookError::Signature(_)) => "bad_signature",
+            Err(WebhookError::Malformed(_)) => "malformed",
+            Err(WebhookError::Failed(_)) => "failed",
+        };
+        self.0.metrics.webhooks.get_or_create(&OfWebhook { event_type, outcome }).inc();
+        taken.map(drop)
+    }
+
+    async fn take(
+        &self,
+        signature: Option<&str>,
+        body: &[u8],
+    ) -> (&'static str, Result<&'static str, WebhookError>) {
+        let event = match self.read(signature, body) {
+            Ok(event) => event,
+            Err(error) => return (OTHER, Err(error)),
+        };
+        let event_type = counted_type(&event.event_type);
+        if event.fact == Fact::Unknown {
+            return (event_type, Ok("ignored"));
+        }
+        // A body that was read is UTF-8.
+        let body = String::from_utf8_lossy(body);
+        let taken = self.take_in(&event, &body).await;
+        (event_type, taken.map_err(WebhookError::from))
+    }
+
+    fn read(&self, signature: Option<&str>, body: &[u8]) -> Result<Event, WebhookError> {
+        let signature = signature.ok_or(WebhookError::Unsigned)?;
+        let now_seconds = (self.0.environment.now)().0.div_euclid(1_000_000);
+        verify(signature, body, &self.0.secrets, now_seconds, TOLERANCE_SECONDS)?;
+        Ok(stripe::event::parse(body)?)
+    }
+
+    async fn take_in(&self, event: &Event, body: &str) -> Result<&'static str, PaymentError> {
+        let _turn = self.turn().await?;
+        let payment_ids = self.keep(event, body).await?;
+        if payment_ids.is_empty() {
+            return Ok("waiting");
+        }
+        let mut waits = false;
+        for payment_id in &payment_ids {
+            let settled = self.settle(payment_id, &Actor::SYSTEM, &Door::webhook("stripe")).await?;
+            waits |= settled.is_some_and(|settled| !settled.parked.is_empty());
+        }
+        Ok(if waits { "parked" } else { "recorded" })
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, PaymentError> {
+        match timeout(TURN_TIMEOUT, self.0.turns.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // The semaphore is never closed.
+            Ok(Err(_)) | Err(_) => Err(PaymentError::Busy),
+        }
+    }
+
+    /// Opens a session of Checkout.
+    ///
+    /// # Errors
+    /// [`ProviderError`] if there is none.
+    pub async fn open_session(
+        &self,
+        new: &NewSession<'_>,
+    ) -> Result<CheckoutSession, ProviderError> {
+        self.0.provider.open_session(new).await
+    }
+
+    /// Whether there is a key for calling Stripe.
+    #[must_use]
+    pub fn can_call(&self) -> bool {
+        self.0.provider.has_key()
+    }
+}
+
+/// All types that are not read.
+const OTHER: &str = "other";
+
+/// The type of an event, as it is counted: one of those that are read, or "other".
+fn counted_type(event_type: &str) -> &'static str {
+    const READ: [&str; 12] = [
+        "checkout.session.completed",
+        "checkout.session.async_payment_succeeded",
+        "payment_intent.succeeded",
+        "invoice_payment.paid",
+        "invoice.paid",
+        "refund.created",
+        "refund.updated",
+        "refund.failed",
+        "charge.refunded",
+        "charge.dispute.created",
+        "charge.dispute.updated",
+        "charge.dispute.closed",
+    ];
+    READ.into_iter().find(|of| *of == event_type).unwrap_or(OTHER)
+}

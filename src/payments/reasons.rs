@@ -1,0 +1,110 @@
+//! What of a payment waits for an event or an operator.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::settle::RULES;
+use crate::store::stripe::ParkedPayment;
+use domain::currency::amount_text;
+use stripe::event::Amount;
+use stripe::payment::{AmountFault, DisputeState, Money, Outcome, Parked, Payment};
+
+/// Why something of a payment waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// By what was told, and by what is recorded.
+    Told(Parked),
+    /// The id of an object is not one that can be recorded.
+    UnusableId {
+        /// The object.
+        object_id: String,
+    },
+    /// Whoever is named as the buyer does not exist.
+    UnknownBuyer {
+        /// Who is named.
+        user_id: String,
+    },
+    /// What is due was refused.
+    Refused {
+        /// Why, in words.
+        refusal: String,
+    },
+}
+
+/// Reasons as they are kept; `None` if there are none.
+pub(super) fn kept(reasons: &[Reason]) -> Option<Value> {
+    if reasons.is_empty() { None } else { serde_json::to_value(reasons).ok() }
+}
+
+/// The reasons that were kept. A later release may know more.
+#[must_use]
+pub fn reasons_of(kept: &Value) -> Vec<Reason> {
+    let reasons = kept.as_array().map(Vec::as_slice).unwrap_or_default();
+    reasons.iter().filter_map(|reason| Reason::deserialize(reason).ok()).collect()
+}
+
+/// What was paid, as far as it can be recorded.
+#[must_use]
+pub fn paid(payment: &ParkedPayment) -> Option<Money> {
+    let told = Payment::deserialize(&payment.state).ok()?;
+    told.desired(&RULES).paid
+}
+
+/// A reason, for operators.
+#[must_use]
+pub fn words(reason: &Reason) -> String {
+    match reason {
+        Reason::Told(parked) => words_of_told(parked),
+        Reason::UnusableId { object_id } => format!("the id {object_id} cannot be recorded"),
+        Reason::UnknownBuyer { user_id } => format!("user {user_id} does not exist"),
+        Reason::Refused { refusal } => refusal.clone(),
+    }
+}
+
+fn words_of_told(parked: &Parked) -> String {
+    let money = |of: &Money| amount_text(of.amount_minor, &of.currency_code);
+    let told = |of: &Amount| format!("{} {} in Stripe's unit", of.amount, of.currency);
+    match parked {
+        Parked::NoBuyer => "nobody is named as the buyer".into(),
+        Parked::UnusableBuyer { named } => format!("no user ids: {}", named.join(", ")),
+        Parked::BuyersDiffer { buyer_user_id, others } => {
+            format!("{buyer_user_id} counts as the buyer; also named: {}", others.join(", "))
+        }
+        Parked::IntentMissing => "payment_intent.succeeded has not come".into(),
+        Parked::AmountsDiffer { counted, told: of_session } => {
+            format!("{} count; a session says {}", told(counted), told(of_session))
+        }
+        Parked::UnusableAmount { object_id, amount, fault } => {
+            let why = match fault {
+                AmountFault::UnknownCurrency => "is in no currency of ISO 4217".to_owned(),
+                AmountFault::Unconvertible(fault) => fault.to_string(),
+                AmountFault::OtherCurrency(code) => format!("is not in {code}"),
+            };
+            format!("{object_id}: {} {why}", told(amount))
+        }
+        Parked::UnclearDispute { dispute_id, status } => format!("{dispute_id} is {status}"),
+        Parked::RecordedAmountDiffers { recorded, desired } => {
+            format!("{} are recorded; {} were paid", money(recorded), money(desired))
+        }
+        Parked::RecordedBuyerDiffers { recorded_user_id, desired_user_id } => {
+            format!("recorded for {recorded_user_id}; the buyer is {desired_user_id}")
+        }
+        Parked::RecordedCurrencyDiffers { object_id, amount, recorded_currency_code } => {
+            format!("{object_id}: {} for a purchase in {recorded_currency_code}", money(amount))
+        }
+        Parked::RecordedRefundDiffers { refund_id, recorded_minor, desired_minor } => {
+            format!(
+                "{refund_id}: {recorded_minor} minor units are recorded, {desired_minor} were refunded"
+            )
+        }
+        Parked::DisputeChanged { dispute_id, state } => {
+            let state = match state {
+                DisputeState::Open => "open",
+                DisputeState::Closed(Outcome::Won) => "won",
+                DisputeState::Closed(Outcome::Lost) => "lost",
+            };
+            format!("{dispute_id} was recorded as closed, and is {state} now")
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Who may tell, what is read of it, and what is kept.
+
+use stripe::signature::{Secret, sign};
+
+use super::*;
+use testing::ServerOptions;
+use testing::stripe_events::{
+    WEBHOOK_SECRET, deliver_with, now_seconds, post, serve_with_endpoint,
+};
+
+fn free_address() -> String {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn what_is_not_signed_by_a_secret_of_the_endpoint_and_lately_is_refused() {
+    let database = TestDatabase::new().await;
+    let mut command = serve_with_endpoint(&database, &ServerOptions::default());
+    command.env("STRIPE_WEBHOOK_SECRET", "whsec_new,whsec_old");
+    let server = Server::start_command(command).await;
+    let address = &server.address;
+    let (payment, secret) = (Payment::new("one", "ana", 1_000), Secret::list("whsec_new"));
+    let body = payment.intent().to_string();
+    let now = now_seconds();
+    for (signature, status) in [
+        (sign(body.as_bytes(), &secret, now), 200),
+        (sign(body.as_bytes(), &Secret::list("whsec_old"), now), 200),
+        (sign(body.as_bytes(), &Secret::list("whsec_both,whsec_old"), now), 200),
+        (sign(body.as_bytes(), &secret, now - 290), 200),
+        (sign(body.as_bytes(), &secret, now - 310), 400),
+        (sign(body.as_bytes(), &secret, now + 310), 400),
+        (sign(body.as_bytes(), &Secret::list("whsec_other"), now), 400),
+        (sign(b"{}", &secret, now), 400),
+        (sign(body.as_bytes(), &secret, now).replace("v1=", "v0="), 400),
+        ("nonsense".into(), 400),
+    ] {
+        let answer = post(address, &signature, body.as_bytes()).await.unwrap();
+        assert_eq!(answer.status, status, "{signature}: {}", answer.text());
+        assert!(answer.header("content-type").unwrap().starts_with("text/plain"));
+        assert!(!answer.text().contains("whsec"), "{}", answer.text());
+    }
+    let unsigned = testing::plain_http::send(address, "POST /webhooks/stripe", &[], b"{}").await;
+    assert_eq!(unsigned.unwrap().status, 400);
+    let got = testing::plain_http::get(address, "/webhooks/stripe", &[]).await.unwrap();
+    assert_eq!(got.status, 405);
+    let large = vec![b' '; 300 * 1024];
+    let large = post(address, "t=1,v1=00", &large).await.unwrap();
+    assert_eq!(large.status, 413);
+    // Signed, and no event that can be read.
+    let mut broken = payment.intent();
+    broken["data"]["object"]["amount_received"] = json!("many");
+    let answer = deliver_with(address, &broken, "whsec_new").await.unwrap();
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("amount_received"), "{}", answer.text());
+    server.stop().await;
+
+    // Without a secret there is no such page.
+    let server = Server::start(&database).await;
+    let answer = deliver_with(&server.address, &payment.intent(), WEBHOOK_SECRET).await.unwrap();
+    assert_eq!(answer.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn unknown_events_are_acknowledged_and_counted_and_leave_nothing() {
+    let database = TestDatabase::new().await;
+    let metrics = free_address();
+    let options = ServerOptions { arguments: vec!["--metrics-listen".into(), metrics.clone()] };
+    let server = Server::start_command(serve_with_endpoint(&database, &options)).await;
+    let customer = json!({ "id": "cus_1", "object": "customer", "email": "ada@example.com" });
+    let unknown = sample::event("evt_1", "customer.created", now_seconds(), &customer);
+    deliver(&server.address, &unknown).await;
+    deliver_with(&server.address, &unknown, "whsec_wrong").await.unwrap();
+    let text = testing::plain_http::get(&metrics, "/metrics", &[]).await.unwrap().text();
+    for outcome in ["ignored", "bad_signature"] {
+        let line = format!(
+            r#"tributary_stripe_webhooks_total{{event_type="other",outcome="{outcome}"}} 1"#
+        );
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
+    assert_eq!(log_length(&database).await, 0);
+    assert_eq!(database.count("select count(*) from stripe_events").await, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_erased_leaves_no_body_and_no_payment() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 200_000);
+    deliver(address, &payment.session()).await;
+    deliver(address, &payment.intent()).await;
+    let export: Value = serde_json::from_str(&client.export("bea").await.unwrap()).unwrap();
+    assert!(export.to_string().contains("buyer@example.com"), "{export}");
+    client.erase("bea", true).await.unwrap();
+    let left = "select (select count(*) from stripe_events where body is not null)
+        + (select count(*) from stripe_payments)";
+    assert_eq!(database.count(left).await, 0);
+    // What comes later is recorded, and kept without its body.
+    deliver(address, &payment.refund("refund.created", 10, "re_1", 100_000)).await;
+    let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+    assert_eq!(minor(purchase.refunded.as_ref()), 100_000);
+    let bodies = "select count(*) from stripe_events where body is not null";
+    assert_eq!(database.count(bodies).await, 0);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_command_line_sends_the_events_of_a_payment() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let url = format!("http://{}/webhooks/stripe", server.address);
+    let told = async |arguments: &[&str], secret: &str| {
+        let mut command = testing::tributary();
+        command.args(["stripe", "send-test", "--url", &url]).args(arguments);
+        command.env("STRIPE_WEBHOOK_SECRET", secret).output().await.unwrap()
+    };
+    let arguments = ["--buyer", "bea", "--amount", "200000", "--currency", "INR"];
+    let sent = told(&arguments, WEBHOOK_SECRET).await;
+    let said = String::from_utf8(sent.stdout).unwrap();
+    assert!(sent.status.success(), "{said}{}", String::from_utf8_lossy(&sent.stderr));
+    assert!(said.contains("refund.created: received"), "{said}");
+    comes_to(&client, "ana", 9_000).await;
+    let wrong = told(&arguments, "whsec_wrong").await;
+    assert!(!wrong.status.success());
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(said.contains("answered 400: no signature matches"), "{said}");
+    told(&[], WEBHOOK_SECRET).await;
+    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::NoBuyer]);
+    database.check().await;
+    server.stop().await;
+}

@@ -1,0 +1,99 @@
+//! Refunds and disputes.
+
+use super::*;
+
+#[tokio::test]
+async fn a_refund_and_a_dispute_before_the_purchase_are_in_its_own_append() {
+    let (database, server, client) = scene(&["ana", "bea", "cem"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "cem", 400_000);
+    deliver(address, &payment.refund("refund.created", 10, "re_1", 100_000)).await;
+    deliver(address, &payment.dispute("created", 20, 60_000, "needs_response")).await;
+    let before = log_length(&database).await;
+    refused(client.purchase("pi_one").await, Code::NotFound, "PURCHASE_NOT_FOUND");
+    deliver(address, &payment.session()).await;
+    let commands = format!(
+        "select count(*) from events where position > {before} and metadata ? 'command_events'"
+    );
+    assert_eq!(database.count(&commands).await, 1, "one append");
+    let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+    assert_eq!(minor(purchase.refunded.as_ref()), 100_000);
+    assert_eq!(minor(purchase.disputed.as_ref()), 60_000);
+    // 20,000 less a quarter; what is disputed is pending.
+    comes_to(&client, "bea", 15_000).await;
+
+    deliver(address, &payment.dispute("closed", 30, 60_000, "lost")).await;
+    comes_to(&client, "bea", 12_000).await;
+    deliver(address, &payment.refund("refund.failed", 40, "re_1", 100_000)).await;
+    comes_to(&client, "bea", 17_000).await;
+    let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+    assert!(purchase.refunds[0].cancelled);
+    assert_eq!(purchase.disputes[0].state(), DisputeState::Lost);
+    assert_eq!(unmatched(&client).await, []);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_refund_by_a_call_with_the_providers_id_is_the_same_refund() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 400_000);
+    deliver(address, &payment.intent()).await;
+    deliver(address, &payment.session()).await;
+    let refund = async |id: &str, amount: i64| {
+        let message = RefundPurchaseRequest {
+            purchase_id: "pi_one".into(),
+            refund_id: id.into(),
+            amount: Some(Money { currency_code: "INR".into(), minor_units: amount }),
+            ..Default::default()
+        };
+        client.purchases().refund_purchase(client.request(message)).await.unwrap().into_inner()
+    };
+    refund("re_1", 100_000).await;
+    deliver(address, &payment.refund("refund.created", 10, "re_1", 100_000)).await;
+    comes_to(&client, "ana", 15_000).await;
+    // A total that the known refunds explain changes nothing, and one beyond them counts.
+    deliver(address, &payment.refunded(11, 100_000)).await;
+    comes_to(&client, "ana", 15_000).await;
+    deliver(address, &payment.refunded(20, 180_000)).await;
+    comes_to(&client, "ana", 11_000).await;
+    // The call explains what only the total has told of; its answer has it already.
+    let answer = refund("re_2", 80_000).await;
+    assert_eq!(answer.refund.unwrap().refund_id, "re_2");
+    comes_to(&client, "ana", 11_000).await;
+    let again = refund("re_2", 80_000).await;
+    assert_eq!(again.refund.unwrap().refund_id, "re_2");
+    let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+    assert_eq!(minor(purchase.refunded.as_ref()), 180_000);
+    // A late smaller total says nothing.
+    deliver(address, &payment.refunded(15, 120_000)).await;
+    comes_to(&client, "ana", 11_000).await;
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_inquiry_follows_its_amount_and_is_won_when_it_is_closed() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 400_000);
+    deliver(address, &payment.session()).await;
+    for (change, after_seconds, amount, status, disputed, balance) in [
+        ("created", 10, 60_000, "warning_needs_response", 60_000, 20_000),
+        ("updated", 20, 80_000, "warning_under_review", 80_000, 20_000),
+        // Late, so it says nothing.
+        ("updated", 15, 70_000, "warning_under_review", 80_000, 20_000),
+        ("closed", 30, 80_000, "warning_closed", 0, 20_000),
+    ] {
+        deliver(address, &payment.dispute(change, after_seconds, amount, status)).await;
+        let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+        let found = purchase.disputed.map_or(0, |money| money.minor_units);
+        assert_eq!(found, disputed, "{change} {after_seconds}");
+        comes_to(&client, "ana", balance).await;
+    }
+    let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+    assert_eq!(purchase.disputes[0].state(), DisputeState::Won);
+    database.check().await;
+    server.stop().await;
+}

@@ -1,0 +1,164 @@
+//! Webhooks of Stripe on two servers: in any order, repeated, at once, and through a kill.
+
+use contract::pb::*;
+use serde_json::Value;
+
+use testing::stripe_events::{
+    Payment, deliver_until_taken, serve_with_endpoint, server_with_endpoint,
+};
+use testing::{Client, Server, ServerOptions, TestDatabase, at_once};
+
+const LINES: &str = "multi-level-commission";
+
+/// A fixed sequence of numbers that look random, so that a failure can be repeated.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % limit
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for index in (1..items.len()).rev() {
+            items.swap(index, self.below(index + 1));
+        }
+    }
+}
+
+/// Everything that is told of a payment of 4,000 rupees: two refunds, one of which fails, their total, and a dispute.
+fn events_of(payment: &Payment) -> Vec<Value> {
+    vec![
+        payment.session(),
+        payment.intent(),
+        payment.refund("refund.created", 10, "re_1", 100_000),
+        payment.refunded(12, 100_000),
+        payment.refund("refund.created", 11, "re_2", 50_000),
+        payment.refund("refund.failed", 30, "re_2", 50_000),
+        payment.dispute("created", 20, 60_000, "needs_response"),
+        payment.dispute("closed", 40, 60_000, "lost"),
+    ]
+}
+
+/// Payments of 4,000 rupees, each by a buyer of its own with a referrer of their own, so that no cap is reached.
+async fn payments(client: &Client, names: impl Iterator<Item = String>) -> Vec<Payment> {
+    client.publish_shipped(LINES).await;
+    let mut payments = Vec::new();
+    for name in names {
+        let (referrer, buyer) = (format!("referrer-{name}"), format!("buyer-{name}"));
+        let referrer = client.sign_up(LINES, &referrer, "").await.unwrap();
+        client.sign_up(LINES, &buyer, &referrer.code).await.unwrap();
+        payments.push(Payment::new(&name, &buyer, 400_000));
+    }
+    payments
+}
+
+/// What a purchase comes to: refunds that stand, disputes, and what is left of the reward.
+async fn comes_to(
+    client: &Client,
+    payment: &Payment,
+) -> (Vec<(String, i64)>, Vec<(i64, i32)>, i64) {
+    let GetPurchaseResponse { purchase, outcomes, .. } =
+        client.purchase(&payment.id()).await.unwrap();
+    let purchase = purchase.unwrap();
+    let minor = |money: &Option<Money>| money.as_ref().map_or(0, |money| money.minor_units);
+    let mut refunds: Vec<_> = purchase
+        .refunds
+        .iter()
+        .filter(|refund| !refund.cancelled)
+        .map(|refund| (refund.refund_id.clone(), minor(&refund.amount)))
+        .collect();
+    refunds.sort();
+    let disputes = purchase.disputes.iter().map(|of| (minor(&of.amount), of.state)).collect();
+    let reward = &outcomes[0].rewards[0];
+    (refunds, disputes, minor(&reward.amount) - minor(&reward.reversed))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reordered_repeated_and_concurrent_deliveries_on_two_servers_end_as_those_in_order() {
+    let database = TestDatabase::new().await;
+    let (first, second) =
+        tokio::join!(server_with_endpoint(&database), server_with_endpoint(&database));
+    let client = first.client();
+    let names =
+        std::iter::once("expected".to_owned()).chain((0..12).map(|index| format!("p{index}")));
+    let mut payments = payments(&client, names).await;
+    let expected = payments.remove(0);
+    for event in events_of(&expected) {
+        deliver_until_taken(&[&first.address], &event).await;
+    }
+    let as_in_order = comes_to(&client, &expected).await;
+    // 20,000 less 100,000 that were refunded and 60,000 that were lost, of 400,000.
+    assert_eq!(as_in_order.2, 12_000);
+
+    let mut numbers = Numbers(7);
+    let mut events: Vec<Value> = payments.iter().flat_map(events_of).collect();
+    events.extend(events.clone());
+    numbers.shuffle(&mut events);
+    let addresses = [first.address.clone(), second.address.clone()];
+    let shares: Vec<Vec<(Value, [String; 2])>> = (0..8)
+        .map(|share| {
+            let own = events.iter().skip(share).step_by(8).cloned();
+            let mut addresses = addresses.clone();
+            addresses.rotate_left(share % 2);
+            own.map(|event| (event, addresses.clone())).collect()
+        })
+        .collect();
+    at_once(shares.into_iter().map(async |share| {
+        for (event, [own, other]) in share {
+            deliver_until_taken(&[&own, &other], &event).await;
+        }
+    }))
+    .await;
+    for payment in &payments {
+        assert_eq!(comes_to(&client, payment).await, as_in_order, "{}", payment.id());
+    }
+    assert_eq!(
+        database.count("select count(*) from stripe_payments where parked is not null").await,
+        0
+    );
+    let purchases = "select count(*) from events where event_type = 'PurchaseRecorded'";
+    assert_eq!(database.count(purchases).await, 13);
+    database.check().await;
+    tokio::join!(first.stop(), second.stop());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_server_did_not_answer_is_delivered_again_and_ends_the_same() {
+    let database = TestDatabase::new().await;
+    let mut server = server_with_endpoint(&database).await;
+    let payments = payments(&server.client(), (0..6).map(|index| format!("p{index}"))).await;
+    let mut events: Vec<Value> = payments.iter().flat_map(events_of).collect();
+    Numbers(11).shuffle(&mut events);
+    for share in events.chunks(events.len() / 3) {
+        let address = server.address.clone();
+        // Some of these are answered, and some are not.
+        let own = share.to_vec();
+        let deliveries = own.into_iter().map(move |event| {
+            let address = address.clone();
+            async move {
+                let secret = testing::stripe_events::WEBHOOK_SECRET;
+                let sent = testing::stripe_events::deliver_with(&address, &event, secret).await;
+                drop(sent);
+            }
+        });
+        let delivering = tokio::spawn(at_once(deliveries));
+        tokio::time::sleep(std::time::Duration::from_millis(15)).await;
+        server.kill().await;
+        drop(delivering.await);
+        let options = ServerOptions::default();
+        server = Server::start_command(serve_with_endpoint(&database, &options)).await;
+        for event in share {
+            deliver_until_taken(&[&server.address], event).await;
+        }
+    }
+    let client = server.client();
+    let first = comes_to(&client, &payments[0]).await;
+    assert_eq!(first.2, 12_000);
+    for payment in &payments {
+        assert_eq!(comes_to(&client, payment).await, first, "{}", payment.id());
+    }
+    database.check().await;
+    server.stop().await;
+}
