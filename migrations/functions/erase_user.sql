@@ -55,5 +55,6 @@ begin
     delete from fraud_notes where referrer_user_id = erased_user_id;
     delete from fraud_notes where other_user_id = erased_user_id;
     delete from notes where user_id = erased_user_id;
+    delete from payout_methods where user_id = erased_user_id;
 end;
 $$;

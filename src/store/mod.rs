@@ -10,6 +10,7 @@
 //! - [`functions`] creates and names the database functions; [`schema`] finds what is missing.
 //! - [`holders`] keeps processes that hang from blocking the others.
 //! - [`snapshots`] sorts out snapshots that are of no use.
+//! - [`payouts`] is what payouts need of the log, and how people are paid.
 //! - [`releases`] is the table of hold periods that end.
 //! - [`jobs`] is the table of jobs, [`sessions`] those of sessions.
 //! - [`mails`] queues mails, and holds what their senders note about them; [`mailed_tokens`] are the tokens in their
@@ -35,6 +36,7 @@ pub mod log;
 pub mod mailed_tokens;
 pub mod mails;
 pub mod notes;
+pub mod payouts;
 pub mod personal;
 mod profiles;
 pub mod purchases;

@@ -44,6 +44,7 @@ pub const TABLES: &[PersonalTable] = &[
     },
     PersonalTable { name: "fraud_notes", secrets: &["referrer_user_id", "other_user_id", "note"] },
     PersonalTable { name: "notes", secrets: &["number", "author"] },
+    PersonalTable { name: "payout_methods", secrets: &[] },
 ];
 
 /// A user's rows of a table, as JSON objects without secrets.

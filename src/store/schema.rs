@@ -31,6 +31,7 @@ pub const TABLES: &[&str] = &[
     "referrals",
     "refresh_tokens",
     "releases",
+    "payout_methods",
     "second_factors",
     "secrets",
     "sessions",

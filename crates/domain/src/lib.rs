@@ -4,7 +4,8 @@
 //! randomness: the current time and fresh identifiers come in through [`Work`]. Nothing here knows Postgres
 //! or gRPC, so that someone who runs referral programs can follow it with the rules of a program beside it.
 //!
-//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`FraudFlag`], [`Approval`], [`ApiKey`] and [`Job`] are
+//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`FraudFlag`], [`Approval`], [`Payout`], [`PayoutLine`],
+//!   [`ApiKey`] and [`Job`] are
 //!   the aggregates.
 //!   Their state stays
 //!   the same size however long their history grows. The `registry` lists them.
@@ -31,6 +32,9 @@ mod mail;
 pub mod money;
 mod note;
 mod participant;
+mod payout;
+mod payout_desk;
+mod payout_line;
 mod profile;
 mod program;
 mod purchase;
@@ -65,6 +69,9 @@ pub use ledger::{Bucket, Buckets, EntryKind, Posting};
 pub use mail::{Mail, MailKind, Recipient};
 pub use note::{MAX_NOTE_CHARS, MAX_REASON_CODE_CHARS, Note, NoteSubject, is_reason_code};
 pub use participant::*;
+pub use payout::*;
+pub use payout_desk::*;
+pub use payout_line::*;
 pub use profile::*;
 pub use program::*;
 pub use purchase::*;
@@ -75,8 +82,8 @@ pub use registry::{
 };
 pub use session::{SessionId, SessionsEnded};
 pub use side_row::{
-    MailedToken, NewApiKey, PasswordHash, Profile, ProfileChange, SealedSecret, SecondFactor,
-    SecondFactorRow, SideRow, TokenPurpose,
+    MAX_METHOD_REFERENCE_CHARS, MailedToken, NewApiKey, PasswordHash, PayoutMethod, Profile,
+    ProfileChange, SealedSecret, SecondFactor, SecondFactorRow, SideRow, TokenPurpose,
 };
 pub use sign_up_origin::*;
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};

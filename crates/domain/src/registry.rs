@@ -14,8 +14,8 @@ use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
     ApiKey, ApiKeyId, Approval, ApprovalId, FraudFlag, FraudFlagId, Job, JobId, Participant,
-    ParticipantId, Program, ProgramId, Purchase, PurchaseId, Refusal, SignUpOrigin, SignUpOriginId,
-    User, UserId,
+    ParticipantId, Payout, PayoutDesk, PayoutKey, PayoutLine, PayoutLineId, Program, ProgramId,
+    Purchase, PurchaseId, Refusal, SignUpOrigin, SignUpOriginId, User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.
@@ -332,7 +332,7 @@ registry! { $
     /// An account.
     User {
         id: UserId,
-        state_version: 12,
+        state_version: 13,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -340,7 +340,7 @@ registry! { $
     /// A set of rules and its versions.
     Program {
         id: ProgramId,
-        state_version: 4,
+        state_version: 5,
         cache: Recent,
         is_receipt: false,
         remembers_commands: false,
@@ -396,9 +396,33 @@ registry! { $
     /// Something that operators ask for, and perhaps somebody else has to approve.
     Approval {
         id: ApprovalId,
-        state_version: 1,
+        state_version: 2,
         cache: Never,
         is_receipt: true,
+        remembers_commands: false,
+    }
+    /// A payout.
+    Payout {
+        id: PayoutKey,
+        state_version: 1,
+        cache: Recent,
+        is_receipt: true,
+        remembers_commands: false,
+    }
+    /// Where the payouts of a program take turns.
+    PayoutDesk {
+        id: ProgramId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// A line of a payout.
+    PayoutLine {
+        id: PayoutLineId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: false,
         remembers_commands: false,
     }
 }

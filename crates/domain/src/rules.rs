@@ -225,6 +225,9 @@ pub struct ProgramRules {
     /// For how many days rewards are pending after they were granted; none if they are available at once.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hold_days: Option<u32>,
+    /// Whether what is available can be paid out. Programs of releases without payouts did not say, and pay nothing out.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub pays_out: bool,
     /// The fraud checks. Programs of releases without fraud checks did not say, and have none.
     #[serde(skip_serializing_if = "FraudChecks::are_off", default)]
     pub fraud_checks: FraudChecks,
@@ -345,6 +348,18 @@ impl ProgramRules {
             "hold_days",
             format!("must be 1 to {MAX_HOLD_DAYS}; leave it out to have rewards available at once"),
         );
+        if self.pays_out {
+            faults.unless(
+                is_currency(&self.unit),
+                "pays_out",
+                "must be false where the unit is no currency: points are not paid out",
+            );
+            faults.unless(
+                !self.credit_purchases,
+                "pays_out",
+                "must be false with credit_purchases: a buyer's own payment would be handed back as cash",
+            );
+        }
         self.check_rewards(&mut faults);
         self.fraud_checks.check(&mut faults);
         faults.0

@@ -14,6 +14,8 @@ mod hold;
 mod job;
 mod make_up;
 mod money_back;
+mod payout;
+mod payout_lines;
 mod profile;
 mod program;
 mod purchase;
@@ -36,6 +38,8 @@ pub use hold::{EndHoldPeriod, HoldReward, RewardName};
 pub use money_back::{
     CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase, rehearse_refund,
 };
+pub use payout::{ConfirmPayout, CreatePayout, FailPayout, ReturnPayoutLine};
+pub use payout_lines::CollectPayoutLine;
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
@@ -49,8 +53,9 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId, Purchase,
-    PurchaseId, SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
+    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, Payout, PayoutCollected,
+    PayoutKey, PayoutLineId, PayoutMethod, ProgramId, Purchase, PurchaseId, SealedSecret,
+    SessionsEnded, StreamKey, UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -136,6 +141,26 @@ pub enum Command {
     AdjustBalance(Box<AdjustBalance>),
     Approve(Approve),
     Decline(Decline),
+    /// Says how a user is paid, or that nobody is to know any more.
+    SetPayoutMethod {
+        user_id: UserId,
+        method: Option<PayoutMethod>,
+    },
+    CreatePayout(CreatePayout),
+    /// Reserves what a participant gets by a payout, or notes why they get nothing.
+    CollectPayoutLine(CollectPayoutLine),
+    /// Ends the collecting of a payout.
+    EndPayoutCollection {
+        payout: PayoutKey,
+        collected: PayoutCollected,
+    },
+    ConfirmPayout(Box<ConfirmPayout>),
+    FailPayout(FailPayout),
+    ReturnPayoutLine(ReturnPayoutLine),
+    /// Does to a line what is being done to the whole payout.
+    SettlePayoutLine(PayoutLineId),
+    /// Ends what is being done to a whole payout.
+    CompletePayout(PayoutKey),
 }
 
 impl Command {
@@ -179,6 +204,15 @@ impl Command {
             Self::AdjustBalance(_) => "AdjustBalance",
             Self::Approve(_) => "Approve",
             Self::Decline(_) => "Decline",
+            Self::SetPayoutMethod { .. } => "SetPayoutMethod",
+            Self::CreatePayout(_) => "CreatePayout",
+            Self::CollectPayoutLine(_) => "CollectPayoutLine",
+            Self::EndPayoutCollection { .. } => "EndPayoutCollection",
+            Self::ConfirmPayout(_) => "ConfirmPayout",
+            Self::FailPayout(_) => "FailPayout",
+            Self::ReturnPayoutLine(_) => "ReturnPayoutLine",
+            Self::SettlePayoutLine(_) => "SettlePayoutLine",
+            Self::CompletePayout(_) => "CompletePayout",
         }
     }
 
@@ -188,7 +222,8 @@ impl Command {
     pub fn receipt(&self) -> Option<StreamKey> {
         match self {
             Self::RecordPurchase(input) => Some(StreamKey::of::<Purchase>(&input.purchase_id)),
-            Self::AdjustBalance(input) => Some(StreamKey::of::<Approval>(&input.approval_id)),
+            Self::AdjustBalance(input) => Some(StreamKey::of::<Approval>(&input.approval_id())),
+            Self::CreatePayout(input) => Some(StreamKey::of::<Payout>(&input.payout)),
             Self::PublishProgram { .. }
             | Self::RegisterUser(_)
             | Self::EnrollParticipant(_)
@@ -222,7 +257,15 @@ impl Command {
             | Self::ResolveFraudFlag(_)
             | Self::FlagRefusedSignUp(_)
             | Self::Approve(_)
-            | Self::Decline(_) => None,
+            | Self::Decline(_)
+            | Self::SetPayoutMethod { .. }
+            | Self::CollectPayoutLine(_)
+            | Self::EndPayoutCollection { .. }
+            | Self::ConfirmPayout(_)
+            | Self::FailPayout(_)
+            | Self::ReturnPayoutLine(_)
+            | Self::SettlePayoutLine(_)
+            | Self::CompletePayout(_) => None,
         }
     }
 
@@ -278,6 +321,19 @@ impl Command {
             Self::AdjustBalance(input) => adjust::adjust(work, input),
             Self::Approve(input) => adjust::approve(work, input),
             Self::Decline(input) => adjust::decline(work, input),
+            Self::SetPayoutMethod { user_id, method } => {
+                payout::set_method(work, user_id, method.as_ref())
+            }
+            Self::CreatePayout(input) => payout::create(work, input),
+            Self::CollectPayoutLine(input) => payout_lines::collect(work, input),
+            Self::EndPayoutCollection { payout, collected } => {
+                payout::end_collection(work, payout, collected)
+            }
+            Self::ConfirmPayout(input) => payout::confirm(work, input),
+            Self::FailPayout(input) => payout::fail(work, input),
+            Self::ReturnPayoutLine(input) => payout::return_line(work, input),
+            Self::SettlePayoutLine(line_id) => payout_lines::settle(work, line_id),
+            Self::CompletePayout(payout) => payout::complete(work, payout),
         }
     }
 }

@@ -7,7 +7,8 @@ use super::settlement::pending_points;
 use super::{
     Adjustment, BalanceAdjusted, BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, Grant,
     Participant, ParticipantCommand, ParticipantDeactivated, ParticipantErased, ParticipantEvent,
-    ParticipantReactivated, PurchaseCredited, Referral, ReferralApplied, ReferralMade,
+    ParticipantReactivated, PayoutMove, PayoutPaid, PayoutReleased, PayoutReserved, PayoutReturned,
+    PayoutStep, PurchaseCredited, Referral, ReferralApplied, ReferralMade,
     ReferralStatus, ReferralUnconverted, RewardGranted, RewardMoved, Standing, TierChanged,
     TierPot,
 };
@@ -125,6 +126,25 @@ impl Participant {
         let posting = self.buckets.post(kind, amount_minor, Bucket::Available, &unit);
         let posting = posting.map_err(|Overflow| Refusal::BalanceLimitReached(user_id))?;
         Ok(BalanceAdjusted { adjustment_id, reason_code, posting })
+    }
+
+    fn move_for_payout(&self, of: PayoutMove) -> Result<ParticipantEvent, Refusal> {
+        let PayoutMove { user_id, payout_id, step, amount_minor, unit } = of;
+        let (buckets, kind) = (&self.buckets, EntryKind::Payout);
+        let (available, reserved) = (Bucket::Available, Bucket::Reserved);
+        let posting = match step {
+            PayoutStep::Reserve => buckets.transfer(amount_minor, available, reserved, &unit),
+            PayoutStep::Pay => buckets.post(kind, -amount_minor, reserved, &unit),
+            PayoutStep::Release => buckets.transfer(amount_minor, reserved, available, &unit),
+            PayoutStep::Return => buckets.post(kind, amount_minor, available, &unit),
+        };
+        let posting = posting.map_err(|Overflow| Refusal::BalanceLimitReached(user_id))?;
+        Ok(match step {
+            PayoutStep::Reserve => PayoutReserved { payout_id, posting }.into(),
+            PayoutStep::Pay => PayoutPaid { payout_id, posting }.into(),
+            PayoutStep::Release => PayoutReleased { payout_id, posting }.into(),
+            PayoutStep::Return => PayoutReturned { payout_id, posting }.into(),
+        })
     }
 
     fn forfeit(
@@ -261,6 +281,14 @@ impl Aggregate for Participant {
             }
             ParticipantCommand::Withhold(withheld) => withheld.into(),
             ParticipantCommand::Adjust(adjustment) => self.adjust(adjustment)?.into(),
+            ParticipantCommand::Payout(of) => {
+                let (user_id, unit) = (of.user_id.clone(), of.unit.clone());
+                sink.write(self.move_for_payout(of)?, self).await;
+                if !self.erased || self.buckets.available <= 0 {
+                    return Ok(());
+                }
+                self.forfeit(Bucket::Available, &user_id, &unit)?.into()
+            }
             ParticipantCommand::Deactivate => ParticipantDeactivated {}.into(),
             ParticipantCommand::Reactivate { now } => {
                 ParticipantReactivated { reactivate_time_us: now }.into()
@@ -377,6 +405,12 @@ impl Aggregate for Participant {
             ParticipantEvent::ParticipantErased(_) => {
                 self.inactive = true;
                 self.erased = true;
+            }
+            ParticipantEvent::PayoutReserved(PayoutReserved { posting, .. })
+            | ParticipantEvent::PayoutPaid(PayoutPaid { posting, .. })
+            | ParticipantEvent::PayoutReleased(PayoutReleased { posting, .. })
+            | ParticipantEvent::PayoutReturned(PayoutReturned { posting, .. }) => {
+                self.buckets = posting.after;
             }
         }
     }

@@ -8,7 +8,7 @@ use super::{
 use crate::purchase::RewardWithheld;
 use crate::reward::Quote;
 use crate::rules::{Pay, RewardRule};
-use crate::{AdjustmentId, ParticipantId, PurchaseId, Timestamp, UserId};
+use crate::{AdjustmentId, ParticipantId, PayoutId, PurchaseId, Timestamp, UserId};
 
 /// A computed reward, ready to be granted.
 #[derive(Clone, Debug)]
@@ -50,6 +50,31 @@ pub struct Adjustment {
     pub user_id: UserId,
     pub adjustment_id: AdjustmentId,
     pub reason_code: String,
+    pub amount_minor: i64,
+    pub unit: String,
+}
+
+/// What a payout does with a participant's money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayoutStep {
+    /// It is set aside.
+    Reserve,
+    /// It was paid.
+    Pay,
+    /// It was not paid.
+    Release,
+    /// It was paid, and came back.
+    Return,
+}
+
+/// A step of a payout.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct PayoutMove {
+    pub user_id: UserId,
+    pub payout_id: PayoutId,
+    pub step: PayoutStep,
+    /// Above zero.
     pub amount_minor: i64,
     pub unit: String,
 }
@@ -116,6 +141,8 @@ pub enum ParticipantCommand {
     Withhold(RewardWithheld),
     /// Corrects the balance by a signed amount.
     Adjust(Adjustment),
+    /// Moves money for a payout. What becomes available to somebody who was erased is forfeited at once.
+    Payout(PayoutMove),
     Deactivate,
     Reactivate {
         now: Timestamp,

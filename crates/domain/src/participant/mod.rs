@@ -16,11 +16,12 @@ use super::reward::{LevelTotal, WithheldReason};
 use super::rules::FirstPurchaseUse;
 use super::{Halt, ParticipantId, Program, PurchaseId, Refusal, Timestamp, User, Work, load};
 
-pub use commands::{Adjustment, Grant, ParticipantCommand};
+pub use commands::{Adjustment, Grant, ParticipantCommand, PayoutMove, PayoutStep};
 pub use events::{
     BalanceAdjusted, BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, FlagAgainst,
     HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated, ParticipantEnrolled, ParticipantErased,
-    ParticipantEvent, ParticipantReactivated, PurchaseCredited, RefereeAddressChanged,
+    ParticipantEvent, ParticipantReactivated, PayoutPaid, PayoutReleased, PayoutReserved,
+    PayoutReturned, PurchaseCredited, RefereeAddressChanged,
     ReferralApplied, ReferralConverted, ReferralMade, ReferralReward, ReferralRewardsChanged,
     ReferralStandingChanged, ReferralStatus, ReferralUnconverted, ReferralUpdated, RewardGranted,
     RewardMoved, RewardReversed, TierChanged, TierPot,
@@ -220,6 +221,13 @@ impl Participant {
     /// only: what else the event means is not known here, so nothing may be decided on the result.
     pub fn take_over(&mut self, after: Buckets) {
         self.buckets = after;
+    }
+
+    /// Whether a fraud flag keeps the participant's own referral from counting: one that nobody has decided about, or
+    /// one by which it was rejected.
+    #[must_use]
+    pub fn is_flagged(&self) -> bool {
+        self.referral.as_ref().is_some_and(|referral| !referral.flags.is_empty())
     }
 
     /// What the participant owns, and the sums that explain it.

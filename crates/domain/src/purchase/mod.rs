@@ -376,7 +376,11 @@ impl State for Purchase {
             | ParticipantEvent::ParticipantReactivated(_)
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
-            | ParticipantEvent::ParticipantErased(_) => {}
+            | ParticipantEvent::ParticipantErased(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_) => {}
         }
     }
 }

@@ -10,6 +10,7 @@ mod first_purchase_credits;
 mod held_referrals;
 mod money_back;
 mod multi_level_commission;
+mod payouts;
 mod purchases;
 mod referral_count;
 mod referrals;
@@ -50,6 +51,7 @@ fn blank(display_name: &str, unit: &str, earn_on: EarnOn) -> ProgramRules {
         make_up_held_purchases: true,
         reverse_below_minimum: true,
         hold_days: None,
+        pays_out: false,
         fraud_checks: FraudChecks::default(),
     }
 }

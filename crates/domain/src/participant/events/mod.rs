@@ -98,6 +98,10 @@ events! {
         BalanceAdjusted = "1.0.0",
         BalanceForfeited = "1.0.0",
         ParticipantErased = "1.0.0",
+        PayoutReserved = "1.0.0",
+        PayoutPaid = "1.0.0",
+        PayoutReleased = "1.0.0",
+        PayoutReturned = "1.0.0",
     }
 }
 
@@ -109,7 +113,11 @@ impl Posts for ParticipantEvent {
             | Self::RewardReversed(RewardReversed { posting, .. })
             | Self::RewardMoved(RewardMoved { posting, .. })
             | Self::BalanceAdjusted(BalanceAdjusted { posting, .. })
-            | Self::BalanceForfeited(BalanceForfeited { posting }) => Some(posting),
+            | Self::BalanceForfeited(BalanceForfeited { posting })
+            | Self::PayoutReserved(PayoutReserved { posting, .. })
+            | Self::PayoutPaid(PayoutPaid { posting, .. })
+            | Self::PayoutReleased(PayoutReleased { posting, .. })
+            | Self::PayoutReturned(PayoutReturned { posting, .. }) => Some(posting),
             Self::ParticipantEnrolled(_)
             | Self::ReferralApplied(_)
             | Self::ReferralMade(_)
@@ -156,7 +164,11 @@ impl ParticipantEvent {
             | Self::ParticipantReactivated(_)
             | Self::BalanceAdjusted(_)
             | Self::BalanceForfeited(_)
-            | Self::ParticipantErased(_) => None,
+            | Self::ParticipantErased(_)
+            | Self::PayoutReserved(_)
+            | Self::PayoutPaid(_)
+            | Self::PayoutReleased(_)
+            | Self::PayoutReturned(_) => None,
         }
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::rules::{EarnOn, ProgramRules, RewardRule};
 use crate::tests::memory_work::Memory;
 use crate::{
-    Participant, ParticipantEvent, ParticipantId, Program, ProgramEvent, Purchase, PurchaseEvent,
-    PurchaseId, PurchaseRecorded, ReferralStatus, Stream, Timestamp, UserId,
+    Participant, ParticipantEvent, ParticipantId, PayoutPaid, PayoutReturned, Program, ProgramEvent,
+    Purchase, PurchaseEvent, PurchaseId, PurchaseRecorded, ReferralStatus, Stream, Timestamp, UserId,
 };
 
 #[derive(Debug, Default)]
@@ -131,6 +131,10 @@ impl Audit {
             ParticipantEvent::BalanceForfeited(forfeited) => {
                 ledger.balance += forfeited.posting.amount;
             }
+            ParticipantEvent::PayoutPaid(PayoutPaid { posting, .. })
+            | ParticipantEvent::PayoutReturned(PayoutReturned { posting, .. }) => {
+                ledger.balance += posting.amount;
+            }
             ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantErased(_) => {
                 ledger.inactive = true;
@@ -148,7 +152,9 @@ impl Audit {
             | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::RefereeAddressChanged(_)
-            | ParticipantEvent::TierChanged(_) => {}
+            | ParticipantEvent::TierChanged(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutReleased(_) => {}
         }
     }
 }

@@ -1,0 +1,407 @@
+//! Payouts, with numbers.
+
+use super::multi_level_commission;
+use crate::decide::{
+    AdjustBalance, Approve, CollectPayoutLine, Command, ConfirmPayout, CreatePayout, Decline,
+    FailPayout, ReturnPayoutLine,
+};
+use crate::rules::ProgramRules;
+use crate::tests::scene::{PROGRAM, Scene, member, program, refused, user};
+use crate::{
+    AdjustmentId, ApprovalId, ApprovalSubject, EntryKind, Halt, ParticipantEvent, Payout,
+    PayoutCollected, PayoutId, PayoutKey, PayoutLine, PayoutLineEvent, PayoutLineId,
+    PayoutLineState, PayoutMethod, PayoutState, Personal, ProviderReference, Refusal, SkipReason,
+    Staff,
+};
+
+const LIMIT: i64 = 7_000;
+
+fn rules() -> ProgramRules {
+    ProgramRules { pays_out: true, ..multi_level_commission() }
+}
+
+fn payout(id: &str) -> PayoutKey {
+    PayoutKey { program_id: program(PROGRAM), payout_id: PayoutId::parse(id).unwrap() }
+}
+
+fn line(id: &str, name: &str) -> PayoutLineId {
+    PayoutLineId { payout: payout(id), user_id: user(name) }
+}
+
+fn reference(text: &str) -> Option<ProviderReference> {
+    Some(ProviderReference::parse(text).unwrap())
+}
+
+fn person(name: &str) -> Staff {
+    Staff { user_id: Some(user(name)), key_id: None }
+}
+
+fn approval(id: &str, name: Option<&str>, number: u32) -> ApprovalId {
+    let PayoutKey { program_id, payout_id } = payout(id);
+    ApprovalId(ApprovalSubject::Payout { program_id, user_id: name.map(user), payout_id, number })
+}
+
+fn is_repetition(answer: &Result<(), Halt>) -> bool {
+    matches!(answer, Err(Halt::AlreadyRecorded(_)))
+}
+
+impl Scene {
+    /// ana has earned 5000 and bob 10000, and both have said how they are paid.
+    fn with_balances() -> Self {
+        let mut scene = Self::of(rules());
+        scene.line(&["ana", "bob", "cy"]);
+        scene.sign_up("otto");
+        assert_eq!(scene.buy("bob", 100_000).granted(), [("ana", 1, 5_000)]);
+        scene.adjust_by("bob", 10_000);
+        scene.set_method("ana");
+        scene.set_method("bob");
+        scene
+    }
+
+    fn set_method(&mut self, name: &str) {
+        let reference = Personal(format!("{name} at the bank"));
+        let method = Some(PayoutMethod { kind: "sepa".into(), reference });
+        self.tell(&Command::SetPayoutMethod { user_id: user(name), method }).unwrap();
+    }
+
+    fn adjust_by(&mut self, name: &str, amount_minor: i64) {
+        let number = self.memory.log().len();
+        let adjust = AdjustBalance {
+            participant: member(name),
+            adjustment_id: AdjustmentId::parse(&format!("a{number}")).unwrap(),
+            amount_minor,
+            currency_code: "INR".into(),
+            reason_code: "goodwill".into(),
+            note: None,
+            by: person("olga"),
+            limit_minor: i64::MAX,
+        };
+        self.tell(&Command::AdjustBalance(Box::new(adjust))).unwrap();
+    }
+
+    fn create(&mut self, id: &str, minimum_minor: i64) -> Result<(), Halt> {
+        let create = CreatePayout { payout: payout(id), minimum_minor, unit: Some("INR".into()) };
+        self.tell(&Command::CreatePayout(create))
+    }
+
+    fn collect(&mut self, id: &str, name: &str, available_then_minor: i64) -> PayoutLineState {
+        let line_id = line(id, name);
+        let collect = CollectPayoutLine { line_id: line_id.clone(), available_then_minor };
+        self.tell(&Command::CollectPayoutLine(collect)).unwrap();
+        self.memory.state::<PayoutLine>(&line_id).state()
+    }
+
+    fn end_collection(&mut self, id: &str, total_minor: i64) {
+        let collected = PayoutCollected { line_count: 2, total_minor, skipped_count: 0 };
+        let end = Command::EndPayoutCollection { payout: payout(id), collected };
+        self.tell(&end).unwrap();
+    }
+
+    /// A payout in which 5000 for ana and 10000 for bob are reserved.
+    fn with_payout(id: &str) -> Self {
+        let mut scene = Self::with_balances();
+        scene.create(id, 1).unwrap();
+        assert_eq!(scene.collect(id, "ana", 5_000), PayoutLineState::Reserved);
+        assert_eq!(scene.collect(id, "bob", 10_000), PayoutLineState::Reserved);
+        scene.end_collection(id, 15_000);
+        scene
+    }
+
+    fn confirm_by(
+        &mut self,
+        by: &str,
+        id: &str,
+        name: Option<&str>,
+        provider_reference: Option<ProviderReference>,
+    ) -> Result<(), Halt> {
+        let confirm = ConfirmPayout {
+            payout: payout(id),
+            user_id: name.map(user),
+            provider_reference,
+            by: person(by),
+            limit_minor: LIMIT,
+        };
+        self.tell(&Command::ConfirmPayout(Box::new(confirm)))
+    }
+
+    fn fail(&mut self, id: &str, name: Option<&str>) -> Result<(), Halt> {
+        let (payout, user_id) = (payout(id), name.map(user));
+        let reason_code = Some("account_closed".into());
+        self.tell(&Command::FailPayout(FailPayout { payout, user_id, reason_code }))
+    }
+
+    fn send_back(&mut self, id: &str, name: &str) -> Result<(), Halt> {
+        let line_id = line(id, name);
+        let back = ReturnPayoutLine { line_id, reason_code: None, provider_reference: None };
+        self.tell(&Command::ReturnPayoutLine(back))
+    }
+
+    fn approve_by(&mut self, by: &str, approval_id: ApprovalId) -> Result<(), Halt> {
+        self.tell(&Command::Approve(Approve { approval_id, by: person(by) }))
+    }
+
+    fn line_state(&self, id: &str, name: &str) -> PayoutLineState {
+        self.memory.state::<PayoutLine>(&line(id, name)).state()
+    }
+
+    fn payout_state(&self, id: &str) -> PayoutState {
+        self.memory.state::<Payout>(&payout(id)).state()
+    }
+
+    /// What is available, reserved and paid.
+    fn payout_money(&self, name: &str) -> (i64, i64, i64) {
+        let buckets = *self.participant(name).buckets();
+        assert!(buckets.reconcile(), "{buckets:?}");
+        (buckets.available, buckets.reserved, buckets.paid)
+    }
+}
+
+#[test]
+fn a_line_reserves_the_smaller_of_what_was_available_then_and_what_is_now() {
+    let mut scene = Scene::with_balances();
+    scene.create("may", 1).unwrap();
+    // ana has earned since, bob has lost something.
+    scene.adjust_by("ana", 700);
+    scene.adjust_by("bob", -600);
+    assert_eq!(scene.collect("may", "ana", 5_000), PayoutLineState::Reserved);
+    assert_eq!(scene.collect("may", "bob", 10_000), PayoutLineState::Reserved);
+    assert_eq!(scene.payout_money("ana"), (700, 5_000, 0));
+    assert_eq!(scene.payout_money("bob"), (0, 9_400, 0));
+    let earned = scene.participant("ana").earned_minor();
+    // Collected again, whatever is available now, nothing changes.
+    scene.adjust_by("bob", 5_000);
+    assert_eq!(scene.collect("may", "bob", 10_000), PayoutLineState::Reserved);
+    assert_eq!(scene.payout_money("bob"), (5_000, 9_400, 0));
+    assert_eq!(scene.participant("ana").earned_minor(), earned);
+}
+
+#[test]
+fn who_gets_nothing_is_skipped_with_the_reason() {
+    let mut scene = Scene::with_balances();
+    for name in ["off", "gone", "debt", "flagged", "nobody", "low", "lost"] {
+        scene.refer("otto", name);
+        scene.adjust_by(name, 500);
+        if name != "nobody" {
+            scene.set_method(name);
+        }
+    }
+    scene.create("may", 400).unwrap();
+    scene.deactivate("off");
+    scene.erase("gone", true).unwrap();
+    scene.adjust_by("debt", -501);
+    scene.reject("flagged").unwrap();
+    scene.adjust_by("low", -101);
+    scene.adjust_by("lost", -500);
+    for (name, reason) in [
+        ("off", SkipReason::Inactive),
+        ("gone", SkipReason::Erased),
+        ("debt", SkipReason::InDebt),
+        ("flagged", SkipReason::Flagged),
+        ("nobody", SkipReason::NoMethod),
+        ("low", SkipReason::BelowMinimum),
+        ("lost", SkipReason::BelowMinimum),
+    ] {
+        let mark = scene.memory.log().len();
+        assert_eq!(scene.collect("may", name, 500), PayoutLineState::Skipped, "{name}");
+        let events = &scene.memory.log()[mark..];
+        let [crate::AnyEvent::PayoutLine(PayoutLineEvent::PayoutLineSkipped(skipped))] =
+            &events.iter().map(|logged| logged.event.clone()).collect::<Vec<_>>()[..]
+        else {
+            panic!("{events:?}")
+        };
+        assert_eq!(skipped.reason, reason, "{name}");
+        assert_eq!(scene.payout_money(name).1, 0);
+        assert_eq!(
+            scene.confirm_by("olga", "may", Some(name), None),
+            refused(Refusal::PayoutLineDecided {
+                line_id: line("may", name),
+                state: PayoutLineState::Skipped
+            })
+        );
+    }
+}
+
+#[test]
+fn while_one_payout_collects_another_of_the_program_is_refused() {
+    let mut scene = Scene::with_balances();
+    scene.create("may", 1).unwrap();
+    assert_eq!(scene.create("june", 1), refused(Refusal::PayoutCollecting(payout("may"))));
+    assert!(is_repetition(&scene.create("may", 1)));
+    assert_eq!(scene.create("may", 2), refused(Refusal::PayoutIdReused(payout("may"))));
+    assert_eq!(
+        scene.confirm_by("olga", "may", None, None),
+        refused(Refusal::PayoutCollecting(payout("may")))
+    );
+    scene.end_collection("may", 0);
+    scene.create("june", 1).unwrap();
+    // The end of the first is no end of the second.
+    scene.end_collection("may", 0);
+    assert_eq!(scene.create("july", 1), refused(Refusal::PayoutCollecting(payout("june"))));
+    // Nothing is collected any more.
+    assert_eq!(scene.collect("may", "ana", 5_000), PayoutLineState::None);
+    assert_eq!(scene.collect("june", "ana", 5_000), PayoutLineState::Reserved);
+}
+
+#[test]
+fn a_line_is_paid_or_failed_once_and_a_paid_one_can_come_back() {
+    let mut scene = Scene::with_payout("may");
+    let decided = |name: &str, state| {
+        refused(Refusal::PayoutLineDecided { line_id: line("may", name), state })
+    };
+    assert_eq!(
+        scene.send_back("may", "ana"),
+        decided("ana", PayoutLineState::Reserved),
+        "what was not paid cannot come back"
+    );
+    let mark = scene.memory.log().len();
+    scene.confirm_by("olga", "may", Some("ana"), reference("po_1")).unwrap();
+    let paid: Vec<_> = scene.memory.participant_events_since(mark).collect();
+    let [(_, ParticipantEvent::PayoutPaid(paid))] = &paid[..] else { panic!("{paid:?}") };
+    assert_eq!((paid.posting.kind, paid.posting.amount), (EntryKind::Payout, -5_000));
+    assert_eq!(scene.payout_money("ana"), (0, 0, 5_000));
+    assert!(is_repetition(&scene.confirm_by("olga", "may", Some("ana"), reference("po_1"))));
+    let paid = || decided("ana", PayoutLineState::Paid);
+    assert_eq!(scene.confirm_by("olga", "may", Some("ana"), reference("po_2")), paid());
+    assert_eq!(scene.fail("may", Some("ana")), paid());
+    scene.send_back("may", "ana").unwrap();
+    assert_eq!(scene.payout_money("ana"), (5_000, 0, 0));
+    assert!(is_repetition(&scene.send_back("may", "ana")));
+    assert!(is_repetition(&scene.confirm_by("olga", "may", Some("ana"), reference("po_1"))));
+    assert_eq!(scene.fail("may", Some("ana")), decided("ana", PayoutLineState::Returned));
+
+    scene.fail("may", Some("bob")).unwrap();
+    assert_eq!(scene.payout_money("bob"), (10_000, 0, 0));
+    assert!(is_repetition(&scene.fail("may", Some("bob"))));
+    let failed = || decided("bob", PayoutLineState::Failed);
+    assert_eq!(scene.confirm_by("olga", "may", Some("bob"), None), failed());
+    assert_eq!(scene.send_back("may", "bob"), failed());
+    assert_eq!(
+        scene.fail("may", Some("cy")),
+        refused(Refusal::PayoutLineNotFound(line("may", "cy")))
+    );
+}
+
+#[test]
+fn a_whole_payout_is_confirmed_line_by_line_except_what_was_decided_before() {
+    let mut scene = Scene::with_payout("may");
+    scene.fail("may", Some("bob")).unwrap();
+    assert_eq!(scene.fail("june", None), refused(Refusal::PayoutNotFound(payout("june"))));
+    scene.confirm_by("olga", "may", None, reference("batch-7")).unwrap();
+    scene.approve_by("otto", approval("may", None, 1)).unwrap();
+    assert_eq!(scene.payout_state("may"), PayoutState::Confirming);
+    assert!(is_repetition(&scene.confirm_by("olga", "may", None, reference("batch-7"))));
+    let payout = payout("may");
+    let state = PayoutState::Confirming;
+    assert_eq!(scene.fail("may", None), refused(Refusal::PayoutDecided { payout, state }));
+    for name in ["ana", "bob", "ana"] {
+        scene.tell(&Command::SettlePayoutLine(line("may", name))).unwrap();
+    }
+    assert_eq!((scene.payout_money("ana"), scene.payout_money("bob")), ((0, 0, 5_000), (10_000, 0, 0)));
+    scene.tell(&Command::CompletePayout(crate::tests::programs::payouts::payout("may"))).unwrap();
+    assert_eq!(scene.payout_state("may"), PayoutState::Confirmed);
+    assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Paid);
+    scene.send_back("may", "ana").unwrap();
+    assert_eq!(scene.payout_money("ana"), (5_000, 0, 0));
+}
+
+#[test]
+fn a_failed_payout_makes_everything_available_again_and_the_next_one_pays_it() {
+    let mut scene = Scene::with_payout("may");
+    scene.fail("may", None).unwrap();
+    assert!(is_repetition(&scene.fail("may", None)));
+    for name in ["ana", "bob"] {
+        scene.tell(&Command::SettlePayoutLine(line("may", name))).unwrap();
+    }
+    scene.tell(&Command::CompletePayout(payout("may"))).unwrap();
+    assert_eq!(scene.payout_state("may"), PayoutState::Failed);
+    assert_eq!((scene.payout_money("ana"), scene.payout_money("bob")), ((5_000, 0, 0), (10_000, 0, 0)));
+    // A reversal of what was paid offsets the next payout.
+    scene.create("june", 1).unwrap();
+    assert_eq!(scene.collect("june", "ana", 5_000), PayoutLineState::Reserved);
+    scene.end_collection("june", 5_000);
+    scene.confirm_by("olga", "june", Some("ana"), None).unwrap();
+    scene.adjust_by("ana", -2_000);
+    scene.adjust_by("ana", 5_000);
+    scene.create("july", 1).unwrap();
+    assert_eq!(scene.collect("july", "ana", 3_000), PayoutLineState::Reserved);
+    assert_eq!(scene.payout_money("ana"), (0, 3_000, 5_000));
+}
+
+#[test]
+fn above_a_limit_somebody_else_approves_and_what_was_declined_can_be_asked_for_again() {
+    let mut scene = Scene::with_payout("may");
+    // The line is above the limit.
+    scene.confirm_by("olga", "may", Some("bob"), reference("po_1")).unwrap();
+    assert_eq!(scene.line_state("may", "bob"), PayoutLineState::Reserved);
+    assert!(is_repetition(&scene.confirm_by("olga", "may", Some("bob"), reference("po_1"))));
+    let first = approval("may", Some("bob"), 1);
+    assert_eq!(
+        scene.confirm_by("olga", "may", Some("bob"), reference("po_2")),
+        refused(Refusal::PayoutAwaitsApproval(first.clone()))
+    );
+    for by in ["olga", "bob"] {
+        let own = Refusal::SelfApproval(first.clone());
+        assert_eq!(scene.approve_by(by, first.clone()), refused(own));
+    }
+    let decline = Decline { approval_id: first.clone(), note: None, by: person("otto") };
+    scene.tell(&Command::Decline(decline)).unwrap();
+    scene.confirm_by("olga", "may", Some("bob"), reference("po_2")).unwrap();
+    let second = approval("may", Some("bob"), 2);
+    scene.approve_by("otto", second.clone()).unwrap();
+    assert_eq!(scene.payout_money("bob"), (0, 0, 10_000));
+    assert!(is_repetition(&scene.approve_by("otto", second)));
+    // A line of one's own is never below the limit.
+    scene.confirm_by("ana", "may", Some("ana"), None).unwrap();
+    assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Reserved);
+    // What has failed meanwhile is not paid.
+    scene.fail("may", Some("ana")).unwrap();
+    assert_eq!(
+        scene.approve_by("otto", approval("may", Some("ana"), 1)),
+        refused(Refusal::PayoutLineDecided {
+            line_id: line("may", "ana"),
+            state: PayoutLineState::Failed
+        })
+    );
+}
+
+#[test]
+fn nobody_is_erased_while_an_amount_is_set_aside_and_what_comes_back_later_is_forfeited() {
+    let mut scene = Scene::with_payout("may");
+    let (user_id, program_id) = (user("ana"), program(PROGRAM));
+    for forfeits in [false, true] {
+        let (user_id, program_id) = (user_id.clone(), program_id.clone());
+        let pending = refused(Refusal::PayoutPending { user_id, program_id });
+        assert_eq!(scene.erase("ana", forfeits), pending);
+    }
+    scene.confirm_by("olga", "may", Some("ana"), None).unwrap();
+    scene.erase("ana", false).unwrap();
+    scene.send_back("may", "ana").unwrap();
+    assert_eq!(scene.payout_money("ana"), (0, 0, 0));
+    assert_eq!(scene.participant("ana").buckets().expired, 5_000);
+}
+
+#[test]
+fn switched_off_a_program_pays_out_what_was_collected_and_nothing_new() {
+    let mut scene = Scene::with_payout("may");
+    scene.publish(PROGRAM, multi_level_commission()).unwrap();
+    let off = || refused(Refusal::PayoutsOff(program(PROGRAM)));
+    assert_eq!(scene.create("june", 1), off());
+    scene.confirm_by("olga", "may", Some("ana"), None).unwrap();
+    assert_eq!(scene.payout_money("ana"), (0, 0, 5_000));
+}
+
+#[test]
+fn points_and_credited_purchases_are_never_paid_out() {
+    let fields = |rules: ProgramRules| -> Vec<String> {
+        rules.faults().into_iter().map(|fault| fault.field).collect()
+    };
+    assert_eq!(fields(rules()), Vec::<String>::new());
+    let credits = ProgramRules { credit_purchases: true, ..rules() };
+    assert_eq!(fields(credits.clone()), ["pays_out"]);
+    let points = ProgramRules { pays_out: true, ..super::tiered_points() };
+    assert_eq!(fields(points), ["pays_out"]);
+    // Nor what an earlier version has credited.
+    let mut scene = Scene::of(ProgramRules { pays_out: false, ..credits });
+    let refusal = Refusal::PayoutOfCredits(program(PROGRAM));
+    assert_eq!(scene.publish(PROGRAM, rules()), refused(refusal));
+}
