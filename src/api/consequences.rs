@@ -79,6 +79,10 @@ impl Consequences {
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
     }

@@ -10,7 +10,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::codes::code_of;
 use super::errors::{ApiError, DOMAIN, internal, reason_name, retry_after, status};
 use super::pb::ErrorReason;
-use domain::{ParticipantId, Refusal};
+use domain::{ApprovalSubject, ParticipantId, PayoutKey, PayoutLineId, Refusal};
 
 /// The maximum number of balances that an error names.
 const MAX_OWED: usize = 8;

@@ -232,6 +232,9 @@ pub(super) struct Settings {
     /// Minor units above which an adjustment of a balance waits for a second operator; 0: each one [default: 100000]
     #[arg(long, value_name = "MINOR", env = "TRIBUTARY_ADJUSTMENT_LIMIT")]
     pub(super) adjustment_limit: Option<i64>,
+    /// Minor units above which a confirmation of a payout waits for a second operator; 0: each one [default: 1000000]
+    #[arg(long, value_name = "MINOR", env = "TRIBUTARY_PAYOUT_LIMIT")]
+    pub(super) payout_limit: Option<i64>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::payout_audit::PayoutAudit;
 use crate::store::{RecordedEvent, StoreError};
 use domain::rules::ProgramRules;
 use domain::{
@@ -65,6 +66,7 @@ pub(super) struct Audit {
     /// The purchase that the current command records, and what it has paid, by stream and level.
     purchase: Option<PurchaseId>,
     paid: Vec<(Arc<str>, u32)>,
+    pub(super) payouts: PayoutAudit,
     pub(super) findings: Vec<Finding>,
     pub(super) finding_count: u64,
 }
@@ -80,6 +82,12 @@ impl Audit {
     fn unless(&mut self, holds: bool, event: &RecordedEvent, what: impl FnOnce() -> String) {
         if !holds {
             self.find(&event.stream.to_string(), what(), event.position);
+        }
+    }
+
+    fn unless_wrong(&mut self, event: &RecordedEvent, wrong: Option<String>) {
+        if let Some(wrong) = wrong {
+            self.find(&event.stream.to_string(), wrong, event.position);
         }
     }
 
@@ -139,7 +147,23 @@ impl Audit {
             ) => {
                 self.purchase = PurchaseId::parse(&event.stream.id).ok();
             }
-            AnyEvent::Participant(fact) => self.enter_participant(event, &fact),
+            AnyEvent::Participant(fact) => {
+                let wrong = self.payouts.enter_participant(event, &fact);
+                self.unless_wrong(event, wrong);
+                self.enter_participant(event, &fact);
+            }
+            AnyEvent::Payout(fact) => {
+                let wrong = self.payouts.enter_payout(event, &fact);
+                self.unless_wrong(event, wrong);
+            }
+            AnyEvent::PayoutDesk(fact) => {
+                let wrong = self.payouts.enter_desk(event, &fact);
+                self.unless_wrong(event, wrong);
+            }
+            AnyEvent::PayoutLine(fact) => {
+                let wrong = self.payouts.enter_line(event, &fact);
+                self.unless_wrong(event, wrong);
+            }
         }
         Ok(())
     }
@@ -257,6 +281,10 @@ impl Audit {
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
             | ParticipantEvent::RewardMoved(_)

@@ -193,6 +193,10 @@ impl State {
             | ParticipantEvent::ParticipantReactivated(_)
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
         Ok(())

@@ -58,6 +58,8 @@ pub struct Entry {
     pub purchase_id: Option<String>,
     /// The adjustment, as whoever asked for it named it, and why; if the entry is one.
     pub adjustment: Option<(String, String)>,
+    /// The payout, if one has moved the money.
+    pub payout_id: Option<String>,
     /// The reward, if the event grants one.
     pub reward: Option<RewardGranted>,
 }
@@ -77,16 +79,18 @@ impl Entry {
             adjustment_id: Option<String>,
             #[serde(default)]
             reason_code: Option<String>,
+            #[serde(default)]
+            payout_id: Option<String>,
         }
         let Some(posting) = event.posting()?.filter(Posting::moves_money) else {
             return Ok(None);
         };
         let about = serde_json::from_str::<About>(&event.payload).ok();
-        let (purchase_id, adjustment) = match about {
-            Some(About { purchase_id, adjustment_id, reason_code }) => {
-                (purchase_id, adjustment_id.zip(reason_code))
+        let (purchase_id, adjustment, payout_id) = match about {
+            Some(About { purchase_id, adjustment_id, reason_code, payout_id }) => {
+                (purchase_id, adjustment_id.zip(reason_code), payout_id)
             }
-            None => (None, None),
+            None => (None, None, None),
         };
         let reward = match posting.kind.reward_kind() {
             Some(_) => event
@@ -95,7 +99,7 @@ impl Entry {
                 .and_then(ParticipantEvent::granted),
             None => None,
         };
-        Ok(Some(Self { event, posting, purchase_id, adjustment, reward }))
+        Ok(Some(Self { event, posting, purchase_id, adjustment, payout_id, reward }))
     }
 }
 

@@ -29,6 +29,7 @@ mod names;
 mod oracle;
 mod overview;
 mod past;
+mod payout_audit;
 mod payouts;
 mod projector;
 mod purchases;

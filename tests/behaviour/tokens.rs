@@ -37,6 +37,9 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("FraudService/ListFraudFlags", "{}", r#"{"kind": "FRAUD_FLAG_KIND_LOOK_ALIKE"}"#),
     ("FraudService/ListFraudFlags", "{}", r#"{"user_id": "bob"}"#),
     ("FraudService/ListFraudFlags", "{}", r#"{"state": "FRAUD_FLAG_STATE_OPEN"}"#),
+    ("PayoutService/ListPayouts", "{}", BOARD),
+    ("PayoutService/ListPayoutLines", PAYOUT, r#"{"state": "PAYOUT_LINE_STATE_SKIPPED"}"#),
+    ("RewardService/GetStatement", STATEMENT, r#"{"user_id": "bob"}"#),
     ("OperatorService/ListMails", "{}", r#"{"kind": "MAIL_KIND_WELCOME"}"#),
     ("OperatorService/ListMails", "{}", r#"{"user_id": "bob"}"#),
     ("OperatorService/ListJobs", "{}", r#"{"kind": "test"}"#),
@@ -44,6 +47,9 @@ const LISTS: &[(&str, &str, &str)] = &[
 ];
 const REWARDS: &str = r#"{"program_id": "multi-level-commission", "user_id": "ada"}"#;
 const BOARD: &str = r#"{"program_id": "multi-level-commission"}"#;
+const PAYOUT: &str = r#"{"program_id": "multi-level-commission", "payout_id": "may"}"#;
+const STATEMENT: &str =
+    r#"{"program_id": "multi-level-commission", "user_id": "ada", "month": "2120-01"}"#;
 /// Lists without a field by which two of them could differ.
 const ONE_LIST: &[&str] = &["ProgramService/ListPrograms"];
 

@@ -42,6 +42,7 @@ mod model;
 mod newer;
 mod oracle;
 mod patience;
+mod payouts;
 mod poolers;
 mod profiles;
 mod projector;

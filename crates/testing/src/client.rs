@@ -4,6 +4,7 @@ use std::str::FromStr;
 
 use contract::pb::account_service_client::AccountServiceClient;
 use contract::pb::fraud_service_client::FraudServiceClient;
+use contract::pb::payout_service_client::PayoutServiceClient;
 use contract::pb::leaderboard_service_client::LeaderboardServiceClient;
 use contract::pb::operator_service_client::OperatorServiceClient;
 use contract::pb::program_service_client::ProgramServiceClient;
@@ -98,6 +99,10 @@ impl Client {
 
     pub fn fraud(&self) -> FraudServiceClient<Channel> {
         FraudServiceClient::new(self.channel.clone())
+    }
+
+    pub fn payouts(&self) -> PayoutServiceClient<Channel> {
+        PayoutServiceClient::new(self.channel.clone())
     }
 
     pub fn leaderboards(&self) -> LeaderboardServiceClient<Channel> {

@@ -141,6 +141,10 @@ impl PurchaseView {
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
     }

@@ -5,6 +5,7 @@ mod holds;
 mod participant;
 mod reads;
 mod series;
+mod statement;
 mod streams;
 mod watch;
 
@@ -27,6 +28,7 @@ pub(super) const RULES: &[Rule] = {
     &[
         row("RewardService", "GetBalances", SignedIn, User("user_id")),
         row("RewardService", "ListBalanceEntries", SignedIn, User("user_id")),
+        row("RewardService", "GetStatement", SignedIn, User("user_id")),
         row("RewardService", "GetTier", SignedIn, User("user_id")),
         row("RewardService", "GetEarnings", SignedIn, User("user_id")),
         row("RewardService", "GetEarningsSeries", SignedIn, User("user_id")),
@@ -86,7 +88,7 @@ fn rewards(page: &Page) -> Vec<pb::Reward> {
 
 /// An entry of any kind: money that moved.
 fn entry(entry: &Entry) -> pb::BalanceEntry {
-    let Entry { event, posting, purchase_id, adjustment, reward: granted } = entry;
+    let Entry { event, posting, purchase_id, adjustment, payout_id, reward: granted } = entry;
     let (adjustment_id, reason_code) = adjustment.clone().unwrap_or_default();
     pb::BalanceEntry {
         entry_id: event.entry_id(),
@@ -98,6 +100,7 @@ fn entry(entry: &Entry) -> pb::BalanceEntry {
         create_time: Some(time(event.recorded_at)),
         adjustment_id,
         reason_code,
+        payout_id: payout_id.clone().unwrap_or_default(),
         bucket: bucket(posting.to).into(),
         from_bucket: posting.from.map(bucket).unwrap_or_default().into(),
     }

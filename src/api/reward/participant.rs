@@ -218,6 +218,10 @@ impl ParticipantFeed {
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::FirstPurchaseUsed(_) => None,
         })

@@ -132,7 +132,10 @@ async fn present(
         | AnyAggregate::FraudFlag(_)
         | AnyAggregate::Approval(_)
         | AnyAggregate::ApiKey(_)
-        | AnyAggregate::Job(_) => Err(internal().into()),
+        | AnyAggregate::Job(_)
+        | AnyAggregate::Payout(_)
+        | AnyAggregate::PayoutDesk(_)
+        | AnyAggregate::PayoutLine(_) => Err(internal().into()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use domain::ledger::{Bucket, Posting};
 use domain::{
-    Kind, ParticipantEvent, PurchaseId, RewardGranted, RewardWithheld, StreamKey, UserId,
+    Kind, ParticipantEvent, PayoutId, PurchaseId, RewardGranted, RewardWithheld, StreamKey, UserId,
 };
 
 use super::super::audit::Finding;
@@ -187,6 +187,29 @@ pub(super) fn forfeit_fields(
     ]
 }
 
+pub(super) fn payout_fields(
+    payout_id: &str,
+    amount_minor: i64,
+    kind: &str,
+    unit: &str,
+    bucket: &str,
+) -> Vec<(&'static str, Value)> {
+    vec![
+        ("payout", payout_id.into()),
+        ("amount", amount_minor.into()),
+        ("kind", kind.into()),
+        ("unit", unit.into()),
+        ("bucket", bucket.into()),
+    ]
+}
+
+/// The fields of what a payout has moved.
+fn moved_fields(payout_id: &PayoutId, posting: &Posting) -> Vec<(&'static str, Value)> {
+    let mut fields = vec![("payout", payout_id.as_str().into())];
+    fields.extend(posting_fields(posting));
+    fields
+}
+
 fn granted_fields(granted: &RewardGranted) -> Vec<(&'static str, Value)> {
     let posting = &granted.posting;
     let [_, kind, unit, bucket] = posting_fields(posting);
@@ -300,6 +323,18 @@ pub(super) fn of_participant(
             ("BalanceForfeited", posting_fields(&forfeited.posting).into())
         }
         ParticipantEvent::ParticipantErased(_) => ("ParticipantErased", Vec::new()),
+        ParticipantEvent::PayoutReserved(of) => {
+            ("PayoutReserved", moved_fields(&of.payout_id, &of.posting))
+        }
+        ParticipantEvent::PayoutPaid(of) => {
+            ("PayoutPaid", moved_fields(&of.payout_id, &of.posting))
+        }
+        ParticipantEvent::PayoutReleased(of) => {
+            ("PayoutReleased", moved_fields(&of.payout_id, &of.posting))
+        }
+        ParticipantEvent::PayoutReturned(of) => {
+            ("PayoutReturned", moved_fields(&of.payout_id, &of.posting))
+        }
         ParticipantEvent::FirstPurchaseUsed(used) => (
             "FirstPurchaseUsed",
             vec![

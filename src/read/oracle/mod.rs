@@ -11,6 +11,7 @@
 mod approvals;
 mod effect;
 mod make_up;
+mod payouts;
 mod reckon;
 mod rulebook;
 mod standing;
@@ -184,9 +185,14 @@ impl Oracle {
             // What follows from a flag, or a decision about it, is on the stream of the participant.
             AnyEvent::FraudFlag(_) => judgement.has_flag = true,
             AnyEvent::Approval(fact) => approvals::sort(self, event, fact, judgement),
+            AnyEvent::Payout(fact) => payouts::sort_payout(self, event, fact),
+            AnyEvent::PayoutLine(fact) => payouts::sort_line(self, event, fact, judgement),
             // Who may call has no consequences, nor that a sign-up was counted; work that is done again does what it
             // would have done the first time.
-            AnyEvent::ApiKey(_) | AnyEvent::SignUpOrigin(_) | AnyEvent::Job(_) => {}
+            AnyEvent::ApiKey(_)
+            | AnyEvent::SignUpOrigin(_)
+            | AnyEvent::Job(_)
+            | AnyEvent::PayoutDesk(_) => {}
         }
     }
 
@@ -232,7 +238,8 @@ impl Oracle {
             | UserEvent::UserSecondFactorBegun(_)
             | UserEvent::UserRecoveryCodeUsed(_)
             | UserEvent::UserExported(_)
-            | UserEvent::UserPairReviewed(_) => return,
+            | UserEvent::UserPairReviewed(_)
+            | UserEvent::UserPayoutMethodSet(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.expect(*person, on_all, Vec::new()));

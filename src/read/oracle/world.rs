@@ -349,6 +349,10 @@ impl World {
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }
