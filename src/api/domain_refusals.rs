@@ -176,7 +176,8 @@ impl From<Refusal> for ApiError {
             Refusal::PayoutLineDecided { line_id: PayoutLineId { payout, user_id }, state } => {
                 let [program, payout] = payout_facts(payout);
                 let state = state.as_str();
-                let facts = [program, payout, ("user_id", user_id as &dyn Display), ("state", &state)];
+                let facts =
+                    [program, payout, ("user_id", user_id as &dyn Display), ("state", &state)];
                 status(R::PayoutLineDecided, &facts)
             }
             Refusal::PayoutAwaitsApproval(id) => {

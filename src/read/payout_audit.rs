@@ -55,10 +55,7 @@ impl PayoutAudit {
                 }
                 true
             }
-            (
-                Some(PayoutLineState::Reserved),
-                PayoutLineState::Paid | PayoutLineState::Failed,
-            )
+            (Some(PayoutLineState::Reserved), PayoutLineState::Paid | PayoutLineState::Failed)
             | (Some(PayoutLineState::Paid), PayoutLineState::Returned) => true,
             (_, _) => false,
         };
@@ -134,8 +131,9 @@ impl PayoutAudit {
             }
             PayoutEvent::PayoutCollected(collected) => {
                 let sums = self.collecting.insert(id, None).flatten();
-                (sums.as_ref() != Some(collected))
-                    .then(|| format!("its lines are said to come to {collected:?}, but come to {sums:?}"))
+                (sums.as_ref() != Some(collected)).then(|| {
+                    format!("its lines are said to come to {collected:?}, but come to {sums:?}")
+                })
             }
             PayoutEvent::PayoutConfirmationStarted(_)
             | PayoutEvent::PayoutFailureStarted(_)
@@ -170,7 +168,9 @@ impl PayoutAudit {
         self.due
             .iter()
             .map(|((participant, payout_id), step)| {
-                format!("{participant}: no money has moved for the step {step:?} of payout {payout_id}")
+                format!(
+                    "{participant}: no money has moved for the step {step:?} of payout {payout_id}"
+                )
             })
             .collect()
     }

@@ -7,9 +7,7 @@ use time::OffsetDateTime;
 use super::{At, Freshness, ReadError, Reads, sql};
 use crate::store::StoreError;
 use crate::store::log::timestamp;
-use domain::{
-    PayoutKey, PayoutLineState, PayoutState, ProgramId, SkipReason, Timestamp, UserId,
-};
+use domain::{PayoutKey, PayoutLineState, PayoutState, ProgramId, SkipReason, Timestamp, UserId};
 
 /// A payout, and how far its lines are.
 #[derive(Clone, Debug)]

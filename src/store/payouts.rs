@@ -110,9 +110,7 @@ pub async fn methods(
             .fetch_all(pool)
             .await?;
     rows.iter()
-        .map(|row| {
-            Ok((row.try_get("user_id")?, (row.try_get("kind")?, row.try_get("reference")?)))
-        })
+        .map(|row| Ok((row.try_get("user_id")?, (row.try_get("kind")?, row.try_get("reference")?))))
         .collect()
 }
 

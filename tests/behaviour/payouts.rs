@@ -181,7 +181,8 @@ async fn a_payout_collects_exports_and_is_confirmed_failed_and_returned() {
 
     let payout_id = || "may".to_owned();
     let of = |line: &PayoutLine| (line.user_id.clone(), line.state(), line.skip_reason());
-    let all = lines(&client, ListPayoutLinesRequest { payout_id: payout_id(), ..Default::default() });
+    let all =
+        lines(&client, ListPayoutLinesRequest { payout_id: payout_id(), ..Default::default() });
     let none = PayoutSkipReason::Unspecified;
     assert_eq!(
         all.await.iter().map(of).collect::<Vec<_>>(),
@@ -280,16 +281,17 @@ async fn above_the_limit_a_confirmation_waits_for_somebody_else() {
     let asked = confirm(&client, "may", "", "batch-1").await.unwrap();
     assert_eq!(asked.state(), ApprovalState::Pending);
     assert_eq!(asked.approval_id, format!("{LINES}//payout:may~1"));
-    assert_eq!(confirm(&client, "may", "", "batch-1").await.unwrap().approval_id, asked.approval_id);
+    assert_eq!(
+        confirm(&client, "may", "", "batch-1").await.unwrap().approval_id,
+        asked.approval_id
+    );
     refused(
         confirm(&client, "may", "", "batch-2").await,
         Code::FailedPrecondition,
         "PAYOUT_AWAITS_APPROVAL",
     );
-    let list = ListApprovalsRequest {
-        consistency_token: newest(&client).await,
-        ..Default::default()
-    };
+    let list =
+        ListApprovalsRequest { consistency_token: newest(&client).await, ..Default::default() };
     let listed = client.rewards().list_approvals(client.request(list)).await.unwrap();
     let listed = listed.into_inner().approvals.remove(0);
     let Some(approval::Asked::Payout(payout)) = &listed.asked else { panic!("{listed:?}") };
@@ -297,10 +299,8 @@ async fn above_the_limit_a_confirmation_waits_for_somebody_else() {
     assert_eq!(payout.amount.as_ref().unwrap().minor_units, 5_700 + 11 * 99_000);
     assert_eq!(&*listed.user_id, "");
 
-    let approve = || ApproveRequest {
-        approval_id: asked.approval_id.clone(),
-        ..Default::default()
-    };
+    let approve =
+        || ApproveRequest { approval_id: asked.approval_id.clone(), ..Default::default() };
     let own = client.rewards().approve(client.request(approve())).await;
     refused(own, Code::FailedPrecondition, "SELF_APPROVAL");
     let (other, _) = holder(&client, wanted("other", ApiKeyRole::Admin)).await;
@@ -342,11 +342,8 @@ async fn how_somebody_is_paid_is_beside_the_log_and_erased_with_them() {
     assert_eq!(database.count(in_log).await, 0);
     create(&client, "may", 1).await.unwrap();
     becomes(&client, "may", PayoutState::Open).await;
-    let erase = || EraseUserRequest {
-        user_id: "ana".into(),
-        forfeit_balances: true,
-        ..Default::default()
-    };
+    let erase =
+        || EraseUserRequest { user_id: "ana".into(), forfeit_balances: true, ..Default::default() };
     let pending = client.accounts().erase_user(client.request(erase())).await;
     refused(pending, Code::FailedPrecondition, "PAYOUT_PENDING");
     confirm(&client, "may", "ana", "").await.unwrap();
@@ -379,11 +376,16 @@ async fn a_statement_has_the_entries_of_a_month_between_what_was_before_and_afte
                 consistency_token: newest(&client).await,
                 ..Default::default()
             };
-            client.rewards().get_statement(client.request(message)).await.map(tonic::Response::into_inner)
+            client
+                .rewards()
+                .get_statement(client.request(message))
+                .await
+                .map(tonic::Response::into_inner)
         }
     };
     let whole = statement(this.clone(), 0, String::new()).await.unwrap();
-    let kinds: Vec<_> = whole.entries.iter().map(|entry| (entry.kind(), &*entry.payout_id)).collect();
+    let kinds: Vec<_> =
+        whole.entries.iter().map(|entry| (entry.kind(), &*entry.payout_id)).collect();
     assert_eq!(
         kinds,
         [(EntryKind::Payout, "may"), (EntryKind::Transfer, "may"), (EntryKind::Adjustment, "")]

@@ -95,9 +95,7 @@ async fn fail(client: Client, payout_id: &str, user_id: String) -> Result<(), St
 }
 
 async fn events_of(database: &TestDatabase, event_type: &str) -> i64 {
-    database
-        .count(&format!("select count(*) from events where event_type = '{event_type}'"))
-        .await
+    database.count(&format!("select count(*) from events where event_type = '{event_type}'")).await
 }
 
 /// Waits until the log has this many events of a type.
@@ -198,9 +196,9 @@ async fn a_payout_goes_on_though_both_servers_are_killed_in_turn_and_money_is_ta
     let first = Server::start(&database).await;
     // Some have less than they had, some have more.
     let client = first.client();
-    at_once((0..taken_back).map(|number| {
-        adjust(client.clone(), name(number * 10), "back".into(), -50)
-    }))
+    at_once(
+        (0..taken_back).map(|number| adjust(client.clone(), name(number * 10), "back".into(), -50)),
+    )
     .await;
     at_once((0..late).map(|number| adjust(client.clone(), name(number), "late".into(), 1_000)))
         .await;

@@ -231,8 +231,14 @@ impl PayoutLineState {
 pub enum PayoutLineCommand {
     Reserve(PayoutLineReserved),
     Skip(PayoutLineSkipped),
-    Pay { line_id: PayoutLineId, provider_reference: Option<ProviderReference> },
-    Fail { line_id: PayoutLineId, reason_code: Option<String> },
+    Pay {
+        line_id: PayoutLineId,
+        provider_reference: Option<ProviderReference>,
+    },
+    Fail {
+        line_id: PayoutLineId,
+        reason_code: Option<String>,
+    },
     Return {
         line_id: PayoutLineId,
         reason_code: Option<String>,

@@ -4,9 +4,9 @@ use std::str::FromStr;
 
 use contract::pb::account_service_client::AccountServiceClient;
 use contract::pb::fraud_service_client::FraudServiceClient;
-use contract::pb::payout_service_client::PayoutServiceClient;
 use contract::pb::leaderboard_service_client::LeaderboardServiceClient;
 use contract::pb::operator_service_client::OperatorServiceClient;
+use contract::pb::payout_service_client::PayoutServiceClient;
 use contract::pb::program_service_client::ProgramServiceClient;
 use contract::pb::purchase_service_client::PurchaseServiceClient;
 use contract::pb::referral_service_client::ReferralServiceClient;

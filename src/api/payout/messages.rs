@@ -94,9 +94,7 @@ pub(super) fn skip_reason(reason: pb::PayoutSkipReason) -> Option<SkipReason> {
 }
 
 /// What became of a confirmation, and the approval that it needs or needed.
-pub(super) fn confirmed(
-    events: &[RecordedEvent],
-) -> Result<(pb::ApprovalState, String), ApiError> {
+pub(super) fn confirmed(events: &[RecordedEvent]) -> Result<(pb::ApprovalState, String), ApiError> {
     let mut approval = None;
     let mut is_done = false;
     for event in events {

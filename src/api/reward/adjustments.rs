@@ -230,7 +230,10 @@ fn approval_message(listed: ListedApproval) -> pb::Approval {
             pb::approval::Asked::Payout(pb::PayoutConfirmation {
                 payout_id: own_id,
                 amount: Some(money(&unit, amount_minor)),
-                provider_reference: provider_reference.as_ref().map(ToString::to_string).unwrap_or_default(),
+                provider_reference: provider_reference
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
             })
         }
     });

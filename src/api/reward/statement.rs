@@ -36,8 +36,7 @@ impl Handlers {
         let just_before = |moment: Timestamp| Timestamp(moment.0.saturating_sub(1));
         let opening = reads.standing_at(&id, just_before(start)).await?.found.buckets;
         let closing = reads.standing_at(&id, just_before(end)).await?.found.buckets;
-        let filter =
-            EntryFilter { start: Some(start), end: Some(end), ..EntryFilter::default() };
+        let filter = EntryFilter { start: Some(start), end: Some(end), ..EntryFilter::default() };
         let found = reads.entries(&id, &filter, position, before, page.size()).await?;
         let next_page_token =
             found.next_before.map(|before| page.token_after(before)).unwrap_or_default();
@@ -67,7 +66,7 @@ fn month(
     let (first, zone) = first.zip(zone)?;
     let next = first.checked_add(Span::new().try_months(1).ok()?).ok()?;
     let begin = |date: Date| {
-        let moment = date.to_zoned(zone.clone()).ok()?.timestamp();
+        let moment = date.to_zoned_datetime(zone.clone()).ok()?.timestamp();
         Some(Timestamp(moment.as_microsecond()))
     };
     begin(first).zip(begin(next))
@@ -76,9 +75,8 @@ fn month(
 /// The first day of a month of the years 1970 to 9998, written as `2026-05`.
 fn first_day(text: &str) -> Option<Date> {
     let (year, month) = text.split_once('-')?;
-    let is_number = |text: &str, length| {
-        text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit())
-    };
+    let is_number =
+        |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
     if !is_number(year, 4) || !is_number(month, 2) {
         return None;
     }
@@ -105,7 +103,9 @@ mod tests {
 
     #[test]
     fn what_is_no_month_is_a_fault() {
-        for text in ["2026", "2026-13", "2026-00", "26-05", "2026-5", "2026-05-01", "1969-12", "+026-05"] {
+        for text in
+            ["2026", "2026-13", "2026-00", "26-05", "2026-5", "2026-05-01", "1969-12", "+026-05"]
+        {
             assert_eq!(first_day(text), None, "{text}");
             let mut fields = Fields::default();
             assert_eq!(month(&mut fields, text, Some(TimeZone::UTC)), None);

@@ -80,7 +80,8 @@ fn expect(
         (ApprovalSubject::Payout { .. }, Asked::Payout { .. }) => return,
         (ApprovalSubject::Adjustment { .. }, Asked::Payout { .. })
         | (ApprovalSubject::Payout { .. }, Asked::Adjustment { .. }) => {
-            oracle.unless(false, event, || "expected what the id names, found something else".into());
+            oracle
+                .unless(false, event, || "expected what the id names, found something else".into());
             return;
         }
     };

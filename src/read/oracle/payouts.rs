@@ -18,7 +18,8 @@ pub(super) fn sort_payout(oracle: &mut Oracle, event: &RecordedEvent, fact: &Pay
                 rules.pays_out && is_currency(&rules.unit) && rules.unit == created.unit
             });
             oracle.unless(event.sequence == 1 && pays_out, event, || {
-                "expected a payout of a program that pays out, in its currency, found another".into()
+                "expected a payout of a program that pays out, in its currency, found another"
+                    .into()
             });
         }
         PayoutEvent::PayoutCollected(_)

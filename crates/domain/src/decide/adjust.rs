@@ -6,7 +6,8 @@ use crate::participant::existing_participant;
 use crate::{
     Adjustment, AdjustmentId, ApiKey, Approval, ApprovalCommand, ApprovalId, ApprovalState,
     ApprovalSubject, Asked, Halt, NoteSubject, OwnEvent, Participant, ParticipantCommand,
-    ParticipantId, PayoutKey, Personal, Program, Refusal, Staff, StreamKey, UserId, Work, load, peek_new, tell,
+    ParticipantId, PayoutKey, Personal, Program, Refusal, Staff, StreamKey, UserId, Work, load,
+    peek_new, tell,
 };
 
 /// An operator adjusts a balance.
@@ -154,8 +155,7 @@ fn carry_out(work: &mut dyn Work, approval_id: &ApprovalId, asked: Asked) -> Res
             Asked::Payout { provider_reference, .. },
             ApprovalSubject::Payout { program_id, user_id, payout_id, .. },
         ) => {
-            let payout =
-                PayoutKey { program_id: program_id.clone(), payout_id: payout_id.clone() };
+            let payout = PayoutKey { program_id: program_id.clone(), payout_id: payout_id.clone() };
             payout::carry_out_confirmation(work, payout, user_id.as_ref(), provider_reference)
         }
         (Asked::Adjustment { .. }, ApprovalSubject::Payout { .. })

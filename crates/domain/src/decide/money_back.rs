@@ -140,7 +140,13 @@ pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<(), 
     }
     let refunded = PurchaseRefunded { refund_id: refund_id.clone(), amount_minor };
     let about = format!("{purchase_id} {refund_id}");
-    write_note(work, NoteSubject::Refund, about, Some(&found.buyer_user_id), input.reason.as_ref())?;
+    write_note(
+        work,
+        NoteSubject::Refund,
+        about,
+        Some(&found.buyer_user_id),
+        input.reason.as_ref(),
+    )?;
     settle::change(work, purchase_id, PurchaseCommand::Refund(refunded))
 }
 

@@ -7,8 +7,8 @@ use crate::{
     Approval, ApprovalCommand, ApprovalId, ApprovalState, ApprovalSubject, Asked, Halt, OwnEvent,
     Payout, PayoutCollected, PayoutCommand, PayoutConfirmationStarted, PayoutCreated, PayoutDesk,
     PayoutDeskCommand, PayoutFailureStarted, PayoutKey, PayoutLine, PayoutLineId, PayoutLineState,
-    PayoutMethod, PayoutState, Program, ProviderReference, Refusal, SideRow, Staff, StreamKey, User,
-    UserCommand, UserId, Work, load, peek_new, tell,
+    PayoutMethod, PayoutState, Program, ProviderReference, Refusal, SideRow, Staff, StreamKey,
+    User, UserCommand, UserId, Work, load, peek_new, tell,
 };
 
 /// An operator pays out what is available.
@@ -95,10 +95,8 @@ pub(super) fn create(work: &mut dyn Work, input: &CreatePayout) -> Result<(), Ha
         return Err(Refusal::NotTheUnit { program_id, unit: own_unit }.into());
     }
     load::<PayoutDesk>(work, program_id)?;
-    let begin = PayoutDeskCommand::Begin {
-        program_id: program_id.clone(),
-        payout_id: payout_id.clone(),
-    };
+    let begin =
+        PayoutDeskCommand::Begin { program_id: program_id.clone(), payout_id: payout_id.clone() };
     tell::<PayoutDesk>(work, program_id, begin)?;
     let created = PayoutCreated { minimum_minor: *minimum_minor, unit: own_unit };
     tell::<Payout>(work, key, PayoutCommand::Create(created)).map(drop)
@@ -151,7 +149,8 @@ pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), 
         );
     }
     let unit = payout.created().map(|created| created.unit.clone()).unwrap_or_default();
-    let asked = Asked::Payout { amount_minor, unit, provider_reference: provider_reference.clone() };
+    let asked =
+        Asked::Payout { amount_minor, unit, provider_reference: provider_reference.clone() };
     ask(work, input, asked)
 }
 

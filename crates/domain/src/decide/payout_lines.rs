@@ -111,8 +111,7 @@ pub(super) fn send_back(
 ) -> Result<(), Halt> {
     existing_line(work, line_id)?;
     let line_id_of = line_id.clone();
-    let back =
-        PayoutLineCommand::Return { line_id: line_id_of, reason_code, provider_reference };
+    let back = PayoutLineCommand::Return { line_id: line_id_of, reason_code, provider_reference };
     tell::<PayoutLine>(work, line_id, back)?;
     move_money(work, line_id, PayoutStep::Return)
 }
@@ -129,11 +128,7 @@ pub(super) fn existing_line(
 }
 
 /// Moves the amount of a line on the stream of its participant.
-fn move_money(
-    work: &mut dyn Work,
-    line_id: &PayoutLineId,
-    step: PayoutStep,
-) -> Result<(), Halt> {
+fn move_money(work: &mut dyn Work, line_id: &PayoutLineId, step: PayoutStep) -> Result<(), Halt> {
     let line = load::<PayoutLine>(work, line_id)?;
     let participant_id = line_id.participant();
     load::<Participant>(work, &participant_id)?;

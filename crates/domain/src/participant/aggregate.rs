@@ -8,9 +8,8 @@ use super::{
     Adjustment, BalanceAdjusted, BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, Grant,
     Participant, ParticipantCommand, ParticipantDeactivated, ParticipantErased, ParticipantEvent,
     ParticipantReactivated, PayoutMove, PayoutPaid, PayoutReleased, PayoutReserved, PayoutReturned,
-    PayoutStep, PurchaseCredited, Referral, ReferralApplied, ReferralMade,
-    ReferralStatus, ReferralUnconverted, RewardGranted, RewardMoved, Standing, TierChanged,
-    TierPot,
+    PayoutStep, PurchaseCredited, Referral, ReferralApplied, ReferralMade, ReferralStatus,
+    ReferralUnconverted, RewardGranted, RewardMoved, Standing, TierChanged, TierPot,
 };
 use crate::ledger::{Bucket, EntryKind, Overflow, Posting};
 use crate::reward::{LevelTotal, Quote};

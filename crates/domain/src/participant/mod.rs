@@ -21,10 +21,10 @@ pub use events::{
     BalanceAdjusted, BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, FlagAgainst,
     HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated, ParticipantEnrolled, ParticipantErased,
     ParticipantEvent, ParticipantReactivated, PayoutPaid, PayoutReleased, PayoutReserved,
-    PayoutReturned, PurchaseCredited, RefereeAddressChanged,
-    ReferralApplied, ReferralConverted, ReferralMade, ReferralReward, ReferralRewardsChanged,
-    ReferralStandingChanged, ReferralStatus, ReferralUnconverted, ReferralUpdated, RewardGranted,
-    RewardMoved, RewardReversed, TierChanged, TierPot,
+    PayoutReturned, PurchaseCredited, RefereeAddressChanged, ReferralApplied, ReferralConverted,
+    ReferralMade, ReferralReward, ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus,
+    ReferralUnconverted, ReferralUpdated, RewardGranted, RewardMoved, RewardReversed, TierChanged,
+    TierPot,
 };
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
 pub use settlement::{RewardChange, RewardRef};

@@ -296,7 +296,10 @@ fn a_whole_payout_is_confirmed_line_by_line_except_what_was_decided_before() {
     for name in ["ana", "bob", "ana"] {
         scene.tell(&Command::SettlePayoutLine(line("may", name))).unwrap();
     }
-    assert_eq!((scene.payout_money("ana"), scene.payout_money("bob")), ((0, 0, 5_000), (10_000, 0, 0)));
+    assert_eq!(
+        (scene.payout_money("ana"), scene.payout_money("bob")),
+        ((0, 0, 5_000), (10_000, 0, 0))
+    );
     scene.tell(&Command::CompletePayout(crate::tests::programs::payouts::payout("may"))).unwrap();
     assert_eq!(scene.payout_state("may"), PayoutState::Confirmed);
     assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Paid);
@@ -314,7 +317,10 @@ fn a_failed_payout_makes_everything_available_again_and_the_next_one_pays_it() {
     }
     scene.tell(&Command::CompletePayout(payout("may"))).unwrap();
     assert_eq!(scene.payout_state("may"), PayoutState::Failed);
-    assert_eq!((scene.payout_money("ana"), scene.payout_money("bob")), ((5_000, 0, 0), (10_000, 0, 0)));
+    assert_eq!(
+        (scene.payout_money("ana"), scene.payout_money("bob")),
+        ((5_000, 0, 0), (10_000, 0, 0))
+    );
     // A reversal of what was paid offsets the next payout.
     scene.create("june", 1).unwrap();
     assert_eq!(scene.collect("june", "ana", 5_000), PayoutLineState::Reserved);

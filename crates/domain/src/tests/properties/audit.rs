@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::rules::{EarnOn, ProgramRules, RewardRule};
 use crate::tests::memory_work::Memory;
 use crate::{
-    Participant, ParticipantEvent, ParticipantId, PayoutPaid, PayoutReturned, Program, ProgramEvent,
-    Purchase, PurchaseEvent, PurchaseId, PurchaseRecorded, ReferralStatus, Stream, Timestamp, UserId,
+    Participant, ParticipantEvent, ParticipantId, PayoutPaid, PayoutReturned, Program,
+    ProgramEvent, Purchase, PurchaseEvent, PurchaseId, PurchaseRecorded, ReferralStatus, Stream,
+    Timestamp, UserId,
 };
 
 #[derive(Debug, Default)]
