@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::engine::{Engine, Failure, Submission};
 use crate::jobs::{Attempt, Doing, Handler, JobError, TakenJob};
 use crate::store::jobs::{self, NewJob};
-use crate::store::{Actor, Door, in_time, payouts};
+use crate::store::{Actor, Database, Door, in_time, payouts};
 use domain::decide::{CollectPayoutLine, Command};
 use domain::{PayoutCollected, PayoutKey, PayoutLineId, Refusal};
 
@@ -88,9 +88,10 @@ impl Payouts {
     async fn turn(&self, job: &TakenJob, attempt: &mut Attempt) -> Result<(), JobError> {
         let Task { payout, position, mut after } = read(&job.payload)
             .ok_or_else(|| JobError::Hopeless("the job names no payout".into()))?;
+        let database = attempt.database().clone();
         let end = Instant::now() + TURN;
         loop {
-            let (commands, last) = self.page(&payout, position, &after, attempt).await?;
+            let (commands, last) = self.page(&database, &payout, position, &after).await?;
             let Some(last) = last else { break };
             self.send_all(commands).await?;
             after = last;
@@ -100,7 +101,7 @@ impl Payouts {
         }
         let command = match self.work {
             Work::Collect => {
-                let collected = self.sums(&payout, attempt).await?;
+                let collected = sums(&database, &payout).await?;
                 Command::EndPayoutCollection { payout, collected }
             }
             Work::Settle => Command::CompletePayout(payout),
@@ -111,12 +112,12 @@ impl Payouts {
     /// The commands for the next users, and the last of these users; `None` if there are no more.
     async fn page(
         &self,
+        database: &Database,
         payout: &PayoutKey,
         position: i64,
         after: &str,
-        attempt: &Attempt,
     ) -> Result<(Vec<Command>, Option<String>), JobError> {
-        let pool = attempt.database().pool();
+        let pool = database.pool();
         let line_id = |user_id| PayoutLineId { payout: payout.clone(), user_id };
         Ok(match self.work {
             Work::Collect => {
@@ -142,31 +143,6 @@ impl Payouts {
                 (commands.collect(), last)
             }
         })
-    }
-
-    /// Adds the lines up. No further line can come: everybody who was due has one.
-    async fn sums(
-        &self,
-        payout: &PayoutKey,
-        attempt: &Attempt,
-    ) -> Result<PayoutCollected, JobError> {
-        let pool = attempt.database().pool();
-        let mut collected = PayoutCollected { line_count: 0, total_minor: 0, skipped_count: 0 };
-        let mut after = String::new();
-        loop {
-            let page = in_time(payouts::lines(pool, payout, &after, SUM_PAGE)).await?;
-            let Some(last) = page.last() else { return Ok(collected) };
-            after = last.user_id.to_string();
-            for line in page {
-                match line.reserved_minor {
-                    Some(amount) => {
-                        collected.line_count += 1;
-                        collected.total_minor = collected.total_minor.saturating_add(amount);
-                    }
-                    None => collected.skipped_count += 1,
-                }
-            }
-        }
     }
 
     /// Leaves the rest to another job, which exists if and only if this one is done.
@@ -202,5 +178,25 @@ impl Payouts {
             }
         }
         refused.map_or(Ok(()), |refusal| Err(JobError::Hopeless(refusal.to_string())))
+    }
+}
+
+/// Adds the lines up. No further line can come: everybody who was due has one.
+async fn sums(database: &Database, payout: &PayoutKey) -> Result<PayoutCollected, JobError> {
+    let mut collected = PayoutCollected { line_count: 0, total_minor: 0, skipped_count: 0 };
+    let mut after = String::new();
+    loop {
+        let page = in_time(payouts::lines(database.pool(), payout, &after, SUM_PAGE)).await?;
+        let Some(last) = page.last() else { return Ok(collected) };
+        after = last.user_id.to_string();
+        for line in page {
+            match line.reserved_minor {
+                Some(amount) => {
+                    collected.line_count += 1;
+                    collected.total_minor = collected.total_minor.saturating_add(amount);
+                }
+                None => collected.skipped_count += 1,
+            }
+        }
     }
 }
