@@ -13,7 +13,9 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::jobs::{JobMetrics, ReleaseMetrics};
+use crate::jobs::{JobMetrics, TimedMetrics};
+use crate::store::expirations::Expiration;
+use crate::store::releases::Release;
 use domain::fraud::FlagKind;
 
 /// An RPC of the contract.
@@ -204,7 +206,9 @@ pub struct Metrics {
     /// Jobs.
     pub jobs: JobMetrics,
     /// Hold periods that end.
-    pub releases: ReleaseMetrics,
+    pub releases: TimedMetrics,
+    /// Lots that expire.
+    pub expirations: TimedMetrics,
     /// Fraud flags.
     pub fraud: FraudMetrics,
     /// Calls that began.
@@ -233,7 +237,8 @@ impl Default for Metrics {
         let door = DoorMetrics::register(&mut registry);
         let (projection_lag_seconds, sessions_ended) = (Gauge::default(), Counter::default());
         let jobs = JobMetrics::register(&mut registry);
-        let releases = ReleaseMetrics::register(&mut registry);
+        let releases = TimedMetrics::register::<Release>(&mut registry);
+        let expirations = TimedMetrics::register::<Expiration>(&mut registry);
         let fraud = FraudMetrics::register(&mut registry);
         let clock_ahead_seconds = Gauge::default();
         let rpcs_started = Family::default();
@@ -310,6 +315,7 @@ impl Default for Metrics {
             door,
             jobs,
             releases,
+            expirations,
             fraud,
             rpcs_started,
             rpcs_handled,

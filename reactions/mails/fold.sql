@@ -3,9 +3,14 @@
 --
 -- A mail belongs to a program, and is queued if the program's rules said so at the time of the event. A registration
 -- outside of all programs is welcomed too.
+--
+-- Refunds and decisions undo and redo what mails celebrate. Nobody is told again of a referral, of its conversion or of
+-- a tier that they were told of, or would have been if the program had sent mails then. That is read from the log,
+-- because jobs are deleted some time after they are done.
 with occasions as materialized (
     -- The few events that can call for a mail, each with the bounds of its command.
-    select event.position, event.aggregate_id, event.event_type, event.payload, command.first, command.last
+    select event.position, event.aggregate_id, event.sequence, event.event_type, event.payload,
+        command.first, command.last, command.door
     from events as event
     cross join lateral (
         select start.position as first,
@@ -18,7 +23,8 @@ with occasions as materialized (
     ) as command
     where event.position > $1 and event.position <= $2
         and event.event_type in
-            ('UserRegistered', 'ReferralMade', 'ReferralUpdated', 'ReferralConverted', 'TierChanged')
+            ('UserRegistered', 'ReferralMade', 'ReferralUpdated', 'ReferralConverted', 'TierChanged',
+                'RewardReversed', 'RewardMoved')
         and command.door is distinct from 'import'
 ), in_programs as materialized (
     -- What happened to participants of programs that send mails. The id of a participant is `program/user`.
@@ -80,6 +86,15 @@ with occasions as materialized (
                 and reward.event_type = 'RewardGranted' and reward.aggregate_id = made.aggregate_id
                 and reward.payload ->> 'source_user_id' = made.payload ->> 'referee_user_id'
         )
+        -- A referral that is rejected and released again has counted before, unless it was held all the time.
+        and (made.event_type = 'ReferralMade' or not exists (
+            select from events as before
+            where before.aggregate_type = 'Participant' and before.aggregate_id = made.aggregate_id
+                and before.sequence < made.sequence
+                and before.event_type in ('ReferralMade', 'ReferralUpdated')
+                and before.payload ->> 'referee_user_id' = made.payload ->> 'referee_user_id'
+                and coalesce(before.payload ->> 'status', 'pending') in ('pending', 'converted')
+        ))
 ), conversions as (
     -- To everyone whom a conversion pays, the referee too: one mail, however many rewards it is made of.
     select min(reward.position) as position, 'conversion' as kind,
@@ -93,10 +108,35 @@ with occasions as materialized (
     from in_programs as converted
     join events as reward
         on reward.position between converted.first and converted.last
-        and reward.event_type = 'RewardGranted'
         and split_part(reward.aggregate_id, '/', 1) = converted.program_id
         and reward.payload ->> 'source_user_id' = converted.user_id
+        and (reward.event_type = 'RewardGranted'
+            -- What earlier refunds have left of a reward that is granted late.
+            or reward.event_type = 'RewardReversed' and exists (
+                select from events as granted
+                where granted.position between converted.first and converted.last
+                    and granted.event_type = 'RewardGranted' and granted.aggregate_id = reward.aggregate_id
+                    and granted.sequence = (reward.payload ->> 'reward_sequence')::bigint
+            ))
     where converted.event_type = 'ReferralConverted'
+        -- After a refund another purchase can convert the same referral: whom the first one paid knows of it.
+        and not exists (
+            select from events as before
+            cross join lateral (
+                select start.position as first,
+                    start.position + (start.metadata ->> 'command_events')::bigint - 1 as last
+                from events as start
+                where start.position <= before.position and start.metadata ? 'command_events'
+                order by start.position desc
+                limit 1
+            ) as command
+            join events as paid
+                on paid.position between command.first and command.last
+                and paid.event_type = 'RewardGranted' and paid.aggregate_id = reward.aggregate_id
+                and paid.payload ->> 'source_user_id' = converted.user_id
+            where before.aggregate_type = 'Participant' and before.aggregate_id = converted.aggregate_id
+                and before.sequence < converted.sequence and before.event_type = 'ReferralConverted'
+        )
     group by reward.aggregate_id, converted.program_id, converted.user_id, converted.position
 ), tiers as (
     -- A change of the rules can make the next tier a lower one; nobody has reached that.
@@ -113,11 +153,72 @@ with occasions as materialized (
         from jsonb_path_query(changed.rules, '$.rewards[*].pay.tiers[*]') as tier
     ) as tier
     where changed.event_type = 'TierChanged' and coalesce(tier.reached > tier.left_behind, true)
+        -- A tier that a refund has undone can be reached again.
+        and not exists (
+            select from events as before
+            where before.aggregate_type = 'Participant' and before.aggregate_id = changed.aggregate_id
+                and before.sequence < changed.sequence and before.event_type = 'TierChanged'
+                and before.payload ->> 'to_tier' = changed.payload ->> 'to_tier'
+        )
+), changed_rewards as materialized (
+    -- Rewards that were taken back or are available now, with the reason. A reward that is granted in the same command
+    -- is told as what is left of it, if at all.
+    select changed.position, case changed.event_type when 'RewardReversed' then 'reversal' else 'release' end as kind,
+        changed.program_id, changed.user_id, changed.aggregate_id, changed.first, changed.last, cause.reason
+    from in_programs as changed
+    cross join lateral (
+        select case
+                when changed.event_type = 'RewardReversed' then
+                    case
+                        when bool_or(cause.event_type = 'PurchaseRefunded') then 'refund'
+                        when bool_or(cause.event_type = 'DisputeClosed') then 'dispute'
+                        else 'decision'
+                    end
+                when bool_or(cause.event_type = 'HoldPeriodEnded') then 'hold_period'
+                when bool_or(cause.event_type = 'PurchaseRewardReleased') then 'operator'
+                when bool_or(cause.event_type = 'DisputeClosed' and cause.payload ->> 'outcome' <> 'lost')
+                    then 'dispute'
+                -- Of a reward that a referral itself had earned.
+                when bool_or(cause.event_type = 'ReferralRewardsChanged') then
+                    case changed.door when 'job:releases' then 'hold_period' else 'operator' end
+            end as reason
+        from events as cause
+        where cause.position between changed.first and changed.last
+    ) as cause
+    where cause.reason is not null
+        and (
+            changed.event_type = 'RewardReversed' and (changed.payload -> 'posting' ->> 'amount')::bigint < 0
+            or changed.event_type = 'RewardMoved' and changed.payload -> 'posting' ->> 'from' = 'pending'
+                and (changed.payload -> 'posting' ->> 'amount')::bigint > 0
+        )
+        and not exists (
+            select from events as granted
+            where granted.position between changed.first and changed.last
+                and granted.event_type = 'RewardGranted' and granted.aggregate_id = changed.aggregate_id
+        )
+), reversals_and_releases as (
+    -- To everyone whose rewards a command changes: one mail, however many they are.
+    select min(changed.position) as position, changed.kind, changed.user_id,
+        changed.kind || '/' || changed.aggregate_id || '/' || changed.first as occasion,
+        jsonb_build_object(
+            'program_id', changed.program_id,
+            'reason', changed.reason,
+            'reward_positions', jsonb_agg(changed.position order by changed.position),
+            'balance_position', (
+                select max(event.position) from events as event
+                where event.position between changed.first and changed.last
+                    and event.aggregate_id = changed.aggregate_id and event.payload ? 'posting'
+            )
+        ) as facts
+    from changed_rewards as changed
+    group by changed.kind, changed.program_id, changed.user_id, changed.aggregate_id, changed.first, changed.last,
+        changed.reason
 ), mails_due as (
     select * from welcomes
     union all select * from referrals
     union all select * from conversions
     union all select * from tiers
+    union all select * from reversals_and_releases
 ), queued as (
     insert into jobs (kind, dedupe_key, payload)
     select 'mail', occasion, facts || jsonb_build_object('mail', kind, 'user_id', user_id)

@@ -26,7 +26,10 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::PayoutNotFound
         | ErrorReason::PayoutLineNotFound
         | ErrorReason::SessionNotFound
-        | ErrorReason::MailNotFound => Code::NotFound,
+        | ErrorReason::MailNotFound
+        | ErrorReason::ItemNotFound
+        | ErrorReason::RedemptionNotFound
+        | ErrorReason::TierNotFound => Code::NotFound,
         ErrorReason::UsernameTaken
         | ErrorReason::EmailTaken
         | ErrorReason::UserIdTaken
@@ -36,7 +39,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::PayoutIdReused
         | ErrorReason::RefundIdReused
         | ErrorReason::AlreadyEnrolled
-        | ErrorReason::AlreadyReferred => Code::AlreadyExists,
+        | ErrorReason::AlreadyReferred
+        | ErrorReason::RedemptionIdReused => Code::AlreadyExists,
         ErrorReason::SelfReferral
         | ErrorReason::ReferralCycle
         | ErrorReason::ReferralNotHeld
@@ -84,7 +88,17 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::PayoutPending
         | ErrorReason::TooManyRefunds
         | ErrorReason::TooManyDisputes
-        | ErrorReason::UserRoleUnchanged => Code::FailedPrecondition,
+        | ErrorReason::UserRoleUnchanged
+        | ErrorReason::ItemNotAvailable
+        | ErrorReason::OutOfStock
+        | ErrorReason::ItemLimitReached
+        | ErrorReason::TierTooLow
+        | ErrorReason::InsufficientBalance
+        | ErrorReason::RedemptionFulfilled
+        | ErrorReason::RedemptionCancelled
+        | ErrorReason::StockBelowTaken
+        | ErrorReason::TooManyItems
+        | ErrorReason::ReferralFlagged => Code::FailedPrecondition,
         ErrorReason::MessageTooLarge
         | ErrorReason::HeadersTooLarge
         | ErrorReason::QueueFull

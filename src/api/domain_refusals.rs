@@ -10,7 +10,10 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::codes::code_of;
 use super::errors::{ApiError, DOMAIN, internal, reason_name, retry_after, status};
 use super::pb::ErrorReason;
-use domain::{ApprovalSubject, ParticipantId, PayoutKey, PayoutLineId, Refusal};
+use domain::{
+    ApprovalSubject, ParticipantId, PayoutKey, PayoutLineId, ProgramRedemptionId, Refusal,
+    StoreItemId,
+};
 
 /// The maximum number of balances that an error names.
 const MAX_OWED: usize = 8;
@@ -24,12 +27,23 @@ impl From<Refusal> for ApiError {
         let of_referee = |reason, ParticipantId { program_id, user_id }: &ParticipantId| {
             status(reason, &[("program_id", program_id), ("referee_user_id", user_id)])
         };
+        let of_participant = |reason, ParticipantId { program_id, user_id }: &ParticipantId| {
+            status(reason, &[("program_id", program_id), ("user_id", user_id)])
+        };
+        let of_item = |reason, id: &StoreItemId, more: &[(&str, &dyn Display)]| {
+            let own: [(&str, &dyn Display); 2] =
+                [("program_id", &id.program_id), ("item_id", &id.item_id)];
+            status(reason, &[&own[..], more].concat())
+        };
+        let of_redemption = |reason, id: &ProgramRedemptionId| {
+            let facts: [(&str, &dyn Display); 2] =
+                [("program_id", &id.program_id), ("redemption_id", &id.redemption_id)];
+            status(reason, &facts)
+        };
         Self(match &refusal {
             Refusal::UserNotFound(id) => status(R::UserNotFound, &[("user_id", id)]),
             Refusal::ProgramNotFound(id) => status(R::ProgramNotFound, &[("program_id", id)]),
-            Refusal::ParticipantNotFound(ParticipantId { program_id, user_id }) => {
-                status(R::ParticipantNotFound, &[("program_id", program_id), ("user_id", user_id)])
-            }
+            Refusal::ParticipantNotFound(id) => of_participant(R::ParticipantNotFound, id),
             Refusal::CodeNotFound(code) => {
                 status(R::ReferralCodeNotFound, &[("referral_code", code)])
             }
@@ -70,9 +84,7 @@ impl From<Refusal> for ApiError {
             Refusal::UserIdTaken(id) => status(R::UserIdTaken, &[("user_id", id)]),
             Refusal::Taken(fields) => taken(&message, fields),
             Refusal::PurchaseIdReused(id) => status(R::PurchaseIdReused, &[("purchase_id", id)]),
-            Refusal::AlreadyEnrolled(ParticipantId { program_id, user_id }) => {
-                status(R::AlreadyEnrolled, &[("program_id", program_id), ("user_id", user_id)])
-            }
+            Refusal::AlreadyEnrolled(id) => of_participant(R::AlreadyEnrolled, id),
             Refusal::AlreadyReferred(referee) => of_referee(R::AlreadyReferred, referee),
             Refusal::SelfReferral(id) => status(R::SelfReferral, &[("user_id", id)]),
             Refusal::ReferralCycle { referee, referrer } => status(
@@ -195,6 +207,38 @@ impl From<Refusal> for ApiError {
                 &[("approval_id", approval_id), ("state", &state.as_str())],
             ),
             Refusal::SelfApproval(id) => status(R::SelfApproval, &[("approval_id", id)]),
+            Refusal::ItemNotFound(id) => of_item(R::ItemNotFound, id, &[]),
+            Refusal::ItemNotAvailable(id) => of_item(R::ItemNotAvailable, id, &[]),
+            Refusal::OutOfStock { id, stock } => of_item(R::OutOfStock, id, &[("stock", stock)]),
+            Refusal::ItemLimitReached { id, limit } => {
+                of_item(R::ItemLimitReached, id, &[("per_person_limit", limit)])
+            }
+            Refusal::TierTooLow { id, from_tier, tier } => {
+                of_item(R::TierTooLow, id, &[("from_tier", from_tier), ("tier", tier)])
+            }
+            Refusal::TierNotFound { program_id, tier } => {
+                status(R::TierNotFound, &[("program_id", program_id), ("tier", tier)])
+            }
+            Refusal::StockBelowTaken { id, taken } => {
+                of_item(R::StockBelowTaken, id, &[("taken_count", taken)])
+            }
+            Refusal::TooManyItems { program_id, limit } => {
+                status(R::TooManyItems, &[("program_id", program_id), ("limit", limit)])
+            }
+            Refusal::InsufficientBalance { id, available_minor, cost_minor } => status(
+                R::InsufficientBalance,
+                &[
+                    ("program_id", &id.program_id),
+                    ("user_id", &id.user_id),
+                    ("available_minor", available_minor),
+                    ("cost_minor", cost_minor),
+                ],
+            ),
+            Refusal::ReferralFlagged(id) => of_participant(R::ReferralFlagged, id),
+            Refusal::RedemptionNotFound(id) => of_redemption(R::RedemptionNotFound, id),
+            Refusal::RedemptionIdReused(id) => of_redemption(R::RedemptionIdReused, id),
+            Refusal::RedemptionIsFulfilled(id) => of_redemption(R::RedemptionFulfilled, id),
+            Refusal::RedemptionIsCancelled(id) => of_redemption(R::RedemptionCancelled, id),
             // The session of somebody who is no admin any more ends within a second, too.
             Refusal::StaffAccount(id) | Refusal::CreatorIsNoAdmin(id) => {
                 status(R::PermissionDenied, &[("user_id", id)])

@@ -59,6 +59,7 @@ mod reward;
 mod schema_watch;
 mod server;
 mod services;
+mod store;
 mod telemetry;
 mod tokens;
 pub mod transport;

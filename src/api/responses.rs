@@ -302,11 +302,14 @@ impl Joined {
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
             | ParticipantEvent::BalanceAdjusted(_)
+            | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::PayoutReserved(_)
             | ParticipantEvent::PayoutPaid(_)
             | ParticipantEvent::PayoutReleased(_)
             | ParticipantEvent::PayoutReturned(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
     }

@@ -31,6 +31,8 @@ use crate::metrics::Metrics;
 use crate::public_url::PublicUrl;
 use crate::reactions::{self, Reaction};
 use crate::read::{Boards, Reads};
+use crate::store::expirations::Expiration;
+use crate::store::releases::Release;
 use crate::store::{Database, StoreError, epoch, holders, in_time, mails};
 use crate::traces::Traces;
 use domain::fraud::DisposableDomains;
@@ -251,8 +253,12 @@ impl Server {
         let worker = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);
         tasks.spawn(Stage::Background, "jobs", |stop| worker.run(stop));
         let (counts, own) = (metrics.releases.clone(), environment.clone());
-        let releases = jobs::Releases::new(database.clone(), engine.clone(), own, counts);
+        let releases = jobs::Loop::<Release>::new(database.clone(), engine.clone(), own, counts);
         tasks.spawn(Stage::Background, "releases", |stop| releases.run(stop));
+        let (counts, own) = (metrics.expirations.clone(), environment.clone());
+        let expirations =
+            jobs::Loop::<Expiration>::new(database.clone(), engine.clone(), own, counts);
+        tasks.spawn(Stage::Background, "expirations", |stop| expirations.run(stop));
         let context = Context {
             access,
             limits: Limits::new(&settings.rates, metrics.clone()),

@@ -97,6 +97,12 @@ impl Cache {
         self.packed.remove(self.fingerprint(key));
     }
 
+    /// Forgets all streams.
+    pub(super) fn clear(&mut self) {
+        self.recent.clear();
+        self.packed.clear();
+    }
+
     fn fingerprint(&self, key: &StreamKey) -> Fingerprint {
         self.hashers.each_ref().map(|hasher| hasher.hash_one(key))
     }
@@ -134,6 +140,12 @@ impl Packed {
             places: HashTable::with_capacity(capacity),
             hand: 0,
         }
+    }
+
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.places.clear();
+        self.hand = 0;
     }
 
     fn find(&self, fingerprint: Fingerprint) -> Option<usize> {
@@ -273,8 +285,10 @@ mod tests {
                 "rewards": [{
                     "earner_user_id": "bob", "level": 1, "amount_minor": 10, "sequence": 3,
                     "reversed_minor": 2, "pending_minor": 1, "release_time": 9, "is_held": true,
+                    "lot": 11,
                 }],
                 "program_version": 2,
+                "rejected_from_level": 2,
             },
             "has_referred": true,
             "tier_referrals": {"made": 3, "converted": u32::MAX},
@@ -290,7 +304,9 @@ mod tests {
             ],
             "referrals": {"pending": 1, "held": 2, "converted": u32::MAX},
             "buckets": {"pending": i64::MIN, "available": 7, "earned": i64::MAX, "expired": -1},
+            "lots": [{"expire_time": 11, "amount_minor": 7}],
             "tier": "gold",
+            "redeemed": [{"item_id": "mug", "count": 2}],
         }))
         .unwrap()
     }

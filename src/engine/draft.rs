@@ -36,6 +36,8 @@ pub(super) struct Draft<'a> {
     trusts_new: bool,
     /// Whether the outcome of the previous batch is still unknown.
     is_ahead: bool,
+    /// Whether commands of callers are to be expected.
+    expects_callers: bool,
 }
 
 /// A batch whose commands have been decided.
@@ -80,6 +82,7 @@ impl<'a> Draft<'a> {
             put_off: Vec::new(),
             trusts_new: true,
             is_ahead: false,
+            expects_callers: false,
         }
     }
 
@@ -104,9 +107,11 @@ impl<'a> Draft<'a> {
         session: &mut Session,
         pending: &mut Pending,
         most: usize,
+        expects_callers: bool,
         landed: &Notify,
     ) -> Result<Decided, Vec<Job>> {
         self.is_ahead = true;
+        self.expects_callers = expects_callers;
         let landed = landed.notified();
         tokio::pin!(landed);
         loop {
@@ -140,7 +145,8 @@ impl<'a> Draft<'a> {
     /// How many more commands a batch of at most `most` takes.
     fn room(&self, most: usize) -> Room {
         let decided = self.outcomes.iter().map(|(job, _)| job);
-        Room::left(most, decided.chain(&self.undecided).chain(&self.put_off))
+        let room = Room::left(most, decided.chain(&self.undecided).chain(&self.put_off));
+        room.expecting(self.expects_callers)
     }
 
     /// Decides more jobs. Afterwards every job is in `outcomes`, `undecided` or `put_off`, even after an error.
@@ -228,6 +234,12 @@ impl<'a> Draft<'a> {
             Err(Halt::Behind(lag)) => job.answer(&Err(Failure::Behind(lag))),
             // The state on which the job was decided may never be committed.
             Err(Halt::Broken(_)) if self.is_ahead => return Some(job),
+            // What is in memory may be older than a stream that was loaded for this decision.
+            Err(Halt::Broken(_)) if !job.is_in_doubt => {
+                job.is_in_doubt = true;
+                job.needs_lock = true;
+                self.put_off.push(job);
+            }
             Err(Halt::Broken(what)) => fail(job, what),
         }
         None
@@ -260,6 +272,11 @@ impl Decided {
 }
 
 impl Commands {
+    /// Whether any of them is of a caller.
+    pub(super) fn has_callers(&self) -> bool {
+        self.outcomes.iter().any(|(job, _)| !job.is_in_background)
+    }
+
     /// Since when the oldest of them has waited.
     pub(super) fn waiting_since(&self) -> Instant {
         oldest(self.outcomes.iter().map(|(job, _)| job))

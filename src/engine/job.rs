@@ -34,6 +34,9 @@ pub(super) struct Job {
     pub(super) needs_outcome: bool,
     /// Whether it could not be decided without the log's lock.
     pub(super) needs_lock: bool,
+    /// Whether its decision has failed on what was in memory, as only a bug should make it fail. It is decided once more,
+    /// on streams that are loaded under the lock.
+    pub(super) is_in_doubt: bool,
     /// Whether it must be alone in its batch, because a batch that it was in was refused.
     pub(super) alone: bool,
     answers: Vec<Answer>,
@@ -55,6 +58,7 @@ impl Job {
             choices: 0,
             needs_outcome: false,
             needs_lock: false,
+            is_in_doubt: false,
             alone: false,
             answers: vec![answer],
             callers: caller.into_iter().collect(),
@@ -87,6 +91,7 @@ impl Job {
         self.answers.extend(repetition.answers);
         self.conflicts = self.conflicts.max(repetition.conflicts);
         self.needs_lock |= repetition.needs_lock;
+        self.is_in_doubt |= repetition.is_in_doubt;
         self.is_in_background &= repetition.is_in_background;
         self.callers.extend(repetition.callers);
     }

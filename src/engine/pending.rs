@@ -15,9 +15,9 @@ const BACKGROUND_PART: usize = 10;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     commands: usize,
-    /// How many of them may be in the background, if the batch has commands of callers.
+    /// How many of them may be in the background, if the batch has or expects commands of callers.
     in_background: usize,
-    /// Whether the batch has commands of callers.
+    /// Whether the batch has commands of callers, or is to expect some.
     has_others: bool,
 }
 
@@ -39,6 +39,12 @@ impl Room {
             in_background: most.div_ceil(BACKGROUND_PART).saturating_sub(in_background),
             has_others: taken > in_background,
         }
+    }
+
+    /// The same room in a batch that is to have room for callers whether or not they are in the queue. While a batch is
+    /// being appended, those whose commands are in it wait, and so the queue is often empty when the next one begins.
+    pub(super) fn expecting(self, callers: bool) -> Self {
+        Self { has_others: self.has_others || callers, ..self }
     }
 
     /// Whether the batch takes commands in the background.
@@ -244,6 +250,15 @@ mod tests {
         let mut queues = queues();
         fill(&queues, 0, 100);
         assert_eq!(counts(&queues.2.take_batch(Room::of(50))), (0, 50));
+    }
+
+    #[test]
+    fn commands_in_the_background_get_a_tenth_of_a_batch_that_is_to_expect_others() {
+        let mut queues = queues();
+        fill(&queues, 0, 100);
+        let room = |expects_callers| Room::of(50).expecting(expects_callers);
+        assert_eq!(counts(&queues.2.take_batch(room(true))), (0, 5));
+        assert_eq!(counts(&queues.2.take_batch(room(false))), (0, 50));
     }
 
     #[test]

@@ -32,6 +32,9 @@ use crate::store::{Database, Epoch, StoreError};
 use crate::traces::Traces;
 use domain::CachePolicy;
 
+/// For how long after commands of callers the background gets a part of each batch only: longer than callers take from
+/// an answer to their next command.
+const CALLERS_REMEMBERED: Duration = Duration::from_secs(1);
 /// How long no batch is decided ahead after loading for one has failed.
 const AHEAD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -49,6 +52,8 @@ pub struct Worker {
     pub(super) horizon: Horizon,
     writer: Uuid,
     batch_number: i64,
+    /// When the last batch that had commands of callers was sent.
+    callers_seen: Option<Instant>,
     /// How many more batches take the lock before loading.
     pub(super) contended: u32,
     /// The values that the last batch found to be taken.
@@ -83,6 +88,7 @@ impl Worker {
             traces: Traces::default(),
             horizon: Horizon::default(),
             batch_number: 0,
+            callers_seen: None,
             contended: 0,
             known_taken: KnownTaken::new(),
             ahead_again_at: Instant::now(),
@@ -132,7 +138,7 @@ impl Worker {
     async fn carry_out(&mut self, stop: &CancellationToken) {
         let most = self.limits.batch_commands.max(1);
         let needs_lock = self.pending.needs_lock();
-        let jobs = self.pending.take_batch(Room::of(most));
+        let jobs = self.pending.take_batch(Room::of(most).expecting(self.expects_callers()));
         if self.contended > 0 || needs_lock {
             let is_contended = self.contended > 0;
             self.contended = self.contended.saturating_sub(1);
@@ -155,6 +161,8 @@ impl Worker {
                 return self.put_off(streams, delayed);
             }
             let (number, patience) = (self.next_number(), self.patience(commands.waiting_since()));
+            self.see(&commands);
+            let expects_callers = self.expects_callers();
             // If no other server appends, this batch will probably be appended whole.
             let goes_ahead = self.horizon.is_alone()
                 && self.pending.is_plain()
@@ -191,7 +199,8 @@ impl Worker {
                     taken,
                     self.horizon,
                 ));
-                Some(draft.decide_ahead(&mut self.ahead, &mut self.pending, most, &landed).await)
+                let (ahead, pending) = (&mut self.ahead, &mut self.pending);
+                Some(draft.decide_ahead(ahead, pending, most, expects_callers, &landed).await)
             };
             let (appended, ahead) = tokio::join!(append, ahead);
             let landed_whole = match appended {
@@ -224,6 +233,9 @@ impl Worker {
         if let Err(error) = self.session.begin_locked(patience).await {
             return self.fail(jobs, &error, "taking the lock of the log");
         }
+        if jobs.iter().any(|job| job.is_in_doubt) {
+            self.cache.clear();
+        }
         let (mut fresh, before) = (Cache::new(1), FinishedStreams::new());
         // The cached state may have caused the conflict.
         let cache = if is_contended { &mut fresh } else { &mut self.cache };
@@ -241,6 +253,7 @@ impl Worker {
                 self.contended = 0;
                 for job in &mut jobs {
                     job.needs_lock = false;
+                    job.is_in_doubt = false;
                 }
                 return self.pending.put_back(jobs);
             }
@@ -250,6 +263,7 @@ impl Worker {
             return self.put_off(streams, delayed);
         }
         commands.batch.expect_end(self.horizon.end());
+        self.see(&commands);
         let number = self.next_number();
         let work = commands.trace(&self.traces);
         let mut appended = self.session.append_locked(number, &commands.batch, patience).await;
@@ -273,6 +287,18 @@ impl Worker {
             }
             Err(error) => self.give_up(commands, &streams, delayed, &error),
         }
+    }
+
+    /// Remembers whether callers use the server.
+    fn see(&mut self, commands: &Commands) {
+        if commands.has_callers() {
+            self.callers_seen = Some(Instant::now());
+        }
+    }
+
+    /// Whether a batch that begins now has to expect commands of callers.
+    fn expects_callers(&self) -> bool {
+        self.callers_seen.is_some_and(|at| at.elapsed() < CALLERS_REMEMBERED)
     }
 
     fn next_number(&mut self) -> BatchNumber {

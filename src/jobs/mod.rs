@@ -2,7 +2,7 @@
 //!
 //! - [`worker`] is the loop that takes due jobs and runs their handlers. Each server has one.
 //! - [`Pace`] limits how many jobs of a kind begin in a second.
-//! - [`Releases`] is a loop of its own, which ends hold periods when their time has come.
+//! - [`Loop`] is a loop of its own for what is to be done at a moment: hold periods end, and balances expire.
 //! - [`handlers`] holds the handlers, one file for each kind of job.
 //!
 //! A job is tried until it succeeds, with growing pauses, and parked after a limit. What a handler writes in the
@@ -11,10 +11,12 @@
 //! recognise a repetition.
 
 mod attempt;
+mod expirations;
 pub mod handlers;
 mod metrics;
 mod pace;
 mod releases;
+mod timed;
 mod worker;
 
 use std::pin::Pin;
@@ -25,7 +27,7 @@ pub use crate::store::jobs::TakenJob;
 pub use attempt::Attempt;
 pub use metrics::JobMetrics;
 pub use pace::Pace;
-pub use releases::{ReleaseMetrics, Releases};
+pub use timed::{Loop, TimedMetrics};
 pub use worker::Worker;
 
 use crate::store::StoreError;

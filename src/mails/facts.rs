@@ -1,6 +1,6 @@
 //! What a mail tells, read when it is sent: names from profiles, everything else from the log.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::{PgPool, Row};
 
@@ -8,7 +8,7 @@ use super::names::shown;
 use crate::store::StoreError;
 use domain::currency::amount_text;
 use domain::{
-    MailKind, ParticipantEnrolled, ParticipantId, ProgramId, RewardGranted, TierChanged, UserId,
+    MailKind, ParticipantEnrolled, ParticipantId, Posting, ProgramId, TierChanged, UserId,
 };
 
 /// What templates can use. Names of people are harmless in text; HTML templates escape them.
@@ -30,12 +30,25 @@ pub struct Facts {
     /// `referral` and `conversion`: the username of the person who was referred by the recipient; empty if they have
     /// been erased, if the recipient is that person, or if somebody else referred them.
     pub referee: String,
-    /// `conversion`: what the recipient gets, as in `12.50 USD`.
+    /// `conversion`: what the recipient gets, as in `12.50 USD`; `expiry`: what they will lose; `reversal`: what was
+    /// taken back; `release`: what is available now.
     pub amount: String,
     /// `conversion`: 0 if the recipient is the person who was referred, 1 if they referred them, and so on.
     pub level: u32,
     /// `tier`: the tier that was reached.
     pub tier: String,
+    /// `expiry`: the last day on which the amount can be used, as in `31 December 2026`.
+    pub expire_date: String,
+    /// `reversal`: `refund`, `dispute` or `decision`; `release`: `hold_period`, `operator` or `dispute`.
+    pub reason: String,
+    /// `reversal` and `release`: what `amount` is made of.
+    pub lines: Vec<Line>,
+    /// `reversal` and `release`: the balance after it, as in `12.50 USD`.
+    pub balance: String,
+    /// `reversal` and `release`: the part of the balance that is available.
+    pub available: String,
+    /// `reversal` and `release`: whether the balance is below zero.
+    pub is_in_debt: bool,
     /// `confirm_email`, `confirm_sign_up` and `password_reset`: the link to the page that does it.
     pub link: String,
     /// `confirm_email`, `confirm_sign_up` and `password_reset`: for how many minutes the link works from now on; 0 if
@@ -54,6 +67,15 @@ pub struct Membership {
     pub code: String,
     /// The link that carries the code; empty if the program has no links.
     pub link: String,
+}
+
+/// What became of one reward.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// How much of it was taken back, or is available now, as in `12.50 USD`.
+    pub amount: String,
+    /// The purchase that had earned it; empty if the referral itself had.
+    pub purchase: String,
 }
 
 /// Somebody whom mails go to.
@@ -129,11 +151,9 @@ pub async fn complete(
             facts.referee = username(pool, text("referee_user_id")).await?;
         }
         MailKind::Conversion => {
-            let named =
-                payload.get("reward_positions").and_then(Value::as_array).into_iter().flatten();
             let (mut sum, mut unit) = (0_i64, String::new());
-            for position in named.filter_map(Value::as_i64) {
-                let reward: RewardGranted = event(pool, position).await?;
+            for position in positions(payload, "reward_positions") {
+                let reward: Movement = event(pool, position).await?;
                 sum = sum.saturating_add(reward.posting.amount);
                 unit = reward.posting.unit;
                 facts.level = reward.level;
@@ -149,11 +169,22 @@ pub async fn complete(
             let changed: TierChanged = event(pool, position).await?;
             facts.tier = changed.to_tier;
         }
+        MailKind::Reversal | MailKind::Release => {
+            text("reason").clone_into(&mut facts.reason);
+            (facts.amount, facts.lines) = lines(pool, payload).await?;
+            let position = payload.get("balance_position").and_then(Value::as_i64);
+            let Movement { posting, .. } = event(pool, position.unwrap_or_default()).await?;
+            facts.balance = amount_text(posting.after.balance(), &posting.unit);
+            facts.available = amount_text(posting.after.available, &posting.unit);
+            facts.is_in_debt = posting.after.balance() < 0;
+        }
         MailKind::PasswordChanged => {
             let removed = payload.get("removed_second_factor").and_then(Value::as_bool);
             facts.removed_second_factor = removed.unwrap_or_default();
         }
-        MailKind::ConfirmEmail
+        // What is left of the lot has been read already: without it there is no mail.
+        MailKind::Expiry
+        | MailKind::ConfirmEmail
         | MailKind::ConfirmSignUp
         | MailKind::AccountExists
         | MailKind::PasswordReset
@@ -161,6 +192,49 @@ pub async fn complete(
         | MailKind::SecondFactorRemoved => {}
     }
     Ok(())
+}
+
+/// What mails need of an event that grants, reverses or moves a reward. Of any other event that moves money, it has the
+/// posting only.
+#[derive(Deserialize)]
+struct Movement {
+    #[serde(default)]
+    level: u32,
+    #[serde(default)]
+    purchase_id: Option<String>,
+    #[serde(default)]
+    reward_sequence: i64,
+    posting: Posting,
+}
+
+/// The positions that a job names.
+fn positions(payload: &Value, name: &str) -> impl Iterator<Item = i64> {
+    let named = payload.get(name).and_then(Value::as_array).into_iter().flatten();
+    named.filter_map(Value::as_i64)
+}
+
+/// The sum of what became of rewards, and a line for each of them: two events of one reward change two parts of the
+/// balance.
+async fn lines(pool: &PgPool, payload: &Value) -> Result<(String, Vec<Line>), StoreError> {
+    let mut rewards: Vec<Movement> = Vec::new();
+    for position in positions(payload, "reward_positions") {
+        let reward: Movement = event(pool, position).await?;
+        let known = rewards.iter_mut().find(|of| of.reward_sequence == reward.reward_sequence);
+        match known {
+            Some(known) => {
+                known.posting.amount = known.posting.amount.saturating_add(reward.posting.amount);
+            }
+            None => rewards.push(reward),
+        }
+    }
+    let unit = rewards.first().map(|reward| reward.posting.unit.clone()).unwrap_or_default();
+    let amount = |reward: &Movement| reward.posting.amount.saturating_abs();
+    let sum = rewards.iter().map(amount).fold(0, i64::saturating_add);
+    let lines = rewards.iter().map(|reward| Line {
+        amount: amount_text(amount(reward), &unit),
+        purchase: reward.purchase_id.clone().unwrap_or_default(),
+    });
+    Ok((amount_text(sum, &unit), lines.collect()))
 }
 
 /// The event at a position.

@@ -67,6 +67,9 @@ pub fn page_of(kind: MailKind) -> Option<&'static str> {
         | MailKind::Referral
         | MailKind::Conversion
         | MailKind::Tier
+        | MailKind::Expiry
+        | MailKind::Reversal
+        | MailKind::Release
         | MailKind::AccountExists
         | MailKind::EmailChanged
         | MailKind::PasswordChanged

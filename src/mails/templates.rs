@@ -5,7 +5,7 @@ use std::path::Path;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior};
 
-use super::facts::{Facts, Membership};
+use super::facts::{Facts, Line, Membership};
 use domain::MailKind;
 
 /// Every file of `templates/`, as `(name, content)`.
@@ -133,6 +133,15 @@ fn samples() -> [Facts; 2] {
         amount: "12.50 USD".into(),
         level: 1,
         tier: "Gold".into(),
+        expire_date: "31 December 2026".into(),
+        reason: "refund".into(),
+        lines: vec![
+            Line { amount: "10.00 USD".into(), purchase: "order-17".into() },
+            Line { amount: "2.50 USD".into(), purchase: String::new() },
+        ],
+        balance: "-2.50 USD".into(),
+        available: "-2.50 USD".into(),
+        is_in_debt: true,
         link: "https://rewards.example.com/reset-password?token=abc".into(),
         link_minutes: 15,
         removed_second_factor: true,

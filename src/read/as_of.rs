@@ -80,7 +80,7 @@ fn apply_known(participant: &mut Participant, event: &RecordedEvent) -> Result<(
             participant.apply(event);
         }
     } else if let Some(posting) = event.posting()? {
-        participant.take_over(posting.after);
+        participant.take_over(&posting);
     }
     Ok(())
 }

@@ -1,17 +1,21 @@
 //! An audit of the log: one pass over all events, with accounts of its own. They share no code with the folds
 //! of the read models, and add amounts up where the folds take the totals that events carry.
 
+mod rewards;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::audit_store::Items;
 use super::payout_audit::PayoutAudit;
 use crate::store::{RecordedEvent, StoreError};
 use domain::rules::ProgramRules;
 use domain::{
     AnyEvent, Buckets, ParticipantEvent, Posting, ProgramEvent, PurchaseEvent, PurchaseId,
-    ReferralStandingChanged, ReferralStatus, RewardGranted, RewardReversed, Timestamp, UserId,
+    ReferralStandingChanged, ReferralStatus, Timestamp, UserId,
 };
+use rewards::{Credit, Standing};
 
 /// The maximum number of findings that are kept; all are counted.
 const MAX_KEPT: usize = 100;
@@ -37,9 +41,14 @@ impl fmt::Display for Finding {
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "each is a fact by itself")]
 pub(super) struct Account {
+    /// Its place in the order in which accounts were opened.
+    number: u32,
     pub(super) buckets: Buckets,
     pub(super) reward_count: i64,
     levels: Vec<(u32, i64, u32)>,
+    /// The points by tier, and those that wait.
+    tier_minor: i64,
+    tier_pending_minor: i64,
     pub(super) uses: u32,
     pub(super) pending_count: i64,
     pub(super) held_count: i64,
@@ -63,10 +72,19 @@ pub(super) struct Audit {
     pub(super) accounts: HashMap<Arc<str>, Account>,
     /// By the referee's stream: the referrer's stream, and the status of the referral.
     referrals: HashMap<Arc<str>, (Arc<str>, ReferralStatus)>,
-    /// The purchase that the current command records, and what it has paid, by stream and level.
-    purchase: Option<PurchaseId>,
+    /// The purchase that the current command records or makes up for, and what it has paid, by stream and level.
+    rewarded: Option<PurchaseId>,
     paid: Vec<(Arc<str>, u32)>,
     pub(super) payouts: PayoutAudit,
+    /// The purchase that the current command records, and whose credit it has paid.
+    recorded: Option<PurchaseId>,
+    credited: Vec<u32>,
+    /// What is left of each reward but points by tier, by the number of the account and the sequence.
+    rewards: HashMap<(u32, u32), Standing>,
+    /// What became of credits of which a part was deducted or pending, by the number of the account and the purchase.
+    credits: HashMap<(u32, Arc<str>), Credit>,
+    /// The items of the stores.
+    pub(super) items: Items,
     pub(super) findings: Vec<Finding>,
     pub(super) finding_count: u64,
 }
@@ -79,7 +97,12 @@ impl Audit {
         }
     }
 
-    fn unless(&mut self, holds: bool, event: &RecordedEvent, what: impl FnOnce() -> String) {
+    pub(super) fn unless(
+        &mut self,
+        holds: bool,
+        event: &RecordedEvent,
+        what: impl FnOnce() -> String,
+    ) {
         if !holds {
             self.find(&event.stream.to_string(), what(), event.position);
         }
@@ -103,8 +126,10 @@ impl Audit {
             "it was recorded before the event before it".into()
         });
         if event.command_events.is_some() {
-            self.purchase = None;
+            self.rewarded = None;
+            self.recorded = None;
             self.paid.clear();
+            self.credited.clear();
         }
         let fact = match event.posting()? {
             Some(posting) => {
@@ -122,6 +147,8 @@ impl Audit {
             | AnyEvent::Job(_)
             | AnyEvent::FraudFlag(_)
             | AnyEvent::Approval(_)
+            | AnyEvent::Catalog(_)
+            | AnyEvent::Redemption(_)
             | AnyEvent::Purchase(
                 PurchaseEvent::RewardWithheld(_)
                 | PurchaseEvent::PurchaseRefunded(_)
@@ -142,16 +169,19 @@ impl Audit {
                     format!("version {number} is the {count}th")
                 });
             }
-            AnyEvent::Purchase(
-                PurchaseEvent::PurchaseRecorded(_) | PurchaseEvent::PurchaseMadeUp(_),
-            ) => {
-                self.purchase = PurchaseId::parse(&event.stream.id).ok();
+            AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(_)) => {
+                self.rewarded = PurchaseId::parse(&event.stream.id).ok();
+                self.recorded.clone_from(&self.rewarded);
+            }
+            AnyEvent::Purchase(PurchaseEvent::PurchaseMadeUp(_)) => {
+                self.rewarded = PurchaseId::parse(&event.stream.id).ok();
             }
             AnyEvent::Participant(fact) => {
                 let wrong = self.payouts.enter_participant(event, &fact);
                 self.unless_wrong(event, wrong);
                 self.enter_participant(event, &fact);
             }
+            AnyEvent::StoreItem(fact) => self.enter_item(event, &fact),
             AnyEvent::Payout(fact) => {
                 let wrong = self.payouts.enter_payout(event, &fact);
                 self.unless_wrong(event, wrong);
@@ -186,7 +216,9 @@ impl Audit {
     }
 
     fn account(&mut self, event: &RecordedEvent) -> &mut Account {
-        let account = self.accounts.entry(event.stream.id.clone()).or_default();
+        let number = u32::try_from(self.accounts.len()).unwrap_or(u32::MAX);
+        let account = self.accounts.entry(event.stream.id.clone());
+        let account = account.or_insert_with(|| Account { number, ..Account::default() });
         account.last_position = event.position;
         account
     }
@@ -255,16 +287,10 @@ impl Audit {
                     format!("use {uses} of a code that has {} at most", limit.unwrap_or_default())
                 });
             }
-            ParticipantEvent::PurchaseCredited(credited) => {
-                // What of a credit goes back, or waits, is in later commands.
-                let is_credit = credited.posting.balance_change() > 0;
-                let is_now = self.purchase.as_ref() == Some(&credited.purchase_id);
-                self.unless(is_now || !is_credit || self.purchase.is_none(), event, || {
-                    format!("purchase {} is not of the same command", credited.purchase_id)
-                });
-            }
+            ParticipantEvent::PurchaseCredited(credited) => self.enter_credit(event, credited),
             ParticipantEvent::RewardGranted(granted) => self.enter_reward(event, granted),
             ParticipantEvent::RewardReversed(reversed) => self.enter_reversal(event, reversed),
+            ParticipantEvent::RewardMoved(moved) => self.enter_move(event, moved),
             ParticipantEvent::TierChanged(change) => {
                 self.account(event).tier = Some(change.to_tier.clone());
             }
@@ -278,16 +304,18 @@ impl Audit {
                     format!("{owed} are owed to somebody who is erased")
                 });
             }
+            ParticipantEvent::BalanceSpent(spent) => self.enter_spending(event, spent),
             ParticipantEvent::ParticipantEnrolled(_)
             | ParticipantEvent::BalanceAdjusted(_)
+            | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::PayoutReserved(_)
             | ParticipantEvent::PayoutPaid(_)
             | ParticipantEvent::PayoutReleased(_)
             | ParticipantEvent::PayoutReturned(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
-            | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}
@@ -306,7 +334,7 @@ impl Audit {
             Some(ReferralStatus::Pending) => {
                 matches!(changed.status, ReferralStatus::Held | ReferralStatus::Rejected)
             }
-            // Only its flags change.
+            // It only remembers its flags.
             Some(ReferralStatus::Converted) => changed.status == ReferralStatus::Converted,
             None => false,
         };
@@ -346,85 +374,6 @@ impl Audit {
             Some(version) => versions.get((version as usize).checked_sub(1)?).cloned(),
             None => versions.last().cloned(),
         }
-    }
-
-    fn enter_reward(&mut self, event: &RecordedEvent, granted: &RewardGranted) {
-        let (amount, level) = (granted.posting.amount, granted.level);
-        let (level_total, computed) = (granted.level_total_minor(), granted.computed_minor());
-        let account = self.account(event);
-        let place = account.levels.iter().position(|known| known.0 == level);
-        let place = place.unwrap_or_else(|| {
-            account.levels.push((level, 0, 0));
-            account.levels.len() - 1
-        });
-        let before = account.levels[place].1;
-        account.levels[place].1 += amount;
-        account.levels[place].2 += 1;
-        let (_, total, count) = account.levels[place];
-        self.unless((total, count) == (level_total, granted.level_count), event, || {
-            format!(
-                "level {level} is said to come to {level_total} by {} rewards, but comes to {total} by {count}",
-                granted.level_count
-            )
-        });
-        self.unless((0..=computed).contains(&amount), event, || {
-            format!("{amount} granted of {computed} computed")
-        });
-        let rules = self.rules(event, Some(granted.program_version));
-        let rule = rules.as_ref().and_then(|rules| {
-            rules.rewards.iter().find(|rule| rule.rule == granted.rule && rule.level == level)
-        });
-        self.unless(rule.is_some(), event, || {
-            format!("version {} has no rule '{}'", granted.program_version, granted.rule)
-        });
-        let cap = rule.and_then(|rule| rule.cap_minor);
-        self.unless(cap.is_none_or(|cap| total <= cap), event, || {
-            format!("level {level} comes to {total}, above its cap of {}", cap.unwrap_or_default())
-        });
-        let left = cap.map(|cap| cap - before);
-        self.unless(granted.cap_remaining_minor == left, event, || {
-            format!(
-                "{:?} is said to be left under the cap, but {left:?} is",
-                granted.cap_remaining_minor
-            )
-        });
-        if let Some(purchase_id) = &granted.purchase_id {
-            self.unless(self.purchase.as_ref() == Some(purchase_id), event, || {
-                format!("purchase {purchase_id} is not of the same command")
-            });
-            let paid = (event.stream.id.clone(), level);
-            self.unless(!self.paid.contains(&paid), event, || {
-                format!("purchase {purchase_id} pays level {level} twice")
-            });
-            self.paid.push(paid);
-        }
-    }
-}
-
-impl Audit {
-    /// Audits a reward that is taken back or given back: the level's total must follow, and stay within its cap.
-    fn enter_reversal(&mut self, event: &RecordedEvent, reversed: &RewardReversed) {
-        let (amount, level) = (reversed.posting.amount, reversed.level);
-        let account = self.account(event);
-        let known = account.levels.iter_mut().find(|known| known.0 == level);
-        let total = known.map(|known| {
-            known.1 += amount;
-            known.1
-        });
-        self.unless(total == Some(reversed.level_total_minor()), event, || {
-            format!(
-                "level {level} is said to come to {}, but comes to {total:?}",
-                reversed.level_total_minor()
-            )
-        });
-        let rules = self.rules(event, Some(reversed.program_version));
-        let cap = rules
-            .as_ref()
-            .and_then(|rules| rules.rewards.iter().find(|rule| rule.level == level)?.cap_minor);
-        let is_within = cap.zip(total).is_none_or(|(cap, total)| amount <= 0 || total <= cap);
-        self.unless(is_within, event, || {
-            format!("what is given back brings level {level} to {total:?}, above its cap {cap:?}")
-        });
     }
 }
 

@@ -192,11 +192,14 @@ impl State {
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
             | ParticipantEvent::BalanceAdjusted(_)
+            | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::PayoutReserved(_)
             | ParticipantEvent::PayoutPaid(_)
             | ParticipantEvent::PayoutReleased(_)
             | ParticipantEvent::PayoutReturned(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
         Ok(())
@@ -233,14 +236,20 @@ impl Board {
         }
     }
 
-    /// Applies the next event of the log.
+    /// Applies the next events of the log together.
     pub(super) fn apply(
         &self,
         program_id: &ProgramId,
-        event: &RecordedEvent,
+        events: &[RecordedEvent],
     ) -> Result<(), StoreError> {
-        self.lock().apply(program_id, event)?;
-        self.reached.send_replace(event.position);
+        let position = {
+            let mut state = self.lock();
+            for event in events {
+                state.apply(program_id, event)?;
+            }
+            state.position
+        };
+        self.reached.send_replace(position);
         Ok(())
     }
 

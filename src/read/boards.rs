@@ -213,16 +213,24 @@ impl Boards {
     }
 }
 
-/// Keeps a board up to date for as long as it is in use.
+/// Keeps a board up to date for as long as it is in use, a command at a time: nobody sees half of what one did.
 async fn follow(
     program_id: &ProgramId,
     board: &Weak<Board>,
     mut subscription: Subscription,
 ) -> Result<(), Unfollowed> {
+    let mut command = Vec::new();
+    let mut missing = 0;
     loop {
         let event = subscription.next().await?;
+        missing = event.command_events.unwrap_or(missing).saturating_sub(1);
+        command.push(event);
+        if missing > 0 {
+            continue;
+        }
         let Some(board) = board.upgrade() else { return Ok(()) };
-        board.apply(program_id, &event)?;
+        board.apply(program_id, &command)?;
+        command.clear();
     }
 }
 

@@ -7,8 +7,34 @@ use std::sync::Arc;
 use crate::store::RecordedEvent;
 use domain::{
     ParticipantEvent, PayoutCollected, PayoutDeskEvent, PayoutEvent, PayoutId, PayoutLineEvent,
-    PayoutLineId, PayoutLineState, Posting,
+    PayoutLineId, PayoutLineState, PayoutPart, Posting,
 };
+
+/// A step of a line, and what of it has not moved on the participant's stream yet.
+#[derive(Debug)]
+struct Due {
+    step: PayoutLineState,
+    left_minor: i64,
+    /// What is reserved, the first part last: each comes from its lot.
+    parts: Vec<PayoutPart>,
+}
+
+impl Due {
+    /// Takes a posting off; `None` if it is not due.
+    fn take(mut self, step: PayoutLineState, posting: &Posting) -> Option<Self> {
+        let amount_minor =
+            if step == PayoutLineState::Paid { -posting.amount } else { posting.amount };
+        let is_due = step == self.step && 0 < amount_minor && amount_minor <= self.left_minor;
+        if step == PayoutLineState::Reserved {
+            let PayoutPart { amount_minor: expected, expire_time_us } = self.parts.pop()?;
+            if (amount_minor, posting.expire_time_us) != (expected, expire_time_us) {
+                return None;
+            }
+        }
+        self.left_minor -= amount_minor;
+        is_due.then_some(self)
+    }
+}
 
 /// What the audit knows of payouts. Each method returns what is wrong, if anything is.
 #[derive(Default)]
@@ -16,7 +42,7 @@ pub(super) struct PayoutAudit {
     /// State and amount of each line.
     lines: HashMap<Arc<str>, (PayoutLineState, i64)>,
     /// Steps of lines that are not on the participant's stream yet, by participant and payout.
-    due: HashMap<(String, PayoutId), (PayoutLineState, i64)>,
+    due: HashMap<(String, PayoutId), Due>,
     /// What each payout has collected; `None` once it has said so.
     collecting: HashMap<String, Option<PayoutCollected>>,
     /// Which payout of a program collects.
@@ -66,7 +92,14 @@ impl PayoutAudit {
             return None;
         }
         let key = (id.participant().to_string(), id.payout.payout_id);
-        let missed = self.due.insert(key, (after, amount));
+        let parts = match fact {
+            PayoutLineEvent::PayoutLineReserved(of) => of.parts.iter().rev().cloned().collect(),
+            PayoutLineEvent::PayoutLineSkipped(_)
+            | PayoutLineEvent::PayoutLinePaid(_)
+            | PayoutLineEvent::PayoutLineFailed(_)
+            | PayoutLineEvent::PayoutLineReturned(_) => Vec::new(),
+        };
+        let missed = self.due.insert(key, Due { step: after, left_minor: amount, parts });
         missed.map(|missed| format!("no money has moved for the step {missed:?} before"))
     }
 
@@ -107,13 +140,23 @@ impl PayoutAudit {
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
             | ParticipantEvent::BalanceAdjusted(_)
+            | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::ParticipantErased(_) => return None,
         };
-        let amount = if step == PayoutLineState::Paid { -posting.amount } else { posting.amount };
-        let due = self.due.remove(&(event.stream.id.to_string(), payout_id.clone()));
-        (due != Some((step, amount)))
-            .then(|| format!("{amount} move as {step:?}, but due is {due:?}"))
+        let key = (event.stream.id.to_string(), payout_id.clone());
+        let due = self.due.remove(&key);
+        let known = format!("{due:?}");
+        let Some(left) = due.and_then(|due| due.take(step, posting)) else {
+            let amount = posting.amount;
+            return Some(format!("{amount} move as {step:?}, but due is {known}"));
+        };
+        if left.left_minor > 0 {
+            self.due.insert(key, left);
+        }
+        None
     }
 
     /// Audits what happens to a payout.

@@ -11,7 +11,8 @@
 //! - [`holders`] keeps processes that hang from blocking the others.
 //! - [`snapshots`] sorts out snapshots that are of no use.
 //! - [`payouts`] is what payouts need of the log, and how people are paid.
-//! - [`releases`] is the table of hold periods that end.
+//! - [`timed`] is what tables have in common of what is to be done at a moment: [`releases`] is that of hold periods
+//!   that end, [`expirations`] that of lots that expire.
 //! - [`jobs`] is the table of jobs, [`sessions`] those of sessions.
 //! - [`mails`] queues mails, and holds what their senders note about them; [`mailed_tokens`] are the tokens in their
 //!   links.
@@ -27,6 +28,7 @@ pub mod cut_off;
 mod envelope;
 pub mod epoch;
 pub mod evidence;
+pub mod expirations;
 mod fraud_keys;
 pub mod functions;
 pub mod holders;
@@ -48,6 +50,7 @@ pub mod second_factors;
 pub mod sessions;
 pub mod sign_ups;
 mod snapshots;
+pub mod timed;
 
 use std::borrow::Cow;
 use std::pin::Pin;

@@ -33,6 +33,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("second_factors", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("jobs", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("releases", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("expirations", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mails", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("mail_opt_outs", &["SELECT", "INSERT", "DELETE"]),
     ("referee_addresses", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

@@ -15,6 +15,7 @@ pub const TABLES: &[&str] = &[
     "enrollments",
     "epochs",
     "events",
+    "expirations",
     "fraud_evidence",
     "fraud_notes",
     "jobs",

@@ -252,7 +252,7 @@ async fn kinds_of_mail_are_switched_off_and_on() {
             .unwrap()
     };
     let set = |welcome, referral, tier| UpdateProfileRequest {
-        mail_preferences: Some(MailPreferences { welcome, referral, tier, conversion: None }),
+        mail_preferences: Some(MailPreferences { welcome, referral, tier, ..Default::default() }),
         ..of("ada")
     };
     update(&client, set(Some(false), Some(false), None)).await.unwrap();
@@ -338,13 +338,17 @@ async fn the_user_and_back_ends_read_which_mails_are_wanted() {
     client.sign_up("", "ada", "").await.unwrap();
     let wanted = |read: GetUserResponse| {
         let wanted = read.mail_preferences.unwrap();
-        [wanted.welcome, wanted.referral, wanted.conversion, wanted.tier]
+        let MailPreferences { welcome, referral, conversion, tier, reversal, release, expiry } =
+            wanted;
+        [welcome, referral, conversion, tier, reversal, release, expiry]
     };
-    assert_eq!(wanted(client.user("ada").await.unwrap()), [Some(true); 4]);
-    let preferences = MailPreferences { tier: Some(false), ..Default::default() };
+    assert_eq!(wanted(client.user("ada").await.unwrap()), [Some(true); 7]);
+    let (tier, release) = (Some(false), Some(false));
+    let preferences = MailPreferences { tier, release, ..Default::default() };
     let change = UpdateProfileRequest { mail_preferences: Some(preferences), ..of("ada") };
     update(&client, change).await.unwrap();
-    let expected = [Some(true), Some(true), Some(true), Some(false)];
+    let (yes, no) = (Some(true), Some(false));
+    let expected = [yes, yes, yes, no, yes, no, yes];
     assert_eq!(wanted(client.user("ada").await.unwrap()), expected);
     let known = FindUserRequest { username: "ada".into(), ..Default::default() };
     let found = client.accounts().find_user(client.request(known)).await.unwrap().into_inner();

@@ -21,6 +21,7 @@ const SERVICES: &[&str] = &[
     "tributary.v1.PurchaseService",
     "tributary.v1.ReferralService",
     "tributary.v1.RewardService",
+    "tributary.v1.StoreService",
 ];
 
 /// Defines the calls of one version of the reflection service.

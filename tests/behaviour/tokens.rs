@@ -30,6 +30,10 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("ProgramService/ListProgramVersions", BOARD, r#"{"program_id": "referral-count"}"#),
     ("RewardService/ListApprovals", "{}", r#"{"state": "APPROVAL_STATE_PENDING"}"#),
     ("RewardService/ListApprovals", "{}", r#"{"user_id": "ada"}"#),
+    ("StoreService/ListItems", BOARD, r#"{"program_id": "referral-count"}"#),
+    ("StoreService/ListItems", BOARD, r#"{"available_only": true}"#),
+    ("StoreService/ListRedemptions", "{}", r#"{"state": "REDEMPTION_STATE_MADE"}"#),
+    ("StoreService/ListRedemptions", "{}", r#"{"user_id": "ada"}"#),
     ("ReferralService/ListReferrals", REWARDS, r#"{"status": "REFERRAL_STATUS_CONVERTED"}"#),
     ("ReferralService/ListReferrals", REWARDS, r#"{"max_level": 2}"#),
     ("LeaderboardService/GetLeaderboard", BOARD, r#"{"metric": "LEADERBOARD_METRIC_REFERRALS"}"#),
@@ -89,6 +93,7 @@ fn lists(pool: &DescriptorPool) -> BTreeSet<String> {
         .collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "a list of all lists")]
 #[tokio::test]
 async fn the_page_token_of_a_list_is_refused_by_the_same_rpc_with_another_filter() {
     let (database, server, client) =
@@ -138,6 +143,23 @@ async fn the_page_token_of_a_list_is_refused_by_the_same_rpc_with_another_filter
             ..Default::default()
         };
         client.rewards().adjust_balance(client.request(large)).await.unwrap();
+    }
+    for number in 0..3 {
+        let item = PublishItemRequest {
+            program_id: program.into(),
+            item_id: format!("item-{number}"),
+            name: "A pen".into(),
+            cost: Some(Money { currency_code: "INR".into(), minor_units: 1 }),
+            ..Default::default()
+        };
+        client.store().publish_item(client.request(item)).await.unwrap();
+        let wish = RedeemRequest {
+            program_id: program.into(),
+            user_id: "ada".into(),
+            item_id: format!("item-{number}"),
+            ..Default::default()
+        };
+        client.store().redeem(client.request(wish)).await.unwrap();
     }
     let published = client.publish_shipped(program).await;
     client.publish(Program { display_name: "Again".into(), ..published }).await.unwrap();

@@ -24,6 +24,7 @@ const IMPERSONAL: &[&str] = &[
     "enrollments",
     "epochs",
     "events",
+    "expirations",
     "jobs",
     "reaction_checkpoints",
     "reactions",

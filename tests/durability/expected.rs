@@ -130,7 +130,7 @@ const FACTS: &str = "
     )";
 
 /// Every read model with a query for its expected rows.
-const EXPECTED: [(&str, &str); 11] = [
+const EXPECTED: [(&str, &str); 13] = [
     (
         "approvals",
         "select asked.aggregate_id, coalesce(decided.position, asked.position), asked.position,
@@ -217,6 +217,25 @@ const EXPECTED: [(&str, &str); 11] = [
             order by own.position desc limit 1
         ) as decided on true
         where raised.event_type = 'FraudFlagRaised'",
+    ),
+    (
+        "items",
+        "select first.aggregate_id,
+            (select max(position) from events as own
+                where own.aggregate_type = 'StoreItem' and own.aggregate_id = first.aggregate_id),
+            first.position, split_part(first.aggregate_id, '/', 1),
+            (last.payload ->> 'version')::integer, last.payload -> 'terms',
+            (select coalesce(sum(case event_type when 'ItemTaken' then 1 when 'ItemPutBack' then -1 else 0 end), 0)::bigint
+                from events as own
+                where own.aggregate_type = 'StoreItem' and own.aggregate_id = first.aggregate_id),
+            first.recorded_at
+        from events as first
+        join lateral (
+            select payload from events as own
+            where own.event_type = 'ItemPublished' and own.aggregate_id = first.aggregate_id
+            order by own.position desc limit 1
+        ) as last on true
+        where first.event_type = 'ItemPublished' and first.sequence = 1",
     ),
     (
         "overviews",
@@ -380,9 +399,24 @@ const EXPECTED: [(&str, &str); 11] = [
         "select aggregate_id, position, sequence, payload -> 'rules'
         from events as published
         where event_type = 'ProgramPublished'
-            and sequence = (select count(*) from events where aggregate_id = published.aggregate_id)",
+            and sequence = (select count(*) from events as own
+                where own.aggregate_type = 'Program' and own.aggregate_id = published.aggregate_id)",
     ),
     ("purchases", "select hashtextextended(buyer, 0), position from purchase"),
+    (
+        "redemptions",
+        "select made.aggregate_id, coalesce(ended.position, made.position), made.position,
+            split_part(made.aggregate_id, '/', 1), made.payload ->> 'user_id', made.payload ->> 'item_id',
+            (made.payload ->> 'item_version')::integer, (made.payload ->> 'cost_minor')::bigint,
+            made.payload ->> 'unit',
+            coalesce(case ended.event_type
+                when 'RedemptionFulfilled' then 'fulfilled' when 'RedemptionCancelled' then 'cancelled' end, 'made'),
+            made.recorded_at, ended.recorded_at
+        from events as made
+        left join events as ended on ended.aggregate_type = 'Redemption'
+            and ended.aggregate_id = made.aggregate_id and ended.sequence = 2
+        where made.event_type = 'RedemptionMade'",
+    ),
     (
         "users",
         "select aggregate_id, last_position, position,

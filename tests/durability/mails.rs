@@ -130,6 +130,11 @@ impl Log {
             let aggregate_type = match *event_type {
                 "UserRegistered" => "User",
                 "ProgramPublished" => "Program",
+                "PurchaseRefunded"
+                | "DisputeClosed"
+                | "PurchaseReferralRejected"
+                | "HoldPeriodEnded"
+                | "PurchaseRewardReleased" => "Purchase",
                 _ => "Participant",
             };
             sqlx::query(
@@ -161,35 +166,47 @@ async fn called_for(connection: &mut PgConnection, reaction: Reaction) -> Vec<(S
     mails.fetch_all(connection).await.unwrap()
 }
 
+/// The rules of a program with three tiers.
+fn rules(mails: bool) -> Value {
+    json!({ "rules": { "mails": mails, "rewards": [{ "pay": { "tiers": [
+        { "name": "Low", "from_referrals": 0 },
+        { "name": "Middle", "from_referrals": 5 },
+        { "name": "High", "from_referrals": 9 },
+    ] } }] } })
+}
+
+fn mail(kind: &str, user: &str) -> (String, String) {
+    (kind.to_owned(), user.to_owned())
+}
+
+/// The reaction to a log that has nothing but a program that sends mails, and a connection that moves it.
+async fn begin(database: &TestDatabase) -> (PgConnection, Reaction, Log) {
+    let mut connection = PgConnection::connect(&database.url).await.unwrap();
+    let mails = reactions::all().into_iter().find(|reaction| reaction.name == "mails").unwrap();
+    step::ready(&mut connection).await.unwrap();
+    step::register(&mut connection, mails).await.unwrap();
+    let own = PgConnection::connect(&database.url).await.unwrap();
+    let mut log = Log { connection: own, position: 0 };
+    log.command("PublishProgram", &[("p", "ProgramPublished", rules(true))]).await;
+    assert_eq!(called_for(&mut connection, mails).await, []);
+    (connection, mails, log)
+}
+
 #[tokio::test]
 async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one_mail() {
     let database = TestDatabase::new().await;
-    let connection = &mut PgConnection::connect(&database.url).await.unwrap();
-    let mails = reactions::all().into_iter().find(|reaction| reaction.name == "mails").unwrap();
-    step::ready(connection).await.unwrap();
-    step::register(connection, mails).await.unwrap();
-    let own = PgConnection::connect(&database.url).await.unwrap();
-    let mut log = Log { connection: own, position: 0 };
-    let rules = |mails: bool| {
-        json!({ "rules": { "mails": mails, "rewards": [{ "pay": { "tiers": [
-            { "name": "Low", "from_referrals": 0 }, { "name": "High", "from_referrals": 9 },
-        ] } }] } })
-    };
+    let (mut connection, mails, mut log) = begin(&database).await;
+    let connection = &mut connection;
     let made = |status: &str| json!({ "referee_user_id": "ref/1", "status": status });
     let updated = |from: &str, to: &str| json!({ "referee_user_id": "ref/1", "previous_status": from, "status": to });
     let reward = json!({ "source_user_id": "ref/1" });
-    let tier = |from: &str, to: &str| json!({ "from_tier": from, "to_tier": to });
-    let mail = |kind: &str, user: &str| (kind.to_owned(), user.to_owned());
 
-    log.command("PublishProgram", &[("p", "ProgramPublished", rules(true))]).await;
-    assert_eq!(called_for(connection, mails).await, []);
     log.command(
         "import",
         &[
             ("old", "UserRegistered", json!({})),
             ("p/old", "ParticipantEnrolled", json!({})),
-            ("p/ada", "ReferralMade", made("pending")),
-            ("p/ada", "TierChanged", tier("Low", "High")),
+            ("p/pat", "ReferralMade", made("pending")),
         ],
     )
     .await;
@@ -211,6 +228,11 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
     log.command("ResolveFraudFlag", &[("p/ada", "ReferralUpdated", updated("held", "pending"))])
         .await;
     assert_eq!(called_for(connection, mails).await, [mail("referral", "ada")]);
+    // Rejected and released again: they know it.
+    for (from, to) in [("pending", "rejected"), ("rejected", "pending")] {
+        log.command("ResolveFraudFlag", &[("p/ada", "ReferralUpdated", updated(from, to))]).await;
+    }
+    assert_eq!(called_for(connection, mails).await, []);
     // Released and converted at once: one mail, whatever it pays.
     log.command(
         "ResolveFraudFlag",
@@ -228,6 +250,18 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
         called_for(connection, mails).await,
         [mail("conversion", "ada"), mail("conversion", "top")]
     );
+    // Converted again, after a refund: only who has not been paid for the first conversion is told.
+    log.command(
+        "RecordPurchase",
+        &[
+            ("p/ref/1", "ReferralConverted", json!({})),
+            ("p/ada", "ReferralUpdated", updated("pending", "converted")),
+            ("p/ada", "RewardGranted", reward.clone()),
+            ("p/new", "RewardGranted", reward.clone()),
+        ],
+    )
+    .await;
+    assert_eq!(called_for(connection, mails).await, [mail("conversion", "new")]);
     // A conversion that does not pay the referrer: they are told of the referral.
     log.command(
         "RegisterUser",
@@ -243,17 +277,6 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
         called_for(connection, mails).await,
         [mail("referral", "ada"), mail("conversion", "ref/1")]
     );
-    // A tier that is lower by changed rules is not reached.
-    log.command(
-        "RegisterUser",
-        &[
-            ("p/ada", "TierChanged", tier("High", "Low")),
-            ("p/ada", "TierChanged", tier("Low", "High")),
-            ("p/ada", "TierChanged", tier("Gone", "Low")),
-        ],
-    )
-    .await;
-    assert_eq!(called_for(connection, mails).await, [mail("tier", "ada"), mail("tier", "ada")]);
     // From now on the program sends none.
     log.command("PublishProgram", &[("p", "ProgramPublished", rules(false))]).await;
     log.command(
@@ -266,6 +289,105 @@ async fn held_referrals_and_imports_call_for_nothing_and_a_release_calls_for_one
     )
     .await;
     assert_eq!(called_for(connection, mails).await, []);
-    assert_eq!(database.count("select count(*) from jobs").await, 8);
-    assert_eq!(database.count("select count(distinct dedupe_key) from jobs").await, 8);
+    assert_eq!(database.count("select count(*) from jobs").await, 7);
+    assert_eq!(database.count("select count(distinct dedupe_key) from jobs").await, 7);
+}
+
+#[tokio::test]
+async fn a_tier_calls_for_a_mail_when_it_is_reached_for_the_first_time() {
+    let database = TestDatabase::new().await;
+    let (mut connection, mails, mut log) = begin(&database).await;
+    let connection = &mut connection;
+    let tier = |from: &str, to: &str| json!({ "from_tier": from, "to_tier": to });
+    log.command("import", &[("p/pat", "TierChanged", tier("Low", "High"))]).await;
+    assert_eq!(called_for(connection, mails).await, []);
+    // A tier that is lower by changed rules is not reached.
+    log.command(
+        "RegisterUser",
+        &[
+            ("p/ada", "TierChanged", tier("High", "Low")),
+            ("p/ada", "TierChanged", tier("Low", "High")),
+            ("p/ada", "TierChanged", tier("Gone", "Middle")),
+        ],
+    )
+    .await;
+    assert_eq!(called_for(connection, mails).await, [mail("tier", "ada"), mail("tier", "ada")]);
+    // A tier that was reached before, whether or not it was told.
+    log.command(
+        "RecordPurchase",
+        &[
+            ("p/ada", "TierChanged", tier("High", "Middle")),
+            ("p/ada", "TierChanged", tier("Middle", "High")),
+            ("p/pat", "TierChanged", tier("High", "Low")),
+            ("p/pat", "TierChanged", tier("Low", "High")),
+        ],
+    )
+    .await;
+    assert_eq!(called_for(connection, mails).await, []);
+}
+
+#[tokio::test]
+async fn what_a_command_takes_back_or_makes_available_calls_for_one_mail_for_each_person() {
+    let database = TestDatabase::new().await;
+    let (mut connection, mails, mut log) = begin(&database).await;
+    let connection = &mut connection;
+    // What was granted in the same command is not told as taken back, and what was given back or only moved neither.
+    let moved = |amount: i64, from: &str| json!({ "reward_sequence": 1, "posting": { "amount": amount, "from": from } });
+    let reversed = |amount: i64| json!({ "reward_sequence": 1, "posting": { "amount": amount } });
+    log.command(
+        "job:make_up",
+        &[
+            ("p/pat", "RewardGranted", json!({ "source_user_id": "ref/1" })),
+            ("p/pat", "RewardReversed", reversed(-5)),
+            ("p/ada", "RewardReversed", reversed(5)),
+            ("p/top", "RewardMoved", moved(5, "pending")),
+        ],
+    )
+    .await;
+    assert_eq!(called_for(connection, mails).await, []);
+    // One mail for a person and command, whatever it takes; of a release what becomes available.
+    for cause in ["PurchaseRefunded", "DisputeClosed", "PurchaseReferralRejected"] {
+        log.command(
+            "RefundPurchase",
+            &[
+                ("p1", cause, json!({ "outcome": "lost" })),
+                ("p/ada", "RewardReversed", reversed(-5)),
+                ("p/ada", "RewardReversed", reversed(-7)),
+                ("p/ada", "RewardMoved", moved(1, "pending")),
+                ("p/top", "RewardReversed", reversed(-1)),
+            ],
+        )
+        .await;
+        assert_eq!(
+            called_for(connection, mails).await,
+            [mail("reversal", "ada"), mail("reversal", "top")],
+            "{cause}"
+        );
+    }
+    for cause in
+        ["HoldPeriodEnded", "PurchaseRewardReleased", "DisputeClosed", "ReferralRewardsChanged"]
+    {
+        log.command(
+            "job:releases",
+            &[
+                ("p1", cause, json!({ "outcome": "won" })),
+                ("p/ada", "RewardMoved", moved(5, "pending")),
+                ("p/ada", "RewardMoved", moved(5, "pending")),
+                ("p/top", "RewardMoved", moved(5, "available")),
+                ("p/pat", "RewardMoved", moved(0, "pending")),
+            ],
+        )
+        .await;
+        assert_eq!(called_for(connection, mails).await, [mail("release", "ada")], "{cause}");
+    }
+    let reasons = "select payload ->> 'reason' from jobs order by id";
+    let reasons: Vec<String> = sqlx::query_scalar(reasons).fetch_all(&database.pool).await.unwrap();
+    let expected = [["refund"; 2], ["dispute"; 2], ["decision"; 2]].concat();
+    let expected = [expected, vec!["hold_period", "operator", "dispute", "hold_period"]].concat();
+    assert_eq!(reasons, expected);
+    assert_eq!(database.count("select count(distinct dedupe_key) from jobs").await, 10);
+    // From now on the program sends none.
+    log.command("PublishProgram", &[("p", "ProgramPublished", rules(false))]).await;
+    log.command("RefundPurchase", &[("p/ada", "RewardReversed", reversed(-5))]).await;
+    assert_eq!(called_for(connection, mails).await, []);
 }

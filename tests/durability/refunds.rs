@@ -2,10 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+use contract::parse_program;
 use contract::pb::*;
 use tonic::Status;
 
-use testing::{Client, Pair, TestDatabase, at_once, check_books, events_in};
+use testing::{Client, Pair, TestDatabase, at_once, check_books, events_in, program};
 
 const COMMISSION: &str = "multi-level-commission";
 
@@ -138,6 +139,26 @@ async fn all_purchases_of_a_buyer_refunded_at_once_undo_the_conversion_once() {
     assert_eq!(unconverted.count(), 1);
     comes_to(&pair.client(0), "ana", 0).await;
     assert_eq!(events_in(&database, &format!("{COMMISSION}/bea"), "ReferralUnconverted").await, 1);
+    database.check().await;
+    pair.stop().await;
+}
+
+/// The refund is decided on the purchase, which is loaded, and on a program that was in memory before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_reaches_a_server_that_has_not_seen_the_version_of_the_purchase_yet() {
+    let (database, pair) = line(&["ana", "bea"]).await;
+    let (first, second) = (pair.client(0), pair.client(1));
+    second.buy("known", "bea", "INR", 100_000).await.unwrap();
+    for number in 0..5 {
+        let json = std::fs::read_to_string(program(COMMISSION)).unwrap();
+        let version =
+            Program { max_direct_referrals: Some(100 + number), ..parse_program(&json).unwrap() };
+        first.publish(version).await.unwrap();
+        let order = &*Box::leak(format!("order-{number}").into_boxed_str());
+        first.buy(order, "bea", "INR", 200_000).await.unwrap();
+        refund(second.clone(), order, "all".into(), 0).await.unwrap();
+        comes_to(&second, "ana", 5_000).await;
+    }
     database.check().await;
     pair.stop().await;
 }

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 
 use contract::pb::*;
 use sqlx::Executor;
+use tokio_util::sync::CancellationToken;
 
 use crate::contention::uncapped;
-use testing::{Client, Pair, Server, TestDatabase, at_once, check_books};
+use testing::{
+    Client, MailServer, Pair, Server, ServerOptions, TestDatabase, at_once, check_books,
+};
 
 const COMMISSION: &str = "multi-level-commission";
 
@@ -121,5 +124,106 @@ async fn hold_periods_that_were_over_while_no_server_ran_end_soon_after_the_firs
     counts(&database, "select count(*) from releases", 0).await;
     assert!(began.elapsed() < Duration::from_mins(1), "{:?}", began.elapsed());
     assert_eq!(database.count(ENDED).await, 10);
+    server.stop().await;
+}
+
+/// Purchases in a program that holds nothing, by many people at the same time, until told to stop. Returns their number.
+async fn purchases_until(client: Client, stop: CancellationToken) -> usize {
+    const PROGRAM: &str = "at-once";
+    client.publish(Program { program_id: PROGRAM.into(), ..uncapped() }).await.unwrap();
+    let code = client.sign_up(PROGRAM, "quick-owner", "").await.unwrap().code;
+    for buyer in 0..24 {
+        client.sign_up(PROGRAM, &format!("quick-{buyer}"), &code).await.unwrap();
+    }
+    let bought = at_once((0..24).map(|buyer| {
+        let (client, stop) = (client.clone(), stop.clone());
+        async move {
+            let mut number = 0;
+            while !stop.is_cancelled() {
+                let id = format!("quick-{buyer}-{number}");
+                client.buy(&id, &format!("quick-{buyer}"), "INR", 100_000).await.unwrap();
+                number += 1;
+            }
+            number
+        }
+    }));
+    bought.await.into_iter().sum()
+}
+
+/// What the batches of the log are made of that have purchases, half a second or less after others: how many they are,
+/// how many of them have releases too, the most releases in one, and the most commands. Everything in a batch is recorded
+/// at one moment. A batch that begins while nobody buys may be full of releases, whoever comes before it is sent.
+async fn batches(database: &TestDatabase) -> (i64, i64, i64, i64) {
+    sqlx::query_as(
+        "with batches as (
+            select recorded_at, count(*) filter (where metadata ->> 'door' = 'job:releases') as releases,
+                count(*) filter (where metadata ->> 'door' = 'RecordPurchase') as purchases,
+                count(*) as commands
+            from events where metadata ? 'command_events' group by recorded_at
+        ), of_callers as (
+            select releases, commands, recorded_at - lag(recorded_at) over (order by recorded_at) as pause
+            from batches where purchases > 0
+        )
+        select count(*), count(*) filter (where releases > 0), coalesce(max(releases), 0),
+            coalesce(max(commands), 0)
+        from of_callers where pause < interval '0.5 seconds'",
+    )
+    .fetch_one(&database.pool)
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_purchases_come_releases_get_a_tenth_of_the_room_in_a_batch_and_no_more() {
+    const BATCH: i64 = 100;
+    const BUYERS: usize = 20;
+    const PURCHASES: usize = 150;
+    let database = TestDatabase::new().await;
+    let options = ServerOptions { arguments: vec!["--batch-commands".into(), BATCH.to_string()] };
+    let server = Server::start_with(&database.url, &options).await;
+    held(|_| server.client(), BUYERS, PURCHASES).await;
+    let stop = CancellationToken::new();
+    let quick = tokio::spawn(purchases_until(server.client(), stop.clone()));
+    counts(&database, "select least(count(*), 1) from events where aggregate_id = 'quick-0-0'", 1)
+        .await;
+    let all = i64::try_from(BUYERS * PURCHASES).unwrap();
+    a_day_passes(&database, all).await;
+    counts(&database, "select count(*) from releases", 0).await;
+    stop.cancel();
+    let bought = quick.await.unwrap();
+    assert_eq!(database.count(ENDED).await, all);
+    let (of_callers, mixed, most_releases, most_commands) = batches(&database).await;
+    println!(
+        "{of_callers} batches of callers in a row, {mixed} of them with releases, at most \
+         {most_releases} of {most_commands}; {bought} purchases beside {all} releases"
+    );
+    assert!(mixed > 20, "{mixed} of {of_callers}");
+    assert!(most_releases <= BATCH / 10, "{most_releases}");
+    assert!(most_commands <= BATCH, "{most_commands}");
+    check_books(&database).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_end_of_a_hold_period_mails_each_earner_once() {
+    let mail_server = MailServer::start().await;
+    let database = TestDatabase::new().await;
+    let options = ServerOptions { arguments: mail_server.arguments() };
+    let server = Server::start_with(&database.url, &options).await;
+    held(|_| server.client(), 1, 2).await;
+    a_day_passes(&database, 2).await;
+    counts(&database, "select count(*) from releases", 0).await;
+    counts(&database, "select count(*) from mails where kind = 'release' and outcome = 'sent'", 4)
+        .await;
+    let mut told: Vec<(String, String)> = mail_server
+        .received()
+        .iter()
+        .filter(|mail| mail.text().contains("the time for which the program holds rewards is over"))
+        .map(|mail| (mail.to.clone(), mail.header("Subject")))
+        .collect();
+    told.sort();
+    let told: Vec<_> = told.iter().map(|(to, subject)| (&**to, &subject[..9])).collect();
+    let (owner, top) = (("owner@example.com", "50.00 INR"), ("top@example.com", "10.00 INR"));
+    assert_eq!(told, [owner, owner, top, top]);
     server.stop().await;
 }

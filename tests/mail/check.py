@@ -123,19 +123,27 @@ def subjects(mails: list) -> list[str]:
 
 
 def check_occasions(tributary: Tributary, mails: MailServer) -> None:
-    step("welcome, referral, conversion, tier")
+    step("welcome, referral, conversion, release, reversal, tier")
     ada = tributary.register("ada", "first-purchase-bonus")
     tributary.register("bo", "first-purchase-bonus", ada)
     tributary.buy("p1", "bo", 1_000)
-    of_ada = mails.wait("ada@example.com", 3)
+    tributary.call("PurchaseService/OpenDispute", purchase_id="p1", dispute_id="d1")
+    mails.wait("ada@example.com", 3)
+    tributary.call("PurchaseService/CloseDispute", purchase_id="p1", dispute_id="d1", outcome="DISPUTE_STATE_WON")
+    mails.wait("ada@example.com", 4)
+    tributary.call("PurchaseService/RefundPurchase", purchase_id="p1", refund_id="r1")
+    of_ada = mails.wait("ada@example.com", 5)
     # Mails are sent side by side, so their order says nothing.
-    welcome, conversion, referral = sorted(of_ada, key=lambda mail: str(mail["Subject"]))
+    by_subject = sorted(of_ada, key=lambda mail: str(mail["Subject"]))
+    release, reversal, welcome, conversion, referral = by_subject
     text = welcome.get_body(("plain",)).get_content()
     assert "Hello ada," in text and ada in text, text
     assert "bo has joined" in referral.get_body(("plain",)).get_content()
     assert "10.00 USD" in conversion.get_body(("html",)).get_content()
-    assert len({mail["Message-ID"] for mail in of_ada}) == 3
-    assert len(mails.wait("bo@example.com", 2)) == 2
+    assert "a dispute about a purchase has ended" in release.get_body(("html",)).get_content()
+    assert "10.00 USD for the purchase p1" in reversal.get_body(("plain",)).get_content()
+    assert len({mail["Message-ID"] for mail in of_ada}) == 5
+    assert len(mails.wait("bo@example.com", 4)) == 4
     cy = tributary.register("cy", "tiered-points")
     for number in range(10):
         tributary.register(f"t{number}", "tiered-points", cy)

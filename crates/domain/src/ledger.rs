@@ -9,6 +9,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::Timestamp;
+use super::lots::RewardLots;
 use super::rules::RewardKind;
 
 /// Declares the buckets once. JSON omits zeros; binary encodings have no field names and hold every bucket.
@@ -202,6 +204,10 @@ pub struct Posting {
     /// The part of the balance that changes; `available` if omitted.
     #[serde(skip_serializing_if = "Bucket::is_available", default)]
     pub to: Bucket,
+    /// The lot of what is available that grows, or from which is taken first: when it expires, in microseconds since
+    /// 1970. Absent if what is added does not expire, or if the lots are taken from in their order.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expire_time_us: Option<Timestamp>,
     /// The program's unit.
     pub unit: String,
     /// The buckets after the posting, without those that are zero.
@@ -262,9 +268,15 @@ impl Buckets {
         to: Bucket,
         unit: &str,
     ) -> Result<Posting, Overflow> {
-        let posting =
-            Posting { kind, amount, from: None, to, unit: unit.into(), after: Self::default() };
-        self.with_after(posting)
+        self.with_after(Posting {
+            kind,
+            amount,
+            from: None,
+            to,
+            expire_time_us: None,
+            unit: unit.into(),
+            after: Self::default(),
+        })
     }
 
     /// The posting that moves `amount` from one part of the balance to another.
@@ -278,16 +290,21 @@ impl Buckets {
         to: Bucket,
         unit: &str,
     ) -> Result<Posting, Overflow> {
-        let kind = EntryKind::Transfer;
-        let after = Self::default();
-        let posting = Posting { kind, amount, from: Some(from), to, unit: unit.into(), after };
-        self.with_after(posting)
+        self.with_after(Posting {
+            kind: EntryKind::Transfer,
+            amount,
+            from: Some(from),
+            to,
+            expire_time_us: None,
+            unit: unit.into(),
+            after: Self::default(),
+        })
     }
 
     /// The postings that change a reward, or anything else of a kind, by `change`, and of the whole what is pending by
     /// `pending_change`. What is taken comes from pending as far as less is to be pending, and what is given goes there
     /// as far as more is to be; the rest is available, which can become negative. At most one posting of the kind for
-    /// each of the two parts, and one transfer.
+    /// each of the two parts, and one transfer; each names the lot that it concerns.
     ///
     /// # Errors
     /// [`Overflow`] if a sum does not fit.
@@ -297,6 +314,7 @@ impl Buckets {
         change: i64,
         pending_change: i64,
         unit: &str,
+        lots: RewardLots,
     ) -> Result<Vec<Posting>, Overflow> {
         let (low, high) = (change.min(0), change.max(0));
         let in_pending = pending_change.clamp(low, high);
@@ -306,7 +324,7 @@ impl Buckets {
             [(in_pending, Bucket::Pending), (change - in_pending, Bucket::Available)]
         {
             if amount != 0 {
-                let posting = buckets.post(kind, amount, bucket, unit)?;
+                let posting = buckets.post(kind, amount, bucket, unit)?.in_lot_of(lots);
                 buckets = posting.after;
                 postings.push(posting);
             }
@@ -318,7 +336,7 @@ impl Buckets {
             1.. => (Bucket::Available, Bucket::Pending),
         };
         let amount = i64::try_from(to_move.unsigned_abs()).map_err(|_| Overflow)?;
-        postings.push(buckets.transfer(amount, from, to, unit)?);
+        postings.push(buckets.transfer(amount, from, to, unit)?.in_lot_of(lots));
         Ok(postings)
     }
 
@@ -393,8 +411,40 @@ impl Posting {
     /// The change of what is pending.
     #[must_use]
     pub fn pending_change(&self) -> i64 {
-        let of = |bucket, amount| if bucket == Some(Bucket::Pending) { amount } else { 0 };
+        self.change_of(Bucket::Pending)
+    }
+
+    /// The change of what is available.
+    #[must_use]
+    pub fn available_change(&self) -> i64 {
+        self.change_of(Bucket::Available)
+    }
+
+    fn change_of(&self, bucket: Bucket) -> i64 {
+        let of = |part, amount| if part == Some(bucket) { amount } else { 0 };
         of(Some(self.to), self.amount).saturating_sub(of(self.from, self.amount))
+    }
+
+    /// The lot that grows, if one does.
+    #[must_use]
+    pub fn lot_added_to(&self) -> Option<Timestamp> {
+        self.expire_time_us.filter(|_| self.available_change() > 0)
+    }
+
+    /// The same posting, of this lot.
+    #[must_use]
+    pub fn in_lot(self, expire_time_us: Option<Timestamp>) -> Self {
+        Self { expire_time_us, ..self }
+    }
+
+    /// The same posting, of that of a reward's lots which it concerns.
+    fn in_lot_of(self, lots: RewardLots) -> Self {
+        let lot = match self.available_change() {
+            ..0 => lots.own,
+            0 => None,
+            1.. => lots.next,
+        };
+        self.in_lot(lot)
     }
 
     /// The posting in the payload of an event of any type; `None` if the event moves no money.
@@ -467,7 +517,7 @@ mod tests {
         ) {
             let before = Buckets::default();
             let postings = before
-                .settle(EntryKind::Reversal, change, pending_change, "USD")
+                .settle(EntryKind::Reversal, change, pending_change, "USD", RewardLots::default())
                 .unwrap();
             let after = postings.last().map_or(before, |posting| posting.after);
             prop_assert_eq!(after.balance(), change);

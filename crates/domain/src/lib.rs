@@ -4,11 +4,9 @@
 //! randomness: the current time and fresh identifiers come in through [`Work`]. Nothing here knows Postgres
 //! or gRPC, so that someone who runs referral programs can follow it with the rules of a program beside it.
 //!
-//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`FraudFlag`], [`Approval`], [`Payout`], [`PayoutLine`],
-//!   [`ApiKey`] and [`Job`] are
-//!   the aggregates.
-//!   Their state stays
-//!   the same size however long their history grows. The `registry` lists them.
+//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`StoreItem`], [`Redemption`], [`Payout`], [`PayoutLine`],
+//!   [`FraudFlag`], [`Approval`], [`ApiKey`] and [`Job`] are among the aggregates. Their state stays the same size
+//!   however long their history grows. The `registry` lists them.
 //! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
 //! - [`decide`] holds one function per command. A decision reads aggregates and gives each one its commands;
 //!   its events are appended all together or not at all.
@@ -25,11 +23,14 @@ mod events;
 pub mod fraud;
 mod fraud_flag;
 mod ids;
+mod item;
 mod job;
 pub mod ledger;
 pub mod link;
+mod lots;
 mod mail;
 pub mod money;
+pub mod months;
 mod note;
 mod participant;
 mod payout;
@@ -38,6 +39,7 @@ mod payout_line;
 mod profile;
 mod program;
 mod purchase;
+mod redemption;
 mod refusal;
 mod rehearsal;
 #[macro_use]
@@ -64,8 +66,10 @@ pub use events::{DecodeError, EventCodec, decode};
 pub use evidence::{FraudEvidence, FraudNote, SignUpClient};
 pub use fraud_flag::*;
 pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
+pub use item::*;
 pub use job::*;
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
+pub use lots::{Lot, Lots, RewardLots};
 pub use mail::{Mail, MailKind, Recipient};
 pub use note::{MAX_NOTE_CHARS, MAX_REASON_CODE_CHARS, Note, NoteSubject, is_reason_code};
 pub use participant::*;
@@ -75,6 +79,7 @@ pub use payout_line::*;
 pub use profile::*;
 pub use program::*;
 pub use purchase::*;
+pub use redemption::*;
 pub use refusal::Refusal;
 pub use registry::{
     AnyAggregate, AnyEvent, CachePolicy, EncodedEvent, Kind, OtherKind, Posts, State, Stream,

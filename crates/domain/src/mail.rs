@@ -19,6 +19,12 @@ pub enum MailKind {
     Conversion,
     /// To a participant who has reached a tier.
     Tier,
+    /// To a participant, a week before a part of what they have expires.
+    Expiry,
+    /// To everyone whose rewards were taken back.
+    Reversal,
+    /// To everyone whose rewards waited and are available now.
+    Release,
     /// To an address that is to be confirmed, of a new account or a new one of an account.
     ConfirmEmail,
     /// To the address of a sign-up, which becomes an account when the address is confirmed.
@@ -37,11 +43,14 @@ pub enum MailKind {
 
 impl MailKind {
     /// All there are.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Welcome,
         Self::Referral,
         Self::Conversion,
         Self::Tier,
+        Self::Expiry,
+        Self::Reversal,
+        Self::Release,
         Self::ConfirmEmail,
         Self::ConfirmSignUp,
         Self::AccountExists,
@@ -53,7 +62,15 @@ impl MailKind {
 
     /// The kinds that a user can switch off. The others are sent because somebody asked for them, or because
     /// the owner of an account must know.
-    pub const OPTIONAL: [Self; 4] = [Self::Welcome, Self::Referral, Self::Conversion, Self::Tier];
+    pub const OPTIONAL: [Self; 7] = [
+        Self::Welcome,
+        Self::Referral,
+        Self::Conversion,
+        Self::Tier,
+        Self::Expiry,
+        Self::Reversal,
+        Self::Release,
+    ];
 
     /// The name used in tables, jobs and templates.
     #[must_use]
@@ -63,6 +80,9 @@ impl MailKind {
             Self::Referral => "referral",
             Self::Conversion => "conversion",
             Self::Tier => "tier",
+            Self::Expiry => "expiry",
+            Self::Reversal => "reversal",
+            Self::Release => "release",
             Self::ConfirmEmail => "confirm_email",
             Self::ConfirmSignUp => "confirm_sign_up",
             Self::AccountExists => "account_exists",

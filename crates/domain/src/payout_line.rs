@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::events::events;
 use super::ledger::Posting;
+use super::lots::{LotPart, parts_back};
 use super::registry::{Posts, State};
+use super::rules::ProgramRules;
 use super::{ParticipantId, PayoutKey, ProviderReference, Refusal, Timestamp, UserId};
 
 /// A line. Written `program/payout/user`. The ids of programs and payouts have no `/`; that of the user may have some.
@@ -48,15 +50,26 @@ impl fmt::Display for PayoutLineId {
     }
 }
 
-/// A part of a line: what was earned together, and is lost together if it is not used in time.
+/// A part of a line: what was taken from one lot of what is available.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PayoutPart {
     /// The amount, in minor units.
     pub amount_minor: i64,
-    /// When it would be lost; absent if never. In microseconds since 1970.
+    /// When the lot expires; absent if what was taken does not. In microseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expire_time_us: Option<Timestamp>,
+}
+
+impl PayoutPart {
+    /// The parts of an amount.
+    pub(crate) fn of((amount_minor, expire_time_us): LotPart) -> Self {
+        Self { amount_minor, expire_time_us }
+    }
+
+    pub(crate) fn as_lot_part(&self) -> LotPart {
+        (self.amount_minor, self.expire_time_us)
+    }
 }
 
 /// Why somebody gets nothing by a payout.
@@ -276,6 +289,11 @@ impl PayoutLine {
     #[must_use]
     pub fn parts(&self) -> &[PayoutPart] {
         &self.parts
+    }
+
+    /// In what parts it comes back now, by the rules of the program.
+    pub(crate) fn parts_back(&self, rules: &ProgramRules, now: Timestamp) -> Vec<LotPart> {
+        parts_back(self.parts.iter().map(PayoutPart::as_lot_part), rules, now)
     }
 
     /// The program's unit.

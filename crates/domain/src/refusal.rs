@@ -2,7 +2,8 @@
 
 use super::{
     ApiKeyId, ApprovalId, ApprovalState, DisputeId, FraudFlagId, JobId, ParticipantId, PayoutKey,
-    PayoutLineId, PayoutLineState, PayoutState, ProgramId, PurchaseId, RefundId, UserId, UserRole,
+    PayoutLineId, PayoutLineState, PayoutState, ProgramId, ProgramRedemptionId, PurchaseId,
+    RefundId, StoreItemId, UserId, UserRole,
 };
 
 /// A command that the rules forbid. Nothing was changed.
@@ -177,4 +178,32 @@ pub enum Refusal {
         "an amount is set aside for user '{user_id}' by a payout of program '{program_id}': confirm or fail it first"
     )]
     PayoutPending { user_id: UserId, program_id: ProgramId },
+    #[error("program '{}' has no item '{}'", .0.program_id, .0.item_id)]
+    ItemNotFound(StoreItemId),
+    #[error("item '{}' cannot be redeemed at present", .0.item_id)]
+    ItemNotAvailable(StoreItemId),
+    #[error("all {stock} pieces of item '{}' are redeemed", .id.item_id)]
+    OutOfStock { id: StoreItemId, stock: u32 },
+    #[error("each participant can redeem item '{}' {limit} times", .id.item_id)]
+    ItemLimitReached { id: StoreItemId, limit: u32 },
+    #[error("item '{}' is for participants from tier '{from_tier}' on; this one is in '{tier}'", .id.item_id)]
+    TierTooLow { id: StoreItemId, from_tier: String, tier: String },
+    #[error("program '{program_id}' has no tier '{tier}'")]
+    TierNotFound { program_id: ProgramId, tier: String },
+    #[error("{taken} pieces of item '{}' are redeemed already, so there cannot be fewer", .id.item_id)]
+    StockBelowTaken { id: StoreItemId, taken: u32 },
+    #[error("program '{program_id}' already has the maximum of {limit} items")]
+    TooManyItems { program_id: ProgramId, limit: u32 },
+    #[error("{available_minor} minor units are available to user '{}', and the item costs {cost_minor}", .id.user_id)]
+    InsufficientBalance { id: ParticipantId, available_minor: i64, cost_minor: i64 },
+    #[error("the referral of user '{}' in program '{}' is held or rejected because of a fraud flag", .0.user_id, .0.program_id)]
+    ReferralFlagged(ParticipantId),
+    #[error("program '{}' has no redemption '{}'", .0.program_id, .0.redemption_id)]
+    RedemptionNotFound(ProgramRedemptionId),
+    #[error("redemption '{}' was made by another user or for another item", .0.redemption_id)]
+    RedemptionIdReused(ProgramRedemptionId),
+    #[error("redemption '{}' is fulfilled", .0.redemption_id)]
+    RedemptionIsFulfilled(ProgramRedemptionId),
+    #[error("redemption '{}' is cancelled", .0.redemption_id)]
+    RedemptionIsCancelled(ProgramRedemptionId),
 }

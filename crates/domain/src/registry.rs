@@ -13,9 +13,10 @@ use cqrs_es::{Aggregate, DomainEvent};
 use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
-    ApiKey, ApiKeyId, Approval, ApprovalId, FraudFlag, FraudFlagId, Job, JobId, Participant,
-    ParticipantId, Payout, PayoutDesk, PayoutKey, PayoutLine, PayoutLineId, Program, ProgramId,
-    Purchase, PurchaseId, Refusal, SignUpOrigin, SignUpOriginId, User, UserId,
+    ApiKey, ApiKeyId, Approval, ApprovalId, Catalog, FraudFlag, FraudFlagId, Job, JobId,
+    Participant, ParticipantId, Payout, PayoutDesk, PayoutKey, PayoutLine, PayoutLineId, Program,
+    ProgramId, ProgramRedemptionId, Purchase, PurchaseId, Redemption, Refusal, SignUpOrigin,
+    SignUpOriginId, StoreItem, StoreItemId, User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.
@@ -356,7 +357,7 @@ registry! { $
     /// A purchase.
     Purchase {
         id: PurchaseId,
-        state_version: 5,
+        state_version: 6,
         cache: Never,
         is_receipt: true,
         remembers_commands: true,
@@ -424,6 +425,30 @@ registry! { $
         cache: Never,
         is_receipt: false,
         remembers_commands: false,
+    }
+    /// How many items are in the store of a program.
+    Catalog {
+        id: ProgramId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// An item of the store of a program.
+    StoreItem {
+        id: StoreItemId,
+        state_version: 1,
+        cache: Recent,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// A redemption of an item.
+    Redemption {
+        id: ProgramRedemptionId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: true,
+        remembers_commands: true,
     }
 }
 

@@ -12,6 +12,7 @@ use super::currency::{is_currency, is_unit};
 use super::fraud::FraudChecks;
 use super::link::{base_url_fault, link};
 use super::money::{MAX_AMOUNT_MINOR, WHOLE_BPS};
+use super::months::{is_time_zone, month_end};
 use super::text::unseen;
 use super::{ProgramId, Timestamp};
 
@@ -23,6 +24,8 @@ pub const MAX_TIERS: usize = 32;
 pub const MAX_COUNT: u32 = 1_000_000_000;
 /// The most days for which rewards can be held.
 pub const MAX_HOLD_DAYS: u32 = 400;
+/// The most months after which rewards can expire.
+pub const MAX_EXPIRE_MONTHS: u32 = 60;
 /// The most points that a tier can pay per referral.
 pub const MAX_TIER_RATE: i64 = 1_000_000_000;
 /// The most points that a tier can pay as its bonus.
@@ -228,6 +231,13 @@ pub struct ProgramRules {
     /// Whether what is available can be paid out. Programs of releases without payouts did not say, and pay nothing out.
     #[serde(skip_serializing_if = "is_false", default)]
     pub pays_out: bool,
+    /// After how many months rewards expire, counted from the month in which they became available to the end of the
+    /// last one; none if they never do.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expire_months: Option<u32>,
+    /// The time zone of its months, by its name in the IANA database.
+    #[serde(skip_serializing_if = "is_utc", default = "utc")]
+    pub time_zone: String,
     /// The fraud checks. Programs of releases without fraud checks did not say, and have none.
     #[serde(skip_serializing_if = "FraudChecks::are_off", default)]
     pub fraud_checks: FraudChecks,
@@ -240,6 +250,17 @@ fn is_true(value: &bool) -> bool {
 
 fn yes() -> bool {
     true
+}
+
+/// The time zone of programs that name none.
+pub const UTC: &str = "UTC";
+
+fn is_utc(time_zone: &str) -> bool {
+    time_zone == UTC
+}
+
+fn utc() -> String {
+    UTC.into()
 }
 
 /// The index of the tier that `referrals` reach in `tiers`, which are in ascending order.
@@ -320,6 +341,12 @@ impl ProgramRules {
         self.hold_days.map(|days| now.plus_seconds(i64::from(days) * 24 * 60 * 60))
     }
 
+    /// When a reward that becomes available now expires; none if it never does.
+    #[must_use]
+    pub fn expire_time(&self, now: Timestamp) -> Option<Timestamp> {
+        month_end(now, self.expire_months?, &self.time_zone)
+    }
+
     /// The link that carries a code; empty if the program has no links.
     #[must_use]
     pub fn link(&self, code: &str) -> String {
@@ -360,6 +387,7 @@ impl ProgramRules {
                 "must be false with credit_purchases: a buyer's own payment would be handed back as cash",
             );
         }
+        self.check_expiry(&mut faults);
         self.check_rewards(&mut faults);
         self.fraud_checks.check(&mut faults);
         faults.0
@@ -436,6 +464,24 @@ impl ProgramRules {
                 "is needed to say in which currency the minimum is",
             );
         }
+    }
+
+    fn check_expiry(&self, faults: &mut Faults) {
+        faults.unless(
+            self.expire_months.is_none_or(|months| (1..=MAX_EXPIRE_MONTHS).contains(&months)),
+            "expire_months",
+            format!("must be 1 to {MAX_EXPIRE_MONTHS}; leave it out if rewards never expire"),
+        );
+        faults.unless(
+            self.expire_months.is_none() || self.tier_rule().is_none(),
+            "expire_months",
+            "has no meaning with tiers: points always follow the formula",
+        );
+        faults.unless(
+            is_time_zone(&self.time_zone),
+            "time_zone",
+            "must be a time zone of the IANA database, spelled as there: Europe/Berlin",
+        );
     }
 
     fn check_rewards(&self, faults: &mut Faults) {

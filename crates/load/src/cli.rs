@@ -1,5 +1,7 @@
 //! The command line.
 
+mod money_back;
+
 use std::fmt::Display;
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -13,6 +15,7 @@ use client::{Server, StopRequests, matches_of, variable};
 use domain::Timestamp;
 use tracing_subscriber::EnvFilter;
 
+use self::money_back::{RefundsOptions, ReleasesOptions};
 use crate::chaos::{Chaos, chaos};
 use crate::random::Random;
 use crate::screening::{Round, Screening, screening};
@@ -70,6 +73,11 @@ enum Load {
     /// Sign-ups without and with fraud checks, in turn, on a server with many users and on one with few: what the
     /// checks cost, and whether it grows
     Screening(ScreeningOptions),
+    /// Purchases, and refunds of all of them, in turn on a server of the run: what a refund costs
+    Refunds(RefundsOptions),
+    /// Hold periods that all end at once, at first alone and then beside purchases, on a server of the run: how many a
+    /// second, and what purchases lose by it
+    Releases(ReleasesOptions),
 }
 
 #[derive(Args)]
@@ -353,6 +361,8 @@ impl Load {
             Self::Compare(options) => options.run().await,
             Self::Chaos(options) => options.run().await,
             Self::Screening(options) => options.run().await,
+            Self::Refunds(options) => options.run().await,
+            Self::Releases(options) => options.run().await,
         }
     }
 }

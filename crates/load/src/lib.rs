@@ -3,8 +3,8 @@
 //! This crate creates load that can be repeated with a seed, measures it, and compares the log with the
 //! answers. A run prints what it ran on, and fails if the log does not agree with the answers, whatever its
 //! numbers. The crate never uses access to the server that clients do not have: everything goes through gRPC;
-//! only the memory of a server that the run started itself is read from the operating system, and only [`chaos`]
-//! owns the database.
+//! only the memory of a server that the run started itself is read from the operating system, and only [`chaos`] and
+//! [`releases`] own the database.
 //!
 //! - [`driver`] repeats any operation, and measures it from the intended start.
 //! - [`random`] makes random choices that a seed repeats.
@@ -14,6 +14,8 @@
 //! - [`compare`] runs the engine and its rivals in turn.
 //! - [`chaos`] makes faults of every kind under load, and checks that nothing is lost or doubled.
 //! - [`screening`] measures what fraud checks cost a sign-up.
+//! - [`refunds`] measures what a refund costs beside a purchase.
+//! - [`releases`] measures how many hold periods a second end, and what that costs purchases.
 //! - [`rivals`] are other ways of doing the same purchases on the same Postgres.
 
 mod caller;
@@ -32,6 +34,8 @@ mod own_server;
 pub mod plot;
 mod population;
 pub mod random;
+pub mod refunds;
+pub mod releases;
 mod report;
 pub mod rivals;
 mod run;

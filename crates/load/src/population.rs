@@ -114,8 +114,14 @@ fn program() -> Result<Program, LoadError> {
 
 /// Publishes the program, and returns a position of the log before everything that the run will write.
 pub(super) async fn publish(world: &World) -> Result<i64, LoadError> {
+    publish_with(world, None).await
+}
+
+/// As [`publish`]; the program holds rewards for some days.
+pub(super) async fn publish_with(world: &World, hold_days: Option<i32>) -> Result<i64, LoadError> {
+    let program = Program { hold_days, ..program()? };
     let mut client = ProgramServiceClient::new(world.connections.channel(0));
-    let message = PublishProgramRequest { program: Some(program()?), ..Default::default() };
+    let message = PublishProgramRequest { program: Some(program), ..Default::default() };
     let published = client.publish_program(world.connections.request(message)).await;
     let consistency_token =
         published.map_err(LoadError::call("publish the program"))?.into_inner().consistency_token;

@@ -17,7 +17,7 @@ use contract::pb::referral_service_client::ReferralServiceClient;
 use contract::pb::reward_service_client::RewardServiceClient;
 use contract::pb::{
     GetBalancesRequest, GetLeaderboardRequest, GetRankRequest, GetReferralStatsRequest, Money,
-    RecordPurchaseRequest, RecordPurchaseResponse, RegisterUserRequest,
+    RecordPurchaseRequest, RecordPurchaseResponse, RefundPurchaseRequest, RegisterUserRequest,
 };
 
 /// The smallest amount of a purchase, and how far above it amounts go, in minor units.
@@ -201,6 +201,17 @@ impl World {
         let outcome = client.record_purchase(self.caller.request(message)).await;
         self.ledger.note(Write::Purchase, number, Answer::of(&outcome));
         Ok(outcome?.into_inner())
+    }
+
+    /// Refunds the whole price of a purchase.
+    pub(super) async fn refund(&self, number: u64) -> Result<(), Status> {
+        let message = RefundPurchaseRequest {
+            purchase_id: self.ledger.id(Write::Purchase, number),
+            refund_id: "whole".into(),
+            ..Default::default()
+        };
+        let mut client = PurchaseServiceClient::new(self.caller.channel(number));
+        client.refund_purchase(self.caller.request(message)).await.map(drop)
     }
 
     /// The balances of a user, at least as new as a token.

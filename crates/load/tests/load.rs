@@ -270,6 +270,36 @@ async fn a_load_can_bring_its_own_server_and_takes_it_away_again() {
 }
 
 #[tokio::test]
+async fn purchases_and_their_refunds_are_measured_in_turn() {
+    let output = load_command()
+        .args(["refunds", "--participants", "50", "--rounds", "2", "--count", "40"])
+        .output()
+        .await
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{words}{}", String::from_utf8_lossy(&output.stderr));
+    for row in ["round 1: ", "round 2: ", "median: ", "a refund costs x"] {
+        assert!(words.contains(row), "{row} in {words}");
+    }
+    assert!(!words.contains("round 3"), "{words}");
+}
+
+#[tokio::test]
+async fn releases_are_measured_alone_and_beside_purchases() {
+    let output = load_command()
+        .args(["releases", "--participants", "50", "--count", "300", "--duration", "8s"])
+        .output()
+        .await
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{words}{}", String::from_utf8_lossy(&output.stderr));
+    let last = words.lines().last().unwrap();
+    let most = last.split("at most ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    assert!((1..=50).contains(&most.parse::<u32>().unwrap()), "{words}");
+    assert!(words.contains("alone: ") && words.contains("beside each other"), "{words}");
+}
+
+#[tokio::test]
 async fn the_engine_and_its_rivals_do_the_same_purchases_and_all_books_add_up() {
     let json = TempFile::new("compare.json");
     let output = load_command()

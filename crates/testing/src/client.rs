@@ -11,6 +11,7 @@ use contract::pb::program_service_client::ProgramServiceClient;
 use contract::pb::purchase_service_client::PurchaseServiceClient;
 use contract::pb::referral_service_client::ReferralServiceClient;
 use contract::pb::reward_service_client::RewardServiceClient;
+use contract::pb::store_service_client::StoreServiceClient;
 use contract::pb::*;
 use contract::{parse_program, pb};
 use tonic::metadata::{Ascii, MetadataValue};
@@ -95,6 +96,10 @@ impl Client {
 
     pub fn rewards(&self) -> RewardServiceClient<Channel> {
         RewardServiceClient::new(self.channel.clone())
+    }
+
+    pub fn store(&self) -> StoreServiceClient<Channel> {
+        StoreServiceClient::new(self.channel.clone())
     }
 
     pub fn fraud(&self) -> FraudServiceClient<Channel> {

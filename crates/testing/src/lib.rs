@@ -14,6 +14,7 @@
 )]
 
 mod client;
+mod expiring;
 mod mail_server;
 mod mailed;
 pub mod people;

@@ -108,19 +108,21 @@ pub async fn events_in(database: &TestDatabase, stream_id: &str, event_type: &st
 /// What must always hold, each as a query for the number of violations.
 const BOOKS: [(&str, &str); 10] = [
     (
-        "rewards whose totals are not the sums of the rewards before them",
+        "rewards and reversals whose totals are not the sums of those before them",
         "select count(*) from (
             select
-                coalesce((payload ->> 'level_total_minor')::bigint, earned)
+                coalesce((payload ->> 'level_total_minor')::bigint, net)
                     is distinct from sum(amount) over by_level
-                or (payload ->> 'level_count')::bigint is distinct from count(*) over by_level
-                or earned is distinct from sum(amount) over by_earner as wrong
+                or event_type = 'RewardGranted' and (payload ->> 'level_count')::bigint
+                    is distinct from count(*) filter (where event_type = 'RewardGranted') over by_level
+                or net is distinct from sum(amount) over by_earner as wrong
             from (
-                select aggregate_id, position, payload,
+                select aggregate_id, position, event_type, payload,
                     (payload -> 'posting' ->> 'amount')::bigint as amount,
-                    coalesce((payload -> 'posting' -> 'after' ->> 'earned')::bigint, 0) as earned
-                from events where event_type = 'RewardGranted'
-            ) as granted
+                    coalesce((payload -> 'posting' -> 'after' ->> 'earned')::bigint, 0)
+                        - coalesce((payload -> 'posting' -> 'after' ->> 'reversed')::bigint, 0) as net
+                from events where event_type in ('RewardGranted', 'RewardReversed')
+            ) as moved
             window by_level as (
                     partition by aggregate_id, payload ->> 'level' order by position),
                 by_earner as (partition by aggregate_id order by position)

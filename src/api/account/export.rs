@@ -19,7 +19,7 @@ use crate::api::tokens::newest_position;
 use crate::api::watch::{Messages, QUEUED_MESSAGES, Sent, credentials_ended, open};
 use crate::engine::Submission;
 use crate::engine::query::query;
-use crate::read::{At, Freshness, PurchaseFilter};
+use crate::read::{At, Freshness, PurchaseFilter, RedemptionFilter};
 use crate::store::{Door, RecordedEvent, in_time, log, personal};
 use domain::decide::Command;
 use domain::{
@@ -137,6 +137,9 @@ impl Export {
         self.begin_list("purchases");
         self.purchases().await?;
         self.end_list();
+        self.begin_list("redemptions");
+        self.redemptions().await?;
+        self.end_list();
         self.document.text.push_str("\n}\n");
         self.document.send().await
     }
@@ -219,6 +222,34 @@ impl Export {
             before = last.position;
             for event in found.purchases.iter().flatten() {
                 self.purchase(event).await?;
+            }
+        }
+    }
+
+    /// What the user redeemed in stores, newest first.
+    async fn redemptions(&mut self) -> Result<(), Status> {
+        let filter =
+            RedemptionFilter { user_id: Some(self.user_id.clone()), ..RedemptionFilter::default() };
+        let mut before = self.position.saturating_add(1);
+        loop {
+            let freshness = Freshness { position: self.position, deadline: self.deadline };
+            let reads = self.context.reads.clone();
+            let read = reads.redemptions(&filter, before, READ_ROWS, freshness).await;
+            let At { found, .. } = read.map_err(ApiError::from)?;
+            let Some(last) = found.last() else { return Ok(()) };
+            before = last.made_position;
+            for redemption in &found {
+                let row = json!({
+                    "program_id": redemption.id.program_id.as_str(),
+                    "redemption_id": redemption.id.redemption_id.as_str(),
+                    "item_id": redemption.item_id,
+                    "cost_minor": redemption.cost_minor,
+                    "unit": redemption.unit,
+                    "state": redemption.state.as_str(),
+                    "redeem_time": time(redemption.redeem_time).to_string(),
+                    "end_time": redemption.end_time.map(|ended| time(ended).to_string()),
+                });
+                self.row(&row).await?;
             }
         }
     }

@@ -132,6 +132,9 @@ fn read(call: &Call<pb::UpdateProfileRequest>) -> Result<Asked, ApiError> {
         (MailKind::Referral, wanted.referral),
         (MailKind::Conversion, wanted.conversion),
         (MailKind::Tier, wanted.tier),
+        (MailKind::Expiry, wanted.expiry),
+        (MailKind::Reversal, wanted.reversal),
+        (MailKind::Release, wanted.release),
     ];
     let mails = mails.into_iter().filter_map(|(kind, wanted)| Some((kind, wanted?))).collect();
     let user_id = fields.finish(user_id)?;

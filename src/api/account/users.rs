@@ -131,6 +131,9 @@ fn mail_preferences(unwanted: &[MailKind]) -> pb::MailPreferences {
         referral: is_wanted(MailKind::Referral),
         conversion: is_wanted(MailKind::Conversion),
         tier: is_wanted(MailKind::Tier),
+        expiry: is_wanted(MailKind::Expiry),
+        reversal: is_wanted(MailKind::Reversal),
+        release: is_wanted(MailKind::Release),
     }
 }
 

@@ -113,6 +113,9 @@ fn about(kind: MailKind) -> &'static str {
         MailKind::Referral => "people whom you refer",
         MailKind::Conversion => "rewards for referrals",
         MailKind::Tier => "tiers",
+        MailKind::Expiry => "rewards that will expire",
+        MailKind::Reversal => "rewards that are taken back",
+        MailKind::Release => "rewards that become available",
         MailKind::ConfirmEmail
         | MailKind::ConfirmSignUp
         | MailKind::AccountExists

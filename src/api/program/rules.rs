@@ -12,7 +12,7 @@ use domain::code::{CodeFormat, DEFAULT_ALPHABET, DEFAULT_LENGTH};
 use domain::decide::Command;
 use domain::rules::{
     AttachPolicy, EarnOn, FirstPurchaseUse, InvalidCodePolicy, LeaderboardMetric, MAX_LEVEL,
-    MAX_TIERS, Pay, ProgramRules, RewardKind, RewardRule, Tier,
+    MAX_TIERS, Pay, ProgramRules, RewardKind, RewardRule, Tier, UTC,
 };
 use domain::{Program, ProgramId, ProgramVersion};
 
@@ -73,6 +73,8 @@ pub fn program_message(
         reverse_below_minimum: (!rules.reverse_below_minimum).then_some(false),
         hold_days: rules.hold_days.map(count),
         pays_out: rules.pays_out,
+        expire_months: rules.expire_months.map(count),
+        time_zone: Some(&rules.time_zone).filter(|zone| *zone != UTC).cloned().unwrap_or_default(),
         fraud_checks: fraud_checks_message(&rules.fraud_checks),
     }
 }
@@ -172,6 +174,7 @@ pub(in crate::api) fn read_program(
     };
     let max_uses_per_code = limit("program.max_uses_per_code", program.max_uses_per_code);
     let hold_days = limit("program.hold_days", program.hold_days);
+    let expire_months = limit("program.expire_months", program.expire_months);
     let max_direct_referrals = limit("program.max_direct_referrals", program.max_direct_referrals);
     let code = program.code.clone().unwrap_or_default();
     if program.rewards.len() > MAX_RULES {
@@ -234,6 +237,10 @@ pub(in crate::api) fn read_program(
         reverse_below_minimum: program.reverse_below_minimum.unwrap_or(true),
         hold_days,
         pays_out: program.pays_out,
+        expire_months,
+        time_zone: Some(&program.time_zone)
+            .filter(|zone| !zone.is_empty())
+            .map_or_else(|| UTC.into(), Clone::clone),
         fraud_checks: read_fraud_checks(
             fields,
             "program.fraud_checks",

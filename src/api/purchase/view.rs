@@ -140,11 +140,14 @@ impl PurchaseView {
             | ParticipantEvent::ParticipantReactivated(_)
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
+            | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::PayoutReserved(_)
             | ParticipantEvent::PayoutPaid(_)
             | ParticipantEvent::PayoutReleased(_)
             | ParticipantEvent::PayoutReturned(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
     }

@@ -6,7 +6,7 @@ use crate::api::errors::ApiError;
 use crate::api::guard::Call;
 use crate::api::pb;
 use crate::api::responses::read;
-use crate::api::writes::{carry_out, command_fields};
+use crate::api::writes::{Repeatable, carry_out, command_fields};
 use crate::store::log;
 use domain::decide::{Command, HoldReward, RewardName};
 use domain::{Participant, ParticipantEvent, ParticipantId, ProgramId, Refusal, Stream, StreamKey};
@@ -16,17 +16,9 @@ impl Handlers {
         &self,
         call: Call<pb::HoldRewardRequest>,
     ) -> Result<pb::HoldRewardResponse, ApiError> {
-        let request = &call.message;
-        let mut fields = command_fields(request);
-        let reward_id = fields.reward_id("reward_id", &request.reward_id);
-        let note = fields.note("note", &request.note);
-        let reward_id = fields.finish(reward_id)?;
-        let reward = self.find_reward(&reward_id, call.principal.program_ids()).await?;
-        let hold = HoldReward { reward, note };
-        let written = carry_out(&self.0, &call, Command::HoldReward(hold)).await?;
-        let own = call.principal.program_ids();
-        let changes = Consequences::of_recorded(&written.events, own)?.reversals;
-        let consistency_token = written.consistency_token;
+        let pb::HoldRewardRequest { reward_id, note, .. } = &call.message;
+        let (changes, consistency_token) =
+            self.change(&call, reward_id, note, Command::HoldReward).await?;
         Ok(pb::HoldRewardResponse { changes, consistency_token })
     }
 
@@ -34,18 +26,29 @@ impl Handlers {
         &self,
         call: Call<pb::ReleaseRewardRequest>,
     ) -> Result<pb::ReleaseRewardResponse, ApiError> {
-        let request = &call.message;
-        let mut fields = command_fields(request);
-        let reward_id = fields.reward_id("reward_id", &request.reward_id);
-        let note = fields.note("note", &request.note);
-        let reward_id = fields.finish(reward_id)?;
-        let reward = self.find_reward(&reward_id, call.principal.program_ids()).await?;
-        let release = HoldReward { reward, note };
-        let written = carry_out(&self.0, &call, Command::ReleaseReward(release)).await?;
-        let own = call.principal.program_ids();
-        let changes = Consequences::of_recorded(&written.events, own)?.reversals;
-        let consistency_token = written.consistency_token;
+        let pb::ReleaseRewardRequest { reward_id, note, .. } = &call.message;
+        let (changes, consistency_token) =
+            self.change(&call, reward_id, note, Command::ReleaseReward).await?;
         Ok(pb::ReleaseRewardResponse { changes, consistency_token })
+    }
+
+    /// Holds or releases a reward, and returns what that moved, with the token.
+    async fn change<M: Repeatable>(
+        &self,
+        call: &Call<M>,
+        reward_id: &str,
+        note: &str,
+        command: fn(HoldReward) -> Command,
+    ) -> Result<(Vec<pb::RewardReversal>, String), ApiError> {
+        let mut fields = command_fields(&call.message);
+        let reward_id = fields.reward_id("reward_id", reward_id);
+        let note = fields.note("note", note);
+        let reward_id = fields.finish(reward_id)?;
+        let own = call.principal.program_ids();
+        let reward = self.find_reward(&reward_id, own).await?;
+        let written = carry_out(&self.0, call, command(HoldReward { reward, note })).await?;
+        let changes = Consequences::of_recorded(&written.events, own)?.reversals;
+        Ok((changes, written.consistency_token))
     }
 
     /// The reward with an id: the stream of its earner, and its sequence there. Those of other programs are unknown to

@@ -29,6 +29,7 @@ pub(super) const RULES: &[Rule] = {
         row("RewardService", "GetBalances", SignedIn, User("user_id")),
         row("RewardService", "ListBalanceEntries", SignedIn, User("user_id")),
         row("RewardService", "GetStatement", SignedIn, User("user_id")),
+        row("RewardService", "ListExpirations", SignedIn, User("user_id")),
         row("RewardService", "GetTier", SignedIn, User("user_id")),
         row("RewardService", "GetEarnings", SignedIn, User("user_id")),
         row("RewardService", "GetEarningsSeries", SignedIn, User("user_id")),
@@ -87,8 +88,16 @@ fn rewards(page: &Page) -> Vec<pb::Reward> {
 }
 
 /// An entry of any kind: money that moved.
-fn entry(entry: &Entry) -> pb::BalanceEntry {
-    let Entry { event, posting, purchase_id, adjustment, payout_id, reward: granted } = entry;
+pub(super) fn entry(entry: &Entry) -> pb::BalanceEntry {
+    let Entry {
+        event,
+        posting,
+        purchase_id,
+        adjustment,
+        redemption_id,
+        payout_id,
+        reward: granted,
+    } = entry;
     let (adjustment_id, reason_code) = adjustment.clone().unwrap_or_default();
     pb::BalanceEntry {
         entry_id: event.entry_id(),
@@ -103,6 +112,8 @@ fn entry(entry: &Entry) -> pb::BalanceEntry {
         payout_id: payout_id.clone().unwrap_or_default(),
         bucket: bucket(posting.to).into(),
         from_bucket: posting.from.map(bucket).unwrap_or_default().into(),
+        expire_time: posting.expire_time_us.map(time),
+        redemption_id: redemption_id.clone().unwrap_or_default(),
     }
 }
 

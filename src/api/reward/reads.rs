@@ -5,17 +5,21 @@ use std::sync::Arc;
 use prost_types::Timestamp as PbTimestamp;
 
 use super::{Handlers, by_level, entry, rewards, tier};
-use crate::api::errors::ApiError;
+use crate::api::errors::{ApiError, internal};
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, Reading, found, freshness, must_exist};
-use crate::api::responses::{bucket_balances, money};
+use crate::api::responses::{bucket_balances, money, time};
+use crate::engine::query::query;
 use crate::read::{self, At, EntryFilter, Freshness, Standing};
 use crate::store::{in_time, log};
 use domain::rules::{MAX_LEVEL, ProgramRules, RewardKind};
-use domain::{Participant, ParticipantId, StreamKey, Timestamp, UserId};
+use domain::{
+    Lot, Participant, ParticipantId, Program, StreamKey, Timestamp, UserId, existing_participant,
+    load,
+};
 
 impl Handlers {
     pub(in crate::api) async fn get_balances(
@@ -53,6 +57,29 @@ impl Handlers {
             entries: found.entries.iter().map(entry).collect(),
             position,
         })
+    }
+
+    pub(in crate::api) async fn list_expirations(
+        &self,
+        call: Call<pb::ListExpirationsRequest>,
+    ) -> Result<pb::ListExpirationsResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let id = fields.finish(id)?;
+        let found = query(&self.0.database, &self.0.environment, |work| {
+            let participant = existing_participant(work, &id)?;
+            let program = load::<Program>(work, &id.program_id)?;
+            Ok((participant, program.current().map(|version| version.rules.unit.clone())))
+        });
+        let (participant, unit) = found.await?;
+        let unit = unit.ok_or_else(internal)?;
+        let expiration = |lot: &Lot| pb::Expiration {
+            amount: Some(money(&unit, lot.amount_minor)),
+            expire_time: Some(time(lot.expire_time)),
+        };
+        let expirations = participant.lots().as_slice().iter().map(expiration).collect();
+        Ok(pb::ListExpirationsResponse { expirations })
     }
 
     pub(in crate::api) async fn get_tier(

@@ -7,6 +7,7 @@ use serde_json::Value;
 use sqlx::PgPool;
 use uuid::Uuid;
 
+use super::expiring::{Expiring, expiring};
 use crate::engine::Environment;
 use crate::hang;
 use crate::jobs::{Attempt, Doing, Handler, JobError, Pace, Pauses, TakenJob};
@@ -17,7 +18,7 @@ use crate::mails::names::shown;
 use crate::mails::unsubscribing::Unsubscribing;
 use crate::mails::{LinkSecrets, MailSettings, TokenLives, page_of, token_text};
 use crate::store::mails::{self, JOB_KIND, URGENT_JOB_KIND};
-use crate::store::{StoreError, in_time};
+use crate::store::{Database, StoreError, in_time};
 use crate::store::{mailed_tokens, sign_ups};
 use domain::{MailKind, Timestamp, UserId};
 
@@ -130,7 +131,7 @@ impl SendMail {
         if addressed.is_over {
             return Ok(());
         }
-        let letter = match self.letter(pool, &wanted, addressed).await? {
+        let letter = match self.letter(attempt.database(), &wanted, addressed).await? {
             Ok(letter) => letter,
             Err(reason) => {
                 tracing::debug!(
@@ -172,10 +173,11 @@ impl SendMail {
     /// What is to be sent, or a short code for why nothing is.
     async fn letter(
         &self,
-        pool: &PgPool,
+        database: &Database,
         wanted: &Wanted<'_>,
         addressed: mails::Addressed,
     ) -> Result<Result<Letter, &'static str>, StoreError> {
+        let pool = database.pool();
         let public_url = self.settings.public_url.as_ref();
         let Some(public_url) = public_url.filter(|_| self.settings.delivery.delivers()) else {
             return Ok(Err("NO_MAIL_SERVER"));
@@ -239,6 +241,13 @@ impl SendMail {
             facts.link_minutes = minutes;
         }
         let user_id = wanted.user_id.as_ref();
+        if let (MailKind::Expiry, Some(user_id)) = (wanted.kind, user_id) {
+            let found = expiring(database, &self.environment, user_id, wanted.payload).await?;
+            let Some(Expiring { amount, expire_date }) = found else {
+                return Ok(Err("NOTHING_EXPIRES"));
+            };
+            (facts.amount, facts.expire_date) = (amount, expire_date);
+        }
         in_time(facts::complete(pool, wanted.kind, user_id, wanted.payload, &mut facts)).await?;
         Ok(Ok(Letter { to, facts }))
     }
@@ -273,7 +282,13 @@ fn may_name(kind: MailKind, person: &Person) -> bool {
         | MailKind::AccountExists
         | MailKind::PasswordChanged
         | MailKind::SecondFactorRemoved => person.is_email_confirmed,
-        MailKind::Welcome | MailKind::Referral | MailKind::Conversion | MailKind::Tier => true,
+        MailKind::Welcome
+        | MailKind::Referral
+        | MailKind::Conversion
+        | MailKind::Tier
+        | MailKind::Expiry
+        | MailKind::Reversal
+        | MailKind::Release => true,
     }
 }
 

@@ -1,6 +1,7 @@
 //! The kinds of jobs, and the list of a server's handlers.
 
 mod clean;
+mod expiring;
 mod mail;
 mod make_up;
 mod payout;

@@ -3,7 +3,7 @@
 
 use domain::{ApiKeyId, ApprovalEvent, ApprovalId, ApprovalSubject, Asked, UserId};
 
-use super::effect::{Effect, adjusted_fields};
+use super::fields::adjusted_fields;
 use super::{Judgement, Oracle, RecordedEvent};
 
 /// Something that waits for an approval.
@@ -98,6 +98,5 @@ fn expect(
         format!("expected the unit {own_unit:?}, found {unit}")
     });
     let fields = adjusted_fields(adjustment_id.as_str(), reason_code, *amount_minor, unit);
-    let stream_id = oracle.world.stream_id(person);
-    judgement.expected.push(Effect::on_participant(program, stream_id, "BalanceAdjusted", fields));
+    judgement.expected.push(oracle.world.expect(person, "BalanceAdjusted", fields));
 }

@@ -1,12 +1,20 @@
-//! Purchases that are made up for. That one is made up for is an input; what it grants is not.
+//! Purchases that are made up for. That one is made up for is an input; what it grants is not. Of that, refunds and
+//! disputes before take back at once what they would have taken back of anything granted before them.
 
 use std::sync::Arc;
 
-use domain::{AnyEvent, ParticipantEvent, PurchaseEvent, PurchaseMadeUp};
+use domain::{ParticipantEvent, PurchaseMadeUp};
 
+use super::deals::DealIndex;
 use super::reckon::{self, Purchase};
-use super::world::{CutOff, ProgramIndex};
-use super::{Judgement, Oracle, RecordedEvent, program_of, split};
+use super::{AnyEvent, Judgement, Oracle, RecordedEvent};
+
+/// What is made up for.
+pub(super) struct MadeUp {
+    pub(super) purchase_id: Arc<str>,
+    pub(super) index: DealIndex,
+    pub(super) levels: Vec<u32>,
+}
 
 /// Takes in that a purchase is made up for, with what must follow.
 pub(super) fn sort(
@@ -16,91 +24,42 @@ pub(super) fn sort(
     judgement: &mut Judgement,
 ) {
     let program = oracle.world.program_index(made_up.program_id.as_str());
-    let key = (event.stream.id.clone(), program);
-    let reckoned = oracle.world.cut_off(&key).and_then(|cut_off| {
-        let versions = &oracle.world.program(program).versions;
-        let version = versions.iter().find(|version| version.number == cut_off.version)?;
-        Some(reckon::of_making_up(
-            &oracle.world,
-            cut_off.buyer,
-            &cut_off.purchase,
-            version,
-            &cut_off.levels,
-            cut_off.shared_minor,
-        ))
+    let world = &oracle.world;
+    let index = world.deals.find(world.deals.key(&event.stream.id), program);
+    let reckoned = index.and_then(|index| {
+        let deal = world.deals.get(index);
+        let version = world.version(program, deal.version)?;
+        let purchase = Purchase {
+            id: event.stream.id.clone(),
+            amount_minor: deal.amount_minor,
+            // It was judged when the purchase was recorded.
+            currency_code: String::new(),
+            date: deal.date,
+        };
+        Some(reckon::of_making_up(world, index, &purchase, version))
     });
     let (levels, effects) = reckoned.unwrap_or_default();
     oracle.unless(!levels.is_empty() && levels == made_up.levels, event, || {
         format!("expected levels {levels:?} to be made up for, found {:?}", made_up.levels)
     });
     judgement.expected.extend(effects);
-    judgement.made_up = Some(key);
-}
-
-/// Takes over what the log withheld because a referral did not count, and what it made up for.
-pub(super) fn adopt(
-    oracle: &mut Oracle,
-    recorded: Option<&Purchase>,
-    made_up: Option<&(Arc<str>, ProgramIndex)>,
-    command: &[(RecordedEvent, AnyEvent)],
-) {
-    for (event, fact) in command {
-        match fact {
-            AnyEvent::Purchase(PurchaseEvent::RewardWithheld(withheld))
-                if withheld.reason.is_of_standing() && withheld.rule.is_some() =>
-            {
-                let Some(purchase) = recorded else { continue };
-                let program_id = program_of(withheld).to_owned();
-                let program = oracle.world.program_index(&program_id);
-                let buyer = buyer_of(oracle, &program_id, command);
-                let cut_off = oracle.world.cut_offs.entry((event.stream.id.clone(), program));
-                let cut_off = cut_off.or_insert_with(|| CutOff {
-                    purchase: purchase.clone(),
-                    buyer,
-                    version: withheld.program_version,
-                    levels: Vec::new(),
-                    shared_minor: 0,
-                });
-                cut_off.levels.push(withheld.level);
-            }
-            AnyEvent::Purchase(PurchaseEvent::PurchaseMadeUp(of)) => {
-                let cut_off = made_up.and_then(|key| oracle.world.cut_offs.get_mut(key));
-                if let Some(cut_off) = cut_off {
-                    cut_off.levels.retain(|level| !of.levels.contains(level));
-                }
-            }
-            _ => {}
-        }
-    }
-    for (event, fact) in command {
-        let AnyEvent::Participant(ParticipantEvent::RewardGranted(granted)) = fact else {
-            continue;
-        };
-        let (Some(purchase_id), Some(_)) = (&granted.purchase_id, granted.rate_bps) else {
-            continue;
-        };
-        let program = oracle.world.program_index(split(&event.stream.id).0);
-        let key = (Arc::from(purchase_id.as_str()), program);
-        if let Some(cut_off) = oracle.world.cut_offs.get_mut(&key) {
-            cut_off.shared_minor += granted.posting.amount;
-        }
-    }
-    if let Some(key) = made_up
-        && oracle.world.cut_off(key).is_some_and(|cut_off| cut_off.levels.is_empty())
-    {
-        oracle.world.cut_offs.remove(key);
-    }
-}
-
-/// The buyer of the purchase that a command records, in a program.
-fn buyer_of(
-    oracle: &mut Oracle,
-    program_id: &str,
-    command: &[(RecordedEvent, AnyEvent)],
-) -> super::PersonIndex {
-    let buyer = command.iter().find_map(|(_, fact)| match fact {
-        AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(of)) => Some(of.buyer_user_id.as_str()),
-        _ => None,
+    judgement.made_up = index.map(|index| MadeUp {
+        purchase_id: event.stream.id.clone(),
+        index,
+        levels: made_up.levels.clone(),
     });
-    oracle.world.person_index(program_id, buyer.unwrap_or_default())
+}
+
+/// How many of a command's events are about what is granted; those that follow are about what is taken back of it.
+pub(super) fn granting(command: &[(RecordedEvent, AnyEvent)]) -> usize {
+    let takes_back = |(_, fact): &(RecordedEvent, AnyEvent)| {
+        let AnyEvent::Participant(fact) = fact else { return false };
+        let is_reversed = matches!(fact, ParticipantEvent::RewardReversed(_));
+        // Points by tier that wait for an earlier reward are part of what is granted.
+        let is_moved = matches!(
+            fact, ParticipantEvent::RewardMoved(moved) if moved.reward_sequence.is_some()
+        );
+        is_reversed || is_moved
+    };
+    command.iter().position(takes_back).unwrap_or(command.len())
 }

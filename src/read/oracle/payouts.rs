@@ -4,7 +4,8 @@
 use domain::currency::is_currency;
 use domain::{Bucket, PayoutEvent, PayoutLineEvent, PayoutLineId, PayoutLineReserved};
 
-use super::effect::{Effect, forfeit_fields, payout_fields};
+use super::effect::{Effect, Value};
+use super::fields::{forfeit_fields, payout_fields};
 use super::{Judgement, Oracle, RecordedEvent};
 
 /// Takes in what happens to a payout as a whole.
@@ -48,9 +49,9 @@ pub(super) fn sort_line(
         .filter(|(bucket, _)| *bucket == Bucket::Available)
         .map(|(_, amount)| *amount)
         .sum();
-    let (program, is_inactive) = (of_person.program, of_person.is_inactive);
+    let is_inactive = of_person.is_inactive;
     let is_erased = oracle.world.user(of_person.user).is_erased;
-    let version = oracle.world.current_version(program);
+    let version = oracle.world.current_version(of_person.program);
     let unit = version.map(|version| version.rules.unit.clone()).unwrap_or_default();
     let (name, amount_minor, kind, bucket) = match fact {
         PayoutLineEvent::PayoutLineSkipped(_) => return,
@@ -69,17 +70,36 @@ pub(super) fn sort_line(
             ("PayoutReturned", returned.amount_minor, "Payout", "Available")
         }
     };
-    let stream_id = oracle.world.stream_id(person);
     let fields = payout_fields(id.payout.payout_id.as_str(), amount_minor, kind, &unit, bucket);
-    let moved = Effect::on_participant(program, stream_id.clone(), name, fields);
-    judgement.expected.push(moved);
+    judgement.expected.push(oracle.world.expect(person, name, fields));
     // What becomes available to somebody who was erased is forfeited.
     let given = if bucket.ends_with("Available") { amount_minor } else { 0 };
     if is_erased && given != 0 && available + given > 0 {
         let fields = forfeit_fields(Bucket::Available, available + given, Some(&unit));
-        let lost = Effect::on_participant(program, stream_id, "BalanceForfeited", fields);
-        judgement.expected.push(lost);
+        judgement.expected.push(oracle.world.expect(person, "BalanceForfeited", fields));
     }
+}
+
+/// Adds to a step of a payout what a further part of it moves; whether there is such a step. Which lots the parts are of
+/// is left to the audit.
+pub(super) fn join(found: &mut [Effect], part: &Effect) -> bool {
+    const STEPS: [&str; 3] = ["PayoutReserved", "PayoutReleased", "PayoutReturned"];
+    let amount = |field: &(&str, Value)| field.0 == "amount";
+    let is_same_step = |other: &&mut Effect| {
+        other.name == part.name
+            && other.stream == part.stream
+            && other.fields.iter().zip(&part.fields).all(|(own, new)| own == new || amount(own))
+    };
+    if !STEPS.contains(&part.name) {
+        return false;
+    }
+    let Some(step) = found.iter_mut().find(is_same_step) else { return false };
+    let moved = part.fields.iter().find(|field| amount(field)).map(|(_, value)| value);
+    let sum = step.fields.iter_mut().find(|field| amount(field)).map(|(_, value)| value);
+    if let (Some(Value::Number(sum)), Some(Value::Number(moved))) = (sum, moved) {
+        *sum += moved;
+    }
+    true
 }
 
 fn check_reserved(

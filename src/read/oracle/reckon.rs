@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use domain::reward::WithheldReason;
 use domain::rules::{EarnOn, Pay, RewardKind, RewardRule};
-use domain::{Kind, ReferralStatus, StreamKey};
+use domain::{ReferralStatus, TierPot};
 
-use super::effect::{Effect, Reward, Value, credit_fields};
-use super::rulebook::{
-    self, counts_as_after, first_is_used, is_the_earners_own, share, takes_currency, tiers_of,
-};
+use super::conversions;
+use super::deals::{self, DealIndex};
+use super::effect::{Effect, Fields, Value};
+use super::fields::{Reward, credit_fields};
+use super::posts::{Move, Settled};
+use super::rulebook::{self, counts_as_after, first_is_used, share, takes_currency, tiers_of};
+use super::settle;
 use super::world::{PersonIndex, Tie, Version, World};
 
 /// A purchase, as it was recorded.
@@ -22,29 +25,29 @@ pub(super) struct Purchase {
 }
 
 /// The consequences of one occasion in one program.
-struct Reckoning<'a> {
-    world: &'a World,
-    version: &'a Version,
+pub(super) struct Reckoning<'a> {
+    pub(super) world: &'a World,
+    pub(super) version: &'a Version,
     /// The buyer, or the referee.
-    source: PersonIndex,
+    pub(super) source: PersonIndex,
     /// Absent if the referral itself is the occasion.
-    purchase: Option<&'a Purchase>,
-    effects: Vec<Effect>,
+    pub(super) purchase: Option<&'a Purchase>,
+    pub(super) effects: Vec<Effect>,
 }
 
 /// Somebody whom a rule names.
-struct Candidate<'a> {
-    rule: &'a RewardRule,
-    person: PersonIndex,
+pub(super) struct Candidate<'a> {
+    pub(super) rule: &'a RewardRule,
+    pub(super) person: PersonIndex,
     /// Why a referral on the way to this person stands in the way.
     cut_off: Option<WithheldReason>,
 }
 
 /// What a rule does not pay, and why.
-struct Unpaid {
-    reason: WithheldReason,
+pub(super) struct Unpaid {
+    pub(super) reason: WithheldReason,
     /// What the rule comes to before its cap; absent where a referral stands in the way.
-    computed_minor: Option<i128>,
+    pub(super) computed_minor: Option<i128>,
 }
 
 /// What a rule pays.
@@ -97,21 +100,30 @@ pub(super) fn of_purchase(
     reckoning.effects
 }
 
-/// What must be made up for a purchase whose rewards on `levels` were withheld because a referral did not count: the
-/// levels to which all referrals count now, and the consequences. `shared_minor` is what others received of the
-/// purchase.
+/// What must be made up for a purchase whose rewards on some levels were withheld because a referral did not count: the
+/// levels to which all referrals count now, and the consequences.
 pub(super) fn of_making_up(
     world: &World,
-    buyer: PersonIndex,
+    index: DealIndex,
     purchase: &Purchase,
     version: &Version,
-    levels: &[u32],
-    shared_minor: i64,
 ) -> (Vec<u32>, Vec<Effect>) {
+    let deal = world.deals.get(index);
+    let (buyer, levels) = (deal.buyer, deal.cut_off_levels());
+    let price = world.deals.price(index).by(Some(&version.rules));
+    let is_share = |reward: &&deals::Reward| {
+        let rule = rule_on(version, reward.level.into());
+        rule.is_some_and(|rule| matches!(rule.pay, Pay::RateBps(_)))
+    };
+    let rewards = world.deals.rewards(index);
+    let shared = rewards.iter().filter(is_share).map(|reward| i128::from(reward.granted_minor));
+    let shared = shared.sum::<i128>();
     let mut reckoning =
         Reckoning { world, version, source: buyer, purchase: Some(purchase), effects: Vec::new() };
     let own = world.person(buyer).referral;
-    let counts = own.is_some_and(|tie| fault_of_tie(tie, purchase, version).is_none());
+    let counts = own.is_some_and(|tie| fault_of_tie(tie, purchase, version).is_none())
+        && price.earns_without(price.gone)
+        && settle::can_be_first(world, index, world.deals.key(&purchase.id), version);
     if !counts || !version.rules.make_up_held_purchases {
         return (Vec::new(), Vec::new());
     }
@@ -119,11 +131,16 @@ pub(super) fn of_making_up(
     candidates
         .retain(|candidate| candidate.cut_off.is_none() && levels.contains(&candidate.rule.level));
     let made_up = candidates.iter().map(|candidate| candidate.rule.level).collect();
-    let left = i128::from(purchase.amount_minor) - i128::from(shared_minor);
+    let left = i128::from(purchase.amount_minor) - shared;
     if reckoning.pay_all(candidates, left) {
         reckoning.convert();
     }
     (made_up, reckoning.effects)
+}
+
+/// The rule of a version for a level.
+pub(super) fn rule_on(version: &Version, level: u32) -> Option<&RewardRule> {
+    version.rules.rewards.iter().find(|rule| rule.level == level)
 }
 
 /// Whether the purchase is enough for a "first purchase" of which only a qualifying one is the first.
@@ -180,9 +197,7 @@ fn fault_of_status(status: ReferralStatus) -> Option<WithheldReason> {
 
 impl<'a> Reckoning<'a> {
     fn expect(&mut self, person: PersonIndex, name: &'static str, fields: Fields) {
-        let program = self.world.person(person).program;
-        let stream_id = self.world.stream_id(person);
-        self.effects.push(Effect::on_participant(program, stream_id, name, fields));
+        self.effects.push(self.world.expect(person, name, fields));
     }
 
     /// Where the program credits them, purchases in its unit are added to the buyer's own balance.
@@ -217,31 +232,24 @@ impl<'a> Reckoning<'a> {
     /// The source's referral converts, if it is pending.
     fn convert(&mut self) {
         let Some(tie) = self.world.person(self.source).referral else { return };
-        if tie.status != ReferralStatus::Pending {
-            return;
+        if tie.status == ReferralStatus::Pending {
+            let purchase_id = self.purchase.map(|purchase| purchase.id.clone());
+            let date = self.purchase.map(|purchase| purchase.date);
+            let is_barred = self.world.person(tie.referrer).bar(date).is_some();
+            self.effects.extend(conversions::conversion(
+                self.world,
+                self.source,
+                purchase_id,
+                is_barred,
+            ));
         }
-        let purchase_id = self.purchase.map(|purchase| purchase.id.clone());
-        let date = self.purchase.map(|purchase| purchase.date);
-        let is_barred = self.world.person(tie.referrer).bar(date).is_some();
-        let fields =
-            vec![("purchase", purchase_id.into()), ("converted while inactive", is_barred.into())];
-        self.expect(self.source, "ReferralConverted", fields);
-        let fields = vec![
-            ("referee", self.world.user_id(self.source).clone().into()),
-            ("previous status", "Pending".into()),
-            ("status", "Converted".into()),
-            ("made while inactive", (!tie.made_while_active).into()),
-            ("converted while inactive", is_barred.into()),
-        ];
-        self.expect(tie.referrer, "ReferralUpdated", fields);
     }
 
     /// The purchase is remembered if it is the first of all, or the first that was enough. A conversion says so
     /// itself.
     fn use_first(&mut self, purchase: &Purchase) {
         let is_enough = is_enough(self.world, self.source, purchase, self.version);
-        let bought = &self.world.person(self.source).bought;
-        let is_known = bought.anything.is_some() && (bought.enough.is_some() || !is_enough);
+        let is_known = self.world.person(self.source).bought.knows_better(is_enough);
         if !is_known && !self.effects.iter().any(|effect| effect.name == "ReferralConverted") {
             let fields = vec![
                 ("purchase", purchase.id.clone().into()),
@@ -252,7 +260,7 @@ impl<'a> Reckoning<'a> {
     }
 
     /// Whom the rules name, up the line.
-    fn candidates(&self) -> Vec<Candidate<'a>> {
+    pub(super) fn candidates(&self) -> Vec<Candidate<'a>> {
         let (world, version) = (self.world, self.version);
         let mut candidates = Vec::new();
         for rule in &version.rules.rewards {
@@ -372,6 +380,7 @@ impl<'a> Reckoning<'a> {
     }
 
     fn grant(&mut self, rule: &RewardRule, earner: PersonIndex, quote: Quote) {
+        let Quote { amount_minor, tier_referrals, .. } = quote;
         let level = self.world.person(earner).level(rule.level);
         let reward = Reward {
             version: self.version.number,
@@ -395,76 +404,46 @@ impl<'a> Reckoning<'a> {
             waits: self.version.rules.hold_days.is_some(),
         };
         self.expect(earner, "RewardGranted", reward.fields());
+        self.rebalance(rule, earner, amount_minor, tier_referrals);
         if let Some((from, to)) = quote.tiers {
             let fields = vec![("from tier", from.into()), ("to tier", to.into())];
             self.expect(earner, "TierChanged", fields);
         }
     }
 
-    /// Records that nobody gets anything from a purchase: one record for each whom the rules name, or a single one
-    /// if they name nobody.
-    fn withhold_from_all(&mut self, reason: WithheldReason) {
-        let rules = &self.version.rules;
-        let minimum = Some(rules.minimum_purchase_minor);
-        let limit = minimum.filter(|_| reason == WithheldReason::BelowMinimum);
-        let candidates = match reason {
-            WithheldReason::RewardsReferralsOnly | WithheldReason::NotReferred => Vec::new(),
-            _ => self.candidates(),
-        };
-        let unpaid = Unpaid { reason, computed_minor: None };
-        if candidates.is_empty() {
-            self.withhold(None, &unpaid, limit, false);
-        }
-        for Candidate { rule, person, .. } in candidates {
-            self.withhold(Some((rule, person)), &unpaid, limit, false);
-        }
-    }
-
-    fn withhold(
+    /// While points by tier wait, new ones change how many do.
+    fn rebalance(
         &mut self,
-        earner: Option<(&RewardRule, PersonIndex)>,
-        unpaid: &Unpaid,
-        limit_minor: Option<i64>,
-        qualified: bool,
+        rule: &RewardRule,
+        earner: PersonIndex,
+        amount_minor: i128,
+        referrals: Option<u32>,
     ) {
-        let reason = unpaid.reason;
-        let on_purchase = self.purchase.filter(|_| !is_the_earners_own(reason));
-        let person = earner.map_or(self.source, |(_, person)| person);
-        let stream = match on_purchase {
-            Some(purchase) => StreamKey { kind: Kind::Purchase, id: purchase.id.clone() },
-            None => StreamKey { kind: Kind::Participant, id: self.world.stream_id(person) },
-        };
-        let mut fields = vec![
-            ("level", earner.map_or(0, |(rule, _)| rule.level).into()),
-            ("program_version", self.version.number.into()),
-            ("rule", earner.map(|(rule, _)| rule.rule.as_str()).into()),
-            ("earner", earner.map(|(_, person)| self.world.user_id(person).clone()).into()),
-            ("reason", format!("{reason:?}").as_str().into()),
-            ("qualified", qualified.into()),
-            ("limit", limit_minor.into()),
-        ];
-        // On the earner's stream the event says what the purchase would have said.
-        let (source, purchase_id, computed_minor) = match on_purchase {
-            Some(_) => (None, None, None),
-            None => (
-                Some(self.world.user_id(self.source).clone()),
-                self.purchase.map(|purchase| purchase.id.clone()),
-                unpaid.computed_minor,
-            ),
-        };
-        let unit = computed_minor.map(|_| self.version.rules.unit.as_str());
-        fields.extend([
-            ("source", source.into()),
-            ("purchase", purchase_id.into()),
-            ("computed", computed_minor.into()),
-            ("unit", unit.into()),
-        ]);
-        let program = self.world.person(self.source).program;
-        self.effects.push(Effect { program, stream, name: "RewardWithheld", fields, position: 0 });
+        let person = self.world.person(earner);
+        let (Some(tiers), Some(referrals)) = (tiers_of(&rule.pay), referrals) else { return };
+        if person.pot == TierPot::default() {
+            return;
+        }
+        let held = if self.version.rules.hold_days.is_some() { amount_minor } else { 0 };
+        let held_before = i128::from(person.pot.held_minor);
+        let held_minor = i64::try_from(held_before + held).unwrap_or(i64::MAX);
+        let pot = TierPot { held_minor, ..person.pot };
+        let points = i128::from(person.tier_points) + amount_minor;
+        let waiting = rulebook::waiting_points(tiers, referrals, pot, points);
+        for step in Move::all(0, waiting - i128::from(person.pot_minor) - held) {
+            let settled = Settled {
+                version: self.version,
+                rule,
+                source: self.world.user_id(self.source).clone(),
+                purchase_id: self.purchase.map(|purchase| purchase.id.clone()),
+                sequence: None,
+                pot: Some(pot),
+            };
+            let (name, fields) = settled.fields(step, 0);
+            self.expect(earner, name, fields);
+        }
     }
 }
-
-type Fields = Vec<(&'static str, Value)>;
 
 fn kind(kind: RewardKind) -> Value {
     match kind {

@@ -1,12 +1,11 @@
 //! What the words of a program's rules mean, in numbers: written from the rule book, and sharing nothing with the
 //! decisions of the domain. A rule that changes its meaning changes here.
 
-use std::sync::Arc;
-
-use domain::ReferralStatus;
 use domain::reward::WithheldReason;
 use domain::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, Tier};
+use domain::{ReferralStatus, TierPot};
 
+use super::deals::Key;
 use super::world::Tie;
 
 /// A purchase that is dated at most this much before a referral or a reactivation counts as made after it.
@@ -14,7 +13,7 @@ const GRACE_US: i64 = 5 * 60 * 1_000_000;
 
 /// How far apart the moment of an undated purchase and the publication of the version that judged it can be:
 /// two servers wrote them, and their clocks differ a little.
-const CLOCK_DIFFERENCE_US: i64 = 5 * 1_000_000;
+pub(super) const CLOCK_DIFFERENCE_US: i64 = 5 * 1_000_000;
 
 /// A moment, in microseconds since 1970.
 pub(super) type Moment = i64;
@@ -90,6 +89,13 @@ pub(super) fn tier_points(tiers: &[Tier], referrals: u32) -> i128 {
     tier(tiers, referrals).map_or(0, points)
 }
 
+/// How many of `points` by tier wait: those that open disputes would undo of the formula, and those that are held.
+pub(super) fn waiting_points(tiers: &[Tier], referrals: u32, pot: TierPot, points: i128) -> i128 {
+    let without = tier_points(tiers, referrals.saturating_sub(pot.disputed));
+    let waiting = tier_points(tiers, referrals) - without + i128::from(pot.held_minor);
+    waiting.min(points).max(0)
+}
+
 /// A share of an amount: the exact share plus one half, without its fraction.
 pub(super) fn share(amount_minor: i64, rate_bps: u32) -> i128 {
     (2 * i128::from(amount_minor) * i128::from(rate_bps) + 10_000).div_euclid(20_000)
@@ -107,25 +113,35 @@ pub(super) fn takes_currency(rules: &ProgramRules, currency_code: &str) -> bool 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bought {
     /// Anything at all.
-    pub(super) anything: Option<Arc<str>>,
+    pub(super) anything: Option<Key>,
     /// Something that was enough by the rules of its time: in their currency, of at least their minimum, and not
     /// before the referral.
-    pub(super) enough: Option<Arc<str>>,
+    pub(super) enough: Option<Key>,
 }
 
 impl Bought {
     /// Notes a purchase, if it is the first of its sort.
-    pub(super) fn note(&mut self, purchase_id: &str, is_enough: bool) {
-        self.anything.get_or_insert_with(|| purchase_id.into());
+    pub(super) fn note(&mut self, purchase: Key, is_enough: bool) {
+        self.anything.get_or_insert(purchase);
         if is_enough {
-            self.enough.get_or_insert_with(|| purchase_id.into());
+            self.enough.get_or_insert(purchase);
         }
     }
 
     /// Forgets a purchase that was undone.
-    pub(super) fn forget(&mut self, purchase_id: &str) {
-        self.anything.take_if(|first| **first == *purchase_id);
-        self.enough.take_if(|first| **first == *purchase_id);
+    pub(super) fn forget(&mut self, purchase: Key) {
+        self.anything.take_if(|first| *first == purchase);
+        self.enough.take_if(|first| *first == purchase);
+    }
+
+    /// Whether a purchase is the first of a sort.
+    pub(super) fn is(&self, purchase: Key) -> bool {
+        self.anything == Some(purchase) || self.enough == Some(purchase)
+    }
+
+    /// Whether a purchase that is enough, or is not, changes nothing.
+    pub(super) fn knows_better(&self, is_enough: bool) -> bool {
+        self.anything.is_some() && (self.enough.is_some() || !is_enough)
     }
 }
 

@@ -3,8 +3,9 @@
 
 use domain::{FlagAgainst, ReferralStandingChanged, ReferralStatus};
 
-use super::world::{Awaited, PersonIndex, Tie, UserIndex, Version};
-use super::{Finding, Judgement, Oracle, RecordedEvent, reckon, split};
+use super::conversions::conversion;
+use super::world::{Against, Awaited, PersonIndex, Tie, UserIndex, Version};
+use super::{Finding, Judgement, Oracle, RecordedEvent, own, reckon, split};
 
 /// A new referral must be held exactly if the rules demand a confirmed address and there is none.
 pub(super) fn check_initial(
@@ -46,10 +47,6 @@ pub(super) fn sort(
         format!("expected no change to {changed:?} of a referral that is {now:?}, found one")
     });
     let Some(before) = before else { return };
-    if before.status == ReferralStatus::Converted {
-        judgement.is_settlement = true;
-        return;
-    }
     let awaited = Awaited::of(&changed.hold_reasons);
     check_reasons(oracle, event, changed.status, awaited, &changed.flags);
     let is_released = changed.status == ReferralStatus::Pending;
@@ -58,46 +55,67 @@ pub(super) fn sort(
         format!("made while inactive: expected {was_inactive}, found {}", !was_inactive)
     });
     let released = changed.release_time_us.map(|time| time.0);
+    // A converted referral that is rejected with what it has earned is converted no longer.
+    let against = Against::of(&changed.flags);
+    let is_undone = before.status == ReferralStatus::Converted && against.takes_back;
+    if is_undone {
+        let none: Option<&str> = None;
+        let fields = vec![("purchase", none.into())];
+        judgement.expected.push(oracle.world.expect(referee, "ReferralUnconverted", fields));
+    }
     let after = Tie {
-        status: changed.status,
+        status: if is_undone { ReferralStatus::Rejected } else { changed.status },
         awaits: Awaited::of(&changed.hold_reasons),
         released: released.or(before.released),
         made_while_active: if is_released { !was_inactive } else { before.made_while_active },
+        against,
         ..before
     };
     oracle.world.replace(referee, &before, after);
+    own::sort_standing(oracle, referee, (&before, &after), judgement);
     if before.status != after.status {
         // The referrer learns how it counts for tiers from now on, or how it did until now.
-        let counted_for_none =
-            before.status == ReferralStatus::Pending && !before.made_while_active;
+        let was_converted = before.status == ReferralStatus::Converted;
+        let counted = was_converted || before.status == ReferralStatus::Pending;
+        let counted_for_none = counted && !before.made_while_active;
         let for_referrer = if is_released { was_inactive } else { counted_for_none };
         let fields = vec![
             ("referee", user_id.into()),
             ("previous status", format!("{:?}", before.status).as_str().into()),
             ("status", format!("{:?}", after.status).as_str().into()),
             ("made while inactive", for_referrer.into()),
-            ("converted while inactive", false.into()),
+            ("converted while inactive", (was_converted && !before.converted_while_able).into()),
         ];
-        judgement.expected.push(oracle.expect(before.referrer, "ReferralUpdated", fields));
+        judgement.expected.push(oracle.world.expect(before.referrer, "ReferralUpdated", fields));
     }
-    let program = oracle.world.person(referee).program;
-    if let Some(version) = oracle.world.current_version(program).filter(|_| is_released) {
-        judgement.expected.extend(reckon::of_referral(&oracle.world, referee, &version));
+    let world = &oracle.world;
+    let program = world.person(referee).program;
+    if let Some(version) = world.current_version(program).filter(|_| is_released) {
+        judgement.expected.extend(if before.converted_by_itself {
+            // What it has earned before is given back, and nothing is granted.
+            let is_barred = world.person(before.referrer).bar(None).is_some();
+            conversion(world, referee, None, is_barred)
+        } else {
+            reckon::of_referral(world, referee, &version)
+        });
     }
 }
 
-/// What has converted stays. All else changes with a flag in the same command, or by a confirmation of the address.
+/// All that changes with a flag in the same command is permitted, but what has converted only remembers its flags.
+/// Without one, a referral stops waiting for the confirmation of the address.
 fn is_permitted(before: &Tie, changed: &ReferralStandingChanged, has_flag: bool) -> bool {
     let awaited = Awaited::of(&changed.hold_reasons);
     let confirmed = Awaited { confirmation: false, ..before.awaits };
     match (before.status, changed.status) {
         (ReferralStatus::Converted, ReferralStatus::Converted) => has_flag,
         (ReferralStatus::Converted, _) | (_, ReferralStatus::Converted) => false,
-        _ if has_flag => true,
         (ReferralStatus::Held, ReferralStatus::Held | ReferralStatus::Pending) => {
-            before.awaits.confirmation && awaited == confirmed
+            has_flag || (before.awaits.confirmation && awaited == confirmed)
         }
-        _ => false,
+        (
+            ReferralStatus::Held | ReferralStatus::Pending | ReferralStatus::Rejected,
+            ReferralStatus::Held | ReferralStatus::Pending | ReferralStatus::Rejected,
+        ) => has_flag,
     }
 }
 
@@ -114,10 +132,13 @@ fn check_reasons(
     oracle.unless((awaited != Awaited::default()) == is_held, event, || {
         format!("expected reasons exactly if the referral is held, found {awaited:?} of {status:?}")
     });
-    let rejects = flags.iter().any(|flag| flag.rejects);
+    if status == ReferralStatus::Converted {
+        return;
+    }
+    let against = Against::of(flags);
     let is_rejected = status == ReferralStatus::Rejected;
-    let is_reviewed = !rejects && !flags.is_empty();
-    oracle.unless((rejects, is_reviewed) == (is_rejected, awaited.review), event, || {
+    let is_reviewed = against.is_any && !against.rejects;
+    oracle.unless((against.rejects, is_reviewed) == (is_rejected, awaited.review), event, || {
         format!("expected flags that say how the referral stands, found {flags:?} of {status:?}")
     });
 }

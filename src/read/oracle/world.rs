@@ -1,18 +1,16 @@
 //! What the oracle knows at a position of the log: programs, users and participants, each in a few numbers,
-//! however long their history is.
+//! however long their history is; and purchases, see [`super::deals`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use domain::Bucket;
 use domain::reward::WithheldReason;
 use domain::rules::ProgramRules;
-use domain::{
-    HoldReason, ParticipantEvent, Posts as _, ProgramPublished, ReferralStatus, RewardGranted,
-};
+use domain::{Bucket, FlagAgainst, HoldReason, ProgramPublished, ReferralStatus, TierPot};
 
-use super::reckon::Purchase;
-use super::rulebook::{Bought, Counts, Moment, counts_as_after, may_be_undated, tiers_of};
+use super::deals::{Deals, Link, Reward};
+use super::effect::{Effect, Fields};
+use super::rulebook::{Bought, Counts, Moment, counts_as_after, may_be_undated};
 
 /// The place of a program in the list of programs.
 pub(super) type ProgramIndex = u32;
@@ -58,6 +56,43 @@ pub(super) struct Tie {
     pub(super) made_while_active: bool,
     /// Whether the referrer could earn when the referral converted.
     pub(super) converted_while_able: bool,
+    /// Whether the referral itself earned, so that no purchase can undo the conversion.
+    pub(super) converted_by_itself: bool,
+    pub(super) against: Against,
+}
+
+impl Tie {
+    /// Whether it was rejected with what it had earned.
+    pub(super) fn is_taken_back(&self) -> bool {
+        self.status == ReferralStatus::Rejected && self.against.takes_back
+    }
+}
+
+/// The fraud flags against a referral, as far as something follows from them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Against {
+    pub(super) is_any: bool,
+    pub(super) rejects: bool,
+    pub(super) takes_back: bool,
+}
+
+impl Against {
+    pub(super) fn of(flags: &[FlagAgainst]) -> Self {
+        Self {
+            is_any: !flags.is_empty(),
+            rejects: flags.iter().any(|flag| flag.rejects),
+            takes_back: flags.iter().any(|flag| flag.rejects && flag.takes_back),
+        }
+    }
+
+    /// How a referral stands that nothing has converted, whatever else it waits for.
+    pub(super) fn status(self) -> ReferralStatus {
+        match self {
+            Self { rejects: true, .. } => ReferralStatus::Rejected,
+            Self { is_any: true, .. } => ReferralStatus::Held,
+            Self { .. } => ReferralStatus::Pending,
+        }
+    }
 }
 
 /// What a held referral waits for.
@@ -76,16 +111,11 @@ impl Awaited {
     }
 }
 
-/// A purchase of which rewards were withheld because a referral did not count.
-pub(super) struct CutOff {
-    pub(super) purchase: Purchase,
-    pub(super) buyer: PersonIndex,
-    /// The version that judged it.
+/// What a participant's own referral earned.
+pub(super) struct OwnRewards {
+    /// The version by which it did.
     pub(super) version: u32,
-    /// The levels of the rewards that were not made up for.
-    pub(super) levels: Vec<u32>,
-    /// The shares of it that others received.
-    pub(super) shared_minor: i64,
+    pub(super) rewards: Vec<Reward>,
 }
 
 /// What a participant received from one level.
@@ -108,7 +138,16 @@ pub(super) struct Person {
     pub(super) levels: Vec<Level>,
     /// The sum of the rewards of rules that paid by tier.
     pub(super) tier_points: i64,
+    /// The version of the latest of these rules.
+    pub(super) tier_version: u32,
+    /// Why points by tier wait, and how many do.
+    pub(super) pot: TierPot,
+    pub(super) pot_minor: i64,
     pub(super) tier: Option<Arc<str>>,
+    /// What the participant's own referral earned, where referrals do.
+    pub(super) own: Option<Box<OwnRewards>>,
+    /// The participant's latest purchase that had consequences in the program.
+    pub(super) latest_deal: Link,
     /// The parts of the balance, added up from entries.
     pub(super) parts: [(Bucket, i64); 3],
 }
@@ -140,10 +179,9 @@ pub(super) struct World {
     user_indexes: HashMap<Arc<str>, UserIndex>,
     persons: Vec<Person>,
     person_indexes: HashMap<(ProgramIndex, UserIndex), PersonIndex>,
-    /// Purchases that can be made up for, by id and program: few, so that they do not grow with the log.
-    pub(super) cut_offs: HashMap<(Arc<str>, ProgramIndex), CutOff>,
+    pub(super) deals: Deals,
     /// The names of tiers, each once.
-    tier_names: HashMap<Arc<str>, Arc<str>>,
+    pub(super) tier_names: HashMap<Arc<str>, Arc<str>>,
 }
 
 fn index_of(length: usize) -> u32 {
@@ -190,7 +228,12 @@ impl World {
             counts: Counts::default(),
             levels: Vec::new(),
             tier_points: 0,
+            tier_version: 0,
+            pot: TierPot::default(),
+            pot_minor: 0,
             tier: None,
+            own: None,
+            latest_deal: Link::default(),
             parts: Bucket::ALL.map(|bucket| (bucket, 0)),
         });
         self.person_indexes.insert((program, user), index);
@@ -222,6 +265,12 @@ impl World {
         format!("{}/{}", self.program(self.person(person).program).id, self.user_id(person)).into()
     }
 
+    /// What is expected of a participant's stream.
+    pub(super) fn expect(&self, person: PersonIndex, name: &'static str, fields: Fields) -> Effect {
+        let program = self.person(person).program;
+        Effect::on_participant(program, self.stream_id(person), name, fields)
+    }
+
     pub(super) fn publish(&mut self, program_id: &str, published: &ProgramPublished) {
         let index = self.program_index(program_id);
         self.programs[index as usize].versions.push(Version {
@@ -229,10 +278,6 @@ impl World {
             published: published.publish_time_us.0,
             rules: published.rules.clone(),
         });
-    }
-
-    pub(super) fn cut_off(&self, of: &(Arc<str>, ProgramIndex)) -> Option<&CutOff> {
-        self.cut_offs.get(of)
     }
 
     pub(super) fn erase(&mut self, user: UserIndex) {
@@ -250,6 +295,11 @@ impl World {
     /// The version that is current at this position of the log.
     pub(super) fn current_version(&self, program: ProgramIndex) -> Option<Version> {
         self.program(program).versions.last().cloned()
+    }
+
+    /// The version with that number.
+    pub(super) fn version(&self, program: ProgramIndex, number: u32) -> Option<&Version> {
+        self.program(program).versions.iter().find(|version| version.number == number)
     }
 
     /// The versions that may judge a purchase of this date: the one in force then, which is the first for any time
@@ -281,146 +331,5 @@ impl World {
         counts.subtract(Counts::of(before));
         counts.add(Counts::of(&after));
         self.person_mut(referee).referral = Some(after);
-    }
-
-    /// Changes the status of a referral; with the date of the purchase that converts it, if one does.
-    fn set_status(&mut self, referee: PersonIndex, status: ReferralStatus, date: Option<Moment>) {
-        let Some(before) = self.person(referee).referral else { return };
-        if before.status == status {
-            return;
-        }
-        let mut after = Tie { status, ..before };
-        if status == ReferralStatus::Converted {
-            after.converted_while_able = self.person(before.referrer).bar(date).is_none();
-        }
-        self.replace(referee, &before, after);
-    }
-
-    /// Takes over a consequence as the log has it, so that one fault is named once and not with everything after it.
-    /// `date` is that of the command's purchase, if it recorded one.
-    pub(super) fn adopt(
-        &mut self,
-        program_id: &str,
-        user_id: &str,
-        event: &ParticipantEvent,
-        date: Option<Moment>,
-    ) {
-        let person = self.person_index(program_id, user_id);
-        if let Some(posting) = event.posting() {
-            for (bucket, amount) in &mut self.person_mut(person).parts {
-                let taken = posting.from == Some(*bucket);
-                let given = posting.to == *bucket;
-                *amount += i64::from(given) * posting.amount - i64::from(taken) * posting.amount;
-            }
-        }
-        match event {
-            ParticipantEvent::ReferralConverted(_) => {
-                self.set_status(person, ReferralStatus::Converted, date);
-            }
-            ParticipantEvent::ReferralUpdated(updated) => {
-                let referee = self.person_index(program_id, updated.referee_user_id.as_str());
-                self.set_status(referee, updated.status, date);
-            }
-            ParticipantEvent::RewardGranted(granted) => self.adopt_reward(person, granted),
-            ParticipantEvent::TierChanged(change) => {
-                let name: Arc<str> = change.to_tier.as_str().into();
-                let name = self.tier_names.entry(name.clone()).or_insert(name).clone();
-                self.person_mut(person).tier = Some(name);
-            }
-            ParticipantEvent::ParticipantDeactivated(_)
-            | ParticipantEvent::ParticipantErased(_) => {
-                self.person_mut(person).is_inactive = true;
-            }
-            ParticipantEvent::ParticipantReactivated(reactivated) => {
-                let person = self.person_mut(person);
-                person.is_inactive = false;
-                person.reactivated = Some(reactivated.reactivate_time_us.0);
-            }
-            ParticipantEvent::ParticipantEnrolled(_)
-            | ParticipantEvent::ReferralApplied(_)
-            | ParticipantEvent::ReferralStandingChanged(_)
-            | ParticipantEvent::ReferralMade(_)
-            | ParticipantEvent::FirstPurchaseUsed(_)
-            | ParticipantEvent::FirstPurchaseFreed(_)
-            | ParticipantEvent::ReferralUnconverted(_)
-            | ParticipantEvent::ReferralRewardsChanged(_)
-            | ParticipantEvent::RewardReversed(_)
-            | ParticipantEvent::RewardMoved(_)
-            | ParticipantEvent::PurchaseCredited(_)
-            | ParticipantEvent::BalanceAdjusted(_)
-            | ParticipantEvent::BalanceForfeited(_)
-            | ParticipantEvent::PayoutReserved(_)
-            | ParticipantEvent::PayoutPaid(_)
-            | ParticipantEvent::PayoutReleased(_)
-            | ParticipantEvent::PayoutReturned(_)
-            | ParticipantEvent::RefereeAddressChanged(_)
-            | ParticipantEvent::RewardWithheld(_) => {}
-        }
-    }
-
-    /// Takes over what a later input, such as a refund, made of a purchase that was recorded before.
-    pub(super) fn adopt_settlement(
-        &mut self,
-        program_id: &str,
-        user_id: &str,
-        event: &ParticipantEvent,
-    ) {
-        let index = self.person_index(program_id, user_id);
-        match event {
-            ParticipantEvent::ReferralConverted(converted) => {
-                if let Some(before) = self.person(index).referral {
-                    let converted_while_able = !converted.converted_while_inactive;
-                    self.replace(index, &before, Tie { converted_while_able, ..before });
-                }
-                if let Some(purchase_id) = &converted.purchase_id {
-                    self.person_mut(index).bought.note(purchase_id.as_str(), true);
-                }
-            }
-            ParticipantEvent::FirstPurchaseUsed(used) => {
-                let bought = &mut self.person_mut(index).bought;
-                bought.note(used.purchase_id.as_str(), !used.is_insufficient);
-            }
-            ParticipantEvent::FirstPurchaseFreed(freed) => {
-                self.person_mut(index).bought.forget(freed.purchase_id.as_str());
-            }
-            ParticipantEvent::ReferralUnconverted(undone) => {
-                self.set_status(index, undone.status, None);
-            }
-            ParticipantEvent::RewardReversed(reversed) => {
-                let person = self.person_mut(index);
-                let mut levels = person.levels.iter_mut();
-                if let Some(level) = levels.find(|level| level.number == reversed.level) {
-                    level.total_minor = reversed.level_total_minor();
-                }
-                if reversed.tier_pot.is_some() {
-                    let amount = reversed.posting.amount;
-                    person.tier_points = person.tier_points.saturating_add(amount);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn adopt_reward(&mut self, person: PersonIndex, granted: &RewardGranted) {
-        let program = self.person(person).program;
-        let mut versions = self.program(program).versions.iter();
-        let version = versions.find(|version| version.number == granted.program_version);
-        let is_by_tier = version.is_some_and(|version| {
-            let rule = version.rules.rewards.iter().find(|rule| rule.level == granted.level);
-            rule.is_some_and(|rule| tiers_of(&rule.pay).is_some())
-        });
-        let person = self.person_mut(person);
-        let reached = Level {
-            number: granted.level,
-            total_minor: granted.level_total_minor(),
-            rewards: granted.level_count,
-        };
-        match person.levels.iter_mut().find(|known| known.number == reached.number) {
-            Some(known) => *known = reached,
-            None => person.levels.push(reached),
-        }
-        if is_by_tier {
-            person.tier_points = person.tier_points.saturating_add(granted.posting.amount);
-        }
     }
 }

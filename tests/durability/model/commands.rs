@@ -6,27 +6,90 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::rules::{EarnsOn, Level, Limit, Pays, Rules, SameMailbox};
-use super::world::{Dispute, User};
+use super::world::{Decision, Dispute, User};
 
 const USERS: User = 6;
 const PROGRAMS: usize = 2;
 const PURCHASES: usize = 8;
 
+/// When a purchase is said to have happened.
+#[derive(Clone, Copy, Debug)]
+pub enum When {
+    /// Nothing is said.
+    Unsaid,
+    /// When a version was published, by number, modulo how many were.
+    Publication(usize),
+    LongAgo,
+}
+
 /// One call. Programs, users and so on are numbers; a part of a price is in sixths, none is the rest or the whole.
 #[derive(Clone, Debug)]
 pub enum Command {
-    Join { program: usize, user: User, referrer: Option<User> },
-    Refer { program: usize, user: User, referrer: User },
-    Buy { id: usize, user: User, amount: i64, foreign: bool },
-    Refund { id: usize, refund: usize, sixths: Option<i64> },
-    CancelRefund { id: usize, refund: usize },
-    Dispute { id: usize, dispute: usize, sixths: Option<i64> },
-    Close { id: usize, dispute: usize, outcome: Dispute },
-    SetActive { user: User, active: bool },
-    Publish { program: usize, rules: Rules },
-    Decide { program: usize, user: User, release: bool },
-    Hold { id: usize, program: usize, level: usize, hold: bool },
-    Adjust { program: usize, user: User, id: usize, amount: i64 },
+    Join {
+        program: usize,
+        user: User,
+        referrer: Option<User>,
+    },
+    Refer {
+        program: usize,
+        user: User,
+        referrer: User,
+    },
+    Buy {
+        id: usize,
+        user: User,
+        amount: i64,
+        foreign: bool,
+        when: When,
+    },
+    Refund {
+        id: usize,
+        refund: usize,
+        sixths: Option<i64>,
+    },
+    CancelRefund {
+        id: usize,
+        refund: usize,
+    },
+    Dispute {
+        id: usize,
+        dispute: usize,
+        sixths: Option<i64>,
+    },
+    Close {
+        id: usize,
+        dispute: usize,
+        outcome: Dispute,
+    },
+    SetActive {
+        user: User,
+        active: bool,
+    },
+    Publish {
+        program: usize,
+        rules: Rules,
+    },
+    Decide {
+        program: usize,
+        user: User,
+        decision: Decision,
+    },
+    Hold {
+        id: usize,
+        program: usize,
+        level: usize,
+        hold: bool,
+    },
+    Adjust {
+        program: usize,
+        user: User,
+        id: usize,
+        amount: i64,
+    },
+    /// All hold periods end.
+    TimePasses,
+    /// Calls that arrive at the same time at both servers.
+    AtOnce(Vec<Command>),
 }
 
 /// The programs of a sequence, and what happens in it.
@@ -46,10 +109,9 @@ pub fn sequences() -> impl Strategy<Value = Sequence> {
                 let referrer = above.filter(|_| user > 0).map(|above| above % user);
                 Command::Join { program: 0, user, referrer }
             });
-            let purchases = purchases
-                .into_iter()
-                .enumerate()
-                .map(|(id, (user, amount))| Command::Buy { id, user, amount, foreign: false });
+            let purchases = purchases.into_iter().enumerate().map(|(id, (user, amount))| {
+                Command::Buy { id, user, amount, foreign: false, when: When::Unsaid }
+            });
             Sequence { programs, commands: joins.chain(purchases).chain(rest).collect() }
         },
     )
@@ -58,34 +120,61 @@ pub fn sequences() -> impl Strategy<Value = Sequence> {
 /// What can happen, and how often. A kind with the weight 0 does not.
 fn commands() -> impl Strategy<Value = Command> {
     let (program, user, id, part) = (0..PROGRAMS, 0..USERS, 0..PURCHASES, 0..3_usize);
+    let adjustments = select(vec![-500, -7, 70, 1_000, 100_001, -100_001]);
+    let decisions = select(vec![
+        Decision::Release,
+        Decision::Release,
+        Decision::Reject,
+        Decision::RejectAndTakeBack,
+        Decision::RejectAndTakeBack,
+    ]);
+    prop_oneof![
+        22 => calls(),
+        1 => (program.clone(), rules())
+            .prop_map(|(program, rules)| Command::Publish { program, rules }),
+        2 => (program.clone(), 4..USERS, decisions)
+            .prop_map(|(program, user, decision)| Command::Decide { program, user, decision }),
+        2 => (id, program.clone(), 0..3_usize, any::<bool>())
+            .prop_map(|(id, program, level, hold)| Command::Hold { id, program, level, hold }),
+        1 => (program, user, part, adjustments)
+            .prop_map(|(program, user, id, amount)| Command::Adjust { program, user, id, amount }),
+        1 => Just(Command::TimePasses),
+        2 => vec(calls(), 2..=3).prop_map(Command::AtOnce),
+    ]
+}
+
+/// Calls that can arrive together with others.
+fn calls() -> impl Strategy<Value = Command> {
+    let (program, user, id, part) = (0..PROGRAMS, 0..USERS, 0..PURCHASES, 0..3_usize);
     let sixths = option::weighted(0.7, select(vec![1, 2, 2, 3, 3, 4, 5, 6, 7]));
     let outcomes = select(vec![Dispute::Won, Dispute::Withdrawn, Dispute::Lost]);
-    let adjustments = select(vec![-500, -7, 70, 1_000, 100_001, -100_001]);
+    let foreign = proptest::bool::weighted(0.05);
     prop_oneof![
         3 => (program.clone(), user.clone(), option::weighted(0.9, user.clone()))
             .prop_map(|(program, user, referrer)| Command::Join { program, user, referrer }),
-        1 => (program.clone(), user.clone(), user.clone())
+        1 => (program, user.clone(), user.clone())
             .prop_map(|(program, user, referrer)| Command::Refer { program, user, referrer }),
-        6 => (id.clone(), user.clone(), amounts(), proptest::bool::weighted(0.05))
-            .prop_map(|(id, user, amount, foreign)| Command::Buy { id, user, amount, foreign }),
+        6 => (id.clone(), user.clone(), amounts(), foreign, whens()).prop_map(
+            |(id, user, amount, foreign, when)| Command::Buy { id, user, amount, foreign, when }
+        ),
         6 => (id.clone(), part.clone(), sixths.clone())
             .prop_map(|(id, refund, sixths)| Command::Refund { id, refund, sixths }),
         3 => (id.clone(), part.clone())
             .prop_map(|(id, refund)| Command::CancelRefund { id, refund }),
         4 => (id.clone(), part.clone(), sixths)
             .prop_map(|(id, dispute, sixths)| Command::Dispute { id, dispute, sixths }),
-        4 => (id.clone(), part.clone(), outcomes)
+        4 => (id, part, outcomes)
             .prop_map(|(id, dispute, outcome)| Command::Close { id, dispute, outcome }),
-        1 => (user.clone(), any::<bool>())
+        1 => (user, any::<bool>())
             .prop_map(|(user, active)| Command::SetActive { user, active }),
-        1 => (program.clone(), rules())
-            .prop_map(|(program, rules)| Command::Publish { program, rules }),
-        1 => (program.clone(), 4..USERS, any::<bool>())
-            .prop_map(|(program, user, release)| Command::Decide { program, user, release }),
-        2 => (id, program.clone(), 0..3_usize, any::<bool>())
-            .prop_map(|(id, program, level, hold)| Command::Hold { id, program, level, hold }),
-        1 => (program, user, part, adjustments)
-            .prop_map(|(program, user, id, amount)| Command::Adjust { program, user, id, amount }),
+    ]
+}
+
+fn whens() -> impl Strategy<Value = When> {
+    prop_oneof![
+        6 => Just(When::Unsaid),
+        2 => (0..6_usize).prop_map(When::Publication),
+        1 => Just(When::LongAgo),
     ]
 }
 
@@ -117,12 +206,13 @@ fn rules() -> impl Strategy<Value = Rules> {
         select(vec![0_i64, 0, 100, 1_000]),
         any::<bool>(),
         proptest::bool::weighted(0.8),
-        proptest::bool::weighted(0.2),
+        proptest::bool::weighted(0.3),
+        any::<bool>(),
     );
     (earns_on, limits, mailboxes, policies, levels, money).prop_map(
         |(earns_on, limit, same_mailbox, policies, levels, money)| {
             let (any_uses_first, attach_any_time, reject_unknown, reject_exhausted) = policies;
-            let (minimum, credit_purchases, reverse_below_minimum, hold) = money;
+            let (minimum, credit_purchases, reverse_below_minimum, hold, make_up) = money;
             let (referee, referrer, above, caps) = levels;
             let levels = [referee, Some(referrer), above].into_iter().zip(caps).enumerate();
             let levels = levels.filter_map(|(level, (pays, cap))| {
@@ -141,6 +231,7 @@ fn rules() -> impl Strategy<Value = Rules> {
                 reverse_below_minimum,
                 same_mailbox,
                 hold,
+                make_up,
             }
         },
     )
@@ -170,14 +261,4 @@ fn possible(earns_on: EarnsOn, level: Level) -> Level {
     };
     let cap = level.cap.filter(|_| !matches!(pays, Pays::Tiers(_) | Pays::Count));
     Level { level: level.level, pays, cap }
-}
-
-/// The next version of a program: what earns stays, and so do tiers, by which all points go.
-pub fn next_version(old: &Rules, new: &Rules) -> Rules {
-    let same = old.earns_on == new.earns_on && old.tiers().is_none() && new.tiers().is_none();
-    let levels = if same { new.levels.clone() } else { old.levels.clone() };
-    let minimum = if old.earns_on == EarnsOn::Referral { 0 } else { new.minimum };
-    let credit_purchases = new.credit_purchases && old.earns_on != EarnsOn::Referral;
-    let (earns_on, any_uses_first) = (old.earns_on, old.any_uses_first);
-    Rules { earns_on, any_uses_first, minimum, levels, credit_purchases, ..new.clone() }
 }

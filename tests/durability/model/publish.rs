@@ -47,11 +47,11 @@ pub fn program(program_id: &str, rules: &Rules) -> Program {
         rewards: rules.levels.iter().map(rule).collect(),
         credit_purchases: rules.credit_purchases,
         leaderboard: LeaderboardMetric::Earnings.into(),
-        make_up_held_purchases: Some(false),
+        make_up_held_purchases: Some(rules.make_up),
         fraud_checks: same_mailbox
             .map(|check| FraudChecks { same_mailbox: Some(check), ..FraudChecks::default() }),
         reverse_below_minimum: Some(rules.reverse_below_minimum),
-        hold_days: rules.hold.then_some(30),
+        hold_days: rules.hold.then_some(1),
         ..Program::default()
     }
 }

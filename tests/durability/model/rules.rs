@@ -60,8 +60,10 @@ pub struct Rules {
     pub credit_purchases: bool,
     pub reverse_below_minimum: bool,
     pub same_mailbox: SameMailbox,
-    /// Rewards are pending for a number of days, which no test outlasts.
+    /// Rewards are pending for a day.
     pub hold: bool,
+    /// What is not earned while a referral is held can be made up for.
+    pub make_up: bool,
 }
 
 impl Rules {

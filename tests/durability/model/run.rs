@@ -1,53 +1,73 @@
 //! Runs a sequence on two servers and on the model, command by command, and compares the answers.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
-use contract::pb::{self, *};
-use testing::{Client, address_of, reason, sign_up_request};
-use tonic::Status;
+use contract::pb::*;
+use prost_types::Timestamp;
+use sqlx::PgPool;
+use testing::{Client, reason};
+use tonic::{Response, Status};
 
-use super::commands::{Command, Sequence, next_version};
-use super::compare;
-use super::publish;
-use super::world::{Dispute, Program, Refusal, TWINS, User, World};
+use super::commands::{Command, Sequence, When};
+use super::rules::Rules;
+use super::world::{Dated, Decision, Job, NOBODY, Refusal, User, World};
+use super::{calls, compare, passing, publish, race};
 
 /// A sequence under way.
+#[derive(Clone)]
 pub struct Run {
     pub prefix: String,
     pub world: World,
     /// By program and user.
-    codes: HashMap<(usize, User), String>,
+    pub codes: HashMap<(usize, User), String>,
     /// The first answers to what is safe to repeat.
-    answers: HashMap<String, String>,
-    /// Sees everything so far.
+    pub answers: HashMap<String, String>,
+    /// The latest, which sees everything after [`Run::see_the_log`].
     pub token: String,
+    /// When versions were published.
+    publications: Vec<Timestamp>,
+    /// Before everything.
+    long_ago: Timestamp,
+    pub database: PgPool,
 }
 
 /// What an answer says about money: by program and user, the change of the balance and of what is pending.
 type Changes = BTreeMap<(usize, User), (i64, i64)>;
 
-pub async fn run(clients: &[Client; 2], prefix: String, sequence: &Sequence) -> Result<(), String> {
+pub async fn run(
+    clients: &[Client; 2],
+    database: &PgPool,
+    prefix: String,
+    sequence: &Sequence,
+) -> Result<(), String> {
+    let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
+    let an_hour_ago = an_hour_ago.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let mut run = Run {
         prefix,
         world: World::default(),
         codes: HashMap::new(),
         answers: HashMap::new(),
         token: String::new(),
+        publications: Vec::new(),
+        long_ago: Timestamp { seconds: an_hour_ago.as_secs().cast_signed(), nanos: 0 },
+        database: database.clone(),
     };
     for (number, rules) in sequence.programs.iter().enumerate() {
-        let program = publish::program(&run.program(number), rules);
-        clients[0].publish(program).await.map_err(|status| format!("{rules:?}: {status:?}"))?;
-        run.world.programs.push(Program {
-            versions: vec![rules.clone()],
-            members: Vec::new(),
-            rewards: Vec::new(),
-            adjustments: BTreeMap::new(),
-        });
+        run.publish(&clients[0], number, rules).await?;
     }
     for (number, command) in sequence.commands.iter().enumerate() {
-        let step = run.step(&clients[number % 2], command).await;
+        let step = match command {
+            Command::AtOnce(commands) => race::race(&mut run, clients, commands).await,
+            _ => {
+                let clients = [clients[number % 2].clone(), clients[1 - number % 2].clone()];
+                run.step(&clients, command).await
+            }
+        };
         step.map_err(|difference| format!("at {number}, {command:?}: {difference}"))?;
     }
+    run.see_the_log(&clients[0]).await?;
     compare::invariants(&run.world)?;
     compare::compare(clients, &run).await
 }
@@ -61,20 +81,17 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, server: T, model: T) -> 
 }
 
 /// The answer if both succeed; nothing if both refuse for the same reason.
-fn agree<T>(
-    server: Result<tonic::Response<T>, Status>,
-    model: Result<(), Refusal>,
-) -> Result<Option<T>, String> {
+fn agree<T>(server: Result<T, Status>, model: Result<(), Refusal>) -> Result<Option<T>, String> {
     agree_on_any(server, model.map_err(|refusal| vec![refusal]))
 }
 
 /// As [`agree`], where several reasons can be told.
 fn agree_on_any<T>(
-    server: Result<tonic::Response<T>, Status>,
+    server: Result<T, Status>,
     model: Result<(), Vec<Refusal>>,
 ) -> Result<Option<T>, String> {
     match (server, model) {
-        (Ok(answer), Ok(())) => Ok(Some(answer.into_inner())),
+        (Ok(answer), Ok(())) => Ok(Some(answer)),
         (Err(status), Err(refusals)) if refusals.contains(&&*reason(&status).1) => Ok(None),
         (Ok(_), Err(refusals)) => Err(format!("the server did it, the model says {refusals:?}")),
         (Err(status), model) => Err(format!(
@@ -102,56 +119,29 @@ impl Run {
         id.rsplit_once(['u', 'p', 'b']).unwrap().1.parse().unwrap()
     }
 
-    async fn step(&mut self, client: &Client, command: &Command) -> Result<(), String> {
+    /// Sends a command to the first of these servers.
+    async fn step(&mut self, clients: &[Client; 2], command: &Command) -> Result<(), String> {
+        let client = &clients[0];
         match command {
             Command::Join { program, user, referrer } => {
                 self.join(client, *program, *user, *referrer).await
             }
             Command::Refer { program, user, referrer } => {
                 let model = self.world.refer(*program, *user, *referrer);
-                let message = ApplyReferralRequest {
-                    program_id: self.program(*program),
-                    referee_user_id: self.user(*user),
-                    referrer_user_id: self.user(*referrer),
-                    ..Default::default()
-                };
-                let server = client.referrals().apply_referral(client.request(message)).await;
-                self.see(agree_on_any(server, model)?.map(|answer| answer.consistency_token));
+                let server = calls::refer(self, client, (*program, *user, *referrer)).await;
+                self.see(agree_on_any(server, model)?);
                 Ok(())
             }
-            Command::Buy { id, user, amount, foreign } => {
-                self.buy(client, *id, *user, *amount, *foreign).await
-            }
+            Command::Buy { .. } => self.buy(client, command).await,
             Command::SetActive { user, active } => {
                 let model = self.world.set_active(*user, *active);
-                let user_id = self.user(*user);
-                let token = if *active {
-                    let message = ReactivateUserRequest { user_id, ..Default::default() };
-                    let server = client.accounts().reactivate_user(client.request(message)).await;
-                    agree(server, model)?.map(|answer| answer.consistency_token)
-                } else {
-                    let message = DeactivateUserRequest { user_id, ..Default::default() };
-                    let server = client.accounts().deactivate_user(client.request(message)).await;
-                    agree(server, model)?.map(|answer| answer.consistency_token)
-                };
-                self.see(token);
+                let server = calls::set_active(self, client, *user, *active).await;
+                self.see(agree(server, model)?);
                 Ok(())
             }
-            Command::Publish { program, rules } => {
-                let id = self.program(*program);
-                let versions = &mut self.world.programs[*program].versions;
-                let last = versions.last().unwrap().clone();
-                let rules = next_version(&last, rules);
-                let message = publish::program(&id, &rules);
-                // Rules that are those in force make no version.
-                if message != publish::program(&id, &last) {
-                    versions.push(rules.clone());
-                }
-                client.publish(message).await.map_err(|status| format!("{rules:?}: {status:?}"))?;
-                Ok(())
-            }
-            Command::Decide { program, user, release } => {
-                self.decide(client, *program, *user, *release).await
+            Command::Publish { program, rules } => self.publish(client, *program, rules).await,
+            Command::Decide { program, user, decision } => {
+                self.decide(clients, *program, *user, *decision).await
             }
             Command::Adjust { program, user, id, amount } => {
                 let model = self.world.adjust(*program, *user, *id, *amount);
@@ -159,23 +149,100 @@ impl Run {
                     program_id: self.program(*program),
                     user_id: self.user(*user),
                     adjustment_id: format!("a{id}"),
-                    amount: usd(*amount),
+                    amount: calls::usd(*amount),
                     reason_code: "goodwill".into(),
                     ..Default::default()
                 };
                 let server = client.rewards().adjust_balance(client.request(message)).await;
-                self.see(agree(server, model)?.map(|answer| answer.consistency_token));
+                self.see(
+                    agree(server.map(Response::into_inner), model)?
+                        .map(|answer| answer.consistency_token),
+                );
                 Ok(())
             }
             Command::Hold { id, program, level, hold } => {
                 self.hold(client, *id, *program, *level, *hold).await
             }
+            Command::TimePasses => {
+                self.world.pass_time();
+                passing::end_hold_periods(self, client).await
+            }
             _ => self.give_back(client, command).await,
         }
     }
 
-    /// A token only grows, so the last one sees everything.
-    fn see(&mut self, token: Option<String>) {
+    /// Publishes the next version of a program. Rules that are those in force make no version.
+    async fn publish(
+        &mut self,
+        client: &Client,
+        number: usize,
+        rules: &Rules,
+    ) -> Result<(), String> {
+        let program_id = self.program(number);
+        let program = publish::program(&program_id, rules);
+        let last =
+            self.world.programs.get(number).map(|of| publish::program(&program_id, of.rules()));
+        let is_new = last.as_ref() != Some(&program);
+        let message = PublishProgramRequest { program: Some(program), ..Default::default() };
+        let answer = client.programs().publish_program(client.request(message)).await;
+        let answer = answer.map_err(|status| format!("{rules:?}: {status:?}"))?.into_inner();
+        if is_new {
+            self.world.publish(number, rules.clone());
+            self.publications.push(answer.program.unwrap().publish_time.unwrap());
+        }
+        self.see(Some(answer.consistency_token));
+        Ok(())
+    }
+
+    /// From now on reads see everything that is in the log by now. The token for that is the one of a change.
+    pub async fn see_the_log(&mut self, client: &Client) -> Result<(), String> {
+        static VERSIONS: AtomicUsize = AtomicUsize::new(0);
+        let program = Program {
+            program_id: format!("{}-token", self.prefix),
+            display_name: VERSIONS.fetch_add(1, Ordering::Relaxed).to_string(),
+            unit: "USD".into(),
+            attach: AttachPolicy::AnyTime.into(),
+            earn_on: EarnOn::Referral.into(),
+            leaderboard: LeaderboardMetric::Points.into(),
+            rewards: vec![RewardRule {
+                rule: "one".into(),
+                kind: RewardKind::Bonus.into(),
+                flat_minor: Some(1),
+                ..RewardRule::default()
+            }],
+            ..Program::default()
+        };
+        let message = PublishProgramRequest { program: Some(program), ..Default::default() };
+        let answer = client.programs().publish_program(client.request(message)).await;
+        self.see(Some(
+            answer.map_err(|status| format!("{status:?}"))?.into_inner().consistency_token,
+        ));
+        Ok(())
+    }
+
+    /// The referrer, or nobody if their code is not known.
+    pub fn known(&self, program: usize, referrer: Option<User>) -> Option<User> {
+        referrer.map(|of| if self.codes.contains_key(&(program, of)) { of } else { NOBODY })
+    }
+
+    pub fn dated(&self, when: When) -> Dated {
+        match when {
+            When::Unsaid => Dated::Now,
+            When::Publication(number) => Dated::At(number % self.publications.len()),
+            When::LongAgo => Dated::LongAgo,
+        }
+    }
+
+    pub fn time(&self, dated: Dated) -> Option<Timestamp> {
+        match dated {
+            Dated::Now => None,
+            Dated::At(publication) => Some(self.publications[publication]),
+            Dated::LongAgo => Some(self.long_ago),
+        }
+    }
+
+    /// The token of a repetition is that of the first answer, so that not every token sees everything.
+    pub fn see(&mut self, token: Option<String>) {
         if let Some(token) = token {
             self.token = token;
         }
@@ -188,34 +255,10 @@ impl Run {
         user: User,
         referrer: Option<User>,
     ) -> Result<(), String> {
-        let is_new = self.world.is_active(user).is_none();
+        let referrer = self.known(program, referrer);
+        let server = calls::join(self, client, (program, user, referrer)).await;
         let model = self.world.join(program, user, referrer);
-        let code = referrer.map_or(String::new(), |referrer| {
-            self.codes.get(&(program, referrer)).cloned().unwrap_or("UNKNOWN1".into())
-        });
-        let (program_id, user_id) = (self.program(program), self.user(user));
-        let participant = if is_new {
-            let mut message = sign_up_request(&program_id, &user_id, &code);
-            message.email = if TWINS.contains(&user) {
-                address_of(&self.prefix).replace('@', &format!("+{user}@"))
-            } else {
-                address_of(&user_id)
-            };
-            let server = client.accounts().register_user(client.request(message)).await;
-            let answer = agree(server, model)?;
-            answer.map(|answer| (answer.consistency_token, answer.participants[0].clone()))
-        } else {
-            let message = EnrollParticipantRequest {
-                program_id,
-                user_id,
-                referral_code: code,
-                ..Default::default()
-            };
-            let server = client.programs().enroll_participant(client.request(message)).await;
-            let answer = agree(server, model)?;
-            answer.map(|answer| (answer.consistency_token, answer.participant.unwrap()))
-        };
-        if let Some((token, participant)) = participant {
+        if let Some((token, participant)) = agree(server, model)? {
             self.see(Some(token));
             self.codes.insert((program, user), participant.code.clone());
             let referral = self.world.programs[program].referral(user);
@@ -225,51 +268,43 @@ impl Run {
         Ok(())
     }
 
-    async fn buy(
-        &mut self,
-        client: &Client,
-        id: usize,
-        user: User,
-        amount: i64,
-        foreign: bool,
-    ) -> Result<(), String> {
-        let is_new = !self.world.purchases.contains_key(&id);
-        let model = self.world.buy(id, user, amount, foreign);
-        let currency_code = if foreign { "EUR".into() } else { "USD".into() };
-        let message = RecordPurchaseRequest {
-            purchase_id: self.purchase(id),
-            buyer_user_id: self.user(user),
-            amount: Some(Money { currency_code, minor_units: amount }),
-            ..Default::default()
-        };
-        let server = client.purchases().record_purchase(client.request(message)).await;
-        let Some(answer) = agree(server, model)? else { return Ok(()) };
+    async fn buy(&mut self, client: &Client, command: &Command) -> Result<(), String> {
+        let Command::Buy { id, user, amount, foreign, when } = command else { return Ok(()) };
+        let is_new = !self.world.purchases.contains_key(id);
+        let server = calls::buy(self, client, command).await;
+        let model = self.world.buy(*id, *user, *amount, *foreign, self.dated(*when));
+        let Some(answer) = agree(server.map(Response::into_inner), model)? else { return Ok(()) };
         self.see(Some(answer.consistency_token.clone()));
         self.repeat(format!("purchase {id}"), &answer.outcomes)?;
         if is_new {
-            compare::outcomes(self, id, &answer.outcomes, true)?;
+            compare::outcomes(self, *id, &answer.outcomes, true)?;
         }
         Ok(())
     }
 
     /// What is repeated gets the first answer.
     fn repeat<T: std::fmt::Debug>(&mut self, what: String, answer: &T) -> Result<(), String> {
-        let answer = format!("{answer:?}");
+        self.repeat_text(what, format!("{answer:?}"))
+    }
+
+    pub fn repeat_text(&mut self, what: String, answer: String) -> Result<(), String> {
         let first = self.answers.entry(what.clone()).or_insert_with(|| answer.clone());
         same(&what, &answer, first)
     }
 
     async fn decide(
         &mut self,
-        client: &Client,
+        clients: &[Client; 2],
         program: usize,
         user: User,
-        release: bool,
+        decision: Decision,
     ) -> Result<(), String> {
         if !self.world.programs[program].referral(user).is_some_and(|of| of.flagged) {
             return Ok(());
         }
-        let model = self.world.decide(program, user, release);
+        let client = &clients[0];
+        self.see_the_log(client).await?;
+        let model = self.world.decide(program, user, decision);
         let message = ListFraudFlagsRequest {
             program_id: self.program(program),
             referee_user_id: self.user(user),
@@ -279,15 +314,60 @@ impl Run {
         let flags = client.fraud().list_fraud_flags(client.request(message)).await;
         let flags = flags.map_err(|status| format!("{status:?}"))?.into_inner().flags;
         let Some(flag) = flags.first() else { return Err("the server has no flag".into()) };
-        let decision = if release { FraudDecision::Released } else { FraudDecision::Rejected };
+        let rejects = decision != Decision::Release;
+        let decided = if rejects { FraudDecision::Rejected } else { FraudDecision::Released };
         let message = ResolveFraudFlagRequest {
             flag_id: flag.flag_id.clone(),
-            decision: decision.into(),
+            decision: decided.into(),
+            reverse_rewards: decision == Decision::RejectAndTakeBack,
             ..Default::default()
         };
         let server = client.fraud().resolve_fraud_flag(client.request(message)).await;
-        self.see(agree(server, model)?.map(|answer| answer.consistency_token));
-        Ok(())
+        let outcome = model.as_ref().map(|_| ()).map_err(|refusal| *refusal);
+        let answer = agree(server.map(Response::into_inner), outcome)?;
+        self.see(answer.map(|answer| answer.consistency_token));
+        self.follow(clients, program, user, &model.unwrap_or_default()).await
+    }
+
+    /// Waits for what follows a decision by itself. Two jobs can be done in either order.
+    async fn follow(
+        &mut self,
+        clients: &[Client; 2],
+        program: usize,
+        user: User,
+        jobs: &[Job],
+    ) -> Result<(), String> {
+        let mut worlds = vec![self.world.clone(), self.world.clone()];
+        jobs.iter().for_each(|job| worlds[0].follow(program, user, *job));
+        jobs.iter().rev().for_each(|job| worlds[1].follow(program, user, *job));
+        let names: Vec<_> = worlds.iter().map(|world| format!("{world:?}")).collect();
+        if jobs.contains(&Job::SettleLine) || names[0] != format!("{:?}", self.world) {
+            passing::jobs_are_done(self).await?;
+            self.see_the_log(&clients[0]).await?;
+        }
+        worlds.truncate(if names[0] == names[1] { 1 } else { 2 });
+        self.go_on_with(clients, worlds).await
+    }
+
+    /// Goes on with the first of these worlds that the servers show.
+    pub async fn go_on_with(
+        &mut self,
+        clients: &[Client; 2],
+        worlds: Vec<World>,
+    ) -> Result<(), String> {
+        let are_several = worlds.len() > 1;
+        let mut difference = "no order of the calls is answered like this".to_owned();
+        for world in worlds {
+            self.world = world;
+            if !are_several {
+                return Ok(());
+            }
+            match compare::compare(clients, self).await {
+                Ok(()) => return Ok(()),
+                Err(text) => difference = text,
+            }
+        }
+        Err(difference)
     }
 
     async fn hold(
@@ -314,11 +394,13 @@ impl Run {
         let (token, changes) = if hold {
             let message = HoldRewardRequest { reward_id, ..Default::default() };
             let server = client.rewards().hold_reward(client.request(message)).await;
-            agree(server, Ok(()))?.map(|answer| (answer.consistency_token, answer.changes))
+            agree(server.map(Response::into_inner), Ok(()))?
+                .map(|answer| (answer.consistency_token, answer.changes))
         } else {
             let message = ReleaseRewardRequest { reward_id, ..Default::default() };
             let server = client.rewards().release_reward(client.request(message)).await;
-            agree(server, Ok(()))?.map(|answer| (answer.consistency_token, answer.changes))
+            agree(server.map(Response::into_inner), Ok(()))?
+                .map(|answer| (answer.consistency_token, answer.changes))
         }
         .unwrap();
         self.see(Some(token));
@@ -327,117 +409,64 @@ impl Run {
 
     /// Refunds and disputes: what answers say of each balance is what changes in the model.
     async fn give_back(&mut self, client: &Client, command: &Command) -> Result<(), String> {
-        let (id, before) = (purchase_of(command), self.balances());
-        let purchases = client.purchases();
-        let (what, token, answer, reversals) = match command {
-            Command::Refund { refund, sixths, .. } => {
-                let amount = sixths.map(|sixths| self.part(id, sixths));
-                let message = PreviewRefundRequest {
-                    purchase_id: self.purchase(id),
-                    amount: self.price(id, amount),
-                };
-                let known = self.world.purchases.get(&id).map(|of| of.refunds.clone());
-                let is_new = !known.unwrap_or_default().contains_key(refund);
+        let Some(id) = purchase_of(command) else { return Ok(()) };
+        let before = self.balances();
+        let amount = self.amount(command);
+        let mut is_repeated = false;
+        let model = match command {
+            Command::Refund { refund, .. } => {
+                let known = self.world.purchases.get(&id);
+                is_repeated = known.is_some_and(|of| of.refunds.contains_key(refund));
+                let price = self.price(id, amount);
                 let model = self.world.refund(id, *refund, amount);
-                if is_new {
-                    let server = purchases.clone().preview_refund(client.request(message)).await;
-                    if let Some(answer) = agree(server, model)? {
+                if !is_repeated {
+                    let message =
+                        PreviewRefundRequest { purchase_id: self.purchase(id), amount: price };
+                    let server = client.purchases().preview_refund(client.request(message)).await;
+                    if let Some(answer) = agree(server.map(Response::into_inner), model)? {
                         let expected = self.changes_since(&before);
                         same("preview", changes_of(&answer.reversals), expected)?;
                     }
                 }
-                let message = RefundPurchaseRequest {
-                    purchase_id: self.purchase(id),
-                    refund_id: format!("r{refund}"),
-                    amount: self.price(id, amount),
-                    ..Default::default()
-                };
-                let server = purchases.clone().refund_purchase(client.request(message)).await;
-                let Some(answer) = agree(server, model)? else { return Ok(()) };
-                let refund = answer.refund.map(|of| (of.refund_id, of.amount));
-                (
-                    format!("{refund:?}"),
-                    answer.consistency_token,
-                    format!("{refund:?}"),
-                    answer.reversals,
-                )
+                model
             }
-            Command::CancelRefund { refund, .. } => {
-                let model = self.world.cancel_refund(id, *refund);
-                let message = CancelRefundRequest {
-                    purchase_id: self.purchase(id),
-                    refund_id: format!("r{refund}"),
-                    ..Default::default()
-                };
-                let server = purchases.clone().cancel_refund(client.request(message)).await;
-                let Some(answer) = agree(server, model)? else { return Ok(()) };
-                (
-                    format!("cancel {refund}"),
-                    answer.consistency_token,
-                    String::new(),
-                    answer.reversals,
-                )
-            }
-            Command::Dispute { dispute, sixths, .. } => {
-                let amount = sixths.map(|sixths| self.part(id, sixths));
+            Command::CancelRefund { refund, .. } => self.world.cancel_refund(id, *refund),
+            Command::Dispute { dispute, .. } => {
                 let known = self.world.purchases.get(&id);
-                let is_repeated = known.is_some_and(|of| {
+                is_repeated = known.is_some_and(|of| {
                     let disputed = of.disputes.get(dispute).map(|(disputed, _)| *disputed);
                     disputed == Some(amount.unwrap_or(of.paid))
                 });
-                let model = self.world.dispute(id, *dispute, amount);
-                let message = OpenDisputeRequest {
-                    purchase_id: self.purchase(id),
-                    dispute_id: format!("d{dispute}"),
-                    amount: self.price(id, amount),
-                    ..Default::default()
-                };
-                let server = purchases.clone().open_dispute(client.request(message)).await;
-                let Some(answer) = agree(server, model)? else { return Ok(()) };
-                if is_repeated {
-                    return Ok(());
-                }
-                (String::new(), answer.consistency_token, String::new(), answer.reversals)
+                self.world.dispute(id, *dispute, amount)
             }
-            Command::Close { dispute, outcome, .. } => {
-                let model = self.world.close(id, *dispute, *outcome);
-                let outcome = match outcome {
-                    Dispute::Open => DisputeState::Open,
-                    Dispute::Won => DisputeState::Won,
-                    Dispute::Withdrawn => DisputeState::Withdrawn,
-                    Dispute::Lost => DisputeState::Lost,
-                };
-                let message = CloseDisputeRequest {
-                    purchase_id: self.purchase(id),
-                    dispute_id: format!("d{dispute}"),
-                    outcome: outcome.into(),
-                    ..Default::default()
-                };
-                let server = purchases.clone().close_dispute(client.request(message)).await;
-                let Some(answer) = agree(server, model)? else { return Ok(()) };
-                (
-                    format!("close {dispute}"),
-                    answer.consistency_token,
-                    String::new(),
-                    answer.reversals,
-                )
-            }
+            Command::Close { dispute, outcome, .. } => self.world.close(id, *dispute, *outcome),
             _ => return Ok(()),
         };
-        self.see(Some(token));
-        let expected = self.changes_since(&before);
-        let is_first = what.is_empty() || !self.answers.contains_key(&format!("{id} {what}"));
-        if is_first {
-            same("reversals", changes_of(&reversals), expected)?;
+        let server = calls::give_back(self, client, command, amount).await;
+        let Some(answer) = agree(server, model)? else { return Ok(()) };
+        self.see(Some(answer.token));
+        if !is_repeated && !self.answers.contains_key(&answer.what) {
+            let expected = self.changes_since(&before);
+            same("reversals", changes_of(&answer.reversals), expected)?;
         }
-        if !what.is_empty() {
-            self.repeat(format!("{id} {what}"), &(answer, reversals))?;
+        if !answer.what.is_empty() {
+            self.repeat(answer.what, &(answer.content, answer.reversals))?;
         }
         Ok(())
     }
 
+    /// What a refund or a dispute is about, in minor units; nothing for the rest or the whole.
+    pub fn amount(&self, command: &Command) -> Option<i64> {
+        match command {
+            Command::Refund { id, sixths, .. } | Command::Dispute { id, sixths, .. } => {
+                sixths.map(|sixths| self.part(*id, sixths))
+            }
+            _ => None,
+        }
+    }
+
     /// An amount in the currency of a purchase.
-    fn price(&self, id: usize, amount: Option<i64>) -> Option<Money> {
+    pub fn price(&self, id: usize, amount: Option<i64>) -> Option<Money> {
         let foreign = self.world.purchases.get(&id).is_some_and(|of| of.foreign);
         let currency_code = if foreign { "EUR".into() } else { "USD".into() };
         Some(Money { currency_code, minor_units: amount? })
@@ -470,17 +499,13 @@ impl Run {
     }
 }
 
-fn usd(minor_units: i64) -> Option<pb::Money> {
-    Some(pb::Money { currency_code: "USD".into(), minor_units })
-}
-
-fn purchase_of(command: &Command) -> usize {
+fn purchase_of(command: &Command) -> Option<usize> {
     match command {
         Command::Refund { id, .. }
         | Command::CancelRefund { id, .. }
         | Command::Dispute { id, .. }
-        | Command::Close { id, .. } => *id,
-        _ => usize::MAX,
+        | Command::Close { id, .. } => Some(*id),
+        _ => None,
     }
 }
 

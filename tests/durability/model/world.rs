@@ -1,11 +1,10 @@
 //! The model: users, programs and purchases in plain maps, and what each command does to them. It is written from the
-//! rule book and knows nothing of the server. Money that goes back is in [`super::back`].
-//!
-//! Every purchase is dated at the time of its recording, and referrals that are held are never made up for.
+//! rule book and knows nothing of the server. What is earned is in [`super::earn`], money that goes back in
+//! [`super::back`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::rules::{EarnsOn, Level, Limit, Pays, Rules, SameMailbox, points, share};
+use super::rules::{EarnsOn, Limit, Rules, SameMailbox};
 
 pub type User = usize;
 pub type Refusal = &'static str;
@@ -15,6 +14,9 @@ const ADJUSTMENT_LIMIT: i64 = 100_000;
 
 /// Two users with one mailbox.
 pub const TWINS: [User; 2] = [4, 5];
+
+/// Somebody whose code nobody knows.
+pub const NOBODY: User = usize::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -31,8 +33,48 @@ pub struct Referral {
     pub status: Status,
     /// Whether the referral was flagged, so that operators can decide about it.
     pub flagged: bool,
-    /// The decision that holds: true to release.
-    pub released: Option<bool>,
+    /// What the flag does to the referral.
+    pub against: Against,
+    pub decision: Option<Decision>,
+    /// Whether the referrer was inactive when it was made or, if later, released.
+    pub made_while_inactive: bool,
+    pub converted_while_inactive: bool,
+    /// Where the referral itself earned, no purchase undoes that.
+    pub converted_by_itself: bool,
+    /// Of what the referral itself earned: the level from which on nothing is left, because of a referral above.
+    pub lost_from: Option<usize>,
+}
+
+impl Referral {
+    /// Whether it was rejected together with what was granted because of it.
+    pub fn is_taken_back(&self) -> bool {
+        self.status == Status::Rejected && self.against == Against::TakesBack
+    }
+}
+
+/// What a flag does to a referral.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    Nothing,
+    Holds,
+    Rejects,
+    /// Rejects, and takes back what was granted because of the referral.
+    TakesBack,
+}
+
+/// What an operator says about a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Release,
+    Reject,
+    RejectAndTakeBack,
+}
+
+/// What follows a decision by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Job {
+    MakeUp,
+    SettleLine,
 }
 
 /// A user in one program.
@@ -40,10 +82,16 @@ pub struct Referral {
 pub struct Member {
     pub user: User,
     pub referral: Option<Referral>,
-    /// The purchase that used up the first.
+    /// The purchase that was the first of all, and the first that was enough.
     pub first: Option<usize>,
-    /// The purchases that ever did.
-    pub firsts: Vec<usize>,
+    pub first_enough: Option<usize>,
+    /// What tiers granted in all, by the formula when it last applied, and in which version that was.
+    pub points: i64,
+    pub points_version: Option<usize>,
+    /// What of that is pending.
+    pub pending_points: i64,
+    /// The tier reached, if it ever was another one than the first.
+    pub tier: Option<usize>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,29 +108,57 @@ pub enum Shape {
 #[derive(Clone, Debug)]
 pub struct Reward {
     pub level: usize,
+    /// Whose purchase or referral earned it.
+    pub source: User,
     pub earner: User,
     pub shape: Shape,
     pub granted: i64,
-    /// Of a tier: all of `granted` if it does not count any more.
+    /// Of what is not by tier.
     pub reversed: i64,
-    /// An operator holds it, or the hold period lasts.
+    /// Of what is by tier: whether its referral counts, and whether an open dispute could undo that.
+    pub counts: bool,
+    pub disputed: bool,
+    /// An operator holds it.
     pub held: bool,
+    /// The hold period lasts.
+    pub in_period: bool,
     /// The version whose rules apply.
     pub version: usize,
+}
+
+impl Reward {
+    pub fn waits(&self) -> bool {
+        self.held || self.in_period
+    }
+}
+
+/// Whether a purchase was the first of all, or the first that was enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstUse {
+    None,
+    TooSmall,
+    Enough,
 }
 
 /// What a purchase did in one program.
 #[derive(Clone, Debug)]
 pub struct Outcome {
+    /// The version that judged it.
     pub version: usize,
     pub credited: bool,
-    pub converted: bool,
-    /// Why it does not qualify: any of these can be told.
-    pub reasons: BTreeSet<Refusal>,
+    /// Whether it ever converted the referral, and whether the referrer was inactive then.
+    pub converted: Option<bool>,
+    /// Why it does not qualify.
+    pub reason: Option<Refusal>,
     pub rewards: Vec<Reward>,
     /// By level.
     pub withheld: Vec<(usize, Refusal)>,
-    /// It has rewards, and they stand.
+    /// The levels that got nothing because a referral was held or rejected.
+    pub cut_off: Vec<usize>,
+    pub first_use: FirstUse,
+    /// The level from which on nothing is left, because a referral was rejected with what it had earned.
+    pub lost_from: Option<usize>,
+    /// Whether it earns, if it earned something at all.
     pub stands: bool,
 }
 
@@ -94,11 +170,24 @@ pub enum Dispute {
     Lost,
 }
 
+/// When a purchase happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dated {
+    Now,
+    /// So many publications into the sequence, which is at most some minutes ago.
+    At(usize),
+    /// Before everything.
+    LongAgo,
+}
+
 #[derive(Clone, Debug)]
 pub struct Purchase {
+    /// How many purchases were recorded before.
+    pub order: usize,
     pub buyer: User,
     pub paid: i64,
     pub foreign: bool,
+    pub dated: Dated,
     /// By id: the amount, and whether it was cancelled.
     pub refunds: BTreeMap<usize, (i64, bool)>,
     pub disputes: BTreeMap<usize, (i64, Dispute)>,
@@ -109,8 +198,12 @@ pub struct Purchase {
 #[derive(Clone, Debug)]
 pub struct Program {
     pub versions: Vec<Rules>,
+    /// Since which publication of the sequence each version is in force.
+    pub since: Vec<usize>,
     /// In the order in which they came.
     pub members: Vec<Member>,
+    /// Who was referred by whom, in the order of the referrals.
+    pub referees: Vec<(User, User)>,
     /// Of referrals, where these earn.
     pub rewards: Vec<Reward>,
     /// By participant and id: the amount, and whether it was made or waits for a second operator.
@@ -120,6 +213,18 @@ pub struct Program {
 impl Program {
     pub fn rules(&self) -> &Rules {
         self.versions.last().unwrap()
+    }
+
+    /// The version that judges a purchase.
+    pub fn version_at(&self, dated: Dated) -> usize {
+        let latest = self.versions.len() - 1;
+        match dated {
+            Dated::Now => latest,
+            Dated::At(publication) => {
+                self.since.iter().rposition(|since| *since <= publication).unwrap_or(0)
+            }
+            Dated::LongAgo => 0,
+        }
     }
 
     pub fn member(&self, user: User) -> Option<&Member> {
@@ -134,14 +239,50 @@ impl Program {
         self.member(user)?.referral.as_ref()
     }
 
-    /// The statuses of the referrals by a member.
-    pub fn referrals_by(&self, referrer: User) -> impl Iterator<Item = Status> {
+    pub fn referral_mut(&mut self, user: User) -> &mut Referral {
+        self.member_mut(user).referral.as_mut().unwrap()
+    }
+
+    /// The referrals that somebody made.
+    pub fn referred_by(&self, referrer: User) -> impl Iterator<Item = &Referral> {
         let referrals = self.members.iter().filter_map(|member| member.referral.as_ref());
-        referrals.filter(move |of| of.referrer == referrer).map(|of| of.status)
+        referrals.filter(move |of| of.referrer == referrer)
+    }
+
+    /// The statuses of the referrals that somebody made.
+    pub fn referrals_by(&self, referrer: User) -> impl Iterator<Item = Status> {
+        self.referred_by(referrer).map(|of| of.status)
+    }
+
+    /// How many of somebody's referrals count for tiers where this earns.
+    pub fn counted(&self, referrer: User, earns_on: EarnsOn) -> usize {
+        let made = self.referred_by(referrer).filter(|of| !of.made_while_inactive);
+        made.filter(|of| match (of.status, earns_on) {
+            (Status::Pending, EarnsOn::Referral) => true,
+            (Status::Converted, EarnsOn::Referral) => true,
+            (Status::Converted, EarnsOn::FirstPurchase | EarnsOn::EveryPurchase) => {
+                !of.converted_while_inactive
+            }
+            (Status::Pending, EarnsOn::FirstPurchase | EarnsOn::EveryPurchase) => false,
+            (Status::Held | Status::Rejected, _) => false,
+        })
+        .count()
+    }
+
+    /// Whether somebody has made the purchase for which the rules pay once.
+    pub fn has_bought(&self, rules: &Rules, user: User) -> bool {
+        let member = self.member(user).unwrap();
+        match (rules.earns_on, rules.any_uses_first) {
+            (EarnsOn::FirstPurchase, true) => {
+                member.first.is_some() || member.first_enough.is_some()
+            }
+            (EarnsOn::FirstPurchase, false) => member.first_enough.is_some(),
+            (EarnsOn::Referral | EarnsOn::EveryPurchase, _) => false,
+        }
     }
 
     /// Why a member can refer nobody any more.
-    fn exhausted(&self, referrer: User) -> Option<Refusal> {
+    pub fn exhausted(&self, referrer: User) -> Option<Refusal> {
         let uses = self.referrals_by(referrer).filter(|status| *status != Status::Rejected).count();
         match self.rules().limit {
             Limit::UsesPerCode(limit) if uses >= limit => Some("CODE_EXHAUSTED"),
@@ -150,7 +291,7 @@ impl Program {
         }
     }
 
-    fn is_above(&self, user: User, below: User) -> bool {
+    pub fn is_above(&self, user: User, below: User) -> bool {
         let mut at = Some(below);
         while let Some(now) = at {
             if now == user {
@@ -160,20 +301,15 @@ impl Program {
         }
         false
     }
+}
 
-    /// Who stands at a level above a user, and why nothing gets there.
-    fn upline(&self, user: User, level: usize) -> Option<(User, Option<Refusal>)> {
-        let (mut at, mut blocked) = (user, None);
-        for _ in 0..level {
-            let referral = self.referral(at)?;
-            at = referral.referrer;
-            blocked = blocked.or(match referral.status {
-                Status::Held => Some("REFERRAL_HELD"),
-                Status::Rejected => Some("REFERRAL_NOT_COUNTED"),
-                Status::Pending | Status::Converted => None,
-            });
-        }
-        Some((at, blocked))
+/// Why nothing is earned through a referral.
+pub fn cut_off(referral: &Referral, dated: Dated) -> Option<Refusal> {
+    match referral.status {
+        _ if dated == Dated::LongAgo => Some("BEFORE_REFERRAL"),
+        Status::Held => Some("REFERRAL_HELD"),
+        Status::Rejected => Some("REFERRAL_NOT_COUNTED"),
+        Status::Pending | Status::Converted => None,
     }
 }
 
@@ -184,6 +320,10 @@ pub struct World {
     /// In the order of registration, with whether they are active.
     pub users: Vec<(User, bool)>,
     pub purchases: BTreeMap<usize, Purchase>,
+    /// How many versions of programs were published.
+    pub publications: usize,
+    /// Whether the two with one mailbox were cleared, so that they are not flagged with each other again.
+    pub are_cleared: bool,
 }
 
 impl World {
@@ -191,25 +331,22 @@ impl World {
         self.users.iter().find(|(known, _)| *known == user).map(|(_, active)| *active)
     }
 
-    /// All rewards in a program.
-    pub fn rewards(&self, program: usize) -> impl Iterator<Item = &Reward> {
-        let outcomes = self.purchases.values().filter_map(move |of| of.outcomes.get(&program));
-        self.programs[program].rewards.iter().chain(outcomes.flat_map(|of| &of.rewards))
-    }
-
-    /// How many referrals of an earner count for the tiers.
-    pub fn counted(&self, program: usize, earner: User) -> usize {
-        let tiers =
-            self.rewards(program).filter(|of| of.earner == earner && of.shape == Shape::Tier);
-        tiers.filter(|of| of.reversed == 0).count()
-    }
-
-    /// What an earner has at a level, net of what went back.
-    pub fn level_total(&self, program: usize, earner: User, level: usize) -> i64 {
-        let mine = self.rewards(program).filter(|of| of.earner == earner && of.level == level);
-        let simple = mine.filter(|of| of.shape != Shape::Tier).map(|of| of.granted - of.reversed);
-        let tiers = self.programs[program].rules().tiers().filter(|_| level == 1);
-        simple.sum::<i64>() + tiers.map_or(0, |tiers| points(tiers, self.counted(program, earner)))
+    /// A version comes into force: of a new program, if the number is the next.
+    pub fn publish(&mut self, program: usize, rules: Rules) {
+        if program == self.programs.len() {
+            self.programs.push(Program {
+                versions: Vec::new(),
+                since: Vec::new(),
+                members: Vec::new(),
+                referees: Vec::new(),
+                rewards: Vec::new(),
+                adjustments: BTreeMap::new(),
+            });
+        }
+        let of = &mut self.programs[program];
+        of.versions.push(rules);
+        of.since.push(self.publications);
+        self.publications += 1;
     }
 
     /// A user signs up in a program or, if known, is enrolled in it; with the code of `referrer` who, if not in the
@@ -249,7 +386,11 @@ impl World {
             user,
             referral: None,
             first: None,
-            firsts: Vec::new(),
+            first_enough: None,
+            points: 0,
+            points_version: None,
+            pending_points: 0,
+            tier: None,
         });
         if let Some(referrer) = referrer {
             self.attach(program, user, referrer);
@@ -275,12 +416,10 @@ impl World {
         if !refusals.is_empty() {
             return Err(refusals);
         }
-        let member = of.member(user).unwrap();
-        let is_first_only = of.rules().earns_on == EarnsOn::FirstPurchase;
         // The first of these is told.
         let refusals = [
-            (is_first_only && member.first.is_some()).then_some("ALREADY_BOUGHT"),
-            member.referral.is_some().then_some("ALREADY_REFERRED"),
+            of.has_bought(of.rules(), user).then_some("ALREADY_BOUGHT"),
+            of.referral(user).is_some().then_some("ALREADY_REFERRED"),
             of.exhausted(referrer),
             (!of.rules().attach_any_time).then_some("REFERRAL_TOO_LATE"),
             of.is_above(user, referrer).then_some("REFERRAL_CYCLE"),
@@ -293,136 +432,30 @@ impl World {
     }
 
     fn attach(&mut self, program: usize, user: User, referrer: User) {
-        let has_twin = TWINS.contains(&user)
-            && TWINS.iter().any(|twin| *twin != user && self.is_active(*twin).is_some());
+        // The mailbox is known as that of the first of the two who signed up.
+        let first = self.users.iter().map(|(of, _)| *of).find(|of| TWINS.contains(of));
+        let has_twin = TWINS.contains(&user) && first != Some(user) && !self.are_cleared;
         let check = self.programs[program].rules().same_mailbox;
         let check = if has_twin { check } else { SameMailbox::Unchecked };
-        let status = match check {
-            SameMailbox::Hold => Status::Held,
-            SameMailbox::Reject => Status::Rejected,
-            SameMailbox::Flag | SameMailbox::Unchecked => Status::Pending,
+        let (status, against) = match check {
+            SameMailbox::Hold => (Status::Held, Against::Holds),
+            SameMailbox::Reject => (Status::Rejected, Against::Rejects),
+            SameMailbox::Flag | SameMailbox::Unchecked => (Status::Pending, Against::Nothing),
         };
-        let flagged = check != SameMailbox::Unchecked;
-        let referral = Referral { referrer, status, flagged, released: None };
+        let referral = Referral {
+            referrer,
+            status,
+            flagged: check != SameMailbox::Unchecked,
+            against,
+            decision: None,
+            made_while_inactive: self.is_active(referrer) == Some(false),
+            converted_while_inactive: false,
+            converted_by_itself: false,
+            lost_from: None,
+        };
         self.programs[program].member_mut(user).referral = Some(referral);
+        self.programs[program].referees.push((referrer, user));
         self.referral_earns(program, user);
-    }
-
-    /// Where referrals earn, one that counts converts at once.
-    fn referral_earns(&mut self, program: usize, user: User) {
-        let of = &self.programs[program];
-        let is_pending = of.referral(user).is_some_and(|of| of.status == Status::Pending);
-        if of.rules().earns_on != EarnsOn::Referral || !is_pending {
-            return;
-        }
-        let (rewards, _) = self.grant(program, user, 0);
-        let of = &mut self.programs[program];
-        of.rewards.extend(rewards);
-        of.member_mut(user).referral.as_mut().unwrap().status = Status::Converted;
-    }
-
-    /// What each level gets, and why others get nothing.
-    fn grant(
-        &self,
-        program: usize,
-        source: User,
-        paid: i64,
-    ) -> (Vec<Reward>, Vec<(usize, Refusal)>) {
-        let of = &self.programs[program];
-        let (mut rewards, mut withheld) = (Vec::new(), Vec::new());
-        for Level { level, pays, cap } in &of.rules().levels {
-            let Some((earner, blocked)) = of.upline(source, *level) else { continue };
-            let (shape, amount) = match pays {
-                Pays::Flat(amount) => (Shape::Whole, *amount),
-                Pays::Count => (Shape::Whole, 1),
-                Pays::Rate(rate) => (Shape::Rate, share(paid, *rate, 10_000)),
-                Pays::Tiers(tiers) => {
-                    let counted = self.counted(program, earner);
-                    (Shape::Tier, points(tiers, counted + 1) - points(tiers, counted))
-                }
-            };
-            let total = self.level_total(program, earner, *level);
-            let room = cap.map_or(i64::MAX, |cap| (cap - total).max(0));
-            let inactive = (self.is_active(earner) == Some(false)).then_some("EARNER_INACTIVE");
-            let zero = (amount == 0).then_some("ROUNDED_TO_ZERO");
-            let full = (room == 0).then_some("CAP_REACHED");
-            if let Some(reason) = blocked.or(inactive).or(zero).or(full) {
-                withheld.push((*level, reason));
-                continue;
-            }
-            let granted = amount.min(room);
-            let version = of.versions.len() - 1;
-            rewards.push(Reward {
-                level: *level,
-                earner,
-                shape,
-                granted,
-                reversed: 0,
-                held: of.rules().hold,
-                version,
-            });
-        }
-        (rewards, withheld)
-    }
-
-    /// Records a purchase. The same again changes nothing.
-    pub fn buy(&mut self, id: usize, buyer: User, paid: i64, foreign: bool) -> Result<(), Refusal> {
-        if let Some(known) = self.purchases.get(&id) {
-            let same = known.buyer == buyer && known.paid == paid && known.foreign == foreign;
-            return if same { Ok(()) } else { Err("PURCHASE_ID_REUSED") };
-        }
-        self.is_active(buyer).ok_or("USER_NOT_FOUND")?;
-        let mut outcomes = BTreeMap::new();
-        for program in 0..self.programs.len() {
-            if self.programs[program].member(buyer).is_some() {
-                outcomes.insert(program, self.outcome(program, id, buyer, paid, foreign));
-            }
-        }
-        let (refunds, disputes) = (BTreeMap::new(), BTreeMap::new());
-        self.purchases.insert(id, Purchase { buyer, paid, foreign, refunds, disputes, outcomes });
-        Ok(())
-    }
-
-    fn outcome(
-        &mut self,
-        program: usize,
-        id: usize,
-        buyer: User,
-        paid: i64,
-        foreign: bool,
-    ) -> Outcome {
-        let of = &self.programs[program];
-        let (rules, version) = (of.rules().clone(), of.versions.len() - 1);
-        let member = of.member(buyer).unwrap();
-        let status = member.referral.as_ref().map(|of| of.status);
-        let first_only = rules.earns_on == EarnsOn::FirstPurchase;
-        let is_large = paid >= rules.minimum && !foreign;
-        let reasons = [
-            (rules.earns_on == EarnsOn::Referral).then_some("REWARDS_REFERRALS_ONLY"),
-            status.is_none().then_some("NOT_REFERRED"),
-            (status == Some(Status::Held)).then_some("REFERRAL_HELD"),
-            (status == Some(Status::Rejected)).then_some("REFERRAL_NOT_COUNTED"),
-            (paid < rules.minimum).then_some("BELOW_MINIMUM"),
-            foreign.then_some("CURRENCY_NOT_ACCEPTED"),
-            (first_only && member.first.is_some()).then_some("NOT_FIRST_PURCHASE"),
-        ];
-        let reasons: BTreeSet<_> = reasons.into_iter().flatten().collect();
-        let (rewards, withheld) =
-            if reasons.is_empty() { self.grant(program, buyer, paid) } else { Default::default() };
-        let member = self.programs[program].member_mut(buyer);
-        // What is bought while the referral is held is as if it had been bought before the referral.
-        let uses_first = rules.any_uses_first || (is_large && status != Some(Status::Held));
-        if first_only && uses_first && member.first.is_none() {
-            member.first = Some(id);
-            member.firsts.push(id);
-        }
-        let stands = !rewards.is_empty();
-        let converted = stands && status == Some(Status::Pending);
-        if converted {
-            member.referral.as_mut().unwrap().status = Status::Converted;
-        }
-        let credited = rules.credit_purchases && !foreign;
-        Outcome { version, credited, converted, reasons, rewards, withheld, stands }
     }
 
     /// Deactivates a user, or lets them earn again.
@@ -436,15 +469,6 @@ impl World {
                 *state = active;
                 Ok(())
             }
-        }
-    }
-
-    /// An operator holds a reward of a purchase, or releases it.
-    pub fn hold(&mut self, id: usize, program: usize, level: usize, hold: bool) {
-        let outcomes = self.purchases.get_mut(&id).map(|of| &mut of.outcomes);
-        let rewards = outcomes.and_then(|of| of.get_mut(&program)).map(|of| &mut of.rewards);
-        if let Some(reward) = rewards.and_then(|of| of.iter_mut().find(|of| of.level == level)) {
-            reward.held = hold;
         }
     }
 
@@ -469,28 +493,64 @@ impl World {
         }
     }
 
-    /// An operator decides about a flagged referral.
-    pub fn decide(&mut self, program: usize, user: User, release: bool) -> Result<(), Refusal> {
-        let of = &mut self.programs[program];
-        let Some(Referral { referrer, status, .. }) = of.referral(user).cloned() else {
-            return Ok(());
-        };
-        let referral = of.member_mut(user).referral.clone().unwrap();
-        if referral.released == Some(release) {
-            return Ok(());
+    /// An operator decides about a flagged referral. What follows by itself is returned.
+    pub fn decide(
+        &mut self,
+        program: usize,
+        user: User,
+        decision: Decision,
+    ) -> Result<Vec<Job>, Refusal> {
+        let of = &self.programs[program];
+        let Some(before) = of.referral(user).cloned() else { return Ok(Vec::new()) };
+        if before.decision == Some(decision) {
+            return Ok(Vec::new());
         }
-        let status = match (status, release) {
-            (Status::Rejected, true) => match of.exhausted(referrer) {
-                Some(refusal) => return Err(refusal),
-                None => Status::Pending,
-            },
-            (Status::Held, true) => Status::Pending,
-            (Status::Held | Status::Pending, false) => Status::Rejected,
-            (status, _) => status,
+        let is_release = decision == Decision::Release;
+        if is_release && before.status == Status::Rejected {
+            of.exhausted(before.referrer).map_or(Ok(()), Err)?;
+        }
+        let is_active = self.is_active(before.referrer) == Some(true);
+        self.are_cleared = is_release;
+        let referral = self.programs[program].referral_mut(user);
+        referral.decision = Some(decision);
+        referral.against = match decision {
+            Decision::Release => Against::Nothing,
+            Decision::Reject => Against::Rejects,
+            Decision::RejectAndTakeBack => Against::TakesBack,
         };
-        let released = Some(release);
-        of.member_mut(user).referral = Some(Referral { status, released, ..referral });
-        self.referral_earns(program, user);
-        Ok(())
+        let mut jobs = Vec::new();
+        match (before.status, decision) {
+            (Status::Held | Status::Rejected, Decision::Release) => {
+                referral.status = Status::Pending;
+                referral.made_while_inactive = !is_active;
+                if before.converted_by_itself {
+                    self.convert(program, user, true);
+                } else {
+                    self.referral_earns(program, user);
+                }
+                jobs.push(Job::MakeUp);
+                jobs.extend((before.status == Status::Rejected).then_some(Job::SettleLine));
+            }
+            (Status::Converted, Decision::Release | Decision::Reject)
+            | (Status::Pending, Decision::Release) => {}
+            (_, Decision::Reject | Decision::RejectAndTakeBack) => {
+                referral.status = Status::Rejected;
+                let is_changed = before.is_taken_back() != referral.is_taken_back();
+                jobs.extend(is_changed.then_some(Job::SettleLine));
+            }
+        }
+        let after = self.programs[program].referral(user).unwrap();
+        if before.is_taken_back() != after.is_taken_back() {
+            self.settle_referral(program, user);
+        }
+        Ok(jobs)
+    }
+
+    /// Does what follows a decision.
+    pub fn follow(&mut self, program: usize, user: User, job: Job) {
+        match job {
+            Job::MakeUp => self.make_up(program, user),
+            Job::SettleLine => self.settle_line(program, user),
+        }
     }
 }

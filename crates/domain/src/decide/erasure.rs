@@ -58,7 +58,7 @@ pub(super) fn erase(
 }
 
 /// The unit in which a program keeps its balances.
-fn unit_of(work: &mut dyn Work, program_id: &ProgramId) -> Result<String, Halt> {
+pub(super) fn unit_of(work: &mut dyn Work, program_id: &ProgramId) -> Result<String, Halt> {
     let program = load::<Program>(work, program_id)?;
     let version = program.current();
     let version = version.ok_or(Halt::Broken("a participant of a program that does not exist"))?;

@@ -10,6 +10,7 @@ mod adjust;
 mod conversions;
 mod erasure;
 pub(crate) mod evidence;
+mod expire;
 mod hold;
 mod job;
 mod make_up;
@@ -29,6 +30,7 @@ mod session;
 mod settle;
 mod settle_line;
 mod standing;
+mod store;
 mod validation;
 
 use std::sync::Arc;
@@ -47,6 +49,7 @@ pub use registration::{EnrollParticipant, RegisterUser, rehearse_sign_up};
 pub use review::{FlagRefusedSignUp, ResolveFraudFlag, refused_sign_up_flag};
 pub use screening::referral_flag;
 pub use session::ChangePassword;
+pub use store::{PublishItem, Redeem};
 pub use validation::{CodeVerdict, validate_code};
 
 pub use super::code::CodeFault;
@@ -54,8 +57,8 @@ pub use super::code::CodeFault;
 use super::rules::ProgramRules;
 use super::{
     ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, Payout, PayoutCollected,
-    PayoutKey, PayoutLineId, PayoutMethod, ProgramId, Purchase, PurchaseId, SealedSecret,
-    SessionsEnded, StreamKey, UserId, UserRole, Work,
+    PayoutKey, PayoutLineId, PayoutMethod, ProgramId, ProgramRedemptionId, Purchase, PurchaseId,
+    Redemption, SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -123,6 +126,8 @@ pub enum Command {
     HoldReward(HoldReward),
     ReleaseReward(HoldReward),
     EndHoldPeriod(EndHoldPeriod),
+    /// What was not used in time expires.
+    ExpireBalance(ParticipantId),
     CreateApiKey(Box<NewApiKey>),
     RevokeApiKey {
         key_id: ApiKeyId,
@@ -161,6 +166,10 @@ pub enum Command {
     SettlePayoutLine(PayoutLineId),
     /// Ends what is being done to a whole payout.
     CompletePayout(PayoutKey),
+    PublishItem(Box<PublishItem>),
+    Redeem(Redeem),
+    FulfilRedemption(ProgramRedemptionId),
+    CancelRedemption(ProgramRedemptionId),
 }
 
 impl Command {
@@ -194,6 +203,7 @@ impl Command {
             Self::HoldReward(_) => "HoldReward",
             Self::ReleaseReward(_) => "ReleaseReward",
             Self::EndHoldPeriod(_) => "EndHoldPeriod",
+            Self::ExpireBalance(_) => "ExpireBalance",
             Self::CreateApiKey(_) => "CreateApiKey",
             Self::RevokeApiKey { .. } => "RevokeApiKey",
             Self::SetUserRole { .. } => "SetUserRole",
@@ -213,6 +223,10 @@ impl Command {
             Self::ReturnPayoutLine(_) => "ReturnPayoutLine",
             Self::SettlePayoutLine(_) => "SettlePayoutLine",
             Self::CompletePayout(_) => "CompletePayout",
+            Self::PublishItem(_) => "PublishItem",
+            Self::Redeem(_) => "Redeem",
+            Self::FulfilRedemption(_) => "FulfilRedemption",
+            Self::CancelRedemption(_) => "CancelRedemption",
         }
     }
 
@@ -224,6 +238,7 @@ impl Command {
             Self::RecordPurchase(input) => Some(StreamKey::of::<Purchase>(&input.purchase_id)),
             Self::AdjustBalance(input) => Some(StreamKey::of::<Approval>(&input.approval_id())),
             Self::CreatePayout(input) => Some(StreamKey::of::<Payout>(&input.payout)),
+            Self::Redeem(input) => Some(StreamKey::of::<Redemption>(&input.id)),
             Self::PublishProgram { .. }
             | Self::RegisterUser(_)
             | Self::EnrollParticipant(_)
@@ -249,6 +264,7 @@ impl Command {
             | Self::HoldReward(_)
             | Self::ReleaseReward(_)
             | Self::EndHoldPeriod(_)
+            | Self::ExpireBalance(_)
             | Self::CreateApiKey(_)
             | Self::RevokeApiKey { .. }
             | Self::SetUserRole { .. }
@@ -265,7 +281,10 @@ impl Command {
             | Self::FailPayout(_)
             | Self::ReturnPayoutLine(_)
             | Self::SettlePayoutLine(_)
-            | Self::CompletePayout(_) => None,
+            | Self::CompletePayout(_)
+            | Self::PublishItem(_)
+            | Self::FulfilRedemption(_)
+            | Self::CancelRedemption(_) => None,
         }
     }
 
@@ -311,6 +330,7 @@ impl Command {
             Self::HoldReward(input) => hold::hold(work, input),
             Self::ReleaseReward(input) => hold::release(work, input),
             Self::EndHoldPeriod(input) => hold::end_period(work, input),
+            Self::ExpireBalance(id) => expire::expire(work, id),
             Self::CreateApiKey(key) => access::create_key(work, key),
             Self::RevokeApiKey { key_id } => access::revoke_key(work, key_id),
             Self::SetUserRole { user_id, role } => access::set_role(work, user_id, *role),
@@ -334,6 +354,10 @@ impl Command {
             Self::ReturnPayoutLine(input) => payout::return_line(work, input),
             Self::SettlePayoutLine(line_id) => payout_lines::settle(work, line_id),
             Self::CompletePayout(payout) => payout::complete(work, payout),
+            Self::PublishItem(input) => store::publish(work, input),
+            Self::Redeem(input) => store::redeem(work, input),
+            Self::FulfilRedemption(id) => store::fulfil(work, id),
+            Self::CancelRedemption(id) => store::cancel(work, id),
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::decide::payout::existing_payout;
 use crate::{
     Halt, Participant, ParticipantCommand, PayoutLine, PayoutLineCommand, PayoutLineId,
     PayoutLineReserved, PayoutLineSkipped, PayoutLineState, PayoutMove, PayoutPart, PayoutState,
-    PayoutStep, ProviderReference, Refusal, SkipReason, User, Work, load, tell,
+    PayoutStep, Program, ProviderReference, Refusal, SkipReason, User, Work, load, tell,
 };
 
 /// What a participant gets by a payout that collects.
@@ -59,7 +59,7 @@ pub(super) fn collect(work: &mut dyn Work, input: &CollectPayoutLine) -> Result<
         amount_minor,
         unit: created.unit.clone(),
         available_then_minor,
-        parts: vec![PayoutPart { amount_minor, expire_time_us: None }],
+        parts: participant.lots().parts_of(amount_minor).into_iter().map(PayoutPart::of).collect(),
     };
     tell::<PayoutLine>(work, line_id, PayoutLineCommand::Reserve(reserved))?;
     move_money(work, line_id, PayoutStep::Reserve)
@@ -127,16 +127,27 @@ pub(super) fn existing_line(
     Ok(line)
 }
 
-/// Moves the amount of a line on the stream of its participant.
+/// Moves the amount of a line on the stream of its participant. It is taken from the oldest lots, and what comes back
+/// goes to its own.
 fn move_money(work: &mut dyn Work, line_id: &PayoutLineId, step: PayoutStep) -> Result<(), Halt> {
     let line = load::<PayoutLine>(work, line_id)?;
     let participant_id = line_id.participant();
     load::<Participant>(work, &participant_id)?;
+    let parts = match step {
+        PayoutStep::Reserve => line.parts().iter().map(PayoutPart::as_lot_part).collect(),
+        PayoutStep::Pay => vec![(line.amount_minor(), None)],
+        PayoutStep::Release | PayoutStep::Return => {
+            let program = load::<Program>(work, &line_id.payout.program_id)?;
+            let version = program.current();
+            let version = version.ok_or(Halt::Broken("a line of a program that does not exist"))?;
+            line.parts_back(&version.rules, work.now())
+        }
+    };
     let moved = ParticipantCommand::Payout(PayoutMove {
         user_id: line_id.user_id.clone(),
         payout_id: line_id.payout.payout_id.clone(),
         step,
-        amount_minor: line.amount_minor(),
+        parts,
         unit: line.unit().into(),
     });
     tell::<Participant>(work, &participant_id, moved).map(drop)

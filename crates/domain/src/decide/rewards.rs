@@ -81,16 +81,21 @@ pub(super) fn grant_to(
                 if matches!(rule.pay, Pay::RateBps(_)) {
                     unshared_minor -= quote.amount_minor;
                 }
+                let rules = &occasion.version.rules;
+                let release_time = rules.release_time(work.now());
+                let is_available = release_time.is_none();
+                let expire_time = if is_available { rules.expire_time(work.now()) } else { None };
                 let grant = Grant {
                     earner_user_id: earner_id.user_id.clone(),
                     program_version: occasion.version.version,
-                    unit: occasion.version.rules.unit.clone(),
+                    unit: rules.unit.clone(),
                     rule: rule.clone(),
                     quote,
                     source_user_id: occasion.source.user_id.clone(),
                     purchase_id: occasion.purchase.as_ref().map(|of| of.purchase_id.clone()),
                     basis_minor: occasion.purchase.as_ref().map(|of| of.amount_minor),
-                    release_time: occasion.version.rules.release_time(work.now()),
+                    release_time,
+                    expire_time,
                 };
                 if occasion.purchase.is_none() {
                     let before = work.last_sequence(&StreamKey::of::<Participant>(&earner_id));

@@ -14,7 +14,8 @@ use crate::rules::{EarnOn, Pay, ProgramRules, RewardRule};
 use crate::{
     FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId,
     ProgramVersion, Purchase, PurchaseCommand, PurchaseId, PurchaseOutcome, Referral,
-    ReferralRewardsChanged, RewardChange, RewardRef, RewardShare, Work, each, load, tell,
+    ReferralRewardsChanged, RewardChange, RewardLots, RewardRef, RewardShare, Work, each, load,
+    tell,
 };
 
 /// Changes an input of a purchase, and settles it in every program in which it had consequences.
@@ -208,10 +209,11 @@ fn settle_reward(
     if earner.is_erased() {
         return Ok(reward.clone());
     }
+    let lots = reward.lots(&version.rules, work.now());
     let change = match rule.pay {
         Pay::Tiers(_) => tier_change(source, before, after, &earner)?,
         Pay::FlatMinor(_) | Pay::RateBps(_) | Pay::Count => {
-            Some(amount_change(now, rule, reward, &earner))
+            Some(amount_change(now, rule, reward, &earner, lots))
         }
     };
     let Some(change) = change else { return Ok(reward.clone()) };
@@ -226,9 +228,12 @@ fn settle_reward(
         reward_sequence: reward.sequence,
     };
     let mut settled = reward.clone();
-    if let RewardChange::Amount { change_minor, pending_change_minor } = &change {
+    if let RewardChange::Amount { change_minor, pending_change_minor, lots } = &change {
         settled.reversed_minor -= change_minor;
         settled.pending_minor += pending_change_minor;
+        if change_minor > pending_change_minor {
+            settled.lot = lots.next;
+        }
     }
     let settle = ParticipantCommand::Settle(Box::new((named, change)));
     tell::<Participant>(work, &earner_id, settle)?;
@@ -245,6 +250,7 @@ fn amount_change(
     rule: &RewardRule,
     reward: &RewardShare,
     earner: &Participant,
+    lots: RewardLots,
 ) -> RewardChange {
     let terms = now.terms;
     let granted = reward.amount_minor;
@@ -264,6 +270,7 @@ fn amount_change(
     RewardChange::Amount {
         change_minor: reward.reversed_minor - reversed,
         pending_change_minor: pending - reward.pending_minor,
+        lots,
     }
 }
 

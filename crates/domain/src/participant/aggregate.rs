@@ -5,18 +5,28 @@ use cqrs_es::event_sink::EventSink;
 
 use super::settlement::pending_points;
 use super::{
-    Adjustment, BalanceAdjusted, BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, Grant,
-    Participant, ParticipantCommand, ParticipantDeactivated, ParticipantErased, ParticipantEvent,
-    ParticipantReactivated, PayoutMove, PayoutPaid, PayoutReleased, PayoutReserved, PayoutReturned,
-    PayoutStep, PurchaseCredited, Referral, ReferralApplied, ReferralMade, ReferralStatus,
-    ReferralUnconverted, RewardGranted, RewardMoved, Standing, TierChanged, TierPot,
+    Adjustment, BalanceAdjusted, BalanceExpired, BalanceForfeited, FirstPurchaseFreed,
+    FirstPurchaseUsed, Grant, Participant, ParticipantCommand, ParticipantDeactivated,
+    ParticipantErased, ParticipantEvent, ParticipantReactivated, PayoutPaid, PayoutReleased,
+    PayoutReserved, PayoutReturned, PurchaseCredited, Referral, ReferralApplied, ReferralMade,
+    ReferralStatus, ReferralUnconverted, RewardGranted, RewardMoved, Standing, TierChanged,
+    TierPot,
 };
 use crate::ledger::{Bucket, EntryKind, Overflow, Posting};
+use crate::lots::RewardLots;
 use crate::reward::{LevelTotal, Quote};
 use crate::rules::{Pay, RewardRule};
 use crate::{ParticipantId, PurchaseId, Refusal, Timestamp, UserId};
 
 impl Participant {
+    /// The end of a conversion; `None` if there is none to end.
+    fn unconvert(&self, purchase_id: Option<PurchaseId>) -> Option<ReferralUnconverted> {
+        let converted = |referral: &&Referral| referral.status == ReferralStatus::Converted;
+        let standing = self.referral.as_ref().filter(converted)?.unconverted();
+        let (status, hold_reasons) = (standing.status(), standing.hold_reasons());
+        Some(ReferralUnconverted { purchase_id, status, hold_reasons })
+    }
+
     fn apply_referral(
         &self,
         id: ParticipantId,
@@ -74,7 +84,8 @@ impl Participant {
         let posting = self
             .buckets
             .post(rule.kind.into(), quote.amount_minor, to, &grant.unit)
-            .map_err(|Overflow| limit())?;
+            .map_err(|Overflow| limit())?
+            .in_lot(grant.expire_time);
         Ok(RewardGranted {
             program_version: grant.program_version,
             rule: rule.rule,
@@ -106,7 +117,11 @@ impl Participant {
         let change = pending.saturating_sub(self.tier_pending_minor);
         let limit = |Overflow| Refusal::BalanceLimitReached(grant.earner_user_id.clone());
         let kind = EntryKind::Transfer;
-        let posting = self.buckets.settle(kind, 0, change, &grant.unit).map_err(limit)?.pop();
+        let posting = self
+            .buckets
+            .settle(kind, 0, change, &grant.unit, RewardLots::default())
+            .map_err(limit)?
+            .pop();
         Ok(posting.map(|posting| RewardMoved {
             program_version: grant.program_version,
             rule: grant.rule.rule.clone(),
@@ -127,25 +142,6 @@ impl Participant {
         Ok(BalanceAdjusted { adjustment_id, reason_code, posting })
     }
 
-    fn move_for_payout(&self, of: PayoutMove) -> Result<ParticipantEvent, Refusal> {
-        let PayoutMove { user_id, payout_id, step, amount_minor, unit } = of;
-        let (buckets, kind) = (&self.buckets, EntryKind::Payout);
-        let (available, reserved) = (Bucket::Available, Bucket::Reserved);
-        let posting = match step {
-            PayoutStep::Reserve => buckets.transfer(amount_minor, available, reserved, &unit),
-            PayoutStep::Pay => buckets.post(kind, -amount_minor, reserved, &unit),
-            PayoutStep::Release => buckets.transfer(amount_minor, reserved, available, &unit),
-            PayoutStep::Return => buckets.post(kind, amount_minor, available, &unit),
-        };
-        let posting = posting.map_err(|Overflow| Refusal::BalanceLimitReached(user_id))?;
-        Ok(match step {
-            PayoutStep::Reserve => PayoutReserved { payout_id, posting }.into(),
-            PayoutStep::Pay => PayoutPaid { payout_id, posting }.into(),
-            PayoutStep::Release => PayoutReleased { payout_id, posting }.into(),
-            PayoutStep::Return => PayoutReturned { payout_id, posting }.into(),
-        })
-    }
-
     fn forfeit(
         &self,
         bucket: Bucket,
@@ -156,6 +152,24 @@ impl Participant {
         let posting = self.buckets.post(EntryKind::Expiry, amount, bucket, unit);
         let posting = posting.map_err(|Overflow| Refusal::BalanceLimitReached(user_id.clone()))?;
         Ok(BalanceForfeited { posting })
+    }
+
+    /// One event for each lot whose time has come.
+    fn expire(
+        &self,
+        user_id: &UserId,
+        unit: &str,
+        now: Timestamp,
+    ) -> Result<Vec<BalanceExpired>, Refusal> {
+        let mut buckets = self.buckets;
+        let expired = self.lots.due(now).map(|lot| {
+            let (kind, to) = (EntryKind::Expiry, Bucket::Available);
+            let posting = buckets.post(kind, -lot.amount_minor, to, unit)?;
+            buckets = posting.after;
+            Ok(BalanceExpired { posting: posting.in_lot(Some(lot.expire_time)) })
+        });
+        let expired: Result<_, Overflow> = expired.collect();
+        expired.map_err(|Overflow| Refusal::BalanceLimitReached(user_id.clone()))
     }
 
     fn use_first(&mut self, purchase_id: &PurchaseId, is_insufficient: bool) {
@@ -171,7 +185,7 @@ impl Participant {
             let change = posting.pending_change();
             self.tier_pending_minor = self.tier_pending_minor.saturating_add(change);
         }
-        self.buckets = posting.after;
+        self.post(posting);
     }
 
     fn tier_change(&self, rule: &RewardRule, quote: &Quote) -> Option<TierChanged> {
@@ -190,6 +204,7 @@ impl Aggregate for Participant {
     type Error = Refusal;
     type Services = ();
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each command")]
     async fn handle(
         &mut self,
         command: ParticipantCommand,
@@ -267,13 +282,9 @@ impl Aggregate for Participant {
                 }
                 return Ok(());
             }
-            ParticipantCommand::Unconvert(purchase_id) => match &self.referral {
-                Some(referral) if referral.status == ReferralStatus::Converted => {
-                    let standing = referral.unconverted();
-                    let (status, hold_reasons) = (standing.status(), standing.hold_reasons());
-                    ReferralUnconverted { purchase_id, status, hold_reasons }.into()
-                }
-                _ => return Ok(()),
+            ParticipantCommand::Unconvert(purchase_id) => match self.unconvert(purchase_id) {
+                Some(unconverted) => unconverted.into(),
+                None => return Ok(()),
             },
             ParticipantCommand::FreeFirstPurchase(purchase_id) => {
                 FirstPurchaseFreed { purchase_id }.into()
@@ -282,15 +293,35 @@ impl Aggregate for Participant {
             ParticipantCommand::Adjust(adjustment) => self.adjust(adjustment)?.into(),
             ParticipantCommand::Payout(of) => {
                 let (user_id, unit) = (of.user_id.clone(), of.unit.clone());
-                sink.write(self.move_for_payout(of)?, self).await;
+                for moved in self.move_for_payout(of)? {
+                    sink.write(moved, self).await;
+                }
                 if !self.erased || self.buckets.available <= 0 {
                     return Ok(());
                 }
                 self.forfeit(Bucket::Available, &user_id, &unit)?.into()
             }
+            ParticipantCommand::Spend(spend) => {
+                for spent in self.spend(*spend)? {
+                    sink.write(spent.into(), self).await;
+                }
+                return Ok(());
+            }
+            ParticipantCommand::Return(back) => {
+                for returned in self.give_back(*back)? {
+                    sink.write(returned.into(), self).await;
+                }
+                return Ok(());
+            }
             ParticipantCommand::Deactivate => ParticipantDeactivated {}.into(),
             ParticipantCommand::Reactivate { now } => {
                 ParticipantReactivated { reactivate_time_us: now }.into()
+            }
+            ParticipantCommand::Expire { user_id, unit, now } => {
+                for expired in self.expire(&user_id, &unit, now)? {
+                    sink.write(expired.into(), self).await;
+                }
+                return Ok(());
             }
             ParticipantCommand::Erase { user_id, unit } => {
                 for bucket in Bucket::ALL {
@@ -306,6 +337,7 @@ impl Aggregate for Participant {
         Ok(())
     }
 
+    #[expect(clippy::too_many_lines, reason = "an arm for each event")]
     fn apply(&mut self, event: ParticipantEvent) {
         match event {
             ParticipantEvent::ParticipantEnrolled(event) => self.code = event.code,
@@ -359,7 +391,7 @@ impl Aggregate for Participant {
                 self.first_purchase.take_if(|first| *first == event.purchase_id);
                 self.first_enough.take_if(|first| *first == event.purchase_id);
             }
-            ParticipantEvent::PurchaseCredited(event) => self.buckets = event.posting.after,
+            ParticipantEvent::PurchaseCredited(event) => self.post(&event.posting),
             ParticipantEvent::RewardGranted(event) => {
                 let total = LevelTotal {
                     level: event.level,
@@ -377,7 +409,7 @@ impl Aggregate for Participant {
                     self.tier_pot.held_minor = self.tier_pot.held_minor.saturating_add(held_minor);
                     self.tier_pending_minor = self.tier_pending_minor.saturating_add(held_minor);
                 }
-                self.buckets = event.posting.after;
+                self.post(&event.posting);
             }
             ParticipantEvent::RewardReversed(event) => {
                 let total_minor = event.level_total_minor();
@@ -399,8 +431,17 @@ impl Aggregate for Participant {
                 self.inactive = false;
                 self.reactivate_time = Some(event.reactivate_time_us);
             }
-            ParticipantEvent::BalanceAdjusted(event) => self.buckets = event.posting.after,
-            ParticipantEvent::BalanceForfeited(event) => self.buckets = event.posting.after,
+            ParticipantEvent::BalanceAdjusted(event) => self.post(&event.posting),
+            ParticipantEvent::BalanceForfeited(event) => self.post(&event.posting),
+            ParticipantEvent::BalanceExpired(event) => self.post(&event.posting),
+            ParticipantEvent::BalanceSpent(event) => {
+                self.post(&event.posting);
+                self.set_redeemed(&event.item_id, event.item_count);
+            }
+            ParticipantEvent::SpendingReturned(event) => {
+                self.post(&event.posting);
+                self.set_redeemed(&event.item_id, event.item_count);
+            }
             ParticipantEvent::ParticipantErased(_) => {
                 self.inactive = true;
                 self.erased = true;
@@ -409,7 +450,7 @@ impl Aggregate for Participant {
             | ParticipantEvent::PayoutPaid(PayoutPaid { posting, .. })
             | ParticipantEvent::PayoutReleased(PayoutReleased { posting, .. })
             | ParticipantEvent::PayoutReturned(PayoutReturned { posting, .. }) => {
-                self.buckets = posting.after;
+                self.post(&posting);
             }
         }
     }

@@ -1,14 +1,14 @@
 //! What a participant can be told to do.
 
 use super::{
-    ParticipantEnrolled, RefereeAddressChanged, ReferralConverted, ReferralReward,
-    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, RewardChange,
-    RewardRef, Standing,
+    ParticipantEnrolled, PayoutMove, RefereeAddressChanged, ReferralConverted, ReferralReward,
+    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, Return,
+    RewardChange, RewardRef, Spend, Standing,
 };
 use crate::purchase::RewardWithheld;
 use crate::reward::Quote;
 use crate::rules::{Pay, RewardRule};
-use crate::{AdjustmentId, ParticipantId, PayoutId, PurchaseId, Timestamp, UserId};
+use crate::{AdjustmentId, ParticipantId, PurchaseId, Timestamp, UserId};
 
 /// A computed reward, ready to be granted.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Grant {
     pub purchase_id: Option<PurchaseId>,
     pub basis_minor: Option<i64>,
     pub release_time: Option<Timestamp>,
+    /// The lot that the reward is in; none if it waits, or never expires.
+    pub expire_time: Option<Timestamp>,
 }
 
 impl Grant {
@@ -39,6 +41,7 @@ impl Grant {
             pending_minor: if waits { self.quote.amount_minor } else { 0 },
             release_time_us: self.release_time,
             is_held: false,
+            expire_time_us: self.expire_time,
         }
     }
 }
@@ -50,31 +53,6 @@ pub struct Adjustment {
     pub user_id: UserId,
     pub adjustment_id: AdjustmentId,
     pub reason_code: String,
-    pub amount_minor: i64,
-    pub unit: String,
-}
-
-/// What a payout does with a participant's money.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PayoutStep {
-    /// It is set aside.
-    Reserve,
-    /// It was paid.
-    Pay,
-    /// It was not paid.
-    Release,
-    /// It was paid, and came back.
-    Return,
-}
-
-/// A step of a payout.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "the names are self-explanatory")]
-pub struct PayoutMove {
-    pub user_id: UserId,
-    pub payout_id: PayoutId,
-    pub step: PayoutStep,
-    /// Above zero.
     pub amount_minor: i64,
     pub unit: String,
 }
@@ -143,8 +121,18 @@ pub enum ParticipantCommand {
     Adjust(Adjustment),
     /// Moves money for a payout. What becomes available to somebody who was erased is forfeited at once.
     Payout(PayoutMove),
+    /// Pays for an item of the store.
+    Spend(Box<Spend>),
+    /// Gets back what was paid for one.
+    Return(Box<Return>),
     Deactivate,
     Reactivate {
+        now: Timestamp,
+    },
+    /// What is in the lots whose time has come expires.
+    Expire {
+        user_id: UserId,
+        unit: String,
         now: Timestamp,
     },
     /// Forfeits everything that the participant is owed, and ends their part in the program.

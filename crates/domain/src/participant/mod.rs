@@ -3,31 +3,37 @@
 mod aggregate;
 mod commands;
 mod events;
+mod payouts;
 mod referrals;
 mod settlement;
+mod spending;
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ledger::Buckets;
+use super::ledger::{Buckets, Posting};
+use super::lots::Lots;
 use super::registry::State;
 use super::reward::{LevelTotal, WithheldReason};
 use super::rules::FirstPurchaseUse;
 use super::{Halt, ParticipantId, Program, PurchaseId, Refusal, Timestamp, User, Work, load};
 
-pub use commands::{Adjustment, Grant, ParticipantCommand, PayoutMove, PayoutStep};
+pub use commands::{Adjustment, Grant, ParticipantCommand};
 pub use events::{
-    BalanceAdjusted, BalanceForfeited, FirstPurchaseFreed, FirstPurchaseUsed, FlagAgainst,
-    HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated, ParticipantEnrolled, ParticipantErased,
-    ParticipantEvent, ParticipantReactivated, PayoutPaid, PayoutReleased, PayoutReserved,
-    PayoutReturned, PurchaseCredited, RefereeAddressChanged, ReferralApplied, ReferralConverted,
-    ReferralMade, ReferralReward, ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus,
-    ReferralUnconverted, ReferralUpdated, RewardGranted, RewardMoved, RewardReversed, TierChanged,
-    TierPot,
+    BalanceAdjusted, BalanceExpired, BalanceForfeited, BalanceSpent, FirstPurchaseFreed,
+    FirstPurchaseUsed, FlagAgainst, HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated,
+    ParticipantEnrolled, ParticipantErased, ParticipantEvent, ParticipantReactivated, PayoutPaid,
+    PayoutReleased, PayoutReserved, PayoutReturned, PurchaseCredited, RefereeAddressChanged,
+    ReferralApplied, ReferralConverted, ReferralMade, ReferralReward, ReferralRewardsChanged,
+    ReferralStandingChanged, ReferralStatus, ReferralUnconverted, ReferralUpdated, RewardGranted,
+    RewardMoved, RewardReversed, SpendingReturned, TierChanged, TierPot,
 };
+pub use payouts::{PayoutMove, PayoutStep};
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
 pub use settlement::{RewardChange, RewardRef};
+pub use spending::{RedeemedItem, Return, Spend};
+
 /// The participant, who must exist and not be erased.
 ///
 /// # Errors
@@ -73,7 +79,10 @@ pub struct Participant {
     first_enough: Option<PurchaseId>,
     levels: Vec<LevelTotal>,
     buckets: Buckets,
+    lots: Lots,
     tier: Option<String>,
+    /// The items of the store of which the participant has redeemed some.
+    redeemed: Vec<RedeemedItem>,
 }
 
 impl Participant {
@@ -219,8 +228,19 @@ impl Participant {
 
     /// Takes over what an event leaves that moves money and is of a type that only a newer release knows. For readers
     /// only: what else the event means is not known here, so nothing may be decided on the result.
-    pub fn take_over(&mut self, after: Buckets) {
-        self.buckets = after;
+    pub fn take_over(&mut self, posting: &Posting) {
+        self.post(posting);
+    }
+
+    fn post(&mut self, posting: &Posting) {
+        self.lots.post(posting);
+        self.buckets = posting.after;
+    }
+
+    /// The parts of what is available that expire.
+    #[must_use]
+    pub fn lots(&self) -> &Lots {
+        &self.lots
     }
 
     /// Whether a fraud flag keeps the participant's own referral from counting: one that nobody has decided about, or

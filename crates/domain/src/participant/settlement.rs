@@ -2,6 +2,7 @@
 
 use super::{Participant, RewardMoved, RewardReversed, TierChanged, TierPot};
 use crate::ledger::{Bucket, EntryKind, Overflow, Posting};
+use crate::lots::RewardLots;
 use crate::rules::{Tier, points_at, tier_index_at};
 use crate::{ParticipantEvent, PurchaseCredited, PurchaseId, Refusal, UserId};
 
@@ -28,6 +29,8 @@ pub enum RewardChange {
         change_minor: i64,
         /// By how much what waits changes, in minor units.
         pending_change_minor: i64,
+        /// The lots of the reward.
+        lots: RewardLots,
     },
     /// It is one of the referrals that tiers go by.
     Tier {
@@ -67,8 +70,8 @@ impl Participant {
         change: &RewardChange,
     ) -> Result<Vec<ParticipantEvent>, Refusal> {
         match change {
-            RewardChange::Amount { change_minor, pending_change_minor } => {
-                self.change_amount(reward, *change_minor, *pending_change_minor, None)
+            RewardChange::Amount { change_minor, pending_change_minor, lots } => {
+                self.change_amount(reward, (*change_minor, *pending_change_minor), None, *lots)
             }
             RewardChange::Tier {
                 tiers,
@@ -87,7 +90,12 @@ impl Participant {
                 let pending = pending_points(tiers, *referrals, pot, after);
                 let change = after.saturating_sub(points);
                 let pending_change = pending.saturating_sub(self.tier_pending_minor());
-                let mut events = self.change_amount(reward, change, pending_change, Some(pot))?;
+                let mut events = self.change_amount(
+                    reward,
+                    (change, pending_change),
+                    Some(pot),
+                    RewardLots::default(),
+                )?;
                 if events.is_empty() && pot != before {
                     let posting = self.note(reward)?;
                     events.push(moved(reward, Some(pot), posting).into());
@@ -104,15 +112,16 @@ impl Participant {
     fn change_amount(
         &self,
         reward: &RewardRef,
-        change_minor: i64,
-        pending_change_minor: i64,
+        (change_minor, pending_change_minor): (i64, i64),
         tier_pot: Option<TierPot>,
+        lots: RewardLots,
     ) -> Result<Vec<ParticipantEvent>, Refusal> {
         let postings = self.buckets().settle(
             EntryKind::Reversal,
             change_minor,
             pending_change_minor,
             &reward.unit,
+            lots,
         );
         let postings = postings.map_err(|Overflow| limit(&reward.earner_user_id))?;
         let mut total_minor = self.level(reward.level).total_minor;
@@ -144,8 +153,9 @@ impl Participant {
         (change_minor, pending_change_minor): (i64, i64),
         unit: &str,
     ) -> Result<Vec<ParticipantEvent>, Refusal> {
-        let kind = EntryKind::PurchaseCredit;
-        let postings = self.buckets().settle(kind, change_minor, pending_change_minor, unit);
+        // What was credited for a purchase does not expire.
+        let (kind, lots) = (EntryKind::PurchaseCredit, RewardLots::default());
+        let postings = self.buckets().settle(kind, change_minor, pending_change_minor, unit, lots);
         let postings = postings.map_err(|Overflow| limit(user_id))?;
         let credited = |posting| PurchaseCredited { purchase_id: purchase_id.clone(), posting };
         Ok(postings.into_iter().map(|posting| credited(posting).into()).collect())

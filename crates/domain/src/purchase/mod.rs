@@ -64,6 +64,8 @@ pub struct RewardShare {
     pub release_time: Option<Timestamp>,
     /// Whether an operator holds it.
     pub is_held: bool,
+    /// The lot to which it was last added; none if it never was available, or never expires.
+    pub lot: Option<Timestamp>,
 }
 
 impl RewardShare {
@@ -322,6 +324,7 @@ impl State for Purchase {
                     pending_minor: granted.pending_minor(),
                     release_time: granted.release_time_us,
                     is_held: false,
+                    lot: granted.posting.lot_added_to(),
                 });
             }
             ParticipantEvent::RewardReversed(reversed)
@@ -330,6 +333,7 @@ impl State for Purchase {
                 self.outcome(participant.program_id).on_level(reversed.level, |reward| {
                     reward.reversed_minor -= reversed.posting.amount;
                     reward.pending_minor += reversed.pending_change_minor();
+                    reward.enter_lot(&reversed.posting);
                 });
             }
             ParticipantEvent::RewardMoved(moved)
@@ -337,6 +341,7 @@ impl State for Purchase {
             {
                 self.outcome(participant.program_id).on_level(moved.level, |reward| {
                     reward.pending_minor += moved.pending_change_minor();
+                    reward.enter_lot(&moved.posting);
                 });
             }
             ParticipantEvent::PurchaseCredited(credited) if is_own(&credited.purchase_id) => {
@@ -375,7 +380,10 @@ impl State for Purchase {
             | ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantReactivated(_)
             | ParticipantEvent::BalanceAdjusted(_)
+            | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::BalanceSpent(_)
+            | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::ParticipantErased(_)
             | ParticipantEvent::PayoutReserved(_)
             | ParticipantEvent::PayoutPaid(_)

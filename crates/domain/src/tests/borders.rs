@@ -1,5 +1,5 @@
 /// A crate that is not listed cannot be used. None of these does I/O, has a runtime or speaks to a network; of
-/// cqrs-es only traits and the sink of events are used.
+/// cqrs-es only traits and the sink of events are used, and jiff has its time zones with it.
 #[test]
 fn the_domain_depends_on_nothing_that_reaches_outside() {
     let manifest = include_str!("../../Cargo.toml");
@@ -10,6 +10,7 @@ fn the_domain_depends_on_nothing_that_reaches_outside() {
     let allowed = [
         "cqrs-es",
         "idna",
+        "jiff",
         "rust_iso4217",
         "serde",
         "serde_json",

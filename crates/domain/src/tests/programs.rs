@@ -5,6 +5,7 @@ mod adjustments;
 mod changed_rules;
 mod erasure;
 pub(super) mod evidence;
+mod expiry;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod held_referrals;
@@ -17,6 +18,7 @@ mod referrals;
 mod reverse_rewards;
 pub(super) mod screening;
 mod screening_table;
+mod store;
 mod tiered_points;
 mod validation;
 
@@ -52,6 +54,8 @@ fn blank(display_name: &str, unit: &str, earn_on: EarnOn) -> ProgramRules {
         reverse_below_minimum: true,
         hold_days: None,
         pays_out: false,
+        expire_months: None,
+        time_zone: crate::rules::UTC.into(),
         fraud_checks: FraudChecks::default(),
     }
 }

@@ -3,6 +3,7 @@
 mod audit;
 mod history;
 mod making_up;
+mod orders;
 mod screening;
 
 use std::collections::{HashMap, HashSet};

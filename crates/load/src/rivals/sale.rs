@@ -81,6 +81,7 @@ impl Earning {
                 amount: self.amount_minor,
                 from: None,
                 to: Bucket::Available,
+                expire_time_us: None,
                 unit: self.purchase.currency_code,
                 after: Buckets {
                     available: balance_minor,

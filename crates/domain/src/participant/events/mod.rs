@@ -97,6 +97,9 @@ events! {
         ParticipantReactivated = "1.0.0",
         BalanceAdjusted = "1.0.0",
         BalanceForfeited = "1.0.0",
+        BalanceExpired = "1.0.0",
+        BalanceSpent = "1.0.0",
+        SpendingReturned = "1.0.0",
         ParticipantErased = "1.0.0",
         PayoutReserved = "1.0.0",
         PayoutPaid = "1.0.0",
@@ -113,7 +116,10 @@ impl Posts for ParticipantEvent {
             | Self::RewardReversed(RewardReversed { posting, .. })
             | Self::RewardMoved(RewardMoved { posting, .. })
             | Self::BalanceAdjusted(BalanceAdjusted { posting, .. })
+            | Self::BalanceExpired(BalanceExpired { posting })
             | Self::BalanceForfeited(BalanceForfeited { posting })
+            | Self::BalanceSpent(BalanceSpent { posting, .. })
+            | Self::SpendingReturned(SpendingReturned { posting, .. })
             | Self::PayoutReserved(PayoutReserved { posting, .. })
             | Self::PayoutPaid(PayoutPaid { posting, .. })
             | Self::PayoutReleased(PayoutReleased { posting, .. })
@@ -163,7 +169,10 @@ impl ParticipantEvent {
             | Self::ParticipantDeactivated(_)
             | Self::ParticipantReactivated(_)
             | Self::BalanceAdjusted(_)
+            | Self::BalanceExpired(_)
             | Self::BalanceForfeited(_)
+            | Self::BalanceSpent(_)
+            | Self::SpendingReturned(_)
             | Self::ParticipantErased(_)
             | Self::PayoutReserved(_)
             | Self::PayoutPaid(_)

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Posting;
-use crate::{AdjustmentId, PayoutId, PurchaseId, Timestamp, UserId};
+use crate::{AdjustmentId, ItemId, PayoutId, PurchaseId, RedemptionId, Timestamp, UserId};
 
 /// A purchase was added to the buyer's own balance, a part of that was deducted again or given back, or moved between
 /// the parts of the balance that are available and pending.
@@ -190,6 +190,14 @@ pub struct BalanceAdjusted {
     pub posting: Posting,
 }
 
+/// What was in a lot was not used in time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BalanceExpired {
+    /// The amount that is lost, and the lot.
+    pub posting: Posting,
+}
+
 /// What the participant was owed is forfeited, because their user is being erased. One event for each part of the
 /// balance.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -235,6 +243,34 @@ pub struct PayoutReleased {
 pub struct PayoutReturned {
     /// The payout.
     pub payout_id: PayoutId,
+    /// The amount.
+    pub posting: Posting,
+}
+
+/// The participant paid for an item of the store. One event for each part that was taken.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct BalanceSpent {
+    /// The redemption.
+    pub redemption_id: RedemptionId,
+    /// The item.
+    pub item_id: ItemId,
+    /// How many pieces of the item the participant has redeemed with this one.
+    pub item_count: u32,
+    /// The amount.
+    pub posting: Posting,
+}
+
+/// A redemption was cancelled, and the participant got back what they had paid. One event for each part.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct SpendingReturned {
+    /// The redemption.
+    pub redemption_id: RedemptionId,
+    /// The item.
+    pub item_id: ItemId,
+    /// How many pieces of the item the participant has redeemed without this one.
+    pub item_count: u32,
     /// The amount.
     pub posting: Posting,
 }

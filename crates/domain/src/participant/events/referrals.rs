@@ -201,6 +201,10 @@ pub struct ReferralReward {
     /// Whether an operator holds it.
     #[serde(skip_serializing_if = "is_false", default)]
     pub is_held: bool,
+    /// The lot in which it is: when that expires, in microseconds since 1970. Absent if it never was available, or never
+    /// expires.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub expire_time_us: Option<Timestamp>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
@@ -219,6 +223,7 @@ impl From<ReferralReward> for RewardShare {
             pending_minor: reward.pending_minor,
             release_time: reward.release_time_us,
             is_held: reward.is_held,
+            lot: reward.expire_time_us,
         }
     }
 }
@@ -234,6 +239,7 @@ impl From<RewardShare> for ReferralReward {
             pending_minor: share.pending_minor,
             release_time_us: share.release_time,
             is_held: share.is_held,
+            expire_time_us: share.lot,
         }
     }
 }

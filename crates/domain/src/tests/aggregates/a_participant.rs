@@ -70,6 +70,7 @@ fn grant(rule: RewardRule, quote: Quote) -> ParticipantCommand {
         purchase_id: Some(purchase("order-1")),
         basis_minor: Some(200_000),
         release_time: None,
+        expire_time: None,
     }))
 }
 
@@ -101,7 +102,15 @@ fn in_all(available: i64) -> Buckets {
 }
 
 fn posting(kind: EntryKind, amount: i64, after: Buckets) -> Posting {
-    Posting { kind, amount, from: None, to: Bucket::Available, unit: "INR".into(), after }
+    Posting {
+        kind,
+        amount,
+        from: None,
+        to: Bucket::Available,
+        expire_time_us: None,
+        unit: "INR".into(),
+        after,
+    }
 }
 
 fn after(events: impl IntoIterator<Item = ParticipantEvent>) -> Participant {

@@ -23,7 +23,7 @@ fn in_currency(id: &str, scene: &Scene, amount_minor: i64) -> Price {
 }
 
 impl Scene {
-    fn refund(&mut self, id: &str, refund: &str, amount: i64) -> Result<(), Halt> {
+    pub(super) fn refund(&mut self, id: &str, refund: &str, amount: i64) -> Result<(), Halt> {
         let amount = Some(in_currency(id, self, amount));
         self.tell(&Command::RefundPurchase(RefundPurchase {
             purchase_id: order(id),
@@ -35,7 +35,7 @@ impl Scene {
         }))
     }
 
-    fn refund_the_rest(&mut self, id: &str, refund: &str) -> Result<(), Halt> {
+    pub(super) fn refund_the_rest(&mut self, id: &str, refund: &str) -> Result<(), Halt> {
         self.tell(&Command::RefundPurchase(RefundPurchase {
             purchase_id: order(id),
             refund_id: RefundId::parse(refund).unwrap(),
@@ -46,7 +46,7 @@ impl Scene {
         }))
     }
 
-    fn cancel(&mut self, id: &str, refund: &str) -> Result<(), Halt> {
+    pub(super) fn cancel(&mut self, id: &str, refund: &str) -> Result<(), Halt> {
         self.tell(&Command::CancelRefund(CancelRefund {
             purchase_id: order(id),
             refund_id: RefundId::parse(refund).unwrap(),
@@ -54,7 +54,7 @@ impl Scene {
         }))
     }
 
-    fn dispute(&mut self, id: &str, dispute: &str, amount: i64) -> Result<(), Halt> {
+    pub(super) fn dispute(&mut self, id: &str, dispute: &str, amount: i64) -> Result<(), Halt> {
         let amount = Some(in_currency(id, self, amount));
         self.tell(&Command::OpenDispute(OpenDispute {
             purchase_id: order(id),
@@ -64,7 +64,12 @@ impl Scene {
         }))
     }
 
-    fn close(&mut self, id: &str, dispute: &str, outcome: DisputeOutcome) -> Result<(), Halt> {
+    pub(super) fn close(
+        &mut self,
+        id: &str,
+        dispute: &str,
+        outcome: DisputeOutcome,
+    ) -> Result<(), Halt> {
         self.tell(&Command::CloseDispute(CloseDispute {
             purchase_id: order(id),
             dispute_id: DisputeId::parse(dispute).unwrap(),
@@ -73,12 +78,12 @@ impl Scene {
         }))
     }
 
-    fn order(&mut self, id: &str, buyer: &str, amount: i64, currency: &str) {
+    pub(super) fn order(&mut self, id: &str, buyer: &str, amount: i64, currency: &str) {
         self.purchase(id, buyer, amount, currency, None).unwrap();
     }
 
     /// Pending, available, and net earned.
-    fn money(&self, name: &str) -> (i64, i64, i64) {
+    pub(super) fn money(&self, name: &str) -> (i64, i64, i64) {
         let Buckets { pending, available, .. } = *self.participant(name).buckets();
         assert!(self.participant(name).buckets().reconcile());
         (pending, available, self.participant(name).earned_minor())
@@ -447,7 +452,11 @@ fn disputes_that_cannot_be_are_refused_with_their_reasons() {
 const DAY: i64 = 24 * 60 * 60;
 
 impl Scene {
-    fn end_period(&mut self, source: &str, purchase_id: Option<&str>) -> Result<(), Halt> {
+    pub(super) fn end_period(
+        &mut self,
+        source: &str,
+        purchase_id: Option<&str>,
+    ) -> Result<(), Halt> {
         self.tell(&Command::EndHoldPeriod(EndHoldPeriod {
             program_id: program(PROGRAM),
             source_user_id: user(source),
@@ -456,7 +465,7 @@ impl Scene {
     }
 
     /// The name of the last reward of a participant.
-    fn last_reward(&self, earner: &str) -> RewardName {
+    pub(super) fn last_reward(&self, earner: &str) -> RewardName {
         let key = StreamKey::of::<Participant>(&Scene::id(earner));
         let mut log = self.memory.log().iter().rev().filter(|logged| logged.key == key);
         let (sequence, granted) = log
@@ -477,15 +486,15 @@ impl Scene {
         }
     }
 
-    fn hold(&mut self, name: &RewardName) -> Result<(), Halt> {
+    pub(super) fn hold(&mut self, name: &RewardName) -> Result<(), Halt> {
         self.tell(&Command::HoldReward(HoldReward { reward: name.clone(), note: None }))
     }
 
-    fn release_reward(&mut self, name: &RewardName) -> Result<(), Halt> {
+    pub(super) fn release_reward(&mut self, name: &RewardName) -> Result<(), Halt> {
         self.tell(&Command::ReleaseReward(HoldReward { reward: name.clone(), note: None }))
     }
 
-    fn pass(&mut self, seconds: i64) {
+    pub(super) fn pass(&mut self, seconds: i64) {
         self.memory.set_now(self.memory.now().plus_seconds(seconds));
     }
 }

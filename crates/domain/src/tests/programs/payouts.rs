@@ -52,7 +52,7 @@ impl Scene {
         scene.line(&["ana", "bob", "cy"]);
         scene.sign_up("otto");
         assert_eq!(scene.buy("bob", 100_000).granted(), [("ana", 1, 5_000)]);
-        scene.adjust_by("bob", 10_000);
+        scene.change_by("bob", 10_000);
         scene.set_method("ana");
         scene.set_method("bob");
         scene
@@ -64,7 +64,7 @@ impl Scene {
         self.tell(&Command::SetPayoutMethod { user_id: user(name), method }).unwrap();
     }
 
-    fn adjust_by(&mut self, name: &str, amount_minor: i64) {
+    fn change_by(&mut self, name: &str, amount_minor: i64) {
         let number = self.memory.log().len();
         let adjust = AdjustBalance {
             participant: member(name),
@@ -161,15 +161,15 @@ fn a_line_reserves_the_smaller_of_what_was_available_then_and_what_is_now() {
     let mut scene = Scene::with_balances();
     scene.create("may", 1).unwrap();
     // ana has earned since, bob has lost something.
-    scene.adjust_by("ana", 700);
-    scene.adjust_by("bob", -600);
+    scene.change_by("ana", 700);
+    scene.change_by("bob", -600);
     assert_eq!(scene.collect("may", "ana", 5_000), PayoutLineState::Reserved);
     assert_eq!(scene.collect("may", "bob", 10_000), PayoutLineState::Reserved);
     assert_eq!(scene.payout_money("ana"), (700, 5_000, 0));
     assert_eq!(scene.payout_money("bob"), (0, 9_400, 0));
     let earned = scene.participant("ana").earned_minor();
     // Collected again, whatever is available now, nothing changes.
-    scene.adjust_by("bob", 5_000);
+    scene.change_by("bob", 5_000);
     assert_eq!(scene.collect("may", "bob", 10_000), PayoutLineState::Reserved);
     assert_eq!(scene.payout_money("bob"), (5_000, 9_400, 0));
     assert_eq!(scene.participant("ana").earned_minor(), earned);
@@ -180,7 +180,7 @@ fn who_gets_nothing_is_skipped_with_the_reason() {
     let mut scene = Scene::with_balances();
     for name in ["off", "gone", "debt", "flagged", "nobody", "low", "lost"] {
         scene.refer("otto", name);
-        scene.adjust_by(name, 500);
+        scene.change_by(name, 500);
         if name != "nobody" {
             scene.set_method(name);
         }
@@ -188,10 +188,10 @@ fn who_gets_nothing_is_skipped_with_the_reason() {
     scene.create("may", 400).unwrap();
     scene.deactivate("off");
     scene.erase("gone", true).unwrap();
-    scene.adjust_by("debt", -501);
+    scene.change_by("debt", -501);
     scene.reject("flagged").unwrap();
-    scene.adjust_by("low", -101);
-    scene.adjust_by("lost", -500);
+    scene.change_by("low", -101);
+    scene.change_by("lost", -500);
     for (name, reason) in [
         ("off", SkipReason::Inactive),
         ("gone", SkipReason::Erased),
@@ -326,8 +326,8 @@ fn a_failed_payout_makes_everything_available_again_and_the_next_one_pays_it() {
     assert_eq!(scene.collect("june", "ana", 5_000), PayoutLineState::Reserved);
     scene.end_collection("june", 5_000);
     scene.confirm_by("olga", "june", Some("ana"), None).unwrap();
-    scene.adjust_by("ana", -2_000);
-    scene.adjust_by("ana", 5_000);
+    scene.change_by("ana", -2_000);
+    scene.change_by("ana", 5_000);
     scene.create("july", 1).unwrap();
     assert_eq!(scene.collect("july", "ana", 3_000), PayoutLineState::Reserved);
     assert_eq!(scene.payout_money("ana"), (0, 3_000, 5_000));

@@ -346,6 +346,7 @@ fn a_purchase_remembers_who_earned_what_and_that_it_converted() {
         pending_minor: 0,
         release_time: None,
         is_held: false,
+        lot: None,
     };
     let outcome = |rewards, converted| PurchaseOutcome {
         program_id: program(PROGRAM),

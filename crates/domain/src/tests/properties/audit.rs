@@ -129,6 +129,9 @@ impl Audit {
             ParticipantEvent::BalanceAdjusted(adjusted) => {
                 ledger.balance += adjusted.posting.amount;
             }
+            ParticipantEvent::BalanceExpired(expired) => {
+                ledger.balance += expired.posting.amount;
+            }
             ParticipantEvent::BalanceForfeited(forfeited) => {
                 ledger.balance += forfeited.posting.amount;
             }
@@ -136,6 +139,8 @@ impl Audit {
             | ParticipantEvent::PayoutReturned(PayoutReturned { posting, .. }) => {
                 ledger.balance += posting.amount;
             }
+            ParticipantEvent::BalanceSpent(spent) => ledger.balance += spent.posting.amount,
+            ParticipantEvent::SpendingReturned(back) => ledger.balance += back.posting.amount,
             ParticipantEvent::ParticipantDeactivated(_)
             | ParticipantEvent::ParticipantErased(_) => {
                 ledger.inactive = true;

@@ -1,0 +1,320 @@
+//! Lots: the parts of what is available that expire, by the moment at which they do.
+//!
+//! A lot is named by its moment, the end of a month. What has no lot does not expire. Lots are kept by postings alone:
+//! a posting that adds to what is available says to which lot, and one that takes from it can say from which lot first.
+
+use serde::{Deserialize, Serialize};
+
+use crate::purchase::RewardShare;
+use crate::rules::{MAX_EXPIRE_MONTHS, ProgramRules};
+use crate::{Posting, Timestamp};
+
+/// The most lots of a participant: a month's end for each month that rewards can last, that of the present month, and
+/// one that is over and has not expired yet. Only a change of the time zone can make for more.
+const MAX_LOTS: usize = MAX_EXPIRE_MONTHS as usize + 2;
+
+/// A part of what is available that expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Lot {
+    /// When it expires.
+    pub expire_time: Timestamp,
+    /// How much, in minor units; above zero.
+    pub amount_minor: i64,
+}
+
+/// The lots of a participant, the next one first. Together they are never more than what is available.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(transparent)]
+pub struct Lots(Vec<Lot>);
+
+/// The lots that a change of a reward concerns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RewardLots {
+    /// The lot from which is taken first what is taken from what is available.
+    pub own: Option<Timestamp>,
+    /// The lot to which goes what becomes available.
+    pub next: Option<Timestamp>,
+}
+
+/// A part of an amount, in minor units, and when it expires; `None` if never.
+pub(crate) type LotPart = (i64, Option<Timestamp>);
+
+/// In what parts an amount comes back that was taken in parts: each to its own lot or, if that is over, to the present
+/// one. What goes to one lot is one part.
+pub(crate) fn parts_back(
+    parts: impl IntoIterator<Item = LotPart>,
+    rules: &ProgramRules,
+    now: Timestamp,
+) -> Vec<LotPart> {
+    let mut back: Vec<LotPart> = Vec::new();
+    for (amount_minor, own) in parts {
+        let lot = if own.is_some_and(|own| own <= now) { rules.expire_time(now) } else { own };
+        match back.iter_mut().find(|(_, known)| *known == lot) {
+            Some((sum_minor, _)) => *sum_minor = sum_minor.saturating_add(amount_minor),
+            None => back.push((amount_minor, lot)),
+        }
+    }
+    back
+}
+
+impl RewardShare {
+    /// The lots that a change of the reward concerns now, by the rules of its version. What comes back goes to the lot
+    /// that it came from or, if that is over, to the present one.
+    pub(crate) fn lots(&self, rules: &ProgramRules, now: Timestamp) -> RewardLots {
+        let lasting = self.lot.filter(|lot| *lot > now);
+        RewardLots { own: self.lot, next: lasting.or_else(|| rules.expire_time(now)) }
+    }
+
+    /// Takes over the lot to which a posting has added the reward or a part of it.
+    pub(crate) fn enter_lot(&mut self, posting: &Posting) {
+        self.lot = posting.lot_added_to().or(self.lot);
+    }
+}
+
+impl Lots {
+    /// All lots, the next one first.
+    #[must_use]
+    pub fn as_slice(&self) -> &[Lot] {
+        &self.0
+    }
+
+    /// How much is in the lot of that moment.
+    #[must_use]
+    pub fn amount_minor(&self, expire_time: Timestamp) -> i64 {
+        self.0.iter().find(|lot| lot.expire_time == expire_time).map_or(0, |lot| lot.amount_minor)
+    }
+
+    /// The lots whose time has come.
+    pub fn due(&self, now: Timestamp) -> impl Iterator<Item = Lot> {
+        self.0.iter().copied().take_while(move |lot| lot.expire_time <= now)
+    }
+
+    /// In what parts an amount is taken from what is available: from the next lot on, and last what does not expire.
+    pub(crate) fn parts_of(&self, amount_minor: i64) -> Vec<LotPart> {
+        let mut left = amount_minor;
+        let mut parts: Vec<LotPart> = Vec::new();
+        for lot in &self.0 {
+            let taken = lot.amount_minor.min(left);
+            if taken > 0 {
+                parts.push((taken, Some(lot.expire_time)));
+                left = left.saturating_sub(taken);
+            }
+        }
+        if left > 0 {
+            parts.push((left, None));
+        }
+        parts
+    }
+
+    /// What is in all of them.
+    fn total_minor(&self) -> i64 {
+        self.0.iter().fold(0, |sum, lot| sum.saturating_add(lot.amount_minor))
+    }
+
+    /// Follows a posting.
+    ///
+    /// What is taken comes from the lot that the posting names, then from the others, the next one first, and then from
+    /// what does not expire. Of what is added to a debt, only what is above zero afterwards is left to expire.
+    pub(crate) fn post(&mut self, posting: &Posting) {
+        let change = posting.available_change();
+        match posting.expire_time_us {
+            Some(expire_time) if change > 0 => self.add(expire_time, change),
+            _ if self.0.is_empty() => return,
+            own if change < 0 => self.take(own, change.saturating_neg()),
+            _ => {}
+        }
+        let excess = self.total_minor().saturating_sub(posting.after.available.max(0));
+        if excess > 0 {
+            self.take(None, excess);
+        }
+    }
+
+    fn add(&mut self, expire_time: Timestamp, amount_minor: i64) {
+        match self.0.binary_search_by_key(&expire_time, |lot| lot.expire_time) {
+            Ok(index) => {
+                let lot = &mut self.0[index];
+                lot.amount_minor = lot.amount_minor.saturating_add(amount_minor);
+            }
+            Err(index) => self.0.insert(index, Lot { expire_time, amount_minor }),
+        }
+        if self.0.len() > MAX_LOTS {
+            self.merge_closest();
+        }
+    }
+
+    /// Of the two lots that are closest to each other, makes one that expires with the earlier.
+    fn merge_closest(&mut self) {
+        let gap = |index: &usize| self.0[*index].expire_time.0 - self.0[*index - 1].expire_time.0;
+        if let Some(index) = (1..self.0.len()).min_by_key(gap) {
+            let later = self.0.remove(index);
+            let earlier = &mut self.0[index - 1];
+            earlier.amount_minor = earlier.amount_minor.saturating_add(later.amount_minor);
+        }
+    }
+
+    fn take(&mut self, own: Option<Timestamp>, amount_minor: i64) {
+        let mut left = amount_minor;
+        let mut take = |lot: &mut Lot| {
+            let taken = lot.amount_minor.min(left);
+            lot.amount_minor -= taken;
+            left -= taken;
+        };
+        self.0.iter_mut().filter(|lot| Some(lot.expire_time) == own).for_each(&mut take);
+        self.0.iter_mut().for_each(take);
+        self.0.retain(|lot| lot.amount_minor > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{Bucket, Buckets, EntryKind};
+
+    /// An account that postings change.
+    #[derive(Default)]
+    struct Account {
+        buckets: Buckets,
+        lots: Lots,
+    }
+
+    impl Account {
+        fn post(&mut self, amount: i64, lot: Option<i64>) {
+            let kind = EntryKind::Adjustment;
+            let posting = self.buckets.post(kind, amount, Bucket::Available, "USD").unwrap();
+            self.follow(&posting.in_lot(lot.map(Timestamp)));
+        }
+
+        fn follow(&mut self, posting: &Posting) {
+            self.lots.post(posting);
+            self.buckets = posting.after;
+        }
+
+        fn lots(&self) -> Vec<(i64, i64)> {
+            let pair = |lot: &Lot| (lot.expire_time.0, lot.amount_minor);
+            self.lots.as_slice().iter().map(pair).collect()
+        }
+    }
+
+    #[test]
+    fn the_next_lot_is_spent_first_and_what_does_not_expire_last() {
+        let mut account = Account::default();
+        account.post(50, None);
+        account.post(20, Some(2));
+        account.post(10, Some(1));
+        account.post(5, Some(2));
+        assert_eq!(account.lots(), [(1, 10), (2, 25)]);
+        account.post(-12, None);
+        assert_eq!(account.lots(), [(2, 23)]);
+        account.post(-30, None);
+        assert_eq!((account.lots(), account.buckets.available), (vec![], 43));
+    }
+
+    #[test]
+    fn a_lot_that_is_named_is_taken_from_first() {
+        let mut account = Account::default();
+        account.post(10, Some(1));
+        account.post(20, Some(2));
+        account.post(-15, Some(2));
+        assert_eq!(account.lots(), [(1, 10), (2, 5)]);
+        account.post(-7, Some(2));
+        assert_eq!(account.lots(), [(1, 8)]);
+        account.post(-3, Some(9));
+        assert_eq!(account.lots(), [(1, 5)]);
+    }
+
+    #[test]
+    fn what_pays_a_debt_does_not_expire() {
+        let mut account = Account::default();
+        account.post(-30, None);
+        account.post(20, Some(1));
+        assert_eq!(account.lots(), []);
+        account.post(25, Some(2));
+        assert_eq!((account.lots(), account.buckets.available), (vec![(2, 15)], 15));
+    }
+
+    #[test]
+    fn of_too_many_lots_the_two_that_are_closest_are_one() {
+        let mut account = Account::default();
+        for month in 0..i64::try_from(MAX_LOTS).unwrap() {
+            account.post(1, Some(1_000 * month));
+        }
+        assert_eq!(account.lots().len(), MAX_LOTS);
+        account.post(7, Some(5_001));
+        assert_eq!(account.lots().len(), MAX_LOTS);
+        assert_eq!(account.lots.amount_minor(Timestamp(5_000)), 8);
+        assert_eq!(account.lots.amount_minor(Timestamp(5_001)), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn lots_are_above_zero_in_order_and_never_more_than_what_is_available(
+            postings in proptest::collection::vec(
+                (-1_000_i64..1_000, proptest::option::of(0_i64..90), any::<bool>(), any::<bool>()),
+                0..200,
+            ),
+        ) {
+            let mut account = Account::default();
+            for (amount, lot, moves, up) in postings {
+                if moves {
+                    let (from, to) = (Bucket::Available, Bucket::Pending);
+                    let (from, to) = if up { (to, from) } else { (from, to) };
+                    let posting = account.buckets.transfer(amount.abs(), from, to, "USD").unwrap();
+                    account.follow(&posting.in_lot(lot.map(Timestamp)));
+                } else {
+                    account.post(amount, lot);
+                }
+                let lots = account.lots();
+                prop_assert!(lots.iter().all(|(_, amount)| *amount > 0), "{lots:?}");
+                prop_assert!(lots.is_sorted_by(|one, other| one.0 < other.0), "{lots:?}");
+                prop_assert!(lots.len() <= MAX_LOTS);
+                let total: i64 = lots.iter().map(|(_, amount)| amount).sum();
+                prop_assert!(total <= account.buckets.available.max(0), "{lots:?}");
+            }
+        }
+
+        #[test]
+        fn what_is_taken_in_parts_leaves_what_taking_it_at_once_leaves_and_adds_up_when_it_is_back(
+            lots in proptest::collection::vec((1_i64..1_000, proptest::option::of(0_i64..60)), 1..50),
+            share in 1_i64..=100,
+        ) {
+            let (mut at_once, mut by_part) = (Account::default(), Account::default());
+            for (amount, lot) in &lots {
+                at_once.post(*amount, *lot);
+                by_part.post(*amount, *lot);
+            }
+            let before = by_part.lots();
+            let amount = (at_once.buckets.available * share / 100).max(1);
+            let parts = by_part.lots.parts_of(amount);
+            at_once.post(-amount, None);
+            for (part, lot) in &parts {
+                by_part.post(-part, lot.map(|lot| lot.0));
+            }
+            prop_assert_eq!(by_part.lots(), at_once.lots());
+            prop_assert_eq!(by_part.buckets, at_once.buckets);
+            for (part, lot) in parts {
+                by_part.post(part, lot.map(|lot| lot.0));
+            }
+            prop_assert_eq!(by_part.lots(), before);
+        }
+
+        #[test]
+        fn everything_that_was_given_a_lot_expires_if_nothing_is_taken(
+            amounts in proptest::collection::vec((1_i64..1_000, 0_i64..60), 0..100),
+        ) {
+            let mut account = Account::default();
+            for (amount, lot) in &amounts {
+                account.post(*amount, Some(*lot));
+            }
+            for lot in account.lots.clone().due(Timestamp(60)) {
+                account.post(-lot.amount_minor, Some(lot.expire_time.0));
+            }
+            prop_assert_eq!((account.lots(), account.buckets.available), (vec![], 0));
+        }
+    }
+}

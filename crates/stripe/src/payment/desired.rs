@@ -1,0 +1,402 @@
+//! The state in which a payment's purchase, refunds and disputes should be.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{OfDispute, OfRefund, Payment, Told};
+use crate::currency::{CurrencyFault, minor_units};
+use crate::event::{Amount, DisputeStatus};
+
+/// What only the caller knows.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    /// How many decimals ISO 4217 gives a currency, by its code in capitals; `None` if it is not money.
+    pub iso_digits: &'a dyn Fn(&str) -> Option<u32>,
+    /// Whether a text can be the id of a user.
+    pub is_user_id: &'a dyn Fn(&str) -> bool,
+}
+
+/// An amount in minor units of ISO 4217.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Money {
+    /// In minor units.
+    pub amount_minor: i64,
+    /// A code in capitals.
+    pub currency_code: String,
+}
+
+/// The state in which everything should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Desired {
+    /// The purchase; absent while it lacks an amount or a buyer.
+    pub purchase: Option<DesiredPurchase>,
+    /// What was paid, whoever bought; absent while nothing tells of it.
+    pub paid: Option<Money>,
+    /// Refunds by their ids. Kept here while there is no purchase.
+    pub refunds: BTreeMap<String, DesiredRefund>,
+    /// By charge, up to where refunds were said to add up.
+    pub raised_to: BTreeMap<String, RaisedTo>,
+    /// Disputes by their ids. Kept here while there is no purchase.
+    pub disputes: BTreeMap<String, DesiredDispute>,
+    /// What waits for an event or an operator, in a fixed order.
+    pub parked: Vec<Parked>,
+}
+
+/// A purchase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredPurchase {
+    /// The payment intent's id.
+    pub purchase_id: String,
+    /// Who bought.
+    pub buyer_user_id: String,
+    /// What was paid.
+    pub paid: Money,
+    /// The earliest event that told of the money, in seconds since 1970. It can be earlier than what the purchase was
+    /// recorded with, if that event came late.
+    pub time_seconds: i64,
+    /// Whether the amount is what the intent received, not yet only a session's total.
+    pub is_settled: bool,
+}
+
+/// A refund.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredRefund {
+    /// How much went back.
+    pub amount: Money,
+    /// Whether it did not happen after all.
+    pub is_cancelled: bool,
+}
+
+/// A running total of the refunds of a charge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RaisedTo {
+    /// What all refunds of the charge added up to.
+    pub total: Money,
+    /// When, in seconds since 1970.
+    pub at_seconds: i64,
+    /// What of the total the refunds known here do not explain, in minor units; 0 if they explain all of it.
+    pub unexplained_minor: i64,
+}
+
+/// A dispute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DesiredDispute {
+    /// How much is disputed.
+    pub amount: Money,
+    /// How it stands.
+    pub state: DisputeState,
+}
+
+/// How a dispute stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DisputeState {
+    /// Not decided.
+    Open,
+    /// Decided.
+    Closed(Outcome),
+}
+
+/// How a dispute ended, as the merchant sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The money stays; or it was an inquiry that came to nothing.
+    Won,
+    /// The money is gone.
+    Lost,
+}
+
+/// Why an amount cannot be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AmountFault {
+    /// The currency is not one of ISO 4217.
+    UnknownCurrency,
+    /// It has no counterpart in minor units.
+    Unconvertible(CurrencyFault),
+    /// It is not in the currency of the purchase, whose code this is.
+    OtherCurrency(String),
+}
+
+/// What waits for an event or an operator, and is not recorded until then.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Parked {
+    /// The payment is known, but nobody says who bought. An event or an operator can.
+    NoBuyer,
+    /// Somebody is named, but by texts that are no user ids.
+    UnusableBuyer {
+        /// The texts.
+        named: Vec<String>,
+    },
+    /// Several people are named; the purchase is of the first.
+    BuyersDiffer {
+        /// Whose purchase it is.
+        buyer_user_id: String,
+        /// Who else is named.
+        others: Vec<String>,
+    },
+    /// An invoice was paid by the payment, which has not been reported itself. It usually follows at once; else the
+    /// endpoint does not receive `payment_intent.succeeded`.
+    IntentMissing,
+    /// A session has another total than what counts. The difference is not recorded.
+    AmountsDiffer {
+        /// What counts: what was received or, until that is known, the first total.
+        counted: Amount,
+        /// What the session says.
+        told: Amount,
+    },
+    /// The amount of the purchase, a refund, a running total or a dispute cannot be recorded.
+    UnusableAmount {
+        /// The payment intent, refund, charge or dispute.
+        object_id: String,
+        /// The amount.
+        amount: Amount,
+        /// Why.
+        fault: AmountFault,
+    },
+    /// A dispute is in a status that does not say where the money is. It stays open.
+    UnclearDispute {
+        /// The dispute.
+        dispute_id: String,
+        /// The status.
+        status: String,
+    },
+    /// The purchase was recorded with another amount.
+    RecordedAmountDiffers {
+        /// What is recorded.
+        recorded: Money,
+        /// What should be.
+        desired: Money,
+    },
+    /// The purchase was recorded for another buyer.
+    RecordedBuyerDiffers {
+        /// Whose purchase it is by the record.
+        recorded_user_id: String,
+        /// Whose it should be.
+        desired_user_id: String,
+    },
+    /// The purchase was recorded in another currency than a refund, a running total or a dispute.
+    RecordedCurrencyDiffers {
+        /// The refund, charge or dispute.
+        object_id: String,
+        /// Its amount.
+        amount: Money,
+        /// The currency of what is recorded.
+        recorded_currency_code: String,
+    },
+    /// A refund was recorded with another amount, by another door.
+    RecordedRefundDiffers {
+        /// The refund.
+        refund_id: String,
+        /// What is recorded, in minor units.
+        recorded_minor: i64,
+        /// What should be.
+        desired_minor: i64,
+    },
+    /// A dispute that is recorded as closed is open again, or has another outcome. A closed one cannot be changed.
+    DisputeChanged {
+        /// The dispute.
+        dispute_id: String,
+        /// How it should stand.
+        state: DisputeState,
+    },
+}
+
+impl Parked {
+    /// Whether it says why there is no purchase: no longer worth a word once one is recorded.
+    pub(super) fn is_about_lacking_purchase(&self) -> bool {
+        match self {
+            Self::NoBuyer | Self::UnusableBuyer { .. } | Self::IntentMissing => true,
+            Self::BuyersDiffer { .. }
+            | Self::AmountsDiffer { .. }
+            | Self::UnusableAmount { .. }
+            | Self::UnclearDispute { .. }
+            | Self::RecordedAmountDiffers { .. }
+            | Self::RecordedBuyerDiffers { .. }
+            | Self::RecordedCurrencyDiffers { .. }
+            | Self::RecordedRefundDiffers { .. }
+            | Self::DisputeChanged { .. } => false,
+        }
+    }
+}
+
+impl Rules<'_> {
+    fn money(&self, amount: &Amount) -> Result<Money, AmountFault> {
+        let currency_code = amount.currency.to_ascii_uppercase();
+        let digits = (self.iso_digits)(&currency_code).ok_or(AmountFault::UnknownCurrency)?;
+        let amount_minor = minor_units(amount.amount, &amount.currency, digits);
+        let amount_minor = amount_minor.map_err(AmountFault::Unconvertible)?;
+        Ok(Money { amount_minor, currency_code })
+    }
+
+    /// As [`Self::money`], of something that must be in the currency of the purchase, if that is known.
+    fn money_in(&self, amount: &Amount, counted: Option<&Amount>) -> Result<Money, AmountFault> {
+        match counted {
+            Some(counted) if counted.currency != amount.currency => {
+                Err(AmountFault::OtherCurrency(counted.currency.to_ascii_uppercase()))
+            }
+            Some(_) | None => self.money(amount),
+        }
+    }
+}
+
+impl Payment {
+    /// The state in which everything should be, by all that was said.
+    #[must_use]
+    pub fn desired(&self, rules: &Rules) -> Desired {
+        let mut desired = Desired::default();
+        let counted = self.counted();
+        self.want_purchase(rules, counted.as_ref(), &mut desired);
+        let counted = counted.map(|told| told.value);
+        for (refund_id, refund) in &self.refunds {
+            let Some(Told { value: amount, .. }) = &refund.made else { continue };
+            let is_cancelled = refund.cancelled_at_seconds.is_some();
+            match rules.money_in(amount, counted.as_ref()) {
+                Ok(amount) => {
+                    let refund = DesiredRefund { amount, is_cancelled };
+                    desired.refunds.insert(refund_id.clone(), refund);
+                }
+                Err(fault) => desired.park_amount(refund_id, amount, fault),
+            }
+        }
+        for (charge_id, told) in &self.charges {
+            let Some(told) = told else { continue };
+            let explained = self.explained(charge_id, told.at_seconds);
+            let amount = told.value.amount.saturating_sub(explained).max(0);
+            let unexplained = Amount { amount, currency: told.value.currency.clone() };
+            let total = rules.money_in(&told.value, counted.as_ref());
+            match total.and_then(|total| Ok((total, rules.money(&unexplained)?))) {
+                Ok((total, Money { amount_minor: unexplained_minor, .. })) => {
+                    let at_seconds = told.at_seconds;
+                    let raised_to = RaisedTo { total, at_seconds, unexplained_minor };
+                    desired.raised_to.insert(charge_id.clone(), raised_to);
+                }
+                Err(fault) => desired.park_amount(charge_id, &told.value, fault),
+            }
+        }
+        for (dispute_id, told) in &self.disputes {
+            let Some(Told { value: OfDispute { status, amount }, .. }) = told else { continue };
+            let state = match status {
+                DisputeStatus::Open => DisputeState::Open,
+                DisputeStatus::Won => DisputeState::Closed(Outcome::Won),
+                DisputeStatus::Lost => DisputeState::Closed(Outcome::Lost),
+                DisputeStatus::Unclear(status) => {
+                    let (dispute_id, status) = (dispute_id.clone(), status.clone());
+                    desired.parked.push(Parked::UnclearDispute { dispute_id, status });
+                    DisputeState::Open
+                }
+            };
+            match rules.money_in(amount, counted.as_ref()) {
+                Ok(amount) => {
+                    let dispute = DesiredDispute { amount, state };
+                    desired.disputes.insert(dispute_id.clone(), dispute);
+                }
+                Err(fault) => desired.park_amount(dispute_id, amount, fault),
+            }
+        }
+        desired
+    }
+
+    /// What counts as paid: what was received; until that is known, the first total of a paid session.
+    fn counted(&self) -> Option<Told<Amount>> {
+        self.received.clone().or_else(|| self.paid_sessions().min().cloned())
+    }
+
+    fn paid_sessions(&self) -> impl Iterator<Item = &Told<Amount>> {
+        self.sessions.values().filter_map(|session| session.paid.as_ref())
+    }
+
+    fn want_purchase(&self, rules: &Rules, counted: Option<&Told<Amount>>, desired: &mut Desired) {
+        let Some(Told { value: counted, at_seconds }) = counted else {
+            if self.invoices.values().any(|invoice| invoice.is_paid) {
+                desired.parked.push(Parked::IntentMissing);
+            }
+            return;
+        };
+        let told = self.paid_sessions().map(|told| &told.value).filter(|told| *told != counted);
+        for told in told {
+            let (counted, told) = (counted.clone(), told.clone());
+            desired.parked.push(Parked::AmountsDiffer { counted, told });
+        }
+        let buyer = self.buyer(rules, desired);
+        let paid = rules.money(counted).map_err(|fault| {
+            desired.park_amount(&self.intent_id, counted, fault);
+        });
+        desired.paid = paid.ok();
+        let Some((buyer_user_id, paid)) = buyer.zip(desired.paid.clone()) else { return };
+        let times = self.paid_sessions().map(|told| told.at_seconds);
+        desired.purchase = Some(DesiredPurchase {
+            purchase_id: self.intent_id.clone(),
+            buyer_user_id,
+            paid,
+            time_seconds: times.fold(*at_seconds, i64::min),
+            is_settled: self.received.is_some(),
+        });
+    }
+
+    /// Who bought; parks that nobody is named, or several people.
+    fn buyer(&self, rules: &Rules, desired: &mut Desired) -> Option<String> {
+        let mut named: Vec<&String> = Vec::new();
+        for name in self.attached_user_id.iter().chain(self.named_in_turn()) {
+            if !named.contains(&name) {
+                named.push(name);
+            }
+        }
+        let is_user_id = |name: &&String| (rules.is_user_id)(name);
+        let (usable, unusable): (Vec<_>, Vec<_>) = named.into_iter().partition(is_user_id);
+        let owned = |names: &[&String]| names.iter().map(|name| (*name).clone()).collect();
+        match usable.split_first() {
+            Some((buyer, [])) => Some((*buyer).clone()),
+            Some((buyer, others)) => {
+                let (buyer_user_id, others) = ((*buyer).clone(), owned(others));
+                desired.parked.push(Parked::BuyersDiffer { buyer_user_id, others });
+                Some((*buyer).clone())
+            }
+            None if unusable.is_empty() => {
+                desired.parked.push(Parked::NoBuyer);
+                None
+            }
+            None => {
+                desired.parked.push(Parked::UnusableBuyer { named: owned(&unusable) });
+                None
+            }
+        }
+    }
+
+    /// Who was named, in the order in which that counts.
+    fn named_in_turn(&self) -> impl Iterator<Item = &String> {
+        let mut references: Vec<_> =
+            self.sessions.values().filter_map(|of| of.reference.as_ref()).collect();
+        let mut metadata: Vec<_> =
+            self.sessions.values().filter_map(|of| of.metadata_user_id.as_ref()).collect();
+        let mut invoices: Vec<_> =
+            self.invoices.values().filter_map(|of| of.subscription_user_id.as_ref()).collect();
+        references.sort();
+        metadata.sort();
+        invoices.sort();
+        let told = references.into_iter().chain(metadata).chain(invoices);
+        told.chain(&self.intent_user_id).map(|told| &told.value)
+    }
+
+    /// What the known refunds of a charge came to at a moment: those made by then and not yet cancelled. Of one second,
+    /// everything counts as known, since a refund and the event of its total share it.
+    fn explained(&self, charge_id: &str, at_seconds: i64) -> i64 {
+        let counts = |refund: &&OfRefund| {
+            refund.charge.as_deref().is_none_or(|of| of == charge_id)
+                && refund.cancelled_at_seconds.is_none_or(|cancelled| cancelled >= at_seconds)
+        };
+        let made = self.refunds.values().filter(counts).filter_map(|refund| refund.made.as_ref());
+        let made = made.filter(|made| made.at_seconds <= at_seconds);
+        made.fold(0, |sum: i64, made| sum.saturating_add(made.value.amount))
+    }
+}
+
+impl Desired {
+    fn park_amount(&mut self, object_id: &str, amount: &Amount, fault: AmountFault) {
+        let (object_id, amount) = (object_id.into(), amount.clone());
+        self.parked.push(Parked::UnusableAmount { object_id, amount, fault });
+    }
+}

@@ -1,0 +1,267 @@
+//! One payment, by everything that was said about it.
+//!
+//! A [`Payment`] belongs to one payment intent, whose id is the id of the purchase. It takes facts in any order,
+//! repeated or not: the same facts always give the same payment. [`Payment::desired`] is the state in which purchase,
+//! refunds and disputes should be, and what an operator must look at; [`Desired::plan`] is what is due, given what is
+//! recorded.
+//!
+//! # What the caller does with an event
+//!
+//! All in one transaction that holds a lock on the event's keys, or in a way that comes to the same:
+//!
+//! 1. A repeated `event_id` changes nothing; it may end here, or go on.
+//! 2. *The fact names its payment* ([`Fact::intent`]): load or begin that payment and [`Payment::apply`] the event. If
+//!    the payment has new keys ([`Payment::keys`]), apply the kept events with one of these keys that name no payment,
+//!    and repeat while keys are new.
+//! 3. *The fact names no payment* (an invoice that is paid, a refund of a charge): keep the event under its keys, and
+//!    apply it to every payment with one of them. An invoice can be paid by several payments. What is kept waits for an
+//!    event that links it, which Stripe sends within days; it need not be kept longer than raw bodies are.
+//! 4. For each payment that changed: [`Payment::desired`], then [`Desired::plan`] on what is recorded, carried out as
+//!    one append with the version of the purchase that was read. The steps of a plan belong together, since one can
+//!    undo what another one makes up for.
+//!
+//! The plan of a payment whose purchase is neither recorded nor due is empty: refunds and disputes wait in the payment,
+//! and are in the plan with the purchase. So a purchase that is recorded by another door, under the intent's id, must
+//! also get the plan of its payment; and so must one that is refunded by another door, since that refund may be the one
+//! which a running total has already told of.
+//!
+//! # Rules
+//!
+//! - *Amount.* What the intent received. Until the intent is reported, the total of a paid session. They are one
+//!   purchase; if they differ, the difference is parked and never added. Sessions in subscription mode record nothing,
+//!   and neither does an invoice: their intent does.
+//! - *Time.* The earliest event that told of the money.
+//! - *Buyer.* Whom an operator attached, else a session's `client_reference_id`, else its `metadata.user_id`, else the
+//!   user of the subscription whose invoice was paid, else the intent's `metadata.user_id`. A text that is no user id
+//!   is passed over. Nobody: parked until an event names somebody. Several: the first of these, and parked.
+//! - *Refunds* by their ids. One that failed or was cancelled does not count, whatever is said of it earlier or later.
+//! - *Running totals* (`charge.refunded`). The latest one by its event's time counts; a late smaller one says nothing.
+//!   It is compared with what the known refunds came to *at that moment*: those made by then and not yet failed. What
+//!   it is more than that is money that went back by refunds not known yet ([`RaisedTo`]). It is 0 as soon as they are
+//!   known. A refund made later is not in the total, and one that failed later still explains it.
+//! - *Disputes* by their ids, as the latest event says. An inquiry counts as a dispute, and is won when it is closed. A
+//!   status that does not say where the money is (`prevented`) leaves the dispute open, and parked.
+
+mod desired;
+mod plan;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::event::{Amount, DisputeStatus, Event, Fact, Key, Session, SessionMode};
+
+pub use desired::{
+    AmountFault, Desired, DesiredDispute, DesiredPurchase, DesiredRefund, DisputeState, Money,
+    Outcome, Parked, RaisedTo, Rules,
+};
+pub use plan::{Plan, Recorded, RecordedDispute, RecordedRefund, Step};
+
+/// What was said, and when the event happened, in seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Told<T> {
+    at_seconds: i64,
+    value: T,
+}
+
+/// Keeps what was said first; of one second, the smaller value, so that the order of delivery decides nothing.
+fn keep_first<T: Ord>(kept: &mut Option<Told<T>>, told: Told<T>) {
+    if kept.as_ref().is_none_or(|kept| told < *kept) {
+        *kept = Some(told);
+    }
+}
+
+/// Keeps what was said last; of one second, the greater value.
+fn keep_last<T: Ord>(kept: &mut Option<Told<T>>, told: Told<T>) {
+    if kept.as_ref().is_none_or(|kept| told > *kept) {
+        *kept = Some(told);
+    }
+}
+
+/// What sessions said.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct OfSession {
+    paid: Option<Told<Amount>>,
+    reference: Option<Told<String>>,
+    metadata_user_id: Option<Told<String>>,
+}
+
+/// What was said about an invoice that the payment belongs to.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct OfInvoice {
+    is_paid: bool,
+    subscription_user_id: Option<Told<String>>,
+}
+
+/// What was said about a refund. The amount never changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+struct OfRefund {
+    /// The time is that of the refund, not of an event.
+    made: Option<Told<Amount>>,
+    charge: Option<String>,
+    /// When it was first said to be cancelled.
+    cancelled_at_seconds: Option<i64>,
+}
+
+/// What was said about a dispute. The status comes first, so that of one second what is decided counts.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct OfDispute {
+    status: DisputeStatus,
+    amount: Amount,
+}
+
+/// A payment. Serialise it to keep it; its fields are for this module only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    intent_id: String,
+    #[serde(default)]
+    attached_user_id: Option<String>,
+    #[serde(default)]
+    received: Option<Told<Amount>>,
+    #[serde(default)]
+    intent_user_id: Option<Told<String>>,
+    #[serde(default)]
+    sessions: BTreeMap<String, OfSession>,
+    #[serde(default)]
+    invoices: BTreeMap<String, OfInvoice>,
+    /// Running totals of refunds by charge; a charge without one is known by its id only.
+    #[serde(default)]
+    charges: BTreeMap<String, Option<Told<Amount>>>,
+    #[serde(default)]
+    refunds: BTreeMap<String, OfRefund>,
+    #[serde(default)]
+    disputes: BTreeMap<String, Option<Told<OfDispute>>>,
+}
+
+impl Payment {
+    /// A payment of which nothing is known.
+    #[must_use]
+    pub fn new(intent_id: &str) -> Self {
+        Self {
+            intent_id: intent_id.into(),
+            attached_user_id: None,
+            received: None,
+            intent_user_id: None,
+            sessions: BTreeMap::new(),
+            invoices: BTreeMap::new(),
+            charges: BTreeMap::new(),
+            refunds: BTreeMap::new(),
+            disputes: BTreeMap::new(),
+        }
+    }
+
+    /// The payment intent, and the id of the purchase.
+    #[must_use]
+    pub fn intent_id(&self) -> &str {
+        &self.intent_id
+    }
+
+    /// All objects that belong to the payment, as far as facts have said so.
+    #[must_use]
+    pub fn keys(&self) -> BTreeSet<Key> {
+        let sessions = self.sessions.keys().cloned().map(Key::Session);
+        let invoices = self.invoices.keys().cloned().map(Key::Invoice);
+        let charges = self.charges.keys().cloned().map(Key::Charge);
+        let own = std::iter::once(Key::Intent(self.intent_id.clone()));
+        own.chain(sessions).chain(invoices).chain(charges).collect()
+    }
+
+    /// Whether a fact is about this payment: it names the payment, or it names none, but an object of the payment.
+    #[must_use]
+    pub fn concerns(&self, fact: &Fact) -> bool {
+        if let Some(intent_id) = fact.intent() {
+            return intent_id == self.intent_id;
+        }
+        let keys = self.keys();
+        fact.keys().iter().any(|key| keys.contains(key))
+    }
+
+    /// Takes an event into account, and says whether that changed anything. One about another payment changes nothing.
+    pub fn apply(&mut self, event: &Event) -> bool {
+        if !self.concerns(&event.fact) {
+            return false;
+        }
+        let before = self.clone();
+        self.take(&event.fact, event.created_seconds);
+        *self != before
+    }
+
+    /// An operator says who bought. That goes before what any event says.
+    pub fn attach(&mut self, buyer_user_id: &str) {
+        self.attached_user_id = Some(buyer_user_id.into());
+    }
+
+    fn take(&mut self, fact: &Fact, at_seconds: i64) {
+        match fact {
+            Fact::Session(session) => self.take_session(session, at_seconds),
+            Fact::IntentSucceeded(intent) => {
+                self.know_charge(intent.latest_charge.as_ref());
+                keep_user(&mut self.intent_user_id, intent.metadata_user_id.as_ref(), at_seconds);
+                if intent.received.amount > 0 {
+                    let told = Told { at_seconds, value: intent.received.clone() };
+                    keep_first(&mut self.received, told);
+                }
+            }
+            Fact::InvoicePaymentPaid(paid) => {
+                self.invoices.entry(paid.invoice.clone()).or_default().is_paid = true;
+            }
+            Fact::InvoicePaid(invoice) => {
+                let of = self.invoices.entry(invoice.invoice_id.clone()).or_default();
+                let user_id = invoice.subscription_user_id.as_ref();
+                keep_user(&mut of.subscription_user_id, user_id, at_seconds);
+            }
+            Fact::Refund(refund) => {
+                self.know_charge(refund.charge.as_ref());
+                let of = self.refunds.entry(refund.refund_id.clone()).or_default();
+                let made = Told { at_seconds: refund.made_seconds, value: refund.amount.clone() };
+                keep_first(&mut of.made, made);
+                of.charge = of.charge.take().max(refund.charge.clone());
+                if refund.is_cancelled {
+                    let before = of.cancelled_at_seconds.unwrap_or(i64::MAX);
+                    of.cancelled_at_seconds = Some(before.min(at_seconds));
+                }
+            }
+            Fact::ChargeRefunded(charge) => {
+                let of = self.charges.entry(charge.charge_id.clone()).or_default();
+                keep_last(of, Told { at_seconds, value: charge.refunded.clone() });
+            }
+            Fact::Dispute(dispute) => {
+                self.know_charge(dispute.charge.as_ref());
+                let (status, amount) = (dispute.status.clone(), dispute.amount.clone());
+                let of = self.disputes.entry(dispute.dispute_id.clone()).or_default();
+                keep_last(of, Told { at_seconds, value: OfDispute { status, amount } });
+            }
+            Fact::Unknown => {}
+        }
+    }
+
+    fn take_session(&mut self, session: &Session, at_seconds: i64) {
+        if let Some(invoice) = &session.invoice {
+            self.invoices.entry(invoice.clone()).or_default();
+        }
+        let of = self.sessions.entry(session.session_id.clone()).or_default();
+        keep_user(&mut of.reference, session.client_reference_id.as_ref(), at_seconds);
+        keep_user(&mut of.metadata_user_id, session.metadata_user_id.as_ref(), at_seconds);
+        match (session.mode, &session.total) {
+            (SessionMode::Payment, Some(total)) if session.is_paid && total.amount > 0 => {
+                keep_first(&mut of.paid, Told { at_seconds, value: total.clone() });
+            }
+            (SessionMode::Payment | SessionMode::Subscription | SessionMode::Other, _) => {}
+        }
+    }
+
+    fn know_charge(&mut self, charge_id: Option<&String>) {
+        if let Some(charge_id) = charge_id {
+            self.charges.entry(charge_id.clone()).or_default();
+        }
+    }
+}
+
+fn keep_user(kept: &mut Option<Told<String>>, user_id: Option<&String>, at_seconds: i64) {
+    if let Some(user_id) = user_id {
+        keep_first(kept, Told { at_seconds, value: user_id.clone() });
+    }
+}

@@ -1,0 +1,273 @@
+//! What is due, given what is recorded.
+//!
+//! Refunds in the log are never changed, only cancelled, and a cancelled one stays so. A running total is therefore
+//! recorded as refunds with ids of its own, `charge:<charge>:<number>`: one for what is unexplained; when less is
+//! unexplained, the last ones are cancelled, and one for the rest follows.
+
+use serde::{Deserialize, Serialize};
+
+use super::desired::{Desired, DesiredPurchase, DisputeState, Money, Outcome, Parked};
+
+/// What is recorded of a purchase.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recorded {
+    /// Who bought.
+    pub buyer_user_id: String,
+    /// What was paid.
+    pub paid: Money,
+    /// All refunds, from whatever door, in the order in which they were recorded.
+    pub refunds: Vec<RecordedRefund>,
+    /// All disputes, from whatever door.
+    pub disputes: Vec<RecordedDispute>,
+}
+
+/// A refund that is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedRefund {
+    /// Its id.
+    pub refund_id: String,
+    /// How much, in minor units of the purchase's currency.
+    pub amount_minor: i64,
+    /// Whether it did not happen after all.
+    pub is_cancelled: bool,
+}
+
+/// A dispute that is recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedDispute {
+    /// Its id.
+    pub dispute_id: String,
+    /// How much, in minor units of the purchase's currency.
+    pub amount_minor: i64,
+    /// How it stands; `None` if it ended in a way that Stripe does not know, such as withdrawn.
+    pub state: Option<DisputeState>,
+}
+
+/// Something to record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Step {
+    /// The purchase.
+    Record(DesiredPurchase),
+    /// A refund that has happened, so that more than is left is no reason to refuse it.
+    Refund {
+        /// Its id.
+        refund_id: String,
+        /// How much, in minor units.
+        amount_minor: i64,
+    },
+    /// A refund did not happen after all.
+    CancelRefund {
+        /// Its id.
+        refund_id: String,
+    },
+    /// A dispute, or another amount of one that is open.
+    OpenDispute {
+        /// Its id.
+        dispute_id: String,
+        /// How much, in minor units; at most what was paid.
+        amount_minor: i64,
+    },
+    /// A dispute was decided.
+    CloseDispute {
+        /// Its id.
+        dispute_id: String,
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// What is due.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What to record, in this order: what gives back first, so that nothing goes back twice in between.
+    pub steps: Vec<Step>,
+    /// What is parked: what the desired state parks, and what is recorded otherwise and cannot be changed. In a fixed
+    /// order.
+    pub parked: Vec<Parked>,
+}
+
+impl Desired {
+    /// What is due, given what is recorded of the purchase. Carried out on what was given, the next plan is empty.
+    #[must_use]
+    pub fn plan(&self, recorded: Option<&Recorded>) -> Plan {
+        let mut plan = Plan { steps: Vec::new(), parked: self.parked.clone() };
+        let begun;
+        let recorded = match (recorded, &self.purchase) {
+            (Some(recorded), _) => {
+                plan.parked.retain(|parked| !parked.is_about_lacking_purchase());
+                plan.compare(self, recorded);
+                recorded
+            }
+            (None, Some(purchase)) => {
+                plan.steps.push(Step::Record(purchase.clone()));
+                begun = Recorded {
+                    buyer_user_id: purchase.buyer_user_id.clone(),
+                    paid: purchase.paid.clone(),
+                    refunds: Vec::new(),
+                    disputes: Vec::new(),
+                };
+                &begun
+            }
+            (None, None) => return plan,
+        };
+        self.plan_cancellations(recorded, &mut plan);
+        self.plan_totals(recorded, &mut plan);
+        self.plan_refunds(recorded, &mut plan);
+        self.plan_disputes(recorded, &mut plan);
+        plan.parked.sort();
+        plan
+    }
+
+    fn plan_cancellations(&self, recorded: &Recorded, plan: &mut Plan) {
+        for refund in recorded.refunds.iter().filter(|refund| !refund.is_cancelled) {
+            let refund_id = &refund.refund_id;
+            if self.refunds.get(refund_id).is_some_and(|desired| desired.is_cancelled) {
+                plan.steps.push(Step::CancelRefund { refund_id: refund_id.clone() });
+            }
+        }
+    }
+
+    fn plan_refunds(&self, recorded: &Recorded, plan: &mut Plan) {
+        for (refund_id, refund) in &self.refunds {
+            let counts = !refund.is_cancelled && refund.amount.amount_minor > 0;
+            if !counts || !plan.is_in_currency(refund_id, &refund.amount, recorded) {
+                continue;
+            }
+            let (refund_id, amount_minor) = (refund_id.clone(), refund.amount.amount_minor);
+            match recorded.refunds.iter().find(|known| known.refund_id == refund_id) {
+                None => plan.steps.push(Step::Refund { refund_id, amount_minor }),
+                Some(known) if known.amount_minor != amount_minor => {
+                    let recorded_minor = known.amount_minor;
+                    let differs = Parked::RecordedRefundDiffers {
+                        refund_id,
+                        recorded_minor,
+                        desired_minor: amount_minor,
+                    };
+                    plan.parked.push(differs);
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Refunds from another door whose ids Stripe has not named explain a running total as well.
+    fn plan_totals(&self, recorded: &Recorded, plan: &mut Plan) {
+        let is_other = |refund_id: &str| {
+            let is_total = self.raised_to.keys().any(|of| is_of_total(refund_id, of));
+            !is_total && !self.refunds.contains_key(refund_id)
+        };
+        let others = recorded.refunds.iter().filter(|refund| is_other(&refund.refund_id));
+        let mut others_minor = sum(others.filter(|refund| !refund.is_cancelled));
+        let mut raises = Vec::new();
+        for (charge_id, raised_to) in &self.raised_to {
+            if !plan.is_in_currency(charge_id, &raised_to.total, recorded) {
+                continue;
+            }
+            let by_others = others_minor.min(raised_to.unexplained_minor);
+            others_minor -= by_others;
+            let wanted_minor = raised_to.unexplained_minor - by_others;
+            let own = || recorded.refunds.iter().filter(|of| is_of_total(&of.refund_id, charge_id));
+            let mut standing_minor = sum(own().filter(|refund| !refund.is_cancelled));
+            for refund in own().rev().filter(|refund| !refund.is_cancelled) {
+                if standing_minor <= wanted_minor {
+                    break;
+                }
+                standing_minor -= refund.amount_minor;
+                plan.steps.push(Step::CancelRefund { refund_id: refund.refund_id.clone() });
+            }
+            if standing_minor < wanted_minor {
+                raises.push(Step::Refund {
+                    refund_id: format!("{}{}", total_prefix(charge_id), own().count() + 1),
+                    amount_minor: wanted_minor - standing_minor,
+                });
+            }
+        }
+        plan.steps.append(&mut raises);
+    }
+
+    fn plan_disputes(&self, recorded: &Recorded, plan: &mut Plan) {
+        for (dispute_id, dispute) in &self.disputes {
+            if !plan.is_in_currency(dispute_id, &dispute.amount, recorded) {
+                continue;
+            }
+            let amount_minor = dispute.amount.amount_minor.min(recorded.paid.amount_minor);
+            let known = recorded.disputes.iter().find(|known| known.dispute_id == *dispute_id);
+            let (is_open_due, is_closing) = match known.map(|known| (known.state, known)) {
+                None => (true, true),
+                Some((Some(DisputeState::Open), known)) => {
+                    (known.amount_minor != amount_minor, true)
+                }
+                Some((Some(DisputeState::Closed(before)), _)) => {
+                    if dispute.state != DisputeState::Closed(before) {
+                        let (dispute_id, state) = (dispute_id.clone(), dispute.state);
+                        plan.parked.push(Parked::DisputeChanged { dispute_id, state });
+                    }
+                    (false, false)
+                }
+                Some((None, _)) => (false, false),
+            };
+            if is_open_due && amount_minor > 0 {
+                let dispute_id = dispute_id.clone();
+                plan.steps.push(Step::OpenDispute { dispute_id, amount_minor });
+            }
+            match dispute.state {
+                DisputeState::Closed(outcome) if is_closing && amount_minor > 0 => {
+                    let dispute_id = dispute_id.clone();
+                    plan.steps.push(Step::CloseDispute { dispute_id, outcome });
+                }
+                DisputeState::Closed(_) | DisputeState::Open => {}
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Parks what a recorded purchase says otherwise: it is never changed.
+    fn compare(&mut self, desired: &Desired, recorded: &Recorded) {
+        match &desired.paid {
+            Some(paid) if *paid != recorded.paid => {
+                let (recorded, desired) = (recorded.paid.clone(), paid.clone());
+                self.parked.push(Parked::RecordedAmountDiffers { recorded, desired });
+            }
+            Some(_) | None => {}
+        }
+        match &desired.purchase {
+            Some(purchase) if purchase.buyer_user_id != recorded.buyer_user_id => {
+                self.parked.push(Parked::RecordedBuyerDiffers {
+                    recorded_user_id: recorded.buyer_user_id.clone(),
+                    desired_user_id: purchase.buyer_user_id.clone(),
+                });
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Whether money is in the currency of what is recorded; parks it if not.
+    fn is_in_currency(&mut self, object_id: &str, money: &Money, recorded: &Recorded) -> bool {
+        let is_in_currency = money.currency_code == recorded.paid.currency_code;
+        if !is_in_currency {
+            self.parked.push(Parked::RecordedCurrencyDiffers {
+                object_id: object_id.into(),
+                amount: money.clone(),
+                recorded_currency_code: recorded.paid.currency_code.clone(),
+            });
+        }
+        is_in_currency
+    }
+}
+
+fn total_prefix(charge_id: &str) -> String {
+    format!("charge:{charge_id}:")
+}
+
+/// Whether a refund is one that stands for the running total of a charge.
+fn is_of_total(refund_id: &str, charge_id: &str) -> bool {
+    refund_id.strip_prefix(&total_prefix(charge_id)).is_some_and(|number| {
+        !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit())
+    })
+}
+
+fn sum<'a>(refunds: impl Iterator<Item = &'a RecordedRefund>) -> i64 {
+    refunds.fold(0, |sum: i64, refund| sum.saturating_add(refund.amount_minor))
+}
