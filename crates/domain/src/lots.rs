@@ -38,27 +38,6 @@ pub struct RewardLots {
     pub next: Option<Timestamp>,
 }
 
-/// A part of an amount, in minor units, and when it expires; `None` if never.
-pub(crate) type LotPart = (i64, Option<Timestamp>);
-
-/// In what parts an amount comes back that was taken in parts: each to its own lot or, if that is over, to the present
-/// one. What goes to one lot is one part.
-pub(crate) fn parts_back(
-    parts: impl IntoIterator<Item = LotPart>,
-    rules: &ProgramRules,
-    now: Timestamp,
-) -> Vec<LotPart> {
-    let mut back: Vec<LotPart> = Vec::new();
-    for (amount_minor, own) in parts {
-        let lot = if own.is_some_and(|own| own <= now) { rules.expire_time(now) } else { own };
-        match back.iter_mut().find(|(_, known)| *known == lot) {
-            Some((sum_minor, _)) => *sum_minor = sum_minor.saturating_add(amount_minor),
-            None => back.push((amount_minor, lot)),
-        }
-    }
-    back
-}
-
 impl RewardShare {
     /// The lots that a change of the reward concerns now, by the rules of its version. What comes back goes to the lot
     /// that it came from or, if that is over, to the present one.
@@ -89,23 +68,6 @@ impl Lots {
     /// The lots whose time has come.
     pub fn due(&self, now: Timestamp) -> impl Iterator<Item = Lot> {
         self.0.iter().copied().take_while(move |lot| lot.expire_time <= now)
-    }
-
-    /// In what parts an amount is taken from what is available: from the next lot on, and last what does not expire.
-    pub(crate) fn parts_of(&self, amount_minor: i64) -> Vec<LotPart> {
-        let mut left = amount_minor;
-        let mut parts: Vec<LotPart> = Vec::new();
-        for lot in &self.0 {
-            let taken = lot.amount_minor.min(left);
-            if taken > 0 {
-                parts.push((taken, Some(lot.expire_time)));
-                left = left.saturating_sub(taken);
-            }
-        }
-        if left > 0 {
-            parts.push((left, None));
-        }
-        parts
     }
 
     /// What is in all of them.
@@ -276,31 +238,6 @@ mod tests {
                 let total: i64 = lots.iter().map(|(_, amount)| amount).sum();
                 prop_assert!(total <= account.buckets.available.max(0), "{lots:?}");
             }
-        }
-
-        #[test]
-        fn what_is_taken_in_parts_leaves_what_taking_it_at_once_leaves_and_adds_up_when_it_is_back(
-            lots in proptest::collection::vec((1_i64..1_000, proptest::option::of(0_i64..60)), 1..50),
-            share in 1_i64..=100,
-        ) {
-            let (mut at_once, mut by_part) = (Account::default(), Account::default());
-            for (amount, lot) in &lots {
-                at_once.post(*amount, *lot);
-                by_part.post(*amount, *lot);
-            }
-            let before = by_part.lots();
-            let amount = (at_once.buckets.available * share / 100).max(1);
-            let parts = by_part.lots.parts_of(amount);
-            at_once.post(-amount, None);
-            for (part, lot) in &parts {
-                by_part.post(-part, lot.map(|lot| lot.0));
-            }
-            prop_assert_eq!(by_part.lots(), at_once.lots());
-            prop_assert_eq!(by_part.buckets, at_once.buckets);
-            for (part, lot) in parts {
-                by_part.post(part, lot.map(|lot| lot.0));
-            }
-            prop_assert_eq!(by_part.lots(), before);
         }
 
         #[test]

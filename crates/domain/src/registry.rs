@@ -341,7 +341,7 @@ registry! { $
     /// A set of rules and its versions.
     Program {
         id: ProgramId,
-        state_version: 5,
+        state_version: 6,
         cache: Recent,
         is_receipt: false,
         remembers_commands: false,
