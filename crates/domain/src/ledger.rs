@@ -10,7 +10,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Timestamp;
-use super::lots::RewardLots;
+use super::lots::{LotPart, RewardLots};
 use super::rules::RewardKind;
 
 /// Declares the buckets once. JSON omits zeros; binary encodings have no field names and hold every bucket.
@@ -205,7 +205,8 @@ pub struct Posting {
     #[serde(skip_serializing_if = "Bucket::is_available", default)]
     pub to: Bucket,
     /// The lot of what is available that grows, or from which is taken first: when it expires, in microseconds since
-    /// 1970. Absent if what is added does not expire, or if the lots are taken from in their order.
+    /// 1970. Absent if what is added does not expire, if the lots are taken from in their order, or if what is taken back
+    /// never was in a lot.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expire_time_us: Option<Timestamp>,
     /// The program's unit.
@@ -338,6 +339,16 @@ impl Buckets {
         let amount = i64::try_from(to_move.unsigned_abs()).map_err(|_| Overflow)?;
         postings.push(buckets.transfer(amount, from, to, unit)?.in_lot_of(lots));
         Ok(postings)
+    }
+
+    /// A part of a posting, of this lot.
+    ///
+    /// # Errors
+    /// [`Overflow`] if a sum does not fit.
+    pub(crate) fn part_of(&self, posting: &Posting, part: LotPart) -> Result<Posting, Overflow> {
+        let amount = part.amount_minor * posting.amount.signum();
+        let part = Posting { amount, ..posting.clone() }.in_lot(part.expire_time);
+        self.with_after(part)
     }
 
     fn with_after(&self, posting: Posting) -> Result<Posting, Overflow> {

@@ -69,7 +69,7 @@ pub use ids::{InvalidId, ParticipantId, ProgramId, UserId};
 pub use item::*;
 pub use job::*;
 pub use ledger::{Bucket, Buckets, EntryKind, Posting};
-pub use lots::{Lot, Lots, RewardLots};
+pub use lots::{Lot, LotPart, Lots, RewardLots};
 pub use mail::{Mail, MailKind, Recipient};
 pub use note::{MAX_NOTE_CHARS, MAX_REASON_CODE_CHARS, Note, NoteSubject, is_reason_code};
 pub use participant::*;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::purchase::RewardShare;
 use crate::rules::{MAX_EXPIRE_MONTHS, ProgramRules};
-use crate::{Posting, Timestamp};
+use crate::{Bucket, EntryKind, Posting, Timestamp};
 
 /// The most lots of a participant: a month's end for each month that rewards can last, that of the present month, and
 /// one that is over and has not expired yet. Only a change of the time zone can make for more.
@@ -28,6 +28,40 @@ pub struct Lot {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Lots(Vec<Lot>);
+
+/// A part of an amount that is taken from what is available or goes back there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct LotPart {
+    /// How much, in minor units; above zero.
+    pub amount_minor: i64,
+    /// The lot; none if the part does not expire.
+    #[serde(default)]
+    pub expire_time: Option<Timestamp>,
+}
+
+impl LotPart {
+    /// The parts in which what was taken goes back: each to its own lot or, if that is over, to the present one. At most
+    /// one part for each lot, in the order in which they were taken.
+    pub(crate) fn back(parts: &[Self], now: Timestamp, present: Option<Timestamp>) -> Vec<Self> {
+        let mut back = Vec::with_capacity(parts.len());
+        for part in parts {
+            let of = |lot| if lot > now { Some(lot) } else { present };
+            Self::join(&mut back, Self { expire_time: part.expire_time.and_then(of), ..*part });
+        }
+        back
+    }
+
+    /// Adds a part to that of the same lot.
+    fn join(parts: &mut Vec<Self>, part: Self) {
+        match parts.iter_mut().find(|of| of.expire_time == part.expire_time) {
+            Some(known) => {
+                known.amount_minor = known.amount_minor.saturating_add(part.amount_minor)
+            }
+            None => parts.push(part),
+        }
+    }
+}
 
 /// The lots that a change of a reward concerns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,19 +105,80 @@ impl Lots {
     }
 
     /// What is in all of them.
-    fn total_minor(&self) -> i64 {
+    pub(crate) fn total_minor(&self) -> i64 {
         self.0.iter().fold(0, |sum, lot| sum.saturating_add(lot.amount_minor))
+    }
+
+    /// The parts in which an amount is spent: the next lot first, and what does not expire last.
+    pub(crate) fn spent(&self, amount_minor: i64) -> Vec<LotPart> {
+        let mut left = amount_minor;
+        let mut parts: Vec<_> = self.0.iter().map(|lot| take_part(lot, &mut left)).collect();
+        parts.push(LotPart { amount_minor: left, expire_time: None });
+        parts.retain(|part| part.amount_minor > 0);
+        parts
+    }
+
+    /// The parts in which something is taken back that never was in a lot, out of so much that is available: what does
+    /// not expire first, then the next lot, and the rest is a debt. In the order in which they are posted.
+    pub(crate) fn taken_back(&self, amount_minor: i64, available_minor: i64) -> Vec<LotPart> {
+        let lasting = available_minor.saturating_sub(self.total_minor()).max(0);
+        let own = amount_minor.min(lasting);
+        let mut parts = self.spent(amount_minor - own);
+        LotPart::join(&mut parts, LotPart { amount_minor: own, expire_time: None });
+        parts.retain(|part| part.amount_minor > 0);
+        parts
+    }
+
+    /// The parts in which an amount is given back of what [`Lots::taken_back`] has taken, in the order in which they are
+    /// posted. These lots are what was taken of lots, and `lasting_minor` is the rest. What was taken last goes back
+    /// first: what became a debt that still stands, then the last lot, and then what does not expire.
+    pub(crate) fn given_back(
+        &self,
+        amount_minor: i64,
+        available_minor: i64,
+        lasting_minor: i64,
+    ) -> Vec<LotPart> {
+        let debt = available_minor.min(0).saturating_neg();
+        let debt = debt.min(lasting_minor).min(amount_minor);
+        let mut left = amount_minor - debt;
+        let mut parts = vec![LotPart { amount_minor: debt, expire_time: None }];
+        parts.extend(self.0.iter().rev().map(|lot| take_part(lot, &mut left)));
+        parts[0].amount_minor += left;
+        parts.retain(|part| part.amount_minor > 0);
+        parts
+    }
+
+    /// Notes what a posting takes of lots, or gives back to them, of something that never was in a lot; in all no more
+    /// than `out_minor`. What was taken last goes back first.
+    pub(crate) fn note(&mut self, posting: &Posting, out_minor: i64) {
+        let change = posting.available_change();
+        match posting.expire_time_us {
+            Some(expire_time) if change < 0 => self.add(expire_time, change.saturating_neg()),
+            Some(_) if change > 0 => self.take_last(change),
+            Some(_) | None => {}
+        }
+        self.take_last(self.total_minor().saturating_sub(out_minor));
+    }
+
+    fn take_last(&mut self, amount_minor: i64) {
+        let mut left = amount_minor.max(0);
+        for lot in self.0.iter_mut().rev() {
+            lot.amount_minor -= take_part(lot, &mut left).amount_minor;
+        }
+        self.0.retain(|lot| lot.amount_minor > 0);
     }
 
     /// Follows a posting.
     ///
-    /// What is taken comes from the lot that the posting names, then from the others, the next one first, and then from
-    /// what does not expire. Of what is added to a debt, only what is above zero afterwards is left to expire.
+    /// What is spent comes from the lot that the posting names, then from the others, the next one first, and then from
+    /// what does not expire. What is taken back of something that has no lot comes from what does not expire first. Of
+    /// what is added to a debt, only what is above zero afterwards is left to expire.
     pub(crate) fn post(&mut self, posting: &Posting) {
         let change = posting.available_change();
         match posting.expire_time_us {
             Some(expire_time) if change > 0 => self.add(expire_time, change),
             _ if self.0.is_empty() => return,
+            None if !is_spent(posting) => {}
             own if change < 0 => self.take(own, change.saturating_neg()),
             _ => {}
         }
@@ -119,13 +214,35 @@ impl Lots {
     fn take(&mut self, own: Option<Timestamp>, amount_minor: i64) {
         let mut left = amount_minor;
         let mut take = |lot: &mut Lot| {
-            let taken = lot.amount_minor.min(left);
-            lot.amount_minor -= taken;
-            left -= taken;
+            lot.amount_minor -= take_part(lot, &mut left).amount_minor;
         };
         self.0.iter_mut().filter(|lot| Some(lot.expire_time) == own).for_each(&mut take);
         self.0.iter_mut().for_each(take);
         self.0.retain(|lot| lot.amount_minor > 0);
+    }
+}
+
+/// As much of an amount as is in a lot.
+fn take_part(lot: &Lot, left: &mut i64) -> LotPart {
+    let amount_minor = lot.amount_minor.min(*left);
+    *left -= amount_minor;
+    LotPart { amount_minor, expire_time: Some(lot.expire_time) }
+}
+
+/// Whether what a posting takes is spent, lost or corrected, and not taken back of something that was granted.
+fn is_spent(posting: &Posting) -> bool {
+    match posting.kind {
+        EntryKind::PurchaseCredit | EntryKind::Reversal => false,
+        // What is set aside for a payout is spent, and what waits is taken back for the time being.
+        EntryKind::Transfer => posting.to == Bucket::Reserved,
+        EntryKind::Points
+        | EntryKind::Credit
+        | EntryKind::Bonus
+        | EntryKind::Commission
+        | EntryKind::Redemption
+        | EntryKind::Payout
+        | EntryKind::Adjustment
+        | EntryKind::Expiry => true,
     }
 }
 
@@ -188,6 +305,50 @@ mod tests {
         assert_eq!(account.lots(), [(1, 8)]);
         account.post(-3, Some(9));
         assert_eq!(account.lots(), [(1, 5)]);
+    }
+
+    fn part(amount_minor: i64, lot: Option<i64>) -> LotPart {
+        LotPart { amount_minor, expire_time: lot.map(Timestamp) }
+    }
+
+    #[test]
+    fn an_amount_is_spent_in_parts_of_which_each_goes_back_to_its_lot_or_to_the_present_one() {
+        let mut account = Account::default();
+        account.post(50, None);
+        account.post(20, Some(3));
+        account.post(10, Some(2));
+        account.post(5, Some(1));
+        assert_eq!(account.lots.spent(12), [part(5, Some(1)), part(7, Some(2))]);
+        let all = account.lots.spent(36);
+        let own = [part(5, Some(1)), part(10, Some(2)), part(20, Some(3)), part(1, None)];
+        assert_eq!(all, own);
+        assert_eq!(LotPart::back(&all, Timestamp(0), Some(Timestamp(9))), own);
+        let back =
+            |now, present: Option<i64>| LotPart::back(&all, Timestamp(now), present.map(Timestamp));
+        assert_eq!(back(2, Some(9)), [part(15, Some(9)), part(20, Some(3)), part(1, None)]);
+        assert_eq!(back(2, Some(3)), [part(35, Some(3)), part(1, None)]);
+        assert_eq!(back(3, None), [part(36, None)]);
+    }
+
+    #[test]
+    fn what_is_taken_back_of_something_without_a_lot_leaves_the_lots_as_far_as_it_can() {
+        for kind in [EntryKind::PurchaseCredit, EntryKind::Reversal, EntryKind::Transfer] {
+            let mut account = Account::default();
+            account.post(30, None);
+            account.post(20, Some(1));
+            let (unit, to) = ("USD", Bucket::Pending);
+            let mut take = |amount: i64| {
+                let posting = if kind == EntryKind::Transfer {
+                    account.buckets.transfer(amount, Bucket::Available, to, unit)
+                } else {
+                    account.buckets.post(kind, -amount, Bucket::Available, unit)
+                };
+                account.follow(&posting.unwrap());
+                (account.lots(), account.buckets.available)
+            };
+            assert_eq!(take(25), (vec![(1, 20)], 25), "{kind:?}");
+            assert_eq!(take(10), (vec![(1, 15)], 15), "{kind:?}");
+        }
     }
 
     #[test]

@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::events::events;
 use super::ledger::Posting;
-use super::lots::{LotPart, parts_back};
 use super::registry::{Posts, State};
 use super::rules::ProgramRules;
-use super::{ParticipantId, PayoutKey, ProviderReference, Refusal, Timestamp, UserId};
+use super::{LotPart, ParticipantId, PayoutKey, ProviderReference, Refusal, Timestamp, UserId};
 
 /// A line. Written `program/payout/user`. The ids of programs and payouts have no `/`; that of the user may have some.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,14 +60,15 @@ pub struct PayoutPart {
     pub expire_time_us: Option<Timestamp>,
 }
 
-impl PayoutPart {
-    /// The parts of an amount.
-    pub(crate) fn of((amount_minor, expire_time_us): LotPart) -> Self {
-        Self { amount_minor, expire_time_us }
+impl From<LotPart> for PayoutPart {
+    fn from(LotPart { amount_minor, expire_time }: LotPart) -> Self {
+        Self { amount_minor, expire_time_us: expire_time }
     }
+}
 
-    pub(crate) fn as_lot_part(&self) -> LotPart {
-        (self.amount_minor, self.expire_time_us)
+impl From<PayoutPart> for LotPart {
+    fn from(PayoutPart { amount_minor, expire_time_us }: PayoutPart) -> Self {
+        Self { amount_minor, expire_time: expire_time_us }
     }
 }
 
@@ -293,7 +293,8 @@ impl PayoutLine {
 
     /// In what parts it comes back now, by the rules of the program.
     pub(crate) fn parts_back(&self, rules: &ProgramRules, now: Timestamp) -> Vec<LotPart> {
-        parts_back(self.parts.iter().map(PayoutPart::as_lot_part), rules, now)
+        let parts: Vec<_> = self.parts.iter().cloned().map(LotPart::from).collect();
+        LotPart::back(&parts, now, rules.expire_time(now))
     }
 
     /// The program's unit.

@@ -12,7 +12,9 @@ use super::events::events;
 use super::ids::{LONG, identifier};
 use super::ledger::Posting;
 use super::registry::{AnyEvent, Posts, State, Stream, StreamKey};
-use super::{ItemId, Participant, ParticipantEvent, ParticipantId, ProgramId, Refusal, UserId};
+use super::{
+    ItemId, LotPart, Participant, ParticipantEvent, ParticipantId, ProgramId, Refusal, UserId,
+};
 
 identifier!(
     /// A redemption, as whoever redeems names it. Unique in the program, so that a repeated call has one effect.
@@ -117,21 +119,13 @@ impl RedemptionState {
     }
 }
 
-/// A part of what was paid: as much as was taken in one posting.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct RedemptionPart {
-    /// How much, in minor units.
-    pub amount_minor: i64,
-}
-
 /// A redemption.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Redemption {
     made: Option<RedemptionMade>,
     state: RedemptionState,
-    parts: Vec<RedemptionPart>,
+    parts: Vec<LotPart>,
 }
 
 impl Redemption {
@@ -147,9 +141,9 @@ impl Redemption {
         self.state
     }
 
-    /// What was paid, in the order in which it was taken.
+    /// What was paid, in the order in which it was taken: a part for each posting.
     #[must_use]
-    pub fn parts(&self) -> &[RedemptionPart] {
+    pub fn parts(&self) -> &[LotPart] {
         &self.parts
     }
 
@@ -233,7 +227,8 @@ impl State for Redemption {
         };
         if own.redemption_id == spent.redemption_id && own.program_id == participant.program_id {
             let amount_minor = spent.posting.amount.saturating_neg();
-            self.parts.push(RedemptionPart { amount_minor });
+            let expire_time = spent.posting.expire_time_us;
+            self.parts.push(LotPart { amount_minor, expire_time });
         }
     }
 }

@@ -349,7 +349,7 @@ registry! { $
     /// A user in a program.
     Participant {
         id: ParticipantId,
-        state_version: 7,
+        state_version: 8,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -357,7 +357,7 @@ registry! { $
     /// A purchase.
     Purchase {
         id: PurchaseId,
-        state_version: 6,
+        state_version: 7,
         cache: Never,
         is_receipt: true,
         remembers_commands: true,
@@ -445,7 +445,7 @@ registry! { $
     /// A redemption of an item.
     Redemption {
         id: ProgramRedemptionId,
-        state_version: 1,
+        state_version: 2,
         cache: Never,
         is_receipt: true,
         remembers_commands: true,

@@ -100,6 +100,37 @@ impl Effect {
         Self { program, stream, name, fields, position: 0 }
     }
 
+    /// Takes over an effect that is a further part of this one: what is spent or taken back in one command is posted in a
+    /// part for each lot, and the sum is what the rules demand. Returns it if it is not.
+    pub(super) fn join(&mut self, part: Self) -> Option<Self> {
+        let is_in_parts = matches!(
+            self.name,
+            "BalanceSpent"
+                | "SpendingReturned"
+                | "PurchaseCredited"
+                | "PayoutReserved"
+                | "PayoutReleased"
+                | "PayoutReturned"
+        );
+        if !is_in_parts || self.name != part.name || self.stream != part.stream {
+            return Some(part);
+        }
+        let mut sum = self.fields.clone();
+        for ((name, own), (_, other)) in sum.iter_mut().zip(&part.fields) {
+            match (&*own, other) {
+                (Value::Number(amount), Value::Number(more))
+                    if *name == "amount" && amount.signum() == more.signum() =>
+                {
+                    *own = Value::Number(amount + more);
+                }
+                _ if *own == *other => {}
+                _ => return Some(part),
+            }
+        }
+        self.fields = sum;
+        None
+    }
+
     fn equals(&self, other: &Self) -> bool {
         self.name == other.name && self.stream == other.stream && self.fields == other.fields
     }

@@ -317,10 +317,11 @@ impl Oracle {
         if let Some((name, fields)) = of_participant(fact, &event.stream) {
             let program = self.world.program_index(split(&event.stream.id).0);
             let (stream, position) = (event.stream.clone(), event.position);
-            let effect = Effect { program, stream, name, fields, position };
-            if !payouts::join(&mut judgement.found, &effect) {
-                judgement.found.push(effect);
+            let mut found = Some(Effect { program, stream, name, fields, position });
+            for known in &mut judgement.found {
+                found = found.and_then(|part| known.join(part));
             }
+            judgement.found.extend(found);
         }
     }
 

@@ -4,7 +4,6 @@
 use domain::currency::is_currency;
 use domain::{Bucket, PayoutEvent, PayoutLineEvent, PayoutLineId, PayoutLineReserved};
 
-use super::effect::{Effect, Value};
 use super::fields::{forfeit_fields, payout_fields};
 use super::{Judgement, Oracle, RecordedEvent};
 
@@ -78,28 +77,6 @@ pub(super) fn sort_line(
         let fields = forfeit_fields(Bucket::Available, available + given, Some(&unit));
         judgement.expected.push(oracle.world.expect(person, "BalanceForfeited", fields));
     }
-}
-
-/// Adds to a step of a payout what a further part of it moves; whether there is such a step. Which lots the parts are of
-/// is left to the audit.
-pub(super) fn join(found: &mut [Effect], part: &Effect) -> bool {
-    const STEPS: [&str; 3] = ["PayoutReserved", "PayoutReleased", "PayoutReturned"];
-    let amount = |field: &(&str, Value)| field.0 == "amount";
-    let is_same_step = |other: &&mut Effect| {
-        other.name == part.name
-            && other.stream == part.stream
-            && other.fields.iter().zip(&part.fields).all(|(own, new)| own == new || amount(own))
-    };
-    if !STEPS.contains(&part.name) {
-        return false;
-    }
-    let Some(step) = found.iter_mut().find(is_same_step) else { return false };
-    let moved = part.fields.iter().find(|field| amount(field)).map(|(_, value)| value);
-    let sum = step.fields.iter_mut().find(|field| amount(field)).map(|(_, value)| value);
-    if let (Some(Value::Number(sum)), Some(Value::Number(moved))) = (sum, moved) {
-        *sum += moved;
-    }
-    true
 }
 
 fn check_reserved(

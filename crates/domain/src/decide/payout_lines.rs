@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::decide::payout::existing_payout;
 use crate::{
-    Halt, Participant, ParticipantCommand, PayoutLine, PayoutLineCommand, PayoutLineId,
+    Halt, LotPart, Participant, ParticipantCommand, PayoutLine, PayoutLineCommand, PayoutLineId,
     PayoutLineReserved, PayoutLineSkipped, PayoutLineState, PayoutMove, PayoutPart, PayoutState,
     PayoutStep, Program, ProviderReference, Refusal, SkipReason, User, Work, load, tell,
 };
@@ -59,7 +59,7 @@ pub(super) fn collect(work: &mut dyn Work, input: &CollectPayoutLine) -> Result<
         amount_minor,
         unit: created.unit.clone(),
         available_then_minor,
-        parts: participant.lots().parts_of(amount_minor).into_iter().map(PayoutPart::of).collect(),
+        parts: participant.lots().spent(amount_minor).into_iter().map(PayoutPart::from).collect(),
     };
     tell::<PayoutLine>(work, line_id, PayoutLineCommand::Reserve(reserved))?;
     move_money(work, line_id, PayoutStep::Reserve)
@@ -134,8 +134,8 @@ fn move_money(work: &mut dyn Work, line_id: &PayoutLineId, step: PayoutStep) -> 
     let participant_id = line_id.participant();
     load::<Participant>(work, &participant_id)?;
     let parts = match step {
-        PayoutStep::Reserve => line.parts().iter().map(PayoutPart::as_lot_part).collect(),
-        PayoutStep::Pay => vec![(line.amount_minor(), None)],
+        PayoutStep::Reserve => line.parts().iter().cloned().map(LotPart::from).collect(),
+        PayoutStep::Pay => vec![LotPart { amount_minor: line.amount_minor(), expire_time: None }],
         PayoutStep::Release | PayoutStep::Return => {
             let program = load::<Program>(work, &line_id.payout.program_id)?;
             let version = program.current();

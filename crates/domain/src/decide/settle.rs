@@ -12,8 +12,8 @@ use crate::decide::conversions;
 use crate::purchase::terms::Terms;
 use crate::rules::{EarnOn, Pay, ProgramRules, RewardRule};
 use crate::{
-    FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, ProgramId,
-    ProgramVersion, Purchase, PurchaseCommand, PurchaseId, PurchaseOutcome, Referral,
+    CreditChange, FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program,
+    ProgramId, ProgramVersion, Purchase, PurchaseCommand, PurchaseId, PurchaseOutcome, Referral,
     ReferralRewardsChanged, RewardChange, RewardLots, RewardRef, RewardShare, Work, each, load,
     tell,
 };
@@ -97,7 +97,7 @@ fn settle_purchase(
         let reward_before = outcome_before.reward_on(reward.level).unwrap_or(reward);
         settle_reward(work, &source, (&was, reward_before), (&now, reward)).map(drop)
     })?;
-    settle_credit(work, purchase_id, &buyer_id, &recorded.currency_code, (now.terms, outcome))
+    settle_credit(work, &source, &recorded.currency_code, (now.terms, outcome))
 }
 
 /// Whether no other purchase has become the first where the first one earns, if this one was it.
@@ -322,14 +322,17 @@ impl TierReferral {
     }
 }
 
-/// The credit for the purchase itself goes back with the price.
+/// The credit for the purchase itself goes back with the price. If a lot is over from which that was taken, the rules in
+/// force name the present one: which version had made it is not known.
 fn settle_credit(
     work: &mut dyn Work,
-    purchase_id: &PurchaseId,
-    buyer_id: &ParticipantId,
+    source: &Source<'_>,
     currency_code: &str,
     (terms, outcome): (Terms, &PurchaseOutcome),
 ) -> Result<(), Halt> {
+    let Source { id: buyer_id, purchase_id: Some(purchase_id), program, .. } = source else {
+        return Ok(());
+    };
     let credited = outcome.credited_minor;
     if credited == 0 || load::<Participant>(work, buyer_id)?.is_erased() {
         return Ok(());
@@ -337,13 +340,18 @@ fn settle_credit(
     let due = |taken| terms.credit_reversed(credited, taken);
     let reversed = due(terms.refunded_minor);
     let pending = due(terms.at_risk_minor) - reversed;
-    let settle = ParticipantCommand::SettleCredit {
+    let now = work.now();
+    let settle = ParticipantCommand::SettleCredit(Box::new(CreditChange {
         user_id: buyer_id.user_id.clone(),
-        purchase_id: purchase_id.clone(),
+        purchase_id: (*purchase_id).clone(),
         change_minor: outcome.credit_reversed_minor - reversed,
         pending_change_minor: pending - outcome.credit_pending_minor,
         unit: currency_code.into(),
-    };
+        out_minor: outcome.credit_out_minor(),
+        taken: outcome.credit_lots.clone(),
+        now,
+        present: program.current().and_then(|version| version.rules.expire_time(now)),
+    }));
     tell::<Participant>(work, buyer_id, settle).map(drop)
 }
 

@@ -3,9 +3,9 @@
 use crate::participant::existing_participant;
 use crate::rules::ProgramRules;
 use crate::{
-    Catalog, CatalogCommand, Halt, ItemId, ItemTerms, OwnEvent, Participant, ParticipantCommand,
-    ParticipantId, Program, ProgramId, ProgramRedemptionId, Redemption, RedemptionCommand,
-    RedemptionMade, RedemptionPart, RedemptionState, ReferralStatus, Refusal, Return, Spend,
+    Catalog, CatalogCommand, Halt, ItemId, ItemTerms, LotPart, OwnEvent, Participant,
+    ParticipantCommand, ParticipantId, Program, ProgramId, ProgramRedemptionId, Redemption,
+    RedemptionCommand, RedemptionMade, RedemptionState, ReferralStatus, Refusal, Return, Spend,
     StoreItem, StoreItemCommand, StoreItemId, StreamKey, UserId, Work, load, peek_new, tell,
 };
 
@@ -163,7 +163,7 @@ pub(super) fn fulfil(work: &mut dyn Work, id: &ProgramRedemptionId) -> Result<()
     tell::<Redemption>(work, id, RedemptionCommand::Fulfil { id: id.clone() }).map(drop)
 }
 
-/// Puts the item back, and gives back what was paid.
+/// Puts the item back, and gives back what was paid, by the rules in force to the lots that it came from.
 pub(super) fn cancel(work: &mut dyn Work, id: &ProgramRedemptionId) -> Result<(), Halt> {
     let redemption = load::<Redemption>(work, id)?;
     if redemption.state() == RedemptionState::Cancelled {
@@ -176,8 +176,10 @@ pub(super) fn cancel(work: &mut dyn Work, id: &ProgramRedemptionId) -> Result<()
     // Of somebody who was erased the balance is gone for good.
     existing_participant(work, &participant_id)?;
     load::<StoreItem>(work, &store_item_id)?;
+    let rules = rules_of(work, &id.program_id)?;
     let (made, redemption_id) = (made.clone(), id.redemption_id.clone());
-    let parts: Vec<RedemptionPart> = redemption.parts().to_vec();
+    let now = work.now();
+    let parts = LotPart::back(redemption.parts(), now, rules.expire_time(now));
     tell::<Redemption>(work, id, RedemptionCommand::Cancel { id: id.clone() })?;
     let put_back = StoreItemCommand::PutBack { redemption_id: redemption_id.clone() };
     tell::<StoreItem>(work, &store_item_id, put_back)?;

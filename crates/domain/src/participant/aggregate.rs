@@ -269,16 +269,9 @@ impl Aggregate for Participant {
                 }
                 return Ok(());
             }
-            ParticipantCommand::SettleCredit {
-                user_id,
-                purchase_id,
-                change_minor,
-                pending_change_minor,
-                unit,
-            } => {
-                let change = (change_minor, pending_change_minor);
-                for event in self.settle_credit(&user_id, &purchase_id, change, &unit)? {
-                    sink.write(event, self).await;
+            ParticipantCommand::SettleCredit(change) => {
+                for credited in self.settle_credit(&change)? {
+                    sink.write(credited.into(), self).await;
                 }
                 return Ok(());
             }

@@ -1,9 +1,9 @@
 //! What a participant can be told to do.
 
 use super::{
-    ParticipantEnrolled, PayoutMove, RefereeAddressChanged, ReferralConverted, ReferralReward,
-    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, Return,
-    RewardChange, RewardRef, Spend, Standing,
+    CreditChange, ParticipantEnrolled, PayoutMove, RefereeAddressChanged, ReferralConverted,
+    ReferralReward, ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus,
+    ReferralUpdated, Return, RewardChange, RewardRef, Spend, Standing,
 };
 use crate::purchase::RewardWithheld;
 use crate::reward::Quote;
@@ -103,14 +103,8 @@ pub enum ParticipantCommand {
     Grant(Box<Grant>),
     /// A reward becomes what it is to be after a refund, a dispute or a hold.
     Settle(Box<(RewardRef, RewardChange)>),
-    /// The credit for a purchase becomes what it is to be: what stands and what of it is pending change by so much.
-    SettleCredit {
-        user_id: UserId,
-        purchase_id: PurchaseId,
-        change_minor: i64,
-        pending_change_minor: i64,
-        unit: String,
-    },
+    /// The credit for a purchase becomes what it is to be.
+    SettleCredit(Box<CreditChange>),
     /// The participant's own referral is converted no longer: this purchase stands no longer or, without one, the
     /// referral was rejected with what it had earned.
     Unconvert(Option<PurchaseId>),

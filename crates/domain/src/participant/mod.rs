@@ -31,7 +31,7 @@ pub use events::{
 };
 pub use payouts::{PayoutMove, PayoutStep};
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
-pub use settlement::{RewardChange, RewardRef};
+pub use settlement::{CreditChange, RewardChange, RewardRef};
 pub use spending::{RedeemedItem, Return, Spend};
 
 /// The participant, who must exist and not be erased.

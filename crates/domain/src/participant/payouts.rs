@@ -4,8 +4,7 @@ use super::{
     Participant, ParticipantEvent, PayoutPaid, PayoutReleased, PayoutReserved, PayoutReturned,
 };
 use crate::ledger::{Bucket, Buckets, EntryKind, Overflow, Posting};
-use crate::lots::LotPart;
-use crate::{PayoutId, Refusal, UserId};
+use crate::{LotPart, PayoutId, Refusal, UserId};
 
 /// What a payout does with a participant's money.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +36,9 @@ impl Participant {
     pub(super) fn move_for_payout(&self, of: PayoutMove) -> Result<Vec<ParticipantEvent>, Refusal> {
         let PayoutMove { user_id, payout_id, step, parts, unit } = of;
         let mut buckets = *self.buckets();
-        let events = parts.into_iter().map(|(amount_minor, lot)| {
-            let posting = step.posting(&buckets, amount_minor, &unit)?.in_lot(lot);
+        let events = parts.into_iter().map(|part| {
+            let posting = step.posting(&buckets, part.amount_minor, &unit)?;
+            let posting = posting.in_lot(part.expire_time);
             buckets = posting.after;
             Ok(step.event(payout_id.clone(), posting))
         });

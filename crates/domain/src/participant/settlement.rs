@@ -2,9 +2,9 @@
 
 use super::{Participant, RewardMoved, RewardReversed, TierChanged, TierPot};
 use crate::ledger::{Bucket, EntryKind, Overflow, Posting};
-use crate::lots::RewardLots;
+use crate::lots::{LotPart, Lots, RewardLots};
 use crate::rules::{Tier, points_at, tier_index_at};
-use crate::{ParticipantEvent, PurchaseCredited, PurchaseId, Refusal, UserId};
+use crate::{ParticipantEvent, PurchaseCredited, PurchaseId, Refusal, Timestamp, UserId};
 
 /// Which reward it is.
 #[derive(Clone, Debug)]
@@ -45,6 +45,29 @@ pub enum RewardChange {
         /// By how much the rewards change that are held, in minor units.
         held_change_minor: i64,
     },
+}
+
+/// What is to become of the credit for a purchase.
+#[derive(Clone, Debug)]
+pub struct CreditChange {
+    /// Whose credit.
+    pub user_id: UserId,
+    /// The purchase.
+    pub purchase_id: PurchaseId,
+    /// By how much what stands changes, in minor units.
+    pub change_minor: i64,
+    /// By how much what waits changes, in minor units.
+    pub pending_change_minor: i64,
+    /// The program's unit.
+    pub unit: String,
+    /// What is not available of it before, in minor units.
+    pub out_minor: i64,
+    /// What of that was taken from lots.
+    pub taken: Lots,
+    /// The time of the change.
+    pub now: Timestamp,
+    /// The lot to which goes what was taken from a lot that is over.
+    pub present: Option<Timestamp>,
 }
 
 /// The points by tier that wait: those that would be taken back if every open dispute were lost, and those held.
@@ -145,20 +168,44 @@ impl Participant {
         posting.map_err(|Overflow| limit(&reward.earner_user_id))
     }
 
-    /// The events by which the credit for a purchase becomes what it is to be.
+    /// The events by which the credit for a purchase becomes what it is to be: one for each lot that is concerned. What
+    /// was credited does not expire, so that lots are only taken from where it was spent.
     pub(super) fn settle_credit(
         &self,
-        user_id: &UserId,
-        purchase_id: &PurchaseId,
-        (change_minor, pending_change_minor): (i64, i64),
-        unit: &str,
-    ) -> Result<Vec<ParticipantEvent>, Refusal> {
-        // What was credited for a purchase does not expire.
-        let (kind, lots) = (EntryKind::PurchaseCredit, RewardLots::default());
-        let postings = self.buckets().settle(kind, change_minor, pending_change_minor, unit, lots);
-        let postings = postings.map_err(|Overflow| limit(user_id))?;
-        let credited = |posting| PurchaseCredited { purchase_id: purchase_id.clone(), posting };
-        Ok(postings.into_iter().map(|posting| credited(posting).into()).collect())
+        change: &CreditChange,
+    ) -> Result<Vec<PurchaseCredited>, Refusal> {
+        let limit = |Overflow| limit(&change.user_id);
+        let whole = self.buckets().settle(
+            EntryKind::PurchaseCredit,
+            change.change_minor,
+            change.pending_change_minor,
+            &change.unit,
+            RewardLots::default(),
+        );
+        let (mut buckets, mut own_lots) = (*self.buckets(), self.lots().clone());
+        let (mut taken, mut out_minor) = (change.taken.clone(), change.out_minor);
+        let mut events = Vec::new();
+        for posting in whole.map_err(limit)? {
+            let (amount, available) = (posting.amount.saturating_abs(), buckets.available);
+            let parts = match posting.available_change() {
+                ..0 => own_lots.taken_back(amount, available),
+                0 => vec![LotPart { amount_minor: amount, expire_time: None }],
+                1.. => {
+                    let lasting = out_minor - taken.total_minor();
+                    let parts = taken.given_back(amount, available, lasting);
+                    LotPart::back(&parts, change.now, change.present)
+                }
+            };
+            for part in parts {
+                let posting = buckets.part_of(&posting, part).map_err(limit)?;
+                own_lots.post(&posting);
+                buckets = posting.after;
+                out_minor -= posting.available_change();
+                taken.note(&posting, out_minor);
+                events.push(PurchaseCredited { purchase_id: change.purchase_id.clone(), posting });
+            }
+        }
+        Ok(events)
     }
 }
 

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{BalanceSpent, Participant, SpendingReturned};
 use crate::ledger::{Bucket, EntryKind, Overflow};
-use crate::{ItemId, ParticipantId, RedemptionId, RedemptionPart, Refusal, UserId};
+use crate::{ItemId, LotPart, ParticipantId, RedemptionId, Refusal, UserId};
 
 /// What an item costs, to be taken from what is available.
 #[derive(Clone, Debug)]
@@ -17,14 +17,14 @@ pub struct Spend {
     pub unit: String,
 }
 
-/// What was paid for an item, to be given back.
+/// What was paid for an item, to be given back to these lots.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub struct Return {
     pub user_id: UserId,
     pub redemption_id: RedemptionId,
     pub item_id: ItemId,
-    pub parts: Vec<RedemptionPart>,
+    pub parts: Vec<LotPart>,
     pub unit: String,
 }
 
@@ -51,13 +51,13 @@ impl Participant {
         }
     }
 
-    /// The parts in which an amount is taken. What is available never falls below zero for it.
-    fn parts_of(&self, id: ParticipantId, cost_minor: i64) -> Result<Vec<RedemptionPart>, Refusal> {
+    /// The parts in which an amount is spent. What is available never falls below zero for it.
+    fn parts_of(&self, id: ParticipantId, cost_minor: i64) -> Result<Vec<LotPart>, Refusal> {
         let available_minor = self.buckets().available;
         if available_minor < cost_minor {
             return Err(Refusal::InsufficientBalance { id, available_minor, cost_minor });
         }
-        Ok(vec![RedemptionPart { amount_minor: cost_minor }])
+        Ok(self.lots().spent(cost_minor))
     }
 
     /// One event for each part that is taken.
@@ -70,6 +70,7 @@ impl Participant {
             let amount = part.amount_minor.saturating_neg();
             let posting = buckets.post(EntryKind::Redemption, amount, Bucket::Available, &unit)?;
             buckets = posting.after;
+            let posting = posting.in_lot(part.expire_time);
             let (redemption_id, item_id) = (redemption_id.clone(), item_id.clone());
             Ok(BalanceSpent { redemption_id, item_id, item_count, posting })
         });
@@ -85,6 +86,7 @@ impl Participant {
             let (kind, to) = (EntryKind::Redemption, Bucket::Available);
             let posting = buckets.post(kind, part.amount_minor, to, &unit)?;
             buckets = posting.after;
+            let posting = posting.in_lot(part.expire_time);
             let (redemption_id, item_id) = (redemption_id.clone(), item_id.clone());
             Ok(SpendingReturned { redemption_id, item_id, item_count, posting })
         });

@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::ids::{LONG, identifier};
 use super::ledger::Posting;
 use super::registry::{AnyEvent, State, Stream, StreamKey};
-use super::{Participant, ParticipantEvent, ParticipantId, ProgramId, Refusal, Timestamp, UserId};
+use super::{
+    Lots, Participant, ParticipantEvent, ParticipantId, ProgramId, Refusal, Timestamp, UserId,
+};
 
 pub use events::{
     DisputeClosed, DisputeId, DisputeOpened, DisputeOutcome, DisputeUpdated, HoldPeriodEnded,
@@ -106,6 +108,8 @@ pub struct PurchaseOutcome {
     pub credit_reversed_minor: i64,
     /// The part of it that is pending, in minor units.
     pub credit_pending_minor: i64,
+    /// What of these two was taken from lots, because too little was left of what does not expire.
+    pub credit_lots: Lots,
     /// Whether the purchase converted the buyer's referral.
     pub converted: bool,
     /// Whether the referrer could not earn when it did.
@@ -147,6 +151,7 @@ impl PurchaseOutcome {
             credited_minor: 0,
             credit_reversed_minor: 0,
             credit_pending_minor: 0,
+            credit_lots: Lots::default(),
             converted: false,
             converted_while_inactive: false,
             first_use: FirstUse::None,
@@ -175,6 +180,12 @@ impl PurchaseOutcome {
         }
         self.credit_reversed_minor -= posting.balance_change();
         self.credit_pending_minor += posting.pending_change();
+        self.credit_lots.note(posting, self.credit_out_minor());
+    }
+
+    /// What is not available of the credit, whether it was taken back or is pending.
+    pub(crate) fn credit_out_minor(&self) -> i64 {
+        self.credit_reversed_minor + self.credit_pending_minor
     }
 }
 

@@ -9,6 +9,7 @@ mod expiry;
 mod first_purchase_bonus;
 mod first_purchase_credits;
 mod held_referrals;
+mod lots;
 mod money_back;
 mod multi_level_commission;
 mod payouts;

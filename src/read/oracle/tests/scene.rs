@@ -154,11 +154,15 @@ impl Scene {
     }
 
     pub(super) fn buy(&mut self, id: &str, buyer: &str, amount_minor: i64) -> bool {
+        self.buy_in("USD", id, buyer, amount_minor)
+    }
+
+    pub(super) fn buy_in(&mut self, unit: &str, id: &str, buyer: &str, amount_minor: i64) -> bool {
         self.tell(&Command::RecordPurchase(RecordPurchase {
             purchase_id: purchase(id),
             buyer_user_id: user(buyer),
             amount_minor,
-            currency_code: "USD".into(),
+            currency_code: unit.into(),
             purchase_time: None,
             program_ids: None,
             fingerprint_key: None,

@@ -4,10 +4,9 @@ use super::given;
 use crate::ledger::{Bucket, Buckets, EntryKind};
 use crate::tests::scene::{member, program, user};
 use crate::{
-    AnyEvent, BalanceSpent, ItemId, Participant, ParticipantEvent, ParticipantId,
+    AnyEvent, BalanceSpent, ItemId, LotPart, Participant, ParticipantEvent, ParticipantId,
     ProgramRedemptionId, Redemption, RedemptionCancelled, RedemptionCommand, RedemptionEvent,
-    RedemptionFulfilled, RedemptionId, RedemptionMade, RedemptionPart, Refusal, State, Stream,
-    StreamKey,
+    RedemptionFulfilled, RedemptionId, RedemptionMade, Refusal, State, Stream, StreamKey,
 };
 
 fn id() -> ProgramRedemptionId {
@@ -82,7 +81,7 @@ fn remembers_what_was_paid_for_it_and_for_no_other() {
     assert_eq!(remember(&member("ada"), &spent("order-2", 7)), []);
     let elsewhere = ParticipantId::new(&program("another"), &user("ada"));
     assert_eq!(remember(&elsewhere, &spent("order-1", 7)), []);
-    let part = |amount_minor| RedemptionPart { amount_minor };
+    let part = |amount_minor| LotPart { amount_minor, expire_time: None };
     assert_eq!(remember(&member("ada"), &spent("order-1", 500)), [part(500)]);
     assert_eq!(remember(&member("ada"), &spent("order-1", 1)), [part(500), part(1)]);
 }

@@ -9,23 +9,23 @@ use crate::{
     PurchaseId, Staff, Timestamp,
 };
 
-fn at(text: &str) -> Timestamp {
+pub(super) fn at(text: &str) -> Timestamp {
     Timestamp(text.parse::<jiff::Timestamp>().unwrap().as_microsecond())
 }
 
 /// Commissions without limits, which expire at the end of the third month after they became available.
-fn expiring() -> ProgramRules {
+pub(super) fn expiring() -> ProgramRules {
     ProgramRules { expire_months: Some(3), ..lasting() }
 }
 
-fn lasting() -> ProgramRules {
+pub(super) fn lasting() -> ProgramRules {
     let mut rules = ProgramRules { minimum_purchase_minor: 0, ..multi_level_commission() };
     rules.rewards.iter_mut().for_each(|rule| rule.cap_minor = None);
     rules
 }
 
 /// Ana referred Bea, who referred Cem, in the middle of January 2026.
-fn scene_of(rules: ProgramRules) -> Scene {
+pub(super) fn scene_of(rules: ProgramRules) -> Scene {
     let mut scene = Scene::of(rules);
     scene.at("2026-01-15T12:00:00Z");
     scene.line(&["ana", "bea", "cem"]);
@@ -34,11 +34,11 @@ fn scene_of(rules: ProgramRules) -> Scene {
 
 impl Scene {
     /// The time of the next command.
-    fn at(&mut self, text: &str) {
+    pub(super) fn at(&mut self, text: &str) {
         self.memory.set_now(Timestamp(at(text).0 - Timestamp::PER_SECOND));
     }
 
-    fn expire(&mut self, name: &str) -> Result<(), Halt> {
+    pub(super) fn expire(&mut self, name: &str) -> Result<(), Halt> {
         self.tell(&Command::ExpireBalance(member(name)))
     }
 
@@ -58,7 +58,7 @@ impl Scene {
     }
 
     /// The days on which lots expire in UTC, and what is in them.
-    fn lots(&self, name: &str) -> Vec<(String, i64)> {
+    pub(super) fn lots(&self, name: &str) -> Vec<(String, i64)> {
         let day = |lot: &Lot| {
             let moment = jiff::Timestamp::from_microsecond(lot.expire_time.0).unwrap().to_string();
             let text = moment.strip_suffix("T00:00:00Z").map_or(moment.clone(), Into::into);
@@ -86,7 +86,7 @@ impl Scene {
     }
 }
 
-fn lot(day: &str, amount: i64) -> (String, i64) {
+pub(super) fn lot(day: &str, amount: i64) -> (String, i64) {
     (day.into(), amount)
 }
 

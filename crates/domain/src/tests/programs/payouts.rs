@@ -1,5 +1,8 @@
 //! Payouts, with numbers.
 
+use proptest::prelude::*;
+
+use super::expiry::{at, expiring, lot, scene_of};
 use super::multi_level_commission;
 use crate::decide::{
     AdjustBalance, Approve, CollectPayoutLine, Command, ConfirmPayout, CreatePayout, Decline,
@@ -8,7 +11,7 @@ use crate::decide::{
 use crate::rules::ProgramRules;
 use crate::tests::scene::{PROGRAM, Scene, member, program, refused, user};
 use crate::{
-    AdjustmentId, ApprovalId, ApprovalSubject, EntryKind, Halt, ParticipantEvent, Payout,
+    AdjustmentId, ApprovalId, ApprovalSubject, EntryKind, Halt, LotPart, ParticipantEvent, Payout,
     PayoutCollected, PayoutId, PayoutKey, PayoutLine, PayoutLineEvent, PayoutLineId,
     PayoutLineState, PayoutMethod, PayoutState, Personal, ProviderReference, Refusal, SkipReason,
     Staff,
@@ -410,4 +413,120 @@ fn points_and_credited_purchases_are_never_paid_out() {
     let mut scene = Scene::of(ProgramRules { pays_out: false, ..credits });
     let refusal = Refusal::PayoutOfCredits(program(PROGRAM));
     assert_eq!(scene.publish(PROGRAM, rules()), refused(refusal));
+}
+
+/// Bea has 10000 that expire at the end of April, 5000 at the end of May, and 3000 that do not expire.
+fn with_lots() -> Scene {
+    let mut scene = scene_of(ProgramRules { pays_out: true, ..expiring() });
+    scene.order("one", "cem", 200_000, "INR");
+    scene.at("2026-02-10T00:00:00Z");
+    scene.order("two", "cem", 100_000, "INR");
+    scene.change_by("bea", 3_000);
+    scene.set_method("bea");
+    scene
+}
+
+#[test]
+fn a_line_takes_the_oldest_lots_and_what_fails_goes_back_to_its_own() {
+    let mut scene = with_lots();
+    let before = scene.lots("bea");
+    scene.create("may", 1).unwrap();
+    let mark = scene.memory.log().len();
+    assert_eq!(scene.collect("may", "bea", 16_000), PayoutLineState::Reserved);
+    let reserved: Vec<_> = scene
+        .memory
+        .participant_events_since(mark)
+        .map(|(_, event)| match event {
+            ParticipantEvent::PayoutReserved(of) => (of.posting.amount, of.posting.expire_time_us),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let (may, june) = (Some(at("2026-05-01T00:00:00Z")), Some(at("2026-06-01T00:00:00Z")));
+    assert_eq!(reserved, [(10_000, may), (5_000, june), (1_000, None)]);
+    let parts = scene.memory.state::<PayoutLine>(&line("may", "bea")).parts().to_vec();
+    let parts = parts.into_iter().map(LotPart::from);
+    let parts: Vec<_> = parts.map(|part| (part.amount_minor, part.expire_time)).collect();
+    assert_eq!(parts, reserved);
+    assert_eq!((scene.lots("bea"), scene.payout_money("bea")), (vec![], (2_000, 16_000, 0)));
+    scene.fail("may", Some("bea")).unwrap();
+    assert_eq!((scene.lots("bea"), scene.payout_money("bea")), (before, (18_000, 0, 0)));
+}
+
+#[test]
+fn what_comes_back_after_its_lot_is_over_goes_to_the_present_one() {
+    let mut scene = with_lots();
+    scene.create("may", 1).unwrap();
+    scene.collect("may", "bea", 12_000);
+    assert_eq!(scene.lots("bea"), [lot("2026-06-01", 3_000)]);
+    // What is set aside does not expire.
+    scene.at("2026-05-01T00:00:00Z");
+    scene.expire("bea").unwrap();
+    assert_eq!(scene.payout_money("bea"), (6_000, 12_000, 0));
+    scene.confirm_by("olga", "may", Some("bea"), None).unwrap();
+    scene.approve_by("otto", approval("may", Some("bea"), 1)).unwrap();
+    assert_eq!(scene.lots("bea"), [lot("2026-06-01", 3_000)]);
+    scene.send_back("may", "bea").unwrap();
+    assert_eq!(scene.lots("bea"), [lot("2026-06-01", 5_000), lot("2026-09-01", 10_000)]);
+    assert_eq!(scene.payout_money("bea"), (18_000, 0, 0));
+    // So does what has failed, and if the program's rewards do not expire any more, it does not either.
+    scene.end_collection("may", 12_000);
+    scene.create("june", 1).unwrap();
+    scene.collect("june", "bea", 18_000);
+    let lasting = ProgramRules { expire_months: None, pays_out: true, ..expiring() };
+    scene.publish(PROGRAM, lasting).unwrap();
+    scene.at("2026-07-01T00:00:00Z");
+    scene.fail("june", Some("bea")).unwrap();
+    assert_eq!(scene.lots("bea"), [lot("2026-09-01", 10_000)]);
+    assert_eq!(scene.payout_money("bea"), (18_000, 0, 0));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn whatever_payouts_do_over_the_months_nothing_is_lost_but_what_expires(
+        steps in proptest::collection::vec((0_u8..5, 0_usize..4, 0_i64..45, 1_i64..20_000), 1..40),
+    ) {
+        let mut scene = with_lots();
+        let mut days = 0;
+        let mut payouts: Vec<String> = Vec::new();
+        for (kind, which, later, amount) in steps {
+            days += later;
+            let start = jiff::Timestamp::from_microsecond(at("2026-02-11T00:00:00Z").0).unwrap();
+            let now = start + jiff::SignedDuration::from_hours(24 * days);
+            scene.at(&now.to_string());
+            let id = payouts.iter().rev().nth(which).cloned();
+            match (kind, id) {
+                (0, _) => {
+                    let id = format!("p{}", payouts.len());
+                    if let Some(last) = payouts.last() {
+                        scene.end_collection(&last.clone(), 0);
+                    }
+                    scene.create(&id, 1).unwrap();
+                    scene.collect(&id, "bea", amount);
+                    payouts.push(id);
+                }
+                (1, Some(id)) => drop(scene.fail(&id, Some("bea"))),
+                (2, Some(id)) => {
+                    let _ = scene.confirm_by("olga", &id, Some("bea"), None);
+                    let _ = scene.approve_by("otto", approval(&id, Some("bea"), 1));
+                }
+                (3, Some(id)) => drop(scene.send_back(&id, "bea")),
+                (_, _) => scene.expire("bea").unwrap(),
+            }
+            let buckets = *scene.participant("bea").buckets();
+            let (available, reserved, paid) = scene.payout_money("bea");
+            prop_assert!(available >= 0 && reserved >= 0 && paid >= 0, "{buckets:?}");
+            prop_assert_eq!(available + reserved + paid + buckets.expired, 18_000);
+            let in_state = |state| -> i64 {
+                let lines = payouts.iter().map(|id| line(id, "bea"));
+                let lines = lines.map(|id| scene.memory.state::<PayoutLine>(&id));
+                lines.filter(|line| line.state() == state).map(|line| line.amount_minor()).sum()
+            };
+            prop_assert_eq!(in_state(PayoutLineState::Reserved), reserved);
+            prop_assert_eq!(in_state(PayoutLineState::Paid), paid);
+            // Sums up, and checks that lots are never more than what is available.
+            scene.lots("bea");
+        }
+    }
 }

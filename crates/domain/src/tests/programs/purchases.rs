@@ -355,6 +355,7 @@ fn a_purchase_remembers_who_earned_what_and_that_it_converted() {
         credited_minor: 0,
         credit_reversed_minor: 0,
         credit_pending_minor: 0,
+        credit_lots: crate::Lots::default(),
         converted,
         converted_while_inactive: false,
         first_use: if converted { FirstUse::Enough } else { FirstUse::None },

@@ -12,12 +12,12 @@ fn item(id: &str) -> StoreItemId {
     StoreItemId { program_id: program(PROGRAM), item_id: ItemId::parse(id).unwrap() }
 }
 
-fn redemption(id: &str) -> ProgramRedemptionId {
+pub(super) fn redemption(id: &str) -> ProgramRedemptionId {
     let redemption_id = RedemptionId::parse(id).unwrap();
     ProgramRedemptionId { program_id: program(PROGRAM), redemption_id }
 }
 
-fn mug() -> ItemTerms {
+pub(super) fn mug() -> ItemTerms {
     ItemTerms {
         name: "A mug".into(),
         description: None,
@@ -30,12 +30,17 @@ fn mug() -> ItemTerms {
 }
 
 impl Scene {
-    fn publish_item(&mut self, id: &str, unit: &str, terms: ItemTerms) -> Result<(), Halt> {
+    pub(super) fn publish_item(
+        &mut self,
+        id: &str,
+        unit: &str,
+        terms: ItemTerms,
+    ) -> Result<(), Halt> {
         let publish = PublishItem { id: item(id), unit: unit.into(), terms };
         self.tell(&Command::PublishItem(Box::new(publish)))
     }
 
-    fn redeem(&mut self, name: &str, id: &str, item_id: &str) -> Result<(), Halt> {
+    pub(super) fn redeem(&mut self, name: &str, id: &str, item_id: &str) -> Result<(), Halt> {
         let item_id = ItemId::parse(item_id).unwrap();
         let redeem = Redeem { id: redemption(id), user_id: user(name), item_id };
         self.tell(&Command::Redeem(redeem))
@@ -45,11 +50,11 @@ impl Scene {
         self.tell(&Command::FulfilRedemption(redemption(id)))
     }
 
-    fn call_off(&mut self, id: &str) -> Result<(), Halt> {
+    pub(super) fn call_off(&mut self, id: &str) -> Result<(), Halt> {
         self.tell(&Command::CancelRedemption(redemption(id)))
     }
 
-    fn give(&mut self, name: &str, id: &str, amount_minor: i64) {
+    pub(super) fn give(&mut self, name: &str, id: &str, amount_minor: i64) {
         let adjust = AdjustBalance {
             participant: member(name),
             adjustment_id: AdjustmentId::parse(id).unwrap(),
