@@ -356,6 +356,51 @@ async fn how_somebody_is_paid_is_beside_the_log_and_erased_with_them() {
 }
 
 #[tokio::test]
+async fn a_line_takes_what_expires_and_gives_it_back_with_its_time() {
+    let (_database, server, client) = server_with(&[LINES]).await;
+    client.publish(Program { expire_months: Some(2), ..paying() }).await.unwrap();
+    let code = client.sign_up(LINES, "ana", "").await.unwrap().code;
+    client.sign_up(LINES, "ben", &code).await.unwrap();
+    client.buy("one", "ben", "INR", 100_000).await.unwrap();
+    adjust(&client, "ana", 300).await;
+    set_method(&client, "ana", "DE89").await.unwrap();
+    let expirations = async || {
+        let message = ListExpirationsRequest { program_id: LINES.into(), user_id: "ana".into() };
+        let answer = client.rewards().list_expirations(client.request(message)).await.unwrap();
+        answer.into_inner().expirations
+    };
+    let before = expirations().await;
+    assert_eq!(before.len(), 1, "{before:?}");
+    let (available, _, _) = balances(&client, "ana").await;
+    let earned = before[0].amount.as_ref().unwrap().minor_units;
+    assert_eq!(available, earned + 300);
+    create(&client, "may", 1).await.unwrap();
+    becomes(&client, "may", PayoutState::Open).await;
+    assert_eq!(expirations().await, []);
+    assert_eq!(balances(&client, "ana").await, (0, available, 0));
+    fail(&client, "may", "ana").await.unwrap();
+    assert_eq!(expirations().await, before);
+    let message = ListBalanceEntriesRequest {
+        program_id: LINES.into(),
+        user_id: "ana".into(),
+        consistency_token: newest(&client).await,
+        ..Default::default()
+    };
+    let entries = client.rewards().list_balance_entries(client.request(message)).await.unwrap();
+    let entries = entries.into_inner().entries;
+    let entries = entries.iter().map(|entry| {
+        let amount = entry.amount.as_ref().unwrap().minor_units;
+        (entry.kind(), amount, entry.expire_time.is_some(), &*entry.payout_id)
+    });
+    let moved = |amount, expires| (EntryKind::Transfer, amount, expires, "may");
+    assert_eq!(
+        entries.take(4).collect::<Vec<_>>(),
+        [moved(300, false), moved(earned, true), moved(300, false), moved(earned, true)]
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_statement_has_the_entries_of_a_month_between_what_was_before_and_after() {
     let (_database, server, client) = scene().await;
     create(&client, "may", 1).await.unwrap();

@@ -1,8 +1,10 @@
 //! Payouts on two servers that are killed, with rewards that come and go meanwhile: no entry is paid twice or forgotten.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use contract::pb::*;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tonic::{Code, Status};
 
 use crate::contention::uncapped;
@@ -42,16 +44,20 @@ async fn adjust(client: Client, user_id: String, adjustment_id: String, minor_un
     panic!("an adjustment was never carried out");
 }
 
-async fn join(client: Client, number: usize) {
-    let user_id = name(number);
-    client.sign_up(LINES, &user_id, "").await.unwrap();
+async fn set_method(client: &Client, user_id: &str) {
     let method = SetPayoutMethodRequest {
-        user_id: user_id.clone(),
+        user_id: user_id.into(),
         kind: "sepa".into(),
-        reference: user_id.clone(),
+        reference: user_id.into(),
         ..Default::default()
     };
     client.payouts().set_payout_method(client.request(method)).await.unwrap();
+}
+
+async fn join(client: Client, number: usize) {
+    let user_id = name(number);
+    client.sign_up(LINES, &user_id, "").await.unwrap();
+    set_method(&client, &user_id).await;
     adjust(client, user_id, "first".into(), amount(number)).await;
 }
 
@@ -100,13 +106,70 @@ async fn events_of(database: &TestDatabase, event_type: &str) -> i64 {
 
 /// Waits until the log has this many events of a type.
 async fn until(database: &TestDatabase, event_type: &str, expected: i64) {
-    for _ in 0..6_000 {
+    for _ in 0..24_000 {
         if events_of(database, event_type).await >= expected {
             return;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("{}: {} of {expected}", event_type, events_of(database, event_type).await);
+}
+
+/// People who buy all the while, from whichever server is there.
+struct Shoppers {
+    server: watch::Sender<Client>,
+    at_work: JoinSet<Vec<Duration>>,
+}
+
+impl Shoppers {
+    const COUNT: usize = 4;
+
+    /// Whoever referred them has nothing until they buy.
+    async fn sign_up(client: &Client) {
+        let code = client.sign_up(LINES, "shop", "").await.unwrap().code;
+        set_method(client, "shop").await;
+        for number in 0..Self::COUNT {
+            client.sign_up(LINES, &format!("shopper-{number}"), &code).await.unwrap();
+        }
+    }
+
+    fn start(client: Client) -> Self {
+        let (server, _) = watch::channel(client);
+        let mut at_work = JoinSet::new();
+        for number in 0..Self::COUNT {
+            at_work.spawn(buy_all_the_while(server.subscribe(), format!("shopper-{number}")));
+        }
+        Self { server, at_work }
+    }
+
+    fn go_to(&self, client: Client) {
+        self.server.send_replace(client);
+    }
+
+    /// Stops them. How long each purchase took that one server has carried out, the shortest first.
+    async fn stop(self) -> Vec<Duration> {
+        drop(self.server);
+        let mut all = self.at_work.join_all().await.concat();
+        all.sort_unstable();
+        all
+    }
+}
+
+async fn buy_all_the_while(server: watch::Receiver<Client>, buyer: String) -> Vec<Duration> {
+    let mut took = Vec::new();
+    while server.has_changed().is_ok() {
+        let purchase_id = format!("{buyer}-{}", took.len());
+        loop {
+            let (client, start) = (server.borrow().clone(), Instant::now());
+            if client.buy(&purchase_id, &buyer, "INR", 100_000).await.is_ok() {
+                took.push(start.elapsed());
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    took
 }
 
 /// Every step of a line is on its participant's stream once, with its amount, and what is reserved, paid and returned adds
@@ -122,8 +185,9 @@ async fn check_sums(database: &TestDatabase) {
             select payload ->> 'payout_id' as payout_id, aggregate_id as participant,
                 case event_type when 'PayoutReserved' then 'PayoutLineReserved' when 'PayoutPaid' then 'PayoutLinePaid'
                     when 'PayoutReleased' then 'PayoutLineFailed' else 'PayoutLineReturned' end as event_type,
-                abs((payload -> 'posting' ->> 'amount')::bigint) as amount
+                sum(abs((payload -> 'posting' ->> 'amount')::bigint))::bigint as amount
             from events where aggregate_type = 'Participant' and payload ? 'payout_id'
+            group by payload ->> 'payout_id', aggregate_id, event_type
         )
         select (select count(*) from (select * from step except all select * from moved) as missing)
             + (select count(*) from (select * from moved except all select * from step) as surplus)
@@ -180,31 +244,49 @@ async fn of_two_payouts_at_once_one_collects_and_a_line_is_paid_or_failed_once()
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payout_goes_on_though_both_servers_are_killed_in_turn_and_money_is_taken_back_meanwhile()
 {
-    let people_count =
-        std::env::var("TRIBUTARY_PAYOUT_LINES").ok().and_then(|text| text.parse().ok());
-    let count: usize = people_count.unwrap_or(PEOPLE);
+    let wanted = std::env::var("TRIBUTARY_PAYOUT_LINES").ok().and_then(|text| text.parse().ok());
+    let count: usize = wanted.unwrap_or(PEOPLE);
     let all = i64::try_from(count).unwrap();
     let database = TestDatabase::new().await;
     let pair = Pair::start(&database).await;
+    let start = Instant::now();
     people(&pair, count).await;
+    Shoppers::sign_up(&pair.client(0)).await;
+    eprintln!("{count} people after {:?}", start.elapsed());
     let (taken_back, late) = (count / 10, count / 20);
 
     create(pair.client(0), "may").await.unwrap();
-    until(&database, "PayoutLineReserved", 1).await;
+    let start = Instant::now();
     let Pair { first, second, .. } = pair;
+    let shoppers = Shoppers::start(second.client());
+    // The servers are killed anywhere on the way.
+    let random = std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos();
+    let [first_kill, second_kill, third_kill] =
+        [7, 11, 13].map(|factor| all * i64::from(random / 1_000 % (97 * factor)) / (97 * factor));
+    eprintln!("killed after {first_kill} and {second_kill} lines, and {third_kill} paid ones");
+    until(&database, "PayoutLineReserved", first_kill.max(1)).await;
     first.kill().await;
     let first = Server::start(&database).await;
+    shoppers.go_to(first.client());
     // Some have less than they had, some have more.
     let client = first.client();
-    at_once(
-        (0..taken_back).map(|number| adjust(client.clone(), name(number * 10), "back".into(), -50)),
-    )
-    .await;
-    at_once((0..late).map(|number| adjust(client.clone(), name(number), "late".into(), 1_000)))
-        .await;
+    for group in [
+        (0..taken_back).map(|number| (number * 10, "back", -50)).collect::<Vec<_>>(),
+        (0..late).map(|number| (number, "late", 1_000)).collect(),
+    ] {
+        for some in group.chunks(500) {
+            let calls = some.iter().map(|(number, id, change)| {
+                adjust(client.clone(), name(*number), (*id).into(), *change)
+            });
+            at_once(calls.collect::<Vec<_>>()).await;
+        }
+    }
+    until(&database, "PayoutLineReserved", second_kill.min(all * 8 / 10)).await;
     second.kill().await;
     let second = Server::start(&database).await;
+    shoppers.go_to(second.client());
     until(&database, "PayoutCollected", 1).await;
+    eprintln!("collected after {:?}", start.elapsed());
     let lines = events_of(&database, "PayoutLineReserved").await;
     assert_eq!(lines + events_of(&database, "PayoutLineSkipped").await, all);
 
@@ -215,22 +297,28 @@ async fn a_payout_goes_on_though_both_servers_are_killed_in_turn_and_money_is_ta
     assert_eq!(total, database.count(sum).await);
     // Nobody gets more than they had when the payout was created.
     assert!(total <= (0..count).map(amount).sum());
+    let start = Instant::now();
     confirm_whole(&second.client(), &first).await;
-    until(&database, "PayoutLinePaid", 1).await;
+    until(&database, "PayoutLinePaid", third_kill.clamp(1, lines / 2)).await;
     first.kill().await;
     let first = Server::start(&database).await;
     until(&database, "PayoutCompleted", 1).await;
+    eprintln!("confirmed after {:?}", start.elapsed());
     assert_eq!(events_of(&database, "PayoutLinePaid").await, lines);
+    let took = shoppers.stop().await;
+    let at = |share: usize| took[(took.len() - 1) * share / 100];
+    let (median, slow, slowest) = (at(50), at(99), at(100));
+    eprintln!("{} purchases meanwhile: {median:?}, {slow:?}, {slowest:?}", took.len());
+    let bought = i64::try_from(took.len()).unwrap();
+    assert_eq!(events_of(&database, "PurchaseRecorded").await, bought);
 
     // What is left is in the next payout, and a debt is not.
     create(first.client(), "june").await.unwrap();
     until(&database, "PayoutCollected", 2).await;
     let over = "select count(*) from (
-            select payload -> 'posting' -> 'after' as after from events as last
-            where aggregate_type = 'Participant' and payload ? 'posting' and not exists (
-                select from events as later where later.aggregate_type = 'Participant'
-                    and later.aggregate_id = last.aggregate_id and later.payload ? 'posting'
-                    and later.sequence > last.sequence)
+            select distinct on (aggregate_id) payload -> 'posting' -> 'after' as after from events
+            where aggregate_type = 'Participant' and payload ? 'posting'
+            order by aggregate_id, sequence desc
         ) as present where coalesce((after ->> 'available')::bigint, 0) > 0";
     assert_eq!(database.count(over).await, 0, "everything available is reserved");
     check_sums(&database).await;
