@@ -337,6 +337,30 @@ fn a_failed_payout_makes_everything_available_again_and_the_next_one_pays_it() {
 }
 
 #[test]
+fn a_refund_after_the_payout_makes_a_debt_which_the_next_payout_offsets() {
+    let mut scene = Scene::of(rules());
+    scene.line(&["ana", "bob", "cy"]);
+    scene.set_method("ana");
+    scene.order("one", "bob", 100_000, "INR");
+    assert_eq!(scene.payout_money("ana"), (5_000, 0, 0));
+    scene.create("may", 1).unwrap();
+    scene.collect("may", "ana", 5_000);
+    scene.end_collection("may", 5_000);
+    scene.confirm_by("olga", "may", Some("ana"), None).unwrap();
+    let mark = scene.memory.log().len();
+    scene.refund("one", "a", 40_000).unwrap();
+    assert_eq!(scene.payout_money("ana"), (-2_000, 0, 5_000));
+    scene.order("two", "bob", 60_000, "INR");
+    assert_eq!(scene.payout_money("ana"), (1_000, 0, 5_000));
+    scene.create("june", 1).unwrap();
+    assert_eq!(scene.collect("june", "ana", 1_000), PayoutLineState::Reserved);
+    assert_eq!(scene.payout_money("ana"), (0, 1_000, 5_000));
+    let paid = |event: &ParticipantEvent| matches!(event, ParticipantEvent::PayoutPaid(_));
+    let mut later = scene.memory.participant_events_since(mark);
+    assert!(!later.any(|(_, event)| paid(event)), "what was paid stays as it was");
+}
+
+#[test]
 fn above_a_limit_somebody_else_approves_and_what_was_declined_can_be_asked_for_again() {
     let mut scene = Scene::with_payout("may");
     // The line is above the limit.
