@@ -194,10 +194,6 @@ impl Work for Memory {
         Err(Halt::Broken("nothing is refunded here"))
     }
 
-    fn exclude_others(&mut self) -> Result<(), Halt> {
-        Ok(())
-    }
-
     // Nothing here reads rows back.
     fn is_erased_address(&mut self, _: &str) -> Result<bool, Halt> {
         Ok(false)

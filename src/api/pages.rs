@@ -82,6 +82,22 @@ impl Page {
         }
     }
 
+    /// The messages of a page, made of the rows that were found, and the token of the next page; empty if there is
+    /// none. `key` is the key of a row in the order of the list.
+    pub(super) fn answer<R, K: Display, M: Message>(
+        self,
+        mut rows: Vec<R>,
+        key: impl Fn(&R) -> K,
+        message: impl FnMut(R) -> M,
+    ) -> (Vec<M>, String) {
+        let next_page_token = self.cut(&mut rows, &key);
+        let keys: Vec<K> = rows.iter().map(key).collect();
+        let mut messages: Vec<M> = rows.into_iter().map(message).collect();
+        let next_page_token =
+            self.fit(&mut messages, keys.len(), next_page_token, |index| &keys[index]);
+        (messages, next_page_token)
+    }
+
     /// Ends a page of messages before it becomes too large for a client, but not before its first message.
     /// `wanted` is how many messages the page would have. Returns the token of the next page: the given one,
     /// unless the page ends earlier. `key` is the key of the message at an index.

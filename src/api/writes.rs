@@ -16,6 +16,7 @@ use super::pb::ErrorReason;
 use super::tokens::consistency_token;
 use crate::engine::{RequestKey, Submission};
 use crate::store::{Door, RecordedEvent};
+use domain::Stream;
 use domain::decide::Command;
 
 /// A request that may be sent again. Implemented for every request with a `request_id`, by
@@ -37,6 +38,23 @@ pub(super) struct Written {
     pub(super) position: i64,
     /// The same position as a token for the client.
     pub(super) consistency_token: String,
+}
+
+/// What the first event of a kind of stream says of which `read` makes something; `None` if there is none.
+///
+/// # Errors
+/// If an event cannot be read.
+pub(super) fn first_of<A: Stream, T>(
+    events: &[RecordedEvent],
+    read: impl Fn(&RecordedEvent, A::Event) -> Option<T>,
+) -> Result<Option<T>, ApiError> {
+    for event in events {
+        let fact = event.read_if_known()?.and_then(A::event);
+        if let Some(found) = fact.and_then(|fact| read(event, fact)) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// Starts reading the fields of a command with its request id.

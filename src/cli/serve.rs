@@ -32,8 +32,9 @@ impl Serve {
         let Some(mail) = mail else { return Err("the settings of mails are wrong".into()) };
         if settings.access.signing_keys.is_none() {
             if settings.access.require_second_factor {
-                return Err("require_second_factor needs signing_keys, a file with the keys that encrypt second factors: \
-                            without it nobody can set one up, and no operator or admin gets further than a user"
+                return Err("require_second_factor needs signing_keys, a file with the keys that encrypt second \
+                            factors: without it nobody can set one up, and no operator or admin gets \
+                            further than a user"
                     .into());
             }
             tracing::warn!(

@@ -30,7 +30,7 @@ pub(super) struct Draft<'a> {
     outcomes: Vec<(Job, Outcome)>,
     /// Jobs that cannot be decided with what could be loaded.
     undecided: Vec<Job>,
-    /// Jobs that cannot be decided without the log's lock.
+    /// Jobs that are to be decided on streams that are loaded under the log's lock.
     put_off: Vec<Job>,
     /// Whether streams that should be new are assumed to be new, without loading them.
     trusts_new: bool,
@@ -45,7 +45,7 @@ pub(super) struct Decided {
     pub(super) commands: Commands,
     /// The streams in their state after the batch.
     pub(super) streams: FinishedStreams,
-    /// Jobs that could not be decided with what could be loaded, or not without the log's lock.
+    /// Jobs that could not be decided with what could be loaded, or are to be decided under the log's lock.
     pub(super) delayed: Vec<Job>,
 }
 
@@ -197,7 +197,7 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Gives the job back if something is not in memory. Puts it off if it needs the log's lock.
+    /// Gives the job back if something is not in memory. Puts it off if it is to be decided under the log's lock.
     async fn try_deciding(&mut self, mut job: Job) -> Option<Job> {
         let request = job.request.as_ref();
         // A receipt is written once. With two of one key the database would refuse the batch as a whole.
@@ -226,10 +226,6 @@ impl<'a> Draft<'a> {
                 self.outcomes.push((job, Outcome::Recorded(own)));
             }
             Err(Halt::Missing) => return Some(job),
-            Err(Halt::NeedsLock) => {
-                job.needs_lock = true;
-                self.put_off.push(job);
-            }
             // Others are carried out meanwhile.
             Err(Halt::Behind(lag)) => job.answer(&Err(Failure::Behind(lag))),
             // The state on which the job was decided may never be committed.
@@ -237,7 +233,6 @@ impl<'a> Draft<'a> {
             // What is in memory may be older than a stream that was loaded for this decision.
             Err(Halt::Broken(_)) if !job.is_in_doubt => {
                 job.is_in_doubt = true;
-                job.needs_lock = true;
                 self.put_off.push(job);
             }
             Err(Halt::Broken(what)) => fail(job, what),

@@ -32,10 +32,8 @@ pub(super) struct Job {
     pub(super) choices: u32,
     /// Whether it could not be decided on a state that was not committed yet.
     pub(super) needs_outcome: bool,
-    /// Whether it could not be decided without the log's lock.
-    pub(super) needs_lock: bool,
-    /// Whether its decision has failed on what was in memory, as only a bug should make it fail. It is decided once more,
-    /// on streams that are loaded under the lock.
+    /// Whether its decision has failed on what was in memory, as only a bug should make it fail. It is decided once
+    /// more, on streams that are loaded under the lock.
     pub(super) is_in_doubt: bool,
     /// Whether it must be alone in its batch, because a batch that it was in was refused.
     pub(super) alone: bool,
@@ -57,7 +55,6 @@ impl Job {
             conflicts: 0,
             choices: 0,
             needs_outcome: false,
-            needs_lock: false,
             is_in_doubt: false,
             alone: false,
             answers: vec![answer],
@@ -90,7 +87,6 @@ impl Job {
     pub(super) fn join(&mut self, repetition: Self) {
         self.answers.extend(repetition.answers);
         self.conflicts = self.conflicts.max(repetition.conflicts);
-        self.needs_lock |= repetition.needs_lock;
         self.is_in_doubt |= repetition.is_in_doubt;
         self.is_in_background &= repetition.is_in_background;
         self.callers.extend(repetition.callers);

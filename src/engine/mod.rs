@@ -22,6 +22,7 @@ mod outcome;
 mod patience;
 mod pending;
 pub mod query;
+mod recent;
 mod session;
 mod unit;
 mod worker;

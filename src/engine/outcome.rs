@@ -205,6 +205,7 @@ impl Worker {
         }
         let (horizon, seen_at) = self.horizon.after(appended, rest.last_event);
         self.horizon = horizon;
+        self.recent.landed(&streams, appended, seen_at);
         self.remember(streams, appended, seen_at);
         for Conflicted { job, why } in rest.conflicted {
             match why {

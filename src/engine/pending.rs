@@ -92,17 +92,17 @@ impl Pending {
     }
 
     /// Whether the next batch may be decided ahead: no pending job has conflicted, must be alone in its batch, could
-    /// not be decided ahead before, or needs the log's lock.
+    /// not be decided ahead before, or is in doubt.
     pub(super) fn is_plain(&self) -> bool {
         !self
             .next
             .iter()
-            .any(|job| job.alone || job.conflicts > 0 || job.needs_outcome || job.needs_lock)
+            .any(|job| job.alone || job.conflicts > 0 || job.needs_outcome || job.is_in_doubt)
     }
 
-    /// Whether a pending job can only be decided while the log's lock is held.
-    pub(super) fn needs_lock(&self) -> bool {
-        self.next.iter().any(|job| job.needs_lock)
+    /// Whether a pending job is to be decided on streams that are loaded under the log's lock.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.next.iter().any(|job| job.is_in_doubt)
     }
 
     /// Takes as many pending jobs as there is room for: those of callers first, then those in the background.

@@ -51,8 +51,7 @@ pub async fn query<T>(
     let mut cache = Cache::new(1);
     let before = FinishedStreams::new();
     let (taken, horizon) = (KnownTaken::new(), Horizon::default());
-    // A query answers for what it has seen. What is appended meanwhile is no matter.
-    let mut unit = UnitOfWork::new(environment, &mut cache, &before, taken, horizon).under_lock();
+    let mut unit = UnitOfWork::new(environment, &mut cache, &before, taken, horizon);
     loop {
         match unit.run(false, &mut look).await {
             Ok(seen) => return Ok(seen),
@@ -66,7 +65,6 @@ pub async fn query<T>(
                 }
             }
             Err(Halt::Behind(lag)) => return Err(QueryError::Behind(lag)),
-            Err(Halt::NeedsLock) => return Err(QueryError::Broken("a query that needs a lock")),
             Err(Halt::Broken(what)) => return Err(QueryError::Broken(what)),
             Err(Halt::AlreadyRecorded(_)) => {
                 return Err(QueryError::Broken("a query that recorded something"));
@@ -149,7 +147,8 @@ pub(super) async fn fetch(
     }
     let asked: Vec<_> = purchases.into_iter().collect();
     if !asked.is_empty() {
-        let found = purchases::purchases_of(connection, unit.purchases_table(), &asked).await?;
+        let (table, part) = (unit.purchases_table(), unit.remembered_part());
+        let found = purchases::purchases_of(connection, table, part, &asked).await?;
         asked.into_iter().zip(found).for_each(|(asked, found)| unit.learn_purchases(asked, found));
     }
     // After the streams, so that it is at least as new.

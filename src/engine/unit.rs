@@ -2,6 +2,8 @@
 
 mod work;
 
+pub(super) use self::purchases::begun;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -12,6 +14,7 @@ use self::purchases::Purchases;
 use self::referees::{AddedReferee, Evidence};
 use super::cache::{Cache, Seen};
 use super::horizon::Horizon;
+use super::recent::RecentPurchases;
 use super::{Environment, RequestKey};
 use crate::store::append::{ClaimStep, Entry, Receipt};
 use crate::store::purchases::Asked;
@@ -126,8 +129,7 @@ pub(super) struct UnitOfWork<'a> {
     /// What fraud checks have looked up.
     evidence: Box<Evidence>,
     purchases: Purchases,
-    /// Whether the log's lock is held since before anything was looked up.
-    holds_lock: bool,
+    recent: Option<&'a RecentPurchases>,
     /// For each value its owner after the earlier commands of the batch, `None` if it was released, and the
     /// command that changed that last.
     claims: HashMap<(ClaimKind, String), (Option<String>, usize)>,
@@ -165,7 +167,7 @@ impl<'a> UnitOfWork<'a> {
             erased_addresses: HashMap::new(),
             evidence: Box::default(),
             purchases: Purchases::default(),
-            holds_lock: false,
+            recent: None,
             claims: HashMap::new(),
             requests: HashMap::new(),
             horizon,

@@ -24,6 +24,7 @@ use super::job::Job;
 use super::outcome::Responder;
 use super::patience::Patience;
 use super::pending::{Pending, Room};
+use super::recent::RecentPurchases;
 use super::session::{BatchNumber, Session};
 use super::unit::{FinishedStreams, KnownTaken, UnitOfWork};
 use super::{Environment, Failure, Handover, Limits, fresh_uuid};
@@ -50,6 +51,7 @@ pub struct Worker {
     pub(super) pending: Pending,
     pub(super) cache: Cache,
     pub(super) horizon: Horizon,
+    pub(super) recent: RecentPurchases,
     writer: Uuid,
     batch_number: i64,
     /// When the last batch that had commands of callers was sent.
@@ -87,6 +89,7 @@ impl Worker {
             responder: Responder { database, handover, metrics },
             traces: Traces::default(),
             horizon: Horizon::default(),
+            recent: RecentPurchases::default(),
             batch_number: 0,
             callers_seen: None,
             contended: 0,
@@ -137,9 +140,9 @@ impl Worker {
     /// answered or queued again.
     async fn carry_out(&mut self, stop: &CancellationToken) {
         let most = self.limits.batch_commands.max(1);
-        let needs_lock = self.pending.needs_lock();
+        let is_in_doubt = self.pending.is_in_doubt();
         let jobs = self.pending.take_batch(Room::of(most).expecting(self.expects_callers()));
-        if self.contended > 0 || needs_lock {
+        if self.contended > 0 || is_in_doubt {
             let is_contended = self.contended > 0;
             self.contended = self.contended.saturating_sub(1);
             return self.carry_out_locked(jobs, is_contended).await;
@@ -149,6 +152,7 @@ impl Worker {
         let taken = std::mem::take(&mut self.known_taken);
         let unit =
             UnitOfWork::new(&self.environment, &mut self.cache, &before, taken, self.horizon);
+        let unit = unit.remembering(&self.recent);
         let decided = Draft::new(unit).decide(&mut self.session, jobs, patience).await;
         let mut decided = match decided {
             Ok(decided) => decided,
@@ -192,13 +196,9 @@ impl Worker {
                     return None;
                 }
                 let taken = std::mem::take(&mut self.known_taken);
-                let draft = Draft::new(UnitOfWork::new(
-                    &self.environment,
-                    &mut self.cache,
-                    &streams,
-                    taken,
-                    self.horizon,
-                ));
+                let (cache, horizon) = (&mut self.cache, self.horizon);
+                let unit = UnitOfWork::new(&self.environment, cache, &streams, taken, horizon);
+                let draft = Draft::new(unit.remembering(&self.recent));
                 let (ahead, pending) = (&mut self.ahead, &mut self.pending);
                 Some(draft.decide_ahead(ahead, pending, most, expects_callers, &landed).await)
             };
@@ -243,8 +243,7 @@ impl Worker {
         let at_once = patience.without_retries();
         let taken = std::mem::take(&mut self.known_taken);
         let unit = UnitOfWork::new(&self.environment, cache, &before, taken, self.horizon);
-        let draft = Draft::new(unit.under_lock());
-        let decided = draft.decide(&mut self.session, jobs, at_once).await;
+        let decided = Draft::new(unit).decide(&mut self.session, jobs, at_once).await;
         let Decided { mut commands, streams, delayed } = match decided {
             Ok(decided) => decided,
             Err((mut jobs, error)) => {
@@ -252,7 +251,6 @@ impl Worker {
                 self.session.leave_locked(patience).await;
                 self.contended = 0;
                 for job in &mut jobs {
-                    job.needs_lock = false;
                     job.is_in_doubt = false;
                 }
                 return self.pending.put_back(jobs);

@@ -1,5 +1,5 @@
-//! Lets lots expire when their time has come, and announces that by mail. A command that is repeated finds nothing to let
-//! expire, and each lot has one mail.
+//! Lets lots expire when their time has come, and announces that by mail. A command that is repeated finds nothing to
+//! let expire, and each lot has one mail.
 
 use super::timed::{Names, Timed};
 use crate::engine::{Engine, Failure, Submission};

@@ -65,9 +65,8 @@ impl Reads {
         freshness: Freshness,
     ) -> Result<At<Option<ListedApproval>>, ReadError> {
         let filter = ApprovalFilter::default();
-        let At { position, found } =
-            self.list_approvals(&filter, Some(approval_id), i64::MAX, 1, freshness).await?;
-        Ok(At { position, found: found.into_iter().next() })
+        let list = self.list_approvals(&filter, Some(approval_id), i64::MAX, 1, freshness);
+        Ok(list.await?.first())
     }
 
     async fn list_approvals(
@@ -78,21 +77,16 @@ impl Reads {
         limit: i64,
         freshness: Freshness,
     ) -> Result<At<Vec<ListedApproval>>, ReadError> {
-        let rows = self
-            .read(freshness, || {
-                sqlx::query(sql!("approvals.sql"))
-                    .bind(before_position)
-                    .bind(limit)
-                    .bind(filter.state.map(ApprovalState::as_str))
-                    .bind(filter.program_id.as_ref().map(ProgramId::to_string))
-                    .bind(filter.user_id.as_ref().map(UserId::to_string))
-                    .bind(approval_id.map(ApprovalId::to_string))
-            })
-            .await?;
-        let mut approvals = Vec::with_capacity(rows.found.len());
-        for row in &rows.found {
-            approvals.extend(approval(row)?);
-        }
+        let query = || {
+            sqlx::query(sql!("approvals.sql"))
+                .bind(before_position)
+                .bind(limit)
+                .bind(filter.state.map(ApprovalState::as_str))
+                .bind(filter.program_id.as_ref().map(ProgramId::to_string))
+                .bind(filter.user_id.as_ref().map(UserId::to_string))
+                .bind(approval_id.map(ApprovalId::to_string))
+        };
+        let At { position, found: mut approvals } = self.list(freshness, query, approval).await?;
         let ids: Vec<String> = approvals.iter().map(|of| of.approval_id.to_string()).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let pool = self.database.pool();
@@ -102,7 +96,7 @@ impl Reads {
             approval.note = requests.remove(*id);
             approval.decline_note = declines.remove(*id);
         }
-        Ok(At { position: rows.position, found: approvals })
+        Ok(At { position, found: approvals })
     }
 }
 

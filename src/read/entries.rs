@@ -67,8 +67,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads an event; `None` if it moves no money, as also a transfer of 0 does not. The rest of the event is read only if it grants a reward;
-    /// other kinds of entries need no more than the posting.
+    /// Reads an event; `None` if it moves no money, as also a transfer of 0 does not. The rest of the event is read
+    /// only if it grants a reward; other kinds of entries need no more than the posting.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`] if the event says something that makes no sense.

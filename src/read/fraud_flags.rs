@@ -142,9 +142,8 @@ impl Reads {
         freshness: Freshness,
     ) -> Result<At<Option<ListedFlag>>, ReadError> {
         let filter = FlagFilter::default();
-        let At { position, found } =
-            self.flags(&filter, Some(flag_id), FlagPlace::FIRST, 1, freshness).await?;
-        Ok(At { position, found: found.into_iter().next() })
+        let list = self.flags(&filter, Some(flag_id), FlagPlace::FIRST, 1, freshness);
+        Ok(list.await?.first())
     }
 
     async fn flags(
@@ -159,33 +158,28 @@ impl Reads {
             let nanos = time.map(|time| i128::from(time.0) * 1_000);
             nanos.and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos).ok())
         };
-        let rows = self
-            .read(freshness, || {
-                sqlx::query(sql!("fraud_flags.sql"))
-                    .bind(after.is_open)
-                    .bind(after.raised_position)
-                    .bind(limit)
-                    .bind(filter.kind.map(FlagKind::as_str))
-                    .bind(filter.program_id.as_ref().map(ProgramId::to_string))
-                    .bind(filter.user_id.as_ref().map(UserId::to_string))
-                    .bind(filter.is_open)
-                    .bind(moment(filter.start))
-                    .bind(moment(filter.end))
-                    .bind(flag_id.map(FraudFlagId::to_string))
-                    .bind(filter.referee_user_id.as_ref().map(UserId::to_string))
-                    .bind(filter.referrer_user_id.as_ref().map(UserId::to_string))
-            })
-            .await?;
-        let mut flags = Vec::with_capacity(rows.found.len());
-        for row in &rows.found {
-            flags.extend(flag(row)?);
-        }
+        let query = || {
+            sqlx::query(sql!("fraud_flags.sql"))
+                .bind(after.is_open)
+                .bind(after.raised_position)
+                .bind(limit)
+                .bind(filter.kind.map(FlagKind::as_str))
+                .bind(filter.program_id.as_ref().map(ProgramId::to_string))
+                .bind(filter.user_id.as_ref().map(UserId::to_string))
+                .bind(filter.is_open)
+                .bind(moment(filter.start))
+                .bind(moment(filter.end))
+                .bind(flag_id.map(FraudFlagId::to_string))
+                .bind(filter.referee_user_id.as_ref().map(UserId::to_string))
+                .bind(filter.referrer_user_id.as_ref().map(UserId::to_string))
+        };
+        let At { position, found: mut flags } = self.list(freshness, query, flag).await?;
         let ids: Vec<&str> = flags.iter().map(|flag| flag.flag_id.as_str()).collect();
         let mut notes = in_time(notes(self.database.pool(), &ids)).await?;
         for flag in &mut flags {
             flag.notes = notes.remove(&flag.flag_id).unwrap_or_default();
         }
-        Ok(At { position: rows.position, found: flags })
+        Ok(At { position, found: flags })
     }
 }
 

@@ -56,9 +56,8 @@ impl Reads {
         freshness: Freshness,
     ) -> Result<At<Option<ListedItem>>, ReadError> {
         let filter = ItemFilter { program_id: id.program_id.clone(), available_only: false };
-        let At { position, found } =
-            self.list_items(&filter, Some(id), i64::MAX, 1, freshness).await?;
-        Ok(At { position, found: found.into_iter().next() })
+        let list = self.list_items(&filter, Some(id), i64::MAX, 1, freshness);
+        Ok(list.await?.first())
     }
 
     async fn list_items(
@@ -69,21 +68,15 @@ impl Reads {
         limit: i64,
         freshness: Freshness,
     ) -> Result<At<Vec<ListedItem>>, ReadError> {
-        let rows = self
-            .read(freshness, || {
-                sqlx::query(sql!("items.sql"))
-                    .bind(before_position)
-                    .bind(limit)
-                    .bind(filter.program_id.to_string())
-                    .bind(filter.available_only)
-                    .bind(id.map(StoreItemId::to_string))
-            })
-            .await?;
-        let mut items = Vec::with_capacity(rows.found.len());
-        for row in &rows.found {
-            items.extend(item(row)?);
-        }
-        Ok(At { position: rows.position, found: items })
+        let query = || {
+            sqlx::query(sql!("items.sql"))
+                .bind(before_position)
+                .bind(limit)
+                .bind(filter.program_id.to_string())
+                .bind(filter.available_only)
+                .bind(id.map(StoreItemId::to_string))
+        };
+        self.list(freshness, query, item).await
     }
 }
 

@@ -104,6 +104,13 @@ pub struct At<T> {
     pub found: T,
 }
 
+impl<T> At<Vec<T>> {
+    /// The first that was found.
+    fn first(self) -> At<Option<T>> {
+        At { position: self.position, found: self.found.into_iter().next() }
+    }
+}
+
 /// How fresh an answer must be, and how long a read may wait for that.
 #[derive(Clone, Copy, Debug)]
 pub struct Freshness {
@@ -256,6 +263,22 @@ impl Reads {
             }
             tokio::time::sleep(WAIT_INTERVAL).await;
         }
+    }
+
+    /// Reads a list: [`Reads::read`], and `of_row` for each row, which is `None` for the row that says that nothing was
+    /// found.
+    async fn list<T>(
+        &self,
+        freshness: Freshness,
+        query: impl Fn() -> Query<'static, Postgres, PgArguments> + Sync,
+        of_row: impl Fn(&PgRow) -> Result<Option<T>, StoreError>,
+    ) -> Result<At<Vec<T>>, ReadError> {
+        let rows = self.read(freshness, query).await?;
+        let mut found = Vec::with_capacity(rows.found.len());
+        for row in &rows.found {
+            found.extend(of_row(row)?);
+        }
+        Ok(At { position: rows.position, found })
     }
 
     /// Waits until the read models are known to have reached a position, but only briefly: a slow one delays

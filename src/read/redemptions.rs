@@ -65,9 +65,8 @@ impl Reads {
         freshness: Freshness,
     ) -> Result<At<Option<ListedRedemption>>, ReadError> {
         let filter = RedemptionFilter::default();
-        let At { position, found } =
-            self.list_redemptions(&filter, Some(id), i64::MAX, 1, freshness).await?;
-        Ok(At { position, found: found.into_iter().next() })
+        let list = self.list_redemptions(&filter, Some(id), i64::MAX, 1, freshness);
+        Ok(list.await?.first())
     }
 
     async fn list_redemptions(
@@ -78,23 +77,17 @@ impl Reads {
         limit: i64,
         freshness: Freshness,
     ) -> Result<At<Vec<ListedRedemption>>, ReadError> {
-        let rows = self
-            .read(freshness, || {
-                sqlx::query(sql!("redemptions.sql"))
-                    .bind(before_position)
-                    .bind(limit)
-                    .bind(filter.state.map(RedemptionState::as_str))
-                    .bind(filter.program_id.as_ref().map(ProgramId::to_string))
-                    .bind(filter.user_id.as_ref().map(UserId::to_string))
-                    .bind(filter.item_id.as_ref().map(ItemId::to_string))
-                    .bind(id.map(ProgramRedemptionId::to_string))
-            })
-            .await?;
-        let mut redemptions = Vec::with_capacity(rows.found.len());
-        for row in &rows.found {
-            redemptions.extend(redemption(row)?);
-        }
-        Ok(At { position: rows.position, found: redemptions })
+        let query = || {
+            sqlx::query(sql!("redemptions.sql"))
+                .bind(before_position)
+                .bind(limit)
+                .bind(filter.state.map(RedemptionState::as_str))
+                .bind(filter.program_id.as_ref().map(ProgramId::to_string))
+                .bind(filter.user_id.as_ref().map(UserId::to_string))
+                .bind(filter.item_id.as_ref().map(ItemId::to_string))
+                .bind(id.map(ProgramRedemptionId::to_string))
+        };
+        self.list(freshness, query, redemption).await
     }
 }
 

@@ -78,29 +78,30 @@ pub async fn streams(
     connection: &mut PgConnection,
     keys: &[StreamKey],
 ) -> Result<Vec<Loaded>, StoreError> {
-    let read = read_streams(connection, keys, true).await?;
-    let mut loaded: Vec<Option<Loaded>> = read.into_iter().map(Folded::ok).collect();
-    let lacking = |loaded: &[Option<Loaded>], is_lacking: fn(&Loaded) -> bool| -> Vec<usize> {
-        (0..loaded.len()).filter(|at| loaded[*at].as_ref().is_none_or(is_lacking)).collect()
-    };
-
+    let mut loaded: Vec<Option<Loaded>> = keys.iter().map(|_| None).collect();
+    let (remembering, plain): (Vec<usize>, Vec<usize>) =
+        (0..keys.len()).partition(|at| keys[*at].kind.remembers_commands());
+    let of = |places: &[usize]| places.iter().map(|at| keys[*at].clone()).collect::<Vec<_>>();
+    if !plain.is_empty() {
+        let read = read_streams(connection, &of(&plain), true).await?;
+        for (at, folded) in plain.into_iter().zip(read) {
+            loaded[at] = folded.ok();
+        }
+    }
     // A snapshot is a cache: one that is of no use is ignored, and deleted.
-    let useless = lacking(&loaded, |_| false);
+    let is_useless = |at: &usize| loaded[*at].is_none() && !keys[*at].kind.remembers_commands();
+    let useless: Vec<usize> = (0..keys.len()).filter(is_useless).collect();
     if !useless.is_empty() {
-        let of: Vec<_> = useless.iter().map(|at| keys[*at].clone()).collect();
-        let read = read_streams(connection, &of, false).await?;
+        let useless_keys = of(&useless);
+        let read = read_streams(connection, &useless_keys, false).await?;
         for (at, folded) in useless.into_iter().zip(read) {
             loaded[at] = folded.ok();
         }
-        snapshots::forget(connection, &of).await?;
+        snapshots::forget(connection, &useless_keys).await?;
     }
-
-    let remembering =
-        lacking(&loaded, |stream| stream.version > 0 && stream.state.kind().remembers_commands());
     if !remembering.is_empty() {
-        let of: Vec<_> = remembering.iter().map(|at| keys[*at].clone()).collect();
-        for (at, stream) in remembering.into_iter().zip(read_with_commands(connection, &of).await?)
-        {
+        let read = read_with_commands(connection, &of(&remembering)).await?;
+        for (at, stream) in remembering.into_iter().zip(read) {
             loaded[at] = Some(stream);
         }
     }

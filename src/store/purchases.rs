@@ -18,26 +18,40 @@ const MOST_SEARCHED: i64 = 50_000;
 /// What is asked for: the purchases of a buyer before a place.
 pub type Asked = (UserId, Option<PurchaseCursor>);
 
+/// A part of the log: the events after a position, through another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The position before the first event.
+    pub after: i64,
+    /// The position of the last event.
+    pub through: i64,
+}
+
 /// Finds purchases of buyers, one page for each of `asked` and in their order. All that are in the log when the
-/// statement begins are found. `table` is that of the read model; without it the log is searched.
+/// statement begins are found, but for those in the part that the caller knows. `table` is that of the read model;
+/// without it the log is searched.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
 pub async fn purchases_of(
     connection: &mut PgConnection,
     table: Option<&str>,
+    known: Option<Span>,
     asked: &[Asked],
 ) -> Result<Vec<Result<PurchasePage, Lag>>, StoreError> {
     let buyers: Vec<&str> = asked.iter().map(|(buyer, _)| buyer.as_str()).collect();
     let before = |cursor: &Option<PurchaseCursor>| cursor.map_or(i64::MAX, |cursor| cursor.0);
     let befores: Vec<i64> = asked.iter().map(|(_, cursor)| before(cursor)).collect();
     let sizes: Vec<i64> = asked.iter().map(|(_, cursor)| page_size(*cursor)).collect();
+    let known = known.unwrap_or(Span { after: i64::MAX, through: i64::MAX });
     let rows = sqlx::query(&statement(table))
         .bind(buyers)
         .bind(befores)
         .bind(sizes)
         .bind(table)
         .bind(MOST_SEARCHED)
+        .bind(known.after)
+        .bind(known.through)
         .fetch_all(connection)
         .await?;
     let mut rows = rows.into_iter().peekable();
@@ -60,8 +74,8 @@ fn page(rows: &[PgRow], size: i64) -> Result<Result<PurchasePage, Lag>, StoreErr
     let mut page = PurchasePage::default();
     let mut last = None;
     for row in rows {
-        let lag = Lag { reached: row.try_get("reached")?, head: row.try_get("head")? };
-        if lag.head - lag.reached > MOST_SEARCHED {
+        if row.try_get::<i64, _>("searched")? > MOST_SEARCHED {
+            let lag = Lag { reached: row.try_get("reached")?, head: row.try_get("head")? };
             return Ok(Err(lag));
         }
         last = row.try_get("position")?;
@@ -99,20 +113,33 @@ fn statement(table: Option<&str>) -> String {
     });
     format!(
         "with reach as materialized (\
-             select coalesce((select max(position) from checkpoints where copy = $4), 0) as reached, \
-                 coalesce((select position from events order by position desc limit 1), 0) as head\
+             select reached, head, \
+                 greatest(0, least(head, $6) - reached) \
+                     + greatest(0, head - greatest(reached, $7)) as searched \
+             from (\
+                 select \
+                     coalesce((select max(position) from checkpoints where copy = $4), 0) as reached, \
+                     coalesce((select position from events order by position desc limit 1), 0) as head\
+             ) as ends\
          ), tail as materialized (\
              select late.position, late.aggregate_id, late.payload ->> 'buyer_user_id' as buyer \
              from reach \
              cross join lateral (\
-                 select position, aggregate_id, event_type, payload from events \
-                 where events.position > reach.reached and reach.head - reach.reached <= $5 \
-                 order by events.position limit $5\
+                 (\
+                     select position, aggregate_id, event_type, payload from events \
+                     where events.position > reach.reached and events.position <= $6 \
+                         and reach.searched <= $5 \
+                     order by events.position limit $5\
+                 ) union all (\
+                     select position, aggregate_id, event_type, payload from events \
+                     where events.position > greatest(reach.reached, $7) and reach.searched <= $5 \
+                     order by events.position limit $5\
+                 )\
              ) as late \
              where late.event_type = 'PurchaseRecorded' \
                  and late.payload ->> 'buyer_user_id' = any($1::text[])\
          ) \
-         select asked.ordinal, reach.reached, reach.head, \
+         select asked.ordinal, reach.reached, reach.head, reach.searched, \
              found.position, found.purchase_id, found.is_own \
          from reach \
          cross join unnest($1::text[], $2::bigint[], $3::bigint[]) \

@@ -121,14 +121,126 @@ async fn what_expires_is_listed_spent_first_and_lost_when_its_month_is_over() {
     assert!(entries[0].expire_time.is_some());
     assert_eq!(entries[0].balance, Some(inr(700)));
     assert_eq!(amounts(&client, "bea").await, Vec::<i64>::new());
-    let message = GetBalancesRequest {
+    let lost = self::entries(&client, "ana", 3).await.remove(0);
+    assert_eq!((lost.kind(), lost.amount), (EntryKind::Expiry, Some(inr(-3_000))));
+    // A read without a token can be a little old.
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let message = GetBalancesRequest {
+            program_id: COMMISSION.into(),
+            user_id: "ana".into(),
+            ..Default::default()
+        };
+        let balances = client.rewards().get_balances(client.request(message)).await.unwrap();
+        let buckets = balances.into_inner().buckets.remove(0);
+        if (&buckets.expired, &buckets.available) == (&Some(inr(3_000)), &Some(inr(0))) {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < end, "{buckets:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    database.check().await;
+    server.stop().await;
+}
+
+async fn redeem(client: &Client, redemption_id: &str) -> Vec<BalanceEntry> {
+    let message = RedeemRequest {
         program_id: COMMISSION.into(),
-        user_id: "ana".into(),
+        user_id: "bea".into(),
+        redemption_id: redemption_id.into(),
+        item_id: "car".into(),
         ..Default::default()
     };
-    let balances = client.rewards().get_balances(client.request(message)).await.unwrap();
-    let buckets = balances.into_inner().buckets.remove(0);
-    assert_eq!((buckets.expired, buckets.available), (Some(inr(3_000)), Some(inr(0))));
+    client.store().redeem(client.request(message)).await.unwrap().into_inner().entries
+}
+
+async fn call_off(client: &Client, redemption_id: &str) -> Vec<BalanceEntry> {
+    let message = CancelRedemptionRequest {
+        program_id: COMMISSION.into(),
+        redemption_id: redemption_id.into(),
+        ..Default::default()
+    };
+    client.store().cancel_redemption(client.request(message)).await.unwrap().into_inner().entries
+}
+
+/// The amount of each entry, and when what it concerns expires.
+fn parts(entries: &[BalanceEntry]) -> Vec<(i64, Option<i64>)> {
+    let lot = |of: &BalanceEntry| of.expire_time.as_ref().map(|time| time.seconds);
+    entries.iter().map(|of| (minor(of.amount.as_ref()), lot(of))).collect()
+}
+
+#[tokio::test]
+async fn a_redemption_spends_what_expires_and_gives_it_back_to_the_same_month_or_the_present_one() {
+    let (database, server, client) = server_with(&[]).await;
+    client.publish(expiring(COMMISSION, 3)).await.unwrap();
+    line(&client, COMMISSION, &["ana", "bea", "cem"]).await;
+    client.buy("order", "cem", "INR", 400_000).await.unwrap();
+    adjust(&client, "bea", COMMISSION, inr(700)).await;
+    let item = PublishItemRequest {
+        program_id: COMMISSION.into(),
+        item_id: "car".into(),
+        name: "A car".into(),
+        cost: Some(inr(20_500)),
+        ..Default::default()
+    };
+    client.store().publish_item(client.request(item)).await.unwrap();
+    let before = expirations(&client, "bea").await.unwrap();
+    let end = before[0].expire_time.unwrap().seconds;
+
+    let spent = redeem(&client, "first").await;
+    assert_eq!(parts(&spent), [(-20_000, Some(end)), (-500, None)]);
+    assert_eq!(expirations(&client, "bea").await.unwrap(), []);
+    let back = call_off(&client, "first").await;
+    assert_eq!(parts(&back), [(20_000, Some(end)), (500, None)]);
+    assert_eq!(expirations(&client, "bea").await.unwrap(), before);
+
+    redeem(&client, "second").await;
+    database.lots_wait(4).await;
+    server.stop().await;
+    database.let_lots_end().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    database.lots_wait(0).await;
+    let back = parts(&call_off(&client, "second").await);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert_eq!((back[0].0, back[1]), (20_000, (500, None)));
+    assert!(back[0].1 > i64::try_from(now.as_secs()).ok(), "{back:?}");
+    assert_eq!(amounts(&client, "bea").await, [20_000]);
+    // What came back expires in its turn.
+    database.lots_wait(2).await;
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_credit_that_was_spent_and_is_disputed_takes_from_what_expires_and_returns_it() {
+    let (database, server, client) = server_with(&[]).await;
+    let crediting = Program { credit_purchases: true, ..expiring(COMMISSION, 3) };
+    client.publish(crediting).await.unwrap();
+    line(&client, COMMISSION, &["ana", "bea", "cem"]).await;
+    client.buy("own", "bea", "INR", 100_000).await.unwrap();
+    adjust(&client, "bea", COMMISSION, inr(-99_000)).await;
+    client.buy("order", "cem", "INR", 400_000).await.unwrap();
+    let before = expirations(&client, "bea").await.unwrap();
+    let message = OpenDisputeRequest {
+        purchase_id: "own".into(),
+        dispute_id: "d".into(),
+        amount: Some(inr(6_000)),
+        ..Default::default()
+    };
+    client.purchases().open_dispute(client.request(message)).await.unwrap();
+    assert_eq!(amounts(&client, "bea").await, [15_000]);
+    let message = CloseDisputeRequest {
+        purchase_id: "own".into(),
+        dispute_id: "d".into(),
+        outcome: DisputeState::Won.into(),
+        ..Default::default()
+    };
+    client.purchases().close_dispute(client.request(message)).await.unwrap();
+    assert_eq!(expirations(&client, "bea").await.unwrap(), before);
+    let moved = entries(&client, "bea", 7).await;
+    let moved: Vec<_> = parts(&moved[..4]).into_iter().map(|(amount, _)| amount).collect();
+    assert_eq!(moved, [5_000, 1_000, 1_000, 5_000]);
     database.check().await;
     server.stop().await;
 }

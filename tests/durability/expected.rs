@@ -225,7 +225,9 @@ const EXPECTED: [(&str, &str); 13] = [
                 where own.aggregate_type = 'StoreItem' and own.aggregate_id = first.aggregate_id),
             first.position, split_part(first.aggregate_id, '/', 1),
             (last.payload ->> 'version')::integer, last.payload -> 'terms',
-            (select coalesce(sum(case event_type when 'ItemTaken' then 1 when 'ItemPutBack' then -1 else 0 end), 0)::bigint
+            (select coalesce(
+                    sum(case event_type when 'ItemTaken' then 1 when 'ItemPutBack' then -1 else 0 end), 0
+                )::bigint
                 from events as own
                 where own.aggregate_type = 'StoreItem' and own.aggregate_id = first.aggregate_id),
             first.recorded_at
@@ -369,7 +371,7 @@ const EXPECTED: [(&str, &str); 13] = [
                 else case started.event_type when 'PayoutFailureStarted' then 'failed' else 'confirmed' end
             end,
             created.payload ->> 'unit', (created.payload ->> 'minimum_minor')::bigint,
-            created.metadata ->> 'actor', created.recorded_at, collected.recorded_at,
+            coalesce(created.metadata ->> 'actor', ''), created.recorded_at, collected.recorded_at,
             started.payload ->> 'provider_reference', started.payload ->> 'reason_code', lines.*
         from events as created
         left join events as collected on collected.aggregate_type = 'Payout'

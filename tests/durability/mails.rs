@@ -332,7 +332,10 @@ async fn what_a_command_takes_back_or_makes_available_calls_for_one_mail_for_eac
     let (mut connection, mails, mut log) = begin(&database).await;
     let connection = &mut connection;
     // What was granted in the same command is not told as taken back, and what was given back or only moved neither.
-    let moved = |amount: i64, from: &str| json!({ "reward_sequence": 1, "posting": { "amount": amount, "from": from } });
+    let moved = |amount: i64, from: &str| {
+        let posting = json!({ "amount": amount, "from": from });
+        json!({ "reward_sequence": 1, "posting": posting })
+    };
     let reversed = |amount: i64| json!({ "reward_sequence": 1, "posting": { "amount": amount } });
     log.command(
         "job:make_up",

@@ -169,7 +169,8 @@ async fn rows_and_checkpoint_move_together() {
         (
             "contributions",
             "sum(total_minor)",
-            "sum((payload -> 'posting' ->> 'amount')::bigint) filter (where event_type in ('RewardGranted', 'RewardReversed'))",
+            "sum((payload -> 'posting' ->> 'amount')::bigint) \
+             filter (where event_type in ('RewardGranted', 'RewardReversed'))",
         ),
         (
             "participants",

@@ -5,7 +5,7 @@
 use sqlx::{Executor, PgConnection};
 use tributary::read::purchases_table;
 use tributary::store::Database;
-use tributary::store::purchases::{Asked, purchases_of};
+use tributary::store::purchases::{Asked, Span, purchases_of};
 
 use domain::{PurchaseCursor, UserId};
 use testing::{Server, TestDatabase};
@@ -24,7 +24,7 @@ async fn pages(
         // Several are asked for at once; the others must not get in the way.
         let others = |name| (UserId::parse(name).unwrap(), None);
         let asked: [Asked; 3] = [others("nobody"), (buyer.clone(), cursor), others("cem")];
-        let mut found = purchases_of(connection, table, &asked).await.unwrap();
+        let mut found = purchases_of(connection, table, None, &asked).await.unwrap();
         assert_eq!(found.len(), 3);
         assert!(found[0].as_ref().unwrap().purchases.is_empty());
         let page = found.swap_remove(1).unwrap();
@@ -74,6 +74,33 @@ async fn a_buyers_purchases_are_found_in_the_read_model_and_in_the_log_after_it(
 }
 
 #[tokio::test]
+async fn the_part_of_the_log_that_a_server_knows_is_not_searched() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let client = server.client();
+    client.publish_shipped(COMMISSION).await;
+    client.sign_up(COMMISSION, "bea", "").await.unwrap();
+    for number in 0..3 {
+        client.buy(&format!("b-{number}"), "bea", "INR", 10_000).await.unwrap();
+    }
+    server.stop().await;
+    let store = Database::new(&database.url, 1).unwrap();
+    let mut connection = store.connect().await.unwrap();
+    let position = "select position from events where aggregate_id = 'b-1'";
+    let position = database.count(position).await;
+    let asked: [Asked; 1] = [(UserId::parse("bea").unwrap(), None)];
+    let known = [(position - 1, position), (position, i64::MAX), (0, position), (0, i64::MAX)];
+    let found = [&["b-2", "b-0"][..], &["b-1", "b-0"], &["b-2"], &[]];
+    for ((after, through), expected) in known.into_iter().zip(found) {
+        let known = Some(Span { after, through });
+        let page = purchases_of(&mut connection, None, known, &asked).await.unwrap().remove(0);
+        let purchases = page.unwrap().purchases;
+        let ids: Vec<_> = purchases.iter().map(ToString::to_string).collect();
+        assert_eq!(ids, expected, "{known:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_read_model_that_is_far_behind_is_not_waited_for() {
     let database = TestDatabase::new().await;
     let server = Server::start(&database).await;
@@ -93,7 +120,11 @@ async fn a_read_model_that_is_far_behind_is_not_waited_for() {
     let store = Database::new(&database.url, 1).unwrap();
     let mut connection = store.connect().await.unwrap();
     let asked: [Asked; 1] = [(UserId::parse("bea").unwrap(), None)];
-    let lag = purchases_of(&mut connection, Some(table), &asked).await.unwrap().remove(0);
+    let lag = purchases_of(&mut connection, Some(table), None, &asked).await.unwrap().remove(0);
     let lag = lag.unwrap_err();
     assert_eq!((lag.reached, lag.head), (9_000, 60_000));
+    // Little is left to search if the server knows most of it.
+    let known = Some(Span { after: 10_000, through: 60_000 });
+    let page = purchases_of(&mut connection, Some(table), known, &asked).await.unwrap().remove(0);
+    assert_eq!(page.unwrap().purchases, []);
 }

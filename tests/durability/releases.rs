@@ -127,7 +127,8 @@ async fn hold_periods_that_were_over_while_no_server_ran_end_soon_after_the_firs
     server.stop().await;
 }
 
-/// Purchases in a program that holds nothing, by many people at the same time, until told to stop. Returns their number.
+/// Purchases in a program that holds nothing, by many people at the same time, until told to stop. Returns their
+/// number.
 async fn purchases_until(client: Client, stop: CancellationToken) -> usize {
     const PROGRAM: &str = "at-once";
     client.publish(Program { program_id: PROGRAM.into(), ..uncapped() }).await.unwrap();
@@ -151,8 +152,9 @@ async fn purchases_until(client: Client, stop: CancellationToken) -> usize {
 }
 
 /// What the batches of the log are made of that have purchases, half a second or less after others: how many they are,
-/// how many of them have releases too, the most releases in one, and the most commands. Everything in a batch is recorded
-/// at one moment. A batch that begins while nobody buys may be full of releases, whoever comes before it is sent.
+/// how many of them have releases too, the most releases in one, and the most commands. Everything in a batch is
+/// recorded at one moment. A batch that begins while nobody buys may be full of releases, whoever comes before it is
+/// sent.
 async fn batches(database: &TestDatabase) -> (i64, i64, i64, i64) {
     sqlx::query_as(
         "with batches as (

@@ -205,8 +205,8 @@ pub struct Posting {
     #[serde(skip_serializing_if = "Bucket::is_available", default)]
     pub to: Bucket,
     /// The lot of what is available that grows, or from which is taken first: when it expires, in microseconds since
-    /// 1970. Absent if what is added does not expire, if the lots are taken from in their order, or if what is taken back
-    /// never was in a lot.
+    /// 1970. Absent if what is added does not expire, if the lots are taken from in their order, or if what is taken
+    /// back never was in a lot.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expire_time_us: Option<Timestamp>,
     /// The program's unit.

@@ -41,8 +41,8 @@ pub struct LotPart {
 }
 
 impl LotPart {
-    /// The parts in which what was taken goes back: each to its own lot or, if that is over, to the present one. At most
-    /// one part for each lot, in the order in which they were taken.
+    /// The parts in which what was taken goes back: each to its own lot or, if that is over, to the present one. At
+    /// most one part for each lot, in the order in which they were taken.
     pub(crate) fn back(parts: &[Self], now: Timestamp, present: Option<Timestamp>) -> Vec<Self> {
         let mut back = Vec::with_capacity(parts.len());
         for part in parts {
@@ -56,7 +56,7 @@ impl LotPart {
     fn join(parts: &mut Vec<Self>, part: Self) {
         match parts.iter_mut().find(|of| of.expire_time == part.expire_time) {
             Some(known) => {
-                known.amount_minor = known.amount_minor.saturating_add(part.amount_minor)
+                known.amount_minor = known.amount_minor.saturating_add(part.amount_minor);
             }
             None => parts.push(part),
         }
@@ -110,7 +110,7 @@ impl Lots {
     }
 
     /// The parts in which an amount is spent: the next lot first, and what does not expire last.
-    pub(crate) fn spent(&self, amount_minor: i64) -> Vec<LotPart> {
+    pub(crate) fn parts_of(&self, amount_minor: i64) -> Vec<LotPart> {
         let mut left = amount_minor;
         let mut parts: Vec<_> = self.0.iter().map(|lot| take_part(lot, &mut left)).collect();
         parts.push(LotPart { amount_minor: left, expire_time: None });
@@ -123,15 +123,15 @@ impl Lots {
     pub(crate) fn taken_back(&self, amount_minor: i64, available_minor: i64) -> Vec<LotPart> {
         let lasting = available_minor.saturating_sub(self.total_minor()).max(0);
         let own = amount_minor.min(lasting);
-        let mut parts = self.spent(amount_minor - own);
+        let mut parts = self.parts_of(amount_minor - own);
         LotPart::join(&mut parts, LotPart { amount_minor: own, expire_time: None });
         parts.retain(|part| part.amount_minor > 0);
         parts
     }
 
-    /// The parts in which an amount is given back of what [`Lots::taken_back`] has taken, in the order in which they are
-    /// posted. These lots are what was taken of lots, and `lasting_minor` is the rest. What was taken last goes back
-    /// first: what became a debt that still stands, then the last lot, and then what does not expire.
+    /// The parts in which an amount is given back of what [`Lots::taken_back`] has taken, in the order in which they
+    /// are posted. These lots are what was taken of lots, and `lasting_minor` is the rest. What was taken last goes
+    /// back first: what became a debt that still stands, then the last lot, and then what does not expire.
     pub(crate) fn given_back(
         &self,
         amount_minor: i64,
@@ -318,8 +318,8 @@ mod tests {
         account.post(20, Some(3));
         account.post(10, Some(2));
         account.post(5, Some(1));
-        assert_eq!(account.lots.spent(12), [part(5, Some(1)), part(7, Some(2))]);
-        let all = account.lots.spent(36);
+        assert_eq!(account.lots.parts_of(12), [part(5, Some(1)), part(7, Some(2))]);
+        let all = account.lots.parts_of(36);
         let own = [part(5, Some(1)), part(10, Some(2)), part(20, Some(3)), part(1, None)];
         assert_eq!(all, own);
         assert_eq!(LotPart::back(&all, Timestamp(0), Some(Timestamp(9))), own);

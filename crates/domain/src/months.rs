@@ -1,4 +1,5 @@
-//! Ends of months in time zones. The time zone database is part of the binary, so that nothing is read from the machine.
+//! Ends of months in time zones. The time zone database is part of the binary, so that nothing is read from the
+//! machine.
 
 use jiff::Timestamp as Moment;
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -24,8 +25,8 @@ pub fn is_time_zone(name: &str) -> bool {
 }
 
 /// The end of the month so many months after the one that `now` is in: the first moment of the month after it. Where
-/// midnight is skipped, that is when the clocks have changed; where it comes twice, the first. `None` if there is no such
-/// zone or moment.
+/// midnight is skipped, that is when the clocks have changed; where it comes twice, the first. `None` if there is no
+/// such zone or moment.
 #[must_use]
 pub fn month_end(now: Timestamp, months: u32, zone: &str) -> Option<Timestamp> {
     let zone = time_zone(zone)?;

@@ -196,7 +196,10 @@ pub enum Refusal {
     TooManyItems { program_id: ProgramId, limit: u32 },
     #[error("{available_minor} minor units are available to user '{}', and the item costs {cost_minor}", .id.user_id)]
     InsufficientBalance { id: ParticipantId, available_minor: i64, cost_minor: i64 },
-    #[error("the referral of user '{}' in program '{}' is held or rejected because of a fraud flag", .0.user_id, .0.program_id)]
+    #[error(
+        "the referral of user '{}' in program '{}' is held or rejected because of a fraud flag",
+        .0.user_id, .0.program_id
+    )]
     ReferralFlagged(ParticipantId),
     #[error("program '{}' has no redemption '{}'", .0.program_id, .0.redemption_id)]
     RedemptionNotFound(ProgramRedemptionId),

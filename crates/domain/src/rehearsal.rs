@@ -117,10 +117,6 @@ impl Work for Rehearsal<'_> {
         self.stage.purchases_of(buyer, before)
     }
 
-    fn exclude_others(&mut self) -> Result<(), Halt> {
-        self.stage.exclude_others()
-    }
-
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {
         self.stage.keyed_hash(purpose, value)
     }

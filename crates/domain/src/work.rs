@@ -23,9 +23,6 @@ pub enum Halt {
     Refused(Refusal),
     /// The command was carried out before; the answer is the outcome of the command that wrote this event.
     AlreadyRecorded(OwnEvent),
-    /// The decision rests on the absence of something that has no stream; see [`Work::exclude_others`]. The decision runs
-    /// again while the log's lock is held.
-    NeedsLock,
     /// What the decision looks up is computed from the log and far behind it. The command may be sent again later.
     Behind(Lag),
     /// A bug: an aggregate waited for something, or a stream is of another kind.
@@ -313,9 +310,9 @@ pub trait Work {
     ) -> Result<Vec<Arc<LatestReferee>>, Halt>;
 
     /// The purchases of a buyer, a page at a time: the newest, or those before a place that an earlier page named.
-    /// Another server may be recording one that is not among them. What a decision finds out about a purchase is
-    /// checked because it reads the purchase's stream. That there is no further purchase is certain only after
-    /// [`Work::exclude_others`].
+    /// What a decision finds out about a purchase is checked because it reads the purchase's stream. That there is no
+    /// further purchase is true as of the look-up only. A decision that rests on it reads streams to which every such
+    /// purchase would write: if one is recorded before the decision is appended, the append finds that they have moved.
     ///
     /// # Errors
     /// [`Halt::Missing`] if it has not been looked up yet, [`Halt::Behind`] if it cannot be looked up for now.
@@ -324,13 +321,6 @@ pub trait Work {
         buyer: &UserId,
         before: Option<PurchaseCursor>,
     ) -> Result<PurchasePage, Halt>;
-
-    /// Passes if what the decision looks up cannot change before its events are in the log, because the lock of the
-    /// log is held. A decision calls this when it rests on the absence of something that has no stream.
-    ///
-    /// # Errors
-    /// [`Halt::NeedsLock`] if the lock is not held.
-    fn exclude_others(&mut self) -> Result<(), Halt>;
 
     /// A keyed hash of a value: 22 letters, digits, `-` and `_`. The same value has another hash for another purpose.
     /// What must not be stored is recognised by it; without the key, which stays in the database, nobody can try
@@ -391,10 +381,11 @@ pub fn peek_new<A: Stream>(work: &mut dyn Work, id: &A::Id) -> Result<Arc<A>, Ha
     state_of(work, &StreamKey::of::<A>(id), true)
 }
 
-/// Whether a buyer has a purchase of which `is_it` is true. Purchases are looked at from the newest on.
+/// Whether a buyer has a purchase of which `is_it` is true. Purchases are looked at from the newest on. That there is
+/// none is true as of the look-up only; see [`Work::purchases_of`].
 ///
 /// # Errors
-/// [`Halt::Missing`], [`Halt::NeedsLock`] or [`Halt::Behind`] if that is not known yet.
+/// [`Halt::Missing`] or [`Halt::Behind`] if that is not known yet.
 pub fn has_purchase(
     work: &mut dyn Work,
     buyer: &UserId,
@@ -414,7 +405,7 @@ pub fn has_purchase(
             return Ok(true);
         }
         match page.next {
-            None => return work.exclude_others().map(|()| false),
+            None => return Ok(false),
             next => before = next,
         }
     }

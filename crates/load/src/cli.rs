@@ -152,7 +152,8 @@ impl ScreeningOptions {
             values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
         };
         say(format_args!(
-            "median: checks cost x{:.2} among few users and x{:.2} among many; with checks, a sign-up among many takes x{:.2}",
+            "median: checks cost x{:.2} among few users and x{:.2} among many; with checks, a sign-up \
+             among many takes x{:.2}",
             median(&|round| round.cost_of_checks()[0]),
             median(&|round| round.cost_of_checks()[1]),
             median(&Round::growth),

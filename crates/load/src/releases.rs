@@ -2,9 +2,9 @@
 //!
 //! The program holds rewards for a month. The run makes purchases, and then lets the month pass for them: it sets the
 //! ends of their hold periods, in the log and in the table of what is due, to a moment that is over. A client cannot do
-//! that, so the run needs a database of its own. First the server ends hold periods while nothing else happens, and then
-//! as many beside purchases as fast as they go. Rates and shares are read from the log, of which one batch is what was
-//! recorded at one moment.
+//! that, so the run needs a database of its own. First the server ends hold periods while nothing else happens, and
+//! then as many beside purchases as fast as they go. Rates and shares are read from the log, of which one batch is what
+//! was recorded at one moment.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

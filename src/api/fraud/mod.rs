@@ -17,7 +17,7 @@ use crate::api::permissions::{Callers, Denied, InPrograms, Rule, Subject, row};
 use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::writes::{carry_out, command_fields};
 use crate::engine::query::query;
-use crate::read::{At, FlagFilter, FlagPlace, Freshness};
+use crate::read::{At, FlagFilter, FlagPlace, Freshness, ListedFlag};
 use domain::decide::{Command, ResolveFraudFlag};
 use domain::{FraudDecision, FraudFlag, FraudFlagId, Personal, ProgramId, Refusal, UserId, load};
 
@@ -82,14 +82,11 @@ impl Handlers {
             must_exist(&self.0, Named::Program(program_id)).await?;
         }
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
-        let At { position, mut found } =
+        let At { position, found } =
             self.0.reads.fraud_flags(&filter, after, page.rows(), freshness).await?;
-        let next_page_token = page.cut(&mut found, |flag| place_text(flag.place));
-        let places: Vec<FlagPlace> = found.iter().map(|flag| flag.place).collect();
         let shown = shown_to(&call);
-        let mut flags = found.into_iter().map(|flag| flag_message(flag, shown)).collect();
-        let key = |index| places.get(index).copied().map(place_text).unwrap_or_default();
-        let next_page_token = page.fit(&mut flags, places.len(), next_page_token, key);
+        let key = |flag: &ListedFlag| place_text(flag.place);
+        let (flags, next_page_token) = page.answer(found, key, |flag| flag_message(flag, shown));
         Ok(pb::ListFraudFlagsResponse { flags, next_page_token, position })
     }
 

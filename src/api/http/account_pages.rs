@@ -131,8 +131,8 @@ async fn reset(Extracted(state): Extracted<State>, request: Request) -> Response
     match done {
         Ok(removed_factor) => {
             let text = if removed_factor {
-                "Your password is the new one. Log in with it. The second factor of the account was removed, because it had \
-                 been set up before your address was confirmed."
+                "Your password is the new one. Log in with it. The second factor of the account was removed, \
+                 because it had been set up before your address was confirmed."
             } else {
                 "Your password is the new one. Log in with it."
             };
@@ -246,8 +246,8 @@ fn in_words(status: &Status) -> String {
         || is(ErrorReason::CodeExhausted)
         || is(ErrorReason::ReferrerLimitReached)
     {
-        "The referral code cannot be used now. Sign up again, with another code or without one; you get another mail then. \
-         Or try this link again later."
+        "The referral code cannot be used now. Sign up again, with another code or without one; you get another mail \
+         then. Or try this link again later."
     } else if is(ErrorReason::EmailTaken) {
         "Another account has this e-mail address already."
     } else {

@@ -35,12 +35,8 @@ impl Handlers {
         let kind = Some(request.kind.clone()).filter(|kind| !kind.is_empty());
         let filter = JobFilter { state, kind };
         let pool = self.0.database.pool();
-        let mut found = in_time(jobs::list(pool, &filter, before, page.rows())).await?;
-        let next_page_token = page.cut(&mut found, |job| job.id);
-        let ids: Vec<i64> = found.iter().map(|job| job.id).collect();
-        let mut jobs = found.into_iter().map(|job| message(&self.0, job)).collect();
-        let last = |index| ids.get(index).copied().unwrap_or_default();
-        let next_page_token = page.fit(&mut jobs, ids.len(), next_page_token, last);
+        let found = in_time(jobs::list(pool, &filter, before, page.rows())).await?;
+        let (jobs, next_page_token) = page.answer(found, |job| job.id, |job| message(&self.0, job));
         Ok(pb::ListJobsResponse { jobs, next_page_token })
     }
 

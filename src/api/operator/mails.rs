@@ -26,12 +26,8 @@ impl Handlers {
         let filter =
             MailFilter { state: state(request.state()), kind: kind(request.kind()), user_id };
         let pool = self.0.database.pool();
-        let mut found = in_time(mails::list(pool, &filter, before, page.rows())).await?;
-        let next_page_token = page.cut(&mut found, |mail| mail.job_id);
-        let ids: Vec<i64> = found.iter().map(|mail| mail.job_id).collect();
-        let mut mails = found.into_iter().map(message).collect();
-        let last = |index| ids.get(index).copied().unwrap_or_default();
-        let next_page_token = page.fit(&mut mails, ids.len(), next_page_token, last);
+        let found = in_time(mails::list(pool, &filter, before, page.rows())).await?;
+        let (mails, next_page_token) = page.answer(found, |mail| mail.job_id, message);
         Ok(pb::ListMailsResponse { mails, next_page_token })
     }
 

@@ -104,8 +104,8 @@ impl Handlers {
         Ok(pb::ListProgramVersionsResponse { programs, next_page_token, position })
     }
 
-    /// The versions of a program before one, the newest first, at most `limit` and no more than fill a page; and how many
-    /// there are.
+    /// The versions of a program before one, the newest first, at most `limit` and no more than fill a page; and how
+    /// many there are.
     async fn versions(
         &self,
         program_id: &ProgramId,

@@ -47,10 +47,9 @@ impl Handlers {
         let written = carry_out(&self.0, &call, command).await?;
         let recorded = refunded(&written.events)?;
         let (refunded, recorded_at) = recorded.ok_or_else(internal)?;
-        let currency_code = match &request.amount {
-            // In another currency the refund would have been refused.
-            Some(amount) => amount.currency_code.clone(),
-            None => self.currency_of(&purchase_id).await?,
+        let currency_code = match refunded.currency_code.as_str() {
+            "" => self.currency_of(&purchase_id).await?,
+            of_event => of_event.to_owned(),
         };
         let consequences =
             Consequences::of_recorded(&written.events, call.principal.program_ids())?;

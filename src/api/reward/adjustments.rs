@@ -1,6 +1,6 @@
 //! Adjustments of balances, and the approvals that large ones wait for.
 
-use super::{Handlers, entry};
+use super::{Handlers, entries};
 use crate::api::errors::{ApiError, internal};
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
@@ -8,13 +8,13 @@ use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::responses::{money, time};
-use crate::api::writes::{Written, carry_out, command_fields};
-use crate::read::{ApprovalFilter, At, Entry, Freshness, ListedApproval};
+use crate::api::writes::{Written, carry_out, command_fields, first_of};
+use crate::read::{ApprovalFilter, At, Freshness, ListedApproval};
 use crate::store::RecordedEvent;
 use domain::decide::{AdjustBalance, Approve, Command, Decline};
 use domain::{
     AdjustmentId, Approval, ApprovalEvent, ApprovalId, ApprovalState, ApprovalSubject, Asked,
-    ProgramId, Refusal, Stream, UserId,
+    ProgramId, Refusal, UserId,
 };
 
 impl Handlers {
@@ -94,16 +94,13 @@ impl Handlers {
             must_exist(&self.0, Named::Program(program_id)).await?;
         }
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
-        let At { position, mut found } =
+        let At { position, found } =
             self.0.reads.approvals(&filter, before, page.rows(), freshness).await?;
         if let (true, Some(user_id)) = (found.is_empty(), &filter.user_id) {
             must_exist(&self.0, Named::User(user_id)).await?;
         }
-        let next_page_token = page.cut(&mut found, |approval| approval.requested_position);
-        let places: Vec<i64> = found.iter().map(|approval| approval.requested_position).collect();
-        let mut approvals = found.into_iter().map(approval_message).collect();
-        let place = |index| places.get(index).copied().unwrap_or_default();
-        let next_page_token = page.fit(&mut approvals, places.len(), next_page_token, place);
+        let (approvals, next_page_token) =
+            page.answer(found, |approval| approval.requested_position, approval_message);
         Ok(pb::ListApprovalsResponse { approvals, next_page_token, position })
     }
 
@@ -181,26 +178,19 @@ fn admit_program<M>(call: &Call<M>, approval_id: &ApprovalId) -> Result<(), ApiE
 
 /// What a command asked for, and whether it waits for an approval; `None` if it asked for nothing.
 fn asked(events: &[RecordedEvent]) -> Result<Option<(ApprovalId, bool)>, ApiError> {
-    for event in events {
-        let Some(fact) = event.read_if_known()?.and_then(Approval::event) else { continue };
+    first_of::<Approval, _>(events, |event, fact| {
         let waits = match fact {
             ApprovalEvent::ApprovalRequested(_) => true,
             ApprovalEvent::ApprovalWaived(_) => false,
-            ApprovalEvent::ApprovalGranted(_) | ApprovalEvent::ApprovalDeclined(_) => continue,
+            ApprovalEvent::ApprovalGranted(_) | ApprovalEvent::ApprovalDeclined(_) => return None,
         };
-        return Ok(ApprovalId::parse(&event.stream.id).map(|id| (id, waits)));
-    }
-    Ok(None)
+        ApprovalId::parse(&event.stream.id).map(|id| (id, waits))
+    })
 }
 
 /// The entry that a command posted; `None` if it posted none.
 fn posted(events: &[RecordedEvent]) -> Result<Option<pb::BalanceEntry>, ApiError> {
-    for event in events {
-        if let Some(posted) = Entry::read(event.clone())? {
-            return Ok(Some(entry(&posted)));
-        }
-    }
-    Ok(None)
+    Ok(entries(events)?.into_iter().next())
 }
 
 fn state_message(state: ApprovalState) -> pb::ApprovalState {

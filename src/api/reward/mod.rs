@@ -17,6 +17,7 @@ use crate::api::responses::{bucket, count, entry_kind, money, reward, time};
 use crate::api::{Context, pb};
 use crate::engine::query::query;
 use crate::read::{Entry, Page, Standing};
+use crate::store::RecordedEvent;
 use domain::decide::existing_program;
 use domain::rules::ProgramRules;
 use domain::{Program, ProgramId, Timestamp, load};
@@ -85,6 +86,15 @@ impl Handlers {
 fn rewards(page: &Page) -> Vec<pb::Reward> {
     let reward_of = |entry: &Entry| Some(reward(&entry.event, entry.reward.as_ref()?));
     page.entries.iter().filter_map(reward_of).collect()
+}
+
+/// The entries that a command posted.
+pub(super) fn entries(events: &[RecordedEvent]) -> Result<Vec<pb::BalanceEntry>, ApiError> {
+    let mut entries = Vec::new();
+    for event in events {
+        entries.extend(Entry::read(event.clone())?.as_ref().map(entry));
+    }
+    Ok(entries)
 }
 
 /// An entry of any kind: money that moved.

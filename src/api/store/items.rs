@@ -68,13 +68,10 @@ impl Handlers {
         let unit = self.unit_of(&program_id).await?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let filter = ItemFilter { program_id, available_only: request.available_only };
-        let At { position, mut found } =
+        let At { position, found } =
             self.0.reads.items(&filter, before, page.rows(), freshness).await?;
-        let next_page_token = page.cut(&mut found, |item| item.published_position);
-        let places: Vec<i64> = found.iter().map(|item| item.published_position).collect();
-        let mut items = found.into_iter().map(|listed| item_message(listed, &unit)).collect();
-        let place = |index| places.get(index).copied().unwrap_or_default();
-        let next_page_token = page.fit(&mut items, places.len(), next_page_token, place);
+        let message = |item| item_message(item, &unit);
+        let (items, next_page_token) = page.answer(found, |item| item.published_position, message);
         Ok(pb::ListItemsResponse { items, next_page_token, position })
     }
 

@@ -8,14 +8,14 @@ use crate::api::pages::Page;
 use crate::api::pb;
 use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::responses::{count, money, time};
-use crate::api::reward::entry;
-use crate::api::writes::{Written, carry_out, command_fields};
-use crate::read::{At, Entry, Freshness, ListedRedemption, RedemptionFilter};
+use crate::api::reward::entries;
+use crate::api::writes::{Written, carry_out, command_fields, first_of};
+use crate::read::{At, Freshness, ListedRedemption, RedemptionFilter};
 use crate::store::RecordedEvent;
 use domain::decide::{Command, Redeem};
 use domain::{
     ItemId, ParticipantId, ProgramId, ProgramRedemptionId, Redemption, RedemptionEvent,
-    RedemptionId, RedemptionState, Stream, UserId,
+    RedemptionId, RedemptionState, UserId,
 };
 
 impl Handlers {
@@ -101,16 +101,13 @@ impl Handlers {
             must_exist(&self.0, Named::Program(program_id)).await?;
         }
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
-        let At { position, mut found } =
+        let At { position, found } =
             self.0.reads.redemptions(&filter, before, page.rows(), freshness).await?;
         if let (true, Some(user_id)) = (found.is_empty(), &filter.user_id) {
             must_exist(&self.0, Named::User(user_id)).await?;
         }
-        let next_page_token = page.cut(&mut found, |redemption| redemption.made_position);
-        let places: Vec<i64> = found.iter().map(|redemption| redemption.made_position).collect();
-        let mut redemptions = found.into_iter().map(redemption_message).collect();
-        let place = |index| places.get(index).copied().unwrap_or_default();
-        let next_page_token = page.fit(&mut redemptions, places.len(), next_page_token, place);
+        let (redemptions, next_page_token) =
+            page.answer(found, |redemption| redemption.made_position, redemption_message);
         Ok(pb::ListRedemptionsResponse { redemptions, next_page_token, position })
     }
 
@@ -141,14 +138,10 @@ fn redemption_id(
 
 /// The redemption that a command made; `None` if it made none.
 fn made(events: &[RecordedEvent]) -> Result<Option<pb::Redemption>, ApiError> {
-    for event in events {
-        let fact = event.read_if_known()?.and_then(Redemption::event);
-        let (Some(RedemptionEvent::RedemptionMade(made)), Some(id)) =
-            (fact, ProgramRedemptionId::parse(&event.stream.id))
-        else {
-            continue;
-        };
-        return Ok(Some(pb::Redemption {
+    first_of::<Redemption, _>(events, |event, fact| {
+        let RedemptionEvent::RedemptionMade(made) = fact else { return None };
+        let id = ProgramRedemptionId::parse(&event.stream.id)?;
+        Some(pb::Redemption {
             program_id: id.program_id.to_string(),
             redemption_id: id.redemption_id.to_string(),
             user_id: made.user_id.to_string(),
@@ -159,18 +152,8 @@ fn made(events: &[RecordedEvent]) -> Result<Option<pb::Redemption>, ApiError> {
             redeem_time: Some(time(event.recorded_at)),
             fulfil_time: None,
             cancel_time: None,
-        }));
-    }
-    Ok(None)
-}
-
-/// The entries that a command posted.
-fn entries(events: &[RecordedEvent]) -> Result<Vec<pb::BalanceEntry>, ApiError> {
-    let mut entries = Vec::new();
-    for event in events {
-        entries.extend(Entry::read(event.clone())?.as_ref().map(entry));
-    }
-    Ok(entries)
+        })
+    })
 }
 
 fn redemption_message(listed: ListedRedemption) -> pb::Redemption {

@@ -1,12 +1,14 @@
-//! The look-up of a buyer's purchases: those in the tables, and those that commands are recording.
+//! The look-up of a buyer's purchases: those in the tables, those that this server has recorded of late, and those that
+//! commands are recording.
 //!
-//! What was looked up may be outdated. A purchase that a decision has found is checked by its stream. That there is no
-//! further one is certain only in a batch that holds the log's lock, and such a batch has looked everything up under
-//! the lock.
+//! What was looked up may be outdated. A purchase that a decision has found is checked by its stream. A decision that
+//! rests on there being no further one has read streams to which that one would write.
 
 use std::collections::HashMap;
 
-use super::{FinishedStreams, UnitOfWork};
+use super::{FinishedStream, FinishedStreams, UnitOfWork};
+use crate::engine::recent::RecentPurchases;
+use crate::store::purchases::Span;
 use domain::{
     AnyAggregate, Halt, Kind, Lag, Purchase, PurchaseCursor, PurchaseId, PurchasePage, Stream,
     StreamKey, UserId,
@@ -31,18 +33,19 @@ fn recorded(key: &StreamKey, state: &AnyAggregate) -> Option<(UserId, PurchaseId
     Some((buyer, PurchaseId::parse(&key.id).ok()?))
 }
 
-fn enter(purchases: &mut ByBuyer, key: &StreamKey, state: &AnyAggregate) {
-    if let Some((buyer, purchase_id)) = recorded(key, state) {
-        purchases.entry(buyer).or_default().push(purchase_id);
-    }
+/// The buyer and the purchase, if a stream of a batch is that of one that is not in the tables yet.
+pub(in crate::engine) fn begun(
+    key: &StreamKey,
+    stream: &FinishedStream,
+) -> Option<(UserId, PurchaseId)> {
+    let is_new = key.kind == Kind::Purchase && stream.known_version == 0;
+    if is_new { recorded(key, &stream.loaded.state) } else { None }
 }
 
 fn in_batch(before: &FinishedStreams) -> ByBuyer {
     let mut purchases = ByBuyer::new();
-    for (key, stream) in before {
-        if key.kind == Kind::Purchase && stream.known_version == 0 {
-            enter(&mut purchases, key, &stream.loaded.state);
-        }
+    for (buyer, purchase_id) in before.iter().filter_map(|(key, stream)| begun(key, stream)) {
+        purchases.entry(buyer).or_default().push(purchase_id);
     }
     purchases
 }
@@ -50,8 +53,10 @@ fn in_batch(before: &FinishedStreams) -> ByBuyer {
 impl Purchases {
     /// Notes that a command of the batch has begun a stream.
     pub(super) fn begun(&mut self, key: &StreamKey, state: &AnyAggregate) {
-        if key.kind == Kind::Purchase {
-            enter(&mut self.added, key, state);
+        if key.kind == Kind::Purchase
+            && let Some((buyer, purchase_id)) = recorded(key, state)
+        {
+            self.added.entry(buyer).or_default().push(purchase_id);
         }
     }
 
@@ -61,7 +66,7 @@ impl Purchases {
     }
 }
 
-impl UnitOfWork<'_> {
+impl<'a> UnitOfWork<'a> {
     pub(super) fn find_purchases(
         &mut self,
         buyer: &UserId,
@@ -79,20 +84,28 @@ impl UnitOfWork<'_> {
         let batch_before = self.before;
         let added_before =
             self.purchases.added_before.get_or_insert_with(|| in_batch(batch_before));
-        let added = [&self.purchases.added, added_before];
-        let added =
-            added.into_iter().filter_map(|added| added.get(buyer)).flat_map(|of| of.iter().rev());
-        let mut purchases: Vec<PurchaseId> = added.cloned().collect();
-        // The batch that was being appended may be in the tables by now.
-        let earlier = known.purchases.iter().filter(|id| !purchases.contains(id)).cloned();
-        let earlier: Vec<_> = earlier.collect();
-        purchases.extend(earlier);
+        let of_batches = [&self.purchases.added, &*added_before];
+        let of_batches = of_batches.into_iter().filter_map(|added| added.get(buyer));
+        let of_batches = of_batches.flat_map(|of| of.iter().rev());
+        let recent = self.recent.into_iter().flat_map(|recent| recent.of(buyer));
+        let mut purchases: Vec<PurchaseId> = Vec::new();
+        // The same one can be known from several places.
+        for purchase_id in of_batches.chain(recent).chain(&known.purchases) {
+            if !purchases.contains(purchase_id) {
+                purchases.push(purchase_id.clone());
+            }
+        }
         Ok(PurchasePage { purchases, next: known.next })
     }
 
-    /// Lets decisions rest on what they do not find, because nobody else can append before the batch.
-    pub(in crate::engine) fn under_lock(self) -> Self {
-        Self { holds_lock: true, ..self }
+    /// Lets look-ups rest on what is remembered of purchases.
+    pub(in crate::engine) fn remembering(self, recent: &'a RecentPurchases) -> Self {
+        Self { recent: Some(recent), ..self }
+    }
+
+    /// The part of the log that need not be searched for purchases.
+    pub(in crate::engine) fn remembered_part(&self) -> Option<Span> {
+        self.recent.and_then(RecentPurchases::part)
     }
 
     /// The table in which purchases are looked up.

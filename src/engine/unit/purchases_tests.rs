@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 use super::*;
-use crate::store::{Actor, Door};
+use crate::engine::recent::RecentPurchases;
+use crate::store::purchases::Span;
+use crate::store::{Actor, Appended, Door};
 use domain::{
     Lag, Purchase, PurchaseCommand, PurchaseCursor, PurchaseId, PurchasePage, PurchaseRecorded,
     has_purchase, load, peek_new, tell,
@@ -81,6 +83,20 @@ fn unit<'a>(
     UnitOfWork::new(environment, cache, before, KnownTaken::new(), Horizon::default())
 }
 
+/// A batch that was appended after the position `head`.
+fn appended(head: i64, is_expected: bool) -> Appended {
+    Appended {
+        head,
+        recorded_at: Timestamp(0),
+        verdicts: Vec::new(),
+        moved: Vec::new(),
+        duplicates: Vec::new(),
+        taken: Vec::new(),
+        changed: Vec::new(),
+        is_expected,
+    }
+}
+
 /// Answers what is missing from these pages, and purchases from the streams of an earlier batch.
 fn learn(unit: &mut UnitOfWork<'_>, pages: &[Result<PurchasePage, Lag>], known: &FinishedStreams) {
     let missing = unit.take_missing();
@@ -94,7 +110,7 @@ fn learn(unit: &mut UnitOfWork<'_>, pages: &[Result<PurchasePage, Lag>], known: 
 }
 
 #[tokio::test]
-async fn a_purchase_that_is_found_needs_no_lock_and_is_checked() {
+async fn a_purchase_that_is_found_is_checked() {
     let environment = Environment::of_this_machine().unwrap();
     let (mut cache, before) = (Cache::new(1), FinishedStreams::new());
     let old = streams_with(&["p1", "p2"]).await;
@@ -109,25 +125,65 @@ async fn a_purchase_that_is_found_needs_no_lock_and_is_checked() {
 }
 
 #[tokio::test]
-async fn that_there_is_no_purchase_is_certain_only_under_the_lock_and_on_the_last_page() {
+async fn that_there_is_no_purchase_is_known_on_the_last_page() {
     let environment = Environment::of_this_machine().unwrap();
     let (mut cache, before) = (Cache::new(1), FinishedStreams::new());
     let old = streams_with(&["p1", "p2", "p3"]).await;
     let pages = [page(&["p3"], Some(1)), page(&["p2"], Some(2)), page(&["p1"], None)];
-    for holds_lock in [false, true] {
-        let mut unit = unit(&environment, &mut cache, &before);
-        unit.holds_lock = holds_lock;
-        let mut rounds = 0;
-        let end = loop {
-            match decide(&mut unit, bought(99)).await {
-                Err(Halt::Missing) => learn(&mut unit, &pages, &old),
-                end => break end,
-            }
-            rounds += 1;
-        };
-        assert_eq!(end, if holds_lock { Ok(false) } else { Err(Halt::NeedsLock) });
-        assert_eq!(rounds, 6, "a round for each page and one for its purchases");
+    let mut unit = unit(&environment, &mut cache, &before);
+    let mut rounds = 0;
+    let end = loop {
+        match decide(&mut unit, bought(99)).await {
+            Err(Halt::Missing) => learn(&mut unit, &pages, &old),
+            end => break end,
+        }
+        rounds += 1;
+    };
+    assert_eq!(end, Ok(false));
+    assert_eq!(rounds, 6, "a round for each page and one for its purchases");
+}
+
+#[tokio::test]
+async fn purchases_that_were_recorded_of_late_are_found_without_the_tables() {
+    let environment = Environment::of_this_machine().unwrap();
+    let (mut cache, before) = (Cache::new(1), FinishedStreams::new());
+    let mut recent = RecentPurchases::default();
+    let batch = |ids: &'static [&'static str], head| async move {
+        (streams_with(ids).await, appended(head, true), head + 10)
+    };
+    for (ids, head) in [(&["p1"][..], 100), (&["p2", "p3"], 110)] {
+        let (streams, appended, end) = batch(ids, head).await;
+        recent.landed(&streams, &appended, end);
     }
+    // A batch that was decided ahead also has what the one before it began.
+    let (streams, appended_again, end) = batch(&["p3", "p4"], 120).await;
+    recent.landed(&streams, &appended_again, end);
+    let listed = |work: &mut dyn Work| work.purchases_of(&buyer(), None);
+    let mut unit = unit(&environment, &mut cache, &before).remembering(&recent);
+    assert_eq!(unit.remembered_part(), Some(Span { after: 100, through: 130 }));
+    assert_eq!(decide(&mut unit, listed).await, Err(Halt::Missing));
+    learn(&mut unit, &[page(&["p1", "p0"], None)], &before);
+    let mut found = decide(&mut unit, listed).await.unwrap().purchases;
+    // Those of one batch are in no order.
+    found[..2].sort_unstable_by_key(ToString::to_string);
+    assert_eq!(found, page(&["p3", "p4", "p2", "p1", "p0"], None).unwrap().purchases);
+}
+
+#[tokio::test]
+async fn what_another_server_may_have_appended_is_not_taken_as_known() {
+    let mut recent = RecentPurchases::default();
+    assert_eq!(recent.part(), None);
+    recent.landed(&streams_with(&["p1"]).await, &appended(100, true), 110);
+    // Another server has appended in between.
+    recent.landed(&streams_with(&["p2"]).await, &appended(115, false), 120);
+    assert_eq!(recent.part(), Some(Span { after: 120, through: 120 }));
+    assert_eq!(recent.of(&buyer()).count(), 0);
+    recent.landed(&streams_with(&["p3"]).await, &appended(120, true), 130);
+    assert_eq!(recent.part(), Some(Span { after: 120, through: 130 }));
+    // A batch that says nothing of what came before it.
+    recent.landed(&streams_with(&["p4"]).await, &appended(150, true), 160);
+    assert_eq!(recent.part(), Some(Span { after: 150, through: 160 }));
+    assert_eq!(recent.of(&buyer()).map(ToString::to_string).collect::<Vec<_>>(), ["p4"]);
 }
 
 #[tokio::test]
@@ -135,7 +191,7 @@ async fn purchases_of_the_batch_and_of_the_batch_on_its_way_are_found() {
     let environment = Environment::of_this_machine().unwrap();
     let mut cache = Cache::new(1);
     let before = streams_with(&["p1"]).await;
-    let mut unit = unit(&environment, &mut cache, &before).under_lock();
+    let mut unit = unit(&environment, &mut cache, &before);
     decide(&mut unit, buys("p2", 20)).await.unwrap();
     let listed = |work: &mut dyn Work| work.purchases_of(&buyer(), None);
     assert_eq!(decide(&mut unit, listed).await, Err(Halt::Missing));
@@ -154,7 +210,7 @@ async fn purchases_of_the_batch_and_of_the_batch_on_its_way_are_found() {
 async fn a_command_that_was_not_kept_has_recorded_no_purchase() {
     let environment = Environment::of_this_machine().unwrap();
     let (mut cache, before) = (Cache::new(1), FinishedStreams::new());
-    let mut unit = unit(&environment, &mut cache, &before).under_lock();
+    let mut unit = unit(&environment, &mut cache, &before);
     unit.run(true, |work| buys("p1", 10)(work)).await.unwrap();
     unit.keep_reads(None);
     assert_eq!(decide(&mut unit, bought(10)).await, Err(Halt::Missing));
@@ -166,7 +222,7 @@ async fn a_command_that_was_not_kept_has_recorded_no_purchase() {
 async fn a_table_that_is_far_behind_says_so() {
     let environment = Environment::of_this_machine().unwrap();
     let (mut cache, before) = (Cache::new(1), FinishedStreams::new());
-    let mut unit = unit(&environment, &mut cache, &before).under_lock();
+    let mut unit = unit(&environment, &mut cache, &before);
     let lag = Lag { reached: 7, head: 1_000_000 };
     assert_eq!(decide(&mut unit, bought(10)).await, Err(Halt::Missing));
     learn(&mut unit, &[Err(lag)], &before);

@@ -196,10 +196,6 @@ impl Work for UnitOfWork<'_> {
         self.find_purchases(buyer, before)
     }
 
-    fn exclude_others(&mut self) -> Result<(), Halt> {
-        if self.holds_lock { Ok(()) } else { Err(Halt::NeedsLock) }
-    }
-
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {
         self.environment.screening.keys.hash(purpose, value)
     }

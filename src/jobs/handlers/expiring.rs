@@ -1,4 +1,5 @@
-//! What the mail says that announces the end of a lot: read when the mail is sent, because the lot may be spent by then.
+//! What the mail says that announces the end of a lot: read when the mail is sent, because the lot may be spent by
+//! then.
 
 use jiff::Timestamp as Moment;
 use jiff::tz::TimeZone;

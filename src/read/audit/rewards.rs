@@ -129,8 +129,8 @@ impl Audit {
         self.enter_change(event, moved.reward_sequence, is_by_tier, &moved.posting);
     }
 
-    /// No more of a reward is reversed than was granted, and no more of it pending than is left. Points by tier go by the
-    /// formula and wait together, so that both is true of all of them.
+    /// No more of a reward is reversed than was granted, and no more of it pending than is left. Points by tier go by
+    /// the formula and wait together, so that both is true of all of them.
     fn enter_change(
         &mut self,
         event: &RecordedEvent,

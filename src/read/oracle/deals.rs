@@ -1,8 +1,8 @@
 //! What the oracle remembers of purchases, so that it can say what must follow when one is refunded much later.
 //!
 //! This is all that grows with the log. A purchase that had consequences takes one record for each program in which it
-//! had them, and one for each reward. Ids are kept as digests of 16 bytes, everybody is an index, and the records of one
-//! purchase are linked to each other by indexes. What only few purchases have, such as refunds, is beside them.
+//! had them, and one for each reward. Ids are kept as digests of 16 bytes, everybody is an index, and the records of
+//! one purchase are linked to each other by indexes. What only few purchases have, such as refunds, is beside them.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};

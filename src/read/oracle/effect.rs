@@ -100,8 +100,8 @@ impl Effect {
         Self { program, stream, name, fields, position: 0 }
     }
 
-    /// Takes over an effect that is a further part of this one: what is spent or taken back in one command is posted in a
-    /// part for each lot, and the sum is what the rules demand. Returns it if it is not.
+    /// Takes over an effect that is a further part of this one: what is spent or taken back in one command is posted in
+    /// a part for each lot, and the sum is what the rules demand. Returns it if it is not.
     pub(super) fn join(&mut self, part: Self) -> Option<Self> {
         let is_in_parts = matches!(
             self.name,
@@ -201,5 +201,41 @@ pub(super) fn name_all(
     for effect in found {
         let what = format!("expected nothing, found {}", effect.describe());
         name(Finding { about: effect.stream.to_string(), what, position: effect.position });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fields::spending_fields;
+    use super::*;
+
+    fn effect(name: &'static str, redemption_id: &str, amount_minor: i64) -> Effect {
+        let fields = spending_fields(redemption_id, "mug", 1, amount_minor, "USD");
+        Effect::on_participant(0, "p/ana".into(), name, fields)
+    }
+
+    #[test]
+    fn what_is_spent_in_parts_is_compared_as_a_whole() {
+        let mut whole = effect("BalanceSpent", "r", -3);
+        for part in [-4, -3] {
+            assert!(whole.join(effect("BalanceSpent", "r", part)).is_none());
+        }
+        assert!(whole.equals(&effect("BalanceSpent", "r", -10)));
+    }
+
+    #[test]
+    fn what_differs_in_more_than_the_amount_is_no_part() {
+        let others = [
+            effect("BalanceSpent", "another", -4),
+            effect("BalanceSpent", "r", 4),
+            effect("SpendingReturned", "r", -4),
+        ];
+        for other in others {
+            let mut whole = effect("BalanceSpent", "r", -3);
+            assert!(whole.join(other).is_some());
+            assert!(whole.equals(&effect("BalanceSpent", "r", -3)));
+        }
+        let mut adjusted = effect("BalanceAdjusted", "r", -3);
+        assert!(adjusted.join(effect("BalanceAdjusted", "r", -3)).is_some());
     }
 }

@@ -1,5 +1,5 @@
-//! What happens to a purchase after it was recorded: refunds, disputes, holds and rejected referrals. Here it is checked
-//! whether that can happen, and taken over.
+//! What happens to a purchase after it was recorded: refunds, disputes, holds and rejected referrals. Here it is
+//! checked whether that can happen, and taken over.
 
 use domain::{PurchaseEvent, RewardGranted};
 

@@ -69,10 +69,31 @@ fn another_earns(work: &mut dyn Work, standing: &Standing<'_>) -> Result<bool, H
         // The first one has earned, and there is no other first one.
         return Ok(false);
     }
-    has_purchase(work, &buyer_id.user_id, |other_id, other| {
+    let another_earns = has_purchase(work, &buyer_id.user_id, |other_id, other| {
         let outcome = other.outcome_in(&buyer_id.program_id);
         other_id != *purchase_id && outcome.is_some_and(|outcome| earns(other, program, outcome))
-    })
+    })?;
+    if !another_earns {
+        read_earners(work, buyer_id, program)?;
+    }
+    Ok(another_earns)
+}
+
+/// Reads the streams of all whom purchases of a buyer can pay. If a purchase begins to earn after it was looked for,
+/// one of these streams has moved when the decision is appended.
+fn read_earners(
+    work: &mut dyn Work,
+    buyer_id: &ParticipantId,
+    program: &Program,
+) -> Result<(), Halt> {
+    let levels = program.versions().flat_map(|version| &version.rules.rewards);
+    let top_level = levels.map(|reward| reward.level).max().unwrap_or_default();
+    let mut at = buyer_id.clone();
+    for _ in 0..top_level {
+        let Some(referral) = load::<Participant>(work, &at)?.referral().cloned() else { break };
+        at.user_id = referral.referrer_user_id;
+    }
+    load::<Participant>(work, &at).map(drop)
 }
 
 /// The purchase converts the referral again, if it is pending, as it did then.

@@ -13,7 +13,8 @@ use crate::{
     PurchaseCommand, PurchaseId, PurchaseMadeUp, PurchaseOutcome, Refusal, Work, load, tell,
 };
 
-/// Nothing happens if nothing is to be made up for, if too much of the purchase went back, or if the referrals in question do not count yet.
+/// Nothing happens if nothing is to be made up for, if too much of the purchase went back, or if the referrals in
+/// question do not count yet.
 pub(super) fn make_up(
     work: &mut dyn Work,
     purchase_id: &PurchaseId,

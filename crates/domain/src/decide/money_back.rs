@@ -138,8 +138,9 @@ pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<(), 
         let (purchase_id, limit) = (purchase_id.clone(), MAX_REFUNDS);
         return Err(Refusal::TooManyRefunds { purchase_id, limit }.into());
     }
-    let refunded = PurchaseRefunded { refund_id: refund_id.clone(), amount_minor };
-    let about = format!("{purchase_id} {refund_id}");
+    let (refund_id, currency_code) = (refund_id.clone(), found.currency_code.clone());
+    let refunded = PurchaseRefunded { refund_id, amount_minor, currency_code };
+    let about = format!("{purchase_id} {}", input.refund_id);
     write_note(
         work,
         NoteSubject::Refund,

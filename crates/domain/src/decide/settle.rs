@@ -2,8 +2,8 @@
 //!
 //! The stream of a purchase holds these inputs and, where a referral itself earns, the stream of the referee. What each
 //! reward must look like is a function of them, so that the order in which they came does not matter. A command changes
-//! an input; then the purchase or the referral is *settled*: what differs from what each reward must look like is posted
-//! on the earners' streams.
+//! an input; then the purchase or the referral is *settled*: what differs from what each reward must look like is
+//! posted on the earners' streams.
 //!
 //! Only what is given back depends on more: on the room that caps have left, and on whether another purchase has become
 //! the buyer's first.
@@ -322,8 +322,8 @@ impl TierReferral {
     }
 }
 
-/// The credit for the purchase itself goes back with the price. If a lot is over from which that was taken, the rules in
-/// force name the present one: which version had made it is not known.
+/// The credit for the purchase itself goes back with the price. If a lot is over from which that was taken, the rules
+/// in force name the present one: which version had made it is not known.
 fn settle_credit(
     work: &mut dyn Work,
     source: &Source<'_>,

@@ -1,9 +1,9 @@
-//! What was earned through referrals that were rejected with what they had earned: it is taken back, and given back when
-//! such a decision changes.
+//! What was earned through referrals that were rejected with what they had earned: it is taken back, and given back
+//! when such a decision changes.
 //!
 //! A purchase earns through the buyer's referral, and on higher levels through the referrals further up the line. Who
-//! is in the line never changes, so what of its rewards is lost is a function of the referrals as they stand. A job sends
-//! one of these commands for each purchase and each referral below the one that was decided about.
+//! is in the line never changes, so what of its rewards is lost is a function of the referrals as they stand. A job
+//! sends one of these commands for each purchase and each referral below the one that was decided about.
 
 use crate::decide::{conversions, settle};
 use crate::purchase::PurchaseReferralRejected;
@@ -53,8 +53,8 @@ pub(super) fn settle_referral(work: &mut dyn Work, referee_id: &ParticipantId) -
     settle::settle_referral(work, referee_id, before, &after)
 }
 
-/// The lowest level that nobody keeps a reward of, because a referral was rejected with what it had earned. The referral
-/// of `first`, who is `depth` steps above the source, is the first that is looked at.
+/// The lowest level that nobody keeps a reward of, because a referral was rejected with what it had earned. The
+/// referral of `first`, who is `depth` steps above the source, is the first that is looked at.
 fn rejected_from_level(
     work: &mut dyn Work,
     first: &ParticipantId,

@@ -1,10 +1,13 @@
 //! A participant: a user in a program, with a code, perhaps a referrer, and what they earned.
 
 mod aggregate;
+mod balance;
 mod commands;
 mod events;
+mod grants;
 mod payouts;
 mod referrals;
+mod referring;
 mod settlement;
 mod spending;
 

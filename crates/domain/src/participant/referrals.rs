@@ -19,8 +19,8 @@ pub struct Referral {
     pub status: ReferralStatus,
     /// Why the referral is held; empty if it is not.
     pub hold_reasons: Vec<HoldReason>,
-    /// The fraud flags because of which it does not count. An undecided one holds it, unless its policy rejects; one that
-    /// was released is not among them.
+    /// The fraud flags because of which it does not count. An undecided one holds it, unless its policy rejects; one
+    /// that was released is not among them.
     pub flags: Vec<FlagAgainst>,
     /// When the referral was made.
     pub referral_time: Timestamp,

@@ -207,6 +207,27 @@ impl Participant {
         }
         Ok(events)
     }
+    /// Takes over what was taken back of a reward, or given back.
+    pub(super) fn reverse_reward(&mut self, event: &RewardReversed) {
+        let total_minor = event.level_total_minor();
+        if let Some(known) = self.levels.iter_mut().find(|of| of.level == event.level) {
+            known.total_minor = total_minor;
+        }
+        if event.tier_pot.is_some() {
+            self.tier_points = self.tier_points.saturating_add(event.posting.amount);
+        }
+        self.move_reward(event.tier_pot, &event.posting);
+    }
+
+    /// Takes over what waits of rewards.
+    pub(super) fn move_reward(&mut self, tier_pot: Option<TierPot>, posting: &Posting) {
+        if let Some(tier_pot) = tier_pot {
+            self.tier_pot = tier_pot;
+            let change = posting.pending_change();
+            self.tier_pending_minor = self.tier_pending_minor.saturating_add(change);
+        }
+        self.post(posting);
+    }
 }
 
 fn limit(user_id: &UserId) -> Refusal {

@@ -57,7 +57,7 @@ impl Participant {
         if available_minor < cost_minor {
             return Err(Refusal::InsufficientBalance { id, available_minor, cost_minor });
         }
-        Ok(self.lots().spent(cost_minor))
+        Ok(self.lots().parts_of(cost_minor))
     }
 
     /// One event for each part that is taken.

@@ -95,6 +95,9 @@ pub struct PurchaseRefunded {
     pub refund_id: RefundId,
     /// The part of the price, in minor units of the purchase's currency.
     pub amount_minor: i64,
+    /// That currency, so that a refund can be shown without its purchase. Early events lack it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub currency_code: String,
 }
 
 /// A refund did not happen after all.

@@ -101,7 +101,7 @@ impl MoneyBack {
     }
 
     pub(super) fn refund(&mut self, refunded: PurchaseRefunded) {
-        let PurchaseRefunded { refund_id, amount_minor } = refunded;
+        let PurchaseRefunded { refund_id, amount_minor, currency_code: _ } = refunded;
         self.refunds.push(Refund { refund_id, amount_minor, is_cancelled: false });
     }
 

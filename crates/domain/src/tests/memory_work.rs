@@ -92,8 +92,6 @@ enum LookUp {
     Client(UserId),
     Referees(ParticipantId),
     Purchases(UserId, Option<PurchaseCursor>),
-    /// That nobody else can append.
-    Lock,
 }
 
 /// The results of all decisions.
@@ -249,9 +247,6 @@ impl Memory {
                 .collect();
             let before = known.len();
             known.extend(mistaken);
-            if matches!(result, Err(Halt::NeedsLock)) {
-                known.insert(LookUp::Lock);
-            }
             if matches!(result, Err(Halt::Missing)) {
                 known.extend(std::mem::take(&mut unit.missing));
                 assert!(known.len() > before, "something is missing, and nobody knows what");
@@ -489,13 +484,6 @@ impl Work for Unit {
         let next = next.map(|(at, _)| PurchaseCursor((*at).try_into().unwrap()));
         let purchases = page.iter().map(|(_, logged)| PurchaseId::parse(&logged.key.id).unwrap());
         Ok(PurchasePage { purchases: purchases.collect(), next })
-    }
-
-    fn exclude_others(&mut self) -> Result<(), Halt> {
-        if self.reading == Reading::Warm || self.known.contains(&LookUp::Lock) {
-            return Ok(());
-        }
-        Err(Halt::NeedsLock)
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {

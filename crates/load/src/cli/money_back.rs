@@ -11,17 +11,12 @@ use crate::refunds::{Refunds, Round, refunds};
 use crate::releases::{Releases, releases};
 use crate::{LoadError, OwnServer};
 
+/// What both measurements ask.
 #[derive(Args)]
-pub(super) struct RefundsOptions {
+struct OwnOptions {
     /// Participants
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     participants: u64,
-    /// How often each is measured
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Purchases that are made, and then refunded, in each round
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
-    count: u64,
     /// How many calls can be in progress at the same time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     concurrency: usize,
@@ -33,9 +28,22 @@ pub(super) struct RefundsOptions {
     seed: u64,
 }
 
+#[derive(Args)]
+pub(super) struct RefundsOptions {
+    /// How often each is measured
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// Purchases that are made, and then refunded, in each round
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    count: u64,
+    #[command(flatten)]
+    own: OwnOptions,
+}
+
 impl RefundsOptions {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let Self { participants, rounds, count, concurrency, connections, seed } = self;
+        let Self { rounds, count, own } = self;
+        let OwnOptions { participants, concurrency, connections, seed } = own;
         let settings = Refunds { participants, rounds, count, concurrency, connections, seed };
         let moment = now();
         let rounds = on_own_server(moment, async |server, admin_key| {
@@ -59,29 +67,20 @@ impl RefundsOptions {
 
 #[derive(Args)]
 pub(super) struct ReleasesOptions {
-    /// Participants
-    #[arg(long, value_name = "N", default_value_t = 20_000)]
-    participants: u64,
     /// Hold periods that end alone, and as many beside purchases
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
     count: u64,
     /// How long purchases are measured alone, and then beside the ends of hold periods
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
     duration: Duration,
-    /// How many purchases can be in progress at the same time
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
-    concurrency: usize,
-    /// Connections to the server
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = at_least_one)]
-    connections: usize,
-    /// The seed of all random choices
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    own: OwnOptions,
 }
 
 impl ReleasesOptions {
     pub(super) async fn run(self) -> Result<(), CliError> {
-        let Self { participants, count, duration, concurrency, connections, seed } = self;
+        let Self { count, duration, own } = self;
+        let OwnOptions { participants, concurrency, connections, seed } = own;
         let settings = Releases { participants, count, duration, concurrency, connections, seed };
         let moment = now();
         let released = on_own_server(moment, async |server, admin_key| {

@@ -199,10 +199,6 @@ impl Work for Memory {
         Ok(PurchasePage { purchases, next: None })
     }
 
-    fn exclude_others(&mut self) -> Result<(), Halt> {
-        Ok(())
-    }
-
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {
         format!("{purpose} {value}")
     }

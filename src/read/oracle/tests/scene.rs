@@ -25,7 +25,8 @@ pub(super) fn rules(changes: &Value) -> Value {
         "code": { "length": 8, "alphabet": "0123456789" },
         "attach": "any_time", "unknown_code": "reject", "exhausted_code": "reject",
         "earn_on": "every_purchase", "minimum_purchase_minor": 0, "rewards": [],
-        "purchase_currency_code": "USD", "credit_purchases": false, "leaderboard": "earnings", "enroll_by_default": false,
+        "purchase_currency_code": "USD", "credit_purchases": false, "leaderboard": "earnings",
+        "enroll_by_default": false,
     });
     for (name, value) in changes.as_object().unwrap() {
         rules[name] = value.clone();
@@ -45,7 +46,11 @@ pub(super) fn flat(level: u32, minor: i64, cap_minor: Option<i64>) -> Value {
 }
 
 pub(super) fn tiers() -> Value {
-    let tier = |name, from, rate, bonus| json!({ "name": name, "from_referrals": from, "rate_points": rate, "bonus_points": bonus });
+    let tier = |name, from, rate, bonus| {
+        json!({
+            "name": name, "from_referrals": from, "rate_points": rate, "bonus_points": bonus,
+        })
+    };
     let tiers = [tier("Bronze", 0, 10, 0), tier("Silver", 2, 15, 100), tier("Gold", 4, 25, 500)];
     rule(1, "points", &json!({ "tiers": tiers }), None)
 }

@@ -1,4 +1,5 @@
-//! Refunds, disputes and holds: logs of the domain's own decisions have no deviation, and each single change of one has.
+//! Refunds, disputes and holds: logs of the domain's own decisions have no deviation, and each single change of one
+//! has.
 
 use domain::DisputeOutcome;
 use serde_json::{Value, json};

@@ -201,8 +201,8 @@ pub struct ReferralReward {
     /// Whether an operator holds it.
     #[serde(skip_serializing_if = "is_false", default)]
     pub is_held: bool,
-    /// The lot in which it is: when that expires, in microseconds since 1970. Absent if it never was available, or never
-    /// expires.
+    /// The lot in which it is: when that expires, in microseconds since 1970. Absent if it never was available, or
+    /// never expires.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub expire_time_us: Option<Timestamp>,
 }

@@ -204,7 +204,7 @@ impl History {
             let is_possible = match result {
                 Ok(()) | Err(Halt::Refused(_)) => true,
                 Err(Halt::AlreadyRecorded(_)) => matches!(action, Action::DeliverAgain),
-                Err(Halt::Missing | Halt::NeedsLock | Halt::Behind(_) | Halt::Broken(_)) => false,
+                Err(Halt::Missing | Halt::Behind(_) | Halt::Broken(_)) => false,
             };
             assert!(is_possible, "{action:?} came to {result:?}");
         }

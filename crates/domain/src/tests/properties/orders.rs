@@ -1,4 +1,5 @@
-//! Whatever the order in which refunds, disputes and holds of one purchase are reported, the state after them is the same.
+//! Whatever the order in which refunds, disputes and holds of one purchase are reported, the state after them is the
+//! same.
 
 use std::collections::BTreeMap;
 
