@@ -59,7 +59,12 @@ pub(super) fn collect(work: &mut dyn Work, input: &CollectPayoutLine) -> Result<
         amount_minor,
         unit: created.unit.clone(),
         available_then_minor,
-        parts: participant.lots().spent(amount_minor).into_iter().map(PayoutPart::from).collect(),
+        parts: participant
+            .lots()
+            .parts_of(amount_minor)
+            .into_iter()
+            .map(PayoutPart::from)
+            .collect(),
     };
     tell::<PayoutLine>(work, line_id, PayoutLineCommand::Reserve(reserved))?;
     move_money(work, line_id, PayoutStep::Reserve)
