@@ -103,7 +103,7 @@ impl Entry {
                 .and_then(ParticipantEvent::granted),
             None => None,
         };
-        Ok(Some(Self { event, posting, purchase_id, adjustment, redemption_id, payout_id, reward }))
+        Ok(Some(Self { event, posting, purchase_id, adjustment, payout_id, redemption_id, reward }))
     }
 }
 

@@ -233,8 +233,8 @@ async fn of_two_payouts_at_once_one_collects_and_a_line_is_paid_or_failed_once()
     }))
     .await;
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 40);
-    let paid = events_of(&database, "PayoutLinePaid").await;
-    assert_eq!(paid + events_of(&database, "PayoutLineFailed").await, 40);
+    let confirmed = events_of(&database, "PayoutLinePaid").await;
+    assert_eq!(confirmed + events_of(&database, "PayoutLineFailed").await, 40);
     check_sums(&database).await;
     check_books(&database).await;
     check_read_models(&database).await;

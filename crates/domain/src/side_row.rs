@@ -438,19 +438,7 @@ impl SideRow {
             Self::Erasure(user_id) | Self::ConfirmedSignUp(user_id) => {
                 json!({ "user_id": user_id.as_str() })
             }
-            Self::ApiKey { key, create_time } => json!({
-                "key_id": key.key_id,
-                "hash": hex(&key.hash),
-                "name": key.name,
-                "role": key.role.as_str(),
-                "user_id": key.user_id,
-                "rpcs": key.rpcs,
-                "program_ids": key.program_ids,
-                "expire_time_us": key.expire_time,
-                "created_by": key.created_by,
-                "creator_user_id": key.creator_user_id,
-                "create_time_us": create_time,
-            }),
+            Self::ApiKey { key, create_time } => api_key(key, *create_time),
             Self::ApiKeyRevocation { key_id, revoke_time } => json!({
                 "key_id": key_id,
                 "revoke_time_us": revoke_time,
@@ -479,6 +467,22 @@ impl SideRow {
             }),
         }
     }
+}
+
+fn api_key(key: &NewApiKey, create_time: Timestamp) -> Value {
+    json!({
+        "key_id": key.key_id,
+        "hash": hex(&key.hash),
+        "name": key.name,
+        "role": key.role.as_str(),
+        "user_id": key.user_id,
+        "rpcs": key.rpcs,
+        "program_ids": key.program_ids,
+        "expire_time_us": key.expire_time,
+        "created_by": key.created_by,
+        "creator_user_id": key.creator_user_id,
+        "create_time_us": create_time,
+    })
 }
 
 fn second_factor(SecondFactorRow { user_id, factor }: &SecondFactorRow) -> Value {

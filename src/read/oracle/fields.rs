@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use domain::ledger::{Bucket, Posting};
 use domain::{
-    ParticipantEvent, PayoutId, PurchaseId, ReferralReward, RewardGranted, RewardMoved,
-    RewardReversed, RewardWithheld, StreamKey, TierPot, UserId,
+    ParticipantEvent, PayoutId, PurchaseId, ReferralMade, ReferralReward, ReferralUpdated,
+    RewardGranted, RewardMoved, RewardReversed, RewardWithheld, StreamKey, TierPot, UserId,
 };
 
 use super::effect::{Fields, Value, debug};
@@ -321,6 +321,24 @@ impl fmt::Display for OwnReward<'_> {
     }
 }
 
+fn made_fields(made: &ReferralMade) -> Fields {
+    vec![
+        ("referee", made.referee_user_id.as_str().into()),
+        ("status", debug(made.status)),
+        ("made while inactive", made.made_while_inactive.into()),
+    ]
+}
+
+fn updated_fields(updated: &ReferralUpdated) -> Fields {
+    vec![
+        ("referee", updated.referee_user_id.as_str().into()),
+        ("previous status", debug(updated.previous_status)),
+        ("status", debug(updated.status)),
+        ("made while inactive", updated.made_while_inactive.into()),
+        ("converted while inactive", updated.converted_while_inactive.into()),
+    ]
+}
+
 /// The name and the fields of what the log has on a participant's stream; `None` for an input.
 pub(super) fn of_participant(
     event: &ParticipantEvent,
@@ -328,24 +346,8 @@ pub(super) fn of_participant(
 ) -> Option<(&'static str, Vec<(&'static str, Value)>)> {
     Some(match event {
         ParticipantEvent::ParticipantEnrolled(_) => ("ParticipantEnrolled", Vec::new()),
-        ParticipantEvent::ReferralMade(made) => (
-            "ReferralMade",
-            vec![
-                ("referee", made.referee_user_id.as_str().into()),
-                ("status", debug(made.status)),
-                ("made while inactive", made.made_while_inactive.into()),
-            ],
-        ),
-        ParticipantEvent::ReferralUpdated(updated) => (
-            "ReferralUpdated",
-            vec![
-                ("referee", updated.referee_user_id.as_str().into()),
-                ("previous status", debug(updated.previous_status)),
-                ("status", debug(updated.status)),
-                ("made while inactive", updated.made_while_inactive.into()),
-                ("converted while inactive", updated.converted_while_inactive.into()),
-            ],
-        ),
+        ParticipantEvent::ReferralMade(made) => ("ReferralMade", made_fields(made)),
+        ParticipantEvent::ReferralUpdated(updated) => ("ReferralUpdated", updated_fields(updated)),
         ParticipantEvent::ReferralConverted(converted) => {
             let fields = vec![
                 ("purchase", purchase(converted.purchase_id.as_ref())),
