@@ -57,5 +57,6 @@ begin
     delete from notes where user_id = erased_user_id;
     delete from stripe_payments where user_id = erased_user_id;
     delete from stripe_events where user_id = erased_user_id;
+    delete from payout_methods where user_id = erased_user_id;
 end;
 $$;

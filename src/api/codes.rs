@@ -23,6 +23,8 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::ApiKeyNotFound
         | ErrorReason::FraudFlagNotFound
         | ErrorReason::ApprovalNotFound
+        | ErrorReason::PayoutNotFound
+        | ErrorReason::PayoutLineNotFound
         | ErrorReason::SessionNotFound
         | ErrorReason::PaymentNotFound
         | ErrorReason::MailNotFound
@@ -35,6 +37,7 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::RequestIdReused
         | ErrorReason::PurchaseIdReused
         | ErrorReason::AdjustmentIdReused
+        | ErrorReason::PayoutIdReused
         | ErrorReason::RefundIdReused
         | ErrorReason::AlreadyEnrolled
         | ErrorReason::AlreadyReferred
@@ -80,6 +83,13 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::CurrencyMismatch
         | ErrorReason::ApprovalDecided
         | ErrorReason::SelfApproval
+        | ErrorReason::PayoutCollecting
+        | ErrorReason::PayoutsOff
+        | ErrorReason::PayoutOfCredits
+        | ErrorReason::PayoutDecided
+        | ErrorReason::PayoutLineDecided
+        | ErrorReason::PayoutAwaitsApproval
+        | ErrorReason::PayoutPending
         | ErrorReason::TooManyRefunds
         | ErrorReason::TooManyDisputes
         | ErrorReason::UserRoleUnchanged

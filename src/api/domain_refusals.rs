@@ -10,7 +10,10 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 use super::codes::code_of;
 use super::errors::{ApiError, DOMAIN, internal, reason_name, retry_after, status};
 use super::pb::ErrorReason;
-use domain::{ParticipantId, ProgramRedemptionId, Refusal, StoreItemId};
+use domain::{
+    ApprovalSubject, ParticipantId, PayoutKey, PayoutLineId, ProgramRedemptionId, Refusal,
+    StoreItemId,
+};
 
 /// The maximum number of balances that an error names.
 const MAX_OWED: usize = 8;
@@ -157,14 +160,44 @@ impl From<Refusal> for ApiError {
             Refusal::FraudFlagWithoutUser(id) => {
                 status(R::FraudFlagWithoutUser, &[("flag_id", id)])
             }
-            Refusal::AdjustmentIdReused(id) => status(
-                R::AdjustmentIdReused,
-                &[
-                    ("program_id", &id.participant.program_id),
-                    ("user_id", &id.participant.user_id),
-                    ("adjustment_id", &id.adjustment_id),
-                ],
-            ),
+            Refusal::AdjustmentIdReused(id) => match &id.0 {
+                ApprovalSubject::Adjustment { participant, adjustment_id } => status(
+                    R::AdjustmentIdReused,
+                    &[
+                        ("program_id", &participant.program_id),
+                        ("user_id", &participant.user_id),
+                        ("adjustment_id", adjustment_id),
+                    ],
+                ),
+                // The decision has looked.
+                ApprovalSubject::Payout { .. } => internal(),
+            },
+            Refusal::PayoutNotFound(payout) => status(R::PayoutNotFound, &payout_facts(payout)),
+            Refusal::PayoutLineNotFound(PayoutLineId { payout, user_id }) => {
+                let [program, payout] = payout_facts(payout);
+                status(R::PayoutLineNotFound, &[program, payout, ("user_id", user_id)])
+            }
+            Refusal::PayoutIdReused(payout) => status(R::PayoutIdReused, &payout_facts(payout)),
+            Refusal::PayoutCollecting(payout) => status(R::PayoutCollecting, &payout_facts(payout)),
+            Refusal::PayoutsOff(id) => status(R::PayoutsOff, &[("program_id", id)]),
+            Refusal::PayoutOfCredits(id) => status(R::PayoutOfCredits, &[("program_id", id)]),
+            Refusal::PayoutDecided { payout, state } => {
+                let [program, payout] = payout_facts(payout);
+                status(R::PayoutDecided, &[program, payout, ("state", &state.as_str())])
+            }
+            Refusal::PayoutLineDecided { line_id: PayoutLineId { payout, user_id }, state } => {
+                let [program, payout] = payout_facts(payout);
+                let state = state.as_str();
+                let facts =
+                    [program, payout, ("user_id", user_id as &dyn Display), ("state", &state)];
+                status(R::PayoutLineDecided, &facts)
+            }
+            Refusal::PayoutAwaitsApproval(id) => {
+                status(R::PayoutAwaitsApproval, &[("approval_id", id)])
+            }
+            Refusal::PayoutPending { user_id, program_id } => {
+                status(R::PayoutPending, &[("user_id", user_id), ("program_id", program_id)])
+            }
             Refusal::NotTheUnit { program_id, unit } => {
                 status(R::CurrencyMismatch, &[("program_id", program_id), ("currency_code", unit)])
             }
@@ -215,6 +248,11 @@ impl From<Refusal> for ApiError {
             }
         })
     }
+}
+
+/// The facts that name a payout.
+fn payout_facts(payout: &PayoutKey) -> [(&'static str, &dyn Display); 2] {
+    [("program_id", &payout.program_id), ("payout_id", &payout.payout_id)]
 }
 
 /// The status of values that belong to others: one reason, with every such field.

@@ -44,6 +44,7 @@ mod one_message;
 mod open_door;
 mod operator;
 mod pages;
+mod payout;
 pub mod peer;
 pub mod permissions;
 mod program;

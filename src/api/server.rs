@@ -77,6 +77,8 @@ pub struct ServerSettings {
     pub disposable_domains: DisposableDomains,
     /// An adjustment of a balance by more minor units than this waits for a second operator.
     pub adjustment_limit_minor: i64,
+    /// A confirmation of more minor units of a payout than this waits for a second operator.
+    pub payout_limit_minor: i64,
 }
 
 impl Default for ServerSettings {
@@ -93,6 +95,7 @@ impl Default for ServerSettings {
             public_url: None,
             disposable_domains: DisposableDomains::default(),
             adjustment_limit_minor: 100_000,
+            payout_limit_minor: 1_000_000,
         }
     }
 }

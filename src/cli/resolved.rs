@@ -97,6 +97,8 @@ fn server_settings(settings: &Settings, faults: &mut Faults) -> ServerSettings {
     faults.set_time(&mut server.sign_ups_kept, "sign_ups_kept_days", days, 1..=365, kept);
     let (value, limit) = (&mut server.adjustment_limit_minor, settings.adjustment_limit);
     faults.set(value, "adjustment_limit", 0..=MAX_AMOUNT_MINOR, limit);
+    let (value, limit) = (&mut server.payout_limit_minor, settings.payout_limit);
+    faults.set(value, "payout_limit", 0..=MAX_AMOUNT_MINOR, limit);
     if let Some(path) = Optional::of(settings.disposable_domains.clone()) {
         let domains = disposable_domains(&path);
         server.disposable_domains = faults.value("disposable_domains", domains).unwrap_or_default();
@@ -414,6 +416,7 @@ mod tests {
                 "stripe_events_kept_days",
                 (resolved.jobs.stripe_events_kept.as_secs() / 86_400).to_string(),
             ),
+            ("payout_limit", server.payout_limit_minor.to_string()),
         ]
     }
 

@@ -240,6 +240,9 @@ pub(super) struct Settings {
     /// Days for which events of Stripe are kept as they came [default: 30]
     #[arg(long, value_name = "DAYS", env = "TRIBUTARY_STRIPE_EVENTS_KEPT_DAYS")]
     pub(super) stripe_events_kept_days: Option<u64>,
+    /// Minor units above which a confirmation of a payout waits for a second operator; 0: each one [default: 1000000]
+    #[arg(long, value_name = "MINOR", env = "TRIBUTARY_PAYOUT_LIMIT")]
+    pub(super) payout_limit: Option<i64>,
     /// A TOML file with the settings above, as in `listen = "0.0.0.0:50051"`
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     #[serde(skip)]

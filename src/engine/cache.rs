@@ -321,7 +321,8 @@ mod tests {
                 "version": 3, "asked": 2, "is_email_confirmed": true, "has_second_factor": true,
                 "recovery_codes_used": 1, "has_unproven_factor": true, "ask_times": [1, 2, 3],
             },
-            "has_known_address": true, "role": "operator", "cleared": ["ben", "cleo"],
+            "has_known_address": true, "has_payout_method": true, "role": "operator",
+            "cleared": ["ben", "cleo"],
         }))
         .unwrap();
         for others in [0, MOST_UNPACKED] {

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::audit_store::Items;
+use super::payout_audit::PayoutAudit;
 use crate::store::{RecordedEvent, StoreError};
 use domain::rules::ProgramRules;
 use domain::{
@@ -75,6 +76,7 @@ pub(super) struct Audit {
     /// paid, by stream and level.
     rewarded: Option<PurchaseId>,
     paid: Vec<(Arc<str>, u32)>,
+    pub(super) payouts: PayoutAudit,
     /// The purchase that the current command records, until something goes back of it, and whose credit it has paid.
     recorded: Option<PurchaseId>,
     credited: Vec<u32>,
@@ -104,6 +106,12 @@ impl Audit {
     ) {
         if !holds {
             self.find(&event.stream.to_string(), what(), event.position);
+        }
+    }
+
+    fn unless_wrong(&mut self, event: &RecordedEvent, wrong: Option<String>) {
+        if let Some(wrong) = wrong {
+            self.find(&event.stream.to_string(), wrong, event.position);
         }
     }
 
@@ -175,8 +183,24 @@ impl Audit {
             AnyEvent::Purchase(PurchaseEvent::PurchaseMadeUp(_)) => {
                 self.rewarded = PurchaseId::parse(&event.stream.id).ok();
             }
-            AnyEvent::Participant(fact) => self.enter_participant(event, &fact),
+            AnyEvent::Participant(fact) => {
+                let wrong = self.payouts.enter_participant(event, &fact);
+                self.unless_wrong(event, wrong);
+                self.enter_participant(event, &fact);
+            }
             AnyEvent::StoreItem(fact) => self.enter_item(event, &fact),
+            AnyEvent::Payout(fact) => {
+                let wrong = self.payouts.enter_payout(event, &fact);
+                self.unless_wrong(event, wrong);
+            }
+            AnyEvent::PayoutDesk(fact) => {
+                let wrong = self.payouts.enter_desk(event, &fact);
+                self.unless_wrong(event, wrong);
+            }
+            AnyEvent::PayoutLine(fact) => {
+                let wrong = self.payouts.enter_line(event, &fact);
+                self.unless_wrong(event, wrong);
+            }
         }
         Ok(())
     }
@@ -292,6 +316,10 @@ impl Audit {
             | ParticipantEvent::BalanceAdjusted(_)
             | ParticipantEvent::BalanceExpired(_)
             | ParticipantEvent::BalanceForfeited(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_)
             | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)

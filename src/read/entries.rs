@@ -58,6 +58,8 @@ pub struct Entry {
     pub purchase_id: Option<String>,
     /// The adjustment, as whoever asked for it named it, and why; if the entry is one.
     pub adjustment: Option<(String, String)>,
+    /// The payout, if one has moved the money.
+    pub payout_id: Option<String>,
     /// The redemption in the store that the entry concerns, if any.
     pub redemption_id: Option<String>,
     /// The reward, if the event grants one.
@@ -80,17 +82,19 @@ impl Entry {
             #[serde(default)]
             reason_code: Option<String>,
             #[serde(default)]
+            payout_id: Option<String>,
+            #[serde(default)]
             redemption_id: Option<String>,
         }
         let Some(posting) = event.posting()?.filter(Posting::moves_money) else {
             return Ok(None);
         };
         let about = serde_json::from_str::<About>(&event.payload).ok();
-        let (purchase_id, adjustment, redemption_id) = match about {
-            Some(About { purchase_id, adjustment_id, reason_code, redemption_id }) => {
-                (purchase_id, adjustment_id.zip(reason_code), redemption_id)
+        let (purchase_id, adjustment, redemption_id, payout_id) = match about {
+            Some(About { purchase_id, adjustment_id, reason_code, redemption_id, payout_id }) => {
+                (purchase_id, adjustment_id.zip(reason_code), redemption_id, payout_id)
             }
-            None => (None, None, None),
+            None => (None, None, None, None),
         };
         let reward = match posting.kind.reward_kind() {
             Some(_) => event
@@ -99,7 +103,7 @@ impl Entry {
                 .and_then(ParticipantEvent::granted),
             None => None,
         };
-        Ok(Some(Self { event, posting, purchase_id, adjustment, redemption_id, reward }))
+        Ok(Some(Self { event, posting, purchase_id, adjustment, payout_id, redemption_id, reward }))
     }
 }
 

@@ -133,6 +133,9 @@ async fn audit_log(
         watcher.reach(position.min(end));
     }
     oracle.finish();
+    for missed in audit.payouts.missed() {
+        audit.find("payouts", missed, end);
+    }
     watcher.end();
     if position < end {
         audit.find("the log", format!("it ends before position {end}"), position);

@@ -10,6 +10,7 @@
 //! - [`functions`] creates and names the database functions; [`schema`] finds what is missing.
 //! - [`holders`] keeps processes that hang from blocking the others.
 //! - [`snapshots`] sorts out snapshots that are of no use.
+//! - [`payouts`] is what payouts need of the log, and how people are paid.
 //! - [`timed`] is what tables have in common of what is to be done at a moment: [`releases`] is that of hold periods
 //!   that end, [`expirations`] that of lots that expire.
 //! - [`jobs`] is the table of jobs, [`sessions`] those of sessions.
@@ -38,6 +39,7 @@ pub mod log;
 pub mod mailed_tokens;
 pub mod mails;
 pub mod notes;
+pub mod payouts;
 pub mod personal;
 mod profiles;
 pub mod purchases;

@@ -46,6 +46,7 @@ pub const TABLES: &[PersonalTable] = &[
     PersonalTable { name: "notes", secrets: &["number", "author"] },
     PersonalTable { name: "stripe_payments", secrets: &["number", "version"] },
     PersonalTable { name: "stripe_events", secrets: &[] },
+    PersonalTable { name: "payout_methods", secrets: &[] },
 ];
 
 /// A user's rows of a table, as JSON objects without secrets.

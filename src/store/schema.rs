@@ -23,6 +23,7 @@ pub const TABLES: &[&str] = &[
     "mailed_tokens",
     "mails",
     "notes",
+    "payout_methods",
     "profiles",
     "reaction_checkpoints",
     "reactions",

@@ -51,6 +51,7 @@ mod names;
 mod odd_calls;
 mod open_door;
 mod password_reset;
+mod payouts;
 mod principals;
 mod privacy;
 mod profile;

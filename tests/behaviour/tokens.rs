@@ -41,6 +41,9 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("FraudService/ListFraudFlags", "{}", r#"{"kind": "FRAUD_FLAG_KIND_LOOK_ALIKE"}"#),
     ("FraudService/ListFraudFlags", "{}", r#"{"user_id": "bob"}"#),
     ("FraudService/ListFraudFlags", "{}", r#"{"state": "FRAUD_FLAG_STATE_OPEN"}"#),
+    ("PayoutService/ListPayouts", "{}", BOARD),
+    ("PayoutService/ListPayoutLines", PAYOUT, r#"{"state": "PAYOUT_LINE_STATE_SKIPPED"}"#),
+    ("RewardService/GetStatement", STATEMENT, r#"{"user_id": "bob"}"#),
     ("OperatorService/ListMails", "{}", r#"{"kind": "MAIL_KIND_WELCOME"}"#),
     ("OperatorService/ListMails", "{}", r#"{"user_id": "bob"}"#),
     ("OperatorService/ListJobs", "{}", r#"{"kind": "test"}"#),
@@ -48,6 +51,9 @@ const LISTS: &[(&str, &str, &str)] = &[
 ];
 const REWARDS: &str = r#"{"program_id": "multi-level-commission", "user_id": "ada"}"#;
 const BOARD: &str = r#"{"program_id": "multi-level-commission"}"#;
+const PAYOUT: &str = r#"{"program_id": "multi-level-commission", "payout_id": "may"}"#;
+const STATEMENT: &str =
+    r#"{"program_id": "multi-level-commission", "user_id": "ada", "month": "THIS"}"#;
 /// Lists without a field by which two of them could differ.
 const ONE_LIST: &[&str] = &["ProgramService/ListPrograms"];
 
@@ -56,8 +62,10 @@ fn request(pool: &DescriptorPool, rpc: &str, base: &str, other: &str) -> Dynamic
     let (service, name) = rpc.split_once('/').unwrap();
     let service = pool.get_service_by_name(&format!("tributary.v1.{service}")).unwrap();
     let input = service.methods().find(|method| method.name() == name).unwrap().input();
+    let now = time::OffsetDateTime::now_utc();
+    let base = base.replace("THIS", &format!("{:04}-{:02}", now.year(), u8::from(now.month())));
     let mut fields: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_str(base).unwrap();
+        serde_json::from_str(&base).unwrap();
     fields.extend(serde_json::from_str::<serde_json::Map<_, _>>(other).unwrap());
     DynamicMessage::deserialize(input, serde_json::Value::Object(fields)).unwrap()
 }
@@ -156,7 +164,19 @@ async fn the_page_token_of_a_list_is_refused_by_the_same_rpc_with_another_filter
         client.store().redeem(client.request(wish)).await.unwrap();
     }
     let published = client.publish_shipped(program).await;
-    client.publish(Program { display_name: "Again".into(), ..published }).await.unwrap();
+    let again = Program { display_name: "Again".into(), pays_out: true, ..published };
+    client.publish(again).await.unwrap();
+    for payout_id in ["may", "june", "july"] {
+        let payout = CreatePayoutRequest {
+            program_id: program.into(),
+            payout_id: payout_id.into(),
+            ..Default::default()
+        };
+        // One after the other: the next is refused until the last has collected.
+        while client.payouts().create_payout(client.request(payout.clone())).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
     client.publish_shipped("tiered-points").await;
     let owner = client.sign_up("tiered-points", "owner", "").await.unwrap();
     for tag in 1..=3 {

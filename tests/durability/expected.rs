@@ -118,6 +118,11 @@ const FACTS: &str = "
             -sum(amount) filter (where kind = 'expiry') as expired
         from posting group by program_id, user_id
     ),
+    payout_line as (
+        select *, split_part(aggregate_id, '/', 1) || '/' || split_part(aggregate_id, '/', 2) as payout,
+            regexp_replace(aggregate_id, '^[^/]*/[^/]*/', '') as user_id
+        from events where aggregate_type = 'PayoutLine'
+    ),
     purchase as (
         select aggregate_id as purchase_id, payload ->> 'buyer_user_id' as buyer,
             (payload ->> 'purchase_time_us')::bigint as time_us, position
@@ -125,13 +130,14 @@ const FACTS: &str = "
     )";
 
 /// Every read model with a query for its expected rows.
-const EXPECTED: [(&str, &str); 11] = [
+const EXPECTED: [(&str, &str); 13] = [
     (
         "approvals",
         "select asked.aggregate_id, coalesce(decided.position, asked.position), asked.position,
             split_part(asked.aggregate_id, '/', 1),
             substr(asked.aggregate_id, strpos(asked.aggregate_id, '/') + 1,
-                strpos(asked.aggregate_id, '/adjustment:') - strpos(asked.aggregate_id, '/') - 1),
+                strpos(asked.aggregate_id, case when asked.aggregate_id like '%/adjustment:%'
+                    then '/adjustment:' else '/payout:' end) - strpos(asked.aggregate_id, '/') - 1),
             coalesce(case decided.event_type
                 when 'ApprovalGranted' then 'approved' when 'ApprovalDeclined' then 'declined' end, 'pending'),
             asked.payload -> 'asked', asked.metadata ->> 'actor', asked.recorded_at,
@@ -332,6 +338,63 @@ const EXPECTED: [(&str, &str); 11] = [
         left join balance using (program_id, user_id)
         left join outcome as by on by.program_id = me.program_id and by.referee = me.user_id
         where me.event_type = 'ParticipantEnrolled'",
+    ),
+    (
+        "payout_lines",
+        "select payout, user_id, last.position, case last.event_type
+                when 'PayoutLineSkipped' then 'skipped' when 'PayoutLineReserved' then 'reserved'
+                when 'PayoutLinePaid' then 'paid' when 'PayoutLineFailed' then 'failed'
+                when 'PayoutLineReturned' then 'returned' end,
+            coalesce((made.payload ->> 'amount_minor')::bigint, 0),
+            (made.payload ->> 'available_then_minor')::bigint, made.payload ->> 'reason',
+            coalesce(last.payload ->> 'reason_code', before.payload ->> 'reason_code'),
+            coalesce(last.payload ->> 'provider_reference', before.payload ->> 'provider_reference'),
+            made.recorded_at, last.recorded_at
+        from payout_line as made
+        join payout_line as last using (payout, user_id)
+        left join payout_line as before using (payout, user_id)
+        where made.sequence = 1 and before.sequence = last.sequence - (last.sequence > 1)::integer
+            and last.sequence = (select count(*) from events
+                where aggregate_type = 'PayoutLine' and aggregate_id = made.payout || '/' || user_id)",
+    ),
+    (
+        "payouts",
+        "select created.aggregate_id,
+            (select max(position) from events where aggregate_type in ('Payout', 'PayoutLine')
+                and (aggregate_id = created.aggregate_id
+                    or starts_with(aggregate_id, created.aggregate_id || '/'))),
+            created.position, split_part(created.aggregate_id, '/', 1),
+            case (select count(*) from events where aggregate_type = 'Payout'
+                    and aggregate_id = created.aggregate_id)
+                when 1 then 'collecting' when 2 then 'open'
+                when 3 then case started.event_type when 'PayoutFailureStarted' then 'failing' else 'confirming' end
+                else case started.event_type when 'PayoutFailureStarted' then 'failed' else 'confirmed' end
+            end,
+            created.payload ->> 'unit', (created.payload ->> 'minimum_minor')::bigint,
+            coalesce(created.metadata ->> 'actor', ''), created.recorded_at, collected.recorded_at,
+            started.payload ->> 'provider_reference', started.payload ->> 'reason_code', lines.*
+        from events as created
+        left join events as collected on collected.aggregate_type = 'Payout'
+            and collected.aggregate_id = created.aggregate_id and collected.sequence = 2
+        left join events as started on started.aggregate_type = 'Payout'
+            and started.aggregate_id = created.aggregate_id and started.sequence = 3
+        cross join lateral (
+            select count(*) filter (where event_type = 'PayoutLineSkipped'),
+                count(*) filter (where event_type = 'PayoutLineReserved'),
+                coalesce(sum(amount) filter (where event_type = 'PayoutLineReserved'), 0)::bigint,
+                count(*) filter (where event_type = 'PayoutLinePaid'),
+                coalesce(sum(amount) filter (where event_type = 'PayoutLinePaid'), 0)::bigint,
+                count(*) filter (where event_type = 'PayoutLineFailed'),
+                coalesce(sum(amount) filter (where event_type = 'PayoutLineFailed'), 0)::bigint,
+                count(*) filter (where event_type = 'PayoutLineReturned'),
+                coalesce(sum(amount) filter (where event_type = 'PayoutLineReturned'), 0)::bigint
+            from (
+                select distinct on (user_id) event_type, (payload ->> 'amount_minor')::bigint as amount
+                from payout_line where payout = created.aggregate_id
+                order by user_id, sequence desc
+            ) as line
+        ) as lines
+        where created.event_type = 'PayoutCreated'",
     ),
     (
         "programs",

@@ -44,6 +44,7 @@ mod newer;
 mod oracle;
 mod orders;
 mod patience;
+mod payouts;
 mod poolers;
 mod profiles;
 mod projector;

@@ -1,4 +1,5 @@
-//! What operators ask for and, above a limit, somebody else has to approve before it is done: an adjustment of a balance.
+//! What operators ask for and, above a limit, somebody else has to approve before it is done: an adjustment of a
+//! balance, the confirmation of a payout or of one of its lines.
 //!
 //! Whoever asks may choose the id. The stream is therefore also the receipt of the command that asks.
 
@@ -12,7 +13,7 @@ use super::events::events;
 use super::ids::{SHORT, identifier};
 use super::ledger::Posting;
 use super::registry::{Posts, State};
-use super::{ApiKeyId, ParticipantId, Refusal, UserId};
+use super::{ApiKeyId, ParticipantId, PayoutId, ProgramId, ProviderReference, Refusal, UserId};
 
 identifier!(
     /// An adjustment of a participant's balance, as whoever asks for it names it. Unique for the participant.
@@ -21,32 +22,97 @@ identifier!(
 
 /// What comes before the id of an adjustment in the id of its approval.
 const ADJUSTMENT: &str = "adjustment:";
+/// What comes before the id of a payout in the id of an approval.
+const PAYOUT: &str = "payout:";
 
-/// An approval. Written `program/user/adjustment:ID`. The first `/` ends the program and the last one the user, because
-/// the ids of programs and adjustments have none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ApprovalId {
-    /// The participant whom it is about.
-    pub participant: ParticipantId,
-    /// The adjustment.
-    pub adjustment_id: AdjustmentId,
+/// What is to be approved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ApprovalSubject {
+    /// An adjustment of a participant's balance.
+    Adjustment {
+        /// Whose balance.
+        participant: ParticipantId,
+        /// The adjustment.
+        adjustment_id: AdjustmentId,
+    },
+    /// The confirmation of a payout.
+    Payout {
+        /// The program.
+        program_id: ProgramId,
+        /// Whose line; `None` for the whole payout.
+        user_id: Option<UserId>,
+        /// The payout.
+        payout_id: PayoutId,
+        /// 1 for the first time that this is asked for, and one more after each time that it was declined.
+        number: u32,
+    },
 }
 
+/// An approval. Written `program/user/adjustment:ID`, or `program/user/payout:ID~NUMBER`, where the user is empty for a
+/// whole payout. The first `/` ends the program and the last one the user, because the other ids have none.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ApprovalId(pub ApprovalSubject);
+
 impl ApprovalId {
-    /// Reads `program/user/adjustment:ID`.
+    /// The approval of an adjustment.
+    #[must_use]
+    pub fn adjustment(participant: ParticipantId, adjustment_id: AdjustmentId) -> Self {
+        Self(ApprovalSubject::Adjustment { participant, adjustment_id })
+    }
+
+    /// Reads an id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (participant, id) = text.rsplit_once('/')?;
-        Some(Self {
-            participant: ParticipantId::parse(participant)?,
-            adjustment_id: AdjustmentId::parse(id.strip_prefix(ADJUSTMENT)?).ok()?,
-        })
+        if let Some(id) = id.strip_prefix(ADJUSTMENT) {
+            let adjustment_id = AdjustmentId::parse(id).ok()?;
+            return Some(Self::adjustment(ParticipantId::parse(participant)?, adjustment_id));
+        }
+        let (payout_id, number) = id.strip_prefix(PAYOUT)?.split_once('~')?;
+        let (program_id, user_id) = participant.split_once('/')?;
+        let parsed = Self(ApprovalSubject::Payout {
+            program_id: ProgramId::parse(program_id).ok()?,
+            user_id: match user_id {
+                "" => None,
+                user_id => Some(UserId::parse(user_id).ok()?),
+            },
+            payout_id: PayoutId::parse(payout_id).ok()?,
+            number: number.parse().ok()?,
+        });
+        // A number has one form.
+        (parsed.to_string() == text).then_some(parsed)
+    }
+
+    /// The program.
+    #[must_use]
+    pub fn program_id(&self) -> &ProgramId {
+        match &self.0 {
+            ApprovalSubject::Adjustment { participant, .. } => &participant.program_id,
+            ApprovalSubject::Payout { program_id, .. } => program_id,
+        }
+    }
+
+    /// The user whom it is about; `None` if it is about many.
+    #[must_use]
+    pub fn user_id(&self) -> Option<&UserId> {
+        match &self.0 {
+            ApprovalSubject::Adjustment { participant, .. } => Some(&participant.user_id),
+            ApprovalSubject::Payout { user_id, .. } => user_id.as_ref(),
+        }
     }
 }
 
 impl fmt::Display for ApprovalId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{ADJUSTMENT}{}", self.participant, self.adjustment_id)
+        match &self.0 {
+            ApprovalSubject::Adjustment { participant, adjustment_id } => {
+                write!(formatter, "{participant}/{ADJUSTMENT}{adjustment_id}")
+            }
+            ApprovalSubject::Payout { program_id, user_id, payout_id, number } => {
+                let user_id = user_id.as_ref().map_or("", UserId::as_str);
+                write!(formatter, "{program_id}/{user_id}/{PAYOUT}{payout_id}~{number}")
+            }
+        }
     }
 }
 
@@ -72,6 +138,16 @@ pub enum Asked {
         unit: String,
         /// Why.
         reason_code: String,
+    },
+    /// To confirm a payout, or a line of one.
+    Payout {
+        /// What is paid by it, in minor units.
+        amount_minor: i64,
+        /// The program's unit.
+        unit: String,
+        /// What the provider calls the transfer.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        provider_reference: Option<ProviderReference>,
     },
 }
 
@@ -284,7 +360,8 @@ impl Posts for ApprovalEvent {
 impl State for Approval {
     fn user_of(id: &str) -> Option<&str> {
         let (participant, _) = id.rsplit_once('/')?;
-        participant.split_once('/').map(|(_, user_id)| user_id)
+        let (_, user_id) = participant.split_once('/')?;
+        Some(user_id).filter(|user_id| !user_id.is_empty())
     }
 }
 
@@ -298,13 +375,31 @@ mod tests {
     fn an_id_names_the_participant_and_the_adjustment() {
         let text = "spring/gid://shop/Customer/7/adjustment:ticket-7";
         let id = ApprovalId::parse(text).unwrap();
-        assert_eq!(id.participant.program_id.as_str(), "spring");
-        assert_eq!(id.participant.user_id.as_str(), "gid://shop/Customer/7");
-        assert_eq!(id.adjustment_id.as_str(), "ticket-7");
+        assert_eq!(id.program_id().as_str(), "spring");
+        assert_eq!(id.user_id().unwrap().as_str(), "gid://shop/Customer/7");
+        let ApprovalSubject::Adjustment { adjustment_id, .. } = &id.0 else { panic!("{id}") };
+        assert_eq!(adjustment_id.as_str(), "ticket-7");
         assert_eq!(id.to_string(), text);
         assert_eq!(Approval::user_of(text), Some("gid://shop/Customer/7"));
         for text in ["", "spring/ada", "spring/adjustment:7", "spring/ada/7", "spring/ada/payout:7"]
         {
+            assert_eq!(ApprovalId::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_id_names_the_payout_and_perhaps_the_user_of_a_line() {
+        for (text, user_id) in [
+            ("spring//payout:may~1", None),
+            ("spring/gid://shop/Customer/7/payout:may~12", Some("gid://shop/Customer/7")),
+        ] {
+            let id = ApprovalId::parse(text).unwrap();
+            assert_eq!(id.to_string(), text);
+            assert_eq!(id.program_id().as_str(), "spring");
+            assert_eq!(id.user_id().map(UserId::as_str), user_id);
+            assert_eq!(Approval::user_of(text), user_id);
+        }
+        for text in ["spring/payout:may~1", "spring//payout:may~01", "spring//payout:may~"] {
             assert_eq!(ApprovalId::parse(text), None, "{text}");
         }
     }

@@ -4,9 +4,9 @@
 //! randomness: the current time and fresh identifiers come in through [`Work`]. Nothing here knows Postgres
 //! or gRPC, so that someone who runs referral programs can follow it with the rules of a program beside it.
 //!
-//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`StoreItem`], [`Redemption`], [`FraudFlag`], [`Approval`],
-//!   [`ApiKey`] and [`Job`] are among the aggregates. Their state stays the same size however long their history grows.
-//!   The `registry` lists them.
+//! - [`User`], [`Program`], [`Participant`], [`Purchase`], [`StoreItem`], [`Redemption`], [`Payout`], [`PayoutLine`],
+//!   [`FraudFlag`], [`Approval`], [`ApiKey`] and [`Job`] are among the aggregates. Their state stays the same size
+//!   however long their history grows. The `registry` lists them.
 //! - [`ledger`] defines how money moves: events that move money carry a [`Posting`].
 //! - [`decide`] holds one function per command. A decision reads aggregates and gives each one its commands;
 //!   its events are appended all together or not at all.
@@ -33,6 +33,9 @@ pub mod money;
 pub mod months;
 mod note;
 mod participant;
+mod payout;
+mod payout_desk;
+mod payout_line;
 mod profile;
 mod program;
 mod purchase;
@@ -70,6 +73,9 @@ pub use lots::{Lot, LotPart, Lots, RewardLots};
 pub use mail::{Mail, MailKind, Recipient};
 pub use note::{MAX_NOTE_CHARS, MAX_REASON_CODE_CHARS, Note, NoteSubject, is_reason_code};
 pub use participant::*;
+pub use payout::*;
+pub use payout_desk::*;
+pub use payout_line::*;
 pub use profile::*;
 pub use program::*;
 pub use purchase::*;
@@ -81,8 +87,8 @@ pub use registry::{
 };
 pub use session::{SessionId, SessionsEnded};
 pub use side_row::{
-    MailedToken, NewApiKey, PasswordHash, Profile, ProfileChange, SealedSecret, SecondFactor,
-    SecondFactorRow, SideRow, TokenPurpose,
+    MAX_METHOD_REFERENCE_CHARS, MailedToken, NewApiKey, PasswordHash, PayoutMethod, Profile,
+    ProfileChange, SealedSecret, SecondFactor, SecondFactorRow, SideRow, TokenPurpose,
 };
 pub use sign_up_origin::*;
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};

@@ -46,7 +46,7 @@ pub struct Note {
     pub subject: NoteSubject,
     /// Which one.
     pub subject_id: String,
-    /// The user with whose data it is erased.
+    /// The user with whose data it is erased; empty if it is about nobody in particular.
     pub user_id: UserId,
     /// Who wrote it, as the log names actors. A decision does not know that: it is set from the command's envelope.
     pub author: String,
@@ -86,17 +86,19 @@ pub(crate) fn write_note(
     work: &mut dyn Work,
     subject: NoteSubject,
     subject_id: String,
-    user_id: &UserId,
+    user_id: Option<&UserId>,
     note: Option<&Personal>,
 ) -> Result<(), Halt> {
     let Some(note) = note else { return Ok(()) };
-    if !load::<User>(work, user_id)?.exists() {
+    if let Some(user_id) = user_id
+        && !load::<User>(work, user_id)?.exists()
+    {
         return Ok(());
     }
     work.write_row(SideRow::Note(Box::new(Note {
         subject,
         subject_id,
-        user_id: user_id.clone(),
+        user_id: user_id.cloned().unwrap_or_default(),
         author: String::new(),
         note: note.clone(),
         note_time: work.now(),

@@ -1,8 +1,9 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
 use super::{
-    ApiKeyId, ApprovalId, ApprovalState, DisputeId, FraudFlagId, JobId, ParticipantId, ProgramId,
-    ProgramRedemptionId, PurchaseId, RefundId, StoreItemId, UserId, UserRole,
+    ApiKeyId, ApprovalId, ApprovalState, DisputeId, FraudFlagId, JobId, ParticipantId, PayoutKey,
+    PayoutLineId, PayoutLineState, PayoutState, ProgramId, ProgramRedemptionId, PurchaseId,
+    RefundId, StoreItemId, UserId, UserRole,
 };
 
 /// A command that the rules forbid. Nothing was changed.
@@ -138,7 +139,7 @@ pub enum Refusal {
         "fraud flag '{0}' is about a sign-up that was refused: there is no account to deactivate"
     )]
     FraudFlagWithoutUser(FraudFlagId),
-    #[error("adjustment '{}' of user '{}' was asked for with another amount or reason code", .0.adjustment_id, .0.participant.user_id)]
+    #[error("adjustment '{0}' was asked for with another amount or reason code")]
     AdjustmentIdReused(ApprovalId),
     #[error("program '{program_id}' keeps its balances in {unit}")]
     NotTheUnit { program_id: ProgramId, unit: String },
@@ -152,6 +153,31 @@ pub enum Refusal {
     SelfApproval(ApprovalId),
     #[error("the id of fraud flag '{0}' is taken")]
     FraudFlagIdTaken(FraudFlagId),
+    #[error("payout '{}' of program '{}' does not exist", .0.payout_id, .0.program_id)]
+    PayoutNotFound(PayoutKey),
+    #[error("payout '{}' has no line of user '{}'", .0.payout, .0.user_id)]
+    PayoutLineNotFound(PayoutLineId),
+    #[error("payout '{0}' was created with another minimum")]
+    PayoutIdReused(PayoutKey),
+    #[error("payout '{0}' is still collecting")]
+    PayoutCollecting(PayoutKey),
+    #[error("program '{0}' does not pay out")]
+    PayoutsOff(ProgramId),
+    #[error(
+        "an earlier version of program '{0}' credited purchases: paying out would hand buyers their own payments back as \
+         cash"
+    )]
+    PayoutOfCredits(ProgramId),
+    #[error("payout '{payout}' is {} already", .state.as_str())]
+    PayoutDecided { payout: PayoutKey, state: PayoutState },
+    #[error("the line of payout '{line_id}' is {} already", .state.as_str())]
+    PayoutLineDecided { line_id: PayoutLineId, state: PayoutLineState },
+    #[error("the same was asked for with another provider_reference, and waits as approval '{0}'")]
+    PayoutAwaitsApproval(ApprovalId),
+    #[error(
+        "an amount is set aside for user '{user_id}' by a payout of program '{program_id}': confirm or fail it first"
+    )]
+    PayoutPending { user_id: UserId, program_id: ProgramId },
     #[error("program '{}' has no item '{}'", .0.program_id, .0.item_id)]
     ItemNotFound(StoreItemId),
     #[error("item '{}' cannot be redeemed at present", .0.item_id)]

@@ -14,8 +14,9 @@ use super::events::{DecodeError, EventCodec, decode};
 use super::ledger::Posting;
 use super::{
     ApiKey, ApiKeyId, Approval, ApprovalId, Catalog, FraudFlag, FraudFlagId, Job, JobId,
-    Participant, ParticipantId, Program, ProgramId, ProgramRedemptionId, Purchase, PurchaseId,
-    Redemption, Refusal, SignUpOrigin, SignUpOriginId, StoreItem, StoreItemId, User, UserId,
+    Participant, ParticipantId, Payout, PayoutDesk, PayoutKey, PayoutLine, PayoutLineId, Program,
+    ProgramId, ProgramRedemptionId, Purchase, PurchaseId, Redemption, Refusal, SignUpOrigin,
+    SignUpOriginId, StoreItem, StoreItemId, User, UserId,
 };
 
 /// How the engine keeps the states of a kind in memory between batches.
@@ -332,7 +333,7 @@ registry! { $
     /// An account.
     User {
         id: UserId,
-        state_version: 12,
+        state_version: 13,
         cache: Packed,
         is_receipt: false,
         remembers_commands: false,
@@ -340,7 +341,7 @@ registry! { $
     /// A set of rules and its versions.
     Program {
         id: ProgramId,
-        state_version: 5,
+        state_version: 6,
         cache: Recent,
         is_receipt: false,
         remembers_commands: false,
@@ -396,9 +397,33 @@ registry! { $
     /// Something that operators ask for, and perhaps somebody else has to approve.
     Approval {
         id: ApprovalId,
-        state_version: 1,
+        state_version: 2,
         cache: Never,
         is_receipt: true,
+        remembers_commands: false,
+    }
+    /// A payout.
+    Payout {
+        id: PayoutKey,
+        state_version: 1,
+        cache: Recent,
+        is_receipt: true,
+        remembers_commands: false,
+    }
+    /// Where the payouts of a program take turns.
+    PayoutDesk {
+        id: ProgramId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: false,
+        remembers_commands: false,
+    }
+    /// A line of a payout.
+    PayoutLine {
+        id: PayoutLineId,
+        state_version: 1,
+        cache: Never,
+        is_receipt: false,
         remembers_commands: false,
     }
     /// How many items are in the store of a program.

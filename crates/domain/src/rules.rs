@@ -215,6 +215,9 @@ pub struct ProgramRules {
     /// For how many days rewards are pending after they were granted; none if they are available at once.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hold_days: Option<u32>,
+    /// Whether what is available can be paid out. Programs of releases without payouts did not say, and pay nothing out.
+    #[serde(skip_serializing_if = "is_false", default)]
+    pub pays_out: bool,
     /// After how many months rewards expire, counted from the month in which they became available to the end of the
     /// last one; none if they never do.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -297,6 +300,7 @@ impl ProgramRules {
             "hold_days",
             format!("must be 1 to {MAX_HOLD_DAYS}; leave it out to have rewards available at once"),
         );
+        self.check_payouts(&mut faults);
         self.check_expiry(&mut faults);
         self.check_rewards(&mut faults);
         self.fraud_checks.check(&mut faults);

@@ -201,6 +201,25 @@ impl fmt::Debug for PasswordHash {
     }
 }
 
+/// How a user is paid: what a provider of payments knows them by. Personal data.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PayoutMethod {
+    /// What the reference is of, as `paypal` or `sepa`.
+    pub kind: String,
+    /// What the provider knows the user by.
+    pub reference: Personal,
+}
+
+impl fmt::Debug for PayoutMethod {
+    /// Prints nothing of it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("PayoutMethod(..)")
+    }
+}
+
+/// The longest reference of a payout method, in characters.
+pub const MAX_METHOD_REFERENCE_CHARS: usize = 256;
+
 /// A row outside the log.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SideRow {
@@ -307,6 +326,15 @@ pub enum SideRow {
     },
     /// That the sign-up of a user, which waited for a confirmed address, is done.
     ConfirmedSignUp(UserId),
+    /// How a user is paid, which replaces what was said before.
+    PayoutMethod {
+        /// The user.
+        user_id: UserId,
+        /// How; `None` if nobody is to know any more.
+        method: Option<PayoutMethod>,
+        /// When they said so.
+        set_time: Timestamp,
+    },
 }
 
 impl SideRow {
@@ -339,6 +367,7 @@ impl SideRow {
             Self::SessionEnds { .. } => "session_ends",
             Self::PasswordHash { .. } => "password_hashes",
             Self::ConfirmedSignUp(_) => "confirmed_sign_ups",
+            Self::PayoutMethod { .. } => "payout_methods",
         }
     }
 
@@ -409,19 +438,7 @@ impl SideRow {
             Self::Erasure(user_id) | Self::ConfirmedSignUp(user_id) => {
                 json!({ "user_id": user_id.as_str() })
             }
-            Self::ApiKey { key, create_time } => json!({
-                "key_id": key.key_id,
-                "hash": hex(&key.hash),
-                "name": key.name,
-                "role": key.role.as_str(),
-                "user_id": key.user_id,
-                "rpcs": key.rpcs,
-                "program_ids": key.program_ids,
-                "expire_time_us": key.expire_time,
-                "created_by": key.created_by,
-                "creator_user_id": key.creator_user_id,
-                "create_time_us": create_time,
-            }),
+            Self::ApiKey { key, create_time } => api_key(key, *create_time),
             Self::ApiKeyRevocation { key_id, revoke_time } => json!({
                 "key_id": key_id,
                 "revoke_time_us": revoke_time,
@@ -442,8 +459,30 @@ impl SideRow {
                 "user_id": user_id.as_str(),
                 "password_hash": hash.0,
             }),
+            Self::PayoutMethod { user_id, method, set_time } => json!({
+                "user_id": user_id,
+                "kind": method.as_ref().map(|method| &method.kind),
+                "reference": method.as_ref().map(|method| &method.reference.0),
+                "set_time_us": set_time,
+            }),
         }
     }
+}
+
+fn api_key(key: &NewApiKey, create_time: Timestamp) -> Value {
+    json!({
+        "key_id": key.key_id,
+        "hash": hex(&key.hash),
+        "name": key.name,
+        "role": key.role.as_str(),
+        "user_id": key.user_id,
+        "rpcs": key.rpcs,
+        "program_ids": key.program_ids,
+        "expire_time_us": key.expire_time,
+        "created_by": key.created_by,
+        "creator_user_id": key.creator_user_id,
+        "create_time_us": create_time,
+    })
 }
 
 fn second_factor(SecondFactorRow { user_id, factor }: &SecondFactorRow) -> Value {

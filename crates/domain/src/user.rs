@@ -147,6 +147,15 @@ pub struct UserPairReviewed {
     pub is_cleared: bool,
 }
 
+/// A user has said how they are paid, or that nobody is to know any more. The details are personal data, and stand beside
+/// the log.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct UserPayoutMethodSet {
+    /// Whether there is a method now.
+    pub is_set: bool,
+}
+
 /// With how many others a user can be cleared. With more, those who were cleared first can be flagged again.
 pub const MAX_CLEARED_USERS: usize = 100;
 
@@ -169,6 +178,7 @@ events! {
         UserRecoveryCodeUsed = "1.0.0",
         UserExported = "1.0.0",
         UserPairReviewed = "1.0.0",
+        UserPayoutMethodSet = "1.0.0",
     }
 }
 
@@ -187,6 +197,7 @@ pub enum UserCommand {
     ChangePassword,
     Export,
     ReviewPair { other_user_id: UserId, is_cleared: bool },
+    SetPayoutMethod { user_id: UserId, is_set: bool },
 }
 
 /// An account.
@@ -203,6 +214,7 @@ pub struct User {
     password_changes: u32,
     /// With whom an operator has cleared the user, the latest last.
     cleared: Vec<UserId>,
+    has_payout_method: bool,
 }
 
 impl User {
@@ -248,6 +260,12 @@ impl User {
         &self.cleared
     }
 
+    /// Whether the user has said how they are paid.
+    #[must_use]
+    pub fn has_payout_method(&self) -> bool {
+        self.has_payout_method
+    }
+
     /// How often the password was changed.
     #[must_use]
     pub fn password_changes(&self) -> u32 {
@@ -291,6 +309,7 @@ impl Aggregate for User {
             | UserCommand::Deactivate { user_id }
             | UserCommand::Reactivate { user_id }
             | UserCommand::Erase { user_id, .. }
+            | UserCommand::SetPayoutMethod { user_id, .. }
                 if self.status == UserStatus::Erased =>
             {
                 return Err(Refusal::UserNotFound(user_id));
@@ -327,6 +346,7 @@ impl Aggregate for User {
                 }
                 UserPairReviewed { other_user_id, is_cleared }.into()
             }
+            UserCommand::SetPayoutMethod { is_set, .. } => UserPayoutMethodSet { is_set }.into(),
         };
         sink.write(event, self).await;
         Ok(())
@@ -363,6 +383,7 @@ impl Aggregate for User {
                     self.cleared.push(event.other_user_id);
                 }
             }
+            UserEvent::UserPayoutMethodSet(event) => self.has_payout_method = event.is_set,
             UserEvent::UserPasswordChanged(_) => {
                 self.profile.forget_asked_email();
                 self.password_changes = self.password_changes.saturating_add(1);
@@ -389,7 +410,8 @@ impl Posts for UserEvent {
             | Self::UserSecondFactorBegun(_)
             | Self::UserRecoveryCodeUsed(_)
             | Self::UserExported(_)
-            | Self::UserPairReviewed(_) => None,
+            | Self::UserPairReviewed(_)
+            | Self::UserPayoutMethodSet(_) => None,
         }
     }
 }

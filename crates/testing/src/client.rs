@@ -6,6 +6,7 @@ use contract::pb::account_service_client::AccountServiceClient;
 use contract::pb::fraud_service_client::FraudServiceClient;
 use contract::pb::leaderboard_service_client::LeaderboardServiceClient;
 use contract::pb::operator_service_client::OperatorServiceClient;
+use contract::pb::payout_service_client::PayoutServiceClient;
 use contract::pb::program_service_client::ProgramServiceClient;
 use contract::pb::purchase_service_client::PurchaseServiceClient;
 use contract::pb::referral_service_client::ReferralServiceClient;
@@ -103,6 +104,10 @@ impl Client {
 
     pub fn fraud(&self) -> FraudServiceClient<Channel> {
         FraudServiceClient::new(self.channel.clone())
+    }
+
+    pub fn payouts(&self) -> PayoutServiceClient<Channel> {
+        PayoutServiceClient::new(self.channel.clone())
     }
 
     pub fn leaderboards(&self) -> LeaderboardServiceClient<Channel> {

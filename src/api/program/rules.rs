@@ -72,6 +72,7 @@ pub fn program_message(
         make_up_held_purchases: (!rules.make_up_held_purchases).then_some(false),
         reverse_below_minimum: (!rules.reverse_below_minimum).then_some(false),
         hold_days: rules.hold_days.map(count),
+        pays_out: rules.pays_out,
         expire_months: rules.expire_months.map(count),
         time_zone: Some(&rules.time_zone).filter(|zone| *zone != UTC).cloned().unwrap_or_default(),
         fraud_checks: fraud_checks_message(&rules.fraud_checks),
@@ -235,6 +236,7 @@ pub(in crate::api) fn read_program(
         make_up_held_purchases: program.make_up_held_purchases.unwrap_or(true),
         reverse_below_minimum: program.reverse_below_minimum.unwrap_or(true),
         hold_days,
+        pays_out: program.pays_out,
         expire_months,
         time_zone: Some(&program.time_zone)
             .filter(|zone| !zone.is_empty())

@@ -13,8 +13,8 @@ use crate::read::{ApprovalFilter, At, Freshness, ListedApproval};
 use crate::store::RecordedEvent;
 use domain::decide::{AdjustBalance, Approve, Command, Decline};
 use domain::{
-    AdjustmentId, Approval, ApprovalEvent, ApprovalId, ApprovalState, Asked, ProgramId, Refusal,
-    UserId,
+    AdjustmentId, Approval, ApprovalEvent, ApprovalId, ApprovalState, ApprovalSubject, Asked,
+    ProgramId, Refusal, UserId,
 };
 
 impl Handlers {
@@ -36,7 +36,8 @@ impl Handlers {
         let ((participant, adjustment_id), ((amount_minor, currency_code), reason_code)) =
             fields.finish(required)?;
         let command = Command::AdjustBalance(Box::new(AdjustBalance {
-            approval_id: ApprovalId { participant, adjustment_id },
+            participant,
+            adjustment_id,
             amount_minor,
             currency_code,
             reason_code,
@@ -48,7 +49,10 @@ impl Handlers {
         // Made from the events, because a repetition has the first answer.
         let (approval_id, waits) = asked(&events)?.ok_or_else(internal)?;
         Ok(pb::AdjustBalanceResponse {
-            adjustment_id: approval_id.adjustment_id.to_string(),
+            adjustment_id: match &approval_id.0 {
+                ApprovalSubject::Adjustment { adjustment_id, .. } => adjustment_id.to_string(),
+                ApprovalSubject::Payout { .. } => return Err(internal().into()),
+            },
             state: state_message(if waits {
                 ApprovalState::Pending
             } else {
@@ -164,9 +168,8 @@ fn approval_id(fields: &mut Fields, text: &str) -> Option<ApprovalId> {
 
 /// Reports approvals of other programs as unknown to keys that are limited to programs.
 fn admit_program<M>(call: &Call<M>, approval_id: &ApprovalId) -> Result<(), ApiError> {
-    let program_id = &approval_id.participant.program_id;
     match call.principal.program_ids() {
-        Some(own) if !own.contains(program_id) => {
+        Some(own) if !own.contains(approval_id.program_id()) => {
             Err(Refusal::ApprovalNotFound(approval_id.clone()).into())
         }
         _ => Ok(()),
@@ -200,20 +203,34 @@ fn state_message(state: ApprovalState) -> pb::ApprovalState {
 }
 
 fn approval_message(listed: ListedApproval) -> pb::Approval {
-    let ApprovalId { participant, adjustment_id } = &listed.approval_id;
+    let id = &listed.approval_id;
+    let own_id = match &id.0 {
+        ApprovalSubject::Adjustment { adjustment_id, .. } => adjustment_id.to_string(),
+        ApprovalSubject::Payout { payout_id, .. } => payout_id.to_string(),
+    };
     let asked = listed.asked.map(|asked| match asked {
         Asked::Adjustment { amount_minor, unit, reason_code } => {
             pb::approval::Asked::Adjustment(pb::Adjustment {
-                adjustment_id: adjustment_id.to_string(),
+                adjustment_id: own_id,
                 amount: Some(money(&unit, amount_minor)),
                 reason_code,
             })
         }
+        Asked::Payout { amount_minor, unit, provider_reference } => {
+            pb::approval::Asked::Payout(pb::PayoutConfirmation {
+                payout_id: own_id,
+                amount: Some(money(&unit, amount_minor)),
+                provider_reference: provider_reference
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            })
+        }
     });
     pb::Approval {
-        approval_id: listed.approval_id.to_string(),
-        program_id: participant.program_id.to_string(),
-        user_id: participant.user_id.to_string(),
+        approval_id: id.to_string(),
+        program_id: id.program_id().to_string(),
+        user_id: id.user_id().map(ToString::to_string).unwrap_or_default(),
         state: state_message(listed.state).into(),
         asked,
         asked_by: listed.asked_by,

@@ -5,6 +5,7 @@ mod holds;
 mod participant;
 mod reads;
 mod series;
+mod statement;
 mod streams;
 mod watch;
 
@@ -28,6 +29,7 @@ pub(super) const RULES: &[Rule] = {
     &[
         row("RewardService", "GetBalances", SignedIn, User("user_id")),
         row("RewardService", "ListBalanceEntries", SignedIn, User("user_id")),
+        row("RewardService", "GetStatement", SignedIn, User("user_id")),
         row("RewardService", "ListExpirations", SignedIn, User("user_id")),
         row("RewardService", "GetTier", SignedIn, User("user_id")),
         row("RewardService", "GetEarnings", SignedIn, User("user_id")),
@@ -97,7 +99,15 @@ pub(super) fn entries(events: &[RecordedEvent]) -> Result<Vec<pb::BalanceEntry>,
 
 /// An entry of any kind: money that moved.
 pub(super) fn entry(entry: &Entry) -> pb::BalanceEntry {
-    let Entry { event, posting, purchase_id, adjustment, redemption_id, reward: granted } = entry;
+    let Entry {
+        event,
+        posting,
+        purchase_id,
+        adjustment,
+        redemption_id,
+        payout_id,
+        reward: granted,
+    } = entry;
     let (adjustment_id, reason_code) = adjustment.clone().unwrap_or_default();
     pb::BalanceEntry {
         entry_id: event.entry_id(),
@@ -109,6 +119,7 @@ pub(super) fn entry(entry: &Entry) -> pb::BalanceEntry {
         create_time: Some(time(event.recorded_at)),
         adjustment_id,
         reason_code,
+        payout_id: payout_id.clone().unwrap_or_default(),
         bucket: bucket(posting.to).into(),
         from_bucket: posting.from.map(bucket).unwrap_or_default().into(),
         expire_time: posting.expire_time_us.map(time),

@@ -208,7 +208,7 @@ fn periods(
 }
 
 /// The time zone of that name; UTC if there is no name.
-fn time_zone(fields: &mut Fields, name: &str) -> Option<TimeZone> {
+pub(super) fn time_zone(fields: &mut Fields, name: &str) -> Option<TimeZone> {
     if name.is_empty() {
         return Some(TimeZone::UTC);
     }

@@ -135,7 +135,10 @@ async fn present(
         | AnyAggregate::StoreItem(_)
         | AnyAggregate::Redemption(_)
         | AnyAggregate::ApiKey(_)
-        | AnyAggregate::Job(_) => Err(internal().into()),
+        | AnyAggregate::Job(_)
+        | AnyAggregate::Payout(_)
+        | AnyAggregate::PayoutDesk(_)
+        | AnyAggregate::PayoutLine(_) => Err(internal().into()),
     }
 }
 

@@ -4,6 +4,7 @@ mod clean;
 mod expiring;
 mod mail;
 mod make_up;
+mod payout;
 mod settle_line;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub fn all(limits: &Limits, mail: SendMail, engine: Engine, environment: Environ
         sign_ups_kept: limits.sign_ups_kept,
     };
     let [urgent, other] = mail::Lane::all(mail);
+    let [collect, settle] = payout::Payouts::all(&engine);
     let make_up = make_up::MakeUp { engine: engine.clone() };
     let settle_line = settle_line::SettleLine { engine, environment };
     vec![
@@ -33,5 +35,7 @@ pub fn all(limits: &Limits, mail: SendMail, engine: Engine, environment: Environ
         Arc::new(other),
         Arc::new(make_up),
         Arc::new(settle_line),
+        Arc::new(collect),
+        Arc::new(settle),
     ]
 }

@@ -57,6 +57,9 @@ impl World {
             | AnyEvent::Catalog(_)
             | AnyEvent::StoreItem(_)
             | AnyEvent::Redemption(_)
+            | AnyEvent::Payout(_)
+            | AnyEvent::PayoutDesk(_)
+            | AnyEvent::PayoutLine(_)
             | AnyEvent::FraudFlag(_)
             | AnyEvent::Approval(_) => {}
         }
@@ -175,6 +178,10 @@ impl World {
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::BalanceSpent(_)
             | ParticipantEvent::SpendingReturned(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}
         }

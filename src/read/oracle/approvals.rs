@@ -1,7 +1,7 @@
 //! What operators ask for. An adjustment that nobody else has to approve follows from the request, any other from the
 //! approval of somebody else, once.
 
-use domain::{ApiKeyId, ApprovalEvent, ApprovalId, Asked, UserId};
+use domain::{ApiKeyId, ApprovalEvent, ApprovalId, ApprovalSubject, Asked, UserId};
 
 use super::fields::adjusted_fields;
 use super::{Judgement, Oracle, RecordedEvent};
@@ -71,18 +71,32 @@ fn expect(
     asked: &Asked,
     judgement: &mut Judgement,
 ) {
-    let (program_id, user_id) = (&id.participant.program_id, &id.participant.user_id);
+    let (participant, adjustment_id, asked) = match (&id.0, asked) {
+        (
+            ApprovalSubject::Adjustment { participant, adjustment_id },
+            Asked::Adjustment { amount_minor, unit, reason_code },
+        ) => (participant, adjustment_id, (amount_minor, unit, reason_code)),
+        // What follows is on the stream of the payout or of the line.
+        (ApprovalSubject::Payout { .. }, Asked::Payout { .. }) => return,
+        (ApprovalSubject::Adjustment { .. }, Asked::Payout { .. })
+        | (ApprovalSubject::Payout { .. }, Asked::Adjustment { .. }) => {
+            oracle
+                .unless(false, event, || "expected what the id names, found something else".into());
+            return;
+        }
+    };
+    let (program_id, user_id) = (&participant.program_id, &participant.user_id);
     let person = oracle.world.person_index(program_id.as_str(), user_id.as_str());
     let (program, user) = (oracle.world.person(person).program, oracle.world.person(person).user);
     oracle.unless(!oracle.world.user(user).is_erased, event, || {
         "expected no adjustment for a user who was erased, found one".into()
     });
-    let Asked::Adjustment { amount_minor, unit, reason_code } = asked;
+    let (amount_minor, unit, reason_code) = asked;
     let version = oracle.world.current_version(program);
     let own_unit = version.map(|version| version.rules.unit.clone());
     oracle.unless(own_unit.as_deref() == Some(unit.as_str()), event, || {
         format!("expected the unit {own_unit:?}, found {unit}")
     });
-    let fields = adjusted_fields(id.adjustment_id.as_str(), reason_code, *amount_minor, unit);
+    let fields = adjusted_fields(adjustment_id.as_str(), reason_code, *amount_minor, unit);
     judgement.expected.push(oracle.world.expect(person, "BalanceAdjusted", fields));
 }

@@ -103,8 +103,15 @@ impl Effect {
     /// Takes over an effect that is a further part of this one: what is spent or taken back in one command is posted in
     /// a part for each lot, and the sum is what the rules demand. Returns it if it is not.
     pub(super) fn join(&mut self, part: Self) -> Option<Self> {
-        let is_in_parts =
-            matches!(self.name, "BalanceSpent" | "SpendingReturned" | "PurchaseCredited");
+        let is_in_parts = matches!(
+            self.name,
+            "BalanceSpent"
+                | "SpendingReturned"
+                | "PurchaseCredited"
+                | "PayoutReserved"
+                | "PayoutReleased"
+                | "PayoutReturned"
+        );
         if !is_in_parts || self.name != part.name || self.stream != part.stream {
             return Some(part);
         }

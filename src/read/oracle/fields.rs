@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use domain::ledger::{Bucket, Posting};
 use domain::{
-    ParticipantEvent, PurchaseId, ReferralReward, RewardGranted, RewardMoved, RewardReversed,
-    RewardWithheld, StreamKey, TierPot, UserId,
+    ParticipantEvent, PayoutId, PurchaseId, ReferralMade, ReferralReward, ReferralUpdated,
+    RewardGranted, RewardMoved, RewardReversed, RewardWithheld, StreamKey, TierPot, UserId,
 };
 
 use super::effect::{Fields, Value, debug};
@@ -121,6 +121,29 @@ pub(super) fn spending_fields(
         ("unit", unit.into()),
         ("bucket", "Available".into()),
     ]
+}
+
+pub(super) fn payout_fields(
+    payout_id: &str,
+    amount_minor: i64,
+    kind: &str,
+    unit: &str,
+    bucket: &str,
+) -> Fields {
+    vec![
+        ("payout", payout_id.into()),
+        ("amount", amount_minor.into()),
+        ("kind", kind.into()),
+        ("unit", unit.into()),
+        ("bucket", bucket.into()),
+    ]
+}
+
+/// The fields of what a payout has moved.
+fn payout_step_fields(payout_id: &PayoutId, posting: &Posting) -> Fields {
+    let mut fields = vec![("payout", payout_id.as_str().into())];
+    fields.extend(posting_fields(posting));
+    fields
 }
 
 pub(super) fn forfeit_fields(
@@ -298,6 +321,24 @@ impl fmt::Display for OwnReward<'_> {
     }
 }
 
+fn made_fields(made: &ReferralMade) -> Fields {
+    vec![
+        ("referee", made.referee_user_id.as_str().into()),
+        ("status", debug(made.status)),
+        ("made while inactive", made.made_while_inactive.into()),
+    ]
+}
+
+fn updated_fields(updated: &ReferralUpdated) -> Fields {
+    vec![
+        ("referee", updated.referee_user_id.as_str().into()),
+        ("previous status", debug(updated.previous_status)),
+        ("status", debug(updated.status)),
+        ("made while inactive", updated.made_while_inactive.into()),
+        ("converted while inactive", updated.converted_while_inactive.into()),
+    ]
+}
+
 /// The name and the fields of what the log has on a participant's stream; `None` for an input.
 pub(super) fn of_participant(
     event: &ParticipantEvent,
@@ -305,24 +346,8 @@ pub(super) fn of_participant(
 ) -> Option<(&'static str, Vec<(&'static str, Value)>)> {
     Some(match event {
         ParticipantEvent::ParticipantEnrolled(_) => ("ParticipantEnrolled", Vec::new()),
-        ParticipantEvent::ReferralMade(made) => (
-            "ReferralMade",
-            vec![
-                ("referee", made.referee_user_id.as_str().into()),
-                ("status", debug(made.status)),
-                ("made while inactive", made.made_while_inactive.into()),
-            ],
-        ),
-        ParticipantEvent::ReferralUpdated(updated) => (
-            "ReferralUpdated",
-            vec![
-                ("referee", updated.referee_user_id.as_str().into()),
-                ("previous status", debug(updated.previous_status)),
-                ("status", debug(updated.status)),
-                ("made while inactive", updated.made_while_inactive.into()),
-                ("converted while inactive", updated.converted_while_inactive.into()),
-            ],
-        ),
+        ParticipantEvent::ReferralMade(made) => ("ReferralMade", made_fields(made)),
+        ParticipantEvent::ReferralUpdated(updated) => ("ReferralUpdated", updated_fields(updated)),
         ParticipantEvent::ReferralConverted(converted) => {
             let fields = vec![
                 ("purchase", purchase(converted.purchase_id.as_ref())),
@@ -379,6 +404,18 @@ pub(super) fn of_participant(
             ];
             fields.extend(posting_fields(&returned.posting));
             ("SpendingReturned", fields)
+        }
+        ParticipantEvent::PayoutReserved(of) => {
+            ("PayoutReserved", payout_step_fields(&of.payout_id, &of.posting))
+        }
+        ParticipantEvent::PayoutPaid(of) => {
+            ("PayoutPaid", payout_step_fields(&of.payout_id, &of.posting))
+        }
+        ParticipantEvent::PayoutReleased(of) => {
+            ("PayoutReleased", payout_step_fields(&of.payout_id, &of.posting))
+        }
+        ParticipantEvent::PayoutReturned(of) => {
+            ("PayoutReturned", payout_step_fields(&of.payout_id, &of.posting))
         }
         ParticipantEvent::ParticipantErased(_) => ("ParticipantErased", Vec::new()),
         ParticipantEvent::FirstPurchaseUsed(used) => (

@@ -22,6 +22,7 @@ mod judge;
 mod make_up;
 mod own;
 mod parts;
+mod payouts;
 mod posts;
 mod price;
 mod reckon;
@@ -179,12 +180,15 @@ impl Oracle {
             AnyEvent::Approval(fact) => approvals::sort(self, event, fact, judgement),
             AnyEvent::StoreItem(fact) => store::sort_item(self, event, fact),
             AnyEvent::Redemption(fact) => store::sort(self, event, fact, judgement),
-            // Who may call has no consequences, nor that a sign-up or an item was counted; work that is done again does
-            // what it would have done the first time.
+            AnyEvent::Payout(fact) => payouts::sort_payout(self, event, fact),
+            AnyEvent::PayoutLine(fact) => payouts::sort_line(self, event, fact, judgement),
+            // Who may call has no consequences, nor that a sign-up or an item was counted, nor which payout collects; work
+            // that is done again does what it would have done the first time.
             AnyEvent::ApiKey(_)
             | AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
-            | AnyEvent::Catalog(_) => {}
+            | AnyEvent::Catalog(_)
+            | AnyEvent::PayoutDesk(_) => {}
         }
     }
 
@@ -308,6 +312,10 @@ impl Oracle {
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::BalanceSpent(_)
             | ParticipantEvent::SpendingReturned(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
         if let Some((name, fields)) = of_participant(fact, &event.stream) {

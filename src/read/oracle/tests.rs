@@ -6,6 +6,7 @@
 
 mod memory;
 mod payments;
+mod payouts;
 mod random;
 mod scene;
 mod settlements;

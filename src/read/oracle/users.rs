@@ -58,7 +58,8 @@ impl Oracle {
             | UserEvent::UserSecondFactorBegun(_)
             | UserEvent::UserRecoveryCodeUsed(_)
             | UserEvent::UserExported(_)
-            | UserEvent::UserPairReviewed(_) => return,
+            | UserEvent::UserPairReviewed(_)
+            | UserEvent::UserPayoutMethodSet(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.world.expect(*person, on_all, Vec::new()));

@@ -1,19 +1,21 @@
 //! Adjustments of balances by operators, and the approvals that large ones wait for.
 
+use super::payout;
 use crate::note::write_note;
 use crate::participant::existing_participant;
 use crate::{
-    Adjustment, ApiKey, Approval, ApprovalCommand, ApprovalId, ApprovalState, Asked, Halt,
-    NoteSubject, OwnEvent, Participant, ParticipantCommand, Personal, Program, Refusal, Staff,
-    StreamKey, UserId, Work, load, peek_new, tell,
+    Adjustment, AdjustmentId, ApiKey, Approval, ApprovalCommand, ApprovalId, ApprovalState,
+    ApprovalSubject, Asked, Halt, NoteSubject, OwnEvent, Participant, ParticipantCommand,
+    ParticipantId, PayoutKey, Personal, Program, Refusal, Staff, StreamKey, UserId, Work, load,
+    peek_new, tell,
 };
 
 /// An operator adjusts a balance.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]
 pub struct AdjustBalance {
-    /// Names the participant and the adjustment.
-    pub approval_id: ApprovalId,
+    pub participant: ParticipantId,
+    pub adjustment_id: AdjustmentId,
     /// The signed amount, not 0.
     pub amount_minor: i64,
     pub currency_code: String,
@@ -23,6 +25,14 @@ pub struct AdjustBalance {
     pub by: Staff,
     /// The largest amount, up or down, that nobody else has to approve.
     pub limit_minor: i64,
+}
+
+impl AdjustBalance {
+    /// The stream of the approval that it may need.
+    #[must_use]
+    pub fn approval_id(&self) -> ApprovalId {
+        ApprovalId::adjustment(self.participant.clone(), self.adjustment_id.clone())
+    }
 }
 
 /// An operator approves what another one asked for.
@@ -45,7 +55,8 @@ pub struct Decline {
 
 /// Adjusts a balance, or asks for an approval. Nobody adjusts their own balance alone.
 pub(super) fn adjust(work: &mut dyn Work, input: &AdjustBalance) -> Result<(), Halt> {
-    let AdjustBalance { approval_id, amount_minor, currency_code, .. } = input;
+    let AdjustBalance { participant, amount_minor, currency_code, .. } = input;
+    let approval_id = &input.approval_id();
     let asked = Asked::Adjustment {
         amount_minor: *amount_minor,
         unit: currency_code.clone(),
@@ -66,7 +77,6 @@ pub(super) fn adjust(work: &mut dyn Work, input: &AdjustBalance) -> Result<(), H
             },
         ));
     }
-    let participant = &approval_id.participant;
     existing_participant(work, participant)?;
     let program = load::<Program>(work, &participant.program_id)?;
     let version = program.current();
@@ -77,18 +87,19 @@ pub(super) fn adjust(work: &mut dyn Work, input: &AdjustBalance) -> Result<(), H
     }
     let is_own = person(work, &input.by)?.as_ref() == Some(&participant.user_id);
     let waits = is_own || amount_minor.unsigned_abs() > input.limit_minor.unsigned_abs();
-    let approval_id = approval_id.clone();
+    let id = approval_id.clone();
     let command = if waits {
-        ApprovalCommand::Request { approval_id, asked: asked.clone(), asked_by: input.by.clone() }
+        let asked_by = input.by.clone();
+        ApprovalCommand::Request { approval_id: id, asked: asked.clone(), asked_by }
     } else {
-        ApprovalCommand::Waive { approval_id, asked: asked.clone() }
+        ApprovalCommand::Waive { approval_id: id, asked: asked.clone() }
     };
-    tell::<Approval>(work, &input.approval_id, command)?;
+    tell::<Approval>(work, approval_id, command)?;
     if !waits {
-        carry_out(work, &input.approval_id, asked)?;
+        carry_out(work, approval_id, asked)?;
     }
-    let (subject, id) = (NoteSubject::Request, input.approval_id.to_string());
-    write_note(work, subject, id, &participant.user_id, input.note.as_ref())
+    let (subject, id) = (NoteSubject::Request, approval_id.to_string());
+    write_note(work, subject, id, Some(&participant.user_id), input.note.as_ref())
 }
 
 /// Approves, and does what was asked for.
@@ -98,15 +109,13 @@ pub(super) fn approve(work: &mut dyn Work, input: &Approve) -> Result<(), Halt> 
     let not_found = || Refusal::ApprovalNotFound(approval_id.clone());
     let asked = approval.asked().filter(|_| approval.state() != ApprovalState::Waived);
     let asked = asked.cloned().ok_or_else(not_found)?;
-    let user_id = &approval_id.participant.user_id;
-    if is_same(work, &approval.asked_by(), by)? || person(work, by)?.as_ref() == Some(user_id) {
+    let (approver, own) = (person(work, by)?, approval_id.user_id());
+    if is_same(work, &approval.asked_by(), by)? || (own.is_some() && approver.as_ref() == own) {
         return Err(Refusal::SelfApproval(approval_id.clone()).into());
     }
     if approval.state() == ApprovalState::Approved {
         return Err(repeated(approval_id, "ApprovalGranted"));
     }
-    // Of somebody who was erased the balance is gone for good.
-    existing_participant(work, &approval_id.participant)?;
     let grant = ApprovalCommand::Grant { approval_id: approval_id.clone(), by: by.clone() };
     tell::<Approval>(work, approval_id, grant)?;
     carry_out(work, approval_id, asked)
@@ -120,15 +129,19 @@ pub(super) fn decline(work: &mut dyn Work, input: &Decline) -> Result<(), Halt> 
     }
     let decline = ApprovalCommand::Decline { approval_id: approval_id.clone(), by: by.clone() };
     tell::<Approval>(work, approval_id, decline)?;
-    let user_id = &approval_id.participant.user_id;
-    write_note(work, NoteSubject::Decline, approval_id.to_string(), user_id, note.as_ref())
+    let (subject, id) = (NoteSubject::Decline, approval_id.to_string());
+    write_note(work, subject, id, approval_id.user_id(), note.as_ref())
 }
 
 /// Does what was asked for.
 fn carry_out(work: &mut dyn Work, approval_id: &ApprovalId, asked: Asked) -> Result<(), Halt> {
-    let ApprovalId { participant, adjustment_id } = approval_id;
-    match asked {
-        Asked::Adjustment { amount_minor, unit, reason_code } => {
+    match (asked, &approval_id.0) {
+        (
+            Asked::Adjustment { amount_minor, unit, reason_code },
+            ApprovalSubject::Adjustment { participant, adjustment_id },
+        ) => {
+            // Of somebody who was erased the balance is gone for good.
+            existing_participant(work, participant)?;
             let adjust = ParticipantCommand::Adjust(Adjustment {
                 user_id: participant.user_id.clone(),
                 adjustment_id: adjustment_id.clone(),
@@ -138,11 +151,22 @@ fn carry_out(work: &mut dyn Work, approval_id: &ApprovalId, asked: Asked) -> Res
             });
             tell::<Participant>(work, participant, adjust).map(drop)
         }
+        (
+            Asked::Payout { provider_reference, .. },
+            ApprovalSubject::Payout { program_id, user_id, payout_id, .. },
+        ) => {
+            let payout = PayoutKey { program_id: program_id.clone(), payout_id: payout_id.clone() };
+            payout::carry_out_confirmation(work, payout, user_id.as_ref(), provider_reference)
+        }
+        (Asked::Adjustment { .. }, ApprovalSubject::Payout { .. })
+        | (Asked::Payout { .. }, ApprovalSubject::Adjustment { .. }) => {
+            Err(Halt::Broken("an approval of something else than its id says"))
+        }
     }
 }
 
 /// The answer to a repetition: that of the command which wrote the event of this type.
-fn repeated(approval_id: &ApprovalId, event_type: &'static str) -> Halt {
+pub(super) fn repeated(approval_id: &ApprovalId, event_type: &'static str) -> Halt {
     let stream = StreamKey::of::<Approval>(approval_id);
     Halt::AlreadyRecorded(OwnEvent { stream, event_type, field: None })
 }

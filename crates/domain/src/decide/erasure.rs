@@ -21,15 +21,24 @@ pub(super) fn erase(
         return Err(Refusal::UserNotFound(user_id.clone()).into());
     }
     let mut owed = Vec::new();
+    let mut pending = None;
     each(user.programs(), |program_id| {
         let participant = load::<Participant>(work, &ParticipantId::new(program_id, user_id));
         let unit = unit_of(work, program_id)?;
-        match participant?.buckets().owed() {
+        let participant = participant?;
+        // The provider may be paying it just now, so that it can be neither forfeited nor forgotten.
+        if participant.buckets().reserved != 0 {
+            pending.get_or_insert_with(|| program_id.clone());
+        }
+        match participant.buckets().owed() {
             0 => {}
             amount => owed.push(format!("{amount} minor units of {unit} in '{program_id}'")),
         }
         Ok(())
     })?;
+    if let Some(program_id) = pending {
+        return Err(Refusal::PayoutPending { user_id: user_id.clone(), program_id }.into());
+    }
     let forfeited = !owed.is_empty();
     if forfeited && !forfeits_balances {
         return Err(Refusal::BalanceOwed { user_id: user_id.clone(), owed }.into());

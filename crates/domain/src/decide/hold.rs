@@ -40,7 +40,7 @@ impl RewardName {
     }
 
     fn note(&self, work: &mut dyn Work, note: Option<&Personal>) -> Result<(), Halt> {
-        write_note(work, NoteSubject::RewardHold, self.text(), &self.earner_user_id, note)
+        write_note(work, NoteSubject::RewardHold, self.text(), Some(&self.earner_user_id), note)
     }
 
     fn source(&self) -> ParticipantId {

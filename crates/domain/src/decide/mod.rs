@@ -16,6 +16,8 @@ mod job;
 mod make_up;
 mod money_back;
 mod payment;
+mod payout;
+mod payout_lines;
 mod profile;
 mod program;
 mod purchase;
@@ -40,6 +42,8 @@ pub use money_back::{
     CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase, rehearse_refund,
 };
 pub use payment::Report;
+pub use payout::{ConfirmPayout, CreatePayout, FailPayout, ReturnPayoutLine};
+pub use payout_lines::CollectPayoutLine;
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
 pub use purchase::RecordPurchase;
 pub use referral::{ApplyReferral, Referrer, existing_program};
@@ -54,9 +58,9 @@ pub use super::code::CodeFault;
 
 use super::rules::ProgramRules;
 use super::{
-    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, ProgramId,
-    ProgramRedemptionId, Purchase, PurchaseId, Redemption, SealedSecret, SessionsEnded, StreamKey,
-    UserId, UserRole, Work,
+    ApiKeyId, Approval, Halt, JobId, MailKind, NewApiKey, ParticipantId, Payout, PayoutCollected,
+    PayoutKey, PayoutLineId, PayoutMethod, ProgramId, ProgramRedemptionId, Purchase, PurchaseId,
+    Redemption, SealedSecret, SessionsEnded, StreamKey, UserId, UserRole, Work,
 };
 
 /// A command from a caller.
@@ -146,6 +150,26 @@ pub enum Command {
     AdjustBalance(Box<AdjustBalance>),
     Approve(Approve),
     Decline(Decline),
+    /// Says how a user is paid, or that nobody is to know any more.
+    SetPayoutMethod {
+        user_id: UserId,
+        method: Option<PayoutMethod>,
+    },
+    CreatePayout(CreatePayout),
+    /// Reserves what a participant gets by a payout, or notes why they get nothing.
+    CollectPayoutLine(CollectPayoutLine),
+    /// Ends the collecting of a payout.
+    EndPayoutCollection {
+        payout: PayoutKey,
+        collected: PayoutCollected,
+    },
+    ConfirmPayout(Box<ConfirmPayout>),
+    FailPayout(FailPayout),
+    ReturnPayoutLine(ReturnPayoutLine),
+    /// Does to a line what is being done to the whole payout.
+    SettlePayoutLine(PayoutLineId),
+    /// Ends what is being done to a whole payout.
+    CompletePayout(PayoutKey),
     PublishItem(Box<PublishItem>),
     Redeem(Redeem),
     FulfilRedemption(ProgramRedemptionId),
@@ -195,6 +219,15 @@ impl Command {
             Self::AdjustBalance(_) => "AdjustBalance",
             Self::Approve(_) => "Approve",
             Self::Decline(_) => "Decline",
+            Self::SetPayoutMethod { .. } => "SetPayoutMethod",
+            Self::CreatePayout(_) => "CreatePayout",
+            Self::CollectPayoutLine(_) => "CollectPayoutLine",
+            Self::EndPayoutCollection { .. } => "EndPayoutCollection",
+            Self::ConfirmPayout(_) => "ConfirmPayout",
+            Self::FailPayout(_) => "FailPayout",
+            Self::ReturnPayoutLine(_) => "ReturnPayoutLine",
+            Self::SettlePayoutLine(_) => "SettlePayoutLine",
+            Self::CompletePayout(_) => "CompletePayout",
             Self::PublishItem(_) => "PublishItem",
             Self::Redeem(_) => "Redeem",
             Self::FulfilRedemption(_) => "FulfilRedemption",
@@ -208,7 +241,8 @@ impl Command {
     pub fn receipt(&self) -> Option<StreamKey> {
         match self {
             Self::RecordPurchase(input) => Some(StreamKey::of::<Purchase>(&input.purchase_id)),
-            Self::AdjustBalance(input) => Some(StreamKey::of::<Approval>(&input.approval_id)),
+            Self::AdjustBalance(input) => Some(StreamKey::of::<Approval>(&input.approval_id())),
+            Self::CreatePayout(input) => Some(StreamKey::of::<Payout>(&input.payout)),
             Self::Redeem(input) => Some(StreamKey::of::<Redemption>(&input.id)),
             Self::PublishProgram { .. }
             | Self::RegisterUser(_)
@@ -246,6 +280,14 @@ impl Command {
             | Self::FlagRefusedSignUp(_)
             | Self::Approve(_)
             | Self::Decline(_)
+            | Self::SetPayoutMethod { .. }
+            | Self::CollectPayoutLine(_)
+            | Self::EndPayoutCollection { .. }
+            | Self::ConfirmPayout(_)
+            | Self::FailPayout(_)
+            | Self::ReturnPayoutLine(_)
+            | Self::SettlePayoutLine(_)
+            | Self::CompletePayout(_)
             | Self::PublishItem(_)
             | Self::FulfilRedemption(_)
             | Self::CancelRedemption(_) => None,
@@ -306,6 +348,19 @@ impl Command {
             Self::AdjustBalance(input) => adjust::adjust(work, input),
             Self::Approve(input) => adjust::approve(work, input),
             Self::Decline(input) => adjust::decline(work, input),
+            Self::SetPayoutMethod { user_id, method } => {
+                payout::set_method(work, user_id, method.as_ref())
+            }
+            Self::CreatePayout(input) => payout::create(work, input),
+            Self::CollectPayoutLine(input) => payout_lines::collect(work, input),
+            Self::EndPayoutCollection { payout, collected } => {
+                payout::end_collection(work, payout, collected)
+            }
+            Self::ConfirmPayout(input) => payout::confirm(work, input),
+            Self::FailPayout(input) => payout::fail(work, input),
+            Self::ReturnPayoutLine(input) => payout::return_line(work, input),
+            Self::SettlePayoutLine(line_id) => payout_lines::settle(work, line_id),
+            Self::CompletePayout(payout) => payout::complete(work, payout),
             Self::PublishItem(input) => store::publish(work, input),
             Self::Redeem(input) => store::redeem(work, input),
             Self::FulfilRedemption(id) => store::fulfil(work, id),

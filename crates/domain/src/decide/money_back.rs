@@ -141,7 +141,13 @@ pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<(), 
     let (refund_id, currency_code) = (refund_id.clone(), found.currency_code.clone());
     let refunded = PurchaseRefunded { refund_id, amount_minor, currency_code };
     let about = format!("{purchase_id} {}", input.refund_id);
-    write_note(work, NoteSubject::Refund, about, &found.buyer_user_id, input.reason.as_ref())?;
+    write_note(
+        work,
+        NoteSubject::Refund,
+        about,
+        Some(&found.buyer_user_id),
+        input.reason.as_ref(),
+    )?;
     settle::change(work, purchase_id, PurchaseCommand::Refund(refunded))
 }
 

@@ -16,6 +16,10 @@ pub(super) fn publish(
     rules: &Arc<ProgramRules>,
 ) -> Result<(), Halt> {
     let before = load::<Program>(work, program_id)?;
+    // What was credited may still be available.
+    if rules.pays_out && before.versions().any(|version| version.rules.credit_purchases) {
+        return Err(Refusal::PayoutOfCredits(program_id.clone()).into());
+    }
     let publish = ProgramCommand::Publish {
         program_id: program_id.clone(),
         rules: rules.clone(),

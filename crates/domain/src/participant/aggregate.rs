@@ -5,7 +5,8 @@ use cqrs_es::event_sink::EventSink;
 
 use super::{
     FirstPurchaseFreed, FirstPurchaseUsed, Participant, ParticipantCommand, ParticipantDeactivated,
-    ParticipantErased, ParticipantEvent, ParticipantReactivated, Referral, ReferralStatus,
+    ParticipantErased, ParticipantEvent, ParticipantReactivated, PayoutPaid, PayoutReleased,
+    PayoutReserved, PayoutReturned, Referral, ReferralStatus,
 };
 use crate::Refusal;
 
@@ -91,6 +92,14 @@ impl Aggregate for Participant {
             }
             ParticipantCommand::Withhold(withheld) => withheld.into(),
             ParticipantCommand::Adjust(adjustment) => self.adjust(adjustment)?.into(),
+            ParticipantCommand::Payout(of) => {
+                let (user_id, unit) = (of.user_id.clone(), of.unit.clone());
+                self.write_all(self.move_for_payout(of)?, sink).await;
+                if self.erased {
+                    self.write_forfeits(&user_id, &unit, sink).await?;
+                }
+                return Ok(());
+            }
             ParticipantCommand::Spend(spend) => {
                 self.write_all(self.spend(*spend)?, sink).await;
                 return Ok(());
@@ -183,6 +192,12 @@ impl Aggregate for Participant {
             ParticipantEvent::ParticipantErased(_) => {
                 self.inactive = true;
                 self.erased = true;
+            }
+            ParticipantEvent::PayoutReserved(PayoutReserved { posting, .. })
+            | ParticipantEvent::PayoutPaid(PayoutPaid { posting, .. })
+            | ParticipantEvent::PayoutReleased(PayoutReleased { posting, .. })
+            | ParticipantEvent::PayoutReturned(PayoutReturned { posting, .. }) => {
+                self.post(&posting);
             }
         }
     }

@@ -1,9 +1,9 @@
 //! What a participant can be told to do.
 
 use super::{
-    CreditChange, ParticipantEnrolled, RefereeAddressChanged, ReferralConverted, ReferralReward,
-    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUpdated, Return,
-    RewardChange, RewardRef, Spend, Standing,
+    CreditChange, ParticipantEnrolled, PayoutMove, RefereeAddressChanged, ReferralConverted,
+    ReferralReward, ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus,
+    ReferralUpdated, Return, RewardChange, RewardRef, Spend, Standing,
 };
 use crate::purchase::RewardWithheld;
 use crate::reward::Quote;
@@ -113,6 +113,8 @@ pub enum ParticipantCommand {
     Withhold(RewardWithheld),
     /// Corrects the balance by a signed amount.
     Adjust(Adjustment),
+    /// Moves money for a payout. What becomes available to somebody who was erased is forfeited at once.
+    Payout(PayoutMove),
     /// Pays for an item of the store.
     Spend(Box<Spend>),
     /// Gets back what was paid for one.

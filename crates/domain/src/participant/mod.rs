@@ -5,6 +5,7 @@ mod balance;
 mod commands;
 mod events;
 mod grants;
+mod payouts;
 mod referrals;
 mod referring;
 mod settlement;
@@ -25,12 +26,13 @@ pub use commands::{Adjustment, Grant, ParticipantCommand};
 pub use events::{
     BalanceAdjusted, BalanceExpired, BalanceForfeited, BalanceSpent, FirstPurchaseFreed,
     FirstPurchaseUsed, FlagAgainst, HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated,
-    ParticipantEnrolled, ParticipantErased, ParticipantEvent, ParticipantReactivated,
-    PurchaseCredited, RefereeAddressChanged, ReferralApplied, ReferralConverted, ReferralMade,
-    ReferralReward, ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus,
-    ReferralUnconverted, ReferralUpdated, RewardGranted, RewardMoved, RewardReversed,
-    SpendingReturned, TierChanged, TierPot,
+    ParticipantEnrolled, ParticipantErased, ParticipantEvent, ParticipantReactivated, PayoutPaid,
+    PayoutReleased, PayoutReserved, PayoutReturned, PurchaseCredited, RefereeAddressChanged,
+    ReferralApplied, ReferralConverted, ReferralMade, ReferralReward, ReferralRewardsChanged,
+    ReferralStandingChanged, ReferralStatus, ReferralUnconverted, ReferralUpdated, RewardGranted,
+    RewardMoved, RewardReversed, SpendingReturned, TierChanged, TierPot,
 };
+pub use payouts::{PayoutMove, PayoutStep};
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};
 pub use settlement::{CreditChange, RewardChange, RewardRef};
 pub use spending::{RedeemedItem, Return, Spend};
@@ -242,6 +244,13 @@ impl Participant {
     #[must_use]
     pub fn lots(&self) -> &Lots {
         &self.lots
+    }
+
+    /// Whether a fraud flag keeps the participant's own referral from counting: one that nobody has decided about, or
+    /// one by which it was rejected.
+    #[must_use]
+    pub fn is_flagged(&self) -> bool {
+        self.referral.as_ref().is_some_and(|referral| !referral.flags.is_empty())
     }
 
     /// What the participant owns, and the sums that explain it.

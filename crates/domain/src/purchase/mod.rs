@@ -395,7 +395,11 @@ impl State for Purchase {
             | ParticipantEvent::BalanceForfeited(_)
             | ParticipantEvent::BalanceSpent(_)
             | ParticipantEvent::SpendingReturned(_)
-            | ParticipantEvent::ParticipantErased(_) => {}
+            | ParticipantEvent::ParticipantErased(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutPaid(_)
+            | ParticipantEvent::PayoutReleased(_)
+            | ParticipantEvent::PayoutReturned(_) => {}
         }
     }
 }

@@ -36,6 +36,21 @@ impl ProgramRules {
         }
     }
 
+    pub(super) fn check_payouts(&self, faults: &mut Faults) {
+        if self.pays_out {
+            faults.unless(
+                is_currency(&self.unit),
+                "pays_out",
+                "must be false where the unit is no currency: points are not paid out",
+            );
+            faults.unless(
+                !self.credit_purchases,
+                "pays_out",
+                "must be false with credit_purchases: a buyer's own payment would be handed back as cash",
+            );
+        }
+    }
+
     pub(super) fn check_code(&self, faults: &mut Faults) {
         let CodeFormat { length, alphabet } = &self.code;
         faults.unless(

@@ -548,6 +548,7 @@ impl Work for Unit {
             | SideRow::ApiKeyRevocation { .. }
             | SideRow::UserRole { .. }
             | SideRow::SessionEnds { .. }
+            | SideRow::PayoutMethod { .. }
             | SideRow::ConfirmedSignUp(_) => {}
             SideRow::PasswordHash { user_id, hash } => {
                 let profile = self.tables.profiles.get_mut(&user_id);

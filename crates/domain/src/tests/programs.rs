@@ -13,6 +13,7 @@ mod lots;
 mod money_back;
 mod multi_level_commission;
 mod payments;
+mod payouts;
 mod purchases;
 mod referral_count;
 mod referrals;
@@ -54,6 +55,7 @@ fn blank(display_name: &str, unit: &str, earn_on: EarnOn) -> ProgramRules {
         make_up_held_purchases: true,
         reverse_below_minimum: true,
         hold_days: None,
+        pays_out: false,
         expire_months: None,
         time_zone: crate::rules::UTC.into(),
         fraud_checks: FraudChecks::default(),

@@ -95,12 +95,12 @@ fn price(amount_minor: i64) -> Price {
     Price { amount_minor, currency_code: "USD".into() }
 }
 
-fn record(id: &str, buyer: &str, amount_minor: i64) -> RecordPurchase {
+fn record(unit: &str, id: &str, buyer: &str, amount_minor: i64) -> RecordPurchase {
     RecordPurchase {
         purchase_id: purchase(id),
         buyer_user_id: user(buyer),
         amount_minor,
-        currency_code: "USD".into(),
+        currency_code: unit.into(),
         purchase_time: None,
         program_ids: None,
         fingerprint_key: None,
@@ -201,7 +201,11 @@ impl Scene {
     }
 
     pub(super) fn buy(&mut self, id: &str, buyer: &str, amount_minor: i64) -> bool {
-        self.tell(&Command::RecordPurchase(record(id, buyer, amount_minor)))
+        self.buy_in("USD", id, buyer, amount_minor)
+    }
+
+    pub(super) fn buy_in(&mut self, unit: &str, id: &str, buyer: &str, amount_minor: i64) -> bool {
+        self.tell(&Command::RecordPurchase(record(unit, id, buyer, amount_minor)))
     }
 
     /// A purchase, and what has gone back of it before it was heard of, in one command.
@@ -211,7 +215,7 @@ impl Scene {
         (buyer, amount_minor): (&str, i64),
         back: Vec<Report>,
     ) -> bool {
-        let mut reports = vec![Report::Recorded(record(id, buyer, amount_minor))];
+        let mut reports = vec![Report::Recorded(record("USD", id, buyer, amount_minor))];
         reports.extend(back);
         self.tell(&Command::ReportPayment(reports))
     }

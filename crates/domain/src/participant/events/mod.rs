@@ -101,6 +101,10 @@ events! {
         BalanceSpent = "1.0.0",
         SpendingReturned = "1.0.0",
         ParticipantErased = "1.0.0",
+        PayoutReserved = "1.0.0",
+        PayoutPaid = "1.0.0",
+        PayoutReleased = "1.0.0",
+        PayoutReturned = "1.0.0",
     }
 }
 
@@ -115,7 +119,11 @@ impl Posts for ParticipantEvent {
             | Self::BalanceExpired(BalanceExpired { posting })
             | Self::BalanceForfeited(BalanceForfeited { posting })
             | Self::BalanceSpent(BalanceSpent { posting, .. })
-            | Self::SpendingReturned(SpendingReturned { posting, .. }) => Some(posting),
+            | Self::SpendingReturned(SpendingReturned { posting, .. })
+            | Self::PayoutReserved(PayoutReserved { posting, .. })
+            | Self::PayoutPaid(PayoutPaid { posting, .. })
+            | Self::PayoutReleased(PayoutReleased { posting, .. })
+            | Self::PayoutReturned(PayoutReturned { posting, .. }) => Some(posting),
             Self::ParticipantEnrolled(_)
             | Self::ReferralApplied(_)
             | Self::ReferralMade(_)
@@ -165,7 +173,11 @@ impl ParticipantEvent {
             | Self::BalanceForfeited(_)
             | Self::BalanceSpent(_)
             | Self::SpendingReturned(_)
-            | Self::ParticipantErased(_) => None,
+            | Self::ParticipantErased(_)
+            | Self::PayoutReserved(_)
+            | Self::PayoutPaid(_)
+            | Self::PayoutReleased(_)
+            | Self::PayoutReturned(_) => None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::Posting;
-use crate::{AdjustmentId, ItemId, PurchaseId, RedemptionId, Timestamp, UserId};
+use crate::{AdjustmentId, ItemId, PayoutId, PurchaseId, RedemptionId, Timestamp, UserId};
 
 /// A purchase was added to the buyer's own balance, a part of that was deducted again or given back, or moved between
 /// the parts of the balance that are available and pending.
@@ -204,6 +204,46 @@ pub struct BalanceExpired {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct BalanceForfeited {
     /// The amount that is lost.
+    pub posting: Posting,
+}
+
+/// A part of the balance is set aside for a payout: from available to reserved.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PayoutReserved {
+    /// The payout.
+    pub payout_id: PayoutId,
+    /// The transfer.
+    pub posting: Posting,
+}
+
+/// What was set aside for a payout was paid.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PayoutPaid {
+    /// The payout.
+    pub payout_id: PayoutId,
+    /// The amount, negative.
+    pub posting: Posting,
+}
+
+/// What was set aside for a payout was not paid: from reserved to available.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PayoutReleased {
+    /// The payout.
+    pub payout_id: PayoutId,
+    /// The transfer.
+    pub posting: Posting,
+}
+
+/// What was paid by a payout came back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PayoutReturned {
+    /// The payout.
+    pub payout_id: PayoutId,
+    /// The amount.
     pub posting: Posting,
 }
 

@@ -9,10 +9,8 @@ use crate::{
 };
 
 fn approval_id() -> ApprovalId {
-    ApprovalId {
-        participant: ParticipantId::new(&program("spring"), &user("ada")),
-        adjustment_id: AdjustmentId::parse("ticket-7").unwrap(),
-    }
+    let participant = ParticipantId::new(&program("spring"), &user("ada"));
+    ApprovalId::adjustment(participant, AdjustmentId::parse("ticket-7").unwrap())
 }
 
 fn asked() -> Asked {

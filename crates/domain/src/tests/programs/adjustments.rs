@@ -11,7 +11,7 @@ use crate::{
 const LIMIT: i64 = 1_000;
 
 fn approval_id(name: &str, id: &str) -> ApprovalId {
-    ApprovalId { participant: member(name), adjustment_id: AdjustmentId::parse(id).unwrap() }
+    ApprovalId::adjustment(member(name), AdjustmentId::parse(id).unwrap())
 }
 
 fn person(name: &str) -> Staff {
@@ -25,7 +25,8 @@ fn key(id: &str) -> Staff {
 /// An adjustment that olga asks for.
 fn adjustment(name: &str, id: &str, amount_minor: i64) -> AdjustBalance {
     AdjustBalance {
-        approval_id: approval_id(name, id),
+        participant: member(name),
+        adjustment_id: AdjustmentId::parse(id).unwrap(),
         amount_minor,
         currency_code: "INR".into(),
         reason_code: "goodwill".into(),

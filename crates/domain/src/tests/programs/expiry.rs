@@ -5,8 +5,8 @@ use crate::decide::{AdjustBalance, Command};
 use crate::rules::{EarnOn, Pay, ProgramRules, RewardKind};
 use crate::tests::scene::{PROGRAM, Scene, member, user};
 use crate::{
-    AdjustmentId, ApprovalId, DisputeOutcome, EntryKind, Halt, Lot, ParticipantEvent, Posts,
-    Purchase, PurchaseId, Staff, Timestamp,
+    AdjustmentId, DisputeOutcome, EntryKind, Halt, Lot, ParticipantEvent, Posts, Purchase,
+    PurchaseId, Staff, Timestamp,
 };
 
 pub(super) fn at(text: &str) -> Timestamp {
@@ -45,7 +45,8 @@ impl Scene {
     fn adjust_by(&mut self, name: &str, id: &str, amount_minor: i64) {
         let adjustment_id = AdjustmentId::parse(id).unwrap();
         self.tell(&Command::AdjustBalance(Box::new(AdjustBalance {
-            approval_id: ApprovalId { participant: member(name), adjustment_id },
+            participant: member(name),
+            adjustment_id,
             amount_minor,
             currency_code: "INR".into(),
             reason_code: "goodwill".into(),

@@ -4,9 +4,8 @@ use super::{multi_level_commission, tiered_points};
 use crate::decide::{AdjustBalance, Command, PublishItem, Redeem};
 use crate::tests::scene::{PROGRAM, Scene, member, program, refused, user};
 use crate::{
-    AdjustmentId, ApprovalId, EntryKind, Halt, ItemId, ItemTerms, ParticipantEvent,
-    ProgramRedemptionId, Redemption, RedemptionId, RedemptionState, Refusal, Staff, StoreItem,
-    StoreItemId,
+    AdjustmentId, EntryKind, Halt, ItemId, ItemTerms, ParticipantEvent, ProgramRedemptionId,
+    Redemption, RedemptionId, RedemptionState, Refusal, Staff, StoreItem, StoreItemId,
 };
 
 fn item(id: &str) -> StoreItemId {
@@ -57,10 +56,8 @@ impl Scene {
 
     pub(super) fn give(&mut self, name: &str, id: &str, amount_minor: i64) {
         let adjust = AdjustBalance {
-            approval_id: ApprovalId {
-                participant: member(name),
-                adjustment_id: AdjustmentId::parse(id).unwrap(),
-            },
+            participant: member(name),
+            adjustment_id: AdjustmentId::parse(id).unwrap(),
             amount_minor,
             currency_code: self.unit(),
             reason_code: "test".into(),

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use crate::rules::{EarnOn, ProgramRules, RewardRule};
 use crate::tests::memory_work::Memory;
 use crate::{
-    Participant, ParticipantEvent, ParticipantId, Program, ProgramEvent, Purchase, PurchaseEvent,
-    PurchaseId, PurchaseRecorded, ReferralStatus, Stream, Timestamp, UserId,
+    Participant, ParticipantEvent, ParticipantId, PayoutPaid, PayoutReturned, Program,
+    ProgramEvent, Purchase, PurchaseEvent, PurchaseId, PurchaseRecorded, ReferralStatus, Stream,
+    Timestamp, UserId,
 };
 
 #[derive(Debug, Default)]
@@ -134,6 +135,10 @@ impl Audit {
             ParticipantEvent::BalanceForfeited(forfeited) => {
                 ledger.balance += forfeited.posting.amount;
             }
+            ParticipantEvent::PayoutPaid(PayoutPaid { posting, .. })
+            | ParticipantEvent::PayoutReturned(PayoutReturned { posting, .. }) => {
+                ledger.balance += posting.amount;
+            }
             ParticipantEvent::BalanceSpent(spent) => ledger.balance += spent.posting.amount,
             ParticipantEvent::SpendingReturned(back) => ledger.balance += back.posting.amount,
             ParticipantEvent::ParticipantDeactivated(_)
@@ -153,7 +158,9 @@ impl Audit {
             | ParticipantEvent::RewardMoved(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::RefereeAddressChanged(_)
-            | ParticipantEvent::TierChanged(_) => {}
+            | ParticipantEvent::TierChanged(_)
+            | ParticipantEvent::PayoutReserved(_)
+            | ParticipantEvent::PayoutReleased(_) => {}
         }
     }
 }

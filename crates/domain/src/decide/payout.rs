@@ -1,0 +1,278 @@
+//! Payouts: what is decided about a whole payout, and what operators say about one line of it. What jobs do line by line
+//! is in `payout_lines`.
+
+use crate::decide::adjust::repeated;
+use crate::decide::payout_lines::{existing_line, fail_line, pay_line, send_back};
+use crate::{
+    Approval, ApprovalCommand, ApprovalId, ApprovalState, ApprovalSubject, Asked, Halt, OwnEvent,
+    Payout, PayoutCollected, PayoutCommand, PayoutConfirmationStarted, PayoutCreated, PayoutDesk,
+    PayoutDeskCommand, PayoutFailureStarted, PayoutKey, PayoutLine, PayoutLineId, PayoutLineState,
+    PayoutMethod, PayoutState, Program, ProviderReference, Refusal, SideRow, Staff, StreamKey,
+    User, UserCommand, UserId, Work, load, peek_new, tell,
+};
+
+/// An operator pays out what is available.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct CreatePayout {
+    pub payout: PayoutKey,
+    /// The smallest amount that is paid out to somebody, at least 1.
+    pub minimum_minor: i64,
+    /// In which unit that is; `None` for the program's.
+    pub unit: Option<String>,
+}
+
+/// An operator says that the provider has paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct ConfirmPayout {
+    pub payout: PayoutKey,
+    /// Whose line; `None` for all that are reserved.
+    pub user_id: Option<UserId>,
+    pub provider_reference: Option<ProviderReference>,
+    pub by: Staff,
+    /// The largest amount that nobody else has to approve.
+    pub limit_minor: i64,
+}
+
+/// An operator says that the provider has not paid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct FailPayout {
+    pub payout: PayoutKey,
+    /// Whose line; `None` for all that are reserved.
+    pub user_id: Option<UserId>,
+    pub reason_code: Option<String>,
+}
+
+/// An operator says that a transfer came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are self-explanatory")]
+pub struct ReturnPayoutLine {
+    pub line_id: PayoutLineId,
+    pub reason_code: Option<String>,
+    pub provider_reference: Option<ProviderReference>,
+}
+
+/// Notes how a user is paid. The details are written beside the log.
+pub(super) fn set_method(
+    work: &mut dyn Work,
+    user_id: &UserId,
+    method: Option<&PayoutMethod>,
+) -> Result<(), Halt> {
+    if !load::<User>(work, user_id)?.exists() {
+        return Err(Refusal::UserNotFound(user_id.clone()).into());
+    }
+    let set = UserCommand::SetPayoutMethod { user_id: user_id.clone(), is_set: method.is_some() };
+    tell::<User>(work, user_id, set)?;
+    let (user_id, set_time) = (user_id.clone(), work.now());
+    work.write_row(SideRow::PayoutMethod { user_id, method: method.cloned(), set_time });
+    Ok(())
+}
+
+/// Creates a payout, which collects from then on. While one of a program collects, there is no other.
+pub(super) fn create(work: &mut dyn Work, input: &CreatePayout) -> Result<(), Halt> {
+    let CreatePayout { payout: key, minimum_minor, unit } = input;
+    let PayoutKey { program_id, payout_id } = key;
+    if let Some(created) = peek_new::<Payout>(work, key)?.created() {
+        let is_same = created.minimum_minor == *minimum_minor
+            && unit.as_ref().is_none_or(|unit| *unit == created.unit);
+        return Err(if is_same {
+            done_before::<Payout>(key, "PayoutCreated")
+        } else {
+            Refusal::PayoutIdReused(key.clone()).into()
+        });
+    }
+    let program = load::<Program>(work, program_id)?;
+    let version = program.current();
+    let version = version.ok_or_else(|| Refusal::ProgramNotFound(program_id.clone()))?;
+    if !version.rules.pays_out {
+        return Err(Refusal::PayoutsOff(program_id.clone()).into());
+    }
+    let own_unit = version.rules.unit.clone();
+    if unit.as_ref().is_some_and(|unit| *unit != own_unit) {
+        let program_id = program_id.clone();
+        return Err(Refusal::NotTheUnit { program_id, unit: own_unit }.into());
+    }
+    load::<PayoutDesk>(work, program_id)?;
+    let begin =
+        PayoutDeskCommand::Begin { program_id: program_id.clone(), payout_id: payout_id.clone() };
+    tell::<PayoutDesk>(work, program_id, begin)?;
+    let created = PayoutCreated { minimum_minor: *minimum_minor, unit: own_unit };
+    tell::<Payout>(work, key, PayoutCommand::Create(created)).map(drop)
+}
+
+/// Ends the collecting, once: everybody is collected.
+pub(super) fn end_collection(
+    work: &mut dyn Work,
+    key: &PayoutKey,
+    collected: &PayoutCollected,
+) -> Result<(), Halt> {
+    existing_payout(work, key)?;
+    tell::<Payout>(work, key, PayoutCommand::Collected(collected.clone()))?;
+    let end = PayoutDeskCommand::End { payout_id: key.payout_id.clone() };
+    tell::<PayoutDesk>(work, &key.program_id, end).map(drop)
+}
+
+/// Confirms a payout or a line, or asks for an approval. Nobody confirms a line of their own alone.
+pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), Halt> {
+    let ConfirmPayout { payout: key, user_id, provider_reference, by, limit_minor } = input;
+    let reference = provider_reference.as_ref();
+    let payout = existing_payout(work, key)?;
+    let (amount_minor, is_own) = if let Some(user_id) = user_id {
+        let line_id = PayoutLineId { payout: key.clone(), user_id: user_id.clone() };
+        let line = existing_line(work, &line_id)?;
+        if line.was_paid_as(reference) {
+            return Err(done_before::<PayoutLine>(&line_id, "PayoutLinePaid"));
+        }
+        if line.state() != PayoutLineState::Reserved {
+            return Err(Refusal::PayoutLineDecided { line_id, state: line.state() }.into());
+        }
+        (line.amount_minor(), by.user_id.as_ref() == Some(user_id))
+    } else {
+        let is_same = payout.provider_reference() == reference;
+        match payout.state() {
+            PayoutState::Open => {}
+            PayoutState::Confirming | PayoutState::Confirmed if is_same => {
+                return Err(done_before::<Payout>(key, "PayoutConfirmationStarted"));
+            }
+            state => return Err(undecidable(key, state)),
+        }
+        (payout.total_minor(), false)
+    };
+    if !is_own && amount_minor <= *limit_minor {
+        return carry_out_confirmation(
+            work,
+            key.clone(),
+            user_id.as_ref(),
+            provider_reference.clone(),
+        );
+    }
+    let unit = payout.created().map(|created| created.unit.clone()).unwrap_or_default();
+    let asked =
+        Asked::Payout { amount_minor, unit, provider_reference: provider_reference.clone() };
+    ask(work, input, asked)
+}
+
+/// Asks for an approval: anew if the last one was declined.
+fn ask(work: &mut dyn Work, input: &ConfirmPayout, asked: Asked) -> Result<(), Halt> {
+    let ConfirmPayout { payout: PayoutKey { program_id, payout_id }, user_id, by, .. } = input;
+    for number in 1.. {
+        let approval_id = ApprovalId(ApprovalSubject::Payout {
+            program_id: program_id.clone(),
+            user_id: user_id.clone(),
+            payout_id: payout_id.clone(),
+            number,
+        });
+        let approval = peek_new::<Approval>(work, &approval_id)?;
+        match (approval.asked(), approval.state()) {
+            (None, _) => {
+                let id = approval_id.clone();
+                let request =
+                    ApprovalCommand::Request { approval_id: id, asked, asked_by: by.clone() };
+                return tell::<Approval>(work, &approval_id, request).map(drop);
+            }
+            (Some(_), ApprovalState::Declined | ApprovalState::Approved) => {}
+            (Some(known), ApprovalState::Pending | ApprovalState::Waived) => {
+                return Err(if *known == asked {
+                    repeated(&approval_id, "ApprovalRequested")
+                } else {
+                    Refusal::PayoutAwaitsApproval(approval_id).into()
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Confirms a line, or begins to confirm all of them.
+pub(super) fn carry_out_confirmation(
+    work: &mut dyn Work,
+    key: PayoutKey,
+    user_id: Option<&UserId>,
+    provider_reference: Option<ProviderReference>,
+) -> Result<(), Halt> {
+    if let Some(user_id) = user_id {
+        let line_id = PayoutLineId { payout: key, user_id: user_id.clone() };
+        return pay_line(work, &line_id, provider_reference);
+    }
+    let state = existing_payout(work, &key)?.state();
+    if state != PayoutState::Open {
+        return Err(undecidable(&key, state));
+    }
+    let confirm = PayoutCommand::Confirm(PayoutConfirmationStarted { provider_reference });
+    tell::<Payout>(work, &key, confirm).map(drop)
+}
+
+/// Fails a line, or begins to fail all of them.
+pub(super) fn fail(work: &mut dyn Work, input: &FailPayout) -> Result<(), Halt> {
+    let FailPayout { payout: key, user_id, reason_code } = input;
+    let payout = existing_payout(work, key)?;
+    if let Some(user_id) = user_id {
+        let line_id = PayoutLineId { payout: key.clone(), user_id: user_id.clone() };
+        if existing_line(work, &line_id)?.has_failed_for(reason_code.as_deref()) {
+            return Err(done_before::<PayoutLine>(&line_id, "PayoutLineFailed"));
+        }
+        return fail_line(work, &line_id, reason_code.clone());
+    }
+    let is_same = payout.reason_code() == reason_code.as_deref();
+    match payout.state() {
+        PayoutState::Open => {
+            let fail = PayoutFailureStarted { reason_code: reason_code.clone() };
+            tell::<Payout>(work, key, PayoutCommand::Fail(fail)).map(drop)
+        }
+        PayoutState::Failing | PayoutState::Failed if is_same => {
+            Err(done_before::<Payout>(key, "PayoutFailureStarted"))
+        }
+        state => Err(undecidable(key, state)),
+    }
+}
+
+/// A transfer came back after it was confirmed.
+pub(super) fn return_line(work: &mut dyn Work, input: &ReturnPayoutLine) -> Result<(), Halt> {
+    let ReturnPayoutLine { line_id, reason_code, provider_reference } = input;
+    existing_payout(work, &line_id.payout)?;
+    let line = existing_line(work, line_id)?;
+    if line.was_returned_as(reason_code.as_deref(), provider_reference.as_ref()) {
+        return Err(done_before::<PayoutLine>(line_id, "PayoutLineReturned"));
+    }
+    send_back(work, line_id, reason_code.clone(), provider_reference.clone())
+}
+
+/// Ends what was done to the whole payout, once.
+pub(super) fn complete(work: &mut dyn Work, key: &PayoutKey) -> Result<(), Halt> {
+    existing_payout(work, key)?;
+    tell::<Payout>(work, key, PayoutCommand::Complete).map(drop)
+}
+
+pub(super) fn existing_payout(
+    work: &mut dyn Work,
+    key: &PayoutKey,
+) -> Result<std::sync::Arc<Payout>, Halt> {
+    let payout = load::<Payout>(work, key)?;
+    if payout.created().is_some() {
+        return Ok(payout);
+    }
+    Err(if load::<Program>(work, &key.program_id)?.current().is_some() {
+        Refusal::PayoutNotFound(key.clone()).into()
+    } else {
+        Refusal::ProgramNotFound(key.program_id.clone()).into()
+    })
+}
+
+/// Why nothing can be said about the whole payout.
+fn undecidable(key: &PayoutKey, state: PayoutState) -> Halt {
+    match state {
+        PayoutState::Collecting => Refusal::PayoutCollecting(key.clone()).into(),
+        PayoutState::Open
+        | PayoutState::Confirming
+        | PayoutState::Failing
+        | PayoutState::Confirmed
+        | PayoutState::Failed => Refusal::PayoutDecided { payout: key.clone(), state }.into(),
+    }
+}
+
+/// The answer to a repetition: that of the command which wrote the event of this type.
+fn done_before<A: crate::Stream>(id: &A::Id, event_type: &'static str) -> Halt {
+    Halt::AlreadyRecorded(OwnEvent { stream: StreamKey::of::<A>(id), event_type, field: None })
+}

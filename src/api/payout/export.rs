@@ -1,0 +1,184 @@
+//! `ExportPayout`: the lines of a payout as CSV, for a provider of payments.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tonic::Status;
+
+use super::messages::line_state;
+use super::{Handlers, payout_key};
+use crate::api::Context;
+use crate::api::deadline::end_of;
+use crate::api::errors::{ApiError, status};
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::reads::freshness;
+use crate::api::watch::{Messages, QUEUED_MESSAGES, Sent, credentials_ended, open};
+use crate::read::{At, Freshness, LineFilter, ListedLine};
+use crate::store::{in_time, payouts};
+use domain::currency::amount_text;
+use domain::{PayoutKey, PayoutLineState, PayoutState, Refusal};
+
+/// How many lines are in a chunk.
+const CHUNK: i64 = 1_000;
+/// How long a message may wait for a client that does not read its stream.
+const SEND_TIMEOUT: Duration = Duration::from_mins(1);
+
+const HEADER: &str =
+    "user_id,method_kind,method_reference,amount,currency,state,provider_reference\r\n";
+
+impl Handlers {
+    pub(in crate::api) async fn export_payout(
+        &self,
+        call: Call<pb::ExportPayoutRequest>,
+    ) -> Result<Messages<pb::ExportPayoutResponse>, ApiError> {
+        let opening = open(&self.0, &call)?;
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        let payout = payout_key(&mut fields, &request.program_id, &request.payout_id);
+        let state = line_state(request.state());
+        if state == Some(PayoutLineState::Skipped) {
+            let message = "must be a state in which there is an amount";
+            fields.fault("state", ErrorReason::OutOfRange, message);
+        }
+        let payout = fields.finish(payout)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let At { position, found } = self.found(&payout, freshness).await?;
+        if found.state == PayoutState::Collecting {
+            return Err(Refusal::PayoutCollecting(payout).into());
+        }
+        let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);
+        let export = Export {
+            context: self.0.clone(),
+            payout,
+            unit: found.unit,
+            filter: LineFilter { state, reason: None },
+            // Each page is at least as new as the payout's state.
+            freshness: Freshness { position, ..freshness },
+            messages: messages.clone(),
+        };
+        let context = self.0.clone();
+        tokio::spawn(async move {
+            // One slot stays reserved for the final status, so that a client that is behind gets it too.
+            let Ok(last_word) = messages.reserve_owned().await else { return };
+            let status = tokio::select! {
+                done = export.run() => done.err(),
+                deadline = end_of(opening.deadline) => {
+                    Some(deadline.passed("the deadline of the call has passed", &[]))
+                }
+                () = context.stopping.cancelled() => {
+                    Some(status(ErrorReason::ShuttingDown, "the server is stopping; begin again", &[]))
+                }
+                () = opening.credential_ended() => Some(credentials_ended(&[])),
+            };
+            if let Some(status) = status {
+                last_word.send(Box::new(Err(status)));
+            }
+        });
+        Ok(Messages::new(answer))
+    }
+}
+
+/// An export that runs.
+struct Export {
+    context: Context,
+    payout: PayoutKey,
+    unit: String,
+    filter: LineFilter,
+    freshness: Freshness,
+    messages: mpsc::Sender<Sent<pb::ExportPayoutResponse>>,
+}
+
+impl Export {
+    async fn run(self) -> Result<(), Status> {
+        let (mut csv, mut after) = (HEADER.to_owned(), String::new());
+        loop {
+            let reads = &self.context.reads;
+            let page = reads
+                .payout_lines(&self.payout, self.filter, &after, CHUNK, self.freshness)
+                .await
+                .map_err(ApiError::from)?;
+            let lines = page.found;
+            let is_last = i64::try_from(lines.len()).is_ok_and(|count| count < CHUNK);
+            if let Some(last) = lines.last() {
+                after = last.user_id.to_string();
+            }
+            self.append(&mut csv, &lines).await?;
+            self.send(std::mem::take(&mut csv)).await?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn append(&self, csv: &mut String, lines: &[ListedLine]) -> Result<(), ApiError> {
+        let users: Vec<&str> = lines.iter().map(|line| line.user_id.as_str()).collect();
+        let pool = self.context.database.pool();
+        let methods = in_time(payouts::methods(pool, &users)).await?;
+        for line in lines.iter().filter(|line| line.state != PayoutLineState::Skipped) {
+            let method = methods.get(line.user_id.as_str());
+            let (kind, reference) =
+                method.map_or(("", ""), |(kind, reference)| (&**kind, &**reference));
+            let text = amount_text(line.amount_minor, &self.unit);
+            let (amount, currency) = text.split_once(' ').unwrap_or((&text, &self.unit));
+            let fields = [
+                line.user_id.as_str(),
+                kind,
+                reference,
+                amount,
+                currency,
+                line.state.as_str(),
+                line.provider_reference.as_deref().unwrap_or_default(),
+            ];
+            let fields = fields.map(field);
+            // Writing to a string cannot fail.
+            let _ = write!(csv, "{}\r\n", fields.join(","));
+        }
+        Ok(())
+    }
+
+    async fn send(&self, csv: String) -> Result<(), Status> {
+        let sent = self.messages.send(Box::new(Ok(pb::ExportPayoutResponse { csv })));
+        if let Ok(Ok(())) = tokio::time::timeout(SEND_TIMEOUT, sent).await {
+            return Ok(());
+        }
+        let message = "nothing was read for a minute; begin again";
+        Err(status(ErrorReason::SlowConsumer, message, &[]))
+    }
+}
+
+/// A field of a record. A text that a spreadsheet would take for a formula has an apostrophe before it, and one that
+/// would end the field is in quotes.
+fn field(text: &str) -> String {
+    let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if is_formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\r', '\n']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_ends_where_it_ends_and_is_no_formula() {
+        for (text, expected) in [
+            ("DE89 3704 0044", "DE89 3704 0044"),
+            ("", ""),
+            ("Ada, Countess", "\"Ada, Countess\""),
+            ("say \"hi\"", "\"say \"\"hi\"\"\""),
+            ("=1+1", "'=1+1"),
+            ("+4915112345", "'+4915112345"),
+            ("@SUM(A1,A2)", "\"'@SUM(A1,A2)\""),
+            ("-5", "'-5"),
+            ("ada@example.com", "ada@example.com"),
+        ] {
+            assert_eq!(field(text), expected);
+        }
+    }
+}

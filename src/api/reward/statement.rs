@@ -1,0 +1,116 @@
+//! `GetStatement`: what moved a participant's money in a month, between what there was before and after.
+
+use jiff::Span;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::series::time_zone;
+use super::{Handlers, entry};
+use crate::api::errors::ApiError;
+use crate::api::fields::Fields;
+use crate::api::guard::Call;
+use crate::api::pages::Page;
+use crate::api::pb::{self, ErrorReason};
+use crate::api::reads::freshness;
+use crate::api::responses::{bucket_balances, time};
+use crate::read::EntryFilter;
+use domain::Timestamp;
+
+impl Handlers {
+    pub(in crate::api) async fn get_statement(
+        &self,
+        call: Call<pb::GetStatementRequest>,
+    ) -> Result<pb::GetStatementResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
+        let before = page.before(&mut fields, &request.page_token).unwrap_or_default();
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let zone = time_zone(&mut fields, &request.time_zone);
+        let month = month(&mut fields, &request.month, zone);
+        let (id, (start, end)) = fields.finish(id.zip(month))?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let position = self.standing(&id, None, freshness).await?.position;
+        let rules = self.rules(&id.program_id, None).await?;
+        let reads = &self.0.reads;
+        let just_before = |moment: Timestamp| Timestamp(moment.0.saturating_sub(1));
+        let opening = reads.standing_at(&id, just_before(start)).await?.found.buckets;
+        let closing = reads.standing_at(&id, just_before(end)).await?.found.buckets;
+        let filter = EntryFilter { start: Some(start), end: Some(end), ..EntryFilter::default() };
+        let found = reads.entries(&id, &filter, position, before, page.size()).await?;
+        let next_page_token =
+            found.next_before.map(|before| page.token_after(before)).unwrap_or_default();
+        Ok(pb::GetStatementResponse {
+            opening: Some(bucket_balances(&rules.unit, &opening)),
+            closing: Some(bucket_balances(&rules.unit, &closing)),
+            entries: found.entries.iter().map(entry).collect(),
+            start_time: Some(time(start)),
+            end_time: Some(time(end)),
+            next_page_token,
+            position,
+        })
+    }
+}
+
+/// When a month begins and ends in a time zone.
+fn month(
+    fields: &mut Fields,
+    text: &str,
+    zone: Option<TimeZone>,
+) -> Option<(Timestamp, Timestamp)> {
+    let text = fields.required("month", text)?;
+    let first = first_day(text);
+    if first.is_none() {
+        fields.fault("month", ErrorReason::InvalidTime, "must be a month, as in 2026-05");
+    }
+    let (first, zone) = first.zip(zone)?;
+    let next = first.checked_add(Span::new().try_months(1).ok()?).ok()?;
+    let begin = |date: Date| {
+        let moment = date.to_zoned_datetime(zone.clone()).ok()?.timestamp();
+        Some(Timestamp(moment.as_microsecond()))
+    };
+    begin(first).zip(begin(next))
+}
+
+/// The first day of a month of the years 1970 to 9998, written as `2026-05`.
+fn first_day(text: &str) -> Option<Date> {
+    let (year, month) = text.split_once('-')?;
+    let is_number =
+        |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(year, 4) || !is_number(month, 2) {
+        return None;
+    }
+    let year = year.parse().ok().filter(|year| (1970..=9998).contains(year))?;
+    Date::new(year, month.parse().ok()?, 1).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_month_begins_and_ends_at_midnight_where_the_reader_is() {
+        let mut fields = Fields::default();
+        let utc = month(&mut fields, "2026-03", Some(TimeZone::UTC));
+        let hour = 3_600_000_000;
+        assert_eq!(utc.map(|(start, end)| (end.0 - start.0) / hour), Some(31 * 24));
+        // Clocks go forward in March.
+        let berlin = month(&mut fields, "2026-03", TimeZone::get("Europe/Berlin").ok());
+        assert_eq!(berlin.map(|(start, end)| (end.0 - start.0) / hour), Some(31 * 24 - 1));
+        assert_eq!(berlin.zip(utc).map(|(own, utc)| (utc.0.0 - own.0.0) / hour), Some(1));
+        assert!(fields.finish(Some(())).is_ok());
+    }
+
+    #[test]
+    fn what_is_no_month_is_a_fault() {
+        for text in
+            ["2026", "2026-13", "2026-00", "26-05", "2026-5", "2026-05-01", "1969-12", "+026-05"]
+        {
+            assert_eq!(first_day(text), None, "{text}");
+            let mut fields = Fields::default();
+            assert_eq!(month(&mut fields, text, Some(TimeZone::UTC)), None);
+            assert!(fields.finish(Some(())).is_err());
+        }
+        assert!(first_day("2026-12").is_some());
+    }
+}

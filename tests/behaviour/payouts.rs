@@ -1,0 +1,452 @@
+//! Payouts through gRPC, with a job that collects and settles, and statements.
+
+use std::time::Duration;
+
+use contract::parse_program;
+use contract::pb::*;
+use tonic::{Code, Status};
+
+use super::keys::{holder, wanted, with};
+use super::support::{refused, server_with};
+use testing::{ADMIN_KEY, Client, Server, TestDatabase, program, sign_up_request};
+
+const LINES: &str = "multi-level-commission";
+
+fn paying() -> Program {
+    let json = std::fs::read_to_string(program(LINES)).unwrap();
+    Program { pays_out: true, ..parse_program(&json).unwrap() }
+}
+
+/// A token of everything that was written so far.
+async fn newest(client: &Client) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let marker = sign_up_request("", &format!("marker-{}", now.as_nanos()), "");
+    with(client, ADMIN_KEY).register(marker).await.unwrap().consistency_token
+}
+
+async fn adjust(client: &Client, user_id: &str, minor_units: i64) {
+    let message = AdjustBalanceRequest {
+        program_id: LINES.into(),
+        user_id: user_id.into(),
+        amount: Some(Money { currency_code: "INR".into(), minor_units }),
+        reason_code: "goodwill".into(),
+        ..Default::default()
+    };
+    client.rewards().adjust_balance(client.request(message)).await.unwrap();
+}
+
+async fn set_method(client: &Client, user_id: &str, reference: &str) -> Result<(), Status> {
+    let message = SetPayoutMethodRequest {
+        user_id: user_id.into(),
+        kind: "sepa".into(),
+        reference: reference.into(),
+        ..Default::default()
+    };
+    client.payouts().set_payout_method(client.request(message)).await.map(drop)
+}
+
+async fn create(client: &Client, payout_id: &str, minimum: i64) -> Result<String, Status> {
+    let message = CreatePayoutRequest {
+        program_id: LINES.into(),
+        payout_id: payout_id.into(),
+        minimum: Some(Money { currency_code: "INR".into(), minor_units: minimum }),
+        ..Default::default()
+    };
+    let answer = client.payouts().create_payout(client.request(message)).await?;
+    Ok(answer.into_inner().payout_id)
+}
+
+async fn get(client: &Client, payout_id: &str) -> Payout {
+    let message = GetPayoutRequest {
+        program_id: LINES.into(),
+        payout_id: payout_id.into(),
+        consistency_token: newest(client).await,
+    };
+    let answer = client.payouts().get_payout(client.request(message)).await.unwrap();
+    answer.into_inner().payout.unwrap()
+}
+
+/// Waits until a payout is in a state.
+async fn becomes(client: &Client, payout_id: &str, state: PayoutState) -> Payout {
+    for _ in 0..600 {
+        let payout = get(client, payout_id).await;
+        if payout.state() == state {
+            return payout;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("{:?}", get(client, payout_id).await);
+}
+
+async fn lines(client: &Client, message: ListPayoutLinesRequest) -> Vec<PayoutLine> {
+    let message = ListPayoutLinesRequest {
+        program_id: LINES.into(),
+        consistency_token: newest(client).await,
+        ..message
+    };
+    let answer = client.payouts().list_payout_lines(client.request(message)).await.unwrap();
+    answer.into_inner().lines
+}
+
+async fn export(client: &Client, payout_id: &str) -> String {
+    let message = ExportPayoutRequest {
+        program_id: LINES.into(),
+        payout_id: payout_id.into(),
+        consistency_token: newest(client).await,
+        ..Default::default()
+    };
+    let answer = client.payouts().export_payout(client.request(message)).await.unwrap();
+    let (mut stream, mut csv) = (answer.into_inner(), String::new());
+    while let Some(chunk) = stream.message().await.unwrap() {
+        csv += &chunk.csv;
+    }
+    csv
+}
+
+async fn confirm(
+    client: &Client,
+    payout_id: &str,
+    user_id: &str,
+    provider_reference: &str,
+) -> Result<ConfirmPayoutResponse, Status> {
+    let message = ConfirmPayoutRequest {
+        program_id: LINES.into(),
+        payout_id: payout_id.into(),
+        user_id: user_id.into(),
+        provider_reference: provider_reference.into(),
+        ..Default::default()
+    };
+    Ok(client.payouts().confirm_payout(client.request(message)).await?.into_inner())
+}
+
+async fn fail(client: &Client, payout_id: &str, user_id: &str) -> Result<(), Status> {
+    let message = FailPayoutRequest {
+        program_id: LINES.into(),
+        payout_id: payout_id.into(),
+        user_id: user_id.into(),
+        reason_code: "account_closed".into(),
+        ..Default::default()
+    };
+    client.payouts().fail_payout(client.request(message)).await.map(drop)
+}
+
+async fn send_back(client: &Client, payout_id: &str, user_id: &str) -> Result<(), Status> {
+    let message = ReturnPayoutLineRequest {
+        program_id: LINES.into(),
+        payout_id: payout_id.into(),
+        user_id: user_id.into(),
+        ..Default::default()
+    };
+    client.payouts().return_payout_line(client.request(message)).await.map(drop)
+}
+
+async fn balances(client: &Client, user_id: &str) -> (i64, i64, i64) {
+    let message = GetBalancesRequest {
+        program_id: LINES.into(),
+        user_id: user_id.into(),
+        consistency_token: newest(client).await,
+        ..Default::default()
+    };
+    let answer = client.rewards().get_balances(client.request(message)).await.unwrap();
+    let buckets = answer.into_inner().buckets.remove(0);
+    let minor = |money: Option<Money>| money.unwrap().minor_units;
+    (minor(buckets.available), minor(buckets.reserved), minor(buckets.paid))
+}
+
+/// Ana has 5000, ben 700, cem nothing, dan 900 and no method, and eve is in debt.
+async fn scene() -> (TestDatabase, Server, Client) {
+    let (database, server, client) = server_with(&[LINES]).await;
+    client.publish(paying()).await.unwrap();
+    for name in ["ana", "ben", "cem", "dan", "eve"] {
+        client.sign_up(LINES, name, "").await.unwrap();
+    }
+    for (name, amount) in [("ana", 5_000), ("ben", 700), ("dan", 900), ("eve", -100)] {
+        adjust(&client, name, amount).await;
+    }
+    set_method(&client, "ana", "DE89 3704, \"ana\"").await.unwrap();
+    set_method(&client, "ben", "=BEN()").await.unwrap();
+    (database, server, client)
+}
+
+#[tokio::test]
+async fn a_payout_collects_exports_and_is_confirmed_failed_and_returned() {
+    let (_database, server, client) = scene().await;
+    assert_eq!(create(&client, "may", 1).await.unwrap(), "may");
+    let open = becomes(&client, "may", PayoutState::Open).await;
+    assert_eq!((open.reserved.as_ref().unwrap().count, open.skipped_count), (2, 2));
+    assert_eq!(open.reserved.unwrap().amount.unwrap().minor_units, 5_700);
+    assert!(open.collect_time.is_some());
+    assert_eq!(create(&client, "may", 1).await.unwrap(), "may");
+    refused(create(&client, "may", 2).await, Code::AlreadyExists, "PAYOUT_ID_REUSED");
+
+    let payout_id = || "may".to_owned();
+    let of = |line: &PayoutLine| (line.user_id.clone(), line.state(), line.skip_reason());
+    let all =
+        lines(&client, ListPayoutLinesRequest { payout_id: payout_id(), ..Default::default() });
+    let none = PayoutSkipReason::Unspecified;
+    assert_eq!(
+        all.await.iter().map(of).collect::<Vec<_>>(),
+        [
+            ("ana".to_owned(), PayoutLineState::Reserved, none),
+            ("ben".to_owned(), PayoutLineState::Reserved, none),
+            ("dan".to_owned(), PayoutLineState::Skipped, PayoutSkipReason::NoMethod),
+            ("eve".to_owned(), PayoutLineState::Skipped, PayoutSkipReason::InDebt),
+        ]
+    );
+    let skipped = ListPayoutLinesRequest {
+        payout_id: payout_id(),
+        state: PayoutLineState::Skipped.into(),
+        skip_reason: PayoutSkipReason::InDebt.into(),
+        ..Default::default()
+    };
+    let skipped = lines(&client, skipped).await;
+    assert_eq!(skipped.iter().map(|line| &*line.user_id).collect::<Vec<_>>(), ["eve"]);
+    assert_eq!(skipped[0].available_then.as_ref().unwrap().minor_units, -100);
+
+    assert_eq!(
+        export(&client, "may").await,
+        "user_id,method_kind,method_reference,amount,currency,state,provider_reference\r\n\
+         ana,sepa,\"DE89 3704, \"\"ana\"\"\",50.00,INR,reserved,\r\n\
+         ben,sepa,'=BEN(),7.00,INR,reserved,\r\n"
+    );
+
+    let done = confirm(&client, "may", "ana", "po_1").await.unwrap();
+    assert_eq!((done.state(), &*done.approval_id), (ApprovalState::Waived, ""));
+    assert_eq!(confirm(&client, "may", "ana", "po_1").await.unwrap().state(), done.state());
+    let decided = |answer| refused::<()>(answer, Code::FailedPrecondition, "PAYOUT_LINE_DECIDED");
+    decided(confirm(&client, "may", "ana", "po_2").await.map(drop));
+    decided(fail(&client, "may", "ana").await);
+    fail(&client, "may", "ben").await.unwrap();
+    fail(&client, "may", "ben").await.unwrap();
+    decided(send_back(&client, "may", "ben").await);
+    send_back(&client, "may", "ana").await.unwrap();
+    send_back(&client, "may", "ana").await.unwrap();
+    assert_eq!(balances(&client, "ana").await, (5_000, 0, 0));
+    assert_eq!(balances(&client, "ben").await, (700, 0, 0));
+    let after = get(&client, "may").await;
+    let count = |sum: Option<PayoutLineSum>| sum.unwrap().count;
+    assert_eq!(
+        (count(after.reserved), count(after.paid), count(after.failed), count(after.returned)),
+        (0, 0, 1, 1)
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_whole_payout_is_confirmed_or_failed_line_by_line_and_the_next_pays_what_was_not() {
+    let (_database, server, client) = scene().await;
+    create(&client, "may", 1).await.unwrap();
+    becomes(&client, "may", PayoutState::Open).await;
+    fail(&client, "may", "").await.unwrap();
+    let failed = becomes(&client, "may", PayoutState::Failed).await;
+    assert_eq!((failed.failed.unwrap().count, &*failed.reason_code), (2, "account_closed"));
+    assert_eq!(balances(&client, "ana").await, (5_000, 0, 0));
+    let whole = |answer| refused::<()>(answer, Code::FailedPrecondition, "PAYOUT_DECIDED");
+    whole(confirm(&client, "may", "", "").await.map(drop));
+
+    create(&client, "june", 1_000).await.unwrap();
+    becomes(&client, "june", PayoutState::Open).await;
+    confirm(&client, "june", "", "batch-1").await.unwrap();
+    let confirmed = becomes(&client, "june", PayoutState::Confirmed).await;
+    assert_eq!(confirmed.paid.unwrap().amount.unwrap().minor_units, 5_000);
+    assert_eq!((confirmed.skipped_count, &*confirmed.provider_reference), (3, "batch-1"));
+    assert_eq!(balances(&client, "ana").await, (0, 0, 5_000));
+    assert_eq!(balances(&client, "ben").await, (700, 0, 0), "below the minimum");
+
+    let list = ListPayoutsRequest {
+        program_id: LINES.into(),
+        page_size: 1,
+        consistency_token: newest(&client).await,
+        ..Default::default()
+    };
+    let page = client.payouts().list_payouts(client.request(list.clone())).await.unwrap();
+    let page = page.into_inner();
+    assert_eq!(page.payouts[0].payout_id, "june");
+    let next = ListPayoutsRequest { page_token: page.next_page_token, ..list };
+    let page = client.payouts().list_payouts(client.request(next)).await.unwrap().into_inner();
+    assert_eq!((&*page.payouts[0].payout_id, &*page.next_page_token), ("may", ""));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn above_the_limit_a_confirmation_waits_for_somebody_else() {
+    let (_database, server, client) = scene().await;
+    set_method(&client, "cem", "cem").await.unwrap();
+    adjust(&client, "cem", 99_000).await;
+    for _ in 0..10 {
+        adjust(&client, "cem", 99_000).await;
+    }
+    create(&client, "may", 1).await.unwrap();
+    becomes(&client, "may", PayoutState::Open).await;
+    let asked = confirm(&client, "may", "", "batch-1").await.unwrap();
+    assert_eq!(asked.state(), ApprovalState::Pending);
+    assert_eq!(asked.approval_id, format!("{LINES}//payout:may~1"));
+    assert_eq!(
+        confirm(&client, "may", "", "batch-1").await.unwrap().approval_id,
+        asked.approval_id
+    );
+    refused(
+        confirm(&client, "may", "", "batch-2").await,
+        Code::FailedPrecondition,
+        "PAYOUT_AWAITS_APPROVAL",
+    );
+    let list =
+        ListApprovalsRequest { consistency_token: newest(&client).await, ..Default::default() };
+    let listed = client.rewards().list_approvals(client.request(list)).await.unwrap();
+    let listed = listed.into_inner().approvals.remove(0);
+    let Some(approval::Asked::Payout(payout)) = &listed.asked else { panic!("{listed:?}") };
+    assert_eq!((&*payout.payout_id, &*payout.provider_reference), ("may", "batch-1"));
+    assert_eq!(payout.amount.as_ref().unwrap().minor_units, 5_700 + 11 * 99_000);
+    assert_eq!(&*listed.user_id, "");
+
+    let approve =
+        || ApproveRequest { approval_id: asked.approval_id.clone(), ..Default::default() };
+    let own = client.rewards().approve(client.request(approve())).await;
+    refused(own, Code::FailedPrecondition, "SELF_APPROVAL");
+    let (other, _) = holder(&client, wanted("other", ApiKeyRole::Admin)).await;
+    other.rewards().approve(other.request(approve())).await.unwrap();
+    becomes(&client, "may", PayoutState::Confirmed).await;
+    assert_eq!(balances(&client, "cem").await, (0, 0, 11 * 99_000));
+    let again = confirm(&client, "may", "", "batch-1").await.unwrap();
+    assert_eq!(again.state(), ApprovalState::Approved);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn only_programs_that_pay_out_in_a_currency_have_payouts() {
+    let (_database, server, client) = server_with(&[LINES, "tiered-points"]).await;
+    refused(create(&client, "may", 1).await, Code::FailedPrecondition, "PAYOUTS_OFF");
+    let json = std::fs::read_to_string(program("tiered-points")).unwrap();
+    let points = Program { pays_out: true, ..parse_program(&json).unwrap() };
+    refused(client.publish(points).await, Code::InvalidArgument, "INVALID_FIELD");
+    let credits = Program { credit_purchases: true, ..paying() };
+    refused(client.publish(credits.clone()).await, Code::InvalidArgument, "INVALID_FIELD");
+    client.publish(Program { pays_out: false, ..credits }).await.unwrap();
+    refused(client.publish(paying()).await, Code::FailedPrecondition, "PAYOUT_OF_CREDITS");
+    let unknown = GetPayoutRequest {
+        program_id: LINES.into(),
+        payout_id: "may".into(),
+        ..Default::default()
+    };
+    let unknown = client.payouts().get_payout(client.request(unknown)).await;
+    refused(unknown, Code::NotFound, "PAYOUT_NOT_FOUND");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn how_somebody_is_paid_is_beside_the_log_and_erased_with_them() {
+    let (database, server, client) = scene().await;
+    let rows = "select count(*) from payout_methods where user_id = 'ana'";
+    assert_eq!(database.count(rows).await, 1);
+    let in_log = "select count(*) from events where payload::text like '%3704%'";
+    assert_eq!(database.count(in_log).await, 0);
+    create(&client, "may", 1).await.unwrap();
+    becomes(&client, "may", PayoutState::Open).await;
+    let erase =
+        || EraseUserRequest { user_id: "ana".into(), forfeit_balances: true, ..Default::default() };
+    let pending = client.accounts().erase_user(client.request(erase())).await;
+    refused(pending, Code::FailedPrecondition, "PAYOUT_PENDING");
+    confirm(&client, "may", "ana", "").await.unwrap();
+    client.accounts().erase_user(client.request(erase())).await.unwrap();
+    assert_eq!(database.count(rows).await, 0);
+    set_method(&client, "ben", "").await.unwrap();
+    assert_eq!(database.count("select count(*) from payout_methods").await, 0);
+    refused(set_method(&client, "ana", "x").await, Code::NotFound, "USER_NOT_FOUND");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_line_takes_what_expires_and_gives_it_back_with_its_time() {
+    let (_database, server, client) = server_with(&[LINES]).await;
+    client.publish(Program { expire_months: Some(2), ..paying() }).await.unwrap();
+    let code = client.sign_up(LINES, "ana", "").await.unwrap().code;
+    client.sign_up(LINES, "ben", &code).await.unwrap();
+    client.buy("one", "ben", "INR", 100_000).await.unwrap();
+    adjust(&client, "ana", 300).await;
+    set_method(&client, "ana", "DE89").await.unwrap();
+    let expirations = async || {
+        let message = ListExpirationsRequest { program_id: LINES.into(), user_id: "ana".into() };
+        let answer = client.rewards().list_expirations(client.request(message)).await.unwrap();
+        answer.into_inner().expirations
+    };
+    let before = expirations().await;
+    assert_eq!(before.len(), 1, "{before:?}");
+    let (available, _, _) = balances(&client, "ana").await;
+    let earned = before[0].amount.as_ref().unwrap().minor_units;
+    assert_eq!(available, earned + 300);
+    create(&client, "may", 1).await.unwrap();
+    becomes(&client, "may", PayoutState::Open).await;
+    assert_eq!(expirations().await, []);
+    assert_eq!(balances(&client, "ana").await, (0, available, 0));
+    fail(&client, "may", "ana").await.unwrap();
+    assert_eq!(expirations().await, before);
+    let message = ListBalanceEntriesRequest {
+        program_id: LINES.into(),
+        user_id: "ana".into(),
+        consistency_token: newest(&client).await,
+        ..Default::default()
+    };
+    let entries = client.rewards().list_balance_entries(client.request(message)).await.unwrap();
+    let entries = entries.into_inner().entries;
+    let entries = entries.iter().map(|entry| {
+        let amount = entry.amount.as_ref().unwrap().minor_units;
+        (entry.kind(), amount, entry.expire_time.is_some(), &*entry.payout_id)
+    });
+    let moved = |amount, expires| (EntryKind::Transfer, amount, expires, "may");
+    assert_eq!(
+        entries.take(4).collect::<Vec<_>>(),
+        [moved(300, false), moved(earned, true), moved(300, false), moved(earned, true)]
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_statement_has_the_entries_of_a_month_between_what_was_before_and_after() {
+    let (_database, server, client) = scene().await;
+    create(&client, "may", 1).await.unwrap();
+    becomes(&client, "may", PayoutState::Open).await;
+    confirm(&client, "may", "ana", "po_1").await.unwrap();
+    let now = time::OffsetDateTime::now_utc();
+    let month = |year, month| format!("{year:04}-{month:02}");
+    let this = month(now.year(), u8::from(now.month()));
+    let statement = |month: String, page_size, page_token: String| {
+        let client = client.clone();
+        async move {
+            let message = GetStatementRequest {
+                program_id: LINES.into(),
+                user_id: "ana".into(),
+                month,
+                page_size,
+                page_token,
+                consistency_token: newest(&client).await,
+                ..Default::default()
+            };
+            client
+                .rewards()
+                .get_statement(client.request(message))
+                .await
+                .map(tonic::Response::into_inner)
+        }
+    };
+    let whole = statement(this.clone(), 0, String::new()).await.unwrap();
+    let kinds: Vec<_> =
+        whole.entries.iter().map(|entry| (entry.kind(), &*entry.payout_id)).collect();
+    assert_eq!(
+        kinds,
+        [(EntryKind::Payout, "may"), (EntryKind::Transfer, "may"), (EntryKind::Adjustment, "")]
+    );
+    let minor = |money: &Option<Money>| money.as_ref().unwrap().minor_units;
+    let (opening, closing) = (whole.opening.unwrap(), whole.closing.unwrap());
+    assert_eq!((minor(&opening.available), minor(&opening.adjusted)), (0, 0));
+    assert_eq!((minor(&closing.available), minor(&closing.paid)), (0, 5_000));
+    let first = statement(this.clone(), 2, String::new()).await.unwrap();
+    let rest = statement(this, 2, first.next_page_token.clone()).await.unwrap();
+    assert_eq!((first.entries.len(), rest.entries.len()), (2, 1));
+    assert_eq!([first.entries, rest.entries].concat(), whole.entries);
+    let later = statement(month(now.year() + 1, 1), 0, String::new()).await.unwrap();
+    assert!(later.entries.is_empty());
+    assert_eq!(minor(&later.opening.unwrap().paid), 5_000);
+    let wrong = statement("2026-13".into(), 0, String::new()).await;
+    refused(wrong, Code::InvalidArgument, "INVALID_FIELD");
+    server.stop().await;
+}
