@@ -18,6 +18,7 @@ mod effect;
 mod fields;
 mod inputs;
 mod judge;
+mod lots;
 mod make_up;
 mod own;
 mod posts;
@@ -306,6 +307,7 @@ impl Oracle {
             | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
+        lots::sort(self, event, fact);
         if let Some((name, fields)) = of_participant(fact, &event.stream) {
             let program = self.world.program_index(split(&event.stream.id).0);
             let (stream, position) = (event.stream.clone(), event.position);

@@ -88,6 +88,10 @@ pub enum Command {
     },
     /// All hold periods end.
     TimePasses,
+    /// Lots end that do so within so many months of 31 days.
+    MonthsPass {
+        months: i64,
+    },
     /// Calls that arrive at the same time at both servers.
     AtOnce(Vec<Command>),
 }
@@ -97,6 +101,15 @@ pub enum Command {
 pub struct Sequence {
     pub programs: Vec<Rules>,
     pub commands: Vec<Command>,
+}
+
+impl Sequence {
+    /// Whether times in the log are moved.
+    pub fn moves_time(&self) -> bool {
+        self.commands
+            .iter()
+            .any(|command| matches!(command, Command::TimePasses | Command::MonthsPass { .. }))
+    }
 }
 
 /// Sequences. They begin with sign-ups and purchases, so that there is something to give back.
@@ -231,6 +244,7 @@ fn rules() -> impl Strategy<Value = Rules> {
                 reverse_below_minimum,
                 same_mailbox,
                 hold,
+                expiry: None,
                 make_up,
             }
         },
