@@ -87,10 +87,10 @@ fn present_lots(event: &RecordedEvent, rules: Option<&ProgramRules>) -> Vec<Opti
 /// When expires what becomes available now: when the month begins that follows the last one.
 fn month_end(now: Moment, months: u32, zone: &str) -> Option<Moment> {
     let zone = TimeZoneDatabase::bundled().get(zone).ok()?;
-    let today = jiff::Timestamp::from_microsecond(now).ok()?.to_zoned(zone.clone()).date();
+    let today = jiff::Timestamp::from_microsecond(now).ok()?.to_zoned_datetime(zone.clone()).date();
     let ahead = (i64::from(months) + 1).months();
     let first = today.first_of_month().checked_add(ahead).ok()?;
-    Some(first.to_zoned(zone).ok()?.timestamp().as_microsecond())
+    Some(first.to_zoned_datetime(zone).ok()?.timestamp().as_microsecond())
 }
 
 /// The reward of an entry.

@@ -136,11 +136,8 @@ async fn balances(client: &Client, run: &Run, program: usize, user: User) -> Res
 }
 
 async fn expirations(client: &Client, run: &Run, program: usize, user: User) -> Result<(), String> {
-    let message = ListExpirationsRequest {
-        program_id: run.program(program),
-        user_id: run.user(user),
-        ..Default::default()
-    };
+    let message =
+        ListExpirationsRequest { program_id: run.program(program), user_id: run.user(user) };
     let answer = client.rewards().list_expirations(client.request(message)).await;
     let lots = answer.map_err(shown)?.into_inner().expirations;
     let lots = lots.iter().map(|of| {

@@ -142,7 +142,7 @@ fn days_of(year: i64, month: usize) -> i64 {
 fn lots_end_with_the_months_of_the_zone() {
     use super::rules::Zone;
 
-    let lot = |now, months, zone| Expiry { months, zone }.lot(now * 1_000_000) / 1_000_000;
+    let lot = |now: Moment, months, zone| Expiry { months, zone }.lot(now * 1_000_000) / 1_000_000;
     // 2026-11-28T12:00:00Z.
     let now = 1_795_867_200;
     assert_eq!(lot(now, 1, Zone::Utc), 1_798_761_600, "2027-01-01T00:00:00Z");

@@ -207,8 +207,8 @@ impl Work for Memory {
         format!("{purpose} {value}")
     }
 
-    fn is_disposable(&self, _: &str) -> bool {
-        false
+    fn is_disposable(&self, domain: &str) -> bool {
+        domain == "disposable.example"
     }
 
     fn write_row(&mut self, row: SideRow) {

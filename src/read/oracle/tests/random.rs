@@ -122,12 +122,7 @@ fn history(dice: &mut Dice, steps: usize) -> Scene {
             15 => {
                 scene.reactivate(&any_user);
             }
-            16 if dice.is() => {
-                for name in &users {
-                    scene.expire(name);
-                }
-            }
-            16 if dice.is() => {
+            16 if dice.below(4) == 0 => {
                 scene.erase(&any_user);
                 users.retain(|name| *name != any_user);
             }
@@ -143,7 +138,13 @@ fn history(dice: &mut Dice, steps: usize) -> Scene {
                 rules["credit_purchases"] = json!(false);
                 scene.publish(&rules);
             }
-            20 => scene.days_pass(dice.amount(if dice.is() { 2 } else { 40 })),
+            20 => {
+                let most = if dice.is() { 2 } else { 80 };
+                scene.days_pass(dice.amount(most));
+                for name in users.iter().filter(|_| dice.is()) {
+                    scene.expire(name);
+                }
+            }
             21 | 22 => {
                 if let Some(reward) = dice.pick(&scene.rewards()).cloned() {
                     scene.end_period(&reward);
