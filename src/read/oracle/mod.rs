@@ -8,7 +8,8 @@
 //!
 //! Programs, users and participants take a few numbers each, however long their history is. What grows with the log is
 //! what is remembered of purchases that had consequences, because any of them can be refunded later: about 130 bytes a
-//! purchase, see [`deals`], and about 30 for each reward that can expire. After a deviation the oracle goes on from what the log has, so that one fault is named once.
+//! purchase, see [`deals`], and about 30 for each reward that can expire. After a deviation the oracle goes on from what
+//! the log has, so that one fault is named once.
 
 mod adopt;
 mod approvals;

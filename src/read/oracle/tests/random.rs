@@ -187,7 +187,8 @@ fn change(dice: &mut Dice, log: &[RecordedEvent]) -> Option<Vec<RecordedEvent>> 
     };
     let places: Vec<usize> = (0..log.len()).filter(|place| is_it(&log[*place])).collect();
     let place = *dice.pick(&places)?;
-    if dice.below(3) == 0 {
+    // A lot that is over can be there a little longer.
+    if dice.below(3) == 0 && &*log[place].event_type != "BalanceExpired" {
         return Some(without(log, place));
     }
     let mut log = log.to_vec();

@@ -7,6 +7,7 @@ use domain::decide::{
     CancelRefund, CloseDispute, Command, ConfirmEmail, EndHoldPeriod, HoldReward, OpenDispute,
     Price, RecordPurchase, RefundPurchase, RegisterUser, ResolveFraudFlag, RewardName,
 };
+use domain::fraud::{Address, Mailbox};
 use domain::rules::ProgramRules;
 use domain::{
     AnyAggregate, AnyEvent, DisputeId, DisputeOutcome, FraudDecision, FraudFlagId, Kind,
@@ -123,7 +124,7 @@ impl Scene {
             address_key: None,
             program_id: Some(program()),
             referral_code: referrer.map(|referrer| self.code(referrer)),
-            mailbox: None,
+            mailbox: Address::of_comparable(address).map(Mailbox::of),
             client_ip: None,
             fingerprint_key: None,
             api_key: None,
