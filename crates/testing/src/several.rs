@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Barrier;
 
-use super::{ADMIN_KEY, Client, Server, TestDatabase};
+use super::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase};
 
 /// Connections that tests have to each server of a pair.
 const CONNECTIONS: usize = 3;
@@ -18,7 +18,12 @@ pub struct Pair {
 
 impl Pair {
     pub async fn start(database: &TestDatabase) -> Self {
-        let (first, second) = tokio::join!(Server::start(database), Server::start(database));
+        Self::start_with(database, &ServerOptions::default()).await
+    }
+
+    pub async fn start_with(database: &TestDatabase, options: &ServerOptions) -> Self {
+        let start = || Server::start_with(&database.url, options);
+        let (first, second) = tokio::join!(start(), start());
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
             clients.push(first.separate_client(Some(ADMIN_KEY)).await);

@@ -288,6 +288,8 @@ pub(super) struct OwnReward<'a> {
     pub(super) pending_minor: i64,
     pub(super) release: Option<i64>,
     pub(super) is_held: bool,
+    /// The lot to which it was last added.
+    pub(super) lot: Option<i64>,
 }
 
 impl<'a> OwnReward<'a> {
@@ -301,6 +303,7 @@ impl<'a> OwnReward<'a> {
             pending_minor: reward.pending_minor,
             release: reward.release_time_us.map(|time| time.0),
             is_held: reward.is_held,
+            lot: reward.expire_time_us.map(|time| time.0),
         }
     }
 }
@@ -316,6 +319,9 @@ impl fmt::Display for OwnReward<'_> {
         )?;
         if let Some(release) = self.release {
             write!(formatter, ", until {release}")?;
+        }
+        if let Some(lot) = self.lot {
+            write!(formatter, ", in the lot of {lot}")?;
         }
         if self.is_held { formatter.write_str(", held") } else { Ok(()) }
     }

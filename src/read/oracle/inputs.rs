@@ -10,7 +10,7 @@ use super::world::{PersonIndex, ProgramIndex, World};
 use super::{Judgement, Oracle, RecordedEvent, split};
 
 /// How much time may pass between a decision and its events in the log.
-const APPEND_US: Moment = 10 * 60 * 1_000_000;
+pub(super) const APPEND_US: Moment = 10 * 60 * 1_000_000;
 const DAY_US: Moment = 24 * 60 * 60 * 1_000_000;
 
 /// Takes in what happens to a purchase.

@@ -8,8 +8,8 @@
 //!
 //! Programs, users and participants take a few numbers each, however long their history is. What grows with the log is
 //! what is remembered of purchases that had consequences, because any of them can be refunded later: about 130 bytes a
-//! purchase, see [`deals`]. After a deviation the oracle goes on from what the log has, so that one fault is named
-//! once.
+//! purchase, see [`deals`], and about 30 for each reward that can expire. After a deviation the oracle goes on from what
+//! the log has, so that one fault is named once.
 
 mod adopt;
 mod approvals;
@@ -19,6 +19,7 @@ mod effect;
 mod fields;
 mod inputs;
 mod judge;
+mod lots;
 mod make_up;
 mod own;
 mod parts;
@@ -318,6 +319,7 @@ impl Oracle {
             | ParticipantEvent::PayoutReturned(_)
             | ParticipantEvent::ParticipantErased(_) => {}
         }
+        lots::sort(self, event, fact);
         if let Some((name, fields)) = of_participant(fact, &event.stream) {
             let program = self.world.program_index(split(&event.stream.id).0);
             let (stream, position) = (event.stream.clone(), event.position);

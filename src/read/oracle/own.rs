@@ -42,6 +42,7 @@ pub(super) fn check_converted(
                 pending_minor: granted.pending_minor(),
                 release: granted.release_time_us.map(|time| time.0),
                 is_held: false,
+                lot: granted.posting.expire_time_us.map(|time| time.0),
             })
         }
         _ => None,
@@ -158,6 +159,7 @@ fn own_rewards_fields(world: &World, rewards: &[Reward]) -> Vec<(&'static str, V
         pending_minor: reward.pending_minor,
         release: reward.release.map(NonZeroI64::get),
         is_held: reward.is_held,
+        lot: world.lots.of_reward(reward.earner, reward.sequence.into()),
     }))
 }
 

@@ -88,10 +88,7 @@ fn of_deal(world: &World, before: &Before, deal_before: &DealBefore) -> Vec<Effe
     let (price_before, price) = (deal_before.price.by(rules), world.deals.price(index).by(rules));
     let buyer = world.person(deal.buyer);
     let is_first = buyer.bought.is(before.key);
-    let was_first = match version.map(|version| version.rules.earn_on) {
-        Some(EarnOn::FirstPurchase { .. }) => deal.first_use == FirstUse::None || is_first,
-        Some(EarnOn::EveryPurchase | EarnOn::Referral) | None => true,
-    };
+    let was_first = version.is_none_or(|version| still_first(world, index, before.key, version));
     let may_be_first =
         version.is_none_or(|version| can_be_first(world, index, before.key, version));
     let standing = |price: Price, is_first, lost_from: Option<u8>| Standing {
@@ -116,6 +113,17 @@ fn of_deal(world: &World, before: &Before, deal_before: &DealBefore) -> Vec<Effe
     }
     effects.extend(of_credit(world, before, index, price));
     effects
+}
+
+/// Whether a purchase is the first where the first one earns, if it ever was.
+fn still_first(world: &World, index: DealIndex, key: Key, version: &Version) -> bool {
+    let deal = world.deals.get(index);
+    match version.rules.earn_on {
+        EarnOn::FirstPurchase { .. } => {
+            deal.first_use == FirstUse::None || world.person(deal.buyer).bought.is(key)
+        }
+        EarnOn::EveryPurchase | EarnOn::Referral => true,
+    }
 }
 
 /// Whether no other purchase has become the first where the first one earns, if this one was it.
@@ -173,18 +181,22 @@ fn earns(world: &World, program: ProgramIndex, index: DealIndex) -> bool {
         && deals.get(index).rejected_from != Some(0)
 }
 
-/// A purchase may convert a referral that counts again, if it still earns: as it did then, if it did.
+/// A purchase may convert a referral that counts again, if it still earns and no other one has become the first since: as
+/// it did then, if it did.
 pub(super) fn of_another_conversion(
     world: &World,
     buyer: PersonIndex,
     purchase_id: &str,
 ) -> Vec<Effect> {
     let person = world.person(buyer);
-    let known = world.deals.find(world.deals.key(purchase_id), person.program);
+    let key = world.deals.key(purchase_id);
+    let known = world.deals.find(key, person.program);
     let pending = person.referral.filter(|tie| tie.status == ReferralStatus::Pending);
     let (Some(index), Some(tie)) = (known, pending) else { return Vec::new() };
     let deal = world.deals.get(index);
-    if deal.buyer != buyer || !earns(world, person.program, index) {
+    let version = world.version(person.program, deal.version);
+    let is_first = version.is_some_and(|version| still_first(world, index, key, version));
+    if deal.buyer != buyer || !is_first || !earns(world, person.program, index) {
         return Vec::new();
     }
     let is_barred = world.person(tie.referrer).bar(None).is_some();
@@ -312,7 +324,7 @@ impl Settling<'_> {
         let room = rule.cap_minor.map(|cap| (i128::from(cap) - i128::from(level_minor)).max(0));
         let reversed = room.map_or(due, |room| due.max(before - room));
         let left = granted - reversed;
-        let at_risk = (taken(price.at_risk) - taken(price.gone)).max(0).min(left);
+        let at_risk = (taken(price.at_risk) - reversed).max(0).min(left);
         let pending = if reward.waits() { left } else { at_risk };
         let pending_change = pending - i128::from(reward.pending_minor);
         let steps = Move::all(before - reversed, pending_change);

@@ -10,6 +10,7 @@ use domain::{Bucket, FlagAgainst, HoldReason, ProgramPublished, ReferralStatus, 
 
 use super::deals::{Deals, Link, Reward};
 use super::effect::{Effect, Fields};
+use super::lots::Lots;
 use super::rulebook::{Bought, Counts, Moment, counts_as_after, may_be_undated};
 
 /// The place of a program in the list of programs.
@@ -180,6 +181,7 @@ pub(super) struct World {
     persons: Vec<Person>,
     person_indexes: HashMap<(ProgramIndex, UserIndex), PersonIndex>,
     pub(super) deals: Deals,
+    pub(super) lots: Lots,
     /// The names of tiers, each once.
     pub(super) tier_names: HashMap<Arc<str>, Arc<str>>,
 }

@@ -6,6 +6,13 @@ use super::world::{
     Against, Dispute, FirstUse, Purchase, Refusal, Reward, Shape, Status, User, World,
 };
 
+/// What earned rewards whose hold period ends: a purchase or, without one, a referral, in a program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    Purchase(usize, usize),
+    Referral(usize, User),
+}
+
 impl Purchase {
     /// What went back: refunds that stand, and lost disputes.
     pub fn refunded(&self) -> i64 {
@@ -108,30 +115,50 @@ impl World {
         }
     }
 
-    /// All hold periods are over.
-    pub fn pass_time(&mut self) {
+    /// All hold periods are over: first these, in this order, then the others.
+    pub fn pass_time(&mut self, first: &[Source]) {
+        let mut sources = first.to_vec();
         for program in 0..self.programs.len() {
-            let waiting = self.programs[program].rewards.iter_mut().filter(|of| of.in_period);
-            let mut earners = Vec::new();
-            for reward in waiting {
-                reward.in_period = false;
-                earners.extend((reward.shape == Shape::Tier).then_some(reward.earner));
-            }
-            for earner in earners {
-                self.reckon_points(program, earner, None, false);
+            let members = self.programs[program].members.iter();
+            sources.extend(members.map(|member| Source::Referral(program, member.user)));
+            sources.extend(self.purchases.keys().map(|id| Source::Purchase(program, *id)));
+        }
+        for source in sources {
+            match source {
+                Source::Referral(program, user) => self.end_period_of_referral(program, user),
+                Source::Purchase(program, id) => self.end_period_of_purchase(program, id),
             }
         }
-        let ids: Vec<_> = self.purchases.keys().copied().collect();
-        for id in ids {
-            let mut is_over = false;
-            for outcome in self.purchases.get_mut(&id).unwrap().outcomes.values_mut() {
-                for reward in outcome.rewards.iter_mut().filter(|of| of.in_period) {
-                    (reward.in_period, is_over) = (false, true);
-                }
+    }
+
+    fn end_period_of_referral(&mut self, program: usize, user: User) {
+        for index in 0..self.programs[program].rewards.len() {
+            let reward = self.programs[program].rewards[index].clone();
+            if reward.source != user || !reward.in_period {
+                continue;
             }
-            if is_over {
-                self.settle(id);
+            let mut settled = reward.clone();
+            settled.in_period = false;
+            if reward.shape != Shape::Tier && !settled.waits() {
+                settled.pending = 0;
+                self.follow_reward(program, &reward, &mut settled);
             }
+            self.programs[program].rewards[index] = settled;
+            if reward.shape == Shape::Tier {
+                self.reckon_points(program, reward.earner, None, false);
+            }
+        }
+    }
+
+    fn end_period_of_purchase(&mut self, program: usize, id: usize) {
+        let purchase = self.purchases.get_mut(&id).unwrap();
+        let Some(outcome) = purchase.outcomes.get_mut(&program) else { return };
+        let mut is_over = false;
+        for reward in outcome.rewards.iter_mut().filter(|of| of.in_period) {
+            (reward.in_period, is_over) = (false, true);
+        }
+        if is_over {
+            self.settle(id);
         }
     }
 
@@ -148,6 +175,20 @@ impl World {
         self.settle_conversion(id, program, is_late);
         for index in 0..self.purchases[&id].outcomes[&program].rewards.len() {
             self.settle_reward(id, program, index, is_late);
+        }
+        self.settle_credit(id, program);
+    }
+
+    /// The credit for the price goes back with the price.
+    fn settle_credit(&mut self, id: usize, program: usize) {
+        let purchase = self.purchases.get_mut(&id).unwrap();
+        let (buyer, back, at_risk) = (purchase.buyer, purchase.refunded(), purchase.at_risk());
+        let outcome = purchase.outcomes.get_mut(&program).unwrap();
+        if outcome.credited {
+            let settled = (back, at_risk - back);
+            let (back_before, pending_before) =
+                std::mem::replace(&mut outcome.credit_back, settled);
+            self.account(program, buyer).change(back_before + pending_before - at_risk);
         }
     }
 
@@ -170,6 +211,9 @@ impl World {
                 let room = rules.cap(reward.level).map_or(i64::MAX, |cap| (cap - total).max(0));
                 let target = if is_lost { reward.granted } else { 0 };
                 settled.reversed = target.max(reward.reversed.saturating_sub(room));
+                settled.pending =
+                    if reward.waits() { reward.granted - settled.reversed } else { 0 };
+                self.follow_reward(program, &reward, &mut settled);
             }
             let recounts = settled.counts != reward.counts;
             self.programs[program].rewards[index] = settled;
@@ -261,6 +305,8 @@ impl World {
             let total = self.level_total(program, reward.earner, reward.level);
             let room = rules.cap(reward.level).map_or(i64::MAX, |cap| (cap - total).max(0));
             settled.reversed = target.max(reward.reversed.saturating_sub(room));
+            settled.pending = self.pending_of(&self.purchases[&id], program, &settled);
+            self.follow_reward(program, &reward, &mut settled);
         }
         let recounts = settled.counts != reward.counts;
         let outcomes = &mut self.purchases.get_mut(&id).unwrap().outcomes;
@@ -285,6 +331,7 @@ impl World {
         let tiers = rules.tiers().unwrap();
         let counted = of.counted(earner, rules.earns_on);
         let member = of.member_mut(earner);
+        let available = member.points - member.pending_points;
         if recounts {
             member.points = points(tiers, counted);
             let reached = tier(tiers, counted);
@@ -293,6 +340,8 @@ impl World {
             }
         }
         self.reckon_pending_points(program, earner, None, tiers, counted);
+        let member = self.programs[program].member_mut(earner);
+        member.account.change(member.points - member.pending_points - available);
     }
 
     /// Points are pending together: those of rewards that wait, and those that open disputes would undo.
@@ -397,7 +446,8 @@ impl World {
         pending += mine.filter(|of| of.waits()).map(|of| of.granted - of.reversed).sum::<i64>();
         let adjusted = of.adjustments.iter().filter(|((of, _), (_, made))| *of == user && *made);
         let adjusted: i64 = adjusted.map(|(_, (amount, _))| amount).sum();
-        (pending, credit + adjusted + self.earned(program, user))
+        let expired = of.member(user).unwrap().account.expired;
+        (pending, credit + adjusted + self.earned(program, user) - expired)
     }
 
     /// All that a member has earned, net of what went back.

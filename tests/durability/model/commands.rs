@@ -5,7 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::rules::{EarnsOn, Level, Limit, Pays, Rules, SameMailbox};
+use super::rules::{EarnsOn, Expiry, Level, Limit, Pays, Rules, SameMailbox, Zone};
 use super::world::{Decision, Dispute, User};
 
 const USERS: User = 6;
@@ -88,6 +88,10 @@ pub enum Command {
     },
     /// All hold periods end.
     TimePasses,
+    /// Lots end that do so within so many months of 31 days.
+    MonthsPass {
+        months: i64,
+    },
     /// Calls that arrive at the same time at both servers.
     AtOnce(Vec<Command>),
 }
@@ -97,6 +101,15 @@ pub enum Command {
 pub struct Sequence {
     pub programs: Vec<Rules>,
     pub commands: Vec<Command>,
+}
+
+impl Sequence {
+    /// Whether times in the log are moved.
+    pub fn moves_time(&self) -> bool {
+        self.commands
+            .iter()
+            .any(|command| matches!(command, Command::TimePasses | Command::MonthsPass { .. }))
+    }
 }
 
 /// Sequences. They begin with sign-ups and purchases, so that there is something to give back.
@@ -139,6 +152,7 @@ fn commands() -> impl Strategy<Value = Command> {
         1 => (program, user, part, adjustments)
             .prop_map(|(program, user, id, amount)| Command::Adjust { program, user, id, amount }),
         1 => Just(Command::TimePasses),
+        1 => select(vec![2, 4, 13]).prop_map(|months| Command::MonthsPass { months }),
         2 => vec(calls(), 2..=3).prop_map(Command::AtOnce),
     ]
 }
@@ -202,22 +216,28 @@ fn rules() -> impl Strategy<Value = Rules> {
         option::weighted(0.4, pays()),
         [caps(), caps(), caps()],
     );
+    let expiries = (select(vec![1, 1, 3, 12]), select(Zone::ALL.to_vec()));
+    let expiry = expiries.prop_map(|(months, zone)| Expiry { months, zone });
+    let expiry = option::weighted(0.6, expiry);
     let money = (
         select(vec![0_i64, 0, 100, 1_000]),
         any::<bool>(),
         proptest::bool::weighted(0.8),
         proptest::bool::weighted(0.3),
         any::<bool>(),
+        expiry,
     );
     (earns_on, limits, mailboxes, policies, levels, money).prop_map(
         |(earns_on, limit, same_mailbox, policies, levels, money)| {
             let (any_uses_first, attach_any_time, reject_unknown, reject_exhausted) = policies;
-            let (minimum, credit_purchases, reverse_below_minimum, hold, make_up) = money;
+            let (minimum, credit_purchases, reverse_below_minimum, hold, make_up, expiry) = money;
             let (referee, referrer, above, caps) = levels;
             let levels = [referee, Some(referrer), above].into_iter().zip(caps).enumerate();
             let levels = levels.filter_map(|(level, (pays, cap))| {
                 Some(possible(earns_on, Level { level, pays: pays?, cap }))
             });
+            let levels: Vec<_> = levels.collect();
+            let is_by_tier = levels.iter().any(|of| matches!(of.pays, Pays::Tiers(_)));
             Rules {
                 earns_on,
                 any_uses_first,
@@ -226,11 +246,12 @@ fn rules() -> impl Strategy<Value = Rules> {
                 reject_unknown,
                 reject_exhausted,
                 limit,
-                levels: levels.collect(),
+                levels,
                 credit_purchases: credit_purchases && earns_on != EarnsOn::Referral,
                 reverse_below_minimum,
                 same_mailbox,
                 hold,
+                expiry: expiry.filter(|_| !is_by_tier),
                 make_up,
             }
         },

@@ -15,6 +15,10 @@ use super::world::{Dispute, Outcome, Purchase, Reward, Shape, Status as Referred
 pub fn invariants(world: &World) -> Result<(), String> {
     for (number, program) in world.programs.iter().enumerate() {
         for member in &program.members {
+            let (pending, all) = world.balance(number, member.user);
+            if member.account.available != all - pending {
+                return Err(format!("{:?} of {}: {pending} of {all}", member.account, member.user));
+            }
             for level in 0..=2 {
                 let caps = program.versions.iter().map(|rules| rules.cap(level));
                 let highest = caps.max_by_key(|cap| cap.unwrap_or(i64::MAX)).flatten();
@@ -63,6 +67,7 @@ pub async fn compare(clients: &[Client; 2], run: &Run) -> Result<(), String> {
             }
             let client = &clients[index % 2];
             entries(client, run, number, member.user).await?;
+            expirations(client, run, number, member.user).await?;
             earnings(client, run, number, member.user).await?;
             stats(client, run, number, member.user).await?;
             tiers(client, run, number, member.user).await?;
@@ -119,6 +124,8 @@ async fn balances(client: &Client, run: &Run, program: usize, user: User) -> Res
         (minor(&buckets.pending), minor(&buckets.available), minor(&buckets.reserved)),
         (pending, all - pending, 0),
     )?;
+    let account = &run.world.programs[program].member(user).unwrap().account;
+    same(&format!("expired of {user} in {program}"), minor(&buckets.expired), account.expired)?;
     same(
         &format!("balance of {user} in {program}"),
         minor(&answer.balances.first().cloned()),
@@ -126,6 +133,20 @@ async fn balances(client: &Client, run: &Run, program: usize, user: User) -> Res
     )?;
     let net = minor(&buckets.earned) - minor(&buckets.reversed);
     same(&format!("earned of {user} in {program}"), net, run.world.earned(program, user))
+}
+
+async fn expirations(client: &Client, run: &Run, program: usize, user: User) -> Result<(), String> {
+    let message =
+        ListExpirationsRequest { program_id: run.program(program), user_id: run.user(user) };
+    let answer = client.rewards().list_expirations(client.request(message)).await;
+    let lots = answer.map_err(shown)?.into_inner().expirations;
+    let lots = lots.iter().map(|of| {
+        let end = of.expire_time.unwrap();
+        (end.seconds * 1_000_000 + i64::from(end.nanos) / 1_000, minor(&of.amount))
+    });
+    let account = &run.world.programs[program].member(user).unwrap().account;
+    let expected = account.lots.iter().map(|(lot, amount)| (*lot, *amount));
+    same(&format!("lots of {user} in {program}"), lots.collect(), expected.collect::<Vec<_>>())
 }
 
 async fn entries(client: &Client, run: &Run, program: usize, user: User) -> Result<(), String> {

@@ -111,28 +111,38 @@ impl World {
             if shape == Shape::Rate {
                 unshared -= granted;
             }
-            let reward = Reward {
+            let is_by_tier = shape == Shape::Tier;
+            let mut reward = Reward {
                 level,
                 source,
                 earner,
                 shape,
                 granted,
                 reversed: 0,
+                pending: if rules.hold && !is_by_tier { granted } else { 0 },
+                lot: None,
                 counts: true,
                 disputed: false,
                 held: false,
                 in_period: rules.hold,
                 version,
             };
+            if !rules.hold {
+                reward.lot = rules.expiry.map(|of| of.lot(self.now));
+                self.account(program, earner).add(granted, reward.lot);
+            }
             if let Pays::Tiers(tiers) = &pays {
                 let member = self.programs[program].member_mut(earner);
                 member.points += granted;
+                let pending_points = member.pending_points + if rules.hold { granted } else { 0 };
                 member.points_version = Some(version);
                 let reached = tier(tiers, counted);
                 if member.tier.unwrap_or(0) != reached {
                     member.tier = Some(reached);
                 }
                 self.reckon_pending_points(program, earner, Some(&reward), tiers, counted);
+                let member = self.programs[program].member_mut(earner);
+                member.account.change(pending_points - member.pending_points);
             }
             rewards.push(reward);
         }
@@ -227,6 +237,10 @@ impl World {
             Some(_) => !rules.make_up,
         };
         let is_enough = is_accepted && paid >= rules.minimum && !is_too_early;
+        let credited = rules.credit_purchases && !foreign;
+        if credited {
+            self.account(program, buyer).add(paid, None);
+        }
         let line = self.line(program, buyer, version, dated);
         let is_of_standing = |reason| matches!(reason, "REFERRAL_HELD" | "REFERRAL_NOT_COUNTED");
         let (mut rewards, mut withheld, mut cut_off) = (Vec::new(), Vec::new(), Vec::new());
@@ -252,7 +266,8 @@ impl World {
         member.use_first(id, first_use);
         let mut outcome = Outcome {
             version,
-            credited: rules.credit_purchases && !foreign,
+            credited,
+            credit_back: (0, 0),
             converted: None,
             reason,
             rewards,

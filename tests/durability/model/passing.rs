@@ -1,10 +1,15 @@
-//! What happens by itself: hold periods end, and what was not earned is made up for.
+//! What happens by itself: hold periods and lots end, and what was not earned is made up for. A test cannot wait for days
+//! and months, so it moves the times of what is to be over in the log and in the tables of what is due. Servers must have
+//! nothing of that in memory.
 
 use std::time::Duration;
 
 use testing::Client;
 
+use super::back::Source;
 use super::compare;
+use super::lots::PAST_US;
+use super::rules::Moment;
 use super::run::Run;
 
 /// How long a test waits for that.
@@ -35,50 +40,101 @@ async fn wait_for_reaction(run: &Run, reaction: &str) -> Result<(), String> {
     wait(run, reaction, &query).await
 }
 
-/// How often the ends of hold periods are tried.
+/// How often it is tried to make happen what is due. A server that has the state of before in memory finds nothing to do.
 const ROUNDS: usize = 8;
 
-/// Makes the hold periods of the sequence's programs end, which last a day, and waits for that. A server that has a
-/// stream in memory does not see that the test has changed its times, and finds nothing to end. So that is tried until
-/// all are ended.
-pub async fn end_hold_periods(run: &mut Run, client: &Client) -> Result<(), String> {
+/// Makes the hold periods of the sequence's programs end, which last a day, and waits for that.
+pub async fn end_hold_periods(run: &mut Run, clients: &[Client; 2]) -> Result<(), String> {
     wait_for_reaction(run, "releases").await?;
-    let over = rows(run).await.map_err(|error| error.to_string())?;
-    if over.is_empty() {
-        return Ok(());
+    let due = holds(run).await.map_err(shown)?;
+    let head = head(run).await.map_err(shown)?;
+    if !due.is_empty() {
+        move_holds(run).await.map_err(shown)?;
     }
-    pass(run).await.map_err(|error| error.to_string())?;
+    let before = run.world.clone();
+    let none = "select not exists (select from releases where program_id = any($1))";
     for _ in 0..ROUNDS {
-        let none = "select not exists (select from releases where program_id = any($1))";
-        wait(run, "the end of hold periods", none).await?;
-        run.see_the_log(client).await?;
-        if compare::pending(client, run).await.is_ok() {
+        if !due.is_empty() {
+            forget(run, clients).await?;
+            insert_holds(run, &due).await.map_err(shown)?;
+            wait(run, "the end of hold periods", none).await?;
+            run.see_the_log(&clients[0]).await?;
+        }
+        let ended = ended(run, head).await.map_err(shown)?;
+        run.world = before.clone();
+        run.world.pass_time(&ended);
+        if compare::pending(&clients[0], run).await.is_ok() {
             break;
         }
-        insert(run, &over).await.map_err(|error| error.to_string())?;
     }
     Ok(())
 }
 
-/// A row of the table of hold periods: program, source, purchase and time.
-type Row = (String, String, String, i64);
+/// Makes lots of the sequence's programs end, those that do so within so many months of 31 days, and waits for that.
+pub async fn end_lots(run: &mut Run, clients: &[Client; 2], months: i64) -> Result<(), String> {
+    wait_for_reaction(run, "expiries").await?;
+    let until = run.world.now + months * 31 * DAY_US;
+    let due = lots(run, until).await.map_err(shown)?;
+    if !due.is_empty() {
+        move_lots(run, until).await.map_err(shown)?;
+    }
+    run.world.end_lots(until);
+    for _ in 0..ROUNDS {
+        if due.is_empty() || compare::pending(&clients[0], run).await.is_ok() {
+            break;
+        }
+        forget(run, clients).await?;
+        insert_lots(run, &due).await.map_err(shown)?;
+        let none = "select not exists (
+            select from expirations where program_id = any($1)
+                and expire_time_us <= extract(epoch from now()) * 1e6
+        )";
+        wait(run, "the end of lots", none).await?;
+        run.see_the_log(&clients[0]).await?;
+    }
+    Ok(())
+}
 
-async fn rows(run: &Run) -> sqlx::Result<Vec<Row>> {
+const DAY_US: Moment = 24 * 60 * 60 * 1_000_000;
+
+#[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
+fn shown(error: sqlx::Error) -> String {
+    error.to_string()
+}
+
+/// Makes the servers, of which each keeps one stream in memory, forget what the test has changed.
+async fn forget(run: &mut Run, clients: &[Client; 2]) -> Result<(), String> {
+    for client in clients {
+        run.see_the_log(client).await?;
+    }
+    sqlx::query("delete from snapshots").execute(&run.database).await.map_err(shown)?;
+    Ok(())
+}
+
+async fn head(run: &Run) -> sqlx::Result<i64> {
+    let head = sqlx::query_scalar("select coalesce(max(position), 0) from events");
+    head.fetch_one(&run.database).await
+}
+
+/// A row of the table of hold periods: program, source, purchase and time.
+type Hold = (String, String, String, Moment);
+
+async fn holds(run: &Run) -> sqlx::Result<Vec<Hold>> {
     sqlx::query_as(
-        "select program_id, source_user_id, purchase_id, release_time_us from releases
-         where program_id = any($1)",
+        "select program_id, source_user_id, purchase_id, release_time_us - 2 * 86400000000
+         from releases where program_id = any($1)",
     )
     .bind(programs(run))
     .fetch_all(&run.database)
     .await
 }
 
-async fn insert(run: &Run, rows: &[Row]) -> sqlx::Result<()> {
-    for (program_id, source_user_id, purchase_id, release_time_us) in rows {
+async fn insert_holds(run: &Run, due: &[Hold]) -> sqlx::Result<()> {
+    for (program_id, source_user_id, purchase_id, release_time_us) in due {
         sqlx::query(
             "insert into releases
                  (program_id, source_user_id, purchase_id, release_time_us, due_time_us)
-             values ($1, $2, $3, $4 - 2 * 86400000000, $4 - 2 * 86400000000)
+             values ($1, $2, $3, $4, $4)
              on conflict do nothing",
         )
         .bind(program_id)
@@ -91,18 +147,80 @@ async fn insert(run: &Run, rows: &[Row]) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// What the hold periods were of that have ended since a position, in the order of the log.
+async fn ended(run: &Run, head: i64) -> sqlx::Result<Vec<Source>> {
+    let purchases: Vec<_> = run.world.purchases.keys().map(|id| run.purchase(*id)).collect();
+    let ended: Vec<(String, String)> = sqlx::query_as(
+        "select aggregate_id, coalesce(payload ->> 'program_id', '')
+         from events where position > $1 and (
+             aggregate_type = 'Purchase' and event_type = 'HoldPeriodEnded' and aggregate_id = any($2)
+             or aggregate_type = 'Participant' and event_type = 'ReferralRewardsChanged'
+                 and aggregate_id = any($3)
+         )
+         order by position",
+    )
+    .bind(head)
+    .bind(&purchases)
+    .bind(participants(run))
+    .fetch_all(&run.database)
+    .await?;
+    let source = |(id, program): &(String, String)| match id.split_once('/') {
+        Some((program, user)) => Source::Referral(Run::number(program), Run::number(user)),
+        None => Source::Purchase(Run::number(program), Run::number(id)),
+    };
+    Ok(ended.iter().map(source).collect())
+}
+
+/// A row of the table of lots: program, user and time.
+type Lot = (String, String, Moment);
+
+async fn lots(run: &Run, until: Moment) -> sqlx::Result<Vec<Lot>> {
+    sqlx::query_as(
+        "select program_id, user_id, expire_time_us - $3 from expirations
+         where program_id = any($1) and expire_time_us <= $2 and not is_announcement",
+    )
+    .bind(programs(run))
+    .bind(until)
+    .bind(PAST_US)
+    .fetch_all(&run.database)
+    .await
+}
+
+async fn insert_lots(run: &Run, due: &[Lot]) -> sqlx::Result<()> {
+    for (program_id, user_id, expire_time_us) in due {
+        sqlx::query(
+            "insert into expirations
+                 (program_id, user_id, expire_time_us, is_announcement, due_time_us)
+             values ($1, $2, $3, false, $3)
+             on conflict do nothing",
+        )
+        .bind(program_id)
+        .bind(user_id)
+        .bind(expire_time_us)
+        .execute(&run.database)
+        .await?;
+    }
+    Ok(())
+}
+
 fn programs(run: &Run) -> Vec<String> {
     (0..run.world.programs.len()).map(|of| run.program(of)).collect()
 }
 
-/// Moves all times at which hold periods end to before now.
-async fn pass(run: &Run) -> sqlx::Result<()> {
+/// The ids of the streams of all members.
+fn participants(run: &Run) -> Vec<String> {
     let mut participants = Vec::new();
     for (number, program) in run.world.programs.iter().enumerate() {
         let program_id = run.program(number);
         let members = program.members.iter().map(|member| run.user(member.user));
         participants.extend(members.map(|user_id| format!("{program_id}/{user_id}")));
     }
+    participants
+}
+
+/// Moves all times at which hold periods end to before now.
+async fn move_holds(run: &Run) -> sqlx::Result<()> {
+    let participants = participants(run);
     let mut transaction = run.database.begin().await?;
     sqlx::query(
         "update events set payload = jsonb_set(payload, '{release_time_us}',
@@ -131,14 +249,47 @@ async fn pass(run: &Run) -> sqlx::Result<()> {
     .bind(&participants)
     .execute(&mut *transaction)
     .await?;
-    sqlx::query(
-        "update releases set release_time_us = release_time_us - 2 * 86400000000,
-             due_time_us = due_time_us - 2 * 86400000000
-         where program_id = any($1)",
+    sqlx::query("delete from releases where program_id = any($1)")
+        .bind(programs(run))
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
+}
+
+/// Moves the ends of lots until a moment to before now.
+async fn move_lots(run: &Run, until: Moment) -> sqlx::Result<()> {
+    let participants = participants(run);
+    let mut transaction = run.database.begin().await?;
+    let ends: Vec<(String, String)> = sqlx::query_as(
+        "select distinct 'expire_time_us\": ' || found.lot[1],
+             'expire_time_us\": ' || found.lot[1]::bigint - $4
+         from events, regexp_matches(payload::text, '\"expire_time_us\": ([0-9]+)', 'g') as found (lot)
+         where aggregate_type = 'Participant' and aggregate_id = any($1)
+             and found.lot[1]::bigint > $2 and found.lot[1]::bigint <= $3",
     )
-    .bind(programs(run))
-    .execute(&mut *transaction)
+    .bind(&participants)
+    .bind(run.world.now)
+    .bind(until)
+    .bind(PAST_US)
+    .fetch_all(&mut *transaction)
     .await?;
+    for (end, moved) in ends {
+        sqlx::query(
+            "update events set payload = replace(payload::text, $2, $3)::jsonb
+             where aggregate_type = 'Participant' and aggregate_id = any($1)
+                 and strpos(payload::text, $2) > 0",
+        )
+        .bind(&participants)
+        .bind(end)
+        .bind(moved)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    sqlx::query("delete from expirations where program_id = any($1) and expire_time_us <= $2")
+        .bind(programs(run))
+        .bind(until)
+        .execute(&mut *transaction)
+        .await?;
     transaction.commit().await
 }
 

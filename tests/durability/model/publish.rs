@@ -52,6 +52,8 @@ pub fn program(program_id: &str, rules: &Rules) -> Program {
             .map(|check| FraudChecks { same_mailbox: Some(check), ..FraudChecks::default() }),
         reverse_below_minimum: Some(rules.reverse_below_minimum),
         hold_days: rules.hold.then_some(1),
+        expire_months: rules.expiry.and_then(|of| i32::try_from(of.months).ok()),
+        time_zone: rules.expiry.map(|of| of.zone.name().into()).unwrap_or_default(),
         ..Program::default()
     }
 }

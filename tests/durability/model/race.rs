@@ -1,8 +1,11 @@
-//! Calls that arrive at both servers at the same time. What comes of them must be what comes of them in some order; the
-//! model goes on with the one that the answers and the reads show.
+//! Calls that arrive at both servers at the same time. What comes of them must be what comes of them one after the other,
+//! in the order in which the log has them. The model goes on with that order: another one can look the same now and differ
+//! later, as when a refund lets the next purchase be the first one.
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use testing::{Client, at_once, reason};
 use tonic::Status;
 
@@ -14,6 +17,8 @@ use super::world::{Refusal, User, World};
 /// What came of one of the calls.
 struct Answer {
     refused: Option<String>,
+    /// Where the log has it, if it was done and changed something.
+    position: i64,
     /// The participant that was made, and the code.
     code: Option<((usize, User), String)>,
     /// What a repetition is recognised by, and what it is answered.
@@ -22,12 +27,18 @@ struct Answer {
 
 impl Answer {
     fn refused(status: &Status) -> Self {
-        Self { refused: Some(reason(status).1), code: None, first: None }
+        Self { refused: Some(reason(status).1), position: 0, code: None, first: None }
     }
 
-    fn done() -> Self {
-        Self { refused: None, code: None, first: None }
+    fn done(token: &str) -> Self {
+        Self { refused: None, position: position(token), code: None, first: None }
     }
+}
+
+/// The position in a consistency token, which is its last part.
+fn position(token: &str) -> i64 {
+    let bytes = URL_SAFE_NO_PAD.decode(token).unwrap();
+    i64::from_be_bytes(*bytes.last_chunk().unwrap())
 }
 
 pub async fn race(
@@ -47,10 +58,16 @@ pub async fn race(
     let mut worlds: Vec<World> = Vec::new();
     for order in orders(commands.len()) {
         let mut world = run.world.clone();
+        let mut latest = 0;
         let is_so = order.iter().all(|number| {
+            let before = format!("{world:?}");
             let outcome = apply(run, &mut world, &commands[*number], amounts[*number]);
             match (&answers[*number].refused, outcome) {
-                (None, Ok(())) => true,
+                (None, Ok(())) if format!("{world:?}") == before => true,
+                (None, Ok(())) => {
+                    let before = std::mem::replace(&mut latest, answers[*number].position);
+                    before < latest
+                }
                 (Some(refused), Err(refusals)) => refusals.contains(&refused.as_str()),
                 _ => false,
             }
@@ -111,24 +128,26 @@ async fn send(run: &Run, client: &Client, command: &Command, amount: Option<i64>
         Command::Join { program, user, referrer } => {
             let referrer = run.known(*program, *referrer);
             match calls::join(run, client, (*program, *user, referrer)).await {
-                Ok((_, participant)) => {
-                    Answer { code: Some(((*program, *user), participant.code)), ..Answer::done() }
+                Ok((token, participant)) => {
+                    let code = Some(((*program, *user), participant.code));
+                    Answer { code, ..Answer::done(&token) }
                 }
                 Err(status) => Answer::refused(&status),
             }
         }
         Command::Refer { program, user, referrer } => {
             let called = calls::refer(run, client, (*program, *user, *referrer)).await;
-            called.map_or_else(|status| Answer::refused(&status), |_| Answer::done())
+            called.map_or_else(|status| Answer::refused(&status), |token| Answer::done(&token))
         }
         Command::SetActive { user, active } => {
             let called = calls::set_active(run, client, *user, *active).await;
-            called.map_or_else(|status| Answer::refused(&status), |_| Answer::done())
+            called.map_or_else(|status| Answer::refused(&status), |token| Answer::done(&token))
         }
         Command::Buy { id, .. } => match calls::buy(run, client, command).await {
             Ok(answer) => {
-                let outcomes = format!("{:?}", answer.into_inner().outcomes);
-                Answer { first: Some((format!("purchase {id}"), outcomes)), ..Answer::done() }
+                let answer = answer.into_inner();
+                let first = Some((format!("purchase {id}"), format!("{:?}", answer.outcomes)));
+                Answer { first, ..Answer::done(&answer.consistency_token) }
             }
             Err(status) => Answer::refused(&status),
         },
@@ -136,7 +155,7 @@ async fn send(run: &Run, client: &Client, command: &Command, amount: Option<i64>
             Ok(answer) => {
                 let content = format!("{:?}", (answer.content, answer.reversals));
                 let first = Some((answer.what, content)).filter(|(what, _)| !what.is_empty());
-                Answer { first, ..Answer::done() }
+                Answer { first, ..Answer::done(&answer.token) }
             }
             Err(status) => Answer::refused(&status),
         },

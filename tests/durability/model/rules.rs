@@ -45,6 +45,44 @@ pub enum SameMailbox {
     Reject,
 }
 
+/// A moment, in microseconds since 1970.
+pub type Moment = i64;
+
+/// Time zones without summer time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zone {
+    Utc,
+    Kolkata,
+    Phoenix,
+}
+
+impl Zone {
+    pub const ALL: [Self; 3] = [Self::Utc, Self::Kolkata, Self::Phoenix];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Utc => "UTC",
+            Self::Kolkata => "Asia/Kolkata",
+            Self::Phoenix => "America/Phoenix",
+        }
+    }
+
+    pub fn ahead_minutes(self) -> i64 {
+        match self {
+            Self::Utc => 0,
+            Self::Kolkata => 330,
+            Self::Phoenix => -420,
+        }
+    }
+}
+
+/// After how many months rewards expire, and whose months these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    pub months: u32,
+    pub zone: Zone,
+}
+
 /// One version of a program.
 #[derive(Clone, Debug)]
 pub struct Rules {
@@ -62,6 +100,8 @@ pub struct Rules {
     pub same_mailbox: SameMailbox,
     /// Rewards are pending for a day.
     pub hold: bool,
+    /// Not with tiers.
+    pub expiry: Option<Expiry>,
     /// What is not earned while a referral is held can be made up for.
     pub make_up: bool,
 }

@@ -4,7 +4,8 @@
 
 use std::collections::BTreeMap;
 
-use super::rules::{EarnsOn, Limit, Rules, SameMailbox};
+use super::lots::Account;
+use super::rules::{EarnsOn, Limit, Moment, Rules, SameMailbox};
 
 pub type User = usize;
 pub type Refusal = &'static str;
@@ -92,6 +93,7 @@ pub struct Member {
     pub pending_points: i64,
     /// The tier reached, if it ever was another one than the first.
     pub tier: Option<usize>,
+    pub account: Account,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,6 +117,9 @@ pub struct Reward {
     pub granted: i64,
     /// Of what is not by tier.
     pub reversed: i64,
+    pub pending: i64,
+    /// The lot to which it was last added.
+    pub lot: Option<Moment>,
     /// Of what is by tier: whether its referral counts, and whether an open dispute could undo that.
     pub counts: bool,
     pub disputed: bool,
@@ -129,6 +134,11 @@ pub struct Reward {
 impl Reward {
     pub fn waits(&self) -> bool {
         self.held || self.in_period
+    }
+
+    /// What of it is available, if it is not by tier.
+    pub fn available(&self) -> i64 {
+        self.granted - self.reversed - self.pending
     }
 }
 
@@ -146,6 +156,8 @@ pub struct Outcome {
     /// The version that judged it.
     pub version: usize,
     pub credited: bool,
+    /// Of the credit: what went back, and what is pending.
+    pub credit_back: (i64, i64),
     /// Whether it ever converted the referral, and whether the referrer was inactive then.
     pub converted: Option<bool>,
     /// Why it does not qualify.
@@ -322,6 +334,8 @@ pub struct World {
     pub purchases: BTreeMap<usize, Purchase>,
     /// How many versions of programs were published.
     pub publications: usize,
+    /// When the present command is carried out.
+    pub now: Moment,
     /// Whether the two with one mailbox were cleared, so that they are not flagged with each other again.
     pub are_cleared: bool,
 }
@@ -391,6 +405,7 @@ impl World {
             points_version: None,
             pending_points: 0,
             tier: None,
+            account: Account::default(),
         });
         if let Some(referrer) = referrer {
             self.attach(program, user, referrer);
@@ -487,7 +502,11 @@ impl World {
             Some((known, _)) if *known != amount => Err("ADJUSTMENT_ID_REUSED"),
             Some(_) => Ok(()),
             None => {
-                of.adjustments.insert((user, id), (amount, amount.abs() <= ADJUSTMENT_LIMIT));
+                let is_made = amount.abs() <= ADJUSTMENT_LIMIT;
+                of.adjustments.insert((user, id), (amount, is_made));
+                if is_made {
+                    self.account(program, user).change(amount);
+                }
                 Ok(())
             }
         }

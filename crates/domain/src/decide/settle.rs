@@ -74,12 +74,8 @@ fn settle_purchase(
     let buyer = load::<Participant>(work, &buyer_id)?;
     let may_be_first = version
         .is_none_or(|version| self::may_be_first(&version.rules, outcome, &buyer, purchase_id));
-    let was_first = match version.map(|version| version.rules.earn_on) {
-        Some(EarnOn::FirstPurchase { .. }) if outcome.first_use != FirstUse::None => {
-            buyer.is_first(purchase_id)
-        }
-        _ => true,
-    };
+    let was_first =
+        version.is_none_or(|version| is_first(&version.rules, outcome, &buyer, purchase_id));
     let was = standing(before, version, outcome_before, was_first);
     let now = standing(after, version, outcome, may_be_first);
     let follow = conversions::Standing {
@@ -100,6 +96,21 @@ fn settle_purchase(
     settle_credit(work, &source, &recorded.currency_code, (now.terms, outcome))
 }
 
+/// Whether a purchase is the first where the first one earns, if it ever was.
+pub(super) fn is_first(
+    rules: &ProgramRules,
+    outcome: &PurchaseOutcome,
+    buyer: &Participant,
+    purchase_id: &PurchaseId,
+) -> bool {
+    match rules.earn_on {
+        EarnOn::FirstPurchase { .. } if outcome.first_use != FirstUse::None => {
+            buyer.is_first(purchase_id)
+        }
+        EarnOn::FirstPurchase { .. } | EarnOn::EveryPurchase | EarnOn::Referral => true,
+    }
+}
+
 /// Whether no other purchase has become the first where the first one earns, if this one was it.
 pub(super) fn may_be_first(
     rules: &ProgramRules,
@@ -108,10 +119,10 @@ pub(super) fn may_be_first(
     purchase_id: &PurchaseId,
 ) -> bool {
     match rules.earn_on {
-        EarnOn::FirstPurchase { used_by } if outcome.first_use != FirstUse::None => {
-            buyer.is_first(purchase_id) || !buyer.first_purchase_used(used_by)
+        EarnOn::FirstPurchase { used_by } => {
+            is_first(rules, outcome, buyer, purchase_id) || !buyer.first_purchase_used(used_by)
         }
-        EarnOn::FirstPurchase { .. } | EarnOn::EveryPurchase | EarnOn::Referral => true,
+        EarnOn::EveryPurchase | EarnOn::Referral => true,
     }
 }
 
@@ -262,11 +273,9 @@ fn amount_change(
         reversed += (reward.reversed_minor - reversed - room).max(0);
     }
     let left = granted - reversed;
-    let pending = if reward.waits() {
-        left
-    } else {
-        (due(terms.at_risk_minor) - due(terms.refunded_minor)).clamp(0, left)
-    };
+    // What a cap has no room to give back cannot be taken back once more.
+    let at_risk = (due(terms.at_risk_minor) - reversed).clamp(0, left);
+    let pending = if reward.waits() { left } else { at_risk };
     RewardChange::Amount {
         change_minor: reward.reversed_minor - reversed,
         pending_change_minor: pending - reward.pending_minor,

@@ -30,13 +30,14 @@ pub(super) fn settle_purchase(
         let rejected = PurchaseReferralRejected { program_id: program_id.clone(), from_level };
         return settle::change(work, purchase_id, PurchaseCommand::RejectReferral(rejected));
     }
-    // A referral that counts again without having lost anything is converted by what it has earned.
+    // A referral that counts again without having lost anything is converted by what it has earned, unless another
+    // purchase took the place of the first one: what that one took is not given back either, even if it is gone now.
     let program = load::<Program>(work, program_id)?;
     let version = program.version(outcome.program_version);
     let version = version.ok_or(Halt::Broken("a reward by no version of a program"))?;
     let buyer = load::<Participant>(work, &buyer_id)?;
-    let may_be_first = settle::may_be_first(&version.rules, outcome, &buyer, purchase_id);
-    if may_be_first && settle::earns(&purchase, &program, outcome) {
+    let is_first = settle::is_first(&version.rules, outcome, &buyer, purchase_id);
+    if is_first && settle::earns(&purchase, &program, outcome) {
         conversions::convert(work, &buyer_id, purchase_id, outcome)?;
     }
     Ok(())

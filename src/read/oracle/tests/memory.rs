@@ -1,6 +1,7 @@
 //! The decisions of the domain in memory, so that tests have logs that are right.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use domain::decide::Command;
@@ -200,11 +201,13 @@ impl Work for Memory {
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {
-        format!("{purpose} {value}")
+        let mut hasher = DefaultHasher::new();
+        (purpose, value).hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
     }
 
-    fn is_disposable(&self, _: &str) -> bool {
-        false
+    fn is_disposable(&self, domain: &str) -> bool {
+        domain == "disposable.example"
     }
 
     fn write_row(&mut self, row: SideRow) {

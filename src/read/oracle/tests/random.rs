@@ -88,6 +88,11 @@ fn any_rules(dice: &mut Dice) -> Value {
     if dice.is() {
         changes["hold_days"] = json!(dice.amount(3));
     }
+    if dice.is() {
+        changes["expire_months"] = json!(dice.amount(3));
+        let zones = ["UTC", "Asia/Kolkata", "America/New_York"];
+        changes["time_zone"] = json!(dice.pick(&zones).unwrap());
+    }
     rules(&changes)
 }
 
@@ -167,7 +172,13 @@ fn history(dice: &mut Dice, steps: usize) -> Scene {
                 rules["credit_purchases"] = json!(false);
                 scene.publish(&rules);
             }
-            20 => scene.days_pass(dice.amount(2)),
+            20 => {
+                let most = if dice.is() { 2 } else { 80 };
+                scene.days_pass(dice.amount(most));
+                for name in users.iter().filter(|_| dice.is()) {
+                    scene.expire(name);
+                }
+            }
             21 | 22 => {
                 if let Some(reward) = dice.pick(&scene.rewards()).cloned() {
                     scene.end_period(&reward);
@@ -203,17 +214,24 @@ fn history(dice: &mut Dice, steps: usize) -> Scene {
 /// Changes one thing of an event that moves money: what is left can be right no longer.
 fn change(dice: &mut Dice, log: &[RecordedEvent]) -> Option<Vec<RecordedEvent>> {
     let is_it = |event: &RecordedEvent| {
-        matches!(&*event.event_type, "RewardReversed" | "RewardMoved" | "PurchaseCredited")
+        matches!(
+            &*event.event_type,
+            "RewardReversed" | "RewardMoved" | "PurchaseCredited" | "BalanceExpired"
+        )
     };
     let places: Vec<usize> = (0..log.len()).filter(|place| is_it(&log[*place])).collect();
     let place = *dice.pick(&places)?;
-    if dice.below(3) == 0 {
+    // A lot that is over can be there a little longer.
+    if dice.below(3) == 0 && &*log[place].event_type != "BalanceExpired" {
         return Some(without(log, place));
     }
     let mut log = log.to_vec();
     let mut payload: Value = serde_json::from_str(&log[place].payload).unwrap();
     let posting = &mut payload["posting"];
-    if dice.is() || posting.get("from").is_some() {
+    if dice.is() && posting.get("expire_time_us").is_some() {
+        let lot = posting["expire_time_us"].as_i64().unwrap();
+        posting["expire_time_us"] = json!(lot + 1);
+    } else if dice.is() || posting.get("from").is_some() {
         let amount = posting["amount"].as_i64().unwrap();
         posting["amount"] = json!(amount + if dice.is() { 1 } else { -1 });
     } else {
@@ -257,6 +275,7 @@ fn random_histories_have_no_deviation_and_each_changed_posting_is_one() {
         "DisputeClosed",
         "RefundCancelled",
         "ParticipantErased",
+        "BalanceExpired",
     ] {
         assert!(kinds.get(kind).is_some_and(|count| *count > 5), "{kind}: {kinds:?}");
     }

@@ -1,15 +1,17 @@
 //! One program in use, and what the oracle and the audit say of its log.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::decide::{
     CancelRefund, CloseDispute, Command, ConfirmEmail, EndHoldPeriod, HoldReward, OpenDispute,
-    Price, RecordPurchase, RefundPurchase, RegisterUser, Report, RewardName,
+    Price, RecordPurchase, RefundPurchase, RegisterUser, Report, ResolveFraudFlag, RewardName,
 };
+use domain::fraud::{Address, Mailbox};
 use domain::rules::ProgramRules;
 use domain::{
-    AnyAggregate, AnyEvent, DisputeId, DisputeOutcome, Kind, ParticipantEvent, ParticipantId,
-    Profile, ProgramId, PurchaseId, RefundId, UserId,
+    AnyAggregate, AnyEvent, DisputeId, DisputeOutcome, FraudDecision, FraudFlagId, Kind,
+    ParticipantEvent, ParticipantId, Profile, ProgramId, PurchaseId, RefundId, UserId,
 };
 use serde_json::{Value, json};
 
@@ -155,20 +157,21 @@ impl Scene {
         assert!(self.tell(&Command::PublishProgram { program_id: program(), rules }));
     }
 
-    /// A sign-up with the code of `referrer`, if there is one.
-    pub(super) fn sign_up(&mut self, name: &str, referrer: Option<&str>) -> bool {
+    /// A sign-up with the code of `referrer`, if there is one. An address can be given instead of a name.
+    pub(super) fn sign_up(&mut self, address: &str, referrer: Option<&str>) -> bool {
+        let (name, domain) = address.split_once('@').unwrap_or((address, "example.com"));
         self.tell(&Command::RegisterUser(Box::new(RegisterUser {
             profile: Profile {
                 user_id: user(name),
                 username: name.into(),
-                email: format!("{name}@example.com"),
+                email: format!("{name}@{domain}"),
                 display_name: String::new(),
                 password_hash: None,
             },
             address_key: None,
             program_id: Some(program()),
             referral_code: referrer.map(|referrer| self.code(referrer)),
-            mailbox: None,
+            mailbox: Address::of_comparable(address).map(Mailbox::of),
             client_ip: None,
             fingerprint_key: None,
             api_key: None,
@@ -274,6 +277,33 @@ impl Scene {
             source_user_id: reward.source_user_id.clone(),
             purchase_id: reward.purchase_id.clone(),
         }))
+    }
+
+    /// Decides about all flags.
+    pub(super) fn decide(&mut self, decision: FraudDecision) {
+        let flags = self.memory.log.iter().filter(|event| event.stream.kind == Kind::FraudFlag);
+        let flags: BTreeSet<_> = flags.map(|event| event.stream.id.clone()).collect();
+        assert!(!flags.is_empty(), "nothing is flagged");
+        for flag in flags {
+            let resolve = ResolveFraudFlag {
+                flag_id: FraudFlagId::parse(&flag).unwrap(),
+                decision,
+                reverses_rewards: false,
+                note: None,
+                may_deactivate_staff: false,
+            };
+            assert!(self.tell(&Command::ResolveFraudFlag(Box::new(resolve))));
+        }
+    }
+
+    /// What follows for a purchase from a decision about a referral.
+    pub(super) fn settle(&mut self, id: &str) -> bool {
+        let (purchase_id, program_id) = (purchase(id), program());
+        self.tell(&Command::SettlePurchase { purchase_id, program_id })
+    }
+
+    pub(super) fn expire(&mut self, name: &str) -> bool {
+        self.tell(&Command::ExpireBalance(ParticipantId::new(&program(), &user(name))))
     }
 
     pub(super) fn days_pass(&mut self, days: i64) {

@@ -1,7 +1,7 @@
 //! Refunds, disputes and holds: logs of the domain's own decisions have no deviation, and each single change of one
 //! has.
 
-use domain::DisputeOutcome;
+use domain::{DisputeOutcome, FraudDecision};
 use serde_json::{Value, json};
 
 use super::scene::{
@@ -130,6 +130,11 @@ fn what_is_given_back_stays_within_the_cap() {
     is_right(&scene);
     let log = &scene.memory.log;
     is_found(&with(log, "RewardReversed", "/posting/amount", &json!(80)), "expected 30, found 80");
+    // What is not given back cannot be taken back again: of 80, 30 are left.
+    assert!(scene.dispute("one", "some", 600));
+    is_right(&scene);
+    let log = &scene.memory.log;
+    is_found(&with(log, "RewardMoved", "/posting/amount", &json!(30)), "expected 10, found 30");
 }
 
 #[test]
@@ -269,6 +274,84 @@ fn what_went_back_before_is_taken_from_what_is_made_up_for() {
     let log = &scene.memory.log;
     is_found(&without_type(log, "RewardReversed"), "expected RewardReversed");
     is_found(&with(log, "RewardGranted", "/posting/amount", &json!(50)), "expected 100, found 50");
+}
+
+#[test]
+fn what_was_not_used_expires_with_its_month_and_comes_back_to_its_lot() {
+    let rewards = [rate(1, 1_000, None), flat(2, 5, None)];
+    let mut scene = Scene::of(&rules(&json!({ "rewards": rewards, "expire_months": 1 })));
+    scene.line(&["ada", "bob", "cid"]);
+    assert!(scene.buy("one", "cid", 1_000));
+    // It is the 14th of November 2023.
+    scene.days_pass(20);
+    assert!(scene.buy("two", "cid", 2_000));
+    assert!(scene.refund("one", "part", 300) && scene.cancel("one", "part"));
+    is_right(&scene);
+    let log = &scene.memory.log;
+    let another = |of| with(log, of, "/posting/expire_time_us", &json!(super::NOW));
+    is_found(&another("RewardGranted"), "expires: expected 1706745600000000");
+    // Given back to the lot from which it was taken, not to that of the present month.
+    is_found(&another("RewardReversed"), "expires: expected 1704067200000000");
+
+    assert!(scene.expire("bob"));
+    assert!(!scene.memory.log.iter().any(|event| &*event.event_type == "BalanceExpired"));
+    scene.days_pass(30);
+    assert!(scene.expire("bob") && scene.expire("ada"));
+    is_right(&scene);
+    let log = &scene.memory.log;
+    is_found(&with(log, "BalanceExpired", "/posting/amount", &json!(-4)), "the end of 5 that");
+    let early = log.iter().map(|event| RecordedEvent {
+        recorded_at: domain::Timestamp(event.recorded_at.0.min(1_704_000_000_000_000)),
+        ..event.clone()
+    });
+    is_found(&early.collect::<Vec<_>>(), "expected a lot until 1704067200000000, found its end");
+    let end = log.iter().position(|event| &*event.event_type == "BalanceExpired").unwrap();
+    assert_eq!(deviations(&without(log, end)), [""; 0], "until the next lot ends");
+    let mut later = scene.clone();
+    later.days_pass(30);
+    assert!(later.expire("bob"));
+    is_right(&later);
+    is_found(&without(&later.memory.log, end), "the end of 100 that expire at 1704067200000000");
+
+    // What comes back to a lot that is over is in that of today.
+    assert!(scene.refund("one", "again", 1_000) && scene.cancel("one", "again"));
+    is_right(&scene);
+    let log = &scene.memory.log;
+    let own =
+        with(log, "RewardReversed", "/posting/expire_time_us", &json!(1_704_067_200_000_000_i64));
+    is_found(&own, "expires: expected 1709251200000000, found 1704067200000000");
+    scene.days_pass(30);
+    assert!(scene.expire("bob") && scene.expire("ada"));
+    is_right(&scene);
+}
+
+/// A referral that counts again is converted by the purchase that was the first, and by no other.
+#[test]
+fn a_purchase_that_is_not_the_first_any_more_converts_nothing() {
+    let earn_on = json!({ "first_purchase": { "used_by": "qualifying_purchase" } });
+    let changes = json!({
+        "rewards": [flat(1, 7, None)], "earn_on": earn_on,
+        "fraud_checks": { "disposable_domain": { "policy": "flag" } },
+    });
+    let mut scene = Scene::of(&rules(&changes));
+    scene.line(&["ada", "bob@disposable.example"]);
+    let bob = "bob";
+    assert!(scene.buy("one", bob, 150));
+    scene.decide(FraudDecision::Rejected);
+    assert!(scene.refund("one", "all", 150) && scene.buy("two", bob, 150));
+    // The second one is the first by now, until it is refunded, too.
+    assert!(scene.cancel("one", "all") && scene.refund("two", "all", 150));
+    scene.decide(FraudDecision::Released);
+    assert!(scene.settle("one") && scene.settle("two"));
+    is_right(&scene);
+    let mut log = scene.memory.log.clone();
+    let converted = log.iter().position(|event| &*event.event_type == "ReferralConverted").unwrap();
+    let updated = log[converted..].iter().position(|event| &*event.event_type == "ReferralUpdated");
+    for (index, command_events) in [(converted, Some(2)), (converted + updated.unwrap(), None)] {
+        let position = i64::try_from(log.len()).unwrap() + 1;
+        log.push(RecordedEvent { position, command_events, ..log[index].clone() });
+    }
+    is_found(&log, "expected nothing, found ReferralConverted");
 }
 
 #[test]

@@ -147,6 +147,25 @@ fn what_was_granted_goes_back_and_the_room_under_the_cap_is_free_again() {
 }
 
 #[test]
+fn what_a_cap_did_not_give_back_does_not_wait_for_a_dispute_either() {
+    let mut scene = commissions();
+    scene.order("first", "cem", 1_900_000, "INR");
+    scene.refund("first", "half", 950_000).unwrap();
+    scene.order("later", "cem", 2_000_000, "INR");
+    scene.cancel("first", "half").unwrap();
+    // Of 95,000 for the first purchase there are still 47,500: the later one has the room under the cap.
+    assert_eq!(scene.money("bea"), (0, 100_000, 100_000));
+    scene.dispute("first", "half", 950_000).unwrap();
+    assert_eq!(scene.money("bea"), (0, 100_000, 100_000), "nothing would be taken back");
+    scene.close("first", "half", DisputeOutcome::Lost).unwrap();
+    assert_eq!(scene.money("bea"), (0, 100_000, 100_000));
+    scene.dispute("first", "rest", 950_000).unwrap();
+    assert_eq!(scene.money("bea"), (47_500, 52_500, 100_000));
+    scene.close("first", "rest", DisputeOutcome::Lost).unwrap();
+    assert_eq!(scene.money("bea"), (0, 52_500, 52_500));
+}
+
+#[test]
 fn a_balance_can_become_negative_and_later_rewards_offset_that() {
     let mut scene = commissions();
     scene.order("order", "cem", 200_000, "INR");

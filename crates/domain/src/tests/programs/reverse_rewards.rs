@@ -163,6 +163,27 @@ fn both_sides_of_a_first_purchase_lose_it_and_the_next_one_can_be_the_first() {
 }
 
 #[test]
+fn a_purchase_that_another_one_has_replaced_converts_nothing_after_a_release() {
+    let mut scene = Scene::of(first_purchase_bonus());
+    scene.line(&["ana", "bea"]);
+    scene.purchase("first", "bea", 5_000, "USD", None).unwrap();
+    scene.decide("bea", FraudDecision::Rejected, false);
+    scene.refund_all("first", "USD", 5_000);
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Rejected));
+    scene.purchase("second", "bea", 5_000, "USD", None).unwrap();
+    scene.cancel("first", "all").unwrap();
+    // The second has become the first, so that nothing is given back; and then it is gone, too.
+    scene.refund_all("second", "USD", 5_000);
+    scene.decide("bea", FraudDecision::Released, false);
+    scene.settle(&["first", "second"]);
+    assert_eq!(scene.earned(["ana", "bea"]), [0, 0]);
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Pending));
+    scene.purchase("third", "bea", 5_000, "USD", None).unwrap();
+    assert_eq!(scene.earned(["ana", "bea"]), [1_000, 1_000]);
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Converted));
+}
+
+#[test]
 fn points_by_tier_follow_the_formula_down_and_up() {
     let mut scene = Scene::of(tiered_points());
     scene.sign_up("ana");

@@ -1,0 +1,155 @@
+//! What is available, and the parts of it that expire. These are followed entry by entry, because it depends on the order
+//! of entries from which lot something is taken.
+
+use std::collections::BTreeMap;
+
+use super::rules::{Expiry, Moment};
+use super::world::{Reward, User, World};
+
+/// How far back the end of a lot is moved that is to be over.
+pub const PAST_US: Moment = 10 * 365 * 24 * 60 * 60 * 1_000_000;
+
+/// Where a lot ends if all that end until a moment are over.
+pub fn moved(lot: Moment, now: Moment, until: Moment) -> Moment {
+    if lot > now && lot <= until { lot - PAST_US } else { lot }
+}
+
+/// What a member has available.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Account {
+    pub available: i64,
+    pub expired: i64,
+    /// How much of what is available expires, by when it does.
+    pub lots: BTreeMap<Moment, i64>,
+}
+
+impl Account {
+    /// Something comes, into a lot or for good. What pays a debt does not expire.
+    pub fn add(&mut self, amount: i64, lot: Option<Moment>) {
+        self.available += amount;
+        if let Some(lot) = lot.filter(|_| amount > 0) {
+            *self.lots.entry(lot).or_default() += amount;
+        }
+        let excess = self.lots.values().sum::<i64>() - self.available.max(0);
+        self.take_from_lots(excess.max(0), None);
+    }
+
+    /// Something goes: from a reward's own lot first, then from the next ones, and then from what does not expire.
+    pub fn take(&mut self, amount: i64, own: Option<Moment>) {
+        self.available -= amount;
+        self.take_from_lots(amount, own);
+    }
+
+    /// Something that has no lot comes or goes.
+    pub fn change(&mut self, amount: i64) {
+        if amount < 0 {
+            self.take(-amount, None);
+        } else {
+            self.add(amount, None);
+        }
+    }
+
+    fn take_from_lots(&mut self, mut amount: i64, own: Option<Moment>) {
+        let others: Vec<_> = self.lots.keys().copied().filter(|lot| Some(*lot) != own).collect();
+        for lot in own.into_iter().chain(others) {
+            if let Some(left) = self.lots.get_mut(&lot) {
+                let taken = amount.min(*left);
+                *left -= taken;
+                amount -= taken;
+            }
+        }
+        self.lots.retain(|_, left| *left > 0);
+    }
+
+    /// What is in lots that end until a moment is lost.
+    fn expire(&mut self, until: Moment) {
+        let lasting = self.lots.split_off(&(until + 1));
+        let lost: i64 = std::mem::replace(&mut self.lots, lasting).values().sum();
+        self.available -= lost;
+        self.expired += lost;
+    }
+}
+
+impl World {
+    /// Another part of a reward is available now.
+    pub fn follow_reward(&mut self, program: usize, before: &Reward, after: &mut Reward) {
+        let change = after.available() - before.available();
+        let expiry = self.programs[program].versions[after.version].expiry;
+        let lasting = before.lot.filter(|lot| *lot > self.now);
+        let lot = lasting.or_else(|| expiry.map(|of| of.lot(self.now)));
+        let account = self.account(program, after.earner);
+        if change < 0 {
+            account.take(-change, before.lot);
+        } else if change > 0 {
+            account.add(change, lot);
+            after.lot = lot.or(after.lot);
+        }
+    }
+
+    pub fn account(&mut self, program: usize, user: User) -> &mut Account {
+        &mut self.programs[program].member_mut(user).account
+    }
+
+    /// All lots that end until a moment are over.
+    pub fn end_lots(&mut self, until: Moment) {
+        let now = self.now;
+        let outcomes = self.purchases.values_mut().flat_map(|of| of.outcomes.values_mut());
+        let of_purchases = outcomes.flat_map(|of| &mut of.rewards);
+        let of_referrals = self.programs.iter_mut().flat_map(|of| &mut of.rewards);
+        for reward in of_purchases.chain(of_referrals) {
+            reward.lot = reward.lot.map(|lot| moved(lot, now, until));
+        }
+        for member in self.programs.iter_mut().flat_map(|of| &mut of.members) {
+            member.account.expire(until);
+        }
+    }
+}
+
+impl Expiry {
+    /// The lot of what becomes available now: the end of the month so many months after the present one.
+    pub fn lot(self, now: Moment) -> Moment {
+        const MINUTE_US: Moment = 60 * 1_000_000;
+        const DAY_US: Moment = 24 * 60 * MINUTE_US;
+        let ahead = self.zone.ahead_minutes() * MINUTE_US;
+        let today = (now + ahead).div_euclid(DAY_US);
+        // Months are counted by walking through them.
+        let (mut year, mut month, mut first_day) = (1970, 0, 0);
+        let mut left = self.months + 1;
+        loop {
+            let days = days_of(year, month);
+            first_day += days;
+            (year, month) = if month == 11 { (year + 1, 0) } else { (year, month + 1) };
+            if first_day > today {
+                left -= 1;
+            }
+            if left == 0 {
+                return first_day * DAY_US - ahead;
+            }
+        }
+    }
+}
+
+/// The days of a month, which is counted from 0.
+fn days_of(year: i64, month: usize) -> i64 {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    match month {
+        1 if is_leap => 29,
+        _ => [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month],
+    }
+}
+
+#[test]
+fn lots_end_with_the_months_of_the_zone() {
+    use super::rules::Zone;
+
+    let lot = |now: Moment, months, zone| Expiry { months, zone }.lot(now * 1_000_000) / 1_000_000;
+    // 2026-11-28T12:00:00Z.
+    let now = 1_795_867_200;
+    assert_eq!(lot(now, 1, Zone::Utc), 1_798_761_600, "2027-01-01T00:00:00Z");
+    assert_eq!(lot(now, 3, Zone::Utc), 1_803_859_200, "2027-03-01T00:00:00Z");
+    assert_eq!(lot(now, 12, Zone::Phoenix), 1_827_644_400, "2027-12-01T07:00:00Z");
+    // 2026-11-30T18:29:59Z is the last second of November in Kolkata.
+    assert_eq!(lot(1_796_063_399, 1, Zone::Kolkata), 1_798_741_800, "2026-12-31T18:30:00Z");
+    assert_eq!(lot(1_796_063_400, 1, Zone::Kolkata), 1_801_420_200, "2027-01-31T18:30:00Z");
+    assert_eq!(lot(1_796_063_400, 1, Zone::Utc), 1_798_761_600, "2027-01-01T00:00:00Z");
+}
