@@ -5,11 +5,11 @@
 //! - [`reasons`] is what waits for an event or an operator.
 //! - [`provider`] calls Stripe.
 //!
-//! An event is answered after it is kept and all that is due of its payments is recorded. Whatever fails before that is
-//! an error, and Stripe delivers the event again. Nothing is half: taking in changes nothing the second time, and what is
-//! due is found anew from what was told and what is recorded. Nothing is locked while a payment is settled. Two who
-//! settle the same payment can each act on what the other does not know yet, but each of them looks again after it has
-//! recorded something, until nothing is due.
+//! An event is answered after it is kept and all that is due of its payments is recorded. Whatever fails before that
+//! is an error, and Stripe delivers the event again. Nothing is half: taking in changes nothing the second time, and
+//! what is due is found anew from what was told and what is recorded. Nothing is locked while a payment is settled.
+//! Two who settle the same payment can each act on what the other does not know yet, but each of them looks again
+//! after it has recorded something, until nothing is due.
 
 mod intake;
 mod provider;

@@ -26,8 +26,8 @@ use domain::UserId;
 
 /// How long a call may take, from the look-up of the address to the last byte of the answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
-/// How many calls one server makes at the same time. Further ones are turned away at once, so that a provider that hangs
-/// takes nothing but these.
+/// How many calls one server makes at the same time. Further ones are turned away at once, so that a provider that
+/// hangs takes nothing but these.
 const MAX_CALLS: usize = 16;
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;

@@ -297,7 +297,7 @@ async fn a_repeated_request_is_answered_with_the_id_that_was_made_up_for_the_fir
     };
     let (first, again) = (send().await.refund.unwrap(), send().await.refund.unwrap());
     assert_eq!(first, again);
-    let known = client.purchase("order").await.unwrap().refunds;
+    let known = client.purchase("order").await.unwrap().purchase.unwrap().refunds;
     assert_eq!(
         known.iter().map(|refund| &refund.refund_id).collect::<Vec<_>>(),
         [&first.refund_id]

@@ -35,10 +35,13 @@ impl Lots {
 struct Account(Vec<(Moment, i64)>);
 
 impl Account {
-    /// Follows an entry, after which so much is available.
-    fn enter(&mut self, change: i64, lot: Option<Moment>, available: i64) {
+    /// Follows an entry, after which so much is available. What is taken back of something that never was in a lot
+    /// comes from what does not expire, as far as there is any.
+    fn enter(&mut self, change: i64, lot: Option<Moment>, available: i64, is_taken_back: bool) {
         if change < 0 {
-            self.take(change.saturating_neg(), lot);
+            if lot.is_some() || !is_taken_back {
+                self.take(change.saturating_neg(), lot);
+            }
         } else if let Some(lot) = lot {
             self.put(lot, change);
         }
@@ -134,6 +137,10 @@ fn of_reward(event: &RecordedEvent, fact: &ParticipantEvent) -> Option<OfReward>
         | ParticipantEvent::BalanceForfeited(_)
         | ParticipantEvent::BalanceSpent(_)
         | ParticipantEvent::SpendingReturned(_)
+        | ParticipantEvent::PayoutReserved(_)
+        | ParticipantEvent::PayoutPaid(_)
+        | ParticipantEvent::PayoutReleased(_)
+        | ParticipantEvent::PayoutReturned(_)
         | ParticipantEvent::ParticipantErased(_) => return None,
     };
     Some(OfReward { version, sequence, is_granted, is_by_tier })
@@ -149,6 +156,8 @@ pub(super) fn sort(oracle: &mut Oracle, event: &RecordedEvent, fact: &Participan
     let reward = of_reward(event, fact);
     if let ParticipantEvent::BalanceExpired(_) = fact {
         check_end(oracle, event, person, found, change);
+    } else if reward.is_none() {
+        check_part(oracle, event, fact, person, (found, change));
     } else {
         let expected = expected(oracle, event, reward.as_ref(), person, change);
         oracle.unless(expected.contains(&found), event, || {
@@ -156,6 +165,10 @@ pub(super) fn sort(oracle: &mut Oracle, event: &RecordedEvent, fact: &Participan
             format!("expires: expected {expected}, found {}", shown(found))
         });
     }
+    let is_taken_back = match fact {
+        ParticipantEvent::PurchaseCredited(_) => true,
+        _ => reward.is_some(),
+    };
     let lots = &mut oracle.world.lots;
     let sequence = reward.and_then(|reward| reward.sequence);
     if let (Some(lot), Some(sequence), 1..) = (found, sequence, change) {
@@ -163,7 +176,7 @@ pub(super) fn sort(oracle: &mut Oracle, event: &RecordedEvent, fact: &Participan
     }
     if found.is_some() || lots.accounts.contains_key(&person) {
         let account = lots.accounts.entry(person).or_default();
-        account.enter(change, found, posting.after.available);
+        account.enter(change, found, posting.after.available, is_taken_back);
         if account.0.is_empty() {
             lots.accounts.remove(&person);
         }
@@ -180,8 +193,42 @@ fn shown(lot: Option<Moment>) -> String {
     lot.map_or_else(|| "never".into(), |lot| lot.to_string())
 }
 
-/// The lots that an entry can name: of what is added to a reward or granted, that to which it goes; of what is taken from
-/// a reward, its own. What is no reward has none, nor have points by tier, which never expire.
+/// Which lot a part of something names that is no reward: of what is spent, the next one; of what is given back, one
+/// that is not over; of a credit that goes back, one that there is. Everything else names none.
+fn check_part(
+    oracle: &mut Oracle,
+    event: &RecordedEvent,
+    fact: &ParticipantEvent,
+    person: PersonIndex,
+    (found, change): (Option<Moment>, i64),
+) {
+    let known = oracle.world.lots.accounts.get(&person).map_or(&[][..], |account| &account.0);
+    let next = known.first().copied();
+    let is_lasting = found.is_none_or(|lot| lot > event.recorded_at.0.saturating_sub(APPEND_US));
+    let is_right = match fact {
+        ParticipantEvent::BalanceSpent(_) | ParticipantEvent::PayoutReserved(_) => match next {
+            Some((lot, amount)) => found == Some(lot) && change.saturating_neg() <= amount,
+            None => found.is_none(),
+        },
+        ParticipantEvent::PurchaseCredited(_) if change < 0 => {
+            found.is_none_or(|found| known.iter().any(|(lot, _)| *lot == found))
+        }
+        ParticipantEvent::PurchaseCredited(_)
+        | ParticipantEvent::SpendingReturned(_)
+        | ParticipantEvent::PayoutReleased(_)
+        | ParticipantEvent::PayoutReturned(_) => is_lasting,
+        // What is paid was taken of its lots before.
+        ParticipantEvent::PayoutPaid(_) => change == 0,
+        _ => found.is_none(),
+    };
+    oracle.unless(is_right, event, || {
+        let next = next.map_or_else(|| "none".into(), |(lot, amount)| format!("{amount} at {lot}"));
+        format!("a lot: the next is {next}, found {change} at {}", shown(found))
+    });
+}
+
+/// The lots that the entry of a reward can name: of what is added or granted, that to which it goes; of what is taken
+/// from it, its own. Points by tier have none, because they never expire.
 fn expected(
     oracle: &Oracle,
     event: &RecordedEvent,
@@ -259,13 +306,19 @@ mod tests {
     #[test]
     fn the_next_lot_is_taken_from_first_unless_a_reward_has_its_own() {
         let mut account = Account::default();
-        account.enter(20, Some(2), 20);
-        account.enter(10, Some(1), 30);
-        account.enter(-5, Some(2), 25);
-        account.enter(-12, None, 13);
+        account.enter(20, Some(2), 20, false);
+        account.enter(10, Some(1), 30, false);
+        account.enter(-5, Some(2), 25, true);
+        account.enter(-12, None, 13, false);
         assert_eq!(account.0, [(2, 13)]);
-        account.enter(-20, None, -7);
-        account.enter(10, Some(3), 3);
+        account.enter(-20, None, -7, false);
+        account.enter(10, Some(3), 3, false);
         assert_eq!(account.0, [(3, 3)]);
+        // Something without a lot leaves lots alone while there is enough besides them.
+        account.enter(7, None, 10, false);
+        account.enter(-7, None, 3, true);
+        assert_eq!(account.0, [(3, 3)]);
+        account.enter(-1, None, 2, true);
+        assert_eq!(account.0, [(3, 2)]);
     }
 }

@@ -1,7 +1,7 @@
 //! The parts of a command that are judged one after the other.
 //!
-//! What a payment provider tells of a payment is one command: a purchase, and what went back of it. Each refund and each
-//! dispute is followed by its own consequences, which rest on what those before it have left.
+//! What a payment provider tells of a payment is one command: a purchase, and what went back of it. Each refund and
+//! each dispute is followed by its own consequences, which rest on what those before it have left.
 
 use domain::PurchaseEvent;
 

@@ -41,7 +41,7 @@ impl Scene {
         assert!(self.tell(&Command::EndPayoutCollection { payout: payout(id), collected }));
     }
 
-    fn pay(&mut self, id: &str, name: &str) {
+    fn pay_out(&mut self, id: &str, name: &str) {
         assert!(self.tell(&Command::ConfirmPayout(Box::new(ConfirmPayout {
             payout: payout(id),
             user_id: Some(user(name)),
@@ -128,7 +128,7 @@ fn each_step_of_a_line_moves_what_the_line_says_and_nothing_else() {
     is_found(&without_type(log, "PayoutLineReserved"), "expected nothing, found PayoutReserved");
     is_found(&with(log, "PayoutCollected", "/total_minor", &json!(199)), "are said to come to");
 
-    scene.pay("may", "bob");
+    scene.pay_out("may", "bob");
     is_right(&scene);
     let log = &scene.memory.log;
     is_found(&with(log, "PayoutPaid", "/posting/amount", &json!(-149)), "amount: expected -150");
@@ -156,7 +156,7 @@ fn a_line_that_is_paid_twice_is_found() {
     scene.create("may");
     scene.collect("may", "bob", 150);
     scene.end_collection("may", 1, 150, 0);
-    scene.pay("may", "bob");
+    scene.pay_out("may", "bob");
     is_right(&scene);
     let log = &scene.memory.log;
     let (line, paid) = (&log[log.len() - 2], &log[log.len() - 1]);
@@ -193,7 +193,7 @@ fn nobody_is_paid_who_could_not_be_and_what_comes_back_to_the_erased_is_forfeite
     skipped.payload = reserved.to_string().into();
     is_found(&log, "for somebody active");
 
-    scene.pay("may", "bob");
+    scene.pay_out("may", "bob");
     assert!(scene.erase("bob"));
     scene.send_back("may", "bob");
     is_right(&scene);
