@@ -7,7 +7,7 @@ use domain::{
     ReferralStatus, RewardGranted, TierPot,
 };
 
-use super::deals::Reward;
+use super::deals::{Reward, short};
 use super::remember::Recorded;
 use super::rulebook::tiers_of;
 use super::world::{Awaited, Level, OwnRewards, PersonIndex, Tie, World};
@@ -101,7 +101,9 @@ impl World {
                     tie.converted_by_itself = converted.purchase_id.is_none();
                 }
                 if let Some(version) = converted.program_version {
-                    person.own = Some(Box::new(OwnRewards { version, rewards }));
+                    // Converting again does not change what is taken back because of others.
+                    let rejected_from = person.own.as_ref().and_then(|own| own.rejected_from);
+                    person.own = Some(Box::new(OwnRewards { version, rewards, rejected_from }));
                 }
             }
             ParticipantEvent::ReferralUpdated(updated) => {
@@ -122,6 +124,7 @@ impl World {
                 let rewards = self.own_rewards(program_id, &changed.rewards);
                 if let Some(own) = &mut self.person_mut(person).own {
                     own.rewards = rewards;
+                    own.rejected_from = changed.rejected_from_level.map(short);
                 }
             }
             ParticipantEvent::RewardGranted(granted) => {

@@ -1,6 +1,7 @@
 //! What happens to a purchase after it was recorded: refunds, disputes, holds and rejected referrals. Here it is
 //! checked whether that can happen, and taken over.
 
+use domain::rules::MAX_LEVEL;
 use domain::{PurchaseEvent, RewardGranted};
 
 use super::deals::{DealIndex, short};
@@ -130,10 +131,10 @@ pub(super) fn is_reached(event: &RecordedEvent, moment: Moment) -> bool {
 }
 
 /// The lowest level that nobody keeps a reward of, because a referral in the line was rejected with what it had earned.
-/// The line begins with `person`, who is `steps` above the source.
+/// The line begins with `person`, who is `steps` above the source, and ends with the last one whom a rule can pay.
 pub(super) fn rejected_from(world: &World, person: PersonIndex, steps: u8) -> Option<u8> {
     let mut at = Some(person);
-    for step in steps..=u8::MAX {
+    for step in steps..short(MAX_LEVEL) {
         let tie = at.and_then(|at| world.person(at).referral)?;
         if tie.is_taken_back() {
             // Without the source's own referral not even the source earns anything.

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use domain::{ParticipantEvent, ReferralConverted, ReferralRewardsChanged};
 
-use super::deals::Reward;
+use super::deals::{Reward, short};
 use super::effect::{Effect, Value};
 use super::fields::{OwnReward, own_fields};
-use super::inputs::is_reached;
+use super::inputs::{self, is_reached};
 use super::price::Price;
 use super::settle::{Settling, Standing};
 use super::world::{PersonIndex, Tie, World};
@@ -71,7 +71,7 @@ pub(super) fn sort(
     let (program_id, user_id) = split(&event.stream.id);
     let referee = oracle.world.person_index(program_id, user_id);
     let Some(own) = &oracle.world.person(referee).own else { return };
-    let before = own.rewards.clone();
+    let (before, rejected_from) = (own.rewards.clone(), own.rejected_from);
     let mut after = before.clone();
     let mut is_early = false;
     for reward in &mut after {
@@ -88,12 +88,19 @@ pub(super) fn sort(
         "expected a hold period that lasts longer, found its end".into()
     });
     let is_changed = before != after;
+    let Some(tie) = oracle.world.person(referee).referral else { return };
+    let now_rejected_from = changed.rejected_from_level.map(short);
+    let is_lost_otherwise = now_rejected_from != rejected_from;
+    let expected = inputs::rejected_from(&oracle.world, tie.referrer, 1);
+    oracle.unless(!is_lost_otherwise || expected == now_rejected_from, event, || {
+        format!("rejected from level: expected {expected:?}, found {now_rejected_from:?}")
+    });
     if let Some(own) = &mut oracle.world.person_mut(referee).own {
         own.rewards.clone_from(&after);
+        own.rejected_from = now_rejected_from;
     }
-    let tie = oracle.world.person(referee).referral;
-    if let Some(tie) = tie.filter(|_| is_changed) {
-        judgement.own.push(OwnBefore { referee, rewards: before, tie });
+    if is_changed || is_lost_otherwise {
+        judgement.own.push(OwnBefore { referee, rewards: before, tie, rejected_from });
     }
 }
 
@@ -107,8 +114,8 @@ pub(super) fn sort_standing(
     if let Some(own) = &oracle.world.person(referee).own
         && before.is_taken_back() != after.is_taken_back()
     {
-        let rewards = own.rewards.clone();
-        judgement.own.push(OwnBefore { referee, rewards, tie: *before });
+        let (rewards, rejected_from) = (own.rewards.clone(), own.rejected_from);
+        judgement.own.push(OwnBefore { referee, rewards, tie: *before, rejected_from });
     }
 }
 
@@ -117,6 +124,7 @@ pub(super) struct OwnBefore {
     referee: PersonIndex,
     rewards: Vec<Reward>,
     tie: Tie,
+    rejected_from: Option<u8>,
 }
 
 /// What must become of the rewards that a referral itself earned.
@@ -124,12 +132,13 @@ pub(super) fn of_own(world: &World, before: &OwnBefore) -> Vec<Effect> {
     let person = world.person(before.referee);
     let (Some(own), Some(tie)) = (&person.own, person.referral) else { return Vec::new() };
     let Some(version) = world.version(person.program, own.version) else { return Vec::new() };
-    let standing = |tie: &Tie| Standing {
+    let standing = |tie: &Tie, lost_from| Standing {
         price: Price::OF_A_REFERRAL,
         stands: !tie.is_taken_back(),
-        lost_from: None,
+        lost_from,
     };
-    let (was, now) = (standing(&before.tie), standing(&tie));
+    let was = standing(&before.tie, before.rejected_from);
+    let now = standing(&tie, own.rejected_from);
     let source = before.referee;
     let settling = Settling { world, version, source, purchase_id: None, was, now, tie: None };
     let mut effects = Vec::new();
@@ -140,7 +149,7 @@ pub(super) fn of_own(world: &World, before: &OwnBefore) -> Vec<Effect> {
         reward.reversed_minor = added(reward.reversed_minor, reversed);
         reward.pending_minor = added(reward.pending_minor, pending);
     }
-    if settled != before.rewards {
+    if settled != before.rewards || own.rejected_from != before.rejected_from {
         let fields = own_rewards_fields(world, &settled);
         effects.push(world.expect(source, "ReferralRewardsChanged", fields));
     }

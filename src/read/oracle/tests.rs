@@ -1,5 +1,5 @@
-//! Logs written by hand, with and without deviations; in [`settlements`], [`payments`] and [`random`]
-//! logs of the domain's decisions.
+//! Logs written by hand, with and without deviations; in [`settlements`], [`rejections`], [`payments`]
+//! and [`random`] logs of the domain's decisions.
 //! Logs that a server wrote are judged in `tests/durability/oracle.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
@@ -8,6 +8,7 @@ mod memory;
 mod payments;
 mod payouts;
 mod random;
+mod rejections;
 mod scene;
 mod settlements;
 mod standing;

@@ -117,6 +117,8 @@ pub(super) struct OwnRewards {
     /// The version by which it did.
     pub(super) version: u32,
     pub(super) rewards: Vec<Reward>,
+    /// The level from which on they are taken back.
+    pub(super) rejected_from: Option<u8>,
 }
 
 /// What a participant received from one level.

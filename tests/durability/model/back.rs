@@ -274,7 +274,7 @@ impl World {
             self.settle_in(id, program);
         } else if outcome.stands {
             // A referral that counts again without having lost anything is converted by what it has earned.
-            self.convert_again(program, buyer, outcome.converted);
+            self.convert_again(program, id);
         }
     }
 
@@ -393,7 +393,7 @@ impl World {
             }
             (false, true) => {
                 if !outcome.rewards.is_empty() {
-                    self.convert_again(program, buyer, outcome.converted);
+                    self.convert_again(program, id);
                 }
                 self.programs[program].member_mut(buyer).use_first(id, outcome.first_use);
             }

@@ -293,13 +293,16 @@ impl World {
         }
     }
 
-    /// A purchase converts again what it once converted, or what is pending by now.
-    pub fn convert_again(&mut self, program: usize, buyer: User, converted: Option<bool>) {
-        if self.convert(program, buyer, false).is_some()
-            && let Some(inactive) = converted
-        {
-            self.programs[program].referral_mut(buyer).converted_while_inactive = inactive;
-        }
+    /// A purchase converts again what it once converted, or what is pending by now, and remembers it.
+    pub fn convert_again(&mut self, program: usize, id: usize) {
+        let buyer = self.purchases[&id].buyer;
+        let Some(inactive) = self.convert(program, buyer, false) else { return };
+        let outcomes = &mut self.purchases.get_mut(&id).unwrap().outcomes;
+        let outcome = outcomes.get_mut(&program).unwrap();
+        let inactive = *outcome.converted.get_or_insert(inactive);
+        outcome.first_use = FirstUse::Enough;
+        self.programs[program].referral_mut(buyer).converted_while_inactive = inactive;
+        self.programs[program].member_mut(buyer).use_first(id, FirstUse::Enough);
     }
 
     /// After a release: what purchases of the referee, and of those below, did not earn because the referral did not

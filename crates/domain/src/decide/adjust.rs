@@ -181,7 +181,7 @@ fn is_same(work: &mut dyn Work, one: &Staff, other: &Staff) -> Result<bool, Halt
 }
 
 /// The person behind a caller: who has logged in, or has created the key; `None` if nobody is known to.
-fn person(work: &mut dyn Work, staff: &Staff) -> Result<Option<UserId>, Halt> {
+pub(super) fn person(work: &mut dyn Work, staff: &Staff) -> Result<Option<UserId>, Halt> {
     match staff {
         Staff { user_id: Some(user_id), .. } => Ok(Some(user_id.clone())),
         Staff { key_id: Some(key_id), .. } => {

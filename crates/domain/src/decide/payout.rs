@@ -1,7 +1,7 @@
 //! Payouts: what is decided about a whole payout, and what operators say about one line of it. What jobs do line by line
 //! is in `payout_lines`.
 
-use crate::decide::adjust::repeated;
+use crate::decide::adjust::{person, repeated};
 use crate::decide::payout_lines::{existing_line, fail_line, pay_line, send_back};
 use crate::{
     Approval, ApprovalCommand, ApprovalId, ApprovalState, ApprovalSubject, Asked, Halt, OwnEvent,
@@ -128,7 +128,7 @@ pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), 
         if line.state() != PayoutLineState::Reserved {
             return Err(Refusal::PayoutLineDecided { line_id, state: line.state() }.into());
         }
-        (line.amount_minor(), by.user_id.as_ref() == Some(user_id))
+        (line.amount_minor(), person(work, by)?.as_ref() == Some(user_id))
     } else {
         let is_same = payout.provider_reference() == reference;
         match payout.state() {

@@ -10,7 +10,7 @@ use crate::purchase::PurchaseReferralRejected;
 use crate::rules::MAX_LEVEL;
 use crate::{
     Halt, Participant, ParticipantId, Program, ProgramId, Purchase, PurchaseCommand, PurchaseId,
-    Refusal, Work, load,
+    ReferralStatus, Refusal, Work, load, tell,
 };
 
 /// Takes back from the rewards of a purchase what the referrals in its line demand, or gives it back.
@@ -36,11 +36,16 @@ pub(super) fn settle_purchase(
     let version = program.version(outcome.program_version);
     let version = version.ok_or(Halt::Broken("a reward by no version of a program"))?;
     let buyer = load::<Participant>(work, &buyer_id)?;
+    let is_pending = buyer.referral().is_some_and(|of| of.status == ReferralStatus::Pending);
     let is_first = settle::is_first(&version.rules, outcome, &buyer, purchase_id);
-    if is_first && settle::earns(&purchase, &program, outcome) {
-        conversions::convert(work, &buyer_id, purchase_id, outcome)?;
+    if !is_pending || !is_first || !settle::earns(&purchase, &program, outcome) {
+        return Ok(());
     }
-    Ok(())
+    conversions::convert(work, &buyer_id, purchase_id, outcome)?;
+    // A purchase remembers what the commands with an event of its own did. It must know that it has converted the
+    // referral, to undo that and to give it back as it was.
+    let counts_again = PurchaseReferralRejected { program_id: program_id.clone(), from_level };
+    tell::<Purchase>(work, purchase_id, PurchaseCommand::RejectReferral(counts_again)).map(drop)
 }
 
 /// Takes back from what a referral itself earned what the referrals further up its line demand, or gives it back.

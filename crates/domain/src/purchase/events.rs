@@ -181,7 +181,8 @@ pub struct HoldPeriodEnded {
     pub levels: Vec<u32>,
 }
 
-/// A referral behind the purchase was rejected together with what it had earned, or counts again.
+/// A referral behind the purchase was rejected together with what it had earned, or counts again. If nothing was taken
+/// back between the two, the level is what it was before: then the purchase has converted the buyer's referral.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PurchaseReferralRejected {

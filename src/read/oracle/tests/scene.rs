@@ -281,6 +281,15 @@ impl Scene {
 
     /// Decides about all flags.
     pub(super) fn decide(&mut self, decision: FraudDecision) {
+        self.decide_all(decision, false);
+    }
+
+    /// Rejects all that is flagged, with what was earned through it.
+    pub(super) fn take_back(&mut self) {
+        self.decide_all(FraudDecision::Rejected, true);
+    }
+
+    fn decide_all(&mut self, decision: FraudDecision, reverses_rewards: bool) {
         let flags = self.memory.log.iter().filter(|event| event.stream.kind == Kind::FraudFlag);
         let flags: BTreeSet<_> = flags.map(|event| event.stream.id.clone()).collect();
         assert!(!flags.is_empty(), "nothing is flagged");
@@ -288,7 +297,7 @@ impl Scene {
             let resolve = ResolveFraudFlag {
                 flag_id: FraudFlagId::parse(&flag).unwrap(),
                 decision,
-                reverses_rewards: false,
+                reverses_rewards,
                 note: None,
                 may_deactivate_staff: false,
             };
@@ -300,6 +309,11 @@ impl Scene {
     pub(super) fn settle(&mut self, id: &str) -> bool {
         let (purchase_id, program_id) = (purchase(id), program());
         self.tell(&Command::SettlePurchase { purchase_id, program_id })
+    }
+
+    /// What follows from it for somebody's referral.
+    pub(super) fn settle_referral(&mut self, name: &str) -> bool {
+        self.tell(&Command::SettleReferral(ParticipantId::new(&program(), &user(name))))
     }
 
     pub(super) fn expire(&mut self, name: &str) -> bool {

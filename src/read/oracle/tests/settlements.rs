@@ -9,19 +9,24 @@ use super::scene::{
 };
 use crate::store::RecordedEvent;
 
-fn is_right(scene: &Scene) {
+pub(super) fn is_right(scene: &Scene) {
     assert_eq!(scene.deviations(), [""; 0]);
     assert_eq!(faults(&scene.memory.log), [""; 0]);
 }
 
 /// Checks that the oracle finds something in the log that contains the text.
-fn is_found(log: &[RecordedEvent], what: &str) {
+pub(super) fn is_found(log: &[RecordedEvent], what: &str) {
     let deviations = deviations(log);
     assert!(deviations.iter().any(|found| found.contains(what)), "{what}: {deviations:#?}");
 }
 
 /// Sets a number of the last event of a type.
-fn with(log: &[RecordedEvent], event_type: &str, field: &str, value: &Value) -> Vec<RecordedEvent> {
+pub(super) fn with(
+    log: &[RecordedEvent],
+    event_type: &str,
+    field: &str,
+    value: &Value,
+) -> Vec<RecordedEvent> {
     let last = log.iter().rfind(|event| &*event.event_type == event_type).unwrap();
     let last = last.payload.clone();
     changed(log, |of, payload| {

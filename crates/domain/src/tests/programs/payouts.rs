@@ -11,10 +11,10 @@ use crate::decide::{
 use crate::rules::ProgramRules;
 use crate::tests::scene::{PROGRAM, Scene, member, program, refused, user};
 use crate::{
-    AdjustmentId, ApprovalId, ApprovalSubject, EntryKind, Halt, LotPart, ParticipantEvent, Payout,
-    PayoutCollected, PayoutId, PayoutKey, PayoutLine, PayoutLineEvent, PayoutLineId,
-    PayoutLineState, PayoutMethod, PayoutState, Personal, ProviderReference, Refusal, SkipReason,
-    Staff,
+    AdjustmentId, ApiKey, ApiKeyCreated, ApiKeyId, ApprovalId, ApprovalSubject, EntryKind, Halt,
+    KeyRole, LotPart, ParticipantEvent, Payout, PayoutCollected, PayoutId, PayoutKey, PayoutLine,
+    PayoutLineEvent, PayoutLineId, PayoutLineState, PayoutMethod, PayoutState, Personal,
+    ProviderReference, Refusal, SkipReason, Staff,
 };
 
 const LIMIT: i64 = 7_000;
@@ -122,6 +122,28 @@ impl Scene {
             user_id: name.map(user),
             provider_reference,
             by: person(by),
+            limit_minor: LIMIT,
+        };
+        self.tell(&Command::ConfirmPayout(Box::new(confirm)))
+    }
+
+    /// Confirms a line with an API key that somebody has created.
+    fn confirm_with_key_of(&mut self, creator: &str, id: &str, name: &str) -> Result<(), Halt> {
+        let key_id = ApiKeyId::parse(&format!("by-{creator}")).unwrap();
+        let created = ApiKeyCreated {
+            role: KeyRole::Admin,
+            user_id: None,
+            rpcs: None,
+            program_ids: None,
+            expire_time_us: None,
+            creator_user_id: Some(user(creator)),
+        };
+        self.memory.given::<ApiKey>(&key_id, created.into());
+        let confirm = ConfirmPayout {
+            payout: payout(id),
+            user_id: Some(user(name)),
+            provider_reference: None,
+            by: Staff { user_id: None, key_id: Some(key_id) },
             limit_minor: LIMIT,
         };
         self.tell(&Command::ConfirmPayout(Box::new(confirm)))
@@ -359,6 +381,18 @@ fn a_refund_after_the_payout_makes_a_debt_which_the_next_payout_offsets() {
     let paid = |event: &ParticipantEvent| matches!(event, ParticipantEvent::PayoutPaid(_));
     let mut later = scene.memory.participant_events_since(mark);
     assert!(!later.any(|(_, event)| paid(event)), "what was paid stays as it was");
+}
+
+#[test]
+fn a_line_of_ones_own_waits_also_if_it_is_confirmed_with_a_key_of_ones_own() {
+    let mut scene = Scene::with_payout("may");
+    scene.confirm_with_key_of("ana", "may", "ana").unwrap();
+    assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Reserved);
+    scene.approve_by("otto", approval("may", Some("ana"), 1)).unwrap();
+    assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Paid);
+    let mut scene = Scene::with_payout("may");
+    scene.confirm_with_key_of("otto", "may", "ana").unwrap();
+    assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Paid);
 }
 
 #[test]
