@@ -86,7 +86,7 @@ impl<'a> Types<'a> {
                 format!(
                     "if !pb::{}::is_valid(value) {{ found.add(path, value, {:?}); }}",
                     of.name(),
-                    values(of)
+                    values(of, message.name())
                 )
             }
             Type::Message if self.messages.contains_key(field.type_name()) => {
@@ -130,12 +130,18 @@ impl<'a> Types<'a> {
     }
 }
 
-/// The values that a client can choose, in words: `A (1), B (2) or C (3)`.
-fn values(of: &EnumDescriptorProto) -> String {
+/// Values that answers have, and that handlers refuse in a request.
+const ANSWERS_ONLY: [(&str, &str); 2] = [
+    ("CloseDisputeRequest", "DISPUTE_STATE_OPEN"),
+    ("ListApprovalsRequest", "APPROVAL_STATE_WAIVED"),
+];
+
+/// The values that a client can choose in a message, in words: `A (1), B (2) or C (3)`.
+fn values(of: &EnumDescriptorProto, message: &str) -> String {
     let values: Vec<String> = of
         .value
         .iter()
-        .filter(|value| value.number() != 0)
+        .filter(|value| value.number() != 0 && !ANSWERS_ONLY.contains(&(message, value.name())))
         .map(|value| format!("{} ({})", value.name(), value.number()))
         .collect();
     match values.split_last() {

@@ -111,6 +111,12 @@ impl Principal {
         matches!(self.role(), Some(Role::Admin | Role::Operator | Role::Service))
     }
 
+    /// Whether the caller is an operator, or may do what operators do.
+    #[must_use]
+    pub fn is_operator(&self) -> bool {
+        matches!(self.role(), Some(Role::Admin | Role::Operator))
+    }
+
     /// The username of another user, if the caller may see it. People log in by it, so users see the name that
     /// others chose to be shown, and no username but of those whom they referred.
     #[must_use]

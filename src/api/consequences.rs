@@ -44,17 +44,15 @@ impl Consequences {
     }
 
     pub(super) fn enter(&mut self, id: &ParticipantId, event: &ParticipantEvent) {
-        let reward_id = |sequence: Option<i64>| sequence.map(|sequence| format!("{id}/{sequence}"));
         match event {
-            ParticipantEvent::RewardReversed(reversed) => {
-                let reward_id = reward_id(Some(reversed.reward_sequence));
-                self.add(id, reward_id, reversed.level, &reversed.posting);
+            ParticipantEvent::RewardReversed(of) => {
+                self.add(reversal(id, of.level, Some(of.reward_sequence), &of.posting));
             }
-            ParticipantEvent::RewardMoved(moved) => {
-                self.add(id, reward_id(moved.reward_sequence), moved.level, &moved.posting);
+            ParticipantEvent::RewardMoved(of) => {
+                self.add(reversal(id, of.level, of.reward_sequence, &of.posting));
             }
             ParticipantEvent::PurchaseCredited(PurchaseCredited { posting, .. }) => {
-                self.add(id, None, 0, posting);
+                self.add(reversal(id, 0, None, posting));
             }
             ParticipantEvent::ReferralConverted(_) => {
                 self.converted.push(id.program_id.to_string());
@@ -90,37 +88,41 @@ impl Consequences {
         }
     }
 
-    /// Adds a posting to what became of a reward or, without an id, of the credit for the purchase itself.
-    fn add(
-        &mut self,
-        id: &ParticipantId,
-        reward_id: Option<String>,
-        level: u32,
-        posting: &Posting,
-    ) {
-        let (program_id, user_id) = (id.program_id.to_string(), id.user_id.to_string());
-        let reward_id = reward_id.unwrap_or_default();
+    /// Adds to what became of the same reward or of the credit for the purchase itself.
+    fn add(&mut self, reversal: pb::RewardReversal) {
         let is_same = |of: &&mut pb::RewardReversal| {
-            of.program_id == program_id && of.user_id == user_id && of.reward_id == reward_id
+            of.program_id == reversal.program_id
+                && of.user_id == reversal.user_id
+                && of.reward_id == reversal.reward_id
         };
-        let (change, pending) = (posting.balance_change(), posting.pending_change());
-        if let Some(known) = self.reversals.iter_mut().find(is_same) {
-            let sum = |sum: &mut Option<pb::Money>, amount: i64| {
-                if let Some(sum) = sum {
-                    sum.minor_units = sum.minor_units.saturating_add(amount);
-                }
-            };
-            sum(&mut known.amount, change);
-            sum(&mut known.pending_change, pending);
+        let Some(known) = self.reversals.iter_mut().find(is_same) else {
+            self.reversals.push(reversal);
             return;
-        }
-        self.reversals.push(pb::RewardReversal {
-            program_id,
-            user_id,
-            reward_id,
-            level: count(level),
-            amount: Some(money(&posting.unit, change)),
-            pending_change: Some(money(&posting.unit, pending)),
-        });
+        };
+        let sum = |sum: &mut Option<pb::Money>, more: Option<pb::Money>| {
+            if let (Some(sum), Some(more)) = (sum, more) {
+                sum.minor_units = sum.minor_units.saturating_add(more.minor_units);
+            }
+        };
+        sum(&mut known.amount, reversal.amount);
+        sum(&mut known.pending_change, reversal.pending_change);
+    }
+}
+
+/// What a posting did to a reward or, without a sequence, to the credit for the purchase itself.
+pub(super) fn reversal(
+    id: &ParticipantId,
+    level: u32,
+    reward_sequence: Option<i64>,
+    posting: &Posting,
+) -> pb::RewardReversal {
+    let reward_id = reward_sequence.map(|sequence| format!("{id}/{sequence}"));
+    pb::RewardReversal {
+        program_id: id.program_id.to_string(),
+        user_id: id.user_id.to_string(),
+        reward_id: reward_id.unwrap_or_default(),
+        level: count(level),
+        amount: Some(money(&posting.unit, posting.balance_change())),
+        pending_change: Some(money(&posting.unit, posting.pending_change())),
     }
 }

@@ -70,10 +70,17 @@ impl From<Refusal> for ApiError {
                 R::DisputeNotFound,
                 &[("purchase_id", purchase_id), ("dispute_id", dispute_id)],
             ),
-            Refusal::DisputeClosedAlready { purchase_id, dispute_id } => status(
-                R::DisputeAlreadyClosed,
-                &[("purchase_id", purchase_id), ("dispute_id", dispute_id)],
-            ),
+            Refusal::DisputeClosedAlready { purchase_id, dispute_id, amount_minor, outcome } => {
+                status(
+                    R::DisputeAlreadyClosed,
+                    &[
+                        ("purchase_id", purchase_id),
+                        ("dispute_id", dispute_id),
+                        ("outcome", &outcome.as_str()),
+                        ("amount_minor", amount_minor),
+                    ],
+                )
+            }
             Refusal::DisputeExceedsPurchase { purchase_id, paid_minor } => status(
                 R::DisputeExceedsPurchase,
                 &[("purchase_id", purchase_id), ("paid_minor", paid_minor)],

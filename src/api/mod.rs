@@ -56,6 +56,7 @@ mod referral;
 mod reflection;
 mod responses;
 mod reward;
+mod reward_state;
 mod schema_watch;
 mod server;
 mod services;

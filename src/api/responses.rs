@@ -193,6 +193,8 @@ pub(super) fn reward(event: &RecordedEvent, granted: &RewardGranted) -> pb::Rewa
         reversed: None,
         pending: None,
         release_time: granted.release_time_us.map(time),
+        hold_reasons: Vec::new(),
+        hold_note: String::new(),
     }
 }
 

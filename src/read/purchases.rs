@@ -4,7 +4,7 @@ use sqlx::Row;
 
 use super::{At, Freshness, ReadError, Reads, models, sql};
 use crate::store::{RecordedEvent, in_time, log};
-use domain::{ProgramId, Timestamp, UserId};
+use domain::{Kind, ProgramId, Timestamp, UserId};
 
 /// How many purchases are examined for one page of a program's purchases before it is returned incomplete. No read
 /// model holds the programs of a purchase: a row per purchase and program would cost every purchase more than such a
@@ -27,7 +27,7 @@ pub struct PurchaseFilter {
 /// A page of purchases.
 #[derive(Debug, Default)]
 pub struct PurchasePage {
-    /// Newest first: for each, the events of the command that recorded it.
+    /// Newest first: for each, the events of the commands that wrote to it.
     pub purchases: Vec<Vec<RecordedEvent>>,
     /// The position before which the examination can be continued, if it ended before the page was full.
     pub examined_down_to: Option<i64>,
@@ -85,10 +85,10 @@ impl Reads {
                 ranges.push((first, first + events.unwrap_or(1) - 1));
             }
         }
-        // Events never change, so they can be read in a second statement.
+        // Events never change, so they can be read in further statements.
         let mut events =
             in_time(log::read_ranges(self.database.pool(), &ranges)).await?.into_iter().peekable();
-        let purchases = ranges
+        let mut purchases: Vec<Vec<RecordedEvent>> = ranges
             .iter()
             .map(|(first, last)| {
                 std::iter::from_fn(|| {
@@ -97,6 +97,19 @@ impl Reads {
                 .collect()
             })
             .collect();
+        let recorded = purchases.iter().zip(&ranges).map(|(events, (_, last))| {
+            let own = events.iter().find(|event| event.stream.kind == Kind::Purchase);
+            (own.map_or_else(String::new, |event| event.stream.id.to_string()), *last)
+        });
+        let recorded: Vec<(String, i64)> = recorded.collect();
+        let recorded: Vec<(&str, i64)> = recorded.iter().map(|(id, last)| (&**id, *last)).collect();
+        let pool = self.database.pool();
+        let later = in_time(log::read_later_commands(pool, &recorded, rows.position)).await?;
+        for (index, event) in later {
+            if let Some(events) = purchases.get_mut(index) {
+                events.push(event);
+            }
+        }
         Ok(At { position: rows.position, found: PurchasePage { purchases, examined_down_to } })
     }
 

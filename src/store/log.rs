@@ -266,6 +266,35 @@ pub async fn read_commands_of(
     fetch(sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id), executor).await
 }
 
+/// All events of the commands that wrote to purchases after a position and up to another one, each with the index of
+/// its purchase among the given ones; in that order, and in that of the log.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_later_commands(
+    executor: impl PgExecutor<'_>,
+    purchases: &[(&str, i64)],
+    up_to_position: i64,
+) -> Result<Vec<(usize, RecordedEvent)>, StoreError> {
+    let query = format!(
+        "select distinct purchase.ordinal, {COLUMNS} \
+         from unnest($1::text[], $2::bigint[]) with ordinality as purchase(id, after, ordinal) \
+         cross join lateral (\
+             select position from events \
+             where aggregate_type = 'Purchase' and aggregate_id = purchase.id \
+                 and position > purchase.after and position <= $3\
+         ) as own {COMMAND_OF_OWN} order by purchase.ordinal, events.position"
+    );
+    let (ids, afters): (Vec<&str>, Vec<i64>) = purchases.iter().copied().unzip();
+    let query = sqlx::query(&query).bind(ids).bind(afters).bind(up_to_position);
+    let rows = query.fetch_all(executor).await?;
+    let event = |row: &PgRow| {
+        let ordinal: i64 = row.try_get("ordinal")?;
+        Ok((usize::try_from(ordinal - 1).unwrap_or_default(), recorded_event(row)?))
+    };
+    rows.iter().map(event).collect()
+}
+
 /// Joins the events of the command that wrote the event at `own.position`. The first event of a command holds
 /// the number of its events.
 const COMMAND_OF_OWN: &str = "cross join lateral (\

@@ -47,7 +47,7 @@ async fn decline(
 }
 
 /// A token of everything that was written so far: reads of a server that does not fold may be a moment behind.
-async fn newest(client: &Client) -> String {
+pub(super) async fn newest(client: &Client) -> String {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     let marker = sign_up_request("", &format!("marker-{}", now.as_nanos()), "");
     with(client, ADMIN_KEY).register(marker).await.unwrap().consistency_token

@@ -65,6 +65,7 @@ mod reflection;
 mod refunds;
 mod refusals;
 mod requests;
+mod reward_states;
 mod roles;
 mod scenarios;
 mod second_factor;

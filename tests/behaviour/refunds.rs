@@ -11,11 +11,11 @@ const COMMISSION: &str = "multi-level-commission";
 const BONUS: &str = "first-purchase-bonus";
 
 #[allow(clippy::unnecessary_wraps, reason = "as a message has it")]
-fn inr(minor_units: i64) -> Option<Money> {
+pub fn inr(minor_units: i64) -> Option<Money> {
     Some(Money { currency_code: "INR".into(), minor_units })
 }
 
-async fn refund(
+pub async fn refund(
     client: &Client,
     purchase_id: &str,
     refund_id: &str,
@@ -49,7 +49,7 @@ async fn cancel(
     Ok(client.purchases().cancel_refund(client.request(message)).await?.into_inner())
 }
 
-async fn dispute(
+pub async fn dispute(
     client: &Client,
     purchase_id: &str,
     dispute_id: &str,
@@ -64,7 +64,7 @@ async fn dispute(
     Ok(client.purchases().open_dispute(client.request(message)).await?.into_inner())
 }
 
-async fn close(
+pub async fn close(
     client: &Client,
     purchase_id: &str,
     dispute_id: &str,
@@ -123,7 +123,7 @@ async fn comes_to(client: &Client, program_id: &str, user_id: &str, expected: i6
 }
 
 /// Ana referred Bea, who referred Cem.
-async fn line(client: &Client, program_id: &str, names: &[&str]) {
+pub async fn line(client: &Client, program_id: &str, names: &[&str]) {
     let mut code = String::new();
     for name in names {
         let user = client.sign_up(program_id, name, &code).await.unwrap();
@@ -267,7 +267,7 @@ async fn publish_holding(client: &Client, name: &str, days: i32) {
     assert_eq!(client.publish(holding).await.unwrap().hold_days, Some(days));
 }
 
-async fn hold(client: &Client, reward_id: &str) -> Result<Vec<RewardReversal>, Status> {
+pub async fn hold(client: &Client, reward_id: &str) -> Result<Vec<RewardReversal>, Status> {
     let message = HoldRewardRequest { reward_id: reward_id.into(), ..Default::default() };
     Ok(client.rewards().hold_reward(client.request(message)).await?.into_inner().changes)
 }

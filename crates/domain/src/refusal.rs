@@ -1,9 +1,9 @@
 //! Why a command was refused. One enum for all commands, so that the same fault always has the same name.
 
 use super::{
-    ApiKeyId, ApprovalId, ApprovalState, DisputeId, FraudFlagId, JobId, ParticipantId, PayoutKey,
-    PayoutLineId, PayoutLineState, PayoutState, ProgramId, ProgramRedemptionId, PurchaseId,
-    RefundId, StoreItemId, UserId, UserRole,
+    ApiKeyId, ApprovalId, ApprovalState, DisputeId, DisputeOutcome, FraudFlagId, JobId,
+    ParticipantId, PayoutKey, PayoutLineId, PayoutLineState, PayoutState, ProgramId,
+    ProgramRedemptionId, PurchaseId, RefundId, StoreItemId, UserId, UserRole,
 };
 
 /// A command that the rules forbid. Nothing was changed.
@@ -32,7 +32,7 @@ pub enum Refusal {
     RefundNotFound(PurchaseId, RefundId),
     #[error("refund '{1}' of purchase '{0}' was recorded with another amount")]
     RefundIdReused(PurchaseId, RefundId),
-    #[error("of purchase '{purchase_id}' only {left_minor} minor units are left to refund")]
+    #[error("of purchase '{purchase_id}' {} left to refund", left(*left_minor))]
     RefundExceedsPurchase { purchase_id: PurchaseId, left_minor: i64 },
     #[error("purchase '{purchase_id}' already has the maximum of {limit} refunds")]
     TooManyRefunds { purchase_id: PurchaseId, limit: usize },
@@ -40,8 +40,16 @@ pub enum Refusal {
     CurrencyMismatch { purchase_id: PurchaseId, currency_code: String },
     #[error("purchase '{purchase_id}' has no dispute '{dispute_id}'")]
     DisputeNotFound { purchase_id: PurchaseId, dispute_id: DisputeId },
-    #[error("dispute '{dispute_id}' about purchase '{purchase_id}' was decided otherwise")]
-    DisputeClosedAlready { purchase_id: PurchaseId, dispute_id: DisputeId },
+    #[error(
+        "dispute '{dispute_id}' about {amount_minor} minor units of purchase '{purchase_id}' is closed: it was {}",
+        .outcome.as_str()
+    )]
+    DisputeClosedAlready {
+        purchase_id: PurchaseId,
+        dispute_id: DisputeId,
+        amount_minor: i64,
+        outcome: DisputeOutcome,
+    },
     #[error(
         "the price of purchase '{purchase_id}' was {paid_minor} minor units, so no more can be disputed"
     )]
@@ -209,4 +217,13 @@ pub enum Refusal {
     RedemptionIsFulfilled(ProgramRedemptionId),
     #[error("redemption '{}' is cancelled", .0.redemption_id)]
     RedemptionIsCancelled(ProgramRedemptionId),
+}
+
+/// What is left of a price, as a clause.
+fn left(minor: i64) -> String {
+    match minor {
+        0 => "nothing is".into(),
+        1 => "only 1 minor unit is".into(),
+        more => format!("only {more} minor units are"),
+    }
 }

@@ -4,7 +4,6 @@ mod money_back;
 mod payments;
 mod view;
 
-use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
@@ -14,11 +13,12 @@ use crate::api::permissions::{Callers, InPrograms, Rule, Subject, row};
 use crate::api::reads::{Named, freshness, must_exist};
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
+use crate::api::{Context, reward_state};
 use crate::engine::query::query;
 use crate::read::{At, PurchaseFilter, PurchasePage};
-use crate::store::{RecordedEvent, log};
+use crate::store::{RecordedEvent, in_time, log, notes};
 use domain::decide::{Command, RecordPurchase};
-use domain::{ProgramId, Purchase, PurchaseId, Refusal, StreamKey, UserId, load};
+use domain::{NoteSubject, ProgramId, Purchase, PurchaseId, Refusal, StreamKey, UserId, load};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
@@ -113,12 +113,17 @@ impl Handlers {
         if events.is_empty() {
             return Err(Refusal::PurchaseNotFound(purchase_id).into());
         }
-        let (purchase, mut outcomes) = view::purchase(&events)?;
+        let (mut purchase, mut outcomes) = view::purchase(&events)?;
         if let Some(own) = call.principal.program_ids() {
             retain_own(&mut outcomes, own);
             if outcomes.is_empty() && !is_recorded_for(&self.0, &purchase_id, own).await? {
                 return Err(Refusal::PurchaseNotFound(purchase_id).into());
             }
+        }
+        reward_state::complete(&self.0, rewards(&mut outcomes)).await?;
+        reward_state::add_notes(&self.0, &call.principal, rewards(&mut outcomes)).await?;
+        if let Some(purchase) = purchase.as_mut().filter(|_| call.principal.is_back_end()) {
+            add_reasons(&self.0, purchase).await?;
         }
         Ok(pb::GetPurchaseResponse { purchase, outcomes, position })
     }
@@ -169,10 +174,30 @@ impl Handlers {
             }
             purchases.push(pb::PurchaseDetail { purchase, outcomes });
         }
+        let listed = purchases.iter_mut().flat_map(|purchase| rewards(&mut purchase.outcomes));
+        reward_state::complete(&self.0, listed).await?;
         let last = |index| found.get(index).map_or(0, recorded_at);
         let next_page_token = page.fit(&mut purchases, found.len(), next_page_token, last);
         Ok(pb::ListPurchasesResponse { purchases, next_page_token, position })
     }
+}
+
+fn rewards(outcomes: &mut [pb::PurchaseOutcome]) -> impl Iterator<Item = &mut pb::Reward> {
+    outcomes.iter_mut().flat_map(|outcome| &mut outcome.rewards)
+}
+
+/// Adds to the refunds of a purchase why they were made, in the words of whoever recorded them.
+async fn add_reasons(context: &Context, purchase: &mut pb::Purchase) -> Result<(), ApiError> {
+    let pb::Purchase { purchase_id, refunds, .. } = purchase;
+    let subject = |refund: &pb::Refund| format!("{purchase_id} {}", refund.refund_id);
+    let ids: Vec<String> = refunds.iter().map(subject).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let notes = notes::latest(context.database.pool(), NoteSubject::Refund, &ids);
+    let mut notes = in_time(notes).await?;
+    for refund in refunds {
+        refund.reason = notes.remove(&subject(refund)).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Leaves the outcomes in the programs that a key is limited to.

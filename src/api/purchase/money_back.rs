@@ -62,6 +62,7 @@ impl Handlers {
                 amount: Some(money(&currency_code, refunded.amount_minor)),
                 cancelled: false,
                 create_time: Some(time(recorded_at)),
+                reason: String::new(),
             }),
             reversals: consequences.reversals,
             unconverted_program_ids: consequences.unconverted,

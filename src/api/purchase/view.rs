@@ -197,6 +197,7 @@ impl PurchaseView {
                 amount: Some(price(refund.amount_minor)),
                 cancelled: refund.is_cancelled,
                 create_time: Some(time(*at)),
+                reason: String::new(),
             })
             .collect();
         let disputes = self.state.money_back().disputes().iter().zip(&self.dispute_times);

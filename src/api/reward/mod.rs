@@ -124,6 +124,7 @@ pub(super) fn entry(entry: &Entry) -> pb::BalanceEntry {
         from_bucket: posting.from.map(bucket).unwrap_or_default().into(),
         expire_time: posting.expire_time_us.map(time),
         redemption_id: redemption_id.clone().unwrap_or_default(),
+        note: String::new(),
     }
 }
 

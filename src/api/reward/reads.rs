@@ -12,13 +12,14 @@ use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, Reading, found, freshness, must_exist};
 use crate::api::responses::{bucket_balances, money, time};
+use crate::api::{Context, reward_state};
 use crate::engine::query::query;
 use crate::read::{self, At, EntryFilter, Freshness, Standing};
-use crate::store::{in_time, log};
+use crate::store::{in_time, log, notes};
 use domain::rules::{MAX_LEVEL, ProgramRules, RewardKind};
 use domain::{
-    Lot, Participant, ParticipantId, Program, StreamKey, Timestamp, UserId, existing_participant,
-    load,
+    AdjustmentId, ApprovalId, ApprovalSubject, Lot, NoteSubject, Participant, ParticipantId,
+    Program, StreamKey, Timestamp, UserId, existing_participant, load,
 };
 
 impl Handlers {
@@ -52,11 +53,12 @@ impl Handlers {
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let position = self.standing(&id, None, freshness).await?.position;
         let found = self.entries(&id, &EntryFilter::default(), position, before, page).await?;
-        Ok(pb::ListBalanceEntriesResponse {
-            next_page_token: next_page_token(page, &found),
-            entries: found.entries.iter().map(entry).collect(),
-            position,
-        })
+        let mut entries: Vec<_> = found.entries.iter().map(entry).collect();
+        if call.principal.is_operator() {
+            add_notes(&self.0, &id, &mut entries).await?;
+        }
+        let next_page_token = next_page_token(page, &found);
+        Ok(pb::ListBalanceEntriesResponse { next_page_token, entries, position })
     }
 
     pub(in crate::api) async fn list_expirations(
@@ -113,11 +115,15 @@ impl Handlers {
             self.standing(&id, moment, freshness).await?;
         let filter = EntryFilter { rewards_only: true, ..EntryFilter::default() };
         let found = self.entries(&id, &filter, position, before, page).await?;
+        let mut rewards = rewards(&found);
+        if moment.is_none() {
+            reward_state::complete(&self.0, rewards.iter_mut()).await?;
+        }
         Ok(pb::GetEarningsResponse {
             total: Some(money(&rules.unit, standing.earned_minor)),
             by_level: by_level(&standing, &rules),
             next_page_token: next_page_token(page, &found),
-            rewards: rewards(&found),
+            rewards,
             position,
         })
     }
@@ -136,11 +142,11 @@ impl Handlers {
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let position = self.standing(&id, None, freshness).await?.position;
         let found = self.entries(&id, &filter, position, before, page).await?;
-        Ok(pb::ListRewardsResponse {
-            next_page_token: next_page_token(page, &found),
-            rewards: rewards(&found),
-            position,
-        })
+        let mut rewards = rewards(&found);
+        reward_state::complete(&self.0, rewards.iter_mut()).await?;
+        reward_state::add_notes(&self.0, &call.principal, rewards.iter_mut()).await?;
+        let next_page_token = next_page_token(page, &found);
+        Ok(pb::ListRewardsResponse { next_page_token, rewards, position })
     }
 
     /// The past moment to answer for; `None` for now.
@@ -211,6 +217,27 @@ fn read_filter(fields: &mut Fields, request: &pb::ListRewardsRequest) -> EntryFi
         start,
         end,
     }
+}
+
+/// Adds to the adjustments of a participant why they were asked for.
+async fn add_notes(
+    context: &Context,
+    participant: &ParticipantId,
+    entries: &mut [pb::BalanceEntry],
+) -> Result<(), ApiError> {
+    let approval_id = |entry: &pb::BalanceEntry| {
+        let adjustment_id = AdjustmentId::parse(&entry.adjustment_id).ok()?;
+        let participant = participant.clone();
+        Some(ApprovalId(ApprovalSubject::Adjustment { participant, adjustment_id }).to_string())
+    };
+    let ids: Vec<String> = entries.iter().filter_map(approval_id).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let notes = notes::latest(context.database.pool(), NoteSubject::Request, &ids);
+    let mut notes = in_time(notes).await?;
+    for entry in entries {
+        entry.note = approval_id(entry).and_then(|id| notes.remove(&id)).unwrap_or_default();
+    }
+    Ok(())
 }
 
 fn next_page_token(page: Page, found: &read::Page) -> String {

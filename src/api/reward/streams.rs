@@ -1,11 +1,12 @@
 //! How the streams of `RewardService` turn the events of a participant into messages.
 
+use crate::api::consequences::reversal;
 use crate::api::pb;
 use crate::api::responses::{bucket_balances, money, reward, withheld_from_earner};
 use crate::api::watch::View;
 use crate::live::CutOff;
 use crate::store::RecordedEvent;
-use domain::{Participant, ParticipantEvent, Posting, Stream};
+use domain::{Participant, ParticipantEvent, ParticipantId, Posting, Stream};
 
 /// The participant's event, if it has one of these types: a stream decodes only what it shows.
 fn read(event: &RecordedEvent, types: &[&str]) -> Result<Option<ParticipantEvent>, CutOff> {
@@ -15,7 +16,7 @@ fn read(event: &RecordedEvent, types: &[&str]) -> Result<Option<ParticipantEvent
     Ok(Participant::event(event.read()?))
 }
 
-/// Every reward, and every one that was withheld from the earner.
+/// Every reward, what became of it, and every one that was withheld from the earner.
 pub(super) struct EarningsView;
 
 impl View for EarningsView {
@@ -26,13 +27,22 @@ impl View for EarningsView {
         event: &RecordedEvent,
         resume_token: String,
     ) -> Result<Option<Self::Message>, CutOff> {
-        Ok(match read(event, &["RewardGranted", "RewardWithheld"])? {
+        Ok(match read(event, &["RewardGranted", "RewardReversed", "RewardWithheld"])? {
             Some(ParticipantEvent::RewardGranted(granted)) => Some(pb::WatchEarningsResponse {
                 reward: Some(reward(event, &granted)),
                 level_total: Some(money(&granted.posting.unit, granted.level_total_minor())),
                 total: Some(money(&granted.posting.unit, granted.posting.after.net_earned())),
-                withheld: None,
                 resume_token,
+                ..Default::default()
+            }),
+            Some(ParticipantEvent::RewardReversed(reversed)) => Some(pb::WatchEarningsResponse {
+                reversal: ParticipantId::parse(&event.stream.id).map(|id| {
+                    reversal(&id, reversed.level, Some(reversed.reward_sequence), &reversed.posting)
+                }),
+                level_total: Some(money(&reversed.posting.unit, reversed.level_total_minor())),
+                total: Some(money(&reversed.posting.unit, reversed.posting.after.net_earned())),
+                resume_token,
+                ..Default::default()
             }),
             Some(ParticipantEvent::RewardWithheld(withheld)) => Some(pb::WatchEarningsResponse {
                 withheld: Some(withheld_from_earner(event, &withheld)),

@@ -194,9 +194,15 @@ pub(super) fn open_dispute(work: &mut dyn Work, input: &OpenDispute) -> Result<(
             let id = dispute_id.as_str();
             return Err(repeated(purchase_id, "DisputeOpened", "dispute_id", id));
         }
-        Some(Dispute { state: DisputeState::Closed(_), .. }) => {
+        Some(&Dispute { state: DisputeState::Closed(outcome), amount_minor, .. }) => {
             let (purchase_id, dispute_id) = (purchase_id.clone(), dispute_id.clone());
-            return Err(Refusal::DisputeClosedAlready { purchase_id, dispute_id }.into());
+            return Err(Refusal::DisputeClosedAlready {
+                purchase_id,
+                dispute_id,
+                amount_minor,
+                outcome,
+            }
+            .into());
         }
         Some(_) => PurchaseCommand::UpdateDispute(DisputeUpdated {
             dispute_id: dispute_id.clone(),
@@ -218,15 +224,17 @@ pub(super) fn close_dispute(work: &mut dyn Work, input: &CloseDispute) -> Result
     let CloseDispute { purchase_id, dispute_id, outcome, own_programs } = input;
     let found = find(work, purchase_id, own_programs.as_deref())?;
     let (purchase_id, dispute_id) = (purchase_id.clone(), dispute_id.clone());
-    match found.purchase.money_back().find_dispute(&dispute_id).map(|dispute| dispute.state) {
+    let known = found.purchase.money_back().find_dispute(&dispute_id);
+    match known.map(|dispute| (dispute.state, dispute.amount_minor)) {
         None => Err(Refusal::DisputeNotFound { purchase_id, dispute_id }.into()),
-        Some(DisputeState::Closed(before)) if before == *outcome => {
+        Some((DisputeState::Closed(before), _)) if before == *outcome => {
             Err(repeated(&purchase_id, "DisputeClosed", "dispute_id", dispute_id.as_str()))
         }
-        Some(DisputeState::Closed(_)) => {
-            Err(Refusal::DisputeClosedAlready { purchase_id, dispute_id }.into())
+        Some((DisputeState::Closed(outcome), amount_minor)) => {
+            Err(Refusal::DisputeClosedAlready { purchase_id, dispute_id, amount_minor, outcome }
+                .into())
         }
-        Some(DisputeState::Open) => {
+        Some((DisputeState::Open, _)) => {
             let closed = DisputeClosed { dispute_id, outcome: *outcome };
             settle::change(work, &purchase_id, PurchaseCommand::CloseDispute(closed))
         }

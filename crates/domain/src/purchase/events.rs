@@ -151,6 +151,18 @@ pub enum DisputeOutcome {
     Lost,
 }
 
+impl DisputeOutcome {
+    /// The name used in events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Won => "won",
+            Self::Withdrawn => "withdrawn",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// An operator holds a reward: it waits until it is released.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

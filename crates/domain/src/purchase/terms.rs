@@ -52,6 +52,13 @@ impl Terms {
         }
     }
 
+    /// Whether open disputes would take back a reward of `granted_minor`, or a part of it.
+    #[must_use]
+    pub fn puts_at_risk(&self, pay: &Pay, granted_minor: i64) -> bool {
+        let reversed = |taken| self.reversed(pay, granted_minor, taken);
+        reversed(self.at_risk_minor) > reversed(self.refunded_minor)
+    }
+
     /// What goes back of the price itself, where it was credited to the buyer.
     #[must_use]
     pub fn credit_reversed(&self, credited_minor: i64, taken_minor: i64) -> i64 {
@@ -84,6 +91,10 @@ mod tests {
         let terms = terms(5_000, 1_000);
         assert_eq!(terms.reversed(&Pay::FlatMinor(700), 700, 4_000), 0);
         assert_eq!(terms.reversed(&Pay::FlatMinor(700), 700, 4_001), 700);
+        let disputed = |at_risk_minor| Terms { at_risk_minor, ..terms };
+        assert!(!disputed(4_000).puts_at_risk(&Pay::FlatMinor(700), 700));
+        assert!(disputed(4_001).puts_at_risk(&Pay::FlatMinor(700), 700));
+        assert!(disputed(1_000).puts_at_risk(&Pay::RateBps(500), 250));
     }
 
     #[test]

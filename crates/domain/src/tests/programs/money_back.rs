@@ -461,7 +461,14 @@ fn disputes_that_cannot_be_are_refused_with_their_reasons() {
     scene.close("order", "d", DisputeOutcome::Won).unwrap();
     let again = scene.close("order", "d", DisputeOutcome::Won);
     assert!(matches!(again, Err(Halt::AlreadyRecorded(_))));
-    let closed = Refusal::DisputeClosedAlready { purchase_id: order("order"), dispute_id: id() };
+    let closed = Refusal::DisputeClosedAlready {
+        purchase_id: order("order"),
+        dispute_id: id(),
+        amount_minor: 10,
+        outcome: DisputeOutcome::Won,
+    };
+    let said = "dispute 'd' about 10 minor units of purchase 'order' is closed: it was won";
+    assert_eq!(closed.to_string(), said);
     assert_eq!(scene.close("order", "d", DisputeOutcome::Lost), refused(closed.clone()));
     assert_eq!(scene.dispute("order", "d", 11), refused(closed));
 }

@@ -183,6 +183,50 @@ fn a_purchase_that_another_one_has_replaced_converts_nothing_after_a_release() {
     assert_eq!(scene.status("bea"), Some(ReferralStatus::Converted));
 }
 
+/// Bea has bought twice. Before anything was taken back, the first purchase was refunded and the decision changed: then
+/// the second one converts her referral.
+fn converted_by_the_second() -> Scene {
+    let mut scene = Scene::of(multi_level_commission());
+    scene.line(&["ana", "bea"]);
+    for id in ["first", "second"] {
+        scene.purchase(id, "bea", 200_000, "INR", None).unwrap();
+    }
+    scene.take_back("bea");
+    scene.refund_all("first", "INR", 200_000);
+    scene.decide("bea", FraudDecision::Released, false);
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Pending));
+    scene.settle(&["first", "second"]);
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Converted));
+    assert_eq!(scene.earned(["ana"]), [10_000]);
+    scene
+}
+
+#[test]
+fn a_purchase_that_converts_a_referral_only_after_a_release_remembers_it() {
+    let mut scene = converted_by_the_second();
+    let length = scene.memory.log().len();
+    scene.settle(&["first", "second"]);
+    assert_eq!(scene.memory.log().len(), length, "a repetition does nothing");
+    scene.take_back("bea");
+    scene.settle(&["first", "second"]);
+    assert!(!scene.participant("bea").is_first(&PurchaseId::parse("second").unwrap()));
+    // It is the first again, though the referral stays rejected.
+    scene.decide("bea", FraudDecision::Rejected, false);
+    scene.settle(&["first", "second"]);
+    assert!(scene.participant("bea").is_first(&PurchaseId::parse("second").unwrap()));
+    assert_eq!(scene.earned(["ana"]), [10_000]);
+
+    // It converted while ana was active, and so it does again.
+    let mut scene = converted_by_the_second();
+    scene.take_back("bea");
+    scene.settle(&["first", "second"]);
+    scene.deactivate("ana");
+    scene.decide("bea", FraudDecision::Released, false);
+    scene.settle(&["first", "second"]);
+    assert_eq!(scene.status("bea"), Some(ReferralStatus::Converted));
+    assert!(!scene.participant("bea").referral().unwrap().converted_while_inactive);
+}
+
 #[test]
 fn points_by_tier_follow_the_formula_down_and_up() {
     let mut scene = Scene::of(tiered_points());
