@@ -1,0 +1,512 @@
+// @ts-check
+// What pages do besides being read: following what happens, sending forms without a reload, copying, sharing, the theme,
+// celebrating. Every page works without this file, except that it does not change by itself.
+//
+// What a page and this file have agreed on:
+//
+// - `<body data-live="/live/…" data-token="…">`: the stream that the page follows, and the token after which it begins:
+//   the page shows everything up to it. The id of each message is the next token.
+// - Message `part`: elements as HTML. One with an id that the page has takes the place of that element. One with
+//   `data-into="ID"` is put first into that list, which keeps as many as its `data-limit` says. Both can be repeated
+//   without harm, as an element that is there is never put in again.
+// - Message `beat`: the stream is alive. `reload`: the token is of no use any more; the page fetches itself.
+//   `end`: the session or the permission has ended; its data is the address to go to.
+// - `<body data-words='{…}'>`: the few texts that this file says, from the catalogue of the server.
+// - Forms with method post are sent by fetch, except with `data-plain` (downloads). The answer is a page.
+//
+// Nothing here sets a style attribute or writes a script, which the content security policy forbids.
+
+/**
+ * @typedef {object} Words
+ * @property {string} copied
+ * @property {string} failed
+ * @property {string} open
+ * @property {string} waiting
+ * @property {string} closed
+ * @property {string} dismiss
+ */
+
+/** The pause before the stream is opened again after the first failure, in milliseconds. It doubles each time. */
+const FIRST_PAUSE_MS = 500;
+/** The longest pause. */
+const LONGEST_PAUSE_MS = 30_000;
+/** After so long without a message the connection counts as dead: two heartbeats of 15 s, and some patience. */
+const SILENCE_MS = 40_000;
+/** How long a message at the corner stays. */
+const TOAST_MS = 6_000;
+/** How long a celebration stays if nobody touches it. */
+const CELEBRATION_MS = 9_000;
+/** How many pieces of confetti fall. */
+const CONFETTI = 90;
+
+/** @returns {Words} */
+function words() {
+  return JSON.parse(document.body.dataset.words ?? "{}");
+}
+
+const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
+
+// ---- the stream ------------------------------------------------------------------------------------------------------
+
+/** One stream for the tab while it is visible. */
+const live = {
+  /** @type {EventSource | undefined} */
+  source: undefined,
+  /** The token of the last message. */
+  token: "",
+  /** How often opening has failed in a row. */
+  failures: 0,
+  /** @type {number | undefined} */
+  timer: undefined,
+
+  /** Follows the stream of the page from the page's own token. */
+  begin() {
+    this.stop();
+    this.token = document.body.dataset.token ?? "";
+    this.failures = 0;
+    this.open();
+  },
+
+  open() {
+    this.stop();
+    const path = document.body.dataset.live;
+    if (!path || document.hidden) return;
+    // A new EventSource knows no last id, so the address carries the token.
+    const url = new URL(path, document.baseURI);
+    url.searchParams.set("resume_token", this.token);
+    const source = new EventSource(url);
+    this.source = source;
+    source.onopen = () => this.heard(source);
+    // It would try again by itself after a cut, but not after an HTTP error, and always at the same pace.
+    source.onerror = () => {
+      if (this.source === source) this.retry();
+    };
+    /** @type {(name: string, then: (data: string) => void) => void} */
+    const on = (name, then) =>
+      source.addEventListener(name, (message) => {
+        // What arrives after the end of this source belongs to nobody.
+        if (this.source !== source) return;
+        then(message.data);
+        // Only now: had `then` failed, the message would come again.
+        if (message.lastEventId) this.token = message.lastEventId;
+        // A page that cannot be fetched is asked for with growing pauses, too, though the stream opens each time.
+        if (name !== "reload") this.failures = 0;
+        this.heard(source);
+      });
+    on("beat", () => {});
+    on("part", applyParts);
+    on("reload", () => void refresh());
+    on("end", (address) => {
+      this.stop();
+      say("closed");
+      location.assign(address || location.href);
+    });
+  },
+
+  /** A sign of life. @param {EventSource} source */
+  heard(source) {
+    say("open");
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (this.source === source) this.retry();
+    }, SILENCE_MS);
+  },
+
+  /** Opens again after a pause, which differs from tab to tab, so that not all return at once. */
+  retry() {
+    this.stop();
+    say("waiting");
+    const pause = Math.min(FIRST_PAUSE_MS * 2 ** this.failures, LONGEST_PAUSE_MS);
+    this.failures += 1;
+    this.timer = setTimeout(() => this.open(), pause * (0.5 + Math.random() / 2));
+  },
+
+  stop() {
+    clearTimeout(this.timer);
+    this.source?.close();
+    this.source = undefined;
+  },
+};
+
+/** Shows whether the page follows. @param {"open" | "waiting" | "closed"} state */
+function say(state) {
+  for (const place of document.querySelectorAll(".live")) {
+    if (!(place instanceof HTMLElement) || place.dataset.state === state) continue;
+    place.dataset.state = state;
+    place.textContent = words()[state];
+  }
+}
+
+/** Puts elements into the page. @param {string} html */
+function applyParts(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  for (const part of [...template.content.children]) {
+    const present = part.id ? document.getElementById(part.id) : null;
+    const list = document.getElementById(part.getAttribute("data-into") ?? "");
+    if (present) {
+      become(present, part, true);
+    } else if (list) {
+      part.setAttribute("data-new", "");
+      list.prepend(part);
+      const limit = Number(list.dataset.limit) || 50;
+      while (list.children.length > limit) list.lastElementChild?.remove();
+      // The page said "nothing yet" beside the empty list.
+      document.getElementById(`${list.id}-empty`)?.remove();
+    }
+  }
+  enliven();
+}
+
+/**
+ * Makes an element like another one and keeps what is the same, so that the focus, open details and transitions stay.
+ * @param {Element} old
+ * @param {Element} next
+ * @param {boolean} marks whether changed numbers light up
+ */
+function become(old, next, marks) {
+  if (old.nodeName !== next.nodeName || old.id !== next.id) {
+    old.replaceWith(next);
+    return;
+  }
+  for (const { name } of [...old.attributes]) {
+    const isReaders = name === "open" || name === "data-changed" || name === "data-shown";
+    if (!next.hasAttribute(name) && !isReaders) old.removeAttribute(name);
+  }
+  for (const { name, value } of [...next.attributes]) {
+    if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  }
+  // What somebody is typing is theirs.
+  if (old.matches("input, textarea, select")) return;
+  const wanted = [...next.childNodes];
+  const kept = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  let at = old.firstChild;
+  for (const child of wanted) {
+    if (child instanceof Element) {
+      const same = (child.id && kept.get(child.id)) || (at instanceof Element && !at.id && !child.id ? at : null);
+      if (same && same.nodeName === child.nodeName) {
+        if (same !== at) old.insertBefore(same, at);
+        at = same.nextSibling;
+        become(same, child, marks);
+        continue;
+      }
+    } else if (at instanceof Text && child instanceof Text) {
+      if (at.data !== child.data) {
+        at.data = child.data;
+        if (marks && old.matches("[data-marked], [data-marked] *")) mark(old.closest("[data-marked]") ?? old);
+      }
+      at = at.nextSibling;
+      continue;
+    }
+    old.insertBefore(child, at);
+  }
+  while (at) {
+    const rest = at.nextSibling;
+    at.remove();
+    at = rest;
+  }
+}
+
+/** Lights up what has changed. @param {Element} element */
+function mark(element) {
+  element.removeAttribute("data-changed");
+  // Reading the layout between the two begins the animation anew.
+  element.getBoundingClientRect();
+  element.setAttribute("data-changed", "");
+}
+
+// ---- pages and forms -------------------------------------------------------------------------------------------------
+
+/** The page that is shown. Going back to a place within it needs no other page. */
+let shown = location.pathname + location.search;
+
+/** Fetches the page again, as its stream cannot be continued. */
+async function refresh() {
+  live.stop();
+  try {
+    const response = await fetch(location.href, { headers: { accept: "text/html" } });
+    if (response.redirected) location.assign(response.url);
+    else if (response.ok) show(await page(response), undefined);
+    else live.retry();
+  } catch {
+    live.retry();
+  }
+}
+
+/** @param {Response} response */
+async function page(response) {
+  return new DOMParser().parseFromString(await response.text(), "text/html");
+}
+
+/**
+ * Shows a page that was fetched in place of the present one.
+ * @param {Document} next
+ * @param {string | undefined} address where it is, if that is another address
+ */
+function show(next, address) {
+  const [main, menu] = ["main", "menu"].map((id) => next.getElementById(id));
+  // Another layout, such as the door after signing out, or no page of ours: the browser goes there itself.
+  if (!main || next.body.className !== document.body.className) {
+    location.assign(address ?? location.href);
+    return;
+  }
+  const change = () => {
+    if (address && address !== location.href) history.pushState(null, "", address);
+    document.title = next.title;
+    document.getElementById("main")?.replaceWith(main);
+    const present = document.getElementById("menu");
+    if (present && menu) become(present, menu, false);
+    for (const name of ["live", "token"]) {
+      const value = next.body.dataset[name];
+      if (value === undefined) delete document.body.dataset[name];
+      else document.body.dataset[name] = value;
+    }
+    for (const name of ["toasts", "celebrations"]) {
+      for (const child of [...(next.getElementById(name)?.children ?? [])]) {
+        if (!child.id || !document.getElementById(child.id)) document.getElementById(name)?.append(child);
+      }
+    }
+    shown = location.pathname + location.search;
+    const fault = main.querySelector("[aria-invalid='true'], .notice.bad");
+    if (fault instanceof HTMLElement) fault.focus();
+    else if (address) main.focus({ preventScroll: true });
+    enliven();
+    live.begin();
+  };
+  if (document.startViewTransition && !isCalm.matches) document.startViewTransition(change);
+  else change();
+}
+
+/** Sends a form. @param {SubmitEvent} event */
+async function send(event) {
+  const form = event.target;
+  if (!(form instanceof HTMLFormElement) || form.method !== "post" || "plain" in form.dataset) return;
+  event.preventDefault();
+  // A second click is the same wish; the form's request id would make it the same command, too.
+  if (form.getAttribute("aria-busy") === "true") return;
+  const button = event.submitter;
+  const fields = new FormData(form, button);
+  if ("theme" in form.dataset) choose(String(fields.get("theme") ?? ""), form);
+  const isQuiet = "quiet" in form.dataset;
+  for (const busy of [form, button]) busy?.setAttribute("aria-busy", "true");
+  try {
+    const body = new URLSearchParams();
+    for (const [name, value] of fields) if (typeof value === "string") body.append(name, value);
+    const response = await fetch(form.action, { method: "POST", body, headers: { accept: "text/html" } });
+    if (!isQuiet) show(await page(response), response.redirected ? response.url : undefined);
+  } catch {
+    // The command may have been carried out. Sending the form again repeats it under the same request id.
+    if (!isQuiet) toast(words().failed, true);
+  } finally {
+    for (const busy of [form, button]) busy?.removeAttribute("aria-busy");
+  }
+}
+
+// ---- small things ----------------------------------------------------------------------------------------------------
+
+/**
+ * Changes the theme at once. The server keeps it in a cookie, so that pages come in it.
+ * @param {string} theme `light`, `dark` or empty for the system's
+ * @param {HTMLFormElement} form
+ */
+function choose(theme, form) {
+  if (theme) document.documentElement.dataset.theme = theme;
+  else delete document.documentElement.dataset.theme;
+  for (const button of form.querySelectorAll("button")) {
+    button.setAttribute("aria-pressed", String(button.value === theme));
+  }
+}
+
+/**
+ * Says something at the corner.
+ * @param {string} text
+ * @param {boolean} [isBad]
+ */
+function toast(text, isBad = false) {
+  const element = document.createElement("div");
+  element.className = isBad ? "toast bad" : "toast";
+  const said = document.createElement("p");
+  said.textContent = text;
+  element.append(said);
+  document.getElementById("toasts")?.append(element);
+  enliven();
+}
+
+/** Copies a text; also where browsers forbid the clipboard, on plain HTTP. @param {string} text */
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    area.className = "unseen";
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  toast(words().copied);
+}
+
+/** @param {MouseEvent} event */
+function clicked(event) {
+  const button = event.target instanceof Element ? event.target.closest("button") : null;
+  if (!button) return;
+  const { copy: text, share: url } = button.dataset;
+  if (text !== undefined) void copy(text);
+  // Who closes the sheet without sharing has not failed.
+  else if (url !== undefined) navigator.share({ url, title: button.title }).catch(() => {});
+  else if ("dismiss" in button.dataset) button.closest(".toast")?.remove();
+}
+
+/** Presses the button with this key, as `<button data-key="a">`. @param {KeyboardEvent} event */
+function pressed(event) {
+  const isTyping = event.target instanceof Element && event.target.closest("input, textarea, select, dialog");
+  if (isTyping || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  const button = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  if (button instanceof HTMLElement) {
+    event.preventDefault();
+    button.click();
+  }
+}
+
+/** Ticks the rules that what is typed meets, as `<li data-pattern="^.{12,}$">`. @param {Event} event */
+function typed(event) {
+  const input = event.target;
+  if (!(input instanceof HTMLInputElement) || !input.dataset.rules) return;
+  for (const rule of document.querySelectorAll(`#${CSS.escape(input.dataset.rules)} [data-pattern]`)) {
+    const pattern = new RegExp(rule.getAttribute("data-pattern") ?? "", "su");
+    rule.setAttribute("data-met", String(pattern.test(input.value)));
+  }
+}
+
+const relative = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto" });
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
+const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
+
+/** Says how long ago things were, for what is not older than a month. */
+function tellTimes() {
+  for (const time of document.querySelectorAll("time[data-relative]")) {
+    const moment = new Date(time.getAttribute("datetime") ?? "");
+    const seconds = (moment.getTime() - Date.now()) / 1_000;
+    if (Number.isNaN(seconds) || Math.abs(seconds) > 30 * 86_400) continue;
+    const [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? ["second", 1];
+    const text = relative.format(unit === "second" ? 0 : Math.round(seconds / length), unit);
+    if (time.textContent !== text) time.textContent = text;
+    time.setAttribute("title", moment.toLocaleString());
+  }
+}
+
+// ---- celebration -----------------------------------------------------------------------------------------------------
+
+/**
+ * Shows a dialog that the page or a message has brought, with confetti. When it closes, its form tells the server that it
+ * was seen. Until then every page brings it, also what was reached while away.
+ * @param {HTMLDialogElement} dialog
+ */
+function celebrate(dialog) {
+  dialog.dataset.shown = "";
+  dialog.showModal();
+  const form = dialog.querySelector("form");
+  const closing = setTimeout(() => dialog.close(), CELEBRATION_MS);
+  // Who is reading it or about to press something decides when it goes.
+  for (const kind of ["pointermove", "keydown"]) {
+    dialog.addEventListener(kind, () => clearTimeout(closing), { once: true });
+  }
+  dialog.addEventListener("close", () => {
+    clearTimeout(closing);
+    if (form) void fetch(form.action, { method: "POST", body: new URLSearchParams(fieldsOf(form)), keepalive: true });
+    dialog.remove();
+  });
+  form?.addEventListener("submit", (event) => {
+    event.preventDefault();
+    event.stopPropagation();
+    dialog.close();
+  });
+  if (!isCalm.matches) confetti();
+}
+
+/** @param {HTMLFormElement} form @returns {[string, string][]} */
+function fieldsOf(form) {
+  return [...new FormData(form)].map(([name, value]) => [name, String(value)]);
+}
+
+function confetti() {
+  const layer = document.createElement("div");
+  layer.className = "confetti";
+  layer.popover = "manual";
+  layer.ariaHidden = "true";
+  const falls = Array.from({ length: CONFETTI }, () => {
+    const piece = document.createElement("i");
+    layer.append(piece);
+    piece.style.insetInlineStart = `${Math.random() * 100}%`;
+    const drift = (Math.random() - 0.5) * 30;
+    const to = `translate(${drift}vw, 110vh) rotate(${Math.random() * 1440}deg)`;
+    const timing = { duration: 2_200 + Math.random() * 2_200, delay: Math.random() * 700, easing: "cubic-bezier(.2,.5,.6,1)" };
+    return piece.animate([{ transform: "none" }, { transform: to }], timing).finished;
+  });
+  document.body.append(layer);
+  layer.showPopover();
+  void Promise.allSettled(falls).then(() => layer.remove());
+}
+
+// ---- beginning -------------------------------------------------------------------------------------------------------
+
+/** Does what new elements need. May be called at any time. */
+function enliven() {
+  tellTimes();
+  for (const button of document.querySelectorAll("[data-share]")) {
+    if (button instanceof HTMLElement) button.hidden = !navigator.share;
+  }
+  for (const said of document.querySelectorAll(".toast:not([data-shown])")) {
+    said.setAttribute("data-shown", "");
+    const dismiss = document.createElement("button");
+    dismiss.type = "button";
+    dismiss.className = "button quiet square";
+    dismiss.dataset.dismiss = "";
+    dismiss.ariaLabel = words().dismiss;
+    dismiss.textContent = "×";
+    said.append(dismiss);
+    const leave = () => (said.matches(":hover, :focus-within") ? setTimeout(leave, TOAST_MS) : said.remove());
+    // What went wrong stays until it was read.
+    if (!said.classList.contains("bad")) setTimeout(leave, TOAST_MS);
+  }
+  const dialog = document.querySelector("dialog[data-celebrate]:not([data-shown])");
+  // One after the other: the next one when this one has closed.
+  if (dialog instanceof HTMLDialogElement && !document.querySelector("dialog[open]")) {
+    dialog.addEventListener("close", () => enliven(), { once: true });
+    celebrate(dialog);
+  }
+}
+
+/** Tells the server the reader's time zone, so that the next pages say times in it. */
+function tellZone() {
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone) document.cookie = `zone=${encodeURIComponent(zone)}; Path=/; Max-Age=31536000; SameSite=Lax`;
+}
+
+document.addEventListener("submit", (event) => void send(event));
+document.addEventListener("click", clicked);
+document.addEventListener("keydown", pressed);
+document.addEventListener("input", typed);
+document.addEventListener("animationend", ({ target, animationName }) => {
+  if (animationName === "changed" && target instanceof Element) target.removeAttribute("data-changed");
+});
+// Browsers allow six connections to a server without TLS: a tab that nobody sees holds none. It catches up by its token.
+document.addEventListener("visibilitychange", () => (document.hidden ? live.stop() : live.open()));
+addEventListener("pagehide", () => live.stop());
+addEventListener("pageshow", (event) => {
+  if (event.persisted) live.open();
+});
+addEventListener("online", () => live.open());
+addEventListener("popstate", () => {
+  if (shown !== location.pathname + location.search) void refresh();
+});
+setInterval(tellTimes, 30_000);
+
+tellZone();
+enliven();
+live.begin();
+
+// A module, so that its names are its own.
+export {};
