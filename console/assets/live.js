@@ -1,11 +1,11 @@
 // @ts-check
-// What pages do besides being read: following what happens, sending forms without a reload, copying, sharing, the theme,
-// celebrating. Every page works without this file, except that it does not change by itself.
+// What pages do besides being read: following what happens, sending forms without a reload, copying, sharing, the
+// theme, celebrating. Every page works without this file, except that it does not change by itself.
 //
 // What a page and this file have agreed on:
 //
-// - `<body data-live="/live/…" data-token="…">`: the stream that the page follows, and the token after which it begins:
-//   the page shows everything up to it. The id of each message is the next token.
+// - `<body data-live="/live/…" data-token="…">`: the stream that the page follows, and the token after which it
+//   begins: the page shows everything up to it. The id of each message is the next token.
 // - Message `part`: elements as HTML. One with an id that the page has takes the place of that element. One with
 //   `data-into="ID"` is put first into that list, which keeps as many as its `data-limit` says. Both can be repeated
 //   without harm, as an element that is there is never put in again.
@@ -46,7 +46,7 @@ function words() {
 
 const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
 
-// ---- the stream ------------------------------------------------------------------------------------------------------
+// ---- the stream ---------------------------------------------------------------------------------
 
 /** One stream for the tab while it is visible. */
 const live = {
@@ -179,11 +179,13 @@ function become(old, next, marks) {
   // What somebody is typing is theirs.
   if (old.matches("input, textarea, select")) return;
   const wanted = [...next.childNodes];
-  const kept = new Map([...old.children].filter((child) => child.id).map((child) => [child.id, child]));
+  const withId = [...old.children].filter((child) => child.id);
+  const kept = new Map(withId.map((child) => [child.id, child]));
   let at = old.firstChild;
   for (const child of wanted) {
     if (child instanceof Element) {
-      const same = (child.id && kept.get(child.id)) || (at instanceof Element && !at.id && !child.id ? at : null);
+      const next = at instanceof Element && !at.id && !child.id ? at : undefined;
+      const same = kept.get(child.id) ?? next;
       if (same && same.nodeName === child.nodeName) {
         if (same !== at) old.insertBefore(same, at);
         at = same.nextSibling;
@@ -193,7 +195,8 @@ function become(old, next, marks) {
     } else if (at instanceof Text && child instanceof Text) {
       if (at.data !== child.data) {
         at.data = child.data;
-        if (marks && old.matches("[data-marked], [data-marked] *")) mark(old.closest("[data-marked]") ?? old);
+        const marked = marks ? old.closest("[data-marked]") : null;
+        if (marked) mark(marked);
       }
       at = at.nextSibling;
       continue;
@@ -215,7 +218,7 @@ function mark(element) {
   element.setAttribute("data-changed", "");
 }
 
-// ---- pages and forms -------------------------------------------------------------------------------------------------
+// ---- pages and forms ----------------------------------------------------------------------------
 
 /** The page that is shown. Going back to a place within it needs no other page. */
 let shown = location.pathname + location.search;
@@ -263,7 +266,8 @@ function show(next, address) {
     }
     for (const name of ["toasts", "celebrations"]) {
       for (const child of [...(next.getElementById(name)?.children ?? [])]) {
-        if (!child.id || !document.getElementById(child.id)) document.getElementById(name)?.append(child);
+        const isThere = child.id && document.getElementById(child.id);
+        if (!isThere) document.getElementById(name)?.append(child);
       }
     }
     shown = location.pathname + location.search;
@@ -280,7 +284,8 @@ function show(next, address) {
 /** Sends a form. @param {SubmitEvent} event */
 async function send(event) {
   const form = event.target;
-  if (!(form instanceof HTMLFormElement) || form.method !== "post" || "plain" in form.dataset) return;
+  if (!(form instanceof HTMLFormElement) || form.method !== "post") return;
+  if ("plain" in form.dataset) return;
   event.preventDefault();
   // A second click is the same wish; the form's request id would make it the same command, too.
   if (form.getAttribute("aria-busy") === "true") return;
@@ -292,7 +297,8 @@ async function send(event) {
   try {
     const body = new URLSearchParams();
     for (const [name, value] of fields) if (typeof value === "string") body.append(name, value);
-    const response = await fetch(form.action, { method: "POST", body, headers: { accept: "text/html" } });
+    const headers = { accept: "text/html" };
+    const response = await fetch(form.action, { method: "POST", body, headers });
     if (!isQuiet) show(await page(response), response.redirected ? response.url : undefined);
   } catch {
     // The command may have been carried out. Sending the form again repeats it under the same request id.
@@ -302,7 +308,7 @@ async function send(event) {
   }
 }
 
-// ---- small things ----------------------------------------------------------------------------------------------------
+// ---- small things -------------------------------------------------------------------------------
 
 /**
  * Changes the theme at once. The server keeps it in a cookie, so that pages come in it.
@@ -361,7 +367,8 @@ function clicked(event) {
 
 /** Presses the button with this key, as `<button data-key="a">`. @param {KeyboardEvent} event */
 function pressed(event) {
-  const isTyping = event.target instanceof Element && event.target.closest("input, textarea, select, dialog");
+  const own = "input, textarea, select, dialog";
+  const isTyping = event.target instanceof Element && event.target.closest(own);
   if (isTyping || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const button = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
   if (button instanceof HTMLElement) {
@@ -374,13 +381,15 @@ function pressed(event) {
 function typed(event) {
   const input = event.target;
   if (!(input instanceof HTMLInputElement) || !input.dataset.rules) return;
-  for (const rule of document.querySelectorAll(`#${CSS.escape(input.dataset.rules)} [data-pattern]`)) {
+  const rules = document.getElementById(input.dataset.rules);
+  for (const rule of rules?.querySelectorAll("[data-pattern]") ?? []) {
     const pattern = new RegExp(rule.getAttribute("data-pattern") ?? "", "su");
     rule.setAttribute("data-met", String(pattern.test(input.value)));
   }
 }
 
-const relative = new Intl.RelativeTimeFormat(document.documentElement.lang || "en", { numeric: "auto" });
+const language = document.documentElement.lang || "en";
+const relative = new Intl.RelativeTimeFormat(language, { numeric: "auto" });
 /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const UNITS = [["day", 86_400], ["hour", 3_600], ["minute", 60]];
 
@@ -397,11 +406,11 @@ function tellTimes() {
   }
 }
 
-// ---- celebration -----------------------------------------------------------------------------------------------------
+// ---- celebration --------------------------------------------------------------------------------
 
 /**
- * Shows a dialog that the page or a message has brought, with confetti. When it closes, its form tells the server that it
- * was seen. Until then every page brings it, also what was reached while away.
+ * Shows a dialog that the page or a message has brought, with confetti. When it closes, its form tells the server that
+ * it was seen. Until then every page brings it, also what was reached while away.
  * @param {HTMLDialogElement} dialog
  */
 function celebrate(dialog) {
@@ -415,7 +424,11 @@ function celebrate(dialog) {
   }
   dialog.addEventListener("close", () => {
     clearTimeout(closing);
-    if (form) void fetch(form.action, { method: "POST", body: new URLSearchParams(fieldsOf(form)), keepalive: true });
+    if (form) {
+      const body = new URLSearchParams(fieldsOf(form));
+      // Should it not arrive, the next page celebrates once more.
+      fetch(form.action, { method: "POST", body, keepalive: true }).catch(() => {});
+    }
     dialog.remove();
   });
   form?.addEventListener("submit", (event) => {
@@ -442,7 +455,8 @@ function confetti() {
     piece.style.insetInlineStart = `${Math.random() * 100}%`;
     const drift = (Math.random() - 0.5) * 30;
     const to = `translate(${drift}vw, 110vh) rotate(${Math.random() * 1440}deg)`;
-    const timing = { duration: 2_200 + Math.random() * 2_200, delay: Math.random() * 700, easing: "cubic-bezier(.2,.5,.6,1)" };
+    const [duration, delay] = [2_200 + Math.random() * 2_200, Math.random() * 700];
+    const timing = { duration, delay, easing: "cubic-bezier(.2,.5,.6,1)" };
     return piece.animate([{ transform: "none" }, { transform: to }], timing).finished;
   });
   document.body.append(layer);
@@ -450,7 +464,7 @@ function confetti() {
   void Promise.allSettled(falls).then(() => layer.remove());
 }
 
-// ---- beginning -------------------------------------------------------------------------------------------------------
+// ---- beginning ----------------------------------------------------------------------------------
 
 /** Does what new elements need. May be called at any time. */
 function enliven() {
@@ -467,7 +481,10 @@ function enliven() {
     dismiss.ariaLabel = words().dismiss;
     dismiss.textContent = "×";
     said.append(dismiss);
-    const leave = () => (said.matches(":hover, :focus-within") ? setTimeout(leave, TOAST_MS) : said.remove());
+    const leave = () => {
+      if (said.matches(":hover, :focus-within")) setTimeout(leave, TOAST_MS);
+      else said.remove();
+    };
     // What went wrong stays until it was read.
     if (!said.classList.contains("bad")) setTimeout(leave, TOAST_MS);
   }
@@ -482,7 +499,9 @@ function enliven() {
 /** Tells the server the reader's time zone, so that the next pages say times in it. */
 function tellZone() {
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  if (zone) document.cookie = `zone=${encodeURIComponent(zone)}; Path=/; Max-Age=31536000; SameSite=Lax`;
+  if (!zone) return;
+  const value = encodeURIComponent(zone);
+  document.cookie = `zone=${value}; Path=/; Max-Age=31536000; SameSite=Lax`;
 }
 
 document.addEventListener("submit", (event) => void send(event));
@@ -490,9 +509,10 @@ document.addEventListener("click", clicked);
 document.addEventListener("keydown", pressed);
 document.addEventListener("input", typed);
 document.addEventListener("animationend", ({ target, animationName }) => {
-  if (animationName === "changed" && target instanceof Element) target.removeAttribute("data-changed");
+  if (animationName !== "changed" || !(target instanceof Element)) return;
+  target.removeAttribute("data-changed");
 });
-// Browsers allow six connections to a server without TLS: a tab that nobody sees holds none. It catches up by its token.
+// Browsers allow six connections to a server without TLS: a tab that nobody sees holds none, and catches up later.
 document.addEventListener("visibilitychange", () => (document.hidden ? live.stop() : live.open()));
 addEventListener("pagehide", () => live.stop());
 addEventListener("pageshow", (event) => {
