@@ -50,18 +50,15 @@ impl Named {
 
     /// How it stands at present; `None` if that is not known of it.
     fn state(&self, work: &mut dyn Work) -> Result<Option<State>, Halt> {
-        let (share, is_at_risk) = match &self.purchase_id {
-            Some(purchase_id) => {
-                let purchase = load::<Purchase>(work, purchase_id)?;
-                let outcome = purchase.outcome_in(&self.earner.program_id);
-                let share = outcome.and_then(|outcome| outcome.reward_on(self.level)).cloned();
-                (share, self.is_at_risk(work, &purchase)?)
-            }
-            None => {
-                let referee = load::<Participant>(work, &self.source)?;
-                let rewards = referee.referral().map(|referral| referral.rewards.iter());
-                (rewards.and_then(|mut rewards| rewards.find(|of| self.is(of))).cloned(), false)
-            }
+        let (share, is_at_risk) = if let Some(purchase_id) = &self.purchase_id {
+            let purchase = load::<Purchase>(work, purchase_id)?;
+            let outcome = purchase.outcome_in(&self.earner.program_id);
+            let share = outcome.and_then(|outcome| outcome.reward_on(self.level)).cloned();
+            (share, self.is_at_risk(work, &purchase)?)
+        } else {
+            let referee = load::<Participant>(work, &self.source)?;
+            let rewards = referee.referral().map(|referral| referral.rewards.iter());
+            (rewards.and_then(|mut rewards| rewards.find(|of| self.is(of))).cloned(), false)
         };
         let Some(share) = share.filter(|share| self.is(share)) else { return Ok(None) };
         // The account of somebody who was erased is closed: nothing in it waits any more.
