@@ -20,8 +20,8 @@ use crate::store::append::{ClaimStep, Entry, Receipt};
 use crate::store::purchases::Asked;
 use crate::store::{Batch, Envelope, Loaded};
 use domain::{
-    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, ParticipantId, ProgramId, Refusal, SideRow,
-    StreamKey, Timestamp, UplineWalk, UserId, Work,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, Kind, ParticipantId, ProgramId, Refusal,
+    SideRow, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// Values that the database has reported as taken, with their owners. The append checks a refusal that depends
@@ -306,7 +306,7 @@ impl<'a> UnitOfWork<'a> {
             + self.erased_addresses.len()
             + self.evidence.owners.len()
             + self.evidence.learnt
-            + self.purchases.learnt()
+            + self.purchases.looked_up()
             + usize::from(self.default_programs.is_some())
     }
 
@@ -373,6 +373,9 @@ impl<'a> UnitOfWork<'a> {
             // The stream was read after the last batch, so it holds at least all events up to then.
             let at = self.horizon.end().position;
             let took_long = loaded.version - loaded.snapshot_version >= LONG_READ_EVENTS;
+            if key.kind == Kind::Participant {
+                self.purchases.look_anew();
+            }
             self.enter(key, Seen { loaded, at }, took_long);
         }
     }

@@ -55,7 +55,7 @@ const PAYOUT: &str = r#"{"program_id": "multi-level-commission", "payout_id": "m
 const STATEMENT: &str =
     r#"{"program_id": "multi-level-commission", "user_id": "ada", "month": "THIS"}"#;
 /// Lists without a field by which two of them could differ.
-const ONE_LIST: &[&str] = &["ProgramService/ListPrograms"];
+const ONE_LIST: &[&str] = &["ProgramService/ListPrograms", "PurchaseService/ListUnmatchedPayments"];
 
 /// A request from JSON; the fields of `other` replace those of `base`.
 fn request(pool: &DescriptorPool, rpc: &str, base: &str, other: &str) -> DynamicMessage {

@@ -162,7 +162,7 @@ async fn money_that_a_newer_release_moved_is_everywhere_though_nobody_knows_the_
     let reversed = held.after.post(EntryKind::Reversal, -200, Bucket::Available, "INR").unwrap();
     let reserved =
         reversed.after.transfer(1_000, Bucket::Available, Bucket::Reserved, "INR").unwrap();
-    let events = [("BonusHeld", held), ("BonusReversed", reversed), ("PayoutReserved", reserved)];
+    let events = [("BonusHeld", held), ("BonusReversed", reversed), ("BonusSetAside", reserved)];
     append_newer(&database, loaded.version, &events).await;
 
     let resumed = client.watch_balances(PROGRAM, "ada", &token).await.unwrap();

@@ -311,8 +311,9 @@ pub trait Work {
 
     /// The purchases of a buyer, a page at a time: the newest, or those before a place that an earlier page named.
     /// What a decision finds out about a purchase is checked because it reads the purchase's stream. That there is no
-    /// further purchase is true as of the look-up only. A decision that rests on it reads streams to which every such
-    /// purchase would write: if one is recorded before the decision is appended, the append finds that they have moved.
+    /// further purchase is true as of the look-up only. A decision that rests on it has read, before the look-up, streams
+    /// to which every such purchase would write: if one is recorded after the look-up, the append finds that they have
+    /// moved.
     ///
     /// # Errors
     /// [`Halt::Missing`] if it has not been looked up yet, [`Halt::Behind`] if it cannot be looked up for now.

@@ -20,6 +20,8 @@ type ByBuyer = HashMap<UserId, Vec<PurchaseId>>;
 #[derive(Default)]
 pub(super) struct Purchases {
     known: HashMap<(UserId, Option<PurchaseCursor>), Result<PurchasePage, Lag>>,
+    /// How many look-ups there were.
+    looked_up: usize,
     /// Those that commands of the batch have recorded.
     added: ByBuyer,
     /// Those that the batch which is being appended records; `None` if nobody has asked yet.
@@ -61,8 +63,13 @@ impl Purchases {
     }
 
     /// How many pages have been looked up.
-    pub(super) fn learnt(&self) -> usize {
-        self.known.len()
+    pub(super) fn looked_up(&self) -> usize {
+        self.looked_up
+    }
+
+    /// Forgets what was looked up: a stream that is read later can have in it what the look-up did not see.
+    pub(super) fn look_anew(&mut self) {
+        self.known.clear();
     }
 }
 
@@ -119,5 +126,6 @@ impl<'a> UnitOfWork<'a> {
         found: Result<PurchasePage, Lag>,
     ) {
         self.purchases.known.insert(asked, found);
+        self.purchases.looked_up += 1;
     }
 }

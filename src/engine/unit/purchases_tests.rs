@@ -170,6 +170,27 @@ async fn purchases_that_were_recorded_of_late_are_found_without_the_tables() {
 }
 
 #[tokio::test]
+async fn purchases_are_looked_up_again_after_a_participant_was_read() {
+    let environment = Environment::of_this_machine().unwrap();
+    let (mut cache, before) = (Cache::new(1), FinishedStreams::new());
+    let mut unit = unit(&environment, &mut cache, &before);
+    let listed = |work: &mut dyn Work| work.purchases_of(&buyer(), None);
+    assert_eq!(decide(&mut unit, listed).await, Err(Halt::Missing));
+    learn(&mut unit, &[page(&[], None)], &before);
+    assert_eq!(decide(&mut unit, listed).await, page(&[], None).map_err(Halt::Behind));
+    // What pays for a purchase that was recorded in between is in this stream, which therefore does not move any more.
+    let known = unit.known_facts();
+    let key = StreamKey { kind: Kind::Participant, id: "program/ada".into() };
+    let loaded =
+        Loaded { state: AnyAggregate::empty(Kind::Participant), version: 3, snapshot_version: 0 };
+    unit.learn_stream(key, loaded);
+    assert_eq!(decide(&mut unit, listed).await, Err(Halt::Missing));
+    learn(&mut unit, &[page(&["p1"], None)], &before);
+    assert_eq!(decide(&mut unit, listed).await, page(&["p1"], None).map_err(Halt::Behind));
+    assert!(unit.known_facts() > known + 1, "each round has brought something");
+}
+
+#[tokio::test]
 async fn what_another_server_may_have_appended_is_not_taken_as_known() {
     let mut recent = RecentPurchases::default();
     assert_eq!(recent.part(), None);

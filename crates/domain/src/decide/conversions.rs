@@ -69,18 +69,15 @@ fn another_earns(work: &mut dyn Work, standing: &Standing<'_>) -> Result<bool, H
         // The first one has earned, and there is no other first one.
         return Ok(false);
     }
-    let another_earns = has_purchase(work, &buyer_id.user_id, |other_id, other| {
+    read_earners(work, buyer_id, program)?;
+    has_purchase(work, &buyer_id.user_id, |other_id, other| {
         let outcome = other.outcome_in(&buyer_id.program_id);
         other_id != *purchase_id && outcome.is_some_and(|outcome| earns(other, program, outcome))
-    })?;
-    if !another_earns {
-        read_earners(work, buyer_id, program)?;
-    }
-    Ok(another_earns)
+    })
 }
 
-/// Reads the streams of all whom purchases of a buyer can pay. If a purchase begins to earn after it was looked for,
-/// one of these streams has moved when the decision is appended.
+/// Reads the streams of all whom purchases of a buyer can pay, before purchases are looked for. If one begins to earn
+/// after that, one of these streams has moved when the decision is appended.
 fn read_earners(
     work: &mut dyn Work,
     buyer_id: &ParticipantId,

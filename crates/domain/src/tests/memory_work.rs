@@ -11,9 +11,9 @@ use crate::decide::Command;
 use crate::fraud::LATEST_REFEREES;
 use crate::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, LatestReferee, MailedToken,
-    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, PurchaseCursor, PurchaseEvent,
-    PurchaseId, PurchasePage, Refusal, SideRow, SignUpClient, Stream, StreamKey, Timestamp,
-    UplineWalk, UserId, Work,
+    Participant, ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, PurchaseCursor,
+    PurchaseEvent, PurchaseId, PurchasePage, Refusal, SideRow, SignUpClient, Stream, StreamKey,
+    Timestamp, UplineWalk, UserId, Work,
 };
 
 /// The event, written to and read back from its form in the log.
@@ -306,6 +306,16 @@ impl Unit {
         }
     }
 
+    /// Whoever looks for purchases has read the streams to which they would write, of those above the buyer.
+    fn check_line_is_read(&self, buyer: &UserId) {
+        let is_read = |(referee, referrer): (&ParticipantId, &UserId)| {
+            let above = ParticipantId::new(&referee.program_id, referrer);
+            self.known.contains(&LookUp::Stream(StreamKey::of::<Participant>(&above)))
+        };
+        let mut own = self.tables.referrals.iter().filter(|(of, _)| of.user_id == *buyer);
+        assert!(own.any(is_read), "purchases are looked for before their earners are read");
+    }
+
     fn need(&mut self, look_up: LookUp) -> Result<(), Halt> {
         if self.reading == Reading::Warm || self.known.contains(&look_up) {
             return Ok(());
@@ -472,7 +482,11 @@ impl Work for Unit {
         buyer: &UserId,
         before: Option<PurchaseCursor>,
     ) -> Result<PurchasePage, Halt> {
-        self.need(LookUp::Purchases(buyer.clone(), before))?;
+        let asked = LookUp::Purchases(buyer.clone(), before);
+        if self.reading == Reading::Cold && !self.known.contains(&asked) {
+            self.check_line_is_read(buyer);
+        }
+        self.need(asked)?;
         let before = before.map_or(usize::MAX, |PurchaseCursor(at)| at.try_into().unwrap());
         let is_own = |(_, logged): &(usize, &Logged)| match &logged.event {
             AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(of)) => of.buyer_user_id == *buyer,
