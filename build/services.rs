@@ -95,6 +95,41 @@ fn write_service(
         write_rpc(code, name, &folder, rpc, commands)?;
     }
     writeln!(code, "}}")?;
+    for rpc in &service.method {
+        write_in_process(code, name, &module, &folder, rpc)?;
+    }
+    Ok(())
+}
+
+/// The same call within the process, by the type of its request, which no other RPC has.
+fn write_in_process(
+    code: &mut String,
+    service: &str,
+    module: &str,
+    folder: &str,
+    rpc: &MethodDescriptorProto,
+) -> Result<(), Box<dyn Error>> {
+    let (name, method, input) = (rpc.name(), snake_case(rpc.name()), local(rpc.input_type()));
+    let mut output = format!("pb::{}", local(rpc.output_type()));
+    if rpc.server_streaming() {
+        output = format!("Messages<{output}>");
+    }
+    writeln!(
+        code,
+        "impl InProcess for pb::{input} {{\n\
+             type Answer = {output};\n\
+             const RULE: &'static Rule =\n\
+                 rule_of(crate::api::{folder}::RULES, {service:?}, {name:?}, <Self as NamedFields>::NAMES);\n\
+             async fn make(\n\
+                 context: Context,\n\
+                 request: tonic::Request<Self>,\n\
+             ) -> Result<Self::Answer, tonic::Status> {{\n\
+                 let guarded = Guarded(crate::api::{folder}::Handlers(context));\n\
+                 let answer = pb::{module}_server::{service}::{method}(&guarded, request).await?;\n\
+                 Ok(answer.into_inner())\n\
+             }}\n\
+         }}"
+    )?;
     Ok(())
 }
 

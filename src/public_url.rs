@@ -34,6 +34,12 @@ impl PublicUrl {
         self.0.scheme() == "https"
     }
 
+    /// The path below which a proxy serves, without a slash at its end; empty at the top of a host.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        self.0.path().trim_end_matches('/')
+    }
+
     /// The host, without the port.
     #[must_use]
     pub fn host(&self) -> &str {

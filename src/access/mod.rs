@@ -5,12 +5,14 @@
 //!   [`attempts`] slows down those who guess passwords.
 //! - [`passwords`] says which passwords are accepted, hashes and verifies them.
 //! - [`tokens`] are the texts that clients hold, [`signing`] the keys that sign them.
+//! - [`cookies`] are the sessions of browsers.
 //! - [`keys`] knows API keys, whose form is in [`key_text`]; [`staff`] knows who is an operator or an admin.
 //! - [`second_factor`] sets up and checks second factors.
 //! - [`ends`] follows the log for credentials that have ended.
 //! - [`turns`] bounds how much of the database logins use at once.
 
 mod attempts;
+mod cookies;
 mod ends;
 mod generations;
 pub mod key_text;
@@ -38,6 +40,7 @@ use crate::lifecycle::{Stage, Tasks};
 use crate::live::Live;
 use crate::store::{Database, RecordedEvent, StoreError, api_keys, in_time};
 use attempts::Attempts;
+use cookies::Cookies;
 use domain::Timestamp;
 pub use ends::CredentialEnd;
 use ends::{Heard, OpenStreams};
@@ -129,6 +132,15 @@ impl Credential {
     pub fn is_api_key(&self) -> bool {
         matches!(self, Self::Key { .. })
     }
+
+    /// The session, if it is one of a person.
+    #[must_use]
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        match self {
+            Self::Session(session) => Some(session),
+            Self::AdminKey | Self::Key { .. } => None,
+        }
+    }
 }
 
 /// The server cannot know at this moment whether a credential has ended: its tail of the log is behind.
@@ -156,6 +168,7 @@ struct Shared {
     turns: Turns,
     signing: Signing,
     sessions: Sessions,
+    cookies: Cookies,
     keys: Keys,
     staff: Staff,
     heard: Heard,
@@ -195,6 +208,7 @@ impl Access {
             attempts: Attempts::new(),
             turns: Turns::of(database.pool()),
             sessions,
+            cookies: Cookies::new(),
             keys: Keys::new(database.clone(), environment.clone()),
             staff: Staff::of(in_time(api_keys::staff(database.pool())).await?),
             heard: Heard::new(live, position),

@@ -53,6 +53,11 @@ impl Rules {
     /// None.
     pub const NONE: Self = Self { upper: false, lower: false, digit: false, special: false };
 
+    /// The names of the rules that are set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        self.named().into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name)
+    }
+
     /// Each rule with its name.
     fn named(self) -> [(&'static str, bool); 4] {
         [
@@ -66,8 +71,7 @@ impl Rules {
 
 impl fmt::Display for Rules {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<&str> =
-            self.named().into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect();
+        let names: Vec<&str> = self.names().collect();
         formatter.write_str(if names.is_empty() { "none" } else { "" })?;
         formatter.write_str(&names.join(","))
     }

@@ -1,8 +1,8 @@
 //! The texts that people's clients hold: access tokens and refresh tokens.
 //!
 //! An access token is a JWT, signed with `EdDSA` (RFC 7519 and 8037). Exactly one form is accepted: one algorithm, one
-//! encoding, and the id of one of this installation's keys. A refresh token is 32 random bytes behind a prefix; the
-//! database has its hash.
+//! encoding, and the id of one of this installation's keys. A refresh token is 32 random bytes behind a prefix, and so is
+//! the cookie of a browser; the database has their hashes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,6 +18,8 @@ const MAX_BYTES: usize = 2 * 1024;
 const ALGORITHM: &str = "EdDSA";
 /// How every refresh token begins, so that scanners for secrets find one that was published.
 const REFRESH_PREFIX: &str = "tributary_refresh_";
+/// How every cookie begins, so that none is taken for a refresh token.
+const COOKIE_PREFIX: &str = "tributary_cookie_";
 
 /// What an access token says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,8 +100,22 @@ pub(super) fn refresh_token(secret: [u8; 32]) -> String {
 
 /// The hash under which the database knows a refresh token; `None` if the text is no refresh token.
 pub(super) fn refresh_hash(token: &str) -> Option<[u8; 32]> {
-    let secret = URL_SAFE_NO_PAD.decode(token.strip_prefix(REFRESH_PREFIX)?).ok()?;
-    (secret.len() == 32).then(|| Sha256::digest(token).into())
+    hash_of(token, REFRESH_PREFIX)
+}
+
+/// The cookie with this secret.
+pub(super) fn cookie(secret: [u8; 32]) -> String {
+    format!("{COOKIE_PREFIX}{}", URL_SAFE_NO_PAD.encode(secret))
+}
+
+/// The hash under which the database knows a cookie; `None` if the text is no cookie.
+pub(super) fn cookie_hash(cookie: &str) -> Option<[u8; 32]> {
+    hash_of(cookie, COOKIE_PREFIX)
+}
+
+fn hash_of(text: &str, prefix: &str) -> Option<[u8; 32]> {
+    let secret = URL_SAFE_NO_PAD.decode(text.strip_prefix(prefix)?).ok()?;
+    (secret.len() == 32).then(|| Sha256::digest(text).into())
 }
 
 #[cfg(test)]

@@ -22,11 +22,15 @@ use super::reads;
 use super::redaction::{Redaction, without_others};
 use crate::access::{Credential, Principal, Role};
 use crate::lifecycle::message_of;
-use crate::store::{ANSWER_TIMEOUT, StoreError};
+use crate::store::{ANSWER_TIMEOUT, Door, StoreError};
 use domain::{ApiKeyId, PurchaseId, Refusal, UserId};
 
 /// The handlers of a service behind their guard. The only type that tonic's services are implemented for.
 pub(super) struct Guarded<H>(pub(super) H);
+
+/// Among the extensions of a request that a page of the console makes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ThroughConsole;
 
 /// A call that was admitted.
 pub(super) struct Call<M> {
@@ -46,12 +50,19 @@ pub(super) struct Call<M> {
     pub(super) address: Option<ClientAddress>,
     /// What the client calls itself.
     user_agent: Option<MetadataValue<Ascii>>,
+    /// Whether a page of the console makes it.
+    is_of_console: bool,
 }
 
 impl<M> Call<M> {
     /// The name of the RPC, without the service.
     pub(super) fn rpc(&self) -> &'static str {
         self.rule.rpc
+    }
+
+    /// How its command comes in, as the log records it.
+    pub(super) fn door(&self) -> Door {
+        if self.is_of_console { Door::console(self.rule.rpc) } else { Door::rpc(self.rule.rpc) }
     }
 
     /// The address that counts as one caller's, if it is known.
@@ -150,7 +161,18 @@ pub(super) async fn admit<M: NamedFields>(
         }
     }
     let (credential, address) = (extensions.remove(), extensions.remove());
-    Ok(Call { rule, principal, deadline, ends, message, credential, address, user_agent })
+    let is_of_console = extensions.remove::<ThroughConsole>().is_some();
+    Ok(Call {
+        rule,
+        principal,
+        deadline,
+        ends,
+        message,
+        credential,
+        address,
+        user_agent,
+        is_of_console,
+    })
 }
 
 /// Runs a handler. If it panics, the caller gets the status of a bug: the connection would otherwise say that

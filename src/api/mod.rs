@@ -12,6 +12,7 @@
 //!   [`open_door`] how sign-ups by anybody are kept from taking too much.
 //! - [`grpc`] mounts the services, [`reflection`] describes them to tools, and [`http`] is everything else that the
 //!   port answers.
+//! - [`console`] is what people see in a browser.
 //! - [`readiness`] decides whether the server is ready, for the health service and for HTTP.
 //! - [`fields`] checks the fields of a request and names all faults at once; [`enums`] finds numbers that are no value
 //!   of their enum.
@@ -25,6 +26,7 @@ mod account;
 mod authentication;
 mod codes;
 mod consequences;
+mod console;
 pub mod cors;
 mod deadline;
 mod domain_refusals;
@@ -70,6 +72,7 @@ mod writes;
 /// The largest message that is accepted, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+pub use console::dev::DevPages;
 pub use program::rules::{program_message, publish_command};
 pub use server::{Server, ServerError, ServerOptions, ServerSettings};
 pub use services::services;

@@ -11,6 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::Context;
+use super::console::Console;
+use super::console::dev::DevPages;
 use super::cors::Origins;
 use super::grpc::{self, Layers};
 use super::http;
@@ -79,6 +81,8 @@ pub struct ServerSettings {
     pub adjustment_limit_minor: i64,
     /// A confirmation of more minor units of a payout than this waits for a second operator.
     pub payout_limit_minor: i64,
+    /// What only `dev` has on its pages.
+    pub dev_pages: Option<DevPages>,
 }
 
 impl Default for ServerSettings {
@@ -96,6 +100,7 @@ impl Default for ServerSettings {
             disposable_domains: DisposableDomains::default(),
             adjustment_limit_minor: 100_000,
             payout_limit_minor: 1_000_000,
+            dev_pages: None,
         }
     }
 }
@@ -346,7 +351,8 @@ impl Server {
         }
         let grpc = grpc::routes(&context, &layers, health)?;
         let (database, access) = (context.database.clone(), context.access.clone());
-        let state = http::State { readiness, access, database, unsubscribing, context };
+        let console = Console::new(context.clone(), metrics.clone());
+        let state = http::State { readiness, access, database, unsubscribing, context, console };
         let router = http::router(state, grpc, &layers);
         let stop = tasks.signal(Stage::Calls);
         let serving = transport::serve(listener, tls, router, limits, metrics, stop);

@@ -47,6 +47,21 @@ impl Mount for RoutesBuilder {
     }
 }
 
+/// A request that can be made within the process: it passes the guard as calls from outside do, but none of the layers
+/// before it, which is what the console's `calls` are for.
+pub(super) trait InProcess: Sized {
+    /// The answer, or the stream of answers.
+    type Answer;
+    /// The row of the RPC.
+    const RULE: &'static Rule;
+
+    /// Makes the request. The principal is among its extensions.
+    fn make(
+        context: Context,
+        request: tonic::Request<Self>,
+    ) -> impl Future<Output = Result<Self::Answer, tonic::Status>> + Send;
+}
+
 /// All services without a network and without the layers, for programs that call them in process.
 #[must_use]
 pub fn services(context: &Context) -> Routes {

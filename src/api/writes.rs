@@ -15,7 +15,7 @@ use super::guard::Call;
 use super::pb::ErrorReason;
 use super::tokens::consistency_token;
 use crate::engine::{RequestKey, Submission};
-use crate::store::{Door, RecordedEvent};
+use crate::store::RecordedEvent;
 use domain::Stream;
 use domain::decide::Command;
 
@@ -86,7 +86,7 @@ pub(super) async fn carry_out_within<M: Repeatable>(
     scope: &str,
     command: Command,
 ) -> Result<Written, ApiError> {
-    let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+    let submission = Submission::new(command, call.principal.actor(), call.door());
     let request_id = call.message.request_id();
     let submission = match request_key(context, call, scope) {
         Some(key) => submission.answering(key),

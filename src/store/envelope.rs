@@ -98,6 +98,12 @@ impl Door {
         Self(Cow::Borrowed(name))
     }
 
+    /// A page of the console, by the RPC that it calls: `console:RecordPurchase`.
+    #[must_use]
+    pub fn console(rpc: &str) -> Self {
+        Self(format!("console:{rpc}").into())
+    }
+
     /// A webhook, by the provider that calls it: `webhook:stripe`.
     #[must_use]
     pub fn webhook(provider: &str) -> Self {

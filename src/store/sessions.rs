@@ -196,6 +196,45 @@ pub async fn refresh(
     }
 }
 
+/// Replaces the hash of a refresh token that was not used yet. Returns whether there was such a token.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be written.
+pub async fn replace_token(
+    pool: &PgPool,
+    old: [u8; 32],
+    new: [u8; 32],
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "update refresh_tokens set hash = $2 where hash = $1 and used_at is null and expires_at > now()",
+    )
+    .bind(&old[..])
+    .bind(&new[..])
+    .execute(pool)
+    .await?;
+    Ok(done.rows_affected() > 0)
+}
+
+/// The session of a cookie, which is good for `lifetime` from now on; `None` if the cookie is unknown, or it or its
+/// session has ended.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be written.
+pub async fn of_cookie(
+    pool: &PgPool,
+    hash: [u8; 32],
+    lifetime: Duration,
+) -> Result<Option<StoredSession>, StoreError> {
+    let call = functions::statement("select * from {session_of_cookie}($1, $2)");
+    let row =
+        sqlx::query(&call).bind(&hash[..]).bind(interval(lifetime)).fetch_optional(pool).await?;
+    row.map(|row| {
+        let user_id = parse("user", row.try_get("user_id")?, UserId::parse)?;
+        stored(&row, user_id)
+    })
+    .transpose()
+}
+
 fn stored(row: &PgRow, user_id: UserId) -> Result<StoredSession, StoreError> {
     Ok(StoredSession {
         session_id: parse("session", row.try_get("session_id")?, SessionId::parse)?,

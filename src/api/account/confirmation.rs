@@ -27,7 +27,7 @@ impl Handlers {
         let token = fields.required("token", &request.token);
         let token = fields.finish(token)?;
         let (user_id, position) =
-            confirm(&self.0, token, call.principal.actor(), Door::rpc(call.rpc())).await?;
+            confirm(&self.0, token, call.principal.actor(), call.door()).await?;
         let consistency_token = consistency_token(&self.0, position);
         Ok(pb::ConfirmEmailResponse { user_id: user_id.to_string(), consistency_token })
     }

@@ -20,7 +20,7 @@ use crate::api::watch::{Messages, QUEUED_MESSAGES, Sent, credentials_ended, open
 use crate::engine::Submission;
 use crate::engine::query::query;
 use crate::read::{At, Freshness, PurchaseFilter, RedemptionFilter};
-use crate::store::{Door, RecordedEvent, in_time, log, personal};
+use crate::store::{RecordedEvent, in_time, log, personal};
 use domain::decide::Command;
 use domain::{
     Participant, ParticipantId, ProgramId, Purchase, PurchaseEvent, Refusal, Stream, StreamKey,
@@ -48,7 +48,7 @@ impl Handlers {
         let position = log::head(self.0.database.pool()).await?;
         let participants = participants(&self.0, &user_id).await?;
         let command = Command::ExportUser { user_id: user_id.clone() };
-        let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+        let submission = Submission::new(command, call.principal.actor(), call.door());
         // Recorded first, whether or not the caller reads to the end, so that the document shows it, too.
         self.0.engine.execute(submission).await?;
         let (messages, answer) = mpsc::channel(QUEUED_MESSAGES);

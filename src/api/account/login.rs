@@ -8,7 +8,7 @@ use crate::api::guard::Call;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::time;
 use crate::engine::Submission;
-use crate::store::{Actor, Door};
+use crate::store::Actor;
 use domain::SessionsEnded;
 use domain::decide::Command;
 
@@ -26,7 +26,7 @@ impl Handlers {
         let address = call.address_of_client(client_ip);
         let access = &self.0.access;
         let user = access.check_login(&login, password, address).await?;
-        let (code, door) = (&request.second_factor_code, Door::rpc(call.rpc()));
+        let (code, door) = (&request.second_factor_code, call.door());
         self.check_second_factor(&user.user_id, code, door).await?;
         let tokens = access.start_session(&user, call.user_agent()).await?;
         let user = self.find(&user.user_id).await?.user;
@@ -63,7 +63,7 @@ impl Handlers {
                 // Whoever has the other copy cannot be told from the owner, so both must log in again.
                 let ended = SessionsEnded::These(vec![session.session_id]);
                 let command = Command::EndSessions { user_id: session.user_id, ended };
-                let submission = Submission::new(command, Actor::SYSTEM, Door::rpc(call.rpc()));
+                let submission = Submission::new(command, Actor::SYSTEM, call.door());
                 let committed = self.0.engine.execute(submission).await?;
                 self.0.access.learn(&committed.events);
                 Err(refused())

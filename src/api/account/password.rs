@@ -10,7 +10,6 @@ use crate::api::permissions::Denied;
 use crate::api::tokens::consistency_token;
 use crate::engine::Submission;
 use crate::engine::query::query;
-use crate::store::Door;
 use domain::decide::{ChangePassword, Command};
 use domain::{PasswordHash, SessionId, SessionsEnded, User, load};
 
@@ -45,7 +44,7 @@ impl Handlers {
             is_by_mail: false,
             ended: SessionsEnded::AllBut(vec![session_id]),
         });
-        let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+        let submission = Submission::new(command, call.principal.actor(), call.door());
         let committed = self.0.engine.execute(submission).await?;
         access.learn(&committed.events);
         let consistency_token = consistency_token(&self.0, committed.position);

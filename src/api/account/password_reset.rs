@@ -39,7 +39,7 @@ impl Handlers {
         call: Call<pb::ResetPasswordRequest>,
     ) -> Result<pb::ResetPasswordResponse, ApiError> {
         let pb::ResetPasswordRequest { token, new_password } = &call.message;
-        let (actor, door) = (call.principal.actor(), Door::rpc(call.rpc()));
+        let (actor, door) = (call.principal.actor(), call.door());
         let second_factor_removed = reset(&self.0, token, new_password, actor, door).await?;
         Ok(pb::ResetPasswordResponse { second_factor_removed })
     }

@@ -15,7 +15,7 @@ use crate::api::responses::{self, joined};
 use crate::api::writes::{carry_out_within, command_fields, request_key};
 use crate::engine::query::query;
 use crate::store::personal::address_key;
-use crate::store::{Door, ProfileNames, RecordedEvent, claims, in_time};
+use crate::store::{ProfileNames, RecordedEvent, claims, in_time};
 use domain::decide::{Command, RegisterUser, rehearse_sign_up};
 use domain::fraud::Mailbox;
 use domain::{Kind, Profile, ProgramId, Refusal, UserId, UserRole, UserStatus, email};
@@ -31,7 +31,7 @@ impl Handlers {
             && let Ok(program_id) = ProgramId::parse(&program_id)
             && let Some(client_ip) = client_of(&call)
         {
-            let (actor, door) = (call.principal.actor(), Door::rpc(call.rpc()));
+            let (actor, door) = (call.principal.actor(), call.door());
             refused::flag(&self.0, program_id, client_ip, actor, door).await;
         }
         answer

@@ -28,7 +28,7 @@ impl Handlers {
             user_id: user_id.clone(),
             sealed_secret: SealedSecret(made.sealed_secret),
         };
-        let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+        let submission = Submission::new(command, call.principal.actor(), call.door());
         self.0.engine.execute(submission).await?;
         Ok(pb::EnrollSecondFactorResponse { secret: made.secret, url: made.url })
     }
@@ -74,7 +74,7 @@ impl Handlers {
         let user_id = fields.finish(user_id)?;
         if is_own {
             let actor = call.principal.actor();
-            match self.verify(&user_id, code, actor, Door::rpc(call.rpc())).await? {
+            match self.verify(&user_id, code, actor, call.door()).await? {
                 Verdict::Right => {}
                 Verdict::Wrong => return Err(wrong_code(code).into()),
                 Verdict::NoCode => {
@@ -155,7 +155,7 @@ impl Handlers {
     ) -> Result<(), ApiError> {
         let change = ChangeSecondFactor { user_id: user_id.clone(), factor, known_changes };
         let command = Command::ChangeSecondFactor(Box::new(change));
-        let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+        let submission = Submission::new(command, call.principal.actor(), call.door());
         self.0.engine.execute(submission).await?;
         Ok(())
     }

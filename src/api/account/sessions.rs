@@ -9,7 +9,7 @@ use crate::api::pb::{self, ErrorReason};
 use crate::api::responses::time;
 use crate::api::tokens::consistency_token;
 use crate::engine::Submission;
-use crate::store::{Door, in_time, sessions};
+use crate::store::{in_time, sessions};
 use domain::decide::Command;
 use domain::{SessionId, SessionsEnded, UserId};
 
@@ -68,7 +68,7 @@ impl Handlers {
         }
         let ended = SessionsEnded::These(vec![session_id]);
         let command = Command::EndSessions { user_id, ended };
-        let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+        let submission = Submission::new(command, call.principal.actor(), call.door());
         let committed = self.0.engine.execute(submission).await?;
         self.0.access.learn(&committed.events);
         let consistency_token = consistency_token(&self.0, committed.position);

@@ -11,14 +11,17 @@ use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as Extracted};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use console::pages::door::mailed::{Form, View};
+use http::{HeaderMap, StatusCode, Uri, header};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 use url::form_urlencoded;
 
 use super::State;
 use super::refusals::whole_seconds;
+use crate::api::Context;
 use crate::api::account::{confirmation, password_reset};
+use crate::api::console::{POLICY, mailed_page, password_rules};
 use crate::api::errors::reason_name;
 use crate::api::pb::ErrorReason;
 use crate::store::{Actor, Door};
@@ -27,11 +30,6 @@ use crate::store::{Actor, Door};
 const MAX_FORM_BYTES: usize = 16 * 1024;
 /// The longest token that is put into a page, in characters.
 const MAX_TOKEN_CHARS: usize = 256;
-
-/// The page's own form can be sent; everything else is as strict as for all answers.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-);
 
 pub(super) fn routes() -> Router<State> {
     Router::new()
@@ -44,19 +42,18 @@ struct Page<'a> {
     code: StatusCode,
     title: &'static str,
     text: &'a str,
-    /// Hidden and visible fields, and the button.
-    form: Option<String>,
+    /// What can be done, with the token of the link.
+    form: Option<(Form, &'a str)>,
+    /// Whether it is time to log in.
+    is_done: bool,
 }
 
-impl IntoResponse for Page<'_> {
-    fn into_response(self) -> Response {
-        let (title, text) = (self.title, escaped(self.text));
-        let form = self.form.unwrap_or_default();
-        let page = include_str!("account_page.html")
-            .replace("{title}", title)
-            .replace("{text}", &text)
-            .replace("{form}", &form);
-        let mut response = (self.code, Html(page)).into_response();
+impl Page<'_> {
+    fn answer(self, context: &Context) -> Response {
+        let Self { code, title, text, form, is_done } = self;
+        let rules = password_rules(context.access.passwords().settings());
+        let view = View { title, words: text, form, rules: &rules, is_done };
+        let mut response = (code, Html(mailed_page(context, &view))).into_response();
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, POLICY);
         response
     }
@@ -64,12 +61,12 @@ impl IntoResponse for Page<'_> {
 
 async fn ask_to_confirm(Extracted(state): Extracted<State>, uri: Uri) -> Response {
     const TITLE: &str = "Confirm your e-mail address";
-    let Some(token) = token_of(&uri) else { return incomplete(TITLE) };
-    let form = Some(form("confirm-email", &token, "", "Confirm"));
-    let code = StatusCode::OK;
-    let Some(username) = confirmation::username_of_sign_up(&state.context, &token).await else {
+    let context = &state.context;
+    let Some(token) = token_of(&uri) else { return incomplete(context, TITLE) };
+    let (code, form) = (StatusCode::OK, Some((Form::Confirm, &*token)));
+    let Some(username) = confirmation::username_of_sign_up(context, &token).await else {
         let text = "Press the button to confirm that this address is yours.";
-        return Page { code, title: TITLE, text, form }.into_response();
+        return Page { code, title: TITLE, text, form, is_done: false }.answer(context);
     };
     // Anybody can sign up with the address of somebody else, who would confirm an account that is not theirs.
     let text = format!(
@@ -77,7 +74,7 @@ async fn ask_to_confirm(Extracted(state): Extracted<State>, uri: Uri) -> Respons
          confirm that the address is yours, and the account is ready. If you have not chosen this username, close the \
          page: somebody else knows the password of the account."
     );
-    Page { code, title: "Confirm your sign-up", text: &text, form }.into_response()
+    Page { code, title: "Confirm your sign-up", text: &text, form, is_done: false }.answer(context)
 }
 
 async fn confirm(Extracted(state): Extracted<State>, request: Request) -> Response {
@@ -86,10 +83,10 @@ async fn confirm(Extracted(state): Extracted<State>, request: Request) -> Respon
         Ok(fields) => fields,
         Err(refused) => return refused,
     };
-    let token = field(&fields, "token");
-    let username = confirmation::username_of_sign_up(&state.context, token).await;
-    let confirmed =
-        confirmation::confirm(&state.context, token, Actor::ANONYMOUS, Door::PAGE).await;
+    let (context, token) = (&state.context, field(&fields, "token"));
+    let username = confirmation::username_of_sign_up(context, token).await;
+    let confirmed = confirmation::confirm(context, token, Actor::ANONYMOUS, Door::PAGE).await;
+    let code = StatusCode::OK;
     match (confirmed, username) {
         (Ok(_), Some(username)) => {
             let text = format!(
@@ -97,26 +94,23 @@ async fn confirm(Extracted(state): Extracted<State>, request: Request) -> Respon
                  {username} and your password. You can close this page."
             );
             let title = "Your account is ready";
-            Page { code: StatusCode::OK, title, text: &text, form: None }.into_response()
+            Page { code, title, text: &text, form: None, is_done: true }.answer(context)
         }
         (Ok(_), None) => {
             let text = "Thank you. Your e-mail address is confirmed; you can close this page.";
-            Page { code: StatusCode::OK, title: "Confirmed", text, form: None }.into_response()
+            Page { code, title: "Confirmed", text, form: None, is_done: true }.answer(context)
         }
-        (Err(error), _) => refused(TITLE, &error.0, None),
+        (Err(error), _) => refused(context, TITLE, &error.0, None),
     }
 }
 
-/// The field for the new password.
-const PASSWORD: &str = "<p><label>New password <input type=\"password\" name=\"new_password\" \
-     autocomplete=\"new-password\" required></label></p>\n";
-
-async fn ask_for_password(uri: Uri) -> Response {
+async fn ask_for_password(Extracted(state): Extracted<State>, uri: Uri) -> Response {
     const TITLE: &str = "Choose another password";
-    let Some(token) = token_of(&uri) else { return incomplete(TITLE) };
-    let form = form("reset-password", &token, PASSWORD, "Set the password");
+    let context = &state.context;
+    let Some(token) = token_of(&uri) else { return incomplete(context, TITLE) };
+    let (code, form) = (StatusCode::OK, Some((Form::Password, &*token)));
     let text = "Setting another password ends all sessions of your account.";
-    Page { code: StatusCode::OK, title: TITLE, text, form: Some(form) }.into_response()
+    Page { code, title: TITLE, text, form, is_done: false }.answer(context)
 }
 
 async fn reset(Extracted(state): Extracted<State>, request: Request) -> Response {
@@ -136,24 +130,16 @@ async fn reset(Extracted(state): Extracted<State>, request: Request) -> Response
             } else {
                 "Your password is the new one. Log in with it."
             };
-            Page { code: StatusCode::OK, title: "Done", text, form: None }.into_response()
+            let code = StatusCode::OK;
+            Page { code, title: "Done", text, form: None, is_done: true }.answer(context)
         }
         Err(error) => {
             // A password that is too weak can be tried again with the same token.
             let again = (error.is(ErrorReason::InvalidField) && is_token(token))
-                .then(|| form("reset-password", token, PASSWORD, "Set the password"));
-            refused(TITLE, &error.0, again)
+                .then_some((Form::Password, token));
+            refused(context, TITLE, &error.0, again)
         }
     }
-}
-
-/// A form that is sent to the page itself, wherever a proxy has put it.
-fn form(page: &str, token: &str, fields: &str, button: &str) -> String {
-    format!(
-        "<form method=\"post\" action=\"{page}\">\n\
-         <input type=\"hidden\" name=\"token\" value=\"{token}\">\n\
-         {fields}<p><button>{button}</button></p>\n</form>\n"
-    )
 }
 
 /// Whether a text has the form of a token, which needs no escaping.
@@ -192,13 +178,19 @@ fn field<'a>(fields: &'a [(String, String)], name: &str) -> &'a str {
     fields.iter().find(|(given, _)| given == name).map_or("", |(_, value)| value)
 }
 
-fn incomplete(title: &'static str) -> Response {
+fn incomplete(context: &Context, title: &'static str) -> Response {
     let text = "The link is not complete. Copy all of it from the mail into the address line.";
-    Page { code: StatusCode::BAD_REQUEST, title, text, form: None }.into_response()
+    let code = StatusCode::BAD_REQUEST;
+    Page { code, title, text, form: None, is_done: false }.answer(context)
 }
 
 /// The page of a failure, with the form to try again, if that can help.
-fn refused(title: &'static str, status: &Status, form: Option<String>) -> Response {
+fn refused(
+    context: &Context,
+    title: &'static str,
+    status: &Status,
+    form: Option<(Form, &str)>,
+) -> Response {
     let code = match status.code() {
         Code::InvalidArgument => StatusCode::BAD_REQUEST,
         Code::NotFound => StatusCode::NOT_FOUND,
@@ -209,7 +201,8 @@ fn refused(title: &'static str, status: &Status, form: Option<String>) -> Respon
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     let text = in_words(status);
-    let mut response = Page { code, title, text: &text, form }.into_response();
+    let page = Page { code, title, text: &text, form, is_done: false };
+    let mut response = page.answer(context);
     if let Some(wait) = status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
         response.headers_mut().insert(header::RETRY_AFTER, whole_seconds(wait));
     }
@@ -256,11 +249,6 @@ fn in_words(status: &Status) -> String {
     text.into()
 }
 
-/// A text for a page.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 mod tests {
@@ -276,10 +264,5 @@ mod tests {
         }
         let long = "x".repeat(MAX_TOKEN_CHARS + 1);
         assert_eq!(token(&format!("?token={long}")), None);
-    }
-
-    #[test]
-    fn texts_of_pages_are_escaped() {
-        assert_eq!(escaped("<a href=\"x\">&"), "&lt;a href=&quot;x&quot;&gt;&amp;");
     }
 }

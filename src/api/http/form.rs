@@ -5,7 +5,7 @@ use http::{HeaderMap, StatusCode, header};
 
 /// The supported forms. A client that names none gets text, unless it sent JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(in crate::api) enum Form {
     Json,
     Html,
     Text,
@@ -14,7 +14,7 @@ pub(super) enum Form {
 impl Form {
     /// The form that a client prefers: of those that it accepts, the one with the highest quality, and among
     /// equals the first.
-    pub(super) fn asked_for(headers: &HeaderMap) -> Self {
+    pub(in crate::api) fn asked_for(headers: &HeaderMap) -> Self {
         let mut best: Option<(f32, Self)> = None;
         for value in headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok())
         {
@@ -42,7 +42,7 @@ impl Form {
     }
 
     /// An answer in this form.
-    pub(super) fn answer(self, status: StatusCode, body: String) -> Response {
+    pub(in crate::api) fn answer(self, status: StatusCode, body: String) -> Response {
         let headers = [(header::CONTENT_TYPE, self.content_type()), (header::VARY, "accept")];
         (status, headers, body).into_response()
     }

@@ -1,19 +1,20 @@
 //! What the port answers besides gRPC. The router built here is the outermost one: gRPC services are routes
 //! of it, with their layers inside.
 //!
-//! - [`health`] reports whether the server is alive and ready, [`page`] is the page at `/`.
+//! - [`health`] reports whether the server is alive and ready, [`page`] says at `/` what this is.
 //! - [`account_pages`] are what the links in mails lead to.
 //! - [`public_keys`] are those of access tokens.
 //! - [`stripe`] is where Stripe tells of payments.
 //! - [`unsubscribe`] is the page by which people switch mails off.
+//! - Pages for people are in [`console`].
 //! - [`form`] determines the form of answer that a client accepts, [`media`] whether it speaks gRPC, and
 //!   [`refusals`] refuses requests in that form.
 
 mod account_pages;
-mod form;
+pub(super) mod form;
 mod health;
 pub(super) mod media;
-mod page;
+pub(super) mod page;
 mod public_keys;
 pub(super) mod refusals;
 mod stripe;
@@ -30,6 +31,7 @@ use tower::ServiceExt;
 
 use self::media::Grpc;
 use super::Context;
+use super::console::{self, Console};
 use super::grpc::{Layers, UnknownMethod};
 use super::limits::{SHOW_PAGE, UNSUBSCRIBE};
 use super::peer::ClientAddress;
@@ -42,13 +44,13 @@ use crate::store::Database;
 /// headers, HEAD, 404 and 405 are handled for all routes.
 fn routes(state: State) -> Router {
     Router::new()
-        .route("/", get(page::show))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/.well-known/jwks.json", get(public_keys::show))
         .merge(linked_pages(&state))
         .merge(stripe::routes(&state))
-        .with_state(state)
+        .with_state(state.clone())
+        .merge(console::routes(state.console))
 }
 
 /// The pages that mails link to. Everybody may open them, so requests for them are counted as calls of open RPCs are.
@@ -82,6 +84,7 @@ pub(super) struct State {
     pub(super) database: Database,
     pub(super) unsubscribing: Unsubscribing,
     pub(super) context: Context,
+    pub(super) console: Console,
 }
 
 /// The outermost router: the routes above, the gRPC services, and an answer to everything else.

@@ -1,26 +1,19 @@
-//! The page at `/`: what this server is, and where to find more.
-
-use axum::response::Response;
-use http::{HeaderMap, StatusCode};
+//! What this server is, for programs that ask at `/`. People get the page of the console.
 
 use super::form::Form;
 
-const VERSION: &str = env!("CARGO_PKG_VERSION");
+pub(in crate::api) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(super) async fn show(headers: HeaderMap) -> Response {
-    let form = Form::asked_for(&headers);
-    let page = match form {
-        Form::Html => include_str!("page.html").replace("{version}", VERSION),
-        Form::Text => include_str!("page.txt").replace("{version}", VERSION),
-        Form::Json => {
-            let body = serde_json::json!({
-                "name": "tributary",
-                "version": VERSION,
-                "api": "gRPC and gRPC-Web on this port, with reflection",
-                "health": { "alive": "/livez", "ready": "/readyz" },
-            });
-            format!("{body}\n")
-        }
-    };
-    form.answer(StatusCode::OK, page)
+/// What this server is, and where to find more.
+pub(in crate::api) fn of_programs(form: Form) -> String {
+    if form != Form::Json {
+        return include_str!("page.txt").replace("{version}", VERSION);
+    }
+    let body = serde_json::json!({
+        "name": "tributary",
+        "version": VERSION,
+        "api": "gRPC and gRPC-Web on this port, with reflection",
+        "health": { "alive": "/livez", "ready": "/readyz" },
+    });
+    format!("{body}\n")
 }

@@ -14,7 +14,7 @@ use crate::api::pb::ErrorReason;
 use crate::api::permissions::route_of;
 
 /// Refuses a request with a problem document (RFC 9457), a page, or a line of text.
-pub(super) fn refuse(headers: &HeaderMap, code: StatusCode) -> Response {
+pub(in crate::api) fn refuse(headers: &HeaderMap, code: StatusCode) -> Response {
     explain(headers, code, detail(code))
 }
 

@@ -5,7 +5,7 @@ use crate::api::errors::{ApiError, internal};
 use crate::api::guard::Call;
 use crate::api::pb::ErrorReason;
 use crate::engine::Submission;
-use crate::store::{Door, in_time, jobs};
+use crate::store::{in_time, jobs};
 use domain::decide::Command;
 use domain::{JobId, Timestamp};
 
@@ -23,7 +23,7 @@ pub(super) async fn retry<M>(
     let job_id = JobId::parse(&id.to_string()).map_err(|_| internal())?;
     let attempts = u32::try_from(attempts).unwrap_or_default();
     let command = Command::RetryJob { job_id, attempts };
-    let submission = Submission::new(command, call.principal.actor(), Door::rpc(call.rpc()));
+    let submission = Submission::new(command, call.principal.actor(), call.door());
     let committed = match context.engine.execute(submission).await.map_err(ApiError::from) {
         Err(refused) if refused.is(ErrorReason::JobNotParked) => return Ok(None),
         committed => committed?,

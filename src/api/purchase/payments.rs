@@ -125,7 +125,7 @@ impl Handlers {
             let message = format!("nothing was told about payment '{id}'");
             status(ErrorReason::PaymentNotFound, message, &[("payment_id", &id)])
         };
-        let (actor, door) = (call.principal.actor(), Door::rpc(call.rpc()));
+        let (actor, door) = (call.principal.actor(), call.door());
         // What is due already is recorded first, so that nobody's purchase gets another buyer.
         let settled = payments.settle(id, &actor, &door).await?.ok_or_else(not_found)?;
         self.refuse_other(id, &buyer, &settled)?;

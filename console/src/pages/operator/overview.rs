@@ -1,0 +1,179 @@
+//! How things stand in all programs.
+
+use contract::pb::{GetConversionReportResponse, GetOverviewResponse, Program};
+use maud::{Markup, html};
+
+use crate::charts;
+use crate::icons::Icon;
+use crate::page::{Live, Page, Sidebar, app};
+use crate::parts::{self, FormKeys, counter, empty, failed, live_mark};
+use crate::reader::Reader;
+use crate::text::operator as text;
+
+/// How many of something there are: exactly, or at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// So many.
+    pub count: i64,
+    /// Whether there are more.
+    pub is_more: bool,
+}
+
+/// What happens in a second.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rates {
+    /// Purchases in the last ten seconds.
+    pub purchases: u32,
+    /// Rewards in the last ten seconds.
+    pub rewards: u32,
+}
+
+/// A program in figures.
+pub struct Figures {
+    /// The program.
+    pub program: Program,
+    /// Its participants, rewards and liability; or why they could not be read.
+    pub overview: Result<GetOverviewResponse, String>,
+    /// The conversions of the last days; or why they could not be read.
+    pub report: Result<GetConversionReportResponse, String>,
+}
+
+/// What the page shows.
+pub struct View<'a> {
+    /// The programs in figures.
+    pub programs: &'a [Figures],
+    /// Flags that nobody has decided about, or why they could not be read.
+    pub flags: Result<Count, String>,
+    /// Jobs that have failed for good, or why they could not be read.
+    pub parked_jobs: Result<Count, String>,
+    /// What the page follows.
+    pub live: Live,
+    /// What has just been done.
+    pub done: Option<&'a str>,
+    /// What the form carries that fills the database with sample people; only `dev` has it.
+    pub sample: Option<FormKeys>,
+}
+
+/// The page.
+#[must_use]
+pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
+    let actions = html! {
+        (live_mark())
+        @if let Some(keys) = &view.sample {
+            (parts::act(reader, "/o/sample", keys, &html! { button.button { (text::FILL_WITH_SAMPLE) } }, &[]))
+        }
+        (parts::link(reader, "/o/record", text::RECORD_PURCHASE, true))
+    };
+    let main = html! {
+        (parts::head(text::OVERVIEW, text::OVERVIEW_WORDS, &actions))
+        section.grid.small aria-label=(text::COUNTERS) {
+            (rates(Rates::default(), reader))
+            (so_many("flags", Icon::FLAG, text::OPEN_FLAGS, &view.flags, reader))
+            (so_many("jobs", Icon::CLOCK, text::PARKED_JOBS, &view.parked_jobs, reader))
+        }
+        (programs(view.programs, reader))
+    };
+    let View { live, done, .. } = view;
+    let page = Page {
+        reader,
+        title: text::OVERVIEW,
+        live: Some(live),
+        done,
+        celebration: None,
+        shared: None,
+    };
+    app(&page, sidebar, &main)
+}
+
+/// The counters of what happens in a second, as the page shows them and as its stream sends them.
+#[must_use]
+pub fn rates(rates: Rates, reader: &Reader) -> Markup {
+    let a_second = |in_ten_seconds: u32| {
+        let (whole, tenth) = (in_ten_seconds / 10, in_ten_seconds % 10);
+        html! { (reader.number(whole)) @if whole < 100 { "." (tenth) } }
+    };
+    html! {
+        (counter("purchases-a-second", Icon::CART, text::PURCHASES_A_SECOND, &a_second(rates.purchases), text::LAST_TEN_SECONDS))
+        (counter("rewards-a-second", Icon::COIN, text::REWARDS_A_SECOND, &a_second(rates.rewards), text::LAST_TEN_SECONDS))
+    }
+}
+
+fn so_many(
+    id: &str,
+    icon: Icon,
+    label: &str,
+    count: &Result<Count, String>,
+    reader: &Reader,
+) -> Markup {
+    match count {
+        Ok(Count { count, is_more }) => {
+            let number = html! { (reader.number(*count)) @if *is_more { "+" } };
+            let note = if *count == 0 { text::ALL_IS_WELL } else { text::NEEDS_A_LOOK };
+            counter(id, icon, label, &number, note)
+        }
+        Err(why) => counter(id, icon, label, &html! { "–" }, why),
+    }
+}
+
+/// The programs, as the page shows them and as its stream sends them.
+#[must_use]
+pub fn programs(programs: &[Figures], reader: &Reader) -> Markup {
+    html! {
+        section.grid #programs aria-label=(text::PROGRAMS) {
+            @if programs.is_empty() {
+                section.card.flush { (empty(Icon::LIST, text::NO_PROGRAMS, text::NO_PROGRAMS_WORDS, &html! {})) }
+            }
+            @for figures in programs { (program(figures, reader)) }
+        }
+    }
+}
+
+fn program(figures: &Figures, reader: &Reader) -> Markup {
+    let program = &figures.program;
+    let below = text::id_and_version(&program.program_id, program.version);
+    html! {
+        section.card id={ "program-" (program.program_id) } {
+            div.card-head {
+                div { h2 { (program.display_name) } p { (below) } }
+                a href=(reader.to(&format!("/o/users?program={}", program.program_id))) { (text::ITS_USERS) }
+            }
+            @match &figures.overview {
+                Ok(overview) => (numbers(overview, &figures.report, program, reader)),
+                Err(why) => (failed(why)),
+            }
+        }
+    }
+}
+
+fn numbers(
+    overview: &GetOverviewResponse,
+    report: &Result<GetConversionReportResponse, String>,
+    program: &Program,
+    reader: &Reader,
+) -> Markup {
+    let unit = &program.unit;
+    let liability = overview.liability.clone().unwrap_or_default();
+    let big = |text: &str| text.parse::<i128>().unwrap_or_default();
+    let owed = big(&liability.available_minor_units) + big(&liability.pending_minor_units);
+    html! {
+        (charts::funnel(
+            &[
+                (text::REGISTERED, overview.registered.into()),
+                (text::REFERRED, overview.referred.into()),
+                (text::CONVERTED, overview.converted.into()),
+            ],
+            reader,
+        ))
+        dl.sums {
+            div { dt { (text::ORGANIC) } dd.number data-marked { (reader.number(overview.organic)) } }
+            div { dt { (text::GRANTED) } dd data-marked { (reader.amount_of(big(&overview.rewards_granted_minor_units), unit)) } }
+            div { dt { (text::LIABILITY) } dd data-marked { (reader.amount_of(owed, unit)) } }
+            @if let Ok(report) = report {
+                div { dt { (text::CONVERSION_RATE) } dd.number { (reader.percent(report.conversion_rate_bps)) } }
+                @if let Some(average) = &report.average_time_to_first_purchase {
+                    div { dt { (text::TIME_TO_FIRST) } dd { (text::duration(average.seconds)) } }
+                }
+            }
+        }
+    }
+}

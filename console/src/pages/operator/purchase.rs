@@ -1,0 +1,216 @@
+//! One purchase: what each program made of it, its refunds, and a refund with a look at what it would take back.
+
+use contract::pb::{
+    Dispute, DisputeState, GetPurchaseResponse, PreviewRefundResponse, PurchaseOutcome, Refund,
+};
+use maud::{Markup, html};
+
+use super::withheld;
+use crate::page::{Page, Sidebar, app};
+use crate::pages::participant::entries::kind;
+use crate::parts::{self, Field, FormKeys, Sent, Tone, badge, table};
+use crate::reader::Reader;
+use crate::text::operator as text;
+
+/// What the page shows.
+pub struct View<'a> {
+    /// The purchase, with what became of it.
+    pub purchase: &'a GetPurchaseResponse,
+    /// What was sent with the form of a refund, and what is wrong with it.
+    pub sent: Sent,
+    /// What a refund of this would take back, once it was asked for.
+    pub preview: Option<PreviewRefundResponse>,
+    /// What the form of the refund carries.
+    pub keys: FormKeys,
+    /// What has just been done.
+    pub done: Option<&'a str>,
+}
+
+/// The page.
+#[must_use]
+pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
+    let purchase = view.purchase.purchase.clone().unwrap_or_default();
+    let main = html! {
+        (parts::head(&text::purchase(&purchase.purchase_id), "", &html! {}))
+        div.split {
+            div.stack {
+                section.card {
+                    h2 { (text::PURCHASE) }
+                    dl.pairs {
+                        dt { (text::AMOUNT) } dd { (reader.amount(purchase.amount.as_ref())) }
+                        dt { (text::BUYER) } dd { a href=(reader.to(&format!("/o/users/{}", purchase.buyer_user_id))) { (purchase.buyer_user_id) } }
+                        dt { (text::BOUGHT) } dd { (reader.exact_time(purchase.purchase_time.as_ref())) }
+                        dt { (text::RECORDED) } dd { (reader.exact_time(purchase.create_time.as_ref())) }
+                        dt { (text::REFUNDED) } dd { (reader.amount(purchase.refunded.as_ref().or(Some(&zero(&purchase.amount))))) }
+                        @if purchase.disputed.as_ref().is_some_and(|of| of.minor_units > 0) {
+                            dt { (text::DISPUTED) } dd { (reader.amount(purchase.disputed.as_ref())) }
+                        }
+                    }
+                }
+                @for outcome in &view.purchase.outcomes { (self::outcome(outcome, reader)) }
+                @if view.purchase.outcomes.is_empty() { (parts::notice(text::IN_NO_PROGRAM_THEN)) }
+            }
+            div.stack {
+                (refund(view, &purchase.purchase_id, reader))
+                (history(&purchase.refunds, &purchase.disputes, reader))
+            }
+        }
+    };
+    let page = Page {
+        reader,
+        title: text::PURCHASE,
+        live: None,
+        done: view.done,
+        celebration: None,
+        shared: None,
+    };
+    app(&page, sidebar, &main)
+}
+
+fn zero(amount: &Option<contract::pb::Money>) -> contract::pb::Money {
+    contract::pb::Money { minor_units: 0, ..amount.clone().unwrap_or_default() }
+}
+
+/// What a program made of the purchase.
+fn outcome(outcome: &PurchaseOutcome, reader: &Reader) -> Markup {
+    let (tone, words) = match (outcome.converted, outcome.qualified) {
+        (true, _) => (Tone::Good, text::CONVERTED),
+        (false, true) => (Tone::Info, text::QUALIFIED),
+        (false, false) => (Tone::Plain, text::DOES_NOT_COUNT),
+    };
+    let head = html! {
+        th scope="col" { (text::WHO) }
+        th scope="col" { (text::WHAT) }
+        th.number scope="col" { (text::AMOUNT) }
+    };
+    let rows = html! {
+        @for reward in &outcome.rewards {
+            tr {
+                th scope="row" { a.break href=(reader.to(&format!("/o/users/{}", reward.earner_user_id))) { (reward.earner_user_id) } }
+                td { (kind(reward.kind())) small { (text::level_and_rule(reward.level, &reward.rule)) } }
+                td.number {
+                    (reader.change(reward.amount.as_ref()))
+                    @if reward.reversed.as_ref().is_some_and(|of| of.minor_units > 0) {
+                        small.bad { (text::taken_back(&reader.words(reward.reversed.as_ref()))) }
+                    }
+                }
+            }
+        }
+        @for of in &outcome.withheld {
+            tr {
+                th scope="row" { @if of.earner_user_id.is_empty() { "–" } @else { a.break href=(reader.to(&format!("/o/users/{}", of.earner_user_id))) { (of.earner_user_id) } } }
+                td { (text::WITHHELD) small { (withheld(of.reason())) } }
+                td.number { span.soft { (reader.amount(of.computed_amount.as_ref())) } }
+            }
+        }
+    };
+    html! {
+        section.card.flush {
+            div.card-head {
+                div { h2 { (outcome.program_id) } p { (text::version(outcome.program_version)) } }
+                (badge(tone, words))
+            }
+            @if !outcome.qualified { p.padded.soft { (withheld(outcome.reason())) } }
+            @if outcome.credited.as_ref().is_some_and(|of| of.minor_units > 0) {
+                p.padded { (text::credited(&reader.words(outcome.credited.as_ref()))) }
+            }
+            @if !outcome.rewards.is_empty() || !outcome.withheld.is_empty() { (table(text::REWARDS, &head, &rows)) }
+        }
+    }
+}
+
+/// The form of a refund: first a look at what it would take back, then the refund itself.
+fn refund(view: &View<'_>, purchase_id: &str, reader: &Reader) -> Markup {
+    let amount = Field {
+        name: "amount",
+        label: text::REFUND_AMOUNT,
+        hint: text::REFUND_AMOUNT_HINT,
+        inputmode: "decimal",
+        autocomplete: "off",
+        ..Field::default()
+    };
+    let reason = Field {
+        name: "reason",
+        label: text::REFUND_REASON,
+        hint: text::REFUND_REASON_HINT,
+        autocomplete: "off",
+        ..Field::default()
+    };
+    let action = reader.to(&format!("/o/purchases/{purchase_id}"));
+    html! {
+        section.card {
+            h2 { (text::REFUND) }
+            (parts::problems(&view.sent))
+            form.form method="post" action=(action) {
+                (view.keys)
+                (amount.html(&view.sent))
+                (reason.html(&view.sent))
+                @if let Some(preview) = &view.preview { (self::preview(preview, reader)) }
+                div.actions {
+                    button.button name="step" value="preview" { (text::PREVIEW) }
+                    @if view.preview.is_some() { button.button.danger name="step" value="refund" { (text::REFUND_NOW) } }
+                }
+            }
+        }
+    }
+}
+
+fn preview(preview: &PreviewRefundResponse, reader: &Reader) -> Markup {
+    html! {
+        div.notice.warn tabindex="-1" {
+            div.stack {
+                strong { (text::would_refund(&reader.words(preview.amount.as_ref()))) }
+                @if preview.reversals.is_empty() { p { (text::TAKES_NOTHING) } } @else {
+                    p { (text::TAKES_BACK) }
+                    ul.plain {
+                        @for of in &preview.reversals {
+                            li { (of.user_id) ": " (reader.amount(of.amount.as_ref())) " " span.soft { (of.program_id) } }
+                        }
+                    }
+                }
+                @if !preview.unconverted_program_ids.is_empty() {
+                    p { (text::unconverts(&preview.unconverted_program_ids.join(", "))) }
+                }
+            }
+        }
+    }
+}
+
+fn history(refunds: &[Refund], disputes: &[Dispute], reader: &Reader) -> Markup {
+    html! {
+        @if !refunds.is_empty() || !disputes.is_empty() {
+            section.card {
+                h2 { (text::SO_FAR) }
+                ul.plain {
+                    @for refund in refunds {
+                        li.row.apart {
+                            span {
+                                (text::REFUND) " " code.break { (refund.refund_id) }
+                                @if refund.cancelled { " " (badge(Tone::Plain, text::CANCELLED)) }
+                                br; span.soft { (reader.exact_time(refund.create_time.as_ref())) @if !refund.reason.is_empty() { ", " (refund.reason) } }
+                            }
+                            (reader.amount(refund.amount.as_ref()))
+                        }
+                    }
+                    @for dispute in disputes {
+                        @let (tone, words) = state(dispute.state());
+                        li.row.apart {
+                            span { (text::DISPUTE) " " code.break { (dispute.dispute_id) } " " (badge(tone, words)) br; span.soft { (reader.exact_time(dispute.create_time.as_ref())) } }
+                            (reader.amount(dispute.amount.as_ref()))
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn state(state: DisputeState) -> (Tone, &'static str) {
+    match state {
+        DisputeState::Open => (Tone::Warn, text::OPEN),
+        DisputeState::Won => (Tone::Good, text::WON),
+        DisputeState::Withdrawn => (Tone::Plain, text::WITHDRAWN),
+        DisputeState::Lost => (Tone::Bad, text::LOST),
+        DisputeState::Unspecified => (Tone::Plain, "–"),
+    }
+}

@@ -1,0 +1,138 @@
+//! Entries of a ledger in words: what moved a balance, and by which rule.
+
+use contract::pb::{BalanceBucket, BalanceEntry, EntryKind, Program, Reward, RewardKind};
+use maud::html;
+
+use super::rule;
+use crate::icons::Icon;
+use crate::parts::{Happening, Tone};
+use crate::reader::Reader;
+use crate::text::participant as text;
+
+/// An entry in words.
+pub struct Words {
+    /// What it is.
+    pub title: String,
+    /// By which rule, or why.
+    pub detail: String,
+    /// Its picture.
+    pub icon: Icon,
+    /// The colour of the picture.
+    pub tone: Tone,
+}
+
+/// What an entry is, and by which rule.
+#[must_use]
+pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words {
+    let gain = entry.amount.as_ref().map_or(0, |amount| amount.minor_units) >= 0;
+    let tone = if gain { Tone::Good } else { Tone::Bad };
+    let of =
+        |title: &str, detail: String, icon, tone| Words { title: title.into(), detail, icon, tone };
+    match entry.kind() {
+        EntryKind::Reward => match &entry.reward {
+            Some(reward) => {
+                let tone =
+                    if entry.bucket() == BalanceBucket::Pending { Tone::Warn } else { Tone::Good };
+                Words {
+                    title: text::reward(kind(reward.kind()), reward.level),
+                    detail: by_rule(reward, program, reader),
+                    icon: if reward.purchase_id.is_empty() { Icon::PEOPLE } else { Icon::COIN },
+                    tone,
+                }
+            }
+            None => of(text::REWARD, String::new(), Icon::COIN, tone),
+        },
+        EntryKind::PurchaseCredit => of(text::OWN_PURCHASE, String::new(), Icon::CART, tone),
+        EntryKind::Reversal => {
+            of(text::TAKEN_BACK, text::TAKEN_BACK_WORDS.into(), Icon::BACK, tone)
+        }
+        EntryKind::Redemption => of(text::REDEEMED, String::new(), Icon::GIFT, tone),
+        EntryKind::Payout => of(text::PAID_OUT, String::new(), Icon::BANK, Tone::Info),
+        EntryKind::Adjustment => {
+            of(text::ADJUSTED, text::reason(&entry.reason_code), Icon::GEAR, tone)
+        }
+        EntryKind::Expiry => of(text::EXPIRED, text::EXPIRED_WORDS.into(), Icon::CLOCK, Tone::Warn),
+        EntryKind::Transfer => {
+            let title = match (entry.from_bucket(), entry.bucket()) {
+                (BalanceBucket::Pending, BalanceBucket::Available) => text::RELEASED,
+                (BalanceBucket::Available, BalanceBucket::Pending) => text::HELD_BACK,
+                (_, BalanceBucket::Reserved) => text::RESERVED,
+                (BalanceBucket::Reserved, _) => text::UNRESERVED,
+                _ => text::MOVED,
+            };
+            of(title, String::new(), Icon::CLOCK, Tone::Info)
+        }
+        EntryKind::Unspecified => of(text::MOVED, String::new(), Icon::COIN, tone),
+    }
+}
+
+/// The rule of a reward in words, with its rate and cap if the program still has it as it was then.
+fn by_rule(reward: &Reward, program: &Program, reader: &Reader) -> String {
+    let name = &reward.rule;
+    let known = rule(program, name).filter(|_| reward.program_version == program.version);
+    let mut words = match known {
+        Some(rule) => match (rule.rate_bps, rule.flat_minor) {
+            (Some(rate), _) => text::rate_of_purchase(&reader.percent(rate)),
+            (None, Some(flat)) => text::flat(&reader.minor(flat, &program.unit)),
+            (None, None) if rule.count => text::COUNTED.into(),
+            (None, None) => text::BY_TIER.into(),
+        },
+        None => text::by_rule(name, reward.program_version),
+    };
+    let amounts = reward.amount.as_ref().zip(reward.computed_amount.as_ref());
+    if let Some((amount, computed)) = amounts
+        && computed.minor_units > amount.minor_units
+    {
+        words += &text::cut_by_cap(&reader.words(Some(computed)));
+    }
+    words
+}
+
+/// The kind of a reward in words.
+#[must_use]
+pub fn kind(kind: RewardKind) -> &'static str {
+    match kind {
+        RewardKind::Points => text::POINTS,
+        RewardKind::Credit => text::CREDITS,
+        RewardKind::Bonus => text::BONUS,
+        RewardKind::Commission => text::COMMISSION,
+        RewardKind::Unspecified => text::REWARD,
+    }
+}
+
+/// The part of the balance that an entry is in.
+#[must_use]
+pub fn bucket(bucket: BalanceBucket) -> (Tone, &'static str) {
+    match bucket {
+        BalanceBucket::Pending => (Tone::Warn, text::ON_ITS_WAY),
+        BalanceBucket::Available => (Tone::Good, text::AVAILABLE),
+        BalanceBucket::Reserved => (Tone::Info, text::SET_ASIDE),
+        BalanceBucket::Unspecified => (Tone::Plain, "–"),
+    }
+}
+
+/// What an entry is known by on a page: its place in the participant's stream.
+#[must_use]
+pub fn entry_id(entry: &BalanceEntry) -> String {
+    match entry.entry_id.rsplit_once('/') {
+        Some((_, sequence)) => format!("entry-{sequence}"),
+        None => {
+            let time = entry.create_time.unwrap_or_default();
+            format!("entry-at-{}-{}", time.seconds, time.nanos)
+        }
+    }
+}
+
+/// An entry as something that happened.
+#[must_use]
+pub fn happening(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Happening {
+    let Words { title, detail, icon, tone } = words(entry, program, reader);
+    Happening {
+        id: entry_id(entry),
+        icon,
+        tone,
+        what: html! { strong { (title) } @if !detail.is_empty() { ": " (detail) } },
+        when: reader.time(entry.create_time.as_ref()),
+        value: reader.change(entry.amount.as_ref()),
+    }
+}

@@ -1,0 +1,136 @@
+//! The leaderboard of a program, with the reader's own place always in sight.
+
+use contract::pb::{LeaderboardEntry, LeaderboardMetric, Program};
+use maud::{Markup, html};
+
+use super::Scene;
+use crate::icons::Icon;
+use crate::page::{Live, Page, Sidebar, app};
+use crate::parts::{self, empty, live_mark, table, table_foot};
+use crate::reader::Reader;
+use crate::text::participant as text;
+
+/// A page of a leaderboard.
+pub struct Board {
+    /// The entries.
+    pub entries: Vec<LeaderboardEntry>,
+    /// The reader's own entry.
+    pub own: LeaderboardEntry,
+    /// What counts.
+    pub metric: LeaderboardMetric,
+    /// How many participants there are.
+    pub participant_count: i64,
+    /// The path of the next page; `None` if there is none.
+    pub next: Option<String>,
+    /// Whether this is not the first page.
+    pub is_later: bool,
+}
+
+/// What the page shows.
+pub struct View<'a> {
+    /// Whose page it is.
+    pub scene: Scene<'a>,
+    /// The board.
+    pub board: &'a Board,
+    /// What the page follows; later pages follow nothing.
+    pub live: Option<Live>,
+}
+
+/// The page.
+#[must_use]
+pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
+    let View { scene, board, live } = view;
+    let words = text::leaderboard_words(metric(board.metric));
+    let mark = if live.is_some() {
+        live_mark()
+    } else {
+        html! {}
+    };
+    let main = html! {
+        (parts::head(text::LEADERBOARD, &words, &mark))
+        (self::board(board, scene.program, &scene.path("leaderboard"), reader))
+    };
+    let page = Page {
+        reader,
+        title: text::LEADERBOARD,
+        live,
+        done: None,
+        celebration: None,
+        shared: None,
+    };
+    app(&page, sidebar, &main)
+}
+
+/// The board itself, as the page shows it and as its stream sends it.
+#[must_use]
+pub fn board(board: &Board, program: &Program, path: &str, reader: &Reader) -> Markup {
+    let own = &board.own;
+    let is_shown = board.entries.iter().any(|entry| entry.rank == own.rank && is_own(entry, own));
+    let head = html! {
+        th.number scope="col" { (text::RANK) }
+        th scope="col" { (text::NAME) }
+        th.number scope="col" { (metric(board.metric)) }
+    };
+    let rows = html! {
+        @if !is_shown && own.rank < board.entries.first().map_or(i64::MAX, |first| first.rank) { (row(own, board, true, program, reader)) }
+        @for entry in &board.entries { (row(entry, board, is_own(entry, own), program, reader)) }
+        @if !is_shown && own.rank > board.entries.last().map_or(0, |last| last.rank) { (row(own, board, true, program, reader)) }
+    };
+    html! {
+        section.card.flush #board {
+            @if board.entries.is_empty() {
+                (empty(Icon::TROPHY, text::NOBODY_RANKED, text::NOBODY_RANKED_WORDS, &html! {}))
+            } @else {
+                (table(text::LEADERBOARD, &head, &rows))
+                (table_foot(
+                    reader,
+                    &text::participants(&reader.number(board.participant_count)),
+                    board.next.as_deref(),
+                    board.is_later.then_some(path),
+                ))
+            }
+        }
+    }
+}
+
+/// Whether an entry is the reader's own. Ids of others are left out, so that the own one is the only one with an id.
+fn is_own(entry: &LeaderboardEntry, own: &LeaderboardEntry) -> bool {
+    !own.user_id.is_empty() && entry.user_id == own.user_id
+}
+
+fn row(
+    entry: &LeaderboardEntry,
+    board: &Board,
+    is_own: bool,
+    program: &Program,
+    reader: &Reader,
+) -> Markup {
+    let names = [&*entry.display_name, &*entry.username];
+    let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or(text::SOMEBODY);
+    let score = match board.metric {
+        LeaderboardMetric::Earnings | LeaderboardMetric::Points => {
+            reader.amount_of(entry.score, &program.unit)
+        }
+        LeaderboardMetric::Referrals
+        | LeaderboardMetric::Conversions
+        | LeaderboardMetric::Unspecified => {
+            html! { (reader.number(entry.score)) }
+        }
+    };
+    html! {
+        tr.own[is_own] aria-current=[is_own.then_some("true")] {
+            td.number data-marked { (reader.number(entry.rank)) }
+            th scope="row" { (name) @if is_own { " " span.badge.brand { (text::YOU) } } }
+            td.number data-marked { (score) }
+        }
+    }
+}
+
+fn metric(metric: LeaderboardMetric) -> &'static str {
+    match metric {
+        LeaderboardMetric::Points => text::POINTS,
+        LeaderboardMetric::Referrals => text::REFERRALS,
+        LeaderboardMetric::Conversions => text::CONVERSIONS,
+        LeaderboardMetric::Earnings | LeaderboardMetric::Unspecified => text::EARNED,
+    }
+}

@@ -1,0 +1,84 @@
+//! The people below a participant, as a tree.
+
+use contract::pb::ReferralNode;
+use maud::{Markup, html};
+
+use super::{Scene, status};
+use crate::icons::Icon;
+use crate::page::{Page, Sidebar, app};
+use crate::parts::{self, badge, empty};
+use crate::reader::Reader;
+use crate::text::participant as text;
+
+/// What the page shows.
+pub struct View<'a> {
+    /// Whose page it is.
+    pub scene: Scene<'a>,
+    /// The participant with everybody below.
+    pub root: &'a ReferralNode,
+    /// Whether there are more people than the tree shows.
+    pub is_truncated: bool,
+}
+
+/// The page.
+#[must_use]
+pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
+    let scene = &view.scene;
+    let actions =
+        html! { a.button href=(reader.to(&scene.path("referrals"))) { (text::AS_A_LIST) } };
+    let main = html! {
+        (parts::head(text::TREE, text::TREE_WORDS, &actions))
+        @if view.is_truncated { (parts::notice(text::TREE_TRUNCATED)) }
+        section.card {
+            @if view.root.referrals.is_empty() {
+                (empty(Icon::PEOPLE, text::NOBODY_REFERRED, text::NOBODY_REFERRED_WORDS, &html! {}))
+            } @else {
+                ul.tree role="list" {
+                    li {
+                        div.node { span.state.off[!view.root.active] {} strong { (text::YOU) } }
+                        (below(view.root, reader))
+                    }
+                }
+            }
+        }
+    };
+    let page =
+        Page { reader, title: text::TREE, live: None, done: None, celebration: None, shared: None };
+    app(&page, sidebar, &main)
+}
+
+/// The people below somebody. The tree is as deep as the program pays, ten levels at most.
+fn below(node: &ReferralNode, reader: &Reader) -> Markup {
+    html! {
+        @if !node.referrals.is_empty() {
+            ul role="list" {
+                @for child in &node.referrals {
+                    li {
+                        @if child.referrals.is_empty() {
+                            div.node { (person(child, reader)) }
+                        } @else {
+                            details open {
+                                summary.node { (person(child, reader)) }
+                                (below(child, reader))
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn person(node: &ReferralNode, reader: &Reader) -> Markup {
+    let (tone, words) = status(node.status());
+    let names = [&*node.display_name, &*node.username];
+    let name = names.into_iter().find(|name| !name.is_empty()).unwrap_or(text::SOMEBODY);
+    let active = if node.active { text::ACTIVE } else { text::NOT_ACTIVE };
+    html! {
+        span.state.off[!node.active] title=(active) {}
+        span { (name) span.unseen { ", " (active) } }
+        (badge(tone, words))
+        @if node.referral_count > 0 { span.soft { (text::referred_so_many(node.referral_count)) } }
+        (reader.amount(node.brought_in.as_ref()))
+    }
+}

@@ -1,0 +1,1033 @@
+//! Every sentence that people read, in English. Another language is another file with the same names: a missing name or
+//! argument does not compile.
+
+#![allow(missing_docs, reason = "each name stands beside what it says")]
+
+pub const PRODUCT: &str = "Tributary";
+pub const PRODUCT_IN_WORDS: &str = "Referrals and rewards that add up.";
+pub const SKIP: &str = "Skip to the content";
+pub const MENU: &str = "Menu";
+pub const MAIN_MENU: &str = "Main";
+pub const HOME: &str = "Go to the start";
+pub const YOUR_PROGRAMS: &str = "Your programs";
+pub const SIGN_IN: &str = "Sign in";
+pub const SIGN_OUT: &str = "Sign out";
+pub const THEME: &str = "Theme";
+pub const THEME_SYSTEM: &str = "Auto";
+pub const THEME_LIGHT: &str = "Light";
+pub const THEME_DARK: &str = "Dark";
+pub const AS_A_TABLE: &str = "Show as a table";
+pub const PERIOD: &str = "Period";
+pub const TRY_AGAIN: &str = "Try again";
+pub const NEXT_PAGE: &str = "Older";
+pub const TO_THE_FIRST: &str = "Newest";
+pub const COULD_NOT_BE_READ: &str = "This could not be read";
+pub const PARTICIPANT: &str = "Participant";
+pub const OPERATOR: &str = "Operator";
+pub const ADMIN: &str = "Admin";
+pub const ACCOUNT: &str = "Account";
+
+pub fn fields_need_another_look(fields: usize) -> String {
+    match fields {
+        1 => "One field needs another look.".into(),
+        _ => format!("{fields} fields need another look."),
+    }
+}
+
+/// What the script says, as JSON.
+pub fn words_of_script() -> &'static str {
+    r#"{"copied":"Copied","failed":"That did not arrive. Check the connection and send it again.","open":"Live","waiting":"Connecting…","closed":"Signed out","dismiss":"Dismiss"}"#
+}
+
+/// What has just been done, by the name in the address.
+pub fn done(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "saved" => "Saved.",
+        "email" => "We have sent a mail to the new address. Open its link to confirm the change.",
+        "password" => "Your password is changed. All other sessions have ended.",
+        "session" => "The session has ended.",
+        "redeemed" => "It is yours. You find it below.",
+        "welcome" => "Welcome! Your account is ready.",
+        "joined" => "You take part now.",
+        "recorded" => "The purchase is recorded.",
+        "refunded" => "The refund is recorded.",
+        "deactivated" => "Deactivated: nothing is earned from now on.",
+        "reactivated" => "Active again.",
+        "role" => "The role is changed. All sessions of the person have ended.",
+        "erased" => "The account is erased.",
+        "sample" => "Sample people are on their way. Watch the numbers grow.",
+        _ => return None,
+    })
+}
+
+/// Pages in place of those that cannot be shown.
+pub mod refused {
+    pub const NOT_FOUND: &str = "There is nothing here";
+    pub const NOT_FOUND_WORDS: &str =
+        "The address may be mistyped, or what was here belongs to somebody else.";
+    pub const DENIED: &str = "This is not for you";
+    pub const DENIED_WORDS: &str = "Your account is not allowed to see or do this.";
+    pub const FORGED: &str = "This form has grown old";
+    pub const FORGED_WORDS: &str =
+        "Nothing was changed. Go back, reload the page, and send the form again.";
+    pub const ELSEWHERE: &str = "This was not sent from here";
+    pub const ELSEWHERE_WORDS: &str = "Nothing was changed: the form was on another site, or your browser does not say where it was.";
+    pub const TOO_LARGE: &str = "That was too much";
+    pub const TOO_LARGE_WORDS: &str =
+        "The form is larger than this server takes. Nothing was changed.";
+    pub const TOO_MANY: &str = "Too many requests";
+    pub const TOO_MANY_WORDS: &str = "Wait a moment, and try again.";
+    pub const UNAVAILABLE: &str = "Not now";
+    pub const UNAVAILABLE_WORDS: &str = "The server cannot reach its database at this moment. Nothing is lost; try again in a few seconds.";
+    pub const BROKEN: &str = "Something is broken here";
+    pub const BROKEN_WORDS: &str = "The fault is ours, and it has been logged. Try again; if that does not help, tell the operator.";
+}
+
+/// Why something could not be done.
+pub mod faults {
+    use contract::pb::ErrorReason;
+
+    pub const LOGIN: &str = "The e-mail address or username, or the password, is wrong.";
+    pub const AGAIN: &str = "That did not work. Try again in a moment; it cannot happen twice.";
+
+    /// What a reason means for whoever has sent the form; `None` if there is nothing better than [`AGAIN`].
+    pub fn reason(reason: ErrorReason) -> Option<&'static str> {
+        use ErrorReason as R;
+        Some(match reason {
+            R::LoginFailed => LOGIN,
+            R::SecondFactorRequired => {
+                "Your account has a second factor. Enter the code that your app shows now."
+            }
+            R::SecondFactorWrong => {
+                "This code is wrong, or was used already. Wait for the next one."
+            }
+            R::TooManyFailures => {
+                "There were too many failed attempts. Wait a little before the next one."
+            }
+            R::RateLimited | R::QueueFull | R::TooManyRequests => {
+                "The server is busy. Wait a moment, and try again."
+            }
+            R::TooManySignUps => {
+                "Too many people have signed up from your network today. Try again tomorrow."
+            }
+            R::SelfRegistrationClosed => {
+                "One cannot sign up here by oneself. Ask whoever runs this server."
+            }
+            R::UsernameTaken => "Somebody else has this username. Choose another one.",
+            R::EmailTaken => {
+                "There is an account with this address already. Sign in, or choose another password."
+            }
+            R::ReferralCodeNotFound => "There is no such code. Check it, or leave it out.",
+            R::CodeExhausted | R::ReferrerLimitReached => {
+                "This code has no place left. Leave it out, or ask for another one."
+            }
+            R::UserNotFound => "There is no such user.",
+            R::ProgramNotFound => "There is no such program.",
+            R::ParticipantNotFound => "This user is not in the program.",
+            R::PurchaseNotFound => "There is no such purchase.",
+            R::SessionNotFound => "This session has ended already.",
+            R::PurchaseIdReused => "There is another purchase with this id.",
+            R::RefundIdReused => "There is another refund with this id.",
+            R::RefundExceedsPurchase => "That is more than what is left of the purchase.",
+            R::CurrencyMismatch => "The purchase was paid in another currency.",
+            R::TooManyRefunds => "This purchase has as many refunds as there can be.",
+            R::ItemNotFound | R::ItemNotAvailable => "This item cannot be had any more.",
+            R::OutOfStock => "Somebody was faster: this item is sold out.",
+            R::ItemLimitReached => "You have as many of this item as one person can have.",
+            R::TierTooLow => "This item needs a higher tier.",
+            R::InsufficientBalance => "That costs more than what is available to you.",
+            R::BalanceOwed => {
+                "Something is still owed to you. Tick the box to give it up, or have it paid out first."
+            }
+            R::UserAlreadyInactive => "This user is deactivated already.",
+            R::UserAlreadyActive => "This user is active already.",
+            R::UserRoleUnchanged => "The user has this role already.",
+            R::UserInactive => "Your account is deactivated.",
+            R::AlreadyReferred => "You have a referrer in this program already.",
+            R::SelfReferral => "This code is your own.",
+            R::ReferralCycle => "The owner of this code came through you.",
+            R::PermissionDenied => "Your account is not allowed to do this.",
+            R::RequestIdReused => "This form was sent before, with other content. Reload the page.",
+            R::Conflict => "Somebody else has just changed the same. Look at it again, and repeat.",
+            R::DatabaseUnavailable
+            | R::ReadModelBehind
+            | R::ReadModelBuilding
+            | R::ShuttingDown => {
+                "The server cannot do this at the moment. Try again in a few seconds; it cannot happen twice."
+            }
+            R::Unspecified
+            | R::InvalidField
+            | R::MalformedMessage
+            | R::MessageTooLarge
+            | R::UnknownMethod
+            | R::UnsupportedCompression
+            | R::InvalidTimeout
+            | R::HeadersTooLarge
+            | R::FieldRequired
+            | R::FieldTooLong
+            | R::InvalidId
+            | R::InvalidEmail
+            | R::InvalidUsername
+            | R::InvalidDisplayName
+            | R::WeakPassword
+            | R::InvalidReferralCode
+            | R::InvalidCurrency
+            | R::AmountNotPositive
+            | R::AmountTooLarge
+            | R::AmountIsZero
+            | R::InvalidReasonCode
+            | R::InvalidNote
+            | R::TimeInFuture
+            | R::InvalidTime
+            | R::InvalidTimeZone
+            | R::InvalidUrl
+            | R::AmountNotPayable
+            | R::InvalidIpAddress
+            | R::InvalidPageSize
+            | R::InvalidPageToken
+            | R::InvalidResumeToken
+            | R::InvalidProgram
+            | R::FieldsExclusive
+            | R::NulCharacter
+            | R::UnsupportedField
+            | R::InvalidConsistencyToken
+            | R::OutOfRange
+            | R::UnknownEventType
+            | R::UnknownRpc
+            | R::PasswordWithoutUpper
+            | R::PasswordWithoutLower
+            | R::PasswordWithoutDigit
+            | R::PasswordWithoutSpecial
+            | R::RefundNotFound
+            | R::RewardNotFound
+            | R::DisputeNotFound
+            | R::ProgramVersionNotFound
+            | R::JobNotFound
+            | R::ApiKeyNotFound
+            | R::FraudFlagNotFound
+            | R::ApprovalNotFound
+            | R::FraudFlagWithoutUser
+            | R::MailedTokenUnknown
+            | R::MailNotFound
+            | R::UserIdTaken
+            | R::AdjustmentIdReused
+            | R::AlreadyEnrolled
+            | R::RedemptionNotFound
+            | R::RedemptionIdReused
+            | R::RedemptionFulfilled
+            | R::RedemptionCancelled
+            | R::StockBelowTaken
+            | R::TooManyItems
+            | R::ReferralFlagged
+            | R::TierNotFound
+            | R::ReferralTooLate
+            | R::AlreadyBought
+            | R::BalanceLimitReached
+            | R::UnitIsFixed
+            | R::TooManyVersions
+            | R::TooManyPrograms
+            | R::NoTiers
+            | R::TooManyReferrals
+            | R::JobNotParked
+            | R::MailNotParked
+            | R::ApprovalDecided
+            | R::SelfApproval
+            | R::AddressUsedBefore
+            | R::DisputeExceedsPurchase
+            | R::DisputeAlreadyClosed
+            | R::TooManyDisputes
+            | R::TooManyDefaultPrograms
+            | R::ApiKeyAlreadyRevoked
+            | R::TooManyApiKeys
+            | R::ReferralNotHeld
+            | R::ReferralUnconfirmed
+            | R::MailedTokenExpired
+            | R::MailedTokenUsed
+            | R::SecondFactorOn
+            | R::SecondFactorOff
+            | R::SigningKeyNotKept
+            | R::SlowConsumer
+            | R::TooManyStreams
+            | R::RequestIncomplete
+            | R::MissingCredentials
+            | R::InvalidCredentials
+            | R::CredentialsEnded
+            | R::PaymentNotFound
+            | R::PaymentRecorded
+            | R::ProviderNotConfigured
+            | R::ProviderRefused
+            | R::ProviderUnavailable
+            | R::TokenAheadOfLog
+            | R::TokenOfOldEpoch
+            | R::DeadlineExceeded
+            | R::PayoutNotFound
+            | R::PayoutLineNotFound
+            | R::PayoutIdReused
+            | R::PayoutCollecting
+            | R::PayoutsOff
+            | R::PayoutOfCredits
+            | R::PayoutDecided
+            | R::PayoutLineDecided
+            | R::PayoutAwaitsApproval
+            | R::PayoutPending
+            | R::Internal => return None,
+        })
+    }
+
+    /// What is wrong with a field, by its reason; `None` if what the API says is to be shown.
+    pub fn field(reason: &str) -> Option<&'static str> {
+        Some(match reason {
+            "FIELD_REQUIRED" => "This is needed.",
+            "FIELD_TOO_LONG" => "This is too long.",
+            "INVALID_EMAIL" => "This is no e-mail address.",
+            "INVALID_USERNAME" => {
+                "Usernames have letters, digits, dots, hyphens and underscores, and begin with a letter or digit."
+            }
+            "INVALID_DISPLAY_NAME" => "This name has characters that cannot be shown.",
+            "INVALID_REFERRAL_CODE" => "This is no code.",
+            "INVALID_CURRENCY" => "Write the code of a currency, such as USD.",
+            "AMOUNT_NOT_POSITIVE" | "AMOUNT_IS_ZERO" => "The amount must be more than zero.",
+            "AMOUNT_TOO_LARGE" => "The amount is too large.",
+            "TIME_IN_FUTURE" => "This time has not come yet.",
+            "INVALID_TIME" => "This is no time.",
+            "NUL_CHARACTER" => "This has a character that cannot be stored.",
+            _ => return None,
+        })
+    }
+
+    pub const NO_AMOUNT: &str = "Write an amount, such as 12.50.";
+    pub const NOT_THE_USERNAME: &str = "This is not the username of the account.";
+    pub const NO_DAY: &str = "Choose a day that is over.";
+}
+
+pub mod password {
+    pub fn at_least(chars: usize) -> String {
+        format!("at least {chars} characters")
+    }
+    pub const UPPER: &str = "a capital letter";
+    pub const LOWER: &str = "a small letter";
+    pub const DIGIT: &str = "a digit";
+    pub const SPECIAL: &str = "something else than letters and digits";
+    /// Patterns of JavaScript that the rules stand for.
+    pub const UPPER_PATTERN: &str = r"\p{Uppercase}";
+    pub const LOWER_PATTERN: &str = r"\p{Lowercase}";
+    pub const DIGIT_PATTERN: &str = r"\p{N}";
+    pub const SPECIAL_PATTERN: &str = r"[^\p{Alphabetic}\p{N}]";
+}
+
+pub mod door {
+    pub const WELCOME: &str = "Welcome";
+    pub const WELCOME_WORDS: &str = "See what you have earned, and whom you have brought.";
+    pub const CREATE_ACCOUNT: &str = "Create an account";
+    pub const FOR_PROGRAMS: &str = "For programs";
+    pub const API_WORDS: &str = "This port also speaks gRPC and gRPC-Web. Reflection is on, so tools such as grpcurl can list the methods.";
+    pub const HEALTH_WORDS: &str = "Whether the server is alive and ready:";
+    pub const TO_THE_FRONT: &str = "To the start";
+    pub const SIDE_TITLE: &str = "Bring friends, and both of you gain";
+    pub const SIDE_WORDS: &str =
+        "Every referral, every purchase and every reward, to the cent and as it happens.";
+    pub const SIDE_SHARE: &str = "Share your code";
+    pub const SIDE_SHARE_WORDS: &str = "By a link, a QR code or a message.";
+    pub const SIDE_EARN: &str = "Watch it grow";
+    pub const SIDE_EARN_WORDS: &str = "Your balance changes in the moment when somebody buys.";
+    pub const LOGIN: &str = "E-mail address or username";
+    pub const PASSWORD: &str = "Password";
+    pub const NEW_PASSWORD: &str = "New password";
+    pub const SECOND_FACTOR_CODE: &str = "Code of the second factor";
+    pub const SECOND_FACTOR_HINT: &str = "The six digits that your app shows, or a recovery code.";
+    pub const NO_ACCOUNT: &str = "No account yet?";
+    pub const CREATE_ONE: &str = "Create one";
+    pub const HAVE_ACCOUNT: &str = "You have one already?";
+    pub const FORGOT: &str = "Forgot the password?";
+    pub const DISPLAY_NAME: &str = "Your name";
+    pub const DISPLAY_NAME_HINT: &str = "As others see it. You can leave it out.";
+    pub const USERNAME: &str = "Username";
+    pub const USERNAME_HINT: &str = "To sign in with.";
+    pub const EMAIL: &str = "E-mail address";
+    pub const CODE: &str = "Referral code";
+    pub const CODE_HINT: &str = "If somebody invited you.";
+    pub const INVITATION_WORDS: &str = "Sign up with this invitation, and the program rewards it.";
+    pub const BOTH_GAIN: &str = "It pays to come by invitation";
+    pub const BOTH_GAIN_WORDS: &str =
+        "Who gets what is on the page “How it works”, right after you have signed up.";
+    pub const PLACES_WORDS: &str = "This code is good for a limited number of people.";
+    pub const REGISTRATION_CLOSED: &str =
+        "One cannot sign up here by oneself. Ask whoever runs this server.";
+    pub const CHECK_MAIL: &str = "Check your mail";
+    pub const CHECK_MAIL_WORDS: &str = "We have sent a link to your address. Open it, and your account is ready. The link is good for some days.";
+    pub const FORGOT_TITLE: &str = "Choose another password";
+    pub const FORGOT_WORDS: &str = "We mail you a link with which you choose another one.";
+    pub const FORGOT_DONE: &str = "If there is such an account, a mail with a link is on its way. The link is good for a few minutes.";
+    pub const SEND_MAIL: &str = "Send the mail";
+    pub const CONFIRM: &str = "Confirm";
+    pub const SET_PASSWORD: &str = "Set the password";
+    pub const ENDED: &str = "Your session has ended. Sign in again to go on.";
+    pub const SIGNED_OUT: &str = "You have signed out.";
+    pub const LINK_USED: &str =
+        "This link was used already, or has expired. Sign in with a password.";
+    pub const ERASED: &str = "Your account is erased.";
+
+    pub fn invited_by(name: &str) -> String {
+        if name.is_empty() { "You are invited".into() } else { format!("{name} invites you") }
+    }
+
+    pub fn code_is_bad(reason: contract::pb::CodeInvalidReason) -> &'static str {
+        use contract::pb::CodeInvalidReason as R;
+        match reason {
+            R::Unknown => "There is no such code. You can sign up without it.",
+            R::Exhausted => "This invitation has no place left. You can sign up without it.",
+            R::Unspecified
+            | R::UserInactive
+            | R::TooManyPrograms
+            | R::OwnCode
+            | R::AlreadyBought
+            | R::AlreadyReferred
+            | R::TooLate
+            | R::Cycle
+            | R::BalanceLimitReached
+            | R::AddressUsedBefore => "This invitation cannot be used. You can sign up without it.",
+        }
+    }
+
+    pub fn places_left(places: i32) -> String {
+        match places {
+            1 => "One place left".into(),
+            _ => format!("{places} places left"),
+        }
+    }
+}
+
+pub mod participant {
+    use contract::pb::Money;
+
+    pub const DASHBOARD: &str = "Dashboard";
+    pub const EARNINGS: &str = "Earnings";
+    pub const REFERRALS: &str = "Referrals";
+    pub const TREE: &str = "Tree";
+    pub const LEADERBOARD: &str = "Leaderboard";
+    pub const STORE: &str = "Rewards store";
+    pub const RULES: &str = "How it works";
+    pub const PROFILE: &str = "Profile";
+    pub const BALANCE_AND_LINK: &str = "Balance and link";
+    pub const COUNTERS: &str = "Counters";
+    pub const AVAILABLE_TO_YOU: &str = "Available to you";
+    pub const EARNED_IN_ALL: &str = "Earned in all";
+    pub const EARNED: &str = "Earned";
+    pub const ON_ITS_WAY: &str = "On its way";
+    pub const AVAILABLE: &str = "Available";
+    pub const SET_ASIDE: &str = "Set aside";
+    pub const PAID_OUT: &str = "Paid out";
+    pub const SPENT: &str = "Spent";
+    pub const CREDITED: &str = "Credited";
+    pub const YOUR_CODE: &str = "Your code is";
+    pub const SHARE_YOUR_LINK: &str = "Share your link";
+    pub const SHARE: &str = "Share";
+    pub const COPY: &str = "Copy";
+    pub const COPY_CODE: &str = "Copy the code";
+    pub const BY_MAIL: &str = "By e-mail";
+    pub const QR_OF_LINK: &str = "QR code of your link";
+    pub const REFERRED: &str = "Referred";
+    pub const PENDING: &str = "Pending";
+    pub const HELD: &str = "Held";
+    pub const CONVERTED: &str = "Converted";
+    pub const REJECTED: &str = "Rejected";
+    pub const NOT_REFERRED: &str = "Not referred";
+    pub const RANK: &str = "Rank";
+    pub const ON_THE_LEADERBOARD: &str = "on the leaderboard";
+    pub const NO_LIMIT: &str = "as many as you like";
+    pub const NOBODY_YET: &str = "nobody yet";
+    pub const HAVE_NOT_CONVERTED: &str = "have not converted yet";
+    pub const DEACTIVATED: &str = "This account is deactivated: it earns nothing at present.";
+    pub const EARNED_BY_DAY: &str = "Earned by day";
+    pub const LAST_DAYS: &str = "The last 30 days, all levels";
+    pub const EARNED_BY_WEEK: &str = "Earned by week";
+    pub const LAST_WEEKS: &str = "The last 12 weeks, all levels";
+    pub const ALL_EARNINGS: &str = "All earnings";
+    pub const WHAT_HAPPENED: &str = "What happened";
+    pub const NOTHING_HAPPENED: &str = "Nothing has happened yet";
+    pub const NOTHING_HAPPENED_WORDS: &str = "Share your link. Here you see who joins, and what each purchase brings, in the moment it happens.";
+    pub const FUNNEL: &str = "From sign-up to purchase";
+    pub const SIGN_UPS: &str = "Sign-ups";
+    pub const CONVERSIONS: &str = "Conversions";
+    pub const STILL_TO_EARN: &str = "What you can still earn";
+    pub const HIGHEST_TIER: &str = "This is the highest tier.";
+    pub const EARNINGS_WORDS: &str = "Everything that moved your balance, and why.";
+    pub const CSV: &str = "Download as CSV";
+    pub const AT_PRESENT: &str = "At present";
+    pub const PRESENT: &str = "Back to the present";
+    pub const AS_OF_DAY: &str = "As of the end of a day";
+    pub const SHOW: &str = "Show";
+    pub const BY_LEVEL: &str = "By level";
+    pub const BY_PERSON: &str = "By person";
+    pub const LEDGER: &str = "Ledger";
+    pub const NOTHING_EARNED: &str = "Nothing has been earned yet";
+    pub const NOTHING_EARNED_WORDS: &str =
+        "The first reward is listed here in the moment it is granted.";
+    pub const WHEN: &str = "When";
+    pub const WHAT: &str = "What";
+    pub const PART: &str = "Part";
+    pub const AMOUNT: &str = "Amount";
+    pub const BALANCE: &str = "Balance";
+    pub const REWARD: &str = "Reward";
+    pub const POINTS: &str = "Points";
+    pub const CREDITS: &str = "Credits";
+    pub const BONUS: &str = "Bonus";
+    pub const COMMISSION: &str = "Commission";
+    pub const OWN_PURCHASE: &str = "Your own purchase";
+    pub const TAKEN_BACK: &str = "Taken back";
+    pub const TAKEN_BACK_WORDS: &str = "the purchase was refunded or disputed";
+    pub const REDEEMED: &str = "Redeemed in the store";
+    pub const ADJUSTED: &str = "Adjusted";
+    pub const EXPIRED: &str = "Expired";
+    pub const EXPIRED_WORDS: &str = "it was not used in time";
+    pub const RELEASED: &str = "Became available";
+    pub const HELD_BACK: &str = "Held back";
+    pub const RESERVED: &str = "Set aside for a payout";
+    pub const UNRESERVED: &str = "Back from a payout";
+    pub const MOVED: &str = "Moved";
+    pub const COUNTED: &str = "one for each referral";
+    pub const BY_TIER: &str = "by your tier";
+    pub const SOMEBODY: &str = "Somebody";
+    pub const REFERRALS_WORDS: &str = "The people who came by your code, the newest first.";
+    pub const AS_A_TREE: &str = "As a tree";
+    pub const AS_A_LIST: &str = "As a list";
+    pub const STATUS: &str = "Status";
+    pub const ALL: &str = "All";
+    pub const NAME: &str = "Name";
+    pub const SINCE: &str = "Since";
+    pub const BROUGHT_IN: &str = "Brought you";
+    pub const ACTIVE: &str = "active";
+    pub const NOT_ACTIVE: &str = "not active";
+    pub const NOBODY_REFERRED: &str = "Nobody has come by your code yet";
+    pub const NOBODY_REFERRED_WORDS: &str = "Send your link to somebody who would like this.";
+    pub const NOBODY_IN_STATUS: &str = "Nobody";
+    pub const NOBODY_IN_STATUS_WORDS: &str = "None of your referrals has this status.";
+    pub const TREE_WORDS: &str = "The people below you. Green is active; a red ring is not.";
+    pub const TREE_TRUNCATED: &str =
+        "There are more people below you than one page can show: these are the nearest.";
+    pub const YOU: &str = "You";
+    pub const NOBODY_RANKED: &str = "Nobody is on the board yet";
+    pub const NOBODY_RANKED_WORDS: &str = "Be the first: share your link.";
+    pub const STORE_WORDS: &str = "Turn what you have earned into something nice.";
+    pub const ITEMS: &str = "Items";
+    pub const NO_ITEMS: &str = "The store is empty";
+    pub const NO_ITEMS_WORDS: &str =
+        "There is nothing to redeem at present. What you have earned stays yours.";
+    pub const REDEEM: &str = "Redeem";
+    pub const SOLD_OUT: &str = "Sold out";
+    pub const COME_BACK: &str = "Come back later";
+    pub const REDEEMED_SO_FAR: &str = "What you have redeemed";
+    pub const NOTHING_REDEEMED: &str = "Nothing redeemed yet";
+    pub const NOTHING_REDEEMED_WORDS: &str =
+        "What you choose is listed here, with what has become of it.";
+    pub const COST: &str = "Cost";
+    pub const ORDERED: &str = "On its way";
+    pub const DELIVERED: &str = "Delivered";
+    pub const CANCELLED: &str = "Cancelled";
+    pub const PROGRAMS: &str = "Programs";
+    pub const PROGRAMS_WORDS: &str = "Join one of these, with a code if somebody gave you one.";
+    pub const NO_PROGRAM_LEFT: &str = "There is no other program";
+    pub const NO_PROGRAM_LEFT_WORDS: &str = "You take part in all that there are. Come back later.";
+    pub const JOIN: &str = "Join";
+    pub const CODE: &str = "Referral code, if you have one";
+
+    pub fn greeting(name: &str) -> String {
+        format!("Hello, {name}")
+    }
+    pub fn shared_with(program: &str) -> String {
+        format!("Join me in “{program}”:")
+    }
+    pub fn of_places(places: &str) -> String {
+        format!("of {places} at most")
+    }
+    pub fn of_those_referred(percent: i64) -> String {
+        format!("{percent}% of those referred")
+    }
+    pub fn also_held(count: i32) -> String {
+        format!("and {count} held for a check")
+    }
+    pub fn points_each(points: i64) -> String {
+        format!("{points} points for each referral")
+    }
+    pub fn next_from(tier: &str, referrals: i32) -> String {
+        format!("{tier} from {referrals} referrals")
+    }
+    pub fn so_many_of(count: &str, of: &str) -> String {
+        format!("{count} of {of}")
+    }
+    pub fn level(level: i32) -> String {
+        match level {
+            0 => "Yourself".into(),
+            _ => format!("Level {level}"),
+        }
+    }
+    pub fn level_in_words(level: i32) -> String {
+        match level {
+            0 => "Yourself".into(),
+            1 => "Level 1, people you referred".into(),
+            2 => "Level 2, people they referred".into(),
+            _ => format!("Level {level}"),
+        }
+    }
+    pub fn left(amount: &str, unit: &str) -> String {
+        format!("{amount} {unit} left")
+    }
+    pub fn has_joined(name: &str) -> String {
+        format!("{name} has joined.")
+    }
+    pub fn has_converted(name: &str) -> String {
+        format!("{name} has converted.")
+    }
+    pub fn is_held(name: &str) -> String {
+        format!("{name} has joined; the referral is held for a check.")
+    }
+    pub fn was_rejected(name: &str) -> String {
+        format!("The referral of {name} was rejected.")
+    }
+    pub fn reward(kind: &str, level: i32) -> String {
+        match level {
+            0 => format!("{kind} for you"),
+            _ => format!("{kind}, level {level}"),
+        }
+    }
+    pub fn rate_of_purchase(percent: &str) -> String {
+        format!("{percent} of a purchase")
+    }
+    pub fn flat(amount: &str) -> String {
+        format!("a fixed amount of {amount}")
+    }
+    pub fn by_rule(rule: &str, version: i32) -> String {
+        format!("by the rule {rule} of version {version}")
+    }
+    pub fn cut_by_cap(computed: &str) -> String {
+        format!(", cut from {computed} by the cap")
+    }
+    pub fn reason(code: &str) -> String {
+        code.to_lowercase().replace('_', " ")
+    }
+    pub fn as_of(day: &str) -> String {
+        format!("At the end of {day}")
+    }
+    pub fn rewards(number: &str, count: i32) -> String {
+        if count == 1 { "1 reward".into() } else { format!("{number} rewards") }
+    }
+    pub fn purchase(id: &str) -> String {
+        format!("Purchase {id}")
+    }
+    pub fn expires(day: &str) -> String {
+        format!("Expires on {day}")
+    }
+    pub fn entries(count: usize) -> String {
+        if count == 1 { "1 entry".into() } else { format!("{count} entries") }
+    }
+    pub fn people(count: usize) -> String {
+        if count == 1 { "1 person".into() } else { format!("{count} people") }
+    }
+    pub fn participants(count: &str) -> String {
+        format!("{count} participants")
+    }
+    pub fn referred_so_many(count: i32) -> String {
+        format!("referred {count}")
+    }
+    pub fn leaderboard_words(metric: &str) -> String {
+        format!("By {}.", metric.to_lowercase())
+    }
+    pub fn from_tier(tier: &str) -> String {
+        format!("From {tier}")
+    }
+    pub fn per_person(limit: i32) -> String {
+        format!("{limit} a person")
+    }
+    pub fn in_stock(left: &str) -> String {
+        format!("{left} left")
+    }
+    pub fn missing(amount: &str) -> String {
+        format!("{amount} more to go")
+    }
+    pub fn reached(tier: &str) -> String {
+        format!("You have reached {tier}")
+    }
+    /// The head of the table that is downloaded.
+    pub const CSV_HEAD: [&str; 9] =
+        ["time", "kind", "what", "rule", "bucket", "purchase_id", "amount", "balance", "unit"];
+    pub fn minor(amount: Option<&Money>) -> i64 {
+        amount.map_or(0, |amount| amount.minor_units)
+    }
+}
+
+pub mod rules {
+    use contract::pb::{AttachPolicy, EarnOn};
+
+    pub const TITLE: &str = "How it works";
+    pub const IN_SHORT: &str = "In short";
+    pub const SHARE: &str = "You share your code or your link.";
+    pub const REWARDS: &str = "Who gets what";
+    pub const EXAMPLE: &str = "An example";
+    pub const TIERS: &str = "Tiers";
+    pub const TIER: &str = "Tier";
+    pub const FROM_REFERRALS: &str = "From referrals";
+    pub const EACH_REFERRAL: &str = "Each referral";
+    pub const AT_ONCE: &str = "At once";
+    pub const QUESTIONS: &str = "Questions";
+    pub const GETS_BY_TIER: &str = "points for each referral, by the tier that you have reached";
+    pub const BUYER_IS_CREDITED: &str = "The buyer, for the purchase itself";
+    pub const FIVE_FRIENDS: &str = "You bring five friends.";
+    pub const YOU_HAVE: &str = "You have";
+    pub const WHEN_DO_I_GET: &str = "When do I get something?";
+    pub const ANY_PURCHASE: &str = "Does every purchase count?";
+    pub const EVERY_AMOUNT: &str = "Yes, of any amount.";
+    pub const FIRST_TOO_SMALL: &str = "What if the first purchase is too small?";
+    pub const SMALL_PURCHASES_WAIT: &str =
+        "Nothing is lost: the first purchase that is large enough counts.";
+    pub const ANY_FIRST_COUNTS: &str =
+        "The first purchase is the one that counts, whatever its amount.";
+    pub const HOW_MANY: &str = "How many people can I bring?";
+    pub const ANY_NUMBER: &str = "As many as you like.";
+    pub const CODE_LATER: &str = "Can somebody use my code later?";
+    pub const ATTACH_ANY_TIME: &str =
+        "Yes: also after signing up, as long as nobody else has referred them.";
+    pub const ATTACH_AT_REGISTRATION: &str = "No: the code is given when they sign up.";
+    pub const WHY_WAITING: &str = "Why is a reward on its way for a while?";
+    pub const REFUNDS: &str = "What if a purchase is refunded?";
+    pub const REFUNDS_ANSWER: &str = "What it brought is taken back, in the same proportion. If it was used already, the balance falls below zero.";
+    pub const EXPIRE: &str = "Does what I have earned expire?";
+    pub const CONFIRMED_EMAIL: &str = "Why is a referral held?";
+    pub const CONFIRMED_EMAIL_ANSWER: &str =
+        "It counts once the person has confirmed their e-mail address. Nothing is lost until then.";
+
+    pub fn joins(attach: AttachPolicy) -> String {
+        match attach {
+            AttachPolicy::AnyTime => "Somebody signs up, or adds your code later.",
+            AttachPolicy::RegistrationOnly | AttachPolicy::Unspecified => {
+                "Somebody signs up with it."
+            }
+        }
+        .into()
+    }
+    pub fn when(earn_on: EarnOn) -> &'static str {
+        match earn_on {
+            EarnOn::Referral | EarnOn::Unspecified => {
+                "You get something at once, for each person who comes."
+            }
+            EarnOn::FirstPurchase => "With their first purchase, you get something.",
+            EarnOn::EveryPurchase => "With each of their purchases, you get something.",
+        }
+    }
+    pub fn who(level: i32) -> String {
+        match level {
+            0 => "The buyer".into(),
+            1 => "Whoever brought them".into(),
+            2 => "Whoever brought that person".into(),
+            _ => format!("The one {level} levels above"),
+        }
+    }
+    pub fn gets_share(percent: &str) -> String {
+        format!("gets {percent} of the purchase")
+    }
+    pub fn gets(amount: &str, unit: &str) -> String {
+        format!("gets {amount} {}", crate::reader::unit_name(unit))
+    }
+    pub fn up_to(amount: &str, unit: &str) -> String {
+        format!(", up to {amount} {} in all", crate::reader::unit_name(unit))
+    }
+    pub fn buys_for(amount: &str, currency: &str) -> String {
+        format!("Somebody whom you brought buys for {amount} {currency}.")
+    }
+    pub fn least(amount: &str, currency: &str) -> String {
+        if currency.is_empty() {
+            format!("Those of {amount} or more.")
+        } else {
+            format!("Those of {amount} {currency} or more, paid in {currency}.")
+        }
+    }
+    pub fn so_many(places: &str) -> String {
+        format!("Up to {places} people.")
+    }
+    pub fn held_for(days: i32) -> String {
+        format!(
+            "It becomes available after {days} days, when the purchase can no longer be sent back."
+        )
+    }
+    pub fn expire_after(months: i32) -> String {
+        format!(
+            "Yes, {months} months after you have earned it, unless you use it before. You get a mail in time."
+        )
+    }
+}
+
+pub mod profile {
+    pub const TITLE: &str = "Profile";
+    pub const WORDS: &str = "How others see you, and how we reach you.";
+    pub const NAMES: &str = "Names";
+    pub const DISPLAY_NAME: &str = "Shown name";
+    pub const DISPLAY_NAME_HINT: &str = "On leaderboards, and to those you refer.";
+    pub const USERNAME: &str = "Username";
+    pub const USERNAME_HINT: &str = "To sign in with.";
+    pub const SAVE: &str = "Save";
+    pub const CHANGE: &str = "Change";
+    pub const EMAIL: &str = "E-mail address";
+    pub const EMAIL_WORDS: &str =
+        "Another address becomes yours when you open the link that we mail to it.";
+    pub const YOUR_EMAIL_IS: &str = "The address of your account is";
+    pub const NEW_EMAIL: &str = "New address";
+    pub const CONFIRMED: &str = "Confirmed";
+    pub const NOT_CONFIRMED: &str = "Not confirmed";
+    pub const PASSWORD: &str = "Password";
+    pub const PASSWORD_WORDS: &str = "A new password ends all your other sessions.";
+    pub const OLD_PASSWORD: &str = "Present password";
+    pub const NEW_PASSWORD: &str = "New password";
+    pub const MAILS: &str = "Mails";
+    pub const MAILS_WORDS: &str = "Mails about your account itself are always sent.";
+    pub const MAIL_WELCOME: &str = "A welcome to each program";
+    pub const MAIL_REFERRAL: &str = "Somebody has come by my code";
+    pub const MAIL_CONVERSION: &str = "Somebody has converted";
+    pub const MAIL_TIER: &str = "I have reached a tier";
+    pub const MAIL_REVERSAL: &str = "A reward was taken back";
+    pub const MAIL_RELEASE: &str = "A reward has become available";
+    pub const MAIL_EXPIRY: &str = "Something is about to expire";
+    pub const PAYOUT: &str = "Payouts";
+    pub const PAYOUT_WORDS: &str = "Where money goes that is paid out. It is not shown here again.";
+    pub const PAYOUT_KIND: &str = "Kind";
+    pub const PAYOUT_KIND_HINT: &str = "Such as bank or paypal.";
+    pub const PAYOUT_REFERENCE: &str = "Account";
+    pub const PAYOUT_REFERENCE_HINT: &str = "What the bank or service knows you by.";
+    pub const SESSIONS: &str = "Sessions";
+    pub const SESSIONS_WORDS: &str = "Where you have signed in.";
+    pub const THIS_ONE: &str = "This one";
+    pub const LAST_USED: &str = "Used";
+    pub const END_SESSION: &str = "End";
+    pub const EXPORT: &str = "Your data";
+    pub const EXPORT_WORDS: &str = "Everything that is stored about you, as a file.";
+    pub const EXPORT_BUTTON: &str = "Download";
+    pub const ERASE: &str = "Erase the account";
+    pub const ERASE_WORDS: &str = "Your names, address and password are deleted for good. What was earned stays in the books without them.";
+    pub const ERASE_OPEN: &str = "Erase…";
+    pub const ERASE_CONFIRM: &str = "Username";
+    pub const FORFEIT: &str = "I give up what I have not been paid yet.";
+    pub const ERASE_BUTTON: &str = "Erase for good";
+    pub const UNKNOWN_CLIENT: &str = "An unknown client";
+
+    pub fn waits_for(address: &str) -> String {
+        format!("{address} waits to be confirmed.")
+    }
+    pub fn browser_on(browser: &str, system: &str) -> String {
+        format!("{browser} on {system}")
+    }
+    pub fn type_username(username: &str) -> String {
+        format!("Type {username} to confirm.")
+    }
+}
+
+pub mod operator {
+    use contract::pb::MailKind;
+
+    pub const OPERATING: &str = "Operating";
+    pub const OVERVIEW: &str = "Overview";
+    pub const OVERVIEW_WORDS: &str = "All programs, as of a moment ago.";
+    pub const USERS: &str = "Users";
+    pub const USERS_WORDS: &str = "Everybody who has an account, the newest first.";
+    pub const PURCHASES: &str = "Purchases";
+    pub const PURCHASES_WORDS: &str = "What was bought, and what each program made of it.";
+    pub const COUNTERS: &str = "Counters";
+    pub const PURCHASES_A_SECOND: &str = "Purchases a second";
+    pub const REWARDS_A_SECOND: &str = "Rewards a second";
+    pub const LAST_TEN_SECONDS: &str = "over the last ten";
+    pub const OPEN_FLAGS: &str = "Open fraud flags";
+    pub const PARKED_JOBS: &str = "Parked jobs";
+    pub const ALL_IS_WELL: &str = "nothing to do";
+    pub const NEEDS_A_LOOK: &str = "need a look";
+    pub const PROGRAMS: &str = "Programs";
+    pub const PROGRAM: &str = "Program";
+    pub const NO_PROGRAMS: &str = "There is no program yet";
+    pub const NO_PROGRAMS_WORDS: &str = "Publish one with the command line or by the API.";
+    pub const ITS_USERS: &str = "Participants";
+    pub const REGISTERED: &str = "Registered";
+    pub const REFERRED: &str = "Referred";
+    pub const ORGANIC: &str = "Without a referrer";
+    pub const CONVERTED: &str = "Converted";
+    pub const GRANTED: &str = "Rewards granted";
+    pub const LIABILITY: &str = "Owed to participants";
+    pub const CONVERSION_RATE: &str = "Conversion rate, 30 days";
+    pub const TIME_TO_FIRST: &str = "To the first purchase";
+    pub const FILL_WITH_SAMPLE: &str = "Fill with sample people";
+    pub const RECORD_PURCHASE: &str = "Record a purchase";
+    pub const RECORD_ONE: &str = "Record one";
+    pub const RECORD_WORDS: &str =
+        "For what was bought elsewhere. It counts as if the shop had recorded it.";
+    pub const RECORD: &str = "Record";
+    pub const BUYER: &str = "Buyer";
+    pub const BUYER_HINT: &str = "Id, username or e-mail address.";
+    pub const AMOUNT: &str = "Amount";
+    pub const AMOUNT_HINT: &str = "Such as 120.50.";
+    pub const CURRENCY: &str = "Currency";
+    pub const CURRENCY_HINT: &str = "Such as USD.";
+    pub const PURCHASE_ID: &str = "Id of the purchase";
+    pub const PURCHASE_ID_HINT: &str = "Left empty, one is made.";
+    pub const SEARCH: &str = "Search";
+    pub const SEARCH_FOR: &str = "E-mail address, username, id or code";
+    pub const ALL: &str = "All";
+    pub const NAME: &str = "Name";
+    pub const STATUS: &str = "Status";
+    pub const CODE: &str = "Code";
+    pub const BALANCE: &str = "Balance";
+    pub const SINCE: &str = "Since";
+    pub const NOBODY: &str = "Nobody";
+    pub const NOBODY_WORDS: &str = "Nobody has signed up here yet.";
+    pub const ACTIVE: &str = "Active";
+    pub const DEACTIVATED: &str = "Deactivated";
+    pub const ERASED: &str = "Erased";
+    pub const ERASED_WORDS: &str = "This account is erased.";
+    pub const PARTICIPANT: &str = "Participant";
+    pub const OPERATOR: &str = "Operator";
+    pub const ADMIN: &str = "Admin";
+    pub const MAILS: &str = "Mails";
+    pub const SESSIONS: &str = "Sessions";
+    pub const NO_SESSIONS: &str = "Signed in nowhere.";
+    pub const ACCOUNT: &str = "Account";
+    pub const ID: &str = "Id";
+    pub const EMAIL_CONFIRMED: &str = "Address confirmed";
+    pub const SECOND_FACTOR: &str = "Second factor";
+    pub const FLAGS: &str = "Fraud flags";
+    pub const YES: &str = "Yes";
+    pub const NO: &str = "No";
+    pub const ACTIONS: &str = "What you can do";
+    pub const DEACTIVATE: &str = "Deactivate";
+    pub const DEACTIVATE_WORDS: &str =
+        "A deactivated person earns nothing. Their purchases still earn for those above them.";
+    pub const REACTIVATE: &str = "Reactivate";
+    pub const REACTIVATE_WORDS: &str = "Nothing that was missed is paid later.";
+    pub const ROLE: &str = "Role";
+    pub const ROLE_HINT: &str = "Another role ends all sessions of the person.";
+    pub const SET_ROLE: &str = "Change the role";
+    pub const ERASE: &str = "Erase…";
+    pub const ERASE_WORDS: &str = "Names, address and password are deleted for good. What was earned stays in the books without them.";
+    pub const ERASE_FOR_GOOD: &str = "Erase for good";
+    pub const FORFEIT: &str = "Give up what has not been paid yet.";
+    pub const REFERRER: &str = "Referrer";
+    pub const IN_NO_PROGRAM: &str = "In no program";
+    pub const IN_NO_PROGRAM_WORDS: &str = "This person does not take part anywhere.";
+    pub const NO_PURCHASES: &str = "No purchases yet";
+    pub const NO_PURCHASES_WORDS: &str = "The shop records them by the API, or you do by hand.";
+    pub const NO_PURCHASES_OF_PERSON: &str = "This person has bought nothing yet.";
+    pub const NO_MAILS: &str = "No mails";
+    pub const NO_MAILS_WORDS: &str = "Nothing was sent to this person of late.";
+    pub const KIND: &str = "Kind";
+    pub const WHEN: &str = "When";
+    pub const QUEUED: &str = "Queued";
+    pub const SENT: &str = "Sent";
+    pub const SKIPPED: &str = "Skipped";
+    pub const PARKED: &str = "Parked";
+    pub const PURCHASE: &str = "Purchase";
+    pub const OUTCOME: &str = "Outcome";
+    pub const QUALIFIED: &str = "Counts";
+    pub const NO_REWARD: &str = "No reward";
+    pub const DOES_NOT_COUNT: &str = "Does not count";
+    pub const IN_NO_PROGRAM_THEN: &str = "The buyer was in no program, so nobody earned anything.";
+    pub const BOUGHT: &str = "Bought";
+    pub const RECORDED: &str = "Recorded";
+    pub const REFUNDED: &str = "Refunded";
+    pub const DISPUTED: &str = "Disputed";
+    pub const WHO: &str = "Who";
+    pub const WHAT: &str = "What";
+    pub const WITHHELD: &str = "Withheld";
+    pub const REWARDS: &str = "Rewards";
+    pub const REFUND: &str = "Refund";
+    pub const REFUND_AMOUNT: &str = "Amount";
+    pub const REFUND_AMOUNT_HINT: &str = "Left empty: all that is left of the purchase.";
+    pub const REFUND_REASON: &str = "Reason";
+    pub const REFUND_REASON_HINT: &str = "For the records. You can leave it out.";
+    pub const PREVIEW: &str = "See what it takes back";
+    pub const REFUND_NOW: &str = "Refund now";
+    pub const TAKES_NOTHING: &str = "Nobody has to give anything back.";
+    pub const TAKES_BACK: &str = "It takes back from";
+    pub const SO_FAR: &str = "So far";
+    pub const CANCELLED: &str = "Cancelled";
+    pub const DISPUTE: &str = "Dispute";
+    pub const OPEN: &str = "Open";
+    pub const WON: &str = "Won";
+    pub const WITHDRAWN: &str = "Withdrawn";
+    pub const LOST: &str = "Lost";
+    pub const WITHHELD_NOT_REFERRED: &str = "The buyer has no referrer.";
+    pub const WITHHELD_BELOW_MINIMUM: &str = "The amount is below the minimum.";
+    pub const WITHHELD_CURRENCY: &str = "The program does not take this currency.";
+    pub const WITHHELD_NOT_FIRST: &str = "It is not the first purchase.";
+    pub const WITHHELD_BEFORE_REFERRAL: &str = "It was made before the referral.";
+    pub const WITHHELD_BEFORE_REACTIVATION: &str = "It was made before the earner was reactivated.";
+    pub const WITHHELD_INACTIVE: &str = "The earner is deactivated.";
+    pub const WITHHELD_CAP: &str = "The cap of the level is reached.";
+    pub const WITHHELD_NOT_COUNTED: &str = "The referral does not count.";
+    pub const WITHHELD_REFERRALS_ONLY: &str = "The program rewards referrals, not purchases.";
+    pub const WITHHELD_ROUNDED: &str = "The share is less than the smallest unit.";
+    pub const WITHHELD_HELD: &str = "The referral is held for a check.";
+
+    pub fn id_and_version(id: &str, version: i32) -> String {
+        format!("{id}, version {version}")
+    }
+    pub fn version(version: i32) -> String {
+        format!("Version {version}")
+    }
+    pub fn nobody_found(wanted: &str) -> String {
+        format!("Nobody has exactly “{wanted}” as e-mail address, username, id or code.")
+    }
+    pub fn no_purchase_found(wanted: &str) -> String {
+        format!("There is no purchase with the id “{wanted}”.")
+    }
+    pub fn people(count: usize) -> String {
+        if count == 1 { "1 person".into() } else { format!("{count} people") }
+    }
+    pub fn so_many_purchases(count: usize) -> String {
+        if count == 1 { "1 purchase".into() } else { format!("{count} purchases") }
+    }
+    pub fn so_many_rewards(count: usize) -> String {
+        if count == 1 { "1 reward".into() } else { format!("{count} rewards") }
+    }
+    pub fn refunded(amount: &str) -> String {
+        format!("{amount} refunded")
+    }
+    pub fn taken_back(amount: &str) -> String {
+        format!("{amount} taken back")
+    }
+    pub fn credited(amount: &str) -> String {
+        format!("The buyer was credited {amount}.")
+    }
+    pub fn purchase(id: &str) -> String {
+        format!("Purchase {id}")
+    }
+    pub fn level_and_rule(level: i32, rule: &str) -> String {
+        format!("level {level}, rule {rule}")
+    }
+    pub fn would_refund(amount: &str) -> String {
+        format!("This refunds {amount}.")
+    }
+    pub fn unconverts(programs: &str) -> String {
+        format!("The referral of the buyer is pending again in {programs}.")
+    }
+    pub fn duration(seconds: i64) -> String {
+        let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+        match (days, hours, minutes) {
+            (0, 0, 0) => "under a minute".into(),
+            (0, 0, minutes) => format!("{minutes} min"),
+            (0, hours, minutes) => format!("{hours} h {minutes} min"),
+            (days, hours, _) => format!("{days} d {hours} h"),
+        }
+    }
+    pub fn mail_kind(kind: MailKind) -> &'static str {
+        match kind {
+            MailKind::Unspecified => "–",
+            MailKind::Welcome => "Welcome",
+            MailKind::Referral => "Referral",
+            MailKind::Conversion => "Conversion",
+            MailKind::Tier => "Tier reached",
+            MailKind::ConfirmEmail => "Confirm the address",
+            MailKind::PasswordReset => "Another password",
+            MailKind::EmailChanged => "Address changed",
+            MailKind::ConfirmSignUp => "Confirm the sign-up",
+            MailKind::AccountExists => "Account exists",
+            MailKind::PasswordChanged => "Password changed",
+            MailKind::SecondFactorRemoved => "Second factor removed",
+            MailKind::Expiry => "About to expire",
+            MailKind::Reversal => "Taken back",
+            MailKind::Release => "Became available",
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Signing up, with or without an invitation.
+
+use axum::extract::Path;
+use axum::response::Response;
+use console::pages::door::mailed;
+use console::pages::door::register::{Invitation, View, page};
+use console::parts::{FormKeys, Sent};
+use console::text::door as words;
+use http::StatusCode;
+
+use crate::api::console::answers::Refused;
+use crate::api::console::faults;
+use crate::api::console::forms::SentForm;
+use crate::api::console::session::is_local;
+use crate::api::console::visit::Visit;
+use crate::api::pb::{ErrorReason, LoginRequest, RegisterUserRequest, ValidateReferralCodeRequest};
+
+/// The longest code that is looked at, in characters.
+const MAX_CODE_CHARS: usize = 64;
+
+pub(in crate::api::console) async fn show(visit: Visit) -> Result<Response, Refused> {
+    let code = visit.query("code").to_owned();
+    let sent = Sent::default().or("referral_code", &code);
+    form(&visit, StatusCode::OK, sent, visit.command(), &code, None).await
+}
+
+/// The page that links to share lead to.
+pub(in crate::api::console) async fn join(
+    visit: Visit,
+    Path(code): Path<String>,
+) -> Result<Response, Refused> {
+    let url = visit.console().context().settings.public_url.as_ref();
+    let url = url.filter(|_| is_local(visit.path())).map(|url| format!("{url}{}", visit.path()));
+    let sent = Sent::default().or("referral_code", &code);
+    form(&visit, StatusCode::OK, sent, visit.command(), &code, url.as_deref()).await
+}
+
+pub(in crate::api::console) async fn register(
+    visit: Visit,
+    sent: SentForm,
+) -> Result<Response, Refused> {
+    let (username, password) = (sent.text("username"), sent.get("password").to_owned());
+    let code = sent.text("referral_code");
+    let request = RegisterUserRequest {
+        username: username.clone(),
+        display_name: sent.text("display_name"),
+        email: sent.text("email"),
+        password: password.clone(),
+        referral_code: code.clone(),
+        request_id: sent.request_id(),
+        ..Default::default()
+    };
+    let registered = match visit.call(request).await {
+        Ok(registered) => registered,
+        Err(status) => {
+            let (answer, mut shown) = faults::placed(&status, sent.sent(), &[]);
+            place(&status, &mut shown);
+            return form(&visit, answer, shown, sent.keys(&visit), &code, None).await;
+        }
+    };
+    if registered.confirmation_mailed {
+        let view = mailed::View {
+            title: words::CHECK_MAIL,
+            words: words::CHECK_MAIL_WORDS,
+            form: None,
+            rules: &[],
+            is_done: false,
+        };
+        return Ok(visit.page(mailed::page(&view, visit.reader())));
+    }
+    let login = LoginRequest { login: username, password, ..Default::default() };
+    Ok(visit.sign_in(login, "/", "welcome").await?)
+}
+
+/// Puts what is taken, or what cannot be used, at the field that it is about.
+fn place(status: &tonic::Status, sent: &mut Sent) {
+    let fields = [
+        (ErrorReason::UsernameTaken, "username"),
+        (ErrorReason::EmailTaken, "email"),
+        (ErrorReason::ReferralCodeNotFound, "referral_code"),
+        (ErrorReason::CodeExhausted, "referral_code"),
+        (ErrorReason::ReferrerLimitReached, "referral_code"),
+    ];
+    let found = fields.iter().find(|(reason, _)| faults::is(status, *reason));
+    if let Some((_, field)) = found {
+        sent.problem = None;
+        sent.faults = vec![((*field).into(), faults::told(status))];
+    }
+}
+
+async fn form(
+    visit: &Visit,
+    answer: StatusCode,
+    sent: Sent,
+    keys: FormKeys,
+    code: &str,
+    url: Option<&str>,
+) -> Result<Response, Refused> {
+    let rules = visit.console().password_rules();
+    let view = View {
+        sent,
+        keys,
+        invitation: invitation(visit, code).await,
+        rules: &rules,
+        may_register: super::may_register(visit),
+        url,
+    };
+    Ok(visit.page_with(answer, page(&view, visit.reader())))
+}
+
+/// What a code leads to; nothing if there is none, or if that cannot be known now.
+async fn invitation(visit: &Visit, code: &str) -> Option<Invitation> {
+    if code.is_empty() || code.chars().count() > MAX_CODE_CHARS {
+        return None;
+    }
+    let request = ValidateReferralCodeRequest { referral_code: code.into(), ..Default::default() };
+    let answer = visit.call(request).await.ok()?;
+    Some(if answer.valid {
+        Invitation::Good { name: answer.referrer_display_name.clone(), left: answer.remaining_uses }
+    } else {
+        Invitation::Bad(words::code_is_bad(answer.reason()).into())
+    })
+}

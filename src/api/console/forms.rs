@@ -1,0 +1,77 @@
+//! Forms that were sent.
+
+use axum::body::to_bytes;
+use axum::extract::{FromRequest, Request};
+use console::parts::{FormKeys, Sent};
+use http::header;
+use url::form_urlencoded;
+
+use super::answers::Refused;
+use super::visit::Visit;
+
+/// The longest form that is read, in bytes.
+const MAX_FORM_BYTES: usize = 64 * 1024;
+/// Fields that are not shown again.
+const NOT_SHOWN: &[&str] = &[
+    "form_token",
+    "request_id",
+    "password",
+    "old_password",
+    "new_password",
+    "email_password",
+    "second_factor_code",
+];
+
+/// A form that one of our pages has sent, for this visitor.
+pub(super) struct SentForm(Vec<(String, String)>);
+
+impl SentForm {
+    /// What was sent in a field; empty if it was not in the form.
+    pub(super) fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(given, _)| given == name).map_or("", |(_, value)| value)
+    }
+
+    /// What was sent in a field, without blanks around it.
+    pub(super) fn text(&self, name: &str) -> String {
+        self.get(name).trim().to_owned()
+    }
+
+    /// Whether a box was ticked.
+    pub(super) fn is_on(&self, name: &str) -> bool {
+        !self.get(name).is_empty()
+    }
+
+    /// The id by which the command of the form is recognised.
+    pub(super) fn request_id(&self) -> String {
+        self.get("request_id").to_owned()
+    }
+
+    /// What the form carries when it is shown again: the same command, in case it was carried out.
+    pub(super) fn keys(&self, visit: &Visit) -> FormKeys {
+        visit.again(self.get("request_id"))
+    }
+
+    /// What was sent, to be shown again.
+    pub(super) fn sent(&self) -> Sent {
+        let shown = |(name, _): &&(String, String)| !NOT_SHOWN.contains(&name.as_str());
+        Sent { values: self.0.iter().filter(shown).cloned().collect(), ..Sent::default() }
+    }
+}
+
+impl<S: Sync> FromRequest<S> for SentForm {
+    type Rejection = Refused;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refused> {
+        let visit = request.extensions().get::<Visit>().cloned().ok_or(Refused::Forged)?;
+        let sent =
+            request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = sent.and_then(|sent| sent.split(';').next()).unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(Refused::Forged);
+        }
+        let body = to_bytes(request.into_body(), MAX_FORM_BYTES).await;
+        let body = body.map_err(|_| Refused::TooLarge)?;
+        let form = Self(form_urlencoded::parse(&body).into_owned().collect());
+        if visit.has_sent(form.get("form_token")) { Ok(form) } else { Err(Refused::Forged) }
+    }
+}

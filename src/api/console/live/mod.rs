@@ -1,0 +1,154 @@
+//! What pages follow: streams of server-sent events, whose ids are the tokens of our own streams. A browser that comes
+//! back goes on after the last id that it has seen, with neither a gap nor a repetition.
+//!
+//! A message is one of four, as `console/assets/live.js` says: `part` has elements for the page, `beat` says that the
+//! stream is alive, `reload` that the page has to be fetched again, and `end` where to go as the session has ended. A
+//! stream that ends otherwise is opened again by the page.
+
+mod leaderboard;
+mod overview;
+mod participant;
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Code, Status};
+
+use super::visit::Visit;
+use super::{Console, faults};
+use crate::api::pb::ErrorReason;
+
+/// How many messages may wait for one browser.
+const QUEUED_MESSAGES: usize = 16;
+/// The longest token that is taken, in bytes.
+const MAX_TOKEN_BYTES: usize = 256;
+
+pub(super) fn routes() -> Router<Console> {
+    Router::new()
+        .route("/live/participant/{program}", get(participant::follow))
+        .route("/live/leaderboard/{program}", get(leaderboard::follow))
+        .route("/live/overview", get(overview::follow))
+}
+
+/// The token after which a stream goes on: the id of the last message, or what the page says.
+fn resume_token(visit: &Visit, headers: &HeaderMap) -> String {
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok());
+    let token = last.filter(|token| !token.is_empty()).unwrap_or(visit.query("resume_token"));
+    if token.len() <= MAX_TOKEN_BYTES { token.into() } else { String::new() }
+}
+
+/// Where the messages of a stream are put.
+struct Messages(mpsc::Sender<Bytes>);
+
+/// The browser has gone.
+struct Gone;
+
+impl Messages {
+    /// Elements for the page. `token` is what the page shows from then on.
+    async fn part(&self, html: String, token: &str) -> Result<(), Gone> {
+        self.send(event("part", &html, token)).await
+    }
+
+    /// The stream is alive.
+    async fn beat(&self, token: &str) -> Result<(), Gone> {
+        self.send(event("beat", "", token)).await
+    }
+
+    async fn send(&self, message: String) -> Result<(), Gone> {
+        self.0.send(message.into()).await.map_err(|_| Gone)
+    }
+
+    /// The last message, about why a stream has ended; none if the page should just come back.
+    async fn last(&self, visit: &Visit, status: &Status) {
+        if let Some(message) = last(visit, status) {
+            let _ = self.send(message).await;
+        }
+    }
+
+    /// Resolves when the browser has gone.
+    async fn gone(&self) {
+        self.0.closed().await;
+    }
+}
+
+/// A message.
+fn event(name: &str, data: &str, id: &str) -> String {
+    let id = if id.is_empty() { String::new() } else { format!("id: {id}\n") };
+    let data = data.split('\n').map(|line| format!("data: {line}\n")).collect::<String>();
+    format!("{id}event: {name}\n{data}\n")
+}
+
+/// The message about why a stream has ended, or cannot begin.
+fn last(visit: &Visit, status: &Status) -> Option<String> {
+    let is = |reason| faults::is(status, reason);
+    if status.code() == Code::Unauthenticated {
+        Some(event("end", &visit.reader().to("/sign-in?ended=1"), ""))
+    } else if is(ErrorReason::TokenOfOldEpoch)
+        || is(ErrorReason::TokenAheadOfLog)
+        || is(ErrorReason::InvalidField)
+        || is(ErrorReason::InvalidResumeToken)
+    {
+        Some(event("reload", "", ""))
+    } else {
+        None
+    }
+}
+
+/// Answers with a stream that `feed` fills.
+fn stream<F>(feed: impl FnOnce(Messages) -> F) -> Response
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (sender, receiver) = mpsc::channel(QUEUED_MESSAGES);
+    tokio::spawn(feed(Messages(sender)));
+    // The first bytes go out at once, so that the browser knows that it is connected.
+    let begun = tokio_stream::once(Bytes::from_static(b":\n\n"));
+    let messages = begun.chain(ReceiverStream::new(receiver)).map(Ok::<_, Infallible>);
+    answer(Body::from_stream(messages))
+}
+
+/// Answers that a stream cannot begin. Browsers do not tell the script the code of an answer, so that what it has to know
+/// is a message.
+fn cannot_begin(visit: &Visit, status: &Status) -> Response {
+    match last(visit, status) {
+        Some(message) => answer(Body::from(message)),
+        None if status.code() == Code::NotFound => StatusCode::NOT_FOUND.into_response(),
+        None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+    }
+}
+
+/// The answer to somebody who has not signed in, or may not follow this.
+fn ended(visit: &Visit) -> Response {
+    answer(Body::from(event("end", &visit.reader().to("/sign-in?ended=1"), "")))
+}
+
+fn answer(body: Body) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream")),
+        // Proxies pass on what they get, when they get it.
+        (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")),
+    ];
+    (headers, body).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_its_id_and_every_line_of_its_data() {
+        assert_eq!(
+            event("part", "<p>a\nb</p>", "t1"),
+            "id: t1\nevent: part\ndata: <p>a\ndata: b</p>\n\n"
+        );
+        assert_eq!(event("beat", "", ""), "event: beat\ndata: \n\n");
+    }
+}

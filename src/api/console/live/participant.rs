@@ -1,0 +1,167 @@
+//! What the dashboard of a participant follows.
+//!
+//! What happened comes from the stream of the participant, line by line, after the token of the page. The numbers are read
+//! anew after each of them, as they are then: they are never older than the line that comes with them, and sending them
+//! twice changes nothing.
+
+use std::time::Duration;
+
+use axum::extract::Path;
+use axum::response::Response;
+use console::pages::participant::dashboard::{self, FEED};
+use console::pages::participant::earnings::name;
+use console::text::participant::SOMEBODY;
+use http::HeaderMap;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_stream::StreamExt;
+use tonic::Status;
+
+use super::{Gone, Messages, cannot_begin, ended, resume_token, stream};
+use crate::api::console::participant::dashboard::{Of, present};
+use crate::api::console::visit::Visit;
+use crate::api::pb;
+use crate::api::pb::watch_participant_response::Change;
+use crate::api::tokens::consistency_token;
+use crate::api::watch;
+
+/// For so long, changes that come together are put into one message.
+const TOGETHER: Duration = Duration::from_millis(20);
+/// How long after a message the next one comes at the earliest, while there are many changes.
+const PAUSE: Duration = Duration::from_millis(200);
+/// How many changes one message has at most.
+const MAX_CHANGES: usize = 50;
+
+type Changes = watch::Messages<pb::WatchParticipantResponse>;
+
+pub(super) async fn follow(
+    visit: Visit,
+    Path(program_id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    let Ok(signed_in) = visit.signed_in() else { return ended(&visit) };
+    let user_id = signed_in.user_id.to_string();
+    let request = pb::WatchParticipantRequest {
+        program_id: program_id.clone(),
+        user_id: user_id.clone(),
+        resume_token: resume_token(&visit, &headers),
+    };
+    let program = pb::GetProgramRequest { program_id, ..Default::default() };
+    let (changes, program) = tokio::join!(visit.call(request), visit.look(program));
+    let begun = changes.and_then(|changes| {
+        let program = program?.program.ok_or_else(|| Status::not_found("there is no program"))?;
+        Ok((changes, program))
+    });
+    let (changes, program) = match begun {
+        Ok(begun) => begun,
+        Err(status) => return cannot_begin(&visit, &status),
+    };
+    let following = Following { visit, program, user_id };
+    stream(|messages| async move {
+        tokio::select! {
+            () = messages.gone() => {}
+            outcome = following.run(changes, &messages) => {
+                if let Err(End::Status(status)) = outcome {
+                    messages.last(&following.visit, &status).await;
+                }
+            }
+        }
+    })
+}
+
+struct Following {
+    visit: Visit,
+    program: pb::Program,
+    user_id: String,
+}
+
+/// Why a stream ends.
+enum End {
+    Gone,
+    Status(Box<Status>),
+}
+
+impl From<Gone> for End {
+    fn from(Gone: Gone) -> Self {
+        Self::Gone
+    }
+}
+
+impl From<Status> for End {
+    fn from(status: Status) -> Self {
+        Self::Status(Box::new(status))
+    }
+}
+
+impl Following {
+    async fn run(&self, mut changes: Changes, messages: &Messages) -> Result<(), End> {
+        // The page may be older than the stream: its numbers are brought up to date first.
+        let mut is_first = true;
+        loop {
+            let Some(first) = changes.next().await.transpose()? else { return Ok(()) };
+            let began = Instant::now();
+            let mut batch = vec![first];
+            while batch.len() < MAX_CHANGES {
+                match timeout_at(began + TOGETHER, changes.next()).await {
+                    Ok(Some(change)) => batch.push(change?),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+            let token = batch.last().map(|last| last.resume_token.clone()).unwrap_or_default();
+            let happened: Vec<Change> = batch.into_iter().filter_map(|of| of.change).collect();
+            if happened.is_empty() && !is_first {
+                messages.beat(&token).await?;
+                continue;
+            }
+            is_first = false;
+            self.tell(&happened, &token, messages).await?;
+            sleep_until(began + PAUSE).await;
+        }
+    }
+
+    /// Sends what has happened, and how things stand now: the numbers at once, then what takes longer to read.
+    async fn tell(&self, happened: &[Change], token: &str, messages: &Messages) -> Result<(), End> {
+        let (program, reader) = (&self.program, self.visit.reader());
+        let (state, _) = present(&self.visit, &program.program_id, &self.user_id).await?;
+        let since = consistency_token(self.visit.console().context(), state.position);
+        let of = Of { visit: &self.visit, program, user_id: &self.user_id };
+        let mut html = dashboard::changed(&state, program, reader).into_string();
+        let has_referral = happened.iter().any(|of| matches!(of, Change::Referral(_)));
+        let people = if has_referral { of.recent_referrals(&since).await? } else { Vec::new() };
+        for change in happened {
+            html += &self.line(change, &people);
+        }
+        // Without an id: should the rest not arrive, the page gets all of it again.
+        messages.part(html, "").await?;
+        let (levels, days) = tokio::join!(of.levels(&since), of.days(&since));
+        let rest = [
+            dashboard::limits(&Ok(levels?), program, reader),
+            dashboard::changed_days(&days?, program, reader),
+        ];
+        let rest: String = rest.into_iter().map(console::Markup::into_string).collect();
+        messages.part(rest, token).await?;
+        Ok(())
+    }
+
+    /// A change as a line of the feed; empty for what only changes numbers.
+    fn line(&self, change: &Change, people: &[pb::ReferralDetail]) -> String {
+        let reader = self.visit.reader();
+        let happening = match change {
+            Change::Entry(entry) => dashboard::entry(entry, &self.program, reader),
+            // The one through which the participant came has a referrer; those that they made have not.
+            Change::Referral(referral) if referral.referee_user_id != self.user_id => {
+                let found = people.iter().find(|detail| {
+                    let known = detail.referral.as_ref();
+                    known.is_some_and(|known| known.create_time == referral.create_time)
+                });
+                dashboard::referral(referral, found.map_or(SOMEBODY, name), reader)
+            }
+            Change::Referral(_)
+            | Change::Present(_)
+            | Change::Tier(_)
+            | Change::Rank(_)
+            | Change::Active(_)
+            | Change::Withheld(_) => return String::new(),
+        };
+        happening.html(Some(FEED)).into_string()
+    }
+}

@@ -1,0 +1,92 @@
+//! The console: what pages do. How they look is in the crate `console`; what they show and change, they read and do by the
+//! RPC handlers in this process, with the principal of the visitor and through the same guard as calls from outside, so
+//! that no page can show what the API would not.
+//!
+//! To add a page: its look in `console/src/pages/`, its handler in a file here, and its row in [`routes`].
+//!
+//! - [`visit`] is a request for a page: who makes it, how they read, and the calls that they may make ([`calls`]).
+//! - [`session`] and [`cookies`] are how a browser is recognised.
+//! - [`origin`] and [`form_token`] refuse forms of other sites, [`forms`] reads those of ours, [`faults`] says what is
+//!   wrong with them.
+//! - [`answers`] are pages, redirects and refusals, with the headers of all of them; [`assets`] are what pages refer to.
+//! - [`people`] is who has signed in, with the sidebar; [`door`], [`participant`], [`profile`] and [`operator`] are the
+//!   pages, [`live`] the streams that they follow.
+
+mod answers;
+mod assets;
+mod calls;
+mod cookies;
+pub mod dev;
+mod door;
+mod faults;
+mod form_token;
+mod forms;
+mod live;
+mod operator;
+mod origin;
+mod participant;
+mod people;
+mod profile;
+mod session;
+mod visit;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::{get, post};
+
+pub(in crate::api) use self::answers::{POLICY, mailed_page, password_rules};
+
+use super::Context;
+use crate::metrics::Metrics;
+
+/// What pages need. Cheap to clone.
+#[derive(Clone)]
+pub(in crate::api) struct Console(Arc<Parts>);
+
+struct Parts {
+    context: Context,
+    metrics: Metrics,
+}
+
+impl Console {
+    pub(in crate::api) fn new(context: Context, metrics: Metrics) -> Self {
+        Self(Arc::new(Parts { context, metrics }))
+    }
+
+    fn context(&self) -> &Context {
+        &self.0.context
+    }
+
+    fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// What paths of pages begin with: the path of the public URL, empty at the top of a host.
+    fn root(&self) -> String {
+        let url = self.context().settings.public_url.as_ref();
+        url.map(|url| url.path().to_owned()).unwrap_or_default()
+    }
+}
+
+/// Every page. All of them pass [`visit::visiting`], which says who comes, refuses forms of other sites, and counts
+/// requests by those who have not signed in.
+pub(in crate::api) fn routes(console: Console) -> Router {
+    let visiting = from_fn_with_state(console.clone(), visit::visiting);
+    Router::new()
+        .route("/", get(door::front::show))
+        .route("/sign-in", get(door::sign_in::show).post(door::sign_in::sign_in))
+        .route("/sign-out", post(door::sign_out))
+        .route("/register", get(door::register::show).post(door::register::register))
+        .route("/join/{code}", get(door::register::join))
+        .route("/forgot", get(door::forgot::show).post(door::forgot::ask))
+        .route("/theme", post(door::choose_theme))
+        .merge(participant::routes())
+        .merge(profile::routes())
+        .merge(operator::routes())
+        .merge(live::routes())
+        .route_layer(visiting)
+        .route("/assets/{name}", get(assets::show))
+        .with_state(console)
+}

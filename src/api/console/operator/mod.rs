@@ -1,0 +1,63 @@
+//! Pages of operators. Nothing here says who may see them: the calls that they make do.
+
+pub(super) mod overview;
+mod person;
+mod purchase;
+mod purchases;
+mod record;
+mod search;
+mod users;
+
+use axum::Router;
+use axum::routing::{get, post};
+
+use super::Console;
+
+pub(super) fn routes() -> Router<Console> {
+    Router::new()
+        .route("/o", get(overview::show))
+        .route("/o/users", get(users::show))
+        .route("/o/users/{user}", get(person::show))
+        .route("/o/users/{user}/deactivate", post(person::deactivate))
+        .route("/o/users/{user}/reactivate", post(person::reactivate))
+        .route("/o/users/{user}/role", post(person::set_role))
+        .route("/o/users/{user}/erase", post(person::erase))
+        .route("/o/purchases", get(purchases::show))
+        .route("/o/purchases/{purchase}", get(purchase::show).post(purchase::refund))
+        .route("/o/record", get(record::show).post(record::record))
+}
+
+/// An amount as people write it, `12.50`, in minor units of a currency with so many decimals.
+fn minor_units(text: &str, decimals: usize) -> Option<i64> {
+    let (whole, part) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_number(whole) || !is_number(part) || part.len() > decimals {
+        return None;
+    }
+    format!("{whole}{part:0<decimals$}").parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_amount_has_no_more_decimals_than_its_currency() {
+        for (text, decimals, expected) in [
+            ("12.50", 2, Some(1_250)),
+            (" 12 ", 2, Some(1_200)),
+            ("12.5", 2, Some(1_250)),
+            ("0.05", 2, Some(5)),
+            ("12.505", 2, None),
+            ("12.5", 0, None),
+            ("1200", 0, Some(1_200)),
+            (".5", 2, None),
+            ("-5", 2, None),
+            ("1e3", 2, None),
+            ("", 2, None),
+            ("99999999999999999999", 2, None),
+        ] {
+            assert_eq!(minor_units(text, decimals), expected, "{text}");
+        }
+    }
+}

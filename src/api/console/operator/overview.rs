@@ -1,0 +1,88 @@
+//! How things stand in all programs.
+
+use axum::response::Response;
+use console::page::Live;
+use console::pages::operator::overview::{Count, Figures, View, page};
+use console::text;
+use prost_types::Timestamp;
+use tonic::Status;
+
+use crate::api::console::answers::Refused;
+use crate::api::console::participant::part;
+use crate::api::console::visit::Visit;
+use crate::api::pb;
+
+/// How many programs the page has.
+const PROGRAMS: i32 = 50;
+/// How many flags and jobs are counted.
+const COUNTED: i32 = 100;
+/// The time of the conversion report, in seconds: 30 days.
+const REPORTED: i64 = 30 * 24 * 60 * 60;
+
+pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
+    visit.operator()?;
+    let person = visit.person().await?;
+    let (programs, flags, jobs) =
+        tokio::join!(programs(&visit), open_flags(&visit), parked_jobs(&visit));
+    let view = View {
+        programs: &programs?,
+        flags: part(flags),
+        parked_jobs: part(jobs),
+        live: Live { path: "/live/overview".into(), token: String::new() },
+        done: text::done(visit.query("done")),
+        sample: None,
+    };
+    let form_token = visit.form_token();
+    let sidebar = person.sidebar(&visit, &form_token);
+    Ok(visit.page(page(view, &sidebar, visit.reader())))
+}
+
+/// Every program in figures.
+pub(in crate::api::console) async fn programs(visit: &Visit) -> Result<Vec<Figures>, Status> {
+    let request = pb::ListProgramsRequest { page_size: PROGRAMS, ..Default::default() };
+    let programs = visit.look(request).await?.programs;
+    let now = (visit.console().context().environment.now)();
+    let seconds = now.0.div_euclid(domain::Timestamp::PER_SECOND);
+    let start_time = Some(Timestamp { seconds: seconds - REPORTED, nanos: 0 });
+    let mut figures = Vec::with_capacity(programs.len());
+    for program in programs {
+        let (overview, report) = tokio::join!(
+            visit.look(pb::GetOverviewRequest {
+                program_id: program.program_id.clone(),
+                ..Default::default()
+            }),
+            visit.look(pb::GetConversionReportRequest {
+                program_id: program.program_id.clone(),
+                start_time,
+                ..Default::default()
+            }),
+        );
+        figures.push(Figures { program, overview: part(overview), report: part(report) });
+    }
+    Ok(figures)
+}
+
+async fn open_flags(visit: &Visit) -> Result<Count, Status> {
+    let request = pb::ListFraudFlagsRequest {
+        state: pb::FraudFlagState::Open.into(),
+        page_size: COUNTED,
+        ..Default::default()
+    };
+    let answer = visit.call(request).await?;
+    Ok(counted(answer.flags.len(), &answer.next_page_token))
+}
+
+async fn parked_jobs(visit: &Visit) -> Result<Count, Status> {
+    let request = pb::ListJobsRequest {
+        state: pb::JobState::Parked.into(),
+        page_size: COUNTED,
+        ..Default::default()
+    };
+    let answer = visit.call(request).await?;
+    Ok(counted(answer.jobs.len(), &answer.next_page_token))
+}
+
+fn counted(count: usize, next_page_token: &str) -> Count {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    Count { count, is_more: !next_page_token.is_empty() }
+}

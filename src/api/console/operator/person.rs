@@ -1,0 +1,173 @@
+//! One person, and what an operator can do about them.
+
+use axum::extract::Path;
+use axum::response::Response;
+use console::pages::operator::person::{Membership, View, page};
+use console::text;
+use http::StatusCode;
+use tonic::Status;
+
+use crate::access::Role;
+use crate::api::console::answers::Refused;
+use crate::api::console::faults;
+use crate::api::console::forms::SentForm;
+use crate::api::console::participant::part;
+use crate::api::console::visit::Visit;
+use crate::api::pb;
+
+/// How many purchases and mails the page has.
+const SHOWN: i32 = 10;
+/// How many flags are counted.
+const COUNTED: i32 = 100;
+
+pub(super) async fn show(visit: Visit, Path(user_id): Path<String>) -> Result<Response, Refused> {
+    person(&visit, &user_id, StatusCode::OK, None).await
+}
+
+async fn person(
+    visit: &Visit,
+    user_id: &str,
+    code: StatusCode,
+    problem: Option<&str>,
+) -> Result<Response, Refused> {
+    let operator = visit.operator()?;
+    let reader = visit.person().await?;
+    let since = visit.changed();
+    let request = pb::GetUserRequest { user_id: user_id.into(), consistency_token: since.clone() };
+    let user = visit.call(request).await?;
+    let (purchases, sessions, mails, flags, memberships) = tokio::join!(
+        visit.call(pb::ListPurchasesRequest {
+            buyer_user_id: user_id.into(),
+            page_size: SHOWN,
+            consistency_token: since.clone(),
+            ..Default::default()
+        }),
+        visit.call(pb::ListSessionsRequest { user_id: user_id.into() }),
+        visit.call(pb::ListMailsRequest {
+            user_id: user_id.into(),
+            page_size: SHOWN,
+            ..Default::default()
+        }),
+        visit.call(pb::ListFraudFlagsRequest {
+            user_id: user_id.into(),
+            page_size: COUNTED,
+            ..Default::default()
+        }),
+        memberships(visit, &user.participants),
+    );
+    // Operators do not see where other operators and admins have signed in.
+    let sessions = match sessions {
+        Err(status) if status.code() == tonic::Code::PermissionDenied => None,
+        sessions => Some(part(sessions.map(|found| found.sessions))),
+    };
+    let keys = || visit.command();
+    let view = View {
+        user: &user,
+        memberships: &memberships?,
+        purchases: part(purchases.map(|found| found.purchases)),
+        sessions,
+        mails: part(mails.map(|found| found.mails)),
+        flags: part(flags.map(|found| found.flags.len())),
+        keys: &keys,
+        may_set_role: operator.role == Role::Admin,
+        problem,
+        done: text::done(visit.query("done")),
+    };
+    let form_token = visit.form_token();
+    let sidebar = reader.sidebar(visit, &form_token);
+    Ok(visit.page_with(code, page(&view, &sidebar, visit.reader())))
+}
+
+async fn memberships(
+    visit: &Visit,
+    participants: &[pb::Participant],
+) -> Result<Vec<Membership>, Refused> {
+    let mut memberships = Vec::with_capacity(participants.len());
+    for participant in participants {
+        let balances = visit.call(pb::GetBalancesRequest {
+            program_id: participant.program_id.clone(),
+            user_id: participant.user_id.clone(),
+            ..Default::default()
+        });
+        let (program, balances) = tokio::join!(visit.program(&participant.program_id), balances);
+        memberships.push(Membership {
+            program: program?.display_name,
+            participant: participant.clone(),
+            balances: part(balances.map(|found| found.balances)),
+        });
+    }
+    Ok(memberships)
+}
+
+/// Leads back to the person, after something was done about them, or says why not.
+async fn done(
+    visit: &Visit,
+    user_id: &str,
+    name: &str,
+    outcome: Result<String, Status>,
+) -> Result<Response, Refused> {
+    match outcome {
+        Ok(changed) => Ok(visit.see_other(&format!("/o/users/{user_id}"), name, &changed)),
+        Err(status) => {
+            let (code, sent) = faults::placed(&status, console::parts::Sent::default(), &[]);
+            let fault = sent.faults.first().map(|(_, fault)| fault.clone());
+            let problem = sent.problem.or(fault).unwrap_or_default();
+            person(visit, user_id, code, Some(&problem)).await
+        }
+    }
+}
+
+pub(super) async fn deactivate(
+    visit: Visit,
+    Path(user_id): Path<String>,
+    form: SentForm,
+) -> Result<Response, Refused> {
+    let request =
+        pb::DeactivateUserRequest { user_id: user_id.clone(), request_id: form.request_id() };
+    let outcome = visit.call(request).await.map(|done| done.consistency_token);
+    done(&visit, &user_id, "deactivated", outcome).await
+}
+
+pub(super) async fn reactivate(
+    visit: Visit,
+    Path(user_id): Path<String>,
+    form: SentForm,
+) -> Result<Response, Refused> {
+    let request =
+        pb::ReactivateUserRequest { user_id: user_id.clone(), request_id: form.request_id() };
+    let outcome = visit.call(request).await.map(|done| done.consistency_token);
+    done(&visit, &user_id, "reactivated", outcome).await
+}
+
+pub(super) async fn set_role(
+    visit: Visit,
+    Path(user_id): Path<String>,
+    form: SentForm,
+) -> Result<Response, Refused> {
+    let role = match form.get("role") {
+        "admin" => pb::UserRole::Admin,
+        "operator" => pb::UserRole::Operator,
+        _ => pb::UserRole::Participant,
+    };
+    let request = pb::SetUserRoleRequest {
+        user_id: user_id.clone(),
+        role: role.into(),
+        request_id: form.request_id(),
+    };
+    let outcome = visit.call(request).await.map(|done| done.consistency_token);
+    done(&visit, &user_id, "role", outcome).await
+}
+
+pub(super) async fn erase(
+    visit: Visit,
+    Path(user_id): Path<String>,
+    form: SentForm,
+) -> Result<Response, Refused> {
+    let request = pb::EraseUserRequest {
+        user_id: user_id.clone(),
+        forfeit_balances: form.is_on("forfeit_balances"),
+        request_id: form.request_id(),
+    };
+    let outcome = visit.call(request).await.map(|done| done.consistency_token);
+    done(&visit, &user_id, "erased", outcome).await
+}

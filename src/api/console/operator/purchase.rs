@@ -1,0 +1,115 @@
+//! One purchase, and its refund.
+
+use axum::extract::Path;
+use axum::response::Response;
+use console::pages::operator::purchase::{View, page};
+use console::parts::{FormKeys, Sent};
+use console::reader::decimals;
+use console::text;
+use console::text::faults::NO_AMOUNT;
+use http::StatusCode;
+
+use super::minor_units;
+use crate::api::console::answers::Refused;
+use crate::api::console::faults;
+use crate::api::console::forms::SentForm;
+use crate::api::console::visit::Visit;
+use crate::api::pb;
+
+pub(super) async fn show(
+    visit: Visit,
+    Path(purchase_id): Path<String>,
+) -> Result<Response, Refused> {
+    let form = Form { sent: Sent::default(), preview: None, keys: visit.command() };
+    purchase(&visit, &purchase_id, StatusCode::OK, form).await
+}
+
+/// What the form of the refund shows.
+struct Form {
+    sent: Sent,
+    preview: Option<pb::PreviewRefundResponse>,
+    keys: FormKeys,
+}
+
+async fn purchase(
+    visit: &Visit,
+    purchase_id: &str,
+    code: StatusCode,
+    form: Form,
+) -> Result<Response, Refused> {
+    visit.operator()?;
+    let person = visit.person().await?;
+    let request = pb::GetPurchaseRequest {
+        purchase_id: purchase_id.into(),
+        consistency_token: visit.changed(),
+    };
+    let purchase = visit.call(request).await?;
+    let view = View {
+        purchase: &purchase,
+        sent: form.sent,
+        preview: form.preview,
+        keys: form.keys,
+        done: text::done(visit.query("done")),
+    };
+    let form_token = visit.form_token();
+    let sidebar = person.sidebar(visit, &form_token);
+    Ok(visit.page_with(code, page(&view, &sidebar, visit.reader())))
+}
+
+pub(super) async fn refund(
+    visit: Visit,
+    Path(purchase_id): Path<String>,
+    form: SentForm,
+) -> Result<Response, Refused> {
+    visit.operator()?;
+    let request = pb::GetPurchaseRequest { purchase_id: purchase_id.clone(), ..Default::default() };
+    let known = visit.call(request).await?.purchase.unwrap_or_default();
+    let unit = known.amount.map(|amount| amount.currency_code).unwrap_or_default();
+    let again = |sent, preview| Form { sent, preview, keys: form.keys(&visit) };
+    let places = usize::try_from(decimals(&unit)).unwrap_or_default();
+    let text = form.text("amount");
+    let amount = match minor_units(&text, places) {
+        _ if text.is_empty() => None,
+        Some(minor_units) => Some(pb::Money { currency_code: unit, minor_units }),
+        None => {
+            let faults = vec![("amount".to_owned(), NO_AMOUNT.to_owned())];
+            let sent = Sent { faults, ..form.sent() };
+            let code = StatusCode::UNPROCESSABLE_ENTITY;
+            return purchase(&visit, &purchase_id, code, again(sent, None)).await;
+        }
+    };
+    let outcome = if form.get("step") == "refund" {
+        let request = pb::RefundPurchaseRequest {
+            purchase_id: purchase_id.clone(),
+            // The form is one wish: sent twice, it is the same refund.
+            refund_id: form.request_id(),
+            amount,
+            reason: form.text("reason"),
+            request_id: form.request_id(),
+        };
+        visit.call(request).await.map(|done| Step::Refunded(done.consistency_token))
+    } else {
+        let request = pb::PreviewRefundRequest { purchase_id: purchase_id.clone(), amount };
+        visit.call(request).await.map(Step::Previewed)
+    };
+    match outcome {
+        Ok(Step::Refunded(changed)) => {
+            Ok(visit.see_other(&format!("/o/purchases/{purchase_id}"), "refunded", &changed))
+        }
+        Ok(Step::Previewed(preview)) => {
+            let form = again(form.sent(), Some(preview));
+            purchase(&visit, &purchase_id, StatusCode::OK, form).await
+        }
+        Err(status) => {
+            let (code, sent) =
+                faults::placed(&status, form.sent(), &[("amount.minor_units", "amount")]);
+            purchase(&visit, &purchase_id, code, again(sent, None)).await
+        }
+    }
+}
+
+/// What the form has led to.
+enum Step {
+    Previewed(pb::PreviewRefundResponse),
+    Refunded(String),
+}

@@ -1,0 +1,46 @@
+//! People: a list, and the way to one of them.
+
+use axum::response::Response;
+use console::pages::operator::users::{View, page};
+
+use super::search::find;
+use crate::api::console::answers::Refused;
+use crate::api::console::participant::next_page;
+use crate::api::console::visit::Visit;
+use crate::api::pb;
+
+/// How many people a page has.
+const PEOPLE: i32 = 50;
+/// How many programs one can choose from.
+const PROGRAMS: i32 = 50;
+
+pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
+    visit.operator()?;
+    let wanted = visit.query("q");
+    if let Some(user_id) = find(&visit, wanted).await? {
+        return Ok(visit.see_other(&format!("/o/users/{user_id}"), "", ""));
+    }
+    let person = visit.person().await?;
+    let (program_id, later) = (visit.query("program"), visit.query("page"));
+    let (users, programs) = tokio::join!(
+        visit.call(pb::ListUsersRequest {
+            program_id: program_id.into(),
+            page_size: PEOPLE,
+            page_token: later.into(),
+            ..Default::default()
+        }),
+        visit.call(pb::ListProgramsRequest { page_size: PROGRAMS, ..Default::default() }),
+    );
+    let (users, programs) = (users?, programs?.programs);
+    let view = View {
+        users: &users.users,
+        programs: &programs,
+        program_id,
+        not_found: Some(wanted).filter(|wanted| !wanted.trim().is_empty()),
+        next: next_page("/o/users", &[("program", program_id)], &users.next_page_token),
+        is_later: !later.is_empty(),
+    };
+    let form_token = visit.form_token();
+    let sidebar = person.sidebar(&visit, &form_token);
+    Ok(visit.page(page(&view, &sidebar, visit.reader())))
+}

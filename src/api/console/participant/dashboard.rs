@@ -1,0 +1,170 @@
+//! The dashboard of a participant.
+
+use axum::extract::Path;
+use axum::response::Response;
+use console::charts::Point;
+use console::page::Live;
+use console::pages::participant::dashboard::{self, FEED_LENGTH, View, page};
+use console::pages::participant::earnings::name;
+use console::parts::Happening;
+use console::text;
+use prost_types::Timestamp;
+use tokio_stream::StreamExt;
+use tonic::Status;
+
+use super::part;
+use crate::api::console::answers::Refused;
+use crate::api::console::visit::Visit;
+use crate::api::pb;
+use crate::api::pb::watch_participant_response::Change;
+use crate::api::tokens::consistency_token;
+
+/// How many days the chart shows.
+const DAYS: i64 = 30;
+/// A day, in seconds.
+const DAY: i64 = 24 * 60 * 60;
+
+pub(in crate::api::console) async fn show(
+    visit: Visit,
+    Path(program_id): Path<String>,
+) -> Result<Response, Refused> {
+    let at = visit.participating(&program_id).await?;
+    let user_id = at.person.user_id();
+    let (state, token) = present(&visit, &program_id, &user_id).await?;
+    let of = Of { visit: &visit, program: &at.program, user_id: &user_id };
+    let since = consistency_token(visit.console().context(), state.position);
+    let (levels, days, feed) = tokio::join!(of.levels(&since), of.days(&since), of.feed(&since));
+    let live = Live { path: format!("/live/participant/{program_id}"), token };
+    let view = View {
+        scene: at.scene(),
+        state: &state,
+        levels: part(levels),
+        days: part(days),
+        feed: part(feed),
+        live,
+        done: text::done(visit.query("done")),
+        celebration: None,
+    };
+    let form_token = visit.form_token();
+    let sidebar = at.person.sidebar(&visit, &form_token);
+    Ok(visit.page(page(view, &sidebar, visit.reader())))
+}
+
+/// How things stand for a participant at this moment, and the token after which a stream goes on from there.
+pub(in crate::api::console) async fn present(
+    visit: &Visit,
+    program_id: &str,
+    user_id: &str,
+) -> Result<(pb::ParticipantState, String), Status> {
+    let request = pb::WatchParticipantRequest {
+        program_id: program_id.into(),
+        user_id: user_id.into(),
+        ..Default::default()
+    };
+    let mut stream = visit.look(request).await?;
+    let first = stream.next().await.transpose()?.unwrap_or_default();
+    match first.change {
+        Some(Change::Present(state)) => Ok((state, first.resume_token)),
+        _ => Err(Status::internal("the first message of a stream says how things stand")),
+    }
+}
+
+/// A participant, and who looks.
+pub(in crate::api::console) struct Of<'a> {
+    pub(in crate::api::console) visit: &'a Visit,
+    pub(in crate::api::console) program: &'a pb::Program,
+    pub(in crate::api::console) user_id: &'a str,
+}
+
+impl Of<'_> {
+    /// What each level has brought.
+    pub(in crate::api::console) async fn levels(
+        &self,
+        since: &str,
+    ) -> Result<Vec<pb::LevelEarnings>, Status> {
+        let request = pb::GetEarningsRequest {
+            program_id: self.program.program_id.clone(),
+            user_id: self.user_id.into(),
+            page_size: 1,
+            consistency_token: since.into(),
+            ..Default::default()
+        };
+        Ok(self.visit.look(request).await?.by_level)
+    }
+
+    /// What was earned on each of the last days.
+    pub(in crate::api::console) async fn days(&self, since: &str) -> Result<Vec<Point>, Status> {
+        self.series(since, pb::SeriesGranularity::Day, DAYS).await
+    }
+
+    /// What was earned in each period of the last days, today included.
+    pub(in crate::api::console) async fn series(
+        &self,
+        since: &str,
+        granularity: pb::SeriesGranularity,
+        days: i64,
+    ) -> Result<Vec<Point>, Status> {
+        let now = (self.visit.console().context().environment.now)();
+        let seconds = now.0.div_euclid(domain::Timestamp::PER_SECOND);
+        let at = |seconds| Some(Timestamp { seconds, nanos: 0 });
+        let request = pb::GetEarningsSeriesRequest {
+            program_id: self.program.program_id.clone(),
+            user_id: self.user_id.into(),
+            start_time: at(seconds - (days - 1) * DAY),
+            end_time: at(seconds + 1),
+            granularity: granularity.into(),
+            time_zone: self.visit.reader().zone_name().into(),
+            consistency_token: since.into(),
+            ..Default::default()
+        };
+        let series = self.visit.look(request).await?;
+        Ok(series
+            .periods
+            .iter()
+            .map(|period| Point {
+                label: console::reader::short_date(&period.date),
+                minor_units: period.total.as_ref().map_or(0, |total| total.minor_units),
+            })
+            .collect())
+    }
+
+    /// What happened of late: entries of the ledger, and referrals.
+    async fn feed(&self, since: &str) -> Result<Vec<Happening>, Status> {
+        let page_size = i32::try_from(FEED_LENGTH).unwrap_or(i32::MAX);
+        let entries = self.visit.look(pb::ListBalanceEntriesRequest {
+            program_id: self.program.program_id.clone(),
+            user_id: self.user_id.into(),
+            page_size,
+            consistency_token: since.into(),
+            ..Default::default()
+        });
+        let (entries, referrals) = tokio::join!(entries, self.recent_referrals(since));
+        let reader = self.visit.reader();
+        let time = |time: Option<Timestamp>| time.map(|time| (time.seconds, time.nanos));
+        let mut feed = Vec::new();
+        for entry in entries?.entries {
+            feed.push((time(entry.create_time), dashboard::entry(&entry, self.program, reader)));
+        }
+        for detail in referrals? {
+            let referral = detail.referral.clone().unwrap_or_default();
+            let happening = dashboard::referral(&referral, name(&detail), reader);
+            feed.push((time(referral.create_time), happening));
+        }
+        feed.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
+        feed.truncate(FEED_LENGTH);
+        Ok(feed.into_iter().map(|(_, happening)| happening).collect())
+    }
+
+    /// The newest direct referrals, with the names of those who came.
+    pub(in crate::api::console) async fn recent_referrals(
+        &self,
+        since: &str,
+    ) -> Result<Vec<pb::ReferralDetail>, Status> {
+        let request = pb::GetReferralStatsRequest {
+            program_id: self.program.program_id.clone(),
+            user_id: self.user_id.into(),
+            consistency_token: since.into(),
+        };
+        Ok(self.visit.look(request).await?.recent_referrals)
+    }
+}

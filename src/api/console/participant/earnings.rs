@@ -1,0 +1,121 @@
+//! What a participant has earned.
+
+use axum::extract::Path;
+use axum::response::Response;
+use console::pages::participant::deepest_level;
+use console::pages::participant::earnings::{Ledger, View, page};
+use console::text::faults::NO_DAY;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use prost_types::Timestamp;
+
+use super::dashboard::Of;
+use super::{next_page, part};
+use crate::api::console::answers::Refused;
+use crate::api::console::people::Participating;
+use crate::api::console::visit::Visit;
+use crate::api::pb;
+
+/// How many days the weeks of the chart are.
+const WEEKS_IN_DAYS: i64 = 12 * 7;
+/// How many referrals are looked at for those who have brought the most.
+const LOOKED_AT: i32 = 1_000;
+/// How many entries a page of the ledger has.
+const ENTRIES: i32 = 25;
+
+pub(super) async fn show(
+    visit: Visit,
+    Path(program_id): Path<String>,
+) -> Result<Response, Refused> {
+    let at = visit.participating(&program_id).await?;
+    let user_id = at.person.user_id();
+    let wanted = visit.query("as_of");
+    let as_of = end_of_day(wanted, visit.reader().zone());
+    let now = (visit.console().context().environment.now)();
+    let is_over =
+        |time: &Timestamp| time.seconds <= now.0.div_euclid(domain::Timestamp::PER_SECOND);
+    let as_of = as_of.filter(is_over);
+    let of = Of { visit: &visit, program: &at.program, user_id: &user_id };
+    let since = visit.changed();
+    let week = pb::SeriesGranularity::Week;
+    let (buckets, levels, weeks, people, ledger) = tokio::join!(
+        visit.call(pb::GetBalancesRequest {
+            program_id: program_id.clone(),
+            user_id: user_id.clone(),
+            as_of_time: as_of,
+            consistency_token: since.clone(),
+        }),
+        visit.call(pb::GetEarningsRequest {
+            program_id: program_id.clone(),
+            user_id: user_id.clone(),
+            as_of_time: as_of,
+            page_size: 1,
+            consistency_token: since.clone(),
+            ..Default::default()
+        }),
+        of.series(&since, week, WEEKS_IN_DAYS),
+        visit.call(pb::ListReferralsRequest {
+            program_id: program_id.clone(),
+            user_id: user_id.clone(),
+            max_level: deepest_level(&at.program).min(10),
+            page_size: LOOKED_AT,
+            consistency_token: since.clone(),
+            ..Default::default()
+        }),
+        ledger(&visit, &at, &user_id),
+    );
+    let buckets = part(buckets.map(|found| found.buckets.into_iter().next().unwrap_or_default()));
+    let view = View {
+        scene: at.scene(),
+        buckets,
+        as_of: if as_of.is_some() { wanted } else { "" },
+        as_of_fault: (!wanted.is_empty() && as_of.is_none()).then_some(NO_DAY),
+        levels: part(levels.map(|found| found.by_level)),
+        weeks: part(weeks),
+        people: part(people.map(|found| found.referrals)),
+        ledger: part(ledger),
+    };
+    let form_token = visit.form_token();
+    let sidebar = at.person.sidebar(&visit, &form_token);
+    Ok(visit.page(page(&view, &sidebar, visit.reader())))
+}
+
+async fn ledger(visit: &Visit, at: &Participating, user_id: &str) -> Result<Ledger, tonic::Status> {
+    let page = visit.query("page");
+    let request = pb::ListBalanceEntriesRequest {
+        program_id: at.program.program_id.clone(),
+        user_id: user_id.into(),
+        page_size: ENTRIES,
+        page_token: page.into(),
+        consistency_token: visit.changed(),
+    };
+    let answer = visit.call(request).await?;
+    let path = at.scene().path("earnings");
+    Ok(Ledger {
+        next: next_page(&path, &[("as_of", visit.query("as_of"))], &answer.next_page_token),
+        is_later: !page.is_empty(),
+        entries: answer.entries,
+    })
+}
+
+/// The last moment of a day, as `2026-11-28`, in a zone.
+fn end_of_day(day: &str, zone: &TimeZone) -> Option<Timestamp> {
+    let next = day.parse::<Date>().ok()?.tomorrow().ok()?;
+    let end = next.to_zoned_datetime(zone.clone()).ok()?.timestamp();
+    let last = end.as_microsecond() - 1;
+    let (seconds, micros) = (last.div_euclid(1_000_000), last.rem_euclid(1_000_000));
+    Some(Timestamp { seconds, nanos: i32::try_from(micros).ok()? * 1_000 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_ends_at_its_last_microsecond_in_the_zone_of_the_reader() {
+        let end = |day| end_of_day(day, &TimeZone::UTC).map(|time| (time.seconds, time.nanos));
+        assert_eq!(end("1970-01-01"), Some((86_399, 999_999_000)));
+        assert_eq!(end("1970-01-32"), None);
+        assert_eq!(end(""), None);
+    }
+}

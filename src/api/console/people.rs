@@ -1,0 +1,156 @@
+//! Who has signed in: the person, their programs, and the sidebar of their pages.
+
+use console::icons::Icon;
+use console::page::{Link, Links, Sidebar};
+use console::pages::participant::path;
+use console::text;
+use console::text::{operator as of_operators, participant as of_participants};
+
+use super::answers::Refused;
+use super::visit::{SignedIn, Visit};
+use crate::access::Role;
+use crate::api::pb;
+
+/// Who has signed in.
+pub(super) struct Person {
+    pub(super) signed_in: SignedIn,
+    pub(super) user: pb::GetUserResponse,
+    /// The programs that they are in.
+    pub(super) programs: Vec<pb::Program>,
+}
+
+/// A participant of a program whom a page is about.
+pub(super) struct Participating {
+    pub(super) person: Person,
+    pub(super) program: pb::Program,
+    pub(super) participant: pb::Participant,
+}
+
+impl Visit {
+    /// Who has signed in, with their programs.
+    pub(super) async fn person(&self) -> Result<Person, Refused> {
+        let signed_in = self.signed_in()?;
+        let user = self
+            .call(pb::GetUserRequest {
+                user_id: signed_in.user_id.to_string(),
+                consistency_token: self.changed(),
+            })
+            .await?;
+        let mut programs = Vec::with_capacity(user.participants.len());
+        for participant in &user.participants {
+            programs.push(self.program(&participant.program_id).await?);
+        }
+        Ok(Person { signed_in, user, programs })
+    }
+
+    /// A program.
+    pub(super) async fn program(&self, program_id: &str) -> Result<pb::Program, Refused> {
+        let request = pb::GetProgramRequest { program_id: program_id.into(), ..Default::default() };
+        self.call(request).await?.program.ok_or(Refused::NotFound)
+    }
+
+    /// Who has signed in, as a participant of a program. Programs that they are not in do not exist for them.
+    pub(super) async fn participating(&self, program_id: &str) -> Result<Participating, Refused> {
+        let person = self.person().await?;
+        let program = person.programs.iter().find(|program| program.program_id == program_id);
+        let participants = &person.user.participants;
+        let participant = participants.iter().find(|of| of.program_id == program_id);
+        let (program, participant) = program.zip(participant).ok_or(Refused::NotFound)?;
+        let (program, participant) = (program.clone(), participant.clone());
+        Ok(Participating { person, program, participant })
+    }
+}
+
+impl Person {
+    /// The id of the user.
+    pub(super) fn user_id(&self) -> String {
+        self.signed_in.user_id.to_string()
+    }
+
+    /// The name that is shown: the one that they chose, else the username.
+    pub(super) fn name(&self) -> &str {
+        let user = self.user.user.as_ref();
+        let names = user.map(|user| [&*user.display_name, &*user.username]);
+        names.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or(text::ACCOUNT)
+    }
+
+    /// The sidebar of the page that is shown.
+    pub(super) fn sidebar<'a>(&'a self, visit: &Visit, form_token: &'a str) -> Sidebar<'a> {
+        let current = visit.path();
+        let in_program = self.program_of(current);
+        let role = match self.signed_in.role {
+            Role::Admin => text::ADMIN,
+            Role::Operator => text::OPERATOR,
+            Role::User | Role::Service => text::PARTICIPANT,
+        };
+        let mut groups = Vec::new();
+        if matches!(self.signed_in.role, Role::Admin | Role::Operator) {
+            groups.push(operators(current));
+        }
+        if let Some(program) = in_program {
+            groups.push(participants(program, current));
+        }
+        let others = [
+            (Icon::LIST, of_participants::PROGRAMS, "/programs"),
+            (Icon::USER, of_participants::PROFILE, "/profile"),
+        ];
+        let others = others.map(|(icon, name, path)| link(icon, name, path.into(), current));
+        groups.push(Links { title: "", links: others.into() });
+        let programs = self.programs.iter().map(|program| Link {
+            icon: Icon::LIST,
+            name: program.display_name.clone(),
+            path: path(&program.program_id, ""),
+            is_current: in_program.is_some_and(|of| of.program_id == program.program_id),
+        });
+        Sidebar { name: self.name(), role, form_token, groups, programs: programs.collect() }
+    }
+
+    /// The program that the page is about; on others, the first one of participants.
+    fn program_of(&self, current: &str) -> Option<&pb::Program> {
+        let named = current.strip_prefix("/p/").and_then(|rest| rest.split('/').next());
+        let found = named.and_then(|id| self.programs.iter().find(|of| of.program_id == id));
+        found.or_else(|| self.programs.first())
+    }
+}
+
+/// The pages of a program.
+fn participants(program: &pb::Program, current: &str) -> Links {
+    let of = |icon, name, page| link(icon, name, path(&program.program_id, page), current);
+    let mut referrals = of(Icon::PEOPLE, of_participants::REFERRALS, "referrals");
+    // The tree is another look at the same.
+    referrals.is_current |= current == path(&program.program_id, "tree");
+    Links {
+        title: "",
+        links: vec![
+            of(Icon::HOME, of_participants::DASHBOARD, ""),
+            of(Icon::CHART, of_participants::EARNINGS, "earnings"),
+            referrals,
+            of(Icon::TROPHY, of_participants::LEADERBOARD, "leaderboard"),
+            of(Icon::GIFT, of_participants::STORE, "store"),
+            of(Icon::BOOK, of_participants::RULES, "rules"),
+        ],
+    }
+}
+
+/// The pages of operators.
+fn operators(current: &str) -> Links {
+    let of = |icon, name, path: &str| {
+        let mut link = link(icon, name, path.into(), current);
+        // The page of one of them belongs to the list.
+        link.is_current |= path != "/o" && current.starts_with(&format!("{path}/"));
+        link
+    };
+    Links {
+        title: of_operators::OPERATING,
+        links: vec![
+            of(Icon::CHART, of_operators::OVERVIEW, "/o"),
+            of(Icon::PEOPLE, of_operators::USERS, "/o/users"),
+            of(Icon::CART, of_operators::PURCHASES, "/o/purchases"),
+        ],
+    }
+}
+
+fn link(icon: Icon, name: &str, path: String, current: &str) -> Link {
+    let is_current = path == current;
+    Link { icon, name: name.into(), path, is_current }
+}

@@ -1,0 +1,91 @@
+//! Signing in and out: the cookie that stands for a session.
+
+use axum::response::Response;
+use http::header;
+use tonic::Status;
+use url::form_urlencoded;
+
+use super::answers::Refused;
+use super::visit::Visit;
+use crate::api::errors::ApiError;
+use crate::api::pb;
+
+impl Visit {
+    /// Signs somebody in, and leads to `path`.
+    pub(super) async fn sign_in(
+        &self,
+        request: pb::LoginRequest,
+        path: &str,
+        done: &str,
+    ) -> Result<Response, Status> {
+        let session = self.call(request).await?;
+        let access = &self.console().context().access;
+        let cookie = access.cookie_for(&session.refresh_token).await;
+        let cookie = cookie.map_err(|error| Status::from(ApiError::from(error)))?;
+        let mut response = self.see_other(path, done, "");
+        if let Some(value) = self.console().set_session(&cookie) {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+        Ok(response)
+    }
+
+    /// Removes the cookie from the browser.
+    pub(super) fn forget(&self, mut response: Response) -> Response {
+        if let Some(value) = self.console().set_session("") {
+            response.headers_mut().append(header::SET_COOKIE, value);
+        }
+        response
+    }
+
+    /// Leads to the form for signing in, and from there back to this page.
+    pub(super) fn to_sign_in(&self) -> Response {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        if self.path() != "/" && is_local(self.path()) {
+            query.append_pair("next", self.path());
+        }
+        let query = query.finish();
+        let separator = if query.is_empty() { "" } else { "?" };
+        self.see_other(&format!("/sign-in{separator}{query}"), "", "")
+    }
+
+    /// Where to go on after signing in, if it is a page of this server.
+    pub(super) fn next<'a>(&self, wanted: &'a str) -> Result<&'a str, Refused> {
+        if wanted.is_empty() {
+            Ok("/")
+        } else if is_local(wanted) {
+            Ok(wanted)
+        } else {
+            Err(Refused::NotFound)
+        }
+    }
+}
+
+/// Whether a path leads to a page of this server, and to nothing else, however browsers read it.
+pub(super) fn is_local(path: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~?=&%".contains(&byte);
+    path.starts_with('/') && !path.starts_with("//") && path.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pages_of_this_server_are_gone_on_to() {
+        for path in ["/", "/p/x/store", "/o/users?q=a%20b&at=1"] {
+            assert!(is_local(path), "{path}");
+        }
+        for path in [
+            "",
+            "//evil.example",
+            "/\\evil.example",
+            "https://evil.example",
+            "p",
+            "/a\r\nb",
+            "/a b",
+            "/\t/b",
+        ] {
+            assert!(!is_local(path), "{path}");
+        }
+    }
+}
