@@ -1,6 +1,8 @@
 //! Charts, as SVG that the style sheet colours. Every chart has its values as a table, too, for those who cannot see it
 //! and for those who want the numbers.
 
+use std::fmt::Write;
+
 use maud::{Markup, html};
 
 use crate::reader::Reader;
@@ -79,19 +81,20 @@ fn table(points: &[Point], unit: &str, title: &str, reader: &Reader) -> Markup {
 impl Canvas {
     fn line(&self, points: &[Point], unit: &str, title: &str, reader: &Reader) -> Markup {
         let (width, height) = (self.width, self.height);
-        let most = points.iter().map(|point| point.minor_units).max().unwrap_or(0).max(0);
-        let least = points.iter().map(|point| point.minor_units).min().unwrap_or(0).min(0);
+        let highest = points.iter().map(|point| point.minor_units).max().unwrap_or(0).max(0);
+        let lowest = points.iter().map(|point| point.minor_units).min().unwrap_or(0).min(0);
         let decimals = u32::try_from(crate::reader::decimals(unit)).unwrap_or_default();
-        let step = step(most, least, 10_i64.saturating_pow(decimals));
-        let top = most.div_euclid(step).saturating_add(1).saturating_mul(step);
-        let bottom = least.div_euclid(step).saturating_mul(step);
+        let step = step(highest, lowest, 10_i64.saturating_pow(decimals));
+        let top = highest.div_euclid(step).saturating_add(1).saturating_mul(step);
+        let bottom = lowest.div_euclid(step).saturating_mul(step);
         let y = |minor: i64| self.y(minor, bottom, top);
         let last = points.len().saturating_sub(1);
         let x = |index: usize| self.x(index, last);
         let mut path = String::new();
         for (index, point) in points.iter().enumerate() {
             path += if index == 0 { "M" } else { " L" };
-            path += &format!("{} {}", x(index), y(point.minor_units));
+            // Writing into a string cannot fail.
+            let _ = write!(path, "{} {}", x(index), y(point.minor_units));
         }
         let base = y(0);
         let area = format!("{path} L{} {base} L{} {base}Z", x(last), x(0));

@@ -96,7 +96,7 @@ impl Reader {
     #[must_use]
     pub fn number(&self, number: impl Into<i128>) -> String {
         let number = number.into();
-        let digits = self.digits(Decimal::from(number.unsigned_abs()));
+        let digits = self.digits(&Decimal::from(number.unsigned_abs()));
         if number < 0 { format!("−{digits}") } else { digits }
     }
 
@@ -106,7 +106,7 @@ impl Reader {
         let mut share = Decimal::from(basis_points.into().unsigned_abs());
         share.multiply_pow10(-2);
         share.absolute.trim_end();
-        format!("{}%", self.digits(share))
+        format!("{}%", self.digits(&share))
     }
 
     /// The digits of an amount, with as many decimals as its unit has, without the unit.
@@ -116,7 +116,7 @@ impl Reader {
         let decimals = decimals(unit);
         let mut amount = Decimal::from(minor_units.unsigned_abs());
         amount.multiply_pow10(-decimals);
-        let digits = self.digits(amount);
+        let digits = self.digits(&amount);
         if minor_units < 0 { format!("−{digits}") } else { digits }
     }
 
@@ -191,9 +191,9 @@ impl Reader {
         moment.to_zoned_datetime(self.zone.clone()).strftime("%-d %B %Y").to_string()
     }
 
-    fn digits(&self, number: Decimal) -> String {
+    fn digits(&self, number: &Decimal) -> String {
         match &self.numbers {
-            Some(numbers) => numbers.format(&number).to_string(),
+            Some(numbers) => numbers.format(number).to_string(),
             None => number.to_string(),
         }
     }

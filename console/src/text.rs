@@ -1,7 +1,11 @@
 //! Every sentence that people read, in English. Another language is another file with the same names: a missing name or
 //! argument does not compile.
 
-#![allow(missing_docs, reason = "each name stands beside what it says")]
+#![allow(
+    missing_docs,
+    clippy::must_use_candidate,
+    reason = "each name stands beside what it says, and a sentence is made to be shown"
+)]
 
 pub const PRODUCT: &str = "Tributary";
 pub const PRODUCT_IN_WORDS: &str = "Referrals and rewards that add up.";
@@ -91,6 +95,7 @@ pub mod faults {
     pub const AGAIN: &str = "That did not work. Try again in a moment; it cannot happen twice.";
 
     /// What a reason means for whoever has sent the form; `None` if there is nothing better than [`AGAIN`].
+    #[expect(clippy::too_many_lines, reason = "one line for each reason")]
     pub fn reason(reason: ErrorReason) -> Option<&'static str> {
         use ErrorReason as R;
         Some(match reason {

@@ -14,7 +14,7 @@ use super::faults::Faults;
 use super::serve::check_admin_key;
 use super::{CliError, DataDir, Settings, StopRequests, say, secrets, walkthrough};
 use crate::access::signing::SigningKeys;
-use crate::api::{Context, Server, publish_command};
+use crate::api::{Context, DevPages, Server, publish_command};
 use crate::engine::query::query;
 use crate::engine::{Environment, Submission};
 use crate::mails::Delivery;
@@ -58,6 +58,9 @@ pub(super) struct Dev {
         value_parser = clap::value_parser!(u32).range(1..=1_048_576)
     )]
     pg_memory_mb: Option<u32>,
+    /// Fill the database with sample people, who refer each other and buy
+    #[arg(long)]
+    sample: bool,
 }
 
 impl Dev {
@@ -88,7 +91,7 @@ impl Dev {
                 .into_iter()
                 .collect(),
         };
-        let given_key = self.admin_key;
+        let (given_key, sample) = (self.admin_key, self.sample);
         let starting = async {
             let cluster = PrivatePostgres::start(&data_dir, &options).await?;
             say(format_args!("the data is in {}", cluster.directory().display()));
@@ -108,19 +111,26 @@ impl Dev {
             if let Delivery::Files(folder) = &mail.delivery {
                 say(format_args!("mails are kept in {}", folder.display()));
             }
-            let options = settings.server_options(
+            let (dev_pages, link_token) = operator_pages(&data_dir, &environment)?;
+            let mut options = settings.server_options(
                 database,
                 admin_key.clone(),
                 environment,
                 metrics_listener,
                 mail,
             );
+            options.settings.dev_pages = Some(dev_pages.clone());
             let server = Server::start(options).await?;
             publish_programs(server.context()).await?;
-            Ok::<_, CliError>((cluster, server, admin_key))
+            let registered = dev_pages.register_operator(server.context()).await;
+            registered.map_err(|status| status.message().to_owned())?;
+            if sample {
+                dev_pages.fill(server.context());
+            }
+            Ok::<_, CliError>((cluster, server, admin_key, link_token))
         };
         // Dropping the cluster stops it, so an aborted or failed start leaves none running.
-        let (mut cluster, server, admin_key) = tokio::select! {
+        let (mut cluster, server, admin_key, link_token) = tokio::select! {
             started = starting => started?,
             () = stop.clone().requested() => return Ok(()),
         };
@@ -132,8 +142,11 @@ impl Dev {
                 _ = cluster_died => {}
             }
         };
+        let url = server.context().settings.public_url.as_ref().map(ToString::to_string);
+        let link = format!("{}/sign-in?once={link_token}", url.unwrap_or_default());
         let mut serving = std::pin::pin!(server.serve(listener, shutdown, |address| {
             say(format_args!("the admin key is {admin_key}"));
+            say(format_args!("this link signs you in as operator, once: {link}"));
             say(format_args!("tributary is ready on {address}"));
             say(walkthrough::text(scheme, address, &admin_key));
         }));
@@ -195,10 +208,36 @@ async fn create_database(cluster: &PrivatePostgres) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Publishes the sample programs that do not exist yet. A program that was changed stays as it is.
+/// What only `dev` has on its pages, with the token of the link that signs the operator in once. The operator's password
+/// is kept in the data directory; made at the first start, readable by its owner only.
+fn operator_pages(
+    data_dir: &Path,
+    environment: &Environment,
+) -> Result<(DevPages, String), CliError> {
+    let path = data_dir.join("operator.password");
+    let kept = fs::read_to_string(&path).map(|password| password.trim().to_owned());
+    let password = match kept {
+        Ok(password) if !password.is_empty() => password,
+        _ => {
+            let mut random = [0; 24];
+            (environment.random)(&mut random);
+            // With something of every kind, whatever the rules are and chance gives.
+            let password = format!("Dev-1-{}", URL_SAFE_NO_PAD.encode(random));
+            secrets::write(&path, &password)?;
+            password
+        }
+    };
+    Ok(DevPages::new(&password, environment))
+}
+
+/// Publishes the sample programs that do not exist yet, with links that lead to this server. A program that was changed
+/// stays as it is.
 async fn publish_programs(context: &Context) -> Result<(), CliError> {
     for json in PROGRAMS {
-        let program = parse_program(json)?;
+        let mut program = parse_program(json)?;
+        if let Some(url) = &context.settings.public_url {
+            program.base_url = format!("{url}/join");
+        }
         let program_id = ProgramId::parse(&program.program_id)?;
         let exists = query(&context.database, &context.environment, |work| {
             Ok(load::<Program>(work, &program_id)?.current().is_some())

@@ -18,6 +18,7 @@ mod buckets;
 mod call;
 mod checkout;
 mod confirmation;
+mod console;
 mod cors;
 mod deadlines;
 mod dev;

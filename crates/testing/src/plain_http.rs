@@ -9,21 +9,30 @@ pub struct Answer {
     pub status: u16,
     /// The headers, in lower case.
     pub head: String,
+    /// The headers as they were sent.
+    pub exact_head: String,
     pub body: Vec<u8>,
 }
 
 impl Answer {
     fn read(bytes: &[u8]) -> Option<Self> {
         let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
-        let head = str::from_utf8(&bytes[..end]).ok()?.to_ascii_lowercase();
+        let exact_head = str::from_utf8(&bytes[..end]).ok()?.to_owned();
+        let head = exact_head.to_ascii_lowercase();
         let status = head.split(' ').nth(1)?.parse().ok()?;
-        Some(Self { status, head, body: bytes[end + 4..].to_vec() })
+        Some(Self { status, head, exact_head, body: bytes[end + 4..].to_vec() })
     }
 
     /// The value of a header, if it is there.
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.head.lines().filter_map(|line| line.split_once(": "));
         lines.find(|(of, _)| *of == name).map(|(_, value)| value)
+    }
+
+    /// The value of a header as it was sent, if it is there.
+    pub fn exact_header(&self, name: &str) -> Option<&str> {
+        let mut lines = self.exact_head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(of, _)| of.eq_ignore_ascii_case(name)).map(|(_, value)| value)
     }
 
     pub fn text(&self) -> String {

@@ -190,22 +190,21 @@ impl Visit {
         };
         redirect(&self.reader().to(&format!("{path}{separator}{query}")))
     }
+}
 
-    /// A file that the browser keeps.
-    pub(super) fn download(
-        &self,
-        name: &str,
-        content_type: &'static str,
-        content: impl Into<Body>,
-    ) -> Response {
-        let mut response = content.into().into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
-            headers.insert(header::CONTENT_DISPOSITION, value);
-        }
-        response
+/// A file that the browser keeps.
+pub(super) fn download(
+    name: &str,
+    content_type: &'static str,
+    content: impl Into<Body>,
+) -> Response {
+    let mut response = content.into().into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Ok(value) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
     }
+    response
 }
 
 /// Leads to another page.

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderValue, header};
 
 use super::Console;
+use crate::public_url::PublicUrl;
 
 /// The chosen theme.
 pub(super) const THEME: &str = "theme";
@@ -23,7 +24,7 @@ impl Console {
     /// Whether browsers reach this server over TLS. Never taken from a header, whose sender would choose it.
     fn is_secure(&self) -> bool {
         let settings = &self.context().settings;
-        settings.public_url.as_ref().map_or(settings.tls.is_some(), |url| url.is_secure())
+        settings.public_url.as_ref().map_or(settings.tls.is_some(), PublicUrl::is_secure)
     }
 
     /// The name of the session's cookie. With the prefix, browsers take it from this host alone, and over TLS.

@@ -8,6 +8,7 @@
 //! - [`session`] and [`cookies`] are how a browser is recognised.
 //! - [`origin`] and [`form_token`] refuse forms of other sites, [`forms`] reads those of ours, [`faults`] says what is
 //!   wrong with them.
+//! - [`dev`] is what only `tributary dev` has.
 //! - [`answers`] are pages, redirects and refusals, with the headers of all of them; [`assets`] are what pages refer to.
 //! - [`people`] is who has signed in, with the sidebar; [`door`], [`participant`], [`profile`] and [`operator`] are the
 //!   pages, [`live`] the streams that they follow.

@@ -12,7 +12,7 @@ use tokio_stream::StreamExt;
 use tonic::Status;
 
 use super::Console;
-use super::answers::Refused;
+use super::answers::{Refused, download};
 use super::faults;
 use super::forms::SentForm;
 use super::participant::part;
@@ -170,7 +170,7 @@ async fn export(visit: Visit) -> Result<Response, Refused> {
     // Nobody takes a file that breaks off for a whole one: the connection is cut then.
     let parts = parts.map(|part| part.map(|part| part.json_part));
     let body = axum::body::Body::from_stream(parts);
-    Ok(visit.download(&name, "application/json", body))
+    Ok(download(&name, "application/json", body))
 }
 
 async fn erase(visit: Visit, form: SentForm) -> Result<Response, Refused> {

@@ -47,16 +47,16 @@ impl Visit {
         let separator = if query.is_empty() { "" } else { "?" };
         self.see_other(&format!("/sign-in{separator}{query}"), "", "")
     }
+}
 
-    /// Where to go on after signing in, if it is a page of this server.
-    pub(super) fn next<'a>(&self, wanted: &'a str) -> Result<&'a str, Refused> {
-        if wanted.is_empty() {
-            Ok("/")
-        } else if is_local(wanted) {
-            Ok(wanted)
-        } else {
-            Err(Refused::NotFound)
-        }
+/// Where to go on after signing in, if it is a page of this server.
+pub(super) fn next(wanted: &str) -> Result<&str, Refused> {
+    if wanted.is_empty() {
+        Ok("/")
+    } else if is_local(wanted) {
+        Ok(wanted)
+    } else {
+        Err(Refused::NotFound)
     }
 }
 

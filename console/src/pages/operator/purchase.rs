@@ -1,7 +1,8 @@
 //! One purchase: what each program made of it, its refunds, and a refund with a look at what it would take back.
 
 use contract::pb::{
-    Dispute, DisputeState, GetPurchaseResponse, PreviewRefundResponse, PurchaseOutcome, Refund,
+    Dispute, DisputeState, GetPurchaseResponse, Money, PreviewRefundResponse, PurchaseOutcome,
+    Refund,
 };
 use maud::{Markup, html};
 
@@ -41,7 +42,7 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                         dt { (text::BUYER) } dd { a href=(reader.to(&format!("/o/users/{}", purchase.buyer_user_id))) { (purchase.buyer_user_id) } }
                         dt { (text::BOUGHT) } dd { (reader.exact_time(purchase.purchase_time.as_ref())) }
                         dt { (text::RECORDED) } dd { (reader.exact_time(purchase.create_time.as_ref())) }
-                        dt { (text::REFUNDED) } dd { (reader.amount(purchase.refunded.as_ref().or(Some(&zero(&purchase.amount))))) }
+                        dt { (text::REFUNDED) } dd { (reader.amount(purchase.refunded.as_ref().or(Some(&zero(purchase.amount.as_ref()))))) }
                         @if purchase.disputed.as_ref().is_some_and(|of| of.minor_units > 0) {
                             dt { (text::DISPUTED) } dd { (reader.amount(purchase.disputed.as_ref())) }
                         }
@@ -67,8 +68,8 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     app(&page, sidebar, &main)
 }
 
-fn zero(amount: &Option<contract::pb::Money>) -> contract::pb::Money {
-    contract::pb::Money { minor_units: 0, ..amount.clone().unwrap_or_default() }
+fn zero(amount: Option<&Money>) -> Money {
+    Money { minor_units: 0, ..amount.cloned().unwrap_or_default() }
 }
 
 /// What a program made of the purchase.

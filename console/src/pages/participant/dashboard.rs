@@ -1,5 +1,7 @@
 //! The dashboard of a participant. What changes while it is shown are the parts with an id, and the feed.
 
+use std::fmt::Write;
+
 use contract::pb::{LevelEarnings, ParticipantState, Program, Referral, ReferralStatus};
 use maud::{Markup, html};
 
@@ -47,7 +49,7 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
         @if !state.active { (parts::bad_notice(text::DEACTIVATED)) }
         section.hero aria-label=(text::BALANCE_AND_LINK) {
             (balance(state, program, reader))
-            (share(&scene, reader))
+            (share(&scene))
         }
         (counters(state, program, reader))
         div.split {
@@ -136,7 +138,7 @@ fn balance(state: &ParticipantState, program: &Program, reader: &Reader) -> Mark
 }
 
 /// The code and the link, and the ways to share it.
-fn share(scene: &Scene<'_>, reader: &Reader) -> Markup {
+fn share(scene: &Scene<'_>) -> Markup {
     let code = &scene.participant.code;
     let link = &scene.participant.link;
     let shown = link.split_once("://").map_or(&**link, |(_, rest)| rest);
@@ -167,7 +169,6 @@ fn share(scene: &Scene<'_>, reader: &Reader) -> Markup {
             }
             @if let Some(picture) = qr(link, text::QR_OF_LINK) { (picture) }
         }
-        @let _ = reader;
     }
 }
 
@@ -196,7 +197,8 @@ fn encoded(text: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
             encoded.push(char::from(byte));
         } else {
-            encoded += &format!("%{byte:02X}");
+            // Writing into a string cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
         }
     }
     encoded

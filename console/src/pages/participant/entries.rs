@@ -114,13 +114,11 @@ pub fn bucket(bucket: BalanceBucket) -> (Tone, &'static str) {
 /// What an entry is known by on a page: its place in the participant's stream.
 #[must_use]
 pub fn entry_id(entry: &BalanceEntry) -> String {
-    match entry.entry_id.rsplit_once('/') {
-        Some((_, sequence)) => format!("entry-{sequence}"),
-        None => {
-            let time = entry.create_time.unwrap_or_default();
-            format!("entry-at-{}-{}", time.seconds, time.nanos)
-        }
+    if let Some((_, sequence)) = entry.entry_id.rsplit_once('/') {
+        return format!("entry-{sequence}");
     }
+    let time = entry.create_time.unwrap_or_default();
+    format!("entry-at-{}-{}", time.seconds, time.nanos)
 }
 
 /// An entry as something that happened.

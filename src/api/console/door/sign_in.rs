@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, StatusCode};
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
+use crate::api::console::session::next;
 use crate::api::console::visit::Visit;
 use crate::api::pb::{ErrorReason, LoginRequest};
 
@@ -21,7 +22,7 @@ pub(in crate::api::console) async fn show(
     if !once.is_empty() {
         return by_link(&visit, once, &method, &headers).await;
     }
-    let next = visit.next(visit.query("next"))?;
+    let next = next(visit.query("next"))?;
     if visit.signed_in().is_ok() {
         return Ok(visit.see_other(next, "", ""));
     }
@@ -62,7 +63,7 @@ pub(in crate::api::console) async fn sign_in(
     visit: Visit,
     sent: SentForm,
 ) -> Result<Response, Refused> {
-    let next = visit.next(sent.get("next"))?;
+    let next = next(sent.get("next"))?;
     let request = LoginRequest {
         login: sent.text("login"),
         password: sent.get("password").into(),

@@ -82,8 +82,8 @@ impl Messages {
 /// A message.
 fn event(name: &str, data: &str, id: &str) -> String {
     let id = if id.is_empty() { String::new() } else { format!("id: {id}\n") };
-    let data = data.split('\n').map(|line| format!("data: {line}\n")).collect::<String>();
-    format!("{id}event: {name}\n{data}\n")
+    let data = data.replace('\n', "\ndata: ");
+    format!("{id}event: {name}\ndata: {data}\n\n")
 }
 
 /// The message about why a stream has ended, or cannot begin.

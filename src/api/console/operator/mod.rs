@@ -16,6 +16,7 @@ use super::Console;
 pub(super) fn routes() -> Router<Console> {
     Router::new()
         .route("/o", get(overview::show))
+        .route("/o/sample", post(overview::fill))
         .route("/o/users", get(users::show))
         .route("/o/users/{user}", get(person::show))
         .route("/o/users/{user}/deactivate", post(person::deactivate))

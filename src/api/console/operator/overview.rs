@@ -8,6 +8,7 @@ use prost_types::Timestamp;
 use tonic::Status;
 
 use crate::api::console::answers::Refused;
+use crate::api::console::forms::SentForm;
 use crate::api::console::participant::part;
 use crate::api::console::visit::Visit;
 use crate::api::pb;
@@ -24,17 +25,27 @@ pub(super) async fn show(visit: Visit) -> Result<Response, Refused> {
     let person = visit.person().await?;
     let (programs, flags, jobs) =
         tokio::join!(programs(&visit), open_flags(&visit), parked_jobs(&visit));
+    let has_sample = visit.console().context().settings.dev_pages.is_some();
     let view = View {
         programs: &programs?,
         flags: part(flags),
         parked_jobs: part(jobs),
         live: Live { path: "/live/overview".into(), token: String::new() },
         done: text::done(visit.query("done")),
-        sample: None,
+        sample: has_sample.then(|| visit.form()),
     };
     let form_token = visit.form_token();
     let sidebar = person.sidebar(&visit, &form_token);
     Ok(visit.page(page(view, &sidebar, visit.reader())))
+}
+
+/// Fills the database with sample people. Only `dev` does.
+pub(super) async fn fill(visit: Visit, _: SentForm) -> Result<Response, Refused> {
+    visit.operator()?;
+    let context = visit.console().context();
+    let dev = context.settings.dev_pages.as_ref().ok_or(Refused::NotFound)?;
+    dev.fill(context);
+    Ok(visit.see_other("/o", "sample", ""))
 }
 
 /// Every program in figures.

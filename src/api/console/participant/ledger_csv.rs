@@ -6,6 +6,7 @@ use console::pages::participant::entries;
 use console::reader::{decimals, moment};
 use console::text::participant::CSV_HEAD;
 
+use crate::api::console::answers;
 use crate::api::console::answers::Refused;
 use crate::api::console::visit::Visit;
 use crate::api::pb;
@@ -40,7 +41,7 @@ pub(super) async fn download(
             break;
         }
     }
-    Ok(visit.download(&format!("{program_id}.csv"), "text/csv; charset=utf-8", csv))
+    Ok(answers::download(&format!("{program_id}.csv"), "text/csv; charset=utf-8", csv))
 }
 
 fn cells(entry: &pb::BalanceEntry, program: &pb::Program, visit: &Visit) -> [String; 9] {

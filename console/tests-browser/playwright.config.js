@@ -1,0 +1,17 @@
+// Runs the tests in the Chromium of the system, against the server that `run` has started.
+import { defineConfig } from "@playwright/test";
+
+export default defineConfig({
+  testDir: ".",
+  timeout: 60_000,
+  // The tests share one server, whose programs all of them use.
+  workers: 1,
+  reporter: "line",
+  use: {
+    baseURL: process.env.CONSOLE_URL,
+    launchOptions: {
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: ["--no-sandbox", "--disable-gpu"],
+    },
+  },
+});

@@ -1,0 +1,707 @@
+//! Pages by themselves: that nothing from outside becomes HTML, and that the policy of the server can hold.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::unnecessary_wraps,
+    clippy::too_many_lines,
+    reason = "a test may stop at the first surprise, amounts are optional, and the pages are one list"
+)]
+
+use std::collections::HashSet;
+
+use contract::pb::*;
+use tributary_console::charts::Point;
+use tributary_console::icons::Icon;
+use tributary_console::page::{Link, Links, Live, Sidebar};
+use tributary_console::pages::door::{forgot, front, mailed, register, sign_in};
+use tributary_console::pages::operator::{overview, person, purchase, purchases, record, users};
+use tributary_console::pages::participant::{
+    Scene, dashboard, earnings, leaderboard, programs, referrals, rules, store, tree,
+};
+use tributary_console::pages::{profile, refused};
+use tributary_console::parts::{FormKeys, PasswordRule, Sent};
+use tributary_console::reader::{Reader, Theme};
+
+/// What somebody may write wherever they can write something.
+const EVIL: &str = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>&{{7*7}}";
+
+fn reader() -> Reader {
+    Reader::new("en-IN", Some("Asia/Kolkata"), Theme::Dark, "/below".into())
+}
+
+fn evil() -> String {
+    EVIL.into()
+}
+
+fn money(minor_units: i64) -> Option<Money> {
+    Some(Money { currency_code: "INR".into(), minor_units })
+}
+
+fn user() -> User {
+    User {
+        user_id: evil(),
+        username: evil(),
+        display_name: evil(),
+        status: UserStatus::Active.into(),
+        role: UserRole::Admin.into(),
+        ..Default::default()
+    }
+}
+
+fn program() -> Program {
+    Program {
+        program_id: "p".into(),
+        display_name: evil(),
+        unit: "INR".into(),
+        version: 3,
+        earn_on: EarnOn::EveryPurchase.into(),
+        minimum_purchase_minor: 100_000,
+        purchase_currency_code: "INR".into(),
+        rewards: vec![
+            RewardRule {
+                rule: evil(),
+                level: 1,
+                rate_bps: Some(500),
+                cap_minor: Some(100_000),
+                ..Default::default()
+            },
+            RewardRule {
+                rule: "tiers".into(),
+                level: 1,
+                tiers: vec![
+                    Tier { name: evil(), rate_points: 10, ..Default::default() },
+                    Tier {
+                        name: "Gold".into(),
+                        from_referrals: 50,
+                        rate_points: 25,
+                        bonus_points: 5,
+                    },
+                ],
+                ..Default::default()
+            },
+        ],
+        hold_days: Some(14),
+        expire_months: Some(12),
+        require_confirmed_email: true,
+        ..Default::default()
+    }
+}
+
+fn participant() -> Participant {
+    Participant {
+        program_id: "p".into(),
+        user_id: "ada".into(),
+        code: evil(),
+        link: format!("https://example.com/join/{EVIL}"),
+        referrer_user_id: evil(),
+        referral_status: ReferralStatus::Pending.into(),
+        ..Default::default()
+    }
+}
+
+fn state() -> ParticipantState {
+    let buckets = BucketBalances {
+        available: money(438_550),
+        pending: money(85_000),
+        earned: money(621_000),
+        spent: money(1),
+        paid: money(97_450),
+        ..Default::default()
+    };
+    ParticipantState {
+        active: false,
+        tier: evil(),
+        pending_count: 3,
+        converted_count: 11,
+        held_count: 1,
+        rank: 7,
+        buckets: vec![buckets],
+        ..Default::default()
+    }
+}
+
+fn entry(kind: EntryKind) -> BalanceEntry {
+    BalanceEntry {
+        amount: money(12_000),
+        balance: money(438_550),
+        kind: kind.into(),
+        bucket: BalanceBucket::Available.into(),
+        from_bucket: BalanceBucket::Pending.into(),
+        reward: Some(Reward {
+            rule: evil(),
+            level: 1,
+            amount: money(1),
+            computed_amount: money(2),
+            ..Default::default()
+        }),
+        purchase_id: evil(),
+        reason_code: evil(),
+        note: evil(),
+        entry_id: format!("p/ada/{}", kind as i32),
+        ..Default::default()
+    }
+}
+
+fn detail(name: &str) -> ReferralDetail {
+    ReferralDetail {
+        referral: Some(Referral { status: ReferralStatus::Converted.into(), ..Default::default() }),
+        referee_username: name.into(),
+        referee_display_name: name.into(),
+        level: 2,
+        brought_in: money(5),
+        ..Default::default()
+    }
+}
+
+fn node(depth: usize) -> ReferralNode {
+    let referrals = if depth == 0 { Vec::new() } else { vec![node(depth - 1), node(0)] };
+    ReferralNode {
+        username: evil(),
+        display_name: evil(),
+        status: ReferralStatus::Held.into(),
+        brought_in: money(5),
+        referral_count: 2,
+        referrals,
+        ..Default::default()
+    }
+}
+
+fn kinds() -> impl Iterator<Item = EntryKind> {
+    (0..=8).map(|number| EntryKind::try_from(number).unwrap())
+}
+
+fn purchase_details() -> Vec<PurchaseDetail> {
+    vec![PurchaseDetail { purchase: Some(a_purchase()), outcomes: outcomes() }]
+}
+
+fn a_purchase() -> Purchase {
+    Purchase {
+        purchase_id: evil(),
+        buyer_user_id: evil(),
+        amount: money(200_000),
+        refunded: money(1),
+        disputed: money(1),
+        refunds: vec![Refund {
+            refund_id: evil(),
+            amount: money(1),
+            cancelled: true,
+            reason: evil(),
+            ..Default::default()
+        }],
+        disputes: vec![Dispute {
+            dispute_id: evil(),
+            amount: money(1),
+            state: DisputeState::Lost.into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn outcomes() -> Vec<PurchaseOutcome> {
+    let reward = Reward {
+        earner_user_id: evil(),
+        rule: evil(),
+        amount: money(1),
+        reversed: money(1),
+        ..Default::default()
+    };
+    let withheld = WithheldReward {
+        earner_user_id: evil(),
+        reason: WithheldReason::CapReached.into(),
+        ..Default::default()
+    };
+    vec![PurchaseOutcome {
+        program_id: evil(),
+        reason: WithheldReason::BelowMinimum.into(),
+        credited: money(1),
+        rewards: vec![reward],
+        withheld: vec![withheld],
+        ..Default::default()
+    }]
+}
+
+/// Every page, with its name, as full of what others wrote as it can be.
+fn pages() -> Vec<(&'static str, String)> {
+    let reader = reader();
+    let reader = &reader;
+    let (program, participant, state) = (program(), participant(), state());
+    let scene = || Scene { program: &program, participant: &participant, name: EVIL };
+    let link =
+        |is_current| Link { icon: Icon::HOME, name: evil(), path: "/p/p".into(), is_current };
+    let sidebar = Sidebar {
+        name: EVIL,
+        role: EVIL,
+        form_token: "token",
+        groups: vec![Links { title: "Group", links: vec![link(true)] }],
+        programs: vec![link(false), link(true)],
+    };
+    let sidebar = &sidebar;
+    let keys = || FormKeys { form_token: "token".into(), request_id: "id".into() };
+    let rule = PasswordRule { words: "a digit".into(), pattern: r"\p{N}".into() };
+    let rules = [rule];
+    let sent = |names: &[&str]| Sent {
+        values: names.iter().map(|name| ((*name).into(), evil())).collect(),
+        faults: names.iter().map(|name| ((*name).into(), evil())).collect(),
+        problem: None,
+    };
+    let user_response = GetUserResponse {
+        user: Some(user()),
+        participants: vec![participant.clone()],
+        pending_email: evil(),
+        ..Default::default()
+    };
+    let live = || Live { path: "/live/x".into(), token: EVIL.into() };
+    let levels = || {
+        Ok(vec![LevelEarnings {
+            level: 1,
+            total: money(5),
+            count: 2,
+            cap: money(10),
+            remaining: money(5),
+        }])
+    };
+    let points = || {
+        Ok(vec![Point { label: evil(), minor_units: 5 }, Point { label: evil(), minor_units: -5 }])
+    };
+    let feed = kinds().map(|kind| dashboard::entry(&entry(kind), &program, reader)).collect();
+    let session = || Session { session_id: evil(), user_agent: evil(), ..Default::default() };
+    let item = Item {
+        item_id: evil(),
+        name: evil(),
+        description: evil(),
+        cost: money(5),
+        from_tier: evil(),
+        stock: Some(3),
+        per_person_limit: Some(1),
+        ..Default::default()
+    };
+    let redemption = Redemption { item_id: evil(), cost: money(5), ..Default::default() };
+    let board = leaderboard::Board {
+        entries: vec![
+            LeaderboardEntry { rank: 1, display_name: evil(), score: 5, ..Default::default() },
+            LeaderboardEntry {
+                rank: 2,
+                user_id: "ada".into(),
+                username: evil(),
+                ..Default::default()
+            },
+        ],
+        own: LeaderboardEntry { rank: 2, user_id: "ada".into(), ..Default::default() },
+        metric: LeaderboardMetric::Earnings,
+        participant_count: 2,
+        next: Some("/p/p/leaderboard?page=x".into()),
+        is_later: true,
+    };
+    let figures = [overview::Figures {
+        program: program.clone(),
+        overview: Ok(GetOverviewResponse { registered: 5, ..Default::default() }),
+        report: Err(evil()),
+    }];
+    let details = purchase_details();
+    let found = GetPurchaseResponse {
+        purchase: Some(a_purchase()),
+        outcomes: outcomes(),
+        ..Default::default()
+    };
+    let reversal = RewardReversal {
+        user_id: evil(),
+        program_id: evil(),
+        amount: money(-5),
+        ..Default::default()
+    };
+    let preview = PreviewRefundResponse {
+        amount: money(5),
+        reversals: vec![reversal],
+        unconverted_program_ids: vec![evil()],
+        ..Default::default()
+    };
+    let people = [UserDetail {
+        user: Some(user()),
+        participant: Some(participant.clone()),
+        balances: money(5).into_iter().collect(),
+    }];
+    let memberships = [person::Membership {
+        program: evil(),
+        participant: participant.clone(),
+        balances: Err(evil()),
+    }];
+    let mail = Mail {
+        kind: MailKind::Tier.into(),
+        state: MailState::Skipped.into(),
+        skip_reason: evil(),
+        ..Default::default()
+    };
+    let good = register::Invitation::Good { name: evil(), left: Some(3) };
+    vec![
+        ("front", front::page(&front::View { version: "1", may_register: true }, reader)),
+        (
+            "sign in",
+            sign_in::page(
+                &sign_in::View {
+                    sent: sent(&["login", "password", "second_factor_code"]),
+                    keys: keys(),
+                    next: EVIL,
+                    second_factor: Some(EVIL),
+                    may_register: true,
+                    ..sign_in::View::default()
+                },
+                reader,
+            ),
+        ),
+        (
+            "register",
+            register::page(
+                &register::View {
+                    sent: sent(&["username", "display_name", "email", "password", "referral_code"]),
+                    keys: keys(),
+                    invitation: Some(good),
+                    rules: &rules,
+                    may_register: true,
+                    url: Some(EVIL),
+                },
+                reader,
+            ),
+        ),
+        (
+            "forgot",
+            forgot::page(
+                &forgot::View { sent: sent(&["login"]), keys: keys(), is_done: true },
+                reader,
+            ),
+        ),
+        (
+            "mailed",
+            mailed::page(
+                &mailed::View {
+                    title: EVIL,
+                    words: EVIL,
+                    form: Some((mailed::Form::Password, "t")),
+                    rules: &rules,
+                    is_done: false,
+                },
+                reader,
+            ),
+        ),
+        (
+            "refused",
+            refused::page(&refused::View { title: EVIL, words: EVIL }, Some(sidebar), reader),
+        ),
+        (
+            "refused at the door",
+            refused::page(&refused::View { title: EVIL, words: EVIL }, None, reader),
+        ),
+        (
+            "dashboard",
+            dashboard::page(
+                dashboard::View {
+                    scene: scene(),
+                    state: &state,
+                    levels: levels(),
+                    days: points(),
+                    feed: Ok(feed),
+                    live: live(),
+                    done: Some(EVIL),
+                    celebration: None,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "earnings",
+            earnings::page(
+                &earnings::View {
+                    scene: scene(),
+                    buckets: Ok(state.buckets[0].clone()),
+                    as_of: EVIL,
+                    as_of_fault: Some(EVIL),
+                    levels: levels(),
+                    weeks: points(),
+                    people: Ok(vec![detail(EVIL)]),
+                    ledger: Ok(earnings::Ledger {
+                        entries: kinds().map(entry).collect(),
+                        next: Some("/x".into()),
+                        is_later: true,
+                    }),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "referrals",
+            referrals::page(
+                &referrals::View {
+                    scene: scene(),
+                    status: ReferralStatus::Pending,
+                    referrals: vec![detail(EVIL)],
+                    next: None,
+                    is_later: true,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "tree",
+            tree::page(
+                &tree::View { scene: scene(), root: &node(4), is_truncated: true },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "leaderboard",
+            leaderboard::page(
+                leaderboard::View { scene: scene(), board: &board, live: Some(live()) },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "store",
+            store::page(
+                &store::View {
+                    scene: scene(),
+                    available: money(50).unwrap(),
+                    items: vec![item],
+                    redemptions: vec![(redemption, evil())],
+                    keys: &|_| keys(),
+                    problem: Some(EVIL),
+                    done: None,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        ("rules", rules::page(&rules::View { scene: scene() }, sidebar, reader)),
+        (
+            "programs",
+            programs::page(
+                &programs::View {
+                    programs: std::slice::from_ref(&program),
+                    sent: Some(("p".into(), sent(&["referral_code"]))),
+                    keys: &keys,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "profile",
+            profile::page(
+                &profile::View {
+                    user: &user_response,
+                    sessions: Ok(vec![session()]),
+                    keys: &keys,
+                    sent: Some((profile::Part::Names, sent(&["display_name", "username"]))),
+                    rules: &rules,
+                    done: Some(EVIL),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "overview",
+            overview::page(
+                overview::View {
+                    programs: &figures,
+                    flags: Ok(overview::Count { count: 3, is_more: true }),
+                    parked_jobs: Err(evil()),
+                    live: live(),
+                    done: Some(EVIL),
+                    sample: Some(keys()),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "users",
+            users::page(
+                &users::View {
+                    users: &people,
+                    programs: std::slice::from_ref(&program),
+                    program_id: "p",
+                    not_found: Some(EVIL),
+                    next: None,
+                    is_later: true,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "person",
+            person::page(
+                &person::View {
+                    user: &user_response,
+                    memberships: &memberships,
+                    purchases: Ok(purchase_details()),
+                    sessions: Some(Ok(vec![session()])),
+                    mails: Ok(vec![mail]),
+                    flags: Ok(2),
+                    keys: &keys,
+                    may_set_role: true,
+                    problem: Some(EVIL),
+                    done: None,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "purchases",
+            purchases::page(
+                &purchases::View {
+                    purchases: &details,
+                    not_found: Some(EVIL),
+                    next: None,
+                    is_later: false,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "purchase",
+            purchase::page(
+                &purchase::View {
+                    purchase: &found,
+                    sent: sent(&["amount", "reason"]),
+                    preview: Some(preview),
+                    keys: keys(),
+                    done: None,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "record",
+            record::page(
+                &record::View {
+                    sent: sent(&["buyer", "amount", "currency", "purchase_id"]),
+                    keys: keys(),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+    ]
+}
+
+/// The tags of a page: each with its name and attributes.
+fn tags(html: &str) -> impl Iterator<Item = &str> {
+    html.split('<').skip(1).filter_map(|rest| rest.split('>').next())
+}
+
+#[test]
+fn what_others_wrote_is_text_on_every_page() {
+    for (name, html) in pages() {
+        assert!(!html.contains("<script>") && !html.contains("<img"), "{name}");
+        assert!(!html.contains("\"'>"), "{name}: an attribute is left");
+        assert!(html.contains("&lt;script&gt;") || name == "front", "{name} shows nothing of it");
+    }
+}
+
+#[test]
+fn no_page_has_what_the_policy_forbids() {
+    for (name, html) in pages() {
+        for tag in tags(&html) {
+            for attribute in [" style=", " onclick=", " onload=", " onerror=", " onsubmit="] {
+                // What others wrote has its signs escaped, so that it begins no attribute.
+                let is_quoted = tag.contains("&lt;") || tag.contains("&quot;");
+                assert!(is_quoted || !tag.contains(attribute), "{name}: {tag}");
+            }
+            if tag.starts_with("script") {
+                assert!(tag.contains(" src=\"/below/assets/"), "{name}: {tag}");
+            }
+        }
+        assert!(!html.contains("<style"), "{name}");
+    }
+}
+
+#[test]
+fn ids_are_there_once_and_labels_and_descriptions_lead_to_them() {
+    let values = |html: &str, attribute: &str| -> Vec<String> {
+        html.split(&format!(" {attribute}=\""))
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap().to_owned())
+            .collect()
+    };
+    for (name, html) in pages() {
+        let ids = values(&html, "id");
+        let mut seen = HashSet::new();
+        for id in &ids {
+            assert!(seen.insert(id.clone()), "{name} has {id} twice");
+        }
+        for attribute in ["for", "aria-describedby", "data-rules", "popovertarget"] {
+            for wanted in values(&html, attribute)
+                .iter()
+                .flat_map(|ids| ids.split(' ').map(str::to_owned).collect::<Vec<_>>())
+            {
+                assert!(
+                    seen.contains(&wanted),
+                    "{name}: {attribute} leads to {wanted}, which is not there"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn every_form_that_changes_something_has_its_token_and_paths_are_below_the_root() {
+    for (name, html) in pages() {
+        for form in html.split("<form").skip(1) {
+            let form = form.split("</form>").next().unwrap();
+            let is_post = form.split('>').next().unwrap().contains("method=\"post\"");
+            let has_token = form.contains("name=\"form_token\"") || form.contains("name=\"token\"");
+            assert!(!is_post || has_token, "{name}: {form}");
+        }
+        for attribute in ["href", "src", "data-live"] {
+            for path in html.split(&format!(" {attribute}=\"/")).skip(1) {
+                assert!(path.starts_with("below/"), "{name}: {attribute}=/{}", &path[..20]);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_page_has_one_heading_of_the_first_order_and_a_title() {
+    for (name, html) in pages() {
+        assert_eq!(html.matches("<h1").count(), 1, "{name}");
+        assert!(
+            html.starts_with("<!doctype html><html lang=\"en\" data-theme=\"dark\">"),
+            "{name}"
+        );
+        assert!(html.contains("<title>"), "{name}");
+        assert_eq!(html.matches("id=\"main\"").count(), 1, "{name}");
+    }
+}
+
+#[test]
+fn the_words_of_the_script_are_what_it_asks_for() {
+    let script = include_str!("../assets/live.js");
+    let words = tributary_console::text::words_of_script();
+    for word in script.split("words().").skip(1) {
+        let word: String = word.chars().take_while(char::is_ascii_alphanumeric).collect();
+        assert!(words.contains(&format!("\"{word}\":")), "{word}");
+    }
+    assert!(script.contains("words()[state]"));
+    for state in ["open", "waiting", "closed"] {
+        assert!(words.contains(&format!("\"{state}\":")), "{state}");
+    }
+}
+
+#[test]
+fn every_reason_of_the_contract_is_known_and_none_says_nothing() {
+    for number in 0..1_000 {
+        let Ok(reason) = ErrorReason::try_from(number) else { continue };
+        let words = tributary_console::text::faults::reason(reason);
+        assert!(words.is_none_or(|words| words.ends_with('.')), "{reason:?}");
+    }
+}

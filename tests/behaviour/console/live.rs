@@ -1,0 +1,130 @@
+//! What pages follow.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::security::user_id_of;
+use super::*;
+use contract::pb::{LogoutRequest, SetUserRoleRequest};
+
+/// An open stream of server-sent events.
+struct Stream {
+    connection: TcpStream,
+    text: String,
+}
+
+impl Stream {
+    async fn open(browser: &Browser, path: &str, token: &str) -> Self {
+        let mut connection = TcpStream::connect(&browser.address).await.unwrap();
+        let request = format!(
+            "GET {path}?resume_token={token} HTTP/1.1\r\nhost: x\r\ncookie: {}\r\naccept: text/event-stream\r\n\
+             accept-encoding: gzip\r\n\r\n",
+            browser.cookie.clone().unwrap_or_default(),
+        );
+        connection.write_all(request.as_bytes()).await.unwrap();
+        Self { connection, text: String::new() }
+    }
+
+    /// Reads until the text is there.
+    async fn until(&mut self, wanted: &str) {
+        let reading = async {
+            let mut bytes = vec![0; 64 * 1024];
+            while !self.text.contains(wanted) {
+                let count = self.connection.read(&mut bytes).await.unwrap();
+                assert!(count > 0, "the stream ended without {wanted}: {}", self.text);
+                self.text += &String::from_utf8_lossy(&bytes[..count]);
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, reading).await;
+        assert!(in_time.is_ok(), "{wanted} is not in {}", self.text);
+    }
+
+    /// The id of the last message that has one.
+    fn token(&self) -> String {
+        let mut ids = self.text.lines().filter_map(|line| line.strip_prefix("id: "));
+        ids.next_back().expect("an id").trim().to_owned()
+    }
+}
+
+fn token_of(page: &str) -> String {
+    page.split("data-token=\"").nth(1).unwrap().split('"').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_dashboard_follows_what_happens_and_goes_on_after_a_cut_without_a_gap() {
+    let (database, server, client) = server_with(&["referral-count"]).await;
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    enroll(&mut ada, "referral-count", "").await;
+    let code = code_of(&client, "ada", "referral-count").await;
+    let page = Browser::shown(&ada.get("/p/referral-count").await);
+    // Somebody comes after the page and before the stream.
+    client.sign_up("referral-count", "bob", &code).await.unwrap();
+    let path = "/live/participant/referral-count";
+    let mut stream = Stream::open(&ada, path, &token_of(&page)).await;
+    stream.until("bob has converted").await;
+    stream.until("id: ").await;
+    assert!(stream.text.contains("content-type: text/event-stream"), "{}", stream.text);
+    assert!(!stream.text.contains("content-encoding"), "{}", stream.text);
+    let began = std::time::Instant::now();
+    client.sign_up("referral-count", "cleo", &code).await.unwrap();
+    stream.until("cleo has converted").await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    stream.until(">2<").await;
+    // The whole message, with its id.
+    client.sign_up("referral-count", "dan", &code).await.unwrap();
+    stream.until("dan has converted").await;
+    let seen = stream.token();
+    drop(stream);
+
+    client.sign_up("referral-count", "eve", &code).await.unwrap();
+    let mut again = Stream::open(&ada, path, &seen).await;
+    again.until("eve has converted").await;
+    assert!(!again.text.contains("bob has converted"), "{}", again.text);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_its_session_and_with_another_role() {
+    let (database, server, client) = server_with(&["referral-count"]).await;
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    enroll(&mut ada, "referral-count", "").await;
+    let user_id = user_id_of(&client, "ada").await;
+    let path = "/live/participant/referral-count";
+    for round in 0..2 {
+        let page = Browser::shown(&ada.get("/p/referral-count").await);
+        let mut stream = Stream::open(&ada, path, &token_of(&page)).await;
+        stream.until("event: part").await;
+        if round == 0 {
+            let request = contract::pb::ListSessionsRequest { user_id: user_id.clone() };
+            let sessions = client.accounts().list_sessions(client.request(request)).await.unwrap();
+            let session_id = sessions.into_inner().sessions[0].session_id.clone();
+            let request = LogoutRequest { session_id, user_id: user_id.clone() };
+            client.accounts().logout(client.request(request)).await.unwrap();
+        } else {
+            let role = contract::pb::UserRole::Operator.into();
+            let request =
+                SetUserRoleRequest { user_id: user_id.clone(), role, ..Default::default() };
+            client.accounts().set_user_role(client.request(request)).await.unwrap();
+        }
+        stream.until("event: end\ndata: /sign-in?ended=1").await;
+        ada.sign_in("ada", PASSWORD).await;
+    }
+    // Who has not signed in is told so, as browsers do not tell the script the code of an answer.
+    let stranger = Browser::new(&server.address);
+    let mut stream = Stream::open(&stranger, path, "").await;
+    stream.until("event: end\ndata: /sign-in?ended=1").await;
+    // A token of nowhere: the page has to be fetched again.
+    ada.cookie = None;
+    let mut bob = Browser::new(&server.address);
+    bob.register("bob", "").await;
+    enroll(&mut bob, "referral-count", "").await;
+    let mut stream = Stream::open(&bob, path, "nonsense").await;
+    stream.until("event: reload").await;
+    server.stop().await;
+    database.check().await;
+}

@@ -1,0 +1,147 @@
+//! What pages show, and what forms on them do.
+
+use super::security::{make_operator, user_id_of};
+use super::*;
+
+#[tokio::test]
+async fn every_fault_of_a_sign_up_is_at_its_field_and_what_was_typed_stays() {
+    let (database, server, client) = server_with(&["referral-count"]).await;
+    client.sign_up("referral-count", "taken", "").await.unwrap();
+    let mut ada = Browser::new(&server.address);
+    let page = Browser::shown(&ada.get("/register").await);
+    assert!(page.contains("at least 8 characters") && page.contains("a digit"), "{page}");
+    let fields = [
+        ("username", "a b"),
+        ("display_name", "Ada"),
+        ("email", "no address"),
+        ("password", "short"),
+        ("referral_code", ""),
+    ];
+    let answer = ada.fill("/register", "/register", &fields).await;
+    assert_eq!(answer.status, 422, "{}", answer.text());
+    let html = answer.text();
+    for field in ["username", "email", "password"] {
+        assert!(html.contains(&format!("id=\"{field}-fault\"")), "{field}: {html}");
+    }
+    assert!(html.contains("value=\"a b\"") && html.contains("value=\"Ada\""), "{html}");
+    // A password is not sent back.
+    assert!(!html.contains("short"), "{html}");
+    let answer = ada.register("ada", "NOTHERE1").await;
+    assert_eq!(answer.status, 404);
+    assert!(answer.text().contains("id=\"referral_code-fault\""), "{}", answer.text());
+    let answer = ada.register("taken", "").await;
+    assert_eq!(answer.status, 409);
+    assert!(answer.text().contains("id=\"username-fault\""), "{}", answer.text());
+    assert!(ada.cookie.is_none());
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn who_comes_by_a_link_is_referred_and_both_see_it() {
+    let (database, server, client) = server_with(&["referral-count"]).await;
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    let joined = enroll(&mut ada, "referral-count", "").await;
+    assert_eq!(joined.status, 303, "{}", joined.text());
+    let home = joined.exact_header("location").unwrap().to_owned();
+    let page = Browser::shown(&ada.get(&home).await);
+    let code = code_of(&client, "ada", "referral-count").await;
+    assert!(page.contains(&code) && page.contains("You take part now."), "{page}");
+    assert!(page.contains("data-live=\"/live/participant/referral-count\""), "{page}");
+
+    let mut bob = Browser::new(&server.address);
+    let page = Browser::shown(&bob.get(&format!("/join/{code}")).await);
+    assert!(page.contains(&format!("value=\"{code}\"")) && page.contains("invite"), "{page}");
+    assert!(page.contains("property=\"og:title\"") || !page.contains("og:url"), "{page}");
+    let answer = bob.register("bob", &code).await;
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    let page = Browser::shown(&ada.get("/p/referral-count").await);
+    assert!(page.contains("bob has converted"), "{page}");
+    let page = Browser::shown(&ada.get("/p/referral-count/referrals").await);
+    assert!(page.contains("bob") && page.contains("Converted"), "{page}");
+    let page = Browser::shown(&ada.get("/p/referral-count/tree").await);
+    assert!(page.contains("bob"), "{page}");
+    let csv = ada.get("/p/referral-count/earnings.csv").await;
+    assert_eq!(csv.header("content-type"), Some("text/csv; charset=utf-8"));
+    assert_eq!(csv.text().lines().count(), 2, "{}", csv.text());
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn an_operator_records_a_purchase_and_takes_it_back_once_however_often_the_form_is_sent() {
+    let (database, server, client) = server_with(&["multi-level-commission"]).await;
+    let ada = client.sign_up("multi-level-commission", "ada", "").await.unwrap();
+    client.sign_up("multi-level-commission", "bob", &ada.code).await.unwrap();
+    let mut olga = Browser::new(&server.address);
+    olga.register("olga", "").await;
+    make_operator(&client, "olga").await;
+    let answer = olga.sign_in("olga", PASSWORD).await;
+    assert_eq!(answer.status, 303, "{}", answer.text());
+
+    let html = olga.get("/o/record").await.text();
+    let token = hidden(&html, "/o/record", "form_token").unwrap();
+    let id = hidden(&html, "/o/record", "request_id").unwrap();
+    let body = format!("form_token={token}&request_id={id}&buyer=bob&amount=2000.00&currency=inr");
+    let mut places = Vec::new();
+    for _ in 0..2 {
+        let answer = olga.ask("POST /o/record", &[FORM, SAME_ORIGIN], &body).await;
+        assert_eq!(answer.status, 303, "{}", answer.text());
+        places.push(answer.exact_header("location").unwrap().split('?').next().unwrap().to_owned());
+    }
+    assert_eq!(places[0], places[1]);
+    let purchases = "select count(*) from events where event_type = 'PurchaseRecorded'";
+    assert_eq!(database.count(purchases).await, 1);
+    let page = Browser::shown(&olga.get(&places[0]).await);
+    assert!(page.contains("2,000.00") && page.contains("+100.00"), "{page}");
+    let said: (String, String) = sqlx::query_as(
+        "select metadata ->> 'actor', metadata ->> 'door' from events where event_type = 'PurchaseRecorded'",
+    )
+    .fetch_one(&database.pool)
+    .await
+    .unwrap();
+    let user_id = user_id_of(&client, "olga").await;
+    assert_eq!(said, (format!("user:{user_id}"), "console:RecordPurchase".into()));
+
+    let preview =
+        olga.fill(&places[0], &places[0], &[("amount", "500"), ("step", "preview")]).await;
+    let html = Browser::shown(&preview);
+    assert!(html.contains("This refunds 500.00 INR") && html.contains("−25.00"), "{html}");
+    let answer = olga.fill(&places[0], &places[0], &[("amount", "5x"), ("step", "refund")]).await;
+    assert_eq!(answer.status, 422);
+    let answer = olga.fill(&places[0], &places[0], &[("amount", "500"), ("step", "refund")]).await;
+    assert_eq!(answer.status, 303, "{}", answer.text());
+    let page = Browser::shown(&olga.get(answer.exact_header("location").unwrap()).await);
+    assert!(page.contains("25.00 INR taken back"), "{page}");
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn pages_are_small_and_what_they_refer_to_is_there_and_kept_for_good() {
+    let (database, server, _) = server_with(&["tiered-points"]).await;
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    enroll(&mut ada, "tiered-points", "").await;
+    let plain = Browser::shown(&ada.get("/p/tiered-points").await);
+    let packed = ada.ask("GET /p/tiered-points", &["accept-encoding: gzip, br"], "").await;
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    let mut bytes = packed.body.len();
+    let assets = plain.split('"').filter(|part| part.starts_with("/assets/"));
+    let assets: Vec<String> = assets.map(str::to_owned).collect();
+    assert_eq!(assets.len(), 3, "{assets:?}");
+    for path in &assets {
+        let asset = ada.ask(&format!("GET {path}"), &["accept-encoding: gzip"], "").await;
+        assert_eq!(asset.status, 200, "{path}");
+        assert!(asset.header("cache-control").unwrap().contains("immutable"), "{path}");
+        bytes += asset.body.len();
+    }
+    assert!(bytes < 50_000, "the first page is {bytes} bytes");
+    assert_eq!(ada.get("/assets/style.css").await.status, 404);
+    for forbidden in [" style=", " onclick=", " onload=", "javascript:"] {
+        assert!(!plain.contains(forbidden), "{forbidden}");
+    }
+    server.stop().await;
+    database.check().await;
+}
