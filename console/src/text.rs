@@ -23,8 +23,8 @@ pub const THEME_DARK: &str = "Dark";
 pub const AS_A_TABLE: &str = "Show as a table";
 pub const PERIOD: &str = "Period";
 pub const TRY_AGAIN: &str = "Try again";
-pub const NEXT_PAGE: &str = "Older";
-pub const TO_THE_FIRST: &str = "Newest";
+pub const NEXT_PAGE: &str = "Next page";
+pub const TO_THE_FIRST: &str = "First page";
 pub const COULD_NOT_BE_READ: &str = "This could not be read";
 pub const PARTICIPANT: &str = "Participant";
 pub const OPERATOR: &str = "Operator";
@@ -674,7 +674,8 @@ pub mod rules {
     pub const EACH_REFERRAL: &str = "Each referral";
     pub const AT_ONCE: &str = "At once";
     pub const QUESTIONS: &str = "Questions";
-    pub const GETS_BY_TIER: &str = "points for each referral, by the tier that you have reached";
+    pub const GETS_BY_TIER: &str =
+        "gets points for each referral, by the tier that they have reached";
     pub const BUYER_IS_CREDITED: &str = "The buyer, for the purchase itself";
     pub const FIVE_FRIENDS: &str = "You bring five friends.";
     pub const YOU_HAVE: &str = "You have";
@@ -852,7 +853,7 @@ pub mod operator {
     pub const CONVERTED: &str = "Converted";
     pub const GRANTED: &str = "Rewards granted";
     pub const LIABILITY: &str = "Owed to participants";
-    pub const CONVERSION_RATE: &str = "Conversion rate, 30 days";
+    pub const CONVERSION_RATE: &str = "Conversion, 30 days";
     pub const TIME_TO_FIRST: &str = "To the first purchase";
     pub const FILL_WITH_SAMPLE: &str = "Fill with sample people";
     pub const RECORD_PURCHASE: &str = "Record a purchase";
@@ -1010,7 +1011,7 @@ pub mod operator {
     pub fn duration(seconds: i64) -> String {
         let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
         match (days, hours, minutes) {
-            (0, 0, 0) => "under a minute".into(),
+            (0, 0, 0) => "< 1 min".into(),
             (0, 0, minutes) => format!("{minutes} min"),
             (0, hours, minutes) => format!("{hours} h {minutes} min"),
             (days, hours, _) => format!("{days} d {hours} h"),

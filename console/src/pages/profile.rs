@@ -82,7 +82,10 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 section.card {
                     h2 { (text::EXPORT) }
                     p.soft { (text::EXPORT_WORDS) }
-                    a.button href=(reader.to("/profile/export")) download { (text::EXPORT_BUTTON) }
+                    form method="post" action=(reader.to("/profile/export")) data-plain {
+                        ((view.keys)())
+                        button.button { (text::EXPORT_BUTTON) }
+                    }
                 }
                 (erase(view, reader))
             }
@@ -219,7 +222,7 @@ pub fn kinds(preferences: &MailPreferences) -> [(&'static str, &'static str, boo
 fn mails(view: &View<'_>, reader: &Reader) -> Markup {
     let preferences = view.user.mail_preferences.unwrap_or_default();
     let fields = html! {
-        fieldset.stack {
+        fieldset.checks {
             legend.unseen { (text::MAILS) }
             @for (name, words, is_on) in kinds(&preferences) {
                 label.check { input type="checkbox" name=(name) value="on" checked[is_on]; span { (words) } }

@@ -28,7 +28,7 @@ pub(super) fn routes() -> Router<Console> {
         .route("/profile/mails", post(mails))
         .route("/profile/payout", post(payout))
         .route("/profile/sessions", post(end_session))
-        .route("/profile/export", get(export))
+        .route("/profile/export", post(export))
         .route("/profile/erase", post(erase))
 }
 
@@ -162,7 +162,8 @@ async fn end_session(visit: Visit, form: SentForm) -> Result<Response, Refused> 
     Ok(visit.see_other("/profile", "session", &ended.consistency_token))
 }
 
-async fn export(visit: Visit) -> Result<Response, Refused> {
+/// Sends everything that is stored about the visitor. A form, as the log says that it was asked for.
+async fn export(visit: Visit, _: SentForm) -> Result<Response, Refused> {
     let user_id = visit.signed_in()?.user_id.to_string();
     let name = format!("{user_id}.json");
     let request = pb::ExportUserRequest { user_id, ..Default::default() };

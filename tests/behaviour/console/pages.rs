@@ -119,6 +119,24 @@ async fn an_operator_records_a_purchase_and_takes_it_back_once_however_often_the
 }
 
 #[tokio::test]
+async fn what_is_stored_about_somebody_is_theirs_to_have_and_the_account_theirs_to_erase() {
+    let (database, server, _) = server_with(&["referral-count"]).await;
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    let export = ada.fill("/profile", "/profile/export", &[]).await;
+    assert_eq!((export.status, export.header("content-type")), (200, Some("application/json")));
+    assert!(export.text().contains("ada@example.com"), "{}", export.text());
+    let wrong = ada.fill("/profile", "/profile/erase", &[("confirm", "bob")]).await;
+    assert_eq!(wrong.status, 422);
+    assert!(wrong.text().contains("confirm-fault"), "{}", wrong.text());
+    let erased = ada.fill("/profile", "/profile/erase", &[("confirm", "ada")]).await;
+    assert_eq!(erased.exact_header("location"), Some("/sign-in?erased=1"), "{}", erased.text());
+    assert_eq!(ada.sign_in("ada", PASSWORD).await.status, 403);
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
 async fn pages_are_small_and_what_they_refer_to_is_there_and_kept_for_good() {
     let (database, server, _) = server_with(&["tiered-points"]).await;
     let mut ada = Browser::new(&server.address);

@@ -11,7 +11,6 @@ const PAGES: &[&str] = &[
     "/forgot",
     "/programs",
     "/profile",
-    "/profile/export",
     "/p/referral-count",
     "/p/referral-count/earnings",
     "/p/referral-count/earnings.csv",
@@ -204,7 +203,7 @@ async fn script_in_a_name_is_text() {
     }
     // What comes with the address is text as well.
     for path in [
-        "/register?code=%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
+        "/register?ref=%22%3E%3Cscript%3Ealert(1)%3C/script%3E",
         "/join/%22%3E%3Cscript%3E",
         "/sign-in?next=%22%3E%3Cscript%3E",
         "/p/referral-count?done=%3Cscript%3E&at=%3Cscript%3E",

@@ -84,6 +84,8 @@ fn outcome(outcome: &PurchaseOutcome, reader: &Reader) -> Markup {
         th scope="col" { (text::WHAT) }
         th.number scope="col" { (text::AMOUNT) }
     };
+    // What nobody would have earned is said once, for the purchase.
+    let withheld_from = || outcome.withheld.iter().filter(|of| !of.earner_user_id.is_empty());
     let rows = html! {
         @for reward in &outcome.rewards {
             tr {
@@ -97,9 +99,9 @@ fn outcome(outcome: &PurchaseOutcome, reader: &Reader) -> Markup {
                 }
             }
         }
-        @for of in &outcome.withheld {
+        @for of in withheld_from() {
             tr {
-                th scope="row" { @if of.earner_user_id.is_empty() { "–" } @else { a.break href=(reader.to(&format!("/o/users/{}", of.earner_user_id))) { (of.earner_user_id) } } }
+                th scope="row" { a.break href=(reader.to(&format!("/o/users/{}", of.earner_user_id))) { (of.earner_user_id) } }
                 td { (text::WITHHELD) small { (withheld(of.reason())) } }
                 td.number { span.soft { (reader.amount(of.computed_amount.as_ref())) } }
             }
@@ -115,7 +117,7 @@ fn outcome(outcome: &PurchaseOutcome, reader: &Reader) -> Markup {
             @if outcome.credited.as_ref().is_some_and(|of| of.minor_units > 0) {
                 p.padded { (text::credited(&reader.words(outcome.credited.as_ref()))) }
             }
-            @if !outcome.rewards.is_empty() || !outcome.withheld.is_empty() { (table(text::REWARDS, &head, &rows)) }
+            @if !outcome.rewards.is_empty() || withheld_from().next().is_some() { (table(text::REWARDS, &head, &rows)) }
         }
     }
 }

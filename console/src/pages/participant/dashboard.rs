@@ -17,7 +17,7 @@ use crate::text::participant as text;
 /// The id of the feed, and how many things it shows.
 pub const FEED: &str = "feed";
 /// How many things the feed shows.
-pub const FEED_LENGTH: usize = 20;
+pub const FEED_LENGTH: usize = 12;
 
 /// What the page shows.
 pub struct View<'a> {

@@ -12,7 +12,7 @@ use crate::reader::Reader;
 use crate::text::participant as text;
 
 /// How many people the bars show.
-const SHOWN_PEOPLE: usize = 8;
+const SHOWN_PEOPLE: usize = 5;
 
 /// A page of the ledger.
 pub struct Ledger {
@@ -53,21 +53,23 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
     let main = html! {
         (parts::head(text::EARNINGS, text::EARNINGS_WORDS, &actions))
         (as_of(view, reader))
-        div.grid {
+        div.split {
             section.card {
-                h2 { (text::BY_LEVEL) }
-                @match &view.levels { Ok(levels) => (by_level(levels, reader)), Err(why) => (failed(why)) }
+                div.card-head { div { h2 { (text::EARNED_BY_WEEK) } p { (text::LAST_WEEKS) } } }
+                @match &view.weeks {
+                    Ok(weeks) => (charts::line(weeks, &program.unit, text::EARNED, reader)),
+                    Err(why) => (failed(why)),
+                }
             }
-            section.card {
-                h2 { (text::BY_PERSON) }
-                @match &view.people { Ok(people) => (by_person(people, reader)), Err(why) => (failed(why)) }
-            }
-        }
-        section.card {
-            div.card-head { div { h2 { (text::EARNED_BY_WEEK) } p { (text::LAST_WEEKS) } } }
-            @match &view.weeks {
-                Ok(weeks) => (charts::line(weeks, &program.unit, text::EARNED, reader)),
-                Err(why) => (failed(why)),
+            div.stack {
+                section.card {
+                    h2 { (text::BY_LEVEL) }
+                    @match &view.levels { Ok(levels) => (by_level(levels, reader)), Err(why) => (failed(why)) }
+                }
+                section.card {
+                    h2 { (text::BY_PERSON) }
+                    @match &view.people { Ok(people) => (by_person(people, reader)), Err(why) => (failed(why)) }
+                }
             }
         }
         section.card.flush #ledger {

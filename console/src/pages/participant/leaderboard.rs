@@ -67,7 +67,7 @@ pub fn board(board: &Board, program: &Program, path: &str, reader: &Reader) -> M
     let own = &board.own;
     let is_shown = board.entries.iter().any(|entry| entry.rank == own.rank && is_own(entry, own));
     let head = html! {
-        th.number scope="col" { (text::RANK) }
+        th.number.narrow scope="col" { (text::RANK) }
         th scope="col" { (text::NAME) }
         th.number scope="col" { (metric(board.metric)) }
     };

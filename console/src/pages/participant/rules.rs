@@ -136,7 +136,7 @@ fn tier_table(program: &Program, reader: &Reader) -> Markup {
     };
     let rows = html! {
         @for (place, tier) in tiers.iter().enumerate() {
-            tr {
+            tr.middle {
                 th scope="row" { span.with-medal { (medal(place, tiers.len())) (tier.name) } }
                 td.number { (reader.number(tier.from_referrals)) }
                 td.number { (reader.amount_of(tier.rate_points, &program.unit)) }

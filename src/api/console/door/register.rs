@@ -19,20 +19,29 @@ use crate::api::pb::{ErrorReason, LoginRequest, RegisterUserRequest, ValidateRef
 const MAX_CODE_CHARS: usize = 64;
 
 pub(in crate::api::console) async fn show(visit: Visit) -> Result<Response, Refused> {
-    let code = visit.query("code").to_owned();
-    let sent = Sent::default().or("referral_code", &code);
-    form(&visit, StatusCode::OK, sent, visit.command(), &code, None).await
+    invite(&visit, visit.query("ref")).await
 }
 
-/// The page that links to share lead to.
+/// The page that links to share lead to; links that programs make have the code at the end of the query.
 pub(in crate::api::console) async fn join(
     visit: Visit,
     Path(code): Path<String>,
 ) -> Result<Response, Refused> {
+    invite(&visit, &code).await
+}
+
+/// The form with a code, unless that is empty.
+async fn invite(visit: &Visit, code: &str) -> Result<Response, Refused> {
     let url = visit.console().context().settings.public_url.as_ref();
-    let url = url.filter(|_| is_local(visit.path())).map(|url| format!("{url}{}", visit.path()));
-    let sent = Sent::default().or("referral_code", &code);
-    form(&visit, StatusCode::OK, sent, visit.command(), &code, url.as_deref()).await
+    let is_shared = is_local(code_path(code).as_str()) && !code.is_empty();
+    let url = url.filter(|_| is_shared).map(|url| format!("{url}{}", code_path(code)));
+    let sent = Sent::default().or("referral_code", code);
+    form(visit, StatusCode::OK, sent, visit.command(), code, url.as_deref()).await
+}
+
+/// The path of an invitation.
+fn code_path(code: &str) -> String {
+    format!("/join/{code}")
 }
 
 pub(in crate::api::console) async fn register(
