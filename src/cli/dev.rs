@@ -230,14 +230,10 @@ fn operator_pages(
     Ok(DevPages::new(&password, environment))
 }
 
-/// Publishes the sample programs that do not exist yet, with links that lead to this server. A program that was changed
-/// stays as it is.
+/// Publishes the sample programs that do not exist yet. A program that was changed stays as it is.
 async fn publish_programs(context: &Context) -> Result<(), CliError> {
     for json in PROGRAMS {
-        let mut program = parse_program(json)?;
-        if let Some(url) = &context.settings.public_url {
-            program.base_url = format!("{url}/join");
-        }
+        let program = parse_program(json)?;
         let program_id = ProgramId::parse(&program.program_id)?;
         let exists = query(&context.database, &context.environment, |work| {
             Ok(load::<Program>(work, &program_id)?.current().is_some())

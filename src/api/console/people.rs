@@ -56,7 +56,12 @@ impl Visit {
         let participants = &person.user.participants;
         let participant = participants.iter().find(|of| of.program_id == program_id);
         let (program, participant) = program.zip(participant).ok_or(Refused::NotFound)?;
-        let (program, participant) = (program.clone(), participant.clone());
+        let (program, mut participant) = (program.clone(), participant.clone());
+        let settings = &self.console().context().settings;
+        if let (Some(_), Some(url)) = (&settings.dev_pages, &settings.public_url) {
+            // The sample programs name a shop that does not exist; in `dev`, one signs up here.
+            participant.link = format!("{url}/join?ref={}", participant.code);
+        }
         Ok(Participating { person, program, participant })
     }
 }

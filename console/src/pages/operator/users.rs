@@ -1,6 +1,6 @@
 //! People: all of them, the participants of a program, or the one that was searched for.
 
-use contract::pb::{Program, UserDetail};
+use contract::pb::{Program, UserDetail, UserStatus};
 use maud::{Markup, html};
 
 use super::{name, user_status};
@@ -66,7 +66,7 @@ fn list(view: &View<'_>, reader: &Reader) -> Markup {
     let in_program = !view.program_id.is_empty();
     let head = html! {
         th scope="col" { (text::NAME) }
-        th scope="col" { (text::STATUS) }
+        th.wide scope="col" { (text::STATUS) }
         @if in_program {
             th.wide scope="col" { (text::CODE) }
             th.number scope="col" { (text::BALANCE) }
@@ -93,8 +93,9 @@ fn row(detail: &UserDetail, in_program: bool, reader: &Reader) -> Markup {
             th scope="row" {
                 a href=(reader.to(&format!("/o/users/{}", user.user_id))) { (name(&user)) }
                 small.break { (user.username) }
+                @if user.status() != UserStatus::Active { small.phone { (words) } }
             }
-            td { (badge(tone, words)) }
+            td.wide { (badge(tone, words)) }
             @if in_program {
                 td.wide { @if let Some(of) = &detail.participant { code { (of.code) } } }
                 td.number { (reader.amount(detail.balances.first())) }

@@ -189,7 +189,7 @@ fn ledger(ledger: &Ledger, scene: &Scene<'_>, reader: &Reader) -> Markup {
         return empty(Icon::COIN, text::NOTHING_EARNED, text::NOTHING_EARNED_WORDS, &html! {});
     }
     let head = html! {
-        th scope="col" { (text::WHEN) }
+        th.wide scope="col" { (text::WHEN) }
         th scope="col" { (text::WHAT) }
         th.wide scope="col" { (text::PART) }
         th.number scope="col" { (text::AMOUNT) }
@@ -213,9 +213,10 @@ fn row(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Markup {
     let (tone, bucket) = entries::bucket(entry.bucket());
     html! {
         tr {
-            td { (reader.exact_time(entry.create_time.as_ref())) }
+            td.wide { (reader.exact_time(entry.create_time.as_ref())) }
             td {
                 (words.title)
+                small.phone { (reader.exact_time(entry.create_time.as_ref())) }
                 @if !words.detail.is_empty() { small { (words.detail) } }
                 @if !entry.purchase_id.is_empty() { small.break { (text::purchase(&entry.purchase_id)) } }
                 @if !entry.note.is_empty() { small.break { (entry.note) } }
