@@ -1,13 +1,13 @@
 // The console in a real browser. What does not need one is tested in tests/behaviour/console.
 import { expect, test } from "@playwright/test";
-import { buy, check, codeOf, fresh, join, PASSWORD, watch } from "./support.js";
+import { buy, check, codeOf, fresh, join, PASSWORD, visitor, watch } from "./support.js";
 
 const PROGRAM = "multi-level-commission";
 const SIZES = [360, 768, 1440];
 
 test("every page of the door is accessible in both themes and at all widths", async ({ browser }) => {
   for (const colorScheme of ["light", "dark"]) {
-    const page = await browser.newPage({ colorScheme });
+    const page = await visitor(browser, { colorScheme });
     const faults = watch(page);
     for (const path of ["/", "/sign-in", "/register", "/join/NOCODE12", "/forgot"]) {
       await page.goto(path);
@@ -43,8 +43,7 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
   const other = await browser.newPage();
   await join(other, bob, PROGRAM, code);
 
-  const context = await browser.newContext({ storageState: "test-results/operator.json" });
-  const page = await context.newPage();
+  const page = await visitor(browser, { storageState: "test-results/operator.json" });
   const faults = watch(page);
   await page.goto("/o/record");
   await page.getByLabel("Buyer").fill(bob);
@@ -72,7 +71,7 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
 });
 
 test("a participant's pages are accessible in both themes and at all widths", async ({ browser }) => {
-  const page = await browser.newPage();
+  const page = await visitor(browser);
   const faults = watch(page);
   const ada = fresh("ada");
   await join(page, ada, PROGRAM);

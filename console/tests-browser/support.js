@@ -35,6 +35,12 @@ export function watch(page) {
   return { none: () => expect(faults).toEqual([]) };
 }
 
+/** A browser of its own, in which nothing moves: a colour that is on its way to another one has no contrast to check. */
+export async function visitor(browser, options = {}) {
+  const context = await browser.newContext({ reducedMotion: "reduce", ...options });
+  return context.newPage();
+}
+
 /** Checks a page with axe, and that nothing hangs over its edge. */
 export async function check(page, name) {
   const found = await new AxeBuilder({ page }).withTags(["wcag2a", "wcag2aa", "wcag21aa", "wcag22aa"]).analyze();
