@@ -173,17 +173,22 @@ impl Sequence {
 
 /// Sequences. They begin with sign-ups and purchases, so that there is something to give back.
 pub fn sequences() -> impl Strategy<Value = Sequence> {
-    let joins = vec(option::weighted(0.9, 0..USERS), 3..=USERS);
-    let purchases = vec((0..USERS, amounts()), 1..6);
+    let joins = vec(option::weighted(0.9, 0..USERS), 4..=USERS);
+    let enrolments = vec(option::weighted(0.6, 0..USERS), USERS);
+    let purchases = vec((0..USERS, amounts()), 2..7);
     let payments = vec((0..USERS, amounts()), PAYMENTS);
     let methods = vec(any::<bool>(), USERS);
-    let offers = vec((0..PROGRAMS, 0..ITEMS, terms()), 0..3);
+    let offers = vec((0..PROGRAMS, 0..ITEMS, terms()), 0..6);
     let rest = (payments, methods, offers, vec(commands(), 0..48));
-    (vec(rules(), PROGRAMS), joins, purchases, rest).prop_map(
-        |(programs, joins, purchases, (payments, methods, offers, rest))| {
+    (vec(rules(), PROGRAMS), joins, enrolments, purchases, rest).prop_map(
+        |(programs, joins, enrolments, purchases, (payments, methods, offers, rest))| {
             let joins = joins.into_iter().enumerate().map(|(user, above)| {
                 let referrer = above.filter(|_| user > 0).map(|above| above % user);
                 Command::Join { program: 0, user, referrer }
+            });
+            let enrolments = enrolments.into_iter().enumerate().filter_map(|(user, above)| {
+                let referrer = Some(above? % user.max(1)).filter(|_| user > 0);
+                Some(Command::Join { program: 1, user, referrer })
             });
             let purchases = purchases.into_iter().enumerate().map(|(id, (user, amount))| {
                 Command::Buy { id, user, amount, foreign: false, when: When::Unsaid }
@@ -194,7 +199,8 @@ pub fn sequences() -> impl Strategy<Value = Sequence> {
             let offers = offers.into_iter();
             let offers =
                 offers.map(|(program, item, terms)| Command::Offer { program, item, terms });
-            let commands = joins.chain(methods).chain(offers).chain(purchases).chain(rest);
+            let commands =
+                joins.chain(enrolments).chain(methods).chain(offers).chain(purchases).chain(rest);
             Sequence { programs, payments, commands: commands.collect() }
         },
     )
@@ -226,18 +232,18 @@ fn commands() -> impl Strategy<Value = Command> {
             .prop_map(|(program, item, terms)| Command::Offer { program, item, terms }),
         1 => (user, any::<bool>()).prop_map(|(user, set)| Command::SetMethod { user, set }),
         4 => payouts(),
-        6 => (0..PAYMENTS, facts(), 1..3_usize)
+        8 => (0..PAYMENTS, facts(), 1..3_usize)
             .prop_map(|(payment, fact, times)| Command::Tell { payment, fact, times }),
-        1 => Just(Command::TimePasses),
-        1 => select(vec![2, 4, 13]).prop_map(|months| Command::MonthsPass { months }),
+        2 => Just(Command::TimePasses),
+        2 => select(vec![2, 4, 13]).prop_map(|months| Command::MonthsPass { months }),
         2 => vec(calls(), 2..=3).prop_map(Command::AtOnce),
     ]
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
     (
-        select(vec![1, 7, 20, 50, 300]),
-        option::weighted(0.5, 0..3_usize),
+        select(vec![1, 1, 7, 20, 50, 300]),
+        option::weighted(0.3, 0..3_usize),
         option::weighted(0.3, 1..3_usize),
         option::weighted(0.1, 0..4_usize),
         proptest::bool::weighted(0.9),
@@ -275,8 +281,8 @@ fn payouts() -> impl Strategy<Value = Command> {
 
 fn facts() -> impl Strategy<Value = Fact> {
     prop_oneof![
-        4 => Just(Fact::Session),
-        3 => Just(Fact::Intent),
+        6 => Just(Fact::Session),
+        4 => Just(Fact::Intent),
         3 => (0..REFUNDS).prop_map(Fact::Refund),
         2 => (0..REFUNDS).prop_map(Fact::RefundFails),
         3 => (0..TOTALS.len()).prop_map(Fact::Total),
@@ -357,7 +363,7 @@ fn rules() -> impl Strategy<Value = Rules> {
         select(vec![0_i64, 0, 100, 1_000]),
         any::<bool>(),
         proptest::bool::weighted(0.8),
-        proptest::bool::weighted(0.3),
+        proptest::bool::weighted(0.4),
         any::<bool>(),
         expiry,
         any::<bool>(),
@@ -401,7 +407,7 @@ fn caps() -> impl Strategy<Value = Option<i64>> {
 fn pays() -> impl Strategy<Value = Pays> {
     prop_oneof![
         2 => select(vec![1, 10, 1_000]).prop_map(Pays::Flat),
-        4 => select(vec![1, 33, 100, 500, 3_333]).prop_map(Pays::Rate),
+        4 => select(vec![1, 33, 100, 500, 500, 3_333]).prop_map(Pays::Rate),
         1 => Just(Pays::Count),
         1 => Just(Pays::Tiers(vec![(0, 10, 0), (2, 15, 100), (4, 25, 500)])),
         1 => Just(Pays::Tiers(vec![(0, 1, 0), (1, 5, 7), (3, 5, 50)])),

@@ -86,6 +86,7 @@ async fn run_all(servers: &Servers, prefix: String, sequence: &Sequence) -> Resu
     }
     for (number, command) in sequence.commands.iter().enumerate() {
         run.world.now = now();
+        let command = &run.likely(command);
         let step = match command {
             Command::AtOnce(commands) => race::race(&mut run, clients, commands).await,
             _ => {
@@ -167,6 +168,59 @@ impl Run {
     /// The number at the end of an id.
     pub fn number(id: &str) -> usize {
         id.rsplit_once(['u', 'p', 'b']).unwrap().1.parse().unwrap()
+    }
+
+    /// The command about something that there is, or somebody who has something. Otherwise most would be refused.
+    pub fn likely(&self, command: &Command) -> Command {
+        fn one_of<T: Copy>(number: usize, all: Vec<T>) -> Option<T> {
+            all.get(number % all.len().max(1)).copied()
+        }
+        let mut command = command.clone();
+        match &mut command {
+            Command::Redeem { program, user, item, .. } => {
+                let of = &self.world.programs[*program];
+                let members = of.members.iter().filter(|of| of.account.available > 0);
+                *user = one_of(*user, members.map(|of| of.user).collect()).unwrap_or(*user);
+                *item = one_of(*item, of.items.keys().copied().collect()).unwrap_or(*item);
+            }
+            Command::Fulfil { program, id } | Command::CallOff { program, id } => {
+                let known = self.world.programs[*program].redemptions.keys().copied();
+                *id = one_of(*id, known.collect()).unwrap_or(*id);
+            }
+            Command::PayOut { program, .. } => {
+                let programs = self.world.programs.iter().enumerate();
+                let paying = programs.filter(|(_, of)| of.rules().pays_out).map(|(of, _)| of);
+                *program = one_of(*program, paying.collect()).unwrap_or(*program);
+            }
+            Command::Confirm { program, id, line, .. }
+            | Command::Fail { program, id, line, .. } => {
+                *program = self.with_payouts(*program);
+                if let Some(user) = line {
+                    *user = one_of(*user, self.lines(*program, *id)).unwrap_or(*user);
+                }
+            }
+            Command::BringBack { program, id, user, .. } => {
+                *program = self.with_payouts(*program);
+                *user = one_of(*user, self.lines(*program, *id)).unwrap_or(*user);
+            }
+            Command::AtOnce(commands) => {
+                let likely = commands.iter().map(|command| self.likely(command));
+                return Command::AtOnce(likely.collect());
+            }
+            _ => {}
+        }
+        command
+    }
+
+    /// This program or, if there is no payout in it, another one.
+    fn with_payouts(&self, program: usize) -> usize {
+        let mut others = (0..self.world.programs.len()).chain([program]).rev();
+        others.find(|of| !self.world.programs[*of].payouts.is_empty()).unwrap_or(program)
+    }
+
+    fn lines(&self, program: usize, id: usize) -> Vec<User> {
+        let payout = self.world.programs[program].payouts.get(&id);
+        payout.map(|of| of.lines.keys().copied().collect()).unwrap_or_default()
     }
 
     /// Sends a command to the first of these servers, which is the one of this number.

@@ -8,7 +8,7 @@ use super::world::{Dated, Dispute, User, World};
 /// Purchases from this number on are payments of the provider.
 pub const FIRST_PAYMENT: usize = 8;
 /// How many payments there are in a sequence.
-pub const PAYMENTS: usize = 3;
+pub const PAYMENTS: usize = 2;
 /// How many refunds a payment has, and how many disputes.
 pub const REFUNDS: usize = 3;
 pub const DISPUTES: usize = 2;
