@@ -1,5 +1,7 @@
 //! Calls of the servers that can arrive together with others: what is sent, and what is kept of the answers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use contract::pb::{self, *};
 use testing::{Client, address_of, sign_up_request};
 use tonic::{Response, Status};
@@ -7,6 +9,29 @@ use tonic::{Response, Status};
 use super::commands::Command;
 use super::run::Run;
 use super::world::{Dispute, NOBODY, TWINS, User};
+
+/// Appends something, and returns where: the next version of a program without members.
+pub async fn touch(client: &Client, program_id: &str) -> Result<String, String> {
+    static VERSIONS: AtomicUsize = AtomicUsize::new(0);
+    let program = Program {
+        program_id: program_id.into(),
+        display_name: VERSIONS.fetch_add(1, Ordering::Relaxed).to_string(),
+        unit: "USD".into(),
+        attach: AttachPolicy::AnyTime.into(),
+        earn_on: EarnOn::Referral.into(),
+        leaderboard: LeaderboardMetric::Points.into(),
+        rewards: vec![RewardRule {
+            rule: "one".into(),
+            kind: RewardKind::Bonus.into(),
+            flat_minor: Some(1),
+            ..RewardRule::default()
+        }],
+        ..Program::default()
+    };
+    let message = PublishProgramRequest { program: Some(program), ..Default::default() };
+    let answer = client.programs().publish_program(client.request(message)).await;
+    Ok(answer.map_err(|status| format!("{status:?}"))?.into_inner().consistency_token)
+}
 
 pub async fn refer(
     run: &Run,

@@ -5,6 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
+use super::passing::Jump;
 use super::rules::{EarnsOn, Expiry, Level, Limit, Pays, Rules, SameMailbox, Zone};
 use super::spend::Terms;
 use super::told::{DISPUTES, FIRST_PAYMENT, Fact, PAYMENTS, REFUNDS, STANDS, TOTALS};
@@ -143,12 +144,6 @@ pub enum Command {
         fact: Fact,
         times: usize,
     },
-    /// All hold periods end.
-    TimePasses,
-    /// Lots end that do so within so many months of 31 days.
-    MonthsPass {
-        months: i64,
-    },
     /// Calls that arrive at the same time at both servers.
     AtOnce(Vec<Command>),
 }
@@ -159,29 +154,35 @@ pub struct Sequence {
     pub programs: Vec<Rules>,
     /// By whom, and how much, where a provider tells of it.
     pub payments: Vec<(User, i64)>,
-    pub commands: Vec<Command>,
+    /// What happens before time passes, and between any two times that it does, and afterwards.
+    pub parts: Vec<Vec<Command>>,
+    pub jumps: Vec<Jump>,
 }
 
 impl Sequence {
-    /// Whether times in the log are moved.
-    pub fn moves_time(&self) -> bool {
-        self.commands
-            .iter()
-            .any(|command| matches!(command, Command::TimePasses | Command::MonthsPass { .. }))
+    /// The same without that time passes for this time.
+    pub fn without_jump(&self, index: usize) -> Self {
+        let mut shorter = self.clone();
+        shorter.jumps.remove(index);
+        let later = shorter.parts.remove(index + 1);
+        shorter.parts[index].extend(later);
+        shorter
     }
 }
 
-/// Sequences. They begin with sign-ups and purchases, so that there is something to give back.
-pub fn sequences() -> impl Strategy<Value = Sequence> {
+/// Sequences in which time passes so. They begin with sign-ups and purchases, so that there is something to give back.
+pub fn sequences(jumps: Vec<Jump>) -> impl Strategy<Value = Sequence> {
     let joins = vec(option::weighted(0.9, 0..USERS), 4..=USERS);
     let enrolments = vec(option::weighted(0.6, 0..USERS), USERS);
     let purchases = vec((0..USERS, amounts()), 2..7);
     let payments = vec((0..USERS, amounts()), PAYMENTS);
     let methods = vec(any::<bool>(), USERS);
     let offers = vec((0..PROGRAMS, 0..ITEMS, terms()), 0..6);
-    let rest = (payments, methods, offers, vec(commands(), 0..48));
+    let count = jumps.len() + 1;
+    let parts = vec(vec(commands(), 0..48 / count), count);
+    let rest = (payments, methods, offers, parts);
     (vec(rules(), PROGRAMS), joins, enrolments, purchases, rest).prop_map(
-        |(programs, joins, enrolments, purchases, (payments, methods, offers, rest))| {
+        move |(programs, joins, enrolments, purchases, (payments, methods, offers, mut parts))| {
             let joins = joins.into_iter().enumerate().map(|(user, above)| {
                 let referrer = above.filter(|_| user > 0).map(|above| above % user);
                 Command::Join { program: 0, user, referrer }
@@ -199,14 +200,15 @@ pub fn sequences() -> impl Strategy<Value = Sequence> {
             let offers = offers.into_iter();
             let offers =
                 offers.map(|(program, item, terms)| Command::Offer { program, item, terms });
-            let commands =
-                joins.chain(enrolments).chain(methods).chain(offers).chain(purchases).chain(rest);
-            Sequence { programs, payments, commands: commands.collect() }
+            let first = joins.chain(enrolments).chain(methods).chain(offers).chain(purchases);
+            let first = first.chain(std::mem::take(&mut parts[0])).collect();
+            parts[0] = first;
+            Sequence { programs, payments, parts, jumps: jumps.clone() }
         },
     )
 }
 
-/// What can happen, and how often. A kind with the weight 0 does not.
+/// What can happen, and how often.
 fn commands() -> impl Strategy<Value = Command> {
     let (program, user, part) = (0..PROGRAMS, 0..USERS, 0..3_usize);
     let id = 0..PURCHASES + PAYMENTS;
@@ -234,8 +236,6 @@ fn commands() -> impl Strategy<Value = Command> {
         4 => payouts(),
         8 => (0..PAYMENTS, facts(), 1..3_usize)
             .prop_map(|(payment, fact, times)| Command::Tell { payment, fact, times }),
-        2 => Just(Command::TimePasses),
-        2 => select(vec![2, 4, 13]).prop_map(|months| Command::MonthsPass { months }),
         2 => vec(calls(), 2..=3).prop_map(Command::AtOnce),
     ]
 }

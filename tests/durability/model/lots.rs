@@ -6,14 +6,6 @@ use std::collections::BTreeMap;
 use super::rules::{Expiry, Moment};
 use super::world::{Reward, User, World};
 
-/// How far back the end of a lot is moved that is to be over.
-pub const PAST_US: Moment = 10 * 365 * 24 * 60 * 60 * 1_000_000;
-
-/// Where a lot ends if all that end until a moment are over.
-pub fn moved(lot: Moment, now: Moment, until: Moment) -> Moment {
-    if lot > now && lot <= until { lot - PAST_US } else { lot }
-}
-
 /// What a member has available.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
@@ -190,31 +182,11 @@ impl World {
         &mut self.programs[program].member_mut(user).account
     }
 
-    /// All lots that end until a moment are over.
-    pub fn end_lots(&mut self, until: Moment) {
+    /// All lots that have ended by now are lost.
+    pub fn end_lots(&mut self) {
         let now = self.now;
-        for outcome in self.purchases.values_mut().flat_map(|of| of.outcomes.values_mut()) {
-            let lacking = std::mem::take(&mut outcome.credit_lots);
-            for (lot, amount) in lacking {
-                *outcome.credit_lots.entry(moved(lot, now, until)).or_default() += amount;
-            }
-        }
-        let outcomes = self.purchases.values_mut().flat_map(|of| of.outcomes.values_mut());
-        let of_purchases = outcomes.flat_map(|of| &mut of.rewards);
-        let of_referrals = self.programs.iter_mut().flat_map(|of| &mut of.rewards);
-        for reward in of_purchases.chain(of_referrals) {
-            reward.lot = reward.lot.map(|lot| moved(lot, now, until));
-        }
-        for program in &mut self.programs {
-            let lines = program.payouts.values_mut().flat_map(|of| of.lines.values_mut());
-            let of_lines = lines.flat_map(|of| &mut of.parts);
-            let of_store = program.redemptions.values_mut().flat_map(|of| &mut of.parts);
-            for (lot, _) in of_lines.chain(of_store) {
-                *lot = lot.map(|lot| moved(lot, now, until));
-            }
-            for member in &mut program.members {
-                member.account.expire(until);
-            }
+        for member in self.programs.iter_mut().flat_map(|of| &mut of.members) {
+            member.account.expire(now);
         }
     }
 }

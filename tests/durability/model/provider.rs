@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use stripe::sample;
-use testing::stripe_events::{WEBHOOK_SECRET, deliver_with};
+use stripe::signature::{Secret, sign};
+use testing::stripe_events::{WEBHOOK_SECRET, post};
 
 use super::rules::Moment;
-use super::run::{Run, now};
+use super::run::{Began, Run};
 use super::told::{
     FIRST_PAYMENT, Fact, INTENT_SECONDS, REFUND, SESSION_SECONDS, STANDS, TOTALS, part,
 };
@@ -15,7 +16,7 @@ use super::told::{
 /// How long a server may refuse an event.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// How long ago a payment began of which something is told for the first time. Nothing of the money is in the future.
-const BEGAN_SECONDS: i64 = 3;
+const BEGAN_SECONDS: i64 = 12;
 const SECOND_US: Moment = 1_000_000;
 
 /// Tells both servers in turn, beginning with this one.
@@ -25,14 +26,16 @@ pub async fn tell(
     (payment, fact): (usize, Fact),
     times: usize,
 ) -> Result<(), String> {
-    let just_now = now() / SECOND_US - BEGAN_SECONDS;
-    let began = *run.began_seconds.entry(payment).or_insert(just_now);
-    let event = event(run, payment, began, fact);
+    let now = run.clock.now() / SECOND_US;
+    let just_now = Began { seconds: now - BEGAN_SECONDS, era: run.world.era };
+    let began = *run.began.entry(payment).or_insert(just_now);
+    let body = event(run, payment, began.seconds, fact).to_string();
     let until = tokio::time::Instant::now() + PATIENCE;
     for time in 0..times {
         let address = &run.addresses[(server + time) % 2];
         loop {
-            match deliver_with(address, &event, WEBHOOK_SECRET).await {
+            let signature = sign(body.as_bytes(), &Secret::list(WEBHOOK_SECRET), now);
+            match post(address, &signature, body.as_bytes()).await {
                 Ok(answer) if answer.status == 200 => break,
                 answer if tokio::time::Instant::now() > until => {
                     return Err(format!("the server says {answer:?}"));
@@ -43,7 +46,7 @@ pub async fn tell(
     }
     let bought = run.payments[payment];
     let mut world = run.world.clone();
-    world.tell(payment, fact, bought, |seconds| run.dated_at(began + seconds));
+    world.tell(payment, fact, bought, |seconds| run.dated_after(began, seconds));
     run.world = world;
     Ok(())
 }

@@ -1,8 +1,6 @@
 //! Runs a sequence on two servers and on the model, command by command, and compares the answers.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
 
 use contract::pb::*;
 use prost_types::Timestamp;
@@ -11,7 +9,8 @@ use testing::{Client, reason};
 use tonic::{Response, Status};
 
 use super::commands::{Command, Sequence, When};
-use super::rules::{Expiry, Moment, Rules, Zone};
+use super::passing::Clock;
+use super::rules::Rules;
 use super::told::{FIRST_PAYMENT, FIRST_TOTAL};
 use super::world::{Dated, Decision, Job, NOBODY, Refusal, User, World};
 use super::{calls, compare, desk, passing, provider, publish, race};
@@ -36,7 +35,18 @@ pub struct Run {
     pub addresses: [String; 2],
     /// By whom the payments are of which a provider tells, and how much; and when they began.
     pub payments: Vec<(User, i64)>,
-    pub began_seconds: BTreeMap<usize, i64>,
+    pub began: BTreeMap<usize, Began>,
+    /// The log's clock.
+    pub clock: Clock,
+    /// How many commands were sent.
+    commands: usize,
+}
+
+/// When a payment began of which a provider tells, in seconds since 1970, and in which era.
+#[derive(Clone, Copy)]
+pub struct Began {
+    pub seconds: i64,
+    pub era: usize,
 }
 
 /// Two servers on one database.
@@ -45,60 +55,71 @@ pub struct Servers {
     pub clients: [Client; 2],
     pub addresses: [String; 2],
     pub database: PgPool,
+    pub clock: Clock,
 }
 
 /// What an answer says about money: by program and user, the change of the balance and of what is pending.
 type Changes = BTreeMap<(usize, User), (i64, i64)>;
 
-pub async fn run(servers: &Servers, prefix: String, sequence: &Sequence) -> Result<(), String> {
-    let begin = now();
-    let result = run_all(servers, prefix, sequence).await;
-    // While a month ends, it is not known in which of the two something became available.
-    let ends = |moment| Zone::ALL.map(|zone| Expiry { months: 0, zone }.lot(moment));
-    if ends(begin) == ends(now()) { result } else { Ok(()) }
-}
-
-/// The present moment.
-pub fn now() -> Moment {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    i64::try_from(now.as_micros()).unwrap()
-}
-
-async fn run_all(servers: &Servers, prefix: String, sequence: &Sequence) -> Result<(), String> {
-    let Servers { clients, addresses, database } = servers;
-    let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
-    let an_hour_ago = an_hour_ago.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let mut run = Run {
-        prefix,
-        world: World::default(),
-        codes: HashMap::new(),
-        answers: HashMap::new(),
-        token: String::new(),
-        publications: Vec::new(),
-        long_ago: Timestamp { seconds: an_hour_ago.as_secs().cast_signed(), nanos: 0 },
-        database: database.clone(),
-        addresses: addresses.clone(),
-        payments: sequence.payments.clone(),
-        began_seconds: BTreeMap::new(),
-    };
-    for (number, rules) in sequence.programs.iter().enumerate() {
-        run.publish(&clients[0], number, rules).await?;
-    }
-    for (number, command) in sequence.commands.iter().enumerate() {
-        run.world.now = now();
-        let command = &run.likely(command);
-        let step = match command {
-            Command::AtOnce(commands) => race::race(&mut run, clients, commands).await,
-            _ => {
-                let clients = [clients[number % 2].clone(), clients[1 - number % 2].clone()];
-                run.step(&clients, number % 2, command).await
-            }
+impl Run {
+    /// Begins a sequence.
+    pub async fn begin(
+        servers: &Servers,
+        prefix: String,
+        sequence: &Sequence,
+    ) -> Result<Self, String> {
+        let Servers { addresses, database, clock, .. } = servers;
+        let an_hour_ago = clock.now() / 1_000_000 - 60 * 60;
+        let mut run = Self {
+            prefix,
+            world: World::default(),
+            codes: HashMap::new(),
+            answers: HashMap::new(),
+            token: String::new(),
+            publications: Vec::new(),
+            long_ago: Timestamp { seconds: an_hour_ago, nanos: 0 },
+            database: database.clone(),
+            clock: clock.clone(),
+            addresses: addresses.clone(),
+            payments: sequence.payments.clone(),
+            began: BTreeMap::new(),
+            commands: 0,
         };
-        step.map_err(|difference| format!("at {number}, {command:?}: {difference}"))?;
+        for (number, rules) in sequence.programs.iter().enumerate() {
+            run.publish(&servers.clients[0], number, rules).await?;
+        }
+        Ok(run)
     }
-    run.see_the_log(&clients[0]).await?;
-    compare::invariants(&run.world)?;
-    compare::compare(clients, &run).await
+
+    /// Sends commands to each server in turn.
+    pub async fn take_part(
+        &mut self,
+        clients: &[Client; 2],
+        commands: &[Command],
+    ) -> Result<(), String> {
+        for command in commands {
+            let number = self.commands;
+            self.commands += 1;
+            self.world.now = self.clock.now();
+            let command = &self.likely(command);
+            let step = match command {
+                Command::AtOnce(commands) => race::race(self, clients, commands).await,
+                _ => {
+                    let clients = [clients[number % 2].clone(), clients[1 - number % 2].clone()];
+                    self.step(&clients, number % 2, command).await
+                }
+            };
+            step.map_err(|difference| format!("at {number}, {command:?}: {difference}"))?;
+        }
+        Ok(())
+    }
+
+    /// Compares everything that the servers show with the model.
+    pub async fn end(&mut self, clients: &[Client; 2]) -> Result<(), String> {
+        self.see_the_log(&clients[0]).await?;
+        compare::invariants(&self.world)?;
+        compare::compare(clients, self).await
+    }
 }
 
 /// An error if an answer is not as expected.
@@ -284,8 +305,6 @@ impl Run {
             | Command::Confirm { .. }
             | Command::Fail { .. }
             | Command::BringBack { .. } => desk::payouts(self, client, command).await,
-            Command::TimePasses => passing::end_hold_periods(self, clients).await,
-            Command::MonthsPass { months } => passing::end_lots(self, clients, *months).await,
             _ => self.give_back(client, command).await,
         }
     }
@@ -317,27 +336,7 @@ impl Run {
 
     /// From now on reads see everything that is in the log by now. The token for that is the one of a change.
     pub async fn see_the_log(&mut self, client: &Client) -> Result<(), String> {
-        static VERSIONS: AtomicUsize = AtomicUsize::new(0);
-        let program = Program {
-            program_id: format!("{}-token", self.prefix),
-            display_name: VERSIONS.fetch_add(1, Ordering::Relaxed).to_string(),
-            unit: "USD".into(),
-            attach: AttachPolicy::AnyTime.into(),
-            earn_on: EarnOn::Referral.into(),
-            leaderboard: LeaderboardMetric::Points.into(),
-            rewards: vec![RewardRule {
-                rule: "one".into(),
-                kind: RewardKind::Bonus.into(),
-                flat_minor: Some(1),
-                ..RewardRule::default()
-            }],
-            ..Program::default()
-        };
-        let message = PublishProgramRequest { program: Some(program), ..Default::default() };
-        let answer = client.programs().publish_program(client.request(message)).await;
-        self.see(Some(
-            answer.map_err(|status| format!("{status:?}"))?.into_inner().consistency_token,
-        ));
+        self.see(Some(calls::touch(client, &format!("{}-token", self.prefix)).await?));
         Ok(())
     }
 
@@ -349,22 +348,26 @@ impl Run {
     pub fn dated(&self, when: When) -> Dated {
         match when {
             When::Unsaid => Dated::Now,
-            When::Publication(number) => Dated::At(number % self.publications.len()),
+            When::Publication(number) => {
+                let publication = number % self.publications.len();
+                Dated::At { publication, era: self.world.publications[publication] }
+            }
             When::LongAgo => Dated::LongAgo,
         }
     }
 
-    /// How a purchase of this moment is dated, which was a short while ago.
-    pub fn dated_at(&self, seconds: i64) -> Dated {
-        let is_before =
-            |of: &Timestamp| of.seconds < seconds || *of == Timestamp { seconds, nanos: 0 };
-        Dated::At(self.publications.iter().rposition(is_before).unwrap_or(0))
+    /// How a purchase is dated so many seconds after a payment began.
+    pub fn dated_after(&self, began: Began, seconds: i64) -> Dated {
+        let time = Timestamp { seconds: began.seconds + seconds, nanos: 0 };
+        let is_before = |of: &Timestamp| (of.seconds, of.nanos) <= (time.seconds, time.nanos);
+        let publication = self.publications.iter().rposition(is_before).unwrap_or(0);
+        Dated::At { publication, era: began.era }
     }
 
     pub fn time(&self, dated: Dated) -> Option<Timestamp> {
         match dated {
             Dated::Now => None,
-            Dated::At(publication) => Some(self.publications[publication]),
+            Dated::At { publication, .. } => Some(self.publications[publication]),
             Dated::LongAgo => Some(self.long_ago),
         }
     }

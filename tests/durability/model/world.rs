@@ -40,6 +40,9 @@ pub struct Referral {
     /// What the flag does to the referral.
     pub against: Against,
     pub decision: Option<Decision>,
+    /// When it was made, and when it was released.
+    pub era: usize,
+    pub released_era: Option<usize>,
     /// Whether the referrer was inactive when it was made or, if later, released.
     pub made_while_inactive: bool,
     pub converted_while_inactive: bool,
@@ -191,8 +194,11 @@ pub enum Dispute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dated {
     Now,
-    /// So many publications into the sequence, which is at most some minutes ago.
-    At(usize),
+    /// At a publication, in an era.
+    At {
+        publication: usize,
+        era: usize,
+    },
     /// Before everything.
     LongAgo,
 }
@@ -240,7 +246,7 @@ impl Program {
         let latest = self.versions.len() - 1;
         match dated {
             Dated::Now => latest,
-            Dated::At(publication) => {
+            Dated::At { publication, .. } => {
                 self.since.iter().rposition(|since| *since <= publication).unwrap_or(0)
             }
             Dated::LongAgo => 0,
@@ -324,9 +330,17 @@ impl Program {
 }
 
 /// Why nothing is earned through a referral.
-pub fn cut_off(referral: &Referral, dated: Dated) -> Option<Refusal> {
+pub fn cut_off(referral: &Referral, dated: Dated, rules: &Rules) -> Option<Refusal> {
+    let released = referral.released_era.filter(|_| !rules.make_up);
+    let since = released.unwrap_or(referral.era);
+    let is_before = match dated {
+        Dated::Now => false,
+        // Within an era are minutes at most, which do not matter.
+        Dated::At { era, .. } => era < since,
+        Dated::LongAgo => true,
+    };
     match referral.status {
-        _ if dated == Dated::LongAgo => Some("BEFORE_REFERRAL"),
+        _ if is_before => Some("BEFORE_REFERRAL"),
         Status::Held => Some("REFERRAL_HELD"),
         Status::Rejected => Some("REFERRAL_NOT_COUNTED"),
         Status::Pending | Status::Converted => None,
@@ -340,8 +354,10 @@ pub struct World {
     /// In the order of registration, with whether they are active.
     pub users: Vec<(User, bool)>,
     pub purchases: BTreeMap<usize, Purchase>,
-    /// How many versions of programs were published.
-    pub publications: usize,
+    /// In which era each version of a program was published.
+    pub publications: Vec<usize>,
+    /// How often days or months have passed.
+    pub era: usize,
     /// When the present command is carried out.
     pub now: Moment,
     /// Whether the two with one mailbox were cleared, so that they are not flagged with each other again.
@@ -379,8 +395,8 @@ impl World {
         }
         let of = &mut self.programs[program];
         of.versions.push(rules);
-        of.since.push(self.publications);
-        self.publications += 1;
+        of.since.push(self.publications.len());
+        self.publications.push(self.era);
         Ok(())
     }
 
@@ -484,6 +500,8 @@ impl World {
             flagged: check != SameMailbox::Unchecked,
             against,
             decision: None,
+            era: self.era,
+            released_era: None,
             made_while_inactive: self.is_active(referrer) == Some(false),
             converted_while_inactive: false,
             converted_by_itself: false,
@@ -551,6 +569,7 @@ impl World {
         }
         let is_active = self.is_active(before.referrer) == Some(true);
         self.are_cleared = is_release;
+        let era = self.era;
         let referral = self.programs[program].referral_mut(user);
         referral.decision = Some(decision);
         referral.against = match decision {
@@ -562,6 +581,7 @@ impl World {
         match (before.status, decision) {
             (Status::Held | Status::Rejected, Decision::Release) => {
                 referral.status = Status::Pending;
+                referral.released_era = Some(era);
                 referral.made_while_inactive = !is_active;
                 if before.converted_by_itself {
                     self.convert(program, user, true);
