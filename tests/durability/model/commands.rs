@@ -176,10 +176,10 @@ pub fn sequences(jumps: Vec<Jump>) -> impl Strategy<Value = Sequence> {
     let enrolments = vec(option::weighted(0.6, 0..USERS), USERS);
     let purchases = vec((0..USERS, amounts()), 2..7);
     let payments = vec((0..USERS, amounts()), PAYMENTS);
-    let methods = vec(any::<bool>(), USERS);
+    let methods = vec(proptest::bool::weighted(0.8), USERS);
     let offers = vec((0..PROGRAMS, 0..ITEMS, terms()), 0..6);
     let count = jumps.len() + 1;
-    let parts = vec(vec(commands(), 0..48 / count), count);
+    let parts = vec(vec(commands(), 0..66 / count), count);
     let rest = (payments, methods, offers, parts);
     (vec(rules(), PROGRAMS), joins, enrolments, purchases, rest).prop_map(
         move |(programs, joins, enrolments, purchases, (payments, methods, offers, mut parts))| {
@@ -212,7 +212,7 @@ pub fn sequences(jumps: Vec<Jump>) -> impl Strategy<Value = Sequence> {
 fn commands() -> impl Strategy<Value = Command> {
     let (program, user, part) = (0..PROGRAMS, 0..USERS, 0..3_usize);
     let id = 0..PURCHASES + PAYMENTS;
-    let adjustments = select(vec![-500, -7, 70, 1_000, 100_001, -100_001]);
+    let adjustments = select(vec![-500, -7, 70, 500, 1_000, 100_001, -100_001]);
     let decisions = select(vec![
         Decision::Release,
         Decision::Release,
@@ -228,12 +228,12 @@ fn commands() -> impl Strategy<Value = Command> {
             .prop_map(|(program, user, decision)| Command::Decide { program, user, decision }),
         2 => (id, program.clone(), 0..3_usize, any::<bool>())
             .prop_map(|(id, program, level, hold)| Command::Hold { id, program, level, hold }),
-        1 => (program.clone(), user.clone(), part, adjustments)
+        2 => (program.clone(), user.clone(), part, adjustments)
             .prop_map(|(program, user, id, amount)| Command::Adjust { program, user, id, amount }),
         1 => (program, 0..ITEMS, terms())
             .prop_map(|(program, item, terms)| Command::Offer { program, item, terms }),
         1 => (user, any::<bool>()).prop_map(|(user, set)| Command::SetMethod { user, set }),
-        4 => payouts(),
+        8 => payouts(),
         8 => (0..PAYMENTS, facts(), 1..3_usize)
             .prop_map(|(payment, fact, times)| Command::Tell { payment, fact, times }),
         2 => vec(calls(), 2..=3).prop_map(Command::AtOnce),
@@ -315,12 +315,12 @@ fn calls() -> impl Strategy<Value = Command> {
             .prop_map(|(id, dispute, outcome)| Command::Close { id, dispute, outcome }),
         1 => (user.clone(), any::<bool>())
             .prop_map(|(user, active)| Command::SetActive { user, active }),
-        4 => (program.clone(), user, 0..4_usize, 0..ITEMS).prop_map(
+        6 => (program.clone(), user, 0..6_usize, 0..ITEMS).prop_map(
             |(program, user, id, item)| Command::Redeem { program, user, id, item }
         ),
-        1 => (program.clone(), 0..4_usize)
+        2 => (program.clone(), 0..6_usize)
             .prop_map(|(program, id)| Command::Fulfil { program, id }),
-        2 => (program, 0..4_usize).prop_map(|(program, id)| Command::CallOff { program, id }),
+        4 => (program, 0..6_usize).prop_map(|(program, id)| Command::CallOff { program, id }),
     ]
 }
 
