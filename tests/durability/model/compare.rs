@@ -96,16 +96,6 @@ pub async fn compare(clients: &[Client; 2], run: &Run) -> Result<(), String> {
     Ok(())
 }
 
-/// Compares the balances of all members.
-pub async fn pending(client: &Client, run: &Run) -> Result<(), String> {
-    for (number, program) in run.world.programs.iter().enumerate() {
-        for member in &program.members {
-            balances(client, run, number, member.user).await?;
-        }
-    }
-    Ok(())
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
 pub fn shown(status: Status) -> String {
     format!("{status:?}")

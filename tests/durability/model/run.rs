@@ -10,6 +10,7 @@ use tonic::{Response, Status};
 
 use super::commands::{Command, Sequence, When};
 use super::passing::Clock;
+use super::payouts::Standing;
 use super::rules::Rules;
 use super::told::{FIRST_PAYMENT, FIRST_TOTAL};
 use super::world::{Dated, Decision, Job, NOBODY, Refusal, User, World};
@@ -215,14 +216,16 @@ impl Run {
             }
             Command::Confirm { program, id, line, .. }
             | Command::Fail { program, id, line, .. } => {
-                *program = self.with_payouts(*program);
+                (*program, *id) = self.payout(*program, *id);
                 if let Some(user) = line {
-                    *user = one_of(*user, self.lines(*program, *id)).unwrap_or(*user);
+                    let reserved = self.lines(*program, *id, Standing::Reserved);
+                    *user = one_of(*user, reserved).unwrap_or(*user);
                 }
             }
             Command::BringBack { program, id, user, .. } => {
-                *program = self.with_payouts(*program);
-                *user = one_of(*user, self.lines(*program, *id)).unwrap_or(*user);
+                (*program, *id) = self.payout(*program, *id);
+                let paid = self.lines(*program, *id, Standing::Paid);
+                *user = one_of(*user, paid).unwrap_or(*user);
             }
             Command::AtOnce(commands) => {
                 let likely = commands.iter().map(|command| self.likely(command));
@@ -233,15 +236,21 @@ impl Run {
         command
     }
 
-    /// This program or, if there is no payout in it, another one.
-    fn with_payouts(&self, program: usize) -> usize {
-        let mut others = (0..self.world.programs.len()).chain([program]).rev();
-        others.find(|of| !self.world.programs[*of].payouts.is_empty()).unwrap_or(program)
+    /// This payout or, if there is none of that number, another one that there is.
+    fn payout(&self, program: usize, id: usize) -> (usize, usize) {
+        let of = |program: usize| {
+            let known = self.world.programs[program].payouts.keys();
+            known.map(move |id| (program, *id))
+        };
+        let own = of(program).find(|(_, known)| *known == id);
+        let mut others = (0..self.world.programs.len()).flat_map(of);
+        own.or_else(|| others.next()).unwrap_or((program, id))
     }
 
-    fn lines(&self, program: usize, id: usize) -> Vec<User> {
-        let payout = self.world.programs[program].payouts.get(&id);
-        payout.map(|of| of.lines.keys().copied().collect()).unwrap_or_default()
+    fn lines(&self, program: usize, id: usize, standing: Standing) -> Vec<User> {
+        let lines = self.world.programs[program].payouts.get(&id).map(|of| &of.lines);
+        let lines = lines.into_iter().flatten().filter(|(_, line)| line.standing == standing);
+        lines.map(|(user, _)| *user).collect()
     }
 
     /// Sends a command to the first of these servers, which is the one of this number.
