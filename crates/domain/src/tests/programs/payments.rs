@@ -8,7 +8,7 @@ use crate::decide::{
 use crate::tests::scene::{Scene, user};
 use crate::{
     Buckets, DisputeId, DisputeOutcome, Halt, Purchase, PurchaseId, ReferralStatus, RefundId,
-    Refusal, StreamKey, Work,
+    Refusal, StreamKey,
 };
 
 const DISPUTE: &str = "du_1";
@@ -78,7 +78,9 @@ fn scene() -> Scene {
 }
 
 fn sequence(scene: &Scene) -> i64 {
-    scene.memory.last_sequence(&StreamKey::of::<Purchase>(&payment()))
+    let key = StreamKey::of::<Purchase>(&payment());
+    let last = scene.memory.log().iter().rev().find(|logged| logged.key == key);
+    last.map_or(0, |last| last.sequence)
 }
 
 /// Reports that rest on a state of the purchase.
