@@ -8,8 +8,11 @@
 //! An event is answered after it is kept and all that is due of its payments is recorded. Whatever fails before that
 //! is an error, and Stripe delivers the event again. Nothing is half: taking in changes nothing the second time, and
 //! what is due is found anew from what was told and what is recorded. Nothing is locked while a payment is settled.
-//! Two who settle the same payment can each act on what the other does not know yet, but each of them looks again
-//! after it has recorded something, until nothing is due.
+//! Of two who settle the same payment, the later one is refused, since what it has found due rests on a state of the
+//! purchase that is no more, and looks again.
+//!
+//! People who were erased are named by nothing that is kept here, whatever comes later: their erasure and the taking in
+//! of an event lock the users whom it names.
 
 mod intake;
 mod provider;
@@ -32,7 +35,7 @@ use crate::engine::query::QueryError;
 use crate::engine::{Engine, Environment, Failure};
 use crate::metrics::{OfWebhook, PaymentMetrics};
 use crate::store::{Actor, Database, Door, StoreError};
-use stripe::event::Fact;
+use stripe::event::{Fact, Unread, identify};
 use stripe::signature::{TOLERANCE_SECONDS, verify};
 
 use provider::Provider;
@@ -151,6 +154,9 @@ impl Payments {
     ) -> (&'static str, Result<&'static str, WebhookError>) {
         let event = match self.read(signature, body) {
             Ok(event) => event,
+            Err(WebhookError::Malformed(malformed)) => {
+                return self.keep_malformed(malformed, body).await;
+            }
             Err(error) => return (OTHER, Err(error)),
         };
         let event_type = counted_type(&event.event_type);
@@ -168,6 +174,27 @@ impl Payments {
         let now_seconds = (self.0.environment.now)().0.div_euclid(1_000_000);
         verify(signature, body, &self.0.secrets, now_seconds, TOLERANCE_SECONDS)?;
         Ok(stripe::event::parse(body)?)
+    }
+
+    /// Keeps a signed body that cannot be read, if it has an id, so that somebody can find out what it says.
+    async fn keep_malformed(
+        &self,
+        malformed: Malformed,
+        body: &[u8],
+    ) -> (&'static str, Result<&'static str, WebhookError>) {
+        let Some(unread) = identify(body) else { return (OTHER, Err(malformed.into())) };
+        let Unread { event_id, event_type, .. } = &unread;
+        tracing::warn!(event_id, event_type, %malformed, "an event of Stripe cannot be read");
+        let kept = async {
+            let _turn = self.turn().await?;
+            self.keep_unread(&unread, &String::from_utf8_lossy(body)).await
+        };
+        // If it is not kept now, it will be when Stripe delivers it again.
+        let error = match kept.await {
+            Ok(()) => malformed.into(),
+            Err(error) => error.into(),
+        };
+        (counted_type(event_type), Err(error))
     }
 
     async fn take_in(&self, event: &Event, body: &str) -> Result<&'static str, PaymentError> {
@@ -192,15 +219,16 @@ impl Payments {
         }
     }
 
-    /// Opens a session of Checkout.
+    /// Opens a session of Checkout for a caller, who has few calls at a time.
     ///
     /// # Errors
     /// [`ProviderError`] if there is none.
     pub async fn open_session(
         &self,
+        caller: &str,
         new: &NewSession<'_>,
     ) -> Result<CheckoutSession, ProviderError> {
-        self.0.provider.open_session(new).await
+        self.0.provider.open_session(caller, new).await
     }
 
     /// Whether there is a key for calling Stripe.
