@@ -190,7 +190,7 @@ impl Payments {
             self.keep_unread(&unread, &String::from_utf8_lossy(body)).await
         };
         // If it is not kept now, it will be when Stripe delivers it again.
-        let error = match kept.await {
+        let error: WebhookError = match kept.await {
             Ok(()) => malformed.into(),
             Err(error) => error.into(),
         };
