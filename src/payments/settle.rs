@@ -8,8 +8,8 @@ use crate::store::stripe::{self as store, Noted, Standing};
 use crate::store::{Actor, Door, in_time};
 use domain::currency::decimals;
 use domain::decide::{
-    CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase, Report,
-    ReportPayment,
+    CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase,
+    Report, ReportPayment,
 };
 use domain::money::MAX_AMOUNT_MINOR;
 use domain::{
@@ -143,8 +143,11 @@ impl Payments {
             return Ok(Submitted::Refused(Vec::new()));
         }
         let is_only = reports.len() == 1;
-        let together =
-            ReportPayment { purchase_id: purchase_id.clone(), known_sequence, reports: reports.clone() };
+        let together = ReportPayment {
+            purchase_id: purchase_id.clone(),
+            known_sequence,
+            reports: reports.clone(),
+        };
         match self.report(together, by).await? {
             Ok(committed) if committed.events.is_empty() => {
                 return Ok(Submitted::Refused(Vec::new()));
@@ -262,14 +265,12 @@ impl Payments {
                 refund_id: refund(refund_id)?,
                 own_programs: None,
             }),
-            Step::OpenDispute { dispute_id, amount_minor } => {
-                Report::DisputeOpened(OpenDispute {
-                    purchase_id,
-                    dispute_id: dispute(dispute_id)?,
-                    amount: price(*amount_minor),
-                    own_programs: None,
-                })
-            }
+            Step::OpenDispute { dispute_id, amount_minor } => Report::DisputeOpened(OpenDispute {
+                purchase_id,
+                dispute_id: dispute(dispute_id)?,
+                amount: price(*amount_minor),
+                own_programs: None,
+            }),
             Step::CloseDispute { dispute_id, outcome } => Report::DisputeClosed(CloseDispute {
                 purchase_id,
                 dispute_id: dispute(dispute_id)?,

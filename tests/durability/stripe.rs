@@ -1,12 +1,13 @@
 //! Webhooks of Stripe on two servers: in any order, repeated, at once, and through a kill.
 
 use contract::pb::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use testing::stripe_events::{
     Payment, deliver_until_taken, serve_with_endpoint, server_with_endpoint,
 };
 use testing::{Client, Server, ServerOptions, TestDatabase, at_once};
+use tributary::store::stripe::{Noted, Standing, note_standing};
 
 const LINES: &str = "multi-level-commission";
 
@@ -160,5 +161,29 @@ async fn what_a_killed_server_did_not_answer_is_delivered_again_and_ends_the_sam
         assert_eq!(comes_to(&client, payment).await, first, "{}", payment.id());
     }
     database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_found_of_an_older_state_is_not_noted_over_what_is_newer() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let insert = "insert into stripe_payments (payment_id, state) values ('pi_1', '{}')";
+    sqlx::query(insert).execute(&database.pool).await.unwrap();
+    let note = async |version: i64, sequence: i64, parked: Option<Value>| {
+        let standing = Standing { version, sequence, parked, ..Standing::default() };
+        note_standing(&database.pool, "pi_1", &standing).await.unwrap()
+    };
+    let refused = || Some(json!(["refused"]));
+    let waiting = "select count(*) from stripe_payments where parked is not null";
+    assert_eq!(note(1, 3, None).await, Noted::Noted);
+    // Refused when the purchase stood otherwise, and heard of late.
+    assert_eq!(note(1, 2, refused()).await, Noted::Outdated);
+    assert_eq!(note(0, 4, refused()).await, Noted::Outdated);
+    assert_eq!(database.count(waiting).await, 0);
+    assert_eq!(note(1, 3, refused()).await, Noted::Noted);
+    assert_eq!(database.count(waiting).await, 1);
+    assert_eq!(note(1, 4, None).await, Noted::Noted);
+    assert_eq!(database.count(waiting).await, 0);
     server.stop().await;
 }

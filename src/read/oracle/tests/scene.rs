@@ -222,7 +222,11 @@ impl Scene {
         let mut reports = vec![Report::Recorded(record("USD", id, buyer, amount_minor))];
         reports.extend(back);
         let purchase_id = purchase(id);
-        self.tell(&Command::ReportPayment(ReportPayment { purchase_id, known_sequence: 0, reports }))
+        self.tell(&Command::ReportPayment(ReportPayment {
+            purchase_id,
+            known_sequence: 0,
+            reports,
+        }))
     }
 
     pub(super) fn make_up(&mut self, id: &str) -> bool {

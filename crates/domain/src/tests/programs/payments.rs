@@ -2,8 +2,8 @@
 
 use super::multi_level_commission;
 use crate::decide::{
-    CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase, Report,
-    ReportPayment,
+    CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase,
+    Report, ReportPayment,
 };
 use crate::tests::scene::{Scene, user};
 use crate::{
