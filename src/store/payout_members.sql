@@ -1,6 +1,7 @@
 -- Participants of a program with what was available to each as of a position, and whether they have a line of a payout:
--- $1 program, $2 after this user, $3 position, $4 limit, $5 payout as `program/payout`. From stream to stream, so that the
--- events in between are not read. `0` follows `/`.
+-- $1 program, $2 after this user, $3 position, $4 limit, $5 payout as `program/payout`. From stream to stream;
+-- index entries of other streams of the program that lie in between, as of lines of earlier payouts, are stepped over one
+-- by one. `0` follows `/`.
 with recursive member (aggregate_id, number) as (
     (
         select aggregate_id, 1::bigint from events
