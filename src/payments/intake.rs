@@ -121,7 +121,9 @@ impl Payments {
     ) -> Result<bool, PaymentError> {
         let change = |payment: &mut Payment| {
             payment.attach(buyer.as_str());
-            issue_ids.iter().for_each(|issue_id| payment.acknowledge(issue_id));
+            for issue_id in issue_ids {
+                payment.acknowledge(issue_id);
+            }
         };
         self.change(payment_id, change).await
     }
