@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 
 use super::settle::RULES;
 use super::{PaymentError, Payments};
+use crate::hang;
 use crate::store::stripe::{self as store, KeptEvent};
 use crate::store::{StoreError, in_time};
 use domain::UserId;
@@ -88,6 +89,7 @@ impl Payments {
         let kept = async {
             let mut transaction = self.0.database.pool().begin().await?;
             let payment_ids = join(&mut transaction, event, body).await?;
+            hang::point("stripe.keeping");
             transaction.commit().await?;
             Ok(payment_ids)
         };

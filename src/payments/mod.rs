@@ -28,11 +28,14 @@ use tokio::time::timeout;
 pub use provider::{ApiUrl, CheckoutSession, NewSession, ProviderError, SecretKey, post};
 pub use reasons::{Reason, paid, reasons_of, words};
 pub use settle::Settled;
+#[cfg(test)]
+pub(crate) use settle::{due, recorded};
 pub use stripe::event::{Event, Malformed};
 pub use stripe::signature::{Secret, SignatureFault};
 
 use crate::engine::query::QueryError;
 use crate::engine::{Engine, Environment, Failure};
+use crate::hang;
 use crate::metrics::{OfWebhook, PaymentMetrics};
 use crate::store::{Actor, Database, Door, StoreError};
 use stripe::event::{Fact, Unread, identify};
@@ -200,6 +203,7 @@ impl Payments {
     async fn take_in(&self, event: &Event, body: &str) -> Result<&'static str, PaymentError> {
         let _turn = self.turn().await?;
         let payment_ids = self.keep(event, body).await?;
+        hang::point("stripe.kept");
         if payment_ids.is_empty() {
             return Ok("waiting");
         }

@@ -4,6 +4,7 @@ use super::reasons::{Reason, kept};
 use super::{PaymentError, Payments, intake};
 use crate::engine::query::query;
 use crate::engine::{Committed, Failure, Submission};
+use crate::hang;
 use crate::store::stripe::{self as store, Noted, Standing};
 use crate::store::{Actor, Door, in_time};
 use domain::currency::decimals;
@@ -17,8 +18,8 @@ use domain::{
     Timestamp, UserId, load,
 };
 use stripe::payment::{
-    Desired, DisputeState as ToldState, Money, Outcome, Recorded, RecordedDispute, RecordedRefund,
-    Rules, Step,
+    Desired, DisputeState as ToldState, Money, Outcome, Payment, Recorded, RecordedDispute,
+    RecordedRefund, Rules, Step,
 };
 
 /// How often a payment is looked at again because somebody else has changed it.
@@ -43,11 +44,10 @@ struct InLog {
     sequence: i64,
 }
 
-/// What is due, in the words of the domain, and what of it cannot be recorded.
-#[derive(Default)]
-struct Due {
-    reports: Vec<Report>,
-    unusable: Vec<Reason>,
+/// What is due, in the words of the domain, and what waits.
+pub(crate) struct Due {
+    pub(crate) reports: Vec<Report>,
+    pub(crate) waiting: Vec<Reason>,
 }
 
 /// What became of reports.
@@ -81,11 +81,9 @@ impl Payments {
             let version = known.version;
             let payment = intake::read(Some(known), payment_id)?;
             let named = intake::named_by(&payment);
-            let desired = payment.desired(&RULES);
             let InLog { recorded, sequence } = self.in_log(payment_id).await?;
-            let plan = desired.plan(recorded.as_ref());
-            let currency_code = currency_of(recorded.as_ref(), &desired);
-            let Due { reports, unusable } = self.due(payment_id, &plan.steps, currency_code);
+            let now = (self.0.environment.now)();
+            let Due { reports, waiting } = due(&payment, recorded.as_ref(), now);
             let submitted = self.submit(payment_id, sequence, reports, (actor, door)).await?;
             let refused = match submitted {
                 Submitted::Moved { position } => {
@@ -94,8 +92,7 @@ impl Payments {
                 }
                 Submitted::Refused(refused) => refused,
             };
-            let told = plan.parked.into_iter().map(Reason::Told);
-            let parked: Vec<Reason> = told.chain(unusable).chain(refused).collect();
+            let parked: Vec<Reason> = waiting.into_iter().chain(refused).collect();
             let buyer = buyer_of(recorded.as_ref(), &named);
             let standing = Standing {
                 version,
@@ -104,6 +101,7 @@ impl Payments {
                 named: &named,
                 parked: kept(&parked),
             };
+            hang::point("stripe.noting");
             match in_time(store::note_standing(pool, payment_id, &standing)).await? {
                 Noted::Noted => {
                     let recorded_user_id = buyer.filter(|_| recorded.is_some());
@@ -202,86 +200,89 @@ impl Payments {
             Err(failure) => Err(failure.into()),
         }
     }
+}
 
-    /// What of these steps can be recorded. Without the purchase there is nothing that the rest could be of.
-    fn due(&self, payment_id: &str, steps: &[Step], currency_code: &str) -> Due {
-        let mut due = Due::default();
-        for step in steps {
-            match self.report_of(payment_id, step, currency_code) {
-                Ok(report) => due.reports.push(report),
-                Err(reason) => {
-                    due.unusable.push(reason);
-                    if matches!(step, Step::Record(_)) {
-                        break;
-                    }
+/// What is due of a payment, given what is recorded of it.
+pub(crate) fn due(payment: &Payment, recorded: Option<&Recorded>, now: Timestamp) -> Due {
+    let desired = payment.desired(&RULES);
+    let plan = desired.plan(recorded);
+    let told = plan.parked.into_iter().map(Reason::Told);
+    let mut due = Due { reports: Vec::new(), waiting: told.collect() };
+    let currency_code = currency_of(recorded, &desired);
+    for step in &plan.steps {
+        match report_of(payment.intent_id(), step, currency_code, now) {
+            Ok(report) => due.reports.push(report),
+            Err(reason) => {
+                due.waiting.push(reason);
+                // Without the purchase there is nothing that the rest could be of.
+                if matches!(step, Step::Record(_)) {
+                    break;
                 }
             }
         }
-        due
     }
+    due
+}
 
-    fn report_of(
-        &self,
-        payment_id: &str,
-        step: &Step,
-        currency_code: &str,
-    ) -> Result<Report, Reason> {
-        let unusable = |object_id: &str| Reason::UnusableId { object_id: object_id.into() };
-        let purchase_id = PurchaseId::parse(payment_id).map_err(|_| unusable(payment_id))?;
-        let refund = |id: &str| RefundId::parse(id).map_err(|_| unusable(id));
-        let dispute = |id: &str| DisputeId::parse(id).map_err(|_| unusable(id));
-        let price =
-            |amount_minor| Some(Price { amount_minor, currency_code: currency_code.into() });
-        Ok(match step {
-            Step::Record(desired) => {
-                let buyer = UserId::parse(&desired.buyer_user_id);
-                // A clock of Stripe may be a little ahead.
-                let now = (self.0.environment.now)();
-                let time = Timestamp(desired.time_seconds.saturating_mul(1_000_000)).min(now);
-                if desired.paid.amount_minor > MAX_AMOUNT_MINOR {
-                    let refusal = format!("more than {MAX_AMOUNT_MINOR} minor units were paid");
-                    return Err(Reason::Refused { refusal });
-                }
-                Report::Recorded(RecordPurchase {
-                    purchase_id,
-                    buyer_user_id: buyer.map_err(|_| unusable(&desired.buyer_user_id))?,
-                    amount_minor: desired.paid.amount_minor,
-                    currency_code: desired.paid.currency_code.clone(),
-                    purchase_time: Some(time),
-                    program_ids: None,
-                    fingerprint_key: None,
-                })
+fn report_of(
+    payment_id: &str,
+    step: &Step,
+    currency_code: &str,
+    now: Timestamp,
+) -> Result<Report, Reason> {
+    let unusable = |object_id: &str| Reason::UnusableId { object_id: object_id.into() };
+    let purchase_id = PurchaseId::parse(payment_id).map_err(|_| unusable(payment_id))?;
+    let refund = |id: &str| RefundId::parse(id).map_err(|_| unusable(id));
+    let dispute = |id: &str| DisputeId::parse(id).map_err(|_| unusable(id));
+    let price = |amount_minor| Some(Price { amount_minor, currency_code: currency_code.into() });
+    Ok(match step {
+        Step::Record(desired) => {
+            let buyer = UserId::parse(&desired.buyer_user_id);
+            // A clock of Stripe may be a little ahead.
+            let time = Timestamp(desired.time_seconds.saturating_mul(1_000_000)).min(now);
+            if desired.paid.amount_minor > MAX_AMOUNT_MINOR {
+                let refusal = format!("more than {MAX_AMOUNT_MINOR} minor units were paid");
+                return Err(Reason::Refused { refusal });
             }
-            Step::Refund { refund_id, amount_minor } => Report::Refunded(RefundPurchase {
+            Report::Recorded(RecordPurchase {
                 purchase_id,
-                refund_id: refund(refund_id)?,
-                amount: price(*amount_minor),
-                is_report: true,
-                reason: None,
-                own_programs: None,
-            }),
-            Step::CancelRefund { refund_id } => Report::RefundCancelled(CancelRefund {
-                purchase_id,
-                refund_id: refund(refund_id)?,
-                own_programs: None,
-            }),
-            Step::OpenDispute { dispute_id, amount_minor } => Report::DisputeOpened(OpenDispute {
-                purchase_id,
-                dispute_id: dispute(dispute_id)?,
-                amount: price(*amount_minor),
-                own_programs: None,
-            }),
-            Step::CloseDispute { dispute_id, outcome } => Report::DisputeClosed(CloseDispute {
-                purchase_id,
-                dispute_id: dispute(dispute_id)?,
-                outcome: match outcome {
-                    Outcome::Won => DisputeOutcome::Won,
-                    Outcome::Lost => DisputeOutcome::Lost,
-                },
-                own_programs: None,
-            }),
-        })
-    }
+                buyer_user_id: buyer.map_err(|_| unusable(&desired.buyer_user_id))?,
+                amount_minor: desired.paid.amount_minor,
+                currency_code: desired.paid.currency_code.clone(),
+                purchase_time: Some(time),
+                program_ids: None,
+                fingerprint_key: None,
+            })
+        }
+        Step::Refund { refund_id, amount_minor } => Report::Refunded(RefundPurchase {
+            purchase_id,
+            refund_id: refund(refund_id)?,
+            amount: price(*amount_minor),
+            is_report: true,
+            reason: None,
+            own_programs: None,
+        }),
+        Step::CancelRefund { refund_id } => Report::RefundCancelled(CancelRefund {
+            purchase_id,
+            refund_id: refund(refund_id)?,
+            own_programs: None,
+        }),
+        Step::OpenDispute { dispute_id, amount_minor } => Report::DisputeOpened(OpenDispute {
+            purchase_id,
+            dispute_id: dispute(dispute_id)?,
+            amount: price(*amount_minor),
+            own_programs: None,
+        }),
+        Step::CloseDispute { dispute_id, outcome } => Report::DisputeClosed(CloseDispute {
+            purchase_id,
+            dispute_id: dispute(dispute_id)?,
+            outcome: match outcome {
+                Outcome::Won => DisputeOutcome::Won,
+                Outcome::Lost => DisputeOutcome::Lost,
+            },
+            own_programs: None,
+        }),
+    })
 }
 
 /// What the crate of Stripe's webhooks does not know itself.
@@ -310,7 +311,7 @@ fn currency_of<'a>(recorded: Option<&'a Recorded>, desired: &'a Desired) -> &'a 
 }
 
 /// What is recorded of a purchase, in the words of the crate of Stripe's webhooks.
-fn recorded(purchase: &Purchase) -> Option<Recorded> {
+pub(crate) fn recorded(purchase: &Purchase) -> Option<Recorded> {
     let of = purchase.recorded()?;
     let money_back = purchase.money_back();
     let refunds = money_back.refunds().iter().map(|refund| RecordedRefund {
