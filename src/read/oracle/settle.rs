@@ -221,7 +221,7 @@ impl Following<'_> {
         if is_first {
             effects.push(world.expect(buyer, "FirstPurchaseFreed", fields.clone()));
         }
-        let converted = world.person(buyer).referral.filter(|tie| tie.is_converted_by_purchase());
+        let converted = world.person(buyer).referral.filter(Tie::is_converted_by_purchase);
         let Some(tie) = converted.filter(|_| self.is_rewarded && !self.another_earns()) else {
             return (effects, None);
         };
@@ -284,7 +284,7 @@ impl Following<'_> {
     fn reinstated(&self) -> Vec<Effect> {
         let (world, buyer) = (self.world, self.buyer());
         let tie = world.person(buyer).referral;
-        let is_converted = tie.is_some_and(|tie| tie.is_converted_by_purchase());
+        let is_converted = tie.as_ref().is_some_and(Tie::is_converted_by_purchase);
         if !(is_converted && self.is_rewarded && self.can_another_earn()) {
             return Vec::new();
         }
