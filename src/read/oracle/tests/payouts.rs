@@ -53,7 +53,8 @@ impl Scene {
 
     fn fail(&mut self, id: &str, name: &str) {
         let user_id = Some(user(name));
-        let fail = FailPayout { payout: payout(id), user_id, reason_code: None };
+        let payout = payout(id);
+        let fail = FailPayout { payout, user_id, reason_code: None, provider_reference: None };
         assert!(self.tell(&Command::FailPayout(fail)));
     }
 
