@@ -270,7 +270,7 @@ pub struct PayoutLine {
     state: PayoutLineState,
     unit: String,
     parts: Vec<PayoutPart>,
-    /// Of the transfer by which it was paid, or that has failed.
+    // Of the transfer by which it was paid, or that has failed.
     provider_reference: Option<ProviderReference>,
     fail_reason_code: Option<String>,
     return_reason_code: Option<String>,
