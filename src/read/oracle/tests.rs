@@ -12,6 +12,7 @@ mod rejections;
 mod scene;
 mod settlements;
 mod standing;
+mod store;
 
 use std::collections::HashMap;
 
