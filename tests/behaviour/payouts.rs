@@ -475,6 +475,7 @@ async fn a_payout_finds_everybody_between_lines_and_redemptions_of_the_same_prog
     let (database, server, client) = scene().await;
     // The stream of this participant has the id of the line of ana's in the payout `may`.
     let twin = RegisterUserRequest {
+        username: "twin".into(),
         email: "twin@mail.example".into(),
         ..sign_up_request(LINES, "may/ana", "")
     };
