@@ -199,8 +199,7 @@ pub async fn last_posting(
         "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 \
          and position <= $3 and payload ? 'posting' order by sequence desc limit 1"
     );
-    let query =
-        sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id).bind(position);
+    let query = sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id).bind(position);
     match fetch(query, executor).await?.pop() {
         Some(event) => event.posting(),
         None => Ok(None),

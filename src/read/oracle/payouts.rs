@@ -98,11 +98,7 @@ fn available(oracle: &Oracle, person: PersonIndex) -> i64 {
 }
 
 /// How what is available to the participant of a line has changed because lots expired earlier in the command.
-fn expired(
-    command: &[(RecordedEvent, AnyEvent)],
-    line: &RecordedEvent,
-    id: &PayoutLineId,
-) -> i64 {
+fn expired(command: &[(RecordedEvent, AnyEvent)], line: &RecordedEvent, id: &PayoutLineId) -> i64 {
     let participant = id.participant().to_string();
     let before = command.iter().filter(|(event, _)| {
         event.stream.kind == Kind::Participant

@@ -219,8 +219,8 @@ pub(super) fn fail(work: &mut dyn Work, input: &FailPayout) -> Result<(), Halt> 
         }
         return fail_line(work, &line_id, reason_code.clone(), provider_reference.clone());
     }
-    let is_same = payout.reason_code() == reason_code.as_deref()
-        && payout.provider_reference() == reference;
+    let is_same =
+        payout.reason_code() == reason_code.as_deref() && payout.provider_reference() == reference;
     match payout.state() {
         PayoutState::Open => {
             let (reason_code, provider_reference) =
