@@ -125,6 +125,7 @@ async fn fail(client: &Client, payout_id: &str, user_id: &str) -> Result<(), Sta
         payout_id: payout_id.into(),
         user_id: user_id.into(),
         reason_code: "account_closed".into(),
+        provider_reference: "po_failed".into(),
         ..Default::default()
     };
     client.payouts().fail_payout(client.request(message)).await.map(drop)
@@ -240,6 +241,15 @@ async fn a_whole_payout_is_confirmed_or_failed_line_by_line_and_the_next_pays_wh
     fail(&client, "may", "").await.unwrap();
     let failed = becomes(&client, "may", PayoutState::Failed).await;
     assert_eq!((failed.failed.unwrap().count, &*failed.reason_code), (2, "account_closed"));
+    assert_eq!(failed.provider_reference, "po_failed");
+    let of_lines = ListPayoutLinesRequest {
+        payout_id: "may".into(),
+        state: PayoutLineState::Failed.into(),
+        ..Default::default()
+    };
+    let of_lines = lines(&client, of_lines).await;
+    assert!(of_lines.iter().all(|line| line.provider_reference == "po_failed"), "{of_lines:?}");
+    assert_eq!(of_lines.len(), 2);
     assert_eq!(balances(&client, "ana").await, (5_000, 0, 0));
     let whole = |answer| refused::<()>(answer, Code::FailedPrecondition, "PAYOUT_DECIDED");
     whole(confirm(&client, "may", "", "").await.map(drop));
@@ -440,13 +450,58 @@ async fn a_statement_has_the_entries_of_a_month_between_what_was_before_and_afte
     assert_eq!((minor(&opening.available), minor(&opening.adjusted)), (0, 0));
     assert_eq!((minor(&closing.available), minor(&closing.paid)), (0, 5_000));
     let first = statement(this.clone(), 2, String::new()).await.unwrap();
-    let rest = statement(this, 2, first.next_page_token.clone()).await.unwrap();
+    // What happens between two pages is in neither.
+    adjust(&client, "ana", 250).await;
+    let rest = statement(this.clone(), 2, first.next_page_token.clone()).await.unwrap();
     assert_eq!((first.entries.len(), rest.entries.len()), (2, 1));
+    assert_eq!((rest.position, &rest.closing), (first.position, &first.closing));
     assert_eq!([first.entries, rest.entries].concat(), whole.entries);
+    let anew = statement(this.clone(), 0, String::new()).await.unwrap();
+    assert_eq!(anew.entries[1..], whole.entries);
+    assert_eq!(minor(&anew.closing.unwrap().available), 250);
+    assert!(anew.position > first.position);
+    let of_another = statement(month(now.year() - 1, 1), 2, first.next_page_token).await;
+    refused(of_another, Code::InvalidArgument, "INVALID_FIELD");
     let later = statement(month(now.year() + 1, 1), 0, String::new()).await.unwrap();
     assert!(later.entries.is_empty());
     assert_eq!(minor(&later.opening.unwrap().paid), 5_000);
     let wrong = statement("2026-13".into(), 0, String::new()).await;
     refused(wrong, Code::InvalidArgument, "INVALID_FIELD");
     server.stop().await;
+}
+
+#[tokio::test]
+async fn a_payout_finds_everybody_between_lines_and_redemptions_of_the_same_program() {
+    let (database, server, client) = scene().await;
+    // The stream of this participant has the id of the line of ana's in the payout `may`.
+    let twin = RegisterUserRequest {
+        username: "twin".into(),
+        email: "twin@mail.example".into(),
+        ..sign_up_request(LINES, "may/ana", "")
+    };
+    client.register(twin).await.unwrap();
+    adjust(&client, "may/ana", 300).await;
+    set_method(&client, "may/ana", "twin").await.unwrap();
+    for payout_id in ["may", "june"] {
+        create(&client, payout_id, 1).await.unwrap();
+        becomes(&client, payout_id, PayoutState::Open).await;
+        let list = ListPayoutLinesRequest { payout_id: payout_id.into(), ..Default::default() };
+        let found = lines(&client, list).await;
+        let found: Vec<_> = found.iter().map(|line| (&*line.user_id, line.state())).collect();
+        let (reserved, skipped) = (PayoutLineState::Reserved, PayoutLineState::Skipped);
+        assert_eq!(
+            found,
+            [
+                ("ana", reserved),
+                ("ben", reserved),
+                ("dan", skipped),
+                ("eve", skipped),
+                ("may/ana", reserved),
+            ]
+        );
+        fail(&client, payout_id, "").await.unwrap();
+        becomes(&client, payout_id, PayoutState::Failed).await;
+    }
+    server.stop().await;
+    database.check().await;
 }

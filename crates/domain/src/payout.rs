@@ -91,6 +91,9 @@ pub struct PayoutFailureStarted {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason_code: Option<String>,
+    /// What the provider calls the transfer that has failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub provider_reference: Option<ProviderReference>,
 }
 
 /// No line is reserved any more.
@@ -201,7 +204,7 @@ impl Payout {
         self.total_minor
     }
 
-    /// What the provider calls the transfer, if the payout was confirmed as a whole.
+    /// What the provider calls the transfer, if the payout was confirmed or has failed as a whole.
     #[must_use]
     pub fn provider_reference(&self) -> Option<&ProviderReference> {
         self.provider_reference.as_ref()
@@ -262,6 +265,7 @@ impl Aggregate for Payout {
             }
             PayoutEvent::PayoutFailureStarted(started) => {
                 self.reason_code = started.reason_code;
+                self.provider_reference = started.provider_reference;
                 self.state = PayoutState::Failing;
             }
             PayoutEvent::PayoutCompleted(_) => {

@@ -182,7 +182,7 @@ impl Oracle {
             AnyEvent::StoreItem(fact) => store::sort_item(self, event, fact),
             AnyEvent::Redemption(fact) => store::sort(self, event, fact, judgement),
             AnyEvent::Payout(fact) => payouts::sort_payout(self, event, fact),
-            AnyEvent::PayoutLine(fact) => payouts::sort_line(self, event, fact, judgement),
+            AnyEvent::PayoutLine(fact) => payouts::sort_line(self, event, fact, judgement, command),
             // Who may call has no consequences, nor that a sign-up or an item was counted, nor which payout collects; work
             // that is done again does what it would have done the first time.
             AnyEvent::ApiKey(_)

@@ -2,9 +2,13 @@
 //! made, and each step of a line moves as much on the participant's stream.
 
 use domain::currency::is_currency;
-use domain::{Bucket, PayoutEvent, PayoutLineEvent, PayoutLineId, PayoutLineReserved};
+use domain::{
+    AnyEvent, Bucket, Kind, ParticipantEvent, PayoutEvent, PayoutLineEvent, PayoutLineId,
+    PayoutLineReserved,
+};
 
 use super::fields::{forfeit_fields, payout_fields};
+use super::world::PersonIndex;
 use super::{Judgement, Oracle, RecordedEvent};
 
 /// Takes in what happens to a payout as a whole.
@@ -35,6 +39,7 @@ pub(super) fn sort_line(
     event: &RecordedEvent,
     fact: &PayoutLineEvent,
     judgement: &mut Judgement,
+    command: &[(RecordedEvent, AnyEvent)],
 ) {
     let Some(id) = PayoutLineId::parse(&event.stream.id) else {
         oracle.unless(false, event, || "expected the id of a line, found another".into());
@@ -42,12 +47,7 @@ pub(super) fn sort_line(
     };
     let person = oracle.world.person_index(id.payout.program_id.as_str(), id.user_id.as_str());
     let of_person = oracle.world.person(person);
-    let available: i64 = of_person
-        .parts
-        .iter()
-        .filter(|(bucket, _)| *bucket == Bucket::Available)
-        .map(|(_, amount)| *amount)
-        .sum();
+    let available = available(oracle, person) + expired(command, event, &id);
     let is_inactive = of_person.is_inactive;
     let is_erased = oracle.world.user(of_person.user).is_erased;
     let version = oracle.world.current_version(of_person.program);
@@ -71,12 +71,48 @@ pub(super) fn sort_line(
     };
     let fields = payout_fields(id.payout.payout_id.as_str(), amount_minor, kind, &unit, bucket);
     judgement.expected.push(oracle.world.expect(person, name, fields));
-    // What becomes available to somebody who was erased is forfeited.
     let given = if bucket.ends_with("Available") { amount_minor } else { 0 };
-    if is_erased && given != 0 && available + given > 0 {
-        let fields = forfeit_fields(Bucket::Available, available + given, Some(&unit));
+    expect_forfeit(oracle, person, given, &unit, judgement);
+}
+
+/// What becomes available to somebody who was erased is forfeited.
+pub(super) fn expect_forfeit(
+    oracle: &Oracle,
+    person: PersonIndex,
+    given: i64,
+    unit: &str,
+    judgement: &mut Judgement,
+) {
+    let is_erased = oracle.world.user(oracle.world.person(person).user).is_erased;
+    let left = available(oracle, person) + given;
+    if is_erased && given != 0 && left > 0 {
+        let fields = forfeit_fields(Bucket::Available, left, Some(unit));
         judgement.expected.push(oracle.world.expect(person, "BalanceForfeited", fields));
     }
+}
+
+/// What was available to a participant before the command.
+fn available(oracle: &Oracle, person: PersonIndex) -> i64 {
+    let parts = oracle.world.person(person).parts.iter();
+    parts.filter(|(bucket, _)| *bucket == Bucket::Available).map(|(_, amount)| *amount).sum()
+}
+
+/// How what is available to the participant of a line has changed because lots expired earlier in the command.
+fn expired(command: &[(RecordedEvent, AnyEvent)], line: &RecordedEvent, id: &PayoutLineId) -> i64 {
+    let participant = id.participant().to_string();
+    let before = command.iter().filter(|(event, _)| {
+        event.stream.kind == Kind::Participant
+            && *event.stream.id == *participant
+            && event.position < line.position
+    });
+    before
+        .filter_map(|(_, fact)| match fact {
+            AnyEvent::Participant(ParticipantEvent::BalanceExpired(expired)) => {
+                Some(expired.posting.amount)
+            }
+            _ => None,
+        })
+        .sum()
 }
 
 fn check_reserved(

@@ -13,6 +13,7 @@ mod rejections;
 mod scene;
 mod settlements;
 mod standing;
+mod store;
 
 use std::collections::HashMap;
 

@@ -43,6 +43,8 @@ pub struct FailPayout {
     /// Whose line; `None` for all that are reserved.
     pub user_id: Option<UserId>,
     pub reason_code: Option<String>,
+    /// What the provider calls the transfer that has failed.
+    pub provider_reference: Option<ProviderReference>,
 }
 
 /// An operator says that a transfer came back.
@@ -206,19 +208,24 @@ pub(super) fn carry_out_confirmation(
 
 /// Fails a line, or begins to fail all of them.
 pub(super) fn fail(work: &mut dyn Work, input: &FailPayout) -> Result<(), Halt> {
-    let FailPayout { payout: key, user_id, reason_code } = input;
+    let FailPayout { payout: key, user_id, reason_code, provider_reference } = input;
+    let reference = provider_reference.as_ref();
     let payout = existing_payout(work, key)?;
     if let Some(user_id) = user_id {
         let line_id = PayoutLineId { payout: key.clone(), user_id: user_id.clone() };
-        if existing_line(work, &line_id)?.has_failed_for(reason_code.as_deref()) {
+        let line = existing_line(work, &line_id)?;
+        if line.has_failed_for(reason_code.as_deref(), reference) {
             return Err(done_before::<PayoutLine>(&line_id, "PayoutLineFailed"));
         }
-        return fail_line(work, &line_id, reason_code.clone());
+        return fail_line(work, &line_id, reason_code.clone(), provider_reference.clone());
     }
-    let is_same = payout.reason_code() == reason_code.as_deref();
+    let is_same =
+        payout.reason_code() == reason_code.as_deref() && payout.provider_reference() == reference;
     match payout.state() {
         PayoutState::Open => {
-            let fail = PayoutFailureStarted { reason_code: reason_code.clone() };
+            let (reason_code, provider_reference) =
+                (reason_code.clone(), provider_reference.clone());
+            let fail = PayoutFailureStarted { reason_code, provider_reference };
             tell::<Payout>(work, key, PayoutCommand::Fail(fail)).map(drop)
         }
         PayoutState::Failing | PayoutState::Failed if is_same => {

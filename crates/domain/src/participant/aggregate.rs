@@ -108,7 +108,11 @@ impl Aggregate for Participant {
                 return Ok(());
             }
             ParticipantCommand::Return(back) => {
+                let (user_id, unit) = (back.user_id.clone(), back.unit.clone());
                 self.write_all(self.give_back(*back)?, sink).await;
+                if self.erased {
+                    self.write_forfeits(&user_id, &unit, sink).await?;
+                }
                 return Ok(());
             }
             ParticipantCommand::Deactivate => ParticipantDeactivated {}.into(),

@@ -65,7 +65,8 @@ impl Scene {
 
     fn fail(&mut self, id: &str, name: &str) {
         let user_id = Some(user(name));
-        let fail = FailPayout { payout: payout(id), user_id, reason_code: None };
+        let payout = payout(id);
+        let fail = FailPayout { payout, user_id, reason_code: None, provider_reference: None };
         assert!(self.tell(&Command::FailPayout(fail)));
     }
 
@@ -208,4 +209,19 @@ fn nobody_is_paid_who_could_not_be_and_what_comes_back_to_the_erased_is_forfeite
     scene.send_back("may", "bob");
     is_right(&scene);
     is_found(&without_type(&scene.memory.log, "BalanceForfeited"), "expected BalanceForfeited");
+}
+
+#[test]
+fn lots_that_are_over_may_expire_in_the_command_that_makes_the_line() {
+    let mut scene = shares();
+    scene.create("may");
+    scene.days_pass(60);
+    scene.collect("may", "bob", 150);
+    scene.end_collection("may", 1, 50, 0);
+    assert!(scene.memory.log.iter().any(|event| &*event.event_type == "BalanceExpired"));
+    is_right(&scene);
+    let log = &scene.memory.log;
+    let more = with(log, "PayoutLineReserved", "/amount_minor", &json!(51));
+    is_found(&more, "expected 50 to be reserved");
+    is_found(&without_type(log, "BalanceExpired"), "expected 150 to be reserved");
 }

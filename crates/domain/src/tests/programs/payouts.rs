@@ -150,9 +150,19 @@ impl Scene {
     }
 
     fn fail(&mut self, id: &str, name: Option<&str>) -> Result<(), Halt> {
+        self.fail_as(id, name, None)
+    }
+
+    fn fail_as(
+        &mut self,
+        id: &str,
+        name: Option<&str>,
+        provider_reference: Option<ProviderReference>,
+    ) -> Result<(), Halt> {
         let (payout, user_id) = (payout(id), name.map(user));
         let reason_code = Some("account_closed".into());
-        self.tell(&Command::FailPayout(FailPayout { payout, user_id, reason_code }))
+        let fail = FailPayout { payout, user_id, reason_code, provider_reference };
+        self.tell(&Command::FailPayout(fail))
     }
 
     fn send_back(&mut self, id: &str, name: &str) -> Result<(), Halt> {
@@ -509,6 +519,58 @@ fn a_line_takes_the_oldest_lots_and_what_fails_goes_back_to_its_own() {
     assert_eq!((scene.lots("bea"), scene.payout_money("bea")), (vec![], (2_000, 16_000, 0)));
     scene.fail("may", Some("bea")).unwrap();
     assert_eq!((scene.lots("bea"), scene.payout_money("bea")), (before, (18_000, 0, 0)));
+}
+
+#[test]
+fn a_lot_that_is_over_is_not_paid_also_if_nothing_has_let_it_expire() {
+    let mut scene = with_lots();
+    scene.create("may", 1).unwrap();
+    scene.at("2026-05-01T00:00:00Z");
+    let mark = scene.memory.log().len();
+    assert_eq!(scene.collect("may", "bea", 18_000), PayoutLineState::Reserved);
+    let events: Vec<_> = scene.memory.participant_events_since(mark).collect();
+    assert!(matches!(events[0].1, ParticipantEvent::BalanceExpired(_)), "{events:?}");
+    assert_eq!(scene.payout_money("bea"), (0, 8_000, 0));
+    assert_eq!(scene.participant("bea").buckets().expired, 10_000);
+    scene.end_collection("may", 8_000);
+    // What is left must be enough, too.
+    scene.fail("may", Some("bea")).unwrap();
+    scene.create("june", 5_000).unwrap();
+    scene.at("2026-06-01T00:00:00Z");
+    assert_eq!(scene.collect("june", "bea", 8_000), PayoutLineState::Skipped);
+    assert_eq!(scene.payout_money("bea"), (3_000, 0, 0));
+    assert_eq!(scene.participant("bea").buckets().expired, 15_000);
+}
+
+#[test]
+fn what_has_failed_keeps_the_reference_of_the_transfer_whole_or_by_line() {
+    let mut scene = Scene::with_payout("may");
+    let po = |text: &str| Some(reference(text));
+    scene.fail_as("may", Some("ana"), po("po_1")).unwrap();
+    assert!(is_repetition(&scene.fail_as("may", Some("ana"), po("po_1"))));
+    let line_id = line("may", "ana");
+    let state = PayoutLineState::Failed;
+    let decided = refused(Refusal::PayoutLineDecided { line_id, state });
+    assert_eq!(scene.fail_as("may", Some("ana"), po("po_2")), decided);
+    scene.fail_as("may", None, po("batch-7")).unwrap();
+    assert!(is_repetition(&scene.fail_as("may", None, po("batch-7"))));
+    let (payout, state) = (payout("may"), PayoutState::Failing);
+    assert_eq!(scene.fail("may", None), refused(Refusal::PayoutDecided { payout, state }));
+    let mark = scene.memory.log().len();
+    for name in ["ana", "bob"] {
+        scene.tell(&Command::SettlePayoutLine(line("may", name))).unwrap();
+    }
+    let failed: Vec<_> = scene.memory.log()[mark..]
+        .iter()
+        .filter_map(|logged| match &logged.event {
+            crate::AnyEvent::PayoutLine(PayoutLineEvent::PayoutLineFailed(failed)) => {
+                Some((failed.amount_minor, failed.provider_reference.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(failed, [(10_000, po("batch-7"))]);
+    assert!(is_repetition(&scene.fail_as("may", Some("bob"), po("batch-7"))));
 }
 
 #[test]
