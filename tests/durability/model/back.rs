@@ -188,7 +188,19 @@ impl World {
             let settled = (back, at_risk - back);
             let (back_before, pending_before) =
                 std::mem::replace(&mut outcome.credit_back, settled);
-            self.account(program, buyer).change(back_before + pending_before - at_risk);
+            let away = back_before + pending_before;
+            let mut lots = std::mem::take(&mut outcome.credit_lots);
+            let lasting = away - lots.values().sum::<i64>();
+            let now = self.now;
+            let present = self.programs[program].rules().expiry.map(|of| of.lot(now));
+            let account = self.account(program, buyer);
+            if at_risk > away {
+                account.take_credit(at_risk - away, &mut lots);
+            } else {
+                account.return_credit(away - at_risk, lasting, &mut lots, now, present);
+            }
+            let outcomes = &mut self.purchases.get_mut(&id).unwrap().outcomes;
+            outcomes.get_mut(&program).unwrap().credit_lots = lots;
         }
     }
 

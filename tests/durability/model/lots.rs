@@ -40,12 +40,69 @@ impl Account {
         self.take_from_lots(amount, own);
     }
 
-    /// Something that has no lot comes or goes.
+    /// Something that never was in a lot goes: first what does not expire, then the next lots.
+    pub fn take_lasting(&mut self, amount: i64) {
+        self.available -= amount;
+        let excess = self.lots.values().sum::<i64>() - self.available.max(0);
+        self.take_from_lots(excess.max(0), None);
+    }
+
+    /// Something that never was in a lot comes or goes.
     pub fn change(&mut self, amount: i64) {
+        if amount < 0 {
+            self.take_lasting(-amount);
+        } else {
+            self.add(amount, None);
+        }
+    }
+
+    /// An operator takes something away, which is as if it was spent, or gives something for good.
+    pub fn adjust(&mut self, amount: i64) {
         if amount < 0 {
             self.take(-amount, None);
         } else {
             self.add(amount, None);
+        }
+    }
+
+    /// A part of a credit for a purchase goes. What lots lack because of that is noted.
+    pub fn take_credit(&mut self, amount: i64, lacking: &mut BTreeMap<Moment, i64>) {
+        let before = self.lots.clone();
+        self.take_lasting(amount);
+        for (lot, amount) in before {
+            let gone = amount - self.lots.get(&lot).copied().unwrap_or(0);
+            if gone > 0 {
+                *lacking.entry(lot).or_default() += gone;
+            }
+        }
+    }
+
+    /// A part of a credit comes back, of which so much is away apart from what lots lack. It pays the debt first that it
+    /// has left. Then lots get what they lack, the last one first, or the present lot does for one that is over.
+    pub fn return_credit(
+        &mut self,
+        amount: i64,
+        lasting: i64,
+        lacking: &mut BTreeMap<Moment, i64>,
+        now: Moment,
+        present: Option<Moment>,
+    ) {
+        let debt = (-self.available).clamp(0, lasting.min(amount));
+        let mut left = amount - debt;
+        let mut parts: Vec<(Option<Moment>, i64)> = Vec::new();
+        for (lot, lacks) in lacking.iter_mut().rev() {
+            let part = left.min(*lacks);
+            (left, *lacks) = (left - part, *lacks - part);
+            let lot = if *lot > now { Some(*lot) } else { present };
+            match parts.iter_mut().find(|(known, _)| *known == lot) {
+                Some((_, of_lot)) => *of_lot += part,
+                None => parts.push((lot, part)),
+            }
+        }
+        lacking.retain(|_, lacks| *lacks > 0);
+        self.add(debt + left, None);
+        for (lot, part) in parts {
+            self.add(part, lot);
         }
     }
 
@@ -79,7 +136,10 @@ impl World {
         let lot = lasting.or_else(|| expiry.map(|of| of.lot(self.now)));
         let account = self.account(program, after.earner);
         if change < 0 {
-            account.take(-change, before.lot);
+            match before.lot {
+                Some(lot) => account.take(-change, Some(lot)),
+                None => account.take_lasting(-change),
+            }
         } else if change > 0 {
             account.add(change, lot);
             after.lot = lot.or(after.lot);
@@ -93,6 +153,12 @@ impl World {
     /// All lots that end until a moment are over.
     pub fn end_lots(&mut self, until: Moment) {
         let now = self.now;
+        for outcome in self.purchases.values_mut().flat_map(|of| of.outcomes.values_mut()) {
+            let lacking = std::mem::take(&mut outcome.credit_lots);
+            for (lot, amount) in lacking {
+                *outcome.credit_lots.entry(moved(lot, now, until)).or_default() += amount;
+            }
+        }
         let outcomes = self.purchases.values_mut().flat_map(|of| of.outcomes.values_mut());
         let of_purchases = outcomes.flat_map(|of| &mut of.rewards);
         let of_referrals = self.programs.iter_mut().flat_map(|of| &mut of.rewards);

@@ -158,6 +158,8 @@ pub struct Outcome {
     pub credited: bool,
     /// Of the credit: what went back, and what is pending.
     pub credit_back: (i64, i64),
+    /// What of both was taken from lots.
+    pub credit_lots: BTreeMap<Moment, i64>,
     /// Whether it ever converted the referral, and whether the referrer was inactive then.
     pub converted: Option<bool>,
     /// Why it does not qualify.
@@ -505,7 +507,7 @@ impl World {
                 let is_made = amount.abs() <= ADJUSTMENT_LIMIT;
                 of.adjustments.insert((user, id), (amount, is_made));
                 if is_made {
-                    self.account(program, user).change(amount);
+                    self.account(program, user).adjust(amount);
                 }
                 Ok(())
             }
