@@ -45,7 +45,9 @@ impl Stage {
         let rewards = [rate(1, 1_000, None), rate(2, 333, None)];
         let mut scene = Scene::of(&rules(&json!({ "rewards": rewards, "pays_out": true })));
         scene.line(&["ada", "bob", "cid"]);
-        EARNERS.iter().for_each(|name| scene.set_method(name));
+        for name in EARNERS {
+            scene.set_method(name);
+        }
         let (payment, paid) = (Payment::new(INTENT), EARNERS.map(|name| (name, 0)).into());
         Self { scene, payment, paid, payouts: 0 }
     }
@@ -178,7 +180,9 @@ fn go_on(stage: &Stage, left: &[Event], when: When, told: usize, ends: &mut Vec<
 /// Checks that all orders end as the given one does without a payout in between, and what that comes to.
 fn check(events: &[Event], paid: [i64; 2]) {
     let mut in_order = Stage::new();
-    events.iter().for_each(|event| in_order.deliver(event));
+    for event in events {
+        in_order.deliver(event);
+    }
     let expected = in_order.end();
     assert_eq!(expected.map(|buckets| buckets.paid), paid);
     for buckets in expected {
