@@ -69,6 +69,35 @@ async fn what_is_not_signed_by_a_secret_of_the_endpoint_and_lately_is_refused() 
 }
 
 #[tokio::test]
+async fn an_event_is_acknowledged_only_once_it_is_stored_and_its_body_is_kept_as_it_came() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let payment = Payment::new("one", "bea", 200_000);
+    // In another form than ours: the signature is of the bytes.
+    let body = serde_json::to_string_pretty(&payment.session()).unwrap() + "\n ";
+    let secret = Secret::list(WEBHOOK_SECRET);
+    let told = async || {
+        let signature = sign(body.as_bytes(), &secret, now_seconds());
+        post(&server.address, &signature, body.as_bytes()).await.unwrap().status
+    };
+    for table in ["stripe_events", "stripe_payments"] {
+        let rename = |from: &str, to: &str| format!("alter table {from} rename to {to}");
+        sqlx::query(&rename(table, "elsewhere")).execute(&database.pool).await.unwrap();
+        let status = told().await;
+        assert!((500..600).contains(&status), "{table}: {status}");
+        sqlx::query(&rename("elsewhere", table)).execute(&database.pool).await.unwrap();
+    }
+    assert_eq!(told().await, 200);
+    client.purchase("pi_one").await.unwrap();
+    let kept: String = sqlx::query_scalar("select body from stripe_events")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    assert_eq!(kept, body);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn unknown_events_are_acknowledged_and_counted_and_leave_nothing() {
     let database = TestDatabase::new().await;
     let metrics = free_address();

@@ -137,3 +137,18 @@ async fn of_several_who_are_named_an_operator_says_which_and_nothing_waits() {
     database.check().await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_payment_of_somebody_who_signs_up_afterwards_is_recorded_with_the_next_event() {
+    let (database, server, client) = scene(&["ana"]).await;
+    let payment = Payment::new("early", "bea", 200_000);
+    deliver(&server.address, &payment.session()).await;
+    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::UnknownBuyer]);
+    client.sign_up(LINES, "bea", "").await.unwrap();
+    deliver(&server.address, &payment.intent()).await;
+    let purchase = client.purchase("pi_early").await.unwrap().purchase.unwrap();
+    assert_eq!(purchase.buyer_user_id, "bea");
+    assert_eq!(unmatched(&client).await, []);
+    database.check().await;
+    server.stop().await;
+}
