@@ -179,6 +179,8 @@ impl PayoutAudit {
                     format!("its lines are said to come to {collected:?}, but come to {sums:?}")
                 })
             }
+            // A line can be confirmed as soon as it is made.
+            PayoutEvent::PayoutApprovalWaived(_) => None,
             PayoutEvent::PayoutConfirmationStarted(_)
             | PayoutEvent::PayoutFailureStarted(_)
             | PayoutEvent::PayoutCompleted(_) => {

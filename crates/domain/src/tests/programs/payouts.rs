@@ -137,6 +137,7 @@ impl Scene {
             program_ids: None,
             expire_time_us: None,
             creator_user_id: Some(user(creator)),
+            maker: None,
         };
         self.memory.given::<ApiKey>(&key_id, created.into());
         let confirm = ConfirmPayout {
@@ -403,6 +404,43 @@ fn a_line_of_ones_own_waits_also_if_it_is_confirmed_with_a_key_of_ones_own() {
     let mut scene = Scene::with_payout("may");
     scene.confirm_with_key_of("otto", "may", "ana").unwrap();
     assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Paid);
+}
+
+#[test]
+fn lines_that_are_confirmed_one_by_one_count_together_towards_the_limit() {
+    let mut scene = Scene::with_balances();
+    for (name, amount) in [("cy", 2_001), ("otto", 2_000)] {
+        scene.change_by(name, amount);
+        scene.set_method(name);
+    }
+    scene.create("may", 1).unwrap();
+    for (name, amount) in [("ana", 5_000), ("bob", 10_000), ("cy", 2_001), ("otto", 2_000)] {
+        assert_eq!(scene.collect("may", name, amount), PayoutLineState::Reserved);
+    }
+    scene.end_collection("may", 19_001);
+    let waived = |scene: &Scene| scene.memory.state::<Payout>(&payout("may")).waived_minor();
+    scene.confirm_by("olga", "may", Some("ana"), None).unwrap();
+    assert!(is_repetition(&scene.confirm_by("olga", "may", Some("ana"), None)));
+    assert_eq!((scene.line_state("may", "ana"), waived(&scene)), (PayoutLineState::Paid, 5_000));
+    // Each is below the limit and both are above it, whoever confirms.
+    for by in ["olga", "oscar"] {
+        let asked = scene.confirm_by(by, "may", Some("cy"), None);
+        assert!(asked.is_ok() || is_repetition(&asked), "{asked:?}");
+        assert_eq!(scene.line_state("may", "cy"), PayoutLineState::Reserved);
+    }
+    // What comes back was confirmed all the same.
+    scene.send_back("may", "ana").unwrap();
+    scene.approve_by("oscar", approval("may", Some("cy"), 1)).unwrap();
+    assert_eq!((scene.line_state("may", "cy"), waived(&scene)), (PayoutLineState::Paid, 5_000));
+    // What somebody else approved does not count, and the limit is not above itself.
+    scene.confirm_by("olga", "may", Some("otto"), None).unwrap();
+    assert_eq!((scene.line_state("may", "otto"), waived(&scene)), (PayoutLineState::Paid, 7_000));
+    // Each payout has a limit of its own.
+    scene.create("june", 1).unwrap();
+    assert_eq!(scene.collect("june", "ana", 5_000), PayoutLineState::Reserved);
+    scene.end_collection("june", 5_000);
+    scene.confirm_by("olga", "june", Some("ana"), None).unwrap();
+    assert_eq!(scene.line_state("june", "ana"), PayoutLineState::Paid);
 }
 
 #[test]
