@@ -21,6 +21,27 @@ pub struct Account {
     pub expired: i64,
     /// How much of what is available expires, by when it does.
     pub lots: BTreeMap<Moment, i64>,
+    /// Set aside for payouts, and what was paid.
+    pub reserved: i64,
+    pub paid: i64,
+    /// In the store.
+    pub spent: i64,
+}
+
+/// Parts of an amount, each with the lot from which it was taken, if it was from one; in that order.
+pub type Parts = Vec<(Option<Moment>, i64)>;
+
+/// Where these parts go if they come back: each to its own lot or, if that is over, to the present one.
+fn back(parts: &Parts, now: Moment, present: Option<Moment>) -> Parts {
+    let mut back = Parts::new();
+    for (lot, part) in parts {
+        let lot = lot.and_then(|lot| if lot > now { Some(lot) } else { present });
+        match back.iter_mut().find(|(known, _)| *known == lot) {
+            Some((_, of_lot)) => *of_lot += part,
+            None => back.push((lot, *part)),
+        }
+    }
+    back
 }
 
 impl Account {
@@ -89,19 +110,33 @@ impl Account {
     ) {
         let debt = (-self.available).clamp(0, lasting.min(amount));
         let mut left = amount - debt;
-        let mut parts: Vec<(Option<Moment>, i64)> = Vec::new();
+        let mut parts = Parts::new();
         for (lot, lacks) in lacking.iter_mut().rev() {
             let part = left.min(*lacks);
             (left, *lacks) = (left - part, *lacks - part);
-            let lot = if *lot > now { Some(*lot) } else { present };
-            match parts.iter_mut().find(|(known, _)| *known == lot) {
-                Some((_, of_lot)) => *of_lot += part,
-                None => parts.push((lot, part)),
-            }
+            parts.push((Some(*lot), part));
         }
         lacking.retain(|_, lacks| *lacks > 0);
         self.add(debt + left, None);
-        for (lot, part) in parts {
+        self.take_in(&parts, now, present);
+    }
+
+    /// Something is spent: from the next lots first, and from what does not expire last.
+    pub fn spend(&mut self, amount: i64) -> Parts {
+        let before = self.lots.clone();
+        self.take(amount, None);
+        let gone = |(lot, had): (&Moment, &i64)| {
+            (Some(*lot), had - self.lots.get(lot).copied().unwrap_or(0))
+        };
+        let mut parts: Parts = before.iter().map(gone).collect();
+        parts.push((None, amount - parts.iter().map(|(_, part)| part).sum::<i64>()));
+        parts.retain(|(_, part)| *part > 0);
+        parts
+    }
+
+    /// What was spent comes back.
+    pub fn take_in(&mut self, parts: &Parts, now: Moment, present: Option<Moment>) {
+        for (lot, part) in back(parts, now, present) {
             self.add(part, lot);
         }
     }
@@ -146,6 +181,11 @@ impl World {
         }
     }
 
+    /// The lot of what becomes available now, by the rules in force.
+    pub fn present_lot(&self, program: usize) -> Option<Moment> {
+        self.programs[program].rules().expiry.map(|of| of.lot(self.now))
+    }
+
     pub fn account(&mut self, program: usize, user: User) -> &mut Account {
         &mut self.programs[program].member_mut(user).account
     }
@@ -165,8 +205,16 @@ impl World {
         for reward in of_purchases.chain(of_referrals) {
             reward.lot = reward.lot.map(|lot| moved(lot, now, until));
         }
-        for member in self.programs.iter_mut().flat_map(|of| &mut of.members) {
-            member.account.expire(until);
+        for program in &mut self.programs {
+            let lines = program.payouts.values_mut().flat_map(|of| of.lines.values_mut());
+            let of_lines = lines.flat_map(|of| &mut of.parts);
+            let of_store = program.redemptions.values_mut().flat_map(|of| &mut of.parts);
+            for (lot, _) in of_lines.chain(of_store) {
+                *lot = lot.map(|lot| moved(lot, now, until));
+            }
+            for member in &mut program.members {
+                member.account.expire(until);
+            }
         }
     }
 }
