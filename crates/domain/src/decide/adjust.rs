@@ -109,12 +109,12 @@ pub(super) fn approve(work: &mut dyn Work, input: &Approve) -> Result<(), Halt> 
     let not_found = || Refusal::ApprovalNotFound(approval_id.clone());
     let asked = approval.asked().filter(|_| approval.state() != ApprovalState::Waived);
     let asked = asked.cloned().ok_or_else(not_found)?;
-    let (approver, asker) = (answerable(work, by)?, answerable(work, &approval.asked_by())?);
+    let (approver, requester) = (answerable(work, by)?, answerable(work, &approval.asked_by())?);
     let is_own = matches!(
         (&approver, approval_id.user_id()),
         (Answerable::Person(approver), Some(own)) if approver == own
     );
-    if approver == asker || is_own {
+    if approver == requester || is_own {
         return Err(Refusal::SelfApproval(approval_id.clone()).into());
     }
     if approval.state() == ApprovalState::Approved {
