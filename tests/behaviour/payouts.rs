@@ -12,7 +12,7 @@ use testing::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, program, s
 
 const LINES: &str = "multi-level-commission";
 
-fn paying() -> Program {
+pub fn paying() -> Program {
     let json = std::fs::read_to_string(program(LINES)).unwrap();
     Program { pays_out: true, ..parse_program(&json).unwrap() }
 }
@@ -35,7 +35,7 @@ async fn adjust(client: &Client, user_id: &str, minor_units: i64) {
     client.rewards().adjust_balance(client.request(message)).await.unwrap();
 }
 
-async fn set_method(client: &Client, user_id: &str, reference: &str) -> Result<(), Status> {
+pub async fn set_method(client: &Client, user_id: &str, reference: &str) -> Result<(), Status> {
     let message = SetPayoutMethodRequest {
         user_id: user_id.into(),
         kind: "sepa".into(),
@@ -45,7 +45,7 @@ async fn set_method(client: &Client, user_id: &str, reference: &str) -> Result<(
     client.payouts().set_payout_method(client.request(message)).await.map(drop)
 }
 
-async fn create(client: &Client, payout_id: &str, minimum: i64) -> Result<String, Status> {
+pub async fn create(client: &Client, payout_id: &str, minimum: i64) -> Result<String, Status> {
     let message = CreatePayoutRequest {
         program_id: LINES.into(),
         payout_id: payout_id.into(),
@@ -67,7 +67,7 @@ async fn get(client: &Client, payout_id: &str) -> Payout {
 }
 
 /// Waits until a payout is in a state.
-async fn becomes(client: &Client, payout_id: &str, state: PayoutState) -> Payout {
+pub async fn becomes(client: &Client, payout_id: &str, state: PayoutState) -> Payout {
     for _ in 0..600 {
         let payout = get(client, payout_id).await;
         if payout.state() == state {
@@ -103,7 +103,7 @@ async fn export(client: &Client, payout_id: &str) -> String {
     csv
 }
 
-async fn confirm(
+pub async fn confirm(
     client: &Client,
     payout_id: &str,
     user_id: &str,
@@ -141,7 +141,7 @@ async fn send_back(client: &Client, payout_id: &str, user_id: &str) -> Result<()
     client.payouts().return_payout_line(client.request(message)).await.map(drop)
 }
 
-async fn balances(client: &Client, user_id: &str) -> (i64, i64, i64) {
+pub async fn balances(client: &Client, user_id: &str) -> (i64, i64, i64) {
     let message = GetBalancesRequest {
         program_id: LINES.into(),
         user_id: user_id.into(),

@@ -305,6 +305,7 @@ impl Oracle {
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::PurchaseReinstated(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::RewardReversed(_)

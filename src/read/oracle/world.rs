@@ -65,6 +65,11 @@ pub(super) struct Tie {
 }
 
 impl Tie {
+    /// Whether a purchase has converted it, so that it can be undone.
+    pub(super) fn is_converted_by_purchase(&self) -> bool {
+        self.status == ReferralStatus::Converted && !self.converted_by_itself
+    }
+
     /// Whether it was rejected with what it had earned.
     pub(super) fn is_taken_back(&self) -> bool {
         self.status == ReferralStatus::Rejected && self.against.takes_back

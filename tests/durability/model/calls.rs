@@ -114,7 +114,7 @@ pub async fn give_back(
         Command::Refund { id, refund, .. } => {
             let message = RefundPurchaseRequest {
                 purchase_id: run.purchase(*id),
-                refund_id: format!("r{refund}"),
+                refund_id: run.refund(*id, *refund),
                 amount: run.price(*id, amount),
                 ..Default::default()
             };
@@ -130,7 +130,7 @@ pub async fn give_back(
         Command::CancelRefund { id, refund } => {
             let message = CancelRefundRequest {
                 purchase_id: run.purchase(*id),
-                refund_id: format!("r{refund}"),
+                refund_id: run.refund(*id, *refund),
                 ..Default::default()
             };
             let answer = purchases.cancel_refund(client.request(message)).await?.into_inner();
@@ -144,7 +144,7 @@ pub async fn give_back(
         Command::Dispute { id, dispute, .. } => {
             let message = OpenDisputeRequest {
                 purchase_id: run.purchase(*id),
-                dispute_id: format!("d{dispute}"),
+                dispute_id: run.dispute(*id, *dispute),
                 amount: run.price(*id, amount),
                 ..Default::default()
             };
@@ -165,7 +165,7 @@ pub async fn give_back(
             };
             let message = CloseDisputeRequest {
                 purchase_id: run.purchase(*id),
-                dispute_id: format!("d{dispute}"),
+                dispute_id: run.dispute(*id, *dispute),
                 outcome: outcome.into(),
                 ..Default::default()
             };

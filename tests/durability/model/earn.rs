@@ -268,6 +268,7 @@ impl World {
             version,
             credited,
             credit_back: (0, 0),
+            credit_lots: BTreeMap::new(),
             converted: None,
             reason,
             rewards,

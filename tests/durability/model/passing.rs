@@ -7,10 +7,10 @@ use std::time::Duration;
 use testing::Client;
 
 use super::back::Source;
-use super::compare;
 use super::lots::PAST_US;
 use super::rules::Moment;
 use super::run::Run;
+use super::{compare, desk};
 
 /// How long a test waits for that.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -218,6 +218,18 @@ fn participants(run: &Run) -> Vec<String> {
     participants
 }
 
+/// The ids of the lines of payouts.
+fn lines(run: &Run) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (number, program) in run.world.programs.iter().enumerate() {
+        for (payout, of) in &program.payouts {
+            let prefix = format!("{}/{}", run.program(number), desk::payout(*payout));
+            lines.extend(of.lines.keys().map(|user| format!("{prefix}/{}", run.user(*user))));
+        }
+    }
+    lines
+}
+
 /// Moves all times at which hold periods end to before now.
 async fn move_holds(run: &Run) -> sqlx::Result<()> {
     let participants = participants(run);
@@ -258,16 +270,16 @@ async fn move_holds(run: &Run) -> sqlx::Result<()> {
 
 /// Moves the ends of lots until a moment to before now.
 async fn move_lots(run: &Run, until: Moment) -> sqlx::Result<()> {
-    let participants = participants(run);
+    let streams = [participants(run), lines(run)].concat();
     let mut transaction = run.database.begin().await?;
     let ends: Vec<(String, String)> = sqlx::query_as(
         "select distinct 'expire_time_us\": ' || found.lot[1],
              'expire_time_us\": ' || found.lot[1]::bigint - $4
          from events, regexp_matches(payload::text, '\"expire_time_us\": ([0-9]+)', 'g') as found (lot)
-         where aggregate_type = 'Participant' and aggregate_id = any($1)
+         where aggregate_type in ('Participant', 'PayoutLine') and aggregate_id = any($1)
              and found.lot[1]::bigint > $2 and found.lot[1]::bigint <= $3",
     )
-    .bind(&participants)
+    .bind(&streams)
     .bind(run.world.now)
     .bind(until)
     .bind(PAST_US)
@@ -276,10 +288,10 @@ async fn move_lots(run: &Run, until: Moment) -> sqlx::Result<()> {
     for (end, moved) in ends {
         sqlx::query(
             "update events set payload = replace(payload::text, $2, $3)::jsonb
-             where aggregate_type = 'Participant' and aggregate_id = any($1)
+             where aggregate_type in ('Participant', 'PayoutLine') and aggregate_id = any($1)
                  and strpos(payload::text, $2) > 0",
         )
-        .bind(&participants)
+        .bind(&streams)
         .bind(end)
         .bind(moved)
         .execute(&mut *transaction)

@@ -12,8 +12,9 @@ use tonic::{Response, Status};
 
 use super::commands::{Command, Sequence, When};
 use super::rules::{Expiry, Moment, Rules, Zone};
+use super::told::{FIRST_PAYMENT, FIRST_TOTAL};
 use super::world::{Dated, Decision, Job, NOBODY, Refusal, User, World};
-use super::{calls, compare, passing, publish, race};
+use super::{calls, compare, desk, passing, provider, publish, race};
 
 /// A sequence under way.
 #[derive(Clone)]
@@ -31,36 +32,40 @@ pub struct Run {
     /// Before everything.
     long_ago: Timestamp,
     pub database: PgPool,
+    /// Where the servers listen.
+    pub addresses: [String; 2],
+    /// By whom the payments are of which a provider tells, and how much; and when they began.
+    pub payments: Vec<(User, i64)>,
+    pub began_seconds: BTreeMap<usize, i64>,
+}
+
+/// Two servers on one database.
+#[derive(Clone)]
+pub struct Servers {
+    pub clients: [Client; 2],
+    pub addresses: [String; 2],
+    pub database: PgPool,
 }
 
 /// What an answer says about money: by program and user, the change of the balance and of what is pending.
 type Changes = BTreeMap<(usize, User), (i64, i64)>;
 
-pub async fn run(
-    clients: &[Client; 2],
-    database: &PgPool,
-    prefix: String,
-    sequence: &Sequence,
-) -> Result<(), String> {
+pub async fn run(servers: &Servers, prefix: String, sequence: &Sequence) -> Result<(), String> {
     let begin = now();
-    let result = run_all(clients, database, prefix, sequence).await;
+    let result = run_all(servers, prefix, sequence).await;
     // While a month ends, it is not known in which of the two something became available.
     let ends = |moment| Zone::ALL.map(|zone| Expiry { months: 0, zone }.lot(moment));
     if ends(begin) == ends(now()) { result } else { Ok(()) }
 }
 
 /// The present moment.
-fn now() -> Moment {
+pub fn now() -> Moment {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
     i64::try_from(now.as_micros()).unwrap()
 }
 
-async fn run_all(
-    clients: &[Client; 2],
-    database: &PgPool,
-    prefix: String,
-    sequence: &Sequence,
-) -> Result<(), String> {
+async fn run_all(servers: &Servers, prefix: String, sequence: &Sequence) -> Result<(), String> {
+    let Servers { clients, addresses, database } = servers;
     let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
     let an_hour_ago = an_hour_ago.duration_since(SystemTime::UNIX_EPOCH).unwrap();
     let mut run = Run {
@@ -72,17 +77,21 @@ async fn run_all(
         publications: Vec::new(),
         long_ago: Timestamp { seconds: an_hour_ago.as_secs().cast_signed(), nanos: 0 },
         database: database.clone(),
+        addresses: addresses.clone(),
+        payments: sequence.payments.clone(),
+        began_seconds: BTreeMap::new(),
     };
     for (number, rules) in sequence.programs.iter().enumerate() {
         run.publish(&clients[0], number, rules).await?;
     }
     for (number, command) in sequence.commands.iter().enumerate() {
         run.world.now = now();
+        let command = &run.likely(command);
         let step = match command {
             Command::AtOnce(commands) => race::race(&mut run, clients, commands).await,
             _ => {
                 let clients = [clients[number % 2].clone(), clients[1 - number % 2].clone()];
-                run.step(&clients, command).await
+                run.step(&clients, number % 2, command).await
             }
         };
         step.map_err(|difference| format!("at {number}, {command:?}: {difference}"))?;
@@ -101,7 +110,10 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, server: T, model: T) -> 
 }
 
 /// The answer if both succeed; nothing if both refuse for the same reason.
-fn agree<T>(server: Result<T, Status>, model: Result<(), Refusal>) -> Result<Option<T>, String> {
+pub fn agree<T>(
+    server: Result<T, Status>,
+    model: Result<(), Refusal>,
+) -> Result<Option<T>, String> {
     agree_on_any(server, model.map_err(|refusal| vec![refusal]))
 }
 
@@ -130,8 +142,27 @@ impl Run {
         format!("{}-u{number}", self.prefix)
     }
 
+    /// A purchase, or a payment of a provider.
     pub fn purchase(&self, number: usize) -> String {
-        format!("{}-b{number}", self.prefix)
+        let kind = if number < FIRST_PAYMENT { "" } else { "pi_" };
+        format!("{kind}{}-b{number}", self.prefix)
+    }
+
+    /// A refund of a purchase. A provider tells of refunds, and of what they come to.
+    pub fn refund(&self, purchase: usize, number: usize) -> String {
+        match self.purchase(purchase) {
+            _ if purchase < FIRST_PAYMENT => format!("r{number}"),
+            payment if number < FIRST_TOTAL => format!("re_{payment}_{number}"),
+            payment => format!("charge:ch_{payment}:{}", number - FIRST_TOTAL + 1),
+        }
+    }
+
+    /// A dispute about a purchase.
+    pub fn dispute(&self, purchase: usize, number: usize) -> String {
+        match self.purchase(purchase) {
+            _ if purchase < FIRST_PAYMENT => format!("d{number}"),
+            payment => format!("du_{payment}_{number}"),
+        }
     }
 
     /// The number at the end of an id.
@@ -139,8 +170,66 @@ impl Run {
         id.rsplit_once(['u', 'p', 'b']).unwrap().1.parse().unwrap()
     }
 
-    /// Sends a command to the first of these servers.
-    async fn step(&mut self, clients: &[Client; 2], command: &Command) -> Result<(), String> {
+    /// The command about something that there is, or somebody who has something. Otherwise most would be refused.
+    pub fn likely(&self, command: &Command) -> Command {
+        fn one_of<T: Copy>(number: usize, all: Vec<T>) -> Option<T> {
+            all.get(number % all.len().max(1)).copied()
+        }
+        let mut command = command.clone();
+        match &mut command {
+            Command::Redeem { program, user, item, .. } => {
+                let of = &self.world.programs[*program];
+                let members = of.members.iter().filter(|of| of.account.available > 0);
+                *user = one_of(*user, members.map(|of| of.user).collect()).unwrap_or(*user);
+                *item = one_of(*item, of.items.keys().copied().collect()).unwrap_or(*item);
+            }
+            Command::Fulfil { program, id } | Command::CallOff { program, id } => {
+                let known = self.world.programs[*program].redemptions.keys().copied();
+                *id = one_of(*id, known.collect()).unwrap_or(*id);
+            }
+            Command::PayOut { program, .. } => {
+                let programs = self.world.programs.iter().enumerate();
+                let paying = programs.filter(|(_, of)| of.rules().pays_out).map(|(of, _)| of);
+                *program = one_of(*program, paying.collect()).unwrap_or(*program);
+            }
+            Command::Confirm { program, id, line, .. }
+            | Command::Fail { program, id, line, .. } => {
+                *program = self.with_payouts(*program);
+                if let Some(user) = line {
+                    *user = one_of(*user, self.lines(*program, *id)).unwrap_or(*user);
+                }
+            }
+            Command::BringBack { program, id, user, .. } => {
+                *program = self.with_payouts(*program);
+                *user = one_of(*user, self.lines(*program, *id)).unwrap_or(*user);
+            }
+            Command::AtOnce(commands) => {
+                let likely = commands.iter().map(|command| self.likely(command));
+                return Command::AtOnce(likely.collect());
+            }
+            _ => {}
+        }
+        command
+    }
+
+    /// This program or, if there is no payout in it, another one.
+    fn with_payouts(&self, program: usize) -> usize {
+        let mut others = (0..self.world.programs.len()).chain([program]).rev();
+        others.find(|of| !self.world.programs[*of].payouts.is_empty()).unwrap_or(program)
+    }
+
+    fn lines(&self, program: usize, id: usize) -> Vec<User> {
+        let payout = self.world.programs[program].payouts.get(&id);
+        payout.map(|of| of.lines.keys().copied().collect()).unwrap_or_default()
+    }
+
+    /// Sends a command to the first of these servers, which is the one of this number.
+    async fn step(
+        &mut self,
+        clients: &[Client; 2],
+        server: usize,
+        command: &Command,
+    ) -> Result<(), String> {
         let client = &clients[0];
         match command {
             Command::Join { program, user, referrer } => {
@@ -183,6 +272,18 @@ impl Run {
             Command::Hold { id, program, level, hold } => {
                 self.hold(client, *id, *program, *level, *hold).await
             }
+            Command::Tell { payment, fact, times } => {
+                provider::tell(self, server, (*payment, *fact), *times).await
+            }
+            Command::Offer { .. }
+            | Command::Redeem { .. }
+            | Command::Fulfil { .. }
+            | Command::CallOff { .. } => desk::store(self, client, command).await,
+            Command::SetMethod { .. }
+            | Command::PayOut { .. }
+            | Command::Confirm { .. }
+            | Command::Fail { .. }
+            | Command::BringBack { .. } => desk::payouts(self, client, command).await,
             Command::TimePasses => passing::end_hold_periods(self, clients).await,
             Command::MonthsPass { months } => passing::end_lots(self, clients, *months).await,
             _ => self.give_back(client, command).await,
@@ -202,10 +303,12 @@ impl Run {
             self.world.programs.get(number).map(|of| publish::program(&program_id, of.rules()));
         let is_new = last.as_ref() != Some(&program);
         let message = PublishProgramRequest { program: Some(program), ..Default::default() };
-        let answer = client.programs().publish_program(client.request(message)).await;
-        let answer = answer.map_err(|status| format!("{rules:?}: {status:?}"))?.into_inner();
+        let server = client.programs().publish_program(client.request(message)).await;
+        let model = if is_new { self.world.publish(number, rules.clone()) } else { Ok(()) };
+        let agreed = agree(server.map(Response::into_inner), model);
+        let agreed = agreed.map_err(|difference| format!("{rules:?}: {difference}"))?;
+        let Some(answer) = agreed else { return Ok(()) };
         if is_new {
-            self.world.publish(number, rules.clone());
             self.publications.push(answer.program.unwrap().publish_time.unwrap());
         }
         self.see(Some(answer.consistency_token));
@@ -249,6 +352,13 @@ impl Run {
             When::Publication(number) => Dated::At(number % self.publications.len()),
             When::LongAgo => Dated::LongAgo,
         }
+    }
+
+    /// How a purchase of this moment is dated, which was a short while ago.
+    pub fn dated_at(&self, seconds: i64) -> Dated {
+        let is_before =
+            |of: &Timestamp| of.seconds < seconds || *of == Timestamp { seconds, nanos: 0 };
+        Dated::At(self.publications.iter().rposition(is_before).unwrap_or(0))
     }
 
     pub fn time(&self, dated: Dated) -> Option<Timestamp> {
@@ -301,7 +411,7 @@ impl Run {
     }
 
     /// What is repeated gets the first answer.
-    fn repeat<T: std::fmt::Debug>(&mut self, what: String, answer: &T) -> Result<(), String> {
+    pub fn repeat<T: std::fmt::Debug>(&mut self, what: String, answer: &T) -> Result<(), String> {
         self.repeat_text(what, format!("{answer:?}"))
     }
 

@@ -2,10 +2,13 @@
 //! rule book and knows nothing of the server. What is earned is in [`super::earn`], money that goes back in
 //! [`super::back`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::lots::Account;
+use super::payouts::Payout;
 use super::rules::{EarnsOn, Limit, Moment, Rules, SameMailbox};
+use super::spend::{Redemption, Terms};
+use super::told::Fact;
 
 pub type User = usize;
 pub type Refusal = &'static str;
@@ -158,6 +161,8 @@ pub struct Outcome {
     pub credited: bool,
     /// Of the credit: what went back, and what is pending.
     pub credit_back: (i64, i64),
+    /// What of both was taken from lots.
+    pub credit_lots: BTreeMap<Moment, i64>,
     /// Whether it ever converted the referral, and whether the referrer was inactive then.
     pub converted: Option<bool>,
     /// Why it does not qualify.
@@ -220,6 +225,9 @@ pub struct Program {
     pub rewards: Vec<Reward>,
     /// By participant and id: the amount, and whether it was made or waits for a second operator.
     pub adjustments: BTreeMap<(User, usize), (i64, bool)>,
+    pub items: BTreeMap<usize, Terms>,
+    pub redemptions: BTreeMap<usize, Redemption>,
+    pub payouts: BTreeMap<usize, Payout>,
 }
 
 impl Program {
@@ -338,6 +346,10 @@ pub struct World {
     pub now: Moment,
     /// Whether the two with one mailbox were cleared, so that they are not flagged with each other again.
     pub are_cleared: bool,
+    /// Whether users have said how they are paid.
+    pub methods: BTreeMap<User, bool>,
+    /// What a provider has told of its payments.
+    pub told: BTreeMap<usize, BTreeSet<Fact>>,
 }
 
 impl World {
@@ -345,8 +357,13 @@ impl World {
         self.users.iter().find(|(known, _)| *known == user).map(|(_, active)| *active)
     }
 
-    /// A version comes into force: of a new program, if the number is the next.
-    pub fn publish(&mut self, program: usize, rules: Rules) {
+    /// A version comes into force: of a new program, if the number is the next. What was credited to buyers is never paid
+    /// out.
+    pub fn publish(&mut self, program: usize, rules: Rules) -> Result<(), Refusal> {
+        let versions = self.programs.get(program).map(|of| &of.versions);
+        if rules.pays_out && versions.is_some_and(|of| of.iter().any(|of| of.credit_purchases)) {
+            return Err("PAYOUT_OF_CREDITS");
+        }
         if program == self.programs.len() {
             self.programs.push(Program {
                 versions: Vec::new(),
@@ -355,12 +372,16 @@ impl World {
                 referees: Vec::new(),
                 rewards: Vec::new(),
                 adjustments: BTreeMap::new(),
+                items: BTreeMap::new(),
+                redemptions: BTreeMap::new(),
+                payouts: BTreeMap::new(),
             });
         }
         let of = &mut self.programs[program];
         of.versions.push(rules);
         of.since.push(self.publications);
         self.publications += 1;
+        Ok(())
     }
 
     /// A user signs up in a program or, if known, is enrolled in it; with the code of `referrer` who, if not in the
@@ -505,7 +526,7 @@ impl World {
                 let is_made = amount.abs() <= ADJUSTMENT_LIMIT;
                 of.adjustments.insert((user, id), (amount, is_made));
                 if is_made {
-                    self.account(program, user).change(amount);
+                    self.account(program, user).adjust(amount);
                 }
                 Ok(())
             }

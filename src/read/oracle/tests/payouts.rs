@@ -26,22 +26,34 @@ fn line(id: &str, name: &str) -> PayoutLineId {
 }
 
 impl Scene {
-    fn create(&mut self, id: &str) {
+    pub(super) fn set_method(&mut self, name: &str) {
+        let reference = Personal(name.to_owned());
+        let method = Some(PayoutMethod { kind: "sepa".into(), reference });
+        assert!(self.tell(&Command::SetPayoutMethod { user_id: user(name), method }));
+    }
+
+    pub(super) fn create(&mut self, id: &str) {
         let create = CreatePayout { payout: payout(id), minimum_minor: 1, unit: None };
         assert!(self.tell(&Command::CreatePayout(create)));
     }
 
-    fn collect(&mut self, id: &str, name: &str, available_then_minor: i64) {
+    pub(super) fn collect(&mut self, id: &str, name: &str, available_then_minor: i64) {
         let collect = CollectPayoutLine { line_id: line(id, name), available_then_minor };
         assert!(self.tell(&Command::CollectPayoutLine(collect)));
     }
 
-    fn end_collection(&mut self, id: &str, line_count: u64, total_minor: i64, skipped_count: u64) {
+    pub(super) fn end_collection(
+        &mut self,
+        id: &str,
+        line_count: u64,
+        total_minor: i64,
+        skipped_count: u64,
+    ) {
         let collected = PayoutCollected { line_count, total_minor, skipped_count };
         assert!(self.tell(&Command::EndPayoutCollection { payout: payout(id), collected }));
     }
 
-    fn pay_out(&mut self, id: &str, name: &str) {
+    pub(super) fn pay_out(&mut self, id: &str, name: &str) {
         assert!(self.tell(&Command::ConfirmPayout(Box::new(ConfirmPayout {
             payout: payout(id),
             user_id: Some(user(name)),
@@ -74,9 +86,7 @@ fn shares() -> Scene {
     let mut scene = Scene::of(&rules(&changes));
     scene.line(&["ada", "bob", "cid"]);
     for name in ["ada", "bob"] {
-        let reference = Personal(name.to_owned());
-        let method = Some(PayoutMethod { kind: "sepa".into(), reference });
-        assert!(scene.tell(&Command::SetPayoutMethod { user_id: user(name), method }));
+        scene.set_method(name);
     }
     assert!(scene.buy_in("EUR", "one", "cid", 1_000));
     scene.days_pass(30);
