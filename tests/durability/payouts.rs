@@ -300,19 +300,19 @@ async fn get(client: &Client, payout_id: &str) -> Payout {
     answer.into_inner().payout.unwrap()
 }
 
-/// Waits until a payout is as far as the log, and returns it.
-async fn up_to_date(client: &Client, database: &TestDatabase, lines: i64) -> Payout {
+/// Waits until a payout is read as it is in the log, with so many lines and in a state.
+async fn up_to_date(client: &Client, lines: i64, state: PayoutState) -> Payout {
     for _ in 0..600 {
         let payout = get(client, "may").await;
         let made = payout.reserved.as_ref().map_or(0, |sum| sum.count)
             + payout.paid.as_ref().map_or(0, |sum| sum.count)
             + payout.skipped_count;
-        if made == lines {
+        if made == lines && payout.state() == state {
             return payout;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    panic!("{:?}, {}", get(client, "may").await, events_of(database, "PayoutLineReserved").await);
+    panic!("expected {lines} lines and {state:?}: {:?}", get(client, "may").await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -334,8 +334,7 @@ async fn a_server_that_hangs_for_longer_than_its_lease_pays_nobody_twice_and_for
     tokio::time::sleep(Duration::from_secs(1)).await;
     let made = events_of(&database, "PayoutLineReserved").await;
     assert!(0 < made && made < all, "{made}");
-    let payout = up_to_date(&other.client(), &database, made).await;
-    assert_eq!(payout.state(), PayoutState::Collecting);
+    let payout = up_to_date(&other.client(), made, PayoutState::Collecting).await;
     let reserved = payout.reserved.unwrap();
     let sum = "select sum((payload ->> 'amount_minor')::bigint)::bigint from events
         where event_type = 'PayoutLineReserved'";
@@ -347,8 +346,7 @@ async fn a_server_that_hangs_for_longer_than_its_lease_pays_nobody_twice_and_for
     hanging.signal("-CONT").await;
     until(&database, "PayoutCollected", 1).await;
     assert_eq!(events_of(&database, "PayoutLineReserved").await, all);
-    let payout = up_to_date(&other.client(), &database, all).await;
-    assert_eq!(payout.state(), PayoutState::Open);
+    up_to_date(&other.client(), all, PayoutState::Open).await;
     answers_again(&hanging.client()).await;
 
     other.stop().await;
@@ -360,7 +358,7 @@ async fn a_server_that_hangs_for_longer_than_its_lease_pays_nobody_twice_and_for
     tokio::time::sleep(Duration::from_secs(1)).await;
     let paid = events_of(&database, "PayoutLinePaid").await;
     assert!(0 < paid && paid < all, "{paid}");
-    assert_eq!(up_to_date(&other.client(), &database, all).await.state(), PayoutState::Confirming);
+    up_to_date(&other.client(), all, PayoutState::Confirming).await;
     let_lease_end(&database).await;
     until(&database, "PayoutLinePaid", paid + 1).await;
     hanging.signal("-CONT").await;
@@ -415,7 +413,7 @@ async fn an_export_of_several_chunks_has_each_line_once_under_one_header() {
     let client = pair.client(0);
     create(client.clone(), "may").await.unwrap();
     until(&database, "PayoutCollected", 1).await;
-    up_to_date(&client, &database, i64::try_from(COUNT).unwrap()).await;
+    up_to_date(&client, i64::try_from(COUNT).unwrap(), PayoutState::Open).await;
     let message = ExportPayoutRequest {
         program_id: LINES.into(),
         payout_id: "may".into(),
