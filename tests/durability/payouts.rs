@@ -262,11 +262,11 @@ async fn what_two_servers_confirm_line_by_line_at_once_counts_together_towards_t
              where event_type = '{event_type}'"
         )
     };
-    let (paid, counted) = (sum("PayoutLinePaid"), sum("PayoutApprovalWaived"));
-    let (paid, counted) = (database.count(&paid).await, database.count(&counted).await);
-    assert_eq!(paid, counted);
+    let (confirmed, counted) = (sum("PayoutLinePaid"), sum("PayoutApprovalWaived"));
+    let (confirmed, counted) = (database.count(&confirmed).await, database.count(&counted).await);
+    assert_eq!(confirmed, counted);
     // The smallest line that waits would be above the limit.
-    assert!(paid <= LIMIT && LIMIT < paid + amount(39), "{paid}");
+    assert!(confirmed <= LIMIT && LIMIT < confirmed + amount(39), "{confirmed}");
     let asked = events_of(&database, "ApprovalRequested").await;
     assert_eq!(events_of(&database, "PayoutLinePaid").await + asked, 40);
     let other = pair.first.separate_client(Some(&database.key_of_another().await)).await;
@@ -356,11 +356,11 @@ async fn a_server_that_hangs_for_longer_than_its_lease_pays_nobody_twice_and_for
     assert_eq!(events_of(&database, "PayoutCompleted").await, 0, "it hangs on the way");
     let other = Server::start(&database).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let paid = events_of(&database, "PayoutLinePaid").await;
-    assert!(0 < paid && paid < all, "{paid}");
+    let confirmed = events_of(&database, "PayoutLinePaid").await;
+    assert!(0 < confirmed && confirmed < all, "{confirmed}");
     up_to_date(&other.client(), all, PayoutState::Confirming).await;
     let_lease_end(&database).await;
-    until(&database, "PayoutLinePaid", paid + 1).await;
+    until(&database, "PayoutLinePaid", confirmed + 1).await;
     hanging.signal("-CONT").await;
     until(&database, "PayoutCompleted", 1).await;
     answers_again(&hanging.client()).await;

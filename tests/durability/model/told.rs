@@ -81,10 +81,10 @@ impl World {
             }
         }
         self.follow_total(id, paid, &told);
-        for refund in 0..REFUNDS {
+        for (refund, (.., sixths)) in REFUND.into_iter().enumerate() {
             let stands = !told.contains(&Fact::RefundFails(refund));
             if told.contains(&Fact::Refund(refund)) && stands {
-                self.report_refund(id, refund, part(paid, REFUND[refund].2));
+                self.report_refund(id, refund, part(paid, sixths));
             }
         }
         for dispute in 0..DISPUTES {
