@@ -2,6 +2,7 @@
 //! from the set of what was told, except for what cannot be taken back.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 
 use super::world::{Dated, Dispute, User, World};
 
@@ -126,8 +127,8 @@ impl World {
     /// A refund has happened, whether or not so much is left.
     fn report_refund(&mut self, id: usize, refund: usize, amount: i64) {
         let purchase = self.purchases.get_mut(&id).unwrap();
-        if !purchase.refunds.contains_key(&refund) {
-            purchase.refunds.insert(refund, (amount, false));
+        if let Entry::Vacant(unknown) = purchase.refunds.entry(refund) {
+            unknown.insert((amount, false));
             self.settle(id);
         }
     }
