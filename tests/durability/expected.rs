@@ -361,11 +361,12 @@ const EXPECTED: [(&str, &str); 13] = [
         "payouts",
         "select created.aggregate_id,
             (select max(position) from events where aggregate_type in ('Payout', 'PayoutLine')
+                and event_type <> 'PayoutApprovalWaived'
                 and (aggregate_id = created.aggregate_id
                     or starts_with(aggregate_id, created.aggregate_id || '/'))),
             created.position, split_part(created.aggregate_id, '/', 1),
             case (select count(*) from events where aggregate_type = 'Payout'
-                    and aggregate_id = created.aggregate_id)
+                    and aggregate_id = created.aggregate_id and event_type <> 'PayoutApprovalWaived')
                 when 1 then 'collecting' when 2 then 'open'
                 when 3 then case started.event_type when 'PayoutFailureStarted' then 'failing' else 'confirming' end
                 else case started.event_type when 'PayoutFailureStarted' then 'failed' else 'confirmed' end
@@ -375,9 +376,10 @@ const EXPECTED: [(&str, &str); 13] = [
             started.payload ->> 'provider_reference', started.payload ->> 'reason_code', lines.*
         from events as created
         left join events as collected on collected.aggregate_type = 'Payout'
-            and collected.aggregate_id = created.aggregate_id and collected.sequence = 2
+            and collected.aggregate_id = created.aggregate_id and collected.event_type = 'PayoutCollected'
         left join events as started on started.aggregate_type = 'Payout'
-            and started.aggregate_id = created.aggregate_id and started.sequence = 3
+            and started.aggregate_id = created.aggregate_id
+            and started.event_type in ('PayoutConfirmationStarted', 'PayoutFailureStarted')
         cross join lateral (
             select count(*) filter (where event_type = 'PayoutLineSkipped'),
                 count(*) filter (where event_type = 'PayoutLineReserved'),

@@ -265,12 +265,12 @@ fn payouts() -> impl Strategy<Value = Command> {
     prop_oneof![
         3 => (program.clone(), id.clone(), select(vec![1, 1, 50]))
             .prop_map(|(program, id, minimum)| Command::PayOut { program, id, minimum }),
-        3 => (program.clone(), id.clone(), line.clone(), flag.clone()).prop_map(
+        3 => (program.clone(), id.clone(), line.clone(), flag).prop_map(
             |(program, id, line, has_reference)| {
                 Command::Confirm { program, id, line, has_reference }
             }
         ),
-        2 => (program.clone(), id.clone(), line, flag.clone()).prop_map(
+        2 => (program.clone(), id.clone(), line, flag).prop_map(
             |(program, id, line, has_reason)| Command::Fail { program, id, line, has_reason }
         ),
         2 => (program, id, user, flag).prop_map(

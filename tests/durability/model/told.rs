@@ -2,6 +2,7 @@
 //! from the set of what was told, except for what cannot be taken back.
 
 use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
 
 use super::world::{Dated, Dispute, User, World};
 
@@ -81,10 +82,10 @@ impl World {
             }
         }
         self.follow_total(id, paid, &told);
-        for refund in 0..REFUNDS {
+        for (refund, (.., sixths)) in REFUND.into_iter().enumerate() {
             let stands = !told.contains(&Fact::RefundFails(refund));
             if told.contains(&Fact::Refund(refund)) && stands {
-                self.report_refund(id, refund, part(paid, REFUND[refund].2));
+                self.report_refund(id, refund, part(paid, sixths));
             }
         }
         for dispute in 0..DISPUTES {
@@ -126,8 +127,8 @@ impl World {
     /// A refund has happened, whether or not so much is left.
     fn report_refund(&mut self, id: usize, refund: usize, amount: i64) {
         let purchase = self.purchases.get_mut(&id).unwrap();
-        if !purchase.refunds.contains_key(&refund) {
-            purchase.refunds.insert(refund, (amount, false));
+        if let Entry::Vacant(unknown) = purchase.refunds.entry(refund) {
+            unknown.insert((amount, false));
             self.settle(id);
         }
     }
