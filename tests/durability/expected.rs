@@ -406,7 +406,30 @@ const EXPECTED: [(&str, &str); 13] = [
             and sequence = (select count(*) from events as own
                 where own.aggregate_type = 'Program' and own.aggregate_id = published.aggregate_id)",
     ),
-    ("purchases", "select hashtextextended(buyer, 0), position from purchase"),
+    (
+        "purchases",
+        "select hashtextextended(own.payload ->> 'buyer_user_id', 0), own.position,
+            case when later.is_touched
+                then not later.is_cancelled
+                    and later.refunded >= (own.payload ->> 'amount_minor')::bigint
+                else rewarded.purchase_id is null
+            end
+        from events as own
+        left join (
+            select distinct payload ->> 'purchase_id' as purchase_id
+            from events where event_type = 'RewardGranted'
+        ) as rewarded on rewarded.purchase_id = own.aggregate_id
+        cross join lateral (
+            select count(*) > 0 as is_touched,
+                count(*) filter (where event_type = 'RefundCancelled') > 0 as is_cancelled,
+                coalesce(sum((payload ->> 'amount_minor')::bigint)
+                    filter (where event_type = 'PurchaseRefunded'), 0) as refunded
+            from events
+            where aggregate_type = 'Purchase' and aggregate_id = own.aggregate_id
+                and event_type in ('PurchaseMadeUp', 'PurchaseRefunded', 'RefundCancelled')
+        ) as later
+        where own.event_type = 'PurchaseRecorded'",
+    ),
     (
         "redemptions",
         "select made.aggregate_id, coalesce(ended.position, made.position), made.position,
