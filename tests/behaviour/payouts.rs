@@ -181,6 +181,7 @@ async fn a_payout_collects_exports_and_is_confirmed_failed_and_returned() {
     assert_eq!((open.reserved.as_ref().unwrap().count, open.skipped_count), (2, 2));
     assert_eq!(open.reserved.unwrap().amount.unwrap().minor_units, 5_700);
     assert!(open.collect_time.is_some());
+    assert!(!open.created_by.is_empty());
     assert_eq!(create(&client, "may", 1).await.unwrap(), "may");
     refused(create(&client, "may", 2).await, Code::AlreadyExists, "PAYOUT_ID_REUSED");
 

@@ -97,11 +97,12 @@ pub(super) fn create(work: &mut dyn Work, input: &CreatePayout) -> Result<(), Ha
         return Err(Refusal::NotTheUnit { program_id, unit: own_unit }.into());
     }
     load::<PayoutDesk>(work, program_id)?;
+    // First, as the first event of a command says by whom.
+    let created = PayoutCreated { minimum_minor: *minimum_minor, unit: own_unit };
+    tell::<Payout>(work, key, PayoutCommand::Create(created))?;
     let begin =
         PayoutDeskCommand::Begin { program_id: program_id.clone(), payout_id: payout_id.clone() };
-    tell::<PayoutDesk>(work, program_id, begin)?;
-    let created = PayoutCreated { minimum_minor: *minimum_minor, unit: own_unit };
-    tell::<Payout>(work, key, PayoutCommand::Create(created)).map(drop)
+    tell::<PayoutDesk>(work, program_id, begin).map(drop)
 }
 
 /// Ends the collecting, once: everybody is collected.
@@ -116,8 +117,8 @@ pub(super) fn end_collection(
     tell::<PayoutDesk>(work, &key.program_id, end).map(drop)
 }
 
-/// Confirms a payout or a line, or asks for an approval. Nobody confirms a line of their own alone, nor by one line after
-/// the other more of a payout than by a line: what nobody else had to approve counts together.
+/// Confirms a payout or a line, or asks for an approval. Nobody confirms a line of their own alone, be it with the whole
+/// payout, nor by one line after the other more of a payout than by a line: what nobody else had to approve counts together.
 pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), Halt> {
     let ConfirmPayout { payout: key, user_id, provider_reference, by, limit_minor } = input;
     let reference = provider_reference.as_ref();
@@ -143,7 +144,14 @@ pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), 
             }
             state => return Err(undecidable(key, state)),
         }
-        (payout.total_minor(), payout.total_minor(), false)
+        let is_own = match person(work, by)? {
+            Some(user_id) => {
+                let own = PayoutLineId { payout: key.clone(), user_id };
+                load::<PayoutLine>(work, &own)?.state() == PayoutLineState::Reserved
+            }
+            None => false,
+        };
+        (payout.total_minor(), payout.total_minor(), is_own)
     };
     if !is_own && counted_minor <= *limit_minor {
         let (user_id, reference) = (user_id.as_ref(), provider_reference.clone());

@@ -395,6 +395,24 @@ fn a_refund_after_the_payout_makes_a_debt_which_the_next_payout_offsets() {
 }
 
 #[test]
+fn a_line_of_ones_own_waits_also_if_it_is_confirmed_with_the_whole_payout() {
+    let mut scene = Scene::with_balances();
+    scene.create("may", 1).unwrap();
+    scene.collect("may", "ana", 5_000);
+    scene.end_collection("may", 5_000);
+    scene.confirm_by("ana", "may", None, None).unwrap();
+    assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Reserved);
+    assert_eq!(scene.payout_state("may"), PayoutState::Open);
+    // Whoever has nothing in it may.
+    let mut scene = Scene::with_balances();
+    scene.create("may", 1).unwrap();
+    scene.collect("may", "ana", 5_000);
+    scene.end_collection("may", 5_000);
+    scene.confirm_by("olga", "may", None, None).unwrap();
+    assert_eq!(scene.payout_state("may"), PayoutState::Confirming);
+}
+
+#[test]
 fn a_line_of_ones_own_waits_also_if_it_is_confirmed_with_a_key_of_ones_own() {
     let mut scene = Scene::with_payout("may");
     scene.confirm_with_key_of("ana", "may", "ana").unwrap();
