@@ -90,8 +90,8 @@ impl Account {
         }
     }
 
-    /// A part of a credit comes back, of which so much is away apart from what lots lack. It pays the debt first that it
-    /// has left. Then lots get what they lack, the last one first, or the present lot does for one that is over.
+    /// A part of a credit comes back, of which so much is away apart from what lots lack. It pays the debt first that
+    /// it has left. Then lots get what they lack, the last one first, or the present lot does for one that is over.
     pub fn return_credit(
         &mut self,
         amount: i64,

@@ -1,6 +1,7 @@
-//! What happens by itself: hold periods and lots end, and what was not earned is made up for. A test cannot wait for days
-//! and months, so the clock of the log is put forward, by which everything is dated: that of the database's function which
-//! appends. All sequences of a place therefore live through the same time, and nobody does anything while it jumps.
+//! What happens by itself: hold periods and lots end, and what was not earned is made up for. A test cannot wait for
+//! days and months, so the clock of the log is put forward, by which everything is dated: that of the database's
+//! function which appends. All sequences of a place therefore live through the same time, and nobody does anything while
+//! it jumps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -30,8 +31,8 @@ pub enum Jump {
 const MIDDLE: &str =
     "date_trunc('month', now) + make_interval(months => $1) + interval '9 days 12 hours'";
 
-/// What puts the clock forward by which the log is dated, and no other. It is another function of the same name, which the
-/// function that appends finds first.
+/// What puts the clock forward by which the log is dated, and no other. It is another function of the same name, which
+/// the function that appends finds first.
 const INSTALL: &str = r"
     create schema passing;
     create table passing.ahead (us bigint not null);

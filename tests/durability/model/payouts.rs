@@ -1,5 +1,5 @@
-//! Payouts in the model: each member has at most one line in each, which is reserved, then paid or failed, and a paid one
-//! can come back.
+//! Payouts in the model: each member has at most one line in each, which is reserved, then paid or failed, and a paid
+//! one can come back.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What a provider of payments tells, in the model: facts in any order and as often as it likes. What is recorded follows
-//! from the set of what was told, except for what cannot be taken back.
+//! What a provider of payments tells, in the model: facts in any order and as often as it likes. What is recorded
+//! follows from the set of what was told, except for what cannot be taken back.
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::Entry;
@@ -93,7 +93,7 @@ impl World {
         }
     }
 
-    /// What went back by refunds that nobody has told of is what the latest total is more than those that were known then.
+    /// What went back by refunds that nobody has told of is what the latest total is more than those known then.
     fn follow_total(&mut self, id: usize, paid: i64, told: &BTreeSet<Fact>) {
         let totals = (0..TOTALS.len()).filter(|total| told.contains(&Fact::Total(*total)));
         let Some((at, sixths)) = totals.max().map(|total| TOTALS[total]) else { return };

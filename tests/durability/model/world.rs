@@ -373,8 +373,8 @@ impl World {
         self.users.iter().find(|(known, _)| *known == user).map(|(_, active)| *active)
     }
 
-    /// A version comes into force: of a new program, if the number is the next. What was credited to buyers is never paid
-    /// out.
+    /// A version comes into force: of a new program, if the number is the next. What was credited to buyers is never
+    /// paid out.
     pub fn publish(&mut self, program: usize, rules: Rules) -> Result<(), Refusal> {
         let versions = self.programs.get(program).map(|of| &of.versions);
         if rules.pays_out && versions.is_some_and(|of| of.iter().any(|of| of.credit_purchases)) {
