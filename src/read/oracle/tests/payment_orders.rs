@@ -89,14 +89,15 @@ impl Stage {
         self.payouts += 1;
         let payout = format!("payout-{}", self.payouts);
         self.scene.create(&payout);
+        // Whoever has exactly nothing has no line; whoever is in debt is skipped.
         let available = EARNERS.map(|name| (name, self.buckets(name).available));
-        for (name, available) in available {
-            self.scene.collect(&payout, name, available);
+        let (lines, others): (Vec<_>, Vec<_>) =
+            available.into_iter().filter(|(_, available)| *available != 0).partition(|of| of.1 > 0);
+        for (name, available) in lines.iter().chain(&others) {
+            self.scene.collect(&payout, name, *available);
         }
-        let lines = available.into_iter().filter(|(_, available)| *available > 0);
-        let lines: Vec<(&'static str, i64)> = lines.collect();
         let total_minor = lines.iter().map(|(_, amount)| amount).sum();
-        let (count, skipped) = (lines.len(), EARNERS.len() - lines.len());
+        let (count, skipped) = (lines.len(), others.len());
         let in_event = |number: usize| u64::try_from(number).unwrap();
         self.scene.end_collection(&payout, in_event(count), total_minor, in_event(skipped));
         for (name, amount) in lines {
