@@ -22,8 +22,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use domain::decide::{Command, RecordPurchase, RegisterUser};
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, LatestReferee, Participant,
-    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, PurchaseCursor, PurchaseId,
-    PurchasePage, Refusal, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, PurchaseId, PurchasePage,
+    PurchaseSearch, Refusal, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId, Work,
     decode,
 };
 use tributary::api::publish_command;
@@ -186,11 +186,7 @@ impl Work for Memory {
         0
     }
 
-    fn purchases_of(
-        &mut self,
-        _: &UserId,
-        _: Option<PurchaseCursor>,
-    ) -> Result<PurchasePage, Halt> {
+    fn purchases_of(&mut self, _: &PurchaseSearch) -> Result<PurchasePage, Halt> {
         Err(Halt::Broken("nothing is refunded here"))
     }
 

@@ -12,8 +12,12 @@ create table stripe_payments (
     state      jsonb       not null,
     -- Raised with each change of the state, so that nobody acts on an older one.
     version    bigint      not null default 1,
-    -- The buyer, as far as known.
+    -- The buyer, as far as known: by the purchase, else the first who is named.
     user_id    text        collate "C",
+    -- All whom the state names and who can be users: each has a right that it is forgotten.
+    named_user_ids text[]  not null default '{}',
+    -- The last event of the purchase's stream that was known when it was noted what waits.
+    noted_sequence bigint  not null default 0,
     -- What waits for an event or an operator, as a list; null if nothing does.
     parked     jsonb,
     first_at   timestamptz not null default clock_timestamp(),
@@ -24,6 +28,7 @@ create table stripe_payments (
 create index stripe_payments_parked on stripe_payments (number) where parked is not null;
 -- For erasing a user.
 create index stripe_payments_of_user on stripe_payments (user_id) where user_id is not null;
+create index stripe_payments_naming on stripe_payments using gin (named_user_ids);
 
 -- The objects of Stripe that belong to a payment: sessions, invoices, charges and the payment intent itself.
 create table stripe_payment_keys (
@@ -42,9 +47,11 @@ create table stripe_events (
     event_type  text        collate "C" not null,
     -- The payment that the event is about, once that is known.
     payment_id  text        collate "C",
-    -- The buyer, as far as known.
+    -- The buyer, as far as known: by the payment, else the first whom the event names.
     user_id     text        collate "C",
-    -- The raw body. Personal data; null once the buyer was erased.
+    -- All whom the event names and who can be users.
+    named_user_ids text[]   not null default '{}',
+    -- The raw body. Personal data; null if the buyer, or anybody named, was erased before it came.
     body        text,
     received_at timestamptz not null default clock_timestamp()
 );
@@ -53,8 +60,9 @@ create table stripe_events (
 create index stripe_events_of_payment on stripe_events (payment_id) where payment_id is not null;
 -- For erasing a user.
 create index stripe_events_of_user on stripe_events (user_id) where user_id is not null;
--- For cleaning. Rows are inserted in this order.
-create index stripe_events_time on stripe_events using brin (received_at);
+create index stripe_events_naming on stripe_events using gin (named_user_ids);
+-- For cleaning, which asks for the oldest again and again.
+create index stripe_events_time on stripe_events (received_at);
 
 -- The objects that an event names which names no payment: it waits for one that has the same object.
 create table stripe_event_keys (

@@ -55,8 +55,14 @@ begin
     delete from fraud_notes where referrer_user_id = erased_user_id;
     delete from fraud_notes where other_user_id = erased_user_id;
     delete from notes where user_id = erased_user_id;
+    -- An event of the user's payment may not have been named after them yet.
+    delete from stripe_events as event using stripe_payments as payment
+    where payment.user_id = erased_user_id and event.payment_id = payment.payment_id;
     delete from stripe_payments where user_id = erased_user_id;
     delete from stripe_events where user_id = erased_user_id;
+    -- Whoever else the payment is of: it names the user.
+    delete from stripe_payments where named_user_ids @> array[erased_user_id];
+    delete from stripe_events where named_user_ids @> array[erased_user_id];
     delete from payout_methods where user_id = erased_user_id;
 end;
 $$;

@@ -10,8 +10,8 @@ using (
         max(recorded_at) filter (where event_type = 'PayoutCollected') as collect_time,
         max(case event_type when 'PayoutConfirmationStarted' then 'confirming' when 'PayoutFailureStarted' then 'failing' end)
             as started,
-        max(payload ->> 'provider_reference') filter (where event_type = 'PayoutConfirmationStarted')
-            as provider_reference,
+        max(payload ->> 'provider_reference') filter (
+            where event_type in ('PayoutConfirmationStarted', 'PayoutFailureStarted')) as provider_reference,
         max(payload ->> 'reason_code') filter (where event_type = 'PayoutFailureStarted') as reason_code,
         bool_or(event_type = 'PayoutCompleted') as is_completed,
         count(*) filter (where event_type = 'PayoutLineSkipped') as skipped,

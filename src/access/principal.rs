@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::store::Actor;
-use domain::{ApiKeyId, ProgramId, Staff, UserId};
+use domain::{ApiKeyId, KeyMaker, ProgramId, Staff, UserId};
 
 /// What a caller may do beyond what everybody may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +153,18 @@ impl Principal {
                 let key_id = id.as_deref().and_then(|id| ApiKeyId::parse(id).ok());
                 Staff { user_id: None, key_id }
             }
+        }
+    }
+
+    /// The caller as what creates a key, if a key does.
+    #[must_use]
+    pub fn key_maker(&self) -> Option<KeyMaker> {
+        match self {
+            Self::Anonymous | Self::User { .. } => None,
+            Self::Key { .. } => Some(match self.staff().key_id {
+                Some(key_id) => KeyMaker::Key { key_id },
+                None => KeyMaker::Settings,
+            }),
         }
     }
 

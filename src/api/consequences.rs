@@ -68,6 +68,7 @@ impl Consequences {
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::PurchaseReinstated(_)
             | ParticipantEvent::RewardGranted(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::TierChanged(_)

@@ -137,6 +137,7 @@ impl From<Refusal> for ApiError {
             }
             // The caller reads again and retries; this is what is left if that does not help.
             Refusal::ProfileMoved(id) => status(R::Conflict, &[("user_id", id)]),
+            Refusal::PurchaseMoved(id) => status(R::Conflict, &[("purchase_id", id)]),
             Refusal::TooManyAddressChanges { limit, wait_seconds, .. } => {
                 let limited = status(
                     R::RateLimited,

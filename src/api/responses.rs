@@ -294,6 +294,7 @@ impl Joined {
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::PurchaseReinstated(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RewardReversed(_)
             | ParticipantEvent::RewardMoved(_)

@@ -256,7 +256,8 @@ impl Server {
             token_lives,
             environment: environment.clone(),
         };
-        let handlers = jobs::handlers::all(&jobs, mail, engine.clone(), environment.clone());
+        let (own, counts) = (environment.clone(), &metrics.jobs);
+        let handlers = jobs::handlers::all(&jobs, mail, engine.clone(), own, counts);
         let job_kinds = handlers.iter().map(|handler| handler.kind()).collect();
         let (counts, own) = (metrics.jobs.clone(), environment.clone());
         let worker = jobs::Worker::new(database.clone(), &handlers, own, jobs, counts);

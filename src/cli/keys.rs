@@ -152,6 +152,7 @@ impl Create {
                 .map(|days| now.plus_seconds(i64::from(days) * SECONDS_PER_DAY)),
             created_by: Actor::COMMAND_LINE.as_str().into(),
             creator_user_id: None,
+            maker: None,
         })
     }
 }

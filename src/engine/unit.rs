@@ -2,7 +2,7 @@
 
 mod work;
 
-pub(super) use self::purchases::begun;
+pub(super) use self::purchases::{Found, begun, earns_again};
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -17,11 +17,10 @@ use super::horizon::Horizon;
 use super::recent::RecentPurchases;
 use super::{Environment, RequestKey};
 use crate::store::append::{ClaimStep, Entry, Receipt};
-use crate::store::purchases::Asked;
 use crate::store::{Batch, Envelope, Loaded};
 use domain::{
-    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, Kind, ParticipantId, ProgramId, Refusal,
-    SideRow, StreamKey, Timestamp, UplineWalk, UserId, Work,
+    AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, Kind, ParticipantId, ProgramId, PurchaseSearch,
+    Refusal, SideRow, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// Values that the database has reported as taken, with their owners. The append checks a refusal that depends
@@ -75,7 +74,7 @@ pub(super) struct Missing {
     pub(super) addresses: HashSet<UserId>,
     pub(super) clients: HashSet<UserId>,
     pub(super) referees: HashSet<ParticipantId>,
-    pub(super) purchases: HashSet<Asked>,
+    pub(super) purchases: HashSet<PurchaseSearch>,
 }
 
 /// The programs that have begun to enroll by default.
@@ -222,9 +221,7 @@ impl<'a> UnitOfWork<'a> {
             if stream.written
                 && let Some(kept) = self.streams.get_mut(&key)
             {
-                if kept.version == 0 {
-                    self.purchases.begun(&key, &stream.state);
-                }
+                self.purchases.changed(&key, &stream.state, kept.version == 0);
                 kept.state = stream.state;
                 kept.version = stream.version;
                 kept.last_writer = Some(number);

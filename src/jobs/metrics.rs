@@ -25,6 +25,8 @@ pub struct JobMetrics {
     pub failed_attempts: Family<OfKind, Counter>,
     /// Jobs that this server has parked after a failed attempt.
     pub given_up: Family<OfKind, Counter>,
+    /// Lines of payouts that this server's jobs could not do because they were refused.
+    pub refused_lines: Family<OfKind, Counter>,
     /// Jobs in the table that wait for their time or for a worker.
     waiting: Gauge,
     /// Jobs in the table that wait for an operator.
@@ -39,8 +41,16 @@ impl JobMetrics {
     /// Creates the metrics, and registers them.
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let Self { done, failed_attempts, given_up, waiting, parked, unknown, sign_ups } =
-            metrics.clone();
+        let Self {
+            done,
+            failed_attempts,
+            given_up,
+            refused_lines,
+            waiting,
+            parked,
+            unknown,
+            sign_ups,
+        } = metrics.clone();
         registry.register("jobs_done", "Jobs that this server has done", done);
         registry.register(
             "job_attempts_failed",
@@ -48,6 +58,11 @@ impl JobMetrics {
             failed_attempts,
         );
         registry.register("jobs_given_up", "Jobs that this server has parked", given_up);
+        registry.register(
+            "payout_lines_refused",
+            "Lines of payouts that jobs of this server tried to do and that were refused",
+            refused_lines,
+        );
         registry.register(
             "jobs_waiting",
             "Jobs in the database that wait for their time or a server, counted up to 10000",

@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 
 use sqlx::PgConnection;
 
+use super::settle::RULES;
 use super::{PaymentError, Payments};
+use crate::hang;
 use crate::store::stripe::{self as store, KeptEvent};
 use crate::store::{StoreError, in_time};
 use domain::UserId;
-use stripe::event::{Event, Fact, Key, parse};
+use stripe::event::{Event, Fact, Key, Unread, parse};
 use stripe::payment::Payment;
 
 /// An object, as text.
@@ -30,19 +32,35 @@ fn texts<'a>(keys: impl DoubleEndedIterator<Item = &'a Key>) -> Vec<String> {
     keys.rev().map(text).collect()
 }
 
-/// Whom an event names as the buyer.
-fn named(fact: &Fact) -> Option<UserId> {
-    let named = match fact {
-        Fact::Session(of) => of.client_reference_id.as_ref().or(of.metadata_user_id.as_ref()),
-        Fact::IntentSucceeded(of) => of.metadata_user_id.as_ref(),
-        Fact::InvoicePaid(of) => of.subscription_user_id.as_ref(),
+/// All whom an event names as the buyer, in the order in which that counts.
+fn named(fact: &Fact) -> Vec<UserId> {
+    let [first, second] = match fact {
+        Fact::Session(of) => [of.client_reference_id.as_ref(), of.metadata_user_id.as_ref()],
+        Fact::IntentSucceeded(of) => [of.metadata_user_id.as_ref(), None],
+        Fact::InvoicePaid(of) => [of.subscription_user_id.as_ref(), None],
         Fact::InvoicePaymentPaid(_)
         | Fact::Refund(_)
         | Fact::ChargeRefunded(_)
         | Fact::Dispute(_)
-        | Fact::Unknown => None,
+        | Fact::Unknown => [None, None],
     };
-    UserId::parse(named?).ok()
+    users(first.into_iter().chain(second).map(String::as_str))
+}
+
+/// All whom a payment names as the buyer, in the order in which that counts.
+pub(super) fn named_by(payment: &Payment) -> Vec<UserId> {
+    users(payment.named(&RULES).into_iter())
+}
+
+/// Those names that can be users, each once.
+fn users<'a>(names: impl Iterator<Item = &'a str>) -> Vec<UserId> {
+    let mut users = Vec::new();
+    for user_id in names.filter_map(|name| UserId::parse(name).ok()) {
+        if !users.contains(&user_id) {
+            users.push(user_id);
+        }
+    }
+    users
 }
 
 /// A payment from what is kept of it; a new one if nothing is.
@@ -56,7 +74,8 @@ async fn save(transaction: &mut PgConnection, payment: &Payment) -> Result<(), S
     let id = payment.intent_id();
     let nonsense = |error| StoreError::Nonsense(format!("payment {id} cannot be kept: {error}"));
     let state = serde_json::to_value(payment).map_err(nonsense)?;
-    store::save_payment(transaction, id, &state, &texts(payment.keys().iter())).await
+    let (named, keys) = (named_by(payment), texts(payment.keys().iter()));
+    store::save_payment(transaction, id, &state, &named, &keys).await
 }
 
 impl Payments {
@@ -70,18 +89,63 @@ impl Payments {
         let kept = async {
             let mut transaction = self.0.database.pool().begin().await?;
             let payment_ids = join(&mut transaction, event, body).await?;
+            hang::point("stripe.keeping");
             transaction.commit().await?;
             Ok(payment_ids)
         };
         Ok(in_time(kept).await?)
     }
 
-    /// An operator says who bought. Returns `false` if nothing was told about the payment.
+    /// Keeps the body of an event that cannot be read, under its id: nobody looks for it but a person. One who was
+    /// erased is not named again.
+    pub(super) async fn keep_unread(&self, event: &Unread, body: &str) -> Result<(), PaymentError> {
+        let kept = async {
+            let mut transaction = self.0.database.pool().begin().await?;
+            let (event_id, event_type) = (&*event.event_id, &*event.event_type);
+            let named = users(event.named.iter().map(String::as_str));
+            keep_event(&mut transaction, (event_id, event_type), named, body).await?;
+            transaction.commit().await?;
+            Ok(())
+        };
+        Ok(in_time(kept).await?)
+    }
+
+    /// An operator says who bought, and which issues need no more attention. Returns `false` if nothing was told about
+    /// the payment.
     ///
     /// # Errors
     /// [`PaymentError`] if that cannot be written.
-    pub async fn attach(&self, payment_id: &str, buyer: &UserId) -> Result<bool, PaymentError> {
-        let attached = async {
+    pub async fn attach(
+        &self,
+        payment_id: &str,
+        buyer: &UserId,
+        issue_ids: &[String],
+    ) -> Result<bool, PaymentError> {
+        let change = |payment: &mut Payment| {
+            payment.attach(buyer.as_str());
+            for issue_id in issue_ids {
+                payment.acknowledge(issue_id);
+            }
+        };
+        self.change(payment_id, change).await
+    }
+
+    /// Forgets that a payment names these people, who were erased.
+    pub(super) async fn forget(
+        &self,
+        payment_id: &str,
+        erased: &[UserId],
+    ) -> Result<(), PaymentError> {
+        self.change(payment_id, |payment| forget(payment, erased)).await.map(drop)
+    }
+
+    /// Changes what is known of a payment. Returns `false` if nothing was told about it.
+    async fn change(
+        &self,
+        payment_id: &str,
+        change: impl FnOnce(&mut Payment) + Send,
+    ) -> Result<bool, PaymentError> {
+        let changed = async {
             let mut transaction = self.0.database.pool().begin().await?;
             store::lock(&mut transaction, &[text(&Key::Intent(payment_id.into()))]).await?;
             let kept = store::payment(&mut *transaction, payment_id).await?;
@@ -89,13 +153,33 @@ impl Payments {
                 return Ok(false);
             }
             let mut payment = read(kept, payment_id)?;
-            payment.attach(buyer.as_str());
+            change(&mut payment);
             save(&mut transaction, &payment).await?;
             transaction.commit().await?;
             Ok(true)
         };
-        Ok(in_time(attached).await?)
+        Ok(in_time(changed).await?)
     }
+}
+
+fn forget(payment: &mut Payment, erased: &[UserId]) {
+    payment.forget(&|name| erased.iter().any(|user_id| user_id.as_str() == name));
+}
+
+/// Keeps an event, without a body if it names somebody who was erased. The lock on those whom it names goes before all
+/// others, as an erasure's does.
+async fn keep_event(
+    transaction: &mut PgConnection,
+    (event_id, event_type): (&str, &str),
+    mut named: Vec<UserId>,
+    body: &str,
+) -> Result<(), StoreError> {
+    store::lock_users(transaction, &named).await?;
+    let erased = store::erased(&mut *transaction, &named).await?;
+    named.retain(|user_id| !erased.contains(user_id));
+    let body = erased.is_empty().then_some(body);
+    let kept = KeptEvent { event_id, event_type, named: &named, body };
+    store::keep_event(transaction, kept).await
 }
 
 async fn join(
@@ -104,11 +188,9 @@ async fn join(
     body: &str,
 ) -> Result<Vec<String>, StoreError> {
     let keys = texts(event.fact.keys().into_iter().collect::<BTreeSet<_>>().iter());
-    store::lock(transaction, &keys).await?;
     let (event_id, event_type) = (&*event.event_id, &*event.event_type);
-    let named = named(&event.fact);
-    let kept = KeptEvent { event_id, event_type, user_id: named.as_ref(), body };
-    store::keep_event(&mut *transaction, kept).await?;
+    keep_event(transaction, (event_id, event_type), named(&event.fact), body).await?;
+    store::lock(transaction, &keys).await?;
     let payment_ids = if let Some(intent_id) = event.fact.intent() {
         vec![intent_id.to_owned()]
     } else {
@@ -153,7 +235,10 @@ async fn apply(
             event_ids.push(waiting.event_id);
         }
     }
-    if is_new || is_changed {
+    // One who is erased just now is found when it is noted how the payment stands.
+    let erased = store::erased(&mut *transaction, &named_by(&payment)).await?;
+    forget(&mut payment, &erased);
+    if is_new || is_changed || !erased.is_empty() {
         save(transaction, &payment).await?;
     }
     store::assign_events(transaction, &event_ids, payment_id).await

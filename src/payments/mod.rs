@@ -8,8 +8,11 @@
 //! An event is answered after it is kept and all that is due of its payments is recorded. Whatever fails before that
 //! is an error, and Stripe delivers the event again. Nothing is half: taking in changes nothing the second time, and
 //! what is due is found anew from what was told and what is recorded. Nothing is locked while a payment is settled.
-//! Two who settle the same payment can each act on what the other does not know yet, but each of them looks again
-//! after it has recorded something, until nothing is due.
+//! Of two who settle the same payment, the later one is refused, since what it has found due rests on a state of the
+//! purchase that is no more, and looks again.
+//!
+//! People who were erased are named by nothing that is kept here, whatever comes later: their erasure and the taking in
+//! of an event lock the users whom it names.
 
 mod intake;
 mod provider;
@@ -25,14 +28,17 @@ use tokio::time::timeout;
 pub use provider::{ApiUrl, CheckoutSession, NewSession, ProviderError, SecretKey, post};
 pub use reasons::{Reason, paid, reasons_of, words};
 pub use settle::Settled;
+#[cfg(test)]
+pub(crate) use settle::{due, recorded};
 pub use stripe::event::{Event, Malformed};
 pub use stripe::signature::{Secret, SignatureFault};
 
 use crate::engine::query::QueryError;
 use crate::engine::{Engine, Environment, Failure};
+use crate::hang;
 use crate::metrics::{OfWebhook, PaymentMetrics};
 use crate::store::{Actor, Database, Door, StoreError};
-use stripe::event::Fact;
+use stripe::event::{Fact, Unread, identify};
 use stripe::signature::{TOLERANCE_SECONDS, verify};
 
 use provider::Provider;
@@ -151,6 +157,9 @@ impl Payments {
     ) -> (&'static str, Result<&'static str, WebhookError>) {
         let event = match self.read(signature, body) {
             Ok(event) => event,
+            Err(WebhookError::Malformed(malformed)) => {
+                return self.keep_malformed(malformed, body).await;
+            }
             Err(error) => return (OTHER, Err(error)),
         };
         let event_type = counted_type(&event.event_type);
@@ -170,9 +179,31 @@ impl Payments {
         Ok(stripe::event::parse(body)?)
     }
 
+    /// Keeps a signed body that cannot be read, if it has an id, so that somebody can find out what it says.
+    async fn keep_malformed(
+        &self,
+        malformed: Malformed,
+        body: &[u8],
+    ) -> (&'static str, Result<&'static str, WebhookError>) {
+        let Some(unread) = identify(body) else { return (OTHER, Err(malformed.into())) };
+        let Unread { event_id, event_type, .. } = &unread;
+        tracing::warn!(event_id, event_type, %malformed, "an event of Stripe cannot be read");
+        let kept = async {
+            let _turn = self.turn().await?;
+            self.keep_unread(&unread, &String::from_utf8_lossy(body)).await
+        };
+        // If it is not kept now, it will be when Stripe delivers it again.
+        let error: WebhookError = match kept.await {
+            Ok(()) => malformed.into(),
+            Err(error) => error.into(),
+        };
+        (counted_type(event_type), Err(error))
+    }
+
     async fn take_in(&self, event: &Event, body: &str) -> Result<&'static str, PaymentError> {
         let _turn = self.turn().await?;
         let payment_ids = self.keep(event, body).await?;
+        hang::point("stripe.kept");
         if payment_ids.is_empty() {
             return Ok("waiting");
         }
@@ -192,15 +223,16 @@ impl Payments {
         }
     }
 
-    /// Opens a session of Checkout.
+    /// Opens a session of Checkout for a caller, who has few calls at a time.
     ///
     /// # Errors
     /// [`ProviderError`] if there is none.
     pub async fn open_session(
         &self,
+        caller: &str,
         new: &NewSession<'_>,
     ) -> Result<CheckoutSession, ProviderError> {
-        self.0.provider.open_session(new).await
+        self.0.provider.open_session(caller, new).await
     }
 
     /// Whether there is a key for calling Stripe.

@@ -1,9 +1,10 @@
 //! Calls of Stripe's API over HTTP/1.1, each on a connection of its own: there are few.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::crypto::ring;
@@ -29,6 +30,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many calls one server makes at the same time. Further ones are turned away at once, so that a provider that
 /// hangs takes nothing but these.
 const MAX_CALLS: usize = 16;
+/// How many of these calls are of one caller, so that nobody takes all. Further ones wait for a moment.
+const MAX_CALLS_OF_CALLER: usize = 2;
+/// How long a call waits for those of the same caller.
+const CALLER_PATIENCE: Duration = Duration::from_secs(2);
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 /// The longest texts that are taken over from an error, in characters.
@@ -168,11 +173,33 @@ pub(super) struct Provider {
     key: Option<SecretKey>,
     tls: OnceLock<TlsConnector>,
     calls: Semaphore,
+    callers: Callers,
+}
+
+/// Callers who have calls at present.
+#[derive(Default)]
+struct Callers(Mutex<HashMap<String, Arc<Semaphore>>>);
+
+impl Callers {
+    /// Waits until the caller has fewer calls than they may have; `None` if that takes too long.
+    async fn admit(&self, caller: &str) -> Option<OwnedSemaphorePermit> {
+        let calls = {
+            let mut callers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // A permit holds its semaphore, and so does whoever waits for one.
+            callers.retain(|_, calls| Arc::strong_count(calls) > 1);
+            let calls = callers
+                .entry(caller.to_owned())
+                .or_insert_with(|| Arc::new(Semaphore::new(MAX_CALLS_OF_CALLER)));
+            Arc::clone(calls)
+        };
+        timeout(CALLER_PATIENCE, calls.acquire_owned()).await.ok()?.ok()
+    }
 }
 
 impl Provider {
     pub(super) fn new(api: ApiUrl, key: Option<SecretKey>) -> Self {
-        Self { api, key, tls: OnceLock::new(), calls: Semaphore::new(MAX_CALLS) }
+        let calls = Semaphore::new(MAX_CALLS);
+        Self { api, key, tls: OnceLock::new(), calls, callers: Callers::default() }
     }
 
     pub(super) fn has_key(&self) -> bool {
@@ -181,6 +208,7 @@ impl Provider {
 
     pub(super) async fn open_session(
         &self,
+        caller: &str,
         new: &NewSession<'_>,
     ) -> Result<CheckoutSession, ProviderError> {
         let buyer = new.buyer.as_str();
@@ -197,6 +225,9 @@ impl Provider {
             .append_pair("line_items[0][price_data][unit_amount]", &amount)
             .append_pair("line_items[0][price_data][product_data][name]", LINE_NAME)
             .finish();
+        let Some(_own) = self.callers.admit(caller).await else {
+            return Err(ProviderError::Unavailable("other calls of the caller wait".into()));
+        };
         let answer = self.post("/v1/checkout/sessions", form, new.idempotency_key).await?;
         let text = |name: &str| answer.get(name).and_then(Value::as_str).map(ToOwned::to_owned);
         match text("id").zip(text("url")) {

@@ -3,21 +3,23 @@
 use super::reasons::{Reason, kept};
 use super::{PaymentError, Payments, intake};
 use crate::engine::query::query;
-use crate::engine::{Failure, Submission};
-use crate::store::stripe::{self as store, Standing};
+use crate::engine::{Committed, Failure, Submission};
+use crate::hang;
+use crate::store::stripe::{self as store, Noted, Standing};
 use crate::store::{Actor, Door, in_time};
 use domain::currency::decimals;
 use domain::decide::{
-    CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase, Report,
+    CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase,
+    Report, ReportPayment,
 };
 use domain::money::MAX_AMOUNT_MINOR;
 use domain::{
-    DisputeId, DisputeOutcome, DisputeState, Purchase, PurchaseId, RefundId, Refusal, Timestamp,
-    User, UserId, load,
+    DisputeId, DisputeOutcome, DisputeState, Purchase, PurchaseId, RefundId, Refusal, StreamKey,
+    Timestamp, UserId, load,
 };
 use stripe::payment::{
-    Desired, DisputeState as ToldState, Money, Outcome, Recorded, RecordedDispute, RecordedRefund,
-    Rules, Step,
+    Desired, DisputeState as ToldState, Money, Outcome, Payment, Recorded, RecordedDispute,
+    RecordedRefund, Rules, Step,
 };
 
 /// How often a payment is looked at again because somebody else has changed it.
@@ -38,12 +40,26 @@ pub struct Settled {
 #[derive(Default)]
 struct InLog {
     recorded: Option<Recorded>,
-    /// Whether the buyer was erased.
-    is_erased: bool,
+    /// The last sequence of the purchase's stream; 0 if there is no purchase.
+    sequence: i64,
 }
 
-/// What is due, in the words of the domain; or why it cannot be recorded.
-type Due = Result<Vec<Report>, Reason>;
+/// What is due, in the words of the domain, and what waits.
+pub(crate) struct Due {
+    pub(crate) reports: Vec<Report>,
+    pub(crate) waiting: Vec<Reason>,
+}
+
+/// What became of reports.
+enum Submitted {
+    /// The purchase has changed, by these reports or by others. What is due has to be found anew.
+    Moved {
+        /// The position at which the last of these reports was recorded, if any was.
+        position: Option<i64>,
+    },
+    /// There is nothing to record but what was refused for these reasons.
+    Refused(Vec<Reason>),
+}
 
 impl Payments {
     /// Records what is due of a payment. `None` if nothing was told about it.
@@ -57,127 +73,216 @@ impl Payments {
         door: &Door,
     ) -> Result<Option<Settled>, PaymentError> {
         let pool = self.0.database.pool();
-        let mut settled = Settled::default();
-        let mut refused: Option<(Refusal, Option<Recorded>)> = None;
+        let mut last_position = None;
         for _ in 0..MAX_ROUNDS {
             let Some(known) = in_time(store::payment(pool, payment_id)).await? else {
                 return Ok(None);
             };
             let version = known.version;
-            let desired = intake::read(Some(known), payment_id)?.desired(&RULES);
-            let InLog { recorded, is_erased } = self.in_log(payment_id, &desired).await?;
-            let plan = desired.plan(recorded.as_ref());
-            let mut parked: Vec<Reason> = plan.parked.into_iter().map(Reason::Told).collect();
-            let currency_code = currency_of(recorded.as_ref(), &desired);
-            match self.due(payment_id, &plan.steps, currency_code) {
-                Err(reason) => parked.push(reason),
-                Ok(reports) if reports.is_empty() => {}
-                Ok(reports) => match refused.take() {
-                    Some((refusal, on)) if on == recorded => parked.push(reason_of(refusal)),
-                    Some(_) | None => {
-                        let command = Command::ReportPayment(reports);
-                        let submission = Submission::new(command, actor.clone(), door.clone());
-                        match self.0.engine.execute(submission).await {
-                            Ok(committed) => settled.position = Some(committed.position),
-                            // If it is refused again without anything new, it waits.
-                            Err(Failure::Refused(refusal)) => refused = Some((refusal, recorded)),
-                            Err(failure) => return Err(failure.into()),
-                        }
-                        continue;
-                    }
-                },
-            }
-            let buyer = buyer_of(recorded.as_ref(), &desired);
-            let standing = Standing { user_id: buyer.as_ref(), is_erased, parked: kept(&parked) };
-            let noted = store::note_standing(pool, payment_id, version, &standing);
-            if in_time(noted).await? {
-                settled.parked = parked;
-                settled.recorded_user_id = buyer.filter(|_| recorded.is_some());
-                return Ok(Some(settled));
+            let payment = intake::read(Some(known), payment_id)?;
+            let named = intake::named_by(&payment);
+            let InLog { recorded, sequence } = self.in_log(payment_id).await?;
+            let now = (self.0.environment.now)();
+            let Due { reports, waiting } = due(&payment, recorded.as_ref(), now);
+            let submitted = self.submit(payment_id, sequence, reports, (actor, door)).await?;
+            let refused = match submitted {
+                Submitted::Moved { position } => {
+                    last_position = position.or(last_position);
+                    continue;
+                }
+                Submitted::Refused(refused) => refused,
+            };
+            let parked: Vec<Reason> = waiting.into_iter().chain(refused).collect();
+            let buyer = buyer_of(recorded.as_ref(), &named);
+            let standing = Standing {
+                version,
+                sequence,
+                user_id: buyer.as_ref(),
+                named: &named,
+                parked: kept(&parked),
+            };
+            hang::point("stripe.noting");
+            match in_time(store::note_standing(pool, payment_id, &standing)).await? {
+                Noted::Noted => {
+                    let recorded_user_id = buyer.filter(|_| recorded.is_some());
+                    let position = last_position;
+                    return Ok(Some(Settled { parked, recorded_user_id, position }));
+                }
+                Noted::Outdated => {}
+                Noted::Erased(erased) => self.forget(payment_id, &erased).await?,
             }
         }
         Err(PaymentError::Contended)
     }
 
-    async fn in_log(&self, payment_id: &str, desired: &Desired) -> Result<InLog, PaymentError> {
+    async fn in_log(&self, payment_id: &str) -> Result<InLog, PaymentError> {
         let Ok(purchase_id) = PurchaseId::parse(payment_id) else { return Ok(InLog::default()) };
+        let key = StreamKey::of::<Purchase>(&purchase_id);
         let found = query(&self.0.database, &self.0.environment, |work| {
             let recorded = recorded(&*load::<Purchase>(work, &purchase_id)?);
-            let is_erased = match buyer_of(recorded.as_ref(), desired) {
-                Some(buyer) => {
-                    let user = load::<User>(work, &buyer)?;
-                    user.is_registered() && !user.exists()
-                }
-                None => false,
-            };
-            Ok(InLog { recorded, is_erased })
+            Ok(InLog { recorded, sequence: work.last_sequence(&key) })
         });
         Ok(found.await?)
     }
 
-    fn due(&self, payment_id: &str, steps: &[Step], currency_code: &str) -> Due {
-        let unusable = |object_id: &str| Reason::UnusableId { object_id: object_id.into() };
-        let purchase_id = PurchaseId::parse(payment_id).map_err(|_| unusable(payment_id))?;
-        let refund = |id: &str| RefundId::parse(id).map_err(|_| unusable(id));
-        let dispute = |id: &str| DisputeId::parse(id).map_err(|_| unusable(id));
-        let price =
-            |amount_minor| Some(Price { amount_minor, currency_code: currency_code.into() });
-        let report = |step: &Step| {
-            let purchase_id = purchase_id.clone();
-            Ok(match step {
-                Step::Record(desired) => {
-                    let buyer = UserId::parse(&desired.buyer_user_id);
-                    // A clock of Stripe may be a little ahead.
-                    let now = (self.0.environment.now)();
-                    let time = Timestamp(desired.time_seconds.saturating_mul(1_000_000)).min(now);
-                    if desired.paid.amount_minor > MAX_AMOUNT_MINOR {
-                        let refusal = format!("more than {MAX_AMOUNT_MINOR} minor units were paid");
-                        return Err(Reason::Refused { refusal });
-                    }
-                    Report::Recorded(RecordPurchase {
-                        purchase_id,
-                        buyer_user_id: buyer.map_err(|_| unusable(&desired.buyer_user_id))?,
-                        amount_minor: desired.paid.amount_minor,
-                        currency_code: desired.paid.currency_code.clone(),
-                        purchase_time: Some(time),
-                        program_ids: None,
-                        fingerprint_key: None,
-                    })
-                }
-                Step::Refund { refund_id, amount_minor } => Report::Refunded(RefundPurchase {
-                    purchase_id,
-                    refund_id: refund(refund_id)?,
-                    amount: price(*amount_minor),
-                    is_report: true,
-                    reason: None,
-                    own_programs: None,
-                }),
-                Step::CancelRefund { refund_id } => Report::RefundCancelled(CancelRefund {
-                    purchase_id,
-                    refund_id: refund(refund_id)?,
-                    own_programs: None,
-                }),
-                Step::OpenDispute { dispute_id, amount_minor } => {
-                    Report::DisputeOpened(OpenDispute {
-                        purchase_id,
-                        dispute_id: dispute(dispute_id)?,
-                        amount: price(*amount_minor),
-                        own_programs: None,
-                    })
-                }
-                Step::CloseDispute { dispute_id, outcome } => Report::DisputeClosed(CloseDispute {
-                    purchase_id,
-                    dispute_id: dispute(dispute_id)?,
-                    outcome: match outcome {
-                        Outcome::Won => DisputeOutcome::Won,
-                        Outcome::Lost => DisputeOutcome::Lost,
-                    },
-                    own_programs: None,
-                }),
-            })
+    /// Records reports that rest on a state of the purchase. If one is refused, the others do not wait for it: each is
+    /// then recorded for itself.
+    async fn submit(
+        &self,
+        payment_id: &str,
+        known_sequence: i64,
+        reports: Vec<Report>,
+        by: (&Actor, &Door),
+    ) -> Result<Submitted, PaymentError> {
+        let Ok(purchase_id) = PurchaseId::parse(payment_id) else {
+            return Ok(Submitted::Refused(Vec::new()));
         };
-        steps.iter().map(report).collect()
+        if reports.is_empty() {
+            return Ok(Submitted::Refused(Vec::new()));
+        }
+        let is_only = reports.len() == 1;
+        let together = ReportPayment {
+            purchase_id: purchase_id.clone(),
+            known_sequence,
+            reports: reports.clone(),
+        };
+        match self.report(together, by).await? {
+            Ok(committed) if committed.events.is_empty() => {
+                return Ok(Submitted::Refused(Vec::new()));
+            }
+            Ok(committed) => return Ok(Submitted::Moved { position: Some(committed.position) }),
+            Err(Refusal::PurchaseMoved(_)) => return Ok(Submitted::Moved { position: None }),
+            Err(refusal) if is_only => return Ok(Submitted::Refused(vec![reason_of(refusal)])),
+            Err(_) => {}
+        }
+        let key = StreamKey::of::<Purchase>(&purchase_id);
+        let (mut position, mut refused) = (None, Vec::new());
+        let mut known_sequence = known_sequence;
+        for report in reports {
+            // Without the purchase there is nothing that the rest could be of.
+            let is_purchase = matches!(report, Report::Recorded(_));
+            let purchase_id = purchase_id.clone();
+            let alone = ReportPayment { purchase_id, known_sequence, reports: vec![report] };
+            match self.report(alone, by).await? {
+                Ok(committed) if committed.events.is_empty() => {}
+                Ok(committed) => {
+                    let of_purchase = committed.events.iter().filter(|event| event.stream == key);
+                    let sequences = of_purchase.map(|event| event.sequence);
+                    known_sequence = sequences.fold(known_sequence, i64::max);
+                    position = Some(committed.position);
+                }
+                Err(Refusal::PurchaseMoved(_)) => return Ok(Submitted::Moved { position }),
+                Err(refusal) => {
+                    refused.push(reason_of(refusal));
+                    if is_purchase {
+                        break;
+                    }
+                }
+            }
+        }
+        // What was refused was refused of a state that is no more: only of the last one does it wait.
+        Ok(match position {
+            Some(_) => Submitted::Moved { position },
+            None => Submitted::Refused(refused),
+        })
     }
+
+    async fn report(
+        &self,
+        report: ReportPayment,
+        (actor, door): (&Actor, &Door),
+    ) -> Result<Result<Committed, Refusal>, PaymentError> {
+        let command = Command::ReportPayment(report);
+        let submission = Submission::new(command, actor.clone(), door.clone());
+        match self.0.engine.execute(submission).await {
+            Ok(committed) => Ok(Ok(committed)),
+            Err(Failure::Refused(refusal)) => Ok(Err(refusal)),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+}
+
+/// What is due of a payment, given what is recorded of it.
+pub(crate) fn due(payment: &Payment, recorded: Option<&Recorded>, now: Timestamp) -> Due {
+    let desired = payment.desired(&RULES);
+    let plan = desired.plan(recorded);
+    let told = plan.parked.into_iter().map(Reason::Told);
+    let mut due = Due { reports: Vec::new(), waiting: told.collect() };
+    let currency_code = currency_of(recorded, &desired);
+    for step in &plan.steps {
+        match report_of(payment.intent_id(), step, currency_code, now) {
+            Ok(report) => due.reports.push(report),
+            Err(reason) => {
+                due.waiting.push(reason);
+                // Without the purchase there is nothing that the rest could be of.
+                if matches!(step, Step::Record(_)) {
+                    break;
+                }
+            }
+        }
+    }
+    due
+}
+
+fn report_of(
+    payment_id: &str,
+    step: &Step,
+    currency_code: &str,
+    now: Timestamp,
+) -> Result<Report, Reason> {
+    let unusable = |object_id: &str| Reason::UnusableId { object_id: object_id.into() };
+    let purchase_id = PurchaseId::parse(payment_id).map_err(|_| unusable(payment_id))?;
+    let refund = |id: &str| RefundId::parse(id).map_err(|_| unusable(id));
+    let dispute = |id: &str| DisputeId::parse(id).map_err(|_| unusable(id));
+    let price = |amount_minor| Some(Price { amount_minor, currency_code: currency_code.into() });
+    Ok(match step {
+        Step::Record(desired) => {
+            let buyer = UserId::parse(&desired.buyer_user_id);
+            // A clock of Stripe may be a little ahead.
+            let time = Timestamp(desired.time_seconds.saturating_mul(1_000_000)).min(now);
+            if desired.paid.amount_minor > MAX_AMOUNT_MINOR {
+                let refusal = format!("more than {MAX_AMOUNT_MINOR} minor units were paid");
+                return Err(Reason::Refused { refusal });
+            }
+            Report::Recorded(RecordPurchase {
+                purchase_id,
+                buyer_user_id: buyer.map_err(|_| unusable(&desired.buyer_user_id))?,
+                amount_minor: desired.paid.amount_minor,
+                currency_code: desired.paid.currency_code.clone(),
+                purchase_time: Some(time),
+                program_ids: None,
+                fingerprint_key: None,
+            })
+        }
+        Step::Refund { refund_id, amount_minor } => Report::Refunded(RefundPurchase {
+            purchase_id,
+            refund_id: refund(refund_id)?,
+            amount: price(*amount_minor),
+            is_report: true,
+            reason: None,
+            own_programs: None,
+        }),
+        Step::CancelRefund { refund_id } => Report::RefundCancelled(CancelRefund {
+            purchase_id,
+            refund_id: refund(refund_id)?,
+            own_programs: None,
+        }),
+        Step::OpenDispute { dispute_id, amount_minor } => Report::DisputeOpened(OpenDispute {
+            purchase_id,
+            dispute_id: dispute(dispute_id)?,
+            amount: price(*amount_minor),
+            own_programs: None,
+        }),
+        Step::CloseDispute { dispute_id, outcome } => Report::DisputeClosed(CloseDispute {
+            purchase_id,
+            dispute_id: dispute(dispute_id)?,
+            outcome: match outcome {
+                Outcome::Won => DisputeOutcome::Won,
+                Outcome::Lost => DisputeOutcome::Lost,
+            },
+            own_programs: None,
+        }),
+    })
 }
 
 /// What the crate of Stripe's webhooks does not know itself.
@@ -191,11 +296,12 @@ fn reason_of(refusal: Refusal) -> Reason {
     }
 }
 
-/// Who bought: by what is recorded, else by what was told.
-fn buyer_of(recorded: Option<&Recorded>, desired: &Desired) -> Option<UserId> {
-    let told = || desired.purchase.as_ref().map(|purchase| &purchase.buyer_user_id);
-    let user_id = recorded.map(|recorded| &recorded.buyer_user_id).or_else(told);
-    UserId::parse(user_id?).ok()
+/// Who bought: by what is recorded, else the first who is named, whether or not there is a purchase already.
+fn buyer_of(recorded: Option<&Recorded>, named: &[UserId]) -> Option<UserId> {
+    match recorded {
+        Some(recorded) => UserId::parse(&recorded.buyer_user_id).ok(),
+        None => named.first().cloned(),
+    }
 }
 
 /// The currency in which refunds and disputes are recorded.
@@ -205,7 +311,7 @@ fn currency_of<'a>(recorded: Option<&'a Recorded>, desired: &'a Desired) -> &'a 
 }
 
 /// What is recorded of a purchase, in the words of the crate of Stripe's webhooks.
-fn recorded(purchase: &Purchase) -> Option<Recorded> {
+pub(crate) fn recorded(purchase: &Purchase) -> Option<Recorded> {
     let of = purchase.recorded()?;
     let money_back = purchase.money_back();
     let refunds = money_back.refunds().iter().map(|refund| RecordedRefund {

@@ -3,7 +3,7 @@
 use super::{At, READ_EVENTS, Reads, Standing};
 use crate::store::{RecordedEvent, StoreError, in_time, log};
 use cqrs_es::Aggregate;
-use domain::{Participant, ParticipantId, Stream, StreamKey, Timestamp};
+use domain::{Buckets, Participant, ParticipantId, Stream, StreamKey, Timestamp};
 
 impl Reads {
     /// A participant's standing at a moment; all zeros before the enrollment. The position is that of the
@@ -17,6 +17,29 @@ impl Reads {
         moment: Timestamp,
     ) -> Result<At<Standing>, StoreError> {
         in_time(self.replay(id, moment)).await
+    }
+
+    /// The position of the last event that was recorded before a moment; 0 if there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub async fn position_before(&self, moment: Timestamp) -> Result<i64, StoreError> {
+        let just_before = Timestamp(moment.0.saturating_sub(1));
+        in_time(log::position_at(self.database.pool(), just_before)).await
+    }
+
+    /// A participant's balance at a position, as the last posting has left it; all zeros before the first one.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub async fn buckets_at(
+        &self,
+        id: &ParticipantId,
+        position: i64,
+    ) -> Result<Buckets, StoreError> {
+        let stream = StreamKey::of::<Participant>(id);
+        let last = in_time(log::last_posting(self.database.pool(), &stream, position)).await?;
+        Ok(last.map(|posting| posting.after).unwrap_or_default())
     }
 
     async fn replay(

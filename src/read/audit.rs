@@ -323,6 +323,7 @@ impl Audit {
             | ParticipantEvent::SpendingReturned(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::PurchaseReinstated(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::RewardWithheld(_) => {}

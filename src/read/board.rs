@@ -180,6 +180,7 @@ impl State {
             | ParticipantEvent::ReferralConverted(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::PurchaseReinstated(_)
             | ParticipantEvent::ReferralUnconverted(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::RewardReversed(_)

@@ -128,6 +128,7 @@ impl PayoutAudit {
             | ParticipantEvent::ReferralConverted(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::PurchaseReinstated(_)
             | ParticipantEvent::ReferralUnconverted(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::PurchaseCredited(_)
@@ -178,6 +179,8 @@ impl PayoutAudit {
                     format!("its lines are said to come to {collected:?}, but come to {sums:?}")
                 })
             }
+            // A line can be confirmed as soon as it is made.
+            PayoutEvent::PayoutApprovalWaived(_) => None,
             PayoutEvent::PayoutConfirmationStarted(_)
             | PayoutEvent::PayoutFailureStarted(_)
             | PayoutEvent::PayoutCompleted(_) => {

@@ -1,12 +1,12 @@
 //! Payouts and their lines.
 
-use sqlx::Row;
 use sqlx::postgres::PgRow;
+use sqlx::{PgPool, Row};
 use time::OffsetDateTime;
 
 use super::{At, Freshness, ReadError, Reads, sql};
-use crate::store::StoreError;
 use crate::store::log::timestamp;
+use crate::store::{StoreError, in_time};
 use domain::{PayoutKey, PayoutLineState, PayoutState, ProgramId, SkipReason, Timestamp, UserId};
 
 /// A payout, and how far its lines are.
@@ -54,6 +54,59 @@ pub struct ListedLine {
     pub provider_reference: Option<String>,
     pub create_time: Timestamp,
     pub change_time: Timestamp,
+}
+
+/// A participant whom a payout may have to do with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PayoutMember {
+    /// Who.
+    pub user_id: UserId,
+    /// What was available after their last posting at or before a position, in minor units.
+    pub available_then_minor: i64,
+    /// Whether they have a line already.
+    pub has_line: bool,
+}
+
+/// The next participants of a payout's program after a user, at most `limit`, with what was available to each as of a
+/// position: all who were enrolled then, and perhaps some who were enrolled later and had nothing.
+///
+/// Planned anew each time: a plan from when the log was small would read it whole.
+///
+/// # Errors
+/// [`ReadError::Behind`] if the read model has not reached the position, [`ReadError::Store`] if the database cannot be
+/// read.
+pub async fn payout_members(
+    pool: &PgPool,
+    payout: &PayoutKey,
+    after: &str,
+    position: i64,
+    limit: i64,
+) -> Result<Vec<PayoutMember>, ReadError> {
+    let rows = sqlx::query(sql!("payout_members.sql"))
+        .bind(payout.program_id.as_str())
+        .bind(after)
+        .bind(position)
+        .bind(limit)
+        .bind(payout.to_string())
+        .persistent(false)
+        .fetch_all(pool);
+    let rows = in_time(async { Ok(rows.await?) }).await?;
+    let mut members = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let reached: Option<i64> = row.try_get("position")?;
+        let reached = reached.unwrap_or_default();
+        if reached < position {
+            return Err(ReadError::Behind { reached, wanted: position });
+        }
+        let Some(user_id) = row.try_get::<Option<&str>, _>("user_id")? else { continue };
+        let nonsense = |_| StoreError::Nonsense(format!("a user with the id '{user_id}'"));
+        members.push(PayoutMember {
+            user_id: UserId::parse(user_id).map_err(nonsense)?,
+            available_then_minor: row.try_get("available_then")?,
+            has_line: row.try_get("has_line")?,
+        });
+    }
+    Ok(members)
 }
 
 impl Reads {

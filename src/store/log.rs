@@ -186,6 +186,26 @@ pub async fn read_event(
     Ok(fetch(query, executor).await?.pop())
 }
 
+/// The last posting of a stream up to a position: the balance after it is that of the position. `None` if there is none.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read, or the posting is malformed.
+pub async fn last_posting(
+    executor: impl PgExecutor<'_>,
+    stream: &StreamKey,
+    position: i64,
+) -> Result<Option<Posting>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 \
+         and position <= $3 and payload ? 'posting' order by sequence desc limit 1"
+    );
+    let query = sqlx::query(&query).bind(stream.kind.as_str()).bind(&*stream.id).bind(position);
+    match fetch(query, executor).await?.pop() {
+        Some(event) => event.posting(),
+        None => Ok(None),
+    }
+}
+
 /// The last sequence of a stream at a position; 0 if the stream had not begun.
 ///
 /// # Errors

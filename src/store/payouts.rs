@@ -10,17 +10,6 @@ use sqlx::{PgPool, Row};
 use super::StoreError;
 use domain::{PayoutKey, UserId};
 
-/// A participant whom a payout may have to do with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PayoutMember {
-    /// Who.
-    pub user_id: UserId,
-    /// What was available after their last posting at or before a position, in minor units.
-    pub available_then_minor: i64,
-    /// Whether they have a line already.
-    pub has_line: bool,
-}
-
 /// A line of a payout as it was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MadeLine {
@@ -28,38 +17,6 @@ pub struct MadeLine {
     pub user_id: UserId,
     /// What was reserved, in minor units; `None` if they were skipped.
     pub reserved_minor: Option<i64>,
-}
-
-/// The next participants of a payout's program after a user, at most `limit`, with what was available to each as of a
-/// position. Whoever was enrolled later had nothing then.
-///
-/// # Errors
-/// [`StoreError`] if the database cannot be read.
-pub async fn members(
-    pool: &PgPool,
-    payout: &PayoutKey,
-    after: &str,
-    position: i64,
-    limit: i64,
-) -> Result<Vec<PayoutMember>, StoreError> {
-    let rows = sqlx::query(include_str!("payout_members.sql"))
-        .bind(payout.program_id.as_str())
-        .bind(after)
-        .bind(position)
-        .bind(limit)
-        .bind(payout.to_string())
-        .persistent(false)
-        .fetch_all(pool)
-        .await?;
-    rows.iter()
-        .map(|row| {
-            Ok(PayoutMember {
-                user_id: user_id(row.try_get("user_id")?)?,
-                available_then_minor: row.try_get("available_then")?,
-                has_line: row.try_get("has_line")?,
-            })
-        })
-        .collect()
 }
 
 /// The next lines of a payout after a user, at most `limit`.

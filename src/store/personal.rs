@@ -44,8 +44,11 @@ pub const TABLES: &[PersonalTable] = &[
     },
     PersonalTable { name: "fraud_notes", secrets: &["referrer_user_id", "other_user_id", "note"] },
     PersonalTable { name: "notes", secrets: &["number", "author"] },
-    PersonalTable { name: "stripe_payments", secrets: &["number", "version"] },
-    PersonalTable { name: "stripe_events", secrets: &[] },
+    PersonalTable {
+        name: "stripe_payments",
+        secrets: &["number", "version", "named_user_ids", "noted_sequence"],
+    },
+    PersonalTable { name: "stripe_events", secrets: &["named_user_ids"] },
     PersonalTable { name: "payout_methods", secrets: &[] },
 ];
 

@@ -4,7 +4,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
 use super::StoreError;
-use domain::{Lag, PurchaseCursor, PurchaseId, PurchasePage, UserId};
+use domain::{Lag, PurchaseCursor, PurchaseId, PurchasePage, PurchaseSearch};
 
 /// The purchases on the first page. Nearly all who look for a purchase find it there.
 const FIRST_PAGE: i64 = 4;
@@ -15,9 +15,6 @@ const LATER_PAGE: i64 = 100;
 /// log may be locked.
 const MOST_SEARCHED: i64 = 50_000;
 
-/// What is asked for: the purchases of a buyer before a place.
-pub type Asked = (UserId, Option<PurchaseCursor>);
-
 /// A part of the log: the events after a position, through another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -27,9 +24,9 @@ pub struct Span {
     pub through: i64,
 }
 
-/// Finds purchases of buyers, one page for each of `asked` and in their order. All that are in the log when the
-/// statement begins are found, but for those in the part that the caller knows. `table` is that of the read model;
-/// without it the log is searched.
+/// Finds purchases of buyers, one page for each search and in their order. All that are in the log when the statement
+/// begins are found, but for those that were recorded, or may earn again, in the part that the caller knows. `table` is
+/// that of the read model; without it the log is searched.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read.
@@ -37,12 +34,13 @@ pub async fn purchases_of(
     connection: &mut PgConnection,
     table: Option<&str>,
     known: Option<Span>,
-    asked: &[Asked],
+    searches: &[PurchaseSearch],
 ) -> Result<Vec<Result<PurchasePage, Lag>>, StoreError> {
-    let buyers: Vec<&str> = asked.iter().map(|(buyer, _)| buyer.as_str()).collect();
-    let before = |cursor: &Option<PurchaseCursor>| cursor.map_or(i64::MAX, |cursor| cursor.0);
-    let befores: Vec<i64> = asked.iter().map(|(_, cursor)| before(cursor)).collect();
-    let sizes: Vec<i64> = asked.iter().map(|(_, cursor)| page_size(*cursor)).collect();
+    let buyers: Vec<&str> = searches.iter().map(|search| search.buyer.as_str()).collect();
+    let before = |search: &PurchaseSearch| search.before.map_or(i64::MAX, |cursor| cursor.0);
+    let befores: Vec<i64> = searches.iter().map(before).collect();
+    let sizes: Vec<i64> = searches.iter().map(page_size).collect();
+    let may_earn: Vec<bool> = searches.iter().map(|search| search.may_earn).collect();
     let known = known.unwrap_or(Span { after: i64::MAX, through: i64::MAX });
     let rows = sqlx::query(&statement(table))
         .bind(buyers)
@@ -52,21 +50,22 @@ pub async fn purchases_of(
         .bind(MOST_SEARCHED)
         .bind(known.after)
         .bind(known.through)
+        .bind(may_earn)
         .fetch_all(connection)
         .await?;
     let mut rows = rows.into_iter().peekable();
-    let mut pages = Vec::with_capacity(asked.len());
-    for (index, (_, cursor)) in asked.iter().enumerate() {
+    let mut pages = Vec::with_capacity(searches.len());
+    for (index, search) in searches.iter().enumerate() {
         let ordinal = i64::try_from(index).unwrap_or(i64::MAX) + 1;
         let is_own = |row: &PgRow| row.try_get::<i64, _>("ordinal").is_ok_and(|of| of == ordinal);
         let own: Vec<PgRow> = std::iter::from_fn(|| rows.next_if(is_own)).collect();
-        pages.push(page(&own, page_size(*cursor))?);
+        pages.push(page(&own, page_size(search))?);
     }
     Ok(pages)
 }
 
-fn page_size(cursor: Option<PurchaseCursor>) -> i64 {
-    if cursor.is_none() { FIRST_PAGE } else { LATER_PAGE }
+fn page_size(search: &PurchaseSearch) -> i64 {
+    if search.before.is_none() { FIRST_PAGE } else { LATER_PAGE }
 }
 
 /// The answer from the rows for one buyer. There is at least one, without a purchase if there are no purchases.
@@ -91,7 +90,8 @@ fn page(rows: &[PgRow], size: i64) -> Result<Result<PurchasePage, Lag>, StoreErr
     Ok(Ok(page))
 }
 
-/// The table and its checkpoint are read under one snapshot, so that nothing is left out between them and the log.
+/// The table and its checkpoint are read under one snapshot, so that nothing is left out between them and the log. What the
+/// table has as earning nothing can have begun to earn since by two events only.
 fn statement(table: Option<&str>) -> String {
     let in_table = table.map_or_else(String::new, |table| {
         format!(
@@ -99,10 +99,20 @@ fn statement(table: Option<&str>) -> String {
                  select known.last_position, events.aggregate_id, \
                      events.payload ->> 'buyer_user_id' = asked.buyer \
                  from (\
-                     select last_position from {table} \
-                     where buyer_hash = hashtextextended(asked.buyer, 0) \
-                         and last_position < asked.before \
-                     order by last_position desc limit asked.size\
+                     select last_position from (\
+                         (\
+                             select last_position from {table} \
+                             where buyer_hash = hashtextextended(asked.buyer, 0) \
+                                 and not earns_nothing and last_position < asked.before \
+                             order by last_position desc limit asked.size\
+                         ) union all (\
+                             select last_position from {table} \
+                             where not asked.may_earn \
+                                 and buyer_hash = hashtextextended(asked.buyer, 0) \
+                                 and earns_nothing and last_position < asked.before \
+                             order by last_position desc limit asked.size\
+                         )\
+                     ) as of_both order by last_position desc limit asked.size\
                  ) as known \
                  cross join lateral (\
                      select aggregate_id, payload from events \
@@ -122,7 +132,7 @@ fn statement(table: Option<&str>) -> String {
                      coalesce((select position from events order by position desc limit 1), 0) as head\
              ) as ends\
          ), tail as materialized (\
-             select late.position, late.aggregate_id, late.payload ->> 'buyer_user_id' as buyer \
+             select own.position, late.aggregate_id, own.payload ->> 'buyer_user_id' as buyer \
              from reach \
              cross join lateral (\
                  (\
@@ -136,14 +146,21 @@ fn statement(table: Option<&str>) -> String {
                      order by events.position limit $5\
                  )\
              ) as late \
-             where late.event_type = 'PurchaseRecorded' \
-                 and late.payload ->> 'buyer_user_id' = any($1::text[])\
+             cross join lateral (\
+                 select late.position, late.payload where late.event_type = 'PurchaseRecorded' \
+                 union all \
+                 select position, payload from events \
+                 where late.event_type in ('PurchaseMadeUp', 'RefundCancelled') \
+                     and aggregate_type = 'Purchase' and aggregate_id = late.aggregate_id and sequence = 1\
+             ) as own \
+             where late.event_type in ('PurchaseRecorded', 'PurchaseMadeUp', 'RefundCancelled') \
+                 and own.payload ->> 'buyer_user_id' = any($1::text[])\
          ) \
          select asked.ordinal, reach.reached, reach.head, reach.searched, \
              found.position, found.purchase_id, found.is_own \
          from reach \
-         cross join unnest($1::text[], $2::bigint[], $3::bigint[]) \
-             with ordinality as asked(buyer, before, size, ordinal) \
+         cross join unnest($1::text[], $2::bigint[], $3::bigint[], $8::boolean[]) \
+             with ordinality as asked(buyer, before, size, may_earn, ordinal) \
          left join lateral (\
              select * from (\
                  (\

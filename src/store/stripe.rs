@@ -9,7 +9,7 @@ use sqlx::{PgConnection, PgExecutor, PgPool, Row};
 
 use super::StoreError;
 use super::log::timestamp;
-use domain::{Timestamp, UserId};
+use domain::{Kind, Timestamp, UserId};
 
 /// A payment, as it is kept.
 #[derive(Clone, Debug)]
@@ -27,10 +27,10 @@ pub struct KeptEvent<'a> {
     pub event_id: &'a str,
     /// Its type.
     pub event_type: &'a str,
-    /// Who is named as the buyer, so that an event which waits is erased with them.
-    pub user_id: Option<&'a UserId>,
-    /// The raw body.
-    pub body: &'a str,
+    /// All who are named as the buyer, so that the event is erased with each of them; the first counts.
+    pub named: &'a [UserId],
+    /// The raw body; `None` if somebody who is named was erased.
+    pub body: Option<&'a str>,
 }
 
 /// A payment of which something waits for an event or an operator.
@@ -76,16 +76,58 @@ pub async fn keep_event(
     event: KeptEvent<'_>,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "insert into stripe_events (event_id, event_type, body, user_id) values ($1, $2, $3, $4) \
-         on conflict do nothing",
+        "insert into stripe_events (event_id, event_type, body, user_id, named_user_ids) \
+         values ($1, $2, $3, $4, $5) on conflict do nothing",
     )
     .bind(event.event_id)
     .bind(event.event_type)
     .bind(event.body)
-    .bind(event.user_id.map(UserId::as_str))
+    .bind(event.named.first().map(UserId::as_str))
+    .bind(texts(event.named))
     .execute(executor)
     .await?;
     Ok(())
+}
+
+/// Locks these users until the transaction ends, as their erasure does. Whoever writes what names a user holds it, and
+/// then asks whether they were [`erased`].
+///
+/// # Errors
+/// [`StoreError`] if they cannot be locked.
+pub async fn lock_users(
+    transaction: &mut PgConnection,
+    users: &[UserId],
+) -> Result<(), StoreError> {
+    let mut keys: Vec<String> = users.iter().map(|user_id| format!("user:{user_id}")).collect();
+    keys.sort();
+    lock(transaction, &keys).await
+}
+
+/// Those of these users who were erased.
+///
+/// # Errors
+/// [`StoreError`] if they cannot be read.
+pub async fn erased(
+    executor: impl PgExecutor<'_>,
+    users: &[UserId],
+) -> Result<Vec<UserId>, StoreError> {
+    if users.is_empty() {
+        return Ok(Vec::new());
+    }
+    let erased: Vec<String> = sqlx::query_scalar(
+        "select distinct aggregate_id from events \
+         where aggregate_id = any($1) and aggregate_type = $2 and event_type = 'UserErased'",
+    )
+    .bind(texts(users))
+    .bind(Kind::User.as_str())
+    .fetch_all(executor)
+    .await?;
+    let is_erased = |user_id: &&UserId| erased.iter().any(|erased| erased == user_id.as_str());
+    Ok(users.iter().filter(is_erased).cloned().collect())
+}
+
+fn texts(users: &[UserId]) -> Vec<String> {
+    users.iter().map(|user_id| user_id.as_str().to_owned()).collect()
 }
 
 /// Lets an event wait for payments with these objects.
@@ -164,15 +206,19 @@ pub async fn save_payment(
     transaction: &mut PgConnection,
     payment_id: &str,
     state: &Value,
+    named: &[UserId],
     keys: &[String],
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "insert into stripe_payments as known (payment_id, state) values ($1, $2) \
+        "insert into stripe_payments as known (payment_id, state, named_user_ids) \
+         values ($1, $2, $3) \
          on conflict (payment_id) do update \
-         set state = excluded.state, version = known.version + 1, changed_at = clock_timestamp()",
+         set state = excluded.state, named_user_ids = excluded.named_user_ids, \
+             version = known.version + 1, changed_at = clock_timestamp()",
     )
     .bind(payment_id)
     .bind(state)
+    .bind(texts(named))
     .execute(&mut *transaction)
     .await?;
     sqlx::query(
@@ -208,45 +254,74 @@ pub async fn assign_events(
 /// How a payment stands, after everything that is due was recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Standing<'a> {
+    /// The version of the state on which it rests.
+    pub version: i64,
+    /// The last event of the purchase's stream on which it rests; 0 if there is no purchase.
+    pub sequence: i64,
     /// The buyer, as far as known.
     pub user_id: Option<&'a UserId>,
-    /// Whether the buyer was erased, so that no body is kept.
-    pub is_erased: bool,
+    /// All whom the state names.
+    pub named: &'a [UserId],
     /// What waits; `None` if nothing does.
     pub parked: Option<Value>,
 }
 
-/// Notes how a payment stands. Returns `false` if its state is not of this version any more.
+/// What became of a standing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Noted {
+    /// It is noted.
+    Noted,
+    /// It is outdated: the state, or what is noted already, is of a later version.
+    Outdated,
+    /// The state names people who were erased. Nothing is noted until it does not.
+    Erased(Vec<UserId>),
+}
+
+/// Notes how a payment stands, unless that is outdated. Of a buyer who was erased, neither the name nor a body is kept.
 ///
 /// # Errors
 /// [`StoreError`] if that cannot be written.
 pub async fn note_standing(
     pool: &PgPool,
     payment_id: &str,
-    version: i64,
     standing: &Standing<'_>,
-) -> Result<bool, StoreError> {
-    let user_id = standing.user_id.map(UserId::as_str);
+) -> Result<Noted, StoreError> {
+    let mut users: Vec<UserId> = standing.named.to_vec();
+    users.extend(standing.user_id.filter(|buyer| !standing.named.contains(buyer)).cloned());
+    let mut transaction = pool.begin().await?;
+    lock_users(&mut transaction, &users).await?;
+    let erased = erased(&mut *transaction, &users).await?;
+    let is_erased = |user_id: &UserId| erased.contains(user_id);
+    let named: Vec<UserId> = standing.named.iter().filter(|of| is_erased(of)).cloned().collect();
+    if !named.is_empty() {
+        return Ok(Noted::Erased(named));
+    }
+    let is_buyer_erased = standing.user_id.is_some_and(is_erased);
+    let user_id = standing.user_id.filter(|_| !is_buyer_erased).map(UserId::as_str);
     let noted = sqlx::query_scalar::<_, bool>(
         "with noted as (\
-             update stripe_payments set user_id = $3, parked = $4 \
-             where payment_id = $1 and version = $2 \
+             update stripe_payments set user_id = $4, parked = $5, noted_sequence = $3 \
+             where payment_id = $1 and version = $2 and noted_sequence <= $3 \
              returning payment_id\
          ), named as (\
              update stripe_events as event \
-             set user_id = coalesce($3, event.user_id), \
-                 body = case when $5 then null else event.body end \
+             set user_id = case when $6 then null else coalesce($4, event.user_id) end, \
+                 body = case when $6 then null else event.body end \
              from noted where event.payment_id = noted.payment_id \
-             and (event.user_id is distinct from coalesce($3, event.user_id) \
-                  or $5 and event.body is not null)\
+             and (event.user_id is distinct from coalesce($4, event.user_id) \
+                  or $6 and (event.user_id is not null or event.body is not null))\
          ) select exists (select from noted)",
     )
     .bind(payment_id)
-    .bind(version)
+    .bind(standing.version)
+    .bind(standing.sequence)
     .bind(user_id)
     .bind(&standing.parked)
-    .bind(standing.is_erased);
-    Ok(noted.fetch_one(pool).await?)
+    .bind(is_buyer_erased)
+    .fetch_one(&mut *transaction)
+    .await?;
+    transaction.commit().await?;
+    Ok(if noted { Noted::Noted } else { Noted::Outdated })
 }
 
 /// Payments of which something waits, the latest first, before a place in the list.
@@ -311,7 +386,8 @@ pub async fn delete_old_events(
     let rows = sqlx::query(
         "delete from stripe_events where ctid = any (array(\
              select ctid from stripe_events \
-             where received_at < clock_timestamp() - make_interval(secs => $1) limit $2))",
+             where received_at < clock_timestamp() - make_interval(secs => $1) \
+             order by received_at limit $2))",
     )
     .bind(age.as_secs_f64())
     .bind(limit)

@@ -342,7 +342,14 @@ async fn the_same_person_is_recognised_behind_a_key_and_keys_of_other_programs_f
     let asked = adjust(&client, adjustment("ana", "b", 200_000)).await.unwrap();
     let own = approve(&client, &asked.approval_id).await;
     refused(own, Code::FailedPrecondition, "SELF_APPROVAL");
-    approve(&of_lines, &asked.approval_id).await.unwrap();
+    // Neither is a key that was created with the key that asked somebody else, nor one that was created with that key.
+    let (made, _) = holder(&client, wanted("made", ApiKeyRole::Admin)).await;
+    let (child, _) = holder(&made, wanted("child", ApiKeyRole::Admin)).await;
+    for own in [&of_lines, &made, &child] {
+        let refusal = approve(own, &asked.approval_id).await;
+        refused(refusal, Code::FailedPrecondition, "SELF_APPROVAL");
+    }
+    approve(&key_of_otto, &asked.approval_id).await.unwrap();
 
     // An adjustment of one's own balance waits, however small it is, and for somebody else.
     let own = AdjustBalanceRequest { program_id: LINES.into(), ..adjustment("otto", "c", 1) };

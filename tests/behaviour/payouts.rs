@@ -7,12 +7,12 @@ use contract::pb::*;
 use tonic::{Code, Status};
 
 use super::keys::{holder, wanted, with};
-use super::support::{refused, server_with};
-use testing::{ADMIN_KEY, Client, Server, TestDatabase, program, sign_up_request};
+use super::support::{log_length, minor, refused, server_with};
+use testing::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, program, sign_up_request};
 
 const LINES: &str = "multi-level-commission";
 
-fn paying() -> Program {
+pub fn paying() -> Program {
     let json = std::fs::read_to_string(program(LINES)).unwrap();
     Program { pays_out: true, ..parse_program(&json).unwrap() }
 }
@@ -35,7 +35,7 @@ async fn adjust(client: &Client, user_id: &str, minor_units: i64) {
     client.rewards().adjust_balance(client.request(message)).await.unwrap();
 }
 
-async fn set_method(client: &Client, user_id: &str, reference: &str) -> Result<(), Status> {
+pub async fn set_method(client: &Client, user_id: &str, reference: &str) -> Result<(), Status> {
     let message = SetPayoutMethodRequest {
         user_id: user_id.into(),
         kind: "sepa".into(),
@@ -45,7 +45,7 @@ async fn set_method(client: &Client, user_id: &str, reference: &str) -> Result<(
     client.payouts().set_payout_method(client.request(message)).await.map(drop)
 }
 
-async fn create(client: &Client, payout_id: &str, minimum: i64) -> Result<String, Status> {
+pub async fn create(client: &Client, payout_id: &str, minimum: i64) -> Result<String, Status> {
     let message = CreatePayoutRequest {
         program_id: LINES.into(),
         payout_id: payout_id.into(),
@@ -67,7 +67,7 @@ async fn get(client: &Client, payout_id: &str) -> Payout {
 }
 
 /// Waits until a payout is in a state.
-async fn becomes(client: &Client, payout_id: &str, state: PayoutState) -> Payout {
+pub async fn becomes(client: &Client, payout_id: &str, state: PayoutState) -> Payout {
     for _ in 0..600 {
         let payout = get(client, payout_id).await;
         if payout.state() == state {
@@ -103,7 +103,7 @@ async fn export(client: &Client, payout_id: &str) -> String {
     csv
 }
 
-async fn confirm(
+pub async fn confirm(
     client: &Client,
     payout_id: &str,
     user_id: &str,
@@ -125,6 +125,7 @@ async fn fail(client: &Client, payout_id: &str, user_id: &str) -> Result<(), Sta
         payout_id: payout_id.into(),
         user_id: user_id.into(),
         reason_code: "account_closed".into(),
+        provider_reference: "po_failed".into(),
         ..Default::default()
     };
     client.payouts().fail_payout(client.request(message)).await.map(drop)
@@ -140,7 +141,7 @@ async fn send_back(client: &Client, payout_id: &str, user_id: &str) -> Result<()
     client.payouts().return_payout_line(client.request(message)).await.map(drop)
 }
 
-async fn balances(client: &Client, user_id: &str) -> (i64, i64, i64) {
+pub async fn balances(client: &Client, user_id: &str) -> (i64, i64, i64) {
     let message = GetBalancesRequest {
         program_id: LINES.into(),
         user_id: user_id.into(),
@@ -156,16 +157,20 @@ async fn balances(client: &Client, user_id: &str) -> (i64, i64, i64) {
 /// Ana has 5000, ben 700, cem nothing, dan 900 and no method, and eve is in debt.
 async fn scene() -> (TestDatabase, Server, Client) {
     let (database, server, client) = server_with(&[LINES]).await;
+    populate(&client).await;
+    (database, server, client)
+}
+
+async fn populate(client: &Client) {
     client.publish(paying()).await.unwrap();
     for name in ["ana", "ben", "cem", "dan", "eve"] {
         client.sign_up(LINES, name, "").await.unwrap();
     }
     for (name, amount) in [("ana", 5_000), ("ben", 700), ("dan", 900), ("eve", -100)] {
-        adjust(&client, name, amount).await;
+        adjust(client, name, amount).await;
     }
-    set_method(&client, "ana", "DE89 3704, \"ana\"").await.unwrap();
-    set_method(&client, "ben", "=BEN()").await.unwrap();
-    (database, server, client)
+    set_method(client, "ana", "DE89 3704, \"ana\"").await.unwrap();
+    set_method(client, "ben", "=BEN()").await.unwrap();
 }
 
 #[tokio::test]
@@ -176,6 +181,7 @@ async fn a_payout_collects_exports_and_is_confirmed_failed_and_returned() {
     assert_eq!((open.reserved.as_ref().unwrap().count, open.skipped_count), (2, 2));
     assert_eq!(open.reserved.unwrap().amount.unwrap().minor_units, 5_700);
     assert!(open.collect_time.is_some());
+    assert!(!open.created_by.is_empty());
     assert_eq!(create(&client, "may", 1).await.unwrap(), "may");
     refused(create(&client, "may", 2).await, Code::AlreadyExists, "PAYOUT_ID_REUSED");
 
@@ -240,6 +246,15 @@ async fn a_whole_payout_is_confirmed_or_failed_line_by_line_and_the_next_pays_wh
     fail(&client, "may", "").await.unwrap();
     let failed = becomes(&client, "may", PayoutState::Failed).await;
     assert_eq!((failed.failed.unwrap().count, &*failed.reason_code), (2, "account_closed"));
+    assert_eq!(failed.provider_reference, "po_failed");
+    let of_lines = ListPayoutLinesRequest {
+        payout_id: "may".into(),
+        state: PayoutLineState::Failed.into(),
+        ..Default::default()
+    };
+    let of_lines = lines(&client, of_lines).await;
+    assert!(of_lines.iter().all(|line| line.provider_reference == "po_failed"), "{of_lines:?}");
+    assert_eq!(of_lines.len(), 2);
     assert_eq!(balances(&client, "ana").await, (5_000, 0, 0));
     let whole = |answer| refused::<()>(answer, Code::FailedPrecondition, "PAYOUT_DECIDED");
     whole(confirm(&client, "may", "", "").await.map(drop));
@@ -270,7 +285,7 @@ async fn a_whole_payout_is_confirmed_or_failed_line_by_line_and_the_next_pays_wh
 
 #[tokio::test]
 async fn above_the_limit_a_confirmation_waits_for_somebody_else() {
-    let (_database, server, client) = scene().await;
+    let (database, server, client) = scene().await;
     set_method(&client, "cem", "cem").await.unwrap();
     adjust(&client, "cem", 99_000).await;
     for _ in 0..10 {
@@ -303,13 +318,45 @@ async fn above_the_limit_a_confirmation_waits_for_somebody_else() {
         || ApproveRequest { approval_id: asked.approval_id.clone(), ..Default::default() };
     let own = client.rewards().approve(client.request(approve())).await;
     refused(own, Code::FailedPrecondition, "SELF_APPROVAL");
-    let (other, _) = holder(&client, wanted("other", ApiKeyRole::Admin)).await;
+    // Keys that were created with the same key are no other operators, nor are keys that were created with these.
+    let (made, _) = holder(&client, wanted("made", ApiKeyRole::Admin)).await;
+    let (child, _) = holder(&made, wanted("child", ApiKeyRole::Admin)).await;
+    for own in [made, child] {
+        let own = own.rewards().approve(own.request(approve())).await;
+        refused(own, Code::FailedPrecondition, "SELF_APPROVAL");
+    }
+    let other = with(&client, &database.key_of_another().await);
     other.rewards().approve(other.request(approve())).await.unwrap();
     becomes(&client, "may", PayoutState::Confirmed).await;
     assert_eq!(balances(&client, "cem").await, (0, 0, 11 * 99_000));
     let again = confirm(&client, "may", "", "batch-1").await.unwrap();
     assert_eq!(again.state(), ApprovalState::Approved);
     server.stop().await;
+}
+
+#[tokio::test]
+async fn lines_are_not_confirmed_one_by_one_beyond_the_limit() {
+    let database = TestDatabase::new().await;
+    let options = ServerOptions { arguments: vec!["--payout-limit".into(), "5699".into()] };
+    let server = Server::start_with(&database.url, &options).await;
+    let client = server.client();
+    populate(&client).await;
+    create(&client, "may", 1).await.unwrap();
+    becomes(&client, "may", PayoutState::Open).await;
+    let first = confirm(&client, "may", "ana", "po_1").await.unwrap();
+    assert_eq!(first.state(), ApprovalState::Waived);
+    // 5000 and 700 are more than 5699, also for somebody else.
+    let other = with(&client, &database.key_of_another().await);
+    let asked = confirm(&other, "may", "ben", "po_2").await.unwrap();
+    assert_eq!(asked.state(), ApprovalState::Pending);
+    assert_eq!(balances(&client, "ben").await, (0, 700, 0));
+    let approve = ApproveRequest { approval_id: asked.approval_id, ..Default::default() };
+    client.rewards().approve(client.request(approve)).await.unwrap();
+    assert_eq!(balances(&client, "ben").await, (0, 0, 700));
+    let again = confirm(&client, "may", "ana", "po_1").await.unwrap();
+    assert_eq!(again.state(), ApprovalState::Waived);
+    server.stop().await;
+    database.check().await;
 }
 
 #[tokio::test]
@@ -435,18 +482,121 @@ async fn a_statement_has_the_entries_of_a_month_between_what_was_before_and_afte
         kinds,
         [(EntryKind::Payout, "may"), (EntryKind::Transfer, "may"), (EntryKind::Adjustment, "")]
     );
-    let minor = |money: &Option<Money>| money.as_ref().unwrap().minor_units;
     let (opening, closing) = (whole.opening.unwrap(), whole.closing.unwrap());
-    assert_eq!((minor(&opening.available), minor(&opening.adjusted)), (0, 0));
-    assert_eq!((minor(&closing.available), minor(&closing.paid)), (0, 5_000));
+    assert_eq!((minor(opening.available.as_ref()), minor(opening.adjusted.as_ref())), (0, 0));
+    assert_eq!((minor(closing.available.as_ref()), minor(closing.paid.as_ref())), (0, 5_000));
     let first = statement(this.clone(), 2, String::new()).await.unwrap();
-    let rest = statement(this, 2, first.next_page_token.clone()).await.unwrap();
+    // What happens between two pages is in neither.
+    adjust(&client, "ana", 250).await;
+    let rest = statement(this.clone(), 2, first.next_page_token.clone()).await.unwrap();
     assert_eq!((first.entries.len(), rest.entries.len()), (2, 1));
+    assert_eq!((rest.position, &rest.closing), (first.position, &first.closing));
     assert_eq!([first.entries, rest.entries].concat(), whole.entries);
+    let anew = statement(this.clone(), 0, String::new()).await.unwrap();
+    assert_eq!(anew.entries[1..], whole.entries);
+    assert_eq!(minor(anew.closing.unwrap().available.as_ref()), 250);
+    assert!(anew.position > first.position);
+    let of_another = statement(month(now.year() - 1, 1), 2, first.next_page_token).await;
+    refused(of_another, Code::InvalidArgument, "INVALID_FIELD");
     let later = statement(month(now.year() + 1, 1), 0, String::new()).await.unwrap();
     assert!(later.entries.is_empty());
-    assert_eq!(minor(&later.opening.unwrap().paid), 5_000);
+    assert_eq!(minor(later.opening.unwrap().paid.as_ref()), 5_000);
     let wrong = statement("2026-13".into(), 0, String::new()).await;
     refused(wrong, Code::InvalidArgument, "INVALID_FIELD");
     server.stop().await;
+}
+
+/// Moves what was recorded after one position of the log, and up to another, to a moment.
+async fn was_recorded(database: &TestDatabase, after: i64, up_to: i64, moment: &str) {
+    let move_all =
+        "update events set recorded_at = $3::timestamptz where position > $1 and position <= $2";
+    let query = sqlx::query(move_all).bind(after).bind(up_to).bind(moment);
+    query.execute(&database.pool).await.unwrap();
+}
+
+#[tokio::test]
+async fn months_of_statements_begin_and_end_where_the_reader_is_whatever_the_zone_of_the_program() {
+    let (database, server, client) = server_with(&[LINES]).await;
+    let program = Program { time_zone: "Pacific/Kiritimati".into(), ..paying() };
+    client.publish(program).await.unwrap();
+    client.sign_up(LINES, "ana", "").await.unwrap();
+    let mut ends = Vec::new();
+    for amount in [1, 20, 300, 4_000] {
+        adjust(&client, "ana", amount).await;
+        ends.push(log_length(&database).await);
+    }
+    server.stop().await;
+    // In Kolkata a day begins at 18:30 UTC. A month begins with its first moment.
+    let moments = [
+        "2026-03-31T18:29:59.999999Z",
+        "2026-03-31T18:30:00Z",
+        "2026-03-31T23:59:59.999999Z",
+        "2026-04-30T18:30:00Z",
+    ];
+    let begins = [&[0][..], &ends].concat();
+    for (place, moment) in moments.iter().enumerate() {
+        was_recorded(&database, begins[place], ends[place], moment).await;
+    }
+    let server = Server::start(&database).await;
+    let client = server.client();
+    let statement = async |month: &str, time_zone: &str| {
+        let message = GetStatementRequest {
+            program_id: LINES.into(),
+            user_id: "ana".into(),
+            month: month.into(),
+            time_zone: time_zone.into(),
+            ..Default::default()
+        };
+        let answer = client.rewards().get_statement(client.request(message)).await.unwrap();
+        let answer = answer.into_inner();
+        let amounts = answer.entries.iter().rev().map(|entry| minor(entry.amount.as_ref()));
+        let available =
+            |of: &Option<BucketBalances>| minor(of.as_ref().unwrap().available.as_ref());
+        (available(&answer.opening), amounts.collect::<Vec<_>>(), available(&answer.closing))
+    };
+    assert_eq!(statement("2026-03", "").await, (0, vec![1, 20, 300], 321));
+    assert_eq!(statement("2026-04", "").await, (321, vec![4_000], 4_321));
+    assert_eq!(statement("2026-03", "Asia/Kolkata").await, (0, vec![1], 1));
+    assert_eq!(statement("2026-04", "Asia/Kolkata").await, (1, vec![20, 300], 321));
+    assert_eq!(statement("2026-05", "Asia/Kolkata").await, (321, vec![4_000], 4_321));
+    // 14 hours before UTC; and behind it.
+    assert_eq!(statement("2026-04", "Pacific/Kiritimati").await, (0, vec![1, 20, 300], 321));
+    assert_eq!(statement("2026-03", "America/New_York").await, (0, vec![1, 20, 300], 321));
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_payout_finds_everybody_between_lines_and_redemptions_of_the_same_program() {
+    let (database, server, client) = scene().await;
+    // The stream of this participant has the id of the line of ana's in the payout `may`.
+    let twin = RegisterUserRequest {
+        username: "twin".into(),
+        email: "twin@mail.example".into(),
+        ..sign_up_request(LINES, "may/ana", "")
+    };
+    client.register(twin).await.unwrap();
+    adjust(&client, "may/ana", 300).await;
+    set_method(&client, "may/ana", "twin").await.unwrap();
+    for payout_id in ["may", "june"] {
+        create(&client, payout_id, 1).await.unwrap();
+        becomes(&client, payout_id, PayoutState::Open).await;
+        let list = ListPayoutLinesRequest { payout_id: payout_id.into(), ..Default::default() };
+        let found = lines(&client, list).await;
+        let found: Vec<_> = found.iter().map(|line| (&*line.user_id, line.state())).collect();
+        let (reserved, skipped) = (PayoutLineState::Reserved, PayoutLineState::Skipped);
+        assert_eq!(
+            found,
+            [
+                ("ana", reserved),
+                ("ben", reserved),
+                ("dan", skipped),
+                ("eve", skipped),
+                ("may/ana", reserved),
+            ]
+        );
+        fail(&client, payout_id, "").await.unwrap();
+        becomes(&client, payout_id, PayoutState::Failed).await;
+    }
+    server.stop().await;
+    database.check().await;
 }

@@ -244,8 +244,17 @@ async fn each_reason_for_which_nothing_is_redeemed_has_its_name_and_its_facts() 
     refused(redeem(&client, "ana", "a", "mug").await, precondition, "USER_INACTIVE");
     // What was redeemed before is still given back.
     cancel(&client, "pen-1").await.unwrap();
+    client.reactivate("ana").await.unwrap();
+    give(&client, "ana", "more", 1_000).await;
+    redeem(&client, "ana", "pen-4", "mug").await.unwrap();
     client.erase("ana", true).await.unwrap();
     refused(redeem(&client, "ana", "a", "mug").await, Code::NotFound, "USER_NOT_FOUND");
+    // What they redeemed can be cancelled, too; what comes back is forfeited.
+    let kinds = |of: CancelRedemptionResponse| -> Vec<_> {
+        of.entries.iter().map(BalanceEntry::kind).collect()
+    };
+    let forfeited = kinds(cancel(&client, "pen-4").await.unwrap());
+    assert_eq!(forfeited, [EntryKind::Redemption, EntryKind::Expiry]);
     server.stop().await;
     database.check().await;
 }

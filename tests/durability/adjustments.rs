@@ -46,15 +46,10 @@ async fn scene() -> (TestDatabase, Pair, [Client; 2]) {
     let client = pair.client(0);
     client.publish_shipped(LINES).await;
     client.sign_up(LINES, "ana", "").await.unwrap();
-    let key = CreateApiKeyRequest {
-        name: "the other".into(),
-        role: ApiKeyRole::Admin.into(),
-        ..Default::default()
-    };
-    let key = client.accounts().create_api_key(client.request(key)).await.unwrap().into_inner();
+    let key = database.key_of_another().await;
     let others = [
-        pair.first.separate_client(Some(&key.api_key)).await,
-        pair.second.separate_client(Some(&key.api_key)).await,
+        pair.first.separate_client(Some(&key)).await,
+        pair.second.separate_client(Some(&key)).await,
     ];
     (database, pair, others)
 }

@@ -361,11 +361,12 @@ const EXPECTED: [(&str, &str); 13] = [
         "payouts",
         "select created.aggregate_id,
             (select max(position) from events where aggregate_type in ('Payout', 'PayoutLine')
+                and event_type <> 'PayoutApprovalWaived'
                 and (aggregate_id = created.aggregate_id
                     or starts_with(aggregate_id, created.aggregate_id || '/'))),
             created.position, split_part(created.aggregate_id, '/', 1),
             case (select count(*) from events where aggregate_type = 'Payout'
-                    and aggregate_id = created.aggregate_id)
+                    and aggregate_id = created.aggregate_id and event_type <> 'PayoutApprovalWaived')
                 when 1 then 'collecting' when 2 then 'open'
                 when 3 then case started.event_type when 'PayoutFailureStarted' then 'failing' else 'confirming' end
                 else case started.event_type when 'PayoutFailureStarted' then 'failed' else 'confirmed' end
@@ -375,9 +376,10 @@ const EXPECTED: [(&str, &str); 13] = [
             started.payload ->> 'provider_reference', started.payload ->> 'reason_code', lines.*
         from events as created
         left join events as collected on collected.aggregate_type = 'Payout'
-            and collected.aggregate_id = created.aggregate_id and collected.sequence = 2
+            and collected.aggregate_id = created.aggregate_id and collected.event_type = 'PayoutCollected'
         left join events as started on started.aggregate_type = 'Payout'
-            and started.aggregate_id = created.aggregate_id and started.sequence = 3
+            and started.aggregate_id = created.aggregate_id
+            and started.event_type in ('PayoutConfirmationStarted', 'PayoutFailureStarted')
         cross join lateral (
             select count(*) filter (where event_type = 'PayoutLineSkipped'),
                 count(*) filter (where event_type = 'PayoutLineReserved'),
@@ -404,7 +406,30 @@ const EXPECTED: [(&str, &str); 13] = [
             and sequence = (select count(*) from events as own
                 where own.aggregate_type = 'Program' and own.aggregate_id = published.aggregate_id)",
     ),
-    ("purchases", "select hashtextextended(buyer, 0), position from purchase"),
+    (
+        "purchases",
+        "select hashtextextended(own.payload ->> 'buyer_user_id', 0), own.position,
+            case when later.is_touched
+                then not later.is_cancelled
+                    and later.refunded >= (own.payload ->> 'amount_minor')::bigint
+                else rewarded.purchase_id is null
+            end
+        from events as own
+        left join (
+            select distinct payload ->> 'purchase_id' as purchase_id
+            from events where event_type = 'RewardGranted'
+        ) as rewarded on rewarded.purchase_id = own.aggregate_id
+        cross join lateral (
+            select count(*) > 0 as is_touched,
+                count(*) filter (where event_type = 'RefundCancelled') > 0 as is_cancelled,
+                coalesce(sum((payload ->> 'amount_minor')::bigint)
+                    filter (where event_type = 'PurchaseRefunded'), 0) as refunded
+            from events
+            where aggregate_type = 'Purchase' and aggregate_id = own.aggregate_id
+                and event_type in ('PurchaseMadeUp', 'PurchaseRefunded', 'RefundCancelled')
+        ) as later
+        where own.event_type = 'PurchaseRecorded'",
+    ),
     (
         "redemptions",
         "select made.aggregate_id, coalesce(ended.position, made.position), made.position,

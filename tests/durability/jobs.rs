@@ -246,8 +246,8 @@ async fn jobs_that_are_done_are_deleted_when_their_time_is_over_and_cleaning_is_
             environment: environment.clone(),
         };
         let engine = engine(&database).await;
-        let handlers = jobs::handlers::all(&limits, mail, engine, environment.clone());
         let counts = JobMetrics::default();
+        let handlers = jobs::handlers::all(&limits, mail, engine, environment.clone(), &counts);
         let worker = Worker::new(own, &handlers, environment, limits.clone(), counts);
         workers.push(tokio::spawn(worker.run(stop.clone())));
     }

@@ -9,7 +9,7 @@ use tonic::{Code, Status};
 
 use crate::contention::uncapped;
 use crate::expected::check_read_models;
-use testing::{Client, Pair, Server, TestDatabase, at_once, check_books, reason};
+use testing::{Client, Pair, Server, ServerOptions, TestDatabase, at_once, check_books, reason};
 
 const LINES: &str = "multi-level-commission";
 
@@ -242,6 +242,203 @@ async fn of_two_payouts_at_once_one_collects_and_a_line_is_paid_or_failed_once()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_two_servers_confirm_line_by_line_at_once_counts_together_towards_the_limit() {
+    const LIMIT: i64 = 1_000;
+    let database = TestDatabase::new().await;
+    let arguments = vec!["--payout-limit".into(), LIMIT.to_string()];
+    let pair = Pair::start_with(&database, &ServerOptions { arguments }).await;
+    people(&pair, 40).await;
+    create(pair.client(0), "may").await.unwrap();
+    until(&database, "PayoutCollected", 1).await;
+    let outcomes = at_once((0..80).map(|number| {
+        let (client, user) = (pair.client(number), name(number / 2));
+        async move { confirm(client, "may", user).await }
+    }))
+    .await;
+    assert!(outcomes.iter().all(Result::is_ok), "{outcomes:?}");
+    let sum = |event_type: &str| {
+        format!(
+            "select coalesce(sum((payload ->> 'amount_minor')::bigint), 0)::bigint from events
+             where event_type = '{event_type}'"
+        )
+    };
+    let (confirmed, counted) = (sum("PayoutLinePaid"), sum("PayoutApprovalWaived"));
+    let (confirmed, counted) = (database.count(&confirmed).await, database.count(&counted).await);
+    assert_eq!(confirmed, counted);
+    // The smallest line that waits would be above the limit.
+    assert!(confirmed <= LIMIT && LIMIT < confirmed + amount(39), "{confirmed}");
+    let asked = events_of(&database, "ApprovalRequested").await;
+    assert_eq!(events_of(&database, "PayoutLinePaid").await + asked, 40);
+    let other = pair.first.separate_client(Some(&database.key_of_another().await)).await;
+    let last = "select max(aggregate_id) from events where event_type = 'ApprovalRequested'";
+    let approval_id = sqlx::query_scalar(last).fetch_one(&database.pool).await.unwrap();
+    let approve = ApproveRequest { approval_id, ..Default::default() };
+    other.rewards().approve(other.request(approve)).await.unwrap();
+    assert_eq!(events_of(&database, "PayoutLinePaid").await + asked, 41);
+    check_sums(&database).await;
+    check_books(&database).await;
+    check_read_models(&database).await;
+    pair.stop().await;
+}
+
+/// Makes it so that the lease of a job of payouts is over: as much time has passed.
+async fn let_lease_end(database: &TestDatabase) {
+    let past = "update jobs set run_after = clock_timestamp() - interval '1 second'
+        where state = 'running' and kind in ('payout_collect', 'payout_settle')";
+    let done = sqlx::query(past).execute(&database.pool).await.unwrap();
+    // None, if the server hangs between a job and the one that it has left the rest to.
+    assert!(done.rows_affected() <= 1);
+}
+
+async fn get(client: &Client, payout_id: &str) -> Payout {
+    let message = GetPayoutRequest {
+        program_id: LINES.into(),
+        payout_id: payout_id.into(),
+        ..Default::default()
+    };
+    let answer = client.payouts().get_payout(client.request(message)).await.unwrap();
+    answer.into_inner().payout.unwrap()
+}
+
+/// Waits until a payout is read as it is in the log, with so many lines and in a state.
+async fn up_to_date(client: &Client, lines: i64, state: PayoutState) -> Payout {
+    for _ in 0..600 {
+        let payout = get(client, "may").await;
+        let made = payout.reserved.as_ref().map_or(0, |sum| sum.count)
+            + payout.paid.as_ref().map_or(0, |sum| sum.count)
+            + payout.skipped_count;
+        if made == lines && payout.state() == state {
+            return payout;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("expected {lines} lines and {state:?}: {:?}", get(client, "may").await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_for_longer_than_its_lease_pays_nobody_twice_and_forgets_nobody() {
+    const COUNT: usize = 2_000;
+    let all = i64::try_from(COUNT).unwrap();
+    let database = TestDatabase::new().await;
+    let pair = Pair::start(&database).await;
+    people(&pair, COUNT).await;
+    let Pair { first: hanging, second, .. } = pair;
+    second.stop().await;
+
+    create(hanging.client(), "may").await.unwrap();
+    until(&database, "PayoutLineReserved", 1).await;
+    hanging.signal("-STOP").await;
+    assert_eq!(events_of(&database, "PayoutCollected").await, 0, "it hangs on the way");
+    // What it had sent is appended or lost, but not half.
+    let other = Server::start(&database).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let made = events_of(&database, "PayoutLineReserved").await;
+    assert!(0 < made && made < all, "{made}");
+    let payout = up_to_date(&other.client(), made, PayoutState::Collecting).await;
+    let reserved = payout.reserved.unwrap();
+    let sum = "select sum((payload ->> 'amount_minor')::bigint)::bigint from events
+        where event_type = 'PayoutLineReserved'";
+    assert_eq!((reserved.count, payout.collect_time), (made, None));
+    assert_eq!(reserved.amount.unwrap().minor_units, database.count(sum).await);
+    let_lease_end(&database).await;
+    until(&database, "PayoutLineReserved", made + 1).await;
+    // It comes back while the other one is at work, and goes on where it was.
+    hanging.signal("-CONT").await;
+    until(&database, "PayoutCollected", 1).await;
+    assert_eq!(events_of(&database, "PayoutLineReserved").await, all);
+    up_to_date(&other.client(), all, PayoutState::Open).await;
+    answers_again(&hanging.client()).await;
+
+    other.stop().await;
+    confirm_whole(&database, &hanging.client(), &hanging).await;
+    until(&database, "PayoutLinePaid", 1).await;
+    hanging.signal("-STOP").await;
+    assert_eq!(events_of(&database, "PayoutCompleted").await, 0, "it hangs on the way");
+    let other = Server::start(&database).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let confirmed = events_of(&database, "PayoutLinePaid").await;
+    assert!(0 < confirmed && confirmed < all, "{confirmed}");
+    up_to_date(&other.client(), all, PayoutState::Confirming).await;
+    let_lease_end(&database).await;
+    until(&database, "PayoutLinePaid", confirmed + 1).await;
+    hanging.signal("-CONT").await;
+    until(&database, "PayoutCompleted", 1).await;
+    answers_again(&hanging.client()).await;
+    // The job is done once, and so is each line.
+    until_done(&database).await;
+    assert_eq!(events_of(&database, "PayoutLinePaid").await, all);
+    assert_eq!(events_of(&database, "PayoutCollected").await, 1);
+    assert_eq!(events_of(&database, "PayoutCompleted").await, 1);
+    check_sums(&database).await;
+    check_books(&database).await;
+    check_read_models(&database).await;
+    hanging.stop().await;
+    other.stop().await;
+}
+
+/// Waits until a server that hung carries out commands again.
+async fn answers_again(client: &Client) {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_micros();
+    for _ in 0..600 {
+        if client.sign_up(LINES, &format!("marker-{now}"), "").await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("the server does not come back");
+}
+
+/// Waits until no job of payouts is left.
+async fn until_done(database: &TestDatabase) {
+    let left = "select count(*) from jobs
+        where state in ('queued', 'running') and kind in ('payout_collect', 'payout_settle')";
+    for _ in 0..1_200 {
+        if database.count(left).await == 0 {
+            let parked = "select count(*) from jobs where state = 'parked'";
+            assert_eq!(database.count(parked).await, 0);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    panic!("a job of payouts is not done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_of_several_chunks_has_each_line_once_under_one_header() {
+    // A chunk has a thousand lines.
+    const COUNT: usize = 2_345;
+    let database = TestDatabase::new().await;
+    let pair = Pair::start(&database).await;
+    people(&pair, COUNT).await;
+    let client = pair.client(0);
+    create(client.clone(), "may").await.unwrap();
+    until(&database, "PayoutCollected", 1).await;
+    up_to_date(&client, i64::try_from(COUNT).unwrap(), PayoutState::Open).await;
+    let message = ExportPayoutRequest {
+        program_id: LINES.into(),
+        payout_id: "may".into(),
+        ..Default::default()
+    };
+    let answer = client.payouts().export_payout(client.request(message)).await.unwrap();
+    let (mut stream, mut chunks) = (answer.into_inner(), Vec::new());
+    while let Some(chunk) = stream.message().await.unwrap() {
+        chunks.push(chunk.csv);
+    }
+    assert!(chunks.len() >= 3, "{} chunks", chunks.len());
+    let csv = chunks.concat();
+    let mut rows = csv.split("\r\n");
+    let header = "user_id,method_kind,method_reference,amount,currency,state,provider_reference";
+    assert_eq!(rows.next(), Some(header));
+    for number in 0..COUNT {
+        let (user, amount) = (name(number), amount(number));
+        let row = format!("{user},sepa,{user},{}.{:02},INR,reserved,", amount / 100, amount % 100);
+        assert_eq!(rows.next(), Some(&*row));
+    }
+    assert_eq!(rows.collect::<Vec<_>>(), [""]);
+    pair.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_payout_goes_on_though_both_servers_are_killed_in_turn_and_money_is_taken_back_meanwhile()
 {
     let wanted = std::env::var("TRIBUTARY_PAYOUT_LINES").ok().and_then(|text| text.parse().ok());
@@ -298,7 +495,7 @@ async fn a_payout_goes_on_though_both_servers_are_killed_in_turn_and_money_is_ta
     // Nobody gets more than they had when the payout was created.
     assert!(total <= (0..count).map(amount).sum());
     let start = Instant::now();
-    confirm_whole(&second.client(), &first).await;
+    confirm_whole(&database, &second.client(), &first).await;
     until(&database, "PayoutLinePaid", third_kill.clamp(1, lines / 2)).await;
     first.kill().await;
     let first = Server::start(&database).await;
@@ -329,7 +526,7 @@ async fn a_payout_goes_on_though_both_servers_are_killed_in_turn_and_money_is_ta
 }
 
 /// Confirms a payout as a whole; above the limit another key approves.
-async fn confirm_whole(client: &Client, server: &Server) {
+async fn confirm_whole(database: &TestDatabase, client: &Client, server: &Server) {
     let message = ConfirmPayoutRequest {
         program_id: LINES.into(),
         payout_id: "may".into(),
@@ -340,13 +537,7 @@ async fn confirm_whole(client: &Client, server: &Server) {
     if approval_id.is_empty() {
         return;
     }
-    let key = CreateApiKeyRequest {
-        name: "the other".into(),
-        role: ApiKeyRole::Admin.into(),
-        ..Default::default()
-    };
-    let key = client.accounts().create_api_key(client.request(key)).await.unwrap().into_inner();
-    let other = server.separate_client(Some(&key.api_key)).await;
+    let other = server.separate_client(Some(&database.key_of_another().await)).await;
     let approve = ApproveRequest { approval_id, ..Default::default() };
     other.rewards().approve(other.request(approve)).await.unwrap();
 }

@@ -124,6 +124,36 @@ async fn a_purchase_that_races_with_the_refund_of_the_only_other_one_keeps_or_ma
     pair.stop().await;
 }
 
+async fn cancel(client: Client, purchase_id: &'static str) {
+    let (purchase_id, refund_id) = (purchase_id.into(), "all".into());
+    let message = CancelRefundRequest { purchase_id, refund_id, ..CancelRefundRequest::default() };
+    client.purchases().cancel_refund(client.request(message)).await.unwrap();
+}
+
+/// The cap is full, so that nothing can be given back: only the buyer's stream moves.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refund_that_is_cancelled_while_the_only_other_purchase_is_refunded_keeps_the_conversion()
+{
+    let (database, pair) = line(&["ana", "bea"]).await;
+    let name = |kind, number| &*Box::leak(format!("{kind}-{number}").into_boxed_str());
+    for number in 0..20 {
+        let (small, large): (&'static str, &'static str) = (name("a", number), name("b", number));
+        let (one, other) = (pair.client(number), pair.client(number + 1));
+        one.buy(small, "bea", "INR", 100_000).await.unwrap();
+        refund(one.clone(), small, "all".into(), 0).await.unwrap();
+        assert_eq!(status(&one, "bea").await, ReferralStatus::Pending, "{number}");
+        one.buy(large, "bea", "INR", 2_000_000).await.unwrap();
+        let (given_back, ()) =
+            tokio::join!(refund(other, large, "all".into(), 0), cancel(one.clone(), small),);
+        given_back.unwrap();
+        assert_eq!(status(&one, "bea").await, ReferralStatus::Converted, "{number}");
+        refund(one, small, "again".into(), 0).await.unwrap();
+    }
+    check_books(&database).await;
+    database.check().await;
+    pair.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_purchases_of_a_buyer_refunded_at_once_undo_the_conversion_once() {
     let (database, pair) = line(&["ana", "bea"]).await;

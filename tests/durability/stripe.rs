@@ -1,14 +1,20 @@
 //! Webhooks of Stripe on two servers: in any order, repeated, at once, and through a kill.
 
+use std::time::Duration;
+
 use contract::pb::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use testing::stripe_events::{
-    Payment, deliver_until_taken, serve_with_endpoint, server_with_endpoint,
+    Payment, WEBHOOK_SECRET, deliver_until_taken, deliver_with, serve_with_endpoint,
+    server_with_endpoint,
 };
-use testing::{Client, Server, ServerOptions, TestDatabase, at_once};
+use testing::{Client, Server, ServerOptions, StopPoint, TestDatabase, at_once};
+use tributary::store::stripe::{Noted, Standing, note_standing};
 
 const LINES: &str = "multi-level-commission";
+/// How long a delivery may take.
+const PATIENCE_OF_STRIPE: Duration = Duration::from_secs(10);
 
 /// A fixed sequence of numbers that look random, so that a failure can be repeated.
 struct Numbers(u64);
@@ -160,5 +166,94 @@ async fn what_a_killed_server_did_not_answer_is_delivered_again_and_ends_the_sam
         assert_eq!(comes_to(&client, payment).await, first, "{}", payment.id());
     }
     database.check().await;
+    server.stop().await;
+}
+
+/// Delivers an event to a server that stops at a point of it, and again to another one, which must not wait for the first
+/// for longer than Stripe does. Then the first goes on.
+async fn deliver_through_a_standstill(
+    point: &StopPoint,
+    (hanging, other): (&Server, &Server),
+    event: &Value,
+) {
+    point.arm();
+    let (address, told) = (hanging.address.clone(), event.clone());
+    let delivery = tokio::spawn(async move {
+        // Whatever is answered, if anything is.
+        drop(deliver_with(&address, &told, WEBHOOK_SECRET).await);
+    });
+    let stopped_at = point.reached().await;
+    deliver_until_taken(&[&other.address], event).await;
+    let took = stopped_at.elapsed();
+    assert!(took < PATIENCE_OF_STRIPE, "the repetition was taken in after {took:?}");
+    hanging.signal("-CONT").await;
+    delivery.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_stands_still_in_a_delivery_and_goes_on_records_nothing_twice() {
+    // After a conflict a server appends otherwise for a while, so that there it stands still once for each database.
+    let everywhere = ["stripe.keeping", "stripe.kept", "stripe.noting"].map(|at| (at, 0..3));
+    let appending = [0, 1, 2].map(|event| ("engine.appending", event..event + 1));
+    for (at, hung) in everywhere.into_iter().chain(appending) {
+        let database = TestDatabase::new().await;
+        let point = StopPoint::new(at);
+        let mut command = serve_with_endpoint(&database, &ServerOptions::default());
+        point.tell(&mut command);
+        let hanging = Server::start_command(command).await;
+        let other = server_with_endpoint(&database).await;
+        let client = other.client();
+        let payment = payments(&client, std::iter::once("one".to_owned())).await.remove(0);
+        let servers = (&hanging, &other);
+        // The refund is told of in two ways, and the hanging server is the first to hear of each.
+        let events = [
+            payment.session(),
+            payment.refund("refund.created", 10, "re_1", 100_000),
+            payment.refunded(12, 180_000),
+        ];
+        for (index, event) in events.iter().enumerate() {
+            if hung.contains(&index) {
+                deliver_through_a_standstill(&point, servers, event).await;
+            } else {
+                deliver_until_taken(&[&other.address], event).await;
+            }
+        }
+        deliver_until_taken(&[&hanging.address], &payment.intent()).await;
+        let (refunds, disputes, left) = comes_to(&client, &payment).await;
+        let amounts: Vec<i64> = refunds.iter().map(|(_, amount)| *amount).collect();
+        let expected = (vec![80_000, 100_000], vec![], 11_000);
+        assert_eq!((amounts, disputes, left), expected, "{at} {hung:?}");
+        for (event_type, expected) in [("PurchaseRecorded", 1), ("PurchaseRefunded", 2)] {
+            let query = format!("select count(*) from events where event_type = '{event_type}'");
+            assert_eq!(database.count(&query).await, expected, "{at}: {event_type}");
+        }
+        let waiting = "select count(*) from stripe_payments where parked is not null";
+        assert_eq!(database.count(waiting).await, 0, "{at}");
+        database.check().await;
+        tokio::join!(hanging.stop(), other.stop());
+    }
+}
+
+#[tokio::test]
+async fn what_was_found_of_an_older_state_is_not_noted_over_what_is_newer() {
+    let database = TestDatabase::new().await;
+    let server = Server::start(&database).await;
+    let insert = "insert into stripe_payments (payment_id, state) values ('pi_1', '{}')";
+    sqlx::query(insert).execute(&database.pool).await.unwrap();
+    let note = async |version: i64, sequence: i64, parked: Option<Value>| {
+        let standing = Standing { version, sequence, parked, ..Standing::default() };
+        note_standing(&database.pool, "pi_1", &standing).await.unwrap()
+    };
+    let refused = || Some(json!(["refused"]));
+    let waiting = "select count(*) from stripe_payments where parked is not null";
+    assert_eq!(note(1, 3, None).await, Noted::Noted);
+    // Refused when the purchase stood otherwise, and heard of late.
+    assert_eq!(note(1, 2, refused()).await, Noted::Outdated);
+    assert_eq!(note(0, 4, refused()).await, Noted::Outdated);
+    assert_eq!(database.count(waiting).await, 0);
+    assert_eq!(note(1, 3, refused()).await, Noted::Noted);
+    assert_eq!(database.count(waiting).await, 1);
+    assert_eq!(note(1, 4, None).await, Noted::Noted);
+    assert_eq!(database.count(waiting).await, 0);
     server.stop().await;
 }

@@ -51,6 +51,20 @@ impl KeyRole {
     }
 }
 
+/// With what the first of the keys was created that were created with each other: whoever holds it answers for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum KeyMaker {
+    /// With the key of the settings.
+    Settings,
+    /// With a key that nobody is known to have created, as one by the command line.
+    Key {
+        /// That key.
+        key_id: ApiKeyId,
+    },
+}
+
 /// A key was created.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -73,6 +87,10 @@ pub struct ApiKeyCreated {
     /// keys of the role `user`. The key ends when that person gets another role or is erased.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub creator_user_id: Option<UserId>,
+    /// The key with which it was created or, if that one was created with a key, too, the first of them. Absent if a
+    /// person is known to have created it, or the command line did, and for keys of the role `user`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub maker: Option<KeyMaker>,
 }
 
 /// A key was revoked: it is no longer valid.

@@ -94,6 +94,6 @@ pub use sign_up_origin::*;
 pub use time::{DATING_TOLERANCE_SECONDS, Timestamp};
 pub use user::*;
 pub use work::{
-    Claim, ClaimKind, Halt, Lag, LatestReferee, OwnEvent, PurchaseCursor, PurchasePage, UplineWalk,
-    Work, each, handle_now, has_purchase, load, peek_new, tell,
+    Claim, ClaimKind, Halt, Lag, LatestReferee, OwnEvent, PurchaseCursor, PurchasePage,
+    PurchaseSearch, UplineWalk, Work, each, handle_now, has_earning_purchase, load, peek_new, tell,
 };

@@ -91,6 +91,17 @@ pub struct PayoutFailureStarted {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason_code: Option<String>,
+    /// What the provider calls the transfer that has failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub provider_reference: Option<ProviderReference>,
+}
+
+/// A line was confirmed that nobody else had to approve. What was confirmed so counts towards the limit, together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PayoutApprovalWaived {
+    /// The amount of the line, in minor units.
+    pub amount_minor: i64,
 }
 
 /// No line is reserved any more.
@@ -105,6 +116,7 @@ events! {
         PayoutCollected = "1.0.0",
         PayoutConfirmationStarted = "1.0.0",
         PayoutFailureStarted = "1.0.0",
+        PayoutApprovalWaived = "1.0.0",
         PayoutCompleted = "1.0.0",
     }
 }
@@ -168,6 +180,7 @@ pub enum PayoutCommand {
     Collected(PayoutCollected),
     Confirm(PayoutConfirmationStarted),
     Fail(PayoutFailureStarted),
+    Waive(PayoutApprovalWaived),
     Complete,
 }
 
@@ -178,6 +191,8 @@ pub struct Payout {
     created: Option<PayoutCreated>,
     state: PayoutState,
     total_minor: i64,
+    // What was confirmed line by line without an approval.
+    waived_minor: i64,
     provider_reference: Option<ProviderReference>,
     reason_code: Option<String>,
 }
@@ -201,7 +216,13 @@ impl Payout {
         self.total_minor
     }
 
-    /// What the provider calls the transfer, if the payout was confirmed as a whole.
+    /// What was confirmed line by line that nobody else had to approve, in minor units, also if it came back later.
+    #[must_use]
+    pub fn waived_minor(&self) -> i64 {
+        self.waived_minor
+    }
+
+    /// What the provider calls the transfer, if the payout was confirmed or has failed as a whole.
     #[must_use]
     pub fn provider_reference(&self) -> Option<&ProviderReference> {
         self.provider_reference.as_ref()
@@ -232,6 +253,7 @@ impl Aggregate for Payout {
             (PayoutCommand::Collected(collected), PayoutState::Collecting) => collected.into(),
             (PayoutCommand::Confirm(confirm), PayoutState::Open) => confirm.into(),
             (PayoutCommand::Fail(fail), PayoutState::Open) => fail.into(),
+            (PayoutCommand::Waive(waived), _) => waived.into(),
             (PayoutCommand::Complete, PayoutState::Confirming | PayoutState::Failing) => {
                 PayoutCompleted {}.into()
             }
@@ -262,7 +284,11 @@ impl Aggregate for Payout {
             }
             PayoutEvent::PayoutFailureStarted(started) => {
                 self.reason_code = started.reason_code;
+                self.provider_reference = started.provider_reference;
                 self.state = PayoutState::Failing;
+            }
+            PayoutEvent::PayoutApprovalWaived(waived) => {
+                self.waived_minor = self.waived_minor.saturating_add(waived.amount_minor);
             }
             PayoutEvent::PayoutCompleted(_) => {
                 self.state = match self.state {
@@ -285,6 +311,7 @@ impl Posts for PayoutEvent {
             | Self::PayoutCollected(_)
             | Self::PayoutConfirmationStarted(_)
             | Self::PayoutFailureStarted(_)
+            | Self::PayoutApprovalWaived(_)
             | Self::PayoutCompleted(_) => None,
         }
     }

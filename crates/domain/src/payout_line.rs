@@ -166,6 +166,9 @@ pub struct PayoutLineFailed {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason_code: Option<String>,
+    /// What the provider calls the transfer that has failed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub provider_reference: Option<ProviderReference>,
 }
 
 /// The provider had paid, and the transfer came back: the amount is available again.
@@ -251,6 +254,7 @@ pub enum PayoutLineCommand {
     Fail {
         line_id: PayoutLineId,
         reason_code: Option<String>,
+        provider_reference: Option<ProviderReference>,
     },
     Return {
         line_id: PayoutLineId,
@@ -266,6 +270,7 @@ pub struct PayoutLine {
     state: PayoutLineState,
     unit: String,
     parts: Vec<PayoutPart>,
+    // Of the transfer by which it was paid, or that has failed.
     provider_reference: Option<ProviderReference>,
     fail_reason_code: Option<String>,
     return_reason_code: Option<String>,
@@ -310,10 +315,16 @@ impl PayoutLine {
             && self.provider_reference.as_ref() == provider_reference
     }
 
-    /// Whether it failed for this reason.
+    /// Whether it failed so.
     #[must_use]
-    pub fn has_failed_for(&self, reason_code: Option<&str>) -> bool {
-        self.state == PayoutLineState::Failed && self.fail_reason_code.as_deref() == reason_code
+    pub fn has_failed_for(
+        &self,
+        reason_code: Option<&str>,
+        provider_reference: Option<&ProviderReference>,
+    ) -> bool {
+        self.state == PayoutLineState::Failed
+            && self.fail_reason_code.as_deref() == reason_code
+            && self.provider_reference.as_ref() == provider_reference
     }
 
     /// Whether it came back so.
@@ -368,9 +379,9 @@ impl Aggregate for PayoutLine {
                 self.check(line_id, PayoutLineState::Reserved)?;
                 PayoutLinePaid { amount_minor, provider_reference }.into()
             }
-            PayoutLineCommand::Fail { line_id, reason_code } => {
+            PayoutLineCommand::Fail { line_id, reason_code, provider_reference } => {
                 self.check(line_id, PayoutLineState::Reserved)?;
-                PayoutLineFailed { amount_minor, reason_code }.into()
+                PayoutLineFailed { amount_minor, reason_code, provider_reference }.into()
             }
             PayoutLineCommand::Return { line_id, reason_code, provider_reference } => {
                 self.check(line_id, PayoutLineState::Paid)?;
@@ -396,6 +407,7 @@ impl Aggregate for PayoutLine {
             PayoutLineEvent::PayoutLineFailed(failed) => {
                 self.state = PayoutLineState::Failed;
                 self.fail_reason_code = failed.reason_code;
+                self.provider_reference = failed.provider_reference;
             }
             PayoutLineEvent::PayoutLineReturned(returned) => {
                 self.state = PayoutLineState::Returned;

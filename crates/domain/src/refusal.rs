@@ -28,6 +28,8 @@ pub enum Refusal {
         "purchase '{0}' was recorded with another buyer, amount or time, or by a key that is limited to other programs"
     )]
     PurchaseIdReused(PurchaseId),
+    #[error("purchase '{0}' has changed meanwhile")]
+    PurchaseMoved(PurchaseId),
     #[error("purchase '{0}' has no refund '{1}'")]
     RefundNotFound(PurchaseId, RefundId),
     #[error("refund '{1}' of purchase '{0}' was recorded with another amount")]

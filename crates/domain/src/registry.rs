@@ -373,7 +373,7 @@ registry! { $
     /// A key for callers.
     ApiKey {
         id: ApiKeyId,
-        state_version: 2,
+        state_version: 3,
         cache: Never,
         is_receipt: false,
         remembers_commands: false,
@@ -405,7 +405,7 @@ registry! { $
     /// A payout.
     Payout {
         id: PayoutKey,
-        state_version: 1,
+        state_version: 2,
         cache: Recent,
         is_receipt: true,
         remembers_commands: false,

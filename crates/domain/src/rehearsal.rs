@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{
     AnyAggregate, AnyEvent, Claim, Halt, Kind, LatestReferee, ParticipantId, Personal, ProgramId,
-    PurchaseCursor, PurchasePage, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId,
+    PurchasePage, PurchaseSearch, SideRow, SignUpClient, StreamKey, Timestamp, UplineWalk, UserId,
     Work,
 };
 
@@ -109,12 +109,8 @@ impl Work for Rehearsal<'_> {
         Ok(Vec::new())
     }
 
-    fn purchases_of(
-        &mut self,
-        buyer: &UserId,
-        before: Option<PurchaseCursor>,
-    ) -> Result<PurchasePage, Halt> {
-        self.stage.purchases_of(buyer, before)
+    fn purchases_of(&mut self, search: &PurchaseSearch) -> Result<PurchasePage, Halt> {
+        self.stage.purchases_of(search)
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {

@@ -8,8 +8,9 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::{
-    ApiKeyId, FraudEvidence, FraudNote, JobId, KeyRole, Mail, MailKind, Note, ParticipantId,
-    Personal, ProgramId, Recipient, SessionsEnded, SignUpClient, Timestamp, UserId, UserRole,
+    ApiKeyId, FraudEvidence, FraudNote, JobId, KeyMaker, KeyRole, Mail, MailKind, Note,
+    ParticipantId, Personal, ProgramId, Recipient, SessionsEnded, SignUpClient, Timestamp, UserId,
+    UserRole,
 };
 
 /// The personal data of a user. It is stored outside the log, never in an event, so that a user can be erased
@@ -181,6 +182,8 @@ pub struct NewApiKey {
     /// The person who created it or, if a key did, the person who had created that key. Absent if nobody did, as with
     /// keys by the command line. Never of a key of the role `user`, which ends with its user.
     pub creator_user_id: Option<UserId>,
+    /// The key with which it is created; absent if none is.
+    pub maker: Option<KeyMaker>,
 }
 
 impl fmt::Debug for NewApiKey {

@@ -191,6 +191,17 @@ pub struct LatestReferee {
     pub address: Option<Personal>,
 }
 
+/// A search for purchases of a buyer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PurchaseSearch {
+    /// Who bought.
+    pub buyer: UserId,
+    /// Whether those are left out that can be known to earn nothing; see [`Purchase::may_earn`].
+    pub may_earn: bool,
+    /// Only those before this place, which an earlier page named; `None` for the newest.
+    pub before: Option<PurchaseCursor>,
+}
+
 /// A place among the purchases of a buyer: before an event of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PurchaseCursor(pub i64);
@@ -309,19 +320,15 @@ pub trait Work {
         referrer: &ParticipantId,
     ) -> Result<Vec<Arc<LatestReferee>>, Halt>;
 
-    /// The purchases of a buyer, a page at a time: the newest, or those before a place that an earlier page named.
+    /// Purchases of a buyer, a page at a time. Some that do not match can be among them.
     /// What a decision finds out about a purchase is checked because it reads the purchase's stream. That there is no
     /// further purchase is true as of the look-up only. A decision that rests on it has read, before the look-up, streams
-    /// to which every such purchase would write: if one is recorded after the look-up, the append finds that they have
-    /// moved.
+    /// to which every such purchase would write: if one is recorded after the look-up, or earns again, the append finds
+    /// that they have moved.
     ///
     /// # Errors
     /// [`Halt::Missing`] if it has not been looked up yet, [`Halt::Behind`] if it cannot be looked up for now.
-    fn purchases_of(
-        &mut self,
-        buyer: &UserId,
-        before: Option<PurchaseCursor>,
-    ) -> Result<PurchasePage, Halt>;
+    fn purchases_of(&mut self, search: &PurchaseSearch) -> Result<PurchasePage, Halt>;
 
     /// A keyed hash of a value: 22 letters, digits, `-` and `_`. The same value has another hash for another purpose.
     /// What must not be stored is recognised by it; without the key, which stays in the database, nobody can try
@@ -382,19 +389,19 @@ pub fn peek_new<A: Stream>(work: &mut dyn Work, id: &A::Id) -> Result<Arc<A>, Ha
     state_of(work, &StreamKey::of::<A>(id), true)
 }
 
-/// Whether a buyer has a purchase of which `is_it` is true. Purchases are looked at from the newest on. That there is
-/// none is true as of the look-up only; see [`Work::purchases_of`].
+/// Whether a buyer has a purchase that may earn and of which `is_it` is true. Purchases are looked at from the newest on.
+/// That there is none is true as of the look-up only; see [`Work::purchases_of`].
 ///
 /// # Errors
 /// [`Halt::Missing`] or [`Halt::Behind`] if that is not known yet.
-pub fn has_purchase(
+pub fn has_earning_purchase(
     work: &mut dyn Work,
     buyer: &UserId,
     mut is_it: impl FnMut(&PurchaseId, &Purchase) -> bool,
 ) -> Result<bool, Halt> {
-    let mut before = None;
+    let mut search = PurchaseSearch { buyer: buyer.clone(), may_earn: true, before: None };
     loop {
-        let page = work.purchases_of(buyer, before)?;
+        let page = work.purchases_of(&search)?;
         let mut is_found = false;
         each(&page.purchases, |purchase_id| {
             if !is_found {
@@ -407,7 +414,7 @@ pub fn has_purchase(
         }
         match page.next {
             None => return Ok(false),
-            next => before = next,
+            next => search.before = next,
         }
     }
 }

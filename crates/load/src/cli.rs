@@ -15,7 +15,7 @@ use client::{Server, StopRequests, matches_of, variable};
 use domain::Timestamp;
 use tracing_subscriber::EnvFilter;
 
-use self::money_back::{RefundsOptions, ReleasesOptions};
+use self::money_back::{PayoutOptions, RefundsOptions, ReleasesOptions};
 use crate::chaos::{Chaos, chaos};
 use crate::random::Random;
 use crate::screening::{Round, Screening, screening};
@@ -78,6 +78,9 @@ enum Load {
     /// Hold periods that all end at once, at first alone and then beside purchases, on a server of the run: how many a
     /// second, and what purchases lose by it
     Releases(ReleasesOptions),
+    /// A payout of a million participants beside purchases at a rate (500 a second), on a server of the run: how long it
+    /// takes to collect and to confirm, and what purchases lose by it
+    Payout(PayoutOptions),
 }
 
 #[derive(Args)]
@@ -364,6 +367,7 @@ impl Load {
             Self::Screening(options) => options.run().await,
             Self::Refunds(options) => options.run().await,
             Self::Releases(options) => options.run().await,
+            Self::Payout(options) => options.run().await,
         }
     }
 }

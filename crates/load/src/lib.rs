@@ -14,6 +14,7 @@
 //! - [`compare`] runs the engine and its rivals in turn.
 //! - [`chaos`] makes faults of every kind under load, and checks that nothing is lost or doubled.
 //! - [`screening`] measures what fraud checks cost a sign-up.
+//! - [`payouts`] measures how long a payout of many participants takes, and what that costs purchases.
 //! - [`refunds`] measures what a refund costs beside a purchase.
 //! - [`releases`] measures how many hold periods a second end, and what that costs purchases.
 //! - [`rivals`] are other ways of doing the same purchases on the same Postgres.
@@ -31,6 +32,7 @@ pub mod ledger;
 mod log;
 pub mod machine;
 mod own_server;
+pub mod payouts;
 pub mod plot;
 mod population;
 pub mod random;

@@ -300,6 +300,20 @@ async fn releases_are_measured_alone_and_beside_purchases() {
 }
 
 #[tokio::test]
+async fn a_payout_is_collected_and_confirmed_beside_purchases() {
+    let output = load_command()
+        .args(["payout", "--participants", "300", "--rate", "50", "--duration", "1s"])
+        .output()
+        .await
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{words}{}", String::from_utf8_lossy(&output.stderr));
+    for row in ["before: ", "300 lines collected in ", "300 lines confirmed in ", "p99 "] {
+        assert!(words.contains(row), "{row} in {words}");
+    }
+}
+
+#[tokio::test]
 async fn the_engine_and_its_rivals_do_the_same_purchases_and_all_books_add_up() {
     let json = TempFile::new("compare.json");
     let output = load_command()

@@ -113,6 +113,15 @@ impl TestDatabase {
         Self::copied_from(&self.name).await
     }
 
+    /// A key of the role `admin` that nobody is known to have created: somebody else than the key of the settings.
+    pub async fn key_of_another(&self) -> String {
+        let create = ["keys", "create", "--name", "the other", "--role", "admin"];
+        let output =
+            tributary().args(create).env("DATABASE_URL", &self.url).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
     async fn copied_from(template: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let cluster = cluster().await;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use tokio::process::Command;
 use tokio::sync::Barrier;
 
-use super::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase};
+use super::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, serve};
 
 /// Connections that tests have to each server of a pair.
 const CONNECTIONS: usize = 3;
@@ -22,8 +23,14 @@ impl Pair {
     }
 
     pub async fn start_with(database: &TestDatabase, options: &ServerOptions) -> Self {
-        let start = || Server::start_with(&database.url, options);
-        let (first, second) = tokio::join!(start(), start());
+        let command = || serve(&database.url, options);
+        Self::start_commands([command(), command()]).await
+    }
+
+    /// Starts two servers by what [`serve`] returned.
+    pub async fn start_commands([first, second]: [Command; 2]) -> Self {
+        let start = Server::start_command;
+        let (first, second) = tokio::join!(start(first), start(second));
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
             clients.push(first.separate_client(Some(ADMIN_KEY)).await);

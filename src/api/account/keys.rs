@@ -105,6 +105,7 @@ impl Handlers {
             expire_time: own.as_ref().and_then(|own| own.expire_time),
             created_by: caller.actor().to_string(),
             creator_user_id: None,
+            maker: None,
         };
         Ok((key, text))
     }
@@ -172,6 +173,7 @@ impl Handlers {
             expire_time,
             created_by: call.principal.actor().to_string(),
             creator_user_id: creator.cloned(),
+            maker: call.principal.key_maker(),
         })
     }
 

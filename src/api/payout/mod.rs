@@ -114,8 +114,10 @@ impl Handlers {
         let payout = payout_key(&mut fields, &request.program_id, &request.payout_id);
         let user_id = fields.optional_id("user_id", &request.user_id, UserId::parse);
         let reason_code = reason_code(&mut fields, &request.reason_code);
+        let provider_reference = reference(&mut fields, &request.provider_reference);
         let payout = fields.finish(payout)?;
-        let command = Command::FailPayout(FailPayout { payout, user_id, reason_code });
+        let fail = FailPayout { payout, user_id, reason_code, provider_reference };
+        let command = Command::FailPayout(fail);
         let consistency_token = carry_out(&self.0, &call, command).await?.consistency_token;
         Ok(pb::FailPayoutResponse { consistency_token })
     }

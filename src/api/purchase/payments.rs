@@ -26,6 +26,11 @@ use url::Url;
 /// The longest address of a page, in bytes.
 const MAX_URL_BYTES: usize = 2_000;
 
+/// The most issues that are acknowledged by one call.
+const MAX_ISSUES: usize = 100;
+/// The longest id of an issue, in bytes.
+const MAX_ISSUE_ID_BYTES: usize = 64;
+
 /// How the ids of payments begin at Stripe.
 const STRIPES: &str = "pi_";
 
@@ -87,7 +92,7 @@ impl Handlers {
             cancel_url,
             idempotency_key: &idempotency_key,
         };
-        let session = self.0.payments.open_session(&new).await;
+        let session = self.0.payments.open_session(&call.principal.scope(), &new).await;
         let CheckoutSession { session_id, url } = session.map_err(|error| {
             let request_id = &request.request_id;
             ApiError::from(error).with_fact(ErrorReason::RequestIdReused, "request_id", request_id)
@@ -118,6 +123,12 @@ impl Handlers {
         let mut fields = Fields::of(request);
         let payment_id = fields.id("payment_id", &request.payment_id, PurchaseId::parse);
         let buyer = fields.id("buyer_user_id", &request.buyer_user_id, UserId::parse);
+        let issue_ids = &request.acknowledged_issue_ids;
+        if issue_ids.len() > MAX_ISSUES || issue_ids.iter().any(|id| id.len() > MAX_ISSUE_ID_BYTES)
+        {
+            let message = "takes at most 100 ids as ListUnmatchedPayments shows them";
+            fields.fault("acknowledged_issue_ids", ErrorReason::InvalidId, message);
+        }
         let (payment_id, buyer) = fields.finish(payment_id.zip(buyer))?;
         must_exist(&self.0, Named::User(&buyer)).await?;
         let (id, payments) = (payment_id.as_str(), &self.0.payments);
@@ -129,7 +140,10 @@ impl Handlers {
         // What is due already is recorded first, so that nobody's purchase gets another buyer.
         let settled = payments.settle(id, &actor, &door).await?.ok_or_else(not_found)?;
         self.refuse_other(id, &buyer, &settled)?;
-        if !payments.attach(id, &buyer).await? {
+        // What does not wait in this form is not remembered.
+        let shown: Vec<String> = settled.parked.iter().filter_map(issue_id).collect();
+        let seen: Vec<String> = issue_ids.iter().filter(|id| shown.contains(id)).cloned().collect();
+        if !payments.attach(id, &buyer, &seen).await? {
             return Err(not_found().into());
         }
         let settled = payments.settle(id, &actor, &door).await?.ok_or_else(not_found)?;
@@ -206,7 +220,16 @@ fn message(payment: ParkedPayment) -> pb::UnmatchedPayment {
 }
 
 fn issue(reason: &Reason) -> pb::PaymentIssue {
-    pb::PaymentIssue { kind: kind(reason).into(), detail: words(reason) }
+    let issue_id = issue_id(reason).unwrap_or_default();
+    pb::PaymentIssue { kind: kind(reason).into(), detail: words(reason), issue_id }
+}
+
+/// What names an issue that an operator can acknowledge.
+fn issue_id(reason: &Reason) -> Option<String> {
+    match reason {
+        Reason::Told(parked) => parked.issue_id(),
+        Reason::UnusableId { .. } | Reason::UnknownBuyer { .. } | Reason::Refused { .. } => None,
+    }
 }
 
 fn kind(reason: &Reason) -> PaymentIssueKind {

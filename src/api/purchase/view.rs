@@ -134,6 +134,7 @@ impl PurchaseView {
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::PurchaseReinstated(_)
             | ParticipantEvent::TierChanged(_)
             | ParticipantEvent::RefereeAddressChanged(_)
             | ParticipantEvent::ParticipantDeactivated(_)

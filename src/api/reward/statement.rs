@@ -1,5 +1,7 @@
 //! `GetStatement`: what moved a participant's money in a month, between what there was before and after.
 
+use std::fmt;
+
 use jiff::Span;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -24,22 +26,26 @@ impl Handlers {
         let request = &call.message;
         let mut fields = Fields::of(request);
         let page = Page::read(&mut fields, &call);
-        let before = page.before(&mut fields, &request.page_token).unwrap_or_default();
+        let begin = page.start(&mut fields, &request.page_token, Begin::FIRST, Begin::parse);
+        let Begin { position: of_list, before } = begin.unwrap_or(Begin::FIRST);
         let id = fields.participant(&request.program_id, &request.user_id);
         let zone = time_zone(&mut fields, &request.time_zone);
         let month = month(&mut fields, &request.month, zone);
         let (id, (start, end)) = fields.finish(id.zip(month))?;
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
-        let position = self.standing(&id, None, freshness).await?.position;
+        let newest = self.standing(&id, None, freshness).await?.position;
+        // What the first page reflects, the others do, too, whatever has happened meanwhile.
+        let position = of_list.unwrap_or(newest);
         let rules = self.rules(&id.program_id, None).await?;
         let reads = &self.0.reads;
-        let just_before = |moment: Timestamp| Timestamp(moment.0.saturating_sub(1));
-        let opening = reads.standing_at(&id, just_before(start)).await?.found.buckets;
-        let closing = reads.standing_at(&id, just_before(end)).await?.found.buckets;
-        let filter = EntryFilter { start: Some(start), end: Some(end), ..EntryFilter::default() };
-        let found = reads.entries(&id, &filter, position, before, page.size()).await?;
-        let next_page_token =
-            found.next_before.map(|before| page.token_after(before)).unwrap_or_default();
+        let opening_position = reads.position_before(start).await?.min(position);
+        let closing_position = reads.position_before(end).await?.min(position);
+        let opening = reads.buckets_at(&id, opening_position).await?;
+        let closing = reads.buckets_at(&id, closing_position).await?;
+        let filter = EntryFilter { start: Some(start), ..EntryFilter::default() };
+        let found = reads.entries(&id, &filter, closing_position, before, page.size()).await?;
+        let token = |before| page.token_after(Begin { position: Some(position), before });
+        let next_page_token = found.next_before.map(token).unwrap_or_default();
         Ok(pb::GetStatementResponse {
             opening: Some(bucket_balances(&rules.unit, &opening)),
             closing: Some(bucket_balances(&rules.unit, &closing)),
@@ -49,6 +55,33 @@ impl Handlers {
             next_page_token,
             position,
         })
+    }
+}
+
+/// Where a page of a statement begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Begin {
+    /// What the statement reflects; `None` for what there is now.
+    position: Option<i64>,
+    /// The sequence below which the page begins.
+    before: i64,
+}
+
+impl Begin {
+    const FIRST: Self = Self { position: None, before: i64::MAX };
+
+    /// Reads what is written as `position.sequence`.
+    fn parse(text: &str) -> Option<Self> {
+        let (position, before) = text.split_once('.')?;
+        let position = position.parse().ok().filter(|position| *position >= 0)?;
+        Some(Self { position: Some(position), before: before.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Begin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { position, before } = self;
+        write!(formatter, "{}.{before}", position.unwrap_or_default())
     }
 }
 
@@ -99,6 +132,15 @@ mod tests {
         assert_eq!(berlin.map(|(start, end)| (end.0 - start.0) / hour), Some(31 * 24 - 1));
         assert_eq!(berlin.zip(utc).map(|(own, utc)| (utc.0.0 - own.0.0) / hour), Some(1));
         assert!(fields.finish(Some(())).is_ok());
+    }
+
+    #[test]
+    fn the_token_of_a_page_has_the_position_of_the_first() {
+        let begin = Begin { position: Some(70), before: 8 };
+        assert_eq!(Begin::parse(&begin.to_string()), Some(begin));
+        for text in ["", "8", "70.", ".8", "-1.8", "70.8.9"] {
+            assert_eq!(Begin::parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -39,9 +39,12 @@ impl Handlers {
         let Written { events, consistency_token, .. } = carry_out(&self.0, &call, command).await?;
         // Made from the events, because a repetition has the first answer.
         let redemption = made(&events)?;
+        // Without lots that have expired before.
+        let mut paid = entries(&events)?;
+        paid.retain(|entry| entry.kind() == pb::EntryKind::Redemption);
         Ok(pb::RedeemResponse {
             redemption: Some(redemption.ok_or_else(internal)?),
-            entries: entries(&events)?,
+            entries: paid,
             consistency_token,
         })
     }

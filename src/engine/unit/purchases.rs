@@ -10,55 +10,80 @@ use super::{FinishedStream, FinishedStreams, UnitOfWork};
 use crate::engine::recent::RecentPurchases;
 use crate::store::purchases::Span;
 use domain::{
-    AnyAggregate, Halt, Kind, Lag, Purchase, PurchaseCursor, PurchaseId, PurchasePage, Stream,
+    AnyAggregate, Halt, Kind, Lag, Purchase, PurchaseId, PurchasePage, PurchaseSearch, Stream,
     StreamKey, UserId,
 };
 
-type ByBuyer = HashMap<UserId, Vec<PurchaseId>>;
+type ByBuyer = HashMap<UserId, Vec<Changed>>;
+
+/// A purchase that a batch has recorded or changed.
+struct Changed {
+    purchase_id: PurchaseId,
+    is_new: bool,
+}
 
 /// What is known of buyers' purchases.
 #[derive(Default)]
 pub(super) struct Purchases {
-    known: HashMap<(UserId, Option<PurchaseCursor>), Result<PurchasePage, Lag>>,
+    known: HashMap<PurchaseSearch, Result<PurchasePage, Lag>>,
     /// How many look-ups there were.
     looked_up: usize,
-    /// Those that commands of the batch have recorded.
+    /// Those that commands of the batch have recorded or changed.
     added: ByBuyer,
-    /// Those that the batch which is being appended records; `None` if nobody has asked yet.
+    /// Those that the batch which is being appended records or changes; `None` if nobody has asked yet.
     added_before: Option<ByBuyer>,
 }
 
-/// The buyer and the purchase, if a stream is that of one that has been recorded.
-fn recorded(key: &StreamKey, state: &AnyAggregate) -> Option<(UserId, PurchaseId)> {
-    let purchase = Purchase::from_any(state.clone())?;
-    let buyer = purchase.recorded()?.buyer_user_id.clone();
-    Some((buyer, PurchaseId::parse(&key.id).ok()?))
+/// A purchase, as it concerns look-ups.
+pub(in crate::engine) struct Found {
+    pub(in crate::engine) buyer: UserId,
+    pub(in crate::engine) purchase_id: PurchaseId,
+    pub(in crate::engine) may_earn: bool,
 }
 
-/// The buyer and the purchase, if a stream of a batch is that of one that is not in the tables yet.
-pub(in crate::engine) fn begun(
-    key: &StreamKey,
-    stream: &FinishedStream,
-) -> Option<(UserId, PurchaseId)> {
-    let is_new = key.kind == Kind::Purchase && stream.known_version == 0;
-    if is_new { recorded(key, &stream.loaded.state) } else { None }
+/// What a stream says, if it is that of a purchase that has been recorded.
+fn recorded(key: &StreamKey, state: &AnyAggregate) -> Option<Found> {
+    if key.kind != Kind::Purchase {
+        return None;
+    }
+    let purchase = Purchase::from_any(state.clone())?;
+    let buyer = purchase.recorded()?.buyer_user_id.clone();
+    let purchase_id = PurchaseId::parse(&key.id).ok()?;
+    Some(Found { buyer, purchase_id, may_earn: purchase.may_earn() })
+}
+
+/// What a stream of a batch says, if it is that of a purchase that is not in the tables yet.
+pub(in crate::engine) fn begun(key: &StreamKey, stream: &FinishedStream) -> Option<Found> {
+    if stream.known_version == 0 { recorded(key, &stream.loaded.state) } else { None }
+}
+
+/// What a stream of a batch says, if it is that of an older purchase that the batch has changed and that may earn: the
+/// tables may not know yet that it does.
+pub(in crate::engine) fn earns_again(key: &StreamKey, stream: &FinishedStream) -> Option<Found> {
+    let is_changed = stream.last_writer.is_some() && stream.known_version > 0;
+    let found = if is_changed { recorded(key, &stream.loaded.state) } else { None };
+    found.filter(|found| found.may_earn)
 }
 
 fn in_batch(before: &FinishedStreams) -> ByBuyer {
     let mut purchases = ByBuyer::new();
-    for (buyer, purchase_id) in before.iter().filter_map(|(key, stream)| begun(key, stream)) {
-        purchases.entry(buyer).or_default().push(purchase_id);
+    for (key, stream) in before {
+        let again = || earns_again(key, stream).map(|found| (found, false));
+        let found = begun(key, stream).map(|found| (found, true)).or_else(again);
+        if let Some((Found { buyer, purchase_id, .. }, is_new)) = found {
+            purchases.entry(buyer).or_default().push(Changed { purchase_id, is_new });
+        }
     }
     purchases
 }
 
 impl Purchases {
-    /// Notes that a command of the batch has begun a stream.
-    pub(super) fn begun(&mut self, key: &StreamKey, state: &AnyAggregate) {
-        if key.kind == Kind::Purchase
-            && let Some((buyer, purchase_id)) = recorded(key, state)
+    /// Notes that a command of the batch has written to a stream.
+    pub(super) fn changed(&mut self, key: &StreamKey, state: &AnyAggregate, is_new: bool) {
+        if let Some(Found { buyer, purchase_id, may_earn }) = recorded(key, state)
+            && (is_new || may_earn)
         {
-            self.added.entry(buyer).or_default().push(purchase_id);
+            self.added.entry(buyer).or_default().push(Changed { purchase_id, is_new });
         }
     }
 
@@ -74,30 +99,28 @@ impl Purchases {
 }
 
 impl<'a> UnitOfWork<'a> {
-    pub(super) fn find_purchases(
-        &mut self,
-        buyer: &UserId,
-        before: Option<PurchaseCursor>,
-    ) -> Result<PurchasePage, Halt> {
-        let asked = (buyer.clone(), before);
-        let Some(known) = self.purchases.known.get(&asked) else {
-            self.missing.purchases.insert(asked);
+    pub(super) fn find_purchases(&mut self, search: &PurchaseSearch) -> Result<PurchasePage, Halt> {
+        let Some(known) = self.purchases.known.get(search) else {
+            self.missing.purchases.insert(search.clone());
             return Err(Halt::Missing);
         };
         let known = known.as_ref().map_err(|lag| Halt::Behind(*lag))?;
-        if before.is_some() {
+        if search.before.is_some() {
             return Ok(known.clone());
         }
         let batch_before = self.before;
         let added_before =
             self.purchases.added_before.get_or_insert_with(|| in_batch(batch_before));
         let of_batches = [&self.purchases.added, &*added_before];
-        let of_batches = of_batches.into_iter().filter_map(|added| added.get(buyer));
+        let of_batches = of_batches.into_iter().filter_map(|added| added.get(&search.buyer));
         let of_batches = of_batches.flat_map(|of| of.iter().rev());
-        let recent = self.recent.into_iter().flat_map(|recent| recent.of(buyer));
+        let of_batches = of_batches.filter(|of| of.is_new || search.may_earn);
+        let recent = self.recent.into_iter().flat_map(|recent| recent.find(search));
         let mut purchases: Vec<PurchaseId> = Vec::new();
         // The same one can be known from several places.
-        for purchase_id in of_batches.chain(recent).chain(&known.purchases) {
+        for purchase_id in
+            of_batches.map(|of| &of.purchase_id).chain(recent).chain(&known.purchases)
+        {
             if !purchases.contains(purchase_id) {
                 purchases.push(purchase_id.clone());
             }
@@ -122,10 +145,10 @@ impl<'a> UnitOfWork<'a> {
 
     pub(in crate::engine) fn learn_purchases(
         &mut self,
-        asked: (UserId, Option<PurchaseCursor>),
+        search: PurchaseSearch,
         found: Result<PurchasePage, Lag>,
     ) {
-        self.purchases.known.insert(asked, found);
+        self.purchases.known.insert(search, found);
         self.purchases.looked_up += 1;
     }
 }

@@ -8,7 +8,7 @@ use crate::store::purchases::Span;
 use crate::store::{Actor, Appended, Door};
 use domain::{
     Lag, Purchase, PurchaseCommand, PurchaseCursor, PurchaseId, PurchasePage, PurchaseRecorded,
-    has_purchase, load, peek_new, tell,
+    PurchaseSearch, has_earning_purchase, load, peek_new, tell,
 };
 
 fn buyer() -> UserId {
@@ -45,10 +45,15 @@ fn buys(id: &str, amount_minor: i64) -> impl Fn(&mut dyn Work) -> Result<(), Hal
 /// Whether the buyer has a purchase of this amount.
 fn bought(amount_minor: i64) -> impl Fn(&mut dyn Work) -> Result<bool, Halt> {
     move |work| {
-        has_purchase(work, &buyer(), |_, purchase| {
+        has_earning_purchase(work, &buyer(), |_, purchase| {
             purchase.recorded().is_some_and(|of| of.amount_minor == amount_minor)
         })
     }
+}
+
+/// The newest purchases of the buyer.
+fn all() -> PurchaseSearch {
+    PurchaseSearch { buyer: buyer(), may_earn: false, before: None }
 }
 
 /// Decides a command, and keeps it if it succeeds.
@@ -100,9 +105,10 @@ fn appended(head: i64, is_expected: bool) -> Appended {
 /// Answers what is missing from these pages, and purchases from the streams of an earlier batch.
 fn learn(unit: &mut UnitOfWork<'_>, pages: &[Result<PurchasePage, Lag>], known: &FinishedStreams) {
     let missing = unit.take_missing();
-    for (user_id, cursor) in missing.purchases {
-        let number = cursor.map_or(0, |PurchaseCursor(number)| usize::try_from(number).unwrap());
-        unit.learn_purchases((user_id, cursor), pages[number].clone());
+    for search in missing.purchases {
+        let number = search.before.map_or(0, |PurchaseCursor(number)| number.try_into().unwrap());
+        let number: usize = number;
+        unit.learn_purchases(search, pages[number].clone());
     }
     for key in missing.streams {
         unit.learn_stream(key.clone(), known[&key].loaded.clone());
@@ -158,7 +164,7 @@ async fn purchases_that_were_recorded_of_late_are_found_without_the_tables() {
     // A batch that was decided ahead also has what the one before it began.
     let (streams, appended_again, end) = batch(&["p3", "p4"], 120).await;
     recent.landed(&streams, &appended_again, end);
-    let listed = |work: &mut dyn Work| work.purchases_of(&buyer(), None);
+    let listed = |work: &mut dyn Work| work.purchases_of(&all());
     let mut unit = unit(&environment, &mut cache, &before).remembering(&recent);
     assert_eq!(unit.remembered_part(), Some(Span { after: 100, through: 130 }));
     assert_eq!(decide(&mut unit, listed).await, Err(Halt::Missing));
@@ -174,7 +180,7 @@ async fn purchases_are_looked_up_again_after_a_participant_was_read() {
     let environment = Environment::of_this_machine().unwrap();
     let (mut cache, before) = (Cache::new(1), FinishedStreams::new());
     let mut unit = unit(&environment, &mut cache, &before);
-    let listed = |work: &mut dyn Work| work.purchases_of(&buyer(), None);
+    let listed = |work: &mut dyn Work| work.purchases_of(&all());
     assert_eq!(decide(&mut unit, listed).await, Err(Halt::Missing));
     learn(&mut unit, &[page(&[], None)], &before);
     assert_eq!(decide(&mut unit, listed).await, page(&[], None).map_err(Halt::Behind));
@@ -198,13 +204,13 @@ async fn what_another_server_may_have_appended_is_not_taken_as_known() {
     // Another server has appended in between.
     recent.landed(&streams_with(&["p2"]).await, &appended(115, false), 120);
     assert_eq!(recent.part(), Some(Span { after: 120, through: 120 }));
-    assert_eq!(recent.of(&buyer()).count(), 0);
+    assert_eq!(recent.find(&all()).count(), 0);
     recent.landed(&streams_with(&["p3"]).await, &appended(120, true), 130);
     assert_eq!(recent.part(), Some(Span { after: 120, through: 130 }));
     // A batch that says nothing of what came before it.
     recent.landed(&streams_with(&["p4"]).await, &appended(150, true), 160);
     assert_eq!(recent.part(), Some(Span { after: 150, through: 160 }));
-    assert_eq!(recent.of(&buyer()).map(ToString::to_string).collect::<Vec<_>>(), ["p4"]);
+    assert_eq!(recent.find(&all()).map(ToString::to_string).collect::<Vec<_>>(), ["p4"]);
 }
 
 #[tokio::test]
@@ -214,7 +220,7 @@ async fn purchases_of_the_batch_and_of_the_batch_on_its_way_are_found() {
     let before = streams_with(&["p1"]).await;
     let mut unit = unit(&environment, &mut cache, &before);
     decide(&mut unit, buys("p2", 20)).await.unwrap();
-    let listed = |work: &mut dyn Work| work.purchases_of(&buyer(), None);
+    let listed = |work: &mut dyn Work| work.purchases_of(&all());
     assert_eq!(decide(&mut unit, listed).await, Err(Halt::Missing));
     // The batch on its way has landed before the look-up.
     learn(&mut unit, &[page(&["p1", "p0"], None)], &before);
@@ -222,6 +228,8 @@ async fn purchases_of_the_batch_and_of_the_batch_on_its_way_are_found() {
         decide(&mut unit, listed).await,
         page(&["p2", "p1", "p0"], None).map_err(Halt::Behind)
     );
+    assert_eq!(decide(&mut unit, bought(20)).await, Err(Halt::Missing));
+    learn(&mut unit, &[page(&["p1", "p0"], None)], &before);
     assert_eq!(decide(&mut unit, bought(20)).await, Ok(true));
     // Whoever rests on the purchase builds on the command that records it.
     assert_eq!(unit.finish().0.dependencies(), [(2, 0)]);

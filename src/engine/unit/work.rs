@@ -9,7 +9,7 @@ use crate::store::append::ClaimStep;
 use crate::store::{Loaded, RecordedEvent};
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, LatestReferee, ParticipantId, Personal,
-    ProgramId, PurchaseCursor, PurchasePage, Refusal, SideRow, SignUpClient, StreamKey, Timestamp,
+    ProgramId, PurchasePage, PurchaseSearch, Refusal, SideRow, SignUpClient, StreamKey, Timestamp,
     UplineWalk, UserId, Work,
 };
 
@@ -188,12 +188,8 @@ impl Work for UnitOfWork<'_> {
         self.find_referees(referrer)
     }
 
-    fn purchases_of(
-        &mut self,
-        buyer: &UserId,
-        before: Option<PurchaseCursor>,
-    ) -> Result<PurchasePage, Halt> {
-        self.find_purchases(buyer, before)
+    fn purchases_of(&mut self, search: &PurchaseSearch) -> Result<PurchasePage, Halt> {
+        self.find_purchases(search)
     }
 
     fn keyed_hash(&self, purpose: &'static str, value: &str) -> String {

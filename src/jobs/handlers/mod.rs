@@ -11,12 +11,18 @@ use std::sync::Arc;
 
 pub use mail::SendMail;
 
-use super::{Handlers, Limits};
+use super::{Handlers, JobMetrics, Limits};
 use crate::engine::{Engine, Environment};
 
 /// All handlers of a server.
 #[must_use]
-pub fn all(limits: &Limits, mail: SendMail, engine: Engine, environment: Environment) -> Handlers {
+pub fn all(
+    limits: &Limits,
+    mail: SendMail,
+    engine: Engine,
+    environment: Environment,
+    counts: &JobMetrics,
+) -> Handlers {
     let clean = clean::Clean {
         kept: limits.kept,
         mails_kept: limits.mails_kept,
@@ -26,7 +32,7 @@ pub fn all(limits: &Limits, mail: SendMail, engine: Engine, environment: Environ
         sign_ups_kept: limits.sign_ups_kept,
     };
     let [urgent, other] = mail::Lane::all(mail);
-    let [collect, settle] = payout::Payouts::all(&engine);
+    let [collect, settle] = payout::Payouts::all(&engine, counts);
     let make_up = make_up::MakeUp { engine: engine.clone() };
     let settle_line = settle_line::SettleLine { engine, environment };
     vec![

@@ -14,7 +14,7 @@ use crate::store::referees::referees_of;
 use crate::store::{Actor, Database, Door, in_time};
 use domain::decide::Command;
 use domain::rules::MAX_LEVEL;
-use domain::{ParticipantId, ProgramId, Refusal, UserId};
+use domain::{ParticipantId, ProgramId, PurchaseSearch, Refusal, UserId};
 
 /// How many referees of somebody are read together.
 const PAGE: i64 = 200;
@@ -102,13 +102,12 @@ impl SettleLine {
         buyer: &ParticipantId,
         refused: &mut Option<Refusal>,
     ) -> Result<(), JobError> {
-        let mut before = None;
+        let buyer_id = buyer.user_id.clone();
+        let mut search = PurchaseSearch { buyer: buyer_id, may_earn: false, before: None };
         loop {
-            let page = query(database, &self.environment, |work| {
-                work.purchases_of(&buyer.user_id, before)
-            })
-            .await
-            .map_err(again)?;
+            let page = query(database, &self.environment, |work| work.purchases_of(&search))
+                .await
+                .map_err(again)?;
             for purchase_id in page.purchases {
                 let program_id = buyer.program_id.clone();
                 self.send(Command::SettlePurchase { purchase_id, program_id }, refused).await?;
@@ -116,7 +115,7 @@ impl SettleLine {
             if page.next.is_none() {
                 return Ok(());
             }
-            before = page.next;
+            search.before = page.next;
         }
     }
 

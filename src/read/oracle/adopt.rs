@@ -173,6 +173,7 @@ impl World {
                 self.person_mut(person).bought.forget(key);
             }
             ParticipantEvent::ParticipantEnrolled(_)
+            | ParticipantEvent::PurchaseReinstated(_)
             | ParticipantEvent::ReferralApplied(_)
             | ParticipantEvent::ReferralStandingChanged(_)
             | ParticipantEvent::ReferralMade(_)

@@ -1,16 +1,40 @@
 //! What operators ask for. An adjustment that nobody else has to approve follows from the request, any other from the
 //! approval of somebody else, once.
 
-use domain::{ApiKeyId, ApprovalEvent, ApprovalId, ApprovalSubject, Asked, UserId};
+use domain::{
+    ApiKeyEvent, ApiKeyId, ApprovalEvent, ApprovalId, ApprovalSubject, Asked, KeyMaker, UserId,
+};
 
 use super::fields::adjusted_fields;
 use super::{Judgement, Oracle, RecordedEvent};
 
+/// A person or a key; neither for the key of the settings.
+pub(super) type Caller = (Option<UserId>, Option<ApiKeyId>);
+
 /// Something that waits for an approval.
 pub(super) struct Awaited {
     asked: Asked,
-    /// The person or the key that asked; neither for the key of the settings.
-    by: (Option<UserId>, Option<ApiKeyId>),
+    /// Who asked.
+    by: Caller,
+}
+
+/// Takes in who answers for a key that somebody has created, or that was created with another key.
+pub(super) fn sort_key(oracle: &mut Oracle, event: &RecordedEvent, fact: &ApiKeyEvent) {
+    let ApiKeyEvent::ApiKeyCreated(created) = fact else { return };
+    let answerable = match (&created.creator_user_id, &created.maker) {
+        (Some(user_id), _) => (Some(user_id.clone()), None),
+        (None, Some(KeyMaker::Key { key_id })) => (None, Some(key_id.clone())),
+        (None, Some(KeyMaker::Settings)) => (None, None),
+        (None, None) => return,
+    };
+    oracle.answerable.insert(event.stream.id.clone(), answerable);
+}
+
+/// Who answers for what a caller does.
+fn answerable(oracle: &Oracle, caller: &Caller) -> Caller {
+    let key = caller.1.as_ref().filter(|_| caller.0.is_none());
+    let known = key.and_then(|key_id| oracle.answerable.get(key_id.as_str()));
+    known.unwrap_or(caller).clone()
 }
 
 /// Takes in what happens to an approval, with what must follow.
@@ -43,7 +67,8 @@ pub(super) fn sort(
             let Some(Awaited { asked, by }) = awaited else { return };
             let approver =
                 (granted.approved_by_user_id.clone(), granted.approved_by_key_id.clone());
-            oracle.unless(by != approver, event, || {
+            let is_other = answerable(oracle, &by) != answerable(oracle, &approver);
+            oracle.unless(is_other, event, || {
                 format!("expected an approval by another than {by:?}, found one by {approver:?}")
             });
             expect(oracle, event, &id, &asked, judgement);

@@ -434,6 +434,9 @@ pub(super) fn of_participant(
         ParticipantEvent::FirstPurchaseFreed(freed) => {
             ("FirstPurchaseFreed", vec![("purchase", freed.purchase_id.as_str().into())])
         }
+        ParticipantEvent::PurchaseReinstated(of) => {
+            ("PurchaseReinstated", vec![("purchase", of.purchase_id.as_str().into())])
+        }
         ParticipantEvent::ReferralUnconverted(of) => {
             ("ReferralUnconverted", vec![("purchase", purchase(of.purchase_id.as_ref()))])
         }

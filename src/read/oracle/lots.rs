@@ -126,6 +126,7 @@ fn of_reward(event: &RecordedEvent, fact: &ParticipantEvent) -> Option<OfReward>
         | ParticipantEvent::ReferralRewardsChanged(_)
         | ParticipantEvent::FirstPurchaseUsed(_)
         | ParticipantEvent::FirstPurchaseFreed(_)
+        | ParticipantEvent::PurchaseReinstated(_)
         | ParticipantEvent::PurchaseCredited(_)
         | ParticipantEvent::RewardWithheld(_)
         | ParticipantEvent::TierChanged(_)

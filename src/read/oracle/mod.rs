@@ -38,7 +38,7 @@ mod users;
 mod withhold;
 mod world;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::{
@@ -65,6 +65,12 @@ pub(super) struct Oracle {
     command: Vec<(RecordedEvent, AnyEvent)>,
     /// What waits for an approval, by its stream: what nobody has decided about.
     awaited: HashMap<Arc<str>, approvals::Awaited>,
+    /// Who answers for a key, by its stream, if that is not the key itself.
+    answerable: HashMap<Arc<str>, approvals::Caller>,
+    /// The payouts that collect, by their streams.
+    collecting: HashMap<Arc<str>, payouts::Collecting>,
+    /// Those that were confirmed as a whole.
+    confirming: HashSet<Arc<str>>,
     stores: store::Stores,
     /// How many rewards were reckoned.
     pub(super) rewards: u64,
@@ -181,12 +187,12 @@ impl Oracle {
             AnyEvent::Approval(fact) => approvals::sort(self, event, fact, judgement),
             AnyEvent::StoreItem(fact) => store::sort_item(self, event, fact),
             AnyEvent::Redemption(fact) => store::sort(self, event, fact, judgement),
-            AnyEvent::Payout(fact) => payouts::sort_payout(self, event, fact),
-            AnyEvent::PayoutLine(fact) => payouts::sort_line(self, event, fact, judgement),
-            // Who may call has no consequences, nor that a sign-up or an item was counted, nor which payout collects; work
-            // that is done again does what it would have done the first time.
-            AnyEvent::ApiKey(_)
-            | AnyEvent::SignUpOrigin(_)
+            AnyEvent::Payout(fact) => payouts::sort_payout(self, event, fact, command),
+            AnyEvent::ApiKey(fact) => approvals::sort_key(self, event, fact),
+            AnyEvent::PayoutLine(fact) => payouts::sort_line(self, event, fact, judgement, command),
+            // That a sign-up or an item was counted has no consequences, nor which payout collects; work that is done again
+            // does what it would have done the first time.
+            AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
             | AnyEvent::Catalog(_)
             | AnyEvent::PayoutDesk(_) => {}
@@ -299,6 +305,7 @@ impl Oracle {
             | ParticipantEvent::ReferralUpdated(_)
             | ParticipantEvent::FirstPurchaseUsed(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::PurchaseReinstated(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::RewardWithheld(_)
             | ParticipantEvent::RewardReversed(_)

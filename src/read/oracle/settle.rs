@@ -221,10 +221,7 @@ impl Following<'_> {
         if is_first {
             effects.push(world.expect(buyer, "FirstPurchaseFreed", fields.clone()));
         }
-        let converted = world
-            .person(buyer)
-            .referral
-            .filter(|tie| tie.status == ReferralStatus::Converted && !tie.converted_by_itself);
+        let converted = world.person(buyer).referral.filter(Tie::is_converted_by_purchase);
         let Some(tie) = converted.filter(|_| self.is_rewarded && !self.another_earns()) else {
             return (effects, None);
         };
@@ -238,12 +235,17 @@ impl Following<'_> {
     fn another_earns(&self) -> bool {
         let world = self.world;
         let deal = world.deals.get(self.index);
-        let versions = &world.program(deal.program).versions;
-        versions.iter().any(|version| version.rules.earn_on == EarnOn::EveryPurchase)
+        self.can_another_earn()
             && world
                 .deals
                 .back_from(world.person(deal.buyer).latest_deal)
                 .any(|other| other != self.index && earns(world, deal.program, other))
+    }
+
+    fn can_another_earn(&self) -> bool {
+        let program = self.world.deals.get(self.index).program;
+        let versions = &self.world.program(program).versions;
+        versions.iter().any(|version| version.rules.earn_on == EarnOn::EveryPurchase)
     }
 
     /// The purchase earns again.
@@ -262,17 +264,31 @@ impl Following<'_> {
             // A conversion says by itself that the purchase is the first again.
             return (effects, Some((tie, after)));
         }
+        let mut effects = self.reinstated();
         let is_enough = match deal.first_use {
-            FirstUse::None => return (Vec::new(), None),
+            FirstUse::None => return (effects, None),
             FirstUse::Insufficient => false,
             FirstUse::Enough => true,
         };
         if world.person(buyer).bought.knows_better(is_enough) {
-            return (Vec::new(), None);
+            return (effects, None);
         }
         let fields =
             vec![("purchase", self.purchase().into()), ("insufficient", (!is_enough).into())];
-        (vec![world.expect(buyer, "FirstPurchaseUsed", fields)], None)
+        effects.push(world.expect(buyer, "FirstPurchaseUsed", fields));
+        (effects, None)
+    }
+
+    /// Where several purchases can earn, the buyer's stream says that one does again while another keeps the referral
+    /// converted.
+    fn reinstated(&self) -> Vec<Effect> {
+        let (world, buyer) = (self.world, self.buyer());
+        let tie = world.person(buyer).referral;
+        let is_converted = tie.as_ref().is_some_and(Tie::is_converted_by_purchase);
+        if !(is_converted && self.is_rewarded && self.can_another_earn()) {
+            return Vec::new();
+        }
+        vec![world.expect(buyer, "PurchaseReinstated", vec![("purchase", self.purchase().into())])]
     }
 }
 

@@ -11,7 +11,7 @@ use domain::{
 use super::effect::Effect;
 use super::fields::spending_fields;
 use super::world::PersonIndex;
-use super::{Judgement, Oracle, RecordedEvent};
+use super::{Judgement, Oracle, RecordedEvent, payouts};
 
 /// What the oracle knows of stores.
 #[derive(Default)]
@@ -75,6 +75,7 @@ pub(super) fn sort(
                 count,
                 judgement,
             );
+            payouts::expect_forfeit(oracle, person, made.cost_minor, &made.unit, judgement);
         }
     }
 }

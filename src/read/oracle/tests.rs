@@ -1,10 +1,11 @@
-//! Logs written by hand, with and without deviations; in [`settlements`], [`rejections`], [`payments`]
-//! and [`random`] logs of the domain's decisions.
+//! Logs written by hand, with and without deviations; in [`settlements`], [`rejections`], [`payments`],
+//! [`payment_orders`] and [`random`] logs of the domain's decisions.
 //! Logs that a server wrote are judged in `tests/durability/oracle.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
 mod memory;
+mod payment_orders;
 mod payments;
 mod payouts;
 mod random;
@@ -12,6 +13,7 @@ mod rejections;
 mod scene;
 mod settlements;
 mod standing;
+mod store;
 
 use std::collections::HashMap;
 

@@ -49,6 +49,10 @@ impl Oracle {
                 self.expect_referrers_told(user, judgement);
                 return;
             }
+            UserEvent::UserPayoutMethodSet(set) => {
+                self.world.set_payout_method(user, set.is_set);
+                return;
+            }
             // Nothing in a program follows from what a user is called, from who may call, or from who is whom.
             UserEvent::UserProfileUpdated(_)
             | UserEvent::UserSecondFactorChanged(_)
@@ -58,8 +62,7 @@ impl Oracle {
             | UserEvent::UserSecondFactorBegun(_)
             | UserEvent::UserRecoveryCodeUsed(_)
             | UserEvent::UserExported(_)
-            | UserEvent::UserPairReviewed(_)
-            | UserEvent::UserPayoutMethodSet(_) => return,
+            | UserEvent::UserPairReviewed(_) => return,
         };
         for person in &self.world.user(user).enrolled {
             judgement.expected.push(self.world.expect(*person, on_all, Vec::new()));

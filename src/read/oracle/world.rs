@@ -41,6 +41,8 @@ pub(super) struct User {
     pub(super) is_erased: bool,
     /// Whether the user has confirmed their address.
     pub(super) is_confirmed: bool,
+    /// Whether somebody has said how the user is paid.
+    pub(super) has_payout_method: bool,
 }
 
 /// A participant's own referral.
@@ -63,6 +65,11 @@ pub(super) struct Tie {
 }
 
 impl Tie {
+    /// Whether a purchase has converted it, so that it can be undone.
+    pub(super) fn is_converted_by_purchase(&self) -> bool {
+        self.status == ReferralStatus::Converted && !self.converted_by_itself
+    }
+
     /// Whether it was rejected with what it had earned.
     pub(super) fn is_taken_back(&self) -> bool {
         self.status == ReferralStatus::Rejected && self.against.takes_back
@@ -209,8 +216,13 @@ impl World {
             return *index;
         }
         let (id, index): (Arc<str>, _) = (id.into(), index_of(self.users.len()));
-        let (enrolled, is_erased, is_confirmed) = (Vec::new(), false, false);
-        self.users.push(User { id: id.clone(), enrolled, is_erased, is_confirmed });
+        self.users.push(User {
+            id: id.clone(),
+            enrolled: Vec::new(),
+            is_erased: false,
+            is_confirmed: false,
+            has_payout_method: false,
+        });
         self.user_indexes.insert(id, index);
         index
     }
@@ -256,6 +268,15 @@ impl World {
         &self.persons[index as usize]
     }
 
+    /// The participants of a program.
+    pub(super) fn persons_of(
+        &self,
+        program: ProgramIndex,
+    ) -> impl Iterator<Item = (PersonIndex, &Person)> {
+        let indexed = (0..).zip(&self.persons);
+        indexed.filter(move |(_, person)| person.program == program)
+    }
+
     pub(super) fn person_mut(&mut self, index: PersonIndex) -> &mut Person {
         &mut self.persons[index as usize]
     }
@@ -290,6 +311,10 @@ impl World {
 
     pub(super) fn confirm(&mut self, user: UserIndex) {
         self.users[user as usize].is_confirmed = true;
+    }
+
+    pub(super) fn set_payout_method(&mut self, user: UserIndex, is_set: bool) {
+        self.users[user as usize].has_payout_method = is_set;
     }
 
     pub(super) fn enroll(&mut self, user: UserIndex, person: PersonIndex) {

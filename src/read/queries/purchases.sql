@@ -20,15 +20,22 @@ with examined as materialized (
     )
     union all
     (
-        select purchase.last_position, (event.metadata ->> 'command_events')::bigint
-        from {purchases} as purchase
+        select purchase.last_position, purchase.command_events
+        from (values (false), (true)) as kind (earns_nothing)
         cross join lateral (
-            select metadata, payload from events where events.position = purchase.last_position limit 1
-        ) as event
-        where $6::text is not null
-            and purchase.buyer_hash = hashtextextended($6, 0)
-            and purchase.last_position < $1 and purchase.last_position > $3
-            and event.payload ->> 'buyer_user_id' = $6
+            select known.last_position, (event.metadata ->> 'command_events')::bigint as command_events
+            from {purchases} as known
+            cross join lateral (
+                select metadata, payload from events where events.position = known.last_position limit 1
+            ) as event
+            where $6::text is not null
+                and known.buyer_hash = hashtextextended($6, 0)
+                and known.earns_nothing = kind.earns_nothing
+                and known.last_position < $1 and known.last_position > $3
+                and event.payload ->> 'buyer_user_id' = $6
+            order by known.last_position desc
+            limit $5
+        ) as purchase
         order by purchase.last_position desc
         limit $5
     )

@@ -49,16 +49,51 @@ async fn what_is_not_signed_by_a_secret_of_the_endpoint_and_lately_is_refused() 
     assert_eq!(large.status, 413);
     // Signed, and no event that can be read.
     let mut broken = payment.intent();
+    broken["id"] = json!("evt_broken");
     broken["data"]["object"]["amount_received"] = json!("many");
+    broken["data"]["object"]["metadata"] = json!({ "user_id": "ada" });
     let answer = deliver_with(address, &broken, "whsec_new").await.unwrap();
     assert_eq!(answer.status, 400);
     assert!(answer.text().contains("amount_received"), "{}", answer.text());
+    // It is kept for whoever looks into it, and erased with whom it names.
+    let kept = "select count(*) from stripe_events where event_id = 'evt_broken'
+        and body like '%\"many\"%' and payment_id is null and named_user_ids = array['ada']";
+    assert_eq!(database.count(kept).await, 1);
     server.stop().await;
 
     // Without a secret there is no such page.
     let server = Server::start(&database).await;
     let answer = deliver_with(&server.address, &payment.intent(), WEBHOOK_SECRET).await.unwrap();
     assert_eq!(answer.status, 404);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_is_acknowledged_only_once_it_is_stored_and_its_body_is_kept_as_it_came() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let payment = Payment::new("one", "bea", 200_000);
+    // In another form than ours: the signature is of the bytes.
+    let body = serde_json::to_string_pretty(&payment.session()).unwrap() + "\n ";
+    let secret = Secret::list(WEBHOOK_SECRET);
+    let told = async || {
+        let signature = sign(body.as_bytes(), &secret, now_seconds());
+        post(&server.address, &signature, body.as_bytes()).await.unwrap().status
+    };
+    for table in ["stripe_events", "stripe_payments"] {
+        let rename = |from: &str, to: &str| format!("alter table {from} rename to {to}");
+        sqlx::query(&rename(table, "elsewhere")).execute(&database.pool).await.unwrap();
+        let status = told().await;
+        assert!((500..600).contains(&status), "{table}: {status}");
+        sqlx::query(&rename("elsewhere", table)).execute(&database.pool).await.unwrap();
+    }
+    assert_eq!(told().await, 200);
+    client.purchase("pi_one").await.unwrap();
+    let kept: String = sqlx::query_scalar("select body from stripe_events")
+        .fetch_one(&database.pool)
+        .await
+        .unwrap();
+    assert_eq!(kept, body);
+    database.check().await;
     server.stop().await;
 }
 
@@ -103,6 +138,62 @@ async fn who_is_erased_leaves_no_body_and_no_payment() {
     assert_eq!(minor(purchase.refunded.as_ref()), 100_000);
     let bodies = "select count(*) from stripe_events where body is not null";
     assert_eq!(database.count(bodies).await, 0);
+    database.check().await;
+    server.stop().await;
+}
+
+/// What is kept that names Bea.
+const NAMING_BEA: &str = "select (select count(*) from stripe_events
+        where body like '%bea%' or user_id = 'bea' or 'bea' = any(named_user_ids))
+    + (select count(*) from stripe_payments
+        where state::text like '%bea%' or user_id = 'bea' or 'bea' = any(named_user_ids))";
+
+#[tokio::test]
+async fn an_erasure_reaches_whatever_names_the_user_and_nothing_that_comes_later_does() {
+    let (database, server, client) = scene(&["ana", "bea", "cem"]).await;
+    let address = &server.address;
+    let unpaid = |name: &str| {
+        let mut session = Payment::new(name, "bea", 1_000).session();
+        session["data"]["object"]["payment_status"] = json!("unpaid");
+        session
+    };
+    // The first counts, and the second is named as well.
+    let both = |name: &str| {
+        let mut session = Payment::new(name, "cem", 1_000).session();
+        session["data"]["object"]["metadata"] = json!({ "user_id": "bea" });
+        session
+    };
+    // It names no payment, and waits.
+    let invoice = |name: &str| {
+        let invoice = sample::invoice(&format!("in_{name}"), "bea", 1_000);
+        Payment::new(name, "", 1_000).event("invoice.paid", 4, invoice)
+    };
+    for event in [unpaid("one"), both("two"), invoice("three")] {
+        deliver(address, &event).await;
+    }
+    // There is no purchase, and still it is known whose it will be.
+    let unpaid_of_bea =
+        "select count(*) from stripe_payments where payment_id = 'pi_one' and user_id = 'bea'";
+    assert_eq!(database.count(unpaid_of_bea).await, 1);
+    assert_eq!(database.count(NAMING_BEA).await, 5);
+    client.erase("bea", true).await.unwrap();
+    assert_eq!(database.count(NAMING_BEA).await, 0);
+
+    for event in [unpaid("four"), both("five"), invoice("six"), both("two")] {
+        deliver(address, &event).await;
+    }
+    assert_eq!(database.count(NAMING_BEA).await, 0);
+    let bodies = "select count(*) from stripe_events where body is not null";
+    assert_eq!(database.count(bodies).await, 0);
+    // What others bought is recorded all the same.
+    let purchase = client.purchase("pi_five").await.unwrap().purchase.unwrap();
+    assert_eq!(purchase.buyer_user_id, "cem");
+    // What nobody is left to have bought waits for an operator.
+    let mut paid = Payment::new("four", "bea", 1_000).session();
+    paid["id"] = json!("evt_four_paid");
+    deliver(address, &paid).await;
+    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::NoBuyer]);
+    assert_eq!(database.count(NAMING_BEA).await, 0);
     database.check().await;
     server.stop().await;
 }

@@ -3,6 +3,7 @@
 mod door;
 mod money_back;
 mod payments;
+mod payouts;
 mod unmatched;
 
 use contract::pb::*;

@@ -1,5 +1,7 @@
 //! Refunds and disputes.
 
+use domain::MAX_REFUNDS;
+
 use super::*;
 
 #[tokio::test]
@@ -69,6 +71,85 @@ async fn a_refund_by_a_call_with_the_providers_id_is_the_same_refund() {
     // A late smaller total says nothing.
     deliver(address, &payment.refunded(15, 120_000)).await;
     comes_to(&client, "ana", 11_000).await;
+    database.check().await;
+    server.stop().await;
+}
+
+/// The most that was refunded of a purchase at any moment between two commands.
+const MOST_REFUNDED: &str = "select coalesce(max(standing), 0)::bigint from (
+        select sum(amount) over (partition by aggregate_id order by sequence) as standing
+        from (
+            select refund.aggregate_id, refund.sequence,
+                case refund.event_type
+                    when 'PurchaseRefunded' then (refund.payload ->> 'amount_minor')::bigint
+                    else -(
+                        select (made.payload ->> 'amount_minor')::bigint from events as made
+                        where made.aggregate_id = refund.aggregate_id
+                            and made.event_type = 'PurchaseRefunded'
+                            and made.payload ->> 'refund_id' = refund.payload ->> 'refund_id'
+                    )
+                end as amount
+            from events as refund
+            where refund.event_type in ('PurchaseRefunded', 'RefundCancelled')
+        ) as changes
+    ) as sums";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refund_that_is_told_of_in_two_ways_at_once_is_never_taken_back_twice() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let payments: Vec<_> =
+        (0..20).map(|index| Payment::new(&format!("p{index}"), "bea", 1_000)).collect();
+    for payment in &payments {
+        deliver(&server.address, &payment.session()).await;
+    }
+    let told = payments.iter().enumerate().flat_map(|(index, payment)| {
+        let refund = payment.refund("refund.created", 10, &format!("re_{index}"), 500);
+        [payment.refunded(10, 500), refund]
+    });
+    let address = server.address.clone();
+    let deliveries = told.map(|event| {
+        let address = address.clone();
+        async move { testing::stripe_events::deliver_until_taken(&[&address], &event).await }
+    });
+    testing::at_once(deliveries.collect::<Vec<_>>()).await;
+    assert_eq!(database.count(MOST_REFUNDED).await, 500);
+    for (index, payment) in payments.iter().enumerate() {
+        let purchase = client.purchase(&payment.id()).await.unwrap().purchase.unwrap();
+        assert_eq!(minor(purchase.refunded.as_ref()), 500);
+        let standing: Vec<_> = purchase.refunds.iter().filter(|refund| !refund.cancelled).collect();
+        assert_eq!(standing.len(), 1);
+        assert_eq!(standing[0].refund_id, format!("re_{index}"));
+    }
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_refused_waits_alone_and_the_rest_of_the_same_events_is_recorded() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 400_000);
+    // One more refund than a purchase can have, and a dispute, all before the purchase.
+    for index in 0..=MAX_REFUNDS {
+        let id = format!("re_{index:03}");
+        let mut refund = payment.refund("refund.created", 10, &id, 1_000);
+        refund["id"] = json!(format!("evt_{id}"));
+        deliver(address, &refund).await;
+    }
+    deliver(address, &payment.dispute("created", 20, 60_000, "needs_response")).await;
+    deliver(address, &payment.session()).await;
+    let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+    assert_eq!(purchase.refunds.len(), MAX_REFUNDS);
+    assert_eq!(minor(purchase.disputed.as_ref()), 60_000);
+    let waiting = unmatched(&client).await;
+    assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::Refused]);
+    assert!(waiting[0].issues[0].detail.contains("refunds"), "{waiting:?}");
+    assert_eq!(waiting[0].issues[0].issue_id, "", "it is still due");
+    // It is tried again with the next event, which is recorded.
+    deliver(address, &payment.dispute("closed", 30, 60_000, "won")).await;
+    let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+    assert_eq!(purchase.disputes[0].state(), DisputeState::Won);
+    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::Refused]);
     database.check().await;
     server.stop().await;
 }

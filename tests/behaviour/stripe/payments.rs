@@ -149,3 +149,44 @@ async fn amounts_follow_stripes_table_and_what_is_no_whole_minor_unit_waits() {
     database.check().await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_purchase_that_a_call_has_recorded_is_the_payment_with_all_that_was_told_of_it_before() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 400_000);
+    deliver(address, &payment.refund("refund.created", 10, "re_1", 100_000)).await;
+    deliver(address, &payment.dispute("created", 20, 60_000, "needs_response")).await;
+    client.buy("pi_one", "bea", "INR", 400_000).await.unwrap();
+    let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+    assert_eq!(minor(purchase.refunded.as_ref()), 100_000);
+    assert_eq!(minor(purchase.disputed.as_ref()), 60_000);
+    for event in [payment.session(), payment.intent()] {
+        deliver(address, &event).await;
+    }
+    comes_to(&client, "ana", 15_000).await;
+    assert_eq!(unmatched(&client).await, []);
+    let purchases = "select count(*) from events where event_type = 'PurchaseRecorded'";
+    assert_eq!(database.count(purchases).await, 1);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn amounts_in_metadata_say_nothing() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let metadata = json!({
+        "user_id": "bea", "amount": "1", "amount_total": "1", "amount_received": "1", "currency": "usd",
+    });
+    for name in ["by-session", "by-intent"] {
+        let payment = Payment::new(name, "bea", 400_000);
+        let mut event = if name == "by-session" { payment.session() } else { payment.intent() };
+        event["data"]["object"]["metadata"] = metadata.clone();
+        deliver(&server.address, &event).await;
+        let purchase = client.purchase(&payment.id()).await.unwrap().purchase.unwrap();
+        let amount = Money { currency_code: "INR".into(), minor_units: 400_000 };
+        assert_eq!(purchase.amount, Some(amount), "{name}");
+    }
+    database.check().await;
+    server.stop().await;
+}

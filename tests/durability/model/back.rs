@@ -163,7 +163,7 @@ impl World {
     }
 
     /// Makes the rewards and the conversions of a purchase what its inputs say.
-    fn settle(&mut self, id: usize) {
+    pub fn settle(&mut self, id: usize) {
         let programs: Vec<usize> = self.purchases[&id].outcomes.keys().copied().collect();
         for program in programs {
             self.settle_in(id, program);
@@ -188,7 +188,19 @@ impl World {
             let settled = (back, at_risk - back);
             let (back_before, pending_before) =
                 std::mem::replace(&mut outcome.credit_back, settled);
-            self.account(program, buyer).change(back_before + pending_before - at_risk);
+            let away = back_before + pending_before;
+            let mut lots = std::mem::take(&mut outcome.credit_lots);
+            let lasting = away - lots.values().sum::<i64>();
+            let now = self.now;
+            let present = self.present_lot(program);
+            let account = self.account(program, buyer);
+            if at_risk > away {
+                account.take_credit(at_risk - away, &mut lots);
+            } else {
+                account.return_credit(away - at_risk, lasting, &mut lots, now, present);
+            }
+            let outcomes = &mut self.purchases.get_mut(&id).unwrap().outcomes;
+            outcomes.get_mut(&program).unwrap().credit_lots = lots;
         }
     }
 
@@ -446,8 +458,9 @@ impl World {
         pending += mine.filter(|of| of.waits()).map(|of| of.granted - of.reversed).sum::<i64>();
         let adjusted = of.adjustments.iter().filter(|((of, _), (_, made))| *of == user && *made);
         let adjusted: i64 = adjusted.map(|(_, (amount, _))| amount).sum();
-        let expired = of.member(user).unwrap().account.expired;
-        (pending, credit + adjusted + self.earned(program, user) - expired)
+        let account = &of.member(user).unwrap().account;
+        let gone = account.expired + account.paid + account.spent;
+        (pending, credit + adjusted + self.earned(program, user) - gone)
     }
 
     /// All that a member has earned, net of what went back.

@@ -1,5 +1,7 @@
 //! Calls of the servers that can arrive together with others: what is sent, and what is kept of the answers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use contract::pb::{self, *};
 use testing::{Client, address_of, sign_up_request};
 use tonic::{Response, Status};
@@ -7,6 +9,29 @@ use tonic::{Response, Status};
 use super::commands::Command;
 use super::run::Run;
 use super::world::{Dispute, NOBODY, TWINS, User};
+
+/// Appends something, and returns where: the next version of a program without members.
+pub async fn touch(client: &Client, program_id: &str) -> Result<String, String> {
+    static VERSIONS: AtomicUsize = AtomicUsize::new(0);
+    let program = Program {
+        program_id: program_id.into(),
+        display_name: VERSIONS.fetch_add(1, Ordering::Relaxed).to_string(),
+        unit: "USD".into(),
+        attach: AttachPolicy::AnyTime.into(),
+        earn_on: EarnOn::Referral.into(),
+        leaderboard: LeaderboardMetric::Points.into(),
+        rewards: vec![RewardRule {
+            rule: "one".into(),
+            kind: RewardKind::Bonus.into(),
+            flat_minor: Some(1),
+            ..RewardRule::default()
+        }],
+        ..Program::default()
+    };
+    let message = PublishProgramRequest { program: Some(program), ..Default::default() };
+    let answer = client.programs().publish_program(client.request(message)).await;
+    Ok(answer.map_err(|status| format!("{status:?}"))?.into_inner().consistency_token)
+}
 
 pub async fn refer(
     run: &Run,
@@ -114,7 +139,7 @@ pub async fn give_back(
         Command::Refund { id, refund, .. } => {
             let message = RefundPurchaseRequest {
                 purchase_id: run.purchase(*id),
-                refund_id: format!("r{refund}"),
+                refund_id: run.refund(*id, *refund),
                 amount: run.price(*id, amount),
                 ..Default::default()
             };
@@ -130,7 +155,7 @@ pub async fn give_back(
         Command::CancelRefund { id, refund } => {
             let message = CancelRefundRequest {
                 purchase_id: run.purchase(*id),
-                refund_id: format!("r{refund}"),
+                refund_id: run.refund(*id, *refund),
                 ..Default::default()
             };
             let answer = purchases.cancel_refund(client.request(message)).await?.into_inner();
@@ -144,7 +169,7 @@ pub async fn give_back(
         Command::Dispute { id, dispute, .. } => {
             let message = OpenDisputeRequest {
                 purchase_id: run.purchase(*id),
-                dispute_id: format!("d{dispute}"),
+                dispute_id: run.dispute(*id, *dispute),
                 amount: run.price(*id, amount),
                 ..Default::default()
             };
@@ -165,7 +190,7 @@ pub async fn give_back(
             };
             let message = CloseDisputeRequest {
                 purchase_id: run.purchase(*id),
-                dispute_id: format!("d{dispute}"),
+                dispute_id: run.dispute(*id, *dispute),
                 outcome: outcome.into(),
                 ..Default::default()
             };

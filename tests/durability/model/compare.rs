@@ -6,6 +6,7 @@ use contract::pb::{self, *};
 use testing::Client;
 use tonic::Status;
 
+use super::desk;
 use super::publish::tier_name;
 use super::rules::{Limit, points};
 use super::run::{Run, same};
@@ -16,7 +17,7 @@ pub fn invariants(world: &World) -> Result<(), String> {
     for (number, program) in world.programs.iter().enumerate() {
         for member in &program.members {
             let (pending, all) = world.balance(number, member.user);
-            if member.account.available != all - pending {
+            if member.account.available != all - pending - member.account.reserved {
                 return Err(format!("{:?} of {}: {pending} of {all}", member.account, member.user));
             }
             for level in 0..=2 {
@@ -26,6 +27,10 @@ pub fn invariants(world: &World) -> Result<(), String> {
                 if total < 0 || highest.is_some_and(|cap| total > cap) {
                     return Err(format!("{total} at level {level} of {}", member.user));
                 }
+            }
+            let account = &member.account;
+            if account.reserved < 0 || account.paid < 0 || account.spent < 0 {
+                return Err(format!("{account:?} of {}", member.user));
             }
             let taking = program.referrals_by(member.user);
             let taking = taking.filter(|status| *status != Referred::Rejected).count();
@@ -73,15 +78,17 @@ pub async fn compare(clients: &[Client; 2], run: &Run) -> Result<(), String> {
             tiers(client, run, number, member.user).await?;
         }
         boards(&clients[number % 2], run, number).await?;
+        desk::compare_store(&clients[number % 2], run, number).await?;
+        desk::compare_payouts(&clients[1 - number % 2], run, number).await?;
     }
     for (user, active) in &run.world.users {
         users(&clients[user % 2], run, *user, *active).await?;
     }
-    for (id, purchase) in &run.world.purchases {
+    for id in run.world.purchases.keys() {
         for client in clients {
             let answer = client.purchase(&run.purchase(*id)).await.map_err(shown)?;
             let what = format!("purchase {id}");
-            self::purchase(&answer.purchase.unwrap(), purchase)
+            self::purchase(run, *id, &answer.purchase.unwrap())
                 .and_then(|()| outcomes(run, *id, &answer.outcomes, false))
                 .map_err(|difference| format!("{what}: {difference}"))?;
         }
@@ -89,22 +96,12 @@ pub async fn compare(clients: &[Client; 2], run: &Run) -> Result<(), String> {
     Ok(())
 }
 
-/// Compares the balances of all members.
-pub async fn pending(client: &Client, run: &Run) -> Result<(), String> {
-    for (number, program) in run.world.programs.iter().enumerate() {
-        for member in &program.members {
-            balances(client, run, number, member.user).await?;
-        }
-    }
-    Ok(())
-}
-
 #[expect(clippy::needless_pass_by_value, reason = "an argument of map_err")]
-fn shown(status: Status) -> String {
+pub fn shown(status: Status) -> String {
     format!("{status:?}")
 }
 
-fn minor(money: &Option<Money>) -> i64 {
+pub fn minor(money: &Option<Money>) -> i64 {
     money.as_ref().map_or(0, |of| of.minor_units)
 }
 
@@ -119,13 +116,17 @@ async fn balances(client: &Client, run: &Run, program: usize, user: User) -> Res
     let answer = answer.into_inner();
     let buckets = &answer.buckets[0];
     let (pending, all) = run.world.balance(program, user);
+    let account = &run.world.programs[program].member(user).unwrap().account;
     same(
         &format!("pending, available and reserved of {user} in {program}"),
         (minor(&buckets.pending), minor(&buckets.available), minor(&buckets.reserved)),
-        (pending, all - pending, 0),
+        (pending, all - pending - account.reserved, account.reserved),
     )?;
-    let account = &run.world.programs[program].member(user).unwrap().account;
-    same(&format!("expired of {user} in {program}"), minor(&buckets.expired), account.expired)?;
+    same(
+        &format!("expired, paid and spent of {user} in {program}"),
+        (minor(&buckets.expired), minor(&buckets.paid), minor(&buckets.spent)),
+        (account.expired, account.paid, account.spent),
+    )?;
     same(
         &format!("balance of {user} in {program}"),
         minor(&answer.balances.first().cloned()),
@@ -168,9 +169,11 @@ async fn entries(client: &Client, run: &Run, program: usize, user: User) -> Resu
     }
     buckets.retain(|_, amount| *amount != 0);
     let (pending, all) = run.world.balance(program, user);
+    let reserved = run.world.programs[program].member(user).unwrap().account.reserved;
     let mut expected = BTreeMap::from([
         (BalanceBucket::Pending, pending),
-        (BalanceBucket::Available, all - pending),
+        (BalanceBucket::Available, all - pending - reserved),
+        (BalanceBucket::Reserved, reserved),
     ]);
     expected.retain(|_, amount| *amount != 0);
     same(&format!("sums of the entries of {user} in {program}"), buckets, expected)
@@ -335,7 +338,8 @@ async fn users(client: &Client, run: &Run, user: User, active: bool) -> Result<(
     Ok(())
 }
 
-fn purchase(server: &pb::Purchase, model: &Purchase) -> Result<(), String> {
+fn purchase(run: &Run, number: usize, server: &pb::Purchase) -> Result<(), String> {
+    let model = &run.world.purchases[&number];
     let at_risk = model.at_risk() - model.refunded();
     same(
         "refunded and disputed",
@@ -347,7 +351,7 @@ fn purchase(server: &pb::Purchase, model: &Purchase) -> Result<(), String> {
         refunds.map(|of| (of.refund_id.clone(), minor(&of.amount), of.cancelled)).collect();
     let expected = model.refunds.iter();
     let expected: BTreeSet<_> =
-        expected.map(|(id, (amount, cancelled))| (format!("r{id}"), *amount, *cancelled)).collect();
+        expected.map(|(id, (amount, off))| (run.refund(number, *id), *amount, *off)).collect();
     same("refunds", refunds, expected)?;
     let disputes = server.disputes.iter();
     let disputes: BTreeSet<_> = disputes
@@ -360,8 +364,9 @@ fn purchase(server: &pb::Purchase, model: &Purchase) -> Result<(), String> {
         Dispute::Lost => "DISPUTE_STATE_LOST",
     };
     let expected = model.disputes.iter();
-    let expected: BTreeSet<_> =
-        expected.map(|(id, (amount, of))| (format!("d{id}"), *amount, state(*of))).collect();
+    let expected: BTreeSet<_> = expected
+        .map(|(id, (amount, of))| (run.dispute(number, *id), *amount, state(*of)))
+        .collect();
     same("disputes", disputes, expected)
 }
 

@@ -53,12 +53,13 @@ impl World {
         let of = &self.programs[program];
         let mut line = Vec::new();
         for rule in &of.versions[version].levels {
+            let rules = &of.versions[version];
             let (mut at, mut blocked) = (Some(source), None);
             for step in 0..rule.level {
                 let referral = at.and_then(|at| of.referral(at));
                 // The referral of the source itself is judged with the purchase.
                 if step > 0 {
-                    blocked = blocked.or(referral.and_then(|of| cut_off(of, dated)));
+                    blocked = blocked.or(referral.and_then(|of| cut_off(of, dated, rules)));
                 }
                 at = referral.map(|of| of.referrer);
             }
@@ -219,7 +220,7 @@ impl World {
         let rules = of.versions[version].clone();
         let referral = of.referral(buyer);
         let is_accepted = !foreign || rules.earns_on == EarnsOn::Referral;
-        let cut = referral.and_then(|of| cut_off(of, dated));
+        let cut = referral.and_then(|of| cut_off(of, dated, &rules));
         // The first of these is told.
         let reasons = [
             (rules.earns_on == EarnsOn::Referral).then_some("REWARDS_REFERRALS_ONLY"),
@@ -268,6 +269,7 @@ impl World {
             version,
             credited,
             credit_back: (0, 0),
+            credit_lots: BTreeMap::new(),
             converted: None,
             reason,
             rewards,
@@ -329,7 +331,7 @@ impl World {
             || !rules.make_up
             || !rules.qualifies(paid, purchase.refunded())
             || self.is_late(id, program)
-            || referral.is_none_or(|of| cut_off(of, dated).is_some())
+            || referral.is_none_or(|of| cut_off(of, dated, rules).is_some())
         {
             return;
         }

@@ -6,14 +6,6 @@ use std::collections::BTreeMap;
 use super::rules::{Expiry, Moment};
 use super::world::{Reward, User, World};
 
-/// How far back the end of a lot is moved that is to be over.
-pub const PAST_US: Moment = 10 * 365 * 24 * 60 * 60 * 1_000_000;
-
-/// Where a lot ends if all that end until a moment are over.
-pub fn moved(lot: Moment, now: Moment, until: Moment) -> Moment {
-    if lot > now && lot <= until { lot - PAST_US } else { lot }
-}
-
 /// What a member has available.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
@@ -21,6 +13,27 @@ pub struct Account {
     pub expired: i64,
     /// How much of what is available expires, by when it does.
     pub lots: BTreeMap<Moment, i64>,
+    /// Set aside for payouts, and what was paid.
+    pub reserved: i64,
+    pub paid: i64,
+    /// In the store.
+    pub spent: i64,
+}
+
+/// Parts of an amount, each with the lot from which it was taken, if it was from one; in that order.
+pub type Parts = Vec<(Option<Moment>, i64)>;
+
+/// Where these parts go if they come back: each to its own lot or, if that is over, to the present one.
+fn back(parts: &Parts, now: Moment, present: Option<Moment>) -> Parts {
+    let mut back = Parts::new();
+    for (lot, part) in parts {
+        let lot = lot.and_then(|lot| if lot > now { Some(lot) } else { present });
+        match back.iter_mut().find(|(known, _)| *known == lot) {
+            Some((_, of_lot)) => *of_lot += part,
+            None => back.push((lot, *part)),
+        }
+    }
+    back
 }
 
 impl Account {
@@ -40,12 +53,83 @@ impl Account {
         self.take_from_lots(amount, own);
     }
 
-    /// Something that has no lot comes or goes.
+    /// Something that never was in a lot goes: first what does not expire, then the next lots.
+    pub fn take_lasting(&mut self, amount: i64) {
+        self.available -= amount;
+        let excess = self.lots.values().sum::<i64>() - self.available.max(0);
+        self.take_from_lots(excess.max(0), None);
+    }
+
+    /// Something that never was in a lot comes or goes.
     pub fn change(&mut self, amount: i64) {
+        if amount < 0 {
+            self.take_lasting(-amount);
+        } else {
+            self.add(amount, None);
+        }
+    }
+
+    /// An operator takes something away, which is as if it was spent, or gives something for good.
+    pub fn adjust(&mut self, amount: i64) {
         if amount < 0 {
             self.take(-amount, None);
         } else {
             self.add(amount, None);
+        }
+    }
+
+    /// A part of a credit for a purchase goes. What lots lack because of that is noted.
+    pub fn take_credit(&mut self, amount: i64, lacking: &mut BTreeMap<Moment, i64>) {
+        let before = self.lots.clone();
+        self.take_lasting(amount);
+        for (lot, amount) in before {
+            let gone = amount - self.lots.get(&lot).copied().unwrap_or(0);
+            if gone > 0 {
+                *lacking.entry(lot).or_default() += gone;
+            }
+        }
+    }
+
+    /// A part of a credit comes back, of which so much is away apart from what lots lack. It pays the debt first that
+    /// it has left. Then lots get what they lack, the last one first, or the present lot does for one that is over.
+    pub fn return_credit(
+        &mut self,
+        amount: i64,
+        lasting: i64,
+        lacking: &mut BTreeMap<Moment, i64>,
+        now: Moment,
+        present: Option<Moment>,
+    ) {
+        let debt = (-self.available).clamp(0, lasting.min(amount));
+        let mut left = amount - debt;
+        let mut parts = Parts::new();
+        for (lot, lacks) in lacking.iter_mut().rev() {
+            let part = left.min(*lacks);
+            (left, *lacks) = (left - part, *lacks - part);
+            parts.push((Some(*lot), part));
+        }
+        lacking.retain(|_, lacks| *lacks > 0);
+        self.add(debt + left, None);
+        self.take_in(&parts, now, present);
+    }
+
+    /// Something is spent: from the next lots first, and from what does not expire last.
+    pub fn spend(&mut self, amount: i64) -> Parts {
+        let before = self.lots.clone();
+        self.take(amount, None);
+        let gone = |(lot, had): (&Moment, &i64)| {
+            (Some(*lot), had - self.lots.get(lot).copied().unwrap_or(0))
+        };
+        let mut parts: Parts = before.iter().map(gone).collect();
+        parts.push((None, amount - parts.iter().map(|(_, part)| part).sum::<i64>()));
+        parts.retain(|(_, part)| *part > 0);
+        parts
+    }
+
+    /// What was spent comes back.
+    pub fn take_in(&mut self, parts: &Parts, now: Moment, present: Option<Moment>) {
+        for (lot, part) in back(parts, now, present) {
+            self.add(part, lot);
         }
     }
 
@@ -79,28 +163,30 @@ impl World {
         let lot = lasting.or_else(|| expiry.map(|of| of.lot(self.now)));
         let account = self.account(program, after.earner);
         if change < 0 {
-            account.take(-change, before.lot);
+            match before.lot {
+                Some(lot) => account.take(-change, Some(lot)),
+                None => account.take_lasting(-change),
+            }
         } else if change > 0 {
             account.add(change, lot);
             after.lot = lot.or(after.lot);
         }
     }
 
+    /// The lot of what becomes available now, by the rules in force.
+    pub fn present_lot(&self, program: usize) -> Option<Moment> {
+        self.programs[program].rules().expiry.map(|of| of.lot(self.now))
+    }
+
     pub fn account(&mut self, program: usize, user: User) -> &mut Account {
         &mut self.programs[program].member_mut(user).account
     }
 
-    /// All lots that end until a moment are over.
-    pub fn end_lots(&mut self, until: Moment) {
+    /// All lots that have ended by now are lost.
+    pub fn end_lots(&mut self) {
         let now = self.now;
-        let outcomes = self.purchases.values_mut().flat_map(|of| of.outcomes.values_mut());
-        let of_purchases = outcomes.flat_map(|of| &mut of.rewards);
-        let of_referrals = self.programs.iter_mut().flat_map(|of| &mut of.rewards);
-        for reward in of_purchases.chain(of_referrals) {
-            reward.lot = reward.lot.map(|lot| moved(lot, now, until));
-        }
         for member in self.programs.iter_mut().flat_map(|of| &mut of.members) {
-            member.account.expire(until);
+            member.account.expire(now);
         }
     }
 }

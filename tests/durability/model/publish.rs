@@ -46,6 +46,7 @@ pub fn program(program_id: &str, rules: &Rules) -> Program {
         max_direct_referrals: referrals,
         rewards: rules.levels.iter().map(rule).collect(),
         credit_purchases: rules.credit_purchases,
+        pays_out: rules.pays_out,
         leaderboard: LeaderboardMetric::Earnings.into(),
         make_up_held_purchases: Some(rules.make_up),
         fraud_checks: same_mailbox

@@ -9,10 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use testing::{Client, at_once, reason};
 use tonic::Status;
 
-use super::calls;
 use super::commands::Command;
 use super::run::Run;
 use super::world::{Refusal, User, World};
+use super::{calls, desk};
 
 /// What came of one of the calls.
 struct Answer {
@@ -143,6 +143,12 @@ async fn send(run: &Run, client: &Client, command: &Command, amount: Option<i64>
             let called = calls::set_active(run, client, *user, *active).await;
             called.map_or_else(|status| Answer::refused(&status), |token| Answer::done(&token))
         }
+        Command::Redeem { .. } | Command::Fulfil { .. } | Command::CallOff { .. } => {
+            match desk::of_redemption(run, client, command).await {
+                Ok(of) => Answer { first: Some((of.what, of.content)), ..Answer::done(&of.token) },
+                Err(status) => Answer::refused(&status),
+            }
+        }
         Command::Buy { id, .. } => match calls::buy(run, client, command).await {
             Ok(answer) => {
                 let answer = answer.into_inner();
@@ -178,6 +184,11 @@ fn apply(
         Command::Buy { id, user, amount, foreign, when } => {
             world.buy(*id, *user, *amount, *foreign, run.dated(*when)).map_err(one)
         }
+        Command::Redeem { program, user, id, item } => {
+            world.redeem(*program, *user, *id, *item).map_err(one)
+        }
+        Command::Fulfil { program, id } => world.fulfil(*program, *id).map_err(one),
+        Command::CallOff { program, id } => world.call_off(*program, *id).map_err(one),
         Command::Refund { id, refund, .. } => world.refund(*id, *refund, amount).map_err(one),
         Command::CancelRefund { id, refund } => world.cancel_refund(*id, *refund).map_err(one),
         Command::Dispute { id, dispute, .. } => world.dispute(*id, *dispute, amount).map_err(one),

@@ -104,6 +104,8 @@ pub struct Rules {
     pub expiry: Option<Expiry>,
     /// What is not earned while a referral is held can be made up for.
     pub make_up: bool,
+    /// Not with credits for purchases.
+    pub pays_out: bool,
 }
 
 impl Rules {

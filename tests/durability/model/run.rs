@@ -1,8 +1,6 @@
 //! Runs a sequence on two servers and on the model, command by command, and compares the answers.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime};
 
 use contract::pb::*;
 use prost_types::Timestamp;
@@ -11,9 +9,11 @@ use testing::{Client, reason};
 use tonic::{Response, Status};
 
 use super::commands::{Command, Sequence, When};
-use super::rules::{Expiry, Moment, Rules, Zone};
+use super::passing::Clock;
+use super::rules::Rules;
+use super::told::{FIRST_PAYMENT, FIRST_TOTAL};
 use super::world::{Dated, Decision, Job, NOBODY, Refusal, User, World};
-use super::{calls, compare, passing, publish, race};
+use super::{calls, compare, desk, passing, provider, publish, race};
 
 /// A sequence under way.
 #[derive(Clone)]
@@ -31,65 +31,95 @@ pub struct Run {
     /// Before everything.
     long_ago: Timestamp,
     pub database: PgPool,
+    /// Where the servers listen.
+    pub addresses: [String; 2],
+    /// By whom the payments are of which a provider tells, and how much; and when they began.
+    pub payments: Vec<(User, i64)>,
+    pub began: BTreeMap<usize, Began>,
+    /// The log's clock.
+    pub clock: Clock,
+    /// How many commands were sent.
+    commands: usize,
+}
+
+/// When a payment began of which a provider tells, in seconds since 1970, and in which era.
+#[derive(Clone, Copy)]
+pub struct Began {
+    pub seconds: i64,
+    pub era: usize,
+}
+
+/// Two servers on one database.
+#[derive(Clone)]
+pub struct Servers {
+    pub clients: [Client; 2],
+    pub addresses: [String; 2],
+    pub database: PgPool,
+    pub clock: Clock,
 }
 
 /// What an answer says about money: by program and user, the change of the balance and of what is pending.
 type Changes = BTreeMap<(usize, User), (i64, i64)>;
 
-pub async fn run(
-    clients: &[Client; 2],
-    database: &PgPool,
-    prefix: String,
-    sequence: &Sequence,
-) -> Result<(), String> {
-    let begin = now();
-    let result = run_all(clients, database, prefix, sequence).await;
-    // While a month ends, it is not known in which of the two something became available.
-    let ends = |moment| Zone::ALL.map(|zone| Expiry { months: 0, zone }.lot(moment));
-    if ends(begin) == ends(now()) { result } else { Ok(()) }
-}
-
-/// The present moment.
-fn now() -> Moment {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    i64::try_from(now.as_micros()).unwrap()
-}
-
-async fn run_all(
-    clients: &[Client; 2],
-    database: &PgPool,
-    prefix: String,
-    sequence: &Sequence,
-) -> Result<(), String> {
-    let an_hour_ago = SystemTime::now() - Duration::from_hours(1);
-    let an_hour_ago = an_hour_ago.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let mut run = Run {
-        prefix,
-        world: World::default(),
-        codes: HashMap::new(),
-        answers: HashMap::new(),
-        token: String::new(),
-        publications: Vec::new(),
-        long_ago: Timestamp { seconds: an_hour_ago.as_secs().cast_signed(), nanos: 0 },
-        database: database.clone(),
-    };
-    for (number, rules) in sequence.programs.iter().enumerate() {
-        run.publish(&clients[0], number, rules).await?;
-    }
-    for (number, command) in sequence.commands.iter().enumerate() {
-        run.world.now = now();
-        let step = match command {
-            Command::AtOnce(commands) => race::race(&mut run, clients, commands).await,
-            _ => {
-                let clients = [clients[number % 2].clone(), clients[1 - number % 2].clone()];
-                run.step(&clients, command).await
-            }
+impl Run {
+    /// Begins a sequence.
+    pub async fn begin(
+        servers: &Servers,
+        prefix: String,
+        sequence: &Sequence,
+    ) -> Result<Self, String> {
+        let Servers { addresses, database, clock, .. } = servers;
+        let an_hour_ago = clock.now() / 1_000_000 - 60 * 60;
+        let mut run = Self {
+            prefix,
+            world: World::default(),
+            codes: HashMap::new(),
+            answers: HashMap::new(),
+            token: String::new(),
+            publications: Vec::new(),
+            long_ago: Timestamp { seconds: an_hour_ago, nanos: 0 },
+            database: database.clone(),
+            clock: clock.clone(),
+            addresses: addresses.clone(),
+            payments: sequence.payments.clone(),
+            began: BTreeMap::new(),
+            commands: 0,
         };
-        step.map_err(|difference| format!("at {number}, {command:?}: {difference}"))?;
+        for (number, rules) in sequence.programs.iter().enumerate() {
+            run.publish(&servers.clients[0], number, rules).await?;
+        }
+        Ok(run)
     }
-    run.see_the_log(&clients[0]).await?;
-    compare::invariants(&run.world)?;
-    compare::compare(clients, &run).await
+
+    /// Sends commands to each server in turn.
+    pub async fn take_part(
+        &mut self,
+        clients: &[Client; 2],
+        commands: &[Command],
+    ) -> Result<(), String> {
+        for command in commands {
+            let number = self.commands;
+            self.commands += 1;
+            self.world.now = self.clock.now();
+            let command = &self.likely(command);
+            let step = match command {
+                Command::AtOnce(commands) => race::race(self, clients, commands).await,
+                _ => {
+                    let clients = [clients[number % 2].clone(), clients[1 - number % 2].clone()];
+                    self.step(&clients, number % 2, command).await
+                }
+            };
+            step.map_err(|difference| format!("at {number}, {command:?}: {difference}"))?;
+        }
+        Ok(())
+    }
+
+    /// Compares everything that the servers show with the model.
+    pub async fn end(&mut self, clients: &[Client; 2]) -> Result<(), String> {
+        self.see_the_log(&clients[0]).await?;
+        compare::invariants(&self.world)?;
+        compare::compare(clients, self).await
+    }
 }
 
 /// An error if an answer is not as expected.
@@ -101,7 +131,10 @@ pub fn same<T: PartialEq + std::fmt::Debug>(what: &str, server: T, model: T) -> 
 }
 
 /// The answer if both succeed; nothing if both refuse for the same reason.
-fn agree<T>(server: Result<T, Status>, model: Result<(), Refusal>) -> Result<Option<T>, String> {
+pub fn agree<T>(
+    server: Result<T, Status>,
+    model: Result<(), Refusal>,
+) -> Result<Option<T>, String> {
     agree_on_any(server, model.map_err(|refusal| vec![refusal]))
 }
 
@@ -130,8 +163,27 @@ impl Run {
         format!("{}-u{number}", self.prefix)
     }
 
+    /// A purchase, or a payment of a provider.
     pub fn purchase(&self, number: usize) -> String {
-        format!("{}-b{number}", self.prefix)
+        let kind = if number < FIRST_PAYMENT { "" } else { "pi_" };
+        format!("{kind}{}-b{number}", self.prefix)
+    }
+
+    /// A refund of a purchase. A provider tells of refunds, and of what they come to.
+    pub fn refund(&self, purchase: usize, number: usize) -> String {
+        match self.purchase(purchase) {
+            _ if purchase < FIRST_PAYMENT => format!("r{number}"),
+            payment if number < FIRST_TOTAL => format!("re_{payment}_{number}"),
+            payment => format!("charge:ch_{payment}:{}", number - FIRST_TOTAL + 1),
+        }
+    }
+
+    /// A dispute about a purchase.
+    pub fn dispute(&self, purchase: usize, number: usize) -> String {
+        match self.purchase(purchase) {
+            _ if purchase < FIRST_PAYMENT => format!("d{number}"),
+            payment => format!("du_{payment}_{number}"),
+        }
     }
 
     /// The number at the end of an id.
@@ -139,8 +191,13 @@ impl Run {
         id.rsplit_once(['u', 'p', 'b']).unwrap().1.parse().unwrap()
     }
 
-    /// Sends a command to the first of these servers.
-    async fn step(&mut self, clients: &[Client; 2], command: &Command) -> Result<(), String> {
+    /// Sends a command to the first of these servers, which is the one of this number.
+    async fn step(
+        &mut self,
+        clients: &[Client; 2],
+        server: usize,
+        command: &Command,
+    ) -> Result<(), String> {
         let client = &clients[0];
         match command {
             Command::Join { program, user, referrer } => {
@@ -183,8 +240,18 @@ impl Run {
             Command::Hold { id, program, level, hold } => {
                 self.hold(client, *id, *program, *level, *hold).await
             }
-            Command::TimePasses => passing::end_hold_periods(self, clients).await,
-            Command::MonthsPass { months } => passing::end_lots(self, clients, *months).await,
+            Command::Tell { payment, fact, times } => {
+                provider::tell(self, server, (*payment, *fact), *times).await
+            }
+            Command::Offer { .. }
+            | Command::Redeem { .. }
+            | Command::Fulfil { .. }
+            | Command::CallOff { .. } => desk::store(self, client, command).await,
+            Command::SetMethod { .. }
+            | Command::PayOut { .. }
+            | Command::Confirm { .. }
+            | Command::Fail { .. }
+            | Command::BringBack { .. } => desk::payouts(self, client, command).await,
             _ => self.give_back(client, command).await,
         }
     }
@@ -202,10 +269,12 @@ impl Run {
             self.world.programs.get(number).map(|of| publish::program(&program_id, of.rules()));
         let is_new = last.as_ref() != Some(&program);
         let message = PublishProgramRequest { program: Some(program), ..Default::default() };
-        let answer = client.programs().publish_program(client.request(message)).await;
-        let answer = answer.map_err(|status| format!("{rules:?}: {status:?}"))?.into_inner();
+        let server = client.programs().publish_program(client.request(message)).await;
+        let model = if is_new { self.world.publish(number, rules.clone()) } else { Ok(()) };
+        let agreed = agree(server.map(Response::into_inner), model);
+        let agreed = agreed.map_err(|difference| format!("{rules:?}: {difference}"))?;
+        let Some(answer) = agreed else { return Ok(()) };
         if is_new {
-            self.world.publish(number, rules.clone());
             self.publications.push(answer.program.unwrap().publish_time.unwrap());
         }
         self.see(Some(answer.consistency_token));
@@ -214,27 +283,7 @@ impl Run {
 
     /// From now on reads see everything that is in the log by now. The token for that is the one of a change.
     pub async fn see_the_log(&mut self, client: &Client) -> Result<(), String> {
-        static VERSIONS: AtomicUsize = AtomicUsize::new(0);
-        let program = Program {
-            program_id: format!("{}-token", self.prefix),
-            display_name: VERSIONS.fetch_add(1, Ordering::Relaxed).to_string(),
-            unit: "USD".into(),
-            attach: AttachPolicy::AnyTime.into(),
-            earn_on: EarnOn::Referral.into(),
-            leaderboard: LeaderboardMetric::Points.into(),
-            rewards: vec![RewardRule {
-                rule: "one".into(),
-                kind: RewardKind::Bonus.into(),
-                flat_minor: Some(1),
-                ..RewardRule::default()
-            }],
-            ..Program::default()
-        };
-        let message = PublishProgramRequest { program: Some(program), ..Default::default() };
-        let answer = client.programs().publish_program(client.request(message)).await;
-        self.see(Some(
-            answer.map_err(|status| format!("{status:?}"))?.into_inner().consistency_token,
-        ));
+        self.see(Some(calls::touch(client, &format!("{}-token", self.prefix)).await?));
         Ok(())
     }
 
@@ -246,15 +295,26 @@ impl Run {
     pub fn dated(&self, when: When) -> Dated {
         match when {
             When::Unsaid => Dated::Now,
-            When::Publication(number) => Dated::At(number % self.publications.len()),
+            When::Publication(number) => {
+                let publication = number % self.publications.len();
+                Dated::At { publication, era: self.world.publications[publication] }
+            }
             When::LongAgo => Dated::LongAgo,
         }
+    }
+
+    /// How a purchase is dated so many seconds after a payment began.
+    pub fn dated_after(&self, began: Began, seconds: i64) -> Dated {
+        let time = Timestamp { seconds: began.seconds + seconds, nanos: 0 };
+        let is_before = |of: &Timestamp| (of.seconds, of.nanos) <= (time.seconds, time.nanos);
+        let publication = self.publications.iter().rposition(is_before).unwrap_or(0);
+        Dated::At { publication, era: began.era }
     }
 
     pub fn time(&self, dated: Dated) -> Option<Timestamp> {
         match dated {
             Dated::Now => None,
-            Dated::At(publication) => Some(self.publications[publication]),
+            Dated::At { publication, .. } => Some(self.publications[publication]),
             Dated::LongAgo => Some(self.long_ago),
         }
     }
@@ -301,7 +361,7 @@ impl Run {
     }
 
     /// What is repeated gets the first answer.
-    fn repeat<T: std::fmt::Debug>(&mut self, what: String, answer: &T) -> Result<(), String> {
+    pub fn repeat<T: std::fmt::Debug>(&mut self, what: String, answer: &T) -> Result<(), String> {
         self.repeat_text(what, format!("{answer:?}"))
     }
 

@@ -2,10 +2,13 @@
 //! rule book and knows nothing of the server. What is earned is in [`super::earn`], money that goes back in
 //! [`super::back`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::lots::Account;
+use super::payouts::Payout;
 use super::rules::{EarnsOn, Limit, Moment, Rules, SameMailbox};
+use super::spend::{Redemption, Terms};
+use super::told::Fact;
 
 pub type User = usize;
 pub type Refusal = &'static str;
@@ -37,6 +40,9 @@ pub struct Referral {
     /// What the flag does to the referral.
     pub against: Against,
     pub decision: Option<Decision>,
+    /// When it was made, and when it was released.
+    pub era: usize,
+    pub released_era: Option<usize>,
     /// Whether the referrer was inactive when it was made or, if later, released.
     pub made_while_inactive: bool,
     pub converted_while_inactive: bool,
@@ -158,6 +164,8 @@ pub struct Outcome {
     pub credited: bool,
     /// Of the credit: what went back, and what is pending.
     pub credit_back: (i64, i64),
+    /// What of both was taken from lots.
+    pub credit_lots: BTreeMap<Moment, i64>,
     /// Whether it ever converted the referral, and whether the referrer was inactive then.
     pub converted: Option<bool>,
     /// Why it does not qualify.
@@ -186,8 +194,11 @@ pub enum Dispute {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dated {
     Now,
-    /// So many publications into the sequence, which is at most some minutes ago.
-    At(usize),
+    /// At a publication, in an era.
+    At {
+        publication: usize,
+        era: usize,
+    },
     /// Before everything.
     LongAgo,
 }
@@ -220,6 +231,9 @@ pub struct Program {
     pub rewards: Vec<Reward>,
     /// By participant and id: the amount, and whether it was made or waits for a second operator.
     pub adjustments: BTreeMap<(User, usize), (i64, bool)>,
+    pub items: BTreeMap<usize, Terms>,
+    pub redemptions: BTreeMap<usize, Redemption>,
+    pub payouts: BTreeMap<usize, Payout>,
 }
 
 impl Program {
@@ -232,7 +246,7 @@ impl Program {
         let latest = self.versions.len() - 1;
         match dated {
             Dated::Now => latest,
-            Dated::At(publication) => {
+            Dated::At { publication, .. } => {
                 self.since.iter().rposition(|since| *since <= publication).unwrap_or(0)
             }
             Dated::LongAgo => 0,
@@ -316,9 +330,17 @@ impl Program {
 }
 
 /// Why nothing is earned through a referral.
-pub fn cut_off(referral: &Referral, dated: Dated) -> Option<Refusal> {
+pub fn cut_off(referral: &Referral, dated: Dated, rules: &Rules) -> Option<Refusal> {
+    let released = referral.released_era.filter(|_| !rules.make_up);
+    let since = released.unwrap_or(referral.era);
+    let is_before = match dated {
+        Dated::Now => false,
+        // Within an era are minutes at most, which do not matter.
+        Dated::At { era, .. } => era < since,
+        Dated::LongAgo => true,
+    };
     match referral.status {
-        _ if dated == Dated::LongAgo => Some("BEFORE_REFERRAL"),
+        _ if is_before => Some("BEFORE_REFERRAL"),
         Status::Held => Some("REFERRAL_HELD"),
         Status::Rejected => Some("REFERRAL_NOT_COUNTED"),
         Status::Pending | Status::Converted => None,
@@ -332,12 +354,18 @@ pub struct World {
     /// In the order of registration, with whether they are active.
     pub users: Vec<(User, bool)>,
     pub purchases: BTreeMap<usize, Purchase>,
-    /// How many versions of programs were published.
-    pub publications: usize,
+    /// In which era each version of a program was published.
+    pub publications: Vec<usize>,
+    /// How often days or months have passed.
+    pub era: usize,
     /// When the present command is carried out.
     pub now: Moment,
     /// Whether the two with one mailbox were cleared, so that they are not flagged with each other again.
     pub are_cleared: bool,
+    /// Whether users have said how they are paid.
+    pub methods: BTreeMap<User, bool>,
+    /// What a provider has told of its payments.
+    pub told: BTreeMap<usize, BTreeSet<Fact>>,
 }
 
 impl World {
@@ -345,8 +373,13 @@ impl World {
         self.users.iter().find(|(known, _)| *known == user).map(|(_, active)| *active)
     }
 
-    /// A version comes into force: of a new program, if the number is the next.
-    pub fn publish(&mut self, program: usize, rules: Rules) {
+    /// A version comes into force: of a new program, if the number is the next. What was credited to buyers is never
+    /// paid out.
+    pub fn publish(&mut self, program: usize, rules: Rules) -> Result<(), Refusal> {
+        let versions = self.programs.get(program).map(|of| &of.versions);
+        if rules.pays_out && versions.is_some_and(|of| of.iter().any(|of| of.credit_purchases)) {
+            return Err("PAYOUT_OF_CREDITS");
+        }
         if program == self.programs.len() {
             self.programs.push(Program {
                 versions: Vec::new(),
@@ -355,12 +388,16 @@ impl World {
                 referees: Vec::new(),
                 rewards: Vec::new(),
                 adjustments: BTreeMap::new(),
+                items: BTreeMap::new(),
+                redemptions: BTreeMap::new(),
+                payouts: BTreeMap::new(),
             });
         }
         let of = &mut self.programs[program];
         of.versions.push(rules);
-        of.since.push(self.publications);
-        self.publications += 1;
+        of.since.push(self.publications.len());
+        self.publications.push(self.era);
+        Ok(())
     }
 
     /// A user signs up in a program or, if known, is enrolled in it; with the code of `referrer` who, if not in the
@@ -463,6 +500,8 @@ impl World {
             flagged: check != SameMailbox::Unchecked,
             against,
             decision: None,
+            era: self.era,
+            released_era: None,
             made_while_inactive: self.is_active(referrer) == Some(false),
             converted_while_inactive: false,
             converted_by_itself: false,
@@ -505,7 +544,7 @@ impl World {
                 let is_made = amount.abs() <= ADJUSTMENT_LIMIT;
                 of.adjustments.insert((user, id), (amount, is_made));
                 if is_made {
-                    self.account(program, user).change(amount);
+                    self.account(program, user).adjust(amount);
                 }
                 Ok(())
             }
@@ -530,6 +569,7 @@ impl World {
         }
         let is_active = self.is_active(before.referrer) == Some(true);
         self.are_cleared = is_release;
+        let era = self.era;
         let referral = self.programs[program].referral_mut(user);
         referral.decision = Some(decision);
         referral.against = match decision {
@@ -541,6 +581,7 @@ impl World {
         match (before.status, decision) {
             (Status::Held | Status::Rejected, Decision::Release) => {
                 referral.status = Status::Pending;
+                referral.released_era = Some(era);
                 referral.made_while_inactive = !is_active;
                 if before.converted_by_itself {
                     self.convert(program, user, true);

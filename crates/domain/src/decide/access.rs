@@ -3,8 +3,8 @@
 use super::referral::existing_program;
 use super::session;
 use crate::{
-    ApiKey, ApiKeyCommand, ApiKeyCreated, ApiKeyId, Halt, NewApiKey, Refusal, SessionsEnded,
-    SideRow, User, UserCommand, UserId, UserRole, Work, each, load, peek_new, tell,
+    ApiKey, ApiKeyCommand, ApiKeyCreated, ApiKeyId, Halt, KeyMaker, KeyRole, NewApiKey, Refusal,
+    SessionsEnded, SideRow, User, UserCommand, UserId, UserRole, Work, each, load, peek_new, tell,
 };
 
 /// Creates a key. A key of a user needs the user, the programs that a key is limited to must exist, and a person who
@@ -25,6 +25,7 @@ pub(super) fn create_key(work: &mut dyn Work, key: &NewApiKey) -> Result<(), Hal
 
 /// Records a key whose user and programs are known to exist.
 pub(super) fn record_key(work: &mut dyn Work, key: &NewApiKey) -> Result<(), Halt> {
+    let maker = first_maker(work, key)?;
     let created = ApiKeyCreated {
         role: key.role,
         user_id: key.user_id.clone(),
@@ -32,6 +33,7 @@ pub(super) fn record_key(work: &mut dyn Work, key: &NewApiKey) -> Result<(), Hal
         program_ids: key.program_ids.clone(),
         expire_time_us: key.expire_time,
         creator_user_id: key.creator_user_id.clone(),
+        maker,
     };
     peek_new::<ApiKey>(work, &key.key_id)?;
     let create = ApiKeyCommand::Create { key_id: key.key_id.clone(), created };
@@ -39,6 +41,21 @@ pub(super) fn record_key(work: &mut dyn Work, key: &NewApiKey) -> Result<(), Hal
     let create_time = work.now();
     work.write_row(SideRow::ApiKey { key: key.clone(), create_time });
     Ok(())
+}
+
+/// Who answers for a key that nobody is known to have created, and that does not belong to a user.
+fn first_maker(work: &mut dyn Work, key: &NewApiKey) -> Result<Option<KeyMaker>, Halt> {
+    if key.role == KeyRole::User || key.creator_user_id.is_some() {
+        return Ok(None);
+    }
+    Ok(match &key.maker {
+        Some(KeyMaker::Key { key_id }) => {
+            let with = load::<ApiKey>(work, key_id)?;
+            let before = with.created().and_then(|created| created.maker.clone());
+            before.or_else(|| key.maker.clone())
+        }
+        Some(KeyMaker::Settings) | None => key.maker.clone(),
+    })
 }
 
 pub(super) fn revoke_key(work: &mut dyn Work, key_id: &ApiKeyId) -> Result<(), Halt> {

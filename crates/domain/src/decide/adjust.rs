@@ -5,7 +5,7 @@ use crate::note::write_note;
 use crate::participant::existing_participant;
 use crate::{
     Adjustment, AdjustmentId, ApiKey, Approval, ApprovalCommand, ApprovalId, ApprovalState,
-    ApprovalSubject, Asked, Halt, NoteSubject, OwnEvent, Participant, ParticipantCommand,
+    ApprovalSubject, Asked, Halt, KeyMaker, NoteSubject, OwnEvent, Participant, ParticipantCommand,
     ParticipantId, PayoutKey, Personal, Program, Refusal, Staff, StreamKey, UserId, Work, load,
     peek_new, tell,
 };
@@ -109,8 +109,12 @@ pub(super) fn approve(work: &mut dyn Work, input: &Approve) -> Result<(), Halt> 
     let not_found = || Refusal::ApprovalNotFound(approval_id.clone());
     let asked = approval.asked().filter(|_| approval.state() != ApprovalState::Waived);
     let asked = asked.cloned().ok_or_else(not_found)?;
-    let (approver, own) = (person(work, by)?, approval_id.user_id());
-    if is_same(work, &approval.asked_by(), by)? || (own.is_some() && approver.as_ref() == own) {
+    let (approver, requester) = (answerable(work, by)?, answerable(work, &approval.asked_by())?);
+    let is_own = matches!(
+        (&approver, approval_id.user_id()),
+        (Answerable::Person(approver), Some(own)) if approver == own
+    );
+    if approver == requester || is_own {
         return Err(Refusal::SelfApproval(approval_id.clone()).into());
     }
     if approval.state() == ApprovalState::Approved {
@@ -171,23 +175,37 @@ pub(super) fn repeated(approval_id: &ApprovalId, event_type: &'static str) -> Ha
     Halt::AlreadyRecorded(OwnEvent { stream, event_type, field: None })
 }
 
-/// Whether two are the same, or the same person is behind them.
-fn is_same(work: &mut dyn Work, one: &Staff, other: &Staff) -> Result<bool, Halt> {
-    if one == other {
-        return Ok(true);
-    }
-    let person_of_one = person(work, one)?;
-    Ok(person_of_one.is_some() && person_of_one == person(work, other)?)
+/// Who answers for what a caller does. Two callers with the same one count as one.
+#[derive(PartialEq, Eq)]
+enum Answerable {
+    /// Who has logged in, or has created the key.
+    Person(UserId),
+    /// Whoever holds the first of the keys that were created with each other, if no person is known.
+    Holder(KeyMaker),
+}
+
+fn answerable(work: &mut dyn Work, staff: &Staff) -> Result<Answerable, Halt> {
+    Ok(match staff {
+        Staff { user_id: Some(user_id), .. } => Answerable::Person(user_id.clone()),
+        Staff { key_id: Some(key_id), .. } => {
+            let key = load::<ApiKey>(work, key_id)?;
+            let created = key.created();
+            if let Some(user_id) = created.and_then(|created| created.creator_user_id.clone()) {
+                Answerable::Person(user_id)
+            } else {
+                let maker = created.and_then(|created| created.maker.clone());
+                let itself = || KeyMaker::Key { key_id: key_id.clone() };
+                Answerable::Holder(maker.unwrap_or_else(itself))
+            }
+        }
+        Staff { user_id: None, key_id: None } => Answerable::Holder(KeyMaker::Settings),
+    })
 }
 
 /// The person behind a caller: who has logged in, or has created the key; `None` if nobody is known to.
 pub(super) fn person(work: &mut dyn Work, staff: &Staff) -> Result<Option<UserId>, Halt> {
-    match staff {
-        Staff { user_id: Some(user_id), .. } => Ok(Some(user_id.clone())),
-        Staff { key_id: Some(key_id), .. } => {
-            let key = load::<ApiKey>(work, key_id)?;
-            Ok(key.created().and_then(|created| created.creator_user_id.clone()))
-        }
-        Staff { user_id: None, key_id: None } => Ok(None),
-    }
+    Ok(match answerable(work, staff)? {
+        Answerable::Person(user_id) => Some(user_id),
+        Answerable::Holder(_) => None,
+    })
 }

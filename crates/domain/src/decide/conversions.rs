@@ -4,7 +4,8 @@ use crate::decide::referral::{self, By};
 use crate::decide::settle::{earns, pays_repeatedly};
 use crate::{
     FirstUse, Halt, Participant, ParticipantCommand, ParticipantId, Program, PurchaseId,
-    PurchaseOutcome, Referral, ReferralStatus, ReferralUpdated, Work, has_purchase, load, tell,
+    PurchaseOutcome, Referral, ReferralStatus, ReferralUpdated, Work, has_earning_purchase, load,
+    tell,
 };
 
 /// A purchase that earned something in a program, and whether it does so before and after an input has changed.
@@ -28,6 +29,7 @@ pub(super) fn follow(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(),
             unconvert(work, standing)
         }
         (false, true) => {
+            reinstate(work, standing)?;
             convert(work, standing.buyer_id, standing.purchase_id, standing.outcome)?;
             use_first(work, standing)
         }
@@ -62,15 +64,34 @@ fn is_by_purchase(referral: &Referral) -> bool {
     referral.status == ReferralStatus::Converted && !referral.converted_by_itself
 }
 
+fn can_another_earn(program: &Program) -> bool {
+    program.versions().any(|version| pays_repeatedly(&version.rules))
+}
+
+/// Says on the buyer's stream that the purchase earns again, if that changes nothing else there. A decision that the
+/// referral is not converted any more must not miss it.
+fn reinstate(work: &mut dyn Work, standing: &Standing<'_>) -> Result<(), Halt> {
+    let Standing { purchase_id, buyer_id, outcome, program, .. } = standing;
+    let buyer = load::<Participant>(work, buyer_id)?;
+    if outcome.rewards.is_empty()
+        || !buyer.referral().is_some_and(is_by_purchase)
+        || !can_another_earn(program)
+    {
+        return Ok(());
+    }
+    let reinstate = ParticipantCommand::ReinstatePurchase((*purchase_id).clone());
+    tell::<Participant>(work, buyer_id, reinstate).map(drop)
+}
+
 /// Whether the buyer has another purchase that earns in the program.
 fn another_earns(work: &mut dyn Work, standing: &Standing<'_>) -> Result<bool, Halt> {
     let Standing { purchase_id, buyer_id, program, .. } = standing;
-    if !program.versions().any(|version| pays_repeatedly(&version.rules)) {
+    if !can_another_earn(program) {
         // The first one has earned, and there is no other first one.
         return Ok(false);
     }
     read_earners(work, buyer_id, program)?;
-    has_purchase(work, &buyer_id.user_id, |other_id, other| {
+    has_earning_purchase(work, &buyer_id.user_id, |other_id, other| {
         let outcome = other.outcome_in(&buyer_id.program_id);
         other_id != *purchase_id && outcome.is_some_and(|outcome| earns(other, program, outcome))
     })

@@ -41,7 +41,7 @@ pub use hold::{EndHoldPeriod, HoldReward, RewardName};
 pub use money_back::{
     CancelRefund, CloseDispute, OpenDispute, Price, RefundPurchase, rehearse_refund,
 };
-pub use payment::Report;
+pub use payment::{Report, ReportPayment};
 pub use payout::{ConfirmPayout, CreatePayout, FailPayout, ReturnPayoutLine};
 pub use payout_lines::CollectPayoutLine;
 pub use profile::{ChangeSecondFactor, ConfirmEmail, Exchange, UpdateProfile};
@@ -109,7 +109,7 @@ pub enum Command {
     ApplyReferral(ApplyReferral),
     RecordPurchase(RecordPurchase),
     /// Records what a payment provider has told of a payment, all in one append.
-    ReportPayment(Vec<Report>),
+    ReportPayment(ReportPayment),
     /// Grants what a purchase would have granted if a referral had not been held or rejected that counts now.
     MakeUpPurchase {
         purchase_id: PurchaseId,
@@ -322,7 +322,7 @@ impl Command {
             }
             Self::ApplyReferral(input) => referral::apply(work, input),
             Self::RecordPurchase(input) => purchase::record(work, input),
-            Self::ReportPayment(reports) => payment::report(work, reports),
+            Self::ReportPayment(input) => payment::report(work, input),
             Self::MakeUpPurchase { purchase_id, program_id } => {
                 make_up::make_up(work, purchase_id, program_id)
             }

@@ -8,7 +8,7 @@ use crate::decide::money_back::{
     open_dispute, refund,
 };
 use crate::decide::purchase::{self, RecordPurchase};
-use crate::{Halt, Work};
+use crate::{Halt, Purchase, PurchaseId, Refusal, StreamKey, Work, load, peek_new};
 
 /// Something that has happened to a payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,10 +21,23 @@ pub enum Report {
     DisputeClosed(CloseDispute),
 }
 
+/// What has happened to one payment, as it is to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportPayment {
+    /// The payment, which is the purchase.
+    pub purchase_id: PurchaseId,
+    /// The last sequence of the purchase's stream on which the reports rest; 0 if there is no purchase yet. What is due
+    /// depends on what is recorded: two who learn of a refund in two ways at the same moment must not both record it.
+    pub known_sequence: i64,
+    /// What has happened, all about this payment.
+    pub reports: Vec<Report>,
+}
+
 /// Records each report, in this order. Those that are recorded already change nothing.
-pub(super) fn report(work: &mut dyn Work, reports: &[Report]) -> Result<(), Halt> {
+pub(super) fn report(work: &mut dyn Work, input: &ReportPayment) -> Result<(), Halt> {
+    check_sequence(work, input)?;
     // Each builds on what the one before has recorded, so the first that lacks something ends the round.
-    for report in reports {
+    for report in &input.reports {
         let recorded = match report {
             Report::Recorded(input) => purchase::record(work, input),
             Report::Refunded(input) => refund(work, input),
@@ -33,10 +46,25 @@ pub(super) fn report(work: &mut dyn Work, reports: &[Report]) -> Result<(), Halt
             Report::DisputeClosed(input) => close_dispute(work, input),
         };
         match recorded {
-            // Another door was faster, or an earlier delivery of the same reports.
+            // It is there already, as whoever has found it due should have seen.
             Ok(()) | Err(Halt::AlreadyRecorded(_)) => {}
             Err(halt) => return Err(halt),
         }
     }
     Ok(())
+}
+
+/// Refuses reports that rest on another state of the purchase than the present one.
+fn check_sequence(work: &mut dyn Work, input: &ReportPayment) -> Result<(), Halt> {
+    let purchase_id = &input.purchase_id;
+    if input.known_sequence == 0 {
+        peek_new::<Purchase>(work, purchase_id)?;
+    } else {
+        load::<Purchase>(work, purchase_id)?;
+    }
+    if work.last_sequence(&StreamKey::of::<Purchase>(purchase_id)) == input.known_sequence {
+        Ok(())
+    } else {
+        Err(Refusal::PurchaseMoved(purchase_id.clone()).into())
+    }
 }

@@ -5,10 +5,10 @@ use crate::decide::adjust::{person, repeated};
 use crate::decide::payout_lines::{existing_line, fail_line, pay_line, send_back};
 use crate::{
     Approval, ApprovalCommand, ApprovalId, ApprovalState, ApprovalSubject, Asked, Halt, OwnEvent,
-    Payout, PayoutCollected, PayoutCommand, PayoutConfirmationStarted, PayoutCreated, PayoutDesk,
-    PayoutDeskCommand, PayoutFailureStarted, PayoutKey, PayoutLine, PayoutLineId, PayoutLineState,
-    PayoutMethod, PayoutState, Program, ProviderReference, Refusal, SideRow, Staff, StreamKey,
-    User, UserCommand, UserId, Work, load, peek_new, tell,
+    Payout, PayoutApprovalWaived, PayoutCollected, PayoutCommand, PayoutConfirmationStarted,
+    PayoutCreated, PayoutDesk, PayoutDeskCommand, PayoutFailureStarted, PayoutKey, PayoutLine,
+    PayoutLineId, PayoutLineState, PayoutMethod, PayoutState, Program, ProviderReference, Refusal,
+    SideRow, Staff, StreamKey, User, UserCommand, UserId, Work, load, peek_new, tell,
 };
 
 /// An operator pays out what is available.
@@ -43,6 +43,8 @@ pub struct FailPayout {
     /// Whose line; `None` for all that are reserved.
     pub user_id: Option<UserId>,
     pub reason_code: Option<String>,
+    /// What the provider calls the transfer that has failed.
+    pub provider_reference: Option<ProviderReference>,
 }
 
 /// An operator says that a transfer came back.
@@ -95,11 +97,12 @@ pub(super) fn create(work: &mut dyn Work, input: &CreatePayout) -> Result<(), Ha
         return Err(Refusal::NotTheUnit { program_id, unit: own_unit }.into());
     }
     load::<PayoutDesk>(work, program_id)?;
+    // First, as the first event of a command says by whom.
+    let created = PayoutCreated { minimum_minor: *minimum_minor, unit: own_unit };
+    tell::<Payout>(work, key, PayoutCommand::Create(created))?;
     let begin =
         PayoutDeskCommand::Begin { program_id: program_id.clone(), payout_id: payout_id.clone() };
-    tell::<PayoutDesk>(work, program_id, begin)?;
-    let created = PayoutCreated { minimum_minor: *minimum_minor, unit: own_unit };
-    tell::<Payout>(work, key, PayoutCommand::Create(created)).map(drop)
+    tell::<PayoutDesk>(work, program_id, begin).map(drop)
 }
 
 /// Ends the collecting, once: everybody is collected.
@@ -114,12 +117,13 @@ pub(super) fn end_collection(
     tell::<PayoutDesk>(work, &key.program_id, end).map(drop)
 }
 
-/// Confirms a payout or a line, or asks for an approval. Nobody confirms a line of their own alone.
+/// Confirms a payout or a line, or asks for an approval. Nobody confirms a line of their own alone, be it with the whole
+/// payout, nor by one line after the other more of a payout than by a line: what nobody else had to approve counts together.
 pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), Halt> {
     let ConfirmPayout { payout: key, user_id, provider_reference, by, limit_minor } = input;
     let reference = provider_reference.as_ref();
     let payout = existing_payout(work, key)?;
-    let (amount_minor, is_own) = if let Some(user_id) = user_id {
+    let (amount_minor, counted_minor, is_own) = if let Some(user_id) = user_id {
         let line_id = PayoutLineId { payout: key.clone(), user_id: user_id.clone() };
         let line = existing_line(work, &line_id)?;
         if line.was_paid_as(reference) {
@@ -128,7 +132,9 @@ pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), 
         if line.state() != PayoutLineState::Reserved {
             return Err(Refusal::PayoutLineDecided { line_id, state: line.state() }.into());
         }
-        (line.amount_minor(), person(work, by)?.as_ref() == Some(user_id))
+        let amount = line.amount_minor();
+        let together = payout.waived_minor().saturating_add(amount);
+        (amount, together, person(work, by)?.as_ref() == Some(user_id))
     } else {
         let is_same = payout.provider_reference() == reference;
         match payout.state() {
@@ -138,15 +144,25 @@ pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), 
             }
             state => return Err(undecidable(key, state)),
         }
-        (payout.total_minor(), false)
+        let is_own = match person(work, by)? {
+            Some(user_id) => {
+                let own = PayoutLineId { payout: key.clone(), user_id };
+                load::<PayoutLine>(work, &own)?.state() == PayoutLineState::Reserved
+            }
+            None => false,
+        };
+        (payout.total_minor(), payout.total_minor(), is_own)
     };
-    if !is_own && amount_minor <= *limit_minor {
-        return carry_out_confirmation(
-            work,
-            key.clone(),
-            user_id.as_ref(),
-            provider_reference.clone(),
-        );
+    if !is_own && counted_minor <= *limit_minor {
+        let (user_id, reference) = (user_id.as_ref(), provider_reference.clone());
+        carry_out_confirmation(work, key.clone(), user_id, reference)?;
+        return match user_id {
+            Some(_) => {
+                let waive = PayoutCommand::Waive(PayoutApprovalWaived { amount_minor });
+                tell::<Payout>(work, key, waive).map(drop)
+            }
+            None => Ok(()),
+        };
     }
     let unit = payout.created().map(|created| created.unit.clone()).unwrap_or_default();
     let asked =
@@ -206,19 +222,24 @@ pub(super) fn carry_out_confirmation(
 
 /// Fails a line, or begins to fail all of them.
 pub(super) fn fail(work: &mut dyn Work, input: &FailPayout) -> Result<(), Halt> {
-    let FailPayout { payout: key, user_id, reason_code } = input;
+    let FailPayout { payout: key, user_id, reason_code, provider_reference } = input;
+    let reference = provider_reference.as_ref();
     let payout = existing_payout(work, key)?;
     if let Some(user_id) = user_id {
         let line_id = PayoutLineId { payout: key.clone(), user_id: user_id.clone() };
-        if existing_line(work, &line_id)?.has_failed_for(reason_code.as_deref()) {
+        let line = existing_line(work, &line_id)?;
+        if line.has_failed_for(reason_code.as_deref(), reference) {
             return Err(done_before::<PayoutLine>(&line_id, "PayoutLineFailed"));
         }
-        return fail_line(work, &line_id, reason_code.clone());
+        return fail_line(work, &line_id, reason_code.clone(), provider_reference.clone());
     }
-    let is_same = payout.reason_code() == reason_code.as_deref();
+    let is_same =
+        payout.reason_code() == reason_code.as_deref() && payout.provider_reference() == reference;
     match payout.state() {
         PayoutState::Open => {
-            let fail = PayoutFailureStarted { reason_code: reason_code.clone() };
+            let (reason_code, provider_reference) =
+                (reason_code.clone(), provider_reference.clone());
+            let fail = PayoutFailureStarted { reason_code, provider_reference };
             tell::<Payout>(work, key, PayoutCommand::Fail(fail)).map(drop)
         }
         PayoutState::Failing | PayoutState::Failed if is_same => {

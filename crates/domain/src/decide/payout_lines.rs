@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::decide::expire::expire;
 use crate::decide::payout::existing_payout;
 use crate::{
     Halt, LotPart, Participant, ParticipantCommand, PayoutLine, PayoutLineCommand, PayoutLineId,
@@ -22,6 +23,8 @@ pub struct CollectPayoutLine {
 ///
 /// What was available then follows from the log, and so do those who have a line: an attempt that was believed dead and
 /// goes on, or the same attempt on another server, makes no line that would not be made anyway.
+///
+/// Lots that are over expire first: that they do must not hang on when the loop comes that lets them.
 pub(super) fn collect(work: &mut dyn Work, input: &CollectPayoutLine) -> Result<(), Halt> {
     let CollectPayoutLine { line_id, available_then_minor } = input;
     let payout = existing_payout(work, &line_id.payout)?;
@@ -31,6 +34,7 @@ pub(super) fn collect(work: &mut dyn Work, input: &CollectPayoutLine) -> Result<
         return Ok(());
     };
     let participant_id = line_id.participant();
+    expire(work, &participant_id)?;
     let participant = load::<Participant>(work, &participant_id)?;
     let user = load::<User>(work, &line_id.user_id)?;
     let available = participant.buckets().available;
@@ -78,7 +82,10 @@ pub(super) fn settle(work: &mut dyn Work, line_id: &PayoutLineId) -> Result<(), 
     }
     match payout.state() {
         PayoutState::Confirming => pay_line(work, line_id, payout.provider_reference().cloned()),
-        PayoutState::Failing => fail_line(work, line_id, payout.reason_code().map(Into::into)),
+        PayoutState::Failing => {
+            let reason_code = payout.reason_code().map(Into::into);
+            fail_line(work, line_id, reason_code, payout.provider_reference().cloned())
+        }
         PayoutState::Collecting
         | PayoutState::Open
         | PayoutState::Confirmed
@@ -101,9 +108,11 @@ pub(super) fn fail_line(
     work: &mut dyn Work,
     line_id: &PayoutLineId,
     reason_code: Option<String>,
+    provider_reference: Option<ProviderReference>,
 ) -> Result<(), Halt> {
     existing_line(work, line_id)?;
-    let fail = PayoutLineCommand::Fail { line_id: line_id.clone(), reason_code };
+    let fail =
+        PayoutLineCommand::Fail { line_id: line_id.clone(), reason_code, provider_reference };
     tell::<PayoutLine>(work, line_id, fail)?;
     move_money(work, line_id, PayoutStep::Release)
 }

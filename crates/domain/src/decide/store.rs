@@ -1,5 +1,6 @@
 //! The store of a program: what it offers, and who redeems it.
 
+use crate::decide::expire::expire;
 use crate::participant::existing_participant;
 use crate::rules::ProgramRules;
 use crate::{
@@ -66,7 +67,8 @@ pub(super) fn publish(work: &mut dyn Work, input: &PublishItem) -> Result<(), Ha
     tell::<StoreItem>(work, id, publish).map(drop)
 }
 
-/// Takes an item out of the store and what it costs from what is available to the participant.
+/// Takes an item out of the store and what it costs from what is available to the participant. Lots that are over expire
+/// first, so that nobody pays with them.
 pub(super) fn redeem(work: &mut dyn Work, input: &Redeem) -> Result<(), Halt> {
     let Redeem { id, user_id, item_id } = input;
     if let Some(made) = peek_new::<Redemption>(work, id)?.made() {
@@ -83,6 +85,7 @@ pub(super) fn redeem(work: &mut dyn Work, input: &Redeem) -> Result<(), Halt> {
     let terms = item.terms().ok_or_else(|| Refusal::ItemNotFound(store_item_id.clone()))?;
     check_person(&participant_id, &participant)?;
     check_terms(&store_item_id, terms, &participant, &rules)?;
+    expire(work, &participant_id)?;
 
     let made = RedemptionMade {
         user_id: user_id.clone(),
@@ -163,7 +166,8 @@ pub(super) fn fulfil(work: &mut dyn Work, id: &ProgramRedemptionId) -> Result<()
     tell::<Redemption>(work, id, RedemptionCommand::Fulfil { id: id.clone() }).map(drop)
 }
 
-/// Puts the item back, and gives back what was paid, by the rules in force to the lots that it came from.
+/// Puts the item back, and gives back what was paid, by the rules in force to the lots that it came from. What comes back
+/// to somebody who was erased is forfeited.
 pub(super) fn cancel(work: &mut dyn Work, id: &ProgramRedemptionId) -> Result<(), Halt> {
     let redemption = load::<Redemption>(work, id)?;
     if redemption.state() == RedemptionState::Cancelled {
@@ -173,8 +177,7 @@ pub(super) fn cancel(work: &mut dyn Work, id: &ProgramRedemptionId) -> Result<()
     let participant_id = ParticipantId::new(&id.program_id, &made.user_id);
     let store_item_id =
         StoreItemId { program_id: id.program_id.clone(), item_id: made.item_id.clone() };
-    // Of somebody who was erased the balance is gone for good.
-    existing_participant(work, &participant_id)?;
+    load::<Participant>(work, &participant_id)?;
     load::<StoreItem>(work, &store_item_id)?;
     let rules = rules_of(work, &id.program_id)?;
     let (made, redemption_id) = (made.clone(), id.redemption_id.clone());

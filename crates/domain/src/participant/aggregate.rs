@@ -6,7 +6,7 @@ use cqrs_es::event_sink::EventSink;
 use super::{
     FirstPurchaseFreed, FirstPurchaseUsed, Participant, ParticipantCommand, ParticipantDeactivated,
     ParticipantErased, ParticipantEvent, ParticipantReactivated, PayoutPaid, PayoutReleased,
-    PayoutReserved, PayoutReturned, Referral, ReferralStatus,
+    PayoutReserved, PayoutReturned, PurchaseReinstated, Referral, ReferralStatus,
 };
 use crate::Refusal;
 
@@ -90,6 +90,9 @@ impl Aggregate for Participant {
             ParticipantCommand::FreeFirstPurchase(purchase_id) => {
                 FirstPurchaseFreed { purchase_id }.into()
             }
+            ParticipantCommand::ReinstatePurchase(purchase_id) => {
+                PurchaseReinstated { purchase_id }.into()
+            }
             ParticipantCommand::Withhold(withheld) => withheld.into(),
             ParticipantCommand::Adjust(adjustment) => self.adjust(adjustment)?.into(),
             ParticipantCommand::Payout(of) => {
@@ -105,7 +108,11 @@ impl Aggregate for Participant {
                 return Ok(());
             }
             ParticipantCommand::Return(back) => {
+                let (user_id, unit) = (back.user_id.clone(), back.unit.clone());
                 self.write_all(self.give_back(*back)?, sink).await;
+                if self.erased {
+                    self.write_forfeits(&user_id, &unit, sink).await?;
+                }
                 return Ok(());
             }
             ParticipantCommand::Deactivate => ParticipantDeactivated {}.into(),
@@ -171,7 +178,9 @@ impl Aggregate for Participant {
             ParticipantEvent::RewardMoved(event) => {
                 self.move_reward(event.tier_pot, &event.posting);
             }
-            ParticipantEvent::RewardWithheld(_) | ParticipantEvent::RefereeAddressChanged(_) => {}
+            ParticipantEvent::RewardWithheld(_)
+            | ParticipantEvent::PurchaseReinstated(_)
+            | ParticipantEvent::RefereeAddressChanged(_) => {}
             ParticipantEvent::TierChanged(event) => self.tier = Some(event.to_tier),
             ParticipantEvent::ParticipantDeactivated(_) => self.inactive = true,
             ParticipantEvent::ParticipantReactivated(event) => {

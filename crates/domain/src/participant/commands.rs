@@ -110,6 +110,8 @@ pub enum ParticipantCommand {
     Unconvert(Option<PurchaseId>),
     /// Whatever this purchase was the first of is free again.
     FreeFirstPurchase(PurchaseId),
+    /// Says that a purchase earns again while another one keeps the referral converted.
+    ReinstatePurchase(PurchaseId),
     Withhold(RewardWithheld),
     /// Corrects the balance by a signed amount.
     Adjust(Adjustment),

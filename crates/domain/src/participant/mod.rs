@@ -27,10 +27,11 @@ pub use events::{
     BalanceAdjusted, BalanceExpired, BalanceForfeited, BalanceSpent, FirstPurchaseFreed,
     FirstPurchaseUsed, FlagAgainst, HoldReason, MAX_FLAGS_AGAINST, ParticipantDeactivated,
     ParticipantEnrolled, ParticipantErased, ParticipantEvent, ParticipantReactivated, PayoutPaid,
-    PayoutReleased, PayoutReserved, PayoutReturned, PurchaseCredited, RefereeAddressChanged,
-    ReferralApplied, ReferralConverted, ReferralMade, ReferralReward, ReferralRewardsChanged,
-    ReferralStandingChanged, ReferralStatus, ReferralUnconverted, ReferralUpdated, RewardGranted,
-    RewardMoved, RewardReversed, SpendingReturned, TierChanged, TierPot,
+    PayoutReleased, PayoutReserved, PayoutReturned, PurchaseCredited, PurchaseReinstated,
+    RefereeAddressChanged, ReferralApplied, ReferralConverted, ReferralMade, ReferralReward,
+    ReferralRewardsChanged, ReferralStandingChanged, ReferralStatus, ReferralUnconverted,
+    ReferralUpdated, RewardGranted, RewardMoved, RewardReversed, SpendingReturned, TierChanged,
+    TierPot,
 };
 pub use payouts::{PayoutMove, PayoutStep};
 pub use referrals::{Referral, ReferralCounts, Standing, TierReferrals};

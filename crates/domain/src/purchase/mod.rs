@@ -229,6 +229,13 @@ impl Purchase {
         self.money_back.terms(self.recorded.as_ref().map_or(0, |recorded| recorded.amount_minor))
     }
 
+    /// Whether it can earn in some program as it stands: rewards were granted for it, and not all of the price went back.
+    #[must_use]
+    pub fn may_earn(&self) -> bool {
+        self.terms().qualifies(self.terms().refunded_minor)
+            && self.outcomes.iter().any(|outcome| !outcome.rewards.is_empty())
+    }
+
     fn outcome(&mut self, program_id: ProgramId) -> &mut PurchaseOutcome {
         let known = self.outcomes.iter().position(|outcome| outcome.program_id == program_id);
         let index = known.unwrap_or_else(|| {
@@ -377,6 +384,7 @@ impl State for Purchase {
             | ParticipantEvent::ReferralUnconverted(_)
             | ParticipantEvent::ReferralRewardsChanged(_)
             | ParticipantEvent::FirstPurchaseFreed(_)
+            | ParticipantEvent::PurchaseReinstated(_)
             | ParticipantEvent::PurchaseCredited(_)
             | ParticipantEvent::ReferralConverted(_)
             | ParticipantEvent::FirstPurchaseUsed(_)

@@ -11,9 +11,9 @@ use crate::decide::Command;
 use crate::fraud::LATEST_REFEREES;
 use crate::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, EncodedEvent, Halt, Kind, LatestReferee, MailedToken,
-    Participant, ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, PurchaseCursor,
-    PurchaseEvent, PurchaseId, PurchasePage, Refusal, SideRow, SignUpClient, Stream, StreamKey,
-    Timestamp, UplineWalk, UserId, Work,
+    Participant, ParticipantEvent, ParticipantId, Personal, Profile, ProgramId, Purchase,
+    PurchaseCursor, PurchaseEvent, PurchaseId, PurchasePage, PurchaseSearch, Refusal, SideRow,
+    SignUpClient, Stream, StreamKey, Timestamp, UplineWalk, UserId, Work,
 };
 
 /// The event, written to and read back from its form in the log.
@@ -91,7 +91,7 @@ enum LookUp {
     Address(UserId),
     Client(UserId),
     Referees(ParticipantId),
-    Purchases(UserId, Option<PurchaseCursor>),
+    Purchases(PurchaseSearch),
 }
 
 /// The results of all decisions.
@@ -477,19 +477,23 @@ impl Work for Unit {
         Ok(own.take(LATEST_REFEREES).collect())
     }
 
-    fn purchases_of(
-        &mut self,
-        buyer: &UserId,
-        before: Option<PurchaseCursor>,
-    ) -> Result<PurchasePage, Halt> {
-        let asked = LookUp::Purchases(buyer.clone(), before);
+    fn purchases_of(&mut self, search: &PurchaseSearch) -> Result<PurchasePage, Halt> {
+        let PurchaseSearch { buyer, may_earn, before } = search;
+        let asked = LookUp::Purchases(search.clone());
         if self.reading == Reading::Cold && !self.known.contains(&asked) {
             self.check_line_is_read(buyer);
         }
         self.need(asked)?;
         let before = before.map_or(usize::MAX, |PurchaseCursor(at)| at.try_into().unwrap());
+        let streams = &self.tables.streams;
+        let may_earn_or_all = |key: &StreamKey| {
+            let state = streams.get(key).cloned().and_then(Purchase::from_any);
+            !may_earn || state.is_some_and(|purchase| purchase.may_earn())
+        };
         let is_own = |(_, logged): &(usize, &Logged)| match &logged.event {
-            AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(of)) => of.buyer_user_id == *buyer,
+            AnyEvent::Purchase(PurchaseEvent::PurchaseRecorded(of)) => {
+                of.buyer_user_id == *buyer && may_earn_or_all(&logged.key)
+            }
             _ => false,
         };
         let mut own = self.before.iter().enumerate().take(before).filter(is_own).rev().peekable();

@@ -243,6 +243,7 @@ fn only_who_is_an_admin_at_that_moment_creates_keys_of_back_ends() {
             expire_time: None,
             created_by: "user:ana".into(),
             creator_user_id: Some(user("ana")),
+            maker: None,
         }))
     };
     assert_eq!(scene.tell(&create("one")), refused(Refusal::CreatorIsNoAdmin(user("ana"))));

@@ -18,7 +18,7 @@ mod parse;
 
 use serde::{Deserialize, Serialize};
 
-pub use parse::{Malformed, parse};
+pub use parse::{Malformed, Unread, identify, parse};
 
 /// One event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

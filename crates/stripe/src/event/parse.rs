@@ -77,6 +77,37 @@ pub fn parse(body: &[u8]) -> Result<Event, Malformed> {
     })
 }
 
+/// A body that is no event that can be read, by what it says of itself: enough to find it by, and to erase it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// Its id.
+    pub event_id: String,
+    /// Its type; empty if it has none.
+    pub event_type: String,
+    /// All whom it names as a buyer, in places where events do.
+    pub named: Vec<String>,
+}
+
+/// What a malformed body says of itself; `None` if it has no id.
+#[must_use]
+pub fn identify(body: &[u8]) -> Option<Unread> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let text = |path: &str| {
+        let text = value.pointer(path).and_then(Value::as_str);
+        text.filter(|text| is_plain(text) && text.len() <= MAX_ID_CHARS).map(ToOwned::to_owned)
+    };
+    let places = [
+        "/data/object/client_reference_id",
+        "/data/object/metadata/user_id",
+        "/data/object/parent/subscription_details/metadata/user_id",
+    ];
+    Some(Unread {
+        event_id: text("/id")?,
+        event_type: text("/type").unwrap_or_default(),
+        named: places.into_iter().filter_map(text).collect(),
+    })
+}
+
 fn session(object: &Object, event_type: &str) -> Result<Fact, Malformed> {
     let mode = match object.id("mode")?.as_str() {
         "payment" => SessionMode::Payment,

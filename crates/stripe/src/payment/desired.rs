@@ -1,8 +1,10 @@
 //! The state in which a payment's purchase, refunds and disputes should be.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::{OfDispute, OfRefund, Payment, Told};
 use crate::currency::{CurrencyFault, minor_units};
@@ -41,6 +43,8 @@ pub struct Desired {
     pub disputes: BTreeMap<String, DesiredDispute>,
     /// What waits for an event or an operator, in a fixed order.
     pub parked: Vec<Parked>,
+    /// What an operator has acknowledged, by [`Parked::issue_id`]. A plan does not name it.
+    pub acknowledged: BTreeSet<String>,
 }
 
 /// A purchase.
@@ -205,7 +209,38 @@ pub enum Parked {
     },
 }
 
+/// How many bytes of the hash of an issue name it.
+const ISSUE_ID_BYTES: usize = 16;
+
 impl Parked {
+    /// What names the issue, if an operator can acknowledge it: it says that two accounts of the same money differ, and
+    /// nothing that comes can change that. The id is made of all that the issue says, so that what is acknowledged is
+    /// what was seen.
+    #[must_use]
+    pub fn issue_id(&self) -> Option<String> {
+        let can_be_acknowledged = match self {
+            Self::AmountsDiffer { .. }
+            | Self::RecordedAmountDiffers { .. }
+            | Self::RecordedBuyerDiffers { .. }
+            | Self::RecordedCurrencyDiffers { .. }
+            | Self::RecordedRefundDiffers { .. }
+            | Self::DisputeChanged { .. } => true,
+            Self::NoBuyer
+            | Self::UnusableBuyer { .. }
+            | Self::BuyersDiffer { .. }
+            | Self::IntentMissing
+            | Self::UnusableAmount { .. }
+            | Self::UnclearDispute { .. } => false,
+        };
+        let content = serde_json::to_vec(self).ok().filter(|_| can_be_acknowledged)?;
+        let mut id = String::with_capacity(2 * ISSUE_ID_BYTES);
+        for byte in Sha256::digest(content).iter().take(ISSUE_ID_BYTES) {
+            // Writing into a text never fails.
+            let _ = write!(id, "{byte:02x}");
+        }
+        Some(id)
+    }
+
     /// Whether it says why there is no purchase: no longer worth a word once one is recorded.
     pub(super) fn is_about_lacking_purchase(&self) -> bool {
         match self {
@@ -247,7 +282,8 @@ impl Payment {
     /// The state in which everything should be, by all that was said.
     #[must_use]
     pub fn desired(&self, rules: &Rules) -> Desired {
-        let mut desired = Desired::default();
+        let acknowledged = self.acknowledged.clone();
+        let mut desired = Desired { acknowledged, ..Desired::default() };
         let counted = self.counted();
         self.want_purchase(rules, counted.as_ref(), &mut desired);
         let counted = counted.map(|told| told.value);
@@ -337,16 +373,31 @@ impl Payment {
         });
     }
 
-    /// Who bought; parks that nobody is named, or several people.
-    fn buyer(&self, rules: &Rules, desired: &mut Desired) -> Option<String> {
+    /// All who are named and can be users, whoever attached them or told of them, in the order in which that counts.
+    #[must_use]
+    pub fn named(&self, rules: &Rules) -> Vec<&str> {
+        let all = self.all_named().into_iter().map(String::as_str);
+        all.filter(|name| (rules.is_user_id)(name)).collect()
+    }
+
+    fn all_named(&self) -> Vec<&String> {
         let mut named: Vec<&String> = Vec::new();
         for name in self.attached_user_id.iter().chain(self.named_in_turn()) {
             if !named.contains(&name) {
                 named.push(name);
             }
         }
+        named
+    }
+
+    /// Who bought; parks that nobody is named, or several people. Whom an operator has attached is nobody's guess.
+    fn buyer(&self, rules: &Rules, desired: &mut Desired) -> Option<String> {
         let is_user_id = |name: &&String| (rules.is_user_id)(name);
-        let (usable, unusable): (Vec<_>, Vec<_>) = named.into_iter().partition(is_user_id);
+        if let Some(attached) = self.attached_user_id.as_ref().filter(is_user_id) {
+            return Some(attached.clone());
+        }
+        let (usable, unusable): (Vec<_>, Vec<_>) =
+            self.all_named().into_iter().partition(is_user_id);
         let owned = |names: &[&String]| names.iter().map(|name| (*name).clone()).collect();
         match usable.split_first() {
             Some((buyer, [])) => Some((*buyer).clone()),

@@ -33,7 +33,8 @@
 //! - *Time.* The earliest event that told of the money.
 //! - *Buyer.* Whom an operator attached, else a session's `client_reference_id`, else its `metadata.user_id`, else the
 //!   user of the subscription whose invoice was paid, else the intent's `metadata.user_id`. A text that is no user id
-//!   is passed over. Nobody: parked until an event names somebody. Several: the first of these, and parked.
+//!   is passed over. Nobody: parked until an event names somebody. Several: the first of these, and parked unless an
+//!   operator attached it.
 //! - *Refunds* by their ids. One that failed or was cancelled does not count, whatever is said of it earlier or later.
 //! - *Running totals* (`charge.refunded`). The latest one by its event's time counts; a late smaller one says nothing.
 //!   It is compared with what the known refunds came to *at that moment*: those made by then and not yet failed. What
@@ -134,6 +135,9 @@ pub struct Payment {
     refunds: BTreeMap<String, OfRefund>,
     #[serde(default)]
     disputes: BTreeMap<String, Option<Told<OfDispute>>>,
+    /// What an operator has seen and acknowledged, by [`Parked::issue_id`].
+    #[serde(default)]
+    acknowledged: BTreeSet<String>,
 }
 
 impl Payment {
@@ -150,6 +154,7 @@ impl Payment {
             charges: BTreeMap::new(),
             refunds: BTreeMap::new(),
             disputes: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
         }
     }
 
@@ -192,6 +197,29 @@ impl Payment {
     /// An operator says who bought. That goes before what any event says.
     pub fn attach(&mut self, buyer_user_id: &str) {
         self.attached_user_id = Some(buyer_user_id.into());
+    }
+
+    /// An operator has seen what waits under this id. It does not wait any more, until it says something else.
+    pub fn acknowledge(&mut self, issue_id: &str) {
+        self.acknowledged.insert(issue_id.into());
+    }
+
+    /// Forgets that these people were named, whoever named them. Says whether anybody was.
+    pub fn forget(&mut self, is_forgotten: &dyn Fn(&str) -> bool) -> bool {
+        let before = self.clone();
+        let forget = |told: &mut Option<Told<String>>| {
+            told.take_if(|told| is_forgotten(&told.value));
+        };
+        self.attached_user_id.take_if(|name| is_forgotten(name));
+        forget(&mut self.intent_user_id);
+        for session in self.sessions.values_mut() {
+            forget(&mut session.reference);
+            forget(&mut session.metadata_user_id);
+        }
+        for invoice in self.invoices.values_mut() {
+            forget(&mut invoice.subscription_user_id);
+        }
+        *self != before
     }
 
     fn take(&mut self, fact: &Fact, at_seconds: i64) {

@@ -109,14 +109,24 @@ impl Desired {
                 };
                 &begun
             }
-            (None, None) => return plan,
+            (None, None) => {
+                self.leave_out_acknowledged(&mut plan);
+                return plan;
+            }
         };
         self.plan_cancellations(recorded, &mut plan);
         self.plan_totals(recorded, &mut plan);
         self.plan_refunds(recorded, &mut plan);
         self.plan_disputes(recorded, &mut plan);
+        self.leave_out_acknowledged(&mut plan);
         plan.parked.sort();
         plan
+    }
+
+    fn leave_out_acknowledged(&self, plan: &mut Plan) {
+        let is_acknowledged =
+            |parked: &Parked| parked.issue_id().is_some_and(|id| self.acknowledged.contains(&id));
+        plan.parked.retain(|parked| !is_acknowledged(parked));
     }
 
     fn plan_cancellations(&self, recorded: &Recorded, plan: &mut Plan) {

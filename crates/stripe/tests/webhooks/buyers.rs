@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use stripe::currency::CurrencyFault;
 use stripe::event::{Amount, Event, Fact, Key};
-use stripe::payment::{AmountFault, DesiredPurchase, Money, Parked};
+use stripe::payment::{AmountFault, DesiredPurchase, Money, Parked, Payment, Rules};
 use stripe::sample;
 
 use crate::delivery::{
@@ -125,6 +125,48 @@ fn the_buyer_is_named_by_the_first_of_four_places_that_names_a_user() {
     let parked = Book::of(&[both]).plan(INTENT).parked;
     let others = vec!["bob".into()];
     assert_eq!(parked, [Parked::BuyersDiffer { buyer_user_id: "ada".into(), others }]);
+}
+
+#[test]
+fn whom_an_operator_attaches_is_the_buyer_and_nothing_waits_for_it() {
+    let both = session_with([("metadata", json!({ "user_id": "bob" }))]);
+    let mut payment = Payment::new(INTENT);
+    assert!(payment.apply(&both));
+    let rules = Rules { iso_digits: &|_| Some(2), is_user_id: &|name| name != "no id" };
+    assert_eq!(payment.named(&rules), ["ada", "bob"]);
+    payment.attach("cem");
+    let desired = payment.desired(&rules);
+    assert_eq!(desired.purchase.as_ref().unwrap().buyer_user_id, "cem");
+    assert_eq!(desired.plan(None).parked, []);
+    assert_eq!(payment.named(&rules), ["cem", "ada", "bob"]);
+    // Who is forgotten was never named.
+    assert!(payment.forget(&|name| name != "bob"));
+    assert!(!payment.forget(&|name| name != "bob"));
+    assert_eq!(payment.named(&rules), ["bob"]);
+    assert_eq!(payment.desired(&rules).purchase.unwrap().buyer_user_id, "bob");
+}
+
+#[test]
+fn what_an_operator_has_acknowledged_waits_no_longer_until_it_says_something_else() {
+    let rules = Rules { iso_digits: &|_| Some(2), is_user_id: &|_| true };
+    let mut payment = Payment::new(INTENT);
+    payment.apply(&intent_succeeded(1, 1_100));
+    payment.apply(&session_completed(0, 1_000));
+    let parked = payment.desired(&rules).plan(None).parked;
+    assert_eq!(parked, [Parked::AmountsDiffer { counted: dollars(1_100), told: dollars(1_000) }]);
+    let issue_id = parked[0].issue_id().unwrap();
+    payment.acknowledge("another");
+    assert_eq!(payment.desired(&rules).plan(None).parked, parked);
+    payment.acknowledge(&issue_id);
+    let kept: Payment = serde_json::from_str(&serde_json::to_string(&payment).unwrap()).unwrap();
+    assert_eq!(kept.desired(&rules).plan(None).parked, []);
+    // Another session says something else again.
+    let other = sample::session("cs_other", INTENT, "ada", 900);
+    payment.apply(&event(4, "checkout.session.completed", &other));
+    let parked = payment.desired(&rules).plan(None).parked;
+    assert_eq!(parked, [Parked::AmountsDiffer { counted: dollars(1_100), told: dollars(900) }]);
+    // What an event or an operator can still settle is not to be acknowledged.
+    assert_eq!(Parked::NoBuyer.issue_id(), None);
 }
 
 #[test]

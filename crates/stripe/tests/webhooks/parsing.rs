@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
-use stripe::event::{Fact, Malformed, parse};
+use stripe::event::{Fact, Malformed, Unread, identify, parse};
 use stripe::sample;
 
 /// A valid event of each type that is read.
@@ -261,5 +261,24 @@ proptest! {
             }
             Err(Malformed::NotJson) => prop_assert!(false, "it is JSON"),
         }
+    }
+}
+
+#[test]
+fn a_body_that_cannot_be_read_still_says_what_it_is_and_whom_it_names() {
+    let mut session = sample::session("cs_1", "pi_1", "ada", 1_000);
+    session["metadata"] = json!({ "user_id": "bob" });
+    session["amount_total"] = json!("many");
+    let event = sample::event("evt_1", "checkout.session.completed", 1_764_000_000, &session);
+    assert!(read(&event).is_err());
+    let unread = Unread {
+        event_id: "evt_1".into(),
+        event_type: "checkout.session.completed".into(),
+        named: vec!["ada".into(), "bob".into()],
+    };
+    assert_eq!(identify(event.to_string().as_bytes()), Some(unread));
+    // What has no id, or none that can be kept, cannot be found again.
+    for nameless in ["", "{", "[]", "{}", r#"{"id":7}"#, r#"{"id":"a\u0000b"}"#] {
+        assert_eq!(identify(nameless.as_bytes()), None, "{nameless}");
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use domain::decide::Command;
 use domain::{
     AnyAggregate, AnyEvent, Claim, ClaimKind, Halt, Kind, LatestReferee, ParticipantId, Personal,
-    ProgramId, PurchaseCursor, PurchaseId, PurchasePage, SideRow, SignUpClient, StreamKey,
+    ProgramId, PurchaseId, PurchasePage, PurchaseSearch, SideRow, SignUpClient, StreamKey,
     Timestamp, UplineWalk, UserId, Work,
 };
 
@@ -190,12 +190,8 @@ impl Work for Memory {
         Ok(Vec::new())
     }
 
-    fn purchases_of(
-        &mut self,
-        buyer: &UserId,
-        _: Option<PurchaseCursor>,
-    ) -> Result<PurchasePage, Halt> {
-        let own = self.purchases.iter().rev().filter(|(of, _)| of == buyer);
+    fn purchases_of(&mut self, search: &PurchaseSearch) -> Result<PurchasePage, Halt> {
+        let own = self.purchases.iter().rev().filter(|(of, _)| *of == search.buyer);
         let purchases = own.map(|(_, purchase_id)| purchase_id.clone()).collect();
         Ok(PurchasePage { purchases, next: None })
     }

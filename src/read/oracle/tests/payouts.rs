@@ -26,22 +26,34 @@ fn line(id: &str, name: &str) -> PayoutLineId {
 }
 
 impl Scene {
-    fn create(&mut self, id: &str) {
+    pub(super) fn set_method(&mut self, name: &str) {
+        let reference = Personal(name.to_owned());
+        let method = Some(PayoutMethod { kind: "sepa".into(), reference });
+        assert!(self.tell(&Command::SetPayoutMethod { user_id: user(name), method }));
+    }
+
+    pub(super) fn create(&mut self, id: &str) {
         let create = CreatePayout { payout: payout(id), minimum_minor: 1, unit: None };
         assert!(self.tell(&Command::CreatePayout(create)));
     }
 
-    fn collect(&mut self, id: &str, name: &str, available_then_minor: i64) {
+    pub(super) fn collect(&mut self, id: &str, name: &str, available_then_minor: i64) {
         let collect = CollectPayoutLine { line_id: line(id, name), available_then_minor };
         assert!(self.tell(&Command::CollectPayoutLine(collect)));
     }
 
-    fn end_collection(&mut self, id: &str, line_count: u64, total_minor: i64, skipped_count: u64) {
+    pub(super) fn end_collection(
+        &mut self,
+        id: &str,
+        line_count: u64,
+        total_minor: i64,
+        skipped_count: u64,
+    ) {
         let collected = PayoutCollected { line_count, total_minor, skipped_count };
         assert!(self.tell(&Command::EndPayoutCollection { payout: payout(id), collected }));
     }
 
-    fn pay_out(&mut self, id: &str, name: &str) {
+    pub(super) fn pay_out(&mut self, id: &str, name: &str) {
         assert!(self.tell(&Command::ConfirmPayout(Box::new(ConfirmPayout {
             payout: payout(id),
             user_id: Some(user(name)),
@@ -53,7 +65,8 @@ impl Scene {
 
     fn fail(&mut self, id: &str, name: &str) {
         let user_id = Some(user(name));
-        let fail = FailPayout { payout: payout(id), user_id, reason_code: None };
+        let payout = payout(id);
+        let fail = FailPayout { payout, user_id, reason_code: None, provider_reference: None };
         assert!(self.tell(&Command::FailPayout(fail)));
     }
 
@@ -73,9 +86,7 @@ fn shares() -> Scene {
     let mut scene = Scene::of(&rules(&changes));
     scene.line(&["ada", "bob", "cid"]);
     for name in ["ada", "bob"] {
-        let reference = Personal(name.to_owned());
-        let method = Some(PayoutMethod { kind: "sepa".into(), reference });
-        assert!(scene.tell(&Command::SetPayoutMethod { user_id: user(name), method }));
+        scene.set_method(name);
     }
     assert!(scene.buy_in("EUR", "one", "cid", 1_000));
     scene.days_pass(30);
@@ -155,14 +166,16 @@ fn a_line_that_is_paid_twice_is_found() {
     let mut scene = shares();
     scene.create("may");
     scene.collect("may", "bob", 150);
-    scene.end_collection("may", 1, 150, 0);
+    scene.collect("may", "ada", 50);
+    scene.end_collection("may", 2, 200, 0);
     scene.pay_out("may", "bob");
     is_right(&scene);
     let log = &scene.memory.log;
-    let (line, paid) = (&log[log.len() - 2], &log[log.len() - 1]);
-    assert_eq!((&*line.event_type, &*paid.event_type), ("PayoutLinePaid", "PayoutPaid"));
+    let [.., line, paid, waived] = &log[..] else { panic!("nothing was paid") };
+    let types = [line, paid, waived].map(|event| &*event.event_type);
+    assert_eq!(types, ["PayoutLinePaid", "PayoutPaid", "PayoutApprovalWaived"]);
     let mut twice = log.clone();
-    for event in [line, paid] {
+    for event in [line, paid, waived] {
         let position = i64::try_from(twice.len()).unwrap() + 1;
         let sequence = event.sequence + 1;
         twice.push(RecordedEvent { position, sequence, ..event.clone() });
@@ -177,8 +190,7 @@ fn nobody_is_paid_who_could_not_be_and_what_comes_back_to_the_erased_is_forfeite
     scene.collect("may", "bob", 150);
     assert!(scene.deactivate("ada"));
     scene.collect("may", "ada", 50);
-    scene.collect("may", "cid", 1);
-    scene.end_collection("may", 1, 150, 2);
+    scene.end_collection("may", 1, 150, 1);
     is_right(&scene);
     let reserved = json!({
         "type": "PayoutLineReserved", "amount_minor": 50, "unit": "EUR", "available_then_minor": 50,
@@ -191,11 +203,82 @@ fn nobody_is_paid_who_could_not_be_and_what_comes_back_to_the_erased_is_forfeite
     let skipped = skipped.unwrap();
     skipped.event_type = "PayoutLineReserved".into();
     skipped.payload = reserved.to_string().into();
-    is_found(&log, "for somebody active");
+    is_found(&log, "who is Some(Inactive)");
 
     scene.pay_out("may", "bob");
     assert!(scene.erase("bob"));
     scene.send_back("may", "bob");
     is_right(&scene);
     is_found(&without_type(&scene.memory.log, "BalanceForfeited"), "expected BalanceForfeited");
+}
+
+#[test]
+fn lots_that_are_over_may_expire_in_the_command_that_makes_the_line() {
+    let mut scene = shares();
+    scene.create("may");
+    scene.days_pass(60);
+    scene.collect("may", "ada", 50);
+    scene.collect("may", "bob", 150);
+    scene.end_collection("may", 2, 100, 0);
+    assert!(scene.memory.log.iter().any(|event| &*event.event_type == "BalanceExpired"));
+    is_right(&scene);
+    let log = &scene.memory.log;
+    let more = with(log, "PayoutLineReserved", "/amount_minor", &json!(51));
+    is_found(&more, "expected 50 to be reserved");
+    is_found(&without_type(log, "BalanceExpired"), "expected 150 to be reserved");
+}
+
+#[test]
+fn somebody_whom_a_payout_has_left_out_is_found() {
+    let mut scene = shares();
+    scene.create("may");
+    scene.collect("may", "bob", 150);
+    let mut forgetful = scene.clone();
+    forgetful.end_collection("may", 1, 150, 0);
+    let log = &forgetful.memory.log;
+    assert_eq!(faults(log), [""; 0]);
+    assert_eq!(deviations(log).len(), 1, "{:?}", deviations(log));
+    is_found(log, "expected a line of p/ada, who had 50");
+
+    // Whoever only came to something later is in the next one.
+    assert!(scene.buy_in("EUR", "four", "bob", 500));
+    scene.collect("may", "ada", 50);
+    scene.end_collection("may", 2, 200, 0);
+    is_right(&scene);
+    let log = &scene.memory.log;
+    let then = with(log, "PayoutLineReserved", "/available_then_minor", &json!(100));
+    is_found(&then, "expected Some(50), found 100");
+}
+
+#[test]
+fn somebody_who_is_skipped_for_no_reason_is_found() {
+    let mut scene = shares();
+    assert!(scene.tell(&Command::SetPayoutMethod { user_id: user("ada"), method: None }));
+    scene.create("may");
+    scene.collect("may", "ada", 50);
+    scene.collect("may", "bob", 150);
+    scene.end_collection("may", 1, 150, 1);
+    is_right(&scene);
+    let log = &scene.memory.log;
+    for reason in ["erased", "inactive", "flagged", "in_debt", "below_minimum"] {
+        let other = with(log, "PayoutLineSkipped", "/reason", &json!(reason));
+        is_found(&other, "skipped because: expected Some(NoMethod)");
+    }
+    let set = without_type(log, "UserPayoutMethodSet");
+    is_found(&set, "skipped because: expected None");
+}
+
+#[test]
+fn what_was_confirmed_without_an_approval_must_be_counted() {
+    let mut scene = shares();
+    scene.create("may");
+    scene.collect("may", "ada", 50);
+    scene.collect("may", "bob", 150);
+    scene.end_collection("may", 2, 200, 0);
+    scene.pay_out("may", "bob");
+    is_right(&scene);
+    let log = &scene.memory.log;
+    is_found(&without_type(log, "PayoutApprovalWaived"), "expected a payment after an approval");
+    let less = with(log, "PayoutApprovalWaived", "/amount_minor", &json!(149));
+    is_found(&less, "expected a line to be paid with 149, found Some(150)");
 }

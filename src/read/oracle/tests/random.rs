@@ -279,4 +279,5 @@ fn random_histories_have_no_deviation_and_each_changed_posting_is_one() {
     ] {
         assert!(kinds.get(kind).is_some_and(|count| *count > 5), "{kind}: {kinds:?}");
     }
+    assert!(kinds.contains_key("PurchaseReinstated"), "rare: {kinds:?}");
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use domain::decide::{
     CancelRefund, CloseDispute, Command, ConfirmEmail, EndHoldPeriod, HoldReward, OpenDispute,
-    Price, RecordPurchase, RefundPurchase, RegisterUser, Report, ResolveFraudFlag, RewardName,
+    Price, RecordPurchase, RefundPurchase, RegisterUser, Report, ReportPayment, ResolveFraudFlag,
+    RewardName,
 };
 use domain::fraud::{Address, Mailbox};
 use domain::rules::ProgramRules;
@@ -211,7 +212,7 @@ impl Scene {
         self.tell(&Command::RecordPurchase(record(unit, id, buyer, amount_minor)))
     }
 
-    /// A purchase, and what has gone back of it before it was heard of, in one command.
+    /// A purchase that is not recorded yet, and what has gone back of it before it was heard of, in one command.
     pub(super) fn pay(
         &mut self,
         id: &str,
@@ -220,7 +221,12 @@ impl Scene {
     ) -> bool {
         let mut reports = vec![Report::Recorded(record("USD", id, buyer, amount_minor))];
         reports.extend(back);
-        self.tell(&Command::ReportPayment(reports))
+        let purchase_id = purchase(id);
+        self.tell(&Command::ReportPayment(ReportPayment {
+            purchase_id,
+            known_sequence: 0,
+            reports,
+        }))
     }
 
     pub(super) fn make_up(&mut self, id: &str) -> bool {

@@ -97,6 +97,17 @@ fn nothing_is_undone_while_another_purchase_earns() {
 }
 
 #[test]
+fn a_purchase_that_earns_again_beside_another_is_noted() {
+    let mut scene = shares();
+    assert!(scene.refund("one", "all", 1_000));
+    assert!(scene.buy("two", "cid", 500));
+    assert!(scene.cancel("one", "all"));
+    is_right(&scene);
+    let log = &scene.memory.log;
+    is_found(&without_type(log, "PurchaseReinstated"), "expected PurchaseReinstated");
+}
+
+#[test]
 fn where_the_first_purchase_earns_it_is_free_again_and_only_then() {
     let earn_on = json!({ "first_purchase": { "used_by": "qualifying_purchase" } });
     let rewards = [flat(0, 3, None), flat(1, 7, Some(10))];

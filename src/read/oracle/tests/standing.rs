@@ -231,3 +231,50 @@ fn an_adjustment_follows_from_a_request_or_from_the_approval_of_somebody_else() 
             .is_empty()
     );
 }
+
+#[test]
+fn an_approval_with_a_key_that_belongs_to_whoever_asked_is_found() {
+    let deviations = |asked_by: &Value, approved_by: &Value| {
+        let mut log = Log::default();
+        log.publish(&every_purchase(), 0, &[flat(1, 1)]);
+        log.sign_up("ada");
+        for (key_id, about) in [
+            ("first", json!({})),
+            ("second", json!({ "maker": { "kind": "key", "key_id": "first" } })),
+            ("olgas", json!({ "creator_user_id": "olga" })),
+            ("of-settings", json!({ "maker": { "kind": "settings" } })),
+        ] {
+            let mut created = about;
+            created["type"] = json!("ApiKeyCreated");
+            created["role"] = json!("admin");
+            log.command(vec![(Kind::ApiKey, key_id.into(), created)]);
+        }
+        let (kind, id, mut requested) = asked_for("ApprovalRequested", 5);
+        requested.as_object_mut().unwrap().remove("asked_by_user_id");
+        let mut granted = json!({ "type": "ApprovalGranted" });
+        for (payload, by) in [(&mut requested, asked_by), (&mut granted, approved_by)] {
+            payload.as_object_mut().unwrap().extend(by.as_object().unwrap().clone());
+        }
+        log.command(vec![(kind, id, requested)]);
+        log.command(vec![approval(granted), adjusted(5)]);
+        log.deviations()
+    };
+    let asked = [
+        json!({ "asked_by_key_id": "first" }),
+        json!({ "asked_by_key_id": "second" }),
+        json!({ "asked_by_user_id": "olga" }),
+        json!({ "asked_by_key_id": "olgas" }),
+        json!({}),
+        json!({ "asked_by_key_id": "of-settings" }),
+    ];
+    for (asks, asked_by) in asked.iter().enumerate() {
+        for (approves, other) in asked.iter().enumerate() {
+            let approved_by = other.to_string().replace("asked_by", "approved_by");
+            let approved_by = serde_json::from_str(&approved_by).unwrap();
+            let found = deviations(asked_by, &approved_by);
+            // Every two are one.
+            let is_own = asks / 2 == approves / 2;
+            assert_eq!(found.len(), usize::from(is_own), "{asked_by} {approved_by}: {found:?}");
+        }
+    }
+}

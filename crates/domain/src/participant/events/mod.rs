@@ -55,6 +55,15 @@ pub struct FirstPurchaseFreed {
     pub purchase_id: PurchaseId,
 }
 
+/// A purchase of the participant that had ceased to earn earns again, while another one keeps the referral converted.
+/// Whoever decides that no other purchase earns has read this stream, and decides again.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct PurchaseReinstated {
+    /// The purchase.
+    pub purchase_id: PurchaseId,
+}
+
 /// The participant's user was deactivated.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -91,6 +100,7 @@ events! {
         ReferralUnconverted = "1.0.0",
         ReferralRewardsChanged = "1.0.0",
         FirstPurchaseFreed = "1.0.0",
+        PurchaseReinstated = "1.0.0",
         TierChanged = "1.0.0",
         RefereeAddressChanged = "1.0.0",
         ParticipantDeactivated = "1.0.0",
@@ -132,6 +142,7 @@ impl Posts for ParticipantEvent {
             | Self::ReferralConverted(_)
             | Self::FirstPurchaseUsed(_)
             | Self::FirstPurchaseFreed(_)
+            | Self::PurchaseReinstated(_)
             | Self::ReferralUnconverted(_)
             | Self::ReferralRewardsChanged(_)
             | Self::RewardWithheld(_)
@@ -158,6 +169,7 @@ impl ParticipantEvent {
             | Self::ReferralConverted(_)
             | Self::FirstPurchaseUsed(_)
             | Self::FirstPurchaseFreed(_)
+            | Self::PurchaseReinstated(_)
             | Self::ReferralUnconverted(_)
             | Self::ReferralRewardsChanged(_)
             | Self::PurchaseCredited(_)

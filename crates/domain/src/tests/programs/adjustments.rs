@@ -5,7 +5,7 @@ use crate::decide::{AdjustBalance, Approve, Command, Decline};
 use crate::tests::scene::{PROGRAM, Scene, member, program, refused, user};
 use crate::{
     AdjustmentId, ApiKey, ApiKeyCreated, ApiKeyId, ApprovalId, ApprovalState, Bucket, EntryKind,
-    Halt, KeyRole, ParticipantEvent, Personal, Refusal, Staff,
+    Halt, KeyMaker, KeyRole, NewApiKey, ParticipantEvent, Personal, Refusal, Staff,
 };
 
 const LIMIT: i64 = 1_000;
@@ -160,6 +160,7 @@ fn nobody_approves_with_a_key_what_they_asked_for_in_person_nor_what_is_for_them
             program_ids: None,
             expire_time_us: None,
             creator_user_id: creator.map(user),
+            maker: None,
         };
         scene.memory.given::<ApiKey>(&ApiKeyId::parse(key_id).unwrap(), created.into());
     }
@@ -189,6 +190,54 @@ fn nobody_approves_with_a_key_what_they_asked_for_in_person_nor_what_is_for_them
         scene.approve("ana", id, person("olga")).unwrap();
         assert_eq!(scene.participant("ana").buckets().adjusted, before + 1);
     }
+}
+
+#[test]
+fn keys_that_were_created_with_each_other_count_as_one() {
+    let mut scene = with_earnings();
+    let made_with = |key_id: &str| Some(KeyMaker::Key { key_id: ApiKeyId::parse(key_id).unwrap() });
+    for (key_id, maker) in [
+        ("first", None),
+        ("second", made_with("first")),
+        ("third", made_with("second")),
+        ("of-settings", Some(KeyMaker::Settings)),
+        ("of-that", made_with("of-settings")),
+        ("other", None),
+    ] {
+        let create = NewApiKey {
+            key_id: ApiKeyId::parse(key_id).unwrap(),
+            hash: [1; 32],
+            name: key_id.into(),
+            role: KeyRole::Admin,
+            user_id: None,
+            rpcs: None,
+            program_ids: None,
+            expire_time: None,
+            created_by: "somebody".into(),
+            creator_user_id: None,
+            maker,
+        };
+        scene.tell(&Command::CreateApiKey(Box::new(create))).unwrap();
+    }
+    let own = |id: &str| refused(Refusal::SelfApproval(approval_id("ana", id)));
+    let of_one = [key("first"), key("second"), key("third")];
+    let of_settings = [Staff::default(), key("of-settings"), key("of-that")];
+    for (name, group, others) in
+        [("one", &of_one, &of_settings), ("settings", &of_settings, &of_one)]
+    {
+        for (place, by) in group.iter().enumerate() {
+            let id = format!("{name}-{place}");
+            let ask = AdjustBalance { by: by.clone(), ..adjustment("ana", &id, 2_000) };
+            scene.ask(ask).unwrap();
+            for same in group {
+                assert_eq!(scene.approve("ana", &id, same.clone()), own(&id), "{by:?} {same:?}");
+            }
+            scene.approve("ana", &id, others[place].clone()).unwrap();
+        }
+    }
+    let ask = AdjustBalance { by: key("third"), ..adjustment("ana", "last", 2_000) };
+    scene.ask(ask).unwrap();
+    scene.approve("ana", "last", key("other")).unwrap();
 }
 
 #[test]

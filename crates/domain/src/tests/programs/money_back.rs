@@ -8,8 +8,8 @@ use crate::decide::{
 use crate::rules::{EarnOn, FirstPurchaseUse, Pay, ProgramRules, RewardKind};
 use crate::tests::scene::{PROGRAM, Scene, program, user};
 use crate::{
-    Buckets, DisputeId, DisputeOutcome, Halt, Participant, ParticipantEvent, Purchase, PurchaseId,
-    ReferralStatus, RefundId, Refusal, Stream, StreamKey,
+    AnyEvent, Buckets, DisputeId, DisputeOutcome, Halt, Participant, ParticipantEvent,
+    ParticipantId, Purchase, PurchaseId, ReferralStatus, RefundId, Refusal, Stream, StreamKey,
 };
 
 fn order(id: &str) -> PurchaseId {
@@ -301,6 +301,33 @@ fn a_conversion_stands_as_long_as_another_purchase_earns() {
     assert_eq!(scene.status("cem"), Some(ReferralStatus::Converted));
     scene.refund_the_rest("two", "again").unwrap();
     assert!(scene.buy("cem", 100_000).converted);
+}
+
+/// A cap can leave nothing to give back, so that only the buyer's own stream shows the others that the purchase is back.
+#[test]
+fn a_purchase_that_earns_again_beside_another_says_so_to_the_buyer() {
+    let mut scene = commissions();
+    scene.order("one", "cem", 100_000, "INR");
+    scene.refund_the_rest("one", "all").unwrap();
+    scene.order("two", "cem", 2_000_000, "INR");
+    assert_eq!(scene.money("bea"), (0, 100_000, 100_000));
+    let said = |scene: &Scene| {
+        let cem =
+            StreamKey::of::<Participant>(&ParticipantId::new(&program(PROGRAM), &user("cem")));
+        let own = scene.memory.log().iter().filter(|logged| logged.key == cem);
+        own.filter(|of| {
+            matches!(&of.event, AnyEvent::Participant(ParticipantEvent::PurchaseReinstated(_)))
+        })
+        .count()
+    };
+    scene.cancel("one", "all").unwrap();
+    assert_eq!((scene.money("bea"), said(&scene)), ((0, 100_000, 100_000), 1));
+    scene.refund_the_rest("two", "all").unwrap();
+    assert_eq!(scene.status("cem"), Some(ReferralStatus::Converted));
+    // Nothing else keeps the referral converted: the conversion itself says it.
+    scene.refund_the_rest("one", "again").unwrap();
+    scene.cancel("two", "all").unwrap();
+    assert_eq!((scene.status("cem"), said(&scene)), (Some(ReferralStatus::Converted), 1));
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use super::multi_level_commission;
 use crate::decide::{
-    CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase, Report,
+    CancelRefund, CloseDispute, Command, OpenDispute, Price, RecordPurchase, RefundPurchase,
+    Report, ReportPayment,
 };
 use crate::tests::scene::{Scene, user};
 use crate::{
-    Buckets, DisputeId, DisputeOutcome, Purchase, PurchaseId, ReferralStatus, RefundId, Refusal,
+    Buckets, DisputeId, DisputeOutcome, Halt, Purchase, PurchaseId, ReferralStatus, RefundId,
+    Refusal, StreamKey,
 };
 
 const DISPUTE: &str = "du_1";
@@ -75,6 +77,25 @@ fn scene() -> Scene {
     scene
 }
 
+fn sequence(scene: &Scene) -> i64 {
+    let key = StreamKey::of::<Purchase>(&payment());
+    let last = scene.memory.log().iter().rev().find(|logged| logged.key == key);
+    last.map_or(0, |last| last.sequence)
+}
+
+/// Reports that rest on a state of the purchase.
+fn report_on(scene: &mut Scene, known_sequence: i64, reports: &[Report]) -> Result<(), Halt> {
+    let reports = reports.to_vec();
+    let report = ReportPayment { purchase_id: payment(), known_sequence, reports };
+    scene.tell(&Command::ReportPayment(report))
+}
+
+/// Reports that rest on the present state of the purchase.
+fn report(scene: &mut Scene, reports: &[Report]) -> Result<(), Halt> {
+    let known_sequence = sequence(scene);
+    report_on(scene, known_sequence, reports)
+}
+
 /// Pending and available.
 fn money(scene: &Scene, name: &str) -> (i64, i64) {
     let Buckets { pending, available, .. } = *scene.participant(name).buckets();
@@ -92,10 +113,10 @@ fn a_purchase_with_earlier_refunds_and_disputes_is_what_it_is_when_they_come_one
         cancelled("re_2"),
     ];
     let mut together = scene();
-    together.tell(&Command::ReportPayment(reports.to_vec())).unwrap();
+    report(&mut together, &reports).unwrap();
     let mut one_by_one = scene();
-    for report in &reports {
-        one_by_one.tell(&Command::ReportPayment(vec![report.clone()])).unwrap();
+    for one in &reports {
+        report(&mut one_by_one, std::slice::from_ref(one)).unwrap();
     }
     for name in ["ana", "bea"] {
         assert_eq!(money(&together, name), money(&one_by_one, name), "{name}");
@@ -110,8 +131,7 @@ fn a_purchase_with_earlier_refunds_and_disputes_is_what_it_is_when_they_come_one
 #[test]
 fn a_purchase_that_was_refunded_wholly_before_it_is_recorded_earns_nothing() {
     let mut scene = scene();
-    let reports = vec![recorded(400_000), refunded("re_1", 400_000)];
-    scene.tell(&Command::ReportPayment(reports)).unwrap();
+    report(&mut scene, &[recorded(400_000), refunded("re_1", 400_000)]).unwrap();
     assert_eq!((money(&scene, "bea"), money(&scene, "ana")), ((0, 0), (0, 0)));
     assert_eq!(scene.status("cem"), Some(ReferralStatus::Pending));
 }
@@ -119,12 +139,12 @@ fn a_purchase_that_was_refunded_wholly_before_it_is_recorded_earns_nothing() {
 #[test]
 fn what_is_recorded_already_changes_nothing_and_the_rest_is_recorded() {
     let mut scene = scene();
-    scene.tell(&Command::ReportPayment(vec![recorded(400_000)])).unwrap();
-    let reports = vec![recorded(400_000), refunded("re_1", 100_000)];
-    scene.tell(&Command::ReportPayment(reports.clone())).unwrap();
+    report(&mut scene, &[recorded(400_000)]).unwrap();
+    let reports = [recorded(400_000), refunded("re_1", 100_000)];
+    report(&mut scene, &reports).unwrap();
     assert_eq!(money(&scene, "bea"), (0, 15_000));
     let events = scene.memory.log().len();
-    scene.tell(&Command::ReportPayment(reports)).unwrap();
+    report(&mut scene, &reports).unwrap();
     assert_eq!(scene.memory.log().len(), events);
 }
 
@@ -132,8 +152,29 @@ fn what_is_recorded_already_changes_nothing_and_the_rest_is_recorded() {
 fn nothing_is_recorded_if_one_report_is_refused() {
     let mut scene = scene();
     let events = scene.memory.log().len();
-    let reports = vec![recorded(400_000), cancelled("re_9")];
     let unknown = Refusal::RefundNotFound(payment(), RefundId::parse("re_9").unwrap());
-    assert_eq!(scene.tell(&Command::ReportPayment(reports)), Err(unknown.into()));
+    let refused = report(&mut scene, &[recorded(400_000), cancelled("re_9")]);
+    assert_eq!(refused, Err(unknown.into()));
     assert_eq!(scene.memory.log().len(), events);
+}
+
+#[test]
+fn what_rests_on_another_state_of_the_purchase_is_refused_and_changes_nothing() {
+    let mut scene = scene();
+    report(&mut scene, &[recorded(400_000)]).unwrap();
+    let known = sequence(&scene);
+    // The same refund, learned of in two ways at the same moment: by a running total, and by its own id.
+    report_on(&mut scene, known, &[refunded("charge:ch_1:1", 100_000)]).unwrap();
+    let moved: Result<(), Halt> = Err(Refusal::PurchaseMoved(payment()).into());
+    let (events, before) = (scene.memory.log().len(), money(&scene, "bea"));
+    assert_eq!(before, (0, 15_000));
+    assert_eq!(report_on(&mut scene, known, &[refunded("re_1", 100_000)]), moved);
+    // Neither is what was found due when there was no purchase, or what nobody can have read yet.
+    assert_eq!(report_on(&mut scene, 0, &[recorded(400_000)]), moved);
+    let ahead = sequence(&scene) + 1;
+    assert_eq!(report_on(&mut scene, ahead, &[refunded("re_1", 100_000)]), moved);
+    assert_eq!((scene.memory.log().len(), money(&scene, "bea")), (events, before));
+    // Planned anew, one takes the place of the other.
+    report(&mut scene, &[cancelled("charge:ch_1:1"), refunded("re_1", 100_000)]).unwrap();
+    assert_eq!(money(&scene, "bea"), (0, 15_000));
 }

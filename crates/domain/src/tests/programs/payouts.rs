@@ -137,6 +137,7 @@ impl Scene {
             program_ids: None,
             expire_time_us: None,
             creator_user_id: Some(user(creator)),
+            maker: None,
         };
         self.memory.given::<ApiKey>(&key_id, created.into());
         let confirm = ConfirmPayout {
@@ -150,9 +151,19 @@ impl Scene {
     }
 
     fn fail(&mut self, id: &str, name: Option<&str>) -> Result<(), Halt> {
+        self.fail_as(id, name, None)
+    }
+
+    fn fail_as(
+        &mut self,
+        id: &str,
+        name: Option<&str>,
+        provider_reference: Option<ProviderReference>,
+    ) -> Result<(), Halt> {
         let (payout, user_id) = (payout(id), name.map(user));
         let reason_code = Some("account_closed".into());
-        self.tell(&Command::FailPayout(FailPayout { payout, user_id, reason_code }))
+        let fail = FailPayout { payout, user_id, reason_code, provider_reference };
+        self.tell(&Command::FailPayout(fail))
     }
 
     fn send_back(&mut self, id: &str, name: &str) -> Result<(), Halt> {
@@ -384,6 +395,24 @@ fn a_refund_after_the_payout_makes_a_debt_which_the_next_payout_offsets() {
 }
 
 #[test]
+fn a_line_of_ones_own_waits_also_if_it_is_confirmed_with_the_whole_payout() {
+    let mut scene = Scene::with_balances();
+    scene.create("may", 1).unwrap();
+    scene.collect("may", "ana", 5_000);
+    scene.end_collection("may", 5_000);
+    scene.confirm_by("ana", "may", None, None).unwrap();
+    assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Reserved);
+    assert_eq!(scene.payout_state("may"), PayoutState::Open);
+    // Whoever has nothing in it may.
+    let mut scene = Scene::with_balances();
+    scene.create("may", 1).unwrap();
+    scene.collect("may", "ana", 5_000);
+    scene.end_collection("may", 5_000);
+    scene.confirm_by("olga", "may", None, None).unwrap();
+    assert_eq!(scene.payout_state("may"), PayoutState::Confirming);
+}
+
+#[test]
 fn a_line_of_ones_own_waits_also_if_it_is_confirmed_with_a_key_of_ones_own() {
     let mut scene = Scene::with_payout("may");
     scene.confirm_with_key_of("ana", "may", "ana").unwrap();
@@ -393,6 +422,43 @@ fn a_line_of_ones_own_waits_also_if_it_is_confirmed_with_a_key_of_ones_own() {
     let mut scene = Scene::with_payout("may");
     scene.confirm_with_key_of("otto", "may", "ana").unwrap();
     assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Paid);
+}
+
+#[test]
+fn lines_that_are_confirmed_one_by_one_count_together_towards_the_limit() {
+    let mut scene = Scene::with_balances();
+    for (name, amount) in [("cy", 2_001), ("otto", 2_000)] {
+        scene.change_by(name, amount);
+        scene.set_method(name);
+    }
+    scene.create("may", 1).unwrap();
+    for (name, amount) in [("ana", 5_000), ("bob", 10_000), ("cy", 2_001), ("otto", 2_000)] {
+        assert_eq!(scene.collect("may", name, amount), PayoutLineState::Reserved);
+    }
+    scene.end_collection("may", 19_001);
+    let waived = |scene: &Scene| scene.memory.state::<Payout>(&payout("may")).waived_minor();
+    scene.confirm_by("olga", "may", Some("ana"), None).unwrap();
+    assert!(is_repetition(&scene.confirm_by("olga", "may", Some("ana"), None)));
+    assert_eq!((scene.line_state("may", "ana"), waived(&scene)), (PayoutLineState::Paid, 5_000));
+    // Each is below the limit and both are above it, whoever confirms.
+    for by in ["olga", "oscar"] {
+        let asked = scene.confirm_by(by, "may", Some("cy"), None);
+        assert!(asked.is_ok() || is_repetition(&asked), "{asked:?}");
+        assert_eq!(scene.line_state("may", "cy"), PayoutLineState::Reserved);
+    }
+    // What comes back was confirmed all the same.
+    scene.send_back("may", "ana").unwrap();
+    scene.approve_by("oscar", approval("may", Some("cy"), 1)).unwrap();
+    assert_eq!((scene.line_state("may", "cy"), waived(&scene)), (PayoutLineState::Paid, 5_000));
+    // What somebody else approved does not count, and the limit is not above itself.
+    scene.confirm_by("olga", "may", Some("otto"), None).unwrap();
+    assert_eq!((scene.line_state("may", "otto"), waived(&scene)), (PayoutLineState::Paid, 7_000));
+    // Each payout has a limit of its own.
+    scene.create("june", 1).unwrap();
+    assert_eq!(scene.collect("june", "ana", 5_000), PayoutLineState::Reserved);
+    scene.end_collection("june", 5_000);
+    scene.confirm_by("olga", "june", Some("ana"), None).unwrap();
+    assert_eq!(scene.line_state("june", "ana"), PayoutLineState::Paid);
 }
 
 #[test]
@@ -509,6 +575,58 @@ fn a_line_takes_the_oldest_lots_and_what_fails_goes_back_to_its_own() {
     assert_eq!((scene.lots("bea"), scene.payout_money("bea")), (vec![], (2_000, 16_000, 0)));
     scene.fail("may", Some("bea")).unwrap();
     assert_eq!((scene.lots("bea"), scene.payout_money("bea")), (before, (18_000, 0, 0)));
+}
+
+#[test]
+fn a_lot_that_is_over_is_not_paid_also_if_nothing_has_let_it_expire() {
+    let mut scene = with_lots();
+    scene.create("may", 1).unwrap();
+    scene.at("2026-05-01T00:00:00Z");
+    let mark = scene.memory.log().len();
+    assert_eq!(scene.collect("may", "bea", 18_000), PayoutLineState::Reserved);
+    let events: Vec<_> = scene.memory.participant_events_since(mark).collect();
+    assert!(matches!(events[0].1, ParticipantEvent::BalanceExpired(_)), "{events:?}");
+    assert_eq!(scene.payout_money("bea"), (0, 8_000, 0));
+    assert_eq!(scene.participant("bea").buckets().expired, 10_000);
+    scene.end_collection("may", 8_000);
+    // What is left must be enough, too.
+    scene.fail("may", Some("bea")).unwrap();
+    scene.create("june", 5_000).unwrap();
+    scene.at("2026-06-01T00:00:00Z");
+    assert_eq!(scene.collect("june", "bea", 8_000), PayoutLineState::Skipped);
+    assert_eq!(scene.payout_money("bea"), (3_000, 0, 0));
+    assert_eq!(scene.participant("bea").buckets().expired, 15_000);
+}
+
+#[test]
+fn what_has_failed_keeps_the_reference_of_the_transfer_whole_or_by_line() {
+    let mut scene = Scene::with_payout("may");
+    let po = |text: &str| Some(reference(text));
+    scene.fail_as("may", Some("ana"), po("po_1")).unwrap();
+    assert!(is_repetition(&scene.fail_as("may", Some("ana"), po("po_1"))));
+    let line_id = line("may", "ana");
+    let state = PayoutLineState::Failed;
+    let decided = refused(Refusal::PayoutLineDecided { line_id, state });
+    assert_eq!(scene.fail_as("may", Some("ana"), po("po_2")), decided);
+    scene.fail_as("may", None, po("batch-7")).unwrap();
+    assert!(is_repetition(&scene.fail_as("may", None, po("batch-7"))));
+    let (payout, state) = (payout("may"), PayoutState::Failing);
+    assert_eq!(scene.fail("may", None), refused(Refusal::PayoutDecided { payout, state }));
+    let mark = scene.memory.log().len();
+    for name in ["ana", "bob"] {
+        scene.tell(&Command::SettlePayoutLine(line("may", name))).unwrap();
+    }
+    let failed: Vec<_> = scene.memory.log()[mark..]
+        .iter()
+        .filter_map(|logged| match &logged.event {
+            crate::AnyEvent::PayoutLine(PayoutLineEvent::PayoutLineFailed(failed)) => {
+                Some((failed.amount_minor, failed.provider_reference.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    assert_eq!(failed, [(10_000, po("batch-7"))]);
+    assert!(is_repetition(&scene.fail_as("may", Some("bob"), po("batch-7"))));
 }
 
 #[test]

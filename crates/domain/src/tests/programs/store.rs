@@ -1,5 +1,6 @@
 //! The store of a program, with numbers.
 
+use super::expiry::{expiring, lot, scene_of};
 use super::{multi_level_commission, tiered_points};
 use crate::decide::{AdjustBalance, Command, PublishItem, Redeem};
 use crate::tests::scene::{PROGRAM, Scene, member, program, refused, user};
@@ -248,7 +249,6 @@ fn inactive_flagged_erased_and_unknown_people_redeem_nothing() {
     scene.erase("ana", true).unwrap();
     let gone = || refused(Refusal::UserNotFound(user("ana")));
     assert_eq!(scene.redeem("ana", "four", "mug"), gone());
-    assert_eq!(scene.call_off("three"), gone());
     scene.fulfil("three").unwrap();
 
     scene.sign_up("zoe");
@@ -291,4 +291,54 @@ fn an_item_costs_the_programs_unit_and_keeps_its_versions() {
     assert_eq!((made.item_version, made.cost_minor, &*made.unit), (2, 2_000, "INR"));
     let fewer = scene.publish_item("mug", "INR", ItemTerms { stock: Some(0), ..mug() });
     assert_eq!(fewer, refused(Refusal::StockBelowTaken { id: item("mug"), taken: 1 }));
+}
+
+#[test]
+fn what_somebody_who_was_erased_redeemed_can_be_cancelled_and_is_forfeited() {
+    let mut scene = with_earnings();
+    let last = ItemTerms { stock: Some(1), ..mug() };
+    scene.publish_item("mug", "INR", last).unwrap();
+    scene.redeem("ana", "one", "mug").unwrap();
+    scene.erase("ana", true).unwrap();
+    let mark = scene.memory.log().len();
+    scene.call_off("one").unwrap();
+    let entries: Vec<_> = scene
+        .memory
+        .participant_events_since(mark)
+        .map(|(_, event)| match event {
+            ParticipantEvent::SpendingReturned(of) => (of.posting.kind, of.posting.amount),
+            ParticipantEvent::BalanceForfeited(of) => (of.posting.kind, of.posting.amount),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(entries, [(EntryKind::Redemption, 2_000), (EntryKind::Expiry, -2_000)]);
+    let ana = scene.participant("ana");
+    assert_eq!((ana.buckets().available, ana.buckets().spent), (0, 0));
+    assert!(ana.buckets().reconcile());
+    assert_eq!(ana.redeemed(&item("mug").item_id), 0);
+    assert!(is_repetition(&scene.call_off("one")));
+    // The piece is there for somebody else.
+    assert_eq!(scene.taken("mug"), 0);
+    scene.give("bob", "gift", 2_000);
+    scene.redeem("bob", "two", "mug").unwrap();
+}
+
+#[test]
+fn nobody_pays_with_a_lot_that_is_over_also_if_nothing_has_let_it_expire() {
+    let mut scene = scene_of(expiring());
+    scene.publish_item("mug", "INR", mug()).unwrap();
+    scene.order("one", "cem", 30_000, "INR");
+    scene.at("2026-02-10T00:00:00Z");
+    scene.order("two", "cem", 50_000, "INR");
+    assert_eq!(scene.lots("bea"), [lot("2026-05-01", 1_500), lot("2026-06-01", 2_500)]);
+    scene.at("2026-05-01T00:00:00Z");
+    scene.redeem("bea", "a", "mug").unwrap();
+    let bea = scene.participant("bea");
+    assert_eq!((bea.buckets().available, bea.buckets().expired), (500, 1_500));
+    assert_eq!(scene.lots("bea"), [lot("2026-06-01", 500)]);
+    // What is refused lets nothing expire.
+    scene.at("2026-06-01T00:00:00Z");
+    let mark = scene.memory.log().len();
+    assert_eq!(scene.redeem("bea", "b", "mug"), poor("bea", 0));
+    assert_eq!(scene.memory.log().len(), mark);
 }
