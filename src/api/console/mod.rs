@@ -92,3 +92,32 @@ pub(in crate::api) fn routes(console: Console) -> Router {
         .route("/assets/{name}", get(assets::show))
         .with_state(console)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
+mod tests {
+    use std::path::{Path, PathBuf};
+
+    /// The source files below a folder.
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] }).collect()
+    }
+
+    #[test]
+    fn pages_read_and_write_by_calls_alone() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/api/console");
+        let sources = sources(&folder);
+        assert!(sources.len() > 30, "{sources:?}");
+        for path in sources {
+            let source = std::fs::read_to_string(&path).unwrap();
+            // Not of this test.
+            let source = source.split("#[cfg(test)]").next().unwrap();
+            for way in
+                [".reads", ".engine", ".database", ".boards", "sqlx", "crate::store", "crate::read"]
+            {
+                assert!(!source.contains(way), "{} goes past the calls by {way}", path.display());
+            }
+        }
+    }
+}
