@@ -137,6 +137,7 @@ pub mod faults {
             R::CurrencyMismatch => "The purchase was paid in another currency.",
             R::TooManyRefunds => "This purchase has as many refunds as there can be.",
             R::ItemNotFound | R::ItemNotAvailable => "This item cannot be had any more.",
+            R::ItemCostChanged => "This item costs something else by now. Look at it again.",
             R::OutOfStock => "Somebody was faster: this item is sold out.",
             R::ItemLimitReached => "You have as many of this item as one person can have.",
             R::TierTooLow => "This item needs a higher tier.",
@@ -273,6 +274,7 @@ pub mod faults {
             | R::PayoutOfCredits
             | R::PayoutDecided
             | R::PayoutLineDecided
+            | R::OwnPayoutLine
             | R::PayoutAwaitsApproval
             | R::PayoutPending
             | R::Internal => return None,

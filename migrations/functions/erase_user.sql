@@ -55,14 +55,41 @@ begin
     delete from fraud_notes where referrer_user_id = erased_user_id;
     delete from fraud_notes where other_user_id = erased_user_id;
     delete from notes where user_id = erased_user_id;
-    -- An event of the user's payment may not have been named after them yet.
-    delete from stripe_events as event using stripe_payments as payment
-    where payment.user_id = erased_user_id and event.payment_id = payment.payment_id;
-    delete from stripe_payments where user_id = erased_user_id;
-    delete from stripe_events where user_id = erased_user_id;
-    -- Whoever else the payment is of: it names the user.
-    delete from stripe_payments where named_user_ids @> array[erased_user_id];
-    delete from stripe_events where named_user_ids @> array[erased_user_id];
+    -- Payments and their events stay without the name and without bodies: what was paid, went back and is disputed is
+    -- nothing personal, and decides what an event means that is told late or again. Somebody else's payment can name
+    -- the user, too, and an event of the user's payment can name nobody.
+    update stripe_events set
+        body = null,
+        user_id = nullif(user_id, erased_user_id),
+        named_user_ids = array_remove(named_user_ids, erased_user_id)
+    where event_id in (
+        select event_id from stripe_events where user_id = erased_user_id
+        union select event_id from stripe_events where named_user_ids @> array[erased_user_id]
+        union select event.event_id from stripe_payments as payment
+            join stripe_events as event on event.payment_id = payment.payment_id
+            where payment.user_id = erased_user_id
+        union select event.event_id from stripe_payments as payment
+            join stripe_events as event on event.payment_id = payment.payment_id
+            where payment.named_user_ids @> array[erased_user_id]
+    );
+    update stripe_payments set
+        state = {forget_buyer}(state, erased_user_id),
+        version = version + 1,
+        user_id = nullif(user_id, erased_user_id),
+        named_user_ids = array_remove(named_user_ids, erased_user_id),
+        parked = (
+            select jsonb_agg(reason) from jsonb_array_elements(parked) as reason
+            where not jsonb_path_exists(
+                reason,
+                '$.** ? (@.buyer_user_id == $name || @.others[*] == $name || @.recorded_user_id == $name
+                    || @.desired_user_id == $name || @.user_id == $name)',
+                jsonb_build_object('name', erased_user_id)
+            )
+        )
+    where payment_id in (
+        select payment_id from stripe_payments where user_id = erased_user_id
+        union select payment_id from stripe_payments where named_user_ids @> array[erased_user_id]
+    );
     delete from payout_methods where user_id = erased_user_id;
 end;
 $$;

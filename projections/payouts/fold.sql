@@ -19,10 +19,10 @@ using (
         count(*) filter (where event_type = 'PayoutLinePaid') as paid,
         count(*) filter (where event_type = 'PayoutLineFailed') as failed,
         count(*) filter (where event_type = 'PayoutLineReturned') as returned,
-        coalesce(sum(step.amount) filter (where event_type = 'PayoutLineReserved'), 0)::bigint as made_minor,
-        coalesce(sum(step.amount) filter (where event_type = 'PayoutLinePaid'), 0)::bigint as paid_minor,
-        coalesce(sum(step.amount) filter (where event_type = 'PayoutLineFailed'), 0)::bigint as failed_minor,
-        coalesce(sum(step.amount) filter (where event_type = 'PayoutLineReturned'), 0)::bigint as returned_minor
+        coalesce(sum(step.amount) filter (where event_type = 'PayoutLineReserved'), 0) as made_minor,
+        coalesce(sum(step.amount) filter (where event_type = 'PayoutLinePaid'), 0) as paid_minor,
+        coalesce(sum(step.amount) filter (where event_type = 'PayoutLineFailed'), 0) as failed_minor,
+        coalesce(sum(step.amount) filter (where event_type = 'PayoutLineReturned'), 0) as returned_minor
     from events
     cross join lateral (
         -- The first two parts of the id of a line are that of the payout.

@@ -18,16 +18,16 @@ create table {table} (
     -- Of the whole payout, if it was confirmed or has failed as a whole.
     provider_reference text,
     reason_code        text,
-    -- The number of lines in each state, and what they come to, in minor units.
+    -- The number of lines in each state, and what they come to, in minor units: that of many can be more than a bigint.
     skipped_count      bigint      not null,
     reserved_count     bigint      not null,
-    reserved_minor     bigint      not null,
+    reserved_minor     numeric     not null,
     paid_count         bigint      not null,
-    paid_minor         bigint      not null,
+    paid_minor         numeric     not null,
     failed_count       bigint      not null,
-    failed_minor       bigint      not null,
+    failed_minor       numeric     not null,
     returned_count     bigint      not null,
-    returned_minor     bigint      not null
+    returned_minor     numeric     not null
 ) with (fillfactor = 70);
 
 -- For lists in their order: all, and of a program.

@@ -88,12 +88,14 @@ pub fn code_of(reason: ErrorReason) -> Code {
         | ErrorReason::PayoutOfCredits
         | ErrorReason::PayoutDecided
         | ErrorReason::PayoutLineDecided
+        | ErrorReason::OwnPayoutLine
         | ErrorReason::PayoutAwaitsApproval
         | ErrorReason::PayoutPending
         | ErrorReason::TooManyRefunds
         | ErrorReason::TooManyDisputes
         | ErrorReason::UserRoleUnchanged
         | ErrorReason::ItemNotAvailable
+        | ErrorReason::ItemCostChanged
         | ErrorReason::OutOfStock
         | ErrorReason::ItemLimitReached
         | ErrorReason::TierTooLow

@@ -200,6 +200,10 @@ impl From<Refusal> for ApiError {
                     [program, payout, ("user_id", user_id as &dyn Display), ("state", &state)];
                 status(R::PayoutLineDecided, &facts)
             }
+            Refusal::OwnPayoutLine(PayoutLineId { payout, user_id }) => {
+                let [program, payout] = payout_facts(payout);
+                status(R::OwnPayoutLine, &[program, payout, ("user_id", user_id as &dyn Display)])
+            }
             Refusal::PayoutAwaitsApproval(id) => {
                 status(R::PayoutAwaitsApproval, &[("approval_id", id)])
             }
@@ -217,6 +221,9 @@ impl From<Refusal> for ApiError {
             Refusal::SelfApproval(id) => status(R::SelfApproval, &[("approval_id", id)]),
             Refusal::ItemNotFound(id) => of_item(R::ItemNotFound, id, &[]),
             Refusal::ItemNotAvailable(id) => of_item(R::ItemNotAvailable, id, &[]),
+            Refusal::ItemCostChanged { id, cost_minor, unit } => {
+                of_item(R::ItemCostChanged, id, &[("cost_minor", cost_minor), ("unit", unit)])
+            }
             Refusal::OutOfStock { id, stock } => of_item(R::OutOfStock, id, &[("stock", stock)]),
             Refusal::ItemLimitReached { id, limit } => {
                 of_item(R::ItemLimitReached, id, &[("per_person_limit", limit)])

@@ -446,17 +446,23 @@ impl Fields {
 
     /// A note of an operator or a caller, which may be missing.
     pub fn note(&mut self, field: &str, text: &str) -> Option<Personal> {
-        let note = text.trim();
+        self.line(field, text, MAX_NOTE_CHARS).map(|note| Personal(note.into()))
+    }
+
+    /// A line that people read, without the white space around it, which may be missing.
+    pub fn line<'a>(&mut self, field: &str, text: &'a str, max_chars: usize) -> Option<&'a str> {
+        let line = text.trim();
         if text.contains('\0') {
             self.fault(field, ErrorReason::NulCharacter, "must not contain NUL");
-        } else if note.chars().any(char::is_control) {
-            let message = "must not contain control characters, such as line breaks";
-            self.fault(field, ErrorReason::InvalidNote, message);
-        } else if note.chars().count() > MAX_NOTE_CHARS {
-            let message = format!("must be at most {MAX_NOTE_CHARS} characters long");
+        } else if line.is_empty() {
+            return None;
+        } else if let Some(unseen) = unseen(line) {
+            self.fault(field, ErrorReason::InvalidNote, unseen.to_string());
+        } else if line.chars().count() > max_chars {
+            let message = format!("must be at most {max_chars} characters long");
             self.fault(field, ErrorReason::FieldTooLong, message);
         }
-        (!note.is_empty()).then(|| Personal(note.into()))
+        Some(line)
     }
 
     /// A moment, not in the future, which may be missing.

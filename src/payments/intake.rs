@@ -110,19 +110,21 @@ impl Payments {
         Ok(in_time(kept).await?)
     }
 
-    /// An operator says who bought, and which issues need no more attention. Returns `false` if nothing was told about
-    /// the payment.
+    /// An operator says who bought, if that is known, and which issues need no more attention. Returns `false` if nothing
+    /// was told about the payment.
     ///
     /// # Errors
     /// [`PaymentError`] if that cannot be written.
     pub async fn attach(
         &self,
         payment_id: &str,
-        buyer: &UserId,
+        buyer: Option<&UserId>,
         issue_ids: &[String],
     ) -> Result<bool, PaymentError> {
         let change = |payment: &mut Payment| {
-            payment.attach(buyer.as_str());
+            if let Some(buyer) = buyer {
+                payment.attach(buyer.as_str());
+            }
             for issue_id in issue_ids {
                 payment.acknowledge(issue_id);
             }
@@ -155,6 +157,7 @@ impl Payments {
             let mut payment = read(kept, payment_id)?;
             change(&mut payment);
             save(&mut transaction, &payment).await?;
+            forget_bodies(&mut transaction, &payment).await?;
             transaction.commit().await?;
             Ok(true)
         };
@@ -241,5 +244,17 @@ async fn apply(
     if is_new || is_changed || !erased.is_empty() {
         save(transaction, &payment).await?;
     }
-    store::assign_events(transaction, &event_ids, payment_id).await
+    store::assign_events(&mut *transaction, &event_ids, payment_id).await?;
+    forget_bodies(transaction, &payment).await
+}
+
+/// Of a payment that has named somebody who was erased, no body is kept: also one that names nobody can be about them.
+async fn forget_bodies(
+    transaction: &mut PgConnection,
+    payment: &Payment,
+) -> Result<(), StoreError> {
+    if payment.has_forgotten() {
+        store::forget_bodies(transaction, payment.intent_id()).await?;
+    }
+    Ok(())
 }

@@ -7,7 +7,7 @@ use super::settle::RULES;
 use crate::store::stripe::ParkedPayment;
 use domain::currency::amount_text;
 use stripe::event::Amount;
-use stripe::payment::{AmountFault, DisputeState, Money, Outcome, Parked, Payment};
+use stripe::payment::{AmountFault, DisputeState, Money, Outcome, Parked, Payment, issue_id};
 
 /// Why something of a payment waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +30,15 @@ pub enum Reason {
         /// Why, in words.
         refusal: String,
     },
+}
+
+impl Reason {
+    /// What names it, so that an operator can acknowledge it. What is still due is recorded all the same, as soon as it
+    /// can be.
+    #[must_use]
+    pub fn issue_id(&self) -> String {
+        issue_id(self)
+    }
 }
 
 /// Reasons as they are kept; `None` if there are none.

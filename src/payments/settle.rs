@@ -92,7 +92,9 @@ impl Payments {
                 }
                 Submitted::Refused(refused) => refused,
             };
-            let parked: Vec<Reason> = waiting.into_iter().chain(refused).collect();
+            let waiting = waiting.into_iter().chain(refused);
+            let parked: Vec<Reason> =
+                waiting.filter(|reason| !payment.is_acknowledged(&reason.issue_id())).collect();
             let buyer = buyer_of(recorded.as_ref(), &named);
             let standing = Standing {
                 version,

@@ -74,7 +74,7 @@ impl PayoutAudit {
                         collected.skipped_count += 1;
                     } else {
                         collected.line_count += 1;
-                        collected.total_minor += amount;
+                        collected.total_minor = collected.total_minor.saturating_add(amount);
                     }
                 } else {
                     return Some("a line of a payout that does not collect".into());

@@ -25,7 +25,7 @@ pub struct ListedPayout {
     pub provider_reference: Option<String>,
     pub reason_code: Option<String>,
     pub skipped_count: i64,
-    /// Number and amount of the lines that are reserved, paid, failed and returned.
+    /// Number and amount of the lines that are reserved, paid, failed and returned; an amount beyond `i64` is its maximum.
     pub reserved: (i64, i64),
     pub paid: (i64, i64),
     pub failed: (i64, i64),
@@ -212,10 +212,10 @@ fn read_payout(row: &PgRow) -> Result<Option<ListedPayout>, StoreError> {
         provider_reference: row.try_get("provider_reference")?,
         reason_code: row.try_get("reason_code")?,
         skipped_count: row.try_get("skipped_count")?,
-        reserved: lines("reserved_count", "reserved_minor")?,
-        paid: lines("paid_count", "paid_minor")?,
-        failed: lines("failed_count", "failed_minor")?,
-        returned: lines("returned_count", "returned_minor")?,
+        reserved: lines("reserved_count", "reserved")?,
+        paid: lines("paid_count", "paid")?,
+        failed: lines("failed_count", "failed")?,
+        returned: lines("returned_count", "returned")?,
     }))
 }
 

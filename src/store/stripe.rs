@@ -251,6 +251,21 @@ pub async fn assign_events(
     Ok(())
 }
 
+/// Forgets the bodies of all events of a payment.
+///
+/// # Errors
+/// [`StoreError`] if that cannot be written.
+pub async fn forget_bodies(
+    executor: impl PgExecutor<'_>,
+    payment_id: &str,
+) -> Result<(), StoreError> {
+    sqlx::query("update stripe_events set body = null where payment_id = $1 and body is not null")
+        .bind(payment_id)
+        .execute(executor)
+        .await?;
+    Ok(())
+}
+
 /// How a payment stands, after everything that is due was recorded.
 #[derive(Clone, Debug, Default)]
 pub struct Standing<'a> {

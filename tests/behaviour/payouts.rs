@@ -397,6 +397,8 @@ async fn how_somebody_is_paid_is_beside_the_log_and_erased_with_them() {
     client.accounts().erase_user(client.request(erase())).await.unwrap();
     assert_eq!(database.count(rows).await, 0);
     set_method(&client, "ben", "").await.unwrap();
+    let reversed = set_method(&client, "ben", "DE89\u{202E}3704").await;
+    refused(reversed, Code::InvalidArgument, "INVALID_FIELD");
     assert_eq!(database.count("select count(*) from payout_methods").await, 0);
     refused(set_method(&client, "ana", "x").await, Code::NotFound, "USER_NOT_FOUND");
     server.stop().await;

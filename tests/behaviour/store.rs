@@ -236,6 +236,14 @@ async fn each_reason_for_which_nothing_is_redeemed_has_its_name_and_its_facts() 
     assert_eq!(fact(&status, "stock"), "2");
     let fewer = publish(&client, PublishItemRequest { stock: Some(1), ..one.clone() }).await;
     assert_eq!(fact(&refused(fewer, precondition, "STOCK_BELOW_TAKEN"), "taken_count"), "2");
+    let shown = |minor_units| RedeemRequest {
+        expected_cost: Some(Money { currency_code: "POINTS".into(), minor_units }),
+        ..wish("cyd", "mug-9", "mug")
+    };
+    let status = refused(redeem_as(&client, shown(1)).await, precondition, "ITEM_COST_CHANGED");
+    let cost: i64 = fact(&status, "cost_minor").parse().unwrap();
+    assert_eq!(fact(&status, "unit"), "POINTS");
+    assert!(cost > 1);
     let hidden = PublishItemRequest { unavailable: true, ..one };
     assert!(!publish(&client, hidden).await.unwrap().available);
     refused(redeem(&client, "cyd", "pen-3", "pen").await, precondition, "ITEM_NOT_AVAILABLE");

@@ -383,13 +383,13 @@ const EXPECTED: [(&str, &str); 13] = [
         cross join lateral (
             select count(*) filter (where event_type = 'PayoutLineSkipped'),
                 count(*) filter (where event_type = 'PayoutLineReserved'),
-                coalesce(sum(amount) filter (where event_type = 'PayoutLineReserved'), 0)::bigint,
+                coalesce(sum(amount) filter (where event_type = 'PayoutLineReserved'), 0),
                 count(*) filter (where event_type = 'PayoutLinePaid'),
-                coalesce(sum(amount) filter (where event_type = 'PayoutLinePaid'), 0)::bigint,
+                coalesce(sum(amount) filter (where event_type = 'PayoutLinePaid'), 0),
                 count(*) filter (where event_type = 'PayoutLineFailed'),
-                coalesce(sum(amount) filter (where event_type = 'PayoutLineFailed'), 0)::bigint,
+                coalesce(sum(amount) filter (where event_type = 'PayoutLineFailed'), 0),
                 count(*) filter (where event_type = 'PayoutLineReturned'),
-                coalesce(sum(amount) filter (where event_type = 'PayoutLineReturned'), 0)::bigint
+                coalesce(sum(amount) filter (where event_type = 'PayoutLineReturned'), 0)
             from (
                 select distinct on (user_id) event_type, (payload ->> 'amount_minor')::bigint as amount
                 from payout_line where payout = created.aggregate_id

@@ -182,6 +182,11 @@ pub enum Refusal {
     PayoutDecided { payout: PayoutKey, state: PayoutState },
     #[error("the line of payout '{line_id}' is {} already", .state.as_str())]
     PayoutLineDecided { line_id: PayoutLineId, state: PayoutLineState },
+    #[error(
+        "payout '{}' has a line of the caller's own: another operator has to say that it failed or came back",
+        .0.payout
+    )]
+    OwnPayoutLine(PayoutLineId),
     #[error("the same was asked for with another provider_reference, and waits as approval '{0}'")]
     PayoutAwaitsApproval(ApprovalId),
     #[error(
@@ -192,9 +197,11 @@ pub enum Refusal {
     ItemNotFound(StoreItemId),
     #[error("item '{}' cannot be redeemed at present", .0.item_id)]
     ItemNotAvailable(StoreItemId),
+    #[error("item '{}' costs {cost_minor} minor units of {unit} by now", .id.item_id)]
+    ItemCostChanged { id: StoreItemId, cost_minor: i64, unit: String },
     #[error("all {stock} pieces of item '{}' are redeemed", .id.item_id)]
     OutOfStock { id: StoreItemId, stock: u32 },
-    #[error("each participant can redeem item '{}' {limit} times", .id.item_id)]
+    #[error("each participant can redeem at most {limit} of item '{}'", .id.item_id)]
     ItemLimitReached { id: StoreItemId, limit: u32 },
     #[error("item '{}' is for participants from tier '{from_tier}' on; this one is in '{tier}'", .id.item_id)]
     TierTooLow { id: StoreItemId, from_tier: String, tier: String },

@@ -9,7 +9,7 @@ use crate::api::Context;
 use crate::api::errors::{ApiError, internal};
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
-use crate::api::pb::{self, ErrorReason};
+use crate::api::pb;
 use crate::api::permissions::{Callers, Rule, Subject, row};
 use crate::api::writes::{carry_out, command_fields};
 use domain::decide::{Command, ConfirmPayout, CreatePayout, FailPayout, ReturnPayoutLine};
@@ -116,7 +116,8 @@ impl Handlers {
         let reason_code = reason_code(&mut fields, &request.reason_code);
         let provider_reference = reference(&mut fields, &request.provider_reference);
         let payout = fields.finish(payout)?;
-        let fail = FailPayout { payout, user_id, reason_code, provider_reference };
+        let by = call.principal.staff();
+        let fail = FailPayout { payout, user_id, reason_code, provider_reference, by };
         let command = Command::FailPayout(fail);
         let consistency_token = carry_out(&self.0, &call, command).await?.consistency_token;
         Ok(pb::FailPayoutResponse { consistency_token })
@@ -134,7 +135,8 @@ impl Handlers {
         let provider_reference = reference(&mut fields, &request.provider_reference);
         let (payout, user_id) = fields.finish(payout.zip(user_id))?;
         let line_id = PayoutLineId { payout, user_id };
-        let back = ReturnPayoutLine { line_id, reason_code, provider_reference };
+        let by = call.principal.staff();
+        let back = ReturnPayoutLine { line_id, reason_code, provider_reference, by };
         let written = carry_out(&self.0, &call, Command::ReturnPayoutLine(back)).await?;
         let consistency_token = written.consistency_token;
         Ok(pb::ReturnPayoutLineResponse { consistency_token })
@@ -159,19 +161,7 @@ fn reason_code(fields: &mut Fields, text: &str) -> Option<String> {
 
 /// How a user is paid; `None` if nobody is to know any more.
 fn method(fields: &mut Fields, request: &pb::SetPayoutMethodRequest) -> Option<PayoutMethod> {
-    let reference = request.reference.trim();
-    if request.reference.contains('\0') {
-        fields.fault("reference", ErrorReason::NulCharacter, "must not contain NUL");
-    } else if reference.chars().any(char::is_control) {
-        let message = "must not contain control characters, such as line breaks";
-        fields.fault("reference", ErrorReason::InvalidNote, message);
-    } else if reference.chars().count() > MAX_METHOD_REFERENCE_CHARS {
-        let message = format!("must be at most {MAX_METHOD_REFERENCE_CHARS} characters long");
-        fields.fault("reference", ErrorReason::FieldTooLong, message);
-    }
-    if reference.is_empty() {
-        return None;
-    }
+    let reference = fields.line("reference", &request.reference, MAX_METHOD_REFERENCE_CHARS)?;
     let kind = fields.reason_code("kind", &request.kind)?;
     Some(PayoutMethod { kind, reference: Personal(reference.into()) })
 }

@@ -30,6 +30,8 @@ const MAX_URL_BYTES: usize = 2_000;
 const MAX_ISSUES: usize = 100;
 /// The longest id of an issue, in bytes.
 const MAX_ISSUE_ID_BYTES: usize = 64;
+/// The longest id of an object at Stripe, in bytes.
+const MAX_PAYMENT_ID_BYTES: usize = 255;
 
 /// How the ids of payments begin at Stripe.
 const STRIPES: &str = "pi_";
@@ -121,17 +123,22 @@ impl Handlers {
     ) -> Result<pb::AttachPaymentResponse, ApiError> {
         let request = &call.message;
         let mut fields = Fields::of(request);
-        let payment_id = fields.id("payment_id", &request.payment_id, PurchaseId::parse);
-        let buyer = fields.id("buyer_user_id", &request.buyer_user_id, UserId::parse);
+        let payment_id = payment_id(&mut fields, &request.payment_id);
         let issue_ids = &request.acknowledged_issue_ids;
+        let buyer = match &*request.buyer_user_id {
+            "" if !issue_ids.is_empty() => Some(None),
+            buyer => fields.id("buyer_user_id", buyer, UserId::parse).map(Some),
+        };
         if issue_ids.len() > MAX_ISSUES || issue_ids.iter().any(|id| id.len() > MAX_ISSUE_ID_BYTES)
         {
             let message = "takes at most 100 ids as ListUnmatchedPayments shows them";
             fields.fault("acknowledged_issue_ids", ErrorReason::InvalidId, message);
         }
-        let (payment_id, buyer) = fields.finish(payment_id.zip(buyer))?;
-        must_exist(&self.0, Named::User(&buyer)).await?;
-        let (id, payments) = (payment_id.as_str(), &self.0.payments);
+        let (id, buyer) = fields.finish(payment_id.zip(buyer))?;
+        if let Some(buyer) = &buyer {
+            must_exist(&self.0, Named::User(buyer)).await?;
+        }
+        let payments = &self.0.payments;
         let not_found = || {
             let message = format!("nothing was told about payment '{id}'");
             status(ErrorReason::PaymentNotFound, message, &[("payment_id", &id)])
@@ -139,15 +146,15 @@ impl Handlers {
         let (actor, door) = (call.principal.actor(), call.door());
         // What is due already is recorded first, so that nobody's purchase gets another buyer.
         let settled = payments.settle(id, &actor, &door).await?.ok_or_else(not_found)?;
-        self.refuse_other(id, &buyer, &settled)?;
+        self.refuse_other(id, buyer.as_ref(), &settled)?;
         // What does not wait in this form is not remembered.
-        let shown: Vec<String> = settled.parked.iter().filter_map(issue_id).collect();
+        let shown: Vec<String> = settled.parked.iter().map(Reason::issue_id).collect();
         let seen: Vec<String> = issue_ids.iter().filter(|id| shown.contains(id)).cloned().collect();
-        if !payments.attach(id, &buyer, &seen).await? {
+        if !payments.attach(id, buyer.as_ref(), &seen).await? {
             return Err(not_found().into());
         }
         let settled = payments.settle(id, &actor, &door).await?.ok_or_else(not_found)?;
-        self.refuse_other(id, &buyer, &settled)?;
+        self.refuse_other(id, buyer.as_ref(), &settled)?;
         let parked = in_time(store::find_parked(self.0.database.pool(), id)).await?;
         let token = settled.position.map(|position| consistency_token(&self.0, position));
         Ok(pb::AttachPaymentResponse {
@@ -158,9 +165,14 @@ impl Handlers {
     }
 
     #[allow(clippy::unused_self, clippy::result_large_err, reason = "reads like the others")]
-    fn refuse_other(&self, id: &str, buyer: &UserId, settled: &Settled) -> Result<(), ApiError> {
+    fn refuse_other(
+        &self,
+        id: &str,
+        buyer: Option<&UserId>,
+        settled: &Settled,
+    ) -> Result<(), ApiError> {
         match &settled.recorded_user_id {
-            Some(recorded) if recorded != buyer => {
+            Some(recorded) if buyer.is_some_and(|buyer| buyer != recorded) => {
                 let message = format!("payment '{id}' is recorded as a purchase of '{recorded}'");
                 let facts: [(&str, &dyn std::fmt::Display); 2] =
                     [("payment_id", &id), ("buyer_user_id", recorded)];
@@ -180,6 +192,17 @@ impl Handlers {
         self.0.payments.settle(purchase_id.as_str(), &actor, &door).await?;
         Ok(())
     }
+}
+
+/// The id of a payment at Stripe, also one that no purchase can have.
+fn payment_id<'a>(fields: &mut Fields, text: &'a str) -> Option<&'a str> {
+    let text = fields.required("payment_id", text)?;
+    if text.len() > MAX_PAYMENT_ID_BYTES {
+        let message = format!("must have at most {MAX_PAYMENT_ID_BYTES} bytes");
+        fields.fault("payment_id", ErrorReason::InvalidId, message);
+        return None;
+    }
+    Some(text)
 }
 
 /// The amount in Stripe's unit, with its currency.
@@ -220,15 +243,10 @@ fn message(payment: ParkedPayment) -> pb::UnmatchedPayment {
 }
 
 fn issue(reason: &Reason) -> pb::PaymentIssue {
-    let issue_id = issue_id(reason).unwrap_or_default();
-    pb::PaymentIssue { kind: kind(reason).into(), detail: words(reason), issue_id }
-}
-
-/// What names an issue that an operator can acknowledge.
-fn issue_id(reason: &Reason) -> Option<String> {
-    match reason {
-        Reason::Told(parked) => parked.issue_id(),
-        Reason::UnusableId { .. } | Reason::UnknownBuyer { .. } | Reason::Refused { .. } => None,
+    pb::PaymentIssue {
+        kind: kind(reason).into(),
+        detail: words(reason),
+        issue_id: reason.issue_id(),
     }
 }
 

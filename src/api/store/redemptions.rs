@@ -31,11 +31,14 @@ impl Handlers {
             own => fields.id("redemption_id", own, RedemptionId::parse),
         };
         let item_id = fields.id("item_id", &request.item_id, ItemId::parse);
+        let expected_cost = request.expected_cost.as_ref();
+        let expected_cost =
+            expected_cost.and_then(|cost| fields.signed_money("expected_cost", Some(cost)));
         let required = participant.zip(redemption_id).zip(item_id);
         let ((ParticipantId { program_id, user_id }, redemption_id), item_id) =
             fields.finish(required)?;
         let id = ProgramRedemptionId { program_id, redemption_id };
-        let command = Command::Redeem(Redeem { id, user_id, item_id });
+        let command = Command::Redeem(Redeem { id, user_id, item_id, expected_cost });
         let Written { events, consistency_token, .. } = carry_out(&self.0, &call, command).await?;
         // Made from the events, because a repetition has the first answer.
         let redemption = made(&events)?;

@@ -115,6 +115,7 @@ struct Sums {
     /// The user whose line was last; empty at the beginning.
     after: String,
     line_count: u64,
+    /// Beyond its maximum, that is it.
     total_minor: i64,
     skipped_count: u64,
 }

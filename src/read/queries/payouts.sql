@@ -1,5 +1,10 @@
 -- Payouts, newest first: $1 created before this position, $2 limit. Filters, each null for any: $3 program, $4 payout.
-select {position} as position, page.*
+select {position} as position, page.*,
+    -- What an amount can be at most, where lines come to more.
+    least(page.reserved_minor, 9223372036854775807)::bigint as reserved,
+    least(page.paid_minor, 9223372036854775807)::bigint as paid,
+    least(page.failed_minor, 9223372036854775807)::bigint as failed,
+    least(page.returned_minor, 9223372036854775807)::bigint as returned
 from (select) as one
 left join lateral (
     select * from (

@@ -120,7 +120,7 @@ async fn unknown_events_are_acknowledged_and_counted_and_leave_nothing() {
 }
 
 #[tokio::test]
-async fn who_is_erased_leaves_no_body_and_no_payment() {
+async fn who_is_erased_leaves_no_body_and_a_payment_without_the_name() {
     let (database, server, client) = scene(&["ana", "bea"]).await;
     let address = &server.address;
     let payment = Payment::new("one", "bea", 200_000);
@@ -129,15 +129,123 @@ async fn who_is_erased_leaves_no_body_and_no_payment() {
     let export: Value = serde_json::from_str(&client.export("bea").await.unwrap()).unwrap();
     assert!(export.to_string().contains("buyer@example.com"), "{export}");
     client.erase("bea", true).await.unwrap();
-    let left = "select (select count(*) from stripe_events where body is not null)
-        + (select count(*) from stripe_payments)";
-    assert_eq!(database.count(left).await, 0);
+    let bodies = "select count(*) from stripe_events where body is not null";
+    assert_eq!((database.count(bodies).await, database.count(NAMING_BEA).await), (0, 0));
     // What comes later is recorded, and kept without its body.
     deliver(address, &payment.refund("refund.created", 10, "re_1", 100_000)).await;
     let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
     assert_eq!(minor(purchase.refunded.as_ref()), 100_000);
+    assert_eq!((database.count(bodies).await, database.count(NAMING_BEA).await), (0, 0));
+    assert_eq!(unmatched(&client).await, []);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_told_again_after_an_erasure_means_what_it_meant_before() {
+    let (database, server, client) = scene(&["ana", "bea", "cem"]).await;
+    let address = &server.address;
+    // Cem's payment, which names Bea as well; and her own.
+    let cems = Payment::new("cems", "cem", 200_000);
+    let mut session = cems.session();
+    session["data"]["object"]["metadata"] = json!({ "user_id": "bea" });
+    let own = Payment::new("own", "bea", 200_000);
+    let mut told = vec![session];
+    for payment in [&cems, &own] {
+        told.push(payment.session());
+        told.push(payment.intent());
+        told.push(payment.refund("refund.created", 10, "re_1", 50_000));
+        told.push(payment.refund("refund.failed", 20, "re_1", 50_000));
+        told.push(payment.refunded(12, 50_000));
+        told.push(payment.dispute("created", 30, 60_000, "needs_response"));
+        told.push(payment.dispute("updated", 40, 80_000, "needs_response"));
+    }
+    for event in &told {
+        deliver(address, event).await;
+    }
+    let before = [stand(&client, "pi_cems").await, stand(&client, "pi_own").await];
+    let head = log_length(&database).await;
+    client.erase("bea", true).await.unwrap();
+    let erased = log_length(&database).await;
+    assert!(erased > head);
+    // Forwards and backwards: each could be late.
+    for event in told.iter().chain(told.iter().rev()) {
+        deliver(address, event).await;
+    }
+    assert_eq!(log_length(&database).await, erased, "nothing is due");
+    assert_eq!([stand(&client, "pi_cems").await, stand(&client, "pi_own").await], before);
+    assert_eq!(unmatched(&client).await, []);
+    assert_eq!(database.count(NAMING_BEA).await, 0);
+    // And what is new still counts.
+    deliver(address, &own.dispute("closed", 50, 80_000, "lost")).await;
+    assert_eq!(stand(&client, "pi_own").await, (80_000, 0, vec![(80_000, DisputeState::Lost)]));
+    database.check().await;
+    server.stop().await;
+}
+
+/// What went back of a purchase, what is disputed, and its disputes.
+async fn stand(client: &Client, purchase_id: &str) -> (i64, i64, Vec<(i64, DisputeState)>) {
+    let purchase = client.purchase(purchase_id).await.unwrap().purchase.unwrap();
+    let minor = |money: Option<&Money>| money.map_or(0, |money| money.minor_units);
+    let disputes = purchase.disputes.iter();
+    let disputes = disputes.map(|of| (minor(of.amount.as_ref()), of.state())).collect();
+    (minor(purchase.refunded.as_ref()), minor(purchase.disputed.as_ref()), disputes)
+}
+
+#[tokio::test]
+async fn an_erasure_leaves_of_a_payment_what_forgetting_does() {
+    let (database, server, client) = scene(&["ana", "bea", "cem"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 1_000);
+    let mut session = payment.session();
+    session["data"]["object"]["metadata"] = json!({ "user_id": "bea" });
+    session["data"]["object"]["invoice"] = json!("in_one");
+    let mut other = Payment::new("one", "cem", 1_000).session();
+    other["id"] = json!("evt_other");
+    other["data"]["object"]["id"] = json!("cs_other");
+    let mut intent = payment.intent();
+    intent["data"]["object"]["metadata"] = json!({ "user_id": "bea" });
+    let invoice = payment.event("invoice.paid", 4, sample::invoice("in_one", "bea", 1_000));
+    for event in [session, other, intent, invoice] {
+        deliver(address, &event).await;
+    }
+    let attach = AttachPaymentRequest {
+        payment_id: payment.id(),
+        buyer_user_id: "bea".into(),
+        ..Default::default()
+    };
+    client.purchases().attach_payment(client.request(attach)).await.unwrap();
+    let state = async || {
+        let state = sqlx::query_scalar("select state from stripe_payments");
+        let state: Value = state.fetch_one(&database.pool).await.unwrap();
+        state
+    };
+    let mut known: stripe::payment::Payment = serde_json::from_value(state().await).unwrap();
+    assert_eq!(state().await.to_string().matches("\"bea\"").count(), 5, "{}", state().await);
+    assert!(known.forget(&|name| name == "bea"));
+    client.erase("bea", true).await.unwrap();
+    assert_eq!(state().await, serde_json::to_value(known).unwrap());
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_event_that_names_nobody_is_kept_without_a_body_once_its_payment_names_an_erased_user() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    client.erase("bea", true).await.unwrap();
+    let payment = Payment::new("one", "bea", 1_000);
+    deliver(address, &payment.intent()).await;
     let bodies = "select count(*) from stripe_events where body is not null";
+    assert_eq!(database.count(bodies).await, 1, "nobody knows whose it is");
+    deliver(address, &payment.session()).await;
     assert_eq!(database.count(bodies).await, 0);
+    deliver(address, &payment.refund("refund.created", 10, "re_1", 500)).await;
+    assert_eq!((database.count(bodies).await, database.count(NAMING_BEA).await), (0, 0));
+    let waiting = unmatched(&client).await;
+    assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::NoBuyer]);
+    assert_eq!(acknowledge(&client, &waiting[0]).await, None);
+    assert_eq!(unmatched(&client).await, []);
     database.check().await;
     server.stop().await;
 }

@@ -61,6 +61,17 @@ async fn unmatched(client: &Client) -> Vec<UnmatchedPayment> {
     answer.unwrap().into_inner().payments
 }
 
+/// Acknowledges all issues of a payment, and returns what is left of it.
+async fn acknowledge(client: &Client, payment: &UnmatchedPayment) -> Option<UnmatchedPayment> {
+    let ids = payment.issues.iter().map(|issue| issue.issue_id.clone());
+    let message = AttachPaymentRequest {
+        payment_id: payment.payment_id.clone(),
+        acknowledged_issue_ids: ids.collect(),
+        ..Default::default()
+    };
+    client.purchases().attach_payment(client.request(message)).await.unwrap().into_inner().payment
+}
+
 fn kinds(payment: &UnmatchedPayment) -> Vec<PaymentIssueKind> {
     payment.issues.iter().map(PaymentIssue::kind).collect()
 }

@@ -144,12 +144,42 @@ async fn what_is_refused_waits_alone_and_the_rest_of_the_same_events_is_recorded
     let waiting = unmatched(&client).await;
     assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::Refused]);
     assert!(waiting[0].issues[0].detail.contains("refunds"), "{waiting:?}");
-    assert_eq!(waiting[0].issues[0].issue_id, "", "it is still due");
     // It is tried again with the next event, which is recorded.
     deliver(address, &payment.dispute("closed", 30, 60_000, "won")).await;
     let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
     assert_eq!(purchase.disputes[0].state(), DisputeState::Won);
-    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::Refused]);
+    let waiting = unmatched(&client).await;
+    assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::Refused]);
+    // Nobody needs to see it for ever.
+    assert_eq!(acknowledge(&client, &waiting[0]).await, None);
+    deliver(address, &payment.refunded(40, 1_000)).await;
+    assert_eq!(unmatched(&client).await, []);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_dispute_that_was_withdrawn_here_and_is_lost_there_waits_for_an_operator() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 400_000);
+    deliver(address, &payment.session()).await;
+    deliver(address, &payment.dispute("created", 10, 60_000, "needs_response")).await;
+    let message = CloseDisputeRequest {
+        purchase_id: payment.id(),
+        dispute_id: "du_one".into(),
+        outcome: DisputeState::Withdrawn.into(),
+        ..Default::default()
+    };
+    client.purchases().close_dispute(client.request(message)).await.unwrap();
+    assert_eq!(unmatched(&client).await, []);
+    deliver(address, &payment.dispute("closed", 20, 60_000, "lost")).await;
+    let waiting = unmatched(&client).await;
+    assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::RecordedDiffers]);
+    assert!(waiting[0].issues[0].detail.contains("lost"), "{waiting:?}");
+    // What is recorded stays.
+    comes_to(&client, "ana", 20_000).await;
+    assert_eq!(acknowledge(&client, &waiting[0]).await, None);
     database.check().await;
     server.stop().await;
 }

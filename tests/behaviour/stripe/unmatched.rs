@@ -124,6 +124,40 @@ async fn a_difference_is_acknowledged_as_it_was_seen_and_waits_again_if_it_says_
 }
 
 #[tokio::test]
+async fn whatever_waits_can_be_taken_off_the_list_and_is_recorded_all_the_same_when_it_can_be() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let nobody = Payment::new("nobody", "", 200_000).without_buyer();
+    deliver(address, &nobody.session()).await;
+    deliver(address, &Payment::new("unknown", "nobody-here", 1_000).session()).await;
+    let long = Payment::new(&"x".repeat(150), "bea", 1_000);
+    deliver(address, &long.session()).await;
+    let disputed = Payment::new("disputed", "bea", 1_000);
+    deliver(address, &disputed.session()).await;
+    deliver(address, &disputed.dispute("created", 10, 600, "prevented")).await;
+    let waiting = unmatched(&client).await;
+    let of: Vec<_> = waiting.iter().map(kinds).collect();
+    assert_eq!(
+        of,
+        [
+            [PaymentIssueKind::UnclearDispute],
+            [PaymentIssueKind::Refused],
+            [PaymentIssueKind::UnknownBuyer],
+            [PaymentIssueKind::NoBuyer],
+        ]
+    );
+    for payment in &waiting {
+        assert_eq!(acknowledge(&client, payment).await, None, "{payment:?}");
+    }
+    assert_eq!(unmatched(&client).await, []);
+    refused(attach(&client, "pi_nobody", "").await, Code::InvalidArgument, "INVALID_FIELD");
+    assert!(attach(&client, "pi_nobody", "bea").await.unwrap().recorded);
+    comes_to(&client, "ana", 10_000).await;
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn of_several_who_are_named_an_operator_says_which_and_nothing_waits() {
     let (database, server, client) = scene(&["ana", "bea"]).await;
     let payment = Payment::new("both", "bea", 200_000);

@@ -59,7 +59,9 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
 }
 
 fn item(item: &Item, view: &View<'_>, reader: &Reader) -> Markup {
-    let cost = item.cost.as_ref().map_or(0, |cost| cost.minor_units);
+    let shown = item.cost.as_ref();
+    let cost = shown.map_or(0, |cost| cost.minor_units);
+    let unit = shown.map_or("", |cost| &cost.currency_code);
     let missing = cost - view.available.minor_units;
     let left = item.stock.map(|stock| (stock - item.taken_count).max(0));
     html! {
@@ -89,7 +91,11 @@ fn item(item: &Item, view: &View<'_>, reader: &Reader) -> Markup {
                         &view.scene.path("store"),
                         &(view.keys)(&item.item_id),
                         &html! { button.button.first { (text::REDEEM) } },
-                        &[("item_id", &item.item_id)],
+                        &[
+                            ("item_id", &item.item_id),
+                            ("cost_minor", &cost.to_string()),
+                            ("cost_unit", unit),
+                        ],
                     ))
                 }
             }

@@ -45,6 +45,7 @@ pub struct FailPayout {
     pub reason_code: Option<String>,
     /// What the provider calls the transfer that has failed.
     pub provider_reference: Option<ProviderReference>,
+    pub by: Staff,
 }
 
 /// An operator says that a transfer came back.
@@ -54,6 +55,7 @@ pub struct ReturnPayoutLine {
     pub line_id: PayoutLineId,
     pub reason_code: Option<String>,
     pub provider_reference: Option<ProviderReference>,
+    pub by: Staff,
 }
 
 /// Notes how a user is paid. The details are written beside the log.
@@ -144,13 +146,7 @@ pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), 
             }
             state => return Err(undecidable(key, state)),
         }
-        let is_own = match person(work, by)? {
-            Some(user_id) => {
-                let own = PayoutLineId { payout: key.clone(), user_id };
-                load::<PayoutLine>(work, &own)?.state() == PayoutLineState::Reserved
-            }
-            None => false,
-        };
+        let is_own = own_reserved_line(work, by, key)?.is_some();
         (payout.total_minor(), payout.total_minor(), is_own)
     };
     if !is_own && counted_minor <= *limit_minor {
@@ -220,9 +216,29 @@ pub(super) fn carry_out_confirmation(
     tell::<Payout>(work, &key, confirm).map(drop)
 }
 
-/// Fails a line, or begins to fail all of them.
+/// The line of the caller's own, if it is reserved.
+fn own_reserved_line(
+    work: &mut dyn Work,
+    by: &Staff,
+    key: &PayoutKey,
+) -> Result<Option<PayoutLineId>, Halt> {
+    let Some(user_id) = person(work, by)? else { return Ok(None) };
+    let own = PayoutLineId { payout: key.clone(), user_id };
+    let is_reserved = load::<PayoutLine>(work, &own)?.state() == PayoutLineState::Reserved;
+    Ok(Some(own).filter(|_| is_reserved))
+}
+
+/// Nobody says alone that a transfer to themselves failed or came back: they would get the amount again.
+fn refuse_own(work: &mut dyn Work, by: &Staff, line_id: &PayoutLineId) -> Result<(), Halt> {
+    if person(work, by)?.as_ref() == Some(&line_id.user_id) {
+        return Err(Refusal::OwnPayoutLine(line_id.clone()).into());
+    }
+    Ok(())
+}
+
+/// Fails a line, or begins to fail all of them. A line of the caller's own is for somebody else, also among all.
 pub(super) fn fail(work: &mut dyn Work, input: &FailPayout) -> Result<(), Halt> {
-    let FailPayout { payout: key, user_id, reason_code, provider_reference } = input;
+    let FailPayout { payout: key, user_id, reason_code, provider_reference, by } = input;
     let reference = provider_reference.as_ref();
     let payout = existing_payout(work, key)?;
     if let Some(user_id) = user_id {
@@ -231,12 +247,16 @@ pub(super) fn fail(work: &mut dyn Work, input: &FailPayout) -> Result<(), Halt> 
         if line.has_failed_for(reason_code.as_deref(), reference) {
             return Err(done_before::<PayoutLine>(&line_id, "PayoutLineFailed"));
         }
+        refuse_own(work, by, &line_id)?;
         return fail_line(work, &line_id, reason_code.clone(), provider_reference.clone());
     }
     let is_same =
         payout.reason_code() == reason_code.as_deref() && payout.provider_reference() == reference;
     match payout.state() {
         PayoutState::Open => {
+            if let Some(own) = own_reserved_line(work, by, key)? {
+                return Err(Refusal::OwnPayoutLine(own).into());
+            }
             let (reason_code, provider_reference) =
                 (reason_code.clone(), provider_reference.clone());
             let fail = PayoutFailureStarted { reason_code, provider_reference };
@@ -251,12 +271,13 @@ pub(super) fn fail(work: &mut dyn Work, input: &FailPayout) -> Result<(), Halt> 
 
 /// A transfer came back after it was confirmed.
 pub(super) fn return_line(work: &mut dyn Work, input: &ReturnPayoutLine) -> Result<(), Halt> {
-    let ReturnPayoutLine { line_id, reason_code, provider_reference } = input;
+    let ReturnPayoutLine { line_id, reason_code, provider_reference, by } = input;
     existing_payout(work, &line_id.payout)?;
     let line = existing_line(work, line_id)?;
     if line.was_returned_as(reason_code.as_deref(), provider_reference.as_ref()) {
         return Err(done_before::<PayoutLine>(line_id, "PayoutLineReturned"));
     }
+    refuse_own(work, by, line_id)?;
     send_back(work, line_id, reason_code.clone(), provider_reference.clone())
 }
 

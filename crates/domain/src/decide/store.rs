@@ -26,6 +26,8 @@ pub struct Redeem {
     pub id: ProgramRedemptionId,
     pub user_id: UserId,
     pub item_id: ItemId,
+    /// What it cost when it was shown, in minor units, and in which unit; `None` for whatever it costs.
+    pub expected_cost: Option<(i64, String)>,
 }
 
 /// The rules of a program that are in force.
@@ -70,7 +72,7 @@ pub(super) fn publish(work: &mut dyn Work, input: &PublishItem) -> Result<(), Ha
 /// Takes an item out of the store and what it costs from what is available to the participant. Lots that are over expire
 /// first, so that nobody pays with them.
 pub(super) fn redeem(work: &mut dyn Work, input: &Redeem) -> Result<(), Halt> {
-    let Redeem { id, user_id, item_id } = input;
+    let Redeem { id, user_id, item_id, expected_cost } = input;
     if let Some(made) = peek_new::<Redemption>(work, id)?.made() {
         if made.user_id == *user_id && made.item_id == *item_id {
             return Err(repeated(id, "RedemptionMade"));
@@ -85,6 +87,10 @@ pub(super) fn redeem(work: &mut dyn Work, input: &Redeem) -> Result<(), Halt> {
     let terms = item.terms().ok_or_else(|| Refusal::ItemNotFound(store_item_id.clone()))?;
     check_person(&participant_id, &participant)?;
     check_terms(&store_item_id, terms, &participant, &rules)?;
+    let (cost_minor, unit) = (terms.cost_minor, rules.unit.clone());
+    if expected_cost.as_ref().is_some_and(|expected| *expected != (cost_minor, unit.clone())) {
+        return Err(Refusal::ItemCostChanged { id: store_item_id, cost_minor, unit }.into());
+    }
     expire(work, &participant_id)?;
 
     let made = RedemptionMade {

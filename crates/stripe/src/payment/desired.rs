@@ -1,6 +1,6 @@
 //! The state in which a payment's purchase, refunds and disputes should be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -43,8 +43,6 @@ pub struct Desired {
     pub disputes: BTreeMap<String, DesiredDispute>,
     /// What waits for an event or an operator, in a fixed order.
     pub parked: Vec<Parked>,
-    /// What an operator has acknowledged, by [`Parked::issue_id`]. A plan does not name it.
-    pub acknowledged: BTreeSet<String>,
 }
 
 /// A purchase.
@@ -200,7 +198,8 @@ pub enum Parked {
         /// What should be.
         desired_minor: i64,
     },
-    /// A dispute that is recorded as closed is open again, or has another outcome. A closed one cannot be changed.
+    /// A dispute that is recorded as closed is open again, or has another outcome; or it was lost after it had been
+    /// withdrawn by another door. A closed one cannot be changed.
     DisputeChanged {
         /// The dispute.
         dispute_id: String,
@@ -212,35 +211,21 @@ pub enum Parked {
 /// How many bytes of the hash of an issue name it.
 const ISSUE_ID_BYTES: usize = 16;
 
-impl Parked {
-    /// What names the issue, if an operator can acknowledge it: it says that two accounts of the same money differ, and
-    /// nothing that comes can change that. The id is made of all that the issue says, so that what is acknowledged is
-    /// what was seen.
-    #[must_use]
-    pub fn issue_id(&self) -> Option<String> {
-        let can_be_acknowledged = match self {
-            Self::AmountsDiffer { .. }
-            | Self::RecordedAmountDiffers { .. }
-            | Self::RecordedBuyerDiffers { .. }
-            | Self::RecordedCurrencyDiffers { .. }
-            | Self::RecordedRefundDiffers { .. }
-            | Self::DisputeChanged { .. } => true,
-            Self::NoBuyer
-            | Self::UnusableBuyer { .. }
-            | Self::BuyersDiffer { .. }
-            | Self::IntentMissing
-            | Self::UnusableAmount { .. }
-            | Self::UnclearDispute { .. } => false,
-        };
-        let content = serde_json::to_vec(self).ok().filter(|_| can_be_acknowledged)?;
-        let mut id = String::with_capacity(2 * ISSUE_ID_BYTES);
-        for byte in Sha256::digest(content).iter().take(ISSUE_ID_BYTES) {
-            // Writing into a text never fails.
-            let _ = write!(id, "{byte:02x}");
-        }
-        Some(id)
+/// What names something that waits, so that an operator can acknowledge it. The id is made of all that it says: what is
+/// acknowledged is what was seen.
+#[must_use]
+pub fn issue_id(issue: &impl Serialize) -> String {
+    // What waits is kept as JSON, which it can always be written as.
+    let content = serde_json::to_vec(issue).unwrap_or_default();
+    let mut id = String::with_capacity(2 * ISSUE_ID_BYTES);
+    for byte in Sha256::digest(content).iter().take(ISSUE_ID_BYTES) {
+        // Writing into a text never fails.
+        let _ = write!(id, "{byte:02x}");
     }
+    id
+}
 
+impl Parked {
     /// Whether it says why there is no purchase: no longer worth a word once one is recorded.
     pub(super) fn is_about_lacking_purchase(&self) -> bool {
         match self {
@@ -282,8 +267,7 @@ impl Payment {
     /// The state in which everything should be, by all that was said.
     #[must_use]
     pub fn desired(&self, rules: &Rules) -> Desired {
-        let acknowledged = self.acknowledged.clone();
-        let mut desired = Desired { acknowledged, ..Desired::default() };
+        let mut desired = Desired::default();
         let counted = self.counted();
         self.want_purchase(rules, counted.as_ref(), &mut desired);
         let counted = counted.map(|told| told.value);

@@ -54,7 +54,7 @@ use crate::event::{Amount, DisputeStatus, Event, Fact, Key, Session, SessionMode
 
 pub use desired::{
     AmountFault, Desired, DesiredDispute, DesiredPurchase, DesiredRefund, DisputeState, Money,
-    Outcome, Parked, RaisedTo, Rules,
+    Outcome, Parked, RaisedTo, Rules, issue_id,
 };
 pub use plan::{Plan, Recorded, RecordedDispute, RecordedRefund, Step};
 
@@ -135,9 +135,12 @@ pub struct Payment {
     refunds: BTreeMap<String, OfRefund>,
     #[serde(default)]
     disputes: BTreeMap<String, Option<Told<OfDispute>>>,
-    /// What an operator has seen and acknowledged, by [`Parked::issue_id`].
+    /// What an operator has seen and acknowledged, by [`issue_id`].
     #[serde(default)]
     acknowledged: BTreeSet<String>,
+    /// Whether somebody was named who was forgotten since.
+    #[serde(default)]
+    has_forgotten: bool,
 }
 
 impl Payment {
@@ -155,6 +158,7 @@ impl Payment {
             refunds: BTreeMap::new(),
             disputes: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
+            has_forgotten: false,
         }
     }
 
@@ -204,7 +208,20 @@ impl Payment {
         self.acknowledged.insert(issue_id.into());
     }
 
-    /// Forgets that these people were named, whoever named them. Says whether anybody was.
+    /// Whether an operator has seen what waits under this id.
+    #[must_use]
+    pub fn is_acknowledged(&self, issue_id: &str) -> bool {
+        self.acknowledged.contains(issue_id)
+    }
+
+    /// Whether somebody was named who was forgotten since: nothing personal that is said of the payment is kept.
+    #[must_use]
+    pub fn has_forgotten(&self) -> bool {
+        self.has_forgotten
+    }
+
+    /// Forgets that these people were named, whoever named them. What was paid, went back and is disputed stays known,
+    /// so that what is told late or again means the same as before. Says whether anybody was named.
     pub fn forget(&mut self, is_forgotten: &dyn Fn(&str) -> bool) -> bool {
         let before = self.clone();
         let forget = |told: &mut Option<Told<String>>| {
@@ -219,7 +236,9 @@ impl Payment {
         for invoice in self.invoices.values_mut() {
             forget(&mut invoice.subscription_user_id);
         }
-        *self != before
+        let is_changed = *self != before;
+        self.has_forgotten |= is_changed;
+        is_changed
     }
 
     fn take(&mut self, fact: &Fact, at_seconds: i64) {

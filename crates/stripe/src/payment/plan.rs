@@ -109,24 +109,14 @@ impl Desired {
                 };
                 &begun
             }
-            (None, None) => {
-                self.leave_out_acknowledged(&mut plan);
-                return plan;
-            }
+            (None, None) => return plan,
         };
         self.plan_cancellations(recorded, &mut plan);
         self.plan_totals(recorded, &mut plan);
         self.plan_refunds(recorded, &mut plan);
         self.plan_disputes(recorded, &mut plan);
-        self.leave_out_acknowledged(&mut plan);
         plan.parked.sort();
         plan
-    }
-
-    fn leave_out_acknowledged(&self, plan: &mut Plan) {
-        let is_acknowledged =
-            |parked: &Parked| parked.issue_id().is_some_and(|id| self.acknowledged.contains(&id));
-        plan.parked.retain(|parked| !is_acknowledged(parked));
     }
 
     fn plan_cancellations(&self, recorded: &Recorded, plan: &mut Plan) {
@@ -215,7 +205,14 @@ impl Desired {
                     }
                     (false, false)
                 }
-                Some((None, _)) => (false, false),
+                Some((None, _)) => {
+                    // The rewards were given back, and the money is gone.
+                    if dispute.state == DisputeState::Closed(Outcome::Lost) {
+                        let (dispute_id, state) = (dispute_id.clone(), dispute.state);
+                        plan.parked.push(Parked::DisputeChanged { dispute_id, state });
+                    }
+                    (false, false)
+                }
             };
             if is_open_due && amount_minor > 0 {
                 let dispute_id = dispute_id.clone();

@@ -38,6 +38,11 @@ pub(super) async fn redeem(
         // The form is one wish: sent twice, it is the same redemption.
         redemption_id: form.request_id(),
         item_id: form.get("item_id").into(),
+        // What the page has shown; a page from before shows it anew.
+        expected_cost: form.get("cost_minor").parse().ok().map(|minor_units| pb::Money {
+            currency_code: form.get("cost_unit").into(),
+            minor_units,
+        }),
     };
     match visit.call(request).await {
         Ok(redeemed) => {

@@ -66,13 +66,15 @@ impl Scene {
     fn fail(&mut self, id: &str, name: &str) {
         let user_id = Some(user(name));
         let payout = payout(id);
-        let fail = FailPayout { payout, user_id, reason_code: None, provider_reference: None };
+        let (reason_code, provider_reference, by) = (None, None, Staff::default());
+        let fail = FailPayout { payout, user_id, reason_code, provider_reference, by };
         assert!(self.tell(&Command::FailPayout(fail)));
     }
 
     fn send_back(&mut self, id: &str, name: &str) {
         let line_id = line(id, name);
-        let back = ReturnPayoutLine { line_id, reason_code: None, provider_reference: None };
+        let (reason_code, provider_reference, by) = (None, None, Staff::default());
+        let back = ReturnPayoutLine { line_id, reason_code, provider_reference, by };
         assert!(self.tell(&Command::ReturnPayoutLine(back)));
     }
 }

@@ -24,7 +24,12 @@ fn redemption(id: &str) -> ProgramRedemptionId {
 impl Scene {
     fn redeem(&mut self, name: &str, id: &str) -> bool {
         let user_id = UserId::parse(name).unwrap();
-        self.tell(&Command::Redeem(Redeem { id: redemption(id), user_id, item_id: mug() }))
+        self.tell(&Command::Redeem(Redeem {
+            id: redemption(id),
+            user_id,
+            item_id: mug(),
+            expected_cost: None,
+        }))
     }
 
     fn call_off(&mut self, id: &str) -> bool {

@@ -160,15 +160,30 @@ impl Scene {
         name: Option<&str>,
         provider_reference: Option<ProviderReference>,
     ) -> Result<(), Halt> {
-        let (payout, user_id) = (payout(id), name.map(user));
+        self.fail_by("olga", id, name, provider_reference)
+    }
+
+    fn fail_by(
+        &mut self,
+        by: &str,
+        id: &str,
+        name: Option<&str>,
+        provider_reference: Option<ProviderReference>,
+    ) -> Result<(), Halt> {
+        let (payout, user_id, by) = (payout(id), name.map(user), person(by));
         let reason_code = Some("account_closed".into());
-        let fail = FailPayout { payout, user_id, reason_code, provider_reference };
+        let fail = FailPayout { payout, user_id, reason_code, provider_reference, by };
         self.tell(&Command::FailPayout(fail))
     }
 
     fn send_back(&mut self, id: &str, name: &str) -> Result<(), Halt> {
-        let line_id = line(id, name);
-        let back = ReturnPayoutLine { line_id, reason_code: None, provider_reference: None };
+        self.send_back_by("olga", id, name)
+    }
+
+    fn send_back_by(&mut self, by: &str, id: &str, name: &str) -> Result<(), Halt> {
+        let (line_id, by) = (line(id, name), person(by));
+        let (reason_code, provider_reference) = (None, None);
+        let back = ReturnPayoutLine { line_id, reason_code, provider_reference, by };
         self.tell(&Command::ReturnPayoutLine(back))
     }
 
@@ -459,6 +474,22 @@ fn lines_that_are_confirmed_one_by_one_count_together_towards_the_limit() {
     scene.end_collection("june", 5_000);
     scene.confirm_by("olga", "june", Some("ana"), None).unwrap();
     assert_eq!(scene.line_state("june", "ana"), PayoutLineState::Paid);
+}
+
+#[test]
+fn nobody_says_alone_that_a_transfer_to_themselves_failed_or_came_back() {
+    let mut scene = Scene::with_payout("may");
+    let own = || refused(Refusal::OwnPayoutLine(line("may", "ana")));
+    assert_eq!(scene.fail_by("ana", "may", Some("ana"), None), own());
+    // Nor among all.
+    assert_eq!(scene.fail_by("ana", "may", None, None), own());
+    scene.confirm_by("olga", "may", Some("ana"), None).unwrap();
+    assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Paid);
+    assert_eq!(scene.send_back_by("ana", "may", "ana"), own());
+    scene.send_back_by("olga", "may", "ana").unwrap();
+    assert_eq!(scene.line_state("may", "ana"), PayoutLineState::Returned);
+    // Of the rest nothing is their own.
+    scene.fail_by("ana", "may", None, None).unwrap();
 }
 
 #[test]

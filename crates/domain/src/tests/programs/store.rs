@@ -42,8 +42,18 @@ impl Scene {
     }
 
     pub(super) fn redeem(&mut self, name: &str, id: &str, item_id: &str) -> Result<(), Halt> {
+        self.redeem_for(name, id, item_id, None)
+    }
+
+    fn redeem_for(
+        &mut self,
+        name: &str,
+        id: &str,
+        item_id: &str,
+        expected_cost: Option<(i64, String)>,
+    ) -> Result<(), Halt> {
         let item_id = ItemId::parse(item_id).unwrap();
-        let redeem = Redeem { id: redemption(id), user_id: user(name), item_id };
+        let redeem = Redeem { id: redemption(id), user_id: user(name), item_id, expected_cost };
         self.tell(&Command::Redeem(redeem))
     }
 
@@ -181,6 +191,28 @@ fn what_was_paid_is_given_back_whatever_the_item_costs_now() {
     assert_eq!(scene.participant("ana").buckets().available, 5_000);
     let hidden = scene.redeem("ana", "two", "mug");
     assert_eq!(hidden, refused(Refusal::ItemNotAvailable(item("mug"))));
+}
+
+#[test]
+fn an_item_that_costs_something_else_than_was_shown_is_not_redeemed() {
+    let mut scene = with_earnings();
+    scene.publish_item("mug", "INR", mug()).unwrap();
+    let shown = |cost_minor: i64| Some((cost_minor, "INR".to_owned()));
+    let cost_minor = mug().cost_minor;
+    scene.redeem_for("ana", "one", "mug", shown(cost_minor)).unwrap();
+    let dear = ItemTerms { cost_minor: cost_minor + 1, ..mug() };
+    scene.publish_item("mug", "INR", dear).unwrap();
+    let changed = |cost_minor| {
+        let (id, unit) = (item("mug"), "INR".to_owned());
+        refused(Refusal::ItemCostChanged { id, cost_minor, unit })
+    };
+    assert_eq!(scene.redeem_for("ana", "two", "mug", shown(cost_minor)), changed(cost_minor + 1));
+    let other_unit = Some((cost_minor + 1, "USD".to_owned()));
+    assert_eq!(scene.redeem_for("ana", "two", "mug", other_unit), changed(cost_minor + 1));
+    scene.redeem_for("ana", "two", "mug", shown(cost_minor + 1)).unwrap();
+    // The first answer, whatever was shown.
+    let again = scene.redeem_for("ana", "one", "mug", shown(1));
+    assert!(matches!(again, Err(Halt::AlreadyRecorded(_))), "{again:?}");
 }
 
 #[test]
