@@ -317,6 +317,7 @@ impl Resolved {
             );
             self.transport.connections = files.max(1);
         }
+        stripe::announce(&self.payments);
         ServerOptions {
             metrics_listener,
             traces: self.traces,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ::stripe::sample;
 use ::stripe::signature::{Secret, sign};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::faults::Faults;
@@ -32,7 +32,35 @@ pub(super) fn settings(api_url: Option<ApiUrl>, faults: &mut Faults) -> Settings
         }
         Ok(_) | Err(_) => None,
     };
-    Settings { webhook_secrets: secrets(), secret_key, api_url: api_url.unwrap_or_default() }
+    let secrets = env::var(WEBHOOK_SECRET).unwrap_or_default();
+    if secrets.split([',', ' ']).any(|one| !one.is_empty() && !one.starts_with("whsec_")) {
+        faults.say(format_args!(
+            "{WEBHOOK_SECRET} must be the signing secret of the endpoint, which begins with whsec_; several are \
+             separated by commas"
+        ));
+    }
+    let webhook_secrets = Secret::list(&secrets);
+    Settings { webhook_secrets, secret_key, api_url: api_url.unwrap_or_default() }
+}
+
+/// Says at the start what Stripe can do here, without the secrets.
+pub(super) fn announce(settings: &Settings) {
+    let secret_count = settings.webhook_secrets.len();
+    if secret_count == 0 && settings.secret_key.is_none() {
+        return;
+    }
+    let mode = match settings.secret_key.as_ref().map(SecretKey::is_live) {
+        Some(Some(true)) => "live",
+        Some(Some(false)) => "test",
+        Some(None) | None => "any",
+    };
+    let can_open_sessions = settings.secret_key.is_some();
+    tracing::info!(
+        secret_count,
+        mode,
+        can_open_sessions,
+        "webhooks of Stripe are taken in if there is a secret, of this mode only"
+    );
 }
 
 fn secrets() -> Vec<Secret> {
@@ -42,6 +70,9 @@ fn secrets() -> Vec<Secret> {
 #[derive(Subcommand)]
 pub(super) enum Stripe {
     /// Send the events of a payment with a partial refund to an endpoint, signed with the secret of the environment
+    ///
+    /// The header Stripe-Signature is `t=SECONDS,v1=HEX`: HEX is the HMAC-SHA256, under the secret, of the seconds, a full
+    /// stop and the body, byte for byte. It is good for five minutes.
     SendTest(SendTest),
 }
 
@@ -59,6 +90,17 @@ pub(super) struct SendTest {
     /// The currency
     #[arg(long, value_name = "CODE", default_value = "USD")]
     currency: String,
+    /// Also send a dispute about half of the amount, which ends so
+    #[arg(long, value_enum, value_name = "END")]
+    dispute: Option<DisputeEnd>,
+}
+
+/// How a dispute ends.
+#[derive(Clone, Copy, ValueEnum)]
+enum DisputeEnd {
+    Open,
+    Won,
+    Lost,
 }
 
 impl Stripe {
@@ -113,12 +155,22 @@ impl SendTest {
             session["client_reference_id"] = Value::Null;
         }
         let refund = self.amount / 10;
-        let objects = [
+        let mut objects = vec![
             ("checkout.session.completed", session),
             ("payment_intent.succeeded", sample::intent(&intent, &charge, self.amount)),
             ("refund.created", sample::refund(&format!("re_{name}"), &intent, &charge, refund)),
             ("charge.refunded", sample::charge(&charge, &intent, self.amount, refund)),
         ];
+        if let Some(end) = self.dispute {
+            let (dispute, half) = (format!("du_{name}"), self.amount / 2);
+            let of = |status| sample::dispute(&dispute, &intent, &charge, half, status);
+            objects.push(("charge.dispute.created", of("needs_response")));
+            match end {
+                DisputeEnd::Open => {}
+                DisputeEnd::Won => objects.push(("charge.dispute.closed", of("won"))),
+                DisputeEnd::Lost => objects.push(("charge.dispute.closed", of("lost"))),
+            }
+        }
         let currency = self.currency.to_ascii_lowercase();
         let event = |(index, (event_type, mut object)): (usize, (&'static str, Value))| {
             object["currency"] = json!(currency);

@@ -108,6 +108,7 @@ struct Inner {
     environment: Environment,
     metrics: PaymentMetrics,
     secrets: Vec<Secret>,
+    is_live: Option<bool>,
     provider: Provider,
     turns: Semaphore,
 }
@@ -123,9 +124,19 @@ impl Payments {
         metrics: PaymentMetrics,
     ) -> Self {
         let Settings { webhook_secrets: secrets, secret_key, api_url } = settings;
+        let is_live = secret_key.as_ref().and_then(SecretKey::is_live);
         let provider = Provider::new(api_url, secret_key);
         let turns = Semaphore::new(MAX_EVENTS);
-        Self(Arc::new(Inner { database, engine, environment, metrics, secrets, provider, turns }))
+        Self(Arc::new(Inner {
+            database,
+            engine,
+            environment,
+            metrics,
+            secrets,
+            is_live,
+            provider,
+            turns,
+        }))
     }
 
     /// Whether there is an endpoint for webhooks.
@@ -165,6 +176,12 @@ impl Payments {
         let event_type = counted_type(&event.event_type);
         if event.fact == Fact::Unknown {
             return (event_type, Ok("ignored"));
+        }
+        if event.account_id.is_some() {
+            return (event_type, Ok("other_account"));
+        }
+        if self.0.is_live.is_some_and(|is_live| is_live != event.is_live) {
+            return (event_type, Ok("other_mode"));
         }
         // A body that was read is UTF-8.
         let body = String::from_utf8_lossy(body);

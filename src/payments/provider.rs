@@ -97,7 +97,10 @@ impl fmt::Display for ApiUrl {
 
 /// The key for calling the API, `sk_...` or `rk_...`. It is shown nowhere.
 #[derive(Clone)]
-pub struct SecretKey(HeaderValue);
+pub struct SecretKey {
+    header: HeaderValue,
+    is_live: Option<bool>,
+}
 
 impl SecretKey {
     /// A key; `None` if the text cannot be one.
@@ -107,7 +110,19 @@ impl SecretKey {
         let is_key = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         let mut value = HeaderValue::from_str(&format!("Bearer {text}")).ok()?;
         value.set_sensitive(true);
-        is_key.then_some(Self(value))
+        let mode = text.split('_').nth(1);
+        let is_live = mode.and_then(|mode| match mode {
+            "live" => Some(true),
+            "test" => Some(false),
+            _ => None,
+        });
+        is_key.then_some(Self { header: value, is_live })
+    }
+
+    /// Whether it moves real money, as it says itself; `None` if it does not say.
+    #[must_use]
+    pub fn is_live(&self) -> Option<bool> {
+        self.is_live
     }
 }
 
@@ -248,7 +263,7 @@ impl Provider {
         let idempotency_key =
             HeaderValue::from_str(idempotency_key).map_err(|_| unavailable("no key of a call"))?;
         let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, key.0.clone());
+        headers.insert(header::AUTHORIZATION, key.header.clone());
         headers.insert("idempotency-key", idempotency_key);
         headers.insert("stripe-version", HeaderValue::from_static(stripe::sample::API_VERSION));
         let form_type = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -417,7 +432,10 @@ mod tests {
     #[test]
     fn a_key_is_not_shown() {
         let key = SecretKey::new(" sk_test_51 ").unwrap();
-        assert!(!format!("{key:?} {:?}", key.0).contains("sk_test"));
+        assert!(!format!("{key:?} {:?}", key.header).contains("sk_test"));
+        assert_eq!(key.is_live(), Some(false));
+        assert_eq!(SecretKey::new("rk_live_1").unwrap().is_live(), Some(true));
+        assert_eq!(SecretKey::new("key").unwrap().is_live(), None);
         assert!(SecretKey::new("").is_none() && SecretKey::new("sk\ntest").is_none());
     }
 

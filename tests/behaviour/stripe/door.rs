@@ -120,6 +120,38 @@ async fn unknown_events_are_acknowledged_and_counted_and_leave_nothing() {
 }
 
 #[tokio::test]
+async fn events_of_other_accounts_and_of_the_other_mode_record_nothing() {
+    let database = TestDatabase::new().await;
+    let metrics = free_address();
+    let options = ServerOptions { arguments: vec!["--metrics-listen".into(), metrics.clone()] };
+    let mut command = serve_with_endpoint(&database, &options);
+    command.env("STRIPE_SECRET_KEY", "rk_live_0123456789");
+    let server = Server::start_command(command).await;
+    let client = server.client();
+    client.publish_shipped(LINES).await;
+    client.sign_up(LINES, "ana", "").await.unwrap();
+    let before = log_length(&database).await;
+    let test = Payment::new("one", "ana", 200_000).session();
+    let mut connected = test.clone();
+    connected["livemode"] = json!(true);
+    connected["account"] = json!("acct_other");
+    for event in [&test, &connected] {
+        deliver(&server.address, event).await;
+    }
+    assert_eq!(log_length(&database).await, before);
+    assert_eq!(database.count("select count(*) from stripe_events").await, 0);
+    let text = testing::plain_http::get(&metrics, "/metrics", &[]).await.unwrap().text();
+    for outcome in ["other_account", "other_mode"] {
+        assert!(text.contains(&format!("outcome=\"{outcome}\"}} 1")), "{outcome}: {text}");
+    }
+    let mut own = test;
+    own["livemode"] = json!(true);
+    deliver(&server.address, &own).await;
+    assert_eq!(client.purchase("pi_one").await.unwrap().purchase.unwrap().buyer_user_id, "ana");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn who_is_erased_leaves_no_body_and_a_payment_without_the_name() {
     let (database, server, client) = scene(&["ana", "bea"]).await;
     let address = &server.address;
@@ -321,6 +353,12 @@ async fn the_command_line_sends_the_events_of_a_payment() {
     assert!(sent.status.success(), "{said}{}", String::from_utf8_lossy(&sent.stderr));
     assert!(said.contains("refund.created: received"), "{said}");
     comes_to(&client, "ana", 9_000).await;
+    let disputed = [&arguments[..], &["--dispute", "lost"]].concat();
+    let sent = told(&disputed, WEBHOOK_SECRET).await;
+    let said = String::from_utf8(sent.stdout).unwrap();
+    assert!(said.contains("charge.dispute.closed: received"), "{said}");
+    // 10,000 less a tenth that went back, and less the half that is lost.
+    comes_to(&client, "ana", 9_000 + 4_000).await;
     let wrong = told(&arguments, "whsec_wrong").await;
     assert!(!wrong.status.success());
     let said = String::from_utf8(wrong.stderr).unwrap();

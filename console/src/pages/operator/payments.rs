@@ -1,0 +1,97 @@
+//! Payments of which something waits for an event or an operator.
+
+use contract::pb::UnmatchedPayment;
+use maud::{Markup, html};
+
+use crate::icons::Icon;
+use crate::page::{Page, Sidebar, app};
+use crate::parts::{self, FormKeys, Tone, badge, empty, table_foot};
+use crate::reader::Reader;
+use crate::text::operator as text;
+
+/// What the page shows.
+pub struct View<'a> {
+    /// The payments, the one first heard of last first.
+    pub payments: &'a [UnmatchedPayment],
+    /// What a form carries.
+    pub keys: &'a dyn Fn() -> FormKeys,
+    /// Why something could not be done.
+    pub problem: Option<&'a str>,
+    /// What has just been done.
+    pub done: Option<&'a str>,
+    /// The path of the next page; `None` if there is none.
+    pub next: Option<String>,
+    /// Whether this is not the first page.
+    pub is_later: bool,
+}
+
+/// The page.
+#[must_use]
+pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
+    let main = html! {
+        (parts::head(text::PAYMENTS, text::PAYMENTS_WORDS, &html! {}))
+        @if let Some(problem) = view.problem { (parts::bad_notice(problem)) }
+        @if view.payments.is_empty() {
+            section.card.flush { (empty(Icon::COIN, text::NO_PAYMENTS, text::NO_PAYMENTS_WORDS, &html! {})) }
+        } @else {
+            div.stack { @for payment in view.payments { (self::payment(payment, view, reader)) } }
+            section.card.flush {
+                (table_foot(
+                    reader,
+                    &text::so_many_payments(view.payments.len()),
+                    view.next.as_deref(),
+                    view.is_later.then_some("/o/payments"),
+                ))
+            }
+        }
+    };
+    let page = Page {
+        reader,
+        title: text::PAYMENTS,
+        live: None,
+        done: view.done,
+        celebration: None,
+        shared: None,
+    };
+    app(&page, sidebar, &main)
+}
+
+fn payment(payment: &UnmatchedPayment, view: &View<'_>, reader: &Reader) -> Markup {
+    let issues: Vec<&str> = payment.issues.iter().map(|issue| &*issue.issue_id).collect();
+    html! {
+        section.card.stack {
+            div.row.apart {
+                h2.break { (payment.payment_id) }
+                strong { (reader.amount(payment.amount.as_ref())) }
+            }
+            p.soft {
+                (text::FIRST_HEARD_OF) " " (reader.exact_time(payment.create_time.as_ref()))
+                @if !payment.buyer_user_id.is_empty() {
+                    " · " (text::BUYER) " "
+                    a.break href=(reader.to(&format!("/o/users/{}", payment.buyer_user_id))) { (payment.buyer_user_id) }
+                }
+            }
+            ul.plain {
+                @for issue in &payment.issues {
+                    li { (badge(Tone::Warn, text::issue(issue.kind()))) " " span.break { (issue.detail) } }
+                }
+            }
+            div.row {
+                form.row method="post" action=(reader.to("/o/payments")) {
+                    ((view.keys)())
+                    input type="hidden" name="payment_id" value=(payment.payment_id);
+                    input.input name="buyer" required autocomplete="off" placeholder=(text::BUYER_HINT)
+                        aria-label=(text::who_bought(&payment.payment_id));
+                    button.button.first { (text::ATTACH) }
+                }
+                (parts::act(
+                    reader,
+                    "/o/payments/seen",
+                    &(view.keys)(),
+                    &html! { button.button aria-label=(text::seen(&payment.payment_id)) { (text::SEEN) } },
+                    &[("payment_id", &payment.payment_id), ("issues", &issues.join(" "))],
+                ))
+            }
+        }
+    }
+}
