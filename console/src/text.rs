@@ -59,6 +59,9 @@ pub fn done(name: &str) -> Option<&'static str> {
         "reactivated" => "Active again.",
         "role" => "The role is changed. All sessions of the person have ended.",
         "erased" => "The account is erased.",
+        "attached" => "Noted. What could be recorded is recorded.",
+        "seen" => "Taken off the list, until it says something else.",
+        "retried" => "The job is tried again.",
         "sample" => "Sample people are on their way. Watch the numbers grow.",
         _ => return None,
     })
@@ -138,6 +141,11 @@ pub mod faults {
             R::TooManyRefunds => "This purchase has as many refunds as there can be.",
             R::ItemNotFound | R::ItemNotAvailable => "This item cannot be had any more.",
             R::ItemCostChanged => "This item costs something else by now. Look at it again.",
+            R::PaymentNotFound => "Nothing was told about such a payment.",
+            R::PaymentRecorded => {
+                "The payment is recorded as a purchase of somebody else, and stays so."
+            }
+            R::JobNotFound | R::JobNotParked => "This job is done, or is tried again already.",
             R::OutOfStock => "Somebody was faster: this item is sold out.",
             R::ItemLimitReached => "You have as many of this item as one person can have.",
             R::TierTooLow => "This item needs a higher tier.",
@@ -208,7 +216,6 @@ pub mod faults {
             | R::RewardNotFound
             | R::DisputeNotFound
             | R::ProgramVersionNotFound
-            | R::JobNotFound
             | R::ApiKeyNotFound
             | R::FraudFlagNotFound
             | R::ApprovalNotFound
@@ -234,7 +241,6 @@ pub mod faults {
             | R::TooManyPrograms
             | R::NoTiers
             | R::TooManyReferrals
-            | R::JobNotParked
             | R::MailNotParked
             | R::ApprovalDecided
             | R::SelfApproval
@@ -258,8 +264,6 @@ pub mod faults {
             | R::MissingCredentials
             | R::InvalidCredentials
             | R::CredentialsEnded
-            | R::PaymentNotFound
-            | R::PaymentRecorded
             | R::ProviderNotConfigured
             | R::ProviderRefused
             | R::ProviderUnavailable
@@ -827,7 +831,7 @@ pub mod profile {
 }
 
 pub mod operator {
-    use contract::pb::MailKind;
+    use contract::pb::{MailKind, PaymentIssueKind};
 
     pub const OPERATING: &str = "Operating";
     pub const OVERVIEW: &str = "Overview";
@@ -914,6 +918,24 @@ pub mod operator {
     pub const REFERRER: &str = "Referrer";
     pub const IN_NO_PROGRAM: &str = "In no program";
     pub const IN_NO_PROGRAM_WORDS: &str = "This person does not take part anywhere.";
+    pub const PAYMENTS: &str = "Unmatched payments";
+    pub const PAYMENTS_WORDS: &str = "What Stripe told and could not be recorded as it was told.";
+    pub const NO_PAYMENTS: &str = "Nothing waits";
+    pub const NO_PAYMENTS_WORDS: &str =
+        "Every payment is recorded. One that cannot be appears here, with the reason.";
+    pub const FIRST_HEARD_OF: &str = "First heard of";
+    pub const ATTACH: &str = "Set the buyer";
+    pub const SEEN: &str = "Take off the list";
+    pub const JOBS: &str = "Jobs";
+    pub const JOBS_WORDS: &str = "Work that follows from what was recorded. A parked one has failed too often, and waits for you.";
+    pub const NO_JOBS: &str = "No jobs";
+    pub const NO_JOBS_WORDS: &str = "There is nothing to do, and nothing has failed.";
+    pub const ALL_JOBS: &str = "All jobs";
+    pub const PARKED_ONLY: &str = "Parked ones only";
+    pub const ATTEMPTS: &str = "Attempts";
+    pub const RETRY: &str = "Try again";
+    pub const RUNNING: &str = "Running";
+    pub const DONE: &str = "Done";
     pub const NO_PURCHASES: &str = "No purchases yet";
     pub const NO_PURCHASES_WORDS: &str = "The shop records them by the API, or you do by hand.";
     pub const NO_PURCHASES_OF_PERSON: &str = "This person has bought nothing yet.";
@@ -985,6 +1007,36 @@ pub mod operator {
     }
     pub fn so_many_purchases(count: usize) -> String {
         if count == 1 { "1 purchase".into() } else { format!("{count} purchases") }
+    }
+    pub fn issue(kind: PaymentIssueKind) -> &'static str {
+        match kind {
+            PaymentIssueKind::Unspecified => "–",
+            PaymentIssueKind::NoBuyer => "No buyer",
+            PaymentIssueKind::UnusableBuyer => "No user id",
+            PaymentIssueKind::UnknownBuyer => "Unknown buyer",
+            PaymentIssueKind::BuyersDiffer => "Several buyers",
+            PaymentIssueKind::IntentMissing => "Payment missing",
+            PaymentIssueKind::AmountsDiffer => "Amounts differ",
+            PaymentIssueKind::UnusableAmount => "Unusable amount",
+            PaymentIssueKind::UnclearDispute => "Unclear dispute",
+            PaymentIssueKind::RecordedDiffers => "Recorded otherwise",
+            PaymentIssueKind::Refused => "Refused",
+        }
+    }
+    pub fn who_bought(payment_id: &str) -> String {
+        format!("Who made payment {payment_id}")
+    }
+    pub fn seen(payment_id: &str) -> String {
+        format!("Take payment {payment_id} off the list")
+    }
+    pub fn retry(kind: &str) -> String {
+        format!("Try the job {kind} again")
+    }
+    pub fn so_many_payments(count: usize) -> String {
+        if count == 1 { "1 payment".into() } else { format!("{count} payments") }
+    }
+    pub fn so_many_jobs(count: usize) -> String {
+        if count == 1 { "1 job".into() } else { format!("{count} jobs") }
     }
     pub fn so_many_rewards(count: usize) -> String {
         if count == 1 { "1 reward".into() } else { format!("{count} rewards") }

@@ -57,7 +57,7 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
   await expect(page.getByText("This refunds 500.00 INR.")).toBeVisible();
   await page.getByRole("button", { name: "Refund now" }).click();
   await expect(page.getByText("The refund is recorded.")).toBeVisible();
-  for (const path of ["/o", "/o/users", `/o/users?q=${bob}`, "/o/purchases", "/o/record", "/profile"]) {
+  for (const path of ["/o", "/o/users", `/o/users?q=${bob}`, "/o/purchases", "/o/payments", "/o/jobs", "/o/record", "/profile"]) {
     await page.goto(path);
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme });

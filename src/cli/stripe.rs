@@ -90,7 +90,7 @@ pub(super) struct SendTest {
     /// The currency
     #[arg(long, value_name = "CODE", default_value = "USD")]
     currency: String,
-    /// Also send a dispute about half of the amount, which ends so
+    /// Also send a dispute about a quarter of the amount, which ends so
     #[arg(long, value_enum, value_name = "END")]
     dispute: Option<DisputeEnd>,
 }
@@ -162,8 +162,8 @@ impl SendTest {
             ("charge.refunded", sample::charge(&charge, &intent, self.amount, refund)),
         ];
         if let Some(end) = self.dispute {
-            let (dispute, half) = (format!("du_{name}"), self.amount / 2);
-            let of = |status| sample::dispute(&dispute, &intent, &charge, half, status);
+            let (dispute, quarter) = (format!("du_{name}"), self.amount / 4);
+            let of = |status| sample::dispute(&dispute, &intent, &charge, quarter, status);
             objects.push(("charge.dispute.created", of("needs_response")));
             match end {
                 DisputeEnd::Open => {}

@@ -63,7 +63,7 @@ fn sentence(description: &str) -> String {
 }
 
 /// The code of the page that shows the form again.
-fn code(status: &Status) -> StatusCode {
+pub(super) fn code(status: &Status) -> StatusCode {
     match status.code() {
         Code::InvalidArgument => StatusCode::UNPROCESSABLE_ENTITY,
         Code::NotFound => StatusCode::NOT_FOUND,

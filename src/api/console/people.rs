@@ -151,6 +151,8 @@ fn operators(current: &str) -> Links {
             of(Icon::CHART, of_operators::OVERVIEW, "/o"),
             of(Icon::PEOPLE, of_operators::USERS, "/o/users"),
             of(Icon::CART, of_operators::PURCHASES, "/o/purchases"),
+            of(Icon::COIN, of_operators::PAYMENTS, "/o/payments"),
+            of(Icon::CLOCK, of_operators::JOBS, "/o/jobs"),
         ],
     }
 }

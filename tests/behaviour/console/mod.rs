@@ -1,6 +1,7 @@
 //! The console, by its pages: what a browser gets and sends, without one.
 
 mod live;
+mod operators;
 mod pages;
 mod security;
 

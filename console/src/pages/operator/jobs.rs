@@ -91,7 +91,7 @@ fn list(view: &View<'_>, reader: &Reader) -> Markup {
                         ))
                     }
                 }
-                td.number.wide { (reader.number(job.attempts.into())) }
+                td.number.wide { (reader.number(job.attempts)) }
                 td.wide { (reader.exact_time(job.create_time.as_ref())) }
             }
         }

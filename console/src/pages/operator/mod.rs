@@ -1,6 +1,8 @@
 //! Pages for operators.
 
+pub mod jobs;
 pub mod overview;
+pub mod payments;
 pub mod person;
 pub mod purchase;
 pub mod purchases;

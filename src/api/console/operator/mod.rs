@@ -1,6 +1,8 @@
 //! Pages of operators. Nothing here says who may see them: the calls that they make do.
 
+mod jobs;
 pub(super) mod overview;
+mod payments;
 mod person;
 mod purchase;
 mod purchases;
@@ -25,6 +27,9 @@ pub(super) fn routes() -> Router<Console> {
         .route("/o/users/{user}/erase", post(person::erase))
         .route("/o/purchases", get(purchases::show))
         .route("/o/purchases/{purchase}", get(purchase::show).post(purchase::refund))
+        .route("/o/payments", get(payments::show).post(payments::attach))
+        .route("/o/payments/seen", post(payments::acknowledge))
+        .route("/o/jobs", get(jobs::show).post(jobs::retry))
         .route("/o/record", get(record::show).post(record::record))
 }
 

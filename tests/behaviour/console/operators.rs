@@ -1,0 +1,83 @@
+//! Pages of operators for what waits: payments and jobs.
+
+use testing::TestDatabase;
+use testing::stripe_events::{Payment, deliver, server_with_endpoint};
+
+use super::security::make_operator;
+use super::*;
+
+const LINES: &str = "multi-level-commission";
+
+#[tokio::test]
+async fn an_operator_says_who_bought_and_takes_the_rest_off_the_list() {
+    let database = TestDatabase::new().await;
+    let server = server_with_endpoint(&database).await;
+    let client = server.client();
+    client.publish_shipped(LINES).await;
+    client.sign_up(LINES, "bea", "").await.unwrap();
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    assert_eq!(ada.get("/o/payments").await.status, 403, "a participant is no operator");
+    make_operator(&client, "ada").await;
+    ada.sign_in("ada", PASSWORD).await;
+    let page = Browser::shown(&ada.get("/o/payments").await);
+    assert!(page.contains("Nothing waits"), "{page}");
+
+    let first = Payment::new("first", "", 200_000).without_buyer();
+    let second = Payment::new("second", "", 200_000).without_buyer();
+    for payment in [&first, &second] {
+        deliver(&server.address, &payment.session()).await;
+    }
+    let page = Browser::shown(&ada.get("/o/payments").await);
+    for shown in ["pi_first", "pi_second", "No buyer", "2,000.00", "2 payments"] {
+        assert!(page.contains(shown), "{shown}: {page}");
+    }
+    let set = [("payment_id", "pi_first"), ("buyer", "nobody-here")];
+    let refused = ada.fill("/o/payments", "/o/payments", &set).await;
+    assert_eq!(refused.status, 422, "{}", refused.text());
+    assert!(refused.text().contains("There is no such user."), "{}", refused.text());
+    let set = [("payment_id", "pi_first"), ("buyer", "bea")];
+    assert_eq!(ada.fill("/o/payments", "/o/payments", &set).await.status, 303);
+    let purchase = client.purchase("pi_first").await.unwrap().purchase.unwrap();
+    assert_eq!(purchase.buyer_user_id, "bea");
+
+    let page = Browser::shown(&ada.get("/o/payments?done=attached").await);
+    assert!(page.contains("What could be recorded is recorded.") && !page.contains("pi_first"));
+    let issues = hidden(&page, "/o/payments/seen", "issues").unwrap();
+    let seen = [("payment_id", "pi_second"), ("issues", &*issues)];
+    assert_eq!(ada.fill("/o/payments", "/o/payments/seen", &seen).await.status, 303);
+    let page = Browser::shown(&ada.get("/o/payments").await);
+    assert!(page.contains("Nothing waits"), "{page}");
+    assert!(client.purchase("pi_second").await.is_err());
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn an_operator_sees_the_jobs_and_tries_a_parked_one_again() {
+    let (database, server, client) = server_with(&[LINES]).await;
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    assert_eq!(ada.get("/o/jobs").await.status, 403);
+    make_operator(&client, "ada").await;
+    ada.sign_in("ada", PASSWORD).await;
+    let page = Browser::shown(&ada.get("/o/jobs?state=parked").await);
+    assert!(page.contains("No jobs"), "{page}");
+    // As a job stands that has failed too often.
+    let id: i64 = sqlx::query_scalar(
+        "insert into jobs (kind, dedupe_key, payload, state, attempts, last_error)
+         values ('clean', 'a-day', '{}', 'parked', 10, 'the disk is <full>') returning id",
+    )
+    .fetch_one(&database.pool)
+    .await
+    .unwrap();
+    let page = Browser::shown(&ada.get("/o/jobs?state=parked").await);
+    assert!(page.contains("a-day") && page.contains("the disk is &lt;full&gt;"), "{page}");
+    let job_id = hidden(&page, "/o/jobs", "job_id").unwrap();
+    assert_eq!(job_id, id.to_string());
+    let fill = ada.fill("/o/jobs?state=parked", "/o/jobs", &[("job_id", &*job_id)]).await;
+    assert_eq!(fill.status, 303, "{}", fill.text());
+    let parked = "select count(*) from jobs where dedupe_key = 'a-day' and state = 'parked'";
+    assert_eq!(database.count(parked).await, 0);
+    server.stop().await;
+}
