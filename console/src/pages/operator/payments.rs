@@ -58,40 +58,40 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
 
 fn payment(payment: &UnmatchedPayment, view: &View<'_>, reader: &Reader) -> Markup {
     let issues: Vec<&str> = payment.issues.iter().map(|issue| &*issue.issue_id).collect();
+    let seen =
+        html! { button.button aria-label=(text::seen(&payment.payment_id)) { (text::SEEN) } };
+    let hidden = [("payment_id", &*payment.payment_id), ("issues", &*issues.join(" "))];
     html! {
         section.card.stack {
             div.row.apart {
-                h2.break { (payment.payment_id) }
+                div {
+                    h2.break { (payment.payment_id) }
+                    span.soft {
+                        (text::FIRST_HEARD_OF) " " (reader.exact_time(payment.create_time.as_ref()))
+                        @if !payment.buyer_user_id.is_empty() {
+                            " · " (text::BUYER) " "
+                            a.break href=(reader.to(&format!("/o/users/{}", payment.buyer_user_id))) {
+                                (payment.buyer_user_id)
+                            }
+                        }
+                    }
+                }
                 strong { (reader.amount(payment.amount.as_ref())) }
             }
-            p.soft {
-                (text::FIRST_HEARD_OF) " " (reader.exact_time(payment.create_time.as_ref()))
-                @if !payment.buyer_user_id.is_empty() {
-                    " · " (text::BUYER) " "
-                    a.break href=(reader.to(&format!("/o/users/{}", payment.buyer_user_id))) { (payment.buyer_user_id) }
-                }
+            @for issue in &payment.issues {
+                div { (badge(Tone::Warn, text::issue(issue.kind()))) " " span.break { (issue.detail) } }
             }
-            ul.plain {
-                @for issue in &payment.issues {
-                    li { (badge(Tone::Warn, text::issue(issue.kind()))) " " span.break { (issue.detail) } }
-                }
-            }
-            div.row {
-                form.row method="post" action=(reader.to("/o/payments")) {
-                    ((view.keys)())
-                    input type="hidden" name="payment_id" value=(payment.payment_id);
+            form.row method="post" action=(reader.to("/o/payments")) {
+                ((view.keys)())
+                input type="hidden" name="payment_id" value=(payment.payment_id);
+                div.search {
+                    (Icon::SEARCH)
                     input.input name="buyer" required autocomplete="off" placeholder=(text::BUYER_HINT)
                         aria-label=(text::who_bought(&payment.payment_id));
-                    button.button.first { (text::ATTACH) }
                 }
-                (parts::act(
-                    reader,
-                    "/o/payments/seen",
-                    &(view.keys)(),
-                    &html! { button.button aria-label=(text::seen(&payment.payment_id)) { (text::SEEN) } },
-                    &[("payment_id", &payment.payment_id), ("issues", &issues.join(" "))],
-                ))
+                button.button.first { (text::ATTACH) }
             }
+            (parts::act(reader, "/o/payments/seen", &(view.keys)(), &seen, &hidden))
         }
     }
 }
