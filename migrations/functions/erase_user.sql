@@ -60,7 +60,6 @@ begin
     -- the user, too, and an event of the user's payment can name nobody.
     update stripe_events set
         body = null,
-        user_id = nullif(user_id, erased_user_id),
         named_user_ids = array_remove(named_user_ids, erased_user_id)
     where event_id in (
         select event_id from stripe_events where user_id = erased_user_id
@@ -75,7 +74,6 @@ begin
     update stripe_payments set
         state = {forget_buyer}(state, erased_user_id),
         version = version + 1,
-        user_id = nullif(user_id, erased_user_id),
         named_user_ids = array_remove(named_user_ids, erased_user_id),
         parked = (
             select jsonb_agg(reason) from jsonb_array_elements(parked) as reason
@@ -90,6 +88,8 @@ begin
         select payment_id from stripe_payments where user_id = erased_user_id
         union select payment_id from stripe_payments where named_user_ids @> array[erased_user_id]
     );
+    update stripe_events set user_id = null where user_id = erased_user_id;
+    update stripe_payments set user_id = null where user_id = erased_user_id;
     delete from payout_methods where user_id = erased_user_id;
 end;
 $$;
