@@ -47,9 +47,23 @@ pub fn program(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../programs").join(format!("{name}.json"))
 }
 
-/// Sends a signal to a process, as in `-STOP`.
+/// Sends a signal to a process, as in `-STOP`. One that stops itself goes on only if it stands still by then, so that
+/// `-CONT` waits for that.
 pub async fn signal(child: &Child, name: &str) {
     let pid = child.id().expect("the process runs").to_string();
+    if name == "-CONT" {
+        let stat = format!("/proc/{pid}/stat");
+        let stands_still = || {
+            let stat = std::fs::read_to_string(&stat).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
+        };
+        for _ in 0..2_000 {
+            if stands_still() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
     assert!(Command::new("kill").args([name, &pid]).status().await.unwrap().success());
 }
 
