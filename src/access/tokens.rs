@@ -1,8 +1,8 @@
 //! The texts that people's clients hold: access tokens and refresh tokens.
 //!
 //! An access token is a JWT, signed with `EdDSA` (RFC 7519 and 8037). Exactly one form is accepted: one algorithm, one
-//! encoding, and the id of one of this installation's keys. A refresh token is 32 random bytes behind a prefix, and so is
-//! the cookie of a browser; the database has their hashes.
+//! encoding, and the id of one of this installation's keys. A refresh token is 32 random bytes behind a prefix, and so
+//! is the cookie of a browser; the database has their hashes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -208,8 +208,8 @@ async fn create_database(cluster: &PrivatePostgres) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What only `dev` has on its pages, with the token of the link that signs the operator in once. The operator's password
-/// is kept in the data directory; made at the first start, readable by its owner only.
+/// What only `dev` has on its pages, with the token of the link that signs the operator in once. The operator's
+/// password is kept in the data directory; made at the first start, readable by its owner only.
 fn operator_pages(
     data_dir: &Path,
     environment: &Environment,

@@ -32,14 +32,13 @@ pub(super) fn settings(api_url: Option<ApiUrl>, faults: &mut Faults) -> Settings
         }
         Ok(_) | Err(_) => None,
     };
-    let secrets = env::var(WEBHOOK_SECRET).unwrap_or_default();
-    if secrets.split([',', ' ']).any(|one| !one.is_empty() && !one.starts_with("whsec_")) {
+    let webhook_secrets = secrets();
+    if !webhook_secrets.iter().all(Secret::is_of_endpoint) {
         faults.say(format_args!(
             "{WEBHOOK_SECRET} must be the signing secret of the endpoint, which begins with whsec_; several are \
              separated by commas"
         ));
     }
-    let webhook_secrets = Secret::list(&secrets);
     Settings { webhook_secrets, secret_key, api_url: api_url.unwrap_or_default() }
 }
 
@@ -71,8 +70,8 @@ fn secrets() -> Vec<Secret> {
 pub(super) enum Stripe {
     /// Send the events of a payment with a partial refund to an endpoint, signed with the secret of the environment
     ///
-    /// The header Stripe-Signature is `t=SECONDS,v1=HEX`: HEX is the HMAC-SHA256, under the secret, of the seconds, a full
-    /// stop and the body, byte for byte. It is good for five minutes.
+    /// The header Stripe-Signature is `t=SECONDS,v1=HEX`: HEX is the HMAC-SHA256, under the secret, of the seconds, a
+    /// full stop and the body, byte for byte. It is good for five minutes.
     SendTest(SendTest),
 }
 

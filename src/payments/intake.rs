@@ -110,8 +110,8 @@ impl Payments {
         Ok(in_time(kept).await?)
     }
 
-    /// An operator says who bought, if that is known, and which issues need no more attention. Returns `false` if nothing
-    /// was told about the payment.
+    /// An operator says who bought, if that is known, and which issues need no more attention. Returns `false` if
+    /// nothing was told about the payment.
     ///
     /// # Errors
     /// [`PaymentError`] if that cannot be written.

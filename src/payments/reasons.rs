@@ -37,7 +37,12 @@ impl Reason {
     /// can be.
     #[must_use]
     pub fn issue_id(&self) -> String {
-        issue_id(self)
+        match self {
+            Self::Told(parked) => issue_id(parked),
+            Self::UnusableId { .. } | Self::UnknownBuyer { .. } | Self::Refused { .. } => {
+                issue_id(self)
+            }
+        }
     }
 }
 

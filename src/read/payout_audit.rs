@@ -1,5 +1,5 @@
-//! The audit of payouts: a line goes through its states once, each step moves its amount on the participant's stream, and
-//! what a payout says it has collected is the sum of its lines.
+//! The audit of payouts: a line goes through its states once, each step moves its amount on the participant's stream,
+//! and what a payout says it has collected is the sum of its lines.
 
 use std::collections::HashMap;
 use std::sync::Arc;

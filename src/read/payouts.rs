@@ -25,7 +25,8 @@ pub struct ListedPayout {
     pub provider_reference: Option<String>,
     pub reason_code: Option<String>,
     pub skipped_count: i64,
-    /// Number and amount of the lines that are reserved, paid, failed and returned; an amount beyond `i64` is its maximum.
+    /// Number and amount of the lines that are reserved, paid, failed and returned; an amount beyond `i64` is its
+    /// maximum.
     pub reserved: (i64, i64),
     pub paid: (i64, i64),
     pub failed: (i64, i64),

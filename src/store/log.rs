@@ -186,7 +186,8 @@ pub async fn read_event(
     Ok(fetch(query, executor).await?.pop())
 }
 
-/// The last posting of a stream up to a position: the balance after it is that of the position. `None` if there is none.
+/// The last posting of a stream up to a position: the balance after it is that of the position. `None` if there is
+/// none.
 ///
 /// # Errors
 /// [`StoreError`] if the database cannot be read, or the posting is malformed.

@@ -90,8 +90,8 @@ fn page(rows: &[PgRow], size: i64) -> Result<Result<PurchasePage, Lag>, StoreErr
     Ok(Ok(page))
 }
 
-/// The table and its checkpoint are read under one snapshot, so that nothing is left out between them and the log. What the
-/// table has as earning nothing can have begun to earn since by two events only.
+/// The table and its checkpoint are read under one snapshot, so that nothing is left out between them and the log.
+/// What the table has as earning nothing can have begun to earn since by two events only.
 fn statement(table: Option<&str>) -> String {
     let in_table = table.map_or_else(String::new, |table| {
         format!(

@@ -1,4 +1,5 @@
-//! Payouts on two servers that are killed, with rewards that come and go meanwhile: no entry is paid twice or forgotten.
+//! Payouts on two servers that are killed, with rewards that come and go meanwhile: no entry is paid twice or
+//! forgotten.
 
 use std::time::{Duration, Instant};
 
@@ -172,8 +173,8 @@ async fn buy_all_the_while(server: watch::Receiver<Client>, buyer: String) -> Ve
     took
 }
 
-/// Every step of a line is on its participant's stream once, with its amount, and what is reserved, paid and returned adds
-/// up for everybody.
+/// Every step of a line is on its participant's stream once, with its amount, and what is reserved, paid and returned
+/// adds up for everybody.
 async fn check_sums(database: &TestDatabase) {
     let wrong = "
         with step as (

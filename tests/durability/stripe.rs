@@ -169,8 +169,8 @@ async fn what_a_killed_server_did_not_answer_is_delivered_again_and_ends_the_sam
     server.stop().await;
 }
 
-/// Delivers an event to a server that stops at a point of it, and again to another one, which must not wait for the first
-/// for longer than Stripe does. Then the first goes on.
+/// Delivers an event to a server that stops at a point of it, and again to another one, which must not wait for the
+/// first for longer than Stripe does. Then the first goes on.
 async fn deliver_through_a_standstill(
     point: &StopPoint,
     (hanging, other): (&Server, &Server),

@@ -322,9 +322,9 @@ pub trait Work {
 
     /// Purchases of a buyer, a page at a time. Some that do not match can be among them.
     /// What a decision finds out about a purchase is checked because it reads the purchase's stream. That there is no
-    /// further purchase is true as of the look-up only. A decision that rests on it has read, before the look-up, streams
-    /// to which every such purchase would write: if one is recorded after the look-up, or earns again, the append finds
-    /// that they have moved.
+    /// further purchase is true as of the look-up only. A decision that rests on it has read, before the look-up,
+    /// streams to which every such purchase would write: if one is recorded after the look-up, or earns again, the
+    /// append finds that they have moved.
     ///
     /// # Errors
     /// [`Halt::Missing`] if it has not been looked up yet, [`Halt::Behind`] if it cannot be looked up for now.
@@ -389,8 +389,8 @@ pub fn peek_new<A: Stream>(work: &mut dyn Work, id: &A::Id) -> Result<Arc<A>, Ha
     state_of(work, &StreamKey::of::<A>(id), true)
 }
 
-/// Whether a buyer has a purchase that may earn and of which `is_it` is true. Purchases are looked at from the newest on.
-/// That there is none is true as of the look-up only; see [`Work::purchases_of`].
+/// Whether a buyer has a purchase that may earn and of which `is_it` is true. Purchases are looked at from the newest
+/// on. That there is none is true as of the look-up only; see [`Work::purchases_of`].
 ///
 /// # Errors
 /// [`Halt::Missing`] or [`Halt::Behind`] if that is not known yet.

@@ -78,8 +78,8 @@ enum Load {
     /// Hold periods that all end at once, at first alone and then beside purchases, on a server of the run: how many a
     /// second, and what purchases lose by it
     Releases(ReleasesOptions),
-    /// A payout of a million participants beside purchases at a rate (500 a second), on a server of the run: how long it
-    /// takes to collect and to confirm, and what purchases lose by it
+    /// A payout of a million participants beside purchases at a rate (500 a second), on a server of the run: how long
+    /// it takes to collect and to confirm, and what purchases lose by it
     Payout(PayoutOptions),
 }
 

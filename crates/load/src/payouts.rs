@@ -1,7 +1,7 @@
 //! How long a payout of many participants takes, and what that costs purchases meanwhile.
 //!
-//! Everybody has signed up with a code and earned the same by it, and has said how they are paid; so each is a line. The
-//! payout is collected, and then confirmed as a whole, beside purchases in another program at a steady rate: their
+//! Everybody has signed up with a code and earned the same by it, and has said how they are paid; so each is a line.
+//! The payout is collected, and then confirmed as a whole, beside purchases in another program at a steady rate: their
 //! latencies are those that buyers would see. What the payout says it has done must be what the sign-ups have earned.
 
 use std::sync::Arc;

@@ -37,6 +37,12 @@ impl Secret {
         text.split(separator).filter_map(Self::new).collect()
     }
 
+    /// Whether it looks like the signing secret of an endpoint, not like another secret of Stripe.
+    #[must_use]
+    pub fn is_of_endpoint(&self) -> bool {
+        self.0.starts_with("whsec_")
+    }
+
     fn mac(&self, timestamp: &str, body: &[u8]) -> Option<Hmac<Sha256>> {
         // HMAC takes keys of any length; the error cannot occur.
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.as_bytes()).ok()?;

@@ -173,8 +173,8 @@ impl Visit {
         response
     }
 
-    /// Leads to another page, after a form was carried out. `done` says what was done, and `changed` is the token of it,
-    /// so that the page shows it.
+    /// Leads to another page, after a form was carried out. `done` says what was done, and `changed` is the token of
+    /// it, so that the page shows it.
     pub(super) fn see_other(&self, path: &str, done: &str, changed: &str) -> Response {
         let mut query = form_urlencoded::Serializer::new(String::new());
         for (name, value) in [("done", done), ("at", changed)] {

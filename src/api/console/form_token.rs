@@ -1,9 +1,9 @@
-//! Form tokens: what every form carries that changes something, so that a form of another site is refused even where the
-//! browser does not say which site it was on.
+//! Form tokens: what every form carries that changes something, so that a form of another site is refused even where
+//! the browser does not say which site it was on.
 //!
-//! A token is derived from the session. Each page has it under another mask, because pages are compressed and contain what
-//! visitors wrote: a secret that is always the same could be guessed from their lengths. At the door there is no session;
-//! tokens there are good for some hours.
+//! A token is derived from the session. Each page has it under another mask, because pages are compressed and contain
+//! what visitors wrote: a secret that is always the same could be guessed from their lengths. At the door there is no
+//! session; tokens there are good for some hours.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,6 +1,6 @@
-//! The console: what pages do. How they look is in the crate `console`; what they show and change, they read and do by the
-//! RPC handlers in this process, with the principal of the visitor and through the same guard as calls from outside, so
-//! that no page can show what the API would not.
+//! The console: what pages do. How they look is in the crate `console`; what they show and change, they read and do by
+//! the RPC handlers in this process, with the principal of the visitor and through the same guard as calls from
+//! outside, so that no page can show what the API would not.
 //!
 //! To add a page: its look in `console/src/pages/`, its handler in a file here, and its row in [`routes`].
 //!
@@ -9,7 +9,8 @@
 //! - [`origin`] and [`form_token`] refuse forms of other sites, [`forms`] reads those of ours, [`faults`] says what is
 //!   wrong with them.
 //! - [`dev`] is what only `tributary dev` has.
-//! - [`answers`] are pages, redirects and refusals, with the headers of all of them; [`assets`] are what pages refer to.
+//! - [`answers`] are pages, redirects and refusals, with the headers of all of them; [`assets`] are what pages refer
+//!   to.
 //! - [`people`] is who has signed in, with the sidebar; [`door`], [`participant`], [`profile`] and [`operator`] are the
 //!   pages, [`live`] the streams that they follow.
 

@@ -182,8 +182,8 @@ impl Handlers {
         }
     }
 
-    /// Records what is due of a payment of Stripe whose purchase was changed by a call: what Stripe told before can mean
-    /// something else now. Nothing is due of other purchases, which are spared the look.
+    /// Records what is due of a payment of Stripe whose purchase was changed by a call: what Stripe told before can
+    /// mean something else now. Nothing is due of other purchases, which are spared the look.
     pub(super) async fn settle_payment(&self, purchase_id: &PurchaseId) -> Result<(), ApiError> {
         if !purchase_id.as_str().starts_with(STRIPES) {
             return Ok(());

@@ -8,8 +8,8 @@
 //!
 //! Programs, users and participants take a few numbers each, however long their history is. What grows with the log is
 //! what is remembered of purchases that had consequences, because any of them can be refunded later: about 130 bytes a
-//! purchase, see [`deals`], and about 30 for each reward that can expire. After a deviation the oracle goes on from what
-//! the log has, so that one fault is named once.
+//! purchase, see [`deals`], and about 30 for each reward that can expire. After a deviation the oracle goes on from
+//! what the log has, so that one fault is named once.
 
 mod adopt;
 mod approvals;
@@ -190,8 +190,8 @@ impl Oracle {
             AnyEvent::Payout(fact) => payouts::sort_payout(self, event, fact, command),
             AnyEvent::ApiKey(fact) => approvals::sort_key(self, event, fact),
             AnyEvent::PayoutLine(fact) => payouts::sort_line(self, event, fact, judgement, command),
-            // That a sign-up or an item was counted has no consequences, nor which payout collects; work that is done again
-            // does what it would have done the first time.
+            // That a sign-up or an item was counted has no consequences, nor which payout collects; work that is done
+            // again does what it would have done the first time.
             AnyEvent::SignUpOrigin(_)
             | AnyEvent::Job(_)
             | AnyEvent::Catalog(_)

@@ -1,6 +1,6 @@
-//! Payouts: everybody to whom something was available when a payout was created has a line, or a reason why not. What a line
-//! reserves follows from what was available then and is when the line is made, and each step of a line moves as much on
-//! the participant's stream. What was confirmed without an approval is counted.
+//! Payouts: everybody to whom something was available when a payout was created has a line, or a reason why not. What
+//! a line reserves follows from what was available then and is when the line is made, and each step of a line moves as
+//! much on the participant's stream. What was confirmed without an approval is counted.
 
 use std::collections::HashMap;
 
@@ -169,8 +169,8 @@ fn reason(oracle: &Oracle, person: PersonIndex, amount: i64, minimum: i64) -> Op
     reasons.into_iter().find(|(holds, _)| *holds).map(|(_, reason)| reason)
 }
 
-/// A line is paid by the job of a payout that is confirmed, after an approval, or without one. The last counts towards the
-/// limit of the payout.
+/// A line is paid by the job of a payout that is confirmed, after an approval, or without one. The last counts towards
+/// the limit of the payout.
 fn check_waiver(
     oracle: &mut Oracle,
     event: &RecordedEvent,

@@ -181,8 +181,8 @@ fn earns(world: &World, program: ProgramIndex, index: DealIndex) -> bool {
         && deals.get(index).rejected_from != Some(0)
 }
 
-/// A purchase may convert a referral that counts again, if it still earns and no other one has become the first since: as
-/// it did then, if it did.
+/// A purchase may convert a referral that counts again, if it still earns and no other one has become the first since:
+/// as it did then, if it did.
 pub(super) fn of_another_conversion(
     world: &World,
     buyer: PersonIndex,

@@ -120,6 +120,18 @@ async fn unknown_events_are_acknowledged_and_counted_and_leave_nothing() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_none_of_an_endpoint_is_refused_at_the_start_and_not_shown() {
+    let database = TestDatabase::new().await;
+    let mut command = serve_with_endpoint(&database, &ServerOptions::default());
+    command.env("STRIPE_WEBHOOK_SECRET", "whsec_good,sk_live_wrong").kill_on_drop(true);
+    let ended = tokio::time::timeout(PATIENCE, command.output()).await.expect("no start").unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(!ended.status.success(), "{said}");
+    assert!(said.contains("STRIPE_WEBHOOK_SECRET must be"), "{said}");
+    assert!(!said.contains("sk_live_wrong"), "{said}");
+}
+
+#[tokio::test]
 async fn events_of_other_accounts_and_of_the_other_mode_record_nothing() {
     let database = TestDatabase::new().await;
     let metrics = free_address();

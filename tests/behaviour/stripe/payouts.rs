@@ -17,8 +17,8 @@ fn order(mut events: Vec<Value>, mut number: usize) -> Vec<Value> {
     ordered
 }
 
-/// Everything that is told of a payment of 4,000 rupees: a refund of 1,000 and one of 800 of which only the total tells,
-/// and a dispute about 600 that is lost.
+/// Everything that is told of a payment of 4,000 rupees: a refund of 1,000 and one of 800 of which only the total
+/// tells, and a dispute about 600 that is lost.
 fn events_of(payment: &Payment) -> Vec<Value> {
     let refund = format!("re_{}", payment.id());
     vec![

@@ -1,5 +1,5 @@
-//! What is available, and the parts of it that expire. These are followed entry by entry, because it depends on the order
-//! of entries from which lot something is taken.
+//! What is available, and the parts of it that expire. These are followed entry by entry, because it depends on the
+//! order of entries from which lot something is taken.
 
 use std::collections::BTreeMap;
 

@@ -1,10 +1,10 @@
 //! Random sequences of commands on two servers, compared with a plain model that is written separately from the domain.
 //!
 //! Each sequence has its own programs and users, so that thousands of them run against the same two servers. Those in
-//! which as much time passes run together, because it passes for the whole log. A sequence that comes out otherwise than in
-//! the model is shrunk, and the shortest one that still does is shown.
-//! `TRIBUTARY_SEQUENCES` says how many sequences to run, `TRIBUTARY_FIRST_SEQUENCE` the number of the first one, and
-//! `TRIBUTARY_SHRUNK_SEQUENCES` how many of those that differ are shrunk.
+//! which as much time passes run together, because it passes for the whole log. A sequence that comes out otherwise
+//! than in the model is shrunk, and the shortest one that still does is shown. `TRIBUTARY_SEQUENCES` says how many
+//! sequences to run, `TRIBUTARY_FIRST_SEQUENCE` the number of the first one, and `TRIBUTARY_SHRUNK_SEQUENCES` how many
+//! of those that differ are shrunk.
 
 #![allow(
     clippy::disallowed_methods,

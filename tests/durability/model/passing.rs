@@ -1,7 +1,7 @@
 //! What happens by itself: hold periods and lots end, and what was not earned is made up for. A test cannot wait for
 //! days and months, so the clock of the log is put forward, by which everything is dated: that of the database's
-//! function which appends. All sequences of a place therefore live through the same time, and nobody does anything while
-//! it jumps.
+//! function which appends. All sequences of a place therefore live through the same time, and nobody does anything
+//! while it jumps.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

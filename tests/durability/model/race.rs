@@ -1,6 +1,6 @@
-//! Calls that arrive at both servers at the same time. What comes of them must be what comes of them one after the other,
-//! in the order in which the log has them. The model goes on with that order: another one can look the same now and differ
-//! later, as when a refund lets the next purchase be the first one.
+//! Calls that arrive at both servers at the same time. What comes of them must be what comes of them one after the
+//! other, in the order in which the log has them. The model goes on with that order: another one can look the same now
+//! and differ later, as when a refund lets the next purchase be the first one.
 
 use std::sync::Arc;
 

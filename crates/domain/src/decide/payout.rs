@@ -1,5 +1,5 @@
-//! Payouts: what is decided about a whole payout, and what operators say about one line of it. What jobs do line by line
-//! is in `payout_lines`.
+//! Payouts: what is decided about a whole payout, and what operators say about one line of it. What jobs do line by
+//! line is in `payout_lines`.
 
 use crate::decide::adjust::{person, repeated};
 use crate::decide::payout_lines::{existing_line, fail_line, pay_line, send_back};
@@ -119,8 +119,9 @@ pub(super) fn end_collection(
     tell::<PayoutDesk>(work, &key.program_id, end).map(drop)
 }
 
-/// Confirms a payout or a line, or asks for an approval. Nobody confirms a line of their own alone, be it with the whole
-/// payout, nor by one line after the other more of a payout than by a line: what nobody else had to approve counts together.
+/// Confirms a payout or a line, or asks for an approval. Nobody confirms a line of their own alone, be it with the
+/// whole payout, nor by one line after the other more of a payout than by a line: what nobody else had to approve
+/// counts together.
 pub(super) fn confirm(work: &mut dyn Work, input: &ConfirmPayout) -> Result<(), Halt> {
     let ConfirmPayout { payout: key, user_id, provider_reference, by, limit_minor } = input;
     let reference = provider_reference.as_ref();

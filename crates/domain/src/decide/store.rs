@@ -69,8 +69,8 @@ pub(super) fn publish(work: &mut dyn Work, input: &PublishItem) -> Result<(), Ha
     tell::<StoreItem>(work, id, publish).map(drop)
 }
 
-/// Takes an item out of the store and what it costs from what is available to the participant. Lots that are over expire
-/// first, so that nobody pays with them.
+/// Takes an item out of the store and what it costs from what is available to the participant. Lots that are over
+/// expire first, so that nobody pays with them.
 pub(super) fn redeem(work: &mut dyn Work, input: &Redeem) -> Result<(), Halt> {
     let Redeem { id, user_id, item_id, expected_cost } = input;
     if let Some(made) = peek_new::<Redemption>(work, id)?.made() {
@@ -172,8 +172,8 @@ pub(super) fn fulfil(work: &mut dyn Work, id: &ProgramRedemptionId) -> Result<()
     tell::<Redemption>(work, id, RedemptionCommand::Fulfil { id: id.clone() }).map(drop)
 }
 
-/// Puts the item back, and gives back what was paid, by the rules in force to the lots that it came from. What comes back
-/// to somebody who was erased is forfeited.
+/// Puts the item back, and gives back what was paid, by the rules in force to the lots that it came from. What comes
+/// back to somebody who was erased is forfeited.
 pub(super) fn cancel(work: &mut dyn Work, id: &ProgramRedemptionId) -> Result<(), Halt> {
     let redemption = load::<Redemption>(work, id)?;
     if redemption.state() == RedemptionState::Cancelled {

@@ -229,7 +229,8 @@ impl Purchase {
         self.money_back.terms(self.recorded.as_ref().map_or(0, |recorded| recorded.amount_minor))
     }
 
-    /// Whether it can earn in some program as it stands: rewards were granted for it, and not all of the price went back.
+    /// Whether it can earn in some program as it stands: rewards were granted for it, and not all of the price went
+    /// back.
     #[must_use]
     pub fn may_earn(&self) -> bool {
         self.terms().qualifies(self.terms().refunded_minor)

@@ -115,8 +115,8 @@ where
     answer(Body::from_stream(messages))
 }
 
-/// Answers that a stream cannot begin. Browsers do not tell the script the code of an answer, so that what it has to know
-/// is a message.
+/// Answers that a stream cannot begin. Browsers do not tell the script the code of an answer, so that what it has to
+/// know is a message.
 fn cannot_begin(visit: &Visit, status: &Status) -> Response {
     match last(visit, status) {
         Some(message) => answer(Body::from(message)),

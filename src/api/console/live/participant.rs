@@ -1,8 +1,8 @@
 //! What the dashboard of a participant follows.
 //!
-//! What happened comes from the stream of the participant, line by line, after the token of the page. The numbers are read
-//! anew after each of them, as they are then: they are never older than the line that comes with them, and sending them
-//! twice changes nothing.
+//! What happened comes from the stream of the participant, line by line, after the token of the page. The numbers are
+//! read anew after each of them, as they are then: they are never older than the line that comes with them, and
+//! sending them twice changes nothing.
 
 use std::time::Duration;
 

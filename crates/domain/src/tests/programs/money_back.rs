@@ -303,7 +303,8 @@ fn a_conversion_stands_as_long_as_another_purchase_earns() {
     assert!(scene.buy("cem", 100_000).converted);
 }
 
-/// A cap can leave nothing to give back, so that only the buyer's own stream shows the others that the purchase is back.
+/// A cap can leave nothing to give back, so that only the buyer's own stream shows the others that the purchase is
+/// back.
 #[test]
 fn a_purchase_that_earns_again_beside_another_says_so_to_the_buyer() {
     let mut scene = commissions();
