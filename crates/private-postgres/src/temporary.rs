@@ -78,6 +78,12 @@ impl TemporaryPostgres {
         self.cluster.directory()
     }
 
+    /// The file that Postgres writes its log to.
+    #[must_use]
+    pub fn log(&self) -> &Path {
+        self.cluster.log()
+    }
+
     /// The process id of the postmaster.
     #[must_use]
     pub fn postmaster_pid(&self) -> u32 {

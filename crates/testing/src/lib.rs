@@ -28,6 +28,7 @@ pub mod stripe_events;
 pub mod tls;
 mod watching;
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use private_postgres::{Options, TemporaryPostgres};
@@ -67,14 +68,44 @@ async fn cluster() -> &'static TemporaryPostgres {
         .await
 }
 
+/// A connection that belongs to no test. If there is none, the log of Postgres says why.
+async fn connect(cluster: &TemporaryPostgres) -> PgConnection {
+    match PgConnection::connect(&cluster.url("postgres")).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            let log = std::fs::read_to_string(cluster.log()).unwrap_or_default();
+            let unusual =
+                log.lines().filter(|line| line.contains("PANIC") || !line.contains("FATAL"));
+            let unusual: Vec<&str> = unusual.collect();
+            let last = &unusual[unusual.len().saturating_sub(40)..];
+            panic!("no connection: {error}; the log of Postgres:\n{}", last.join("\n"))
+        }
+    }
+}
+
 async fn create(cluster: &TemporaryPostgres, name: &str, template: Option<&str>) {
     // One at a time: a template can only be copied while no other session uses it.
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = TURN.lock().await;
-    let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+    let mut connection = connect(cluster).await;
+    for left in left_databases() {
+        let drop = format!("drop database {left} with (force)");
+        connection.execute(drop.as_str()).await.unwrap();
+    }
     let template = template.map(|name| format!("template {name}")).unwrap_or_default();
     connection.execute(format!("create database {name} {template}").as_str()).await.unwrap();
     connection.close().await.unwrap();
+}
+
+/// The databases whose tests have ended. All of them together would take some ten gigabytes, and their statistics more
+/// than the 64 MB that `/dev/shm` has in a container, without which Postgres goes down.
+static LEFT: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// The databases to drop now: many at once, since each drop waits for a checkpoint.
+fn left_databases() -> Vec<String> {
+    const MANY: usize = 40;
+    let mut left = LEFT.lock().unwrap();
+    if left.len() < MANY { Vec::new() } else { std::mem::take(&mut *left) }
 }
 
 /// Ignores progress.
@@ -86,7 +117,8 @@ impl tributary::read::Watcher for Unwatched {
     fn end(&mut self) {}
 }
 
-/// A database of one test. Dropping it checks nothing; call [`TestDatabase::check`] at the end.
+/// A database of one test, which is dropped some time after it. Dropping it checks nothing; call
+/// [`TestDatabase::check`] at the end.
 pub struct TestDatabase {
     name: String,
     pub url: String,
@@ -103,7 +135,7 @@ impl TestDatabase {
     /// all connections to this one.
     pub async fn copy(&self) -> Self {
         let cluster = cluster().await;
-        let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+        let mut connection = connect(cluster).await;
         sqlx::query("select pg_terminate_backend(pid) from pg_stat_activity where datname = $1")
             .bind(&self.name)
             .execute(&mut connection)
@@ -136,7 +168,7 @@ impl TestDatabase {
     /// Replaces this database with an empty one, and cuts all connections to it.
     pub async fn replace(&self) {
         let cluster = cluster().await;
-        let mut connection = PgConnection::connect(&cluster.url("postgres")).await.unwrap();
+        let mut connection = connect(cluster).await;
         let drop = format!("drop database {} with (force)", self.name);
         connection.execute(drop.as_str()).await.unwrap();
         connection.close().await.unwrap();
@@ -213,5 +245,11 @@ impl TestDatabase {
     /// One number from the database.
     pub async fn count(&self, query: &str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        LEFT.lock().unwrap().push(std::mem::take(&mut self.name));
     }
 }
