@@ -2,6 +2,7 @@
 
 use maud::{Markup, Render, html};
 
+use crate::charts;
 use crate::icons::Icon;
 use crate::reader::Reader;
 use crate::text;
@@ -343,6 +344,24 @@ impl Happening {
                 (self.value)
             }
         }
+    }
+}
+
+/// The way from a link to a reward: visits, sign-ups and conversions.
+#[must_use]
+pub fn funnel(
+    visits: &Result<i64, String>,
+    sign_ups: i64,
+    conversions: i64,
+    reader: &Reader,
+) -> Markup {
+    let mut steps = vec![(text::SIGN_UPS, sign_ups), (text::CONVERSIONS, conversions)];
+    if let Ok(visits) = visits {
+        steps.insert(0, (text::VISITS, *visits));
+    }
+    html! {
+        (charts::funnel(&steps, reader))
+        @if visits.is_ok() { p.soft { (text::VISITS_WORDS) } } @else { p.bad { (text::COULD_NOT_BE_READ) } }
     }
 }
 

@@ -30,6 +30,10 @@ pub const PARTICIPANT: &str = "Participant";
 pub const OPERATOR: &str = "Operator";
 pub const ADMIN: &str = "Admin";
 pub const ACCOUNT: &str = "Account";
+pub const VISITS: &str = "Visits";
+pub const SIGN_UPS: &str = "Sign-ups";
+pub const CONVERSIONS: &str = "Conversions";
+pub const VISITS_WORDS: &str = "A visit is somebody who opens a link to this site, once a day.";
 
 pub fn fields_need_another_look(fields: usize) -> String {
     match fields {
@@ -457,9 +461,7 @@ pub mod participant {
     pub const WHAT_HAPPENED: &str = "What happened";
     pub const NOTHING_HAPPENED: &str = "Nothing has happened yet";
     pub const NOTHING_HAPPENED_WORDS: &str = "Share your link. Here you see who joins, and what each purchase brings, in the moment it happens.";
-    pub const FUNNEL: &str = "From sign-up to purchase";
-    pub const SIGN_UPS: &str = "Sign-ups";
-    pub const CONVERSIONS: &str = "Conversions";
+    pub const FUNNEL: &str = "From link to reward";
     pub const STILL_TO_EARN: &str = "What you can still earn";
     pub const HIGHEST_TIER: &str = "This is the highest tier.";
     pub const EARNINGS_WORDS: &str = "Everything that moved your balance, and why.";
@@ -854,7 +856,6 @@ pub mod operator {
     pub const NO_PROGRAMS_WORDS: &str = "Publish one with the command line or by the API.";
     pub const ITS_USERS: &str = "Participants";
     pub const REGISTERED: &str = "Registered";
-    pub const REFERRED: &str = "Referred";
     pub const ORGANIC: &str = "Without a referrer";
     pub const CONVERTED: &str = "Converted";
     pub const GRANTED: &str = "Rewards granted";

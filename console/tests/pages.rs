@@ -297,6 +297,7 @@ fn pages() -> Vec<(&'static str, String)> {
     let figures = [overview::Figures {
         program: program.clone(),
         overview: Ok(GetOverviewResponse { registered: 5, ..Default::default() }),
+        visits: Ok(9),
         report: Err(evil()),
     }];
     let details = purchase_details();
@@ -400,6 +401,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     state: &state,
                     levels: levels(),
                     days: points(),
+                    visits: Ok(12),
                     feed: Ok(feed),
                     live: live(),
                     done: Some(EVIL),

@@ -19,7 +19,7 @@
 //! - [`redaction`] leaves out of answers to users what is about other people.
 //! - [`reads`] holds what reads have in common, [`writes`] is the same for commands, [`pages`] for lists,
 //!   [`watch`] for streams.
-//! - [`peer`] is where a call comes from.
+//! - [`visits`] counts visits of the page that shared links lead to.
 //! - [`tokens`] are the opaque tokens that clients keep.
 
 mod account;
@@ -66,6 +66,7 @@ mod store;
 mod telemetry;
 mod tokens;
 pub mod transport;
+mod visits;
 mod watch;
 mod writes;
 
@@ -118,6 +119,8 @@ pub struct Context {
     pub limits: limits::Limits,
     /// Sign-ups by callers whom nobody vouches for.
     open_door: open_door::OpenDoor,
+    /// Visits of the page that shared links lead to.
+    visits: visits::Visits,
     /// Payments by Stripe.
     pub payments: Payments,
     /// Cancelled when streams are to end.

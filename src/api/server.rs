@@ -21,6 +21,7 @@ use super::open_door::OpenDoor;
 use super::readiness::Examiner;
 use super::schema_watch::SchemaWatch;
 use super::transport::{self, Tls};
+use super::visits::Visits;
 use crate::access::{self, Access, AccessError};
 use crate::engine::clock::LogClock;
 use crate::engine::{self, Engine, Environment, Screening};
@@ -272,7 +273,11 @@ impl Server {
         let expirations =
             jobs::Loop::<Expiration>::new(database.clone(), engine.clone(), own, counts);
         tasks.spawn(Stage::Background, "expirations", |stop| expirations.run(stop));
+        let visits = Visits::new(environment.clone());
+        let (own, of_visits) = (visits.clone(), database.clone());
+        tasks.spawn(Stage::Background, "visits", |stop| own.run(of_visits, stop));
         let context = Context {
+            visits,
             payments,
             access,
             limits: Limits::new(&settings.rates, metrics.clone()),

@@ -19,6 +19,7 @@
 //! - [`sign_ups`] holds sign-ups that wait until their address is confirmed.
 //! - [`second_factors`] holds second factors, and what of them is used up.
 //! - [`stripe`] holds what Stripe told by webhooks.
+//! - [`visits`] counts visits of shared links.
 //! - [`claims`] looks up who owns a unique value, [`purchases`] what a buyer has bought.
 
 pub mod api_keys;
@@ -53,6 +54,7 @@ pub mod sign_ups;
 mod snapshots;
 pub mod stripe;
 pub mod timed;
+pub mod visits;
 
 use std::borrow::Cow;
 use std::pin::Pin;

@@ -41,6 +41,8 @@ const TABLES: &[(&str, &[&str])] = &[
     ("fraud_evidence", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
     ("fraud_notes", &["SELECT", "INSERT", "DELETE"]),
     ("notes", &["SELECT", "INSERT", "DELETE"]),
+    ("visits", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("program_visits", &["SELECT", "INSERT", "UPDATE"]),
     ("reactions", &["SELECT", "INSERT", "UPDATE"]),
     ("reaction_checkpoints", &["SELECT", "INSERT", "DELETE"]),
 ];

@@ -25,6 +25,7 @@ pub const TABLES: &[&str] = &[
     "notes",
     "payout_methods",
     "profiles",
+    "program_visits",
     "reaction_checkpoints",
     "reactions",
     "read_model_copies",
@@ -45,6 +46,7 @@ pub const TABLES: &[&str] = &[
     "stripe_payment_keys",
     "stripe_payments",
     "user_roles",
+    "visits",
     "writers",
 ];
 

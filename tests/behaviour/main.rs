@@ -94,6 +94,7 @@ mod tokens;
 mod traces;
 mod unknown_enums;
 mod views;
+mod visits;
 mod watch_participant;
 mod withheld;
 mod wrong_programs;

@@ -26,6 +26,7 @@ const IMPERSONAL: &[&str] = &[
     "events",
     "expirations",
     "jobs",
+    "program_visits",
     "reaction_checkpoints",
     "reactions",
     "read_model_copies",

@@ -81,7 +81,7 @@ pub(in crate::api) fn routes(console: Console) -> Router {
         .route("/sign-in", get(door::sign_in::show).post(door::sign_in::sign_in))
         .route("/sign-out", post(door::sign_out))
         .route("/register", get(door::register::show).post(door::register::register))
-        .route("/join", get(door::register::show))
+        .route("/join", get(door::register::join))
         .route("/join/{code}", get(door::register::join))
         .route("/forgot", get(door::forgot::show).post(door::forgot::ask))
         .route("/theme", post(door::choose_theme))

@@ -70,6 +70,13 @@ impl Visit {
         found.map_or("", |(_, value)| value)
     }
 
+    /// Counts a visit by a link with this code. People who have signed in have come before.
+    pub(super) fn count_visit(&self, code: &str) {
+        if let (None, Some(address)) = (self.session(), self.0.calls.address) {
+            self.console().context().visits.count(code, address);
+        }
+    }
+
     /// Makes a call for the visitor.
     pub(super) async fn call<M: InProcess>(&self, message: M) -> Result<M::Answer, Status> {
         self.0.calls.call(message).await

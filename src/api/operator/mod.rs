@@ -4,7 +4,7 @@ mod event_log;
 mod events;
 mod jobs;
 mod mails;
-mod report;
+pub(in crate::api) mod report;
 mod retry;
 
 use crate::api::Context;

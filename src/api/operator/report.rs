@@ -46,7 +46,7 @@ impl Handlers {
 
 /// The days of a report, counted from 1970 in UTC: from the day that contains `start` to the day that
 /// contains `end`, which is included unless `end` is its very beginning.
-fn report_days(
+pub(in crate::api) fn report_days(
     fields: &mut Fields,
     start: Option<&PbTimestamp>,
     end: Option<&PbTimestamp>,
@@ -110,7 +110,7 @@ fn report(
 }
 
 /// The day as in `2026-03-01`; `day` counts from 1970.
-fn date(day: i32) -> String {
+pub(in crate::api) fn date(day: i32) -> String {
     let epoch = Date::from_calendar_date(1970, Month::January, 1).ok();
     let date = epoch.and_then(|epoch| epoch.checked_add(time::Duration::days(day.into())));
     date.map(|date| format!("{:04}-{:02}-{:02}", date.year(), u8::from(date.month()), date.day()))

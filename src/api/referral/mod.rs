@@ -1,6 +1,7 @@
 //! `ReferralService`: who referred whom, and which codes can be used.
 
 mod reads;
+mod visits;
 
 use crate::api::Context;
 use crate::api::errors::ApiError;
@@ -35,6 +36,7 @@ pub(super) const RULES: &[Rule] = {
         row("ReferralService", "GetReferralStats", SignedIn, User("user_id")),
         row("ReferralService", "ListReferrals", SignedIn, UserOrEverybody("user_id", Operators)),
         row("ReferralService", "GetReferralTree", SignedIn, User("user_id")),
+        row("ReferralService", "GetVisits", SignedIn, UserOrEverybody("user_id", Operators)),
     ]
 };
 

@@ -3,7 +3,7 @@
 mod live;
 mod operators;
 mod pages;
-mod security;
+pub(super) mod security;
 
 use testing::plain_http::{Answer, send};
 
@@ -14,20 +14,20 @@ use testing::Client;
 const SAME_ORIGIN: &str = "sec-fetch-site: same-origin";
 const FORM: &str = "content-type: application/x-www-form-urlencoded";
 /// A password that keeps all rules.
-const PASSWORD: &str = "Correct-horse-1";
+pub(super) const PASSWORD: &str = "Correct-horse-1";
 
 /// A browser: the address of the server, and its cookie.
-struct Browser {
+pub(super) struct Browser {
     address: String,
     cookie: Option<String>,
 }
 
 impl Browser {
-    fn new(address: &str) -> Self {
+    pub(super) fn new(address: &str) -> Self {
         Self { address: address.into(), cookie: None }
     }
 
-    async fn ask(&mut self, line: &str, headers: &[&str], body: &str) -> Answer {
+    pub(super) async fn ask(&mut self, line: &str, headers: &[&str], body: &str) -> Answer {
         let cookie = self.cookie.as_ref().map(|cookie| format!("cookie: {cookie}"));
         let mut all = headers.to_vec();
         all.extend(cookie.as_deref());
@@ -41,13 +41,13 @@ impl Browser {
         answer
     }
 
-    async fn get(&mut self, path: &str) -> Answer {
+    pub(super) async fn get(&mut self, path: &str) -> Answer {
         self.ask(&format!("GET {path}"), &[], "").await
     }
 
     /// A page that must be there.
     #[track_caller]
-    fn shown(answer: &Answer) -> String {
+    pub(super) fn shown(answer: &Answer) -> String {
         assert_eq!(answer.status, 200, "{}: {}", answer.head, answer.text());
         answer.text()
     }
@@ -67,7 +67,7 @@ impl Browser {
     }
 
     /// Signs up with a username and, if it is not empty, with a code. Signed in from then on.
-    async fn register(&mut self, username: &str, code: &str) -> Answer {
+    pub(super) async fn register(&mut self, username: &str, code: &str) -> Answer {
         let email = format!("{username}@example.com");
         let fields = [
             ("username", username),
@@ -79,7 +79,7 @@ impl Browser {
         self.fill("/register", "/register", &fields).await
     }
 
-    async fn sign_in(&mut self, login: &str, password: &str) -> Answer {
+    pub(super) async fn sign_in(&mut self, login: &str, password: &str) -> Answer {
         let fields = [("login", login), ("password", password)];
         self.fill("/sign-in", "/sign-in", &fields).await
     }

@@ -239,7 +239,7 @@ pub(super) async fn user_id_of(client: &Client, username: &str) -> String {
 }
 
 /// Makes somebody an operator, which ends their sessions.
-pub(super) async fn make_operator(client: &Client, username: &str) {
+pub(crate) async fn make_operator(client: &Client, username: &str) {
     let user_id = user_id_of(client, username).await;
     let role = UserRole::Operator.into();
     let request = SetUserRoleRequest { user_id, role, ..Default::default() };

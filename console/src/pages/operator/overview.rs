@@ -3,7 +3,6 @@
 use contract::pb::{GetConversionReportResponse, GetOverviewResponse, Program};
 use maud::{Markup, html};
 
-use crate::charts;
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
 use crate::parts::{self, FormKeys, counter, empty, failed, live_mark};
@@ -34,6 +33,8 @@ pub struct Figures {
     pub program: Program,
     /// Its participants, rewards and liability; or why they could not be read.
     pub overview: Result<GetOverviewResponse, String>,
+    /// How often links of the program were opened; or why it could not be read.
+    pub visits: Result<i64, String>,
     /// The conversions of the last days; or why they could not be read.
     pub report: Result<GetConversionReportResponse, String>,
 }
@@ -138,37 +139,26 @@ fn program(figures: &Figures, reader: &Reader) -> Markup {
                 a href=(reader.to(&format!("/o/users?program={}", program.program_id))) { (text::ITS_USERS) }
             }
             @match &figures.overview {
-                Ok(overview) => (numbers(overview, &figures.report, program, reader)),
+                Ok(overview) => (numbers(overview, figures, reader)),
                 Err(why) => (failed(why)),
             }
         }
     }
 }
 
-fn numbers(
-    overview: &GetOverviewResponse,
-    report: &Result<GetConversionReportResponse, String>,
-    program: &Program,
-    reader: &Reader,
-) -> Markup {
-    let unit = &program.unit;
+fn numbers(overview: &GetOverviewResponse, figures: &Figures, reader: &Reader) -> Markup {
+    let unit = &figures.program.unit;
     let liability = overview.liability.clone().unwrap_or_default();
     let big = |text: &str| text.parse::<i128>().unwrap_or_default();
     let owed = big(&liability.available_minor_units) + big(&liability.pending_minor_units);
     html! {
-        (charts::funnel(
-            &[
-                (text::REGISTERED, overview.registered.into()),
-                (text::REFERRED, overview.referred.into()),
-                (text::CONVERTED, overview.converted.into()),
-            ],
-            reader,
-        ))
+        (parts::funnel(&figures.visits, overview.referred.into(), overview.converted.into(), reader))
         dl.sums {
+            div { dt { (text::REGISTERED) } dd.number data-marked { (reader.number(overview.registered)) } }
             div { dt { (text::ORGANIC) } dd.number data-marked { (reader.number(overview.organic)) } }
             div { dt { (text::GRANTED) } dd data-marked { (reader.amount_of(big(&overview.rewards_granted_minor_units), unit)) } }
             div { dt { (text::LIABILITY) } dd data-marked { (reader.amount_of(owed, unit)) } }
-            @if let Ok(report) = report {
+            @if let Ok(report) = &figures.report {
                 div { dt { (text::CONVERSION_RATE) } dd.number { (reader.percent(report.conversion_rate_bps)) } }
                 @if let Some(average) = &report.average_time_to_first_purchase {
                     div { dt { (text::TIME_TO_FIRST) } dd { (text::duration(average.seconds)) } }

@@ -29,6 +29,8 @@ pub struct View<'a> {
     pub levels: Result<Vec<LevelEarnings>, String>,
     /// What was earned day by day, or why it could not be read.
     pub days: Result<Vec<Point>, String>,
+    /// How often the link was opened, or why that could not be read.
+    pub visits: Result<i64, String>,
     /// What happened of late, the newest first; or why it could not be read.
     pub feed: Result<Vec<Happening>, String>,
     /// What the page follows.
@@ -42,7 +44,7 @@ pub struct View<'a> {
 /// The page.
 #[must_use]
 pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
-    let View { scene, state, levels, days, feed, live, done, celebration } = view;
+    let View { scene, state, levels, days, visits, feed, live, done, celebration } = view;
     let program = scene.program;
     let main = html! {
         (parts::head(&text::greeting(scene.name), &program.display_name, &live_mark()))
@@ -74,7 +76,7 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                 (limits(&levels, program, reader))
                 section.card {
                     h2 { (text::FUNNEL) }
-                    (funnel(state, reader))
+                    (funnel(state, &visits, reader))
                 }
             }
         }
@@ -91,7 +93,6 @@ pub fn changed(state: &ParticipantState, program: &Program, reader: &Reader) -> 
         (balance(state, program, reader))
         (counters(state, program, reader))
         (tier(state, program, reader))
-        (funnel(state, reader))
     }
 }
 
@@ -298,12 +299,12 @@ pub fn limits(
     }
 }
 
-fn funnel(state: &ParticipantState, reader: &Reader) -> Markup {
+/// The way from the link to a reward, as the page shows it and as its stream sends it.
+#[must_use]
+pub fn funnel(state: &ParticipantState, visits: &Result<i64, String>, reader: &Reader) -> Markup {
     let converted = i64::from(state.converted_count);
     let signed_up = i64::from(state.pending_count) + i64::from(state.held_count) + converted;
-    html! {
-        div #funnel { (charts::funnel(&[(text::SIGN_UPS, signed_up), (text::CONVERSIONS, converted)], reader)) }
-    }
+    html! { div #funnel { (parts::funnel(visits, signed_up, converted, reader)) } }
 }
 
 fn happened(feed: &[Happening]) -> Markup {

@@ -130,7 +130,7 @@ fn metric(metric: LeaderboardMetric) -> &'static str {
     match metric {
         LeaderboardMetric::Points => text::POINTS,
         LeaderboardMetric::Referrals => text::REFERRALS,
-        LeaderboardMetric::Conversions => text::CONVERSIONS,
+        LeaderboardMetric::Conversions => crate::text::CONVERSIONS,
         LeaderboardMetric::Earnings | LeaderboardMetric::Unspecified => text::EARNED,
     }
 }

@@ -38,6 +38,9 @@ const ITEMS: [(&str, &str, &str, &str, i64); 6] = [
     ("referral-count", "badge", "A badge", "To show whom you have brought.", 3),
 ];
 
+/// The days over which the visits of the sample are spread.
+const DAYS_OF_VISITS: i32 = 30;
+
 /// A participant whom others can come by.
 struct Member {
     user_id: String,
@@ -63,6 +66,7 @@ pub(super) async fn fill(context: &Context) -> Result<(), Status> {
             }
         }
     }
+    visits(context, &members, &mut chance);
     let mut count = 0;
     for (index, members) in members.iter().enumerate() {
         for member in members {
@@ -135,6 +139,22 @@ async fn join(
         // A code without a place, for example: they come another time.
         Err(status) if may_be(&status) => Ok(None),
         Err(status) => Err(status),
+    }
+}
+
+/// People who opened links, most of them those of whoever came early; not all of them signed up.
+fn visits(context: &Context, members: &[Vec<Member>; PROGRAMS.len()], chance: &mut Chance) {
+    let today = context.visits.today();
+    for members in members {
+        for (place, member) in members.iter().enumerate() {
+            for day in today - DAYS_OF_VISITS..=today {
+                let most = if place == 0 { 6 } else { 2 };
+                let count = i64::try_from(chance.below(most + 1)).unwrap_or_default();
+                if count > 0 && (place == 0 || chance.percent(20)) {
+                    context.visits.add(&member.code, day, count);
+                }
+            }
+        }
     }
 }
 

@@ -6,37 +6,49 @@ use console::pages::door::mailed;
 use console::pages::door::register::{Invitation, View, page};
 use console::parts::{FormKeys, Sent};
 use console::text::door as words;
-use http::StatusCode;
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::api::console::answers::Refused;
 use crate::api::console::faults;
 use crate::api::console::forms::SentForm;
 use crate::api::console::session::is_local;
 use crate::api::console::visit::Visit;
-use crate::api::pb::{ErrorReason, LoginRequest, RegisterUserRequest, ValidateReferralCodeRequest};
+use crate::api::pb::{
+    CodeInvalidReason, ErrorReason, LoginRequest, RegisterUserRequest, ValidateReferralCodeRequest,
+};
+use crate::api::visits::is_by_somebody;
 
 /// The longest code that is looked at, in characters.
 const MAX_CODE_CHARS: usize = 64;
 
 pub(in crate::api::console) async fn show(visit: Visit) -> Result<Response, Refused> {
-    invite(&visit, visit.query("ref")).await
+    invite(&visit, visit.query("ref"), false).await
 }
 
-/// The page that links to share lead to; links that programs make have the code at the end of the query.
+/// The page that links to share lead to, with the code in the path; links that programs make have it at the end of the
+/// query. People whom such a link has brought are counted.
 pub(in crate::api::console) async fn join(
     visit: Visit,
-    Path(code): Path<String>,
+    code: Option<Path<String>>,
+    method: Method,
+    headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    invite(&visit, &code).await
+    let code = code.map_or_else(|| visit.query("ref").to_owned(), |Path(code)| code);
+    invite(&visit, &code, is_by_somebody(&method, &headers)).await
 }
 
-/// The form with a code, unless that is empty.
-async fn invite(visit: &Visit, code: &str) -> Result<Response, Refused> {
+/// The form with a code, unless that is empty. Whether it `counts` as a visit.
+async fn invite(visit: &Visit, code: &str, counts: bool) -> Result<Response, Refused> {
     let url = visit.console().context().settings.public_url.as_ref();
     let is_shared = is_local(code_path(code).as_str()) && !code.is_empty();
     let url = url.filter(|_| is_shared).map(|url| format!("{url}{}", code_path(code)));
     let sent = Sent::default().or("referral_code", code);
-    form(visit, StatusCode::OK, sent, visit.command(), code, url.as_deref()).await
+    let (invitation, is_known) = invitation(visit, code).await;
+    if counts && is_known {
+        visit.count_visit(code);
+    }
+    let keys = visit.command();
+    Ok(form(visit, StatusCode::OK, sent, keys, invitation, url.as_deref()))
 }
 
 /// The path of an invitation.
@@ -64,7 +76,8 @@ pub(in crate::api::console) async fn register(
         Err(status) => {
             let (answer, mut shown) = faults::placed(&status, sent.sent(), &[]);
             place(&status, &mut shown);
-            return form(&visit, answer, shown, sent.keys(&visit), &code, None).await;
+            let (invitation, _) = invitation(&visit, &code).await;
+            return Ok(form(&visit, answer, shown, sent.keys(&visit), invitation, None));
         }
     };
     if registered.confirmation_mailed {
@@ -97,36 +110,38 @@ fn place(status: &tonic::Status, sent: &mut Sent) {
     }
 }
 
-async fn form(
+fn form(
     visit: &Visit,
     answer: StatusCode,
     sent: Sent,
     keys: FormKeys,
-    code: &str,
+    invitation: Option<Invitation>,
     url: Option<&str>,
-) -> Result<Response, Refused> {
+) -> Response {
     let rules = visit.console().password_rules();
     let view = View {
         sent,
         keys,
-        invitation: invitation(visit, code).await,
+        invitation,
         rules: &rules,
         may_register: super::may_register(visit),
         url,
     };
-    Ok(visit.page_with(answer, page(&view, visit.reader())))
+    visit.page_with(answer, page(&view, visit.reader()))
 }
 
-/// What a code leads to; nothing if there is none, or if that cannot be known now.
-async fn invitation(visit: &Visit, code: &str) -> Option<Invitation> {
+/// What a code leads to, and whether it is the code of somebody; nothing if there is none, or if that cannot be known
+/// now.
+async fn invitation(visit: &Visit, code: &str) -> (Option<Invitation>, bool) {
     if code.is_empty() || code.chars().count() > MAX_CODE_CHARS {
-        return None;
+        return (None, false);
     }
     let request = ValidateReferralCodeRequest { referral_code: code.into(), ..Default::default() };
-    let answer = visit.call(request).await.ok()?;
-    Some(if answer.valid {
+    let Ok(answer) = visit.call(request).await else { return (None, false) };
+    let invitation = if answer.valid {
         Invitation::Good { name: answer.referrer_display_name.clone(), left: answer.remaining_uses }
     } else {
         Invitation::Bad(words::code_is_bad(answer.reason()).into())
-    })
+    };
+    (Some(invitation), answer.reason() != CodeInvalidReason::Unknown)
 }

@@ -12,6 +12,7 @@ use crate::api::console::forms::SentForm;
 use crate::api::console::session::next;
 use crate::api::console::visit::Visit;
 use crate::api::pb::{ErrorReason, LoginRequest};
+use crate::api::visits::is_ahead;
 
 pub(in crate::api::console) async fn show(
     visit: Visit,
@@ -42,8 +43,7 @@ async fn by_link(
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, Refused> {
-    let is_ahead = headers.contains_key("sec-purpose") || *method == Method::HEAD;
-    if is_ahead {
+    if is_ahead(method, headers) {
         return Ok(visit.page_with(StatusCode::NO_CONTENT, String::new()));
     }
     let context = visit.console().context();

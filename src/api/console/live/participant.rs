@@ -132,10 +132,11 @@ impl Following {
         }
         // Without an id: should the rest not arrive, the page gets all of it again.
         messages.part(html, "").await?;
-        let (levels, days) = tokio::join!(of.levels(&since), of.days(&since));
+        let (levels, days, visits) = tokio::join!(of.levels(&since), of.days(&since), of.visits());
         let rest = [
             dashboard::limits(&Ok(levels?), program, reader),
             dashboard::changed_days(&days?, program, reader),
+            dashboard::funnel(&state, &Ok(visits?), reader),
         ];
         let rest: String = rest.into_iter().map(console::Markup::into_string).collect();
         messages.part(rest, token).await?;

@@ -57,18 +57,25 @@ pub(in crate::api::console) async fn programs(visit: &Visit) -> Result<Vec<Figur
     let start_time = Some(Timestamp { seconds: seconds - REPORTED, nanos: 0 });
     let mut figures = Vec::with_capacity(programs.len());
     for program in programs {
-        let (overview, report) = tokio::join!(
+        let program_id = program.program_id.clone();
+        let (overview, visits, report) = tokio::join!(
             visit.look(pb::GetOverviewRequest {
                 program_id: program.program_id.clone(),
                 ..Default::default()
             }),
+            visit.look(pb::GetVisitsRequest { program_id, ..Default::default() }),
             visit.look(pb::GetConversionReportRequest {
                 program_id: program.program_id.clone(),
                 start_time,
                 ..Default::default()
             }),
         );
-        figures.push(Figures { program, overview: part(overview), report: part(report) });
+        figures.push(Figures {
+            program,
+            overview: part(overview),
+            visits: part(visits.map(|found| found.visits_in_all)),
+            report: part(report),
+        });
     }
     Ok(figures)
 }

@@ -33,13 +33,15 @@ pub(in crate::api::console) async fn show(
     let (state, token) = present(&visit, &program_id, &user_id).await?;
     let of = Of { visit: &visit, program: &at.program, user_id: &user_id };
     let since = consistency_token(visit.console().context(), state.position);
-    let (levels, days, feed) = tokio::join!(of.levels(&since), of.days(&since), of.feed(&since));
+    let (levels, days, visits, feed) =
+        tokio::join!(of.levels(&since), of.days(&since), of.visits(), of.feed(&since));
     let live = Live { path: format!("/live/participant/{program_id}"), token };
     let view = View {
         scene: at.scene(),
         state: &state,
         levels: part(levels),
         days: part(days),
+        visits: part(visits),
         feed: part(feed),
         live,
         done: text::done(visit.query("done")),
@@ -90,6 +92,16 @@ impl Of<'_> {
             ..Default::default()
         };
         Ok(self.visit.look(request).await?.by_level)
+    }
+
+    /// How often the link was opened, ever.
+    pub(in crate::api::console) async fn visits(&self) -> Result<i64, Status> {
+        let request = pb::GetVisitsRequest {
+            program_id: self.program.program_id.clone(),
+            user_id: self.user_id.into(),
+            ..Default::default()
+        };
+        Ok(self.visit.look(request).await?.visits_in_all)
     }
 
     /// What was earned on each of the last days.
