@@ -360,6 +360,7 @@ function clicked(event) {
   if (!button) return;
   const { copy: text, share: url } = button.dataset;
   if (text !== undefined) void copy(text);
+  else if ("print" in button.dataset) print();
   // Who closes the sheet without sharing has not failed.
   else if (url !== undefined) navigator.share({ url, title: button.title }).catch(() => {});
   else if ("dismiss" in button.dataset) button.closest(".toast")?.remove();
@@ -408,9 +409,20 @@ function tellTimes() {
 
 // ---- celebration --------------------------------------------------------------------------------
 
+/** Where tabs tell each other what somebody has seen. */
+const seen = new BroadcastChannel("seen");
+seen.addEventListener("message", ({ data }) => {
+  const dialog = document.getElementById(String(data));
+  if (!(dialog instanceof HTMLDialogElement)) return;
+  // Without its form it says nothing when it closes.
+  dialog.querySelector("form")?.remove();
+  if (dialog.open) dialog.close();
+  else dialog.remove();
+});
+
 /**
  * Shows a dialog that the page or a message has brought, with confetti. When it closes, its form tells the server that
- * it was seen. Until then every page brings it, also what was reached while away.
+ * it was seen, and tells the other tabs. Until then the dashboard brings it, also what was reached while away.
  * @param {HTMLDialogElement} dialog
  */
 function celebrate(dialog) {
@@ -424,7 +436,8 @@ function celebrate(dialog) {
   }
   dialog.addEventListener("close", () => {
     clearTimeout(closing);
-    if (form) {
+    if (form?.isConnected) {
+      seen.postMessage(dialog.id);
       const body = new URLSearchParams(fieldsOf(form));
       // Should it not arrive, the next page celebrates once more.
       fetch(form.action, { method: "POST", body, keepalive: true }).catch(() => {});
@@ -472,6 +485,9 @@ function enliven() {
   for (const button of document.querySelectorAll("[data-share]")) {
     if (button instanceof HTMLElement) button.hidden = !navigator.share;
   }
+  for (const button of document.querySelectorAll("[data-print]")) {
+    if (button instanceof HTMLElement) button.hidden = false;
+  }
   for (const said of document.querySelectorAll(".toast:not([data-shown])")) {
     said.setAttribute("data-shown", "");
     const dismiss = document.createElement("button");
@@ -489,8 +505,9 @@ function enliven() {
     if (!said.classList.contains("bad")) setTimeout(leave, TOAST_MS);
   }
   const dialog = document.querySelector("dialog[data-celebrate]:not([data-shown])");
-  // One after the other: the next one when this one has closed.
-  if (dialog instanceof HTMLDialogElement && !document.querySelector("dialog[open]")) {
+  // One after the other: the next one when this one has closed. Nobody sees a tab that is hidden.
+  const isFree = !document.hidden && !document.querySelector("dialog[open]");
+  if (dialog instanceof HTMLDialogElement && isFree) {
     dialog.addEventListener("close", () => enliven(), { once: true });
     celebrate(dialog);
   }
@@ -513,7 +530,14 @@ document.addEventListener("animationend", ({ target, animationName }) => {
   target.removeAttribute("data-changed");
 });
 // Browsers allow six connections to a server without TLS: a tab that nobody sees holds none, and catches up later.
-document.addEventListener("visibilitychange", () => (document.hidden ? live.stop() : live.open()));
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    live.stop();
+  } else {
+    live.open();
+    enliven();
+  }
+});
 addEventListener("pagehide", () => live.stop());
 addEventListener("pageshow", (event) => {
   if (event.persisted) live.open();

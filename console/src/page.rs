@@ -7,6 +7,9 @@ use crate::icons::{Icon, logo};
 use crate::reader::{Reader, Theme};
 use crate::text;
 
+/// The id of the element in which celebrations stand.
+pub const CELEBRATIONS: &str = "celebrations";
+
 /// What a page follows while it is shown.
 pub struct Live {
     /// The path of the stream.
@@ -116,7 +119,7 @@ fn corner(page: &Page<'_>) -> Markup {
         div.toasts #toasts role="status" {
             @if let Some(done) = page.done { div.toast { p { (done) } } }
         }
-        div #celebrations { @if let Some(celebration) = &page.celebration { (celebration) } }
+        div id=(CELEBRATIONS) { @if let Some(celebration) = &page.celebration { (celebration) } }
     }
 }
 

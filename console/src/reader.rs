@@ -1,5 +1,7 @@
 //! Who reads a page: how numbers, amounts and times are written for them.
 
+use std::sync::Arc;
+
 use contract::pb::Money;
 use icu_decimal::DecimalFormatter;
 use icu_decimal::input::Decimal;
@@ -43,8 +45,9 @@ impl Theme {
 }
 
 /// Who reads.
+#[derive(Clone)]
 pub struct Reader {
-    numbers: Option<DecimalFormatter>,
+    numbers: Option<Arc<DecimalFormatter>>,
     zone: TimeZone,
     /// Whether the zone is that of the reader's browser.
     knows_zone: bool,
@@ -66,12 +69,18 @@ impl Reader {
             DecimalFormatter::try_new((&locale).into(), DecimalFormatterOptions::default());
         let known = zone.and_then(|name| TimeZone::get(name).ok());
         Self {
-            numbers: numbers.ok(),
+            numbers: numbers.ok().map(Arc::new),
             knows_zone: known.is_some(),
             zone: known.unwrap_or(TimeZone::UTC),
             theme,
             root,
         }
+    }
+
+    /// The same reader, of something whose times are in UTC whoever reads it. Each of them says so.
+    #[must_use]
+    pub fn in_utc(&self) -> Self {
+        Self { zone: TimeZone::UTC, knows_zone: false, ..self.clone() }
     }
 
     /// The address of a page: its path, below the root of the pages.
@@ -191,6 +200,22 @@ impl Reader {
         moment.to_zoned_datetime(self.zone.clone()).strftime("%-d %B %Y").to_string()
     }
 
+    /// The day before a moment: the last one of what ends at it.
+    #[must_use]
+    pub fn day_before(&self, end: Option<&Timestamp>) -> String {
+        let last = end.map(|end| Timestamp { seconds: end.seconds - 1, nanos: 0 });
+        self.day(last.as_ref())
+    }
+
+    /// A moment as text, to the minute.
+    #[must_use]
+    pub fn minute(&self, time: Option<&Timestamp>) -> String {
+        let Some(moment) = time.and_then(moment) else { return "–".into() };
+        let zone = if self.knows_zone { "" } else { " UTC" };
+        let zoned = moment.to_zoned_datetime(self.zone.clone());
+        format!("{}{zone}", zoned.strftime("%-d %B %Y, %H:%M"))
+    }
+
     fn digits(&self, number: &Decimal) -> String {
         match &self.numbers {
             Some(numbers) => numbers.format(number).to_string(),
@@ -203,6 +228,13 @@ impl Reader {
 #[must_use]
 pub fn moment(time: &Timestamp) -> Option<jiff::Timestamp> {
     jiff::Timestamp::new(time.seconds, time.nanos).ok()
+}
+
+/// A month of the contract, as `2026-11`, for a title: `November 2026`.
+#[must_use]
+pub fn month_name(month: &str) -> String {
+    let first = format!("{month}-01").parse::<jiff::civil::Date>();
+    first.map_or_else(|_| month.into(), |first| first.strftime("%B %Y").to_string())
 }
 
 /// A day of the contract, as `2026-11-28`, for a chart: `28 Nov`.

@@ -313,6 +313,7 @@ pub mod faults {
     pub const NO_AMOUNT: &str = "Write an amount, such as 12.50.";
     pub const NOT_THE_USERNAME: &str = "This is not the username of the account.";
     pub const NO_DAY: &str = "Choose a day that is over.";
+    pub const NO_MONTH: &str = "Choose a month, as in 2026-05.";
 }
 
 pub mod password {
@@ -362,9 +363,9 @@ pub mod door {
     pub const CODE: &str = "Referral code";
     pub const CODE_HINT: &str = "If somebody invited you.";
     pub const INVITATION_WORDS: &str = "Sign up with this invitation, and the program rewards it.";
-    pub const BOTH_GAIN: &str = "It pays to come by invitation";
-    pub const BOTH_GAIN_WORDS: &str =
-        "Who gets what is on the page “How it works”, right after you have signed up.";
+    pub const YOUR_FRIEND: &str = "Your friend";
+    pub const OWN_CODE: &str = "You get a code of your own";
+    pub const OWN_CODE_WORDS: &str = "With it you bring others. How it works in full stands on its own page, once you have signed up.";
     pub const PLACES_WORDS: &str = "This code is good for a limited number of people.";
     pub const REGISTRATION_CLOSED: &str =
         "One cannot sign up here by oneself. Ask whoever runs this server.";
@@ -381,6 +382,24 @@ pub mod door {
     pub const LINK_USED: &str =
         "This link was used already, or has expired. Sign in with a password.";
     pub const ERASED: &str = "Your account is erased.";
+
+    pub fn invitation_to(program: &str) -> String {
+        if program.is_empty() {
+            INVITATION_WORDS.into()
+        } else {
+            format!("Sign up with this invitation to “{program}”, and it is rewarded.")
+        }
+    }
+
+    /// Whoever is invited, at the beginning of a sentence about what they get.
+    pub fn newcomer(earn_on: contract::pb::EarnOn) -> &'static str {
+        use contract::pb::EarnOn;
+        match earn_on {
+            EarnOn::Referral | EarnOn::Unspecified => "Whoever signs up",
+            EarnOn::FirstPurchase => "Whoever signs up and buys for the first time",
+            EarnOn::EveryPurchase => "Whoever signs up and buys",
+        }
+    }
 
     pub fn invited_by(name: &str) -> String {
         if name.is_empty() { "You are invited".into() } else { format!("{name} invites you") }
@@ -612,6 +631,21 @@ pub mod participant {
     pub fn by_rule(rule: &str, version: i32) -> String {
         format!("by the rule {rule} of version {version}")
     }
+    pub const WITHHELD: &str = "Not granted";
+    pub const WITHHELD_WORDS: &str = "What would have been yours, and why it is not.";
+    pub const WITHHELD_CAP: &str = "You had reached the cap of this level.";
+    pub const WITHHELD_INACTIVE: &str = "Your account was deactivated.";
+    pub const WITHHELD_BEFORE_REACTIVATION: &str =
+        "The purchase was made before your account was active again.";
+    pub fn not_granted(reward: &str) -> String {
+        format!("{reward}, not granted")
+    }
+    pub fn would_be(by_rule: &str) -> String {
+        format!("It would have been {by_rule}.")
+    }
+    pub fn cap_is(amount: &str, unit: &str) -> String {
+        format!("The cap is {amount} {}.", crate::reader::unit_name(unit))
+    }
     pub fn cut_by_cap(computed: &str) -> String {
         format!(", cut from {computed} by the cap")
     }
@@ -657,6 +691,8 @@ pub mod participant {
     pub fn missing(amount: &str) -> String {
         format!("{amount} more to go")
     }
+    pub const REACHED_WORDS: &str = "Well done!";
+    pub const GO_ON: &str = "Go on";
     pub fn reached(tier: &str) -> String {
         format!("You have reached {tier}")
     }
@@ -665,6 +701,50 @@ pub mod participant {
         ["time", "kind", "what", "rule", "bucket", "purchase_id", "amount", "balance", "unit"];
     pub fn minor(amount: Option<&Money>) -> i64 {
         amount.map_or(0, |amount| amount.minor_units)
+    }
+}
+
+pub mod statement {
+    pub use super::participant::{
+        ADJUSTED, AMOUNT, AVAILABLE, BALANCE, CREDITED, EARNED, EXPIRED, ON_ITS_WAY, PAID_OUT,
+        PART, SET_ASIDE, SHOW, SPENT, TAKEN_BACK, WHAT, WHEN, purchase,
+    };
+
+    pub const STATEMENT: &str = "Statement";
+    pub const TO_EARNINGS: &str = "Back to the earnings";
+    pub const PRINT: &str = "Print";
+    pub const MONTH: &str = "Month";
+    pub const BEFORE: &str = "The month before";
+    pub const AFTER: &str = "The month after";
+    pub const FOR: &str = "For";
+    pub const CODE: &str = "Code";
+    pub const FROM: &str = "From";
+    pub const UNTIL: &str = "Until";
+    pub const IN_UTC: &str =
+        "The month begins and ends at midnight in UTC, and all times are in UTC.";
+    pub const ACCOUNT: &str = "Account";
+    pub const BALANCES: &str = "Before and after";
+    pub const OPENING: &str = "Opening";
+    pub const CLOSING: &str = "Closing";
+    pub const IN_BETWEEN: &str = "What moved it";
+    pub const NOTHING: &str = "Nothing was added or taken in this month.";
+    pub const ENTRIES: &str = "Entries";
+    pub const NO_ENTRIES: &str = "No entries";
+    pub const NO_ENTRIES_WORDS: &str = "Nothing moved in this month. Choose another one above.";
+    pub const TOO_MANY: &str =
+        "This month has more entries than a page can show: these are the newest. The CSV has more.";
+
+    pub fn of_month(month: &str) -> String {
+        format!("Statement of {month}")
+    }
+    pub fn until(day: &str) -> String {
+        format!("the end of {day}")
+    }
+    pub fn so_far(moment: &str) -> String {
+        format!("now, {moment}; the month is not over")
+    }
+    pub fn made(moment: &str) -> String {
+        format!("made on {moment}.")
     }
 }
 
@@ -782,7 +862,9 @@ pub mod profile {
     pub const EMAIL: &str = "E-mail address";
     pub const EMAIL_WORDS: &str =
         "Another address becomes yours when you open the link that we mail to it.";
-    pub const YOUR_EMAIL_IS: &str = "The address of your account is";
+    pub const EMAIL_CONFIRMED: &str = "The address of your account is confirmed.";
+    pub const EMAIL_NOT_CONFIRMED: &str =
+        "The address of your account is not confirmed: open the link that we mailed to it.";
     pub const NEW_EMAIL: &str = "New address";
     pub const CONFIRMED: &str = "Confirmed";
     pub const NOT_CONFIRMED: &str = "Not confirmed";

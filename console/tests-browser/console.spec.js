@@ -1,8 +1,9 @@
 // The console in a real browser. What does not need one is tested in tests/behaviour/console.
 import { expect, test } from "@playwright/test";
-import { buy, check, codeOf, fresh, join, PASSWORD, visitor, watch } from "./support.js";
+import { buy, check, codeOf, fresh, join, PASSWORD, refer, visitor, watch } from "./support.js";
 
 const PROGRAM = "multi-level-commission";
+const TIERED = "tiered-points";
 const SIZES = [360, 768, 1440];
 
 test("every page of the door is accessible in both themes and at all widths", async ({ browser }) => {
@@ -79,7 +80,7 @@ test("a participant's pages are accessible in both themes and at all widths", as
   const bob = fresh("bob");
   await join(other, bob, PROGRAM, await codeOf(page));
   buy(bob, 200_000, "INR");
-  for (const part of ["", "/earnings", "/referrals", "/tree", "/leaderboard", "/store", "/rules"]) {
+  for (const part of ["", "/earnings", "/statement", "/referrals", "/tree", "/leaderboard", "/store", "/rules"]) {
     await page.goto(`/p/${PROGRAM}${part}`);
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme });
@@ -169,6 +170,47 @@ test("a session that is ended elsewhere takes its open pages along", async ({ br
   await other.locator("form[action='/profile/sessions'] button").first().click();
   await page.waitForURL("**/sign-in?ended=1");
   await expect(page.getByText("Your session has ended.")).toBeVisible();
+});
+
+test("a tier that is reached is celebrated once, and also if it was reached while away", async ({ browser }) => {
+  const ada = fresh("ada");
+  const page = await browser.newPage();
+  const faults = watch(page);
+  await join(page, ada, TIERED);
+  await expect(page.locator(".page-head .live")).toHaveText("Live");
+  const code = await codeOf(page);
+  refer(code, 10);
+  const dialog = page.getByRole("dialog", { name: "You have reached Silver" });
+  await expect(dialog).toBeVisible();
+  expect(await page.locator(".confetti i").count()).toBeGreaterThan(10);
+  // It leaves by itself.
+  await expect(dialog).toBeHidden({ timeout: 12_000 });
+  await page.reload();
+  await expect(page.locator(".page-head .live")).toHaveText("Live");
+  await expect(page.locator("dialog")).toHaveCount(0);
+
+  // Without the page being open, and for somebody who wants nothing to move. What one tab has shown, the other has not.
+  await page.goto("/profile");
+  refer(code, 40);
+  const state = await page.context().storageState();
+  const calm = await browser.newContext({ storageState: state, reducedMotion: "reduce" });
+  const [one, other] = [await calm.newPage(), await calm.newPage()];
+  await one.goto(`/p/${TIERED}`);
+  const gold = one.getByRole("dialog", { name: "You have reached Gold" });
+  await expect(gold).toBeVisible();
+  await expect(one.locator(".confetti")).toHaveCount(0);
+  await check(one, "a celebration");
+  await other.goto(`/p/${TIERED}`);
+  await expect(other.getByRole("dialog")).toBeVisible();
+  const seen = one.waitForResponse((response) => response.url().endsWith("/celebrated"));
+  await gold.getByRole("button", { name: "Go on" }).click();
+  await seen;
+  await expect(other.locator("dialog")).toHaveCount(0);
+  await one.reload();
+  await expect(one.locator(".page-head .live")).toHaveText("Live");
+  await expect(one.locator("dialog")).toHaveCount(0);
+  faults.none();
+  await calm.close();
 });
 
 test("pages work without a script", async ({ browser }) => {

@@ -69,6 +69,14 @@ export async function codeOf(page) {
   return (await page.locator(".share strong.code").textContent()).trim();
 }
 
+/** Lets people come by a code, by the API. */
+export function refer(code, people) {
+  for (let number = 0; number < people; number++) {
+    const username = fresh("friend");
+    call("AccountService/RegisterUser", { username, email: `${username}@example.com`, referral_code: code });
+  }
+}
+
 /** Lets somebody buy, by the API, as a shop would. */
 export function buy(username, minorUnits, currency) {
   const { user } = call("AccountService/FindUser", { username });

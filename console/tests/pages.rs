@@ -17,7 +17,7 @@ use tributary_console::page::{Link, Links, Live, Sidebar};
 use tributary_console::pages::door::{forgot, front, mailed, register, sign_in};
 use tributary_console::pages::operator::{overview, person, purchase, purchases, record, users};
 use tributary_console::pages::participant::{
-    Scene, dashboard, earnings, leaderboard, programs, referrals, rules, store, tree,
+    Scene, dashboard, earnings, leaderboard, programs, referrals, rules, statement, store, tree,
 };
 use tributary_console::pages::{profile, refused};
 use tributary_console::parts::{FormKeys, PasswordRule, Sent};
@@ -32,6 +32,25 @@ fn reader() -> Reader {
 
 fn evil() -> String {
     EVIL.into()
+}
+
+/// Something that was withheld for each reason.
+fn withheld() -> Vec<WithheldReward> {
+    let reasons = (0..20).filter_map(|number| WithheldReason::try_from(number).ok());
+    let of = |reason: WithheldReason| WithheldReward {
+        level: 1,
+        reason: reason.into(),
+        rule: evil(),
+        program_version: 3,
+        purchase_id: evil(),
+        computed_amount: money(500),
+        create_time: Some(prost_types::Timestamp {
+            seconds: i64::from(i32::from(reason)),
+            nanos: 0,
+        }),
+        ..Default::default()
+    };
+    reasons.map(of).collect()
 }
 
 fn money(minor_units: i64) -> Option<Money> {
@@ -334,7 +353,16 @@ fn pages() -> Vec<(&'static str, String)> {
         skip_reason: evil(),
         ..Default::default()
     };
-    let good = register::Invitation::Good { name: evil(), left: Some(3) };
+    let good = register::Invitation::Good {
+        name: evil(),
+        left: Some(3),
+        offer: ProgramOffer {
+            display_name: evil(),
+            unit: "INR".into(),
+            earn_on: EarnOn::EveryPurchase.into(),
+            rewards: program.rewards.clone(),
+        },
+    };
     vec![
         ("front", front::page(&front::View { version: "1", may_register: true }, reader)),
         (
@@ -405,7 +433,7 @@ fn pages() -> Vec<(&'static str, String)> {
                     feed: Ok(feed),
                     live: live(),
                     done: Some(EVIL),
-                    celebration: None,
+                    celebration: dashboard::celebration(&program, EVIL, &keys(), None, reader),
                 },
                 sidebar,
                 reader,
@@ -414,19 +442,63 @@ fn pages() -> Vec<(&'static str, String)> {
         (
             "earnings",
             earnings::page(
-                &earnings::View {
+                earnings::View {
                     scene: scene(),
-                    buckets: Ok(state.buckets[0].clone()),
                     as_of: EVIL,
                     as_of_fault: Some(EVIL),
-                    levels: levels(),
-                    weeks: points(),
-                    people: Ok(vec![detail(EVIL)]),
-                    ledger: Ok(earnings::Ledger {
+                    figures: earnings::Figures {
+                        buckets: Ok(state.buckets[0].clone()),
+                        levels: levels(),
+                        weeks: points(),
+                        people: Ok(vec![detail(EVIL)]),
+                        withheld: Ok(withheld()),
+                        ledger: Ok(earnings::Ledger {
+                            entries: kinds().map(entry).collect(),
+                            next: Some("/x".into()),
+                            is_later: true,
+                        }),
+                    },
+                    live: Some(live()),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "statement",
+            statement::page(
+                &statement::View {
+                    scene: scene(),
+                    user_id: EVIL,
+                    month: "2026-11",
+                    fault: None,
+                    around: [Some("2026-10".into()), None],
+                    is_over: false,
+                    made: prost_types::Timestamp { seconds: 1_795_000_000, nanos: 0 },
+                    statement: Ok(GetStatementResponse {
+                        opening: Some(BucketBalances::default()),
+                        closing: Some(state.buckets[0].clone()),
                         entries: kinds().map(entry).collect(),
-                        next: Some("/x".into()),
-                        is_later: true,
+                        next_page_token: "more".into(),
+                        ..Default::default()
                     }),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "statement of no month",
+            statement::page(
+                &statement::View {
+                    scene: scene(),
+                    user_id: EVIL,
+                    month: EVIL,
+                    fault: Some(EVIL),
+                    around: [None, None],
+                    is_over: true,
+                    made: prost_types::Timestamp::default(),
+                    statement: Err(evil()),
                 },
                 sidebar,
                 reader,

@@ -91,7 +91,8 @@ begin
     update stripe_events set user_id = null where user_id = erased_user_id;
     update stripe_payments set user_id = null where user_id = erased_user_id;
     delete from payout_methods where user_id = erased_user_id;
-    -- After the profile: whoever adds visits looks at that first. The sums of programs stay.
+    -- After the profile: whoever adds to these looks at that first. The sums of programs stay.
     delete from visits where user_id = erased_user_id;
+    delete from seen_tiers where user_id = erased_user_id;
 end;
 $$;

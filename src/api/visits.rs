@@ -26,8 +26,8 @@ use domain::{ClaimKind, Timestamp};
 
 /// How often what was counted is written.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How many pairs of address and code are remembered, some 100 bytes each. The one that was seen longest ago is forgotten
-/// first, and would count again.
+/// How many pairs of address and code are remembered, some 100 bytes each. The one that was seen longest ago is
+/// forgotten first, and would count again.
 const MAX_SEEN: usize = 100_000;
 /// How many pairs of code and day may wait while the database is away. Visits of others are not counted then.
 const MAX_WAITING: usize = 20_000;

@@ -5,8 +5,8 @@ use super::Reads;
 use crate::store::{RecordedEvent, StoreError, in_time, log};
 use domain::rules::RewardKind;
 use domain::{
-    Participant, ParticipantEvent, ParticipantId, Posting, RewardGranted, Stream, StreamKey,
-    Timestamp,
+    Participant, ParticipantEvent, ParticipantId, Posting, RewardGranted, RewardWithheld, Stream,
+    StreamKey, Timestamp,
 };
 
 /// How many events are read at once.
@@ -116,7 +116,49 @@ pub struct Page {
     pub next_before: Option<i64>,
 }
 
+/// A page of what was withheld.
+#[derive(Debug, Default)]
+pub struct WithheldPage {
+    /// The events and what they say, newest first.
+    pub withheld: Vec<(RecordedEvent, RewardWithheld)>,
+    /// The sequence below which the next page begins; `None` if there is none.
+    pub next_before: Option<i64>,
+}
+
 impl Reads {
+    /// What was withheld from a participant for their own sake, newest first: up to a position, below a sequence, at
+    /// most `limit`. A page can be shorter although there are more.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the log cannot be read.
+    pub async fn withheld(
+        &self,
+        id: &ParticipantId,
+        up_to_position: i64,
+        before_sequence: i64,
+        limit: usize,
+    ) -> Result<WithheldPage, StoreError> {
+        let stream = StreamKey::of::<Participant>(id);
+        let pool = self.database.pool();
+        let last = in_time(log::sequence_at(pool, &stream, up_to_position)).await?;
+        let before = before_sequence.min(last + 1);
+        let from = before.saturating_sub(MAX_LOOKED_AT).max(1);
+        let events = log::read_back_of_type(pool, &stream, from..before, "RewardWithheld");
+        let mut page = WithheldPage::default();
+        for event in in_time(events).await? {
+            if page.withheld.len() == limit {
+                page.next_before = Some(event.sequence + 1);
+                return Ok(page);
+            }
+            let fact = event.read_if_known()?.and_then(Participant::event);
+            if let Some(ParticipantEvent::RewardWithheld(withheld)) = fact {
+                page.withheld.push((event, withheld));
+            }
+        }
+        page.next_before = (from > 1).then_some(from);
+        Ok(page)
+    }
+
     /// Rewards and other entries of a participant, newest first: up to a position, below a sequence, at
     /// most `limit`. A page can be shorter although there are more.
     ///

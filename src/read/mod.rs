@@ -61,7 +61,7 @@ pub use audit::Finding;
 pub use board::{Board, Ranked, Ranks};
 pub use boards::Boards;
 pub use compare::{Comparison, Difference, Watcher};
-pub use entries::{Entry, EntryFilter, Page};
+pub use entries::{Entry, EntryFilter, Page, WithheldPage};
 pub use fraud_flags::{FlagFilter, FlagParty, FlagPlace, ListedFlag};
 pub use items::{ItemFilter, ListedItem};
 pub use lag::Lag;

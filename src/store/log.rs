@@ -1,5 +1,6 @@
 //! Reading the log: by position, by stream, by command.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use sqlx::postgres::PgRow;
@@ -347,6 +348,29 @@ pub async fn read_entries_back(
         .bind(&*stream.id)
         .bind(from_sequence)
         .bind(before_sequence);
+    fetch(query, executor).await
+}
+
+/// The events of a type on one stream, in a range of sequences, newest first.
+///
+/// # Errors
+/// [`StoreError`] if the database cannot be read.
+pub async fn read_back_of_type(
+    executor: impl PgExecutor<'_>,
+    stream: &StreamKey,
+    sequences: Range<i64>,
+    event_type: &str,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let query = format!(
+        "select {COLUMNS} from events where aggregate_type = $1 and aggregate_id = $2 \
+         and sequence >= $3 and sequence < $4 and event_type = $5 order by sequence desc"
+    );
+    let query = sqlx::query(&query)
+        .bind(stream.kind.as_str())
+        .bind(&*stream.id)
+        .bind(sequences.start)
+        .bind(sequences.end)
+        .bind(event_type);
     fetch(query, executor).await
 }
 

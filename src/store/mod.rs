@@ -19,7 +19,7 @@
 //! - [`sign_ups`] holds sign-ups that wait until their address is confirmed.
 //! - [`second_factors`] holds second factors, and what of them is used up.
 //! - [`stripe`] holds what Stripe told by webhooks.
-//! - [`visits`] counts visits of shared links.
+//! - [`visits`] counts visits of shared links, and [`seen_tiers`] holds which tiers people were shown.
 //! - [`claims`] looks up who owns a unique value, [`purchases`] what a buyer has bought.
 
 pub mod api_keys;
@@ -49,6 +49,7 @@ pub mod releases;
 mod rights;
 pub mod schema;
 pub mod second_factors;
+pub mod seen_tiers;
 pub mod sessions;
 pub mod sign_ups;
 mod snapshots;

@@ -51,6 +51,7 @@ pub const TABLES: &[PersonalTable] = &[
     PersonalTable { name: "stripe_events", secrets: &["named_user_ids"] },
     PersonalTable { name: "payout_methods", secrets: &[] },
     PersonalTable { name: "visits", secrets: &[] },
+    PersonalTable { name: "seen_tiers", secrets: &[] },
 ];
 
 /// A user's rows of a table, as JSON objects without secrets.

@@ -42,6 +42,7 @@ const TABLES: &[(&str, &[&str])] = &[
     ("fraud_notes", &["SELECT", "INSERT", "DELETE"]),
     ("notes", &["SELECT", "INSERT", "DELETE"]),
     ("visits", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
+    ("seen_tiers", &["SELECT", "INSERT", "DELETE"]),
     ("program_visits", &["SELECT", "INSERT", "UPDATE"]),
     ("reactions", &["SELECT", "INSERT", "UPDATE"]),
     ("reaction_checkpoints", &["SELECT", "INSERT", "DELETE"]),

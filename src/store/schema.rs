@@ -36,6 +36,7 @@ pub const TABLES: &[&str] = &[
     "releases",
     "second_factors",
     "secrets",
+    "seen_tiers",
     "sessions",
     "sign_up_clients",
     "sign_up_requests",

@@ -25,6 +25,7 @@ const LISTS: &[(&str, &str, &str)] = &[
     ("RewardService/ListRewards", REWARDS, r#"{"kind": "REWARD_KIND_COMMISSION"}"#),
     ("RewardService/ListRewards", REWARDS, r#"{"level": 1}"#),
     ("RewardService/ListRewards", REWARDS, r#"{"user_id": "bob"}"#),
+    ("RewardService/ListWithheldRewards", REWARDS, r#"{"user_id": "bob"}"#),
     ("RewardService/ListBalanceEntries", REWARDS, r#"{"user_id": "bob"}"#),
     ("RewardService/GetEarnings", REWARDS, r#"{"user_id": "bob"}"#),
     ("ProgramService/ListProgramVersions", BOARD, r#"{"program_id": "referral-count"}"#),

@@ -12,14 +12,15 @@ const RIGHTS: &str = "
     grant insert on events, snapshots, receipts, claims, profiles, enrollments, referrals, writers, epochs, checkpoints,
         jobs, reactions, reaction_checkpoints, api_keys, user_roles, sessions, refresh_tokens, mailed_tokens,
         second_factors, mails, mail_opt_outs, sign_ups, sign_up_requests, sign_up_clients, referee_addresses,
-        fraud_evidence, fraud_notes, notes, releases, expirations, visits, program_visits to weak;
+        fraud_evidence, fraud_notes, notes, releases, expirations, visits, program_visits,
+        seen_tiers to weak;
     grant update on snapshots, profiles, read_model_copies, jobs, reactions, api_keys, user_roles, sessions,
         refresh_tokens, mailed_tokens, second_factors, mails, sign_ups, referee_addresses, fraud_evidence,
         releases, expirations, visits, program_visits to weak;
     grant delete on claims, profiles, writers, checkpoints, jobs, reaction_checkpoints, user_roles, sessions,
         refresh_tokens, mailed_tokens, second_factors, mails, mail_opt_outs, sign_ups, sign_up_requests,
         referee_addresses, sign_up_clients, fraud_evidence, fraud_notes, notes, releases, expirations,
-        visits to weak;";
+        visits, seen_tiers to weak;";
 
 /// The same database for a role without any rights yet.
 async fn weak(database: &TestDatabase) -> (PgConnection, String) {

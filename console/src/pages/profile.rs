@@ -168,13 +168,13 @@ fn email(view: &View<'_>, reader: &Reader) -> Markup {
         required: true,
         ..Field::default()
     };
-    let confirmed = if view.user.email_confirmed {
-        badge(Tone::Good, text::CONFIRMED)
+    let (tone, word, said) = if view.user.email_confirmed {
+        (Tone::Good, text::CONFIRMED, text::EMAIL_CONFIRMED)
     } else {
-        badge(Tone::Warn, text::NOT_CONFIRMED)
+        (Tone::Warn, text::NOT_CONFIRMED, text::EMAIL_NOT_CONFIRMED)
     };
     let fields = html! {
-        p { (text::YOUR_EMAIL_IS) " " (confirmed) }
+        p { (badge(tone, word)) " " (said) }
         @if !view.user.pending_email.is_empty() { (parts::notice(&text::waits_for(&view.user.pending_email))) }
         div.columns { (email.html(&sent)) (password.html(&sent)) }
     };

@@ -121,6 +121,9 @@ impl Person {
 /// The pages of a program.
 fn participants(program: &pb::Program, current: &str) -> Links {
     let of = |icon, name, page| link(icon, name, path(&program.program_id, page), current);
+    let mut earnings = of(Icon::CHART, of_participants::EARNINGS, "earnings");
+    // A statement is another look at the same.
+    earnings.is_current |= current == path(&program.program_id, "statement");
     let mut referrals = of(Icon::PEOPLE, of_participants::REFERRALS, "referrals");
     // The tree is another look at the same.
     referrals.is_current |= current == path(&program.program_id, "tree");
@@ -128,7 +131,7 @@ fn participants(program: &pb::Program, current: &str) -> Links {
         title: "",
         links: vec![
             of(Icon::HOME, of_participants::DASHBOARD, ""),
-            of(Icon::CHART, of_participants::EARNINGS, "earnings"),
+            earnings,
             referrals,
             of(Icon::TROPHY, of_participants::LEADERBOARD, "leaderboard"),
             of(Icon::GIFT, of_participants::STORE, "store"),

@@ -3,7 +3,6 @@
 mod reads;
 mod visits;
 
-use crate::api::Context;
 use crate::api::errors::ApiError;
 use crate::api::fields::Fields;
 use crate::api::guard::Call;
@@ -13,10 +12,11 @@ use crate::api::permissions::{Callers, InPrograms, Rule, Subject, row};
 use crate::api::responses::{code_invalid_reason, count, joined};
 use crate::api::tokens::newest_position;
 use crate::api::writes::{carry_out, command_fields};
+use crate::api::{Context, program_message};
 use crate::engine::query::query;
 use crate::store::profile_names;
 use domain::decide::{ApplyReferral, CodeFault, Command, Referrer, validate_code};
-use domain::{ProgramId, UserId};
+use domain::{Program, ProgramId, UserId, load};
 
 /// Who may call what of the service, and whose data it is: one row per RPC.
 pub(super) const RULES: &[Rule] = {
@@ -78,8 +78,14 @@ impl Handlers {
         let code = fields.finish(code)?;
         program_of_code(&self.0, &call.principal, program_id.as_ref(), Some(&code)).await?;
         let position = newest_position(&self.0, &request.consistency_token).await?;
-        let verdict = query(&self.0.database, &self.0.environment, |work| {
-            validate_code(work, &code, program_id.as_ref(), user_id.as_ref())
+        let (verdict, offer) = query(&self.0.database, &self.0.environment, |work| {
+            let verdict = validate_code(work, &code, program_id.as_ref(), user_id.as_ref())?;
+            let Some(owner) = &verdict.owner else { return Ok((verdict, None)) };
+            let program = load::<Program>(work, &owner.program_id)?;
+            let version = program.current();
+            let offer =
+                version.map(|version| offer(program_message(&owner.program_id, &program, version)));
+            Ok((verdict, offer))
         })
         .await?;
         let referrer = match &verdict.owner {
@@ -99,7 +105,19 @@ impl Handlers {
             referrer_display_name: referrer.map(|names| names.display_name).unwrap_or_default(),
             remaining_uses: verdict.remaining_uses.map(count),
             position,
+            offer,
         })
+    }
+}
+
+/// What a program says to those who are invited.
+fn offer(mut program: pb::Program) -> pb::ProgramOffer {
+    program.rewards.retain(|rule| rule.level <= 1);
+    pb::ProgramOffer {
+        earn_on: program.earn_on,
+        display_name: program.display_name,
+        unit: program.unit,
+        rewards: program.rewards,
     }
 }
 

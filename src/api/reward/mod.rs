@@ -4,6 +4,7 @@ mod adjustments;
 mod holds;
 mod participant;
 mod reads;
+mod seen_tiers;
 mod series;
 mod statement;
 mod streams;
@@ -32,9 +33,11 @@ pub(super) const RULES: &[Rule] = {
         row("RewardService", "GetStatement", SignedIn, User("user_id")),
         row("RewardService", "ListExpirations", SignedIn, User("user_id")),
         row("RewardService", "GetTier", SignedIn, User("user_id")),
+        row("RewardService", "MarkTierSeen", SignedIn, User("user_id")),
         row("RewardService", "GetEarnings", SignedIn, User("user_id")),
         row("RewardService", "GetEarningsSeries", SignedIn, User("user_id")),
         row("RewardService", "ListRewards", SignedIn, User("user_id")),
+        row("RewardService", "ListWithheldRewards", SignedIn, User("user_id")),
         row("RewardService", "WatchEarnings", SignedIn, User("user_id")),
         row("RewardService", "WatchBalances", SignedIn, User("user_id")),
         row("RewardService", "WatchTier", SignedIn, User("user_id")),
@@ -141,6 +144,7 @@ fn tier(standing: &Standing, rules: &ProgramRules) -> pb::GetTierResponse {
         next_tier: next.map(|(tier, _)| tier.into()).unwrap_or_default(),
         referrals_to_next_tier: next.map(|(_, referrals)| count(referrals)).unwrap_or_default(),
         position: 0,
+        unseen_tier: String::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::api::guard::Call;
 use crate::api::pages::Page;
 use crate::api::pb::{self, ErrorReason};
 use crate::api::reads::{Named, Reading, found, freshness, must_exist};
-use crate::api::responses::{bucket_balances, money, time};
+use crate::api::responses::{bucket_balances, money, time, withheld_from_earner};
 use crate::api::{Context, reward_state};
 use crate::engine::query::query;
 use crate::read::{self, At, EntryFilter, Freshness, Standing};
@@ -96,7 +96,11 @@ impl Handlers {
         let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
         let At { position, found: (standing, rules) } =
             self.standing(&id, moment, freshness).await?;
-        Ok(pb::GetTierResponse { position, ..tier(&standing, &rules) })
+        let mut answer = pb::GetTierResponse { position, ..tier(&standing, &rules) };
+        if moment.is_none() {
+            answer.unseen_tier = self.unseen_tier(&id, &answer.tier, &rules).await?;
+        }
+        Ok(answer)
     }
 
     pub(in crate::api) async fn get_earnings(
@@ -147,6 +151,31 @@ impl Handlers {
         reward_state::add_notes(&self.0, &call.principal, rewards.iter_mut()).await?;
         let next_page_token = next_page_token(page, &found);
         Ok(pb::ListRewardsResponse { next_page_token, rewards, position })
+    }
+
+    pub(in crate::api) async fn list_withheld_rewards(
+        &self,
+        call: Call<pb::ListWithheldRewardsRequest>,
+    ) -> Result<pb::ListWithheldRewardsResponse, ApiError> {
+        let request = &call.message;
+        let mut fields = Fields::of(request);
+        let page = Page::read(&mut fields, &call);
+        let before = page.before(&mut fields, &request.page_token).unwrap_or_default();
+        let id = fields.participant(&request.program_id, &request.user_id);
+        let id = fields.finish(id)?;
+        let freshness = freshness(&self.0, &request.consistency_token, call.deadline).await?;
+        let position = self.standing(&id, None, freshness).await?.position;
+        let found = self.0.reads.withheld(&id, position, before, page.size()).await?;
+        let next_page_token = found.next_before.map(|before| page.token_after(before));
+        Ok(pb::ListWithheldRewardsResponse {
+            withheld: found
+                .withheld
+                .iter()
+                .map(|(event, of)| withheld_from_earner(event, of))
+                .collect(),
+            next_page_token: next_page_token.unwrap_or_default(),
+            position,
+        })
     }
 
     /// The past moment to answer for; `None` for now.

@@ -128,3 +128,49 @@ async fn a_stream_ends_with_its_session_and_with_another_role() {
     server.stop().await;
     database.check().await;
 }
+
+#[tokio::test]
+async fn a_tier_that_is_reached_is_celebrated_while_one_watches() {
+    let (database, server, client) = server_with(&["tiered-points"]).await;
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    enroll(&mut ada, "tiered-points", "").await;
+    let code = code_of(&client, "ada", "tiered-points").await;
+    let page = Browser::shown(&ada.get("/p/tiered-points").await);
+    let path = "/live/participant/tiered-points";
+    let mut stream = Stream::open(&ada, path, &token_of(&page)).await;
+    for number in 0..10 {
+        client.sign_up("tiered-points", &format!("friend-{number}"), &code).await.unwrap();
+    }
+    stream.until("data-into=\"celebrations\"").await;
+    stream.until("You have reached Silver").await;
+    server.stop().await;
+    database.check().await;
+}
+
+#[tokio::test]
+async fn earnings_follow_what_happens() {
+    let (database, server, client) = server_with(&["multi-level-commission"]).await;
+    let mut ada = Browser::new(&server.address);
+    ada.register("ada", "").await;
+    enroll(&mut ada, "multi-level-commission", "").await;
+    let code = code_of(&client, "ada", "multi-level-commission").await;
+    client.sign_up("multi-level-commission", "bob", &code).await.unwrap();
+    let path = "/p/multi-level-commission/earnings";
+    let page = Browser::shown(&ada.get(path).await);
+    let live = "/live/earnings/multi-level-commission";
+    assert!(page.contains(&format!("data-live=\"{live}\"")), "{page}");
+    let mut stream = Stream::open(&ada, live, &token_of(&page)).await;
+    client.buy("order-1", "bob", "INR", 200_000).await.unwrap();
+    stream.until("Purchase order-1").await;
+    for part in
+        ["id=\"sums\"", "id=\"by-level\"", "id=\"by-person\"", "id=\"weeks\"", "id=\"ledger\""]
+    {
+        assert!(stream.text.contains(part), "{part}: {}", stream.text);
+    }
+    // The past stands still.
+    let past = Browser::shown(&ada.get(&format!("{path}?as_of=2020-01-01")).await);
+    assert!(!past.contains("data-live"), "{past}");
+    server.stop().await;
+    database.check().await;
+}

@@ -1,8 +1,10 @@
 //! The console, by its pages: what a browser gets and sends, without one.
 
+mod celebration;
 mod live;
 mod operators;
 mod pages;
+mod participants;
 pub(super) mod security;
 
 use testing::plain_http::{Answer, send};

@@ -1,9 +1,11 @@
 //! Creating an account, with or without an invitation. The page that links to share lead to.
 
+use contract::pb::{Program, ProgramOffer};
 use maud::{Markup, html};
 
 use crate::icons::Icon;
 use crate::page::{Page, Shared, door};
+use crate::pages::participant::rules::reward_of;
 use crate::parts::{Field, FormKeys, PasswordRule, Sent, notice, problems};
 use crate::reader::Reader;
 use crate::text::{self, door as words};
@@ -16,6 +18,8 @@ pub enum Invitation {
         name: String,
         /// How many more people can come by it, if that is limited.
         left: Option<i32>,
+        /// What the program grants.
+        offer: ProgramOffer,
     },
     /// The code does not work, and why.
     Bad(String),
@@ -45,8 +49,12 @@ pub fn page(view: &View<'_>, reader: &Reader) -> String {
         Some(Invitation::Bad(_)) | None => "",
     };
     let invited = words::invited_by(name);
-    let shared =
-        view.url.map(|url| Shared { title: &invited, description: words::INVITATION_WORDS, url });
+    let said = match &view.invitation {
+        Some(Invitation::Good { name, offer, .. }) => grants(name, offer, reader).join(" "),
+        Some(Invitation::Bad(_)) | None => String::new(),
+    };
+    let said = if said.is_empty() { words::INVITATION_WORDS } else { &said };
+    let shared = view.url.map(|url| Shared { title: &invited, description: said, url });
     let page = Page {
         reader,
         title: words::CREATE_ACCOUNT,
@@ -62,16 +70,35 @@ pub fn page(view: &View<'_>, reader: &Reader) -> String {
         }
         @if view.may_register { (form(view, reader)) } @else { (notice(words::REGISTRATION_CLOSED)) }
     };
-    door(&page, &side(view, &invited), &main)
+    door(&page, &side(view, &invited, reader), &main)
 }
 
-fn side(view: &View<'_>, invited: &str) -> Markup {
+/// What both sides get, a sentence for each: first whoever comes, then whoever has brought them.
+fn grants(name: &str, offer: &ProgramOffer, reader: &Reader) -> Vec<String> {
+    let program = Program {
+        unit: offer.unit.clone(),
+        earn_on: offer.earn_on,
+        rewards: offer.rewards.clone(),
+        ..Program::default()
+    };
+    let referrer = if name.is_empty() { words::YOUR_FRIEND } else { name };
+    let mut rules: Vec<_> = program.rewards.iter().collect();
+    rules.sort_by_key(|rule| rule.level);
+    let said = rules.into_iter().map(|rule| {
+        let who = if rule.level == 0 { words::newcomer(program.earn_on()) } else { referrer };
+        reward_of(who, rule, &program, reader)
+    });
+    said.collect()
+}
+
+fn side(view: &View<'_>, invited: &str, reader: &Reader) -> Markup {
     match &view.invitation {
-        Some(Invitation::Good { left, .. }) => html! {
+        Some(Invitation::Good { name, left, offer }) => html! {
             h2 { (invited) }
-            p.lead { (words::INVITATION_WORDS) }
+            p.lead { (words::invitation_to(&offer.display_name)) }
             ul.both role="list" {
-                li { (Icon::GIFT) div { strong { (words::BOTH_GAIN) } small { (words::BOTH_GAIN_WORDS) } } }
+                @for said in grants(name, offer, reader) { li { (Icon::GIFT) div { strong { (said) } } } }
+                li { (Icon::SHARE) div { strong { (words::OWN_CODE) } small { (words::OWN_CODE_WORDS) } } }
                 @if let Some(left) = left {
                     li { (Icon::PEOPLE) div { strong { (words::places_left(*left)) } small { (words::PLACES_WORDS) } } }
                 }

@@ -5,11 +5,11 @@ use std::fmt::Write;
 use contract::pb::{LevelEarnings, ParticipantState, Program, Referral, ReferralStatus};
 use maud::{Markup, html};
 
-use super::{Scene, entries, status, tiers};
+use super::{Scene, entries, path, status, tiers};
 use crate::charts::{self, Point};
 use crate::icons::{Icon, medal};
 use crate::page::{Live, Page, Sidebar, app};
-use crate::parts::{self, Happening, badge, counter, empty, failed, live_mark};
+use crate::parts::{self, FormKeys, Happening, badge, counter, empty, failed, live_mark};
 use crate::qr::qr;
 use crate::reader::Reader;
 use crate::text::participant as text;
@@ -54,24 +54,15 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             (share(&scene))
         }
         (counters(state, program, reader))
-        div.split {
-            div.stack {
-                section.card {
-                    div.card-head {
-                        div { h2 { (text::EARNED_BY_DAY) } p { (text::LAST_DAYS) } }
-                        a href=(reader.to(&scene.path("earnings"))) { (text::ALL_EARNINGS) }
-                    }
-                    div #days { (chart(&days, program, reader)) }
+        div.split.with-feed {
+            section.card {
+                div.card-head {
+                    div { h2 { (text::EARNED_BY_DAY) } p { (text::LAST_DAYS) } }
+                    a href=(reader.to(&scene.path("earnings"))) { (text::ALL_EARNINGS) }
                 }
-                section.card.flush {
-                    div.card-head { h2 { (text::WHAT_HAPPENED) } }
-                    @match &feed {
-                        Ok(feed) => (happened(feed)),
-                        Err(why) => (failed(why)),
-                    }
-                }
+                div #days { (chart(&days, program, reader)) }
             }
-            div.stack {
+            div.stack.aside {
                 (tier(state, program, reader))
                 (limits(&levels, program, reader))
                 section.card {
@@ -79,11 +70,47 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
                     (funnel(state, &visits, reader))
                 }
             }
+            section.card.flush {
+                div.card-head { h2 { (text::WHAT_HAPPENED) } }
+                @match &feed {
+                    Ok(feed) => (happened(feed)),
+                    Err(why) => (failed(why)),
+                }
+            }
         }
     };
     let page =
         Page { reader, title: text::DASHBOARD, live: Some(live), done, celebration, shared: None };
     app(&page, sidebar, &main)
+}
+
+/// A dialog that celebrates a tier that was reached. Only the script opens it, which also makes it leave by itself; its
+/// form says that it was seen. With `into`, the script puts it into the element of this id.
+#[must_use]
+pub fn celebration(
+    program: &Program,
+    tier: &str,
+    keys: &FormKeys,
+    into: Option<&str>,
+    reader: &Reader,
+) -> Option<Markup> {
+    let tiers = tiers(program);
+    let place = tiers.iter().position(|of| of.name == tier)?;
+    let id = format!("reached-{}-{place}", program.program_id);
+    let title = format!("{id}-title");
+    let action = reader.to(&path(&program.program_id, "celebrated"));
+    Some(html! {
+        dialog.dialog.celebration id=(id) data-celebrate data-into=[into] aria-labelledby=(title) {
+            (medal(place, tiers.len()))
+            h2 id=(title) { (text::reached(tier)) }
+            p.soft { (text::points_each(tiers[place].rate_points)) ". " (text::REACHED_WORDS) }
+            form method="post" action=(action) {
+                (keys)
+                input type="hidden" name="tier" value=(tier);
+                div.actions { button.button.first autofocus { (text::GO_ON) } }
+            }
+        }
+    })
 }
 
 /// Everything that a change of the state changes: what the page shows of it, and what its stream sends.
@@ -343,3 +370,5 @@ pub fn referral(referral: &Referral, name: &str, reader: &Reader) -> Happening {
 
 /// An entry of the ledger as something that happened.
 pub use entries::happening as entry;
+/// Something that was not granted as something that happened.
+pub use entries::withheld_happening as withheld;

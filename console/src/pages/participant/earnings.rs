@@ -1,15 +1,17 @@
 //! What a participant has earned: by level, over time, by person, and the ledger.
 
-use contract::pb::{BalanceEntry, BucketBalances, LevelEarnings, Program, ReferralDetail};
+use contract::pb::{
+    BalanceEntry, BucketBalances, LevelEarnings, Program, ReferralDetail, WithheldReward,
+};
 use maud::{Markup, html};
 
-use super::{Scene, entries};
+use super::{Scene, entries, path};
 use crate::charts::{self, Bar, Point};
 use crate::icons::Icon;
-use crate::page::{Page, Sidebar, app};
-use crate::parts::{self, badge, empty, failed, table, table_foot};
+use crate::page::{Live, Page, Sidebar, app};
+use crate::parts::{self, badge, empty, failed, live_mark, table, table_foot};
 use crate::reader::Reader;
-use crate::text::participant as text;
+use crate::text::{participant as text, statement};
 
 /// How many people the bars show.
 const SHOWN_PEOPLE: usize = 5;
@@ -24,96 +26,145 @@ pub struct Ledger {
     pub is_later: bool,
 }
 
-/// What the page shows.
-pub struct View<'a> {
-    /// Whose page it is.
-    pub scene: Scene<'a>,
+/// What changes while the page is shown.
+pub struct Figures {
     /// The balance, at present or as of a day.
     pub buckets: Result<BucketBalances, String>,
-    /// The day as of which the figures are, as `2026-11-28`; empty for the present.
-    pub as_of: &'a str,
-    /// What is wrong with the day that was asked for.
-    pub as_of_fault: Option<&'a str>,
     /// What each level has brought.
     pub levels: Result<Vec<LevelEarnings>, String>,
     /// What was earned week by week.
     pub weeks: Result<Vec<Point>, String>,
     /// What each person has brought.
     pub people: Result<Vec<ReferralDetail>, String>,
+    /// What was not granted of late.
+    pub withheld: Result<Vec<WithheldReward>, String>,
     /// The ledger.
     pub ledger: Result<Ledger, String>,
 }
 
+/// What the page shows.
+pub struct View<'a> {
+    /// Whose page it is.
+    pub scene: Scene<'a>,
+    /// The day as of which the figures are, as `2026-11-28`; empty for the present.
+    pub as_of: &'a str,
+    /// What is wrong with the day that was asked for.
+    pub as_of_fault: Option<&'a str>,
+    /// The figures.
+    pub figures: Figures,
+    /// What the page follows; the past, and later pages of the ledger, follow nothing.
+    pub live: Option<Live>,
+}
+
 /// The page.
 #[must_use]
-pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
-    let (scene, program) = (&view.scene, view.scene.program);
+pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
+    let View { scene, as_of, as_of_fault, figures, live } = view;
+    let program = scene.program;
     let csv = reader.to(&scene.path("earnings.csv"));
-    let actions = html! { a.button href=(csv) download { (text::CSV) } };
+    let actions = html! {
+        @if live.is_some() { (live_mark()) }
+        a.button href=(reader.to(&scene.path("statement"))) { (Icon::BOOK) (statement::STATEMENT) }
+        a.button href=(csv) download { (text::CSV) }
+    };
     let main = html! {
         (parts::head(text::EARNINGS, text::EARNINGS_WORDS, &actions))
-        (as_of(view, reader))
+        section.card {
+            (choice(&scene, as_of, as_of_fault, reader))
+            (sums(&figures.buckets, reader))
+        }
         div.split {
             section.card {
                 div.card-head { div { h2 { (text::EARNED_BY_WEEK) } p { (text::LAST_WEEKS) } } }
-                @match &view.weeks {
-                    Ok(weeks) => (charts::line(weeks, &program.unit, text::EARNED, reader)),
-                    Err(why) => (failed(why)),
-                }
+                (weeks(&figures.weeks, program, reader))
             }
             div.stack {
                 section.card {
                     h2 { (text::BY_LEVEL) }
-                    @match &view.levels { Ok(levels) => (by_level(levels, reader)), Err(why) => (failed(why)) }
+                    (by_level(&figures.levels, reader))
                 }
                 section.card {
                     h2 { (text::BY_PERSON) }
-                    @match &view.people { Ok(people) => (by_person(people, reader)), Err(why) => (failed(why)) }
+                    (by_person(&figures.people, reader))
                 }
             }
         }
-        section.card.flush #ledger {
-            div.card-head { h2 { (text::LEDGER) } }
-            @match &view.ledger {
-                Ok(ledger) => (self::ledger(ledger, scene, reader)),
-                Err(why) => (failed(why)),
-            }
-        }
+        (withheld(&figures.withheld, program, reader))
+        (ledger(&figures.ledger, program, reader))
     };
-    let page = Page {
-        reader,
-        title: text::EARNINGS,
-        live: None,
-        done: None,
-        celebration: None,
-        shared: None,
-    };
+    let page =
+        Page { reader, title: text::EARNINGS, live, done: None, celebration: None, shared: None };
     app(&page, sidebar, &main)
 }
 
-/// The balance, with the choice of a day.
-fn as_of(view: &View<'_>, reader: &Reader) -> Markup {
-    let action = reader.to(&view.scene.path("earnings"));
-    let described = view.as_of_fault.map(|_| "as-of-fault");
+/// Everything that changes, as the stream of the page sends it.
+#[must_use]
+pub fn changed(figures: &Figures, program: &Program, reader: &Reader) -> Markup {
     html! {
-        section.card {
-            div.card-head {
-                h2 { @if view.as_of.is_empty() { (text::AT_PRESENT) } @else { (text::as_of(view.as_of)) } }
-                form.row method="get" action=(action) {
-                    label.unseen for="as_of" { (text::AS_OF_DAY) }
-                    input.input.short #as_of name="as_of" type="date" value=(view.as_of) aria-invalid=[described.map(|_| "true")] aria-describedby=[described];
-                    button.button { (text::SHOW) }
-                    @if !view.as_of.is_empty() { a.button.quiet href=(action) { (text::PRESENT) } }
-                }
+        (sums(&figures.buckets, reader))
+        (weeks(&figures.weeks, program, reader))
+        (by_level(&figures.levels, reader))
+        (by_person(&figures.people, reader))
+        (withheld(&figures.withheld, program, reader))
+        (ledger(&figures.ledger, program, reader))
+    }
+}
+
+fn weeks(weeks: &Result<Vec<Point>, String>, program: &Program, reader: &Reader) -> Markup {
+    html! {
+        div #weeks {
+            @match weeks {
+                Ok(weeks) => (charts::line(weeks, &program.unit, text::EARNED, reader)),
+                Err(why) => (failed(why)),
             }
-            @if let Some(fault) = view.as_of_fault { p.bad #as-of-fault { (fault) } }
-            @match &view.buckets { Ok(buckets) => (sums(buckets, reader)), Err(why) => (failed(why)) }
         }
     }
 }
 
+/// What was not granted of late, and why; an empty place if nothing was withheld.
+fn withheld(
+    found: &Result<Vec<WithheldReward>, String>,
+    program: &Program,
+    reader: &Reader,
+) -> Markup {
+    let found = match found {
+        Ok(found) => found,
+        Err(why) => return html! { section.card.flush #withheld { (failed(why)) } },
+    };
+    html! {
+        section.card.flush #withheld hidden[found.is_empty()] {
+            div.card-head { div { h2 { (text::WITHHELD) } p { (text::WITHHELD_WORDS) } } }
+            ul.feed role="list" {
+                @for of in found { (entries::withheld_happening(of, program, reader).html(None)) }
+            }
+        }
+    }
+}
+
+/// The choice of a day.
+fn choice(scene: &Scene<'_>, as_of: &str, as_of_fault: Option<&str>, reader: &Reader) -> Markup {
+    let action = reader.to(&scene.path("earnings"));
+    let described = as_of_fault.map(|_| "as-of-fault");
+    html! {
+        div.card-head {
+            h2 { @if as_of.is_empty() { (text::AT_PRESENT) } @else { (text::as_of(as_of)) } }
+            form.row method="get" action=(action) {
+                label.unseen for="as_of" { (text::AS_OF_DAY) }
+                input.input.short #as_of name="as_of" type="date" value=(as_of) aria-invalid=[described.map(|_| "true")] aria-describedby=[described];
+                button.button { (text::SHOW) }
+                @if !as_of.is_empty() { a.button.quiet href=(action) { (text::PRESENT) } }
+            }
+        }
+        @if let Some(fault) = as_of_fault { p.bad #as-of-fault { (fault) } }
+    }
+}
+
 /// The parts of a balance and how they came about.
-fn sums(buckets: &BucketBalances, reader: &Reader) -> Markup {
+fn sums(buckets: &Result<BucketBalances, String>, reader: &Reader) -> Markup {
+    let buckets = match buckets {
+        Ok(buckets) => buckets,
+        Err(why) => return html! { div #sums { (failed(why)) } },
+    };
     let always = [
         (text::AVAILABLE, &buckets.available),
         (text::ON_ITS_WAY, &buckets.pending),
@@ -132,15 +183,21 @@ fn sums(buckets: &BucketBalances, reader: &Reader) -> Markup {
         .into_iter()
         .filter(|(_, amount)| amount.as_ref().is_some_and(|amount| amount.minor_units != 0));
     html! {
-        dl.sums {
-            @for (words, amount) in always.into_iter().chain(others) {
-                div { dt { (words) } dd { (reader.amount(amount.as_ref())) } }
+        div #sums {
+            dl.sums {
+                @for (words, amount) in always.into_iter().chain(others) {
+                    div { dt { (words) } dd data-marked { (reader.amount(amount.as_ref())) } }
+                }
             }
         }
     }
 }
 
-fn by_level(levels: &[LevelEarnings], reader: &Reader) -> Markup {
+fn by_level(levels: &Result<Vec<LevelEarnings>, String>, reader: &Reader) -> Markup {
+    let levels = match levels {
+        Ok(levels) => levels,
+        Err(why) => return html! { div #by-level { (failed(why)) } },
+    };
     let bars: Vec<Bar> = levels
         .iter()
         .map(|level| Bar {
@@ -152,10 +209,14 @@ fn by_level(levels: &[LevelEarnings], reader: &Reader) -> Markup {
             minor_units: level.total.as_ref().map_or(0, |total| total.minor_units),
         })
         .collect();
-    if bars.is_empty() { none_yet() } else { charts::bars(&bars) }
+    html! { div #by-level { (bars_or_none(&bars)) } }
 }
 
-fn by_person(people: &[ReferralDetail], reader: &Reader) -> Markup {
+fn by_person(people: &Result<Vec<ReferralDetail>, String>, reader: &Reader) -> Markup {
+    let people = match people {
+        Ok(people) => people,
+        Err(why) => return html! { div #by-person { (failed(why)) } },
+    };
     let minor = |of: &ReferralDetail| of.brought_in.as_ref().map_or(0, |amount| amount.minor_units);
     let mut people: Vec<&ReferralDetail> = people.iter().filter(|of| minor(of) > 0).collect();
     people.sort_by_key(|of| std::cmp::Reverse(minor(of)));
@@ -168,11 +229,15 @@ fn by_person(people: &[ReferralDetail], reader: &Reader) -> Markup {
             minor_units: minor(of),
         })
         .collect();
-    if bars.is_empty() { none_yet() } else { charts::bars(&bars) }
+    html! { div #by-person { (bars_or_none(&bars)) } }
 }
 
-fn none_yet() -> Markup {
-    html! { p.soft { (text::NOTHING_EARNED) } }
+fn bars_or_none(bars: &[Bar]) -> Markup {
+    if bars.is_empty() {
+        html! { p.soft { (text::NOTHING_EARNED) } }
+    } else {
+        charts::bars(bars)
+    }
 }
 
 /// The name of somebody who was referred: the one that they chose, else their username if the reader may see it.
@@ -184,7 +249,19 @@ pub fn name(of: &ReferralDetail) -> &str {
         .unwrap_or(text::SOMEBODY)
 }
 
-fn ledger(ledger: &Ledger, scene: &Scene<'_>, reader: &Reader) -> Markup {
+fn ledger(ledger: &Result<Ledger, String>, program: &Program, reader: &Reader) -> Markup {
+    html! {
+        section.card.flush #ledger {
+            div.card-head { h2 { (text::LEDGER) } }
+            @match ledger {
+                Ok(ledger) => (entries_of(ledger, program, reader)),
+                Err(why) => (failed(why)),
+            }
+        }
+    }
+}
+
+fn entries_of(ledger: &Ledger, program: &Program, reader: &Reader) -> Markup {
     if ledger.entries.is_empty() {
         return empty(Icon::COIN, text::NOTHING_EARNED, text::NOTHING_EARNED_WORDS, &html! {});
     }
@@ -195,8 +272,8 @@ fn ledger(ledger: &Ledger, scene: &Scene<'_>, reader: &Reader) -> Markup {
         th.number scope="col" { (text::AMOUNT) }
         th.number.wide scope="col" { (text::BALANCE) }
     };
-    let rows = html! { @for entry in &ledger.entries { (row(entry, scene.program, reader)) } };
-    let first = scene.path("earnings");
+    let rows = html! { @for entry in &ledger.entries { (row(entry, program, reader)) } };
+    let first = path(&program.program_id, "earnings");
     html! {
         (table(text::LEDGER, &head, &rows))
         (table_foot(
@@ -212,7 +289,7 @@ fn row(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Markup {
     let words = entries::words(entry, program, reader);
     let (tone, bucket) = entries::bucket(entry.bucket());
     html! {
-        tr {
+        tr id=(entries::entry_id(entry)) {
             td.wide { (reader.exact_time(entry.create_time.as_ref())) }
             td {
                 (words.title)

@@ -1,6 +1,9 @@
 //! Entries of a ledger in words: what moved a balance, and by which rule.
 
-use contract::pb::{BalanceBucket, BalanceEntry, EntryKind, Program, Reward, RewardKind};
+use contract::pb::{
+    BalanceBucket, BalanceEntry, EntryKind, Program, Reward, RewardKind, RewardRule,
+    WithheldReason, WithheldReward,
+};
 use maud::html;
 
 use super::rule;
@@ -70,14 +73,10 @@ pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words 
 fn by_rule(reward: &Reward, program: &Program, reader: &Reader) -> String {
     let name = &reward.rule;
     let known = rule(program, name).filter(|_| reward.program_version == program.version);
+    let by_rule = text::by_rule(name, reward.program_version);
     let mut words = match known {
-        Some(rule) => match (rule.rate_bps, rule.flat_minor) {
-            (Some(rate), _) => text::rate_of_purchase(&reader.percent(rate)),
-            (None, Some(flat)) => text::flat(&reader.minor(flat, &program.unit)),
-            (None, None) if rule.count => text::COUNTED.into(),
-            (None, None) => text::BY_TIER.into(),
-        },
-        None => text::by_rule(name, reward.program_version),
+        Some(rule) => format!("{}, {by_rule}", pays(rule, program, reader)),
+        None => by_rule,
     };
     let amounts = reward.amount.as_ref().zip(reward.computed_amount.as_ref());
     if let Some((amount, computed)) = amounts
@@ -86,6 +85,65 @@ fn by_rule(reward: &Reward, program: &Program, reader: &Reader) -> String {
         words += &text::cut_by_cap(&reader.words(Some(computed)));
     }
     words
+}
+
+/// What a rule pays, in words, without its cap.
+#[must_use]
+pub fn pays(rule: &RewardRule, program: &Program, reader: &Reader) -> String {
+    match (rule.rate_bps, rule.flat_minor) {
+        (Some(rate), _) => text::rate_of_purchase(&reader.percent(rate)),
+        (None, Some(flat)) => text::flat(&reader.minor(flat, &program.unit)),
+        (None, None) if rule.count => text::COUNTED.into(),
+        (None, None) => text::BY_TIER.into(),
+    }
+}
+
+/// Something that was withheld, in words: what it was, and why and by which rule it was not granted.
+#[must_use]
+pub fn withheld(of: &WithheldReward, program: &Program, reader: &Reader) -> Words {
+    let kind = rule(program, &of.rule).map_or(text::REWARD, |rule| kind(rule.kind()));
+    let mut detail = why_withheld(of.reason()).to_owned();
+    if !of.rule.is_empty() {
+        detail += " ";
+        detail += &text::would_be(&text::by_rule(&of.rule, of.program_version));
+    }
+    if of.reason() == WithheldReason::CapReached
+        && let Some(cap) = rule(program, &of.rule).and_then(|rule| rule.cap_minor)
+    {
+        detail += " ";
+        detail += &text::cap_is(&reader.minor(cap, &program.unit), &program.unit);
+    }
+    Words {
+        title: text::not_granted(&text::reward(kind, of.level)),
+        detail,
+        icon: Icon::CLOCK,
+        tone: Tone::Warn,
+    }
+}
+
+/// Why something was withheld, in words for whom it was withheld from.
+fn why_withheld(reason: WithheldReason) -> &'static str {
+    match reason {
+        WithheldReason::CapReached => text::WITHHELD_CAP,
+        WithheldReason::EarnerInactive => text::WITHHELD_INACTIVE,
+        WithheldReason::BeforeReactivation => text::WITHHELD_BEFORE_REACTIVATION,
+        other => crate::pages::operator::withheld(other),
+    }
+}
+
+/// Something that was withheld as something that happened.
+#[must_use]
+pub fn withheld_happening(of: &WithheldReward, program: &Program, reader: &Reader) -> Happening {
+    let Words { title, detail, icon, tone } = withheld(of, program, reader);
+    let time = of.create_time.unwrap_or_default();
+    Happening {
+        id: format!("withheld-{}-{}-{}", time.seconds, time.nanos, of.level),
+        icon,
+        tone,
+        what: html! { strong { (title) } ": " (detail) },
+        when: reader.time(of.create_time.as_ref()),
+        value: html! { s { (reader.amount(of.computed_amount.as_ref())) } },
+    }
 }
 
 /// The kind of a reward in words.

@@ -7,6 +7,7 @@ pub mod leaderboard;
 pub mod programs;
 pub mod referrals;
 pub mod rules;
+pub mod statement;
 pub mod store;
 pub mod tree;
 

@@ -66,8 +66,13 @@ pub fn page(view: &View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
 /// Who gets what, by one rule.
 #[must_use]
 pub fn reward(rule: &RewardRule, program: &Program, reader: &Reader) -> String {
+    reward_of(&text::who(rule.level), rule, program, reader)
+}
+
+/// What somebody gets by a rule, as a sentence that begins with who it is.
+#[must_use]
+pub fn reward_of(who: &str, rule: &RewardRule, program: &Program, reader: &Reader) -> String {
     let unit = &program.unit;
-    let who = text::who(rule.level);
     let what = match (rule.rate_bps, rule.flat_minor) {
         (Some(rate), _) => text::gets_share(&reader.percent(rate)),
         (None, Some(flat)) => text::gets(&reader.minor(flat, unit), unit),

@@ -139,7 +139,11 @@ async fn invitation(visit: &Visit, code: &str) -> (Option<Invitation>, bool) {
     let request = ValidateReferralCodeRequest { referral_code: code.into(), ..Default::default() };
     let Ok(answer) = visit.call(request).await else { return (None, false) };
     let invitation = if answer.valid {
-        Invitation::Good { name: answer.referrer_display_name.clone(), left: answer.remaining_uses }
+        Invitation::Good {
+            name: answer.referrer_display_name.clone(),
+            left: answer.remaining_uses,
+            offer: answer.offer.clone().unwrap_or_default(),
+        }
     } else {
         Invitation::Bad(words::code_is_bad(answer.reason()).into())
     };

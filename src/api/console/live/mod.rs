@@ -34,6 +34,7 @@ const MAX_TOKEN_BYTES: usize = 256;
 pub(super) fn routes() -> Router<Console> {
     Router::new()
         .route("/live/participant/{program}", get(participant::follow))
+        .route("/live/earnings/{program}", get(participant::follow_earnings))
         .route("/live/leaderboard/{program}", get(leaderboard::follow))
         .route("/live/overview", get(overview::follow))
 }

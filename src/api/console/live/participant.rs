@@ -1,4 +1,4 @@
-//! What the dashboard of a participant follows.
+//! What the dashboard of a participant follows, and the page of earnings.
 //!
 //! What happened comes from the stream of the participant, line by line, after the token of the page. The numbers are
 //! read anew after each of them, as they are then: they are never older than the line that comes with them, and
@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use axum::extract::Path;
 use axum::response::Response;
+use console::page::CELEBRATIONS;
 use console::pages::participant::dashboard::{self, FEED};
-use console::pages::participant::earnings::name;
+use console::pages::participant::earnings::{self, name};
 use console::text::participant::SOMEBODY;
 use http::HeaderMap;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -18,6 +19,7 @@ use tonic::Status;
 
 use super::{Gone, Messages, cannot_begin, ended, resume_token, stream};
 use crate::api::console::participant::dashboard::{Of, present};
+use crate::api::console::participant::earnings::figures;
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 use crate::api::pb::watch_participant_response::Change;
@@ -33,17 +35,36 @@ const MAX_CHANGES: usize = 50;
 
 type Changes = watch::Messages<pb::WatchParticipantResponse>;
 
+/// Which page follows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Dashboard,
+    Earnings,
+}
+
 pub(super) async fn follow(
     visit: Visit,
     Path(program_id): Path<String>,
     headers: HeaderMap,
 ) -> Response {
+    begin(visit, program_id, &headers, Shown::Dashboard).await
+}
+
+pub(super) async fn follow_earnings(
+    visit: Visit,
+    Path(program_id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    begin(visit, program_id, &headers, Shown::Earnings).await
+}
+
+async fn begin(visit: Visit, program_id: String, headers: &HeaderMap, shown: Shown) -> Response {
     let Ok(signed_in) = visit.signed_in() else { return ended(&visit) };
     let user_id = signed_in.user_id.to_string();
     let request = pb::WatchParticipantRequest {
         program_id: program_id.clone(),
         user_id: user_id.clone(),
-        resume_token: resume_token(&visit, &headers),
+        resume_token: resume_token(&visit, headers),
     };
     let program = pb::GetProgramRequest { program_id, ..Default::default() };
     let (changes, program) = tokio::join!(visit.call(request), visit.look(program));
@@ -55,7 +76,7 @@ pub(super) async fn follow(
         Ok(begun) => begun,
         Err(status) => return cannot_begin(&visit, &status),
     };
-    let following = Following { visit, program, user_id };
+    let following = Following { visit, program, user_id, shown };
     stream(|messages| async move {
         tokio::select! {
             () = messages.gone() => {}
@@ -72,6 +93,7 @@ struct Following {
     visit: Visit,
     program: pb::Program,
     user_id: String,
+    shown: Shown,
 }
 
 /// Why a stream ends.
@@ -124,11 +146,20 @@ impl Following {
         let (state, _) = present(&self.visit, &program.program_id, &self.user_id).await?;
         let since = consistency_token(self.visit.console().context(), state.position);
         let of = Of { visit: &self.visit, program, user_id: &self.user_id };
+        if self.shown == Shown::Earnings {
+            let figures = figures(&of, None, "", &since).await;
+            let html = earnings::changed(&figures, program, reader).into_string();
+            return Ok(messages.part(html, token).await?);
+        }
         let mut html = dashboard::changed(&state, program, reader).into_string();
         let has_referral = happened.iter().any(|of| matches!(of, Change::Referral(_)));
         let people = if has_referral { of.recent_referrals(&since).await? } else { Vec::new() };
         for change in happened {
             html += &self.line(change, &people);
+        }
+        if happened.iter().any(|of| matches!(of, Change::Tier(_))) {
+            let celebration = of.celebration(&since, Some(CELEBRATIONS)).await?;
+            html += &celebration.map(console::Markup::into_string).unwrap_or_default();
         }
         // Without an id: should the rest not arrive, the page gets all of it again.
         messages.part(html, "").await?;
@@ -148,6 +179,7 @@ impl Following {
         let reader = self.visit.reader();
         let happening = match change {
             Change::Entry(entry) => dashboard::entry(entry, &self.program, reader),
+            Change::Withheld(of) => dashboard::withheld(of, &self.program, reader),
             // The one through which the participant came has a referrer; those that they made have not.
             Change::Referral(referral) if referral.referee_user_id != self.user_id => {
                 let found = people.iter().find(|detail| {
@@ -160,8 +192,7 @@ impl Following {
             | Change::Present(_)
             | Change::Tier(_)
             | Change::Rank(_)
-            | Change::Active(_)
-            | Change::Withheld(_) => return String::new(),
+            | Change::Active(_) => return String::new(),
         };
         happening.html(Some(FEED)).into_string()
     }

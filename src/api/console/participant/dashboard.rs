@@ -2,10 +2,12 @@
 
 use axum::extract::Path;
 use axum::response::Response;
+use console::Markup;
 use console::charts::Point;
 use console::page::Live;
 use console::pages::participant::dashboard::{self, FEED_LENGTH, View, page};
 use console::pages::participant::earnings::name;
+use console::pages::participant::tiers;
 use console::parts::Happening;
 use console::text;
 use prost_types::Timestamp;
@@ -14,6 +16,7 @@ use tonic::Status;
 
 use super::part;
 use crate::api::console::answers::Refused;
+use crate::api::console::forms::SentForm;
 use crate::api::console::visit::Visit;
 use crate::api::pb;
 use crate::api::pb::watch_participant_response::Change;
@@ -36,6 +39,8 @@ pub(in crate::api::console) async fn show(
     let (levels, days, visits, feed) =
         tokio::join!(of.levels(&since), of.days(&since), of.visits(), of.feed(&since));
     let live = Live { path: format!("/live/participant/{program_id}"), token };
+    // A page without it is better than none.
+    let celebration = of.celebration(&since, None).await.unwrap_or_default();
     let view = View {
         scene: at.scene(),
         state: &state,
@@ -45,11 +50,23 @@ pub(in crate::api::console) async fn show(
         feed: part(feed),
         live,
         done: text::done(visit.query("done")),
-        celebration: None,
+        celebration,
     };
     let form_token = visit.form_token();
     let sidebar = at.person.sidebar(&visit, &form_token);
     Ok(visit.page(page(view, &sidebar, visit.reader())))
+}
+
+/// Notes that the visitor has seen which tier they have reached.
+pub(in crate::api::console) async fn celebrated(
+    visit: Visit,
+    Path(program_id): Path<String>,
+    form: SentForm,
+) -> Result<Response, Refused> {
+    let at = visit.participating(&program_id).await?;
+    let (user_id, tier) = (at.person.user_id(), form.get("tier").into());
+    visit.call(pb::MarkTierSeenRequest { program_id, user_id, tier }).await?;
+    Ok(visit.see_other(&at.scene().path(""), "", ""))
 }
 
 /// How things stand for a participant at this moment, and the token after which a stream goes on from there.
@@ -92,6 +109,27 @@ impl Of<'_> {
             ..Default::default()
         };
         Ok(self.visit.look(request).await?.by_level)
+    }
+
+    /// What celebrates the tier that was reached, unless that was seen; with `into` for the script. Nothing where there
+    /// are no tiers.
+    pub(in crate::api::console) async fn celebration(
+        &self,
+        since: &str,
+        into: Option<&str>,
+    ) -> Result<Option<Markup>, Status> {
+        if tiers(self.program).is_empty() {
+            return Ok(None);
+        }
+        let request = pb::GetTierRequest {
+            program_id: self.program.program_id.clone(),
+            user_id: self.user_id.into(),
+            consistency_token: since.into(),
+            ..Default::default()
+        };
+        let unseen = self.visit.look(request).await?.unseen_tier;
+        let (keys, reader) = (self.visit.form(), self.visit.reader());
+        Ok(dashboard::celebration(self.program, &unseen, &keys, into, reader))
     }
 
     /// How often the link was opened, ever.
@@ -150,7 +188,8 @@ impl Of<'_> {
             consistency_token: since.into(),
             ..Default::default()
         });
-        let (entries, referrals) = tokio::join!(entries, self.recent_referrals(since));
+        let (entries, referrals, withheld) =
+            tokio::join!(entries, self.recent_referrals(since), self.withheld(since, page_size));
         let reader = self.visit.reader();
         let time = |time: Option<Timestamp>| time.map(|time| (time.seconds, time.nanos));
         let mut feed = Vec::new();
@@ -162,9 +201,29 @@ impl Of<'_> {
             let happening = dashboard::referral(&referral, name(&detail), reader);
             feed.push((time(referral.create_time), happening));
         }
+        for of in withheld? {
+            let happening = dashboard::withheld(&of, self.program, reader);
+            feed.push((time(of.create_time), happening));
+        }
         feed.sort_by_key(|(time, _)| std::cmp::Reverse(*time));
         feed.truncate(FEED_LENGTH);
         Ok(feed.into_iter().map(|(_, happening)| happening).collect())
+    }
+
+    /// What was withheld of late, the newest first.
+    pub(in crate::api::console) async fn withheld(
+        &self,
+        since: &str,
+        page_size: i32,
+    ) -> Result<Vec<pb::WithheldReward>, Status> {
+        let request = pb::ListWithheldRewardsRequest {
+            program_id: self.program.program_id.clone(),
+            user_id: self.user_id.into(),
+            page_size,
+            consistency_token: since.into(),
+            ..Default::default()
+        };
+        Ok(self.visit.look(request).await?.withheld)
     }
 
     /// The newest direct referrals, with the names of those who came.

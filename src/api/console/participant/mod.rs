@@ -1,12 +1,13 @@
 //! Pages of participants.
 
 pub(super) mod dashboard;
-mod earnings;
+pub(super) mod earnings;
 pub(super) mod leaderboard;
 mod ledger_csv;
 mod programs;
 mod referrals;
 mod rules;
+mod statement;
 mod store;
 mod tree;
 
@@ -25,8 +26,10 @@ pub(super) fn routes() -> Router<Console> {
         .route("/programs", get(programs::show))
         .route("/programs/{program}", post(programs::join))
         .route("/p/{program}", get(dashboard::show))
+        .route("/p/{program}/celebrated", post(dashboard::celebrated))
         .route("/p/{program}/earnings", get(earnings::show))
         .route("/p/{program}/earnings.csv", get(ledger_csv::download))
+        .route("/p/{program}/statement", get(statement::show))
         .route("/p/{program}/referrals", get(referrals::show))
         .route("/p/{program}/tree", get(tree::show))
         .route("/p/{program}/leaderboard", get(leaderboard::show))
