@@ -3,6 +3,7 @@
 mod live;
 mod operators;
 mod pages;
+mod program_view;
 mod security;
 
 use testing::plain_http::{Answer, send};
