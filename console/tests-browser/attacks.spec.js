@@ -1,7 +1,7 @@
 // What others try: each is refused or harmless, in a browser.
 import { expect, test } from "@playwright/test";
 import { createServer } from "node:http";
-import { codeOf, follows, fresh, join, operator, PASSWORD, visitor, watch } from "./support.js";
+import { codeOf, follows, fresh, join, operator, signIn, visitor, watch } from "./support.js";
 
 const PROGRAM = "referral-count";
 const EVIL = `<script>document.title="owned"</script><img src=x onerror="document.title='owned'">`;
@@ -140,10 +140,7 @@ test("a session that was ended does nothing any more", async ({ browser }) => {
   await page.getByLabel("Shown name").fill("Too late");
   const stolen = (await page.context().cookies()).filter(({ name }) => name === "session");
   const other = await visitor(browser);
-  await other.goto("/sign-in");
-  await other.getByLabel("E-mail address or username").fill(ada);
-  await other.getByLabel("Password").fill(PASSWORD);
-  await other.getByRole("button", { name: "Sign in" }).click();
+  await signIn(other, ada);
   await other.waitForURL("**/p/**");
   await other.goto("/profile");
   await other.locator("form[action='/profile/sessions'] button").first().click();

@@ -1,7 +1,7 @@
 // The console in a real browser. What does not need one is tested in tests/behaviour/console.
 import { expect, test } from "@playwright/test";
 import {
-  buy, check, codeOf, follows, fresh, join, OPERATOR, operator, PASSWORD, record, visitor, watch,
+  buy, check, codeOf, follows, fresh, join, operator, record, signIn, visitor, watch,
 } from "./support.js";
 
 const PROGRAM = "multi-level-commission";
@@ -29,7 +29,7 @@ test("the link of dev signs the operator in once", async ({ browser }) => {
   const faults = watch(page);
   await page.goto(link);
   await expect(page.getByRole("heading", { name: "Overview" })).toBeVisible();
-  const state = await page.context().storageState({ path: OPERATOR });
+  const state = await page.context().storageState();
   expect(state.cookies.find(({ name }) => name === "session")?.httpOnly).toBe(true);
   faults.none();
   const other = await browser.newPage();
@@ -161,10 +161,7 @@ test("a session that is ended elsewhere takes its open pages along", async ({ br
   await join(page, ada, PROGRAM);
   await follows(page);
   const other = await (await browser.newContext()).newPage();
-  await other.goto("/sign-in");
-  await other.getByLabel("E-mail address or username").fill(ada);
-  await other.getByLabel("Password").fill(PASSWORD);
-  await other.getByRole("button", { name: "Sign in" }).click();
+  await signIn(other, ada);
   await other.waitForURL("**/p/**");
   await other.goto("/profile");
   await other.locator("form[action='/profile/sessions'] button").first().click();

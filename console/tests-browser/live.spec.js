@@ -1,6 +1,8 @@
 // What only happens with more than one browser, or with a server that dies.
 import { expect, test } from "@playwright/test";
-import { call, codeOf, follows, fresh, insist, join, operator, record, server, visitor, watch } from "./support.js";
+import {
+  call, codeOf, follows, fresh, idOf, insist, join, operator, record, server, visitor, watch,
+} from "./support.js";
 
 /** A program without caps, in which each purchase of a friend pays. */
 const PROGRAM = "side-by-side";
@@ -36,7 +38,7 @@ async function pair(browser) {
   });
   await follows(page);
   await expect(page.locator("#referred .counter")).toHaveText("1");
-  return { page, friend, userId: user.userId ?? user.user_id, faults };
+  return { page, friend, userId: idOf(user), faults };
 }
 
 /** Sends the form of a purchase from a page of the operator, and says when it was sent and answered. */
@@ -117,8 +119,11 @@ test("a server that is killed and comes back: nothing is lost or doubled on the 
   // A shop goes on until each purchase is answered, while the server dies and comes back.
   const shop = Promise.all([1, 2, 3, 4, 5, 6, 7, 8].map(buys));
   server("kill");
-  await expect(page.locator(".page-head .live")).toHaveText("Connecting…");
-  server("start");
+  try {
+    await expect(page.locator(".page-head .live")).toHaveText("Connecting…");
+  } finally {
+    server("start");
+  }
   await shop;
   await expect(page.locator("#balance .big")).toHaveText(/^45\.00\s*EUR$/, { timeout: 60_000 });
   const entries = page.locator("#feed li", { hasText: COMMISSION });

@@ -5,7 +5,7 @@ import { execFile, execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { promisify } from "node:util";
 
-export const PASSWORD = "Correct-horse-1";
+const PASSWORD = "Correct-horse-1";
 const RUN = Date.now().toString(36);
 let count = 0;
 
@@ -73,17 +73,35 @@ export async function check(page, name) {
   expect(width, `${name} is wider than the window`).toBeLessThanOrEqual(0);
 }
 
-/** Where the session of the operator is kept. */
-export const OPERATOR = "test-results/operator.json";
+/** Where the session of the operator is kept during a run. */
+const OPERATOR = "test-results/operator.json";
 
-/** The browser of an operator: whoever comes first uses the link of dev. */
+/** The browser of an operator. */
 export async function operator(browser) {
   if (existsSync(OPERATOR)) return visitor(browser, { storageState: OPERATOR });
+  const username = fresh("staff");
+  const { user } = call("AccountService/RegisterUser", {
+    username, email: `${username}@example.com`, password: PASSWORD,
+  });
+  call("AccountService/SetUserRole", { user_id: idOf(user), role: "USER_ROLE_OPERATOR" });
   const page = await visitor(browser);
-  await page.goto(process.env.CONSOLE_LINK ?? "");
-  await expect(page.getByRole("heading", { name: "Overview" })).toBeVisible();
+  await signIn(page, username);
+  await page.waitForURL("**/o");
   await page.context().storageState({ path: OPERATOR });
   return page;
+}
+
+/** The id of a user in an answer of the API. */
+export function idOf(user) {
+  return user.userId ?? user.user_id;
+}
+
+/** Signs in by the form. */
+export async function signIn(page, username) {
+  await page.goto("/sign-in");
+  await page.getByLabel("E-mail address or username").fill(username);
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in" }).click();
 }
 
 /** Signs up, and takes part in a program by its own page. The code may be the whole link. */
@@ -137,7 +155,7 @@ export function buy(username, minorUnits, currency) {
   const { user } = call("AccountService/FindUser", { username });
   call("PurchaseService/RecordPurchase", {
     purchase_id: fresh("purchase"),
-    buyer_user_id: user.userId ?? user.user_id,
+    buyer_user_id: idOf(user),
     amount: { currency_code: currency, minor_units: String(minorUnits) },
   });
 }
