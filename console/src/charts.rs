@@ -220,7 +220,7 @@ pub fn funnel(steps: &[(&str, i64)], reader: &Reader) -> Markup {
 }
 
 /// A bar of a hundredth of the width for each percent.
-fn length(part: i64, whole: i64) -> Markup {
+pub(crate) fn length(part: i64, whole: i64) -> Markup {
     html! {
         svg viewBox="0 0 100 1" preserveAspectRatio="none" aria-hidden="true" {
             rect width=(percent(part, whole)) height="1" {}

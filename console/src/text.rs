@@ -937,6 +937,30 @@ pub mod operator {
     pub const NO_PROGRAMS: &str = "There is no program yet";
     pub const NO_PROGRAMS_WORDS: &str = "Publish one with the command line or by the API.";
     pub const ITS_USERS: &str = "Participants";
+    pub const VIEW: &str = "In detail";
+    pub const TOP_REFERRERS: &str = "Top referrers";
+    pub const TOP_BY: &str = "Top referrers by";
+    pub const BY_REFERRALS: &str = "Referrals";
+    pub const BY_CONVERSIONS: &str = "Conversions";
+    pub const BY_EARNINGS: &str = "Earned";
+    pub const NO_TOP: &str = "Nobody yet";
+    pub const NO_TOP_WORDS: &str = "Whoever brings somebody, stands here.";
+    pub const RECENT_REFERRALS: &str = "Recent referrals";
+    pub const NO_REFERRALS: &str = "No referrals yet";
+    pub const NO_REFERRALS_WORDS: &str =
+        "Each participant has a code to share. Whoever signs up with it, stands here.";
+    pub const EARNED: &str = "Earned";
+    pub const BROUGHT_IN: &str = "Brought in";
+    pub const REFERRED_BY: &str = "Referred by";
+    pub const CONVERTING: &str = "How referrals convert";
+    pub const SPAN: &str = "Time of the report";
+    pub const SINCE_THE_BEGINNING: &str = "since the beginning";
+    pub const NOBODY_TAKES_PART: &str = "Nobody takes part yet";
+    pub const NOBODY_TAKES_PART_WORDS: &str =
+        "Whoever signs up with a code of this program, or joins it, stands here.";
+    pub const REFERRALS_MADE: &str = "Referrals made";
+    pub const OF_THEM_CONVERTED: &str = "Converted of these";
+    pub const OF_REFERRALS_CONVERT: &str = "Conversion rate";
     pub const REGISTERED: &str = "Registered";
     pub const ORGANIC: &str = "Without a referrer";
     pub const CONVERTED: &str = "Converted";
@@ -1073,6 +1097,18 @@ pub mod operator {
     pub const WITHHELD_ROUNDED: &str = "The share is less than the smallest unit.";
     pub const WITHHELD_HELD: &str = "The referral is held for a check.";
 
+    pub fn days(count: i64) -> String {
+        format!("{count} days")
+    }
+    pub fn share_of_all(percent: &str) -> String {
+        format!("{percent} of all")
+    }
+    pub fn so_many_participants(count: usize) -> String {
+        if count == 1 { "1 participant".into() } else { format!("{count} participants") }
+    }
+    pub fn view_of(program: &str) -> String {
+        format!("{program}, in detail")
+    }
     pub fn id_and_version(id: &str, version: i32) -> String {
         format!("{id}, version {version}")
     }

@@ -1,6 +1,8 @@
 // The console in a real browser. What does not need one is tested in tests/behaviour/console.
 import { expect, test } from "@playwright/test";
-import { buy, check, codeOf, fresh, join, PASSWORD, refer, visitor, watch } from "./support.js";
+import {
+  buy, check, codeOf, follows, fresh, join, OPERATOR, operator, PASSWORD, record, refer, visitor, watch,
+} from "./support.js";
 
 const PROGRAM = "multi-level-commission";
 const TIERED = "tiered-points";
@@ -28,7 +30,7 @@ test("the link of dev signs the operator in once", async ({ browser }) => {
   const faults = watch(page);
   await page.goto(link);
   await expect(page.getByRole("heading", { name: "Overview" })).toBeVisible();
-  const state = await page.context().storageState({ path: "test-results/operator.json" });
+  const state = await page.context().storageState();
   expect(state.cookies.find(({ name }) => name === "session")?.httpOnly).toBe(true);
   faults.none();
   const other = await browser.newPage();
@@ -44,21 +46,20 @@ test("operators' pages are accessible, and a purchase by hand is refunded by cli
   const other = await browser.newPage();
   await join(other, bob, PROGRAM, code);
 
-  const page = await visitor(browser, { storageState: "test-results/operator.json" });
+  const page = await operator(browser);
   const faults = watch(page);
-  await page.goto("/o/record");
-  await page.getByLabel("Buyer").fill(bob);
-  await page.getByLabel("Amount").fill("2000.00");
-  await page.getByLabel("Currency").fill("INR");
-  await page.getByRole("button", { name: "Record" }).click();
-  await expect(page.getByText("The purchase is recorded.")).toBeVisible();
+  await record(page, bob, "2000.00", "INR");
   await check(page, "a purchase");
   await page.getByLabel("Amount").fill("500");
   await page.getByRole("button", { name: "See what it takes back" }).click();
   await expect(page.getByText("This refunds 500.00 INR.")).toBeVisible();
   await page.getByRole("button", { name: "Refund now" }).click();
   await expect(page.getByText("The refund is recorded.")).toBeVisible();
-  for (const path of ["/o", "/o/users", `/o/users?q=${bob}`, "/o/purchases", "/o/payments", "/o/jobs", "/o/record", "/profile"]) {
+  const paths = [
+    "/o", `/o/programs/${PROGRAM}/view`, "/o/users", `/o/users?q=${bob}`, "/o/purchases", "/o/payments", "/o/jobs",
+    "/o/record", "/profile",
+  ];
+  for (const path of paths) {
     await page.goto(path);
     for (const colorScheme of ["light", "dark"]) {
       await page.emulateMedia({ colorScheme });
@@ -98,7 +99,7 @@ test("what somebody buys is on the screen of who brought them at once", async ({
   const page = await browser.newPage();
   const faults = watch(page);
   await join(page, ada, PROGRAM);
-  await expect(page.locator(".page-head .live")).toHaveText("Live");
+  await follows(page);
   const other = await browser.newPage();
   await join(other, bob, PROGRAM, await codeOf(page));
   await expect(page.locator("#feed")).toContainText(`${bob} has joined.`);
@@ -120,7 +121,7 @@ test("a page goes on after its connection was cut, and shows what came meanwhile
   const page = await browser.newPage();
   await join(page, ada, PROGRAM);
   const code = await codeOf(page);
-  await expect(page.locator(".page-head .live")).toHaveText("Live");
+  await follows(page);
   await page.context().setOffline(true);
   // An open stream is not cut by that: opening it again is what fails.
   await page.evaluate(() => dispatchEvent(new Event("online")));
@@ -159,12 +160,9 @@ test("a session that is ended elsewhere takes its open pages along", async ({ br
   const page = await browser.newPage();
   const ada = fresh("ada");
   await join(page, ada, PROGRAM);
-  await expect(page.locator(".page-head .live")).toHaveText("Live");
+  await follows(page);
   const other = await (await browser.newContext()).newPage();
-  await other.goto("/sign-in");
-  await other.getByLabel("E-mail address or username").fill(ada);
-  await other.getByLabel("Password").fill(PASSWORD);
-  await other.getByRole("button", { name: "Sign in" }).click();
+  await signIn(other, ada);
   await other.waitForURL("**/p/**");
   await other.goto("/profile");
   await other.locator("form[action='/profile/sessions'] button").first().click();

@@ -1,9 +1,11 @@
 // What the tests share: people who click, and what no page may do.
 import AxeBuilder from "@axe-core/playwright";
 import { expect } from "@playwright/test";
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { promisify } from "node:util";
 
-export const PASSWORD = "Correct-horse-1";
+const PASSWORD = "Correct-horse-1";
 const RUN = Date.now().toString(36);
 let count = 0;
 
@@ -13,12 +15,33 @@ export function fresh(name) {
   return `${name}${RUN}${count}`;
 }
 
+function callOf(rpc, message) {
+  return ["call", "--server", process.env.CONSOLE_URL, rpc, JSON.stringify(message)];
+}
+
 /** Makes a call of the API with the admin key. */
 export function call(rpc, message) {
-  const { TRIBUTARY, CONSOLE_URL } = process.env;
-  const arguments_ = ["call", "--server", CONSOLE_URL, rpc, JSON.stringify(message)];
-  const said = execFileSync(TRIBUTARY, arguments_, { encoding: "utf8" });
+  const said = execFileSync(process.env.TRIBUTARY, callOf(rpc, message), { encoding: "utf8" });
   return said.trim() ? JSON.parse(said) : {};
+}
+
+/** Makes a call of the API again and again, as a shop does, until the server answers. It must be safe to repeat. */
+export async function insist(rpc, message, attempts = 600) {
+  for (;;) {
+    try {
+      await promisify(execFile)(process.env.TRIBUTARY, callOf(rpc, message));
+      return;
+    } catch (error) {
+      attempts -= 1;
+      if (attempts === 0) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+/** Kills the server as a crash would, or starts it again. */
+export function server(what) {
+  execFileSync("./server", [what], { stdio: ["ignore", "inherit", "inherit"] });
 }
 
 /** Fails the test if a page says something at the console, breaks its policy or throws. */
@@ -50,11 +73,43 @@ export async function check(page, name) {
   expect(width, `${name} is wider than the window`).toBeLessThanOrEqual(0);
 }
 
-/** Signs up, and takes part in a program by its own page. */
-export async function join(page, username, program, code = "") {
-  await page.goto(code ? `/join/${code}` : "/register");
+/** Where the session of the operator is kept during a run. */
+const OPERATOR = "test-results/operator.json";
+
+/** The browser of an operator. */
+export async function operator(browser) {
+  if (existsSync(OPERATOR)) return visitor(browser, { storageState: OPERATOR });
+  const username = fresh("staff");
+  const { user } = call("AccountService/RegisterUser", {
+    username, email: `${username}@example.com`, password: PASSWORD,
+  });
+  call("AccountService/SetUserRole", { user_id: idOf(user), role: "USER_ROLE_OPERATOR" });
+  const page = await visitor(browser);
+  await signIn(page, username);
+  await page.waitForURL("**/o");
+  await page.context().storageState({ path: OPERATOR });
+  return page;
+}
+
+/** The id of a user in an answer of the API. */
+export function idOf(user) {
+  return user.userId ?? user.user_id;
+}
+
+/** Signs in by the form. */
+export async function signIn(page, username) {
+  await page.goto("/sign-in");
+  await page.getByLabel("E-mail address or username").fill(username);
+  await page.getByLabel("Password").fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in" }).click();
+}
+
+/** Signs up, and takes part in a program by its own page. The code may be the whole link. */
+export async function join(page, username, program, code = "", address = `${username}@example.com`) {
+  const path = code.includes("/") ? code : `/join/${code}`;
+  await page.goto(code ? path : "/register");
   await page.getByLabel("Username").fill(username);
-  await page.getByLabel("E-mail address").fill(`${username}@example.com`);
+  await page.getByLabel("E-mail address").fill(address);
   await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
   await page.getByRole("button", { name: "Create an account" }).click();
   if (!code) {
@@ -77,12 +132,38 @@ export function refer(code, people) {
   }
 }
 
+/** The link that the page copies for whoever shares it. */
+export async function linkOf(page) {
+  await page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+  // All browsers of a machine have one clipboard.
+  await page.evaluate(() => navigator.clipboard.writeText(""));
+  await page.locator(".share-link").getByRole("button").click();
+  const copied = () => page.evaluate(() => navigator.clipboard.readText());
+  await expect.poll(copied).toMatch(/[?]ref=/);
+  return copied();
+}
+
+/** Records a purchase by hand, on the pages of the operator, which show what came of it. */
+export async function record(page, buyer, amount, currency) {
+  await page.goto("/o/record");
+  await page.getByLabel("Buyer").fill(buyer);
+  await page.getByLabel("Amount").fill(amount);
+  await page.getByLabel("Currency").fill(currency);
+  await page.getByRole("button", { name: "Record" }).click();
+  await expect(page.getByText("The purchase is recorded.")).toBeVisible();
+}
+
+/** Waits until a page follows what happens. */
+export async function follows(page) {
+  await expect(page.locator(".page-head .live")).toHaveText("Live");
+}
+
 /** Lets somebody buy, by the API, as a shop would. */
 export function buy(username, minorUnits, currency) {
   const { user } = call("AccountService/FindUser", { username });
   call("PurchaseService/RecordPurchase", {
     purchase_id: fresh("purchase"),
-    buyer_user_id: user.userId ?? user.user_id,
+    buyer_user_id: idOf(user),
     amount: { currency_code: currency, minor_units: String(minorUnits) },
   });
 }

@@ -15,7 +15,9 @@ use tributary_console::charts::Point;
 use tributary_console::icons::Icon;
 use tributary_console::page::{Link, Links, Live, Sidebar};
 use tributary_console::pages::door::{forgot, front, mailed, register, sign_in};
-use tributary_console::pages::operator::{overview, person, purchase, purchases, record, users};
+use tributary_console::pages::operator::{
+    overview, person, program_view, purchase, purchases, record, users,
+};
 use tributary_console::pages::participant::{
     Scene, dashboard, earnings, leaderboard, programs, referrals, rules, statement, store, tree,
 };
@@ -167,6 +169,8 @@ fn detail(name: &str) -> ReferralDetail {
         referral: Some(Referral { status: ReferralStatus::Converted.into(), ..Default::default() }),
         referee_username: name.into(),
         referee_display_name: name.into(),
+        referrer_username: name.into(),
+        referrer_display_name: name.into(),
         level: 2,
         brought_in: money(5),
         ..Default::default()
@@ -341,6 +345,9 @@ fn pages() -> Vec<(&'static str, String)> {
         user: Some(user()),
         participant: Some(participant.clone()),
         balances: money(5).into_iter().collect(),
+        earned: money(5),
+        referrer_username: evil(),
+        referrer_display_name: evil(),
     }];
     let memberships = [person::Membership {
         program: evil(),
@@ -588,6 +595,59 @@ fn pages() -> Vec<(&'static str, String)> {
                     live: live(),
                     done: Some(EVIL),
                     sample: Some(keys()),
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "program view",
+            program_view::page(
+                &program_view::View {
+                    program: &program,
+                    programs: std::slice::from_ref(&program),
+                    chosen: program_view::Chosen::parse("earnings", EVIL),
+                    overview: Ok(GetOverviewResponse { registered: 5, ..Default::default() }),
+                    report: Ok(GetConversionReportResponse {
+                        days: vec![ConversionDay {
+                            date: evil(),
+                            referrals: 3,
+                            ..Default::default()
+                        }],
+                        ..Default::default()
+                    }),
+                    top: Ok(GetLeaderboardResponse {
+                        entries: vec![LeaderboardEntry {
+                            user_id: evil(),
+                            display_name: evil(),
+                            score: 5,
+                            ..Default::default()
+                        }],
+                        ..Default::default()
+                    }),
+                    recent: Ok(vec![detail(EVIL)]),
+                    participants: Ok(people.to_vec()),
+                    next: Some("/o/programs/p/view?page=x".into()),
+                    is_later: true,
+                },
+                sidebar,
+                reader,
+            ),
+        ),
+        (
+            "program view that cannot be read",
+            program_view::page(
+                &program_view::View {
+                    program: &program,
+                    programs: &[],
+                    chosen: program_view::Chosen::parse("", ""),
+                    overview: Err(evil()),
+                    report: Err(evil()),
+                    top: Err(evil()),
+                    recent: Err(evil()),
+                    participants: Err(evil()),
+                    next: None,
+                    is_later: false,
                 },
                 sidebar,
                 reader,

@@ -1,6 +1,7 @@
 //! Users, of all programs or of one.
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use super::standing::{member, time};
 use super::{At, Freshness, Member, ReadError, Reads, sql};
@@ -32,6 +33,9 @@ pub struct ListedUser {
     pub order_position: i64,
     /// The participant, in a list of one program.
     pub member: Option<Member>,
+    /// The names of the participant's referrer, in a list of one program; `None` if there is none, or if they were
+    /// erased.
+    pub referrer: Option<ProfileNames>,
 }
 
 impl Reads {
@@ -67,10 +71,13 @@ impl Reads {
         for row in &rows.found {
             let Some(user_id) = row.try_get::<Option<String>, _>("user_id")? else { continue };
             let member = if program_id.is_some() { member(row)? } else { None };
-            let (username, display_name) = (
-                row.try_get::<Option<_>, _>("username")?,
-                row.try_get::<Option<_>, _>("display_name")?,
-            );
+            let referrer = match member.as_ref().and_then(|member| member.referrer_user_id.as_ref())
+            {
+                Some(referrer) => {
+                    names(row, referrer, "referrer_username", "referrer_display_name")?
+                }
+                None => None,
+            };
             let status = match (row.try_get("is_active")?, row.try_get("is_erased")?) {
                 (_, true) => UserStatus::Erased,
                 (true, false) => UserStatus::Active,
@@ -81,19 +88,32 @@ impl Reads {
                 None => row.try_get("registered_position")?,
             };
             users.push(ListedUser {
-                names: username.zip(display_name).map(|(username, display_name)| ProfileNames {
-                    user_id: user_id.clone(),
-                    username,
-                    display_name,
-                }),
+                names: names(row, &user_id, "username", "display_name")?,
                 status,
                 register_time: time(row, "register_time")?
                     .ok_or_else(|| StoreError::Nonsense(format!("{user_id} never registered")))?,
                 order_position,
                 user_id,
                 member,
+                referrer,
             });
         }
         Ok(At { position: rows.position, found: (program, users) })
     }
+}
+
+/// The names of a user, from these columns; `None` if they were erased.
+pub(super) fn names(
+    row: &PgRow,
+    user_id: &str,
+    username: &str,
+    display_name: &str,
+) -> Result<Option<ProfileNames>, StoreError> {
+    let username = row.try_get::<Option<_>, _>(username)?;
+    let display_name = row.try_get::<Option<_>, _>(display_name)?;
+    Ok(username.zip(display_name).map(|(username, display_name)| ProfileNames {
+        user_id: user_id.into(),
+        username,
+        display_name,
+    }))
 }

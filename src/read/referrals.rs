@@ -3,9 +3,10 @@
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
+use super::accounts::names;
 use super::standing::member;
 use super::{At, Freshness, Member, ReadError, Reads, sql};
-use crate::store::StoreError;
+use crate::store::{ProfileNames, StoreError};
 use domain::{ParticipantId, ProgramId, ReferralStatus, UserId};
 
 /// The maximum number of participants that a list over several levels examines.
@@ -31,7 +32,7 @@ pub struct ReferralList {
 }
 
 /// A referee in a list.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ListedReferral {
     /// The referee.
     pub referee: Member,
@@ -39,10 +40,12 @@ pub struct ListedReferral {
     pub level: u32,
     /// What the participant at the top earned through the referee, in minor units of the program's unit.
     pub brought_in_minor: i64,
+    /// The names of the referrer, in a list of a whole program; `None` if they were erased.
+    pub referrer: Option<ProfileNames>,
 }
 
 /// The content of a list or a tree.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Listed {
     /// The program's unit; `None` if the read models know no such program.
     pub unit: Option<String>,
@@ -92,7 +95,7 @@ impl Reads {
             Some(row) if list.user_id.is_some() && list.max_level > 1 => row.try_get("visited")?,
             _ => 0,
         };
-        listed(&rows, visited > MAX_BELOW)
+        listed(&rows, visited > MAX_BELOW, list.user_id.is_none())
     }
 
     /// A participant and everybody below, nearest levels first; the participant comes first. The list is
@@ -117,13 +120,17 @@ impl Reads {
             })
             .await?;
         let nodes = i64::try_from(rows.found.len()).unwrap_or(i64::MAX);
-        let mut listed = listed(&rows, nodes > MAX_NODES)?;
+        let mut listed = listed(&rows, nodes > MAX_NODES, false)?;
         listed.found.referrals.truncate(usize::try_from(MAX_NODES).unwrap_or(usize::MAX));
         Ok(listed)
     }
 }
 
-fn listed(rows: &At<Vec<PgRow>>, is_too_large: bool) -> Result<At<Listed>, ReadError> {
+fn listed(
+    rows: &At<Vec<PgRow>>,
+    is_too_large: bool,
+    has_referrers: bool,
+) -> Result<At<Listed>, ReadError> {
     let unit = match rows.found.first() {
         Some(row) => row.try_get("unit")?,
         None => None,
@@ -131,15 +138,26 @@ fn listed(rows: &At<Vec<PgRow>>, is_too_large: bool) -> Result<At<Listed>, ReadE
     let mut referrals = Vec::with_capacity(rows.found.len());
     for row in &rows.found {
         if let Some(referee) = member(row)? {
-            referrals.push(listed_referral(row, referee)?);
+            referrals.push(listed_referral(row, referee, has_referrers)?);
         }
     }
     Ok(At { position: rows.position, found: Listed { unit, referrals, is_too_large } })
 }
 
-fn listed_referral(row: &PgRow, referee: Member) -> Result<ListedReferral, StoreError> {
+fn listed_referral(
+    row: &PgRow,
+    referee: Member,
+    has_referrer: bool,
+) -> Result<ListedReferral, StoreError> {
+    let referrer = match &referee.referrer_user_id {
+        Some(referrer) if has_referrer => {
+            names(row, referrer, "referrer_username", "referrer_display_name")?
+        }
+        _ => None,
+    };
     Ok(ListedReferral {
         referee,
+        referrer,
         level: row.try_get::<i32, _>("level")?.unsigned_abs(),
         brought_in_minor: row.try_get::<Option<i64>, _>("brought_in_minor")?.unwrap_or_default(),
     })

@@ -71,6 +71,7 @@ async fn users_see_the_names_that_others_chose_to_be_shown_and_usernames_of_thei
         };
         let list = referrals.list_referrals(by(caller, request)).await.unwrap().into_inner();
         assert_eq!(list.referrals[0].referee_username, username);
+        assert_eq!(list.referrals[0].referrer_username, "", "their own list names no referrer");
         let request = GetReferralStatsRequest {
             program_id: LINES.into(),
             user_id: "ada".into(),
@@ -120,6 +121,15 @@ async fn the_names_of_somebody_who_was_erased_disappear_within_a_second() {
     let routes = services(local.context());
     let back_end = service();
     assert_eq!(board(&routes, &back_end).await[1].2, "Bob");
+    let referral = only_referral(&routes).await;
+    assert_eq!(
+        (&*referral.referee_username, &*referral.referee_display_name),
+        ("login.bob", "Bob")
+    );
+    assert_eq!(
+        (&*referral.referrer_username, &*referral.referrer_display_name),
+        ("login.ada", "Ada")
+    );
 
     sqlx::query("delete from profiles where user_id = 'bob'")
         .execute(&database.pool)
@@ -129,13 +139,26 @@ async fn the_names_of_somebody_who_was_erased_disappear_within_a_second() {
 
     let seen = board(&routes, &back_end).await;
     assert_eq!(seen, shown(&[("ada", "login.ada", "Ada"), ("bob", "", "")]));
+    let referral = only_referral(&routes).await;
+    assert_eq!((&*referral.referee_username, &*referral.referee_display_name), ("", ""));
+    assert_eq!(referral.referrer_username, "login.ada");
+    sqlx::query("delete from profiles where user_id = 'ada'")
+        .execute(&database.pool)
+        .await
+        .unwrap();
+    let referral = only_referral(&routes).await;
+    assert_eq!((&*referral.referrer_username, &*referral.referrer_display_name), ("", ""));
+    server.stop().await;
+    database.check().await;
+}
+
+/// The one referral of the program, as the list of the whole program has it.
+async fn only_referral(routes: &tonic::service::Routes) -> ReferralDetail {
     let request: Request<ListReferralsRequest> = by(
         &Principal::ADMIN_KEY,
         ListReferralsRequest { program_id: LINES.into(), ..Default::default() },
     );
-    let list = ReferralServiceClient::new(routes).list_referrals(request).await.unwrap();
-    let referral = &list.into_inner().referrals[0];
-    assert_eq!((&*referral.referee_username, &*referral.referee_display_name), ("", ""));
-    server.stop().await;
-    database.check().await;
+    let list = ReferralServiceClient::new(routes.clone()).list_referrals(request).await.unwrap();
+    let [referral] = <[_; 1]>::try_from(list.into_inner().referrals).unwrap();
+    referral
 }

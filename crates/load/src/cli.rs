@@ -1,6 +1,7 @@
 //! The command line.
 
 mod money_back;
+mod pages;
 
 use std::fmt::Display;
 use std::fs;
@@ -16,6 +17,7 @@ use domain::Timestamp;
 use tracing_subscriber::EnvFilter;
 
 use self::money_back::{PayoutOptions, RefundsOptions, ReleasesOptions};
+use self::pages::PagesOptions;
 use crate::chaos::{Chaos, chaos};
 use crate::random::Random;
 use crate::screening::{Round, Screening, screening};
@@ -81,6 +83,9 @@ enum Load {
     /// A payout of a million participants beside purchases at a rate (500 a second), on a server of the run: how long
     /// it takes to collect and to confirm, and what purchases lose by it
     Payout(PayoutOptions),
+    /// Pages of the console on a server of the run: how soon first pages are complete, with style and script, and many
+    /// live ones (5000) that each hear of a purchase
+    Pages(PagesOptions),
 }
 
 #[derive(Args)]
@@ -368,6 +373,7 @@ impl Load {
             Self::Refunds(options) => options.run().await,
             Self::Releases(options) => options.run().await,
             Self::Payout(options) => options.run().await,
+            Self::Pages(options) => options.run().await,
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! This crate creates load that can be repeated with a seed, measures it, and compares the log with the
 //! answers. A run prints what it ran on, and fails if the log does not agree with the answers, whatever its
-//! numbers. The crate never uses access to the server that clients do not have: everything goes through gRPC;
+//! numbers. The crate never uses access to the server that clients do not have: everything goes through gRPC or pages;
 //! only the memory of a server that the run started itself is read from the operating system, and only [`chaos`] and
 //! [`releases`] own the database.
 //!
@@ -14,6 +14,7 @@
 //! - [`compare`] runs the engine and its rivals in turn.
 //! - [`chaos`] makes faults of every kind under load, and checks that nothing is lost or doubled.
 //! - [`screening`] measures what fraud checks cost a sign-up.
+//! - [`pages`] measures pages of the console: how soon first ones are complete, and how many live ones one server serves.
 //! - [`payouts`] measures how long a payout of many participants takes, and what that costs purchases.
 //! - [`refunds`] measures what a refund costs beside a purchase.
 //! - [`releases`] measures how many hold periods a second end, and what that costs purchases.
@@ -32,6 +33,7 @@ pub mod ledger;
 mod log;
 pub mod machine;
 mod own_server;
+pub mod pages;
 pub mod payouts;
 pub mod plot;
 mod population;

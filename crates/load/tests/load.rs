@@ -314,6 +314,30 @@ async fn a_payout_is_collected_and_confirmed_beside_purchases() {
 }
 
 #[tokio::test]
+async fn live_pages_all_hear_of_a_purchase_once_and_first_pages_are_small() {
+    let output = load_command()
+        .args(["pages", "--participants", "30", "--people", "4", "--pages", "10", "--rate", "20"])
+        .output()
+        .await
+        .unwrap();
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{words}{}", String::from_utf8_lossy(&output.stderr));
+    for line in [
+        "10 live pages of 4 people, opened",
+        "10 pages heard of it, 0 did not, 0 heard of it twice",
+        "memory of the server: ",
+    ] {
+        assert!(words.contains(line), "{line} in {words}");
+    }
+    // With style and script, compressed.
+    for page in ["dashboard: ", "overview: ", "view of the program: "] {
+        let line = words.lines().find_map(|line| line.strip_prefix(page)).unwrap();
+        let kilobytes: f64 = line.split(' ').next().unwrap().parse().unwrap();
+        assert!((5.0..50.0).contains(&kilobytes), "{page}{line}");
+    }
+}
+
+#[tokio::test]
 async fn the_engine_and_its_rivals_do_the_same_purchases_and_all_books_add_up() {
     let json = TempFile::new("compare.json");
     let output = load_command()

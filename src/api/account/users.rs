@@ -143,7 +143,9 @@ fn user_detail(
     listed: &ListedUser,
     role: UserRole,
 ) -> pb::UserDetail {
-    let ListedUser { user_id, names, status, register_time, member, .. } = listed;
+    let ListedUser { user_id, names, status, register_time, member, referrer, .. } = listed;
+    let (referrer_username, referrer_display_name) =
+        referrer.clone().map(|names| (names.username, names.display_name)).unwrap_or_default();
     let participant = member.as_ref().map(|member| pb::Participant {
         program_id: program_id.into(),
         user_id: user_id.clone(),
@@ -163,6 +165,9 @@ fn user_detail(
             .iter()
             .map(|member| responses::money(&program.unit, member.balance_minor))
             .collect(),
+        earned: member.as_ref().map(|of| responses::money(&program.unit, of.earned_minor)),
+        referrer_username,
+        referrer_display_name,
     }
 }
 

@@ -169,6 +169,10 @@ fn details(caller: &Principal, program_id: &ProgramId, listed: &Listed) -> Vec<p
     let unit = listed.unit.as_deref().unwrap_or_default();
     let detail = |listed: &ListedReferral| {
         let referee = &listed.referee;
+        // Only lists of a whole program have them, which are for back ends.
+        let referrer = listed.referrer.clone();
+        let (referrer_username, referrer_display_name) =
+            referrer.map(|names| (names.username, names.display_name)).unwrap_or_default();
         let status =
             referee.referral_status.map_or(pb::ReferralStatus::Unspecified, referral_status);
         pb::ReferralDetail {
@@ -186,6 +190,8 @@ fn details(caller: &Principal, program_id: &ProgramId, listed: &Listed) -> Vec<p
             brought_in: Some(money(unit, listed.brought_in_minor)),
             convert_time: referee.convert_time.map(time),
             referee_display_name: referee.display_name.clone(),
+            referrer_username,
+            referrer_display_name,
         }
     };
     listed.referrals.iter().map(detail).collect()
@@ -196,7 +202,7 @@ fn grow(caller: &Principal, listed: &Listed) -> Option<pb::ReferralNode> {
     let unit = listed.unit.as_deref().unwrap_or_default();
     let mut below: HashMap<&str, Vec<pb::ReferralNode>> = HashMap::new();
     let mut root = None;
-    for ListedReferral { referee, level, brought_in_minor } in listed.referrals.iter().rev() {
+    for ListedReferral { referee, level, brought_in_minor, .. } in listed.referrals.iter().rev() {
         let mut referrals = below.remove(referee.user_id.as_str()).unwrap_or_default();
         referrals.reverse();
         let status =

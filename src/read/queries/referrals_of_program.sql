@@ -7,7 +7,8 @@ left join lateral (
 ) as program on true
 left join lateral (
     select made.*, 1 as level, brought.total_minor as brought_in_minor, profiles.username,
-        profiles.display_name
+        profiles.display_name, referrers.username as referrer_username,
+        referrers.display_name as referrer_display_name
     from (
         select participant.*
         from unnest($2::text[]) as wanted(status)
@@ -25,5 +26,6 @@ left join lateral (
         on brought.program_id = made.program_id and brought.source_user_id = made.user_id
             and brought.level = 1
     left join profiles on profiles.user_id = made.user_id
+    left join profiles as referrers on referrers.user_id = made.referrer_user_id
 ) as referral on true
 order by referral.referral_position desc

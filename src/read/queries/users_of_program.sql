@@ -8,7 +8,8 @@ left join lateral (
 left join lateral (
     -- One model may know the participant before the other knows the user.
     select page.*, coalesce(registered.register_time, page.enroll_time) as register_time,
-        coalesce(registered.is_erased, false) as is_erased, profiles.username, profiles.display_name
+        coalesce(registered.is_erased, false) as is_erased, profiles.username, profiles.display_name,
+        referrers.username as referrer_username, referrers.display_name as referrer_display_name
     from (
         select * from {participants} where program_id = $3 and enrolled_position > 0 and enrolled_position < $1
         order by enrolled_position desc
@@ -16,5 +17,6 @@ left join lateral (
     ) as page
     left join {users} as registered on registered.user_id = page.user_id
     left join profiles on profiles.user_id = page.user_id
+    left join profiles as referrers on referrers.user_id = page.referrer_user_id
 ) as enrolled on true
 order by enrolled.enrolled_position desc

@@ -5,6 +5,7 @@ mod live;
 mod operators;
 mod pages;
 mod participants;
+mod program_view;
 pub(super) mod security;
 
 use testing::plain_http::{Answer, send};

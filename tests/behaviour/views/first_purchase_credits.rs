@@ -87,6 +87,7 @@ async fn the_table_of_users_has_code_referrer_and_credits() {
     };
     assert_eq!(ids(&all), ["eve", "dan", "cid", "bob", "ada", "outsider"]);
     assert!(all.iter().all(|of| of.participant.is_none() && of.balances.is_empty()));
+    assert!(all.iter().all(|of| of.earned.is_none() && of.referrer_username.is_empty()));
     assert_eq!(all[5].user, outsider.response.user);
 
     let members = ListUsersRequest::of_program(PROGRAM).after(&last);
@@ -104,6 +105,8 @@ async fn the_table_of_users_has_code_referrer_and_credits() {
         assert_eq!(row.participant.as_ref().unwrap().referrer_user_id, referrer);
         assert_eq!(row.participant.as_ref().unwrap().code.len(), 6);
         assert_eq!(only(&row.balances), ("CREDITS", credits), "{}", user.user_id);
+        assert_eq!(row.earned, row.balances.first().cloned(), "{}", user.user_id);
+        assert_eq!((&*row.referrer_username, &*row.referrer_display_name), (referrer, ""));
     }
 
     // New participants do not shift the pages; the newest enrollment is first, not the newest account.

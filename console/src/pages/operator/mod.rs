@@ -4,6 +4,7 @@ pub mod jobs;
 pub mod overview;
 pub mod payments;
 pub mod person;
+pub mod program_view;
 pub mod purchase;
 pub mod purchases;
 pub mod record;

@@ -3,6 +3,7 @@
 use contract::pb::{GetConversionReportResponse, GetOverviewResponse, Program};
 use maud::{Markup, html};
 
+use super::program_view;
 use crate::icons::Icon;
 use crate::page::{Live, Page, Sidebar, app};
 use crate::parts::{self, FormKeys, counter, empty, failed, live_mark};
@@ -136,7 +137,7 @@ fn program(figures: &Figures, reader: &Reader) -> Markup {
         section.card id={ "program-" (program.program_id) } {
             div.card-head {
                 div { h2 { (program.display_name) } p { (below) } }
-                a href=(reader.to(&format!("/o/users?program={}", program.program_id))) { (text::ITS_USERS) }
+                a href=(reader.to(&program_view::path(&program.program_id))) aria-label=(text::view_of(&program.display_name)) { (text::VIEW) }
             }
             @match &figures.overview {
                 Ok(overview) => (numbers(overview, figures, reader)),

@@ -135,7 +135,7 @@ impl PayoutOptions {
 }
 
 /// Does something with a server of its own, which is stopped however that ends.
-async fn on_own_server<T>(
+pub(super) async fn on_own_server<T>(
     moment: Timestamp,
     arguments: &[String],
     work: impl AsyncFnOnce(&OwnServer, &str) -> Result<T, LoadError>,

@@ -4,6 +4,7 @@ mod jobs;
 pub(super) mod overview;
 mod payments;
 mod person;
+mod program_view;
 mod purchase;
 mod purchases;
 mod record;
@@ -25,6 +26,7 @@ pub(super) fn routes() -> Router<Console> {
         .route("/o/users/{user}/reactivate", post(person::reactivate))
         .route("/o/users/{user}/role", post(person::set_role))
         .route("/o/users/{user}/erase", post(person::erase))
+        .route("/o/programs/{program}/view", get(program_view::show))
         .route("/o/purchases", get(purchases::show))
         .route("/o/purchases/{purchase}", get(purchase::show).post(purchase::refund))
         .route("/o/payments", get(payments::show).post(payments::attach))

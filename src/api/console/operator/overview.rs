@@ -14,7 +14,7 @@ use crate::api::console::visit::Visit;
 use crate::api::pb;
 
 /// How many programs the page has.
-const PROGRAMS: i32 = 50;
+pub(super) const PROGRAMS: i32 = 50;
 /// How many flags and jobs are counted.
 const COUNTED: i32 = 100;
 /// The time of the conversion report, in seconds: 30 days.
