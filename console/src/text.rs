@@ -962,6 +962,7 @@ pub mod operator {
     pub const OF_THEM_CONVERTED: &str = "Converted of these";
     pub const OF_REFERRALS_CONVERT: &str = "Conversion rate";
     pub const REGISTERED: &str = "Registered";
+    pub const REFERRED: &str = "Referred";
     pub const ORGANIC: &str = "Without a referrer";
     pub const CONVERTED: &str = "Converted";
     pub const GRANTED: &str = "Rewards granted";
