@@ -361,7 +361,7 @@ pub fn funnel(
     }
     html! {
         (charts::funnel(&steps, reader))
-        @if visits.is_ok() { p.soft { (text::VISITS_WORDS) } } @else { p.bad { (text::COULD_NOT_BE_READ) } }
+        @if let Err(why) = visits { p.bad { (text::VISITS) ": " (why) } }
     }
 }
 

@@ -640,14 +640,14 @@ pub mod participant {
     pub fn not_granted(reward: &str) -> String {
         format!("{reward}, not granted")
     }
-    pub fn would_be(by_rule: &str) -> String {
-        format!("It would have been {by_rule}.")
+    pub fn computed(by_rule: &str) -> String {
+        format!("Computed {by_rule}.")
     }
     pub fn cap_is(amount: &str, unit: &str) -> String {
         format!("The cap is {amount} {}.", crate::reader::unit_name(unit))
     }
     pub fn cut_by_cap(computed: &str) -> String {
-        format!(", cut from {computed} by the cap")
+        format!("cut from {computed} by the cap")
     }
     pub fn reason(code: &str) -> String {
         code.to_lowercase().replace('_', " ")
@@ -740,9 +740,7 @@ pub mod statement {
     pub fn until(day: &str) -> String {
         format!("the end of {day}")
     }
-    pub fn so_far(moment: &str) -> String {
-        format!("now, {moment}; the month is not over")
-    }
+    pub const SO_FAR: &str = "now: the month is not over";
     pub fn made(moment: &str) -> String {
         format!("made on {moment}.")
     }

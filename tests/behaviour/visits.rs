@@ -163,11 +163,13 @@ async fn a_user_reads_the_visits_of_their_own_link_and_operators_those_of_all() 
         user_id: user_id.into(),
         ..Default::default()
     };
-    let own = referrals.get_visits(by(&user("ada"), of(""))).await.unwrap().into_inner();
+    let own = referrals.get_visits(by(&user("ada"), of("ada"))).await.unwrap().into_inner();
     assert_eq!(own, visits(&client, "ada").await);
     assert_eq!(own.visits_in_all, 1);
-    let status = referrals.get_visits(by(&user("bob"), of("ada"))).await;
-    refused(status, Code::PermissionDenied, "PERMISSION_DENIED");
+    for named in ["ada", ""] {
+        let status = referrals.get_visits(by(&user("bob"), of(named))).await;
+        refused(status, Code::PermissionDenied, "PERMISSION_DENIED");
+    }
     let for_ada = referrals.get_visits(by(&service(), of("ada"))).await.unwrap().into_inner();
     assert_eq!(for_ada, own);
     let status = referrals.get_visits(by(&service(), of(""))).await;

@@ -74,6 +74,7 @@ pub fn page(view: View<'_>, sidebar: &Sidebar<'_>, reader: &Reader) -> String {
             (so_many("jobs", Icon::CLOCK, text::PARKED_JOBS, &view.parked_jobs, reader))
         }
         (programs(view.programs, reader))
+        p.soft { (crate::text::VISITS_WORDS) }
     };
     let View { live, done, .. } = view;
     let page = Page {

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use contract::pb::{LevelEarnings, ParticipantState, Program, Referral, ReferralStatus};
+use contract::pb::{
+    LevelEarnings, ParticipantState, Program, Referral, ReferralStatus, WithheldReward,
+};
 use maud::{Markup, html};
 
 use super::{Scene, entries, path, status, tiers};
@@ -331,7 +333,12 @@ pub fn limits(
 pub fn funnel(state: &ParticipantState, visits: &Result<i64, String>, reader: &Reader) -> Markup {
     let converted = i64::from(state.converted_count);
     let signed_up = i64::from(state.pending_count) + i64::from(state.held_count) + converted;
-    html! { div #funnel { (parts::funnel(visits, signed_up, converted, reader)) } }
+    html! {
+        div.stack #funnel {
+            (parts::funnel(visits, signed_up, converted, reader))
+            p.soft { (crate::text::VISITS_WORDS) }
+        }
+    }
 }
 
 fn happened(feed: &[Happening]) -> Markup {
@@ -371,4 +378,7 @@ pub fn referral(referral: &Referral, name: &str, reader: &Reader) -> Happening {
 /// An entry of the ledger as something that happened.
 pub use entries::happening as entry;
 /// Something that was not granted as something that happened.
-pub use entries::withheld_happening as withheld;
+#[must_use]
+pub fn withheld(of: &WithheldReward, program: &Program, reader: &Reader) -> Happening {
+    entries::withheld_happening(of, false, program, reader)
+}

@@ -135,7 +135,7 @@ fn withheld(
         section.card.flush #withheld hidden[found.is_empty()] {
             div.card-head { div { h2 { (text::WITHHELD) } p { (text::WITHHELD_WORDS) } } }
             ul.feed role="list" {
-                @for of in found { (entries::withheld_happening(of, program, reader).html(None)) }
+                @for of in found { (entries::withheld_happening(of, true, program, reader).html(None)) }
             }
         }
     }
@@ -287,6 +287,7 @@ fn entries_of(ledger: &Ledger, program: &Program, reader: &Reader) -> Markup {
 
 fn row(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Markup {
     let words = entries::words(entry, program, reader);
+    let explained = words.explained();
     let (tone, bucket) = entries::bucket(entry.bucket());
     html! {
         tr id=(entries::entry_id(entry)) {
@@ -294,7 +295,7 @@ fn row(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Markup {
             td {
                 (words.title)
                 small.phone { (reader.exact_time(entry.create_time.as_ref())) }
-                @if !words.detail.is_empty() { small { (words.detail) } }
+                @if !explained.is_empty() { small { (explained) } }
                 @if !entry.purchase_id.is_empty() { small.break { (text::purchase(&entry.purchase_id)) } }
                 @if !entry.note.is_empty() { small.break { (entry.note) } }
                 @if entry.expire_time.is_some() { small { (text::expires(&reader.day(entry.expire_time.as_ref()))) } }

@@ -16,8 +16,10 @@ use crate::text::participant as text;
 pub struct Words {
     /// What it is.
     pub title: String,
-    /// By which rule, or why.
+    /// What a reward is, or why something happened.
     pub detail: String,
+    /// By which rule it is; empty if it is no reward.
+    pub rule: String,
     /// Its picture.
     pub icon: Icon,
     /// The colour of the picture.
@@ -29,8 +31,13 @@ pub struct Words {
 pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words {
     let gain = entry.amount.as_ref().map_or(0, |amount| amount.minor_units) >= 0;
     let tone = if gain { Tone::Good } else { Tone::Bad };
-    let of =
-        |title: &str, detail: String, icon, tone| Words { title: title.into(), detail, icon, tone };
+    let of = |title: &str, detail: String, icon, tone| Words {
+        title: title.into(),
+        detail,
+        rule: String::new(),
+        icon,
+        tone,
+    };
     match entry.kind() {
         EntryKind::Reward => match &entry.reward {
             Some(reward) => {
@@ -38,7 +45,8 @@ pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words 
                     if entry.bucket() == BalanceBucket::Pending { Tone::Warn } else { Tone::Good };
                 Words {
                     title: text::reward(kind(reward.kind()), reward.level),
-                    detail: by_rule(reward, program, reader),
+                    detail: detail(reward, program, reader),
+                    rule: text::by_rule(&reward.rule, reward.program_version),
                     icon: if reward.purchase_id.is_empty() { Icon::PEOPLE } else { Icon::COIN },
                     tone,
                 }
@@ -69,22 +77,27 @@ pub fn words(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Words 
     }
 }
 
-/// The rule of a reward in words, with its rate and cap if the program still has it as it was then.
-fn by_rule(reward: &Reward, program: &Program, reader: &Reader) -> String {
-    let name = &reward.rule;
-    let known = rule(program, name).filter(|_| reward.program_version == program.version);
-    let by_rule = text::by_rule(name, reward.program_version);
-    let mut words = match known {
-        Some(rule) => format!("{}, {by_rule}", pays(rule, program, reader)),
-        None => by_rule,
-    };
+/// What a reward is in words, as far as the program still has its rule as it was then, and what its cap has cut off.
+fn detail(reward: &Reward, program: &Program, reader: &Reader) -> String {
+    let known = rule(program, &reward.rule);
+    let known = known.filter(|_| reward.program_version == program.version);
+    let mut words = Vec::from_iter(known.map(|rule| pays(rule, program, reader)));
     let amounts = reward.amount.as_ref().zip(reward.computed_amount.as_ref());
     if let Some((amount, computed)) = amounts
         && computed.minor_units > amount.minor_units
     {
-        words += &text::cut_by_cap(&reader.words(Some(computed)));
+        words.push(text::cut_by_cap(&reader.words(Some(computed))));
     }
-    words
+    words.join(", ")
+}
+
+impl Words {
+    /// What it is and by which rule, in one line; empty if there is nothing to say.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        let parts = [&*self.detail, &*self.rule].into_iter().filter(|part| !part.is_empty());
+        parts.collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// What a rule pays, in words, without its cap.
@@ -98,24 +111,22 @@ pub fn pays(rule: &RewardRule, program: &Program, reader: &Reader) -> String {
     }
 }
 
-/// Something that was withheld, in words: what it was, and why and by which rule it was not granted.
+/// Something that was withheld, in words: what it was, why it was not granted, and by which rule it was computed.
 #[must_use]
 pub fn withheld(of: &WithheldReward, program: &Program, reader: &Reader) -> Words {
-    let kind = rule(program, &of.rule).map_or(text::REWARD, |rule| kind(rule.kind()));
+    let rule = rule(program, &of.rule);
     let mut detail = why_withheld(of.reason()).to_owned();
-    if !of.rule.is_empty() {
-        detail += " ";
-        detail += &text::would_be(&text::by_rule(&of.rule, of.program_version));
-    }
     if of.reason() == WithheldReason::CapReached
-        && let Some(cap) = rule(program, &of.rule).and_then(|rule| rule.cap_minor)
+        && let Some(cap) = rule.and_then(|rule| rule.cap_minor)
     {
         detail += " ";
         detail += &text::cap_is(&reader.minor(cap, &program.unit), &program.unit);
     }
+    let kind = rule.map_or(text::REWARD, |rule| kind(rule.kind()));
     Words {
         title: text::not_granted(&text::reward(kind, of.level)),
         detail,
+        rule: text::by_rule(&of.rule, of.program_version),
         icon: Icon::CLOCK,
         tone: Tone::Warn,
     }
@@ -131,16 +142,22 @@ fn why_withheld(reason: WithheldReason) -> &'static str {
     }
 }
 
-/// Something that was withheld as something that happened.
+/// Something that was withheld as something that happened. In full, it names the rule, too.
 #[must_use]
-pub fn withheld_happening(of: &WithheldReward, program: &Program, reader: &Reader) -> Happening {
-    let Words { title, detail, icon, tone } = withheld(of, program, reader);
+pub fn withheld_happening(
+    of: &WithheldReward,
+    is_full: bool,
+    program: &Program,
+    reader: &Reader,
+) -> Happening {
+    let Words { title, detail, rule, icon, tone } = withheld(of, program, reader);
+    let rule = is_full.then(|| text::computed(&rule));
     let time = of.create_time.unwrap_or_default();
     Happening {
         id: format!("withheld-{}-{}-{}", time.seconds, time.nanos, of.level),
         icon,
         tone,
-        what: html! { strong { (title) } ": " (detail) },
+        what: html! { strong { (title) } ": " (detail) @if let Some(rule) = rule { " " (rule) } },
         when: reader.time(of.create_time.as_ref()),
         value: html! { s { (reader.amount(of.computed_amount.as_ref())) } },
     }
@@ -182,7 +199,7 @@ pub fn entry_id(entry: &BalanceEntry) -> String {
 /// An entry as something that happened.
 #[must_use]
 pub fn happening(entry: &BalanceEntry, program: &Program, reader: &Reader) -> Happening {
-    let Words { title, detail, icon, tone } = words(entry, program, reader);
+    let Words { title, detail, icon, tone, .. } = words(entry, program, reader);
     Happening {
         id: entry_id(entry),
         icon,

@@ -23,7 +23,7 @@ pub struct View<'a> {
     pub fault: Option<&'a str>,
     /// The months before and after, as far as there are.
     pub around: [Option<String>; 2],
-    /// Whether the month is over. If not, the statement is as of `made`.
+    /// Whether the month is over. If not, the statement ends when it was made.
     pub is_over: bool,
     /// When the statement was made.
     pub made: prost_types::Timestamp,
@@ -90,7 +90,7 @@ fn statement(statement: &GetStatementResponse, view: &View<'_>, reader: &Reader)
     let until = if view.is_over {
         text::until(&reader.day_before(statement.end_time.as_ref()))
     } else {
-        text::so_far(&reader.minute(Some(&view.made)))
+        text::SO_FAR.into()
     };
     html! {
         section.card {
@@ -186,7 +186,7 @@ fn list(entries: &[BalanceEntry], view: &View<'_>, reader: &Reader) -> Markup {
         return empty(Icon::COIN, text::NO_ENTRIES, text::NO_ENTRIES_WORDS, &html! {});
     }
     let head = html! {
-        th scope="col" { (text::WHEN) }
+        th.wide scope="col" { (text::WHEN) }
         th scope="col" { (text::WHAT) }
         th.wide scope="col" { (text::PART) }
         th.number scope="col" { (text::AMOUNT) }
@@ -198,13 +198,15 @@ fn list(entries: &[BalanceEntry], view: &View<'_>, reader: &Reader) -> Markup {
 
 fn row(entry: &BalanceEntry, view: &View<'_>, reader: &Reader) -> Markup {
     let words = entries::words(entry, view.scene.program, reader);
+    let explained = words.explained();
     let (tone, bucket) = entries::bucket(entry.bucket());
     html! {
         tr {
-            td { (reader.exact_time(entry.create_time.as_ref())) }
+            td.wide { (reader.exact_time(entry.create_time.as_ref())) }
             td {
                 (words.title)
-                @if !words.detail.is_empty() { small { (words.detail) } }
+                small.phone { (reader.exact_time(entry.create_time.as_ref())) }
+                @if !explained.is_empty() { small { (explained) } }
                 @if !entry.purchase_id.is_empty() { small.break { (text::purchase(&entry.purchase_id)) } }
             }
             td.wide { (badge(tone, bucket)) }

@@ -55,8 +55,8 @@ fn cells(entry: &pb::BalanceEntry, program: &pb::Program, visit: &Visit) -> [Str
     [
         time.map(|time| time.to_string()).unwrap_or_default(),
         kind.trim_start_matches("ENTRY_KIND_").to_lowercase(),
-        words.title,
-        words.detail,
+        words.title.clone(),
+        words.explained(),
         bucket.into(),
         entry.purchase_id.clone(),
         amount(entry.amount.as_ref()),
