@@ -1141,6 +1141,7 @@ pub mod operator {
             PaymentIssueKind::UnclearDispute => "Unclear dispute",
             PaymentIssueKind::RecordedDiffers => "Recorded otherwise",
             PaymentIssueKind::Refused => "Refused",
+            PaymentIssueKind::ExceedsPurchase => "More than was paid",
         }
     }
     pub fn who_bought(payment_id: &str) -> String {
