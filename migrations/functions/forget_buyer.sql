@@ -1,5 +1,5 @@
--- The state of a payment without the name of a buyer, wherever it names one: as `Payment::forget` in the crate of Stripe's
--- webhooks leaves it, which keeps that somebody was named, and when. A test compares both.
+-- The state of a payment without the name of a buyer, wherever it names one: as `Payment::forget` in the crate of
+-- Stripe's webhooks leaves it, which keeps that somebody was named, and when. A test compares both.
 create function {forget_buyer}(state jsonb, forgotten text) returns jsonb
 language sql
 immutable

@@ -50,6 +50,7 @@ async fn what_is_not_signed_by_a_secret_of_the_endpoint_and_lately_is_refused() 
     for body in [&b"[]"[..], b"{}", b"null", b"nonsense", b""] {
         let answer = post(address, &sign(body, &secret, now), body).await.unwrap();
         assert_eq!(answer.status, 400, "{}: {}", String::from_utf8_lossy(body), answer.text());
+        assert!(!answer.text().starts_with(':'), "{}", answer.text());
     }
     // Signed, and no event that can be read.
     let mut broken = payment.intent();

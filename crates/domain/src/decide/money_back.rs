@@ -95,9 +95,9 @@ fn find(
 }
 
 impl Found {
-    /// How much a refund can be at most, and how much it is: without an amount, all that is left. What only a running total
-    /// of Stripe has told of can be this refund, so it is left; but whoever names no amount means it only if there is
-    /// nothing else.
+    /// How much a refund can be at most, and how much it is: without an amount, all that is left. What only a running
+    /// total of Stripe has told of can be this refund, so it is left; but whoever names no amount means it only if
+    /// there is nothing else.
     fn left(&self, purchase_id: &PurchaseId, amount: Option<i64>) -> (i64, i64) {
         let Terms { paid_minor, refunded_minor, .. } = self.terms;
         let left_minor = paid_minor - refunded_minor;

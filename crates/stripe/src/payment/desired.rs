@@ -214,8 +214,8 @@ pub enum Parked {
         /// How much went back, in minor units.
         refunded_minor: i64,
     },
-    /// Refunds were cancelled by another door, and the running total of a charge, which they may have explained, says that
-    /// the money went back. The total counts.
+    /// Refunds were cancelled by another door, and the running total of a charge, which they may have explained, says
+    /// that the money went back. The total counts.
     TotalCountsCancelled {
         /// The charge.
         charge_id: String,

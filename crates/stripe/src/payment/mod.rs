@@ -27,26 +27,26 @@
 //!
 //! # Rules
 //!
-//! - *Amount.* What the intent received; if it is reported with several amounts, the one reported first. Until the intent
-//!   is reported, the total of a paid session. They are one purchase; if they differ, the difference is parked and never
-//!   added. Sessions in subscription mode record nothing,
-//!   and neither does an invoice: their intent does.
+//! - *Amount.* What the intent received; if it is reported with several amounts, the one reported first. Until the
+//!   intent is reported, the total of a paid session. They are one purchase; if they differ, the difference is parked
+//!   and never added. Sessions in subscription mode record nothing, and neither does an invoice: their intent does.
 //! - *Time.* The earliest event that told of the money.
 //! - *Buyer.* Whom an operator attached, else a session's `client_reference_id`, else its `metadata.user_id`, else the
 //!   user of the subscription whose invoice was paid, else the intent's `metadata.user_id`. A text that is no user id
 //!   is passed over. Nobody: parked until an event names somebody. Several: the first of these, and parked unless an
-//!   operator attached it. Each of these places keeps whom it named first, and if that person is forgotten, that there was
-//!   somebody: so it does not matter whether somebody else was named there before or after.
+//!   operator attached it. Each of these places keeps whom it named first, and if that person is forgotten, that there
+//!   was somebody: so it does not matter whether somebody else was named there before or after.
 //! - *Refunds* by their ids. One that failed or was cancelled does not count, whatever is said of it earlier or later.
 //! - *Running totals* (`charge.refunded`). The latest one by its event's time counts; a late smaller one says nothing.
 //!   It is compared with what the known refunds came to *at that moment*: those made by then and not yet failed. What
 //!   it is more than that is money that went back by refunds not known yet ([`RaisedTo`]). It is 0 as soon as they are
 //!   known. A refund made later is not in the total, and one that failed later still explains it. So do refunds that
-//!   another door recorded under ids that Stripe has not named, as long as they stand: if one of these is cancelled by that
-//!   door, Stripe still says that the money went back, so the total counts instead, and that is parked. It ends when Stripe
-//!   names the refund, also one that has failed.
-//! - *Disputes* by their ids, as the latest event says; of an open one also the amount, whatever another door has said. An inquiry counts as a dispute, and is won when it is closed. A
-//!   status that does not say where the money is (`prevented`) leaves the dispute open, and parked.
+//!   another door recorded under ids that Stripe has not named, as long as they stand: if one of these is cancelled by
+//!   that door, Stripe still says that the money went back, so the total counts instead, and that is parked. It ends
+//!   when Stripe names the refund, also one that has failed.
+//! - *Disputes* by their ids, as the latest event says; of an open one also the amount, whatever another door has said.
+//!   An inquiry counts as a dispute, and is won when it is closed. A status that does not say where the money is
+//!   (`prevented`) leaves the dispute open, and parked.
 
 mod desired;
 mod plan;

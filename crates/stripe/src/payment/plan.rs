@@ -158,8 +158,8 @@ impl Desired {
         }
     }
 
-    /// Refunds from another door whose ids Stripe has not named explain a running total as well, while they stand. If that
-    /// door cancels one, the total counts: Stripe says that the money went back, and tells if it comes back.
+    /// Refunds from another door whose ids Stripe has not named explain a running total as well, while they stand. If
+    /// that door cancels one, the total counts: Stripe says that the money went back, and tells if it comes back.
     fn plan_totals(&self, recorded: &Recorded, plan: &mut Plan) {
         let is_other = |refund_id: &str| {
             let is_total = self.raised_to.keys().any(|of| is_of_total(refund_id, of));
@@ -203,8 +203,8 @@ impl Desired {
         plan.steps.append(&mut raises);
     }
 
-    /// An open dispute follows Stripe's amount, whatever another door has said: it makes nothing but pending. A closed one
-    /// is never changed.
+    /// An open dispute follows Stripe's amount, whatever another door has said: it makes nothing but pending. A closed
+    /// one is never changed.
     fn plan_disputes(&self, recorded: &Recorded, plan: &mut Plan) {
         for (dispute_id, dispute) in &self.disputes {
             if !plan.is_in_currency(dispute_id, &dispute.amount, recorded) {

@@ -164,7 +164,8 @@ fn with_an_erasure(events: &[Event], user_id: &str, check: &mut impl FnMut(&Book
     go_on(&Book::default(), events, Some(user_id), check)
 }
 
-/// Everything ends the same, but for whether the purchase was recorded, which it was not if its buyer was erased before.
+/// Everything ends the same, but for whether the purchase was recorded, which it was not if its buyer was erased
+/// before.
 fn assert_one_end_with_an_erasure(events: &[Event], user_id: &str, recorded_for: &[&str]) -> usize {
     let mut erased = Book::of(events);
     erased.erase(user_id);
