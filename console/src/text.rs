@@ -1139,6 +1139,7 @@ pub mod operator {
             PaymentIssueKind::UnclearDispute => "Unclear dispute",
             PaymentIssueKind::RecordedDiffers => "Recorded otherwise",
             PaymentIssueKind::Refused => "Refused",
+            PaymentIssueKind::ExceedsPurchase => "More than was paid",
         }
     }
     pub fn who_bought(payment_id: &str) -> String {

@@ -232,6 +232,11 @@ async fn apply(
         // The event's own objects are locked; those of an event that has waited may not be.
         store::lock(transaction, &fresh).await?;
         for body in store::waiting(&mut *transaction, &fresh).await? {
+            let Some(body) = body else {
+                payment.note_forgotten();
+                is_changed = true;
+                continue;
+            };
             // It was read when it came. A later release may have kept what this one cannot read.
             let Ok(waiting) = parse(body.as_bytes()) else { continue };
             is_changed |= payment.apply(&waiting);

@@ -89,6 +89,13 @@ fn words_of_told(parked: &Parked) -> String {
         Parked::AmountsDiffer { counted, told: of_session } => {
             format!("{} count; a session says {}", told(counted), told(of_session))
         }
+        Parked::ReceivedDiffers { counted, told: of_intent } => {
+            format!(
+                "{} count; the payment was also reported with {}",
+                told(counted),
+                told(of_intent)
+            )
+        }
         Parked::UnusableAmount { object_id, amount, fault } => {
             let why = match fault {
                 AmountFault::UnknownCurrency => "is in no currency of ISO 4217".to_owned(),
@@ -110,6 +117,31 @@ fn words_of_told(parked: &Parked) -> String {
         Parked::RecordedRefundDiffers { refund_id, recorded_minor, desired_minor } => {
             format!(
                 "{refund_id}: {recorded_minor} minor units are recorded, {desired_minor} were refunded"
+            )
+        }
+        Parked::RecordedRefundCancelled { refund_id, refunded_minor } => {
+            format!("{refund_id}: cancelled here, but {refunded_minor} minor units were refunded")
+        }
+        Parked::TotalCountsCancelled { charge_id, refund_ids, counted_minor } => {
+            format!(
+                "{} cancelled here, but by the total of {charge_id} {counted_minor} minor units more were \
+                 refunded than are known otherwise; the total counts",
+                refund_ids.join(", ")
+            )
+        }
+        Parked::BackExceedsPaid { back_minor, paid_minor } => {
+            format!(
+                "refunds and lost disputes come to {back_minor} minor units of {paid_minor} that were paid"
+            )
+        }
+        Parked::DisputeExceedsPaid { dispute_id, disputed_minor, paid_minor } => {
+            format!(
+                "{dispute_id} is about {disputed_minor} minor units of {paid_minor} that were paid"
+            )
+        }
+        Parked::RecordedDisputeDiffers { dispute_id, recorded_minor, desired_minor } => {
+            format!(
+                "{dispute_id}: {recorded_minor} minor units are recorded as lost, {desired_minor} were lost"
             )
         }
         Parked::DisputeChanged { dispute_id, state } => {

@@ -150,18 +150,19 @@ pub async fn let_wait(
     Ok(())
 }
 
-/// The bodies of events that wait for a payment with one of these objects.
+/// The bodies of events that wait for a payment with one of these objects; `None` of those that name somebody who was
+/// erased.
 ///
 /// # Errors
 /// [`StoreError`] if they cannot be read.
 pub async fn waiting(
     executor: impl PgExecutor<'_>,
     keys: &[String],
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<Option<String>>, StoreError> {
     let bodies = sqlx::query_scalar(
         "select distinct event.body from stripe_event_keys as waiting \
          join stripe_events as event on event.event_id = waiting.event_id \
-         where waiting.key = any($1) and event.body is not null",
+         where waiting.key = any($1)",
     );
     Ok(bodies.bind(keys).fetch_all(executor).await?)
 }

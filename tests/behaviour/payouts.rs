@@ -8,7 +8,9 @@ use tonic::{Code, Status};
 
 use super::keys::{holder, wanted, with};
 use super::support::{log_length, minor, refused, server_with};
-use testing::{ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, program, sign_up_request};
+use testing::{
+    ADMIN_KEY, Client, Server, ServerOptions, TestDatabase, at_once, program, sign_up_request,
+};
 
 const LINES: &str = "multi-level-commission";
 
@@ -136,6 +138,7 @@ async fn send_back(client: &Client, payout_id: &str, user_id: &str) -> Result<()
         program_id: LINES.into(),
         payout_id: payout_id.into(),
         user_id: user_id.into(),
+        provider_reference: "po_back".into(),
         ..Default::default()
     };
     client.payouts().return_payout_line(client.request(message)).await.map(drop)
@@ -227,14 +230,62 @@ async fn a_payout_collects_exports_and_is_confirmed_failed_and_returned() {
     decided(send_back(&client, "may", "ben").await);
     send_back(&client, "may", "ana").await.unwrap();
     send_back(&client, "may", "ana").await.unwrap();
+    // What was confirmed and came back is not paid by the same confirmation again.
+    assert_eq!(confirm(&client, "may", "ana", "po_1").await.unwrap().state(), done.state());
+    decided(confirm(&client, "may", "ana", "po_back").await.map(drop));
     assert_eq!(balances(&client, "ana").await, (5_000, 0, 0));
     assert_eq!(balances(&client, "ben").await, (700, 0, 0));
+    let returned = ListPayoutLinesRequest {
+        payout_id: payout_id(),
+        state: PayoutLineState::Returned.into(),
+        ..Default::default()
+    };
+    let returned = lines(&client, returned).await;
+    assert_eq!((returned.len(), &*returned[0].provider_reference), (1, "po_back"));
     let after = get(&client, "may").await;
     let count = |sum: Option<PayoutLineSum>| sum.unwrap().count;
     assert_eq!(
         (count(after.reserved), count(after.paid), count(after.failed), count(after.returned)),
         (0, 0, 1, 1)
     );
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_come_to_more_than_an_amount_can_be_are_collected_and_decided_one_by_one() {
+    const PEOPLE: i64 = 10;
+    const LARGEST: i64 = 1_000_000_000_000_000;
+    let each = i64::MAX / LARGEST / PEOPLE + 1;
+    let database = TestDatabase::new().await;
+    let arguments = vec!["--adjustment-limit".into(), LARGEST.to_string()];
+    let server = Server::start_with(&database.url, &ServerOptions { arguments }).await;
+    let client = server.client();
+    client.publish(paying()).await.unwrap();
+    let names: Vec<String> = (0..PEOPLE).map(|number| format!("p{number}")).collect();
+    for name in &names {
+        client.sign_up(LINES, name, "").await.unwrap();
+        set_method(&client, name, "DE89").await.unwrap();
+    }
+    let shares = names.iter().flat_map(|name| (0..4).map(move |share| (name.clone(), share)));
+    let calls = shares.map(|(name, share)| {
+        let client = server.client();
+        async move {
+            for _ in (share..each).step_by(4) {
+                adjust(&client, &name, LARGEST).await;
+            }
+        }
+    });
+    at_once(calls).await;
+    create(&client, "may", 1).await.unwrap();
+    let check = |sum: Option<PayoutLineSum>| {
+        let sum = sum.unwrap();
+        assert_eq!((sum.count, sum.amount.unwrap().minor_units), (PEOPLE, i64::MAX));
+    };
+    check(becomes(&client, "may", PayoutState::Open).await.reserved);
+    fail(&client, "may", "").await.unwrap();
+    check(becomes(&client, "may", PayoutState::Failed).await.failed);
+    assert_eq!(balances(&client, "p0").await, (each * LARGEST, 0, 0));
+    database.check().await;
     server.stop().await;
 }
 

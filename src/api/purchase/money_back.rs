@@ -162,6 +162,7 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
+        self.settle_payment(&purchase_id).await?;
         let consequences =
             Consequences::of_recorded(&written.events, call.principal.program_ids())?;
         Ok(pb::OpenDisputeResponse {
@@ -194,6 +195,7 @@ impl Handlers {
             own_programs: own_programs(&call),
         });
         let written = carry_out(&self.0, &call, command).await?;
+        self.settle_payment(&purchase_id).await?;
         let consequences =
             Consequences::of_recorded(&written.events, call.principal.program_ids())?;
         Ok(pb::CloseDisputeResponse {

@@ -33,9 +33,6 @@ const MAX_ISSUE_ID_BYTES: usize = 64;
 /// The longest id of an object at Stripe, in bytes.
 const MAX_PAYMENT_ID_BYTES: usize = 255;
 
-/// How the ids of payments begin at Stripe.
-const STRIPES: &str = "pi_";
-
 impl From<PaymentError> for ApiError {
     fn from(error: PaymentError) -> Self {
         match error {
@@ -185,7 +182,7 @@ impl Handlers {
     /// Records what is due of a payment of Stripe whose purchase was changed by a call: what Stripe told before can
     /// mean something else now. Nothing is due of other purchases, which are spared the look.
     pub(super) async fn settle_payment(&self, purchase_id: &PurchaseId) -> Result<(), ApiError> {
-        if !purchase_id.as_str().starts_with(STRIPES) {
+        if !purchase_id.is_of_stripe() {
             return Ok(());
         }
         let (actor, door) = (crate::store::Actor::SYSTEM, Door::webhook("stripe"));
@@ -259,14 +256,22 @@ fn kind(reason: &Reason) -> PaymentIssueKind {
             Parked::UnusableBuyer { .. } => PaymentIssueKind::UnusableBuyer,
             Parked::BuyersDiffer { .. } => PaymentIssueKind::BuyersDiffer,
             Parked::IntentMissing => PaymentIssueKind::IntentMissing,
-            Parked::AmountsDiffer { .. } => PaymentIssueKind::AmountsDiffer,
+            Parked::AmountsDiffer { .. } | Parked::ReceivedDiffers { .. } => {
+                PaymentIssueKind::AmountsDiffer
+            }
             Parked::UnusableAmount { .. } => PaymentIssueKind::UnusableAmount,
             Parked::UnclearDispute { .. } => PaymentIssueKind::UnclearDispute,
             Parked::RecordedAmountDiffers { .. }
             | Parked::RecordedBuyerDiffers { .. }
             | Parked::RecordedCurrencyDiffers { .. }
             | Parked::RecordedRefundDiffers { .. }
+            | Parked::RecordedRefundCancelled { .. }
+            | Parked::TotalCountsCancelled { .. }
+            | Parked::RecordedDisputeDiffers { .. }
             | Parked::DisputeChanged { .. } => PaymentIssueKind::RecordedDiffers,
+            Parked::BackExceedsPaid { .. } | Parked::DisputeExceedsPaid { .. } => {
+                PaymentIssueKind::ExceedsPurchase
+            }
         },
     }
 }

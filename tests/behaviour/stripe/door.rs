@@ -47,6 +47,11 @@ async fn what_is_not_signed_by_a_secret_of_the_endpoint_and_lately_is_refused() 
     let large = vec![b' '; 300 * 1024];
     let large = post(address, "t=1,v1=00", &large).await.unwrap();
     assert_eq!(large.status, 413);
+    for body in [&b"[]"[..], b"{}", b"null", b"nonsense", b""] {
+        let answer = post(address, &sign(body, &secret, now), body).await.unwrap();
+        assert_eq!(answer.status, 400, "{}: {}", String::from_utf8_lossy(body), answer.text());
+        assert!(!answer.text().starts_with(':'), "{}", answer.text());
+    }
     // Signed, and no event that can be read.
     let mut broken = payment.intent();
     broken["id"] = json!("evt_broken");
@@ -298,7 +303,48 @@ async fn an_event_that_names_nobody_is_kept_without_a_body_once_its_payment_name
 const NAMING_BEA: &str = "select (select count(*) from stripe_events
         where body like '%bea%' or user_id = 'bea' or 'bea' = any(named_user_ids))
     + (select count(*) from stripe_payments
-        where state::text like '%bea%' or user_id = 'bea' or 'bea' = any(named_user_ids))";
+        where state::text like '%bea%' or parked::text like '%bea%' or user_id = 'bea'
+            or 'bea' = any(named_user_ids))";
+
+#[tokio::test]
+async fn a_purchase_of_an_erased_user_does_not_wait_for_whoever_else_was_named() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 200_000);
+    let mut session = payment.session();
+    session["data"]["object"]["metadata"] = json!({ "user_id": "ana" });
+    deliver(address, &session).await;
+    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::BuyersDiffer]);
+    client.erase("bea", true).await.unwrap();
+    assert_eq!(unmatched(&client).await, []);
+    for event in [payment.intent(), payment.refund("refund.created", 10, "re_1", 100_000)] {
+        deliver(address, &event).await;
+    }
+    assert_eq!(unmatched(&client).await, []);
+    assert_eq!(database.count(NAMING_BEA).await, 0);
+    let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+    assert_eq!(minor(purchase.refunded.as_ref()), 100_000);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_payment_is_kept_without_bodies_if_what_it_waited_for_named_an_erased_user() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "", 1_000);
+    let invoice = sample::invoice("in_one", "bea", 1_000);
+    deliver(address, &payment.event("invoice.paid", 4, invoice)).await;
+    client.erase("bea", true).await.unwrap();
+    deliver(address, &payment.intent()).await;
+    let linked = sample::invoice_payment("in_one", "pi_one", 1_000);
+    deliver(address, &payment.event("invoice_payment.paid", 5, linked)).await;
+    let bodies = "select count(*) from stripe_events where body is not null";
+    assert_eq!((database.count(bodies).await, database.count(NAMING_BEA).await), (0, 0));
+    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::NoBuyer]);
+    database.check().await;
+    server.stop().await;
+}
 
 #[tokio::test]
 async fn an_erasure_reaches_whatever_names_the_user_and_nothing_that_comes_later_does() {

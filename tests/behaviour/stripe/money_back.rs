@@ -184,6 +184,160 @@ async fn a_dispute_that_was_withdrawn_here_and_is_lost_there_waits_for_an_operat
     server.stop().await;
 }
 
+async fn close_dispute(client: &Client, dispute_id: &str, outcome: DisputeState) {
+    let message = CloseDisputeRequest {
+        purchase_id: "pi_one".into(),
+        dispute_id: dispute_id.into(),
+        outcome: outcome.into(),
+        ..Default::default()
+    };
+    client.purchases().close_dispute(client.request(message)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_call_says_of_a_dispute_is_compared_with_what_stripe_says_at_once() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 400_000);
+    deliver(address, &payment.session()).await;
+    deliver(address, &payment.dispute("created", 10, 60_000, "prevented")).await;
+    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::UnclearDispute]);
+    // An open dispute has the amount that Stripe says.
+    let message = OpenDisputeRequest {
+        purchase_id: "pi_one".into(),
+        dispute_id: "du_one".into(),
+        amount: Some(Money { currency_code: "INR".into(), minor_units: 50_000 }),
+        ..Default::default()
+    };
+    client.purchases().open_dispute(client.request(message)).await.unwrap();
+    let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+    assert_eq!(minor(purchase.disputed.as_ref()), 60_000);
+    // What nobody knew is settled by the call.
+    close_dispute(&client, "du_one", DisputeState::Won).await;
+    assert_eq!(unmatched(&client).await, []);
+
+    let mut other = payment.dispute("created", 20, 70_000, "needs_response");
+    other["id"] = json!("evt_other");
+    other["data"]["object"]["id"] = json!("du_other");
+    deliver(address, &other).await;
+    close_dispute(&client, "du_other", DisputeState::Lost).await;
+    let waiting = unmatched(&client).await;
+    assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::RecordedDiffers]);
+    assert!(waiting[0].issues[0].detail.contains("is open now"), "{waiting:?}");
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_refunds_the_whole_takes_the_place_of_what_only_the_total_told_of() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 400_000);
+    for event in [
+        payment.session(),
+        payment.intent(),
+        payment.refund("refund.created", 10, "re_1", 100_000),
+        payment.refunded(20, 400_000),
+    ] {
+        deliver(address, &event).await;
+    }
+    comes_to(&client, "ana", 0).await;
+    let message = PreviewRefundRequest { purchase_id: "pi_one".into(), ..Default::default() };
+    let preview = client.purchases().preview_refund(client.request(message)).await;
+    let preview = preview.unwrap().into_inner();
+    assert_eq!(minor(preview.amount.as_ref()), 300_000);
+    assert_eq!(preview.reversals, []);
+    let refund = async |id: &str, amount: Option<i64>| {
+        let minor = |minor_units| Money { currency_code: "INR".into(), minor_units };
+        let message = RefundPurchaseRequest {
+            purchase_id: "pi_one".into(),
+            refund_id: id.into(),
+            amount: amount.map(minor),
+            ..Default::default()
+        };
+        client.purchases().refund_purchase(client.request(message)).await
+    };
+    let standing = async || {
+        let purchase = client.purchase("pi_one").await.unwrap().purchase.unwrap();
+        let standing = purchase.refunds.into_iter().filter(|refund| !refund.cancelled);
+        let of = |refund: Refund| (refund.refund_id, refund.amount.unwrap().minor_units);
+        let mut standing: Vec<_> = standing.map(of).collect();
+        standing.sort();
+        standing
+    };
+    let of = |id: &str, amount: i64| (id.to_owned(), amount);
+    refused(
+        refund("re_2", Some(300_001)).await,
+        Code::FailedPrecondition,
+        "REFUND_EXCEEDS_PURCHASE",
+    );
+    // A part of it, and then the rest.
+    refund("re_2", Some(120_000)).await.unwrap();
+    let with_rest = [of("charge:ch_one:2", 180_000), of("re_1", 100_000), of("re_2", 120_000)];
+    assert_eq!(standing().await, with_rest);
+    let answer = refund("re_3", None).await.unwrap().into_inner();
+    assert_eq!(minor(answer.refund.unwrap().amount.as_ref()), 180_000);
+    assert_eq!(answer.reversals, [], "the total took it back");
+    let by_id = [of("re_1", 100_000), of("re_2", 120_000), of("re_3", 180_000)];
+    assert_eq!(standing().await, by_id);
+    refused(refund("re_4", None).await, Code::FailedPrecondition, "REFUND_EXCEEDS_PURCHASE");
+    comes_to(&client, "ana", 0).await;
+    assert_eq!(unmatched(&client).await, []);
+    database.check().await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_more_than_was_paid_or_was_cancelled_here_alone_waits_for_an_operator() {
+    let (database, server, client) = scene(&["ana", "bea"]).await;
+    let address = &server.address;
+    let payment = Payment::new("one", "bea", 400_000);
+    deliver(address, &payment.intent()).await;
+    deliver(address, &payment.session()).await;
+    let mut again =
+        payment.event("payment_intent.succeeded", 3, sample::intent("pi_one", "ch_one", 1));
+    again["data"]["object"]["amount_received"] = json!(500_000);
+    deliver(address, &again).await;
+    deliver(address, &payment.dispute("created", 10, 410_000, "needs_response")).await;
+    let waiting = unmatched(&client).await;
+    let exceeds = PaymentIssueKind::ExceedsPurchase;
+    assert_eq!(kinds(&waiting[0]), [PaymentIssueKind::AmountsDiffer, exceeds]);
+    assert_eq!(acknowledge(&client, &waiting[0]).await, None);
+    deliver(address, &payment.dispute("closed", 20, 410_000, "won")).await;
+    assert_eq!(unmatched(&client).await, []);
+    // The same refund by an id of the shop's, and by Stripe's.
+    let message = RefundPurchaseRequest {
+        purchase_id: "pi_one".into(),
+        refund_id: "mine".into(),
+        ..Default::default()
+    };
+    client.purchases().refund_purchase(client.request(message)).await.unwrap();
+    deliver(address, &payment.refunded(30, 400_000)).await;
+    assert_eq!(unmatched(&client).await, []);
+    deliver(address, &payment.refund("refund.created", 30, "re_1", 400_000)).await;
+    let waiting = unmatched(&client).await;
+    assert_eq!(kinds(&waiting[0]), [exceeds]);
+    assert!(waiting[0].issues[0].detail.contains("800000"), "{waiting:?}");
+    let cancel = async |refund_id: &str| {
+        let message = CancelRefundRequest {
+            purchase_id: "pi_one".into(),
+            refund_id: refund_id.into(),
+            ..Default::default()
+        };
+        client.purchases().cancel_refund(client.request(message)).await.unwrap();
+    };
+    cancel("mine").await;
+    assert_eq!(unmatched(&client).await, []);
+    comes_to(&client, "ana", 0).await;
+    cancel("re_1").await;
+    assert_eq!(kinds(&unmatched(&client).await[0]), [PaymentIssueKind::RecordedDiffers]);
+    deliver(address, &payment.refund("refund.failed", 40, "re_1", 400_000)).await;
+    assert_eq!(unmatched(&client).await, []);
+    comes_to(&client, "ana", 20_000).await;
+    database.check().await;
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn an_inquiry_follows_its_amount_and_is_won_when_it_is_closed() {
     let (database, server, client) = scene(&["ana", "bea"]).await;

@@ -95,6 +95,21 @@ fn find(
 }
 
 impl Found {
+    /// How much a refund can be at most, and how much it is: without an amount, all that is left. What only a running
+    /// total of Stripe has told of can be this refund, so it is left; but whoever names no amount means it only if
+    /// there is nothing else.
+    fn left(&self, purchase_id: &PurchaseId, amount: Option<i64>) -> (i64, i64) {
+        let Terms { paid_minor, refunded_minor, .. } = self.terms;
+        let left_minor = paid_minor - refunded_minor;
+        let with_totals_minor = if purchase_id.is_of_stripe() {
+            paid_minor - self.purchase.money_back().refunded_by_id(paid_minor)
+        } else {
+            left_minor
+        };
+        let rest_minor = if left_minor > 0 { left_minor } else { with_totals_minor };
+        (with_totals_minor, amount.unwrap_or(rest_minor))
+    }
+
     /// The amount, which must be in the currency of the purchase.
     fn amount_of(&self, purchase_id: &PurchaseId, price: &Price) -> Result<i64, Refusal> {
         if price.currency_code == self.currency_code {
@@ -128,8 +143,7 @@ pub(super) fn refund(work: &mut dyn Work, input: &RefundPurchase) -> Result<(), 
         }
         return Err(Refusal::RefundIdReused(purchase_id.clone(), refund_id.clone()).into());
     }
-    let left_minor = found.terms.paid_minor - found.terms.refunded_minor;
-    let amount_minor = amount.unwrap_or(left_minor);
+    let (left_minor, amount_minor) = found.left(purchase_id, amount);
     if !is_report && (amount_minor > left_minor || left_minor == 0) {
         let purchase_id = purchase_id.clone();
         return Err(Refusal::RefundExceedsPurchase { purchase_id, left_minor }.into());

@@ -28,6 +28,14 @@ identifier!(
     PurchaseId, LONG
 );
 
+impl PurchaseId {
+    /// Whether it is a payment of Stripe, whose webhooks can tell of its refunds as well.
+    #[must_use]
+    pub fn is_of_stripe(&self) -> bool {
+        self.as_str().starts_with("pi_")
+    }
+}
+
 /// The commands of a purchase.
 #[derive(Clone, Debug)]
 #[allow(missing_docs, reason = "the names are self-explanatory")]

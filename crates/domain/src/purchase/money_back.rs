@@ -56,6 +56,13 @@ pub struct MoneyBack {
     disputes: Vec<Dispute>,
 }
 
+/// Whether a refund stands for what a provider's running total says, `charge:CHARGE:NUMBER`: it is cancelled as soon as
+/// the refunds themselves are known.
+fn is_of_total(refund_id: &RefundId) -> bool {
+    let of_charge = refund_id.as_str().strip_prefix("charge:").and_then(|of| of.rsplit_once(':'));
+    of_charge.is_some_and(|(_, number)| number.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
 impl MoneyBack {
     /// All refunds.
     #[must_use]
@@ -98,6 +105,14 @@ impl MoneyBack {
             at_risk_minor: at_risk.min(paid_minor),
             minimum_minor: 0,
         }
+    }
+
+    /// What went back without the refunds that stand for a running total: of these, nobody has told an id.
+    #[must_use]
+    pub fn refunded_by_id(&self, paid_minor: i64) -> i64 {
+        let by_id = self.refunds.iter().filter(|refund| !is_of_total(&refund.refund_id));
+        let by_id = Self { refunds: by_id.cloned().collect(), disputes: self.disputes.clone() };
+        by_id.terms(paid_minor).refunded_minor
     }
 
     pub(super) fn refund(&mut self, refunded: PurchaseRefunded) {

@@ -38,7 +38,7 @@ type Read = fn(&Object, &str) -> Result<Fact, Malformed>;
 /// [`Malformed`], with the field.
 pub fn parse(body: &[u8]) -> Result<Event, Malformed> {
     let value: Value = serde_json::from_slice(body).map_err(|_| Malformed::NotJson)?;
-    let Value::Object(members) = &value else { return Err(malformed("", "an object")) };
+    let Value::Object(members) = &value else { return Err(malformed("body", "an object")) };
     let envelope = Object { members, path: "" };
     let event_type = envelope.id("type")?;
     let read: Option<Read> = match event_type.as_str() {

@@ -41,6 +41,8 @@ pub struct Desired {
     pub raised_to: BTreeMap<String, RaisedTo>,
     /// Disputes by their ids. Kept here while there is no purchase.
     pub disputes: BTreeMap<String, DesiredDispute>,
+    /// Whether somebody was named who was forgotten since, and who may be the buyer.
+    pub has_forgotten: bool,
     /// What waits for an event or an operator, in a fixed order.
     pub parked: Vec<Parked>,
 }
@@ -150,6 +152,13 @@ pub enum Parked {
         /// What the session says.
         told: Amount,
     },
+    /// The intent was reported with another amount as well. The one reported first counts.
+    ReceivedDiffers {
+        /// What counts.
+        counted: Amount,
+        /// What was reported as well.
+        told: Amount,
+    },
     /// The amount of the purchase, a refund, a running total or a dispute cannot be recorded.
     UnusableAmount {
         /// The payment intent, refund, charge or dispute.
@@ -198,6 +207,48 @@ pub enum Parked {
         /// What should be.
         desired_minor: i64,
     },
+    /// A refund was cancelled by another door, and Stripe says that it happened. It cannot be made again.
+    RecordedRefundCancelled {
+        /// The refund.
+        refund_id: String,
+        /// How much went back, in minor units.
+        refunded_minor: i64,
+    },
+    /// Refunds were cancelled by another door, and the running total of a charge, which they may have explained, says
+    /// that the money went back. The total counts.
+    TotalCountsCancelled {
+        /// The charge.
+        charge_id: String,
+        /// The refunds.
+        refund_ids: Vec<String>,
+        /// What of the total counts besides the refunds that stand, in minor units.
+        counted_minor: i64,
+    },
+    /// Refunds that stand and lost disputes come to more than was paid. What was paid counts.
+    BackExceedsPaid {
+        /// What they come to, in minor units.
+        back_minor: i64,
+        /// What was paid, in minor units.
+        paid_minor: i64,
+    },
+    /// More is disputed than was paid. What was paid counts.
+    DisputeExceedsPaid {
+        /// The dispute.
+        dispute_id: String,
+        /// How much is disputed, in minor units.
+        disputed_minor: i64,
+        /// What was paid, in minor units.
+        paid_minor: i64,
+    },
+    /// A lost dispute is recorded with another amount. A closed one cannot be changed.
+    RecordedDisputeDiffers {
+        /// The dispute.
+        dispute_id: String,
+        /// What is recorded, in minor units.
+        recorded_minor: i64,
+        /// What should be.
+        desired_minor: i64,
+    },
     /// A dispute that is recorded as closed is open again, or has another outcome; or it was lost after it had been
     /// withdrawn by another door. A closed one cannot be changed.
     DisputeChanged {
@@ -232,12 +283,18 @@ impl Parked {
             Self::NoBuyer | Self::UnusableBuyer { .. } | Self::IntentMissing => true,
             Self::BuyersDiffer { .. }
             | Self::AmountsDiffer { .. }
+            | Self::ReceivedDiffers { .. }
             | Self::UnusableAmount { .. }
             | Self::UnclearDispute { .. }
             | Self::RecordedAmountDiffers { .. }
             | Self::RecordedBuyerDiffers { .. }
             | Self::RecordedCurrencyDiffers { .. }
             | Self::RecordedRefundDiffers { .. }
+            | Self::RecordedRefundCancelled { .. }
+            | Self::TotalCountsCancelled { .. }
+            | Self::BackExceedsPaid { .. }
+            | Self::DisputeExceedsPaid { .. }
+            | Self::RecordedDisputeDiffers { .. }
             | Self::DisputeChanged { .. } => false,
         }
     }
@@ -267,7 +324,7 @@ impl Payment {
     /// The state in which everything should be, by all that was said.
     #[must_use]
     pub fn desired(&self, rules: &Rules) -> Desired {
-        let mut desired = Desired::default();
+        let mut desired = Desired { has_forgotten: self.has_forgotten, ..Desired::default() };
         let counted = self.counted();
         self.want_purchase(rules, counted.as_ref(), &mut desired);
         let counted = counted.map(|told| told.value);
@@ -341,6 +398,10 @@ impl Payment {
             let (counted, told) = (counted.clone(), told.clone());
             desired.parked.push(Parked::AmountsDiffer { counted, told });
         }
+        for told in self.received_amounts.iter().filter(|told| *told != counted) {
+            let (counted, told) = (counted.clone(), told.clone());
+            desired.parked.push(Parked::ReceivedDiffers { counted, told });
+        }
         let buyer = self.buyer(rules, desired);
         let paid = rules.money(counted).map_err(|fault| {
             desired.park_amount(&self.intent_id, counted, fault);
@@ -413,7 +474,8 @@ impl Payment {
         metadata.sort();
         invoices.sort();
         let told = references.into_iter().chain(metadata).chain(invoices);
-        told.chain(&self.intent_user_id).map(|told| &told.value)
+        // Who was forgotten left an empty text.
+        told.chain(&self.intent_user_id).map(|told| &told.value).filter(|name| !name.is_empty())
     }
 
     /// What the known refunds of a charge came to at a moment: those made by then and not yet cancelled. Of one second,

@@ -27,21 +27,26 @@
 //!
 //! # Rules
 //!
-//! - *Amount.* What the intent received. Until the intent is reported, the total of a paid session. They are one
-//!   purchase; if they differ, the difference is parked and never added. Sessions in subscription mode record nothing,
-//!   and neither does an invoice: their intent does.
+//! - *Amount.* What the intent received; if it is reported with several amounts, the one reported first. Until the
+//!   intent is reported, the total of a paid session. They are one purchase; if they differ, the difference is parked
+//!   and never added. Sessions in subscription mode record nothing, and neither does an invoice: their intent does.
 //! - *Time.* The earliest event that told of the money.
 //! - *Buyer.* Whom an operator attached, else a session's `client_reference_id`, else its `metadata.user_id`, else the
 //!   user of the subscription whose invoice was paid, else the intent's `metadata.user_id`. A text that is no user id
 //!   is passed over. Nobody: parked until an event names somebody. Several: the first of these, and parked unless an
-//!   operator attached it.
+//!   operator attached it. Each of these places keeps whom it named first, and if that person is forgotten, that there
+//!   was somebody: so it does not matter whether somebody else was named there before or after.
 //! - *Refunds* by their ids. One that failed or was cancelled does not count, whatever is said of it earlier or later.
 //! - *Running totals* (`charge.refunded`). The latest one by its event's time counts; a late smaller one says nothing.
 //!   It is compared with what the known refunds came to *at that moment*: those made by then and not yet failed. What
 //!   it is more than that is money that went back by refunds not known yet ([`RaisedTo`]). It is 0 as soon as they are
-//!   known. A refund made later is not in the total, and one that failed later still explains it.
-//! - *Disputes* by their ids, as the latest event says. An inquiry counts as a dispute, and is won when it is closed. A
-//!   status that does not say where the money is (`prevented`) leaves the dispute open, and parked.
+//!   known. A refund made later is not in the total, and one that failed later still explains it. So do refunds that
+//!   another door recorded under ids that Stripe has not named, as long as they stand: if one of these is cancelled by
+//!   that door, Stripe still says that the money went back, so the total counts instead, and that is parked. It ends
+//!   when Stripe names the refund, also one that has failed.
+//! - *Disputes* by their ids, as the latest event says; of an open one also the amount, whatever another door has said.
+//!   An inquiry counts as a dispute, and is won when it is closed. A status that does not say where the money is
+//!   (`prevented`) leaves the dispute open, and parked.
 
 mod desired;
 mod plan;
@@ -122,6 +127,9 @@ pub struct Payment {
     attached_user_id: Option<String>,
     #[serde(default)]
     received: Option<Told<Amount>>,
+    /// All amounts with which the intent was reported. There should be one.
+    #[serde(default)]
+    received_amounts: BTreeSet<Amount>,
     #[serde(default)]
     intent_user_id: Option<Told<String>>,
     #[serde(default)]
@@ -151,6 +159,7 @@ impl Payment {
             intent_id: intent_id.into(),
             attached_user_id: None,
             received: None,
+            received_amounts: BTreeSet::new(),
             intent_user_id: None,
             sessions: BTreeMap::new(),
             invoices: BTreeMap::new(),
@@ -220,12 +229,20 @@ impl Payment {
         self.has_forgotten
     }
 
+    /// Notes that an event of this payment was forgotten with whom it named, before the payment was known.
+    pub fn note_forgotten(&mut self) {
+        self.has_forgotten = true;
+    }
+
     /// Forgets that these people were named, whoever named them. What was paid, went back and is disputed stays known,
-    /// so that what is told late or again means the same as before. Says whether anybody was named.
+    /// and so does that somebody was named, so that what is told late or again means the same as before. Says whether
+    /// anybody was named.
     pub fn forget(&mut self, is_forgotten: &dyn Fn(&str) -> bool) -> bool {
         let before = self.clone();
         let forget = |told: &mut Option<Told<String>>| {
-            told.take_if(|told| is_forgotten(&told.value));
+            if let Some(told) = told.as_mut().filter(|told| is_forgotten(&told.value)) {
+                told.value.clear();
+            }
         };
         self.attached_user_id.take_if(|name| is_forgotten(name));
         forget(&mut self.intent_user_id);
@@ -250,6 +267,7 @@ impl Payment {
                 if intent.received.amount > 0 {
                     let told = Told { at_seconds, value: intent.received.clone() };
                     keep_first(&mut self.received, told);
+                    self.received_amounts.insert(intent.received.clone());
                 }
             }
             Fact::InvoicePaymentPaid(paid) => {
@@ -307,6 +325,7 @@ impl Payment {
     }
 }
 
+/// Keeps who was named first. Of one who was forgotten, the text is empty, which is smaller than any name.
 fn keep_user(kept: &mut Option<Told<String>>, user_id: Option<&String>, at_seconds: i64) {
     if let Some(user_id) = user_id {
         keep_first(kept, Told { at_seconds, value: user_id.clone() });

@@ -4,6 +4,8 @@
 //! recorded as refunds with ids of its own, `charge:<charge>:<number>`: one for what is unexplained; when less is
 //! unexplained, the last ones are cancelled, and one for the rest follows.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::desired::{Desired, DesiredPurchase, DisputeState, Money, Outcome, Parked};
@@ -115,6 +117,7 @@ impl Desired {
         self.plan_totals(recorded, &mut plan);
         self.plan_refunds(recorded, &mut plan);
         self.plan_disputes(recorded, &mut plan);
+        plan.park_excess(recorded);
         plan.parked.sort();
         plan
     }
@@ -146,19 +149,26 @@ impl Desired {
                     };
                     plan.parked.push(differs);
                 }
+                Some(known) if known.is_cancelled => {
+                    let refunded_minor = amount_minor;
+                    plan.parked.push(Parked::RecordedRefundCancelled { refund_id, refunded_minor });
+                }
                 Some(_) => {}
             }
         }
     }
 
-    /// Refunds from another door whose ids Stripe has not named explain a running total as well.
+    /// Refunds from another door whose ids Stripe has not named explain a running total as well, while they stand. If
+    /// that door cancels one, the total counts: Stripe says that the money went back, and tells if it comes back.
     fn plan_totals(&self, recorded: &Recorded, plan: &mut Plan) {
         let is_other = |refund_id: &str| {
             let is_total = self.raised_to.keys().any(|of| is_of_total(refund_id, of));
             !is_total && !self.refunds.contains_key(refund_id)
         };
         let others = recorded.refunds.iter().filter(|refund| is_other(&refund.refund_id));
-        let mut others_minor = sum(others.filter(|refund| !refund.is_cancelled));
+        let (cancelled, standing): (Vec<_>, Vec<_>) =
+            others.partition(|refund| refund.is_cancelled);
+        let mut others_minor = sum(standing.into_iter());
         let mut raises = Vec::new();
         for (charge_id, raised_to) in &self.raised_to {
             if !plan.is_in_currency(charge_id, &raised_to.total, recorded) {
@@ -167,6 +177,13 @@ impl Desired {
             let by_others = others_minor.min(raised_to.unexplained_minor);
             others_minor -= by_others;
             let wanted_minor = raised_to.unexplained_minor - by_others;
+            if wanted_minor > 0 && !cancelled.is_empty() {
+                plan.parked.push(Parked::TotalCountsCancelled {
+                    charge_id: charge_id.clone(),
+                    refund_ids: cancelled.iter().map(|of| of.refund_id.clone()).collect(),
+                    counted_minor: wanted_minor,
+                });
+            }
             let own = || recorded.refunds.iter().filter(|of| is_of_total(&of.refund_id, charge_id));
             let mut standing_minor = sum(own().filter(|refund| !refund.is_cancelled));
             for refund in own().rev().filter(|refund| !refund.is_cancelled) {
@@ -186,22 +203,40 @@ impl Desired {
         plan.steps.append(&mut raises);
     }
 
+    /// An open dispute follows Stripe's amount, whatever another door has said: it makes nothing but pending. A closed
+    /// one is never changed.
     fn plan_disputes(&self, recorded: &Recorded, plan: &mut Plan) {
         for (dispute_id, dispute) in &self.disputes {
             if !plan.is_in_currency(dispute_id, &dispute.amount, recorded) {
                 continue;
             }
-            let amount_minor = dispute.amount.amount_minor.min(recorded.paid.amount_minor);
+            let (disputed_minor, paid_minor) =
+                (dispute.amount.amount_minor, recorded.paid.amount_minor);
+            let amount_minor = disputed_minor.min(paid_minor);
+            if disputed_minor > paid_minor {
+                let dispute_id = dispute_id.clone();
+                let exceeds = Parked::DisputeExceedsPaid { dispute_id, disputed_minor, paid_minor };
+                plan.parked.push(exceeds);
+            }
             let known = recorded.disputes.iter().find(|known| known.dispute_id == *dispute_id);
             let (is_open_due, is_closing) = match known.map(|known| (known.state, known)) {
                 None => (true, true),
                 Some((Some(DisputeState::Open), known)) => {
                     (known.amount_minor != amount_minor, true)
                 }
-                Some((Some(DisputeState::Closed(before)), _)) => {
+                // Somebody has said how it ended, which Stripe has not.
+                Some(_) if plan.end_unclear(dispute_id) => (false, false),
+                Some((Some(DisputeState::Closed(before)), known)) => {
+                    let dispute_id = dispute_id.clone();
                     if dispute.state != DisputeState::Closed(before) {
-                        let (dispute_id, state) = (dispute_id.clone(), dispute.state);
+                        let state = dispute.state;
                         plan.parked.push(Parked::DisputeChanged { dispute_id, state });
+                    } else if before == Outcome::Lost && known.amount_minor != amount_minor {
+                        plan.parked.push(Parked::RecordedDisputeDiffers {
+                            dispute_id,
+                            recorded_minor: known.amount_minor,
+                            desired_minor: amount_minor,
+                        });
                     }
                     (false, false)
                 }
@@ -240,6 +275,8 @@ impl Plan {
             Some(_) | None => {}
         }
         match &desired.purchase {
+            // Whose purchase it is may be the one who was forgotten.
+            Some(_) if desired.has_forgotten => {}
             Some(purchase) if purchase.buyer_user_id != recorded.buyer_user_id => {
                 self.parked.push(Parked::RecordedBuyerDiffers {
                     recorded_user_id: recorded.buyer_user_id.clone(),
@@ -248,6 +285,54 @@ impl Plan {
             }
             Some(_) | None => {}
         }
+    }
+
+    /// Parks that more goes back than was paid, once everything is carried out.
+    fn park_excess(&mut self, recorded: &Recorded) {
+        let mut is_cancelled: BTreeSet<&str> = BTreeSet::new();
+        let mut back_minor: i64 = 0;
+        let mut disputed: BTreeMap<&str, i64> = BTreeMap::new();
+        for of in &recorded.disputes {
+            disputed.insert(&of.dispute_id, of.amount_minor);
+            if of.state == Some(DisputeState::Closed(Outcome::Lost)) {
+                back_minor = back_minor.saturating_add(of.amount_minor);
+            }
+        }
+        for step in &self.steps {
+            match step {
+                Step::CancelRefund { refund_id } => {
+                    is_cancelled.insert(refund_id);
+                }
+                Step::Refund { amount_minor, .. } => {
+                    back_minor = back_minor.saturating_add(*amount_minor);
+                }
+                Step::OpenDispute { dispute_id, amount_minor } => {
+                    disputed.insert(dispute_id, *amount_minor);
+                }
+                Step::CloseDispute { dispute_id, outcome: Outcome::Lost } => {
+                    let lost_minor = disputed.get(&**dispute_id).copied().unwrap_or_default();
+                    back_minor = back_minor.saturating_add(lost_minor);
+                }
+                Step::Record(_) | Step::CloseDispute { outcome: Outcome::Won, .. } => {}
+            }
+        }
+        let stands = |of: &&RecordedRefund| {
+            !of.is_cancelled && !is_cancelled.contains(of.refund_id.as_str())
+        };
+        back_minor = back_minor.saturating_add(sum(recorded.refunds.iter().filter(stands)));
+        let paid_minor = recorded.paid.amount_minor;
+        if back_minor > paid_minor {
+            self.parked.push(Parked::BackExceedsPaid { back_minor, paid_minor });
+        }
+    }
+
+    /// Takes back that it is unclear how a dispute stands. Returns whether it was.
+    fn end_unclear(&mut self, dispute_id: &str) -> bool {
+        let waiting = self.parked.len();
+        self.parked.retain(|parked| {
+            !matches!(parked, Parked::UnclearDispute { dispute_id: of, .. } if of == dispute_id)
+        });
+        self.parked.len() < waiting
     }
 
     /// Whether money is in the currency of what is recorded; parks it if not.

@@ -102,6 +102,21 @@ fn if_the_amounts_differ_the_settled_one_counts_and_the_difference_is_parked() {
 }
 
 #[test]
+fn an_intent_that_is_reported_with_another_amount_as_well_is_parked_in_either_order() {
+    let differ = Parked::ReceivedDiffers { counted: dollars(1_000), told: dollars(1_200) };
+    let events =
+        [session_completed(0, 1_000), intent_succeeded(1, 1_000), intent_succeeded(2, 1_200)];
+    let mut reversed = events.clone();
+    reversed.reverse();
+    for events in [&events, &reversed] {
+        let book = Book::of(events);
+        assert_eq!(purchase(&book).unwrap().paid, money(1_000, "USD"));
+        assert!(book.plan(INTENT).parked.contains(&differ), "{:?}", book.plan(INTENT).parked);
+    }
+    assert_eq!(Book::of(&events).plan(INTENT).parked, [differ]);
+}
+
+#[test]
 fn the_buyer_is_named_by_the_first_of_four_places_that_names_a_user() {
     let metadata = |user: &str| ("metadata", json!({ "user_id": user }));
     let no_reference = ("client_reference_id", Value::Null);

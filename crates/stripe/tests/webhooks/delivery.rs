@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use stripe::event::{Event, Fact, Key, parse};
 use stripe::payment::{
-    Desired, DisputeState, Payment, Plan, Recorded, RecordedDispute, RecordedRefund, Rules, Step,
+    Desired, DisputeState, Outcome, Payment, Plan, Recorded, RecordedDispute, RecordedRefund,
+    Rules, Step,
 };
 use stripe::sample;
 use stripe::signature::{Secret, TOLERANCE_SECONDS, sign, verify};
@@ -98,8 +99,17 @@ pub fn dispute(after_seconds: i64, what: &str, amount: i64, status: &str) -> Eve
 #[derive(Clone, Default)]
 pub struct Book {
     pub payments: BTreeMap<String, Payment>,
-    kept: Vec<Event>,
+    kept: Vec<Kept>,
     log: BTreeMap<String, Recorded>,
+    erased: BTreeSet<String>,
+}
+
+/// An event that names no payment.
+#[derive(Clone)]
+struct Kept {
+    keys: Vec<Key>,
+    /// `None` if it names somebody who was erased.
+    event: Option<Event>,
 }
 
 impl Book {
@@ -124,8 +134,13 @@ impl Book {
             payment.apply(event);
             loop {
                 let keys = payment.keys();
-                for kept in self.kept.iter().filter(|kept| is_under(&kept.fact, &keys)) {
-                    payment.apply(kept);
+                let is_under = |kept: &&Kept| kept.keys.iter().any(|key| keys.contains(key));
+                for kept in self.kept.iter().filter(is_under) {
+                    if let Some(event) = &kept.event {
+                        payment.apply(event);
+                    } else {
+                        payment.note_forgotten();
+                    }
                 }
                 if payment.keys() == keys {
                     break;
@@ -133,15 +148,34 @@ impl Book {
             }
             changed.insert(intent_id.to_owned());
         } else if !event.fact.keys().is_empty() {
-            self.kept.push(event.clone());
+            self.kept.push(Kept { keys: event.fact.keys(), event: Some(event.clone()) });
             for (intent_id, payment) in &mut self.payments {
                 if payment.apply(event) {
                     changed.insert(intent_id.clone());
                 }
             }
         }
+        self.forget();
         for intent_id in changed {
             self.carry_out(&intent_id);
+        }
+    }
+
+    /// Erases a user. What is told later is kept without the name.
+    pub fn erase(&mut self, user_id: &str) {
+        self.erased.insert(user_id.into());
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        for payment in self.payments.values_mut() {
+            payment.forget(&|name| self.erased.contains(name));
+        }
+        for kept in &mut self.kept {
+            kept.event.take_if(|event| {
+                let Fact::InvoicePaid(invoice) = &event.fact else { return false };
+                invoice.subscription_user_id.as_ref().is_some_and(|of| self.erased.contains(of))
+            });
         }
     }
 
@@ -182,6 +216,28 @@ impl Book {
         }));
     }
 
+    /// Another door cancels a refund. Then what is due is carried out.
+    pub fn cancel_elsewhere(&mut self, refund_id: &str) {
+        obey(&mut self.log, INTENT, Step::CancelRefund { refund_id: refund_id.into() });
+        self.carry_out(INTENT);
+    }
+
+    /// Another door opens a dispute, or changes one. Then what is due is carried out.
+    pub fn dispute_elsewhere(&mut self, dispute_id: &str, amount_minor: i64) {
+        obey(
+            &mut self.log,
+            INTENT,
+            Step::OpenDispute { dispute_id: dispute_id.into(), amount_minor },
+        );
+        self.carry_out(INTENT);
+    }
+
+    /// Another door closes a dispute. Then what is due is carried out.
+    pub fn close_elsewhere(&mut self, dispute_id: &str, outcome: Outcome) {
+        obey(&mut self.log, INTENT, Step::CloseDispute { dispute_id: dispute_id.into(), outcome });
+        self.carry_out(INTENT);
+    }
+
     /// What counts of what is recorded: the price, what went back of it, and the disputes.
     pub fn standing(&self, intent_id: &str) -> Option<Standing> {
         let recorded = self.log.get(intent_id)?;
@@ -200,16 +256,12 @@ impl Book {
     }
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     pub buyer_user_id: String,
     pub paid_minor: i64,
     pub refunded_minor: i64,
     pub disputes: Vec<(String, i64, Option<DisputeState>)>,
-}
-
-fn is_under(fact: &Fact, keys: &BTreeSet<Key>) -> bool {
-    fact.keys().iter().any(|key| keys.contains(key))
 }
 
 /// Carries out a step as the domain would, and stops at what the domain would refuse.

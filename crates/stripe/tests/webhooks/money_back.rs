@@ -252,11 +252,109 @@ fn a_dispute_that_was_closed_otherwise_is_parked_and_one_beyond_the_price_is_cut
     book.deliver(&dispute(60, "closed", 1_500, "won"));
     let lost = (1_000, Some(DisputeState::Closed(Outcome::Lost)));
     assert_eq!(dispute_of(&book), lost);
-    let state = DisputeState::Closed(Outcome::Won);
-    assert_eq!(
-        book.plan(INTENT).parked,
-        [Parked::DisputeChanged { dispute_id: "du_1".into(), state }]
-    );
+    let (dispute_id, state) = ("du_1".to_owned(), DisputeState::Closed(Outcome::Won));
+    let exceeds = Parked::DisputeExceedsPaid {
+        dispute_id: dispute_id.clone(),
+        disputed_minor: 1_500,
+        paid_minor: 1_000,
+    };
+    assert_eq!(book.plan(INTENT).parked, [exceeds, Parked::DisputeChanged { dispute_id, state }]);
+}
+
+#[test]
+fn a_refund_of_another_door_that_is_cancelled_there_does_not_undo_what_stripe_says() {
+    let mut book = Book::default();
+    book.record_elsewhere(&[("mine", 200)]);
+    book.deliver(&charge_refunded(10, 200));
+    assert_eq!(standing_refunds(&book), [("mine", 200)]);
+    assert_eq!(book.plan(INTENT).parked, []);
+    // Money that went back stays so until Stripe says otherwise, and an operator can see why.
+    book.cancel_elsewhere("mine");
+    assert_eq!(standing_refunds(&book), [("charge:ch_1:1", 200)]);
+    let counts = Parked::TotalCountsCancelled {
+        charge_id: CHARGE.into(),
+        refund_ids: vec!["mine".into()],
+        counted_minor: 200,
+    };
+    assert_eq!(book.plan(INTENT).parked, [counts]);
+    book.deliver(&refund_failed(30, 10, "re_1", 200));
+    assert_eq!((refunded(&book), book.plan(INTENT).parked), (0, vec![]));
+}
+
+#[test]
+fn a_refund_by_its_id_that_is_cancelled_by_another_door_and_stands_at_stripe_is_parked() {
+    let mut book = paid();
+    book.deliver(&refund_created(10, "re_1", 200));
+    book.deliver(&charge_refunded(10, 200));
+    book.cancel_elsewhere("re_1");
+    // An id is used once, and the total is explained.
+    assert_eq!(refunded(&book), 0);
+    let cancelled =
+        Parked::RecordedRefundCancelled { refund_id: "re_1".into(), refunded_minor: 200 };
+    assert_eq!(book.plan(INTENT).parked, [cancelled]);
+    book.deliver(&refund_failed(30, 10, "re_1", 200));
+    assert_eq!(book.plan(INTENT).parked, []);
+}
+
+#[test]
+fn an_open_dispute_follows_stripe_whatever_another_door_says_and_a_lost_one_keeps_its_amount() {
+    let mut book = paid();
+    book.deliver(&dispute(30, "created", 400, "needs_response"));
+    book.dispute_elsewhere("du_1", 300);
+    assert_eq!(dispute_of(&book), (400, Some(DisputeState::Open)));
+    let mut book = Book::default();
+    book.record_elsewhere(&[]);
+    book.deliver(&intent_succeeded(1, 1_000));
+    book.dispute_elsewhere("du_1", 300);
+    book.close_elsewhere("du_1", Outcome::Lost);
+    book.deliver(&dispute(50, "closed", 400, "lost"));
+    let lost = (300, Some(DisputeState::Closed(Outcome::Lost)));
+    assert_eq!(dispute_of(&book), lost);
+    let differs = Parked::RecordedDisputeDiffers {
+        dispute_id: "du_1".into(),
+        recorded_minor: 300,
+        desired_minor: 400,
+    };
+    assert_eq!(book.plan(INTENT).parked, [differs]);
+}
+
+#[test]
+fn an_unclear_dispute_that_somebody_closes_waits_no_more() {
+    let mut book = paid();
+    book.deliver(&dispute(30, "created", 400, "prevented"));
+    assert_eq!(book.plan(INTENT).parked.len(), 1);
+    book.close_elsewhere("du_1", Outcome::Won);
+    assert_eq!(book.plan(INTENT).parked, []);
+    // Once it is clear, it counts again what Stripe says.
+    book.deliver(&dispute(40, "closed", 400, "lost"));
+    let state = DisputeState::Closed(Outcome::Lost);
+    let changed = Parked::DisputeChanged { dispute_id: "du_1".into(), state };
+    assert_eq!(book.plan(INTENT).parked, [changed]);
+}
+
+#[test]
+fn more_back_than_was_paid_is_parked_until_it_is_not() {
+    let mut book = paid();
+    book.deliver(&refund_created(10, "re_1", 700));
+    book.deliver(&dispute(30, "created", 400, "needs_response"));
+    assert_eq!(book.plan(INTENT).parked, [], "an open dispute may be won");
+    book.deliver(&dispute(50, "closed", 400, "lost"));
+    let exceeds = |back_minor| vec![Parked::BackExceedsPaid { back_minor, paid_minor: 1_000 }];
+    assert_eq!(book.plan(INTENT).parked, exceeds(1_100));
+    book.deliver(&refund_created(60, "re_2", 50));
+    assert_eq!(book.plan(INTENT).parked, exceeds(1_150));
+    book.deliver(&refund_failed(70, 10, "re_1", 700));
+    assert_eq!(book.plan(INTENT).parked, []);
+    // All that is told before the purchase comes to the same, and is in the first plan already.
+    let mut early = Book::of(&[
+        refund_created(10, "re_1", 700),
+        dispute(50, "closed", 400, "lost"),
+        intent_succeeded(1, 1_000),
+    ]);
+    early.payments.get_mut(INTENT).unwrap().attach("ada");
+    assert_eq!(early.plan(INTENT).parked, exceeds(1_100));
+    early.carry_out(INTENT);
+    assert_eq!(early.plan(INTENT).parked, exceeds(1_100));
 }
 
 #[test]

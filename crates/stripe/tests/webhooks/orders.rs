@@ -1,13 +1,16 @@
 //! The same events in any order, repeated or not, come to the same.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
+use serde_json::json;
 use stripe::event::Event;
-use stripe::payment::{DisputeState, Outcome};
+use stripe::payment::{DisputeState, Outcome, Parked};
 use stripe::sample;
 
 use crate::delivery::{
-    Book, INTENT, charge_refunded, dispute, event, intent_succeeded, refund_created, refund_failed,
-    session_completed,
+    Book, INTENT, SESSION, Standing, charge_refunded, dispute, event, intent_succeeded,
+    refund_created, refund_failed, session_completed, with,
 };
 
 /// Delivers the events in all orders. Orders with the same beginning share it.
@@ -132,6 +135,138 @@ fn all_orders_of_an_invoice_that_two_payments_pay_are_two_purchases_of_its_subsc
     assert_eq!(book.standing("pi_2").unwrap().paid_minor, 600);
 }
 
+/// Delivers the events in all orders with an erasure at every point, also before the first and after the last. Returns
+/// how many ends there were.
+fn with_an_erasure(events: &[Event], user_id: &str, check: &mut impl FnMut(&Book)) -> usize {
+    fn go_on(
+        book: &Book,
+        left: &[Event],
+        user_id: Option<&str>,
+        check: &mut impl FnMut(&Book),
+    ) -> usize {
+        let mut ends = 0;
+        if let Some(user_id) = user_id {
+            let mut book = book.clone();
+            book.erase(user_id);
+            ends += go_on(&book, left, None, check);
+        } else if left.is_empty() {
+            check(book);
+            return 1;
+        }
+        for index in 0..left.len() {
+            let mut left = left.to_vec();
+            let mut book = book.clone();
+            book.deliver(&left.remove(index));
+            ends += go_on(&book, &left, user_id, check);
+        }
+        ends
+    }
+    go_on(&Book::default(), events, Some(user_id), check)
+}
+
+/// Everything ends the same, but for whether the purchase was recorded, which it was not if its buyer was erased
+/// before.
+fn assert_one_end_with_an_erasure(events: &[Event], user_id: &str, recorded_for: &[&str]) -> usize {
+    let mut erased = Book::of(events);
+    erased.erase(user_id);
+    let expected = erased.desired(INTENT);
+    assert!(expected.has_forgotten);
+    let standing = Book::of(events).standing(INTENT).unwrap();
+    let mut seen = BTreeSet::new();
+    let ends = with_an_erasure(events, user_id, &mut |book| {
+        let mut book = book.clone();
+        // What is told again after the erasure means what it meant before.
+        for event in events {
+            book.deliver(event);
+        }
+        assert_eq!(book.desired(INTENT), expected);
+        assert_eq!(book.payments[INTENT], erased.payments[INTENT]);
+        let kept = serde_json::to_string(&book.payments).unwrap();
+        assert!(!kept.contains(&format!("\"{user_id}\"")), "{kept}");
+        let parked = book.plan(INTENT).parked;
+        if let Some(found) = book.standing(INTENT) {
+            let buyer_user_id = found.buyer_user_id.clone();
+            seen.insert(buyer_user_id.clone());
+            assert_eq!(found, Standing { buyer_user_id, ..standing.clone() });
+            assert_eq!(parked, [], "whoever is recorded stays the buyer");
+        } else {
+            seen.insert(String::new());
+            assert_eq!(parked, [Parked::NoBuyer]);
+        }
+    });
+    assert_eq!(seen.iter().map(String::as_str).collect::<Vec<_>>(), recorded_for);
+    ends
+}
+
+/// A payment of 10.00 dollars by Ada with a refund, its total, and a dispute that is lost.
+fn payment_of_ada() -> Vec<Event> {
+    vec![
+        session_completed(0, 1_000),
+        intent_succeeded(1, 1_000),
+        refund_created(10, "re_1", 200),
+        charge_refunded(20, 500),
+        dispute(50, "closed", 450, "lost"),
+    ]
+}
+
+#[test]
+fn an_erasure_of_the_buyer_at_any_point_of_any_order_ends_the_same() {
+    // Of the orders of 5 events, each has 6 points.
+    let ends = assert_one_end_with_an_erasure(&payment_of_ada(), "ada", &["", "ada"]);
+    assert_eq!(ends, 120 * 6);
+}
+
+#[test]
+fn an_erasure_of_somebody_who_is_named_as_well_at_any_point_of_any_order_ends_the_same() {
+    let mut events = payment_of_ada();
+    let user = ("metadata", json!({ "user_id": "bob" }));
+    let session = with(sample::session(SESSION, INTENT, "ada", 1_000), [user]);
+    events[0] = event(0, "checkout.session.completed", &session);
+    assert_eq!(assert_one_end_with_an_erasure(&events, "bob", &["ada"]), 720);
+    // If the first who is named is erased before, the purchase is of the second; else nothing of it changes.
+    assert_eq!(assert_one_end_with_an_erasure(&events, "ada", &["ada", "bob"]), 720);
+}
+
+#[test]
+fn an_erasure_of_whom_one_place_has_named_first_at_any_point_of_any_order_ends_the_same() {
+    let named = |after_seconds, event_type: &str, user: &str, is_paid: bool| {
+        let status = if is_paid { "paid" } else { "unpaid" };
+        let user = ("metadata", json!({ "user_id": user }));
+        let members =
+            [user, ("client_reference_id", json!(null)), ("payment_status", json!(status))];
+        let session = with(sample::session(SESSION, INTENT, "", 1_000), members);
+        event(after_seconds, event_type, &session)
+    };
+    // The merchant has changed the metadata while the money was on its way.
+    let events = [
+        named(0, "checkout.session.completed", "ada", false),
+        named(90, "checkout.session.async_payment_succeeded", "bob", true),
+        intent_succeeded(90, 1_000),
+        refund_created(95, "re_1", 200),
+    ];
+    assert_eq!(assert_one_end(&events, &[]), 24);
+    let mut ends = BTreeSet::new();
+    let count = with_an_erasure(&events, "ada", &mut |book| {
+        ends.insert(serde_json::to_string(&book.desired(INTENT)).unwrap());
+    });
+    assert_eq!((count, ends.len()), (24 * 5, 1), "{ends:?}");
+}
+
+#[test]
+fn an_erasure_of_a_subscriber_at_any_point_of_any_order_of_a_renewal_ends_the_same() {
+    let events = [
+        event(1, "invoice.paid", &sample::invoice("in_1", "ada", 1_000)),
+        event(1, "invoice_payment.paid", &sample::invoice_payment("in_1", INTENT, 1_000)),
+        intent_succeeded(1, 1_000),
+        refund_created(10, "re_1", 200),
+    ];
+    let mut ends = BTreeSet::new();
+    let count = with_an_erasure(&events, "ada", &mut |book| {
+        ends.insert(serde_json::to_string(&book.desired(INTENT)).unwrap());
+    });
+    assert_eq!((count, ends.len()), (24 * 5, 1), "{ends:?}");
+}
+
 /// One of a small world of events about one payment. A refund has one amount and one time, as with Stripe.
 fn any_event() -> impl Strategy<Value = Event> {
     let at = 0..6_i64;
@@ -170,7 +305,7 @@ proptest! {
         let (once, twice) = (Book::of(&events), Book::of(&shuffled));
         prop_assert_eq!(&once.payments, &twice.payments);
         let (once, twice) = (once.standing(INTENT), twice.standing(INTENT));
-        let refunded = |standing: Option<crate::delivery::Standing>| {
+        let refunded = |standing: Option<Standing>| {
             standing.map(|standing| (standing.paid_minor, standing.refunded_minor))
         };
         prop_assert_eq!(refunded(once), refunded(twice));

@@ -149,6 +149,40 @@ fn what_is_recorded_already_changes_nothing_and_the_rest_is_recorded() {
 }
 
 #[test]
+fn a_refund_by_a_call_can_be_what_only_a_running_total_has_told_of() {
+    let mut scene = scene();
+    let total = refunded("charge:ch_1:1", 300_000);
+    report(&mut scene, &[recorded(400_000), refunded("re_1", 50_000), total]).unwrap();
+    // Of what is left otherwise, unless nothing is.
+    let exceeds = |left_minor| -> Result<(), Halt> {
+        Err(Refusal::RefundExceedsPurchase { purchase_id: payment(), left_minor }.into())
+    };
+    assert_eq!(scene.refund("pi_1", "re_2", 350_001), exceeds(350_000));
+    let amount_of = |scene: &Scene, refund_id: &str| {
+        let purchase = scene.memory.state::<Purchase>(&payment());
+        let refund_id = RefundId::parse(refund_id).unwrap();
+        purchase.money_back().find_refund(&refund_id).map(|refund| refund.amount_minor)
+    };
+    let mut rest = scene.clone();
+    rest.refund_the_rest("pi_1", "re_2").unwrap();
+    assert_eq!(amount_of(&rest, "re_2"), Some(50_000));
+    let before = money(&rest, "bea");
+    rest.refund_the_rest("pi_1", "re_3").unwrap();
+    assert_eq!((amount_of(&rest, "re_3"), money(&rest, "bea")), (Some(300_000), before));
+    assert_eq!(rest.refund_the_rest("pi_1", "re_4"), exceeds(0));
+
+    // Of what Stripe does not tell of, an id like that is an id.
+    let mut scene = self::scene();
+    scene.purchase("order", "cem", 400_000, "INR", None).unwrap();
+    scene.refund("order", "charge:ch_1:1", 400_000).unwrap();
+    let left_minor = 0;
+    let purchase_id = PurchaseId::parse("order").unwrap();
+    let exceeds: Result<(), Halt> =
+        Err(Refusal::RefundExceedsPurchase { purchase_id, left_minor }.into());
+    assert_eq!(scene.refund_the_rest("order", "re_1"), exceeds);
+}
+
+#[test]
 fn nothing_is_recorded_if_one_report_is_refused() {
     let mut scene = scene();
     let events = scene.memory.log().len();
